@@ -1,0 +1,1 @@
+"""Run notebook cells, functions and scripts on a cron schedule."""

@@ -1,0 +1,1 @@
+"""WHEN: expression text to fields to instants."""

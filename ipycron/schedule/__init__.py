@@ -1,0 +1,1 @@
+"""WHETHER: one scheduler for inline and background tasks alike."""

@@ -1,0 +1,106 @@
+"""What happens to a task, as data: statuses, events, executions, notices."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Literal
+
+Reason = Literal["scheduled", "invoked"]
+SkipReason = Literal["not-elected", "coordinator-error"]
+
+
+class Status(StrEnum):
+    """Where a task stands. `RUNNING` covers scheduled and manual runs alike."""
+
+    STOPPED = "stopped"
+    IDLE = "idle"
+    RUNNING = "running"
+    DESTROYED = "destroyed"
+
+
+class Event(StrEnum):
+    """The events of a task; each is also accepted as its string.
+
+    Source: node-cron 4.6.0, with `task:restarted` added.
+    """
+
+    TASK_STARTED = "task:started"
+    TASK_STOPPED = "task:stopped"
+    TASK_DESTROYED = "task:destroyed"
+    TASK_FAILED = "task:failed"
+    TASK_RESTARTED = "task:restarted"
+    EXECUTION_STARTED = "execution:started"
+    EXECUTION_FINISHED = "execution:finished"
+    EXECUTION_FAILED = "execution:failed"
+    EXECUTION_MISSED = "execution:missed"
+    EXECUTION_OVERLAP = "execution:overlap"
+    EXECUTION_MAX_REACHED = "execution:maxReached"
+    EXECUTION_SKIPPED = "execution:skipped"
+
+
+@dataclass(slots=True, kw_only=True)
+class Execution:
+    """One run, as the scheduler sees it. Instants are Unix seconds.
+
+    Attributes:
+        id: unique among all runs.
+        reason: whether the schedule or a caller asked for it.
+        date: the slot of a scheduled run, the call time of a manual one.
+        started_at: when the job's code was told to start; None before.
+        finished_at: when its end was known; None before.
+        pid: the process that runs it, where it is not the client's own.
+    """
+
+    id: str
+    reason: Reason
+    date: float
+    started_at: float | None = None
+    finished_at: float | None = None
+    pid: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a run ended.
+
+    Attributes:
+        is_ok: whether the job returned.
+        value: its result or its error, opaque to the scheduler: an object of the
+            launcher's (an encoded payload for workers, the object itself inline).
+        summary: one line for people: the result's short repr, or "ValueError: no".
+    """
+
+    is_ok: bool
+    value: Any = None
+    summary: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """One event of one task, with the task's state right after it.
+
+    Attributes:
+        event: what happened.
+        task_id: to which task.
+        status: the task's status after it.
+        date: the slot or the call time it is about, Unix seconds.
+        triggered_at: when it happened, Unix seconds.
+        execution: the run it is about (a copy), if any.
+        outcome: how the run ended (finished, failed), or the error of a
+            `task:failed` or `task:restarted` (then not ok).
+        reason: why an execution was skipped.
+        missed_count: how many slots an `execution:missed` stands for.
+        runs_left: scheduled runs left under `max_executions`, None without a limit.
+    """
+
+    event: Event
+    task_id: str
+    status: Status
+    date: float
+    triggered_at: float
+    execution: Execution | None = None
+    outcome: Outcome | None = None
+    reason: SkipReason | None = None
+    missed_count: int | None = None
+    runs_left: int | None = None

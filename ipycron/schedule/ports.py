@@ -1,0 +1,98 @@
+"""What the scheduler needs from outside: a clock, workers, a vote, a schedule.
+
+The scheduler runs on one asyncio loop and calls all of these on it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+    from ipycron.schedule.events import Execution, Outcome
+
+
+class Timer(Protocol):
+    """A call that was put off."""
+
+    def cancel(self) -> None:
+        """Make sure that the call never happens. May be repeated."""
+
+
+class Clock(Protocol):
+    """The only thing that knows what time it is."""
+
+    def now(self) -> float:
+        """Return the wall clock, in Unix seconds. May step in both directions."""
+
+    def monotonic(self) -> float:
+        """Return seconds that only ever grow. Durations are measured with it."""
+
+    def call_later(self, delay: float, callback: Callable[[], None]) -> Timer:
+        """Call `callback` on the loop after `delay` monotonic seconds."""
+
+
+class Schedule(Protocol):
+    """When a task is due: `ipycron.cron.CronExpression` is one."""
+
+    def find_next(self, after: float) -> int | None:
+        """Return the first slot strictly after `after`, Unix seconds, or None."""
+
+
+class Worker(Protocol):
+    """One loaded job, ready to run.
+
+    Attributes:
+        pid: its process, or None for a job in the client's own process.
+        is_shared: whether it may run several executions at once (inline jobs);
+            where False the scheduler asks for one run at a time and launches a
+            further worker for an overlapping run.
+    """
+
+    @property
+    def pid(self) -> int | None: ...  # noqa: D102
+
+    @property
+    def is_shared(self) -> bool: ...  # noqa: D102
+
+    def run(self, execution: Execution) -> asyncio.Future[Outcome]:
+        """Start the job now; the future ends with the run.
+
+        A job that raises is an `Outcome` that is not ok. The future itself fails
+        only where the worker is lost: `WorkerCrashed`.
+        """
+
+    async def stop(self, *, grace: float) -> None:
+        """End the worker and return when it is gone. May be repeated.
+
+        An idle worker just ends. A busy one is terminated, and killed after
+        `grace` seconds; its run's future then fails with `WorkerCrashed` before
+        this returns. Raises `StopTimeout` after `grace` if it cannot be killed.
+        """
+
+
+class Launcher(Protocol):
+    """Makes workers."""
+
+    async def launch(
+        self, task_id: str, on_death: Callable[[Worker, BaseException], None]
+    ) -> Worker:
+        """Return a worker that has loaded the task's job.
+
+        Raises the load's real error, or `StartError`. When cancelled (the
+        scheduler does so at `start_timeout`), leaves nothing behind.
+        `on_death` is called once if the worker later ends without being asked
+        to, after the future of its run, if any, has failed.
+        """
+
+
+class Elector(Protocol):
+    """Decides which instance of a fleet runs a slot."""
+
+    async def should_run(self, task_id: str, key: str, lease: float) -> bool:
+        """Return whether this instance runs the slot `key` (``name:slot``)."""
+
+    async def on_complete(self, task_id: str, key: str) -> None:
+        """Say that the run of `key` has ended, however it ended."""
