@@ -1,0 +1,108 @@
+"""Calls a method of a coordinator, plain or coroutine, and waits no longer than told.
+
+A coordinator is somebody else's code. Whatever it does, block, raise, exit, never
+answer, the caller's loop goes on and hears a `CoordinatorError`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import traceback
+from functools import partial
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from ipycron.coordinate.threads import CallThreads
+from ipycron.errors import CoordinatorError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+DEADLINE = 5.0
+"""Seconds that a coordinator has for an answer. Source: node-cron 4.6.0."""
+
+
+class Caller:
+    """Makes the calls of one coordinator. Used on one loop.
+
+    Each coordinator has a caller, and so threads, of its own: one that blocks
+    delays no other.
+
+    Args:
+        deadline: seconds from the call to the answer, waiting for a thread included.
+    """
+
+    def __init__(self, *, deadline: float = DEADLINE) -> None:
+        self._deadline = deadline
+        self._threads = CallThreads()
+
+    async def call(self, method: Callable[..., Any], *args: Any) -> Any:
+        """Return what `method` returns, awaited if need be.
+
+        Raises:
+            CoordinatorError: if it raises, or does not answer by the deadline. A
+                coroutine is then cancelled; a thread cannot be, and its answer
+                is ignored.
+        """
+        task = asyncio.create_task(self._answer(method, args))
+        try:
+            # Not wait_for: it waits for a coroutine that refuses its cancellation.
+            await asyncio.wait({task}, timeout=self._deadline)
+        finally:
+            if not task.done():
+                task.cancel()
+                task.add_done_callback(_discard)
+        if not task.done():
+            raise CoordinatorError(
+                reason=f"{_name(method)} gave no answer within {self._deadline:g} s."
+            )
+        if task.cancelled():
+            raise CoordinatorError(reason=f"{_name(method)} was cancelled.")
+        return task.result()
+
+    async def _answer(self, method: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+        try:
+            if inspect.iscoroutinefunction(method):
+                answer = method(*args)
+            else:
+                answer = await self._answer_in_thread(method, args)
+            return await answer if inspect.isawaitable(answer) else answer
+        except (asyncio.CancelledError, GeneratorExit, CoordinatorError):
+            raise
+        # SystemExit too: it would leave the task and end the loop.
+        except BaseException as error:  # noqa: BLE001 - a border: it is converted
+            _fail(method, error)
+
+    async def _answer_in_thread(
+        self, method: Callable[..., Any], args: tuple[Any, ...]
+    ) -> Any:
+        attempt = partial(_attempt, method, args)
+        return await asyncio.wrap_future(self._threads.submit(attempt))
+
+
+def _attempt(method: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+    """Call in the thread; convert there, for a future cannot carry StopIteration."""
+    try:
+        return method(*args)
+    except CoordinatorError:
+        raise
+    except BaseException as error:  # noqa: BLE001 - a border: it is converted
+        _fail(method, error)
+
+
+def _fail(method: Callable[..., Any], error: BaseException) -> NoReturn:
+    # Not str(error): that is somebody else's code again.
+    text = traceback.format_exception_only(error)[-1].strip()
+    raise CoordinatorError(reason=f"{_name(method)} raised {text:.500}") from error
+
+
+def _name(method: Callable[..., Any]) -> str:
+    name = getattr(method, "__name__", type(method).__name__)
+    owner = getattr(method, "__self__", None)
+    return f"{name}()" if owner is None else f"{type(owner).__name__}.{name}()"
+
+
+def _discard(task: asyncio.Task[Any]) -> None:
+    """Take a late answer, so that nobody complains of an error never looked at."""
+    if not task.cancelled():
+        task.exception()
