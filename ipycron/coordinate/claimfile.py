@@ -1,0 +1,180 @@
+"""An SQLite file that many processes and threads of one machine write to."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import tempfile
+import threading
+import weakref
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ipycron.errors import CoordinatorError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+BUSY_TIMEOUT = 4.0
+"""Seconds to wait for the file's lock: less than an election's deadline of 5 s, so
+that the answer is SQLite's reason and not silence."""
+
+_PREPARE = (
+    # Readers and the writer do not wait for each other, and a commit is one append.
+    "PRAGMA journal_mode = WAL",
+    # No fsync per claim. A process may die at any point; after a power failure the
+    # last claims may be gone, but so are their runs, and the file is sound.
+    "PRAGMA synchronous = NORMAL",
+    """CREATE TABLE IF NOT EXISTS claims (
+        key TEXT PRIMARY KEY, owner TEXT NOT NULL, expires_at REAL NOT NULL
+    ) WITHOUT ROWID""",
+    "CREATE INDEX IF NOT EXISTS claims_by_expiry ON claims (expires_at)",
+    # The lines above write nothing where all is in place: prove that one may write.
+    "BEGIN IMMEDIATE",
+    "COMMIT",
+)
+
+_Identity = tuple[int, int] | None
+
+
+class ClaimFile:
+    """One statement at a time on the file's table ``claims``, from any thread.
+
+    Holds one connection, opened at the first statement. It is closed before a fork
+    and opened anew in both processes: a child that has a connection of its parent,
+    or only its lock tables, breaks SQLite's locking. It is opened anew as well when
+    the file was removed or replaced, else two processes would claim in two files.
+
+    Args:
+        path: absolute. Created if missing, readable by its user only.
+
+    Raises:
+        CoordinatorError: if the file cannot be used.
+
+    Source: https://www.sqlite.org/howtocorrupt.html, 2.1 (locks are lost when any
+    descriptor of the file is closed), 2.6 (fork), 4 (a file is unlinked).
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._connection: sqlite3.Connection | None = None
+        self._identity: _Identity = None
+        # Re-entrant: a signal handler may fork inside a statement.
+        self._lock = threading.RLock()
+        self._close_over_fork()
+        self.change("DELETE FROM claims WHERE key IS NULL", {})
+        self.close()
+
+    def change(self, statement: str, values: Mapping[str, str | float]) -> int:
+        """Execute `statement`, which is its own transaction; return rows changed.
+
+        Raises:
+            CoordinatorError: if the file cannot be used now; the next call tries anew.
+        """
+        with self._lock:
+            try:
+                return self._connect_unlocked().execute(statement, values).rowcount
+            except (sqlite3.Error, OSError) as error:
+                self._close_unlocked()
+                raise self._explain(error) from error
+
+    def close(self) -> None:
+        """Close the connection. The next statement opens it again."""
+        with self._lock:
+            self._close_unlocked()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_lock"):
+            self.close()
+
+    def _connect_unlocked(self) -> sqlite3.Connection:
+        if self._connection is not None:
+            if self._identity == _identify(self._path):
+                return self._connection
+            self._close_unlocked()
+        _make_private_file(self._path)
+        # Before the file is opened: if it is replaced in between, the next call sees.
+        self._identity = _identify(self._path)
+        self._connection = _open(self._path)
+        for statement in _PREPARE:
+            self._connection.execute(statement)
+        return self._connection
+
+    def _close_unlocked(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def _explain(self, error: Exception) -> CoordinatorError:
+        folder = self._path.parent
+        if not folder.is_dir():
+            return CoordinatorError(
+                reason=f"{self._path}: the folder {folder} does not exist. Make it "
+                "first, or choose another path."
+            )
+        if isinstance(error, sqlite3.DatabaseError) and "not a database" in str(error):
+            return CoordinatorError(
+                reason=f"{self._path}: this is not an SQLite database. Choose a path "
+                "of its own for the claims."
+            )
+        return CoordinatorError(
+            reason=f"{self._path}: {error}. The claims need a file, in a folder that "
+            "this user may write to, on a disk of this machine."
+        )
+
+    def _close_over_fork(self) -> None:
+        if not hasattr(os, "register_at_fork"):
+            return
+        # The hooks stay until the process ends, so they must not keep the file; and
+        # a thread may register them between another thread's `before` and `after`.
+        reference = weakref.ref(self)
+        held: list[ClaimFile] = []
+
+        def before() -> None:
+            file = reference()
+            if file is not None:
+                file._lock.acquire()  # noqa: SLF001 - a method in all but place
+                file._close_unlocked()  # noqa: SLF001
+                held.append(file)
+
+        def after() -> None:
+            if held:
+                held.pop()._lock.release()  # noqa: SLF001
+
+        os.register_at_fork(before=before, after_in_parent=after, after_in_child=after)
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(
+        f"{path.as_uri()}?mode=rw",  # SQLite would create it for all to read
+        uri=True,
+        timeout=BUSY_TIMEOUT,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+
+
+def _identify(path: Path) -> _Identity:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _make_private_file(path: Path) -> None:
+    """Make an empty file for this user only, unless the path exists.
+
+    Under another name first, and linked: to open and close the path itself would
+    take away the locks of this process's other connections to it.
+    """
+    if path.exists():
+        return
+    descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=".ipycron-")
+    os.close(descriptor)
+    try:
+        with contextlib.suppress(FileExistsError):
+            path.hardlink_to(draft)
+    finally:
+        Path(draft).unlink()

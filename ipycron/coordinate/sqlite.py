@@ -1,0 +1,94 @@
+"""Many kernels and scripts of one machine, and nothing to install."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ipycron.coordinate.claimfile import ClaimFile
+from ipycron.coordinate.owner import make_owner, make_token
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable
+
+# Both are one statement, so one transaction: a process that is killed in the middle
+# has claimed or has not. `max`, for the wall clock may have stepped back meanwhile.
+_TAKE = (
+    "INSERT INTO claims VALUES (:key, :owner, :now + :lease) "
+    "ON CONFLICT (key) DO UPDATE SET owner = excluded.owner, "
+    "expires_at = max(expires_at, excluded.expires_at) WHERE "
+)
+_CLAIM = _TAKE + "expires_at <= :now"
+_RENEW = _TAKE + "expires_at <= :now OR owner = :owner"
+_CLEAN = "DELETE FROM claims WHERE expires_at <= :now"
+
+
+class SQLiteRunCoordinator:
+    """Claims in an SQLite file, for the processes of one machine.
+
+    Guarantees at most one run per fire among all that use the file. A claim ends
+    `lease` seconds, by the machine's wall clock, after the last renewal, and is
+    removed by whoever completes a run later. The file may be deleted at any time;
+    its claims are then forgotten, the next fires are coordinated as before.
+
+    Methods are safe in any thread, in forked copies, and pickle sends the path.
+
+    Args:
+        path: the file, created if missing with mode 0600. On a local disk: SQLite's
+            locks do not hold on network file systems.
+        now: the clock that expiry is measured by, in Unix seconds.
+
+    Raises:
+        CoordinatorError: if the folder is missing or read-only, or the file is not
+            a database; by each method too, if the file cannot be used or stays
+            locked for 4 seconds.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        # Other processes compare with it, so it is this machine's clock.
+        now: Callable[[], float] = time.time,  # noqa: TID251
+    ) -> None:
+        # Absolute, for the working directory may change.
+        self.path = Path(path).expanduser().resolve()
+        self._now = now
+        self._token = make_token()
+        self._file = ClaimFile(self.path)
+
+    def __repr__(self) -> str:
+        return f"<SQLiteRunCoordinator {self.path}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(SQLiteRunCoordinator, now=self._now), (self.path,)
+
+    def should_run(self, key: str, lease: float) -> bool:
+        """Claim the fire; return whether nobody had."""
+        return self._take(_CLAIM, key, lease)
+
+    def renew(self, key: str, lease: float) -> bool:
+        """Lengthen this process's claim, or make it again if it is gone."""
+        return self._take(_RENEW, key, lease)
+
+    def on_complete(self, key: str) -> None:  # noqa: ARG002 - protocol
+        """Keep the claim of `key`, and remove the expired ones."""
+        self._file.change(_CLEAN, {"now": self._now()})
+
+    def close(self) -> None:
+        """Close the file. The next question opens it again."""
+        self._file.close()
+
+    def _take(self, statement: str, key: str, lease: float) -> bool:
+        owner = make_owner(self._token)
+        # Read before any waiting for a lock: the lease counts from the question.
+        values: dict[str, str | float] = {
+            "key": key,
+            "owner": owner,
+            "now": self._now(),
+            "lease": lease,
+        }
+        return self._file.change(statement, values) == 1
