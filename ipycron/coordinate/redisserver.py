@@ -1,0 +1,135 @@
+"""One way to ask a Redis server, for plain and asyncio clients.
+
+The coordinator's logic is written once, as coroutines. With a plain client they never
+suspend, and `finish` runs them on the spot.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakKeyDictionary
+
+from ipycron.errors import CoordinatorError
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Iterator
+
+    from redis import Redis
+    from redis.asyncio import Redis as AsyncRedis
+
+T = TypeVar("T")
+
+_CONNECTIONS = 16
+"""Most connections per loop; more elections at one instant wait for each other."""
+
+
+class BlockingServer:
+    """A server asked through a `redis.Redis`, which is safe in threads and forks."""
+
+    def __init__(self, client: Redis) -> None:
+        self._client: Any = client
+
+    async def evaluate(self, script: str, key: str, *args: str | int) -> int:
+        """Return the script's answer. Blocks, does not suspend.
+
+        Raises:
+            CoordinatorError: if the server cannot be reached or refuses.
+        """
+        with _reporting():
+            return int(self._client.eval(script, 1, key, *args))
+
+    def copy(self) -> BlockingServer:
+        """Return itself: the client's connections are the caller's."""
+        return self
+
+    async def close(self) -> None:
+        """Do nothing: the client is the caller's."""
+
+    def finish(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run `coroutine`, which does not suspend."""
+        try:
+            coroutine.send(None)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        raise AssertionError("a coroutine suspended without a loop")
+
+
+class AsyncServer:
+    """A server asked through connections like those of a `redis.asyncio.Redis`.
+
+    The client's own connections belong to the loop that opened them, often the
+    notebook's, which stands still while a cell is busy. So each loop that asks gets
+    a client of its own, kept until `close` on that loop.
+    """
+
+    def __init__(self, client: AsyncRedis) -> None:
+        self._client: Any = client
+        self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, Any] = (
+            WeakKeyDictionary()
+        )
+
+    async def evaluate(self, script: str, key: str, *args: str | int) -> int:
+        """Return the script's answer.
+
+        Raises:
+            CoordinatorError: if the server cannot be reached or refuses.
+        """
+        loop = asyncio.get_running_loop()
+        if loop not in self._clients:
+            self._clients[loop] = _copy(self._client)
+        with _reporting():
+            return int(await self._clients[loop].eval(script, 1, key, *args))
+
+    def copy(self) -> AsyncServer:
+        """Return the same server, asked through connections to be closed apart."""
+        return AsyncServer(self._client)
+
+    async def close(self) -> None:
+        """Close the connections that were opened on this loop."""
+        client = self._clients.pop(asyncio.get_running_loop(), None)
+        if client is not None and client is not self._client:
+            await client.aclose()
+
+    def finish(self, coroutine: Coroutine[Any, Any, T]) -> Coroutine[Any, Any, T]:
+        """Return `coroutine`, to be awaited on the loop that asks."""
+        return coroutine
+
+
+def _copy(client: Any) -> Any:
+    """Return a client with the settings of `client` and connections of its own.
+
+    Those of a cluster or of Sentinel are returned as they are: their settings are
+    not all in the pool.
+    """
+    from redis.asyncio import (  # noqa: PLC0415 - an extra: here it is installed
+        BlockingConnectionPool,
+        ConnectionPool,
+    )
+
+    pool: Any = getattr(client, "connection_pool", None)
+    if type(pool) not in {ConnectionPool, BlockingConnectionPool}:
+        return client
+    # Blocking, since at its limit the plain pool fails instead of waiting.
+    return type(client).from_pool(
+        BlockingConnectionPool(
+            max_connections=_CONNECTIONS,
+            connection_class=pool.connection_class,
+            **pool.connection_kwargs,
+        )
+    )
+
+
+@contextmanager
+def _reporting() -> Iterator[None]:
+    """Turn what the client raises into a `CoordinatorError`."""
+    from redis.exceptions import RedisError  # noqa: PLC0415 - as above
+
+    try:
+        yield
+    except (RedisError, OSError) as error:
+        raise CoordinatorError(
+            reason=f"Redis: {type(error).__name__}: {error}"
+        ) from error
