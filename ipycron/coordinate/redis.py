@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ipycron.coordinate.owner import make_owner, make_token
-from ipycron.coordinate.redisserver import AsyncServer, BlockingServer
 from ipycron.errors import InvalidOption
 
 if TYPE_CHECKING:
@@ -16,6 +15,8 @@ if TYPE_CHECKING:
 
     from redis import Redis
     from redis.asyncio import Redis as AsyncRedis
+
+    from ipycron.coordinate.redisserver import AsyncServer, BlockingServer
 
 # Redis runs a script as one step. A client that lost the reply sends the script
 # again with the same arguments: then the claim it finds is the one it made.
@@ -151,6 +152,11 @@ class RedisRunCoordinator:
 
 
 def _connect(client: Any) -> BlockingServer | AsyncServer:
+    from ipycron.coordinate.redisserver import (  # noqa: PLC0415 - see there
+        AsyncServer,
+        BlockingServer,
+    )
+
     # Every asyncio client is an asynchronous context manager, no other is.
     is_async = hasattr(client, "__aenter__")
     return AsyncServer(client) if is_async else BlockingServer(client)

@@ -2,6 +2,9 @@
 
 The coordinator's logic is written once, as coroutines. With a plain client they never
 suspend, and `finish` runs them on the spot.
+
+Imported when a client is at hand: then its package is installed, and the imports,
+which cost more than all the rest, are paid already.
 """
 
 from __future__ import annotations
@@ -10,6 +13,9 @@ import asyncio
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakKeyDictionary
+
+from redis.asyncio import BlockingConnectionPool, ConnectionPool
+from redis.exceptions import RedisError
 
 from ipycron.errors import CoordinatorError
 
@@ -104,11 +110,6 @@ def _copy(client: Any) -> Any:
     Those of a cluster or of Sentinel are returned as they are: their settings are
     not all in the pool.
     """
-    from redis.asyncio import (  # noqa: PLC0415 - an extra: here it is installed
-        BlockingConnectionPool,
-        ConnectionPool,
-    )
-
     pool: Any = getattr(client, "connection_pool", None)
     if type(pool) not in {ConnectionPool, BlockingConnectionPool}:
         return client
@@ -125,8 +126,6 @@ def _copy(client: Any) -> Any:
 @contextmanager
 def _reporting() -> Iterator[None]:
     """Turn what the client raises into a `CoordinatorError`."""
-    from redis.exceptions import RedisError  # noqa: PLC0415 - as above
-
     try:
         yield
     except (RedisError, OSError) as error:
