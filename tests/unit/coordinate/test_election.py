@@ -1,0 +1,439 @@
+"""Asking a coordinator: sync and async, blocking, raising, lying, silent (D1)."""
+
+import asyncio
+import logging
+import threading
+import time
+
+import pytest
+
+from ipycron.coordinate.election import Election, log_problem
+from ipycron.errors import CoordinatorError, InvalidOption
+
+LEASE = 30.0
+SOON = 0.2
+YES = True
+
+
+class Sync:
+    """Answers what it is told to; raises what is an exception."""
+
+    def __init__(self, answer=YES, *, renewals=()):
+        self.answer = answer
+        self.renewals = list(renewals)
+        self.calls = []
+
+    def should_run(self, key, lease):
+        """Answer."""
+        return self._say(("should_run", key, lease), self.answer)
+
+    def on_complete(self, key):
+        """Hear, or raise."""
+        self._say(("on_complete", key), None)
+
+    def _say(self, call, answer):
+        self.calls.append((*call, threading.current_thread().name))
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+
+class Async(Sync):
+    """The same, in coroutines."""
+
+    async def should_run(self, key, lease):
+        """Answer."""
+        await asyncio.sleep(0)
+        return Sync.should_run(self, key, lease)
+
+    async def on_complete(self, key):
+        """Hear."""
+        await asyncio.sleep(0)
+        Sync.on_complete(self, key)
+
+
+class Deferred(Sync):
+    """Plain functions that return awaitables, as with an asyncio Redis client."""
+
+    def should_run(self, key, lease):
+        """Answer."""
+        return Async.should_run(self, key, lease)
+
+    def on_complete(self, key):
+        """Hear."""
+        return Async.on_complete(self, key)
+
+
+class Renewing(Sync):
+    """Renews with the next of `renewals`, then with True."""
+
+    def renew(self, key, lease):
+        """Answer."""
+        answer = self.renewals.pop(0) if self.renewals else True
+        return self._say(("renew", key, lease), answer)
+
+    def count(self, name):
+        """Return how often a method was called."""
+        return sum(call[0] == name for call in self.calls)
+
+
+KINDS = pytest.mark.parametrize("kind", [Sync, Async, Deferred])
+
+
+def run(coroutine):
+    """Run it on a fresh loop."""
+    return asyncio.run(coroutine)
+
+
+async def until(condition, seconds=5):
+    """Return when the condition holds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.005)
+
+
+@KINDS
+@pytest.mark.parametrize("answer", [True, False])
+def test_should_run_returns_the_answer_of_every_kind_of_coordinator(kind, answer):
+    """Plain functions, coroutine functions and awaitables are equal."""
+    coordinator = kind(answer)
+
+    async def ask():
+        election = Election(coordinator)
+        assert await election.should_run("report:x", LEASE) is answer
+        await election.on_complete("report:x")
+
+    run(ask())
+    assert [call[:-1] for call in coordinator.calls] == [
+        ("should_run", "report:x", LEASE),
+        ("on_complete", "report:x"),
+    ]
+
+
+def test_plain_methods_are_called_in_a_thread_and_coroutines_on_the_loop():
+    """A plain coordinator may block."""
+    for kind, name in [(Sync, "ipycron-coordinator"), (Async, "MainThread")]:
+        coordinator = kind()
+        run(Election(coordinator).should_run("report:x", LEASE))
+        assert coordinator.calls[0][-1] == name
+
+
+@KINDS
+@pytest.mark.parametrize("answer", [1, 0, None, "true", [True]])
+def test_should_run_raises_when_the_answer_is_no_boolean(kind, answer):
+    """A truthy mistake never runs a fire everywhere."""
+    with pytest.raises(CoordinatorError) as caught:
+        run(Election(kind(answer)).should_run("report:x", LEASE))
+    assert str(caught.value) == (
+        f"run coordinator: {kind.__name__}.should_run() returned a "
+        f"{type(answer).__name__}, expected True or False."
+    )
+
+
+class Unspeakable(Exception):
+    """Cannot even be printed."""
+
+    def __str__(self):
+        raise ZeroDivisionError
+
+
+@KINDS
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (ValueError("no"), "raised ValueError: no"),
+        (SystemExit(3), "raised SystemExit: 3"),
+        (KeyboardInterrupt(), "raised KeyboardInterrupt"),
+        (StopIteration(), "StopIteration"),
+        (Unspeakable(), "Unspeakable: <exception str() failed>"),
+    ],
+)
+def test_should_run_raises_coordinator_error_when_the_coordinator_raises(
+    kind, error, text
+):
+    """Whatever it raises, the loop goes on and the cause is kept."""
+    with pytest.raises(CoordinatorError) as caught:
+        run(Election(kind(error)).should_run("report:x", LEASE))
+    assert text in str(caught.value)
+    assert f"{kind.__name__}.should_run()" in str(caught.value)
+    cause = caught.value.__cause__
+    if not isinstance(error, StopIteration):  # a coroutine may not raise it
+        assert cause is error
+
+
+@KINDS
+def test_should_run_raises_the_same_error_when_it_is_a_coordinator_error(kind):
+    """It is not wrapped twice."""
+    error = CoordinatorError(reason="Redis: down")
+    with pytest.raises(CoordinatorError) as caught:
+        run(Election(kind(error)).should_run("report:x", LEASE))
+    assert caught.value is error
+
+
+def test_should_run_raises_in_time_when_a_plain_coordinator_blocks():
+    """The loop goes on meanwhile; a late answer changes nothing."""
+    gate = threading.Event()
+    coordinator = Sync()
+    coordinator.should_run = lambda *_: gate.wait(10)
+    ticks = []
+
+    async def ask():
+        async def tick():
+            while True:
+                ticks.append(1)
+                await asyncio.sleep(0.01)
+
+        ticking = asyncio.create_task(tick())
+        election = Election(coordinator, deadline=SOON)
+        with pytest.raises(CoordinatorError, match=r"no answer within 0\.2 s"):
+            await election.should_run("report:x", LEASE)
+        gate.set()
+        await asyncio.sleep(0.05)
+        assert election._renewals == {}
+        ticking.cancel()
+
+    run(ask())
+    assert len(ticks) > 5
+
+
+def test_should_run_raises_in_time_when_a_coroutine_refuses_its_cancellation():
+    """Its late error is dropped without a complaint."""
+    refused = []
+
+    class Stubborn(Async):
+        async def should_run(self, key, _lease):
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                refused.append(key)
+                await asyncio.sleep(0.05)
+                raise ValueError("late") from None
+
+    async def ask():
+        with pytest.raises(CoordinatorError, match="no answer"):
+            await Election(Stubborn(), deadline=SOON).should_run("report:x", LEASE)
+        await asyncio.sleep(0.2)
+
+    run(ask())
+    assert refused == ["report:x"]
+
+
+def test_should_run_raises_when_the_coroutine_cancels_itself():
+    """A coordinator cannot cancel the scheduler."""
+    coordinator = Async(asyncio.CancelledError())
+    with pytest.raises(CoordinatorError, match=r"Async.should_run\(\) was cancelled"):
+        run(Election(coordinator).should_run("report:x", LEASE))
+
+
+def test_should_run_is_cancelled_with_its_caller():
+    """The coroutine ends with whoever waits for it."""
+    ended = []
+
+    class Slow(Async):
+        async def should_run(self, key, _lease):
+            try:
+                await asyncio.sleep(60)
+            finally:
+                ended.append(key)
+
+    async def ask():
+        asking = asyncio.create_task(Election(Slow()).should_run("report:x", LEASE))
+        await asyncio.sleep(0.01)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        await until(lambda: ended)
+
+    run(ask())
+
+
+def test_calls_of_one_coordinator_that_blocks_do_not_delay_another():
+    """Each has threads of its own."""
+    gate = threading.Event()
+    blocked = Sync()
+    blocked.should_run = lambda *_: gate.wait(10)
+
+    async def ask():
+        election = Election(blocked, deadline=SOON)
+        stuck = [election.should_run(f"a:{n}", LEASE) for n in range(40)]
+        asking = asyncio.gather(*stuck, return_exceptions=True)
+        assert await Election(Sync(), deadline=SOON).should_run("b:1", LEASE)
+        assert all(isinstance(e, CoordinatorError) for e in await asking)
+        gate.set()
+
+    run(ask())
+
+
+def test_election_names_a_method_that_is_no_method():
+    """Any callable may be asked, and the error says which."""
+
+    class Callable_:  # noqa: N801 - a fixture
+        def __call__(self, *_):
+            raise ValueError("no")
+
+    coordinator = Sync()
+    coordinator.should_run = Callable_()
+    with pytest.raises(CoordinatorError, match=r"Callable_\(\) raised ValueError: no"):
+        run(Election(coordinator).should_run("report:x", LEASE))
+
+
+def test_election_refuses_what_is_no_coordinator():
+    """At once, when the task is created."""
+    with pytest.raises(InvalidOption):
+        Election(object())
+
+
+# --- renewal ---------------------------------------------------------------------
+
+
+def test_a_claim_is_renewed_every_third_of_its_lease_until_completion():
+    """A run may last longer than the lease; nothing renews it afterwards."""
+    coordinator = Renewing()
+
+    async def live():
+        election = Election(coordinator)
+        started = time.monotonic()
+        assert await election.should_run("report:x", 0.3)
+        await until(lambda: coordinator.count("renew") == 4)
+        assert time.monotonic() - started >= 0.4
+        await election.on_complete("report:x")
+        await asyncio.sleep(0.25)
+
+    run(live())
+    assert coordinator.count("renew") == 4
+    assert coordinator.calls[-1][0] == "on_complete"
+
+
+def test_a_claim_that_was_not_granted_is_not_renewed():
+    """Only the holder renews."""
+    coordinator = Renewing(answer=False)
+
+    async def live():
+        assert not await Election(coordinator).should_run("report:x", 0.03)
+        await asyncio.sleep(0.1)
+
+    run(live())
+    assert coordinator.count("renew") == 0
+
+
+def test_a_renewal_that_failed_is_reported_and_tried_again():
+    """A server that is away for a moment does not cost the claim."""
+    coordinator = Renewing(renewals=[OSError("away"), None])
+    reports = []
+
+    async def live():
+        election = Election(coordinator, report=lambda *report: reports.append(report))
+        await election.should_run("report:x", 0.06)
+        await until(lambda: coordinator.count("renew") == 4)
+        await election.aclose()
+
+    run(live())
+    assert [key for key, _ in reports] == ["report:x", "report:x"]
+    assert "Renewing.renew() raised OSError: away" in str(reports[0][1])
+    assert "returned a NoneType" in str(reports[1][1])
+
+
+def test_a_renewal_ends_with_a_report_when_the_claim_is_lost():
+    """The run goes on; somebody should know that it may not be the only one."""
+    coordinator = Renewing(renewals=[False])
+    reports = []
+
+    async def live():
+        election = Election(coordinator, report=lambda *report: reports.append(report))
+        await election.should_run("report:x", 0.03)
+        await until(lambda: reports)
+        await asyncio.sleep(0.05)
+        await election.on_complete("report:x")
+
+    run(live())
+    assert coordinator.count("renew") == 1
+    assert len(reports) == 1
+    assert "another instance holds the claim" in str(reports[0][1])
+
+
+def test_on_complete_waits_for_the_renewal_under_way():
+    """A coordinator that forgets its claims on completion does not renew after it."""
+    gate = threading.Event()
+
+    class Slow(Renewing):
+        def renew(self, key, lease):
+            self.calls.append(("began",))
+            gate.wait(10)
+            return super().renew(key, lease)
+
+    coordinator = Slow()
+
+    async def live():
+        election = Election(coordinator)
+        await election.should_run("report:x", 0.03)
+        await until(lambda: coordinator.count("began") == 1)
+        ending = asyncio.create_task(election.on_complete("report:x"))
+        await asyncio.sleep(0.05)
+        assert coordinator.count("on_complete") == 0
+        gate.set()
+        await ending
+
+    run(live())
+    assert [call[0] for call in coordinator.calls] == [
+        "should_run",
+        "began",
+        "renew",
+        "on_complete",
+    ]
+
+
+def test_one_renewal_runs_when_a_key_is_granted_twice():
+    """A careless coordinator does not leave a renewal without end."""
+    coordinator = Renewing()
+
+    async def live():
+        election = Election(coordinator)
+        await election.should_run("report:x", LEASE)
+        await election.should_run("report:x", LEASE)
+        assert len(election._renewals) == 1
+        await election.on_complete("report:x")
+        assert len(asyncio.all_tasks()) == 1
+
+    run(live())
+
+
+def test_aclose_stops_renewals_and_closes_the_coordinator():
+    """May be repeated; a coordinator without `close` is left alone."""
+    coordinator = Renewing()
+    closed = []
+
+    async def live():
+        election = Election(coordinator)
+        await election.should_run("a:1", LEASE)
+        await election.should_run("b:1", LEASE)
+        await election.aclose()
+        assert len(asyncio.all_tasks()) == 1
+        coordinator.close = lambda: closed.append(1)
+        await election.aclose()
+
+    run(live())
+    assert closed == [1]
+
+
+def test_on_complete_raises_when_the_coordinator_does():
+    """The caller logs it: the run has ended all the same."""
+    coordinator = Sync()
+
+    def fail(key):
+        raise OSError("away")
+
+    coordinator.on_complete = fail
+    with pytest.raises(CoordinatorError, match=r"fail\(\) raised OSError: away"):
+        run(Election(coordinator).on_complete("report:x"))
+
+
+def test_log_problem_logs_an_error_with_its_traceback(caplog):
+    """By default a failed renewal is an error in the log of ipycron."""
+    error = CoordinatorError(reason="Redis: down")
+    with caplog.at_level(logging.ERROR, "ipycron"):
+        log_problem("report:x", error)
+    (record,) = caplog.records
+    assert record.name == "ipycron"
+    assert record.getMessage() == "claim 'report:x': could not be renewed"
+    assert record.exc_info[1] is error

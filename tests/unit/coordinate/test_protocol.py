@@ -1,0 +1,65 @@
+"""What is accepted as a run coordinator, and what importing costs."""
+
+import subprocess
+import sys
+
+import pytest
+
+from ipycron.coordinate import EnvRunCoordinator
+from ipycron.coordinate.protocol import check_coordinator
+from ipycron.errors import InvalidOption
+
+
+class Plain:
+    """The least that is a coordinator."""
+
+    def should_run(self, _key, _lease):
+        """Run everything."""
+        return True
+
+    def on_complete(self, _key):
+        """Do nothing."""
+
+
+class WithoutEnd:
+    """Lacks `on_complete`."""
+
+    def should_run(self, _key, _lease):
+        """Run everything."""
+        return True
+
+
+def test_check_coordinator_returns_any_object_with_both_methods():
+    """Nothing is to be inherited."""
+    coordinator = Plain()
+    assert check_coordinator(coordinator) is coordinator
+
+
+@pytest.mark.parametrize("value", [None, True, "redis://host", WithoutEnd()])
+def test_check_coordinator_raises_when_a_method_is_missing(value):
+    """The message names the methods."""
+    with pytest.raises(InvalidOption) as caught:
+        check_coordinator(value)
+    assert str(caught.value) == (
+        f"run_coordinator: got {value!r:.200}, expected an object with the methods "
+        "should_run(key, lease) and on_complete(key)."
+    )
+
+
+def test_check_coordinator_raises_when_given_the_class():
+    """A class has the methods but cannot be asked."""
+    with pytest.raises(InvalidOption, match="Make an object of this class first"):
+        check_coordinator(EnvRunCoordinator)
+
+
+def test_importing_the_coordinators_loads_neither_redis_nor_asyncio():
+    """Redis is an extra, and asyncio costs more than all the rest."""
+    code = (
+        "import sys, ipycron.coordinate as c\n"
+        "heavy = {'redis', 'asyncio', 'IPython'} & set(sys.modules)\n"
+        "print(sorted(heavy), len(c.__all__))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[] 6\n"
