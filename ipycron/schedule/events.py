@@ -59,6 +59,17 @@ class Execution:
     finished_at: float | None = None
     pid: int | None = None
 
+    def copy(self) -> Execution:
+        """Return a snapshot: the scheduler goes on changing this one."""
+        return Execution(
+            id=self.id,
+            reason=self.reason,
+            date=self.date,
+            started_at=self.started_at,
+            finished_at=self.finished_at,
+            pid=self.pid,
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
@@ -75,6 +86,15 @@ class Outcome:
     value: Any = None
     summary: str = ""
 
+    @classmethod
+    def of_error(cls, error: BaseException) -> Outcome:
+        """Return the outcome of what an exception ended, the exception in it."""
+        head, _, _ = str(error).partition("\n")
+        name = type(error).__name__
+        return cls(
+            is_ok=False, value=error, summary=f"{name}: {head}" if head else name
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
@@ -88,9 +108,11 @@ class Notice:
         triggered_at: when it happened, Unix seconds.
         execution: the run it is about (a copy), if any.
         outcome: how the run ended (finished, failed), or the error of a
-            `task:failed` or `task:restarted` (then not ok).
+            `task:failed`, a `task:restarted` or an execution that was skipped for
+            a coordinator-error (then not ok).
         reason: why an execution was skipped.
-        missed_count: how many slots an `execution:missed` stands for.
+        missed_count: how many slots an `execution:missed` stands for; `date` is the
+            newest of them.
         runs_left: scheduled runs left under `max_executions`, None without a limit.
     """
 

@@ -62,6 +62,10 @@ class Worker(Protocol):
 
         A job that raises is an `Outcome` that is not ok. The future itself fails
         only where the worker is lost: `WorkerCrashed`.
+
+        The scheduler cancels the future of a run that took longer than its
+        `timeout` if the worker is shared: that asks for the end of this run alone.
+        Other workers are stopped instead.
         """
 
     async def stop(self, *, grace: float) -> None:
@@ -81,8 +85,9 @@ class Launcher(Protocol):
     ) -> Worker:
         """Return a worker that has loaded the task's job.
 
-        Raises the load's real error, or `StartError`. When cancelled (the
-        scheduler does so at `start_timeout`), leaves nothing behind.
+        Raises the load's real error (an `Exception`), or `StartError`. When
+        cancelled (the scheduler does so at `start_timeout`), leaves nothing behind
+        and ends: stops and shutdowns wait for that.
         `on_death` is called once if the worker later ends without being asked
         to, after the future of its run, if any, has failed.
         """

@@ -1,0 +1,209 @@
+"""The workers of one task: hired, replaced when they die, sent home."""
+
+from __future__ import annotations
+
+import asyncio
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ipycron.errors import StartTimeout
+from ipycron.schedule.entry import Phase
+from ipycron.schedule.services import spawn
+from ipycron.schedule.wait import drain, sleep, within
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from ipycron.schedule.entry import Entry
+    from ipycron.schedule.ports import Worker
+    from ipycron.schedule.services import Services
+
+T = TypeVar("T")
+
+# Seconds between asking a busy worker to end and killing it (R6). A second is too
+# short for a job that closes a database, five are felt by whoever waits.
+GRACE = 2.0
+
+# Seconds before a dead worker is replaced; doubled with each death in a row (R7).
+FIRST_BACKOFF = 0.1
+LONGEST_BACKOFF = 30.0
+
+
+class Seat(StrEnum):
+    """The state of the main worker's place. Other workers serve one run each."""
+
+    EMPTY = "empty"  # none is loaded: runs wait for it
+    IDLE = "idle"  # takes a run at once; a shared worker is never anything else
+    BUSY = "busy"  # a further run needs a worker of its own
+    LEAVING = "leaving"  # being ended after a timeout; as busy
+
+
+class Crew:
+    """Owns every worker of one task, and every task that makes or ends one.
+
+    The main worker lives from start to stop. An overlapping run gets a worker of
+    its own, which goes when that run is over: one kept warm would cost memory all
+    day, for a fork of a few milliseconds.
+
+    `on_ready` is called when a main worker was replaced, with the error of the death
+    that made it necessary, None after a timeout; `on_hopeless` with the error of the
+    last death when there were more in a row than `max_restarts`.
+    """
+
+    def __init__(
+        self,
+        entry: Entry,
+        services: Services,
+        *,
+        on_ready: Callable[[BaseException | None], None],
+        on_hopeless: Callable[[BaseException], None],
+    ) -> None:
+        self._entry = entry
+        self._services = services
+        self._on_ready = on_ready
+        self._on_hopeless = on_hopeless
+        self._workers: set[Worker] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._mending: asyncio.Task[None] | None = None
+        self._deaths = 0
+        self.main: Worker | None = None
+        self.seat = Seat.EMPTY
+
+    async def load(self) -> Worker:
+        """Return a new worker of this crew, loaded within `start_timeout`.
+
+        Raises:
+            StartTimeout: if it takes longer; the launch is cancelled then.
+            Exception: what the load raised, as it came.
+        """
+        name, timeout = self._entry.name, self._entry.policy.start_timeout
+        deaths: list[BaseException] = []
+        worker = await within(
+            self._services.clock,
+            timeout,
+            self.spawn(self._launch(deaths)),
+            late=lambda: StartTimeout(name=name, timeout=timeout),
+        )
+        if deaths:
+            # Between the launch and this line: nobody else has seen it.
+            self.spawn(self.retire(worker))
+            raise deaths[0]
+        return worker
+
+    def seat_main(self, worker: Worker) -> None:
+        """Make a loaded worker the main one."""
+        self.main = worker
+        self.seat = Seat.IDLE
+
+    def take(self) -> Worker | None:
+        """Return the main worker for one run, or None if it cannot take it now."""
+        if self.seat is not Seat.IDLE or self.main is None:
+            return None
+        if not self.main.is_shared:
+            self.seat = Seat.BUSY
+        return self.main
+
+    def release(self, worker: Worker) -> None:
+        """Take back a worker whose run is over."""
+        if worker is not self.main:
+            self.spawn(self.retire(worker))
+        elif self.seat is Seat.BUSY:
+            self.seat = Seat.IDLE
+
+    def note_survival(self) -> None:
+        """Start counting deaths anew: a worker has lived through a run."""
+        self._deaths = 0
+
+    def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Start a task that makes or ends a worker; `dismiss` waits for it."""
+        return spawn(self._tasks, work)
+
+    async def retire(self, worker: Worker) -> None:
+        """End a worker and return when it is gone. It gets no further run."""
+        if worker is self.main:
+            self.seat = Seat.LEAVING
+        try:
+            await worker.stop(grace=GRACE)
+        finally:
+            self._workers.discard(worker)
+
+    def lose(self, worker: Worker) -> bool:
+        """Give up a worker that is dead; return whether it was the main one."""
+        # It is stopped all the same: that is how a worker's last resources go.
+        self.spawn(self.retire(worker))
+        if worker is not self.main:
+            return False
+        self._empty_seat()
+        return True
+
+    def replace_main(self, worker: Worker) -> None:
+        """Put a new main worker in the place of one that was ended (R6)."""
+        if worker is self.main:
+            self._empty_seat()
+            self._mend(None)
+
+    def mend(self, error: BaseException) -> None:
+        """Put a new main worker in the place of one that died (R7)."""
+        self._mend(error)
+
+    async def dismiss(self) -> list[BaseException]:
+        """End every worker and return when all are gone, with what they raised."""
+        if self._mending is not None:
+            self._mending.cancel()
+        self._empty_seat()
+        await drain(self._tasks)
+        ends = [self.retire(worker) for worker in self._workers]
+        results = await asyncio.gather(*ends, return_exceptions=True)
+        self._deaths = 0
+        return [result for result in results if result is not None]
+
+    async def _launch(self, deaths: list[BaseException]) -> Worker:
+        """Launch a worker and own it from its first moment."""
+        loop = asyncio.get_running_loop()
+
+        def on_death(worker: Worker, error: BaseException) -> None:
+            deaths.append(error)
+            # After the callbacks of its run's future, which has just failed.
+            loop.call_soon(self._see_death, worker, error)
+
+        worker = await self._services.launcher.launch(self._entry.id, on_death)
+        self._workers.add(worker)
+        return worker
+
+    def _see_death(self, worker: Worker, error: BaseException) -> None:
+        """Answer the end of a worker that was not in a run (else it is known)."""
+        if worker is self.main and self.seat is not Seat.LEAVING and self.lose(worker):
+            self._mend(error)
+
+    def _empty_seat(self) -> None:
+        self.main = None
+        self.seat = Seat.EMPTY
+
+    def _mend(self, error: BaseException | None) -> None:
+        if self._entry.phase is Phase.STARTED:
+            self._mending = self.spawn(self._load_until_ready(error))
+
+    async def _load_until_ready(self, error: BaseException | None) -> None:
+        """Load a main worker; a load that fails is one more death."""
+        while True:
+            if error is not None and not await self._back_off():
+                self._on_hopeless(error)
+                return
+            try:
+                worker = await self.load()
+            except Exception as failure:  # noqa: BLE001 - the border to the job
+                error = failure
+            else:
+                self.seat_main(worker)
+                self._on_ready(error)
+                return
+
+    async def _back_off(self) -> bool:
+        """Count a death and wait; return False at once if it was one too many."""
+        self._deaths += 1
+        if self._deaths > self._entry.policy.max_restarts:
+            return False
+        # The exponent is bounded: with a thousand restarts the power would overflow.
+        delay = FIRST_BACKOFF * 2 ** min(self._deaths - 1, 16)
+        await sleep(self._services.clock, min(delay, LONGEST_BACKOFF))
+        return True

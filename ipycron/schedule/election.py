@@ -1,0 +1,110 @@
+"""Asks the fleet whether a slot is this instance's to run (D1)."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING
+
+from ipycron.errors import CoordinatorError
+from ipycron.schedule.events import Outcome
+from ipycron.schedule.run import Stage
+from ipycron.schedule.services import spawn
+from ipycron.schedule.wait import within
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from ipycron.schedule.entry import Entry
+    from ipycron.schedule.events import SkipReason
+    from ipycron.schedule.ports import Elector
+    from ipycron.schedule.run import Run
+    from ipycron.schedule.services import Services
+
+# Seconds that a coordinator has to answer. Longer than a network round trip by
+# orders of magnitude, shorter than the shortest lease one would choose.
+DEADLINE = 5.0
+
+logger = logging.getLogger("ipycron")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """Why a slot does not run here, with the coordinator's error if it had one."""
+
+    reason: SkipReason
+    outcome: Outcome | None = None
+
+
+class Election:
+    """Holds the elections of one task. Whatever is not a clear yes is a no."""
+
+    def __init__(self, entry: Entry, services: Services) -> None:
+        self._entry = entry
+        self._services = services
+
+    async def hold(self, run: Run) -> Refusal | None:
+        """Return why the run may not go on, or None if it may."""
+        try:
+            is_elected = check_answer(await self._ask(run))
+        except Exception as error:  # noqa: BLE001 - the border to the coordinator
+            return Refusal(reason="coordinator-error", outcome=Outcome.of_error(error))
+        return None if is_elected else Refusal(reason="not-elected")
+
+    def release(self, run: Run) -> None:
+        """Tell the coordinator that a run which held a claim is over."""
+        if run.key is not None:
+            spawn(self._services.errands, self._complete(run.key))
+            run.key = None
+
+    async def _ask(self, run: Run) -> object:
+        entry, elector = self._entry, self._find_elector()
+        slot = datetime.fromtimestamp(run.execution.date, UTC)
+        key = f"{entry.name}:{slot.isoformat()}"
+        call = elector.should_run(entry.id, key, entry.policy.distributed_lease)
+        task = spawn(self._services.errands, call)
+        task.add_done_callback(partial(self._note_claim, run, key))
+        return await within(self._services.clock, DEADLINE, task, late=make_late_error)
+
+    def _note_claim(self, run: Run, key: str, task: asyncio.Task[bool]) -> None:
+        """Keep a claim with its run, or release it if the run is gone meanwhile."""
+        if task.cancelled() or task.exception() is not None:
+            return
+        if task.result() is True:
+            run.key = key
+            if run.stage is Stage.OVER:
+                self.release(run)
+
+    async def _complete(self, key: str) -> None:
+        call = self._find_elector().on_complete(self._entry.id, key)
+        try:
+            await within(
+                self._services.clock,
+                DEADLINE,
+                spawn(self._services.errands, call),
+                late=make_late_error,
+            )
+        except Exception:
+            # The run itself is over and told; only the lease lasts longer now.
+            logger.exception("run coordinator: on_complete of %s failed", key)
+
+    def _find_elector(self) -> Elector:
+        if self._services.elector is None:
+            raise CoordinatorError(reason="a distributed task has none to ask")
+        return self._services.elector
+
+
+def check_answer(answer: object) -> bool:
+    """Return the answer of a coordinator if it is a clear one."""
+    if not isinstance(answer, bool):
+        raise CoordinatorError(
+            reason=f"should_run answered {answer!r:.200}, expected True or False"
+        )
+    return answer
+
+
+def make_late_error() -> CoordinatorError:
+    """Return the error of a coordinator that takes too long."""
+    return CoordinatorError(reason=f"no answer within {DEADLINE:g} s")

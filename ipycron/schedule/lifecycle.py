@@ -1,0 +1,264 @@
+"""The life of one task: started, stopped, destroyed, in any order at any moment."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from ipycron.errors import ExecutionStopped, StartError, TaskDestroyed, TaskNotStarted
+from ipycron.schedule.crew import Crew
+from ipycron.schedule.election import Election
+from ipycron.schedule.entry import Phase
+from ipycron.schedule.events import Event, Outcome
+from ipycron.schedule.gate import Gate
+from ipycron.schedule.runner import Runner
+from ipycron.schedule.services import spawn
+from ipycron.schedule.slots import Slots
+from ipycron.schedule.wait import settle, share, until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ipycron.schedule.entry import Entry
+    from ipycron.schedule.run import Run
+    from ipycron.schedule.services import Services
+
+
+class Lifecycle:
+    """Moves one task between its phases; owns all of its parts.
+
+    One start and one stop may be under way at a time, the start waiting for the
+    stop. Callers share them. The last word counts: a stop revokes a start that is
+    under way or waiting. `on_destroyed` is called once, when nothing is left.
+    """
+
+    def __init__(
+        self,
+        entry: Entry,
+        services: Services,
+        *,
+        on_destroyed: Callable[[], None],
+    ) -> None:
+        self.entry = entry
+        self._on_destroyed = on_destroyed
+        self._services = services
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._starting: asyncio.Task[None] | None = None
+        self._stopping: asyncio.Task[None] | None = None
+        self._revoked: set[asyncio.Task[Any]] = set()
+        # Resolved when a stop need not wait for the runs any longer.
+        self._quiet: asyncio.Future[None] | None = None
+        self._is_destroying = False
+        self._is_limit_told = False
+        self._crew = Crew(
+            entry, services, on_ready=self._see_ready, on_hopeless=self._see_hopeless
+        )
+        election = Election(entry, services)
+        self._slots = Slots(
+            entry, services, on_due=self._see_due, on_counted=self._see_quiet
+        )
+        self._runner = Runner(
+            entry,
+            services,
+            crew=self._crew,
+            election=election,
+            on_limit=self._slots.disarm,
+            on_quiet=self._see_quiet,
+        )
+        self._gate = Gate(
+            entry,
+            services,
+            crew=self._crew,
+            runner=self._runner,
+            election=election,
+            on_missed=self._slots.miss,
+        )
+
+    # --- what the owner asks for -------------------------------------------------
+
+    async def start(self) -> None:
+        """Return when the job is loaded and the first slot armed (A6)."""
+        entry = self.entry
+        if self._is_destroying or entry.phase is Phase.DESTROYED:
+            return
+        if self._starting is None:
+            if entry.phase is Phase.STARTED:
+                return
+            self._starting = spawn(self._tasks, self._start())
+            if entry.phase is Phase.STOPPED:
+                entry.move(Phase.STARTING)
+        await share(self._starting)
+
+    async def stop(self, *, force: bool, patience: float | None = None) -> None:
+        """Return when every worker is gone (A7).
+
+        Runs in progress have `patience` seconds, by default `stop_timeout`.
+        """
+        self._revoke_start()
+        if self.entry.phase in (Phase.STARTING, Phase.STARTED):
+            self._begin_stop(patience=patience)
+        if self._stopping is None:
+            return
+        if force:
+            self.force()
+        await share(self._stopping)
+
+    async def destroy(self, *, force: bool, patience: float | None = None) -> None:
+        """Stop for good (A9)."""
+        if self.entry.phase is Phase.DESTROYED:
+            return
+        self._is_destroying = True
+        await self.stop(force=force, patience=patience)
+        if self.entry.phase is Phase.STOPPED:
+            self._bury()
+
+    def force(self) -> None:
+        """Let a stop that is under way wait no longer for runs."""
+        if self._quiet is not None:
+            settle(self._quiet)
+
+    def call(
+        self, execution_id: str | None, end: asyncio.Future[Outcome] | None = None
+    ) -> Run:
+        """Open a manual run (A8).
+
+        Raises:
+            TaskDestroyed, TaskNotStarted: if nothing can run it, now or soon.
+            OverlapError: if it would overlap and may not.
+        """
+        entry = self.entry
+        if self._is_destroying or entry.phase is Phase.DESTROYED:
+            raise TaskDestroyed(name=entry.name)
+        if self._starting is None and entry.phase is not Phase.STARTED:
+            raise TaskNotStarted(name=entry.name)
+        return self._gate.call(execution_id, end)
+
+    # --- starting ----------------------------------------------------------------
+
+    async def _start(self) -> None:
+        try:
+            await self._until_stopped()
+            await self._load()
+        except asyncio.CancelledError:
+            # Revoked: the stop that did it clears up.
+            raise StartError(
+                name=self.entry.name, reason="it was stopped while it started"
+            ) from None
+
+    async def _until_stopped(self) -> None:
+        """Wait for a stop under way, so that a start is not lost (A7)."""
+        if self._stopping is not None:
+            await asyncio.wait({self._stopping})
+            self.entry.move(Phase.STARTING)
+
+    async def _load(self) -> None:
+        try:
+            worker = await self._crew.load()
+        except Exception as error:
+            await self._crew.dismiss()
+            self.entry.move(Phase.STOPPED)
+            self._starting = None
+            self._gate.drop(error)
+            raise
+        self._crew.seat_main(worker)
+        self.entry.move(Phase.STARTED)
+        self._starting = None
+        self._slots.arm()
+        self.entry.emit(Event.TASK_STARTED)
+        self._gate.serve_waiting()
+
+    def _revoke_start(self) -> None:
+        if self._starting is not None:
+            self._starting.cancel()
+            self._revoked.add(self._starting)
+            self._starting.add_done_callback(self._revoked.discard)
+            self._starting = None
+            self._gate.drop(ExecutionStopped(name=self.entry.name))
+
+    # --- stopping ----------------------------------------------------------------
+
+    def _begin_stop(
+        self, *, patience: float | None = None, error: BaseException | None = None
+    ) -> None:
+        """Disarm at once and begin to clear up; with an error the task has failed."""
+        entry = self.entry
+        end = Event.TASK_STOPPED if entry.phase is Phase.STARTED else None
+        entry.move(Phase.STOPPING)
+        self._slots.disarm()
+        self._quiet = asyncio.get_running_loop().create_future()
+        if patience is None:
+            patience = entry.policy.stop_timeout
+        work = self._stop(self._quiet, patience, error=error, end=end)
+        self._stopping = spawn(self._tasks, work)
+        dropped = error or ExecutionStopped(name=entry.name)
+        self._gate.drop(dropped, is_missed=error is not None)
+        self._see_quiet()
+
+    async def _stop(
+        self,
+        quiet: asyncio.Future[None],
+        patience: float,
+        *,
+        error: BaseException | None,
+        end: Event | None,
+    ) -> None:
+        """Let runs end, end the rest, and tell (R8)."""
+        if self._revoked:
+            await asyncio.wait(set(self._revoked))
+        await until(self._services.clock, patience, quiet)
+        self._services.tally.cut(self.entry)
+        self._runner.condemn()
+        failures = await self._crew.dismiss()
+        self._runner.settle_all()
+        if error is not None:
+            self.entry.emit(Event.TASK_FAILED, outcome=Outcome.of_error(error))
+        elif end is not None:
+            self.entry.emit(end)
+        self._conclude()
+        if failures:
+            raise failures[0]
+
+    def _conclude(self) -> None:
+        self._quiet = self._stopping = None
+        if self._is_destroying:
+            self._bury()
+        else:
+            self.entry.move(Phase.STOPPED)
+
+    def _bury(self) -> None:
+        self.entry.move(Phase.DESTROYED)
+        self.entry.emit(Event.TASK_DESTROYED)
+        self._on_destroyed()
+
+    # --- what the parts report ---------------------------------------------------
+
+    def _see_due(self, slot: int, lateness: float) -> None:
+        self._gate.fire(slot, lateness)
+
+    def _see_ready(self, error: BaseException | None) -> None:
+        """Go on with a new worker, after a death or a timeout."""
+        if error is not None:
+            self.entry.emit(Event.TASK_RESTARTED, outcome=Outcome.of_error(error))
+        self._gate.serve_waiting()
+
+    def _see_hopeless(self, error: BaseException) -> None:
+        """Fail the task: its worker died too often in a row (R7)."""
+        self._begin_stop(error=error)
+
+    def _see_quiet(self) -> None:
+        """Go on with what waits for the runs to end."""
+        entry = self.entry
+        if entry.is_exhausted and not entry.runs and not self._is_limit_told:
+            self._end_at_limit()
+        if self._quiet is not None and not (
+            entry.active_count or self._services.tally.has(entry)
+        ):
+            settle(self._quiet)
+
+    def _end_at_limit(self) -> None:
+        """Destroy the task: the last run of `max_executions` is over (R5)."""
+        self._is_limit_told = self._is_destroying = True
+        self.entry.emit(Event.EXECUTION_MAX_REACHED)
+        self._revoke_start()
+        if self.entry.phase is Phase.STARTED:
+            self._begin_stop()

@@ -1,0 +1,57 @@
+"""One run on its way from slot to end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+    from ipycron.schedule.events import Execution, Outcome
+    from ipycron.schedule.ports import Timer, Worker
+
+
+class Stage(StrEnum):
+    """How far a run has come."""
+
+    PENDING = "pending"  # in election, in its random delay, or without a worker
+    ACTIVE = "active"  # told as started
+    OVER = "over"  # told as finished or failed, or given up while pending
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class Run:
+    """One run: the execution that is told, and what the scheduler needs to know.
+
+    Attributes:
+        patience: seconds it may wait for a worker before its slot is missed; None:
+            as long as it takes.
+        undo: ends what a pending run waits for.
+        is_waiting: whether that is the main worker.
+        key: the slot's name in the fleet while this instance holds its claim.
+        worker: who runs it.
+        future: its end, as the worker tells it.
+        timer: ends it after `timeout`.
+        verdict: why the scheduler ended it; told instead of what the worker says.
+        end: resolved with its outcome, for whoever called `execute`.
+    """
+
+    execution: Execution
+    patience: float | None = None
+    stage: Stage = Stage.PENDING
+    undo: Callable[[], object] | None = None
+    is_waiting: bool = False
+    key: str | None = None
+    worker: Worker | None = None
+    future: asyncio.Future[Outcome] | None = None
+    timer: Timer | None = None
+    verdict: Exception | None = None
+    end: asyncio.Future[Outcome] | None = None
+
+    @property
+    def is_scheduled(self) -> bool:
+        """Whether the schedule asked for it, and it counts towards the limit."""
+        return self.execution.reason == "scheduled"

@@ -1,0 +1,227 @@
+"""The scheduler: every task of one process, on one asyncio loop."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import uuid
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+from ipycron.errors import TaskDestroyed, TaskExists, UnknownTask
+from ipycron.schedule.election import DEADLINE
+from ipycron.schedule.entry import Entry
+from ipycron.schedule.events import Status
+from ipycron.schedule.lifecycle import Lifecycle
+from ipycron.schedule.run import Stage
+from ipycron.schedule.services import Services
+from ipycron.schedule.tally import Tally
+from ipycron.schedule.timetable import Timetable
+from ipycron.schedule.wait import drain, until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ipycron.schedule.events import Execution, Notice, Outcome
+    from ipycron.schedule.policy import Policy
+    from ipycron.schedule.ports import Clock, Elector, Launcher, Schedule
+
+# Destroyed tasks whose names are remembered for the error of a late call. A notebook
+# that declares a task a second for a day must not grow by it.
+GRAVES = 1024
+
+
+def make_id() -> str:
+    """Return an id that no other run has."""
+    return str(uuid.uuid4())
+
+
+class Scheduler:
+    """Runs tasks when they are due, by their policies, on the workers it launches.
+
+    All methods are called on the loop; none blocks it. What happens is told to
+    `emit` as `Notice`s, in the order in which it happens (R8).
+
+    Args:
+        clock: the time.
+        launcher: makes the workers.
+        emit: receives every notice, on the loop; what it raises is logged.
+        elector: asked before each scheduled run of a `distributed` task.
+        uniform: draws random delays.
+        new_id: makes the ids of scheduled runs, and of manual ones without their own.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        launcher: Launcher,
+        emit: Callable[[Notice], None],
+        elector: Elector | None = None,
+        uniform: Callable[[float, float], float] = random.uniform,
+        new_id: Callable[[], str] = make_id,
+    ) -> None:
+        self._lives: dict[str, Lifecycle] = {}
+        self._graves: OrderedDict[str, str] = OrderedDict()
+        self._services = Services(
+            clock=clock,
+            launcher=launcher,
+            emit=emit,
+            elector=elector,
+            uniform=uniform,
+            new_id=new_id,
+            timetable=Timetable(clock),
+            tally=Tally(clock),
+        )
+
+    def add(
+        self, task_id: str, *, name: str, schedule: Schedule, policy: Policy
+    ) -> None:
+        """Take in a task, stopped.
+
+        Raises:
+            TaskExists: if the id is taken.
+        """
+        if task_id in self._lives:
+            raise TaskExists(name=task_id)
+        entry = Entry(
+            task_id,
+            name=name,
+            schedule=schedule,
+            policy=policy,
+            services=self._services,
+        )
+        self._graves.pop(task_id, None)
+        self._lives[task_id] = Lifecycle(
+            entry, self._services, on_destroyed=lambda: self._bury(entry)
+        )
+
+    async def start(self, task_id: str) -> None:
+        """Load the task's job and arm its first slot, strictly after this moment.
+
+        Concurrent calls share one start; during a stop it waits for the stop. A
+        started or destroyed task is left as it is. After a failure the task is
+        stopped and nothing of it is left running.
+
+        Raises:
+            StartTimeout: if the job is not loaded within `start_timeout`.
+            StartError: if a stop came before the end of the start.
+            Exception: what the load raised, as it came.
+        """
+        life = self._find(task_id)
+        if life is not None:
+            await life.start()
+
+    async def stop(self, task_id: str, *, force: bool = False) -> None:
+        """Disarm the task at once; return when its runs are over and workers gone.
+
+        Runs in progress have `stop_timeout` seconds, with `force` none; then they
+        are ended and fail with `ExecutionStopped`. A slot in election or in its
+        random delay is dropped without an event. Concurrent calls share one stop; one
+        with `force` hurries it. A start under way or waiting is revoked.
+
+        Raises:
+            StopTimeout: if a job could not be ended: it runs in a thread. The task
+                is stopped all the same, and the job's result ignored.
+        """
+        life = self._find(task_id)
+        if life is not None:
+            await life.stop(force=force)
+
+    async def destroy(self, task_id: str, *, force: bool = False) -> None:
+        """Stop the task for good. May be repeated.
+
+        Raises:
+            StopTimeout: as `stop`; the task is destroyed all the same.
+        """
+        life = self._find(task_id)
+        if life is not None:
+            await life.destroy(force=force)
+
+    async def execute(self, task_id: str, execution_id: str | None = None) -> Outcome:
+        """Run the task now, or as soon as a start under way is over.
+
+        A caller that is cancelled stops waiting; the run goes on.
+
+        Returns:
+            how the run ended, also if its job failed, the start failed, or a stop
+            came first.
+
+        Raises:
+            TaskNotStarted, TaskDestroyed: if nothing can run it.
+            OverlapError: if a run is pending or in progress and `no_overlap` is set.
+        """
+        end: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self._find_living(task_id).call(execution_id, end)
+        return await end
+
+    def execute_nowait(self, task_id: str, execution_id: str | None = None) -> str:
+        """Begin what `execute` does and return the run's id.
+
+        The end is told by the notice with that id, `execution:finished` or
+        `execution:failed`: exactly one comes, whatever happens. It may come before
+        this returns.
+
+        Raises:
+            TaskNotStarted, TaskDestroyed, OverlapError: as `execute`.
+        """
+        return self._find_living(task_id).call(execution_id).execution.id
+
+    async def shutdown(self, timeout: float) -> None:  # noqa: ASYNC109 - the clock's
+        """Destroy every task, and return when everything is gone.
+
+        Runs in progress, manual ones too, have `timeout` seconds, whatever their
+        tasks' `stop_timeout`; then they are ended. Pending runs are not waited for.
+        """
+        lives = list(self._lives.values())
+        timer = self._services.clock.call_later(timeout, lambda: force_all(lives))
+        try:
+            await asyncio.gather(
+                *(life.destroy(force=False, patience=timeout) for life in lives),
+                return_exceptions=True,
+            )
+        finally:
+            timer.cancel()
+        errands = asyncio.ensure_future(drain(self._services.errands))
+        await until(self._services.clock, DEADLINE, errands)
+        errands.cancel()
+
+    def get_status(self, task_id: str) -> Status:
+        """Return where the task stands."""
+        life = self._find(task_id)
+        return Status.DESTROYED if life is None else life.entry.status
+
+    def get_runs_left(self, task_id: str) -> int | None:
+        """Return the scheduled runs left, None without `max_executions`."""
+        return self._find_living(task_id).entry.runs_left
+
+    def get_executions(self, task_id: str) -> tuple[Execution, ...]:
+        """Return a snapshot of the runs in progress, oldest first."""
+        life = self._find(task_id)
+        runs = () if life is None else life.entry.runs.values()
+        return tuple(r.execution.copy() for r in runs if r.stage is Stage.ACTIVE)
+
+    def _find(self, task_id: str) -> Lifecycle | None:
+        """Return the task, or None if it is destroyed."""
+        life = self._lives.get(task_id)
+        if life is None and task_id not in self._graves:
+            raise UnknownTask(name=task_id)
+        return life
+
+    def _find_living(self, task_id: str) -> Lifecycle:
+        life = self._find(task_id)
+        if life is None:
+            raise TaskDestroyed(name=self._graves[task_id])
+        return life
+
+    def _bury(self, entry: Entry) -> None:
+        del self._lives[entry.id]
+        self._graves[entry.id] = entry.name
+        if len(self._graves) > GRAVES:
+            self._graves.popitem(last=False)
+
+
+def force_all(lives: list[Lifecycle]) -> None:
+    """Let no stop wait for runs any longer."""
+    for life in lives:
+        life.force()

@@ -1,0 +1,90 @@
+"""The slots of one task: armed one after another, each settled once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ipycron.schedule.entry import Phase
+from ipycron.schedule.events import Event
+from ipycron.schedule.plan import plan_beat
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ipycron.schedule.entry import Entry
+    from ipycron.schedule.plan import Beat
+    from ipycron.schedule.services import Services
+
+
+class Slots:
+    """Keeps a started task in the timetable and tells what became of each slot.
+
+    `on_due` is called with a slot to run and its lateness in seconds, `on_counted`
+    when a long gap of missed slots has been reported.
+    """
+
+    def __init__(
+        self,
+        entry: Entry,
+        services: Services,
+        *,
+        on_due: Callable[[int, float], None],
+        on_counted: Callable[[], None],
+    ) -> None:
+        self._entry = entry
+        self._services = services
+        self._on_due = on_due
+        self._on_counted = on_counted
+
+    def arm(self) -> None:
+        """Wait for the first slot after this moment, unless the limit is reached."""
+        entry = self._entry
+        if entry.is_exhausted:
+            return
+        now, settled = self._services.clock.now(), entry.settled_slot
+        after = now if settled is None else max(now, settled)
+        self._arm(entry.schedule.find_next(after))
+
+    def disarm(self) -> None:
+        """Wait for no further slot."""
+        self._entry.next_slot = None
+        self._services.timetable.disarm(self._entry)
+
+    def miss(self, slot: float) -> None:
+        """Tell that a slot will not run any more."""
+        self._entry.emit(Event.EXECUTION_MISSED, date=slot, missed_count=1)
+
+    def _arm(self, slot: int | None) -> None:
+        self._entry.next_slot = slot
+        if slot is not None:
+            self._services.timetable.arm(self._entry, slot, self._beat)
+
+    def _beat(self, now: float) -> None:
+        """Settle what a wake-up owes this task."""
+        entry = self._entry
+        assert entry.next_slot is not None
+        beat = plan_beat(
+            entry.next_slot,
+            now,
+            tolerance=entry.policy.missed_execution_tolerance,
+            schedule=entry.schedule,
+        )
+        entry.settled_slot = beat.newest
+        self._arm(beat.next_slot)
+        self._report(beat)
+        # A receiver of a report may have stopped the task at once.
+        if beat.due is not None and entry.phase is Phase.STARTED:
+            self._on_due(beat.due, now - beat.due)
+
+    def _report(self, beat: Beat) -> None:
+        for slot in beat.missed:
+            self.miss(slot)
+        if beat.gap is not None:
+            self._services.tally.add(
+                self._entry, self._entry.schedule, beat.gap, report=self._miss_many
+            )
+
+    def _miss_many(self, count: int, newest: int) -> None:
+        if count:
+            self._entry.emit(Event.EXECUTION_MISSED, date=newest, missed_count=count)
+        self._on_counted()

@@ -1,0 +1,89 @@
+"""Counts long gaps of missed slots, a little at a time."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from ipycron.schedule.plan import count_slots
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+
+    from ipycron.schedule.plan import Gap
+    from ipycron.schedule.ports import Clock, Schedule, Timer
+
+# Slots counted at one go: about a millisecond.
+CHUNK = 500
+
+# Seconds between two goes, so that the loop has most of its time for runs.
+PAUSE = 0.002
+
+
+@dataclass(slots=True, eq=False)
+class _Count:
+    owner: Hashable
+    schedule: Schedule
+    gap: Gap
+    report: Callable[[int, int], None]
+    total: int = 0
+
+
+class Tally:
+    """Counts gaps in turn and reports each total once, with its newest slot.
+
+    A gap of up to `CHUNK` slots is reported before `add` returns. A month of
+    ``* * * * * *`` has 2.6 million slots and takes seconds of a core, spread out.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._queue: deque[_Count] = deque()
+        self._timer: Timer | None = None
+
+    def add(
+        self,
+        owner: Hashable,
+        schedule: Schedule,
+        gap: Gap,
+        *,
+        report: Callable[[int, int], None],
+    ) -> None:
+        """Count `gap` and call `report(total, newest)` when that is done."""
+        self._count(_Count(owner, schedule, gap, report))
+
+    def has(self, owner: Hashable) -> bool:
+        """Return whether a count of this owner is under way."""
+        return any(count.owner is owner for count in self._queue)
+
+    def cut(self, owner: Hashable) -> None:
+        """Report what is counted for this owner so far, and count no further."""
+        cut = [count for count in self._queue if count.owner is owner]
+        self._queue = deque(c for c in self._queue if c.owner is not owner)
+        if not self._queue and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        for count in cut:
+            count.report(count.total, count.gap.after)
+
+    def _count(self, count: _Count) -> None:
+        """Count one chunk; report the total or queue the rest."""
+        found, last, is_done = count_slots(count.schedule, count.gap, limit=CHUNK)
+        count.total += found
+        count.gap = replace(count.gap, after=last)
+        if is_done:
+            count.report(count.total, last)
+        else:
+            self._queue.append(count)
+            self._set_timer()
+
+    def _set_timer(self) -> None:
+        if self._timer is None:
+            self._timer = self._clock.call_later(PAUSE, self._go_on)
+
+    def _go_on(self) -> None:
+        self._timer = None
+        self._count(self._queue.popleft())
+        if self._queue:
+            self._set_timer()

@@ -1,0 +1,113 @@
+"""One heap of slots and one timer for all tasks."""
+
+from __future__ import annotations
+
+import heapq
+from itertools import count
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+
+    from ipycron.schedule.ports import Clock, Timer
+
+# Longest sleep in seconds. A suspend or a step of the wall clock moves no monotonic
+# timer, so a due slot is noticed after at most this long (R2).
+LONGEST_SLEEP = 5.0
+
+# Seconds after which a long series of due slots lets the loop do other work: after
+# a suspend a thousand tasks may owe a hundred reports each.
+BURST = 0.02
+
+# Cancelled slots that the heap may carry before it is swept.
+_SWEEP_AT = 64
+
+_Slot = tuple[int, int, "Hashable", "Callable[[float], None]"]
+
+
+class Timetable:
+    """Calls back at slots of the wall clock: never early, as little late as it can.
+
+    A thousand slots on one second cost one wake-up. Slots of one second are called
+    in the order in which they were armed.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._heap: list[_Slot] = []
+        self._armed: dict[Hashable, int] = {}
+        self._orders = count()
+        self._timer: Timer | None = None
+        self._timer_deadline = 0.0
+        self._is_waking = False
+
+    def arm(
+        self, owner: Hashable, slot: int, callback: Callable[[float], None]
+    ) -> None:
+        """Call `callback(now)` once at `slot`, instead of the owner's slot before."""
+        order = next(self._orders)
+        self._armed[owner] = order
+        heapq.heappush(self._heap, (slot, order, owner, callback))
+        if not self._is_waking:
+            self._sweep()
+            self._advance_timer(slot)
+
+    def disarm(self, owner: Hashable) -> None:
+        """Forget the owner's slot, if it has one."""
+        if self._armed.pop(owner, None) is not None and not self._armed:
+            self._heap.clear()
+            self._cancel_timer()
+
+    def _advance_timer(self, slot: int) -> None:
+        """Make sure that the timer is no later than `slot`."""
+        delay = min(slot - self._clock.now(), LONGEST_SLEEP)
+        if self._timer is None or (
+            self._clock.monotonic() + delay < self._timer_deadline
+        ):
+            self._set_timer(delay)
+
+    def _set_timer(self, delay: float) -> None:
+        self._cancel_timer()
+        delay = max(delay, 0.0)
+        self._timer_deadline = self._clock.monotonic() + delay
+        self._timer = self._clock.call_later(delay, self._wake)
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _wake(self) -> None:
+        """Call what is due, then sleep until the next slot."""
+        self._timer = None
+        self._is_waking = True
+        try:
+            self._call_due()
+        finally:
+            # Also after a callback that raised: the others' slots go on.
+            self._is_waking = False
+            if self._armed:
+                self._drop_cancelled()
+                self._advance_timer(self._heap[0][0])
+
+    def _call_due(self) -> None:
+        began = self._clock.monotonic()
+        # The clock is read for each: lateness is what the task itself suffers.
+        while self._heap and self._heap[0][0] <= (now := self._clock.now()):
+            _, order, owner, callback = heapq.heappop(self._heap)
+            if self._armed.get(owner) != order:
+                continue
+            del self._armed[owner]
+            callback(now)
+            if self._clock.monotonic() - began > BURST:
+                return
+
+    def _drop_cancelled(self) -> None:
+        while self._armed.get(self._heap[0][2]) != self._heap[0][1]:
+            heapq.heappop(self._heap)
+
+    def _sweep(self) -> None:
+        """Rebuild the heap once cancelled slots are most of it."""
+        if len(self._heap) > _SWEEP_AT + 2 * len(self._armed):
+            self._heap = [s for s in self._heap if self._armed.get(s[2]) == s[1]]
+            heapq.heapify(self._heap)

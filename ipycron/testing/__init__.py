@@ -1,0 +1,43 @@
+"""Tests of schedules without waiting: fake time, fake workers, recorded events.
+
+`Every` is a simple schedule; an `ipycron.cron.CronExpression` serves as well.
+
+>>> import asyncio
+>>> from ipycron.schedule.policy import Policy
+>>> from ipycron.schedule.scheduler import Scheduler
+>>> async def main():
+...     clock, events = FakeClock(0), RecordedEvents()
+...     launcher = FakeLauncher(clock, script=Script(run_seconds=90))
+...     scheduler = Scheduler(clock=clock, launcher=launcher, emit=events)
+...     scheduler.add("t", name="t", schedule=Every(60), policy=Policy(no_overlap=True))
+...     await scheduler.start("t")
+...     await clock.advance(180)
+...     await clock.pass_until(scheduler.shutdown(5))
+...     for notice in events.notices:
+...         print(f"{notice.triggered_at:5.0f} {notice.event}")
+>>> asyncio.run(main())
+    0 task:started
+   60 execution:started
+  120 execution:overlap
+  150 execution:finished
+  180 execution:started
+  185 execution:failed
+  185 task:stopped
+  185 task:destroyed
+"""
+
+from __future__ import annotations
+
+from ipycron.testing.clock import FakeClock
+from ipycron.testing.recorder import RecordedEvents
+from ipycron.testing.schedule import Every
+from ipycron.testing.workers import FakeLauncher, FakeWorker, Script
+
+__all__ = [
+    "Every",
+    "FakeClock",
+    "FakeLauncher",
+    "FakeWorker",
+    "RecordedEvents",
+    "Script",
+]

@@ -1,0 +1,232 @@
+"""Workers without a job: their runs do what the test says."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from ipycron.errors import StopTimeout, WorkerCrashed
+from ipycron.schedule.events import Outcome
+from ipycron.schedule.wait import settle
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ipycron.schedule.events import Execution
+    from ipycron.schedule.ports import Clock, Worker
+
+# The first process id that is given to a fake worker.
+_FIRST_PID = 1000
+
+
+@dataclass(slots=True, kw_only=True)
+class Script:
+    """What fake workers do from now on. Change it at any moment of a test.
+
+    Attributes:
+        load_seconds: how long a load takes; None: it hangs.
+        load_error: what a load raises.
+        run_seconds: how long a run takes; None: until the test ends it.
+        result: what a run returns.
+        error: what a run raises.
+        dies: whether a run takes its worker with it.
+        is_stubborn: whether a busy worker ignores a polite request to end.
+    """
+
+    load_seconds: float | None = 0.0
+    load_error: Exception | None = None
+    run_seconds: float | None = 0.0
+    result: Any = None
+    error: Exception | None = None
+    dies: bool = False
+    is_stubborn: bool = False
+
+    def make_outcome(self) -> Outcome:
+        """Return how a run ends that nobody interferes with."""
+        if self.error is not None:
+            return Outcome.of_error(self.error)
+        return Outcome(is_ok=True, value=self.result, summary=repr(self.result))
+
+
+class FakeWorker:
+    """One loaded fake job.
+
+    Attributes:
+        runs: what it was told to run, in order, finished runs too.
+        is_gone: whether it has ended.
+    """
+
+    def __init__(
+        self,
+        *,
+        task_id: str,
+        pid: int | None,
+        clock: Clock,
+        script: Script,
+        on_death: Callable[[Worker, BaseException], None],
+    ) -> None:
+        self.task_id = task_id
+        self.runs: list[Execution] = []
+        self.is_gone = False
+        self._pid = pid
+        self._clock = clock
+        self._script = script
+        self._on_death = on_death
+        self._busy: dict[str, asyncio.Future[Outcome]] = {}
+        self._gone = asyncio.get_running_loop().create_future()
+
+    @property
+    def pid(self) -> int | None:
+        """A number that no other fake worker has, None if it is shared."""
+        return self._pid
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether it runs several executions at once, as inline jobs do."""
+        return self._pid is None
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a run is in progress."""
+        return bool(self._busy)
+
+    def run(self, execution: Execution) -> asyncio.Future[Outcome]:
+        """Begin a run, as the script says."""
+        assert not self.is_gone, "a run was given to a worker that is gone"
+        assert self.is_shared or not self._busy, "a busy worker was given a run"
+        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self.runs.append(execution)
+        self._busy[execution.id] = future
+        future.add_done_callback(lambda _: self._busy.pop(execution.id, None))
+        if self._script.run_seconds is not None:
+            self._clock.call_later(
+                self._script.run_seconds, lambda: self._act(execution.id)
+            )
+        return future
+
+    def finish(self, result: Any = None, *, execution_id: str | None = None) -> None:
+        """Let a run, by default the oldest, return."""
+        self._end(execution_id, Outcome(is_ok=True, value=result, summary=repr(result)))
+
+    def fail(self, error: Exception, *, execution_id: str | None = None) -> None:
+        """Let a run, by default the oldest, raise."""
+        self._end(execution_id, Outcome.of_error(error))
+
+    def die(
+        self, *, exit_code: int | None = None, signal_name: str | None = None
+    ) -> None:
+        """Let the worker end without being asked to, in a run or idle."""
+        if not self.is_gone:
+            error = self._leave(exit_code=exit_code, signal_name=signal_name)
+            self._on_death(self, error)
+
+    async def stop(self, *, grace: float) -> None:
+        """End the worker, politely if the script allows it."""
+        if not self.is_gone and self._busy and self._script.is_stubborn:
+            self._clock.call_later(grace, self._kill)
+            await asyncio.wait({self._gone})
+            if self.is_shared:
+                raise StopTimeout(name=self.task_id, timeout=grace)
+        elif not self.is_gone:
+            self._leave(signal_name="SIGTERM")
+
+    def _kill(self) -> None:
+        if self.is_shared:
+            # A thread: nothing can end it, it is only waited for no longer.
+            self._note_gone()
+        elif not self.is_gone:
+            self._leave(signal_name="SIGKILL")
+
+    def _act(self, execution_id: str) -> None:
+        """End a run whose time has come."""
+        if execution_id not in self._busy:
+            return
+        if self._script.dies:
+            self.die(signal_name="SIGSEGV")
+        else:
+            self._end(execution_id, self._script.make_outcome())
+
+    def _end(self, execution_id: str | None, outcome: Outcome) -> None:
+        if execution_id is None:
+            execution_id = next(iter(self._busy))
+        future = self._busy.pop(execution_id)
+        if not future.done():
+            future.set_result(outcome)
+
+    def _leave(self, **how: Any) -> WorkerCrashed:
+        error = WorkerCrashed(name=self.task_id, **how)
+        self._note_gone()
+        for future in list(self._busy.values()):
+            if not future.done():
+                future.set_exception(error)
+        self._busy.clear()
+        return error
+
+    def _note_gone(self) -> None:
+        self.is_gone = True
+        if not self._gone.done():
+            self._gone.set_result(None)
+
+
+class FakeLauncher:
+    """Launches fake workers and keeps them for the test to look at.
+
+    Args:
+        clock: the clock that loads and runs take their time from.
+        is_shared: make workers that run several executions at once.
+        script: what the workers do; the attribute may be changed later.
+
+    Attributes:
+        workers: every worker launched, oldest first.
+        loading: launches under way.
+    """
+
+    def __init__(
+        self, clock: Clock, *, is_shared: bool = False, script: Script | None = None
+    ) -> None:
+        self.script = script or Script()
+        self.workers: list[FakeWorker] = []
+        self.loading = 0
+        self._clock = clock
+        self._is_shared = is_shared
+
+    @property
+    def alive(self) -> list[FakeWorker]:
+        """The workers that have not ended, oldest first."""
+        return [worker for worker in self.workers if not worker.is_gone]
+
+    @property
+    def worker(self) -> FakeWorker:
+        """The newest worker."""
+        return self.workers[-1]
+
+    async def launch(
+        self, task_id: str, on_death: Callable[[Worker, BaseException], None]
+    ) -> FakeWorker:
+        """Load a fake job, as the script says."""
+        self.loading += 1
+        try:
+            await self._load()
+        finally:
+            self.loading -= 1
+        worker = FakeWorker(
+            task_id=task_id,
+            pid=None if self._is_shared else _FIRST_PID + len(self.workers),
+            clock=self._clock,
+            script=self.script,
+            on_death=on_death,
+        )
+        self.workers.append(worker)
+        return worker
+
+    async def _load(self) -> None:
+        script = self.script
+        if script.load_seconds != 0:
+            loaded = asyncio.get_running_loop().create_future()
+            if script.load_seconds is not None:
+                self._clock.call_later(script.load_seconds, partial(settle, loaded))
+            await loaded
+        if script.load_error is not None:
+            raise script.load_error
