@@ -7,6 +7,7 @@ import os
 import sqlite3
 import tempfile
 import threading
+import time
 import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 BUSY_TIMEOUT = 4.0
 """Seconds to wait for the file's lock: less than an election's deadline of 5 s, so
 that the answer is SQLite's reason and not silence."""
+
+_PAUSE = 0.005
+"""Seconds between two attempts where SQLite does not wait by itself."""
 
 _PREPARE = (
     # Readers and the writer do not wait for each other, and a commit is one append.
@@ -85,8 +89,7 @@ class ClaimFile:
             self._close_unlocked()
 
     def __del__(self) -> None:
-        if hasattr(self, "_lock"):
-            self.close()
+        self.close()
 
     def _connect_unlocked(self) -> sqlite3.Connection:
         if self._connection is not None:
@@ -97,8 +100,7 @@ class ClaimFile:
         # Before the file is opened: if it is replaced in between, the next call sees.
         self._identity = _identify(self._path)
         self._connection = _open(self._path)
-        for statement in _PREPARE:
-            self._connection.execute(statement)
+        _prepare(self._connection)
         return self._connection
 
     def _close_unlocked(self) -> None:
@@ -153,6 +155,25 @@ def _open(path: Path) -> sqlite3.Connection:
         isolation_level=None,
         check_same_thread=False,
     )
+
+
+def _prepare(connection: sqlite3.Connection) -> None:
+    """Execute `_PREPARE`, and again while another process is doing the same.
+
+    SQLite's own busy timeout does not cover the switch to the write-ahead log.
+    """
+    deadline = time.monotonic() + BUSY_TIMEOUT
+    while True:
+        try:
+            for statement in _PREPARE:
+                connection.execute(statement)
+        except sqlite3.OperationalError as error:
+            is_busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+            if not is_busy or time.monotonic() >= deadline:
+                raise
+            threading.Event().wait(_PAUSE)  # nothing tells when the lock is free
+        else:
+            return
 
 
 def _identify(path: Path) -> _Identity:

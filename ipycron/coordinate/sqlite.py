@@ -31,8 +31,9 @@ class SQLiteRunCoordinator:
 
     Guarantees at most one run per fire among all that use the file. A claim ends
     `lease` seconds, by the machine's wall clock, after the last renewal, and is
-    removed by whoever completes a run later. The file may be deleted at any time;
-    its claims are then forgotten, the next fires are coordinated as before.
+    removed by whoever completes a run later. The file may be deleted at any time,
+    together with its ``-wal`` and ``-shm``; its claims are then forgotten, the next
+    fires are coordinated as before.
 
     Methods are safe in any thread, in forked copies, and pickle sends the path.
 
