@@ -1,0 +1,221 @@
+"""A real Redis server, clients of both kinds, and elections by them."""
+
+import asyncio
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+
+import pytest
+import redis
+import redis.asyncio
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from ipycron.coordinate import RedisRunCoordinator
+from ipycron.coordinate.election import Election
+
+KEY = "report:2026-11-24T09:00:00.000Z"
+
+
+class RedisServer:
+    """A server on a free loopback port, without persistence unless told."""
+
+    def __init__(self, folder, *options):
+        self.port = find_free_port()
+        self._command = [
+            "redis-server",
+            *("--port", str(self.port), "--bind", "127.0.0.1"),
+            *("--save", "", "--appendonly", "no", "--dir", str(folder)),
+            *options,
+        ]
+        self._process = None
+
+    def start(self):
+        """Return when it answers."""
+        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL)
+        deadline = time.monotonic() + 10
+        while not self._answers():
+            assert self._process.poll() is None, "redis-server ended"
+            assert time.monotonic() < deadline, "redis-server does not answer"
+            threading.Event().wait(0.005)
+        return self
+
+    def stop(self, how=signal.SIGTERM):
+        """Return when the process is gone. May be repeated."""
+        self._process.send_signal(signal.SIGCONT)
+        self._process.send_signal(how)
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait(10)
+
+    def restart(self, how=signal.SIGTERM):
+        """Stop it and start it on the same port."""
+        self.stop(how)
+        self.start()
+
+    def freeze(self):
+        """Leave its connections open and its questions unanswered."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self):
+        """Let it go on."""
+        self._process.send_signal(signal.SIGCONT)
+
+    def _answers(self):
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), 1) as connection:
+                connection.sendall(b"PING\r\n")
+                # A password may be asked for: that is an answer, too.
+                return connection.recv(64).startswith((b"+PONG", b"-NOAUTH"))
+        except OSError:
+            return False
+
+
+class Clients:
+    """Makes clients of both kinds, and closes the plain ones."""
+
+    def __init__(self):
+        self._made = []
+
+    def make(self, kind, port, *, is_patient=False, **options):
+        """Return a client that fails at once, or, when patient, as the package does."""
+        if not is_patient:
+            options.setdefault("retry", self._give_up(kind))
+        if kind == "async":
+            return redis.asyncio.Redis(port=port, **options)
+        self._made.append(redis.Redis(port=port, **options))
+        return self._made[-1]
+
+    def close(self):
+        """Close the plain ones; the asyncio ones have no connection of their own."""
+        for client in self._made:
+            client.close()
+
+    def _give_up(self, kind):
+        retry = redis.asyncio.retry.Retry if kind == "async" else Retry
+        return retry(NoBackoff(), 0)
+
+
+class Asker:
+    """Coordinators of one kind, asked on one loop."""
+
+    def __init__(self, kind, clients, port):
+        self._kind = kind
+        self._clients = clients
+        self._port = port
+        self._runner = asyncio.Runner()
+        self._elections = []
+
+    def make(self, *, deadline=5.0, prefix="ipycron:claim:", **options):
+        """Return an election by a coordinator with a client of its own."""
+        client = self._clients.make(self._kind, self._port, **options)
+        coordinator = RedisRunCoordinator(client, prefix=prefix)
+        # Without `renew` in the election: tests here renew by hand.
+        self._elections.append(Election(coordinator, deadline=deadline))
+        return self._elections[-1]
+
+    def ask(self, election, key=KEY, lease=30):
+        """Elect."""
+        return self._runner.run(election.should_run(key, lease))
+
+    def renew(self, election, key=KEY, lease=30):
+        """Renew once, as the election does."""
+        call = election._caller.call
+        return self._runner.run(call(election._coordinator.renew, key, lease))
+
+    def complete(self, election, key=KEY):
+        """End the run."""
+        self._runner.run(election.on_complete(key))
+
+    def run(self, coroutine):
+        """Run it on the loop."""
+        return self._runner.run(coroutine)
+
+    def close(self):
+        """Release everything on the loop that it belongs to."""
+        for election in self._elections:
+            self._runner.run(election.aclose())
+        self._runner.close()
+
+
+def find_free_port():
+    """Return a port of the loopback interface that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+def require_redis():
+    """Skip without the server on a developer's machine, fail in CI."""
+    if shutil.which("redis-server") is None:
+        message = "redis-server is not installed (Debian: apt install redis-server)"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+
+
+@pytest.fixture(scope="session")
+def shared_server(tmp_path_factory):
+    """The server of all tests that do not stop it."""
+    require_redis()
+    server = RedisServer(tmp_path_factory.mktemp("redis")).start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def server(shared_server, clients):
+    """A running server without a key."""
+    clients.make("sync", shared_server.port).flushall()
+    return shared_server
+
+
+@pytest.fixture
+def make_server(tmp_path):
+    """Make servers, not started, that a test may stop as it likes."""
+    require_redis()
+    servers = []
+
+    def make(*options):
+        servers.append(RedisServer(tmp_path, *options))
+        return servers[-1]
+
+    yield make
+    for server in servers:
+        if server._process is not None:
+            server.stop()
+
+
+@pytest.fixture
+def clients():
+    """Make clients that are closed at the end."""
+    clients = Clients()
+    yield clients
+    clients.close()
+
+
+@pytest.fixture
+def asker(kind, clients, server):
+    """Ask the shared server by clients of the test's kind."""
+    asker = Asker(kind, clients, server.port)
+    yield asker
+    asker.close()
+
+
+@pytest.fixture
+def make_asker(kind, clients):
+    """Ask another server."""
+    askers = []
+
+    def make(port):
+        askers.append(Asker(kind, clients, port))
+        return askers[-1]
+
+    yield make
+    for asker in askers:
+        asker.close()

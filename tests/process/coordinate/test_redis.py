@@ -1,0 +1,267 @@
+"""Claims on a real Redis server, by plain and asyncio clients (D2)."""
+
+import asyncio
+import threading
+import time
+
+import pytest
+import redis.asyncio as redis_asyncio
+
+from ipycron.coordinate import Health, RedisRunCoordinator
+from ipycron.coordinate.election import Election
+from ipycron.coordinate.redisserver import BlockingServer
+from ipycron.errors import CoordinatorError, InvalidOption
+
+KEY = "report:2026-11-24T09:00:00.000Z"
+KINDS = pytest.mark.parametrize("kind", ["sync", "async"])
+
+
+def until(condition, seconds=10):
+    """Return when the condition holds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        threading.Event().wait(0.01)
+
+
+# --- claims ----------------------------------------------------------------------
+
+
+@KINDS
+def test_should_run_is_true_for_the_first_that_asks_only(asker):
+    """One fire, one instance; it does not get it twice either."""
+    first, second = asker.make(), asker.make()
+    assert asker.ask(first) is True
+    assert asker.ask(second) is False
+    assert asker.ask(first) is False
+    assert asker.ask(second, "report:other") is True
+
+
+@KINDS
+def test_a_claim_is_kept_for_its_whole_lease_when_the_run_was_quick(
+    asker, clients, server
+):
+    """An instance whose clock is late by less than the lease does not run it again."""
+    first, second = asker.make(), asker.make()
+    assert asker.ask(first, lease=30)
+    asker.complete(first)
+    assert not asker.ask(second)
+    left = clients.make("sync", server.port).pttl(f"ipycron:claim:{KEY}")
+    assert 29_000 < left <= 30_000
+
+
+@KINDS
+def test_a_claim_ends_when_its_lease_has_passed(asker):
+    """By the server's clock; a lease of a fraction of a millisecond is rounded up."""
+    first, second = asker.make(), asker.make()
+    assert asker.ask(first, lease=0.2)
+    asker.complete(first)
+    started = time.monotonic()
+    until(lambda: asker.ask(second, lease=0.0001))
+    assert 0.1 < time.monotonic() - started < 2
+
+
+@KINDS
+def test_a_claim_is_renewed_while_the_run_lasts(asker):
+    """A run of three leases is alone all the time."""
+    first, second = asker.make(), asker.make()
+
+    async def live():
+        assert await first.should_run(KEY, 0.6)
+        deadline = time.monotonic() + 1.8
+        while time.monotonic() < deadline:
+            assert not await second.should_run(KEY, 30)
+            await asyncio.sleep(0.01)
+        await first.on_complete(KEY)
+        assert not await second.should_run(KEY, 30)
+        await asyncio.sleep(0.7)
+        assert await second.should_run(KEY, 30)
+
+    asker.run(live())
+
+
+@KINDS
+def test_renew_is_refused_while_another_holds_the_claim(asker, clients, server):
+    """Only the holder renews, and the other's lease is not touched."""
+    first, second = asker.make(), asker.make()
+    assert asker.ask(first, lease=30)
+    assert asker.renew(second, lease=3000) is False
+    assert asker.renew(first, lease=60) is True
+    left = clients.make("sync", server.port).pttl(f"ipycron:claim:{KEY}")
+    assert 59_000 < left <= 60_000
+
+
+@KINDS
+def test_renew_makes_the_claim_again_when_the_server_forgot_it(asker, clients, server):
+    """The run is still going on."""
+    first, second = asker.make(), asker.make()
+    assert asker.ask(first)
+    clients.make("sync", server.port).flushall()
+    assert asker.renew(first) is True
+    assert asker.ask(second) is False
+
+
+@KINDS
+def test_keys_begin_with_the_prefix_and_hold_any_text(asker, clients, server):
+    """Two fleets share a server; names are the user's."""
+    name = "ü☃ * \r\n\x00 {a}"
+    first, second = asker.make(), asker.make(prefix="night:")
+    assert asker.ask(first, name)
+    assert asker.ask(second, name)
+    keys = clients.make("sync", server.port).keys()
+    assert set(keys) == {f"ipycron:claim:{name}".encode(), f"night:{name}".encode()}
+
+
+@KINDS
+def test_a_client_may_decode_responses(asker):
+    """The caller's settings do not matter."""
+    first, second = asker.make(decode_responses=True), asker.make(protocol=3)
+    assert asker.ask(first) is True
+    assert asker.ask(second) is False
+    assert asker.renew(first) is True
+
+
+@KINDS
+def test_more_elections_at_one_instant_than_connections_all_get_an_answer(asker):
+    """Hundreds of tasks at midnight wait for each other."""
+    first, second = asker.make(), asker.make()
+
+    async def ask(election):
+        keys = [f"task {number}:midnight" for number in range(300)]
+        answers = [election.should_run(key, 30) for key in keys]
+        return await asyncio.gather(*answers)
+
+    assert asker.run(ask(first)) == [True] * 300
+    assert asker.run(ask(second)) == [False] * 300
+
+
+# --- loops, connections, clocks --------------------------------------------------
+
+
+def test_an_asyncio_client_may_belong_to_a_loop_that_stands_still(server, clients):
+    """A notebook's client works on ipycron's loop while a cell is busy."""
+
+    async def notebook():
+        client = clients.make("async", server.port)
+        await client.ping()
+        coordinator = RedisRunCoordinator(client)
+        answers = []
+
+        async def ask():
+            election = Election(coordinator)
+            answers.append(await election.should_run(KEY, 30))
+            await election.aclose()
+
+        thread = threading.Thread(target=asyncio.run, args=(ask(),))
+        thread.start()
+        thread.join(10)  # this loop does nothing meanwhile
+        assert answers == [True]
+        assert await coordinator.should_run(KEY, 30) is False
+        assert (await coordinator.health_check()).is_ok
+        await coordinator.close()
+        await client.ping()
+        await client.aclose()
+
+    asyncio.run(notebook())
+
+
+def test_a_client_whose_pool_is_special_is_used_as_it_is(server):
+    """Its settings are not all in the pool, as with Sentinel."""
+
+    class SpecialPool(redis_asyncio.ConnectionPool):
+        pass
+
+    async def ask():
+        client = redis_asyncio.Redis.from_pool(SpecialPool(port=server.port))
+        coordinator = RedisRunCoordinator(client)
+        assert await coordinator.should_run(KEY, 30)
+        await coordinator.close()
+        assert await client.ping()
+        await client.aclose()
+
+    asyncio.run(ask())
+
+
+@KINDS
+def test_close_ends_the_connections_that_were_opened_here(asker, kind, clients, server):
+    """And only those; a later question opens others."""
+    admin = clients.make("sync", server.port)
+    before = len(admin.client_list())
+    election = asker.make()
+    assert asker.ask(election, "k:1")
+    assert len(admin.client_list()) == before + 1
+    asker.run(election.aclose())
+    until(lambda: len(admin.client_list()) == before + (kind == "sync"))
+    assert asker.ask(election, "k:2")
+    asker.run(election.aclose())
+    asker.run(election.aclose())
+
+
+@KINDS
+@pytest.mark.parametrize(
+    ("shift", "is_ok"), [(0, True), (0.8, True), (-0.8, True), (3, False), (-3, False)]
+)
+def test_health_check_reports_how_far_the_clock_is_ahead(
+    kind, clients, server, shift, is_ok
+):
+    """Negative when it is behind; no connection is left by the check."""
+
+    async def check():
+        client = clients.make(kind, server.port)
+        # The server's clock is this machine's, so the drift is the shift.
+        wall = time.time  # noqa: TID251
+        coordinator = RedisRunCoordinator(client, now=lambda: wall() + shift)
+        health = coordinator.health_check()
+        health = await health if kind == "async" else health
+        assert health == Health(is_ok=is_ok, drift=health.drift)
+        assert health.drift == pytest.approx(shift, abs=0.15)
+        strict = coordinator.health_check(threshold=1e-9)
+        assert not (await strict if kind == "async" else strict).is_ok
+
+    asyncio.run(check())
+
+
+@KINDS
+def test_health_check_raises_when_the_server_is_away(kind, make_server, clients):
+    """No answer is no health."""
+    server = make_server()
+
+    async def check():
+        client = clients.make(kind, server.port)
+        health = RedisRunCoordinator(client).health_check()
+        return await health if kind == "async" else health
+
+    with pytest.raises(CoordinatorError, match="Redis: ConnectionError"):
+        asyncio.run(check())
+
+
+# --- bad input -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("client", [None, "redis://:secret@host", dict])
+def test_what_is_no_client_is_refused_without_showing_it(client):
+    """A URL may hold a password."""
+    with pytest.raises(InvalidOption) as caught:
+        RedisRunCoordinator(client)
+    assert str(caught.value) == (
+        f"client: got {type(client)!r}, expected a redis.Redis or "
+        "redis.asyncio.Redis. Of a URL, redis.Redis.from_url(url) makes one."
+    )
+
+
+def test_a_client_class_and_a_prefix_that_is_no_text_are_refused(clients):
+    """At creation, not at the first fire."""
+    with pytest.raises(InvalidOption, match="client"):
+        RedisRunCoordinator(redis_asyncio.Redis)
+    client = clients.make("sync", 1)
+    with pytest.raises(InvalidOption, match="prefix: got 7, expected a string"):
+        RedisRunCoordinator(client, prefix=7)
+    assert repr(RedisRunCoordinator(client)) == "<RedisRunCoordinator ipycron:claim:*>"
+
+
+def test_a_plain_client_never_waits_on_a_loop():
+    """The logic is written in coroutines; one that suspended would be lost."""
+    forever = asyncio.sleep(0)
+    with pytest.raises(AssertionError, match="suspended without a loop"):
+        BlockingServer(None).finish(forever)
+    forever.close()

@@ -1,0 +1,183 @@
+"""A Redis server that is away, restarts, hangs, refuses, loses answers (D2)."""
+
+import asyncio
+import contextlib
+import signal
+import socket
+import threading
+import time
+
+import pytest
+
+from ipycron.errors import CoordinatorError
+
+KEY = "report:2026-11-24T09:00:00.000Z"
+KINDS = pytest.mark.parametrize("kind", ["sync", "async"])
+
+
+@KINDS
+def test_a_coordinator_is_made_before_its_server(make_server, make_asker):
+    """Until the server comes every election is an error; then they work."""
+    server = make_server()
+    asker = make_asker(server.port)
+    election = asker.make()
+    with pytest.raises(CoordinatorError, match="Redis: ConnectionError") as caught:
+        asker.ask(election)
+    assert isinstance(caught.value.__cause__, Exception)
+    server.start()
+    assert asker.ask(election) is True
+
+
+@KINDS
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_a_coordinator_outlives_its_server(make_server, make_asker, how):
+    """Down is an error, not an answer; up again is up again."""
+    server = make_server().start()
+    asker = make_asker(server.port)
+    election = asker.make()
+    assert asker.ask(election, "k:1")
+    server.stop(how)
+    with pytest.raises(CoordinatorError, match="Redis: ConnectionError"):
+        asker.ask(election, "k:2")
+    server.start()
+    assert asker.ask(election, "k:3")
+
+
+@KINDS
+def test_a_restart_between_two_fires_is_not_noticed(make_server, make_asker):
+    """With the package's own retries a stale connection costs nothing."""
+    server = make_server().start()
+    asker = make_asker(server.port)
+    election = asker.make(is_patient=True)
+    assert asker.ask(election, "k:1")
+    server.restart()
+    assert asker.ask(election, "k:2")
+
+
+@KINDS
+def test_claims_outlive_a_killed_server_that_keeps_a_log(make_server, make_asker):
+    """With `appendonly yes` the guarantee holds over a crash of the server."""
+    server = make_server("--appendonly", "yes").start()
+    asker = make_asker(server.port)
+    first, second = asker.make(is_patient=True), asker.make(is_patient=True)
+    assert asker.ask(first)
+    server.restart(signal.SIGKILL)
+    assert asker.ask(second) is False
+    assert asker.renew(first) is True
+
+
+@KINDS
+def test_the_claim_of_a_run_comes_back_when_a_server_forgot_it(make_server, make_asker):
+    """Without persistence the claims of runs in progress are made again."""
+    server = make_server().start()
+    asker = make_asker(server.port)
+    first, second = asker.make(is_patient=True), asker.make(is_patient=True)
+
+    async def live():
+        assert await first.should_run(KEY, 0.6)
+        server.restart()
+        await asyncio.sleep(0.5)
+        assert not await second.should_run(KEY, 30)
+        await first.on_complete(KEY)
+
+    asker.run(live())
+
+
+@KINDS
+def test_a_server_that_hangs_is_an_error_in_time(make_server, make_asker):
+    """The loop waits for the deadline only, and the next fire is asked anew."""
+    server = make_server().start()
+    asker = make_asker(server.port)
+    election = asker.make(deadline=0.3)
+    assert asker.ask(election, "k:1")
+    server.freeze()
+    started = time.monotonic()
+    with pytest.raises(CoordinatorError, match=r"no answer within 0\.3 s"):
+        asker.ask(election, "k:2")
+    assert time.monotonic() - started < 2
+    server.thaw()
+    assert asker.ask(election, "k:3")
+
+
+@KINDS
+@pytest.mark.parametrize("password", [None, "wrong"])
+def test_a_wrong_password_is_an_error(make_server, make_asker, password):
+    """The server's own words are in it, the password is not."""
+    server = make_server("--requirepass", "right").start()
+    asker = make_asker(server.port)
+    with pytest.raises(CoordinatorError, match="Redis: Authentication") as caught:
+        asker.ask(asker.make(password=password))
+    assert "wrong " not in str(caught.value)
+    assert asker.ask(asker.make(password="right")) is True
+
+
+@KINDS
+def test_a_server_that_refuses_to_write_is_an_error(make_server, make_asker, clients):
+    """Full memory is not a lost election."""
+    server = make_server().start()
+    asker = make_asker(server.port)
+    election = asker.make()
+    admin = clients.make("sync", server.port)
+    admin.config_set("maxmemory", 1)
+    with pytest.raises(CoordinatorError, match="Redis: OutOfMemoryError"):
+        asker.ask(election)
+    admin.config_set("maxmemory", 0)
+    assert asker.ask(election) is True
+
+
+class Proxy:
+    """Passes bytes on, and loses the first answer to a claim."""
+
+    def __init__(self, port):
+        self._port = port
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self.lost = 0
+        self._connections = []
+        self._threads = [threading.Thread(target=self._accept)]
+        self._threads[0].start()
+
+    def close(self):
+        """End all threads."""
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for connection in self._connections:
+            with contextlib.suppress(OSError):  # closed by its thread already
+                connection.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join(10)
+            assert not thread.is_alive()
+
+    def _accept(self):
+        while True:
+            try:
+                inner, _ = self._listener.accept()
+            except OSError:
+                return
+            self._connections.append(inner)
+            thread = threading.Thread(target=self._pass, args=(inner,))
+            self._threads.append(thread)
+            thread.start()
+
+    def _pass(self, inner):
+        with inner, socket.create_connection(("127.0.0.1", self._port)) as outer:
+            while question := inner.recv(65536):
+                outer.sendall(question)
+                answer = outer.recv(65536)
+                if b"EVAL" in question and self.lost == 0:
+                    self.lost += 1
+                    return
+                inner.sendall(answer)
+
+
+@KINDS
+def test_a_claim_whose_answer_was_lost_is_recognised(server, make_asker):
+    """The client asks again by itself; else the fire would run nowhere."""
+    proxy = Proxy(server.port)
+    try:
+        asker, direct = make_asker(proxy.port), make_asker(server.port)
+        assert asker.ask(asker.make(is_patient=True)) is True
+        assert proxy.lost == 1
+        assert direct.ask(direct.make()) is False
+    finally:
+        proxy.close()
