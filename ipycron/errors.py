@@ -10,7 +10,6 @@ This module is the bottom of the house: it imports nothing of ipycron.
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -45,8 +44,11 @@ __all__ = [
 
 def suggest(word: str, known: Iterable[str]) -> str:
     """Return `` Did you mean 'x'?`` for a near miss, else an empty string."""
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f" Did you mean {close[0]!r}?" if close else ""
+    import difflib  # noqa: PLC0415 - errors are rare, imports are not
+
+    by_fold = {name.casefold(): name for name in known}
+    close = difflib.get_close_matches(word.casefold(), by_fold, n=1, cutoff=0.6)
+    return f" Did you mean {by_fold[close[0]]!r}?" if close else ""
 
 
 class IpycronError(Exception):
@@ -114,10 +116,7 @@ class CronSyntaxError(IpycronError, ValueError):
     ) -> None:
         lines = [message]
         if column is not None:
-            # Control characters would move the caret away from what it points at.
-            shown = "".join(c if c.isprintable() else " " for c in expression)
-            width = max(1, len(value or ""))
-            lines += [f"  {shown}", f"  {' ' * column}{'^' * width}"]
+            lines += _point_at(expression, column, width=len(value or ""))
         if suggestion is not None:
             lines.append(f"Try: {suggestion}")
         super().__init__(
@@ -129,6 +128,23 @@ class CronSyntaxError(IpycronError, ValueError):
             column=column,
             suggestion=suggestion,
         )
+
+
+_WIDEST = 72  # columns of an expression that are shown
+_BEFORE = 24  # of them, where it is longer, those before the caret
+
+
+def _point_at(expression: str, column: int, *, width: int) -> list[str]:
+    """Return the expression, or the part around `column`, and carets below it."""
+    # Control characters would move the caret away from what it points at.
+    shown = "".join(c if c.isprintable() else " " for c in expression)
+    if len(shown) > _WIDEST:
+        start = max(0, column - _BEFORE)
+        end = start + _WIDEST
+        shown = f"{'…' * (start > 0)}{shown[start:end]}{'…' * (end < len(shown))}"
+        column -= start - (start > 0)
+    carets = "^" * max(1, min(width, len(shown) - column))
+    return [f"  {shown}", f"  {' ' * column}{carets}"]
 
 
 class UnknownTimezone(IpycronError, ValueError):
