@@ -1,0 +1,137 @@
+"""What to write instead: guesses at what was meant, each tried before it is shown.
+
+A suggestion that is itself refused would be worse than none. So a guess is put into
+the text, the text is read again, and only a guess that cures its error is kept.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import unicodedata
+from typing import TYPE_CHECKING
+
+from ipycron.cron import parser
+from ipycron.cron.fields import NICKNAMES, SPECS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ipycron.cron.fields import FieldSpec
+    from ipycron.cron.parser import FieldError
+
+_QUOTES = "\"'`´‘’“”«»"  # noqa: RUF001 - these are what word processors make of quotes
+_SWAPPED = re.compile(r"([LW])([0-9]+)", re.IGNORECASE)
+_SPECS = {spec.name: spec for spec in SPECS}
+
+
+def suggest_each(text: str, errors: tuple[FieldError, ...]) -> tuple[FieldError, ...]:
+    """Return the errors, each with the token to write instead where one is clear."""
+    return tuple(
+        error._replace(suggestion=_find_token(text, error)) for error in errors
+    )
+
+
+def suggest_whole(text: str, errors: tuple[FieldError, ...]) -> str | None:
+    """Return an expression that cures every error at once, or None."""
+    guesses = [*_cure_tokens(text, errors), *_guess_texts(text)]
+    plain = (" ".join(guess.split()) for guess in guesses if guess != text)
+    return next(filter(_is_read, plain), None)
+
+
+def _cure_tokens(text: str, errors: tuple[FieldError, ...]) -> Iterator[str]:
+    """Yield the text with every bad token replaced, if all of them can be."""
+    cured = text
+    for error in reversed(errors):  # from the end, so that columns stay true
+        token = _find_token(text, error)
+        if token is None:
+            return
+        cured = _put(cured, error, token)
+    yield cured
+
+
+def _find_token(text: str, error: FieldError) -> str | None:
+    """Return what to write instead of the error's value."""
+    if error.field == "expression" or error.value is None:
+        return None
+    spec = _SPECS[error.field]
+    for token in _guess_tokens(spec, text, error):
+        if token and token == error.value:
+            continue
+        read_again = parser.read(_put(text, error, token), parser.take_lowest)
+        if all(other.field != error.field for other in read_again.errors):
+            return token
+    return None
+
+
+def _is_read(text: str) -> bool:
+    """Return whether a text is an expression."""
+    return parser.read(text, parser.take_lowest).fields is not None
+
+
+def _put(text: str, error: FieldError, token: str) -> str:
+    """Write `token` in the place of the error's value."""
+    assert error.column is not None
+    assert error.value is not None
+    start, end = error.column, error.column + len(error.value)
+    if not error.value:  # an empty list item goes with one of its commas
+        before = text[start - 1 : start] == ","
+        start, end = (start - 1, end) if before else (start, end + 1)
+    return text[:start] + token + text[end:]
+
+
+def _guess_tokens(spec: FieldSpec, text: str, error: FieldError) -> Iterator[str]:
+    """Yield what may have been meant by a token, likeliest first."""
+    value, column = error.value or "", error.column or 0
+    before = text[column - 1 : column]
+    yield value.strip(_QUOTES)
+    yield _to_ascii(value).strip(_QUOTES)
+    if not value.strip("0") and before == "/":
+        yield "1"
+    if spec.low == 0 and value == str(spec.top + 1):  # 60 seconds, 24 hours
+        yield str(spec.top) if before == "-" else "0"
+    if value == "?":
+        yield "*"
+    yield value.replace("*", "*/")
+    yield f"*{value}"
+    yield value.replace("..", "-")
+    yield _SWAPPED.sub(r"\2\1", value)
+    yield from _guess_names(spec, value)
+
+
+def _guess_names(spec: FieldSpec, value: str) -> Iterator[str]:
+    """Yield month or weekday names close to a word, in their three letters."""
+    word = value.lower()
+    if word[:3] in spec.names and word.isalpha():
+        yield word[:3]
+    for name in difflib.get_close_matches(word, spec.names, n=1):
+        yield name[:3]
+
+
+def _guess_texts(text: str) -> Iterator[str]:
+    """Yield what may have been meant by a text, likeliest first."""
+    if len(text) > parser.MAX_LENGTH:
+        return
+    yield text.strip().strip(_QUOTES)
+    yield _to_ascii(text).strip().strip(_QUOTES)
+    words = text.split()
+    if len(words) == 1:
+        nickname = f"@{words[0].lower().lstrip('@')}"
+        yield from difflib.get_close_matches(nickname, NICKNAMES, n=1)
+    else:
+        yield " ".join(words[:6])  # Quartz adds a year, a crontab a command
+        yield " ".join(words[:5])
+
+
+def _to_ascii(text: str) -> str:
+    """Replace dashes, stars and digits of other scripts by the plain ones."""
+    return "".join(map(_plain, unicodedata.normalize("NFKC", text)))
+
+
+def _plain(character: str) -> str:
+    """Return the ASCII character that one of another script stands for."""
+    if unicodedata.category(character) == "Pd":
+        return "-"
+    if character.isdecimal():
+        return str(unicodedata.decimal(character))
+    return "*" if character in "∗＊⁎✱" else character  # noqa: RUF001 - as above

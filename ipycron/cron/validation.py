@@ -1,0 +1,108 @@
+"""Is this text an expression, and what does it say: `parse`, `validate` and how."""
+
+from __future__ import annotations
+
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, NamedTuple
+
+from ipycron.cron import hashing, parser, repair
+from ipycron.cron.parser import FieldError
+from ipycron.errors import CronSyntaxError
+
+if TYPE_CHECKING:
+    from ipycron.cron.fields import Fields
+
+
+class Validation(NamedTuple):
+    """The verdict on a text; true where it is an expression.
+
+    Attributes:
+        valid: the verdict.
+        fields: the expanded fields of a valid text, else None. An ``H`` field then
+            holds only its least value: which one it takes depends on the name.
+        errors: every bad field, in the order of the text; empty if valid.
+    """
+
+    valid: bool
+    fields: Fields | None
+    errors: tuple[FieldError, ...]
+
+    def __bool__(self) -> bool:
+        return self.valid
+
+
+def parse(text: str, *, hash_id: str | None = None) -> Fields:
+    """Return the expanded fields of an expression.
+
+    Whether the dates exist is not asked here: ``0 0 30 2 *`` is grammar, and
+    `CronExpression.check_fires` is where it is refused.
+
+    Args:
+        text: the expression.
+        hash_id: what the values of ``H`` fields are drawn from.
+
+    Raises:
+        CronSyntaxError: if the text is not an expression, or has an ``H`` field and
+            no `hash_id`.
+
+    Examples:
+        >>> parse("*/20 9-17 * * mon").minute
+        (0, 20, 40)
+    """
+    if not isinstance(text, str):
+        raise _make_error(repr(text), _check_type(text))
+    return _parse_cached(text, hash_id)
+
+
+def validate(text: object) -> bool:
+    """Return whether the text is an expression. Never raises.
+
+    Examples:
+        >>> validate("0 9 * * 1-5"), validate("0 25 * * *")
+        (True, False)
+    """
+    return validate_detailed(text).valid
+
+
+def validate_detailed(text: object) -> Validation:
+    """Return the verdict with every bad field of the text. Never raises.
+
+    Examples:
+        >>> [(e.field, e.value) for e in validate_detailed("61 * * * mo").errors]
+        [('minute', '61'), ('day_of_week', 'mo')]
+    """
+    if not isinstance(text, str):
+        return Validation(valid=False, fields=None, errors=_check_type(text))
+    reading = parser.read(text, parser.take_lowest)
+    errors = repair.suggest_each(text, reading.errors)
+    return Validation(valid=not errors, fields=reading.fields, errors=errors)
+
+
+@lru_cache(maxsize=1024)
+def _parse_cached(text: str, hash_id: str | None) -> Fields:
+    """Parse; the same text is parsed once. What is refused is not kept."""
+    hasher = None if hash_id is None else partial(hashing.draw, hash_id=hash_id)
+    reading = parser.read(text, hasher)
+    if reading.fields is None:
+        raise _make_error(text, reading.errors)
+    return reading.fields
+
+
+def _check_type(text: object) -> tuple[FieldError, ...]:
+    """Return the error of something that is not text."""
+    got = f"{text!r:.40} ({type(text).__name__})"
+    message = f"expression: got {got}, expected text such as '*/5 * * * *'."
+    return (FieldError("expression", None, message),)
+
+
+def _make_error(text: str, errors: tuple[FieldError, ...]) -> CronSyntaxError:
+    """Return the exception for the first error, with a repair of all of them."""
+    first = errors[0]
+    return CronSyntaxError(
+        expression=text,
+        field=None if first.field == "expression" else first.field,
+        value=first.value,
+        message=first.message,
+        column=first.column,
+        suggestion=repair.suggest_whole(text, errors),
+    )
