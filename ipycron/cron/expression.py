@@ -1,0 +1,333 @@
+"""`CronExpression`: when a schedule fires, as instants in a time zone.
+
+How the clock's changes are treated is one rule for each kind of schedule, after
+Debian's cron. With *interval* schedules an instant fires if its local time matches:
+a repeated hour fires again, a skipped one does not. With *fixed-time* schedules a
+local time fires at the first instant at which the zone's clock shows it or has
+passed it: in a repeated hour that is the first showing, in a skipped hour the end
+of the gap. `Span.fresh` says where a clock is ahead of, or behind, what it has shown.
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from ipycron.cron import diagnosis
+from ipycron.cron.validation import parse
+from ipycron.cron.walk import HORIZON, Walk
+from ipycron.cron.zone import (
+    EPOCH,
+    FIRST_INSTANT,
+    LAST_INSTANT,
+    LONGEST_SHIFT,
+    find_zone,
+    get_key,
+    resolve_timezone,
+)
+from ipycron.errors import InvalidOption
+
+if TYPE_CHECKING:
+    from datetime import tzinfo
+
+    from ipycron.cron.fields import Fields
+
+
+class CronExpression:
+    """A cron expression in a time zone: when something is due. Immutable.
+
+    Equal expressions have the same text (blanks aside), zone, `day_or` and `hash_id`.
+    All methods are pure, and safe in any thread.
+
+    Args:
+        text: five fields, six with seconds first, or a nickname.
+        timezone: an IANA name or a tzinfo; None is the system's zone, as it is when
+            a process first asks for it.
+        day_or: how two restricted day fields combine: either may match (cron), or
+            both must (False, as in node-cron).
+        hash_id: what ``H`` fields draw their values from: a task's name.
+
+    Raises:
+        CronSyntaxError: if the text is not an expression.
+        UnknownTimezone: if the zone's name is not known.
+        InvalidOption: if another argument has the wrong type.
+
+    Examples:
+        >>> from datetime import datetime
+        >>> from zoneinfo import ZoneInfo
+        >>> nine = CronExpression("0 9 * * mon-fri", "Europe/Berlin")
+        >>> nine
+        <CronExpression '0 9 * * mon-fri' Europe/Berlin>
+        >>> friday = datetime(2026, 11, 27, 12, tzinfo=ZoneInfo("Europe/Berlin"))
+        >>> str(nine.next(friday))
+        '2026-11-30 09:00:00+01:00'
+    """
+
+    __slots__ = (
+        "_day_or",
+        "_fields",
+        "_hash_id",
+        "_is_fixed",
+        "_is_system_zone",
+        "_text",
+        "_timezone",
+        "_walk",
+        "_zone",
+    )
+
+    def __init__(
+        self,
+        text: str,
+        timezone: tzinfo | str | None = None,
+        *,
+        day_or: bool = True,
+        hash_id: str | None = None,
+    ) -> None:
+        _check_options(day_or=day_or, hash_id=hash_id)
+        self._fields = parse(text, hash_id=hash_id)
+        self._text = " ".join(text.split())
+        self._day_or = day_or
+        self._hash_id = hash_id
+        self._set_up(timezone)
+
+    def _set_up(self, timezone: tzinfo | str | None) -> None:
+        """Fill in what follows from the arguments."""
+        self._is_system_zone = timezone is None
+        self._timezone = resolve_timezone(timezone)
+        self._zone = find_zone(self._timezone)
+        self._walk = _share_walk(self._fields, day_or=self._day_or)
+        # Source: Debian cron, E7: a star in any of these makes an interval.
+        self._is_fixed = self._fields.starred.isdisjoint(("second", "minute", "hour"))
+
+    @property
+    def text(self) -> str:
+        """The expression as it was written, with single blanks."""
+        return self._text
+
+    @property
+    def timezone(self) -> tzinfo:
+        """The zone whose clock the fields are read on."""
+        return self._timezone
+
+    @property
+    def day_or(self) -> bool:
+        """Whether one of two restricted day fields is enough."""
+        return self._day_or
+
+    @property
+    def hash_id(self) -> str | None:
+        """What ``H`` fields draw their values from."""
+        return self._hash_id
+
+    @property
+    def fields(self) -> Fields:
+        """The expanded fields."""
+        return self._fields
+
+    def next(self, after: datetime) -> datetime | None:
+        """Return the first fire strictly after an instant.
+
+        Returns:
+            An instant of whole seconds in the expression's zone, or None if nothing
+            fires within 100 years.
+
+        Raises:
+            InvalidOption: if `after` is not a datetime with a time zone.
+        """
+        first = _floor(after, "after") + 1
+        instant = self._find_first(first, first + HORIZON)
+        return (
+            None if instant is None else datetime.fromtimestamp(instant, self._timezone)
+        )
+
+    def previous(self, before: datetime) -> datetime | None:
+        """Return the last fire strictly before an instant; else as `next`."""
+        last = _floor(before, "before")
+        if not before.microsecond:
+            last -= 1
+        return self._to_datetime(self._find_last(last, last - HORIZON))
+
+    def upcoming(self, count: int, after: datetime) -> list[datetime]:
+        """Return the first `count` fires after an instant, fewer if there are no more.
+
+        Examples:
+            >>> from datetime import datetime, UTC
+            >>> noon = datetime(2026, 11, 27, 12, tzinfo=UTC)
+            >>> [f"{t:%H:%M}" for t in CronExpression("*/20 * * * *").upcoming(2, noon)]
+            ['12:20', '12:40']
+        """
+        instant = _floor(after, "after")
+        found: list[datetime] = []
+        while len(found) < count:
+            following = self.find_next(instant)
+            if following is None:
+                break
+            found.append(datetime.fromtimestamp(following, self._timezone))
+            instant = following
+        return found
+
+    def matches(self, instant: datetime) -> bool:
+        """Return whether this is one of the instants that `next` returns."""
+        second = _floor(instant, "instant")
+        return not instant.microsecond and self._find_first(second, second) is not None
+
+    def find_next(self, after: float) -> int | None:
+        """Return the first fire strictly after an instant, both in Unix seconds."""
+        first = math.floor(after) + 1
+        return self._find_first(first, first + HORIZON)
+
+    def find_previous(self, before: float) -> int | None:
+        """Return the last fire strictly before an instant, both in Unix seconds."""
+        last = math.ceil(before) - 1
+        return self._find_last(last, last - HORIZON)
+
+    def check_fires(self, after: float) -> None:
+        """Check that the expression fires at all within 100 years.
+
+        Args:
+            after: the present, in Unix seconds.
+
+        Raises:
+            CronSyntaxError: if it does not: its dates do not exist, or its two day
+                fields never agree.
+        """
+        if self.find_next(after) is None:
+            raise diagnosis.explain_never(
+                self._text,
+                self._fields,
+                clock=str(self._timezone),
+                day_or=self._day_or,
+            )
+
+    def describe(self, locale: str = "en") -> str:
+        """Return the schedule in words.
+
+        Args:
+            locale: a language such as ``"de"``, or a locale such as ``"en_US"``, which
+                writes 12-hour times. A sentence that the language's translation has
+                no words for is given in English.
+
+        Raises:
+            InvalidOption: if there is no translation into it.
+        """
+        from ipycron.cron.describe import describe  # noqa: PLC0415 - loads gettext
+
+        return describe(self._fields, day_or=self._day_or, locale=locale)
+
+    def __str__(self) -> str:
+        return self._text
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._text!r} {self._timezone}>"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, CronExpression):
+            return NotImplemented
+        return self._identity() == other._identity()
+
+    def __hash__(self) -> int:
+        # Without the zone: dateutil's zones have no hash.
+        return hash((self._text, self._day_or, self._hash_id))
+
+    def __getstate__(self) -> tuple[Any, ...]:
+        # The system's zone may be a file without a name, which cannot be pickled; it
+        # is the same in every process of one machine. Drawn values travel, so that
+        # the other side neither loads croniter nor draws others by another version.
+        timezone = None if self._is_system_zone else get_key(self._timezone)
+        drawn = None if self._hash_id is None else self._fields
+        return self._text, timezone, self._day_or, self._hash_id, drawn
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self._text, timezone, self._day_or, self._hash_id, drawn = state
+        self._fields = parse(self._text) if drawn is None else drawn
+        self._set_up(timezone)
+
+    def _identity(self) -> tuple[object, ...]:
+        """Return what makes two expressions equal."""
+        return self._text, get_key(self._timezone), self._day_or, self._hash_id
+
+    def _to_datetime(self, instant: int | None) -> datetime | None:
+        """Return an instant on the clock of the expression's zone."""
+        if instant is None:
+            return None
+        return datetime.fromtimestamp(instant, self._timezone)
+
+    def _find_first(self, instant: int, last: int) -> int | None:
+        """Return the first fire from `instant` to `last`."""
+        walk = self._walk
+        zone = self._zone
+        if instant < FIRST_INSTANT or last > LAST_INSTANT:
+            instant, last = max(instant, FIRST_INSTANT), min(last, LAST_INSTANT)
+        while instant <= last:
+            start, end, offset, fresh = zone.recent
+            if not start <= instant < end:
+                start, end, offset, fresh = zone.find_span(instant)
+            local = instant + offset
+            if (local < fresh or instant == start) and self._is_fixed:
+                local = fresh  # with what was skipped, without what is repeated
+            found = walk.find_next(local, end - 1 + offset)
+            if found is not None:
+                fire = found - offset
+                if fire < start:  # noqa: PLR1730 - `max` would cost a tenth of a search
+                    fire = start  # skipped: right after the gap
+                return fire if fire <= last else None
+            if end > last:
+                return None
+            # No later clock shows less than this, and before `found` none matches:
+            # go near to it at once, whatever lies between.
+            found = walk.find_next(end + offset - LONGEST_SHIFT, last + LONGEST_SHIFT)
+            if found is None:
+                return None
+            instant = max(end, found - offset - LONGEST_SHIFT)
+        return None
+
+    def _find_last(self, instant: int, first: int) -> int | None:
+        """Return the last fire from `first` to `instant`: `_find_first` mirrored."""
+        instant, first = min(instant, LAST_INSTANT), max(first, FIRST_INSTANT)
+        walk = self._walk
+        while instant >= first:
+            start, _, offset, fresh = self._zone.find_span(instant)
+            least = fresh if self._is_fixed else start + offset
+            found = walk.find_previous(instant + offset, least)
+            if found is not None:
+                fire = max(found - offset, start)
+                return fire if fire >= first else None
+            if start <= first:
+                return None
+            found = walk.find_previous(
+                start + offset + LONGEST_SHIFT, first - LONGEST_SHIFT
+            )
+            if found is None:
+                return None
+            instant = min(start - 1, found - offset + LONGEST_SHIFT)
+        return None
+
+
+@lru_cache(maxsize=1024)
+def _share_walk(fields: Fields, *, day_or: bool) -> Walk:
+    """Return the one `Walk` of a schedule: it is the same in every zone."""
+    return Walk(fields, day_or=day_or)
+
+
+def _check_options(*, day_or: bool, hash_id: str | None) -> None:
+    """Refuse options of a wrong type before they are kept for years."""
+    if not isinstance(day_or, bool):
+        raise InvalidOption(option="day_or", value=day_or, expected="True or False")
+    if hash_id is not None and not isinstance(hash_id, str):
+        raise InvalidOption(option="hash_id", value=hash_id, expected="text or None")
+
+
+def _floor(instant: datetime, option: str) -> int:
+    """Return the whole Unix seconds of an instant, exactly."""
+    try:
+        elapsed = instant - EPOCH
+    except TypeError:
+        raise InvalidOption(
+            option=option,
+            value=instant,
+            expected="a datetime with a time zone",
+            advice="For example datetime.now(UTC).",
+        ) from None
+    return elapsed.days * 86_400 + elapsed.seconds

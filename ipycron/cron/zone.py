@@ -1,0 +1,183 @@
+"""Time zones as spans of constant offset, so that a search adds and never asks.
+
+`zoneinfo` answers one instant at a time. `Zone` asks it along a stretch of about a
+year, once, and keeps where the offset changes.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, tzinfo
+from functools import lru_cache
+from typing import NamedTuple
+from zoneinfo import ZoneInfo, available_timezones
+
+from ipycron.errors import InvalidOption, UnknownTimezone
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+# A week from the ends of what `datetime` can say, so that neither a zone's local time
+# nor a search a little beyond it falls off them.
+FIRST_INSTANT = -62_134_992_000  # 0001-01-08 UTC
+LAST_INSTANT = 253_401_696_000  # 9999-12-25 UTC
+
+# Offsets lie strictly between -24 h and 24 h, so two of them differ by less than
+# this, and no change of the clock repeats or skips more.
+LONGEST_SHIFT = 2 * 86_400
+
+_BLOCK_BITS = 25  # blocks of 388 days
+# The shortest time between two changes in the tz database is 3.99 days (Freetown in
+# 1939), the next 6.96 (Hebron in 2040): a change between two probes is never missed.
+_PROBE_STEP = 3 * 86_400
+
+
+class Span(NamedTuple):
+    """A stretch of time in which a zone's clock runs evenly.
+
+    Attributes:
+        start: its first instant, Unix seconds.
+        end: the instant after its last.
+        offset: local time minus UTC, in seconds.
+        fresh: the first local second that no earlier instant has shown or passed.
+            Later than the local time of `start` where an hour is repeated: the
+            local times before it are repeats. Earlier where an hour was skipped:
+            the local times from it on never were.
+    """
+
+    start: int
+    end: int
+    offset: int
+    fresh: int
+
+
+class Zone:
+    """The spans of one time zone, found as they are asked for. Safe in any thread.
+
+    Attributes:
+        recent: the span that was asked for last. Most searches look into it again.
+    """
+
+    __slots__ = ("_blocks", "_timezone", "recent")
+
+    def __init__(self, timezone: tzinfo) -> None:
+        self._timezone = timezone
+        self._blocks: dict[int, list[Span]] = {}
+        self.recent = Span(0, 0, 0, 0)
+
+    def find_span(self, instant: int) -> Span:
+        """Return the span that holds `instant`.
+
+        A span may end where no clock changes: at the edge of a block.
+        """
+        block = instant >> _BLOCK_BITS
+        spans = self._blocks.get(block)
+        if spans is None:
+            # Two threads may both do this work; they store equal lists.
+            spans = self._blocks[block] = self._find_spans(block)
+        for span in spans:
+            if instant < span.end:
+                self.recent = span
+                return span
+        raise AssertionError  # pragma: no cover - the last span ends with its block
+
+    def _find_spans(self, block: int) -> list[Span]:
+        """Return the spans that a block is made of."""
+        start, end = block << _BLOCK_BITS, (block + 1) << _BLOCK_BITS
+        # What was shown before the block decides what is fresh in it.
+        edges = [*self._find_changes(start - LONGEST_SHIFT, end), end]
+        spans = []
+        since, shown = start - LONGEST_SHIFT, None
+        for edge in edges:
+            offset = self._find_offset(since)
+            fresh = since + offset if shown is None else shown
+            if edge > start:
+                if since < start:  # no change at the edge of the block: no gap
+                    since, fresh = start, max(fresh, start + offset)
+                spans.append(Span(since, edge, offset, fresh))
+            shown = max(fresh, edge + offset)
+            since = edge
+        return spans
+
+    def _find_changes(self, start: int, end: int) -> list[int]:
+        """Return every instant after `start` and before `end` with a new offset."""
+        changes = []
+        low, offset = start, self._find_offset(start)
+        while low < end:
+            high = min(low + _PROBE_STEP, end)
+            if self._find_offset(high) != offset:
+                low = self._find_change(low, high, offset)
+                if low < end:
+                    changes.append(low)
+                    offset = self._find_offset(low)
+            else:
+                low = high
+        return changes
+
+    def _find_change(self, low: int, high: int, offset: int) -> int:
+        """Return the first instant in (low, high] whose offset is not `offset`."""
+        while high - low > 1:
+            middle = (low + high) // 2
+            if self._find_offset(middle) == offset:
+                low = middle
+            else:
+                high = middle
+        return high
+
+    def _find_offset(self, instant: int) -> int:
+        """Return local time minus UTC at an instant, in whole seconds."""
+        instant = min(max(instant, FIRST_INSTANT), LAST_INSTANT)
+        offset = datetime.fromtimestamp(instant, self._timezone).utcoffset()
+        assert offset is not None  # `fromtimestamp` would have refused such a zone
+        return offset.days * 86_400 + offset.seconds
+
+
+@lru_cache(maxsize=256)
+def share_zone(timezone: tzinfo) -> Zone:
+    """Return the one `Zone` of a time zone, so that its spans are found once."""
+    return Zone(timezone)
+
+
+def find_zone(timezone: tzinfo) -> Zone:
+    """Return the `Zone` of a time zone, shared where the zone can be hashed."""
+    try:
+        return share_zone(timezone)
+    except TypeError:  # dateutil's zones have no hash
+        return Zone(timezone)
+
+
+def resolve_timezone(timezone: tzinfo | str | None) -> tzinfo:
+    """Return the zone for what a user may give: nothing, an IANA name or a tzinfo.
+
+    Raises:
+        UnknownTimezone: if the system's database has no such name.
+        InvalidOption: if it is neither.
+    """
+    if timezone is None:
+        return _read_system_timezone()
+    if isinstance(timezone, tzinfo):
+        return timezone
+    if not isinstance(timezone, str):
+        raise InvalidOption(
+            option="timezone",
+            value=timezone,
+            expected="an IANA name such as 'Europe/Berlin', a tzinfo or None",
+        )
+    try:
+        return ZoneInfo(timezone)
+    except (LookupError, ValueError, OSError):  # also "", "../x" and "Europe"
+        known = available_timezones()
+        raise UnknownTimezone(timezone=timezone, known=known) from None
+
+
+def get_key(timezone: tzinfo) -> tzinfo | str:
+    """Return what tells a zone from others: its IANA name, or itself without one."""
+    if isinstance(timezone, ZoneInfo) and timezone.key is not None:
+        return timezone.key
+    return timezone
+
+
+@lru_cache(maxsize=1)
+def _read_system_timezone() -> tzinfo:
+    """Return the system's zone as it is now; a later change is not followed."""
+    from tzlocal import get_localzone  # noqa: PLC0415 - most schedules name their zone
+
+    return get_localzone()
