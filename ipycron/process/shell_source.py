@@ -1,0 +1,222 @@
+"""A cell's source, parsed and compiled so that errors speak of the cell as typed.
+
+IPython rewrites ``!ls``, ``%time`` and the like into Python before it compiles a
+cell; leading blank lines go, continued lines are joined. Tracebacks then number and
+quote lines that nobody wrote. Here every position is mapped back, and the text that
+tracebacks quote is the user's.
+
+Blank lines at the top of a source count: a caller that replaces a header of n lines
+by n blank ones gets the line numbers of the whole.
+"""
+
+from __future__ import annotations
+import __future__
+
+import ast
+import difflib
+import functools
+import inspect
+import linecache
+import operator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import CodeType
+
+FLAGS = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+
+_FUTURE_FLAGS = functools.reduce(
+    operator.or_,
+    (getattr(__future__, name).compiler_flag for name in __future__.all_feature_names),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParsedCell:
+    """A cell as a syntax tree, with the line numbers of the source as typed.
+
+    Attributes:
+        source: the text as typed.
+        tree: its statements.
+        is_quiet: whether its last expression is followed by a semicolon.
+        filename: what tracebacks call it.
+    """
+
+    source: str
+    tree: ast.Module
+    is_quiet: bool
+    filename: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompiledCell:
+    """A cell, ready to run.
+
+    Attributes:
+        parts: code to run in order; the value of the last is the cell's, where
+            `has_value`. A part that awaits returns a coroutine.
+        has_value: whether the cell ends in an expression (and no semicolon).
+        is_async: whether a part awaits.
+    """
+
+    parts: tuple[CodeType, ...]
+    has_value: bool
+    is_async: bool
+
+
+def parse_cell(
+    source: str, *, transform: Callable[[str], str], filename: str
+) -> ParsedCell:
+    """Parse a cell of IPython code.
+
+    Args:
+        source: the text as typed.
+        transform: IPython's rewriting, a shell's `transform_cell`.
+        filename: what errors and tracebacks call the cell.
+
+    Raises:
+        SyntaxError: with the line, and the text of the line, as typed.
+    """
+    transformed = source
+    try:
+        transformed = transform(source)
+        tree = compile(
+            transformed, filename, "exec", FLAGS | ast.PyCF_ONLY_AST, dont_inherit=True
+        )
+    except SyntaxError as error:
+        _Positions(source, transformed).correct(error)
+        error.filename = filename
+        raise
+    except ValueError as error:  # a null byte, before Python 3.12
+        raise SyntaxError(str(error), (filename, 1, 1, None)) from error
+    is_quiet = _ends_in_semicolon(tree, transformed)
+    if transformed.rstrip() != source.rstrip():
+        _Positions(source, transformed).move(tree)
+    return ParsedCell(source=source, tree=tree, is_quiet=is_quiet, filename=filename)
+
+
+def compile_cell(cell: ParsedCell) -> CompiledCell:
+    """Compile a cell: its statements, then the expression that it ends with.
+
+    Raises:
+        SyntaxError: for what the grammar accepts but the compiler does not, such
+            as ``return`` outside of a function.
+    """
+    body = list(cell.tree.body)
+    last = body[-1] if body else None
+    parts, flags = [], FLAGS
+    if isinstance(last, ast.Expr):
+        del body[-1]
+    if body:
+        module = ast.Module(body, cell.tree.type_ignores)
+        parts.append(_compile(cell, module, "exec", flags))
+        flags |= parts[0].co_flags & _FUTURE_FLAGS
+    if isinstance(last, ast.Expr):
+        parts.append(_compile(cell, ast.Expression(last.value), "eval", flags))
+    return CompiledCell(
+        parts=tuple(parts),
+        has_value=isinstance(last, ast.Expr) and not cell.is_quiet,
+        is_async=any(is_coroutine_code(part) for part in parts),
+    )
+
+
+def is_coroutine_code(code: CodeType) -> bool:
+    """Return whether evaluating a cell's part gives a coroutine to await."""
+    return bool(code.co_flags & inspect.CO_COROUTINE)
+
+
+def register_source(filename: str, source: str, label: str) -> None:
+    """Make the lines of a cell known to tracebacks and `inspect`.
+
+    `label` takes the place of the full name in the `linecache` entry, which is
+    only used for files: a shell's tracebacks then read ``Cell <label>, line 3``.
+    An entry without a time stamp is never checked against the disk.
+    """
+    lines = source.splitlines(keepends=True)
+    linecache.cache[filename] = (len(source), None, lines, label)
+
+
+def find_label(filename: str) -> str | None:
+    """Return the label of a registered source, or None for any other file."""
+    entry = linecache.cache.get(filename)
+    if entry is None or len(entry) != 4 or entry[1] is not None:  # noqa: PLR2004
+        return None
+    return entry[3] if entry[3] != filename else None
+
+
+def _compile(
+    cell: ParsedCell, tree: ast.Module | ast.Expression, mode: str, flags: int
+) -> CodeType:
+    try:
+        code: CodeType = compile(tree, cell.filename, mode, flags, dont_inherit=True)
+    except SyntaxError as error:
+        lines = cell.source.splitlines(keepends=True)
+        if error.text is None and error.lineno is not None:
+            error.text = lines[error.lineno - 1]
+        raise
+    return code
+
+
+def _ends_in_semicolon(tree: ast.Module, source: str) -> bool:
+    last = tree.body[-1] if tree.body else None
+    if not isinstance(last, ast.Expr) or last.end_lineno is None:
+        return False
+    line = source.splitlines()[last.end_lineno - 1].encode()
+    return line[last.end_col_offset :].lstrip().startswith(b";")
+
+
+class _Positions:
+    """Where each line of the rewritten source was in the source as typed."""
+
+    def __init__(self, typed: str, rewritten: str) -> None:
+        self._typed = typed.splitlines() or [""]
+        self._rewritten = rewritten.splitlines() or [""]
+        self._sources = list(self._align())
+
+    def _align(self) -> Iterator[int]:
+        """Yield, for each rewritten line, the index of the typed line it is from."""
+        matcher = difflib.SequenceMatcher(
+            None, self._typed, self._rewritten, autojunk=False
+        )
+        # The lines that vanish at the top are blank; what follows is from below.
+        blank = (i for i, line in enumerate(self._typed) if line.strip())
+        first = next(blank, 0)
+        for _, start, end, new_start, new_end in matcher.get_opcodes():
+            start = max(start, min(first, end - 1))  # noqa: PLW2901
+            for offset in range(new_end - new_start):
+                yield max(0, min(start + offset, end - 1))
+
+    def correct(self, error: SyntaxError) -> None:
+        """Give a syntax error the typed line's number and text."""
+        if error.lineno is None or not 0 < error.lineno <= len(self._sources):
+            return
+        index = error.lineno - 1
+        if not self._is_kept(index):
+            error.offset = error.end_offset = None
+        moved = self._sources[index]
+        if error.end_lineno is not None:
+            error.end_lineno += moved - index
+        error.lineno = moved + 1
+        error.text = self._typed[moved] + "\n"
+
+    def move(self, tree: ast.Module) -> None:
+        """Give every node its typed position; of a rewritten line, all of it."""
+        for node in ast.walk(tree):
+            if hasattr(node, "lineno"):
+                self._move(node)
+
+    def _move(self, node: Any) -> None:
+        start, end = node.lineno - 1, node.end_lineno - 1
+        node.lineno = self._sources[start] + 1
+        node.end_lineno = self._sources[end] + 1
+        if not self._is_kept(start):
+            node.col_offset = 0
+        if not self._is_kept(end):
+            node.end_col_offset = len(self._typed[self._sources[end]].encode())
+        if node.end_lineno == node.lineno:
+            node.end_col_offset = max(node.col_offset, node.end_col_offset)
+
+    def _is_kept(self, index: int) -> bool:
+        return self._rewritten[index] == self._typed[self._sources[index]]

@@ -1,0 +1,72 @@
+"""Failures of a cell as text: plain for logs, coloured for the notebook."""
+
+from __future__ import annotations
+
+import traceback
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+
+def trim_traceback(error: BaseException, filename: str) -> None:
+    """Let the traceback begin with the cell, not with what runs it.
+
+    One that never enters the cell (an extension that fails to load) stays whole.
+    """
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename != filename:
+        trace = trace.tb_next
+    if trace is not None:
+        error.__traceback__ = trace
+
+
+def format_plain(error: BaseException) -> str:
+    """Return Python's own rendering, whatever the exception does about it."""
+    try:
+        return "".join(traceback.format_exception(error))
+    except Exception:  # noqa: BLE001 - a user's __str__ or __notes__ may raise
+        return f"{type(error).__name__}\n"
+
+
+def format_coloured(error: BaseException, shell: InteractiveShell) -> str:
+    """Return IPython's rendering with ANSI colours; the plain one if that fails."""
+    try:
+        return _render(error, shell)
+    except Exception:  # noqa: BLE001 - as above, and IPython's own bugs
+        return format_plain(error)
+    finally:
+        # IPython keeps the frames, and thereby what the cell's functions hold.
+        for renderer in (shell.InteractiveTB, shell.SyntaxTB):
+            renderer.tb = renderer.evalue = renderer.etype = None
+
+
+def _render(error: BaseException, shell: InteractiveShell) -> str:
+    from IPython.core.error import UsageError  # noqa: PLC0415 - see shell.py
+
+    trace = error.__traceback__
+    if _holds_group(error):
+        return format_plain(error)  # IPython shows groups without their members
+    if hasattr(error, "_render_traceback_"):
+        lines = error._render_traceback_()
+    elif type(error) is UsageError:
+        lines = [f"UsageError: {error}"]
+    elif isinstance(error, SyntaxError):
+        frames = traceback.extract_tb(trace)
+        lines = shell.SyntaxTB.structured_traceback(type(error), error, frames)
+    else:
+        lines = shell.InteractiveTB.structured_traceback(
+            type(error), error, trace, tb_offset=0
+        )
+    return "\n".join(lines)
+
+
+def _holds_group(error: BaseException | None) -> bool:
+    seen: set[int] = set()
+    chain: Any = error
+    while chain is not None and id(chain) not in seen:
+        if isinstance(chain, BaseExceptionGroup):
+            return True
+        seen.add(id(chain))
+        chain = chain.__cause__ or chain.__context__
+    return False
