@@ -15,7 +15,6 @@ from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from ipycron.cron import diagnosis
 from ipycron.cron.validation import parse
 from ipycron.cron.walk import HORIZON, Walk
 from ipycron.cron.zone import (
@@ -194,7 +193,9 @@ class CronExpression:
                 fields never agree.
         """
         if self.find_next(after) is None:
-            raise diagnosis.explain_never(
+            from ipycron.cron.diagnosis import explain_never  # noqa: PLC0415 - rare
+
+            raise explain_never(
                 self._text,
                 self._fields,
                 clock=str(self._timezone),

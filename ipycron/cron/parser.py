@@ -33,8 +33,7 @@ _EXPECTED = (
 )
 
 _LONGEST_QUOTE = 40
-_WORD = re.compile(r"\S+")
-_HASHED = re.compile(r"H(?:\(([0-9]{1,4})-([0-9]{1,4})\))?(?:/([0-9]{1,4}))?")
+_HASHED = r"H(?:\(([0-9]{1,4})-([0-9]{1,4})\))?(?:/([0-9]{1,4}))?"
 _LAST_OFFSETS = range(1, 31)
 _ORDINALS = range(1, 6)
 
@@ -122,7 +121,12 @@ def _split_words(text: str) -> list[_Piece]:
         _reject_whole(
             f"got {len(text)} characters, expected at most {MAX_LENGTH}", None
         )
-    words = [_Piece(found[0], found.start()) for found in _WORD.finditer(text)]
+    words: list[_Piece] = []
+    column = 0
+    for word in text.split():
+        column = text.index(word, column)
+        words.append(_Piece(word, column))
+        column += len(word)
     if len(words) == 1:
         plain = NICKNAMES.get(words[0].text.lower())
         if plain is not None:
@@ -187,7 +191,7 @@ def _read_field(
 def _check_hashed(spec: FieldSpec, word: _Piece) -> None:
     """Check ``H``, ``H/15``, ``H(0-29)``, ``H(0-29)/10``. Source: croniter."""
     expected = f"H, H/step or H(from-to) within {spec.low} to {spec.top}"
-    found = _HASHED.fullmatch(word.text.upper())
+    found = re.fullmatch(_HASHED, word.text.upper())
     if found is None:
         _reject(spec, word, f"{expected}, alone in its field")
     low, high, step = (None if part is None else int(part) for part in found.groups())

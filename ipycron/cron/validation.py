@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from ipycron.cron import hashing, parser, repair
+from ipycron.cron import hashing, parser
 from ipycron.cron.parser import FieldError
 from ipycron.errors import CronSyntaxError
 
@@ -74,8 +74,12 @@ def validate_detailed(text: object) -> Validation:
     if not isinstance(text, str):
         return Validation(valid=False, fields=None, errors=_check_type(text))
     reading = parser.read(text, parser.take_lowest)
+    if not reading.errors:
+        return Validation(valid=True, fields=reading.fields, errors=())
+    from ipycron.cron import repair  # noqa: PLC0415 - errors are rare, imports are not
+
     errors = repair.suggest_each(text, reading.errors)
-    return Validation(valid=not errors, fields=reading.fields, errors=errors)
+    return Validation(valid=False, fields=None, errors=errors)
 
 
 @lru_cache(maxsize=1024)
@@ -97,6 +101,8 @@ def _check_type(text: object) -> tuple[FieldError, ...]:
 
 def _make_error(text: str, errors: tuple[FieldError, ...]) -> CronSyntaxError:
     """Return the exception for the first error, with a repair of all of them."""
+    from ipycron.cron import repair  # noqa: PLC0415 - as above
+
     first = errors[0]
     return CronSyntaxError(
         expression=text,
