@@ -34,9 +34,6 @@ _PREPARE = (
         key TEXT PRIMARY KEY, owner TEXT NOT NULL, expires_at REAL NOT NULL
     ) WITHOUT ROWID""",
     "CREATE INDEX IF NOT EXISTS claims_by_expiry ON claims (expires_at)",
-    # The lines above write nothing where all is in place: prove that one may write.
-    "BEGIN IMMEDIATE",
-    "COMMIT",
 )
 
 _Identity = tuple[int, int] | None
@@ -67,6 +64,7 @@ class ClaimFile:
         # Re-entrant: a signal handler may fork inside a statement.
         self._lock = threading.RLock()
         self._close_over_fork()
+        # Deletes nothing, but only one who may write may say it.
         self.change("DELETE FROM claims WHERE key IS NULL", {})
         self.close()
 

@@ -174,9 +174,10 @@ def test_a_client_whose_pool_is_special_is_used_as_it_is(server):
     async def ask():
         client = redis_asyncio.Redis.from_pool(SpecialPool(port=server.port))
         coordinator = RedisRunCoordinator(client)
+        connection = await client.client_id()
         assert await coordinator.should_run(KEY, 30)
         await coordinator.close()
-        assert await client.ping()
+        assert await client.client_id() == connection
         await client.aclose()
 
     asyncio.run(ask())
@@ -219,6 +220,26 @@ def test_health_check_reports_how_far_the_clock_is_ahead(
         assert not (await strict if kind == "async" else strict).is_ok
 
     asyncio.run(check())
+
+
+@KINDS
+def test_health_check_connects_before_it_reads_the_clock(kind, clients, server):
+    """A slow handshake is no drift."""
+    admin = clients.make("sync", server.port)
+    connected = []
+
+    def now():
+        connected.append(len(admin.client_list()))
+        return 0.0
+
+    async def check():
+        coordinator = RedisRunCoordinator(clients.make(kind, server.port), now=now)
+        health = coordinator.health_check()
+        assert not (await health if kind == "async" else health).is_ok
+
+    before = len(admin.client_list())
+    asyncio.run(check())
+    assert connected == [before + 1] * 2
 
 
 @KINDS

@@ -1,6 +1,7 @@
 """Asking a coordinator: sync and async, blocking, raising, lying, silent (D1)."""
 
 import asyncio
+import gc
 import logging
 import threading
 import time
@@ -210,13 +211,19 @@ def test_should_run_raises_in_time_when_a_coroutine_refuses_its_cancellation():
                 await asyncio.sleep(0.05)
                 raise ValueError("late") from None
 
+    complaints = []
+
     async def ask():
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda *_: complaints.append(1))
         with pytest.raises(CoordinatorError, match="no answer"):
             await Election(Stubborn(), deadline=SOON).should_run("report:x", LEASE)
-        await asyncio.sleep(0.2)
+        await until(lambda: len(asyncio.all_tasks()) == 1)
+        gc.collect()
 
     run(ask())
     assert refused == ["report:x"]
+    assert complaints == []
 
 
 def test_should_run_raises_when_the_coroutine_cancels_itself():
