@@ -1,0 +1,30 @@
+"""WHO: the processes that run jobs in the background, and what connects them.
+
+::
+
+    client ──socket── supervisor ──socket── zygote
+                          │ │                 │ fork
+                          │ └──────socket──── worker
+                          ├────── stdout ◄─── worker
+                          ├────── stderr ◄─── worker
+                          └────── lifeline ─► worker
+
+What an end of file means:
+
+* client's end closed, seen by the supervisor: the client is gone. Every worker is
+  ended (SIGTERM, grace, SIGKILL, by process group) and the supervisor leaves.
+* supervisor's end closed, seen by the zygote: the same, by the zygote, for the
+  workers that it forked.
+* supervisor's end closed, seen by an idle worker: it leaves.
+* lifeline closed, while user code runs: the kernel sends the worker's process group
+  SIGTERM, whatever Python is doing; a worker whose zygote dies is killed by
+  ``PR_SET_PDEATHSIG`` as well.
+* supervisor's end closed, seen by the client: its runs are lost, a new supervisor
+  is started and every started task resumes.
+* worker's end closed, seen by the supervisor: the worker is dying or has closed its
+  socket; its process group is killed, the exit status tells which.
+* stdout or stderr closed: nothing. A job may close them, a grandchild may hold them.
+
+Every process below the client leads a session of its own, so that an interrupt of a
+kernel's process group reaches no job. Nothing listens on any port.
+"""

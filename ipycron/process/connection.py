@@ -1,0 +1,148 @@
+"""The client's side of the supervisor: starts it, asks it, notices its end."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import socket
+from typing import TYPE_CHECKING
+
+from ipycron.errors import ProtocolError, SupervisorLost
+from ipycron.process.channel import Channel, Frame
+from ipycron.process.outcome import decode_error
+from ipycron.process.payload import Payload, open_anonymous
+from ipycron.process.program import start_program
+from ipycron.process.protocol import FromSupervisor, Message, Reply
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable
+
+EXIT_TIMEOUT = 5.0
+"""Seconds for a supervisor to exit by itself once it has answered a shutdown."""
+_LAST_WORDS_BYTES = 2000
+_POLL = 0.002
+
+
+class Connection:
+    """One supervisor process. All methods are called on one loop.
+
+    Args:
+        on_frame: takes every message but replies.
+        on_lost: called once if the supervisor ends without being asked to, after
+            every open request has failed with the same error.
+    """
+
+    def __init__(
+        self,
+        *,
+        on_frame: Callable[[Frame], None],
+        on_lost: Callable[[SupervisorLost], None],
+    ) -> None:
+        self._on_frame = on_frame
+        self._on_lost = on_lost
+        self._ids = itertools.count(1)
+        self._requests: dict[int, asyncio.Future[None]] = {}
+        # Its complaints go to a file, not to a notebook's cell; read if it dies.
+        self._complaints = open_anonymous()
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._process: subprocess.Popen[bytes] = start_program(
+                "supervisor", [theirs.fileno()], stderr=self._complaints
+            )
+        self._sock = ours
+        self._channel = Channel(
+            ours,
+            FromSupervisor,
+            loop=asyncio.get_running_loop(),
+            on_frame=self._handle,
+            on_close=self._lose,
+        )
+
+    @property
+    def pid(self) -> int:
+        """The supervisor's process."""
+        return self._process.pid
+
+    def send(self, message: Message, payload: Payload | None = None) -> None:
+        """Send a message that wants no answer."""
+        self._channel.send(message, payload)
+
+    def request(
+        self, make_message: Callable[[int], Message], payload: Payload | None = None
+    ) -> asyncio.Future[None]:
+        """Send a message that is answered by `Reply`; the future ends with it.
+
+        Args:
+            make_message: takes the request's id.
+            payload: travels beside the message.
+        """
+        request_id = next(self._ids)
+        future = asyncio.get_running_loop().create_future()
+        if self._channel.is_closed:
+            future.set_exception(SupervisorLost(reason="it was shut down"))
+            return future
+        self._requests[request_id] = future
+        self._channel.send(make_message(request_id), payload)
+        return future
+
+    def _handle(self, frame: Frame) -> None:
+        if isinstance(frame.message, Reply):
+            self._settle(frame.message, frame.payload)
+        else:
+            self._on_frame(frame)
+
+    def _settle(self, reply: Reply, payload: Payload) -> None:
+        future = self._requests.pop(reply.request_id, None)
+        if future is None or future.done():
+            return
+        if reply.is_ok:
+            future.set_result(None)
+        else:
+            future.set_exception(decode_error(payload))
+
+    def _lose(self, error: ProtocolError | None) -> None:
+        if error is not None:
+            self._process.kill()
+        code = self._process.wait()
+        reason = str(error or f"exit code {code}")
+        said = self._read_complaints()
+        lost = SupervisorLost(reason=f"{reason}\n{said}" if said else reason)
+        self._fail_requests(lost)
+        self._on_lost(lost)
+
+    def _fail_requests(self, error: SupervisorLost) -> None:
+        requests, self._requests = self._requests, {}
+        for future in requests.values():
+            if not future.done():
+                future.set_exception(error)
+
+    def _read_complaints(self) -> str:
+        size = os.fstat(self._complaints).st_size
+        start = max(0, size - _LAST_WORDS_BYTES)
+        data = os.pread(self._complaints, _LAST_WORDS_BYTES, start)
+        os.close(self._complaints)
+        return data.decode("utf-8", "replace").strip()
+
+    def close_in_child(self) -> None:
+        """Close our end in a process that the client forked: it is not the client."""
+        self._sock.close()
+
+    async def close(self) -> None:
+        """Close our end and wait until the supervisor is gone."""
+        if self._channel.is_closed:
+            return
+        self._channel.close()
+        self._fail_requests(SupervisorLost(reason="it was shut down"))
+        os.close(self._complaints)
+        await self._reap()
+
+    async def _reap(self) -> None:
+        # Polled: no executor starts threads any more while the interpreter ends.
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + EXIT_TIMEOUT
+        while self._process.poll() is None:
+            if loop.time() > deadline:
+                self._process.kill()
+            await asyncio.sleep(_POLL)

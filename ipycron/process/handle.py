@@ -1,0 +1,280 @@
+"""The supervisor's side of one worker: its socket, its pipes, its end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from typing import TYPE_CHECKING, Protocol
+
+from ipycron.errors import ProtocolError, StartError, WorkerCrashed
+from ipycron.process.channel import Channel, Frame
+from ipycron.process.output import Flood, Pump
+from ipycron.process.payload import Payload
+from ipycron.process.protocol import (
+    Displayed,
+    Ended,
+    FromWorker,
+    Load,
+    Loaded,
+    Logged,
+    Quit,
+    Run,
+    Streamed,
+)
+from ipycron.process.session import kill_group
+from ipycron.schedule.events import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ipycron.process.protocol import Message, StreamName
+    from ipycron.schedule.events import Execution
+    from ipycron.schedule.ports import Worker
+
+EXIT_GRACE = 1.0
+"""Seconds for an idle worker to leave by itself before it is terminated."""
+CLOSE_GRACE = 0.1
+"""Seconds for a worker to exit after its socket closed, before it is killed."""
+
+
+class LoadFailed(Exception):
+    """The job's own error while it loaded, still encoded (`outcome.decode_error`)."""
+
+    def __init__(self, payload: Payload, summary: str) -> None:
+        super().__init__(summary)
+        self.payload = payload
+        self.summary = summary
+
+
+class Uplink(Protocol):
+    """Where a worker's output goes: the edge to the client."""
+
+    def forward(self, message: Message, payload: Payload) -> None:
+        """Send to the client, untouched."""
+
+    def is_congested(self) -> bool:
+        """Return whether the client is behind."""
+
+
+class Ends:
+    """The descriptors that a worker gets; ours until it has them."""
+
+    def __init__(self) -> None:
+        self.ours, theirs = socket.socketpair()
+        self.stdout, stdout = os.pipe()
+        self.stderr, stderr = os.pipe()
+        lifeline, self.lifeline = os.pipe()
+        self._theirs = theirs
+        self.fds = (theirs.fileno(), stdout, stderr, lifeline)
+
+    def close_theirs(self) -> None:
+        """Close the worker's ends here, so that their end of file means its end."""
+        self._theirs.close()
+        for fd in self.fds[1:]:
+            os.close(fd)
+
+
+class WorkerProcess:
+    """A `Worker` of the scheduler in a process of its own.
+
+    Attributes:
+        pid: known once it is started.
+        loaded: ends when the job is loaded; fails with the load's error.
+        gone: ends when the process is reaped.
+    """
+
+    is_shared = False
+
+    def __init__(
+        self,
+        load: Load,
+        payload: Payload,
+        *,
+        uplink: Uplink,
+        flood: Flood,
+        on_death: Callable[[Worker, BaseException], None],
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        self.pid: int | None = None
+        self.loaded: asyncio.Future[None] = loop.create_future()
+        self.gone: asyncio.Future[None] = loop.create_future()
+        self.ends = Ends()
+        self._task_id = load.task_id
+        self._name = load.name
+        self._uplink = uplink
+        self._on_death = on_death
+        self._execution_id = ""
+        self._outcome: asyncio.Future[Outcome] | None = None
+        self._is_stopping = False
+        self._lifeline: int | None = self.ends.lifeline
+        self._channel = Channel(
+            self.ends.ours,
+            FromWorker,
+            loop=loop,
+            on_frame=self._handle,
+            on_close=self._lose,
+        )
+        self._pumps = [
+            self._make_pump(self.ends.stdout, "stdout", flood),
+            self._make_pump(self.ends.stderr, "stderr", flood),
+        ]
+        # Written before the worker exists: it finds its job when it looks.
+        self._channel.send(load, payload)
+
+    def _make_pump(self, fd: int, stream: StreamName, flood: Flood) -> Pump:
+        def deliver(data: bytes, dropped: int) -> None:
+            message = Streamed(self._task_id, self._execution_id, stream, dropped)
+            self._uplink.forward(message, Payload(data))
+
+        return Pump(
+            fd,
+            loop=asyncio.get_running_loop(),
+            deliver=deliver,
+            is_congested=self._uplink.is_congested,
+            flood=flood,
+        )
+
+    # --- the scheduler's side ---------------------------------------------------
+
+    def run(self, execution: Execution) -> asyncio.Future[Outcome]:
+        """Start the job now; see `Worker.run`."""
+        assert self._outcome is None, "one run at a time"
+        self._outcome = asyncio.get_running_loop().create_future()
+        self._flush()
+        self._execution_id = execution.id
+        self._channel.send(
+            Run(
+                execution.id,
+                execution.reason,
+                execution.date,
+                execution.started_at or execution.date,
+            )
+        )
+        return self._outcome
+
+    async def stop(self, *, grace: float) -> None:
+        """End the process and return when it is gone; see `Worker.stop`."""
+        self._is_stopping = True
+        if self._outcome is None:
+            self._channel.send(Quit())
+            await self._wait_gone(EXIT_GRACE)
+        self._signal(signal.SIGTERM)
+        await self._wait_gone(grace)
+        self.kill()
+        await asyncio.shield(self.gone)
+
+    async def _wait_gone(self, seconds: float) -> None:
+        if not self.gone.done():
+            await asyncio.wait([self.gone], timeout=seconds)
+
+    def kill(self) -> None:
+        """End the process group now. `gone` tells when it is done."""
+        self._is_stopping = True
+        self._cut_lifeline()
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, number: signal.Signals) -> None:
+        # After `gone` the number may belong to somebody else.
+        if self.pid is not None and not self.gone.done():
+            kill_group(self.pid, number)
+
+    def _cut_lifeline(self) -> None:
+        """A worker that is still being forked sees this and leaves before its job."""
+        if self._lifeline is not None:
+            os.close(self._lifeline)
+            self._lifeline = None
+
+    # --- the worker's side ------------------------------------------------------
+
+    def _handle(self, frame: Frame) -> None:
+        message = frame.message
+        if isinstance(message, Ended):
+            self._drain()
+            self._end_run(
+                Outcome(
+                    is_ok=message.is_ok, value=frame.payload, summary=message.summary
+                )
+            )
+        elif isinstance(message, Displayed | Logged):
+            self._flush()  # keep the order in which the job wrote and displayed
+            self._uplink.forward(message, frame.payload)
+        elif isinstance(message, Loaded):
+            self._finish_load(message, frame.payload)
+
+    def _finish_load(self, message: Loaded, payload: Payload) -> None:
+        self._drain()
+        if self.loaded.done():
+            return
+        if message.is_ok:
+            self.loaded.set_result(None)
+        else:
+            self.loaded.set_exception(LoadFailed(payload, message.summary))
+
+    def _end_run(self, outcome: Outcome) -> None:
+        future, self._outcome = self._outcome, None
+        if future is not None and not future.done():
+            future.set_result(outcome)
+
+    def _lose(self, error: ProtocolError | None) -> None:  # noqa: ARG002
+        """The socket is closed: the process is dying, or its job closed it."""
+        asyncio.get_running_loop().call_later(CLOSE_GRACE, self.kill_remains)
+
+    def kill_remains(self) -> None:
+        """End what is left of a process group whose leader is lost or dying."""
+        self._cut_lifeline()
+        self._signal(signal.SIGKILL)
+
+    def handle_start(self, pid: int) -> None:
+        """The process exists; a kill that came before it is made good."""
+        self.pid = pid
+        if self._lifeline is None:
+            self._signal(signal.SIGKILL)
+
+    def handle_exit(self, status: int) -> None:
+        """The process is reaped; `status` as `os.waitpid` gives it."""
+        if self.gone.done():
+            return
+        self._channel.close()
+        self._drain()
+        crash = self._describe_crash(status)
+        for pump in self._pumps:
+            pump.close()
+        self._cut_lifeline()
+        self.gone.set_result(None)
+        if not self.loaded.done():
+            reason = str(crash.args[0]).split(": ", 1)[1].split(" Its last", 1)[0]
+            self.loaded.set_exception(
+                StartError(name=self._name, reason=reason, output=crash.output)
+            )
+            return
+        future, self._outcome = self._outcome, None
+        if future is not None and not future.done():
+            future.set_exception(crash)
+        if not self._is_stopping:
+            self._on_death(self, crash)
+
+    def _describe_crash(self, status: int) -> WorkerCrashed:
+        code = os.waitstatus_to_exitcode(status)
+        return WorkerCrashed(
+            name=self._name,
+            exit_code=code if code >= 0 else None,
+            signal_name=None if code >= 0 else _get_signal_name(-code),
+            output=self._pumps[1].get_last_words(),
+        )
+
+    def _drain(self) -> None:
+        for pump in self._pumps:
+            pump.drain()
+
+    def _flush(self) -> None:
+        for pump in self._pumps:
+            pump.flush()
+
+
+def _get_signal_name(number: int) -> str:
+    with contextlib.suppress(ValueError):
+        return signal.Signals(number).name
+    return f"signal {number}"

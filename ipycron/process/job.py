@@ -1,0 +1,204 @@
+"""Jobs, loaded: a file with a `task`, a script, a function, a notebook cell.
+
+Runs in the worker. A job is loaded once and run many times on the main thread;
+what it leaves in its module or namespace is there at the next run.
+"""
+
+from __future__ import annotations
+
+import inspect
+import symtable
+import sys
+from importlib.util import module_from_spec, spec_from_loader
+from pathlib import Path
+from types import CodeType, ModuleType
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ipycron.process.payload import Payload, unpack
+from ipycron.process.protocol import CellJob, FileJob, FunctionJob, Job
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ipycron.schedule.context import TaskContext
+
+TASK_NAME = "task"
+
+
+class LoadedJob(Protocol):
+    """A job that is ready to run."""
+
+    def run(self, context: TaskContext) -> Any:
+        """Run once and return the result; raises what the job raises."""
+
+
+class CellFailed(Exception):
+    """A cell's failure: carries the error and the traceback the shell made of it."""
+
+    def __init__(self, error: BaseException, traceback_text: str) -> None:
+        super().__init__(error, traceback_text)
+        self.error = error
+        self.traceback_text = traceback_text
+
+
+def load_job(job: Job, payload: Payload, publish: Callable[[Any], None]) -> LoadedJob:
+    """Return the job, loaded. Raises what its code raises.
+
+    Args:
+        job: what to load.
+        payload: the function, or the cell's captured variables.
+        publish: takes each rich display of a cell.
+    """
+    if isinstance(job, FileJob):
+        return load_file(job)
+    if isinstance(job, FunctionJob):
+        return FunctionRunner(unpack(payload))
+    return CellRunner(job, payload, publish)
+
+
+class FunctionRunner:
+    """Calls a function, or runs a coroutine function on a loop of the worker's own."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+        self._takes_context = takes_context(function)
+        self._runner: Any = None
+
+    def run(self, context: TaskContext) -> Any:
+        arguments = (context,) if self._takes_context else ()
+        result = self._function(*arguments)
+        return self._await(result) if inspect.iscoroutine(result) else result
+
+    def _await(self, coroutine: Any) -> Any:
+        # One loop for all runs: clients and sessions that a job keeps belong to it.
+        if self._runner is None:
+            import asyncio  # noqa: PLC0415 - 80 ms that sync jobs save
+
+            self._runner = asyncio.Runner()
+        return self._runner.run(coroutine)
+
+
+class ScriptRunner:
+    """Runs a file from top to bottom as `__main__`, read afresh each time."""
+
+    def __init__(self, path: Path, args: tuple[str, ...]) -> None:
+        self._path = path
+        self._args = args
+
+    def run(self, context: TaskContext) -> None:  # noqa: ARG002 - a script takes none
+        code = _compile(self._path)
+        main = ModuleType("__main__")
+        main.__file__ = str(self._path)
+        before, argv = sys.modules["__main__"], sys.argv
+        sys.modules["__main__"] = main
+        sys.argv = [str(self._path), *self._args]
+        try:
+            exec(code, main.__dict__)  # noqa: S102 - running the user's file is the job
+        finally:
+            sys.modules["__main__"], sys.argv = before, argv
+
+
+class CellRunner:
+    """Runs a notebook cell in the shell that the zygote has warmed."""
+
+    def __init__(
+        self, job: CellJob, payload: Payload, publish: Callable[[Any], None]
+    ) -> None:
+        from ipycron.process.shell import CellShell  # noqa: PLC0415 - IPython
+
+        self._shell = CellShell(publish=publish)
+        self._shell.load(
+            job.source,
+            unpack(payload) if payload.size else {},
+            extensions=job.extensions,
+            filename=job.filename,
+        )
+
+    def run(self, context: TaskContext) -> Any:
+        outcome = self._shell.run(context)
+        if outcome.error is not None:
+            raise CellFailed(outcome.error, outcome.traceback_ansi)
+        return outcome.result
+
+
+def load_file(job: FileJob) -> LoadedJob:
+    """Return the `task` of a file, or the script that it is.
+
+    A file whose top level binds `task` is a module: it is executed once, here.
+    Any other file is a script: only its syntax is checked here.
+    """
+    path = Path(job.path)
+    sys.path.insert(0, str(path.parent))
+    code = _compile(path)
+    if not binds_task(path.read_bytes(), str(path)):
+        return ScriptRunner(path, job.args)
+    sys.argv = [str(path), *job.args]
+    module = _make_module(path)
+    exec(code, module.__dict__)  # noqa: S102 - as above
+    function = getattr(module, TASK_NAME, None)
+    if not callable(function):
+        raise TypeError(
+            f"{path.name} defines {TASK_NAME} as {type(function).__name__}, expected "
+            f"a function. Define `def {TASK_NAME}():` or `def {TASK_NAME}(ctx):`."
+        )
+    return FunctionRunner(function)
+
+
+def binds_task(source: bytes, filename: str) -> bool:
+    """Return whether the top level of a file, branches included, binds `task`.
+
+    Raises:
+        SyntaxError: if the file is not Python.
+    """
+    table = symtable.symtable(source, filename, "exec")
+    if TASK_NAME not in table.get_identifiers():
+        return False
+    symbol = table.lookup(TASK_NAME)
+    return symbol.is_assigned() or symbol.is_imported()
+
+
+def takes_context(function: Callable[..., Any]) -> bool:
+    """Return whether a job wants the context: whether it has a required parameter.
+
+    Raises:
+        TypeError: if it requires more than one.
+    """
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except ValueError:
+        return False  # a built-in that does not tell
+    required = [
+        parameter
+        for parameter in parameters
+        if parameter.default is parameter.empty
+        and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+    ]
+    is_keyword = any(p.kind is p.KEYWORD_ONLY for p in required)
+    if len(required) > 1 or is_keyword:
+        names = ", ".join(parameter.name for parameter in required)
+        raise TypeError(
+            f"the job requires the arguments ({names}), expected none or one, "
+            "the context. Bind the others with functools.partial or a lambda."
+        )
+    return bool(required)
+
+
+def _compile(path: Path) -> CodeType:
+    return compile(path.read_bytes(), str(path), "exec", dont_inherit=True)
+
+
+def _make_module(path: Path) -> ModuleType:
+    """Return an empty module for the file, under its own name where that is free."""
+    name = path.stem if path.stem.isidentifier() else "ipycron_task"
+    if name in sys.modules:
+        name = f"ipycron_task_{name}"
+    spec = spec_from_loader(name, loader=None, origin=str(path))
+    assert spec is not None
+    module = module_from_spec(spec)
+    module.__file__ = str(path)
+    sys.modules[name] = module
+    import cloudpickle  # noqa: PLC0415 - warm in the zygote
+
+    # The client cannot import this module, so its classes travel by value.
+    cloudpickle.register_pickle_by_value(module)
+    return module

@@ -1,0 +1,242 @@
+"""Launchers: how the supervisor comes by worker processes.
+
+`ForkLauncher` asks the zygote, `SpawnLauncher` starts a fresh interpreter. The
+worker's code, its descriptors and its rules are the same in both.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import signal
+import socket
+import threading
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from ipycron.errors import ProtocolError, StartError
+from ipycron.process.channel import Channel, Frame
+from ipycron.process.handle import Uplink, WorkerProcess
+from ipycron.process.output import Flood
+from ipycron.process.protocol import (
+    Exited,
+    Fork,
+    Forked,
+    FromZygote,
+    Load,
+    Preload,
+    Preloaded,
+    Register,
+)
+from ipycron.process.program import start_program
+from ipycron.process.session import kill_group
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable
+
+    from ipycron.process.payload import Payload
+    from ipycron.schedule.ports import Worker
+
+KILL_GRACE = 5.0
+"""Seconds to wait for a killed process to be reaped before giving up on it."""
+
+
+class Starter(Protocol):
+    """One way to start a worker's process."""
+
+    def start(self, worker: WorkerProcess) -> None:
+        """Start the process; sets its pid, and later calls its `handle_exit`."""
+
+
+class Zygote:
+    """The supervisor's side of the zygote: started when needed, replaced when lost."""
+
+    def __init__(self, warn: Callable[[str], None]) -> None:
+        self._warn = warn
+        self._channel: Channel | None = None
+        self._workers: dict[int, WorkerProcess] = {}
+        self._ids = itertools.count(1)
+        self._preloads: list[Preload] = []
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The zygote's process, None while there is none."""
+        return None if self._process is None else self._process.pid
+
+    def start(self, worker: WorkerProcess) -> None:
+        """Have the zygote fork a worker; see `Starter.start`."""
+        channel = self.warm()
+        worker_id = next(self._ids)
+        self._workers[worker_id] = worker
+        channel.send(Fork(worker_id), fds=worker.ends.fds)
+        worker.ends.close_theirs()
+
+    def preload(self, preload: Preload) -> None:
+        """Import modules in this zygote and in every one that replaces it."""
+        if preload not in self._preloads:
+            self._preloads.append(preload)
+            if self._channel is not None:
+                self._channel.send(preload)
+        self.warm()
+
+    def warm(self) -> Channel:
+        """Start the zygote if there is none; return its channel."""
+        if self._channel is None:
+            ours, theirs = socket.socketpair()
+            with theirs:
+                self._process = start_program("zygote", [theirs.fileno()])
+            self._channel = Channel(
+                ours,
+                FromZygote,
+                loop=asyncio.get_running_loop(),
+                on_frame=self._handle,
+                on_close=self._lose,
+            )
+            for preload in self._preloads:
+                self._channel.send(preload)
+        return self._channel
+
+    def _handle(self, frame: Frame) -> None:
+        message = frame.message
+        if isinstance(message, Forked):
+            self._workers[message.worker_id].handle_start(message.pid)
+        elif isinstance(message, Exited):
+            self._workers.pop(message.worker_id).handle_exit(message.status)
+        elif isinstance(message, Preloaded) and message.error is not None:
+            self._warn(f"preload failed: {message.error}")
+
+    def _lose(self, error: ProtocolError | None) -> None:  # noqa: ARG002
+        """The zygote is gone, and with it (``PR_SET_PDEATHSIG``) its children."""
+        process, self._process = self._process, None
+        self._channel = None
+        workers, self._workers = self._workers, {}
+        if process is not None:
+            kill_group(process.pid, signal.SIGKILL)
+            process.wait()
+        for worker in workers.values():
+            worker.kill_remains()
+            worker.handle_exit(signal.SIGKILL)
+
+    async def close(self) -> None:
+        """End the zygote and wait until it is gone."""
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
+        process, self._process = self._process, None
+        if process is not None:
+            await _wait_exit(process.pid)
+            process.wait()
+
+
+class Spawner:
+    """Starts every worker as a fresh interpreter."""
+
+    def __init__(self) -> None:
+        self._watchers: set[asyncio.Task[None]] = set()
+
+    def start(self, worker: WorkerProcess) -> None:
+        """Start a worker's program; see `Starter.start`."""
+        process = start_program("worker", worker.ends.fds, os.getpid())
+        worker.ends.close_theirs()
+        worker.handle_start(process.pid)
+        watcher = asyncio.ensure_future(self._watch(process, worker))
+        self._watchers.add(watcher)
+        watcher.add_done_callback(self._watchers.discard)
+
+    @staticmethod
+    async def _watch(process: subprocess.Popen[bytes], worker: WorkerProcess) -> None:
+        await _wait_exit(process.pid)
+        kill_group(process.pid, signal.SIGKILL)
+        _, status = os.waitpid(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        worker.handle_exit(status)
+
+
+class Registration(NamedTuple):
+    """A task's job as the client sent it."""
+
+    register: Register
+    payload: Payload
+
+
+class ProcessLauncher:
+    """The scheduler's `Launcher` for background tasks."""
+
+    def __init__(self, uplink: Uplink, warn: Callable[[str], None]) -> None:
+        self.zygote = Zygote(warn)
+        self._spawner = Spawner()
+        self._uplink = uplink
+        self._flood = Flood()
+        self._registrations: dict[str, Registration] = {}
+
+    def register(self, register: Register, payload: Payload) -> None:
+        """Remember what a task's workers must load."""
+        self._registrations[register.task_id] = Registration(register, payload)
+
+    def forget(self, task_id: str) -> None:
+        """Give up a task's job. May be repeated."""
+        self._registrations.pop(task_id, None)
+
+    async def launch(
+        self, task_id: str, on_death: Callable[[Worker, BaseException], None]
+    ) -> WorkerProcess:
+        """Start a worker and load its job; see `Launcher.launch`."""
+        register, payload = self._registrations[task_id]
+        worker = WorkerProcess(
+            Load(
+                task_id,
+                register.name,
+                register.expression,
+                register.zone,
+                register.job,
+                register.setting,
+            ),
+            payload,
+            uplink=self._uplink,
+            flood=self._flood,
+            on_death=on_death,
+        )
+        starter: Starter = (
+            self._spawner if register.launcher == "spawn" else self.zygote
+        )
+        try:
+            starter.start(worker)
+            await asyncio.shield(worker.loaded)
+        except OSError as error:
+            worker.handle_exit(signal.SIGKILL)
+            raise StartError(name=register.name, reason=str(error)) from error
+        except BaseException:
+            await _discard(worker)
+            raise
+        return worker
+
+
+async def _discard(worker: WorkerProcess) -> None:
+    """Kill a worker that did not load, and see it gone."""
+    worker.kill()
+    await asyncio.wait([worker.gone], timeout=KILL_GRACE)
+    if worker.loaded.done() and not worker.loaded.cancelled():
+        worker.loaded.exception()  # retrieved: its error is raised already, or moot
+
+
+async def _wait_exit(pid: int) -> None:
+    """Wait until a child has ended, without reaping it."""
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[None] = loop.create_future()
+    if hasattr(os, "pidfd_open"):
+        fd = os.pidfd_open(pid)
+        loop.add_reader(fd, ended.set_result, None)
+        await ended
+        loop.remove_reader(fd)
+        os.close(fd)
+        return
+
+    def wait() -> None:
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        loop.call_soon_threadsafe(ended.set_result, None)
+
+    # A thread of its own each: a pool's few would be taken by the first workers.
+    threading.Thread(target=wait, daemon=True).start()
+    await ended

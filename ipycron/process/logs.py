@@ -1,0 +1,55 @@
+"""`logging` records of a job, on their way to the client's own handlers."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_SCALARS = (type(None), bool, int, float, str)
+
+
+class LogForwarder(logging.Handler):
+    """A root handler that hands each record, as plain data, to `send`."""
+
+    def __init__(self, send: Callable[[dict[str, Any]], None]) -> None:
+        super().__init__()
+        self._send = send
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._send(_describe(record))
+        except Exception:  # noqa: BLE001 - logging's own rule for handlers
+            self.handleError(record)
+
+
+def forward_logs(send: Callable[[dict[str, Any]], None], level: int) -> None:
+    """Send every record at or above `level` to the client."""
+    root = logging.getLogger()
+    root.handlers[:] = [LogForwarder(send)]
+    root.setLevel(level)
+
+
+def rebuild_record(described: dict[str, Any]) -> logging.LogRecord:
+    """Return the record in the client; it keeps its name, time, process and text."""
+    return logging.makeLogRecord(described)
+
+
+def _describe(record: logging.LogRecord) -> dict[str, Any]:
+    """Return the record's attributes; text for what might not travel.
+
+    Source: as `logging.handlers.QueueHandler.prepare` does it.
+    """
+    described = {
+        name: value if type(value) in _SCALARS else str(value)
+        for name, value in record.__dict__.items()
+    }
+    described["msg"] = record.getMessage()
+    described["args"] = None
+    described["exc_info"] = None
+    if record.exc_info and not record.exc_text:
+        formatter = logging.Formatter()
+        described["exc_text"] = formatter.formatException(record.exc_info)
+    return described

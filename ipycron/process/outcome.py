@@ -1,0 +1,278 @@
+"""Results and errors across the process boundary: nothing lost, nobody hangs.
+
+The worker encodes, the client decodes when somebody asks. What cannot travel
+arrives as a description of itself and the reason, never as silence.
+"""
+
+from __future__ import annotations
+
+import logging
+import reprlib
+import traceback
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from ipycron.errors import RemoteError
+from ipycron.process.payload import Payload, pack_object, pack_plain, unpack
+
+_PLAIN = (type(None), bool, int, float, str, bytes)
+_MAX_TEXT = 1_000_000
+"""Characters of a message, a traceback or a repr that travel as text."""
+_MAX_SUMMARY = 300
+_MAX_CAUSES = 20
+_OURS = "/ipycron/process/"
+
+_log = logging.getLogger("ipycron")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unserializable:
+    """Stands for a result that could not travel.
+
+    Attributes:
+        type_name: the result's class, with its module.
+        text: its repr, cut at 1,000,000 characters.
+        reason: why it could not be sent or rebuilt.
+    """
+
+    type_name: str
+    text: str
+    reason: str
+
+
+class WorkerTraceback(Exception):
+    """The end of an error's chain of causes: where it was raised, in the worker."""
+
+    def __str__(self) -> str:
+        return f"\n{self.args[0]}"
+
+
+class _Error(NamedTuple):
+    """An exception as plain text, with its pickle if it has one."""
+
+    type_name: str
+    message: str
+    traceback_text: str
+    pickle: bytes | None
+    reason: str
+    suppresses_context: bool
+    cause: tuple[Any, ...] | None
+
+
+def encode_result(value: object, max_bytes: int) -> tuple[Payload, str]:
+    """Return a result's payload and its one-line summary."""
+    summary = summarize(value)
+    if type(value) in _PLAIN:
+        payload = pack_plain(value)
+    else:
+        try:
+            payload = pack_object(value)
+        except Exception as error:  # noqa: BLE001 - pickling runs users' code
+            return _replace_result(value, f"{type(error).__name__}: {error}", summary)
+    if payload.size > max_bytes:
+        reason = f"{payload.size:,} bytes, more than max_result_bytes={max_bytes:,}"
+        return _replace_result(value, reason, summary)
+    return payload, summary
+
+
+def _replace_result(value: object, reason: str, summary: str) -> tuple[Payload, str]:
+    name = _get_type_name(value)
+    _log.warning("a result of type %s could not be sent: %s", name, reason)
+    stand_in = Unserializable(
+        type_name=name, text=_cut(_safe_repr(value)), reason=_cut(reason)
+    )
+    return pack_plain(stand_in), summary
+
+
+def encode_error(
+    error: BaseException, max_bytes: int, traceback_text: str | None = None
+) -> tuple[Payload, str]:
+    """Return an error's payload and its one-line summary.
+
+    Args:
+        error: the exception; its causes travel too.
+        max_bytes: an exception whose pickle is larger travels as text.
+        traceback_text: the traceback where the caller has a better one.
+    """
+    if traceback_text is None:
+        traceback_text = format_traceback(error)
+    payload = pack_plain(tuple(_describe(error, traceback_text, max_bytes, 0)))
+    return payload, summarize_error(error)
+
+
+def decode_result(payload: Payload) -> Any:
+    """Return the result; an `Unserializable` where it cannot be rebuilt here."""
+    try:
+        return unpack(payload)
+    except Exception as error:  # noqa: BLE001 - unpickling runs users' code
+        reason = f"{type(error).__name__}: {error}"
+        return Unserializable(type_name="?", text="", reason=reason)
+
+
+def decode_error(payload: Payload) -> BaseException:
+    """Return the exception, of its own type where it can be rebuilt here."""
+    described = _Error(*unpack(payload))
+    error = _rebuild(described)
+    last = error
+    while last.__cause__ is not None:
+        last = last.__cause__
+    last.__cause__ = WorkerTraceback(described.traceback_text)
+    return error
+
+
+def unpack_display(payload: Payload) -> Any:
+    """Return what the worker's shell published."""
+    return unpack(payload)
+
+
+def get_traceback_text(error: BaseException) -> str | None:
+    """Return the worker's traceback of a decoded error, or None for a local one."""
+    last: BaseException | None = error
+    while last is not None:
+        if isinstance(last, WorkerTraceback):
+            return str(last.args[0])
+        last = last.__cause__
+    return None
+
+
+def summarize(value: object) -> str:
+    """Return a short repr. Runs no user code: an unknown type is named only."""
+    if type(value) in _PLAIN or type(value) in (list, tuple, dict, set, frozenset):
+        return _to_wire(_short.repr(value))
+    return f"<{_get_type_name(value)}>"
+
+
+def summarize_error(error: BaseException) -> str:
+    """Return ``ValueError: first line of its text``."""
+    lines = _safe_str(error).splitlines()
+    text = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    return _to_wire(text)
+
+
+def format_traceback(error: BaseException) -> str:
+    """Return the traceback's text without the frames of this package at its top."""
+    trace = error.__traceback__
+    while trace is not None and _OURS in trace.tb_frame.f_code.co_filename:
+        trace = trace.tb_next
+    try:
+        lines = traceback.format_exception(type(error), error, trace)
+        return _cut("".join(lines))
+    except Exception:  # noqa: BLE001 - __str__ of a user's exception may raise
+        return summarize_error(error)
+
+
+class _Short(reprlib.Repr):
+    """Reprlib for values of built-in types; what they hold is named, not asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxstring = self.maxother = 120
+        self.maxlist = self.maxtuple = self.maxset = self.maxdict = 8
+
+    def repr_instance(self, x: Any, level: int) -> str:  # noqa: ARG002
+        if type(x) in _PLAIN:
+            return repr(x)[: self.maxother]
+        return f"<{_get_type_name(x)}>"
+
+
+_short = _Short()
+
+
+def _describe(
+    error: BaseException, traceback_text: str, max_bytes: int, depth: int
+) -> _Error:
+    pickled, reason = _pickle_error(error, max_bytes)
+    cause = error.__cause__
+    return _Error(
+        type_name=_get_type_name(error),
+        message=_cut(_safe_str(error)),
+        traceback_text=traceback_text,
+        pickle=pickled,
+        reason=reason,
+        suppresses_context=error.__suppress_context__,
+        cause=None
+        if cause is None or depth >= _MAX_CAUSES
+        else tuple(_describe(cause, "", max_bytes, depth + 1)),
+    )
+
+
+def _pickle_error(error: BaseException, max_bytes: int) -> tuple[bytes | None, str]:
+    """Return the pickle, or None and the reason. Proves that it can be rebuilt."""
+    if not isinstance(error, Exception):
+        # Raised again in the client, these would end the notebook or the script.
+        return None, f"{type(error).__name__} ends a program"
+    try:
+        import cloudpickle  # noqa: PLC0415 - as in pack_object
+
+        pickled: bytes = cloudpickle.dumps(error, protocol=5)
+        if len(pickled) > max_bytes:
+            return None, f"{len(pickled):,} bytes, more than {max_bytes:,}"
+        rebuilt = cloudpickle.loads(pickled)
+    except Exception as failure:  # noqa: BLE001 - pickling runs users' code
+        return None, _cut(f"{type(failure).__name__}: {failure}")
+    if type(rebuilt).__name__ != type(error).__name__:
+        return None, f"it is rebuilt as {type(rebuilt).__name__}"
+    return pickled, ""
+
+
+def _rebuild(described: _Error) -> BaseException:
+    error: BaseException | None = None
+    reason = described.reason
+    if described.pickle is not None:
+        try:
+            error = unpack_pickle(described.pickle)
+        except Exception as failure:  # noqa: BLE001 - unpickling runs users' code
+            reason = f"{type(failure).__name__}: {failure}"
+    if not isinstance(error, Exception):
+        error = RemoteError(
+            type_name=described.type_name,
+            message=described.message,
+            traceback_text=described.traceback_text,
+            reason=reason,
+        )
+    if described.cause is not None:
+        error.__cause__ = _rebuild(_Error(*described.cause))
+    error.__suppress_context__ = described.suppresses_context
+    return error
+
+
+def unpack_pickle(pickled: bytes) -> Any:
+    """Return the object of a bare pickle."""
+    import pickle  # noqa: PLC0415 - beside its only use
+
+    return pickle.loads(pickled)
+
+
+def _get_type_name(value: object) -> str:
+    cls = type(value)
+    module = cls.__module__
+    return (
+        cls.__qualname__
+        if module in ("builtins", "__main__")
+        else f"{module}.{cls.__qualname__}"
+    )
+
+
+def _to_wire(text: str) -> str:
+    """Return a header's text: short, and without lone surrogates."""
+    return text[:_MAX_SUMMARY].encode("utf-8", "backslashreplace").decode()
+
+
+def _safe_str(value: object) -> str:
+    try:
+        return str(value)
+    except Exception as error:  # noqa: BLE001 - a user's __str__
+        return f"<str() raised {type(error).__name__}>"
+
+
+def _safe_repr(value: object) -> str:
+    try:
+        return repr(value)
+    except Exception as error:  # noqa: BLE001 - a user's __repr__
+        return f"<repr() raised {type(error).__name__}>"
+
+
+def _cut(text: str) -> str:
+    if len(text) <= _MAX_TEXT:
+        return text
+    return f"{text[:_MAX_TEXT]}… ({len(text) - _MAX_TEXT:,} more characters)"

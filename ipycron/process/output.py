@@ -1,0 +1,215 @@
+"""What workers write: read from their pipes, bounded, passed on in time.
+
+Two bounds, so that no job can flood the house:
+
+* a pipe is read only as fast as the schedule allows: after a full read it rests,
+  longer the more pipes flood, and its writer waits;
+* between two deliveries (`INTERVAL`) a stream keeps its newest `WINDOW_BYTES`; what
+  it leaves out is counted.
+
+`OutputLog` is the receiving end: the head and the tail of one run's stream.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import struct
+import termios
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+INTERVAL = 0.25
+"""Seconds between deliveries of one stream: four a second are enough for eyes."""
+WINDOW_BYTES = 64 * 1024
+HEAD_BYTES = TAIL_BYTES = 256 * 1024
+_READ_BYTES = 64 * 1024  # a pipe's capacity on Linux
+_REST = 0.001
+_LAST_WORDS_BYTES = 4096
+
+Deliver = "Callable[[bytes, int], None]"
+
+
+class Flood:
+    """Counts the pipes that rest, for all pumps of one supervisor."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+
+class Pump:
+    """Reads one pipe on the supervisor's loop and delivers what it reads.
+
+    Args:
+        fd: the reading end; the pump owns it.
+        deliver: called with bytes and the number of bytes left out before them.
+        is_congested: whether the receiver is behind; then nothing is delivered.
+        flood: shared by all pumps of a loop.
+    """
+
+    def __init__(
+        self,
+        fd: int,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        deliver: Callable[[bytes, int], None],
+        is_congested: Callable[[], bool],
+        flood: Flood,
+    ) -> None:
+        os.set_blocking(fd, False)
+        self._fd = fd
+        self._loop = loop
+        self._deliver = deliver
+        self._is_congested = is_congested
+        self._flood = flood
+        self._pending = bytearray()
+        self._dropped = 0
+        self._delivered_at = 0.0
+        self._delivery: asyncio.TimerHandle | None = None
+        self._rest: asyncio.TimerHandle | None = None
+        self._last_words = b""
+        self.is_closed = False
+        loop.add_reader(fd, self._read)
+
+    def _read(self) -> None:
+        data = self._read_some(_READ_BYTES)
+        if data == b"":
+            self.close()
+        elif data is not None and len(data) >= _READ_BYTES // 2:
+            self._start_rest()
+
+    def _read_some(self, size: int) -> bytes | None:
+        """Return what was read and kept; empty at the end, None if there is nothing."""
+        try:
+            data = os.read(self._fd, size)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return b""
+        if data:
+            self._keep(data)
+        return data
+
+    def _keep(self, data: bytes) -> None:
+        self._pending += data
+        excess = len(self._pending) - WINDOW_BYTES
+        if excess > 0:
+            del self._pending[:excess]
+            self._dropped += excess
+        if self._delivery is None:
+            delay = max(0.0, self._delivered_at + INTERVAL - self._loop.time())
+            self._delivery = self._loop.call_later(delay, self._deliver_soon)
+
+    def _deliver_soon(self) -> None:
+        self._delivery = None
+        if self._is_congested():
+            self._delivery = self._loop.call_later(INTERVAL, self._deliver_soon)
+        else:
+            self.flush()
+
+    def flush(self) -> None:
+        """Deliver what is kept, now."""
+        if self._delivery is not None:
+            self._delivery.cancel()
+            self._delivery = None
+        if not self._pending and not self._dropped:
+            return
+        data, dropped = bytes(self._pending), self._dropped
+        self._last_words = (self._last_words + data)[-_LAST_WORDS_BYTES:]
+        self._pending.clear()
+        self._dropped = 0
+        self._delivered_at = self._loop.time()
+        self._deliver(data, dropped)
+
+    def drain(self) -> None:
+        """Read all that was written before this call, and deliver it.
+
+        What others keep writing meanwhile is left for later: the amount is fixed
+        at the beginning.
+        """
+        left = self._count_readable()
+        while left > 0:
+            data = self._read_some(min(left, _READ_BYTES))
+            if not data:
+                break
+            left -= len(data)
+        self.flush()
+
+    def _count_readable(self) -> int:
+        if self.is_closed:
+            return 0
+        answer = fcntl.ioctl(self._fd, termios.FIONREAD, b"\0\0\0\0")
+        count: int = struct.unpack("i", answer)[0]
+        return count
+
+    def _start_rest(self) -> None:
+        self._loop.remove_reader(self._fd)
+        self._flood.count += 1
+        self._rest = self._loop.call_later(_REST * self._flood.count, self._end_rest)
+
+    def _end_rest(self) -> None:
+        self._cancel_rest()
+        self._loop.add_reader(self._fd, self._read)
+
+    def _cancel_rest(self) -> None:
+        if self._rest is not None:
+            self._rest.cancel()
+            self._rest = None
+            self._flood.count -= 1
+
+    def get_last_words(self) -> str:
+        """Return the end of what was delivered, for the report of a crash."""
+        return self._last_words.decode("utf-8", "replace").strip()
+
+    def close(self) -> None:
+        """Deliver what is left and close the pipe. May be repeated."""
+        if self.is_closed:
+            return
+        self._cancel_rest()
+        self._loop.remove_reader(self._fd)
+        self.flush()
+        self.is_closed = True
+        os.close(self._fd)
+
+
+class OutputLog:
+    """The head and the tail of one stream of one run, in the client.
+
+    Attributes:
+        dropped: bytes left out between head and tail.
+        size: bytes that the job wrote in all.
+    """
+
+    def __init__(self) -> None:
+        self._head = bytearray()
+        self._tail = bytearray()
+        self.dropped = 0
+        self.size = 0
+
+    def append(self, data: bytes, dropped: int = 0) -> None:
+        """Add `data`, which came after `dropped` bytes that nobody kept."""
+        self.size += len(data) + dropped
+        if not dropped and not self._tail and not self.dropped:
+            room = HEAD_BYTES - len(self._head)
+            self._head += data[:room]
+            data = data[room:]
+        self.dropped += dropped
+        if dropped:
+            # The tail must be one piece: what stood before the gap goes, too.
+            self.dropped += len(self._tail)
+            self._tail.clear()
+        self._tail += data
+        excess = len(self._tail) - TAIL_BYTES
+        if excess > 0:
+            del self._tail[:excess]
+            self.dropped += excess
+
+    def __str__(self) -> str:
+        head = self._head.decode("utf-8", "replace")
+        if not self.dropped:
+            return (bytes(self._head) + self._tail).decode("utf-8", "replace")
+        tail = self._tail.decode("utf-8", "replace")
+        return f"{head}\n… {self.dropped:,} bytes left out …\n{tail}"

@@ -1,0 +1,46 @@
+"""Starting one of our own programs as a child process."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_ROOT = str(Path(__file__).parents[2])
+# Not `-m`: that would put the working directory first, and a user's `queue.py` there
+# would break us. Ours comes last: an installed ipycron is found in its own place.
+_BOOT = (
+    "import sys; sys.path.append(sys.argv[1]); "
+    "from ipycron.process.{name} import main; main(*map(int, sys.argv[2:]))"
+)
+
+
+def start_program(
+    name: str, fds: Sequence[int], *more: int, stderr: int | None = None
+) -> subprocess.Popen[bytes]:
+    """Run ``ipycron.process.<name>.main(*fds, *more)`` in a session of its own.
+
+    Args:
+        name: the program's module.
+        fds: descriptors that it inherits; closing ours is the caller's business.
+        more: further whole numbers for its `main`.
+        stderr: where its complaints go; our own by default.
+    """
+    return subprocess.Popen(
+        [
+            sys.executable,
+            "-P",
+            "-c",
+            _BOOT.format(name=name),
+            _ROOT,
+            *(str(number) for number in (*fds, *more)),
+        ],
+        pass_fds=fds,
+        stdin=subprocess.DEVNULL,
+        stderr=stderr,
+        start_new_session=True,
+    )

@@ -1,0 +1,315 @@
+"""Every message between two processes of ipycron, edge by edge.
+
+A message is a small typed header (msgspec, arrays on the wire) and an opaque
+payload beside it (`payload.py`). The supervisor reads headers only; payloads hold
+users' objects and are decoded in the client and in the worker alone.
+
+====================  =========================================================
+edge                  messages
+====================  =========================================================
+client → supervisor   Register Control Execute Shutdown Preload Elected
+supervisor → client   Hello Reply Noticed Streamed Displayed Logged Elect Completed
+supervisor → zygote   Fork Preload
+zygote → supervisor   Forked Exited Preloaded
+supervisor → worker   Load Run Quit
+worker → supervisor   Loaded Ended Displayed Logged
+====================  =========================================================
+
+Instants are Unix seconds, durations seconds. A zone is an IANA name or the seconds
+of a fixed offset from UTC.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from ipycron.schedule.events import (  # noqa: TC001 - msgspec reads the annotations
+    Event,
+    Execution,
+    Reason,
+    SkipReason,
+    Status,
+)
+from ipycron.schedule.policy import Policy  # noqa: TC001 - as above
+
+LauncherName = Literal["fork", "spawn"]
+StreamName = Literal["stdout", "stderr"]
+
+
+class Message(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """Base of all messages; the class name is the tag on the wire."""
+
+
+# --- what is run ------------------------------------------------------------------
+
+
+class FileJob(Message, frozen=True):
+    """A Python file. Its `task` is called, or the file itself is the script."""
+
+    path: str
+    args: tuple[str, ...] = ()
+
+
+class FunctionJob(Message, frozen=True):
+    """A callable; the payload beside it holds it, by cloudpickle."""
+
+
+class CellJob(Message, frozen=True):
+    """A notebook cell; the payload beside it holds its captured variables.
+
+    Attributes:
+        source: the cell's text as typed.
+        filename: what tracebacks call it.
+        extensions: IPython extensions that the cell's magics need.
+    """
+
+    source: str
+    filename: str
+    extensions: tuple[str, ...] = ()
+
+
+Job = FileJob | FunctionJob | CellJob
+
+
+class Setting(Message, frozen=True):
+    """The surroundings of a job in its worker.
+
+    Attributes:
+        cwd: working directory.
+        env: environment variables to set, or to remove (None).
+        path: `sys.path` of the client.
+        log_level: the client's root logging level; records below stay away.
+        max_result_bytes: largest result that travels.
+    """
+
+    cwd: str
+    env: dict[str, str | None]
+    path: tuple[str, ...]
+    log_level: int
+    max_result_bytes: int
+
+
+# --- client → supervisor ----------------------------------------------------------
+
+
+class Register(Message, frozen=True):
+    """Make a task known, stopped; the payload is its job's."""
+
+    task_id: str
+    name: str
+    expression: str
+    zone: str | int
+    day_or: bool
+    hash_id: str | None
+    policy: Policy
+    job: Job
+    setting: Setting
+    launcher: LauncherName
+
+
+class Control(Message, frozen=True):
+    """Start, stop or destroy a task; answered by `Reply`."""
+
+    request_id: int
+    task_id: str
+    action: Literal["start", "stop", "destroy"]
+    force: bool = False
+
+
+class Execute(Message, frozen=True):
+    """Run a task now. A refusal is a failed `Reply`, the end is a `Noticed`."""
+
+    request_id: int
+    task_id: str
+    execution_id: str
+
+
+class Shutdown(Message, frozen=True):
+    """Stop everything, then answer, then exit."""
+
+    request_id: int
+    timeout: float
+
+
+class Preload(Message, frozen=True):
+    """Import modules in the zygote; with `shell`, build the shell for cells."""
+
+    modules: tuple[str, ...]
+    shell: bool = False
+
+
+class Elected(Message, frozen=True):
+    """Answer to `Elect`; `error` where the coordinator failed."""
+
+    request_id: int
+    is_elected: bool
+    error: str | None = None
+
+
+# --- supervisor → client ----------------------------------------------------------
+
+
+class Hello(Message, frozen=True):
+    """The supervisor is up."""
+
+    pid: int
+
+
+class Reply(Message, frozen=True):
+    """A request is done; where not ok the payload is the error."""
+
+    request_id: int
+    is_ok: bool
+
+
+class Noticed(Message, frozen=True):
+    """A `Notice` of the scheduler; the payload is its outcome's value."""
+
+    event: Event
+    task_id: str
+    status: Status
+    date: float
+    triggered_at: float
+    execution: Execution | None
+    is_ok: bool | None
+    summary: str
+    reason: SkipReason | None
+    missed_count: int | None
+    runs_left: int | None
+
+
+class Streamed(Message, frozen=True):
+    """Bytes that a worker wrote (the payload), after `dropped` bytes left out."""
+
+    task_id: str
+    execution_id: str
+    stream: StreamName
+    dropped: int
+
+
+class Elect(Message, frozen=True):
+    """Ask the client's coordinator whether this instance runs `key`."""
+
+    request_id: int
+    task_id: str
+    key: str
+    lease: float
+
+
+class Completed(Message, frozen=True):
+    """The run of `key` has ended; the coordinator may be told."""
+
+    task_id: str
+    key: str
+
+
+# --- both of the worker's edges, forwarded ----------------------------------------
+
+
+class Displayed(Message, frozen=True):
+    """A rich display; the payload holds its mimebundle (JSON-like, by pickle)."""
+
+    task_id: str
+    execution_id: str
+
+
+class Logged(Message, frozen=True):
+    """A `logging` record made by the job; the payload holds its attributes."""
+
+    task_id: str
+    execution_id: str
+
+
+# --- supervisor ↔ zygote ----------------------------------------------------------
+
+
+class Fork(Message, frozen=True):
+    """Fork a worker. File descriptors: control socket, stdout, stderr, lifeline."""
+
+    worker_id: int
+
+
+class Forked(Message, frozen=True):
+    """The worker runs as `pid`."""
+
+    worker_id: int
+    pid: int
+
+
+class Exited(Message, frozen=True):
+    """The worker's process is gone and reaped; `status` as `os.waitpid` gives it."""
+
+    worker_id: int
+    status: int
+
+
+class Preloaded(Message, frozen=True):
+    """A `Preload` is done; `error` names what could not be imported."""
+
+    error: str | None = None
+
+
+# --- supervisor ↔ worker ----------------------------------------------------------
+
+
+class Load(Message, frozen=True):
+    """Load this job; the payload belongs to it."""
+
+    task_id: str
+    name: str
+    expression: str
+    zone: str | int
+    job: Job
+    setting: Setting
+
+
+class Run(Message, frozen=True):
+    """Run the loaded job once."""
+
+    execution_id: str
+    reason: Reason
+    date: float
+    started_at: float
+
+
+class Quit(Message, frozen=True):
+    """Leave, with exit code 0."""
+
+
+class Loaded(Message, frozen=True):
+    """The job is loaded; where not ok the payload is the error."""
+
+    is_ok: bool
+    summary: str = ""
+
+
+class Ended(Message, frozen=True):
+    """The run ended; the payload is its result or its error."""
+
+    execution_id: str
+    is_ok: bool
+    summary: str
+
+
+FromClient = Register | Control | Execute | Shutdown | Preload | Elected
+FromSupervisor = (
+    Hello | Reply | Noticed | Streamed | Displayed | Logged | Elect | Completed
+)
+ToZygote = Fork | Preload
+FromZygote = Forked | Exited | Preloaded
+ToWorker = Load | Run | Quit
+FromWorker = Loaded | Ended | Displayed | Logged
+
+_encoder = msgspec.msgpack.Encoder()
+
+
+def encode_message(message: Message) -> bytes:
+    """Return the bytes of one header."""
+    return _encoder.encode(message)
+
+
+def make_decoder(kind: Any) -> msgspec.msgpack.Decoder[Any]:
+    """Return a decoder of one edge's union; it rejects all other messages."""
+    return msgspec.msgpack.Decoder(kind)

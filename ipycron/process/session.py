@@ -1,0 +1,125 @@
+"""What every process below the client does first: cut itself loose, tie itself down.
+
+Cut loose: a session of its own, default signal handlers, no descriptor that is not
+its own. Tied down: it must not outlive its parent, whatever its code is doing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import fcntl
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
+_F_SETSIG = 10  # <fcntl.h>, Linux: which signal O_ASYNC sends
+_IGNORED = (signal.SIGPIPE, signal.SIGXFSZ)  # as the interpreter itself sets them
+
+# Loaded once, in the zygote: a worker must not pay for it.
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def reset_signals() -> None:
+    """Give every signal the handling that a fresh interpreter has."""
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+        if number == signal.SIGINT:
+            signal.signal(number, signal.default_int_handler)
+        elif number in _IGNORED:
+            signal.signal(number, signal.SIG_IGN)
+        elif signal.getsignal(number) not in (signal.SIG_DFL, None):
+            signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+
+
+def die_with_parent(parent: int, number: signal.Signals = signal.SIGKILL) -> None:
+    """Have the kernel send `number` when the parent process ends (Linux).
+
+    The parent may be gone already, between fork and here: then leave at once.
+    Its thread counts, not its process: the parent must fork in its main thread.
+    """
+    if sys.platform == "linux":
+        _libc.prctl(_PR_SET_PDEATHSIG, int(number), 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def hold_lifeline(fd: int) -> None:
+    """Have the kernel end this process group when `fd`'s other end is closed.
+
+    `fd` is the reading end of a pipe that nobody writes to. Signal-driven I/O needs
+    no thread (user code may fork) and works while C code holds the GIL. SIGTERM:
+    the zygote follows with SIGKILL.
+    """
+    if sys.platform == "linux":
+        fcntl.fcntl(fd, _F_SETSIG, signal.SIGTERM)
+    else:
+        # Elsewhere O_ASYNC always sends SIGIO, which would be discarded.
+        signal.signal(signal.SIGIO, lambda *_: os.killpg(0, signal.SIGTERM))
+    fcntl.fcntl(fd, fcntl.F_SETOWN, -os.getpgrp())
+    fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) | os.O_ASYNC)
+    if has_ended(fd):
+        os._exit(1)  # it was closed before O_ASYNC was set: no signal will come
+
+
+def has_ended(fd: int) -> bool:
+    """Return whether the other end of a pipe that carries nothing is closed."""
+    os.set_blocking(fd, False)
+    try:
+        return os.read(fd, 1) == b""
+    except BlockingIOError:
+        return False
+
+
+def close_others(keep: Iterable[int]) -> None:
+    """Close every descriptor above 2 except `keep`."""
+    low = 3
+    for fd in sorted(keep):
+        os.closerange(low, fd)
+        low = fd + 1
+    os.closerange(low, os.sysconf("SC_OPEN_MAX"))
+
+
+def redirect_stdio(stdout: int, stderr: int) -> None:
+    """Put the pipes on descriptors 1 and 2, nothing on 0, and fresh files on top."""
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.dup2(stdout, 1)
+    os.dup2(stderr, 2)
+    for fd in {null, stdout, stderr} - {0, 1, 2}:
+        os.close(fd)
+    sys.stdin = sys.__stdin__ = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stdout = sys.__stdout__ = _open_text(1)
+    sys.stderr = sys.__stderr__ = _open_text(2)
+
+
+def _open_text(fd: int):  # type: ignore[no-untyped-def]  # noqa: ANN202
+    # Line by line, so that output is seen while it happens; what cannot be encoded
+    # is escaped, so that a print never ends a run.
+    return open(  # noqa: SIM115
+        fd,
+        "w",
+        encoding="utf-8",
+        errors="backslashreplace",
+        buffering=1,
+        closefd=False,
+    )
+
+
+def flush_stdio() -> None:
+    """Push out what Python and C still hold. Never raises: the job may have closed it."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):
+            stream.flush()
+    _libc.fflush(None)
+
+
+def kill_group(pid: int, number: signal.Signals) -> None:
+    """Send `number` to the process group that `pid` leads, if it still exists."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, number)

@@ -1,0 +1,263 @@
+"""The supervisor: owns the schedule of every background task of one client.
+
+A program, started by the client. It runs no user code and
+imports no user module. It routes: requests of the client to the scheduler, notices
+of the scheduler and output of the workers to the client.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import logging
+import os
+import resource
+import signal
+import socket
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from ipycron.cron import CronExpression
+from ipycron.errors import CoordinatorError, IpycronError
+from ipycron.process.channel import Channel, Frame
+from ipycron.process.handle import LoadFailed
+from ipycron.process.launch import ProcessLauncher
+from ipycron.process.outcome import encode_error
+from ipycron.process.payload import Payload, pack_plain
+from ipycron.process.protocol import (
+    Completed,
+    Control,
+    Elect,
+    Elected,
+    Execute,
+    FromClient,
+    Hello,
+    Logged,
+    Message,
+    Noticed,
+    Preload,
+    Register,
+    Reply,
+    Shutdown,
+)
+from ipycron.process.session import close_others, reset_signals
+from ipycron.process.zone import make_zone
+from ipycron.schedule.clock import SystemClock
+from ipycron.schedule.scheduler import Scheduler
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from ipycron.process.protocol import Job
+    from ipycron.schedule.events import Notice
+
+CONGESTION_BYTES = 4 * 1024 * 1024
+"""Unsent output above which workers' pipes are left to fill."""
+ORPHAN_TIMEOUT = 0.0
+"""Seconds that runs may go on once the client is gone."""
+_ERROR_BYTES = 1 << 20
+_WARM = Preload(("cloudpickle",))
+
+
+class Supervisor:
+    """Serves one client until it says `Shutdown` or is gone."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        self.ended = asyncio.Event()
+        self._client = Channel(
+            sock,
+            FromClient,
+            loop=loop,
+            on_frame=self._handle,
+            on_close=lambda _: self.end(),
+        )
+        self._launcher = ProcessLauncher(self, self._warn)
+        self._elector = ClientElector(self._client)
+        self._scheduler = Scheduler(
+            clock=SystemClock(),
+            launcher=self._launcher,
+            emit=self._emit,
+            elector=self._elector,
+        )
+        self._requests: set[asyncio.Task[None]] = set()
+        self._ending: asyncio.Task[None] | None = None
+        self._launcher.zygote.preload(_WARM)
+        self._client.send(Hello(os.getpid()))
+
+    # --- the client's requests --------------------------------------------------
+
+    def _handle(self, frame: Frame) -> None:
+        message = frame.message
+        if isinstance(message, Execute):
+            self._execute(message)
+        elif isinstance(message, Control):
+            self._answer(message.request_id, self._control(message))
+        elif isinstance(message, Register):
+            self._register(message, frame.payload)
+        elif isinstance(message, Elected):
+            self._elector.settle(message)
+        elif isinstance(message, Preload):
+            self._launcher.zygote.preload(message)
+        elif isinstance(message, Shutdown):
+            self._answer(message.request_id, self._shut_down(message.timeout))
+
+    def _register(self, register: Register, payload: Payload) -> None:
+        self._launcher.register(register, payload)
+        self._scheduler.add(
+            register.task_id,
+            name=register.name,
+            schedule=CronExpression(
+                register.expression,
+                make_zone(register.zone),
+                day_or=register.day_or,
+                hash_id=register.hash_id,
+            ),
+            policy=register.policy,
+        )
+
+    async def _control(self, control: Control) -> None:
+        if control.action == "start":
+            await self._scheduler.start(control.task_id)
+        elif control.action == "stop":
+            await self._scheduler.stop(control.task_id, force=control.force)
+        else:
+            await self._scheduler.destroy(control.task_id, force=control.force)
+
+    def _execute(self, execute: Execute) -> None:
+        async def run() -> None:
+            await self._scheduler.execute(execute.task_id, execute.execution_id)
+
+        self._answer(execute.request_id, run())
+
+    async def _shut_down(self, timeout: float) -> None:
+        await self._scheduler.shutdown(timeout)
+        await self._launcher.zygote.close()
+        self.ended.set()
+
+    def _answer(self, request_id: int, work: Coroutine[Any, Any, None]) -> None:
+        """Reply when `work` is done, with its error if it fails."""
+
+        async def answer() -> None:
+            try:
+                await work
+            except LoadFailed as error:
+                self._client.send(Reply(request_id, is_ok=False), error.payload)
+            except Exception as error:  # noqa: BLE001 - border: process main
+                payload, _ = encode_error(error, _ERROR_BYTES)
+                self._client.send(Reply(request_id, is_ok=False), payload)
+            else:
+                self._client.send(Reply(request_id, is_ok=True))
+
+        task = asyncio.ensure_future(answer())
+        self._requests.add(task)
+        task.add_done_callback(self._requests.discard)
+
+    # --- to the client ----------------------------------------------------------
+
+    def forward(self, message: Message, payload: Payload) -> None:
+        """Send a worker's message on; see `Uplink`."""
+        self._client.send(message, payload)
+
+    def is_congested(self) -> bool:
+        """Return whether the client reads too slowly; see `Uplink`."""
+        return self._client.backlog > CONGESTION_BYTES
+
+    def _emit(self, notice: Notice) -> None:
+        outcome = notice.outcome
+        payload = None if outcome is None else _encode_value(outcome.value)
+        self._client.send(
+            Noticed(
+                event=notice.event,
+                task_id=notice.task_id,
+                status=notice.status,
+                date=notice.date,
+                triggered_at=notice.triggered_at,
+                execution=notice.execution,
+                is_ok=None if outcome is None else outcome.is_ok,
+                summary="" if outcome is None else outcome.summary,
+                reason=notice.reason,
+                missed_count=notice.missed_count,
+                runs_left=notice.runs_left,
+            ),
+            payload,
+        )
+        if notice.status == "destroyed":
+            self._launcher.forget(notice.task_id)
+
+    def _warn(self, text: str) -> None:
+        record = {"name": "ipycron", "levelno": logging.WARNING, "msg": text}
+        record |= {"levelname": "WARNING", "args": None}
+        self._client.send(Logged("", ""), pack_plain(record))
+
+    # --- the end ----------------------------------------------------------------
+
+    def end(self) -> None:
+        """The client is gone, or we are told to leave: end everything, then leave."""
+        if self._ending is None:
+            self._ending = asyncio.ensure_future(self._shut_down(ORPHAN_TIMEOUT))
+
+
+class ClientElector:
+    """Asks the client's coordinator; the scheduler keeps the deadline."""
+
+    def __init__(self, client: Channel) -> None:
+        self._client = client
+        self._ids = itertools.count(1)
+        self._waiting: dict[int, asyncio.Future[bool]] = {}
+
+    async def should_run(self, task_id: str, key: str, lease: float) -> bool:
+        """Return the client's answer; raises `CoordinatorError` with its error."""
+        request_id = next(self._ids)
+        answer = asyncio.get_running_loop().create_future()
+        self._waiting[request_id] = answer
+        try:
+            self._client.send(Elect(request_id, task_id, key, lease))
+            return await answer
+        finally:
+            del self._waiting[request_id]
+
+    async def on_complete(self, task_id: str, key: str) -> None:
+        """Tell the client that the run of `key` has ended."""
+        self._client.send(Completed(task_id, key))
+
+    def settle(self, elected: Elected) -> None:
+        """Take the client's answer; one that comes too late is ignored."""
+        answer = self._waiting.get(elected.request_id)
+        if answer is None or answer.done():
+            return
+        if elected.error is not None:
+            answer.set_exception(CoordinatorError(reason=elected.error))
+        else:
+            answer.set_result(elected.is_elected)
+
+
+def _encode_value(value: object) -> Payload:
+    """Return a run's payload; the scheduler's own errors are encoded here."""
+    if isinstance(value, Payload):
+        return value
+    if isinstance(value, LoadFailed):
+        return value.payload
+    assert isinstance(value, BaseException)
+    text = None if not isinstance(value, IpycronError) else str(value)
+    return encode_error(value, _ERROR_BYTES, text)[0]
+
+
+async def _serve(sock: socket.socket) -> None:
+    supervisor = Supervisor(sock)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, supervisor.end)
+    await supervisor.ended.wait()
+    await asyncio.sleep(0)  # the last reply is on its way
+
+
+def main(fd: int) -> NoReturn:
+    """Run the supervisor on the client's socket `fd`."""
+    reset_signals()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    close_others([fd])
+    # Four descriptors a worker: 1,024 would end at 250 tasks.
+    with contextlib.suppress(ValueError, OSError):
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    asyncio.run(_serve(socket.socket(fileno=fd)))
+    os._exit(0)

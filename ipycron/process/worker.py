@@ -1,0 +1,180 @@
+"""A worker: loads one job, runs it on its main thread, one run at a time.
+
+A program for the spawn launcher, and the child's half of the zygote's fork: the same
+code from `main` on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import sys
+from typing import TYPE_CHECKING, Any
+
+from ipycron.process.channel import BlockingChannel
+from ipycron.process.job import CellFailed, LoadedJob, load_job
+from ipycron.process.logs import forward_logs
+from ipycron.process.outcome import encode_error, encode_result
+from ipycron.process.payload import pack_plain
+from ipycron.process.protocol import (
+    Displayed,
+    Ended,
+    Load,
+    Loaded,
+    Logged,
+    Run,
+    ToWorker,
+)
+from ipycron.process.session import (
+    close_others,
+    die_with_parent,
+    flush_stdio,
+    hold_lifeline,
+    redirect_stdio,
+    reset_signals,
+)
+from ipycron.process.zone import make_zone
+from ipycron.schedule.context import (
+    ExecutionDescription,
+    TaskContext,
+    TaskDescription,
+    to_datetime,
+)
+
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+    from ipycron.process.channel import Frame
+    from ipycron.process.payload import Payload
+
+
+class Worker:
+    """Serves one supervisor: `Load` once, then `Run` after `Run`."""
+
+    def __init__(self, channel: BlockingChannel) -> None:
+        self._channel = channel
+        self._pid = os.getpid()
+        self._execution_id = ""
+        self._job: LoadedJob
+        self._load: Load
+
+    def serve(self) -> int:
+        """Work until told to quit or the supervisor is gone; return the exit code."""
+        frame = self._channel.receive()
+        if frame is None or not isinstance(frame.message, Load):
+            return 0
+        if not self._try_load(frame):
+            return 1
+        while (frame := self._channel.receive()) is not None:
+            if not isinstance(frame.message, Run):
+                return 0
+            self._run(frame.message)
+        return 0
+
+    def _try_load(self, frame: Frame) -> bool:
+        self._load = frame.message
+        try:
+            _arrange(self._load)
+            forward_logs(self._send_log, self._load.setting.log_level)
+            self._job = load_job(self._load.job, frame.payload, self._publish)
+        except BaseException as error:  # noqa: BLE001 - border: process main
+            self._leave_if_copy()
+            payload, summary = self._encode_error(error)
+            flush_stdio()
+            self._channel.send(Loaded(is_ok=False, summary=summary), payload)
+            return False
+        self._leave_if_copy()
+        flush_stdio()
+        self._channel.send(Loaded(is_ok=True))
+        return True
+
+    def _run(self, run: Run) -> None:
+        self._execution_id = run.execution_id
+        try:
+            result = self._job.run(self._make_context(run))
+        except BaseException as error:  # noqa: BLE001 - border: job
+            self._leave_if_copy()
+            payload, summary = self._encode_error(error)
+            is_ok = False
+        else:
+            self._leave_if_copy()
+            limit = self._load.setting.max_result_bytes
+            payload, summary = encode_result(result, limit)
+            is_ok = True
+            del result
+        flush_stdio()
+        self._channel.send(Ended(run.execution_id, is_ok, summary), payload)
+
+    def _encode_error(self, error: BaseException) -> tuple[Payload, str]:
+        limit = self._load.setting.max_result_bytes
+        if isinstance(error, CellFailed):
+            return encode_error(error.error, limit, error.traceback_text)
+        return encode_error(error, limit)
+
+    def _make_context(self, run: Run) -> TaskContext:
+        zone = make_zone(self._load.zone)
+        started_at = to_datetime(run.started_at, zone)
+        return TaskContext(
+            date=to_datetime(run.date, zone),
+            triggered_at=started_at,
+            task=TaskDescription(
+                id=self._load.task_id,
+                name=self._load.name,
+                pattern=self._load.expression,
+                timezone=str(zone),
+            ),
+            execution=ExecutionDescription(
+                id=run.execution_id,
+                reason=run.reason,
+                started_at=started_at,
+                pid=self._pid,
+            ),
+        )
+
+    def _publish(self, display: Any) -> None:
+        message = Displayed(self._load.task_id, self._execution_id)
+        self._channel.send(message, pack_plain(display))
+
+    def _send_log(self, record: dict[str, Any]) -> None:
+        message = Logged(self._load.task_id, self._execution_id)
+        self._channel.send(message, pack_plain(record))
+
+    def _leave_if_copy(self) -> None:
+        """End a process that the job forked and that came back from the job."""
+        if os.getpid() != self._pid:
+            flush_stdio()
+            os._exit(0)
+
+
+def _arrange(load: Load) -> None:
+    """Give the job the surroundings that its task was created in."""
+    setting = load.setting
+    for name, value in setting.env.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+    os.chdir(setting.cwd)
+    sys.path[:] = setting.path
+
+
+def main(  # noqa: PLR0917 - a program's arguments
+    control: int, stdout: int, stderr: int, lifeline: int, parent: int
+) -> NoReturn:
+    """Run a worker on its four descriptors. The order of the steps matters."""
+    reset_signals()
+    close_others([control, stdout, stderr, lifeline])
+    if os.getsid(0) != os.getpid():
+        os.setsid()
+    redirect_stdio(stdout, stderr)
+    die_with_parent(parent)
+    hold_lifeline(lifeline)
+    sock = socket.socket(fileno=control)
+    # A copy that the job forks must not hold the socket: its end means ours.
+    os.register_at_fork(after_in_child=sock.close)
+    code = 1
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        code = Worker(BlockingChannel(sock, ToWorker)).serve()
+    flush_stdio()
+    os._exit(code)

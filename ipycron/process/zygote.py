@@ -1,0 +1,175 @@
+"""The zygote: a warm, single-threaded process that forks workers on demand.
+
+A program, started by the supervisor. It starts without IPython,
+asyncio or any thread; what should be warm is imported when the supervisor says so.
+It is the parent of every forked worker: it reaps them and reports their end. What
+user modules do to it (threads, crashes) costs the zygote, never the schedule.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import os
+import selectors
+import signal
+import socket
+import time
+from typing import TYPE_CHECKING
+
+from ipycron.process import worker
+from ipycron.process.channel import BlockingChannel, Frame
+from ipycron.process.job import binds_task, takes_context
+from ipycron.process.outcome import encode_error, encode_result
+from ipycron.process.protocol import (
+    Exited,
+    Fork,
+    Forked,
+    Preload,
+    Preloaded,
+    ToZygote,
+)
+from ipycron.process.session import (
+    close_others,
+    kill_group,
+    redirect_stdio,
+    reset_signals,
+)
+from ipycron.process.zone import make_zone
+
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+ORPHAN_GRACE = 2.0
+"""Seconds between SIGTERM and SIGKILL for workers whose supervisor is gone."""
+
+
+class Zygote:
+    """Serves one supervisor until its end of the socket closes."""
+
+    def __init__(self, channel: BlockingChannel) -> None:
+        self._channel = channel
+        self._workers: dict[int, int] = {}  # pid → worker id
+        self._selector = selectors.DefaultSelector()
+        self._wakeup, wakeup = os.pipe()
+        os.set_blocking(self._wakeup, False)
+        os.set_blocking(wakeup, False)
+        self._wakeup_end = wakeup
+
+    def serve(self) -> None:
+        """Handle commands and children until the supervisor is gone."""
+        signal.set_wakeup_fd(self._wakeup_end, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        self._selector.register(self._channel, selectors.EVENT_READ)
+        self._selector.register(self._wakeup, selectors.EVENT_READ)
+        while True:
+            ready = {key.fd for key, _ in self._selector.select()}
+            if self._wakeup in ready:
+                self._reap()
+            if self._channel.fileno() in ready:
+                frames = self._channel.receive_ready()
+                if frames is None:
+                    break
+                for frame in frames:
+                    self._handle(frame)
+        self._end_workers()
+
+    def _handle(self, frame: Frame) -> None:
+        if isinstance(frame.message, Fork):
+            self._fork(frame.message.worker_id, frame.fds)
+        elif isinstance(frame.message, Preload):
+            error = _preload(frame.message)
+            _settle()
+            self._channel.send(Preloaded(error))
+
+    def _fork(self, worker_id: int, fds: tuple[int, ...]) -> None:
+        zygote = os.getpid()
+        pid = os.fork()  # noqa: TID251 - the one place that forks
+        if pid == 0:
+            # Nothing of the zygote's stack may ever run in the child.
+            try:
+                signal.set_wakeup_fd(-1)
+                worker.main(*fds, zygote)
+            finally:
+                os._exit(70)  # EX_SOFTWARE: main never returns
+        for fd in fds:
+            os.close(fd)
+        self._workers[pid] = worker_id
+        self._channel.send(Forked(worker_id, pid))
+
+    def _reap(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._wakeup, 4096)
+        for pid in list(self._workers):
+            # Look before reaping: while the zombie stands, its process group's
+            # number cannot belong to anybody else.
+            if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+                continue
+            kill_group(pid, signal.SIGKILL)
+            _, status = os.waitpid(pid, 0)
+            self._send_exited(self._workers.pop(pid), status)
+
+    def _send_exited(self, worker_id: int, status: int) -> None:
+        with contextlib.suppress(OSError):
+            self._channel.send(Exited(worker_id, status))
+
+    def _end_workers(self) -> None:
+        """The supervisor is gone: SIGTERM, grace, SIGKILL, and leave none behind."""
+        for pid in self._workers:
+            kill_group(pid, signal.SIGTERM)
+        self._selector.unregister(self._channel)
+        deadline = time.monotonic() + ORPHAN_GRACE
+        while self._workers and (left := deadline - time.monotonic()) > 0:
+            self._selector.select(left)
+            self._reap()
+        for pid in self._workers:
+            kill_group(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+
+
+def _preload(message: Preload) -> str | None:
+    """Import what workers will need; return what failed, as one line."""
+    failed = []
+    for name in message.modules:
+        try:
+            importlib.import_module(name)
+        except Exception as error:  # noqa: BLE001 - user modules fail in any way
+            failed.append(f"{name}: {type(error).__name__}: {error}")
+    if message.shell:
+        from ipycron.process.shell import prepare_shell  # noqa: PLC0415 - 180 ms
+
+        prepare_shell()
+    return "; ".join(failed) or None
+
+
+def _rehearse() -> None:
+    """Do once what every worker does, so that what it builds is shared."""
+    source = b"def task(ctx):\n    return ctx\n"
+    binds_task(source, "rehearsal")
+    namespace: dict[str, Any] = {}
+    exec(compile(source, "rehearsal", "exec"), namespace)  # noqa: S102 - our own lines
+    takes_context(namespace["task"])
+    encode_result(None, 1)
+    encode_error(ValueError(), 1)
+    make_zone("UTC")
+
+
+def _settle() -> None:
+    """Keep the workers' collectors off the pages that they share with us."""
+    gc.collect()
+    gc.freeze()
+
+
+def main(fd: int) -> NoReturn:
+    """Run the zygote on the supervisor's socket `fd`."""
+    reset_signals()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    close_others([fd])
+    null = os.open(os.devnull, os.O_WRONLY)
+    redirect_stdio(null, os.dup(null))
+    sock = socket.socket(fileno=fd)
+    _rehearse()
+    _settle()
+    Zygote(BlockingChannel(sock, ToZygote)).serve()
+    os._exit(0)
