@@ -1,1 +1,106 @@
-"""Run notebook cells, functions and scripts on a cron schedule."""
+"""Run notebook cells, functions and scripts on a cron schedule, in forked workers.
+
+Importing this package imports the standard library only and starts nothing; the
+names below are loaded when they are first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ipycron.cron import CronExpression, parse, validate, validate_detailed
+    from ipycron.errors import CronSyntaxError, IpycronError
+    from ipycron.notebook.extension import (
+        load_ipython_extension,
+        unload_ipython_extension,
+    )
+    from ipycron.process.outcome import Unserializable
+    from ipycron.schedule.context import TaskContext
+    from ipycron.schedule.events import Event
+    from ipycron.task.api import (
+        create_task,
+        get_task,
+        get_tasks,
+        off,
+        on,
+        once,
+        schedule,
+        set_logger,
+        set_run_coordinator,
+        shutdown,
+        wait,
+    )
+    from ipycron.task.completion import Completion
+    from ipycron.task.execution import Execution
+    from ipycron.task.task import Task
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Completion",
+    "CronExpression",
+    "CronSyntaxError",
+    "Event",
+    "Execution",
+    "IpycronError",
+    "Task",
+    "TaskContext",
+    "Unserializable",
+    "create_task",
+    "get_task",
+    "get_tasks",
+    "load_ipython_extension",
+    "off",
+    "on",
+    "once",
+    "parse",
+    "schedule",
+    "set_logger",
+    "set_run_coordinator",
+    "shutdown",
+    "unload_ipython_extension",
+    "validate",
+    "validate_detailed",
+    "wait",
+]
+
+_HOMES = {
+    "ipycron.cron": ("CronExpression", "parse", "validate", "validate_detailed"),
+    "ipycron.errors": ("CronSyntaxError", "IpycronError"),
+    "ipycron.notebook.extension": (
+        "load_ipython_extension",
+        "unload_ipython_extension",
+    ),
+    "ipycron.process.outcome": ("Unserializable",),
+    "ipycron.schedule.context": ("TaskContext",),
+    "ipycron.schedule.events": ("Event",),
+    "ipycron.task.api": (
+        "create_task",
+        "get_task",
+        "get_tasks",
+        "off",
+        "on",
+        "once",
+        "schedule",
+        "set_logger",
+        "set_run_coordinator",
+        "shutdown",
+        "wait",
+    ),
+    "ipycron.task.completion": ("Completion",),
+    "ipycron.task.execution": ("Execution",),
+    "ipycron.task.task": ("Task",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'ipycron' has no attribute {name!r}")
+    return getattr(import_module(_HOME_OF[name]), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -1,0 +1,1 @@
+"""WHAT the user holds: tasks, their options, events, executions."""

@@ -1,0 +1,245 @@
+"""The functions of ipycron: schedule, find, wait, shut down."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from functools import partial
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from ipycron.cron import CronExpression
+from ipycron.errors import (
+    InvalidOption,
+    IpycronError,
+    TaskExists,
+    UnknownTask,
+)
+from ipycron.process.zone import describe_zone
+from ipycron.schedule.clock import SystemClock
+from ipycron.task.listeners import check_event
+from ipycron.task.options import TaskOptions, make_options
+from ipycron.task.registry import registry
+from ipycron.task.source import Background, make_source
+from ipycron.task.task import Task, make_id
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Mapping
+
+    from ipycron.schedule.context import TaskContext
+    from ipycron.task.completion import Completion
+
+
+def schedule(
+    expression: str | CronExpression,
+    job: str | os.PathLike[str] | Callable[..., Any],
+    **options: Any,
+) -> Task:
+    """Create a task, register it and start it.
+
+    Args:
+        expression: when, as cron text: five fields, or six with seconds first.
+        job: what. A path is a task file, run in a worker process. A function runs
+            in this process, with ``background=True`` in a worker.
+        **options: see `TaskOptions`; durations are seconds.
+
+    Returns:
+        The task. It starts meanwhile; `Task.execute` waits for that. A start that
+        fails is logged and leaves the task stopped.
+
+    Raises:
+        IpycronError: if the expression, the job or an option is wrong: everything
+            that can be checked is checked before anything is started.
+    """
+    task = create_task(expression, job, **options)
+    if task.status == "stopped":
+        task.start().add_done_callback(partial(_report_start, task))
+    return task
+
+
+def create_task(
+    expression: str | CronExpression,
+    job: str | os.PathLike[str] | Callable[..., Any],
+    **options: Any,
+) -> Task:
+    """Create and register a task, stopped. Arguments and errors as `schedule`."""
+    checked = make_options(options)
+    task_id = make_id()
+    parsed = _make_expression(expression, checked, task_id)
+    source = make_source(job, checked)
+    _check_together(checked, parsed, source)
+    existing = _find_by_name(checked.name)
+    if existing is not None:
+        if checked.if_exists == "error":
+            raise TaskExists(name=existing.name)
+        if checked.if_exists == "keep":
+            return existing
+    client = registry.client
+    task = Task(client, parsed, source, checked, task_id=task_id)
+    if existing is not None:
+        existing.destroy()
+    client.add(task)
+    return task
+
+
+def _make_expression(
+    expression: str | CronExpression, options: TaskOptions, task_id: str
+) -> CronExpression:
+    if isinstance(expression, CronExpression):
+        parsed = expression
+    else:
+        parsed = CronExpression(
+            expression,
+            options.timezone,
+            day_or=options.day_or,
+            hash_id=options.name or task_id,
+        )
+    parsed.check_fires(SystemClock().now())
+    return parsed
+
+
+def _check_together(
+    options: TaskOptions, expression: CronExpression, source: Any
+) -> None:
+    """Check what no option can say alone."""
+    if isinstance(source, Background):
+        describe_zone(expression.timezone)
+    if options.distributed:
+        if options.name is None:
+            raise InvalidOption(
+                option="name",
+                value=None,
+                expected="a name with distributed=True: it is the key that all "
+                "instances share",
+            )
+        if options.run_coordinator is None and registry.client.coordinator is None:
+            from ipycron.coordinate import EnvRunCoordinator  # noqa: PLC0415
+
+            EnvRunCoordinator()  # refuses an environment that does not decide
+    if options.run_coordinator is not None:
+        from ipycron.coordinate.protocol import check_coordinator  # noqa: PLC0415
+
+        check_coordinator(options.run_coordinator)
+
+
+def _report_start(task: Task, completion: Completion[None]) -> None:
+    error = completion.exception()
+    if error is not None:
+        task.logger.error(
+            "task %r did not start: %s: %s",
+            task.name,
+            type(error).__name__,
+            error,
+            exc_info=error if not isinstance(error, IpycronError) else None,
+        )
+
+
+def get_tasks() -> Mapping[str, Task]:
+    """Return all tasks that are not destroyed, by id: a read-only snapshot."""
+    client = registry.running_client
+    return MappingProxyType({} if client is None else dict(client.tasks))
+
+
+def get_task(id_or_name: str) -> Task:
+    """Return a task by its id or its name; of several with one name, the newest.
+
+    Raises:
+        UnknownTask: if there is none; the text suggests a name.
+    """
+    tasks = get_tasks()
+    found = tasks.get(id_or_name) or _find_by_name(id_or_name)
+    if found is None:
+        raise UnknownTask(name=id_or_name, known=[task.name for task in tasks.values()])
+    return found
+
+
+def _find_by_name(name: str | None) -> Task | None:
+    if name is None:
+        return None
+    named = [task for task in get_tasks().values() if task.name == name]
+    return named[-1] if named else None
+
+
+def on(event: str, listener: Callable[[TaskContext], Any]) -> None:
+    """Call `listener` at each `event` of every task; ``"*"`` means all events."""
+    registry.client.listeners.add(event, listener)
+
+
+def once(event: str, listener: Callable[[TaskContext], Any]) -> None:
+    """As `on`, for the next time only."""
+    registry.client.listeners.add(event, listener, once=True)
+
+
+def off(event: str, listener: Callable[[TaskContext], Any] | None = None) -> None:
+    """Remove a listener of all tasks, or all of them from an event."""
+    check_event(event)
+    client = registry.running_client
+    if client is not None:
+        client.listeners.remove(event, listener)
+
+
+def set_logger(logger: logging.Logger | None) -> None:
+    """Have `logger` take all records of ipycron; None restores ``"ipycron"``."""
+    registry.client.logger = logger
+
+
+def set_run_coordinator(coordinator: Any) -> None:
+    """Have `coordinator` elect for every distributed task without its own.
+
+    None restores the environment variable.
+    """
+    if coordinator is not None:
+        from ipycron.coordinate.protocol import check_coordinator  # noqa: PLC0415
+
+        check_coordinator(coordinator)
+    registry.client.coordinator = coordinator
+
+
+def shutdown(timeout: float = 5) -> None:
+    """Destroy all tasks and end all processes.
+
+    Args:
+        timeout: seconds that runs in progress may take, manual ones too, before
+            they are ended.
+
+    Returns when every process of ipycron is gone. Using ipycron again starts anew.
+    """
+    registry.close(timeout)
+
+
+def wait(timeout: float | None = None) -> None:
+    """Block until no started task is left, or Ctrl-C or SIGTERM; then shut down.
+
+    Args:
+        timeout: seconds to wait at most; None waits for ever.
+    """
+    done = threading.Event()
+    before: Any = None
+    if threading.current_thread() is threading.main_thread():
+        before = signal.signal(signal.SIGTERM, lambda *_: done.set())
+    try:
+        _wait_for_tasks(done, timeout)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)
+    shutdown()
+
+
+def _wait_for_tasks(done: threading.Event, timeout: float | None) -> None:
+    def look(_: object) -> None:
+        if not any(task.status != "stopped" for task in get_tasks().values()):
+            done.set()
+
+    events = ("task:stopped", "task:destroyed", "task:failed")
+    for event in events:
+        on(event, look)
+    try:
+        if any(task.status != "stopped" for task in get_tasks().values()):
+            done.wait(timeout)
+    finally:
+        for event in events:
+            off(event, look)

@@ -1,0 +1,252 @@
+"""The client: one thread that schedules inline tasks and talks to the supervisor.
+
+Daemon thread ``ipycron`` with an asyncio loop. It calls no user code: inline
+functions run on threads of a pool or on the user's loop, listeners and log handlers
+on the dispatcher's thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from ipycron.schedule.clock import SystemClock
+from ipycron.schedule.events import Event, Notice, Outcome, Status
+from ipycron.schedule.scheduler import Scheduler
+from ipycron.task.elect import TaskElector
+from ipycron.task.inline import InlineLauncher
+from ipycron.task.keepalive import Keepalive
+from ipycron.task.listeners import Dispatcher, Listeners
+from ipycron.task.remote import Remote
+from ipycron.task.threads import ThreadPool
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from ipycron.errors import SupervisorLost
+    from ipycron.process.payload import Payload
+    from ipycron.process.protocol import Displayed, Preload, Streamed
+    from ipycron.task.completion import Completion
+    from ipycron.task.task import Task
+
+
+class Client:
+    """Everything of ipycron that runs in this process; made when first needed.
+
+    Attributes:
+        tasks: by id, all that are not destroyed.
+        listeners: those of all tasks.
+        logger: takes the records of tasks without a logger of their own.
+    """
+
+    def __init__(self) -> None:
+        self.tasks: dict[str, Task] = {}
+        self.listeners = Listeners()
+        self.logger: logging.Logger | None = None
+        self.coordinator: Any = None
+        self.dispatcher = Dispatcher()
+        self.keepalive = Keepalive()
+        self._pool = ThreadPool()
+        self._loop = asyncio.new_event_loop()
+        self._launcher = InlineLauncher(self._pool)
+        elector = TaskElector(self)
+        self._scheduler = Scheduler(
+            clock=SystemClock(),
+            launcher=self._launcher,
+            emit=self.take_notice,
+            elector=elector,
+        )
+        self._remote = Remote(self, elector)
+        self._work: set[asyncio.Task[None]] = set()
+        self.is_closed = False
+        self.thread = threading.Thread(target=self._run, name="ipycron", daemon=True)
+        self.thread.start()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_forever()
+        self._loop.close()
+
+    @property
+    def supervisor_pid(self) -> int | None:
+        """The supervisor's process, None while there is none."""
+        return self._remote.supervisor_pid
+
+    # --- from any thread ------------------------------------------------------------
+
+    def submit(self, call: Callable[[], Any]) -> None:
+        """Call this on the client's loop."""
+        self._loop.call_soon_threadsafe(call)
+
+    def add(self, task: Task) -> None:
+        """Register a task with the scheduler that will run it."""
+        self.tasks[task.id] = task
+        self.submit(partial(self._add, task))
+
+    def _add(self, task: Task) -> None:
+        if task.is_background:
+            self._remote.add(task.id, task)
+            return
+        self._launcher.register(task.id, task.name, task.make_inline_job())
+        self._scheduler.add(
+            task.id,
+            name=task.name,
+            schedule=task.expression,
+            policy=task.options.get_policy(),
+        )
+
+    def warm(self, preload: Preload | None = None) -> None:
+        """Start the supervisor in advance, without waiting for it."""
+        self.submit(partial(self._remote.warm, preload))
+
+    def control(
+        self, task: Task, action: str, completion: Completion[None], *, force: bool
+    ) -> None:
+        """Start, stop or destroy a task; `completion` ends with it."""
+        self.submit(partial(self._control, task, action, completion, force=force))
+
+    def _control(
+        self, task: Task, action: str, completion: Completion[None], *, force: bool
+    ) -> None:
+        if task.is_background:
+            work = self._remote.control(task.id, action, force=force)
+        else:
+            work = self._control_inline(task, action, force=force)
+        self._settle(work, completion, lambda: None)
+
+    async def _control_inline(self, task: Task, action: str, *, force: bool) -> None:
+        if action == "start":
+            await self._scheduler.start(task.id)
+        elif action == "stop":
+            await self._scheduler.stop(task.id, force=force)
+        else:
+            await self._scheduler.destroy(task.id, force=force)
+
+    def execute(self, task: Task, execution_id: str) -> None:
+        """Run a task now; its end, or the refusal, reaches the task."""
+        self.submit(partial(self._execute, task, execution_id))
+
+    def _execute(self, task: Task, execution_id: str) -> None:
+        if task.is_background:
+            work = self._remote.execute(task.id, execution_id)
+        else:
+            work = self._scheduler.execute(task.id, execution_id)
+
+        def refuse(future: asyncio.Future[Any]) -> None:
+            if future.cancelled():
+                return
+            if (error := future.exception()) is not None:
+                task.refuse(execution_id, error)
+
+        asyncio.ensure_future(work).add_done_callback(refuse)
+        timeout = task.options.execute_timeout
+        if timeout is not None:
+            self._loop.call_later(timeout, task.expire, execution_id, timeout)
+
+    def _settle(
+        self, work: Any, completion: Completion[Any], read: Callable[[], Any]
+    ) -> None:
+        def settle(future: asyncio.Future[Any]) -> None:
+            if future.cancelled():
+                completion.fail(asyncio.CancelledError())
+            elif (error := future.exception()) is not None:
+                completion.fail(error)
+            else:
+                completion.set(read)
+
+        asyncio.ensure_future(work).add_done_callback(settle)
+
+    # --- on the client's loop: what happens to tasks --------------------------------
+
+    def take_notice(self, notice: Notice) -> None:
+        """Bring the task up to date and tell its listeners; see `Owner`."""
+        task = self.tasks.get(notice.task_id)
+        if task is None:
+            return
+        task.take_notice(notice)
+        self.keepalive.update(task.id, is_held=task.is_holding)
+        if notice.event is Event.TASK_DESTROYED:
+            self.tasks.pop(task.id, None)
+            self._launcher.forget(task.id)
+
+    def take_output(self, message: Streamed | Displayed, payload: Payload) -> None:
+        """Add to the output of a run; see `Owner`."""
+        task = self.tasks.get(message.task_id)
+        if task is not None:
+            task.take_output(message, payload)
+
+    def take_record(self, record: logging.LogRecord, task_id: str) -> None:
+        """Have the record handled by this process's logging; see `Owner`."""
+        task = self.tasks.get(task_id)
+        self.dispatcher.submit(partial(_handle_record, record, task))
+
+    def take_loss(self, error: SupervisorLost, *, is_final: bool) -> list[str]:
+        """End the runs that were lost; see `Owner`."""
+        lost = [task for task in self.tasks.values() if task.is_background]
+        for task in lost:
+            for notice in self._describe_loss(task, error, is_final=is_final):
+                self.take_notice(notice)
+        self.get_logger(None).error("%s", error)
+        started = [task for task in lost if task.status is not Status.STOPPED]
+        return [] if is_final else [task.id for task in started]
+
+    def _describe_loss(
+        self, task: Task, error: SupervisorLost, *, is_final: bool
+    ) -> list[Notice]:
+        now = SystemClock().now()
+        outcome = Outcome.of_error(error)
+        notices = task.describe_lost_runs(now, outcome)
+        if is_final and task.status is not Status.STOPPED:
+            notices.append(
+                Notice(
+                    event=Event.TASK_FAILED,
+                    task_id=task.id,
+                    status=Status.STOPPED,
+                    date=now,
+                    triggered_at=now,
+                    outcome=outcome,
+                    runs_left=task.runs_left,
+                )
+            )
+        return notices
+
+    def get_logger(self, task: Task | None) -> logging.Logger:
+        """Return who logs for a task: its own logger, the client's, or ipycron's."""
+        own = None if task is None else task.options.logger
+        return own or self.logger or logging.getLogger("ipycron")
+
+    # --- the end --------------------------------------------------------------------
+
+    def shutdown(self, timeout: float) -> None:
+        """Stop everything and return when it is gone. Ends the client's threads."""
+        self.is_closed = True
+        done = asyncio.run_coroutine_threadsafe(self._shutdown(timeout), self._loop)
+        done.result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self.thread.join()
+        self.keepalive.close()
+        self._pool.close()
+        self.dispatcher.close(timeout=timeout)
+
+    async def _shutdown(self, timeout: float) -> None:
+        await asyncio.gather(
+            self._scheduler.shutdown(timeout), self._remote.shutdown(timeout)
+        )
+        for task in list(self.tasks.values()):
+            self.take_notice(task.describe_destruction(SystemClock().now()))
+
+    def close_in_child(self) -> None:
+        """Let go of everything in a process that this one forked."""
+        self.is_closed = True
+        self._remote.close_in_child()
+
+
+def _handle_record(record: logging.LogRecord, task: Task | None) -> None:
+    logger = logging.getLogger(record.name)
+    if task is not None and record.name == "ipycron":
+        logger = task.logger
+    if logger.isEnabledFor(record.levelno):
+        logger.handle(record)

@@ -1,0 +1,130 @@
+"""Listeners: who is told what, on a thread of their own.
+
+A listener may block, raise or run for minutes; it delays other listeners, never a
+schedule: the thread that schedules inline tasks and talks to the supervisor only puts
+events into a queue.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import queue
+import threading
+from typing import TYPE_CHECKING, Any
+
+from ipycron.errors import InvalidOption
+from ipycron.schedule.events import Event
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ipycron.schedule.context import TaskContext
+
+    Listener = Callable[[TaskContext], Any]
+
+ANY = "*"
+
+
+class Listeners:
+    """The listeners of one task, or of all tasks."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._by_event: dict[str, list[tuple[Listener, bool]]] = {}
+
+    def add(self, event: str, listener: Listener, *, once: bool = False) -> None:
+        """Add a listener to an event, or to all with ``"*"``."""
+        check_event(event)
+        if not callable(listener):
+            raise InvalidOption(
+                option="listener", value=listener, expected="a function of one argument"
+            )
+        with self._lock:
+            self._by_event.setdefault(str(event), []).append((listener, once))
+
+    def remove(self, event: str, listener: Listener | None = None) -> None:
+        """Remove a listener, or all of an event. A stranger is ignored."""
+        check_event(event)
+        with self._lock:
+            self._by_event[str(event)] = [
+                entry
+                for entry in self._by_event.get(str(event), [])
+                if listener is not None and entry[0] != listener
+            ]
+
+    def has(self, event: str) -> bool:
+        """Return whether anybody listens to this event by its name."""
+        return bool(self._by_event.get(str(event)))
+
+    def take(self, event: str) -> list[Listener]:
+        """Return who is to be called now; those of `once` are removed by it."""
+        with self._lock:
+            entries = []
+            for name in (str(event), ANY):
+                if name in self._by_event:
+                    entries += self._by_event[name]
+                    self._by_event[name] = [e for e in self._by_event[name] if not e[1]]
+        return [listener for listener, _ in entries]
+
+    def clear(self) -> None:
+        """Remove all."""
+        with self._lock:
+            self._by_event.clear()
+
+
+def check_event(event: str) -> None:
+    """Raise `InvalidOption` for what is no event."""
+    if event != ANY and event not in set(Event):
+        raise InvalidOption(
+            option="event",
+            value=event,
+            expected=f"'*' or one of {', '.join(Event)}",
+        )
+
+
+class Dispatcher:
+    """The thread that calls listeners, in the order of events."""
+
+    def __init__(self) -> None:
+        self._queue: queue.SimpleQueue[Callable[[], Any] | None] = queue.SimpleQueue()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.thread = threading.Thread(
+            target=self._run, name="ipycron-events", daemon=True
+        )
+        self.thread.start()
+
+    def submit(self, call: Callable[[], Any]) -> None:
+        """Call this after everything submitted before. From any thread."""
+        self._queue.put(call)
+
+    def close(self, timeout: float | None = None) -> None:
+        """Let what was submitted happen, then end the thread."""
+        self._queue.put(None)
+        if threading.current_thread() is not self.thread:
+            self.thread.join(timeout)
+
+    def _run(self) -> None:
+        while (call := self._queue.get()) is not None:
+            self.call(call)
+        if self._loop is not None:
+            self._loop.close()
+
+    def call(self, call: Callable[[], Any]) -> None:
+        """Call, await what it returns, log what it raises."""
+        try:
+            result = call()
+            if inspect.isawaitable(result):
+                self._get_loop().run_until_complete(_await(result))
+        except Exception:
+            logging.getLogger("ipycron").exception("a listener failed")
+
+    def _get_loop(self) -> asyncio.AbstractEventLoop:
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
+        return self._loop
+
+
+async def _await(awaitable: Any) -> Any:
+    return await awaitable

@@ -1,0 +1,61 @@
+"""The one module with state: the client of this process.
+
+Nothing else in the package keeps a global, `ipycron/__init__.py` least of all: it is
+executed again by ``%reload_ext``.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+from typing import TYPE_CHECKING
+
+from ipycron.task.client import Client
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+EXIT_TIMEOUT = 0.0
+"""Seconds that runs may go on when the interpreter ends."""
+
+
+class Registry:
+    """Holds the client while there is one."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._client: Client | None = None
+        self._settings: list[Callable[[Client], None]] = []
+        atexit.register(self.close, EXIT_TIMEOUT)
+        os.register_at_fork(after_in_child=self._leave_in_child)
+
+    @property
+    def client(self) -> Client:
+        """The client, made when first needed."""
+        with self._lock:
+            if self._client is None:
+                self._client = Client()
+            return self._client
+
+    @property
+    def running_client(self) -> Client | None:
+        """The client, or None while there is none."""
+        return self._client
+
+    def close(self, timeout: float) -> None:
+        """Shut the client down; the next use makes a new one."""
+        with self._lock:
+            client, self._client = self._client, None
+        if client is not None:
+            client.shutdown(timeout)
+
+    def _leave_in_child(self) -> None:
+        """A copy of this process is not the client: it starts with none."""
+        client, self._client = self._client, None
+        self._lock = threading.Lock()
+        if client is not None:
+            client.close_in_child()
+
+
+registry = Registry()

@@ -1,0 +1,257 @@
+"""Background tasks, seen from the client: the supervisor, its loss, its replacement."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ipycron.errors import SupervisorLost
+from ipycron.process.connection import Connection
+from ipycron.process.logs import rebuild_record
+from ipycron.process.outcome import unpack_display
+from ipycron.process.protocol import (
+    Completed,
+    Control,
+    Displayed,
+    Elect,
+    Elected,
+    Execute,
+    Logged,
+    Noticed,
+    Preload,
+    Register,
+    Setting,
+    Shutdown,
+    Streamed,
+)
+from ipycron.schedule.events import Notice, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ipycron.process.channel import Frame
+    from ipycron.process.payload import Payload
+    from ipycron.schedule.ports import Elector
+
+MAX_LOSSES = 3
+"""Supervisors lost in a row, without a finished run between, before we give up."""
+
+
+class Owner(Protocol):
+    """What the supervisor's messages are for: the client."""
+
+    def take_notice(self, notice: Notice) -> None:
+        """Something happened to a task."""
+
+    def take_output(self, message: Streamed | Displayed, payload: Payload) -> None:
+        """A worker wrote or displayed something."""
+
+    def take_record(self, record: logging.LogRecord, task_id: str) -> None:
+        """A worker made a log record."""
+
+    def take_loss(self, error: SupervisorLost, *, is_final: bool) -> list[str]:
+        """The supervisor is gone; return the ids of tasks to start again."""
+
+
+class Job(Protocol):
+    """What is registered: a background task of the client's."""
+
+    @property
+    def registration(self) -> Register: ...  # noqa: D102
+
+    @property
+    def payload(self) -> Payload: ...  # noqa: D102
+
+
+class Remote:
+    """The background half of the client. All methods are called on its loop."""
+
+    def __init__(self, owner: Owner, elector: Elector) -> None:
+        self._owner = owner
+        self._elector = elector
+        self._connection: Connection | None = None
+        self._environment: dict[str, str] = {}
+        self._jobs: dict[str, Job] = {}
+        self._registered: set[str] = set()
+        self._preloads: list[Preload] = []
+        self._losses = 0
+        self._votes: set[asyncio.Task[None]] = set()
+
+    @property
+    def supervisor_pid(self) -> int | None:
+        """The supervisor's process, None while there is none."""
+        return None if self._connection is None else self._connection.pid
+
+    def warm(self, preload: Preload | None = None) -> Connection:
+        """Start the supervisor if there is none."""
+        if preload is not None and preload not in self._preloads:
+            self._preloads.append(preload)
+            if self._connection is not None:
+                self._connection.send(preload)
+        if self._connection is None:
+            self._environment = dict(os.environ)
+            self._connection = Connection(on_frame=self._handle, on_lost=self._lose)
+            for known in self._preloads:
+                self._connection.send(known)
+        return self._connection
+
+    def add(self, task_id: str, job: Job) -> None:
+        """Make a task known; the supervisor hears of it when it is needed."""
+        self._jobs[task_id] = job
+
+    def control(self, task_id: str, action: Any, *, force: bool) -> Any:
+        """Ask for a start, a stop or a destroy; returns a future."""
+        connection = self._introduce(task_id)
+        return connection.request(
+            lambda request_id: Control(request_id, task_id, action, force)
+        )
+
+    def execute(self, task_id: str, execution_id: str) -> Any:
+        """Ask for a run; the future fails if it is refused."""
+        connection = self._introduce(task_id)
+        return connection.request(
+            lambda request_id: Execute(request_id, task_id, execution_id)
+        )
+
+    def _introduce(self, task_id: str) -> Connection:
+        connection = self.warm()
+        if task_id not in self._registered:
+            job = self._jobs[task_id]
+            self._registered.add(task_id)
+            connection.send(self._localize(job.registration), job.payload)
+        return connection
+
+    def _localize(self, register: Register) -> Register:
+        """Reduce the environment to what differs from the supervisor's own."""
+        setting = register.setting
+        here = self._environment
+        wanted = setting.env
+        env: dict[str, str | None] = {
+            name: value for name, value in wanted.items() if here.get(name) != value
+        }
+        env.update({name: None for name in here if name not in wanted})
+        return _replace(register, setting=_replace(setting, env=env))
+
+    # --- what the supervisor says ---------------------------------------------------
+
+    def _handle(self, frame: Frame) -> None:
+        message = frame.message
+        if isinstance(message, Noticed):
+            self._take_notice(message, frame.payload)
+        elif isinstance(message, Streamed | Displayed):
+            self._owner.take_output(message, frame.payload)
+        elif isinstance(message, Logged):
+            record = rebuild_record(unpack_display(frame.payload))
+            self._owner.take_record(record, message.task_id)
+        elif isinstance(message, Elect):
+            vote = asyncio.ensure_future(self._vote(message))
+            self._votes.add(vote)
+            vote.add_done_callback(self._votes.discard)
+        elif isinstance(message, Completed):
+            vote = asyncio.ensure_future(
+                self._elector.on_complete(message.task_id, message.key)
+            )
+            self._votes.add(vote)
+            vote.add_done_callback(self._finish_vote)
+
+    def _finish_vote(self, vote: asyncio.Task[None]) -> None:
+        self._votes.discard(vote)
+        if not vote.cancelled() and (error := vote.exception()) is not None:
+            logging.getLogger("ipycron").error(
+                "run coordinator: on_complete failed", exc_info=error
+            )
+
+    def _take_notice(self, message: Noticed, payload: Payload) -> None:
+        if message.is_ok:
+            self._losses = 0
+        outcome = (
+            None
+            if message.is_ok is None
+            else Outcome(is_ok=message.is_ok, value=payload, summary=message.summary)
+        )
+        if message.status == "destroyed":
+            self._jobs.pop(message.task_id, None)
+            self._registered.discard(message.task_id)
+        self._owner.take_notice(
+            Notice(
+                event=message.event,
+                task_id=message.task_id,
+                status=message.status,
+                date=message.date,
+                triggered_at=message.triggered_at,
+                execution=message.execution,
+                outcome=outcome,
+                reason=message.reason,
+                missed_count=message.missed_count,
+                runs_left=message.runs_left,
+            )
+        )
+
+    async def _vote(self, elect: Elect) -> None:
+        error = None
+        is_elected = False
+        try:
+            is_elected = await self._elector.should_run(
+                elect.task_id, elect.key, elect.lease
+            )
+        except Exception as failure:  # noqa: BLE001 - a user's coordinator
+            error = str(failure) or type(failure).__name__
+        if self._connection is not None:
+            self._connection.send(Elected(elect.request_id, is_elected, error))
+
+    # --- the end of a supervisor ----------------------------------------------------
+
+    def _lose(self, error: SupervisorLost) -> None:
+        self._connection = None
+        self._registered.clear()
+        self._losses += 1
+        is_final = self._losses >= MAX_LOSSES
+        restart = self._owner.take_loss(error, is_final=is_final)
+        for task_id in restart:
+            future = self.control(task_id, "start", force=False)
+            future.add_done_callback(_log_failure)
+        if is_final:
+            self._losses = 0
+
+    async def shutdown(self, timeout: float) -> None:
+        """Stop every run, wait until every process is gone."""
+        connection, self._connection = self._connection, None
+        self._registered.clear()
+        if connection is None:
+            return
+        try:
+            await connection.request(lambda request_id: Shutdown(request_id, timeout))
+        except SupervisorLost:
+            pass  # it is gone, which is what was asked for
+        await connection.close()
+
+    def close_in_child(self) -> None:
+        """Let go in a process that the client forked."""
+        if self._connection is not None:
+            self._connection.close_in_child()
+
+
+def _replace(struct: Any, **changes: Any) -> Any:
+    import msgspec  # noqa: PLC0415 - beside its only use
+
+    return msgspec.structs.replace(struct, **changes)
+
+
+def _log_failure(future: asyncio.Future[None]) -> None:
+    if not future.cancelled() and (error := future.exception()) is not None:
+        logging.getLogger("ipycron").error("a task did not resume", exc_info=error)
+
+
+def make_setting(
+    *, cwd: str, env: dict[str, str] | None, path: list[str], max_result_bytes: int
+) -> Setting:
+    """Return the surroundings of a task that is created here and now."""
+    return Setting(
+        cwd=cwd,
+        env={**os.environ, **(env or {})},
+        path=tuple(path),
+        log_level=logging.getLogger().getEffectiveLevel(),
+        max_result_bytes=max_result_bytes,
+    )

@@ -1,0 +1,183 @@
+"""What is scheduled: a path, a function or a cell, checked when a task is created."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ipycron.errors import CaptureError, InvalidOption, TaskFileNotFound
+from ipycron.process.job import takes_context
+from ipycron.process.payload import Payload, pack_object
+from ipycron.process.protocol import CellJob, FileJob, FunctionJob, Job
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ipycron.task.options import TaskOptions
+
+_PACKAGE = __name__.partition(".")[0]
+_ADVICE = (
+    "Open such things inside the function, or pass what they are made from "
+    "(a path, an address) instead"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Background:
+    """A job for a worker, and the payload that belongs to it."""
+
+    job: Job
+    payload: Payload
+    label: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inline:
+    """A function for this process; `home` is the loop of a coroutine function."""
+
+    function: Callable[..., Any]
+    wants_context: bool
+    home: asyncio.AbstractEventLoop | None
+    label: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """A notebook cell with its captured variables, packed by the notebook layer."""
+
+    source: str
+    filename: str
+    payload: Payload
+    extensions: tuple[str, ...] = ()
+
+
+def make_source(job: Any, options: TaskOptions) -> Background | Inline:
+    """Return the job, checked.
+
+    Raises:
+        TaskFileNotFound: if a path does not exist.
+        CaptureError: if a function cannot be sent to a worker.
+        InvalidOption: if it is neither, or an option does not go with it.
+        TypeError: if it requires more than one argument.
+    """
+    if isinstance(job, Cell):
+        cell = CellJob(job.source, job.filename, job.extensions)
+        return Background(job=cell, payload=job.payload, label=job.filename)
+    if isinstance(job, str | os.PathLike):
+        if options.background is False:
+            raise InvalidOption(
+                option="background",
+                value=False,
+                expected="None or True: a file runs in a worker",
+            )
+        path = resolve_path(os.fspath(job))
+        file = FileJob(str(path), options.args)
+        return Background(job=file, payload=Payload(), label=path.name)
+    if not callable(job):
+        raise InvalidOption(
+            option="job",
+            value=job,
+            expected="a path, a function or a coroutine function",
+        )
+    return _make_function(job, options)
+
+
+def _make_function(
+    function: Callable[..., Any], options: TaskOptions
+) -> Background | Inline:
+    label = getattr(function, "__qualname__", None) or type(function).__name__
+    wants_context = takes_context(function)
+    if options.background:
+        return Background(
+            job=FunctionJob(), payload=_pack_function(function, label), label=label
+        )
+    home = _get_home(label) if is_coroutine_function(function) else None
+    if home is None and options.timeout is not None:
+        raise InvalidOption(
+            option="timeout",
+            value=options.timeout,
+            expected="None for an inline function: a thread cannot be killed",
+            advice="Use background=True, or a coroutine function.",
+        )
+    return Inline(
+        function=function, wants_context=wants_context, home=home, label=label
+    )
+
+
+def is_coroutine_function(function: Callable[..., Any]) -> bool:
+    """Return whether calling it gives a coroutine; looks through partials."""
+    while hasattr(function, "func"):
+        function = function.func
+    call = getattr(function, "__call__", None)  # noqa: B004 - instances with async call
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)
+
+
+def _get_home(label: str) -> asyncio.AbstractEventLoop:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        raise InvalidOption(
+            option="job",
+            value=label,
+            expected="a sync function where no event loop is running",
+            advice="Call schedule() inside async code, or use background=True.",
+        ) from None
+
+
+def _pack_function(function: Callable[..., Any], label: str) -> Payload:
+    try:
+        return pack_object(function)
+    except Exception as error:
+        variable, value = find_unpicklable(function) or (label, function)
+        raise CaptureError(
+            variable=variable,
+            type_name=type(value).__name__,
+            reason=str(error).splitlines()[0] if str(error) else type(error).__name__,
+            advice=f"{_ADVICE}.",
+        ) from error
+
+
+def find_unpicklable(function: Callable[..., Any]) -> tuple[str, Any] | None:
+    """Return the name and value of the first thing a function uses that cannot travel."""
+    try:
+        used = inspect.getclosurevars(inspect.unwrap(function))
+    except TypeError:
+        return None
+    for name, value in {**used.nonlocals, **used.globals}.items():
+        try:
+            pack_object(value)
+        except Exception:  # noqa: BLE001 - any failure is what we look for
+            return name, value
+    return None
+
+
+def resolve_path(text: str) -> Path:
+    """Return the absolute path of an existing file.
+
+    A relative path starts at the folder of the file that calls ipycron; in a
+    notebook or at a prompt, at the working directory.
+    """
+    path = Path(text).expanduser()
+    folder = None if path.is_absolute() else find_caller_folder()
+    full = path if folder is None else folder / path
+    if not full.is_file():
+        shown = None if folder is None else str(folder)
+        raise TaskFileNotFound(path=text, folder=shown)
+    return full.resolve()
+
+
+def find_caller_folder() -> Path:
+    """Return the folder of the nearest calling file outside this package."""
+    frame = sys._getframe(1)  # noqa: SLF001 - what inspect.stack() would copy whole
+    while frame is not None:
+        names = frame.f_globals
+        if names.get("__name__", "").partition(".")[0] != _PACKAGE:
+            file = names.get("__file__")
+            return Path.cwd() if file is None else Path(file).resolve().parent
+        frame = frame.f_back  # type: ignore[assignment]
+    return Path.cwd()

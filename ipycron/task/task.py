@@ -1,0 +1,448 @@
+"""A task: a job on a schedule, as the user holds it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import uuid
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from ipycron.errors import TaskDestroyed, UnknownTimezone, WaitTimeout
+from ipycron.process.protocol import Displayed, Register, Streamed
+from ipycron.process.zone import describe_zone
+from ipycron.schedule.clock import SystemClock
+from ipycron.schedule.context import TaskContext, TaskDescription, to_datetime
+from ipycron.schedule.events import Event, Notice, Status
+from ipycron.task.completion import Completion
+from ipycron.task.execution import Execution, make_reader
+from ipycron.task.inline import InlineJob
+from ipycron.task.journal import log_event
+from ipycron.task.listeners import Listeners
+from ipycron.task.remote import make_setting
+from ipycron.task.source import Background, Inline
+
+if TYPE_CHECKING:
+    import logging
+    from collections.abc import Callable
+
+    from ipycron.cron import CronExpression
+    from ipycron.process.payload import Payload
+    from ipycron.schedule.events import Execution as ScheduledExecution
+    from ipycron.schedule.events import Outcome
+    from ipycron.task.client import Client
+    from ipycron.task.options import TaskOptions
+
+_ENDS = (Event.EXECUTION_FINISHED, Event.EXECUTION_FAILED)
+
+
+class Task:
+    """A job on a schedule.
+
+    Made by `schedule()` and `create_task()`. Every method may be called from any
+    thread. The task follows the events of its scheduler: what its properties say
+    was true when the last event arrived, a moment ago.
+
+    Attributes:
+        id: unique.
+        name: the option `name`, or the id.
+        options: all options, checked.
+        expression: when it runs.
+        source: what it runs.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        expression: CronExpression,
+        source: Background | Inline,
+        options: TaskOptions,
+        *,
+        task_id: str,
+    ) -> None:
+        self.id = task_id
+        self.name = options.name or task_id
+        self.options = options
+        self.expression = expression
+        self.source = source
+        self._client = client
+        self._status = Status.STOPPED
+        self._runs_left = options.max_executions
+        self._running: dict[str, Execution] = {}
+        self._last_run: Execution | None = None
+        self._early_output: list[tuple[Streamed | Displayed, Payload]] = []
+        self._waiting: dict[str, Completion[Any]] = {}
+        self._is_ref = not options.unref
+        self.listeners = Listeners()
+        self._setting = make_setting(
+            cwd=options.cwd or os.getcwd(),  # noqa: PTH109 - keeps symbolic links
+            env=options.env,
+            path=sys.path,
+            max_result_bytes=options.max_result_bytes,
+        )
+
+    # --- what it is -----------------------------------------------------------------
+
+    @property
+    def pattern(self) -> str:
+        """The expression's text."""
+        return self.expression.text
+
+    @property
+    def timezone(self) -> str:
+        """The schedule's time zone by name."""
+        return str(self.expression.timezone)
+
+    @property
+    def is_background(self) -> bool:
+        """Whether it runs in a worker process."""
+        return isinstance(self.source, Background)
+
+    @property
+    def status(self) -> str:
+        """``"stopped"``, ``"idle"``, ``"running"`` or ``"destroyed"``."""
+        return self._status
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether any run is in progress, scheduled or manual."""
+        return bool(self._running)
+
+    @property
+    def running(self) -> tuple[Execution, ...]:
+        """The runs in progress, oldest first; a snapshot."""
+        return tuple(self._running.copy().values())
+
+    @property
+    def last_run(self) -> Execution | None:
+        """The run that ended last, or None."""
+        return self._last_run
+
+    @property
+    def runs_left(self) -> int | None:
+        """Scheduled runs left under `max_executions`; None without a limit."""
+        return self._runs_left
+
+    # --- when it runs ---------------------------------------------------------------
+
+    @property
+    def next_run(self) -> datetime | None:
+        """The next slot, None unless started. Random delays are not known yet."""
+        if self._status in (Status.STOPPED, Status.DESTROYED) or self._runs_left == 0:
+            return None
+        return self.expression.next(self._now())
+
+    def next_runs(self, count: int) -> list[datetime]:
+        """Return the next `count` slots from now, started or not."""
+        return self.expression.upcoming(count, self._now())
+
+    def matches(self, instant: datetime) -> bool:
+        """Return whether `instant` is a slot of the schedule."""
+        return self.expression.matches(instant)
+
+    @property
+    def seconds_to_next(self) -> float | None:
+        """Seconds until `next_run`, None where there is none."""
+        following = self.next_run
+        if following is None:
+            return None
+        return max(0.0, following.timestamp() - SystemClock().now())
+
+    @staticmethod
+    def _now() -> datetime:
+        return datetime.fromtimestamp(SystemClock().now(), UTC)
+
+    # --- controls -------------------------------------------------------------------
+
+    def start(self) -> Completion[None]:
+        """Load the job and arm the schedule.
+
+        The completion fails with the error of the job's own code, `StartTimeout`
+        or `StartError`; then nothing is left running. A started or destroyed task
+        stays as it is.
+        """
+        return self._control("start", force=False)
+
+    def stop(self, *, force: bool = False) -> Completion[None]:
+        """Disarm the schedule and end the worker; complete when it is gone.
+
+        Args:
+            force: do not wait for a run in progress. Without it the run has
+                `stop_timeout` seconds, then SIGTERM, then SIGKILL.
+        """
+        return self._control("stop", force=force)
+
+    def destroy(self, *, force: bool = False) -> Completion[None]:
+        """Stop the task for good and take it out of the registry."""
+        return self._control("destroy", force=force)
+
+    def _control(self, action: str, *, force: bool) -> Completion[None]:
+        completion: Completion[None] = Completion(f"{action} of task {self.name!r}")
+        if self._is_over:
+            completion.set(lambda: None)
+        else:
+            self._client.control(self, action, completion, force=force)
+        return completion
+
+    @property
+    def _is_over(self) -> bool:
+        return self._status is Status.DESTROYED or self._client.is_closed
+
+    def execute(self) -> Completion[Any]:
+        """Run the job now, beside its schedule; complete with this run's result.
+
+        Waits for a start in progress. The completion fails with the job's error,
+        or `TaskNotStarted`, `TaskDestroyed`, `OverlapError`, and `WaitTimeout`
+        after `execute_timeout` (the run goes on).
+        """
+        completion: Completion[Any] = Completion(f"execute of task {self.name!r}")
+        if self._is_over:
+            completion.fail(TaskDestroyed(name=self.name))
+            return completion
+        execution_id = make_id()
+        self._waiting[execution_id] = completion
+        self._client.execute(self, execution_id)
+        return completion
+
+    def refuse(self, execution_id: str, error: BaseException) -> None:
+        """End the completion of a run that did not come about."""
+        completion = self._waiting.pop(execution_id, None)
+        if completion is not None:
+            completion.fail(error)
+
+    def expire(self, execution_id: str, timeout: float) -> None:
+        """End the waiting for a run, not the run."""
+        self.refuse(execution_id, WaitTimeout(name=self.name, timeout=timeout))
+
+    def ref(self) -> Task:
+        """Keep the process alive while this is started (the default)."""
+        return self._set_ref(is_ref=True)
+
+    def unref(self) -> Task:
+        """Let a script end while this is started."""
+        return self._set_ref(is_ref=False)
+
+    def _set_ref(self, *, is_ref: bool) -> Task:
+        self._is_ref = is_ref
+        self._client.keepalive.update(self.id, is_held=self.is_holding)
+        return self
+
+    @property
+    def is_holding(self) -> bool:
+        """Whether it keeps a script alive: started and ref'd."""
+        return self._is_ref and self._status in (Status.IDLE, Status.RUNNING)
+
+    # --- listeners ------------------------------------------------------------------
+
+    def on(self, event: str, listener: Callable[[TaskContext], Any]) -> Task:
+        """Call `listener` with a `TaskContext` at each `event`; ``"*"`` means all.
+
+        Listeners run one after the other on ipycron's own thread, coroutine
+        functions are awaited there. What they raise is logged.
+        """
+        self.listeners.add(event, listener)
+        return self
+
+    def once(self, event: str, listener: Callable[[TaskContext], Any]) -> Task:
+        """As `on`, for the next time only."""
+        self.listeners.add(event, listener, once=True)
+        return self
+
+    def off(
+        self, event: str, listener: Callable[[TaskContext], Any] | None = None
+    ) -> Task:
+        """Remove a listener of `event`, or all of them."""
+        self.listeners.remove(event, listener)
+        return self
+
+    # --- what happens to it: called on the client's loop ------------------------------
+
+    def take_notice(self, notice: Notice) -> None:
+        """Follow an event."""
+        self._status = notice.status
+        self._runs_left = notice.runs_left
+        execution = self._follow(notice)
+        error = None
+        if notice.outcome is not None and not notice.outcome.is_ok:
+            error = make_reader(notice.outcome)
+        self._client.dispatcher.submit(partial(self._tell, notice, execution, error))
+        if notice.event in _ENDS and notice.execution is not None:
+            completion = self._waiting.pop(notice.execution.id, None)
+            if completion is not None and execution is not None:
+                completion.set(execution.read)
+        if notice.event is Event.TASK_DESTROYED:
+            self._refuse_all()
+
+    def _refuse_all(self) -> None:
+        for execution_id in list(self._waiting):
+            self.refuse(execution_id, TaskDestroyed(name=self.name))
+
+    def _follow(self, notice: Notice) -> Execution | None:
+        scheduled = notice.execution
+        if scheduled is None:
+            return None
+        execution = self._running.get(scheduled.id)
+        if execution is None:
+            execution = Execution(scheduled, self.expression.timezone)
+        if notice.event is Event.EXECUTION_STARTED:
+            self._running[scheduled.id] = execution
+            early, self._early_output = self._early_output, []
+            for message, payload in early:
+                _add_output(execution, message, payload)
+        elif notice.event in _ENDS:
+            assert notice.outcome is not None
+            execution.finish(scheduled, notice.outcome)
+            self._running.pop(scheduled.id, None)
+            self._last_run = execution
+        return execution
+
+    def take_output(self, message: Streamed | Displayed, payload: Payload) -> None:
+        """Add to the run that made it; late words go to the last run."""
+        execution = self._running.get(message.execution_id)
+        last = self._last_run
+        if execution is None and last is not None and last.id == message.execution_id:
+            execution = last
+        if execution is None:
+            # What a file prints while it loads is seen with its first run.
+            self._early_output = [*self._early_output[-99:], (message, payload)]
+            return
+        _add_output(execution, message, payload)
+
+    def describe_lost_runs(self, now: float, outcome: Outcome) -> list[Notice]:
+        """Return the ends of all runs in progress, which nobody else will report."""
+        return [
+            Notice(
+                event=Event.EXECUTION_FAILED,
+                task_id=self.id,
+                status=Status.IDLE,
+                date=execution.date.timestamp(),
+                triggered_at=now,
+                execution=_describe_end(execution, now),
+                outcome=outcome,
+                runs_left=self._runs_left,
+            )
+            for execution in self.running
+        ]
+
+    def describe_destruction(self, now: float) -> Notice:
+        """Return the notice that ends this task with its client."""
+        return Notice(
+            event=Event.TASK_DESTROYED,
+            task_id=self.id,
+            status=Status.DESTROYED,
+            date=now,
+            triggered_at=now,
+            runs_left=self._runs_left,
+        )
+
+    # --- on the dispatcher's thread ---------------------------------------------------
+
+    def _tell(
+        self,
+        notice: Notice,
+        execution: Execution | None,
+        read_error: Callable[[], BaseException] | None,
+    ) -> None:
+        context = TaskContext(
+            date=to_datetime(notice.date, self.expression.timezone),
+            triggered_at=to_datetime(notice.triggered_at, self.expression.timezone),
+            task=self,
+            execution=execution,
+            reason=notice.reason,
+            error=None if read_error is None else read_error(),
+            missed_count=notice.missed_count,
+            event=str(notice.event),
+        )
+        log_event(self, notice, context)
+        dispatcher = self._client.dispatcher
+        for listeners in (self.listeners, self._client.listeners):
+            for listener in listeners.take(notice.event):
+                dispatcher.call(partial(listener, context))
+
+    @property
+    def logger(self) -> logging.Logger:
+        """Who logs for this task."""
+        return self._client.get_logger(self)
+
+    # --- what the schedulers need -------------------------------------------------------
+
+    @property
+    def registration(self) -> Register:
+        """What the supervisor must know of a background task."""
+        assert isinstance(self.source, Background)
+        policy = self.options.get_policy()
+        return Register(
+            task_id=self.id,
+            name=self.name,
+            expression=self.pattern,
+            zone=describe_zone(self.expression.timezone),
+            day_or=self.options.day_or,
+            hash_id=self.expression.hash_id,
+            policy=policy,
+            job=self.source.job,
+            setting=self._setting,
+            launcher=self.options.launcher or "fork",
+        )
+
+    @property
+    def payload(self) -> Payload:
+        """What travels beside the registration."""
+        assert isinstance(self.source, Background)
+        return self.source.payload
+
+    def make_inline_job(self) -> InlineJob:
+        """Return what the inline launcher runs."""
+        assert isinstance(self.source, Inline)
+        return InlineJob(
+            self.source.function,
+            wants_context=self.source.wants_context,
+            make_context=self._make_job_context,
+            home=self.source.home,
+        )
+
+    def _make_job_context(self, scheduled: ScheduledExecution) -> TaskContext:
+        zone = self.expression.timezone
+        return TaskContext(
+            date=to_datetime(scheduled.date, zone),
+            triggered_at=to_datetime(scheduled.started_at or scheduled.date, zone),
+            task=TaskDescription(
+                id=self.id, name=self.name, pattern=self.pattern, timezone=self.timezone
+            ),
+            execution=Execution(scheduled, zone),
+        )
+
+    def __repr__(self) -> str:
+        following = self.next_run
+        when = ""
+        if following is not None:
+            when = f", next {following:%Y-%m-%d %H:%M:%S} {self.timezone}"
+        return f"<Task {self.name!r} {self._status}{when}>"
+
+
+def _add_output(
+    execution: Execution, message: Streamed | Displayed, payload: Payload
+) -> None:
+    if isinstance(message, Displayed):
+        execution.output.display(payload)
+    else:
+        execution.output.write(message.stream, bytes(payload.open()), message.dropped)
+
+
+def _describe_end(execution: Execution, now: float) -> ScheduledExecution:
+    from ipycron.schedule.events import Execution as Scheduled  # noqa: PLC0415
+
+    started_at = execution.started_at
+    return Scheduled(
+        id=execution.id,
+        reason=execution.reason,
+        date=execution.date.timestamp(),
+        started_at=None if started_at is None else started_at.timestamp(),
+        finished_at=now,
+        pid=execution.pid,
+    )
+
+
+def make_id() -> str:
+    """Return a fresh id for a task or a run."""
+    return uuid.uuid4().hex

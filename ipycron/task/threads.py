@@ -1,0 +1,94 @@
+"""Threads for inline functions: reused, as many as the functions need.
+
+Not `concurrent.futures`: its pools refuse work as soon as the main thread has ended,
+which is when a script that only schedules lives on for its tasks (A12).
+"""
+
+from __future__ import annotations
+
+import collections
+import threading
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MIN_THREADS = 2
+GROW_AFTER = 0.002
+"""Seconds a call may wait in the queue before a thread is added for it.
+
+Short calls, a thousand at one second, are then served by few threads; calls that
+block get a thread each.
+"""
+IDLE_SECONDS = 10.0
+
+
+class ThreadPool:
+    """Runs calls on daemon threads; grows when calls wait, shrinks when idle."""
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._calls: collections.deque[tuple[float, Callable[[], None]]]
+        self._calls = collections.deque()
+        self._threads = 0
+        self._idle = 0
+        self._is_closed = False
+        self._watch: threading.Thread | None = None
+
+    def submit(self, call: Callable[[], None]) -> None:
+        """Run `call` on a thread soon. It must not raise."""
+        with self._condition:
+            self._calls.append((time.monotonic(), call))
+            if self._idle:
+                self._condition.notify()
+            elif self._threads < MIN_THREADS:
+                self._add_thread()
+            elif self._watch is None:
+                self._watch = threading.Thread(
+                    target=self._grow, name="ipycron-pool", daemon=True
+                )
+                self._watch.start()
+
+    def _add_thread(self) -> None:
+        self._threads += 1
+        threading.Thread(target=self._work, name="ipycron-job", daemon=True).start()
+
+    def _grow(self) -> None:
+        """Add threads while calls wait; ends when none waits."""
+        pause = threading.Event()
+        while True:
+            pause.wait(GROW_AFTER)
+            with self._condition:
+                if not self._calls:
+                    self._watch = None
+                    return
+                waited = time.monotonic() - self._calls[0][0]
+                if waited >= GROW_AFTER and not self._idle:
+                    # As many again: a thousand blocked calls need ten rounds.
+                    for _ in range(min(len(self._calls), max(1, self._threads))):
+                        self._add_thread()
+
+    def _work(self) -> None:
+        while (call := self._take()) is not None:
+            call()
+            del call  # the last call of an idle thread must not live on
+
+    def _take(self) -> Callable[[], None] | None:
+        with self._condition:
+            while not self._calls:
+                self._idle += 1
+                is_notified = self._condition.wait(IDLE_SECONDS)
+                self._idle -= 1
+                if not self._calls and (
+                    self._is_closed or (not is_notified and self._threads > MIN_THREADS)
+                ):
+                    self._threads -= 1
+                    return None
+            return self._calls.popleft()[1]
+
+    def close(self) -> None:
+        """Let the threads end when their calls have. Nothing is waited for."""
+        with self._condition:
+            self._is_closed = True
+            self._condition.notify_all()
