@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _QUOTES = "\"'`´‘’“”«»"  # noqa: RUF001 - these are what word processors make of quotes
 _SWAPPED = re.compile(r"([LW])([0-9]+)", re.IGNORECASE)
+_MOST_REPAIRS = 12
 _SPECS = {spec.name: spec for spec in SPECS}
 
 
@@ -32,34 +33,40 @@ def suggest_each(text: str, errors: tuple[FieldError, ...]) -> tuple[FieldError,
     )
 
 
-def suggest_whole(text: str, errors: tuple[FieldError, ...]) -> str | None:
-    """Return an expression that cures every error at once, or None."""
-    guesses = [*_cure_tokens(text, errors), *_guess_texts(text)]
+def suggest_whole(text: str) -> str | None:
+    """Return an expression that cures every error of a text at once, or None."""
+    guesses = [*_cure_tokens(text), *_guess_texts(text)]
     plain = (" ".join(guess.split()) for guess in guesses if guess != text)
     return next(filter(_is_read, plain), None)
 
 
-def _cure_tokens(text: str, errors: tuple[FieldError, ...]) -> Iterator[str]:
-    """Yield the text with every bad token replaced, if all of them can be."""
+def _cure_tokens(text: str) -> Iterator[str]:
+    """Yield the text with its bad tokens replaced one after another."""
     cured = text
-    for error in reversed(errors):  # from the end, so that columns stay true
-        token = _find_token(text, error)
+    for _ in range(_MOST_REPAIRS):
+        errors = parser.read(cured, parser.take_lowest).errors
+        token = _find_token(cured, errors[0]) if errors else None
         if token is None:
-            return
-        cured = _put(cured, error, token)
+            break
+        cured = _put(cured, errors[0], token)
     yield cured
 
 
 def _find_token(text: str, error: FieldError) -> str | None:
     """Return what to write instead of the error's value."""
-    if error.field == "expression" or error.value is None:
+    if error.field == "expression" or error.value is None or error.column is None:
         return None
     spec = _SPECS[error.field]
     for token in _guess_tokens(spec, text, error):
         if token and token == error.value:
             continue
         read_again = parser.read(_put(text, error, token), parser.take_lowest)
-        if all(other.field != error.field for other in read_again.errors):
+        # Cured is what is read without an error up to the end of the token.
+        end = error.column + len(token)
+        if all(
+            other.field != error.field or (other.column or 0) >= end
+            for other in read_again.errors
+        ):
             return token
     return None
 
@@ -93,7 +100,8 @@ def _guess_tokens(spec: FieldSpec, text: str, error: FieldError) -> Iterator[str
     if value == "?":
         yield "*"
     yield value.replace("*", "*/")
-    yield f"*{value}"
+    if value.startswith("/"):
+        yield f"*{value}"
     yield value.replace("..", "-")
     yield _SWAPPED.sub(r"\2\1", value)
     yield from _guess_names(spec, value)

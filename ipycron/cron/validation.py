@@ -110,5 +110,5 @@ def _make_error(text: str, errors: tuple[FieldError, ...]) -> CronSyntaxError:
         value=first.value,
         message=first.message,
         column=first.column,
-        suggestion=repair.suggest_whole(text, errors),
+        suggestion=repair.suggest_whole(text),
     )
