@@ -1,0 +1,155 @@
+# ruff: noqa: RUF001 - suggestions for look-alikes are the subject
+"""How an error is shown, and what is suggested instead (E10)."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+
+from ipycron.cron import parse, validate, validate_detailed
+from ipycron.errors import CronSyntaxError
+
+
+def show(text: str) -> str:
+    """Return the whole text of the error."""
+    with pytest.raises(CronSyntaxError) as caught:
+        parse(text)
+    return str(caught.value)
+
+
+def test_error_shows_a_caret_under_the_token():
+    """The expression, a caret under what is wrong, what the field takes."""
+    assert show("61 * * * *") == (
+        "minute: got '61', expected 0 to 59; also lists (1,5), ranges (1-5), "
+        "steps (*/5).\n"
+        "  61 * * * *\n"
+        "  ^^"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "shown", "caret"),
+    [
+        ("0 9-17 1,61 * *", "  0 9-17 1,61 * *", "           ^^"),
+        ("  0\t25 * * *", "    0 25 * * *", "      ^^"),
+        ("0 0 * * 1,,5", "  0 0 * * 1,,5", "            ^"),
+        ("0 0 1 1 * * *", "  0 0 1 1 * * *", "              ^"),
+        ("@dayly", "  @dayly", "  ^^^^^^"),
+        ("\x1b[31m * * * *", "   [31m * * * *", "  ^^^^^"),
+        ("5-61 * * * *", "  5-61 * * * *", "    ^^"),
+    ],
+)
+def test_caret_points_into_the_text_as_it_was_written(text, shown, caret):
+    """Blanks and control characters do not move the caret."""
+    assert show(text).splitlines()[1:3] == [shown, caret]
+
+
+def test_long_text_is_shown_around_the_caret():
+    """A list of a thousand characters is cut where the error is."""
+    text = f"{','.join(['1'] * 100)},61,{','.join(['2'] * 100)} * * * *"
+    _, shown, caret = show(text).splitlines()
+    assert shown == f"  …{'1,' * 12}61{',2' * 23}…"
+    assert caret == f"  {' ' * 25}^^"
+
+
+def test_long_token_is_cut_in_the_message():
+    """One token does not fill the screen either."""
+    message, shown, caret = show(f"{'9' * 500} * * * *").splitlines()
+    assert message.startswith(f"minute: got '{'9' * 40}…', expected")
+    assert shown == f"  {'9' * 72}…"
+    assert caret == f"  {'^' * 73}"
+
+
+@pytest.mark.parametrize(
+    ("text", "suggestion"),
+    [
+        ("60 * * * *", "0 * * * *"),
+        ("60 * * * * *", "0 * * * * *"),
+        ("0 24 * * *", "0 0 * * *"),
+        ("0-60 * * * *", "0-59 * * * *"),
+        ("0 22-24 * * *", "0 22-23 * * *"),
+        ("*/0 * * * *", "*/1 * * * *"),
+        ("0 0 1 Sept *", "0 0 1 sep *"),
+        ("0 0 1 febuary *", "0 0 1 feb *"),
+        ("0 0 * * tues,thurs", "0 0 * * tue,thu"),
+        ("0 0 * * Weds", "0 0 * * wed"),
+        ("0 0 * * moday", "0 0 * * mon"),
+        ("0 0 12 * * ? 2026", "0 0 12 * * ?"),
+        ("*/5 * * * * rm -rf /tmp/x", "*/5 * * * *"),
+        ("0 9 * * 1-5 2026", "0 9 * * 1-5"),
+        ("0 9 * * 1-5 ./run.py", "0 9 * * 1-5"),
+        ('0 9 * * "mon"', "0 9 * * mon"),
+        ('"0 9 * * mon"', "0 9 * * mon"),
+        ("“0 9 * * mon”", "0 9 * * mon"),
+        ("'@daily'", "@daily"),
+        ("@dayly", "@daily"),
+        ("hourly", "@hourly"),
+        ("0 9 * * mon–fri", "0 9 * * mon-fri"),
+        ("٣٠ ٩ * * *", "30 9 * * *"),
+        ("＊ ＊ ＊ ＊ ＊", "* * * * *"),
+        ("∗/5 * * * *", "*/5 * * * *"),
+        ("1,,2 * * * *", "1,2 * * * *"),
+        (",1 * * * *", "1 * * * *"),
+        (",,1,,2, * * * *", "1,2 * * * *"),
+        ("? ? * * *", "* * * * *"),
+        ("*5 * * * *", "*/5 * * * *"),
+        ("/5 * * * *", "*/5 * * * *"),
+        ("0..5 * * * *", "0-5 * * * *"),
+        ("0 0 W15 * *", "0 0 15W * *"),
+        ("0 0 * * L5", "0 0 * * 5L"),
+        ("60 24 1 sept tues", "0 0 1 sep tue"),
+    ],
+)
+def test_suggestion_repairs_the_whole_expression(text, suggestion):
+    """Where it is plain what was meant, a working expression is offered."""
+    with pytest.raises(CronSyntaxError) as caught:
+        parse(text)
+    assert caught.value.suggestion == suggestion
+    assert validate(suggestion)
+    assert str(caught.value).endswith(f"\nTry: {suggestion}")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "61 * * * *",
+        "1.5 * * * *",
+        "60 61 * * *",
+        "60,61,60 * * * *",
+        "0 0 0 * *",
+        "0 0 * * L",
+        "* * *",
+        "@reboot",
+        "",
+        "0 0 L-31 * *",
+        "R * * * *",
+        "*/7 * * " * 200,
+    ],
+)
+def test_nothing_is_suggested_when_nothing_is_plain(text):
+    """A guess that may be wrong is not made."""
+    with pytest.raises(CronSyntaxError) as caught:
+        parse(text)
+    assert caught.value.suggestion is None
+
+
+def test_detailed_errors_suggest_tokens():
+    """Each error of `validate_detailed` suggests what to write for its value."""
+    errors = validate_detailed("60 9 1,,2 foo mo").errors
+    assert [(e.field, e.value, e.column, e.suggestion) for e in errors] == [
+        ("minute", "60", 0, "0"),
+        ("day_of_month", "", 7, ""),
+        ("month", "foo", 10, None),
+        ("day_of_week", "mo", 14, "mon"),
+    ]
+
+
+def test_error_pickles_with_its_facts():
+    """The error crosses a process boundary whole."""
+    with pytest.raises(CronSyntaxError) as caught:
+        parse("60 * * * *")
+    copy = pickle.loads(pickle.dumps(caught.value))
+    assert str(copy) == str(caught.value)
+    assert (copy.field, copy.value, copy.column) == ("minute", "60", 0)
+    assert (copy.expression, copy.suggestion) == ("60 * * * *", "0 * * * *")
