@@ -53,8 +53,8 @@ class ClaimFile:
     Raises:
         CoordinatorError: if the file cannot be used.
 
-    Source: https://www.sqlite.org/howtocorrupt.html, 2.1 (locks are lost when any
-    descriptor of the file is closed), 2.6 (fork), 4 (a file is unlinked).
+    Source: https://www.sqlite.org/howtocorrupt.html, 2.2 (locks are lost when any
+    descriptor of the file is closed), 2.4 (a file is unlinked), 2.6 (fork).
     """
 
     def __init__(self, path: Path) -> None:

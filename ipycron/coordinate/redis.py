@@ -75,7 +75,10 @@ class RedisRunCoordinator:
     Nothing is sent on creation: a server may come later. `health_check` asks it.
 
     Args:
-        client: the caller's client, with its retries and timeouts.
+        client: the caller's client, with its retries and timeouts. It should have a
+            ``socket_timeout``, which some versions of redis-py do not set: without
+            one a question on a connection that died in silence keeps a thread for
+            good, and the threads of a coordinator are few.
         prefix: what the keys begin with.
         now: this machine's clock in Unix seconds, for `health_check` only.
 

@@ -84,9 +84,11 @@ class Clients:
         self._made = []
 
     def make(self, kind, port, *, is_patient=False, **options):
-        """Return a client that fails at once, or, when patient, as the package does."""
-        if not is_patient:
-            options.setdefault("retry", self._give_up(kind))
+        """Return a client that gives up at once, or, when patient, tries again."""
+        retry = redis.asyncio.retry.Retry if kind == "async" else Retry
+        options["retry"] = retry(NoBackoff(), 3 if is_patient else 0)
+        if is_patient:  # redis 5 wants to be told which errors
+            options["retry_on_error"] = [redis.ConnectionError]
         if kind == "async":
             return redis.asyncio.Redis(port=port, **options)
         self._made.append(redis.Redis(port=port, **options))
@@ -96,10 +98,6 @@ class Clients:
         """Close the plain ones; the asyncio ones have no connection of their own."""
         for client in self._made:
             client.close()
-
-    def _give_up(self, kind):
-        retry = redis.asyncio.retry.Retry if kind == "async" else Retry
-        return retry(NoBackoff(), 0)
 
 
 class Asker:
