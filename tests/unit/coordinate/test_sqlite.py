@@ -191,6 +191,20 @@ def test_coordinators_made_at_one_instant_share_one_new_file(make, round_):
     assert sorted(won) == [False] * 7 + [True]
 
 
+def test_a_file_that_is_busy_on_opening_is_tried_again(tmp_path):
+    """Also where SQLite itself does not wait, as in the switch to the log."""
+    path = tmp_path / "claims.db"
+    busy = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    busy.execute("BEGIN EXCLUSIVE")
+    release = threading.Timer(0.1, busy.close)
+    release.start()
+    connection = sqlite3.connect(path, isolation_level=None, timeout=0)
+    claimfile._prepare(connection)
+    assert connection.execute("SELECT count(*) FROM claims").fetchone() == (0,)
+    connection.close()
+    release.join(10)
+
+
 # --- the file --------------------------------------------------------------------
 
 
