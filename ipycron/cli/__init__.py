@@ -1,0 +1,5 @@
+"""The `ipycron` command: run a file, look at an expression, see a demonstration."""
+
+from ipycron.cli.command import main
+
+__all__ = ["main"]

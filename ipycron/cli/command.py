@@ -1,0 +1,140 @@
+"""The command line: parses, calls the API, turns mistakes into one line."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import fields
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from ipycron.errors import IpycronError
+from ipycron.schedule.clock import SystemClock
+from ipycron.task.options import TaskOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_RUN_OPTIONS = (
+    "name",
+    "timezone",
+    "no_overlap",
+    "max_executions",
+    "max_random_delay",
+    "timeout",
+    "launcher",
+)
+"""Those of `TaskOptions` that make sense for one file in the foreground."""
+_FIELDS = ("second", "minute", "hour", "day of month", "month", "day of week")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return the exit code."""
+    parser = make_parser()
+    given = parser.parse_args(arguments)
+    try:
+        result: int = given.run(given)
+    except (IpycronError, TypeError) as error:
+        print(f"ipycron: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # `ipycron next … | head`
+        sys.stderr.close()
+        return 0
+    return result
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser; each command's function is its default `run`."""
+    parser = argparse.ArgumentParser(
+        prog="ipycron", description="Run files on a cron schedule, in workers."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_run(commands)
+    _add_next(commands)
+    _add_explain(commands)
+    demo = commands.add_parser("demo", help="watch three tasks for ten seconds")
+    demo.add_argument("--seconds", type=float, default=10.0, help="how long")
+    demo.set_defaults(run=_run_demo)
+    return parser
+
+
+def _add_run(commands: Any) -> None:
+    run = commands.add_parser(
+        "run", help="schedule a file in the foreground, until Ctrl-C"
+    )
+    run.add_argument("expression", help="when, quoted: '*/5 * * * *'")
+    run.add_argument("file", help="a task file, or any script")
+    run.add_argument("args", nargs="*", help="sys.argv[1:] of the file")
+    for field in fields(TaskOptions):
+        if field.name in _RUN_OPTIONS:
+            _add_option(run, field.name, field.default, field.metadata["help"])
+    run.set_defaults(run=_run_file)
+
+
+def _add_option(parser: Any, name: str, default: Any, text: str) -> None:
+    flag = f"--{name.replace('_', '-')}"
+    if default is False:
+        parser.add_argument(flag, action="store_true", help=text)
+        return
+    convert = {"max_executions": int, "max_random_delay": float, "timeout": float}
+    parser.add_argument(flag, type=convert.get(name, str), help=text)
+
+
+def _add_next(commands: Any) -> None:
+    following = commands.add_parser("next", help="list the next fires of an expression")
+    following.add_argument("expression")
+    following.add_argument("-n", type=int, default=10, help="how many (10)")
+    following.add_argument("--tz", help="IANA time zone; the system's by default")
+    following.set_defaults(run=_print_next)
+
+
+def _add_explain(commands: Any) -> None:
+    explain = commands.add_parser("explain", help="say an expression in words")
+    explain.add_argument("expression")
+    explain.add_argument("--tz", help="IANA time zone; the system's by default")
+    explain.add_argument("--locale", default="en", help="language (en)")
+    explain.set_defaults(run=_explain)
+
+
+def _run_file(given: argparse.Namespace) -> int:
+    from ipycron.cli.foreground import run_file  # noqa: PLC0415 - rich
+
+    options = {
+        name: value
+        for name in _RUN_OPTIONS
+        if (value := getattr(given, name)) not in (None, False)
+    }
+    return run_file(given.expression, given.file, args=given.args, **options)
+
+
+def _run_demo(given: argparse.Namespace) -> int:
+    from ipycron.cli.demo import run_demo  # noqa: PLC0415 - rich
+
+    return run_demo(given.seconds)
+
+
+def _print_next(given: argparse.Namespace) -> int:
+    from ipycron.cron import CronExpression  # noqa: PLC0415 - as the others
+
+    expression = CronExpression(given.expression, given.tz)
+    for instant in expression.upcoming(given.n, _now()):
+        print(f"{instant:%a %Y-%m-%d %H:%M:%S %Z}")
+    return 0
+
+
+def _explain(given: argparse.Namespace) -> int:
+    from ipycron.cron import CronExpression  # noqa: PLC0415 - as the others
+
+    expression = CronExpression(given.expression, given.tz)
+    print(f"{expression.describe(given.locale)} ({expression.timezone})")
+    for name, values in zip(_FIELDS, expression.fields, strict=False):
+        print(f"  {name:<14}{' '.join(map(str, values))}")
+    following = expression.upcoming(3, _now())
+    print("next:", ", ".join(f"{at:%a %Y-%m-%d %H:%M:%S}" for at in following))
+    return 0
+
+
+def _now() -> datetime:
+    return datetime.fromtimestamp(SystemClock().now(), UTC)

@@ -1,0 +1,102 @@
+"""Tasks as a table in a terminal, once or live."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
+
+from ipycron.schedule.clock import SystemClock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ipycron.schedule.context import TaskContext
+    from ipycron.task.execution import Execution
+    from ipycron.task.task import Task
+
+_BARS = "▁▂▃▄▅▆▇█"
+_SHOWN_DURATIONS = 9
+_STYLES = {"idle": "green", "running": "cyan", "stopped": "dim", "destroyed": "dim"}
+
+
+class Watch:
+    """Collects what the table shows of each task, from its events."""
+
+    def __init__(self, tasks: Iterable[Task]) -> None:
+        self.tasks = list(tasks)
+        self._durations = {task.id: deque[float]() for task in self.tasks}
+        self.runs = dict.fromkeys(self._durations, 0)
+        self.failures = dict.fromkeys(self._durations, 0)
+        for task in self.tasks:
+            task.on("execution:finished", self._take)
+            task.on("execution:failed", self._take)
+
+    def _take(self, context: TaskContext) -> None:
+        task_id = context.task.id
+        self.runs[task_id] += 1
+        self.failures[task_id] += context.execution.is_ok is False
+        durations = self._durations[task_id]
+        durations.append(context.execution.duration or 0.0)
+        if len(durations) > _SHOWN_DURATIONS:
+            durations.popleft()
+
+    def __rich__(self) -> Table:
+        """Return the table as it is now."""
+        table = Table(expand=True, box=SIMPLE_HEAD, pad_edge=False)
+        table.add_column("task", max_width=24)
+        table.add_column("schedule", max_width=16)
+        table.add_column("next and last run", no_wrap=True, min_width=17)
+        table.add_column("durations", no_wrap=True, min_width=9)
+        table.add_column("result or error", ratio=1)
+        for task in self.tasks:
+            table.add_row(*self._make_row(task))
+        return table
+
+    def _make_row(self, task: Task) -> list[Text | str]:
+        status = task.status
+        return [
+            Text.assemble((task.name, "bold"), "\n", (status, _STYLES[status])),
+            Text(task.expression.describe()),
+            f"{_format_next(task)}\n{_format_last(task.last_run)}",
+            self._format_durations(task),
+            _format_outcome(task.last_run),
+        ]
+
+    def _format_durations(self, task: Task) -> Text:
+        text = Text(draw_bars(self._durations[task.id]))
+        text.append(f"\n{self.runs[task.id]} runs")
+        if self.failures[task.id]:
+            text.append(f"\n{self.failures[task.id]} failed", style="red")
+        return text
+
+
+def draw_bars(values: Iterable[float]) -> str:
+    """Return one bar a value, the largest at full height."""
+    numbers = list(values)
+    top = max(numbers, default=0.0) or 1.0
+    steps = len(_BARS) - 1
+    return "".join(_BARS[round(number / top * steps)] for number in numbers)
+
+
+def _format_next(task: Task) -> str:
+    seconds = task.seconds_to_next
+    return "–" if seconds is None else f"in {seconds:.1f} s"
+
+
+def _format_last(execution: Execution | None) -> str:
+    if execution is None or execution.finished_at is None:
+        return "–"
+    ago = SystemClock().now() - execution.finished_at.timestamp()
+    took = (execution.duration or 0) * 1000
+    return f"{max(0.0, ago):.1f} s ago, {took:.0f} ms"
+
+
+def _format_outcome(execution: Execution | None) -> Text:
+    if execution is None:
+        return Text("–")
+    style = "red" if execution.is_ok is False else ""
+    return Text(execution.summary, style=style)
