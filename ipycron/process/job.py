@@ -65,6 +65,7 @@ class FunctionRunner:
         self._runner: Any = None
 
     def run(self, context: TaskContext) -> Any:
+        """Call it; see `LoadedJob.run`."""
         arguments = (context,) if self._takes_context else ()
         result = self._function(*arguments)
         return self._await(result) if inspect.iscoroutine(result) else result
@@ -86,6 +87,7 @@ class ScriptRunner:
         self._args = args
 
     def run(self, context: TaskContext) -> None:  # noqa: ARG002 - a script takes none
+        """Execute the file as it is now; see `LoadedJob.run`."""
         code = _compile(self._path)
         main = ModuleType("__main__")
         main.__file__ = str(self._path)
@@ -115,6 +117,7 @@ class CellRunner:
         )
 
     def run(self, context: TaskContext) -> Any:
+        """Run the cell; its failure is a `CellFailed`."""
         outcome = self._shell.run(context)
         if outcome.error is not None:
             raise CellFailed(outcome.error, outcome.traceback_ansi)
@@ -150,7 +153,7 @@ def binds_task(source: bytes, filename: str) -> bool:
     Raises:
         SyntaxError: if the file is not Python.
     """
-    table = symtable.symtable(source, filename, "exec")
+    table = symtable.symtable(source, filename, "exec")  # type: ignore[arg-type] # takes bytes, too
     if TASK_NAME not in table.get_identifiers():
         return False
     symbol = table.lookup(TASK_NAME)

@@ -18,6 +18,7 @@ from ipycron.errors import ProtocolError, StartError
 from ipycron.process.channel import Channel, Frame
 from ipycron.process.handle import Uplink, WorkerProcess
 from ipycron.process.output import Flood
+from ipycron.process.program import start_program
 from ipycron.process.protocol import (
     Exited,
     Fork,
@@ -28,7 +29,6 @@ from ipycron.process.protocol import (
     Preloaded,
     Register,
 )
-from ipycron.process.program import start_program
 from ipycron.process.session import kill_group
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ class Spawner:
     async def _watch(process: subprocess.Popen[bytes], worker: WorkerProcess) -> None:
         await _wait_exit(process.pid)
         kill_group(process.pid, signal.SIGKILL)
-        _, status = os.waitpid(process.pid, 0)
+        _, status = os.waitpid(process.pid, 0)  # noqa: ASYNC222 - it has ended
         process.returncode = os.waitstatus_to_exitcode(status)
         worker.handle_exit(status)
 

@@ -19,6 +19,7 @@ class LogForwarder(logging.Handler):
         self._send = send
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Send a record; a failure is reported as logging does."""
         try:
             self._send(_describe(record))
         except Exception:  # noqa: BLE001 - logging's own rule for handlers

@@ -7,6 +7,7 @@ arrives as a description of itself and the reason, never as silence.
 from __future__ import annotations
 
 import logging
+import pickle
 import reprlib
 import traceback
 from dataclasses import dataclass
@@ -44,7 +45,7 @@ class WorkerTraceback(Exception):
     """The end of an error's chain of causes: where it was raised, in the worker."""
 
     def __str__(self) -> str:
-        return f"\n{self.args[0]}"
+        return f"\n{self.args[0].rstrip()}"
 
 
 class _Error(NamedTuple):
@@ -220,7 +221,7 @@ def _rebuild(described: _Error) -> BaseException:
     reason = described.reason
     if described.pickle is not None:
         try:
-            error = unpack_pickle(described.pickle)
+            error = pickle.loads(described.pickle)  # noqa: S301 - our own worker's
         except Exception as failure:  # noqa: BLE001 - unpickling runs users' code
             reason = f"{type(failure).__name__}: {failure}"
     if not isinstance(error, Exception):
@@ -234,13 +235,6 @@ def _rebuild(described: _Error) -> BaseException:
         error.__cause__ = _rebuild(_Error(*described.cause))
     error.__suppress_context__ = described.suppresses_context
     return error
-
-
-def unpack_pickle(pickled: bytes) -> Any:
-    """Return the object of a bare pickle."""
-    import pickle  # noqa: PLC0415 - beside its only use
-
-    return pickle.loads(pickled)
 
 
 def _get_type_name(value: object) -> str:

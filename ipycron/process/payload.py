@@ -17,6 +17,7 @@ import os
 import pickle
 import struct
 import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ def unpack(payload: Payload) -> Any:
     for size in sizes:
         parts.append(view[at : at + size])
         at += size
-    return pickle.loads(parts[0], buffers=parts[1:])
+    return pickle.loads(parts[0], buffers=parts[1:])  # noqa: S301 - our own worker's
 
 
 def _flatten(buffer: pickle.PickleBuffer) -> memoryview:
@@ -141,7 +142,7 @@ def open_anonymous() -> int:
     if hasattr(os, "memfd_create"):
         return os.memfd_create("ipycron", os.MFD_CLOEXEC)
     fd, path = tempfile.mkstemp(prefix="ipycron-")
-    os.unlink(path)
+    Path(path).unlink()
     return fd
 
 

@@ -30,7 +30,7 @@ def start_program(
         more: further whole numbers for its `main`.
         stderr: where its complaints go; our own by default.
     """
-    return subprocess.Popen(
+    return subprocess.Popen(  # noqa: S603 - our own interpreter and module
         [
             sys.executable,
             "-P",

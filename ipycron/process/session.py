@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import TextIO
 
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 _F_SETSIG = 10  # <fcntl.h>, Linux: which signal O_ASYNC sends
@@ -93,15 +94,17 @@ def redirect_stdio(stdout: int, stderr: int) -> None:
     os.dup2(stderr, 2)
     for fd in {null, stdout, stderr} - {0, 1, 2}:
         os.close(fd)
-    sys.stdin = sys.__stdin__ = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
-    sys.stdout = sys.__stdout__ = _open_text(1)
-    sys.stderr = sys.__stderr__ = _open_text(2)
+    sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stdout = _open_text(1)
+    sys.stderr = _open_text(2)
+    for name in ("stdin", "stdout", "stderr"):
+        setattr(sys, f"__{name}__", getattr(sys, name))
 
 
-def _open_text(fd: int):  # type: ignore[no-untyped-def]  # noqa: ANN202
+def _open_text(fd: int) -> TextIO:
     # Line by line, so that output is seen while it happens; what cannot be encoded
     # is escaped, so that a print never ends a run.
-    return open(  # noqa: SIM115
+    return open(
         fd,
         "w",
         encoding="utf-8",
@@ -112,7 +115,7 @@ def _open_text(fd: int):  # type: ignore[no-untyped-def]  # noqa: ANN202
 
 
 def flush_stdio() -> None:
-    """Push out what Python and C still hold. Never raises: the job may have closed it."""
+    """Push out what Python and C hold. Never raises: the job may have closed it."""
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(Exception):
             stream.flush()

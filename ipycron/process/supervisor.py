@@ -48,7 +48,6 @@ from ipycron.schedule.scheduler import Scheduler
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-    from ipycron.process.protocol import Job
     from ipycron.schedule.events import Notice
 
 CONGESTION_BYTES = 4 * 1024 * 1024
@@ -209,7 +208,7 @@ class ClientElector:
     async def should_run(self, task_id: str, key: str, lease: float) -> bool:
         """Return the client's answer; raises `CoordinatorError` with its error."""
         request_id = next(self._ids)
-        answer = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._waiting[request_id] = answer
         try:
             self._client.send(Elect(request_id, task_id, key, lease))

@@ -159,7 +159,7 @@ def _arrange(load: Load) -> None:
     sys.path[:] = setting.path
 
 
-def main(  # noqa: PLR0917 - a program's arguments
+def main(
     control: int, stdout: int, stderr: int, lifeline: int, parent: int
 ) -> NoReturn:
     """Run a worker on its four descriptors. The order of the steps matters."""

@@ -90,7 +90,8 @@ class Zygote:
             # Nothing of the zygote's stack may ever run in the child.
             try:
                 signal.set_wakeup_fd(-1)
-                worker.main(*fds, zygote)
+                control, stdout, stderr, lifeline = fds
+                worker.main(control, stdout, stderr, lifeline, zygote)
             finally:
                 os._exit(70)  # EX_SOFTWARE: main never returns
         for fd in fds:

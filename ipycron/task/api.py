@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 import threading
 from functools import partial
@@ -25,6 +24,7 @@ from ipycron.task.source import Background, make_source
 from ipycron.task.task import Task, make_id
 
 if TYPE_CHECKING:
+    import logging
     import os
     from collections.abc import Callable, Mapping
 

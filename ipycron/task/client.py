@@ -24,7 +24,7 @@ from ipycron.task.remote import Remote
 from ipycron.task.threads import ThreadPool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable
 
     from ipycron.errors import SupervisorLost
     from ipycron.process.payload import Payload

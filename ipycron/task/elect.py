@@ -12,8 +12,9 @@ if TYPE_CHECKING:
 
 
 class TaskElector:
-    """The schedulers' `Elector`: the task's coordinator, the process's, or the
-    environment variable.
+    """The schedulers' `Elector`: asks the task's coordinator, or the process's.
+
+    Where there is neither, the environment variable decides.
     """
 
     def __init__(self, client: Client) -> None:

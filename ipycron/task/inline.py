@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -115,10 +116,9 @@ class InlineWorker:
         self._settle_soon(future, outcome)
 
     def _settle_soon(self, future: asyncio.Future[Outcome], outcome: Outcome) -> None:
-        try:
+        # Once the client is closed nobody waits for this run any more.
+        with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(_settle, future, outcome)
-        except RuntimeError:
-            pass  # the client is closed: nobody waits for this run any more
 
     async def stop(self, *, grace: float) -> None:
         """Cancel coroutines, wait for threads; see `Worker.stop`."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
 from ipycron.schedule.events import Event
 
 if TYPE_CHECKING:
+    import logging
     from ipycron.schedule.context import TaskContext
     from ipycron.schedule.events import Notice
     from ipycron.task.task import Task

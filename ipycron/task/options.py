@@ -11,8 +11,8 @@ from ipycron.errors import InvalidOption, UnknownOption
 from ipycron.process.protocol import LauncherName
 from ipycron.schedule.option import (
     check_flag,
-    check_options,
     check_optional_deadline,
+    check_options,
     check_text,
     option,
 )

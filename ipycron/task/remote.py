@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
 
 from ipycron.errors import SupervisorLost
 from ipycron.process.connection import Connection
@@ -29,8 +32,6 @@ from ipycron.process.protocol import (
 from ipycron.schedule.events import Notice, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ipycron.process.channel import Frame
     from ipycron.process.payload import Payload
     from ipycron.schedule.ports import Elector
@@ -132,7 +133,8 @@ class Remote:
             name: value for name, value in wanted.items() if here.get(name) != value
         }
         env.update({name: None for name in here if name not in wanted})
-        return _replace(register, setting=_replace(setting, env=env))
+        replace = msgspec.structs.replace
+        return replace(register, setting=replace(setting, env=env))
 
     # --- what the supervisor says ---------------------------------------------------
 
@@ -221,22 +223,15 @@ class Remote:
         self._registered.clear()
         if connection is None:
             return
-        try:
+        # If it is lost meanwhile, that is what was asked for.
+        with contextlib.suppress(SupervisorLost):
             await connection.request(lambda request_id: Shutdown(request_id, timeout))
-        except SupervisorLost:
-            pass  # it is gone, which is what was asked for
         await connection.close()
 
     def close_in_child(self) -> None:
         """Let go in a process that the client forked."""
         if self._connection is not None:
             self._connection.close_in_child()
-
-
-def _replace(struct: Any, **changes: Any) -> Any:
-    import msgspec  # noqa: PLC0415 - beside its only use
-
-    return msgspec.structs.replace(struct, **changes)
 
 
 def _log_failure(future: asyncio.Future[None]) -> None:

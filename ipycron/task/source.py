@@ -143,7 +143,7 @@ def _pack_function(function: Callable[..., Any], label: str) -> Payload:
 
 
 def find_unpicklable(function: Callable[..., Any]) -> tuple[str, Any] | None:
-    """Return the name and value of the first thing a function uses that cannot travel."""
+    """Return name and value of the first thing a function uses that cannot travel."""
     try:
         used = inspect.getclosurevars(inspect.unwrap(function))
     except TypeError:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ipycron.errors import TaskDestroyed, UnknownTimezone, WaitTimeout
+from ipycron.errors import TaskDestroyed, WaitTimeout
 from ipycron.process.protocol import Displayed, Register, Streamed
 from ipycron.process.zone import describe_zone
 from ipycron.schedule.clock import SystemClock
@@ -256,7 +256,7 @@ class Task:
         self.listeners.remove(event, listener)
         return self
 
-    # --- what happens to it: called on the client's loop ------------------------------
+    # --- what happens to it: called on the client's loop -----------------------------
 
     def take_notice(self, notice: Notice) -> None:
         """Follow an event."""
@@ -365,7 +365,7 @@ class Task:
         """Who logs for this task."""
         return self._client.get_logger(self)
 
-    # --- what the schedulers need -------------------------------------------------------
+    # --- what the schedulers need ---------------------------------------------------
 
     @property
     def registration(self) -> Register:
