@@ -307,60 +307,7 @@ def test_a_coordinator_works_where_the_system_cannot_fork(make, monkeypatch):
     assert make().should_run(KEY, 30)
 
 
-# --- bad input -------------------------------------------------------------------
-
-
-def refuse(path):
-    """Return the text of the error that a path is refused with."""
-    with pytest.raises(CoordinatorError) as caught:
-        SQLiteRunCoordinator(path)
-    return str(caught.value)
-
-
-def test_a_missing_folder_is_refused(tmp_path):
-    """The folder is named, not only the file."""
-    path = tmp_path / "none" / "claims.db"
-    assert refuse(path) == (
-        f"run coordinator: {path}: the folder {path.parent} does not exist. Make it "
-        "first, or choose another path."
-    )
-
-
-def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path):
-    """Nobody's notes become a database."""
-    path = tmp_path / "notes.txt"
-    path.write_text("Dear diary, " * 100)
-    assert refuse(path) == (
-        f"run coordinator: {path}: this is not an SQLite database. Choose a path of "
-        "its own for the claims."
-    )
-    assert path.read_text().startswith("Dear diary")
-    assert [p.name for p in tmp_path.iterdir()] == ["notes.txt"]
-
-
-def test_a_folder_instead_of_a_file_is_refused(tmp_path):
-    """A common slip."""
-    assert refuse(tmp_path) == (
-        f"run coordinator: {tmp_path}: unable to open database file. The claims need "
-        "a file, in a folder that this user may write to, on a disk of this machine."
-    )
-
-
-def test_a_database_whose_table_of_claims_is_another_is_refused(tmp_path):
-    """A file of some other program is not written to."""
-    path = tmp_path / "other.db"
-    connection = sqlite3.connect(path)
-    connection.execute("CREATE TABLE claims (customer TEXT)")
-    connection.close()
-    assert "expires_at" in refuse(path)
-
-
-def test_a_refused_coordinator_leaves_no_descriptor(tmp_path):
-    """An error in the constructor releases what it had taken."""
-    (tmp_path / "notes.txt").write_text("Dear diary, " * 100)
-    before = count_descriptors()
-    refuse(tmp_path / "notes.txt")
-    assert count_descriptors() == before
+# --- a file in trouble ------------------------------------------------------------
 
 
 def test_a_locked_file_is_an_error_in_time_and_forgotten_later(
@@ -393,9 +340,3 @@ def test_a_folder_that_vanished_is_an_error_at_the_fire(make, tmp_path):
         coordinator.should_run("k:2", 30)
     folder.mkdir()
     assert coordinator.should_run("k:3", 30)
-
-
-def test_a_path_that_is_no_path_is_refused():
-    """As everywhere in Python."""
-    with pytest.raises(TypeError):
-        SQLiteRunCoordinator(7)

@@ -1,0 +1,185 @@
+"""A claim is kept alive from the election to the end of the run."""
+
+import asyncio
+import logging
+import threading
+import time
+
+from ipycron.coordinate.election import Election, log_problem
+from ipycron.errors import CoordinatorError
+
+LEASE = 30.0
+
+
+class Renewing:
+    """Elects; renews with the next of `renewals`, then with True."""
+
+    def __init__(self, *, is_elected=True, renewals=()):
+        self.is_elected = is_elected
+        self.renewals = list(renewals)
+        self.calls = []
+
+    def should_run(self, _key, _lease):
+        """Answer."""
+        self.calls.append("should_run")
+        return self.is_elected
+
+    def renew(self, _key, _lease):
+        """Answer, or raise."""
+        self.calls.append("renew")
+        answer = self.renewals.pop(0) if self.renewals else True
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def on_complete(self, _key):
+        """Hear."""
+        self.calls.append("on_complete")
+
+
+async def until(condition, seconds=5):
+    """Return when the condition holds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.005)
+
+
+def test_a_claim_is_renewed_every_third_of_its_lease_until_completion():
+    """A run may last longer than the lease; nothing renews it afterwards."""
+    coordinator = Renewing()
+
+    async def live():
+        election = Election(coordinator)
+        started = time.monotonic()
+        assert await election.should_run("report:x", 0.3)
+        await until(lambda: coordinator.calls.count("renew") == 4)
+        assert time.monotonic() - started >= 0.4
+        await election.on_complete("report:x")
+        await asyncio.sleep(0.25)
+
+    asyncio.run(live())
+    assert coordinator.calls.count("renew") == 4
+    assert coordinator.calls[-1] == "on_complete"
+
+
+def test_a_claim_that_was_not_granted_is_not_renewed():
+    """Only the holder renews."""
+    coordinator = Renewing(is_elected=False)
+
+    async def live():
+        assert not await Election(coordinator).should_run("report:x", 0.03)
+        await asyncio.sleep(0.1)
+
+    asyncio.run(live())
+    assert coordinator.calls.count("renew") == 0
+
+
+def test_a_renewal_that_failed_is_reported_and_tried_again():
+    """A server that is away for a moment does not cost the claim."""
+    coordinator = Renewing(renewals=[OSError("away"), None])
+    reports = []
+
+    async def live():
+        election = Election(coordinator, report=lambda *report: reports.append(report))
+        await election.should_run("report:x", 0.06)
+        await until(lambda: coordinator.calls.count("renew") == 4)
+        await election.aclose()
+
+    asyncio.run(live())
+    assert [key for key, _ in reports] == ["report:x", "report:x"]
+    assert "Renewing.renew() raised OSError: away" in str(reports[0][1])
+    assert "returned a NoneType" in str(reports[1][1])
+
+
+def test_a_renewal_ends_with_a_report_when_the_claim_is_lost():
+    """The run goes on; somebody should know that it may not be the only one."""
+    coordinator = Renewing(renewals=[False])
+    reports = []
+
+    async def live():
+        election = Election(coordinator, report=lambda *report: reports.append(report))
+        await election.should_run("report:x", 0.03)
+        await until(lambda: reports)
+        await asyncio.sleep(0.05)
+        await election.on_complete("report:x")
+
+    asyncio.run(live())
+    assert coordinator.calls.count("renew") == 1
+    assert len(reports) == 1
+    assert "another instance holds the claim" in str(reports[0][1])
+
+
+def test_on_complete_waits_for_the_renewal_under_way():
+    """A coordinator that forgets its claims on completion does not renew after it."""
+    gate = threading.Event()
+
+    class Slow(Renewing):
+        def renew(self, key, lease):
+            self.calls.append("began")
+            gate.wait(10)
+            return super().renew(key, lease)
+
+    coordinator = Slow()
+
+    async def live():
+        election = Election(coordinator)
+        await election.should_run("report:x", 0.03)
+        await until(lambda: coordinator.calls.count("began") == 1)
+        ending = asyncio.create_task(election.on_complete("report:x"))
+        await asyncio.sleep(0.05)
+        assert coordinator.calls.count("on_complete") == 0
+        gate.set()
+        await ending
+
+    asyncio.run(live())
+    assert coordinator.calls == [
+        "should_run",
+        "began",
+        "renew",
+        "on_complete",
+    ]
+
+
+def test_one_renewal_runs_when_a_key_is_granted_twice():
+    """A careless coordinator does not leave a renewal without end."""
+    coordinator = Renewing()
+
+    async def live():
+        election = Election(coordinator)
+        await election.should_run("report:x", LEASE)
+        await election.should_run("report:x", LEASE)
+        assert len(election._renewals) == 1
+        await election.on_complete("report:x")
+        assert len(asyncio.all_tasks()) == 1
+
+    asyncio.run(live())
+
+
+def test_aclose_stops_renewals_and_closes_the_coordinator():
+    """May be repeated; a coordinator without `close` is left alone."""
+    coordinator = Renewing()
+    closed = []
+
+    async def live():
+        election = Election(coordinator)
+        await election.should_run("a:1", LEASE)
+        await election.should_run("b:1", LEASE)
+        await election.aclose()
+        assert len(asyncio.all_tasks()) == 1
+        coordinator.close = lambda: closed.append(1)
+        await election.aclose()
+
+    asyncio.run(live())
+    assert closed == [1]
+
+
+def test_log_problem_logs_an_error_with_its_traceback(caplog):
+    """By default a failed renewal is an error in the log of ipycron."""
+    error = CoordinatorError(reason="Redis: down")
+    with caplog.at_level(logging.ERROR, "ipycron"):
+        log_problem("report:x", error)
+    (record,) = caplog.records
+    assert record.name == "ipycron"
+    assert record.getMessage() == "claim 'report:x': could not be renewed"
+    assert record.exc_info[1] is error
