@@ -31,7 +31,13 @@ class Clock(Protocol):
         """Return seconds that only ever grow. Durations are measured with it."""
 
     def call_later(self, delay: float, callback: Callable[[], None]) -> Timer:
-        """Call `callback` on the loop after `delay` monotonic seconds."""
+        """Call `callback` on the loop after `delay` monotonic seconds.
+
+        Never early and never from within this call; a millisecond or two late.
+        """
+
+    def call_punctually(self, delay: float, callback: Callable[[], None]) -> Timer:
+        """Do the same as punctually as the clock can, at some cost of its own."""
 
 
 class Schedule(Protocol):

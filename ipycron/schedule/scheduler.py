@@ -167,7 +167,7 @@ class Scheduler:
         """
         return self._find_living(task_id).call(execution_id).execution.id
 
-    async def shutdown(self, timeout: float) -> None:  # noqa: ASYNC109 - the clock's
+    async def shutdown(self, timeout: float) -> None:
         """Destroy every task, and return when everything is gone.
 
         Runs in progress, manual ones too, have `timeout` seconds, whatever their

@@ -55,12 +55,12 @@ class Tally:
 
     def has(self, owner: Hashable) -> bool:
         """Return whether a count of this owner is under way."""
-        return any(count.owner is owner for count in self._queue)
+        return any(count.owner == owner for count in self._queue)
 
     def cut(self, owner: Hashable) -> None:
         """Report what is counted for this owner so far, and count no further."""
-        cut = [count for count in self._queue if count.owner is owner]
-        self._queue = deque(c for c in self._queue if c.owner is not owner)
+        cut = [count for count in self._queue if count.owner == owner]
+        self._queue = deque(c for c in self._queue if c.owner != owner)
         if not self._queue and self._timer is not None:
             self._timer.cancel()
             self._timer = None

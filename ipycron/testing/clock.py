@@ -82,6 +82,10 @@ class FakeClock:
         heapq.heappush(self._timers, (deadline, next(self._order), timer))
         return timer
 
+    def call_punctually(self, delay: float, callback: Callable[[], None]) -> FakeTimer:
+        """Do the same: fake time is punctual."""
+        return self.call_later(delay, callback)
+
     def step(self, seconds: float) -> None:
         """Set the wall clock forward, or back by a negative number."""
         self._wall += round(seconds * _SECOND)
@@ -98,6 +102,7 @@ class FakeClock:
         while not future.done():
             if not self._timers or self._timers[0][0] > end:
                 future.cancel()
+                await _settle()
                 message = f"not done within {limit:g} s of fake time"
                 raise TimeoutError(message)
             await self.advance((self._timers[0][0] - self._monotonic) / _SECOND)

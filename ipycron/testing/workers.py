@@ -100,10 +100,11 @@ class FakeWorker:
         self.runs.append(execution)
         self._busy[execution.id] = future
         future.add_done_callback(lambda _: self._busy.pop(execution.id, None))
-        if self._script.run_seconds is not None:
-            self._clock.call_later(
-                self._script.run_seconds, lambda: self._act(execution.id)
-            )
+        act = partial(self._act, execution.id)
+        if self._script.run_seconds == 0:
+            asyncio.get_running_loop().call_soon(act)
+        elif self._script.run_seconds is not None:
+            self._clock.call_later(self._script.run_seconds, act)
         return future
 
     def finish(self, result: Any = None, *, execution_id: str | None = None) -> None:

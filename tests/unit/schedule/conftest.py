@@ -1,0 +1,118 @@
+"""A scheduler on fake time, and coroutine tests that may leave nothing behind."""
+
+import asyncio
+import inspect
+
+import pytest
+
+from ipycron.schedule.policy import Policy
+from ipycron.schedule.scheduler import Scheduler
+from ipycron.testing import Every, FakeClock, FakeLauncher, RecordedEvents, Script
+
+# Longest random delay that the world's dice give, as a share of what is asked.
+HALF = 0.5
+
+
+class World:
+    """A scheduler with everything around it fake, standing at the hour."""
+
+    def __init__(self):
+        self.clock = FakeClock(3600)
+        self.events = RecordedEvents()
+        self.script = Script()
+        self.launcher = FakeLauncher(self.clock, script=self.script)
+        self.elector = None
+        self.ids = 0
+        self._scheduler = None
+
+    @property
+    def scheduler(self):
+        """The scheduler, made at first use."""
+        if self._scheduler is None:
+            self._scheduler = Scheduler(
+                clock=self.clock,
+                launcher=self.launcher,
+                emit=self.events,
+                elector=self.elector,
+                uniform=lambda low, high: low + HALF * (high - low),
+                new_id=self.make_id,
+            )
+        return self._scheduler
+
+    @property
+    def worker(self):
+        """The newest worker."""
+        return self.launcher.worker
+
+    def make_id(self):
+        """Return r1, r2 and so on."""
+        self.ids += 1
+        return f"r{self.ids}"
+
+    def share_workers(self):
+        """Let workers run several executions at once, as inline jobs do."""
+        self.launcher = FakeLauncher(self.clock, script=self.script, is_shared=True)
+
+    def add(self, task_id="t", *, every=60, **policy):
+        """Take in a task, due at every minute unless told otherwise."""
+        schedule = Every(every) if isinstance(every, int) else every
+        self.scheduler.add(
+            task_id, name=task_id, schedule=schedule, policy=Policy(**policy)
+        )
+
+    async def start(self, task_id="t", **options):
+        """Take in and start a task."""
+        self.add(task_id, **options)
+        await self.scheduler.start(task_id)
+
+    def status(self, task_id="t"):
+        """Return a task's status as a word."""
+        return str(self.scheduler.get_status(task_id))
+
+    def told(self, since=3600):
+        """Return what was told so far: seconds since the hour, event."""
+        return [(n.triggered_at - since, str(n.event)) for n in self.events.notices]
+
+    def slots(self, event):
+        """Return the slots that an event was told of, in seconds since the hour."""
+        return [notice.date - 3600 for notice in self.events.of(event)]
+
+    async def close(self):
+        """End everything."""
+        if self._scheduler is not None:
+            await self.clock.pass_until(self._scheduler.shutdown(0))
+
+
+@pytest.fixture
+def world():
+    """A scheduler on fake time."""
+    return World()
+
+
+async def _play(test, arguments):
+    """Run a coroutine test, then look for what it left behind."""
+    complaints = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: complaints.append(context))
+    await test(**arguments)
+    world = arguments.get("world")
+    if world is not None:
+        await world.close()
+        await world.clock.advance()
+        assert world.launcher.alive == []
+        assert world.launcher.loading == 0
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    assert left == set()
+    assert complaints == []
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem):
+    """Run coroutine tests of this folder on a loop of their own."""
+    test = pyfuncitem.obj
+    if not inspect.iscoroutinefunction(test):
+        return None
+    names = inspect.signature(test).parameters
+    arguments = {name: pyfuncitem.funcargs[name] for name in names}
+    asyncio.run(_play(test, arguments))
+    return True

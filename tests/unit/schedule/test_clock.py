@@ -1,0 +1,225 @@
+"""What every clock keeps, the real and the fake one alike."""
+
+import asyncio
+from datetime import UTC, datetime
+
+import pytest
+
+from ipycron.schedule.clock import SystemClock
+from ipycron.testing import FakeClock
+
+
+class Real:
+    """The real clock, and how time passes by it."""
+
+    def __init__(self):
+        self.clock = SystemClock()
+
+    async def pass_time(self, seconds):
+        """Let real time pass, and a little more, since timers are late."""
+        await asyncio.sleep(seconds + 0.02)
+
+
+class Fake:
+    """The fake clock, and how time passes by it."""
+
+    def __init__(self):
+        self.clock = FakeClock()
+
+    async def pass_time(self, seconds):
+        """Let fake time pass."""
+        await self.clock.advance(seconds)
+
+
+@pytest.fixture(params=[Real, Fake])
+def time(request):
+    """A clock and its time."""
+    return request.param()
+
+
+@pytest.fixture(params=["call_later", "call_punctually"])
+def call(request, time):
+    """One of the two ways to put off a call."""
+    return getattr(time.clock, request.param)
+
+
+async def test_clocks_go_on(time):
+    """Both clocks show what has passed."""
+    wall, monotonic = time.clock.now(), time.clock.monotonic()
+    await time.pass_time(0.05)
+    assert 0.049 < time.clock.now() - wall < 5
+    assert 0.049 < time.clock.monotonic() - monotonic < 5
+
+
+async def test_call_comes_once_and_not_early(time, call):
+    """A call that is put off comes when its time has come."""
+    calls = []
+    began = time.clock.monotonic()
+    call(0.1, lambda: calls.append(time.clock.monotonic() - began))
+    await time.pass_time(0.01)
+    assert calls == []
+    await time.pass_time(0.12)
+    assert len(calls) == 1
+    assert calls[0] >= 0.1 - 1e-9
+
+
+async def test_calls_come_in_the_order_of_their_deadlines(time, call):
+    """A later deadline is a later call, whatever was asked first."""
+    calls = []
+    call(0.06, lambda: calls.append("late"))
+    call(0.01, lambda: calls.append("early"))
+    await time.pass_time(0.08)
+    assert calls == ["early", "late"]
+
+
+@pytest.mark.parametrize("delay", [0, -1])
+async def test_call_without_a_delay_comes_soon_but_not_at_once(time, call, delay):
+    """No callback runs inside the call that puts it off."""
+    calls = []
+    call(delay, lambda: calls.append(1))
+    assert calls == []
+    await time.pass_time(0)
+    assert calls == [1]
+
+
+async def test_cancelled_call_never_comes(time, call):
+    """A cancel is final and may be repeated, also afterwards."""
+    calls = []
+    timer = call(0.01, lambda: calls.append(1))
+    timer.cancel()
+    timer.cancel()
+    await time.pass_time(0.03)
+    assert calls == []
+    other = call(0.01, lambda: calls.append(2))
+    await time.pass_time(0.03)
+    other.cancel()
+    assert calls == [2]
+
+
+async def test_call_may_be_cancelled_by_one_that_comes_before(time, call):
+    """What is cancelled at the last moment does not come."""
+    calls = []
+    later = call(0.012, lambda: calls.append("later"))
+    call(0.01, later.cancel)
+    await time.pass_time(0.05)
+    assert calls == []
+
+
+async def test_call_may_put_off_another(time, call):
+    """A callback may ask for the next one."""
+    calls = []
+    call(0.01, lambda: call(0.01, lambda: calls.append(1)))
+    await time.pass_time(0.05)
+    assert calls == [1]
+
+
+async def test_call_that_raises_harms_no_other(time, call):
+    """The loop hears of the failure, and the others come."""
+    failures, calls = [], []
+    asyncio.get_running_loop().set_exception_handler(
+        lambda _, context: failures.append(context["exception"])
+    )
+
+    def fail():
+        raise ZeroDivisionError
+
+    call(0.01, fail)
+    call(0.02, lambda: calls.append(1))
+    await time.pass_time(0.05)
+    assert calls == [1]
+    assert [type(failure) for failure in failures] == [ZeroDivisionError]
+
+
+async def test_punctual_call_is_punctual():
+    """The real clock is late by well under its timer's two milliseconds."""
+    clock = SystemClock()
+    lateness = []
+    for _ in range(5):
+        done = asyncio.Event()
+        deadline = clock.monotonic() + 0.05
+        clock.call_punctually(0.05, done.set)
+        await done.wait()
+        lateness.append(clock.monotonic() - deadline)
+    # The best of several: the machine may be busy with something else.
+    assert 0 <= min(lateness) < 0.0005
+
+
+async def test_fake_clock_begins_where_it_is_told():
+    """An aware datetime or Unix seconds."""
+    at = datetime(2026, 11, 24, 9, tzinfo=UTC)
+    assert FakeClock(at).now() == at.timestamp()
+    assert FakeClock(12.5).now() == 12.5
+
+
+async def test_fake_clock_adds_up_without_error():
+    """A thousand small steps are exactly one large one."""
+    clock = FakeClock(1_764_000_000)
+    for _ in range(1000):
+        await clock.advance(0.001)
+    assert clock.now() == 1_764_000_001
+    assert clock.monotonic() == 1
+
+
+async def test_fake_step_moves_the_wall_clock_only():
+    """A step is noticed by nobody until a timer goes off."""
+    clock = FakeClock(100)
+    calls = []
+    clock.call_later(10, lambda: calls.append(clock.now()))
+    clock.step(50)
+    assert clock.now() == 150
+    clock.step(-20)
+    assert clock.monotonic() == 0
+    await clock.advance(9)
+    assert calls == []
+    await clock.advance(1)
+    assert calls == [140]
+
+
+async def test_fake_advance_waits_for_what_the_calls_start():
+    """Tasks that a timer starts have gone as far as they can."""
+    clock = FakeClock()
+    steps = []
+
+    async def walk():
+        for step in range(50):
+            await asyncio.sleep(0)
+            steps.append(step)
+
+    tasks = []
+    clock.call_later(1, lambda: tasks.append(asyncio.ensure_future(walk())))
+    await clock.advance(1)
+    assert len(steps) == 50
+
+
+async def test_fake_advance_works_when_the_loop_hides_its_queue(monkeypatch):
+    """On a foreign loop a fixed number of turns does."""
+
+    class Foreign:
+        call_soon = asyncio.get_running_loop().call_soon
+
+    clock = FakeClock()
+    calls = []
+    clock.call_later(1, lambda: calls.append(1))
+    monkeypatch.setattr(asyncio, "get_running_loop", Foreign)
+    await clock.advance(1)
+    assert calls == [1]
+
+
+async def test_fake_time_passes_until_the_work_is_done():
+    """The result comes back, and no more time passes than it took."""
+    clock = FakeClock(0)
+    over = asyncio.get_running_loop().create_future()
+    clock.call_later(30, lambda: over.set_result("done"))
+    clock.call_later(60, lambda: None)
+    assert await clock.pass_until(over) == "done"
+    assert clock.now() == 30
+
+
+async def test_fake_time_does_not_pass_for_ever():
+    """Work that nothing on the clock will end is given up."""
+    clock = FakeClock(0)
+    with pytest.raises(TimeoutError, match="not done within 10 s of fake time"):
+        await clock.pass_until(asyncio.Event().wait(), limit=10)
+    clock.call_later(11, lambda: None)
+    with pytest.raises(TimeoutError):
+        await clock.pass_until(asyncio.Event().wait(), limit=10)

@@ -1,0 +1,161 @@
+"""The small parts: waiting, counting, the state's table."""
+
+import asyncio
+from itertools import product
+
+import pytest
+
+from ipycron.schedule.entry import TRANSITIONS, Entry, Phase
+from ipycron.schedule.events import Execution, Outcome
+from ipycron.schedule.plan import Gap
+from ipycron.schedule.policy import Policy
+from ipycron.schedule.tally import CHUNK, Tally
+from ipycron.schedule.wait import settle, share, sleep, within
+from ipycron.testing import Every, FakeClock
+
+ALLOWED = {
+    ("stopped", "starting"),
+    ("stopped", "destroyed"),
+    ("starting", "started"),
+    ("starting", "stopped"),
+    ("starting", "stopping"),
+    ("started", "stopping"),
+    ("stopping", "stopped"),
+    ("stopping", "destroyed"),
+}
+
+
+@pytest.mark.parametrize(("here", "there"), list(product(Phase, Phase)))
+def test_phase_moves_along_the_table_only(here, there):
+    """Eight moves are allowed, every other one is a defect and says so."""
+    entry = Entry("t", name="t", schedule=Every(1), policy=Policy(), services=None)
+    entry.phase = here
+    if (here, there) in ALLOWED:
+        entry.move(there)
+        assert entry.phase is there
+    else:
+        with pytest.raises(
+            RuntimeError, match=f"^invalid transition from {here} to {there}$"
+        ):
+            entry.move(there)
+
+
+def test_table_of_phases_is_data_that_nobody_changes():
+    """The table is complete and read-only."""
+    assert set(TRANSITIONS) == set(Phase)
+    with pytest.raises(TypeError):
+        TRANSITIONS[Phase.STOPPED] = frozenset()
+
+
+def test_outcome_of_an_error_has_one_line():
+    """The summary is for people: the type and the first line of the text."""
+    error = ValueError("no\nand more")
+    outcome = Outcome.of_error(error)
+    assert outcome == Outcome(is_ok=False, value=error, summary="ValueError: no")
+    assert Outcome.of_error(KeyError()).summary == "KeyError"
+
+
+def test_copy_of_an_execution_is_whole():
+    """A snapshot has every field and a life of its own."""
+    execution = Execution(
+        id="r", reason="invoked", date=1, started_at=2, finished_at=3, pid=4
+    )
+    copy = execution.copy()
+    assert copy == execution
+    execution.pid = 5
+    assert copy.pid == 4
+
+
+async def test_sleep_is_woken_by_its_clock():
+    """Fake seconds pass as they are told to."""
+    clock = FakeClock()
+    nap = asyncio.ensure_future(sleep(clock, 10))
+    await clock.advance(9.9)
+    assert not nap.done()
+    await clock.advance(0.1)
+    assert nap.done()
+
+
+async def test_sleep_leaves_no_timer_when_cancelled():
+    """A cancelled sleep does not go off later."""
+    clock = FakeClock()
+    nap = asyncio.ensure_future(sleep(clock, 10))
+    await clock.advance(1)
+    nap.cancel()
+    await clock.advance(20)
+    assert nap.cancelled()
+
+
+async def test_within_cancels_its_work_when_its_caller_is_cancelled():
+    """Nothing is left behind by a caller that goes away."""
+    clock = FakeClock()
+    work = asyncio.ensure_future(asyncio.Event().wait())
+    call = asyncio.ensure_future(within(clock, 10, work, late=TimeoutError))
+    await clock.advance(1)
+    call.cancel()
+    await clock.advance()
+    assert call.cancelled()
+    assert work.cancelled()
+
+
+async def test_share_returns_the_result_to_all():
+    """Several waiters get one result."""
+    task = asyncio.ensure_future(asyncio.sleep(0, "done"))
+    assert await asyncio.gather(share(task), share(task)) == ["done", "done"]
+
+
+async def test_settle_may_be_repeated():
+    """A future that is over stays as it is."""
+    future = asyncio.get_running_loop().create_future()
+    settle(future)
+    settle(future)
+    assert future.result() is None
+
+
+async def test_tally_counts_small_gaps_at_once():
+    """A gap of one portion is told before the call returns."""
+    reports = []
+    tally = Tally(FakeClock())
+    tally.add(
+        "a", Every(1), Gap(after=0, before=CHUNK), report=lambda *r: reports.append(r)
+    )
+    assert reports == [(CHUNK - 1, CHUNK - 1)]
+    assert not tally.has("a")
+
+
+async def test_tally_takes_turns():
+    """A long count does not hold up a short one."""
+    clock = FakeClock()
+    reports = []
+    tally = Tally(clock)
+    for owner, slots in [("long", 9 * CHUNK), ("short", 2 * CHUNK)]:
+        gap = Gap(after=0, before=slots + 1)
+        tally.add(
+            owner,
+            Every(1),
+            gap,
+            report=lambda count, _newest, owner=owner: reports.append((owner, count)),
+        )
+    assert tally.has("long")
+    await clock.advance(1)
+    assert reports == [("short", 2 * CHUNK), ("long", 9 * CHUNK)]
+    assert not tally.has("long")
+
+
+async def test_tally_tells_what_it_has_when_cut():
+    """A cut count is told once, and the others go on."""
+    clock = FakeClock()
+    reports = []
+    tally = Tally(clock)
+    for owner in "ab":
+        tally.add(
+            owner,
+            Every(1),
+            Gap(after=0, before=9 * CHUNK),
+            report=lambda *r, owner=owner: reports.append((owner, *r)),
+        )
+    tally.cut("a")
+    tally.cut("a")
+    assert reports == [("a", CHUNK, CHUNK)]
+    await clock.advance(1)
+    assert reports[1:] == [("b", 9 * CHUNK - 1, 9 * CHUNK - 1)]

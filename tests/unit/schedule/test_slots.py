@@ -1,0 +1,285 @@
+"""Slots on time, late, and under a clock that steps (R1, R2)."""
+
+import asyncio
+
+import pytest
+
+from ipycron.schedule.scheduler import make_id
+from ipycron.testing import Every
+
+
+class Ends:
+    """A schedule with a last slot."""
+
+    def find_next(self, after):
+        """Return the minutes up to the third."""
+        slot = Every(60).find_next(after)
+        return slot if slot <= 3600 + 180 else None
+
+
+class Fixed:
+    """A schedule that does not advance: a defect, not to be answered by a storm."""
+
+    def __init__(self, slot):
+        self.slot = slot
+
+    def find_next(self, _after):
+        """Return the same slot, whatever is asked."""
+        return self.slot
+
+
+async def test_slots_run_when_they_are_due(world):
+    """Each slot runs at its own instant, to the microsecond of fake time."""
+    await world.start()
+    await world.clock.advance(180)
+    assert world.told() == [
+        (0, "task:started"),
+        (60, "execution:started"),
+        (60, "execution:finished"),
+        (120, "execution:started"),
+        (120, "execution:finished"),
+        (180, "execution:started"),
+        (180, "execution:finished"),
+    ]
+
+
+async def test_notice_of_a_scheduled_run_names_its_slot(world):
+    """The date is the slot; the reason, the worker and the moments are told."""
+    world.script.run_seconds = 2
+    await world.start()
+    await world.clock.advance(62)
+    started, finished = world.events.notices[1:]
+    assert started.date == finished.date == 3660
+    assert started.execution.reason == "scheduled"
+    assert started.execution.started_at == 3660
+    assert finished.execution.finished_at == 3662
+    assert finished.execution.pid == 1000
+    assert (started.status, finished.status) == ("running", "idle")
+
+
+async def test_ids_of_runs_are_unique_by_default():
+    """Without a maker of its own the scheduler makes ids that never repeat."""
+    assert len({make_id() for _ in range(100)}) == 100
+
+
+async def test_many_tasks_cost_one_wakeup_when_due_together(world):
+    """One timer serves all tasks."""
+    wakes = []
+    for number in range(200):
+        await world.start(str(number))
+    wake = world.scheduler._services.timetable._call_due
+    world.scheduler._services.timetable._call_due = lambda: wakes.append(wake())
+    await world.clock.advance(60)
+    assert len(world.events.of("execution:finished")) == 200
+    # Eleven looks at the clock on the way, and one for the slot.
+    assert len(wakes) == 12
+
+
+async def test_idle_schedule_wakes_within_five_seconds_whatever_is_due(world):
+    """A slot in a year is no reason to sleep for a year: clocks are set."""
+    await world.start(every=86_400)
+    world.clock.step(86_400 - 3600)
+    await world.clock.advance(5)
+    # Five seconds late is too late for a tolerance of one: reported, not run.
+    assert world.slots("execution:missed") == [86_400 - 3600]
+
+
+async def test_slot_runs_when_noticed_within_its_tolerance(world):
+    """A suspend shorter than the tolerance costs nothing but time."""
+    await world.start(missed_execution_tolerance=10)
+    await world.clock.advance(58)
+    world.clock.step(5)
+    await world.clock.advance(5)
+    assert world.events.names()[1:] == ["execution:started", "execution:finished"]
+
+
+@pytest.mark.parametrize(
+    ("late", "event"),
+    [
+        (0.0, "execution:started"),
+        (0.999, "execution:started"),
+        (1.0, "execution:started"),
+        (1.001, "execution:missed"),
+        (1.85, "execution:missed"),
+        (1.999, "execution:missed"),
+    ],
+)
+async def test_tolerance_is_exact(world, late, event):
+    """A tolerance of one second is one second (node-cron defect 14)."""
+    await world.start()
+    await world.clock.advance(59.5)
+    world.clock.step(late)
+    await world.clock.advance(0.5)
+    assert world.events.names()[1] == event
+    assert world.slots(event) == [60]
+
+
+async def test_newest_slot_runs_when_several_are_owed(world):
+    """After a jump the older slots are missed one by one, the newest runs."""
+    await world.start(missed_execution_tolerance=30)
+    await world.clock.advance(5)
+    world.clock.step(290)
+    await world.clock.advance(5)
+    assert world.slots("execution:missed") == [60, 120, 180, 240]
+    assert world.slots("execution:started") == [300]
+    counts = [n.missed_count for n in world.events.of("execution:missed")]
+    assert counts == [1, 1, 1, 1]
+
+
+async def test_missed_slots_are_counted_when_there_are_many(world):
+    """A hundred are told one by one, the rest as a number (R2)."""
+    await world.start()
+    await world.clock.advance(5)
+    world.clock.step(3600 * 24)
+    await world.clock.advance(6)
+    missed = world.events.of("execution:missed")
+    assert len(missed) == 101
+    assert [n.date for n in missed[:100]] == [3660 + 60 * k for k in range(100)]
+    assert missed[100].missed_count == 24 * 60 - 100
+    assert missed[100].date == 3600 + 24 * 3600
+    await world.clock.advance(60)
+    assert len(world.events.of("execution:started")) == 1
+
+
+async def test_days_of_seconds_are_counted_without_stalling_the_loop(world):
+    """Very many slots are settled in small portions, the newest one first."""
+    await world.start(every=1, missed_execution_tolerance=10)
+    await world.clock.advance(4.5)
+    world.clock.step(2 * 86_400)
+    await world.clock.advance(0.6)
+    # The runs go on at once; the count comes when it is done.
+    assert len(world.events.of("execution:started")) == 5
+    assert len(world.events.of("execution:missed")) == 100
+    await world.clock.advance(1)
+    assert len(world.events.of("execution:missed")) == 101
+    now = int(world.clock.now())
+    runs = len(world.events.of("execution:started"))
+    missed = sum(n.missed_count for n in world.events.of("execution:missed"))
+    assert runs + missed == now - 3600
+
+
+async def test_stop_cuts_a_count_when_it_takes_too_long(world):
+    """A stop waits for the count as for a run, then tells what is counted."""
+    await world.start(every=1)
+    await world.clock.advance(0.5)
+    world.clock.step(30 * 86_400)
+    await world.clock.advance(0.6)
+    stop = asyncio.ensure_future(world.scheduler.stop("t", force=True))
+    await world.clock.advance()
+    assert stop.done()
+    assert world.events.names()[-2:] == ["execution:missed", "task:stopped"]
+    assert world.events.notices[-2].missed_count > 0
+    assert world.scheduler._services.tally._timer is None
+
+
+async def test_stop_waits_for_a_count(world):
+    """What a stop has patience for is told in full before it."""
+    await world.start(every=1)
+    await world.clock.advance(0.5)
+    world.clock.step(86_400)
+    await world.clock.advance(1)
+    await world.clock.pass_until(world.scheduler.stop("t"))
+    missed = world.events.of("execution:missed")
+    runs = len(world.events.of("execution:started"))
+    assert runs + sum(n.missed_count for n in missed) == int(world.clock.now()) - 3600
+    assert world.events.names()[-1] == "task:stopped"
+
+
+async def test_no_slot_runs_twice_when_the_clock_steps_back(world):
+    """The task waits until the clock has passed the slot again."""
+    await world.start()
+    await world.clock.advance(60)
+    world.clock.step(-30)
+    await world.clock.advance(89)
+    assert world.slots("execution:started") == [60]
+    await world.clock.advance(1)
+    assert world.slots("execution:started") == [60, 120]
+
+
+async def test_no_slot_runs_early_when_the_clock_steps_back_just_before(world):
+    """The timer's end is not the slot: the wall clock is."""
+    await world.start()
+    await world.clock.advance(58)
+    world.clock.step(-2)
+    await world.clock.advance(3)
+    assert world.slots("execution:started") == []
+    await world.clock.advance(1)
+    assert world.told()[1] == (60, "execution:started")
+
+
+async def test_task_is_idle_when_its_schedule_has_ended(world):
+    """After the last slot nothing is due, and a manual run still works."""
+    await world.start(every=Ends())
+    await world.clock.advance(600)
+    assert world.slots("execution:started") == [60, 120, 180]
+    assert world.status() == "idle"
+    assert (await world.scheduler.execute("t")).is_ok
+
+
+async def test_task_without_any_slot_is_idle(world):
+    """A schedule that never fires arms nothing."""
+    await world.start(every=Fixed(None))
+    await world.clock.advance(600)
+    assert world.events.names() == ["task:started"]
+
+
+async def test_slot_runs_once_when_the_schedule_does_not_advance(world):
+    """A defective schedule ends instead of running one slot for ever."""
+    await world.start(every=Fixed(3660))
+    await world.clock.advance(600)
+    assert world.slots("execution:started") == [60]
+
+
+async def test_a_receiver_that_raises_breaks_nothing(world, caplog):
+    """What emit raises is logged; the schedule goes on."""
+    told = []
+
+    def receive(notice):
+        told.append(notice.event)
+        raise ZeroDivisionError
+
+    world.events = receive
+    await world.start()
+    await world.clock.advance(120)
+    assert told.count("execution:finished") == 2
+    assert "a receiver of execution:finished failed" in caplog.text
+
+
+async def test_a_receiver_may_stop_the_task_at_once(world):
+    """What a report makes its receiver do counts before the slot that is due."""
+    await world.start(missed_execution_tolerance=30)
+
+    def receive(notice):
+        events(notice)
+        if notice.event == "execution:missed":
+            life = world.scheduler._lives["t"]
+            if life._stopping is None:
+                life._begin_stop()
+
+    events = world.events
+    object.__setattr__(world.scheduler._services, "emit", receive)
+    await world.clock.advance(5)
+    world.clock.step(290)
+    await world.clock.advance(5)
+    assert world.slots("execution:started") == []
+    assert world.status() == "stopped"
+
+
+async def test_other_tasks_go_on_when_a_schedule_raises(world):
+    """One bad schedule takes down nobody else's timer."""
+
+    class Bad:
+        def find_next(self, after):
+            if after > 3610:
+                raise ZeroDivisionError
+            return 3660
+
+    failures = []
+    asyncio.get_running_loop().set_exception_handler(
+        lambda _, context: failures.append(context["exception"])
+    )
+    await world.start("bad", every=Bad())
+    await world.start("good")
+    await world.clock.advance(120)
+    assert world.slots("execution:started") == [60, 120]
+    assert [type(failure) for failure in failures] == [ZeroDivisionError]

@@ -1,0 +1,215 @@
+"""Starting a task (A6)."""
+
+import asyncio
+
+import pytest
+
+from ipycron.errors import StartError, StartTimeout, TaskExists, UnknownTask
+from ipycron.schedule.wait import sleep
+
+
+async def test_start_loads_and_arms(world):
+    """A start resolves when the job is loaded, and says so once."""
+    world.script.load_seconds = 2
+    world.add()
+    start = asyncio.ensure_future(world.scheduler.start("t"))
+    await world.clock.advance(1)
+    assert not start.done()
+    assert world.status() == "stopped"
+    await world.clock.advance(1)
+    assert start.done()
+    assert world.status() == "idle"
+    assert world.told() == [(2, "task:started")]
+
+
+async def test_start_arms_the_first_slot_after_it_when_called_at_a_slot(world):
+    """A slot at the very moment of the start is not due."""
+    await world.start()
+    await world.clock.advance(60)
+    assert world.slots("execution:started") == [60]
+
+
+async def test_start_is_shared_when_called_twice(world):
+    """Concurrent starts load one worker and end together."""
+    world.script.load_seconds = 1
+    world.add()
+    starts = [asyncio.ensure_future(world.scheduler.start("t")) for _ in range(3)]
+    await world.clock.advance(1)
+    assert [start.result() for start in starts] == [None] * 3
+    assert len(world.launcher.workers) == 1
+
+
+async def test_start_goes_on_when_one_of_its_callers_is_cancelled(world):
+    """A caller that gives up takes the start from nobody else."""
+    world.script.load_seconds = 1
+    world.add()
+    first = asyncio.ensure_future(world.scheduler.start("t"))
+    second = asyncio.ensure_future(world.scheduler.start("t"))
+    await world.clock.advance()
+    first.cancel()
+    await world.clock.advance(1)
+    assert first.cancelled()
+    assert second.result() is None
+    assert world.status() == "idle"
+
+
+async def test_start_does_nothing_when_the_task_is_started(world):
+    """Starting a started task changes nothing and tells nothing."""
+    await world.start()
+    await world.scheduler.start("t")
+    assert world.events.names() == ["task:started"]
+    assert len(world.launcher.workers) == 1
+
+
+async def test_start_does_nothing_when_the_task_is_destroyed(world):
+    """A destroyed task stays destroyed (A9)."""
+    await world.start()
+    await world.scheduler.destroy("t")
+    await world.scheduler.start("t")
+    assert world.status() == "destroyed"
+
+
+async def test_start_raises_the_load_error_as_it_came(world):
+    """The error of the load is the start's error, and the task is stopped."""
+    world.script.load_error = ZeroDivisionError("division by zero")
+    world.add()
+    with pytest.raises(ZeroDivisionError):
+        await world.scheduler.start("t")
+    assert world.status() == "stopped"
+    assert world.events.names() == []
+
+
+async def test_start_works_when_an_earlier_one_failed(world):
+    """A failed start leaves the task as it was."""
+    world.script.load_error = ZeroDivisionError()
+    world.add()
+    with pytest.raises(ZeroDivisionError):
+        await world.scheduler.start("t")
+    world.script.load_error = None
+    await world.scheduler.start("t")
+    assert world.status() == "idle"
+
+
+async def test_start_times_out_when_the_load_hangs(world):
+    """A load has start_timeout seconds, then it is cancelled."""
+    world.script.load_seconds = None
+    world.add(start_timeout=7)
+    start = asyncio.ensure_future(world.scheduler.start("t"))
+    await world.clock.advance(6.9)
+    assert world.launcher.loading == 1
+    await world.clock.advance(0.1)
+    with pytest.raises(StartTimeout, match="'t' was not loaded within 7 s"):
+        start.result()
+    assert world.launcher.loading == 0
+    assert world.status() == "stopped"
+
+
+async def test_start_fails_when_the_load_is_cancelled_from_inside(world):
+    """A load that is cancelled by others does not look like a cancelled caller."""
+    world.script.load_error = asyncio.CancelledError()
+    world.add()
+    with pytest.raises(RuntimeError, match="cancelled from inside"):
+        await world.scheduler.start("t")
+    assert world.status() == "stopped"
+
+
+async def test_start_is_revoked_when_a_stop_comes(world):
+    """A stop during a start ends both, and leaves nothing."""
+    world.script.load_seconds = 3
+    world.add()
+    start = asyncio.ensure_future(world.scheduler.start("t"))
+    await world.clock.advance(1)
+    await world.scheduler.stop("t")
+    with pytest.raises(StartError, match="it was stopped while it started"):
+        start.result()
+    assert world.status() == "stopped"
+    assert world.launcher.workers == []
+    assert world.events.names() == []
+
+
+async def test_start_is_revoked_when_it_clears_up_after_a_failure(world):
+    """A stop while a failed start clears up is a stop."""
+
+    async def launch(task_id, on_death):
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await sleep(world.clock, 1)
+
+    world.launcher.launch = launch
+    world.add(start_timeout=1)
+    start = asyncio.ensure_future(world.scheduler.start("t"))
+    await world.clock.advance(1.5)
+    assert not start.done()
+    stop = asyncio.ensure_future(world.scheduler.stop("t"))
+    await world.clock.advance(0.5)
+    assert stop.done()
+    with pytest.raises(StartError):
+        start.result()
+    assert world.status() == "stopped"
+
+
+async def test_start_is_revoked_when_a_destroy_comes(world):
+    """A destroy during a start destroys."""
+    world.script.load_seconds = 3
+    world.add()
+    start = asyncio.ensure_future(world.scheduler.start("t"))
+    await world.clock.advance(1)
+    await world.scheduler.destroy("t")
+    with pytest.raises(StartError):
+        start.result()
+    assert world.events.names() == ["task:destroyed"]
+
+
+async def test_start_is_not_lost_when_it_follows_a_stop_at_once(world):
+    """Start, stop, start in one breath is a start."""
+    world.script.load_seconds = 1
+    world.add()
+    first = asyncio.ensure_future(world.scheduler.start("t"))
+    await world.clock.advance()
+    stop = asyncio.ensure_future(world.scheduler.stop("t"))
+    second = asyncio.ensure_future(world.scheduler.start("t"))
+    await world.clock.advance(1)
+    with pytest.raises(StartError):
+        first.result()
+    assert stop.result() is None
+    assert second.result() is None
+    assert world.status() == "idle"
+
+
+async def test_start_fails_when_the_worker_dies_as_soon_as_it_is_loaded(world):
+    """A worker that is dead before its first run is a failed start."""
+    world.add()
+    launch = world.launcher.launch
+
+    async def launch_and_die(task_id, on_death):
+        worker = await launch(task_id, on_death)
+        worker.die(exit_code=1)
+        return worker
+
+    world.launcher.launch = launch_and_die
+    with pytest.raises(RuntimeError, match="the worker exited with code 1"):
+        await world.scheduler.start("t")
+    assert world.status() == "stopped"
+
+
+async def test_add_refuses_an_id_that_is_taken(world):
+    """Two tasks of one id cannot be told apart."""
+    world.add()
+    with pytest.raises(TaskExists):
+        world.add()
+
+
+async def test_add_takes_an_id_that_was_destroyed(world):
+    """A replaced task may keep its id."""
+    world.add()
+    await world.scheduler.destroy("t")
+    await world.start()
+    assert world.status() == "idle"
+
+
+async def test_calls_are_refused_when_the_task_is_unknown(world):
+    """An id that was never added is a mistake of the owner."""
+    for call in (world.scheduler.start, world.scheduler.stop, world.scheduler.destroy):
+        with pytest.raises(UnknownTask, match="no task is called 'x'"):
+            await call("x")

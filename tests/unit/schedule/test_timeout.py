@@ -1,0 +1,169 @@
+"""Runs that take too long (R6)."""
+
+import asyncio
+
+from ipycron.errors import ExecutionTimeout
+
+
+async def test_run_is_ended_when_it_takes_too_long(world):
+    """The run fails with ExecutionTimeout and a new worker goes on."""
+    world.script.run_seconds = None
+    await world.start(timeout=10)
+    await world.clock.advance(70)
+    failed = world.events.notices[-1]
+    assert failed.event == "execution:failed"
+    assert failed.triggered_at == 3670
+    assert isinstance(failed.outcome.value, ExecutionTimeout)
+    assert "took longer than 10 s" in failed.outcome.summary
+    assert len(world.launcher.workers) == 2
+    assert world.status() == "idle"
+    world.script.run_seconds = 1
+    await world.clock.advance(60)
+    assert world.events.names()[-1] == "execution:finished"
+
+
+async def test_run_is_killed_when_it_ignores_the_signal(world):
+    """The worker has two seconds of grace; until then the run is in progress."""
+    world.script.run_seconds = None
+    world.script.is_stubborn = True
+    await world.start(timeout=10, no_overlap=True)
+    await world.clock.advance(71.9)
+    assert world.status() == "running"
+    await world.clock.advance(0.1)
+    assert world.told()[-1] == (72, "execution:failed")
+    assert len(world.launcher.alive) == 1
+
+
+async def test_run_has_failed_when_it_returns_in_its_grace(world):
+    """Too long is too long, whatever the job makes of the signal."""
+    world.script.run_seconds = 11
+    world.script.is_stubborn = True
+    await world.start(timeout=10)
+    await world.clock.advance(80)
+    failed = world.events.notices[-1]
+    assert isinstance(failed.outcome.value, ExecutionTimeout)
+    assert failed.triggered_at == 3671
+
+
+async def test_run_is_left_alone_when_it_ends_in_time(world):
+    """The clock of a finished run does not strike."""
+    world.script.run_seconds = 5
+    await world.start(timeout=10)
+    await world.clock.advance(100)
+    assert world.events.names()[1:] == ["execution:started", "execution:finished"]
+    assert len(world.launcher.workers) == 1
+
+
+async def test_manual_run_is_ended_when_it_takes_too_long(world):
+    """The timeout is for any run, and the caller hears of it."""
+    world.script.run_seconds = None
+    await world.start(timeout=10)
+    outcome = await world.clock.pass_until(world.scheduler.execute("t"))
+    assert isinstance(outcome.value, ExecutionTimeout)
+
+
+async def test_timeouts_are_no_deaths(world):
+    """Any number of them leaves the restarts alone, and none is told as one."""
+    world.script.run_seconds = None
+    await world.start(timeout=10, max_restarts=0)
+    await world.clock.advance(300)
+    assert world.slots("execution:failed") == [60, 120, 180, 240]
+    assert "task:restarted" not in world.events.names()
+    assert "task:failed" not in world.events.names()
+
+
+async def test_slot_gets_a_worker_of_its_own_when_the_main_one_is_being_ended(world):
+    """A slot in the grace of a stubborn run does not wait for its end."""
+    world.script.run_seconds = None
+    world.script.is_stubborn = True
+    await world.start(timeout=59)
+    await world.clock.advance(120)
+    assert world.told()[-2:] == [
+        (120, "execution:overlap"),
+        (120, "execution:started"),
+    ]
+    await world.clock.advance(1)
+    assert world.told()[-1] == (121, "execution:failed")
+    assert len(world.launcher.alive) == 2
+
+
+async def test_overlap_worker_is_not_replaced_when_its_run_takes_too_long(world):
+    """The main worker goes on by itself."""
+    world.script.run_seconds = None
+    await world.start(timeout=100)
+    await world.clock.advance(155)
+    world.launcher.workers[0].finish()
+    await world.clock.advance(65)
+    assert world.slots("execution:failed") == [120]
+    assert world.launcher.workers[1].is_gone
+    assert len(world.launcher.workers) == 2
+
+
+async def test_new_worker_that_fails_to_load_is_a_death(world):
+    """After a timeout the load may fail; that is answered as any death (R7)."""
+    world.script.run_seconds = None
+    await world.start(timeout=10)
+    await world.clock.advance(60)
+    world.script.load_error = OSError("no more processes")
+    await world.clock.advance(10.05)
+    world.script.load_error = None
+    await world.clock.advance(0.05)
+    restarted = world.events.notices[-1]
+    assert restarted.event == "task:restarted"
+    assert restarted.outcome.summary == "OSError: no more processes"
+
+
+async def test_one_run_of_a_shared_worker_is_ended_alone(world):
+    """An inline run that takes too long is cancelled; its neighbour goes on."""
+    world.share_workers()
+    world.script.run_seconds = None
+    await world.start(timeout=10)
+    world.scheduler.execute_nowait("t", "first")
+    await world.clock.advance(5)
+    second = asyncio.ensure_future(world.scheduler.execute("t", "second"))
+    await world.clock.advance(5)
+    failed = world.events.notices[-1]
+    assert failed.execution.id == "first"
+    assert isinstance(failed.outcome.value, ExecutionTimeout)
+    world.worker.finish()
+    await world.clock.advance()
+    assert second.result().is_ok
+    assert len(world.launcher.workers) == 1
+    assert world.status() == "idle"
+
+
+async def test_shared_run_is_given_up_when_it_ignores_its_cancellation(world):
+    """After the grace the run is told as failed; what it returns later is nothing."""
+    world.share_workers()
+    world.script.run_seconds = None
+    await world.start(timeout=10)
+    ends = []
+
+    class Stubborn(asyncio.Future):
+        def cancel(self, _msg=None):
+            ends.append(self)
+            return False
+
+    world.worker.run = lambda _: Stubborn()
+    world.scheduler.execute_nowait("t")
+    await world.clock.advance(11.9)
+    assert world.status() == "running"
+    await world.clock.advance(0.1)
+    assert world.told()[-1] == (12, "execution:failed")
+    ends[0].set_exception(ValueError())
+    await world.clock.advance()
+    assert world.events.names().count("execution:failed") == 1
+
+
+async def test_timeout_and_stop_may_meet(world):
+    """A stop while a run is being ended ends with it, and replaces nothing."""
+    world.script.run_seconds = None
+    world.script.is_stubborn = True
+    await world.start(timeout=10)
+    await world.clock.advance(71)
+    stop = asyncio.ensure_future(world.scheduler.stop("t"))
+    await world.clock.advance(1)
+    assert stop.done()
+    failed = world.events.of("execution:failed")
+    assert [type(n.outcome.value) for n in failed] == [ExecutionTimeout]
+    assert len(world.launcher.workers) == 1
