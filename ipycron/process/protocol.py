@@ -8,7 +8,8 @@ users' objects and are decoded in the client and in the worker alone.
 edge                  messages
 ====================  =========================================================
 client → supervisor   Register Control Execute Shutdown Preload Elected
-supervisor → client   Hello Reply Noticed Streamed Displayed Logged Elect Completed
+supervisor → client   Hello Reply Refused Noticed Streamed Displayed Logged Elect
+                      Completed
 supervisor → zygote   Fork Preload
 zygote → supervisor   Forked Exited Preloaded
 supervisor → worker   Load Run Quit
@@ -119,9 +120,8 @@ class Control(Message, frozen=True):
 
 
 class Execute(Message, frozen=True):
-    """Run a task now. A refusal is a failed `Reply`, the end is a `Noticed`."""
+    """Run a task now; answered by the `Noticed` of its end, or by `Refused`."""
 
-    request_id: int
     task_id: str
     execution_id: str
 
@@ -162,6 +162,13 @@ class Reply(Message, frozen=True):
 
     request_id: int
     is_ok: bool
+
+
+class Refused(Message, frozen=True):
+    """An `Execute` that cannot be; the payload is the error."""
+
+    task_id: str
+    execution_id: str
 
 
 class Noticed(Message, frozen=True):
@@ -295,7 +302,15 @@ class Ended(Message, frozen=True):
 
 FromClient = Register | Control | Execute | Shutdown | Preload | Elected
 FromSupervisor = (
-    Hello | Reply | Noticed | Streamed | Displayed | Logged | Elect | Completed
+    Hello
+    | Reply
+    | Refused
+    | Noticed
+    | Streamed
+    | Displayed
+    | Logged
+    | Elect
+    | Completed
 )
 ToZygote = Fork | Preload
 FromZygote = Forked | Exited | Preloaded

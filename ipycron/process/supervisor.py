@@ -36,6 +36,7 @@ from ipycron.process.protocol import (
     Message,
     Noticed,
     Preload,
+    Refused,
     Register,
     Reply,
     Shutdown,
@@ -89,7 +90,11 @@ class Supervisor:
     def _handle(self, frame: Frame) -> None:
         message = frame.message
         if isinstance(message, Execute):
-            self._execute(message)
+            # Not before the first step of a start that came just before it.
+            if self._requests:
+                asyncio.get_running_loop().call_soon(self._execute, message)
+            else:
+                self._execute(message)
         elif isinstance(message, Control):
             self._answer(message.request_id, self._control(message))
         elif isinstance(message, Register):
@@ -124,10 +129,11 @@ class Supervisor:
             await self._scheduler.destroy(control.task_id, force=control.force)
 
     def _execute(self, execute: Execute) -> None:
-        async def run() -> None:
-            await self._scheduler.execute(execute.task_id, execute.execution_id)
-
-        self._answer(execute.request_id, run())
+        try:
+            self._scheduler.execute_nowait(execute.task_id, execute.execution_id)
+        except IpycronError as error:
+            payload, _ = encode_error(error, _ERROR_BYTES)
+            self._client.send(Refused(execute.task_id, execute.execution_id), payload)
 
     async def _shut_down(self, timeout: float) -> None:
         await self._scheduler.shutdown(timeout)

@@ -13,6 +13,7 @@ import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ipycron.errors import IpycronError
 from ipycron.schedule.clock import SystemClock
 from ipycron.schedule.events import Event, Notice, Outcome, Status
 from ipycron.schedule.scheduler import Scheduler
@@ -131,20 +132,19 @@ class Client:
 
     def _execute(self, task: Task, execution_id: str) -> None:
         if task.is_background:
-            work = self._remote.execute(task.id, execution_id)
+            self._remote.execute(task.id, execution_id)
         else:
-            work = self._scheduler.execute(task.id, execution_id)
-
-        def refuse(future: asyncio.Future[Any]) -> None:
-            if future.cancelled():
-                return
-            if (error := future.exception()) is not None:
-                task.refuse(execution_id, error)
-
-        asyncio.ensure_future(work).add_done_callback(refuse)
+            # Not before the first step of a start that came just before it.
+            self._loop.call_soon(self._execute_inline, task, execution_id)
         timeout = task.options.execute_timeout
         if timeout is not None:
             self._loop.call_later(timeout, task.expire, execution_id, timeout)
+
+    def _execute_inline(self, task: Task, execution_id: str) -> None:
+        try:
+            self._scheduler.execute_nowait(task.id, execution_id)
+        except IpycronError as error:
+            task.refuse(execution_id, error)
 
     def _settle(
         self, work: Any, completion: Completion[Any], read: Callable[[], Any]
@@ -171,6 +171,14 @@ class Client:
         if notice.event is Event.TASK_DESTROYED:
             self.tasks.pop(task.id, None)
             self._launcher.forget(task.id)
+
+    def take_refusal(
+        self, task_id: str, execution_id: str, error: BaseException
+    ) -> None:
+        """End the completion of a run that cannot be; see `Owner`."""
+        task = self.tasks.get(task_id)
+        if task is not None:
+            task.refuse(execution_id, error)
 
     def take_output(self, message: Streamed | Displayed, payload: Payload) -> None:
         """Add to the output of a run; see `Owner`."""

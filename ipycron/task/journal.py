@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from ipycron.schedule.events import Event
 
 if TYPE_CHECKING:
-    import logging
     from ipycron.schedule.context import TaskContext
     from ipycron.schedule.events import Notice
     from ipycron.task.task import Task
+
+
+_QUIET = {
+    Event.TASK_STARTED,
+    Event.TASK_STOPPED,
+    Event.TASK_DESTROYED,
+    Event.EXECUTION_STARTED,
+    Event.EXECUTION_FINISHED,
+    Event.EXECUTION_MAX_REACHED,
+}
+"""Events that make a debug record at most."""
+
+
+def is_logged(task: Task, notice: Notice) -> bool:
+    """Return whether `log_event` may have something to say."""
+    return notice.event not in _QUIET or task.logger.isEnabledFor(logging.DEBUG)
 
 
 def log_event(task: Task, notice: Notice, context: TaskContext) -> None:
@@ -18,9 +34,8 @@ def log_event(task: Task, notice: Notice, context: TaskContext) -> None:
     logger = task.logger
     match notice.event:
         case Event.EXECUTION_MISSED:
-            if not (
-                task.options.suppress_missed_warning or task.listeners.has(notice.event)
-            ):
+            is_heard = task.listeners.has_named(notice.event)
+            if not is_heard and not task.options.suppress_missed_warning:
                 _log_missed(task, logger, context)
         case Event.EXECUTION_OVERLAP if task.options.no_overlap:
             logger.warning(

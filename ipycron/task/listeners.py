@@ -55,8 +55,12 @@ class Listeners:
             ]
 
     def has(self, event: str) -> bool:
+        """Return whether anybody listens to this event."""
+        return self.has_named(event) or bool(self._by_event.get(ANY))
+
+    def has_named(self, event: str) -> bool:
         """Return whether anybody listens to this event by its name."""
-        return bool(self._by_event.get(str(event)))
+        return bool(self._by_event.get(event))
 
     def take(self, event: str) -> list[Listener]:
         """Return who is to be called now; those of `once` are removed by it."""

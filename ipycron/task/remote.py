@@ -13,7 +13,7 @@ import msgspec
 from ipycron.errors import SupervisorLost
 from ipycron.process.connection import Connection
 from ipycron.process.logs import rebuild_record
-from ipycron.process.outcome import unpack_display
+from ipycron.process.outcome import decode_error, unpack_display
 from ipycron.process.protocol import (
     Completed,
     Control,
@@ -24,6 +24,7 @@ from ipycron.process.protocol import (
     Logged,
     Noticed,
     Preload,
+    Refused,
     Register,
     Setting,
     Shutdown,
@@ -45,6 +46,11 @@ class Owner(Protocol):
 
     def take_notice(self, notice: Notice) -> None:
         """Something happened to a task."""
+
+    def take_refusal(
+        self, task_id: str, execution_id: str, error: BaseException
+    ) -> None:
+        """A run that was asked for cannot be."""
 
     def take_output(self, message: Streamed | Displayed, payload: Payload) -> None:
         """A worker wrote or displayed something."""
@@ -109,12 +115,9 @@ class Remote:
             lambda request_id: Control(request_id, task_id, action, force)
         )
 
-    def execute(self, task_id: str, execution_id: str) -> Any:
-        """Ask for a run; the future fails if it is refused."""
-        connection = self._introduce(task_id)
-        return connection.request(
-            lambda request_id: Execute(request_id, task_id, execution_id)
-        )
+    def execute(self, task_id: str, execution_id: str) -> None:
+        """Ask for a run; its end is a notice, a refusal goes to the owner."""
+        self._introduce(task_id).send(Execute(task_id, execution_id))
 
     def _introduce(self, task_id: str) -> Connection:
         connection = self.warm()
@@ -144,6 +147,9 @@ class Remote:
             self._take_notice(message, frame.payload)
         elif isinstance(message, Streamed | Displayed):
             self._owner.take_output(message, frame.payload)
+        elif isinstance(message, Refused):
+            error = decode_error(frame.payload)
+            self._owner.take_refusal(message.task_id, message.execution_id, error)
         elif isinstance(message, Logged):
             record = rebuild_record(unpack_display(frame.payload))
             self._owner.take_record(record, message.task_id)

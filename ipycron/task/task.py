@@ -18,7 +18,7 @@ from ipycron.schedule.events import Event, Notice, Status
 from ipycron.task.completion import Completion
 from ipycron.task.execution import Execution, make_reader
 from ipycron.task.inline import InlineJob
-from ipycron.task.journal import log_event
+from ipycron.task.journal import is_logged, log_event
 from ipycron.task.listeners import Listeners
 from ipycron.task.remote import make_setting
 from ipycron.task.source import Background, Inline
@@ -263,16 +263,23 @@ class Task:
         self._status = notice.status
         self._runs_left = notice.runs_left
         execution = self._follow(notice)
-        error = None
-        if notice.outcome is not None and not notice.outcome.is_ok:
-            error = make_reader(notice.outcome)
-        self._client.dispatcher.submit(partial(self._tell, notice, execution, error))
+        if self._is_heard(notice):
+            call = partial(self._tell, notice, execution)
+            self._client.dispatcher.submit(call)
         if notice.event in _ENDS and notice.execution is not None:
             completion = self._waiting.pop(notice.execution.id, None)
             if completion is not None and execution is not None:
                 completion.set(execution.read)
         if notice.event is Event.TASK_DESTROYED:
             self._refuse_all()
+
+    def _is_heard(self, notice: Notice) -> bool:
+        """Return whether anybody listens or anything is logged; most runs: no."""
+        return (
+            self.listeners.has(notice.event)
+            or self._client.listeners.has(notice.event)
+            or is_logged(self, notice)
+        )
 
     def _refuse_all(self) -> None:
         for execution_id in list(self._waiting):
@@ -338,19 +345,18 @@ class Task:
 
     # --- on the dispatcher's thread ---------------------------------------------------
 
-    def _tell(
-        self,
-        notice: Notice,
-        execution: Execution | None,
-        read_error: Callable[[], BaseException] | None,
-    ) -> None:
+    def _tell(self, notice: Notice, execution: Execution | None) -> None:
+        outcome = notice.outcome
+        error = None
+        if outcome is not None and not outcome.is_ok:
+            error = make_reader(outcome)()
         context = TaskContext(
             date=to_datetime(notice.date, self.expression.timezone),
             triggered_at=to_datetime(notice.triggered_at, self.expression.timezone),
             task=self,
             execution=execution,
             reason=notice.reason,
-            error=None if read_error is None else read_error(),
+            error=error,
             missed_count=notice.missed_count,
             event=str(notice.event),
         )
