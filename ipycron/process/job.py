@@ -7,10 +7,9 @@ what it leaves in its module or namespace is there at the next run.
 from __future__ import annotations
 
 import inspect
+import os
 import symtable
 import sys
-from importlib.util import module_from_spec, spec_from_loader
-from pathlib import Path
 from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -82,7 +81,7 @@ class FunctionRunner:
 class ScriptRunner:
     """Runs a file from top to bottom as `__main__`, read afresh each time."""
 
-    def __init__(self, path: Path, args: tuple[str, ...]) -> None:
+    def __init__(self, path: str, args: tuple[str, ...]) -> None:
         self._path = path
         self._args = args
 
@@ -90,10 +89,10 @@ class ScriptRunner:
         """Execute the file as it is now; see `LoadedJob.run`."""
         code = _compile(self._path)
         main = ModuleType("__main__")
-        main.__file__ = str(self._path)
+        main.__file__ = self._path
         before, argv = sys.modules["__main__"], sys.argv
         sys.modules["__main__"] = main
-        sys.argv = [str(self._path), *self._args]
+        sys.argv = [self._path, *self._args]
         try:
             exec(code, main.__dict__)  # noqa: S102 - running the user's file is the job
         finally:
@@ -130,18 +129,18 @@ def load_file(job: FileJob) -> LoadedJob:
     A file whose top level binds `task` is a module: it is executed once, here.
     Any other file is a script: only its syntax is checked here.
     """
-    path = Path(job.path)
-    sys.path.insert(0, str(path.parent))
-    code = _compile(path)
-    if not binds_task(path.read_bytes(), str(path)):
-        return ScriptRunner(path, job.args)
-    sys.argv = [str(path), *job.args]
-    module = _make_module(path)
+    folder, file = os.path.split(job.path)
+    sys.path.insert(0, folder)
+    code = _compile(job.path)
+    if not binds_task(_read(job.path), job.path):
+        return ScriptRunner(job.path, job.args)
+    sys.argv = [job.path, *job.args]
+    module = _make_module(job.path)
     exec(code, module.__dict__)  # noqa: S102 - as above
     function = getattr(module, TASK_NAME, None)
     if not callable(function):
         raise TypeError(
-            f"{path.name} defines {TASK_NAME} as {type(function).__name__}, expected "
+            f"{file} defines {TASK_NAME} as {type(function).__name__}, expected "
             f"a function. Define `def {TASK_NAME}():` or `def {TASK_NAME}(ctx):`."
         )
     return FunctionRunner(function)
@@ -186,19 +185,23 @@ def takes_context(function: Callable[..., Any]) -> bool:
     return bool(required)
 
 
-def _compile(path: Path) -> CodeType:
-    return compile(path.read_bytes(), str(path), "exec", dont_inherit=True)
+def _read(path: str) -> bytes:
+    with open(path, "rb") as file:  # noqa: PTH123 - pathlib costs a worker memory
+        return file.read()
 
 
-def _make_module(path: Path) -> ModuleType:
+def _compile(path: str) -> CodeType:
+    return compile(_read(path), path, "exec", dont_inherit=True)
+
+
+def _make_module(path: str) -> ModuleType:
     """Return an empty module for the file, under its own name where that is free."""
-    name = path.stem if path.stem.isidentifier() else "ipycron_task"
+    stem = os.path.basename(path).rpartition(".")[0]  # noqa: PTH119 - as above
+    name = stem if stem.isidentifier() else "ipycron_task"
     if name in sys.modules:
         name = f"ipycron_task_{name}"
-    spec = spec_from_loader(name, loader=None, origin=str(path))
-    assert spec is not None
-    module = module_from_spec(spec)
-    module.__file__ = str(path)
+    module = ModuleType(name)
+    module.__file__ = path
     sys.modules[name] = module
     import cloudpickle  # noqa: PLC0415 - warm in the zygote
 

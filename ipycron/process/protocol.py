@@ -22,6 +22,7 @@ of a fixed offset from UTC.
 
 from __future__ import annotations
 
+import functools
 from typing import Any, Literal
 
 import msgspec
@@ -325,6 +326,7 @@ def encode_message(message: Message) -> bytes:
     return _encoder.encode(message)
 
 
+@functools.cache  # building one costs a worker 0.6 MB: the zygote has them all
 def make_decoder(kind: Any) -> msgspec.msgpack.Decoder[Any]:
     """Return a decoder of one edge's union; it rejects all other messages."""
     return msgspec.msgpack.Decoder(kind)

@@ -87,13 +87,17 @@ def close_others(keep: Iterable[int]) -> None:
 
 
 def redirect_stdio(stdout: int, stderr: int) -> None:
-    """Put the pipes on descriptors 1 and 2, nothing on 0, and fresh files on top."""
+    """Put files of ours on descriptors 1 and 2, and nothing on 0."""
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     os.dup2(stdout, 1)
     os.dup2(stderr, 2)
     for fd in {null, stdout, stderr} - {0, 1, 2}:
         os.close(fd)
+
+
+def open_stdio() -> None:
+    """Make fresh text files on the descriptors 0 to 2."""
     sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
     sys.stdout = _open_text(1)
     sys.stderr = _open_text(2)

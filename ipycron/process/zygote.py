@@ -28,11 +28,14 @@ from ipycron.process.protocol import (
     Forked,
     Preload,
     Preloaded,
+    ToWorker,
     ToZygote,
+    make_decoder,
 )
 from ipycron.process.session import (
     close_others,
     kill_group,
+    open_stdio,
     redirect_stdio,
     reset_signals,
 )
@@ -41,6 +44,7 @@ from ipycron.process.zone import make_zone
 if TYPE_CHECKING:
     from typing import Any, NoReturn
 
+_REHEARSED_BYTES = 1 << 20
 ORPHAN_GRACE = 2.0
 """Seconds between SIGTERM and SIGKILL for workers whose supervisor is gone."""
 
@@ -151,8 +155,9 @@ def _rehearse() -> None:
     namespace: dict[str, Any] = {}
     exec(compile(source, "rehearsal", "exec"), namespace)  # noqa: S102 - our own lines
     takes_context(namespace["task"])
-    encode_result(None, 1)
-    encode_error(ValueError(), 1)
+    encode_result([], _REHEARSED_BYTES)
+    encode_error(ValueError(), _REHEARSED_BYTES)
+    make_decoder(ToWorker)
     make_zone("UTC")
 
 
@@ -169,6 +174,7 @@ def main(fd: int) -> NoReturn:
     close_others([fd])
     null = os.open(os.devnull, os.O_WRONLY)
     redirect_stdio(null, os.dup(null))
+    open_stdio()  # the workers inherit the files and put their pipes below
     sock = socket.socket(fileno=fd)
     _rehearse()
     _settle()
