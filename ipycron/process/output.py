@@ -207,6 +207,18 @@ class OutputLog:
             del self._tail[:excess]
             self.dropped += excess
 
+    def read(self, start: int, stop: int) -> tuple[bytes, int, bytes]:
+        """Return what is kept of the bytes from `start` to `stop`.
+
+        Returns:
+            What the head holds, the number of bytes that nobody kept, and what the
+            tail holds.
+        """
+        head = bytes(self._head[start:stop])
+        first = self.size - len(self._tail)
+        tail = bytes(self._tail[max(0, start - first) : max(0, stop - first)])
+        return head, stop - start - len(head) - len(tail), tail
+
     def __str__(self) -> str:
         head = self._head.decode("utf-8", "replace")
         if not self.dropped:

@@ -8,11 +8,10 @@ from ipycron.process.outcome import (
     decode_error,
     decode_result,
     get_traceback_text,
-    unpack_display,
 )
-from ipycron.process.output import OutputLog
 from ipycron.process.payload import Payload
 from ipycron.schedule.context import to_datetime
+from ipycron.task.output import Output
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,53 +19,6 @@ if TYPE_CHECKING:
 
     from ipycron.schedule.events import Execution as ScheduledExecution
     from ipycron.schedule.events import Outcome, Reason
-
-MAX_DISPLAYS = 200
-"""Displays kept of one run; the oldest are dropped and counted."""
-
-
-class Output:
-    """What a run printed and displayed. Grows while it runs.
-
-    Attributes:
-        dropped_displays: displays left out, beyond the newest 200.
-    """
-
-    def __init__(self) -> None:
-        self._streams = {"stdout": OutputLog(), "stderr": OutputLog()}
-        self._displays: list[Payload] = []
-        self.dropped_displays = 0
-
-    @property
-    def stdout(self) -> str:
-        """Text of standard output: whole, or its head and tail."""
-        return str(self._streams["stdout"])
-
-    @property
-    def stderr(self) -> str:
-        """Text of standard error: whole, or its head and tail."""
-        return str(self._streams["stderr"])
-
-    @property
-    def displays(self) -> list[Any]:
-        """Rich displays in order, as the shell made them (mimebundles); a snapshot."""
-        return [unpack_display(payload) for payload in list(self._displays)]
-
-    def write(self, stream: str, data: bytes, dropped: int) -> None:
-        """Add bytes of a stream."""
-        self._streams[stream].append(data, dropped)
-
-    def display(self, payload: Payload) -> None:
-        """Add a display. Its bytes, not a descriptor: 200 of those are too many."""
-        payload.settle()
-        self._displays.append(payload)
-        if len(self._displays) > MAX_DISPLAYS:
-            del self._displays[0]
-            self.dropped_displays += 1
-
-    def __repr__(self) -> str:
-        sizes = [f"{name} {log.size:,} B" for name, log in self._streams.items()]
-        return f"<Output {', '.join(sizes)}, {len(self._displays)} displays>"
 
 
 class Execution:
