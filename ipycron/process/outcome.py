@@ -17,6 +17,8 @@ from ipycron.errors import RemoteError
 from ipycron.process.payload import Payload, pack_object, pack_plain, unpack
 
 _PLAIN = (type(None), bool, int, float, str, bytes)
+_PLAIN_DEPTH = 3
+_PLAIN_LENGTH = 100
 _MAX_TEXT = 1_000_000
 """Characters of a message, a traceback or a repr that travel as text."""
 _MAX_SUMMARY = 300
@@ -63,7 +65,7 @@ class _Error(NamedTuple):
 def encode_result(value: object, max_bytes: int) -> tuple[Payload, str]:
     """Return a result's payload and its one-line summary."""
     summary = summarize(value)
-    if type(value) in _PLAIN:
+    if _is_plain(value, _PLAIN_DEPTH):
         payload = pack_plain(value)
     else:
         try:
@@ -74,6 +76,23 @@ def encode_result(value: object, max_bytes: int) -> tuple[Payload, str]:
         reason = f"{payload.size:,} bytes, more than max_result_bytes={max_bytes:,}"
         return _replace_result(value, reason, summary)
     return payload, summary
+
+
+def _is_plain(value: object, depth: int) -> bool:
+    """Return whether plain pickle does: for scalars, and small containers of them."""
+    kind = type(value)
+    if kind in _PLAIN:
+        return True
+    if depth == 0 or kind not in (list, tuple, dict, set, frozenset):
+        return False
+    assert isinstance(value, list | tuple | dict | set | frozenset)
+    if len(value) > _PLAIN_LENGTH:
+        return False
+    if isinstance(value, dict) and not all(
+        _is_plain(item, depth - 1) for item in value.values()
+    ):
+        return False
+    return all(_is_plain(item, depth - 1) for item in value)
 
 
 def _replace_result(value: object, reason: str, summary: str) -> tuple[Payload, str]:
@@ -134,6 +153,17 @@ def get_traceback_text(error: BaseException) -> str | None:
             return str(last.args[0])
         last = last.__cause__
     return None
+
+
+def read_traceback(value: Payload | BaseException) -> str:
+    """Return the traceback's text of a failed outcome's value, rebuilding nothing.
+
+    The value stays as it is: others may still decode it.
+    """
+    if isinstance(value, BaseException):
+        return get_traceback_text(value) or format_traceback(value)
+    value.settle()
+    return _Error(*unpack(value)).traceback_text
 
 
 def summarize(value: object) -> str:

@@ -17,6 +17,7 @@ from ipycron.errors import IpycronError
 from ipycron.schedule.clock import SystemClock
 from ipycron.schedule.events import Event, Notice, Outcome, Status
 from ipycron.schedule.scheduler import Scheduler
+from ipycron.task.bulletin import Bulletin
 from ipycron.task.elect import TaskElector
 from ipycron.task.inline import InlineLauncher
 from ipycron.task.keepalive import Keepalive
@@ -40,10 +41,12 @@ class Client:
     Attributes:
         tasks: by id, all that are not destroyed.
         listeners: those of all tasks.
+        bulletin: the last events; outlives this client.
         logger: takes the records of tasks without a logger of their own.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, bulletin: Bulletin | None = None) -> None:
+        self.bulletin = bulletin or Bulletin()
         self.tasks: dict[str, Task] = {}
         self.listeners = Listeners()
         self.logger: logging.Logger | None = None
@@ -86,6 +89,7 @@ class Client:
         """Register a task with the scheduler that will run it."""
         self.tasks[task.id] = task
         self.submit(partial(self._add, task))
+        self.bulletin.tell(task.id)
 
     def _add(self, task: Task) -> None:
         if task.is_background:
@@ -171,6 +175,7 @@ class Client:
         if notice.event is Event.TASK_DESTROYED:
             self.tasks.pop(task.id, None)
             self._launcher.forget(task.id)
+        self.bulletin.post(task, notice)
 
     def take_refusal(
         self, task_id: str, execution_id: str, error: BaseException
@@ -185,6 +190,7 @@ class Client:
         task = self.tasks.get(message.task_id)
         if task is not None:
             task.take_output(message, payload)
+            self.bulletin.tell(task.id)
 
     def take_record(self, record: logging.LogRecord, task_id: str) -> None:
         """Have the record handled by this process's logging; see `Owner`."""

@@ -9,21 +9,30 @@ from __future__ import annotations
 import atexit
 import os
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from ipycron.task.bulletin import Bulletin
 from ipycron.task.client import Client
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+T = TypeVar("T")
 
 EXIT_TIMEOUT = 0.0
 """Seconds that runs may go on when the interpreter ends."""
 
 
 class Registry:
-    """Holds the client while there is one."""
+    """Holds the client while there is one.
+
+    Attributes:
+        bulletin: what has happened lately, whichever client it happened in.
+    """
 
     def __init__(self) -> None:
+        self.bulletin = Bulletin()
+        self._singles: dict[type, Any] = {}
         self._lock = threading.Lock()
         self._client: Client | None = None
         self._settings: list[Callable[[Client], None]] = []
@@ -35,13 +44,24 @@ class Registry:
         """The client, made when first needed."""
         with self._lock:
             if self._client is None:
-                self._client = Client()
+                self._client = Client(self.bulletin)
             return self._client
 
     @property
     def running_client(self) -> Client | None:
         """The client, or None while there is none."""
         return self._client
+
+    def get_single(self, kind: type[T]) -> T:
+        """Return this process's only `kind`, made when first asked for.
+
+        For the layers above, which keep no globals of their own.
+        """
+        with self._lock:
+            if kind not in self._singles:
+                self._singles[kind] = kind()
+            single: T = self._singles[kind]
+            return single
 
     def close(self, timeout: float) -> None:
         """Shut the client down; the next use makes a new one."""
@@ -54,6 +74,8 @@ class Registry:
         """A copy of this process is not the client: it starts with none."""
         client, self._client = self._client, None
         self._lock = threading.Lock()
+        self.bulletin = Bulletin()
+        self._singles = {}
         if client is not None:
             client.close_in_child()
 

@@ -17,6 +17,7 @@ from ipycron.schedule.context import TaskContext, TaskDescription, to_datetime
 from ipycron.schedule.events import Event, Notice, Status
 from ipycron.task.completion import Completion
 from ipycron.task.execution import Execution, make_reader
+from ipycron.task.history import History
 from ipycron.task.inline import InlineJob
 from ipycron.task.journal import is_logged, log_event
 from ipycron.task.listeners import Listeners
@@ -50,6 +51,7 @@ class Task:
         options: all options, checked.
         expression: when it runs.
         source: what it runs.
+        history: its last runs, oldest first, without their results.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class Task:
         self._runs_left = options.max_executions
         self._running: dict[str, Execution] = {}
         self._last_run: Execution | None = None
+        self.history = History()
         self._early_output: list[tuple[Streamed | Displayed, Payload]] = []
         self._waiting: dict[str, Completion[Any]] = {}
         self._is_ref = not options.unref
@@ -287,6 +290,7 @@ class Task:
 
     def _follow(self, notice: Notice) -> Execution | None:
         scheduled = notice.execution
+        self.history.count(notice)
         if scheduled is None:
             return None
         execution = self._running.get(scheduled.id)
@@ -302,6 +306,10 @@ class Task:
             execution.finish(scheduled, notice.outcome)
             self._running.pop(scheduled.id, None)
             self._last_run = execution
+            run = self.history.add(execution, notice.outcome)
+            if not run.is_ok:
+                # The traceback's text in place of the error, soon and elsewhere.
+                self._client.dispatcher.submit(lambda: run.traceback_text)
         return execution
 
     def take_output(self, message: Streamed | Displayed, payload: Payload) -> None:

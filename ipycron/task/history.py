@@ -1,0 +1,137 @@
+"""What a task remembers of its runs: the last ones, and how many there were."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from typing import TYPE_CHECKING
+
+from ipycron.process.outcome import read_traceback
+from ipycron.schedule.events import Event
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from ipycron.schedule.events import Notice, Outcome, Reason
+    from ipycron.task.execution import Execution
+    from ipycron.task.output import Output
+
+MAX_RUNS = 20
+"""Runs that are remembered."""
+MAX_OUTPUT_BYTES = 4 * 1024 * 1024
+"""Output that all remembered runs may keep; the last run's is always kept."""
+
+
+class PastRun:
+    """A run that has ended, without its result.
+
+    Attributes:
+        id: unique among all runs.
+        reason: ``"scheduled"`` or ``"invoked"``.
+        date: the slot, or the call time of a manual run.
+        started_at: when the job's code was started; None if it never was.
+        finished_at: when it ended.
+        pid: the worker's process; None for inline tasks.
+        is_ok: whether it returned.
+        summary: its result or error in one short line.
+        output: what it printed and displayed; late words are still added.
+    """
+
+    def __init__(self, execution: Execution, outcome: Outcome) -> None:
+        self.id = execution.id
+        self.reason: Reason = execution.reason
+        self.date: datetime = execution.date
+        self.started_at = execution.started_at
+        self.finished_at = execution.finished_at
+        self.pid = execution.pid
+        self.is_ok = outcome.is_ok
+        self.summary = outcome.summary
+        self.output: Output = execution.output
+        self._lock = threading.Lock()
+        self._traceback: str | None = None
+        # An error may hold the frames of a whole notebook: it is given up as soon
+        # as its text is known.
+        self._error = None if outcome.is_ok else outcome.value
+
+    @property
+    def duration(self) -> float | None:
+        """Seconds from start to end; None if it was never started."""
+        if self.started_at is None or self.finished_at is None:
+            return None
+        return (self.finished_at - self.started_at).total_seconds()
+
+    @property
+    def traceback_text(self) -> str | None:
+        """The traceback of a failure where it was raised; None after a success.
+
+        The first to ask runs the exception's own code: not for the client's loop.
+        """
+        with self._lock:
+            if self._error is not None:
+                self._traceback = read_traceback(self._error)
+                self._error = None
+            return self._traceback
+
+    def __repr__(self) -> str:
+        state = "finished" if self.is_ok else "failed"
+        return f"<PastRun {self.date.isoformat(' ', 'seconds')} {state} {self.summary}>"
+
+
+class History:
+    """The last runs of one task. Written on the client's loop, read anywhere.
+
+    Attributes:
+        finished: runs that returned, since the task was made.
+        failed: runs that did not.
+        missed: slots that nobody ran.
+        skipped: slots left to another instance, or for want of an answer.
+    """
+
+    def __init__(self) -> None:
+        self._runs: deque[PastRun] = deque(maxlen=MAX_RUNS)
+        self.finished = 0
+        self.failed = 0
+        self.missed = 0
+        self.skipped = 0
+
+    def add(self, execution: Execution, outcome: Outcome) -> PastRun:
+        """Remember a run that has ended, and forget what is too much."""
+        run = PastRun(execution, outcome)
+        if run.is_ok:
+            self.finished += 1
+        else:
+            self.failed += 1
+        self._runs.append(run)
+        size = 0
+        for kept, past in enumerate(reversed(self._runs)):
+            size += past.output.size
+            if size > MAX_OUTPUT_BYTES and kept:
+                while len(self._runs) > kept:
+                    self._runs.popleft()
+                break
+        return run
+
+    def count(self, notice: Notice) -> None:
+        """Count a slot that came to nothing."""
+        if notice.event is Event.EXECUTION_MISSED:
+            self.missed += notice.missed_count or 1
+        elif notice.event is Event.EXECUTION_SKIPPED:
+            self.skipped += 1
+
+    def __iter__(self) -> Iterator[PastRun]:
+        """Iterate over a snapshot, oldest first."""
+        return iter(tuple(self._runs))
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    def __bool__(self) -> bool:
+        return bool(self._runs)
+
+    def __getitem__(self, index: int) -> PastRun:
+        return tuple(self._runs)[index]
+
+    def find(self, run_id: str) -> PastRun | None:
+        """Return the run of an id, None if it is not remembered."""
+        return next((run for run in self if run.id == run_id), None)
