@@ -80,6 +80,9 @@ def parse_cell(
         SyntaxError: with the line, and the text of the line, as typed.
     """
     transformed = source
+    if "\0" in source:
+        line = source.count("\n", 0, source.index("\0")) + 1
+        raise SyntaxError("a cell cannot contain null bytes", (filename, line, 1, None))
     try:
         transformed = transform(source)
         tree = compile(
@@ -89,7 +92,7 @@ def parse_cell(
         _Positions(source, transformed).correct(error)
         error.filename = filename
         raise
-    except ValueError as error:  # a null byte, before Python 3.12
+    except ValueError as error:  # a lone surrogate
         raise SyntaxError(str(error), (filename, 1, 1, None)) from error
     is_quiet = _ends_in_semicolon(tree, transformed)
     if transformed.rstrip() != source.rstrip():

@@ -8,7 +8,7 @@ child of its own whose stdout and stderr are pipes, as a worker's are.
 """
 
 # No pathlib in a zygote, every error is a report, and forking is what it is for.
-# ruff: noqa: PTH, BLE001, TID251
+# ruff: noqa: PTH110, PTH115, PTH123, PTH208, BLE001, TID251
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""The notebook: magics, what a cell takes along, its outputs, the panel."""
