@@ -17,8 +17,8 @@ if TYPE_CHECKING:
         unload_ipython_extension,
     )
     from ipycron.process.outcome import Unserializable
-    from ipycron.schedule.context import TaskContext
-    from ipycron.schedule.events import Event
+    from ipycron.scheduling.context import TaskContext
+    from ipycron.scheduling.events import Event
     from ipycron.task.api import (
         create_task,
         get_task,
@@ -74,8 +74,8 @@ _HOMES = {
         "unload_ipython_extension",
     ),
     "ipycron.process.outcome": ("Unserializable",),
-    "ipycron.schedule.context": ("TaskContext",),
-    "ipycron.schedule.events": ("Event",),
+    "ipycron.scheduling.context": ("TaskContext",),
+    "ipycron.scheduling.events": ("Event",),
     "ipycron.task.api": (
         "create_task",
         "get_task",

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from ipycron.errors import IpycronError
-from ipycron.schedule.clock import SystemClock
+from ipycron.scheduling.clock import SystemClock
 from ipycron.task.options import TaskOptions
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from ipycron.cli.table import Watch
 from ipycron.task.api import schedule, shutdown
 
 if TYPE_CHECKING:
-    from ipycron.schedule.context import TaskContext
+    from ipycron.scheduling.context import TaskContext
     from ipycron.task.task import Task
 
 REFRESH = 4

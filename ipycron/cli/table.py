@@ -9,12 +9,12 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from ipycron.schedule.clock import SystemClock
+from ipycron.scheduling.clock import SystemClock
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ipycron.schedule.context import TaskContext
+    from ipycron.scheduling.context import TaskContext
     from ipycron.task.execution import Execution
     from ipycron.task.task import Task
 

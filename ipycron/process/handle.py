@@ -25,14 +25,14 @@ from ipycron.process.protocol import (
     Streamed,
 )
 from ipycron.process.session import kill_group
-from ipycron.schedule.events import Outcome
+from ipycron.scheduling.events import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ipycron.process.protocol import Message, StreamName
-    from ipycron.schedule.events import Execution
-    from ipycron.schedule.ports import Worker
+    from ipycron.scheduling.events import Execution
+    from ipycron.scheduling.ports import Worker
 
 EXIT_GRACE = 1.0
 """Seconds for an idle worker to leave by itself before it is terminated."""

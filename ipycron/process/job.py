@@ -19,7 +19,7 @@ from ipycron.process.protocol import CellJob, FileJob, FunctionJob, Job
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ipycron.schedule.context import TaskContext
+    from ipycron.scheduling.context import TaskContext
 
 TASK_NAME = "task"
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ipycron.process.payload import Payload
-    from ipycron.schedule.ports import Worker
+    from ipycron.scheduling.ports import Worker
 
 KILL_GRACE = 5.0
 """Seconds to wait for a killed process to be reaped before giving up on it."""

@@ -27,14 +27,14 @@ from typing import Any, Literal
 
 import msgspec
 
-from ipycron.schedule.events import (  # noqa: TC001 - msgspec reads the annotations
+from ipycron.scheduling.events import (  # noqa: TC001 - msgspec reads the annotations
     Event,
     Execution,
     Reason,
     SkipReason,
     Status,
 )
-from ipycron.schedule.policy import Policy  # noqa: TC001 - as above
+from ipycron.scheduling.policy import Policy  # noqa: TC001 - as above
 
 LauncherName = Literal["fork", "spawn"]
 StreamName = Literal["stdout", "stderr"]

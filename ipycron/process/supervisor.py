@@ -43,13 +43,13 @@ from ipycron.process.protocol import (
 )
 from ipycron.process.session import close_others, reset_signals
 from ipycron.process.zone import make_zone
-from ipycron.schedule.clock import SystemClock
-from ipycron.schedule.scheduler import Scheduler
+from ipycron.scheduling.clock import SystemClock
+from ipycron.scheduling.scheduler import Scheduler
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-    from ipycron.schedule.events import Notice
+    from ipycron.scheduling.events import Notice
 
 CONGESTION_BYTES = 4 * 1024 * 1024
 """Unsent output above which workers' pipes are left to fill."""

@@ -36,7 +36,7 @@ from ipycron.process.session import (
     redirect_stdio,
 )
 from ipycron.process.zone import make_zone
-from ipycron.schedule.context import (
+from ipycron.scheduling.context import (
     ExecutionDescription,
     TaskContext,
     TaskDescription,

@@ -16,7 +16,7 @@ from ipycron.errors import (
     UnknownTask,
 )
 from ipycron.process.zone import describe_zone
-from ipycron.schedule.clock import SystemClock
+from ipycron.scheduling.clock import SystemClock
 from ipycron.task.listeners import check_event
 from ipycron.task.options import TaskOptions, make_options
 from ipycron.task.registry import registry
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Mapping
 
-    from ipycron.schedule.context import TaskContext
+    from ipycron.scheduling.context import TaskContext
     from ipycron.task.completion import Completion
 
 

@@ -6,12 +6,12 @@ import itertools
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
-from ipycron.schedule.events import Event
+from ipycron.scheduling.events import Event
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ipycron.schedule.events import Notice
+    from ipycron.scheduling.events import Notice
     from ipycron.task.task import Task
 
     Watcher = Callable[[str], None]

@@ -14,9 +14,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ipycron.errors import IpycronError
-from ipycron.schedule.clock import SystemClock
-from ipycron.schedule.events import Event, Notice, Outcome, Status
-from ipycron.schedule.scheduler import Scheduler
+from ipycron.scheduling.clock import SystemClock
+from ipycron.scheduling.events import Event, Notice, Outcome, Status
+from ipycron.scheduling.scheduler import Scheduler
 from ipycron.task.bulletin import Bulletin
 from ipycron.task.elect import TaskElector
 from ipycron.task.inline import InlineLauncher

@@ -10,15 +10,15 @@ from ipycron.process.outcome import (
     get_traceback_text,
 )
 from ipycron.process.payload import Payload
-from ipycron.schedule.context import to_datetime
+from ipycron.scheduling.context import to_datetime
 from ipycron.task.output import Output
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime, tzinfo
 
-    from ipycron.schedule.events import Execution as ScheduledExecution
-    from ipycron.schedule.events import Outcome, Reason
+    from ipycron.scheduling.events import Execution as ScheduledExecution
+    from ipycron.scheduling.events import Outcome, Reason
 
 
 class Execution:

@@ -7,13 +7,13 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from ipycron.process.outcome import read_traceback
-from ipycron.schedule.events import Event
+from ipycron.scheduling.events import Event
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
-    from ipycron.schedule.events import Notice, Outcome, Reason
+    from ipycron.scheduling.events import Notice, Outcome, Reason
     from ipycron.task.execution import Execution
     from ipycron.task.output import Output
 

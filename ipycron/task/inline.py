@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from ipycron.errors import ExecutionStopped, RemoteError, StopTimeout
 from ipycron.process.outcome import format_traceback, summarize, summarize_error
-from ipycron.schedule.events import Outcome
+from ipycron.scheduling.events import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ipycron.schedule.context import TaskContext
-    from ipycron.schedule.events import Execution
-    from ipycron.schedule.ports import Worker
+    from ipycron.scheduling.context import TaskContext
+    from ipycron.scheduling.events import Execution
+    from ipycron.scheduling.ports import Worker
     from ipycron.task.threads import ThreadPool
 
     MakeContext = Callable[[Execution], TaskContext]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from ipycron.schedule.events import Event
+from ipycron.scheduling.events import Event
 
 if TYPE_CHECKING:
-    from ipycron.schedule.context import TaskContext
-    from ipycron.schedule.events import Notice
+    from ipycron.scheduling.context import TaskContext
+    from ipycron.scheduling.events import Notice
     from ipycron.task.task import Task
 
 

@@ -15,12 +15,12 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from ipycron.errors import InvalidOption
-from ipycron.schedule.events import Event
+from ipycron.scheduling.events import Event
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ipycron.schedule.context import TaskContext
+    from ipycron.scheduling.context import TaskContext
 
     Listener = Callable[[TaskContext], Any]
 

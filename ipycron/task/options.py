@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from ipycron.errors import InvalidOption, UnknownOption
 from ipycron.process.protocol import LauncherName
-from ipycron.schedule.option import (
+from ipycron.scheduling.option import (
     check_flag,
     check_optional_deadline,
     check_options,
     check_text,
     option,
 )
-from ipycron.schedule.policy import Policy
+from ipycron.scheduling.policy import Policy
 
 if TYPE_CHECKING:
     import logging

@@ -30,12 +30,12 @@ from ipycron.process.protocol import (
     Shutdown,
     Streamed,
 )
-from ipycron.schedule.events import Notice, Outcome
+from ipycron.scheduling.events import Notice, Outcome
 
 if TYPE_CHECKING:
     from ipycron.process.channel import Frame
     from ipycron.process.payload import Payload
-    from ipycron.schedule.ports import Elector
+    from ipycron.scheduling.ports import Elector
 
 MAX_LOSSES = 3
 """Supervisors lost in a row, without a finished run between, before we give up."""

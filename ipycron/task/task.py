@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from ipycron.errors import TaskDestroyed, WaitTimeout
 from ipycron.process.protocol import Displayed, Register, Streamed
 from ipycron.process.zone import describe_zone
-from ipycron.schedule.clock import SystemClock
-from ipycron.schedule.context import TaskContext, TaskDescription, to_datetime
-from ipycron.schedule.events import Event, Notice, Status
+from ipycron.scheduling.clock import SystemClock
+from ipycron.scheduling.context import TaskContext, TaskDescription, to_datetime
+from ipycron.scheduling.events import Event, Notice, Status
 from ipycron.task.completion import Completion
 from ipycron.task.execution import Execution, make_reader
 from ipycron.task.history import History
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
     from ipycron.cron import CronExpression
     from ipycron.process.payload import Payload
-    from ipycron.schedule.events import Execution as ScheduledExecution
-    from ipycron.schedule.events import Outcome
+    from ipycron.scheduling.events import Execution as ScheduledExecution
+    from ipycron.scheduling.events import Outcome
     from ipycron.task.client import Client
     from ipycron.task.options import TaskOptions
 
@@ -444,7 +444,7 @@ def _add_output(
 
 
 def _describe_end(execution: Execution, now: float) -> ScheduledExecution:
-    from ipycron.schedule.events import Execution as Scheduled  # noqa: PLC0415
+    from ipycron.scheduling.events import Execution as Scheduled  # noqa: PLC0415
 
     started_at = execution.started_at
     return Scheduled(

@@ -3,8 +3,8 @@
 `Every` is a simple schedule; an `ipycron.cron.CronExpression` serves as well.
 
 >>> import asyncio
->>> from ipycron.schedule.policy import Policy
->>> from ipycron.schedule.scheduler import Scheduler
+>>> from ipycron.scheduling.policy import Policy
+>>> from ipycron.scheduling.scheduler import Scheduler
 >>> async def main():
 ...     clock, events = FakeClock(0), RecordedEvents()
 ...     launcher = FakeLauncher(clock, script=Script(run_seconds=90))

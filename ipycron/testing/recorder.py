@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ipycron.schedule.events import Event, Notice
+    from ipycron.scheduling.events import Event, Notice
 
 
 class RecordedEvents:

@@ -8,14 +8,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ipycron.errors import StopTimeout, WorkerCrashed
-from ipycron.schedule.events import Outcome
-from ipycron.schedule.wait import settle
+from ipycron.scheduling.events import Outcome
+from ipycron.scheduling.wait import settle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ipycron.schedule.events import Execution
-    from ipycron.schedule.ports import Clock, Worker
+    from ipycron.scheduling.events import Execution
+    from ipycron.scheduling.ports import Clock, Worker
 
 # The first process id that is given to a fake worker.
 _FIRST_PID = 1000

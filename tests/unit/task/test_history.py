@@ -7,8 +7,8 @@ import weakref
 from datetime import UTC
 
 from ipycron.process.outcome import encode_error
-from ipycron.schedule.events import Event, Notice, Outcome, Status
-from ipycron.schedule.events import Execution as Scheduled
+from ipycron.scheduling.events import Event, Notice, Outcome, Status
+from ipycron.scheduling.events import Execution as Scheduled
 from ipycron.task.bulletin import MAX_ITEMS, Bulletin
 from ipycron.task.execution import Execution
 from ipycron.task.history import MAX_OUTPUT_BYTES, MAX_RUNS, History

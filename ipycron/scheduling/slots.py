@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ipycron.schedule.entry import Phase
-from ipycron.schedule.events import Event
-from ipycron.schedule.plan import plan_beat
+from ipycron.scheduling.entry import Phase
+from ipycron.scheduling.events import Event
+from ipycron.scheduling.plan import plan_beat
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ipycron.schedule.entry import Entry
-    from ipycron.schedule.plan import Beat
-    from ipycron.schedule.services import Services
+    from ipycron.scheduling.entry import Entry
+    from ipycron.scheduling.plan import Beat
+    from ipycron.scheduling.services import Services
 
 
 class Slots:

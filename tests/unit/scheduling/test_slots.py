@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from ipycron.schedule.scheduler import make_id
+from ipycron.scheduling.scheduler import make_id
 from ipycron.testing import Every
 
 

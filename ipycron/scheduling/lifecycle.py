@@ -6,22 +6,22 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from ipycron.errors import ExecutionStopped, StartError, TaskDestroyed, TaskNotStarted
-from ipycron.schedule.crew import Crew
-from ipycron.schedule.election import Election
-from ipycron.schedule.entry import Phase
-from ipycron.schedule.events import Event, Outcome
-from ipycron.schedule.gate import Gate
-from ipycron.schedule.runner import Runner
-from ipycron.schedule.services import spawn
-from ipycron.schedule.slots import Slots
-from ipycron.schedule.wait import settle, share, until
+from ipycron.scheduling.crew import Crew
+from ipycron.scheduling.election import Election
+from ipycron.scheduling.entry import Phase
+from ipycron.scheduling.events import Event, Outcome
+from ipycron.scheduling.gate import Gate
+from ipycron.scheduling.runner import Runner
+from ipycron.scheduling.services import spawn
+from ipycron.scheduling.slots import Slots
+from ipycron.scheduling.wait import settle, share, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ipycron.schedule.entry import Entry
-    from ipycron.schedule.run import Run
-    from ipycron.schedule.services import Services
+    from ipycron.scheduling.entry import Entry
+    from ipycron.scheduling.run import Run
+    from ipycron.scheduling.services import Services
 
 
 class Lifecycle:

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from ipycron.schedule.wait import sleep
+from ipycron.scheduling.wait import sleep
 
 
 class Elector:

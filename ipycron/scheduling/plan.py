@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ipycron.schedule.ports import Schedule
+    from ipycron.scheduling.ports import Schedule
 
 # Missed slots that are told one by one; the rest is told as a number (R2).
 MISSED_CAP = 100

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-    from ipycron.schedule.events import Execution, Outcome
+    from ipycron.scheduling.events import Execution, Outcome
 
 
 class Timer(Protocol):

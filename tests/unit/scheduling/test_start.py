@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from ipycron.errors import StartError, StartTimeout, TaskExists, UnknownTask
-from ipycron.schedule.wait import sleep
+from ipycron.scheduling.wait import sleep
 
 
 async def test_start_loads_and_arms(world):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ipycron.schedule.option import (
+from ipycron.scheduling.option import (
     check_count,
     check_deadline,
     check_duration,

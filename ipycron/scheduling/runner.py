@@ -6,21 +6,21 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ipycron.errors import ExecutionStopped, ExecutionTimeout
-from ipycron.schedule.crew import GRACE
-from ipycron.schedule.events import Event, Outcome
-from ipycron.schedule.run import Stage
-from ipycron.schedule.wait import look_at, until
+from ipycron.scheduling.crew import GRACE
+from ipycron.scheduling.events import Event, Outcome
+from ipycron.scheduling.run import Stage
+from ipycron.scheduling.wait import look_at, until
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-    from ipycron.schedule.crew import Crew
-    from ipycron.schedule.election import Election
-    from ipycron.schedule.entry import Entry
-    from ipycron.schedule.ports import Worker
-    from ipycron.schedule.run import Run
-    from ipycron.schedule.services import Services
+    from ipycron.scheduling.crew import Crew
+    from ipycron.scheduling.election import Election
+    from ipycron.scheduling.entry import Entry
+    from ipycron.scheduling.ports import Worker
+    from ipycron.scheduling.run import Run
+    from ipycron.scheduling.services import Services
 
 
 class Runner:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ipycron.schedule.plan import (
+from ipycron.scheduling.plan import (
     MISSED_CAP,
     Beat,
     Gap,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from datetime import tzinfo
 
-    from ipycron.schedule.events import Reason, SkipReason
+    from ipycron.scheduling.events import Reason, SkipReason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

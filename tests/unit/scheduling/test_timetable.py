@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from ipycron.schedule.timetable import BURST, LONGEST_SLEEP, Timetable
+from ipycron.scheduling.timetable import BURST, LONGEST_SLEEP, Timetable
 from ipycron.testing import FakeClock
 
 

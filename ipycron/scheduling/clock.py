@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ipycron.schedule.ports import Timer
+    from ipycron.scheduling.ports import Timer
 
 # Seconds before its end at which a punctual timer stops to sleep and looks at the
 # clock at every turn of the loop: asyncio and epoll both round up to milliseconds.

@@ -7,16 +7,16 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from ipycron.schedule.events import Event, Notice, Status
+from ipycron.scheduling.events import Event, Notice, Status
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ipycron.schedule.events import Execution, Outcome, SkipReason
-    from ipycron.schedule.policy import Policy
-    from ipycron.schedule.ports import Schedule
-    from ipycron.schedule.run import Run
-    from ipycron.schedule.services import Services
+    from ipycron.scheduling.events import Execution, Outcome, SkipReason
+    from ipycron.scheduling.policy import Policy
+    from ipycron.scheduling.ports import Schedule
+    from ipycron.scheduling.run import Run
+    from ipycron.scheduling.services import Services
 
 logger = logging.getLogger("ipycron")
 

@@ -9,19 +9,19 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ipycron.errors import CoordinatorError
-from ipycron.schedule.events import Outcome
-from ipycron.schedule.run import Stage
-from ipycron.schedule.services import spawn
-from ipycron.schedule.wait import within
+from ipycron.scheduling.events import Outcome
+from ipycron.scheduling.run import Stage
+from ipycron.scheduling.services import spawn
+from ipycron.scheduling.wait import within
 
 if TYPE_CHECKING:
     import asyncio
 
-    from ipycron.schedule.entry import Entry
-    from ipycron.schedule.events import SkipReason
-    from ipycron.schedule.ports import Elector
-    from ipycron.schedule.run import Run
-    from ipycron.schedule.services import Services
+    from ipycron.scheduling.entry import Entry
+    from ipycron.scheduling.events import SkipReason
+    from ipycron.scheduling.ports import Elector
+    from ipycron.scheduling.run import Run
+    from ipycron.scheduling.services import Services
 
 # Seconds that a coordinator has to answer. Longer than a network round trip by
 # orders of magnitude, shorter than the shortest lease one would choose.

@@ -9,22 +9,22 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from ipycron.errors import TaskDestroyed, TaskExists, UnknownTask
-from ipycron.schedule.election import DEADLINE
-from ipycron.schedule.entry import Entry
-from ipycron.schedule.events import Status
-from ipycron.schedule.lifecycle import Lifecycle
-from ipycron.schedule.run import Stage
-from ipycron.schedule.services import Services
-from ipycron.schedule.tally import Tally
-from ipycron.schedule.timetable import Timetable
-from ipycron.schedule.wait import drain, until
+from ipycron.scheduling.election import DEADLINE
+from ipycron.scheduling.entry import Entry
+from ipycron.scheduling.events import Status
+from ipycron.scheduling.lifecycle import Lifecycle
+from ipycron.scheduling.run import Stage
+from ipycron.scheduling.services import Services
+from ipycron.scheduling.tally import Tally
+from ipycron.scheduling.timetable import Timetable
+from ipycron.scheduling.wait import drain, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ipycron.schedule.events import Execution, Notice, Outcome
-    from ipycron.schedule.policy import Policy
-    from ipycron.schedule.ports import Clock, Elector, Launcher, Schedule
+    from ipycron.scheduling.events import Execution, Notice, Outcome
+    from ipycron.scheduling.policy import Policy
+    from ipycron.scheduling.ports import Clock, Elector, Launcher, Schedule
 
 # Destroyed tasks whose names are remembered for the error of a late call. A notebook
 # that declares a task a second for a day must not grow by it.

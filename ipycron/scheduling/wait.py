@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ipycron.schedule.ports import Clock
+    from ipycron.scheduling.ports import Clock
 
 T = TypeVar("T")
 

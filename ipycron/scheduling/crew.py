@@ -7,16 +7,16 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ipycron.errors import StartTimeout
-from ipycron.schedule.entry import Phase
-from ipycron.schedule.services import spawn
-from ipycron.schedule.wait import drain, sleep, within
+from ipycron.scheduling.entry import Phase
+from ipycron.scheduling.services import spawn
+from ipycron.scheduling.wait import drain, sleep, within
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from ipycron.schedule.entry import Entry
-    from ipycron.schedule.ports import Worker
-    from ipycron.schedule.services import Services
+    from ipycron.scheduling.entry import Entry
+    from ipycron.scheduling.ports import Worker
+    from ipycron.scheduling.services import Services
 
 T = TypeVar("T")
 

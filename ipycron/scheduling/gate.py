@@ -6,22 +6,22 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ipycron.errors import OverlapError
-from ipycron.schedule.crew import Seat
-from ipycron.schedule.entry import Phase
-from ipycron.schedule.events import Event, Execution
-from ipycron.schedule.run import Run, Stage
-from ipycron.schedule.services import spawn
+from ipycron.scheduling.crew import Seat
+from ipycron.scheduling.entry import Phase
+from ipycron.scheduling.events import Event, Execution
+from ipycron.scheduling.run import Run, Stage
+from ipycron.scheduling.services import spawn
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-    from ipycron.schedule.crew import Crew
-    from ipycron.schedule.election import Election
-    from ipycron.schedule.entry import Entry
-    from ipycron.schedule.events import Outcome, Reason
-    from ipycron.schedule.runner import Runner
-    from ipycron.schedule.services import Services
+    from ipycron.scheduling.crew import Crew
+    from ipycron.scheduling.election import Election
+    from ipycron.scheduling.entry import Entry
+    from ipycron.scheduling.events import Outcome, Reason
+    from ipycron.scheduling.runner import Runner
+    from ipycron.scheduling.services import Services
 
 
 class Gate:

@@ -5,12 +5,12 @@ from itertools import product
 
 import pytest
 
-from ipycron.schedule.entry import TRANSITIONS, Entry, Phase
-from ipycron.schedule.events import Execution, Outcome
-from ipycron.schedule.plan import Gap
-from ipycron.schedule.policy import Policy
-from ipycron.schedule.tally import CHUNK, Tally
-from ipycron.schedule.wait import settle, share, sleep, within
+from ipycron.scheduling.entry import TRANSITIONS, Entry, Phase
+from ipycron.scheduling.events import Execution, Outcome
+from ipycron.scheduling.plan import Gap
+from ipycron.scheduling.policy import Policy
+from ipycron.scheduling.tally import CHUNK, Tally
+from ipycron.scheduling.wait import settle, share, sleep, within
 from ipycron.testing import Every, FakeClock
 
 ALLOWED = {

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
-    from ipycron.schedule.ports import Clock, Timer
+    from ipycron.scheduling.ports import Clock, Timer
 
 # Longest sleep in seconds. A suspend or a step of the wall clock moves no monotonic
 # timer, so a due slot is noticed after at most this long (R2).

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from ipycron.schedule.clock import SystemClock
+from ipycron.scheduling.clock import SystemClock
 from ipycron.testing import FakeClock
 
 

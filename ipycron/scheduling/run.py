@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-    from ipycron.schedule.events import Execution, Outcome
-    from ipycron.schedule.ports import Timer, Worker
+    from ipycron.scheduling.events import Execution, Outcome
+    from ipycron.scheduling.ports import Timer, Worker
 
 
 class Stage(StrEnum):

@@ -6,15 +6,15 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ipycron.schedule.wait import look_at
+from ipycron.scheduling.wait import look_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from ipycron.schedule.events import Notice
-    from ipycron.schedule.ports import Clock, Elector, Launcher
-    from ipycron.schedule.tally import Tally
-    from ipycron.schedule.timetable import Timetable
+    from ipycron.scheduling.events import Notice
+    from ipycron.scheduling.ports import Clock, Elector, Launcher
+    from ipycron.scheduling.tally import Tally
+    from ipycron.scheduling.timetable import Timetable
 
 T = TypeVar("T")
 

@@ -6,13 +6,13 @@ from collections import deque
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ipycron.schedule.plan import count_slots
+from ipycron.scheduling.plan import count_slots
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
-    from ipycron.schedule.plan import Gap
-    from ipycron.schedule.ports import Clock, Schedule, Timer
+    from ipycron.scheduling.plan import Gap
+    from ipycron.scheduling.ports import Clock, Schedule, Timer
 
 # Slots counted at one go: about a millisecond.
 CHUNK = 500

@@ -5,8 +5,8 @@ import inspect
 
 import pytest
 
-from ipycron.schedule.policy import Policy
-from ipycron.schedule.scheduler import Scheduler
+from ipycron.scheduling.policy import Policy
+from ipycron.scheduling.scheduler import Scheduler
 from ipycron.testing import Every, FakeClock, FakeLauncher, RecordedEvents, Script
 
 # Longest random delay that the world's dice give, as a share of what is asked.
