@@ -239,6 +239,7 @@ def _main():
         out.write(struct.pack("<Q", len(data)) + data)
         out.flush()
         if (header := _read_exactly(8)) is None:
+            out.close()
             return
         cells = pickle.loads(_read_exactly(struct.unpack("<Q", header)[0]))
         answer = _collect([_start(cell) for cell in cells])

@@ -395,6 +395,31 @@ def test_failure_is_reported_when_the_error_cannot_be_printed(run):
 
 
 @pytest.mark.parametrize(
+    ("source", "error"),
+    [
+        ("def f():\n    f()\nf()", "RecursionError"),
+        ("bytearray(10**16)", "MemoryError"),
+        ("raise BaseExceptionGroup('g', [SystemExit()])", "BaseExceptionGroup"),
+        ("raise GeneratorExit", "GeneratorExit"),
+    ],
+)
+def test_extreme_failure_is_reported_at_once(run, source, error):
+    """Deep recursion, no memory, what is not even an `Exception`."""
+    outcome = run(source)["outcomes"][0]
+    assert outcome["error"][0] == error
+    assert error in outcome["text"]
+    assert outcome["seconds"] < 0.5
+
+
+def test_repr_that_fails_is_no_failure(run):
+    """As in a notebook the value is the result, and the repr's error is shown."""
+    report = run("class C:\n    def __repr__(self): 1 / 0\nC()")
+    assert report["outcomes"][0]["is_ok"]
+    assert "ZeroDivisionError" in report["stderr"]
+    assert report["displays"] == []
+
+
+@pytest.mark.parametrize(
     "source", ["import time\ntime.sleep(30)", "while True: pass", "!sleep 30"]
 )
 def test_interrupt_ends_a_run(run, source):
