@@ -1,0 +1,74 @@
+"""What importing costs: pinned in fresh interpreters."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+import ipycron
+
+
+def run_fresh(code: str) -> object:
+    """Return what `code` prints as JSON in an interpreter of its own."""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    return json.loads(done.stdout)
+
+
+LOADED = """
+import sys, threading, json
+before = set(sys.modules)
+import {module}
+names = sorted({{name.partition(".")[0] for name in set(sys.modules) - before}})
+print(json.dumps([names, threading.active_count()]))
+"""
+
+
+def test_import_loads_the_standard_library_only():
+    """`import ipycron` loads no other package and starts no thread."""
+    names, threads = run_fresh(LOADED.format(module="ipycron"))
+    foreign = set(names) - set(sys.stdlib_module_names) - {"ipycron"}
+    assert foreign == set()
+    assert "asyncio" not in names
+    assert threads == 1
+
+
+def test_zygote_starts_without_ipython_asyncio_zmq_or_a_thread():
+    """The zygote's program is light; what is warm comes later, by message."""
+    names, threads = run_fresh(LOADED.format(module="ipycron.process.zygote"))
+    assert {"IPython", "asyncio", "zmq", "croniter", "rich"} & set(names) == set()
+    assert threads == 1
+
+
+def test_supervisor_imports_no_ipython_and_no_pickler_of_functions():
+    """The supervisor runs no user code, so it loads nothing that would."""
+    names, _ = run_fresh(LOADED.format(module="ipycron.process.supervisor"))
+    assert {"IPython", "cloudpickle", "numpy", "zmq", "rich"} & set(names) == set()
+
+
+@pytest.mark.parametrize("name", ipycron.__all__)
+def test_public_name_exists(name):
+    """Every name of `__all__` can be had and is listed."""
+    assert getattr(ipycron, name) is not None
+    assert name in dir(ipycron)
+
+
+def test_schedule_stays_the_function_when_its_package_is_imported():
+    """No subpackage takes the place of a public function."""
+    import ipycron.scheduling.scheduler  # noqa: PLC0415
+
+    assert callable(ipycron.schedule)
+
+
+def test_unknown_attribute_is_an_attribute_error():
+    """The lazy lookup says no as any module does."""
+    with pytest.raises(AttributeError, match="no attribute 'shedule'"):
+        _ = ipycron.shedule
