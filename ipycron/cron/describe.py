@@ -43,9 +43,11 @@ class _SilentError(Exception):
 @lru_cache(maxsize=512)
 def describe(fields: Fields, *, day_or: bool, locale: str) -> str:
     """Return the schedule in words; see `CronExpression.describe`."""
-    code = _find_code(locale)
+    language, _, rest = str(locale).replace("-", "_").partition("_")
+    full = f"{language.lower()}_{rest.partition('.')[0].upper()}"
+    code = _find_code(full, asked=locale)
     # The library knows by a locale's full name whether it counts hours to twelve.
-    is_24_hour = Options(locale_code=locale).use_24hour_time_format
+    is_24_hour = Options(locale_code=full).use_24hour_time_format
     try:
         return _write(fields, _Language(code, is_24_hour=is_24_hour), day_or=day_or)
     except _SilentError:
@@ -53,17 +55,16 @@ def describe(fields: Fields, *, day_or: bool, locale: str) -> str:
         return _write(fields, english, day_or=day_or)
 
 
-def _find_code(locale: str) -> str:
-    """Return the library's locale nearest to the one asked for."""
-    wanted = str(locale).replace("-", "_").partition(".")[0].casefold()
-    by_fold = {code.casefold(): code for code in NAMES}
-    if wanted in by_fold:
-        return by_fold[wanted]
-    for folded, code in by_fold.items():
-        if folded.partition("_")[0] == wanted.partition("_")[0]:
+def _find_code(full: str, *, asked: object) -> str:
+    """Return the library's locale of this name, or else of this language."""
+    if full in NAMES:
+        return full
+    language = full.partition("_")[0]
+    for code in NAMES:
+        if code.partition("_")[0] == language:
             return code
     known = ", ".join(sorted({code.partition("_")[0] for code in NAMES}))
-    raise InvalidOption(option="locale", value=locale, expected=f"one of {known}")
+    raise InvalidOption(option="locale", value=asked, expected=f"one of {known}")
 
 
 class _Language:
@@ -180,9 +181,11 @@ def _write_values(
     size = spec.high + 1
     if len(values) == size:
         return "*"
-    step = values[1] - values[0] if len(values) > 1 else size
-    is_regular = values == tuple(range(values[0], size, step))
-    if is_regular and len(values) * step == size:  # round the clock
+    if len(values) == 1:
+        return str(values[0])
+    step = values[1] - values[0]
+    is_even = values == tuple(range(values[0], size, step))
+    if is_even and len(values) * step == size:  # and so it goes on past the end
         if values[0] == 0 and spec.name in fields.starred:
             return f"*/{step}"
         if len(values) > _MOST_TIMES and language.knows(", starting {0}"):

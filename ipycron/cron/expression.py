@@ -130,7 +130,9 @@ class CronExpression:
 
         Returns:
             An instant of whole seconds in the expression's zone, or None if nothing
-            fires within 100 years.
+            fires within 100 years. In a repeated hour its `fold` tells the showings
+            apart; Python holds no such time equal to one of another zone (PEP 495),
+            so compare their `timestamp()`.
 
         Raises:
             InvalidOption: if `after` is not a datetime with a time zone.

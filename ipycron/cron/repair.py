@@ -42,14 +42,13 @@ def suggest_whole(text: str) -> str | None:
 
 def _cure_tokens(text: str) -> Iterator[str]:
     """Yield the text with its bad tokens replaced one after another."""
-    cured = text
     for _ in range(_MOST_REPAIRS):
-        errors = parser.read(cured, parser.take_lowest).errors
-        token = _find_token(cured, errors[0]) if errors else None
+        errors = parser.read(text, parser.take_lowest).errors
+        token = _find_token(text, errors[0]) if errors else None
         if token is None:
-            break
-        cured = _put(cured, errors[0], token)
-    yield cured
+            yield text
+            return
+        text = _put(text, errors[0], token)
 
 
 def _find_token(text: str, error: FieldError) -> str | None:

@@ -101,15 +101,14 @@ class Zone:
         """Return every instant after `start` and before `end` with a new offset."""
         changes = []
         low, offset = start, self._find_offset(start)
-        while low < end:
-            high = min(low + _PROBE_STEP, end)
-            if self._find_offset(high) != offset:
-                low = self._find_change(low, high, offset)
-                if low < end:
-                    changes.append(low)
-                    offset = self._find_offset(low)
-            else:
+        while low < end - 1:
+            high = min(low + _PROBE_STEP, end - 1)
+            if self._find_offset(high) == offset:
                 low = high
+            else:
+                low = self._find_change(low, high, offset)
+                changes.append(low)
+                offset = self._find_offset(low)
         return changes
 
     def _find_change(self, low: int, high: int, offset: int) -> int:
