@@ -117,6 +117,7 @@ def test_suggestion_repairs_the_whole_expression(text, suggestion):
         "1.5 * * * *",
         "60 61 * * *",
         "60,61,60 * * * *",
+        "60,60,60,60,60,60,60,60,60,60,60,60,60 * * * *",  # more than mistyped
         "0 0 0 * *",
         "0 0 * * L",
         "* * *",

@@ -1,0 +1,225 @@
+# ruff: noqa: RUF001 - sentences in their own scripts
+"""Schedules in words: a table, every locale, and what falls back to English."""
+
+from __future__ import annotations
+
+import calendar
+
+import pytest
+
+from ipycron.cron import CronExpression
+from ipycron.cron.names import NAMES
+from ipycron.errors import InvalidOption
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("* * * * *", "Every minute"),
+        ("*/5 * * * *", "Every 5 minutes"),
+        ("* * * * * *", "Every second"),
+        ("*/5 * * * * *", "Every 5 seconds"),
+        ("*/10 */5 * * * *", "Every 10 seconds, every 5 minutes"),
+        ("@hourly", "Every hour"),
+        ("0 */12 * * *", "Every 12 hours"),
+        # A step that does not divide its field is not an interval.
+        ("*/25 * * * *", "At 0, 25, and 50 minutes past the hour"),
+        ("*/90 * * * *", "Every hour"),
+        ("0 */23 * * *", "At 00:00 and 23:00"),
+        ("5/15 * * * *", "At 5, 20, 35, and 50 minutes past the hour"),
+        ("1/2 * * * *", "Every 2 minutes, starting at 1 minutes past the hour"),
+        ("0 */5 * * *", "At 00:00, 05:00, 10:00, 15:00 and 20:00"),
+        ("30 2 * * *", "At 02:30"),
+        ("0 0 9 * * *", "At 09:00"),
+        ("15 30 9 * * *", "At 09:30:15"),
+        ("5 0 9,17 * * *", "At 09:00:05 and 17:00:05"),
+        ("0,30 9 * * *", "At 09:00 and 09:30"),
+        ("0 8-18/2 * * *", "At 08:00, 10:00, 12:00, 14:00, 16:00 and 18:00"),
+        ("30 5 * * * *", "At 30 seconds past the minute, at 5 minutes past the hour"),
+        ("30 */5 * * * *", "At 30 seconds past the minute, every 5 minutes"),
+        ("0-30 * * * * *", "Seconds 0 through 30 past the minute"),
+        ("1-3,10-20 * * * *", "At 1 through 3 and 10 through 20 minutes past the hour"),
+        ("58-2 * * * *", "Minutes 58 through 2 past the hour"),
+        ("* 22-2 * * *", "Every minute, between 22:00 and 02:59"),
+        ("*/15 9-17 * * 1-5", (
+            "Every 15 minutes, between 09:00 and 17:59, Monday through Friday"
+        )),
+        ("15-45 9 * * *", "Every minute between 09:15 and 09:45"),
+        ("0 9 * * mon-fri", "At 09:00, Monday through Friday"),
+        ("0 0 * * 6,0", "At 00:00, only on Saturday and Sunday"),
+        ("0 0 * * 6-1", "At 00:00, Saturday through Monday"),
+        ("0 0 * * */2", "At 00:00, only on Tuesday, Thursday, Saturday and Sunday"),
+        ("0 0 ? * 7", "At 00:00, only on Sunday"),
+        ("0 0 1 * *", "At 00:00, on day 1 of the month"),
+        ("0 0 1,15 * *", "At 00:00, on day 1 and 15 of the month"),
+        ("0 4 8-14 * *", "At 04:00, between day 8 and 14 of the month"),
+        ("0 0 1-3,10,20-25 * *", (
+            "At 00:00, on day 1 through 3, 10 and 20 through 25 of the month"
+        )),
+        ("0 0 */2 * *", "At 00:00, every 2 days from day 1 of the month"),
+        ("0 0 */20 * *", "At 00:00, every 20 days from day 1 of the month"),
+        ("0 0 */40 * *", "At 00:00, on day 1 of the month"),
+        ("0 0 5/5 * *", "At 00:00, on day 5, 10, 15, 20, 25 and 30 of the month"),
+        ("0 0 29 2 *", "At 00:00, on day 29 of the month, only in February"),
+        ("0 0 1 */2 *", "At 00:00, on day 1 of the month, every 2 months"),
+        ("0 0 1 */5 *", (
+            "At 00:00, on day 1 of the month, only in January, June and November"
+        )),
+        ("0 0 1 nov-feb *", (
+            "At 00:00, on day 1 of the month, November through February"
+        )),
+        ("0 12 L * *", "At 12:00, on the last day of the month"),
+        ("0 12 L-1 * *", "At 12:00, 1 day before the last day of the month"),
+        ("0 12 L-3 * *", "At 12:00, 3 days before the last day of the month"),
+        ("0 9 15W * *", "At 09:00, on the weekday nearest day 15 of the month"),
+        ("0 9 1W * *", "At 09:00, on the first weekday of the month"),
+        ("0 9 LW * *", "At 09:00, on the last weekday of the month"),
+        ("0 9 1W,15,L * *", (
+            "At 09:00, on day 15 of the month and on the first weekday of the month "
+            "and on the last day of the month"
+        )),
+        ("0 0 * * 5#3", "At 00:00, on the third Friday of the month"),
+        ("0 0 * * friL", "At 00:00, on the last Friday of the month"),
+        ("0 0 * * 1,5L", (
+            "At 00:00, only on Monday and on the last Friday of the month"
+        )),
+        ("0 0 * * 1-5,0#1", (
+            "At 00:00, only on Monday through Friday and on the first Sunday of the "
+            "month"
+        )),
+        # Both day fields: either, unless one begins with a star.
+        ("0 0 13 * 5", "At 00:00, on day 13 of the month, or on Friday"),
+        ("0 0 13 * 1-5", (
+            "At 00:00, on day 13 of the month, or on Monday through Friday"
+        )),
+        ("0 0 13 * 5#2", (
+            "At 00:00, on day 13 of the month, or on the second Friday of the month"
+        )),
+        ("0 0 13 * 1,5L", (
+            "At 00:00, on day 13 of the month, or on Monday and on the last Friday of "
+            "the month"
+        )),
+        ("0 0 */2 * 1", (
+            "At 00:00, every 2 days from day 1 of the month, only on Monday"
+        )),
+        ("0 0 1-31 * 1", "At 00:00"),
+        ("0 0 1 * 0-6", "At 00:00"),
+        ("5 5 5 5 5 5", (
+            "At 05:05:05, on day 5 of the month, or on Friday, only in May"
+        )),
+    ],
+)  # fmt: skip
+def test_schedule_is_said_in_english(text, words):
+    """The words are true of the values, for every form of the grammar."""
+    assert CronExpression(text).describe() == words
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("0 0 13 * 5", "At 00:00, on day 13 of the month, only on Friday"),
+        ("0 0 13 * 5#2", (
+            "At 00:00, on day 13 of the month, only on the second Friday of the month"
+        )),
+        ("0 0 13 * 1-5", "At 00:00, on day 13 of the month, Monday through Friday"),
+        ("0 0 1-31 * 1", "At 00:00, only on Monday"),
+    ],
+)  # fmt: skip
+def test_both_day_fields_are_said_to_be_needed_without_day_or(text, words):
+    """With day_or=False the sentence narrows instead of adding."""
+    assert CronExpression(text, day_or=False).describe() == words
+
+
+def test_days_that_are_both_needed_stand_beside_each_other_in_other_languages():
+    """A language has no "only" for a token: two clauses narrow by themselves."""
+    schedule = CronExpression("0 0 13 * 5#2", day_or=False)
+    words = "Um 00:00, am 13 Tag des Monats, am zweiten Freitag des Monats"
+    assert schedule.describe("de") == words
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "words"),
+    [
+        ("de", "0 9 * * mon-fri", "Um 09:00, Montag bis Freitag"),
+        ("de", "0 0 1 3 *", "Um 00:00, am 1 Tag des Monats, nur im März"),
+        ("de", "0 9 1W,L * *", (
+            "Um 09:00, am ersten Werktag des Monats und am letzten Tag des Monats"
+        )),
+        ("de", "0 0 */2 * *", "Um 00:00, alle 2 Tage"),
+        ("de", "0 0 13 * 5", "Um 00:00, am 13 Tag des Monats, oder am Freitag"),
+        ("fr", "0 0 * * 5#3", "À 00:00, le troisième vendredi du mois"),
+        ("es", "*/5 * * * * *", "Cada 5 segundos"),
+        ("ru", "0 0 * jan,jul *", "В 00:00, только в январь и июль"),
+        ("hu", "30 9 * * *", "09:30"),
+        ("zh", "0 9 * * 6-1", "在 09:00, 星期六 到 星期一"),
+        ("ja", "0 0 * 5,6 *", "次において実施 00:00、5月 と 6月 でのみ"),
+    ],
+)  # fmt: skip
+def test_schedule_is_said_in_other_languages(language, text, words):
+    """Names and phrases are the language's own."""
+    assert CronExpression(text).describe(language) == words
+
+
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [
+        ("de", "0 12 L-3 * *"),  # no phrase in this translation
+        ("de", "0 0 13 * 5#2"),  # no word for "or" that is not followed by "on"
+        ("fa", "0 12 L * *"),  # a phrase that asks for what it is not given
+        ("th", "0 0 1 * *"),
+    ],
+)
+def test_sentence_without_words_in_a_language_is_english(language, text):
+    """Half a sentence, or half of two languages, is worse than English."""
+    schedule = CronExpression(text)
+    assert schedule.describe(language) == schedule.describe("en")
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ("en", "At 14:30"),
+        ("en_GB", "At 14:30"),
+        ("en_US", "At 02:30 PM"),
+        ("en-us", "At 02:30 PM"),
+        ("de_AT.UTF-8", "Um 14:30"),
+        ("pt-BR", "Às 14:30"),
+        ("es_MX", "A las 02:30 P. M."),
+    ],
+)
+def test_locale_is_found_by_its_language(asked, words):
+    """Tags, variants and encodings lead to a language; en_US counts to twelve."""
+    assert CronExpression("30 14 * * *").describe(asked) == words
+
+
+@pytest.mark.parametrize("asked", ["xx", "", "C", None, 5])
+def test_unknown_locale_is_refused(asked):
+    """A language without a translation is an error, with the known ones."""
+    with pytest.raises(
+        InvalidOption, match=r"^locale: got .*, expected one of cs, da,"
+    ):
+        CronExpression("* * * * *").describe(asked)
+
+
+@pytest.mark.parametrize("code", NAMES)
+def test_every_language_says_every_form(code):
+    """No language fails, leaves a hole, or begins with a comma."""
+    for text in (
+        "*/5 * * * * *",
+        "15 30 9 1,L,L-3,15W,LW * 1,5#2,5L",
+        "0,30 9-17 */2 jan-mar,7 mon-fri",
+        "0 0 * */2 5#1",
+        "5/7 22-3 ? * 0L",
+    ):
+        words = CronExpression(text).describe(code)
+        assert words[0].isalnum()
+        assert "{" not in words
+        assert "  " not in words
+
+
+def test_names_do_not_depend_on_the_locale_of_the_process(monkeypatch):
+    """cron-descriptor alone would say what LC_TIME says."""
+    monkeypatch.setattr(calendar, "day_name", ["dies"] * 7)
+    monkeypatch.setattr(calendar, "month_name", ["mensis"] * 13)
+    words = CronExpression("7 9 * 3 1").describe("de")
+    assert words == "Um 09:07, nur am Montag, nur im März"
