@@ -1,6 +1,6 @@
 """How long is one `next`: ipycron beside croniter, cronsim and APScheduler.
 
-Run ``python benchmarks/cron.py``. Needs croniter, cronsim and apscheduler. Every
+Run ``python benchmarks/cron.py``. Needs the extra `bench`. Every
 library walks from fire to fire, the way it is meant to be used, and takes turns with
 the others, so that a busy machine is busy for all. The best of several rounds counts.
 Exits with 1 if a goal is missed.
