@@ -76,6 +76,7 @@ class Task:
         self.history = History()
         self._early_output: list[tuple[Streamed | Displayed, Payload]] = []
         self._waiting: dict[str, Completion[Any]] = {}
+        self._start: Completion[None] | None = None
         self._is_ref = not options.unref
         self.listeners = Listeners()
         self._setting = make_setting(
@@ -106,6 +107,11 @@ class Task:
     def status(self) -> str:
         """``"stopped"``, ``"idle"``, ``"running"`` or ``"destroyed"``."""
         return self._status
+
+    @property
+    def is_starting(self) -> bool:
+        """Whether a start is under way: `status` is ``"stopped"`` until it is over."""
+        return self._start is not None and not self._start.done()
 
     @property
     def is_busy(self) -> bool:
@@ -182,6 +188,8 @@ class Task:
 
     def _control(self, action: str, *, force: bool) -> Completion[None]:
         completion: Completion[None] = Completion(f"{action} of task {self.name!r}")
+        if action == "start":
+            self._start = completion
         if self._is_over:
             completion.set(lambda: None)
         else:
