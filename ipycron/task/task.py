@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import uuid
+import weakref
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -76,7 +77,7 @@ class Task:
         self.history = History()
         self._early_output: list[tuple[Streamed | Displayed, Payload]] = []
         self._waiting: dict[str, Completion[Any]] = {}
-        self._start: Completion[None] | None = None
+        self._start: Callable[[], Completion[None] | None] = lambda: None
         self._is_ref = not options.unref
         self.listeners = Listeners()
         self._setting = make_setting(
@@ -111,7 +112,8 @@ class Task:
     @property
     def is_starting(self) -> bool:
         """Whether a start is under way: `status` is ``"stopped"`` until it is over."""
-        return self._start is not None and not self._start.done()
+        start = self._start()
+        return start is not None and not start.done()
 
     @property
     def is_busy(self) -> bool:
@@ -189,7 +191,8 @@ class Task:
     def _control(self, action: str, *, force: bool) -> Completion[None]:
         completion: Completion[None] = Completion(f"{action} of task {self.name!r}")
         if action == "start":
-            self._start = completion
+            # Held by who does the work; one that nobody asks logs at its own end.
+            self._start = weakref.ref(completion)
         if self._is_over:
             completion.set(lambda: None)
         else:
