@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ipycron.errors import IpycronError
 from ipycron.scheduling.clock import SystemClock
-from ipycron.scheduling.events import Event, Notice, Outcome, Status
+from ipycron.scheduling.events import Event, Outcome, Status
 from ipycron.scheduling.scheduler import Scheduler
 from ipycron.task.bulletin import Bulletin
 from ipycron.task.elect import TaskElector
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from ipycron.errors import SupervisorLost
     from ipycron.process.payload import Payload
     from ipycron.process.protocol import Displayed, Preload, Streamed
+    from ipycron.scheduling.events import Notice
     from ipycron.task.completion import Completion
     from ipycron.task.task import Task
 
@@ -200,32 +201,13 @@ class Client:
     def take_loss(self, error: SupervisorLost, *, is_final: bool) -> list[str]:
         """End the runs that were lost; see `Owner`."""
         lost = [task for task in self.tasks.values() if task.is_background]
+        now, outcome = SystemClock().now(), Outcome.of_error(error)
         for task in lost:
-            for notice in self._describe_loss(task, error, is_final=is_final):
+            for notice in task.describe_loss(now, outcome, is_final=is_final):
                 self.take_notice(notice)
         self.get_logger(None).error("%s", error)
         started = [task for task in lost if task.status is not Status.STOPPED]
         return [] if is_final else [task.id for task in started]
-
-    def _describe_loss(
-        self, task: Task, error: SupervisorLost, *, is_final: bool
-    ) -> list[Notice]:
-        now = SystemClock().now()
-        outcome = Outcome.of_error(error)
-        notices = task.describe_lost_runs(now, outcome)
-        if is_final and task.status is not Status.STOPPED:
-            notices.append(
-                Notice(
-                    event=Event.TASK_FAILED,
-                    task_id=task.id,
-                    status=Status.STOPPED,
-                    date=now,
-                    triggered_at=now,
-                    outcome=outcome,
-                    runs_left=task.runs_left,
-                )
-            )
-        return notices
 
     def get_logger(self, task: Task | None) -> logging.Logger:
         """Return who logs for a task: its own logger, the client's, or ipycron's."""

@@ -11,17 +11,17 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ipycron.errors import TaskDestroyed, WaitTimeout
-from ipycron.process.protocol import Displayed, Register, Streamed
+from ipycron.process.protocol import Register
 from ipycron.process.zone import describe_zone
 from ipycron.scheduling.clock import SystemClock
 from ipycron.scheduling.context import TaskContext, TaskDescription, to_datetime
-from ipycron.scheduling.events import Event, Notice, Status
+from ipycron.scheduling.events import Event, Status
 from ipycron.task.completion import Completion
 from ipycron.task.execution import Execution, make_reader
-from ipycron.task.history import History
 from ipycron.task.inline import InlineJob
 from ipycron.task.journal import is_logged, log_event
 from ipycron.task.listeners import Listeners
+from ipycron.task.mirror import ENDS, Mirror
 from ipycron.task.remote import make_setting
 from ipycron.task.source import Background, Inline
 
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
 
     from ipycron.cron import CronExpression
     from ipycron.process.payload import Payload
+    from ipycron.process.protocol import Displayed, Streamed
     from ipycron.scheduling.events import Execution as ScheduledExecution
-    from ipycron.scheduling.events import Outcome
+    from ipycron.scheduling.events import Notice, Outcome
     from ipycron.task.client import Client
+    from ipycron.task.history import History
     from ipycron.task.options import TaskOptions
-
-_ENDS = (Event.EXECUTION_FINISHED, Event.EXECUTION_FAILED)
 
 
 class Task:
@@ -52,7 +52,6 @@ class Task:
         options: all options, checked.
         expression: when it runs.
         source: what it runs.
-        history: its last runs, oldest first, without their results.
     """
 
     def __init__(
@@ -70,12 +69,12 @@ class Task:
         self.expression = expression
         self.source = source
         self._client = client
-        self._status = Status.STOPPED
-        self._runs_left = options.max_executions
-        self._running: dict[str, Execution] = {}
-        self._last_run: Execution | None = None
-        self.history = History()
-        self._early_output: list[tuple[Streamed | Displayed, Payload]] = []
+        self._mirror = Mirror(
+            task_id,
+            zone=expression.timezone,
+            runs_left=options.max_executions,
+            defer=client.dispatcher.submit,
+        )
         self._waiting: dict[str, Completion[Any]] = {}
         self._start: Callable[[], Completion[None] | None] = lambda: None
         self._is_ref = not options.unref
@@ -107,7 +106,7 @@ class Task:
     @property
     def status(self) -> str:
         """``"stopped"``, ``"idle"``, ``"running"`` or ``"destroyed"``."""
-        return self._status
+        return self._mirror.status
 
     @property
     def is_starting(self) -> bool:
@@ -116,31 +115,41 @@ class Task:
         return start is not None and not start.done()
 
     @property
+    def is_started(self) -> bool:
+        """Whether its schedule is armed: neither stopped nor destroyed."""
+        return self._mirror.status in (Status.IDLE, Status.RUNNING)
+
+    @property
     def is_busy(self) -> bool:
         """Whether any run is in progress, scheduled or manual."""
-        return bool(self._running)
+        return bool(self._mirror.running)
 
     @property
     def running(self) -> tuple[Execution, ...]:
         """The runs in progress, oldest first; a snapshot."""
-        return tuple(self._running.copy().values())
+        return self._mirror.running
 
     @property
     def last_run(self) -> Execution | None:
         """The run that ended last, or None."""
-        return self._last_run
+        return self._mirror.last_run
+
+    @property
+    def history(self) -> History:
+        """The last runs, oldest first, without their results."""
+        return self._mirror.history
 
     @property
     def runs_left(self) -> int | None:
         """Scheduled runs left under `max_executions`; None without a limit."""
-        return self._runs_left
+        return self._mirror.runs_left
 
     # --- when it runs ---------------------------------------------------------------
 
     @property
     def next_run(self) -> datetime | None:
         """The next slot, None unless started. Random delays are not known yet."""
-        if self._status in (Status.STOPPED, Status.DESTROYED) or self._runs_left == 0:
+        if not self.is_started or self.runs_left == 0:
             return None
         return self.expression.next(self._now())
 
@@ -201,7 +210,7 @@ class Task:
 
     @property
     def _is_over(self) -> bool:
-        return self._status is Status.DESTROYED or self._client.is_closed
+        return self._mirror.status is Status.DESTROYED or self._client.is_closed
 
     def execute(self) -> Completion[Any]:
         """Run the job now, beside its schedule; complete with this run's result.
@@ -245,7 +254,7 @@ class Task:
     @property
     def is_holding(self) -> bool:
         """Whether it keeps a script alive: started and ref'd."""
-        return self._is_ref and self._status in (Status.IDLE, Status.RUNNING)
+        return self._is_ref and self.is_started
 
     # --- listeners ------------------------------------------------------------------
 
@@ -274,13 +283,11 @@ class Task:
 
     def take_notice(self, notice: Notice) -> None:
         """Follow an event."""
-        self._status = notice.status
-        self._runs_left = notice.runs_left
-        execution = self._follow(notice)
+        execution = self._mirror.follow(notice)
         if self._is_heard(notice):
             call = partial(self._tell, notice, execution)
             self._client.dispatcher.submit(call)
-        if notice.event in _ENDS and notice.execution is not None:
+        if notice.event in ENDS and notice.execution is not None:
             completion = self._waiting.pop(notice.execution.id, None)
             if completion is not None and execution is not None:
                 completion.set(execution.read)
@@ -299,68 +306,28 @@ class Task:
         for execution_id in list(self._waiting):
             self.refuse(execution_id, TaskDestroyed(name=self.name))
 
-    def _follow(self, notice: Notice) -> Execution | None:
-        scheduled = notice.execution
-        self.history.count(notice)
-        if scheduled is None:
-            return None
-        execution = self._running.get(scheduled.id)
-        if execution is None:
-            execution = Execution(scheduled, self.expression.timezone)
-        if notice.event is Event.EXECUTION_STARTED:
-            self._running[scheduled.id] = execution
-            early, self._early_output = self._early_output, []
-            for message, payload in early:
-                _add_output(execution, message, payload)
-        elif notice.event in _ENDS:
-            assert notice.outcome is not None
-            execution.finish(scheduled, notice.outcome)
-            self._running.pop(scheduled.id, None)
-            self._last_run = execution
-            run = self.history.add(execution, notice.outcome)
-            if not run.is_ok:
-                # The traceback's text in place of the error, soon and elsewhere.
-                self._client.dispatcher.submit(lambda: run.traceback_text)
-        return execution
-
     def take_output(self, message: Streamed | Displayed, payload: Payload) -> None:
-        """Add to the run that made it; late words go to the last run."""
-        execution = self._running.get(message.execution_id)
-        last = self._last_run
-        if execution is None and last is not None and last.id == message.execution_id:
-            execution = last
-        if execution is None:
-            # What a file prints while it loads is seen with its first run.
-            self._early_output = [*self._early_output[-99:], (message, payload)]
-            return
-        _add_output(execution, message, payload)
+        """Add to the output of the run that made it."""
+        self._mirror.take_output(message, payload)
 
-    def describe_lost_runs(self, now: float, outcome: Outcome) -> list[Notice]:
-        """Return the ends of all runs in progress, which nobody else will report."""
-        return [
-            Notice(
-                event=Event.EXECUTION_FAILED,
-                task_id=self.id,
-                status=Status.IDLE,
-                date=execution.date.timestamp(),
-                triggered_at=now,
-                execution=_describe_end(execution, now),
-                outcome=outcome,
-                runs_left=self._runs_left,
-            )
-            for execution in self.running
-        ]
+    def describe_loss(
+        self, now: float, outcome: Outcome, *, is_final: bool
+    ) -> list[Notice]:
+        """Return what the end of its supervisor means for the task.
+
+        Runs in progress have failed. Where it `is_final` no other supervisor takes
+        over.
+        """
+        notices = self._mirror.describe_lost_runs(now, outcome)
+        if is_final and self._mirror.status is not Status.STOPPED:
+            event, status = Event.TASK_FAILED, Status.STOPPED
+            notices.append(self._mirror.describe_change(event, status, now, outcome))
+        return notices
 
     def describe_destruction(self, now: float) -> Notice:
         """Return the notice that ends this task with its client."""
-        return Notice(
-            event=Event.TASK_DESTROYED,
-            task_id=self.id,
-            status=Status.DESTROYED,
-            date=now,
-            triggered_at=now,
-            runs_left=self._runs_left,
-        )
+        event, status = Event.TASK_DESTROYED, Status.DESTROYED
+        return self._mirror.describe_change(event, status, now)
 
     # --- on the dispatcher's thread ---------------------------------------------------
 
@@ -442,30 +409,7 @@ class Task:
         when = ""
         if following is not None:
             when = f", next {following:%Y-%m-%d %H:%M:%S} {self.timezone}"
-        return f"<Task {self.name!r} {self._status}{when}>"
-
-
-def _add_output(
-    execution: Execution, message: Streamed | Displayed, payload: Payload
-) -> None:
-    if isinstance(message, Displayed):
-        execution.output.display(payload)
-    else:
-        execution.output.write(message.stream, bytes(payload.open()), message.dropped)
-
-
-def _describe_end(execution: Execution, now: float) -> ScheduledExecution:
-    from ipycron.scheduling.events import Execution as Scheduled  # noqa: PLC0415
-
-    started_at = execution.started_at
-    return Scheduled(
-        id=execution.id,
-        reason=execution.reason,
-        date=execution.date.timestamp(),
-        started_at=None if started_at is None else started_at.timestamp(),
-        finished_at=now,
-        pid=execution.pid,
-    )
+        return f"<Task {self.name!r} {self.status}{when}>"
 
 
 def make_id() -> str:
