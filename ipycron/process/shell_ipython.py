@@ -100,6 +100,8 @@ class CellInteractiveShell(InteractiveShell):
     it: a run that nobody watches must not look like a success.
     """
 
+    _is_evaluating = False
+
     display_pub_class = Type(CellPublisher)
     displayhook_class = Type(CellDisplayHook)
     compiler_class = Type(CellCompiler)
@@ -140,11 +142,13 @@ class CellInteractiveShell(InteractiveShell):
             self.events.trigger("pre_execute")
             self.events.trigger("pre_run_cell", info)
             try:
+                self._is_evaluating = True
                 execution.result = self._evaluate(cell)
             except BaseException as error:
                 execution.error_in_exec = error
                 raise
             finally:
+                self._is_evaluating = False
                 self.events.trigger("post_execute")  # shows the figures left open
                 self.events.trigger("post_run_cell", execution)
         return execution.result
@@ -222,6 +226,17 @@ class CellInteractiveShell(InteractiveShell):
         super().safe_execfile(
             fname, *where, raise_exceptions=raise_exceptions, **options
         )
+
+    def showtraceback(self, *args: Any, **options: Any) -> None:
+        """Raise the error that a magic means to show (`%time`, before IPython 9.4).
+
+        What other parts of IPython show is not the cell's: a repr that fails, a
+        figure that cannot be drawn.
+        """
+        error = sys.exception()
+        if self._is_evaluating and error is not None and not args and not options:
+            raise error
+        super().showtraceback(*args, **options)
 
     def enable_gui(self, gui: str | None = None) -> None:
         """Do nothing: there is no event loop of a window system to join."""
