@@ -52,8 +52,11 @@ class Starter(Protocol):
 class Zygote:
     """The supervisor's side of the zygote: started when needed, replaced when lost."""
 
-    def __init__(self, warn: Callable[[str], None]) -> None:
+    def __init__(
+        self, warn: Callable[[str], None], file_limits: tuple[int, int] | None
+    ) -> None:
         self._warn = warn
+        self._file_limits = file_limits
         self._channel: Channel | None = None
         self._workers: dict[int, WorkerProcess] = {}
         self._ids = itertools.count(1)
@@ -86,7 +89,9 @@ class Zygote:
         if self._channel is None:
             ours, theirs = socket.socketpair()
             with theirs:
-                self._process = start_program("zygote", [theirs.fileno()])
+                self._process = start_program(
+                    "zygote", [theirs.fileno()], file_limits=self._file_limits
+                )
             self._channel = Channel(
                 ours,
                 FromZygote,
@@ -133,12 +138,15 @@ class Zygote:
 class Spawner:
     """Starts every worker as a fresh interpreter."""
 
-    def __init__(self) -> None:
+    def __init__(self, file_limits: tuple[int, int] | None) -> None:
+        self._file_limits = file_limits
         self._watchers: set[asyncio.Task[None]] = set()
 
     def start(self, worker: WorkerProcess) -> None:
         """Start a worker's program; see `Starter.start`."""
-        process = start_program("worker", worker.ends.fds, os.getpid())
+        process = start_program(
+            "worker", worker.ends.fds, os.getpid(), file_limits=self._file_limits
+        )
         worker.ends.close_theirs()
         worker.handle_start(process.pid)
         watcher = asyncio.ensure_future(self._watch(process, worker))
@@ -162,11 +170,23 @@ class Registration(NamedTuple):
 
 
 class ProcessLauncher:
-    """The scheduler's `Launcher` for background tasks."""
+    """The scheduler's `Launcher` for background tasks.
 
-    def __init__(self, uplink: Uplink, warn: Callable[[str], None]) -> None:
-        self.zygote = Zygote(warn)
-        self._spawner = Spawner()
+    Args:
+        uplink: where workers' output goes.
+        warn: takes what people should know, as one line.
+        file_limits: soft and hard RLIMIT_NOFILE of every job; by default our own.
+    """
+
+    def __init__(
+        self,
+        uplink: Uplink,
+        warn: Callable[[str], None],
+        *,
+        file_limits: tuple[int, int] | None = None,
+    ) -> None:
+        self.zygote = Zygote(warn, file_limits)
+        self._spawner = Spawner(file_limits)
         self._uplink = uplink
         self._flood = Flood()
         self._registrations: dict[str, Registration] = {}

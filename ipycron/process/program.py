@@ -14,13 +14,21 @@ _ROOT = str(Path(__file__).parents[2])
 # Not `-m`: that would put the working directory first, and a user's `queue.py` there
 # would break us. Ours comes last: an installed ipycron is found in its own place.
 _BOOT = (
-    "import sys; sys.path.append(sys.argv[1]); "
+    "{limit}import sys; sys.path.append(sys.argv[1]); "
     "from ipycron.process.{name} import main; main(*map(int, sys.argv[2:]))"
 )
 
 
+# In the program, before it is anything: macOS sets nobody else's limits.
+_LIMIT = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, {limits}); "
+
+
 def start_program(
-    name: str, fds: Sequence[int], *more: int, stderr: int | None = None
+    name: str,
+    fds: Sequence[int],
+    *more: int,
+    stderr: int | None = None,
+    file_limits: tuple[int, int] | None = None,
 ) -> subprocess.Popen[bytes]:
     """Run ``ipycron.process.<name>.main(*fds, *more)`` in a session of its own.
 
@@ -29,13 +37,15 @@ def start_program(
         fds: descriptors that it inherits; closing ours is the caller's business.
         more: further whole numbers for its `main`.
         stderr: where its complaints go; our own by default.
+        file_limits: soft and hard RLIMIT_NOFILE; our own by default.
     """
+    limit = "" if file_limits is None else _LIMIT.format(limits=file_limits)
     return subprocess.Popen(  # noqa: S603 - our own interpreter and module
         [
             sys.executable,
             "-P",
             "-c",
-            _BOOT.format(name=name),
+            _BOOT.format(name=name, limit=limit),
             _ROOT,
             *(str(number) for number in (*fds, *more)),
         ],

@@ -60,9 +60,14 @@ _WARM = Preload(("cloudpickle",))
 
 
 class Supervisor:
-    """Serves one client until it says `Shutdown` or is gone."""
+    """Serves one client until it says `Shutdown` or is gone.
 
-    def __init__(self, sock: socket.socket) -> None:
+    Args:
+        sock: our end of the client's edge.
+        file_limits: the client's own RLIMIT_NOFILE, for the jobs.
+    """
+
+    def __init__(self, sock: socket.socket, file_limits: tuple[int, int]) -> None:
         loop = asyncio.get_running_loop()
         self.ended = asyncio.Event()
         self._client = Channel(
@@ -72,7 +77,7 @@ class Supervisor:
             on_frame=self._handle,
             on_close=lambda _: self.end(),
         )
-        self._launcher = ProcessLauncher(self, self._warn)
+        self._launcher = ProcessLauncher(self, self._warn, file_limits=file_limits)
         self._elector = ClientElector(self._client)
         self._scheduler = Scheduler(
             clock=SystemClock(),
@@ -248,8 +253,8 @@ def _encode_value(value: object) -> Payload:
     return encode_error(value, _ERROR_BYTES, text)[0]
 
 
-async def _serve(sock: socket.socket) -> None:
-    supervisor = Supervisor(sock)
+async def _serve(sock: socket.socket, file_limits: tuple[int, int]) -> None:
+    supervisor = Supervisor(sock, file_limits)
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, supervisor.end)
     await supervisor.ended.wait()
     await asyncio.sleep(0)  # the last reply is on its way
@@ -260,9 +265,10 @@ def main(fd: int) -> NoReturn:
     reset_signals()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     close_others([fd])
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     # Four descriptors a worker: 1,024 would end at 250 tasks.
     with contextlib.suppress(ValueError, OSError):
-        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    asyncio.run(_serve(socket.socket(fileno=fd)))
+    # The jobs keep the client's: select() and the like rely on a low one.
+    asyncio.run(_serve(socket.socket(fileno=fd), (soft, hard)))
     os._exit(0)
