@@ -30,11 +30,11 @@ if TYPE_CHECKING:
         set_logger,
         set_run_coordinator,
         shutdown,
-        wait,
     )
     from ipycron.task.completion import Completion
     from ipycron.task.execution import Execution
     from ipycron.task.task import Task
+    from ipycron.task.waiting import wait
 
 __version__ = "0.1.0"
 
@@ -87,11 +87,11 @@ _HOMES = {
         "set_logger",
         "set_run_coordinator",
         "shutdown",
-        "wait",
     ),
     "ipycron.task.completion": ("Completion",),
     "ipycron.task.execution": ("Execution",),
     "ipycron.task.task": ("Task",),
+    "ipycron.task.waiting": ("wait",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

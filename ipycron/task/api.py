@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -207,39 +205,3 @@ def shutdown(timeout: float = 5) -> None:
     Returns when every process of ipycron is gone. Using ipycron again starts anew.
     """
     registry.close(timeout)
-
-
-def wait(timeout: float | None = None) -> None:
-    """Block until no started task is left, or Ctrl-C or SIGTERM; then shut down.
-
-    Args:
-        timeout: seconds to wait at most; None waits for ever.
-    """
-    done = threading.Event()
-    before: Any = None
-    if threading.current_thread() is threading.main_thread():
-        before = signal.signal(signal.SIGTERM, lambda *_: done.set())
-    try:
-        _wait_for_tasks(done, timeout)
-    except KeyboardInterrupt:
-        pass
-    finally:
-        if before is not None:
-            signal.signal(signal.SIGTERM, before)
-    shutdown()
-
-
-def _wait_for_tasks(done: threading.Event, timeout: float | None) -> None:
-    def look(_: object) -> None:
-        if not any(task.status != "stopped" for task in get_tasks().values()):
-            done.set()
-
-    events = ("task:stopped", "task:destroyed", "task:failed")
-    for event in events:
-        on(event, look)
-    try:
-        if any(task.status != "stopped" for task in get_tasks().values()):
-            done.wait(timeout)
-    finally:
-        for event in events:
-            off(event, look)

@@ -204,8 +204,12 @@ class Task:
             self._start = weakref.ref(completion)
         if self._is_over:
             completion.set(lambda: None)
-        else:
-            self._client.control(self, action, completion, force=force)
+            return completion
+        self._client.control(self, action, completion, force=force)
+        if action == "start":
+            # A script that ends right now must live to see its task start.
+            self._update_keepalive()
+            completion.add_done_callback(lambda _: self._update_keepalive())
         return completion
 
     @property
@@ -248,13 +252,16 @@ class Task:
 
     def _set_ref(self, *, is_ref: bool) -> Task:
         self._is_ref = is_ref
-        self._client.keepalive.update(self.id, is_held=self.is_holding)
+        self._update_keepalive()
         return self
+
+    def _update_keepalive(self) -> None:
+        self._client.keepalive.update(self.id, is_held=self.is_holding)
 
     @property
     def is_holding(self) -> bool:
-        """Whether it keeps a script alive: started and ref'd."""
-        return self._is_ref and self.is_started
+        """Whether it keeps a script alive: ref'd, and started or about to be."""
+        return self._is_ref and (self.is_started or self.is_starting)
 
     # --- listeners ------------------------------------------------------------------
 
