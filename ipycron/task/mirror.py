@@ -88,9 +88,10 @@ class Mirror:
         self, execution: Execution, scheduled: ScheduledExecution, outcome: Outcome
     ) -> None:
         execution.finish(scheduled, outcome)
-        self._running.pop(scheduled.id, None)
         self.last_run = execution
         run = self.history.add(execution, outcome)
+        # Last: whoever looks meanwhile finds the run in one place or in both.
+        self._running.pop(scheduled.id, None)
         if not run.is_ok:
             # The traceback's text in place of the error, soon and elsewhere.
             self._defer(lambda: run.traceback_text)
