@@ -171,6 +171,8 @@ class Channel:
         self._on_frame = on_frame
         self._on_close = on_close
         self._queue: deque[tuple[memoryview, list[int], Payload | None]] = deque()
+        self._delayed = bytearray()
+        self._delay: asyncio.TimerHandle | None = None
         self.backlog = 0
         self.is_closed = False
         loop.add_reader(sock, self._read)
@@ -189,6 +191,20 @@ class Channel:
         if self.is_closed:
             return
         data, sent = _encode(message, payload, fds)
+        if self._delayed:
+            if sent:
+                self._send_delayed()  # descriptors leave with the first byte
+            else:
+                data = self._take_delayed() + data
+        self._send_now(data, sent, payload, fds)
+
+    def _send_now(
+        self,
+        data: bytes,
+        sent: list[int],
+        payload: Payload | None,
+        fds: Sequence[int],
+    ) -> None:
         done = 0
         if not self._queue:
             try:
@@ -203,6 +219,32 @@ class Channel:
         if done:
             sent = []  # they left with the first byte
         self._enqueue(memoryview(data)[done:], sent, payload, fds)
+
+    def send_within(self, delay: float, message: Message) -> None:
+        """Send a frame with the next one, or after `delay` seconds.
+
+        For news that nobody waits for: one write, and one wake-up of the peer,
+        then serves many.
+        """
+        if self.is_closed:
+            return
+        data, _ = _encode(message, None, ())
+        self._delayed += data
+        if self._delay is None:
+            self._delay = self._loop.call_later(delay, self._send_delayed)
+
+    def _send_delayed(self) -> None:
+        data = self._take_delayed()
+        if data and not self.is_closed:
+            self._send_now(data, [], None, ())
+
+    def _take_delayed(self) -> bytes:
+        if self._delay is not None:
+            self._delay.cancel()
+            self._delay = None
+        data = bytes(self._delayed)
+        self._delayed.clear()
+        return data
 
     def _enqueue(
         self,
@@ -281,6 +323,7 @@ class Channel:
         self._loop.remove_reader(self._sock)
         self._loop.remove_writer(self._sock)
         self._drop_queue()
+        self._take_delayed()
         self._reader.close()
         self._sock.close()
 

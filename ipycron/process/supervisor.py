@@ -53,6 +53,9 @@ if TYPE_CHECKING:
 
 CONGESTION_BYTES = 4 * 1024 * 1024
 """Unsent output above which workers' pipes are left to fill."""
+NEWS_DELAY = 0.002
+"""Seconds that a notice without an outcome may wait for company. A short run's start
+and end are then one write, and a hundred starts at one second, too."""
 ORPHAN_TIMEOUT = 0.0
 """Seconds that runs may go on once the client is gone."""
 _ERROR_BYTES = 1 << 20
@@ -175,23 +178,23 @@ class Supervisor:
 
     def _emit(self, notice: Notice) -> None:
         outcome = notice.outcome
-        payload = None if outcome is None else _encode_value(outcome.value)
-        self._client.send(
-            Noticed(
-                event=notice.event,
-                task_id=notice.task_id,
-                status=notice.status,
-                date=notice.date,
-                triggered_at=notice.triggered_at,
-                execution=notice.execution,
-                is_ok=None if outcome is None else outcome.is_ok,
-                summary="" if outcome is None else outcome.summary,
-                reason=notice.reason,
-                missed_count=notice.missed_count,
-                runs_left=notice.runs_left,
-            ),
-            payload,
+        message = Noticed(
+            event=notice.event,
+            task_id=notice.task_id,
+            status=notice.status,
+            date=notice.date,
+            triggered_at=notice.triggered_at,
+            execution=notice.execution,
+            is_ok=None if outcome is None else outcome.is_ok,
+            summary="" if outcome is None else outcome.summary,
+            reason=notice.reason,
+            missed_count=notice.missed_count,
+            runs_left=notice.runs_left,
         )
+        if outcome is None:
+            self._client.send_within(NEWS_DELAY, message)
+        else:
+            self._client.send(message, _encode_value(outcome.value))
         if notice.status == "destroyed":
             self._launcher.forget(notice.task_id)
 
