@@ -31,7 +31,7 @@ lab: $(STAMP)
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-	  --constraint constraints.txt --editable '.[redis,dask,test,dev]'
+	  --constraint constraints.txt --editable '.[redis,dask,bench,test,dev]'
 	touch $(STAMP)
 
 clean:
