@@ -1,0 +1,103 @@
+"""The README's examples, run as they stand: scripts and shell commands."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+SCRIPTS = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+COMMANDS = re.findall(r"`(ipycron (?:next|explain) [^`]*)`", TEXT)
+DEADLINE = 30
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A user's folder with a database and the task file that the README names."""
+    tasks = tmp_path / "tasks"
+    tasks.mkdir()
+    shutil.copy(ROOT / "notebooks" / "tasks" / "backup.py", tasks)
+    sqlite3.connect(tmp_path / "system_load.sqlite").close()
+    return tmp_path
+
+
+def interrupt_until_ended(process):
+    """Press Ctrl-C until the process ends; return its exit code."""
+    for _ in range(DEADLINE * 20):
+        process.send_signal(signal.SIGINT)
+        try:
+            return process.wait(0.05)
+        except subprocess.TimeoutExpired:
+            continue
+    raise AssertionError("still alive")
+
+
+def test_script_schedules_a_file_and_waits_until_interrupted(folder):
+    """The first example runs the file now, prints when it is due, ends by Ctrl-C."""
+    script = folder / "script.py"
+    # Before the wait Ctrl-C would just end a script; so it is ignored until then.
+    ready = (
+        "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+        'print("result", result, flush=True)\nipycron.wait()'
+    )
+    script.write_text(SCRIPTS[0].replace("ipycron.wait()", ready))
+    with subprocess.Popen(
+        [sys.executable, script], cwd=folder, stdout=subprocess.PIPE, text=True
+    ) as process:
+        lines = [process.stdout.readline() for _ in range(2)]
+        assert interrupt_until_ended(process) == 0
+    assert re.match(r"\d{4}-\d\d-\d\d 03:00:00\+0[12]:00", lines[0])
+    copy = folder / lines[1].split()[1]
+    assert copy.parent.name == "backups"
+    assert copy.exists()
+
+
+def test_function_runs_in_a_worker(folder):
+    """The second example runs a function of the script in another process."""
+    script = folder / "script.py"
+    before = (
+        "import os, ipycron\n"
+        "def check():\n    return os.getpid()\n"
+        'ipycron.on("execution:finished", lambda c: print(c.execution.result))\n'
+    )
+    after = "assert ipycron.wait(runs=1, timeout=20)\nipycron.shutdown()\n"
+    script.write_text(before + SCRIPTS[1] + after)
+    done = subprocess.run(
+        [sys.executable, script],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        check=True,
+    )
+    assert done.stderr == ""
+    assert int(done.stdout.split()[0]) > 1
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_command_prints_an_answer(command):
+    """The shell's examples succeed and print something."""
+    _, *words = shlex.split(command)
+    done = subprocess.run(
+        [sys.executable, "-m", "ipycron.cli", *words],
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        check=True,
+    )
+    assert done.stdout
+    assert done.stderr == ""
+
+
+def test_readme_is_short():
+    """At most 150 lines."""
+    assert len(TEXT.splitlines()) <= 150
