@@ -148,8 +148,11 @@ class Task:
 
     @property
     def next_run(self) -> datetime | None:
-        """The next slot, None unless started. Random delays are not known yet."""
-        if not self.is_started or self.runs_left == 0:
+        """The next slot; None unless started or about to be.
+
+        Random delays are not known yet.
+        """
+        if not (self.is_started or self.is_starting) or self.runs_left == 0:
             return None
         return self.expression.next(self._now())
 
