@@ -1,0 +1,40 @@
+"""Which tasks a command is about."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from IPython.core.error import UsageError
+
+from ipycron.scheduling.option import check_flag, option
+from ipycron.task import api
+
+if TYPE_CHECKING:
+    from ipycron.notebook.grammar import ParsedLine
+    from ipycron.task.task import Task
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChoiceOptions:
+    """Which tasks."""
+
+    all: bool = option(False, check_flag, "every task")
+
+
+def choose_tasks(command: str, line: ParsedLine) -> list[Task]:
+    """Return the tasks that a line names.
+
+    Raises:
+        UnknownTask: if a name is not one; the text suggests one.
+        UsageError: if it names none, or names some and says ``--all``.
+    """
+    if line.values.get("all"):
+        if line.words:
+            raise UsageError(f"%cron {command}: names and --all exclude each other")
+        return list(api.get_tasks().values())
+    if not line.words:
+        names = ", ".join(task.name for task in api.get_tasks().values())
+        known = f"Tasks: {names}." if names else "There is no task."
+        raise UsageError(f"%cron {command}: name a task, or say --all. {known}")
+    return [api.get_task(name) for name in line.words]

@@ -1,0 +1,168 @@
+"""Commands that change something, or wait for it."""
+
+# What a command has to say is printed: it is the output of the cell.
+# ruff: noqa: T201
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from IPython.core.error import UsageError
+
+from ipycron.errors import (
+    IpycronError,
+    OverlapError,
+    TaskDestroyed,
+    TaskNotStarted,
+)
+from ipycron.notebook.choice import ChoiceOptions, choose_tasks
+from ipycron.notebook.clock import get_now
+from ipycron.notebook.words import one_line, say_count, say_duration, say_fires, say_run
+from ipycron.process.outcome import get_traceback_text, summarize_error
+from ipycron.scheduling.option import (
+    check_flag,
+    check_limit,
+    check_optional_deadline,
+    option,
+)
+from ipycron.task import api
+from ipycron.task.waiting import wait as api_wait
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ipycron.notebook.grammar import ParsedLine
+    from ipycron.notebook.session import Notebook
+    from ipycron.task.completion import Completion
+    from ipycron.task.task import Task
+
+GLANCE = 0.1
+"""Seconds that a refusal of a run is waited for: it comes at once or never."""
+PATIENCE = 10.0
+"""Seconds beyond a task's own limits that its start or stop is waited for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopOptions(ChoiceOptions):
+    """How to end something."""
+
+    force: bool = option(False, check_flag, "do not wait for a run in progress")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions(ChoiceOptions):
+    """How to run something."""
+
+    wait: bool = option(False, check_flag, "return when the run has ended")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaitOptions:
+    """What to wait for."""
+
+    runs: int | None = option(None, check_limit, "until so many runs have ended")
+    for_: float | None = option(None, check_optional_deadline, "so long at most")
+
+
+def start(_: Notebook, line: ParsedLine) -> None:
+    """Start tasks."""
+    _control(choose_tasks("start", line), lambda task: task.start())
+
+
+def stop(_: Notebook, line: ParsedLine) -> None:
+    """Stop tasks."""
+    force = line.values.get("force", False)
+    tasks = choose_tasks("stop", line)
+    _control(tasks, lambda task: task.stop(force=force))
+
+
+def destroy(_: Notebook, line: ParsedLine) -> None:
+    """Destroy tasks."""
+    force = line.values.get("force", False)
+    tasks = choose_tasks("destroy", line)
+    _control(tasks, lambda task: task.destroy(force=force))
+
+
+def _control(tasks: list[Task], act: Callable[[Task], Completion[None]]) -> None:
+    """Have all the tasks do something at the same time; say what came of it."""
+    failures = []
+    for task, completion in [(task, act(task)) for task in tasks]:
+        limit = max(task.options.start_timeout, task.options.stop_timeout) + PATIENCE
+        try:
+            error = completion.exception(limit)
+        except TimeoutError:
+            print(f"{task.name}: still {task.status}, it takes its time")
+            continue
+        if error is None:
+            print(_say_state(task))
+        else:
+            failures.append(_say_failure(task, error))
+    if failures:
+        raise UsageError("; ".join(failures))
+
+
+def _say_state(task: Task) -> str:
+    if task.is_started:
+        return f"{task.name}: {task.status}, {say_fires(task, get_now(), 1)}"
+    return f"{task.name}: {task.status}"
+
+
+def _say_failure(task: Task, error: BaseException) -> str:
+    """Print the traceback of a job's own error; return the line for any error."""
+    traceback_text = get_traceback_text(error)
+    if traceback_text:
+        print(traceback_text)
+    if isinstance(error, IpycronError):
+        return one_line(error)
+    return f"task {task.name!r} did not start: {summarize_error(error)}"
+
+
+def run(_: Notebook, line: ParsedLine) -> None:
+    """Run tasks now."""
+    for task, completion in [(t, t.execute()) for t in choose_tasks("run", line)]:
+        if line.values.get("wait"):
+            _refuse(completion.exception())
+            _print_end(task)
+            continue
+        with contextlib.suppress(TimeoutError):
+            _refuse(completion.exception(GLANCE))
+        # Whoever shows the task shows a failure: nobody else has to be told.
+        completion.add_done_callback(lambda ended: ended.exception())
+        print(f"{task.name}: runs now")
+
+
+def _refuse(error: BaseException | None) -> None:
+    """Raise what kept a run from beginning; what it ended with is shown with it."""
+    if isinstance(error, OverlapError | TaskDestroyed | TaskNotStarted):
+        raise UsageError(one_line(error))
+
+
+def _print_end(task: Task) -> None:
+    ended = task.last_run
+    if ended is None:
+        return
+    print(ended.output.stdout, end="")
+    if ended.traceback_text:
+        print(ended.traceback_text)
+    print(f"{task.name}: {say_run(ended, get_now())}")
+
+
+def wait(_: Notebook, line: ParsedLine) -> None:
+    """Wait for runs to end, or for tasks to be over."""
+    tasks = [api.get_task(name) for name in line.words]
+    if not tasks:
+        tasks = [t for t in api.get_tasks().values() if t.is_started or t.is_starting]
+    before = [(task.history.finished, task.history.failed) for task in tasks]
+    began = get_now()
+    is_done = api_wait(
+        tasks, runs=line.values.get("runs"), timeout=line.values.get("for_")
+    )
+    took = say_duration((get_now() - began).total_seconds())
+    said = [f"waited {took}" if is_done else f"{took} are over"]
+    for task, (finished, failed) in zip(tasks, before, strict=True):
+        failures = task.history.failed - failed
+        count = say_count(task.history.finished - finished + failures, "run")
+        said.append(f"{task.name}: {count}" + f", {failures} failed" * (failures > 0))
+    print("; ".join(said))

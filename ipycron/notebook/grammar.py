@@ -1,0 +1,235 @@
+"""The text behind `%cron`: words, options and expressions. Pure.
+
+Words are split as a shell does it. An option stands anywhere; behind a ``--`` all
+words belong to the task file. The expression needs no quotes: it is the longest
+beginning of six, five or one words that is one.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections import deque
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from ipycron.cron import CronExpression, validate
+from ipycron.errors import InvalidOption, UnknownOption
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+HELP = frozenset({"-h", "--help"})
+
+_LENGTHS = (6, 5, 1)  # fields with seconds, fields, a nickname or a quoted expression
+_FLAG = re.compile(r"-[A-Za-z]|--.*")
+_PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ms|s|m|h|d|)")
+_SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+class Kind(Enum):
+    """How an option's text is read."""
+
+    FLAG = "flag"
+    TEXT = "TEXT"
+    NUMBER = "N"
+    DURATION = "TIME"
+    NAMES = "NAMES"
+    PAIR = "KEY=VALUE"
+    OBJECT = "VARIABLE"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MagicOption:
+    """One option of a line.
+
+    Attributes:
+        flag: as it is typed: ``--max-executions``.
+        aliases: other ways to type it.
+        target: the name that its value is kept under.
+        kind: how its text is read.
+        value: what a flag sets.
+        check: takes the flag and the value; returns the value or raises.
+        help: one line for people.
+        completes: what may follow it, for completion: ``"variable"``, ``"zone"``.
+    """
+
+    flag: str
+    aliases: tuple[str, ...] = ()
+    target: str
+    kind: Kind
+    value: bool = True
+    check: Callable[[str, Any], Any]
+    help: str
+    completes: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParsedLine:
+    """A line, split.
+
+    Attributes:
+        words: what is no option.
+        values: the options' values, checked, by target.
+        rest: the words behind ``--``.
+        is_help: whether help is asked for.
+    """
+
+    words: tuple[str, ...]
+    values: dict[str, Any]
+    rest: tuple[str, ...] = ()
+    is_help: bool = False
+
+
+def split_words(line: str) -> list[str]:
+    """Return the words of a line, without the quotes around them.
+
+    Raises:
+        ValueError: if a quote is not closed; says which.
+    """
+    lexer = shlex.shlex(line, posix=True, punctuation_chars=False)
+    lexer.whitespace_split = True
+    lexer.commenters = ""
+    try:
+        return list(lexer)
+    except ValueError as error:
+        what = "a quote is not closed" if "quot" in str(error) else "a \\ ends the line"
+        raise ValueError(f"{what}: {line.strip()}") from None
+
+
+def parse_words(
+    words: Sequence[str],
+    options: Mapping[str, MagicOption],
+    *,
+    find: Callable[[str], Any],
+) -> ParsedLine:
+    """Tell the options of a line from its other words.
+
+    Args:
+        words: the words.
+        options: by flag and by alias.
+        find: returns the notebook's variable of a name, for options that are objects.
+
+    Raises:
+        UnknownOption: if there is no such option; the text suggests one.
+        InvalidOption: if a value is missing, cannot be read or is out of range.
+    """
+    plain: list[str] = []
+    values: dict[str, Any] = {}
+    pending = deque(words)
+    is_help = False
+    while pending:
+        word = pending.popleft()
+        if word == "--":
+            break
+        if word in HELP:
+            is_help = True
+        elif _FLAG.fullmatch(word):
+            _take_option(word, pending, options, values, find)
+        else:
+            plain.append(word)
+    return ParsedLine(
+        words=tuple(plain), values=values, rest=tuple(pending), is_help=is_help
+    )
+
+
+def _take_option(
+    word: str,
+    pending: deque[str],
+    options: Mapping[str, MagicOption],
+    values: dict[str, Any],
+    find: Callable[[str], Any],
+) -> None:
+    flag, has_text, text = word.partition("=")
+    if flag not in options:
+        known = {option.flag for option in options.values()}
+        raise UnknownOption(option=flag, known=known)
+    option = options[flag]
+    if option.kind is Kind.FLAG:
+        if has_text:
+            raise InvalidOption(option=flag, value=text, expected="no value")
+        values[option.target] = option.value
+        return
+    if not has_text:
+        if not pending or _FLAG.fullmatch(pending[0]):
+            raise InvalidOption(
+                option=flag, value=None, expected=_EXPECTED[option.kind]
+            )
+        text = pending.popleft()
+    value = _read(flag, text, option.kind, find)
+    if option.kind is Kind.PAIR:
+        value = {**values.get(option.target, {}), **value}
+    elif option.kind is Kind.NAMES:
+        value = (*values.get(option.target, ()), *value)
+    values[option.target] = option.check(flag, value)
+
+
+def _read(flag: str, text: str, kind: Kind, find: Callable[[str], Any]) -> Any:
+    match kind:
+        case Kind.NUMBER if re.fullmatch(r"[+-]?\d+", text):
+            return int(text)
+        case Kind.DURATION if (seconds := read_duration(text)) is not None:
+            return seconds
+        case Kind.NAMES:
+            return tuple(name for name in re.split(r"[,\s]+", text) if name)
+        case Kind.PAIR if "=" in text:
+            name, _, value = text.partition("=")
+            return {name: value}
+        case Kind.OBJECT:
+            return find(text)
+        case Kind.TEXT:
+            return text
+    raise InvalidOption(option=flag, value=text, expected=_EXPECTED[kind])
+
+
+_EXPECTED = {
+    Kind.TEXT: "a value",
+    Kind.NUMBER: "a whole number",
+    Kind.DURATION: "a time such as 90, 1.5, 10m or 2h",
+    Kind.NAMES: "names with commas between them",
+    Kind.PAIR: "KEY=VALUE",
+    Kind.OBJECT: "the name of a variable of the notebook",
+}
+
+
+def read_duration(text: str) -> float | None:
+    """Return the seconds of ``90``, ``1.5``, ``10m``, ``1h30m``; None for others.
+
+    Examples:
+        >>> read_duration("1h30m"), read_duration("1.5"), read_duration("soon")
+        (5400.0, 1.5, None)
+    """
+    total, at = 0.0, 0
+    for part in _PART.finditer(text):
+        if part.start() != at or (not part[2] and part.group() != text):
+            return None
+        total += float(part[1]) * _SECONDS[part[2]]
+        at = part.end()
+    return total if at == len(text) and text else None
+
+
+def split_expression(words: Sequence[str]) -> tuple[str, tuple[str, ...]] | None:
+    """Return the expression that the words begin with, and the words behind it.
+
+    Returns:
+        None if they do not begin with one.
+
+    Examples:
+        >>> split_expression("0 9 * * mon report.py -v".split())
+        ('0 9 * * mon', ('report.py', '-v'))
+    """
+    for length in _LENGTHS:
+        text = " ".join(words[:length])
+        if len(words) >= length and validate(text):
+            return text, tuple(words[length:])
+    return None
+
+
+def refuse_expression(words: Sequence[str]) -> None:
+    """Raise the error of words that begin with no expression, or go on behind it.
+
+    Raises:
+        CronSyntaxError: with a caret below what is wrong.
+    """
+    CronExpression(" ".join(words), hash_id="")

@@ -1,0 +1,15 @@
+"""What the first `%%cron` needs, made ready in advance."""
+
+from __future__ import annotations
+
+from ipycron.notebook import dispatch  # noqa: F401 - imports what the magics need
+from ipycron.process.protocol import Preload
+from ipycron.task.registry import registry
+
+SHELL = Preload(("cloudpickle",), shell=True)  # noqa: S604 - IPython's
+"""What the zygote of a notebook has in store: the shell that runs cells."""
+
+
+def warm() -> None:
+    """Start the supervisor, and have the zygote build its shell. Waits for neither."""
+    registry.client.warm(SHELL)
