@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from ipycron.scheduling.clock import SystemClock
 from ipycron.scheduling.option import check_limit, check_optional_deadline
 from ipycron.task.keepalive import is_interactive
 from ipycron.task.registry import registry
@@ -56,6 +58,8 @@ def wait(
 
 
 _SHUTDOWN_TIMEOUT = 5.0
+_LOOK_EVERY = 0.2
+"""Seconds between looks at the tasks: a start that fails is no event."""
 
 
 class _Watch:
@@ -76,11 +80,19 @@ class _Watch:
             self._client.listeners.add(event, self._look)
         try:
             self._check()
-            self._done.wait(seconds)
+            self._wait(seconds)
         finally:
             for event in events:
                 self._client.listeners.remove(event, self._look)
         return self._done.is_set() and not self.is_signalled
+
+    def _wait(self, seconds: float | None) -> None:
+        clock = SystemClock()
+        deadline = math.inf if seconds is None else clock.monotonic() + seconds
+        while (left := deadline - clock.monotonic()) > 0:
+            if self._done.wait(min(left, _LOOK_EVERY)):
+                return
+            self._check()
 
     def signal(self) -> None:
         """End the waiting, and what is waited for."""
