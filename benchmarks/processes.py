@@ -70,7 +70,7 @@ class Report:
             met = value <= goal
             self.is_met &= met
             verdict = f"goal ≤ {goal:g} {unit}: {'met' if met else 'MISSED'}"
-        print(f"{what:<52}{value:>9.3f} {unit:<3}{verdict}", flush=True)
+        print(f"{what:<58}{value:>9.3f} {unit:<3}{verdict}", flush=True)
 
 
 def start_one(path: Path) -> None:
@@ -134,29 +134,47 @@ def measure_cells(report: Report) -> None:
 
 
 def measure_fires(report: Report, path: Path) -> None:
-    """How late a fire is: from the slot to the job's first line."""
-    for count, goal in ((1, None), (20, None), (100, None)):
-        late: list[float] = []
-        tasks = [schedule("* * * * * *", path) for _ in range(count)]
-        for task in tasks:
-            task.start().result(60)
-            task.on("execution:finished", lambda c: late.append(c.execution.result[1]))
-        time.sleep(FIRES)
-        for task in tasks:
-            task.destroy()
-        late.sort()
-        report.add(
-            f"lateness of a fire, {count} tasks, p50",
-            statistics.median(late) * 1e3,
-            "ms",
-            goal,
-        )
-        report.add(
-            f"lateness of a fire, {count} tasks, p99",
-            get_quantile(late, 0.99) * 1e3,
-            "ms",
-            None,
-        )
+    """How late a fire is, from the slot to the job's first line; idle and not."""
+    for count in (1, 20, 100):
+        late = collect_lateness(path, count, lambda: time.sleep(FIRES))
+        add_lateness(report, f"lateness of a fire, {count} tasks", late, None)
+    for count in (1, 20):
+        late = collect_lateness(path, count, hold_the_interpreter)
+        what = f"the same while a cell holds the GIL, {count} tasks"
+        add_lateness(report, what, late, 50)
+        report.add(f"{what}, lost", count * (FIRES - 1) - len(late), "", 0)
+
+
+def collect_lateness(
+    path: Path, count: int, pass_time: Callable[[], None]
+) -> list[float]:
+    """Return the seconds of lateness of every fire while time passes, sorted."""
+    tasks = [schedule("* * * * * *", path) for _ in range(count)]
+    for task in tasks:
+        task.start().result(60)
+    late: list[float] = []
+    for task in tasks:
+        task.on("execution:finished", lambda c: late.append(c.execution.result[1]))
+    pass_time()
+    for task in tasks:
+        task.destroy().result(60)
+    time.sleep(0.5)  # listeners come a moment later
+    return sorted(late)
+
+
+def hold_the_interpreter() -> None:
+    """Keep the GIL in C code, a second at a time, as a busy cell does."""
+    end = time.monotonic() + FIRES
+    while time.monotonic() < end:
+        sum(range(60_000_000))
+
+
+def add_lateness(
+    report: Report, what: str, late: list[float], goal: float | None
+) -> None:
+    """Print the median and the tail."""
+    report.add(f"{what}, p50", statistics.median(late) * 1e3, "ms", None)
+    report.add(f"{what}, p99", get_quantile(late, 0.99) * 1e3, "ms", goal)
 
 
 if __name__ == "__main__":
