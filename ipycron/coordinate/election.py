@@ -87,9 +87,10 @@ class Election:
 
     async def aclose(self) -> None:
         """Stop all renewals and let the coordinator close. May be repeated."""
-        while self._renewals:
-            _, renewal = self._renewals.popitem()
-            await renewal.stop()
+        renewals = list(self._renewals.values())
+        self._renewals.clear()
+        # Together, for each may wait for an answer until its deadline.
+        await asyncio.gather(*(renewal.stop() for renewal in renewals))
         close = getattr(self._coordinator, "close", None)
         if close is not None:
             await self._caller.call(close)
