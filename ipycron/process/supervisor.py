@@ -218,6 +218,7 @@ class ClientElector:
         self._client = client
         self._ids = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[bool]] = {}
+        self._given_up: dict[int, Completed] = {}
 
     async def should_run(self, task_id: str, key: str, lease: float) -> bool:
         """Return the client's answer; raises `CoordinatorError` with its error."""
@@ -227,15 +228,35 @@ class ClientElector:
         try:
             self._client.send(Elect(request_id, task_id, key, lease))
             return await answer
+        except asyncio.CancelledError:
+            self._give_up(request_id, answer, Completed(task_id, key))
+            raise
         finally:
             del self._waiting[request_id]
+
+    def _give_up(
+        self, request_id: int, answer: asyncio.Future[bool], late: Completed
+    ) -> None:
+        if answer.cancelled():
+            self._given_up[request_id] = late
+        elif answer.exception() is None and answer.result():
+            # The yes and the cancellation came in one turn of the loop.
+            self._client.send(late)
 
     async def on_complete(self, task_id: str, key: str) -> None:
         """Tell the client that the run of `key` has ended."""
         self._client.send(Completed(task_id, key))
 
     def settle(self, elected: Elected) -> None:
-        """Take the client's answer; one that comes too late is ignored."""
+        """Take the client's answer; a claim that comes too late is given back.
+
+        The client would renew it for ever: nobody runs under it.
+        """
+        late = self._given_up.pop(elected.request_id, None)
+        if late is not None:
+            if elected.is_elected:
+                self._client.send(late)
+            return
         answer = self._waiting.get(elected.request_id)
         if answer is None or answer.done():
             return

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
-from ipycron.errors import SupervisorLost
+from ipycron.errors import CoordinatorError, SupervisorLost
 from ipycron.process.connection import Connection
 from ipycron.process.logs import rebuild_record
 from ipycron.process.outcome import decode_error, unpack_display
@@ -198,16 +198,22 @@ class Remote:
         )
 
     async def _vote(self, elect: Elect) -> None:
+        asking = self._connection
         error = None
         is_elected = False
         try:
             is_elected = await self._elector.should_run(
                 elect.task_id, elect.key, elect.lease
             )
+        except CoordinatorError as failure:
+            error = failure.reason
         except Exception as failure:  # noqa: BLE001 - a user's coordinator
-            error = str(failure) or type(failure).__name__
-        if self._connection is not None:
-            self._connection.send(Elected(elect.request_id, is_elected, error))
+            error = f"{type(failure).__name__}: {failure}"
+        if asking is not None and asking is self._connection:
+            asking.send(Elected(elect.request_id, is_elected, error))
+        elif is_elected:
+            # Another supervisor would take it for the answer to its own question.
+            await self._elector.on_complete(elect.task_id, elect.key)
 
     # --- the end of a supervisor ----------------------------------------------------
 
