@@ -6,15 +6,16 @@ from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from ipycron.coordinate.protocol import check_coordinator
 from ipycron.cron import CronExpression
 from ipycron.errors import (
-    InvalidOption,
     IpycronError,
     TaskExists,
     UnknownTask,
 )
 from ipycron.process.zone import describe_zone
 from ipycron.scheduling.clock import SystemClock
+from ipycron.task.elect import check_election
 from ipycron.task.listeners import check_event
 from ipycron.task.options import TaskOptions, make_options
 from ipycron.task.registry import registry
@@ -104,22 +105,9 @@ def _check_together(
     """Check what no option can say alone."""
     if isinstance(source, Background):
         describe_zone(expression.timezone)
-    if options.distributed:
-        if options.name is None:
-            raise InvalidOption(
-                option="name",
-                value=None,
-                expected="a name with distributed=True: it is the key that all "
-                "instances share",
-            )
-        if options.run_coordinator is None and registry.client.coordinator is None:
-            from ipycron.coordinate import EnvRunCoordinator  # noqa: PLC0415
-
-            EnvRunCoordinator()  # refuses an environment that does not decide
-    if options.run_coordinator is not None:
-        from ipycron.coordinate.protocol import check_coordinator  # noqa: PLC0415
-
-        check_coordinator(options.run_coordinator)
+    if options.distributed or options.run_coordinator is not None:
+        client = registry.running_client
+        check_election(options, None if client is None else client.coordinator)
 
 
 def _report_start(task: Task, completion: Completion[None]) -> None:
@@ -189,10 +177,8 @@ def set_run_coordinator(coordinator: Any) -> None:
     None restores the environment variable.
     """
     if coordinator is not None:
-        from ipycron.coordinate.protocol import check_coordinator  # noqa: PLC0415
-
-        check_coordinator(coordinator)
-    registry.client.coordinator = coordinator
+        coordinator = check_coordinator(coordinator)
+    registry.client.set_coordinator(coordinator)
 
 
 def shutdown(timeout: float = 5) -> None:

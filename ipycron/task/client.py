@@ -44,6 +44,7 @@ class Client:
         listeners: those of all tasks.
         bulletin: the last events; outlives this client.
         logger: takes the records of tasks without a logger of their own.
+        coordinator: elects for tasks without a coordinator of their own, or None.
     """
 
     def __init__(self, bulletin: Bulletin | None = None) -> None:
@@ -57,14 +58,14 @@ class Client:
         self._pool = ThreadPool()
         self._loop = asyncio.new_event_loop()
         self._launcher = InlineLauncher(self._pool)
-        elector = TaskElector(self)
+        self._elector = TaskElector(self)
         self._scheduler = Scheduler(
             clock=SystemClock(),
             launcher=self._launcher,
             emit=self.take_notice,
-            elector=elector,
+            elector=self._elector,
         )
-        self._remote = Remote(self, elector)
+        self._remote = Remote(self, self._elector)
         self._work: set[asyncio.Task[None]] = set()
         self.is_closed = False
         self.thread = threading.Thread(target=self._run, name="ipycron", daemon=True)
@@ -103,6 +104,11 @@ class Client:
             schedule=task.expression,
             policy=task.options.get_policy(),
         )
+
+    def set_coordinator(self, coordinator: Any) -> None:
+        """Have it elect for tasks without a coordinator of their own."""
+        self.coordinator = coordinator
+        self.submit(self._elector.sweep)
 
     def warm(self, preload: Preload | None = None) -> None:
         """Start the supervisor in advance, without waiting for it."""
@@ -176,6 +182,8 @@ class Client:
         if notice.event is Event.TASK_DESTROYED:
             self.tasks.pop(task.id, None)
             self._launcher.forget(task.id)
+            if task.options.distributed:
+                self._elector.sweep()
         self.bulletin.post(task, notice)
 
     def take_refusal(
@@ -201,6 +209,7 @@ class Client:
     def take_loss(self, error: SupervisorLost, *, is_final: bool) -> list[str]:
         """End the runs that were lost; see `Owner`."""
         lost = [task for task in self.tasks.values() if task.is_background]
+        self._elector.abandon({task.id for task in lost})
         now, outcome = SystemClock().now(), Outcome.of_error(error)
         for task in lost:
             for notice in task.describe_loss(now, outcome, is_final=is_final):
@@ -233,6 +242,7 @@ class Client:
         )
         for task in list(self.tasks.values()):
             self.take_notice(task.describe_destruction(SystemClock().now()))
+        await self._elector.aclose()
 
     def close_in_child(self) -> None:
         """Let go of everything in a process that this one forked."""

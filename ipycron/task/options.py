@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from datetime import tzinfo
 from typing import TYPE_CHECKING, Any, get_args
 
+from ipycron.coordinate.protocol import check_coordinator
 from ipycron.errors import InvalidOption, UnknownOption
 from ipycron.process.protocol import LauncherName
 from ipycron.scheduling.option import (
@@ -80,6 +81,10 @@ def _check_optional_flag(name: str, value: Any) -> bool | None:
     return None if value is None else check_flag(name, value)
 
 
+def _check_run_coordinator(name: str, value: Any) -> Any:  # noqa: ARG001 - a check
+    return None if value is None else check_coordinator(value)
+
+
 def _check_any(name: str, value: Any) -> Any:  # noqa: ARG001 - the shape of a check
     return value
 
@@ -102,7 +107,7 @@ class TaskOptions(Policy):
         None, check_optional_deadline, "how long execute() waits, seconds"
     )
     run_coordinator: Any = option(
-        None, _check_any, "decides which instance of a fleet runs a slot"
+        None, _check_run_coordinator, "decides which instance of a fleet runs a slot"
     )
     logger: logging.Logger | None = option(
         None, _check_any, "takes this task's log records"
