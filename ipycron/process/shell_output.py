@@ -22,10 +22,13 @@ if TYPE_CHECKING:
 
 
 class CellPublisher(DisplayPublisher):
-    """Hands every display to `sink`, in the process that owns it."""
+    """Hands every display to `sink`, in the process that owns it.
 
-    sink: Callable[[DisplayData], None] | None = None
-    owner_pid = 0
+    Both are set before anything is displayed (`CellInteractiveShell.attach`).
+    """
+
+    sink: Callable[[DisplayData], None]
+    owner_pid: int
 
     def publish(
         self,
@@ -59,8 +62,6 @@ class CellPublisher(DisplayPublisher):
     def send(self, display: DisplayData) -> None:
         """Push out what was printed before, then send the display."""
         flush_stdio()
-        if self.sink is None:
-            return
         if os.getpid() == self.owner_pid:
             self.sink(display)
         elif text := display.data.get("text/plain"):

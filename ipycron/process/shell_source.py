@@ -18,6 +18,7 @@ import functools
 import inspect
 import linecache
 import operator
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -91,6 +92,7 @@ def parse_cell(
     except SyntaxError as error:
         _Positions(source, transformed).correct(error)
         error.filename = filename
+        _make_picklable(error)
         raise
     except ValueError as error:  # a lone surrogate
         raise SyntaxError(str(error), (filename, 1, 1, None)) from error
@@ -156,10 +158,16 @@ def _compile(
         code: CodeType = compile(tree, cell.filename, mode, flags, dont_inherit=True)
     except SyntaxError as error:
         lines = cell.source.splitlines(keepends=True)
-        if error.text is None and error.lineno is not None:
-            error.text = lines[error.lineno - 1]
+        error.text = lines[(error.lineno or 1) - 1]  # a tree has no text to quote
+        _make_picklable(error)
         raise
     return code
+
+
+def _make_picklable(error: SyntaxError) -> None:
+    """Let an error keep its attributes where it is rebuilt: from its arguments."""
+    place = (error.filename, error.lineno, error.offset, error.text)
+    error.args = (error.msg, (*place, error.end_lineno, error.end_offset))
 
 
 def _ends_in_semicolon(tree: ast.Module, source: str) -> bool:
@@ -192,17 +200,23 @@ class _Positions:
                 yield max(0, min(start + offset, end - 1))
 
     def correct(self, error: SyntaxError) -> None:
-        """Give a syntax error the typed line's number and text."""
-        if error.lineno is None or not 0 < error.lineno <= len(self._sources):
-            return
-        index = error.lineno - 1
+        """Give a syntax error the typed lines' numbers and text."""
+        index = self._clamp(error.lineno)
+        end = self._clamp(error.end_lineno or error.lineno)
         if not self._is_kept(index):
             error.offset = error.end_offset = None
-        moved = self._sources[index]
-        if error.end_lineno is not None:
-            error.end_lineno += moved - index
-        error.lineno = moved + 1
-        error.text = self._typed[moved] + "\n"
+        error.lineno = self._sources[index] + 1
+        error.end_lineno = self._sources[end] + 1
+        error.text = self._typed[self._sources[index]] + "\n"
+        error.msg = re.sub(r"\bline (\d+)", self._correct_mention, error.msg)
+
+    def _correct_mention(self, mention: re.Match[str]) -> str:
+        """Return ``line 3`` of a message with the typed line's number."""
+        return f"line {self._sources[self._clamp(int(mention[1]))] + 1}"
+
+    def _clamp(self, number: int | None) -> int:
+        """Return the index of a rewritten line; an end of file may be beyond all."""
+        return min(max(number or 1, 1), len(self._sources)) - 1
 
     def move(self, tree: ast.Module) -> None:
         """Give every node its typed position; of a rewritten line, all of it."""

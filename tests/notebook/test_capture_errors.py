@@ -105,6 +105,13 @@ def test_name_that_the_cell_binds_need_not_travel(shell, cell):
     assert "v" not in {name.name for name in captured.names}
 
 
+def test_name_that_a_function_needs_must_travel(shell):
+    """What the cell may do without, a function that it calls may not."""
+    shell.run_cell("v = (i for i in 'ab')\ndef f(): return v")
+    with pytest.raises(CaptureError, match="'v'"):
+        capture_names("if len('a'):\n    v = 1\nv, f()", shell)
+
+
 def test_function_that_makes_a_global_itself_travels_without_it(use):
     """A function that opens its connection at first use does so in the worker."""
     notebook = (

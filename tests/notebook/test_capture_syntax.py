@@ -1,5 +1,7 @@
 """Syntax errors of a cell, when it is declared."""
 
+import pickle
+
 import pytest
 
 from ipycron.notebook.capture import capture_names, check_syntax
@@ -47,6 +49,28 @@ def test_syntax_error_has_the_line_as_typed(shell, source, line, text):
     error = caught.value
     assert (error.filename, error.lineno) == ("<cell report>", line)
     assert text is None or error.text.rstrip("\n") == text
+    assert describe(pickle.loads(pickle.dumps(error))) == describe(error)
+
+
+def describe(error):
+    """Return what a syntax error tells."""
+    place = error.filename, error.lineno, error.offset, error.text
+    return error.msg, place, error.end_lineno, error.end_offset
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("\n\nif x:\n", "expected an indented block after 'if' statement on line 3"),
+        ("\n!ls \\\n x\n'''a", "string literal (detected at line 4)"),
+        ("!ls \\\n x\nx = (\n]", "not match opening parenthesis '(' on line 3"),
+    ],
+)
+def test_syntax_error_mentions_lines_as_typed(shell, source, message):
+    """A message that names a line names the cell's own."""
+    with pytest.raises(SyntaxError) as caught:
+        check_syntax(source, shell)
+    assert message in caught.value.msg
 
 
 def test_syntax_warning_is_shown_once(shell):

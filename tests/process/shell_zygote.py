@@ -13,6 +13,7 @@ child of its own whose stdout and stderr are pipes, as a worker's are.
 from __future__ import annotations
 
 import gc
+import importlib
 import os
 import pickle
 import selectors
@@ -102,6 +103,10 @@ def _send(*_):
 def _run_cell(cell, report):
     displays = report["displays"] = []
     sys.path.insert(0, cell.get("path", ""))
+    backend = os.environ.pop("MPLBACKEND")  # not yet known to what is imported first
+    for name in cell.get("preload", ()):
+        importlib.import_module(name)
+    os.environ["MPLBACKEND"] = cell.get("backend", backend)
     started = time.perf_counter()
     shell = CellShell(publish=lambda shown: displays.append(asdict(shown)))
     if cell.get("snapshot"):

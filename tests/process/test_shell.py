@@ -87,7 +87,8 @@ def test_first_run_is_quick_and_small(run):
         report["load_seconds"] + report["outcomes"][0]["seconds"] for report in reports
     )
     assert seconds[0] < 0.02
-    assert min(report["private"] for report in reports) < 6 * 1024
+    if "coverage" not in reports[0]["process"]["modules"]:  # it needs memory too
+        assert min(report["private"] for report in reports) < 6 * 1024
 
 
 # --- results and output -----------------------------------------------------------
@@ -119,6 +120,15 @@ def test_first_run_is_quick_and_small(run):
         ("%time 40 + 2", 42),
         ("%%time\nx = 20\nx + 1", 21),
         ("%%capture out\nprint('hidden')\n", None),
+        ("%%capture out\nimport asyncio\nx = await asyncio.sleep(0, 1)", None),
+        (
+            (
+                "from IPython.utils.capture import capture_output\n"
+                "with capture_output() as c:\n    get_ipython().displayhook(5)\n"
+                "len(c.outputs)"
+            ),
+            1,
+        ),
         ("ctx", "context"),
         ("from __future__ import annotations\nx: undefined = 1\nx", 1),
         ("__name__", "__main__"),
@@ -238,6 +248,7 @@ def test_display_of_a_forked_child_is_printed(run):
         "import os\n"
         "if (pid := os.fork()) == 0:\n"
         "    display('from the child')\n"
+        "    get_ipython().display_pub.clear_output()\n"
         "    os._exit(0)\n"
         "os.waitpid(pid, 0)\n"
         "display('from the cell')"
@@ -286,6 +297,19 @@ def test_figure_appears_however_it_is_drawn(run, source):
     """What the cell calls may draw too, a failure shows what was drawn."""
     displays = run(source)["displays"]
     assert [list(d["data"]) for d in displays].count(["text/plain", "image/png"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("backend", "count"), [("module://matplotlib_inline.backend_inline", 1), ("agg", 0)]
+)
+def test_figures_appear_when_matplotlib_was_preloaded(run, backend, count):
+    """A zygote's preload knows no backend yet; a backend of the user's stays."""
+    report = run(
+        "import matplotlib.pyplot as plt\nplt.plot([1]);",
+        preload=["matplotlib.pyplot"],
+        backend=backend,
+    )
+    assert len(report["displays"]) == count
 
 
 def test_matplotlib_is_not_imported_for_other_cells(run):
@@ -409,6 +433,47 @@ def test_extreme_failure_is_reported_at_once(run, source, error):
     assert outcome["error"][0] == error
     assert error in outcome["text"]
     assert outcome["seconds"] < 0.5
+
+
+@pytest.mark.parametrize(
+    ("body", "shown"),
+    [
+        ("def _render_traceback_(self): return ['mine', 'own']", "mine\nown"),
+        ("def _render_traceback_(self): raise OSError", "Odd"),
+        ("@property\n    def __notes__(self): raise OSError", "Odd"),
+    ],
+)
+def test_error_may_render_itself(run, body, shown):
+    """IPython's protocol is honoured, and a bug in it hides nothing."""
+    outcome = run(f"class Odd(Exception):\n    {body}\nraise Odd")["outcomes"][0]
+    assert outcome["error"][0] == "Odd"
+    assert shown in outcome["ansi"]
+    assert "Odd" in outcome["text"]
+
+
+@pytest.mark.parametrize(
+    ("source", "error"),
+    [
+        (
+            (
+                "try:\n    1 / 0\nexcept ZeroDivisionError:\n"
+                "    get_ipython().showtraceback()"
+            ),
+            "ZeroDivisionError",
+        ),
+        (
+            "code = compile('1 / 0', 'x', 'exec')\nawait get_ipython().run_code(code)",
+            "ZeroDivisionError",
+        ),
+        (
+            "get_ipython().system_raise_on_error = True\n!exit 3",
+            "CalledProcessError",
+        ),
+    ],
+)
+def test_error_that_ipython_would_only_show_fails_the_run(run, source, error):
+    """A run that nobody watches must not look like a success."""
+    assert run(source)["outcomes"][0]["error"][0] == error
 
 
 def test_repr_that_fails_is_no_failure(run):

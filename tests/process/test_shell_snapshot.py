@@ -1,0 +1,73 @@
+"""A snapshot, read where no shell is: what it makes of its items."""
+
+import io
+import linecache
+import pickle
+import sys
+
+import cloudpickle
+import pytest
+
+from ipycron.errors import CaptureError
+from ipycron.process.shell_source import find_label
+from ipycron.process.snapshot import restore, seal
+
+
+def write(*items, buffer_callback=None):
+    """Return a stream of items and values, by one pickler."""
+    stream = io.BytesIO()
+    pickler = cloudpickle.Pickler(stream, 5, buffer_callback)
+    for part in [*(part for item in items for part in item), None]:
+        pickler.dump(part)
+    return stream.getvalue()
+
+
+def test_restore_returns_variables_by_name():
+    """Variables are a dictionary, and what is beside them is not in it."""
+    stream = write((("variable", "x", "int"), 1), (("variable", "y", "str"), "b"))
+    assert restore(stream) == {"x": 1, "y": "b"}
+
+
+def test_restore_leaves_magics_out_when_there_is_no_shell():
+    """A magic needs a shell to be a magic."""
+    assert restore(write((("magic", "shout", "magic"), (len, "line")))) == {}
+
+
+def test_restore_makes_sources_known():
+    """A cell's lines and its name are there for tracebacks."""
+    restore(write((("source", "<snapshot test>", ""), ("x = 1\ny = 2\n", "In[7]"))))
+    assert linecache.getline("<snapshot test>", 2) == "y = 2\n"
+    assert find_label("<snapshot test>") == "In[7]"
+    del linecache.cache["<snapshot test>"]
+
+
+def test_restore_names_the_variable_that_fails():
+    """An error speaks of the variable, not of a pickle."""
+    stream = pickle.dumps(("variable", "x", "Helper"), protocol=5)
+    with pytest.raises(CaptureError, match=r"'x' \(Helper\) cannot be sent") as caught:
+        restore(stream + b"cno_such_module\nHelper\n.")
+    assert isinstance(caught.value.__cause__, ModuleNotFoundError)
+
+
+def test_restore_gives_functions_of_a_notebook_the_main_module():
+    """Others keep a namespace of their own."""
+    source = "def f(): return missing"
+    for name, is_main in (("__main__", True), ("elsewhere", False)):
+        namespace = {"__name__": name}
+        exec(source, namespace)
+        namespace["f"].__module__ = "__main__"
+        stream = write((("variable", "f", "function"), namespace["f"]))
+        function = restore(stream)["f"]
+        assert (function.__globals__ is vars(sys.modules["__main__"])) is is_main
+
+
+def test_sealed_snapshot_loads_like_any_object():
+    """Whoever unpickles it gets the variables; buffers are used, not copied."""
+    memory = bytearray(b"abc")
+    buffers = []
+    item = ("variable", "x", "bytes"), pickle.PickleBuffer(memory)
+    stream = write(item, buffer_callback=buffers.append)
+    pickled, outer = seal(stream, buffers)
+    variables = pickle.loads(pickled, buffers=outer)
+    memory[0] = ord("z")
+    assert bytes(variables["x"]) == b"zbc"
