@@ -1,0 +1,123 @@
+// @ts-check
+// One task under the cell that declares it.
+
+/** @param {Store} store @param {any} el */
+function renderCard(store, el) {
+  const [id] = [...store.tasks.keys()];
+  const status = new StatusMark();
+  const name = h("bdi", { class: "icr-name icr-clip" });
+  const countdown = new Countdown();
+  const controls = new Controls(store, id, true);
+  const pattern = h("code", { class: "icr-pattern icr-clip" });
+  const words = h("span", { class: "icr-clip" });
+  const zone = h("span", { class: "icr-muted icr-clip" });
+  const counts = h("span", { class: "icr-counts icr-number" });
+  const bars = new Bars((start) => chooseStart(start));
+  const head = new RunHead();
+  const pane = new Pane(store);
+  const runs = new RunList((run) => store.setUi({ run }));
+  const notices = new Notices(store, () => true);
+  const chevron = h("span", { class: "icr-holder" });
+  setIcon(chevron, "chevron");
+  const historyId = `icr-${makeId()}`;
+  const history = h(
+    "button",
+    {
+      type: "button",
+      class: "icr-button icr-more",
+      "aria-controls": historyId,
+      on: { click: () => store.setUi({ history: !store.ui.history }) },
+    },
+    chevron,
+    h("span", {}, "History"),
+  );
+  const list = h("div", { class: "icr-history", id: historyId, hidden: true }, runs.el);
+  const root = h(
+    "section",
+    { class: "icr icr-card", "data-task": id },
+    h("div", { class: "icr-top" }, status.el, name, h("span", { class: "icr-grow" }), countdown.el, controls.el),
+    h("div", { class: "icr-when" }, pattern, words, zone),
+    notices.el,
+    h("div", { class: "icr-bar-line" }, head.el, h("span", { class: "icr-grow" }), counts, bars.el, history),
+    h("div", { class: "icr-body" }, list, pane.el),
+  );
+
+  function chooseStart(start) {
+    const all = store.opened?.runs ?? [];
+    const run = all.find((known) => (known.started ?? known.date) === start);
+    if (run) store.setUi({ run: run === all[all.length - 1] ? null : run.id });
+  }
+
+  function drawState() {
+    const task = store.tasks.get(id);
+    if (!task) return;
+    status.draw(task);
+    setText(name, task.name);
+    setAttribute(name, "title", task.name);
+    setAttribute(root, "aria-label", `Task ${task.name}`);
+    setAttribute(root, "data-status", task.status);
+    setText(pattern, task.pattern);
+    setText(words, task.words);
+    setAttribute(words, "title", task.words);
+    setText(zone, task.zone);
+    setText(counts, describeCounts(task));
+    controls.draw(task);
+    drawTime();
+  }
+
+  function drawTime() {
+    const task = store.tasks.get(id);
+    if (!task) return;
+    const now = store.clock.now();
+    countdown.draw(task, now);
+    const shown = store.opened?.pane?.run ?? null;
+    head.draw(task, shown, now);
+    bars.draw(task.bars, task.zone, now, shown?.started ?? null);
+    runs.draw(task, store.opened?.runs ?? [], shown?.id ?? null, Boolean(store.ui.run), now);
+  }
+
+  function drawUi() {
+    const isOpen = Boolean(store.ui.history);
+    list.hidden = !isOpen;
+    setAttribute(history, "aria-expanded", String(isOpen));
+  }
+
+  function drawLine() {
+    setAttribute(root, "data-line", store.line);
+    notices.draw();
+    const task = store.tasks.get(id);
+    if (task) controls.draw(task);
+  }
+
+  function update(what, news) {
+    if (what === "state") drawState();
+    if (what === "ui") drawUi();
+    if (what === "line" || what === "commands") drawLine();
+    if (what === "output") {
+      if (news) pane.take(news);
+      else pane.showWhole(store.opened?.pane);
+      drawTime();
+    }
+  }
+
+  el.append(root);
+  pane.showWhole(store.opened?.pane);
+  drawState();
+  drawUi();
+  drawLine();
+  const stops = [store.listen(update), store.clock.listen(drawTime), guardKeys(root)];
+  return () => {
+    stops.forEach((stop) => stop());
+    pane.close();
+  };
+}
+
+function describeCounts({ counts, runs_left: left }) {
+  const parts = [];
+  if (counts.finished) parts.push(`${counts.finished} ok`);
+  if (counts.failed) parts.push(`${counts.failed} failed`);
+  if (counts.missed) parts.push(`${counts.missed} missed`);
+  if (counts.skipped) parts.push(`${counts.skipped} skipped`);
+  if (left !== null) parts.push(`${left} left`);
+  return parts.join(" · ");
+}

@@ -1,0 +1,122 @@
+// @ts-check
+// Time as the kernel's machine has it, and how it is written.
+
+/**
+ * The kernel's clock, seen from the browser. Messages are late, never early: the
+ * largest difference seen is the nearest to the truth.
+ */
+class Clock {
+  constructor() {
+    /** @type {number | null} */
+    this.offset = null;
+    this.listeners = new Set();
+    this.timer = 0;
+    this.onVisible = () => this.schedule();
+  }
+
+  /** Take over the kernel's time from a message. */
+  hear(now) {
+    const offset = now - Date.now() / 1000;
+    const isJump = this.offset !== null && Math.abs(offset - this.offset) > 5;
+    if (this.offset === null || isJump || offset > this.offset) this.offset = offset;
+    // Clocks drift apart, and laptops wake up: what was heard last must win some day.
+    else this.offset += (offset - this.offset) / 50;
+  }
+
+  /** Unix seconds by the kernel's clock. */
+  now() {
+    return Date.now() / 1000 + (this.offset ?? 0);
+  }
+
+  /** Call `listener` at each whole second while the page is seen. */
+  listen(listener) {
+    if (this.listeners.size === 0) {
+      document.addEventListener("visibilitychange", this.onVisible);
+    }
+    this.listeners.add(listener);
+    this.schedule();
+    return () => {
+      this.listeners.delete(listener);
+      if (this.listeners.size === 0) {
+        clearTimeout(this.timer);
+        document.removeEventListener("visibilitychange", this.onVisible);
+      }
+    };
+  }
+
+  schedule() {
+    clearTimeout(this.timer);
+    if (document.hidden || this.listeners.size === 0) return;
+    const left = 1000 - ((this.now() * 1000) % 1000);
+    this.timer = setTimeout(() => {
+      for (const listener of this.listeners) listener();
+      this.schedule();
+    }, left + 5);
+  }
+}
+
+const pad = (/** @type {number} */ n) => String(n).padStart(2, "0");
+
+/** Whole seconds as a clock: 00:42, 1:02:03, 3d 04:05:06. */
+function formatSpan(seconds) {
+  const whole = Math.max(0, Math.floor(seconds));
+  const days = Math.floor(whole / 86400);
+  const hours = Math.floor(whole / 3600) % 24;
+  const rest = `${pad(Math.floor(whole / 60) % 60)}:${pad(whole % 60)}`;
+  if (days) return `${days}d ${pad(hours)}:${rest}`;
+  return hours ? `${hours}:${rest}` : rest;
+}
+
+/** A duration as people say it: 3 ms, 0.42 s, 12.3 s, 4 min 05 s. */
+function formatDuration(seconds) {
+  if (seconds < 0.0995) return `${Math.round(seconds * 1000)} ms`;
+  if (seconds < 9.995) return `${seconds.toFixed(2)} s`;
+  if (seconds < 59.95) return `${seconds.toFixed(1)} s`;
+  const whole = Math.round(seconds);
+  if (whole < 3600) return `${Math.floor(whole / 60)} min ${pad(whole % 60)} s`;
+  const minutes = Math.round(seconds / 60);
+  return `${Math.floor(minutes / 60)} h ${pad(minutes % 60)} min`;
+}
+
+const FORMATS = new Map();
+
+function getFormat(zone, options) {
+  const key = `${zone}|${JSON.stringify(options)}`;
+  let format = FORMATS.get(key);
+  if (!format) {
+    try {
+      format = new Intl.DateTimeFormat(undefined, { ...options, timeZone: zone });
+    } catch {
+      // A fixed offset of Python's, or a zone that this browser does not know.
+      format = new Intl.DateTimeFormat(undefined, options);
+    }
+    FORMATS.set(key, format);
+  }
+  return format;
+}
+
+const TIME = { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false };
+const DAY = { day: "2-digit", month: "short" };
+const YEAR = { ...DAY, year: "numeric" };
+
+/** An instant by a zone's clock; without its date if that is today's. */
+function formatInstant(instant, zone, now) {
+  const time = getFormat(zone, { ...TIME, hourCycle: "h23" }).format(instant * 1000);
+  const day = getFormat(zone, YEAR);
+  const date = day.format(instant * 1000);
+  if (date === day.format(now * 1000)) return time;
+  const isFar = Math.abs(instant - now) > 180 * 86400;
+  return `${isFar ? date : getFormat(zone, DAY).format(instant * 1000)} ${time}`;
+}
+
+/** A number of bytes: 12 kB. */
+function formatBytes(count) {
+  if (count < 1000) return `${count} B`;
+  if (count < 1e6) return `${Math.round(count / 1000)} kB`;
+  return `${(count / 1e6).toFixed(1)} MB`;
+}
+
+/** The first of the fires that is still to come. */
+function findNext(fires, now) {
+  return fires.find((fire) => fire > now) ?? null;
+}

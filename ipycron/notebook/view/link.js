@@ -1,0 +1,248 @@
+// @ts-check
+// What the page knows, and its line to the kernel.
+
+const PATIENCE = 1000; // ms until a click that nobody acknowledged is said to wait
+const SILENCE = 25; // s without a word until the kernel is said to be silent
+const MAX_EVENTS = 400;
+const MAX_TEXT = 600000; // characters of output that are kept for a second view
+
+/**
+ * The state of one model: filled by its first snapshot, changed by messages, shared
+ * by all views of it on the page.
+ */
+class Store {
+  constructor(model) {
+    this.model = model;
+    this.clock = new Clock();
+    this.views = new Set();
+    /** @type {Map<string, any>} */
+    this.tasks = new Map();
+    this.commands = new Map();
+    this.notices = [];
+    this.line = "live";
+    this.heard = performance.now();
+    this.takeWhole(model.get("state"));
+    this.onMessage = (message) => this.take(message);
+    this.onRestart = () => this.setLine("restarted");
+    this.onUi = () => this.tell("ui");
+    model.on("msg:custom", this.onMessage);
+    model.on("comm_live_update", this.onRestart);
+    model.on("change:ui", this.onUi);
+    this.stopClock = this.clock.listen(() => this.checkSilence());
+    this.send("hello", null);
+  }
+
+  close() {
+    this.stopClock();
+    this.model.off("msg:custom", this.onMessage);
+    this.model.off("comm_live_update", this.onRestart);
+    this.model.off("change:ui", this.onUi);
+    for (const command of this.commands.values()) clearTimeout(command.timer);
+  }
+
+  /** Call `view` with what changed: state, output, line, commands or ui. */
+  listen(view) {
+    this.views.add(view);
+    return () => this.views.delete(view);
+  }
+
+  tell(what, detail) {
+    for (const view of this.views) view(what, detail);
+  }
+
+  // --- from the kernel ------------------------------------------------------------
+
+  take(message) {
+    this.heard = performance.now();
+    if (message.now) this.clock.hear(message.now);
+    if (this.line === "silent") this.setLine("live");
+    if (message.type === "state") this.takeState(message);
+    else if (message.type === "output") this.takeOutput(message);
+    else if (message.type === "whole") this.takeWhole(message.state, true);
+    else if (message.type === "ack") this.takeAck(message.id);
+    else if (message.type === "done") this.takeDone(message);
+  }
+
+  takeWhole(state, isTold = false) {
+    this.clock.hear(state.now);
+    this.tasks = new Map(state.tasks.map((task) => [task.id, task]));
+    this.events = state.events;
+    this.timeline = state.timeline;
+    this.opened = state.opened;
+    if (isTold) {
+      this.tell("state");
+      this.tell("output", null);
+    }
+  }
+
+  takeState(message) {
+    for (const delta of message.tasks ?? []) this.takeTask(delta);
+    for (const id of message.gone ?? []) this.tasks.delete(id);
+    if (message.events) this.addEvents(message.events);
+    if (message.timeline !== undefined) this.timeline = message.timeline;
+    if (message.runs) this.addRuns(message.runs);
+    this.tell("state");
+  }
+
+  takeTask({ more, ...delta }) {
+    const task = { ...(this.tasks.get(delta.id) ?? { bars: [] }), ...delta };
+    if (more) {
+      const known = new Set(task.bars.map(([start]) => start));
+      task.bars = [...task.bars, ...more.filter(([start]) => !known.has(start))].slice(-BARS);
+    }
+    this.tasks.set(delta.id, task);
+  }
+
+  addEvents(events) {
+    const last = this.events.length ? this.events[this.events.length - 1].number : 0;
+    const fresh = events.filter((event) => event.number > last);
+    this.events = [...this.events, ...fresh].slice(-MAX_EVENTS);
+  }
+
+  addRuns({ task, runs }) {
+    const isSame = this.opened?.task === task;
+    const known = isSame ? this.opened.runs : [];
+    const ids = new Set(runs.map((run) => run.id));
+    const merged = [...known.filter((run) => !ids.has(run.id)), ...runs].slice(-BARS);
+    this.opened = { task, runs: merged, pane: isSame ? this.opened.pane : null };
+  }
+
+  takeOutput({ type, ...news }) {
+    if (!this.opened || this.opened.task !== news.task) {
+      this.opened = { task: news.task, runs: [], pane: null };
+    }
+    const before = this.opened.pane;
+    if (!news.reset && (!before || before.end !== news.start)) {
+      this.send("sync", null); // this page was loaded in between
+      return;
+    }
+    const items = news.reset ? news.items : before.items.concat(news.items);
+    this.opened.pane = { ...news, start: 0, items: shorten(items) };
+    this.tell("output", news);
+  }
+
+  // --- to the kernel --------------------------------------------------------------
+
+  /** Send a command; views show whether it waits, and what became of it. */
+  send(name, task) {
+    const command = { id: makeId(), name, task, isWaiting: false, timer: 0 };
+    const isClick = name !== "hello" && name !== "sync";
+    try {
+      this.model.send({ type: "command", id: command.id, name, task });
+    } catch {
+      // The comm is closed: "Cannot send".
+      this.setLine(this.line === "restarted" ? "restarted" : "gone");
+      return;
+    }
+    if (!isClick) return;
+    command.timer = setTimeout(() => {
+      command.isWaiting = true;
+      this.tell("commands");
+    }, PATIENCE);
+    this.commands.set(command.id, command);
+    this.tell("commands");
+  }
+
+  takeAck(id) {
+    const command = this.commands.get(id);
+    if (!command) return;
+    clearTimeout(command.timer);
+    command.isWaiting = false;
+    this.tell("commands");
+  }
+
+  takeDone({ id, error }) {
+    const command = this.commands.get(id);
+    if (!command) return;
+    clearTimeout(command.timer);
+    this.commands.delete(id);
+    if (error) this.addNotice(`${command.name}: ${error}`, command.task);
+    this.tell("commands");
+  }
+
+  addNotice(text, task) {
+    const notice = { text, task, at: this.clock.now() };
+    this.notices = [...this.notices.slice(-4), notice];
+    this.tell("commands");
+  }
+
+  dropNotice(notice) {
+    this.notices = this.notices.filter((known) => known !== notice);
+    this.tell("commands");
+  }
+
+  /** The command that is under way for a task, if any. */
+  findCommand(task) {
+    for (const command of this.commands.values()) {
+      if (command.task === task) return command;
+    }
+    return null;
+  }
+
+  get isWaiting() {
+    return [...this.commands.values()].some((command) => command.isWaiting);
+  }
+
+  get ui() {
+    return this.model.get("ui") ?? {};
+  }
+
+  /** Change how the view looks: kept by the kernel, found again by the next page. */
+  setUi(patch) {
+    this.model.set("ui", { ...this.ui, ...patch });
+    try {
+      this.model.save_changes();
+    } catch {
+      this.setLine(this.line === "restarted" ? "restarted" : "gone");
+    }
+  }
+
+  // --- the line -------------------------------------------------------------------
+
+  checkSilence() {
+    const silence = (performance.now() - this.heard) / 1000;
+    if (this.line === "live" && silence > SILENCE) this.setLine("silent");
+  }
+
+  setLine(line) {
+    if (this.line === line || this.line === "restarted") return;
+    this.line = line;
+    this.tell("line");
+  }
+
+  /** What there is to say about the line; empty if all is well. */
+  get lineText() {
+    if (this.line === "restarted") return "The kernel was restarted: this is how it was before.";
+    if (this.line === "gone") return "The kernel is gone: this is how it was.";
+    if (this.line === "silent") return "No word from the kernel: it is busy, or gone.";
+    if (this.isWaiting) return "Kernel busy, command queued.";
+    return "";
+  }
+
+  get isDead() {
+    return this.line === "restarted" || this.line === "gone";
+  }
+}
+
+/** The newest items of an output. */
+function shorten(items) {
+  let size = 0;
+  for (let index = items.length - 1; index >= 0; index -= 1) {
+    const value = items[index][1];
+    size += typeof value === "string" ? value.length : 0;
+    if (size > MAX_TEXT) return items.slice(index + 1);
+  }
+  return items;
+}
+
+/** Keep a notebook's shortcuts off our buttons, except those with Ctrl or Cmd. */
+function guardKeys(root) {
+  // Lab listens on the document while the event goes down: only the window is before.
+  const guard = (event) => {
+    if (!root.contains(event.target)) return;
+    const isTheirs = event.ctrlKey || event.metaKey || (event.shiftKey && event.key === "Enter");
+    setAttribute(event.target, "data-lm-suppress-shortcuts", isTheirs ? null : "true");
+  };
+  window.addEventListener("keydown", guard, true);
+  return () => window.removeEventListener("keydown", guard, true);
+}

@@ -1,0 +1,248 @@
+// @ts-check
+// What the card and a row of the panel have in common.
+
+const STATUS = {
+  idle: "idle",
+  running: "running",
+  starting: "starting",
+  stopped: "stopped",
+  destroyed: "destroyed",
+};
+
+/** The status as a word with an icon: colour is a third sign, not the only one. */
+class StatusMark {
+  constructor() {
+    this.holder = h("span", { class: "icr-holder" });
+    this.word = h("span");
+    this.el = h("span", { class: "icr-status" }, this.holder, this.word);
+  }
+
+  draw(task) {
+    const status = STATUS[task.status] ?? "stopped";
+    setIcon(this.holder, status);
+    setText(this.word, status);
+    setAttribute(this.el, "data-status", status);
+  }
+}
+
+/** The end of a run in a few words. */
+function describeEnd(run) {
+  const took = run.duration === null ? "" : formatDuration(run.duration);
+  if (run.ok) return `finished in ${took}`;
+  return took ? `failed after ${took}` : "failed";
+}
+
+/** A result or an error worth a line; `None` is not. */
+function describeSummary(run) {
+  return run.summary && run.summary !== "None" ? run.summary : "";
+}
+
+/** Start, stop, run and destroy of one task. */
+class Controls {
+  /** @param {Store} store @param {string} task @param {boolean} isWide */
+  constructor(store, task, isWide) {
+    this.store = store;
+    this.task = task;
+    this.run = makeButton("run", "Run now", () => this.act("run"), isWide);
+    this.start = makeButton("start", "Start", () => this.act("start"), isWide);
+    this.stop = makeButton("stop", "Stop", () => this.act("stop"), isWide);
+    this.destroy = makeButton("destroy", "Destroy", () => this.askDestroy());
+    this.el = h(
+      "span",
+      { class: "icr-controls", role: "group", "aria-label": "Controls" },
+      this.run,
+      this.start,
+      this.stop,
+      this.destroy,
+    );
+  }
+
+  act(name) {
+    if (!this.buttons[name] || this.buttons[name].getAttribute("aria-disabled")) return;
+    this.store.send(name, this.task);
+  }
+
+  get buttons() {
+    return { run: this.run, start: this.start, stop: this.stop, destroy: this.destroy };
+  }
+
+  /** The first click asks, the second does it. */
+  askDestroy() {
+    if (this.destroy.hasAttribute("data-sure")) {
+      this.calm();
+      this.act("destroy");
+      return;
+    }
+    setAttribute(this.destroy, "data-sure", true);
+    this.label(this.destroy, "Destroy: press again to confirm");
+    this.calmTimer = setTimeout(() => this.calm(), 4000);
+  }
+
+  calm() {
+    clearTimeout(this.calmTimer);
+    setAttribute(this.destroy, "data-sure", null);
+    this.label(this.destroy, "Destroy");
+  }
+
+  label(button, text) {
+    setAttribute(button, "title", text);
+    if (button.hasAttribute("aria-label")) setAttribute(button, "aria-label", text);
+  }
+
+  draw(task) {
+    const { status } = task;
+    const isArmed = status !== "stopped" && status !== "destroyed";
+    // The focus stays where it is when one takes the place of the other.
+    const isFocused = [this.start, this.stop].includes(document.activeElement);
+    this.start.hidden = isArmed;
+    this.stop.hidden = !isArmed;
+    if (isFocused) (isArmed ? this.stop : this.start).focus();
+    const isDead = this.store.isDead || status === "destroyed";
+    const command = this.store.findCommand(this.task);
+    for (const [name, button] of Object.entries(this.buttons)) {
+      const isOff = isDead || (name === "run" && !isArmed);
+      setAttribute(button, "aria-disabled", isOff ? "true" : null);
+      setAttribute(button, "aria-busy", command?.name === name ? "true" : null);
+    }
+    this.label(this.run, isArmed ? "Run now" : "Run now: start the task first");
+  }
+}
+
+/** The countdown to the next run, or how long this one has been going on. */
+class Countdown {
+  constructor() {
+    this.label = h("span", { class: "icr-muted" });
+    this.value = h("span", { class: "icr-number" });
+    this.el = h("span", { class: "icr-countdown", role: "timer" }, this.label, this.value);
+  }
+
+  draw(task, now, isLabelled = true) {
+    const next = findNext(task.fires, now);
+    const isOver = next === null && task.fires.length > 0;
+    setText(this.value, next === null ? (isOver ? "due" : "–") : formatSpan(Math.ceil(next - now)));
+    if (isLabelled) setText(this.label, next === null ? "not scheduled" : "next in");
+    if (isLabelled && next === null) setText(this.value, "");
+    const title = next === null ? null : `Next run ${formatInstant(next, task.zone, now)} ${task.zone}`;
+    setAttribute(this.el, "title", title);
+  }
+}
+
+/** Messages: what was refused, what is wrong with the line. */
+class Notices {
+  /** @param {Store} store @param {(task: string) => boolean} isMine */
+  constructor(store, isMine) {
+    this.store = store;
+    this.isMine = isMine;
+    this.line = h("div", { class: "icr-line-state", hidden: true });
+    this.list = h("div", {});
+    this.el = h("div", { class: "icr-notices", role: "status", "aria-live": "polite" }, this.line, this.list);
+  }
+
+  draw() {
+    const text = this.store.lineText;
+    setText(this.line, text);
+    this.line.hidden = !text;
+    const mine = this.store.notices.filter((notice) => this.isMine(notice.task));
+    if (mine === this.drawn || (mine.length === 0 && !this.list.firstChild)) return;
+    this.list.replaceChildren(
+      ...mine.map((notice) => {
+        const drop = () => this.store.dropNotice(notice);
+        return h(
+          "div",
+          { class: "icr-notice" },
+          icon("warning"),
+          h("span", { class: "icr-grow" }, this.describe(notice)),
+          makeButton("failed", "Dismiss", drop),
+        );
+      }),
+    );
+  }
+
+  describe(notice) {
+    const task = this.store.tasks.get(notice.task);
+    return this.store.tasks.size > 1 && task ? `${task.name}: ${notice.text}` : notice.text;
+  }
+}
+
+/** The remembered runs of one task as a list to choose from. */
+class RunList {
+  /** @param {(run: string | null) => void} choose */
+  constructor(choose) {
+    this.choose = choose;
+    this.el = h("div", { class: "icr-runs", role: "listbox", "aria-label": "Last runs" });
+    this.el.addEventListener("keydown", (event) => this.step(event));
+  }
+
+  step(event) {
+    const move = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    const items = [...this.el.children];
+    const index = items.indexOf(document.activeElement);
+    if (!move || index < 0) return;
+    event.preventDefault();
+    items[Math.min(items.length - 1, Math.max(0, index + move))].focus();
+  }
+
+  /** @param {any} task @param {any[]} runs @param {string | null} shown @param {boolean} isPinned */
+  draw(task, runs, shown, isPinned, now) {
+    const all = [...task.running, ...[...runs].reverse().filter((run) => !task.running.some(({ id }) => id === run.id))];
+    const key = JSON.stringify([all.map((run) => [run.id, run.ok]), shown, isPinned]);
+    if (key === this.drawn) return;
+    this.drawn = key;
+    const focused = document.activeElement?.getAttribute?.("data-run");
+    const hadFocus = this.el.contains(document.activeElement);
+    this.el.replaceChildren(...all.map((run, index) => this.makeItem(task, run, run.id === shown, index === 0, now)));
+    if (hadFocus) this.el.querySelector(`[data-run="${CSS.escape(focused ?? "")}"]`)?.focus();
+  }
+
+  makeItem(task, run, isShown, isNewest, now) {
+    const state = run.ok === null ? "running" : run.ok ? "ok" : "failed";
+    const end = run.ok === null ? "running" : run.duration === null ? "–" : formatDuration(run.duration);
+    const pick = () => this.choose(isNewest ? null : run.id);
+    return h(
+      "button",
+      {
+        type: "button",
+        class: `icr-run icr-run-${state}`,
+        role: "option",
+        "aria-selected": isShown ? "true" : "false",
+        "data-run": run.id,
+        title: `${state}${run.summary ? `: ${run.summary}` : ""}`,
+        on: { click: pick },
+      },
+      icon(state === "running" ? "running" : state),
+      h("span", { class: "icr-number" }, formatInstant(run.started ?? run.date, task.zone, now)),
+      h("span", { class: "icr-number icr-muted" }, end),
+      h("span", { class: "icr-clip icr-muted" }, run.reason === "invoked" ? "by hand" : ""),
+    );
+  }
+}
+
+/** One line that says which run is shown and how it ended. */
+class RunHead {
+  constructor() {
+    this.holder = h("span", { class: "icr-holder" });
+    this.when = h("span", { class: "icr-number" });
+    this.how = h("span", { class: "icr-number icr-how" });
+    this.summary = h("bdi", { class: "icr-summary icr-clip" });
+    this.el = h("div", { class: "icr-runhead" }, this.holder, this.when, this.how, this.summary);
+  }
+
+  draw(task, run, now) {
+    this.el.hidden = !run;
+    if (!run) return;
+    const state = run.ok === null ? "running" : run.ok ? "ok" : "failed";
+    setIcon(this.holder, state);
+    setAttribute(this.el, "data-state", state);
+    setText(this.when, formatInstant(run.started ?? run.date, task.zone, now));
+    const end =
+      run.ok === null
+        ? `running ${formatSpan(now - (run.started ?? now))}`
+        : describeEnd(run);
+    setText(this.how, `${run.reason === "invoked" ? "by hand, " : ""}${end}`);
+    const summary = describeSummary(run);
+    setText(this.summary, run.ok && summary ? `→ ${summary}` : summary);
+    setAttribute(this.summary, "title", summary || null);
+    const place = run.pid ? `process ${run.pid}` : "in the notebook's own process";
+    setAttribute(this.when, "title", `${formatInstant(run.date, task.zone, now)} ${task.zone}, ${place}`);
+  }
+}

@@ -1,0 +1,202 @@
+// @ts-check
+// Below the panel's table: the next hours, and what has happened.
+
+const HORIZONS = [
+  [3600, "1 hour"],
+  [6 * 3600, "6 hours"],
+  [24 * 3600, "24 hours"],
+  [7 * 86400, "7 days"],
+];
+
+/** The next hours of every armed task, one line each. */
+class Timeline extends Section {
+  constructor(store) {
+    const select = h(
+      "select",
+      {
+        class: "icr-select",
+        "aria-label": "How far ahead",
+        on: { change: () => store.setUi({ horizon: Number(select.value) }) },
+      },
+      ...HORIZONS.map(([value, text]) => h("option", { value }, text)),
+    );
+    super(store, "timeline", "Next runs", select);
+    this.select = select;
+    this.axis = h("div", { class: "icr-axis", "aria-hidden": "true" });
+    this.now = h("div", { class: "icr-now" });
+    this.lines = h("div", { class: "icr-lines", role: "list" });
+    this.chart = h("div", { class: "icr-timeline" }, this.axis, this.lines, this.now);
+    this.none = h("div", { class: "icr-empty" }, "No task is armed.");
+    this.body.append(this.chart, this.none);
+    /** @type {Map<string, any>} */
+    this.rows = new Map();
+  }
+
+  drawUi() {
+    super.drawUi();
+    this.select.value = String(this.store.ui.horizon ?? HORIZONS[1][0]);
+    this.draw();
+  }
+
+  draw() {
+    const { timeline } = this.store;
+    if (!this.isOpen) return;
+    const marks = timeline?.marks ?? {};
+    const ids = [...this.store.tasks.keys()].filter((id) => marks[id]?.length);
+    this.chart.hidden = ids.length === 0;
+    this.none.hidden = ids.length > 0;
+    if (timeline !== this.drawn) {
+      this.drawn = timeline;
+      if (timeline) this.drawAxis(timeline);
+      for (const id of ids) this.drawRow(id, marks[id], timeline.horizon);
+    }
+    place(this.lines, ids.map((id) => this.getRow(id).el));
+  }
+
+  getRow(id) {
+    let row = this.rows.get(id);
+    if (!row) {
+      const name = h("bdi", { class: "icr-clip icr-timeline-name" });
+      const svg = s("svg", {
+        class: "icr-marks",
+        viewBox: `0 0 ${WIDTH} 14`,
+        preserveAspectRatio: "none",
+        role: "img",
+      });
+      row = { name, svg, el: h("div", { class: "icr-timeline-row", role: "listitem" }, name, svg) };
+      this.rows.set(id, row);
+    }
+    return row;
+  }
+
+  drawRow(id, marks, horizon) {
+    const row = this.getRow(id);
+    const task = this.store.tasks.get(id);
+    setText(row.name, task.name);
+    setAttribute(row.name, "title", task.name);
+    drawMarks(row.svg, marks, horizon);
+    setAttribute(row.svg, "aria-label", `${task.words}`);
+  }
+
+  drawAxis({ start, horizon }) {
+    const step = [300, 600, 1800, 3600, 7200, 14400, 43200, 86400].find((size) => horizon / size <= 8) ?? 86400;
+    const format = getFormat(undefined, step >= 43200 ? { weekday: "short", ...HOUR } : HOUR);
+    // Whole hours of the browser's clock, which may be half an hour off UTC's.
+    const shift = new Date(start * 1000).getTimezoneOffset() * 60;
+    const first = Math.ceil((start - shift) / step) * step + shift;
+    const labels = [];
+    for (let at = first; at < start + horizon * 0.97; at += step) {
+      const label = h("span", {}, format.format(at * 1000));
+      label.style.left = `${((at - start) / horizon) * 100}%`;
+      labels.push(label);
+    }
+    this.axis.replaceChildren(...labels);
+  }
+
+  drawTime(now) {
+    const { timeline } = this.store;
+    if (!this.isOpen || !timeline) return;
+    const share = (now - timeline.start) / timeline.horizon;
+    this.chart.style.setProperty("--icr-share", String(Math.min(1, Math.max(0, share))));
+  }
+}
+
+const HOUR = { hour: "2-digit", minute: "2-digit", hourCycle: "h23" };
+const SHOWN = 200;
+const PROBLEMS = new Set([
+  "task:failed",
+  "task:restarted",
+  "execution:failed",
+  "execution:missed",
+  "execution:overlap",
+  "execution:skipped",
+]);
+
+/** The last events, the newest first. */
+class EventLog extends Section {
+  constructor(store) {
+    const box = h("input", {
+      type: "checkbox",
+      on: { change: () => store.setUi({ problems: box.checked }) },
+    });
+    super(store, "events", "Events", h("label", { class: "icr-check" }, box, "Problems only"));
+    this.box = box;
+    this.list = h("div", { class: "icr-events", role: "log", "aria-live": "off", tabindex: "0", "aria-label": "Events" });
+    this.none = h("div", { class: "icr-empty" }, "Nothing has happened yet.");
+    this.body.append(this.list, this.none);
+    this.newest = 0;
+  }
+
+  drawUi() {
+    super.drawUi();
+    const isNarrow = Boolean(this.store.ui.problems);
+    if (this.isNarrow !== isNarrow) {
+      this.isNarrow = isNarrow;
+      this.newest = 0;
+      this.list.replaceChildren();
+    }
+    this.box.checked = isNarrow;
+    this.draw();
+  }
+
+  draw() {
+    if (!this.isOpen) return;
+    const wanted = this.store.events.filter((event) => !this.isNarrow || PROBLEMS.has(event.event));
+    const fresh = wanted.slice(-SHOWN).filter((event) => event.number > this.newest);
+    if (fresh.length) this.newest = fresh[fresh.length - 1].number;
+    this.list.prepend(...fresh.reverse().map((event) => this.makeLine(event)));
+    while (this.list.children.length > SHOWN) this.list.lastChild.remove();
+    this.list.hidden = !this.list.firstChild;
+    this.none.hidden = !this.list.hidden;
+  }
+
+  makeLine(event) {
+    const zone = this.store.tasks.get(event.task)?.zone;
+    const now = this.store.clock.now();
+    const isProblem = PROBLEMS.has(event.event);
+    const isBad = event.event.endsWith("failed");
+    const mark = isBad ? "failed" : isProblem ? "warning" : event.event.endsWith("finished") ? "ok" : "idle";
+    const open = () => this.store.setUi({ open: event.task, run: event.run });
+    const name = h(
+      "button",
+      { type: "button", class: "icr-link icr-clip", title: "Show this run", on: { click: open } },
+      h("bdi", {}, event.name),
+    );
+    return h(
+      "div",
+      { class: "icr-event", "data-state": isBad ? "failed" : isProblem ? "warning" : "" },
+      h("span", { class: "icr-number icr-muted" }, formatInstant(event.at, zone, now)),
+      h("span", { class: "icr-holder" }, mark === "idle" ? null : icon(mark)),
+      name,
+      h("bdi", { class: "icr-clip", title: event.summary || null }, describeEvent(event, zone, now)),
+    );
+  }
+}
+
+function describeEvent(event, zone, now) {
+  const took = event.duration === null ? "" : formatDuration(event.duration);
+  const slot = formatInstant(event.date, zone, now);
+  const summary = event.summary && event.summary !== "None" ? event.summary : "";
+  switch (event.event) {
+    case "execution:started":
+      return "run started";
+    case "execution:finished":
+      return `finished in ${took}${summary ? ` → ${summary}` : ""}`;
+    case "execution:failed":
+      return `failed${took ? ` after ${took}` : ""}: ${summary}`;
+    case "execution:missed":
+      return event.missed > 1 ? `missed ${event.missed} slots, the last at ${slot}` : `missed the slot of ${slot}`;
+    case "execution:overlap":
+      return `the slot of ${slot} came while a run was in progress`;
+    case "execution:skipped":
+      return `left ${slot} to others: ${event.reason}${summary ? ` (${summary})` : ""}`;
+    case "execution:maxReached":
+      return "has had all its runs";
+    case "task:failed":
+      return `stopped for good: ${summary}`;
+    case "task:restarted":
+      return `worker replaced: ${summary}`;
+    default:
+      return event.event.replace(":", " ");
+  }
+}

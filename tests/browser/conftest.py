@@ -1,0 +1,274 @@
+"""One Jupyter server and one Chromium for all browser tests."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import nbformat
+import pytest
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+START_SECONDS = 40
+STEP_SECONDS = 30
+SETTINGS = {
+    "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
+    "apputils-extension/themes": {"theme": "JupyterLab Light"},
+    "docmanager-extension/plugin": {"autosave": False},
+}
+
+
+def pytest_collection_modifyitems(items):
+    """Without a browser: skip on a developer's machine, fail on the build server."""
+    if CHROMIUM is not None:
+        return
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            if os.environ.get("CI"):
+                item.add_marker(pytest.mark.usefixtures("no_chromium"))
+            else:
+                item.add_marker(pytest.mark.skip(reason="Chromium is not installed"))
+
+
+@pytest.fixture
+def no_chromium():
+    """Fail: the build server must have a browser."""
+    pytest.fail("Chromium is not installed; .ci/run installs it")
+
+
+class Server:
+    """JupyterLab and Notebook 7, one process, with a configuration of its own."""
+
+    def __init__(self, home: Path) -> None:
+        self.root = home / "notebooks"
+        self.root.mkdir()
+        self._home = home
+        self.token = secrets.token_hex()
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._write_settings()
+        self._log = (home / "server.log").open("w")
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "jupyterlab", *self._arguments()],
+            env=self._environment(),
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+    def _arguments(self) -> list[str]:
+        return [
+            "--no-browser",
+            "--allow-root",
+            "--ip=127.0.0.1",
+            f"--port={self.port}",
+            "--ServerApp.port_retries=0",
+            f"--IdentityProvider.token={self.token}",
+            f"--ServerApp.root_dir={self.root}",
+            "--LabApp.expose_app_in_browser=True",
+            "--JupyterNotebookApp.expose_app_in_browser=True",
+        ]
+
+    def _environment(self) -> dict[str, str]:
+        own = {
+            name: str(self._home / name.lower())
+            for name in (
+                "HOME",
+                "JUPYTER_CONFIG_DIR",
+                "JUPYTER_DATA_DIR",
+                "JUPYTER_RUNTIME_DIR",
+                "IPYTHONDIR",
+                "JUPYTERLAB_SETTINGS_DIR",
+                "JUPYTERLAB_WORKSPACES_DIR",
+            )
+        }
+        for folder in own.values():
+            Path(folder).mkdir(exist_ok=True)
+        # Kernels must be the tests' own interpreter's, whatever is installed.
+        return {**os.environ, **own, "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+
+    def _write_settings(self) -> None:
+        folder = self._home / "jupyterlab_settings_dir"
+        for name, settings in SETTINGS.items():
+            extension, plugin = name.split("/")
+            path = folder / "@jupyterlab" / extension / f"{plugin}.jupyterlab-settings"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(settings))
+
+    def wait(self) -> None:
+        """Return when it answers."""
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                urllib.request.urlopen(f"{self.url}/api", timeout=2).close()
+            except OSError:
+                if time.monotonic() > deadline or self._process.poll() is not None:
+                    self.close()
+                    log = (self._home / "server.log").read_text()
+                    pytest.fail(f"the Jupyter server did not start:\n{log[-3000:]}")
+                time.sleep(0.1)
+            else:
+                return
+
+    def close(self) -> None:
+        """End the server and its kernels."""
+        self._process.terminate()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait(10)
+        self._log.close()
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory):
+    """A running server."""
+    running = Server(tmp_path_factory.mktemp("jupyter"))
+    running.wait()
+    yield running
+    running.close()
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """A running Chromium."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+class Notebook:
+    """One notebook in one page; the kernel ends with it."""
+
+    def __init__(self, server: Server, browser, cells: list[str], app: str) -> None:
+        self.server = server
+        self.app = app
+        self.name = f"{secrets.token_hex(4)}.ipynb"
+        book = nbformat.v4.new_notebook(
+            cells=[nbformat.v4.new_code_cell(cell) for cell in cells]
+        )
+        book.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
+        nbformat.write(book, server.root / self.name)
+        self.context = browser.new_context(viewport={"width": 1400, "height": 1000})
+        self.page = self.context.new_page()
+        self.page.set_default_timeout(STEP_SECONDS * 1000)
+        self.requests: list[str] = []
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.errors: list[str] = []
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+
+    def open(self) -> None:
+        """Open the notebook and wait for its kernel."""
+        place = f"notebooks/{self.name}" if self.app == "notebook" else self._lab_place
+        self.page.goto(f"{self.server.url}/{place}?token={self.server.token}")
+        self.wait_for_kernel()
+
+    @property
+    def _lab_place(self) -> str:
+        return f"lab/workspaces/{self.name[:8]}/tree/{self.name}"
+
+    def wait_for_kernel(self) -> None:
+        """Wait until the kernel is idle."""
+        self.page.wait_for_function(
+            """() => {
+              const widget = window.jupyterapp?.shell?.currentWidget;
+              const kernel = widget?.sessionContext?.session?.kernel;
+              return kernel?.status === "idle" && widget.content?.widgets?.length > 0;
+            }"""
+        )
+
+    def run(self, index: int, *, is_awaited: bool = True) -> None:
+        """Run a cell, and wait until it has run."""
+        self.page.evaluate(
+            """async ([index, isAwaited]) => {
+              const app = window.jupyterapp;
+              app.shell.currentWidget.content.activeCellIndex = index;
+              const run = app.commands.execute("notebook:run-cell");
+              if (isAwaited) await run;
+            }""",
+            [index, is_awaited],
+        )
+
+    def run_all(self) -> None:
+        """Run all cells, one after the other."""
+        count = self.page.evaluate(
+            "() => window.jupyterapp.shell.currentWidget.content.widgets.length"
+        )
+        for index in range(count):
+            self.run(index)
+
+    def command(self, name: str, **arguments) -> None:
+        """Run a command of the front end."""
+        self.page.evaluate(
+            "([name, args]) => window.jupyterapp.commands.execute(name, args)",
+            [name, arguments],
+        )
+
+    def save(self) -> nbformat.NotebookNode:
+        """Save the notebook; return what is in the file."""
+        self.command("docmanager:save")
+        return nbformat.read(self.server.root / self.name, 4)
+
+    def reload(self) -> None:
+        """Save, and load the page anew."""
+        self.save()
+        self.page.reload()
+        self.wait_for_kernel()
+
+    def set_theme(self, name: str) -> None:
+        """Change the theme."""
+        self.command("apputils:change-theme", theme=name)
+        is_light = "true" if "Light" in name else "false"
+        self.page.wait_for_selector(f'body[data-jp-theme-light="{is_light}"]')
+
+    def close(self) -> None:
+        """Shut the kernel down and close the page."""
+        try:
+            self.page.evaluate(
+                """async () => {
+                  const context = window.jupyterapp.shell.currentWidget.sessionContext;
+                  await context.shutdown();
+                }"""
+            )
+        finally:
+            self.context.close()
+
+
+@pytest.fixture
+def make_notebook(server, browser):
+    """Return a function that opens a notebook with the given cells."""
+    opened: list[Notebook] = []
+
+    def make(*cells: str, app: str = "lab") -> Notebook:
+        notebook = Notebook(server, browser, list(cells), app)
+        opened.append(notebook)
+        notebook.open()
+        return notebook
+
+    yield make
+    for notebook in opened:
+        notebook.close()
