@@ -1,13 +1,18 @@
 """What keeps a script alive while it has something scheduled.
 
 The interpreter waits for threads that are no daemons before it ends; one such thread
-stands for all started, ref'd tasks. A notebook's kernel is never held.
+stands for all started, ref'd tasks. A notebook's kernel is never held, nor a script
+whose main thread has died of an exception: that is how it is to end.
 """
 
 from __future__ import annotations
 
 import sys
 import threading
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from types import TracebackType
 
 
 class Keepalive:
@@ -17,6 +22,8 @@ class Keepalive:
         self._lock = threading.Lock()
         self._held: set[str] = set()
         self._release: threading.Event | None = None
+        self._is_given_up = False
+        self._hook_before: Any = None
 
     def update(self, task_id: str, *, is_held: bool) -> None:
         """Say whether a task is to keep the process alive."""
@@ -28,15 +35,40 @@ class Keepalive:
             self._apply()
 
     def _apply(self) -> None:
-        if self._held and self._release is None and not is_interactive():
-            self._release = threading.Event()
-            thread = threading.Thread(
-                target=self._release.wait, name="ipycron-keepalive", daemon=False
-            )
-            thread.start()
+        if self._held and self._release is None:
+            if not self._is_given_up and not is_interactive():
+                self._hold()
         elif not self._held and self._release is not None:
-            self._release.set()
-            self._release = None
+            self._let_go()
+
+    def _hold(self) -> None:
+        self._release = threading.Event()
+        threading.Thread(
+            target=self._release.wait, name="ipycron-keepalive", daemon=False
+        ).start()
+        self._hook_before, sys.excepthook = sys.excepthook, self._see_exception
+
+    def _let_go(self) -> None:
+        assert self._release is not None
+        self._release.set()
+        self._release = None
+        # One that was put on top of ours passes on to it: it stays.
+        if sys.excepthook == self._see_exception:
+            sys.excepthook = self._hook_before
+
+    def _see_exception(
+        self,
+        kind: type[BaseException],
+        error: BaseException,
+        trace: TracebackType | None,
+    ) -> None:
+        """The hook before this one, then the end of the script where it is one."""
+        try:
+            self._hook_before(kind, error, trace)
+        finally:
+            if threading.current_thread() is threading.main_thread():
+                self._is_given_up = True
+                self.close()
 
     def close(self) -> None:
         """Hold nothing any more."""
