@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         load_ipython_extension,
         unload_ipython_extension,
     )
+    from ipycron.notebook.panel import panel
     from ipycron.process.outcome import Unserializable
     from ipycron.scheduling.context import TaskContext
     from ipycron.scheduling.events import Event
@@ -55,6 +56,7 @@ __all__ = [
     "off",
     "on",
     "once",
+    "panel",
     "parse",
     "schedule",
     "set_logger",
@@ -73,6 +75,7 @@ _HOMES = {
         "load_ipython_extension",
         "unload_ipython_extension",
     ),
+    "ipycron.notebook.panel": ("panel",),
     "ipycron.process.outcome": ("Unserializable",),
     "ipycron.scheduling.context": ("TaskContext",),
     "ipycron.scheduling.events": ("Event",),

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import threading
+from typing import TYPE_CHECKING, Any
 
-from ipycron.notebook.live import LiveView
+from ipycron.notebook.live import LiveView, merge_bundle
+from ipycron.notebook.static import describe_task
+from ipycron.task.registry import registry
 
 if TYPE_CHECKING:
     from ipycron.task.task import Task
+
+MAX_ENDED = 20
+"""Cards of destroyed tasks that stay on the page; older ones are closed, and the
+notebook shows their static copy."""
+_REST = 3600.0
 
 
 class Card(LiveView):
@@ -34,7 +42,48 @@ class Card(LiveView):
         run = self.ui.get("run")
         return self.task, str(run) if run else None
 
+    def push(self, now: float) -> float:
+        """Send what is due; rest for good when the task is over and all is told."""
+        due = super().push(now)
+        if self.is_over and not self.is_behind:
+            self._feed.detach(self)
+            return now + _REST
+        return due
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing will happen to the task any more."""
+        return self.task.status == "destroyed" and not self.task.is_busy
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        """Return the widget, and what is shown where there are none."""
+        return merge_bundle(
+            super()._repr_mimebundle_(**kwargs), describe_task(self.task)
+        )
+
+
+class Cards:
+    """The card of each task: one model, wherever and however often it is shown."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._cards: dict[str, Card] = {}
+
+    def get(self, task: Task) -> Card:
+        """Return the card of a task, made when first asked for."""
+        with self._lock:
+            card = self._cards.get(task.id)
+            if card is None:
+                card = self._cards[task.id] = Card(task)
+                self._close_ended()
+            return card
+
+    def _close_ended(self) -> None:
+        ended = [task_id for task_id, card in self._cards.items() if card.is_over]
+        for task_id in ended[:-MAX_ENDED]:
+            self._cards.pop(task_id).close()
+
 
 def make_card(task: Task) -> Card:
-    """Return the card of a task."""
-    return Card(task)
+    """Return the card of a task, to be displayed."""
+    return registry.get_single(Cards).get(task)

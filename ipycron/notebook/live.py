@@ -237,10 +237,15 @@ class LiveView(anywidget.AnyWidget):
         self._sent = now
         self.send(message)
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether there is something to be told yet."""
+        return self._is_stale or self._is_output_stale or bool(self._outbox)
+
     def refresh(self) -> None:
         """Look at everything again soon."""
         self._is_stale = self._is_output_stale = True
-        self._feed.wake()
+        self._feed.attach(self)
 
     # --- from the browser, in whichever thread the kernel chooses -----------------
 
@@ -259,7 +264,8 @@ class LiveView(anywidget.AnyWidget):
             self._answer_whole()
         else:
             self._control(command_id, str(name), str(content.get("task")))
-        self._feed.wake()
+        # Again: the card of a destroyed task has let go.
+        self._feed.attach(self)
 
     def _answer_whole(self) -> None:
         """Send everything again: a page has missed something."""
@@ -297,6 +303,14 @@ class LiveView(anywidget.AnyWidget):
         self._feed.detach(self)
         self._pane.close()
         super().close()
+
+
+def merge_bundle(live: Any, static: dict[str, Any]) -> Any:
+    """Return the mimebundle of a widget with the static forms beside it."""
+    if isinstance(live, tuple):
+        data, metadata = live
+        return {**data, **static}, metadata
+    return {**(live or {}), **static}
 
 
 def _is_refusal(error: BaseException) -> bool:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ipycron.notebook.live import LiveView
+from ipycron.notebook.live import LiveView, merge_bundle
 from ipycron.notebook.snapshot import describe_event, describe_task
+from ipycron.notebook.tables import TaskTable
 from ipycron.notebook.timeline import BUCKETS, find_marks
 from ipycron.task.api import get_tasks
 from ipycron.task.registry import registry
@@ -101,6 +102,12 @@ class Panel(LiveView):
             if task.is_started
         }
         return {"start": start, "horizon": horizon, "marks": marks}
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        """Return the widget, and a table where there are none."""
+        table = TaskTable(self.find_tasks())
+        static = {"text/plain": repr(table), "text/html": table._repr_html_()}
+        return merge_bundle(super()._repr_mimebundle_(**kwargs), static)
 
 
 def panel() -> Panel:

@@ -18,6 +18,8 @@ MAX_NAME = 300
 MAX_SUMMARY = 300
 MAX_TRACEBACK = 40_000
 """Characters of a traceback that are shown: its beginning and its end."""
+MAX_TROUBLE = 4_000
+"""Characters of what kept a task from starting."""
 FIRES = 3
 """Slots told in advance: the browser counts on by itself while the kernel is busy."""
 
@@ -74,6 +76,7 @@ class TaskRow(TypedDict):
 
     Attributes:
         status: `Task.status`, or "starting".
+        trouble: what the last start failed with, None after a good one.
         fires: the next slots, empty if it is not armed.
         bars: of its last runs, oldest first: when started, how long, whether ok.
     """
@@ -86,6 +89,7 @@ class TaskRow(TypedDict):
     job: str
     place: str
     status: str
+    trouble: str | None
     fires: list[float]
     runs_left: int | None
     running: list[RunRow]
@@ -130,6 +134,7 @@ def describe_task(task: Task, now: float) -> TaskRow:
         job=clean(task.source.label, MAX_NAME),
         place="worker" if task.is_background else "inline",
         status="starting" if task.is_starting else str(task.status),
+        trouble=_describe_trouble(task),
         fires=find_fires(task, now),
         runs_left=task.runs_left,
         running=[describe_run(run) for run in task.running],
@@ -142,6 +147,13 @@ def describe_task(task: Task, now: float) -> TaskRow:
             skipped=history.skipped,
         ),
     )
+
+
+def _describe_trouble(task: Task) -> str | None:
+    error = task.start_error
+    if error is None or task.is_started:
+        return None
+    return clean(f"{type(error).__name__}: {error}", MAX_TROUBLE)
 
 
 def find_fires(task: Task, now: float, count: int = FIRES) -> list[float]:

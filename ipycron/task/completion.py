@@ -56,6 +56,13 @@ class Completion(Generic[T]):
                 return failure
         return error
 
+    def peek(self) -> BaseException | None:
+        """Return what it has failed with; None if it has not, or not ended.
+
+        Unlike `exception`, this leaves a failure that nobody asks for one to log.
+        """
+        return self._future.exception() if self._future.done() else None
+
     def done(self) -> bool:
         """Return whether it has ended."""
         return self._future.done()

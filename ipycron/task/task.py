@@ -77,6 +77,7 @@ class Task:
         )
         self._waiting: dict[str, Completion[Any]] = {}
         self._start: Callable[[], Completion[None] | None] = lambda: None
+        self._start_error: BaseException | None = None
         self._is_ref = not options.unref
         self.listeners = Listeners()
         self._setting = make_setting(
@@ -113,6 +114,11 @@ class Task:
         """Whether a start is under way: `status` is ``"stopped"`` until it is over."""
         start = self._start()
         return start is not None and not start.done()
+
+    @property
+    def start_error(self) -> BaseException | None:
+        """What the last start failed with; None after a good one."""
+        return self._start_error
 
     @property
     def is_started(self) -> bool:
@@ -212,8 +218,13 @@ class Task:
         if action == "start":
             # A script that ends right now must live to see its task start.
             self._update_keepalive()
-            completion.add_done_callback(lambda _: self._update_keepalive())
+            completion.add_done_callback(self._see_start)
         return completion
+
+    def _see_start(self, completion: Completion[None]) -> None:
+        self._start_error = completion.peek()
+        self._update_keepalive()
+        self._client.bulletin.tell(self.id)
 
     @property
     def _is_over(self) -> bool:
