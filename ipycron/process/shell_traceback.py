@@ -42,7 +42,7 @@ def format_coloured(error: BaseException, shell: InteractiveShell) -> str:
     finally:
         # IPython keeps the frames, and thereby what the cell's functions hold.
         for renderer in (shell.InteractiveTB, shell.SyntaxTB):
-            renderer.tb = renderer.evalue = renderer.etype = None
+            vars(renderer).update(tb=None, evalue=None, etype=None)
 
 
 def _render(error: BaseException, shell: InteractiveShell) -> str:
@@ -56,7 +56,7 @@ def _render(error: BaseException, shell: InteractiveShell) -> str:
     elif type(error) is UsageError:
         lines = [f"UsageError: {error}"]
     elif isinstance(error, SyntaxError):
-        frames = traceback.extract_tb(trace)
+        frames: Any = traceback.extract_tb(trace)  # IPython's hint says otherwise
         lines = shell.SyntaxTB.structured_traceback(type(error), error, frames)
     else:
         lines = shell.InteractiveTB.structured_traceback(
