@@ -260,8 +260,9 @@ async def test_a_receiver_may_stop_the_task_at_once(world):
     object.__setattr__(world.scheduler._services, "emit", receive)
     await world.clock.advance(5)
     world.clock.step(290)
-    await world.clock.advance(5)
+    await world.clock.advance(60)
     assert world.slots("execution:started") == []
+    assert world.slots("execution:missed") == [60, 120, 180, 240]
     assert world.status() == "stopped"
 
 

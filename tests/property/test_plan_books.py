@@ -1,0 +1,371 @@
+"""The scheduler's books balance, whatever is done to it in whatever order.
+
+A player starts, stops, calls and destroys tasks, lets workers hang, fail and die,
+and moves both clocks. Afterwards every slot of every task is in the books exactly
+once, every run has one beginning and one end, and nothing is left.
+"""
+
+import asyncio
+from collections import Counter, defaultdict
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ipycron.errors import IpycronError
+from ipycron.scheduling.policy import Policy
+from ipycron.scheduling.run import Stage
+from ipycron.scheduling.scheduler import Scheduler
+from ipycron.scheduling.wait import sleep
+from ipycron.testing import Every, FakeClock, FakeLauncher, RecordedEvents
+
+HOUR = 3600
+
+policies = st.builds(
+    Policy,
+    no_overlap=st.booleans(),
+    max_executions=st.sampled_from([None, None, 1, 2, 9]),
+    max_random_delay=st.sampled_from([0, 0, 3, 30]),
+    missed_execution_tolerance=st.sampled_from([1, 0, 5, 60]),
+    timeout=st.sampled_from([None, None, 0.5, 4, 20]),
+    start_timeout=st.sampled_from([2, 5]),
+    stop_timeout=st.sampled_from([0, 1, 10]),
+    max_restarts=st.sampled_from([3, 1, 0]),
+    distributed=st.sampled_from([False, False, True]),
+)
+
+
+class Elector:
+    """Says yes, no, nothing, or fails, as it is told to."""
+
+    def __init__(self, clock):
+        self.clock = clock
+        self.answer = True
+        self.seconds = 0.0
+        self.claimed = Counter()
+
+    async def should_run(self, _task_id, key, _lease):
+        """Answer after a while."""
+        await sleep(self.clock, self.seconds)
+        if self.answer == "error":
+            raise ConnectionError
+        if self.answer is True:
+            self.claimed[key] += 1
+        return self.answer
+
+    async def on_complete(self, _task_id, key):
+        """Take a claim back."""
+        self.claimed[key] -= 1
+
+
+# What is done, and with what: most of it works most of the time, so that there are
+# long stories, not only quick ends.
+numbers = st.integers(0, 99)
+actions = st.sampled_from(
+    [
+        *["start", "execute", "behave"] * 3,
+        *["stop", "force", "load", "run", "fail", "die", "stubborn", "sway", "kill"],
+        *["forward", "back"],
+    ]
+)
+# Seconds that pass after it.
+pauses = st.sampled_from([0.3, 0, 1, 2.5, 7, 31, 60])
+steps = st.tuples(actions, numbers, pauses)
+tasks = st.lists(
+    st.tuples(policies, st.sampled_from([1, 7, 60])), min_size=1, max_size=2
+)
+
+
+class Books:
+    """Some tasks, their scheduler, and what was told of them."""
+
+    def __init__(self, tasks, *, is_shared):
+        self.complaints = []
+        self.clock = FakeClock(HOUR)
+        self.events = RecordedEvents()
+        self.launcher = FakeLauncher(self.clock, is_shared=is_shared)
+        self.script = self.launcher.script
+        self.elector = Elector(self.clock)
+        self.scheduler = Scheduler(
+            clock=self.clock,
+            launcher=self.launcher,
+            emit=self.events,
+            elector=self.elector,
+            uniform=lambda low, high: (low + high) / 3,
+        )
+        self.every, self.policy = {}, {}
+        self.dropped = defaultdict(list)
+        self.calls = []
+        self.went_back = False
+        # A step of the clock is noticed within five seconds; then all is settled.
+        self.unnoticed = 5.0
+        self.noticed = defaultdict(list)
+        for number, (policy, every) in enumerate(tasks):
+            task_id = f"t{number}"
+            self.every[task_id], self.policy[task_id] = every, policy
+            self.scheduler.add(
+                task_id, name=task_id, schedule=Every(every), policy=policy
+            )
+
+    async def play(self, story):
+        """Do what the story says, end everything, balance the books."""
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: self.complaints.append(context))
+        for task_id in self.every:
+            self.spawn(self.scheduler.start(task_id))
+        for action, number, pause in story:
+            await self.clock.advance()
+            getattr(self, action)(number)
+            await self.advance(pause)
+            self.check_statuses()
+            self.check_workers()
+        for task_id in self.every:
+            self.note_dropped(task_id)
+        await self.close()
+        assert self.complaints == []
+        for task_id in self.every:
+            self.balance(task_id)
+        assert not +self.elector.claimed, "a claim was kept"
+
+    async def close(self):
+        """Shut down; nothing may be left."""
+        await self.clock.pass_until(self.scheduler.shutdown(3))
+        await self.clock.advance(10)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        assert self.launcher.alive == []
+        assert self.launcher.loading == 0
+        for call in self.calls:
+            if call.exception() is not None:
+                assert isinstance(call.exception(), (IpycronError, OSError))
+
+    async def advance(self, seconds):
+        """Let time pass, and note when every step before must have been noticed."""
+        await self.clock.advance(seconds)
+        self.unnoticed -= seconds
+        if self.unnoticed <= 0:
+            place = len(self.events.notices)
+            for task_id, life in self.scheduler._lives.items():
+                if life.entry.phase == "started":
+                    self.noticed[task_id].append((place, self.clock.now()))
+
+    # --- what is done to it ------------------------------------------------------
+
+    def spawn(self, work):
+        """Begin a call."""
+        self.calls.append(asyncio.ensure_future(work))
+
+    def pick(self, number):
+        """Return one of the tasks."""
+        return f"t{number % len(self.every)}"
+
+    def note_dropped(self, task_id):
+        """Keep which slots a stop is about to drop: those whose code has not begun."""
+        life = self.scheduler._lives.get(task_id)
+        if life is not None and life.entry.phase in ("started", "starting"):
+            place = len(self.events.notices)
+            self.dropped[task_id] += [
+                (place, run.execution.date)
+                for run in life.entry.runs.values()
+                if run.is_scheduled and run.stage is Stage.PENDING
+            ]
+
+    def start(self, number):
+        """Start a task."""
+        self.spawn(self.scheduler.start(self.pick(number)))
+
+    def stop(self, number, *, force=False):
+        """Stop a task."""
+        task_id = self.pick(number)
+        self.note_dropped(task_id)
+        self.spawn(self.scheduler.stop(task_id, force=force))
+        if number > 60:
+            self.start(number)
+        if number > 80:
+            self.execute(number)
+
+    def force(self, number):
+        """Stop a task by force, or now and then destroy it."""
+        if number < 80:
+            self.stop(number, force=True)
+        else:
+            self.note_dropped(self.pick(number))
+            self.spawn(self.scheduler.destroy(self.pick(number), force=number < 90))
+
+    def execute(self, number):
+        """Call a task."""
+        self.spawn(self.scheduler.execute(self.pick(number)))
+
+    def forward(self, number):
+        """Suspend the machine."""
+        self.clock.step((0.4, 3, 65, 300)[number % 4])
+        self.unnoticed = 5.0
+
+    def back(self, number):
+        """Set the clock back."""
+        self.clock.step((-0.4, -3, -65)[number % 3])
+        self.went_back = True
+        self.unnoticed = 5.0
+
+    def load(self, number):
+        """Change how loads go."""
+        self.script.load_seconds = (0.5, 0, 3, None)[number % 4]
+        self.script.load_error = OSError("no") if number > 50 else None
+
+    def run(self, number):
+        """Change how long runs take."""
+        self.script.run_seconds = (0.5, 3, 10, 90, None)[number % 5]
+
+    def fail(self, _number):
+        """Let jobs raise."""
+        self.script.error = ValueError("no")
+
+    def die(self, _number):
+        """Let jobs take their workers with them."""
+        self.script.dies = not self.launcher._is_shared
+
+    def stubborn(self, _number):
+        """Let workers ignore the signal."""
+        self.script.is_stubborn = not self.launcher._is_shared
+
+    def behave(self, number):
+        """Let everything work again."""
+        script = self.script
+        script.load_seconds, script.load_error, script.error = 0, None, None
+        script.dies = script.is_stubborn = False
+        script.run_seconds = 0 if number < 50 else 2
+
+    def sway(self, number):
+        """Change what the coordinator answers, and when."""
+        self.elector.answer = (True, False, "error")[number % 3]
+        self.elector.seconds = (0, 2, 6)[number // 3 % 3]
+
+    def kill(self, number):
+        """Let a worker die, busy or idle."""
+        alive = [worker for worker in self.launcher.alive if not worker.is_shared]
+        if alive:
+            how = {"exit_code": 0} if number < 50 else {"signal_name": "SIGKILL"}
+            alive[number % len(alive)].die(**how)
+
+    # --- what must hold ----------------------------------------------------------
+
+    def check_statuses(self):
+        """The last notice of a task says where it stands now."""
+        last = {notice.task_id: notice for notice in self.events.notices}
+        for task_id, notice in last.items():
+            status = self.scheduler.get_status(task_id)
+            assert notice.status == status
+            active = bool(self.scheduler.get_executions(task_id))
+            assert active == (status == "running")
+
+    def check_workers(self):
+        """There is a worker for the task and one for each run in progress, no more."""
+        for task_id in self.every:
+            own = [w for w in self.launcher.alive if w.task_id == task_id]
+            runs = self.scheduler.get_executions(task_id)
+            assert len(own) <= 1 + len(runs)
+
+    def balance(self, task_id):
+        """Check one task's books."""
+        told = enumerate(self.events.notices)
+        placed = [(place, n) for place, n in told if n.task_id == task_id]
+        notices = [notice for _, notice in placed]
+        self.balance_slots(task_id, placed)
+        self.balance_runs(task_id, notices)
+        names = Counter(str(n.event) for n in notices)
+        assert names["task:destroyed"] == 1
+        assert notices[-1].event == "task:destroyed"
+        ends = names["task:stopped"] + names["task:failed"]
+        assert names["task:started"] == ends
+
+    def balance_slots(self, task_id, placed):
+        """Each slot is in the books once, and none between two of them is missing."""
+        every, policy = self.every[task_id], self.policy[task_id]
+        settled, overlaps = Counter(), Counter()
+        entries = [(place, [slot]) for place, slot in self.dropped[task_id]]
+        for place, notice in placed:
+            told = self.slots_of(notice, every)
+            if notice.event == "execution:overlap":
+                overlaps.update(told)
+            else:
+                settled.update(told)
+            entries.append((place, told))
+        settled.update(slot for _, slot in self.dropped[task_id])
+        assert all(count == 1 for count in settled.values()), "a slot came twice"
+        assert all(count == 1 for count in overlaps.values())
+        if not policy.no_overlap and policy.max_executions is None:
+            assert set(overlaps) <= set(settled)
+        self.balance_spans(task_id, placed, entries)
+
+    def balance_spans(self, task_id, placed, entries):
+        """From each start to its end, all slots are told up to the last one."""
+        every, last = self.every[task_id], 0
+        for begin, end, notice in self.spans(placed):
+            after = max(notice.triggered_at, last)
+            first = Every(every).find_next(after)
+            told = {
+                s for place, slots in entries if begin <= place <= end for s in slots
+            }
+            noticed = [w for place, w in self.noticed[task_id] if begin < place <= end]
+            if told:
+                last = max(told)
+                assert told == set(range(first, int(last) + 1, every))
+            if noticed and not self.is_exhausted(task_id, placed, end):
+                assert max(last, first - every) >= max(noticed) // every * every
+
+    def spans(self, placed):
+        """Yield each start with its place and the place of its end."""
+        for number, (place, notice) in enumerate(placed):
+            if notice.event == "task:started":
+                rest = placed[number:]
+                ends = ("task:stopped", "task:failed")
+                yield place, next(p for p, n in rest if n.event in ends), notice
+
+    def is_exhausted(self, task_id, placed, end):
+        """Return whether the limit had been reached by a place."""
+        limit = self.policy[task_id].max_executions
+        left = [n.runs_left for place, n in placed if place <= end]
+        return limit is not None and left[-1] == 0
+
+    def slots_of(self, notice, every):
+        """Return the slots that a notice settles, or that overlap."""
+        if notice.event == "execution:missed":
+            return [notice.date - every * k for k in range(notice.missed_count)]
+        if notice.event in ("execution:skipped", "execution:overlap"):
+            return [notice.date]
+        if notice.event == "execution:started":
+            scheduled = notice.execution.reason == "scheduled"
+            return [notice.date] if scheduled else []
+        return []
+
+    def balance_runs(self, task_id, notices):
+        """Each run has one beginning and one end; limits hold at each moment."""
+        policy = self.policy[task_id]
+        open_runs, ended, scheduled = set(), set(), 0
+        for notice in notices:
+            run = notice.execution
+            if notice.event == "execution:started":
+                assert run.id not in open_runs | ended
+                open_runs.add(run.id)
+                scheduled += run.reason == "scheduled"
+                if policy.no_overlap:
+                    assert len(open_runs) == 1
+                if run.reason == "scheduled" and not self.went_back:
+                    assert notice.triggered_at >= notice.date, "a slot came early"
+            elif notice.event in ("execution:finished", "execution:failed"):
+                open_runs.remove(run.id)
+                ended.add(run.id)
+            elif notice.event in ("task:stopped", "task:failed", "task:destroyed"):
+                assert open_runs == set()
+        assert open_runs == set()
+        if policy.max_executions is not None:
+            assert scheduled <= policy.max_executions
+            reached = [n for n in notices if n.event == "execution:maxReached"]
+            assert len(reached) == (scheduled == policy.max_executions)
+
+
+@pytest.mark.timeout(300)
+@settings(max_examples=40, deadline=None)
+@given(tasks, st.booleans(), st.lists(steps, min_size=30, max_size=80))
+def test_books_balance(tasks, is_shared, story):
+    """Every slot and every run is accounted for, whatever happens in between."""
+    asyncio.run(Books(tasks, is_shared=is_shared).play(story))
