@@ -21,6 +21,12 @@ LAST_STRETCH = 0.002
 # 1 ms of a core per wake-up.
 SLACK = 0.01
 
+# Seconds by which a timer may be late before this process is taken to have stood
+# still (SIGSTOP, swapping), and seconds it then waits for news that came meanwhile:
+# a job that was done in time must not be ended for our own pause.
+STALL = 0.5
+CATCH_UP = 0.5
+
 
 class SystemClock:
     """The computer's clocks, and the running loop's timers.
@@ -38,12 +44,35 @@ class SystemClock:
         return time.monotonic()
 
     def call_later(self, delay: float, callback: Callable[[], None]) -> Timer:
-        """Call `callback` on the running loop after `delay` monotonic seconds."""
-        return asyncio.get_running_loop().call_later(delay, callback)
+        """Call `callback` on the running loop after `delay` monotonic seconds.
+
+        After a pause of this process a little later: see `STALL`.
+        """
+        return _PatientTimer(delay, callback)
 
     def call_punctually(self, delay: float, callback: Callable[[], None]) -> Timer:
         """Do the same, and keep the loop turning through the last millisecond."""
         return _PunctualTimer(delay, callback)
+
+
+class _PatientTimer:
+    """A timer that after a pause of its process lets everything else go first."""
+
+    def __init__(self, delay: float, callback: Callable[[], None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._callback = callback
+        self._deadline = self._loop.time() + max(delay, 0.0)
+        self._handle = self._loop.call_at(self._deadline, self._ring)
+
+    def cancel(self) -> None:
+        """Make sure that the call never happens. May be repeated."""
+        self._handle.cancel()
+
+    def _ring(self) -> None:
+        if self._loop.time() - self._deadline > STALL:
+            self._handle = self._loop.call_later(CATCH_UP, self._callback)
+        else:
+            self._callback()
 
 
 class _PunctualTimer:

@@ -1,11 +1,12 @@
 """What every clock keeps, the real and the fake one alike."""
 
 import asyncio
+import threading
 from datetime import UTC, datetime
 
 import pytest
 
-from ipycron.scheduling.clock import SystemClock
+from ipycron.scheduling.clock import CATCH_UP, STALL, SystemClock
 from ipycron.testing import FakeClock
 
 
@@ -223,3 +224,20 @@ async def test_fake_time_does_not_pass_for_ever():
     clock.call_later(11, lambda: None)
     with pytest.raises(TimeoutError):
         await clock.pass_until(asyncio.Event().wait(), limit=10)
+
+
+async def test_call_waits_for_what_came_first_when_the_process_stood_still():
+    """A deadline that passed during our own pause lets the news of it go first."""
+    order = []
+    clock = SystemClock()
+    loop = asyncio.get_running_loop()
+    clock.call_later(0.01, lambda: order.append("deadline"))
+
+    def stand_still():
+        threading.Event().wait(STALL + 0.1)
+        # What came meanwhile takes a few turns of the loop to arrive.
+        loop.call_soon(loop.call_soon, loop.call_soon, order.append, "news")
+
+    loop.call_soon(stand_still)
+    await asyncio.sleep(STALL + CATCH_UP + 0.2)
+    assert order == ["news", "deadline"]
