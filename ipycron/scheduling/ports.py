@@ -67,7 +67,8 @@ class Worker(Protocol):
         """Start the job now; the future ends with the run.
 
         A job that raises is an `Outcome` that is not ok. The future itself fails
-        only where the worker is lost: `WorkerCrashed`.
+        only where the worker is lost: `WorkerCrashed`. What this method itself
+        raises is taken the same way.
 
         The scheduler cancels the future of a run that took longer than its
         `timeout` if the worker is shared: that asks for the end of this run alone.

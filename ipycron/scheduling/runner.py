@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,6 @@ from ipycron.scheduling.run import Stage
 from ipycron.scheduling.wait import look_at, until
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable
 
     from ipycron.scheduling.crew import Crew
@@ -52,7 +52,12 @@ class Runner:
         run.worker = worker
         run.execution.pid = worker.pid
         self._announce(run)
-        run.future = worker.run(run.execution)
+        try:
+            run.future = worker.run(run.execution)
+        except Exception as error:  # noqa: BLE001 - the border to the job
+            # Out of threads, say. The worker is lost as if it had died in the run.
+            run.future = asyncio.get_running_loop().create_future()
+            run.future.set_exception(error)
         run.future.add_done_callback(partial(self._see_end, run))
         timeout = self._entry.policy.timeout
         if timeout is not None:

@@ -299,3 +299,32 @@ async def test_run_that_is_cancelled_by_others_has_failed(world):
     next(iter(world.worker._busy.values())).cancel()
     await world.clock.advance()
     assert call.result().summary.startswith("ExecutionStopped")
+
+
+async def test_run_fails_when_its_worker_refuses_it(world):
+    """A worker that raises instead of running is lost, and replaced."""
+    await world.start()
+
+    def refuse(_execution):
+        raise BrokenPipeError("gone")
+
+    world.worker.run = refuse
+    outcome = await world.scheduler.execute("t")
+    assert outcome.summary == "BrokenPipeError: gone"
+    await world.clock.advance(60)
+    assert world.events.names()[3:] == [
+        "task:restarted",
+        "execution:started",
+        "execution:finished",
+    ]
+    assert len(world.launcher.workers) == 2
+
+
+async def test_run_fails_when_a_shared_worker_refuses_it(world):
+    """Out of threads is the failure of one run."""
+    world.share_workers()
+    await world.start()
+    run, world.worker.run = world.worker.run, None
+    assert (await world.scheduler.execute("t")).summary.startswith("TypeError")
+    world.worker.run = run
+    assert (await world.scheduler.execute("t")).is_ok
