@@ -1,0 +1,36 @@
+"""The notebooks about outputs and everyday jobs, executed in a real kernel."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+
+pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.timeout(120)]
+
+
+def test_outputs_brings_back_what_cells_print_show_and_raise(execute):
+    """Text, tables, figures, progress and failures arrive as the text says."""
+    done = execute(NOTEBOOKS / "outputs.ipynb")
+    lines = done.text(done.find("%cron wait lines"))
+    assert "counting\n0 1 2 \nfrom the shell\n" in lines
+    assert "stderr: a warning" in lines
+    assert "apple" in done.text(done.find("%cron wait table"))
+    assert "[['image/png', 'text/plain']]" in done.text(done.find("%cron wait figure"))
+    progress = done.text(done.find("%cron wait progress"))
+    assert "['display', 'display', 'update', 'update', 'update']" in progress
+    failing = done.text(done.find("%cron wait failing"))
+    assert "KeyError('USD')\nFalse KeyError: 'USD'" in failing
+
+
+def test_recipes_do_what_people_schedule(execute):
+    """A service is polled, a frame grows, a model is fitted, a failure is told."""
+    done = execute(NOTEBOOKS / "recipes.ipynb")
+    assert re.search(r"'visitors': 1\d\d", done.text(done.find("%cron wait poll")))
+    assert "waited" in done.text(done.find("%cron wait samples"))
+    assert "['order-1.csv']" in done.text(done.find("import ipycron"))
+    assert "array([3., 2.])" in done.text(done.find("%cron wait model"))
+    assert "[('pear', 3)]" in done.text(done.find("import sqlite3"))
+    alerts = done.text(done.find("%cron wait shaky"))
+    assert "['shaky: the service did not answer']" in alerts
