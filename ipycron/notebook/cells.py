@@ -7,6 +7,7 @@ name, wherever they are declared.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -77,7 +78,8 @@ class CellLedger:
                 key=key,
                 cell=self._cells.get(key) or _Cell(),
                 source=info.raw_cell,
-                before=frozenset(api.get_tasks()),
+                # Of the cell that loads us, what there was when it did.
+                before=getattr(info, "before", frozenset(api.get_tasks())),
             )
         )
 
@@ -96,6 +98,8 @@ class CellLedger:
             is_new = task.id not in run.before and task.id not in known
             if is_new and task.options.name is None:
                 run.declared.append(task)
+        if run.cell.names or run.declared:
+            self._cells[run.key] = run.cell
         if not run.declared and not result.success:
             return []  # a slip of the pen ends nothing
         names = {task.name for task in run.declared}  # these were replaced
@@ -105,11 +109,20 @@ class CellLedger:
             if task.name not in names and task.status != "destroyed"
         ]
         run.cell.owned = run.declared
-        if run.declared:
-            self._cells[run.key] = run.cell
         for task in ended:
             task.destroy()
         return ended
+
+    @property
+    def depth(self) -> int:
+        """How many cells run, each inside of the one before."""
+        return len(self._stack)
+
+    @property
+    def key(self) -> Hashable:
+        """What identifies the running cell; None if there is none."""
+        run = self._find_run()
+        return None if run is None else run.key
 
     @property
     def source(self) -> str:
@@ -138,13 +151,15 @@ class CellLedger:
         return name
 
     def _make_name(self, taken: frozenset[str], stem: str) -> str:
-        if stem != "cell" and stem not in taken:
-            return stem
-        while True:
+        if stem == "cell":
             self._count += 1
-            name = f"{stem}-{self._count}"
-            if name not in taken:
-                return name
+            name = f"cell-{self._count}"
+            return self._make_name(taken, stem) if name in taken else name
+        numbers = itertools.count(2)
+        name = stem
+        while name in taken:
+            name = f"{stem}-{next(numbers)}"
+        return name
 
     def claim(self, task: Task) -> None:
         """Note that the running cell has declared a task without a name."""

@@ -66,26 +66,28 @@ class WaitOptions:
     for_: float | None = option(None, check_optional_deadline, "so long at most")
 
 
-def start(_: Notebook, line: ParsedLine) -> None:
+def start(notebook: Notebook, line: ParsedLine) -> None:
     """Start tasks."""
-    _control(choose_tasks("start", line), lambda task: task.start())
+    _control(notebook, choose_tasks("start", line), lambda task: task.start())
 
 
-def stop(_: Notebook, line: ParsedLine) -> None:
+def stop(notebook: Notebook, line: ParsedLine) -> None:
     """Stop tasks."""
     force = line.values.get("force", False)
     tasks = choose_tasks("stop", line)
-    _control(tasks, lambda task: task.stop(force=force))
+    _control(notebook, tasks, lambda task: task.stop(force=force))
 
 
-def destroy(_: Notebook, line: ParsedLine) -> None:
+def destroy(notebook: Notebook, line: ParsedLine) -> None:
     """Destroy tasks."""
     force = line.values.get("force", False)
     tasks = choose_tasks("destroy", line)
-    _control(tasks, lambda task: task.destroy(force=force))
+    _control(notebook, tasks, lambda task: task.destroy(force=force))
 
 
-def _control(tasks: list[Task], act: Callable[[Task], Completion[None]]) -> None:
+def _control(
+    notebook: Notebook, tasks: list[Task], act: Callable[[Task], Completion[None]]
+) -> None:
     """Have all the tasks do something at the same time; say what came of it."""
     failures = []
     for task, completion in [(task, act(task)) for task in tasks]:
@@ -99,6 +101,7 @@ def _control(tasks: list[Task], act: Callable[[Task], Completion[None]]) -> None
             print(_say_state(task))
         else:
             failures.append(_say_failure(task, error))
+    notebook.stage.flush()
     if failures:
         raise UsageError("; ".join(failures))
 
@@ -149,7 +152,7 @@ def _print_end(task: Task) -> None:
     print(f"{task.name}: {say_run(ended, get_now())}")
 
 
-def wait(_: Notebook, line: ParsedLine) -> None:
+def wait(notebook: Notebook, line: ParsedLine) -> None:
     """Wait for runs to end, or for tasks to be over."""
     tasks = [api.get_task(name) for name in line.words]
     if not tasks:
@@ -165,4 +168,5 @@ def wait(_: Notebook, line: ParsedLine) -> None:
         failures = task.history.failed - failed
         count = say_count(task.history.finished - finished + failures, "run")
         said.append(f"{task.name}: {count}" + f", {failures} failed" * (failures > 0))
+    notebook.stage.flush()
     print("; ".join(said))

@@ -19,7 +19,7 @@ from ipycron.notebook.choice import ChoiceOptions, choose_tasks
 from ipycron.notebook.clock import get_now
 from ipycron.notebook.grammar import refuse_expression, split_expression
 from ipycron.notebook.tables import ExpressionView, TaskTable
-from ipycron.notebook.words import get_current_run, say_instants, say_run
+from ipycron.notebook.words import find_shown_run, say_instants, say_run
 from ipycron.scheduling.option import check_flag, check_limit, check_text, option
 from ipycron.task import api
 
@@ -73,7 +73,7 @@ def show_tasks(_: Notebook, line: ParsedLine) -> None:
 def print_logs(_: Notebook, line: ParsedLine) -> None:
     """Print what the last run, or the one in progress, has printed."""
     for task in choose_tasks("logs", line):
-        run = get_current_run(task)
+        run = find_shown_run(task)
         if run is None:
             print(f"{task.name}: has not run yet")
             continue

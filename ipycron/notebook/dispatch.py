@@ -6,15 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
 
+from ipycron.errors import suggest
 from ipycron.notebook.commands import COMMANDS, run_command
 from ipycron.notebook.declare import declare_cell, declare_file
 from ipycron.notebook.expansion import expand
-from ipycron.notebook.grammar import parse_words, split_words
+from ipycron.notebook.grammar import HELP, parse_words, split_expression, split_words
 from ipycron.notebook.magic_options import get_task_options
+from ipycron.notebook.manual import write_manual
 from ipycron.notebook.usage import usage_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from ipycron.notebook.session import Notebook
 
@@ -41,9 +43,39 @@ def run_magic(
     with usage_errors():
         if cell is None and (not words or words[0] in COMMANDS):
             run_command(notebook, words)
-            return
-        parsed = parse_words(words, get_task_options(), find=notebook.find_variable)
-        if cell is None:
-            declare_file(notebook, parsed)
+        elif HELP.intersection(words[:1]):
+            print(write_manual())  # noqa: T201 - the cell's output
         else:
-            declare_cell(notebook, parsed, cell)
+            _declare(notebook, words, cell)
+
+
+def _declare(notebook: Notebook, words: Sequence[str], cell: str | None) -> None:
+    """Schedule the cell, or the file that the words name."""
+    line = parse_words(words, get_task_options(), find=notebook.find_variable)
+    if line.is_help:
+        print(write_manual())  # noqa: T201 - the cell's output
+        return
+    _refuse_command(line.words, is_cell=cell is not None)
+    if cell is None:
+        declare_file(notebook, line)
+    else:
+        declare_cell(notebook, line, cell)
+
+
+def _refuse_command(words: Sequence[str], *, is_cell: bool) -> None:
+    """Refuse what is meant as a command and is none, or stands above a cell."""
+    if not words:
+        raise UsageError(
+            "an expression is missing: %%cron */5 * * * *, say; %%cron? is the manual"
+        )
+    first = words[0]
+    if split_expression(words) or not first.isalpha() or len(first) == 1:
+        return
+    if is_cell and first in COMMANDS:
+        raise UsageError(f"{first!r} is a command: write %cron {first}, with one %")
+    if not is_cell:
+        listed = ", ".join(COMMANDS)
+        raise UsageError(
+            f"%cron has no command {first!r}.{suggest(first, COMMANDS)} "
+            f"Commands: {listed}; else EXPRESSION FILE."
+        )

@@ -25,9 +25,7 @@ def load_ipython_extension(shell: InteractiveShell) -> None:
     """Add the magics to a shell. Loading twice is loading once."""
     if find_magics(shell) is not None:
         return
-    magics = CronMagics(shell)
-    shell.register_magics(magics)
-    magics.load()
+    CronMagics(shell).load()
     threading.Thread(target=_warm, name="ipycron-warm", daemon=True).start()
 
 

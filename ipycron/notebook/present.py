@@ -1,26 +1,64 @@
-"""Shows a task under the cell that declares it."""
+"""Shows tasks where they are declared: under the cell, or in the terminal.
+
+A kernel displays the live card, and beside it, in the same output, the static text
+and HTML for front ends without widgets and for saved notebooks. A terminal prints
+what runs print, as it comes.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ipycron.notebook.clock import get_now
+from ipycron.notebook.page import PageStage
+from ipycron.notebook.terminal import TerminalStage
 from ipycron.notebook.words import say_fires, say_schedule
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Hashable, Sequence
 
     from ipycron.notebook.session import Notebook
     from ipycron.task.task import Task
 
 
+class Stage(Protocol):
+    """Where tasks are shown."""
+
+    def show(self, task: Task) -> None:
+        """Show a task from now on, here."""
+
+    def has(self, name: str) -> bool:
+        """Return whether a task of this name is shown."""
+
+    def tell_trouble(self, task: Task, text: str) -> None:
+        """Show what kept a task from starting."""
+
+    def leave(self, cell: Hashable) -> None:
+        """Note that a cell has ended: what it showed before is gone."""
+
+    def write_log(self, name: str, text: str) -> bool:
+        """Take what was logged about a task; return whether it is shown."""
+
+    def flush(self) -> None:
+        """Show everything that has happened until now."""
+
+    def close(self) -> None:
+        """Show nothing more."""
+
+
+def make_stage(shell: Any) -> Stage:
+    """Return where a shell's tasks are shown."""
+    return TerminalStage() if getattr(shell, "kernel", None) is None else PageStage()
+
+
 def present(
     notebook: Notebook, task: Task, *, notes: Sequence[str] = (), is_quiet: bool = False
 ) -> None:
-    """Say what was understood, and show the task."""
+    """Say what was understood, and show the task from now on."""
     if is_quiet:
         return
     print(describe(task, notes))  # noqa: T201 - the front end shows it under the cell
+    notebook.stage.show(task)
 
 
 def describe(task: Task, notes: Sequence[str] = ()) -> str:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from ipycron.errors import InvalidOption, suggest
 from ipycron.notebook.cells import CellLedger
+from ipycron.notebook.last_words import LastResort
+from ipycron.notebook.present import make_stage
 from ipycron.task import api
 
 if TYPE_CHECKING:
@@ -18,16 +20,34 @@ class Notebook:
     Attributes:
         shell: IPython's shell.
         cells: which cell has declared what.
+        stage: where its tasks are shown.
     """
 
     def __init__(self, shell: InteractiveShell) -> None:
         self.shell = shell
         self.cells = CellLedger()
+        self.stage = make_stage(shell)
+        self._last_resort = LastResort(self.stage)
+        self._last_resort.install()
 
     @property
     def kernel(self) -> Any:
         """The kernel of a notebook; None at a terminal's prompt."""
         return getattr(self.shell, "kernel", None)
+
+    def begin_cell(self, info: Any) -> None:
+        """Note that a cell begins: IPython's event ``pre_run_cell``."""
+        self.cells.begin(info)
+
+    def end_cell(self, result: Any) -> None:
+        """Note that a cell has ended: IPython's event ``post_run_cell``."""
+        key, is_outermost = self.cells.key, self.cells.depth == 1
+        ended = self.cells.end(result)
+        if is_outermost:
+            self.stage.leave(key)
+        if ended:
+            names = ", ".join(task.name for task in ended)
+            print(f"{names}: ended, the cell does not declare it any more")  # noqa: T201 - the cell's output
 
     def find_variable(self, name: str) -> Any:
         """Return a variable of the notebook.
@@ -48,5 +68,7 @@ class Notebook:
         """End all tasks and processes, and say which tasks that were."""
         names = [task.name for task in api.get_tasks().values()]
         api.shutdown()
+        self.stage.close()
+        self._last_resort.remove()
         if names:
             print(f"ended: {', '.join(names)}")  # noqa: T201 - the cell's output

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from ipycron.task.execution import Execution
+    from ipycron.notebook.snapshot import RunLike
     from ipycron.task.task import Task
 
 _MINUTE = 60
@@ -97,15 +97,20 @@ class Row:
 
 def describe_row(task: Task, now: datetime) -> Row:
     """Return what a table says of a task."""
-    last = task.last_run
+    run = find_shown_run(task)
     return Row(
         name=task.name,
-        status=task.status,
+        status=say_status(task),
         schedule=f"{task.pattern}  {task.expression.describe()}",
         next_run=say_next(task, now),
-        last_run="" if last is None else say_run(last, now),
-        is_failed=last is not None and last.is_ok is False,
+        last_run="" if run is None else say_run(run, now),
+        is_failed=run is not None and run.is_ok is False,
     )
+
+
+def say_status(task: Task) -> str:
+    """Return a task's status, that of a start under way too."""
+    return "starting" if task.is_starting else task.status
 
 
 def say_next(task: Task, now: datetime) -> str:
@@ -118,7 +123,7 @@ def say_next(task: Task, now: datetime) -> str:
     return f"{clock}, in {say_duration(left)}"
 
 
-def say_run(run: Execution, now: datetime) -> str:
+def say_run(run: RunLike, now: datetime) -> str:
     """Return when a run was, how long it took and what came of it."""
     clock = say_instant(run.date, now)
     if run.is_ok is None:
@@ -130,10 +135,13 @@ def say_run(run: Execution, now: datetime) -> str:
     return f"{clock} finished{took}" + (f": {run.summary}" if not is_silent else "")
 
 
-def get_current_run(task: Task) -> Execution | None:
+def find_shown_run(task: Task) -> RunLike | None:
     """Return the run in progress, the newest of several, else the last one."""
     running = task.running
-    return running[-1] if running else task.last_run
+    if running:
+        return running[-1]
+    history = task.history
+    return history[-1] if history else None
 
 
 def one_line(value: Any) -> str:

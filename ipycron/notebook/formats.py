@@ -1,0 +1,72 @@
+"""How tasks and expressions look as the last line of a cell.
+
+Registered with the shell by name: a notebook that shows none imports nothing for it,
+and the layers below know nothing of notebooks.
+"""
+
+# mypy: disable-error-code="no-untyped-call"
+# Most of IPython's methods have no annotations.
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ipycron.task.task import Task
+
+_TASK = ("ipycron.task.task", "Task")
+_EXPRESSION = ("ipycron.cron.expression", "CronExpression")
+
+
+def register_formats(shell: Any) -> None:
+    """Have the shell show ipycron's objects richly."""
+    formatter = shell.display_formatter.mimebundle_formatter
+    formatter.for_type_by_name(*_TASK, format_task)
+    formatter.for_type_by_name(*_EXPRESSION, format_expression)
+    formatter.for_type(MappingProxyType, format_mapping)
+
+
+def unregister_formats(shell: Any) -> None:
+    """Have the shell show ipycron's objects as any others."""
+    formatter = shell.display_formatter.mimebundle_formatter
+    for kind in (".".join(_TASK), ".".join(_EXPRESSION), MappingProxyType):
+        formatter.pop(kind, None)
+
+
+def format_task(task: Task, **_: Any) -> Any:
+    """Return a task's mimebundle: its card where a kernel shows it, and text."""
+    from IPython import get_ipython  # noqa: PLC0415 - as in all of this module
+
+    from ipycron.notebook.page import make_bundle, make_card  # noqa: PLC0415
+    from ipycron.notebook.static import describe_task  # noqa: PLC0415
+
+    shell = get_ipython()
+    if getattr(shell, "kernel", None) is None:
+        return describe_task(task)
+    return make_bundle(task, make_card(task))
+
+
+def format_expression(expression: Any, **_: Any) -> dict[str, Any]:
+    """Return an expression's mimebundle: its words and its next fires."""
+    from ipycron.notebook.tables import ExpressionView  # noqa: PLC0415
+
+    return _describe(ExpressionView(expression))
+
+
+def format_mapping(mapping: MappingProxyType[Any, Any], **_: Any) -> Any:
+    """Return the table of `get_tasks()`; None for any other mapping."""
+    from ipycron.notebook.tables import TaskTable  # noqa: PLC0415
+    from ipycron.task.task import Task  # noqa: PLC0415
+
+    tasks = tuple(mapping.values())
+    if not tasks or not all(isinstance(task, Task) for task in tasks):
+        return None
+    return _describe(TaskTable(tasks))
+
+
+def _describe(view: Any) -> dict[str, Any]:
+    return {
+        "text/plain": repr(view),
+        "text/html": view._repr_html_(),
+    }

@@ -1,0 +1,164 @@
+"""A task on a page without life: as text, and as HTML that needs no script.
+
+For terminals, for notebooks that nobody watches while they run, and for what stays
+when a notebook is saved. Everything is escaped but the displays that the job made.
+"""
+
+from __future__ import annotations
+
+import re
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from ipycron.notebook.ansi import strip_ansi, to_html
+from ipycron.notebook.clock import get_now
+from ipycron.notebook.transcript import Transcript
+from ipycron.notebook.words import (
+    find_shown_run,
+    say_next,
+    say_run,
+    say_schedule,
+    say_status,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ipycron.notebook.snapshot import RunLike
+    from ipycron.task.task import Task
+
+MAX_CHARACTERS = 20_000
+"""Text of a run that a page keeps: the end of it."""
+
+_IMAGES = ("image/png", "image/jpeg", "image/gif", "image/webp")
+_PRE = "margin:2px 0;white-space:pre-wrap;overflow-wrap:anywhere"
+_ERROR = "border-left:3px solid #d33;padding-left:8px"
+
+
+def describe_task(task: Task, *, trouble: str | None = None) -> dict[str, Any]:
+    """Return a task as a mimebundle: plain text and HTML.
+
+    Args:
+        task: which.
+        trouble: what kept it from starting.
+    """
+    return {
+        "text/plain": write_text(task, trouble=trouble),
+        "text/html": write_html(task, trouble=trouble),
+    }
+
+
+def write_text(task: Task, *, trouble: str | None = None) -> str:
+    """Return a task, its last run and what that printed, as text."""
+    lines = [f"{name:9} {text}" for name, text in _describe(task) if text]
+    if trouble:
+        lines += ["did not start", *_indent(strip_ansi(trouble))]
+    run = find_shown_run(task)
+    if run is not None:
+        for _, value in _read_output(run):
+            text = value if isinstance(value, str) else _get_plain(value)
+            lines += _indent(strip_ansi(text))
+        lines += _indent(strip_ansi(run.traceback_text or ""))
+    return "\n".join(lines)
+
+
+def _indent(text: str) -> list[str]:
+    return [f"  {line}" for line in text.rstrip("\n").splitlines()]
+
+
+def write_html(task: Task, *, trouble: str | None = None) -> str:
+    """Return the same as HTML."""
+    rows = "".join(
+        f'<tr><td style="text-align:left;opacity:.7">{escape(name)}</td>'
+        f'<td style="text-align:left">{escape(text)}</td></tr>'
+        for name, text in _describe(task)
+        if text
+    )
+    parts = [f"<table>{rows}</table>"]
+    if trouble:
+        parts.append(_pre(f"did not start\n{trouble}", style=_ERROR))
+    run = find_shown_run(task)
+    if run is not None:
+        for kind, value in _read_output(run):
+            parts.append(_write_item(kind, value))
+        if run.traceback_text:
+            parts.append(_pre(run.traceback_text, style=_ERROR))
+    return f'<div class="ipycron-static">{"".join(parts)}</div>'
+
+
+def _describe(task: Task) -> list[tuple[str, str]]:
+    """Return the heads of a task's lines, and what they say."""
+    now = get_now()
+    run = find_shown_run(task)
+    return [
+        (task.name, say_status(task)),
+        ("schedule", f"{task.pattern}  {say_schedule(task)}"),
+        ("next run", say_next(task, now)),
+        ("last run", "" if run is None else say_run(run, now)),
+    ]
+
+
+def _read_output(run: RunLike) -> Iterator[tuple[str, Any]]:
+    """Yield what a run wrote, in order: texts, and mimebundles for displays."""
+    transcript = Transcript()
+    transcript.feed(run.output.read()[0])
+    left = MAX_CHARACTERS
+    items: list[tuple[str, Any]] = []
+    for kind, value in reversed(transcript.items):
+        if kind == "group":
+            outputs = transcript.groups[value].outputs
+            items += [("display", output["data"]) for output in reversed(outputs)]
+        elif kind == "missing":
+            items.append(("missing", f"… {value:,} bytes left out …\n"))
+        elif left > 0:
+            text = settle_lines(value)
+            items.append((kind, text if len(text) <= left else f"…{text[-left:]}"))
+            left -= len(text)
+    yield from reversed(items)
+
+
+def settle_lines(text: str) -> str:
+    r"""Return what a terminal would show of lines that go back to their beginning.
+
+    Examples:
+        >>> settle_lines("10 %\r100 %\ndone\r\n")
+        '100 %\ndone\n'
+    """
+    return re.sub(r"[^\n]*\r(?=[^\n])", "", text.replace("\r\n", "\n"))
+
+
+def _get_plain(data: dict[str, Any]) -> str:
+    return f"{data.get('text/plain', '')}\n"
+
+
+def _write_item(kind: str, value: Any) -> str:
+    if kind == "display":
+        return write_bundle(value)
+    if kind == "stderr":
+        return _pre(value, style="background:rgba(221,51,51,.12)")
+    return _pre(value)
+
+
+def _pre(text: str, *, style: str = "") -> str:
+    return f'<pre style="{_PRE};{style}">{to_html(text)}</pre>'
+
+
+def write_bundle(data: dict[str, Any]) -> str:
+    """Return the richest form of a display that a page can show without help."""
+    if (html := data.get("text/html")) is not None:
+        return f"<div>{_join(html)}</div>"
+    if (svg := data.get("image/svg+xml")) is not None:
+        return f"<div>{_join(svg)}</div>"
+    for mime in _IMAGES:
+        if mime in data:
+            source = re.sub(r"[^A-Za-z0-9+/=]", "", _join(data[mime]))
+            return f'<img alt="" src="data:{mime};base64,{source}">'
+    for mime in ("text/latex", "text/markdown", "text/plain"):
+        if mime in data:
+            return _pre(_join(data[mime]))
+    return ""
+
+
+def _join(text: Any) -> str:
+    """Return text that Jupyter may hold as a list of lines."""
+    return text if isinstance(text, str) else "".join(map(str, text))
