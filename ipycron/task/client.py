@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from ipycron.errors import IpycronError
 from ipycron.scheduling.clock import SystemClock
-from ipycron.scheduling.events import Event, Outcome, Status
+from ipycron.scheduling.events import Event, Outcome
 from ipycron.scheduling.scheduler import Scheduler
 from ipycron.task.bulletin import Bulletin
 from ipycron.task.elect import TaskElector
+from ipycron.task.handover import make_inline_job
 from ipycron.task.inline import InlineLauncher
 from ipycron.task.keepalive import Keepalive
 from ipycron.task.listeners import Dispatcher, Listeners
@@ -26,13 +27,14 @@ from ipycron.task.remote import Remote
 from ipycron.task.threads import ThreadPool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from ipycron.errors import SupervisorLost
     from ipycron.process.payload import Payload
     from ipycron.process.protocol import Displayed, Preload, Streamed
     from ipycron.scheduling.events import Notice
     from ipycron.task.completion import Completion
+    from ipycron.task.controls import Action
     from ipycron.task.task import Task
 
 
@@ -97,7 +99,7 @@ class Client:
         if task.is_background:
             self._remote.add(task.id, task)
             return
-        self._launcher.register(task.id, task.name, task.make_inline_job())
+        self._launcher.register(task.id, task.name, make_inline_job(task))
         self._scheduler.add(
             task.id,
             name=task.name,
@@ -115,21 +117,22 @@ class Client:
         self.submit(partial(self._remote.warm, preload))
 
     def control(
-        self, task: Task, action: str, completion: Completion[None], *, force: bool
+        self, task: Task, action: Action, completion: Completion[None], *, force: bool
     ) -> None:
         """Start, stop or destroy a task; `completion` ends with it."""
         self.submit(partial(self._control, task, action, completion, force=force))
 
     def _control(
-        self, task: Task, action: str, completion: Completion[None], *, force: bool
+        self, task: Task, action: Action, completion: Completion[None], *, force: bool
     ) -> None:
-        if task.is_background:
-            work = self._remote.control(task.id, action, force=force)
-        else:
-            work = self._control_inline(task, action, force=force)
+        work: Any = (
+            self._remote.control(task.id, action, force=force)
+            if task.is_background
+            else self._control_inline(task, action, force=force)
+        )
         self._settle(work, completion, lambda: None)
 
-    async def _control_inline(self, task: Task, action: str, *, force: bool) -> None:
+    async def _control_inline(self, task: Task, action: Action, *, force: bool) -> None:
         if action == "start":
             await self._scheduler.start(task.id)
         elif action == "stop":
@@ -182,6 +185,7 @@ class Client:
         if notice.event is Event.TASK_DESTROYED:
             self.tasks.pop(task.id, None)
             self._launcher.forget(task.id)
+            self._remote.forget(task.id)
             if task.options.distributed:
                 self._elector.sweep()
         self.bulletin.post(task, notice)
@@ -198,7 +202,7 @@ class Client:
         """Add to the output of a run; see `Owner`."""
         task = self.tasks.get(message.task_id)
         if task is not None:
-            task.take_output(message, payload)
+            task.mirror.take_output(message, payload)
             self.bulletin.tell(task.id)
 
     def take_record(self, record: logging.LogRecord, task_id: str) -> None:
@@ -206,17 +210,36 @@ class Client:
         task = self.tasks.get(task_id)
         self.dispatcher.submit(partial(_handle_record, record, task))
 
-    def take_loss(self, error: SupervisorLost, *, is_final: bool) -> list[str]:
+    def take_loss(
+        self,
+        error: SupervisorLost,
+        last_words: Mapping[str, Action | None],
+        *,
+        is_final: bool,
+    ) -> list[str]:
         """End the runs that were lost; see `Owner`."""
         lost = [task for task in self.tasks.values() if task.is_background]
         self._elector.abandon({task.id for task in lost})
         now, outcome = SystemClock().now(), Outcome.of_error(error)
-        for task in lost:
-            for notice in task.describe_loss(now, outcome, is_final=is_final):
-                self.take_notice(notice)
         self.get_logger(None).error("%s", error)
-        started = [task for task in lost if task.status is not Status.STOPPED]
-        return [] if is_final else [task.id for task in started]
+        for task in lost:
+            for notice in task.mirror.describe_loss(
+                now, outcome, last_word=last_words.get(task.id), is_final=is_final
+            ):
+                self.take_notice(notice)
+            task.refuse_all(error)
+        return [task.id for task in lost if task.is_started]
+
+    def take_failed_resume(
+        self, task_id: str, error: BaseException, *, is_wanted: bool
+    ) -> None:
+        """Tell that a task is stopped; see `Owner`."""
+        task = self.tasks.get(task_id)
+        if task is not None:
+            event = Event.TASK_FAILED if is_wanted else Event.TASK_STOPPED
+            outcome = Outcome.of_error(error) if is_wanted else None
+            now = SystemClock().now()
+            self.take_notice(task.mirror.describe_end(event, now, outcome))
 
     def get_logger(self, task: Task | None) -> logging.Logger:
         """Return who logs for a task: its own logger, the client's, or ipycron's."""
@@ -241,7 +264,8 @@ class Client:
             self._scheduler.shutdown(timeout), self._remote.shutdown(timeout)
         )
         for task in list(self.tasks.values()):
-            self.take_notice(task.describe_destruction(SystemClock().now()))
+            now = SystemClock().now()
+            self.take_notice(task.mirror.describe_end(Event.TASK_DESTROYED, now))
         await self._elector.aclose()
 
     def close_in_child(self) -> None:

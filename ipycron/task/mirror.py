@@ -21,9 +21,12 @@ if TYPE_CHECKING:
     from ipycron.process.payload import Payload
     from ipycron.process.protocol import Streamed
     from ipycron.scheduling.events import Outcome
+    from ipycron.task.controls import Action
 
 ENDS = (Event.EXECUTION_FINISHED, Event.EXECUTION_FAILED)
 """The events that close a run."""
+_BEGINNINGS = (Event.TASK_STARTED, Event.TASK_RESTARTED)
+_STOPS = (Event.TASK_STOPPED, Event.TASK_FAILED, Event.TASK_DESTROYED)
 _EARLY = 100  # pieces of output that wait for the first run
 
 
@@ -49,6 +52,9 @@ class Mirror:
         self._zone = zone
         self._defer = defer
         self._running: dict[str, Execution] = {}
+        # Whether its start is told and its stop is not.
+        self._is_started = False
+        self._is_limit_told = False
         self._early: list[tuple[Streamed | Displayed, Payload]] = []
         self.status = Status.STOPPED
         self.runs_left = runs_left
@@ -62,8 +68,7 @@ class Mirror:
 
     def follow(self, notice: Notice) -> Execution | None:
         """Follow an event; return the run it is about."""
-        self.status = notice.status
-        self.runs_left = notice.runs_left
+        self._note_state(notice)
         self.history.count(notice)
         scheduled = notice.execution
         if scheduled is None:
@@ -77,6 +82,16 @@ class Mirror:
             assert notice.outcome is not None
             self._close(execution, scheduled, notice.outcome)
         return execution
+
+    def _note_state(self, notice: Notice) -> None:
+        self.status = notice.status
+        self.runs_left = notice.runs_left
+        if notice.event in _BEGINNINGS:
+            self._is_started = True
+        elif notice.event in _STOPS:
+            self._is_started = False
+        elif notice.event is Event.EXECUTION_MAX_REACHED:
+            self._is_limit_told = True
 
     def _open(self, execution: Execution) -> None:
         self._running[execution.id] = execution
@@ -110,30 +125,68 @@ class Mirror:
 
     # --- what no scheduler tells any more ---------------------------------------------
 
-    def describe_lost_runs(self, now: float, outcome: Outcome) -> list[Notice]:
-        """Return the ends of all runs in progress, which nobody else will report."""
-        return [
-            Notice(
-                event=Event.EXECUTION_FAILED,
-                task_id=self._task_id,
-                status=Status.IDLE,
-                date=execution.date.timestamp(),
-                triggered_at=now,
-                execution=_describe_end(execution, now),
-                outcome=outcome,
-                runs_left=self.runs_left,
-            )
+    def describe_loss(
+        self, now: float, outcome: Outcome, *, last_word: Action | None, is_final: bool
+    ) -> list[Notice]:
+        """Return what the end of the supervisor means for the task.
+
+        Runs in progress have failed. What it was told to do last is done, unless that
+        was a start.
+
+        Args:
+            now: the instant of the loss.
+            outcome: the error.
+            last_word: the last control that is not answered.
+            is_final: whether no other supervisor takes over.
+        """
+        ends = [
+            self._describe_run_end(execution, now, outcome)
             for execution in self.running
         ]
+        changes: list[Event] = []
+        if self._is_started and self.runs_left == 0:
+            changes = [Event.TASK_STOPPED, Event.TASK_DESTROYED]
+            if not self._is_limit_told:
+                changes.insert(0, Event.EXECUTION_MAX_REACHED)
+        elif last_word in ("stop", "destroy"):
+            changes = [Event.TASK_STOPPED] if self._is_started else []
+            if last_word == "destroy":
+                changes.append(Event.TASK_DESTROYED)
+        elif is_final and self._is_started:
+            return [*ends, self.describe_end(Event.TASK_FAILED, now, outcome)]
+        return [*ends, *(self.describe_end(event, now) for event in changes)]
 
-    def describe_change(
-        self, event: Event, status: Status, now: float, outcome: Outcome | None = None
+    def _describe_run_end(
+        self, execution: Execution, now: float, outcome: Outcome
     ) -> Notice:
-        """Return the notice of an event of the task itself."""
+        started_at = execution.started_at
+        return Notice(
+            event=Event.EXECUTION_FAILED,
+            task_id=self._task_id,
+            status=Status.IDLE,
+            date=execution.date.timestamp(),
+            triggered_at=now,
+            execution=ScheduledExecution(
+                id=execution.id,
+                reason=execution.reason,
+                date=execution.date.timestamp(),
+                started_at=None if started_at is None else started_at.timestamp(),
+                finished_at=now,
+                pid=execution.pid,
+            ),
+            outcome=outcome,
+            runs_left=self.runs_left,
+        )
+
+    def describe_end(
+        self, event: Event, now: float, outcome: Outcome | None = None
+    ) -> Notice:
+        """Return the notice of an end that no scheduler tells."""
+        is_destroyed = event is Event.TASK_DESTROYED
         return Notice(
             event=event,
             task_id=self._task_id,
-            status=status,
+            status=Status.DESTROYED if is_destroyed else Status.STOPPED,
             date=now,
             triggered_at=now,
             outcome=outcome,
@@ -148,15 +201,3 @@ def _add_output(
         execution.output.display(payload)
     else:
         execution.output.write(message.stream, bytes(payload.open()), message.dropped)
-
-
-def _describe_end(execution: Execution, now: float) -> ScheduledExecution:
-    started_at = execution.started_at
-    return ScheduledExecution(
-        id=execution.id,
-        reason=execution.reason,
-        date=execution.date.timestamp(),
-        started_at=None if started_at is None else started_at.timestamp(),
-        finished_at=now,
-        pid=execution.pid,
-    )

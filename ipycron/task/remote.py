@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import logging
 import os
-from typing import TYPE_CHECKING, Any, Protocol
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -30,12 +31,18 @@ from ipycron.process.protocol import (
     Shutdown,
     Streamed,
 )
-from ipycron.scheduling.events import Notice, Outcome
+from ipycron.scheduling.events import Event, Notice, Outcome
+from ipycron.task.controls import Controls
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ipycron.process.channel import Frame
     from ipycron.process.payload import Payload
     from ipycron.scheduling.ports import Elector
+    from ipycron.task.controls import Action
+
+    LastWords = Mapping[str, Action | None]
 
 MAX_LOSSES = 3
 """Supervisors lost in a row, without a finished run between, before we give up."""
@@ -58,12 +65,26 @@ class Owner(Protocol):
     def take_record(self, record: logging.LogRecord, task_id: str) -> None:
         """A worker made a log record."""
 
-    def take_loss(self, error: SupervisorLost, *, is_final: bool) -> list[str]:
-        """The supervisor is gone; return the ids of tasks to start again."""
+    def take_loss(
+        self, error: SupervisorLost, last_words: LastWords, *, is_final: bool
+    ) -> list[str]:
+        """The supervisor is gone; return the ids of tasks to start again.
+
+        `last_words` tells what each task was last told to do and has not done yet.
+        Where it `is_final` no other supervisor takes over.
+        """
+
+    def take_failed_resume(
+        self, task_id: str, error: BaseException, *, is_wanted: bool
+    ) -> None:
+        """A task did not start again; not `is_wanted`: it was told to stop."""
 
 
 class Job(Protocol):
     """What is registered: a background task of the client's."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
 
     @property
     def registration(self) -> Register: ...  # noqa: D102
@@ -83,7 +104,10 @@ class Remote:
         self._jobs: dict[str, Job] = {}
         self._registered: set[str] = set()
         self._preloads: list[Preload] = []
+        self._controls = Controls(self._send_control)
+        self._resuming: dict[str, SupervisorLost] = {}
         self._losses = 0
+        self._is_closed = False
         self._votes: set[asyncio.Task[None]] = set()
 
     @property
@@ -108,10 +132,21 @@ class Remote:
         """Make a task known; the supervisor hears of it when it is needed."""
         self._jobs[task_id] = job
 
-    def control(self, task_id: str, action: Any, *, force: bool) -> Any:
-        """Ask for a start, a stop or a destroy; returns a future."""
-        connection = self._introduce(task_id)
-        return connection.request(
+    def forget(self, task_id: str) -> None:
+        """Give up a task that is destroyed. May be repeated."""
+        self._jobs.pop(task_id, None)
+        self._registered.discard(task_id)
+
+    def control(
+        self, task_id: str, action: Action, *, force: bool
+    ) -> asyncio.Future[None]:
+        """Ask for a start, a stop or a destroy; a new supervisor is asked again."""
+        return self._controls.add(task_id, action, force=force)
+
+    def _send_control(
+        self, task_id: str, action: Action, *, force: bool
+    ) -> asyncio.Future[None]:
+        return self._introduce(task_id).request(
             lambda request_id: Control(request_id, task_id, action, force)
         )
 
@@ -179,12 +214,13 @@ class Remote:
             if message.is_ok is None
             else Outcome(is_ok=message.is_ok, value=payload, summary=message.summary)
         )
-        if message.status == "destroyed":
-            self._jobs.pop(message.task_id, None)
-            self._registered.discard(message.task_id)
+        event = message.event
+        if event is Event.TASK_STARTED and message.task_id in self._resuming:
+            event = Event.TASK_RESTARTED
+            outcome = Outcome.of_error(self._resuming.pop(message.task_id))
         self._owner.take_notice(
             Notice(
-                event=message.event,
+                event=event,
                 task_id=message.task_id,
                 status=message.status,
                 date=message.date,
@@ -220,17 +256,39 @@ class Remote:
     def _lose(self, error: SupervisorLost) -> None:
         self._connection = None
         self._registered.clear()
+        if self._is_closed:
+            return
         self._losses += 1
         is_final = self._losses >= MAX_LOSSES
-        restart = self._owner.take_loss(error, is_final=is_final)
-        for task_id in restart:
-            future = self.control(task_id, "start", force=False)
-            future.add_done_callback(_log_failure)
+        jobs = self._jobs.copy()
+        last_words = {task_id: self._controls.get_last(task_id) for task_id in jobs}
+        resumed = self._owner.take_loss(error, last_words, is_final=is_final)
+        for task_id, job in jobs.items():
+            self._controls.take_loss(task_id, job.name, error if is_final else None)
+        for task_id in resumed:
+            self._resume(task_id, error)
         if is_final:
+            self._resuming.clear()
             self._losses = 0
+
+    def _resume(self, task_id: str, error: SupervisorLost) -> None:
+        is_under_way = task_id in self._resuming
+        self._resuming[task_id] = error
+        if not is_under_way:
+            start = self._controls.add(task_id, "start")
+            start.add_done_callback(partial(self._see_resumed, task_id))
+
+    def _see_resumed(self, task_id: str, start: asyncio.Future[None]) -> None:
+        error = start.exception()
+        if error is None or self._is_closed or task_id not in self._resuming:
+            return
+        del self._resuming[task_id]
+        is_wanted = self._controls.get_last(task_id) in (None, "start")
+        self._owner.take_failed_resume(task_id, error, is_wanted=is_wanted)
 
     async def shutdown(self, timeout: float) -> None:
         """Stop every run, wait until every process is gone."""
+        self._is_closed = True
         connection, self._connection = self._connection, None
         self._registered.clear()
         if connection is None:
@@ -244,11 +302,6 @@ class Remote:
         """Let go in a process that the client forked."""
         if self._connection is not None:
             self._connection.close_in_child()
-
-
-def _log_failure(future: asyncio.Future[None]) -> None:
-    if not future.cancelled() and (error := future.exception()) is not None:
-        logging.getLogger("ipycron").error("a task did not resume", exc_info=error)
 
 
 def make_setting(

@@ -11,19 +11,17 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ipycron.errors import TaskDestroyed, WaitTimeout
-from ipycron.process.protocol import Register
-from ipycron.process.zone import describe_zone
 from ipycron.scheduling.clock import SystemClock
-from ipycron.scheduling.context import TaskContext, TaskDescription, to_datetime
+from ipycron.scheduling.context import TaskContext, to_datetime
 from ipycron.scheduling.events import Event, Status
 from ipycron.task.completion import Completion
-from ipycron.task.execution import Execution, make_reader
-from ipycron.task.inline import InlineJob
+from ipycron.task.execution import make_reader
+from ipycron.task.handover import make_registration
 from ipycron.task.journal import is_logged, log_event
 from ipycron.task.listeners import Listeners
 from ipycron.task.mirror import ENDS, Mirror
 from ipycron.task.remote import make_setting
-from ipycron.task.source import Background, Inline
+from ipycron.task.source import Background
 
 if TYPE_CHECKING:
     import logging
@@ -31,12 +29,14 @@ if TYPE_CHECKING:
 
     from ipycron.cron import CronExpression
     from ipycron.process.payload import Payload
-    from ipycron.process.protocol import Displayed, Streamed
-    from ipycron.scheduling.events import Execution as ScheduledExecution
-    from ipycron.scheduling.events import Notice, Outcome
+    from ipycron.process.protocol import Register
+    from ipycron.scheduling.events import Notice
     from ipycron.task.client import Client
+    from ipycron.task.controls import Action
+    from ipycron.task.execution import Execution
     from ipycron.task.history import History
     from ipycron.task.options import TaskOptions
+    from ipycron.task.source import Inline
 
 
 class Task:
@@ -52,6 +52,7 @@ class Task:
         options: all options, checked.
         expression: when it runs.
         source: what it runs.
+        mirror: what its scheduler has told; for ipycron itself.
     """
 
     def __init__(
@@ -69,7 +70,7 @@ class Task:
         self.expression = expression
         self.source = source
         self._client = client
-        self._mirror = Mirror(
+        self.mirror = Mirror(
             task_id,
             zone=expression.timezone,
             runs_left=options.max_executions,
@@ -107,7 +108,7 @@ class Task:
     @property
     def status(self) -> str:
         """``"stopped"``, ``"idle"``, ``"running"`` or ``"destroyed"``."""
-        return self._mirror.status
+        return self.mirror.status
 
     @property
     def is_starting(self) -> bool:
@@ -123,32 +124,32 @@ class Task:
     @property
     def is_started(self) -> bool:
         """Whether its schedule is armed: neither stopped nor destroyed."""
-        return self._mirror.status in (Status.IDLE, Status.RUNNING)
+        return self.mirror.status in (Status.IDLE, Status.RUNNING)
 
     @property
     def is_busy(self) -> bool:
         """Whether any run is in progress, scheduled or manual."""
-        return bool(self._mirror.running)
+        return bool(self.mirror.running)
 
     @property
     def running(self) -> tuple[Execution, ...]:
         """The runs in progress, oldest first; a snapshot."""
-        return self._mirror.running
+        return self.mirror.running
 
     @property
     def last_run(self) -> Execution | None:
         """The run that ended last, or None."""
-        return self._mirror.last_run
+        return self.mirror.last_run
 
     @property
     def history(self) -> History:
         """The last runs, oldest first, without their results."""
-        return self._mirror.history
+        return self.mirror.history
 
     @property
     def runs_left(self) -> int | None:
         """Scheduled runs left under `max_executions`; None without a limit."""
-        return self._mirror.runs_left
+        return self.mirror.runs_left
 
     # --- when it runs ---------------------------------------------------------------
 
@@ -206,7 +207,7 @@ class Task:
         """Stop the task for good and take it out of the registry."""
         return self._control("destroy", force=force)
 
-    def _control(self, action: str, *, force: bool) -> Completion[None]:
+    def _control(self, action: Action, *, force: bool) -> Completion[None]:
         completion: Completion[None] = Completion(f"{action} of task {self.name!r}")
         if action == "start":
             # Held by who does the work; one that nobody asks logs at its own end.
@@ -228,7 +229,7 @@ class Task:
 
     @property
     def _is_over(self) -> bool:
-        return self._mirror.status is Status.DESTROYED or self._client.is_closed
+        return self.mirror.status is Status.DESTROYED or self._client.is_closed
 
     def execute(self) -> Completion[Any]:
         """Run the job now, beside its schedule; complete with this run's result.
@@ -304,7 +305,7 @@ class Task:
 
     def take_notice(self, notice: Notice) -> None:
         """Follow an event."""
-        execution = self._mirror.follow(notice)
+        execution = self.mirror.follow(notice)
         if self._is_heard(notice):
             call = partial(self._tell, notice, execution)
             self._client.dispatcher.submit(call)
@@ -313,7 +314,7 @@ class Task:
             if completion is not None and execution is not None:
                 completion.set(execution.read)
         if notice.event is Event.TASK_DESTROYED:
-            self._refuse_all()
+            self.refuse_all(TaskDestroyed(name=self.name))
 
     def _is_heard(self, notice: Notice) -> bool:
         """Return whether anybody listens or anything is logged; most runs: no."""
@@ -323,32 +324,10 @@ class Task:
             or is_logged(self, notice)
         )
 
-    def _refuse_all(self) -> None:
+    def refuse_all(self, error: BaseException) -> None:
+        """End the completions of all runs, which will not come about any more."""
         for execution_id in list(self._waiting):
-            self.refuse(execution_id, TaskDestroyed(name=self.name))
-
-    def take_output(self, message: Streamed | Displayed, payload: Payload) -> None:
-        """Add to the output of the run that made it."""
-        self._mirror.take_output(message, payload)
-
-    def describe_loss(
-        self, now: float, outcome: Outcome, *, is_final: bool
-    ) -> list[Notice]:
-        """Return what the end of its supervisor means for the task.
-
-        Runs in progress have failed. Where it `is_final` no other supervisor takes
-        over.
-        """
-        notices = self._mirror.describe_lost_runs(now, outcome)
-        if is_final and self._mirror.status is not Status.STOPPED:
-            event, status = Event.TASK_FAILED, Status.STOPPED
-            notices.append(self._mirror.describe_change(event, status, now, outcome))
-        return notices
-
-    def describe_destruction(self, now: float) -> Notice:
-        """Return the notice that ends this task with its client."""
-        event, status = Event.TASK_DESTROYED, Status.DESTROYED
-        return self._mirror.describe_change(event, status, now)
+            self.refuse(execution_id, error)
 
     # --- on the dispatcher's thread ---------------------------------------------------
 
@@ -383,47 +362,13 @@ class Task:
     @property
     def registration(self) -> Register:
         """What the supervisor must know of a background task."""
-        assert isinstance(self.source, Background)
-        policy = self.options.get_policy()
-        return Register(
-            task_id=self.id,
-            name=self.name,
-            expression=self.pattern,
-            zone=describe_zone(self.expression.timezone),
-            day_or=self.options.day_or,
-            hash_id=self.expression.hash_id,
-            policy=policy,
-            job=self.source.job,
-            setting=self._setting,
-            launcher=self.options.launcher or "fork",
-        )
+        return make_registration(self, self._setting)
 
     @property
     def payload(self) -> Payload:
         """What travels beside the registration."""
         assert isinstance(self.source, Background)
         return self.source.payload
-
-    def make_inline_job(self) -> InlineJob:
-        """Return what the inline launcher runs."""
-        assert isinstance(self.source, Inline)
-        return InlineJob(
-            self.source.function,
-            wants_context=self.source.wants_context,
-            make_context=self._make_job_context,
-            home=self.source.home,
-        )
-
-    def _make_job_context(self, scheduled: ScheduledExecution) -> TaskContext:
-        zone = self.expression.timezone
-        return TaskContext(
-            date=to_datetime(scheduled.date, zone),
-            triggered_at=to_datetime(scheduled.started_at or scheduled.date, zone),
-            task=TaskDescription(
-                id=self.id, name=self.name, pattern=self.pattern, timezone=self.timezone
-            ),
-            execution=Execution(scheduled, zone),
-        )
 
     def __repr__(self) -> str:
         following = self.next_run

@@ -1,0 +1,61 @@
+"""What a task hands to the scheduler that will run it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from ipycron.process.protocol import Register, Setting
+from ipycron.process.zone import describe_zone
+from ipycron.scheduling.context import TaskContext, TaskDescription, to_datetime
+from ipycron.task.execution import Execution
+from ipycron.task.inline import InlineJob
+from ipycron.task.source import Background, Inline
+
+if TYPE_CHECKING:
+    from ipycron.scheduling.events import Execution as ScheduledExecution
+    from ipycron.task.task import Task
+
+
+def make_registration(task: Task, setting: Setting) -> Register:
+    """Return what a supervisor must know of a background task.
+
+    Of `max_executions` it is told what is left: it may be the second one.
+    """
+    assert isinstance(task.source, Background)
+    return Register(
+        task_id=task.id,
+        name=task.name,
+        expression=task.pattern,
+        zone=describe_zone(task.expression.timezone),
+        day_or=task.expression.day_or,
+        hash_id=task.expression.hash_id,
+        policy=replace(task.options.get_policy(), max_executions=task.runs_left),
+        job=task.source.job,
+        setting=setting,
+        launcher=task.options.launcher or "fork",
+    )
+
+
+def make_inline_job(task: Task) -> InlineJob:
+    """Return what the inline launcher runs."""
+    assert isinstance(task.source, Inline)
+    return InlineJob(
+        task.source.function,
+        wants_context=task.source.wants_context,
+        make_context=partial(_make_job_context, task),
+        home=task.source.home,
+    )
+
+
+def _make_job_context(task: Task, scheduled: ScheduledExecution) -> TaskContext:
+    zone = task.expression.timezone
+    return TaskContext(
+        date=to_datetime(scheduled.date, zone),
+        triggered_at=to_datetime(scheduled.started_at or scheduled.date, zone),
+        task=TaskDescription(
+            id=task.id, name=task.name, pattern=task.pattern, timezone=task.timezone
+        ),
+        execution=Execution(scheduled, zone),
+    )
