@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from ipycron.scheduling.clock import CATCH_UP, STALL, SystemClock
+from ipycron.scheduling import clock as clock_module
+from ipycron.scheduling.clock import SystemClock
 from ipycron.testing import FakeClock
 
 
@@ -18,7 +19,12 @@ class Real:
 
     async def pass_time(self, seconds):
         """Let real time pass, and a little more, since timers are late."""
-        await asyncio.sleep(seconds + 0.02)
+        await asyncio.sleep(seconds + 0.01)
+
+    async def pass_until(self, condition):
+        """Let real time pass until something is so."""
+        while not condition():  # noqa: ASYNC110 - what is waited for has no event
+            await asyncio.sleep(0.001)
 
 
 class Fake:
@@ -30,6 +36,11 @@ class Fake:
     async def pass_time(self, seconds):
         """Let fake time pass."""
         await self.clock.advance(seconds)
+
+    async def pass_until(self, condition):
+        """Let fake time pass until something is so."""
+        while not condition():
+            await self.clock.advance(0.001)
 
 
 @pytest.fixture(params=[Real, Fake])
@@ -47,29 +58,28 @@ def call(request, time):
 async def test_clocks_go_on(time):
     """Both clocks show what has passed."""
     wall, monotonic = time.clock.now(), time.clock.monotonic()
-    await time.pass_time(0.05)
-    assert 0.049 < time.clock.now() - wall < 5
-    assert 0.049 < time.clock.monotonic() - monotonic < 5
+    await time.pass_time(0.02)
+    assert 0.019 < time.clock.now() - wall < 5
+    assert 0.019 < time.clock.monotonic() - monotonic < 5
 
 
 async def test_call_comes_once_and_not_early(time, call):
     """A call that is put off comes when its time has come."""
     calls = []
     began = time.clock.monotonic()
-    call(0.1, lambda: calls.append(time.clock.monotonic() - began))
+    call(0.02, lambda: calls.append(time.clock.monotonic() - began))
+    await time.pass_until(lambda: calls)
+    assert calls[0] >= 0.02 - 1e-9
     await time.pass_time(0.01)
-    assert calls == []
-    await time.pass_time(0.12)
     assert len(calls) == 1
-    assert calls[0] >= 0.1 - 1e-9
 
 
 async def test_calls_come_in_the_order_of_their_deadlines(time, call):
     """A later deadline is a later call, whatever was asked first."""
     calls = []
-    call(0.06, lambda: calls.append("late"))
+    call(0.02, lambda: calls.append("late"))
     call(0.01, lambda: calls.append("early"))
-    await time.pass_time(0.08)
+    await time.pass_until(lambda: len(calls) == 2)
     assert calls == ["early", "late"]
 
 
@@ -79,38 +89,45 @@ async def test_call_without_a_delay_comes_soon_but_not_at_once(time, call, delay
     calls = []
     call(delay, lambda: calls.append(1))
     assert calls == []
-    await time.pass_time(0)
+    await time.pass_until(lambda: calls)
     assert calls == [1]
 
 
 async def test_cancelled_call_never_comes(time, call):
-    """A cancel is final and may be repeated, also afterwards."""
+    """A cancel is final and may be repeated."""
     calls = []
     timer = call(0.01, lambda: calls.append(1))
     timer.cancel()
     timer.cancel()
-    await time.pass_time(0.03)
+    await time.pass_time(0.02)
     assert calls == []
-    other = call(0.01, lambda: calls.append(2))
-    await time.pass_time(0.03)
-    other.cancel()
-    assert calls == [2]
+
+
+async def test_cancel_may_come_late(time, call):
+    """A cancel after the call changes nothing."""
+    calls = []
+    timer = call(0.005, lambda: calls.append(1))
+    await time.pass_until(lambda: calls)
+    timer.cancel()
+    await time.pass_time(0.005)
+    assert calls == [1]
 
 
 async def test_call_may_be_cancelled_by_one_that_comes_before(time, call):
     """What is cancelled at the last moment does not come."""
     calls = []
-    later = call(0.012, lambda: calls.append("later"))
-    call(0.01, later.cancel)
-    await time.pass_time(0.05)
-    assert calls == []
+    later = call(0.0101, lambda: calls.append("later"))
+    call(0.01, lambda: (later.cancel(), calls.append("before")))
+    await time.pass_until(lambda: calls)
+    await time.pass_time(0.01)
+    assert calls == ["before"]
 
 
 async def test_call_may_put_off_another(time, call):
     """A callback may ask for the next one."""
     calls = []
-    call(0.01, lambda: call(0.01, lambda: calls.append(1)))
-    await time.pass_time(0.05)
+    call(0.005, lambda: call(0.005, lambda: calls.append(1)))
+    await time.pass_until(lambda: calls)
     assert calls == [1]
 
 
@@ -124,24 +141,24 @@ async def test_call_that_raises_harms_no_other(time, call):
     def fail():
         raise ZeroDivisionError
 
-    call(0.01, fail)
-    call(0.02, lambda: calls.append(1))
-    await time.pass_time(0.05)
+    call(0.005, fail)
+    call(0.01, lambda: calls.append(1))
+    await time.pass_until(lambda: calls)
     assert calls == [1]
     assert [type(failure) for failure in failures] == [ZeroDivisionError]
 
 
 async def test_punctual_call_is_punctual():
-    """The real clock is late by well under its timer's two milliseconds."""
+    """The real clock is late by much less than the two milliseconds of its timer."""
     clock = SystemClock()
     lateness = []
-    for _ in range(5):
+    # The best of several, since the machine may be busy with something else.
+    while len(lateness) < 50 and min(lateness, default=1) > 0.0005:
         done = asyncio.Event()
-        deadline = clock.monotonic() + 0.05
-        clock.call_punctually(0.05, done.set)
+        deadline = clock.monotonic() + 0.02
+        clock.call_punctually(0.02, done.set)
         await done.wait()
         lateness.append(clock.monotonic() - deadline)
-    # The best of several: the machine may be busy with something else.
     assert 0 <= min(lateness) < 0.0005
 
 
@@ -226,18 +243,23 @@ async def test_fake_time_does_not_pass_for_ever():
         await clock.pass_until(asyncio.Event().wait(), limit=10)
 
 
-async def test_call_waits_for_what_came_first_when_the_process_stood_still():
+async def test_call_waits_for_what_came_first_when_the_process_stood_still(
+    monkeypatch,
+):
     """A deadline that passed during our own pause lets the news of it go first."""
+    monkeypatch.setattr(clock_module, "STALL", 0.05)
+    monkeypatch.setattr(clock_module, "CATCH_UP", 0.05)
     order = []
     clock = SystemClock()
     loop = asyncio.get_running_loop()
     clock.call_later(0.01, lambda: order.append("deadline"))
 
     def stand_still():
-        threading.Event().wait(STALL + 0.1)
+        threading.Event().wait(0.07)
         # What came meanwhile takes a few turns of the loop to arrive.
         loop.call_soon(loop.call_soon, loop.call_soon, order.append, "news")
 
     loop.call_soon(stand_still)
-    await asyncio.sleep(STALL + CATCH_UP + 0.2)
+    while len(order) < 2:  # noqa: ASYNC110 - as above
+        await asyncio.sleep(0.001)
     assert order == ["news", "deadline"]
