@@ -30,6 +30,9 @@ class LoadedJob(Protocol):
     def run(self, context: TaskContext) -> Any:
         """Run once and return the result; raises what the job raises."""
 
+    def close(self) -> None:
+        """Let go of what the runs have opened. A worker just ends instead."""
+
 
 class CellFailed(Exception):
     """A cell's failure: carries the error and the traceback the shell made of it."""
@@ -58,8 +61,11 @@ def load_job(job: Job, payload: Payload, publish: Callable[[Any], None]) -> Load
 class FunctionRunner:
     """Calls a function, or runs a coroutine function on a loop of the worker's own."""
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(
+        self, function: Callable[..., Any], module: ModuleType | None = None
+    ) -> None:
         self._function = function
+        self._module = module
         self._takes_context = takes_context(function)
         self._runner: Any = None
 
@@ -77,17 +83,28 @@ class FunctionRunner:
             self._runner = asyncio.Runner()
         return self._runner.run(coroutine)
 
+    def close(self) -> None:
+        """Close the loop and forget the file's module; see `LoadedJob.close`."""
+        if self._runner is not None:
+            self._runner.close()
+        if self._module is not None:
+            _forget_module(self._module)
+
 
 class ScriptRunner:
     """Runs a file from top to bottom as `__main__`, read afresh each time."""
 
-    def __init__(self, path: str, args: tuple[str, ...]) -> None:
+    def __init__(
+        self, path: str, args: tuple[str, ...], source: bytes | None = None
+    ) -> None:
         self._path = path
         self._args = args
+        self._source = source
 
     def run(self, context: TaskContext) -> None:  # noqa: ARG002 - a script takes none
         """Execute the file as it is now; see `LoadedJob.run`."""
-        code = _compile(self._path)
+        text = _read(self._path) if self._source is None else self._source
+        code = _compile(text, self._path)
         main = ModuleType("__main__")
         main.__file__ = self._path
         before, argv = sys.modules["__main__"], sys.argv
@@ -97,6 +114,9 @@ class ScriptRunner:
             exec(code, main.__dict__)  # noqa: S102 - running the user's file is the job
         finally:
             sys.modules["__main__"], sys.argv = before, argv
+
+    def close(self) -> None:
+        """Do nothing: a run leaves nothing of ours behind."""
 
 
 class CellRunner:
@@ -122,28 +142,45 @@ class CellRunner:
             raise CellFailed(outcome.error, outcome.traceback_ansi)
         return outcome.result
 
+    def close(self) -> None:
+        """Close the cell's loop; see `LoadedJob.close`."""
+        self._shell.close()
 
-def load_file(job: FileJob) -> LoadedJob:
+
+def load_file(job: FileJob, source: bytes | None = None) -> LoadedJob:
     """Return the `task` of a file, or the script that it is.
 
     A file whose top level binds `task` is a module: it is executed once, here.
     Any other file is a script: only its syntax is checked here.
+
+    Args:
+        job: the file.
+        source: its text, where the file itself may be on another machine.
     """
-    folder, file = os.path.split(job.path)
-    sys.path.insert(0, folder)
-    code = _compile(job.path)
-    if not binds_task(_read(job.path), job.path):
-        return ScriptRunner(job.path, job.args)
+    sys.path.insert(0, os.path.dirname(job.path))  # noqa: PTH120 - as in _read
+    text = _read(job.path) if source is None else source
+    code = _compile(text, job.path)
+    if not binds_task(text, job.path):
+        return ScriptRunner(job.path, job.args, source)
     sys.argv = [job.path, *job.args]
     module = _make_module(job.path)
-    exec(code, module.__dict__)  # noqa: S102 - as above
+    try:
+        exec(code, module.__dict__)  # noqa: S102 - as above
+        return FunctionRunner(_find_task(module), module)
+    except BaseException:
+        _forget_module(module)
+        raise
+
+
+def _find_task(module: ModuleType) -> Callable[..., Any]:
     function = getattr(module, TASK_NAME, None)
     if not callable(function):
+        file = os.path.basename(module.__file__ or "")  # noqa: PTH119 - as in _read
         raise TypeError(
             f"{file} defines {TASK_NAME} as {type(function).__name__}, expected "
             f"a function. Define `def {TASK_NAME}():` or `def {TASK_NAME}(ctx):`."
         )
-    return FunctionRunner(function)
+    return function  # type: ignore[no-any-return]
 
 
 def binds_task(source: bytes, filename: str) -> bool:
@@ -202,8 +239,8 @@ def _read(path: str) -> bytes:
         return file.read()
 
 
-def _compile(path: str) -> CodeType:
-    return compile(_read(path), path, "exec", dont_inherit=True)
+def _compile(text: bytes, path: str) -> CodeType:
+    return compile(text, path, "exec", dont_inherit=True)
 
 
 def _make_module(path: str) -> ModuleType:
@@ -220,3 +257,11 @@ def _make_module(path: str) -> ModuleType:
     # The client cannot import this module, so its classes travel by value.
     cloudpickle.register_pickle_by_value(module)
     return module
+
+
+def _forget_module(module: ModuleType) -> None:
+    import cloudpickle  # noqa: PLC0415 - `_make_module` has imported it
+
+    cloudpickle.unregister_pickle_by_value(module)
+    if sys.modules.get(module.__name__) is module:
+        del sys.modules[module.__name__]

@@ -137,6 +137,10 @@ class CellShell:
             flush_stdio()
         return CellOutcome(result=result)
 
+    def close(self) -> None:
+        """Close what the runs have opened: their event loop."""
+        self._shell.loop_runner.close()
+
 
 def prepare_shell() -> None:
     """Build this process's shell and warm it; the second call does nothing.

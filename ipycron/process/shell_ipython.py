@@ -92,6 +92,11 @@ class LoopRunner:
                 self._runner.run(asyncio.wait([task], timeout=CANCEL_TIMEOUT))
             raise
 
+    def close(self) -> None:
+        """Close the loop, if a run has made one."""
+        if self._runner is not None:
+            self._runner.close()
+
 
 class CellInteractiveShell(InteractiveShell):
     """An `InteractiveShell` whose code runs unattended.
@@ -101,6 +106,8 @@ class CellInteractiveShell(InteractiveShell):
     """
 
     _is_evaluating = False
+    is_guest = False
+    """Whether the process is shared, and its pipes are not those of the job."""
 
     display_pub_class = Type(CellPublisher)
     displayhook_class = Type(CellDisplayHook)
@@ -185,15 +192,26 @@ class CellInteractiveShell(InteractiveShell):
         flush_stdio()
         # The names in `$name` and `{expression}` are those of our caller's frame.
         command = self.var_expand(cmd, depth=1)
-        code = subprocess.call(  # noqa: S602 - a shell's command is what `!` means
+        code = self._call(command)
+        self.user_ns["_exit_code"] = code
+        if code and getattr(self, "system_raise_on_error", False):
+            raise subprocess.CalledProcessError(code, command)
+
+    def _call(self, command: str) -> int:
+        pipe = subprocess.PIPE if self.is_guest else None
+        done = subprocess.run(  # noqa: S602 - a shell's command is what `!` means
             command,
             shell=True,
             executable=os.environ.get("SHELL"),
             stdin=subprocess.DEVNULL,
+            stdout=pipe,
+            stderr=pipe,
+            check=False,
         )
-        self.user_ns["_exit_code"] = code
-        if code and getattr(self, "system_raise_on_error", False):
-            raise subprocess.CalledProcessError(code, command)
+        if self.is_guest:
+            sys.stdout.write(done.stdout.decode("utf-8", "backslashreplace"))
+            sys.stderr.write(done.stderr.decode("utf-8", "backslashreplace"))
+        return done.returncode
 
     system_piped = system
     system_raw = system

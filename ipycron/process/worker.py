@@ -27,6 +27,7 @@ from ipycron.process.protocol import (
     Run,
     ToWorker,
 )
+from ipycron.process.run_context import make_run_context
 from ipycron.process.session import (
     close_others,
     die_with_parent,
@@ -34,13 +35,6 @@ from ipycron.process.session import (
     hold_lifeline,
     open_stdio,
     redirect_stdio,
-)
-from ipycron.process.zone import make_zone
-from ipycron.scheduling.context import (
-    ExecutionDescription,
-    TaskContext,
-    TaskDescription,
-    to_datetime,
 )
 
 if TYPE_CHECKING:
@@ -93,7 +87,7 @@ class Worker:
     def _run(self, run: Run) -> None:
         self._execution_id = run.execution_id
         try:
-            result = self._job.run(self._make_context(run))
+            result = self._job.run(make_run_context(self._load, run))
         except BaseException as error:  # noqa: BLE001 - border: job
             self._leave_if_copy()
             payload, summary = self._encode_error(error)
@@ -112,26 +106,6 @@ class Worker:
         if isinstance(error, CellFailed):
             return encode_error(error.error, limit, error.traceback_text)
         return encode_error(error, limit)
-
-    def _make_context(self, run: Run) -> TaskContext:
-        zone = make_zone(self._load.zone)
-        started_at = to_datetime(run.started_at, zone)
-        return TaskContext(
-            date=to_datetime(run.date, zone),
-            triggered_at=started_at,
-            task=TaskDescription(
-                id=self._load.task_id,
-                name=self._load.name,
-                pattern=self._load.expression,
-                timezone=str(zone),
-            ),
-            execution=ExecutionDescription(
-                id=run.execution_id,
-                reason=run.reason,
-                started_at=started_at,
-                pid=self._pid,
-            ),
-        )
 
     def _publish(self, display: Any) -> None:
         message = Displayed(self._load.task_id, self._execution_id)
