@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from IPython.core.error import UsageError
-
 from ipycron.notebook import commands_control as control
 from ipycron.notebook import commands_show as show
 from ipycron.notebook.choice import ChoiceOptions
@@ -114,9 +112,7 @@ def run_command(notebook: Notebook, words: Sequence[str]) -> None:
     name, *rest = words or ("list",)
     command = COMMANDS[name]
     options = index_options(command.options)
-    if not options and rest and rest[0].startswith("-") and rest[0] != "--help":
-        raise UsageError(f"%cron {name} has no options, got {rest[0]!r}")
-    line = parse_words(rest, options, find=notebook.find_variable)
+    line = parse_words(rest, options, names=notebook.shell.user_ns)
     if line.is_help:
         print(f"%cron {name} {command.usage}".rstrip() + f"\n{command.help}")  # noqa: T201 - asked for
     else:

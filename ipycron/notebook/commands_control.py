@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -122,18 +123,19 @@ def _say_failure(task: Task, error: BaseException) -> str:
     return f"task {task.name!r} did not start: {summarize_error(error)}"
 
 
-def run(_: Notebook, line: ParsedLine) -> None:
+def run(notebook: Notebook, line: ParsedLine) -> None:
     """Run tasks now."""
     for task, completion in [(t, t.execute()) for t in choose_tasks("run", line)]:
         if line.values.get("wait"):
             _refuse(completion.exception())
-            _print_end(task)
+            _print_end(task, with_output=not notebook.stage.prints(task))
             continue
         with contextlib.suppress(TimeoutError):
             _refuse(completion.exception(GLANCE))
         # Whoever shows the task shows a failure: nobody else has to be told.
         completion.add_done_callback(lambda ended: ended.exception())
         print(f"{task.name}: runs now")
+    notebook.stage.flush()
 
 
 def _refuse(error: BaseException | None) -> None:
@@ -142,13 +144,15 @@ def _refuse(error: BaseException | None) -> None:
         raise UsageError(one_line(error))
 
 
-def _print_end(task: Task) -> None:
+def _print_end(task: Task, *, with_output: bool) -> None:
     ended = task.last_run
     if ended is None:
         return
-    print(ended.output.stdout, end="")
-    if ended.traceback_text:
-        print(ended.traceback_text)
+    if with_output:
+        print(ended.output.stdout, end="")
+        print(ended.output.stderr, end="", file=sys.stderr)
+        if ended.traceback_text:
+            print(ended.traceback_text)
     print(f"{task.name}: {say_run(ended, get_now())}")
 
 

@@ -112,4 +112,12 @@ def explain(_: Notebook, line: ParsedLine) -> None:
 
 def show_panel(notebook: Notebook, line: ParsedLine) -> None:
     """Show the live panel; a table where the front end has no widgets."""
-    list_tasks(notebook, line)
+    if notebook.kernel is None:
+        list_tasks(notebook, line)
+        return
+    try:
+        from ipycron.notebook.panel import panel  # noqa: PLC0415 - anywidget, 260 ms
+    except ImportError:
+        list_tasks(notebook, line)
+        return
+    display(panel())

@@ -36,11 +36,8 @@ def run_magic(
         UsageError: for everything that is the user's to mend, one line.
     """
     line = expand(line, {**notebook.shell.user_ns, **local_ns})
-    try:
-        words = split_words(line)
-    except ValueError as error:
-        raise UsageError(str(error)) from None
     with usage_errors():
+        words = split_words(line)
         if cell is None and (not words or words[0] in COMMANDS):
             run_command(notebook, words)
         elif HELP.intersection(words[:1]):
@@ -51,7 +48,7 @@ def run_magic(
 
 def _declare(notebook: Notebook, words: Sequence[str], cell: str | None) -> None:
     """Schedule the cell, or the file that the words name."""
-    line = parse_words(words, get_task_options(), find=notebook.find_variable)
+    line = parse_words(words, get_task_options(), names=notebook.shell.user_ns)
     if line.is_help:
         print(write_manual())  # noqa: T201 - the cell's output
         return

@@ -12,6 +12,8 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from IPython.lib.pretty import _type_pprinters
+
 if TYPE_CHECKING:
     from ipycron.task.task import Task
 
@@ -25,6 +27,9 @@ def register_formats(shell: Any) -> None:
     formatter.for_type_by_name(*_TASK, format_task)
     formatter.for_type_by_name(*_EXPRESSION, format_expression)
     formatter.for_type(MappingProxyType, format_mapping)
+    # Plain text has a form for this type, which comes before a mimebundle.
+    plain = shell.display_formatter.formatters["text/plain"]
+    plain.for_type(MappingProxyType, _print_mapping)
 
 
 def unregister_formats(shell: Any) -> None:
@@ -32,6 +37,8 @@ def unregister_formats(shell: Any) -> None:
     formatter = shell.display_formatter.mimebundle_formatter
     for kind in (".".join(_TASK), ".".join(_EXPRESSION), MappingProxyType):
         formatter.pop(kind, None)
+    plain = shell.display_formatter.formatters["text/plain"]
+    plain.for_type(MappingProxyType, _type_pprinters[MappingProxyType])
 
 
 def format_task(task: Task, **_: Any) -> Any:
@@ -63,6 +70,14 @@ def format_mapping(mapping: MappingProxyType[Any, Any], **_: Any) -> Any:
     if not tasks or not all(isinstance(task, Task) for task in tasks):
         return None
     return _describe(TaskTable(tasks))
+
+
+def _print_mapping(mapping: Any, printer: Any, cycle: bool) -> None:  # noqa: FBT001 - IPython's
+    found = None if cycle or len(printer.stack) > 1 else format_mapping(mapping)
+    if found is None:
+        _type_pprinters[MappingProxyType](mapping, printer, cycle)
+    else:
+        printer.text(found["text/plain"])
 
 
 def _describe(view: Any) -> dict[str, Any]:

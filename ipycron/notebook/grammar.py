@@ -15,7 +15,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from ipycron.cron import CronExpression, validate
-from ipycron.errors import InvalidOption, UnknownOption
+from ipycron.errors import InvalidOption, suggest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -26,6 +26,10 @@ _LENGTHS = (6, 5, 1)  # fields with seconds, fields, a nickname or a quoted expr
 _FLAG = re.compile(r"-[A-Za-z]|--.*")
 _PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ms|s|m|h|d|)")
 _SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+class LineError(ValueError):
+    """A line that cannot be read. The text is one sentence, for the user."""
 
 
 class Kind(Enum):
@@ -86,7 +90,7 @@ def split_words(line: str) -> list[str]:
     """Return the words of a line, without the quotes around them.
 
     Raises:
-        ValueError: if a quote is not closed; says which.
+        LineError: if a quote is not closed.
     """
     lexer = shlex.shlex(line, posix=True, punctuation_chars=False)
     lexer.whitespace_split = True
@@ -95,25 +99,25 @@ def split_words(line: str) -> list[str]:
         return list(lexer)
     except ValueError as error:
         what = "a quote is not closed" if "quot" in str(error) else "a \\ ends the line"
-        raise ValueError(f"{what}: {line.strip()}") from None
+        raise LineError(f"{what}: {line.strip()}") from None
 
 
 def parse_words(
     words: Sequence[str],
     options: Mapping[str, MagicOption],
     *,
-    find: Callable[[str], Any],
+    names: Mapping[str, Any],
 ) -> ParsedLine:
     """Tell the options of a line from its other words.
 
     Args:
         words: the words.
         options: by flag and by alias.
-        find: returns the notebook's variable of a name, for options that are objects.
+        names: the notebook's variables, for options that are objects.
 
     Raises:
-        UnknownOption: if there is no such option; the text suggests one.
-        InvalidOption: if a value is missing, cannot be read or is out of range.
+        LineError: if there is no such option (the text suggests one), or if a value
+            is missing, cannot be read or is out of range.
     """
     plain: list[str] = []
     values: dict[str, Any] = {}
@@ -126,7 +130,7 @@ def parse_words(
         if word in HELP:
             is_help = True
         elif _FLAG.fullmatch(word):
-            _take_option(word, pending, options, values, find)
+            _take_option(word, pending, options, values, names)
         else:
             plain.append(word)
     return ParsedLine(
@@ -139,33 +143,48 @@ def _take_option(
     pending: deque[str],
     options: Mapping[str, MagicOption],
     values: dict[str, Any],
-    find: Callable[[str], Any],
+    names: Mapping[str, Any],
 ) -> None:
     flag, has_text, text = word.partition("=")
-    if flag not in options:
-        known = {option.flag for option in options.values()}
-        raise UnknownOption(option=flag, known=known)
-    option = options[flag]
+    option = _find_option(flag, options)
     if option.kind is Kind.FLAG:
         if has_text:
-            raise InvalidOption(option=flag, value=text, expected="no value")
+            raise LineError(f"{flag} takes no value, got {text!r}")
         values[option.target] = option.value
         return
     if not has_text:
         if not pending or _FLAG.fullmatch(pending[0]):
-            raise InvalidOption(
-                option=flag, value=None, expected=_EXPECTED[option.kind]
-            )
+            raise LineError(f"{flag}: got nothing, expected {_EXPECTED[option.kind]}")
         text = pending.popleft()
-    value = _read(flag, text, option.kind, find)
+    value = _read(flag, text, option.kind, names)
     if option.kind is Kind.PAIR:
         value = {**values.get(option.target, {}), **value}
     elif option.kind is Kind.NAMES:
         value = (*values.get(option.target, ()), *value)
-    values[option.target] = option.check(flag, value)
+    values[option.target] = _check(flag, text, value, option)
 
 
-def _read(flag: str, text: str, kind: Kind, find: Callable[[str], Any]) -> Any:
+def _find_option(flag: str, options: Mapping[str, MagicOption]) -> MagicOption:
+    if flag in options:
+        return options[flag]
+    near = suggest(flag, options)
+    if not options:
+        raise LineError(f"got {flag!r}, but there are no options here")
+    listed = ", ".join(sorted({option.flag for option in options.values()}))
+    raise LineError(f"{flag!r} is not an option.{near or f' Options: {listed}.'}")
+
+
+def _check(flag: str, text: str, value: Any, option: MagicOption) -> Any:
+    """Return the value as its declaration keeps it; speak of it as it was typed."""
+    try:
+        return option.check(flag, value)
+    except InvalidOption as error:
+        # What follows is for programs: "(int, float or timedelta)", "or None".
+        expected = error.expected.partition(" (")[0].removesuffix(", or None")
+        raise LineError(f"{flag}: got {text!r}, expected {expected}") from None
+
+
+def _read(flag: str, text: str, kind: Kind, names: Mapping[str, Any]) -> Any:
     match kind:
         case Kind.NUMBER if re.fullmatch(r"[+-]?\d+", text):
             return int(text)
@@ -176,11 +195,14 @@ def _read(flag: str, text: str, kind: Kind, find: Callable[[str], Any]) -> Any:
         case Kind.PAIR if "=" in text:
             name, _, value = text.partition("=")
             return {name: value}
-        case Kind.OBJECT:
-            return find(text)
+        case Kind.OBJECT if text in names:
+            return names[text]
         case Kind.TEXT:
             return text
-    raise InvalidOption(option=flag, value=text, expected=_EXPECTED[kind])
+    near = suggest(text, names) if kind is Kind.OBJECT else ""
+    raise LineError(
+        f"{flag}: got {text!r}, expected {_EXPECTED[kind]}{near and '.'}{near}"
+    )
 
 
 _EXPECTED = {

@@ -65,10 +65,10 @@ class Page:
             self._publish(update=True)
 
     def close(self) -> None:
-        """Let go of an output that is gone, or that nothing will change any more."""
+        """Leave the output as it is. The card lives on: others may show it."""
         registry.get_single(Feed).detach(self)
         if self._card is not None:
-            self._card.close()
+            self._card.on_msg(self._see_browser, remove=True)
 
     def _see_browser(self, *_: object) -> None:
         self._is_watched = True
@@ -96,7 +96,7 @@ class Page:
         """Renew the copy if that is due; see `View`."""
         is_over = self.task.status == "destroyed"
         if is_over:
-            registry.get_single(Feed).detach(self)
+            self.close()
         pause = RENEW_WATCHED if self._is_watched else RENEW_EVERY
         due = self._shown_at + pause
         if not self._is_stale:
@@ -157,6 +157,10 @@ class PageStage:
         """Return whether a task of this name is shown."""
         return any(page.task.name == name for page in self._pages)
 
+    def prints(self, task: Task) -> bool:  # noqa: ARG002 - see `Stage`
+        """Return False: a page shows it elsewhere."""
+        return False
+
     def tell_trouble(self, task: Task, text: str) -> None:
         """Show what kept a task from starting."""
         for page in self._pages:
@@ -173,8 +177,8 @@ class PageStage:
             page.renew()
 
     def close(self) -> None:
-        """Show everything for the last time. The cards stay, they tell the end."""
+        """Show everything for the last time."""
         self.flush()
         for page in self._pages:
-            registry.get_single(Feed).detach(page)
+            page.close()
         self._pages = []

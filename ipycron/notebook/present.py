@@ -30,6 +30,9 @@ class Stage(Protocol):
     def has(self, name: str) -> bool:
         """Return whether a task of this name is shown."""
 
+    def prints(self, task: Task) -> bool:
+        """Return whether what a task prints is printed here anyway."""
+
     def tell_trouble(self, task: Task, text: str) -> None:
         """Show what kept a task from starting."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ipycron.errors import InvalidOption, suggest
 from ipycron.notebook.cells import CellLedger
 from ipycron.notebook.last_words import LastResort
 from ipycron.notebook.present import make_stage
@@ -48,21 +47,6 @@ class Notebook:
         if ended:
             names = ", ".join(task.name for task in ended)
             print(f"{names}: ended, the cell does not declare it any more")  # noqa: T201 - the cell's output
-
-    def find_variable(self, name: str) -> Any:
-        """Return a variable of the notebook.
-
-        Raises:
-            InvalidOption: if there is none.
-        """
-        if name not in self.shell.user_ns:
-            raise InvalidOption(
-                option="variable",
-                value=name,
-                expected="the name of a variable of the notebook",
-                advice=suggest(name, self.shell.user_ns).strip(),
-            )
-        return self.shell.user_ns[name]
 
     def close(self) -> None:
         """End all tasks and processes, and say which tasks that were."""

@@ -55,7 +55,7 @@ class ExpressionView:
         ]
 
     def __repr__(self) -> str:
-        return write_text_table(self._get_rows())
+        return "\n".join(f"{head:10}  {text}" for head, text in self._get_rows())
 
     def _repr_html_(self) -> str:
         return write_html_table((), self._get_rows())

@@ -142,6 +142,10 @@ class TerminalStage:
         """Return whether a task of this name is shown."""
         return any(p.task.name == name for p in list(self._printers.values()))
 
+    def prints(self, task: Task) -> bool:
+        """Return whether what a task prints is printed here anyway."""
+        return task.id in self._printers
+
     def tell_trouble(self, task: Task, text: str) -> None:
         """Print what kept a task from starting."""
         printer = self._printers.get(task.id)

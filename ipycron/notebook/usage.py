@@ -13,10 +13,10 @@ from ipycron.errors import (
     InvalidOption,
     TaskExists,
     TaskFileNotFound,
-    UnknownOption,
     UnknownTask,
     UnknownTimezone,
 )
+from ipycron.notebook.grammar import LineError
 from ipycron.notebook.words import one_line
 
 if TYPE_CHECKING:
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 _MISTAKES = (
     CaptureError,
     InvalidOption,
+    LineError,
     TaskExists,
     TaskFileNotFound,
-    UnknownOption,
     UnknownTask,
     UnknownTimezone,
 )
