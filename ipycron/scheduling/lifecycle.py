@@ -55,7 +55,11 @@ class Lifecycle:
         )
         election = Election(entry, services)
         self._slots = Slots(
-            entry, services, on_due=self._see_due, on_counted=self._see_quiet
+            entry,
+            services,
+            on_due=self._see_due,
+            on_counted=self._see_quiet,
+            on_broken=self._see_hopeless,
         )
         self._runner = Runner(
             entry,
@@ -154,6 +158,7 @@ class Lifecycle:
     async def _load(self) -> None:
         try:
             worker = await self._crew.load()
+            self._slots.arm()
         except Exception as error:
             await self._crew.dismiss()
             self.entry.move(Phase.STOPPED)
@@ -163,7 +168,6 @@ class Lifecycle:
         self._crew.seat_main(worker)
         self.entry.move(Phase.STARTED)
         self._starting = None
-        self._slots.arm()
         self.entry.emit(Event.TASK_STARTED)
         self._gate.serve_waiting()
 
@@ -242,7 +246,7 @@ class Lifecycle:
         self._gate.serve_waiting()
 
     def _see_hopeless(self, error: BaseException) -> None:
-        """Fail the task: its worker died too often in a row (R7)."""
+        """Fail the task: its worker died too often (R7), or its schedule is broken."""
         self._begin_stop(error=error)
 
     def _see_quiet(self) -> None:

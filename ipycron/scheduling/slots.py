@@ -20,7 +20,8 @@ class Slots:
     """Keeps a started task in the timetable and tells what became of each slot.
 
     `on_due` is called with a slot to run and its lateness in seconds, `on_counted`
-    when a long gap of missed slots has been reported.
+    when a long gap of missed slots has been reported, `on_broken` with what the
+    schedule raised: a task that can never be due again must not look idle.
     """
 
     def __init__(
@@ -30,11 +31,13 @@ class Slots:
         *,
         on_due: Callable[[int, float], None],
         on_counted: Callable[[], None],
+        on_broken: Callable[[Exception], None],
     ) -> None:
         self._entry = entry
         self._services = services
         self._on_due = on_due
         self._on_counted = on_counted
+        self._on_broken = on_broken
 
     def arm(self) -> None:
         """Wait for the first slot after this moment, unless the limit is reached."""
@@ -62,19 +65,27 @@ class Slots:
     def _beat(self, now: float) -> None:
         """Settle what a wake-up owes this task."""
         entry = self._entry
-        assert entry.next_slot is not None
-        beat = plan_beat(
-            entry.next_slot,
-            now,
-            tolerance=entry.policy.missed_execution_tolerance,
-            schedule=entry.schedule,
-        )
+        try:
+            beat = self._plan(now)
+        except Exception as error:  # noqa: BLE001 - the border to the schedule
+            self._on_broken(error)
+            return
         entry.settled_slot = beat.newest
         self._arm(beat.next_slot)
         self._report(beat)
         # A receiver of a report may have stopped the task at once.
         if beat.due is not None and entry.phase is Phase.STARTED:
             self._on_due(beat.due, now - beat.due)
+
+    def _plan(self, now: float) -> Beat:
+        entry = self._entry
+        assert entry.next_slot is not None
+        return plan_beat(
+            entry.next_slot,
+            now,
+            tolerance=entry.policy.missed_execution_tolerance,
+            schedule=entry.schedule,
+        )
 
     def _report(self, beat: Beat) -> None:
         for slot in beat.missed:
@@ -85,6 +96,5 @@ class Slots:
             )
 
     def _miss_many(self, count: int, newest: int) -> None:
-        if count:
-            self._entry.emit(Event.EXECUTION_MISSED, date=newest, missed_count=count)
+        self._entry.emit(Event.EXECUTION_MISSED, date=newest, missed_count=count)
         self._on_counted()

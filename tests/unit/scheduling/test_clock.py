@@ -162,6 +162,21 @@ async def test_punctual_call_is_punctual():
     assert 0 <= min(lateness) < 0.0005
 
 
+async def test_punctual_call_sleeps_most_of_its_delay(monkeypatch):
+    """Woken early, it goes back to sleep, and turns the loop only near the end."""
+    monkeypatch.setattr(clock_module, "SLACK", 0.5)
+    clock, done = SystemClock(), asyncio.Event()
+    deadline = clock.monotonic() + 0.05
+    timer = clock.call_punctually(0.05, done.set)
+    handles = set()
+    while not done.is_set():
+        handles.add(timer._handle)
+        await asyncio.sleep(0)
+    assert clock.monotonic() >= deadline
+    sleeps = [h for h in handles if isinstance(h, asyncio.TimerHandle)]
+    assert len(sleeps) > 1
+
+
 async def test_fake_clock_begins_where_it_is_told():
     """An aware datetime or Unix seconds."""
     at = datetime(2026, 11, 24, 9, tzinfo=UTC)

@@ -9,6 +9,14 @@ async def test_shutdown_returns_when_there_is_no_task(world):
     await world.scheduler.shutdown(5)
 
 
+async def test_shutdown_may_be_called_twice_at_once(world):
+    """Both return when everything is gone, and each task ends once."""
+    await world.start("a")
+    world.add("b")
+    await asyncio.gather(world.scheduler.shutdown(5), world.scheduler.shutdown(5))
+    assert world.events.names().count("task:destroyed") == 2
+
+
 async def test_shutdown_destroys_stopped_and_started_tasks(world):
     """Idle tasks go at once, and their workers are gone when it returns."""
     await world.start("a")

@@ -266,21 +266,37 @@ async def test_a_receiver_may_stop_the_task_at_once(world):
     assert world.status() == "stopped"
 
 
-async def test_other_tasks_go_on_when_a_schedule_raises(world):
-    """One bad schedule takes down nobody else's timer."""
+class Broken:
+    """A schedule that raises after some slots."""
 
-    class Bad:
-        def find_next(self, after):
-            if after > 3610:
-                raise ZeroDivisionError
-            return 3660
+    def __init__(self, slots):
+        self.slots = slots
 
-    failures = []
-    asyncio.get_running_loop().set_exception_handler(
-        lambda _, context: failures.append(context["exception"])
-    )
-    await world.start("bad", every=Bad())
+    def find_next(self, after):
+        """Return a minute's slot, or raise."""
+        slot = Every(60).find_next(after)
+        if slot > 3600 + 60 * self.slots:
+            raise ZeroDivisionError
+        return slot
+
+
+async def test_task_fails_when_its_schedule_raises(world):
+    """A task that can never be due again says so; the others go on."""
+    await world.start("broken", every=Broken(2))
     await world.start("good")
-    await world.clock.advance(120)
-    assert world.slots("execution:started") == [60, 120]
-    assert [type(failure) for failure in failures] == [ZeroDivisionError]
+    await world.clock.advance(180)
+    assert world.events.names("broken")[-2:] == ["execution:finished", "task:failed"]
+    (failed,) = world.events.of("task:failed")
+    assert failed.outcome.summary == "ZeroDivisionError"
+    assert world.status("broken") == "stopped"
+    assert world.events.names("good").count("execution:finished") == 3
+
+
+async def test_start_fails_when_the_schedule_raises(world):
+    """The worker that was loaded for nothing is gone."""
+    world.add(every=Broken(0))
+    with pytest.raises(ZeroDivisionError):
+        await world.scheduler.start("t")
+    assert world.status() == "stopped"
+    assert world.launcher.alive == []
+    assert world.events.names() == []
