@@ -1,147 +1,41 @@
 """One edge between two processes: frames over an inherited socket pair.
 
-A frame is a prefix (sizes, number of descriptors), a header (`protocol.py`), and a
-payload, inline or as the first descriptor. Both ends are ours, yet nothing is
-trusted: sizes are bounded and headers are validated; a violation closes the edge.
-
 `Channel` serves an asyncio loop, `BlockingChannel` a program without one. Neither
 decides what an end of file means: see the package's docstring.
 """
 
 from __future__ import annotations
 
-import array
 import contextlib
 import os
-import socket
-import struct
 import threading
 from collections import deque
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-import msgspec
-
-from ipycron.errors import ProtocolError
-from ipycron.process.payload import INLINE_BYTES, Payload
-from ipycron.process.protocol import Message, encode_message, make_decoder
+from ipycron.process.frames import (
+    MAX_HEADER_BYTES,
+    Frame,
+    FrameReader,
+    encode_frame,
+    receive_some,
+    send_some,
+)
 
 if TYPE_CHECKING:
     import asyncio
+    import socket
     from collections.abc import Callable, Sequence
 
-_PREFIX = struct.Struct("<IIBB")  # header size, inline payload size, fds, payload by fd
-MAX_HEADER_BYTES = 16 * 1024 * 1024
-"""A header holds a cell's source or a file's arguments, never a user's object."""
-_MAX_FDS = 8
+    from ipycron.errors import ProtocolError
+    from ipycron.process.payload import Payload
+    from ipycron.process.protocol import Message
+
+__all__ = ["BlockingChannel", "Channel", "Frame"]
+
 _READ_BYTES = 256 * 1024
 _SMALL_READ_BYTES = 16 * 1024
 """For programs that wait: a large buffer would be the worker's largest memory."""
-_ANCILLARY = socket.CMSG_SPACE(_MAX_FDS * array.array("i").itemsize)
-
-
-class Frame(NamedTuple):
-    """A received message with what came beside it. The receiver owns the fds."""
-
-    message: Any
-    payload: Payload
-    fds: tuple[int, ...]
-
-
-class FrameReader:
-    """Turns bytes and descriptors, in the order they came, into frames."""
-
-    def __init__(self, kind: Any) -> None:
-        self._decoder = make_decoder(kind)
-        self._bytes = bytearray()
-        self._fds: deque[int] = deque()
-
-    def feed(self, data: bytes, fds: Sequence[int]) -> list[Frame]:
-        """Return the frames that `data` completes. Raises `ProtocolError`."""
-        self._bytes += data
-        self._fds.extend(fds)
-        frames = []
-        at = 0
-        while (end := self._find_end(at)) is not None:
-            frames.append(self._parse(at, end))
-            at = end
-        if at:
-            del self._bytes[:at]
-        return frames
-
-    def close(self) -> None:
-        """Give back descriptors of frames that never completed."""
-        while self._fds:
-            os.close(self._fds.popleft())
-
-    def _find_end(self, at: int) -> int | None:
-        """Return where the frame at `at` ends, or None if it is not all there."""
-        if len(self._bytes) - at < _PREFIX.size:
-            return None
-        header, inline, fds, _ = _PREFIX.unpack_from(self._bytes, at)
-        if header > MAX_HEADER_BYTES or inline > INLINE_BYTES or fds > _MAX_FDS:
-            raise ProtocolError(reason=f"a frame of {header}+{inline} bytes")
-        end: int = at + _PREFIX.size + header + inline
-        return end if len(self._bytes) >= end else None
-
-    def _parse(self, at: int, end: int) -> Frame:
-        header, _, count, by_fd = _PREFIX.unpack_from(self._bytes, at)
-        start = at + _PREFIX.size
-        if count > len(self._fds) or (by_fd and not count):
-            raise ProtocolError(reason="a frame without its descriptors")
-        fds = [self._fds.popleft() for _ in range(count)]
-        payload = (
-            Payload(fd=fds.pop(0))
-            if by_fd
-            else Payload(bytes(self._bytes[start + header : end]))
-        )
-        try:
-            with memoryview(self._bytes) as view:
-                message = self._decoder.decode(view[start : start + header])
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            for fd in fds:
-                os.close(fd)
-            raise ProtocolError(reason=f"a message that is none: {error}") from error
-        return Frame(message, payload, tuple(fds))
-
-
-def _encode(
-    message: Message, payload: Payload | None, fds: Sequence[int]
-) -> tuple[bytes, list[int]]:
-    header = encode_message(message)
-    sent = list(fds)
-    inline: Any = b""
-    by_fd = payload is not None and payload.fd is not None
-    if payload is not None:
-        if payload.fd is not None:
-            sent.insert(0, payload.fd)
-        else:
-            inline = payload.data
-    prefix = _PREFIX.pack(len(header), len(inline), len(sent), by_fd)
-    return b"".join((prefix, header, inline)), sent
-
-
-def _send(sock: socket.socket, data: memoryview | bytes, fds: Sequence[int]) -> int:
-    if not fds:
-        return sock.send(data)
-    rights = array.array("i", fds)
-    return sock.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
-
-
-def _receive(sock: socket.socket, size: int) -> tuple[bytes, list[int]]:
-    # MSG_CMSG_CLOEXEC is Linux's; elsewhere the descriptors are marked below.
-    flags = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
-    try:
-        data, ancillary, _, _ = sock.recvmsg(size, _ANCILLARY, flags)
-    except ConnectionResetError:
-        return b"", []  # the peer went away before it had read all: its end, too
-    fds = array.array("i")
-    for level, kind, rights in ancillary:
-        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-            fds.frombytes(rights[: len(rights) - len(rights) % fds.itemsize])
-    if not flags:
-        for fd in fds:
-            os.set_inheritable(fd, False)
-    return data, list(fds)
+_FLUSH_POLL = 0.005
 
 
 class Channel:
@@ -150,9 +44,13 @@ class Channel:
     Args:
         sock: this end; the channel owns it.
         kind: the union of messages that may arrive.
-        on_frame: called for each frame, in order.
+        on_frame: called for each frame, in order; what it raises is logged.
         on_close: called once when the peer is gone or broke the protocol (then
             with the error), never after `close()`.
+        on_flood: called after a read that filled the buffer: the peer may have more
+            to say than there is time for.
+        max_header: bytes of the largest header that may arrive.
+        read_bytes: how much is read before other edges have their turn.
     """
 
     def __init__(
@@ -163,13 +61,18 @@ class Channel:
         loop: asyncio.AbstractEventLoop,
         on_frame: Callable[[Frame], None],
         on_close: Callable[[ProtocolError | None], None],
+        on_flood: Callable[[], None] | None = None,
+        max_header: int = MAX_HEADER_BYTES,
+        read_bytes: int = _READ_BYTES,
     ) -> None:
         sock.setblocking(False)
         self._sock = sock
         self._loop = loop
-        self._reader = FrameReader(kind)
+        self._reader = FrameReader(kind, max_header=max_header)
         self._on_frame = on_frame
         self._on_close = on_close
+        self._on_flood = on_flood
+        self._read_bytes = read_bytes
         self._queue: deque[tuple[memoryview, list[int], Payload | None]] = deque()
         self._delayed = bytearray()
         self._delay: asyncio.TimerHandle | None = None
@@ -190,7 +93,7 @@ class Channel:
         """
         if self.is_closed:
             return
-        data, sent = _encode(message, payload, fds)
+        data, sent = encode_frame(message, payload, fds)
         if self._delayed:
             if sent:
                 self._send_delayed()  # descriptors leave with the first byte
@@ -208,7 +111,7 @@ class Channel:
         done = 0
         if not self._queue:
             try:
-                done = _send(self._sock, data, sent)
+                done = send_some(self._sock, data, sent)
             except BlockingIOError:
                 pass
             except OSError:
@@ -228,7 +131,7 @@ class Channel:
         """
         if self.is_closed:
             return
-        data, _ = _encode(message, None, ())
+        data, _ = encode_frame(message, None, ())
         self._delayed += data
         if self._delay is None:
             self._delay = self._loop.call_later(delay, self._send_delayed)
@@ -263,7 +166,7 @@ class Channel:
         while self._queue:
             data, fds, payload = self._queue[0]
             try:
-                done = _send(self._sock, data, fds)
+                done = send_some(self._sock, data, fds)
             except BlockingIOError:
                 return
             except OSError:
@@ -290,9 +193,29 @@ class Channel:
         self._queue.clear()
         self.backlog = 0
 
+    async def flush(self, timeout: float) -> None:
+        """Return when all is sent, or the peer is gone, or after `timeout` seconds."""
+        import asyncio  # noqa: PLC0415 - a worker imports this module without it
+
+        self._send_delayed()
+        deadline = self._loop.time() + timeout
+        while (  # noqa: ASYNC110 - polled: once, at the end of a program
+            self._queue and not self.is_closed and self._loop.time() < deadline
+        ):
+            await asyncio.sleep(_FLUSH_POLL)
+
+    def pause(self) -> None:
+        """Read nothing until `resume`: the peer waits. May be repeated."""
+        self._loop.remove_reader(self._sock)
+
+    def resume(self) -> None:
+        """Read again. May be repeated."""
+        if not self.is_closed:
+            self._loop.add_reader(self._sock, self._read)
+
     def _read(self) -> None:
         try:
-            data, fds = _receive(self._sock, _READ_BYTES)
+            data, fds = receive_some(self._sock, self._read_bytes)
         except BlockingIOError:
             return
         except OSError:
@@ -300,15 +223,22 @@ class Channel:
         if not data:
             self._end(None)
             return
-        try:
-            frames = self._reader.feed(data, fds)
-        except ProtocolError as error:
-            self._end(error)
-            return
-        for frame in frames:
+        for frame in self._reader.feed(data, fds):
             if self.is_closed:
-                break
+                return
+            self._deliver(frame)
+        if self._reader.error is not None:
+            self._end(self._reader.error)
+        elif self._on_flood is not None and len(data) >= self._read_bytes // 2:
+            self._on_flood()
+
+    def _deliver(self, frame: Frame) -> None:
+        try:
             self._on_frame(frame)
+        except Exception as error:  # noqa: BLE001 - the border of a loop's callback
+            # The frames that came with it still count.
+            facts = {"message": "a message was not understood", "exception": error}
+            self._loop.call_exception_handler(facts)
 
     def _end(self, error: ProtocolError | None) -> None:
         if not self.is_closed:
@@ -320,7 +250,7 @@ class Channel:
         if self.is_closed:
             return
         self.is_closed = True
-        self._loop.remove_reader(self._sock)
+        self.pause()
         self._loop.remove_writer(self._sock)
         self._drop_queue()
         self._take_delayed()
@@ -331,12 +261,15 @@ class Channel:
 class BlockingChannel:
     """An edge of a program that waits: the worker, the zygote.
 
-    `send` may be called from any thread; `receive` from one.
+    `send` may be called from any thread; `receive` from one, and raises
+    `ProtocolError` where the peer broke the protocol.
     """
 
-    def __init__(self, sock: socket.socket, kind: Any) -> None:
+    def __init__(
+        self, sock: socket.socket, kind: Any, *, takes_fds: bool = False
+    ) -> None:
         self._sock = sock
-        self._reader = FrameReader(kind)
+        self._reader = FrameReader(kind, takes_fds=takes_fds)
         self._frames: deque[Frame] = deque()
         self._lock = threading.Lock()
 
@@ -351,27 +284,27 @@ class BlockingChannel:
         fds: Sequence[int] = (),
     ) -> None:
         """Send a frame; waits while the peer does not read. Raises `OSError`."""
-        data, sent = _encode(message, payload, fds)
+        data, sent = encode_frame(message, payload, fds)
         with self._lock:
-            done = _send(self._sock, data, sent)
+            done = send_some(self._sock, data, sent)
             if done < len(data):
                 self._sock.sendall(memoryview(data)[done:])
 
     def receive(self) -> Frame | None:
         """Wait for the next frame; None at end of file."""
         while not self._frames:
-            data, fds = _receive(self._sock, _SMALL_READ_BYTES)
-            if not data:
+            frames = self.receive_ready()
+            if frames is None:
                 return None
-            self._frames.extend(self._reader.feed(data, fds))
+            self._frames.extend(frames)
         return self._frames.popleft()
 
     def receive_ready(self) -> list[Frame] | None:
         """Return what has arrived, waiting for at least some bytes; None at the end."""
-        data, fds = _receive(self._sock, _SMALL_READ_BYTES)
-        if not data:
-            return None
-        return self._reader.feed(data, fds)
+        if self._reader.error is not None:
+            raise self._reader.error
+        data, fds = receive_some(self._sock, _SMALL_READ_BYTES)
+        return self._reader.feed(data, fds) if data else None
 
     def close(self) -> None:
         """Close this end. May be repeated."""

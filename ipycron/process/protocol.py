@@ -11,7 +11,7 @@ client → supervisor   Register Control Execute Shutdown Preload Elected
 supervisor → client   Hello Reply Refused Noticed Streamed Displayed Logged Elect
                       Completed
 supervisor → zygote   Fork Preload
-zygote → supervisor   Forked Exited Preloaded
+zygote → supervisor   Forked ForkFailed Exited Preloaded
 supervisor → worker   Load Run Quit
 worker → supervisor   Loaded Ended Displayed Logged
 ====================  =========================================================
@@ -246,6 +246,13 @@ class Forked(Message, frozen=True):
     pid: int
 
 
+class ForkFailed(Message, frozen=True):
+    """There is no such worker: the system refused a process."""
+
+    worker_id: int
+    reason: str
+
+
 class Exited(Message, frozen=True):
     """The worker's process is gone and reaped; `status` as `os.waitpid` gives it."""
 
@@ -314,7 +321,7 @@ FromSupervisor = (
     | Completed
 )
 ToZygote = Fork | Preload
-FromZygote = Forked | Exited | Preloaded
+FromZygote = Forked | ForkFailed | Exited | Preloaded
 ToWorker = Load | Run | Quit
 FromWorker = Loaded | Ended | Displayed | Logged
 

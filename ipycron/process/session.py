@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import TextIO
 
+ORPHAN_GRACE = 2.0
+"""Seconds between SIGTERM and SIGKILL for workers whose supervisor is gone."""
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 _F_SETSIG = 10  # <fcntl.h>, Linux: which signal O_ASYNC sends
 _IGNORED = (signal.SIGPIPE, signal.SIGXFSZ)  # as the interpreter itself sets them
@@ -124,6 +126,22 @@ def flush_stdio() -> None:
         with contextlib.suppress(Exception):
             stream.flush()
     _libc.fflush(None)
+
+
+def read_zombie(pid: int) -> int | None:
+    """Return how a process has ended that its parent has not reaped (Linux).
+
+    Returns:
+        the status as `os.waitpid` gives it; None while the process lives, and where
+        the system does not tell.
+    """
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123 - as elsewhere here
+            # The name, in parentheses, may hold anything; see proc(5).
+            fields = file.read().rpartition(b")")[2].split()
+    except OSError:
+        return None
+    return int(fields[-1]) if fields[0] == b"Z" else None
 
 
 def kill_group(pid: int, number: signal.Signals) -> None:

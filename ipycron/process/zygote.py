@@ -18,6 +18,7 @@ import socket
 import time
 from typing import TYPE_CHECKING
 
+from ipycron.errors import ProtocolError
 from ipycron.process import worker
 from ipycron.process.channel import BlockingChannel, Frame
 from ipycron.process.job import binds_task, takes_context
@@ -26,6 +27,7 @@ from ipycron.process.protocol import (
     Exited,
     Fork,
     Forked,
+    ForkFailed,
     Preload,
     Preloaded,
     ToWorker,
@@ -33,6 +35,7 @@ from ipycron.process.protocol import (
     make_decoder,
 )
 from ipycron.process.session import (
+    ORPHAN_GRACE,
     close_others,
     kill_group,
     open_stdio,
@@ -45,8 +48,7 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
 _REHEARSED_BYTES = 1 << 20
-ORPHAN_GRACE = 2.0
-"""Seconds between SIGTERM and SIGKILL for workers whose supervisor is gone."""
+_MAX_TEXT = 2000
 
 
 class Zygote:
@@ -71,13 +73,19 @@ class Zygote:
             ready = {key.fd for key, _ in self._selector.select()}
             if self._wakeup in ready:
                 self._reap()
-            if self._channel.fileno() in ready:
-                frames = self._channel.receive_ready()
-                if frames is None:
-                    break
-                for frame in frames:
-                    self._handle(frame)
+            if self._channel.fileno() in ready and not self._receive():
+                break
         self._end_workers()
+
+    def _receive(self) -> bool:
+        """Handle what has arrived; return False where nothing will any more."""
+        try:
+            frames = self._channel.receive_ready()
+            for frame in frames or ():
+                self._handle(frame)
+        except (OSError, ProtocolError):
+            return False
+        return frames is not None
 
     def _handle(self, frame: Frame) -> None:
         if isinstance(frame.message, Fork):
@@ -89,7 +97,12 @@ class Zygote:
 
     def _fork(self, worker_id: int, fds: tuple[int, ...]) -> None:
         zygote = os.getpid()
-        pid = os.fork()  # noqa: TID251 - the one place that forks
+        try:
+            pid = os.fork()  # noqa: TID251 - the one place that forks
+        except OSError as error:  # no memory, too many processes: for now
+            _close_all(fds)
+            self._channel.send(ForkFailed(worker_id, str(error)))
+            return
         if pid == 0:
             # Nothing of the zygote's stack may ever run in the child.
             try:
@@ -98,8 +111,7 @@ class Zygote:
                 worker.main(control, stdout, stderr, lifeline, zygote)
             finally:
                 os._exit(70)  # EX_SOFTWARE: main never returns
-        for fd in fds:
-            os.close(fd)
+        _close_all(fds)
         self._workers[pid] = worker_id
         self._channel.send(Forked(worker_id, pid))
 
@@ -133,6 +145,11 @@ class Zygote:
             os.waitpid(pid, 0)
 
 
+def _close_all(fds: tuple[int, ...]) -> None:
+    for fd in fds:
+        os.close(fd)
+
+
 def _preload(message: Preload) -> str | None:
     """Import what workers will need; return what failed, as one line."""
     failed = []
@@ -145,7 +162,7 @@ def _preload(message: Preload) -> str | None:
         from ipycron.process.shell import prepare_shell  # noqa: PLC0415 - 180 ms
 
         prepare_shell()
-    return "; ".join(failed) or None
+    return "; ".join(failed)[:_MAX_TEXT] or None
 
 
 def _rehearse() -> None:
@@ -178,5 +195,5 @@ def main(fd: int) -> NoReturn:
     sock = socket.socket(fileno=fd)
     _rehearse()
     _settle()
-    Zygote(BlockingChannel(sock, ToZygote)).serve()
+    Zygote(BlockingChannel(sock, ToZygote, takes_fds=True)).serve()
     os._exit(0)
