@@ -297,7 +297,7 @@ class StartTimeout(IpycronError, TimeoutError):
 
 
 class StopTimeout(IpycronError, TimeoutError):
-    """A run could not be ended within `stop_timeout`: a thread cannot be killed."""
+    """A run could not be ended: a thread, or a process that hangs in the system."""
 
     name: str
     timeout: float
@@ -305,8 +305,9 @@ class StopTimeout(IpycronError, TimeoutError):
     def __init__(self, *, name: str, timeout: float) -> None:
         super().__init__(
             f"task {name!r}: a run is still busy {timeout:g} s after the stop, and a "
-            "thread cannot be killed. Its result will be ignored. "
-            "Use background=True for jobs that must be stopped.",
+            "thread cannot be killed, nor a process that hangs in the system. Its "
+            "result will be ignored. Use background=True for jobs that must be "
+            "stopped.",
             name=name,
             timeout=timeout,
         )
@@ -400,12 +401,14 @@ class WorkerCrashed(IpycronError, RuntimeError):
         exit_code: the exit status, or None where a signal ended it.
         signal_name: such as ``SIGSEGV``, or None.
         output: the last lines of its stderr.
+        reason: why ipycron itself ended it, empty where it did not.
     """
 
     name: str
     exit_code: int | None
     signal_name: str | None
     output: str
+    reason: str
 
     def __init__(
         self,
@@ -414,6 +417,7 @@ class WorkerCrashed(IpycronError, RuntimeError):
         exit_code: int | None = None,
         signal_name: str | None = None,
         output: str = "",
+        reason: str = "",
     ) -> None:
         how = (
             f"was killed by {signal_name}"
@@ -422,13 +426,15 @@ class WorkerCrashed(IpycronError, RuntimeError):
             if exit_code is not None
             else "went away"
         )
+        why = f": {reason}" if reason else ""
         said = f" Its last words:\n{output}" if output else ""
         super().__init__(
-            f"task {name!r}: the worker {how}.{said}",
+            f"task {name!r}: the worker {how}{why}.{said}",
             name=name,
             exit_code=exit_code,
             signal_name=signal_name,
             output=output,
+            reason=reason,
         )
 
 

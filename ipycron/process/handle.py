@@ -9,8 +9,9 @@ import signal
 import socket
 from typing import TYPE_CHECKING, Protocol
 
-from ipycron.errors import ProtocolError, StartError, WorkerCrashed
+from ipycron.errors import ProtocolError, StartError, StopTimeout, WorkerCrashed
 from ipycron.process.channel import Channel, Frame
+from ipycron.process.frames import SMALL_HEADER_BYTES
 from ipycron.process.output import Flood, Pump
 from ipycron.process.payload import Payload
 from ipycron.process.protocol import (
@@ -24,7 +25,7 @@ from ipycron.process.protocol import (
     Run,
     Streamed,
 )
-from ipycron.process.session import kill_group
+from ipycron.process.session import kill_group, read_zombie
 from ipycron.scheduling.events import Outcome
 
 if TYPE_CHECKING:
@@ -38,6 +39,13 @@ EXIT_GRACE = 1.0
 """Seconds for an idle worker to leave by itself before it is terminated."""
 CLOSE_GRACE = 0.1
 """Seconds for a worker to exit after its socket closed, before it is killed."""
+REAP_GRACE = 1.0
+"""Seconds for the zygote to tell of an end before we look ourselves: it may be
+stopped, or busy with an import."""
+KILL_GRACE = 5.0
+"""Seconds for a killed process to be gone. What hangs in the kernel lives longer."""
+_READ_BYTES = 32 * 1024
+"""Small, so that fifty workers that display without pause delay a fire by little."""
 
 
 class LoadFailed(Exception):
@@ -47,6 +55,10 @@ class LoadFailed(Exception):
         super().__init__(summary)
         self.payload = payload
         self.summary = summary
+
+
+class ZygoteLost(Exception):
+    """The zygote is gone, and with it a worker that had not loaded its job."""
 
 
 class Uplink(Protocol):
@@ -63,18 +75,31 @@ class Ends:
     """The descriptors that a worker gets; ours until it has them."""
 
     def __init__(self) -> None:
-        self.ours, theirs = socket.socketpair()
-        self.stdout, stdout = os.pipe()
-        self.stderr, stderr = os.pipe()
-        lifeline, self.lifeline = os.pipe()
-        self._theirs = theirs
+        with contextlib.ExitStack() as made:
+
+            def make_pipe() -> tuple[int, int]:
+                ends = os.pipe()
+                for fd in ends:
+                    made.callback(os.close, fd)
+                return ends
+
+            self.ours, theirs = socket.socketpair()
+            made.enter_context(self.ours)
+            made.enter_context(theirs)
+            self.stdout, stdout = make_pipe()
+            self.stderr, stderr = make_pipe()
+            lifeline, self.lifeline = make_pipe()
+            made.pop_all()  # no lack of descriptors: they stay
+        self._theirs: socket.socket | None = theirs
         self.fds = (theirs.fileno(), stdout, stderr, lifeline)
 
     def close_theirs(self) -> None:
         """Close the worker's ends here, so that their end of file means its end."""
-        self._theirs.close()
-        for fd in self.fds[1:]:
-            os.close(fd)
+        if self._theirs is not None:
+            self._theirs.close()
+            self._theirs = None
+            for fd in self.fds[1:]:
+                os.close(fd)
 
 
 class WorkerProcess:
@@ -108,7 +133,9 @@ class WorkerProcess:
         self._on_death = on_death
         self._execution_id = ""
         self._outcome: asyncio.Future[Outcome] | None = None
+        self._is_loaded = False
         self._is_stopping = False
+        self._reason = ""
         self._lifeline: int | None = self.ends.lifeline
         self._channel = Channel(
             self.ends.ours,
@@ -116,6 +143,8 @@ class WorkerProcess:
             loop=loop,
             on_frame=self._handle,
             on_close=self._lose,
+            max_header=SMALL_HEADER_BYTES,
+            read_bytes=_READ_BYTES,
         )
         self._pumps = [
             self._make_pump(self.ends.stdout, "stdout", flood),
@@ -162,9 +191,23 @@ class WorkerProcess:
             self._channel.send(Quit())
             await self._wait_gone(EXIT_GRACE)
         self._signal(signal.SIGTERM)
+        self._signal(signal.SIGCONT)  # one that is stopped would not hear it
         await self._wait_gone(grace)
         self.kill()
-        await asyncio.shield(self.gone)
+        await self._wait_gone(KILL_GRACE)
+        if not self.gone.done():
+            raise StopTimeout(name=self._name, timeout=KILL_GRACE)
+
+    async def discard(self) -> None:
+        """End a worker that did not load; see it gone, if it ever was there."""
+        self.kill()
+        if self.pid is not None:
+            await self._wait_gone(KILL_GRACE)
+        # Else the zygote is busy, or stopped. It may fork it yet: its lifeline is
+        # cut, so it leaves before it looks at its job.
+        self.handle_exit(signal.SIGKILL)
+        if self.loaded.done() and not self.loaded.cancelled():
+            self.loaded.exception()  # retrieved: its error is raised already, or moot
 
     async def _wait_gone(self, seconds: float) -> None:
         if not self.gone.done():
@@ -209,6 +252,7 @@ class WorkerProcess:
         if self.loaded.done():
             return
         if message.is_ok:
+            self._is_loaded = True
             self.loaded.set_result(None)
         else:
             self.loaded.set_exception(LoadFailed(payload, message.summary))
@@ -218,25 +262,52 @@ class WorkerProcess:
         if future is not None and not future.done():
             future.set_result(outcome)
 
-    def _lose(self, error: ProtocolError | None) -> None:  # noqa: ARG002
+    def _lose(self, error: ProtocolError | None) -> None:
         """The socket is closed: the process is dying, or its job closed it."""
-        asyncio.get_running_loop().call_later(CLOSE_GRACE, self.kill_remains)
+        why = "it had closed its connection" if error is None else error.reason
+        loop = asyncio.get_running_loop()
+        loop.call_later(CLOSE_GRACE, self.kill_remains, why)
+        loop.call_later(CLOSE_GRACE + REAP_GRACE, self._look_for_zombie)
 
-    def kill_remains(self) -> None:
+    def kill_remains(self, reason: str) -> None:
         """End what is left of a process group whose leader is lost or dying."""
+        if self.pid is not None and read_zombie(self.pid) is None:
+            self._reason = reason
         self._cut_lifeline()
         self._signal(signal.SIGKILL)
 
+    def _look_for_zombie(self) -> None:
+        """Take note of an end that the zygote has not told."""
+        if self.gone.done() or self.pid is None:
+            return
+        status = read_zombie(self.pid)
+        if status is None:
+            loop = asyncio.get_running_loop()
+            loop.call_later(REAP_GRACE, self._look_for_zombie)
+        else:
+            self.handle_exit(status)
+
     def handle_start(self, pid: int) -> None:
-        """The process exists; a kill that came before it is made good."""
+        """The process exists."""
         self.pid = pid
-        if self._lifeline is None:
-            self._signal(signal.SIGKILL)
+
+    def fail_start(self, reason: str) -> None:
+        """There will be no process."""
+        if not self.loaded.done():
+            self.loaded.set_exception(StartError(name=self._name, reason=reason))
+        self.handle_exit(signal.SIGKILL)
+
+    def handle_loss(self) -> None:
+        """The zygote is gone, and so (``PR_SET_PDEATHSIG``) is the process."""
+        if not self.loaded.done():
+            self.loaded.set_exception(ZygoteLost())
+        self.handle_exit(signal.SIGKILL)
 
     def handle_exit(self, status: int) -> None:
         """The process is reaped; `status` as `os.waitpid` gives it."""
         if self.gone.done():
             return
+        self.ends.close_theirs()
         self._channel.close()
         self._drain()
         crash = self._describe_crash(status)
@@ -245,15 +316,15 @@ class WorkerProcess:
         self._cut_lifeline()
         self.gone.set_result(None)
         if not self.loaded.done():
-            reason = str(crash.args[0]).split(": ", 1)[1].split(" Its last", 1)[0]
+            text = str(crash.args[0]).removeprefix(f"task {self._name!r}: ")
+            reason = text.split(" Its last words", 1)[0]
             self.loaded.set_exception(
                 StartError(name=self._name, reason=reason, output=crash.output)
             )
-            return
         future, self._outcome = self._outcome, None
         if future is not None and not future.done():
             future.set_exception(crash)
-        if not self._is_stopping:
+        if self._is_loaded and not self._is_stopping:
             self._on_death(self, crash)
 
     def _describe_crash(self, status: int) -> WorkerCrashed:
@@ -263,6 +334,7 @@ class WorkerProcess:
             exit_code=code if code >= 0 else None,
             signal_name=None if code >= 0 else _get_signal_name(-code),
             output=self._pumps[1].get_last_words(),
+            reason=self._reason if code == -signal.SIGKILL else "",
         )
 
     def _drain(self) -> None:

@@ -7,29 +7,33 @@ worker's code, its descriptors and its rules are the same in both.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import os
 import signal
 import socket
 import threading
+from collections import Counter, deque
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from ipycron.errors import ProtocolError, StartError
 from ipycron.process.channel import Channel, Frame
-from ipycron.process.handle import Uplink, WorkerProcess
+from ipycron.process.frames import SMALL_HEADER_BYTES
+from ipycron.process.handle import Uplink, WorkerProcess, ZygoteLost
 from ipycron.process.output import Flood
 from ipycron.process.program import start_program
 from ipycron.process.protocol import (
     Exited,
     Fork,
     Forked,
+    ForkFailed,
     FromZygote,
     Load,
     Preload,
     Preloaded,
     Register,
 )
-from ipycron.process.session import kill_group
+from ipycron.process.session import ORPHAN_GRACE, kill_group
 
 if TYPE_CHECKING:
     import subprocess
@@ -38,8 +42,13 @@ if TYPE_CHECKING:
     from ipycron.process.payload import Payload
     from ipycron.scheduling.ports import Worker
 
-KILL_GRACE = 5.0
-"""Seconds to wait for a killed process to be reaped before giving up on it."""
+TRIES = 2
+"""Launches of a worker whose zygote is lost before the job is loaded. Only one more:
+it may be the job that ends its zygote."""
+ZYGOTE_GRACE = ORPHAN_GRACE + 1.0
+"""Seconds for a zygote to end its workers and leave, before it is killed."""
+PRELOAD_TRIES = 2
+"""Zygotes that may die of a preload before it is given up."""
 
 
 class Starter(Protocol):
@@ -61,6 +70,8 @@ class Zygote:
         self._workers: dict[int, WorkerProcess] = {}
         self._ids = itertools.count(1)
         self._preloads: list[Preload] = []
+        self._unanswered: deque[Preload] = deque()
+        self._deaths: Counter[Preload] = Counter()
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -81,26 +92,34 @@ class Zygote:
         if preload not in self._preloads:
             self._preloads.append(preload)
             if self._channel is not None:
-                self._channel.send(preload)
+                self._send_preload(self._channel, preload)
         self.warm()
+
+    def _send_preload(self, channel: Channel, preload: Preload) -> None:
+        self._unanswered.append(preload)
+        channel.send(preload)
 
     def warm(self) -> Channel:
         """Start the zygote if there is none; return its channel."""
         if self._channel is None:
-            ours, theirs = socket.socketpair()
-            with theirs:
-                self._process = start_program(
-                    "zygote", [theirs.fileno()], file_limits=self._file_limits
-                )
+            with contextlib.ExitStack() as undo:
+                ours, theirs = socket.socketpair()
+                undo.enter_context(ours)
+                with theirs:
+                    self._process = start_program(
+                        "zygote", [theirs.fileno()], file_limits=self._file_limits
+                    )
+                undo.pop_all()
             self._channel = Channel(
                 ours,
                 FromZygote,
                 loop=asyncio.get_running_loop(),
                 on_frame=self._handle,
                 on_close=self._lose,
+                max_header=SMALL_HEADER_BYTES,
             )
             for preload in self._preloads:
-                self._channel.send(preload)
+                self._send_preload(self._channel, preload)
         return self._channel
 
     def _handle(self, frame: Frame) -> None:
@@ -109,30 +128,55 @@ class Zygote:
             self._workers[message.worker_id].handle_start(message.pid)
         elif isinstance(message, Exited):
             self._workers.pop(message.worker_id).handle_exit(message.status)
-        elif isinstance(message, Preloaded) and message.error is not None:
-            self._warn(f"preload failed: {message.error}")
+        elif isinstance(message, ForkFailed):
+            self._workers.pop(message.worker_id).fail_start(message.reason)
+        elif isinstance(message, Preloaded):
+            self._unanswered.popleft()
+            if message.error is not None:
+                self._warn(f"preload failed: {message.error}")
 
     def _lose(self, error: ProtocolError | None) -> None:  # noqa: ARG002
         """The zygote is gone, and with it (``PR_SET_PDEATHSIG``) its children."""
         process, self._process = self._process, None
         self._channel = None
-        workers, self._workers = self._workers, {}
         if process is not None:
             kill_group(process.pid, signal.SIGKILL)
             process.wait()
+        self._doubt_preload()
+        self._lose_workers()
+
+    def _doubt_preload(self) -> None:
+        """Leave out what zygotes die of: it would keep every worker from starting."""
+        if self._unanswered:
+            suspect = self._unanswered[0]
+            self._deaths[suspect] += 1
+            if self._deaths[suspect] >= PRELOAD_TRIES:
+                self._preloads.remove(suspect)
+                names = ", ".join(suspect.modules)
+                self._warn(f"preload given up, zygotes die of it: {names}")
+        self._unanswered.clear()
+
+    def _lose_workers(self) -> None:
+        workers, self._workers = self._workers, {}
         for worker in workers.values():
-            worker.kill_remains()
-            worker.handle_exit(signal.SIGKILL)
+            worker.kill_remains("its zygote is gone")
+            worker.handle_loss()
 
     async def close(self) -> None:
-        """End the zygote and wait until it is gone."""
+        """End the zygote and its workers; return when they are gone."""
         if self._channel is not None:
             self._channel.close()
             self._channel = None
         process, self._process = self._process, None
-        if process is not None:
-            await _wait_exit(process.pid)
-            process.wait()
+        if process is None:
+            return
+        ended = asyncio.ensure_future(_wait_exit(process.pid))
+        await asyncio.wait([ended], timeout=ZYGOTE_GRACE)
+        # One that is stopped does not hear us; its workers go with it.
+        kill_group(process.pid, signal.SIGKILL)
+        await ended
+        process.wait()
+        self._lose_workers()
 
 
 class Spawner:
@@ -203,6 +247,17 @@ class ProcessLauncher:
         self, task_id: str, on_death: Callable[[Worker, BaseException], None]
     ) -> WorkerProcess:
         """Start a worker and load its job; see `Launcher.launch`."""
+        name = self._registrations[task_id].register.name
+        for _ in range(TRIES):
+            try:
+                return await self._launch(task_id, on_death)
+            except ZygoteLost:
+                continue
+        raise StartError(name=name, reason="it loses its zygote while it loads")
+
+    async def _launch(
+        self, task_id: str, on_death: Callable[[Worker, BaseException], None]
+    ) -> WorkerProcess:
         register, payload = self._registrations[task_id]
         worker = WorkerProcess(
             Load(
@@ -222,23 +277,15 @@ class ProcessLauncher:
             self._spawner if register.launcher == "spawn" else self.zygote
         )
         try:
-            starter.start(worker)
+            try:
+                starter.start(worker)
+            except OSError as error:  # no process, no descriptors: for now
+                worker.fail_start(str(error))
             await asyncio.shield(worker.loaded)
-        except OSError as error:
-            worker.handle_exit(signal.SIGKILL)
-            raise StartError(name=register.name, reason=str(error)) from error
         except BaseException:
-            await _discard(worker)
+            await worker.discard()
             raise
         return worker
-
-
-async def _discard(worker: WorkerProcess) -> None:
-    """Kill a worker that did not load, and see it gone."""
-    worker.kill()
-    await asyncio.wait([worker.gone], timeout=KILL_GRACE)
-    if worker.loaded.done() and not worker.loaded.cancelled():
-        worker.loaded.exception()  # retrieved: its error is raised already, or moot
 
 
 async def _wait_exit(pid: int) -> None:
