@@ -1,0 +1,60 @@
+"""A table at the end of a test run: what was tried, what survived, what was lost.
+
+Not a conftest: the file that records first registers the plugin.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import contextmanager
+
+_NAME = "ipycron-scores"
+
+
+class Scoreboard:
+    """A pytest plugin that counts scenarios and prints them in the summary."""
+
+    def __init__(self):
+        self._rows = {}
+
+    def count(self, table, row, *, tried=1, lost=0, note=""):
+        """Add to a row of a table; the last note stays."""
+        counter, _ = self._rows.setdefault(table, {}).get(row) or (Counter(), "")
+        counter.update(tried=tried, lost=lost, survived=tried - lost)
+        self._rows[table][row] = counter, note
+
+    def pytest_terminal_summary(self, terminalreporter):
+        """Print every table."""
+        for table, rows in self._rows.items():
+            terminalreporter.section(table)
+            width = max(len(row) for row in rows)
+            head = f"{'':{width}}  tried  survived  lost"
+            terminalreporter.write_line(head)
+            for row, (counter, note) in rows.items():
+                terminalreporter.write_line(
+                    f"{row:{width}}  {counter['tried']:5}  {counter['survived']:8}"
+                    f"  {counter['lost']:4}  {note}"
+                )
+
+
+def get_scores(config):
+    """Return the run's scoreboard."""
+    manager = config.pluginmanager
+    if not manager.has_plugin(_NAME):
+        manager.register(Scoreboard(), _NAME)
+    return manager.get_plugin(_NAME)
+
+
+@contextmanager
+def scored(config, table, row):
+    """Count a scenario: survived, or lost where the block raises.
+
+    Yields a list; what is put into it is printed beside the counts.
+    """
+    notes = []
+    try:
+        yield notes
+    except BaseException:
+        get_scores(config).count(table, row, lost=1, note=" ".join(notes))
+        raise
+    get_scores(config).count(table, row, note=" ".join(notes))
