@@ -21,6 +21,7 @@ __all__ = [
     "CronSyntaxError",
     "ExecutionStopped",
     "ExecutionTimeout",
+    "ExecutorError",
     "InvalidOption",
     "IpycronError",
     "OverlapError",
@@ -435,6 +436,22 @@ class WorkerCrashed(IpycronError, RuntimeError):
             signal_name=signal_name,
             output=output,
             reason=reason,
+        )
+
+
+class ExecutorError(IpycronError, RuntimeError):
+    """An executor did not run the job to its end: it refused it, broke, or lost it.
+
+    Its cause is the executor's own exception, where there is one. What the job
+    itself raises is the run's error as it is.
+    """
+
+    name: str
+    reason: str
+
+    def __init__(self, *, name: str, reason: str) -> None:
+        super().__init__(
+            f"task {name!r}: the executor {reason}", name=name, reason=reason
         )
 
 

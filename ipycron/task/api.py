@@ -19,7 +19,7 @@ from ipycron.task.elect import check_election
 from ipycron.task.listeners import check_event
 from ipycron.task.options import TaskOptions, make_options
 from ipycron.task.registry import registry
-from ipycron.task.source import Background, make_source
+from ipycron.task.source import Inline, make_source
 from ipycron.task.task import Task, make_id
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def _check_together(
     options: TaskOptions, expression: CronExpression, source: Any
 ) -> None:
     """Check what no option can say alone."""
-    if isinstance(source, Background):
+    if not isinstance(source, Inline):
         describe_zone(expression.timezone)
     if options.distributed or options.run_coordinator is not None:
         client = registry.running_client

@@ -19,9 +19,8 @@ from ipycron.scheduling.events import Event, Outcome
 from ipycron.scheduling.scheduler import Scheduler
 from ipycron.task.bulletin import Bulletin
 from ipycron.task.elect import TaskElector
-from ipycron.task.handover import make_inline_job
-from ipycron.task.inline import InlineLauncher
 from ipycron.task.keepalive import Keepalive
+from ipycron.task.launch import ClientLauncher
 from ipycron.task.listeners import Dispatcher, Listeners
 from ipycron.task.remote import Remote
 from ipycron.task.threads import ThreadPool
@@ -59,7 +58,7 @@ class Client:
         self.keepalive = Keepalive()
         self._pool = ThreadPool()
         self._loop = asyncio.new_event_loop()
-        self._launcher = InlineLauncher(self._pool)
+        self._launcher = ClientLauncher(self._pool, self)
         self._elector = TaskElector(self)
         self._scheduler = Scheduler(
             clock=SystemClock(),
@@ -99,7 +98,7 @@ class Client:
         if task.is_background:
             self._remote.add(task.id, task)
             return
-        self._launcher.register(task.id, task.name, make_inline_job(task))
+        self._launcher.register(task)
         self._scheduler.add(
             task.id,
             name=task.name,

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ipycron.process.protocol import Register, Setting
+from ipycron.process.protocol import Load, Register, Setting
 from ipycron.process.zone import describe_zone
 from ipycron.scheduling.context import TaskContext, TaskDescription, to_datetime
 from ipycron.task.execution import Execution
+from ipycron.task.executor import ExecutorJob
 from ipycron.task.inline import InlineJob
-from ipycron.task.source import Background, Inline
+from ipycron.task.source import Background, Elsewhere, Inline
 
 if TYPE_CHECKING:
     from ipycron.scheduling.events import Execution as ScheduledExecution
@@ -47,6 +49,28 @@ def make_inline_job(task: Task) -> InlineJob:
         make_context=partial(_make_job_context, task),
         home=task.source.home,
     )
+
+
+def make_executor_job(task: Task) -> ExecutorJob:
+    """Return what the executor launcher runs."""
+    assert isinstance(task.source, Elsewhere)
+    setting = Setting(
+        cwd="",
+        env={},
+        path=(),
+        log_level=logging.getLogger().getEffectiveLevel(),
+        max_result_bytes=task.options.max_result_bytes,
+    )
+    load = Load(
+        task_id=task.id,
+        name=task.name,
+        expression=task.pattern,
+        zone=describe_zone(task.expression.timezone),
+        job=task.source.job,
+        setting=setting,
+    )
+    payload = bytes(task.source.payload.open())
+    return ExecutorJob(load=load, payload=payload, executor=task.source.executor)
 
 
 def _make_job_context(task: Task, scheduled: ScheduledExecution) -> TaskContext:

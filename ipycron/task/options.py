@@ -18,6 +18,7 @@ from ipycron.scheduling.option import (
     option,
 )
 from ipycron.scheduling.policy import Policy
+from ipycron.task.executor import check_executor
 
 if TYPE_CHECKING:
     import logging
@@ -129,7 +130,9 @@ class TaskOptions(Policy):
         None, _check_choice(get_args(LauncherName)), "how workers come to be"
     )
     executor: Any = option(
-        None, _check_any, "a concurrent.futures.Executor that runs the job elsewhere"
+        None,
+        check_executor,
+        "a concurrent.futures.Executor or a Dask client that runs the job elsewhere",
     )
     unref: bool = option(False, check_flag, "let a script end while this is started")
     max_result_bytes: int = option(

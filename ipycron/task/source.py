@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,16 @@ class Background:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Elsewhere:
+    """A job for an executor, and the payload that belongs to it."""
+
+    job: Job
+    payload: Payload
+    executor: Any
+    label: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Inline:
     """A function for this process; `home` is the loop of a coroutine function."""
 
@@ -56,7 +67,12 @@ class Cell:
     extensions: tuple[str, ...] = ()
 
 
-def make_source(job: Any, options: TaskOptions) -> Background | Inline:
+Source = Background | Inline | Elsewhere
+
+_NOT_ELSEWHERE = ("background", "launcher", "env", "cwd")
+
+
+def make_source(job: Any, options: TaskOptions) -> Source:
     """Return the job, checked.
 
     Raises:
@@ -65,9 +81,11 @@ def make_source(job: Any, options: TaskOptions) -> Background | Inline:
         InvalidOption: if it is neither, or an option does not go with it.
         TypeError: if it requires more than one argument.
     """
+    if options.executor is not None:
+        _check_elsewhere(options)
     if isinstance(job, Cell):
         cell = CellJob(job.source, job.filename, job.extensions)
-        return Background(job=cell, payload=job.payload, label=job.filename)
+        return _place(cell, job.payload, job.filename, options)
     if isinstance(job, str | os.PathLike):
         if options.background is False:
             raise InvalidOption(
@@ -77,7 +95,7 @@ def make_source(job: Any, options: TaskOptions) -> Background | Inline:
             )
         path = resolve_path(os.fspath(job))
         file = FileJob(str(path), options.args)
-        return Background(job=file, payload=Payload(), label=path.name)
+        return _place(file, Payload(), path.name, options)
     if not callable(job):
         raise InvalidOption(
             option="job",
@@ -87,15 +105,39 @@ def make_source(job: Any, options: TaskOptions) -> Background | Inline:
     return _make_function(job, options)
 
 
-def _make_function(
-    function: Callable[..., Any], options: TaskOptions
-) -> Background | Inline:
+def _check_elsewhere(options: TaskOptions) -> None:
+    """Refuse what an executor decides by itself."""
+    for name in _NOT_ELSEWHERE:
+        value = getattr(options, name)
+        if value is not None:
+            raise InvalidOption(
+                option=name,
+                value=value,
+                expected="None with an executor, whose processes are not ours",
+            )
+
+
+def _place(job: Job, payload: Payload, label: str, options: TaskOptions) -> Source:
+    """Return a job that can travel, for the executor or for a worker."""
+    if options.executor is None:
+        return Background(job=job, payload=payload, label=label)
+    if isinstance(options.executor, ThreadPoolExecutor) and not isinstance(
+        job, FunctionJob
+    ):
+        raise InvalidOption(
+            option="executor",
+            value=options.executor,
+            expected="an executor of other processes for a file or a cell",
+            advice="They are __main__ while they run.",
+        )
+    return Elsewhere(job=job, payload=payload, executor=options.executor, label=label)
+
+
+def _make_function(function: Callable[..., Any], options: TaskOptions) -> Source:
     label = getattr(function, "__qualname__", None) or type(function).__name__
     wants_context = takes_context(function)
-    if options.background:
-        return Background(
-            job=FunctionJob(), payload=_pack_function(function, label), label=label
-        )
+    if options.background or options.executor is not None:
+        return _place(FunctionJob(), _pack_function(function, label), label, options)
     home = _get_home(label) if is_coroutine_function(function) else None
     if home is None and options.timeout is not None:
         raise InvalidOption(

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from ipycron.task.execution import Execution
     from ipycron.task.history import History
     from ipycron.task.options import TaskOptions
-    from ipycron.task.source import Inline
+    from ipycron.task.source import Source
 
 
 class Task:
@@ -59,7 +59,7 @@ class Task:
         self,
         client: Client,
         expression: CronExpression,
-        source: Background | Inline,
+        source: Source,
         options: TaskOptions,
         *,
         task_id: str,
