@@ -91,7 +91,16 @@ class Lifecycle:
             self._starting = spawn(self._tasks, self._start())
             if entry.phase is Phase.STOPPED:
                 entry.move(Phase.STARTING)
-        await share(self._starting)
+        starting = self._starting
+        try:
+            await share(starting)
+        except asyncio.CancelledError:
+            if not starting.cancelled():
+                raise  # not the start, its caller
+            # Revoked, perhaps before its first step. The stop clears up.
+            raise StartError(
+                name=entry.name, reason="it was stopped while it started"
+            ) from None
 
     async def stop(self, *, force: bool, patience: float | None = None) -> None:
         """Return when every worker is gone (A7).
@@ -140,14 +149,8 @@ class Lifecycle:
     # --- starting ----------------------------------------------------------------
 
     async def _start(self) -> None:
-        try:
-            await self._until_stopped()
-            await self._load()
-        except asyncio.CancelledError:
-            # Revoked: the stop that did it clears up.
-            raise StartError(
-                name=self.entry.name, reason="it was stopped while it started"
-            ) from None
+        await self._until_stopped()
+        await self._load()
 
     async def _until_stopped(self) -> None:
         """Wait for a stop under way, so that a start is not lost (A7)."""

@@ -127,6 +127,17 @@ async def test_start_is_revoked_when_a_stop_comes(world):
     assert world.events.names() == []
 
 
+async def test_start_is_revoked_when_a_stop_comes_before_its_first_step(world):
+    """A start that had no turn of the loop yet fails as any other revoked one."""
+    world.add()
+    starting = asyncio.ensure_future(world.scheduler.start("t"))
+    await asyncio.sleep(0)  # the caller has its turn, the start itself has not
+    await world.scheduler.stop("t")
+    with pytest.raises(StartError, match="it was stopped while it started"):
+        await starting
+    assert world.status() == "stopped"
+
+
 async def test_start_is_revoked_when_it_clears_up_after_a_failure(world):
     """A stop while a failed start clears up is a stop."""
 
