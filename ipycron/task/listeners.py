@@ -72,6 +72,12 @@ class Listeners:
                     self._by_event[name] = [e for e in self._by_event[name] if not e[1]]
         return [listener for listener, _ in entries]
 
+    @property
+    def events(self) -> list[str]:
+        """The events that anybody listens to, ``"*"`` among them."""
+        with self._lock:
+            return [event for event, entries in self._by_event.items() if entries]
+
     def clear(self) -> None:
         """Remove all."""
         with self._lock:
