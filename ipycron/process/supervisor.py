@@ -58,6 +58,11 @@ NEWS_DELAY = 0.002
 and end are then one write, and a hundred starts at one second, too."""
 ORPHAN_TIMEOUT = 0.0
 """Seconds that runs may go on once the client is gone."""
+END_TIMEOUT = 10.0
+"""Seconds after a shutdown's own timeout to leave, whatever hangs: no schedule may
+outlive its client, and the zygote ends what we leave behind."""
+FLUSH_TIMEOUT = 2.0
+"""Seconds for a client that is behind to read the last news."""
 _ERROR_BYTES = 1 << 20
 _WARM = Preload(("cloudpickle",))
 
@@ -144,9 +149,12 @@ class Supervisor:
             self._client.send(Refused(execute.task_id, execute.execution_id), payload)
 
     async def _shut_down(self, timeout: float) -> None:
-        await self._scheduler.shutdown(timeout)
-        await self._launcher.zygote.close()
-        self.ended.set()
+        try:
+            async with asyncio.timeout(timeout + END_TIMEOUT):
+                await self._scheduler.shutdown(timeout)
+                await self._launcher.zygote.close()
+        finally:
+            self.ended.set()
 
     def _answer(self, request_id: int, work: Coroutine[Any, Any, None]) -> None:
         """Reply when `work` is done, with its error if it fails."""
@@ -206,9 +214,18 @@ class Supervisor:
     # --- the end ----------------------------------------------------------------
 
     def end(self) -> None:
-        """The client is gone, or we are told to leave: end everything, then leave."""
+        """The client is gone, or we are told to leave: end everything, then leave.
+
+        Told by somebody else than the client (SIGTERM), we are lost to it: it hears
+        no more of us, least of all that its tasks are destroyed.
+        """
+        self._client.close()
         if self._ending is None:
             self._ending = asyncio.ensure_future(self._shut_down(ORPHAN_TIMEOUT))
+
+    async def flush(self) -> None:
+        """Let the client have the last news."""
+        await self._client.flush(FLUSH_TIMEOUT)
 
 
 class ClientElector:
@@ -282,6 +299,7 @@ async def _serve(sock: socket.socket, file_limits: tuple[int, int]) -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, supervisor.end)
     await supervisor.ended.wait()
     await asyncio.sleep(0)  # the last reply is on its way
+    await supervisor.flush()
 
 
 def main(fd: int) -> NoReturn:
