@@ -76,16 +76,16 @@ class ThreadPool:
 
     def _take(self) -> Callable[[], None] | None:
         with self._condition:
-            while not self._calls:
+            is_wanted = True
+            while not self._calls and is_wanted and not self._is_closed:
                 self._idle += 1
                 is_notified = self._condition.wait(IDLE_SECONDS)
                 self._idle -= 1
-                if not self._calls and (
-                    self._is_closed or (not is_notified and self._threads > MIN_THREADS)
-                ):
-                    self._threads -= 1
-                    return None
-            return self._calls.popleft()[1]
+                is_wanted = is_notified or self._threads <= MIN_THREADS
+            if self._calls:
+                return self._calls.popleft()[1]
+            self._threads -= 1
+            return None
 
     def close(self) -> None:
         """Let the threads end when their calls have. Nothing is waited for."""
