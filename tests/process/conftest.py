@@ -1,15 +1,71 @@
-"""Fixtures of the processes' tests: cells in forked children."""
+"""Fixtures of the processes' tests: tasks of every kind, cells in forked children."""
 
 import importlib.util
+import sys
+import textwrap
 from pathlib import Path
 
 import pytest
+from house import KINDS, WORKERS, House
 
 _spec = importlib.util.spec_from_file_location(
     "shell_zygote", Path(__file__).with_name("shell_zygote.py")
 )
 shell_zygote = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(shell_zygote)
+
+
+SECONDS = 30
+"""For one test, where it does not say otherwise."""
+
+
+def pytest_collection_modifyitems(items):
+    """Give the tests of this folder less time than the whole suite's limit."""
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(SECONDS))
+
+
+@pytest.fixture(autouse=True)
+def shut_down():
+    """End everything of ipycron after each test."""
+    yield
+    registry = sys.modules.get("ipycron.task.registry")
+    if registry is not None:
+        registry.registry.close(0)
+
+
+def _make_house(kind, folder):
+    house = House(kind, folder)
+    yield house
+    # First: coroutines need their home until they have ended.
+    sys.modules["ipycron.task.registry"].registry.close(0)
+    house.close()
+
+
+@pytest.fixture(params=KINDS)
+def house(request, tmp_path):
+    """Tasks of each kind in turn: inline, inline-async, forked, spawned."""
+    yield from _make_house(request.param, tmp_path)
+
+
+@pytest.fixture(params=WORKERS)
+def workers(request, tmp_path):
+    """Tasks that run in processes of their own: forked, spawned."""
+    yield from _make_house(request.param, tmp_path)
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Write a task file; return its path."""
+
+    def write_file(source, name="job.py"):
+        path = tmp_path / name
+        path.write_text(textwrap.dedent(source))
+        return path
+
+    return write_file
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,28 @@
+"""What every test must leave as it found it."""
+
+import os
+import uuid
+
+import pytest
+from leaks import MARK, Belongings, end_processes, find_leaks
+
+# Folders whose tests start no processes that could be orphaned.
+PURE = ("unit", "property")
+
+
+def pytest_configure():
+    """Mark every process that this test session will start."""
+    os.environ[MARK] = uuid.uuid4().hex
+
+
+@pytest.fixture(autouse=True)
+def leak_guard(request):
+    """Fail a test that leaves a process, thread, descriptor, listener or task."""
+    folder = request.path.relative_to(request.config.rootpath / "tests").parts[0]
+    has_orphans = folder not in PURE
+    before = Belongings(has_orphans=has_orphans)
+    yield
+    leaks = find_leaks(before, has_orphans=has_orphans)
+    if leaks:
+        end_processes(before)
+        pytest.fail("the test left behind: " + "; ".join(leaks), pytrace=False)

@@ -1,0 +1,132 @@
+"""The real thing, in four kinds, with what tests need around it."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+
+import cloudpickle
+from jobs import Gate, Log, as_coroutine, as_function
+from polling import SECONDS, eventually
+
+import ipycron
+from ipycron.task.registry import registry
+
+INLINE, ASYNC, FORKED, SPAWNED = "inline", "inline-async", "forked", "spawned"
+KINDS = (INLINE, ASYNC, FORKED, SPAWNED)
+WORKERS = (FORKED, SPAWNED)
+NEVER = "0 0 1 1 *"
+EVERY_SECOND = "* * * * * *"
+_OPTIONS = {
+    INLINE: {},
+    ASYNC: {},
+    FORKED: {"background": True, "launcher": "fork"},
+    SPAWNED: {"background": True, "launcher": "spawn"},
+}
+
+
+class Record:
+    """Every event of a task, or of all, in the order in which listeners hear them."""
+
+    def __init__(self, source):
+        self.contexts = []
+        source.on("*", self.contexts.append)
+
+    @property
+    def names(self):
+        """The events so far."""
+        return [context.event for context in self.contexts]
+
+    def of(self, event):
+        """Return the contexts of one event so far."""
+        return [context for context in self.contexts if context.event == event]
+
+    def wait(self, event, count=1, seconds=SECONDS):
+        """Return the contexts of an event once there are so many."""
+        eventually(
+            lambda: len(self.of(event)) >= count,
+            f"{count} × {event} in {self.names}",
+            seconds,
+        )
+        return self.of(event)
+
+    def expect(self, *names):
+        """Fail unless these, and no others, have come when all is delivered."""
+        drain()
+        assert self.names == list(names)
+
+
+def drain():
+    """Return when every event that has reached this process is with its listeners."""
+    client = registry.running_client
+    if client is not None:
+        delivered = threading.Event()
+        client.submit(lambda: client.dispatcher.submit(delivered.set))
+        assert delivered.wait(SECONDS), "the dispatcher hangs"
+
+
+class House:
+    """Makes tasks of one kind from bodies (see `jobs`)."""
+
+    def __init__(self, kind, folder):
+        self.kind = kind
+        self.folder = folder
+        self._loop = None
+        self._thread = None
+
+    @property
+    def is_background(self):
+        """Whether jobs run in processes of their own."""
+        return self.kind in WORKERS
+
+    def gate(self, name="gate"):
+        """Return a gate that is closed."""
+        return Gate(self.folder / name)
+
+    def log(self, name="log"):
+        """Return an empty log."""
+        return Log(self.folder / name)
+
+    def create(self, body, expression=NEVER, **options):
+        """Return a task that is stopped."""
+        return self._make(ipycron.create_task, body, expression, options)
+
+    def schedule(self, body, expression=NEVER, **options):
+        """Return a task that is starting."""
+        return self._make(ipycron.schedule, body, expression, options)
+
+    def start(self, body, expression=NEVER, **options):
+        """Return a task that is started."""
+        task = self.create(body, expression, **options)
+        task.start().result(SECONDS)
+        return task
+
+    def _make(self, make, body, expression, options):
+        if self.kind == ASYNC:
+            return self.call_on_loop(
+                lambda: make(expression, as_coroutine(body), **options)
+            )
+        if self.is_background and body.__module__ in sys.modules:
+            cloudpickle.register_pickle_by_value(sys.modules[body.__module__])
+        job = as_function(body)
+        return make(expression, job, **_OPTIONS[self.kind], **options)
+
+    def call_on_loop(self, call):
+        """Call in the thread of a running event loop: the home of coroutines."""
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
+            self._thread = threading.Thread(target=self._loop.run_forever, name="home")
+            self._thread.start()
+
+        async def run():
+            return call()
+
+        return asyncio.run_coroutine_threadsafe(run(), self._loop).result(SECONDS)
+
+    def close(self):
+        """End the loop, if there is one."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join(SECONDS)
+            self._loop.close()

@@ -1,0 +1,90 @@
+"""Jobs that tests hand to ipycron: one body for inline, coroutine and worker alike.
+
+A body is a function of the context. One that waits is a generator: where it yields,
+a sync job sleeps and a coroutine gives way. Imported by workers: kept light.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import threading
+from functools import partial
+from pathlib import Path
+
+PAUSE = 0.005
+
+
+def as_function(body):
+    """Return the sync job of a body."""
+    if not inspect.isgeneratorfunction(body):
+        return body
+    return partial(_walk, body)
+
+
+def _walk(body, context):
+    steps = body(context)
+    pause = threading.Event()
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
+        pause.wait(PAUSE)
+
+
+def as_coroutine(body):
+    """Return the coroutine job of a body."""
+    import asyncio  # noqa: PLC0415 - sync jobs in workers need none
+
+    async def job(context):
+        if not inspect.isgeneratorfunction(body):
+            return body(context)
+        steps = body(context)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                return end.value
+            await asyncio.sleep(PAUSE)
+
+    return job
+
+
+class Gate:
+    """Keeps jobs of any process waiting until the test opens it."""
+
+    def __init__(self, path):
+        self._path = Path(path)
+
+    def open(self):
+        """Let every job through, now and later."""
+        self._path.touch()
+
+    def close(self):
+        """Hold jobs up again."""
+        self._path.unlink()
+
+    def pass_through(self):
+        """Yield until it is open: for bodies."""
+        while not self._path.exists():
+            yield
+
+
+class Log:
+    """Lines that jobs of any process write, in order."""
+
+    def __init__(self, path):
+        self._path = Path(path)
+
+    def write(self, line):
+        """Add a line, whole even if several processes write at once."""
+        fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            os.write(fd, f"{line}\n".encode())
+        finally:
+            os.close(fd)
+
+    def read(self):
+        """Return the lines so far."""
+        return self._path.read_text().splitlines() if self._path.exists() else []

@@ -1,0 +1,116 @@
+"""What a process owns, counted before and after a test."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+MARK = "IPYCRON_TEST_SESSION"
+DEADLINE = 5.0
+"""Seconds for what a test has closed to be gone: threads end, processes are reaped."""
+
+
+class Belongings:
+    """A snapshot of what this process holds; `-` tells what one has more.
+
+    Args:
+        has_orphans: whether to look for processes that are nobody's children any
+            more, by the mark in their environment: some milliseconds.
+    """
+
+    def __init__(self, *, has_orphans):
+        self.threads = set(threading.enumerate())
+        self.descriptors = find_descriptors()
+        self.processes = find_children()
+        if has_orphans:
+            self.processes |= find_marked(os.environ[MARK])
+        self.held = find_held()
+
+    def __sub__(self, other):
+        return [
+            *(f"thread {t.name}" for t in self.threads - other.threads),
+            *(f"descriptor {d}" for d in sorted(self.descriptors - other.descriptors)),
+            *(f"process {describe(p)}" for p in self.processes - other.processes),
+            *(self.held - other.held),
+        ]
+
+
+def find_descriptors():
+    """Return number and target of every open descriptor."""
+    found = set()
+    for entry in Path("/proc/self/fd").iterdir():
+        # The folder's own descriptor is among them, and gone by now.
+        with contextlib.suppress(OSError):
+            found.add(f"{entry.name} → {entry.readlink()}")
+    return found
+
+
+def find_children():
+    """Return the ids of this process's children."""
+    found = set()
+    for thread in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(OSError):
+            text = (thread / "children").read_text()
+            found |= {int(word) for word in text.split()}
+    return found
+
+
+def find_marked(mark):
+    """Return the ids of all living processes of this test session but our own."""
+    wanted = f"{MARK}={mark}".encode()
+    found = set()
+    for process in Path("/proc").iterdir():
+        if process.name.isdigit() and int(process.name) != os.getpid():
+            with contextlib.suppress(OSError):
+                if wanted in (process / "environ").read_bytes():
+                    found.add(int(process.name))
+    return found
+
+
+def find_held():
+    """Return what ipycron and the interpreter were told and not told back."""
+    held = {
+        f"handler {signal.getsignal(number)} of {number.name}"
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    held.add(f"sys.excepthook {sys.excepthook}")
+    module = sys.modules.get("ipycron.task.registry")
+    if module is not None and module.registry.running_client is not None:
+        client = module.registry.running_client
+        held |= {f"task {task.name!r}" for task in client.tasks.values()}
+        held |= {f"listener of {event}" for event in client.listeners.events}
+    return held
+
+
+def describe(pid):
+    """Return a process's id and the beginning of its command line."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ")
+    except OSError:
+        words = b"(gone)"
+    return f"{pid} {words[:200].decode('utf-8', 'replace')}"
+
+
+def find_leaks(before, *, has_orphans):
+    """Return what is there now and was not before, however long one waits."""
+    deadline = time.monotonic() + DEADLINE
+    pause = threading.Event()
+    while leaks := Belongings(has_orphans=has_orphans) - before:
+        if time.monotonic() > deadline:
+            return leaks
+        gc.collect()  # what only a reference cycle holds is not held
+        pause.wait(0.02)
+    return []
+
+
+def end_processes(before):
+    """Kill what a test has left, so that the tests after it are judged alone."""
+    for pid in (find_children() | find_marked(os.environ[MARK])) - before.processes:
+        with contextlib.suppress(OSError):
+            os.kill(pid, signal.SIGKILL)

@@ -1,0 +1,67 @@
+"""The pool of inline functions: as many threads as are needed, none too long."""
+
+import threading
+
+import pytest
+from polling import eventually
+
+from ipycron.task import threads
+from ipycron.task.threads import ThreadPool
+
+
+@pytest.fixture
+def pool():
+    """A pool that is closed after the test."""
+    pool = ThreadPool()
+    yield pool
+    pool.close()
+
+
+def count_threads():
+    """Return how many job threads there are."""
+    return sum(thread.name == "ipycron-job" for thread in threading.enumerate())
+
+
+def test_calls_run_in_order_on_few_threads_when_they_are_short(pool):
+    """A thousand short calls need two threads."""
+    done = []
+    for number in range(1000):
+        pool.submit(lambda number=number: done.append(number))
+    eventually(lambda: len(done) == 1000)
+    assert count_threads() <= threads.MIN_THREADS + 1
+
+
+def test_every_call_gets_a_thread_when_all_block(pool):
+    """Fifty calls that wait for one another all run."""
+    meeting = threading.Barrier(50)
+    met = []
+    for _ in range(50):
+        pool.submit(lambda: met.append(meeting.wait(10)))
+    eventually(lambda: len(met) == 50)
+
+
+def test_call_is_served_when_it_comes_after_idle_time(pool, monkeypatch):
+    """Threads that have ended for want of work are replaced."""
+    monkeypatch.setattr(threads, "IDLE_SECONDS", 0.01)
+    meeting = threading.Barrier(10)
+    for _ in range(10):
+        pool.submit(lambda: meeting.wait(10))
+    eventually(lambda: count_threads() <= threads.MIN_THREADS)
+    done = threading.Event()
+    pool.submit(done.set)
+    assert done.wait(10)
+
+
+def test_threads_end_when_the_pool_is_closed_before_their_calls_are_over(pool):
+    """A thread that outlives the pool ends with its call, not ten seconds later."""
+    release, begun = threading.Event(), threading.Event()
+
+    def work():
+        begun.set()
+        release.wait(10)
+
+    pool.submit(work)
+    assert begun.wait(10)
+    pool.close()
+    release.set()
+    eventually(lambda: count_threads() == 0, "the thread ends", seconds=2)
