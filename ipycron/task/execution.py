@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ipycron.process.outcome import (
     decode_error,
     decode_result,
-    get_traceback_text,
+    read_traceback,
 )
 from ipycron.process.payload import Payload
 from ipycron.scheduling.context import to_datetime
@@ -88,7 +88,7 @@ class Execution:
     def traceback_text(self) -> str | None:
         """The traceback of `error` where it was raised, or None."""
         error = self.error
-        return None if error is None else get_traceback_text(error)
+        return None if error is None else read_traceback(error)
 
     def read(self) -> Any:
         """Return the result or raise the error: how a completion ends."""
