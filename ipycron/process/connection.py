@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import os
 import socket
+import subprocess
 from typing import TYPE_CHECKING
 
 from ipycron.errors import ProtocolError, SupervisorLost
@@ -14,13 +16,15 @@ from ipycron.process.outcome import decode_error
 from ipycron.process.payload import Payload, open_anonymous
 from ipycron.process.program import start_program
 from ipycron.process.protocol import FromSupervisor, Message, Reply
+from ipycron.process.session import ZYGOTE_GRACE, has_ended
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Callable
 
 EXIT_TIMEOUT = 5.0
-"""Seconds for a supervisor to exit by itself once it has answered a shutdown."""
+"""Seconds for a supervisor to exit by itself once its end is closed, or ours."""
+_CODE_TIMEOUT = 0.05
+"""Seconds to wait for the exit code of one that has closed its end; the loop waits."""
 _LAST_WORDS_BYTES = 2000
 _POLL = 0.002
 
@@ -32,6 +36,16 @@ class Connection:
         on_frame: takes every message but replies.
         on_lost: called once if the supervisor ends without being asked to, after
             every open request has failed with the same error.
+        predecessor: the leash of the one before. The supervisor waits until nobody
+            holds it any more, so that no job runs beside its own former run.
+
+    Attributes:
+        leash: a pipe that the supervisor and its zygote hold as long as they live;
+            the zygote outlives its workers. For the next connection; None when all
+            are gone.
+
+    Raises:
+        OSError: if the system refuses a process or descriptors.
     """
 
     def __init__(
@@ -39,18 +53,29 @@ class Connection:
         *,
         on_frame: Callable[[Frame], None],
         on_lost: Callable[[SupervisorLost], None],
+        predecessor: int | None = None,
     ) -> None:
         self._on_frame = on_frame
         self._on_lost = on_lost
         self._ids = itertools.count(1)
         self._requests: dict[int, asyncio.Future[None]] = {}
-        # Its complaints go to a file, not to a notebook's cell; read if it dies.
-        self._complaints = open_anonymous()
-        ours, theirs = socket.socketpair()
-        with theirs:
-            self._process: subprocess.Popen[bytes] = start_program(
-                "supervisor", [theirs.fileno()], stderr=self._complaints
-            )
+        self._reaping: asyncio.Task[None] | None = None
+        with contextlib.ExitStack() as made:
+            # Its complaints go to a file, not to a notebook's cell; read if it dies.
+            self._complaints = open_anonymous()
+            made.callback(os.close, self._complaints)
+            ours, theirs = socket.socketpair()
+            made.enter_context(ours)
+            ours_of_leash, leash = os.pipe()
+            made.callback(os.close, ours_of_leash)
+            held = [theirs.fileno(), leash]
+            held += [] if predecessor is None else [predecessor]
+            with theirs, os.fdopen(leash):
+                self._process: subprocess.Popen[bytes] = start_program(
+                    "supervisor", held, stderr=self._complaints
+                )
+            made.pop_all()
+        self.leash: int | None = ours_of_leash
         self._sock = ours
         self._channel = Channel(
             ours,
@@ -105,12 +130,17 @@ class Connection:
     def _lose(self, error: ProtocolError | None) -> None:
         if error is not None:
             self._process.kill()
-        code = self._process.wait()
-        reason = str(error or f"exit code {code}")
+        reason = str(error or self._describe_end())
+        self._reaping = asyncio.ensure_future(self._reap())
         said = self._read_complaints()
         lost = SupervisorLost(reason=f"{reason}\n{said}" if said else reason)
         self._fail_requests(lost)
         self._on_lost(lost)
+
+    def _describe_end(self) -> str:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return f"exit code {self._process.wait(_CODE_TIMEOUT)}"
+        return "it was told to end"  # by somebody else; it ends its workers first
 
     def _fail_requests(self, error: SupervisorLost) -> None:
         requests, self._requests = self._requests, {}
@@ -130,13 +160,13 @@ class Connection:
         self._sock.close()
 
     async def close(self) -> None:
-        """Close our end and wait until the supervisor is gone."""
-        if self._channel.is_closed:
-            return
-        self._channel.close()
-        self._fail_requests(SupervisorLost(reason="it was shut down"))
-        os.close(self._complaints)
-        await self._reap()
+        """Close our end and wait until the supervisor is gone, and all below it."""
+        if self._reaping is None:
+            self._channel.close()
+            self._fail_requests(SupervisorLost(reason="it was shut down"))
+            os.close(self._complaints)
+            self._reaping = asyncio.ensure_future(self._reap())
+        await self._reaping
 
     async def _reap(self) -> None:
         # Polled: no executor starts threads any more while the interpreter ends.
@@ -146,3 +176,9 @@ class Connection:
             if loop.time() > deadline:
                 self._process.kill()
             await asyncio.sleep(_POLL)
+        leash, deadline = self.leash, loop.time() + ZYGOTE_GRACE
+        assert leash is not None
+        while not has_ended(leash) and loop.time() < deadline:  # noqa: ASYNC110 - as above
+            await asyncio.sleep(_POLL)
+        self.leash = None
+        os.close(leash)

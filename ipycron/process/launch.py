@@ -33,7 +33,7 @@ from ipycron.process.protocol import (
     Preloaded,
     Register,
 )
-from ipycron.process.session import ORPHAN_GRACE, kill_group
+from ipycron.process.session import ZYGOTE_GRACE, kill_group
 
 if TYPE_CHECKING:
     import subprocess
@@ -45,8 +45,6 @@ if TYPE_CHECKING:
 TRIES = 2
 """Launches of a worker whose zygote is lost before the job is loaded. Only one more:
 it may be the job that ends its zygote."""
-ZYGOTE_GRACE = ORPHAN_GRACE + 1.0
-"""Seconds for a zygote to end its workers and leave, before it is killed."""
 PRELOAD_TRIES = 2
 """Zygotes that may die of a preload before it is given up."""
 
@@ -62,10 +60,14 @@ class Zygote:
     """The supervisor's side of the zygote: started when needed, replaced when lost."""
 
     def __init__(
-        self, warn: Callable[[str], None], file_limits: tuple[int, int] | None
+        self,
+        warn: Callable[[str], None],
+        file_limits: tuple[int, int] | None,
+        leash: int | None,
     ) -> None:
         self._warn = warn
         self._file_limits = file_limits
+        self._leash = leash
         self._channel: Channel | None = None
         self._workers: dict[int, WorkerProcess] = {}
         self._ids = itertools.count(1)
@@ -105,9 +107,12 @@ class Zygote:
             with contextlib.ExitStack() as undo:
                 ours, theirs = socket.socketpair()
                 undo.enter_context(ours)
+                held = [] if self._leash is None else [self._leash]
                 with theirs:
                     self._process = start_program(
-                        "zygote", [theirs.fileno()], file_limits=self._file_limits
+                        "zygote",
+                        [theirs.fileno(), *held],
+                        file_limits=self._file_limits,
                     )
                 undo.pop_all()
             self._channel = Channel(
@@ -220,6 +225,7 @@ class ProcessLauncher:
         uplink: where workers' output goes.
         warn: takes what people should know, as one line.
         file_limits: soft and hard RLIMIT_NOFILE of every job; by default our own.
+        leash: a descriptor that the zygote holds as long as it lives.
     """
 
     def __init__(
@@ -228,8 +234,9 @@ class ProcessLauncher:
         warn: Callable[[str], None],
         *,
         file_limits: tuple[int, int] | None = None,
+        leash: int | None = None,
     ) -> None:
-        self.zygote = Zygote(warn, file_limits)
+        self.zygote = Zygote(warn, file_limits, leash)
         self._spawner = Spawner(file_limits)
         self._uplink = uplink
         self._flood = Flood()

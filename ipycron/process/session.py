@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 ORPHAN_GRACE = 2.0
 """Seconds between SIGTERM and SIGKILL for workers whose supervisor is gone."""
+ZYGOTE_GRACE = ORPHAN_GRACE + 1.0
+"""Seconds for a zygote to end its workers and leave, before it is killed."""
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 _F_SETSIG = 10  # <fcntl.h>, Linux: which signal O_ASYNC sends
 _IGNORED = (signal.SIGPIPE, signal.SIGXFSZ)  # as the interpreter itself sets them

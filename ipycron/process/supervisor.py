@@ -13,6 +13,7 @@ import itertools
 import logging
 import os
 import resource
+import select
 import signal
 import socket
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -41,7 +42,7 @@ from ipycron.process.protocol import (
     Reply,
     Shutdown,
 )
-from ipycron.process.session import close_others, reset_signals
+from ipycron.process.session import ZYGOTE_GRACE, close_others, reset_signals
 from ipycron.process.zone import make_zone
 from ipycron.scheduling.clock import SystemClock
 from ipycron.scheduling.scheduler import Scheduler
@@ -73,9 +74,12 @@ class Supervisor:
     Args:
         sock: our end of the client's edge.
         file_limits: the client's own RLIMIT_NOFILE, for the jobs.
+        leash: for the zygote, who holds it as we do; see `Connection`.
     """
 
-    def __init__(self, sock: socket.socket, file_limits: tuple[int, int]) -> None:
+    def __init__(
+        self, sock: socket.socket, file_limits: tuple[int, int], leash: int
+    ) -> None:
         loop = asyncio.get_running_loop()
         self.ended = asyncio.Event()
         self._client = Channel(
@@ -85,7 +89,9 @@ class Supervisor:
             on_frame=self._handle,
             on_close=lambda _: self.end(),
         )
-        self._launcher = ProcessLauncher(self, self._warn, file_limits=file_limits)
+        self._launcher = ProcessLauncher(
+            self, self._warn, file_limits=file_limits, leash=leash
+        )
         self._elector = ClientElector(self._client)
         self._scheduler = Scheduler(
             clock=SystemClock(),
@@ -294,23 +300,33 @@ def _encode_value(value: object) -> Payload:
     return encode_error(value, _ERROR_BYTES, text)[0]
 
 
-async def _serve(sock: socket.socket, file_limits: tuple[int, int]) -> None:
-    supervisor = Supervisor(sock, file_limits)
+async def _serve(sock: socket.socket, file_limits: tuple[int, int], leash: int) -> None:
+    supervisor = Supervisor(sock, file_limits, leash)
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, supervisor.end)
     await supervisor.ended.wait()
     await asyncio.sleep(0)  # the last reply is on its way
     await supervisor.flush()
 
 
-def main(fd: int) -> NoReturn:
-    """Run the supervisor on the client's socket `fd`."""
+def _wait_for_end(predecessor: int) -> None:
+    """Return when nobody holds the leash of the supervisor before us, or in time."""
+    ended = select.poll()
+    ended.register(predecessor, select.POLLIN)
+    ended.poll((ZYGOTE_GRACE + 1) * 1000)
+    os.close(predecessor)
+
+
+def main(fd: int, leash: int, *predecessors: int) -> NoReturn:
+    """Run the supervisor on the client's socket `fd`, holding its `leash`."""
     reset_signals()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    close_others([fd])
+    close_others([fd, leash, *predecessors])
+    for predecessor in predecessors:
+        _wait_for_end(predecessor)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     # Four descriptors a worker: 1,024 would end at 250 tasks.
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     # The jobs keep the client's: select() and the like rely on a low one.
-    asyncio.run(_serve(socket.socket(fileno=fd), (soft, hard)))
+    asyncio.run(_serve(socket.socket(fileno=fd), (soft, hard), leash))
     os._exit(0)

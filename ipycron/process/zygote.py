@@ -184,11 +184,11 @@ def _settle() -> None:
     gc.freeze()
 
 
-def main(fd: int) -> NoReturn:
-    """Run the zygote on the supervisor's socket `fd`."""
+def main(fd: int, *held: int) -> NoReturn:
+    """Run the zygote on the supervisor's socket `fd`; keep `held` open meanwhile."""
     reset_signals()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    close_others([fd])
+    close_others([fd, *held])
     null = os.open(os.devnull, os.O_WRONLY)
     redirect_stdio(null, os.dup(null))
     open_stdio()  # the workers inherit the files and put their pipes below

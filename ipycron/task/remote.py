@@ -48,6 +48,10 @@ MAX_LOSSES = 3
 """Supervisors lost in a row, without a finished run between, before we give up."""
 
 
+ANSWER_TIMEOUT = 6.0
+"""Seconds after a shutdown's own timeout for the supervisor to say that it is done."""
+
+
 class Owner(Protocol):
     """What the supervisor's messages are for: the client."""
 
@@ -100,6 +104,7 @@ class Remote:
         self._owner = owner
         self._elector = elector
         self._connection: Connection | None = None
+        self._before: Connection | None = None
         self._environment: dict[str, str] = {}
         self._jobs: dict[str, Job] = {}
         self._registered: set[str] = set()
@@ -123,7 +128,10 @@ class Remote:
                 self._connection.send(preload)
         if self._connection is None:
             self._environment = dict(os.environ)
-            self._connection = Connection(on_frame=self._handle, on_lost=self._lose)
+            before = None if self._before is None else self._before.leash
+            self._connection = Connection(
+                on_frame=self._handle, on_lost=self._lose, predecessor=before
+            )
             for known in self._preloads:
                 self._connection.send(known)
         return self._connection
@@ -146,13 +154,24 @@ class Remote:
     def _send_control(
         self, task_id: str, action: Action, *, force: bool
     ) -> asyncio.Future[None]:
-        return self._introduce(task_id).request(
+        try:
+            connection = self._introduce(task_id)
+        except OSError as error:
+            refused: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            refused.set_exception(_describe_refusal(error))
+            return refused
+        return connection.request(
             lambda request_id: Control(request_id, task_id, action, force)
         )
 
     def execute(self, task_id: str, execution_id: str) -> None:
         """Ask for a run; its end is a notice, a refusal goes to the owner."""
-        self._introduce(task_id).send(Execute(task_id, execution_id))
+        try:
+            connection = self._introduce(task_id)
+        except OSError as error:
+            self._owner.take_refusal(task_id, execution_id, _describe_refusal(error))
+        else:
+            connection.send(Execute(task_id, execution_id))
 
     def _introduce(self, task_id: str) -> Connection:
         connection = self.warm()
@@ -254,7 +273,7 @@ class Remote:
     # --- the end of a supervisor ----------------------------------------------------
 
     def _lose(self, error: SupervisorLost) -> None:
-        self._connection = None
+        self._before, self._connection = self._connection, None
         self._registered.clear()
         if self._is_closed:
             return
@@ -291,17 +310,24 @@ class Remote:
         self._is_closed = True
         connection, self._connection = self._connection, None
         self._registered.clear()
-        if connection is None:
-            return
-        # If it is lost meanwhile, that is what was asked for.
-        with contextlib.suppress(SupervisorLost):
-            await connection.request(lambda request_id: Shutdown(request_id, timeout))
-        await connection.close()
+        if connection is not None:
+            # If it is lost meanwhile, that is what was asked for. One that is stopped
+            # does not answer: its end is closed then, and it is killed in the end.
+            with contextlib.suppress(SupervisorLost, TimeoutError):
+                async with asyncio.timeout(timeout + ANSWER_TIMEOUT):
+                    await connection.request(lambda number: Shutdown(number, timeout))
+            await connection.close()
+        if self._before is not None:
+            await self._before.close()
 
     def close_in_child(self) -> None:
         """Let go in a process that the client forked."""
         if self._connection is not None:
             self._connection.close_in_child()
+
+
+def _describe_refusal(error: OSError) -> SupervisorLost:
+    return SupervisorLost(reason=f"it cannot be started: {error}")
 
 
 def make_setting(
