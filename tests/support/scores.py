@@ -20,8 +20,17 @@ class Scoreboard:
     def count(self, table, row, *, tried=1, lost=0, note=""):
         """Add to a row of a table; the last note stays."""
         counter, _ = self._rows.setdefault(table, {}).get(row) or (Counter(), "")
-        counter.update(tried=tried, lost=lost, survived=tried - lost)
+        counter.update(tried=int(tried), lost=int(lost))
         self._rows[table][row] = counter, note
+
+    def pytest_runtest_logreport(self, report):
+        """Count a test that `score_test` has marked."""
+        for name, value in report.user_properties:
+            # A test that passes has one report of its call, one that fails may have
+            # its failure before or after.
+            if name == _NAME and (report.when == "call" or report.failed):
+                table, row = value
+                self.count(table, row, tried=report.when == "call", lost=report.failed)
 
     def pytest_terminal_summary(self, terminalreporter):
         """Print every table."""
@@ -32,7 +41,8 @@ class Scoreboard:
             terminalreporter.write_line(head)
             for row, (counter, note) in rows.items():
                 terminalreporter.write_line(
-                    f"{row:{width}}  {counter['tried']:5}  {counter['survived']:8}"
+                    f"{row:{width}}  {counter['tried']:5}"
+                    f"  {counter['tried'] - counter['lost']:8}"
                     f"  {counter['lost']:4}  {note}"
                 )
 
@@ -43,6 +53,12 @@ def get_scores(config):
     if not manager.has_plugin(_NAME):
         manager.register(Scoreboard(), _NAME)
     return manager.get_plugin(_NAME)
+
+
+def score_test(request, table, row):
+    """Count this test in a row of a table."""
+    get_scores(request.config)
+    request.node.user_properties.append((_NAME, (table, row)))
 
 
 @contextmanager

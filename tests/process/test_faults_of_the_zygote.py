@@ -1,0 +1,169 @@
+"""A zygote that is stopped, busy, killed, or dies of what it imports."""
+
+import os
+import signal
+import time
+
+import pytest
+from scores import score_test
+from trouble import EVERY_SECOND, NEVER, Events, get_zygote, stopped, strike
+from watching import find_children, is_dead, wait_until
+
+import ipycron
+from ipycron.errors import StartError, StartTimeout, WorkerCrashed
+from ipycron.process.protocol import Preload
+from ipycron.task.registry import registry
+
+TABLE = "faults: the zygote"
+
+MARKED = """
+import os
+from pathlib import Path
+Path(__file__).with_name("loaded").write_text(str(os.getpid()))
+def task():
+    return os.getpid()
+"""
+
+
+@pytest.fixture
+def row(request):
+    """Count this test in the table."""
+    score_test(request, TABLE, request.node.originalname.removeprefix("test_"))
+
+
+def test_start_fails_in_time_when_the_zygote_is_stopped(row, write):
+    """StartTimeout comes after start_timeout; nothing of it runs when it goes on."""
+    path = write(MARKED)
+    zygote = get_zygote()
+    task = ipycron.create_task(NEVER, path, start_timeout=0.5)
+    with stopped(zygote):
+        at = time.monotonic()
+        with pytest.raises(StartTimeout):
+            task.start().result(10)
+        assert time.monotonic() - at < 2
+        assert task.status == "stopped"
+    # The fork happens now; the worker finds its lifeline cut and leaves.
+    other = ipycron.create_task(NEVER, write("def task(): return 1", "other.py"))
+    other.start().result(10)
+    wait_until(lambda: len(find_children(zygote)) == 1, 5, "only the other's worker")
+    assert not path.with_name("loaded").exists()
+
+
+def test_stop_is_quick_when_the_fork_has_not_happened(row, write):
+    """A start that waits for a busy zygote is revoked at once, and stays so."""
+    path = write(MARKED)
+    write("import time\ntime.sleep(2)", "slow_module.py")
+    get_zygote()
+    task = ipycron.create_task(NEVER, path, start_timeout=30)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(path.parent))
+        patch.setenv("PYTHONPATH", str(path.parent))
+        ipycron.shutdown()  # so that the zygote has the path
+        task = ipycron.create_task(NEVER, path, start_timeout=30)
+        registry.client.warm(Preload(("slow_module",)))
+    start = task.start()
+    at = time.monotonic()
+    task.stop().result(10)
+    assert time.monotonic() - at < 1
+    with pytest.raises(StartError, match="stopped while it started"):
+        start.result(10)
+    task.start().result(10)  # after the import
+    first = int(path.with_name("loaded").read_text())
+    assert first == task.execute().result(10)
+
+
+def test_start_is_made_again_when_the_zygote_dies_under_it(row, write):
+    """A zygote lost while it forks costs a start some time, not more."""
+    zygote = get_zygote()
+    task = ipycron.create_task(NEVER, write(MARKED))
+    with stopped(zygote):
+        start = task.start()
+        with pytest.raises(TimeoutError):
+            start.result(0.2)
+        strike(zygote)
+        start.result(10)
+    assert task.status == "idle"
+    assert get_zygote() != zygote
+
+
+def test_start_fails_when_the_job_kills_its_zygote(row, write):
+    """A job that ends its zygote while it loads is tried twice, no more."""
+    source = """
+    import os, signal
+    if os.getppid() == os.getppid():
+        os.kill(os.getppid(), signal.SIGKILL)
+        import time
+        time.sleep(10)
+    def task(): ...
+    """
+    task = ipycron.create_task(NEVER, write(source))
+    with pytest.raises(StartError, match="loses its zygote"):
+        task.start().result(10)
+    assert task.status == "stopped"
+
+
+def test_stop_ends_when_the_zygote_is_stopped(row, write):
+    """Nobody reaps the worker; it is seen dead all the same."""
+    task = ipycron.create_task(NEVER, write(MARKED))
+    task.start().result(10)
+    pid = task.execute().result(10)
+    with stopped(get_zygote()):
+        task.stop().result(3)
+        assert is_dead(pid)
+
+
+@pytest.mark.parametrize(
+    ("end", "told"),
+    [("os._exit(3)", {"exit_code": 3}), ("os.abort()", {"signal_name": "SIGABRT"})],
+)
+def test_death_is_told_truly_when_the_zygote_is_stopped(row, write, end, told):
+    """How a worker ended is read from the system where the zygote does not tell."""
+    task = ipycron.create_task(NEVER, write(f"import os\ndef task():\n    {end}\n"))
+    task.start().result(10)
+    with stopped(get_zygote()):
+        with pytest.raises(WorkerCrashed) as caught:
+            task.execute().result(3)
+        for name, value in told.items():
+            assert getattr(caught.value, name) == value
+    Events(task).wait_for("task:restarted WorkerCrashed")
+
+
+def test_schedule_goes_on_when_the_zygote_is_stopped(row, write):
+    """Workers that exist need no zygote to run."""
+    task = ipycron.create_task(EVERY_SECOND, write(MARKED))
+    events = Events(task)
+    task.start().result(10)
+    with stopped(get_zygote()):
+        events.clear()
+        events.wait_for("execution:finished", 4, count=2)
+
+
+def test_preload_is_given_up_when_zygotes_die_of_it(row, write, caplog):
+    """A module that ends its zygote keeps no worker from starting for long."""
+    path = write(MARKED)
+    write("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)", "deadly.py")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(path.parent))
+        registry.client.warm(Preload(("deadly",)))
+        task = ipycron.create_task(NEVER, path)
+        events = Events(task)
+        deadline = time.monotonic() + 10
+        while task.status != "idle" and time.monotonic() < deadline:
+            task.start().exception(10)
+    assert task.execute().result(10)
+    assert events == ["task:started", "execution:started", "execution:finished"]
+    wait_until(lambda: "zygotes die of it: deadly" in caplog.text, 5, caplog.text)
+
+
+def test_tasks_are_restarted_when_the_zygote_is_killed(row, write):
+    """Every worker is lost with it; every task goes on with a new one."""
+    tasks = [ipycron.create_task(NEVER, write(MARKED)) for _ in range(10)]
+    for task in tasks:
+        task.start().result(10)
+    events = [Events(task) for task in tasks]
+    pids = {task.execute().result(10) for task in tasks}
+    os.kill(get_zygote(), signal.SIGKILL)
+    for heard in events:
+        heard.wait_for("task:restarted WorkerCrashed")
+        assert heard.count("task:restarted WorkerCrashed") == 1
+    assert not pids & {task.execute().result(10) for task in tasks}
