@@ -22,7 +22,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ipycron import __version__
 from ipycron.process.guest_output import Piece, Record, record_output
 from ipycron.process.job import CellFailed, binds_task, load_file, load_job
 from ipycron.process.outcome import encode_error, encode_result
@@ -50,7 +49,8 @@ def find_place() -> Place:
 
 def find_software() -> Software:
     """Return what runs this code."""
-    return __version__, "{}.{}".format(*sys.version_info)
+    package = sys.modules[__name__.partition(".")[0]]
+    return package.__version__, "{}.{}".format(*sys.version_info)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

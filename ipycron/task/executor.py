@@ -10,26 +10,30 @@ import asyncio
 import concurrent.futures
 import contextlib
 import logging
-import threading
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ipycron.errors import ExecutorError, InvalidOption
+from ipycron.errors import ExecutorError
 from ipycron.process.guest import (
     Visit,
     find_place,
     find_software,
     pack_visit,
-    run_guest,
     unpack_report,
 )
 from ipycron.process.logs import rebuild_record
 from ipycron.process.payload import Payload
 from ipycron.process.protocol import Displayed, FileJob, Load, Run, Streamed
 from ipycron.scheduling.events import Outcome
-from ipycron.task.dask import DaskDesk, WorkerLost, find_client
+from ipycron.task.desk import (
+    check_future,
+    describe_cancellation,
+    describe_loss,
+    describe_refusal,
+    make_desk,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,21 +41,12 @@ if TYPE_CHECKING:
     from ipycron.process.guest import Report
     from ipycron.scheduling.events import Execution
     from ipycron.scheduling.ports import Worker
+    from ipycron.task.desk import Desk
     from ipycron.task.threads import ThreadPool
 
     End = asyncio.Future[Outcome]
 
 _log = logging.getLogger("ipycron")
-
-
-class Desk(Protocol):
-    """Where runs are handed in. Called in threads: it may block."""
-
-    def submit(self, run_id: str, visit: bytes) -> concurrent.futures.Future[bytes]:
-        """Have `run_guest` called with `visit`, elsewhere."""
-
-    def close(self) -> None:
-        """Let go of what was opened here. The executor is its owner's to close."""
 
 
 class Sink(Protocol):
@@ -62,20 +57,6 @@ class Sink(Protocol):
 
     def take_record(self, record: logging.LogRecord, task_id: str) -> None:
         """A job made a log record."""
-
-
-class PoolDesk:
-    """Hands runs in to a `concurrent.futures.Executor`."""
-
-    def __init__(self, executor: concurrent.futures.Executor) -> None:
-        self._executor = executor
-
-    def submit(self, run_id: str, visit: bytes) -> concurrent.futures.Future[bytes]:  # noqa: ARG002 - Dask wants one
-        """Submit the run; see `Desk`."""
-        return self._executor.submit(run_guest, visit)
-
-    def close(self) -> None:
-        """Do nothing: nothing was opened."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,7 +119,8 @@ class ExecutorWorker:
             remote = self._desk.submit(run.execution_id, self._pack(run))
             check_future(remote)
         except BaseException as error:  # noqa: BLE001 - border: executor
-            self._call_soon(partial(_settle, end, self._refuse(error)))
+            outcome = self._fail(describe_refusal(error), error)
+            self._call_soon(partial(_settle, end, outcome))
             return
         remote.add_done_callback(partial(self._take, run, end))
         if not self._call_soon(partial(self._follow, end, remote)):
@@ -158,15 +140,6 @@ class ExecutorWorker:
         )
         return pack_visit(visit)
 
-    def _refuse(self, error: BaseException) -> Outcome:
-        advice = ""
-        if not threading.main_thread().is_alive():
-            advice = (
-                " Python's own pools take no work once the main thread has ended: "
-                "end the script with ipycron.wait()."
-            )
-        return self._fail(f"refused the run: {describe_error(error)}{advice}", error)
-
     def _fail(self, reason: str, cause: BaseException) -> Outcome:
         error = ExecutorError(name=self._job.load.name, reason=reason)
         error.__cause__ = cause
@@ -180,10 +153,10 @@ class ExecutorWorker:
         try:
             report = unpack_report(remote.result())
         except concurrent.futures.CancelledError as error:
-            outcome = self._fail(f"cancelled the run{_explain(error)}.", error)
+            outcome = self._fail(describe_cancellation(error), error)
             self._call_soon(partial(_settle, end, outcome))
         except BaseException as error:  # noqa: BLE001 - border: executor
-            outcome = self._fail(f"lost the run: {describe_error(error)}", error)
+            outcome = self._fail(describe_loss(error), error)
             self._call_soon(partial(_settle, end, outcome))
         else:
             self._call_soon(partial(self._deliver, run, end, report))
@@ -289,61 +262,6 @@ class ExecutorLauncher:
 def check_file(path: str) -> None:
     """Raise what reading and compiling a task file raises."""
     compile(Path(path).read_bytes(), path, "exec", dont_inherit=True)
-
-
-def make_desk(executor: Any, pool: ThreadPool) -> Desk:
-    """Return where runs for this executor are handed in."""
-    client = find_client(executor)
-    return PoolDesk(executor) if client is None else DaskDesk(*client, pool.submit)
-
-
-def check_executor(name: str, value: Any) -> Any:
-    """Accept an executor or a Dask client, or None."""
-    if value is None or isinstance(value, concurrent.futures.Executor):
-        return value
-    if find_client(value) is not None:
-        return value
-    raise InvalidOption(
-        option=name,
-        value=value,
-        expected="a concurrent.futures.Executor or a distributed.Client",
-        advice=_advise(value),
-    )
-
-
-def _advise(value: Any) -> str:
-    if isinstance(value, type):
-        return "Make an object of this class first."
-    if callable(getattr(value, "get_client", None)):
-        return "Of a Dask cluster, distributed.Client(cluster) makes one."
-    if callable(getattr(value, "executor", None)):
-        return "Pass what its method executor() returns."
-    return ""
-
-
-def check_future(value: object) -> None:
-    """Raise `TypeError` for what an executor should not have returned."""
-    if not isinstance(value, concurrent.futures.Future):
-        raise TypeError(
-            f"submit() returned a {type(value).__name__}, expected a "
-            "concurrent.futures.Future"
-        )
-
-
-def describe_error(error: BaseException) -> str:
-    """Return an executor's exception in words."""
-    if isinstance(error, WorkerLost):
-        return str(error)
-    text = str(error).strip()
-    name = type(error).__name__
-    described = f"{name}: {text}" if text else name
-    if isinstance(error, ModuleNotFoundError) and error.name == "ipycron":
-        described += ". Install ipycron where the executor runs its work"
-    return described if described.endswith((".", "!", "?")) else f"{described}."
-
-
-def _explain(error: BaseException) -> str:
-    return f": {error}".rstrip(".") if str(error) else ""
 
 
 def _settle(end: End, outcome: Outcome) -> None:

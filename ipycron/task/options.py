@@ -18,7 +18,7 @@ from ipycron.scheduling.option import (
     option,
 )
 from ipycron.scheduling.policy import Policy
-from ipycron.task.executor import check_executor
+from ipycron.task.desk import check_executor
 
 if TYPE_CHECKING:
     import logging
