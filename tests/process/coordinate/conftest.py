@@ -1,80 +1,20 @@
 """A real Redis server, clients of both kinds, and elections by them."""
 
 import asyncio
-import os
-import shutil
-import signal
-import socket
-import subprocess
-import threading
-import time
+import multiprocessing
+from multiprocessing import resource_tracker
 
 import pytest
 import redis
 import redis.asyncio
 from redis.backoff import NoBackoff
 from redis.retry import Retry
+from redis_server import RedisServer, require_redis
 
 from ipycron.coordinate import RedisRunCoordinator
 from ipycron.coordinate.election import Election
 
 KEY = "report:2026-11-24T09:00:00.000Z"
-
-
-class RedisServer:
-    """A server on a free loopback port, without persistence unless told."""
-
-    def __init__(self, folder, *options):
-        self.port = find_free_port()
-        self._command = [
-            "redis-server",
-            *("--port", str(self.port), "--bind", "127.0.0.1"),
-            *("--save", "", "--appendonly", "no", "--dir", str(folder)),
-            *options,
-        ]
-        self._process = None
-
-    def start(self):
-        """Return when it answers."""
-        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL)
-        deadline = time.monotonic() + 10
-        while not self._answers():
-            assert self._process.poll() is None, "redis-server ended"
-            assert time.monotonic() < deadline, "redis-server does not answer"
-            threading.Event().wait(0.005)
-        return self
-
-    def stop(self, how=signal.SIGTERM):
-        """Return when the process is gone. May be repeated."""
-        self._process.send_signal(signal.SIGCONT)
-        self._process.send_signal(how)
-        try:
-            self._process.wait(10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait(10)
-
-    def restart(self, how=signal.SIGTERM):
-        """Stop it and start it on the same port."""
-        self.stop(how)
-        self.start()
-
-    def freeze(self):
-        """Leave its connections open and its questions unanswered."""
-        self._process.send_signal(signal.SIGSTOP)
-
-    def thaw(self):
-        """Let it go on."""
-        self._process.send_signal(signal.SIGCONT)
-
-    def _answers(self):
-        try:
-            with socket.create_connection(("127.0.0.1", self.port), 1) as connection:
-                connection.sendall(b"PING\r\n")
-                # A password may be asked for: that is an answer, too.
-                return connection.recv(64).startswith((b"+PONG", b"-NOAUTH"))
-        except OSError:
-            return False
 
 
 class Clients:
@@ -142,19 +82,11 @@ class Asker:
         self._runner.close()
 
 
-def find_free_port():
-    """Return a port of the loopback interface that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
-
-
-def require_redis():
-    """Skip without the server on a developer's machine, fail in CI."""
-    if shutil.which("redis-server") is None:
-        message = "redis-server is not installed (Debian: apt install redis-server)"
-        if os.environ.get("CI"):
-            pytest.fail(message)
-        pytest.skip(message)
+@pytest.fixture(scope="session", autouse=True)
+def kept_by_multiprocessing():
+    """What it makes once and keeps is no test's leak: a process, an arena."""
+    resource_tracker.ensure_running()
+    multiprocessing.get_context("fork").Barrier(2)
 
 
 @pytest.fixture(scope="session")

@@ -40,7 +40,7 @@ def make_async_redis(tmp_path, request):
 
 
 @pytest.fixture(params=[make_sqlite, make_redis, make_async_redis])
-def make(request, tmp_path):
+def make(request, tmp_path, shared_server):
     """Return a maker of coordinators that share their claims."""
     return request.param(tmp_path, request)
 
