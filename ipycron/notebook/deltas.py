@@ -42,7 +42,8 @@ class Deltas:
 
     def forget(self, ids: Iterable[str]) -> list[str]:
         """Return the tasks that were told and are not among `ids` any more."""
-        gone = [task_id for task_id in self._rows if task_id not in set(ids)]
+        present = set(ids)
+        gone = [task_id for task_id in self._rows if task_id not in present]
         for task_id in gone:
             del self._rows[task_id]
         return gone

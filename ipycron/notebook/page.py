@@ -1,8 +1,10 @@
-"""Tasks on the page of a notebook: a card, and its static copy in the same output.
+"""Tasks on the page of a notebook: a card, and its static copy in the next output.
 
-Nobody says whether a front end has widgets: nbclient and papermill take the output as
-it is. So the copy is kept fresh until a browser answers through the card; from then
-on it is renewed now and then only, since a browser draws the card anew each time.
+Nobody says whether a front end has widgets: nbclient and papermill take the outputs
+as they are. So the copy is kept fresh until a browser answers through the card; from
+then on it is renewed for the saved notebook, less often. It is an output of its own
+because JupyterLab shows nothing else of an output whose widget is gone, and draws a
+card anew when its output changes. Style sheets show one of the two at a time.
 """
 
 # mypy: disable-error-code="no-untyped-call"
@@ -19,6 +21,7 @@ from IPython.display import publish_display_data
 
 from ipycron.notebook.feed import Feed
 from ipycron.notebook.static import describe_task
+from ipycron.process.displays import WIDGET_VIEW
 from ipycron.task.registry import registry
 
 if TYPE_CHECKING:
@@ -28,8 +31,15 @@ if TYPE_CHECKING:
 
 RENEW_EVERY = 1.0
 """Seconds between two copies, at least, where nobody looks at the card."""
-RENEW_WATCHED = 600.0
+RENEW_WATCHED = 5.0
 """The same where a browser shows the card."""
+_CHILD = ".jp-OutputArea-child"
+STAND_IN = (
+    f"<style>{_CHILD}:not(:has(.jp-OutputArea-output > *))"
+    f":has(+ {_CHILD} .ipycron-static){{display:none}}</style>"
+)
+"""Hides the line that JupyterLab shows where a card was ("model not found"). While
+the card is there, its own style sheet hides the copy."""
 _IDLE = 3600.0
 
 
@@ -50,6 +60,9 @@ class Page:
 
     def show(self) -> None:
         """Display the task in the running cell's output, and keep it fresh."""
+        if self._card is not None:
+            data, metadata = get_live_bundle(self._card)
+            publish_display_data({**data, "text/plain": ""}, metadata)
         self._publish(update=False)
         registry.get_single(Feed).attach(self)
 
@@ -77,12 +90,11 @@ class Page:
         with self._lock:
             self._is_stale = False
             self._shown_at = time.monotonic()
-            data, metadata = make_bundle(self.task, self._card, trouble=self._trouble)
+            copy = describe_task(self.task, trouble=self._trouble)
+            if self._card is not None:
+                copy["text/html"] = f"{STAND_IN}{copy['text/html']}"
             publish_display_data(
-                data,
-                metadata,
-                transient={"display_id": self._display_id},
-                update=update,
+                copy, transient={"display_id": self._display_id}, update=update
             )
 
     # --- on the feed's thread ---------------------------------------------------------
@@ -110,13 +122,15 @@ def make_bundle(
     task: Task, card: Any, *, trouble: str | None = None
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return a task's mimebundle and its metadata: its card, if any, and the copy."""
-    metadata: dict[str, Any] = {}
-    live: Any = {}
-    if card is not None:
-        live = card._repr_mimebundle_() or {}
-        if isinstance(live, tuple):
-            live, metadata = live
+    live, metadata = ({}, {}) if card is None else get_live_bundle(card)
     return {**live, **describe_task(task, trouble=trouble)}, metadata
+
+
+def get_live_bundle(card: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the mimebundle of a card without its static forms, and its metadata."""
+    bundle = card._repr_mimebundle_() or {}
+    data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
+    return {WIDGET_VIEW: data[WIDGET_VIEW]}, metadata
 
 
 def make_card(task: Task) -> Any:

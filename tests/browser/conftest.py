@@ -243,7 +243,9 @@ class Notebook:
         """Change the theme."""
         self.command("apputils:change-theme", theme=name)
         is_light = "true" if "Light" in name else "false"
-        self.page.wait_for_selector(f'body[data-jp-theme-light="{is_light}"]')
+        self.page.wait_for_selector(
+            f'body[data-jp-theme-light="{is_light}"]', state="attached"
+        )
 
     def close(self) -> None:
         """Shut the kernel down and close the page."""

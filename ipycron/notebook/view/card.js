@@ -16,6 +16,7 @@ function renderCard(store, el) {
   const head = new RunHead();
   const pane = new Pane(store);
   const runs = new RunList((run) => store.setUi({ run }));
+  const trouble = new Trouble();
   const notices = new Notices(store, () => true);
   const chevron = h("span", { class: "icr-holder" });
   setIcon(chevron, "chevron");
@@ -38,6 +39,7 @@ function renderCard(store, el) {
     h("div", { class: "icr-top" }, status.el, name, h("span", { class: "icr-grow" }), countdown.el, controls.el),
     h("div", { class: "icr-when" }, pattern, words, zone),
     notices.el,
+    trouble.el,
     h("div", { class: "icr-bar-line" }, head.el, h("span", { class: "icr-grow" }), counts, bars.el, history),
     h("div", { class: "icr-body" }, list, pane.el),
   );
@@ -62,6 +64,7 @@ function renderCard(store, el) {
     setText(zone, task.zone);
     setText(counts, describeCounts(task));
     controls.draw(task);
+    trouble.draw(task);
     drawTime();
   }
 
@@ -73,7 +76,7 @@ function renderCard(store, el) {
     const shown = store.opened?.pane?.run ?? null;
     head.draw(task, shown, now);
     bars.draw(task.bars, task.zone, now, shown?.started ?? null);
-    runs.draw(task, store.opened?.runs ?? [], shown?.id ?? null, Boolean(store.ui.run), now);
+    runs.draw(task, store.opened?.runs ?? [], shown?.id ?? null, now);
   }
 
   function drawUi() {

@@ -4,6 +4,7 @@
 const BARS = 20;
 const BAR = 5;
 const HEIGHT = 18;
+const FOOT = 3; // below the bars: the mark of the run that is shown
 
 /** Bars of the last runs, the newest at the right; failures are red and full. */
 class Bars {
@@ -12,9 +13,9 @@ class Bars {
     this.pick = pick;
     this.el = s("svg", {
       class: `icr-bars${pick ? " icr-pick" : ""}`,
-      viewBox: `0 0 ${BARS * BAR} ${HEIGHT}`,
+      viewBox: `0 0 ${BARS * BAR} ${HEIGHT + FOOT}`,
       width: BARS * BAR,
-      height: HEIGHT,
+      height: HEIGHT + FOOT,
       role: "img",
     });
     this.drawn = "";
@@ -35,13 +36,14 @@ class Bars {
         const height = Math.max(2, (duration / longest) * (HEIGHT - 2));
         const x = (BARS - bars.length + index) * BAR;
         const said = `${formatInstant(start, zone, now)} · ${formatDuration(duration)}`;
-        const classes = ["icr-bar", isOk ? "" : "icr-bad", start === chosen ? "icr-on" : ""];
+        const mark = { class: "icr-on", x: x + 0.5, y: HEIGHT + 1, width: BAR - 1, height: FOOT - 1 };
         return s(
           "g",
-          { class: classes.join(" "), on: this.pick ? { click: () => this.pick(start) } : {} },
+          { class: isOk ? "icr-bar" : "icr-bar icr-bad", on: this.pick ? { click: () => this.pick(start) } : {} },
           s("title", {}, isOk ? said : `${said} · failed`),
           s("rect", { class: "icr-hit", x, y: 0, width: BAR, height: HEIGHT }),
           s("rect", { x: x + 0.5, y: HEIGHT - height, width: BAR - 1, height }),
+          start === chosen ? s("rect", mark) : null,
         );
       }),
     );

@@ -95,18 +95,27 @@ function getFormat(zone, options) {
   return format;
 }
 
-const TIME = { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false };
+const MINUTES = { hour: "2-digit", minute: "2-digit", hourCycle: "h23" };
+const TIME = { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" };
 const DAY = { day: "2-digit", month: "short" };
 const YEAR = { ...DAY, year: "numeric" };
 
-/** An instant by a zone's clock; without its date if that is today's. */
-function formatInstant(instant, zone, now) {
-  const time = getFormat(zone, { ...TIME, hourCycle: "h23" }).format(instant * 1000);
+/**
+ * An instant by a zone's clock; without its date if that is today's.
+ * @param {number} instant
+ * @param {string | undefined} zone
+ * @param {number} now
+ * @param {boolean} isBrief whether a day's instants go without whole minutes' seconds
+ */
+function formatInstant(instant, zone, now, isBrief = false) {
+  const at = instant * 1000;
   const day = getFormat(zone, YEAR);
-  const date = day.format(instant * 1000);
-  if (date === day.format(now * 1000)) return time;
+  const isToday = day.format(at) === day.format(now * 1000);
+  const isWhole = isBrief && Math.floor(instant) % 60 === 0;
+  const time = getFormat(zone, isWhole ? MINUTES : TIME).format(at);
+  if (isToday) return time;
   const isFar = Math.abs(instant - now) > 180 * 86400;
-  return `${isFar ? date : getFormat(zone, DAY).format(instant * 1000)} ${time}`;
+  return `${getFormat(zone, isFar ? YEAR : DAY).format(at)} ${time}`;
 }
 
 /** A number of bytes: 12 kB. */

@@ -199,7 +199,14 @@ class Store {
 
   // --- the line -------------------------------------------------------------------
 
+  /** JupyterLab tells by its manager that there is no kernel any more. */
+  get hasKernel() {
+    const manager = this.model.widget_manager;
+    return !manager || !("kernel" in manager) || Boolean(manager.kernel);
+  }
+
   checkSilence() {
+    if (this.line !== "gone" && !this.hasKernel) this.setLine("gone");
     const silence = (performance.now() - this.heard) / 1000;
     if (this.line === "live" && silence > SILENCE) this.setLine("silent");
   }

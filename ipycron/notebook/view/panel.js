@@ -28,7 +28,7 @@ class Row {
     this.store = store;
     this.id = id;
     this.status = new StatusMark();
-    this.countdown = new Countdown();
+    this.countdown = new Countdown(false);
     this.controls = new Controls(store, id, false);
     this.bars = new Bars();
     this.name = h("bdi", { class: "icr-name icr-clip" });
@@ -86,9 +86,9 @@ class Row {
 
   drawTime(now) {
     const { task } = this;
-    this.countdown.draw(task, now, false);
+    this.countdown.draw(task, now);
     const next = findNext(task.fires, now);
-    setText(this.at, next === null ? "" : formatInstant(next, task.zone, now));
+    setText(this.at, next === null ? "" : formatInstant(next, task.zone, now, true));
     const run = task.running[task.running.length - 1] ?? task.last;
     const state = !run ? "" : run.ok === null ? "running" : run.ok ? "ok" : "failed";
     setAttribute(this.lastLine, "data-state", state);
@@ -96,10 +96,11 @@ class Row {
     if (run) setIcon(this.lastHolder, state);
     setText(this.last, run ? formatInstant(run.started ?? run.date, task.zone, now) : "–");
     setText(this.took, run ? describeTook(run, now) : "");
-    const summary = run ? describeSummary(run) : "";
+    const { trouble } = task;
+    const summary = trouble ? `did not start: ${trouble}` : run ? describeSummary(run) : "";
     setText(this.summary, summary);
     setAttribute(this.summary, "title", summary || null);
-    setAttribute(this.summary, "data-state", state);
+    setAttribute(this.summary, "data-state", trouble ? "failed" : state);
   }
 }
 
@@ -117,7 +118,8 @@ class Detail {
     this.head = new RunHead();
     this.runs = new RunList((run) => store.setUi({ run }));
     const side = h("div", { class: "icr-history" }, this.runs.el);
-    const main = h("div", { class: "icr-detail-main" }, this.head.el, this.pane.el);
+    this.trouble = new Trouble();
+    const main = h("div", { class: "icr-detail-main" }, this.trouble.el, this.head.el, this.pane.el);
     const cell = h("td", { colspan: COLUMNS.length }, h("div", { class: "icr-body" }, side, main));
     this.el = h("tr", { class: "icr-detail" }, cell);
     this.id = null;
@@ -143,8 +145,9 @@ class Detail {
     const task = this.store.tasks.get(this.id);
     if (!task) return;
     const shown = this.known?.pane?.run ?? null;
+    this.trouble.draw(task);
     this.head.draw(task, shown, now);
-    this.runs.draw(task, this.known?.runs ?? [], shown?.id ?? null, Boolean(this.store.ui.run), now);
+    this.runs.draw(task, this.known?.runs ?? [], shown?.id ?? null, now);
   }
 }
 
@@ -271,10 +274,14 @@ class Table {
   }
 }
 
+function isFailing(task) {
+  return Boolean(task.trouble) || task.last?.ok === false;
+}
+
 function matches(task, wanted) {
   if (!wanted) return true;
   const text = [task.name, task.pattern, task.words, task.status, task.job].join("\n");
-  return text.toLocaleLowerCase().includes(wanted) || (wanted === "failed" && task.last?.ok === false);
+  return text.toLocaleLowerCase().includes(wanted) || (wanted === "failed" && isFailing(task));
 }
 
 /** Put children in this order, moving as few as possible and keeping the focus. */
@@ -415,7 +422,7 @@ function describeTasks(tasks) {
   const parts = [tasks.length === 1 ? "1 task" : `${tasks.length} tasks`];
   const running = count((task) => task.status === "running");
   const stopped = count((task) => task.status === "stopped");
-  const failing = count((task) => task.last?.ok === false);
+  const failing = count(isFailing);
   if (running) parts.push(`${running} running`);
   if (stopped) parts.push(`${stopped} stopped`);
   if (failing) parts.push(`${failing} failing`);

@@ -110,20 +110,38 @@ class Controls {
 
 /** The countdown to the next run, or how long this one has been going on. */
 class Countdown {
-  constructor() {
-    this.label = h("span", { class: "icr-muted" });
+  constructor(isLabelled = true) {
+    this.label = isLabelled ? h("span", { class: "icr-muted" }) : null;
     this.value = h("span", { class: "icr-number" });
     this.el = h("span", { class: "icr-countdown", role: "timer" }, this.label, this.value);
   }
 
-  draw(task, now, isLabelled = true) {
+  draw(task, now) {
     const next = findNext(task.fires, now);
-    const isOver = next === null && task.fires.length > 0;
-    setText(this.value, next === null ? (isOver ? "due" : "–") : formatSpan(Math.ceil(next - now)));
-    if (isLabelled) setText(this.label, next === null ? "not scheduled" : "next in");
-    if (isLabelled && next === null) setText(this.value, "");
+    // All that were told are past: the kernel is busy, or has not said it yet.
+    const isDue = next === null && task.fires.length > 0;
+    const blank = this.label ? "" : "–";
+    setText(this.value, next === null ? (isDue ? "now" : blank) : formatSpan(Math.ceil(next - now)));
+    if (this.label) setText(this.label, isDue ? "next" : next === null ? "not scheduled" : "next in");
     const title = next === null ? null : `Next run ${formatInstant(next, task.zone, now)} ${task.zone}`;
     setAttribute(this.el, "title", title);
+  }
+}
+
+/** What kept a task from starting. */
+class Trouble {
+  constructor() {
+    this.terminal = h("div", {});
+    this.el = h("div", { class: "icr-trace", role: "group", "aria-label": "Did not start", hidden: true }, this.terminal);
+  }
+
+  draw({ trouble }) {
+    if (this.drawn === trouble) return;
+    this.drawn = trouble;
+    this.el.hidden = !trouble;
+    const terminal = new Terminal();
+    if (trouble) terminal.write(`Did not start: ${trouble}`, "plain");
+    this.terminal.replaceChildren(terminal.el);
   }
 }
 
@@ -182,12 +200,13 @@ class RunList {
     items[Math.min(items.length - 1, Math.max(0, index + move))].focus();
   }
 
-  /** @param {any} task @param {any[]} runs @param {string | null} shown @param {boolean} isPinned */
-  draw(task, runs, shown, isPinned, now) {
+  /** @param {any} task @param {any[]} runs @param {string | null} shown @param {number} now */
+  draw(task, runs, shown, now) {
     const all = [...task.running, ...[...runs].reverse().filter((run) => !task.running.some(({ id }) => id === run.id))];
-    const key = JSON.stringify([all.map((run) => [run.id, run.ok]), shown, isPinned]);
+    const key = JSON.stringify([all.map((run) => [run.id, run.ok]), shown]);
     if (key === this.drawn) return;
     this.drawn = key;
+    this.el.parentElement.classList.toggle("icr-void", all.length === 0);
     const focused = document.activeElement?.getAttribute?.("data-run");
     const hadFocus = this.el.contains(document.activeElement);
     this.el.replaceChildren(...all.map((run, index) => this.makeItem(task, run, run.id === shown, index === 0, now)));

@@ -80,7 +80,7 @@ class Timeline extends Section {
 
   drawAxis({ start, horizon }) {
     const step = [300, 600, 1800, 3600, 7200, 14400, 43200, 86400].find((size) => horizon / size <= 8) ?? 86400;
-    const format = getFormat(undefined, step >= 43200 ? { weekday: "short", ...HOUR } : HOUR);
+    const format = getFormat(undefined, step >= 43200 ? { weekday: "short", ...MINUTES } : MINUTES);
     // Whole hours of the browser's clock, which may be half an hour off UTC's.
     const shift = new Date(start * 1000).getTimezoneOffset() * 60;
     const first = Math.ceil((start - shift) / step) * step + shift;
@@ -101,7 +101,6 @@ class Timeline extends Section {
   }
 }
 
-const HOUR = { hour: "2-digit", minute: "2-digit", hourCycle: "h23" };
 const SHOWN = 200;
 const PROBLEMS = new Set([
   "task:failed",
@@ -125,6 +124,8 @@ class EventLog extends Section {
     this.none = h("div", { class: "icr-empty" }, "Nothing has happened yet.");
     this.body.append(this.list, this.none);
     this.newest = 0;
+    /** @type {Map<string, any>} lines of runs that have begun, by run */
+    this.begun = new Map();
   }
 
   drawUi() {
@@ -133,6 +134,7 @@ class EventLog extends Section {
     if (this.isNarrow !== isNarrow) {
       this.isNarrow = isNarrow;
       this.newest = 0;
+      this.begun.clear();
       this.list.replaceChildren();
     }
     this.box.checked = isNarrow;
@@ -144,18 +146,29 @@ class EventLog extends Section {
     const wanted = this.store.events.filter((event) => !this.isNarrow || PROBLEMS.has(event.event));
     const fresh = wanted.slice(-SHOWN).filter((event) => event.number > this.newest);
     if (fresh.length) this.newest = fresh[fresh.length - 1].number;
-    this.list.prepend(...fresh.reverse().map((event) => this.makeLine(event)));
+    for (const event of fresh) this.list.prepend(this.makeLine(event));
     while (this.list.children.length > SHOWN) this.list.lastChild.remove();
     this.list.hidden = !this.list.firstChild;
     this.none.hidden = !this.list.hidden;
   }
 
+  /** The line of an event; that of a run's end takes the place of its beginning. */
   makeLine(event) {
+    const begun = this.begun.get(event.run);
+    begun?.remove();
+    this.begun.delete(event.run);
+    const line = this.writeLine(event);
+    if (event.event === "execution:started") this.begun.set(event.run, line);
+    return line;
+  }
+
+  writeLine(event) {
     const zone = this.store.tasks.get(event.task)?.zone;
     const now = this.store.clock.now();
     const isProblem = PROBLEMS.has(event.event);
     const isBad = event.event.endsWith("failed");
-    const mark = isBad ? "failed" : isProblem ? "warning" : event.event.endsWith("finished") ? "ok" : "idle";
+    const isOk = event.event.endsWith("finished");
+    const state = isBad ? "failed" : isProblem ? "warning" : isOk ? "ok" : "";
     const open = () => this.store.setUi({ open: event.task, run: event.run });
     const name = h(
       "button",
@@ -164,9 +177,9 @@ class EventLog extends Section {
     );
     return h(
       "div",
-      { class: "icr-event", "data-state": isBad ? "failed" : isProblem ? "warning" : "" },
+      { class: "icr-event", "data-state": state },
       h("span", { class: "icr-number icr-muted" }, formatInstant(event.at, zone, now)),
-      h("span", { class: "icr-holder" }, mark === "idle" ? null : icon(mark)),
+      h("span", { class: "icr-holder" }, state ? icon(state) : null),
       name,
       h("bdi", { class: "icr-clip", title: event.summary || null }, describeEvent(event, zone, now)),
     );

@@ -11,17 +11,19 @@ const LEVELS = [0, 95, 135, 175, 215, 255];
 
 /** @typedef {{kind: string, fg: string, bg: string, flags: string}} Style */
 
-/** What one stream of text looks like: the newest lines of it. */
+/**
+ * Text of several streams as it would stand in a terminal, the newest lines of it.
+ *
+ * Each stream has a cursor of its own: what it writes goes on where it stopped, even
+ * if another has written since. Two pipes never tell which was first, and a bar that
+ * moves must not jump because of a line printed meanwhile.
+ */
 class Terminal {
   constructor() {
     this.el = h("div", { class: "icr-terminal" });
-    this.dropped = 0;
     /** @type {{cells: string[], styles: Style[], el: any}[]} */
     this.lines = [];
-    this.row = 0;
-    this.column = 0;
-    this.carry = "";
-    this.pen = { fg: "", bg: "", flags: new Set() };
+    this.cursors = new Map();
     this.styles = new Map();
     this.dirty = new Set();
     this.frame = 0;
@@ -29,14 +31,19 @@ class Terminal {
 
   /**
    * @param {string} text
-   * @param {string} kind stdout, stderr, result or trace
+   * @param {string} kind stdout, stderr, result or plain
    */
   write(text, kind) {
-    text = this.carry + text;
+    let cursor = this.cursors.get(kind);
+    if (!cursor) {
+      cursor = { kind, line: null, column: 0, carry: "", fg: "", bg: "", flags: new Set() };
+      this.cursors.set(kind, cursor);
+    }
+    this.cursor = cursor;
+    text = cursor.carry + text;
     const unfinished = UNFINISHED.exec(text);
-    this.carry = unfinished ? unfinished[0] : "";
+    cursor.carry = unfinished ? unfinished[0] : "";
     if (unfinished) text = text.slice(0, unfinished.index);
-    this.kind = kind;
     this.style = this.intern();
     let at = 0;
     CONTROL.lastIndex = 0;
@@ -53,11 +60,12 @@ class Terminal {
 
   put(text) {
     if (!text) return;
+    const { cursor } = this;
     const line = this.line();
     for (const character of text) {
-      if (this.column >= MAX_COLUMNS) break;
-      while (line.cells.length < this.column) this.set(line, line.cells.length, " ");
-      this.set(line, this.column++, character);
+      if (cursor.column >= MAX_COLUMNS) break;
+      while (line.cells.length < cursor.column) this.set(line, line.cells.length, " ");
+      this.set(line, cursor.column++, character);
     }
     this.dirty.add(line);
   }
@@ -67,53 +75,71 @@ class Terminal {
     line.styles[column] = this.style;
   }
 
+  /** The line that the cursor is on; a new one at the end if it is on none. */
   line() {
-    while (this.lines.length <= this.row) {
-      const el = h("div", { class: "icr-line" });
-      this.el.append(el);
-      this.lines.push({ cells: [], styles: [], el });
-    }
-    return this.lines[this.row];
+    this.cursor.line ??= this.addLine();
+    return this.cursor.line;
+  }
+
+  addLine() {
+    const line = { cells: [], styles: [], el: h("div", { class: "icr-line" }) };
+    this.el.append(line.el);
+    this.lines.push(line);
+    return line;
   }
 
   move(character) {
+    const { cursor } = this;
     if (character === "\n") {
-      this.line();
-      this.row += 1;
-      this.column = 0;
+      // A cursor that went up comes down through the lines that are there.
+      const below = this.lines.indexOf(this.line(), -MAX_LINES) + 1;
+      const own = cursor.isUp ? this.lines[below] : null;
+      cursor.line = own ?? null;
+      cursor.isUp = Boolean(own);
+      cursor.column = 0;
     } else if (character === "\r") {
-      this.column = 0;
+      cursor.column = 0;
     } else if (character === "\b") {
-      this.column = Math.max(0, this.column - 1);
+      cursor.column = Math.max(0, cursor.column - 1);
     } else if (character === "\t") {
-      this.put(" ".repeat(8 - (this.column % 8)));
+      this.put(" ".repeat(8 - (cursor.column % 8)));
     }
   }
 
   control(command, parameters) {
+    const { cursor } = this;
     const count = Math.min(Number.parseInt(parameters, 10) || 1, MAX_LINES);
     if (command === "m") this.colour(parameters);
-    else if (command === "A") this.row = Math.max(0, this.row - count);
-    else if (command === "B") this.row = Math.min(this.lines.length, this.row + count);
-    else if (command === "C") this.column = Math.min(MAX_COLUMNS, this.column + count);
-    else if (command === "D") this.column = Math.max(0, this.column - count);
-    else if (command === "G") this.column = count - 1;
+    else if (command === "A") this.climb(-count);
+    else if (command === "B") this.climb(count);
+    else if (command === "C") cursor.column = Math.min(MAX_COLUMNS, cursor.column + count);
+    else if (command === "D") cursor.column = Math.max(0, cursor.column - count);
+    else if (command === "G") cursor.column = count - 1;
     else if (command === "K") this.erase(parameters);
+  }
+
+  climb(count) {
+    const { cursor, lines } = this;
+    const row = cursor.line ? lines.indexOf(cursor.line) : lines.length;
+    const wanted = Math.max(0, row + count);
+    cursor.line = lines[wanted] ?? null;
+    cursor.isUp = wanted < lines.length;
   }
 
   erase(parameters) {
     const line = this.line();
+    const { column } = this.cursor;
     if (parameters === "2") line.cells.length = 0;
-    else if (parameters === "1") line.cells.fill(" ", 0, this.column);
-    else line.cells.length = Math.min(line.cells.length, this.column);
+    else if (parameters === "1") line.cells.fill(" ", 0, column);
+    else line.cells.length = Math.min(line.cells.length, column);
     this.dirty.add(line);
   }
 
   colour(parameters) {
     const codes = parameters.split(/[;:]/).map((code) => Number.parseInt(code, 10) || 0);
-    const { pen } = this;
+    const pen = this.cursor;
     for (let code; (code = codes.shift()) !== undefined; ) {
-      if (code === 0) this.pen = Object.assign(pen, { fg: "", bg: "", flags: new Set() });
+      if (code === 0) Object.assign(pen, { fg: "", bg: "", flags: new Set() });
       else if (code <= 9) pen.flags.add(code);
       else if (code === 22) [1, 2].forEach((flag) => pen.flags.delete(flag));
       else if (code >= 21 && code <= 29) pen.flags.delete(code - 20);
@@ -141,26 +167,27 @@ class Terminal {
   }
 
   intern() {
-    const { fg, bg, flags } = this.pen;
+    const { kind, fg, bg, flags } = this.cursor;
     const names = [...flags].sort().join(" ");
-    const key = `${this.kind}|${fg}|${bg}|${names}`;
+    const key = `${kind}|${fg}|${bg}|${names}`;
     let style = this.styles.get(key);
     if (!style) {
-      style = { kind: this.kind, fg, bg, flags: names };
+      style = { kind, fg, bg, flags: names };
       this.styles.set(key, style);
     }
     return style;
   }
 
   trim() {
-    const excess = Math.min(this.lines.length - MAX_LINES, this.row);
+    const excess = this.lines.length - MAX_LINES;
     if (excess <= 0) return;
     for (const line of this.lines.splice(0, excess)) {
       line.el.remove();
       this.dirty.delete(line);
+      for (const cursor of this.cursors.values()) {
+        if (cursor.line === line) cursor.line = null;
+      }
     }
-    this.row -= excess;
-    this.dropped += excess;
   }
 
   schedule() {
@@ -194,13 +221,20 @@ function makeSpan(text, style) {
   }
   const span = h("span", { class: classes.join(" ") }, text);
   const isInverse = style.flags.split(" ").includes("7");
-  paint(span, isInverse ? "background-color" : "color", style.fg);
-  paint(span, isInverse ? "color" : "background-color", style.bg);
+  paint(span, isInverse ? "background-color" : "color", style.fg, isInverse);
+  paint(span, isInverse ? "color" : "background-color", style.bg, isInverse);
   return span;
 }
 
-function paint(span, property, colour) {
+function paint(span, property, colour, isInverse) {
   if (!colour) return;
-  const value = colour.startsWith("rgb") ? colour : `var(--icr-ansi${colour})`;
+  let value = colour;
+  if (!colour.startsWith("rgb")) {
+    value = `var(--icr-ansi${colour})`;
+    // The palette is made for text; behind text of the theme's own colour it is thin.
+    if (property !== "color" && !isInverse) {
+      value = `color-mix(in srgb, ${value} 30%, transparent)`;
+    }
+  }
   span.style.setProperty(property, value);
 }
