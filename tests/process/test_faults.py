@@ -12,7 +12,7 @@ from dataclasses import replace
 import pytest
 from fault_cell import Cell, Expected, are_dead
 from scores import get_scores
-from watching import find_marked, is_dead, wait_until
+from watching import find_marked, is_dead, pause, wait_until
 
 STATES = ("starting", "idle", "running", "stopping")
 TARGETS = ("client", "supervisor", "zygote", "worker", "neighbour", "grandchild")
@@ -166,9 +166,8 @@ def run_cell(target, number, state):
         seconds = time.monotonic() - cell.over_at
         assert not difference, f"{difference}\n{cell.complaints}"
         assert cell.leave(), f"no clean end: {cell.complaints}"
-        statuses = cell.find(statuses=cell.lines[-1].get("statuses"))
-        last = [line["statuses"] for line in cell.lines if "statuses" in line][-1]
-        assert last["subject"] == expected[state].status, (last, statuses)
+        (last,) = [line["statuses"] for line in cell.lines if "statuses" in line]
+        assert last["subject"] == expected[state].status, last
         left = wait_for_nobody(cell)
         assert not left, f"left behind: {left}"
         check_books(cell)
@@ -183,9 +182,9 @@ def check_survivors(cell, pids, at, expected):
     while difference := find_difference(cell, pids, at, expected):
         if time.monotonic() > deadline:
             return difference
-        time.sleep(0.02)
+        pause(0.02)
     # And stays so: nothing comes twice.
-    time.sleep(0.3)
+    pause(0.3)
     return find_difference(cell, pids, at, expected)
 
 
@@ -193,7 +192,7 @@ def wait_for_nobody(cell):
     """Return who of the cell is still there after the goal."""
     deadline = time.monotonic() + GOAL
     while (left := find_marked(cell.mark)) and time.monotonic() < deadline:
-        time.sleep(0.05)
+        pause(0.05)
     return left
 
 

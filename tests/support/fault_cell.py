@@ -15,7 +15,15 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
-from watching import MARK, find_children, find_marked, is_dead, read_command, wait_until
+from watching import (
+    MARK,
+    find_children,
+    find_marked,
+    is_dead,
+    pause,
+    read_command,
+    wait_until,
+)
 
 READY_SECONDS = 40
 """Only the order matters before the fault; many cells start at the same time."""
@@ -114,7 +122,7 @@ class Cell:
         at = time.monotonic()
         os.kill(pid, number)
         if number == signal.SIGSTOP:
-            time.sleep(STOP_SECONDS)
+            pause(STOP_SECONDS)
             with contextlib.suppress(ProcessLookupError):  # it did not live so long
                 os.kill(pid, signal.SIGCONT)
         return at, time.monotonic()

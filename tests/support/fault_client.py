@@ -15,8 +15,9 @@ import json
 import os
 import sys
 import threading
-import time
 from pathlib import Path
+
+from watching import pause, wait_until
 
 import ipycron
 
@@ -48,7 +49,8 @@ _lock = threading.Lock()
 def say(**facts):
     """Write one line; from any thread."""
     with _lock:
-        print(json.dumps(facts), flush=True)
+        sys.stdout.write(json.dumps(facts) + "\n")
+        sys.stdout.flush()
 
 
 def hear(context):
@@ -85,8 +87,7 @@ def follow(name, completion):
 
 def wait_for(path):
     """Return when a file is there."""
-    while not path.exists():
-        time.sleep(0.01)
+    wait_until(path.exists, 30, path)
 
 
 def bring_into(state, subject, folder):
@@ -103,7 +104,7 @@ def bring_into(state, subject, folder):
     wait_for(folder / "run")
     if state == "stopping":
         follow("stop", subject.stop())
-        time.sleep(0.05)  # on its way through two processes
+        pause(0.05)  # on its way through two processes
 
 
 def main(folder, state):

@@ -6,8 +6,9 @@ import os
 import signal
 from contextlib import contextmanager
 
-from ipycron.task.registry import registry
 from watching import find_children, is_dead, read_command, wait_until
+
+from ipycron.task.registry import registry
 
 NEVER = "0 0 1 1 *"
 EVERY_SECOND = "* * * * * *"
@@ -54,12 +55,10 @@ class Events(list):
         task.on("*", self._hear)
 
     def _hear(self, context):
-        error = context.error
-        self.append(
-            context.event
-            if error is None
-            else f"{context.event} {type(error).__name__}"
-        )
+        words = [context.event]
+        if context.error is not None:
+            words.append(type(context.error).__name__)
+        self.append(" ".join(words))
 
     def wait_for(self, event, seconds=10, count=1):
         """Return when an event has come so often."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
+import threading
 import time
 from pathlib import Path
 
@@ -15,24 +16,31 @@ def wait_until(condition, seconds, what):
     while not (answer := condition()):
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {seconds:g} s: {what}")
-        time.sleep(0.02)
+        pause(0.02)
     return answer
+
+
+def pause(seconds):
+    """Let time pass: between two looks, or because that is the test."""
+    threading.Event().wait(seconds)
 
 
 def find_marked(mark):
     """Return pid and command of every living process whose environment has `mark`."""
     wanted = f"{MARK}={mark}".encode()
     found = {}
-    for entry in os.listdir("/proc"):
-        if not entry.isdigit():
-            continue
-        try:
-            environment = Path(f"/proc/{entry}/environ").read_bytes()
-            if wanted in environment.split(b"\0") and not is_dead(int(entry)):
-                found[int(entry)] = read_command(int(entry))
-        except OSError:
-            continue
+    for pid in find_all():
+        # Whoever ends meanwhile is not there any more.
+        with contextlib.suppress(OSError):
+            environment = Path(f"/proc/{pid}/environ").read_bytes()
+            if wanted in environment.split(b"\0") and not is_dead(pid):
+                found[pid] = read_command(pid)
     return found
+
+
+def find_all():
+    """Return the pids of all processes."""
+    return [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
 
 
 def read_command(pid):
@@ -60,14 +68,11 @@ def is_dead(pid):
 def find_children(pid):
     """Return the living children of a process."""
     children = []
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            try:
-                state, parent = read_stat(int(entry))[:2]
-            except OSError:
-                continue
+    for child in find_all():
+        with contextlib.suppress(OSError):
+            state, parent = read_stat(child)[:2]
             if int(parent) == pid and state not in "ZX":
-                children.append(int(entry))
+                children.append(child)
     return children
 
 
@@ -84,4 +89,4 @@ def read_rss(pid):
 
 def count_descriptors(pid):
     """Return how many descriptors a process has open."""
-    return len(os.listdir(f"/proc/{pid}/fd"))
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
