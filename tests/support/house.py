@@ -16,6 +16,8 @@ from ipycron.task.registry import registry
 INLINE, ASYNC, FORKED, SPAWNED = "inline", "inline-async", "forked", "spawned"
 KINDS = (INLINE, ASYNC, FORKED, SPAWNED)
 WORKERS = (FORKED, SPAWNED)
+BOTH = (ASYNC, FORKED)
+"""One of either scheduler, for tests that take seconds of real time."""
 NEVER = "0 0 1 1 *"
 EVERY_SECOND = "* * * * * *"
 _OPTIONS = {

@@ -1,0 +1,219 @@
+"""Runs that the schedule asks for: slots, limits, overlaps, delays, timeouts."""
+
+import itertools
+from datetime import timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from house import BOTH, EVERY_SECOND, INLINE, Record, drain
+from polling import SECONDS, eventually
+
+import ipycron
+from ipycron.errors import ExecutionTimeout, InvalidOption
+
+on_both = pytest.mark.parametrize("house", BOTH, indirect=True)
+
+
+def test_every_slot_runs_once_and_not_early(house):
+    """Three seconds are three runs: one for each slot, none before its time."""
+    task = house.start(lambda _: 42, EVERY_SECOND)
+    record = Record(task)
+    record.wait("execution:finished", 3)
+    task.destroy().result(SECONDS)
+    drain()
+    assert "execution:missed" not in record.names
+    starts = record.of("execution:started")
+    slots = [context.date for context in starts]
+    assert all(later - slot == timedelta(seconds=1) for slot, later in pairs(slots))
+    for context in starts:
+        execution = context.execution
+        assert execution.reason == "scheduled"
+        assert execution.date == context.date
+        assert context.date.microsecond == 0
+        assert timedelta(0) <= execution.started_at - context.date
+        assert execution.started_at <= execution.finished_at
+
+
+def pairs(items):
+    """Return each item with the one after it."""
+    return itertools.pairwise(items)
+
+
+@on_both
+def test_failing_runs_do_not_stop_the_schedule(house):
+    """A job that always raises fails at every slot, with its own error."""
+
+    def fail(ctx):
+        raise ValueError(ctx.execution.id)
+
+    task = house.start(fail, EVERY_SECOND)
+    record = Record(task)
+    for context in record.wait("execution:failed", 2):
+        assert isinstance(context.error, ValueError)
+        assert context.error.args == (context.execution.id,)
+        assert context.execution.error.args == context.error.args
+    assert task.status in ("idle", "running")
+    task.destroy().result(SECONDS)
+
+
+def test_next_run_is_there_while_the_task_is_started(house):
+    """The next slot is known from start to stop, in the zone of the schedule."""
+    zone = ZoneInfo("Pacific/Chatham")
+    task = house.create(lambda _: 42, "30 4 * * *", timezone="Pacific/Chatham")
+    assert (task.next_run, task.seconds_to_next) == (None, None)
+    assert task.pattern == "30 4 * * *"
+    assert task.timezone == "Pacific/Chatham"
+    task.start().result(SECONDS)
+    following = task.next_run
+    assert following.tzinfo is zone
+    assert (following.hour, following.minute, following.second) == (4, 30, 0)
+    assert 0 < task.seconds_to_next <= 86_400
+    assert task.matches(following)
+    assert not task.matches(following + timedelta(seconds=1))
+    task.stop().result(SECONDS)
+    assert task.next_run is None
+    assert task.next_runs(2)[0] == following
+    assert task.next_runs(2)[1] > following
+    assert task.next_runs(0) == []
+
+
+def test_task_is_destroyed_when_its_limit_is_reached(house):
+    """Two runs and no more: then the limit is told, and the task is gone."""
+    task = house.create(lambda _: 42, EVERY_SECOND, max_executions=2)
+    record = Record(task)
+    assert task.runs_left == 2
+    task.start().result(SECONDS)
+    left = [context.task.runs_left for context in record.wait("execution:finished", 1)]
+    assert left == [1]
+    record.wait("task:destroyed")
+    record.expect(
+        "task:started",
+        "execution:started",
+        "execution:finished",
+        "execution:started",
+        "execution:finished",
+        "execution:maxReached",
+        "task:stopped",
+        "task:destroyed",
+    )
+    assert (task.runs_left, task.status) == (0, "destroyed")
+    assert task.id not in ipycron.get_tasks()
+
+
+@on_both
+def test_overlap_is_told_and_both_run_when_nobody_forbids_it(house):
+    """A slot that comes during a run tells the overlap, and runs beside it."""
+    gate = house.gate()
+
+    def wait(ctx):
+        yield from gate.pass_through()
+
+    task = house.start(wait, EVERY_SECOND)
+    record = Record(task)
+    record.wait("execution:overlap")
+    eventually(lambda: len(task.running) >= 2, "two runs are in progress")
+    stop = task.stop()
+    gate.open()
+    stop.result(SECONDS)
+    drain()
+    (overlap, *_) = record.of("execution:overlap")
+    assert overlap.execution is None
+    second = record.of("execution:started")[1]
+    assert second.date == overlap.date
+    assert record.names.count("execution:finished") == len(
+        record.of("execution:started")
+    )
+
+
+@on_both
+def test_overlapping_slot_is_skipped_when_no_overlap_is_set(house):
+    """With `no_overlap` a slot that comes during a run is told, and not run."""
+    gate = house.gate()
+
+    def wait(ctx):
+        yield from gate.pass_through()
+
+    task = house.start(wait, EVERY_SECOND, no_overlap=True)
+    record = Record(task)
+    record.wait("execution:overlap", 2)
+    assert record.names.count("execution:started") == 1
+    gate.open()
+    record.wait("execution:started", 2)
+    task.destroy().result(SECONDS)
+
+
+@on_both
+def test_manual_run_counts_for_overlap_also_after_stop_and_start(house):
+    """`no_overlap` survives stop and start, and sees runs that a caller asked for."""
+    gate = house.gate()
+
+    def wait(ctx):
+        yield from gate.pass_through()
+
+    task = house.start(wait, EVERY_SECOND, no_overlap=True)
+    task.stop().result(SECONDS)
+    record = Record(task)
+    task.start().result(SECONDS)
+    run = task.execute()
+    record.wait("execution:overlap", 2)
+    reasons = [c.execution.reason for c in record.of("execution:started")]
+    assert reasons == ["invoked"]
+    gate.open()
+    run.result(SECONDS)
+
+
+def test_long_run_is_ended_when_it_exceeds_its_timeout(house):
+    """`timeout` ends a run, the failure says so, and the schedule goes on."""
+    gate = house.gate()
+
+    def wait(ctx):
+        yield from gate.pass_through()
+        return "done"
+
+    if house.kind == INLINE:
+        with pytest.raises(InvalidOption, match="a thread cannot be killed"):
+            house.create(wait, timeout=0.2)
+        return
+    task = house.start(wait, timeout=0.2)
+    record = Record(task)
+    with pytest.raises(ExecutionTimeout, match=r"longer than 0\.2 s"):
+        task.execute().result(SECONDS)
+    gate.open()
+    assert task.execute().result(SECONDS) == "done"
+    record.expect(
+        *("execution:started", "execution:failed"),
+        *("execution:started", "execution:finished"),
+    )
+
+
+@on_both
+def test_run_starts_when_its_random_delay_is_over(house):
+    """`max_random_delay` puts off the code, and the event that tells its start."""
+    task = house.start(lambda _: 42, EVERY_SECOND, max_random_delay=0.9)
+    record = Record(task)
+    contexts = record.wait("execution:started", 3)
+    delays = [context.execution.started_at - context.date for context in contexts]
+    assert all(timedelta(0) <= delay < timedelta(seconds=2) for delay in delays)
+    assert max(delays) > timedelta(milliseconds=20)
+    task.destroy().result(SECONDS)
+
+
+@on_both
+def test_stop_drops_a_run_in_its_random_delay(house):
+    """A run that has not begun is dropped by a stop, without an event."""
+    task = house.start(lambda _: 42, EVERY_SECOND, max_random_delay=3600)
+    record = Record(task)
+    record.wait("execution:overlap")  # a slot has come while one was waiting
+    task.stop().result(SECONDS)
+    drain()
+    assert set(record.names[:-1]) == {"execution:overlap"}
+    assert record.names[-1] == "task:stopped"
+
+
+def test_expression_object_keeps_its_own_rules(house):
+    """A `CronExpression` brings its zone and its rule for the two day fields."""
+    expression = ipycron.CronExpression("0 0 13 * 5", "Asia/Tokyo", day_or=False)
+    task = house.start(lambda ctx: ctx.task.timezone, expression)
+    assert task.execute().result(SECONDS) == "Asia/Tokyo"
+    following = task.next_run
+    assert (following.day, following.weekday()) == (13, 4)
