@@ -4,6 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 
 .PHONY: demo test lint bench soak lab clean
 
@@ -21,8 +22,7 @@ lint: $(STAMP)
 	$(BIN)/lint-imports
 
 bench: $(STAMP)
-	$(BIN)/python benchmarks/cron.py
-	$(BIN)/python benchmarks/processes.py
+	$(BIN)/python benchmarks/bench.py $(BENCH_ARGS)
 
 lab: $(STAMP)
 	$(BIN)/jupyter lab notebooks/quickstart.ipynb

@@ -1,181 +1,208 @@
-"""Starting, running and keeping workers: time and memory, against the goals.
+"""Starting, running and keeping workers: time and memory, beside node-cron.
 
     python benchmarks/processes.py
 
-Prints one line a figure and exits 1 where a goal is missed.
+Prints one figure a line and exits 1 where a goal is missed.
 """
 
 from __future__ import annotations
 
 import statistics
+import subprocess
 import sys
 import tempfile
-import textwrap
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from figures import (
+    NEVER,
+    Section,
+    exit_with,
+    get_quantile,
+    measure_calls,
+    read_private_bytes,
+)
+from IPython.core.interactiveshell import InteractiveShell
+from peers import NODE_CRON, ask_node_cron
 
 from ipycron.process.payload import Payload
 from ipycron.process.protocol import Preload
-from ipycron.task.api import create_task, schedule, shutdown
+from ipycron.task.api import create_task, shutdown
 from ipycron.task.registry import registry
 from ipycron.task.source import Cell
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from ipycron.task.task import Task
 
-NEVER = "0 0 1 1 *"
-STARTS = 30
-EXECUTES = 500
-FIRES = 10
-TASK = """
-import os, time
-def task(ctx):
-    return os.getpid(), time.time() - ctx.date.timestamp()
+MANY = 100
+FILE = "import os\ndef task(ctx):\n    return os.getpid()\n"
+ANALYST = f"import numpy, pandas\n{FILE}"
+COLD = """
+import sys, time
+begin = time.perf_counter()
+import ipycron
+imported = time.perf_counter() - begin
+ipycron.create_task(sys.argv[1], sys.argv[2]).start().result(30)
+print(imported, time.perf_counter() - begin)
+ipycron.shutdown()
 """
 
 
-def measure(call: Callable[[], object], times: int) -> list[float]:
-    """Return the seconds of each call, sorted."""
-    seconds = []
-    for _ in range(times):
-        begin = time.perf_counter()
-        call()
-        seconds.append(time.perf_counter() - begin)
-    return sorted(seconds)
-
-
-def get_quantile(values: list[float], share: float) -> float:
-    """Return the value that `share` of the sorted values do not exceed."""
-    return values[min(len(values) - 1, int(share * len(values)))]
-
-
-def read_private_bytes(pid: int) -> int:
-    """Return the memory that only this process holds, in bytes (Linux)."""
-    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    private = [line.split() for line in lines if line.startswith("Private_")]
-    return sum(int(words[1]) for words in private) * 1024
-
-
-class Report:
-    """The table; remembers whether a goal was missed."""
-
-    def __init__(self) -> None:
-        self.is_met = True
-
-    def add(self, what: str, value: float, unit: str, goal: float | None) -> None:
-        """Print one line."""
-        verdict = ""
-        if goal is not None:
-            met = value <= goal
-            self.is_met &= met
-            verdict = f"goal ≤ {goal:g} {unit}: {'met' if met else 'MISSED'}"
-        print(f"{what:<58}{value:>9.3f} {unit:<3}{verdict}", flush=True)
-
-
-def start_one(path: Path) -> None:
-    """Start a task, from the call to loaded."""
-    create_task(NEVER, path).start().result(10)
-
-
-def main() -> int:
-    """Measure and print; return the exit code."""
-    report = Report()
+def main(section: Section) -> None:
+    """Measure and print."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "job.py"
-        path.write_text(TASK)
-        begin = time.perf_counter()
-        start_one(path)
-        cold = time.perf_counter() - begin
-        report.add("first task of a script, cold", cold * 1e3, "ms", 400)
-        measure_files(report, path)
-        measure_cells(report)
-        measure_fires(report, path)
+        path.write_text(FILE)
+        analyst = Path(folder) / "analyst.py"
+        analyst.write_text(ANALYST)
+        measure_cold(section, path)
+        start_loaded(path)
+        measure_starts(section, path)
+        measure_executes(section, path)
+        measure_many(section, path)
+        measure_cells(section)
+        measure_preloaded(section, analyst)
     shutdown()
-    return 0 if report.is_met else 1
 
 
-def measure_files(report: Report, path: Path) -> None:
-    """File tasks: start, execute, idle memory."""
-    starts = measure(lambda: start_one(path), STARTS)
-    report.add("start a worker, p50", statistics.median(starts) * 1e3, "ms", 25)
-    report.add("start a worker, p99", get_quantile(starts, 0.99) * 1e3, "ms", None)
-    task = create_task(NEVER, path)
-    task.start().result(10)
-    pid, _ = task.execute().result(10)
-    private = read_private_bytes(pid) / 1e6
-    report.add("private memory of an idle file task", private, "MB", 3)
-    executes = measure(lambda: task.execute().result(10), EXECUTES)
-    report.add("execute, p50", statistics.median(executes) * 1e3, "ms", None)
-    report.add("execute, p99", get_quantile(executes, 0.99) * 1e3, "ms", None)
+def start_loaded(job: Any) -> Task:
+    """Return a task that is loaded."""
+    task = create_task(NEVER, job)
+    task.start().result(60)
+    return task
 
 
-def measure_cells(report: Report) -> None:
+def measure_cold(section: Section, path: Path) -> None:
+    """Measure a script that has nothing yet."""
+    imports, firsts = [], []
+    for _ in range(section.pick(9, 3)):
+        command = [sys.executable, "-c", COLD, NEVER, str(path)]
+        words = subprocess.check_output(command, text=True).split()
+        imports.append(float(words[0]) * 1e3)
+        firsts.append(float(words[1]) * 1e3)
+    section.add("`import ipycron`", "ms", statistics.median(imports), most=20)
+    what = "first task of a script, cold, import included"
+    section.add(what, "ms", statistics.median(firsts), most=400)
+
+
+def measure_starts(section: Section, path: Path) -> None:
+    """One task after another, from the call to loaded."""
+    times = section.pick(40, 10)
+    ours = measure_calls(lambda: start_loaded(path), times)
+    theirs = ask_node_cron("start", section.pick(12, 4))
+    for share in (0.5, 0.99):
+        section.add(
+            f"start one background task, p{share * 100:g}",
+            "ms",
+            get_quantile(ours, share) * 1e3,
+            peers={NODE_CRON: theirs and get_quantile(theirs["seconds"], share) * 1e3},
+            **({"peer": NODE_CRON, "share": 1 / 20} if share == 0.5 else {}),
+        )
+
+
+def measure_executes(section: Section, path: Path) -> None:
+    """Runs on call, in turns with node-cron's; memory of a task that has run."""
+    task = start_loaded(path)
+    execute = task.execute
+    ours, theirs = [], []
+    private = None
+    for _ in range(section.pick(5, 2)):
+        ours += measure_calls(lambda: execute().result(10), 300)
+        answer = ask_node_cron("execute", 300)
+        if answer is not None:
+            theirs += answer["seconds"]
+            private = answer["bytes"] / 1e6
+    for share in (0.5, 0.99):
+        peer = get_quantile(theirs, share) * 1e3 if theirs else None
+        section.add(
+            f"`execute()` round trip, p{share * 100:g}",
+            "ms",
+            get_quantile(ours, share) * 1e3,
+            peers={NODE_CRON: peer},
+            peer=NODE_CRON,
+            share=1 / 3,
+        )
+    pids = [start_loaded(path).execute().result(10) for _ in range(5)]
+    section.add(
+        "private memory of an idle file task",
+        "MB",
+        statistics.median(read_private_bytes(pid) for pid in pids) / 1e6,
+        peers={NODE_CRON: private},
+        most=2,
+    )
+
+
+def measure_many(section: Section, path: Path) -> None:
+    """Many tasks at once, until all are loaded."""
+
+    def start_many() -> list[Task]:
+        tasks = [create_task(NEVER, path) for _ in range(MANY)]
+        for start in [task.start() for task in tasks]:
+            start.result(120)
+        return tasks
+
+    seconds = []
+    for _ in range(section.pick(3, 1)):
+        begin = time.perf_counter()
+        tasks = start_many()
+        seconds.append(time.perf_counter() - begin)
+        for end in [task.destroy() for task in tasks]:
+            end.result(60)
+    theirs = None if section.is_quick else ask_node_cron("fires", MANY, 0)
+    section.add(
+        f"start {MANY} at once, until all are loaded",
+        "ms",
+        statistics.median(seconds) * 1e3,
+        peers={NODE_CRON: theirs and theirs["startAll"] * 1e3},
+        peer=NODE_CRON,
+        share=1 / 20,
+    )
+
+
+def make_cell(source: str) -> Cell:
+    """Return a cell as `%%cron` makes it."""
+    return Cell(source=source, filename="<cell bench>", payload=Payload())
+
+
+def measure_cells(section: Section) -> None:
     """Cell tasks: first run, shell command, memory after a run."""
     registry.client.warm(Preload((), shell=True))
-    cell = Cell(
-        source=textwrap.dedent("import os\nos.getpid()"),
-        filename="<cell bench>",
-        payload=Payload(),
+    start_loaded(make_cell("1"))  # waits until the zygote has its shell
+    firsts, memory = [], []
+    for _ in range(section.pick(7, 3)):
+        task = start_loaded(make_cell("import os\nos.getpid()"))
+        begin = time.perf_counter()
+        pid = task.execute().result(10)
+        firsts.append(time.perf_counter() - begin)
+        memory.append(read_private_bytes(pid) / 1e6)
+    what = "first run of a cell after its start"
+    section.add(what, "ms", statistics.median(firsts) * 1e3, most=20)
+    what = "private memory of a cell task after a run"
+    section.add(what, "MB", statistics.median(memory), most=6)
+    command = start_loaded(make_cell("!true"))
+    command.execute().result(10)
+    ours = measure_calls(lambda: command.execute().result(10), 20)
+    shell = InteractiveShell.instance()
+    theirs = measure_calls(lambda: shell.run_cell("!true"), 5)
+    section.add(
+        "`!true` in a cell, p50",
+        "ms",
+        statistics.median(ours) * 1e3,
+        peers={"IPython": statistics.median(theirs) * 1e3},
+        most=10,
     )
-    create_task(NEVER, cell).start().result(30)  # waits until the shell is warm
-    task = create_task(NEVER, cell)
-    task.start().result(10)
-    begin = time.perf_counter()
-    pid = task.execute().result(10)
-    first = time.perf_counter() - begin
-    report.add("first run of a cell", first * 1e3, "ms", 20)
-    report.add(
-        "private memory of a cell task after a run",
-        read_private_bytes(pid) / 1e6,
-        "MB",
-        8,
-    )
 
 
-def measure_fires(report: Report, path: Path) -> None:
-    """How late a fire is, from the slot to the job's first line; idle and not."""
-    for count in (1, 20, 100):
-        late = collect_lateness(path, count, lambda: time.sleep(FIRES))
-        add_lateness(report, f"lateness of a fire, {count} tasks", late, None)
-    for count in (1, 20):
-        late = collect_lateness(path, count, hold_the_interpreter)
-        what = f"the same while a cell holds the GIL, {count} tasks"
-        add_lateness(report, what, late, 50)
-        report.add(f"{what}, lost", count * (FIRES - 1) - len(late), "", 0)
-
-
-def collect_lateness(
-    path: Path, count: int, pass_time: Callable[[], None]
-) -> list[float]:
-    """Return the seconds of lateness of every fire while time passes, sorted."""
-    tasks = [schedule("* * * * * *", path) for _ in range(count)]
-    for task in tasks:
-        task.start().result(60)
-    late: list[float] = []
-    for task in tasks:
-        task.on("execution:finished", lambda c: late.append(c.execution.result[1]))
-    pass_time()
-    for task in tasks:
-        task.destroy().result(60)
-    time.sleep(0.5)  # listeners come a moment later
-    return sorted(late)
-
-
-def hold_the_interpreter() -> None:
-    """Keep the GIL in C code, a second at a time, as a busy cell does."""
-    end = time.monotonic() + FIRES
-    while time.monotonic() < end:
-        sum(range(60_000_000))
-
-
-def add_lateness(
-    report: Report, what: str, late: list[float], goal: float | None
-) -> None:
-    """Print the median and the tail."""
-    report.add(f"{what}, p50", statistics.median(late) * 1e3, "ms", None)
-    report.add(f"{what}, p99", get_quantile(late, 0.99) * 1e3, "ms", goal)
+def measure_preloaded(section: Section, path: Path) -> None:
+    """Private memory where numpy and pandas are in the zygote and the file's."""
+    registry.client.warm(Preload(("numpy", "pandas")))
+    start_loaded(path)  # waits until the zygote has them
+    pids = [start_loaded(path).execute().result(10) for _ in range(5)]
+    memory = statistics.median(read_private_bytes(pid) for pid in pids) / 1e6
+    what = "private memory of a file task, numpy and pandas preloaded"
+    section.add(what, "MB", memory, most=3)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_with(main, __doc__)

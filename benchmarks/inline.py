@@ -1,0 +1,187 @@
+"""Inline tasks, many on one second, beside APScheduler and schedule.
+
+    python benchmarks/inline.py
+
+Each library and each number of tasks has a process of its own. Exits 1 where a goal is
+missed.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from figures import OURS, Section, exit_with, get_quantile, read_private_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PERIODS = {100: 1, 1_000: 1, 10_000: 5}
+"""Seconds between fires by number of tasks: none is asked for more than it can do."""
+PATIENCE = 60
+"""Seconds that a fire may be late before it is given up, for all alike."""
+APSCHEDULER = "APScheduler"
+SCHEDULE = "schedule"
+
+
+@dataclass(kw_only=True)
+class Load:
+    """What so many tasks cost one library. Seconds, bytes."""
+
+    late_p50: float
+    late_p99: float
+    cpu: float
+    memory: float
+    lost: float
+
+
+class Probe:
+    """Takes the fires' lateness and what the process used meanwhile."""
+
+    def __init__(self, count: int, rounds: int) -> None:
+        self.count = count
+        self.period = PERIODS[count]
+        self.rounds = rounds
+        self.late: list[float] = []
+        self._memory = read_private_bytes()
+
+    def note(self) -> None:
+        """Note a fire: the body of the job."""
+        now = time.time()
+        self.late.append(now - math.floor(now / self.period) * self.period)
+
+    def sleep_past_slot(self) -> None:
+        """Return half a period after a slot."""
+        now = time.time()
+        time.sleep((math.floor(now / self.period) + 1.5) * self.period - now)
+
+    def take(self, pass_time: Callable[[float], object]) -> Load:
+        """Let the rounds pass; return what they cost."""
+        memory = (read_private_bytes() - self._memory) / self.count
+        self.late.clear()
+        cpu = time.process_time()
+        pass_time(self.rounds * self.period)
+        cpu = (time.process_time() - cpu) / max(1, len(self.late))
+        return Load(
+            late_p50=get_quantile(self.late, 0.5),
+            late_p99=get_quantile(self.late, 0.99),
+            cpu=cpu,
+            memory=memory,
+            lost=max(0, self.rounds * self.count - len(self.late)),
+        )
+
+
+def load_ipycron(probe: Probe) -> Load:
+    """Run the tasks on us."""
+    from ipycron import schedule, shutdown  # noqa: PLC0415 - not in the peers' memory
+
+    expression = f"*/{probe.period} * * * * *"
+    logging.getLogger("ipycron").setLevel(logging.CRITICAL)
+    patient = {"missed_execution_tolerance": PATIENCE}
+    tasks = [schedule(expression, probe.note, **patient) for _ in range(probe.count)]
+    for task in tasks:
+        task.start().result(60)
+    probe.sleep_past_slot()
+    load = probe.take(time.sleep)
+    shutdown()
+    return load
+
+
+def load_apscheduler(probe: Probe) -> Load:
+    """Run the tasks on APScheduler."""
+    from apscheduler.schedulers.background import (  # noqa: PLC0415 - as above
+        BackgroundScheduler,
+    )
+
+    logging.getLogger("apscheduler").setLevel(logging.CRITICAL)
+    patient = {"misfire_grace_time": PATIENCE}
+    scheduler = BackgroundScheduler(job_defaults=patient)
+    for _ in range(probe.count):
+        scheduler.add_job(probe.note, "cron", second=f"*/{probe.period}")
+    scheduler.start()
+    probe.sleep_past_slot()
+    load = probe.take(time.sleep)
+    scheduler.shutdown(wait=False)
+    return load
+
+
+def load_schedule(probe: Probe) -> Load:
+    """Run the tasks on schedule, which knows no slots: its own times count."""
+    import schedule  # noqa: PLC0415 - as above
+
+    jobs: list[schedule.Job] = []
+
+    def make_job(number: int) -> Callable[[], None]:
+        def note() -> None:
+            probe.late.append(time.time() - jobs[number].next_run.timestamp())
+
+        return note
+
+    every = schedule.every
+    jobs += [
+        every(probe.period).seconds.do(make_job(number))
+        for number in range(probe.count)
+    ]
+
+    def pass_time(seconds: float) -> None:
+        end = time.monotonic() + seconds + probe.period / 2
+        while time.monotonic() < end:
+            schedule.run_pending()
+            time.sleep(max(0.0, min(schedule.idle_seconds() or 0, 0.05)))
+
+    return probe.take(pass_time)
+
+
+LOADS = {OURS: load_ipycron, APSCHEDULER: load_apscheduler, SCHEDULE: load_schedule}
+
+
+def run_apart(name: str, count: int, rounds: int) -> Load:
+    """Measure one library in a process of its own."""
+    command = [sys.executable, __file__, "--one", name, str(count), str(rounds)]
+    return Load(**json.loads(subprocess.check_output(command, text=True)))
+
+
+def main(section: Section) -> None:
+    """Measure and print."""
+    costs = {}
+    for count in PERIODS:
+        rounds = section.pick(3 if count == max(PERIODS) else 6, 2)
+        loads = {name: run_apart(name, count, rounds) for name in LOADS}
+        add_load(section, count, loads)
+        costs[count] = loads[OURS]
+    least, most = costs[min(costs)], costs[max(costs)]
+    what = f"inline: cost of {max(costs):,} against {min(costs):,}"
+    section.add(f"{what}, CPU a fire", "×", most.cpu / least.cpu, most=1.5)
+    section.add(f"{what}, memory a task", "×", most.memory / least.memory, most=1.5)
+
+
+def add_load(section: Section, count: int, loads: dict[str, Load]) -> None:
+    """Print one number of tasks."""
+    rows = (
+        ("lateness p50", "ms", "late_p50", 1e3),
+        ("lateness p99", "ms", "late_p99", 1e3),
+        ("CPU a fire", "µs", "cpu", 1e6),
+        ("memory a task", "KB", "memory", 1e-3),
+        ("fires lost", "", "lost", 1),
+    )
+    for what, unit, name, scale in rows:
+        values = {peer: getattr(load, name) * scale for peer, load in loads.items()}
+        goal = {"most": 0} if name == "lost" else {"peer": APSCHEDULER, "share": 1}
+        ours = values.pop(OURS)
+        work = f"{count:,} inline tasks on one second, {what}"
+        section.add(work, unit, ours, peers=values, **goal)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--one"]:
+        _, _, name, count, rounds = sys.argv
+        load = LOADS[name](Probe(int(count), int(rounds)))
+        print(json.dumps(asdict(load)))
+        sys.exit()
+    exit_with(main, __doc__)
