@@ -127,7 +127,7 @@ class Dispatcher:
             result = call()
             if inspect.isawaitable(result):
                 self._get_loop().run_until_complete(_await(result))
-        except Exception:
+        except BaseException:  # border: listener; a sys.exit() is a failure, too
             logging.getLogger("ipycron").exception("a listener failed")
 
     def _get_loop(self) -> asyncio.AbstractEventLoop:

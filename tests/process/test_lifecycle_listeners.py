@@ -1,0 +1,283 @@
+"""Listeners: told once, in order, apart from one another and from every schedule."""
+
+import logging
+import sys
+import threading
+from datetime import datetime, timedelta
+
+import pytest
+from house import BOTH, EVERY_SECOND, FORKED, INLINE, NEVER, Record, drain
+from polling import SECONDS, eventually
+
+import ipycron
+from ipycron.errors import InvalidOption
+
+on_both = pytest.mark.parametrize("house", BOTH, indirect=True)
+
+
+def answer(ctx):
+    """The simplest job."""
+    return 42
+
+
+def test_once_is_called_once(house):
+    """A listener added by `once` hears the next event of its kind and no other."""
+    task = house.start(answer)
+    heard = []
+    task.once("execution:finished", heard.append)
+    for _ in range(3):
+        task.execute().result(SECONDS)
+    drain()
+    assert [context.event for context in heard] == ["execution:finished"]
+
+
+@on_both
+def test_off_removes_one_listener_or_all_of_an_event(house):
+    """A removed listener hears nothing; a stranger is ignored."""
+    task = house.start(answer)
+    first, second, other = [], [], []
+    task.on("execution:finished", first.append)
+    task.on("execution:finished", second.append)
+    task.on("execution:started", other.append)
+    task.off("execution:finished", first.append).off("execution:failed", print)
+    task.execute().result(SECONDS)
+    drain()
+    task.off("execution:finished")
+    task.execute().result(SECONDS)
+    drain()
+    assert [len(heard) for heard in (first, second, other)] == [0, 1, 2]
+
+
+@on_both
+def test_star_and_module_listeners_hear_every_event_of_theirs(house):
+    """``"*"`` hears every event of a task, `ipycron.on` those of all tasks."""
+    everything, ends, once = [], [], []
+    ipycron.on("*", everything.append)
+    ipycron.on(ipycron.Event.EXECUTION_FINISHED, ends.append)
+    ipycron.once("execution:finished", once.append)
+    tasks = [house.start(answer, name=name) for name in ("one", "two")]
+    for task in tasks:
+        task.execute().result(SECONDS)
+    drain()
+    assert [(c.task.name, c.event) for c in everything] == [
+        ("one", "task:started"),
+        ("two", "task:started"),
+        ("one", "execution:started"),
+        ("one", "execution:finished"),
+        ("two", "execution:started"),
+        ("two", "execution:finished"),
+    ]
+    assert [context.task for context in ends] == tasks
+    assert len(once) == 1
+    ipycron.off("execution:finished", ends.append)
+    ipycron.off("*")
+    tasks[0].execute().result(SECONDS)
+    drain()
+    assert (len(everything), len(ends)) == (6, 2)
+
+
+def test_unknown_event_is_refused():
+    """A misspelt event, or a listener that cannot be called, is an error at once."""
+    task = ipycron.create_task(NEVER, lambda: 42)
+    with pytest.raises(InvalidOption, match=r"'execution:done', expected '\*' or one"):
+        task.on("execution:done", print)
+    with pytest.raises(InvalidOption, match="expected a function of one argument"):
+        task.on("execution:finished", None)
+    with pytest.raises(InvalidOption):
+        ipycron.once("finished", print)
+
+
+@on_both
+def test_failing_listener_is_logged_and_touches_nothing_else(house, caplog):
+    """What a listener raises is logged; the other listeners and the run go on."""
+
+    def fail(context):
+        raise RuntimeError("listener of mine")
+
+    def leave(context):
+        sys.exit("a listener does not end a program")
+
+    task = house.start(answer)
+    heard = []
+    task.on("execution:finished", fail)
+    task.on("execution:finished", leave)
+    task.on("execution:finished", heard.append)
+    with caplog.at_level(logging.ERROR, "ipycron"):
+        assert task.execute().result(SECONDS) == 42
+        assert task.execute().result(SECONDS) == 42
+        drain()
+    assert len(heard) == 2
+    assert task.last_run.is_ok
+    errors = [record.exc_info[1] for record in caplog.records]
+    assert [str(error) for error in errors[:2]] == [
+        "listener of mine",
+        "a listener does not end a program",
+    ]
+
+
+@on_both
+def test_coroutine_listeners_are_awaited_in_order(house):
+    """An `async` listener is awaited before the next one is called."""
+    heard = []
+
+    async def slow(context):
+        import asyncio  # noqa: PLC0415
+
+        await asyncio.sleep(0.02)
+        heard.append("slow")
+
+    task = house.start(answer)
+    task.on("execution:finished", slow)
+    task.on("execution:finished", lambda _: heard.append("quick"))
+    task.execute().result(SECONDS)
+    drain()
+    assert heard == ["slow", "quick"]
+
+
+@on_both
+def test_schedules_go_on_while_a_listener_blocks(house):
+    """A listener that blocks for long delays other listeners, and no run."""
+    release, blocked = threading.Event(), threading.Event()
+
+    def block(context):
+        blocked.set()
+        release.wait(10)
+
+    busy = house.start(answer, name="busy")
+    busy.on("execution:finished", block)
+    other = house.start(answer, EVERY_SECOND, name="other")
+    record = Record(other)
+    busy.execute().result(SECONDS)
+    assert blocked.wait(SECONDS)
+    begun = len(record.contexts)
+    first = eventually(lambda: other.last_run)
+    eventually(lambda: other.last_run.date >= first.date + timedelta(seconds=2))
+    for _ in range(20):
+        assert busy.execute().result(SECONDS) == 42
+    assert len(record.contexts) == begun
+    release.set()
+    record.wait("execution:finished", 3)
+    assert "execution:missed" not in record.names
+
+
+@on_both
+def test_listener_may_unsubscribe_itself_and_add_others(house):
+    """The listeners of an event are those that were there when it came."""
+    heard = []
+    task = house.start(answer)
+
+    def once(context):
+        heard.append("once")
+        task.off("execution:finished", once)
+        task.on("execution:finished", lambda _: heard.append("added"))
+
+    task.on("execution:finished", once)
+    task.execute().result(SECONDS)
+    drain()
+    assert heard == ["once"]
+    task.execute().result(SECONDS)
+    drain()
+    assert heard == ["once", "added"]
+
+
+@on_both
+def test_listener_may_control_its_task_and_wait_for_it(house):
+    """A listener may stop, start and execute, and wait for the end: no deadlock."""
+    heard = []
+    task = house.start(answer)
+
+    def restart(context):
+        task.stop().result(SECONDS)
+        task.start().result(SECONDS)
+        heard.append(task.execute().result(SECONDS))
+
+    task.once("execution:finished", restart)
+    task.execute().result(SECONDS)
+    eventually(lambda: heard == [42])
+
+
+@on_both
+def test_listener_may_shut_everything_down(house):
+    """`shutdown()` in a listener ends everything, the listener's thread at last."""
+    done = threading.Event()
+
+    def end(context):
+        ipycron.shutdown()
+        done.set()
+
+    house.start(answer).once("execution:finished", end).execute().result(SECONDS)
+    assert done.wait(SECONDS)
+    assert not ipycron.get_tasks()
+
+
+def test_context_tells_who_when_and_what(house):
+    """Every instant is a datetime in the task's zone; the run is told whole."""
+    task = house.start(answer, timezone="America/St_Johns", name="report")
+    record = Record(task)
+    task.execute().result(SECONDS)
+    drain()
+    started, finished = record.contexts
+    for context in (started, finished):
+        assert isinstance(context.date, datetime)
+        assert str(context.date.tzinfo) == "America/St_Johns"
+        assert str(context.triggered_at.tzinfo) == "America/St_Johns"
+        assert context.task is task
+        assert context.date_local_iso == context.date.isoformat(timespec="seconds")
+        assert context.date_local_iso[-6:] in ("-02:30", "-03:30")
+        assert (context.error, context.reason, context.missed_count) == (None,) * 3
+    assert started.execution is finished.execution
+    execution = finished.execution
+    assert (
+        execution.duration
+        == (execution.finished_at - execution.started_at).total_seconds()
+    )
+    assert execution.result == 42
+
+
+def test_job_receives_the_context_too(house):
+    """A job with one parameter is told its slot, its run and its task."""
+
+    def look(ctx):
+        return (
+            ctx.task.name,
+            ctx.task.pattern,
+            ctx.execution.id,
+            ctx.execution.reason,
+            ctx.date.isoformat(),
+            ctx.triggered_at >= ctx.date,
+            ctx.date_local_iso[-6:],
+            ctx.event,
+        )
+
+    task = house.start(look, name="report", timezone="Asia/Kathmandu")
+    record = Record(task)
+    name, pattern, run_id, reason, date, is_later, offset, event = (
+        task.execute().result(SECONDS)
+    )
+    drain()
+    context = record.of("execution:finished")[0]
+    assert (name, pattern, reason, offset) == ("report", NEVER, "invoked", "+05:45")
+    assert run_id == context.execution.id
+    assert date == context.date.isoformat()
+    assert is_later
+    assert event is None
+
+
+@pytest.mark.parametrize("house", [INLINE, FORKED], indirect=True)
+def test_ten_thousand_events_all_come_in_order(house):
+    """A burst of events loses none, and the client keeps answering meanwhile."""
+    heard = []
+    count = 2_500 if house.is_background else 5_000
+    task = house.start(lambda _: None)
+    task.on("*", heard.append)
+    runs = [task.execute() for _ in range(count)] if not house.is_background else []
+    for _ in range(0 if runs else count):
+        task.execute().result(SECONDS)
+    for run in runs:
+        run.result(SECONDS)
+    drain()
+    assert len(heard) == 2 * count
+    started = [c.execution.id for c in heard if c.event == "execution:started"]
+    finished = {c.execution.id for c in heard if c.event == "execution:finished"}
+    assert len(set(started)) == count
+    assert set(started) == finished
