@@ -258,11 +258,13 @@ class Books:
             assert active == (status == "running")
 
     def check_workers(self):
-        """There is a worker for the task and one for each run in progress, no more."""
+        """There is one for the task, one for each run, and those about to end."""
         for task_id in self.every:
             own = [w for w in self.launcher.alive if w.task_id == task_id]
             runs = self.scheduler.get_executions(task_id)
-            assert len(own) <= 1 + len(runs)
+            life = self.scheduler._lives.get(task_id)
+            ending = 0 if life is None else len(life._crew._tasks)
+            assert len(own) <= 1 + len(runs) + ending
 
     def balance(self, task_id):
         """Check one task's books."""
