@@ -34,6 +34,7 @@ from ipycron.scheduling.events import (  # noqa: TC001 - msgspec reads the annot
     SkipReason,
     Status,
 )
+from ipycron.scheduling.plan import Silence  # noqa: TC001 - as above
 from ipycron.scheduling.policy import Policy  # noqa: TC001 - as above
 
 LauncherName = Literal["fork", "spawn"]
@@ -118,6 +119,7 @@ class Control(Message, frozen=True):
     task_id: str
     action: Literal["start", "stop", "destroy"]
     force: bool = False
+    silence: Silence | None = None
 
 
 class Execute(Message, frozen=True):

@@ -141,7 +141,7 @@ class Supervisor:
 
     async def _control(self, control: Control) -> None:
         if control.action == "start":
-            await self._scheduler.start(control.task_id)
+            await self._scheduler.start(control.task_id, silence=control.silence)
         elif control.action == "stop":
             await self._scheduler.stop(control.task_id, force=control.force)
         else:

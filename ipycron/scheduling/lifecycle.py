@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ipycron.scheduling.entry import Entry
+    from ipycron.scheduling.plan import Silence
     from ipycron.scheduling.run import Run
     from ipycron.scheduling.services import Services
 
@@ -80,7 +81,7 @@ class Lifecycle:
 
     # --- what the owner asks for -------------------------------------------------
 
-    async def start(self) -> None:
+    async def start(self, silence: Silence | None = None) -> None:
         """Return when the job is loaded and the first slot armed (A6)."""
         entry = self.entry
         if self._is_destroying or entry.phase is Phase.DESTROYED:
@@ -88,7 +89,7 @@ class Lifecycle:
         if self._starting is None:
             if entry.phase is Phase.STARTED:
                 return
-            self._starting = spawn(self._tasks, self._start())
+            self._starting = spawn(self._tasks, self._start(silence))
             if entry.phase is Phase.STOPPED:
                 entry.move(Phase.STARTING)
         starting = self._starting
@@ -148,9 +149,9 @@ class Lifecycle:
 
     # --- starting ----------------------------------------------------------------
 
-    async def _start(self) -> None:
+    async def _start(self, silence: Silence | None) -> None:
         await self._until_stopped()
-        await self._load()
+        await self._load(silence)
 
     async def _until_stopped(self) -> None:
         """Wait for a stop under way, so that a start is not lost (A7)."""
@@ -158,10 +159,10 @@ class Lifecycle:
             await asyncio.wait({self._stopping})
             self.entry.move(Phase.STARTING)
 
-    async def _load(self) -> None:
+    async def _load(self, silence: Silence | None) -> None:
         try:
             worker = await self._crew.load()
-            self._slots.arm()
+            owed = self._slots.arm(silence)
         except Exception as error:
             await self._crew.dismiss()
             self.entry.move(Phase.STOPPED)
@@ -172,6 +173,8 @@ class Lifecycle:
         self.entry.move(Phase.STARTED)
         self._starting = None
         self.entry.emit(Event.TASK_STARTED)
+        if owed is not None:
+            self._slots.report(owed)
         self._gate.serve_waiting()
 
     def _revoke_start(self) -> None:

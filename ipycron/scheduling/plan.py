@@ -24,6 +24,20 @@ _ROUNDING = 5e-7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Silence:
+    """Unix seconds between which a started task had no scheduler.
+
+    Attributes:
+        since: the newest slot that is known to be settled, or the task's start.
+        until: when its scheduler was lost. It may have run a slot before that and
+            not have told: nothing up to here runs again.
+    """
+
+    since: float
+    until: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Gap:
     """The slots strictly between two instants: missed, not counted yet."""
 

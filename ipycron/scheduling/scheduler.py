@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ipycron.scheduling.events import Execution, Notice, Outcome
+    from ipycron.scheduling.plan import Silence
     from ipycron.scheduling.policy import Policy
     from ipycron.scheduling.ports import Clock, Elector, Launcher, Schedule
 
@@ -96,8 +97,11 @@ class Scheduler:
             entry, self._services, on_destroyed=lambda: self._bury(entry)
         )
 
-    async def start(self, task_id: str) -> None:
+    async def start(self, task_id: str, *, silence: Silence | None = None) -> None:
         """Load the task's job and arm its first slot, strictly after this moment.
+
+        After a `silence` the task goes on as if it had been started all along: its
+        slots meanwhile are missed, one that is not too late runs.
 
         Concurrent calls share one start; during a stop it waits for the stop. A
         started or destroyed task is left as it is. After a failure the task is
@@ -110,7 +114,7 @@ class Scheduler:
         """
         life = self._find(task_id)
         if life is not None:
-            await life.start()
+            await life.start(silence)
 
     async def stop(self, task_id: str, *, force: bool = False) -> None:
         """Disarm the task at once; return when its runs are over and workers gone.

@@ -12,8 +12,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ipycron.scheduling.entry import Entry
-    from ipycron.scheduling.plan import Beat
+    from ipycron.scheduling.plan import Beat, Silence
     from ipycron.scheduling.services import Services
+
+_NOT_AT_ALL = -1.0
+"""The tolerance by which no slot runs."""
 
 
 class Slots:
@@ -39,14 +42,34 @@ class Slots:
         self._on_counted = on_counted
         self._on_broken = on_broken
 
-    def arm(self) -> None:
-        """Wait for the first slot after this moment, unless the limit is reached."""
+    def arm(self, silence: Silence | None = None) -> Beat | None:
+        """Wait for the first slot after this moment, unless the limit is reached.
+
+        After a `silence` for the first one after it, which may be late already.
+        Returns what it owes, to be reported once the task is told as started.
+        """
         entry = self._entry
         if entry.is_exhausted:
-            return
+            return None
+        if silence is not None:
+            return self._arm_after(silence)
         now, settled = self._services.clock.now(), entry.settled_slot
         after = now if settled is None else max(now, settled)
         self._arm(entry.schedule.find_next(after))
+        return None
+
+    def _arm_after(self, silence: Silence) -> Beat | None:
+        entry = self._entry
+        first = entry.schedule.find_next(silence.since)
+        if first is None or first > silence.until:
+            self._arm(first)
+            return None
+        beat = plan_beat(
+            first, silence.until, tolerance=_NOT_AT_ALL, schedule=entry.schedule
+        )
+        entry.settled_slot = beat.newest
+        self._arm(beat.next_slot)
+        return beat
 
     def disarm(self) -> None:
         """Wait for no further slot."""
@@ -72,7 +95,7 @@ class Slots:
             return
         entry.settled_slot = beat.newest
         self._arm(beat.next_slot)
-        self._report(beat)
+        self.report(beat)
         # A receiver of a report may have stopped the task at once.
         if beat.due is not None and entry.phase is Phase.STARTED:
             self._on_due(beat.due, now - beat.due)
@@ -87,7 +110,8 @@ class Slots:
             schedule=entry.schedule,
         )
 
-    def _report(self, beat: Beat) -> None:
+    def report(self, beat: Beat) -> None:
+        """Tell the slots that a beat misses."""
         for slot in beat.missed:
             self.miss(slot)
         if beat.gap is not None:

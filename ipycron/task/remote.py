@@ -7,7 +7,7 @@ import contextlib
 import logging
 import os
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import msgspec
 
@@ -31,7 +31,9 @@ from ipycron.process.protocol import (
     Shutdown,
     Streamed,
 )
+from ipycron.scheduling.clock import SystemClock
 from ipycron.scheduling.events import Event, Notice, Outcome
+from ipycron.scheduling.plan import Silence
 from ipycron.task.controls import Controls
 
 if TYPE_CHECKING:
@@ -50,6 +52,21 @@ MAX_LOSSES = 3
 
 ANSWER_TIMEOUT = 6.0
 """Seconds after a shutdown's own timeout for the supervisor to say that it is done."""
+
+
+_SETTLING = (
+    Event.EXECUTION_STARTED,
+    Event.EXECUTION_MISSED,
+    Event.EXECUTION_OVERLAP,
+    Event.EXECUTION_SKIPPED,
+)
+
+
+class _Resumption(NamedTuple):
+    """A task that a new supervisor starts: why, and what it has missed."""
+
+    error: SupervisorLost
+    silence: Silence
 
 
 class Owner(Protocol):
@@ -110,7 +127,8 @@ class Remote:
         self._registered: set[str] = set()
         self._preloads: list[Preload] = []
         self._controls = Controls(self._send_control)
-        self._resuming: dict[str, SupervisorLost] = {}
+        self._resuming: dict[str, _Resumption] = {}
+        self._settled: dict[str, float] = {}
         self._losses = 0
         self._is_closed = False
         self._votes: set[asyncio.Task[None]] = set()
@@ -144,6 +162,7 @@ class Remote:
         """Give up a task that is destroyed. May be repeated."""
         self._jobs.pop(task_id, None)
         self._registered.discard(task_id)
+        self._settled.pop(task_id, None)
 
     def control(
         self, task_id: str, action: Action, *, force: bool
@@ -160,8 +179,10 @@ class Remote:
             refused: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             refused.set_exception(_describe_refusal(error))
             return refused
+        resumption = self._resuming.get(task_id) if action == "start" else None
+        silence = None if resumption is None else resumption.silence
         return connection.request(
-            lambda request_id: Control(request_id, task_id, action, force)
+            lambda request_id: Control(request_id, task_id, action, force, silence)
         )
 
     def execute(self, task_id: str, execution_id: str) -> None:
@@ -236,7 +257,8 @@ class Remote:
         event = message.event
         if event is Event.TASK_STARTED and message.task_id in self._resuming:
             event = Event.TASK_RESTARTED
-            outcome = Outcome.of_error(self._resuming.pop(message.task_id))
+            outcome = Outcome.of_error(self._resuming.pop(message.task_id).error)
+        self._note_settled(message)
         self._owner.take_notice(
             Notice(
                 event=event,
@@ -251,6 +273,17 @@ class Remote:
                 runs_left=message.runs_left,
             )
         )
+
+    def _note_settled(self, message: Noticed) -> None:
+        """Remember the newest slot of a task that is run, missed or skipped."""
+        execution = message.execution
+        if message.event is Event.TASK_STARTED:
+            self._settled[message.task_id] = message.date
+        elif message.event in _SETTLING and (
+            execution is None or execution.reason == "scheduled"
+        ):
+            before = self._settled.get(message.task_id, message.date)
+            self._settled[message.task_id] = max(before, message.date)
 
     async def _vote(self, elect: Elect) -> None:
         asking = self._connection
@@ -291,9 +324,13 @@ class Remote:
             self._losses = 0
 
     def _resume(self, task_id: str, error: SupervisorLost) -> None:
-        is_under_way = task_id in self._resuming
-        self._resuming[task_id] = error
-        if not is_under_way:
+        under_way = self._resuming.get(task_id)
+        if under_way is not None:
+            self._resuming[task_id] = under_way._replace(error=error)
+        else:
+            now = SystemClock().now()
+            silence = Silence(since=self._settled.get(task_id, now), until=now)
+            self._resuming[task_id] = _Resumption(error, silence)
             start = self._controls.add(task_id, "start")
             start.add_done_callback(partial(self._see_resumed, task_id))
 

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from ipycron.scheduling.plan import Silence
 from ipycron.scheduling.scheduler import make_id
 from ipycron.testing import Every
 
@@ -300,3 +301,45 @@ async def test_start_fails_when_the_schedule_raises(world):
     assert world.status() == "stopped"
     assert world.launcher.alive == []
     assert world.events.names() == []
+
+
+@pytest.mark.parametrize(
+    ("silence", "now", "missed", "ran"),
+    [
+        # Settled at 60, lost at 100, here again at 110: nothing was due.
+        ((60, 100), 110, [], []),
+        # The slot at 120 came while nobody looked; it is too late.
+        ((60, 100), 150, [120], []),
+        # It is half a second late: it runs.
+        ((60, 100), 120.5, [], [120]),
+        # It was before the loss: perhaps it has run, so it never will.
+        ((60, 120.2), 120.5, [120], []),
+        # A newer one supersedes those before it.
+        ((60, 130), 240.5, [120, 180], [240]),
+    ],
+)
+async def test_slots_of_a_silence_are_settled_once(world, silence, now, missed, ran):
+    """A task that goes on after a loss owes each slot since the last settled one."""
+    await world.clock.advance(now)
+    world.add()
+    since, until = (3600 + seconds for seconds in silence)
+    await world.scheduler.start("t", silence=Silence(since=since, until=until))
+    await world.clock.advance(0.1)
+    assert str(world.events.notices[0].event) == "task:started"
+    assert world.slots("execution:missed") == missed
+    assert world.slots("execution:started") == ran
+    assert world.status() == "idle"
+
+
+async def test_long_silence_is_counted_in_bulk(world):
+    """A month of slots without a scheduler is told as a hundred and a number."""
+    await world.clock.advance(30 * 86400 + 30)
+    world.add()
+    await world.scheduler.start(
+        "t", silence=Silence(since=3600, until=world.clock.now())
+    )
+    await world.clock.advance(60)
+    counts = [n.missed_count for n in world.events.of("execution:missed")]
+    assert counts[:100] == [1] * 100
+    assert sum(counts) == 30 * 1440
+    assert world.slots("execution:started") == [30 * 86400 + 60]
