@@ -1,0 +1,251 @@
+"""A supervisor that is killed again and again, stopped, or cannot be started."""
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import pytest
+from scores import score_test
+from trouble import (
+    EVERY_SECOND,
+    NEVER,
+    Events,
+    get_supervisor,
+    get_zygote,
+    stopped,
+    strike,
+)
+from watching import find_children, is_dead, pause, wait_until
+
+import ipycron
+from ipycron.errors import StartError
+from ipycron.process.protocol import Preload
+from ipycron.process.session import ORPHAN_GRACE
+from ipycron.task.registry import registry
+
+TABLE = "faults: the supervisor"
+QUICK = "import os\ndef task(): return os.getpid()\n"
+
+
+@pytest.fixture(autouse=True)
+def row(request):
+    """Count each test in the table."""
+    score_test(request, TABLE, request.node.originalname.removeprefix("test_"))
+
+
+def lose_supervisor():
+    """Kill the supervisor and return when the client has another one."""
+    lost = get_supervisor()
+    strike(lost)
+    client = registry.client
+    wait_until(lambda: client.supervisor_pid not in (lost, None), 10, "a new one")
+
+
+def test_task_fails_when_three_supervisors_die_in_a_row(write):
+    """Without a finished run between, the third loss is the last."""
+    tasks = [ipycron.create_task(NEVER, write(QUICK)) for _ in range(3)]
+    events = [Events(task) for task in tasks]
+    for task in tasks:
+        task.start().result(10)
+    for count in (1, 2):
+        lose_supervisor()
+        for heard in events:
+            heard.wait_for("task:restarted SupervisorLost", count=count)
+    strike(get_supervisor())
+    for task, heard in zip(tasks, events, strict=True):
+        heard.wait_for("task:failed SupervisorLost")
+        assert task.status == "stopped"
+        assert heard.count("task:restarted SupervisorLost") == 2
+    # Nothing is broken for good.
+    tasks[0].start().result(10)
+    assert tasks[0].execute().result(10)
+
+
+def test_losses_are_forgiven_when_runs_finish_between(write):
+    """A long life may lose any number of supervisors."""
+    task = ipycron.create_task(NEVER, write(QUICK))
+    events = Events(task)
+    task.start().result(10)
+    for count in range(1, 5):
+        lose_supervisor()
+        events.wait_for("task:restarted SupervisorLost", count=count)
+        task.execute().result(10)
+    assert not events.count("task:failed SupervisorLost")
+
+
+def test_run_waits_for_its_former_self_when_the_supervisor_is_lost(write, tmp_path):
+    """A job that resists SIGTERM is gone before its task goes on."""
+    log = tmp_path / "log"
+    path = write(f"""
+        import os, signal, time
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        def task():
+            with open({str(log)!r}, "a") as file:
+                file.write(f"{{os.getpid()}}\\n")
+            time.sleep(60)
+    """)
+    task = ipycron.create_task(EVERY_SECOND, path, no_overlap=True)
+    events = Events(task)
+    task.start().result(10)
+    (first,) = wait_until(lambda: log.exists() and log.read_text().split(), 10, "a run")
+    at = time.monotonic()
+    strike(get_supervisor())
+    events.wait_for("execution:failed SupervisorLost")
+    (_, second) = wait_until(
+        lambda: len(pids := log.read_text().split()) == 2 and pids, 10, "another run"
+    )
+    assert is_dead(int(first))
+    assert second != first
+    assert time.monotonic() - at > ORPHAN_GRACE / 2  # it did resist
+    task.stop(force=True).result(10)
+
+
+def test_slots_are_told_as_missed_when_nobody_could_run_them(write):
+    """Slots between two supervisors are missed, and each slot is told once."""
+    task = ipycron.create_task(
+        EVERY_SECOND, write(QUICK), missed_execution_tolerance=0.3
+    )
+    slots = []
+    task.on("execution:started", lambda c: slots.append(c.date.timestamp()))
+    task.on("execution:missed", lambda c: slots.append(c.date.timestamp()))
+    events = Events(task)
+    task.start().result(10)
+    events.wait_for("execution:finished", count=2)
+    supervisor = get_supervisor()
+    with stopped(supervisor):
+        pause(2.5)  # slots that nobody serves, before the loss
+        os.kill(supervisor, signal.SIGKILL)
+    events.wait_for("task:restarted SupervisorLost")
+    count = events.count("execution:finished")
+    events.wait_for("execution:finished", count=count + 2)
+    task.stop().result(10)
+    assert sorted(slots) == list(range(int(min(slots)), int(max(slots)) + 1))
+    assert events.count("execution:missed") >= 2
+
+
+def test_shutdown_returns_when_the_supervisor_is_stopped(write, monkeypatch):
+    """What does not answer is killed; nobody is left."""
+    monkeypatch.setattr("ipycron.task.remote.ANSWER_TIMEOUT", 0.5)
+    monkeypatch.setattr("ipycron.process.connection.EXIT_TIMEOUT", 0.5)
+    task = ipycron.create_task(NEVER, write(QUICK))
+    task.start().result(10)
+    pids = [get_supervisor(), get_zygote(), task.execute().result(10)]
+    with stopped(pids[0]):
+        ipycron.shutdown(0)
+    assert all(is_dead(pid) for pid in pids)
+
+
+def test_shutdown_returns_when_the_zygote_is_stopped(write):
+    """The supervisor kills a zygote that does not leave, and its workers."""
+    task = ipycron.create_task(NEVER, write(QUICK))
+    task.start().result(10)
+    pids = [get_supervisor(), get_zygote(), task.execute().result(10)]
+    with stopped(pids[1]):
+        ipycron.shutdown(0)
+        wait_until(lambda: all(is_dead(pid) for pid in pids), 3, "everybody is gone")
+
+
+def test_everybody_leaves_when_the_client_is_killed_amid_starts(write, tmp_path):
+    """Twenty workers on their way into life follow their client out of it."""
+    path = write("import time\ntime.sleep(0.2)\ndef task(): ...")
+    program = tmp_path / "client.py"
+    program.write_text(
+        textwrap.dedent(f"""
+        import sys, threading
+        import ipycron
+        for _ in range(20):
+            ipycron.schedule({EVERY_SECOND!r}, {str(path)!r})
+        print(flush=True)
+        threading.Event().wait(60)
+        """)
+    )
+    for delay in (0.0, 0.15, 0.3, 0.6):
+        client = subprocess.Popen([sys.executable, program], stdout=subprocess.PIPE)
+        with client:
+            client.stdout.readline()
+            pause(delay)
+            family = find_family(client.pid)
+            client.kill()
+        wait_until(
+            lambda family=family: all(is_dead(pid) for pid in family), 5, "all are gone"
+        )
+
+
+def find_family(pid):
+    """Return all descendants of a process."""
+    children = find_children(pid)
+    return children + [heir for child in children for heir in find_family(child)]
+
+
+SCRIPT = """
+import resource, sys
+import ipycron
+from ipycron.task.registry import registry
+registry.client
+task = ipycron.create_task("0 0 1 1 *", sys.argv[1])
+low = len(__import__("os").listdir("/proc/self/fd")) + 1
+soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (low, hard))
+start, run = task.start(), task.execute()
+for end in (start, run):
+    print(type(end.exception(10)).__name__, end.exception(10))
+resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+task.start().result(10)
+print(task.execute().result(10) > 0)
+ipycron.shutdown()
+"""
+
+
+def test_start_fails_when_there_are_no_descriptors(write, tmp_path):
+    """A supervisor that cannot be started is an error, and may be tried again."""
+    (tmp_path / "script.py").write_text(SCRIPT)
+    done = subprocess.run(
+        [sys.executable, tmp_path / "script.py", write(QUICK)],
+        capture_output=True,
+        text=True,
+        timeout=25,
+        check=False,
+    )
+    lines = done.stdout.splitlines()
+    assert len(lines) == 3, done
+    for line in lines[:2]:
+        assert line.startswith("SupervisorLost")
+        assert "cannot be started: [Errno 24]" in line
+    assert lines[2] == "True"
+
+
+LIMITED = """
+import os, resource
+resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
+if os.getuid() == 0:
+    os.setuid(65534)  # nothing is refused to root
+"""
+
+
+def test_start_fails_when_there_are_no_processes(write, monkeypatch):
+    """A fork that the system refuses is an error of this start; others live on."""
+    path = write(QUICK)
+    write(LIMITED, "limited.py")
+    monkeypatch.setenv("PYTHONPATH", str(path.parent))
+    first, second = (ipycron.create_task(NEVER, path) for _ in range(2))
+    first.start().result(10)
+    registry.client.warm(Preload(("limited",)))
+    with pytest.raises(StartError, match="temporarily unavailable"):
+        second.start().result(10)
+    assert second.status == "stopped"
+    assert first.execute().result(10)
+
+
+def test_loss_is_logged_once_with_what_the_supervisor_said(write, caplog):
+    """Who reads the log learns what happened."""
+    task = ipycron.create_task(NEVER, write(QUICK))
+    task.start().result(10)
+    with caplog.at_level(logging.ERROR, "ipycron"):
+        lose_supervisor()
+        wait_until(lambda: "supervisor is gone" in caplog.text, 5, caplog.text)
+    (record,) = [r for r in caplog.records if "supervisor is gone" in r.getMessage()]
+    assert "exit code -9" in record.getMessage()
