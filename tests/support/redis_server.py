@@ -1,4 +1,4 @@
-"""A real Redis server for tests."""
+"""A real Redis server for tests, and clients of both kinds."""
 
 from __future__ import annotations
 
@@ -11,6 +11,10 @@ import threading
 import time
 
 import pytest
+import redis
+import redis.asyncio
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 
 class RedisServer:
@@ -67,6 +71,29 @@ class RedisServer:
                 return connection.recv(64).startswith((b"+PONG", b"-NOAUTH"))
         except OSError:
             return False
+
+
+class Clients:
+    """Makes clients of both kinds, and closes the plain ones."""
+
+    def __init__(self):
+        self._made = []
+
+    def make(self, kind, port, *, is_patient=False, **options):
+        """Return a client that gives up at once, or, when patient, tries again."""
+        retry = redis.asyncio.retry.Retry if kind == "async" else Retry
+        options["retry"] = retry(NoBackoff(), 3 if is_patient else 0)
+        if is_patient:  # redis 5 wants to be told which errors
+            options["retry_on_error"] = [redis.ConnectionError]
+        if kind == "async":
+            return redis.asyncio.Redis(port=port, **options)
+        self._made.append(redis.Redis(port=port, **options))
+        return self._made[-1]
+
+    def close(self):
+        """Close the plain ones; the asyncio ones have no connection of their own."""
+        for client in self._made:
+            client.close()
 
 
 def find_free_port():

@@ -5,39 +5,12 @@ import multiprocessing
 from multiprocessing import resource_tracker
 
 import pytest
-import redis
-import redis.asyncio
-from redis.backoff import NoBackoff
-from redis.retry import Retry
-from redis_server import RedisServer, require_redis
+from redis_server import Clients, RedisServer, require_redis
 
 from ipycron.coordinate import RedisRunCoordinator
 from ipycron.coordinate.election import Election
 
 KEY = "report:2026-11-24T09:00:00.000Z"
-
-
-class Clients:
-    """Makes clients of both kinds, and closes the plain ones."""
-
-    def __init__(self):
-        self._made = []
-
-    def make(self, kind, port, *, is_patient=False, **options):
-        """Return a client that gives up at once, or, when patient, tries again."""
-        retry = redis.asyncio.retry.Retry if kind == "async" else Retry
-        options["retry"] = retry(NoBackoff(), 3 if is_patient else 0)
-        if is_patient:  # redis 5 wants to be told which errors
-            options["retry_on_error"] = [redis.ConnectionError]
-        if kind == "async":
-            return redis.asyncio.Redis(port=port, **options)
-        self._made.append(redis.Redis(port=port, **options))
-        return self._made[-1]
-
-    def close(self):
-        """Close the plain ones; the asyncio ones have no connection of their own."""
-        for client in self._made:
-            client.close()
 
 
 class Asker:

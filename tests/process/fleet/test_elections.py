@@ -1,0 +1,398 @@
+"""Distributed tasks, inline and in the background: who is asked, who is told (D1)."""
+
+import gc
+import os
+import signal
+import threading
+import time
+import weakref
+from datetime import UTC
+
+import pytest
+from house import EVERY_SECOND, INLINE, NEVER, Record
+from polling import SECONDS, eventually
+from voters import AsyncVoter, Voter
+
+import ipycron
+from ipycron.errors import CoordinatorError, InvalidOption
+from ipycron.task.registry import registry
+
+
+def schedule(house, body=lambda _: 42, *, name="report", **options):
+    """Return a distributed task on every second, and its events."""
+    task = house.create(body, EVERY_SECOND, name=name, distributed=True, **options)
+    record = Record(task)
+    task.start().result(SECONDS)
+    return task, record
+
+
+def test_coordinator_is_asked_and_told_when_the_task_has_its_own(house):
+    """One question a slot: its name and its instant in UTC, the lease; then the end."""
+    tasks, voters, records = [], [Voter(), AsyncVoter()], []
+    for number, voter in enumerate(voters):
+        task, record = schedule(
+            house,
+            name=f"report-{number}",
+            run_coordinator=voter,
+            distributed_lease=7,
+            timezone="Asia/Kolkata",
+        )
+        tasks.append(task)
+        records.append(record)
+    for task, voter, record in zip(tasks, voters, records, strict=True):
+        (end, *_) = record.wait("execution:finished")
+        key = f"{task.name}:{end.date.astimezone(UTC).isoformat()}"
+        eventually(lambda told=voter.completed: told)
+        assert voter.asked[0] == (key, 7)
+        assert voter.completed[0] == key
+        task.destroy().result(SECONDS)
+        assert len(set(voter.asked)) == len(voter.asked)
+
+
+def test_slot_is_left_to_another_instance_when_not_elected(house):
+    """A no is a skip with its reason, and nobody is told of an end."""
+    voter = Voter(answer=False)
+    _, record = schedule(house, run_coordinator=voter)
+    (skipped, *_) = record.wait("execution:skipped")
+    assert (skipped.reason, skipped.error) == ("not-elected", None)
+    assert record.of("execution:started") == []
+    assert voter.completed == []
+
+
+UNCLEAR = [
+    (OSError("no route"), r"Voter.should_run\(\) raised OSError: no route"),
+    ("yes", r"returned a str, expected True or False"),
+    (None, r"returned a NoneType, expected True or False"),
+    (SystemExit(3), r"raised SystemExit: 3"),
+]
+
+
+def test_slot_is_skipped_when_the_coordinator_gives_no_clear_answer(house):
+    """What is neither yes nor no is an error, told once; the next slot asks anew."""
+    voters = [Voter(answer) for answer, _ in UNCLEAR]
+    records = [
+        schedule(house, name=f"report-{number}", run_coordinator=voter)[1]
+        for number, voter in enumerate(voters)
+    ]
+    for voter, record, (_, reason) in zip(voters, records, UNCLEAR, strict=True):
+        (skipped, *_) = record.wait("execution:skipped")
+        assert skipped.reason == "coordinator-error"
+        with pytest.raises(CoordinatorError, match=reason) as caught:
+            raise skipped.error
+        assert str(caught.value).count("run coordinator") == 1
+        voter.answer = True
+    for record in records:
+        record.wait("execution:finished")
+
+
+def test_schedules_go_on_when_a_coordinator_hangs(tmp_path):
+    """Five seconds are a no; neither other tasks nor a shutdown wait for it."""
+    end = threading.Event()
+    hung = Voter(lambda: end.wait(30))
+    records, beats = [], []
+    for name, options in (("here", {}), ("there", {"background": True})):
+        task = ipycron.schedule(
+            EVERY_SECOND,
+            int,
+            name=name,
+            distributed=True,
+            run_coordinator=hung,
+            no_overlap=True,
+            **options,
+        )
+        records.append(Record(task))
+    ipycron.schedule(EVERY_SECOND, lambda: beats.append(1), name="free")
+    for record in records:
+        (skipped, *_) = record.wait("execution:skipped")
+        assert skipped.reason == "coordinator-error"
+        assert "no answer within 5 s" in str(skipped.error)
+        late = skipped.triggered_at - skipped.date
+        assert 5 <= late.total_seconds() < 6.5
+    assert len(beats) >= 4
+    started = time.monotonic()
+    ipycron.shutdown()
+    assert time.monotonic() - started < 3
+    end.set()
+    eventually(lambda: not any("coord" in t.name for t in threading.enumerate()))
+
+
+def test_shutdown_does_not_wait_when_a_coordinator_hangs_at_the_end(inline):
+    """The last word to a coordinator may take a second, not longer."""
+    end = threading.Event()
+    voter = Voter()
+    voter.on_end = lambda: end.wait(30)
+    _, record = schedule(inline, run_coordinator=voter)
+    record.wait("execution:finished")
+    started = time.monotonic()
+    ipycron.shutdown()
+    assert time.monotonic() - started < 3
+    end.set()
+    eventually(lambda: voter.completed)
+
+
+# --- which coordinator ----------------------------------------------------------------
+
+
+def test_process_wide_coordinator_is_asked_when_the_task_has_none(house):
+    """A task's own comes first, then that of the process."""
+    common, own = Voter(), Voter()
+    ipycron.set_run_coordinator(common)
+    _, first = schedule(house, name="common")
+    _, second = schedule(house, name="own", run_coordinator=own)
+    first.wait("execution:finished")
+    second.wait("execution:finished")
+    assert {key.partition(":")[0] for key, _ in common.asked} == {"common"}
+    assert {key.partition(":")[0] for key, _ in own.asked} == {"own"}
+
+
+def test_environment_decides_when_there_is_no_coordinator(inline, monkeypatch):
+    """The variable is read at each fire: an instance is promoted while it lives."""
+    monkeypatch.setenv("IPYCRON_RUN", "false")
+    _, record = schedule(inline)
+    (skipped, *_) = record.wait("execution:skipped")
+    assert skipped.reason == "not-elected"
+    monkeypatch.setenv("IPYCRON_RUN", "true")
+    record.wait("execution:finished")
+    monkeypatch.delenv("IPYCRON_RUN")
+    (_, skipped, *_) = record.wait("execution:skipped", count=2)
+    assert skipped.reason == "coordinator-error"
+    assert "IPYCRON_RUN: got nothing, expected 'true' or 'false'" in str(skipped.error)
+
+
+@pytest.mark.parametrize("value", [None, "", "1", "TRUE", "yes"])
+def test_distributed_task_is_refused_when_the_environment_does_not_decide(
+    monkeypatch, value
+):
+    """What cannot elect is found out when the task is created."""
+    monkeypatch.delenv("IPYCRON_RUN", raising=False)
+    if value is not None:
+        monkeypatch.setenv("IPYCRON_RUN", value)
+    got = "nothing" if value is None else repr(value)
+    with pytest.raises(CoordinatorError) as caught:
+        ipycron.schedule(NEVER, print, name="report", distributed=True)
+    assert str(caught.value) == (
+        f"run coordinator: IPYCRON_RUN: got {got}, expected 'true' or 'false'. Set it "
+        "to 'true' on the one instance that runs distributed tasks and to 'false' on "
+        "the others, or pass a run_coordinator."
+    )
+    assert registry.running_client is None
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (
+            {"distributed": True, "run_coordinator": Voter()},
+            (
+                "name: got None, expected a name with distributed=True: it is the key "
+                "that all instances share."
+            ),
+        ),
+        (
+            {"run_coordinator": Voter(), "name": "report"},
+            (
+                "run_coordinator: got <voters.Voter object at 0x*>, expected None "
+                "without distributed=True."
+            ),
+        ),
+        (
+            {"run_coordinator": Voter, "name": "report", "distributed": True},
+            (
+                "run_coordinator: got <class 'voters.Voter'>, expected an object with "
+                "the methods should_run(key, lease) and on_complete(key). Make an "
+                "object of this class first."
+            ),
+        ),
+        (
+            {"run_coordinator": "redis://", "name": "report", "distributed": True},
+            (
+                "run_coordinator: got 'redis://', expected an object with the methods "
+                "should_run(key, lease) and on_complete(key)."
+            ),
+        ),
+        (
+            {"distributed": True, "name": "r", "distributed_lease": 0},
+            "distributed_lease: got 0, expected seconds > 0 (int, float or timedelta).",
+        ),
+        (
+            {"distributed": "yes", "name": "report"},
+            "distributed: got 'yes', expected True or False.",
+        ),
+    ],
+)
+def test_task_is_refused_when_its_options_cannot_elect(options, text):
+    """One sentence says what was wrong and what to do."""
+    with pytest.raises(InvalidOption) as caught:
+        ipycron.schedule(NEVER, print, **options)
+    head, _, tail = text.partition("*")
+    assert str(caught.value).startswith(head)
+    assert str(caught.value).endswith(tail)
+    assert ipycron.get_tasks() == {}
+
+
+def test_process_wide_coordinator_is_refused_when_it_is_none():
+    """The same check, and the one before stays."""
+    voter = Voter()
+    ipycron.set_run_coordinator(voter)
+    with pytest.raises(InvalidOption, match="run_coordinator: got 3"):
+        ipycron.set_run_coordinator(3)
+    assert registry.client.coordinator is voter
+
+
+# --- claims and their ends ------------------------------------------------------------
+
+
+def hold(house, voter, **options):
+    """Return a task, its events, and the gate that its first run waits for."""
+    gate = house.gate()
+
+    def wait(ctx):
+        yield from gate.pass_through()
+
+    task, record = schedule(house, wait, run_coordinator=voter, **options)
+    record.wait("execution:started")
+    return task, record, gate
+
+
+def test_claim_goes_back_to_who_granted_it_when_the_task_is_gone(house):
+    """A run that outlives its task still tells its own coordinator."""
+    voter, other = Voter(), Voter()
+    ipycron.set_run_coordinator(other)
+    task, _, gate = hold(house, voter, no_overlap=True)
+    destroyed = task.destroy()
+    gate.open()
+    destroyed.result(SECONDS)
+    eventually(lambda: voter.completed)
+    assert voter.completed == [voter.asked[0][0]]
+    assert (other.asked, other.completed) == ([], [])
+
+
+def test_claim_goes_back_to_who_granted_it_when_another_takes_over(inline):
+    """A coordinator replaced in the middle of a run hears of its end, then closes."""
+    before, after = Voter(), Voter()
+    ipycron.set_run_coordinator(before)
+    gate = inline.gate()
+
+    def wait(ctx):
+        yield from gate.pass_through()
+
+    _, record = schedule(inline, wait, no_overlap=True)
+    record.wait("execution:started")
+    ipycron.set_run_coordinator(after)
+    assert not before.closed.is_set()
+    gate.open()
+    assert before.closed.wait(SECONDS)
+    assert before.completed == [before.asked[0][0]]
+    eventually(lambda: after.completed)
+
+
+def test_claim_is_renewed_until_the_run_is_over(house):
+    """A lease shorter than the run is lengthened every third of it."""
+    voter = Voter()
+    task, _, gate = hold(house, voter, distributed_lease=0.3, no_overlap=True)
+    eventually(lambda: len(voter.renewed) >= 4)
+    stopped = task.stop()
+    gate.open()
+    stopped.result(SECONDS)
+    eventually(lambda: voter.completed)
+    count = len(voter.renewed)
+    threading.Event().wait(0.4)
+    assert len(voter.renewed) == count
+
+
+def test_claim_is_given_back_when_the_supervisor_dies(tmp_path):
+    """A lost run is not renewed for ever."""
+    voter = Voter()
+    gate = tmp_path / "gate"
+
+    def wait():
+        while not gate.exists():
+            threading.Event().wait(0.01)
+
+    task = ipycron.create_task(
+        EVERY_SECOND,
+        wait,
+        name="report",
+        background=True,
+        distributed=True,
+        run_coordinator=voter,
+        distributed_lease=0.3,
+        no_overlap=True,
+    )
+    record = Record(task)
+    task.start().result(SECONDS)
+    record.wait("execution:started")
+    first = voter.asked[0][0]
+    os.kill(registry.client.supervisor_pid, signal.SIGKILL)
+    record.wait("execution:failed")
+    eventually(lambda: first in voter.completed)
+    # Elected anew for a later slot, by the supervisor that took over.
+    record.wait("execution:started", count=2)
+    assert len({key for key, _ in voter.asked}) >= 2
+    gate.touch()
+
+
+def test_claim_is_given_back_when_the_yes_comes_after_a_stop(house):
+    """A slot that was dropped in its election is not renewed for ever."""
+    asked, end = threading.Event(), threading.Event()
+
+    def answer():
+        asked.set()
+        return end.wait(SECONDS)
+
+    voter = Voter(answer)
+    task, record = schedule(house, run_coordinator=voter, distributed_lease=0.3)
+    assert asked.wait(SECONDS)
+    task.stop().result(SECONDS)
+    end.set()
+    if house.kind == INLINE:
+        # The question itself was dropped: its claim lasts for its lease.
+        eventually(lambda: not any("coord" in t.name for t in threading.enumerate()))
+        assert voter.completed == []
+    else:
+        eventually(lambda: voter.completed)
+    threading.Event().wait(0.3)
+    assert voter.renewed == []
+    assert record.of("execution:started") == []
+
+
+def test_coordinators_are_closed_when_nobody_asks_them_any_more(house):
+    """A task that is destroyed, a shutdown: what was opened for elections goes."""
+    own, common = Voter(), Voter()
+    ipycron.set_run_coordinator(common)
+    first, events = schedule(house, name="own", run_coordinator=own)
+    _, other_events = schedule(house, name="common")
+    events.wait("execution:finished")
+    other_events.wait("execution:finished")
+    first.destroy().result(SECONDS)
+    assert own.closed.wait(SECONDS)
+    assert not common.closed.is_set()
+    ipycron.shutdown()
+    assert common.closed.is_set()
+
+
+def test_coordinators_do_not_pile_up_when_tasks_are_replaced(inline):
+    """A cell that is run a hundred times leaves one coordinator."""
+    voters = []
+    for _ in range(2):
+        voter = Voter()
+        _, record = schedule(inline, run_coordinator=voter)
+        record.wait("execution:finished")
+        voters.append(weakref.ref(voter))
+        del voter, record, _
+
+    def count():
+        gc.collect()
+        return sum(reference() is not None for reference in voters)
+
+    eventually(lambda: count() <= 1)
+
+
+def test_manual_run_asks_nobody(inline):
+    """A call runs here, because it was made here."""
+    voter = Voter(answer=False)
+    task = inline.start(
+        lambda _: 42, name="report", distributed=True, run_coordinator=voter
+    )
+    assert task.execute().result(SECONDS) == 42
+    assert voter.asked == []

@@ -1,0 +1,95 @@
+"""Tasks that a real Redis server coordinates, while it comes and goes (D1, D2)."""
+
+import signal
+from datetime import UTC
+
+import pytest
+from house import EVERY_SECOND, FORKED, INLINE, House, Record
+from polling import SECONDS, eventually
+
+from ipycron.coordinate import RedisRunCoordinator
+from ipycron.task.registry import registry
+
+LEASE = 0.6
+
+
+@pytest.fixture(
+    params=[(INLINE, "sync"), (FORKED, "async")], ids=["inline-sync", "forked-async"]
+)
+def world(request, tmp_path, clients):
+    """Make distributed tasks of one kind, with clients of one kind."""
+    kind, client_kind = request.param
+    house = House(kind, tmp_path)
+
+    def make(port, body=lambda _: 42, *, password=None, **options):
+        client = clients.make(client_kind, port, socket_timeout=1, password=password)
+        task = house.create(
+            body,
+            EVERY_SECOND,
+            name="report",
+            distributed=True,
+            run_coordinator=RedisRunCoordinator(client),
+            **options,
+        )
+        record = Record(task)
+        task.start().result(SECONDS)
+        return record
+
+    make.house = house
+    yield make
+    registry.close(0)
+    house.close()
+
+
+def wait_for_error(record):
+    """Return the error of the next slot that is skipped."""
+    count = len(record.of("execution:skipped"))
+    *_, skipped = record.wait("execution:skipped", count=count + 1)
+    assert skipped.reason == "coordinator-error"
+    return str(skipped.error)
+
+
+def wait_for_run(record):
+    """Return when another run has finished."""
+    count = len(record.of("execution:finished"))
+    record.wait("execution:finished", count=count + 1)
+
+
+def test_runs_pause_while_the_server_is_away(make_server, world):
+    """Not there at creation, killed in the middle: an error a slot, then runs again."""
+    server = make_server()
+    record = world(server.port)
+    assert "run coordinator: Redis: ConnectionError" in wait_for_error(record)
+    server.start()
+    wait_for_run(record)
+    server.stop(signal.SIGKILL)
+    assert "run coordinator: Redis: ConnectionError" in wait_for_error(record)
+    server.start()
+    wait_for_run(record)
+
+
+def test_nothing_runs_when_the_password_is_wrong(make_server, world):
+    """The error is the server's, and does not tell the password."""
+    server = make_server("--requirepass", "right").start()
+    error = wait_for_error(world(server.port, password="mistaken"))
+    assert "Redis: AuthenticationError" in error
+    assert "mistaken" not in error
+
+
+def test_claim_outlasts_its_lease_when_the_run_is_longer(make_server, clients, world):
+    """Another instance, three leases later, still finds the fire taken."""
+    server = make_server().start()
+    gate = world.house.gate()
+
+    def wait(ctx):
+        yield from gate.pass_through()
+
+    record = world(server.port, wait, distributed_lease=LEASE, no_overlap=True)
+    (started, *_) = record.wait("execution:started")
+    key = f"report:{started.date.astimezone(UTC).isoformat()}"
+    other = RedisRunCoordinator(clients.make("sync", server.port))
+    record.wait("execution:overlap", count=2)
+    assert other.should_run(key, LEASE) is False
+    gate.open()
+    eventually(lambda: record.of("execution:finished"))
+    eventually(lambda: other.should_run(key, LEASE), seconds=3 * LEASE + SECONDS)
