@@ -106,6 +106,10 @@ def _read(
     """Put together what a line asks for; name what has no name."""
     name = options.pop("name", None)
     is_unnamed = name is None
+    if is_unnamed and options.get("distributed"):
+        raise UsageError(
+            "--distributed needs a --name: it is the key that all instances share"
+        )
     if is_unnamed:
         taken = frozenset(task.name for task in api.get_tasks().values())
         name = notebook.cells.claim_name(taken, stem)

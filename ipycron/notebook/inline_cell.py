@@ -23,13 +23,14 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.display import display
 
+from ipycron.process.outcome import WorkerTraceback, get_traceback_text
 from ipycron.process.shell_source import (
     compile_cell,
     is_coroutine_code,
     parse_cell,
     register_source,
 )
-from ipycron.process.shell_traceback import trim_traceback
+from ipycron.process.shell_traceback import format_coloured, trim_traceback
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -103,8 +104,8 @@ class InlineCell:
         names[_CONTEXT] = ctx
         try:
             yield
-        except BaseException as error:
-            trim_traceback(error, self._filename)
+        except Exception as error:
+            self._attach_traceback(error)
             raise
         finally:
             if before is _ABSENT:
@@ -112,6 +113,16 @@ class InlineCell:
             else:
                 names[_CONTEXT] = before
             self._shell.events.trigger("post_execute")  # shows the figures left open
+
+    def _attach_traceback(self, error: Exception) -> None:
+        """Have an error say where in the cell it was raised, as a worker's does."""
+        if get_traceback_text(error) is not None:
+            return
+        trim_traceback(error, self._filename)
+        last: BaseException = error
+        while last.__cause__ is not None:
+            last = last.__cause__
+        last.__cause__ = WorkerTraceback(format_coloured(error, self._shell))
 
     def _show(self, value: Any) -> Any:
         if not self._code.has_value or value is None:

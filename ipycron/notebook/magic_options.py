@@ -36,18 +36,20 @@ _COMPLETES = {
 
 def check_variable(name: str, value: Any) -> str | None:
     """Accept what a variable can be called, or None."""
-    if value is None or (
-        isinstance(value, str) and value.isidentifier() and not keyword.iskeyword(value)
-    ):
-        return value
+    if value is None or _is_name(value):
+        return value  # type: ignore[no-any-return]
     raise InvalidOption(option=name, value=value, expected="a name for a variable")
 
 
 def _check_names(name: str, value: Any) -> tuple[str, ...] | None:
-    if value is not None:
-        for item in value:
-            check_variable(name, item)
-    return value  # type: ignore[no-any-return]
+    if value is None or all(map(_is_name, value)):
+        return value  # type: ignore[no-any-return]
+    raise InvalidOption(option=name, value=value, expected="names of variables")
+
+
+def _is_name(value: Any) -> bool:
+    is_text = isinstance(value, str) and value.isidentifier()
+    return is_text and not keyword.iskeyword(value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -113,7 +113,8 @@ class CronMagics(Magics):
         self.notebook.begin_cell(info)
 
     def _end_cell(self, result: Any) -> None:
-        if self._loading is None or "notebook" in vars(self) or _find_task_ids():
+        # The cell that loads us imports nothing more, unless it has made a task.
+        if "notebook" in vars(self) or _find_task_ids():
             self.notebook.end_cell(result)
         self._loading = None
 

@@ -124,7 +124,15 @@ def settle_lines(text: str) -> str:
         >>> settle_lines("10 %\r100 %\ndone\r\n")
         '100 %\ndone\n'
     """
-    return re.sub(r"[^\n]*\r(?=[^\n])", "", text.replace("\r\n", "\n"))
+    lines = text.replace("\r\n", "\n").split("\n")
+    return "\n".join(map(_settle_line, lines))
+
+
+def _settle_line(line: str) -> str:
+    if "\r" not in line:
+        return line
+    # A return at the end says that something may follow.
+    return line.rstrip("\r").rpartition("\r")[2] + "\r" * line.endswith("\r")
 
 
 def _get_plain(data: dict[str, Any]) -> str:

@@ -9,6 +9,7 @@ from IPython.core.error import UsageError
 
 from ipycron.errors import (
     CaptureError,
+    CoordinatorError,
     CronSyntaxError,
     InvalidOption,
     TaskExists,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 _MISTAKES = (
     CaptureError,
+    CoordinatorError,
     InvalidOption,
     LineError,
     TaskExists,

@@ -2,16 +2,13 @@
 
 import builtins
 import importlib.util
-import os
 import pickle
 import re
 import sys
-import time
 from pathlib import Path
 
 import nbclient
 import nbformat
-import psutil
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
@@ -80,60 +77,56 @@ def use(shell, zygote):
     return run
 
 
+# --- the magics, in this process ------------------------------------------------------
+
+
+class Session:
+    """A shell with the extension, at work: cells, and what they write."""
+
+    def __init__(self, shell, capsys):
+        self.shell = shell
+        self.names = shell.user_ns
+        self._capsys = capsys
+
+    def run(self, source):
+        """Run a cell; return what it wrote to stdout and stderr."""
+        self._capsys.readouterr()
+        self.result = self.shell.run_cell(source)
+        written = self._capsys.readouterr()
+        return strip_colours(written.out + written.err)
+
+    def read(self):
+        """Return what was written to stdout since the last call."""
+        return strip_colours(self._capsys.readouterr().out)
+
+
+@pytest.fixture(scope="module")
+def loaded_shell(module_shell):
+    """The shell with the extension loaded and the supervisor warm."""
+    module_shell.run_cell("%load_ext ipycron").raise_error()
+    module_shell.run_cell("%%cron @yearly --name warm --quiet\n1").raise_error()
+    module_shell.run_cell("%cron run warm --wait\n%cron destroy warm").raise_error()
+    yield module_shell
+    module_shell.run_cell("%unload_ext ipycron").raise_error()
+
+
+@pytest.fixture
+def session(loaded_shell, capsys):
+    """A session without tasks and variables; those of the test end with it."""
+    yield Session(loaded_shell, capsys)
+    loaded_shell.run_cell("%cron destroy --all --force")
+    loaded_shell.reset(new_session=False)
+
+
 # --- real kernels ------------------------------------------------------------------
 
-PROGRAM = "ipycron.process"
 DEADLINE = 30.0
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
-
-
-def find_processes():
-    """Return the processes of ipycron that descend from, or outlived, this test run.
-
-    Each leads a session of its own and an orphan has another parent: they are told
-    by a variable of the environment that this run has set.
-    """
-    mark = os.environ["IPYCRON_TEST_RUN"]
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if (
-                any(PROGRAM in word for word in process.cmdline())
-                and process.environ().get("IPYCRON_TEST_RUN") == mark
-            ):
-                found.append(process)
-        except psutil.Error:
-            continue  # gone, or not ours
-    return found
-
-
-def wait_for(look, deadline=10.0, every=0.05):
-    """Return what `look` returns as soon as that is true; fail at the deadline."""
-    end = time.monotonic() + deadline
-    while not (seen := look()):
-        if time.monotonic() > end:
-            raise AssertionError(f"not within {deadline} s: {look}")
-        time.sleep(every)  # noqa: TID251 - a poll with a deadline
-    return seen
 
 
 def strip_colours(text):
     """Return a text without terminal colours."""
     return re.sub(r"\x1b\[[0-9;]*m", "", text)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _mark_environment():
-    os.environ["IPYCRON_TEST_RUN"] = f"{os.getpid()}-{time.time_ns()}"
-    yield
-    del os.environ["IPYCRON_TEST_RUN"]
-
-
-@pytest.fixture
-def leaves_no_process(_mark_environment):
-    """Fail a test that leaves a process of ipycron behind."""
-    yield
-    wait_for(lambda: not find_processes())
 
 
 class Executed:
@@ -162,7 +155,7 @@ class Executed:
 
 
 @pytest.fixture
-def execute(leaves_no_process):
+def execute():
     """Execute a notebook, or a list of cells, from top to bottom in a real kernel."""
 
     def run(cells, *, allow_errors=False, cwd=NOTEBOOKS):

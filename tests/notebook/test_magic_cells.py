@@ -1,0 +1,269 @@
+"""What `%%cron` does: schedules the cell, says so, owns what it declares."""
+
+import re
+import time
+
+import pytest
+
+from ipycron import get_task, get_tasks
+
+DEADLINE = 10.0
+
+
+def wait_for(look):
+    """Return what `look` returns as soon as that is true."""
+    end = time.monotonic() + DEADLINE
+    while not (seen := look()):
+        assert time.monotonic() < end, "the deadline is over"
+        time.sleep(0.01)  # noqa: TID251 - a poll with a deadline
+    return seen
+
+
+def strip_colours(text):
+    """Return a text without terminal colours."""
+    return re.sub(r"\x1b\[[0-9;]*m", "", text)
+
+
+def names():
+    """Return the names of all tasks."""
+    return [task.name for task in get_tasks().values()]
+
+
+# --- what was understood ------------------------------------------------------------
+
+
+def test_cell_says_what_it_has_understood(session):
+    """One line: name, schedule in words, zone, next fires, what goes along."""
+    session.run("n = 3\ndef double(x):\n    return 2 * x")
+    said = session.run("%%cron 0 9 * * mon-fri --tz Europe/Berlin\ndouble(n)")
+    assert re.fullmatch(
+        r"cell-\d+: At 09:00, Monday through Friday \(Europe/Berlin\), next "
+        r"(20\d\d-\d\d-\d\d )?09:00, 20\d\d-\d\d-\d\d 09:00, 20\d\d-\d\d-\d\d 09:00; "
+        r"captured: double \(function\), n \(int\), \d+ B in all\n",
+        said,
+    )
+
+
+def test_cell_says_seconds_where_there_are_some(session):
+    """Fires are told as exactly as they differ."""
+    said = session.run("%%cron */20 * * * * *\n1")
+    assert re.search(r"next (\d\d:\d\d:\d\d(, )?){3}\n", said)
+
+
+def test_cell_says_no_more_fires_than_there_will_be(session):
+    """``--max`` counts."""
+    said = session.run("%%cron */10 * * * * --max 1\n1")
+    assert re.search(r"next [^,]*\n", said)
+
+
+def test_cell_is_silent_when_it_is_to_be_quiet(session):
+    """``--quiet`` shows nothing; the task is there."""
+    assert session.run("%%cron @yearly --quiet --name still\nprint(1)") == ""
+    session.run("%cron run still --wait")
+    assert names() == ["still"]
+
+
+def test_comments_above_the_header_do_no_harm(session):
+    """The header need not be the first line."""
+    session.run("# why this runs\n\n# at all\n%%cron @yearly --name it\n1")
+    assert names() == ["it"]
+
+
+def test_line_expands_variables_and_the_body_does_not(session):
+    """``{name}`` and ``$name`` in the line; the cell stays as typed."""
+    session.run("who, n = 'ann', 7")
+    session.run('%%cron @yearly --name "{who}-$n-{n + 1}-$$x-{{y}}"\n"{who}"')
+    assert names() == ["ann-7-8-$x-{y}"]
+    assert get_task("ann-7-8-$x-{y}").execute().result(DEADLINE) == "{who}"
+
+
+def test_line_expands_the_variables_of_the_function_it_stands_in(session, tmp_path):
+    """A loop or a function schedules many files."""
+    (tmp_path / "job.py").write_text("print(1)")
+    session.run(
+        f"def schedule(name):\n    %cron @yearly --name {{name}} {tmp_path}/job.py\n"
+        "for name in 'ab':\n    schedule(name + name)"
+    )
+    assert names() == ["aa", "bb"]
+
+
+# --- what it runs ---------------------------------------------------------------------
+
+
+def test_cell_runs_with_what_it_uses(session):
+    """Variables, functions, modules, and a snapshot of them."""
+    session.run("import math\nn = 3\ndef area(r):\n    return math.pi * r ** n")
+    session.run("%%cron @yearly --name it\nround(area(2), 2)")
+    session.run("n = 4")
+    assert get_task("it").execute().result(DEADLINE) == 25.13
+
+
+def test_cell_knows_its_run(session):
+    """The variable `ctx` says which run it is."""
+    session.run("%%cron @yearly --name it\nctx.task.name, ctx.execution.reason")
+    assert get_task("it").execute().result(DEADLINE) == ("it", "invoked")
+
+
+def test_cell_takes_exactly_what_is_asked_for(session):
+    """``--capture`` and ``--no-capture`` say what goes along."""
+    session.run("a, b = 1, 2")
+    said = session.run(
+        "%%cron @yearly --name it --capture a\nsorted(set('ab') & set(globals()))"
+    )
+    assert "captured: a (int)" in said
+    assert get_task("it").execute().result(DEADLINE) == ["a"]
+    said = session.run("%%cron @yearly --name it --no-capture\n'a' in globals()")
+    assert "captured" not in said
+    assert get_task("it").execute().result(DEADLINE) is False
+
+
+def test_cell_has_the_magics_of_loaded_extensions(session):
+    """A worker loads the extension whose magic a cell uses."""
+    session.run("%load_ext autoreload")
+    session.run("%%cron @yearly --name it\n%autoreload off\n1")
+    assert get_task("it").execute().result(DEADLINE) == 1
+
+
+def test_failure_speaks_of_the_lines_of_the_cell(session):
+    """Line numbers count the header, and the cell has its task's name."""
+    session.run("%%cron @yearly --name it\nx = 1\nx / 0")
+    completion = get_task("it").execute()
+    with pytest.raises(ZeroDivisionError):
+        completion.result(DEADLINE)
+    text = strip_colours(get_task("it").last_run.traceback_text)
+    assert "Cell it, line 3" in text
+    assert "----> 3 x / 0" in text
+
+
+def test_results_go_to_a_variable(session):
+    """``--into`` binds the value of each run that returns, and of no other."""
+    session.run("%%cron @yearly --name it --into got\nlen(str(ctx.date))\n[1, 2]")
+    get_task("it").execute().result(DEADLINE)
+    assert wait_for(lambda: session.names.get("got")) == [1, 2]
+    session.run("%%cron @yearly --name it --into got\n1 / 0")
+    get_task("it").execute().exception(DEADLINE)
+    assert session.names["got"] == [1, 2]
+
+
+def test_cell_runs_at_once_when_it_is_to(session):
+    """``--run-now`` does not wait for the schedule."""
+    session.run("%%cron @yearly --run-now --into got\n'now'")
+    assert wait_for(lambda: session.names.get("got")) == "now"
+
+
+def test_cell_runs_on_its_schedule(session):
+    """Each second, until it is stopped."""
+    session.run("%%cron * * * * * * --name it\nctx.date.second")
+    wait_for(lambda: get_task("it").history.finished >= 2)
+    first, second = [run.date.second for run in get_task("it").history][:2]
+    assert (second - first) % 60 == 1
+
+
+def test_file_runs_with_its_arguments(session, tmp_path, monkeypatch):
+    """A script is named after its file; words behind it are its arguments."""
+    (tmp_path / "job.py").write_text("import sys\nprint(sys.argv[1:])")
+    monkeypatch.chdir(tmp_path)
+    session.run("%cron @yearly job.py a --timeout 10 -- --name b")
+    task = get_task("job")
+    task.execute().result(DEADLINE)
+    assert task.last_run.output.stdout == "['a', '--name', 'b']\n"
+    assert task.options.timeout == 10.0
+
+
+# --- whose it is ----------------------------------------------------------------------
+
+
+def test_cell_replaces_its_task_when_it_runs_again(session):
+    """The same cell has the same task, under the same name."""
+    session.run("%%cron @yearly\n1")
+    (before,) = get_tasks().values()
+    said = session.run("%%cron @yearly\n1")
+    assert said.rstrip().endswith(f"replaces {before.name}")
+    wait_for(lambda: before.status == "destroyed")
+    assert names() == [before.name]
+
+
+def test_cell_replaces_its_task_when_it_is_edited(session):
+    """The front end's id tells a cell whatever is written in it."""
+    session.shell.run_cell("%%cron @yearly\n1", cell_id="one")
+    session.shell.run_cell("%%cron @yearly\n1", cell_id="two")
+    first, second = get_tasks().values()
+    session.shell.run_cell("%%cron @daily\n2", cell_id="one")
+    wait_for(lambda: first.status == "destroyed")
+    assert sorted(names()) == sorted([second.name, first.name])
+    assert get_task(first.name).pattern == "@daily"
+
+
+def test_cell_ends_its_task_when_it_declares_it_no_more(session):
+    """A cell that was emptied of its schedule ends it, and says so."""
+    session.shell.run_cell("%%cron @yearly\n1", cell_id="one")
+    (task,) = get_tasks().values()
+    session.read()
+    session.shell.run_cell("x = 1", cell_id="one")
+    assert (
+        session.read() == f"{task.name}: ended, the cell does not declare it any more\n"
+    )
+    wait_for(lambda: not names())
+
+
+def test_cell_keeps_its_task_when_it_fails(session):
+    """A slip of the pen ends nothing."""
+    session.shell.run_cell("%%cron @yearly\n1", cell_id="one")
+    before = names()
+    session.shell.run_cell("%%cron @yearlyy\n1", cell_id="one")
+    session.shell.run_cell("%%cron @yearly\n1 = 2", cell_id="one")
+    assert names() == before
+
+
+def test_cell_owns_several_tasks(session, tmp_path):
+    """Each of a loop's tasks has its own name, each time."""
+    (tmp_path / "job.py").write_text("print(1)")
+    loop = f"for e in ('@daily', '@weekly'):\n    %cron {{e}} {tmp_path}/job.py"
+    session.shell.run_cell(loop, cell_id="loop")
+    session.shell.run_cell(loop, cell_id="loop")
+    wait_for(lambda: sorted(names()) == ["job", "job-2"])
+    assert get_task("job-2").pattern == "@weekly"
+    session.shell.run_cell(loop.replace("'@weekly'", ""), cell_id="loop")
+    wait_for(lambda: names() == ["job"])
+
+
+def test_cell_owns_what_it_schedules_by_the_api(session):
+    """Running a cell with `schedule()` again replaces its task, too."""
+    session.run("import ipycron\ndef job():\n    return 1")
+    source = "task = ipycron.schedule('@yearly', job)"
+    session.run(source)
+    first = session.names["task"]
+    session.run(source)
+    second = session.names["task"]
+    wait_for(lambda: first.status == "destroyed")
+    assert list(get_tasks().values()) == [second]
+
+
+def test_named_task_belongs_to_nobody(session):
+    """A name is replaced by the name, wherever it is declared."""
+    session.shell.run_cell("%%cron @yearly --name a\n1", cell_id="one")
+    session.shell.run_cell("x = 1", cell_id="one")
+    assert names() == ["a"]
+    session.shell.run_cell("%%cron @daily --name a\n1", cell_id="two")
+    wait_for(lambda: names() == ["a"])
+    assert get_task("a").pattern == "@daily"
+
+
+def test_named_task_is_kept_when_so_asked(session):
+    """``--if-exists keep`` leaves the first as it is, and says so."""
+    session.run("%%cron @yearly --name a\n1")
+    before = get_task("a")
+    said = session.run("%%cron @daily --name a --if-exists keep\n2")
+    assert "a: At 00:00" in said
+    assert said.rstrip().endswith("kept as it was")
+    assert get_task("a") is before
+
+
+def test_cells_inside_of_a_cell_belong_to_it(session):
+    """`%%capture` runs a cell within; the owner is the one that was run."""
+    magic = "get_ipython().run_cell_magic('cron', '@yearly', '1')"
+    source = f"%%capture out\n%cron list\n{magic}"
+    session.shell.run_cell(source, cell_id="one")
+    assert len(names()) == 1
+    session.shell.run_cell("x = 1", cell_id="one")
+    wait_for(lambda: not names())

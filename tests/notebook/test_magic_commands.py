@@ -1,0 +1,247 @@
+"""The commands of `%cron`: what they do, and what they say."""
+
+import re
+import time
+
+import pytest
+
+from ipycron import get_task, get_tasks
+
+DEADLINE = 10.0
+
+
+def names():
+    """Return the names of all tasks."""
+    return [task.name for task in get_tasks().values()]
+
+
+@pytest.fixture
+def report(session):
+    """A task called report, loaded; what it said is forgotten."""
+    session.run("%%cron @yearly --name report\nprint('hello')\n6 * 7")
+    task = get_task("report")
+    task.start().result(DEADLINE)
+    return task
+
+
+def test_list_says_so_when_there_is_nothing(session):
+    """An empty table would be a riddle."""
+    assert session.run("%cron") == "no task is scheduled\n"
+
+
+def test_list_shows_each_task_in_a_row(session, report):
+    """Name, status, schedule with its words, next run, last run."""
+    session.run("%cron run report --wait")
+    head, row = session.run("%cron").splitlines()
+    assert head.split("  ")[0] == "name"
+    assert re.fullmatch(
+        r"report  idle    @yearly At 00:00, on day 1 of the month, only in January"
+        r"  20\d\d-01-01 00:00, in \d+ d( \d+ h)?"
+        r"  \d\d:\d\d:\d\d finished in \d\.\d\d s: 42",
+        row,
+    )
+    assert session.run("%cron list").splitlines()[1].startswith("report")
+
+
+def test_tasks_are_stopped_and_started(session, report):
+    """Each says its new state."""
+    assert session.run("%cron stop report") == "report: stopped\n"
+    assert report.status == "stopped"
+    assert re.fullmatch(
+        r"report: idle, next 20\d\d-01-01 00:00\n", session.run("%cron start report")
+    )
+    assert report.status == "idle"
+
+
+def test_tasks_are_destroyed(session, report):
+    """A destroyed task is gone."""
+    assert session.run("%cron destroy report") == "report: destroyed\n"
+    assert names() == []
+
+
+def test_all_tasks_are_stopped_at_the_same_time(session):
+    """Two runs that end within their patience, one after the other, would take 2 s."""
+    for name in "ab":
+        session.run(
+            f"%%cron @yearly --name {name} --stop-timeout 1 --run-now --quiet\n"
+            "import time\ntime.sleep(60)"
+        )
+    deadline = time.monotonic() + DEADLINE
+    while not all(task.is_busy for task in get_tasks().values()):
+        assert time.monotonic() < deadline
+    began = time.monotonic()
+    assert session.run("%cron stop --all") == "a: stopped\nb: stopped\n"
+    assert time.monotonic() - began < 1.9
+
+
+def test_stop_does_not_wait_when_it_is_forced(session):
+    """``--force`` ends a run at once."""
+    session.run(
+        "%%cron @yearly --name a --stop-timeout 60 --run-now --quiet\n"
+        "import time\ntime.sleep(60)"
+    )
+    deadline = time.monotonic() + DEADLINE
+    while not get_task("a").is_busy:
+        assert time.monotonic() < deadline
+    assert session.run("%cron stop a --force") == "a: stopped\n"
+
+
+def test_start_says_why_it_fails(session, tmp_path):
+    """The traceback of the file, then one line."""
+    (tmp_path / "bad.py").write_text("import nothing_of_this_name\ndef task(): pass\n")
+    session.run(f"%cron @yearly {tmp_path}/bad.py --quiet")
+    said = session.run("%cron start bad")
+    assert f'File "{tmp_path}/bad.py", line 1' in said
+    assert said.endswith(
+        "UsageError: task 'bad' did not start: ModuleNotFoundError: "
+        "No module named 'nothing_of_this_name'\n"
+    )
+
+
+def test_run_does_not_wait(session):
+    """It says that the run goes on."""
+    session.run("%%cron @yearly --name it --quiet\nimport time\ntime.sleep(60)")
+    assert session.run("%cron run it") == "it: runs now\n"
+    assert get_task("it").history.finished == 0
+
+
+def test_run_waits_when_it_is_to(session):
+    """What was printed, then when, how long and what came of it."""
+    session.run("%%cron @yearly --name it --quiet\nprint('hello')\n[4]")
+    said = session.run("%cron run it --wait")
+    assert re.fullmatch(
+        r"hello\nit: \d\d:\d\d:\d\d finished in \d\.\d\d s: \[4\]\n", said
+    )
+
+
+def test_run_shows_the_failure_that_it_waits_for(session):
+    """A failed run is no mistake of the line."""
+    session.run("%%cron @yearly --name it --quiet\n1 / 0")
+    said = session.run("%cron run it --wait")
+    assert "ZeroDivisionError" in said
+    assert re.search(
+        r"it: .* failed in .*: ZeroDivisionError: division by zero\n", said
+    )
+    assert session.result.success
+
+
+def test_run_is_refused_when_the_task_is_stopped(session, report):
+    """The refusal is one line."""
+    session.run("%cron stop report")
+    assert session.run("%cron run report") == (
+        "UsageError: task 'report' is stopped. Call start() before execute().\n"
+    )
+
+
+def test_show_tells_all_of_a_task(session, report):
+    """State, schedule, next and last run, and what that printed."""
+    session.run("%cron run report --wait")
+    lines = session.run("%cron show report").splitlines()
+    assert lines[0].split() == ["report", "idle"]
+    assert lines[1] == (
+        "schedule  @yearly  At 00:00, on day 1 of the month, only in January "
+        f"({report.timezone})"
+    )
+    assert lines[-2:] == ["  hello", "  42"]
+
+
+def test_logs_print_the_last_run(session, report):
+    """What was printed, or that there was no run."""
+    assert session.run("%cron logs report") == "report: has not run yet\n"
+    session.run("%cron run report --wait")
+    assert re.fullmatch(
+        r"report: \d\d:\d\d:\d\d finished in \d\.\d\d s: 42\nhello\n",
+        session.run("%cron logs report"),
+    )
+
+
+def test_next_prints_as_many_fires_as_asked_for(session):
+    """Whether the task is armed or not."""
+    session.run("%%cron 0 0 1 1 * --tz UTC --name it --quiet\n1")
+    session.run("%cron stop it")
+    said = session.run("%cron next it -n 2")
+    assert re.fullmatch(
+        r"it: (20\d\d)-01-01 00:00, (20\d\d)-01-01 00:00 \(it is stopped\)\n", said
+    )
+
+
+def test_explain_tells_what_an_expression_means(session):
+    """Words, zone and fires, without a task."""
+    said = session.run("%cron explain 0 0 1 1 * --tz Europe/Rome -n 2").splitlines()
+    assert said[:3] == [
+        "expression  0 0 1 1 *",
+        "means       At 00:00, on day 1 of the month, only in January",
+        "zone        Europe/Rome",
+    ]
+    assert re.fullmatch(r"next        20\d\d-01-01 00:00, 20\d\d-01-01 00:00", said[3])
+    assert not get_tasks()
+
+
+def test_panel_is_a_table_at_a_prompt(session, report):
+    """Where there are no widgets."""
+    assert session.run("%cron panel").splitlines()[1].startswith("report  idle")
+
+
+def test_wait_returns_when_the_runs_have_ended(session):
+    """It says how long it took and how many there were."""
+    session.run("%%cron * * * * * * --name it --quiet\n1 / 0")
+    assert re.fullmatch(
+        r"waited \d\.\d+ s; it: 2 runs, 2 failed\n",
+        session.run("%cron wait it --runs 2"),
+    )
+
+
+def test_wait_returns_when_the_time_is_over(session, report):
+    """That is no error."""
+    assert session.run("%cron wait --runs 1 --for 100ms") == (
+        "0.10 s are over; report: 0 runs\n"
+    )
+
+
+def test_wait_returns_when_all_tasks_are_over(session):
+    """A task that was told how often ends by itself."""
+    session.run("%%cron * * * * * * --max 1 --name it --quiet\n1")
+    assert re.fullmatch(r"waited \d\.\d+ s; it: 1 run\n", session.run("%cron wait"))
+
+
+def test_wait_returns_when_a_start_fails(session, tmp_path):
+    """Nothing will ever come of that task."""
+    (tmp_path / "bad.py").write_text("1 / 0\ndef task(): pass\n")
+    session.run(f"%cron * * * * * * {tmp_path}/bad.py --quiet")
+    assert re.fullmatch(
+        r"waited \d\.\d+ s; bad: 0 runs\n", session.run("%cron wait bad --runs 1")
+    )
+
+
+def test_help_of_a_command_is_short(session):
+    """How it is typed, and what it does."""
+    assert session.run("%cron stop --help") == (
+        "%cron stop NAME... | --all [--force]\nstop; %cron start goes on\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["%cron --help", "%cron -h", "%%cron --help", "%%cron * * * * * --help\nprint(1)"],
+)
+def test_help_is_the_manual(session, source):
+    """Examples, every option, every command; nothing is scheduled."""
+    said = session.run(source)
+    assert "%%cron 0 9 * * mon-fri --tz Europe/Berlin" in said
+    for text in (
+        "--timezone, --tz TEXT",
+        "--max-executions, --max N",
+        "--into TEXT",
+        "--jitter TIME",
+        "%cron wait [NAME...] [--runs N] [--for TIME]",
+    ):
+        assert text in said
+    assert max(map(len, said.splitlines())) <= 120
+    assert not get_tasks()
+
+
+def test_question_mark_shows_the_manual(session):
+    """``%%cron?`` is what people try first."""
+    info = session.shell.object_inspect("%%cron")
+    assert info["found"]
+    assert info["docstring"].startswith("Run a cell or a file on a schedule")

@@ -1,0 +1,100 @@
+"""What a front end offers behind `%cron` and `%%cron`."""
+
+import pytest
+from IPython.core.completer import CompletionContext, provisionalcompleter
+
+from ipycron.notebook.completion import complete
+
+
+def offer(session, text):
+    """Return what may take the place of the last word."""
+    found = complete(text, session.shell)
+    return None if found is None else found.texts
+
+
+def offer_all(session, text):
+    """Return what the shell's own completer offers."""
+    completer = session.shell.Completer
+    with provisionalcompleter():
+        return [found.text for found in completer.completions(text, len(text))]
+
+
+@pytest.fixture
+def tasks(session):
+    """Two tasks, one with a blank in its name; variables."""
+    session.run("apple, avocado, berry = 1, 2, 3")
+    session.run("%%cron @yearly --name report --quiet\n1")
+    session.run("%%cron @yearly --name 'read mail' --quiet\n1")
+    return session
+
+
+@pytest.mark.parametrize(
+    ("text", "offered"),
+    [
+        ("%cron st", ["start", "stop"]),
+        ("%cron @m", ["@midnight", "@monthly"]),
+        ("%%cron @m", ["@midnight", "@monthly"]),
+        ("%%cron st", []),
+        ("%cron stop ", ["report", '"read mail"']),
+        ("%cron stop rep", ["report"]),
+        ("%cron stop report ", ['"read mail"']),
+        ("%cron wait re", ["report"]),
+        ("%cron stop --", ["--all", "--force"]),
+        ("%cron stop --all --", ["--force"]),
+        ("%cron wait --", ["--runs", "--for"]),
+        ("%cron list --", []),
+        ("%%cron * * * * * --no", ["--no-capture", "--no-overlap", "--no-day-or"]),
+        ("%%cron * * * * * --t", ["--timezone", "--timeout", "--tz"]),
+        ("%%cron --tz UTC --t", ["--timeout"]),
+        ("%%cron * * * * * --tz europe/ber", ["Europe/Berlin"]),
+        ("%%cron * * * * * --into a", ["apple", "avocado"]),
+        ("%%cron * * * * * --capture berry,a", ["berry,apple", "berry,avocado"]),
+        ("%%cron * * * * * --if-exists ", ["replace", "keep", "error"]),
+        ("%%cron * * * * * --launcher s", ["spawn"]),
+        ("%%cron * * * * * --name re", []),
+        ("%%cron * * * * * --logger a", None),
+        ("%cron @daily ./no", None),
+        ("%%cron */5 *", None),
+        ("print(%cron st", None),
+        ("cron st", None),
+        ("x = 1\n%cron sto", ["stop"]),
+    ],
+)
+def test_line_is_completed_by_what_may_stand_there(tasks, text, offered):
+    """Commands, options that are not there yet, names, zones, variables."""
+    got = offer(tasks, text)
+    # Variables of other tests' making do not matter here.
+    assert got == offered
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted", "unwanted"),
+    [
+        ("%cron sto", "stop", "stopped"),
+        ("%%cron * * * * * --nam", "--name", "name"),
+        ("%cron stop rep", "report", "repr"),
+    ],
+)
+def test_completer_of_the_shell_offers_nothing_else(tasks, text, wanted, unwanted):
+    """No builtins between the options: what we know of, others leave alone."""
+    offered = offer_all(tasks, text)
+    assert wanted in offered
+    assert unwanted not in offered
+
+
+def test_completer_of_the_shell_offers_files_behind_an_expression(
+    tasks, tmp_path, monkeypatch
+):
+    """A path is IPython's own business."""
+    (tmp_path / "backup.py").touch()
+    monkeypatch.chdir(tmp_path)
+    text = "%cron @daily back"
+    context = CompletionContext(
+        token="back",
+        full_text=text,
+        cursor_position=len(text),
+        cursor_line=0,
+        limit=None,
+    )
+    assert offer(tasks, context.text_until_cursor) is None
+    assert "backup.py" in offer_all(tasks, text)

@@ -1,0 +1,158 @@
+"""Loading, loading again, unloading; what a session is told at its end."""
+
+import logging
+import subprocess
+import sys
+
+import pytest
+
+from ipycron import get_tasks
+from ipycron.notebook.last_words import LastResort
+
+UNCHANGED = (
+    "magics_manager.magics['line']",
+    "magics_manager.magics['cell']",
+    "events.callbacks['pre_run_cell']",
+    "events.callbacks['post_run_cell']",
+    "input_transformers_cleanup",
+    "Completer.custom_matchers",
+    "display_formatter.mimebundle_formatter.type_printers",
+    "display_formatter.mimebundle_formatter.deferred_printers",
+)
+
+
+def vars_of(shell):
+    """Return the names that a path may begin with."""
+    return {
+        name: getattr(shell, name) for name in {p.partition(".")[0] for p in UNCHANGED}
+    }
+
+
+def copy(shell):
+    """Return copies of what an extension may change in a shell."""
+    return {path: list(eval(path, vars_of(shell))) for path in UNCHANGED}
+
+
+@pytest.fixture
+def fresh(module_shell, capsys):
+    """A shell without the extension; unloaded afterwards in any case."""
+    yield module_shell
+    module_shell.run_cell("%unload_ext ipycron")
+    module_shell.reset(new_session=False)
+
+
+def test_unloading_leaves_nothing_in_the_shell(fresh, capsys):
+    """Magics, events, transformers, matchers and formats are as before."""
+    before = copy(fresh), logging.lastResort
+    fresh.run_cell("%load_ext ipycron").raise_error()
+    fresh.run_cell("%cron")
+    assert copy(fresh) != before[0]
+    fresh.run_cell("%unload_ext ipycron").raise_error()
+    assert (copy(fresh), logging.lastResort) == before
+
+
+def test_unloading_ends_the_tasks_and_says_which(fresh, capsys):
+    """Nothing runs on without anybody to see it."""
+    fresh.run_cell("%load_ext ipycron").raise_error()
+    fresh.run_cell("%%cron @yearly --name a --quiet\n1")
+    fresh.run_cell("%%cron @yearly --name b --quiet\n1")
+    capsys.readouterr()
+    fresh.run_cell("%unload_ext ipycron").raise_error()
+    assert capsys.readouterr().out == "ended: a, b\n"
+    assert not get_tasks()
+
+
+def test_loading_twice_is_loading_once(fresh, capsys):
+    """A second extension object would answer each event twice."""
+    fresh.run_cell("%load_ext ipycron").raise_error()
+    loaded = copy(fresh)
+    fresh.run_cell("%load_ext ipycron")
+    import ipycron  # noqa: PLC0415 - what a configuration might do
+
+    ipycron.load_ipython_extension(fresh)
+    assert copy(fresh) == loaded
+
+
+def test_reloading_keeps_the_tasks(fresh, capsys):
+    """``%reload_ext`` is for code, not for ending anything."""
+    fresh.run_cell("%load_ext ipycron").raise_error()
+    fresh.run_cell("%%cron @yearly --name a --quiet\n1")
+    loaded = copy(fresh)
+    fresh.run_cell("%reload_ext ipycron").raise_error()
+    assert [task.name for task in get_tasks().values()] == ["a"]
+    assert copy(fresh) == loaded
+    fresh.run_cell("%cron destroy a").raise_error()
+
+
+def test_loading_imports_next_to_nothing():
+    """What runs tasks is imported on another thread, widgets at the first display."""
+    program = (
+        "import sys\n"
+        "from IPython.core.interactiveshell import InteractiveShell\n"
+        "from traitlets.config import Config\n"
+        "config = Config()\n"
+        "config.HistoryManager.enabled = False\n"
+        "shell = InteractiveShell.instance(config=config)\n"
+        "import threading\n"
+        "threading.Thread.start = lambda thread: None\n"
+        "before = set(sys.modules)\n"
+        "shell.run_cell('%load_ext ipycron').raise_error()\n"
+        "new = set(sys.modules) - before\n"
+        "print(*sorted(n for n in new if n.startswith('ipycron')))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    assert done.stdout.split() == [
+        "ipycron",
+        "ipycron.notebook",
+        "ipycron.notebook.extension",
+        "ipycron.notebook.formats",
+        "ipycron.notebook.header",
+        "ipycron.notebook.magics",
+    ]
+
+
+class Shown:
+    """A stage that shows one task."""
+
+    def write_log(self, name, _):
+        """Say that it is shown."""
+        return name == "shown"
+
+
+@pytest.mark.parametrize(
+    ("logger", "args", "is_written"),
+    [
+        ("ipycron", ("task %r: a run failed", "shown"), False),
+        ("ipycron", ("task %r: a run failed", "hidden"), True),
+        ("ipycron", ("%s", "no task"), True),
+        ("ipycron", ("nothing",), True),
+        ("others", ("task %r: a run failed", "shown"), True),
+    ],
+)
+def test_log_without_handlers_leaves_out_what_is_shown_anyway(
+    capsys, monkeypatch, logger, args, is_written
+):
+    """A failure that a card shows is not written below some other cell as well."""
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    resort = LastResort(Shown())
+    monkeypatch.setattr(logging, "lastResort", resort)
+    logging.getLogger(logger).warning(*args)
+    text = args[0] % args[1:]
+    assert capsys.readouterr().err == (f"{text}\n" if is_written else "")
+
+
+def test_end_of_a_session_tells_what_is_scheduled_still(session, caplog):
+    """The log names the tasks that end with it."""
+    session.run("%%cron @yearly --name a --quiet\n1")
+    session.run("%%cron @yearly --name b --quiet\n1")
+    session.run("%cron start --all\n%cron stop b")
+    LastResort.tell_scheduled()
+    (record,) = [r for r in caplog.records if "still" in r.message]
+    assert record.message == "still scheduled at the end of this session: a"
+    assert record.levelno == logging.WARNING

@@ -1,0 +1,191 @@
+"""How tasks, tables and expressions look: as text, and as HTML that is safe."""
+
+import re
+from types import MappingProxyType
+
+import pytest
+
+from ipycron import CronExpression, get_task, get_tasks
+from ipycron.notebook.ansi import strip_ansi, to_html
+from ipycron.notebook.static import MAX_CHARACTERS, settle_lines, write_bundle
+
+DEADLINE = 10.0
+EVIL = "<script>alert(1)</script>"
+DISPLAY = "from IPython.display import display\n"
+
+
+def show(session, value):
+    """Return the mimebundle that the shell makes of a value."""
+    return session.shell.display_formatter.format(value)[0]
+
+
+@pytest.fixture
+def run(session):
+    """Run a cell as a task; return the task."""
+
+    def run_cell(body, name="it"):
+        session.run(f"%%cron @yearly --name '{name}' --quiet\n{body}")
+        task = get_task(name)
+        task.execute().exception(DEADLINE)
+        return task
+
+    return run_cell
+
+
+def test_task_shows_its_state_and_its_last_run(session, run):
+    """Plain text and HTML say the same."""
+    bundle = show(session, run("print('hello')\n[1, 2]"))
+    text, html = bundle["text/plain"], bundle["text/html"]
+    assert text.splitlines()[0].split() == ["it", "idle"]
+    assert text.splitlines()[-2:] == ["  hello", "  [1, 2]"]
+    for part in ("it", "idle", "At 00:00, on day 1", "hello", "[1, 2]"):
+        assert part in html
+
+
+def test_task_shows_the_traceback_of_its_failure(session, run):
+    """The colours become spans."""
+    bundle = show(session, run("1 / 0"))
+    assert "ZeroDivisionError: division by zero" in bundle["text/plain"]
+    assert "\x1b" not in bundle["text/plain"] + bundle["text/html"]
+    assert '<span style="color:' in bundle["text/html"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        f"print('{EVIL}')",
+        f"import sys\nprint('{EVIL}', file=sys.stderr)",
+        f"'{EVIL}'",
+        f"raise ValueError('{EVIL}')",
+        f"class Odd:\n    def __repr__(self):\n        return '{EVIL}'\nOdd()",
+        f"{DISPLAY}display({{'text/plain': '{EVIL}'}}, raw=True)",
+        f"{DISPLAY}display({{'image/png': 'x\" onerror=\"alert(1)'}}, raw=True)",
+    ],
+)
+def test_task_escapes_what_its_job_says(session, run, body):
+    """Text stays text, wherever it comes from."""
+    html = show(session, run(body))["text/html"]
+    assert EVIL not in html
+    assert '"x" onerror' not in html
+    assert 'base64,x"' not in html
+
+
+def test_names_are_escaped_everywhere(session, run):
+    """A task may be called anything."""
+    task = run("1", name=EVIL)
+    for value in (task, get_tasks()):
+        html = show(session, value)["text/html"]
+        assert EVIL not in html
+        assert "&lt;script&gt;" in html
+
+
+def test_rich_displays_stay_rich(session, run):
+    """What the job made HTML on purpose is HTML."""
+    task = run("from IPython.display import HTML\nHTML('<b>bold</b>')")
+    assert "<b>bold</b>" in show(session, task)["text/html"]
+
+
+def test_figures_are_part_of_the_page(session, run):
+    """An image needs no file beside it."""
+    pytest.importorskip("matplotlib")
+    task = run("import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()")
+    html = show(session, task)["text/html"]
+    assert re.search(r'<img alt="" src="data:image/png;base64,[A-Za-z0-9+/=]+">', html)
+
+
+def test_long_output_is_cut_at_its_beginning(session, run):
+    """A saved notebook keeps the end."""
+    html = show(session, run("print('x' * 100_000 + 'the end')"))["text/html"]
+    assert MAX_CHARACTERS < len(html) < MAX_CHARACTERS + 2000
+    assert "the end" in html
+
+
+def test_tasks_are_a_table(session, run):
+    """`get_tasks()` as the last line of a cell."""
+    run("1", name="a")
+    run("2", name="b")
+    bundle = show(session, get_tasks())
+    assert [line.split()[0] for line in bundle["text/plain"].splitlines()] == [
+        "name",
+        "a",
+        "b",
+    ]
+    assert bundle["text/html"].startswith("<table><thead>")
+
+
+@pytest.mark.parametrize("value", [{}, {"a": 1}])
+def test_other_mappings_look_as_ever(session, value):
+    """The type is Python's, not ours."""
+    bundle = show(session, MappingProxyType(value))
+    assert bundle == {"text/plain": f"mappingproxy({value})"}
+
+
+def test_tasks_in_a_list_are_one_line_each(session, run):
+    """Only the value itself is shown at length."""
+    task = run("1")
+    assert show(session, [task])["text/plain"] == f"[{task!r}]"
+
+
+def test_expression_shows_its_words_and_its_fires(session):
+    """What it means, where, and when."""
+    bundle = show(session, CronExpression("0 0 1 1 *", "Europe/Rome"))
+    lines = bundle["text/plain"].splitlines()
+    assert lines[:3] == [
+        "expression  0 0 1 1 *",
+        "means       At 00:00, on day 1 of the month, only in January",
+        "zone        Europe/Rome",
+    ]
+    assert lines[3].count("-01-01 00:00") == 5
+    assert "only in January" in bundle["text/html"]
+
+
+@pytest.mark.parametrize(
+    ("text", "html"),
+    [
+        ("plain <b>", "plain &lt;b&gt;"),
+        ("\x1b[1mx\x1b[0m", '<span style="font-weight:bold">x</span>'),
+        ("\x1b[31mx\x1b[39my", '<span style="color:#e75c58">x</span>y'),
+        ("\x1b[91mx", '<span style="color:#b22b31">x</span>'),
+        ("\x1b[37mx", "x"),
+        ("\x1b[38;5;196mx", '<span style="color:#ff0000">x</span>'),
+        ("\x1b[38;5;244mx", '<span style="color:#808080">x</span>'),
+        ("\x1b[38;2;1;2;3mx", '<span style="color:#010203">x</span>'),
+        ("\x1b[48;5;1mx", "x"),
+        ("\x1b[2K\x1b[1Ax", "x"),
+        ("\x1b[38;5mx", "x"),
+        ("\x1b[mx", "x"),
+    ],
+)
+def test_colours_become_spans(text, html):
+    """The sequences that tracebacks and command lines use; others vanish."""
+    assert to_html(text) == html
+    assert strip_ansi(text).strip("plain <b>") in ("x", "xy", "")
+
+
+@pytest.mark.parametrize(
+    ("text", "settled"),
+    [
+        ("a\nb\n", "a\nb\n"),
+        ("1%\r2%\r3%\n", "3%\n"),
+        ("done\r\n", "done\n"),
+        ("1%\r", "1%\r"),
+        ("a\rb\nc\rd", "b\nd"),
+    ],
+)
+def test_progress_is_what_a_terminal_would_show(text, settled):
+    """A line that goes back to its beginning shows its last state."""
+    assert settle_lines(text) == settled
+
+
+@pytest.mark.parametrize(
+    ("data", "part"),
+    [
+        ({"text/html": ["<i>", "x</i>"], "text/plain": "x"}, "<div><i>x</i></div>"),
+        ({"image/svg+xml": "<svg/>", "text/plain": "x"}, "<div><svg/></div>"),
+        ({"text/latex": "$<x>$", "text/plain": "x"}, "$&lt;x&gt;$"),
+        ({"application/json": {}}, ""),
+    ],
+)
+def test_displays_take_their_richest_form(data, part):
+    """As far as a page can show it without help."""
+    assert part in write_bundle(data)
