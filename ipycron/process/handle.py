@@ -216,8 +216,8 @@ class WorkerProcess:
     def kill(self) -> None:
         """End the process group now. `gone` tells when it is done."""
         self._is_stopping = True
-        self._cut_lifeline()
         self._signal(signal.SIGKILL)
+        self._cut_lifeline()
 
     def _signal(self, number: signal.Signals) -> None:
         # After `gone` the number may belong to somebody else.
@@ -235,15 +235,12 @@ class WorkerProcess:
     def _handle(self, frame: Frame) -> None:
         message = frame.message
         if isinstance(message, Ended):
-            self._drain()
-            self._end_run(
-                Outcome(
-                    is_ok=message.is_ok, value=frame.payload, summary=message.summary
-                )
-            )
+            if message.execution_id == self._execution_id:
+                self._end_run(message, frame.payload)
         elif isinstance(message, Displayed | Logged):
-            self._flush()  # keep the order in which the job wrote and displayed
-            self._uplink.forward(message, frame.payload)
+            if message.task_id == self._task_id:
+                self._flush()  # keep the order in which the job wrote and displayed
+                self._uplink.forward(message, frame.payload)
         elif isinstance(message, Loaded):
             self._finish_load(message, frame.payload)
 
@@ -257,24 +254,28 @@ class WorkerProcess:
         else:
             self.loaded.set_exception(LoadFailed(payload, message.summary))
 
-    def _end_run(self, outcome: Outcome) -> None:
+    def _end_run(self, ended: Ended, payload: Payload) -> None:
+        self._drain()
+        outcome = Outcome(is_ok=ended.is_ok, value=payload, summary=ended.summary)
         future, self._outcome = self._outcome, None
         if future is not None and not future.done():
             future.set_result(outcome)
 
     def _lose(self, error: ProtocolError | None) -> None:
         """The socket is closed: the process is dying, or its job closed it."""
-        why = "it had closed its connection" if error is None else error.reason
+        if error is not None:
+            self._reason = str(error)
         loop = asyncio.get_running_loop()
-        loop.call_later(CLOSE_GRACE, self.kill_remains, why)
+        loop.call_later(CLOSE_GRACE, self.kill_remains, "it had closed its connection")
         loop.call_later(CLOSE_GRACE + REAP_GRACE, self._look_for_zombie)
 
     def kill_remains(self, reason: str) -> None:
         """End what is left of a process group whose leader is lost or dying."""
-        if self.pid is not None and read_zombie(self.pid) is None:
+        is_alive = self.pid is not None and read_zombie(self.pid) is None
+        if is_alive and not self._reason:
             self._reason = reason
-        self._cut_lifeline()
         self._signal(signal.SIGKILL)
+        self._cut_lifeline()
 
     def _look_for_zombie(self) -> None:
         """Take note of an end that the zygote has not told."""
@@ -334,7 +335,7 @@ class WorkerProcess:
             exit_code=code if code >= 0 else None,
             signal_name=None if code >= 0 else _get_signal_name(-code),
             output=self._pumps[1].get_last_words(),
-            reason=self._reason if code == -signal.SIGKILL else "",
+            reason=self._reason,
         )
 
     def _drain(self) -> None:
