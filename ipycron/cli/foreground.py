@@ -33,7 +33,8 @@ def run_file(expression: str, file: str, **options: Any) -> int:
     ended = threading.Event()
     failures: list[TaskContext] = []
     task.on("task:destroyed", lambda _: ended.set())
-    task.on("task:failed", lambda context: (failures.append(context), ended.set()))
+    task.on("task:failed", failures.append)
+    task.on("task:failed", lambda _: ended.set())
     task.on("execution:finished", lambda context: _print_output(console, context))
     task.on("execution:failed", lambda context: _print_output(console, context))
     try:
