@@ -5,15 +5,27 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
-import logging
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+from ipycron.errors import IpycronError
+from ipycron.scheduling.wait import settle
 
 if TYPE_CHECKING:
+    import logging
     from collections.abc import Callable, Generator
 
 T = TypeVar("T")
 
-_log = logging.getLogger("ipycron")
+
+class Owner(Protocol):
+    """Whose completion it is: the task."""
+
+    @property
+    def logger(self) -> logging.Logger: ...  # noqa: D102
+
+    def defer(self, call: Callable[[], Any]) -> None:
+        """Call this on the thread of listeners."""
 
 
 class Completion(Generic[T]):
@@ -23,14 +35,20 @@ class Completion(Generic[T]):
     both give the result or raise the error. It may be asked any number of times,
     from any thread. A failure that nobody has asked for when the completion is
     thrown away is logged once.
+
+    Args:
+        what: a start, a run: for the log.
+        owner: the task.
     """
 
-    def __init__(self, what: str) -> None:
+    def __init__(self, what: str, owner: Owner) -> None:
         self._what = what
+        self._owner = owner
         self._future: concurrent.futures.Future[Callable[[], T]] = (
             concurrent.futures.Future()
         )
         self._is_asked = False
+        self._is_failed = False
 
     def result(self, timeout: float | None = None) -> T:
         """Wait for the end and return the result.
@@ -68,36 +86,69 @@ class Completion(Generic[T]):
         return self._future.done()
 
     def add_done_callback(self, callback: Callable[[Completion[T]], Any]) -> None:
-        """Call `callback` with this when it ends, in ipycron's thread, or now."""
-        self._future.add_done_callback(lambda _: callback(self))
+        """Call `callback` with this when it ends, soon if it has ended.
+
+        It runs where listeners run: it may block, ask, and control tasks.
+        """
+        self.watch(lambda done: self._owner.defer(partial(callback, done)))
 
     def __await__(self) -> Generator[Any, None, T]:
         self._is_asked = True
-        # Shielded: a cancelled await stops the waiting, for this one waiter only.
-        read = yield from asyncio.shield(asyncio.wrap_future(self._future)).__await__()
-        return read()
+        loop = asyncio.get_running_loop()
+        # A future of each waiter: a cancelled await ends the waiting of one.
+        waiter: asyncio.Future[None] = loop.create_future()
+
+        def wake(_: object) -> None:
+            with contextlib.suppress(RuntimeError):  # the waiter's loop is closed
+                loop.call_soon_threadsafe(settle, waiter)
+
+        self._future.add_done_callback(wake)
+        yield from waiter.__await__()
+        return self._future.result()()
 
     # --- ipycron's side -------------------------------------------------------------
 
-    def set(self, read: Callable[[], T]) -> None:
+    def watch(self, callback: Callable[[Completion[T]], Any]) -> None:
+        """Call `callback` with this at its end, in the thread that ends it, or now."""
+        self._future.add_done_callback(lambda _: callback(self))
+
+    def set(self, read: Callable[[], T], *, is_ok: bool = True) -> None:
         """End it; `read` gives the result, or raises, each time somebody asks."""
+        self._is_failed = not is_ok
         with contextlib.suppress(concurrent.futures.InvalidStateError):
             self._future.set_result(read)
 
     def fail(self, error: BaseException) -> None:
         """End it with an error."""
+        self._is_failed = True
         with contextlib.suppress(concurrent.futures.InvalidStateError):
             self._future.set_exception(error)
 
     def __repr__(self) -> str:
         state = "pending"
         if self._future.done():
-            state = "failed" if self._future.exception() else "done"
+            state = "failed" if self._is_failed else "done"
         return f"<Completion of {self._what}: {state}>"
 
     def __del__(self) -> None:
-        if self._is_asked or not self._future.done():
-            return
-        error = self.exception()
-        if error is not None:
-            _log.error("%s failed and nobody asked: %s", self._what, error)
+        if self._is_failed and not self._is_asked and self._future.done():
+            # Any thread at all comes by here: the error is decoded elsewhere.
+            log = partial(_log_failure, self._owner.logger, self._what, self._future)
+            self._owner.defer(log)
+
+
+def _log_failure(
+    logger: logging.Logger,
+    what: str,
+    future: concurrent.futures.Future[Callable[[], Any]],
+) -> None:
+    error: BaseException | None = None
+    try:
+        future.result()()
+    except BaseException as failure:  # noqa: BLE001 - it is what is logged
+        error = failure
+    trace = None if isinstance(error, IpycronError) else error
+    name = type(error).__name__
+    logger.error(
+        "%s failed and nobody asked: %s: %s", what, name, error, exc_info=trace
+    )

@@ -74,7 +74,7 @@ class Task:
             task_id,
             zone=expression.timezone,
             runs_left=options.max_executions,
-            defer=client.dispatcher.submit,
+            defer=self.defer,
         )
         self._waiting: dict[str, Completion[Any]] = {}
         self._start: Callable[[], Completion[None] | None] = lambda: None
@@ -208,7 +208,7 @@ class Task:
         return self._control("destroy", force=force)
 
     def _control(self, action: Action, *, force: bool) -> Completion[None]:
-        completion: Completion[None] = Completion(f"{action} of task {self.name!r}")
+        completion: Completion[None] = self._make_completion(action)
         if action == "start":
             # Held by who does the work; one that nobody asks logs at its own end.
             self._start = weakref.ref(completion)
@@ -219,8 +219,15 @@ class Task:
         if action == "start":
             # A script that ends right now must live to see its task start.
             self._update_keepalive()
-            completion.add_done_callback(self._see_start)
+            completion.watch(self._see_start)
         return completion
+
+    def _make_completion(self, what: str) -> Completion[Any]:
+        return Completion(f"{what} of task {self.name!r}", self)
+
+    def defer(self, call: Callable[[], Any]) -> None:
+        """Call this where listeners are called."""
+        self._client.defer(call)
 
     def _see_start(self, completion: Completion[None]) -> None:
         self._start_error = completion.peek()
@@ -238,11 +245,11 @@ class Task:
         or `TaskNotStarted`, `TaskDestroyed`, `OverlapError`, and `WaitTimeout`
         after `execute_timeout` (the run goes on).
         """
-        completion: Completion[Any] = Completion(f"execute of task {self.name!r}")
+        completion: Completion[Any] = self._make_completion("execute")
         if self._is_over:
             completion.fail(TaskDestroyed(name=self.name))
             return completion
-        execution_id = make_id()
+        execution_id = self._client.make_id()
         self._waiting[execution_id] = completion
         self._client.execute(self, execution_id)
         return completion
@@ -308,11 +315,12 @@ class Task:
         execution = self.mirror.follow(notice)
         if self._is_heard(notice):
             call = partial(self._tell, notice, execution)
-            self._client.dispatcher.submit(call)
+            self.defer(call)
         if notice.event in ENDS and notice.execution is not None:
             completion = self._waiting.pop(notice.execution.id, None)
             if completion is not None and execution is not None:
-                completion.set(execution.read)
+                is_ok = notice.event is Event.EXECUTION_FINISHED
+                completion.set(execution.read, is_ok=is_ok)
         if notice.event is Event.TASK_DESTROYED:
             self.refuse_all(TaskDestroyed(name=self.name))
 
@@ -379,5 +387,5 @@ class Task:
 
 
 def make_id() -> str:
-    """Return a fresh id for a task or a run."""
+    """Return a fresh id for a task."""
     return uuid.uuid4().hex
