@@ -15,6 +15,7 @@ from ipycron.errors import (
 )
 from ipycron.process.zone import describe_zone
 from ipycron.scheduling.clock import SystemClock
+from ipycron.scheduling.option import check_duration
 from ipycron.task.elect import check_election
 from ipycron.task.listeners import check_event
 from ipycron.task.options import TaskOptions, make_options
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     import logging
     import os
     from collections.abc import Callable, Mapping
+    from datetime import timedelta
 
     from ipycron.scheduling.context import TaskContext
     from ipycron.task.completion import Completion
@@ -181,7 +183,7 @@ def set_run_coordinator(coordinator: Any) -> None:
     registry.client.set_coordinator(coordinator)
 
 
-def shutdown(timeout: float = 5) -> None:
+def shutdown(timeout: float | timedelta = 5) -> None:
     """Destroy all tasks and end all processes.
 
     Args:
@@ -189,5 +191,8 @@ def shutdown(timeout: float = 5) -> None:
             they are ended.
 
     Returns when every process of ipycron is gone. Using ipycron again starts anew.
+
+    Raises:
+        InvalidOption: if `timeout` is no duration; nothing is shut down then.
     """
-    registry.close(timeout)
+    registry.close(check_duration("timeout", timeout))

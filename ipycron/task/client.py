@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ipycron.errors import IpycronError
 from ipycron.scheduling.clock import SystemClock
 from ipycron.scheduling.events import Event, Outcome
+from ipycron.scheduling.ids import IdMaker
 from ipycron.scheduling.scheduler import Scheduler
 from ipycron.task.bulletin import Bulletin
 from ipycron.task.elect import TaskElector
@@ -37,6 +38,10 @@ if TYPE_CHECKING:
     from ipycron.task.task import Task
 
 
+LAST_EVENTS = 1.0
+"""Seconds at least that listeners and log handlers have for the last events."""
+
+
 class Client:
     """Everything of ipycron that runs in this process; made when first needed.
 
@@ -44,8 +49,10 @@ class Client:
         tasks: by id, all that are not destroyed.
         listeners: those of all tasks.
         bulletin: the last events; outlives this client.
+        gone: set when a shutdown has ended every run and process.
         logger: takes the records of tasks without a logger of their own.
         coordinator: elects for tasks without a coordinator of their own, or None.
+        make_id: names the runs that are called for.
     """
 
     def __init__(self, bulletin: Bulletin | None = None) -> None:
@@ -54,6 +61,7 @@ class Client:
         self.listeners = Listeners()
         self.logger: logging.Logger | None = None
         self.coordinator: Any = None
+        self.make_id = IdMaker()
         self.dispatcher = Dispatcher()
         self.keepalive = Keepalive()
         self._pool = ThreadPool()
@@ -69,6 +77,7 @@ class Client:
         self._remote = Remote(self, self._elector)
         self._work: set[asyncio.Task[None]] = set()
         self.is_closed = False
+        self.gone = threading.Event()
         self.thread = threading.Thread(target=self._run, name="ipycron", daemon=True)
         self.thread.start()
 
@@ -87,6 +96,10 @@ class Client:
     def submit(self, call: Callable[[], Any]) -> None:
         """Call this on the client's loop."""
         self._loop.call_soon_threadsafe(call)
+
+    def defer(self, call: Callable[[], Any]) -> None:
+        """Call this where listeners are called, after them."""
+        self.dispatcher.submit(call)
 
     def add(self, task: Task) -> None:
         """Register a task with the scheduler that will run it."""
@@ -207,7 +220,7 @@ class Client:
     def take_record(self, record: logging.LogRecord, task_id: str) -> None:
         """Have the record handled by this process's logging; see `Owner`."""
         task = self.tasks.get(task_id)
-        self.dispatcher.submit(partial(_handle_record, record, task))
+        self.defer(partial(_handle_record, record, task))
 
     def take_loss(
         self,
@@ -250,13 +263,16 @@ class Client:
     def shutdown(self, timeout: float) -> None:
         """Stop everything and return when it is gone. Ends the client's threads."""
         self.is_closed = True
-        done = asyncio.run_coroutine_threadsafe(self._shutdown(timeout), self._loop)
-        done.result()
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self.thread.join()
+        try:
+            done = asyncio.run_coroutine_threadsafe(self._shutdown(timeout), self._loop)
+            done.result()
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self.thread.join()
+        finally:
+            self.gone.set()
         self.keepalive.close()
         self._pool.close()
-        self.dispatcher.close(timeout=timeout)
+        self.dispatcher.close(timeout=max(timeout, LAST_EVENTS))
 
     async def _shutdown(self, timeout: float) -> None:
         await asyncio.gather(

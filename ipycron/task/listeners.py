@@ -99,6 +99,8 @@ class Dispatcher:
 
     def __init__(self) -> None:
         self._queue: queue.SimpleQueue[Callable[[], Any] | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._is_closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self.thread = threading.Thread(
             target=self._run, name="ipycron-events", daemon=True
@@ -106,12 +108,21 @@ class Dispatcher:
         self.thread.start()
 
     def submit(self, call: Callable[[], Any]) -> None:
-        """Call this after everything submitted before. From any thread."""
-        self._queue.put(call)
+        """Call this after everything submitted before. From any thread.
+
+        Once closed it is called here and now.
+        """
+        with self._lock:
+            if not self._is_closed:
+                self._queue.put(call)
+                return
+        self.call(call)
 
     def close(self, timeout: float | None = None) -> None:
         """Let what was submitted happen, then end the thread."""
-        self._queue.put(None)
+        with self._lock:
+            self._is_closed = True
+            self._queue.put(None)
         if threading.current_thread() is not self.thread:
             self.thread.join(timeout)
 

@@ -9,13 +9,10 @@ from __future__ import annotations
 import atexit
 import os
 import threading
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from ipycron.task.bulletin import Bulletin
 from ipycron.task.client import Client
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 T = TypeVar("T")
 
@@ -35,7 +32,7 @@ class Registry:
         self._singles: dict[type, Any] = {}
         self._lock = threading.Lock()
         self._client: Client | None = None
-        self._settings: list[Callable[[Client], None]] = []
+        self._closing: Client | None = None
         atexit.register(self.close, EXIT_TIMEOUT)
         os.register_at_fork(after_in_child=self._leave_in_child)
 
@@ -64,15 +61,23 @@ class Registry:
             return single
 
     def close(self, timeout: float) -> None:
-        """Shut the client down; the next use makes a new one."""
+        """Shut the client down; the next use makes a new one.
+
+        Returns when its processes are gone, also where another thread shuts it down.
+        """
         with self._lock:
             client, self._client = self._client, None
+            if client is not None:
+                self._closing = client
         if client is not None:
             client.shutdown(timeout)
+        elif self._closing is not None:
+            self._closing.gone.wait()
 
     def _leave_in_child(self) -> None:
         """A copy of this process is not the client: it starts with none."""
         client, self._client = self._client, None
+        self._closing = None
         self._lock = threading.Lock()
         self.bulletin = Bulletin()
         self._singles = {}

@@ -1,0 +1,85 @@
+"""The tasks of a process: found by id and name, replaced, kept, refused."""
+
+import pytest
+from house import BOTH, Record, drain
+from polling import SECONDS, eventually
+
+import ipycron
+from ipycron.errors import TaskExists, UnknownTask
+
+pytestmark = pytest.mark.parametrize("house", BOTH, indirect=True)
+
+
+def answer(ctx):
+    """The simplest job."""
+    return 42
+
+
+def test_tasks_are_found_by_id_and_by_name(house):
+    """`get_tasks` is by id, read-only and a snapshot; `get_task` takes both."""
+    first = house.create(answer, name="report")
+    second = house.create(answer)
+    tasks = ipycron.get_tasks()
+    assert dict(tasks) == {first.id: first, second.id: second}
+    assert second.name == second.id != first.id
+    with pytest.raises(TypeError):
+        tasks["x"] = first
+    assert ipycron.get_task("report") is ipycron.get_task(first.id) is first
+    first.destroy().result(SECONDS)
+    assert first.id in tasks
+    assert first.id not in ipycron.get_tasks()
+
+
+def test_unknown_name_is_met_with_a_suggestion(house):
+    """A task that does not exist is an error that knows the near miss."""
+    house.create(answer, name="weekly report")
+    with pytest.raises(UnknownTask, match="Did you mean 'weekly report'"):
+        ipycron.get_task("weekly repotr")
+
+
+def test_task_is_replaced_when_its_name_is_declared_again(house):
+    """The old task of a name is destroyed; the new one is the one that is found."""
+    old = house.start(answer, name="report")
+    record = Record(old)
+    new = house.start(lambda _: 43, name="report")
+    eventually(lambda: old.status == "destroyed")
+    assert ipycron.get_task("report") is new
+    assert list(ipycron.get_tasks()) == [new.id]
+    assert new.execute().result(SECONDS) == 43
+    drain()
+    assert record.names[-2:] == ["task:stopped", "task:destroyed"]
+
+
+def test_task_is_kept_when_asked_to(house):
+    """With ``if_exists="keep"`` the declaration gives the task that is there."""
+    old = house.start(answer, name="report")
+    again = house.schedule(lambda _: 43, name="report", if_exists="keep")
+    assert again is old
+    assert again.execute().result(SECONDS) == 42
+
+
+def test_second_task_is_refused_when_asked_to(house):
+    """With ``if_exists="error"`` a name that is taken is an error, and nothing else."""
+    old = house.start(answer, name="report")
+    with pytest.raises(TaskExists, match="'report' exists already"):
+        house.create(answer, name="report", if_exists="error")
+    assert list(ipycron.get_tasks()) == [old.id]
+    assert old.status == "idle"
+
+
+def test_old_task_stays_when_its_replacement_is_wrong(house):
+    """A declaration with a mistake changes nothing."""
+    old = house.start(answer, name="report")
+    with pytest.raises(ipycron.CronSyntaxError):
+        house.create(answer, "61 * * * *", name="report")
+    assert ipycron.get_task("report") is old
+    assert old.execute().result(SECONDS) == 42
+
+
+def test_task_says_what_it_is(house):
+    """The repr of a task is a sentence: name, status, next run, zone."""
+    task = house.create(answer, "0 9 * * *", name="report", timezone="Europe/Berlin")
+    assert repr(task) == "<Task 'report' stopped>"
+    task.start().result(SECONDS)
+    assert repr(task).startswith("<Task 'report' idle, next 20")
+    assert repr(task).endswith(" 09:00:00 Europe/Berlin>")
