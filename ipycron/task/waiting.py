@@ -90,14 +90,17 @@ class _Watch:
         clock = SystemClock()
         deadline = math.inf if seconds is None else clock.monotonic() + seconds
         while (left := deadline - clock.monotonic()) > 0:
-            if self._done.wait(min(left, _LOOK_EVERY)):
+            if self._done.wait(min(left, _LOOK_EVERY)) or self.is_signalled:
                 return
             self._check()
 
     def signal(self) -> None:
-        """End the waiting, and what is waited for."""
+        """End the waiting, and what is waited for: at the next look.
+
+        For signal handlers: they interrupt the thread that waits, perhaps while it
+        holds the event's own lock.
+        """
         self.is_signalled = True
-        self._done.set()
 
     def _look(self, context: TaskContext) -> None:
         if context.event in _RUNS:
