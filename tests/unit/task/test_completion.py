@@ -19,6 +19,7 @@ class Owner:
         self.deferred = []
 
     def defer(self, call):
+        """Put a call off."""
         self.deferred.append(call)
 
     def run(self):
@@ -29,11 +30,13 @@ class Owner:
 
 @pytest.fixture
 def owner():
+    """A task that does nothing by itself."""
     return Owner()
 
 
 @pytest.fixture
 def completion(owner):
+    """A completion that has not ended."""
     return Completion("execute of task 'report'", owner)
 
 
