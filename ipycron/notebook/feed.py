@@ -97,6 +97,12 @@ class Feed:
                     registry.bulletin.unwatch(self.note)
                     return
             due = min(self._serve(view, changed) for view in views)
+            self._rotate()
+
+    def _rotate(self) -> None:
+        """Let another view be the first to send output: there is not enough for all."""
+        with self._lock:
+            self._views = (*self._views[1:], *self._views[:1])
 
     def _serve(self, view: View, changed: set[str]) -> float:
         now = time.monotonic()

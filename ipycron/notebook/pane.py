@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING, Any, TypedDict
 import ipywidgets
 
 from ipycron.notebook.snapshot import RunInfo, RunLike, describe_shown
-from ipycron.notebook.transcript import MAX_GROUPS, Transcript
+from ipycron.notebook.transcript import (
+    MAX_CHARACTERS,
+    MAX_FRESH,
+    MAX_GROUPS,
+    Transcript,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -119,7 +124,9 @@ class Pane:
         info = describe_shown(run)
         start = self._position
         pieces, self._position = run.output.read(start)
-        items = self._transcript.feed(pieces)
+        is_past = is_new and info["ok"] is not None
+        limit = MAX_CHARACTERS if is_past else MAX_FRESH
+        items = self._transcript.feed(pieces, limit)
         is_filled = self._fill()
         if not self._is_clean and (items or info["ok"] is not None):
             # Only now: what the run before showed stays until there is more to see.

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 MAX_CHARACTERS = 256 * 1024
 """Text that is shown of one run; of more, its end."""
+MAX_FRESH = 64 * 1024
+"""The same of what is added at once: what a worker's pipe delivers at most. Where many
+tasks print without end, each is shown a little now and then."""
 MAX_GROUPS = 32
 """Groups of displays that are shown of one run; of more, the newest."""
 SEALED_BYTES = 200_000
@@ -76,15 +79,20 @@ class Transcript:
         self._homes: dict[str, tuple[Group, int]] = {}
         self._decoders = {name: _make_decoder() for name in ("stdout", "stderr")}
 
-    def feed(self, pieces: Iterable[Piece]) -> list[Item]:
-        """Add pieces; return the items to be added to what is shown."""
+    def feed(self, pieces: Iterable[Piece], limit: int = MAX_CHARACTERS) -> list[Item]:
+        """Add pieces; return the items to be added to what is shown.
+
+        Args:
+            pieces: in order.
+            limit: characters of them that are shown: the last ones.
+        """
         fresh: list[Item] = []
         for piece in pieces:
             if piece.kind == "display":
                 fresh += self._feed_display(piece.display)
             else:
                 fresh += self._feed_text(piece)
-        fresh = _shorten(_join(fresh), MAX_CHARACTERS // 2)
+        fresh = _shorten(_join(fresh), limit)
         self._keep(fresh)
         return fresh
 
@@ -168,6 +176,7 @@ class Transcript:
                 self.items.append((kind, value))
                 self._characters += _count(kind, value)
         if self._characters > MAX_CHARACTERS or len(self.items) > 2 * MAX_CHARACTERS:
+            # Half of it, so that this is not done for every line from now on.
             self.items = _shorten(self.items, MAX_CHARACTERS // 2)
             self._characters = sum(_count(kind, value) for kind, value in self.items)
         shown = {value for kind, value in self.items if kind == "group"}

@@ -1,0 +1,498 @@
+"""Views follow their tasks by themselves, and never send more than they may."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+import uuid
+from functools import partial
+
+import comm
+import pytest
+from comm.base_comm import BaseComm
+
+import ipycron
+from ipycron.notebook.card import MAX_ENDED, Cards, make_card
+from ipycron.notebook.feed import BYTES_PER_SECOND, Feed
+from ipycron.notebook.panel import panel
+from ipycron.process.payload import Payload
+from ipycron.process.protocol import Streamed
+from ipycron.scheduling.events import Event, Execution, Notice, Outcome, Status
+from ipycron.task import api
+from ipycron.task.registry import registry
+
+DEADLINE = 10.0
+YEARLY = "0 0 1 1 *"
+
+
+class RecordingComm(BaseComm):
+    """A comm without a browser that remembers what was sent, and when."""
+
+    def __init__(self, *args, **kwargs):
+        self.sent = []
+        super().__init__(*args, **kwargs)
+
+    def publish_msg(self, msg_type, data=None, *_args, **_kwargs):
+        """Remember a message."""
+        self.sent.append((time.monotonic(), msg_type, data or {}))
+
+    def find(self, kind):
+        """Return the custom messages of a type, with their times."""
+        customs = [
+            (at, data["content"])
+            for at, _, data in tuple(self.sent)
+            if data.get("method") == "custom"
+        ]
+        return [(at, content) for at, content in customs if content["type"] == kind]
+
+
+@pytest.fixture(autouse=True)
+def recording(monkeypatch):
+    """Have widgets talk to a record; end tasks, views and their thread afterwards."""
+    monkeypatch.setattr(comm, "create_comm", RecordingComm)
+    monkeypatch.setattr(registry, "_singles", {})
+    yield
+    api.shutdown()
+    feed = registry.get_single(Feed)
+    for view in feed._views:
+        view.close()
+
+
+def wait_for(find, seconds=DEADLINE):
+    """Return the first truth that `find` gives."""
+    deadline = time.monotonic() + seconds
+    pause = threading.Event()
+    while not (found := find()):
+        assert time.monotonic() < deadline, "it never came"
+        pause.wait(0.01)
+    return found
+
+
+def make_task(function=lambda: None, **options):
+    """Return a started inline task that is never due in a test."""
+    task = api.create_task(YEARLY, function, **options)
+    task.start().result(5)
+    return task
+
+
+def click(view, name, task=""):
+    """Send a command as the browser does; return its id."""
+    command_id = uuid.uuid4().hex
+    command = {"type": "command", "id": command_id, "name": name, "task": task}
+    view._handle_custom_msg(command, [])
+    return command["id"]
+
+
+def wait_for_end(view, command_id):
+    """Return what a command came to."""
+    done = partial(view.comm.find, "done")
+    return wait_for(lambda: [m for _, m in done() if m["id"] == command_id])[0]["error"]
+
+
+# --- following ----------------------------------------------------------------------
+
+
+def test_panel_tells_of_a_task_that_is_made_later():
+    """Nobody refreshes anything."""
+    view = panel()
+    task = make_task(name="later")
+
+    rows = wait_for(lambda: [r for _, m in view.comm.find("state") for r in m["tasks"]])
+    assert [(row["id"], row["name"]) for row in rows[:1]] == [(task.id, "later")]
+
+
+def test_panel_tells_that_a_task_is_gone():
+    """A destroyed task leaves the table."""
+    task = make_task()
+    view = panel()
+    wait_for(lambda: view.comm.find("state"))
+    task.destroy().result(5)
+
+    gone = wait_for(lambda: [m for _, m in view.comm.find("state") if "gone" in m])
+    assert gone[0]["gone"] == [task.id]
+
+
+def test_panel_tells_of_events_once_each():
+    """The log of a page never shows an event twice."""
+    view = panel()
+    task = make_task()
+    task.execute().result(5)
+
+    def find():
+        events = [e for _, m in view.comm.find("state") for e in m.get("events", [])]
+        return events if any(e["event"] == "execution:finished" for e in events) else []
+
+    numbers = [event["number"] for event in wait_for(find)]
+    assert numbers == sorted(set(numbers))
+
+
+def test_card_sends_the_output_of_a_run_that_fails():
+    """What a worker prints comes as items, its traceback with the run's end."""
+
+    def fail():
+        print("before")  # noqa: T201 - what is tested
+        raise ValueError("no")
+
+    task = api.schedule(YEARLY, fail, background=True)
+    view = make_card(task)
+    task.execute().exception(DEADLINE)
+
+    def find():
+        return [m for _, m in view.comm.find("output") if m["run"]["ok"] is False]
+
+    ended = wait_for(find)[-1]
+    messages = [message for _, message in view.comm.find("output")]
+    texts = [item for message in messages for item in message["items"]]
+    assert "".join(text for _, text in texts) == "before\n"
+    assert "ValueError: no" in ended["run"]["traceback"]
+    assert messages[0]["reset"] is True
+    for before, after in itertools.pairwise(messages):
+        assert after["reset"] or after["start"] == before["end"]
+
+
+def test_card_shows_why_a_task_did_not_start(tmp_path):
+    """A start that fails makes no run: the card tells of it all the same."""
+    path = tmp_path / "broken.py"
+    path.write_text("import nonsense_that_is_not_there\ndef task(): ...\n")
+    task = api.create_task(YEARLY, path)
+    view = make_card(task)
+    task.start().exception(DEADLINE)
+
+    def find():
+        rows = [r for _, m in view.comm.find("state") for r in m.get("tasks", [])]
+        return [row["trouble"] for row in rows if row.get("trouble")]
+
+    assert wait_for(find)[-1].startswith("ModuleNotFoundError: No module named")
+
+
+def test_view_makes_its_snapshot_when_a_page_asks_for_it():
+    """A page that is loaded anew gets the present, not what was at the beginning."""
+    view = panel()
+    make_task(name="new")
+
+    state = view.get_state()["state"]
+
+    assert [row["name"] for row in state["tasks"]] == ["new"]
+
+
+def test_view_snapshot_holds_the_output_that_was_sent():
+    """A page that is loaded anew shows the whole output, then goes on from there."""
+    task = api.schedule(YEARLY, partial(print, "hello"), background=True)
+    view = make_card(task)
+    task.execute().result(DEADLINE)
+    wait_for(lambda: [m for _, m in view.comm.find("output") if m["run"]["ok"]])
+
+    pane = wait_for(lambda: view.get_state()["state"]["opened"]["pane"])
+
+    assert pane["items"] == [("stdout", "hello\n")]
+    assert (pane["start"], pane["end"], pane["reset"]) == (0, 6, True)
+
+
+def test_panel_follows_the_row_that_is_opened():
+    """The trait that the browser sets says whose runs are sent."""
+    tasks = [make_task(name=name) for name in ("a", "b")]
+    for task in tasks:
+        task.execute().result(5)
+    view = panel()
+    assert view.get_state()["state"]["opened"] is None
+    view.set_state({"ui": {"open": tasks[1].id}})
+
+    runs = wait_for(
+        lambda: [m["runs"] for _, m in view.comm.find("state") if "runs" in m]
+    )
+    assert runs[0]["task"] == tasks[1].id
+    assert len(runs[0]["runs"]) == 1
+    assert view.get_state()["state"]["opened"]["task"] == tasks[1].id
+
+
+def test_panels_are_two_with_states_of_their_own():
+    """What is opened in one is not opened in the other."""
+    task = make_task()
+    one, two = panel(), panel()
+    one.set_state({"ui": {"open": task.id}})
+
+    assert one.get_state()["state"]["opened"] is not None
+    assert two.get_state()["state"]["opened"] is None
+    make_task(name="both")
+    for view in (one, two):
+        wait_for(lambda view=view: view.comm.find("state"))
+
+
+def test_card_of_a_task_is_one_model_wherever_it_is_shown():
+    """Two outputs, one line to the kernel."""
+    task = make_task()
+
+    assert make_card(task) is make_card(task)
+
+
+def test_card_rests_when_its_task_is_destroyed_and_answers_still():
+    """The feed forgets it; a page that is loaded anew is told the end."""
+    task = make_task()
+    view = make_card(task)
+    feed = registry.get_single(Feed)
+    task.destroy().result(5)
+
+    wait_for(lambda: view not in feed._views)
+    click(view, "sync")
+    whole = wait_for(lambda: view.comm.find("whole"))
+    assert whole[0][1]["state"]["tasks"][0]["status"] == "destroyed"
+    wait_for(lambda: view not in feed._views)
+
+
+def test_cards_of_ended_tasks_are_closed_when_there_are_many():
+    """Running a cell a thousand times does not keep a thousand widgets."""
+    cards = []
+    for _ in range(MAX_ENDED + 3):
+        task = make_task()
+        cards.append(make_card(task))
+        task.destroy().result(5)
+
+    assert [card.comm is None for card in cards] == [True] * 2 + [False] * (
+        MAX_ENDED + 1
+    )
+    assert len(registry.get_single(Cards)._cards) == MAX_ENDED + 1
+
+
+# --- commands -----------------------------------------------------------------------
+
+
+def test_command_is_acknowledged_and_done():
+    """A click is heard at once, and its end is told."""
+    task = make_task()
+    view = make_card(task)
+    stop = click(view, "stop", task.id)
+
+    assert wait_for_end(view, stop) is None
+    assert [m["id"] for _, m in view.comm.find("ack")] == [stop]
+    assert task.status == "stopped"
+    assert wait_for_end(view, click(view, "start", task.id)) is None
+    assert task.status == "idle"
+    assert wait_for_end(view, click(view, "run", task.id)) is None
+    assert len(task.history) == 1
+    assert wait_for_end(view, click(view, "destroy", task.id)) is None
+    assert task.status == "destroyed"
+
+
+@pytest.mark.parametrize(
+    ("name", "wants_task", "text"),
+    [
+        ("run", True, "TaskNotStarted: task 'off' is stopped. Call start() before"),
+        ("run", False, "this task is gone"),
+        ("explode", True, "'explode' is not a command"),
+        ("__class__", True, "'__class__' is not a command"),
+    ],
+)
+def test_command_that_cannot_be_is_refused(name, wants_task, text):
+    """The page says why nothing happened."""
+    task = api.create_task(YEARLY, lambda: None, name="off")
+    view = panel()
+
+    error = wait_for_end(view, click(view, name, task.id if wants_task else "nobody"))
+
+    assert error.startswith(text)
+
+
+def test_command_run_of_a_job_that_fails_is_no_refusal(caplog):
+    """The run shows its own failure; nothing is logged as unheard."""
+
+    def fail():
+        raise ValueError("no")
+
+    task = make_task(fail)
+    view = make_card(task)
+
+    assert wait_for_end(view, click(view, "run", task.id)) is None
+    assert "nobody asked" not in caplog.text
+
+
+@pytest.mark.parametrize("content", [None, 3, "stop", {}, {"type": "other"}, []])
+def test_command_of_no_shape_is_ignored(content):
+    """Whatever a page sends, the kernel does not stumble."""
+    view = panel()
+
+    view._handle_custom_msg(content, [])
+
+    assert view.comm.find("ack") == []
+
+
+def test_command_is_refused_for_another_task_than_the_cards():
+    """A card controls its own task."""
+    mine, other = make_task(), make_task()
+    view = make_card(mine)
+
+    assert wait_for_end(view, click(view, "stop", other.id)) == "this task is gone"
+    assert other.status == "idle"
+
+
+# --- how much is sent ---------------------------------------------------------------
+
+
+def make_notice(task, event, number, **facts):
+    """Return an event as a scheduler gives it."""
+    run = Execution(id=f"r{number}", reason="scheduled", date=number, started_at=number)
+    return Notice(
+        event=event,
+        task_id=task.id,
+        status=Status.IDLE,
+        date=number,
+        triggered_at=number,
+        execution=run,
+        **facts,
+    )
+
+
+def flood(tasks, seconds, events):
+    """Post events and output on the client's loop, spread over some seconds."""
+    client = registry.client
+    pause = threading.Event()
+    rounds = 50
+    outcome = Outcome(is_ok=True)
+
+    def post(number):
+        for task in tasks:
+            for step in range(number, number + events // rounds // len(tasks) // 2):
+                client.take_notice(make_notice(task, Event.EXECUTION_STARTED, step))
+                message = Streamed(task.id, f"r{step}", "stdout", 0)
+                client.take_output(message, Payload(b"x" * 1000))
+                notice = make_notice(
+                    task, Event.EXECUTION_FINISHED, step, outcome=outcome
+                )
+                client.take_notice(notice)
+
+    for number in range(rounds):
+        client.submit(partial(post, number * 1000))
+        pause.wait(seconds / rounds)
+
+
+def get_gaps(messages):
+    """Return the seconds between messages."""
+    return [
+        later - earlier for (earlier, _), (later, _) in itertools.pairwise(messages)
+    ]
+
+
+def test_views_keep_their_rate_when_ten_thousand_events_flood_them():
+    """One state message a second and four of output, whatever the tasks do."""
+    tasks = [make_task() for _ in range(10)]
+    table, card = panel(), make_card(tasks[0])
+    table.set_state({"ui": {"open": tasks[0].id, "timeline": True}})
+    flood(tasks, 3.5, 10_000)
+
+    for view in (table, card):
+        assert 3 <= len(view.comm.find("state")) <= 5
+        assert min(get_gaps(view.comm.find("state"))) >= 0.99
+        assert min(get_gaps(view.comm.find("output"))) >= 0.24
+        others = [m for m in view.comm.sent if m[1] == "comm_msg"]
+        assert len(others) <= 5 + 16 + 5  # and a few beats and echoes
+
+
+def test_views_share_the_bytes_that_the_server_takes():
+    """Ten cards of tasks that print without end stay below the server's limit."""
+    tasks = [make_task() for _ in range(10)]
+    cards = [make_card(task) for task in tasks]
+    client = registry.client
+    for task in tasks:
+        notice = make_notice(task, Event.EXECUTION_STARTED, 1)
+        client.submit(partial(client.take_notice, notice))
+    begun = time.monotonic()
+    pause = threading.Event()
+    for _ in range(16):
+        for task in tasks:
+            message = Streamed(task.id, "r1", "stdout", 0)
+            payload = Payload(b"y" * 60_000)
+            client.submit(partial(client.take_output, message, payload))
+        pause.wait(0.25)
+
+    sent = sum(
+        len(value)
+        for card in cards
+        for _, message in card.comm.find("output")
+        for kind, value in message["items"]
+        if kind == "stdout"
+    )
+    elapsed = time.monotonic() - begun
+    assert sent <= BYTES_PER_SECOND * (elapsed + 1.5)
+    assert all(card.comm.find("output") for card in cards)
+
+
+def test_view_says_nothing_when_nothing_happens():
+    """A notebook of idle tasks is silent but for a beat in ten seconds."""
+    for _ in range(5):
+        make_task()
+    view = panel()
+    wait_for(lambda: view.comm.find("state"))
+    threading.Event().wait(1.3)
+    before = len(view.comm.sent)
+    threading.Event().wait(1.3)
+
+    assert len(view.comm.sent) - before == 0
+
+
+def test_view_beats_when_it_has_been_silent(monkeypatch):
+    """A page learns from it that the kernel lives."""
+    monkeypatch.setattr("ipycron.notebook.live.BEAT_INTERVAL", 0.3)
+    view = panel()
+
+    wait_for(lambda: len(view.comm.find("beat")) >= 2)
+
+
+def test_feed_goes_on_when_one_view_fails(caplog):
+    """A view that raises is logged, and delays no other."""
+
+    class Broken:
+        def note(self, _):
+            raise RuntimeError("broken")
+
+        def push(self, _):
+            raise RuntimeError("broken")
+
+    feed = registry.get_single(Feed)
+    broken = Broken()
+    feed.attach(broken)
+    view = panel()
+    make_task(name="seen")
+
+    wait_for(lambda: view.comm.find("state"))
+    feed.detach(broken)
+    assert "a view could not be updated" in caplog.text
+
+
+def test_feed_ends_its_thread_when_the_last_view_is_closed():
+    """Nothing of the views stays behind."""
+    view = panel()
+    wait_for(lambda: [t for t in threading.enumerate() if t.name == "ipycron-views"])
+    view.close()
+
+    wait_for(
+        lambda: not [t for t in threading.enumerate() if t.name == "ipycron-views"]
+    )
+
+
+# --- where there are no widgets -------------------------------------------------------
+
+
+def test_views_carry_text_and_html_for_front_ends_without_widgets():
+    """A saved notebook and a plain front end show something readable."""
+    task = make_task(name="<b>report</b>")
+    for view in (make_card(task), ipycron.panel()):
+        bundle = view._repr_mimebundle_()
+        data = bundle[0] if isinstance(bundle, tuple) else bundle
+
+        assert "<b>report</b>" in data["text/plain"]
+        assert "&lt;b&gt;report&lt;/b&gt;" in data["text/html"]
+        assert "<b>report" not in data["text/html"]
+        assert "application/vnd.jupyter.widget-view+json" in data
+
+
+def test_script_and_style_ask_for_nothing_from_the_network():
+    """One module and one sheet, whole in themselves."""
+    view = panel()
+
+    for text in (view._esm, view._css):
+        bare = text.replace("http://www.w3.org/2000/svg", "")
+        assert "http:" not in bare
+        assert "https:" not in bare
+        assert "@import" not in bare
+    assert view._esm.count("export default") == 1
+    assert "innerHTML" not in view._esm

@@ -1,0 +1,176 @@
+"""What the browser is told is plain, small, and only what has changed."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+
+from ipycron.cron import CronExpression
+from ipycron.notebook.deltas import Deltas
+from ipycron.notebook.snapshot import MAX_NAME, clean, describe_task
+from ipycron.notebook.timeline import BUCKETS, find_marks
+from ipycron.task import api
+
+START = int(datetime(2026, 11, 24, 8, 0, tzinfo=UTC).timestamp())
+HOUR = 3600
+
+
+def _work():
+    """Do nothing: a job."""
+
+
+@pytest.fixture
+def make_task():
+    """Return a function that makes stopped tasks; the client ends with the test."""
+
+    def make(expression="0 9 * * *", **options):
+        return api.create_task(expression, _work, timezone="UTC", **options)
+
+    yield make
+    api.shutdown()
+
+
+def test_snapshot_of_a_stopped_task_is_plain_json(make_task):
+    """All fields are there, and JSON carries them."""
+    row = describe_task(make_task(name="report", max_executions=3), START)
+
+    assert json.loads(json.dumps(row)) == {
+        "id": row["id"],
+        "name": "report",
+        "pattern": "0 9 * * *",
+        "words": "At 09:00",
+        "zone": "UTC",
+        "job": "_work",
+        "place": "inline",
+        "status": "stopped",
+        "trouble": None,
+        "fires": [],
+        "runs_left": 3,
+        "running": [],
+        "last": None,
+        "bars": [],
+        "counts": {"finished": 0, "failed": 0, "missed": 0, "skipped": 0},
+    }
+
+
+def test_snapshot_tells_the_next_fires_of_a_started_task(make_task):
+    """The browser counts down by itself, past the next slot, to the limit."""
+    task = make_task(max_executions=2)
+    task.start().result(5)
+
+    assert describe_task(task, START)["fires"] == [START + HOUR, START + 25 * HOUR]
+
+
+def test_snapshot_tells_the_last_run(make_task):
+    """When, how long, what came of it, and the same in a bar of the chart."""
+    task = make_task()
+    task.start().result(5)
+    task.execute().result(5)
+    row = describe_task(task, START)
+
+    assert row["last"]["ok"] is True
+    assert row["last"]["reason"] == "invoked"
+    assert row["bars"] == [(row["last"]["started"], row["last"]["duration"], True)]
+    assert row["counts"]["finished"] == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "limit", "cleaned"),
+    [
+        ("plain", 10, "plain"),
+        ("x" * 12, 10, "x" * 9 + "…"),
+        ("\ud800", 10, "?"),
+        ("<script>\u202e", 20, "<script>\u202e"),
+    ],
+)
+def test_clean_makes_texts_that_json_can_carry(text, limit, cleaned):
+    """Lone surrogates would end the kernel's sender; the rest is the browser's."""
+    assert clean(text, limit) == cleaned
+    cleaned.encode()
+
+
+def test_snapshot_cuts_a_name_of_ten_thousand_characters(make_task):
+    """One task must not make every message large."""
+    row = describe_task(make_task(name="n" * 10_000), START)
+
+    assert len(row["name"]) == MAX_NAME
+
+
+def _row(task_id="a", **fields):
+    return {"id": task_id, "name": "n", "status": "idle", "bars": [], **fields}
+
+
+def test_deltas_send_a_new_row_whole_and_then_what_changed():
+    """A row that stays as it was costs nothing."""
+    deltas = Deltas()
+
+    assert deltas.find([_row()]) == [_row()]
+    assert deltas.find([_row()]) == []
+    assert deltas.find([_row(status="running")]) == [{"id": "a", "status": "running"}]
+
+
+def test_deltas_send_only_the_bars_that_are_new():
+    """Twenty bars a task and second would be most of the traffic."""
+    deltas = Deltas()
+    first, second = (1.0, 0.1, True), (2.0, 0.2, False)
+    deltas.find([_row(bars=[first])])
+
+    assert deltas.find([_row(bars=[first, second])]) == [{"id": "a", "more": [second]}]
+
+
+def test_deltas_say_once_which_rows_are_gone():
+    """The ids may come from a generator."""
+    deltas = Deltas()
+    deltas.find([_row("a"), _row("b"), _row("c")])
+
+    assert deltas.forget(task_id for task_id in ("a", "c")) == ["b"]
+    assert deltas.forget(["a", "c"]) == []
+
+
+def test_deltas_send_the_runs_of_another_task_whole():
+    """Opening another row begins anew."""
+    deltas = Deltas()
+    one, two = {"id": "1"}, {"id": "2"}
+
+    assert deltas.find_runs("a", [one]) == [one]
+    assert deltas.find_runs("a", [one, two]) == [two]
+    assert deltas.find_runs("b", [one]) == [one]
+
+
+def _find(expression, horizon=6 * HOUR, limit=None):
+    return find_marks(CronExpression(expression, "UTC"), START, horizon, limit)
+
+
+def test_timeline_marks_single_slots():
+    """Slots that can be told apart are marks of their own."""
+    assert _find("0 * * * *") == [hour * HOUR for hour in range(7)]
+    assert _find("30 9 * * *") == [HOUR + HOUR // 2]
+
+
+def test_timeline_draws_a_dense_schedule_as_one_band():
+    """A slot each second is a band, found in a few hundred questions."""
+    (band,) = _find("* * * * * *")
+
+    step = 6 * HOUR // BUCKETS
+    assert band[0] == 0
+    assert 6 * HOUR - step <= band[1] <= 6 * HOUR
+
+
+def test_timeline_breaks_a_band_where_the_schedule_rests():
+    """Every minute of two hours a day: two bands in as many days."""
+    marks = _find("* 9-10 * * *", horizon=48 * HOUR)
+
+    assert [mark[0] for mark in marks] == [HOUR, 25 * HOUR]
+
+
+def test_timeline_ends_with_the_runs_that_are_left():
+    """A task of two runs has two marks."""
+    assert _find("0 * * * *", limit=2) == [0, HOUR]
+    assert _find("* * * * *", limit=3) == [(0, 120)]
+
+
+def test_timeline_of_an_expression_that_is_far_away_is_empty():
+    """Nothing in the next hours is no mark."""
+    assert _find("0 0 1 1 *") == []

@@ -1,0 +1,197 @@
+"""A run's output becomes items for the browser, in order and within bounds."""
+
+from __future__ import annotations
+
+from ipycron.notebook.transcript import (
+    MAX_BUNDLE_BYTES,
+    MAX_CHARACTERS,
+    MAX_GROUPS,
+    SEALED_BYTES,
+    Transcript,
+)
+from ipycron.process.displays import DisplayData
+from ipycron.task.output import Piece
+
+HTML = {"text/html": "<b>x</b>", "text/plain": "x"}
+
+
+def out(text):
+    """Return a piece of standard output."""
+    data = text if isinstance(text, bytes) else text.encode()
+    return Piece(kind="stdout", data=data)
+
+
+def err(text):
+    """Return a piece of standard error."""
+    return Piece(kind="stderr", data=text.encode())
+
+
+def show(data=None, **facts):
+    """Return a display."""
+    facts = {"kind": "display", "data": HTML if data is None else data, **facts}
+    return Piece(kind="display", display=DisplayData(**facts))
+
+
+def test_transcript_keeps_the_order_of_text_and_displays():
+    """A table stands between the lines that were printed around it."""
+    items = Transcript().feed([out("a\n"), show(), out("b\n"), err("c\n"), show()])
+
+    assert items == [
+        ("stdout", "a\n"),
+        ("group", 0),
+        ("stdout", "b\n"),
+        ("stderr", "c\n"),
+        ("group", 1),
+    ]
+
+
+def test_transcript_puts_displays_without_text_between_into_one_group():
+    """Figures in a row are one output of the notebook."""
+    transcript = Transcript()
+    items = transcript.feed([show(), show()])
+
+    assert items == [("group", 0)]
+    assert [group.outputs for group in transcript.take_changed()] == [
+        [{"output_type": "display_data", "data": HTML, "metadata": {}}] * 2
+    ]
+
+
+def test_transcript_names_a_group_again_when_it_has_grown():
+    """Only what has changed is sent again, and no item for it."""
+    transcript = Transcript()
+    transcript.feed([show()])
+    transcript.take_changed()
+
+    assert transcript.feed([show()]) == []
+    assert [group.number for group in transcript.take_changed()] == [0]
+    assert transcript.take_changed() == []
+
+
+def test_transcript_seals_a_large_group():
+    """A new figure does not send a large one again."""
+    large = {"image/png": "x" * (SEALED_BYTES + 1)}
+    transcript = Transcript()
+    transcript.feed([show(large)])
+    transcript.take_changed()
+
+    assert transcript.feed([show()]) == [("group", 1)]
+    assert [group.number for group in transcript.take_changed()] == [1]
+
+
+def test_transcript_writes_a_plain_result_as_text():
+    """A number needs no renderer of the notebook."""
+    result = show({"text/plain": "42"}, kind="result")
+
+    assert Transcript().feed([result]) == [("result", "42\n")]
+
+
+def test_transcript_updates_a_display_in_its_place():
+    """`update_display` changes what stands there; nothing is added."""
+    transcript = Transcript()
+    transcript.feed([show(display_id="bar"), out("text")])
+    transcript.take_changed()
+    new = {"text/html": "new"}
+
+    assert transcript.feed([show(new, kind="update", display_id="bar")]) == []
+    (group,) = transcript.take_changed()
+    assert group.outputs[0]["data"] == new
+
+
+def test_transcript_ignores_an_update_of_a_stranger():
+    """An update of what was never displayed shows nothing, as in a notebook."""
+    transcript = Transcript()
+
+    assert transcript.feed([show(kind="update", display_id="who")]) == []
+    assert transcript.take_changed() == []
+
+
+def test_transcript_clears_at_once_when_told():
+    """`clear_output()` takes away what stands there."""
+    transcript = Transcript()
+    items = transcript.feed([out("old"), show({}, kind="clear"), out("new")])
+
+    assert items == [("clear", None), ("stdout", "new")]
+    assert transcript.items == [("stdout", "new")]
+
+
+def test_transcript_clears_with_the_next_output_when_told_to_wait():
+    """`clear_output(wait=True)` does not flicker."""
+    transcript = Transcript()
+    transcript.feed([out("old")])
+
+    assert transcript.feed([show({}, kind="clear", is_waiting=True)]) == []
+    assert transcript.items == [("stdout", "old")]
+    assert transcript.feed([show()]) == [("clear", None), ("group", 0)]
+    assert transcript.items == [("group", 0)]
+
+
+def test_transcript_joins_a_character_that_was_cut_in_two():
+    """Bytes of one character may come in two deliveries."""
+    transcript = Transcript()
+    euro = "€".encode()
+
+    assert transcript.feed([out(euro[:1])]) == []
+    assert transcript.feed([out(euro[1:])]) == [("stdout", "€")]
+
+
+def test_transcript_says_what_is_missing():
+    """A gap in the stream is an item of its own."""
+    gap = Piece(kind="stdout", data=b"b", missing=70_000)
+
+    assert Transcript().feed([out("a"), gap]) == [
+        ("stdout", "a"),
+        ("missing", 70_000),
+        ("stdout", "b"),
+    ]
+
+
+def test_transcript_keeps_the_end_of_a_flood_and_counts_the_rest():
+    """However much a job prints, what is shown has one bound."""
+    transcript = Transcript()
+    for _ in range(20):
+        transcript.feed([out("x" * 60_000)])
+    transcript.feed([out("the end")])
+
+    kinds = [kind for kind, _ in transcript.items]
+    shown = "".join(v for kind, v in transcript.items if kind == "stdout")
+    missing = sum(v for kind, v in transcript.items if kind == "missing")
+    assert kinds[0] == "missing"
+    assert shown.endswith("xthe end")
+    assert len(shown) <= MAX_CHARACTERS
+    assert missing + len(shown) == 20 * 60_000 + len("the end")
+
+
+def test_transcript_adds_no_more_at_once_than_it_is_told():
+    """What is shown and what is sent lose the same."""
+    transcript = Transcript()
+    fresh = transcript.feed([out("a" * 100 + "b" * 50)], 50)
+
+    assert fresh == transcript.items == [("missing", 100), ("stdout", "b" * 50)]
+
+
+def test_transcript_keeps_the_newest_groups_when_there_are_many():
+    """A loop that shows a hundred figures does not make a hundred widgets."""
+    transcript = Transcript()
+    for number in range(MAX_GROUPS + 10):
+        transcript.feed([show(), out(f"{number}\n")])
+
+    assert len(transcript.groups) == MAX_GROUPS
+    assert max(transcript.groups) == MAX_GROUPS + 9
+    assert {g.number for g in transcript.take_changed()} == set(transcript.groups)
+
+
+def test_transcript_shows_the_text_of_a_display_that_is_too_large():
+    """Jupyter's server would drop it, and what comes after it."""
+    data = {"image/png": "x" * (MAX_BUNDLE_BYTES + 1), "text/plain": "<Figure>"}
+    transcript = Transcript()
+    transcript.feed([show(data, display_id="f")])
+    (group,) = transcript.take_changed()
+
+    (output,) = group.outputs
+    assert set(output["data"]) == {"text/plain"}
+    assert output["data"]["text/plain"].startswith("<Figure>\n[2,000,009 bytes")
+
+
+def test_transcript_is_built_from_a_dropped_display():
+    """A display beyond the newest two hundred leaves a mark."""
+    assert Transcript().feed([Piece(kind="display")]) == [("missing", 0)]
