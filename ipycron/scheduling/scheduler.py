@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import uuid
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ from ipycron.errors import TaskDestroyed, TaskExists, UnknownTask
 from ipycron.scheduling.election import DEADLINE
 from ipycron.scheduling.entry import Entry
 from ipycron.scheduling.events import Status
+from ipycron.scheduling.ids import IdMaker
 from ipycron.scheduling.lifecycle import Lifecycle
 from ipycron.scheduling.run import Stage
 from ipycron.scheduling.services import Services
@@ -30,11 +30,6 @@ if TYPE_CHECKING:
 # Destroyed tasks whose names are remembered for the error of a late call. A notebook
 # that declares a task a second for a day must not grow by it.
 GRAVES = 1024
-
-
-def make_id() -> str:
-    """Return an id that no other run has."""
-    return str(uuid.uuid4())
 
 
 class Scheduler:
@@ -60,7 +55,7 @@ class Scheduler:
         emit: Callable[[Notice], None],
         elector: Elector | None = None,
         uniform: Callable[[float, float], float] = random.uniform,
-        new_id: Callable[[], str] = make_id,
+        new_id: Callable[[], str] | None = None,
     ) -> None:
         self._lives: dict[str, Lifecycle] = {}
         self._graves: OrderedDict[str, str] = OrderedDict()
@@ -70,7 +65,7 @@ class Scheduler:
             emit=emit,
             elector=elector,
             uniform=uniform,
-            new_id=new_id,
+            new_id=new_id or IdMaker(),
             timetable=Timetable(clock),
             tally=Tally(clock),
         )
@@ -109,7 +104,7 @@ class Scheduler:
 
         Raises:
             StartTimeout: if the job is not loaded within `start_timeout`.
-            StartError: if a stop came before the end of the start.
+            StartRevoked: if a stop came before the end of the start.
             Exception: what the load raised, as it came.
         """
         life = self._find(task_id)

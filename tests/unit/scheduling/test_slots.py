@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
+from ipycron.scheduling.ids import IdMaker
 from ipycron.scheduling.plan import Silence
-from ipycron.scheduling.scheduler import make_id
 from ipycron.testing import Every
 
 
@@ -60,7 +60,8 @@ async def test_notice_of_a_scheduled_run_names_its_slot(world):
 
 async def test_ids_of_runs_are_unique_by_default():
     """Without a maker of its own the scheduler makes ids that never repeat."""
-    assert len({make_id() for _ in range(100)}) == 100
+    makers = [IdMaker(), IdMaker()]
+    assert len({make() for make in makers for _ in range(100)}) == 200
 
 
 async def test_many_tasks_cost_one_wakeup_when_due_together(world):
