@@ -28,6 +28,7 @@ __all__ = [
     "ProtocolError",
     "RemoteError",
     "StartError",
+    "StartRevoked",
     "StartTimeout",
     "StopTimeout",
     "SupervisorLost",
@@ -280,6 +281,13 @@ class StartError(IpycronError, RuntimeError):
             reason=reason,
             output=output,
         )
+
+
+class StartRevoked(StartError):
+    """A stop, a destroy or a shutdown came before the end of the start."""
+
+    def __init__(self, *, name: str) -> None:
+        super().__init__(name=name, reason="it was stopped while it started")
 
 
 class StartTimeout(IpycronError, TimeoutError):

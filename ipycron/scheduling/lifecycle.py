@@ -5,7 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from ipycron.errors import ExecutionStopped, StartError, TaskDestroyed, TaskNotStarted
+from ipycron.errors import (
+    ExecutionStopped,
+    StartRevoked,
+    TaskDestroyed,
+    TaskNotStarted,
+)
 from ipycron.scheduling.crew import Crew
 from ipycron.scheduling.election import Election
 from ipycron.scheduling.entry import Phase
@@ -99,9 +104,7 @@ class Lifecycle:
             if not starting.cancelled():
                 raise  # not the start, its caller
             # Revoked, perhaps before its first step. The stop clears up.
-            raise StartError(
-                name=entry.name, reason="it was stopped while it started"
-            ) from None
+            raise StartRevoked(name=entry.name) from None
 
     async def stop(self, *, force: bool, patience: float | None = None) -> None:
         """Return when every worker is gone (A7).

@@ -10,6 +10,7 @@ from ipycron.coordinate.protocol import check_coordinator
 from ipycron.cron import CronExpression
 from ipycron.errors import (
     IpycronError,
+    StartRevoked,
     TaskExists,
     UnknownTask,
 )
@@ -114,7 +115,7 @@ def _check_together(
 
 def _report_start(task: Task, completion: Completion[None]) -> None:
     error = completion.exception()
-    if error is not None:
+    if error is not None and not isinstance(error, StartRevoked):
         task.logger.error(
             "task %r did not start: %s: %s",
             task.name,

@@ -8,7 +8,7 @@ import contextlib
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from ipycron.errors import IpycronError
+from ipycron.errors import IpycronError, StartRevoked
 from ipycron.scheduling.wait import settle
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class Completion(Generic[T]):
         """Wait for the end and return the error, or None if there is none."""
         self._is_asked = True
         error = self._future.exception(timeout)
-        if error is None:
+        if error is None and self._is_failed:  # a result is not for us to decode
             try:
                 self._future.result()()
             except Exception as failure:  # noqa: BLE001 - it is what was asked for
@@ -147,6 +147,8 @@ def _log_failure(
         future.result()()
     except BaseException as failure:  # noqa: BLE001 - it is what is logged
         error = failure
+    if isinstance(error, StartRevoked):
+        return  # whoever stopped the task knows
     trace = None if isinstance(error, IpycronError) else error
     name = type(error).__name__
     logger.error(

@@ -10,7 +10,7 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
-from ipycron.errors import StartError
+from ipycron.errors import StartRevoked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -96,8 +96,7 @@ class Controls:
             if request.action != "start":
                 self._close(task_id, request, None)
             elif any(later.action != "start" for later in requests[place:]):
-                reason = "it was stopped while it started"
-                self._close(task_id, request, StartError(name=name, reason=reason))
+                self._close(task_id, request, StartRevoked(name=name))
             elif error is not None:
                 self._close(task_id, request, error)
             else:

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from ipycron.errors import StartError, StartTimeout, TaskExists, UnknownTask
+from ipycron.errors import StartRevoked, StartTimeout, TaskExists, UnknownTask
 from ipycron.scheduling.wait import sleep
 
 
@@ -120,7 +120,7 @@ async def test_start_is_revoked_when_a_stop_comes(world):
     start = asyncio.ensure_future(world.scheduler.start("t"))
     await world.clock.advance(1)
     await world.scheduler.stop("t")
-    with pytest.raises(StartError, match="it was stopped while it started"):
+    with pytest.raises(StartRevoked, match="it was stopped while it started"):
         start.result()
     assert world.status() == "stopped"
     assert world.launcher.workers == []
@@ -133,7 +133,7 @@ async def test_start_is_revoked_when_a_stop_comes_before_its_first_step(world):
     starting = asyncio.ensure_future(world.scheduler.start("t"))
     await asyncio.sleep(0)  # the caller has its turn, the start itself has not
     await world.scheduler.stop("t")
-    with pytest.raises(StartError, match="it was stopped while it started"):
+    with pytest.raises(StartRevoked, match="it was stopped while it started"):
         await starting
     assert world.status() == "stopped"
 
@@ -155,7 +155,7 @@ async def test_start_is_revoked_when_it_clears_up_after_a_failure(world):
     stop = asyncio.ensure_future(world.scheduler.stop("t"))
     await world.clock.advance(0.5)
     assert stop.done()
-    with pytest.raises(StartError):
+    with pytest.raises(StartRevoked):
         start.result()
     assert world.status() == "stopped"
 
@@ -167,7 +167,7 @@ async def test_start_is_revoked_when_a_destroy_comes(world):
     start = asyncio.ensure_future(world.scheduler.start("t"))
     await world.clock.advance(1)
     await world.scheduler.destroy("t")
-    with pytest.raises(StartError):
+    with pytest.raises(StartRevoked):
         start.result()
     assert world.events.names() == ["task:destroyed"]
 
@@ -181,7 +181,7 @@ async def test_start_is_not_lost_when_it_follows_a_stop_at_once(world):
     stop = asyncio.ensure_future(world.scheduler.stop("t"))
     second = asyncio.ensure_future(world.scheduler.start("t"))
     await world.clock.advance(1)
-    with pytest.raises(StartError):
+    with pytest.raises(StartRevoked):
         first.result()
     assert stop.result() is None
     assert second.result() is None

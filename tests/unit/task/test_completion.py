@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from ipycron.errors import TaskNotStarted
+from ipycron.errors import StartRevoked, TaskNotStarted
 from ipycron.task.completion import Completion
 
 
@@ -179,6 +179,14 @@ def test_refusal_is_logged_without_a_traceback_of_ours(owner, caplog):
     (record,) = caplog.records
     assert record.exc_info is None
     assert "Call start() before execute()" in record.getMessage()
+
+
+def test_revoked_start_is_not_logged(owner, caplog):
+    """Whoever stopped a task that was starting needs not be told."""
+    Completion("start of task 'report'", owner).fail(StartRevoked(name="report"))
+    gc.collect()
+    owner.run()
+    assert caplog.records == []
 
 
 def test_success_is_not_decoded_when_nobody_asked(owner):
