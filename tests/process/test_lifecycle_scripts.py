@@ -1,0 +1,287 @@
+"""Whole scripts: when they stay alive, how they end, and that nothing is left."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+
+import pytest
+from leaks import find_marked
+from polling import SECONDS, eventually
+
+JOB = """
+import os, time
+def task():
+    time.sleep(SLEEP)
+    return os.getpid()
+"""
+
+
+class Script:
+    """A script in a process of its own; its lines are read as they come."""
+
+    def __init__(self, folder, source):
+        self.mark = os.urandom(8).hex()
+        (folder / "job.py").write_text(JOB.replace("SLEEP", "0"))
+        (folder / "slow.py").write_text(JOB.replace("SLEEP", "60"))
+        path = folder / "script.py"
+        path.write_text("import ipycron\n" + textwrap.dedent(source))
+        self.process = subprocess.Popen(
+            [sys.executable, "-W", "error", str(path)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, "IPYCRON_TEST_SESSION": self.mark},
+            text=True,
+        )
+        self.lines = []
+        self.complaints = []
+        self._readers = [
+            threading.Thread(target=self._read, args=pair)
+            for pair in (
+                (self.process.stdout, self.lines),
+                (self.process.stderr, self.complaints),
+            )
+        ]
+        for reader in self._readers:
+            reader.start()
+
+    @staticmethod
+    def _read(stream, lines):
+        lines.extend(line.rstrip() for line in stream)
+
+    def wait_line(self, line):
+        """Return when the script has printed this."""
+        eventually(lambda: line in self.lines or self._is_dead(), f"it prints {line}")
+        assert line in self.lines, self.complaints
+
+    def _is_dead(self):
+        return self.process.poll() is not None
+
+    def wait(self, seconds=SECONDS):
+        """Return the exit code; no process of the script may be left."""
+        code = self.process.wait(seconds)
+        for reader in self._readers:
+            reader.join(SECONDS)
+        eventually(lambda: not find_marked(self.mark), "nothing is left", seconds=5)
+        return code
+
+    def close(self):
+        """End it, whatever it does."""
+        self.process.kill()
+        self.process.wait()
+        for reader in self._readers:
+            reader.join(SECONDS)
+        self.process.stdout.close()
+        self.process.stderr.close()
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Start a script."""
+    scripts = []
+
+    def start(source):
+        scripts.append(Script(tmp_path, source))
+        return scripts[-1]
+
+    yield start
+    for script in scripts:
+        script.close()
+
+
+@pytest.mark.parametrize("job", ["'job.py'", "print"])
+def test_script_lives_while_a_task_is_started_and_ends_with_the_last(run, job):
+    """The process outlives its last line for its schedule, and ends by its limit."""
+    script = run(f"""
+        def tell(context):
+            print(context.event, flush=True)
+
+        job = {job}
+        job = (lambda: None) if job is print else job
+        task = ipycron.schedule("* * * * * *", job, max_executions=2)
+        task.on("execution:finished", tell).on("task:destroyed", tell)
+        print("last line", flush=True)
+    """)
+    assert script.wait() == 0
+    assert script.lines == [
+        "last line",
+        *("execution:finished", "execution:finished"),
+        "task:destroyed",
+    ]
+    assert script.complaints == []
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        "task = ipycron.schedule('* * * * * *', 'job.py', unref=True)",
+        "task = ipycron.schedule('* * * * * *', 'job.py').unref()",
+        "task = ipycron.schedule('* * * * * *', 'job.py'); task.destroy()",
+        "task = ipycron.schedule('* * * * * *', lambda: None); task.stop()",
+        "task = ipycron.schedule('* * * * * *', lambda: None, unref=True)",
+        "task = ipycron.create_task('* * * * * *', 'job.py')",
+        "ipycron.schedule('* * * * * *', 'job.py'); ipycron.shutdown()",
+        "task = ipycron.schedule('* * * * * *', 'job.py', unref=True); task.execute()",
+    ],
+)
+def test_script_ends_by_itself_when_nothing_holds_it(run, end):
+    """Unref'd, stopped, destroyed, never started: none of these keeps a process."""
+    begin = time.monotonic()
+    assert run(end).wait() == 0
+    assert time.monotonic() - begin < 8
+
+
+def test_script_lives_again_when_a_task_is_refd(run):
+    """`ref` and `unref` may be called while the task runs."""
+    script = run("""
+        import threading
+        task = ipycron.schedule("* * * * * *", lambda: None, unref=True).ref()
+        runs = []
+        def count(context):
+            runs.append(1)
+            print("run", flush=True)
+            if len(runs) == 2:
+                task.unref()
+        task.on("execution:finished", count)
+    """)
+    assert script.wait() == 0
+    assert script.lines[:2] == ["run", "run"]
+
+
+@pytest.mark.parametrize(
+    ("statement", "code", "said"),
+    [
+        ("raise KeyError('lost')", 1, "KeyError: 'lost'"),
+        ("raise KeyboardInterrupt", -signal.SIGINT, "KeyboardInterrupt"),
+    ],
+)
+def test_script_ends_with_its_exception(run, statement, code, said):
+    """A script whose main thread dies ends as any other, whatever it has scheduled."""
+    script = run(f"""
+        ipycron.schedule("* * * * * *", "job.py").execute().result()
+        ipycron.schedule("* * * * * *", "slow.py").execute()
+        {statement}
+    """)
+    assert script.wait() == code
+    assert said in script.complaints
+
+
+def test_exception_hook_of_the_script_is_called_first(run):
+    """A hook that the script has set, before or after, keeps working."""
+    script = run("""
+        import sys
+        sys.excepthook = lambda *_: print("mine", flush=True)
+        task = ipycron.schedule("* * * * * *", lambda: None)
+        task.execute().result()
+        before = sys.excepthook
+        def top(*error):
+            print("top", flush=True)
+            before(*error)
+        sys.excepthook = top
+        raise ValueError
+    """)
+    assert script.wait() == 1
+    assert script.lines == ["top", "mine"]
+    assert script.complaints == []
+
+
+def test_script_ends_when_it_is_interrupted(run):
+    """Ctrl-C ends a script that only its schedule keeps alive."""
+    script = run("""
+        ipycron.schedule("* * * * * *", "job.py").execute().result()
+        print("ready", flush=True)
+    """)
+    script.wait_line("ready")
+    script.process.send_signal(signal.SIGINT)
+    script.wait()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_wait_shuts_down_cleanly_on_a_signal(run, number):
+    """`wait()` returns on Ctrl-C and SIGTERM, when a run in progress has ended."""
+    script = run("""
+        import time
+        def job():
+            print("running", flush=True)
+            time.sleep(0.5)
+            return 42
+        task = ipycron.schedule("0 0 1 1 *", job, background=False)
+        other = ipycron.schedule("* * * * * *", "job.py")
+        run = task.execute()
+        print("came:", ipycron.wait(), flush=True)
+        print(run.result(0), task.status, other.status, flush=True)
+    """)
+    script.wait_line("running")
+    script.process.send_signal(number)
+    assert script.wait() == 0
+    assert script.lines == ["running", "came: False", "42 destroyed destroyed"]
+    assert script.complaints == []
+
+
+def test_wait_returns_when_the_last_task_is_over(run):
+    """`wait()` ends with the tasks; what comes after it is the script's own."""
+    script = run("""
+        task = ipycron.schedule("* * * * * *", "job.py", max_executions=1)
+        print(ipycron.wait(), task.status, ipycron.wait(timeout=0.01), flush=True)
+    """)
+    assert script.wait() == 0
+    assert script.lines == ["True destroyed True"]
+
+
+def test_nothing_is_left_when_a_script_is_killed(run):
+    """SIGKILL of the script ends its supervisor, zygote and busy workers."""
+    script = run("""
+        ipycron.schedule("* * * * * *", "job.py").execute().result()
+        ipycron.schedule("0 0 1 1 *", "slow.py").execute()
+        print("ready", flush=True)
+    """)
+    script.wait_line("ready")
+    script.process.kill()
+    assert script.wait() == -signal.SIGKILL
+
+
+def test_copy_of_the_process_is_not_the_client(run):
+    """A child that the script forks has no tasks, and its end ends none."""
+    script = run("""
+        import os, warnings
+        warnings.simplefilter("ignore", DeprecationWarning)
+        task = ipycron.schedule("* * * * * *", "job.py")
+        task.execute().result()
+        child = os.fork()
+        if child == 0:
+            print("child", len(ipycron.get_tasks()), flush=True)
+            own = ipycron.create_task("0 0 1 1 *", lambda: 7)
+            own.start().result(5)
+            print("child", own.execute().result(5), flush=True)
+            ipycron.shutdown()
+            os._exit(0)
+        os.waitpid(child, 0)
+        print("parent", len(ipycron.get_tasks()), task.execute().result(5) > 0)
+        ipycron.shutdown()
+    """)
+    assert script.wait() == 0
+    assert script.lines == ["child 0", "child 7", "parent 1 True"]
+    assert script.complaints == []
+
+
+def test_nothing_of_ours_is_printed(run):
+    """Every word of ipycron goes through logging: a quiet script stays quiet."""
+    script = run("""
+        import logging, time
+        logging.getLogger("ipycron").addHandler(logging.NullHandler())
+        logging.getLogger("ipycron").propagate = False
+        def job():
+            raise ValueError("no")
+        for expression, task in (("* * * * * *", job), ("* * * * * *", "job.py")):
+            task = ipycron.schedule(expression, task)
+            task.execute().exception(5)
+            task.execute()
+        time.sleep(1.1)
+        ipycron.shutdown()
+    """)
+    assert script.wait() == 0
+    assert (script.lines, script.complaints) == ([], [])
