@@ -19,7 +19,7 @@ from ipycron.scheduling.clock import SystemClock
 from ipycron.scheduling.option import check_duration
 from ipycron.task.elect import check_election
 from ipycron.task.listeners import check_event
-from ipycron.task.options import TaskOptions, make_options
+from ipycron.task.options import TaskOptions, check_logger, make_options
 from ipycron.task.registry import registry
 from ipycron.task.source import Inline, make_source
 from ipycron.task.task import Task, make_id
@@ -171,7 +171,7 @@ def off(event: str, listener: Callable[[TaskContext], Any] | None = None) -> Non
 
 def set_logger(logger: logging.Logger | None) -> None:
     """Have `logger` take all records of ipycron; None restores ``"ipycron"``."""
-    registry.client.logger = logger
+    registry.client.logger = check_logger("logger", logger)
 
 
 def set_run_coordinator(coordinator: Any) -> None:

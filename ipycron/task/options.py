@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import dataclass, fields
 from datetime import tzinfo
@@ -21,7 +22,6 @@ from ipycron.scheduling.policy import Policy
 from ipycron.task.desk import check_executor
 
 if TYPE_CHECKING:
-    import logging
     from collections.abc import Sequence
 
 IF_EXISTS = ("replace", "keep", "error")
@@ -72,6 +72,13 @@ def _check_choice(choices: Sequence[str]) -> Any:
     return check
 
 
+def check_logger(name: str, value: Any) -> logging.Logger | None:
+    """Accept a logger, or None for the one above."""
+    if value is None or isinstance(value, logging.Logger):
+        return value
+    raise InvalidOption(option=name, value=value, expected="a logging.Logger, or None")
+
+
 def _check_size(name: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise InvalidOption(option=name, value=value, expected="a number of bytes ≥ 1")
@@ -111,7 +118,7 @@ class TaskOptions(Policy):
         None, _check_run_coordinator, "decides which instance of a fleet runs a slot"
     )
     logger: logging.Logger | None = option(
-        None, _check_any, "takes this task's log records"
+        None, check_logger, "takes this task's log records"
     )
     args: tuple[str, ...] = option((), _check_args, "sys.argv[1:] of a task file")
     env: dict[str, str] | None = option(
