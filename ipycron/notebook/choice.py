@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -9,8 +10,11 @@ from IPython.core.error import UsageError
 
 from ipycron.scheduling.option import check_flag, option
 from ipycron.task import api
+from ipycron.task.source import Inline
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ipycron.notebook.grammar import ParsedLine
     from ipycron.task.task import Task
 
@@ -38,3 +42,22 @@ def choose_tasks(command: str, line: ParsedLine) -> list[Task]:
         known = f"Tasks: {names}." if names else "There is no task."
         raise UsageError(f"%cron {command}: name a task, or say --all. {known}")
     return [api.get_task(name) for name in line.words]
+
+
+def refuse_waiting(tasks: Iterable[Task]) -> None:
+    """Refuse to wait on a thread for what runs on this very thread's loop.
+
+    Raises:
+        UsageError: if one of the tasks does: its run would wait for the waiting.
+    """
+    try:
+        here = asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    for task in tasks:
+        if isinstance(task.source, Inline) and task.source.home is here:
+            raise UsageError(
+                f"{task.name!r} runs in the notebook itself, between two cells: use "
+                f"`await ipycron.get_task({task.name!r}).execute()`, or leave "
+                "--inline out"
+            )

@@ -18,7 +18,7 @@ from ipycron.errors import (
     TaskDestroyed,
     TaskNotStarted,
 )
-from ipycron.notebook.choice import ChoiceOptions, choose_tasks
+from ipycron.notebook.choice import ChoiceOptions, choose_tasks, refuse_waiting
 from ipycron.notebook.clock import get_now
 from ipycron.notebook.words import one_line, say_count, say_duration, say_fires, say_run
 from ipycron.process.outcome import get_traceback_text, summarize_error
@@ -125,8 +125,12 @@ def _say_failure(task: Task, error: BaseException) -> str:
 
 def run(notebook: Notebook, line: ParsedLine) -> None:
     """Run tasks now."""
-    for task, completion in [(t, t.execute()) for t in choose_tasks("run", line)]:
-        if line.values.get("wait"):
+    tasks = choose_tasks("run", line)
+    is_waiting = line.values.get("wait", False)
+    if is_waiting:
+        refuse_waiting(tasks)
+    for task, completion in [(task, task.execute()) for task in tasks]:
+        if is_waiting:
             _refuse(completion.exception())
             _print_end(task, with_output=not notebook.stage.prints(task))
             continue
@@ -161,6 +165,7 @@ def wait(notebook: Notebook, line: ParsedLine) -> None:
     tasks = [api.get_task(name) for name in line.words]
     if not tasks:
         tasks = [t for t in api.get_tasks().values() if t.is_started or t.is_starting]
+    refuse_waiting(tasks)
     before = [(task.history.finished, task.history.failed) for task in tasks]
     began = get_now()
     is_done = api_wait(

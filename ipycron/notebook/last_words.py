@@ -45,12 +45,11 @@ class LastResort(logging.Handler):
             former.handle(record)
 
     def _is_shown(self, record: logging.LogRecord) -> bool:
-        if record.name != "ipycron" or not isinstance(record.args, tuple):
+        # Records about a task begin like this, see `ipycron.task.journal`.
+        is_of_task = record.name == "ipycron" and str(record.msg).startswith("task %r")
+        if not is_of_task or not isinstance(record.args, tuple) or not record.args:
             return False
-        name = record.args[0] if record.args else None
-        return isinstance(name, str) and self._stage.write_log(
-            name, record.getMessage()
-        )
+        return self._stage.has(str(record.args[0]))
 
     @staticmethod
     def tell_scheduled() -> None:

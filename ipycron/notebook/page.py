@@ -181,10 +181,6 @@ class PageStage:
             if page.task is task:
                 page.tell_trouble(text)
 
-    def write_log(self, name: str, text: str) -> bool:  # noqa: ARG002 - see `Stage`
-        """Write nothing: a page shows by itself what came of a run."""
-        return self.has(name)
-
     def flush(self) -> None:
         """Show everything as it is now."""
         for page in self._pages:

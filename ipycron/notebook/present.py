@@ -39,9 +39,6 @@ class Stage(Protocol):
     def leave(self, cell: Hashable) -> None:
         """Note that a cell has ended: what it showed before is gone."""
 
-    def write_log(self, name: str, text: str) -> bool:
-        """Take what was logged about a task; return whether it is shown."""
-
     def flush(self) -> None:
         """Show everything that has happened until now."""
 
@@ -51,7 +48,9 @@ class Stage(Protocol):
 
 def make_stage(shell: Any) -> Stage:
     """Return where a shell's tasks are shown."""
-    return TerminalStage() if getattr(shell, "kernel", None) is None else PageStage()
+    return (
+        TerminalStage(shell) if getattr(shell, "kernel", None) is None else PageStage()
+    )
 
 
 def present(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import codecs
 import sys
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ipycron.notebook.ansi import strip_ansi
 from ipycron.notebook.clock import get_now
@@ -78,8 +78,9 @@ def _get_lines(display: DisplayData | None) -> list[str]:
 class Printer:
     """Prints the runs of one task: a `View` of the feed."""
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task, *, is_coloured: bool) -> None:
         self.task = task
+        self._is_coloured = is_coloured
         self._lock = threading.Lock()
         self._runs: dict[str, _Run] = {}
         self._printed = {run.id for run in task.history}
@@ -117,6 +118,8 @@ class Printer:
     def print_lines(self, lines: list[str]) -> None:
         """Print lines, the task's name before each."""
         name = strip_ansi(" ".join(self.task.name.split()))
+        if not self._is_coloured:
+            lines = [strip_ansi(line) for line in lines]
         if lines:
             sys.stdout.write("".join(f"[{name}] {line}\n" for line in lines))
             sys.stdout.flush()
@@ -125,7 +128,9 @@ class Printer:
 class TerminalStage:
     """The stage of a session at a prompt; see `Stage`."""
 
-    def __init__(self) -> None:
+    def __init__(self, shell: Any) -> None:
+        is_plain = str(getattr(shell, "colors", "")).casefold() == "nocolor"
+        self._is_coloured = not is_plain and sys.stdout.isatty()
         self._printers: dict[str, Printer] = {}
 
     def show(self, task: Task) -> None:
@@ -135,7 +140,7 @@ class TerminalStage:
         for task_id, printer in list(self._printers.items()):
             if printer.task.status == "destroyed":
                 del self._printers[task_id]
-        printer = self._printers[task.id] = Printer(task)
+        printer = self._printers[task.id] = Printer(task, is_coloured=self._is_coloured)
         registry.get_single(Feed).attach(printer)
 
     def has(self, name: str) -> bool:
@@ -154,10 +159,6 @@ class TerminalStage:
 
     def leave(self, cell: Hashable) -> None:
         """Do nothing: what was printed stays."""
-
-    def write_log(self, name: str, text: str) -> bool:  # noqa: ARG002 - see `Stage`
-        """Print nothing: the end of a run is printed by itself."""
-        return self.has(name)
 
     def flush(self) -> None:
         """Print everything that is new."""

@@ -120,7 +120,7 @@ def test_loading_imports_next_to_nothing():
 class Shown:
     """A stage that shows one task."""
 
-    def write_log(self, name, _):
+    def has(self, name):
         """Say that it is shown."""
         return name == "shown"
 
@@ -130,7 +130,7 @@ class Shown:
     [
         ("ipycron", ("task %r: a run failed", "shown"), False),
         ("ipycron", ("task %r: a run failed", "hidden"), True),
-        ("ipycron", ("%s", "no task"), True),
+        ("ipycron", ("%s", "shown"), True),
         ("ipycron", ("nothing",), True),
         ("others", ("task %r: a run failed", "shown"), True),
     ],

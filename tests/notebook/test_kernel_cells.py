@@ -1,0 +1,393 @@
+"""Scheduled cells in a real kernel: output, ownership, interrupts, restarts, loops."""
+
+import queue
+import re
+import time
+
+import pytest
+from jupyter_client.manager import KernelManager
+
+DEADLINE = 30.0
+
+pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.timeout(90)]
+
+
+def strip_colours(text):
+    """Return a text without terminal colours."""
+    return re.sub(r"\x1b\[[0-9;]*m", "", text)
+
+
+class Kernel:
+    """A kernel and its client, with a deadline for everything."""
+
+    def __init__(self):
+        self._manager = KernelManager(kernel_name="python3")
+        self._manager.start_kernel()
+        self._client = self._manager.blocking_client()
+        self._client.start_channels()
+        self._client.wait_for_ready(timeout=DEADLINE)
+        self.displays = {}
+        self.shown = {}
+
+    def begin(self, code, cell_id=None):
+        """Send a cell; return its message's id."""
+        message = self._client.session.msg(
+            "execute_request",
+            {
+                "code": code,
+                "silent": False,
+                "store_history": True,
+                "user_expressions": {},
+                "allow_stdin": False,
+                "stop_on_error": False,
+            },
+        )
+        if cell_id is not None:
+            message["metadata"]["cellId"] = cell_id
+        self._client.shell_channel.send(message)
+        return message["header"]["msg_id"]
+
+    def run(self, code, cell_id=None):
+        """Run a cell; return all the text that it shows."""
+        return self.finish(self.begin(code, cell_id))
+
+    def finish(self, message_id):
+        """Wait until a cell is done; return all the text that it shows."""
+        texts = []
+        end = time.monotonic() + DEADLINE
+        while True:
+            message = self._client.get_iopub_msg(timeout=end - time.monotonic())
+            self._note(message)
+            if message["parent_header"].get("msg_id") != message_id:
+                continue
+            kind, content = message["msg_type"], message["content"]
+            if kind == "status" and content["execution_state"] == "idle":
+                return strip_colours("".join(texts))
+            if kind == "stream":
+                texts.append(content["text"])
+            elif kind == "error":
+                texts.append("\n".join(content["traceback"]))
+            elif kind in ("display_data", "execute_result"):
+                self.shown = content["data"]
+                texts.append(self.shown.get("text/plain", "") + "\n")
+
+    def _note(self, message):
+        """Follow displays that are renewed, whichever cell they belong to."""
+        if message["msg_type"] in ("display_data", "update_display_data"):
+            transient = message["content"].get("transient", {})
+            if "display_id" in transient:
+                display = transient["display_id"]
+                self.displays[display] = message["content"]["data"]
+
+    def find_display(self, look):
+        """Return a display that `look` accepts, as soon as there is one."""
+        end = time.monotonic() + DEADLINE
+        while True:
+            for data in self.displays.values():
+                if look(data):
+                    return data
+            assert time.monotonic() < end, list(self.displays.values())
+            try:
+                self._note(self._client.get_iopub_msg(timeout=0.1))
+            except queue.Empty:
+                continue
+
+    def wait_for_text(self, text):
+        """Return when something has been printed."""
+        end = time.monotonic() + DEADLINE
+        while True:
+            message = self._client.get_iopub_msg(timeout=end - time.monotonic())
+            if text in message["content"].get("text", ""):
+                return
+
+    def drain(self, seconds):
+        """Return the messages that come meanwhile."""
+        end = time.monotonic() + seconds
+        messages = []
+        while (left := end - time.monotonic()) > 0:
+            try:
+                messages.append(self._client.get_iopub_msg(timeout=left))
+            except queue.Empty:
+                break
+        return messages
+
+    def interrupt(self):
+        """Do what the stop button does."""
+        self._manager.interrupt_kernel()
+
+    def restart(self):
+        """Do what the restart button does."""
+        self._manager.restart_kernel(now=False)
+        self._client.wait_for_ready(timeout=DEADLINE)
+
+    def complete(self, code):
+        """Return what the kernel offers at the end of a text."""
+        reply = self._client.complete(code, reply=True, timeout=DEADLINE)
+        return reply["content"]["matches"]
+
+    def inspect(self, code):
+        """Return what the kernel shows for ``code?``."""
+        reply = self._client.inspect(code, len(code), reply=True, timeout=DEADLINE)
+        return strip_colours(reply["content"]["data"]["text/plain"])
+
+    def close(self):
+        """Shut the kernel down."""
+        self._client.stop_channels()
+        self._manager.shutdown_kernel(now=False)
+        self._manager.cleanup_resources()
+
+
+@pytest.fixture
+def fresh():
+    """A kernel of its own, with the extension loaded."""
+    yield from make_kernel()
+
+
+@pytest.fixture(scope="module")
+def shared():
+    """A kernel for many tests, with the extension loaded and a warm supervisor."""
+    yield from make_kernel()
+
+
+def make_kernel():
+    """Yield a kernel; shut it down whatever happens."""
+    kernel = Kernel()
+    try:
+        assert kernel.run("%load_ext ipycron\nimport time, ipycron") == ""
+        kernel.run("%%cron @yearly --name warm --quiet\n1")
+        kernel.run("%cron run warm --wait\n%cron destroy warm")
+        yield kernel
+    finally:
+        kernel.close()
+
+
+@pytest.fixture
+def kernel(shared):
+    """The shared kernel, without tasks."""
+    yield shared
+    shared.run("%cron destroy --all --force")
+    shared.displays.clear()
+
+
+def test_cell_shows_its_output_under_itself(kernel):
+    """Text and HTML, renewed after each run, in the output of the declaring cell."""
+    kernel.run("n = 20\ndef times(a):\n    return a * n")
+    said = kernel.run("%%cron * * * * * * --name it\nprint('got', times(2))\n[1]")
+    assert said.startswith("it: Every second (")
+    assert "captured: times (function), n (int)" in said
+    assert re.search(
+        r"waited \d\.\d+ s; it: 2 runs\n", kernel.run("%cron wait it --runs 2")
+    )
+    data = kernel.find_display(lambda d: "got 40" in d["text/plain"])
+    assert data["text/plain"].splitlines()[-2:] == ["  got 40", "  [1]"]
+    assert "<pre" in data["text/html"]
+
+
+def test_failures_stay_under_their_cell(kernel):
+    """Nothing is written below the cell that happens to be the last."""
+    kernel.run("%%cron * * * * * * --name it\n1 / 0")
+    kernel.run("%cron wait it --runs 1")
+    kernel.run("x = 1")
+    time.sleep(1.5)  # noqa: TID251 - runs fail meanwhile
+    streams = [m for m in kernel.drain(0.5) if m["msg_type"] == "stream"]
+    assert streams == []
+    data = kernel.find_display(lambda d: "ZeroDivisionError" in d["text/plain"])
+    assert "Cell it, line 2" in data["text/plain"]
+
+
+def test_start_that_fails_says_why_under_its_cell(kernel, tmp_path):
+    """The traceback of the file, where it was declared."""
+    (tmp_path / "bad.py").write_text("import nothing_here\ndef task(): pass\n")
+    kernel.run(f"%cron @yearly {tmp_path}/bad.py")
+    data = kernel.find_display(lambda d: "did not start" in d["text/plain"])
+    assert "No module named 'nothing_here'" in data["text/plain"]
+
+
+def test_cell_replaces_its_task_when_it_is_edited(kernel):
+    """The kernel passes on the id that the front end gives a cell."""
+    kernel.run("%%cron @yearly\n1", cell_id="a")
+    assert "replaces cell-1" in kernel.run("%%cron @daily\n2", cell_id="a")
+    kernel.run("%%cron @weekly\n1", cell_id="b")
+    listed = kernel.run("print([t.pattern for t in ipycron.get_tasks().values()])")
+    assert listed == "['@daily', '@weekly']\n"
+    assert "cell-1: ended" in kernel.run("pass", cell_id="a")
+    assert "cell-2" in kernel.run("%cron")
+
+
+def test_results_go_to_a_variable_of_the_notebook(kernel):
+    """``--into`` binds them while the notebook does something else."""
+    kernel.run("%%cron @yearly --run-now --into got\n{'a': [1]}")
+    kernel.run(
+        "for _ in range(100):\n    if 'got' in dir(): break\n    time.sleep(0.1)"
+    )
+    assert kernel.run("got") == "{'a': [1]}\n"
+
+
+def test_interrupt_stops_the_cell_and_no_task(kernel):
+    """A run in progress goes on, and so does the schedule."""
+    kernel.run(
+        "%%cron * * * * * * --name it --no-overlap\n"
+        "import time\ntime.sleep(1.5)\n'done'"
+    )
+    busy = kernel.begin(
+        "while not ipycron.get_task('it').is_busy:\n    time.sleep(0.01)\n"
+        "print('busy')\ntime.sleep(60)"
+    )
+    kernel.wait_for_text("busy")
+    kernel.interrupt()
+    assert "KeyboardInterrupt" in kernel.finish(busy)
+    kernel.run("%cron wait it --runs 2")
+    said = kernel.run(
+        "h = ipycron.get_task('it').history\nprint(h.failed, h[0].summary)"
+    )
+    assert said == "0 'done'\n"
+
+
+def test_interrupt_ends_a_wait_and_no_task(kernel):
+    """`%cron wait` is a cell like any other."""
+    kernel.run("%%cron @yearly --name it\n1")
+    waiting = kernel.begin("print('waiting')\n%cron wait it --runs 1")
+    kernel.wait_for_text("waiting")
+    kernel.interrupt()
+    assert "KeyboardInterrupt" in kernel.finish(waiting)
+    assert "it  " in kernel.run("%cron")
+
+
+def test_busy_cell_delays_no_run(kernel):
+    """Slots are kept while the main thread sleeps, and while it holds the GIL."""
+    kernel.run(
+        "%%cron * * * * * * --name it\nimport time\ntime.time() - ctx.date.timestamp()"
+    )
+    kernel.run("%cron wait it --runs 1")
+    kernel.run(
+        "late = []\n"
+        "ipycron.get_task('it').on('execution:finished', "
+        "lambda c: late.append(c.execution.result))\n"
+        "time.sleep(3)\nsum(range(20_000_000))"
+    )
+    assert kernel.run("print(len(late) >= 3, max(late) < 0.25)") == "True True\n"
+
+
+def test_restart_ends_every_process(fresh):
+    """The fresh is back soon, and nothing of before is left."""
+    pids = (
+        "import psutil\nfrom ipycron.task.registry import registry\n"
+        "top = psutil.Process(registry.client.supervisor_pid)\n"
+        "print(*[p.pid for p in (top, *top.children(recursive=True))])"
+    )
+    fresh.run("%%cron * * * * * * --name it\nimport time\ntime.sleep(60)")
+    fresh.run("while not ipycron.get_task('it').is_busy:\n    time.sleep(0.01)")
+    alive = fresh.run(pids).split()
+    assert len(alive) >= 3
+    fresh.restart()
+    gone = f"import psutil\nprint([p for p in {alive} if psutil.pid_exists(int(p))])"
+    end = time.monotonic() + DEADLINE
+    while fresh.run(gone) != "[]\n":
+        assert time.monotonic() < end
+
+
+def test_extension_loads_at_once(fresh):
+    """It returns in under 50 ms; the supervisor starts meanwhile."""
+    fresh.restart()
+    said = fresh.run(
+        "import time\nbegan = time.perf_counter()\n"
+        "%load_ext ipycron\nprint(time.perf_counter() - began)"
+    )
+    assert float(said) < 0.05
+    assert fresh.run("%%cron @yearly --name it\n1").startswith("it: At 00:00")
+
+
+def test_unloading_ends_every_process(fresh):
+    """It says what was ended, and the magics are gone."""
+    fresh.run("%%cron @yearly --name it\n1")
+    fresh.run(
+        "from ipycron.task.registry import registry\nimport os\n"
+        "pid = registry.client.supervisor_pid"
+    )
+    assert fresh.run("%reload_ext ipycron") == ""
+    assert "it  " in fresh.run("%cron")
+    assert fresh.run("%unload_ext ipycron") == "ended: it\n"
+    assert "not found" in fresh.run("%cron")
+    assert fresh.run("os.path.exists(f'/proc/{pid}')") == "False\n"
+
+
+def test_errors_are_one_line(kernel):
+    """A syntax error of the cell, a connection, a variable that is not there."""
+    kernel.run("import sqlite3\ndb = sqlite3.connect(':memory:')")
+    assert kernel.run("%%cron * * * * *\nx = 1\ndef f(:") == (
+        "UsageError: line 3: invalid syntax: def f(:\n"
+    )
+    said = kernel.run("%%cron * * * * *\ndb.execute('select 1')")
+    assert said.startswith("UsageError: 'db' (Connection) cannot be sent to a worker")
+    assert said.count("\n") == 1
+    assert kernel.run("%cron") == "no task is scheduled\n"
+
+
+def test_inline_cell_runs_between_cells(kernel):
+    """On the main thread, with the notebook's variables; its output is its cell's."""
+    kernel.run("import threading\nseen = []")
+    declared = kernel.begin(
+        "%%cron * * * * * * --inline --name it\n"
+        "print('run', len(seen))\n"
+        "seen.append(threading.current_thread() is threading.main_thread())\nlen(seen)"
+    )
+    kernel.finish(declared)
+    kernel.run("time.sleep(2.5)\nduring = list(seen)")
+    late = [m for m in kernel.drain(2) if m["msg_type"] in ("stream", "display_data")]
+    assert {m["parent_header"]["msg_id"] for m in late} == {declared}
+    assert any("run 0" in m["content"].get("text", "") for m in late)
+    assert kernel.run("print(during, all(seen), len(seen) > 0)") == "[] True True\n"
+
+
+def test_inline_cell_awaits_on_the_loop_of_the_kernel(kernel):
+    """It shares the loop with what the notebook awaits."""
+    kernel.run("import asyncio\nhere = asyncio.get_running_loop()")
+    kernel.run(
+        "%%cron @yearly --inline --name it\nawait asyncio.sleep(0.01)\n"
+        "asyncio.get_running_loop() is here"
+    )
+    assert kernel.run("await ipycron.get_task('it').execute()") == "True\n"
+
+
+def test_inline_cell_is_ended_by_an_interrupt(kernel):
+    """Between two cells a kernel ignores interrupts; a run does not."""
+    kernel.run(
+        "%%cron @yearly --inline --name it\n"
+        "print('begun', flush=True)\nimport time\ntime.sleep(60)"
+    )
+    kernel.run("%cron run it")
+    kernel.wait_for_text("begun")
+    kernel.interrupt()
+    said = kernel.run(
+        "while ipycron.get_task('it').last_run is None:\n    time.sleep(0.01)\n"
+        "ipycron.get_task('it').last_run.summary"
+    )
+    assert said == "'KeyboardInterrupt'\n"
+
+
+def test_wait_is_refused_for_what_runs_on_the_waiting_thread(kernel):
+    """The run would wait for the end of the waiting."""
+    kernel.run("%%cron * * * * * * --inline --name it\n1")
+    assert kernel.run("%cron wait it --runs 1") == (
+        "UsageError: 'it' runs in the notebook itself, between two cells: use "
+        "`await ipycron.get_task('it').execute()`, or leave --inline out\n"
+    )
+
+
+def test_kernel_completes_and_inspects(kernel):
+    """What a front end asks the kernel for."""
+    kernel.run("%%cron @yearly --name report\n1")
+    assert "--timezone" in kernel.complete("%%cron * * * * * --time")
+    assert kernel.complete("%cron stop rep") == ["report"]
+    assert "Run a cell or a file on a schedule" in kernel.inspect("%%cron")
+
+
+def test_task_is_its_card_as_the_last_line(kernel):
+    """A widget, with text and HTML beside it."""
+    kernel.run("%%cron @yearly --name it --quiet\n1")
+    kernel.run("ipycron.get_task('it')")
+    assert set(kernel.shown) >= {
+        "text/plain",
+        "text/html",
+        "application/vnd.jupyter.widget-view+json",
+    }

@@ -1,0 +1,141 @@
+"""IPython in a terminal: cells are scheduled, what they print appears by name."""
+
+import re
+import sys
+import time
+
+import pexpect
+import pytest
+
+DEADLINE = 30
+
+pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.timeout(90)]
+
+
+def strip_colours(text):
+    """Return a text without a terminal's control sequences."""
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[=>]|\r", "", text)
+
+
+class Terminal:
+    """IPython at a prompt of its plainest kind."""
+
+    def __init__(self):
+        self._process = pexpect.spawn(
+            sys.executable,
+            [
+                "-m",
+                "IPython",
+                "--simple-prompt",
+                "--no-banner",
+                "--no-confirm-exit",
+                "--colors=NoColor",
+                "--HistoryManager.enabled=False",
+            ],
+            timeout=DEADLINE,
+            encoding="utf-8",
+            echo=False,
+            dimensions=(50, 400),
+        )
+        self.read_to_prompt()
+
+    def read_to_prompt(self):
+        """Return what is written before the next prompt."""
+        self._process.expect(r"In \[\d+\]: ")
+        return strip_colours(self._process.before)
+
+    def begin(self, line):
+        """Type a line that takes its time."""
+        self._process.sendline(line)
+
+    def run(self, line):
+        """Type a line; return what it writes."""
+        self._process.sendline(line)
+        return self.read_to_prompt()
+
+    def run_cell(self, *lines):
+        """Type a cell and the blank lines that end it; return what it writes."""
+        for line in (*lines, "", ""):
+            self._process.sendline(line)
+        return self.read_to_prompt()
+
+    def expect(self, pattern):
+        """Return when something is written by itself."""
+        self._process.expect(pattern)
+
+    def interrupt(self):
+        """Press Ctrl-C."""
+        self._process.sendintr()
+
+    def leave(self):
+        """Type exit; return what is written at the end. Again is nothing."""
+        if not self._process.isalive():
+            return ""
+        self._process.sendline("exit")
+        self._process.expect(pexpect.EOF)
+        self._process.close()
+        return strip_colours(self._process.before)
+
+    def kill(self):
+        """End it whatever it does."""
+        if self._process.isalive():
+            self._process.close(force=True)
+
+
+@pytest.fixture
+def terminal():
+    """IPython with the extension loaded."""
+    terminal = Terminal()
+    try:
+        terminal.run("%load_ext ipycron")
+        yield terminal
+        terminal.leave()
+    finally:
+        terminal.kill()
+
+
+def test_cell_prints_above_the_prompt_with_its_name(terminal):
+    """Each line as it comes, failures too, and the session goes on."""
+    terminal.run("who = 'world'")
+    said = terminal.run_cell(
+        "%%cron * * * * * * --name greeter", "print('hello', who)", "!echo from a shell"
+    )
+    assert "greeter: Every second" in said
+    assert "captured: who (str)" in said
+    terminal.expect(r"\[greeter\] hello world\r?\n\[greeter\] from a shell\r?\n")
+    assert "greeter: stopped" in terminal.run("%cron stop greeter")
+    assert "greeter  stopped" in terminal.run("%cron")
+
+
+def test_failure_prints_its_traceback_once(terminal):
+    """With the lines of the cell, and not in the log again."""
+    terminal.run_cell("%%cron @yearly --name bad --run-now", "1 / 0")
+    terminal.expect(r"\[bad\] .*failed in .*: ZeroDivisionError: division by zero\r?\n")
+    terminal.expect(r"\[bad\] ZeroDivisionError: division by zero\r?\n")
+    said = terminal.run("%cron run bad --wait") + terminal.run("'over'")
+    assert said.count("ZeroDivisionError: division by zero") == 3
+    assert said.count("[bad] ZeroDivisionError: division by zero") == 1
+
+
+def test_interrupts_at_the_prompt_and_in_a_cell_end_no_task(terminal):
+    """Ctrl-C is for what is typed."""
+    terminal.run_cell("%%cron * * * * * * --name it --quiet", "1")
+    time.sleep(0.5)  # noqa: TID251 - an interrupt must find readline reading
+    terminal.interrupt()
+    terminal.read_to_prompt()
+    terminal.run("import time, ipycron")
+    terminal.begin("print('bu' + 'sy'); time.sleep(60)")
+    terminal.expect("busy")
+    terminal.interrupt()
+    assert "KeyboardInterrupt" in terminal.read_to_prompt()
+    said = terminal.run("%cron wait it --runs 1")
+    assert re.search(r"it: 1 run\b", said)
+    assert "0" in terminal.run("ipycron.get_task('it').history.failed")
+
+
+def test_end_of_the_session_tells_what_was_scheduled(terminal):
+    """The last line names the tasks that end with it."""
+    terminal.run_cell("%%cron @yearly --name it", "1")
+    terminal.run("%cron start it")
+    said = terminal.leave()
+    assert "still scheduled at the end of this session: it" in said
