@@ -1,0 +1,255 @@
+"""Files in workers: what they see, what stays, how they die and come back."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+from house import NEVER, WORKERS, Record, drain
+from polling import SECONDS, eventually
+
+import ipycron
+from ipycron.errors import WorkerCrashed
+
+KINDS = dict(zip(WORKERS, ("fork", "spawn"), strict=True))
+
+
+@pytest.fixture(params=WORKERS)
+def start(request):
+    """Start a task of a file; its launcher is fork, then spawn."""
+
+    def start_task(path, expression=NEVER, **options):
+        options = {"launcher": KINDS[request.param], **options}
+        task = ipycron.create_task(expression, path, **options)
+        task.start().result(SECONDS)
+        return task
+
+    return start_task
+
+
+def run(task):
+    """Return the result of one run."""
+    return task.execute().result(SECONDS)
+
+
+def test_module_is_loaded_once_and_its_state_stays(start, write):
+    """What a file keeps in its module is there at the next run, until a restart."""
+    task = start(
+        write("""
+            import os
+            runs = []
+            def task():
+                runs.append(os.getpid())
+                return len(runs), os.getpid()
+        """)
+    )
+    first, second = run(task), run(task)
+    assert (first[0], second[0]) == (1, 2)
+    assert first[1] == second[1] == task.last_run.pid != os.getpid()
+    task.stop().result(SECONDS)
+    task.start().result(SECONDS)
+    assert run(task)[0] == 1
+
+
+def test_script_is_run_afresh_each_time_with_its_arguments(start, write):
+    """A file without `task` is a script: `__main__`, its arguments, its newest text."""
+    source = """
+        import sys
+        from pathlib import Path
+        print(__name__, sys.argv[1:], Path(__file__).name)
+        assert "seen" not in globals()
+        seen = True
+    """
+    path = write(source, "report.py")
+    task = start(path, args=["--all", "x y"])
+    for _ in range(2):
+        assert run(task) is None
+        assert task.last_run.output.stdout == "__main__ ['--all', 'x y'] report.py\n"
+    write("print('edited')", "report.py")
+    run(task)
+    assert task.last_run.output.stdout == "edited\n"
+
+
+CALLABLES = {
+    "async def task():\n    return 'coroutine'": "coroutine",
+    "async def task(ctx):\n    return ctx.execution.reason": "invoked",
+    "class Job:\n    def __call__(self): return 'object'\ntask = Job()": "object",
+    "from functools import partial\ntask = partial(str, 'partial')": "partial",
+    "if True:\n    def task(context=None):\n        return context": None,
+    "from job_helper import task": "imported",
+}
+
+
+def test_task_may_be_anything_that_can_be_called(start, write):
+    """A function, a coroutine function, an object, a partial, an import."""
+    write("def task(): return 'imported'", "job_helper.py")
+    for number, (source, result) in enumerate(CALLABLES.items()):
+        assert run(start(write(source, f"job{number}.py"))) == result
+
+
+def test_job_has_the_surroundings_of_its_declaration(
+    start, write, tmp_path, monkeypatch
+):
+    """Folder, environment and module path are those of the moment of creation."""
+    path = write("""
+        import os, sys
+        def task():
+            return os.getcwd(), os.environ.get("SHOP"), os.environ.get("TILL"), sys.path
+    """)
+    folder = tmp_path / "work"
+    folder.mkdir()
+    monkeypatch.setenv("SHOP", "Ada")
+    monkeypatch.setattr(sys, "path", [*sys.path, "/somewhere/else"])
+    monkeypatch.chdir(folder)
+    task = start(path, env={"TILL": "7"})
+    monkeypatch.setenv("SHOP", "Bob")
+    monkeypatch.chdir(tmp_path)
+    cwd, shop, till, modules = run(task)
+    assert (cwd, shop, till) == (str(folder), "Ada", "7")
+    assert modules[0] == str(path.parent)
+    assert "/somewhere/else" in modules
+    other = start(path, cwd=folder)
+    assert run(other)[:3] == (str(folder), "Bob", None)
+
+
+def test_paths_are_text_or_paths_and_relative_to_the_caller(monkeypatch):
+    """A relative path starts at the file that calls, wherever the process is."""
+    monkeypatch.chdir("/")
+    file = Path(__file__).parents[2] / "notebooks/tasks/now_and_then.py"
+    relative = os.path.relpath(file, Path(__file__).parent)
+    for path in (relative, Path(relative), file):
+        task = ipycron.create_task(NEVER, path)
+        assert task.source.job.path == str(file)
+
+
+def test_output_belongs_to_its_run(start, write):
+    """What a run prints is its own, late words too; loading speaks with the first."""
+    task = start(
+        write("""
+            import os, sys
+            print("loading")
+            def task(ctx):
+                print("run", ctx.execution.reason)
+                print("oh", file=sys.stderr)
+                os.system("echo from a child")
+                sys.stdout.write("no newline")
+        """)
+    )
+    run(task)
+    first = task.last_run.output
+    run(task)
+    second = task.last_run.output
+    words = "run invoked\nfrom a child\nno newline"
+    eventually(lambda: first.stdout == "loading\n" + words)
+    eventually(lambda: second.stdout == words)
+    assert (first.stderr, second.stderr) == ("oh\n", "oh\n")
+
+
+def test_worker_leads_a_session_of_its_own(start, write):
+    """An interrupt of our process group reaches no job; nobody hands it our files."""
+    task = start(
+        write("""
+            import os
+            def task():
+                links = []
+                for fd in os.listdir("/proc/self/fd"):
+                    try:
+                        links.append(os.readlink(f"/proc/self/fd/{fd}"))
+                    except OSError:
+                        pass
+                return os.getsid(0), os.getpgrp(), os.getpid(), links
+        """)
+    )
+    with Path(__file__).open() as ours:
+        sid, group, pid, links = run(task)
+        assert ours.name == __file__
+    assert sid == group == pid
+    assert not [link for link in links if link.endswith(".py")]
+
+
+def test_job_keeps_the_clients_limit_of_open_files(start, write):
+    """The supervisor needs more descriptors than a job may have: only itself."""
+    import resource  # noqa: PLC0415
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (512, hard))
+    try:
+        task = start(
+            write("""
+                import resource
+                def task():
+                    return resource.getrlimit(resource.RLIMIT_NOFILE)
+            """)
+        )
+        assert run(task) == (512, hard)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+PID = "import os\ndef task():\n    return os.getpid()\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_worker_that_dies_idle_is_replaced(start, write, number):
+    """A worker that somebody kills is noticed at once, told, and replaced."""
+    task = start(write(PID))
+    record = Record(task)
+    before = run(task)
+    os.kill(before, number)
+    (restarted,) = record.wait("task:restarted")
+    assert isinstance(restarted.error, WorkerCrashed)
+    assert restarted.error.signal_name == number.name
+    assert run(task) != before
+    assert task.status == "idle"
+
+
+EXIT = "import os\ndef task():\n    os._exit(CODE)\n"
+
+
+@pytest.mark.parametrize("code", [0, 7])
+def test_run_fails_when_its_worker_exits(start, write, code):
+    """An exit in the middle of a run is a failure that names the code, 0 too."""
+    task = start(write(EXIT.replace("CODE", str(code))))
+    record = Record(task)
+    with pytest.raises(WorkerCrashed, match=f"exited with code {code}") as caught:
+        run(task)
+    assert caught.value.exit_code == code
+    record.wait("task:restarted")
+    drain()
+    assert record.names == ["execution:started", "execution:failed", "task:restarted"]
+
+
+def test_task_fails_when_its_workers_keep_dying(start, write):
+    """After `max_restarts` deaths in a row the task is stopped, and says why."""
+    task = start(write(EXIT.replace("CODE", "3")), max_restarts=1)
+    record = Record(task)
+    for _ in range(2):
+        task.execute().exception(SECONDS)
+    (failed,) = record.wait("task:failed")
+    assert failed.error.exit_code == 3
+    assert task.status == "stopped"
+    assert record.names.count("task:restarted") == 1
+    task.start().result(SECONDS)
+    assert task.status == "idle"
+
+
+def test_first_death_is_the_last_when_no_restart_is_wanted(start, write):
+    """`max_restarts=0` is node-cron's rule: the task is stopped by one death."""
+    task = start(write(PID), max_restarts=0)
+    record = Record(task)
+    os.kill(run(task), signal.SIGKILL)
+    (failed,) = record.wait("task:failed")
+    assert failed.error.signal_name == "SIGKILL"
+    assert task.status == "stopped"
+
+
+def test_task_restarts_for_ever_when_runs_succeed_in_between(start, write):
+    """Deaths count in a row: one good run forgives those before it."""
+    task = start(write(PID), max_restarts=1)
+    record = Record(task)
+    for count in range(1, 4):
+        os.kill(run(task), signal.SIGKILL)
+        record.wait("task:restarted", count)
+    assert run(task)
+    assert "task:failed" not in record.names
