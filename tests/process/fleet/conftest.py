@@ -53,6 +53,14 @@ def make_server(tmp_path):
             server.stop()
 
 
+@pytest.fixture(scope="session")
+def dask_threads():
+    """Dask's threads of this process are no test's leak either."""
+    from dask_cluster import warm_dask  # noqa: PLC0415 - tests without Dask save 1 s
+
+    warm_dask()
+
+
 @pytest.fixture
 def clients():
     """Make Redis clients that are closed at the end."""

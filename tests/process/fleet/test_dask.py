@@ -1,0 +1,273 @@
+"""Jobs on a real Dask cluster: a scheduler and two workers in processes (D3)."""
+
+import asyncio
+import re
+import subprocess
+import sys
+from functools import partial
+
+import executors
+import pytest
+from dask_cluster import Cluster
+from executors import note_and_wait, read_runs
+from house import EVERY_SECOND, NEVER, Record
+from polling import SECONDS, eventually
+
+import ipycron
+from ipycron.errors import ExecutionTimeout, ExecutorError
+from ipycron.task.registry import registry
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory, dask_threads):
+    """The cluster of all tests that do it no harm."""
+    cluster = Cluster(tmp_path_factory.mktemp("dask"))
+    cluster.add_workers(2)
+    yield cluster
+    cluster.close()
+
+
+@pytest.fixture
+def cluster(tmp_path, dask_threads):
+    """A cluster of the test's own."""
+    cluster = Cluster(tmp_path)
+    yield cluster
+    cluster.close()
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Start a task on a cluster; return it."""
+
+    def start_task(job, executor, expression=NEVER, **options):
+        options.setdefault("name", "report")
+        task = ipycron.create_task(expression, job, executor=executor, **options)
+        task.start().result(SECONDS)
+        return task
+
+    yield start_task
+    (tmp_path / "go").touch()
+    registry.close(0)
+
+
+def find_on_scheduler(client):
+    """Return the runs that Dask's scheduler knows, and the flags that are up."""
+
+    def ask(dask_scheduler):
+        events = dask_scheduler.extensions["events"]._events
+        names = [*dask_scheduler.tasks], [*events]
+        return tuple(sum(n.startswith("ipycron") for n in part) for part in names)
+
+    return client.run_on_scheduler(ask)
+
+
+@pytest.fixture(params=["client", "executor"])
+def way(request, shared):
+    """A client as it is, and what its `get_executor` makes."""
+    client = shared.client
+    return client if request.param == "client" else client.get_executor()
+
+
+def test_run_comes_home_with_everything(way, start, caplog):
+    """Result, context, output and log, from a process of the cluster."""
+    task = start(executors.talk, way)
+    ctx = task.execute().result(SECONDS)
+    assert ctx.task.name == "report"
+    assert task.last_run.output.stdout == "to stdout report\nbytes\n"
+    assert task.last_run.output.stderr == "to stderr\n"
+    (record,) = eventually(lambda: [r for r in caplog.records if r.name == "talker"])
+    assert record.process == ctx.execution.pid
+
+
+def test_run_comes_home_with_its_error(way, start):
+    """As it was raised; Dask does not try again."""
+    task = start(executors.fail, way)
+    with pytest.raises(executors.Boom) as caught:
+        task.execute().result(SECONDS)
+    assert caught.value.extra == [1, 2]
+    assert "raise boom from error" in task.last_run.traceback_text
+
+
+def test_each_fire_is_computed(shared, start):
+    """Dask keeps results by their arguments; a fire is never one that it knows."""
+    task = start(lambda: 42, shared.client, EVERY_SECOND, max_executions=2)
+    record = Record(task)
+    record.wait("task:destroyed")
+    assert len(record.of("execution:finished")) == 2
+
+
+def test_job_may_use_its_worker(shared, start):
+    """It is a task of Dask's like any other."""
+
+    def ask():
+        from distributed import get_client, get_worker  # noqa: PLC0415 - in the worker
+
+        return get_worker().address, get_client().submit(lambda: 42).result()
+
+    address, result = start(ask, shared.client).execute().result(SECONDS)
+    assert address in shared.client.scheduler_info()["workers"]
+    assert result == 42
+
+
+def test_runs_are_as_many_as_the_cluster_takes(shared, start, tmp_path):
+    """Two workers, two at a time; the third waits with Dask."""
+    task = start(partial(note_and_wait, str(tmp_path)), shared.client)
+    runs = [task.execute() for _ in range(3)]
+    eventually(lambda: len(read_runs(tmp_path)) == 2)
+    assert len(task.running) == 3
+    (tmp_path / "go").touch()
+    assert len({run.result(SECONDS) for run in runs}) == 2
+
+
+def test_run_is_cancelled_when_it_takes_too_long(shared, start, tmp_path):
+    """One that waits for a worker is never begun; the schedule goes on."""
+    job = partial(note_and_wait, str(tmp_path))
+    holders = start(job, shared.client, name="holders")
+    held = [holders.execute() for _ in range(2)]
+    eventually(lambda: len(read_runs(tmp_path)) == 2)
+    task = start(job, shared.client, timeout=0.3)
+    assert isinstance(task.execute().exception(SECONDS), ExecutionTimeout)
+    eventually(lambda: find_on_scheduler(shared.client) == (2, 2))
+    (tmp_path / "go").touch()
+    for run in held:
+        run.result(SECONDS)
+    assert task.execute().result(SECONDS)
+    assert len(read_runs(tmp_path)) == 3
+
+
+def test_nothing_is_left_on_the_cluster(shared, start):
+    """Results are released, flags are lowered once the last task is gone."""
+    task = start(lambda: 42, shared.client)
+    for _ in range(3):
+        task.execute().result(SECONDS)
+    task.destroy().result(SECONDS)
+    eventually(lambda: find_on_scheduler(shared.client) == (0, 0))
+    eventually(lambda: not any(shared.client.has_what().values()))
+    assert not shared.client.futures
+
+
+def test_asynchronous_client_is_taken_as_it_is(shared, start):
+    """One of a notebook's loop, which ipycron's thread may not wait on."""
+    from distributed import Client  # noqa: PLC0415 - beside its only use
+
+    async def run():
+        async with Client(
+            shared.address, asynchronous=True, set_as_default=False
+        ) as client:
+            task = ipycron.create_task(NEVER, lambda: 42, executor=client)
+            await task.start()
+            assert await task.execute() == 42
+            await task.destroy()
+
+    asyncio.run(run())
+
+
+# --- losses ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_run_fails_once_when_its_worker_is_killed(cluster, start, tmp_path, count):
+    """At once, whether another worker could take over or not; nobody runs it again."""
+    cluster.add_workers(count)
+    task = start(partial(note_and_wait, str(tmp_path)), cluster.client)
+    run = task.execute()
+    (pid,) = eventually(lambda: read_runs(tmp_path))
+    cluster.kill(pid)
+    with pytest.raises(ExecutorError) as caught:
+        run.result(SECONDS)
+    # Without an address where the second attempt was faster than the news.
+    assert re.fullmatch(
+        r"task 'report': the executor lost the run: the Dask worker( \S+)? that had it "
+        r"is gone\. It is not run again, for it may have done a part of its work\.",
+        str(caught.value),
+    )
+    (tmp_path / "go").touch()
+    if count == 1:
+        cluster.add_workers(1)
+    assert task.execute().result(SECONDS) != pid
+    assert len(read_runs(tmp_path)) == 2
+    assert task.status == "idle"
+
+
+def test_schedule_goes_on_when_a_worker_is_killed(cluster, start, tmp_path):
+    """The lost fire is told, the next ones run on the worker that is left."""
+    cluster.add_workers(2)
+    task = start(partial(note_and_wait, str(tmp_path)), cluster.client, EVERY_SECOND)
+    record = Record(task)
+    (pid, *_) = eventually(lambda: read_runs(tmp_path))
+    cluster.kill(pid)
+    record.wait("execution:failed")
+    (tmp_path / "go").touch()
+    record.wait("execution:finished", count=2)
+    task.destroy().result(SECONDS)
+    assert len(record.of("execution:failed")) == 1
+    assert len(read_runs(tmp_path)) == len(record.of("execution:started"))
+
+
+def test_result_is_not_computed_again_when_its_worker_is_killed(
+    cluster, start, tmp_path
+):
+    """Dask would, for a result that it still holds."""
+    cluster.add_workers(2)
+    (tmp_path / "go").touch()
+    task = start(partial(note_and_wait, str(tmp_path)), cluster.client)
+    pid = task.execute().result(SECONDS)
+    eventually(lambda: not any(cluster.client.has_what().values()))
+    cluster.kill(pid)
+    eventually(lambda: len(cluster.client.scheduler_info()["workers"]) == 1)
+    other = start(partial(note_and_wait, str(tmp_path)), cluster.client, name="other")
+    assert other.execute().result(SECONDS) != pid
+    assert len(read_runs(tmp_path)) == 2
+
+
+def test_runs_wait_when_there_is_no_worker(cluster, start, tmp_path):
+    """A cluster that grows later runs them then; `timeout` bounds the wait."""
+    task = start(lambda: 42, cluster.client)
+    bounded = start(lambda: 42, cluster.client, name="bounded", timeout=0.3)
+    run = task.execute()
+    assert isinstance(bounded.execute().exception(SECONDS), ExecutionTimeout)
+    assert not run.done()
+    cluster.add_workers(1)
+    assert run.result(SECONDS) == 42
+
+
+def test_runs_fail_when_the_scheduler_is_killed(cluster, start, tmp_path):
+    """What was under way is lost, what comes after is refused, nothing hangs."""
+    cluster.add_workers(1)
+    task = start(partial(note_and_wait, str(tmp_path)), cluster.client, timeout=5)
+    run = task.execute()
+    eventually(lambda: read_runs(tmp_path))
+    cluster.kill_scheduler()
+    error = run.exception(SECONDS)
+    assert isinstance(error, ExecutorError)
+    assert "scheduler-connection-lost" in str(error)
+    ipycron.shutdown()
+
+
+def test_runs_fail_when_the_client_is_closed(cluster, start, tmp_path):
+    """The same, by the user's own hand."""
+    cluster.add_workers(1)
+    task = start(partial(note_and_wait, str(tmp_path)), cluster.client)
+    run = task.execute()
+    eventually(lambda: read_runs(tmp_path))
+    cluster.client.close()
+    assert "the executor cancelled the run" in str(run.exception(SECONDS))
+    again = task.execute().exception(SECONDS)
+    assert "the executor refused the run: ClosedClientError" in str(again)
+
+
+def test_dask_is_imported_only_for_its_clients():
+    """Who passes a pool pays for no cluster."""
+    code = (
+        "import sys, concurrent.futures as cf, ipycron\n"
+        "with cf.ThreadPoolExecutor(1) as pool:\n"
+        "    task = ipycron.create_task('0 0 1 1 *', int, executor=pool)\n"
+        "    task.start().result(10)\n"
+        "    assert task.execute().result(10) == 0\n"
+        "    ipycron.shutdown()\n"
+        "print('distributed' in sys.modules, 'dask' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["False", "False"]

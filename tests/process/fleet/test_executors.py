@@ -1,0 +1,456 @@
+"""Jobs on executors of other processes: pools of Python's and loky's (D3)."""
+
+import concurrent.futures
+import logging
+import multiprocessing
+import os
+import re
+import threading
+import time
+from functools import partial
+
+import executors
+import loky
+import pytest
+from executors import Answering, Blocking, Boom, Rejecting, Silent, note_and_wait, pause
+from executors import read_runs as read
+from house import EVERY_SECOND, NEVER, Record
+from polling import SECONDS, eventually
+
+import ipycron
+from ipycron.errors import (
+    CaptureError,
+    ExecutionStopped,
+    ExecutionTimeout,
+    ExecutorError,
+    InvalidOption,
+    OverlapError,
+)
+from ipycron.process.payload import pack_object
+from ipycron.task.registry import registry
+from ipycron.task.source import Cell
+
+SPAWN = multiprocessing.get_context("spawn")
+
+
+@pytest.fixture(scope="module")
+def pools():
+    """Two processes of Python's pool that start afresh, two of joblib's engine."""
+    pools = {
+        "spawn": concurrent.futures.ProcessPoolExecutor(2, mp_context=SPAWN),
+        "loky": loky.ProcessPoolExecutor(2),
+    }
+    for pool in pools.values():
+        list(pool.map(pause, [0.1] * 4))
+    yield pools
+    for pool in pools.values():
+        pool.shutdown()
+
+
+@pytest.fixture(params=["spawn", "loky"])
+def pool(request, pools):
+    """Each of the pools."""
+    return pools[request.param]
+
+
+@pytest.fixture
+def loky_pool(pools):
+    """One of them, where both do the same."""
+    return pools["loky"]
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Start a task with an executor; return it."""
+
+    def start_task(job, executor, expression=NEVER, **options):
+        options.setdefault("name", "report")
+        task = ipycron.create_task(expression, job, executor=executor, **options)
+        task.start().result(SECONDS)
+        return task
+
+    yield start_task
+    (tmp_path / "go").touch()
+    registry.close(0)
+
+
+def test_run_comes_home_with_everything_when_it_succeeds(pool, start, caplog):
+    """Result, context, output and log are as if it had run here."""
+    caplog.set_level(logging.INFO)
+    task = start(executors.talk, pool, timezone="Asia/Tokyo")
+    ctx = task.execute().result(SECONDS)
+    assert ctx.execution.pid not in (os.getpid(), None)
+    assert ctx.task.name == "report"
+    assert ctx.task.timezone == "Asia/Tokyo"
+    assert ctx.date.utcoffset().total_seconds() == 9 * 3600
+    assert ctx.execution.reason == "invoked"
+    run = task.last_run
+    assert run.output.stdout == "to stdout report\nbytes\n"
+    assert run.output.stderr == "to stderr\n"
+    assert run.pid is None
+    (record,) = eventually(lambda: [r for r in caplog.records if r.name == "talker"])
+    assert record.getMessage() == "to the log, 7"
+    assert record.process == ctx.execution.pid
+
+
+def test_run_comes_home_with_its_error_when_it_fails(pool, start):
+    """Type, attributes, cause and the far traceback; the schedule is not touched."""
+    task = start(executors.fail, pool)
+    with pytest.raises(Boom) as caught:
+        task.execute().result(SECONDS)
+    assert (caught.value.args, caught.value.extra) == ((3,), [1, 2])
+    assert isinstance(caught.value.__cause__, KeyError)
+    text = task.last_run.traceback_text
+    assert "    raise boom from error\n" in text
+    assert "guest.py" not in text
+
+
+def test_functions_travel_as_they_are(pool, start):
+    """Closures, lambdas, coroutine functions, those of the main module."""
+    rate = 7
+    assert start(lambda: rate * 6, pool).execute().result(SECONDS) == 42
+    awaited = start(executors.wait_a_little, pool).execute().result(SECONDS)
+    assert awaited == "awaited"
+    scope = {"__name__": "__main__"}
+    exec("class Mine:\n    x = 3\ndef job():\n    return Mine()", scope)
+    assert start(scope["job"], pool).execute().result(SECONDS).x == 3
+
+
+def test_result_is_described_when_it_cannot_travel(pool, start):
+    """An execution never hangs for want of serialisation."""
+    stand_in = start(threading.Lock, pool).execute().result(SECONDS)
+    assert isinstance(stand_in, ipycron.Unserializable)
+    assert "lock" in stand_in.type_name
+    large = start(lambda: b"x" * 2000, pool, max_result_bytes=1000)
+    assert "max_result_bytes" in large.execute().result(SECONDS).reason
+
+
+def test_output_is_bounded_when_a_job_floods(pool, start):
+    """Head and tail are kept, and what is missing is counted."""
+    task = start(partial(executors.flood, 30_000), pool)
+    task.execute().result(SECONDS)
+    text = task.last_run.output.stdout
+    assert text.startswith(f"{0:099d}\n{1:099d}\n")
+    assert text.endswith(f"{29_999:099d}\n")
+    assert "bytes left out" in text
+    assert len(text) < 600_000
+
+
+MODULE = """
+import sys
+print("loading", __name__, sys.argv[1:])
+class Odd(Exception):
+    pass
+count = 0
+def task(ctx):
+    global count
+    count += 1
+    print(ctx.task.name, count)
+    if ctx.task.name == "odd":
+        raise Odd(count)
+    return count
+"""
+
+
+def test_file_travels_as_its_text(pool, start, tmp_path):
+    """Loaded afresh for each run, by the text that it has then."""
+    path = tmp_path / "job.py"
+    path.write_text(MODULE)
+    task = start(path, pool, args=["a", "b"])
+    assert [task.execute().result(SECONDS) for _ in range(3)] == [1, 1, 1]
+    assert task.last_run.output.stdout == "loading job ['a', 'b']\nreport 1\n"
+    path.write_text(MODULE.replace("return count", "return 'new'"))
+    assert task.execute().result(SECONDS) == "new"
+    path.unlink()
+    with pytest.raises(ExecutorError, match="refused the run: FileNotFoundError"):
+        task.execute().result(SECONDS)
+
+
+def test_failure_of_a_file_quotes_its_text(pool, start, tmp_path):
+    """The far side need not have the file: its lines are in the traceback."""
+    path = tmp_path / "job.py"
+    path.write_text(MODULE)
+    task = start(path, pool, name="odd")
+    with pytest.raises(Exception, match="1") as caught:
+        task.execute().result(SECONDS)
+    assert type(caught.value).__name__ == "Odd"
+    assert "    raise Odd(count)\n" in task.last_run.traceback_text
+
+
+def test_script_is_main_and_leaves_nothing_behind(pool, start, tmp_path):
+    """It runs from top to bottom with its arguments; the next job finds no trace."""
+    path = tmp_path / "script.py"
+    path.write_text("import sys\nleft = 1\nprint(__name__, sys.argv[1:])\n")
+    task = start(path, pool, args=["x"])
+    assert task.execute().result(SECONDS) is None
+    assert task.last_run.output.stdout == "__main__ ['x']\n"
+    left = start(lambda: hasattr(__import__("__main__"), "left"), pool, name="other")
+    assert not any(left.execute().result(SECONDS) for _ in range(4))
+
+
+def make_cell(source, **variables):
+    """Return a cell of a notebook, with what it takes along."""
+    return Cell(source=source, filename="<cell report>", payload=pack_object(variables))
+
+
+def test_cell_runs_in_a_shell_of_the_far_side(pool, start):
+    """Commands, displays, the context and a value, all of them brought home."""
+    source = (
+        "from IPython.display import display, HTML\n"
+        "print('hello', ctx.task.name)\n"
+        "!echo from a shell\n"
+        "display(HTML('<b>bold</b>'))\n"
+        "left = 1\n"
+        "number * 2"
+    )
+    task = start(make_cell(source, number=21), pool)
+    assert task.execute().result(SECONDS) == 42
+    output = task.last_run.output
+    assert output.stdout == "hello report\nfrom a shell\n"
+    assert [shown.kind for shown in output.displays] == ["display", "result"]
+    assert output.displays[0].data["text/html"] == "<b>bold</b>"
+    trace = start(make_cell("'left' in globals()"), pool, name="other")
+    assert [trace.execute().result(SECONDS) for _ in range(4)] == [False] * 4
+
+
+def test_cell_comes_home_with_its_error(pool, start):
+    """With the traceback that a notebook shows."""
+    task = start(make_cell("x = 1\n1 / 0"), pool)
+    with pytest.raises(ZeroDivisionError):
+        task.execute().result(SECONDS)
+    assert "ZeroDivisionError" in task.last_run.traceback_text
+    assert "1 / 0" in re.sub(r"\x1b\[[0-9;]*m", "", task.last_run.traceback_text)
+
+
+def test_start_fails_when_the_file_is_no_python(pool, tmp_path):
+    """What can be known before the first run is told by the start."""
+    path = tmp_path / "job.py"
+    path.write_text("def task(:\n")
+    task = ipycron.create_task(NEVER, path, executor=pool)
+    with pytest.raises(SyntaxError):
+        task.start().result(SECONDS)
+    assert task.status == "stopped"
+
+
+# --- the schedule's own rules ---------------------------------------------------------
+
+
+def test_schedule_keeps_its_rules_elsewhere(loky_pool, start, tmp_path):
+    """Overlap is skipped and told, `max_executions` ends the task."""
+    job = partial(note_and_wait, str(tmp_path))
+    task = start(job, loky_pool, EVERY_SECOND, no_overlap=True, max_executions=2)
+    record = Record(task)
+    record.wait("execution:overlap")
+    with pytest.raises(OverlapError):
+        task.execute().result(SECONDS)
+    (tmp_path / "go").touch()
+    record.wait("task:destroyed")
+    assert len(read(tmp_path)) == 2
+    assert [name for name in record.names if name != "execution:overlap"] == [
+        *["execution:started", "execution:finished"] * 2,
+        "execution:maxReached",
+        "task:stopped",
+        "task:destroyed",
+    ]
+
+
+def test_runs_overlap_when_they_may(loky_pool, start, tmp_path):
+    """Two processes, two runs at a time."""
+    task = start(partial(note_and_wait, str(tmp_path)), loky_pool)
+    runs = [task.execute() for _ in range(2)]
+    eventually(lambda: len(read(tmp_path)) == 2)
+    assert len(task.running) == 2
+    (tmp_path / "go").touch()
+    assert len({run.result(SECONDS) for run in runs}) == 2
+
+
+def test_run_fails_when_it_takes_too_long(loky_pool, start, tmp_path, caplog):
+    """The future is cancelled; what is under way elsewhere goes on unheard."""
+    job = partial(note_and_wait, str(tmp_path))
+    task = start(job, loky_pool, timeout=0.3)
+    with pytest.raises(ExecutionTimeout):
+        task.execute().result(SECONDS)
+    assert task.status == "idle"
+    eventually(lambda: "goes on with a run that was given up" in caplog.text)
+    (tmp_path / "go").touch()
+    assert task.execute().result(SECONDS)
+    assert len(task.history) == 2
+
+
+def test_stop_does_not_wait_for_what_goes_on_elsewhere(start):
+    """A run ends with its task, and its future is cancelled."""
+    silent = Silent()
+    task = start(print, silent, stop_timeout=0.1)
+    run = task.execute()
+    eventually(lambda: silent.futures)
+    started = time.monotonic()
+    task.stop().result(SECONDS)
+    assert time.monotonic() - started < 2
+    assert isinstance(run.exception(SECONDS), ExecutionStopped)
+    assert silent.futures[0].cancelled()
+    task.start().result(SECONDS)
+    run = task.execute()
+    ipycron.shutdown(0.1)
+    assert isinstance(run.exception(SECONDS), ExecutionStopped)
+    assert silent.futures[1].cancelled()
+
+
+# --- executors in trouble -------------------------------------------------------------
+
+
+def test_schedule_goes_on_when_the_executor_breaks(start, tmp_path):
+    """A process that dies breaks Python's pool for good: a failed run each time."""
+    # Records of the log hold errors, whose frames hold the pool and its pipes.
+    quiet = logging.getLogger("test_executors.quiet")
+    quiet.setLevel(logging.CRITICAL)
+    job = partial(executors.leave, str(tmp_path))
+    with concurrent.futures.ProcessPoolExecutor(1, mp_context=SPAWN) as pool:
+        task = start(job, pool, EVERY_SECOND, logger=quiet)
+        record = Record(task)
+        first, second, *_ = record.wait("execution:failed", count=2)
+        task.destroy().result(SECONDS)
+    assert isinstance(first.error, ExecutorError)
+    assert "the executor lost the run: BrokenProcessPool: " in str(first.error)
+    assert "terminated abruptly" in str(first.error)
+    assert "the executor refused the run: BrokenProcessPool: " in str(second.error)
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_schedule_goes_on_when_the_executor_is_shut_down(start):
+    """Its own words are the reason."""
+    pool = concurrent.futures.ThreadPoolExecutor(1)
+    task = start(print, pool)
+    task.execute().result(SECONDS)
+    pool.shutdown()
+    with pytest.raises(ExecutorError) as caught:
+        task.execute().result(SECONDS)
+    assert str(caught.value) == (
+        "task 'report': the executor refused the run: RuntimeError: cannot schedule "
+        "new futures after shutdown."
+    )
+    assert isinstance(caught.value.__cause__, RuntimeError)
+    assert task.status == "idle"
+
+
+@pytest.mark.parametrize(
+    ("executor", "reason"),
+    [
+        (Rejecting(MemoryError()), "refused the run: MemoryError."),
+        (Rejecting(SystemExit(2)), "refused the run: SystemExit: 2."),
+        (
+            Rejecting(None),
+            (
+                "refused the run: TypeError: submit() returned a NoneType, expected a "
+                "concurrent.futures.Future."
+            ),
+        ),
+        (Answering(OSError("gone")), "lost the run: OSError: gone."),
+        (Answering(KeyboardInterrupt()), "lost the run: KeyboardInterrupt."),
+        (Answering(b"?"), "lost the run: UnpicklingError: *"),
+        (
+            Answering(ModuleNotFoundError("No module 'ipycron'", name="ipycron")),
+            (
+                "lost the run: ModuleNotFoundError: No module 'ipycron'. Install "
+                "ipycron where the executor runs its work."
+            ),
+        ),
+        (Answering(None), "cancelled the run."),
+    ],
+    ids=str,
+)
+def test_run_fails_with_the_reason_when_the_executor_misbehaves(
+    start, executor, reason
+):
+    """Whatever an executor does, the run has one end, and the task lives on."""
+    task = start(print, executor)
+    for _ in range(2):
+        with pytest.raises(ExecutorError) as caught:
+            task.execute().result(SECONDS)
+        text = str(caught.value).removeprefix("task 'report': the executor ")
+        assert text == reason or text.startswith(reason.rstrip("*"))
+    assert task.status == "idle"
+
+
+def test_other_tasks_go_on_when_an_executor_blocks(start):
+    """A `submit` that waits for room holds up its own run only."""
+    blocking = Blocking()
+    stuck = start(print, blocking, name="stuck", timeout=0.3)
+    free = start(lambda: 42, concurrent.futures.ThreadPoolExecutor(1), name="free")
+    run = stuck.execute()
+    assert free.execute().result(SECONDS) == 42
+    assert isinstance(run.exception(SECONDS), ExecutionTimeout)
+    started = time.monotonic()
+    ipycron.shutdown(0.1)
+    assert time.monotonic() - started < 3
+    blocking.room.set()
+    free.options.executor.shutdown()
+
+
+# --- what is refused when a task is created -------------------------------------------
+
+
+class Cluster:
+    """Looks like one of Dask's."""
+
+    def get_client(self):
+        """Not asked for."""
+
+
+EXPECTED = "expected a concurrent.futures.Executor or a distributed.Client."
+
+
+@pytest.mark.parametrize(
+    ("executor", "text"),
+    [
+        (3, f"executor: got 3, {EXPECTED}"),
+        ("tcp://host:8786", f"executor: got 'tcp://host:8786', {EXPECTED}"),
+        (
+            concurrent.futures.ThreadPoolExecutor,
+            (
+                "executor: got <class 'concurrent.futures.thread.ThreadPoolExecutor'>, "
+                f"{EXPECTED} Make an object of this class first."
+            ),
+        ),
+        (
+            Cluster(),
+            f"{EXPECTED} Of a Dask cluster, distributed.Client(cluster) makes one.",
+        ),
+    ],
+)
+def test_task_is_refused_when_its_executor_is_none(executor, text):
+    """The check imports nothing, and says what to pass instead."""
+    with pytest.raises(InvalidOption) as caught:
+        ipycron.create_task(NEVER, print, executor=executor)
+    assert str(caught.value).endswith(text)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("background", True), ("launcher", "spawn"), ("env", {}), ("cwd", "/")],
+)
+def test_task_is_refused_when_an_option_does_not_go_with_an_executor(name, value):
+    """The executor's processes have their own environment and folder."""
+    with pytest.raises(InvalidOption) as caught:
+        ipycron.create_task(NEVER, print, executor=Silent(), **{name: value})
+    assert str(caught.value) == (
+        f"{name}: got {value!r}, expected None with an executor, whose processes are "
+        "not ours."
+    )
+
+
+def test_task_is_refused_when_its_function_cannot_travel():
+    """As for a worker: the variable is named."""
+    lock = threading.Lock()
+    with pytest.raises(CaptureError, match="'lock'"):
+        ipycron.create_task(NEVER, lambda: lock, executor=Silent())
+
+
+def test_file_is_refused_when_the_executor_is_of_this_process(tmp_path):
+    """A script would be `__main__` here while it runs."""
+    path = tmp_path / "job.py"
+    path.write_text("")
+    with (
+        concurrent.futures.ThreadPoolExecutor(1) as pool,
+        pytest.raises(InvalidOption, match="an executor of other processes"),
+    ):
+        ipycron.create_task(NEVER, path, executor=pool)

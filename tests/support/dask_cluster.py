@@ -1,0 +1,106 @@
+"""A real Dask scheduler and workers on the loopback interface, in processes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from distributed import Client
+from polling import eventually
+
+START_SECONDS = 20.0
+
+
+def warm_dask():
+    """Have Dask start the threads of this process that come once and stay."""
+    from distributed.utils import offload  # noqa: PLC0415 - not before it is asked for
+
+    with Client(
+        processes=False, dashboard_address=None, set_as_default=False
+    ) as client:
+        client.sync(offload, int)
+        future = client.submit(int)
+        future.add_done_callback(lambda _: None)
+        future.result()
+
+
+class Cluster:
+    """One scheduler, the workers that a test asks for, and a client of this process.
+
+    The workers have no nanny: one that is killed stays away.
+    """
+
+    def __init__(self, folder):
+        self._folder = Path(folder)
+        self._file = self._folder / "scheduler.json"
+        self._scheduler = self._start(
+            "dask_scheduler", "--port", "0", "--scheduler-file", str(self._file)
+        )
+        self._workers = {}
+        eventually(self._find_address, "a scheduler", START_SECONDS)
+        self.client = Client(self._find_address(), set_as_default=False)
+        self.client.sync(self._fill_pool)
+
+    async def _fill_pool(self):
+        """Open the connections that a test may need: Dask keeps them for later."""
+        ask = self.client.scheduler.identity
+        await asyncio.gather(*(ask() for _ in range(8)))
+
+    @property
+    def address(self):
+        """Where the scheduler listens."""
+        return self._find_address()
+
+    def _find_address(self):
+        try:
+            return json.loads(self._file.read_text())["address"]
+        except (OSError, ValueError):
+            return None
+
+    def _start(self, module, *words):
+        return subprocess.Popen(
+            [
+                *(sys.executable, "-m", f"distributed.cli.{module}"),
+                *("--host", "127.0.0.1", "--no-dashboard", *words),
+            ],
+            cwd=self._folder,
+            # Jobs of these tests are functions of modules beside this one.
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+    def add_workers(self, count=2):
+        """Start workers of one thread each; return when the scheduler knows them."""
+        words = "--no-nanny", "--nthreads", "1", "--local-directory", str(self._folder)
+        for _ in range(count):
+            worker = self._start("dask_worker", self.address, *words)
+            self._workers[worker.pid] = worker
+        self.client.wait_for_workers(len(self._workers), timeout=START_SECONDS)
+
+    def kill(self, pid, number=signal.SIGKILL):
+        """End a worker; return when it is gone."""
+        worker = self._workers.pop(pid)
+        worker.send_signal(number)
+        worker.wait(10)
+
+    def kill_all(self):
+        """End every worker."""
+        for pid in list(self._workers):
+            self.kill(pid)
+
+    def kill_scheduler(self):
+        """End the scheduler; return when it is gone."""
+        self._scheduler.kill()
+        self._scheduler.wait(10)
+
+    def close(self):
+        """End everything."""
+        self.client.close()
+        self.kill_all()
+        self.kill_scheduler()

@@ -1,0 +1,137 @@
+"""Executors that do not do what they should, and jobs for those that do."""
+
+# ruff: noqa: T201 - what jobs print is looked at
+
+from __future__ import annotations
+
+import concurrent.futures
+import logging
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+
+
+class Silent(concurrent.futures.Executor):
+    """Takes every run, and never ends one."""
+
+    def __init__(self):
+        self.futures = []
+
+    def submit(self, *_, **__):
+        """Return a future that nobody ends."""
+        self.futures.append(concurrent.futures.Future())
+        return self.futures[-1]
+
+
+class Answering(Silent):
+    """Ends every future at once: with a value, an error, or by cancelling it."""
+
+    def __init__(self, answer):
+        super().__init__()
+        self._answer = answer
+
+    def submit(self, *_, **__):
+        """Return a future that is over."""
+        future = super().submit()
+        if self._answer is None:
+            future.cancel()
+            future.set_running_or_notify_cancel()
+        elif isinstance(self._answer, BaseException):
+            future.set_exception(self._answer)
+        else:
+            future.set_result(self._answer)
+        return future
+
+
+class Rejecting(concurrent.futures.Executor):
+    """Raises, or returns what is no future."""
+
+    def __init__(self, answer):
+        self._answer = answer
+
+    def submit(self, *_, **__):
+        """Refuse."""
+        if isinstance(self._answer, BaseException):
+            raise self._answer
+        return self._answer
+
+
+class Blocking(concurrent.futures.Executor):
+    """Has no room, and waits for it."""
+
+    def __init__(self):
+        self.room = threading.Event()
+
+    def submit(self, *_, **__):
+        """Wait."""
+        self.room.wait(30)
+        raise RuntimeError("no room")
+
+
+class Boom(Exception):
+    """An error that a job defines."""
+
+    extra = ()
+
+
+def talk(ctx):
+    """Write everywhere; return what the job has been told."""
+    print("to stdout", ctx.task.name)
+    print("to stderr", file=sys.stderr)
+    sys.stdout.buffer.write(b"bytes\n")
+    logging.getLogger("talker").warning("to the log, %d", 7)
+    return ctx
+
+
+def fail():
+    """Fail with an error of a class of its own and a cause."""
+    try:
+        {}["first"]
+    except KeyError as error:
+        boom = Boom(3)
+        boom.extra = [1, 2]
+        raise boom from error
+
+
+def pause(seconds=0.005):
+    """Do nothing for a while."""
+    threading.Event().wait(seconds)
+
+
+async def wait_a_little():
+    """Await and return."""
+    import asyncio  # noqa: PLC0415 - as other jobs do
+
+    await asyncio.sleep(0.01)
+    return "awaited"
+
+
+def leave(folder):
+    """End the process in the middle of a run."""
+    (Path(folder) / str(os.getpid())).touch()
+    os._exit(3)
+
+
+def note_and_wait(folder):
+    """Tell who runs this, then wait until the test says so."""
+    folder = Path(folder)
+    with (folder / "runs").open("a") as file:
+        file.write(f"{os.getpid()}\n")
+    deadline = time.monotonic() + 20
+    while not (folder / "go").exists() and time.monotonic() < deadline:
+        pause()
+    return os.getpid()
+
+
+def read_runs(folder):
+    """Return the processes that `note_and_wait` has run in."""
+    path = Path(folder) / "runs"
+    return [int(line) for line in path.read_text().split()] if path.exists() else []
+
+
+def flood(count):
+    """Print more than anybody keeps."""
+    for number in range(count):
+        print(f"{number:099d}")

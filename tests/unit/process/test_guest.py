@@ -1,0 +1,371 @@
+"""A job in a process that it shares: what it may take, what it must leave."""
+
+# ruff: noqa: T201 - what guests print is looked at
+
+import contextlib
+import io
+import logging
+import pickle
+import sys
+import threading
+from dataclasses import replace
+
+import pytest
+
+from ipycron.process import guest_output
+from ipycron.process.guest import (
+    Visit,
+    find_place,
+    find_software,
+    run_guest,
+    unpack_report,
+)
+from ipycron.process.outcome import decode_error, decode_result
+from ipycron.process.payload import Payload, pack_object
+from ipycron.process.protocol import FileJob, FunctionJob, Load, Run, Setting
+
+AWAY = ("elsewhere", 1)
+
+
+def make_visit(job, **changes):
+    """Return a visit of a function, or of a file with its source."""
+    source = None
+    payload = b""
+    if isinstance(job, FileJob):
+        source = changes.pop("source")
+    else:
+        payload = bytes(pack_object(job).open())
+        job = FunctionJob()
+    level = changes.pop("level", logging.WARNING)
+    setting = Setting("", {}, (), level, changes.pop("max_result_bytes", 1 << 20))
+    visit = Visit(
+        load=Load("id", "report", "* * * * *", "Europe/Berlin", job, setting),
+        run=Run("run", "scheduled", 1_795_503_600.0, 1_795_503_600.5),
+        payload=payload,
+        source=source,
+        home=AWAY,
+        software=find_software(),
+    )
+    return replace(visit, **changes)
+
+
+def run(job, **changes):
+    """Run a job as a guest of this process; return the report."""
+    return unpack_report(run_guest(pickle.dumps(make_visit(job, **changes))))
+
+
+def get_error(report):
+    """Return the error of a report that is one of a failure."""
+    assert not report.is_ok
+    return decode_error(Payload(report.payload))
+
+
+@contextlib.contextmanager
+def hosting():
+    """Give the host streams of its own. No fixture: pytest sets its own after those."""
+    streams = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(streams[0]), contextlib.redirect_stderr(streams[1]):
+        yield streams
+        assert (sys.stdout, sys.stderr) == streams
+
+
+def test_job_is_told_what_a_worker_would_tell():
+    """The same context, of this process."""
+    ctx = decode_result(Payload(run(lambda ctx: ctx).payload))
+    assert ctx.date_local_iso == "2026-11-24T08:00:00+01:00"
+    assert (ctx.task.name, ctx.execution.reason) == ("report", "scheduled")
+
+
+def test_output_is_the_guests_own():
+    """What it prints comes home in order, as text or as bytes."""
+
+    def talk():
+        print("one")
+        sys.stderr.write("two\n")
+        sys.stdout.buffer.write(b"\xff\n")
+        print("three \udcff", flush=True)
+        assert not sys.stdout.isatty()
+        assert sys.stdout.encoding == "utf-8"
+
+    with hosting() as host:
+        assert run(talk).pieces == [
+            ("stdout", b"one\n", 0),
+            ("stderr", b"two\n", 0),
+            ("stdout", b"\xff\nthree \\udcff\n", 0),
+        ]
+    assert [stream.getvalue() for stream in host] == ["", ""]
+
+
+def test_output_of_others_passes():
+    """The host's threads, and those of the job, print where they always do."""
+
+    def talk():
+        print("mine")
+        call_in_thread(print, "of a thread")
+
+    with hosting() as host:
+        assert run(talk).pieces == [("stdout", b"mine\n", 0)]
+    assert host[0].getvalue() == "of a thread\n"
+
+
+def test_outputs_are_kept_apart_when_guests_meet():
+    """Two at a time, each in its thread; the last one gives the streams back."""
+    meeting = threading.Barrier(2, timeout=10)
+    pieces = {}
+
+    def visit(word):
+        # Not by `run`: the barrier cannot be packed.
+        with guest_output.record_output(None) as record:
+            meeting.wait()
+            for _ in range(100):
+                print(word)
+            meeting.wait()
+        pieces[word] = record.get_pieces()
+
+    threads = [threading.Thread(target=visit, args=[word]) for word in ("a", "b")]
+    with hosting():
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    for word in ("a", "b"):
+        assert pieces[word] == [("stdout", f"{word}\n".encode() * 100, 0)]
+
+
+def test_output_is_bounded_when_a_job_floods():
+    """Head and tail of each stream, with the number of bytes between them."""
+    size = 3 * guest_output.HEAD_BYTES
+
+    def flood():
+        for _ in range(size // 64):
+            sys.stdout.write("x" * 64)
+        sys.stderr.write("end")
+
+    head, _, tail = run(flood).pieces
+    assert len(head[1]) == guest_output.HEAD_BYTES
+    assert len(tail[1]) == guest_output.TAIL_BYTES
+    assert tail[2] == size - len(head[1]) - len(tail[1])
+
+
+# --- the log --------------------------------------------------------------------------
+
+
+class Taker(logging.Handler):
+    """A handler of the host's."""
+
+    def __init__(self):
+        super().__init__()
+        self.texts = []
+
+    def emit(self, record):
+        """Keep the text."""
+        self.texts.append(record.getMessage())
+
+
+@contextlib.contextmanager
+def logging_as_host(*handlers):
+    """Give the root logger these handlers, at the level of warnings."""
+    root = logging.getLogger()
+    before = root.handlers[:], root.level
+    root.handlers[:] = handlers
+    root.setLevel(logging.WARNING)
+    try:
+        yield
+        assert root.handlers == list(handlers)
+        assert root.level == logging.WARNING
+        assert not any(handler.filters for handler in handlers)
+    finally:
+        root.handlers[:] = before[0]
+        root.setLevel(before[1])
+
+
+def call_in_thread(function, *args):
+    """Call as the host does: in a thread that is no guest's."""
+    thread = threading.Thread(target=function, args=args)
+    thread.start()
+    thread.join()
+
+
+def test_log_goes_home_from_the_level_that_home_wants():
+    """The host neither sees it, nor sees more of its own."""
+
+    def talk():
+        log = logging.getLogger("job")
+        log.debug("too little")
+        log.info("number %d", 7)
+        call_in_thread(logging.getLogger("host").info, "no")
+        call_in_thread(logging.getLogger("host").error, "yes")
+
+    taker = Taker()
+    with logging_as_host(taker):
+        (record,) = run(talk, level=logging.INFO).logs
+    assert (record["name"], record["msg"]) == ("job", "number 7")
+    assert taker.texts == ["yes"]
+
+
+def test_log_stays_when_the_guest_is_at_home():
+    """Its handlers are the client's own: a record must not come twice."""
+    taker = Taker()
+    with logging_as_host(taker):
+        report = run(lambda: logging.getLogger("job").error("seen"), home=find_place())
+    assert report.logs == []
+    assert taker.texts == ["seen"]
+
+
+def test_host_without_handlers_keeps_its_last_resort():
+    """Ours must not seem to be the handler that it lacks."""
+
+    def talk():
+        call_in_thread(logging.getLogger("host").error, "seen")
+
+    with logging_as_host(), hosting() as host:
+        assert run(talk).logs == []
+    assert host[1].getvalue() == "seen\n"
+
+
+def test_log_is_bounded_when_a_job_floods(monkeypatch):
+    """The rest is counted."""
+    monkeypatch.setattr(guest_output, "MAX_LOGS", 10)
+
+    def talk():
+        for number in range(15):
+            logging.getLogger("job").error("%d", number)
+
+    with logging_as_host(Taker()):
+        logs = run(talk).logs
+    assert len(logs) == 11
+    assert logs[-1]["msg"] == "5 log records of this run were left out"
+
+
+# --- what is lent ---------------------------------------------------------------------
+
+
+def test_script_is_main_and_gives_it_back():
+    """`__main__`, `sys.argv` and the path are as before."""
+    main, argv, path = sys.modules["__main__"], sys.argv, list(sys.path)
+    job = FileJob("/nowhere/script.py", ("x",))
+    source = b"import sys\nprint(__name__, __file__, sys.argv)\nclass A: pass\n"
+    report = run(job, source=source)
+    assert report.pieces == [
+        ("stdout", b"__main__ /nowhere/script.py ['/nowhere/script.py', 'x']\n", 0)
+    ]
+    assert sys.modules["__main__"] is main
+    assert sys.argv is argv
+    assert [folder for folder in sys.path if folder not in path] == ["/nowhere"]
+    run(job, source=source)
+    assert sys.path.count("/nowhere") == 1
+    sys.path.remove("/nowhere")
+
+
+FILE = b"""
+class Odd(Exception):
+    pass
+def task(ctx):
+    raise Odd(ctx.task.name)
+"""
+
+
+def test_file_leaves_no_module_behind():
+    """Its errors travel by value, and quote a text that is nowhere on a disk."""
+    before = set(sys.modules)
+    report = run(FileJob("/nowhere/odd_job.py"), source=FILE)
+    error = get_error(report)
+    assert (type(error).__name__, error.args) == ("Odd", ("report",))
+    assert "    raise Odd(ctx.task.name)\n" in str(error.__cause__)
+    assert "odd_job" not in set(sys.modules) - before
+    sys.path.remove("/nowhere")
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        (b"task = 3", "odd_job.py defines task as int, expected a function."),
+        (b"raise OSError('no')\ndef task(): 0", "no"),
+        (b"def task(a, b): 0", "the job requires the arguments (a, b)"),
+        (b"def task(:", "invalid syntax"),
+        (b"# coding: nonsense\n", "unknown encoding: nonsense"),
+    ],
+)
+def test_file_that_cannot_be_loaded_is_a_failed_run(source, text):
+    """The same errors as in a worker."""
+    before = set(sys.modules), list(sys.path)
+    error = get_error(run(FileJob("/nowhere/odd_job.py"), source=source))
+    assert text in str(error)
+    assert "odd_job" not in set(sys.modules) - before[0]
+    sys.path[:] = before[1]
+
+
+def test_scripts_run_one_at_a_time():
+    """There is one `__main__`; functions do not wait for it."""
+    job = FileJob("/nowhere/script.py")
+    source = (
+        b"import sys, test_guest_state as state\n"
+        b"state.count += 1\nassert state.count == 1\n"
+        b"state.pause()\nstate.count -= 1\n"
+    )
+    state = type(sys)("test_guest_state")
+    state.count = 0
+    state.pause = lambda: threading.Event().wait(0.02)
+    sys.modules["test_guest_state"] = state
+    reports = []
+    threads = [
+        threading.Thread(target=lambda: reports.append(run(job, source=source)))
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    del sys.modules["test_guest_state"]
+    sys.path.remove("/nowhere")
+    assert [report.is_ok for report in reports] == [True] * 4
+
+
+# --- what is refused ------------------------------------------------------------------
+
+
+def test_script_is_refused_in_the_process_that_sends_it():
+    """It would be `__main__` of a notebook."""
+    report = run(FileJob("/nowhere/a.py"), source=b"", home=find_place())
+    assert "Use an executor of other processes" in str(get_error(report))
+
+
+@pytest.mark.parametrize(
+    ("software", "text"),
+    [
+        (("9.9.9", find_software()[1]), "ipycron 9.9.9 has sent the job"),
+        ((find_software()[0], "3.2"), "Python 3.2 has sent a function"),
+    ],
+)
+def test_function_is_refused_when_the_sides_differ(software, text):
+    """Bytecode of another Python would do anything."""
+    report = run(lambda: 1, software=software)
+    assert text in str(get_error(report))
+
+
+def test_file_is_taken_when_only_python_differs():
+    """Text is text."""
+    software = find_software()[0], "3.2"
+    report = run(FileJob("/nowhere/a.py"), source=b"def task(): 0", software=software)
+    assert report.is_ok
+    sys.path.remove("/nowhere")
+
+
+def test_coroutines_end_with_their_run():
+    """The loop of a run is closed; what it left undone costs no result."""
+
+    async def job():
+        import asyncio  # noqa: PLC0415 - as jobs do
+
+        task = asyncio.ensure_future(asyncio.sleep(60))
+        await asyncio.sleep(0)
+        return task.done()
+
+    report = run(job)
+    assert decode_result(Payload(report.payload)) is False
+
+
+def test_process_exit_is_a_failed_run():
+    """`sys.exit` of a job must not end its host."""
+    report = run(lambda: sys.exit(3))
+    assert report.summary == "SystemExit: 3"
