@@ -21,55 +21,81 @@ if TYPE_CHECKING:
     from ipycron.scheduling.events import Outcome, Reason
 
 
-class Execution:
+class RunFacts:
+    """What the scheduler knows of a run, for people.
+
+    Most runs are looked at by nobody: a date is made when somebody asks for it.
+    """
+
+    __slots__ = ("__weakref__", "_scheduled", "_zone")
+
+    def __init__(self, scheduled: ScheduledExecution, zone: tzinfo) -> None:
+        self._scheduled = scheduled
+        self._zone = zone
+
+    @property
+    def id(self) -> str:
+        """Unique among all runs."""
+        return self._scheduled.id
+
+    @property
+    def reason(self) -> Reason:
+        """``"scheduled"`` or ``"invoked"``."""
+        return self._scheduled.reason
+
+    @property
+    def pid(self) -> int | None:
+        """The worker's process; None for inline tasks."""
+        return self._scheduled.pid
+
+    @property
+    def date(self) -> datetime:
+        """The slot, or the call time of a manual run."""
+        return to_datetime(self._scheduled.date, self._zone)
+
+    @property
+    def started_at(self) -> datetime | None:
+        """When the job's code was started; None before, or if it never was."""
+        instant = self._scheduled.started_at
+        return None if instant is None else to_datetime(instant, self._zone)
+
+    @property
+    def finished_at(self) -> datetime | None:
+        """When it ended; None before."""
+        instant = self._scheduled.finished_at
+        return None if instant is None else to_datetime(instant, self._zone)
+
+    @property
+    def duration(self) -> float | None:
+        """Seconds from start to end, None before the end."""
+        begin, end = self.started_at, self.finished_at
+        return None if begin is None or end is None else (end - begin).total_seconds()
+
+
+class Execution(RunFacts):
     """One run of a task. Filled in while it happens; its end changes it last.
 
     Attributes:
-        id: unique among all runs.
-        reason: ``"scheduled"`` or ``"invoked"``.
-        date: the slot, or the call time of a manual run.
-        started_at: when the job's code was started; None before.
-        finished_at: when it ended; None before.
-        pid: the worker's process; None for inline tasks.
         is_ok: whether it returned; None before its end.
         summary: its result or error in one short line; empty before its end.
         output: what it printed and displayed.
     """
 
+    __slots__ = ("_read", "is_ok", "output", "summary")
+
     def __init__(self, scheduled: ScheduledExecution, zone: tzinfo) -> None:
-        self._zone = zone
-        self.id = scheduled.id
-        self.reason: Reason = scheduled.reason
-        self.date: datetime = to_datetime(scheduled.date, zone)
-        self.started_at: datetime | None = None
-        self.finished_at: datetime | None = None
-        self.pid: int | None = None
+        super().__init__(scheduled, zone)
         self.is_ok: bool | None = None
         self.summary = ""
         self.output = Output()
         self._read: Callable[[], Any] | None = None
-        self._update(scheduled)
-
-    def _update(self, scheduled: ScheduledExecution) -> None:
-        if scheduled.started_at is not None:
-            self.started_at = to_datetime(scheduled.started_at, self._zone)
-        if scheduled.finished_at is not None:
-            self.finished_at = to_datetime(scheduled.finished_at, self._zone)
-        self.pid = scheduled.pid
 
     def finish(self, scheduled: ScheduledExecution, outcome: Outcome) -> None:
         """Take over how the run ended."""
-        self._update(scheduled)
+        self._scheduled = scheduled
         self.summary = outcome.summary
         self._read = make_reader(outcome)
         self.is_ok = outcome.is_ok
-
-    @property
-    def duration(self) -> float | None:
-        """Seconds from start to end, None before the end."""
-        if self.started_at is None or self.finished_at is None:
-            return None
-        return (self.finished_at - self.started_at).total_seconds()
 
     @property
     def result(self) -> Any:

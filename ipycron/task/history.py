@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
 from typing import TYPE_CHECKING
 
 from ipycron.process.outcome import read_traceback
 from ipycron.scheduling.events import Event
+from ipycron.task.execution import RunFacts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from datetime import datetime
 
-    from ipycron.scheduling.events import Notice, Outcome, Reason
+    from ipycron.scheduling.events import Notice, Outcome
     from ipycron.task.execution import Execution
     from ipycron.task.output import Output
 
@@ -23,28 +22,19 @@ MAX_OUTPUT_BYTES = 4 * 1024 * 1024
 """Output that all remembered runs may keep; the last run's is always kept."""
 
 
-class PastRun:
+class PastRun(RunFacts):
     """A run that has ended, without its result.
 
     Attributes:
-        id: unique among all runs.
-        reason: ``"scheduled"`` or ``"invoked"``.
-        date: the slot, or the call time of a manual run.
-        started_at: when the job's code was started; None if it never was.
-        finished_at: when it ended.
-        pid: the worker's process; None for inline tasks.
         is_ok: whether it returned.
         summary: its result or error in one short line.
         output: what it printed and displayed; late words are still added.
     """
 
+    __slots__ = ("_error", "_lock", "_traceback", "is_ok", "output", "summary")
+
     def __init__(self, execution: Execution, outcome: Outcome) -> None:
-        self.id = execution.id
-        self.reason: Reason = execution.reason
-        self.date: datetime = execution.date
-        self.started_at = execution.started_at
-        self.finished_at = execution.finished_at
-        self.pid = execution.pid
+        super().__init__(execution._scheduled, execution._zone)  # noqa: SLF001 - kin
         self.is_ok = outcome.is_ok
         self.summary = outcome.summary
         self.output: Output = execution.output
@@ -53,13 +43,6 @@ class PastRun:
         # An error may hold the frames of a whole notebook: it is given up as soon
         # as its text is known.
         self._error = None if outcome.is_ok else outcome.value
-
-    @property
-    def duration(self) -> float | None:
-        """Seconds from start to end; None if it was never started."""
-        if self.started_at is None or self.finished_at is None:
-            return None
-        return (self.finished_at - self.started_at).total_seconds()
 
     @property
     def traceback_text(self) -> str | None:
@@ -89,7 +72,8 @@ class History:
     """
 
     def __init__(self) -> None:
-        self._runs: deque[PastRun] = deque(maxlen=MAX_RUNS)
+        # Replaced, never changed: whoever reads has a snapshot.
+        self._runs: tuple[PastRun, ...] = ()
         self.finished = 0
         self.failed = 0
         self.missed = 0
@@ -102,15 +86,20 @@ class History:
             self.finished += 1
         else:
             self.failed += 1
-        self._runs.append(run)
+        self._runs = (*self._runs[1 - MAX_RUNS :], run)
+        self._trim()
+        return run
+
+    def _trim(self) -> None:
+        """Forget the oldest runs where all together say too much."""
+        if not any(run.output.position for run in self._runs):
+            return
         size = 0
         for kept, past in enumerate(reversed(self._runs)):
             size += past.output.size
             if size > MAX_OUTPUT_BYTES and kept:
-                while len(self._runs) > kept:
-                    self._runs.popleft()
+                self._runs = self._runs[-kept:]
                 break
-        return run
 
     def count(self, notice: Notice) -> None:
         """Count a slot that came to nothing."""
@@ -121,7 +110,7 @@ class History:
 
     def __iter__(self) -> Iterator[PastRun]:
         """Iterate over a snapshot, oldest first."""
-        return iter(tuple(self._runs))
+        return iter(self._runs)
 
     def __len__(self) -> int:
         return len(self._runs)
@@ -130,7 +119,7 @@ class History:
         return bool(self._runs)
 
     def __getitem__(self, index: int) -> PastRun:
-        return tuple(self._runs)[index]
+        return self._runs[index]
 
     def find(self, run_id: str) -> PastRun | None:
         """Return the run of an id, None if it is not remembered."""

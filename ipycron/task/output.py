@@ -61,10 +61,7 @@ class Output:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._streams: dict[str, OutputLog] = {
-            "stdout": OutputLog(),
-            "stderr": OutputLog(),
-        }
+        self._streams: dict[str, OutputLog] = {}  # most runs say nothing
         self._displays: list[Payload] = []
         self._entries: list[_Entry] = []
         self._display_bytes = 0
@@ -75,13 +72,13 @@ class Output:
     def stdout(self) -> str:
         """Text of standard output: whole, or its head and tail."""
         with self._lock:
-            return str(self._streams["stdout"])
+            return str(self._streams.get("stdout", ""))
 
     @property
     def stderr(self) -> str:
         """Text of standard error: whole, or its head and tail."""
         with self._lock:
-            return str(self._streams["stderr"])
+            return str(self._streams.get("stderr", ""))
 
     @property
     def displays(self) -> list[Any]:
@@ -91,7 +88,7 @@ class Output:
     @property
     def size(self) -> int:
         """Bytes kept, displays included."""
-        kept = sum(log.size - log.dropped for log in self._streams.values())
+        kept = sum(log.size - log.dropped for log in list(self._streams.values()))
         return kept + self._display_bytes
 
     def read(self, since: int = 0) -> tuple[list[Piece], int]:
@@ -140,7 +137,7 @@ class Output:
     def write(self, stream: StreamName, data: bytes, dropped: int) -> None:
         """Add bytes of a stream, which came after `dropped` bytes nobody kept."""
         with self._lock:
-            log = self._streams[stream]
+            log = self._streams.setdefault(stream, OutputLog())
             self._note(stream, log.size, len(data) + dropped)
             log.append(data, dropped)
 
@@ -182,5 +179,5 @@ class Output:
         self._entries[:0] = folded
 
     def __repr__(self) -> str:
-        sizes = [f"{name} {log.size:,} B" for name, log in self._streams.items()]
+        sizes = [f"{name} {log.size:,} B" for name, log in list(self._streams.items())]
         return f"<Output {', '.join(sizes)}, {len(self._displays)} displays>"
