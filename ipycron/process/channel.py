@@ -36,6 +36,7 @@ _READ_BYTES = 256 * 1024
 _SMALL_READ_BYTES = 16 * 1024
 """For programs that wait: a large buffer would be the worker's largest memory."""
 _FLUSH_POLL = 0.005
+_DRAIN_READS = 64
 
 
 class Channel:
@@ -213,24 +214,35 @@ class Channel:
         if not self.is_closed:
             self._loop.add_reader(self._sock, self._read)
 
+    def drain(self) -> None:
+        """Read what the peer has sent so far: it may have been its last words."""
+        for _ in range(_DRAIN_READS):
+            if self.is_closed or not self._read_some():
+                return
+
     def _read(self) -> None:
+        size = self._read_some()
+        if self._on_flood is not None and size >= self._read_bytes // 2:
+            self._on_flood()
+
+    def _read_some(self) -> int:
+        """Read and deliver; return how many bytes there were."""
         try:
             data, fds = receive_some(self._sock, self._read_bytes)
         except BlockingIOError:
-            return
+            return 0
         except OSError:
             data, fds = b"", []
         if not data:
             self._end(None)
-            return
+            return 0
         for frame in self._reader.feed(data, fds):
             if self.is_closed:
-                return
+                return 0
             self._deliver(frame)
         if self._reader.error is not None:
             self._end(self._reader.error)
-        elif self._on_flood is not None and len(data) >= self._read_bytes // 2:
-            self._on_flood()
+        return len(data)
 
     def _deliver(self, frame: Frame) -> None:
         try:

@@ -7,12 +7,13 @@ import contextlib
 import os
 import signal
 import socket
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from ipycron.errors import ProtocolError, StartError, StopTimeout, WorkerCrashed
 from ipycron.process.channel import Channel, Frame
 from ipycron.process.frames import SMALL_HEADER_BYTES
-from ipycron.process.output import Flood, Pump
+from ipycron.process.holdback import Holdback
+from ipycron.process.output import Flood, Pump, Rest
 from ipycron.process.payload import Payload
 from ipycron.process.protocol import (
     Displayed,
@@ -31,7 +32,8 @@ from ipycron.scheduling.events import Outcome
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ipycron.process.protocol import Message, StreamName
+    from ipycron.process.holdback import Uplink
+    from ipycron.process.protocol import StreamName
     from ipycron.scheduling.events import Execution
     from ipycron.scheduling.ports import Worker
 
@@ -59,16 +61,6 @@ class LoadFailed(Exception):
 
 class ZygoteLost(Exception):
     """The zygote is gone, and with it a worker that had not loaded its job."""
-
-
-class Uplink(Protocol):
-    """Where a worker's output goes: the edge to the client."""
-
-    def forward(self, message: Message, payload: Payload) -> None:
-        """Send to the client, untouched."""
-
-    def is_congested(self) -> bool:
-        """Return whether the client is behind."""
 
 
 class Ends:
@@ -143,9 +135,14 @@ class WorkerProcess:
             loop=loop,
             on_frame=self._handle,
             on_close=self._lose,
+            on_flood=self._start_rest,
             max_header=SMALL_HEADER_BYTES,
             read_bytes=_READ_BYTES,
         )
+        self._rest = Rest(
+            loop, flood, pause=self._channel.pause, resume=self._channel.resume
+        )
+        self._holdback = Holdback(uplink, loop=loop, tell=self._tell)
         self._pumps = [
             self._make_pump(self.ends.stdout, "stdout", flood),
             self._make_pump(self.ends.stderr, "stderr", flood),
@@ -172,7 +169,8 @@ class WorkerProcess:
         """Start the job now; see `Worker.run`."""
         assert self._outcome is None, "one run at a time"
         self._outcome = asyncio.get_running_loop().create_future()
-        self._flush()
+        for pump in self._pumps:
+            pump.begin_run()
         self._execution_id = execution.id
         self._channel.send(
             Run(
@@ -239,8 +237,9 @@ class WorkerProcess:
                 self._end_run(message, frame.payload)
         elif isinstance(message, Displayed | Logged):
             if message.task_id == self._task_id:
-                self._flush()  # keep the order in which the job wrote and displayed
-                self._uplink.forward(message, frame.payload)
+                if not self._uplink.is_congested():
+                    self._flush()  # keep the order in which the job wrote and displayed
+                self._holdback.forward(message, frame.payload)
         elif isinstance(message, Loaded):
             self._finish_load(message, frame.payload)
 
@@ -309,7 +308,9 @@ class WorkerProcess:
         if self.gone.done():
             return
         self.ends.close_theirs()
+        self._channel.drain()
         self._channel.close()
+        self._rest.cancel()
         self._drain()
         crash = self._describe_crash(status)
         for pump in self._pumps:
@@ -338,9 +339,18 @@ class WorkerProcess:
             reason=self._reason,
         )
 
+    def _start_rest(self) -> None:
+        self._rest.start()
+
+    def _tell(self, text: str) -> None:
+        """Add a line of our own to the run's stderr."""
+        message = Streamed(self._task_id, self._execution_id, "stderr", 0)
+        self._uplink.forward(message, Payload(text.encode()))
+
     def _drain(self) -> None:
         for pump in self._pumps:
             pump.drain()
+        self._holdback.flush()
 
     def _flush(self) -> None:
         for pump in self._pumps:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from ipycron.errors import ProtocolError, StartError
 from ipycron.process.channel import Channel, Frame
 from ipycron.process.frames import SMALL_HEADER_BYTES
-from ipycron.process.handle import Uplink, WorkerProcess, ZygoteLost
+from ipycron.process.handle import WorkerProcess, ZygoteLost
 from ipycron.process.output import Flood
 from ipycron.process.program import start_program
 from ipycron.process.protocol import (
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable
 
+    from ipycron.process.holdback import Uplink
     from ipycron.process.payload import Payload
     from ipycron.scheduling.ports import Worker
 

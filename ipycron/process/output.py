@@ -5,13 +5,14 @@ Two bounds, so that no job can flood the house:
 * a pipe is read only as fast as the schedule allows: after a full read it rests,
   longer the more pipes flood, and its writer waits;
 * between two deliveries (`INTERVAL`) a stream keeps its newest `WINDOW_BYTES`; what
-  it leaves out is counted.
+  it leaves out is counted. Only the beginning of a run is delivered as it comes.
 
 `OutputLog` is the receiving end: the head and the tail of one run's stream.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import struct
@@ -26,7 +27,9 @@ INTERVAL = 0.25
 """Seconds between deliveries of one stream: four a second are enough for eyes."""
 WINDOW_BYTES = 64 * 1024
 HEAD_BYTES = TAIL_BYTES = 256 * 1024
-_READ_BYTES = 64 * 1024  # a pipe's capacity on Linux
+_FULL_BYTES = 32 * 1024  # half of a pipe's capacity on Linux
+_READ_BYTES = 256 * 1024
+"""The capacity that a pipe gets when it floods: a gigabyte then takes seconds."""
 _REST = 0.001
 _LAST_WORDS_BYTES = 4096
 
@@ -34,10 +37,53 @@ Deliver = "Callable[[bytes, int], None]"
 
 
 class Flood:
-    """Counts the pipes that rest, for all pumps of one supervisor."""
+    """Counts the descriptors that rest, for all readers of one supervisor."""
 
     def __init__(self) -> None:
         self.count = 0
+
+
+class Rest:
+    """Leaves a descriptor that floods alone for a moment; its writer waits.
+
+    Args:
+        flood: the longer the more of its descriptors rest.
+        pause: stops the reading.
+        resume: starts it again.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        flood: Flood,
+        *,
+        pause: Callable[[], object],
+        resume: Callable[[], object],
+    ) -> None:
+        self._loop = loop
+        self._flood = flood
+        self._pause = pause
+        self._resume = resume
+        self._handle: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        """Pause, and resume soon."""
+        if self._handle is None:
+            self._pause()
+            self._flood.count += 1
+            delay = _REST * self._flood.count
+            self._handle = self._loop.call_later(delay, self._end)
+
+    def _end(self) -> None:
+        self.cancel()
+        self._resume()
+
+    def cancel(self) -> None:
+        """Do not resume. May be repeated."""
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+            self._flood.count -= 1
 
 
 class Pump:
@@ -64,22 +110,37 @@ class Pump:
         self._loop = loop
         self._deliver = deliver
         self._is_congested = is_congested
-        self._flood = flood
+        self._rest = Rest(loop, flood, pause=self._pause, resume=self._resume)
+        self._is_large = False
         self._pending = bytearray()
+        self._head_left = HEAD_BYTES
         self._dropped = 0
         self._delivered_at = 0.0
         self._delivery: asyncio.TimerHandle | None = None
-        self._rest: asyncio.TimerHandle | None = None
         self._last_words = b""
         self.is_closed = False
-        loop.add_reader(fd, self._read)
+        self._resume()
+
+    def _resume(self) -> None:
+        self._loop.add_reader(self._fd, self._read)
+
+    def _pause(self) -> None:
+        self._loop.remove_reader(self._fd)
 
     def _read(self) -> None:
         data = self._read_some(_READ_BYTES)
         if data == b"":
             self.close()
-        elif data is not None and len(data) >= _READ_BYTES // 2:
-            self._start_rest()
+        elif data is not None and len(data) >= _FULL_BYTES:
+            self._enlarge()
+            self._rest.start()
+
+    def _enlarge(self) -> None:
+        """Let the writer say more between two looks, where the system does so."""
+        if not self._is_large and hasattr(fcntl, "F_SETPIPE_SZ"):
+            self._is_large = True
+            with contextlib.suppress(OSError):  # too many large pipes of one user
+                fcntl.fcntl(self._fd, fcntl.F_SETPIPE_SZ, _READ_BYTES)
 
     def _read_some(self, size: int) -> bytes | None:
         """Return what was read and kept; empty at the end, None if there is nothing."""
@@ -95,6 +156,8 @@ class Pump:
 
     def _keep(self, data: bytes) -> None:
         self._pending += data
+        while len(self._pending) > WINDOW_BYTES and self._may_hurry():
+            self._send(WINDOW_BYTES)
         excess = len(self._pending) - WINDOW_BYTES
         if excess > 0:
             del self._pending[:excess]
@@ -115,14 +178,25 @@ class Pump:
         if self._delivery is not None:
             self._delivery.cancel()
             self._delivery = None
-        if not self._pending and not self._dropped:
-            return
-        data, dropped = bytes(self._pending), self._dropped
+        if self._pending or self._dropped:
+            self._send(WINDOW_BYTES)
+
+    def _send(self, size: int) -> None:
+        data, dropped = bytes(self._pending[:size]), self._dropped
         self._last_words = (self._last_words + data)[-_LAST_WORDS_BYTES:]
-        self._pending.clear()
+        del self._pending[:size]
         self._dropped = 0
         self._delivered_at = self._loop.time()
+        self._head_left -= len(data)
         self._deliver(data, dropped)
+
+    def begin_run(self) -> None:
+        """Deliver what is kept: what comes now is the head of another run's output."""
+        self.flush()
+        self._head_left = HEAD_BYTES
+
+    def _may_hurry(self) -> bool:
+        return self._head_left > 0 and not self._dropped and not self._is_congested()
 
     def drain(self) -> None:
         """Read all that was written before this call, and deliver it.
@@ -145,21 +219,6 @@ class Pump:
         count: int = struct.unpack("i", answer)[0]
         return count
 
-    def _start_rest(self) -> None:
-        self._loop.remove_reader(self._fd)
-        self._flood.count += 1
-        self._rest = self._loop.call_later(_REST * self._flood.count, self._end_rest)
-
-    def _end_rest(self) -> None:
-        self._cancel_rest()
-        self._loop.add_reader(self._fd, self._read)
-
-    def _cancel_rest(self) -> None:
-        if self._rest is not None:
-            self._rest.cancel()
-            self._rest = None
-            self._flood.count -= 1
-
     def get_last_words(self) -> str:
         """Return the end of what was delivered, for the report of a crash."""
         return self._last_words.decode("utf-8", "replace").strip()
@@ -168,8 +227,8 @@ class Pump:
         """Deliver what is left and close the pipe. May be repeated."""
         if self.is_closed:
             return
-        self._cancel_rest()
-        self._loop.remove_reader(self._fd)
+        self._rest.cancel()
+        self._pause()
         self.flush()
         self.is_closed = True
         os.close(self._fd)

@@ -18,6 +18,8 @@ import signal
 import socket
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from msgspec.structs import replace
+
 from ipycron.cron import CronExpression
 from ipycron.errors import CoordinatorError, IpycronError
 from ipycron.process.channel import Channel, Frame
@@ -41,6 +43,7 @@ from ipycron.process.protocol import (
     Register,
     Reply,
     Shutdown,
+    Streamed,
 )
 from ipycron.process.session import ZYGOTE_GRACE, close_others, reset_signals
 from ipycron.process.zone import make_zone
@@ -53,7 +56,10 @@ if TYPE_CHECKING:
     from ipycron.scheduling.events import Notice
 
 CONGESTION_BYTES = 4 * 1024 * 1024
-"""Unsent output above which workers' pipes are left to fill."""
+"""Unsent output above which only the newest output is kept."""
+SWAMP_BYTES = 4 * CONGESTION_BYTES
+"""Unsent output above which no more of it is sent, not even at a run's end. Notices
+and results still are."""
 NEWS_DELAY = 0.002
 """Seconds that a notice without an outcome may wait for company. A short run's start
 and end are then one write, and a hundred starts at one second, too."""
@@ -184,6 +190,11 @@ class Supervisor:
 
     def forward(self, message: Message, payload: Payload) -> None:
         """Send a worker's message on; see `Uplink`."""
+        if self._client.backlog > SWAMP_BYTES:
+            if not isinstance(message, Streamed):
+                return
+            message = replace(message, dropped=message.dropped + payload.size)
+            payload = Payload()
         self._client.send(message, payload)
 
     def is_congested(self) -> bool:
