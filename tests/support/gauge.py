@@ -1,0 +1,107 @@
+"""What a flood costs those who only watch: memory, and the lateness of other tasks."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+
+from trouble import EVERY_SECOND, get_supervisor
+from watching import read_rss, wait_until
+
+import ipycron
+
+PUNCTUAL = """
+import time
+def task(ctx):
+    return time.time() - ctx.date.timestamp()
+"""
+# Sleeps from tenth to tenth of a second and tells how late it woke up.
+CONTROL = """
+import time
+for _ in range(3000):
+    slot = int(time.time() * 10 + 1) / 10
+    time.sleep(slot - time.time())
+    print(time.time() - slot, flush=True)
+"""
+WATCHERS = 4
+PERIOD = 0.02
+
+
+class Gauge:
+    """Runs bystanders and measures until it is left.
+
+    Attributes:
+        lateness: seconds between slot and first line of every bystander's run, in
+            the order of their ends.
+        machine: the same of a process that only sleeps: what the machine's other
+            work costs, and no fault of ours.
+        grown: bytes that client and supervisor grew by at most, by name.
+    """
+
+    def __init__(self, folder):
+        path = folder / "punctual.py"
+        path.write_text(PUNCTUAL)
+        self.lateness = []
+        self.machine = [0.0]
+        self.grown = {"client": 0, "supervisor": 0}
+        self._tasks = [ipycron.create_task(EVERY_SECOND, path) for _ in range(WATCHERS)]
+        for task in self._tasks:
+            task.on("execution:finished", self._hear)
+        self._over = threading.Event()
+        self._sampler = threading.Thread(target=self._sample)
+
+    def _hear(self, context):
+        self.lateness.append(context.execution.result)
+
+    def __enter__(self):
+        for task in self._tasks:
+            task.start().result(30)
+        wait_until(lambda: len(self.lateness) >= WATCHERS, 10, "the watchers run")
+        self.lateness.clear()
+        pids = {"client": os.getpid(), "supervisor": get_supervisor()}
+        self._before = {name: (pid, read_rss(pid)) for name, pid in pids.items()}
+        self._sampler.start()
+        self._control = subprocess.Popen(
+            [sys.executable, "-c", CONTROL], stdout=subprocess.PIPE, text=True
+        )
+        return self
+
+    def _sample(self):
+        while not self._over.wait(PERIOD):
+            for name, (pid, before) in self._before.items():
+                self.grown[name] = max(self.grown[name], read_rss(pid) - before)
+
+    def stop(self):
+        """Measure no more memory. May be repeated."""
+        self._over.set()
+        self._sampler.join()
+
+    def __exit__(self, *_):
+        self.stop()
+        self._control.kill()
+        with self._control:
+            self.machine += map(float, self._control.stdout.read().split())
+
+    def wait_for_runs(self, count):
+        """Return when the watchers have run so often, all together."""
+        wait_until(lambda: len(self.lateness) >= count, 20, f"{count} runs")
+
+    @property
+    def excess(self):
+        """By how much our p99 exceeds the machine's, in seconds."""
+        return get_p99(self.lateness) - get_p99(self.machine)
+
+    def __str__(self):
+        grown = ", ".join(f"{n} +{b / 1e6:.0f} MB" for n, b in self.grown.items())
+        late, machine = (get_p99(x) * 1e3 for x in (self.lateness, self.machine))
+        return (
+            f"{grown}; {len(self.lateness)} other runs, p99 {late:.0f} ms "
+            f"(of a process that sleeps: {machine:.0f} ms)"
+        )
+
+
+def get_p99(late):
+    """Return the lateness that 99 of 100 do not exceed."""
+    return sorted(late)[int(0.99 * (len(late) - 1))]
