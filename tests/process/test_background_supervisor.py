@@ -1,0 +1,162 @@
+"""The supervisor is lost or sleeps: who takes over, and what is not done twice."""
+
+import itertools
+import os
+import signal
+import threading
+from datetime import timedelta
+
+import pytest
+from house import EVERY_SECOND, NEVER, Record, drain
+from polling import SECONDS, eventually
+
+import ipycron
+from ipycron.errors import SupervisorLost
+from ipycron.task.registry import registry
+
+PID = "import os\ndef task():\n    return os.getpid()\n"
+SLOW = "import time\ndef task():\n    time.sleep(60)\n"
+
+
+def strike(number=signal.SIGKILL):
+    """Send the supervisor a signal, right after what was asked of it so far."""
+    struck = threading.Event()
+    client = registry.client
+
+    def send():
+        os.kill(client.supervisor_pid, number)
+        struck.set()
+
+    client.submit(send)
+    assert struck.wait(SECONDS)
+
+
+def start(path, expression=NEVER, **options):
+    """Return a task that is started."""
+    task = ipycron.create_task(expression, path, **options)
+    task.start().result(SECONDS)
+    return task
+
+
+def test_tasks_resume_and_runs_in_progress_fail(write):
+    """Each started task is started again, once; a run that was lost says why."""
+    idle = start(write(PID, "pid.py"))
+    busy = start(write(SLOW, "slow.py"))
+    stopped = ipycron.create_task(NEVER, write(PID, "pid.py"))
+    records = [Record(task) for task in (idle, busy, stopped)]
+    run = busy.execute()
+    records[1].wait("execution:started")
+    strike()
+    with pytest.raises(SupervisorLost):
+        run.result(SECONDS)
+    for record in records[:2]:
+        (restarted,) = record.wait("task:restarted")
+        assert isinstance(restarted.error, SupervisorLost)
+    assert idle.execute().result(SECONDS)
+    assert [task.status for task in (idle, busy, stopped)] == [
+        *("idle", "idle", "stopped")
+    ]
+    records[1].expect("execution:started", "execution:failed", "task:restarted")
+    assert "task:started" not in records[0].names
+    records[2].expect()
+
+
+def test_limit_goes_on_where_it_was(write):
+    """Of three runs two are left after one: a new supervisor does not start over."""
+    task = start(write(PID), EVERY_SECOND, max_executions=3)
+    record = Record(task)
+    record.wait("execution:finished")
+    strike()
+    record.wait("task:destroyed")
+    drain()
+    assert record.names.count("execution:started") == 3
+    assert record.names[-3:] == [
+        *("execution:maxReached", "task:stopped", "task:destroyed")
+    ]
+    assert task.runs_left == 0
+
+
+def test_task_is_over_when_its_last_run_is_lost(write):
+    """A limit that was reached is told also where the last run did not end well."""
+    task = start(write(SLOW), EVERY_SECOND, max_executions=1)
+    record = Record(task)
+    record.wait("execution:started")
+    strike()
+    record.wait("task:destroyed")
+    record.expect(
+        *("execution:started", "execution:failed"),
+        *("execution:maxReached", "task:stopped", "task:destroyed"),
+    )
+    assert task.id not in ipycron.get_tasks()
+
+
+def test_last_word_counts_when_it_was_not_answered(write):
+    """A stop is done, a destroy is done, a start goes on with the next supervisor."""
+    path = write(PID)
+    stopped, destroyed = start(path), start(path)
+    starting = ipycron.create_task(NEVER, path)
+    records = [Record(task) for task in (stopped, destroyed, starting)]
+    words = [stopped.stop(), destroyed.destroy(), starting.start()]
+    strike()
+    for word in words:
+        word.result(SECONDS)
+    assert starting.execute().result(SECONDS)
+    assert [task.status for task in (stopped, destroyed, starting)] == [
+        *("stopped", "destroyed", "idle")
+    ]
+    records[0].expect("task:stopped")
+    records[1].expect("task:stopped", "task:destroyed")
+    assert records[2].names[0] == "task:started"
+
+
+def test_run_that_had_not_begun_is_refused(write):
+    """Whoever waits for a run that was never started hears of the loss."""
+    task = ipycron.create_task(NEVER, write("import time\ntime.sleep(1)\n" + PID))
+    task.start()
+    run = task.execute()
+    strike()
+    with pytest.raises(SupervisorLost):
+        run.result(SECONDS)
+
+
+def test_shutdown_replaces_no_supervisor(write):
+    """A supervisor that is lost while everything is shut down stays lost."""
+    task = start(write(SLOW))
+    record = Record(task)
+    run = task.execute()
+    record.wait("execution:started")
+    pid = registry.client.supervisor_pid
+    killer = threading.Timer(0.2, os.kill, (pid, signal.SIGKILL))
+    killer.start()
+    ipycron.shutdown()
+    killer.join()
+    assert task.status == "destroyed"
+    assert isinstance(run.exception(0), SupervisorLost)
+    record.expect(
+        *("execution:started", "execution:failed"), *("task:stopped", "task:destroyed")
+    )
+
+
+def test_missed_slots_are_told_one_by_one_when_the_supervisor_slept(write):
+    """After five seconds of SIGSTOP: older slots missed, the newest run, none twice."""
+    task = start(write(PID), EVERY_SECOND)
+    record = Record(task)
+    record.wait("execution:finished")
+    pid = registry.client.supervisor_pid
+    os.kill(pid, signal.SIGSTOP)
+    threading.Event().wait(5)
+    os.kill(pid, signal.SIGCONT)
+    missed = record.wait("execution:missed", 3)
+    last = missed[-1].date
+    eventually(lambda: record.of("execution:finished")[-1].date > last)
+    task.destroy().result(SECONDS)
+    drain()
+    missed, started = record.of("execution:missed"), record.of("execution:started")
+    assert [context.missed_count for context in missed] == [1] * len(missed)
+    slots = sorted(context.date for context in missed + started)
+    assert len(set(slots)) == len(slots), "no slot twice"
+    steps = {later - slot for slot, later in itertools.pairwise(slots)}
+    assert steps == {timedelta(seconds=1)}, "no slot without a word"
+    newest = max(context.date for context in missed)
+    late = next(c for c in started if c.date == newest + timedelta(seconds=1))
+    assert late.execution.started_at - late.date < timedelta(seconds=1)
