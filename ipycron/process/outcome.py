@@ -21,6 +21,9 @@ _PLAIN_DEPTH = 3
 _PLAIN_LENGTH = 100
 _MAX_TEXT = 1_000_000
 """Characters of a message, a traceback or a repr that travel as text."""
+MAX_ERROR_BYTES = 4 * 1024 * 1024
+"""Largest pickle of an exception that travels; one that holds more arrives as text.
+It is decoded for listeners and logs, whether or not anybody looks at it."""
 _MAX_SUMMARY = 300
 _MAX_CAUSES = 20
 _OURS = "/ipycron/process/"
@@ -111,12 +114,14 @@ def encode_error(
 
     Args:
         error: the exception; its causes travel too.
-        max_bytes: an exception whose pickle is larger travels as text.
+        max_bytes: an exception whose pickle is larger travels as text, as does one
+            of more than `MAX_ERROR_BYTES`.
         traceback_text: the traceback where the caller has a better one.
     """
     if traceback_text is None:
         traceback_text = format_traceback(error)
-    payload = pack_plain(tuple(_describe(error, traceback_text, max_bytes, 0)))
+    limit = min(max_bytes, MAX_ERROR_BYTES)
+    payload = pack_plain(tuple(_describe(error, traceback_text, limit, 0)))
     return payload, summarize_error(error)
 
 

@@ -13,7 +13,7 @@ import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ipycron.errors import IpycronError
+from ipycron.errors import IpycronError, SupervisorLost
 from ipycron.scheduling.clock import SystemClock
 from ipycron.scheduling.events import Event, Outcome
 from ipycron.scheduling.ids import IdMaker
@@ -23,13 +23,13 @@ from ipycron.task.elect import TaskElector
 from ipycron.task.keepalive import Keepalive
 from ipycron.task.launch import ClientLauncher
 from ipycron.task.listeners import Dispatcher, Listeners
+from ipycron.task.records import Records
 from ipycron.task.remote import Remote
 from ipycron.task.threads import ThreadPool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from ipycron.errors import SupervisorLost
     from ipycron.process.payload import Payload
     from ipycron.process.protocol import Displayed, Preload, Streamed
     from ipycron.scheduling.events import Notice
@@ -63,6 +63,7 @@ class Client:
         self.coordinator: Any = None
         self.make_id = IdMaker()
         self.dispatcher = Dispatcher()
+        self._records = Records(self.defer)
         self.keepalive = Keepalive()
         self._pool = ThreadPool()
         self._loop = asyncio.new_event_loop()
@@ -220,7 +221,7 @@ class Client:
     def take_record(self, record: logging.LogRecord, task_id: str) -> None:
         """Have the record handled by this process's logging; see `Owner`."""
         task = self.tasks.get(task_id)
-        self.defer(partial(_handle_record, record, task))
+        self._records.take(record, task)
 
     def take_loss(
         self,
@@ -278,20 +279,17 @@ class Client:
         await asyncio.gather(
             self._scheduler.shutdown(timeout), self._remote.shutdown(timeout)
         )
+        # Who is left has lost its supervisor on the way.
+        lost = SupervisorLost(reason="it did not live to see the end of the shutdown")
+        now, outcome = SystemClock().now(), Outcome.of_error(lost)
         for task in list(self.tasks.values()):
-            now = SystemClock().now()
-            self.take_notice(task.mirror.describe_end(Event.TASK_DESTROYED, now))
+            for notice in task.mirror.describe_loss(
+                now, outcome, last_word="destroy", is_final=True
+            ):
+                self.take_notice(notice)
         await self._elector.aclose()
 
     def close_in_child(self) -> None:
         """Let go of everything in a process that this one forked."""
         self.is_closed = True
         self._remote.close_in_child()
-
-
-def _handle_record(record: logging.LogRecord, task: Task | None) -> None:
-    logger = logging.getLogger(record.name)
-    if task is not None and record.name == "ipycron":
-        logger = task.logger
-    if logger.isEnabledFor(record.levelno):
-        logger.handle(record)
