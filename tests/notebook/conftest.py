@@ -7,6 +7,7 @@ import re
 import sys
 from pathlib import Path
 
+import jupyter_core.utils
 import nbclient
 import nbformat
 import pytest
@@ -176,3 +177,11 @@ def execute():
         return Executed(notebook)
 
     return run
+
+
+@pytest.fixture(scope="session", autouse=True)
+def jupyter_loop():
+    """Jupyter's clients keep one loop a thread; it is here before any test counts."""
+    loop = jupyter_core.utils.ensure_event_loop()
+    yield
+    loop.close()
