@@ -1,0 +1,386 @@
+"""Ten minutes of everything at once, and the books of it.
+
+    python benchmarks/soak.py [--seconds 600] [--tasks 200] [--seed 1]
+
+Tasks of every kind, stopped, started, executed, killed and declared again at random;
+zygotes and supervisors killed, too. In the end every slot of every task is exactly one
+of run, missed, overlapped, left to others, or not due; every run has one end; memory
+and descriptors are flat; no process is left. Exits 1 where one of these is not so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import os
+import random
+import signal
+import sys
+import tempfile
+import threading
+import time
+import uuid
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from soak_books import Books, describe, fit_slope, is_balanced
+
+import ipycron
+from ipycron.process.payload import Payload
+from ipycron.process.protocol import Preload
+from ipycron.task.registry import registry
+from ipycron.task.source import Cell
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ipycron import Task
+
+MARK = "IPYCRON_SOAK"
+QUIET_SHARE = 0.4
+"""Share of the time in which no supervisor is killed, so that one lives long enough to
+have its memory judged."""
+MAX_GROWTH = 16e6
+"""Bytes by which the fitted line may rise over the quiet time. Allocators breathe."""
+MAX_MORE_DESCRIPTORS = 20
+ACTIONS_PER_SECOND = 6
+MAX_PROBLEMS = 10
+
+JOB = """
+import os, random, sys, time
+def task(ctx):
+    draw = random.random()
+    if draw < 0.02:
+        raise ValueError("now and then")
+    if draw < 0.024:
+        os._exit(3)
+    if draw < 0.03:
+        os.kill(os.getpid(), 9)
+    if draw < 0.1:
+        time.sleep(random.random() * 1.5)
+    if draw < 0.2:
+        print("x" * random.randrange(200_000))
+    if draw < 0.22:
+        return bytearray(1_000_000)
+    return os.getpid()
+"""
+CELL = """
+import random
+from IPython.display import display
+if random.random() < 0.2:
+    display({"text/plain": "shown"}, raw=True)
+print(ctx.date)
+random.random()
+"""
+
+
+def work(context: Any) -> float:
+    """Do what a function of the user's does."""
+    pause = threading.Event()
+    if random.random() < 0.1:
+        pause.wait(random.random())
+    return context.date.timestamp()
+
+
+async def work_async() -> None:
+    """Do the same as a coroutine."""
+    await asyncio.sleep(random.random() * 0.2)
+
+
+class Chance:
+    """A coordinator that elects this instance nine times out of ten."""
+
+    def should_run(self, key: str, lease: float) -> bool:  # noqa: ARG002
+        """Return whether this instance runs the slot."""
+        return random.random() < 0.9
+
+    def on_complete(self, key: str) -> None:
+        """Do nothing: nobody else is there."""
+
+
+class Population:
+    """The tasks; those that end are replaced.
+
+    Args:
+        home: the loop of the coroutine functions.
+    """
+
+    def __init__(
+        self, folder: Path, books: Books, home: asyncio.AbstractEventLoop
+    ) -> None:
+        self._books = books
+        self._home = home
+        self._coordinator = Chance()
+        self._path = folder / "job.py"
+        self._path.write_text(JOB)
+        self._cell = Cell(source=CELL, filename="<cell soak>", payload=Payload())
+        self.tasks: dict[str, Task] = {}
+        self.made: Counter[str] = Counter()
+        self.ends: list[Any] = []
+
+    def declare(self, number: int) -> None:
+        """Make a task, in the place of the one that has its name."""
+        name = f"soak-{number}"
+        before = self.tasks.get(name)
+        if before is not None:
+            self._books.note_stop(before, time.time())
+        kind, make = self._choose(number)
+        task = make(name)
+        self.made[kind] += 1
+        self.tasks[name] = task
+        self._books.open(task)
+        self.ends.append(task.start())
+
+    def _choose(self, number: int) -> tuple[str, Callable[[str], Task]]:
+        if number % 20 == 0:
+            return "spawned", lambda name: self._create(name, launcher="spawn")
+        return (
+            ("file", self._create),
+            ("file", self._create),
+            ("cell", lambda name: self._create(name, job=self._cell)),
+            ("function", lambda name: self._create(name, job=work, background=True)),
+            ("inline", lambda name: self._create(name, job=work)),
+            ("coroutine", self._create_coroutine),
+        )[number % 6]
+
+    def _create(self, name: str, *, job: Any = None, **options: Any) -> Task:
+        every = random.choice((1, 2, 3, 5))
+        options |= random.choice(
+            (
+                {},
+                {"no_overlap": True},
+                {"max_random_delay": 0.5},
+                {"max_executions": random.randrange(2, 40)},
+                {"distributed": True, "run_coordinator": self._coordinator},
+                {} if job is work else {"timeout": 1.0},
+            )
+        )
+        if job is work and not options.get("background"):
+            options.pop("timeout", None)
+        return ipycron.create_task(
+            f"*/{every} * * * * *",
+            job or self._path,
+            name=name,
+            start_timeout=60,
+            max_restarts=20,
+            suppress_missed_warning=True,
+            **options,
+        )
+
+    def _create_coroutine(self, name: str) -> Task:
+        async def create() -> Task:
+            return self._create(name, job=work_async)
+
+        return asyncio.run_coroutine_threadsafe(create(), self._home).result(30)
+
+
+class Chaos:
+    """Does something to somebody, again and again."""
+
+    def __init__(self, population: Population, books: Books) -> None:
+        self._population = population
+        self._books = books
+        self.done: Counter[str] = Counter()
+
+    def act(self) -> None:
+        """Do one thing at random."""
+        number = random.randrange(len(self._population.tasks))
+        task = self._population.tasks[f"soak-{number}"]
+        action = random.choices(
+            (self.stop, self.start, self.execute, self.kill, self.redeclare),
+            (2, 4, 4, 1, 2),
+        )[0]
+        action(number, task)
+        self.done[action.__name__] += 1
+
+    def stop(self, _: int, task: Task) -> None:
+        """Stop a task; now and then without waiting for its run."""
+        self._books.note_stop(task, time.time())
+        self._population.ends.append(task.stop(force=random.random() < 0.3))
+
+    def start(self, number: int, task: Task) -> None:
+        """Start a task that is stopped; declare one that is gone."""
+        if task.status == "destroyed":
+            self._population.declare(number)
+        else:
+            self._population.ends.append(task.start())
+
+    def execute(self, _: int, task: Task) -> None:
+        """Run a task beside its schedule."""
+        self._population.ends.append(task.execute())
+
+    def kill(self, _: int, task: Task) -> None:
+        """Kill a task's worker, if it runs just now."""
+        for run in task.running:
+            if run.pid is not None and run.pid != os.getpid():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(run.pid, signal.SIGKILL)
+
+    def redeclare(self, number: int, _: Task) -> None:
+        """Run the cell again that declares a task."""
+        self._population.declare(number)
+
+
+class Scales:
+    """Weighs the client and the supervisor every second."""
+
+    def __init__(self) -> None:
+        self._samples: dict[tuple[str, int], list[tuple[float, float, int]]] = {}
+
+    def weigh(self) -> None:
+        """Note memory and descriptors."""
+        now = time.monotonic()
+        pids = {"client": os.getpid(), "supervisor": registry.client.supervisor_pid}
+        for name, pid in pids.items():
+            with contextlib.suppress(OSError):
+                if pid is not None:
+                    samples = self._samples.setdefault((name, pid), [])
+                    samples.append((now, read_memory(pid), count_descriptors(pid)))
+
+    def judge(self, since: float) -> bool:
+        """Print the slopes since an instant; return whether all is flat."""
+        is_flat = True
+        for (name, _), samples in self._samples.items():
+            late = [sample for sample in samples if sample[0] >= since]
+            if len(late) < 5:
+                continue
+            seconds = late[-1][0] - late[0][0]
+            memory = fit_slope([(at, size) for at, size, _ in late])
+            descriptors = fit_slope([(at, count) for at, _, count in late])
+            is_flat &= memory * seconds <= MAX_GROWTH
+            is_flat &= descriptors * seconds <= MAX_MORE_DESCRIPTORS
+            print(
+                f"{name:<12}{late[-1][1] / 1e6:8.1f} MB {memory / 1e3:+9.2f} kB/s"
+                f"{late[-1][2]:8} descriptors {descriptors:+8.3f}/s"
+            )
+        return is_flat
+
+
+def read_memory(pid: int) -> float:
+    """Return the anonymous memory of a process, in bytes (Linux)."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("RssAnon:"):
+            return float(line.split()[1]) * 1024
+    return 0.0
+
+
+def count_descriptors(pid: int) -> int:
+    """Return how many descriptors a process has open (Linux)."""
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+
+def find_orphans(mark: str) -> list[str]:
+    """Return the commands of processes that this soak has left."""
+    wanted = f"{MARK}={mark}".encode()
+    found = []
+    for path in Path("/proc").iterdir():
+        if path.name.isdigit() and int(path.name) != os.getpid():
+            with contextlib.suppress(OSError):
+                if wanted in (path / "environ").read_bytes().split(b"\0"):
+                    found.append((path / "cmdline").read_bytes().decode())
+    return found
+
+
+def kill_supervisor() -> None:
+    """Kill the supervisor: everything below it is lost."""
+    pid = registry.client.supervisor_pid
+    if pid is not None:
+        os.kill(pid, signal.SIGKILL)
+
+
+def kill_zygote() -> None:
+    """Kill the zygote, and with it all forked workers."""
+    supervisor = registry.client.supervisor_pid
+    children = Path(f"/proc/{supervisor}/task/{supervisor}/children")
+    with contextlib.suppress(OSError):
+        for word in children.read_text().split():
+            if b"ipycron.process.zygote" in Path(f"/proc/{word}/cmdline").read_bytes():
+                os.kill(int(word), signal.SIGKILL)
+
+
+def live(seconds: float, chaos: Chaos, scales: Scales) -> float:
+    """Let it all happen; return when the quiet time began."""
+    began = time.monotonic()
+    quiet_at = began + seconds * (1 - QUIET_SHARE)
+    blows = [began + seconds * share for share in (0.15, 0.3, 0.45)]
+    weighed_at = 0.0
+    pause = threading.Event()
+    while (now := time.monotonic()) < began + seconds:
+        pause.wait(random.expovariate(ACTIONS_PER_SECOND))
+        chaos.act()
+        if blows and now > blows[0]:
+            blows.pop(0)
+            (kill_zygote if len(blows) == 1 else kill_supervisor)()
+            chaos.done["zygote or supervisor killed"] += 1
+        if now > weighed_at + 1:
+            weighed_at = now
+            scales.weigh()
+    return quiet_at
+
+
+def soak(seconds: float, tasks: int) -> bool:
+    """Run a soak and print its books; return whether all is well."""
+    mark = os.environ[MARK] = uuid.uuid4().hex
+    books, scales = Books(), Scales()
+    home = asyncio.new_event_loop()
+    threading.Thread(target=home.run_forever, daemon=True).start()
+    ipycron.on("*", books.hear)
+    registry.client.warm(Preload((), shell=True))
+    with tempfile.TemporaryDirectory() as folder:
+        population = Population(Path(folder), books, home)
+        for number in range(tasks):
+            population.declare(number)
+        chaos = Chaos(population, books)
+        quiet_at = live(seconds, chaos, scales)
+        at = time.time()
+        for task in population.tasks.values():
+            books.note_stop(task, at)
+        ipycron.shutdown(10)
+    home.call_soon_threadsafe(home.stop)
+    return report(books, population, chaos, scales.judge(quiet_at), mark)
+
+
+def report(
+    books: Books, population: Population, chaos: Chaos, is_flat: bool, mark: str
+) -> bool:
+    """Print everything; return whether all is well."""
+    total = books.balance()
+    open_ends = sum(not end.done() for end in population.ends)
+    for end in population.ends:
+        if end.done():
+            end.exception()
+    orphans = find_orphans(mark)
+    print("tasks made: ", ", ".join(f"{n} {kind}" for kind, n in population.made.items()))
+    print("done to them: ", ", ".join(f"{n} {what}" for what, n in chaos.done.items()))
+    print("\n".join([*describe(total), *books.problems[:MAX_PROBLEMS]]))
+    print(f"{'completions never ended':<28}{open_ends:>10,}")
+    print(f"{'orphans':<28}{len(orphans):>10,}", *orphans)
+    return is_balanced(total) and is_flat and not open_ends and not orphans
+
+
+def main() -> int:
+    """Soak; return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seconds", type=float, default=600)
+    parser.add_argument("--tasks", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=random.randrange(10**6))
+    options = parser.parse_args()
+    random.seed(options.seed)
+    print(f"seed {options.seed}, {options.tasks} tasks, {options.seconds:g} s", flush=True)
+    logging_off()
+    is_well = soak(options.seconds, options.tasks)
+    print("all accounted for" if is_well else "NOT as it should be")
+    return 0 if is_well else 1
+
+
+def logging_off() -> None:
+    """Let the thousands of intended failures pass without a word."""
+    import logging  # noqa: PLC0415 - for this line only
+
+    logging.getLogger("ipycron").setLevel(logging.CRITICAL)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
