@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
+from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -53,16 +54,46 @@ class InlineJob:
         return self.function()
 
 
+class Landing:
+    """Brings the ends of runs from any thread to the scheduler's loop.
+
+    A hundred that end together wake the loop once.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._ends: deque[Callable[[], None]] = deque()
+        self._is_called = False
+
+    def bring(self, end: Callable[[], None]) -> None:
+        """Call `end` on the loop soon, after what was brought before."""
+        # First: a call that is under way either finds it or is made again.
+        self._ends.append(end)
+        if not self._is_called:
+            self._is_called = True
+            # Once the client is closed nobody waits for this run any more.
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._land)
+
+    def _land(self) -> None:
+        self._is_called = False
+        while self._ends:
+            self._ends.popleft()()
+
+
 class InlineWorker:
     """Runs an inline job, several runs at once if the scheduler says so."""
 
     pid = None
     is_shared = True
 
-    def __init__(self, name: str, job: InlineJob, pool: ThreadPool) -> None:
+    def __init__(
+        self, name: str, job: InlineJob, *, pool: ThreadPool, landing: Landing
+    ) -> None:
         self._name = name
         self._job = job
         self._pool = pool
+        self._landing = landing
         self._loop = asyncio.get_running_loop()
         self._runs: set[asyncio.Future[Outcome]] = set()
 
@@ -70,7 +101,6 @@ class InlineWorker:
         """Start the function now; see `Worker.run`."""
         future = self._loop.create_future()
         self._runs.add(future)
-        future.add_done_callback(self._runs.discard)
         if self._job.home is None:
             self._pool.submit(partial(self._call, execution, future))
         else:
@@ -116,9 +146,12 @@ class InlineWorker:
         self._settle_soon(future, outcome)
 
     def _settle_soon(self, future: asyncio.Future[Outcome], outcome: Outcome) -> None:
-        # Once the client is closed nobody waits for this run any more.
-        with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(_settle, future, outcome)
+        self._landing.bring(partial(self._settle, future, outcome))
+
+    def _settle(self, future: asyncio.Future[Outcome], outcome: Outcome) -> None:
+        self._runs.discard(future)
+        if not future.done():
+            future.set_result(outcome)
 
     async def stop(self, *, grace: float) -> None:
         """Cancel coroutines, wait for threads; see `Worker.stop`."""
@@ -137,6 +170,7 @@ class InlineLauncher:
 
     def __init__(self, pool: ThreadPool) -> None:
         self._pool = pool
+        self._landing: Landing | None = None
         self._jobs: dict[str, tuple[str, InlineJob]] = {}
 
     def register(self, task_id: str, name: str, job: InlineJob) -> None:
@@ -154,12 +188,9 @@ class InlineLauncher:
     ) -> InlineWorker:
         """Return a worker at once: there is nothing to load, and nothing dies."""
         name, job = self._jobs[task_id]
-        return InlineWorker(name, job, self._pool)
-
-
-def _settle(future: asyncio.Future[Outcome], outcome: Outcome) -> None:
-    if not future.done():
-        future.set_result(outcome)
+        if self._landing is None:
+            self._landing = Landing(asyncio.get_running_loop())
+        return InlineWorker(name, job, pool=self._pool, landing=self._landing)
 
 
 def make_failure(error: BaseException) -> Outcome:

@@ -27,6 +27,8 @@ class Keepalive:
 
     def update(self, task_id: str, *, is_held: bool) -> None:
         """Say whether a task is to keep the process alive."""
+        if (task_id in self._held) == is_held:
+            return  # said before: most events change nothing
         with self._lock:
             if is_held:
                 self._held.add(task_id)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from ipycron.cron import CronExpression
     from ipycron.process.payload import Payload
-    from ipycron.process.protocol import Register
+    from ipycron.process.protocol import Register, Setting
     from ipycron.scheduling.events import Notice
     from ipycron.task.client import Client
     from ipycron.task.controls import Action
@@ -81,7 +81,12 @@ class Task:
         self._start_error: BaseException | None = None
         self._is_ref = not options.unref
         self.listeners = Listeners()
-        self._setting = make_setting(
+        # A copy of the environment: 5 KB that only a worker needs.
+        self._setting = self._take_setting() if self.is_background else None
+
+    def _take_setting(self) -> Setting:
+        options = self.options
+        return make_setting(
             cwd=options.cwd or os.getcwd(),  # noqa: PTH109 - keeps symbolic links
             env=options.env,
             path=sys.path,
@@ -370,6 +375,7 @@ class Task:
     @property
     def registration(self) -> Register:
         """What the supervisor must know of a background task."""
+        assert self._setting is not None
         return make_registration(self, self._setting)
 
     @property
