@@ -20,6 +20,8 @@ _ALIASES = {
     "max_executions": ("--max",),
     "max_random_delay": ("--jitter",),
     "day_or": ("--day-and",),
+    "run_coordinator": ("--coordinator",),
+    "executor": ("--on",),
     "count": ("-n",),
 }
 _NOT_HERE = frozenset({"args", "background", "unref"})
@@ -31,6 +33,8 @@ _COMPLETES = {
     "launcher": "launcher",
     "into": "variable",
     "capture": "variable",
+    "run_coordinator": "variable",
+    "executor": "variable",
 }
 
 

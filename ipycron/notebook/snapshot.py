@@ -9,6 +9,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol, TypedDict
 
+from ipycron.task.source import Elsewhere
+
 if TYPE_CHECKING:
     from ipycron.task.bulletin import Item
     from ipycron.task.output import Output
@@ -132,7 +134,7 @@ def describe_task(task: Task, now: float) -> TaskRow:
         words=task.expression.describe(),
         zone=task.timezone,
         job=clean(task.source.label, MAX_NAME),
-        place="worker" if task.is_background else "inline",
+        place=_find_place(task),
         status="starting" if task.is_starting else str(task.status),
         trouble=_describe_trouble(task),
         fires=find_fires(task, now),
@@ -147,6 +149,12 @@ def describe_task(task: Task, now: float) -> TaskRow:
             skipped=history.skipped,
         ),
     )
+
+
+def _find_place(task: Task) -> str:
+    if isinstance(task.source, Elsewhere):
+        return "executor"
+    return "worker" if task.is_background else "inline"
 
 
 def _describe_trouble(task: Task) -> str | None:

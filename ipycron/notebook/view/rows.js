@@ -261,7 +261,8 @@ class RunHead {
     const summary = describeSummary(run);
     setText(this.summary, run.ok && summary ? `→ ${summary}` : summary);
     setAttribute(this.summary, "title", summary || null);
-    const place = run.pid ? `process ${run.pid}` : "in the notebook's own process";
+    const home = task.place === "executor" ? "on its executor" : "in the notebook's own process";
+    const place = run.pid ? `process ${run.pid}` : home;
     setAttribute(this.when, "title", `${formatInstant(run.date, task.zone, now)} ${task.zone}, ${place}`);
   }
 }
