@@ -14,6 +14,7 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
+from ipycron import get_tasks
 from ipycron.notebook.capture import capture_names
 
 _spec = importlib.util.spec_from_file_location(
@@ -115,7 +116,8 @@ def loaded_shell(module_shell):
 def session(loaded_shell, capsys):
     """A session without tasks and variables; those of the test end with it."""
     yield Session(loaded_shell, capsys)
-    loaded_shell.run_cell("%cron destroy --all --force")
+    if get_tasks():
+        loaded_shell.run_cell("%cron destroy --all --force")
     loaded_shell.reset(new_session=False)
 
 

@@ -16,12 +16,36 @@ def test_quickstart_shows_what_it_says_when_executed(execute):
     greeter = done.text(done.find("%%cron"))
     assert greeter.startswith("greeter: Every second (")
     assert "captured: words (list), shout (function)" in greeter
-    assert "results go to greeting" in greeter
+    assert "each result goes to greeting" in greeter
     waited = done.text(done.find("%cron wait greeter"))
-    assert re.match(r"waited \d+\.\d s; greeter: 2 runs\n", waited)
+    assert re.match(r"waited \d\.\d+ s; greeter: 2 runs\n", waited)
     assert waited.rstrip().endswith(("'SUN!'", "'MOON!'", "'STAR!'"))
+    under = done.cells[done.find("%%cron")].outputs[-1].data
+    assert "and all is" in under["text/plain"]
+    assert "and all is" in under["text/html"]
     disk = done.text(done.find("import ipycron"))
     assert re.search(r"check 1, .*: \d+ % of the disk is free", disk)
     stopped = done.text(done.find("%cron stop"))
     assert "greeter: stopped" in stopped
     assert stopped.rstrip().endswith("no task is scheduled")
+
+
+def test_events_and_control_does_what_it_says_when_executed(execute):
+    """Listeners, runs by hand, overlap and limits show what the text promises."""
+    done = execute(NOTEBOOKS / "events_and_control.ipynb")
+    heard = done.text(done.find("flaky = "))
+    assert re.search(r"waited \d\.\d+ s; flaky: 4 runs, [1-3] failed\n", heard)
+    assert re.search(r"\d finished, \{0\}\n\d failed, \{'odd second'\}\n", heard)
+    events = done.text(done.find('ipycron.off("*")'))
+    assert events.startswith("['task:stopped', 'task:started'")
+    by_hand = done.text(done.find("divide = "))
+    assert by_hand == "the third time: division by zero\n\n[3.0, 6.0]"
+    assert done.text(done.find("await divide.stop()")) == "3.0"
+    assert "slots were skipped\nOverlapError\n" in done.text(done.find("slow = "))
+    assert done.text(done.find("try:")) == (
+        "task 'endless': a run took longer than 0.5 s and was ended.\n"
+    )
+    assert "2 runs, then destroyed" in done.text(done.find("twice = "))
+    assert "False ValueError: odd second" in done.text(done.find("for run in"))
+    assert "on the first Monday of the month" in done.text(done.find("%cron next"))
+    assert done.text(done.find("%cron destroy")).endswith("no task is scheduled\n")

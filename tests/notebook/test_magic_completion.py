@@ -3,6 +3,7 @@
 import pytest
 from IPython.core.completer import CompletionContext, provisionalcompleter
 
+from ipycron import create_task
 from ipycron.notebook.completion import complete
 
 
@@ -23,8 +24,8 @@ def offer_all(session, text):
 def tasks(session):
     """Two tasks, one with a blank in its name; variables."""
     session.run("apple, avocado, berry = 1, 2, 3")
-    session.run("%%cron @yearly --name report --quiet\n1")
-    session.run("%%cron @yearly --name 'read mail' --quiet\n1")
+    for name in ("report", "read mail"):
+        create_task("@yearly", len, name=name)
     return session
 
 

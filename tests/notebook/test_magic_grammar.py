@@ -1,5 +1,7 @@
 """The text behind `%cron`: words, options, durations, expressions. Starts nothing."""
 
+import logging
+
 import pytest
 
 from ipycron.notebook.grammar import (
@@ -188,7 +190,7 @@ def test_options_are_read_by_their_declaration(line, values):
 
 def test_objects_are_variables_of_the_notebook():
     """An option that is no text takes the name of a variable."""
-    log = object()
+    log = logging.getLogger("jobs")
     assert parse("--logger log", log=log).values["logger"] is log
 
 
