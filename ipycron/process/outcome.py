@@ -6,6 +6,7 @@ arrives as a description of itself and the reason, never as silence.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import pickle
 import reprlib
@@ -100,7 +101,8 @@ def _is_plain(value: object, depth: int) -> bool:
 
 def _replace_result(value: object, reason: str, summary: str) -> tuple[Payload, str]:
     name = _get_type_name(value)
-    _log.warning("a result of type %s could not be sent: %s", name, reason)
+    with contextlib.suppress(Exception):  # a handler of the job's may be broken
+        _log.warning("a result of type %s could not be sent: %s", name, reason)
     stand_in = Unserializable(
         type_name=name, text=_cut(_safe_repr(value)), reason=_cut(reason)
     )
