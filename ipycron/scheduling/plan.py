@@ -22,6 +22,9 @@ MISSED_CAP = 100
 # a slot exactly `tolerance` late must not fail by the rounding of the clock.
 _ROUNDING = 5e-7
 
+# The tolerance by which no slot runs.
+_NOT_AT_ALL = -1.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Silence:
@@ -91,6 +94,14 @@ def plan_beat(slot: int, now: float, *, tolerance: float, schedule: Schedule) ->
             return Beat(due=slot, next_slot=following)
         return Beat(missed=(slot,), next_slot=following)
     return _plan_backlog(slot, now, tolerance=tolerance, schedule=schedule)
+
+
+def plan_silence(silence: Silence, schedule: Schedule) -> Beat:
+    """Return what is owed after a silence: all slots up to its end are missed."""
+    first = schedule.find_next(silence.since)
+    if first is None or first > silence.until:
+        return Beat(next_slot=first)
+    return plan_beat(first, silence.until, tolerance=_NOT_AT_ALL, schedule=schedule)
 
 
 def is_within(lateness: float, tolerance: float) -> bool:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ipycron.scheduling.entry import Phase
 from ipycron.scheduling.events import Event
-from ipycron.scheduling.plan import plan_beat
+from ipycron.scheduling.plan import plan_beat, plan_silence
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,9 +14,6 @@ if TYPE_CHECKING:
     from ipycron.scheduling.entry import Entry
     from ipycron.scheduling.plan import Beat, Silence
     from ipycron.scheduling.services import Services
-
-_NOT_AT_ALL = -1.0
-"""The tolerance by which no slot runs."""
 
 
 class Slots:
@@ -58,16 +55,11 @@ class Slots:
         self._arm(entry.schedule.find_next(after))
         return None
 
-    def _arm_after(self, silence: Silence) -> Beat | None:
+    def _arm_after(self, silence: Silence) -> Beat:
         entry = self._entry
-        first = entry.schedule.find_next(silence.since)
-        if first is None or first > silence.until:
-            self._arm(first)
-            return None
-        beat = plan_beat(
-            first, silence.until, tolerance=_NOT_AT_ALL, schedule=entry.schedule
-        )
-        entry.settled_slot = beat.newest
+        beat = plan_silence(silence, entry.schedule)
+        if beat.newest is not None:
+            entry.settled_slot = beat.newest
         self._arm(beat.next_slot)
         return beat
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from ipycron.process.payload import Payload
     from ipycron.process.protocol import Displayed, Preload, Streamed
     from ipycron.scheduling.events import Notice
+    from ipycron.scheduling.plan import Silence
     from ipycron.task.completion import Completion
     from ipycron.task.controls import Action
     from ipycron.task.task import Task
@@ -40,6 +42,8 @@ if TYPE_CHECKING:
 
 LAST_EVENTS = 1.0
 """Seconds at least that listeners and log handlers have for the last events."""
+
+_log = logging.getLogger("ipycron")
 
 
 class Client:
@@ -67,6 +71,7 @@ class Client:
         self.keepalive = Keepalive()
         self._pool = ThreadPool()
         self._loop = asyncio.new_event_loop()
+        self._calls: deque[Callable[[], Any]] = deque()  # submitted, not done yet
         self._launcher = ClientLauncher(self._pool, self)
         self._elector = TaskElector(self)
         self._scheduler = Scheduler(
@@ -96,7 +101,14 @@ class Client:
 
     def submit(self, call: Callable[[], Any]) -> None:
         """Call this on the client's loop."""
-        self._loop.call_soon_threadsafe(call)
+        self._calls.append(call)
+        self._loop.call_soon_threadsafe(self._call_next)
+
+    def _call_next(self) -> None:
+        try:
+            self._calls[0]()
+        finally:
+            self._calls.popleft()  # last: it tells that the call is done
 
     def defer(self, call: Callable[[], Any]) -> None:
         """Call this where listeners are called, after them."""
@@ -154,7 +166,18 @@ class Client:
             await self._scheduler.destroy(task.id, force=force)
 
     def execute(self, task: Task, execution_id: str) -> None:
-        """Run a task now; its end, or the refusal, reaches the task."""
+        """Run a task now; its end, or the refusal, reaches the task.
+
+        A run in a worker is asked for on this very thread where nothing was asked
+        before that has not left yet: that saves a wake-up of the loop.
+        """
+        if (
+            task.is_background
+            and task.options.execute_timeout is None
+            and not self._calls
+            and self._remote.execute_at_once(task.id, execution_id)
+        ):
+            return
         self.submit(partial(self._execute, task, execution_id))
 
     def _execute(self, task: Task, execution_id: str) -> None:
@@ -244,11 +267,13 @@ class Client:
         return [task.id for task in lost if task.is_started]
 
     def take_failed_resume(
-        self, task_id: str, error: BaseException, *, is_wanted: bool
+        self, task_id: str, error: BaseException, silence: Silence, *, is_wanted: bool
     ) -> None:
         """Tell that a task is stopped; see `Owner`."""
         task = self.tasks.get(task_id)
         if task is not None:
+            for notice in task.mirror.describe_missed(silence, task.expression):
+                self.take_notice(notice)
             event = Event.TASK_FAILED if is_wanted else Event.TASK_STOPPED
             outcome = Outcome.of_error(error) if is_wanted else None
             now = SystemClock().now()
@@ -257,7 +282,7 @@ class Client:
     def get_logger(self, task: Task | None) -> logging.Logger:
         """Return who logs for a task: its own logger, the client's, or ipycron's."""
         own = None if task is None else task.options.logger
-        return own or self.logger or logging.getLogger("ipycron")
+        return own or self.logger or _log
 
     # --- the end --------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from ipycron.process.protocol import Displayed
 from ipycron.scheduling.events import Event, Notice, Status
 from ipycron.scheduling.events import Execution as ScheduledExecution
+from ipycron.scheduling.plan import count_slots, plan_silence
 from ipycron.task.execution import Execution
 from ipycron.task.history import History
 
@@ -21,12 +22,16 @@ if TYPE_CHECKING:
     from ipycron.process.payload import Payload
     from ipycron.process.protocol import Streamed
     from ipycron.scheduling.events import Outcome
+    from ipycron.scheduling.plan import Silence
+    from ipycron.scheduling.ports import Schedule
     from ipycron.task.controls import Action
 
 ENDS = (Event.EXECUTION_FINISHED, Event.EXECUTION_FAILED)
 """The events that close a run."""
 _BEGINNINGS = (Event.TASK_STARTED, Event.TASK_RESTARTED)
 _STOPS = (Event.TASK_STOPPED, Event.TASK_FAILED, Event.TASK_DESTROYED)
+MAX_COUNTED = 10_000
+"""Missed slots that the client counts itself: 50 ms of its loop."""
 _EARLY = 100  # pieces of output that wait for the first run
 
 
@@ -177,6 +182,27 @@ class Mirror:
             outcome=outcome,
             runs_left=self.runs_left,
         )
+
+    def describe_missed(self, silence: Silence, schedule: Schedule) -> list[Notice]:
+        """Return the slots of a time in which the task had no scheduler."""
+        beat = plan_silence(silence, schedule)
+        counts = [(slot, 1) for slot in beat.missed]
+        if beat.gap is not None:
+            # Bounded: the client's loop waits for it.
+            count, newest, _ = count_slots(schedule, beat.gap, limit=MAX_COUNTED)
+            counts.append((newest, count))
+        return [
+            Notice(
+                event=Event.EXECUTION_MISSED,
+                task_id=self._task_id,
+                status=self.status,
+                date=slot,
+                triggered_at=silence.until,
+                missed_count=count,
+                runs_left=self.runs_left,
+            )
+            for slot, count in counts
+        ]
 
     def describe_end(
         self, event: Event, now: float, outcome: Outcome | None = None

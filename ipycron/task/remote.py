@@ -7,11 +7,11 @@ import contextlib
 import logging
 import os
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from ipycron.errors import CoordinatorError, SupervisorLost
+from ipycron.errors import CoordinatorError, StartRevoked, SupervisorLost
 from ipycron.process.connection import Connection
 from ipycron.process.logs import rebuild_record
 from ipycron.process.outcome import decode_error, unpack_display
@@ -31,16 +31,16 @@ from ipycron.process.protocol import (
     Shutdown,
     Streamed,
 )
-from ipycron.scheduling.clock import SystemClock
 from ipycron.scheduling.events import Event, Notice, Outcome
-from ipycron.scheduling.plan import Silence
 from ipycron.task.controls import Controls
+from ipycron.task.resumption import Resumptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ipycron.process.channel import Frame
     from ipycron.process.payload import Payload
+    from ipycron.scheduling.plan import Silence
     from ipycron.scheduling.ports import Elector
     from ipycron.task.controls import Action
 
@@ -52,21 +52,6 @@ MAX_LOSSES = 3
 
 ANSWER_TIMEOUT = 6.0
 """Seconds after a shutdown's own timeout for the supervisor to say that it is done."""
-
-
-_SETTLING = (
-    Event.EXECUTION_STARTED,
-    Event.EXECUTION_MISSED,
-    Event.EXECUTION_OVERLAP,
-    Event.EXECUTION_SKIPPED,
-)
-
-
-class _Resumption(NamedTuple):
-    """A task that a new supervisor starts: why, and what it has missed."""
-
-    error: SupervisorLost
-    silence: Silence
 
 
 class Owner(Protocol):
@@ -96,7 +81,7 @@ class Owner(Protocol):
         """
 
     def take_failed_resume(
-        self, task_id: str, error: BaseException, *, is_wanted: bool
+        self, task_id: str, error: BaseException, silence: Silence, *, is_wanted: bool
     ) -> None:
         """A task did not start again; not `is_wanted`: it was told to stop."""
 
@@ -115,7 +100,10 @@ class Job(Protocol):
 
 
 class Remote:
-    """The background half of the client. All methods are called on its loop."""
+    """The background half of the client. Its methods are called on its loop.
+
+    `execute_at_once` alone may be called anywhere.
+    """
 
     def __init__(self, owner: Owner, elector: Elector) -> None:
         self._owner = owner
@@ -127,8 +115,7 @@ class Remote:
         self._registered: set[str] = set()
         self._preloads: list[Preload] = []
         self._controls = Controls(self._send_control)
-        self._resuming: dict[str, _Resumption] = {}
-        self._settled: dict[str, float] = {}
+        self._resumptions = Resumptions()
         self._losses = 0
         self._is_closed = False
         self._votes: set[asyncio.Task[None]] = set()
@@ -162,7 +149,7 @@ class Remote:
         """Give up a task that is destroyed. May be repeated."""
         self._jobs.pop(task_id, None)
         self._registered.discard(task_id)
-        self._settled.pop(task_id, None)
+        self._resumptions.forget(task_id)
 
     def control(
         self, task_id: str, action: Action, *, force: bool
@@ -179,8 +166,9 @@ class Remote:
             refused: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             refused.set_exception(_describe_refusal(error))
             return refused
-        resumption = self._resuming.get(task_id) if action == "start" else None
-        silence = None if resumption is None else resumption.silence
+        silence = None
+        if action == "start":
+            silence = self._resumptions.get_silence(task_id)
         return connection.request(
             lambda request_id: Control(request_id, task_id, action, force, silence)
         )
@@ -193,6 +181,17 @@ class Remote:
             self._owner.take_refusal(task_id, execution_id, _describe_refusal(error))
         else:
             connection.send(Execute(task_id, execution_id))
+
+    def execute_at_once(self, task_id: str, execution_id: str) -> bool:
+        """Do the same from any thread; False: nothing was done, ask on the loop.
+
+        Whatever the caller asked before must have reached the supervisor.
+        """
+        # First the connection, then the task: a new supervisor knows none at first.
+        connection = self._connection
+        if connection is None or task_id not in self._registered:
+            return False
+        return connection.send_at_once(Execute(task_id, execution_id))
 
     def _introduce(self, task_id: str) -> Connection:
         connection = self.warm()
@@ -255,10 +254,9 @@ class Remote:
             else Outcome(is_ok=message.is_ok, value=payload, summary=message.summary)
         )
         event = message.event
-        if event is Event.TASK_STARTED and message.task_id in self._resuming:
-            event = Event.TASK_RESTARTED
-            outcome = Outcome.of_error(self._resuming.pop(message.task_id).error)
-        self._note_settled(message)
+        loss = self._resumptions.follow(message)
+        if loss is not None:
+            event, outcome = Event.TASK_RESTARTED, Outcome.of_error(loss)
         self._owner.take_notice(
             Notice(
                 event=event,
@@ -273,17 +271,6 @@ class Remote:
                 runs_left=message.runs_left,
             )
         )
-
-    def _note_settled(self, message: Noticed) -> None:
-        """Remember the newest slot of a task that is run, missed or skipped."""
-        execution = message.execution
-        if message.event is Event.TASK_STARTED:
-            self._settled[message.task_id] = message.date
-        elif message.event in _SETTLING and (
-            execution is None or execution.reason == "scheduled"
-        ):
-            before = self._settled.get(message.task_id, message.date)
-            self._settled[message.task_id] = max(before, message.date)
 
     async def _vote(self, elect: Elect) -> None:
         asking = self._connection
@@ -315,32 +302,29 @@ class Remote:
         jobs = self._jobs.copy()
         last_words = {task_id: self._controls.get_last(task_id) for task_id in jobs}
         resumed = self._owner.take_loss(error, last_words, is_final=is_final)
+        # Before starts that are under way are asked for again: they may be these.
+        fresh = self._resumptions.begin(resumed, error)
+        if is_final:
+            self._resumptions.clear()
+            self._losses = 0
         for task_id, job in jobs.items():
             self._controls.take_loss(task_id, job.name, error if is_final else None)
-        for task_id in resumed:
-            self._resume(task_id, error)
-        if is_final:
-            self._resuming.clear()
-            self._losses = 0
-
-    def _resume(self, task_id: str, error: SupervisorLost) -> None:
-        under_way = self._resuming.get(task_id)
-        if under_way is not None:
-            self._resuming[task_id] = under_way._replace(error=error)
-        else:
-            now = SystemClock().now()
-            silence = Silence(since=self._settled.get(task_id, now), until=now)
-            self._resuming[task_id] = _Resumption(error, silence)
+        for task_id in fresh:
             start = self._controls.add(task_id, "start")
             start.add_done_callback(partial(self._see_resumed, task_id))
 
     def _see_resumed(self, task_id: str, start: asyncio.Future[None]) -> None:
         error = start.exception()
-        if error is None or self._is_closed or task_id not in self._resuming:
+        if error is None or self._is_closed:
             return
-        del self._resuming[task_id]
-        is_wanted = self._controls.get_last(task_id) in (None, "start")
-        self._owner.take_failed_resume(task_id, error, is_wanted=is_wanted)
+        silence = self._resumptions.give_up(task_id)
+        if silence is None:
+            return
+        # Told to stop meanwhile, by a word that may have been answered already.
+        is_wanted = not isinstance(error, StartRevoked) and self._controls.get_last(
+            task_id
+        ) in (None, "start")
+        self._owner.take_failed_resume(task_id, error, silence, is_wanted=is_wanted)
 
     async def shutdown(self, timeout: float) -> None:
         """Stop every run, wait until every process is gone."""
