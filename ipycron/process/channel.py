@@ -37,10 +37,11 @@ _SMALL_READ_BYTES = 16 * 1024
 """For programs that wait: a large buffer would be the worker's largest memory."""
 _FLUSH_POLL = 0.005
 _DRAIN_READS = 64
+_LOCK_TIMEOUT = 1.0
 
 
 class Channel:
-    """An edge on an asyncio loop. All methods are called on that loop.
+    """An edge on an asyncio loop. All methods but `send_at_once` are called there.
 
     Args:
         sock: this end; the channel owns it.
@@ -74,6 +75,9 @@ class Channel:
         self._on_close = on_close
         self._on_flood = on_flood
         self._read_bytes = read_bytes
+        # Held while the socket is written to. Nobody waits for it: who does not get
+        # it leaves the frame to the loop, so that a signal's handler cannot hang.
+        self._lock = threading.Lock()
         self._queue: deque[tuple[memoryview, list[int], Payload | None]] = deque()
         self._delayed = bytearray()
         self._delay: asyncio.TimerHandle | None = None
@@ -110,19 +114,51 @@ class Channel:
         fds: Sequence[int],
     ) -> None:
         done = 0
-        if not self._queue:
+        if self._lock.acquire(blocking=False):
             try:
-                done = send_some(self._sock, data, sent)
+                if not self._queue:
+                    done = send_some(self._sock, data, sent)
             except BlockingIOError:
                 pass
             except OSError:
                 # The peer is gone; reading tells so, after its last words.
                 return
+            finally:
+                self._lock.release()
             if done == len(data):
                 return
         if done:
             sent = []  # they left with the first byte
         self._enqueue(memoryview(data)[done:], sent, payload, fds)
+
+    def send_at_once(self, message: Message) -> bool:
+        """Send a frame from any thread, past the loop; it never waits.
+
+        Returns:
+            Whether it was sent, or the rest of it surely will be. If not, nothing
+            was: have the loop `send` it.
+        """
+        data, _ = encode_frame(message, None, ())
+        if not self._lock.acquire(blocking=False):
+            return False
+        try:
+            if self.is_closed or self._queue or self._delayed:
+                return False
+            done = self._sock.send(data)
+            if done < len(data):
+                rest = memoryview(data)[done:]
+                self._queue.appendleft((rest, [], None))
+                self.backlog += len(rest)
+                self._loop.call_soon_threadsafe(self._watch)
+        except OSError:
+            return False
+        finally:
+            self._lock.release()
+        return True
+
+    def _watch(self) -> None:
+        if self._queue and not self.is_closed:
+            self._loop.add_writer(self._sock, self._write)
 
     def send_within(self, delay: float, message: Message) -> None:
         """Send a frame with the next one, or after `delay` seconds.
@@ -164,6 +200,13 @@ class Channel:
         self.backlog += len(data)
 
     def _write(self) -> None:
+        if self._lock.acquire(blocking=False):  # else at the next turn
+            try:
+                self._write_queue()
+            finally:
+                self._lock.release()
+
+    def _write_queue(self) -> None:
         while self._queue:
             data, fds, payload = self._queue[0]
             try:
@@ -267,7 +310,11 @@ class Channel:
         self._drop_queue()
         self._take_delayed()
         self._reader.close()
+        # Another thread may be about to write to this descriptor.
+        is_held = self._lock.acquire(timeout=_LOCK_TIMEOUT)
         self._sock.close()
+        if is_held:
+            self._lock.release()
 
 
 class BlockingChannel:

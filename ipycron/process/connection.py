@@ -30,7 +30,7 @@ _POLL = 0.002
 
 
 class Connection:
-    """One supervisor process. All methods are called on one loop.
+    """One supervisor process. All methods but `send_at_once` are called on one loop.
 
     Args:
         on_frame: takes every message but replies.
@@ -93,6 +93,10 @@ class Connection:
     def send(self, message: Message, payload: Payload | None = None) -> None:
         """Send a message that wants no answer."""
         self._channel.send(message, payload)
+
+    def send_at_once(self, message: Message) -> bool:
+        """Send a message from any thread; see `Channel.send_at_once`."""
+        return self._channel.send_at_once(message)
 
     def request(
         self, make_message: Callable[[int], Message], payload: Payload | None = None
