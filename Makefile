@@ -4,9 +4,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PYTEST_ARGS ?=
+SOAK_ARGS ?=
 BENCH_ARGS ?=
 
-.PHONY: demo test lint bench soak lab clean
+.PHONY: demo test test-all lint bench soak lab clean
 
 demo: $(STAMP)
 	$(BIN)/ipycron demo
@@ -23,6 +24,14 @@ lint: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/bench.py $(BENCH_ARGS)
+
+# Ten minutes; SOAK_ARGS="--seconds 60 --seed 3" for less, or the same again.
+soak: $(STAMP)
+	$(BIN)/python benchmarks/soak.py $(SOAK_ARGS)
+
+# Every Python from 3.11 up on this machine; PYTEST_ARGS as in `make test`.
+test-all:
+	bash .ci/test-all $(PYTEST_ARGS)
 
 lab: $(STAMP)
 	$(BIN)/jupyter lab notebooks/quickstart.ipynb

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import logging
 import os
 import random
 import signal
@@ -339,25 +340,31 @@ def soak(seconds: float, tasks: int) -> bool:
             books.note_stop(task, at)
         ipycron.shutdown(10)
     home.call_soon_threadsafe(home.stop)
-    return report(books, population, chaos, scales.judge(quiet_at), mark)
+    print_deeds(population, chaos)
+    is_flat = scales.judge(quiet_at)
+    return report(books, population, mark) and is_flat
 
 
-def report(
-    books: Books, population: Population, chaos: Chaos, is_flat: bool, mark: str
-) -> bool:
-    """Print everything; return whether all is well."""
+def print_deeds(population: Population, chaos: Chaos) -> None:
+    """Print who was there, and what was done to them."""
+    made = (f"{count} {kind}" for kind, count in population.made.items())
+    done = (f"{count} {what}" for what, count in chaos.done.items())
+    print("tasks made:", ", ".join(made))
+    print("done to them:", ", ".join(done))
+
+
+def report(books: Books, population: Population, mark: str) -> bool:
+    """Print the books; return whether they balance."""
     total = books.balance()
     open_ends = sum(not end.done() for end in population.ends)
     for end in population.ends:
         if end.done():
             end.exception()
     orphans = find_orphans(mark)
-    print("tasks made: ", ", ".join(f"{n} {kind}" for kind, n in population.made.items()))
-    print("done to them: ", ", ".join(f"{n} {what}" for what, n in chaos.done.items()))
     print("\n".join([*describe(total), *books.problems[:MAX_PROBLEMS]]))
     print(f"{'completions never ended':<28}{open_ends:>10,}")
     print(f"{'orphans':<28}{len(orphans):>10,}", *orphans)
-    return is_balanced(total) and is_flat and not open_ends and not orphans
+    return is_balanced(total) and not open_ends and not orphans
 
 
 def main() -> int:
@@ -368,18 +375,13 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     options = parser.parse_args()
     random.seed(options.seed)
-    print(f"seed {options.seed}, {options.tasks} tasks, {options.seconds:g} s", flush=True)
-    logging_off()
-    is_well = soak(options.seconds, options.tasks)
+    tasks, seconds = options.tasks, options.seconds
+    print(f"seed {options.seed}, {tasks} tasks, {seconds:g} s", flush=True)
+    # The thousands of intended failures pass without a word.
+    logging.getLogger("ipycron").setLevel(logging.CRITICAL)
+    is_well = soak(seconds, tasks)
     print("all accounted for" if is_well else "NOT as it should be")
     return 0 if is_well else 1
-
-
-def logging_off() -> None:
-    """Let the thousands of intended failures pass without a word."""
-    import logging  # noqa: PLC0415 - for this line only
-
-    logging.getLogger("ipycron").setLevel(logging.CRITICAL)
 
 
 if __name__ == "__main__":

@@ -161,8 +161,9 @@ def _find_told(entries: list[Entry]) -> dict[int, list[str]]:
 
 
 def _find_periods(account: Account) -> Iterable[tuple[float, float, float]]:
-    """Yield when the task was started, when that was over, and from when no slot
-    is owed for certain: its stop was asked for, its limit reached, its end near.
+    """Yield when the task was started and stopped, and since when no slot is owed.
+
+    That is when a stop was asked for, its limit reached, or its last worker died.
     """
     since: float | None = None
     limit = float("inf")
