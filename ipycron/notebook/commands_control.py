@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from IPython.core.error import UsageError
@@ -136,8 +137,7 @@ def run(notebook: Notebook, line: ParsedLine) -> None:
             continue
         with contextlib.suppress(TimeoutError):
             _refuse(completion.exception(GLANCE))
-        # Whoever shows the task shows a failure: nobody else has to be told.
-        completion.add_done_callback(lambda ended: ended.exception())
+        completion.add_done_callback(partial(notebook.see_end, task))
         print(f"{task.name}: runs now")
     notebook.stage.flush()
 

@@ -170,8 +170,7 @@ def _declare(
     present(notebook, task, notes=notes, is_quiet=wish.cell.quiet)
     task.start().add_done_callback(partial(_report_start, notebook, task))
     if wish.cell.run_now:
-        # Whoever shows the task shows a failure: nobody else has to be told.
-        task.execute().add_done_callback(lambda completion: completion.exception())
+        task.execute().add_done_callback(partial(notebook.see_end, task))
 
 
 def _find_task(name: str) -> Task | None:

@@ -2,7 +2,7 @@
 
 Where no handler is set up, Python writes warnings to stderr: a notebook shows that
 below whatever cell ran last. What a task's page or printer shows anyway need not be
-written there.
+written there, and what its job logs belongs to what its run prints.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ import atexit
 import logging
 from typing import TYPE_CHECKING
 
+from ipycron.notebook.words import find_shown_run
 from ipycron.task import api
+from ipycron.task.registry import registry
 
 if TYPE_CHECKING:
     from ipycron.notebook.present import Stage
@@ -37,8 +39,8 @@ class LastResort(logging.Handler):
         atexit.unregister(self.tell_scheduled)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a record, unless it is ipycron's and its task is shown."""
-        if self._is_shown(record):
+        """Write a record where its task is shown, else as Python does."""
+        if self._is_shown(record) or self._add_to_output(record):
             return
         former = self._former
         if former is not None and record.levelno >= former.level:
@@ -50,6 +52,18 @@ class LastResort(logging.Handler):
         if not is_of_task or not isinstance(record.args, tuple) or not record.args:
             return False
         return self._stage.has(str(record.args[0]))
+
+    def _add_to_output(self, record: logging.LogRecord) -> bool:
+        """Add what a job has logged to what its run has printed, if that is shown."""
+        task = api.get_tasks().get(getattr(record, "ipycron_task", ""))
+        if task is None or not self._stage.has(task.name):
+            return False
+        run = find_shown_run(task)
+        if run is None:
+            return False
+        run.output.write("stderr", f"{self.format(record)}\n".encode(), 0)
+        registry.bulletin.tell(task.id)
+        return True
 
     @staticmethod
     def tell_scheduled() -> None:

@@ -35,6 +35,7 @@ _COMPLETES = {
     "capture": "variable",
     "run_coordinator": "variable",
     "executor": "variable",
+    "logger": "variable",
 }
 
 

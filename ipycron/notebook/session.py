@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING, Any
 from ipycron.notebook.cells import CellLedger
 from ipycron.notebook.last_words import LastResort
 from ipycron.notebook.present import make_stage
+from ipycron.process.outcome import summarize_error
 from ipycron.task import api
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
+
+    from ipycron.task.completion import Completion
+    from ipycron.task.task import Task
 
 
 class Notebook:
@@ -47,6 +51,13 @@ class Notebook:
         if ended:
             names = ", ".join(task.name for task in ended)
             print(f"{names}: ended, the cell does not declare it any more")  # noqa: T201 - the cell's output
+
+    def see_end(self, task: Task, completion: Completion[Any]) -> None:
+        """Note how a run ended that nobody waits for: log what nobody sees."""
+        error = completion.exception()
+        if error is not None and not self.stage.has(task.name):
+            summary = summarize_error(error)
+            task.logger.error("task %r: a run failed: %s", task.name, summary)
 
     def close(self) -> None:
         """End all tasks and processes, and say which tasks that were."""

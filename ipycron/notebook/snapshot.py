@@ -29,15 +29,24 @@ FIRES = 3
 class RunLike(Protocol):
     """What an `Execution` and a `PastRun` have in common."""
 
-    id: str
-    reason: Any
-    date: datetime
-    started_at: datetime | None
-    finished_at: datetime | None
-    pid: int | None
-    is_ok: Any
-    summary: str
-    output: Output
+    @property
+    def id(self) -> str: ...  # noqa: D102
+    @property
+    def reason(self) -> Any: ...  # noqa: D102
+    @property
+    def date(self) -> datetime: ...  # noqa: D102
+    @property
+    def started_at(self) -> datetime | None: ...  # noqa: D102
+    @property
+    def finished_at(self) -> datetime | None: ...  # noqa: D102
+    @property
+    def pid(self) -> int | None: ...  # noqa: D102
+    @property
+    def is_ok(self) -> Any: ...  # noqa: D102
+    @property
+    def summary(self) -> str: ...  # noqa: D102
+    @property
+    def output(self) -> Output: ...  # noqa: D102
 
     @property
     def duration(self) -> float | None: ...  # noqa: D102

@@ -26,7 +26,11 @@ class TaskTable:
 
     def _get_rows(self) -> list[tuple[str, ...]]:
         now = get_now()
-        rows = [describe_row(task, now) for task in self._tasks]
+        newest = {task.name: task for task in self._tasks}
+        rows = [
+            describe_row(task, now, is_replaced=newest[task.name] is not task)
+            for task in self._tasks
+        ]
         return [(r.name, r.status, r.schedule, r.next_run, r.last_run) for r in rows]
 
     def __repr__(self) -> str:

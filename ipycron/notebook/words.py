@@ -95,14 +95,20 @@ class Row:
     is_failed: bool
 
 
-def describe_row(task: Task, now: datetime) -> Row:
-    """Return what a table says of a task."""
+def describe_row(task: Task, now: datetime, *, is_replaced: bool = False) -> Row:
+    """Return what a table says of a task.
+
+    Args:
+        task: which.
+        now: the present.
+        is_replaced: whether another has its name: this one only ends its last run.
+    """
     run = find_shown_run(task)
     return Row(
         name=task.name,
-        status=say_status(task),
+        status="ending" if is_replaced else say_status(task),
         schedule=f"{task.pattern}  {task.expression.describe()}",
-        next_run=say_next(task, now),
+        next_run="" if is_replaced else say_next(task, now),
         last_run="" if run is None else say_run(run, now),
         is_failed=run is not None and run.is_ok is False,
     )

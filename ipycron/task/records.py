@@ -42,8 +42,11 @@ class Records:
     def _handle(self, record: logging.LogRecord, task: Task | None) -> None:
         try:
             logger = logging.getLogger(record.name)
-            if task is not None and record.name == "ipycron":
-                logger = task.logger
+            if task is not None:
+                # For handlers that sort by task, such as a notebook's.
+                record.ipycron_task = task.id
+                if record.name == "ipycron":
+                    logger = task.logger
             if logger.isEnabledFor(record.levelno):
                 logger.handle(record)
         finally:

@@ -195,6 +195,45 @@ def test_failures_stay_under_their_cell(kernel):
     assert "Cell it, line 2" in data["text/plain"]
 
 
+def test_log_records_of_a_job_are_part_of_its_output(kernel):
+    """Where no logging is set up, a warning belongs to the run that gives it."""
+    kernel.run(
+        "%%cron @yearly --name it\nimport logging\n"
+        "logging.getLogger('job').warning('beware of %s', 'it')"
+    )
+    kernel.run("%cron run it --wait")
+    kernel.find_display(lambda d: "  beware of it" in d["text/plain"])
+    assert kernel.run("print(ipycron.get_task('it').last_run.output.stderr)") == (
+        "beware of it\n\n"
+    )
+
+
+def test_log_records_of_a_job_go_to_the_notebook_s_own_handlers(kernel):
+    """Who sets up logging gets them, and the output does not."""
+    kernel.run(
+        "import logging\nkept = []\nhandler = logging.Handler()\n"
+        "handler.emit = lambda record: kept.append(record.getMessage())\n"
+        "logging.getLogger().addHandler(handler)"
+    )
+    kernel.run("%%cron @yearly --name it\nimport logging\nlogging.warning('beware')")
+    kernel.run("%cron run it --wait\nwhile not kept: time.sleep(0.01)")
+    kernel.run("logging.getLogger().removeHandler(handler)")
+    assert kernel.run(
+        "print(kept, repr(ipycron.get_task('it').last_run.output.stderr))"
+    ) == ("['beware'] ''\n")
+
+
+def test_everything_but_widgets_works_without_them(fresh):
+    """Text and HTML stand in for the card, a table for the panel."""
+    fresh.run("import sys\nsys.modules['anywidget'] = None")
+    fresh.run("%%cron @yearly --name it\n'fine'")
+    assert "it: " in fresh.run("%cron run it --wait")
+    data = fresh.find_display(lambda d: "'fine'" in d["text/plain"])
+    assert set(data) == {"text/plain", "text/html"}
+    assert fresh.run("%cron panel").splitlines()[1].startswith("it  ")
+    assert "it  " in fresh.run("ipycron.get_task('it')")
+
+
 def test_start_that_fails_says_why_under_its_cell(kernel, tmp_path):
     """The traceback of the file, where it was declared."""
     (tmp_path / "bad.py").write_text("import nothing_here\ndef task(): pass\n")

@@ -43,6 +43,18 @@ def test_list_shows_each_task_in_a_row(session, report):
     assert session.run("%cron list").splitlines()[1].startswith("report")
 
 
+def test_list_tells_a_task_that_only_ends_from_the_one_in_its_place(session):
+    """A run in progress may end; the name is another task's already."""
+    body = "import time\ntime.sleep(60)"
+    session.run(f"%%cron @yearly --name it --stop-timeout 60 --quiet\n{body}")
+    session.run("%cron run it")
+    session.run("%%cron @daily --name it --quiet\n1")
+    session.run("%cron start it")
+    first, second = session.run("%cron").splitlines()[1:]
+    assert first.split()[:2] == ["it", "ending"]
+    assert second.split()[:2] == ["it", "idle"]
+
+
 def test_tasks_are_stopped_and_started(session, report):
     """Each says its new state."""
     assert session.run("%cron stop report") == "report: stopped\n"
@@ -103,6 +115,18 @@ def test_run_does_not_wait(session):
     session.run("%%cron @yearly --name it --quiet\nimport time\ntime.sleep(60)")
     assert session.run("%cron run it") == "it: runs now\n"
     assert get_task("it").history.finished == 0
+
+
+def test_run_that_nobody_sees_logs_its_failure(session, caplog):
+    """A quiet task has no other place for it."""
+    session.run("%%cron @yearly --name it --quiet\n1 / 0")
+    session.run("%cron run it")
+    deadline = time.monotonic() + DEADLINE
+    while not caplog.records:
+        assert time.monotonic() < deadline
+    assert caplog.records[0].getMessage() == (
+        "task 'it': a run failed: ZeroDivisionError: division by zero"
+    )
 
 
 def test_run_waits_when_it_is_to(session):

@@ -53,7 +53,7 @@ def tasks(session):
         ("%%cron * * * * * --if-exists ", ["replace", "keep", "error"]),
         ("%%cron * * * * * --launcher s", ["spawn"]),
         ("%%cron * * * * * --name re", []),
-        ("%%cron * * * * * --logger a", None),
+        ("%%cron * * * * * --logger a", ["apple", "avocado"]),
         ("%cron @daily ./no", None),
         ("%%cron */5 *", None),
         ("print(%cron st", None),
