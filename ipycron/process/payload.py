@@ -16,8 +16,6 @@ import mmap
 import os
 import pickle
 import struct
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -141,8 +139,10 @@ def open_anonymous() -> int:
     """Return a descriptor of a nameless file that lives as long as its holders."""
     if hasattr(os, "memfd_create"):
         return os.memfd_create("ipycron", os.MFD_CLOEXEC)
+    import tempfile  # noqa: PLC0415 - brings `random`, which reseeds at each fork
+
     fd, path = tempfile.mkstemp(prefix="ipycron-")
-    Path(path).unlink()
+    os.unlink(path)  # noqa: PTH108 - as above
     return fd
 
 
