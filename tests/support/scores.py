@@ -16,6 +16,7 @@ class Scoreboard:
 
     def __init__(self):
         self._rows = {}
+        self._lost = set()
 
     def count(self, table, row, *, tried=1, lost=0, note=""):
         """Add to a row of a table; the last note stays."""
@@ -30,7 +31,9 @@ class Scoreboard:
             # its failure before or after.
             if name == _NAME and (report.when == "call" or report.failed):
                 table, row = value
-                self.count(table, row, tried=report.when == "call", lost=report.failed)
+                is_lost = report.failed and report.nodeid not in self._lost
+                self._lost |= {report.nodeid} if is_lost else set()
+                self.count(table, row, tried=report.when == "call", lost=is_lost)
 
     def pytest_terminal_summary(self, terminalreporter):
         """Print every table."""

@@ -1,0 +1,47 @@
+"""A client that reads nothing for ten seconds, while its tasks say a lot."""
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from scores import score_test
+from watching import pause, read_rss, wait_until
+
+MAX_GROWN = 60_000_000
+PROGRAM = Path(__file__).parents[1] / "support" / "flood_client.py"
+
+
+@pytest.mark.timeout(120)
+def test_supervisor_is_bounded_when_its_client_is_stopped(tmp_path, request):
+    """Output is left out and told; the schedule goes on; results arrive."""
+    score_test(request, "floods", "client_stopped_for_ten_seconds")
+    client = subprocess.Popen(
+        [sys.executable, PROGRAM, tmp_path],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=PROGRAM.parent,
+    )
+    with client:
+        supervisor = json.loads(client.stdout.readline())["supervisor"]
+        before = read_rss(supervisor)
+        client.send_signal(signal.SIGSTOP)
+        grown = 0
+        for _ in range(50):
+            pause(0.2)
+            grown = max(grown, read_rss(supervisor) - before)
+        client.send_signal(signal.SIGCONT)
+        client.stdin.write("\n")
+        client.stdin.flush()
+        told = json.loads(client.stdout.readline())
+        wait_until(lambda: read_rss(supervisor) - before < MAX_GROWN, 10, "it drains")
+        client.stdin.close()
+        assert client.wait(30) == 0
+    assert grown < MAX_GROWN, f"{grown / 1e6:.0f} MB"
+    assert told["size"] == 200_000
+    # They ran every second, as far as the machine let them, and were heard of later.
+    assert told["ended"] > 20
+    assert all(told["shown"])

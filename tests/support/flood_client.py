@@ -1,0 +1,73 @@
+"""A client whose tasks print, log and display without pause; it says what it got.
+
+    python flood_client.py FOLDER
+
+Writes its supervisor's pid, then on each line of stdin how many runs have ended and
+what the slow task returned, as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import threading
+from pathlib import Path
+
+from watching import wait_until
+
+import ipycron
+from ipycron.process.payload import Payload
+from ipycron.process.protocol import Preload
+from ipycron.task.registry import registry
+from ipycron.task.source import Cell
+
+NOISY = """
+import logging, os
+from IPython.display import display
+for number in range(100):
+    os.write(1, b"x" * 60_000)
+    logging.getLogger("noisy").warning("y" * 1000)
+    display({"text/plain": "z" * 20_000}, raw=True)
+number
+"""
+SLOW = "import time\ndef task():\n    time.sleep(5)\n    return bytes(200_000)\n"
+
+
+def main(folder):
+    """Run until stdin ends."""
+    logging.getLogger("noisy").addHandler(logging.NullHandler())
+    logging.getLogger("noisy").propagate = False
+    path = folder / "slow.py"
+    path.write_text(SLOW)
+    registry.client.warm(Preload((), shell=True))
+    cell = Cell(source=NOISY, filename="<cell noisy>", payload=Payload())
+    ended = []
+    noisy = [
+        ipycron.create_task("* * * * * *", cell, start_timeout=60) for _ in range(8)
+    ]
+    for task in noisy:
+        task.on("execution:finished", lambda context: ended.append(context.date))
+        task.start().result(60)
+    slow = ipycron.create_task("0 0 1 1 *", path)
+    slow.start().result(30)
+    wait_until(lambda: len(ended) > len(noisy), 30, "they run")
+    run = slow.execute()
+    tell({"supervisor": registry.client.supervisor_pid})
+    for _ in sys.stdin:
+        size = len(run.result(20))
+        threading.Event().wait(1.5)
+        shown = [len(task.last_run.output.displays) for task in noisy]
+        said = noisy[0].last_run.output.stderr
+        tell({"size": size, "ended": len(ended), "shown": shown, "said": said[-200:]})
+    ipycron.shutdown()
+
+
+def tell(facts):
+    """Write one line."""
+    sys.stdout.write(json.dumps(facts) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
