@@ -65,12 +65,12 @@ def _schedule_all(database: Path) -> list[Task]:
 
 
 def find_tasks() -> Path:
-    """Return the folder of the demonstration's task files: of a clone, or installed."""
-    package = Path(__file__).parents[1]
-    for folder in (package.parent / "notebooks" / "tasks", package / "demo_tasks"):
-        if (folder / "system_load.py").is_file():
-            return folder
-    raise TaskFileNotFound(path="notebooks/tasks/system_load.py", folder=str(package))
+    """Return the folder of the demonstration's task files: it needs a clone."""
+    root = Path(__file__).parents[2]
+    folder = root / "notebooks" / "tasks"
+    if not (folder / "system_load.py").is_file():
+        raise TaskFileNotFound(path="notebooks/tasks/system_load.py", folder=str(root))
+    return folder
 
 
 def _print_samples(console: Console, database: Path) -> int:
