@@ -11,6 +11,7 @@ import contextlib
 import os
 import socket
 import sys
+import traceback
 from typing import TYPE_CHECKING, Any
 
 from ipycron.process.channel import BlockingChannel
@@ -152,8 +153,13 @@ def main(
     sock = socket.socket(fileno=control)
     # A copy that the job forks must not hold the socket: its end means ours.
     os.register_at_fork(after_in_child=sock.close)
-    code = 1
-    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+    try:
         code = Worker(BlockingChannel(sock, ToWorker)).serve()
+    except (BrokenPipeError, ConnectionResetError):
+        code = 1  # the supervisor is gone
+    except BaseException:  # noqa: BLE001 - border: process main
+        code = 70  # EX_SOFTWARE: we failed, or the job closed our socket
+        with contextlib.suppress(Exception):
+            traceback.print_exc()  # the last words in the report of this crash
     flush_stdio()
     os._exit(code)

@@ -16,7 +16,6 @@ import selectors
 import signal
 import socket
 import time
-import traceback
 from typing import TYPE_CHECKING
 
 from ipycron.errors import ProtocolError
@@ -110,9 +109,6 @@ class Zygote:
                 signal.set_wakeup_fd(-1)
                 control, stdout, stderr, lifeline = fds
                 worker.main(control, stdout, stderr, lifeline, zygote)
-            except BaseException:  # noqa: BLE001 - border: process main
-                # The worker's last words, in the report of its crash.
-                traceback.print_exc()
             finally:
                 os._exit(70)  # EX_SOFTWARE: main never returns
         _close_all(fds)
