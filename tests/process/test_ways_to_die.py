@@ -133,6 +133,10 @@ def test_run_ends_once_and_the_schedule_goes_on(way, kind, tmp_path, pytestconfi
         )
         task.start().result(SECONDS)
         _check_end(task, mark, expected, text, notes)
+    if "daemon" in way:
+        # It has left the worker's session on purpose: it is nobody's to end.
+        daemon = Path(f"{mark}.daemon")
+        os.kill(int(eventually(lambda: daemon.exists() and daemon.read_text())), 9)
 
 
 def _check_end(task, mark, expected, text, notes):
@@ -163,10 +167,6 @@ def _check_end(task, mark, expected, text, notes):
     assert ends == ["execution:started", end]
     task.stop().result(SECONDS)
     eventually(lambda: not find_group(pid), "of the worker's group nobody is left")
-    # A daemon has left the worker's session on purpose: it is nobody's to end.
-    daemon = Path(f"{mark}.daemon")
-    if daemon.exists():
-        os.kill(int(daemon.read_text()), 9)
 
 
 def find_group(leader):
