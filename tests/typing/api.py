@@ -1,88 +1,138 @@
-"""The public API as type checkers see it: checked by mypy, never run."""
+"""The public names as a type checker sees them. Checked by mypy, never run."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from datetime import UTC, datetime, timedelta
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, assert_type
+from typing import Any, assert_type
 
 import ipycron
+from ipycron import Completion, CronExpression, Event, Execution, Task, TaskContext
 from ipycron.coordinate import RunCoordinator, SQLiteRunCoordinator
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from ipycron.errors import IpycronError, WorkerCrashed
 
 
-def job() -> int:
+def plain() -> int:
+    """A job that takes nothing."""
     return 1
 
 
-async def async_job(context: ipycron.TaskContext) -> str:
-    return context.date_local_iso
-
-
-def listen(context: ipycron.TaskContext) -> None:
+def informed(context: TaskContext) -> str:
+    """A job that takes the context."""
     assert_type(context.date, datetime)
+    assert_type(context.triggered_at, datetime)
+    assert_type(context.date_local_iso, str)
     assert_type(context.error, BaseException | None)
     assert_type(context.missed_count, int | None)
+    return str(context.task)
 
 
-async def control(task: ipycron.Task) -> None:
-    assert_type(task.start(), ipycron.Completion[None])
-    assert_type(task.stop(force=True).result(timeout=1), None)
-    assert_type(await task.destroy(), None)
-    result: Any = await task.execute()
-    assert result
+async def coroutine() -> None:
+    """A job to be awaited."""
 
 
-def look(task: ipycron.Task) -> None:
+async def listener(context: TaskContext) -> None:
+    """A listener to be awaited."""
+    assert_type(context.event, str | None)
+
+
+def declare() -> None:
+    """Paths, functions, coroutine functions, expressions as text and as objects."""
+    ipycron.schedule("0 3 * * *", "./tasks/backup.py", args=["--all"], unref=True)
+    ipycron.schedule("@daily", Path("backup.py"), timeout=timedelta(minutes=5))
+    ipycron.create_task("* * * * *", plain, logger=logging.getLogger())
+    ipycron.create_task("* * * * *", informed, background=True)
+    ipycron.create_task("* * * * *", coroutine, executor=ThreadPoolExecutor())
+    expression = CronExpression("0 9 * * 1-5", "Europe/Berlin", day_or=False)
+    assert_type(ipycron.schedule(expression, lambda: None), Task)
+    ipycron.schedule(5, plain)  # type: ignore[arg-type] # no expression
+    ipycron.schedule("* * * * *", 5)  # type: ignore[arg-type] # no job
+
+
+async def control(task: Task) -> None:
+    """Every control is awaited in a notebook and asked in a script."""
+    start: Completion[None] = task.start()
+    assert_type(await task.execute(), Any)
+    assert_type(task.execute().result(5), Any)
+    assert_type(task.stop(force=True).exception(), BaseException | None)
+    assert_type(start.done(), bool)
+    start.add_done_callback(lambda done: print(done.done()))  # noqa: T201
+    task.destroy().result(timeout=1.5)
+    task.stop(True)  # type: ignore[call-arg] # force is a keyword
+
+
+def look(task: Task) -> None:
+    """What a task tells of itself."""
+    assert_type(task.id, str)
+    assert_type(task.name, str)
+    assert_type(task.pattern, str)
+    assert_type(task.timezone, str)
+    assert_type(task.status, str)
+    assert_type(task.is_busy, bool)
+    assert_type(task.runs_left, int | None)
     assert_type(task.next_run, datetime | None)
     assert_type(task.next_runs(3), list[datetime])
-    assert_type(task.matches(datetime.now(tz=UTC)), bool)  # noqa: TID251 - never run
+    assert_type(task.matches(datetime(2026, 1, 1, tzinfo=UTC)), bool)
     assert_type(task.seconds_to_next, float | None)
-    assert_type(task.runs_left, int | None)
-    assert_type(task.is_busy, bool)
-    run = task.last_run
-    if run is not None:
-        assert_type(run, ipycron.Execution)
-        assert_type(run.duration, float | None)
-        assert_type(run.error, BaseException | None)
-        assert_type(run.output.stdout, str)
-    assert_type(task.on(ipycron.Event.EXECUTION_FINISHED, listen), ipycron.Task)
-    assert_type(task.once("*", listen).off("*").unref().ref(), ipycron.Task)
+    assert_type(task.running, tuple[Execution, ...])
+    assert_type(task.unref().ref(), Task)
 
 
-def declare(coordinator: RunCoordinator) -> None:
-    ipycron.schedule("* * * * *", job)
-    ipycron.schedule("* * * * *", async_job, timeout=timedelta(seconds=3))
-    ipycron.create_task(
-        ipycron.CronExpression("0 3 * * *", "Europe/Berlin"),
-        Path("backup.py"),
-        name="backup",
-        logger=logging.getLogger("backup"),
-        distributed=True,
-        run_coordinator=coordinator,
-    )
-    ipycron.set_run_coordinator(SQLiteRunCoordinator("claims.sqlite"))
+def look_at_a_run(run: Execution | None) -> None:
+    """What a run tells of itself."""
+    assert run is not None
+    assert_type(run.started_at, datetime | None)
+    assert_type(run.duration, float | None)
+    assert_type(run.is_ok, bool | None)
+    assert_type(run.error, BaseException | None)
+    assert_type(run.traceback_text, str | None)
+    assert_type(run.output.stdout, str)
+    assert_type(run.pid, int | None)
+
+
+def listen(task: Task) -> None:
+    """Events by name and by member; chains of calls."""
+    task.on("*", listener).once(Event.TASK_FAILED, print).off("execution:missed")
+    ipycron.on("task:started", listener)
+    ipycron.once("task:started", lambda context: print(context.task))  # noqa: T201
+    ipycron.off("task:started")
+    task.on("task:started", 5)  # type: ignore[arg-type] # no listener
+
+
+def manage(coordinator: RunCoordinator) -> None:
+    """The functions of the module."""
+    assert_type(ipycron.get_tasks(), Mapping[str, Task])
+    assert_type(ipycron.get_task("report"), Task)
+    ipycron.get_tasks()["x"] = ipycron.get_task("y")  # type: ignore[index] # read-only
     ipycron.set_logger(None)
-    assert_type(ipycron.get_task("backup"), ipycron.Task)
-    tasks: Mapping[str, ipycron.Task] = ipycron.get_tasks()
-    assert_type(ipycron.wait(list(tasks.values()), runs=2, timeout=5), bool)
-    assert_type(ipycron.shutdown(timeout=1), None)
+    ipycron.set_run_coordinator(None)
+    ipycron.set_run_coordinator(coordinator)
+    ipycron.set_run_coordinator(SQLiteRunCoordinator("claims.sqlite"))
+    ipycron.schedule("* * * * *", plain, distributed=True, run_coordinator=coordinator)
+    tasks = list(ipycron.get_tasks().values())
+    assert_type(ipycron.wait(tasks, timeout=timedelta(hours=1)), bool)
+    ipycron.shutdown(timeout=timedelta(seconds=1))
+    assert_type(ipycron.wait(runs=3, timeout=60), bool)
+    assert_type(ipycron.validate("* * * * *"), bool)
+    assert_type(ipycron.validate_detailed("* * * * *").valid, bool)
 
 
-def read(text: str) -> None:
-    expression = ipycron.CronExpression(text)
-    now = datetime.now(tz=UTC)  # noqa: TID251 - never run
+def compute(expression: CronExpression, zone: tzinfo) -> None:
+    """A schedule by itself."""
+    now = datetime(2026, 1, 1, tzinfo=zone)
     assert_type(expression.next(now), datetime | None)
     assert_type(expression.previous(now), datetime | None)
     assert_type(expression.upcoming(3, now), list[datetime])
+    assert_type(expression.matches(now), bool)
     assert_type(expression.describe("de"), str)
-    assert_type(ipycron.validate(text), bool)
-    assert_type(ipycron.validate_detailed(text).valid, bool)
 
 
-if __name__ == "__main__":
-    asyncio.run(control(ipycron.get_task("backup")))
+def handle(error: IpycronError) -> int | None:
+    """Errors hold facts, not texts to be parsed."""
+    if isinstance(error, WorkerCrashed):
+        assert_type(error.signal_name, str | None)
+        return error.exit_code
+    return None
