@@ -137,14 +137,37 @@ def decode_result(payload: Payload) -> Any:
 
 
 def decode_error(payload: Payload) -> BaseException:
-    """Return the exception, of its own type where it can be rebuilt here."""
-    described = _Error(*unpack(payload))
+    """Return the exception, of its own type where it can be rebuilt here.
+
+    Never raises: who waits for an error must get one.
+    """
+    described = _read_error(payload)
     error = _rebuild(described)
     last = error
     while last.__cause__ is not None:
         last = last.__cause__
     last.__cause__ = WorkerTraceback(described.traceback_text)
     return error
+
+
+def _read_error(payload: Payload) -> _Error:
+    try:
+        described = _Error(*unpack(payload))
+        texts = (described.type_name, described.message, described.traceback_text)
+        if all(type(text) is str for text in texts):
+            return described
+        reason = "it is none"
+    except Exception as failure:  # noqa: BLE001 - a job wrote to its own socket
+        reason = f"{type(failure).__name__}: {failure}"
+    return _Error(
+        type_name="?",
+        message="an error that cannot be read",
+        traceback_text="",
+        pickle=None,
+        reason=reason,
+        suppresses_context=False,
+        cause=None,
+    )
 
 
 def unpack_display(payload: Payload) -> Any:
@@ -170,7 +193,7 @@ def read_traceback(value: Payload | BaseException) -> str:
     if isinstance(value, BaseException):
         return get_traceback_text(value) or format_traceback(value)
     value.settle()
-    return _Error(*unpack(value)).traceback_text
+    return _read_error(value).traceback_text
 
 
 def summarize(value: object) -> str:

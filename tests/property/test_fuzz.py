@@ -1,0 +1,147 @@
+"""Any bytes and any text: a value or one clear error, no hang, no growth."""
+
+import importlib.util
+import os
+import re
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import fuzz_targets
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from scores import get_scores
+
+from ipycron.process.protocol import (
+    Displayed,
+    Ended,
+    Fork,
+    Forked,
+    Quit,
+    Streamed,
+    encode_message,
+)
+
+TABLE = "hostile input"
+MESSAGES = (
+    Ended("id", is_ok=True, summary="1"),
+    Displayed("task", "id"),
+    Forked(1, 2),
+    Fork(3),
+    Quit(),
+    Streamed("task", "id", "stdout", 0),
+)
+SECONDS = 3
+"""For atheris, per target."""
+PROGRAM = Path(__file__).parents[1] / "support" / "fuzz_atheris.py"
+
+examples = settings(
+    max_examples=int(os.environ.get("IPYCRON_FUZZ_EXAMPLES", "300")),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+
+
+@st.composite
+def frames(draw):
+    """Bytes that are frames, nearly."""
+    parts = [bytes([draw(st.integers(0, 255))])]
+    for _ in range(draw(st.integers(1, 5))):
+        header = encode_message(draw(st.sampled_from(MESSAGES)))
+        if draw(st.booleans()):
+            at = draw(st.integers(0, len(header)))
+            header = header[:at] + draw(st.binary(max_size=8)) + header[at + 1 :]
+        payload = draw(st.binary(max_size=20))
+        sizes = [len(header), len(payload)]
+        if draw(st.integers(0, 3)) == 0:
+            sizes = [draw(st.integers(0, 2**32 - 1)) for _ in sizes]
+        fds, by_fd = draw(st.tuples(st.integers(0, 9), st.integers(0, 3)))
+        if draw(st.booleans()):
+            fds = by_fd = 0
+        parts += [struct.pack("<IIBB", *sizes, fds, by_fd), header, payload]
+    return b"".join(parts)
+
+
+@examples
+@given(st.one_of(frames(), st.binary(max_size=300)))
+def test_frames_are_read_or_refused_whatever_the_bytes(data):
+    """A reader yields frames until the first violation, and keeps no descriptor."""
+    fuzz_targets.read_frames(data)
+
+
+@examples
+@given(st.binary(max_size=200))
+def test_outcomes_are_decoded_to_something_whatever_the_bytes(data):
+    """Who waits for a result or an error gets one."""
+    fuzz_targets.decode_outcomes(data)
+
+
+# Tokens of the language, so that more than the first check is reached.
+tokens = st.sampled_from(
+    (  # noqa: SIM905 - forty words read better without their quotes
+        "0 1 7 31 59 60 99999999999999999999 * */ / - , # L W LW L-3 ? H H( ) H(0-5)/2 "
+        "mon jan sunday @daily @every sat-sun 22-2 \x00 \u202e \uff10 \u2460"
+    ).split(" ")
+)
+nearly_expressions = st.lists(
+    st.lists(tokens, min_size=1, max_size=4).map("".join), max_size=8
+).map(" ".join)
+
+
+@examples
+@given(st.one_of(nearly_expressions, st.text(max_size=200)))
+@example("*" * 10_000)
+@example("1," * 5_000 + "1 * * * *")
+@example("* " * 10_000)
+@example("\ud800 * * * *")
+@example("0 0 30 2 *")
+def test_expressions_are_read_or_refused_whatever_the_text(text):
+    """One verdict, from all three who give one; in time."""
+    fuzz_targets.read_expression(text)
+
+
+words = st.sampled_from(
+    (  # noqa: SIM905 - as above
+        "*/5 * */5\\ * @daily -- --name --name= --tz Europe/Berlin --max -1 1e999 "
+        "--timeout 10m --no-overlap --into x --capture a,b ' \" \\ # $ { } job.py "
+        "--help --x=\x00 \u202e <script> ../../etc"
+    ).split(" ")
+)
+
+
+@examples
+@given(st.one_of(st.lists(words, max_size=12).map(" ".join), st.text(max_size=200)))
+@example("'" * 999)
+@example("--name " + "x" * 10_000)
+def test_lines_are_read_or_refused_whatever_the_text(text):
+    """A magic's line is understood, or refused by one `UsageError`."""
+    fuzz_targets.read_line(text)
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("atheris") is None, reason="atheris is not installed"
+)
+@pytest.mark.parametrize("target", [*fuzz_targets.BYTES, *fuzz_targets.TEXTS])
+def test_nothing_breaks_when_atheris_looks_for_it(target, pytestconfig, tmp_path):
+    """Guided by coverage, for some seconds; its finds end the process with an error."""
+    done = subprocess.run(
+        [sys.executable, PROGRAM, target, str(SECONDS)],
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+        cwd=tmp_path,  # it writes what it finds there
+        env={**os.environ, "PYTHONWARNINGS": "ignore"},
+    )
+    found = [path for path in Path(tmp_path).iterdir() if path.name.startswith("crash")]
+    tried = re.findall(r"Done (\d+) runs", done.stderr)
+    get_scores(pytestconfig).count(
+        TABLE,
+        f"atheris: {target}",
+        tried=int(tried[0]) if tried else 0,
+        lost=len(found),
+        note=f"in {SECONDS} s",
+    )
+    assert done.returncode == 0, done.stderr[-3000:]

@@ -1,0 +1,39 @@
+"""Lets atheris look for inputs that break a target, guided by what they reach.
+
+    python fuzz_atheris.py TARGET SECONDS
+
+Writes ``crash-...`` into the working directory for what it finds.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import atheris
+
+with atheris.instrument_imports(include=["ipycron"]):
+    import fuzz_targets
+
+    import ipycron.notebook.expansion
+    import ipycron.notebook.grammar
+    import ipycron.notebook.magic_options
+    import ipycron.notebook.usage  # noqa: F401 - all four: to be watched
+
+
+def main(name: str, seconds: str) -> None:
+    """Fuzz one target; ends the process."""
+
+    def try_one(data: bytes) -> None:
+        if name in fuzz_targets.BYTES:
+            fuzz_targets.BYTES[name](data)
+        else:
+            text = atheris.FuzzedDataProvider(data).ConsumeUnicode(len(data))
+            fuzz_targets.TEXTS[name](text)
+
+    limits = [f"-max_total_time={seconds}", "-max_len=4096", "-rss_limit_mb=1024"]
+    atheris.Setup([sys.argv[0], *limits, "-timeout=10"], try_one)
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
