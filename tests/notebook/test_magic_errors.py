@@ -25,6 +25,7 @@ def refuse(session, source):
     """Run a cell that is refused; return the error's text."""
     session.run(NOTEBOOK)
     written = session.run(source)
+    session.names["connection"].close()
     error = session.result.error_in_exec
     assert type(error) is UsageError, written
     assert written == f"UsageError: {error}\n"
