@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from pathlib import Path
 
 import nbformat
 import pytest
+from playwright.sync_api import expect, sync_playwright
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 FLAGS = [
@@ -29,6 +32,11 @@ FLAGS = [
 ]
 START_SECONDS = 40
 STEP_SECONDS = 30
+WARM = """%load_ext ipycron
+import ipycron
+ipycron.schedule("0 0 1 1 *", print, background=True).execute().result(20)
+[task.destroy().result(10) for task in ipycron.get_tasks().values()];"""
+END = "[task.destroy(force=True).result(10) for task in ipycron.get_tasks().values()];"
 SETTINGS = {
     "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
     "apputils-extension/themes": {"theme": "JupyterLab Light"},
@@ -126,7 +134,7 @@ class Server:
                     self.close()
                     log = (self._home / "server.log").read_text()
                     pytest.fail(f"the Jupyter server did not start:\n{log[-3000:]}")
-                time.sleep(0.1)
+                threading.Event().wait(0.1)
             else:
                 return
 
@@ -153,10 +161,9 @@ def server(tmp_path_factory):
 @pytest.fixture(scope="session")
 def browser():
     """A running Chromium."""
-    from playwright.sync_api import sync_playwright
-
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        expect.set_options(timeout=STEP_SECONDS * 1000)
         yield chromium
         chromium.close()
 
@@ -164,13 +171,11 @@ def browser():
 class Notebook:
     """One notebook in one page; the kernel ends with it."""
 
-    def __init__(self, server: Server, browser, cells: list[str], app: str) -> None:
+    def __init__(self, server: Server, browser, app: str) -> None:
         self.server = server
         self.app = app
         self.name = f"{secrets.token_hex(4)}.ipynb"
-        book = nbformat.v4.new_notebook(
-            cells=[nbformat.v4.new_code_cell(cell) for cell in cells]
-        )
+        book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("")])
         book.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
         nbformat.write(book, server.root / self.name)
         self.context = browser.new_context(viewport={"width": 1400, "height": 1000})
@@ -179,7 +184,12 @@ class Notebook:
         self.requests: list[str] = []
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.errors: list[str] = []
-        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("pageerror", self._take_error)
+
+    def _take_error(self, error) -> None:
+        """Remember an error of our script: anywidget loads it from a blob."""
+        if "blob:" in (error.stack or ""):
+            self.errors.append(error.stack)
 
     def open(self) -> None:
         """Open the notebook and wait for its kernel."""
@@ -201,25 +211,76 @@ class Notebook:
             }"""
         )
 
-    def run(self, index: int, *, is_awaited: bool = True) -> None:
-        """Run a cell, and wait until it has run."""
+    def run(self, source: str, *, is_awaited: bool = True) -> None:
+        """Add a cell at the end, run it, and wait until it has run."""
         self.page.evaluate(
-            """async ([index, isAwaited]) => {
+            """async ([source, isAwaited]) => {
               const app = window.jupyterapp;
-              app.shell.currentWidget.content.activeCellIndex = index;
+              const { content } = app.shell.currentWidget;
+              const { sharedModel } = content.model;
+              const end = sharedModel.cells.length;
+              sharedModel.insertCell(end, { cell_type: "code", source });
+              content.activeCellIndex = end;
               const run = app.commands.execute("notebook:run-cell");
               if (isAwaited) await run;
             }""",
-            [index, is_awaited],
+            [source, is_awaited],
         )
 
-    def run_all(self) -> None:
-        """Run all cells, one after the other."""
-        count = self.page.evaluate(
+    def count_cells(self) -> int:
+        """Return how many cells the notebook has."""
+        return self.page.evaluate(
             "() => window.jupyterapp.shell.currentWidget.content.widgets.length"
         )
-        for index in range(count):
-            self.run(index)
+
+    def clear(self) -> None:
+        """End all tasks and take all cells away."""
+        self.run(END)
+        self.page.evaluate(
+            """() => {
+              const { content } = window.jupyterapp.shell.currentWidget;
+              const { sharedModel } = content.model;
+              sharedModel.deleteCellRange(1, sharedModel.cells.length);
+            }"""
+        )
+
+    @property
+    def outside_requests(self) -> list[str]:
+        """What the page asked for from other machines."""
+        inside = (
+            self.server.url,
+            "data:",
+            "blob:",
+            self.server.url.replace("http", "ws"),
+        )
+        return [url for url in self.requests if not url.startswith(inside)]
+
+    def restart(self) -> None:
+        """Restart the kernel, without a question."""
+        self.page.evaluate(
+            """async () => {
+              const context = window.jupyterapp.shell.currentWidget.sessionContext;
+              await context.session.kernel.restart();
+            }"""
+        )
+
+    def shut_down_kernel(self) -> None:
+        """End the kernel."""
+        self.page.evaluate(
+            """async () => {
+              const context = window.jupyterapp.shell.currentWidget.sessionContext;
+              await context.shutdown();
+            }"""
+        )
+
+    def open_again(self) -> None:
+        """Open the file in a page that knows nothing of the last one."""
+        self.page.goto("about:blank")
+        self.open()
+
+    def wait_for_text(self, locator, text: str) -> None:
+        """Wait until hidden elements hold a text."""
+        expect(locator).to_have_text(re.compile(re.escape(text)))
 
     def command(self, name: str, **arguments) -> None:
         """Run a command of the front end."""
@@ -250,27 +311,35 @@ class Notebook:
     def close(self) -> None:
         """Shut the kernel down and close the page."""
         try:
-            self.page.evaluate(
-                """async () => {
-                  const context = window.jupyterapp.shell.currentWidget.sessionContext;
-                  await context.shutdown();
-                }"""
-            )
+            self.shut_down_kernel()
         finally:
             self.context.close()
 
 
+@pytest.fixture(scope="session", params=["lab", "notebook"])
+def shared(request, server, browser):
+    """A notebook for many tests, in each of the front ends; ipycron is loaded."""
+    opened = Notebook(server, browser, request.param)
+    opened.open()
+    opened.run(WARM)
+    yield opened
+    opened.close()
+
+
 @pytest.fixture
-def make_notebook(server, browser):
-    """Return a function that opens a notebook with the given cells."""
-    opened: list[Notebook] = []
+def notebook(shared):
+    """The shared notebook, without tasks and cells, and without errors of ours."""
+    shared.errors.clear()
+    yield shared
+    shared.clear()
+    assert shared.errors == []
 
-    def make(*cells: str, app: str = "lab") -> Notebook:
-        notebook = Notebook(server, browser, list(cells), app)
-        opened.append(notebook)
-        notebook.open()
-        return notebook
 
-    yield make
-    for notebook in opened:
-        notebook.close()
+@pytest.fixture
+def own_notebook(server, browser):
+    """A notebook of a test's own, whose kernel it may end."""
+    opened = Notebook(server, browser, "lab")
+    opened.open()
+    opened.run(WARM)
+    yield opened
+    opened.close()

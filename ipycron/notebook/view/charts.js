@@ -6,19 +6,36 @@ const BAR = 5;
 const HEIGHT = 18;
 const FOOT = 3; // below the bars: the mark of the run that is shown
 
-/** Bars of the last runs, the newest at the right; failures are red and full. */
+/**
+ * Bars of the last runs, the newest at the right; failures are red.
+ *
+ * Two paths, since two hundred of these are drawn anew each second. Only a chart whose
+ * bars can be picked has elements for each of them.
+ */
 class Bars {
   /** @param {((start: number) => void) | null} pick called with a run's start */
   constructor(pick = null) {
     this.pick = pick;
-    this.el = s("svg", {
-      class: `icr-bars${pick ? " icr-pick" : ""}`,
-      viewBox: `0 0 ${BARS * BAR} ${HEIGHT + FOOT}`,
-      width: BARS * BAR,
-      height: HEIGHT + FOOT,
-      role: "img",
-    });
-    this.drawn = "";
+    this.ok = s("path", { class: "icr-bar" });
+    this.bad = s("path", { class: "icr-bar icr-bad" });
+    this.mark = s("path", { class: "icr-on" });
+    this.hits = s("g", {});
+    const base = s("path", { class: "icr-base", d: `M0 ${HEIGHT - 0.5}H${BARS * BAR}` });
+    this.el = s(
+      "svg",
+      {
+        class: "icr-bars",
+        viewBox: `0 0 ${BARS * BAR} ${HEIGHT + FOOT}`,
+        width: BARS * BAR,
+        height: HEIGHT + FOOT,
+        role: "img",
+      },
+      base,
+      this.ok,
+      this.bad,
+      this.mark,
+      pick ? this.hits : null,
+    );
   }
 
   /**
@@ -26,29 +43,37 @@ class Bars {
    * @param {number | null} chosen the start of the run that is shown
    */
   draw(bars, zone, now, chosen = null) {
-    const key = JSON.stringify([bars, chosen]);
-    if (key === this.drawn) return;
-    this.drawn = key;
+    if (bars === this.bars && chosen === this.chosen) return;
+    const isSame = bars === this.bars;
+    [this.bars, this.chosen] = [bars, chosen];
+    const left = (index) => (BARS - bars.length + index) * BAR;
+    const at = bars.findIndex(([start]) => start === chosen);
+    setAttribute(this.mark, "d", at < 0 ? "" : drawBar(left(at), HEIGHT + FOOT, FOOT - 1));
+    if (isSame) return;
     const longest = Math.max(0.001, ...bars.map(([, duration]) => duration));
-    this.el.replaceChildren(
-      s("path", { class: "icr-base", d: `M0 ${HEIGHT - 0.5}H${BARS * BAR}` }),
-      ...bars.map(([start, duration, isOk], index) => {
-        const height = Math.max(2, (duration / longest) * (HEIGHT - 2));
-        const x = (BARS - bars.length + index) * BAR;
-        const said = `${formatInstant(start, zone, now)} · ${formatDuration(duration)}`;
-        const mark = { class: "icr-on", x: x + 0.5, y: HEIGHT + 1, width: BAR - 1, height: FOOT - 1 };
-        return s(
-          "g",
-          { class: isOk ? "icr-bar" : "icr-bar icr-bad", on: this.pick ? { click: () => this.pick(start) } : {} },
-          s("title", {}, isOk ? said : `${said} · failed`),
-          s("rect", { class: "icr-hit", x, y: 0, width: BAR, height: HEIGHT }),
-          s("rect", { x: x + 0.5, y: HEIGHT - height, width: BAR - 1, height }),
-          start === chosen ? s("rect", mark) : null,
-        );
-      }),
-    );
+    const paths = { true: "", false: "" };
+    bars.forEach(([, duration, isOk], index) => {
+      const height = Math.max(2, (duration / longest) * (HEIGHT - 2));
+      paths[String(isOk)] += drawBar(left(index), HEIGHT, height);
+    });
+    setAttribute(this.ok, "d", paths.true);
+    setAttribute(this.bad, "d", paths.false);
     setAttribute(this.el, "aria-label", describeBars(bars));
+    if (this.pick) this.hits.replaceChildren(...bars.map((bar, index) => this.makeHit(bar, left(index), zone, now)));
   }
+
+  makeHit([start, duration, isOk], x, zone, now) {
+    const said = `${formatInstant(start, zone, now)} · ${formatDuration(duration)}`;
+    return s(
+      "rect",
+      { class: "icr-hit", x, y: 0, width: BAR, height: HEIGHT, on: { click: () => this.pick(start) } },
+      s("title", {}, isOk ? said : `${said} · failed`),
+    );
+  }
+}
+
+function drawBar(x, bottom, height) {
+  return `M${x + 0.5} ${bottom}h${BAR - 1}v${-height.toFixed(1)}h${1 - BAR}z`;
 }
 
 function describeBars(bars) {

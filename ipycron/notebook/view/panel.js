@@ -48,7 +48,7 @@ class Row {
       chevron,
       this.name,
     );
-    const counts = (this.counts = h("span", { class: "icr-small icr-number icr-clip" }));
+    const counts = (this.counts = h("span", { class: "icr-small icr-counts icr-number icr-clip" }));
     this.el = h(
       "tr",
       { class: "icr-row", "data-task": id },
@@ -68,20 +68,18 @@ class Row {
   }
 
   draw(task, now) {
-    if (task !== this.task) {
-      this.task = task;
-      this.status.draw(task);
-      setText(this.name, task.name);
-      setAttribute(this.name, "title", task.name);
-      setText(this.pattern, task.pattern);
-      setText(this.words, task.words);
-      setAttribute(this.words, "title", `${task.words} (${task.zone})`);
-      setText(this.counts, describeCounts(task));
-      this.bars.draw(task.bars, task.zone, now);
-      this.controls.draw(task);
-      setAttribute(this.el, "data-status", task.status);
-    }
-    this.drawTime(now);
+    if (task === this.task) return;
+    this.task = task;
+    this.status.draw(task);
+    setText(this.name, task.name);
+    setAttribute(this.name, "title", task.name);
+    setText(this.pattern, task.pattern);
+    setText(this.words, task.words);
+    setAttribute(this.words, "title", `${task.words} (${task.zone})`);
+    setText(this.counts, describeCounts(task));
+    this.bars.draw(task.bars, task.zone, now);
+    this.controls.draw(task);
+    setAttribute(this.el, "data-status", task.status);
   }
 
   drawTime(now) {
@@ -228,7 +226,6 @@ class Table {
     const wanted = tasks.flatMap((task) => this.drawRow(task, now));
     place(this.body, wanted);
     if (!wanted.includes(this.detail.el)) this.detail.id = null;
-    this.detail.draw(now);
     const { size } = this.store.tasks;
     setText(this.none, size ? "No task matches the filter." : "No task is scheduled.");
     this.none.hidden = tasks.length > 0;

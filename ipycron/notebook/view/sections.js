@@ -146,7 +146,8 @@ class EventLog extends Section {
     const wanted = this.store.events.filter((event) => !this.isNarrow || PROBLEMS.has(event.event));
     const fresh = wanted.slice(-SHOWN).filter((event) => event.number > this.newest);
     if (fresh.length) this.newest = fresh[fresh.length - 1].number;
-    for (const event of fresh) this.list.prepend(this.makeLine(event));
+    const lines = fresh.map((event) => this.makeLine(event));
+    this.list.prepend(...lines.filter((line) => !line.isOver).reverse());
     while (this.list.children.length > SHOWN) this.list.lastChild.remove();
     this.list.hidden = !this.list.firstChild;
     this.none.hidden = !this.list.hidden;
@@ -155,8 +156,11 @@ class EventLog extends Section {
   /** The line of an event; that of a run's end takes the place of its beginning. */
   makeLine(event) {
     const begun = this.begun.get(event.run);
-    begun?.remove();
-    this.begun.delete(event.run);
+    if (begun) {
+      begun.isOver = true; // it may not be on the page yet
+      begun.remove();
+      this.begun.delete(event.run);
+    }
     const line = this.writeLine(event);
     if (event.event === "execution:started") this.begun.set(event.run, line);
     return line;

@@ -1,0 +1,239 @@
+"""The card of a scheduled cell, in a real JupyterLab and a real Notebook 7."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+STEPS = """%%cron 0 0 1 1 * --name steps --run-now
+import sys, time
+for step in range(6):
+    print("step", step)
+    print(f"\\r{step * 20:3}% done", end="", file=sys.stderr)
+    time.sleep(0.4)
+"""
+RICH = """%%cron 0 0 1 1 * --name rich --run-now
+import matplotlib.pyplot as plt
+import pandas as pd
+from IPython.display import Latex, HTML
+print("before the table")
+display(pd.DataFrame({"mean": [1.5, 2.5]}))
+print("before the figure")
+plt.plot([1, 2, 3]); plt.show()
+display(Latex(r"$\\frac{1}{2}$"))
+print("\\x1b[32mthe end\\x1b[0m")
+"""
+FAILING = """%%cron 0 0 1 1 * --name failing --run-now
+def look(key):
+    return {"a": 1}[key]
+print("about to fail")
+look("b")
+"""
+TICKING = """%%cron * * * * * * --name ticking
+print("tick")
+"""
+HOSTILE_NAME = "<script>window.hacked = 1</script>"
+HOSTILE = f"""
+import ipycron
+def say():
+    print("<img src=x onerror='window.hacked = 2'>", "\\u202eright to left")
+    raise ValueError("<script>window.hacked = 3</script>")
+task = ipycron.schedule("0 0 1 1 *", say, background=True, name={HOSTILE_NAME!r})
+task.execute()
+task
+"""
+LONG = """
+import ipycron
+def say():
+    print("long " * 2000)
+    raise ValueError("e" * 10_000)
+task = ipycron.schedule("0 0 1 1 *", say, background=True, name="n" * 10_000)
+task.execute()
+task
+"""
+
+
+def get_card(notebook, name):
+    """Return the card of a task."""
+    return notebook.page.locator(".icr-card").filter(
+        has=notebook.page.locator(".icr-name", has_text=name)
+    )
+
+
+LAB = pytest.mark.parametrize("shared", ["lab"], indirect=True)
+
+
+def test_card_shows_a_run_while_it_happens(notebook):
+    """Text grows line by line, a bar moves in its place, the clock ticks."""
+    notebook.run(STEPS)
+    card = get_card(notebook, "steps")
+    output = card.locator(".icr-output")
+
+    expect(card.locator(".icr-status")).to_have_text("running")
+    expect(output).to_contain_text("step 1")
+    assert "step 5" not in output.inner_text()
+    expect(card.locator(".icr-how")).to_contain_text(re.compile(r"running 00:0\d"))
+    expect(output).to_contain_text("step 5")
+    expect(card.locator(".icr-how")).to_contain_text("finished in 2.4")
+    assert output.inner_text().count("% done") == 1
+    expect(output).to_contain_text("100% done")
+    expect(card.locator(".icr-status")).to_have_text("idle")
+    assert notebook.outside_requests == []
+
+
+def test_card_shows_displays_as_the_notebook_does(notebook):
+    """A table, a figure and a formula stand between the lines around them."""
+    notebook.run(RICH)
+    card = get_card(notebook, "rich")
+    output = card.locator(".icr-output")
+
+    expect(output).to_contain_text("the end")
+    expect(output.locator("table.dataframe")).to_be_visible()
+    expect(output.locator("img[src^='data:image/png']")).to_be_visible()
+    expect(output.locator("mjx-container")).to_be_visible()
+    green = output.get_by_text("the end")
+    assert "icr-ansi2" in green.get_attribute("style")
+    places = ["text=before the table", "table.dataframe", "text=before the figure"]
+    places += ["img", "mjx-container", "text=the end"]
+    handles = [output.locator(place).first.element_handle() for place in places]
+    order = "nodes => nodes.map(node => node.getBoundingClientRect().top)"
+    tops = notebook.page.evaluate(order, handles)
+    assert tops == sorted(tops)
+
+
+@LAB
+def test_card_turns_red_when_a_run_fails(notebook):
+    """The traceback stands under what was printed, with the cell's own lines."""
+    notebook.run(FAILING)
+    card = get_card(notebook, "failing")
+    trace = card.locator(".icr-trace:visible")
+
+    expect(trace).to_contain_text("KeyError: 'b'")
+    expect(trace).to_contain_text('return {"a": 1}[key]')
+    expect(card.locator(".icr-output")).to_have_text("about to fail")
+    expect(card.locator(".icr-counts")).to_have_text("1 failed")
+    red = "getComputedStyle(node).color"
+    colour = card.locator(".icr-runhead").evaluate(f"node => {red}")
+    assert colour == "rgb(198, 35, 48)"
+
+
+@LAB
+def test_card_counts_down_and_shows_each_run(notebook):
+    """A task that runs each second is followed, and its history is one click away."""
+    notebook.run(TICKING)
+    card = get_card(notebook, "ticking")
+
+    expect(card.locator(".icr-countdown")).to_have_text(
+        re.compile(r"next in ?00:0[01]")
+    )
+    expect(card.locator(".icr-counts")).to_have_text(re.compile("[3-9] ok"))
+    card.get_by_role("button", name="History").click()
+    runs = card.locator(".icr-run")
+    expect(runs.nth(2)).to_be_visible()
+    oldest = runs.last.locator(".icr-number").first.inner_text()
+    runs.last.click()
+    expect(card.locator(".icr-runhead .icr-number").first).to_have_text(oldest)
+    expect(runs.last).to_have_attribute("aria-selected", "true")
+
+
+def test_card_stops_starts_and_runs_by_click_and_by_key(notebook):
+    """Buttons work by mouse and keyboard, and the notebook's shortcuts stay away."""
+    notebook.run(TICKING)
+    card = get_card(notebook, "ticking")
+    status = card.locator(".icr-status")
+    cells = notebook.count_cells()
+
+    card.get_by_role("button", name="Stop").click()
+    expect(status).to_have_text("stopped")
+    expect(card.locator(".icr-countdown")).to_have_text("not scheduled")
+    start = card.get_by_role("button", name="Start")
+    start.focus()
+    notebook.page.keyboard.press("Enter")
+    expect(status).to_have_text(re.compile("idle|running"))
+    notebook.page.keyboard.press("a")  # a shortcut of the notebook: cell above
+    notebook.page.keyboard.press(" ")
+    expect(status).to_have_text("stopped")
+    assert notebook.count_cells() == cells
+    destroy = card.get_by_role("button", name="Destroy")
+    destroy.click()
+    expect(status).to_have_text("stopped")
+    destroy.click()
+    expect(status).to_have_text("destroyed")
+
+
+@LAB
+def test_card_shows_hostile_text_as_text(notebook):
+    """A name, an output and an error with markup are shown, never run."""
+    notebook.run(HOSTILE)
+    card = get_card(notebook, "<script>")
+
+    expect(card.locator(".icr-name")).to_have_text(HOSTILE_NAME)
+    expect(card.locator(".icr-output")).to_contain_text("<img src=x")
+    expect(card.locator(".icr-trace:visible")).to_contain_text("<script>window.hacked")
+    assert notebook.page.evaluate("() => window.hacked") is None
+    assert card.locator("script").count() == 0
+
+
+@LAB
+def test_card_keeps_its_shape_when_texts_are_long(notebook):
+    """Ten thousand characters push nothing out of the card."""
+    notebook.run(LONG)
+    card = get_card(notebook, "nnn")
+
+    expect(card.locator(".icr-trace:visible")).to_contain_text("eee")
+    widths = card.evaluate("node => [node.scrollWidth, node.clientWidth]")
+    assert widths[0] <= widths[1]
+    expect(card.get_by_role("button", name="Stop")).to_be_in_viewport()
+
+
+def test_card_is_back_when_the_page_is_loaded_anew(notebook):
+    """Output, history and clock go on where they were."""
+    notebook.run(FAILING)
+    card = get_card(notebook, "failing")
+    expect(card.locator(".icr-trace:visible")).to_contain_text("KeyError")
+    card.get_by_role("button", name="History").click()
+    expect(card.locator(".icr-run")).to_be_visible()
+    notebook.reload()
+
+    expect(card.locator(".icr-trace:visible")).to_contain_text("KeyError")
+    expect(card.locator(".icr-output")).to_have_text("about to fail")
+    expect(card.locator(".icr-run")).to_be_visible()
+    card.get_by_role("button", name="Run now").click()
+    expect(card.locator(".icr-counts")).to_have_text("2 failed")
+
+
+def test_card_says_that_the_kernel_was_restarted(own_notebook):
+    """What is shown is the past: nothing counts down, nothing can be pressed."""
+    notebook = own_notebook
+    notebook.run(TICKING)
+    card = get_card(notebook, "ticking")
+    expect(card.locator(".icr-counts")).to_have_text(re.compile("ok"))
+    notebook.restart()
+
+    expect(card.locator(".icr-notices")).to_contain_text("The kernel was restarted")
+    expect(card.locator(".icr-countdown")).to_be_hidden()
+    stop = card.get_by_role("button", name="Stop")
+    expect(stop).to_have_attribute("aria-disabled", "true")
+
+
+def test_card_leaves_a_readable_copy_in_the_saved_notebook(own_notebook):
+    """Opened again without the kernel, the notebook shows text, output and all."""
+    notebook = own_notebook
+    notebook.run(FAILING)
+    expect(get_card(notebook, "failing").locator(".icr-trace:visible")).to_be_visible()
+    copy = notebook.page.locator(".ipycron-static")
+    expect(copy).to_be_hidden()
+    notebook.wait_for_text(copy, "KeyError")
+    notebook.save()
+    notebook.shut_down_kernel()
+    expect(get_card(notebook, "failing").locator(".icr-notices")).to_contain_text(
+        "The kernel is gone"
+    )
+    notebook.open_again()
+
+    expect(copy).to_contain_text("about to fail")
+    expect(copy).to_contain_text("KeyError: 'b'")
+    expect(copy).to_be_visible()
+    expect(notebook.page.get_by_text("model not found")).to_be_hidden()

@@ -1,0 +1,288 @@
+"""The panel of all tasks, in a real JupyterLab and a real Notebook 7."""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import expect
+
+LAB = pytest.mark.parametrize("shared", ["lab"], indirect=True)
+SCREENSHOTS = Path(__file__).parent / "screenshots"
+PANEL = "ipycron.panel()"
+TASKS = """
+import datetime, ipycron
+# Due in more than six hours, whenever this runs.
+later = (datetime.datetime.now(datetime.UTC).hour + 12) % 24
+def tick():
+    print("tick")
+def fail():
+    print("before it fails")
+    raise ValueError("no <b>luck</b>")
+def work():
+    import time
+    for step in range(100):
+        print("step", step)
+        time.sleep(0.5)
+ipycron.schedule("* * * * * *", tick, background=True, name="ticking")
+ipycron.schedule("0 0 1 1 *", fail, background=True, name="failing").execute()
+daily = dict(background=True, timezone="UTC", name="daily")
+ipycron.schedule(f"30 {later} * * *", tick, **daily)
+ipycron.schedule("*/20 * * * *", work, background=True, name="working").execute()
+ipycron.create_task("@weekly", tick, background=True, name="<i>resting</i>");
+"""
+MANY = """
+import ipycron
+for number in range(200):
+    ipycron.schedule("* * * * * *", lambda: None, name=f"task {number}")
+"""
+
+
+def get_row(notebook, name):
+    """Return the row of a task, in the first panel."""
+    panel = notebook.page.locator(".icr-panel").first
+    return panel.locator(".icr-row").filter(
+        has=notebook.page.locator(".icr-name", has_text=name)
+    )
+
+
+def open_row(notebook, name):
+    """Open the detail of a task; return it."""
+    get_row(notebook, name).locator(".icr-opener").click()
+    return notebook.page.locator(".icr-detail")
+
+
+def count_runs(row):
+    """Return how many runs a row says have finished."""
+    found = re.match(r"(\d+) ok", row.locator(".icr-counts").inner_text())
+    return int(found[1]) if found else 0
+
+
+def wait_for_runs(row, count, seconds=20):
+    """Wait until a row says that so many runs have finished."""
+    numbers = "|".join(map(str, range(count, count + 60)))
+    expect(row.locator(".icr-counts")).to_have_text(
+        re.compile(rf"^({numbers}) ok"), timeout=seconds * 1000
+    )
+
+
+def measure_work(devtools):
+    """Return the seconds that a page has computed for."""
+    metrics = devtools.send("Performance.getMetrics")["metrics"]
+    return next(item["value"] for item in metrics if item["name"] == "TaskDuration")
+
+
+def test_panel_shows_every_task(notebook):
+    """Status, schedule in words, next and last run, each where it belongs."""
+    notebook.run(TASKS)
+    notebook.run(PANEL)
+
+    expect(notebook.page.locator(".icr-row")).to_have_count(5)
+    expect(get_row(notebook, "ticking")).to_contain_text("Every second")
+    wait_for_runs(get_row(notebook, "ticking"), 2)
+    failing = get_row(notebook, "failing")
+    expect(failing.locator(".icr-last")).to_have_attribute("data-state", "failed")
+    expect(failing).to_contain_text("ValueError: no <b>luck</b>")
+    daily = get_row(notebook, "daily")
+    expect(daily.locator(".icr-countdown")).to_have_text(re.compile(r"1\d:\d\d:\d\d"))
+    expect(daily).to_contain_text(re.compile(r"At \d\d:30"))
+    resting = get_row(notebook, "<i>resting</i>")
+    expect(resting.locator(".icr-status")).to_have_text("stopped")
+    expect(resting.locator(".icr-countdown")).to_have_text("–")
+    working = get_row(notebook, "working")
+    expect(working.locator(".icr-status")).to_have_text("running")
+    expect(working.locator(".icr-last")).to_contain_text(re.compile(r"00:0\d"))
+    summary = notebook.page.locator(".icr-panel .icr-top")
+    expect(summary).to_contain_text("5 tasks")
+    expect(summary).to_contain_text("1 failing")
+    assert notebook.outside_requests == []
+
+
+@LAB
+def test_panel_shows_the_output_of_a_row(notebook):
+    """An opened row follows its task, and shows a failure's traceback."""
+    notebook.run(TASKS)
+    notebook.run(PANEL)
+    detail = open_row(notebook, "working")
+    output = detail.locator(".icr-output")
+
+    expect(output).to_contain_text("step 3")
+    detail = open_row(notebook, "failing")
+    expect(detail.locator(".icr-trace:visible")).to_contain_text("ValueError: no <b>")
+    expect(output).to_have_text("before it fails")
+    get_row(notebook, "failing").get_by_role("button", name="Run now").click()
+    expect(detail.locator(".icr-run")).to_have_count(2)
+    get_row(notebook, "failing").locator(".icr-opener").click()
+    expect(detail).to_have_count(0)
+
+
+def test_panel_goes_on_while_the_kernel_is_busy(notebook):
+    """A cell that sleeps stops neither the news nor the buttons."""
+    notebook.run(TASKS)
+    notebook.run(PANEL)
+    ticking = get_row(notebook, "ticking")
+    wait_for_runs(ticking, 1)
+    notebook.run("import time; time.sleep(8); print('woken' * 2)", is_awaited=False)
+    begun = time.monotonic()
+
+    wait_for_runs(ticking, count_runs(ticking) + 3, seconds=6)
+    get_row(notebook, "daily").get_by_role("button", name="Stop").click()
+    expect(get_row(notebook, "daily").locator(".icr-status")).to_have_text("stopped")
+    assert time.monotonic() - begun < 7.5
+    assert notebook.page.get_by_text("wokenwoken").count() == 0
+    expect(notebook.page.get_by_text("wokenwoken")).to_be_visible()
+
+
+@LAB
+def test_panel_counts_on_while_the_interpreter_is_held(notebook):
+    """A call that never lets go of the GIL: the page ticks, and says that it waits."""
+    notebook.run(TASKS)
+    notebook.run(PANEL)
+    daily = get_row(notebook, "daily").locator(".icr-countdown")
+    expect(daily).to_have_text(re.compile(r"\d\d:\d\d"))
+    notebook.run("held = sum(range(250_000_000))", is_awaited=False)
+    notebook.page.wait_for_timeout(500)
+    get_row(notebook, "daily").get_by_role("button", name="Stop").click()
+
+    seen = {daily.inner_text()}
+    line = notebook.page.locator(".icr-line-state")
+    expect(line).to_have_text("Kernel busy, command queued.")
+    seen.add(daily.inner_text())
+    assert len(seen) == 2
+    expect(get_row(notebook, "daily").locator(".icr-status")).to_have_text("stopped")
+    expect(line).to_be_hidden()
+
+
+def test_panel_works_from_the_keyboard(notebook):
+    """Rows are walked through, opened and controlled without a mouse."""
+    notebook.run(TASKS)
+    notebook.run(PANEL)
+    keyboard = notebook.page.keyboard
+    cells = notebook.count_cells()
+    get_row(notebook, "ticking").locator(".icr-opener").focus()
+
+    keyboard.press("ArrowDown")
+    keyboard.press("Enter")
+    detail = notebook.page.locator(".icr-detail")
+    expect(detail.locator(".icr-trace:visible")).to_contain_text("ValueError")
+    keyboard.press("ArrowUp")
+    keyboard.press("Tab")
+    focused = notebook.page.locator(":focus")
+    expect(focused).to_have_attribute("title", "Run now")
+    keyboard.press("Tab")
+    expect(focused).to_have_attribute("title", "Stop")
+    keyboard.press("ArrowDown")
+    keyboard.press(" ")
+    expect(get_row(notebook, "failing").locator(".icr-status")).to_have_text("stopped")
+    expect(focused).to_have_attribute("title", "Start")
+    assert notebook.count_cells() == cells
+
+
+@LAB
+def test_panel_is_back_as_it_was_when_the_page_is_loaded_anew(notebook):
+    """The opened row, the filter, the order and the folded parts are kept."""
+    notebook.run(TASKS)
+    notebook.run(PANEL)
+    panel = notebook.page.locator(".icr-panel")
+    open_row(notebook, "failing")
+    panel.get_by_role("searchbox").fill("ing")
+    expect(notebook.page.locator(".icr-row")).to_have_count(4)
+    panel.get_by_role("columnheader", name="Task").get_by_role("button").click()
+    names = ["<i>resting</i>", "failing", "ticking", "working"]
+    expect(notebook.page.locator(".icr-row .icr-name")).to_have_text(names)
+    panel.get_by_role("button", name="Events").click()
+    expect(panel.locator(".icr-events")).to_be_hidden()
+    notebook.reload()
+
+    expect(notebook.page.locator(".icr-row .icr-name")).to_have_text(names)
+    expect(panel.get_by_role("searchbox")).to_have_value("ing")
+    expect(panel.locator(".icr-events")).to_be_hidden()
+    expect(panel.locator(".icr-detail .icr-output")).to_have_text("before it fails")
+    wait_for_runs(get_row(notebook, "ticking"), 1)
+
+
+@LAB
+def test_panel_shows_the_next_hours_and_what_has_happened(notebook):
+    """A line for each armed task; problems can be seen alone."""
+    notebook.run(TASKS)
+    notebook.run(PANEL)
+    panel = notebook.page.locator(".icr-panel")
+
+    expect(panel.locator(".icr-timeline-name")).to_have_text(["ticking", "working"])
+    expect(panel.locator(".icr-band")).to_have_count(1)
+    assert panel.locator(".icr-tick").count() in (18, 19)
+    panel.get_by_label("How far ahead").select_option("7 days")
+    expect(panel.locator(".icr-timeline-name")).to_have_text(
+        ["ticking", "daily", "working"]
+    )
+    log = panel.locator(".icr-events")
+    expect(log).to_contain_text("finished in")
+    panel.get_by_label("Problems only").check()
+    expect(log).not_to_contain_text("finished in")
+    expect(log).to_contain_text("ValueError: no <b>luck</b>")
+    log.get_by_role("button", name="failing").first.click()
+    expect(panel.locator(".icr-detail .icr-output")).to_have_text("before it fails")
+
+
+@LAB
+def test_panels_are_two_at_once(notebook):
+    """Each has its own opened row; both follow."""
+    notebook.run(TASKS)
+    notebook.run(PANEL)
+    notebook.run(PANEL)
+    panels = notebook.page.locator(".icr-panel")
+    expect(panels).to_have_count(2)
+    panels.nth(0).locator(".icr-opener", has_text="failing").click()
+
+    expect(panels.nth(0).locator(".icr-detail")).to_have_count(1)
+    expect(panels.nth(1).locator(".icr-detail")).to_have_count(0)
+    for index in range(2):
+        row = panels.nth(index).locator(".icr-row", has_text="ticking")
+        wait_for_runs(row, count_runs(row) + 1)
+
+
+@LAB
+def test_panel_stays_smooth_with_two_hundred_tasks(notebook):
+    """All of them due each second: the page has time left for its user."""
+    notebook.run(MANY)
+    notebook.run(PANEL)
+    expect(notebook.page.locator(".icr-row")).to_have_count(200)
+    wait_for_runs(get_row(notebook, "task 199"), 1)
+
+    devtools = notebook.context.new_cdp_session(notebook.page)
+    devtools.send("Performance.enable", {"timeDomain": "threadTicks"})
+    before = measure_work(devtools)
+    notebook.page.wait_for_timeout(4000)
+
+    # Of the page's own processor time, whatever else the machine does.
+    assert measure_work(devtools) - before < 4 * 0.4
+    counts = [count_runs(get_row(notebook, f"task {number}")) for number in (150, 199)]
+    assert min(counts) >= 3
+
+
+@LAB
+@pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])
+def test_panel_and_card_can_be_read_by_everybody(notebook, theme):
+    """No fault for axe: roles, names, contrast; pictures are kept to look at."""
+    notebook.run(TASKS)
+    notebook.run("ipycron.get_task('failing')")
+    notebook.run(PANEL)
+    page = notebook.page
+    card = page.locator(".icr-card")
+    expect(card.locator(".icr-trace:visible")).to_be_visible()
+    card.get_by_role("button", name="History").click()
+    open_row(notebook, "working")
+    wait_for_runs(get_row(notebook, "ticking"), 2)
+    notebook.set_theme(theme)
+    page.wait_for_timeout(500)
+
+    SCREENSHOTS.mkdir(exist_ok=True)
+    shade = theme.split()[1].lower()
+    for name, view in (("card", card), ("panel", page.locator(".icr-panel"))):
+        (SCREENSHOTS / f"{name}-{shade}.png").write_bytes(view.screenshot())
+    results = Axe().run(page, context={"include": [[".icr-card"], [".icr-panel"]]})
+    notebook.set_theme("JupyterLab Light")
+    assert results.violations_count == 0, results.generate_report()

@@ -1,0 +1,298 @@
+"""The views' script by itself, in a page without Jupyter."""
+
+from __future__ import annotations
+
+import pytest
+
+from ipycron.notebook.live import read_script
+
+# A model without a kernel: what the script sends is kept, what it hears is said to it.
+MODEL = """
+function makeModel(state) {
+  const listeners = {};
+  const values = { kind: "panel", state, ui: {} };
+  return {
+    sent: [],
+    isClosed: false,
+    get: (name) => values[name],
+    set: (name, value) => { values[name] = value; },
+    save_changes: () => {},
+    send(message) {
+      if (this.isClosed) throw new Error("Cannot send");
+      this.sent.push(message);
+    },
+    on(event, call) { (listeners[event] ??= []).push(call); },
+    off() {},
+    say(event, ...facts) { for (const call of listeners[event] ?? []) call(...facts); },
+  };
+}
+const NOW = Date.now() / 1000;
+const EMPTY = { now: NOW, tasks: [], events: [], opened: null, timeline: null };
+function makeStore(state = EMPTY) {
+  const model = makeModel(state);
+  const store = new Store(model);
+  return [store, model];
+}
+"""
+
+SILENCE = "store.heard -= 26000; store.checkSilence()"
+
+
+@pytest.fixture(scope="session")
+def bare_page(browser):
+    """A page that has the script's classes as globals."""
+    page = browser.new_page()
+    script = read_script().replace("export default", "const factory =")
+    page.add_script_tag(content=script + MODEL)
+    yield page
+    page.close()
+
+
+@pytest.fixture
+def write(bare_page):
+    """Return a function that writes into a terminal and returns its lines."""
+
+    def run(*writes):
+        return bare_page.evaluate(
+            """(writes) => {
+              const terminal = new Terminal();
+              for (const [text, kind] of writes) terminal.write(text, kind);
+              terminal.draw();
+              return [...terminal.el.children].map((line) => line.textContent);
+            }""",
+            [w if isinstance(w, tuple) else (w, "stdout") for w in writes],
+        )
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("writes", "lines"),
+    [
+        (["one\ntwo\n"], ["one", "two"]),
+        (["a\n\nb"], ["a", "", "b"]),
+        ([" 10%", "\r 20%", "\r100%\n", "done"], ["100%", "done"]),
+        (["12345\rab"], ["ab345"]),
+        (["12345\r\x1b[Kab"], ["ab"]),
+        (["dos\r\nline"], ["dos", "line"]),
+        (["abc\b\bX"], ["aXc"]),
+        (["a\tb"], ["a       b"]),
+        (["one\ntwo\x1b[Aup"], ["oneup", "two"]),
+        # Two nested bars of tqdm: down with a new line, up with an escape.
+        (["outer 0\ninner 0\r\x1b[A\router 1\n\rinner 1"], ["outer 1", "inner 1"]),
+        (["\x1b[31mred\x1b[0m plain"], ["red plain"]),
+        (["\x1b[3", "1mred"], ["red"]),
+        (["\x1b]0;a title\x07text"], ["text"]),
+        (["\x1b]8;;http://x\x1b\\link\x1b]8;;\x1b\\"], ["link"]),
+        (["nul\x00 bell\x07"], ["nul bell"]),
+        (["<b>&amp;</b>"], ["<b>&amp;</b>"]),
+    ],
+)
+def test_terminal_shows_what_a_terminal_shows(write, writes, lines):
+    """Lines, returns, tabs and cursor moves; escapes are obeyed or left out."""
+    assert write(*writes) == lines
+
+
+def test_terminal_keeps_a_bar_in_its_place_when_another_stream_writes(write):
+    """What goes to stdout does not tear a bar on stderr in two."""
+    lines = write(
+        ("  0%", "stderr"),
+        ("a line\n", "stdout"),
+        ("\r 50%", "stderr"),
+        ("another\n", "stdout"),
+        ("\r100%\n", "stderr"),
+    )
+
+    assert lines == ["100%", "a line", "another"]
+
+
+@pytest.mark.parametrize(
+    ("codes", "style"),
+    [
+        ("31", "color: var(--icr-ansi1);"),
+        ("92", "color: var(--icr-ansi10);"),
+        ("38;5;9", "color: var(--icr-ansi9);"),
+        ("38;5;196", "color: rgb(255, 0, 0);"),
+        ("38;5;244", "color: rgb(128, 128, 128);"),
+        ("38;2;1;2;3", "color: rgb(1, 2, 3);"),
+        ("48;2;1;2;3", "background-color: rgb(1, 2, 3);"),
+        ("7;31", "background-color: var(--icr-ansi1);"),
+    ],
+)
+def test_terminal_paints_the_colours_of_ansi(bare_page, codes, style):
+    """Sixteen by the theme, the others as they are."""
+    painted = bare_page.evaluate(
+        """(codes) => {
+          const terminal = new Terminal();
+          terminal.write(`\\u001b[${codes}mtext`, "stdout");
+          terminal.draw();
+          return terminal.el.querySelector("span").getAttribute("style");
+        }""",
+        codes,
+    )
+    assert painted == style
+
+
+def test_terminal_keeps_the_newest_lines_when_there_are_many(write):
+    """However much comes, the page holds two thousand lines of it."""
+    lines = write("".join(f"line {number}\n" for number in range(5000)))
+
+    assert len(lines) == 2000
+    assert lines[-1] == "line 4999"
+
+
+def test_terminal_takes_a_line_without_end(write):
+    """A megabyte without a new line does not stop the page."""
+    (line,) = write("x" * 1_000_000)
+
+    assert len(line) == 10_000
+
+
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        ("formatSpan(0)", "00:00"),
+        ("formatSpan(61)", "01:01"),
+        ("formatSpan(3599.9)", "59:59"),
+        ("formatSpan(3600)", "1:00:00"),
+        ("formatSpan(90061)", "1d 01:01:01"),
+        ("formatSpan(-5)", "00:00"),
+        ("formatDuration(0.0004)", "0 ms"),
+        ("formatDuration(0.0994)", "99 ms"),
+        ("formatDuration(0.0996)", "0.10 s"),
+        ("formatDuration(9.994)", "9.99 s"),
+        ("formatDuration(9.996)", "10.0 s"),
+        ("formatDuration(59.94)", "59.9 s"),
+        ("formatDuration(59.96)", "1 min 00 s"),
+        ("formatDuration(3599.6)", "1 h 00 min"),
+        ("formatDuration(7290)", "2 h 02 min"),
+        ("formatBytes(999)", "999 B"),
+        ("formatBytes(12345)", "12 kB"),
+        ("formatBytes(2500000)", "2.5 MB"),
+        ("formatInstant(0, 'Asia/Tokyo', 10)", "09:00:00"),
+        ("formatInstant(0, 'Asia/Tokyo', 10, true)", "09:00"),
+        ("formatInstant(0.5, 'No/Where', 10).length", 8),
+    ],
+)
+def test_times_are_written_as_people_read_them(bare_page, call, text):
+    """No number jumps from 59 to 60, and no unit is missing."""
+    assert bare_page.evaluate(call) == text
+
+
+def test_instants_of_another_day_and_year_say_so(bare_page):
+    """Tomorrow has a date, the year after next has a year."""
+    day, year = bare_page.evaluate(
+        "[86400, 86400 * 800].map((at) => formatInstant(at, 'UTC', 0))"
+    )
+
+    assert "Jan" in day
+    assert "1970" not in day
+    assert "1972" in year
+
+
+def test_store_asks_for_everything_when_output_was_missed(bare_page):
+    """A page that was loaded between two messages does not show a hole."""
+    sent = bare_page.evaluate(
+        """() => {
+          const pane = { task: "t", run: { id: "r" }, items: [], start: 0, end: 10 };
+          const opened = { task: "t", runs: [], pane };
+          const [store, model] = makeStore({ ...EMPTY, opened });
+          const news = { type: "output", task: "t", run: { id: "r" }, items: [] };
+          model.say("msg:custom", { ...news, start: 10, end: 20, reset: false });
+          model.say("msg:custom", { ...news, start: 25, end: 30, reset: false });
+          return [store.opened.pane.end, model.sent.map((message) => message.name)];
+        }"""
+    )
+    assert sent == [20, ["hello", "sync"]]
+
+
+def test_store_adds_no_event_and_no_bar_twice(bare_page):
+    """What a snapshot told already may come again in the next message."""
+    events, bars = bare_page.evaluate(
+        """() => {
+          const tasks = [{ id: "t", bars: [[1, 0.1, true]] }];
+          const events = [{ number: 5 }];
+          const [store, model] = makeStore({ ...EMPTY, tasks, events });
+          model.say("msg:custom", {
+            type: "state",
+            now: NOW,
+            tasks: [{ id: "t", more: [[1, 0.1, true], [2, 0.1, true]] }],
+            events: [{ number: 4 }, { number: 5 }, { number: 6 }],
+          });
+          return [store.events.map((event) => event.number), store.tasks.get("t").bars];
+        }"""
+    )
+    assert events == [5, 6]
+    assert bars == [[1, 0.1, True], [2, 0.1, True]]
+
+
+def test_store_says_that_a_click_waits_until_the_kernel_answers(bare_page):
+    """After a second without an answer the page says why nothing happens."""
+    texts = bare_page.evaluate(
+        """async () => {
+          const [store, model] = makeStore();
+          const texts = [];
+          store.send("stop", "t");
+          const { id } = model.sent[1];
+          texts.push(store.lineText);
+          await new Promise((resolve) => setTimeout(resolve, 1100));
+          texts.push(store.lineText);
+          model.say("msg:custom", { type: "ack", id });
+          texts.push(store.lineText);
+          model.say("msg:custom", { type: "done", id, error: "StopTimeout: late" });
+          texts.push(store.notices[0].text);
+          return texts;
+        }"""
+    )
+    assert texts == [
+        "",
+        "Kernel busy, command queued.",
+        "",
+        "stop: StopTimeout: late",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("happens", "line"),
+    [
+        ("model.isClosed = true; store.send('stop', 't')", "gone"),
+        ("model.say('comm_live_update')", "restarted"),
+        ("model.widget_manager = { kernel: null }; store.checkSilence()", "gone"),
+        (SILENCE, "silent"),
+        (f"{SILENCE}; model.say('msg:custom', {{ type: 'beat', now: NOW }})", "live"),
+    ],
+)
+def test_store_knows_when_the_kernel_is_no_more(bare_page, happens, line):
+    """A closed line, a restart, a shutdown and silence are told apart."""
+    found = bare_page.evaluate(
+        f"() => {{ const [store, model] = makeStore(); {happens}; return store.line; }}"
+    )
+    assert found == line
+
+
+def test_clock_follows_the_kernel_where_the_browser_is_wrong(bare_page):
+    """Countdowns are right on a laptop whose clock is an hour off."""
+    offset = bare_page.evaluate(
+        """() => {
+          const clock = new Clock();
+          clock.hear(Date.now() / 1000 + 3600);
+          clock.hear(Date.now() / 1000 + 3599.7); // a message that was slow
+          return clock.now() - Date.now() / 1000;
+        }"""
+    )
+    assert offset == pytest.approx(3600, abs=0.05)
+
+
+def test_ids_are_made_where_the_browser_offers_none(bare_page):
+    """Pages of plain http have no `crypto.randomUUID`."""
+    ids = bare_page.evaluate(
+        """() => {
+          const keep = crypto.randomUUID;
+          crypto.randomUUID = undefined;
+          const ids = [makeId(), makeId()];
+          crypto.randomUUID = keep;
+          return ids;
+        }"""
+    )
+    assert ids[0] != ids[1]
+    assert all(len(made) > 10 for made in ids)
