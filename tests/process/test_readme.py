@@ -30,6 +30,18 @@ def folder(tmp_path):
     return tmp_path
 
 
+def run_script(script):
+    """Run a script in its folder; return what it printed."""
+    return subprocess.run(
+        [sys.executable, script],
+        cwd=script.parent,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        check=True,
+    )
+
+
 def interrupt_until_ended(process):
     """Press Ctrl-C until the process ends; return its exit code."""
     for _ in range(DEADLINE * 20):
@@ -71,16 +83,25 @@ def test_function_runs_in_a_worker(folder):
     )
     after = "assert ipycron.wait(runs=1, timeout=20)\nipycron.shutdown()\n"
     script.write_text(before + SCRIPTS[1] + after)
-    done = subprocess.run(
-        [sys.executable, script],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE,
-        check=True,
-    )
+    done = run_script(script)
     assert done.stderr == ""
     assert int(done.stdout.split()[0]) > 1
+
+
+def test_fleet_elects_the_only_instance(folder):
+    """The third example claims its fires in an SQLite file and runs them."""
+    script = folder / "script.py"
+    before = (
+        "import ipycron\n"
+        "def report():\n    return 'reported'\n"
+        'ipycron.on("execution:finished", lambda c: print(c.execution.result))\n'
+    )
+    after = "assert ipycron.wait(runs=1, timeout=20)\nipycron.shutdown()\n"
+    script.write_text(before + SCRIPTS[2] + after)
+    done = run_script(script)
+    assert done.stderr == ""
+    assert done.stdout.startswith("reported")
+    assert (folder / "claims.sqlite").exists()
 
 
 @pytest.mark.parametrize("command", COMMANDS)
