@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ipycron.process.guest_output import Piece, Record, record_output
 from ipycron.process.job import CellFailed, binds_task, load_file, load_job
-from ipycron.process.outcome import encode_error, encode_result
+from ipycron.process.outcome import MAX_ERROR_BYTES, encode_error, encode_result
 from ipycron.process.payload import Payload, pack_plain
 from ipycron.process.protocol import CellJob, FileJob, FunctionJob, Load, Run
 from ipycron.process.run_context import make_run_context
@@ -112,6 +112,7 @@ def run_guest(packed: bytes) -> bytes:
 
 def _run(visit: Visit, record: Record) -> tuple[bool, Payload, str]:
     limit = visit.load.setting.max_result_bytes
+    error_limit = min(limit, MAX_ERROR_BYTES)
     # Given back last: errors are described while their source can be quoted.
     with ExitStack() as borrowed:
         try:
@@ -119,9 +120,10 @@ def _run(visit: Visit, record: Record) -> tuple[bool, Payload, str]:
             result = job.run(make_run_context(visit.load, visit.run))
             return True, *encode_result(result, limit)
         except CellFailed as failure:
-            return False, *encode_error(failure.error, limit, failure.traceback_text)
+            text = failure.traceback_text
+            return False, *encode_error(failure.error, error_limit, text)
         except BaseException as error:  # noqa: BLE001 - border: job
-            return False, *encode_error(error, limit)
+            return False, *encode_error(error, error_limit)
 
 
 def _load(visit: Visit, record: Record, borrowed: ExitStack) -> LoadedJob:

@@ -7,6 +7,7 @@ arrives as a description of itself and the reason, never as silence.
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import pickle
 import reprlib
@@ -263,17 +264,34 @@ def _pickle_error(error: BaseException, max_bytes: int) -> tuple[bytes | None, s
         # Raised again in the client, these would end the notebook or the script.
         return None, f"{type(error).__name__} ends a program"
     try:
-        import cloudpickle  # noqa: PLC0415 - as in pack_object
-
-        pickled: bytes = cloudpickle.dumps(error, protocol=5)
+        pickled = _dump_error(error)
         if len(pickled) > max_bytes:
             return None, f"{len(pickled):,} bytes, more than {max_bytes:,}"
-        rebuilt = cloudpickle.loads(pickled)
+        rebuilt = pickle.loads(pickled)  # noqa: S301 - made right here
     except Exception as failure:  # noqa: BLE001 - pickling runs users' code
         return None, _cut(f"{type(failure).__name__}: {failure}")
     if type(rebuilt).__name__ != type(error).__name__:
         return None, f"it is rebuilt as {type(rebuilt).__name__}"
     return pickled, ""
+
+
+def _dump_error(error: Exception) -> bytes:
+    """Return the pickle that the exception itself describes.
+
+    A library may have registered another with `copyreg`, for the whole process:
+    tblib, which comes with Dask, rebuilds a SyntaxError without its text.
+    """
+    import cloudpickle  # noqa: PLC0415 - as in pack_object
+
+    class Pickler(cloudpickle.Pickler):  # type: ignore[misc] # it has no types
+        def reducer_override(self, obj: Any) -> Any:
+            if isinstance(obj, BaseException):
+                return obj.__reduce_ex__(pickle.HIGHEST_PROTOCOL)
+            return super().reducer_override(obj)
+
+    file = io.BytesIO()
+    Pickler(file, protocol=5).dump(error)
+    return file.getvalue()
 
 
 def _rebuild(described: _Error) -> BaseException:
