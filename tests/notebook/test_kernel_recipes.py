@@ -34,3 +34,15 @@ def test_recipes_do_what_people_schedule(execute):
     assert "[('pear', 3)]" in done.text(done.find("import sqlite3"))
     alerts = done.text(done.find("%cron wait shaky"))
     assert "['shaky: the service did not answer']" in alerts
+
+
+def test_readme_cells_run_as_they_stand(execute):
+    """The README's two cells, one after the other, and a run of the second."""
+    text = (NOTEBOOKS.parent / "README.md").read_text(encoding="utf-8")
+    cells = re.findall(r"```\n(%.*?)```", text, re.DOTALL)
+    done = execute([*cells, "%cron wait sampler --runs 1 --for 20s"])
+    assert len(cells) == 2
+    declared = done.text(done.find("%%cron"))
+    assert declared.startswith("sampler: Every 5 seconds")
+    assert "captured: threshold (float)" in declared
+    assert "sampler: 1 run" in done.text(done.find("%cron wait"))
