@@ -18,22 +18,20 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
 import anywidget
 import traitlets
 
+from ipycron.notebook.clicks import Clicks
 from ipycron.notebook.deltas import Deltas
 from ipycron.notebook.feed import Feed
 from ipycron.notebook.pane import Pane, PaneState
 from ipycron.notebook.snapshot import (
-    MAX_SUMMARY,
     EventRow,
     RunRow,
     TaskRow,
-    clean,
     describe_run,
     describe_task,
 )
@@ -43,7 +41,6 @@ from ipycron.task.registry import registry
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ipycron.task.completion import Completion
     from ipycron.task.task import Task
 
 STATE_INTERVAL = 1.0
@@ -61,8 +58,9 @@ _SCRIPTS = (
     "pane",
     "rows",
     "card",
-    "panel",
+    "table",
     "sections",
+    "panel",
 )
 
 
@@ -110,6 +108,7 @@ class LiveView(anywidget.AnyWidget):
         self._guard = threading.RLock()
         self._pane = Pane()
         self._deltas = Deltas()
+        self._clicks = Clicks(self.find_task, self._answer)
         self._outbox: deque[dict[str, Any]] = deque()
         self._is_stale = self._is_output_stale = True
         self._state_sent = self._output_sent = self._sent = 0.0
@@ -263,7 +262,7 @@ class LiveView(anywidget.AnyWidget):
         elif name == "sync":
             self._answer_whole()
         else:
-            self._control(command_id, str(name), str(content.get("task")))
+            self._clicks.take(command_id, str(name), str(content.get("task")))
         # Again: the card of a destroyed task has let go.
         self._feed.attach(self)
 
@@ -272,30 +271,8 @@ class LiveView(anywidget.AnyWidget):
         with self._guard:
             self._outbox.append({"type": "whole", "state": self.make_state()})
 
-    def _control(self, command_id: Any, name: str, task_id: str) -> None:
-        task = self.find_task(task_id)
-        actions = {"start": "start", "stop": "stop", "run": "execute"}
-        actions["destroy"] = "destroy"
-        if name not in actions:
-            self._end(command_id, f"{name!r} is not a command")
-        elif task is None:
-            self._end(command_id, "this task is gone")
-        else:
-            completion: Completion[Any] = getattr(task, actions[name])()
-            completion.add_done_callback(partial(self._see_done, command_id, name))
-
-    def _see_done(self, command_id: Any, name: str, completion: Any) -> None:
-        # Asking takes note of the error: it is shown, nobody needs to log it.
-        error = completion.exception()
-        # The failure of a run is shown with the run.
-        if error is None or (name == "run" and not _is_refusal(error)):
-            self._end(command_id, None)
-        else:
-            self._end(command_id, f"{type(error).__name__}: {error}")
-
-    def _end(self, command_id: Any, error: str | None) -> None:
-        text = None if error is None else clean(error, MAX_SUMMARY)
-        self._outbox.append({"type": "done", "id": command_id, "error": text})
+    def _answer(self, message: dict[str, Any]) -> None:
+        self._outbox.append(message)
         self._feed.wake()
 
     def close(self) -> None:
@@ -311,13 +288,3 @@ def merge_bundle(live: Any, static: dict[str, Any]) -> Any:
         data, metadata = live
         return {**data, **static}, metadata
     return {**(live or {}), **static}
-
-
-def _is_refusal(error: BaseException) -> bool:
-    from ipycron.errors import (  # noqa: PLC0415 - only after a failure
-        OverlapError,
-        TaskDestroyed,
-        TaskNotStarted,
-    )
-
-    return isinstance(error, OverlapError | TaskDestroyed | TaskNotStarted)

@@ -8,6 +8,42 @@ const HORIZONS = [
   [7 * 86400, "7 days"],
 ];
 
+/** A part of the panel that can be folded away. */
+class Section {
+  constructor(store, key, title, ...tools) {
+    this.store = store;
+    this.key = key;
+    const id = `icr-${makeId()}`;
+    const chevron = h("span", { class: "icr-holder" });
+    setIcon(chevron, "chevron");
+    this.opener = h(
+      "button",
+      {
+        type: "button",
+        class: "icr-opener",
+        "aria-controls": id,
+        on: { click: () => store.setUi({ [key]: !this.isOpen }) },
+      },
+      chevron,
+      h("span", {}, title),
+    );
+    this.body = h("div", { id, class: "icr-section-body" });
+    this.tools = h("span", { class: "icr-tools" }, ...tools);
+    const head = h("div", { class: "icr-section-head" }, this.opener, h("span", { class: "icr-grow" }), this.tools);
+    this.el = h("div", { class: "icr-section" }, head, this.body);
+  }
+
+  get isOpen() {
+    return Boolean(this.store.ui[this.key]);
+  }
+
+  drawUi() {
+    setAttribute(this.opener, "aria-expanded", String(this.isOpen));
+    this.body.hidden = !this.isOpen;
+    this.tools.hidden = !this.isOpen;
+  }
+}
+
 /** The next hours of every armed task, one line each. */
 class Timeline extends Section {
   constructor(store) {

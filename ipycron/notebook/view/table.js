@@ -1,0 +1,293 @@
+// @ts-check
+// Every task of the kernel, a row each, and the detail of the row that is open.
+
+const COLUMNS = [
+  { key: "status", title: "Status" },
+  { key: "name", title: "Task" },
+  { key: "pattern", title: "Schedule" },
+  { key: "next", title: "Next run" },
+  { key: "last", title: "Last run" },
+  { key: "duration", title: "Durations" },
+  { key: "", title: "" },
+];
+const RANKS = ["running", "starting", "idle", "stopped", "destroyed"];
+
+const SORTS = {
+  status: (task) => RANKS.indexOf(task.status),
+  name: (task) => task.name.toLocaleLowerCase(),
+  pattern: (task) => task.pattern,
+  next: (task, now) => findNext(task.fires, now) ?? Infinity,
+  last: (task) => -(task.last?.started ?? task.last?.date ?? 0),
+  duration: (task) => -(task.last?.duration ?? -1),
+};
+
+/** One task of the table, and its detail while it is open. */
+class Row {
+  /** @param {Store} store @param {string} id @param {(id: string) => void} toggle */
+  constructor(store, id, toggle) {
+    this.store = store;
+    this.id = id;
+    this.status = new StatusMark();
+    this.countdown = new Countdown(false);
+    this.controls = new Controls(store, id, false);
+    this.bars = new Bars();
+    this.name = h("bdi", { class: "icr-name icr-clip" });
+    this.words = h("span", { class: "icr-small icr-clip" });
+    this.pattern = h("code", { class: "icr-pattern icr-clip" });
+    this.at = h("span", { class: "icr-small icr-number" });
+    this.lastHolder = h("span", { class: "icr-holder" });
+    this.last = h("span", { class: "icr-number" });
+    this.took = h("span", { class: "icr-number icr-muted" });
+    this.lastLine = h("span", { class: "icr-last" }, this.lastHolder, this.last, this.took);
+    this.summary = h("bdi", { class: "icr-small icr-clip" });
+    const chevron = h("span", { class: "icr-holder" });
+    setIcon(chevron, "chevron");
+    this.opener = h(
+      "button",
+      { type: "button", class: "icr-opener", "aria-expanded": "false", on: { click: () => toggle(id) } },
+      chevron,
+      this.name,
+    );
+    const counts = (this.counts = h("span", { class: "icr-small icr-counts icr-number icr-clip" }));
+    this.el = h(
+      "tr",
+      { class: "icr-row", "data-task": id },
+      h("td", {}, this.status.el),
+      h("th", { scope: "row" }, this.opener, counts),
+      h("td", {}, this.pattern, this.words),
+      h("td", {}, this.countdown.el, this.at),
+      h("td", {}, this.lastLine, this.summary),
+      h("td", {}, this.bars.el),
+      h("td", { class: "icr-end" }, this.controls.el),
+    );
+    // A click anywhere in the row opens it, too; the button is for keys and readers.
+    this.el.addEventListener("click", (event) => {
+      const isText = !document.getSelection()?.isCollapsed;
+      if (!event.target.closest("button") && !isText) toggle(id);
+    });
+  }
+
+  draw(task, now) {
+    if (task === this.task) return;
+    this.task = task;
+    this.status.draw(task);
+    setText(this.name, task.name);
+    setAttribute(this.name, "title", task.name);
+    setText(this.pattern, task.pattern);
+    setText(this.words, task.words);
+    setAttribute(this.words, "title", `${task.words} (${task.zone})`);
+    setText(this.counts, describeCounts(task));
+    this.bars.draw(task.bars, task.zone, now);
+    this.controls.draw(task);
+    setAttribute(this.el, "data-status", task.status);
+  }
+
+  drawTime(now) {
+    const { task } = this;
+    this.countdown.draw(task, now);
+    const next = findNext(task.fires, now);
+    setText(this.at, next === null ? "" : formatInstant(next, task.zone, now, true));
+    const run = task.running[task.running.length - 1] ?? task.last;
+    const state = !run ? "" : run.ok === null ? "running" : run.ok ? "ok" : "failed";
+    setAttribute(this.lastLine, "data-state", state);
+    this.lastHolder.hidden = !run;
+    if (run) setIcon(this.lastHolder, state);
+    setText(this.last, run ? formatInstant(run.started ?? run.date, task.zone, now) : "–");
+    setText(this.took, run ? describeTook(run, now) : "");
+    const { trouble } = task;
+    const summary = trouble ? `did not start: ${trouble}` : run ? describeSummary(run) : "";
+    setText(this.summary, summary);
+    setAttribute(this.summary, "title", summary || null);
+    setAttribute(this.summary, "data-state", trouble ? "failed" : state);
+  }
+}
+
+function describeTook(run, now) {
+  if (run.ok === null) return formatSpan(now - (run.started ?? now));
+  return run.duration === null ? "" : formatDuration(run.duration);
+}
+
+/** The detail of the row that is open: its last runs and the output of one. */
+class Detail {
+  /** @param {Store} store */
+  constructor(store) {
+    this.store = store;
+    this.pane = new Pane(store);
+    this.head = new RunHead();
+    this.runs = new RunList((run) => store.setUi({ run }));
+    const side = h("div", { class: "icr-history" }, this.runs.el);
+    this.trouble = new Trouble();
+    const main = h("div", { class: "icr-detail-main" }, this.trouble.el, this.head.el, this.pane.el);
+    const cell = h("td", { colspan: COLUMNS.length }, h("div", { class: "icr-body" }, side, main));
+    this.el = h("tr", { class: "icr-detail" }, cell);
+    this.id = null;
+  }
+
+  open(id) {
+    this.id = id;
+    this.pane.showWhole(this.known?.pane ?? null);
+  }
+
+  get known() {
+    const { opened } = this.store;
+    return opened && opened.task === this.id ? opened : null;
+  }
+
+  take(news) {
+    if (!this.id) return;
+    if (news === null) this.pane.showWhole(this.known?.pane ?? null);
+    else if (news.task === this.id) this.pane.take(news);
+  }
+
+  draw(now) {
+    const task = this.store.tasks.get(this.id);
+    if (!task) return;
+    const shown = this.known?.pane?.run ?? null;
+    this.trouble.draw(task);
+    this.head.draw(task, shown, now);
+    this.runs.draw(task, this.known?.runs ?? [], shown?.id ?? null, now);
+  }
+}
+
+/** The table of all tasks. */
+class Table {
+  /** @param {Store} store */
+  constructor(store) {
+    this.store = store;
+    /** @type {Map<string, Row>} */
+    this.rows = new Map();
+    this.detail = new Detail(store);
+    this.body = h("tbody");
+    this.heads = COLUMNS.map((column) => this.makeHead(column));
+    const columns = COLUMNS.map(({ key }) => h("col", { class: `icr-col-${key || "end"}` }));
+    this.table = h(
+      "table",
+      { class: "icr-table" },
+      h("caption", { class: "icr-hidden" }, "Scheduled tasks"),
+      h("colgroup", {}, ...columns),
+      h("thead", {}, h("tr", {}, ...this.heads)),
+      this.body,
+    );
+    this.none = h("div", { class: "icr-empty" });
+    this.el = h("div", { class: "icr-scroll" }, this.table, this.none);
+    this.body.addEventListener("keydown", (event) => this.step(event));
+    this.el.addEventListener("scroll", () => this.keepScroll());
+  }
+
+  makeHead({ key, title }) {
+    if (!key) return h("th", { scope: "col" }, h("span", { class: "icr-hidden" }, "Controls"));
+    const sort = () => {
+      const { sort: before } = this.store.ui;
+      this.store.setUi({ sort: before === key ? `-${key}` : before === `-${key}` ? null : key });
+    };
+    return h("th", { scope: "col", "data-key": key }, h("button", { type: "button", on: { click: sort } }, title));
+  }
+
+  keepScroll() {
+    clearTimeout(this.scrollTimer);
+    this.scrollTimer = setTimeout(() => this.store.setUi({ scroll: this.el.scrollTop }), 600);
+  }
+
+  /** Up and down go from row to row, on the same kind of button. */
+  step(event) {
+    const move = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    const row = event.target.closest(".icr-row");
+    if (!move || !row) return;
+    const rows = [...this.body.querySelectorAll(".icr-row")];
+    const next = rows[rows.indexOf(row) + move];
+    if (!next) return;
+    event.preventDefault();
+    const kind = [...event.target.classList].find((name) => name.startsWith("icr-do-")) ?? "icr-opener";
+    const twin = next.querySelector(`.${kind}:not([hidden])`) ?? next.querySelector(".icr-opener");
+    twin.focus();
+  }
+
+  find(now) {
+    const { filter, sort } = this.store.ui;
+    const wanted = (filter ?? "").toLocaleLowerCase();
+    const tasks = [...this.store.tasks.values()].filter((task) => matches(task, wanted));
+    const key = (sort ?? "").replace("-", "");
+    const rank = SORTS[key];
+    if (!rank) return tasks;
+    const sign = sort.startsWith("-") ? -1 : 1;
+    const ranked = tasks.map((task) => [rank(task, now), task]);
+    ranked.sort(([a], [b]) => (a < b ? -sign : a > b ? sign : 0));
+    return ranked.map(([, task]) => task);
+  }
+
+  draw(now) {
+    const tasks = this.find(now);
+    for (const [id, row] of this.rows) {
+      if (!this.store.tasks.has(id)) {
+        row.el.remove();
+        this.rows.delete(id);
+      }
+    }
+    const wanted = tasks.flatMap((task) => this.drawRow(task, now));
+    place(this.body, wanted);
+    if (!wanted.includes(this.detail.el)) this.detail.id = null;
+    const { size } = this.store.tasks;
+    setText(this.none, size ? "No task matches the filter." : "No task is scheduled.");
+    this.none.hidden = tasks.length > 0;
+    this.table.hidden = tasks.length === 0;
+    this.drawHeads();
+  }
+
+  drawRow(task, now) {
+    let row = this.rows.get(task.id);
+    if (!row) {
+      row = new Row(this.store, task.id, (id) => this.toggle(id));
+      this.rows.set(task.id, row);
+    }
+    row.draw(task, now);
+    const isOpen = this.store.ui.open === task.id;
+    setAttribute(row.opener, "aria-expanded", String(isOpen));
+    setAttribute(row.el, "data-open", isOpen);
+    if (!isOpen) return [row.el];
+    if (this.detail.id !== task.id) this.detail.open(task.id);
+    return [row.el, this.detail.el];
+  }
+
+  drawHeads() {
+    const { sort } = this.store.ui;
+    for (const head of this.heads) {
+      const { key } = head.dataset;
+      const order = sort === key ? "ascending" : sort === `-${key}` ? "descending" : null;
+      setAttribute(head, "aria-sort", key ? order : null);
+    }
+  }
+
+  toggle(id) {
+    this.store.setUi({ open: this.store.ui.open === id ? null : id, run: null });
+  }
+
+  drawTime(now) {
+    for (const row of this.rows.values()) if (row.el.isConnected) row.drawTime(now);
+    this.detail.draw(now);
+  }
+
+  drawControls() {
+    for (const row of this.rows.values()) row.controls.draw(row.task);
+  }
+}
+
+function isFailing(task) {
+  return Boolean(task.trouble) || task.last?.ok === false;
+}
+
+function matches(task, wanted) {
+  if (!wanted) return true;
+  const text = [task.name, task.pattern, task.words, task.status, task.job].join("\n");
+  return text.toLocaleLowerCase().includes(wanted) || (wanted === "failed" && isFailing(task));
+}
+
+/** Put children in this order, moving as few as possible and keeping the focus. */
+function place(parent, wanted) {
+  const focused = document.activeElement;
+  const set = new Set(wanted);
+  for (const child of [...parent.children]) if (!set.has(child)) child.remove();
+  wanted.forEach((child, index) => {
+    if (parent.children[index] !== child) parent.insertBefore(child, parent.children[index] ?? null);
+  });
+  if (focused !== document.activeElement && parent.contains(focused)) focused.focus();
+}
