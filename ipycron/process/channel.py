@@ -296,15 +296,18 @@ class Channel:
             self._loop.call_exception_handler(facts)
 
     def _end(self, error: ProtocolError | None) -> None:
+        on_close = self._on_close
         if not self.is_closed:
             self.close()
-            self._on_close(error)
+            on_close(error)
 
     def close(self) -> None:
-        """Close this end. May be repeated."""
+        """Close this end, and let go of its owner. May be repeated."""
         if self.is_closed:
             return
         self.is_closed = True
+        self._on_frame = self._on_close = _ignore
+        self._on_flood = None
         self.pause()
         self._loop.remove_writer(self._sock)
         self._drop_queue()
@@ -315,6 +318,10 @@ class Channel:
         self._sock.close()
         if is_held:
             self._lock.release()
+
+
+def _ignore(_: object) -> None:
+    """Do nothing, for a channel that is closed."""
 
 
 class BlockingChannel:

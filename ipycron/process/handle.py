@@ -316,6 +316,9 @@ class WorkerProcess:
         for pump in self._pumps:
             pump.close()
         self._cut_lifeline()
+        # Without these circles a dead worker's memory is free at once.
+        del self._rest, self._holdback
+        self._pumps.clear()
         self.gone.set_result(None)
         if not self.loaded.done():
             text = str(crash.args[0]).removeprefix(f"task {self._name!r}: ")

@@ -232,6 +232,8 @@ class Pump:
         self.flush()
         self.is_closed = True
         os.close(self._fd)
+        # Without these circles a dead worker's memory is free at once.
+        del self._deliver, self._rest
 
 
 class OutputLog:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import itertools
 import logging
 import os
@@ -338,6 +339,9 @@ def main(fd: int, leash: int, *predecessors: int) -> NoReturn:
     # Four descriptors a worker: 1,024 would end at 250 tasks.
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    # What is here now stays: the collector need not look at it again and again, and
+    # does not wait with the rest until that is a quarter of it.
+    gc.freeze()
     # The jobs keep the client's: select() and the like rely on a low one.
     asyncio.run(_serve(socket.socket(fileno=fd), (soft, hard), leash))
     os._exit(0)
