@@ -37,7 +37,7 @@ from ipycron.task.source import Cell
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ipycron import Task
+    from ipycron import Completion, Task
 
 MARK = "IPYCRON_SOAK"
 QUIET_SHARE = 0.4
@@ -119,7 +119,8 @@ class Population:
         self._cell = Cell(source=CELL, filename="<cell soak>", payload=Payload())
         self.tasks: dict[str, Task] = {}
         self.made: Counter[str] = Counter()
-        self.ends: list[Any] = []
+        self.begun = 0
+        self.ended = 0
 
     def declare(self, number: int) -> None:
         """Make a task, in the place of the one that has its name."""
@@ -132,7 +133,16 @@ class Population:
         self.made[kind] += 1
         self.tasks[name] = task
         self._books.open(task)
-        self.ends.append(task.start())
+        self.follow(task.start())
+
+    def follow(self, completion: Completion[Any]) -> None:
+        """Count a completion, and its end; nothing of it is kept."""
+        self.begun += 1
+        completion.add_done_callback(self._count_end)
+
+    def _count_end(self, completion: Completion[Any]) -> None:
+        completion.exception()
+        self.ended += 1
 
     def _choose(self, number: int) -> tuple[str, Callable[[str], Task]]:
         if number % 20 == 0:
@@ -199,18 +209,18 @@ class Chaos:
     def stop(self, _: int, task: Task) -> None:
         """Stop a task; now and then without waiting for its run."""
         self._books.note_stop(task, time.time())
-        self._population.ends.append(task.stop(force=random.random() < 0.3))
+        self._population.follow(task.stop(force=random.random() < 0.3))
 
     def start(self, number: int, task: Task) -> None:
         """Start a task that is stopped; declare one that is gone."""
         if task.status == "destroyed":
             self._population.declare(number)
         else:
-            self._population.ends.append(task.start())
+            self._population.follow(task.start())
 
     def execute(self, _: int, task: Task) -> None:
         """Run a task beside its schedule."""
-        self._population.ends.append(task.execute())
+        self._population.follow(task.execute())
 
     def kill(self, _: int, task: Task) -> None:
         """Kill a task's worker, if it runs just now."""
@@ -356,10 +366,7 @@ def print_deeds(population: Population, chaos: Chaos) -> None:
 def report(books: Books, population: Population, mark: str) -> bool:
     """Print the books; return whether they balance."""
     total = books.balance()
-    open_ends = sum(not end.done() for end in population.ends)
-    for end in population.ends:
-        if end.done():
-            end.exception()
+    open_ends = population.begun - population.ended
     orphans = find_orphans(mark)
     print("\n".join([*describe(total), *books.problems[:MAX_PROBLEMS]]))
     print(f"{'completions never ended':<28}{open_ends:>10,}")

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import bisect
+import contextlib
+import pickle
+import tempfile
 import threading
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -10,7 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ipycron import Task, TaskContext
+    from ipycron import CronExpression, Task, TaskContext
+    from ipycron.scheduling.policy import Policy
 
 EDGE = 0.05
 """Seconds around a start or a stop in which a slot may fall on either side."""
@@ -33,25 +37,34 @@ class Entry(NamedTuple):
 
 
 class Account(NamedTuple):
-    """A task's events, and when somebody began to stop it."""
+    """A task's facts and events, and when somebody began to stop it."""
 
-    task: Task
-    entries: list[Entry]
+    facts: str
+    expression: CronExpression
+    policy: Policy
     stops: list[float]
+    entries: list[Entry]
 
 
 class Books:
-    """Listens to everything, and sums it up in the end."""
+    """Listens to everything, and sums it up in the end.
+
+    Events go to a file meanwhile: it is ipycron's memory that is to be judged.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `_read`
         self._accounts: dict[str, Account] = {}
         self.problems: list[str] = []
 
     def open(self, task: Task) -> None:
         """Take in a new task."""
+        policy = task.options.get_policy()
         with self._lock:
-            self._accounts[task.id] = Account(task, [], [])
+            self._accounts[task.id] = Account(
+                f"{task.name} {policy}", task.expression, policy, [], []
+            )
 
     def note_stop(self, task: Task, at: float) -> None:
         """Remember that a stop was asked for: no later slot is owed."""
@@ -70,12 +83,20 @@ class Books:
             missed_count=context.missed_count or 0,
         )
         with self._lock:
-            account = self._accounts.get(context.task.id)
-        if account is not None:
-            account.entries.append(entry)
+            pickle.dump((context.task.id, tuple(entry)), self._file)
+
+    def _read(self) -> None:
+        with self._file:
+            self._file.seek(0)
+            with contextlib.suppress(EOFError):
+                while True:
+                    task_id, entry = pickle.load(self._file)
+                    if task_id in self._accounts:
+                        self._accounts[task_id].entries.append(Entry(*entry))
 
     def balance(self) -> Counter[str]:
         """Return how often each thing happened; "unaccounted" and "twice" are bad."""
+        self._read()
         total: Counter[str] = Counter()
         for account in self._accounts.values():
             total += Counter(_count_runs(account.entries))
@@ -85,11 +106,11 @@ class Books:
     def _count_slots(self, account: Account) -> Iterable[str]:
         """Yield what became of each slot that was owed."""
         told = _find_told(account.entries)
-        policy = account.task.options
+        policy = account.policy
         # A slot may wait so long for a worker that is being replaced.
         tolerance = policy.missed_execution_tolerance
         for since, until, grey in _find_periods(account):
-            slot = account.task.expression.find_next(since)
+            slot = account.expression.find_next(since)
             while slot is not None and slot <= until:
                 kinds = told.get(slot, [])
                 if len(kinds) > 1:
@@ -102,7 +123,7 @@ class Books:
                 elif slot > since + EDGE:
                     self._note_problem(account, slot, "slots unaccounted")
                     yield "slots unaccounted"
-                slot = account.task.expression.find_next(slot)
+                slot = account.expression.find_next(slot)
 
     def _note_problem(self, account: Account, slot: int, what: str) -> None:
         """Remember what was told around a slot that does not add up."""
@@ -112,9 +133,7 @@ class Books:
             if abs(entry.at - slot) < NEAR
         ]
         stops = [f"{at - slot:+.2f} stop" for at in account.stops]
-        task = account.task
-        policy = task.options.get_policy()
-        self.problems.append(f"{what}: {task!r} {policy}: {near} {stops}")
+        self.problems.append(f"{what}: {account.facts}: {near} {stops}")
 
 
 def _count_runs(entries: Iterable[Entry]) -> Iterable[str]:
@@ -182,7 +201,7 @@ def _find_periods(account: Account) -> Iterable[tuple[float, float, float]]:
 
 
 def _is_last(account: Account, entry: Entry) -> bool:
-    maximum = account.task.options.max_executions
+    maximum = account.policy.max_executions
     if maximum is None or not entry.is_scheduled:
         return False
     dates = sorted(
