@@ -34,7 +34,7 @@ def gauge(tmp_path, request):
     """Measure during the test, then hold it against the limits."""
     with Gauge(tmp_path) as gauge:
         yield gauge
-        gauge.wait_for_runs(24)
+        gauge.wait_for_runs(36)
     row = request.node.originalname.removeprefix("test_")
     is_lost = gauge.excess > MAX_LATE or max(gauge.grown.values()) > MAX_GROWN
     get_scores(request.config).count(TABLE, row, lost=is_lost, note=str(gauge))

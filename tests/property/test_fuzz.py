@@ -6,6 +6,7 @@ import re
 import struct
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import fuzz_targets
@@ -24,7 +25,6 @@ from ipycron.process.protocol import (
     encode_message,
 )
 
-TABLE = "hostile input"
 MESSAGES = (
     Ended("id", is_ok=True, summary="1"),
     Displayed("task", "id"),
@@ -123,25 +123,33 @@ def test_lines_are_read_or_refused_whatever_the_text(text):
 @pytest.mark.skipif(
     importlib.util.find_spec("atheris") is None, reason="atheris is not installed"
 )
-@pytest.mark.parametrize("target", [*fuzz_targets.BYTES, *fuzz_targets.TEXTS])
-def test_nothing_breaks_when_atheris_looks_for_it(target, pytestconfig, tmp_path):
+def test_nothing_breaks_when_atheris_looks_for_it(pytestconfig, tmp_path):
     """Guided by coverage, for some seconds; its finds end the process with an error."""
-    done = subprocess.run(
-        [sys.executable, PROGRAM, target, str(SECONDS)],
+    names = [*fuzz_targets.BYTES, *fuzz_targets.TEXTS]
+    with ThreadPoolExecutor(len(names)) as pool:
+        runs = {name: pool.submit(run_atheris, name, tmp_path) for name in names}
+    runs = {name: run.result() for name, run in runs.items()}
+    for name, done in runs.items():
+        tried = re.findall(r"Done (\d+) runs", done.stderr)
+        get_scores(pytestconfig).count(
+            "hostile input",
+            f"atheris: {name}",
+            tried=int(tried[0]) if tried else 1,
+            lost=int(done.returncode != 0),
+            note=f"in {SECONDS} s",
+        )
+    broken = [done.stderr[-3000:] for done in runs.values() if done.returncode]
+    assert not broken, "\n".join(broken)
+
+
+def run_atheris(name, folder):
+    """Fuzz a target in a process of its own; what it finds goes into the folder."""
+    return subprocess.run(
+        [sys.executable, PROGRAM, name, str(SECONDS)],
         capture_output=True,
         text=True,
         timeout=50,
         check=False,
-        cwd=tmp_path,  # it writes what it finds there
+        cwd=folder,
         env={**os.environ, "PYTHONWARNINGS": "ignore"},
     )
-    found = [path for path in Path(tmp_path).iterdir() if path.name.startswith("crash")]
-    tried = re.findall(r"Done (\d+) runs", done.stderr)
-    get_scores(pytestconfig).count(
-        TABLE,
-        f"atheris: {target}",
-        tried=int(tried[0]) if tried else 0,
-        lost=len(found),
-        note=f"in {SECONDS} s",
-    )
-    assert done.returncode == 0, done.stderr[-3000:]

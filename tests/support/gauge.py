@@ -25,7 +25,7 @@ for _ in range(3000):
     time.sleep(slot - time.time())
     print(time.time() - slot, flush=True)
 """
-WATCHERS = 4
+WATCHERS = 12
 PERIOD = 0.02
 
 
