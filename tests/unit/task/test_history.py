@@ -51,7 +51,7 @@ def test_history_keeps_the_newest_runs_when_there_are_many():
     for number in range(MAX_RUNS + 5):
         history.add(_run(number), Outcome(is_ok=number % 5 > 0, value=ValueError()))
 
-    assert [run.id for run in history][0] == "run5"
+    assert next(run.id for run in history) == "run5"
     assert len(history) == MAX_RUNS
     assert (history.finished, history.failed) == (20, 5)
     assert history[-1].duration == 0.5
