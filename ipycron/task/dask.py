@@ -21,6 +21,7 @@ import math
 import sys
 import time
 import uuid
+from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -132,6 +133,9 @@ class DaskDesk:
         try:
             report = self._call(run.remote.result)
         except BaseException as error:  # noqa: BLE001 - border: Dask
+            if run.remote.cancelled() and not isinstance(error, CancelledError):
+                # A client that is closed has ended its loop, too.
+                error = CancelledError("the client is closed")
             _fail(run, error)
             return
         if report == _AGAIN:
