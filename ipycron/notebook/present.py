@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ipycron.notebook.clock import get_now
 from ipycron.notebook.page import PageStage
 from ipycron.notebook.terminal import TerminalStage
-from ipycron.notebook.words import say_fires, say_schedule
+from ipycron.notebook.words import one_line, say_fires, say_schedule
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
@@ -65,5 +65,5 @@ def present(
 
 def describe(task: Task, notes: Sequence[str] = ()) -> str:
     """Return the line that says what was understood."""
-    said = f"{task.name}: {say_schedule(task)}, {say_fires(task, get_now())}"
+    said = f"{one_line(task.name)}: {say_schedule(task)}, {say_fires(task, get_now())}"
     return "; ".join((said, *notes))

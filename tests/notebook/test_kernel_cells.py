@@ -247,6 +247,7 @@ def test_cell_replaces_its_task_when_it_is_edited(kernel):
     kernel.run("%%cron @yearly\n1", cell_id="a")
     assert "replaces cell-1" in kernel.run("%%cron @daily\n2", cell_id="a")
     kernel.run("%%cron @weekly\n1", cell_id="b")
+    kernel.run("while len(ipycron.get_tasks()) > 2: time.sleep(0.01)")
     listed = kernel.run("print([t.pattern for t in ipycron.get_tasks().values()])")
     assert listed == "['@daily', '@weekly']\n"
     assert "cell-1: ended" in kernel.run("pass", cell_id="a")
