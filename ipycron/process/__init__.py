@@ -3,6 +3,7 @@
 ::
 
     client ──socket── supervisor ──socket── zygote
+       └◄────leash────────┴──────────────────┤
                           │ │                 │ fork
                           │ └──────socket──── worker
                           ├────── stdout ◄─── worker
@@ -20,9 +21,15 @@ What an end of file means:
   SIGTERM, whatever Python is doing; a worker whose zygote dies is killed by
   ``PR_SET_PDEATHSIG`` as well.
 * supervisor's end closed, seen by the client: its runs are lost, a new supervisor
-  is started and every started task resumes.
+  is started and every started task resumes. A supervisor that is told to end by
+  anybody else (SIGTERM) closes its end first and is silent: it is lost, too.
+* leash closed, seen by the next supervisor: the one before, its zygote and so its
+  workers are gone. Only then does it start anything: no job runs beside itself.
+* zygote's end closed, seen by the supervisor: its workers are lost with it; a start
+  that was under way is made again with the next zygote.
 * worker's end closed, seen by the supervisor: the worker is dying or has closed its
-  socket; its process group is killed, the exit status tells which.
+  socket; its process group is killed, the exit status tells which. A zygote that is
+  stopped or busy does not reap: after a second the end is read from ``/proc``.
 * stdout or stderr closed: nothing. A job may close them, a grandchild may hold them.
 
 Every process below the client leads a session of its own, so that an interrupt of a
