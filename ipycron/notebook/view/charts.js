@@ -16,6 +16,10 @@ class Bars {
   /** @param {((start: number) => void) | null} pick called with a run's start */
   constructor(pick = null) {
     this.pick = pick;
+    /** @type {[number, number, boolean][] | null} */
+    this.bars = null;
+    /** @type {number | null} */
+    this.chosen = null;
     this.ok = s("path", { class: "icr-bar" });
     this.bad = s("path", { class: "icr-bar icr-bad" });
     this.mark = s("path", { class: "icr-on" });

@@ -118,6 +118,12 @@ function formatInstant(instant, zone, now, isBrief = false) {
   return `${getFormat(zone, isFar ? YEAR : DAY).format(at)} ${time}`;
 }
 
+/** The city of a zone whose clock is not the browser's own, to stand after a time. */
+function nameZone(instant, zone) {
+  const [theirs, ours] = [zone, undefined].map((z) => getFormat(z, { ...DAY, ...TIME }).format(instant * 1000));
+  return theirs === ours ? "" : ` ${zone.split("/").pop().replaceAll("_", " ")}`;
+}
+
 /** A number of bytes: 12 kB. */
 function formatBytes(count) {
   if (count < 1000) return `${count} B`;

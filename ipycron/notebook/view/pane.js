@@ -18,6 +18,10 @@ class Pane {
     this.isOld = false;
     this.isAtEnd = true;
     this.tracebackText = null;
+    this.views = [];
+    this.isClosed = false;
+    // A display is drawn late: the end of the output moves when it is.
+    this.sizes = new ResizeObserver(() => this.follow());
     this.body.addEventListener("scroll", () => {
       const { scrollHeight, scrollTop, clientHeight } = this.body;
       this.isAtEnd = scrollHeight - scrollTop - clientHeight < 30;
@@ -59,8 +63,7 @@ class Pane {
       this.append(this.getSlot(value[0], value[1]));
     } else {
       if (!this.terminal) {
-        const terminal = new Terminal();
-        terminal.onDraw = () => this.follow();
+        const terminal = new Terminal(() => this.follow());
         this.append(terminal.el);
         this.terminal = terminal;
       }
@@ -96,22 +99,16 @@ class Pane {
     const model = await manager.get_model(modelId);
     const view = await manager.create_view(model);
     const widget = view.luminoWidget ?? view.pWidget;
-    this.views = [...(this.views ?? []), view];
+    this.views.push(view);
     if (manager.display_view) {
       await manager.display_view(view, el);
     } else if (widget?.constructor.attach) {
       // Lumino's own attach: formulas are typeset when it tells them.
-      await whenConnected(el);
-      widget.constructor.attach(widget, el);
+      await this.whenConnected(el);
+      if (!this.isClosed) widget.constructor.attach(widget, el);
     } else {
       el.append(view.el);
     }
-    this.observe(el);
-  }
-
-  /** A display is drawn late: the end of the output moves when it is. */
-  observe(el) {
-    this.sizes ??= new ResizeObserver(() => this.follow());
     this.sizes.observe(el);
   }
 
@@ -131,20 +128,21 @@ class Pane {
     setText(this.empty, describeEmpty(this.run));
   }
 
+  /** Wait until an element is on the page: outputs are drawn before, or folded. */
+  async whenConnected(el) {
+    while (!el.isConnected && !this.isClosed) {
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  }
+
   close() {
-    this.sizes?.disconnect();
-    for (const view of this.views ?? []) view.remove();
+    this.isClosed = true;
+    this.sizes.disconnect();
+    for (const view of this.views) view.remove();
   }
 }
 
 function describeEmpty(run) {
   if (!run) return "No run yet.";
   return run.ok === null ? "No output yet." : "No output.";
-}
-
-/** Wait until an element is on the page: views are drawn before they are. */
-async function whenConnected(el) {
-  for (let frames = 0; !el.isConnected && frames < 600; frames += 1) {
-    await new Promise((resolve) => setTimeout(resolve, 16));
-  }
 }

@@ -153,6 +153,7 @@ class Notices {
     this.isMine = isMine;
     this.line = h("div", { class: "icr-line-state", hidden: true });
     this.list = h("div", {});
+    this.drawn = "";
     this.el = h("div", { class: "icr-notices", role: "status", "aria-live": "polite" }, this.line, this.list);
   }
 
@@ -161,7 +162,9 @@ class Notices {
     setText(this.line, text);
     this.line.hidden = !text;
     const mine = this.store.notices.filter((notice) => this.isMine(notice.task));
-    if (mine === this.drawn || (mine.length === 0 && !this.list.firstChild)) return;
+    const key = mine.map((notice) => notice.at).join();
+    if (key === this.drawn) return;
+    this.drawn = key;
     this.list.replaceChildren(
       ...mine.map((notice) => {
         const drop = () => this.store.dropNotice(notice);

@@ -54,7 +54,7 @@ class Timeline extends Section {
         "aria-label": "How far ahead",
         on: { change: () => store.setUi({ horizon: Number(select.value) }) },
       },
-      ...HORIZONS.map(([value, text]) => h("option", { value }, text)),
+      ...HORIZONS.map(([value, text]) => h("option", { value }, String(text))),
     );
     super(store, "timeline", "Next runs", select);
     this.select = select;

@@ -86,7 +86,9 @@ class Row {
     const { task } = this;
     this.countdown.draw(task, now);
     const next = findNext(task.fires, now);
-    setText(this.at, next === null ? "" : formatInstant(next, task.zone, now, true));
+    const isWhole = task.pattern.split(" ").length < 6; // no field of seconds
+    const at = next === null ? "" : formatInstant(next, task.zone, now, isWhole);
+    setText(this.at, at && at + nameZone(next, task.zone));
     const run = task.running[task.running.length - 1] ?? task.last;
     const state = !run ? "" : run.ok === null ? "running" : run.ok ? "ok" : "failed";
     setAttribute(this.lastLine, "data-state", state);
@@ -283,7 +285,7 @@ function matches(task, wanted) {
 
 /** Put children in this order, moving as few as possible and keeping the focus. */
 function place(parent, wanted) {
-  const focused = document.activeElement;
+  const focused = /** @type {HTMLElement} */ (document.activeElement);
   const set = new Set(wanted);
   for (const child of [...parent.children]) if (!set.has(child)) child.remove();
   wanted.forEach((child, index) => {

@@ -19,7 +19,9 @@ const LEVELS = [0, 95, 135, 175, 215, 255];
  * moves must not jump because of a line printed meanwhile.
  */
 class Terminal {
-  constructor() {
+  /** @param {() => void} onDraw called when lines have been drawn */
+  constructor(onDraw = () => {}) {
+    this.onDraw = onDraw;
     this.el = h("div", { class: "icr-terminal" });
     /** @type {{cells: string[], styles: Style[], el: any}[]} */
     this.lines = [];
@@ -199,7 +201,7 @@ class Terminal {
     this.frame = 0;
     for (const line of this.dirty) drawLine(line);
     this.dirty.clear();
-    if (this.onDraw) this.onDraw();
+    this.onDraw();
   }
 }
 
