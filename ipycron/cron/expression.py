@@ -85,7 +85,7 @@ class CronExpression:
         hash_id: str | None = None,
     ) -> None:
         _check_options(day_or=day_or, hash_id=hash_id)
-        self._fields = _share_fields(parse(text, hash_id=hash_id))
+        self._fields = parse(text, hash_id=hash_id)
         self._text = " ".join(text.split())
         self._day_or = day_or
         self._hash_id = hash_id
@@ -306,12 +306,6 @@ class CronExpression:
                 return None
             instant = min(start - 1, found - offset + LONGEST_SHIFT)
         return None
-
-
-@lru_cache(maxsize=1024)
-def _share_fields(fields: Fields) -> Fields:
-    """Return the first of equal fields: a thousand tasks on one schedule keep one."""
-    return fields
 
 
 @lru_cache(maxsize=1024)

@@ -51,7 +51,8 @@ def parse(text: str, *, hash_id: str | None = None) -> Fields:
     """
     if not isinstance(text, str):
         raise _make_error(repr(text), _check_type(text))
-    return _parse_cached(text, hash_id)
+    # Without an H the id says nothing: a thousand tasks on one schedule read it once.
+    return _parse_cached(text, hash_id if "h" in text.lower() else None)
 
 
 def validate(text: object) -> bool:
