@@ -36,7 +36,7 @@ SHARES = (0.5, 0.99)
 
 def main(section: Section) -> None:
     """Measure and print."""
-    seconds = section.pick(15, 4)
+    seconds = section.pick(10, 4)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "job.py"
         path.write_text(TASK)

@@ -46,7 +46,7 @@ def main(section: Section) -> None:
     ):
         seconds = statistics.median(figures[what] for figures in rounds)
         section.add(what, "ms", seconds * 1e3, most=most)
-    measure_round_trips(section, section.pick(3, 1))
+    measure_round_trips(section, section.pick(2, 1))
 
 
 def run_shell() -> dict[str, float]:
@@ -78,7 +78,7 @@ def measure_shell() -> dict[str, float]:
     figures = {}
     load = "%load_ext ipycron"
     figures["`%load_ext ipycron`"] = take(lambda: shell.run_cell(load))
-    time.sleep(4)  # a person types; the supervisor and its zygote are warm by then
+    time.sleep(5)  # a person types; the supervisor and its zygote are warm by then
     figures["first task after `%load_ext`, warm"] = take(
         lambda: (
             declare("0 0 1 1 * --name first", "1"),
