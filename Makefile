@@ -12,8 +12,14 @@ BENCH_ARGS ?=
 demo: $(STAMP)
 	$(BIN)/ipycron demo
 
+# The browser's tests apart: Playwright keeps a loop running in the main thread.
 test: $(STAMP)
+ifeq ($(PYTEST_ARGS),)
+	$(BIN)/python -m pytest --ignore=tests/browser
+	$(BIN)/python -m pytest tests/browser
+else
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+endif
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
