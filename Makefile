@@ -12,10 +12,12 @@ BENCH_ARGS ?=
 demo: $(STAMP)
 	$(BIN)/ipycron demo
 
-# The browser's tests apart: Playwright keeps a loop running in the main thread.
+# Two parts apart, for what they do to their process: Playwright keeps a loop running
+# in the main thread, Dask changes how every exception is pickled.
 test: $(STAMP)
 ifeq ($(PYTEST_ARGS),)
-	$(BIN)/python -m pytest --ignore=tests/browser
+	$(BIN)/python -m pytest --ignore=tests/browser --ignore=tests/process/fleet
+	$(BIN)/python -m pytest tests/process/fleet
 	$(BIN)/python -m pytest tests/browser
 else
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
