@@ -10,8 +10,10 @@ import contextlib
 import ctypes
 import fcntl
 import os
+import select
 import signal
 import sys
+import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -23,6 +25,8 @@ ORPHAN_GRACE = 2.0
 ZYGOTE_GRACE = ORPHAN_GRACE + 1.0
 """Seconds for a zygote to end its workers and leave, before it is killed."""
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
+READ_SECONDS = 0.1
+_READ_PAUSE = 0.0002
 _F_SETSIG = 10  # <fcntl.h>, Linux: which signal O_ASYNC sends
 _IGNORED = (signal.SIGPIPE, signal.SIGXFSZ)  # as the interpreter itself sets them
 
@@ -144,6 +148,22 @@ def read_zombie(pid: int) -> int | None:
     except OSError:
         return None
     return int(fields[-1]) if fields[0] == b"Z" else None
+
+
+def wait_until_read(*ends: tuple[int, int]) -> None:
+    """Wait, a moment at most, until what was written to descriptors has been read.
+
+    Args:
+        *ends: a descriptor and the request of `ioctl` that counts its unread bytes.
+            One that cannot tell (the job has put a file there) is not waited for.
+    """
+    deadline = time.monotonic() + READ_SECONDS
+    for fd, request in ends:
+        with contextlib.suppress(OSError):
+            while any(fcntl.ioctl(fd, request, b"\0\0\0\0")):
+                if time.monotonic() > deadline:
+                    return
+                select.select([], [], [], _READ_PAUSE)
 
 
 def kill_group(pid: int, number: signal.Signals) -> None:

@@ -11,6 +11,7 @@ import contextlib
 import os
 import socket
 import sys
+import termios
 import traceback
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,7 @@ from ipycron.process.session import (
     hold_lifeline,
     open_stdio,
     redirect_stdio,
+    wait_until_read,
 )
 
 if TYPE_CHECKING:
@@ -45,6 +47,10 @@ if TYPE_CHECKING:
     from ipycron.process.payload import Payload
 
 
+ORDERED_DISPLAYS = 200
+"""Displays of a run that wait for their place; a flood of them does not."""
+
+
 class Worker:
     """Serves one supervisor: `Load` once, then `Run` after `Run`."""
 
@@ -52,6 +58,7 @@ class Worker:
         self._channel = channel
         self._pid = os.getpid()
         self._execution_id = ""
+        self._displays = 0
         self._job: LoadedJob
         self._load: Load
 
@@ -87,6 +94,7 @@ class Worker:
 
     def _run(self, run: Run) -> None:
         self._execution_id = run.execution_id
+        self._displays = 0
         try:
             result = self._job.run(make_run_context(self._load, run))
         except BaseException as error:  # noqa: BLE001 - border: job
@@ -109,8 +117,20 @@ class Worker:
         return encode_error(error, limit)
 
     def _publish(self, display: Any) -> None:
+        """Send a display in its place between the lines around it.
+
+        Text goes another way, by the pipes: what was printed before must be read
+        before, and the display before what is printed next.
+        """
         message = Displayed(self._load.task_id, self._execution_id)
+        self._displays += 1
+        in_order = self._displays <= ORDERED_DISPLAYS
+        if in_order:
+            flush_stdio()
+            wait_until_read((1, termios.FIONREAD), (2, termios.FIONREAD))
         self._channel.send(message, pack_plain(display))
+        if in_order:
+            wait_until_read((self._channel.fileno(), termios.TIOCOUTQ))
 
     def _send_log(self, record: dict[str, Any]) -> None:
         message = Logged(self._load.task_id, self._execution_id)
