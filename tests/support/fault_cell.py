@@ -125,7 +125,6 @@ class Cell:
             pause(STOP_SECONDS)
             with contextlib.suppress(ProcessLookupError):  # it did not live so long
                 os.kill(pid, signal.SIGCONT)
-        (self.folder / "go").touch()
         return at, time.monotonic()
 
     def get_events(self, task, since):

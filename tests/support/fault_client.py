@@ -22,6 +22,8 @@ from watching import pause, wait_until
 import ipycron
 
 NEVER = "0 0 1 1 *"
+LOAD_SECONDS = 1.2
+RUN_SECONDS = 1.5
 
 SUBJECT = """
 import os, subprocess, sys, time
@@ -34,16 +36,10 @@ def tell(name, number):
     (here / f"{name}.new").rename(here / name)
 tell("helper", helper.pid)
 tell("worker", os.getpid())
-def wait():
-    # Until the fault is over: whoever is struck is struck in the middle of this.
-    end = time.monotonic() + 60
-    while not (here / "go").exists() and time.monotonic() < end:
-        time.sleep(0.01)
-if IS_SLOW:
-    wait()
+time.sleep(LOAD)
 def task():
     tell("run", os.getpid())
-    wait()
+    time.sleep(RUN)
     return "done"
 """
 
@@ -113,7 +109,8 @@ def bring_into(state, subject, folder):
 
 def main(folder, state):
     """Run until stdin ends."""
-    source = SUBJECT.replace("IS_SLOW", str(state == "starting"))
+    load = LOAD_SECONDS if state == "starting" else 0
+    source = SUBJECT.replace("LOAD", str(load)).replace("RUN", str(RUN_SECONDS))
     (folder / "subject.py").write_text(source)
     (folder / "quick.py").write_text("import os\ndef task():\n    return os.getpid()\n")
     ipycron.on("*", hear)
