@@ -19,6 +19,7 @@ import concurrent.futures
 import contextlib
 import math
 import sys
+import threading
 import time
 import uuid
 from concurrent.futures import CancelledError
@@ -37,6 +38,10 @@ if TYPE_CHECKING:
 FLAG_SECONDS = 30.0
 """How long a run's flag stays up after its end, at least. What the client and the
 scheduler say to each other meanwhile takes milliseconds, unless one of them hangs."""
+
+LAST_FLAG_SECONDS = 2.0
+"""The same for flags that are up when the last task goes, maybe because its run was
+lost just now."""
 
 _AGAIN = b""
 """What a second attempt returns: no report is empty."""
@@ -123,7 +128,9 @@ class DaskDesk:
         return run.answer
 
     def close(self) -> None:
-        """Hear no more of the cluster, and leave nothing on it."""
+        """Hear no more of the cluster, and leave nothing on it. Takes its time."""
+        if self._flags:
+            threading.Event().wait(LAST_FLAG_SECONDS)
         self._lower_flags(math.inf)
         for topic in (self._topic, *self._watched):
             self._unsubscribe(topic)
@@ -147,20 +154,21 @@ class DaskDesk:
     def _end(self, key: str, run: _Run) -> None:
         """Clear up after a run, however it ended."""
         self._runs.pop(key, None)
-        self._flags.append((time.monotonic() + FLAG_SECONDS, key))
+        now = time.monotonic()
+        self._flags.append((now, key))
         self._defer(partial(self._release, run))
-        self._defer(partial(self._lower_flags, time.monotonic()))
+        self._defer(partial(self._lower_flags, now - FLAG_SECONDS))
 
     def _release(self, run: _Run) -> None:
         """Have Dask forget the run: it would compute again what it still holds."""
         with contextlib.suppress(Exception):  # the client may be closed
             self._call(run.remote.cancel)
 
-    def _lower_flags(self, now: float) -> None:
+    def _lower_flags(self, ended_by: float) -> None:
         """Lower the flags of runs that Dask has long forgotten."""
         from distributed import Event  # noqa: PLC0415 - see above
 
-        while self._flags and self._flags[0][0] <= now:
+        while self._flags and self._flags[0][0] <= ended_by:
             _, key = self._flags.popleft()
             with contextlib.suppress(Exception):  # a cluster that is gone has none
                 self._call(Event(key, client=self._client).clear)

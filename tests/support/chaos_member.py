@@ -50,8 +50,15 @@ def make_coordinator(text):
     return RedisRunCoordinator(redis.Redis(port=int(where), socket_timeout=2))
 
 
+def end_with_parent():
+    """End when the other end of stdin is closed: nobody would kill us any more."""
+    sys.stdin.read()
+    os._exit(0)
+
+
 def main(folder, name, kind, coordinator):
     """Schedule and wait."""
+    threading.Thread(target=end_with_parent, daemon=True).start()
     task = ipycron.create_task(
         "* * * * * *",
         partial(run, f"{folder}/runs", name),

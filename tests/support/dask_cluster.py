@@ -8,25 +8,26 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 from distributed import Client
+from distributed.utils import offload
 from polling import eventually
 
 START_SECONDS = 20.0
 
 
-def warm_dask():
+def warm_dask(folder):
     """Have Dask start the threads of this process that come once and stay."""
-    from distributed.utils import offload  # noqa: PLC0415 - not before it is asked for
-
-    with Client(
-        processes=False, dashboard_address=None, set_as_default=False
-    ) as client:
-        client.sync(offload, int)
-        future = client.submit(int)
-        future.add_done_callback(lambda _: None)
-        future.result()
+    cluster = Cluster(folder)
+    cluster.client.sync(offload, int)
+    called = threading.Event()
+    future = cluster.client.submit(int)
+    future.add_done_callback(lambda _: called.set())
+    future.cancel()  # there is no worker
+    assert called.wait(START_SECONDS)
+    cluster.close()
 
 
 class Cluster:
@@ -38,9 +39,9 @@ class Cluster:
     def __init__(self, folder):
         self._folder = Path(folder)
         self._file = self._folder / "scheduler.json"
-        self._scheduler = self._start(
-            "dask_scheduler", "--port", "0", "--scheduler-file", str(self._file)
-        )
+        words = "--port", "0", "--scheduler-file", str(self._file)
+        # Should this process be killed, they end by themselves.
+        self._scheduler = self._start("dask_scheduler", *words, "--idle-timeout", "60")
         self._workers = {}
         eventually(self._find_address, "a scheduler", START_SECONDS)
         self.client = Client(self._find_address(), set_as_default=False)
@@ -78,6 +79,7 @@ class Cluster:
     def add_workers(self, count=2):
         """Start workers of one thread each; return when the scheduler knows them."""
         words = "--no-nanny", "--nthreads", "1", "--local-directory", str(self._folder)
+        words += "--death-timeout", "30"
         for _ in range(count):
             worker = self._start("dask_worker", self.address, *words)
             self._workers[worker.pid] = worker

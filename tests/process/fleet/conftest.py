@@ -54,11 +54,11 @@ def make_server(tmp_path):
 
 
 @pytest.fixture(scope="session")
-def dask_threads():
+def dask_threads(tmp_path_factory):
     """Dask's threads of this process are no test's leak either."""
     from dask_cluster import warm_dask  # noqa: PLC0415 - tests without Dask save 1 s
 
-    warm_dask()
+    warm_dask(tmp_path_factory.mktemp("warm"))
 
 
 @pytest.fixture

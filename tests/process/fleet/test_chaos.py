@@ -58,6 +58,7 @@ class Fleet:
                     "IPYCRON_TEST_SHIFT": str(shift),
                     "PYTHONPATH": str(SUPPORT / "shifted"),
                 },
+                stdin=subprocess.PIPE,
                 stdout=errors,
                 stderr=errors,
             )
@@ -70,6 +71,7 @@ class Fleet:
         self.killed_pids.add(member.pid)
         member.kill()
         member.wait(10)
+        member.stdin.close()
 
     def close(self):
         """Kill what is left."""
