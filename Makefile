@@ -13,12 +13,15 @@ demo: $(STAMP)
 	$(BIN)/ipycron demo
 
 # Two parts apart, for what they do to their process: Playwright keeps a loop running
-# in the main thread, Dask changes how every exception is pickled.
+# in the main thread, Dask changes how every exception is pickled. One that fails does
+# not keep the next from telling what it finds.
 test: $(STAMP)
 ifeq ($(PYTEST_ARGS),)
-	$(BIN)/python -m pytest --ignore=tests/browser --ignore=tests/process/fleet
-	$(BIN)/python -m pytest tests/process/fleet
-	$(BIN)/python -m pytest tests/browser
+	failed=0; \
+	$(BIN)/python -m pytest --ignore=tests/browser --ignore=tests/process/fleet || failed=1; \
+	$(BIN)/python -m pytest tests/process/fleet || failed=1; \
+	$(BIN)/python -m pytest tests/browser || failed=1; \
+	exit $$failed
 else
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 endif

@@ -29,7 +29,7 @@ def row(request):
 
 @pytest.fixture
 def family(write):
-    """Start a worker of each kind; return this process and all below it."""
+    """Start a worker of each kind; return this process, the supervisor, all below it."""
     registry.client.warm(Preload((), shell=True))
     path = write("def task(): return 1")
     jobs = [
@@ -45,7 +45,9 @@ def family(write):
     inline = ipycron.create_task(NEVER, lambda: 2)
     inline.start().result(10)
     inline.execute().result(10)
-    return [psutil.Process(), *psutil.Process().children(recursive=True)]
+    # Not all of our children: there may be a Redis server of other tests among them.
+    supervisor = psutil.Process(get_supervisor())
+    return [psutil.Process(), supervisor, *supervisor.children(recursive=True)]
 
 
 def test_no_process_listens(family):

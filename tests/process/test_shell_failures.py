@@ -188,7 +188,9 @@ def test_repr_that_fails_is_no_failure(run_in_fork):
 )
 def test_interrupt_ends_a_run(run_in_fork, source):
     """A signal's KeyboardInterrupt is the run's error."""
-    report = run_in_fork(source, alarm=(0.1, "SIGINT"))
+    # Late enough for the command to run: `subprocess` itself forgets its child when it
+    # is interrupted between the fork and the exec.
+    report = run_in_fork(source, alarm=(1, "SIGINT"))
     assert report["outcomes"][0]["error"][0] == "KeyboardInterrupt"
     assert report["outcomes"][0]["seconds"] < 5
 

@@ -7,9 +7,12 @@ Writes ``crash-...`` into the working directory for what it finds.
 
 from __future__ import annotations
 
+import resource
 import sys
 
 import atheris
+
+GIGABYTE = 1 << 30
 
 with atheris.instrument_imports(include=["ipycron"]):
     import fuzz_targets
@@ -30,7 +33,10 @@ def main(name: str, seconds: str) -> None:
             text = atheris.FuzzedDataProvider(data).ConsumeUnicode(len(data))
             fuzz_targets.TEXTS[name](text)
 
-    limits = [f"-max_total_time={seconds}", "-max_len=4096", "-rss_limit_mb=1024"]
+    # libFuzzer's own limit looks at the highest memory ever, which a process inherits
+    # from the one that started it.
+    resource.setrlimit(resource.RLIMIT_DATA, (GIGABYTE, GIGABYTE))
+    limits = [f"-max_total_time={seconds}", "-max_len=4096", "-rss_limit_mb=0"]
     atheris.Setup([sys.argv[0], *limits, "-timeout=10"], try_one)
     atheris.Fuzz()
 
