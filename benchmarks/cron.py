@@ -19,8 +19,9 @@ from zoneinfo import ZoneInfo
 from apscheduler.triggers.cron import CronTrigger
 from croniter import CroniterBadDateError, croniter
 from cronsim import CronSim
-from figures import OURS, Section, exit_with
+from figures import OURS
 from peers import NODE_CRON, ask_node_cron
+from section import Section, exit_with
 
 from ipycron.cron import CronExpression
 

@@ -1,19 +1,12 @@
-"""What a measurement says: figures, with goals; and how they are taken.
-
-A section of the benchmarks is a program that prints one figure a line, as JSON, so
-that each runs in a process of its own and `bench.py` reads them all.
-"""
+"""What a measurement says: figures, with goals; and how they are taken."""
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
-import sys
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -62,46 +55,6 @@ class Figure:
         return self.values[name] / ours if ours else math.inf
 
 
-@dataclass
-class Section:
-    """Prints figures as they are found.
-
-    Attributes:
-        is_quick: whether to measure less, for trying.
-    """
-
-    is_quick: bool
-    figures: list[Figure] = field(default_factory=list)
-
-    def add(
-        self,
-        what: str,
-        unit: str,
-        ours: float,
-        *,
-        peers: dict[str, float | None] | None = None,
-        **goal: Any,
-    ) -> None:
-        """Print a figure; `goal` as in `Figure`. A peer that is None is missing."""
-        known = {n: value for n, value in (peers or {}).items() if value is not None}
-        figure = Figure(what=what, unit=unit, values={OURS: ours, **known}, **goal)
-        self.figures.append(figure)
-        print(json.dumps(asdict(figure)), flush=True)
-
-    def pick(self, full: int, quick: int) -> int:
-        """Return how often, or how long, to measure."""
-        return quick if self.is_quick else full
-
-
-def run_section(measure: Callable[[Section], None], about: str | None) -> int:
-    """Run a section as a program; return its exit code."""
-    parser = argparse.ArgumentParser(description=about)
-    parser.add_argument("--quick", action="store_true", help="measure less, to try")
-    section = Section(parser.parse_args().quick)
-    measure(section)
-    return int(any(figure.is_met is False for figure in section.figures))
-
-
 def measure_calls(call: Callable[[], object], times: int) -> list[float]:
     """Return the seconds of each call, sorted."""
     seconds = []
@@ -131,8 +84,3 @@ def read_cpu_seconds(pid: int) -> float:
     """Return the processor time that a process has used (Linux), to 10 ms."""
     words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(words[11]) + int(words[12])) / 100
-
-
-def exit_with(measure: Callable[[Section], None], about: str | None) -> None:
-    """Leave with the exit code of a section."""
-    sys.exit(run_section(measure, about))

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from apscheduler.schedulers.background import BackgroundScheduler
-from figures import Section, exit_with, get_quantile
+from figures import get_quantile
 from peers import NODE_CRON, ask_node_cron
+from section import Section, exit_with
 
 from ipycron.task.api import schedule, shutdown
 

@@ -17,7 +17,8 @@ import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from figures import NEVER, OURS, Section, exit_with, get_quantile, read_private_bytes
+from figures import NEVER, OURS, get_quantile, read_private_bytes
+from section import Section, exit_with
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,8 +11,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from figures import NEVER, Section, exit_with, read_cpu_seconds
+from figures import NEVER, read_cpu_seconds
 from large_job import make_array
+from section import Section, exit_with
 
 from ipycron.task.api import create_task, shutdown
 from ipycron.task.registry import registry

@@ -14,7 +14,8 @@ import time
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from figures import Section, exit_with, read_private_bytes
+from figures import read_private_bytes
+from section import Section, exit_with
 
 from ipycron.cron import CronExpression
 from ipycron.scheduling.policy import Policy

@@ -16,8 +16,9 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from figures import Section, exit_with, get_quantile
+from figures import get_quantile
 from jupyter_client.manager import start_new_kernel
+from section import Section, exit_with
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,16 +15,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from figures import (
-    NEVER,
-    Section,
-    exit_with,
-    get_quantile,
-    measure_calls,
-    read_private_bytes,
-)
+from figures import NEVER, get_quantile, measure_calls, read_private_bytes
 from IPython.core.interactiveshell import InteractiveShell
 from peers import NODE_CRON, ask_node_cron
+from section import Section, exit_with
 
 from ipycron.process.payload import Payload
 from ipycron.process.protocol import Preload

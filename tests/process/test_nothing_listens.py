@@ -29,7 +29,7 @@ def row(request):
 
 @pytest.fixture
 def family(write):
-    """Start a worker of each kind; return this process, the supervisor, all below it."""
+    """Start a worker of each kind; return this process, the supervisor, those below."""
     registry.client.warm(Preload((), shell=True))
     path = write("def task(): return 1")
     jobs = [
