@@ -1,0 +1,77 @@
+"""A section of the benchmarks: a program that measures and prints its table.
+
+With ``--json`` it prints one figure a line instead, so that each section runs in a
+process of its own and `bench.py` reads them all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from figures import OURS, Figure
+from table import make_summary, make_table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@dataclass
+class Section:
+    """Collects figures as they are found.
+
+    Attributes:
+        is_quick: whether to measure less, for trying.
+        is_json: whether to print each figure at once, as a line of JSON.
+    """
+
+    is_quick: bool
+    is_json: bool
+    figures: list[Figure] = field(default_factory=list)
+
+    def add(
+        self,
+        what: str,
+        unit: str,
+        ours: float,
+        *,
+        peers: dict[str, float | None] | None = None,
+        **goal: Any,
+    ) -> None:
+        """Add a figure; `goal` as in `Figure`. A peer that is None is missing."""
+        known = {n: value for n, value in (peers or {}).items() if value is not None}
+        figure = Figure(what=what, unit=unit, values={OURS: ours, **known}, **goal)
+        self.figures.append(figure)
+        if self.is_json:
+            print(json.dumps(asdict(figure)), flush=True)
+        else:
+            print(f"{what} …", file=sys.stderr, flush=True)
+
+    def pick(self, full: int, quick: int) -> int:
+        """Return how often, or how long, to measure."""
+        return quick if self.is_quick else full
+
+
+def run_section(measure: Callable[[Section], None], about: str | None) -> int:
+    """Run a section as a program; return its exit code."""
+    parser = argparse.ArgumentParser(description=about)
+    parser.add_argument("--quick", action="store_true", help="measure less, to try")
+    parser.add_argument("--json", action="store_true", help="a line for each figure")
+    options = parser.parse_args()
+    section = Section(options.quick, options.json)
+    measure(section)
+    if not options.json:
+        print(
+            "\n".join(
+                [*make_table(section.figures), "", *make_summary(section.figures)]
+            )
+        )
+    return int(any(figure.is_met is False for figure in section.figures))
+
+
+def exit_with(measure: Callable[[Section], None], about: str | None) -> None:
+    """Leave with the exit code of a section."""
+    sys.exit(run_section(measure, about))
