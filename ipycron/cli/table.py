@@ -9,6 +9,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
+from ipycron.process.printable import show_hidden
 from ipycron.scheduling.clock import SystemClock
 
 if TYPE_CHECKING:
@@ -59,7 +60,9 @@ class Watch:
     def _make_row(self, task: Task) -> list[Text | str]:
         status = task.status
         return [
-            Text.assemble((task.name, "bold"), "\n", (status, _STYLES[status])),
+            Text.assemble(
+                (show_hidden(task.name), "bold"), "\n", (status, _STYLES[status])
+            ),
             Text(task.expression.describe()),
             f"{_format_next(task)}\n{_format_last(task.last_run)}",
             self._format_durations(task),

@@ -5,7 +5,14 @@ from __future__ import annotations
 import re
 from html import escape
 
-_SEQUENCE = re.compile(r"\x1b\[([0-9;:]*)m|\x1b\[[0-?]*[ -/]*[@-~]|\x1b[@-Z\\-_]")
+from ipycron.process.printable import show_controls
+
+_SEQUENCE = re.compile(
+    r"\x1b\[([0-9;:]*)m"  # colours
+    r"|\x1b\[[0-?]*[ -/]*[@-~]"  # cursor, screen
+    r"|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)"  # titles, links
+    r"|\x1b[@-Z\\-_]"
+)
 _NAMES = (
     ("#3e424d", "#e75c58", "#00a250", "#b27d12", "#208ffb", "#d160c4", "#60c6c8"),
     ("#282c36", "#b22b31", "#007427", "#b27d12", "#0065ca", "#a03196", "#258f8f"),
@@ -17,8 +24,8 @@ _CUBE_FIRST, _GREY_FIRST = 16, 232
 
 
 def strip_ansi(text: str) -> str:
-    """Return the text without its colours."""
-    return _SEQUENCE.sub("", text)
+    """Return the text without its colours, and with other controls written out."""
+    return show_controls(_SEQUENCE.sub("", text))
 
 
 def to_html(text: str) -> str:
@@ -56,9 +63,8 @@ class _Style:
             styles.append(f"color:{self._colour}")
         if self._is_bold:
             styles.append("font-weight:bold")
-        if not styles:
-            return escape(text)
-        return f'<span style="{";".join(styles)}">{escape(text)}</span>'
+        html = escape(show_controls(text))
+        return f'<span style="{";".join(styles)}">{html}</span>' if styles else html
 
     def take(self, codes: str) -> None:
         """Follow one sequence."""

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ipycron.notebook.live import LiveView, merge_bundle
-from ipycron.notebook.static import describe_task
+from ipycron.notebook.live import LiveView
 from ipycron.task.registry import registry
 
 if TYPE_CHECKING:
@@ -54,12 +53,6 @@ class Card(LiveView):
     def is_over(self) -> bool:
         """Whether nothing will happen to the task any more."""
         return self.task.status == "destroyed" and not self.task.is_busy
-
-    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        """Return the widget, and what is shown where there are none."""
-        return merge_bundle(
-            super()._repr_mimebundle_(**kwargs), describe_task(self.task)
-        )
 
 
 class Cards:

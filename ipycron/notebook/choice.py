@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from IPython.core.error import UsageError
 
+from ipycron.notebook.words import say_name
 from ipycron.scheduling.option import check_flag, option
 from ipycron.task import api
 from ipycron.task.source import Inline
@@ -38,7 +39,7 @@ def choose_tasks(command: str, line: ParsedLine) -> list[Task]:
             raise UsageError(f"%cron {command}: names and --all exclude each other")
         return list(api.get_tasks().values())
     if not line.words:
-        names = ", ".join(task.name for task in api.get_tasks().values())
+        names = ", ".join(say_name(task) for task in api.get_tasks().values())
         known = f"Tasks: {names}." if names else "There is no task."
         raise UsageError(f"%cron {command}: name a task, or say --all. {known}")
     return [api.get_task(name) for name in line.words]

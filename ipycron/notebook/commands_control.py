@@ -21,7 +21,14 @@ from ipycron.errors import (
 )
 from ipycron.notebook.choice import ChoiceOptions, choose_tasks, refuse_waiting
 from ipycron.notebook.clock import get_now
-from ipycron.notebook.words import one_line, say_count, say_duration, say_fires, say_run
+from ipycron.notebook.words import (
+    one_line,
+    say_count,
+    say_duration,
+    say_fires,
+    say_name,
+    say_run,
+)
 from ipycron.process.outcome import get_traceback_text, summarize_error
 from ipycron.scheduling.option import (
     check_flag,
@@ -97,7 +104,7 @@ def _control(
         try:
             error = completion.exception(limit)
         except TimeoutError:
-            print(f"{task.name}: still {task.status}, it takes its time")
+            print(f"{say_name(task)}: still {task.status}, it takes its time")
             continue
         if error is None:
             print(_say_state(task))
@@ -110,8 +117,8 @@ def _control(
 
 def _say_state(task: Task) -> str:
     if task.is_started:
-        return f"{task.name}: {task.status}, {say_fires(task, get_now(), 1)}"
-    return f"{task.name}: {task.status}"
+        return f"{say_name(task)}: {task.status}, {say_fires(task, get_now(), 1)}"
+    return f"{say_name(task)}: {task.status}"
 
 
 def _say_failure(task: Task, error: BaseException) -> str:
@@ -138,7 +145,7 @@ def run(notebook: Notebook, line: ParsedLine) -> None:
         with contextlib.suppress(TimeoutError):
             _refuse(completion.exception(GLANCE))
         completion.add_done_callback(partial(notebook.see_end, task))
-        print(f"{task.name}: runs now")
+        print(f"{say_name(task)}: runs now")
     notebook.stage.flush()
 
 
@@ -157,7 +164,7 @@ def _print_end(task: Task, *, with_output: bool) -> None:
         print(ended.output.stderr, end="", file=sys.stderr)
         if ended.traceback_text:
             print(ended.traceback_text)
-    print(f"{task.name}: {say_run(ended, get_now())}")
+    print(f"{say_name(task)}: {say_run(ended, get_now())}")
 
 
 def wait(notebook: Notebook, line: ParsedLine) -> None:
@@ -176,6 +183,8 @@ def wait(notebook: Notebook, line: ParsedLine) -> None:
     for task, (finished, failed) in zip(tasks, before, strict=True):
         failures = task.history.failed - failed
         count = say_count(task.history.finished - finished + failures, "run")
-        said.append(f"{task.name}: {count}" + f", {failures} failed" * (failures > 0))
+        said.append(
+            f"{say_name(task)}: {count}" + f", {failures} failed" * (failures > 0)
+        )
     notebook.stage.flush()
     print("; ".join(said))

@@ -19,7 +19,7 @@ from ipycron.notebook.choice import ChoiceOptions, choose_tasks
 from ipycron.notebook.clock import get_now
 from ipycron.notebook.grammar import refuse_expression, split_expression
 from ipycron.notebook.tables import ExpressionView, TaskTable
-from ipycron.notebook.words import find_shown_run, say_instants, say_run
+from ipycron.notebook.words import find_shown_run, say_instants, say_name, say_run
 from ipycron.scheduling.option import check_flag, check_limit, check_text, option
 from ipycron.task import api
 
@@ -75,9 +75,9 @@ def print_logs(_: Notebook, line: ParsedLine) -> None:
     for task in choose_tasks("logs", line):
         run = find_shown_run(task)
         if run is None:
-            print(f"{task.name}: has not run yet")
+            print(f"{say_name(task)}: has not run yet")
             continue
-        print(f"{task.name}: {say_run(run, get_now())}")
+        print(f"{say_name(task)}: {say_run(run, get_now())}")
         for text in (run.output.stdout, run.output.stderr, run.traceback_text or ""):
             if text:
                 print(text, end="" if text.endswith("\n") else "\n")
@@ -89,7 +89,7 @@ def print_next(_: Notebook, line: ParsedLine) -> None:
     for task in choose_tasks("next", line):
         fires = task.expression.upcoming(count, get_now())
         armed = "" if task.next_run is not None else f" (it is {task.status})"
-        print(f"{task.name}: {say_instants(fires, get_now())}{armed}")
+        print(f"{say_name(task)}: {say_instants(fires, get_now())}{armed}")
 
 
 def explain(_: Notebook, line: ParsedLine) -> None:

@@ -21,6 +21,7 @@ from ipycron.notebook.grammar import refuse_expression
 from ipycron.notebook.inline_cell import InlineCell
 from ipycron.notebook.magic_options import split_values
 from ipycron.notebook.present import present
+from ipycron.notebook.words import say_name
 from ipycron.process.outcome import get_traceback_text, summarize_error
 from ipycron.process.payload import pack_pickle
 from ipycron.task import api
@@ -166,7 +167,7 @@ def _declare(
         task.on("execution:finished", partial(_bind, notebook, wish.cell.into))
         notes = (*notes, f"each result goes to {wish.cell.into}")
     if existing is not None:
-        notes = (*notes, f"replaces {existing.name}")
+        notes = (*notes, f"replaces {say_name(existing)}")
     present(notebook, task, notes=notes, is_quiet=wish.cell.quiet)
     task.start().add_done_callback(partial(_report_start, notebook, task))
     if wish.cell.run_now:

@@ -23,6 +23,9 @@ _EXPRESSION = ("ipycron.cron.expression", "CronExpression")
 
 def register_formats(shell: Any) -> None:
     """Have the shell show ipycron's objects richly."""
+    shell.display_formatter.ipython_display_formatter.for_type_by_name(
+        *_TASK, show_card
+    )
     formatter = shell.display_formatter.mimebundle_formatter
     formatter.for_type_by_name(*_TASK, format_task)
     formatter.for_type_by_name(*_EXPRESSION, format_expression)
@@ -35,23 +38,36 @@ def register_formats(shell: Any) -> None:
 def unregister_formats(shell: Any) -> None:
     """Have the shell show ipycron's objects as any others."""
     formatter = shell.display_formatter.mimebundle_formatter
+    shell.display_formatter.ipython_display_formatter.pop(".".join(_TASK), None)
     for kind in (".".join(_TASK), ".".join(_EXPRESSION), MappingProxyType):
         formatter.pop(kind, None)
     plain = shell.display_formatter.formatters["text/plain"]
     plain.for_type(MappingProxyType, _type_pprinters[MappingProxyType])
 
 
-def format_task(task: Task, **_: Any) -> Any:
-    """Return a task's mimebundle: its card where a kernel shows it, and text."""
+def show_card(task: Task) -> None:
+    """Show a task as its card, and its copy in an output of its own.
+
+    Raises:
+        NotImplementedError: if nothing can show a card; IPython then asks for the
+            other forms.
+    """
     from IPython import get_ipython  # noqa: PLC0415 - as in all of this module
 
-    from ipycron.notebook.page import make_bundle, make_card  # noqa: PLC0415
+    from ipycron.notebook.page import make_card, show_view  # noqa: PLC0415
+
+    has_kernel = getattr(get_ipython(), "kernel", None) is not None
+    card = make_card(task) if has_kernel else None
+    if card is None:
+        raise NotImplementedError
+    show_view(card, format_task(task))
+
+
+def format_task(task: Task, **_: Any) -> dict[str, Any]:
+    """Return a task's mimebundle, which needs no widget."""
     from ipycron.notebook.static import describe_task  # noqa: PLC0415
 
-    shell = get_ipython()
-    if getattr(shell, "kernel", None) is None:
-        return describe_task(task)
-    return make_bundle(task, make_card(task))
+    return describe_task(task)
 
 
 def format_expression(expression: Any, **_: Any) -> dict[str, Any]:

@@ -280,11 +280,3 @@ class LiveView(anywidget.AnyWidget):
         self._feed.detach(self)
         self._pane.close()
         super().close()
-
-
-def merge_bundle(live: Any, static: dict[str, Any]) -> Any:
-    """Return the mimebundle of a widget with the static forms beside it."""
-    if isinstance(live, tuple):
-        data, metadata = live
-        return {**data, **static}, metadata
-    return {**(live or {}), **static}

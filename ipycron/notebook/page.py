@@ -1,4 +1,4 @@
-"""Tasks on the page of a notebook: a card, and its static copy in the next output.
+"""Tasks on the page of a notebook: a view, and its static copy in the next output.
 
 Nobody says whether a front end has widgets: nbclient and papermill take the outputs
 as they are. So the copy is kept fresh until a browser answers through the card; from
@@ -38,8 +38,8 @@ STAND_IN = (
     f"<style>{_CHILD}:not(:has(.jp-OutputArea-output > *))"
     f":has(+ {_CHILD} .ipycron-static){{display:none}}</style>"
 )
-"""Hides the line that JupyterLab shows where a card was ("model not found"). While
-the card is there, its own style sheet hides the copy."""
+"""Hides the line that JupyterLab shows where a view was ("model not found"). While
+the view is there, its own style sheet hides the copy."""
 _IDLE = 3600.0
 
 
@@ -61,8 +61,7 @@ class Page:
     def show(self) -> None:
         """Display the task in the running cell's output, and keep it fresh."""
         if self._card is not None:
-            data, metadata = get_live_bundle(self._card)
-            publish_display_data({**data, "text/plain": ""}, metadata)
+            publish_view(self._card)
         self._publish(update=False)
         registry.get_single(Feed).attach(self)
 
@@ -91,10 +90,10 @@ class Page:
             self._is_stale = False
             self._shown_at = time.monotonic()
             copy = describe_task(self.task, trouble=self._trouble)
-            if self._card is not None:
-                copy["text/html"] = f"{STAND_IN}{copy['text/html']}"
             publish_display_data(
-                copy, transient={"display_id": self._display_id}, update=update
+                copy if self._card is None else stand_in(copy),
+                transient={"display_id": self._display_id},
+                update=update,
             )
 
     # --- on the feed's thread ---------------------------------------------------------
@@ -118,19 +117,24 @@ class Page:
         return due
 
 
-def make_bundle(
-    task: Task, card: Any, *, trouble: str | None = None
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return a task's mimebundle and its metadata: its card, if any, and the copy."""
-    live, metadata = ({}, {}) if card is None else get_live_bundle(card)
-    return {**live, **describe_task(task, trouble=trouble)}, metadata
+def show_view(view: Any, copy: dict[str, Any]) -> None:
+    """Display a view, and in the next output its copy as it is now."""
+    publish_view(view)
+    publish_display_data(stand_in(copy))
 
 
-def get_live_bundle(card: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the mimebundle of a card without its static forms, and its metadata."""
-    bundle = card._repr_mimebundle_() or {}
+def publish_view(view: Any) -> None:
+    """Display a view without its static forms."""
+    bundle = view._repr_mimebundle_() or {}
     data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
-    return {WIDGET_VIEW: data[WIDGET_VIEW]}, metadata
+    live = {WIDGET_VIEW: data[WIDGET_VIEW], "text/plain": ""}
+    publish_display_data(live, metadata)
+
+
+def stand_in(copy: dict[str, Any]) -> dict[str, Any]:
+    """Return a copy that is seen only where the view before it is not."""
+    html = f'{STAND_IN}<div class="ipycron-static">{copy["text/html"]}</div>'
+    return {**copy, "text/html": html}
 
 
 def make_card(task: Task) -> Any:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ipycron.notebook.live import LiveView, merge_bundle
+from ipycron.notebook.live import LiveView
+from ipycron.notebook.page import show_view
 from ipycron.notebook.snapshot import describe_event, describe_task
 from ipycron.notebook.tables import TaskTable
 from ipycron.notebook.timeline import BUCKETS, find_marks
@@ -103,11 +104,11 @@ class Panel(LiveView):
         }
         return {"start": start, "horizon": horizon, "marks": marks}
 
-    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        """Return the widget, and a table where there are none."""
+    def _ipython_display_(self) -> None:
+        """Show the panel, and a table where there are no widgets."""
         table = TaskTable(self.find_tasks())
-        static = {"text/plain": repr(table), "text/html": table._repr_html_()}
-        return merge_bundle(super()._repr_mimebundle_(**kwargs), static)
+        copy = {"text/plain": repr(table), "text/html": table._repr_html_()}
+        show_view(self, copy)
 
 
 def panel() -> Panel:

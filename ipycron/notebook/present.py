@@ -1,7 +1,7 @@
 """Shows tasks where they are declared: under the cell, or in the terminal.
 
-A kernel displays the live card, and beside it, in the same output, the static text
-and HTML for front ends without widgets and for saved notebooks. A terminal prints
+A kernel displays the live card, and in the next output the static text and HTML for
+front ends without widgets and for saved notebooks. A terminal prints
 what runs print, as it comes.
 """
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ipycron.notebook.clock import get_now
 from ipycron.notebook.page import PageStage
 from ipycron.notebook.terminal import TerminalStage
-from ipycron.notebook.words import one_line, say_fires, say_schedule
+from ipycron.notebook.words import say_fires, say_name, say_schedule
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
@@ -65,5 +65,5 @@ def present(
 
 def describe(task: Task, notes: Sequence[str] = ()) -> str:
     """Return the line that says what was understood."""
-    said = f"{one_line(task.name)}: {say_schedule(task)}, {say_fires(task, get_now())}"
+    said = f"{say_name(task)}: {say_schedule(task)}, {say_fires(task, get_now())}"
     return "; ".join((said, *notes))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ipycron.notebook.cells import CellLedger
 from ipycron.notebook.last_words import LastResort
 from ipycron.notebook.present import make_stage
+from ipycron.notebook.words import say_name
 from ipycron.process.outcome import summarize_error
 from ipycron.task import api
 
@@ -49,7 +50,7 @@ class Notebook:
         if is_outermost:
             self.stage.leave(key)
         if ended:
-            names = ", ".join(task.name for task in ended)
+            names = ", ".join(say_name(task) for task in ended)
             print(f"{names}: ended, the cell does not declare it any more")  # noqa: T201 - the cell's output
 
     def see_end(self, task: Task, completion: Completion[Any]) -> None:
@@ -61,7 +62,7 @@ class Notebook:
 
     def close(self) -> None:
         """End all tasks and processes, and say which tasks that were."""
-        names = [task.name for task in api.get_tasks().values()]
+        names = [say_name(task) for task in api.get_tasks().values()]
         api.shutdown()
         self.stage.close()
         self._last_resort.remove()

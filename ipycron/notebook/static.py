@@ -15,6 +15,7 @@ from ipycron.notebook.clock import get_now
 from ipycron.notebook.transcript import Transcript
 from ipycron.notebook.words import (
     find_shown_run,
+    say_name,
     say_next,
     say_run,
     say_schedule,
@@ -83,7 +84,7 @@ def write_html(task: Task, *, trouble: str | None = None) -> str:
             parts.append(_write_item(kind, value))
         if run.traceback_text:
             parts.append(_pre(run.traceback_text, style=_ERROR))
-    return f'<div class="ipycron-static">{"".join(parts)}</div>'
+    return f"<div>{''.join(parts)}</div>"
 
 
 def _describe(task: Task) -> list[tuple[str, str]]:
@@ -91,7 +92,7 @@ def _describe(task: Task) -> list[tuple[str, str]]:
     now = get_now()
     run = find_shown_run(task)
     return [
-        (task.name, say_status(task)),
+        (say_name(task), say_status(task)),
         ("schedule", f"{task.pattern}  {say_schedule(task)}"),
         ("next run", say_next(task, now)),
         ("last run", "" if run is None else say_run(run, now)),

@@ -15,7 +15,7 @@ from ipycron.notebook.ansi import strip_ansi
 from ipycron.notebook.clock import get_now
 from ipycron.notebook.feed import Feed
 from ipycron.notebook.static import settle_lines
-from ipycron.notebook.words import say_run
+from ipycron.notebook.words import say_name, say_run
 from ipycron.task.registry import registry
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ class Printer:
 
     def print_lines(self, lines: list[str]) -> None:
         """Print lines, the task's name before each."""
-        name = strip_ansi(" ".join(self.task.name.split()))
+        name = say_name(self.task)
         if not self._is_coloured:
             lines = [strip_ansi(line) for line in lines]
         if lines:

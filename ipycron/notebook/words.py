@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ipycron.process.printable import show_hidden
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
@@ -105,7 +107,7 @@ def describe_row(task: Task, now: datetime, *, is_replaced: bool = False) -> Row
     """
     run = find_shown_run(task)
     return Row(
-        name=task.name,
+        name=say_name(task),
         status="ending" if is_replaced else say_status(task),
         schedule=f"{task.pattern}  {task.expression.describe()}",
         next_run="" if is_replaced else say_next(task, now),
@@ -153,6 +155,11 @@ def find_shown_run(task: Task) -> RunLike | None:
 def one_line(value: Any) -> str:
     """Return a text with single blanks for all that breaks it."""
     return " ".join(str(value).split())
+
+
+def say_name(task: Task) -> str:
+    """Return a task's name, with nothing in it that moves a cursor or turns a line."""
+    return show_hidden(one_line(task.name))
 
 
 def say_count(count: int, noun: str) -> str:

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from ipycron.errors import RemoteError
 from ipycron.process.payload import Payload, pack_object, pack_plain, unpack
+from ipycron.process.printable import show_controls
 
 _PLAIN = (type(None), bool, int, float, str, bytes)
 _PLAIN_DEPTH = 3
@@ -208,7 +209,7 @@ def summarize_error(error: BaseException) -> str:
     """Return ``ValueError: first line of its text``."""
     lines = _safe_str(error).splitlines()
     text = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
-    return _to_wire(text)
+    return show_controls(_to_wire(text))
 
 
 def format_traceback(error: BaseException) -> str:

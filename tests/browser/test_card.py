@@ -237,3 +237,21 @@ def test_card_leaves_a_readable_copy_in_the_saved_notebook(own_notebook):
     expect(copy).to_contain_text("KeyError: 'b'")
     expect(copy).to_be_visible()
     expect(notebook.page.get_by_text("model not found")).to_be_hidden()
+
+
+@pytest.mark.parametrize("source", ["ipycron.get_task('failing')", "ipycron.panel()"])
+def test_view_as_a_last_line_leaves_a_readable_copy(own_notebook, source):
+    """A task or a panel that a cell shows by its value is readable afterwards, too."""
+    notebook = own_notebook
+    notebook.run(FAILING.replace("--run-now", "--quiet"))
+    notebook.run(source)
+    expect(notebook.page.locator(".icr-name").first).to_be_visible()
+    copy = notebook.page.locator(".ipycron-static")
+    expect(copy).to_be_hidden()
+    notebook.save()
+    notebook.shut_down_kernel()
+    notebook.open_again()
+
+    expect(copy).to_contain_text("failing")
+    expect(copy).to_be_visible()
+    expect(notebook.page.get_by_text("model not found")).to_be_hidden()

@@ -27,7 +27,7 @@ class Kernel:
         self._client.start_channels()
         self._client.wait_for_ready(timeout=DEADLINE)
         self.displays = {}
-        self.shown = {}
+        self.outputs = []
 
     def begin(self, code, cell_id=None):
         """Send a cell; return its message's id."""
@@ -68,8 +68,8 @@ class Kernel:
             elif kind == "error":
                 texts.append("\n".join(content["traceback"]))
             elif kind in ("display_data", "execute_result"):
-                self.shown = content["data"]
-                texts.append(self.shown.get("text/plain", "") + "\n")
+                self.outputs.append(content["data"])
+                texts.append(content["data"].get("text/plain", "") + "\n")
 
     def _note(self, message):
         """Follow displays that are renewed, whichever cell they belong to."""
@@ -423,12 +423,15 @@ def test_kernel_completes_and_inspects(kernel):
     assert "Run a cell or a file on a schedule" in kernel.inspect("%%cron")
 
 
-def test_task_is_its_card_as_the_last_line(kernel):
-    """A widget, with text and HTML beside it."""
+@pytest.mark.parametrize("source", ["ipycron.get_task('it')", "ipycron.panel()"])
+def test_view_is_an_output_and_its_copy_the_next(kernel, source):
+    """An output whose widget is gone shows nothing else: the copy has its own."""
     kernel.run("%%cron @yearly --name it --quiet\n1")
-    kernel.run("ipycron.get_task('it')")
-    assert set(kernel.shown) >= {
-        "text/plain",
-        "text/html",
-        "application/vnd.jupyter.widget-view+json",
-    }
+    before = len(kernel.outputs)
+    kernel.run(source)
+    live, copy = kernel.outputs[before:]
+    assert set(live) == {"text/plain", "application/vnd.jupyter.widget-view+json"}
+    assert live["text/plain"] == ""
+    assert set(copy) == {"text/plain", "text/html"}
+    assert "it" in copy["text/plain"]
+    assert "ipycron-static" in copy["text/html"]

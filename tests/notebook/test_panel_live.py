@@ -12,7 +12,6 @@ import comm
 import pytest
 from comm.base_comm import BaseComm
 
-import ipycron
 from ipycron.notebook.card import MAX_ENDED, Cards, make_card
 from ipycron.notebook.feed import BYTES_PER_SECOND, Feed
 from ipycron.notebook.panel import panel
@@ -470,19 +469,6 @@ def test_feed_ends_its_thread_when_the_last_view_is_closed():
 
 
 # --- where there are no widgets -------------------------------------------------------
-
-
-def test_views_carry_text_and_html_for_front_ends_without_widgets():
-    """A saved notebook and a plain front end show something readable."""
-    task = make_task(name="<b>report</b>")
-    for view in (make_card(task), ipycron.panel()):
-        bundle = view._repr_mimebundle_()
-        data = bundle[0] if isinstance(bundle, tuple) else bundle
-
-        assert "<b>report</b>" in data["text/plain"]
-        assert "&lt;b&gt;report&lt;/b&gt;" in data["text/html"]
-        assert "<b>report" not in data["text/html"]
-        assert "application/vnd.jupyter.widget-view+json" in data
 
 
 def test_script_and_style_ask_for_nothing_from_the_network():

@@ -1,0 +1,35 @@
+"""Text of others, made fit to be printed: nothing in it moves a cursor."""
+
+from __future__ import annotations
+
+import re
+
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_HIDDEN = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"
+)
+"""Controls, and the marks that turn the direction of what follows them."""
+
+
+def show_controls(text: str) -> str:
+    r"""Return a text with its control characters written out; lines stay lines.
+
+    Examples:
+        >>> show_controls("a\tb\x07\n")
+        'a\tb\\x07\n'
+    """
+    return _CONTROLS.sub(_write_out, text)
+
+
+def show_hidden(text: str) -> str:
+    r"""Return a name or the like with what cannot be seen written out.
+
+    Examples:
+        >>> show_hidden("\x1b[2J \u202eback")
+        '\\x1b[2J \\u202eback'
+    """
+    return _HIDDEN.sub(_write_out, text)
+
+
+def _write_out(match: re.Match[str]) -> str:
+    return ascii(match[0])[1:-1]

@@ -1,0 +1,54 @@
+"""Names, outputs and errors that are markup, escapes or far too long, on the page."""
+
+from __future__ import annotations
+
+import pytest
+from hostile_texts import TEXTS
+from playwright.sync_api import expect
+from scores import score_test
+
+LAB = pytest.mark.parametrize("shared", ["lab"], indirect=True)
+TASK = """
+import sys, ipycron
+evil = {text!r}
+def say():
+    print(evil)
+    print(evil, file=sys.stderr)
+    raise ValueError(evil)
+task = ipycron.schedule("0 0 1 1 *", say, background=True, name="it " + evil)
+task.execute().exception(20)
+"""
+FIND_LIVE = """node => [...node.querySelectorAll("*")].filter(e =>
+  ["SCRIPT", "STYLE", "IFRAME", "OBJECT", "A"].includes(e.tagName)
+  || (e.tagName === "IMG" && !e.src.startsWith("data:"))
+  || [...e.attributes].some(a => a.name.startsWith("on"))).map(e => e.outerHTML)"""
+GET_WIDTHS = "node => [node.scrollWidth, node.clientWidth]"
+
+
+@LAB
+@pytest.mark.parametrize("kind", TEXTS)
+def test_hostile_text_is_only_text_on_the_page(request, notebook, kind):
+    """In the card, in the panel and its detail, and in the copy beside them."""
+    score_test(request, "hostile texts on the page", kind)
+    notebook.run(TASK.format(text=TEXTS[kind]))
+    notebook.run("task")
+    notebook.run("ipycron.panel()")
+    page = notebook.page
+    card = page.locator(".icr-card")
+    panel = page.locator(".icr-panel")
+    row = panel.locator(".icr-row")
+    row.locator(".icr-opener").click()
+
+    for view, named in ((card, card), (panel, row)):
+        expect(named.locator(".icr-name")).to_contain_text("it ")
+        expect(view.locator(".icr-trace:visible")).to_contain_text("ValueError")
+        assert view.evaluate(FIND_LIVE) == []
+        inner, outer = view.evaluate(GET_WIDTHS)
+        assert inner <= outer
+        expect(view.get_by_role("button", name="Destroy").first).to_be_visible()
+    copies = page.locator(".ipycron-static")
+    expect(copies).to_have_count(2)
+    for copy in copies.all():
+        assert copy.evaluate(FIND_LIVE) == []
+    page.mouse.move(300, 300)
+    assert page.evaluate("() => window.hacked") is None
