@@ -1,5 +1,6 @@
 """What every test must leave as it found it."""
 
+import gc
 import os
 import uuid
 
@@ -13,6 +14,12 @@ PURE = ("unit", "property")
 def pytest_configure():
     """Mark every process that this test session will start."""
     os.environ[MARK] = uuid.uuid4().hex
+
+
+def pytest_collection_finish():
+    """Spare the garbage collector the thousands of tests that stay to the end."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

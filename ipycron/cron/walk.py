@@ -40,9 +40,9 @@ class Walk:
         self._days = Days(fields, day_or=day_or)
         self._is_daily = self._days.are_all
         self._seconds = make_mask(fields.second)
-        self._minutes = make_mask(
-            hour * 60 + minute for hour in fields.hour for minute in fields.minute
-        )
+        # A product of masks sets a bit for every sum: hours are 60 bits apart.
+        hours = make_mask(hour * 60 for hour in fields.hour)
+        self._minutes = make_mask(fields.minute) * hours
         self._first_second, self._last_second = fields.second[0], fields.second[-1]
         first_minute = fields.hour[0] * 60 + fields.minute[0]
         last_minute = fields.hour[-1] * 60 + fields.minute[-1]
