@@ -65,9 +65,11 @@ def measure_shell() -> dict[str, float]:
 
     shell = InteractiveShell.instance()
 
+    def run(source: str) -> None:
+        assert shell.run_cell(source).success
+
     def declare(line: str, body: str) -> None:
-        result = shell.run_cell(f"%%cron {line}\n{body}")
-        assert result.success
+        run(f"%%cron {line}\n{body}")
 
     def take(call: Callable[[], object]) -> float:
         begin = time.perf_counter()
@@ -75,19 +77,20 @@ def measure_shell() -> dict[str, float]:
             call()
         return time.perf_counter() - begin
 
-    shell.run_cell("1")  # IPython's own first cell
+    run("1")  # IPython's own first cell
     figures = {}
     load = "%load_ext ipycron"
-    figures["`%load_ext ipycron`"] = take(lambda: shell.run_cell(load))
+    figures["`%load_ext ipycron`"] = take(lambda: run(load))
+    run("import ipycron")
     time.sleep(5)  # a person types; the supervisor and its zygote are warm by then
     figures["first task after `%load_ext`, warm"] = take(
         lambda: (
             declare("0 0 1 1 * --name first", "1"),
-            shell.run_cell("ipycron.get_task('first').start().result(30)"),
+            run("ipycron.get_task('first').start().result(30)"),
         )
     )
-    shell.run_cell("import ipycron, numpy\nsmall = b'x' * 1000")
-    shell.run_cell("large = numpy.ones(100_000_000, numpy.uint8)")
+    run("import numpy\nsmall = b'x' * 1000")
+    run("large = numpy.ones(100_000_000, numpy.uint8)")
     small = [
         take(lambda n=n: declare(f"0 0 1 1 * --name small-{n}", "len(small)"))
         for n in range(10)
@@ -96,7 +99,7 @@ def measure_shell() -> dict[str, float]:
     figures[what] = statistics.median(small)
     what = "`%%cron` cell that captures a 100 MB array, main thread"
     figures[what] = take(lambda: declare("0 0 1 1 * --name large", "large.sum()"))
-    shell.run_cell("ipycron.get_task('large').start().result(30); ipycron.shutdown()")
+    run("ipycron.get_task('large').start().result(30); ipycron.shutdown()")
     return figures
 
 

@@ -46,6 +46,9 @@ have its memory judged."""
 MAX_GROWTH = 16e6
 """Bytes by which the fitted line may rise over the quiet time. Allocators breathe."""
 MAX_MORE_DESCRIPTORS = 20
+FILES_A_WORKER = 4
+"""A socket, two pipes, the lifeline: see `process.handle.Ends`."""
+ZYGOTE = b"ipycron.process.zygote"
 ACTIONS_PER_SECOND = 6
 MAX_PROBLEMS = 10
 
@@ -248,7 +251,7 @@ class Scales:
             with contextlib.suppress(OSError):
                 if pid is not None:
                     samples = self._samples.setdefault((name, pid), [])
-                    samples.append((now, read_memory(pid), count_descriptors(pid)))
+                    samples.append((now, read_memory(pid), count_own_files(pid)))
 
     def judge(self, since: float) -> bool:
         """Print the slopes since an instant; return whether all is flat."""
@@ -264,7 +267,7 @@ class Scales:
             is_flat &= descriptors * seconds <= MAX_MORE_DESCRIPTORS
             print(
                 f"{name:<12}{late[-1][1] / 1e6:8.1f} MB {memory / 1e3:+9.2f} kB/s"
-                f"{late[-1][2]:8} descriptors {descriptors:+8.3f}/s"
+                f"{late[-1][2]:8} descriptors of its own {descriptors:+8.3f}/s"
             )
         return is_flat
 
@@ -277,9 +280,28 @@ def read_memory(pid: int) -> float:
     return 0.0
 
 
-def count_descriptors(pid: int) -> int:
-    """Return how many descriptors a process has open (Linux)."""
-    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+def count_own_files(pid: int) -> int:
+    """Return a process's descriptors but those that hold its workers (Linux).
+
+    How many workers there are is chance: a stopped task has none.
+    """
+    workers = len(find_workers(pid)) if pid != os.getpid() else 0
+    return len(list(Path(f"/proc/{pid}/fd").iterdir())) - FILES_A_WORKER * workers
+
+
+def find_workers(supervisor: int) -> list[int]:
+    """Return the workers below a supervisor: forked by its zygote, or spawned."""
+    found = []
+    for child in find_children(supervisor):
+        command = Path(f"/proc/{child}/cmdline").read_bytes()
+        found += find_children(child) if ZYGOTE in command else [child]
+    return found
+
+
+def find_children(pid: int) -> list[int]:
+    """Return a process's children (Linux)."""
+    words = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(word) for word in words]
 
 
 def find_orphans(mark: str) -> list[str]:
@@ -304,11 +326,10 @@ def kill_supervisor() -> None:
 def kill_zygote() -> None:
     """Kill the zygote, and with it all forked workers."""
     supervisor = registry.client.supervisor_pid
-    children = Path(f"/proc/{supervisor}/task/{supervisor}/children")
     with contextlib.suppress(OSError):
-        for word in children.read_text().split():
-            if b"ipycron.process.zygote" in Path(f"/proc/{word}/cmdline").read_bytes():
-                os.kill(int(word), signal.SIGKILL)
+        for pid in find_children(supervisor) if supervisor is not None else ():
+            if ZYGOTE in Path(f"/proc/{pid}/cmdline").read_bytes():
+                os.kill(pid, signal.SIGKILL)
 
 
 def live(seconds: float, chaos: Chaos, scales: Scales) -> float:
