@@ -1,10 +1,16 @@
-"""What happens to a task, as data: statuses, events, executions, notices."""
+"""What happens to a task, as data: statuses, events, executions, notices.
+
+Structs of msgspec: a thousand tasks at one second make thousands of these, and a
+frozen dataclass takes ten times as long to make. The garbage collector is spared
+those that hold no containers (`gc=False`).
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal
+
+import msgspec
 
 Reason = Literal["scheduled", "invoked"]
 SkipReason = Literal["not-elected", "coordinator-error"]
@@ -39,8 +45,7 @@ class Event(StrEnum):
     EXECUTION_SKIPPED = "execution:skipped"
 
 
-@dataclass(slots=True, kw_only=True)
-class Execution:
+class Execution(msgspec.Struct, kw_only=True, gc=False):
     """One run, as the scheduler sees it. Instants are Unix seconds.
 
     Attributes:
@@ -61,18 +66,10 @@ class Execution:
 
     def copy(self) -> Execution:
         """Return a snapshot: the scheduler goes on changing this one."""
-        return Execution(
-            id=self.id,
-            reason=self.reason,
-            date=self.date,
-            started_at=self.started_at,
-            finished_at=self.finished_at,
-            pid=self.pid,
-        )
+        return msgspec.structs.replace(self)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """How a run ended.
 
     Attributes:
@@ -96,8 +93,7 @@ class Outcome:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Notice:
+class Notice(msgspec.Struct, frozen=True, kw_only=True):
     """One event of one task, with the task's state right after it.
 
     Attributes:

@@ -50,6 +50,11 @@ class _Entry:
     size: int
 
 
+_NO_STREAMS: dict[str, OutputLog] = {}
+_NOTHING: list[Any] = []
+"""Shared by all outputs that are empty; never filled."""
+
+
 class Output:
     """What a run printed and displayed. Grows while it runs; safe in any thread.
 
@@ -59,11 +64,23 @@ class Output:
         size: bytes kept.
     """
 
+    __slots__ = (
+        "__weakref__",
+        "_display_bytes",
+        "_displays",
+        "_entries",
+        "_lock",
+        "_streams",
+        "dropped_displays",
+        "position",
+    )
+
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._streams: dict[str, OutputLog] = {}  # most runs say nothing
-        self._displays: list[Payload] = []
-        self._entries: list[_Entry] = []
+        # Most runs say nothing: what they would keep it in is made by `_open`.
+        self._streams: dict[str, OutputLog] = _NO_STREAMS
+        self._displays: list[Payload] = _NOTHING
+        self._entries: list[_Entry] = _NOTHING
         self._display_bytes = 0
         self.dropped_displays = 0
         self.position = 0
@@ -137,6 +154,7 @@ class Output:
     def write(self, stream: StreamName, data: bytes, dropped: int) -> None:
         """Add bytes of a stream, which came after `dropped` bytes nobody kept."""
         with self._lock:
+            self._open()
             log = self._streams.setdefault(stream, OutputLog())
             self._note(stream, log.size, len(data) + dropped)
             log.append(data, dropped)
@@ -145,6 +163,7 @@ class Output:
         """Add a display. Its bytes, not a descriptor: 200 of those are too many."""
         payload.settle()
         with self._lock:
+            self._open()
             count = self.dropped_displays + len(self._displays)
             self._note("display", count, 1)
             self._displays.append(payload)
@@ -152,6 +171,10 @@ class Output:
             if len(self._displays) > MAX_DISPLAYS:
                 self._display_bytes -= self._displays.pop(0).size
                 self.dropped_displays += 1
+
+    def _open(self) -> None:
+        if self._streams is _NO_STREAMS:
+            self._streams, self._displays, self._entries = {}, [], []
 
     def _note(self, kind: Kind, offset: int, size: int) -> None:
         last = self._entries[-1] if self._entries else None
