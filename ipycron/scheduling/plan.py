@@ -12,6 +12,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import msgspec
+
 if TYPE_CHECKING:
     from ipycron.scheduling.ports import Schedule
 
@@ -31,13 +33,16 @@ class Silence:
     """Unix seconds between which a started task had no scheduler.
 
     Attributes:
-        since: the newest slot that is known to be settled, or the task's start.
+        since: up to here every slot is known to be settled.
         until: when its scheduler was lost. It may have run a slot before that and
             not have told: nothing up to here runs again.
+        settled: slots in between that are settled all the same: a slot that waits,
+            for a random delay or for an election, is overtaken by later ones.
     """
 
     since: float
     until: float
+    settled: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,8 +53,7 @@ class Gap:
     before: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Beat:
+class Beat(msgspec.Struct, frozen=True, kw_only=True):
     """What one wake-up owes.
 
     Attributes:
@@ -98,10 +102,26 @@ def plan_beat(slot: int, now: float, *, tolerance: float, schedule: Schedule) ->
 
 def plan_silence(silence: Silence, schedule: Schedule) -> Beat:
     """Return what is owed after a silence: all slots up to its end are missed."""
-    first = schedule.find_next(silence.since)
+    owed = _Unsettled(schedule, silence.settled) if silence.settled else schedule
+    first = owed.find_next(silence.since)
     if first is None or first > silence.until:
         return Beat(next_slot=first)
-    return plan_beat(first, silence.until, tolerance=_NOT_AT_ALL, schedule=schedule)
+    return plan_beat(first, silence.until, tolerance=_NOT_AT_ALL, schedule=owed)
+
+
+class _Unsettled:
+    """A schedule without the slots that are settled."""
+
+    def __init__(self, schedule: Schedule, settled: tuple[int, ...]) -> None:
+        self._schedule = schedule
+        self._settled = frozenset(settled)
+
+    def find_next(self, after: float) -> int | None:
+        """Return the next slot that is not settled; see `Schedule`."""
+        slot = self._schedule.find_next(after)
+        while slot in self._settled:
+            slot = self._schedule.find_next(slot)
+        return slot
 
 
 def is_within(lateness: float, tolerance: float) -> bool:

@@ -41,7 +41,8 @@ if TYPE_CHECKING:
     from ipycron.process.channel import Frame
     from ipycron.process.payload import Payload
     from ipycron.scheduling.plan import Silence
-    from ipycron.scheduling.ports import Elector
+    from ipycron.scheduling.policy import Policy
+    from ipycron.scheduling.ports import Elector, Schedule
     from ipycron.task.controls import Action
 
     LastWords = Mapping[str, Action | None]
@@ -91,6 +92,12 @@ class Job(Protocol):
 
     @property
     def name(self) -> str: ...  # noqa: D102
+
+    @property
+    def expression(self) -> Schedule: ...  # noqa: D102
+
+    @property
+    def options(self) -> Policy: ...  # noqa: D102
 
     @property
     def registration(self) -> Register: ...  # noqa: D102
@@ -254,7 +261,12 @@ class Remote:
             else Outcome(is_ok=message.is_ok, value=payload, summary=message.summary)
         )
         event = message.event
-        loss = self._resumptions.follow(message)
+        job = self._jobs.get(message.task_id)
+        if job is None:
+            return
+        loss = self._resumptions.follow(
+            message, job.expression, no_overlap=job.options.no_overlap
+        )
         if loss is not None:
             event, outcome = Event.TASK_RESTARTED, Outcome.of_error(loss)
         self._owner.take_notice(

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 
 import pytest
@@ -125,6 +126,44 @@ def test_slots_are_told_as_missed_when_nobody_could_run_them(write):
     task.stop().result(10)
     assert sorted(slots) == list(range(int(min(slots)), int(max(slots)) + 1))
     assert events.count("execution:missed") >= 2
+
+
+def test_slot_that_waits_is_told_when_the_supervisor_is_lost(write):
+    """A slot in election is overtaken by later ones; none of them is forgotten."""
+    released, asked = threading.Event(), []
+
+    class Coordinator:
+        def should_run(self, key, lease):  # noqa: ARG002 - see `RunCoordinator`
+            """Leave the first question open until the test is over."""
+            asked.append(key)
+            return released.wait(4) if len(asked) == 1 else True
+
+        def on_complete(self, key):
+            """Hear."""
+
+    task = ipycron.create_task(
+        EVERY_SECOND,
+        write(QUICK),
+        name="waiting",
+        distributed=True,
+        run_coordinator=Coordinator(),
+    )
+    slots, overlaps = [], []
+    for event in ("started", "missed", "skipped"):
+        task.on(f"execution:{event}", lambda c: slots.append(c.date.timestamp()))
+    task.on("execution:overlap", lambda c: overlaps.append(c.date.timestamp()))
+    events = Events(task)
+    task.start().result(10)
+    events.wait_for("execution:finished", count=1)
+    lost = get_supervisor()
+    os.kill(lost, signal.SIGKILL)
+    events.wait_for("task:restarted SupervisorLost")
+    released.set()
+    count = events.count("execution:finished")
+    events.wait_for("execution:finished", count=count + 1)
+    task.stop().result(10)
+    first = min(overlaps) - 1
+    assert sorted(slots) == list(range(int(first), int(max(slots)) + 1))
 
 
 def test_shutdown_returns_when_the_supervisor_is_stopped(write, monkeypatch):

@@ -332,6 +332,15 @@ async def test_slots_of_a_silence_are_settled_once(world, silence, now, missed, 
     assert world.status() == "idle"
 
 
+async def test_slots_settled_beyond_one_that_waits_are_not_told_again(world):
+    """An election or a random delay lets later slots overtake an earlier one."""
+    await world.clock.advance(400)
+    world.add()
+    silence = Silence(since=3660, until=3999, settled=(3780, 3900))
+    await world.scheduler.start("t", silence=silence)
+    assert world.slots("execution:missed") == [120, 240, 360]
+
+
 async def test_long_silence_is_counted_in_bulk(world):
     """A month of slots without a scheduler is told as a hundred and a number."""
     await world.clock.advance(30 * 86400 + 30)
