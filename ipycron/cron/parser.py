@@ -172,6 +172,8 @@ def _read_field(
     spec: FieldSpec, word: _Piece, hasher: Hasher | None
 ) -> tuple[Token, ...]:
     """Read one field: numbers in order, then tokens in order, each once."""
+    if word.text == "*":  # most fields of most expressions
+        return tuple(range(spec.low, spec.high + 1))
     if word.text[0] in "hH":
         _check_hashed(spec, word)
         if hasher is None:
