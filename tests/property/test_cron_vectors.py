@@ -10,7 +10,7 @@ import pytest
 
 from ipycron.cron import CronExpression, validate_detailed
 
-VECTORS = Path(__file__).parents[2] / "vectors"
+VECTORS = Path(__file__).parents[1] / "vectors"
 
 # node-cron's names of the fields.
 FIELDS = {"dayOfMonth": "day_of_month", "dayOfWeek": "day_of_week"}
