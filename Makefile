@@ -13,14 +13,16 @@ demo: $(STAMP)
 	$(BIN)/ipycron demo
 
 # Two parts apart, for what they do to their process: Playwright keeps a loop running
-# in the main thread, Dask changes how every exception is pickled. One that fails does
-# not keep the next from telling what it finds.
+# in the main thread, Dask changes how every exception is pickled. They mostly wait:
+# both at once. A part that fails does not keep the others from telling what they find.
 test: $(STAMP)
 ifeq ($(PYTEST_ARGS),)
 	failed=0; \
 	$(BIN)/python -m pytest --ignore=tests/browser --ignore=tests/process/fleet || failed=1; \
-	$(BIN)/python -m pytest tests/process/fleet || failed=1; \
+	mkdir -p build; \
+	$(BIN)/python -m pytest tests/process/fleet >build/fleet.log 2>&1 & fleet=$$!; \
 	$(BIN)/python -m pytest tests/browser || failed=1; \
+	wait $$fleet || failed=1; cat build/fleet.log; \
 	exit $$failed
 else
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
