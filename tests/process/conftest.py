@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from house import KINDS, WORKERS, House
+from redis_server import Clients, RedisServer, require_redis
 
 _spec = importlib.util.spec_from_file_location(
     "shell_zygote", Path(__file__).with_name("shell_zygote.py")
@@ -86,3 +87,27 @@ def run_in_fork(zygote):
         return report
 
     return run_cell
+
+
+@pytest.fixture
+def make_server(tmp_path):
+    """Make Redis servers, not started, that a test may stop as it likes."""
+    require_redis()
+    servers = []
+
+    def make(*options):
+        servers.append(RedisServer(tmp_path, *options))
+        return servers[-1]
+
+    yield make
+    for server in servers:
+        if server._process is not None:
+            server.stop()
+
+
+@pytest.fixture
+def clients():
+    """Make clients that are closed at the end."""
+    clients = Clients()
+    yield clients
+    clients.close()

@@ -5,7 +5,7 @@ import multiprocessing
 from multiprocessing import resource_tracker
 
 import pytest
-from redis_server import Clients, RedisServer, require_redis
+from redis_server import RedisServer, require_redis
 
 from ipycron.coordinate import RedisRunCoordinator
 from ipycron.coordinate.election import Election
@@ -76,30 +76,6 @@ def server(shared_server, clients):
     """A running server without a key."""
     clients.make("sync", shared_server.port).flushall()
     return shared_server
-
-
-@pytest.fixture
-def make_server(tmp_path):
-    """Make servers, not started, that a test may stop as it likes."""
-    require_redis()
-    servers = []
-
-    def make(*options):
-        servers.append(RedisServer(tmp_path, *options))
-        return servers[-1]
-
-    yield make
-    for server in servers:
-        if server._process is not None:
-            server.stop()
-
-
-@pytest.fixture
-def clients():
-    """Make clients that are closed at the end."""
-    clients = Clients()
-    yield clients
-    clients.close()
 
 
 @pytest.fixture

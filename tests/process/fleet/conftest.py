@@ -4,9 +4,10 @@ import multiprocessing.resource_tracker
 
 import loky.backend.resource_tracker
 import pytest
-from house import FORKED, INLINE, House
-from redis_server import Clients, RedisServer, require_redis
+from house import FORKED, INLINE, NEVER, House
+from polling import SECONDS
 
+import ipycron
 from ipycron.task.registry import registry
 
 
@@ -37,22 +38,6 @@ def inline(tmp_path):
     yield from make_house(INLINE, tmp_path)
 
 
-@pytest.fixture
-def make_server(tmp_path):
-    """Make Redis servers, not started, that a test may stop as it likes."""
-    require_redis()
-    servers = []
-
-    def make(*options):
-        servers.append(RedisServer(tmp_path, *options))
-        return servers[-1]
-
-    yield make
-    for server in servers:
-        if server._process is not None:
-            server.stop()
-
-
 @pytest.fixture(scope="session")
 def dask_threads(tmp_path_factory):
     """Dask's threads of this process are no test's leak either."""
@@ -62,8 +47,15 @@ def dask_threads(tmp_path_factory):
 
 
 @pytest.fixture
-def clients():
-    """Make Redis clients that are closed at the end."""
-    clients = Clients()
-    yield clients
-    clients.close()
+def start(tmp_path):
+    """Start a task with an executor; return it."""
+
+    def start_task(job, executor, expression=NEVER, **options):
+        options.setdefault("name", "report")
+        task = ipycron.create_task(expression, job, executor=executor, **options)
+        task.start().result(SECONDS)
+        return task
+
+    yield start_task
+    (tmp_path / "go").touch()
+    registry.close(0)

@@ -15,7 +15,6 @@ from polling import SECONDS, eventually
 
 import ipycron
 from ipycron.errors import ExecutionTimeout, ExecutorError
-from ipycron.task.registry import registry
 
 
 @pytest.fixture(scope="module")
@@ -33,21 +32,6 @@ def cluster(tmp_path, dask_threads):
     cluster = Cluster(tmp_path)
     yield cluster
     cluster.close()
-
-
-@pytest.fixture
-def start(tmp_path):
-    """Start a task on a cluster; return it."""
-
-    def start_task(job, executor, expression=NEVER, **options):
-        options.setdefault("name", "report")
-        task = ipycron.create_task(expression, job, executor=executor, **options)
-        task.start().result(SECONDS)
-        return task
-
-    yield start_task
-    (tmp_path / "go").touch()
-    registry.close(0)
 
 
 def find_on_scheduler(client):

@@ -27,7 +27,6 @@ from ipycron.errors import (
     OverlapError,
 )
 from ipycron.process.payload import pack_object
-from ipycron.task.registry import registry
 from ipycron.task.source import Cell
 
 SPAWN = multiprocessing.get_context("spawn")
@@ -57,21 +56,6 @@ def pool(request, pools):
 def loky_pool(pools):
     """One of them, where both do the same."""
     return pools["loky"]
-
-
-@pytest.fixture
-def start(tmp_path):
-    """Start a task with an executor; return it."""
-
-    def start_task(job, executor, expression=NEVER, **options):
-        options.setdefault("name", "report")
-        task = ipycron.create_task(expression, job, executor=executor, **options)
-        task.start().result(SECONDS)
-        return task
-
-    yield start_task
-    (tmp_path / "go").touch()
-    registry.close(0)
 
 
 def test_run_comes_home_with_everything_when_it_succeeds(pool, start, caplog):
