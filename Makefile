@@ -46,8 +46,9 @@ soak: $(STAMP)
 test-all:
 	bash .ci/test-all $(PYTEST_ARGS)
 
+# In a container one is root, which Jupyter asks to be told.
 lab: $(STAMP)
-	$(BIN)/jupyter lab notebooks/quickstart.ipynb
+	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) notebooks/quickstart.ipynb
 
 # The stamp is older than what it was made from, or missing: install.
 $(STAMP): pyproject.toml constraints.txt
