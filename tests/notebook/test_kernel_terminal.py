@@ -29,7 +29,7 @@ class Terminal:
                 "--simple-prompt",
                 "--no-banner",
                 "--no-confirm-exit",
-                "--colors=NoColor",
+                "--colors=nocolor",
                 "--HistoryManager.enabled=False",
             ],
             timeout=DEADLINE,
