@@ -17,6 +17,7 @@ import time
 import uuid
 from typing import TYPE_CHECKING, Any
 
+from IPython import get_ipython
 from IPython.display import publish_display_data
 
 from ipycron.notebook.feed import Feed
@@ -118,8 +119,12 @@ class Page:
 
 
 def show_view(view: Any, copy: dict[str, Any]) -> None:
-    """Display a view, and in the next output its copy as it is now."""
-    publish_view(view)
+    """Display a view, and in the next output its copy as it is now.
+
+    At a terminal's prompt the copy alone: the view has no text of its own.
+    """
+    if getattr(get_ipython(), "kernel", None) is not None:
+        publish_view(view)
     publish_display_data(stand_in(copy))
 
 

@@ -107,6 +107,17 @@ def test_cell_prints_above_the_prompt_with_its_name(terminal):
     assert "greeter  stopped" in terminal.run("%cron")
 
 
+def test_views_are_text_at_a_prompt(terminal):
+    """A task and the panel of all, as values: what a page shows beside the widget."""
+    terminal.run_cell("%%cron @yearly --name it --quiet", "1")
+    terminal.run("import ipycron")
+    for source in ("ipycron.panel()", "ipycron.get_tasks()"):
+        said = terminal.run(source)
+        assert re.search(r"name +status", said)
+        assert not said.startswith("\n")
+    assert re.search(r"it +(starting|idle)", terminal.run("ipycron.get_task('it')"))
+
+
 def test_failure_prints_its_traceback_once(terminal):
     """With the lines of the cell, and not in the log again."""
     terminal.run_cell("%%cron @yearly --name bad --run-now", "1 / 0")
