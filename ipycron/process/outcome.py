@@ -141,7 +141,8 @@ def decode_result(payload: Payload) -> Any:
 def decode_error(payload: Payload) -> BaseException:
     """Return the exception, of its own type where it can be rebuilt here.
 
-    Never raises: who waits for an error must get one.
+    Never raises: who waits for an error must get one. The payload stays readable:
+    listeners, the history and whoever waits decode it, each in its own thread.
     """
     described = _read_error(payload)
     error = _rebuild(described)
@@ -154,6 +155,7 @@ def decode_error(payload: Payload) -> BaseException:
 
 def _read_error(payload: Payload) -> _Error:
     try:
+        payload.settle()
         described = _Error(*unpack(payload))
         texts = (described.type_name, described.message, described.traceback_text)
         if all(type(text) is str for text in texts):
@@ -194,7 +196,6 @@ def read_traceback(value: Payload | BaseException) -> str:
     """
     if isinstance(value, BaseException):
         return get_traceback_text(value) or format_traceback(value)
-    value.settle()
     return _read_error(value).traceback_text
 
 

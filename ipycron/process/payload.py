@@ -16,6 +16,7 @@ import mmap
 import os
 import pickle
 import struct
+import threading
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ _SIZE = struct.Struct("<Q")
 _IOV = 512  # below IOV_MAX (1024 on Linux) of os.writev
 
 Buffer = bytes | bytearray | memoryview
+
+_settling = threading.Lock()
 
 
 class Payload:
@@ -63,10 +66,11 @@ class Payload:
         return memoryview(mmap.mmap(self._fd, self.size, flags=mmap.MAP_PRIVATE))
 
     def settle(self) -> None:
-        """Take the bytes out of the descriptor and give it back."""
-        if self._fd is not None:
-            self._data = os.pread(self._fd, self.size, 0)
-            self.close()
+        """Take the bytes out of the descriptor and give it back. Safe in threads."""
+        with _settling:
+            if self._fd is not None:
+                self._data = os.pread(self._fd, self.size, 0)
+                self.close()
 
     def close(self) -> None:
         """Give the descriptor back. May be repeated."""

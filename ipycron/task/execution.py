@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 from ipycron.process.outcome import (
@@ -133,17 +134,22 @@ class Execution(RunFacts):
 
 
 def make_reader(outcome: Outcome) -> Callable[[], Any]:
-    """Return a function that decodes an outcome's value once, when first asked."""
+    """Return a function that decodes an outcome's value once, when first asked.
+
+    Safe in threads: a listener and whoever waits for the run may ask at once.
+    """
     value = outcome.value
     if not isinstance(value, Payload):
         return lambda: value
     decode = decode_result if outcome.is_ok else decode_error
     decoded: list[Any] = []
+    lock = threading.RLock()  # decoding runs the user's code, which may ask as well
 
     def read() -> Any:
-        if not decoded:
-            decoded.append(decode(value))
-            value.close()
+        with lock:
+            if not decoded:
+                decoded.append(decode(value))
+                value.close()
         return decoded[0]
 
     return read

@@ -1,0 +1,60 @@
+"""Results and errors, read by several at once: by listeners, the history, a caller."""
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from ipycron.process.outcome import encode_error, encode_result, read_traceback
+from ipycron.process.payload import INLINE_BYTES
+from ipycron.scheduling.events import Outcome
+from ipycron.task.execution import make_reader
+
+LARGE = "x" * (2 * INLINE_BYTES)
+
+
+class Slow:
+    """Takes its time to be rebuilt."""
+
+    def __init__(self, text):
+        self.text = text
+
+    def __reduce__(self):
+        return rebuild, (self.text,)
+
+
+def rebuild(text):
+    """Return the object, late."""
+    time.sleep(0.05)  # noqa: TID251 - while the others ask
+    return Slow(text)
+
+
+@pytest.mark.parametrize("text", ["small", LARGE])
+def test_error_is_whole_for_each_of_its_readers(text):
+    """In whatever order they come: none takes the bytes from the next."""
+    payload, summary = encode_error(ValueError(text), 1 << 20)
+    outcome = Outcome(is_ok=False, value=payload, summary=summary)
+    for _ in range(2):
+        error = make_reader(outcome)()
+        assert type(error) is ValueError
+        assert str(error) == text
+    assert "ValueError" in read_traceback(payload)
+
+
+def test_result_is_decoded_once_when_many_ask_at_once():
+    """A large one has a descriptor, which is given back after the first."""
+    payload, summary = encode_result(Slow(LARGE), 1 << 20)
+    assert payload.fd is not None
+    read = make_reader(Outcome(is_ok=True, value=payload, summary=summary))
+    meeting = threading.Barrier(4)
+
+    def ask(_):
+        meeting.wait(10)
+        return read()
+
+    with ThreadPoolExecutor(4) as pool:
+        first, *others = pool.map(ask, range(4))
+    assert first.text == LARGE
+    assert all(other is first for other in others)
+    assert payload.fd is None
