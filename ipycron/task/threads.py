@@ -36,6 +36,16 @@ class ThreadPool:
         self._is_closed = False
         self._watch: threading.Thread | None = None
 
+    def prepare(self) -> None:
+        """Start the threads that stay. May be repeated.
+
+        Python 3.12 starts no thread once the main thread has ended: these serve all
+        calls of a script that lives on for its tasks.
+        """
+        with self._condition:
+            while self._threads < MIN_THREADS:
+                self._add_thread()
+
     def submit(self, call: Callable[[], None]) -> None:
         """Run `call` on a thread soon. It must not raise."""
         with self._condition:
@@ -45,14 +55,13 @@ class ThreadPool:
             elif self._threads < MIN_THREADS:
                 self._add_thread()
             elif self._watch is None:
-                self._watch = threading.Thread(
-                    target=self._grow, name="ipycron-pool", daemon=True
-                )
-                self._watch.start()
+                self._watch = _start_thread(self._grow, "ipycron-pool")
 
     def _add_thread(self) -> None:
-        self._threads += 1
-        threading.Thread(target=self._work, name="ipycron-job", daemon=True).start()
+        if _start_thread(self._work, "ipycron-job") is not None:
+            self._threads += 1
+        elif not self._threads:
+            raise RuntimeError("no thread can be started, and there is none")
 
     def _grow(self) -> None:
         """Add threads while calls wait; ends when none waits."""
@@ -92,3 +101,13 @@ class ThreadPool:
         with self._condition:
             self._is_closed = True
             self._condition.notify_all()
+
+
+def _start_thread(work: Callable[[], None], name: str) -> threading.Thread | None:
+    """Return a new thread, or None where none can be started: see `prepare`."""
+    thread = threading.Thread(target=work, name=name, daemon=True)
+    try:
+        thread.start()
+    except RuntimeError:
+        return None
+    return thread

@@ -41,6 +41,21 @@ def test_every_call_gets_a_thread_when_all_block(pool):
     eventually(lambda: len(met) == 50)
 
 
+def test_calls_are_served_when_no_thread_can_be_started_any_more(pool, monkeypatch):
+    """Python 3.12 starts none once the main thread has ended."""
+
+    def refuse(thread):
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    pool.prepare()
+    assert count_threads() == threads.MIN_THREADS
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    done = []
+    for number in range(20):
+        pool.submit(lambda number=number: done.append(number))
+    eventually(lambda: len(done) == 20)
+
+
 def test_call_is_served_when_it_comes_after_idle_time(pool, monkeypatch):
     """Threads that have ended for want of work are replaced."""
     monkeypatch.setattr(threads, "IDLE_SECONDS", 0.01)
