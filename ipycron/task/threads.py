@@ -43,7 +43,7 @@ class ThreadPool:
         calls of a script that lives on for its tasks.
         """
         with self._condition:
-            while self._threads < MIN_THREADS:
+            for _ in range(MIN_THREADS - self._threads):
                 self._add_thread()
 
     def submit(self, call: Callable[[], None]) -> None:
@@ -54,14 +54,15 @@ class ThreadPool:
                 self._condition.notify()
             elif self._threads < MIN_THREADS:
                 self._add_thread()
+                if not self._threads:
+                    self._calls.pop()
+                    raise RuntimeError("no thread can be started, and there is none")
             elif self._watch is None:
                 self._watch = _start_thread(self._grow, "ipycron-pool")
 
     def _add_thread(self) -> None:
         if _start_thread(self._work, "ipycron-job") is not None:
             self._threads += 1
-        elif not self._threads:
-            raise RuntimeError("no thread can be started, and there is none")
 
     def _grow(self) -> None:
         """Add threads while calls wait; ends when none waits."""

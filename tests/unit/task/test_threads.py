@@ -50,10 +50,25 @@ def test_calls_are_served_when_no_thread_can_be_started_any_more(pool, monkeypat
     pool.prepare()
     assert count_threads() == threads.MIN_THREADS
     monkeypatch.setattr(threading.Thread, "start", refuse)
+    pool.prepare()
     done = []
     for number in range(20):
         pool.submit(lambda number=number: done.append(number))
     eventually(lambda: len(done) == 20)
+
+
+def test_call_is_refused_when_there_is_no_thread_and_none_can_be_started(
+    pool, monkeypatch
+):
+    """Its run fails with the reason; preparing for it hangs nobody."""
+
+    def refuse(thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    pool.prepare()
+    with pytest.raises(RuntimeError, match="no thread"):
+        pool.submit(lambda: None)
 
 
 def test_call_is_served_when_it_comes_after_idle_time(pool, monkeypatch):
