@@ -145,6 +145,8 @@ class Client:
         self, task: Task, action: Action, completion: Completion[None], *, force: bool
     ) -> None:
         """Start, stop or destroy a task; `completion` ends with it."""
+        if action == "start" and not task.is_background:
+            self._pool.prepare()  # here and now: the script may be at its end
         self.submit(partial(self._control, task, action, completion, force=force))
 
     def _control(

@@ -176,8 +176,6 @@ class InlineLauncher:
     def register(self, task_id: str, name: str, job: InlineJob) -> None:
         """Remember what a task calls."""
         self._jobs[task_id] = name, job
-        if job.home is None:
-            self._pool.prepare()
 
     def forget(self, task_id: str) -> None:
         """Give up a task's function. May be repeated."""
