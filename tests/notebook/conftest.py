@@ -14,7 +14,7 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
-from ipycron import get_tasks
+from ipycron import create_task, get_tasks
 from ipycron.notebook.capture import capture_names
 
 _spec = importlib.util.spec_from_file_location(
@@ -104,10 +104,13 @@ class Session:
 
 @pytest.fixture(scope="module")
 def loaded_shell(module_shell):
-    """The shell with the extension loaded and the supervisor warm."""
+    """The shell with the extension loaded; the supervisor and the threads are there."""
     module_shell.run_cell("%load_ext ipycron").raise_error()
     module_shell.run_cell("%%cron @yearly --name warm --quiet\n1").raise_error()
     module_shell.run_cell("%cron run warm --wait\n%cron destroy warm").raise_error()
+    inline = create_task("@yearly", print)
+    inline.start().result(10)
+    inline.destroy().result(10)
     yield module_shell
     module_shell.run_cell("%unload_ext ipycron").raise_error()
 
