@@ -66,8 +66,11 @@ class Kernel:
         return "".join(said)
 
     def begin(self, source):
-        """Run a cell and do not wait for it; return its message's id."""
-        return self._client.execute(source)
+        """Run a cell and do not wait for it; return its message's id.
+
+        Its error aborts no cell that comes after it.
+        """
+        return self._client.execute(source, stop_on_error=False)
 
     def wait_for_reply(self, message_id):
         """Return how a cell ended that was begun: "ok" or "error"."""
