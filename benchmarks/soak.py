@@ -26,7 +26,8 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from soak_books import Books, describe, fit_slope, is_balanced
+from soak_books import Books, describe, is_balanced
+from soak_scales import ZYGOTE, Scales, find_children
 
 import ipycron
 from ipycron.process.payload import Payload
@@ -43,12 +44,6 @@ MARK = "IPYCRON_SOAK"
 QUIET_SHARE = 0.4
 """Share of the time in which no supervisor is killed, so that one lives long enough to
 have its memory judged."""
-MAX_GROWTH = 16e6
-"""Bytes by which the fitted line may rise over the quiet time. Allocators breathe."""
-MAX_MORE_DESCRIPTORS = 20
-FILES_A_WORKER = 4
-"""A socket, two pipes, the lifeline: see `process.handle.Ends`."""
-ZYGOTE = b"ipycron.process.zygote"
 ACTIONS_PER_SECOND = 6
 MAX_PROBLEMS = 10
 
@@ -235,73 +230,6 @@ class Chaos:
     def redeclare(self, number: int, _: Task) -> None:
         """Run the cell again that declares a task."""
         self._population.declare(number)
-
-
-class Scales:
-    """Weighs the client and the supervisor every second."""
-
-    def __init__(self) -> None:
-        self._samples: dict[tuple[str, int], list[tuple[float, float, int]]] = {}
-
-    def weigh(self) -> None:
-        """Note memory and descriptors."""
-        now = time.monotonic()
-        pids = {"client": os.getpid(), "supervisor": registry.client.supervisor_pid}
-        for name, pid in pids.items():
-            with contextlib.suppress(OSError):
-                if pid is not None:
-                    samples = self._samples.setdefault((name, pid), [])
-                    samples.append((now, read_memory(pid), count_own_files(pid)))
-
-    def judge(self, since: float) -> bool:
-        """Print the slopes since an instant; return whether all is flat."""
-        is_flat = True
-        for (name, _), samples in self._samples.items():
-            late = [sample for sample in samples if sample[0] >= since]
-            if len(late) < 5:
-                continue
-            seconds = late[-1][0] - late[0][0]
-            memory = fit_slope([(at, size) for at, size, _ in late])
-            descriptors = fit_slope([(at, count) for at, _, count in late])
-            is_flat &= memory * seconds <= MAX_GROWTH
-            is_flat &= descriptors * seconds <= MAX_MORE_DESCRIPTORS
-            print(
-                f"{name:<12}{late[-1][1] / 1e6:8.1f} MB {memory / 1e3:+9.2f} kB/s"
-                f"{late[-1][2]:8} descriptors of its own {descriptors:+8.3f}/s"
-            )
-        return is_flat
-
-
-def read_memory(pid: int) -> float:
-    """Return the anonymous memory of a process, in bytes (Linux)."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("RssAnon:"):
-            return float(line.split()[1]) * 1024
-    return 0.0
-
-
-def count_own_files(pid: int) -> int:
-    """Return a process's descriptors but those that hold its workers (Linux).
-
-    How many workers there are is chance: a stopped task has none.
-    """
-    workers = len(find_workers(pid)) if pid != os.getpid() else 0
-    return len(list(Path(f"/proc/{pid}/fd").iterdir())) - FILES_A_WORKER * workers
-
-
-def find_workers(supervisor: int) -> list[int]:
-    """Return the workers below a supervisor: forked by its zygote, or spawned."""
-    found = []
-    for child in find_children(supervisor):
-        command = Path(f"/proc/{child}/cmdline").read_bytes()
-        found += find_children(child) if ZYGOTE in command else [child]
-    return found
-
-
-def find_children(pid: int) -> list[int]:
-    """Return a process's children (Linux)."""
-    words = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [int(word) for word in words]
 
 
 def find_orphans(mark: str) -> list[str]:

@@ -217,16 +217,6 @@ def _find_last_end(entries: list[Entry], at: float) -> float:
     return max((e.at for e in entries if e.event in ENDS and e.at <= at), default=at)
 
 
-def fit_slope(samples: list[tuple[float, float]]) -> float:
-    """Return the slope of a least-squares line, per second."""
-    if len(samples) < 2:
-        return 0.0
-    mean_x = sum(x for x, _ in samples) / len(samples)
-    mean_y = sum(y for _, y in samples) / len(samples)
-    spread = sum((x - mean_x) ** 2 for x, _ in samples)
-    return sum((x - mean_x) * (y - mean_y) for x, y in samples) / spread
-
-
 def describe(total: Counter[str]) -> list[str]:
     """Return the lines of the books, and the bad ones even where they are nought."""
     bad = ("slots unaccounted", "slots told twice", "never ended", "told twice")
