@@ -26,7 +26,9 @@ ZYGOTE_GRACE = ORPHAN_GRACE + 1.0
 """Seconds for a zygote to end its workers and leave, before it is killed."""
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 READ_SECONDS = 0.1
-_READ_PAUSE = 0.0002
+"""Seconds that a display waits for the lines before it to be read: a supervisor that
+has no time for a flood must not hold up the job for longer."""
+_READ_PAUSE = 0.0002  # seconds: a supervisor with time reads within one or two
 _F_SETSIG = 10  # <fcntl.h>, Linux: which signal O_ASYNC sends
 _IGNORED = (signal.SIGPIPE, signal.SIGXFSZ)  # as the interpreter itself sets them
 
