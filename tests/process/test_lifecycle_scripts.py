@@ -285,3 +285,17 @@ def test_nothing_of_ours_is_printed(run):
     """)
     assert script.wait() == 0
     assert (script.lines, script.complaints) == ([], [])
+
+
+def test_threads_are_there_when_a_start_has_been_asked_for(run):
+    """Before the call returns: Python 3.12 starts none once the last line is over."""
+    script = run("""
+        import threading
+        task = ipycron.create_task("0 0 1 1 *", print, unref=True)
+        print(sum(t.name == "ipycron-job" for t in threading.enumerate()))
+        task.start()
+        print(sum(t.name == "ipycron-job" for t in threading.enumerate()))
+        ipycron.shutdown()
+    """)
+    assert script.wait() == 0
+    assert script.lines == ["0", "2"]

@@ -1,5 +1,6 @@
 """Results and errors, read by several at once: by listeners, the history, a caller."""
 
+import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,9 @@ from ipycron.task.execution import make_reader
 LARGE = "x" * (2 * INLINE_BYTES)
 
 
+rebuilt = []
+
+
 class Slow:
     """Takes its time to be rebuilt."""
 
@@ -26,6 +30,7 @@ class Slow:
 
 def rebuild(text):
     """Return the object, late."""
+    rebuilt.append(text)
     time.sleep(0.05)  # noqa: TID251 - while the others ask
     return Slow(text)
 
@@ -47,14 +52,35 @@ def test_result_is_decoded_once_when_many_ask_at_once():
     payload, summary = encode_result(Slow(LARGE), 1 << 20)
     assert payload.fd is not None
     read = make_reader(Outcome(is_ok=True, value=payload, summary=summary))
+    rebuilt.clear()  # packing has tried it
+    first, *others = ask_at_once(read)
+    assert first.text == LARGE
+    assert all(other is first for other in others)
+    assert rebuilt == [LARGE]
+    assert payload.fd is None
+
+
+def test_bytes_are_taken_out_once_when_many_settle_at_once(monkeypatch):
+    """Nobody reads from a descriptor that another has given back."""
+    payload, _ = encode_result(LARGE, 1 << 20)
+    read = os.pread
+
+    def read_late(*args):
+        time.sleep(0.02)  # noqa: TID251 - while the others come
+        return read(*args)
+
+    monkeypatch.setattr(os, "pread", read_late)
+    ask_at_once(payload.settle)
+    assert LARGE.encode() in bytes(payload.data)
+
+
+def ask_at_once(call):
+    """Return what four threads get that call together."""
     meeting = threading.Barrier(4)
 
     def ask(_):
         meeting.wait(10)
-        return read()
+        return call()
 
     with ThreadPoolExecutor(4) as pool:
-        first, *others = pool.map(ask, range(4))
-    assert first.text == LARGE
-    assert all(other is first for other in others)
-    assert payload.fd is None
+        return list(pool.map(ask, range(4)))
