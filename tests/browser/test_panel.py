@@ -261,9 +261,10 @@ def test_panel_stays_smooth_with_two_hundred_tasks(notebook):
     done.subtract(before)
 
     # Counted, not timed: one message and one tick of the clocks are two layouts a
-    # second, a layout for each row would be hundreds.
-    assert done["LayoutCount"] <= 4 * 4
-    assert done["RecalcStyleCount"] <= 4 * 4
+    # second, to which JupyterLab adds its own: 9 in all where it was quiet, 20 on a
+    # busy machine. A layout for each row would be a thousand.
+    assert done["LayoutCount"] <= 4 * 10
+    assert done["RecalcStyleCount"] <= 4 * 10
     counts = [count_runs(get_row(notebook, f"task {number}")) for number in (150, 199)]
     assert min(counts) >= 3
 
