@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
 
+from ipycron.errors import StartRevoked
 from ipycron.notebook.capture import Captured, capture_names
 from ipycron.notebook.capture_writer import format_size
 from ipycron.notebook.checks import (
@@ -185,7 +186,8 @@ def _bind(notebook: Notebook, name: str, context: TaskContext) -> None:
 
 def _report_start(notebook: Notebook, task: Task, completion: Completion[None]) -> None:
     error = completion.exception()
-    if error is None or task.status == "destroyed":
+    # One that was stopped or ended meanwhile has done as it was told.
+    if error is None or isinstance(error, StartRevoked) or task.status == "destroyed":
         return
     summary = summarize_error(error)
     notebook.stage.tell_trouble(task, get_traceback_text(error) or summary)

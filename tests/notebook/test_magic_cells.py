@@ -4,8 +4,10 @@ import re
 import time
 
 import pytest
+from trouble import get_zygote, stopped
 
 from ipycron import get_task, get_tasks
+from ipycron.errors import StartRevoked
 
 DEADLINE = 10.0
 
@@ -204,6 +206,19 @@ def test_cell_ends_its_task_when_it_declares_it_no_more(session):
         session.read() == f"{task.name}: ended, the cell does not declare it any more\n"
     )
     wait_for(lambda: not names())
+
+
+def test_nothing_has_failed_when_a_start_is_called_off(session, caplog):
+    """A task that is stopped before it is loaded has done as it was told."""
+    with stopped(get_zygote()):
+        session.shell.run_cell("%%cron @yearly --name it\n1")
+        task = get_task("it")
+        stop = task.stop()
+    stop.result(DEADLINE)
+    wait_for(lambda: not task.is_starting)
+    assert isinstance(task.start_error, StartRevoked)
+    assert "did not start" not in session.read()
+    assert not [r for r in caplog.records if "did not start" in r.getMessage()]
 
 
 def test_cell_keeps_its_task_when_it_fails(session):
