@@ -14,6 +14,7 @@ Nothing here imports Dask before a user has passed a client of it.
 
 from __future__ import annotations
 
+import asyncio
 import collections
 import concurrent.futures
 import contextlib
@@ -42,6 +43,11 @@ scheduler say to each other meanwhile takes milliseconds, unless one of them han
 LAST_FLAG_SECONDS = 2.0
 """The same for flags that are up when the last task goes, maybe because its run was
 lost just now."""
+
+LOOP_SECONDS = 0.5
+"""How often who waits for the client's loop looks whether it is there at all."""
+
+_CLOSED = "the client is closed"
 
 _AGAIN = b""
 """What a second attempt returns: no report is empty."""
@@ -140,9 +146,6 @@ class DaskDesk:
         try:
             report = self._call(run.remote.result)
         except BaseException as error:  # noqa: BLE001 - border: Dask
-            if run.remote.cancelled() and not isinstance(error, CancelledError):
-                # A client that is closed has ended its loop, too.
-                error = CancelledError("the client is closed")
             _fail(run, error)
             return
         if report == _AGAIN:
@@ -174,8 +177,8 @@ class DaskDesk:
                 self._call(Event(key, client=self._client).clear)
 
     def _call(self, method: Callable[[], Any]) -> Any:
-        """Call a method of Dask's and wait; asynchronous clients return awaitables."""
-        return self._client.sync(method, asynchronous=False)
+        """Call a method of Dask's on the client's loop; see `call_on_loop`."""
+        return call_on_loop(self._client.loop.asyncio_loop, method)
 
     # --- on Dask's loop -------------------------------------------------------------
 
@@ -202,6 +205,37 @@ class DaskDesk:
     def _unsubscribe(self, topic: str) -> None:
         with contextlib.suppress(Exception):  # the client may be closed
             self._client.unsubscribe_topic(topic)
+
+
+def call_on_loop(loop: asyncio.AbstractEventLoop, method: Callable[[], Any]) -> Any:
+    """Call a method on a loop that runs in another thread, and wait for its result.
+
+    Dask's own `sync` waits for ever when the loop ends between the request and the
+    call, as it does when the user closes the client at that moment.
+
+    Args:
+        loop: of a client, plain or asynchronous.
+        method: returns an awaitable, as Dask's methods do on their own loop.
+
+    Raises:
+        CancelledError: if the loop has ended.
+        Exception: what the method raises.
+    """
+
+    async def call() -> Any:
+        return await method()
+
+    pending = call()
+    try:
+        result = asyncio.run_coroutine_threadsafe(pending, loop)
+    except RuntimeError:
+        pending.close()
+        raise CancelledError(_CLOSED) from None
+    while not concurrent.futures.wait([result], timeout=LOOP_SECONDS).done:
+        if not loop.is_running():
+            pending.close()
+            raise CancelledError(_CLOSED)
+    return result.result()
 
 
 def _fail(run: _Run, error: BaseException) -> None:

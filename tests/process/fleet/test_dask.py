@@ -4,6 +4,8 @@ import asyncio
 import re
 import subprocess
 import sys
+import threading
+from concurrent.futures import CancelledError
 from functools import partial
 
 import executors
@@ -15,6 +17,7 @@ from polling import SECONDS, eventually
 
 import ipycron
 from ipycron.errors import ExecutionTimeout, ExecutorError
+from ipycron.task.dask import call_on_loop
 
 
 @pytest.fixture(scope="module")
@@ -238,6 +241,45 @@ def test_runs_fail_when_the_client_is_closed(cluster, start, tmp_path):
     assert "the executor cancelled the run" in str(run.exception(SECONDS))
     again = task.execute().exception(SECONDS)
     assert "the executor refused the run: ClosedClientError" in str(again)
+
+
+@pytest.mark.parametrize("is_closed", [False, True], ids=["stopped", "closed"])
+def test_call_ends_when_the_loop_ends_before_it(is_closed):
+    """Who closes a client while we ask it something leaves no thread of ours behind."""
+    loop = asyncio.new_event_loop()
+    is_asked, is_held = threading.Event(), threading.Event()
+
+    def hold_and_stop():
+        is_held.set()
+        assert is_asked.wait(SECONDS)
+        loop.stop()  # what was asked for meanwhile is not called any more
+
+    def live():
+        loop.call_soon(hold_and_stop)
+        loop.run_forever()
+        if is_closed:
+            loop.close()
+
+    thread = threading.Thread(target=live)
+    thread.start()
+    assert is_held.wait(SECONDS)
+    threading.Timer(0.2, is_asked.set).start()
+    with pytest.raises(CancelledError, match="the client is closed"):
+        call_on_loop(loop, partial(asyncio.sleep, 0))
+    thread.join(SECONDS)
+    with pytest.raises(CancelledError, match="the client is closed"):
+        call_on_loop(loop, partial(asyncio.sleep, 0))
+    loop.close()
+
+
+def test_call_raises_what_the_method_raises(shared):
+    """Not all that ends a call is the loop's end."""
+
+    async def fail():
+        raise RuntimeError("the method's own")
+
+    with pytest.raises(RuntimeError, match="the method's own"):
+        call_on_loop(shared.client.loop.asyncio_loop, fail)
 
 
 def test_dask_is_imported_only_for_its_clients():
