@@ -172,6 +172,7 @@ def task(ctx):
     events = Events(task)
     task.start().result(10)
     assert [task.execute().result(10) for _ in range(3)] == ["truth"] * 3
+    events.wait_for("execution:finished", count=3)  # told after the result is there
     assert events.count("execution:finished") == 3
     assert task.last_run.output.displays == []
 
