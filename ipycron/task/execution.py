@@ -28,11 +28,10 @@ class RunFacts:
     Most runs are looked at by nobody: a date is made when somebody asks for it.
     """
 
-    __slots__ = ("__weakref__", "_scheduled", "_zone")
+    __slots__ = ()
 
-    def __init__(self, scheduled: ScheduledExecution, zone: tzinfo) -> None:
-        self._scheduled = scheduled
-        self._zone = zone
+    _scheduled: ScheduledExecution
+    _zone: tzinfo
 
     @property
     def id(self) -> str:
@@ -82,10 +81,19 @@ class Execution(RunFacts):
         output: what it printed and displayed.
     """
 
-    __slots__ = ("_read", "is_ok", "output", "summary")
+    __slots__ = (
+        "__weakref__",
+        "_read",
+        "_scheduled",
+        "_zone",
+        "is_ok",
+        "output",
+        "summary",
+    )
 
     def __init__(self, scheduled: ScheduledExecution, zone: tzinfo) -> None:
-        super().__init__(scheduled, zone)
+        self._scheduled = scheduled
+        self._zone = zone
         self.is_ok: bool | None = None
         self.summary = ""
         self.output = Output()

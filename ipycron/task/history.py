@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from ipycron.process.outcome import read_traceback
 from ipycron.scheduling.events import Event
@@ -11,7 +13,9 @@ from ipycron.task.execution import RunFacts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import tzinfo
 
+    from ipycron.scheduling.events import Execution as ScheduledExecution
     from ipycron.scheduling.events import Notice, Outcome
     from ipycron.task.execution import Execution
     from ipycron.task.output import Output
@@ -22,8 +26,30 @@ MAX_OUTPUT_BYTES = 4 * 1024 * 1024
 """Output that all remembered runs may keep; the last run's is always kept."""
 
 
-class PastRun(RunFacts):
-    """A run that has ended, without its result.
+class _Failure:
+    """The error of a run, until its text is known.
+
+    An error may hold the frames of a whole notebook: it is given up then.
+    """
+
+    __slots__ = ("_error", "_lock", "_text")
+
+    def __init__(self, error: Any) -> None:
+        self._error = error
+        self._lock = threading.Lock()
+        self._text: str | None = None
+
+    def read(self) -> str | None:
+        """Return the traceback's text."""
+        with self._lock:
+            if self._error is not None:
+                self._text = read_traceback(self._error)
+                self._error = None
+            return self._text
+
+
+class PastRun(RunFacts, msgspec.Struct, gc=False, eq=False):
+    """A run that has ended, without its result. A struct: see `Output`.
 
     Attributes:
         is_ok: whether it returned.
@@ -31,18 +57,24 @@ class PastRun(RunFacts):
         output: what it printed and displayed; late words are still added.
     """
 
-    __slots__ = ("_error", "_lock", "_traceback", "is_ok", "output", "summary")
+    _scheduled: ScheduledExecution
+    _zone: tzinfo
+    is_ok: bool
+    summary: str
+    output: Output
+    _failure: _Failure | None
 
-    def __init__(self, execution: Execution, outcome: Outcome) -> None:
-        super().__init__(execution._scheduled, execution._zone)  # noqa: SLF001 - kin
-        self.is_ok = outcome.is_ok
-        self.summary = outcome.summary
-        self.output: Output = execution.output
-        self._lock = threading.Lock()
-        self._traceback: str | None = None
-        # An error may hold the frames of a whole notebook: it is given up as soon
-        # as its text is known.
-        self._error = None if outcome.is_ok else outcome.value
+    @classmethod
+    def of(cls, execution: Execution, outcome: Outcome) -> PastRun:
+        """Return what is remembered of an execution that has ended."""
+        return cls(
+            execution._scheduled,  # noqa: SLF001 - kin
+            execution._zone,  # noqa: SLF001 - kin
+            outcome.is_ok,
+            outcome.summary,
+            execution.output,
+            None if outcome.is_ok else _Failure(outcome.value),
+        )
 
     @property
     def traceback_text(self) -> str | None:
@@ -50,11 +82,7 @@ class PastRun(RunFacts):
 
         The first to ask runs the exception's own code: not for the client's loop.
         """
-        with self._lock:
-            if self._error is not None:
-                self._traceback = read_traceback(self._error)
-                self._error = None
-            return self._traceback
+        return None if self._failure is None else self._failure.read()
 
     def __repr__(self) -> str:
         state = "finished" if self.is_ok else "failed"
@@ -81,7 +109,7 @@ class History:
 
     def add(self, execution: Execution, outcome: Outcome) -> PastRun:
         """Remember a run that has ended, and forget what is too much."""
-        run = PastRun(execution, outcome)
+        run = PastRun.of(execution, outcome)
         if run.is_ok:
             self.finished += 1
         else:

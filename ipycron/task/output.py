@@ -6,6 +6,8 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+import msgspec
+
 from ipycron.process.outcome import unpack_display
 from ipycron.process.output import OutputLog
 
@@ -50,131 +52,48 @@ class _Entry:
     size: int
 
 
-_NO_STREAMS: dict[str, OutputLog] = {}
-_NOTHING: list[Any] = []
-"""Shared by all outputs that are empty; never filled."""
-
-
-class Output:
-    """What a run printed and displayed. Grows while it runs; safe in any thread.
-
-    Attributes:
-        dropped_displays: displays left out, beyond the newest 200.
-        position: how much came so far: each byte and each display counts one.
-        size: bytes kept.
-    """
+class _Record:
+    """What a run has said, in order. Written on the client's loop, under the lock."""
 
     __slots__ = (
-        "__weakref__",
-        "_display_bytes",
-        "_displays",
         "_entries",
-        "_lock",
-        "_streams",
+        "display_bytes",
+        "displays",
         "dropped_displays",
+        "lock",
         "position",
+        "streams",
     )
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        # Most runs say nothing: what they would keep it in is made by `_open`.
-        self._streams: dict[str, OutputLog] = _NO_STREAMS
-        self._displays: list[Payload] = _NOTHING
-        self._entries: list[_Entry] = _NOTHING
-        self._display_bytes = 0
+        self.lock = threading.Lock()
+        self.streams: dict[str, OutputLog] = {}
+        self.displays: list[Payload] = []
+        self.display_bytes = 0
         self.dropped_displays = 0
         self.position = 0
-
-    @property
-    def stdout(self) -> str:
-        """Text of standard output: whole, or its head and tail."""
-        with self._lock:
-            return str(self._streams.get("stdout", ""))
-
-    @property
-    def stderr(self) -> str:
-        """Text of standard error: whole, or its head and tail."""
-        with self._lock:
-            return str(self._streams.get("stderr", ""))
-
-    @property
-    def displays(self) -> list[Any]:
-        """Rich displays in order, as the shell made them (mimebundles); a snapshot."""
-        return [unpack_display(payload) for payload in list(self._displays)]
+        self._entries: list[_Entry] = []
 
     @property
     def size(self) -> int:
         """Bytes kept, displays included."""
-        kept = sum(log.size - log.dropped for log in list(self._streams.values()))
-        return kept + self._display_bytes
-
-    def read(self, since: int = 0) -> tuple[list[Piece], int]:
-        """Return what came after `since`, in order, and the position after it.
-
-        Args:
-            since: a position returned before; 0 for everything that is kept.
-        """
-        with self._lock:
-            return self._read(since), self.position
-
-    def _read(self, since: int) -> list[Piece]:
-        pieces: list[Piece] = []
-        for entry in self._find_entries(since):
-            skipped = max(0, since - entry.start)
-            first, last = entry.offset + skipped, entry.offset + entry.size
-            if entry.kind == "display":
-                pieces += [self._read_display(index) for index in range(first, last)]
-            else:
-                head, missing, tail = self._streams[entry.kind].read(first, last)
-                if head:
-                    pieces.append(Piece(kind=entry.kind, data=head))
-                if tail or missing:
-                    pieces.append(Piece(kind=entry.kind, data=tail, missing=missing))
-        return pieces
-
-    def _find_entries(self, since: int) -> list[_Entry]:
-        first = len(self._entries)
-        while first and self._entries[first - 1].start >= since:
-            first -= 1
-        # The one before may have grown since.
-        if first and self._entries[first - 1].start + self._entries[first - 1].size > (
-            since
-        ):
-            first -= 1
-        return self._entries[first:]
-
-    def _read_display(self, index: int) -> Piece:
-        kept = index - self.dropped_displays
-        if kept < 0:
-            return Piece(kind="display")
-        return Piece(kind="display", display=unpack_display(self._displays[kept]))
-
-    # --- on the client's loop -------------------------------------------------------
+        kept = sum(log.size - log.dropped for log in list(self.streams.values()))
+        return kept + self.display_bytes
 
     def write(self, stream: StreamName, data: bytes, dropped: int) -> None:
-        """Add bytes of a stream, which came after `dropped` bytes nobody kept."""
-        with self._lock:
-            self._open()
-            log = self._streams.setdefault(stream, OutputLog())
-            self._note(stream, log.size, len(data) + dropped)
-            log.append(data, dropped)
+        """Add bytes of a stream; see `Output.write`."""
+        log = self.streams.setdefault(stream, OutputLog())
+        self._note(stream, log.size, len(data) + dropped)
+        log.append(data, dropped)
 
     def display(self, payload: Payload) -> None:
-        """Add a display. Its bytes, not a descriptor: 200 of those are too many."""
-        payload.settle()
-        with self._lock:
-            self._open()
-            count = self.dropped_displays + len(self._displays)
-            self._note("display", count, 1)
-            self._displays.append(payload)
-            self._display_bytes += payload.size
-            if len(self._displays) > MAX_DISPLAYS:
-                self._display_bytes -= self._displays.pop(0).size
-                self.dropped_displays += 1
-
-    def _open(self) -> None:
-        if self._streams is _NO_STREAMS:
-            self._streams, self._displays, self._entries = {}, [], []
+        """Add a display; see `Output.display`."""
+        self._note("display", self.dropped_displays + len(self.displays), 1)
+        self.displays.append(payload)
+        self.display_bytes += payload.size
+        if len(self.displays) > MAX_DISPLAYS:
+            self.display_bytes -= self.displays.pop(0).size
+            self.dropped_displays += 1
 
     def _note(self, kind: Kind, offset: int, size: int) -> None:
         last = self._entries[-1] if self._entries else None
@@ -201,6 +120,122 @@ class Output:
                 start += size
         self._entries[:0] = folded
 
+    def read(self, since: int) -> list[Piece]:
+        """Return what came after `since`; see `Output.read`."""
+        pieces: list[Piece] = []
+        for entry in self._find_entries(since):
+            skipped = max(0, since - entry.start)
+            first, last = entry.offset + skipped, entry.offset + entry.size
+            if entry.kind == "display":
+                pieces += [self._read_display(index) for index in range(first, last)]
+            else:
+                head, missing, tail = self.streams[entry.kind].read(first, last)
+                if head:
+                    pieces.append(Piece(kind=entry.kind, data=head))
+                if tail or missing:
+                    pieces.append(Piece(kind=entry.kind, data=tail, missing=missing))
+        return pieces
+
+    def _find_entries(self, since: int) -> list[_Entry]:
+        first = len(self._entries)
+        while first and self._entries[first - 1].start >= since:
+            first -= 1
+        # The one before may have grown since.
+        if first and self._entries[first - 1].start + self._entries[first - 1].size > (
+            since
+        ):
+            first -= 1
+        return self._entries[first:]
+
+    def _read_display(self, index: int) -> Piece:
+        kept = index - self.dropped_displays
+        if kept < 0:
+            return Piece(kind="display")
+        return Piece(kind="display", display=unpack_display(self.displays[kept]))
+
+
+class Output(msgspec.Struct, gc=False, eq=False):
+    """What a run printed and displayed. Grows while it runs; safe in any thread.
+
+    A struct, and empty until something is said: a thousand tasks remember twenty
+    thousand runs, most of which say nothing, and what the garbage collector need not
+    follow cannot hold up a schedule.
+    """
+
+    _record: _Record | None = None
+
+    @property
+    def stdout(self) -> str:
+        """Text of standard output: whole, or its head and tail."""
+        return self._get_text("stdout")
+
+    @property
+    def stderr(self) -> str:
+        """Text of standard error: whole, or its head and tail."""
+        return self._get_text("stderr")
+
+    def _get_text(self, stream: StreamName) -> str:
+        record = self._record
+        if record is None:
+            return ""
+        with record.lock:
+            return str(record.streams.get(stream, ""))
+
+    @property
+    def displays(self) -> list[Any]:
+        """Rich displays in order, as the shell made them (mimebundles); a snapshot."""
+        record = self._record
+        payloads = [] if record is None else list(record.displays)
+        return [unpack_display(payload) for payload in payloads]
+
+    @property
+    def dropped_displays(self) -> int:
+        """Displays left out, beyond the newest 200."""
+        return 0 if self._record is None else self._record.dropped_displays
+
+    @property
+    def position(self) -> int:
+        """How much came so far: each byte and each display counts one."""
+        return 0 if self._record is None else self._record.position
+
+    @property
+    def size(self) -> int:
+        """Bytes kept, displays included."""
+        return 0 if self._record is None else self._record.size
+
+    def read(self, since: int = 0) -> tuple[list[Piece], int]:
+        """Return what came after `since`, in order, and the position after it.
+
+        Args:
+            since: a position returned before; 0 for everything that is kept.
+        """
+        record = self._record
+        if record is None:
+            return [], 0
+        with record.lock:
+            return record.read(since), record.position
+
+    # --- on the client's loop -------------------------------------------------------
+
+    def write(self, stream: StreamName, data: bytes, dropped: int) -> None:
+        """Add bytes of a stream, which came after `dropped` bytes nobody kept."""
+        record = self._open()
+        with record.lock:
+            record.write(stream, data, dropped)
+
+    def display(self, payload: Payload) -> None:
+        """Add a display. Its bytes, not a descriptor: 200 of those are too many."""
+        payload.settle()
+        record = self._open()
+        with record.lock:
+            record.display(payload)
+
+    def _open(self) -> _Record:
+        if self._record is None:
+            self._record = _Record()
+        return self._record
+
     def __repr__(self) -> str:
-        sizes = [f"{name} {log.size:,} B" for name, log in list(self._streams.items())]
-        return f"<Output {', '.join(sizes)}, {len(self._displays)} displays>"
+        record = self._record or _Record()
+        sizes = [f"{name} {log.size:,} B" for name, log in list(record.streams.items())]
+        return f"<Output {', '.join(sizes)}, {len(record.displays)} displays>"
