@@ -38,6 +38,7 @@ class Slots:
         self._on_due = on_due
         self._on_counted = on_counted
         self._on_broken = on_broken
+        self._callback = self._beat  # one object for all slots
 
     def arm(self, silence: Silence | None = None) -> Beat | None:
         """Wait for the first slot after this moment, unless the limit is reached.
@@ -75,7 +76,7 @@ class Slots:
     def _arm(self, slot: int | None) -> None:
         self._entry.next_slot = slot
         if slot is not None:
-            self._services.timetable.arm(self._entry, slot, self._beat)
+            self._services.timetable.arm(self._entry, slot, self._callback)
 
     def _beat(self, now: float) -> None:
         """Settle what a wake-up owes this task."""

@@ -89,17 +89,17 @@ class Bulletin:
         if run is not None and run.started_at and run.finished_at:
             duration = run.finished_at - run.started_at
         item = Item(
-            number=next(self._numbers),
-            event=str(notice.event),
-            at=notice.triggered_at,
-            date=notice.date,
-            task_id=task.id,
-            name=task.name,
-            run_id=None if run is None else run.id,
-            duration=duration,
-            summary="" if outcome is None else outcome.summary,
-            reason=notice.reason,
-            missed_count=notice.missed_count,
+            next(self._numbers),
+            str(notice.event),
+            notice.triggered_at,
+            notice.date,
+            task.id,
+            task.name,
+            None if run is None else run.id,
+            duration,
+            "" if outcome is None else outcome.summary,
+            notice.reason,
+            notice.missed_count,
         )
         kept = self._problems if notice.event in PROBLEMS else self._items
         kept.append(item)

@@ -83,8 +83,8 @@ class Execution(RunFacts):
 
     __slots__ = (
         "__weakref__",
-        "_read",
         "_scheduled",
+        "_value",
         "_zone",
         "is_ok",
         "output",
@@ -97,26 +97,26 @@ class Execution(RunFacts):
         self.is_ok: bool | None = None
         self.summary = ""
         self.output = Output()
-        self._read: Callable[[], Any] | None = None
+        self._value: Any = None
 
     def finish(self, scheduled: ScheduledExecution, outcome: Outcome) -> None:
         """Take over how the run ended."""
         self._scheduled = scheduled
         self.summary = outcome.summary
-        self._read = make_reader(outcome)
+        self._value = hold_value(outcome)
         self.is_ok = outcome.is_ok
 
     @property
     def result(self) -> Any:
         """What the job returned; None before its end and after a failure."""
-        return self._read() if self.is_ok and self._read is not None else None
+        return read_value(self._value) if self.is_ok else None
 
     @property
     def error(self) -> BaseException | None:
         """What the job raised; None before its end and after a success."""
-        if self.is_ok is not False or self._read is None:
+        if self.is_ok is not False:
             return None
-        error: BaseException = self._read()
+        error: BaseException = read_value(self._value)
         return error
 
     @property
@@ -141,23 +141,39 @@ class Execution(RunFacts):
         return f"<Execution {self.date.isoformat(' ', 'seconds')} {state}{took}>"
 
 
-def make_reader(outcome: Outcome) -> Callable[[], Any]:
-    """Return a function that decodes an outcome's value once, when first asked.
+class _Encoded:
+    """A value as it came from another process; decoded once, when first asked for.
 
     Safe in threads: a listener and whoever waits for the run may ask at once.
     """
+
+    __slots__ = ("_decode", "_is_decoded", "_lock", "_value")
+
+    def __init__(self, value: Payload, decode: Callable[[Payload], Any]) -> None:
+        self._value: Any = value
+        self._decode = decode
+        self._is_decoded = False
+        # Decoding runs the user's code, which may ask as well.
+        self._lock = threading.RLock()
+
+    def read(self) -> Any:
+        """Return the value."""
+        with self._lock:
+            if not self._is_decoded:
+                payload, self._value = self._value, self._decode(self._value)
+                self._is_decoded = True
+                payload.close()
+            return self._value
+
+
+def hold_value(outcome: Outcome) -> Any:
+    """Return an outcome's value, for `read_value`: as it is, or not decoded yet."""
     value = outcome.value
-    if not isinstance(value, Payload):
-        return lambda: value
-    decode = decode_result if outcome.is_ok else decode_error
-    decoded: list[Any] = []
-    lock = threading.RLock()  # decoding runs the user's code, which may ask as well
+    if isinstance(value, Payload):
+        return _Encoded(value, decode_result if outcome.is_ok else decode_error)
+    return value
 
-    def read() -> Any:
-        with lock:
-            if not decoded:
-                decoded.append(decode(value))
-                value.close()
-        return decoded[0]
 
-    return read
+def read_value(held: Any) -> Any:
+    """Return the result or the error that `hold_value` holds."""
+    return held.read() if isinstance(held, _Encoded) else held

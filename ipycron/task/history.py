@@ -102,6 +102,7 @@ class History:
     def __init__(self) -> None:
         # Replaced, never changed: whoever reads has a snapshot.
         self._runs: tuple[PastRun, ...] = ()
+        self._has_output = False
         self.finished = 0
         self.failed = 0
         self.missed = 0
@@ -120,7 +121,10 @@ class History:
 
     def _trim(self) -> None:
         """Forget the oldest runs where all together say too much."""
-        if not any(run.output.position for run in self._runs):
+        # Late words are those of the run that was the newest before.
+        if not self._has_output and not any(
+            run.output.position for run in self._runs[-2:]
+        ):
             return
         size = 0
         for kept, past in enumerate(reversed(self._runs)):
@@ -128,6 +132,7 @@ class History:
             if size > MAX_OUTPUT_BYTES and kept:
                 self._runs = self._runs[-kept:]
                 break
+        self._has_output = size > 0
 
     def count(self, notice: Notice) -> None:
         """Count a slot that came to nothing."""

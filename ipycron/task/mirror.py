@@ -6,6 +6,7 @@ client's loop, read anywhere.
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from ipycron.process.protocol import Displayed
@@ -28,8 +29,15 @@ if TYPE_CHECKING:
 
 ENDS = (Event.EXECUTION_FINISHED, Event.EXECUTION_FAILED)
 """The events that close a run."""
-_BEGINNINGS = (Event.TASK_STARTED, Event.TASK_RESTARTED)
-_STOPS = (Event.TASK_STOPPED, Event.TASK_FAILED, Event.TASK_DESTROYED)
+_IS_STARTED_AFTER = MappingProxyType(
+    {
+        Event.TASK_STARTED: True,
+        Event.TASK_RESTARTED: True,
+        Event.TASK_STOPPED: False,
+        Event.TASK_FAILED: False,
+        Event.TASK_DESTROYED: False,
+    }
+)
 MAX_COUNTED = 10_000
 """Missed slots that the client counts itself: 50 ms of its loop."""
 _EARLY = 100  # pieces of output that wait for the first run
@@ -91,12 +99,9 @@ class Mirror:
     def _note_state(self, notice: Notice) -> None:
         self.status = notice.status
         self.runs_left = notice.runs_left
-        if notice.event in _BEGINNINGS:
-            self._is_started = True
-        elif notice.event in _STOPS:
-            self._is_started = False
-        elif notice.event is Event.EXECUTION_MAX_REACHED:
-            self._is_limit_told = True
+        event = notice.event
+        self._is_started = _IS_STARTED_AFTER.get(event, self._is_started)
+        self._is_limit_told |= event is Event.EXECUTION_MAX_REACHED
 
     def _open(self, execution: Execution) -> None:
         self._running[execution.id] = execution

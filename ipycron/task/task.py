@@ -15,7 +15,7 @@ from ipycron.scheduling.clock import SystemClock
 from ipycron.scheduling.context import TaskContext, to_datetime
 from ipycron.scheduling.events import Event, Status
 from ipycron.task.completion import Completion
-from ipycron.task.execution import make_reader
+from ipycron.task.execution import hold_value, read_value
 from ipycron.task.handover import make_registration
 from ipycron.task.journal import is_logged, log_event
 from ipycron.task.listeners import Listeners
@@ -348,7 +348,7 @@ class Task:
         outcome = notice.outcome
         error = None
         if outcome is not None and not outcome.is_ok:
-            error = make_reader(outcome)()
+            error = read_value(hold_value(outcome))
         context = TaskContext(
             date=to_datetime(notice.date, self.expression.timezone),
             triggered_at=to_datetime(notice.triggered_at, self.expression.timezone),

@@ -10,7 +10,7 @@ import pytest
 from ipycron.process.outcome import encode_error, encode_result, read_traceback
 from ipycron.process.payload import INLINE_BYTES
 from ipycron.scheduling.events import Outcome
-from ipycron.task.execution import make_reader
+from ipycron.task.execution import hold_value, read_value
 
 LARGE = "x" * (2 * INLINE_BYTES)
 
@@ -41,7 +41,7 @@ def test_error_is_whole_for_each_of_its_readers(text):
     payload, summary = encode_error(ValueError(text), 1 << 20)
     outcome = Outcome(is_ok=False, value=payload, summary=summary)
     for _ in range(2):
-        error = make_reader(outcome)()
+        error = read_value(hold_value(outcome))
         assert type(error) is ValueError
         assert str(error) == text
     assert "ValueError" in read_traceback(payload)
@@ -51,9 +51,9 @@ def test_result_is_decoded_once_when_many_ask_at_once():
     """A large one has a descriptor, which is given back after the first."""
     payload, summary = encode_result(Slow(LARGE), 1 << 20)
     assert payload.fd is not None
-    read = make_reader(Outcome(is_ok=True, value=payload, summary=summary))
+    held = hold_value(Outcome(is_ok=True, value=payload, summary=summary))
     rebuilt.clear()  # packing has tried it
-    first, *others = ask_at_once(read)
+    first, *others = ask_at_once(lambda: read_value(held))
     assert first.text == LARGE
     assert all(other is first for other in others)
     assert rebuilt == [LARGE]
