@@ -41,6 +41,57 @@ def test_every_call_gets_a_thread_when_all_block(pool):
     eventually(lambda: len(met) == 50)
 
 
+def test_idle_threads_sleep_when_one_can_serve():
+    """Who fell idle last is woken first, so that the others' time runs out."""
+    pool = ThreadPool()
+    meeting = threading.Barrier(31)
+    for _ in range(30):
+        pool.submit(lambda: meeting.wait(10))
+    meeting.wait(10)
+    servers = set()
+    for _ in range(100):
+        done = threading.Event()
+        pool.submit(lambda done=done: (servers.add(threading.get_ident()), done.set()))
+        assert done.wait(10)
+    pool.close()
+    assert len(servers) < 10
+
+
+def look_at(stall, looks, *, threads):
+    """Return the numbers of the looks that end in more threads."""
+    begun, now, used = 0, 0.0, 0.0
+    found = []
+    for number, (progress, elapsed, share) in enumerate(looks):
+        begun, now, used = begun + progress, now + elapsed, used + elapsed * share
+        if stall.look(begun=begun, now=now, used=used, threads=threads):
+            found.append(number)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("look", "expected"),
+    [
+        ((0, 0.002, 0.0), 10),  # all wait for something
+        ((1, 0.002, 0.0), 10),  # one of two does
+        ((2, 0.002, 0.0), 0),  # each is free again and again
+        ((0, 0.002, 1.0), 1),  # they compute
+        ((2, 0.002, 1.0), 0),
+        ((0, 0.006, 0.9), 2),
+    ],
+)
+def test_threads_are_added_when_calls_make_no_progress(look, expected):
+    """At once for calls that wait, ten times later for calls that compute."""
+    stall = threads.Stall(begun=0, now=0.0, used=0.0)
+    assert len(look_at(stall, [look] * 10, threads=2)) == expected
+
+
+def test_stall_is_forgotten_when_calls_begin():
+    """A busy moment here and there adds up to nothing."""
+    stall = threads.Stall(begun=0, now=0.0, used=0.0)
+    looks = [(0, 0.002, 1.0)] * 9 + [(2, 0.002, 1.0)]
+    assert look_at(stall, looks * 10, threads=2) == []
+
+
 def test_calls_are_served_when_no_thread_can_be_started_any_more(pool, monkeypatch):
     """Python 3.12 starts none once the main thread has ended."""
 
