@@ -18,7 +18,7 @@ LONGEST_SLEEP = 5.0
 # Seconds after which a long series of due slots lets the loop do other work: after
 # a suspend a thousand tasks may owe a hundred reports each. A thousand tasks that owe
 # one run each take less: the ends of the first must not delay the last.
-BURST = 0.05
+BURST = 0.1
 
 # Cancelled slots that the heap may carry before it is swept.
 _SWEEP_AT = 64

@@ -54,16 +54,31 @@ class InlineJob:
         return self.function()
 
 
+LANDING_PAUSE = 0.002
+"""Seconds that the ends of runs stand back for runs that wait for a thread."""
+MAX_PAUSES = 5
+"""How often in a row: what waits may wait for long, if every thread is blocked."""
+
+
 class Landing:
     """Brings the ends of runs from any thread to the scheduler's loop.
 
-    A hundred that end together wake the loop once.
+    A hundred that end together wake the loop once. Beginnings come first: a slot that
+    is told late runs late, an end that is told late is told late.
+
+    Args:
+        loop: the scheduler's.
+        has_waiting: tells whether calls wait for a thread of the pool.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, *, has_waiting: Callable[[], bool]
+    ) -> None:
         self._loop = loop
+        self._has_waiting = has_waiting
         self._ends: deque[Callable[[], None]] = deque()
         self._is_called = False
+        self._pauses = 0
 
     def bring(self, end: Callable[[], None]) -> None:
         """Call `end` on the loop soon, after what was brought before."""
@@ -76,6 +91,11 @@ class Landing:
                 self._loop.call_soon_threadsafe(self._land)
 
     def _land(self) -> None:
+        if self._pauses < MAX_PAUSES and self._has_waiting():
+            self._pauses += 1
+            self._loop.call_later(LANDING_PAUSE, self._land)
+            return
+        self._pauses = 0
         self._is_called = False
         while self._ends:
             self._ends.popleft()()
@@ -189,7 +209,9 @@ class InlineLauncher:
         """Return a worker at once: there is nothing to load, and nothing dies."""
         name, job = self._jobs[task_id]
         if self._landing is None:
-            self._landing = Landing(asyncio.get_running_loop())
+            self._landing = Landing(
+                asyncio.get_running_loop(), has_waiting=self._pool.has_waiting
+            )
         return InlineWorker(name, job, pool=self._pool, landing=self._landing)
 
 
