@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ipycron.scheduling.events import Outcome, Reason
     from ipycron.scheduling.runner import Runner
     from ipycron.scheduling.services import Services
+    from ipycron.scheduling.slots import Slots
 
 
 class Gate:
@@ -30,8 +31,7 @@ class Gate:
     The way of a slot: overlap check, election, random delay, worker. A run on that
     way is pending: it counts for overlap, and a stop drops it. Where there is
     nothing to wait for, the whole way is one synchronous call.
-
-    `on_missed` is called with a slot for which no worker came in time.
+    A slot for which no worker comes in time is missed.
     """
 
     def __init__(
@@ -41,15 +41,15 @@ class Gate:
         *,
         crew: Crew,
         runner: Runner,
+        slots: Slots,
         election: Election,
-        on_missed: Callable[[float], None],
     ) -> None:
         self._entry = entry
         self._services = services
         self._crew = crew
         self._runner = runner
+        self._slots = slots
         self._election = election
-        self._on_missed = on_missed
 
     def fire(self, slot: int, lateness: float) -> None:
         """Run a slot that is due, or skip it because of the runs before it."""
@@ -105,7 +105,7 @@ class Gate:
                 continue
             self._runner.forget(run)
             if is_missed:
-                self._on_missed(run.execution.date)
+                self._slots.miss(run.execution.date)
 
     def _open(
         self, reason: Reason, date: float, execution_id: str | None = None
@@ -180,7 +180,7 @@ class Gate:
     def _expire(self, run: Run) -> None:
         """Miss a slot for which no worker came within the tolerance (R7)."""
         self._runner.forget(run)
-        self._on_missed(run.execution.date)
+        self._slots.miss(run.execution.date)
 
 
 def undo(run: Run) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ipycron.errors import (
     ExecutionStopped,
@@ -43,45 +43,36 @@ class Lifecycle:
         entry: Entry,
         services: Services,
         *,
-        on_destroyed: Callable[[], None],
+        on_destroyed: Callable[[Entry], None],
     ) -> None:
         self.entry = entry
         self._on_destroyed = on_destroyed
         self._services = services
-        self._tasks: set[asyncio.Task[Any]] = set()
         self._starting: asyncio.Task[None] | None = None
         self._stopping: asyncio.Task[None] | None = None
-        self._revoked: set[asyncio.Task[Any]] = set()
+        self._revoked: tuple[asyncio.Task[None], ...] = ()
         # Resolved when a stop need not wait for the runs any longer.
         self._quiet: asyncio.Future[None] | None = None
         self._is_destroying = False
         self._is_limit_told = False
-        self._crew = Crew(
-            entry, services, on_ready=self._see_ready, on_hopeless=self._see_hopeless
-        )
+        self._crew = Crew(entry, services, life=self)
+        self._slots = Slots(entry, services, life=self)
         election = Election(entry, services)
-        self._slots = Slots(
-            entry,
-            services,
-            on_due=self._see_due,
-            on_counted=self._see_quiet,
-            on_broken=self._see_hopeless,
-        )
         self._runner = Runner(
             entry,
             services,
+            life=self,
             crew=self._crew,
+            slots=self._slots,
             election=election,
-            on_limit=self._slots.disarm,
-            on_quiet=self._see_quiet,
         )
         self._gate = Gate(
             entry,
             services,
             crew=self._crew,
             runner=self._runner,
+            slots=self._slots,
             election=election,
-            on_missed=self._slots.miss,
         )
 
     # --- what the owner asks for -------------------------------------------------
@@ -94,7 +85,7 @@ class Lifecycle:
         if self._starting is None:
             if entry.phase is Phase.STARTED:
                 return
-            self._starting = spawn(self._tasks, self._start(silence))
+            self._starting = spawn(self._services.errands, self._start(silence))
             if entry.phase is Phase.STOPPED:
                 entry.move(Phase.STARTING)
         starting = self._starting
@@ -183,10 +174,13 @@ class Lifecycle:
     def _revoke_start(self) -> None:
         if self._starting is not None:
             self._starting.cancel()
-            self._revoked.add(self._starting)
-            self._starting.add_done_callback(self._revoked.discard)
+            self._revoked = (*self._revoked, self._starting)
+            self._starting.add_done_callback(self._see_revoked)
             self._starting = None
             self._gate.drop(ExecutionStopped(name=self.entry.name))
+
+    def _see_revoked(self, start: asyncio.Task[None]) -> None:
+        self._revoked = tuple(s for s in self._revoked if s is not start)
 
     # --- stopping ----------------------------------------------------------------
 
@@ -202,10 +196,10 @@ class Lifecycle:
         if patience is None:
             patience = entry.policy.stop_timeout
         work = self._stop(self._quiet, patience, error=error, end=end)
-        self._stopping = spawn(self._tasks, work)
+        self._stopping = spawn(self._services.errands, work)
         dropped = error or ExecutionStopped(name=entry.name)
         self._gate.drop(dropped, is_missed=error is not None)
-        self._see_quiet()
+        self.see_quiet()
 
     async def _stop(
         self,
@@ -217,7 +211,7 @@ class Lifecycle:
     ) -> None:
         """Let runs end, end the rest, and tell (R8)."""
         if self._revoked:
-            await asyncio.wait(set(self._revoked))
+            await asyncio.wait(self._revoked)
         await until(self._services.clock, patience, quiet)
         self._services.tally.cut(self.entry)
         self._runner.condemn()
@@ -241,24 +235,25 @@ class Lifecycle:
     def _bury(self) -> None:
         self.entry.move(Phase.DESTROYED)
         self.entry.emit(Event.TASK_DESTROYED)
-        self._on_destroyed()
+        self._on_destroyed(self.entry)
 
     # --- what the parts report ---------------------------------------------------
 
-    def _see_due(self, slot: int, lateness: float) -> None:
+    def see_due(self, slot: int, lateness: float) -> None:
+        """Run a slot that is due, so many seconds late."""
         self._gate.fire(slot, lateness)
 
-    def _see_ready(self, error: BaseException | None) -> None:
+    def see_ready(self, error: BaseException | None) -> None:
         """Go on with a new worker, after a death or a timeout."""
         if error is not None:
             self.entry.emit(Event.TASK_RESTARTED, outcome=Outcome.of_error(error))
         self._gate.serve_waiting()
 
-    def _see_hopeless(self, error: BaseException) -> None:
+    def see_hopeless(self, error: BaseException) -> None:
         """Fail the task: its worker died too often (R7), or its schedule is broken."""
         self._begin_stop(error=error)
 
-    def _see_quiet(self) -> None:
+    def see_quiet(self) -> None:
         """Go on with what waits for the runs to end."""
         entry = self.entry
         if entry.is_exhausted and not entry.runs and not self._is_limit_told:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from ipycron.scheduling.wait import look_at
+
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
@@ -26,6 +28,9 @@ class Stage(StrEnum):
 class Run:
     """One run: the execution that is told, and what the scheduler needs to know.
 
+    Called by its future it is settled: a closure for that would be three objects of
+    each of a thousand runs for the garbage collector to follow.
+
     Attributes:
         patience: seconds it may wait for a worker before its slot is missed; None:
             as long as it takes.
@@ -34,6 +39,7 @@ class Run:
         key: the slot's name in the fleet while this instance holds its claim.
         worker: who runs it.
         future: its end, as the worker tells it.
+        settle: called with the run when that is there.
         timer: ends it after `timeout`.
         verdict: why the scheduler ended it; told instead of what the worker says.
         end: resolved with its outcome, for whoever called `execute`.
@@ -47,9 +53,16 @@ class Run:
     key: str | None = None
     worker: Worker | None = None
     future: asyncio.Future[Outcome] | None = None
+    settle: Callable[[Run], None] | None = None
     timer: Timer | None = None
     verdict: Exception | None = None
     end: asyncio.Future[Outcome] | None = None
+
+    def __call__(self, future: asyncio.Future[Outcome]) -> None:
+        """Settle the run, as the callback of its future."""
+        look_at(future)
+        if self.settle is not None:
+            self.settle(self)
 
     @property
     def is_scheduled(self) -> bool:

@@ -10,24 +10,24 @@ from ipycron.errors import ExecutionStopped, ExecutionTimeout
 from ipycron.scheduling.crew import GRACE
 from ipycron.scheduling.events import Event, Outcome
 from ipycron.scheduling.run import Stage
-from ipycron.scheduling.wait import look_at, until
+from ipycron.scheduling.wait import until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ipycron.scheduling.crew import Crew
     from ipycron.scheduling.election import Election
     from ipycron.scheduling.entry import Entry
+    from ipycron.scheduling.lifecycle import Lifecycle
     from ipycron.scheduling.ports import Worker
     from ipycron.scheduling.run import Run
     from ipycron.scheduling.services import Services
+    from ipycron.scheduling.slots import Slots
 
 
 class Runner:
     """Follows each run of one task from the code's start to its one end (R8).
 
-    `on_limit` is called when the last run of `max_executions` has started, and
-    `on_quiet` when a run has ended.
+    Tells the `life` when a run has ended. No slot is armed any more when the last run
+    of `max_executions` has started.
     """
 
     def __init__(
@@ -35,17 +35,18 @@ class Runner:
         entry: Entry,
         services: Services,
         *,
+        life: Lifecycle,
         crew: Crew,
+        slots: Slots,
         election: Election,
-        on_limit: Callable[[], None],
-        on_quiet: Callable[[], None],
     ) -> None:
         self._entry = entry
         self._services = services
+        self._life = life
         self._crew = crew
+        self._slots = slots
         self._election = election
-        self._on_limit = on_limit
-        self._on_quiet = on_quiet
+        self._settle_callback = self._settle  # one object for all runs
 
     def start(self, run: Run, worker: Worker) -> None:
         """Run the code on a worker that is free for it."""
@@ -58,7 +59,8 @@ class Runner:
             # Out of threads, say. The worker is lost as if it had died in the run.
             run.future = asyncio.get_running_loop().create_future()
             run.future.set_exception(error)
-        run.future.add_done_callback(partial(self._see_end, run))
+        run.settle = self._settle_callback
+        run.future.add_done_callback(run)
         timeout = self._entry.policy.timeout
         if timeout is not None:
             expire = partial(self._expire, run, timeout)
@@ -97,7 +99,7 @@ class Runner:
         if run.is_scheduled:
             entry.started_count += 1
             if entry.is_exhausted:
-                self._on_limit()
+                self._slots.disarm()
         entry.emit(
             Event.EXECUTION_STARTED, date=run.execution.date, execution=run.execution
         )
@@ -121,10 +123,6 @@ class Runner:
             await self._crew.retire(run.worker)
             self._settle(run)
             self._crew.replace_main(run.worker)
-
-    def _see_end(self, run: Run, future: asyncio.Future[Outcome]) -> None:
-        look_at(future)
-        self._settle(run)
 
     def _settle(self, run: Run) -> None:
         """Close a run as its worker, or the scheduler's verdict, says."""
@@ -176,4 +174,4 @@ class Runner:
         )
         if run.end is not None and not run.end.done():
             run.end.set_result(outcome)
-        self._on_quiet()
+        self._life.see_quiet()

@@ -88,9 +88,7 @@ class Scheduler:
             services=self._services,
         )
         self._graves.pop(task_id, None)
-        self._lives[task_id] = Lifecycle(
-            entry, self._services, on_destroyed=lambda: self._bury(entry)
-        )
+        self._lives[task_id] = Lifecycle(entry, self._services, on_destroyed=self._bury)
 
     async def start(self, task_id: str, *, silence: Silence | None = None) -> None:
         """Load the task's job and arm its first slot, strictly after this moment.

@@ -26,8 +26,9 @@ class Services:
     Attributes:
         uniform: draws the random delay of a run between two bounds.
         new_id: makes the id of a scheduled run.
-        errands: small tasks under way that belong to no run or worker; kept here
-            because asyncio itself holds tasks weakly, and awaited at shutdown.
+        errands: small tasks under way that belong to no run or worker, starts and
+            stops among them; kept here because asyncio itself holds tasks weakly, and
+            awaited at shutdown.
     """
 
     clock: Clock

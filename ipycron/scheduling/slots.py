@@ -9,9 +9,8 @@ from ipycron.scheduling.events import Event
 from ipycron.scheduling.plan import plan_beat, plan_silence
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ipycron.scheduling.entry import Entry
+    from ipycron.scheduling.lifecycle import Lifecycle
     from ipycron.scheduling.plan import Beat, Silence
     from ipycron.scheduling.services import Services
 
@@ -19,25 +18,15 @@ if TYPE_CHECKING:
 class Slots:
     """Keeps a started task in the timetable and tells what became of each slot.
 
-    `on_due` is called with a slot to run and its lateness in seconds, `on_counted`
-    when a long gap of missed slots has been reported, `on_broken` with what the
-    schedule raised: a task that can never be due again must not look idle.
+    Tells the `life` of a slot to run, of a long gap of missed slots that has been
+    reported, and of what the schedule raised: a task that can never be due again must
+    not look idle.
     """
 
-    def __init__(
-        self,
-        entry: Entry,
-        services: Services,
-        *,
-        on_due: Callable[[int, float], None],
-        on_counted: Callable[[], None],
-        on_broken: Callable[[Exception], None],
-    ) -> None:
+    def __init__(self, entry: Entry, services: Services, *, life: Lifecycle) -> None:
         self._entry = entry
         self._services = services
-        self._on_due = on_due
-        self._on_counted = on_counted
-        self._on_broken = on_broken
+        self._life = life
         self._callback = self._beat  # one object for all slots
 
     def arm(self, silence: Silence | None = None) -> Beat | None:
@@ -84,14 +73,14 @@ class Slots:
         try:
             beat = self._plan(now)
         except Exception as error:  # noqa: BLE001 - the border to the schedule
-            self._on_broken(error)
+            self._life.see_hopeless(error)
             return
         entry.settled_slot = beat.newest
         self._arm(beat.next_slot)
         self.report(beat)
         # A receiver of a report may have stopped the task at once.
         if beat.due is not None and entry.phase is Phase.STARTED:
-            self._on_due(beat.due, now - beat.due)
+            self._life.see_due(beat.due, now - beat.due)
 
     def _plan(self, now: float) -> Beat:
         entry = self._entry
@@ -114,4 +103,4 @@ class Slots:
 
     def _miss_many(self, count: int, newest: int) -> None:
         self._entry.emit(Event.EXECUTION_MISSED, date=newest, missed_count=count)
-        self._on_counted()
+        self._life.see_quiet()

@@ -23,7 +23,8 @@ BURST = 0.1
 # Cancelled slots that the heap may carry before it is swept.
 _SWEEP_AT = 64
 
-_Slot = tuple[int, int, "Hashable", "Callable[[float], None]"]
+# Numbers only: the garbage collector does not follow those.
+_Slot = tuple[int, int]
 
 
 class Timetable:
@@ -36,8 +37,10 @@ class Timetable:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._heap: list[_Slot] = []
-        self._armed: dict[Hashable, int] = {}
         self._orders = count()
+        self._armed: dict[Hashable, int] = {}  # owners, and the orders of their slots
+        self._owners: dict[int, Hashable] = {}  # the other way round
+        self._callbacks: dict[Hashable, Callable[[float], None]] = {}
         self._timer: Timer | None = None
         self._timer_deadline = 0.0
         self._is_waking = False
@@ -46,16 +49,24 @@ class Timetable:
         self, owner: Hashable, slot: int, callback: Callable[[float], None]
     ) -> None:
         """Call `callback(now)` once at `slot`, instead of the owner's slot before."""
+        self._owners.pop(self._armed.get(owner, -1), None)
         order = next(self._orders)
         self._armed[owner] = order
-        heapq.heappush(self._heap, (slot, order, owner, callback))
+        self._owners[order] = owner
+        self._callbacks[owner] = callback
+        heapq.heappush(self._heap, (slot, order))
         if not self._is_waking:
             self._sweep()
             self._advance_timer(slot)
 
     def disarm(self, owner: Hashable) -> None:
         """Forget the owner's slot, if it has one."""
-        if self._armed.pop(owner, None) is not None and not self._armed:
+        order = self._armed.pop(owner, None)
+        if order is None:
+            return
+        del self._owners[order]
+        del self._callbacks[owner]
+        if not self._armed:
             self._heap.clear()
             self._cancel_timer()
 
@@ -95,20 +106,21 @@ class Timetable:
         began = self._clock.monotonic()
         # The clock is read for each: lateness is what the task itself suffers.
         while self._heap and self._heap[0][0] <= (now := self._clock.now()):
-            _, order, owner, callback = heapq.heappop(self._heap)
-            if self._armed.get(owner) != order:
+            _, order = heapq.heappop(self._heap)
+            if order not in self._owners:
                 continue
+            owner = self._owners.pop(order)
             del self._armed[owner]
-            callback(now)
+            self._callbacks.pop(owner)(now)
             if self._clock.monotonic() - began > BURST:
                 return
 
     def _drop_cancelled(self) -> None:
-        while self._armed.get(self._heap[0][2]) != self._heap[0][1]:
+        while self._heap[0][1] not in self._owners:
             heapq.heappop(self._heap)
 
     def _sweep(self) -> None:
         """Rebuild the heap once cancelled slots are most of it."""
         if len(self._heap) > _SWEEP_AT + 2 * len(self._armed):
-            self._heap = [s for s in self._heap if self._armed.get(s[2]) == s[1]]
+            self._heap = [slot for slot in self._heap if slot[1] in self._owners]
             heapq.heapify(self._heap)

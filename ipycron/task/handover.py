@@ -43,10 +43,10 @@ def make_registration(task: Task, setting: Setting) -> Register:
 def make_inline_job(task: Task) -> InlineJob:
     """Return what the inline launcher runs."""
     assert isinstance(task.source, Inline)
+    wants_context = task.source.wants_context
     return InlineJob(
         task.source.function,
-        wants_context=task.source.wants_context,
-        make_context=partial(_make_job_context, task),
+        make_context=partial(_make_job_context, task) if wants_context else None,
         home=task.source.home,
     )
 

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import inspect
 from collections import deque
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ipycron.errors import ExecutionStopped, RemoteError, StopTimeout
@@ -29,8 +28,7 @@ class InlineJob:
 
     Args:
         function: sync, or a coroutine function.
-        wants_context: whether it is called with one.
-        make_context: makes it for a run.
+        make_context: makes it for a run; None without.
         home: the loop that a coroutine function runs on, None for sync functions.
     """
 
@@ -38,20 +36,18 @@ class InlineJob:
         self,
         function: Callable[..., Any],
         *,
-        wants_context: bool,
-        make_context: MakeContext,
+        make_context: MakeContext | None,
         home: asyncio.AbstractEventLoop | None,
     ) -> None:
         self.function = function
-        self.wants_context = wants_context
         self.make_context = make_context
         self.home = home
 
     def call(self, execution: Execution) -> Any:
         """Call the function for one run."""
-        if self.wants_context:
-            return self.function(self.make_context(execution))
-        return self.function()
+        if self.make_context is None:
+            return self.function()
+        return self.function(self.make_context(execution))
 
 
 LANDING_PAUSE = 0.002
@@ -101,8 +97,66 @@ class Landing:
             self._ends.popleft()()
 
 
+class Flight:
+    """One run on its way: in a thread or on a coroutine's loop, then to the scheduler.
+
+    Called in a thread it calls the job. One object for the whole way, not a closure
+    for each step: those of a thousand runs are what starts the garbage collector.
+    """
+
+    __slots__ = ("_execution", "_outcome", "_worker", "future")
+
+    def __init__(
+        self,
+        worker: InlineWorker,
+        execution: Execution,
+        future: asyncio.Future[Outcome],
+    ) -> None:
+        self._worker = worker
+        self._execution = execution
+        self._outcome: Outcome
+        self.future = future
+
+    def __call__(self) -> None:
+        """Call a function, in a thread of the pool."""
+        try:
+            outcome = make_success(self._worker.job.call(self._execution))
+        except BaseException as error:  # noqa: BLE001 - border: job
+            outcome = make_failure(error)
+        self.end(outcome)
+
+    async def follow(self) -> None:
+        """Call a coroutine function and await it, on its own loop."""
+        try:
+            result = self._worker.job.call(self._execution)
+            if inspect.isawaitable(result):
+                result = await result
+            outcome = make_success(result)
+        except asyncio.CancelledError:
+            outcome = make_failure(ExecutionStopped(name=self._worker.name))
+        except BaseException as error:  # noqa: BLE001 - border: job
+            outcome = make_failure(error)
+        self.end(outcome)
+
+    def end(self, outcome: Outcome) -> None:
+        """Bring the end to the scheduler's loop."""
+        self._outcome = outcome
+        self._worker.landing.bring(self._land)
+
+    def _land(self) -> None:
+        self._worker.forget(self.future)
+        if not self.future.done():
+            self.future.set_result(self._outcome)
+
+
 class InlineWorker:
-    """Runs an inline job, several runs at once if the scheduler says so."""
+    """Runs an inline job, several runs at once if the scheduler says so.
+
+    Attributes:
+        name: the task's.
+        job: what it runs.
+        landing: where the ends of its runs go.
+    """
 
     pid = None
     is_shared = True
@@ -110,79 +164,45 @@ class InlineWorker:
     def __init__(
         self, name: str, job: InlineJob, *, pool: ThreadPool, landing: Landing
     ) -> None:
-        self._name = name
-        self._job = job
+        self.name = name
+        self.job = job
+        self.landing = landing
         self._pool = pool
-        self._landing = landing
         self._loop = asyncio.get_running_loop()
-        self._runs: set[asyncio.Future[Outcome]] = set()
+        # Made for a run, and given up with the last: see `Crew`.
+        self._runs: set[asyncio.Future[Outcome]] | None = None
 
     def run(self, execution: Execution) -> asyncio.Future[Outcome]:
         """Start the function now; see `Worker.run`."""
         future = self._loop.create_future()
-        self._runs.add(future)
-        if self._job.home is None:
-            self._pool.submit(partial(self._call, execution, future))
+        if self._runs is None:
+            self._runs = {future}
         else:
-            self._start_coroutine(execution, future)
+            self._runs.add(future)
+        flight = Flight(self, execution, future)
+        if self.job.home is None:
+            self._pool.submit(flight)
+        else:
+            _start_coroutine(flight, self.job.home)
         return future
 
-    def _call(self, execution: Execution, future: asyncio.Future[Outcome]) -> None:
-        try:
-            result = self._job.call(execution)
-            outcome = Outcome(is_ok=True, value=result, summary=summarize(result))
-        except BaseException as error:  # noqa: BLE001 - border: job
-            outcome = make_failure(error)
-        self._settle_soon(future, outcome)
-
-    def _start_coroutine(
-        self, execution: Execution, future: asyncio.Future[Outcome]
-    ) -> None:
-        assert self._job.home is not None
-        coroutine = self._await(execution, future)
-        try:
-            running = asyncio.run_coroutine_threadsafe(coroutine, self._job.home)
-        except RuntimeError as error:  # the notebook's or script's loop is closed
-            coroutine.close()
-            self._settle_soon(future, make_failure(error))
-            return
-        # The scheduler cancels the run's future; the coroutine must hear of it.
-        future.add_done_callback(
-            lambda done: running.cancel() if done.cancelled() else None
-        )
-
-    async def _await(
-        self, execution: Execution, future: asyncio.Future[Outcome]
-    ) -> None:
-        try:
-            result = self._job.call(execution)
-            if inspect.isawaitable(result):
-                result = await result
-            outcome = Outcome(is_ok=True, value=result, summary=summarize(result))
-        except asyncio.CancelledError:
-            outcome = make_failure(ExecutionStopped(name=self._name))
-        except BaseException as error:  # noqa: BLE001 - border: job
-            outcome = make_failure(error)
-        self._settle_soon(future, outcome)
-
-    def _settle_soon(self, future: asyncio.Future[Outcome], outcome: Outcome) -> None:
-        self._landing.bring(partial(self._settle, future, outcome))
-
-    def _settle(self, future: asyncio.Future[Outcome], outcome: Outcome) -> None:
-        self._runs.discard(future)
-        if not future.done():
-            future.set_result(outcome)
+    def forget(self, future: asyncio.Future[Outcome]) -> None:
+        """Note the end of a run."""
+        if self._runs is not None:
+            self._runs.discard(future)
+        if not self._runs:
+            self._runs = None
 
     async def stop(self, *, grace: float) -> None:
         """Cancel coroutines, wait for threads; see `Worker.stop`."""
-        runs = set(self._runs)
-        if self._job.home is not None:
+        runs = set(self._runs or ())
+        if self.job.home is not None:
             for run in runs:
                 run.cancel()
         elif runs:
             _, pending = await asyncio.wait(runs, timeout=grace)
             if pending:
-                raise StopTimeout(name=self._name, timeout=grace)
+                raise StopTimeout(name=self.name, timeout=grace)
 
 
 class InlineLauncher:
@@ -213,6 +233,25 @@ class InlineLauncher:
                 asyncio.get_running_loop(), has_waiting=self._pool.has_waiting
             )
         return InlineWorker(name, job, pool=self._pool, landing=self._landing)
+
+
+def _start_coroutine(flight: Flight, home: asyncio.AbstractEventLoop) -> None:
+    coroutine = flight.follow()
+    try:
+        running = asyncio.run_coroutine_threadsafe(coroutine, home)
+    except RuntimeError as error:  # the notebook's or script's loop is closed
+        coroutine.close()
+        flight.end(make_failure(error))
+        return
+    # The scheduler cancels the run's future; the coroutine must hear of it.
+    flight.future.add_done_callback(
+        lambda done: running.cancel() if done.cancelled() else None
+    )
+
+
+def make_success(result: Any) -> Outcome:
+    """Return the outcome of a job that returned here."""
+    return Outcome(is_ok=True, value=result, summary=summarize(result))
 
 
 def make_failure(error: BaseException) -> Outcome:

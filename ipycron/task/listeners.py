@@ -26,12 +26,14 @@ if TYPE_CHECKING:
 
 ANY = "*"
 
+_lock = threading.Lock()
+"""Held for a moment where listeners come and go: one for all, there are many tasks."""
+
 
 class Listeners:
     """The listeners of one task, or of all tasks."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
         self._by_event: dict[str, list[tuple[Listener, bool]]] = {}
 
     def add(self, event: str, listener: Listener, *, once: bool = False) -> None:
@@ -41,13 +43,13 @@ class Listeners:
             raise InvalidOption(
                 option="listener", value=listener, expected="a function of one argument"
             )
-        with self._lock:
+        with _lock:
             self._by_event.setdefault(str(event), []).append((listener, once))
 
     def remove(self, event: str, listener: Listener | None = None) -> None:
         """Remove a listener, or all of an event. A stranger is ignored."""
         check_event(event)
-        with self._lock:
+        with _lock:
             self._by_event[str(event)] = [
                 entry
                 for entry in self._by_event.get(str(event), [])
@@ -56,6 +58,8 @@ class Listeners:
 
     def has(self, event: str) -> bool:
         """Return whether anybody listens to this event."""
+        if not self._by_event:
+            return False
         return self.has_named(event) or bool(self._by_event.get(ANY))
 
     def has_named(self, event: str) -> bool:
@@ -64,7 +68,7 @@ class Listeners:
 
     def take(self, event: str) -> list[Listener]:
         """Return who is to be called now; those of `once` are removed by it."""
-        with self._lock:
+        with _lock:
             entries = []
             for name in (str(event), ANY):
                 if name in self._by_event:
@@ -75,12 +79,12 @@ class Listeners:
     @property
     def events(self) -> list[str]:
         """The events that anybody listens to, ``"*"`` among them."""
-        with self._lock:
+        with _lock:
             return [event for event, entries in self._by_event.items() if entries]
 
     def clear(self) -> None:
         """Remove all."""
-        with self._lock:
+        with _lock:
             self._by_event.clear()
 
 

@@ -82,9 +82,9 @@ class Mirror:
     def follow(self, notice: Notice) -> Execution | None:
         """Follow an event; return the run it is about."""
         self._note_state(notice)
-        self.history.count(notice)
         scheduled = notice.execution
         if scheduled is None:
+            self.history.count(notice)
             return None
         execution = self._running.get(scheduled.id)
         if execution is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 from dataclasses import dataclass, fields
@@ -148,7 +149,13 @@ class TaskOptions(Policy):
 
     def get_policy(self) -> Policy:
         """Return the part that the scheduler knows."""
-        return Policy(**{f.name: getattr(self, f.name) for f in fields(Policy)})
+        return _share(Policy(**{f.name: getattr(self, f.name) for f in fields(Policy)}))
+
+
+@functools.lru_cache(maxsize=64)
+def _share(policy: Policy) -> Policy:
+    """Return one object for all policies that are equal: most tasks have the same."""
+    return policy
 
 
 def make_options(given: dict[str, Any]) -> TaskOptions:

@@ -77,7 +77,7 @@ class Task:
             defer=self.defer,
         )
         self._waiting: dict[str, Completion[Any]] = {}
-        self._start: Callable[[], Completion[None] | None] = lambda: None
+        self._start: Callable[[], Completion[None] | None] = _find_no_start
         self._start_error: BaseException | None = None
         self._is_ref = not options.unref
         self.listeners = Listeners()
@@ -395,3 +395,7 @@ class Task:
 def make_id() -> str:
     """Return a fresh id for a task."""
     return uuid.uuid4().hex
+
+
+def _find_no_start() -> None:
+    """Stand in for the weak reference to a start before there is one."""

@@ -262,7 +262,7 @@ class Books:
             own = [w for w in self.launcher.alive if w.task_id == task_id]
             runs = self.scheduler.get_executions(task_id)
             life = self.scheduler._lives.get(task_id)
-            ending = 0 if life is None else len(life._crew._tasks)
+            ending = 0 if life is None else len(life._crew._tasks or ())
             assert len(own) <= 1 + len(runs) + ending
 
     def balance(self, task_id):
