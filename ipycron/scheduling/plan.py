@@ -129,6 +129,11 @@ def is_within(lateness: float, tolerance: float) -> bool:
     return lateness <= tolerance + _ROUNDING
 
 
+def is_only(slot: int, now: float, *, tolerance: float) -> bool:
+    """Return whether a slot is due and may run, before any later slot can be due."""
+    return slot <= now < slot + 1 and is_within(now - slot, tolerance)
+
+
 def find_following(schedule: Schedule, slot: int, now: float) -> int | None:
     """Return the slot after `slot`, whatever the schedule answers.
 

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 from ipycron.scheduling.entry import Phase
 from ipycron.scheduling.events import Event
-from ipycron.scheduling.plan import plan_beat, plan_silence
+from ipycron.scheduling.plan import find_following, is_only, plan_beat, plan_silence
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ipycron.scheduling.entry import Entry
     from ipycron.scheduling.lifecycle import Lifecycle
     from ipycron.scheduling.plan import Beat, Silence
@@ -27,7 +29,8 @@ class Slots:
         self._entry = entry
         self._services = services
         self._life = life
-        self._callback = self._beat  # one object for all slots
+        # One object of each for all slots.
+        self._callback, self._after = self._beat, self._arm_next
 
     def arm(self, silence: Silence | None = None) -> Beat | None:
         """Wait for the first slot after this moment, unless the limit is reached.
@@ -67,8 +70,34 @@ class Slots:
         if slot is not None:
             self._services.timetable.arm(self._entry, slot, self._callback)
 
-    def _beat(self, now: float) -> None:
+    def _beat(self, now: float) -> Callable[[], None] | None:
         """Settle what a wake-up owes this task."""
+        entry = self._entry
+        slot, tolerance = entry.next_slot, entry.policy.missed_execution_tolerance
+        if slot is not None and is_only(slot, now, tolerance=tolerance):
+            # The usual case. The next slot is looked for when the other tasks' runs
+            # of this second have begun.
+            entry.settled_slot, entry.next_slot = slot, None
+            self._life.see_due(slot, now - slot)
+            return self._after
+        self._settle(now)
+        return None
+
+    def _arm_next(self) -> None:
+        """Wait for the slot after the one that has just been settled."""
+        entry = self._entry
+        slot = entry.settled_slot
+        if entry.phase is not Phase.STARTED or entry.is_exhausted or slot is None:
+            return
+        try:
+            following = find_following(entry.schedule, slot, slot)
+        except Exception as error:  # noqa: BLE001 - the border to the schedule
+            self._life.see_hopeless(error)
+            return
+        self._arm(following)
+
+    def _settle(self, now: float) -> None:
+        """Settle what a late wake-up owes, or what a clock that steps back leaves."""
         entry = self._entry
         try:
             beat = self._plan(now)

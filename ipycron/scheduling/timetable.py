@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
     from ipycron.scheduling.ports import Clock, Timer
 
+    Callback = Callable[[float], Callable[[], None] | None]
+
 # Longest sleep in seconds. A suspend or a step of the wall clock moves no monotonic
 # timer, so a due slot is noticed after at most this long (R2).
 LONGEST_SLEEP = 5.0
@@ -31,7 +33,8 @@ class Timetable:
     """Calls back at slots of the wall clock: never early, as little late as it can.
 
     A thousand slots on one second cost one wake-up. Slots of one second are called
-    in the order in which they were armed.
+    in the order in which they were armed. What a callback returns is called after the
+    slots that are due with it: whatever none of them needs to wait for.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -40,14 +43,12 @@ class Timetable:
         self._orders = count()
         self._armed: dict[Hashable, int] = {}  # owners, and the orders of their slots
         self._owners: dict[int, Hashable] = {}  # the other way round
-        self._callbacks: dict[Hashable, Callable[[float], None]] = {}
+        self._callbacks: dict[Hashable, Callback] = {}
         self._timer: Timer | None = None
         self._timer_deadline = 0.0
         self._is_waking = False
 
-    def arm(
-        self, owner: Hashable, slot: int, callback: Callable[[float], None]
-    ) -> None:
+    def arm(self, owner: Hashable, slot: int, callback: Callback) -> None:
         """Call `callback(now)` once at `slot`, instead of the owner's slot before."""
         self._owners.pop(self._armed.get(owner, -1), None)
         order = next(self._orders)
@@ -103,6 +104,14 @@ class Timetable:
                 self._advance_timer(self._heap[0][0])
 
     def _call_due(self) -> None:
+        afterwards: list[Callable[[], None]] = []
+        try:
+            self._call_slots(afterwards)
+        finally:
+            for call in afterwards:
+                call()
+
+    def _call_slots(self, afterwards: list[Callable[[], None]]) -> None:
         began = self._clock.monotonic()
         # The clock is read for each: lateness is what the task itself suffers.
         while self._heap and self._heap[0][0] <= (now := self._clock.now()):
@@ -111,7 +120,9 @@ class Timetable:
                 continue
             owner = self._owners.pop(order)
             del self._armed[owner]
-            self._callbacks.pop(owner)(now)
+            after = self._callbacks.pop(owner)(now)
+            if after is not None:
+                afterwards.append(after)
             if self._clock.monotonic() - began > BURST:
                 return
 

@@ -353,3 +353,21 @@ async def test_long_silence_is_counted_in_bulk(world):
     assert counts[:100] == [1] * 100
     assert sum(counts) == 30 * 1440
     assert world.slots("execution:started") == [30 * 86400 + 60]
+
+
+async def test_next_slots_are_looked_for_when_all_runs_have_begun(world):
+    """The search for one task's next slot delays no other task's run."""
+    begun_at_searches = []
+
+    class Noting:
+        def find_next(self, after):
+            begun_at_searches.append(len(world.events.of("execution:started")))
+            return Every(60).find_next(after)
+
+    for name in ("a", "b", "c"):
+        await world.start(name, every=Noting())
+    begun_at_searches.clear()
+    await world.clock.advance(60)
+    assert begun_at_searches == [3, 3, 3]
+    await world.clock.advance(60)
+    assert begun_at_searches[3:] == [6, 6, 6]

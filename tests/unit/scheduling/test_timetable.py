@@ -141,6 +141,28 @@ async def test_others_are_called_when_a_call_raises(clock, table):
     assert len(failures) == 1
 
 
+async def test_what_a_call_returns_is_called_after_the_slots(clock, table):
+    """It waits for what is due now only, and is not lost when a call raises."""
+    asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+    calls = []
+
+    def fail(now):
+        raise ZeroDivisionError
+
+    for owner in ("a", "b"):
+        table.arm(
+            owner,
+            2,
+            lambda _, owner=owner: (
+                calls.append(owner) or (lambda: calls.append("after"))
+            ),
+        )
+    table.arm("c", 2, fail)
+    table.arm("d", 3, lambda _: calls.append("d"))
+    await clock.advance(5)
+    assert calls == ["a", "b", "after", "after", "d"]
+
+
 async def test_long_burst_lets_the_loop_do_other_work(clock, table):
     """After a while of calls the loop has a turn, and nothing is lost."""
     calls = []
