@@ -201,6 +201,8 @@ def read_traceback(value: Payload | BaseException) -> str:
 
 def summarize(value: object) -> str:
     """Return a short repr. Runs no user code: an unknown type is named only."""
+    if value is None:
+        return "None"  # what most jobs return: one string for all runs that are kept
     if type(value) in _PLAIN or type(value) in (list, tuple, dict, set, frozenset):
         return _to_wire(_short.repr(value))
     return f"<{_get_type_name(value)}>"
