@@ -7,7 +7,7 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable, Hashable, Iterable
 
     from ipycron.scheduling.ports import Clock, Timer
 
@@ -108,8 +108,7 @@ class Timetable:
         try:
             self._call_slots(afterwards)
         finally:
-            for call in afterwards:
-                call()
+            call_all(afterwards)
 
     def _call_slots(self, afterwards: list[Callable[[], None]]) -> None:
         began = self._clock.monotonic()
@@ -135,3 +134,15 @@ class Timetable:
         if len(self._heap) > _SWEEP_AT + 2 * len(self._armed):
             self._heap = [slot for slot in self._heap if slot[1] in self._owners]
             heapq.heapify(self._heap)
+
+
+def call_all(calls: Iterable[Callable[[], None]]) -> None:
+    """Call every one of them, then raise what the first that failed has raised."""
+    failures: list[Exception] = []
+    for call in calls:
+        try:
+            call()
+        except Exception as error:  # noqa: BLE001 - the others' slots go on
+            failures.append(error)
+    if failures:
+        raise failures[0]

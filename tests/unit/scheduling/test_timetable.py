@@ -163,6 +163,26 @@ async def test_what_a_call_returns_is_called_after_the_slots(clock, table):
     assert calls == ["a", "b", "after", "after", "d"]
 
 
+async def test_all_is_called_after_the_slots_when_one_of_it_raises(clock, table):
+    """A task whose next slot cannot be armed costs the others none of theirs."""
+    failures, calls = [], []
+    asyncio.get_running_loop().set_exception_handler(
+        lambda _, context: failures.append(context)
+    )
+
+    def fail():
+        raise ZeroDivisionError
+
+    def arm_again():
+        table.arm("b", 3, lambda _: calls.append("b"))
+
+    table.arm("a", 2, lambda _: fail)
+    table.arm("b", 2, lambda _: arm_again)
+    await clock.advance(5)
+    assert calls == ["b"]
+    assert len(failures) == 1
+
+
 async def test_long_burst_lets_the_loop_do_other_work(clock, table):
     """After a while of calls the loop has a turn, and nothing is lost."""
     calls = []
