@@ -110,15 +110,13 @@ class Crew:
 
     def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Start a task that makes or ends a worker; `dismiss` waits for it."""
-        if self._tasks is None:
-            self._tasks = set()
+        self._tasks = self._tasks or set()
         task = spawn(self._tasks, work)
         task.add_done_callback(self._note_end)
         return task
 
     def _note_end(self, _: object) -> None:
-        if not self._tasks:
-            self._tasks = None
+        self._tasks = self._tasks or None
 
     async def retire(self, worker: Worker) -> None:
         """End a worker and return when it is gone. It gets no further run."""

@@ -31,6 +31,7 @@ class Gate:
     The way of a slot: overlap check, election, random delay, worker. A run on that
     way is pending: it counts for overlap, and a stop drops it. Where there is
     nothing to wait for, the whole way is one synchronous call.
+
     A slot for which no worker comes in time is missed.
     """
 
@@ -111,7 +112,8 @@ class Gate:
         self, reason: Reason, date: float, execution_id: str | None = None
     ) -> Run:
         execution_id = execution_id or self._services.new_id()
-        run = Run(execution=Execution(id=execution_id, reason=reason, date=date))
+        execution = Execution(id=execution_id, reason=reason, date=date)
+        run = Run(execution=execution, settle=self._runner.settle)
         self._entry.runs[execution_id] = run
         return run
 

@@ -32,6 +32,7 @@ class Run:
     each of a thousand runs for the garbage collector to follow.
 
     Attributes:
+        settle: called with the run when its future is done.
         patience: seconds it may wait for a worker before its slot is missed; None:
             as long as it takes.
         undo: ends what a pending run waits for.
@@ -39,13 +40,13 @@ class Run:
         key: the slot's name in the fleet while this instance holds its claim.
         worker: who runs it.
         future: its end, as the worker tells it.
-        settle: called with the run when that is there.
         timer: ends it after `timeout`.
         verdict: why the scheduler ended it; told instead of what the worker says.
         end: resolved with its outcome, for whoever called `execute`.
     """
 
     execution: Execution
+    settle: Callable[[Run], None]
     patience: float | None = None
     stage: Stage = Stage.PENDING
     undo: Callable[[], object] | None = None
@@ -53,7 +54,6 @@ class Run:
     key: str | None = None
     worker: Worker | None = None
     future: asyncio.Future[Outcome] | None = None
-    settle: Callable[[Run], None] | None = None
     timer: Timer | None = None
     verdict: Exception | None = None
     end: asyncio.Future[Outcome] | None = None
@@ -61,8 +61,7 @@ class Run:
     def __call__(self, future: asyncio.Future[Outcome]) -> None:
         """Settle the run, as the callback of its future."""
         look_at(future)
-        if self.settle is not None:
-            self.settle(self)
+        self.settle(self)
 
     @property
     def is_scheduled(self) -> bool:

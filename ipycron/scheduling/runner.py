@@ -28,6 +28,9 @@ class Runner:
 
     Tells the `life` when a run has ended. No slot is armed any more when the last run
     of `max_executions` has started.
+
+    Attributes:
+        settle: closes a run whose future is done.
     """
 
     def __init__(
@@ -46,7 +49,7 @@ class Runner:
         self._crew = crew
         self._slots = slots
         self._election = election
-        self._settle_callback = self._settle  # one object for all runs
+        self.settle = self._settle  # one object for all runs
 
     def start(self, run: Run, worker: Worker) -> None:
         """Run the code on a worker that is free for it."""
@@ -59,7 +62,6 @@ class Runner:
             # Out of threads, say. The worker is lost as if it had died in the run.
             run.future = asyncio.get_running_loop().create_future()
             run.future.set_exception(error)
-        run.settle = self._settle_callback
         run.future.add_done_callback(run)
         timeout = self._entry.policy.timeout
         if timeout is not None:

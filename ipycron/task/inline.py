@@ -23,6 +23,12 @@ if TYPE_CHECKING:
     MakeContext = Callable[[Execution], TaskContext]
 
 
+LANDING_PAUSE = 0.002
+"""Seconds that the ends of runs stand back for runs that wait for a thread."""
+MAX_PAUSES = 5
+"""How often in a row: what waits may wait for long, if every thread is blocked."""
+
+
 class InlineJob:
     """A function, ready to be called with or without the context.
 
@@ -48,12 +54,6 @@ class InlineJob:
         if self.make_context is None:
             return self.function()
         return self.function(self.make_context(execution))
-
-
-LANDING_PAUSE = 0.002
-"""Seconds that the ends of runs stand back for runs that wait for a thread."""
-MAX_PAUSES = 5
-"""How often in a row: what waits may wait for long, if every thread is blocked."""
 
 
 class Landing:
@@ -175,10 +175,8 @@ class InlineWorker:
     def run(self, execution: Execution) -> asyncio.Future[Outcome]:
         """Start the function now; see `Worker.run`."""
         future = self._loop.create_future()
-        if self._runs is None:
-            self._runs = {future}
-        else:
-            self._runs.add(future)
+        self._runs = self._runs or set()
+        self._runs.add(future)
         flight = Flight(self, execution, future)
         if self.job.home is None:
             self._pool.submit(flight)
@@ -190,8 +188,7 @@ class InlineWorker:
         """Note the end of a run."""
         if self._runs is not None:
             self._runs.discard(future)
-        if not self._runs:
-            self._runs = None
+            self._runs = self._runs or None
 
     async def stop(self, *, grace: float) -> None:
         """Cancel coroutines, wait for threads; see `Worker.stop`."""

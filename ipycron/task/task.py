@@ -77,7 +77,7 @@ class Task:
             defer=self.defer,
         )
         self._waiting: dict[str, Completion[Any]] = {}
-        self._start: Callable[[], Completion[None] | None] = _find_no_start
+        self._start: Callable[[], Completion[None] | None] | None = None
         self._start_error: BaseException | None = None
         self._is_ref = not options.unref
         self.listeners = Listeners()
@@ -118,7 +118,7 @@ class Task:
     @property
     def is_starting(self) -> bool:
         """Whether a start is under way: `status` is ``"stopped"`` until it is over."""
-        start = self._start()
+        start = None if self._start is None else self._start()
         return start is not None and not start.done()
 
     @property
@@ -395,7 +395,3 @@ class Task:
 def make_id() -> str:
     """Return a fresh id for a task."""
     return uuid.uuid4().hex
-
-
-def _find_no_start() -> None:
-    """Stand in for the weak reference to a start before there is one."""

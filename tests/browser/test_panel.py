@@ -266,7 +266,7 @@ def test_panel_stays_smooth_with_two_hundred_tasks(notebook):
     assert done["LayoutCount"] <= 4 * 10
     assert done["RecalcStyleCount"] <= 4 * 10
     for number in (150, 199):
-        wait_for_runs(get_row(notebook, f"task {number}"), 3)
+        wait_for_runs(get_row(notebook, f"task {number}"), 3, seconds=4)
 
 
 @LAB
