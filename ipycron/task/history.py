@@ -102,7 +102,6 @@ class History:
     def __init__(self) -> None:
         # Replaced, never changed: whoever reads has a snapshot.
         self._runs: tuple[PastRun, ...] = ()
-        self._has_output = False
         self.finished = 0
         self.failed = 0
         self.missed = 0
@@ -121,10 +120,9 @@ class History:
 
     def _trim(self) -> None:
         """Forget the oldest runs where all together say too much."""
-        # Late words are those of the run that was the newest before.
-        if not self._has_output and not any(
-            run.output.position for run in self._runs[-2:]
-        ):
+        # Only two can have said more since the last look: the newest run, and with its
+        # late words the one before it.
+        if not any(run.output.position for run in self._runs[-2:]):
             return
         size = 0
         for kept, past in enumerate(reversed(self._runs)):
@@ -132,7 +130,6 @@ class History:
             if size > MAX_OUTPUT_BYTES and kept:
                 self._runs = self._runs[-kept:]
                 break
-        self._has_output = size > 0
 
     def count(self, notice: Notice) -> None:
         """Count a slot that came to nothing."""

@@ -264,6 +264,7 @@ class Books:
             life = self.scheduler._lives.get(task_id)
             ending = 0 if life is None else len(life._crew._tasks or ())
             assert len(own) <= 1 + len(runs) + ending
+            assert life is None or len(life._crew._workers) <= len(own) + ending
 
     def balance(self, task_id):
         """Check one task's books."""

@@ -8,6 +8,7 @@ from ipycron.scheduling.plan import (
     Gap,
     count_slots,
     find_following,
+    is_only,
     is_within,
     plan_beat,
 )
@@ -177,3 +178,19 @@ def test_count_of_an_empty_gap_is_nothing():
 def test_beat_without_any_slot_has_no_newest():
     """A wake-up that came early settles nothing."""
     assert Beat(next_slot=60).newest is None
+
+
+@pytest.mark.parametrize(
+    ("late", "tolerance", "expected"),
+    [
+        (-0.001, 1.0, False),  # not yet: the clock has stepped back
+        (0.0, 0.0, True),
+        (0.3, 0.3, True),
+        (0.31, 0.3, False),  # it is missed
+        (0.999, 30.0, True),
+        (1.0, 30.0, False),  # a later slot may be due
+    ],
+)
+def test_slot_is_the_only_one_when_it_is_due_and_not_late(late, tolerance, expected):
+    """Whatever else there is to settle takes the long way."""
+    assert is_only(3600, 3600 + late, tolerance=tolerance) is expected

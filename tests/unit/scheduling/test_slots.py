@@ -371,3 +371,22 @@ async def test_next_slots_are_looked_for_when_all_runs_have_begun(world):
     assert begun_at_searches == [3, 3, 3]
     await world.clock.advance(60)
     assert begun_at_searches[3:] == [6, 6, 6]
+
+
+async def test_no_slot_is_armed_when_a_receiver_has_stopped_the_task(
+    world,
+):
+    """What the start of a run makes its receiver do counts before the next slot."""
+    await world.start()
+
+    def receive(notice):
+        events(notice)
+        if notice.event == "execution:started":
+            world.scheduler._lives["t"]._begin_stop()
+
+    events = world.events
+    object.__setattr__(world.scheduler._services, "emit", receive)
+    await world.clock.advance(300)
+    assert world.slots("execution:started") == [60]
+    assert world.scheduler._services.timetable._armed == {}
+    assert world.status() == "stopped"

@@ -224,3 +224,16 @@ async def test_calls_are_refused_when_the_task_is_unknown(world):
     for call in (world.scheduler.start, world.scheduler.stop, world.scheduler.destroy):
         with pytest.raises(UnknownTask, match="no task is called 'x'"):
             await call("x")
+
+
+async def test_revoked_starts_are_forgotten(world):
+    """A task that is started and stopped all day long does not grow by it."""
+    world.script.load_seconds = 2
+    world.add()
+    for _ in range(5):
+        start = asyncio.ensure_future(world.scheduler.start("t"))
+        await world.clock.advance(1)
+        await world.clock.pass_until(world.scheduler.stop("t"))
+        with pytest.raises(StartRevoked):
+            await start
+    assert world.scheduler._lives["t"]._revoked == ()

@@ -69,6 +69,20 @@ def test_history_forgets_old_runs_when_their_output_is_large():
     assert len(history) == MAX_OUTPUT_BYTES // 500_000
 
 
+def test_history_forgets_old_runs_when_late_words_are_many():
+    """What a run's processes say after its end counts with the next run."""
+    history = History()
+    most = MAX_OUTPUT_BYTES // 500_000
+    for number in range(most):
+        history.add(_run(number, 500_000), Outcome(is_ok=True))
+    history.add(_run(most), Outcome(is_ok=True))
+    assert history[0].id == "run0"
+    history[-1].output.write("stdout", b"x" * 250_000, 0)
+    history.add(_run(most + 1), Outcome(is_ok=True))
+    assert history[0].id == "run1"
+    assert sum(run.output.size for run in history) <= MAX_OUTPUT_BYTES
+
+
 def test_history_keeps_the_text_of_an_error_and_not_the_error():
     """An exception's frames may hold a notebook: they are let go."""
 

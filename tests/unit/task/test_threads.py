@@ -41,6 +41,17 @@ def test_every_call_gets_a_thread_when_all_block(pool):
     eventually(lambda: len(met) == 50)
 
 
+def test_second_call_runs_when_the_first_blocks(pool):
+    """Only one thread is woken at a time: it must wake the next."""
+    pool.prepare()
+    for _ in range(20):
+        eventually(lambda: len(pool._idle) == threads.MIN_THREADS)
+        release = threading.Event()
+        pool.submit(lambda release=release: release.wait(10))
+        pool.submit(release.set)
+        assert release.wait(5)
+
+
 def test_idle_threads_sleep_when_one_can_serve():
     """Who fell idle last is woken first, so that the others' time runs out."""
     pool = ThreadPool()
