@@ -39,7 +39,9 @@ class Cluster:
     def __init__(self, folder):
         self._folder = Path(folder)
         self._file = self._folder / "scheduler.json"
-        words = "--port", "0", "--scheduler-file", str(self._file)
+        # Its web server's own port is taken by the first of two, and the second warns.
+        ports = "--port", "0", "--dashboard-address", "127.0.0.1:0"
+        words = *ports, "--scheduler-file", str(self._file)
         # Should this process be killed, they end by themselves.
         self._scheduler = self._start("dask_scheduler", *words, "--idle-timeout", "60")
         self._workers = {}
