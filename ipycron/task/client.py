@@ -219,7 +219,7 @@ class Client:
         if task is None:
             return
         task.take_notice(notice)
-        self.keepalive.update(task.id, is_held=task.is_holding)
+        self.keepalive.update(task)
         if notice.event is Event.TASK_DESTROYED:
             self.tasks.pop(task.id, None)
             self._launcher.forget(task.id)

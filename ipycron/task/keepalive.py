@@ -9,10 +9,20 @@ from __future__ import annotations
 
 import sys
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from types import TracebackType
+
+
+class Holder(Protocol):
+    """What may keep the process alive: a task."""
+
+    id: str
+
+    @property
+    def is_holding(self) -> bool:
+        """Whether it does now."""
 
 
 class Keepalive:
@@ -25,15 +35,21 @@ class Keepalive:
         self._is_given_up = False
         self._hook_before: Any = None
 
-    def update(self, task_id: str, *, is_held: bool) -> None:
-        """Say whether a task is to keep the process alive."""
-        if (task_id in self._held) == is_held:
-            return  # said before: most events change nothing
+    def update(self, task: Holder) -> None:
+        """Ask a task whether it keeps the process alive, and see to it.
+
+        When this returns the process is held, also if another thread was about to:
+        the script may be at its last line.
+        """
         with self._lock:
+            # Asked here: an answer from outside may be older than another thread's.
+            is_held = task.is_holding
+            if is_held == (task.id in self._held):
+                return  # most events change nothing
             if is_held:
-                self._held.add(task_id)
+                self._held.add(task.id)
             else:
-                self._held.discard(task_id)
+                self._held.discard(task.id)
             self._apply()
 
     def _apply(self) -> None:

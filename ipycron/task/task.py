@@ -283,12 +283,13 @@ class Task:
         return self
 
     def _update_keepalive(self) -> None:
-        self._client.keepalive.update(self.id, is_held=self.is_holding)
+        self._client.keepalive.update(self)
 
     @property
     def is_holding(self) -> bool:
         """Whether it keeps a script alive: ref'd, and started or about to be."""
-        return self._is_ref and (self.is_started or self.is_starting)
+        # In this order: a start is over when the task has been told as started.
+        return self._is_ref and (self.is_starting or self.is_started)
 
     # --- listeners ------------------------------------------------------------------
 
