@@ -14,6 +14,8 @@ from pathlib import Path
 MARK = "IPYCRON_TEST_SESSION"
 DEADLINE = 5.0
 """Seconds for what a test has closed to be gone: threads end, processes are reaped."""
+LONGEST_PAUSE = 0.02
+"""Seconds between two looks at what is not gone yet; the first ones come sooner."""
 
 
 class Belongings:
@@ -102,12 +104,15 @@ def describe(pid):
 def find_leaks(before, *, has_orphans):
     """Return what is there now and was not before, however long one waits."""
     deadline = time.monotonic() + DEADLINE
-    pause = threading.Event()
+    pause, seconds = threading.Event(), 0.001
     while leaks := Belongings(has_orphans=has_orphans) - before:
         if time.monotonic() > deadline:
             return leaks
-        gc.collect()  # what only a reference cycle holds is not held
-        pause.wait(0.02)
+        # Most threads end at once, and a collection takes longer than that.
+        if seconds >= LONGEST_PAUSE:
+            gc.collect()  # what only a reference cycle holds is not held
+        pause.wait(seconds)
+        seconds = min(2 * seconds, LONGEST_PAUSE)
     return []
 
 

@@ -64,7 +64,7 @@ def test_process_is_held_when_update_returns(held, monkeypatch):
     monkeypatch.setattr(keepalive.threading, "Thread", Late)
     other.start()
     assert is_there.wait(10)
-    threading.Timer(0.1, may_go_on.set).start()
+    threading.Timer(0.02, may_go_on.set).start()
     held.update(task)
     assert count() == 1
     other.join()
@@ -84,7 +84,7 @@ def test_task_is_asked_after_whoever_came_before(held):
     with held._lock:
         other = threading.Thread(target=held.update, args=(Asked(),))
         other.start()
-        threading.Event().wait(0.05)
+        threading.Event().wait(0.02)
         assert answers == [False, True]
     other.join()
     assert count() == 1
