@@ -72,14 +72,14 @@ class Landing:
     ) -> None:
         self._loop = loop
         self._has_waiting = has_waiting
-        self._ends: deque[Callable[[], None]] = deque()
+        self._flights: deque[Flight] = deque()
         self._is_called = False
         self._pauses = 0
 
-    def bring(self, end: Callable[[], None]) -> None:
-        """Call `end` on the loop soon, after what was brought before."""
+    def bring(self, flight: Flight) -> None:
+        """Let `flight` land on the loop soon, after those brought before."""
         # First: a call that is under way either finds it or is made again.
-        self._ends.append(end)
+        self._flights.append(flight)
         if not self._is_called:
             self._is_called = True
             # Once the client is closed nobody waits for this run any more.
@@ -93,8 +93,8 @@ class Landing:
             return
         self._pauses = 0
         self._is_called = False
-        while self._ends:
-            self._ends.popleft()()
+        while self._flights:
+            self._flights.popleft().land()
 
 
 class Flight:
@@ -141,9 +141,10 @@ class Flight:
     def end(self, outcome: Outcome) -> None:
         """Bring the end to the scheduler's loop."""
         self._outcome = outcome
-        self._worker.landing.bring(self._land)
+        self._worker.landing.bring(self)
 
-    def _land(self) -> None:
+    def land(self) -> None:
+        """Resolve the future, on the scheduler's loop."""
         self._worker.forget(self.future)
         if not self.future.done():
             self.future.set_result(self._outcome)

@@ -105,9 +105,10 @@ class Mirror:
 
     def _open(self, execution: Execution) -> None:
         self._running[execution.id] = execution
-        early, self._early = self._early, []
-        for message, payload in early:
-            _add_output(execution, message, payload)
+        if self._early:
+            early, self._early = self._early, []
+            for message, payload in early:
+                _add_output(execution, message, payload)
 
     def _close(
         self, execution: Execution, scheduled: ScheduledExecution, outcome: Outcome

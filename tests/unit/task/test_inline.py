@@ -8,6 +8,13 @@ from ipycron.task import inline
 from ipycron.task.inline import Landing
 
 
+class Flight:
+    """A run that has ended in some thread."""
+
+    def __init__(self, land):
+        self.land = land
+
+
 @pytest.mark.parametrize(
     ("looks", "expected"),
     [
@@ -25,8 +32,8 @@ def test_ends_stand_back_for_beginnings(looks, expected):
         landing = Landing(asyncio.get_running_loop(), has_waiting=lambda: left.pop(0))
         is_done = asyncio.Event()
         for number in range(3):
-            landing.bring(lambda number=number: landed.append(number))
-        landing.bring(is_done.set)
+            landing.bring(Flight(lambda number=number: landed.append(number)))
+        landing.bring(Flight(is_done.set))
         await is_done.wait()
         return len(looks) - len(left)
 
@@ -44,7 +51,7 @@ def test_ends_are_brought_together():
             asyncio.get_running_loop(), has_waiting=lambda: asked.append(1)
         )
         for number in range(100):
-            landing.bring(lambda number=number: landed.append(number))
+            landing.bring(Flight(lambda number=number: landed.append(number)))
         await asyncio.sleep(0.01)
         return landed
 
