@@ -89,6 +89,8 @@ class Slots:
         slot = entry.settled_slot
         if entry.phase is not Phase.STARTED or entry.is_exhausted or slot is None:
             return
+        if entry.next_slot is not None:
+            return  # stopped and started meanwhile
         try:
             following = find_following(entry.schedule, slot, slot)
         except Exception as error:  # noqa: BLE001 - the border to the schedule

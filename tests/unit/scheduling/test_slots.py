@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from ipycron.scheduling import timetable
 from ipycron.scheduling.ids import IdMaker
 from ipycron.scheduling.plan import Silence
 from ipycron.testing import Every
@@ -75,6 +76,40 @@ async def test_many_tasks_cost_one_wakeup_when_due_together(world):
     assert len(world.events.of("execution:finished")) == 200
     # Eleven looks at the clock on the way, and one for the slot.
     assert len(wakes) == 12
+
+
+async def test_next_slots_wait_for_the_jobs_when_many_are_due_together(world):
+    """The interpreter is for the jobs first; nothing is lost meanwhile."""
+    many = 2 * timetable.MANY
+    for number in range(many):
+        await world.start(str(number), every=1)
+    armed = world.scheduler._services.timetable._armed
+    await world.clock.advance(1)
+    assert len(world.events.of("execution:started")) == many
+    assert len(armed) == 0
+    await world.clock.advance(timetable.REST)
+    assert len(armed) == many
+    await world.clock.advance(10)
+    assert len(world.events.of("execution:started")) == 11 * many
+    assert world.events.of("execution:missed") == []
+
+
+async def test_task_obeys_when_its_next_slot_is_not_armed_yet(world):
+    """Stopped, started again or destroyed in the moment after many slots."""
+    for number in range(2 * timetable.MANY):
+        await world.start(str(number), every=1)
+    await world.clock.advance(1)
+    await world.scheduler.stop("0")
+    await world.scheduler.stop("1")
+    await world.scheduler.destroy("2")
+    world.clock.step(5)
+    await world.scheduler.start("1")
+    await world.clock.advance(1)
+    began = [(n.task_id, n.date - 3600) for n in world.events.of("execution:started")]
+    assert [slot for task, slot in began if task in "02"] == [1, 1]
+    # What was due while it was stopped is not its own.
+    assert [slot for task, slot in began if task == "1"] == [1, 7]
+    assert world.slots("execution:missed").count(2) == 2 * timetable.MANY - 3
 
 
 async def test_idle_schedule_wakes_within_five_seconds_whatever_is_due(world):
