@@ -52,20 +52,20 @@ def test_second_call_runs_when_the_first_blocks(pool):
         assert release.wait(5)
 
 
-def test_idle_threads_sleep_when_one_can_serve():
+def test_idle_threads_sleep_when_one_can_serve(pool):
     """Who fell idle last is woken first, so that the others' time runs out."""
-    pool = ThreadPool()
     meeting = threading.Barrier(31)
     for _ in range(30):
         pool.submit(lambda: meeting.wait(10))
     meeting.wait(10)
-    eventually(lambda: len(pool._idle) == 30)
+    # On a busy machine there are more: threads are added for calls that others, just
+    # started, are about to take.
+    eventually(lambda: len(pool._idle) == pool._threads >= 30)
     servers = set()
     for _ in range(100):
         done = threading.Event()
         pool.submit(lambda done=done: (servers.add(threading.get_ident()), done.set()))
         assert done.wait(10)
-    pool.close()
     assert len(servers) < 10
 
 
