@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 import urllib.request
+from collections import deque
 from pathlib import Path
 
 import nbformat
@@ -54,6 +55,18 @@ def pytest_collection_modifyitems(items):
                 item.add_marker(pytest.mark.usefixtures("no_chromium"))
             else:
                 item.add_marker(pytest.mark.skip(reason="Chromium is not installed"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item):
+    """Add what the page and the kernel said to the report of a failure."""
+    report = yield
+    if report.failed:
+        for opened in item.funcargs.values():
+            if isinstance(opened, Notebook):
+                report.sections.append(("page", "\n".join(opened.console)))
+                report.sections.append(("server", opened.server.read_log()))
+    return report
 
 
 @pytest.fixture
@@ -132,11 +145,14 @@ class Server:
             except OSError:
                 if time.monotonic() > deadline or self._process.poll() is not None:
                     self.close()
-                    log = (self._home / "server.log").read_text()
-                    pytest.fail(f"the Jupyter server did not start:\n{log[-3000:]}")
+                    pytest.fail(f"the Jupyter server did not start:\n{self.read_log()}")
                 threading.Event().wait(0.1)
             else:
                 return
+
+    def read_log(self) -> str:
+        """Return the last that the server and its kernels said."""
+        return (self._home / "server.log").read_text()[-5000:]
 
     def close(self) -> None:
         """End the server and its kernels."""
@@ -185,6 +201,8 @@ class Notebook:
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.errors: list[str] = []
         self.page.on("pageerror", self._take_error)
+        self.console: deque[str] = deque(maxlen=30)
+        self.page.on("console", lambda message: self.console.append(message.text))
 
     def _take_error(self, error) -> None:
         """Remember an error of our script: anywidget loads it from a blob."""
