@@ -264,7 +264,7 @@ async def test_call_waits_for_what_came_first_when_the_process_stood_still(
 ):
     """A deadline that passed during our own pause lets the news of it go first."""
     monkeypatch.setattr(clock_module, "STALL", 0.02)
-    monkeypatch.setattr(clock_module, "CATCH_UP", 0.03)
+    monkeypatch.setattr(clock_module, "CATCH_UP", 0.05)
     order = []
     clock = SystemClock()
     loop = asyncio.get_running_loop()

@@ -408,9 +408,7 @@ async def test_next_slots_are_looked_for_when_all_runs_have_begun(world):
     assert begun_at_searches[3:] == [6, 6, 6]
 
 
-async def test_no_slot_is_armed_when_a_receiver_has_stopped_the_task(
-    world,
-):
+async def test_no_slot_is_armed_when_a_receiver_has_stopped_the_task(world):
     """What the start of a run makes its receiver do counts before the next slot."""
     await world.start()
 

@@ -97,6 +97,8 @@ def test_output_belongs_to_the_run_that_made_it(told):
     told.tell(Event.EXECUTION_FINISHED, Status.IDLE, run="r1", is_ok=True)
     write("r1", "late")
     assert run.output.stdout == "loading running late"
+    run = told.tell(Event.EXECUTION_STARTED, Status.RUNNING, run="r2")
+    assert run.output.stdout == ""
 
 
 def test_loss_fails_the_runs_and_no_more_when_another_takes_over(told):

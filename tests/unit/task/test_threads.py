@@ -24,7 +24,7 @@ def count_threads():
 
 def test_calls_run_in_order_on_few_threads_when_they_are_short(pool, monkeypatch):
     """A thousand short calls need two threads at most."""
-    monkeypatch.setattr(threads, "GROW_AFTER", 0.03)  # a busy machine lets them wait
+    monkeypatch.setattr(threads, "GROW_AFTER", 0.1)  # a busy machine lets them wait
     done = []
     for number in range(1000):
         pool.submit(lambda number=number: done.append(number))
