@@ -101,9 +101,13 @@ class Timetable:
     def _wake(self) -> None:
         """Call what is due, then sleep until the next slot."""
         self._timer = None
+        self._work(self._call_due)
+
+    def _work(self, work: Callable[[], None]) -> None:
+        """Do `work`, and set the timer once for all that it arms."""
         self._is_waking = True
         try:
-            self._call_due()
+            work()
         finally:
             # Also after a callback that raised: the others' slots go on.
             self._is_waking = False
@@ -113,13 +117,14 @@ class Timetable:
 
     def _call_due(self) -> None:
         afterwards: list[Callable[[], None]] = []
+        follow = partial(call_all, afterwards)
         try:
             self._call_slots(afterwards)
         finally:
             if len(afterwards) > MANY:
-                self._clock.call_later(REST, partial(call_all, afterwards))
+                self._clock.call_later(REST, partial(self._work, follow))
             else:
-                call_all(afterwards)
+                follow()
 
     def _call_slots(self, afterwards: list[Callable[[], None]]) -> None:
         began = self._clock.monotonic()
