@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,9 +17,10 @@ MAX_LIMIT = 1000
 """Slots left to a schedule beyond which its end is not looked for."""
 
 
+@lru_cache(maxsize=1024)  # asked for each second; most of the time they stay the same
 def find_marks(
     schedule: Schedule, start: int, horizon: int, limit: int | None = None
-) -> list[Mark]:
+) -> tuple[Mark, ...]:
     """Return the slots of a schedule in the seconds from `start` on.
 
     Asks the schedule at most once a step.
@@ -47,7 +49,7 @@ def find_marks(
         _add(marks, slot - start, reach=2 * step)
         # The next one that would be seen as another.
         slot = schedule.find_next(slot if limit is not None else slot + step - 1)
-    return marks
+    return tuple(marks)
 
 
 def _add(marks: list[Mark], offset: int, *, reach: int) -> None:

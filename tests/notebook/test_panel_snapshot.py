@@ -140,7 +140,7 @@ def test_deltas_send_the_runs_of_another_task_whole():
 
 
 def _find(expression, horizon=6 * HOUR, limit=None):
-    return find_marks(CronExpression(expression, "UTC"), START, horizon, limit)
+    return list(find_marks(CronExpression(expression, "UTC"), START, horizon, limit))
 
 
 def test_timeline_marks_single_slots():
