@@ -18,12 +18,12 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
 import anywidget
 import traitlets
 
+from ipycron.notebook.assets import read_loader, refer_to_assets
 from ipycron.notebook.clicks import Clicks
 from ipycron.notebook.deltas import Deltas
 from ipycron.notebook.feed import Feed
@@ -48,21 +48,6 @@ OUTPUT_INTERVAL = 0.25
 BEAT_INTERVAL = 10.0
 """Seconds between two messages of a kind, at least; between two of any, at most."""
 
-_VIEW = Path(__file__).parent / "view"
-_SCRIPTS = (
-    "dom",
-    "clock",
-    "terminal",
-    "charts",
-    "link",
-    "pane",
-    "rows",
-    "card",
-    "table",
-    "sections",
-    "panel",
-)
-
 
 class Opened(TypedDict):
     """The task whose runs are shown: those that are remembered, and one's output."""
@@ -82,15 +67,6 @@ class State(TypedDict):
     timeline: Any
 
 
-def read_script() -> str:
-    """Return the one ES module: the files of ``view/``, one after the other.
-
-    They share one scope, as if they were one file; only the last one exports.
-    """
-    names = (*_SCRIPTS, "index")
-    return "\n".join((_VIEW / f"{name}.js").read_text("utf-8") for name in names)
-
-
 def _make_state(_: Any, view: LiveView) -> State:
     return view.make_state()
 
@@ -98,8 +74,8 @@ def _make_state(_: Any, view: LiveView) -> State:
 class LiveView(anywidget.AnyWidget):
     """A view of tasks that follows them by itself."""
 
-    _esm = read_script()
-    _css = (_VIEW / "style.css").read_text("utf-8")
+    _esm = read_loader()
+    assets = traitlets.Unicode().tag(sync=True, to_json=refer_to_assets)
     kind = traitlets.Unicode().tag(sync=True)
     state = traitlets.Dict().tag(sync=True, to_json=_make_state)
     ui = traitlets.Dict().tag(sync=True)
@@ -114,13 +90,19 @@ class LiveView(anywidget.AnyWidget):
         self._state_sent = self._output_sent = self._sent = 0.0
         self._feed = registry.get_single(Feed)
         super().__init__(**traits)
+        self.on_msg(self._take_command)
+        self.observe(self._take_ui, "ui")
+
+    def open(self) -> None:
+        """Be there for a browser, again if somebody has closed all widgets."""
+        self.layout.open()
+        self.__dict__.pop("_repr_mimebundle_", None)  # a widget that is closed hides it
+        super().open()
         # ipykernel 7.4 answers in the shell that made the comm, which is busy when
         # somebody clicks "stop"; others do not look at this. See ipykernel #1565.
         self.comm._reply_subshell_for = (  # noqa: SLF001 - there is no other way
             lambda _, default: default
         )
-        self.on_msg(self._take_command)
-        self.observe(self._take_ui, "ui")
         self._feed.attach(self)
 
     # --- what a view shows: for the card and the panel to say ---------------------

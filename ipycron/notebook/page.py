@@ -130,6 +130,7 @@ def show_view(view: Any, copy: dict[str, Any]) -> None:
 
 def publish_view(view: Any) -> None:
     """Display a view without its static forms."""
+    view.open()
     bundle = view._repr_mimebundle_() or {}
     data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
     live = {WIDGET_VIEW: data[WIDGET_VIEW], "text/plain": ""}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ipycron.notebook.live import read_script
+from ipycron.notebook.assets import read_script
 
 # A model without a kernel: what the script sends is kept, what it hears is said to it.
 MODEL = """

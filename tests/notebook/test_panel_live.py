@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import threading
 import time
 import uuid
@@ -11,10 +12,14 @@ from functools import partial
 import comm
 import pytest
 from comm.base_comm import BaseComm
+from ipywidgets import Widget
 
+from ipycron.notebook import page
+from ipycron.notebook.assets import Assets, read_loader, read_script, read_style
 from ipycron.notebook.card import MAX_ENDED, Cards, make_card
 from ipycron.notebook.feed import BYTES_PER_SECOND, Feed
 from ipycron.notebook.panel import panel
+from ipycron.process.displays import WIDGET_VIEW
 from ipycron.process.payload import Payload
 from ipycron.process.protocol import Streamed
 from ipycron.scheduling.events import Event, Execution, Notice, Outcome, Status
@@ -472,12 +477,42 @@ def test_feed_ends_its_thread_when_the_last_view_is_closed():
 
 def test_script_and_style_ask_for_nothing_from_the_network():
     """One module and one sheet, whole in themselves."""
-    view = panel()
-
-    for text in (view._esm, view._css):
+    for text in (read_loader(), read_script(), read_style()):
         bare = text.replace("http://www.w3.org/2000/svg", "")
         assert "http:" not in bare
         assert "https:" not in bare
         assert "@import" not in bare
-    assert view._esm.count("export default") == 1
-    assert "innerHTML" not in view._esm
+    for script in (read_loader(), read_script()):
+        assert script.count("export default") == 1
+        assert "innerHTML" not in script
+
+
+def test_a_view_carries_neither_the_script_nor_the_style():
+    """Both are in one model for all: a page asks for every view at once."""
+    card, table = make_card(make_task()).get_state(), panel().get_state()
+
+    assets = registry.get_single(Assets)
+    assert card["assets"] == table["assets"] == f"IPY_MODEL_{assets.model_id}"
+    assert assets.get_state(["script", "style"]) == {
+        "script": read_script(),
+        "style": read_style(),
+    }
+    assert len(json.dumps(card)) < 8_000
+
+
+def test_a_view_that_was_closed_is_open_when_it_is_shown_again(monkeypatch):
+    """``Widget.close_all()`` is not the end: the card of a task is one and the same."""
+    task = make_task()
+    card = make_card(task)
+    Widget.close_all()
+    shown = []
+    monkeypatch.setattr(page, "publish_display_data", lambda *data: shown.append(data))
+    page.publish_view(make_card(task))
+
+    assert shown[0][0][WIDGET_VIEW]["model_id"] == card.model_id
+    states = Widget.get_manager_state()["state"]
+    reference = states[card.model_id]["state"]["assets"]
+    assert reference.removeprefix("IPY_MODEL_") in states
+    task.execute().result(5)
+    wait_for(lambda: card.comm.find("state"))
+    assert wait_for_end(card, click(card, "stop", task.id)) is None

@@ -1,0 +1,74 @@
+"""The script and the style sheet of all views, once in a kernel.
+
+A page that is loaded anew asks its kernel for the state of every widget, and gives up
+on those that it has not got after two seconds. With the script in each of them (86 KB)
+that was 12 MB for 120 views, and none came back.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import ipywidgets
+import traitlets
+
+from ipycron.task.registry import registry
+
+_VIEW = Path(__file__).parent / "view"
+_SCRIPTS = (
+    "dom",
+    "clock",
+    "terminal",
+    "charts",
+    "link",
+    "pane",
+    "rows",
+    "card",
+    "table",
+    "sections",
+    "panel",
+    "index",
+)
+
+
+def read_script() -> str:
+    """Return the one ES module: the files of ``view/``, one after the other.
+
+    They share one scope, as if they were one file; only the last one exports.
+    """
+    return "\n".join((_VIEW / f"{name}.js").read_text("utf-8") for name in _SCRIPTS)
+
+
+def read_style() -> str:
+    """Return the one style sheet."""
+    return (_VIEW / "style.css").read_text("utf-8")
+
+
+def read_loader() -> str:
+    """Return the ES module that each view carries: it finds the other one."""
+    return (_VIEW / "loader.js").read_text("utf-8")
+
+
+class Assets(ipywidgets.Widget):  # type: ignore[misc]  # has no annotations
+    """What the views of one kernel have in common, a model that shows nothing."""
+
+    script = traitlets.Unicode(read_only=True).tag(sync=True)
+    style = traitlets.Unicode(read_only=True).tag(sync=True)
+
+    @traitlets.default("script")
+    def _read_script(self) -> str:
+        return read_script()
+
+    @traitlets.default("style")
+    def _read_style(self) -> str:
+        return read_style()
+
+
+def refer_to_assets(*_: object) -> str:
+    """Return what stands for this kernel's assets in the state of a view.
+
+    They are opened if they are not: somebody may have closed all widgets.
+    """
+    assets = registry.get_single(Assets)
+    assets.open()
+    return f"IPY_MODEL_{assets.model_id}"
