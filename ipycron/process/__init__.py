@@ -24,7 +24,7 @@ What an end of file means:
   is started and every started task resumes. A supervisor that is told to end by
   anybody else (SIGTERM) closes its end first and is silent: it is lost, too.
 * leash closed, seen by the next supervisor: the one before, its zygote and so its
-  workers are gone. Only then does it start anything: no job runs beside itself.
+  workers are gone. Only then does it start a worker: no job runs beside itself.
 * zygote's end closed, seen by the supervisor: its workers are lost with it; a start
   that was under way is made again with the next zygote.
 * worker's end closed, seen by the supervisor: the worker is dying or has closed its

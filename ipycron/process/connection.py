@@ -72,7 +72,7 @@ class Connection:
             held += [] if predecessor is None else [predecessor]
             with theirs, os.fdopen(leash):
                 self._process: subprocess.Popen[bytes] = start_program(
-                    "supervisor", held, stderr=self._complaints
+                    "supervise", held, stderr=self._complaints
                 )
             made.pop_all()
         self.leash: int | None = ours_of_leash

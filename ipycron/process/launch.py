@@ -7,11 +7,9 @@ worker's code, its descriptors and its rules are the same in both.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import os
 import signal
-import socket
 import threading
 from collections import Counter, deque
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -21,7 +19,7 @@ from ipycron.process.channel import Channel, Frame
 from ipycron.process.frames import SMALL_HEADER_BYTES
 from ipycron.process.handle import WorkerProcess, ZygoteLost
 from ipycron.process.output import Flood
-from ipycron.process.program import start_program
+from ipycron.process.program import start_program, start_zygote
 from ipycron.process.protocol import (
     Exited,
     Fork,
@@ -41,6 +39,7 @@ if TYPE_CHECKING:
 
     from ipycron.process.holdback import Uplink
     from ipycron.process.payload import Payload
+    from ipycron.process.program import ZygoteProcess
     from ipycron.scheduling.ports import Worker
 
 TRIES = 2
@@ -65,7 +64,9 @@ class Zygote:
         warn: Callable[[str], None],
         file_limits: tuple[int, int] | None,
         leash: int | None,
+        first: ZygoteProcess | None = None,
     ) -> None:
+        self._first = first
         self._warn = warn
         self._file_limits = file_limits
         self._leash = leash
@@ -105,19 +106,11 @@ class Zygote:
     def warm(self) -> Channel:
         """Start the zygote if there is none; return its channel."""
         if self._channel is None:
-            with contextlib.ExitStack() as undo:
-                ours, theirs = socket.socketpair()
-                undo.enter_context(ours)
-                held = [] if self._leash is None else [self._leash]
-                with theirs:
-                    self._process = start_program(
-                        "zygote",
-                        [theirs.fileno(), *held],
-                        file_limits=self._file_limits,
-                    )
-                undo.pop_all()
+            started = self._first or start_zygote(self._file_limits, self._leash)
+            self._first = None
+            self._process = started.process
             self._channel = Channel(
-                ours,
+                started.sock,
                 FromZygote,
                 loop=asyncio.get_running_loop(),
                 on_frame=self._handle,
@@ -227,6 +220,7 @@ class ProcessLauncher:
         warn: takes what people should know, as one line.
         file_limits: soft and hard RLIMIT_NOFILE of every job; by default our own.
         leash: a descriptor that the zygote holds as long as it lives.
+        zygote: the first one, if it is there.
     """
 
     def __init__(
@@ -236,8 +230,9 @@ class ProcessLauncher:
         *,
         file_limits: tuple[int, int] | None = None,
         leash: int | None = None,
+        zygote: ZygoteProcess | None = None,
     ) -> None:
-        self.zygote = Zygote(warn, file_limits, leash)
+        self.zygote = Zygote(warn, file_limits, leash, zygote)
         self._spawner = Spawner(file_limits)
         self._uplink = uplink
         self._flood = Flood()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,3 +56,25 @@ def start_program(
         stderr=stderr,
         start_new_session=True,
     )
+
+
+class ZygoteProcess(NamedTuple):
+    """A zygote, and our end of its socket."""
+
+    process: subprocess.Popen[bytes]
+    sock: socket.socket
+
+
+def start_zygote(
+    file_limits: tuple[int, int] | None, leash: int | None
+) -> ZygoteProcess:
+    """Start a zygote that holds the leash. Raises `OSError`."""
+    ours, theirs = socket.socketpair()
+    held = [] if leash is None else [leash]
+    with contextlib.ExitStack() as undo:
+        undo.enter_context(ours)
+        with theirs:
+            fds = [theirs.fileno(), *held]
+            process = start_program("zygote", fds, file_limits=file_limits)
+        undo.pop_all()
+    return ZygoteProcess(process, ours)

@@ -1,23 +1,18 @@
 """The supervisor: owns the schedule of every background task of one client.
 
-A program, started by the client. It runs no user code and
-imports no user module. It routes: requests of the client to the scheduler, notices
-of the scheduler and output of the workers to the client.
+Its program is `supervise`. It runs no user code and imports no user module. It
+routes: requests of the client to the scheduler, notices of the scheduler and output of
+the workers to the client.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import gc
 import itertools
 import logging
 import os
-import resource
-import select
 import signal
-import socket
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
@@ -46,14 +41,15 @@ from ipycron.process.protocol import (
     Shutdown,
     Streamed,
 )
-from ipycron.process.session import ZYGOTE_GRACE, close_others, reset_signals
 from ipycron.process.zone import make_zone
 from ipycron.scheduling.clock import SystemClock
 from ipycron.scheduling.scheduler import Scheduler
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Coroutine
 
+    from ipycron.process.program import ZygoteProcess
     from ipycron.scheduling.events import Notice
 
 CONGESTION_BYTES = 4 * 1024 * 1024
@@ -82,10 +78,15 @@ class Supervisor:
         sock: our end of the client's edge.
         file_limits: the client's own RLIMIT_NOFILE, for the jobs.
         leash: for the zygote, who holds it as we do; see `Connection`.
+        zygote: the first one, if it is there.
     """
 
     def __init__(
-        self, sock: socket.socket, file_limits: tuple[int, int], leash: int
+        self,
+        sock: socket.socket,
+        file_limits: tuple[int, int],
+        leash: int,
+        zygote: ZygoteProcess | None,
     ) -> None:
         loop = asyncio.get_running_loop()
         self.ended = asyncio.Event()
@@ -97,7 +98,7 @@ class Supervisor:
             on_close=lambda _: self.end(),
         )
         self._launcher = ProcessLauncher(
-            self, self._warn, file_limits=file_limits, leash=leash
+            self, self._warn, file_limits=file_limits, leash=leash, zygote=zygote
         )
         self._elector = ClientElector(self._client)
         self._scheduler = Scheduler(
@@ -312,36 +313,15 @@ def _encode_value(value: object) -> Payload:
     return encode_error(value, _ERROR_BYTES, text)[0]
 
 
-async def _serve(sock: socket.socket, file_limits: tuple[int, int], leash: int) -> None:
-    supervisor = Supervisor(sock, file_limits, leash)
+async def serve(
+    sock: socket.socket,
+    file_limits: tuple[int, int],
+    leash: int,
+    zygote: ZygoteProcess | None,
+) -> None:
+    """Serve the client until it is gone; see `Supervisor`."""
+    supervisor = Supervisor(sock, file_limits, leash, zygote)
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, supervisor.end)
     await supervisor.ended.wait()
     await asyncio.sleep(0)  # the last reply is on its way
     await supervisor.flush()
-
-
-def _wait_for_end(predecessor: int) -> None:
-    """Return when nobody holds the leash of the supervisor before us, or in time."""
-    ended = select.poll()
-    ended.register(predecessor, select.POLLIN)
-    ended.poll((ZYGOTE_GRACE + 1) * 1000)
-    os.close(predecessor)
-
-
-def main(fd: int, leash: int, *predecessors: int) -> NoReturn:
-    """Run the supervisor on the client's socket `fd`, holding its `leash`."""
-    reset_signals()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    close_others([fd, leash, *predecessors])
-    for predecessor in predecessors:
-        _wait_for_end(predecessor)
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    # Four descriptors a worker: 1,024 would end at 250 tasks.
-    with contextlib.suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    # What is here now stays: the collector need not look at it again and again, and
-    # does not wait with the rest until that is a quarter of it.
-    gc.freeze()
-    # The jobs keep the client's: select() and the like rely on a low one.
-    asyncio.run(_serve(socket.socket(fileno=fd), (soft, hard), leash))
-    os._exit(0)

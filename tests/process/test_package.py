@@ -48,6 +48,13 @@ def test_zygote_starts_without_ipython_asyncio_zmq_or_a_thread():
     assert threads == 1
 
 
+def test_supervisor_starts_its_zygote_before_it_loads_itself():
+    """Both load at once: a script's first task waits for them."""
+    names, _ = run_fresh(LOADED.format(module="ipycron.process.supervise"))
+    heavy = {"asyncio", "msgspec", "ipycron.process.supervisor", "ipycron.cron"}
+    assert heavy & set(names) == set()
+
+
 def test_supervisor_imports_no_ipython_and_no_pickler_of_functions():
     """The supervisor runs no user code, so it loads nothing that would."""
     names, _ = run_fresh(LOADED.format(module="ipycron.process.supervisor"))

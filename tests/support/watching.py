@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 MARK = "IPYCRON_TEST_MARK"
+PROGRAMS = {"supervise": "supervisor", "zygote": "zygote", "worker": "worker"}
 
 
 def wait_until(condition, seconds, what):
@@ -46,8 +47,8 @@ def find_all():
 def read_command(pid):
     """Return the command line, shortened to what tells the programs apart."""
     words = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
-    for name in ("supervisor", "zygote", "worker"):
-        if f"ipycron.process.{name} " in words:
+    for program, name in PROGRAMS.items():
+        if f"ipycron.process.{program} " in words:
             return name
     return words[:60]
 
