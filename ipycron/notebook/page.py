@@ -128,18 +128,6 @@ def show_view(view: Any, copy: dict[str, Any]) -> None:
     publish_display_data(stand_in(copy))
 
 
-def find_cell() -> tuple[str, str] | None:
-    """Return the front end's id of the running cell, and the id of this run of it.
-
-    None where the front end gives its cells no ids (nbclient, a console).
-    """
-    get_parent = getattr(get_ipython(), "get_parent", None)
-    parent = {} if get_parent is None else get_parent() or {}
-    cell = parent.get("metadata", {}).get("cellId")
-    run = parent.get("header", {}).get("msg_id")
-    return (str(cell), str(run)) if cell and run else None
-
-
 def publish_view(view: Any) -> None:
     """Display a view without its static forms."""
     view.open()

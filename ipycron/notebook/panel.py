@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING, Any
 
 from ipycron.notebook.live import LiveView
-from ipycron.notebook.page import find_cell, show_view
+from ipycron.notebook.page import show_view
 from ipycron.notebook.snapshot import describe_event, describe_task
 from ipycron.notebook.tables import TaskTable
 from ipycron.notebook.timeline import BUCKETS, find_marks
@@ -110,35 +109,6 @@ class Panel(LiveView):
         table = TaskTable(self.find_tasks())
         copy = {"text/plain": repr(table), "text/html": table._repr_html_()}
         show_view(self, copy)
-        registry.get_single(_Panels).note(self)
-
-
-class _Panels:
-    """Which cell shows which panels.
-
-    When a cell shows one again, what its run before showed is gone from the page:
-    those panels are closed, or each would be told for ever what nobody sees.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._cells: dict[str, tuple[str, list[Panel]]] = {}
-
-    def note(self, panel: Panel) -> None:
-        """Note that the running cell shows a panel."""
-        place = find_cell()
-        if place is None:
-            return
-        cell, run = place
-        with self._lock:
-            known_run, panels = self._cells.get(cell, (run, []))
-            gone = [] if known_run == run else panels
-            kept = panels if known_run == run else []
-            self._cells[cell] = run, [*kept, panel]
-            seen = {id(one) for _, shown in self._cells.values() for one in shown}
-        for former in gone:
-            if id(former) not in seen:
-                former.close()
 
 
 def panel() -> Panel:

@@ -41,13 +41,6 @@ for number in range(200):
     ipycron.schedule("* * * * * *", lambda: None, name=f"task {number}")
 """
 
-COUNT = """
-import ipywidgets
-def count_panels():
-    states = ipywidgets.Widget.get_manager_state()["state"].values()
-    return sum(model["state"].get("kind") == "panel" for model in states)
-"""
-
 
 def get_row(notebook, name):
     """Return the row of a task, in the first panel."""
@@ -229,19 +222,6 @@ def test_panel_is_back_when_the_kernel_has_many_views(own_notebook):
     wait_for_runs(get_row(own_notebook, "ticking"), 1)
     assert own_notebook.errors == []
     assert max(sizes) < count * 60_000
-
-
-def test_panel_of_a_cell_that_runs_again_is_closed(notebook):
-    """Nobody sees it any more. The other cell's stays, whoever shows it too."""
-    notebook.run(COUNT + "before = count_panels()")
-    notebook.run(f"kept = {PANEL}; kept")
-    notebook.run(f"display(kept, {PANEL})")
-    notebook.command("notebook:run-cell")
-    notebook.command("notebook:run-cell")
-    notebook.run("print(count_panels() - before, 'more panels')")
-
-    expect(notebook.page.get_by_text("2 more panels", exact=True)).to_be_visible()
-    expect(notebook.page.locator(".icr-panel")).to_have_count(3)
 
 
 @LAB
