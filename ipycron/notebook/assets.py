@@ -8,11 +8,10 @@ that was 12 MB for 120 views, and none came back.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import ipywidgets
 import traitlets
-
-from ipycron.task.registry import registry
 
 _VIEW = Path(__file__).parent / "view"
 _SCRIPTS = (
@@ -64,11 +63,10 @@ class Assets(ipywidgets.Widget):  # type: ignore[misc]  # has no annotations
         return read_style()
 
 
-def refer_to_assets(*_: object) -> str:
-    """Return what stands for this kernel's assets in the state of a view.
+def refer_to_assets(assets: Any, _: Any) -> str:
+    """Return what stands for the assets in the state of a view.
 
     They are opened if they are not: somebody may have closed all widgets.
     """
-    assets = registry.get_single(Assets)
     assets.open()
     return f"IPY_MODEL_{assets.model_id}"

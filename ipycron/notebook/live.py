@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 import anywidget
 import traitlets
 
-from ipycron.notebook.assets import read_loader, refer_to_assets
+from ipycron.notebook.assets import Assets, read_loader, refer_to_assets
 from ipycron.notebook.clicks import Clicks
 from ipycron.notebook.deltas import Deltas
 from ipycron.notebook.feed import Feed
@@ -75,7 +75,7 @@ class LiveView(anywidget.AnyWidget):
     """A view of tasks that follows them by itself."""
 
     _esm = read_loader()
-    assets = traitlets.Unicode().tag(sync=True, to_json=refer_to_assets)
+    assets = traitlets.Instance(Assets).tag(sync=True, to_json=refer_to_assets)
     kind = traitlets.Unicode().tag(sync=True)
     state = traitlets.Dict().tag(sync=True, to_json=_make_state)
     ui = traitlets.Dict().tag(sync=True)
@@ -89,7 +89,7 @@ class LiveView(anywidget.AnyWidget):
         self._is_stale = self._is_output_stale = True
         self._state_sent = self._output_sent = self._sent = 0.0
         self._feed = registry.get_single(Feed)
-        super().__init__(**traits)
+        super().__init__(assets=registry.get_single(Assets), **traits)
         self.on_msg(self._take_command)
         self.observe(self._take_ui, "ui")
 

@@ -258,3 +258,25 @@ def test_view_as_a_last_line_leaves_a_readable_copy(own_notebook, source):
     expect(copy).to_contain_text("failing")
     expect(copy).to_be_visible()
     expect(notebook.page.get_by_text("model not found")).to_be_hidden()
+
+
+def test_views_that_were_saved_with_their_widgets_give_way_to_the_copies(own_notebook):
+    """What the file holds of a view is as old as the view; nobody is behind it."""
+    notebook = own_notebook
+    notebook.run(FAILING.replace("--run-now", "--quiet"))
+    notebook.run("display(ipycron.get_task('failing'), ipycron.panel())")
+    views = notebook.page.locator(".icr")
+    expect(views).to_have_count(2)
+    notebook.command("@jupyter-widgets/jupyterlab-manager:saveWidgetState")
+    notebook.save()
+    notebook.shut_down_kernel()
+    notebook.open_again()
+
+    copies = notebook.page.locator(".ipycron-static")
+    expect(copies).to_have_text([re.compile("failing"), re.compile("failing")])
+    for copy in copies.all():
+        expect(copy).to_be_visible()
+    expect(views).to_have_count(2)
+    for view in views.all():
+        expect(view).to_be_hidden()
+        expect(view).to_have_attribute("data-line", "gone")

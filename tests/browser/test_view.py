@@ -296,3 +296,30 @@ def test_ids_are_made_where_the_browser_offers_none(bare_page):
     )
     assert ids[0] != ids[1]
     assert all(len(made) > 10 for made in ids)
+
+
+def test_pane_says_that_the_first_run_has_printed_nothing_yet(bare_page):
+    """Before it there was no run: the same empty place says another thing."""
+    texts = bare_page.evaluate(
+        """() => {
+          const pane = new Pane(makeStore()[0]);
+          const texts = [];
+          const note = () => texts.push(pane.empty.hidden || pane.empty.textContent);
+          pane.showWhole(null);
+          note();
+          pane.take({ run: { ok: null }, items: [], reset: true });
+          note();
+          pane.take({ run: { ok: true }, items: [], reset: false });
+          note();
+          return texts;
+        }"""
+    )
+    assert texts == ["No run yet.", "No output yet.", "No output."]
+
+
+def test_store_of_a_saved_view_is_gone_from_the_beginning(bare_page):
+    """It counts nothing and offers nothing: no kernel has made it."""
+    lines = bare_page.evaluate(
+        """() => [true, false].map((isSaved) => new Store(makeModel(EMPTY), isSaved).line)"""
+    )
+    assert lines == ["gone", "live"]

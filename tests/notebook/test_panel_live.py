@@ -13,6 +13,7 @@ import comm
 import pytest
 from comm.base_comm import BaseComm
 from ipywidgets import Widget
+from ipywidgets.embed import dependency_state
 
 from ipycron.notebook import page
 from ipycron.notebook.assets import Assets, read_loader, read_script, read_style
@@ -516,3 +517,12 @@ def test_a_view_that_was_closed_is_open_when_it_is_shown_again(monkeypatch):
     task.execute().result(5)
     wait_for(lambda: card.comm.find("state"))
     assert wait_for_end(card, click(card, "stop", task.id)) is None
+
+
+def test_a_view_that_is_embedded_takes_its_script_along():
+    """``ipywidgets.embed`` follows the references of a widget's traits."""
+    view = panel()
+
+    states = dependency_state([view], drop_defaults=True)
+    reference = states[view.model_id]["state"]["assets"]
+    assert states[reference.removeprefix("IPY_MODEL_")]["state"]["script"]

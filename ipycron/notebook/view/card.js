@@ -87,6 +87,7 @@ function renderCard(store, el) {
 
   function drawLine() {
     setAttribute(root, "data-line", store.line);
+    setAttribute(root, "data-saved", store.isSaved);
     notices.draw();
     const task = store.tasks.get(id);
     if (task) controls.draw(task);

@@ -1,12 +1,12 @@
 // @ts-check
 
 /** One call per model: its views share what it knows. */
-export default () => {
+export default ({ isSaved = false } = {}) => {
   /** @type {Store} */
   let store;
   return {
     initialize({ model }) {
-      store = new Store(model);
+      store = new Store(model, isSaved);
       return () => store.close();
     },
     render({ model, el }) {

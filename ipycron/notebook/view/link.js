@@ -11,15 +11,17 @@ const MAX_TEXT = 600000; // characters of output that are kept for a second view
  * by all views of it on the page.
  */
 class Store {
-  constructor(model) {
+  /** @param {any} model @param {boolean} isSaved no kernel has made it: it was saved */
+  constructor(model, isSaved = false) {
     this.model = model;
+    this.isSaved = isSaved;
     this.clock = new Clock();
     this.views = new Set();
     /** @type {Map<string, any>} */
     this.tasks = new Map();
     this.commands = new Map();
     this.notices = [];
-    this.line = "live";
+    this.line = isSaved ? "gone" : "live";
     this.heard = performance.now();
     this.takeWhole(model.get("state"));
     this.onMessage = (message) => this.take(message);

@@ -64,7 +64,8 @@ export default () => {
       const assets = await findAssets(props.model);
       const module = await load(assets.get("script"));
       putStyle(assets.get("style"));
-      view = module.default();
+      // In a notebook that was saved with its widgets nobody is behind them.
+      view = module.default({ isSaved: assets.comm_live === false });
       return view.initialize(props);
     },
     render(props) {

@@ -121,8 +121,8 @@ class Pane {
       this.trace.replaceChildren(terminal.el);
       this.trace.hidden = !text;
     }
-    if (this.isOld) return;
     const isBlank = !this.body.firstChild;
+    if (this.isOld && !isBlank) return;
     this.body.hidden = isBlank;
     this.empty.hidden = !isBlank || Boolean(text);
     setText(this.empty, describeEmpty(this.run));

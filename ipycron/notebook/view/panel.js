@@ -60,6 +60,7 @@ function renderPanel(store, el) {
 
   function drawLine() {
     setAttribute(root, "data-line", store.line);
+    setAttribute(root, "data-saved", store.isSaved);
     notices.draw();
     table.drawControls();
   }
