@@ -225,6 +225,34 @@ def test_panel_is_back_when_the_kernel_has_many_views(own_notebook):
 
 
 @LAB
+def test_views_fit_into_a_narrow_notebook(notebook, width):
+    """Two notebooks side by side: names can be read, every button is in sight."""
+    notebook.run(TASKS)
+    notebook.run(f"display(ipycron.get_task('working'), {PANEL})")
+    views = notebook.page.locator(".icr")
+    expect(views).to_have_count(2)
+    expect(notebook.page.locator(".icr-row")).to_have_count(5)
+    lost = notebook.page.evaluate(
+        """(widths) => widths.flatMap((width) => {
+          const views = [...document.querySelectorAll(".icr")];
+          for (const view of views) view.style.width = `${width}px`;
+          const name = document.querySelector(".icr-card .icr-name");
+          const lost = name.scrollWidth > name.clientWidth ? ["name"] : [];
+          for (const view of views) {
+            const end = view.getBoundingClientRect().right - 2;
+            for (const button of view.querySelectorAll(".icr-controls button")) {
+              const { right } = button.getBoundingClientRect();
+              if (right > end) lost.push(`${button.title} at ${width}`);
+            }
+          }
+          return lost;
+        })""",
+        [380, 480, 640, 760, 1000],
+    )
+    assert lost == []
+
+
+@LAB
 def test_panel_shows_the_next_hours_and_what_has_happened(notebook):
     """A line for each armed task; problems can be seen alone."""
     notebook.run(TASKS)

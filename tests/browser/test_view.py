@@ -320,6 +320,6 @@ def test_pane_says_that_the_first_run_has_printed_nothing_yet(bare_page):
 def test_store_of_a_saved_view_is_gone_from_the_beginning(bare_page):
     """It counts nothing and offers nothing: no kernel has made it."""
     lines = bare_page.evaluate(
-        """() => [true, false].map((isSaved) => new Store(makeModel(EMPTY), isSaved).line)"""
+        "() => [true, false].map((saved) => new Store(makeModel(EMPTY), saved).line)"
     )
     assert lines == ["gone", "live"]
