@@ -225,7 +225,7 @@ def test_panel_is_back_when_the_kernel_has_many_views(own_notebook):
 
 
 @LAB
-def test_views_fit_into_a_narrow_notebook(notebook, width):
+def test_views_fit_into_a_narrow_notebook(notebook):
     """Two notebooks side by side: names can be read, every button is in sight."""
     notebook.run(TASKS)
     notebook.run(f"display(ipycron.get_task('working'), {PANEL})")
