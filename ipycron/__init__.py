@@ -16,7 +16,7 @@ if TYPE_CHECKING:
         load_ipython_extension,
         unload_ipython_extension,
     )
-    from ipycron.notebook.panel import panel
+    from ipycron.notebook.overview import panel
     from ipycron.process.outcome import Unserializable
     from ipycron.scheduling.context import TaskContext
     from ipycron.scheduling.events import Event
@@ -75,7 +75,7 @@ _HOMES = {
         "load_ipython_extension",
         "unload_ipython_extension",
     ),
-    "ipycron.notebook.panel": ("panel",),
+    "ipycron.notebook.overview": ("panel",),
     "ipycron.process.outcome": ("Unserializable",),
     "ipycron.scheduling.context": ("TaskContext",),
     "ipycron.scheduling.events": ("Event",),

@@ -18,6 +18,7 @@ from ipycron.cron import CronExpression
 from ipycron.notebook.choice import ChoiceOptions, choose_tasks
 from ipycron.notebook.clock import get_now
 from ipycron.notebook.grammar import refuse_expression, split_expression
+from ipycron.notebook.overview import panel
 from ipycron.notebook.tables import ExpressionView, TaskTable
 from ipycron.notebook.words import find_shown_run, say_instants, say_name, say_run
 from ipycron.scheduling.option import check_flag, check_limit, check_text, option
@@ -49,7 +50,7 @@ class ExplainOptions:
     timezone: str | None = option(
         None, check_text, "IANA name; the system's zone where none is given"
     )
-    day_or: bool = option(True, check_flag, "both day fields must match")
+    day_or: bool = option(True, check_flag, "either day field matches")
     count: int = option(SHOWN_FIRES, check_limit, "how many fires")
 
 
@@ -113,11 +114,6 @@ def explain(_: Notebook, line: ParsedLine) -> None:
 def show_panel(notebook: Notebook, line: ParsedLine) -> None:
     """Show the live panel; a table where the front end has no widgets."""
     if notebook.kernel is None:
-        list_tasks(notebook, line)
-        return
-    try:
-        from ipycron.notebook.panel import panel  # noqa: PLC0415 - anywidget, 260 ms
-    except ImportError:
         list_tasks(notebook, line)
         return
     display(panel())

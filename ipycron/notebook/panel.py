@@ -109,8 +109,3 @@ class Panel(LiveView):
         table = TaskTable(self.find_tasks())
         copy = {"text/plain": repr(table), "text/html": table._repr_html_()}
         show_view(self, copy)
-
-
-def panel() -> Panel:
-    """Return a new panel of all tasks, to be shown as the last line of a cell."""
-    return Panel()

@@ -231,6 +231,8 @@ def test_everything_but_widgets_works_without_them(fresh):
     data = fresh.find_display(lambda d: "'fine'" in d["text/plain"])
     assert set(data) == {"text/plain", "text/html"}
     assert fresh.run("%cron panel").splitlines()[1].startswith("it  ")
+    table = fresh.run("import ipycron\nipycron.panel()")
+    assert table.splitlines()[1].startswith("it  ")
     assert "it  " in fresh.run("ipycron.get_task('it')")
 
 

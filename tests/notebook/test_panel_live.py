@@ -19,7 +19,7 @@ from ipycron.notebook import page
 from ipycron.notebook.assets import Assets, read_loader, read_script, read_style
 from ipycron.notebook.card import MAX_ENDED, Cards, make_card
 from ipycron.notebook.feed import BYTES_PER_SECOND, Feed
-from ipycron.notebook.panel import panel
+from ipycron.notebook.overview import panel
 from ipycron.process.displays import WIDGET_VIEW
 from ipycron.process.payload import Payload
 from ipycron.process.protocol import Streamed
