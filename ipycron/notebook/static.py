@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ipycron.notebook.ansi import strip_ansi, to_html
 from ipycron.notebook.clock import get_now
+from ipycron.notebook.tables import TEXT_STYLE
 from ipycron.notebook.transcript import Transcript
 from ipycron.notebook.words import (
     find_shown_run,
@@ -32,7 +33,8 @@ MAX_CHARACTERS = 20_000
 """Text of a run that a page keeps: the end of it."""
 
 _IMAGES = ("image/png", "image/jpeg", "image/gif", "image/webp")
-_PRE = "margin:2px 0;white-space:pre-wrap;overflow-wrap:anywhere"
+_MONO = "font-family:var(--jp-code-font-family,monospace)"  # exported pages set none
+_PRE = f"margin:2px 0;white-space:pre-wrap;overflow-wrap:anywhere;{_MONO}"
 _ERROR = "border-left:3px solid #d33;padding-left:8px"
 
 
@@ -71,7 +73,7 @@ def write_html(task: Task, *, trouble: str | None = None) -> str:
     """Return the same as HTML."""
     rows = "".join(
         f'<tr><td style="text-align:left;opacity:.7">{escape(name)}</td>'
-        f'<td style="text-align:left">{escape(text)}</td></tr>'
+        f'<td style="{TEXT_STYLE}">{escape(text)}</td></tr>'
         for name, text in _describe(task)
         if text
     )

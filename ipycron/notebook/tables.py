@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 _HEADS = ("name", "status", "schedule", "next run", "last run")
 _WIDEST = 60  # characters of a cell in a text table
+TEXT_STYLE = "text-align:left;max-width:40em;overflow-wrap:break-word"
+"""Of a cell in an HTML table: a long word does not widen the page."""
 
 
 class TaskTable:
@@ -87,7 +89,7 @@ def write_html_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str
     head = "".join(f"<th style='text-align:left'>{escape(h)}</th>" for h in heads)
     body = "".join(
         "<tr>"
-        + "".join(f"<td style='text-align:left'>{escape(cell)}</td>" for cell in row)
+        + "".join(f"<td style='{TEXT_STYLE}'>{escape(cell)}</td>" for cell in row)
         + "</tr>"
         for row in rows
     )
