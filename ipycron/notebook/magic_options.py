@@ -24,6 +24,8 @@ _ALIASES = {
     "executor": ("--on",),
     "count": ("-n",),
 }
+_WHEN_OFF = {"day_or": "both day fields must match, instead of either of them"}
+"""What a flag does that switches something off."""
 _NOT_HERE = frozenset({"args", "background", "unref"})
 """What the line says in other words, or what a notebook has no use for."""
 _FIRST = ("name", "timezone")
@@ -122,7 +124,7 @@ def _make_option(declared: Any) -> MagicOption:
         kind=kind,
         value=not is_off_switch,
         check=declared.metadata["check"],
-        help=declared.metadata["help"],
+        help=_WHEN_OFF[declared.name] if is_off_switch else declared.metadata["help"],
         completes=_COMPLETES.get(declared.name, ""),
     )
 

@@ -255,6 +255,7 @@ def test_help_is_the_manual(session, source):
         "--timezone, --tz TEXT",
         "--max-executions, --max N",
         "--into TEXT",
+        "--no-day-or, --day-and                  both day fields must match",
         "--jitter TIME",
         "%cron wait [NAME...] [--runs N] [--for TIME]",
     ):
