@@ -2,14 +2,15 @@
 
 A cell that runs again replaces the tasks without a name that it declared before, and
 ends those that it does not declare any more. Tasks with a name are replaced by their
-name, wherever they are declared.
+name, wherever they are declared: one that the cell does not declare any more goes on,
+and that is said.
 """
 
 from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ipycron.task import api
 
@@ -28,10 +29,24 @@ class _Cell:
     Attributes:
         names: of its tasks without a name, in the order in which it declares them.
         owned: its tasks without a name.
+        named: the tasks that it has declared by a name.
     """
 
     names: list[str] = field(default_factory=list)
     owned: list[Task] = field(default_factory=list)
+    named: list[Task] = field(default_factory=list)
+
+
+class Undeclared(NamedTuple):
+    """Tasks that a cell does not declare any more.
+
+    Attributes:
+        ended: those without a name, which are ended.
+        kept: those with a name, which go on.
+    """
+
+    ended: list[Task]
+    kept: list[Task]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -44,6 +59,7 @@ class _Run:
         source: its whole text as typed.
         before: ids of the tasks that were there when it began.
         declared: the tasks without a name that it has declared so far.
+        named: the tasks with a name that it has declared by a magic so far.
         unnamed: how many names it has asked for.
     """
 
@@ -52,6 +68,7 @@ class _Run:
     source: str
     before: frozenset[str]
     declared: list[Task] = field(default_factory=list)
+    named: list[Task] = field(default_factory=list)
     unnamed: int = 0
 
 
@@ -83,35 +100,33 @@ class CellLedger:
             )
         )
 
-    def end(self, result: Any) -> list[Task]:
+    def end(self, result: Any) -> Undeclared:
         """Note that a cell has ended: IPython's event ``post_run_cell``.
 
-        Returns:
-            The tasks that it ended, since the cell does not declare them any more.
+        Ends the tasks without a name that the cell does not declare any more.
         """
         run = self._stack.pop() if self._stack else None
         if run is None:
-            return []
+            return Undeclared([], [])
         # What the cell scheduled by the API is its own, too.
         known = {task.id for task in run.declared}
         for task in api.get_tasks().values():
             is_new = task.id not in run.before and task.id not in known
             if is_new and task.options.name is None:
                 run.declared.append(task)
-        if run.cell.names or run.declared:
+        if run.cell.names or run.declared or run.named:
             self._cells[run.key] = run.cell
-        if not run.declared and not result.success:
-            return []  # a slip of the pen ends nothing
-        names = {task.name for task in run.declared}  # these were replaced
-        ended = [
-            task
-            for task in run.cell.owned
-            if task.name not in names and task.status != "destroyed"
-        ]
-        run.cell.owned = run.declared
-        for task in ended:
+        declared = [*run.declared, *run.named]
+        if not declared and not result.success:
+            return Undeclared([], [])  # a slip of the pen ends nothing
+        names = {task.name for task in declared}  # these were replaced
+        undeclared = Undeclared(
+            _find_left(run.cell.owned, names), _find_left(run.cell.named, names)
+        )
+        run.cell.owned, run.cell.named = run.declared, run.named
+        for task in undeclared.ended:
             task.destroy()
-        return ended
+        return undeclared
 
     @property
     def depth(self) -> int:
@@ -161,11 +176,11 @@ class CellLedger:
             name = f"{stem}-{next(numbers)}"
         return name
 
-    def claim(self, task: Task) -> None:
-        """Note that the running cell has declared a task without a name."""
+    def claim(self, task: Task, *, is_named: bool) -> None:
+        """Note that the running cell has declared a task."""
         run = self._find_run()
         if run is not None:
-            run.declared.append(task)
+            (run.named if is_named else run.declared).append(task)
 
     def number_lines(self, body: str) -> str:
         """Return the body of a cell with blank lines for those above it.
@@ -179,3 +194,8 @@ class CellLedger:
                     return "\n" * (index + 1) + body
                 break
         return "\n" + body
+
+
+def _find_left(tasks: list[Task], names: set[str]) -> list[Task]:
+    """Return those that are still there and have none of the names."""
+    return [t for t in tasks if t.name not in names and t.status != "destroyed"]

@@ -159,8 +159,7 @@ def _declare(
     """Create the task, show it and start it."""
     existing = _find_task(wish.name)
     task = api.create_task(wish.expression, job, name=wish.name, **wish.options)
-    if wish.is_unnamed:
-        notebook.cells.claim(task)
+    notebook.cells.claim(task, is_named=not wish.is_unnamed)
     if task is existing:
         present(notebook, task, notes=("kept as it was",), is_quiet=wish.cell.quiet)
         return

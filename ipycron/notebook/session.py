@@ -1,5 +1,8 @@
 """What ipycron knows of one notebook, or of one session at a prompt."""
 
+# What a cell has done is the cell's output.
+# ruff: noqa: T201
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
@@ -46,12 +49,15 @@ class Notebook:
     def end_cell(self, result: Any) -> None:
         """Note that a cell has ended: IPython's event ``post_run_cell``."""
         key, is_outermost = self.cells.key, self.cells.depth == 1
-        ended = self.cells.end(result)
+        ended, kept = self.cells.end(result)
         if is_outermost:
             self.stage.leave(key)
         if ended:
             names = ", ".join(say_name(task) for task in ended)
-            print(f"{names}: ended, the cell does not declare it any more")  # noqa: T201 - the cell's output
+            print(f"{names}: ended, the cell does not declare it any more")
+        if kept:
+            names = ", ".join(say_name(task) for task in kept)
+            print(f"{names}: goes on, though the cell does not declare it any more")
 
     def see_end(self, task: Task, completion: Completion[Any]) -> None:
         """Note how a run ended that nobody waits for: log what nobody sees."""
@@ -67,4 +73,4 @@ class Notebook:
         self.stage.close()
         self._last_resort.remove()
         if names:
-            print(f"ended: {', '.join(names)}")  # noqa: T201 - the cell's output
+            print(f"ended: {', '.join(names)}")

@@ -208,6 +208,21 @@ def test_cell_ends_its_task_when_it_declares_it_no_more(session):
     wait_for(lambda: not names())
 
 
+def test_cell_says_that_a_task_goes_on_when_its_name_is_edited(session):
+    """A name is for the whole notebook: nobody has said that the old task should go."""
+    session.shell.run_cell("%%cron @yearly --name old\n1", cell_id="one")
+    session.shell.run_cell("%%cron @yearly --name old\n2", cell_id="one")
+    assert "goes on" not in session.read()
+    session.shell.run_cell("%%cron @yearly --name new\n2", cell_id="one")
+    said = session.read().splitlines()[-1]
+    assert said == "old: goes on, though the cell does not declare it any more"
+    session.shell.run_cell(
+        "%%cron @yearly --name new --if-exists keep\n3", cell_id="one"
+    )
+    assert "goes on" not in session.read()
+    assert set(names()) == {"new", "old"}
+
+
 def test_nothing_has_failed_when_a_start_is_called_off(session, caplog):
     """A task that is stopped before it is loaded has done as it was told."""
     with stopped(get_zygote()):
