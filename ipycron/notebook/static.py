@@ -7,6 +7,7 @@ when a notebook is saved. Everything is escaped but the displays that the job ma
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime, timedelta
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from ipycron.notebook.tables import TEXT_STYLE
 from ipycron.notebook.transcript import Transcript
 from ipycron.notebook.words import (
     find_shown_run,
+    say_instant,
     say_name,
     say_next,
     say_run,
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 MAX_CHARACTERS = 20_000
 """Text of a run that a page keeps: the end of it."""
 
+_NO_DAY = datetime.min.replace(tzinfo=UTC) + timedelta(days=2)
+"""No instant is of this day: all are told with their dates."""
 _IMAGES = ("image/png", "image/jpeg", "image/gif", "image/webp")
 _MONO = "font-family:var(--jp-code-font-family,monospace)"  # exported pages set none
 _PRE = f"margin:2px 0;white-space:pre-wrap;overflow-wrap:anywhere;{_MONO}"
@@ -53,7 +57,7 @@ def describe_task(task: Task, *, trouble: str | None = None) -> dict[str, Any]:
 
 def write_text(task: Task, *, trouble: str | None = None) -> str:
     """Return a task, its last run and what that printed, as text."""
-    lines = [f"{name:9} {text}" for name, text in _describe(task) if text]
+    lines = [f"{name:9} {text}" for name, text in _describe(task, get_now()) if text]
     if trouble:
         lines += ["did not start", *_indent(strip_ansi(trouble))]
     run = find_shown_run(task)
@@ -74,7 +78,7 @@ def write_html(task: Task, *, trouble: str | None = None) -> str:
     rows = "".join(
         f'<tr><td style="text-align:left;opacity:.7">{escape(name)}</td>'
         f'<td style="{TEXT_STYLE}">{escape(text)}</td></tr>'
-        for name, text in _describe(task)
+        for name, text in _describe(task, None)
         if text
     )
     parts = [f"<table>{rows}</table>"]
@@ -89,15 +93,24 @@ def write_html(task: Task, *, trouble: str | None = None) -> str:
     return f"<div>{''.join(parts)}</div>"
 
 
-def _describe(task: Task) -> list[tuple[str, str]]:
-    """Return the heads of a task's lines, and what they say."""
-    now = get_now()
+def _describe(task: Task, now: datetime | None) -> list[tuple[str, str]]:
+    """Return the heads of a task's lines, and what they say.
+
+    Args:
+        task: which.
+        now: the present; None for what is read on any other day, too.
+    """
     run = find_shown_run(task)
+    following = task.next_run
+    if now is not None or following is None:
+        next_run = say_next(task, now or _NO_DAY)
+    else:
+        next_run = say_instant(following, _NO_DAY)
     return [
         (say_name(task), say_status(task)),
         ("schedule", f"{task.pattern}  {say_schedule(task)}"),
-        ("next run", say_next(task, now)),
-        ("last run", "" if run is None else say_run(run, now)),
+        ("next run", next_run),
+        ("last run", "" if run is None else say_run(run, now or _NO_DAY)),
     ]
 
 

@@ -42,6 +42,17 @@ def test_task_shows_its_state_and_its_last_run(session, run):
         assert part in html
 
 
+def test_page_tells_dates_for_whoever_reads_it_on_another_day(session, run):
+    """A saved notebook says when that was, not how soon it would have been."""
+    task = run("'fine'")
+    bundle = show(session, task)
+    html = bundle["text/html"]
+
+    assert re.search(rf"next run</td><td[^>]*>{task.next_run:%Y-%m-%d %H:%M:%S}<", html)
+    assert re.search(rf"last run</td><td[^>]*>{task.last_run.date:%Y-%m-%d} ", html)
+    assert ", in " in bundle["text/plain"]
+
+
 def test_task_shows_the_traceback_of_its_failure(session, run):
     """The colours become spans."""
     bundle = show(session, run("1 / 0"))
