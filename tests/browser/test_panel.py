@@ -253,6 +253,15 @@ def test_views_fit_into_a_narrow_notebook(notebook):
 
 
 @LAB
+def test_views_have_a_width_of_their_own_beside_each_other(notebook):
+    """A box asks its children how wide they are."""
+    notebook.run(TASKS)
+    notebook.run(f"import ipywidgets as w; w.HBox([{PANEL}, w.Label('and more')])")
+    expect(notebook.page.locator(".icr-row")).to_have_count(5)
+    assert notebook.page.locator(".icr").bounding_box()["width"] > 500
+
+
+@LAB
 def test_panel_shows_the_next_hours_and_what_has_happened(notebook):
     """A line for each armed task; problems can be seen alone."""
     notebook.run(TASKS)
