@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 import uuid
 
 import pytest
@@ -14,6 +15,10 @@ PURE = ("unit", "property")
 def pytest_configure():
     """Mark every process that this test session will start."""
     os.environ[MARK] = uuid.uuid4().hex
+    # A shell that starts us in the background has us ignore SIGINT; loops that borrow
+    # it put the default back.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_finish():

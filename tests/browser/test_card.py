@@ -188,6 +188,8 @@ def test_card_keeps_its_shape_when_texts_are_long(notebook):
     expect(card.locator(".icr-trace:visible")).to_contain_text("eee")
     widths = card.evaluate("node => [node.scrollWidth, node.clientWidth]")
     assert widths[0] <= widths[1]
+    # The log of the failure may stand above it: all of the name's letters.
+    card.scroll_into_view_if_needed()
     expect(card.get_by_role("button", name="Stop")).to_be_in_viewport()
 
 
