@@ -44,6 +44,10 @@ LAST_FLAG_SECONDS = 2.0
 """The same for flags that are up when the last task goes, maybe because its run was
 lost just now."""
 
+CHECK_SECONDS = 0.5
+"""When a worker is looked for that was gone, maybe, before the client heard of it: by
+then the scheduler has the wish to be told."""
+
 LOOP_SECONDS = 0.5
 """How often who waits for the client's loop looks whether it is there at all."""
 
@@ -87,10 +91,12 @@ class _Run:
     Attributes:
         answer: told to who has submitted it.
         remote: Dask's own future.
+        worker: the address of the worker that has begun with it.
     """
 
     answer: Answer
     remote: Any = None
+    worker: str | None = None
 
 
 class DaskDesk:
@@ -185,10 +191,15 @@ class DaskDesk:
     def _see_start(self, event: tuple[float, Any]) -> None:
         """Watch the worker that a run has begun on."""
         _, message = event
-        address = message["worker"]
-        if message["key"] in self._runs and address not in self._watched:
+        run, address = self._runs.get(message["key"]), message["worker"]
+        if run is None:
+            return
+        run.worker = address
+        if address not in self._watched:
             self._watched.add(address)
             self._client.subscribe_topic(address, partial(self._see_worker, address))
+            check = partial(self._defer, partial(self._check, address))
+            asyncio.get_running_loop().call_later(CHECK_SECONDS, check)
 
     def _see_worker(self, address: str, event: tuple[float, Any]) -> None:
         """Fail the runs of a worker that the scheduler has removed."""
@@ -201,6 +212,16 @@ class DaskDesk:
             run = self._runs.get(key)
             if run is not None:
                 _fail(run, WorkerLost(address))
+
+    def _check(self, address: str) -> None:
+        """Fail the runs of a worker that is not there any more."""
+        count = partial(self._client.scheduler.ncores, workers=[address])
+        with contextlib.suppress(Exception):  # the client may be closed
+            if self._call(count):
+                return
+            for run in tuple(self._runs.values()):
+                if run.worker == address:
+                    _fail(run, WorkerLost(address))
 
     def _unsubscribe(self, topic: str) -> None:
         with contextlib.suppress(Exception):  # the client may be closed
@@ -251,6 +272,7 @@ def run_on_dask(visit: bytes, key: str, topic: str) -> bytes:
     if flag.is_set():
         return _AGAIN
     flag.set()
-    worker = get_worker()
-    worker.log_event(topic, {"key": key, "worker": worker.address})
+    # Not by the worker's own `log_event`, which says it some time: the job may be the
+    # end of its worker.
+    get_client().log_event(topic, {"key": key, "worker": get_worker().address})
     return run_guest(visit)

@@ -80,12 +80,16 @@ class Cluster:
 
     def add_workers(self, count=2):
         """Start workers of one thread each; return when the scheduler knows them."""
-        words = "--no-nanny", "--nthreads", "1", "--local-directory", str(self._folder)
-        words += "--death-timeout", "30"
         for _ in range(count):
-            worker = self._start("dask_worker", self.address, *words)
+            worker = self.start_worker()
             self._workers[worker.pid] = worker
         self.client.wait_for_workers(len(self._workers), timeout=START_SECONDS)
+
+    def start_worker(self):
+        """Start a worker; return its process, which nobody ends."""
+        words = "--no-nanny", "--nthreads", "1", "--local-directory", str(self._folder)
+        words += "--death-timeout", "30"
+        return self._start("dask_worker", self.address, *words)
 
     def kill(self, pid, number=signal.SIGKILL):
         """End a worker; return when it is gone."""

@@ -11,7 +11,7 @@ from functools import partial
 import executors
 import pytest
 from dask_cluster import Cluster
-from executors import note_and_wait, read_runs
+from executors import end_process, note_and_wait, read_runs
 from house import EVERY_SECOND, NEVER, Record
 from polling import SECONDS, eventually
 
@@ -174,6 +174,22 @@ def test_run_fails_once_when_its_worker_is_killed(cluster, start, tmp_path, coun
     assert task.execute().result(SECONDS) != pid
     assert len(read_runs(tmp_path)) == 2
     assert task.status == "idle"
+
+
+def test_run_fails_when_its_worker_is_gone_before_the_client_hears_of_it(
+    cluster, start
+):
+    """A client that is busy at that moment asks too late to be told of the worker."""
+    task = start(end_process, cluster.client)
+    run = task.execute()
+    eventually(lambda: find_on_scheduler(cluster.client)[0])
+    is_over = threading.Event()
+    cluster.client.loop.add_callback(is_over.wait, SECONDS)
+    with cluster.start_worker() as worker:
+        worker.wait(SECONDS)
+    is_over.set()
+    with pytest.raises(ExecutorError, match=r"the Dask worker \S+ that had it is gone"):
+        run.result(SECONDS)
 
 
 def test_schedule_goes_on_when_a_worker_is_killed(cluster, start, tmp_path):
