@@ -93,6 +93,7 @@ def test_run_waits_for_its_former_self_when_the_supervisor_is_lost(write, tmp_pa
     events = Events(task)
     task.start().result(10)
     (first,) = wait_until(lambda: log.exists() and log.read_text().split(), 10, "a run")
+    events.wait_for("execution:started")  # an untold run would be told as missed
     at = time.monotonic()
     strike(get_supervisor())
     events.wait_for("execution:failed SupervisorLost")
