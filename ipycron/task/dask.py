@@ -173,6 +173,14 @@ class DaskDesk:
         with contextlib.suppress(Exception):  # the client may be closed
             self._call(run.remote.cancel)
 
+    def _check(self, address: str) -> None:
+        """Fail the runs of a worker that is not there any more."""
+        count = partial(self._client.scheduler.ncores, workers=[address])
+        with contextlib.suppress(Exception):  # the client may be closed
+            if not self._call(count):
+                for run in self._find_runs(address):
+                    _fail(run, WorkerLost(address))
+
     def _lower_flags(self, ended_by: float) -> None:
         """Lower the flags of runs that Dask has long forgotten."""
         from distributed import Event  # noqa: PLC0415 - see above
@@ -198,8 +206,8 @@ class DaskDesk:
         if address not in self._watched:
             self._watched.add(address)
             self._client.subscribe_topic(address, partial(self._see_worker, address))
-            check = partial(self._defer, partial(self._check, address))
-            asyncio.get_running_loop().call_later(CHECK_SECONDS, check)
+            loop = asyncio.get_running_loop()
+            loop.call_later(CHECK_SECONDS, self._look_for, address)
 
     def _see_worker(self, address: str, event: tuple[float, Any]) -> None:
         """Fail the runs of a worker that the scheduler has removed."""
@@ -213,15 +221,13 @@ class DaskDesk:
             if run is not None:
                 _fail(run, WorkerLost(address))
 
-    def _check(self, address: str) -> None:
-        """Fail the runs of a worker that is not there any more."""
-        count = partial(self._client.scheduler.ncores, workers=[address])
-        with contextlib.suppress(Exception):  # the client may be closed
-            if self._call(count):
-                return
-            for run in tuple(self._runs.values()):
-                if run.worker == address:
-                    _fail(run, WorkerLost(address))
+    def _look_for(self, address: str) -> None:
+        """See soon whether a worker is there, if it has a run still."""
+        if self._find_runs(address):
+            self._defer(partial(self._check, address))
+
+    def _find_runs(self, address: str) -> list[_Run]:
+        return [run for run in tuple(self._runs.values()) if run.worker == address]
 
     def _unsubscribe(self, topic: str) -> None:
         with contextlib.suppress(Exception):  # the client may be closed

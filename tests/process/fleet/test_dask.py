@@ -176,11 +176,23 @@ def test_run_fails_once_when_its_worker_is_killed(cluster, start, tmp_path, coun
     assert task.status == "idle"
 
 
+def test_run_fails_when_its_first_line_ends_its_worker(cluster, start, tmp_path):
+    """However soon that is: the cluster says who has a run before the run begins."""
+    cluster.add_workers(1)
+    task = start(partial(end_process, str(tmp_path)), cluster.client)
+    # A worker that has run something runs the next at once.
+    task.execute().result(SECONDS)
+    (tmp_path / "go").touch()
+    with pytest.raises(ExecutorError, match=r"the Dask worker \S+ that had it is gone"):
+        task.execute().result(SECONDS)
+
+
 def test_run_fails_when_its_worker_is_gone_before_the_client_hears_of_it(
-    cluster, start
+    cluster, start, tmp_path
 ):
     """A client that is busy at that moment asks too late to be told of the worker."""
-    task = start(end_process, cluster.client)
+    task = start(partial(end_process, str(tmp_path)), cluster.client)
+    (tmp_path / "go").touch()
     run = task.execute()
     eventually(lambda: find_on_scheduler(cluster.client)[0])
     is_over = threading.Event()
