@@ -100,17 +100,17 @@ def _describe(task: Task, now: datetime | None) -> list[tuple[str, str]]:
         task: which.
         now: the present; None for what is read on any other day, too.
     """
-    run = find_shown_run(task)
-    following = task.next_run
-    if now is not None or following is None:
-        next_run = say_next(task, now or _NO_DAY)
+    run, following = find_shown_run(task), task.next_run
+    if now is not None:
+        next_run = say_next(task, now)
     else:
-        next_run = say_instant(following, _NO_DAY)
+        now = _NO_DAY
+        next_run = "" if following is None else say_instant(following, now)
     return [
         (say_name(task), say_status(task)),
         ("schedule", f"{task.pattern}  {say_schedule(task)}"),
         ("next run", next_run),
-        ("last run", "" if run is None else say_run(run, now or _NO_DAY)),
+        ("last run", "" if run is None else say_run(run, now)),
     ]
 
 

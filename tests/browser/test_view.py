@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ipycron.notebook.assets import read_script
+from ipycron.notebook.tables import write_html_table
 
 # A model without a kernel: what the script sends is kept, what it hears is said to it.
 MODEL = """
@@ -323,3 +324,16 @@ def test_store_of_a_saved_view_is_gone_from_the_beginning(bare_page):
         "() => [true, false].map((saved) => new Store(makeModel(EMPTY), saved).line)"
     )
     assert lines == ["gone", "live"]
+
+
+def test_saved_tables_are_no_wider_than_their_page(browser):
+    """An error may be one word of a thousand letters."""
+    page = browser.new_page(viewport={"width": 800, "height": 600})
+    page.set_content(write_html_table(("name", "last run"), [("it", "q" * 1000)]))
+    widths = page.evaluate(
+        """() => [document.documentElement.scrollWidth,
+                  document.querySelector("td").offsetHeight]"""
+    )
+    page.close()
+    assert widths[0] <= 800
+    assert widths[1] > 30  # it is wrapped, not cut

@@ -139,6 +139,18 @@ def test_deltas_send_the_runs_of_another_task_whole():
     assert deltas.find_runs("b", [one]) == [one]
 
 
+class CountingSchedule:
+    """Every minute, and how often that was asked."""
+
+    def __init__(self):
+        self.asked = 0
+
+    def find_next(self, after):
+        """Return the next whole minute."""
+        self.asked += 1
+        return int(after) // 60 * 60 + 60
+
+
 def _find(expression, horizon=6 * HOUR, limit=None):
     return list(find_marks(CronExpression(expression, "UTC"), START, horizon, limit))
 
@@ -174,3 +186,15 @@ def test_timeline_ends_with_the_runs_that_are_left():
 def test_timeline_of_an_expression_that_is_far_away_is_empty():
     """Nothing in the next hours is no mark."""
     assert _find("0 0 1 1 *") == []
+
+
+def test_timeline_is_not_found_again_each_second():
+    """A panel asks for it at every push, for every task."""
+    schedule = CountingSchedule()
+    first = find_marks(schedule, START, HOUR)
+    asked = schedule.asked
+
+    assert find_marks(schedule, START, HOUR) == first
+    assert schedule.asked == asked
+    find_marks(schedule, START + HOUR, HOUR)
+    assert schedule.asked > asked
