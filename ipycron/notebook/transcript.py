@@ -9,6 +9,7 @@ new figure does not send the old ones again.
 from __future__ import annotations
 
 import codecs
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -36,6 +37,10 @@ MAX_BUNDLE_BYTES = 2_000_000
 drops what comes faster than a megabyte a second."""
 
 _PLAIN = "text/plain"
+_UNSEEN = re.compile(
+    r"<(script|style)\b.*?</\1\s*>|<!--.*?-->", re.DOTALL | re.IGNORECASE
+)
+"""What shows nothing by itself."""
 
 
 @dataclass(slots=True)
@@ -197,10 +202,20 @@ def _make_output(display: DisplayData) -> dict[str, Any]:
     data, metadata = display.data, display.metadata
     size = measure(data)
     if size > MAX_BUNDLE_BYTES:
+        if _is_unseen(data):
+            return {"output_type": "display_data", "data": {_PLAIN: ""}, "metadata": {}}
         plain = clean(str(data.get(_PLAIN, "")), 10_000)
         note = f"[{size:,} bytes are too many for a live view; see .output.displays]"
         data, metadata = {_PLAIN: f"{plain}\n{note}".strip()}, {}
     return {"output_type": "display_data", "data": data, "metadata": metadata}
+
+
+def _is_unseen(data: dict[str, Any]) -> bool:
+    """Return whether a display is a script alone: plotly sends its library once."""
+    html = data.get("text/html")
+    return (
+        isinstance(html, str) and len(data) == 1 and not _UNSEEN.sub("", html).strip()
+    )
 
 
 def _make_decoder() -> codecs.IncrementalDecoder:

@@ -192,6 +192,21 @@ def test_transcript_shows_the_text_of_a_display_that_is_too_large():
     assert output["data"]["text/plain"].startswith("<Figure>\n[2,000,009 bytes")
 
 
+def test_transcript_leaves_out_a_library_without_a_word():
+    """Plotly sends five megabytes of script before its figure; nobody misses them."""
+    script = f"<!-- it --> <script>{'x' * MAX_BUNDLE_BYTES}</script><style>b</style>\n"
+    texts = []
+    for html in (script, f"{script}<b>seen</b>"):
+        transcript = Transcript()
+        transcript.feed([show({"text/html": html}, display_id="f")])
+        (group,) = transcript.take_changed()
+        (output,) = group.outputs
+        texts.append(output["data"]["text/plain"])
+
+    assert texts[0] == ""
+    assert "bytes are too many for a live view" in texts[1]
+
+
 def test_transcript_is_built_from_a_dropped_display():
     """A display beyond the newest two hundred leaves a mark."""
     assert Transcript().feed([Piece(kind="display")]) == [("missing", 0)]
