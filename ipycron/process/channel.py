@@ -23,7 +23,7 @@ from ipycron.process.frames import (
 
 if TYPE_CHECKING:
     import asyncio
-    import socket
+    from _socket import socket as Socket  # noqa: N812 - `socket.socket` is one
     from collections.abc import Callable, Sequence
 
     from ipycron.errors import ProtocolError
@@ -57,7 +57,7 @@ class Channel:
 
     def __init__(
         self,
-        sock: socket.socket,
+        sock: Socket,
         kind: Any,
         *,
         loop: asyncio.AbstractEventLoop,
@@ -331,9 +331,7 @@ class BlockingChannel:
     `ProtocolError` where the peer broke the protocol.
     """
 
-    def __init__(
-        self, sock: socket.socket, kind: Any, *, takes_fds: bool = False
-    ) -> None:
+    def __init__(self, sock: Socket, kind: Any, *, takes_fds: bool = False) -> None:
         self._sock = sock
         self._reader = FrameReader(kind, takes_fds=takes_fds)
         self._frames: deque[Frame] = deque()

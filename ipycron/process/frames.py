@@ -22,6 +22,7 @@ from ipycron.process.payload import INLINE_BYTES, Payload
 from ipycron.process.protocol import Message, encode_message, make_decoder
 
 if TYPE_CHECKING:
+    from _socket import socket as Socket  # noqa: N812 - `socket.socket` is one
     from collections.abc import Sequence
 
 _PREFIX = struct.Struct("<IIBB")  # header size, inline payload size, fds, payload by fd
@@ -147,7 +148,7 @@ def encode_frame(
     return b"".join((prefix, header, inline)), sent
 
 
-def send_some(sock: socket.socket, data: memoryview | bytes, fds: Sequence[int]) -> int:
+def send_some(sock: Socket, data: memoryview | bytes, fds: Sequence[int]) -> int:
     """Send what the socket takes, descriptors with the first byte; return how much."""
     if not fds:
         return sock.send(data)
@@ -155,7 +156,7 @@ def send_some(sock: socket.socket, data: memoryview | bytes, fds: Sequence[int])
     return sock.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
 
 
-def receive_some(sock: socket.socket, size: int) -> tuple[bytes, list[int]]:
+def receive_some(sock: Socket, size: int) -> tuple[bytes, list[int]]:
     """Return what has arrived; no bytes mean the end."""
     # MSG_CMSG_CLOEXEC is Linux's; elsewhere the descriptors are marked below.
     flags = getattr(socket, "MSG_CMSG_CLOEXEC", 0)

@@ -99,6 +99,7 @@ class WorkerProcess:
 
     Attributes:
         pid: known once it is started.
+        zone: the time zone of its task, as on the wire.
         loaded: ends when the job is loaded; fails with the load's error.
         gone: ends when the process is reaped.
     """
@@ -121,6 +122,7 @@ class WorkerProcess:
         self.ends = Ends()
         self._task_id = load.task_id
         self._name = load.name
+        self.zone = load.zone
         self._uplink = uplink
         self._on_death = on_death
         self._execution_id = ""

@@ -7,8 +7,8 @@ what it leaves in its module or namespace is there at the next run.
 from __future__ import annotations
 
 import inspect
+import opcode
 import os
-import symtable
 import sys
 from types import CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, Protocol
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from ipycron.scheduling.context import TaskContext
 
 TASK_NAME = "task"
+_READ_BYTES = 4096
+_BINDING = (opcode.opmap["STORE_NAME"], opcode.opmap["STORE_GLOBAL"])
 
 
 class LoadedJob(Protocol):
@@ -160,7 +162,7 @@ def load_file(job: FileJob, source: bytes | None = None) -> LoadedJob:
     sys.path.insert(0, os.path.dirname(job.path))  # noqa: PTH120 - as in _read
     text = _read(job.path) if source is None else source
     code = _compile(text, job.path)
-    if not binds_task(text, job.path):
+    if not _binds(code, TASK_NAME):
         return ScriptRunner(job.path, job.args, source)
     sys.argv = [job.path, *job.args]
     module = _make_module(job.path)
@@ -189,11 +191,25 @@ def binds_task(source: bytes, filename: str) -> bool:
     Raises:
         SyntaxError: if the file is not Python.
     """
-    table = symtable.symtable(source, filename, "exec")  # type: ignore[arg-type] # takes bytes, too
-    if TASK_NAME not in table.get_identifiers():
+    return _binds(_compile(source, filename), TASK_NAME)
+
+
+def _binds(code: CodeType, name: str) -> bool:
+    """Return whether a module's own lines bind a name.
+
+    `symtable` would tell, for a second compilation and 0.1 MB of a worker's memory.
+    """
+    if name not in code.co_names:
         return False
-    symbol = table.lookup(TASK_NAME)
-    return symbol.is_assigned() or symbol.is_imported()
+    argument, words = 0, code.co_code
+    for operation, byte in zip(words[::2], words[1::2], strict=True):
+        argument = argument << 8 | byte
+        if operation == opcode.EXTENDED_ARG:
+            continue
+        if operation in _BINDING and code.co_names[argument] == name:
+            return True
+        argument = 0
+    return False
 
 
 def takes_context(function: Callable[..., Any]) -> bool:
@@ -235,8 +251,15 @@ def _find_required(function: Callable[..., Any]) -> tuple[list[str], bool]:
 
 
 def _read(path: str) -> bytes:
-    with open(path, "rb") as file:  # noqa: PTH123 - pathlib costs a worker memory
-        return file.read()
+    # Without `open` and `pathlib`: their buffers would be a worker's own memory.
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        parts = []
+        while part := os.read(file, _READ_BYTES):
+            parts.append(part)
+    finally:
+        os.close(file)
+    return b"".join(parts)
 
 
 def _compile(text: bytes, path: str) -> CodeType:

@@ -88,7 +88,7 @@ class Zygote:
         channel = self.warm()
         worker_id = next(self._ids)
         self._workers[worker_id] = worker
-        channel.send(Fork(worker_id), fds=worker.ends.fds)
+        channel.send(Fork(worker_id, worker.zone), fds=worker.ends.fds)
         worker.ends.close_theirs()
 
     def preload(self, preload: Preload) -> None:

@@ -16,21 +16,31 @@ class LogForwarder(logging.Handler):
 
     def __init__(self, send: Callable[[dict[str, Any]], None]) -> None:
         super().__init__()
-        self._send = send
+        self.send = send
+
+    def createLock(self) -> None:  # noqa: N802 - logging's name
+        """Do without: `send` has its own, and logging resets each at each fork."""
+        self.lock = None
 
     def emit(self, record: logging.LogRecord) -> None:
         """Send a record; a failure is reported as logging does."""
         try:
-            self._send(_describe(record))
+            self.send(_describe(record))
         except Exception:  # noqa: BLE001 - logging's own rule for handlers
             self.handleError(record)
 
 
+# Made in the zygote: a new handler would be 0.1 MB of each worker's own.
+_forwarder = LogForwarder(lambda _: None)
+_root = logging.getLogger()
+
+
 def forward_logs(send: Callable[[dict[str, Any]], None], level: int) -> None:
     """Send every record at or above `level` to the client."""
-    root = logging.getLogger()
-    root.handlers[:] = [LogForwarder(send)]
-    root.setLevel(level)
+    _forwarder.send = send
+    _root.handlers[:] = [_forwarder]
+    if _root.level != level:
+        _root.setLevel(level)
 
 
 def rebuild_record(described: dict[str, Any]) -> logging.LogRecord:

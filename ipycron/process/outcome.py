@@ -28,6 +28,7 @@ MAX_ERROR_BYTES = 4 * 1024 * 1024
 """Largest pickle of an exception that travels; one that holds more arrives as text.
 It is decoded for listeners and logs, whether or not anybody looks at it."""
 _MAX_SUMMARY = 300
+_SHORT_INT = 10**18
 _MAX_CAUSES = 20
 _OURS = "/ipycron/process/"
 
@@ -203,6 +204,8 @@ def summarize(value: object) -> str:
     """Return a short repr. Runs no user code: an unknown type is named only."""
     if value is None:
         return "None"  # what most jobs return: one string for all runs that are kept
+    if type(value) is int and -_SHORT_INT < value < _SHORT_INT:
+        return repr(value)
     if type(value) in _PLAIN or type(value) in (list, tuple, dict, set, frozenset):
         return _to_wire(_short.repr(value))
     return f"<{_get_type_name(value)}>"

@@ -22,7 +22,6 @@ of a fixed offset from UTC.
 
 from __future__ import annotations
 
-import functools
 from typing import Any, Literal
 
 import msgspec
@@ -236,9 +235,13 @@ class Logged(Message, frozen=True):
 
 
 class Fork(Message, frozen=True):
-    """Fork a worker. File descriptors: control socket, stdout, stderr, lifeline."""
+    """Fork a worker. File descriptors: control socket, stdout, stderr, lifeline.
+
+    The zone is its task's: the zygote loads it, for all workers that need it.
+    """
 
     worker_id: int
+    zone: str | int
 
 
 class Forked(Message, frozen=True):
@@ -335,7 +338,13 @@ def encode_message(message: Message) -> bytes:
     return _encoder.encode(message)
 
 
-@functools.cache  # building one costs a worker 0.6 MB: the zygote has them all
+# Building one costs a worker 0.6 MB: the zygote has them all. By identity, for the
+# hash of a union is long.
+_decoders: dict[int, tuple[msgspec.msgpack.Decoder[Any], Any]] = {}
+
+
 def make_decoder(kind: Any) -> msgspec.msgpack.Decoder[Any]:
     """Return a decoder of one edge's union; it rejects all other messages."""
-    return msgspec.msgpack.Decoder(kind)
+    if id(kind) not in _decoders:
+        _decoders[id(kind)] = msgspec.msgpack.Decoder(kind), kind
+    return _decoders[id(kind)][0]

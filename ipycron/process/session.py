@@ -33,7 +33,9 @@ _F_SETSIG = 10  # <fcntl.h>, Linux: which signal O_ASYNC sends
 _IGNORED = (signal.SIGPIPE, signal.SIGXFSZ)  # as the interpreter itself sets them
 
 # Loaded once, in the zygote: a worker must not pay for it.
-_libc = ctypes.CDLL(None, use_errno=True)
+_libc = ctypes.CDLL(None)
+_fflush = _libc.fflush
+_prctl = _libc.prctl if sys.platform == "linux" else None
 
 
 def reset_signals() -> None:
@@ -48,14 +50,14 @@ def reset_signals() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
 
 
-def die_with_parent(parent: int, number: signal.Signals = signal.SIGKILL) -> None:
+def die_with_parent(parent: int, number: int = signal.SIGKILL) -> None:
     """Have the kernel send `number` when the parent process ends (Linux).
 
     The parent may be gone already, between fork and here: then leave at once.
     Its thread counts, not its process: the parent must fork in its main thread.
     """
-    if sys.platform == "linux":
-        _libc.prctl(_PR_SET_PDEATHSIG, int(number), 0, 0, 0)
+    if _prctl is not None:
+        _prctl(_PR_SET_PDEATHSIG, int(number), 0, 0, 0)
     if os.getppid() != parent:
         os._exit(1)
 
@@ -80,11 +82,9 @@ def hold_lifeline(fd: int) -> None:
 
 def has_ended(fd: int) -> bool:
     """Return whether the other end of a pipe that carries nothing is closed."""
-    os.set_blocking(fd, False)
-    try:
-        return os.read(fd, 1) == b""
-    except BlockingIOError:
-        return False
+    watch = select.poll()
+    watch.register(fd, 0)  # nothing but its end
+    return bool(watch.poll(0))
 
 
 def close_others(keep: Iterable[int]) -> None:
@@ -131,9 +131,12 @@ def _open_text(fd: int) -> TextIO:
 def flush_stdio() -> None:
     """Push out what Python and C hold. Never raises: the job may have closed it."""
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(Exception):
+        # Not `contextlib.suppress`: this comes after each run.
+        try:  # noqa: SIM105
             stream.flush()
-    _libc.fflush(None)
+        except Exception:  # noqa: BLE001, S110 - as promised
+            pass
+    _fflush(None)
 
 
 def read_zombie(pid: int) -> int | None:

@@ -7,9 +7,9 @@ code from `main` on.
 from __future__ import annotations
 
 import _signal
+import _socket
 import contextlib
 import os
-import socket
 import sys
 import termios
 import traceback
@@ -74,6 +74,10 @@ class Worker:
                 return 0
             self._run(frame.message)
         return 0
+
+    def close(self) -> None:
+        """Let go of the job. A process that was forked for it just ends."""
+        self._job.close()
 
     def _try_load(self, frame: Frame) -> bool:
         self._load = frame.message
@@ -170,7 +174,7 @@ def main(
         open_stdio()  # started by `start_program`, not forked: nothing is inherited
     die_with_parent(parent)
     hold_lifeline(lifeline)
-    sock = socket.socket(fileno=control)
+    sock = _socket.socket(fileno=control)
     # A copy that the job forks must not hold the socket: its end means ours.
     os.register_at_fork(after_in_child=sock.close)
     try:

@@ -29,7 +29,7 @@ MESSAGES = (
     Ended("id", is_ok=True, summary="1"),
     Displayed("task", "id"),
     Forked(1, 2),
-    Fork(3),
+    Fork(3, "Europe/Berlin"),
     Quit(),
     Streamed("task", "id", "stdout", 0),
 )

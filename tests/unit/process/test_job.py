@@ -1,0 +1,53 @@
+"""What a file is, by its code: a module with a `task`, or a script."""
+
+import pytest
+
+from ipycron.process.job import binds_task
+
+MANY_NAMES = "\n".join(f"name_{number} = 1" for number in range(700))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "def task(): pass",
+        "async def task(): pass",
+        "class task: pass",
+        "import os as task",
+        "from os import getpid as task",
+        "task: int = 3",
+        "(task := 3)",
+        "if True:\n    def task(): pass",
+        "for task in (): pass",
+        "global task\ntask = 1",
+    ],
+)
+def test_file_that_binds_task(line):
+    """Whatever the statement, and however many names come before."""
+    assert binds_task(line.encode(), "file")
+    assert binds_task(f"{MANY_NAMES}\n{line}".encode(), "file")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "print(task)",
+        "def f():\n    task = 1",
+        "def f():\n    global task\n    task = 1",
+        "class C:\n    def task(self): pass",
+        "[task for task in ()]",
+        "del task",
+        "self.task = 1",
+        "",
+    ],
+)
+def test_file_that_does_not_bind_task(line):
+    """A function's own name, an attribute, a mere mention."""
+    assert not binds_task(line.encode(), "file")
+    assert not binds_task(f"{MANY_NAMES}\n{line}".encode(), "file")
+
+
+def test_file_that_is_not_python():
+    """It is said here, before anything runs."""
+    with pytest.raises(SyntaxError):
+        binds_task(b"def task(:", "file")
