@@ -21,8 +21,6 @@ from typing import TYPE_CHECKING
 from ipycron.errors import ProtocolError
 from ipycron.process import worker
 from ipycron.process.channel import BlockingChannel, Frame
-from ipycron.process.job import binds_task, takes_context
-from ipycron.process.outcome import encode_error, encode_result
 from ipycron.process.protocol import (
     Exited,
     Fork,
@@ -30,10 +28,9 @@ from ipycron.process.protocol import (
     ForkFailed,
     Preload,
     Preloaded,
-    ToWorker,
     ToZygote,
-    make_decoder,
 )
+from ipycron.process.rehearsal import rehearse
 from ipycron.process.session import (
     ORPHAN_GRACE,
     close_others,
@@ -45,9 +42,8 @@ from ipycron.process.session import (
 from ipycron.process.zone import make_zone
 
 if TYPE_CHECKING:
-    from typing import Any, NoReturn
+    from typing import NoReturn
 
-_REHEARSED_BYTES = 1 << 20
 _MAX_TEXT = 2000
 
 
@@ -89,9 +85,13 @@ class Zygote:
 
     def _handle(self, frame: Frame) -> None:
         if isinstance(frame.message, Fork):
+            with contextlib.suppress(Exception):  # it may be gone from the disk
+                make_zone(frame.message.zone)
             self._fork(frame.message.worker_id, frame.fds)
         elif isinstance(frame.message, Preload):
             error = _preload(frame.message)
+            with contextlib.suppress(Exception):  # workers only take more memory then
+                rehearse()
             _settle()
             self._channel.send(Preloaded(error))
 
@@ -165,19 +165,6 @@ def _preload(message: Preload) -> str | None:
     return "; ".join(failed)[:_MAX_TEXT] or None
 
 
-def _rehearse() -> None:
-    """Do once what every worker does, so that what it builds is shared."""
-    source = b"def task(ctx):\n    return ctx\n"
-    binds_task(source, "rehearsal")
-    namespace: dict[str, Any] = {}
-    exec(compile(source, "rehearsal", "exec"), namespace)  # noqa: S102 - our own lines
-    takes_context(namespace["task"])
-    encode_result([], _REHEARSED_BYTES)
-    encode_error(ValueError(), _REHEARSED_BYTES)
-    make_decoder(ToWorker)
-    make_zone("UTC")
-
-
 def _settle() -> None:
     """Keep the workers' collectors off the pages that they share with us."""
     gc.collect()
@@ -193,7 +180,5 @@ def main(fd: int, *held: int) -> NoReturn:
     redirect_stdio(null, os.dup(null))
     open_stdio()  # the workers inherit the files and put their pipes below
     sock = socket.socket(fileno=fd)
-    _rehearse()
-    _settle()
     Zygote(BlockingChannel(sock, ToZygote, takes_fds=True)).serve()
     os._exit(0)

@@ -1,0 +1,58 @@
+"""The zygote's rehearsal of workers' lives: it leaves nothing behind."""
+
+import json
+import subprocess
+import sys
+
+LOOK = """
+import json, logging, os, sys
+from ipycron.process import rehearsal
+
+def look():
+    return [
+        sys.path, sys.argv, sorted(os.listdir("/dev/fd")), os.getcwd(),
+        logging.getLogger().handlers == [], logging.getLogger().level,
+        "ipycron_task" in sys.modules,
+    ]
+
+before = look()
+rehearsal.rehearse()
+print(json.dumps([before, look()]))
+"""
+COUNT = """
+from collections import Counter
+from ipycron.process import rehearsal
+from ipycron.process.channel import BlockingChannel
+
+told = Counter()
+send = BlockingChannel.send
+
+def count(self, message, *more):
+    told[type(message).__name__ + str(getattr(message, "is_ok", ""))] += 1
+    send(self, message, *more)
+
+BlockingChannel.send = count
+rehearsal.rehearse()
+print(told["LoadedTrue"] == rehearsal.LIVES, told["EndedTrue"] >= 8 * rehearsal.LIVES)
+"""
+
+
+def run_program(program):
+    """Return what a program prints; it warns of nothing."""
+    command = [sys.executable, "-W", "error", "-c", program, "argument"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.stderr == ""
+    return done.stdout
+
+
+def test_rehearsal_leaves_nothing_behind():
+    """Not a descriptor, a module, a handler or a path more than before."""
+    before, after = json.loads(run_program(LOOK))
+    assert after == before
+
+
+def test_rehearsal_lives_whole_lives():
+    """Each loads its job and runs it, often enough for its code to be adapted."""
+    assert run_program(COUNT).split() == ["True", "True"]
