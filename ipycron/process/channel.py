@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any
@@ -353,6 +354,15 @@ class BlockingChannel:
             done = send_some(self._sock, data, sent)
             if done < len(data):
                 self._sock.sendall(memoryview(data)[done:])
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until something arrives, the end perhaps; return whether it has.
+
+        As punctual as the kernel can: `poll` would round up to milliseconds.
+        """
+        if self._frames:
+            return True
+        return bool(select.select([self._sock], [], [], seconds)[0])
 
     def receive(self) -> Frame | None:
         """Wait for the next frame; None at end of file."""

@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ipycron.errors import ProtocolError, StartError, StopTimeout, WorkerCrashed
 from ipycron.process.channel import Channel, Frame
@@ -15,7 +15,9 @@ from ipycron.process.frames import SMALL_HEADER_BYTES
 from ipycron.process.holdback import Holdback
 from ipycron.process.output import Flood, Pump, Rest
 from ipycron.process.payload import Payload
+from ipycron.process.permit import make_permit
 from ipycron.process.protocol import (
+    Declined,
     Displayed,
     Ended,
     FromWorker,
@@ -24,6 +26,7 @@ from ipycron.process.protocol import (
     Logged,
     Quit,
     Run,
+    StandBy,
     Streamed,
 )
 from ipycron.process.session import kill_group, read_zombie
@@ -81,17 +84,31 @@ class Ends:
             self.stdout, stdout = make_pipe()
             self.stderr, stderr = make_pipe()
             lifeline, self.lifeline = make_pipe()
+            self.permit = make_permit()
             made.pop_all()  # no lack of descriptors: they stay
         self._theirs: socket.socket | None = theirs
-        self.fds = (theirs.fileno(), stdout, stderr, lifeline)
+        self._passed = (stdout, stderr, lifeline)
+        self.fds = (theirs.fileno(), *self._passed, self.permit.fd)
 
     def close_theirs(self) -> None:
         """Close the worker's ends here, so that their end of file means its end."""
         if self._theirs is not None:
             self._theirs.close()
             self._theirs = None
-            for fd in self.fds[1:]:
+            for fd in self._passed:
                 os.close(fd)
+
+
+class Standby(NamedTuple):
+    """A run that the worker begins by its own clock, until the scheduler takes note.
+
+    Attributes:
+        execution_id: the run's.
+        on_begun: called where the worker has begun it before that.
+    """
+
+    execution_id: str
+    on_begun: Callable[[], None]
 
 
 class WorkerProcess:
@@ -125,6 +142,8 @@ class WorkerProcess:
         self.zone = load.zone
         self._uplink = uplink
         self._on_death = on_death
+        self._standby: Standby | None = None
+        self._execution: Execution | None = None
         self._execution_id = ""
         self._outcome: asyncio.Future[Outcome] | None = None
         self._is_loaded = False
@@ -163,9 +182,34 @@ class WorkerProcess:
             deliver=deliver,
             is_congested=self._uplink.is_congested,
             flood=flood,
+            before=self._look_at_standby,
         )
 
     # --- the scheduler's side ---------------------------------------------------
+
+    def stand_by(
+        self,
+        execution_id: str,
+        slot: int,
+        *,
+        latest: float,
+        on_begun: Callable[[], None],
+    ) -> None:
+        """Have the job begin at its slot; see `Worker.stand_by`."""
+        if self._is_stopping or self._channel.is_closed or self._outcome is not None:
+            return
+        self._standby = Standby(execution_id, on_begun)
+        # First the permit: without it, an order that is read late is void.
+        self.ends.permit.give()
+        self._channel.send(StandBy(execution_id, slot, latest))
+
+    def withdraw(self) -> bool:
+        """Take back what `stand_by` ordered; see `Worker.withdraw`."""
+        if self._standby is not None:
+            if not self.ends.permit.take():
+                return False
+            self._standby = None
+        return True
 
     def run(self, execution: Execution) -> asyncio.Future[Outcome]:
         """Start the job now; see `Worker.run`."""
@@ -173,16 +217,18 @@ class WorkerProcess:
         self._outcome = asyncio.get_running_loop().create_future()
         for pump in self._pumps:
             pump.begin_run()
+        self._execution = execution
         self._execution_id = execution.id
-        self._channel.send(
-            Run(
-                execution.id,
-                execution.reason,
-                execution.date,
-                execution.started_at or execution.date,
-            )
-        )
+        standby, self._standby = self._standby, None
+        if standby is None or standby.execution_id != execution.id:
+            self._send_run(execution)
         return self._outcome
+
+    def _send_run(self, execution: Execution) -> None:
+        started_at = execution.started_at or execution.date
+        self._channel.send(
+            Run(execution.id, execution.reason, execution.date, started_at)
+        )
 
     async def stop(self, *, grace: float) -> None:
         """End the process and return when it is gone; see `Worker.stop`."""
@@ -232,8 +278,14 @@ class WorkerProcess:
 
     # --- the worker's side ------------------------------------------------------
 
+    def _look_at_standby(self) -> None:
+        """Tell if the worker has begun before the scheduler has looked at the clock."""
+        if self._standby is not None and not self.ends.permit.is_there():
+            self._standby.on_begun()
+
     def _handle(self, frame: Frame) -> None:
         message = frame.message
+        self._look_at_standby()
         if isinstance(message, Ended):
             if message.execution_id == self._execution_id:
                 self._end_run(message, frame.payload)
@@ -242,8 +294,19 @@ class WorkerProcess:
                 if not self._uplink.is_congested():
                     self._flush()  # keep the order in which the job wrote and displayed
                 self._holdback.forward(message, frame.payload)
+        elif isinstance(message, Declined):
+            self._begin_after_all(message.execution_id)
         elif isinstance(message, Loaded):
             self._finish_load(message, frame.payload)
+
+    def _begin_after_all(self, execution_id: str) -> None:
+        """See to a run that the worker stood by for and was too late to begin."""
+        if self._standby is not None and self._standby.execution_id == execution_id:
+            self.withdraw()  # the scheduler has not come to its slot yet
+        elif execution_id == self._execution_id and self._outcome is not None:
+            assert self._execution is not None
+            if self.ends.permit.take():
+                self._send_run(self._execution)
 
     def _finish_load(self, message: Loaded, payload: Payload) -> None:
         self._drain()
@@ -258,6 +321,9 @@ class WorkerProcess:
     def _end_run(self, ended: Ended, payload: Payload) -> None:
         self._drain()
         outcome = Outcome(is_ok=ended.is_ok, value=payload, summary=ended.summary)
+        if ended.started_at is not None and self._execution is not None:
+            self._execution.started_at = ended.started_at
+        self._execution = None
         future, self._outcome = self._outcome, None
         if future is not None and not future.done():
             future.set_result(outcome)
@@ -314,9 +380,12 @@ class WorkerProcess:
         self._channel.close()
         self._rest.cancel()
         self._drain()
+        self._look_at_standby()
         crash = self._describe_crash(status)
         for pump in self._pumps:
             pump.close()
+        self._standby = None
+        self.ends.permit.close()
         self._cut_lifeline()
         # Without these circles a dead worker's memory is free at once.
         del self._rest, self._holdback

@@ -94,6 +94,7 @@ class Pump:
         deliver: called with bytes and the number of bytes left out before them.
         is_congested: whether the receiver is behind; then nothing is delivered.
         flood: shared by all pumps of a loop.
+        before: called when there is something new.
     """
 
     def __init__(
@@ -104,12 +105,14 @@ class Pump:
         deliver: Callable[[bytes, int], None],
         is_congested: Callable[[], bool],
         flood: Flood,
+        before: Callable[[], None],
     ) -> None:
         os.set_blocking(fd, False)
         self._fd = fd
         self._loop = loop
         self._deliver = deliver
         self._is_congested = is_congested
+        self._before = before
         self._rest = Rest(loop, flood, pause=self._pause, resume=self._resume)
         self._is_large = False
         self._pending = bytearray()
@@ -151,6 +154,7 @@ class Pump:
         except OSError:
             return b""
         if data:
+            self._before()
             self._keep(data)
         return data
 
@@ -233,7 +237,7 @@ class Pump:
         self.is_closed = True
         os.close(self._fd)
         # Without these circles a dead worker's memory is free at once.
-        del self._deliver, self._rest
+        del self._deliver, self._rest, self._before
 
 
 class OutputLog:

@@ -12,8 +12,8 @@ supervisor → client   Hello Reply Refused Noticed Streamed Displayed Logged El
                       Completed
 supervisor → zygote   Fork Preload
 zygote → supervisor   Forked ForkFailed Exited Preloaded
-supervisor → worker   Load Run Quit
-worker → supervisor   Loaded Ended Displayed Logged
+supervisor → worker   Load StandBy Run Quit
+worker → supervisor   Loaded Ended Declined Displayed Logged
 ====================  =========================================================
 
 Instants are Unix seconds, durations seconds. A zone is an IANA name or the seconds
@@ -235,7 +235,7 @@ class Logged(Message, frozen=True):
 
 
 class Fork(Message, frozen=True):
-    """Fork a worker. File descriptors: control socket, stdout, stderr, lifeline.
+    """Fork a worker. Descriptors: control socket, stdout, stderr, lifeline, permit.
 
     The zone is its task's: the zygote loads it, for all workers that need it.
     """
@@ -294,6 +294,22 @@ class Run(Message, frozen=True):
     started_at: float
 
 
+class StandBy(Message, frozen=True):
+    """Begin a run at its slot, without another word, if the permit is there then.
+
+    Where anything else is said first, the permit is taken back already.
+
+    Attributes:
+        execution_id: the run's.
+        date: the slot.
+        latest: after this moment, or where the clock was set back, it is `Declined`.
+    """
+
+    execution_id: str
+    date: float
+    latest: float
+
+
 class Quit(Message, frozen=True):
     """Leave, with exit code 0."""
 
@@ -306,11 +322,22 @@ class Loaded(Message, frozen=True):
 
 
 class Ended(Message, frozen=True):
-    """The run ended; the payload is its result or its error."""
+    """The run ended; the payload is its result or its error.
+
+    Attributes:
+        started_at: when it began, where the worker has stood by for it.
+    """
 
     execution_id: str
     is_ok: bool
     summary: str
+    started_at: float | None = None
+
+
+class Declined(Message, frozen=True):
+    """The worker stood by for a run and could not begin it in time."""
+
+    execution_id: str
 
 
 FromClient = Register | Control | Execute | Shutdown | Preload | Elected
@@ -327,8 +354,8 @@ FromSupervisor = (
 )
 ToZygote = Fork | Preload
 FromZygote = Forked | ForkFailed | Exited | Preloaded
-ToWorker = Load | Run | Quit
-FromWorker = Loaded | Ended | Displayed | Logged
+ToWorker = Load | StandBy | Run | Quit
+FromWorker = Loaded | Ended | Declined | Displayed | Logged
 
 _encoder = msgspec.msgpack.Encoder()
 

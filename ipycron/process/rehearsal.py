@@ -8,6 +8,7 @@ Without it each worker writes 0.4 MB more.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import socket
 import sys
@@ -16,7 +17,16 @@ import threading
 from ipycron.process.channel import BlockingChannel
 from ipycron.process.outcome import encode_error
 from ipycron.process.payload import open_anonymous
-from ipycron.process.protocol import FileJob, Load, Quit, Run, Setting, ToWorker
+from ipycron.process.permit import make_permit
+from ipycron.process.protocol import (
+    FileJob,
+    Load,
+    Quit,
+    Run,
+    Setting,
+    StandBy,
+    ToWorker,
+)
 from ipycron.process.session import close_others, die_with_parent, hold_lifeline
 from ipycron.process.worker import Worker
 
@@ -62,6 +72,7 @@ def _be_born() -> None:
 def _live() -> None:
     """Load a file and run it, by the word of a supervisor that is gone already."""
     script = open_anonymous()
+    permit = make_permit()
     supervisor, worker = socket.socketpair()
     with os.fdopen(script, "r+b") as file, supervisor, worker:
         file.write(_SOURCE)
@@ -72,7 +83,10 @@ def _live() -> None:
         edge.send(Load("", "rehearsal", "* * * * *", "UTC", job, setting))
         for _ in range(RUNS):
             edge.send(Run("", "scheduled", 0.0, 0.0))
+        permit.give()
+        edge.send(StandBy("", 0.0, math.inf))
         edge.send(Quit())
-        life = Worker(BlockingChannel(worker, ToWorker))
+        life = Worker(BlockingChannel(worker, ToWorker), permit)
         life.serve()
         life.close()
+    permit.close()

@@ -12,6 +12,7 @@ import contextlib
 import os
 import sys
 import termios
+import time
 import traceback
 from typing import TYPE_CHECKING, Any
 
@@ -20,13 +21,16 @@ from ipycron.process.job import CellFailed, LoadedJob, load_job
 from ipycron.process.logs import forward_logs
 from ipycron.process.outcome import encode_error, encode_result
 from ipycron.process.payload import pack_plain
+from ipycron.process.permit import Permit
 from ipycron.process.protocol import (
+    Declined,
     Displayed,
     Ended,
     Load,
     Loaded,
     Logged,
     Run,
+    StandBy,
     ToWorker,
 )
 from ipycron.process.run_context import make_run_context
@@ -47,6 +51,9 @@ if TYPE_CHECKING:
     from ipycron.process.payload import Payload
 
 
+FD_SETSIZE = 1024  # <sys/select.h>
+LONGEST_STANDBY = 1.0
+"""Seconds; where the slot is further away, the clock was set back."""
 ORDERED_DISPLAYS = 200
 """Displays of a run that wait for their place; a flood of them does not."""
 
@@ -54,8 +61,9 @@ ORDERED_DISPLAYS = 200
 class Worker:
     """Serves one supervisor: `Load` once, then `Run` after `Run`."""
 
-    def __init__(self, channel: BlockingChannel) -> None:
+    def __init__(self, channel: BlockingChannel, permit: Permit) -> None:
         self._channel = channel
+        self._permit = permit
         self._pid = os.getpid()
         self._execution_id = ""
         self._displays = 0
@@ -70,9 +78,13 @@ class Worker:
         if not self._try_load(frame):
             return 1
         while (frame := self._channel.receive()) is not None:
-            if not isinstance(frame.message, Run):
+            message = frame.message
+            if isinstance(message, Run):
+                self._run(message)
+            elif isinstance(message, StandBy):
+                self._stand_by(message)
+            else:
                 return 0
-            self._run(frame.message)
         return 0
 
     def close(self) -> None:
@@ -96,7 +108,19 @@ class Worker:
         self._channel.send(Loaded(is_ok=True))
         return True
 
-    def _run(self, run: Run) -> None:
+    def _stand_by(self, order: StandBy) -> None:
+        """Wait for the slot, and begin: a hundred workers need no word to each then."""
+        while 0 < (left := order.date - _now()) <= LONGEST_STANDBY:
+            if self._channel.wait(left):
+                return  # whoever speaks has taken the permit
+        if left > 0 or order.date - left > order.latest:
+            self._channel.send(Declined(order.execution_id))
+        elif self._permit.take():
+            started_at = order.date - left
+            run = Run(order.execution_id, "scheduled", order.date, started_at)
+            self._run(run, stood_by=True)
+
+    def _run(self, run: Run, *, stood_by: bool = False) -> None:
         self._execution_id = run.execution_id
         self._displays = 0
         try:
@@ -112,7 +136,8 @@ class Worker:
             is_ok = True
             del result
         flush_stdio()
-        self._channel.send(Ended(run.execution_id, is_ok, summary), payload)
+        started_at = run.started_at if stood_by else None
+        self._channel.send(Ended(run.execution_id, is_ok, summary, started_at), payload)
 
     def _encode_error(self, error: BaseException) -> tuple[Payload, str]:
         limit = self._load.setting.max_result_bytes
@@ -147,6 +172,10 @@ class Worker:
             os._exit(0)
 
 
+def _now() -> float:
+    return time.time()  # noqa: TID251 - a worker's own clock: it stands by for a slot
+
+
 def _arrange(load: Load) -> None:
     """Give the job the surroundings that its task was created in."""
     setting = load.setting
@@ -159,14 +188,16 @@ def _arrange(load: Load) -> None:
     sys.path[:] = setting.path
 
 
-def main(
-    control: int, stdout: int, stderr: int, lifeline: int, parent: int
+def main(  # noqa: PLR0917 - a program's arguments
+    control: int, stdout: int, stderr: int, lifeline: int, permit: int, parent: int
 ) -> NoReturn:
-    """Run a worker on its four descriptors. The order of the steps matters."""
+    """Run a worker on its five descriptors. The order of the steps matters."""
     # What the zygote set; `signal.signal` costs 0.2 MB for its enums.
     _signal.signal(_signal.SIGINT, _signal.default_int_handler)
     _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
-    close_others([control, stdout, stderr, lifeline])
+    close_others([control, stdout, stderr, lifeline, permit])
+    if control >= FD_SETSIZE:  # a worker that was not forked; for `select`
+        control = os.dup(control)
     redirect_stdio(stdout, stderr)
     if os.getsid(0) != os.getpid():
         os.setsid()
@@ -178,7 +209,7 @@ def main(
     # A copy that the job forks must not hold the socket: its end means ours.
     os.register_at_fork(after_in_child=sock.close)
     try:
-        code = Worker(BlockingChannel(sock, ToWorker)).serve()
+        code = Worker(BlockingChannel(sock, ToWorker), Permit(permit)).serve()
     except (BrokenPipeError, ConnectionResetError):
         code = 1  # the supervisor is gone
     except BaseException:  # noqa: BLE001 - border: process main

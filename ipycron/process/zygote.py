@@ -107,8 +107,8 @@ class Zygote:
             # Nothing of the zygote's stack may ever run in the child.
             try:
                 signal.set_wakeup_fd(-1)
-                control, stdout, stderr, lifeline = fds
-                worker.main(control, stdout, stderr, lifeline, zygote)
+                control, stdout, stderr, lifeline, permit = fds
+                worker.main(control, stdout, stderr, lifeline, permit, zygote)
             finally:
                 os._exit(70)  # EX_SOFTWARE: main never returns
         _close_all(fds)

@@ -54,6 +54,10 @@ class SystemClock:
         """Do the same, and keep the loop turning through the last millisecond."""
         return _PunctualTimer(delay, callback)
 
+    def rest(self, seconds: float) -> None:
+        """Leave the cores to other processes for a moment."""
+        time.sleep(seconds)  # noqa: TID251 - milliseconds, where waking costs more
+
 
 class _PatientTimer:
     """A timer that after a pause of its process lets everything else go first."""

@@ -89,6 +89,17 @@ class Crew:
         self.main = worker
         self.seat = Seat.IDLE
 
+    @property
+    def can_stand_by(self) -> bool:
+        """Whether the main worker may begin a slot's run before anybody else speaks."""
+        policy = self._entry.policy
+        return not (
+            self.main is None
+            or self.main.is_shared
+            or policy.distributed
+            or policy.max_random_delay
+        )
+
     def take(self) -> Worker | None:
         """Return the main worker for one run, or None if it cannot take it now."""
         if self.seat is not Seat.IDLE or self.main is None:

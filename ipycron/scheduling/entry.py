@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ipycron.scheduling.ports import Schedule
     from ipycron.scheduling.run import Run
     from ipycron.scheduling.services import Services
+    from ipycron.scheduling.standby import Standby
 
 logger = logging.getLogger("ipycron")
 
@@ -58,6 +59,7 @@ class Entry:
         runs: runs in progress and runs that wait, by id, oldest first.
         active_count: how many of them are in progress.
         started_count: scheduled runs started, the measure of `max_executions`.
+        standby: who begins the run of `next_slot` by its own clock, or None.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class Entry:
         self.runs: dict[str, Run] = {}
         self.active_count = 0
         self.started_count = 0
+        self.standby: Standby | None = None
         self._services = services
 
     @property

@@ -59,7 +59,9 @@ class Gate:
             self._entry.emit(Event.EXECUTION_OVERLAP, date=slot)
             if policy.no_overlap or self._is_spoken_for():
                 return
-        run = self._open("scheduled", slot)
+        standby, self._entry.standby = self._entry.standby, None
+        execution_id = None if standby is None else standby.execution_id
+        run = self._open("scheduled", slot, execution_id)
         run.patience = max(0.0, policy.missed_execution_tolerance - lateness)
         if policy.distributed:
             run.undo = spawn(self._services.errands, self._elect(run)).cancel

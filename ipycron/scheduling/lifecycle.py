@@ -56,7 +56,7 @@ class Lifecycle:
         self._is_destroying = False
         self._is_limit_told = False
         self._crew = Crew(entry, services, life=self)
-        self._slots = Slots(entry, services, life=self)
+        self._slots = Slots(entry, services, life=self, crew=self._crew)
         election = Election(entry, services)
         self._runner = Runner(
             entry,
@@ -139,6 +139,7 @@ class Lifecycle:
             raise TaskDestroyed(name=entry.name)
         if self._starting is None and entry.phase is not Phase.STARTED:
             raise TaskNotStarted(name=entry.name)
+        self._slots.withdraw()
         return self._gate.call(execution_id, end)
 
     # --- starting ----------------------------------------------------------------
@@ -155,7 +156,7 @@ class Lifecycle:
 
     async def _load(self, silence: Silence | None) -> None:
         try:
-            worker = await self._crew.load()
+            self._crew.seat_main(await self._crew.load())
             owed = self._slots.arm(silence)
         except Exception as error:
             await self._crew.dismiss()
@@ -163,7 +164,6 @@ class Lifecycle:
             self._starting = None
             self._gate.drop(error)
             raise
-        self._crew.seat_main(worker)
         self.entry.move(Phase.STARTED)
         self._starting = None
         self.entry.emit(Event.TASK_STARTED)
@@ -189,6 +189,9 @@ class Lifecycle:
     ) -> None:
         """Disarm at once and begin to clear up; with an error the task has failed."""
         entry = self.entry
+        self._slots.withdraw()
+        if entry.phase is Phase.STOPPING:
+            return  # the schedule failed after a slot that had begun
         end = Event.TASK_STOPPED if entry.phase is Phase.STARTED else None
         entry.move(Phase.STOPPING)
         self._slots.disarm()

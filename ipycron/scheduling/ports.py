@@ -39,6 +39,9 @@ class Clock(Protocol):
     def call_punctually(self, delay: float, callback: Callable[[], None]) -> Timer:
         """Do the same as punctually as the clock can, at some cost of its own."""
 
+    def rest(self, seconds: float) -> None:
+        """Leave the cores to other processes for a moment. Blocks the loop."""
+
 
 class Schedule(Protocol):
     """When a task is due: `ipycron.cron.CronExpression` is one."""
@@ -74,6 +77,25 @@ class Worker(Protocol):
         `timeout` if the worker is shared: that asks for the end of this run alone.
         Other workers are stopped instead.
         """
+
+    def stand_by(
+        self,
+        execution_id: str,
+        slot: int,
+        *,
+        latest: float,
+        on_begun: Callable[[], None],
+    ) -> None:
+        """Have the job begin at `slot`, by the worker's own clock, not after `latest`.
+
+        Asked of idle workers only; one that cannot leaves it at that. At the slot
+        `run` is called with an execution of this id, which then only takes note.
+        `on_begun` is called where the worker shows before that that it has begun.
+        Between, `withdraw` takes it back.
+        """
+
+    def withdraw(self) -> bool:
+        """Take back what `stand_by` ordered; False if the run has begun."""
 
     async def stop(self, *, grace: float) -> None:
         """End the worker and return when it is gone. May be repeated.

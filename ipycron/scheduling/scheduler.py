@@ -15,6 +15,7 @@ from ipycron.scheduling.ids import IdMaker
 from ipycron.scheduling.lifecycle import Lifecycle
 from ipycron.scheduling.run import Stage
 from ipycron.scheduling.services import Services
+from ipycron.scheduling.standby import ClockAhead
 from ipycron.scheduling.tally import Tally
 from ipycron.scheduling.timetable import Timetable
 from ipycron.scheduling.wait import drain, until
@@ -67,6 +68,7 @@ class Scheduler:
             uniform=uniform,
             new_id=new_id or IdMaker(),
             timetable=Timetable(clock),
+            outlook=Timetable(ClockAhead(clock)),
             tally=Tally(clock),
         )
 

@@ -26,6 +26,8 @@ class Services:
     Attributes:
         uniform: draws the random delay of a run between two bounds.
         new_id: makes the id of a scheduled run.
+        timetable: when slots are due.
+        outlook: when workers are told that they will be.
         errands: small tasks under way that belong to no run or worker, starts and
             stops among them; kept here because asyncio itself holds tasks weakly, and
             awaited at shutdown.
@@ -38,6 +40,7 @@ class Services:
     uniform: Callable[[float, float], float]
     new_id: Callable[[], str]
     timetable: Timetable
+    outlook: Timetable
     tally: Tally
     errands: set[asyncio.Task[Any]] = field(default_factory=set)
 

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 from ipycron.scheduling.entry import Phase
 from ipycron.scheduling.events import Event
 from ipycron.scheduling.plan import find_following, is_only, plan_beat, plan_silence
+from ipycron.scheduling.standby import LATEST, LEAST, Standby
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ipycron.scheduling.crew import Crew
     from ipycron.scheduling.entry import Entry
     from ipycron.scheduling.lifecycle import Lifecycle
     from ipycron.scheduling.plan import Beat, Silence
@@ -25,10 +27,13 @@ class Slots:
     not look idle.
     """
 
-    def __init__(self, entry: Entry, services: Services, *, life: Lifecycle) -> None:
+    def __init__(
+        self, entry: Entry, services: Services, *, life: Lifecycle, crew: Crew
+    ) -> None:
         self._entry = entry
         self._services = services
         self._life = life
+        self._crew = crew
         # One object of each for all slots.
         self._callback, self._after = self._beat, self._arm_next
 
@@ -60,6 +65,7 @@ class Slots:
         """Wait for no further slot."""
         self._entry.next_slot = None
         self._services.timetable.disarm(self._entry)
+        self._services.outlook.disarm(self._entry)
 
     def miss(self, slot: float) -> None:
         """Tell that a slot will not run any more."""
@@ -69,11 +75,62 @@ class Slots:
         self._entry.next_slot = slot
         if slot is not None:
             self._services.timetable.arm(self._entry, slot, self._callback)
+            if self._crew.can_stand_by:
+                self._services.outlook.arm(self._entry, slot, self._look_ahead)
+
+    def _look_ahead(self, _: float) -> None:
+        """Have a worker that is free stand by for the next slot."""
+        entry, slot = self._entry, self._entry.next_slot
+        worker = self._crew.main
+        if worker is None or entry.runs or slot is None:
+            return
+        if slot - self._services.clock.now() < LEAST:
+            return
+        entry.standby = Standby(self._services.new_id(), worker)
+        self._services.timetable.note_standby()
+        worker.stand_by(
+            entry.standby.execution_id,
+            slot,
+            latest=slot + self._patience,
+            on_begun=self._see_begun,
+        )
+
+    @property
+    def _patience(self) -> float:
+        """Seconds by which a worker that stands by may begin late."""
+        return min(LATEST, self._entry.policy.missed_execution_tolerance)
+
+    def withdraw(self) -> None:
+        """Have nobody stand by for the next slot; one that has begun is due.
+
+        For whatever changes the task before its slot.
+        """
+        standby = self._entry.standby
+        if standby is None:
+            return
+        if standby.worker.withdraw():
+            self._entry.standby = None
+        else:
+            self._see_begun()
+
+    def _see_begun(self) -> None:
+        """Settle the slot whose run a worker has begun by its own clock."""
+        entry, slot = self._entry, self._entry.next_slot
+        if entry.standby is None or slot is None:
+            return
+        self._services.timetable.disarm(entry)
+        entry.settled_slot, entry.next_slot = slot, None
+        self._life.see_due(slot, 0.0)
+        self._arm_next()
 
     def _beat(self, now: float) -> Callable[[], None] | None:
         """Settle what a wake-up owes this task."""
         entry = self._entry
         slot, tolerance = entry.next_slot, entry.policy.missed_execution_tolerance
+        if entry.standby is not None and not self._is_punctual(now):
+            self.withdraw()
+            if entry.next_slot != slot:
+                return None  # it had begun: the next one is armed
         if slot is not None and is_only(slot, now, tolerance=tolerance):
             # The usual case. The next slot is looked for when the other tasks' runs
             # of this second have begun.
@@ -82,6 +139,11 @@ class Slots:
             return self._after
         self._settle(now)
         return None
+
+    def _is_punctual(self, now: float) -> bool:
+        """Return whether a worker that stands by is as good as begun."""
+        slot = self._entry.next_slot
+        return slot is not None and 0 <= now - slot <= self._patience
 
     def _arm_next(self) -> None:
         """Wait for the slot after the one that has just been settled."""

@@ -29,6 +29,13 @@ BURST = 0.1
 MANY = 50
 REST = 0.002
 
+# How many workers that stand by for a slot are left alone with the cores when it comes,
+# for how many seconds each, and for how long at most. Measured with a hundred: they
+# begin after 12 ms at most instead of 21, for 5 ms in which they all are told nothing.
+CROWD = 16
+SHARE = 0.00005
+LONGEST_REST = 0.01
+
 # Cancelled slots that the heap may carry before it is swept.
 _SWEEP_AT = 64
 
@@ -54,6 +61,7 @@ class Timetable:
         self._callbacks: dict[Hashable, Callback] = {}
         self._timer: Timer | None = None
         self._timer_deadline = 0.0
+        self._standing = 0
         self._is_waking = False
 
     def arm(self, owner: Hashable, slot: int, callback: Callback) -> None:
@@ -67,6 +75,10 @@ class Timetable:
         if not self._is_waking:
             self._sweep()
             self._advance_timer(slot)
+
+    def note_standby(self) -> None:
+        """Count a worker that begins at the next slot without being told."""
+        self._standing += 1
 
     def disarm(self, owner: Hashable) -> None:
         """Forget the owner's slot, if it has one."""
@@ -101,6 +113,9 @@ class Timetable:
     def _wake(self) -> None:
         """Call what is due, then sleep until the next slot."""
         self._timer = None
+        standing, self._standing = self._standing, 0
+        if standing > CROWD:
+            self._clock.rest(min(standing * SHARE, LONGEST_REST))
         self._work(self._call_due)
 
     def _work(self, work: Callable[[], None]) -> None:

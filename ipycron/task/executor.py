@@ -27,6 +27,7 @@ from ipycron.process.logs import rebuild_record
 from ipycron.process.payload import Payload
 from ipycron.process.protocol import Displayed, FileJob, Load, Run, Streamed
 from ipycron.scheduling.events import Outcome
+from ipycron.scheduling.standby import SharedWorker
 from ipycron.task.desk import (
     check_future,
     describe_cancellation,
@@ -68,15 +69,12 @@ class ExecutorJob:
     executor: Any
 
 
-class ExecutorWorker:
+class ExecutorWorker(SharedWorker):
     """Sends runs away, several at once if the scheduler says so.
 
     A run that is cancelled ends here at once. Its future is cancelled too; what has
     begun elsewhere may go on there, and its result is ignored.
     """
-
-    pid = None
-    is_shared = True
 
     def __init__(
         self, job: ExecutorJob, desk: Desk, *, pool: ThreadPool, sink: Sink

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ipycron.errors import ExecutionStopped, RemoteError, StopTimeout
 from ipycron.process.outcome import format_traceback, summarize, summarize_error
 from ipycron.scheduling.events import Outcome
+from ipycron.scheduling.standby import SharedWorker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -150,7 +151,7 @@ class Flight:
             self.future.set_result(self._outcome)
 
 
-class InlineWorker:
+class InlineWorker(SharedWorker):
     """Runs an inline job, several runs at once if the scheduler says so.
 
     Attributes:
@@ -158,9 +159,6 @@ class InlineWorker:
         job: what it runs.
         landing: where the ends of its runs go.
     """
-
-    pid = None
-    is_shared = True
 
     def __init__(
         self, name: str, job: InlineJob, *, pool: ThreadPool, landing: Landing

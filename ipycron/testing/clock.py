@@ -86,6 +86,9 @@ class FakeClock:
         """Do the same: fake time is punctual."""
         return self.call_later(delay, callback)
 
+    def rest(self, seconds: float) -> None:
+        """Do not wait: no other process lives on fake time."""
+
     def step(self, seconds: float) -> None:
         """Set the wall clock forward, or back by a negative number."""
         self._wall += round(seconds * _SECOND)

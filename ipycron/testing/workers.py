@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ipycron.scheduling.events import Execution
-    from ipycron.scheduling.ports import Clock, Worker
+    from ipycron.scheduling.ports import Clock, Timer, Worker
 
 # The first process id that is given to a fake worker.
 _FIRST_PID = 1000
@@ -33,6 +33,7 @@ class Script:
         error: what a run raises.
         dies: whether a run takes its worker with it.
         is_stubborn: whether a busy worker ignores a polite request to end.
+        stands_by: whether a run begins at its slot, before the scheduler asks for it.
     """
 
     load_seconds: float | None = 0.0
@@ -42,6 +43,7 @@ class Script:
     error: Exception | None = None
     dies: bool = False
     is_stubborn: bool = False
+    stands_by: bool = False
 
     def make_outcome(self) -> Outcome:
         """Return how a run ends that nobody interferes with."""
@@ -55,6 +57,7 @@ class FakeWorker:
 
     Attributes:
         runs: what it was told to run, in order, finished runs too.
+        begun: ids of runs that it has begun by its own clock.
         is_gone: whether it has ended.
     """
 
@@ -69,7 +72,9 @@ class FakeWorker:
     ) -> None:
         self.task_id = task_id
         self.runs: list[Execution] = []
+        self.begun: list[str] = []
         self.is_gone = False
+        self._standby: tuple[str, Callable[[], None], Timer] | None = None
         self._pid = pid
         self._clock = clock
         self._script = script
@@ -92,8 +97,47 @@ class FakeWorker:
         """Whether a run is in progress."""
         return bool(self._busy)
 
+    def stand_by(
+        self,
+        execution_id: str,
+        slot: int,
+        *,
+        latest: float,  # noqa: ARG002 - fake time is punctual
+        on_begun: Callable[[], None],
+    ) -> None:
+        """Begin a run at its slot, if the script says so."""
+        assert not self._busy, "a busy worker was told to stand by"
+        if not self._script.stands_by or self.is_gone:
+            return
+        timer = self._clock.call_later(slot - self._clock.now(), self.begin)
+        self._standby = execution_id, on_begun, timer
+
+    def withdraw(self) -> bool:
+        """Take back what it stands by for, unless it has begun."""
+        if self._standby is not None:
+            execution_id, _, timer = self._standby
+            if execution_id in self.begun:
+                return False
+            timer.cancel()
+            self._standby = None
+        return True
+
+    def begin(self) -> None:
+        """Begin what it stands by for: its clock is ahead of the scheduler's."""
+        if self._standby is not None and self._standby[0] not in self.begun:
+            self.begun.append(self._standby[0])
+
+    def tell(self) -> None:
+        """Show that it has begun, before the scheduler has come to the slot."""
+        assert self._standby is not None
+        self._standby[1]()
+
     def run(self, execution: Execution) -> asyncio.Future[Outcome]:
         """Begin a run, as the script says."""
+        if self._standby is not None:
+            assert self._standby[0] == execution.id, "it stands by for another run"
+            self.begin()
+            self._standby = None
         assert not self.is_gone, "a run was given to a worker that is gone"
         assert self.is_shared or not self._busy, "a busy worker was given a run"
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
@@ -157,6 +201,8 @@ class FakeWorker:
             future.set_result(outcome)
 
     def _leave(self, **how: Any) -> WorkerCrashed:
+        if self._standby is not None and not self.withdraw():
+            self.tell()
         error = WorkerCrashed(name=self.task_id, **how)
         self._note_gone()
         for future in list(self._busy.values()):

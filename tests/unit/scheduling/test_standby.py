@@ -1,0 +1,204 @@
+"""Workers that stand by for a slot, and all that may come between (R1, A7, A8)."""
+
+import asyncio
+
+import pytest
+
+from ipycron.errors import OverlapError
+
+RUN = ["execution:started", "execution:finished"]
+
+
+@pytest.fixture
+def world(world):
+    """A scheduler whose workers begin at their slots by their own clocks."""
+    world.script.stands_by = True
+    return world
+
+
+async def test_run_is_the_one_that_the_worker_has_begun(world):
+    """One run for each slot, and its id is known to both."""
+    await world.start()
+    await world.clock.advance(180)
+    assert world.worker.begun == [run.id for run in world.worker.runs]
+    assert len(world.worker.begun) == 3
+    assert world.slots("execution:started") == [60, 120, 180]
+    assert world.told()[1:3] == [(60, RUN[0]), (60, RUN[1])]
+
+
+async def test_worker_is_told_shortly_before_the_slot(world):
+    """Not a second before: a call or a stop would have to take it back."""
+    await world.start()
+    await world.clock.advance(59.9)
+    assert world.ids == 0
+    await world.clock.advance(0.09)
+    assert world.ids == 1
+    assert world.worker.begun == []
+
+
+async def test_begun_run_is_told_when_the_worker_shows_it(world):
+    """A scheduler that is late hears of the run by its output, or its end."""
+    await world.start()
+    await world.clock.advance(59.99)
+    world.worker.begin()
+    world.worker.tell()
+    await world.clock.advance()
+    assert world.events.names()[1:] == RUN
+    await world.clock.advance(60.01)
+    assert world.slots("execution:started") == [60, 120]
+
+
+async def test_stop_in_time_keeps_the_run_from_beginning(world):
+    """Nothing begins after a stop."""
+    await world.start()
+    await world.clock.advance(59.99)
+    await world.scheduler.stop("t")
+    await world.clock.advance(120)
+    assert world.launcher.workers[0].begun == []
+    assert world.events.names() == ["task:started", "task:stopped"]
+
+
+async def test_stop_that_comes_too_late_waits_for_the_run(world):
+    """What has begun is told, and has its time to end."""
+    world.script.run_seconds = 2
+    await world.start()
+    await world.clock.advance(59.99)
+    world.worker.begin()
+    stop = asyncio.ensure_future(world.scheduler.stop("t"))
+    await world.clock.advance(1)
+    assert world.events.names() == ["task:started", "execution:started"]
+    await world.clock.advance(1)
+    assert stop.done()
+    assert world.events.names()[1:] == [*RUN, "task:stopped"]
+
+
+async def test_task_that_is_started_again_in_that_moment_runs_once(world):
+    """The slot is the new start's, as if nobody had stood by for it."""
+    await world.start()
+    await world.clock.advance(59.99)
+    await world.scheduler.stop("t")
+    await world.scheduler.start("t")
+    await world.clock.advance(1)
+    assert world.slots("execution:started") == [60]
+
+
+async def test_call_in_time_goes_first(world):
+    """The worker is the call's; the slot comes after it as it always did."""
+    await world.start()
+    await world.clock.advance(59.99)
+    world.scheduler.execute_nowait("t", "mine")
+    await world.clock.advance(0.02)
+    assert world.worker.begun == []
+    assert world.worker.runs[0].id == "mine"
+    assert world.events.names()[1:] == [*RUN, *RUN]
+
+
+async def test_call_that_comes_too_late_overlaps(world):
+    """The slot's run was first, though the scheduler had not noticed yet."""
+    world.script.run_seconds = 2
+    await world.start(no_overlap=True)
+    await world.clock.advance(59.99)
+    world.worker.begin()
+    with pytest.raises(OverlapError, match=f"busy with run {world.worker.begun[0]}"):
+        world.scheduler.execute_nowait("t")
+    await world.clock.advance(3)
+    assert world.slots("execution:started") == [60]
+
+
+async def test_slot_is_missed_when_the_clock_jumps_over_it(world):
+    """The worker has not begun, and may not begin any more."""
+    await world.start(missed_execution_tolerance=1)
+    await world.clock.advance(59.99)
+    world.clock.step(30)
+    await world.clock.advance(6)
+    assert world.slots("execution:missed") == [60]
+    await world.clock.advance(1)
+    assert world.worker.begun == []
+
+
+async def test_slot_that_has_begun_is_not_missed_when_the_clock_jumps(world):
+    """A scheduler that stood still sees what its worker has done meanwhile."""
+    await world.start(missed_execution_tolerance=1)
+    await world.clock.advance(59.99)
+    world.worker.begin()
+    world.clock.step(90)
+    await world.clock.advance(6)
+    assert world.slots("execution:started") == [60]
+    assert world.slots("execution:missed") == [120]
+
+
+async def test_slot_runs_once_when_the_clock_steps_back(world):
+    """Not at the moment that the worker was told, and not twice."""
+    await world.start()
+    await world.clock.advance(59.99)
+    world.clock.step(-30)
+    await world.clock.advance(0.02)
+    assert world.events.names() == ["task:started"]
+    await world.clock.advance(30)
+    assert world.slots("execution:started") == [60]
+    assert len(world.worker.runs) == 1
+
+
+async def test_death_before_the_slot_leaves_it_to_the_next_worker(world):
+    """Nothing had begun: the slot is not lost."""
+    await world.start()
+    await world.clock.advance(59.99)
+    world.worker.die(exit_code=1)
+    await world.clock.advance(0.5)
+    assert world.slots("execution:started") == [60]
+    assert "execution:failed" not in world.events.names()
+
+
+async def test_death_after_it_has_begun_is_the_run_s_failure(world):
+    """Told as started, then as failed, though the scheduler had not come to it."""
+    await world.start()
+    await world.clock.advance(59.99)
+    world.worker.begin()
+    world.worker.die(exit_code=1)
+    await world.clock.advance(1)
+    assert world.events.names()[1:3] == ["execution:started", "execution:failed"]
+    assert world.slots("execution:started") == [60]
+
+
+@pytest.mark.parametrize("policy", [{"distributed": True}, {"max_random_delay": 5}])
+async def test_nobody_stands_by_where_the_slot_is_not_all(world, policy):
+    """An election or a dice decides when, and whether."""
+    await world.start(**policy)
+    await world.clock.advance(70)
+    assert world.worker.begun == []
+
+
+async def test_last_run_of_a_limit_is_one_that_has_begun(world):
+    """It counts, and the task ends after it."""
+    await world.start(max_executions=1)
+    await world.clock.advance(59.99)
+    world.worker.begin()
+    world.worker.tell()
+    await world.clock.advance(120)
+    assert world.slots("execution:started") == [60]
+    assert world.status() == "destroyed"
+
+
+async def test_shutdown_waits_for_a_run_that_has_begun(world):
+    """It ends as any other run."""
+    world.script.run_seconds = 1
+    await world.start()
+    await world.clock.advance(59.99)
+    world.worker.begin()
+    await world.clock.pass_until(world.scheduler.shutdown(5))
+    assert world.events.names()[1:] == [*RUN, "task:stopped", "task:destroyed"]
+
+
+async def test_many_that_stand_by_are_left_alone_for_a_moment(world, monkeypatch):
+    """The cores are theirs: the scheduler rests, not long, and not for a few."""
+    rests = []
+    monkeypatch.setattr(world.clock, "rest", rests.append)
+    for number in range(40):
+        await world.start(f"t{number}")
+    await world.clock.advance(60)
+    assert rests == [pytest.approx(0.002)]
+    assert len(world.slots("execution:started")) == 40
+    for number in range(30):
+        await world.scheduler.destroy(f"t{number}")
+    await world.clock.advance(60)
+    assert len(rests) == 1
