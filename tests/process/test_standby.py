@@ -1,0 +1,206 @@
+"""Workers that stand by for their slots, with real clocks, signals and stops."""
+
+import math
+import os
+import random
+import signal
+import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from scores import score_test
+from trouble import EVERY_SECOND, Events, get_supervisor, stopped
+from watching import pause, wait_until
+
+import ipycron
+from ipycron.process.permit import Permit, make_permit
+from ipycron.scheduling.clock import SystemClock
+
+CLOCK = SystemClock()
+TABLE = "workers that stand by"
+
+JOB = """
+import os, time
+from pathlib import Path
+def task(ctx):
+    with open(Path(__file__).with_name("runs"), "a") as file:
+        file.write(f"{ctx.execution.id} {ctx.execution.reason} {time.time()}\\n")
+    print("here")
+    return time.time() - ctx.date.timestamp(), ctx.execution.started_at, os.getpid()
+"""
+
+
+@pytest.fixture(autouse=True)
+def row(request):
+    """Count each test in the table."""
+    score_test(request, TABLE, request.node.originalname.removeprefix("test_"))
+
+
+def read_runs(path):
+    """Return (id, reason, Unix seconds) of each run that has begun, as its job says."""
+    file = path.with_name("runs")
+    lines = file.read_text().splitlines() if file.exists() else []
+    words = [line.split() for line in lines]
+    return [(name, reason, float(seconds)) for name, reason, seconds in words]
+
+
+def sleep_until(moment):
+    """Return at a moment, Unix seconds."""
+    pause(max(0.0, moment - CLOCK.now()))
+
+
+def find_next_slot():
+    """Return the second that begins after half of one at least."""
+    return math.floor(CLOCK.now() + 0.5) + 1
+
+
+def start(path, **options):
+    """Start a task that is due each second; return it and the ends it tells."""
+    task = ipycron.create_task(EVERY_SECOND, path, **options)
+    ends = []
+    task.on("execution:finished", ends.append)
+    task.on("execution:failed", ends.append)
+    task.start().result(10)
+    return task, ends
+
+
+@pytest.mark.parametrize("launcher", ["fork", "spawn"])
+def test_runs_begin_at_their_slots(write, launcher):
+    """Each slot once, soon after it; the job and the task name the same beginning."""
+    path = write(JOB)
+    task, ends = start(path, launcher=launcher)
+    wait_until(lambda: len(ends) >= 3, 10, "three runs")
+    task.stop().result(10)
+    dates = [end.date.timestamp() for end in ends]
+    assert dates == [dates[0] + number for number in range(len(dates))]
+    for end in ends:
+        lateness, started_at, pid = end.execution.result
+        assert 0 <= lateness < 0.5
+        assert started_at == end.execution.started_at
+        assert pid == end.execution.pid
+        assert end.execution.output.stdout == "here\n"
+    assert [name for name, _, _ in read_runs(path)] == [e.execution.id for e in ends]
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("seed", range(2))
+def test_every_run_is_told_whatever_comes_around_the_slot(write, seed):
+    """Stops, starts and calls in the milliseconds about each slot: none is lost."""
+    dice = random.Random(seed)
+    path = write(JOB)
+    task, ends = start(path)
+    heard = Events(task)
+    asked = []
+    for number in range(8):
+        sleep_until(find_next_slot() + dice.uniform(-0.06, 0.02))
+        if number % 2:
+            asked += [task.execute() for _ in range(dice.randint(1, 3))]
+        else:
+            task.stop().result(10)
+            before = read_runs(path)
+            pause(dice.uniform(0, 0.2))
+            assert read_runs(path) == before
+            task.start().result(10)
+    for run in asked:
+        run.result(10)
+    task.stop().result(10)
+    wait_until(lambda: heard.count("task:stopped") >= 5, 10, "the last stop")
+    runs = read_runs(path)
+    told = Counter(end.execution.id for end in ends)
+    assert told == Counter(name for name, _, _ in runs)
+    assert set(told.values()) == {1}
+    assert heard.count("execution:started") == len(ends)
+    assert sum(reason == "invoked" for _, reason, _ in runs) == len(asked)
+
+
+def test_worker_that_stood_still_over_its_slot_runs_it_after_all(write):
+    """Too late to begin by itself, it is told again; the slot is not too late."""
+    path = write(JOB)
+    task, ends = start(path, missed_execution_tolerance=1)
+    pid = task.execute().result(10)[2]
+    slot = find_next_slot() + 1
+    sleep_until(slot - 0.3)
+    with stopped(pid):
+        sleep_until(slot + 0.4)
+    wait_until(lambda: slot in [e.date.timestamp() for e in ends], 10, "the run")
+    (end,) = [end for end in ends if end.date.timestamp() == slot]
+    assert 0.39 < end.execution.result[0] < 0.9
+
+
+def test_worker_that_stood_still_when_it_was_told_begins_in_time(write):
+    """It reads the order after it has come back, and there is time left."""
+    path = write(JOB)
+    task, ends = start(path)
+    pid = task.execute().result(10)[2]
+    slot = find_next_slot() + 1
+    sleep_until(slot - 0.2)
+    with stopped(pid):
+        sleep_until(slot - 0.01)
+    wait_until(lambda: slot in [e.date.timestamp() for e in ends], 10, "the run")
+
+
+def test_supervisor_that_stands_still_over_a_slot_tells_of_the_run(write):
+    """The worker begins without it; what nobody stood by for is missed."""
+    path = write(JOB)
+    task, ends = start(path, missed_execution_tolerance=0.3, max_restarts=0)
+    heard = Events(task)
+    wait_until(lambda: ends, 10, "a run")
+    slot = find_next_slot() + 1
+    sleep_until(slot - 0.02)
+    with stopped(get_supervisor()):
+        sleep_until(slot + 1.6)
+    wait_until(lambda: slot in [e.date.timestamp() for e in ends], 10, "the run")
+    (end,) = [end for end in ends if end.date.timestamp() == slot]
+    assert end.execution.result[0] < 0.3
+    assert end.execution.started_at.timestamp() - slot < 0.3
+    wait_until(lambda: heard.count("execution:missed"), 10, "the slot after it")
+
+
+def test_worker_that_is_killed_at_its_slot_is_replaced(write):
+    """The run has failed, or has not begun and is the next worker's."""
+    path = write(JOB)
+    task, ends = start(path, max_restarts=20)
+    heard = Events(task)
+    dice = random.Random(7)
+    for number in range(1, 4):
+        pid = task.execute().result(10)[2]
+        sleep_until(find_next_slot() + dice.uniform(-0.03, 0.003))
+        os.kill(pid, signal.SIGKILL)
+        heard.wait_for("task:restarted WorkerCrashed", count=number)
+    task.stop().result(10)
+    wait_until(lambda: "task:stopped" in heard, 10, "the stop")
+    slots = Counter(e.date for e in ends if e.execution.reason == "scheduled")
+    assert set(slots.values()) == {1}
+    assert heard.count("execution:started") == sum(
+        heard.count(name)
+        for name in ("execution:finished", "execution:failed WorkerCrashed")
+    )
+
+
+@pytest.mark.parametrize("has_eventfd", [True, False])
+def test_permit_is_taken_once(monkeypatch, has_eventfd):
+    """By whichever of three comes first; also where there are only pipes."""
+    if not has_eventfd:
+        monkeypatch.delattr(os, "eventfd", raising=False)
+    permit = make_permit()
+    barrier = threading.Barrier(4)
+
+    def take(_):
+        taken = []
+        for _ in range(200):
+            barrier.wait(10)
+            taken.append(Permit(permit.fd).take())
+            barrier.wait(10)
+        return taken
+
+    with ThreadPoolExecutor(3) as pool:
+        takers = pool.map(take, range(3))
+        for _ in range(200):
+            permit.give()
+            assert permit.is_there()
+            barrier.wait(10)
+            barrier.wait(10)
+            assert not permit.is_there()
+    permit.close()
+    assert [sum(each) for each in zip(*takers, strict=True)] == [1] * 200
