@@ -246,6 +246,11 @@ class ProcessLauncher:
         """Give up a task's job. May be repeated."""
         self._registrations.pop(task_id, None)
 
+    def launch_at_once(
+        self, task_id: str, on_death: Callable[[Worker, BaseException], None]
+    ) -> WorkerProcess | None:
+        """Return None: a process takes its time; see `Launcher.launch_at_once`."""
+
     async def launch(
         self, task_id: str, on_death: Callable[[Worker, BaseException], None]
     ) -> WorkerProcess:

@@ -84,6 +84,14 @@ class Crew:
             raise deaths[0]
         return worker
 
+    def load_at_once(self) -> Worker | None:
+        """Return a new worker of this crew, or None where it must be waited for."""
+        launcher = self._services.launcher
+        worker = launcher.launch_at_once(self._entry.id, self._see_death)
+        if worker is not None:
+            self._workers = (*self._workers, worker)
+        return worker
+
     def seat_main(self, worker: Worker) -> None:
         """Make a loaded worker the main one."""
         self.main = worker
@@ -99,6 +107,11 @@ class Crew:
             or policy.distributed
             or policy.max_random_delay
         )
+
+    def unseat(self) -> None:
+        """Give no run to the main worker any more."""
+        self.main = None
+        self.seat = Seat.EMPTY
 
     def take(self) -> Worker | None:
         """Return the main worker for one run, or None if it cannot take it now."""
@@ -144,13 +157,13 @@ class Crew:
         self.spawn(self.retire(worker))
         if worker is not self.main:
             return False
-        self._empty_seat()
+        self.unseat()
         return True
 
     def replace_main(self, worker: Worker) -> None:
         """Put a new main worker in the place of one that was ended (R6)."""
         if worker is self.main:
-            self._empty_seat()
+            self.unseat()
             self._mend(None)
 
     def mend(self, error: BaseException) -> None:
@@ -161,7 +174,7 @@ class Crew:
         """End every worker and return when all are gone, with what they raised."""
         if self._mending is not None:
             self._mending.cancel()
-        self._empty_seat()
+        self.unseat()
         while self._tasks:
             await asyncio.wait(set(self._tasks))
         ends = [self.retire(worker) for worker in self._workers]
@@ -186,10 +199,6 @@ class Crew:
         """Answer the end of a worker that was not in a run (else it is known)."""
         if worker is self.main and self.seat is not Seat.LEAVING and self.lose(worker):
             self._mend(error)
-
-    def _empty_seat(self) -> None:
-        self.main = None
-        self.seat = Seat.EMPTY
 
     def _mend(self, error: BaseException | None) -> None:
         if self._entry.phase is Phase.STARTED:

@@ -97,6 +97,29 @@ class Lifecycle:
             # Revoked, perhaps before its first step. The stop clears up.
             raise StartRevoked(name=entry.name) from None
 
+    def start_at_once(self) -> bool:
+        """Start a stopped task whose job is there; return whether it is started.
+
+        A thousand inline tasks that start together are then a thousand calls, not as
+        many tasks of asyncio. Whatever must wait, or fails, is left to `start`.
+        """
+        entry = self.entry
+        if entry.phase is not Phase.STOPPED or self._starting or self._is_destroying:
+            return False
+        worker = self._crew.load_at_once()
+        if worker is None:
+            return False
+        self._crew.seat_main(worker)
+        try:
+            self._slots.arm()
+        except Exception:  # noqa: BLE001 - the border to the schedule
+            self._crew.unseat()
+            return False
+        entry.move(Phase.STARTING)
+        entry.move(Phase.STARTED)
+        entry.emit(Event.TASK_STARTED)
+        return True
+
     async def stop(self, *, force: bool, patience: float | None = None) -> None:
         """Return when every worker is gone (A7).
 

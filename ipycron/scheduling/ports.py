@@ -121,6 +121,11 @@ class Launcher(Protocol):
         to, after the future of its run, if any, has failed.
         """
 
+    def launch_at_once(
+        self, task_id: str, on_death: Callable[[Worker, BaseException], None]
+    ) -> Worker | None:
+        """Do the same where nothing need be waited for; elsewhere return None."""
+
 
 class Elector(Protocol):
     """Decides which instance of a fleet runs a slot."""

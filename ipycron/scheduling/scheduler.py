@@ -111,6 +111,15 @@ class Scheduler:
         if life is not None:
             await life.start(silence)
 
+    def start_at_once(self, task_id: str) -> bool:
+        """Do what `start` does, where nothing need be waited for.
+
+        Returns:
+            whether the task is started now; if not, `start` it.
+        """
+        life = self._find(task_id)
+        return life is not None and life.start_at_once()
+
     async def stop(self, task_id: str, *, force: bool = False) -> None:
         """Disarm the task at once; return when its runs are over and workers gone.
 

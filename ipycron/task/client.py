@@ -152,6 +152,10 @@ class Client:
     def _control(
         self, task: Task, action: Action, completion: Completion[None], *, force: bool
     ) -> None:
+        is_inline_start = action == "start" and not task.is_background
+        if is_inline_start and self._scheduler.start_at_once(task.id):
+            completion.set(lambda: None)
+            return
         work: Any = (
             self._remote.control(task.id, action, force=force)
             if task.is_background

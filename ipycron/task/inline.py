@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from ipycron.scheduling.context import TaskContext
     from ipycron.scheduling.events import Execution
-    from ipycron.scheduling.ports import Worker
     from ipycron.task.threads import ThreadPool
 
     MakeContext = Callable[[Execution], TaskContext]
@@ -217,11 +216,7 @@ class InlineLauncher:
         """Give up a task's function. May be repeated."""
         self._jobs.pop(task_id, None)
 
-    async def launch(
-        self,
-        task_id: str,
-        on_death: Callable[[Worker, BaseException], None],  # noqa: ARG002
-    ) -> InlineWorker:
+    def launch(self, task_id: str) -> InlineWorker:
         """Return a worker at once: there is nothing to load, and nothing dies."""
         name, job = self._jobs[task_id]
         if self._landing is None:

@@ -43,4 +43,14 @@ class ClientLauncher:
         """Return a worker; see `Launcher`."""
         if task_id in self._elsewhere:
             return await self._elsewhere.launch(task_id, on_death)
-        return await self._inline.launch(task_id, on_death)
+        return self._inline.launch(task_id)
+
+    def launch_at_once(
+        self,
+        task_id: str,
+        on_death: Callable[[Worker, BaseException], None],  # noqa: ARG002
+    ) -> Worker | None:
+        """Return a worker of an inline task; see `Launcher.launch_at_once`."""
+        if task_id in self._elsewhere:
+            return None
+        return self._inline.launch(task_id)

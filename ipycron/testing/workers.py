@@ -249,6 +249,15 @@ class FakeLauncher:
         """The newest worker."""
         return self.workers[-1]
 
+    def launch_at_once(
+        self, task_id: str, on_death: Callable[[Worker, BaseException], None]
+    ) -> FakeWorker | None:
+        """Load a fake job if it is there at once, as inline jobs are."""
+        script = self.script
+        if not self._is_shared or script.load_seconds != 0 or script.load_error:
+            return None
+        return self._make_worker(task_id, on_death)
+
     async def launch(
         self, task_id: str, on_death: Callable[[Worker, BaseException], None]
     ) -> FakeWorker:
@@ -258,6 +267,11 @@ class FakeLauncher:
             await self._load()
         finally:
             self.loading -= 1
+        return self._make_worker(task_id, on_death)
+
+    def _make_worker(
+        self, task_id: str, on_death: Callable[[Worker, BaseException], None]
+    ) -> FakeWorker:
         worker = FakeWorker(
             task_id=task_id,
             pid=None if self._is_shared else _FIRST_PID + len(self.workers),

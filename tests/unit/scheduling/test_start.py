@@ -237,3 +237,51 @@ async def test_revoked_starts_are_forgotten(world):
         with pytest.raises(StartRevoked):
             await start
     assert world.scheduler._lives["t"]._revoked == ()
+
+
+async def test_start_at_once_needs_no_turn_of_the_loop(world):
+    """A job that is there already: the task is started when the call returns."""
+    world.share_workers()
+    world.add()
+    assert world.scheduler.start_at_once("t")
+    assert world.status() == "idle"
+    assert world.events.names() == ["task:started"]
+    await world.clock.advance(60)
+    assert world.slots("execution:started") == [60]
+
+
+async def test_start_at_once_leaves_to_start_what_must_wait(world):
+    """A job that must be loaded, a stop under way, a start or an end before it."""
+    world.add()
+    assert not world.scheduler.start_at_once("t")
+    assert world.launcher.workers == []
+    world.share_workers()
+    world._scheduler = None
+    world.script.run_seconds = 5
+    world.add()
+    assert world.scheduler.start_at_once("t")
+    assert not world.scheduler.start_at_once("t")
+    world.scheduler.execute_nowait("t")
+    stop = asyncio.ensure_future(world.scheduler.stop("t"))
+    await world.clock.advance()
+    assert not world.scheduler.start_at_once("t")
+    await world.clock.pass_until(stop)
+    assert world.scheduler.start_at_once("t")
+    await world.scheduler.destroy("t")
+    assert not world.scheduler.start_at_once("t")
+
+
+async def test_start_at_once_leaves_an_error_to_start(world):
+    """A schedule that fails is told by `start`; no worker is left."""
+
+    class Broken:
+        def find_next(self, after):
+            raise ValueError(after)
+
+    world.share_workers()
+    world.add(every=Broken())
+    assert not world.scheduler.start_at_once("t")
+    with pytest.raises(ValueError, match="3600"):
+        await world.scheduler.start("t")
+    assert world.launcher.alive == []
+    assert world.status() == "stopped"
