@@ -51,6 +51,18 @@ class Crew:
     were more in a row than `max_restarts`.
     """
 
+    __slots__ = (
+        "_deaths",
+        "_entry",
+        "_life",
+        "_mending",
+        "_services",
+        "_tasks",
+        "_workers",
+        "main",
+        "seat",
+    )
+
     def __init__(self, entry: Entry, services: Services, *, life: Lifecycle) -> None:
         self._entry = entry
         self._services = services

@@ -41,6 +41,11 @@ class Refusal:
 class Election:
     """Holds the elections of one task. Whatever is not a clear yes is a no."""
 
+    __slots__ = (
+        "_entry",
+        "_services",
+    )
+
     def __init__(self, entry: Entry, services: Services) -> None:
         self._entry = entry
         self._services = services

@@ -62,6 +62,21 @@ class Entry:
         standby: who begins the run of `next_slot` by its own clock, or None.
     """
 
+    __slots__ = (
+        "_services",
+        "active_count",
+        "id",
+        "name",
+        "next_slot",
+        "phase",
+        "policy",
+        "runs",
+        "schedule",
+        "settled_slot",
+        "standby",
+        "started_count",
+    )
+
     def __init__(
         self,
         task_id: str,

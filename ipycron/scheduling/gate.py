@@ -35,6 +35,15 @@ class Gate:
     A slot for which no worker comes in time is missed.
     """
 
+    __slots__ = (
+        "_crew",
+        "_election",
+        "_entry",
+        "_runner",
+        "_services",
+        "_slots",
+    )
+
     def __init__(
         self,
         entry: Entry,

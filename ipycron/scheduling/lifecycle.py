@@ -38,6 +38,22 @@ class Lifecycle:
     under way or waiting. `on_destroyed` is called once, when nothing is left.
     """
 
+    __slots__ = (
+        "_crew",
+        "_gate",
+        "_is_destroying",
+        "_is_limit_told",
+        "_on_destroyed",
+        "_quiet",
+        "_revoked",
+        "_runner",
+        "_services",
+        "_slots",
+        "_starting",
+        "_stopping",
+        "entry",
+    )
+
     def __init__(
         self,
         entry: Entry,

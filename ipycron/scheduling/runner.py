@@ -33,6 +33,16 @@ class Runner:
         settle: closes a run whose future is done.
     """
 
+    __slots__ = (
+        "_crew",
+        "_election",
+        "_entry",
+        "_life",
+        "_services",
+        "_slots",
+        "settle",
+    )
+
     def __init__(
         self,
         entry: Entry,

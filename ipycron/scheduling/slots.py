@@ -27,6 +27,15 @@ class Slots:
     not look idle.
     """
 
+    __slots__ = (
+        "_after",
+        "_callback",
+        "_crew",
+        "_entry",
+        "_life",
+        "_services",
+    )
+
     def __init__(
         self, entry: Entry, services: Services, *, life: Lifecycle, crew: Crew
     ) -> None:

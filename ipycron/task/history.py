@@ -99,6 +99,14 @@ class History:
         skipped: slots left to another instance, or for want of an answer.
     """
 
+    __slots__ = (
+        "_runs",
+        "failed",
+        "finished",
+        "missed",
+        "skipped",
+    )
+
     def __init__(self) -> None:
         # Replaced, never changed: whoever reads has a snapshot.
         self._runs: tuple[PastRun, ...] = ()

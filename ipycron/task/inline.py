@@ -159,6 +159,15 @@ class InlineWorker(SharedWorker):
         landing: where the ends of its runs go.
     """
 
+    __slots__ = (
+        "_loop",
+        "_pool",
+        "_runs",
+        "job",
+        "landing",
+        "name",
+    )
+
     def __init__(
         self, name: str, job: InlineJob, *, pool: ThreadPool, landing: Landing
     ) -> None:

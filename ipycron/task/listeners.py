@@ -33,6 +33,8 @@ _lock = threading.Lock()
 class Listeners:
     """The listeners of one task, or of all tasks."""
 
+    __slots__ = ("_by_event",)
+
     def __init__(self) -> None:
         self._by_event: dict[str, list[tuple[Listener, bool]]] = {}
 

@@ -53,6 +53,20 @@ class Mirror:
         defer: calls a function soon, off the client's loop.
     """
 
+    __slots__ = (
+        "_defer",
+        "_early",
+        "_is_limit_told",
+        "_is_started",
+        "_running",
+        "_task_id",
+        "_zone",
+        "history",
+        "last_run",
+        "runs_left",
+        "status",
+    )
+
     def __init__(
         self,
         task_id: str,
