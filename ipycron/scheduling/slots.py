@@ -28,7 +28,6 @@ class Slots:
     """
 
     __slots__ = (
-        "_after",
         "_callback",
         "_crew",
         "_entry",
@@ -43,8 +42,7 @@ class Slots:
         self._services = services
         self._life = life
         self._crew = crew
-        # One object of each for all slots.
-        self._callback, self._after = self._beat, self._arm_next
+        self._callback = self._beat  # one object for all slots
 
     def arm(self, silence: Silence | None = None) -> Beat | None:
         """Wait for the first slot after this moment, unless the limit is reached.
@@ -145,7 +143,7 @@ class Slots:
             # of this second have begun.
             entry.settled_slot, entry.next_slot = slot, None
             self._life.see_due(slot, now - slot)
-            return self._after
+            return self._arm_next
         self._settle(now)
         return None
 

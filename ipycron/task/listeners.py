@@ -30,13 +30,17 @@ _lock = threading.Lock()
 """Held for a moment where listeners come and go: one for all, there are many tasks."""
 
 
+_NOBODY: dict[str, list[tuple[Any, bool]]] = {}
+"""Of all tasks that nobody listens to. Never changed."""
+
+
 class Listeners:
     """The listeners of one task, or of all tasks."""
 
     __slots__ = ("_by_event",)
 
     def __init__(self) -> None:
-        self._by_event: dict[str, list[tuple[Listener, bool]]] = {}
+        self._by_event = _NOBODY  # until there is somebody: most tasks have none
 
     def add(self, event: str, listener: Listener, *, once: bool = False) -> None:
         """Add a listener to an event, or to all with ``"*"``."""
@@ -46,17 +50,23 @@ class Listeners:
                 option="listener", value=listener, expected="a function of one argument"
             )
         with _lock:
-            self._by_event.setdefault(str(event), []).append((listener, once))
+            self._own().setdefault(str(event), []).append((listener, once))
 
     def remove(self, event: str, listener: Listener | None = None) -> None:
         """Remove a listener, or all of an event. A stranger is ignored."""
         check_event(event)
         with _lock:
-            self._by_event[str(event)] = [
+            self._own()[str(event)] = [
                 entry
                 for entry in self._by_event.get(str(event), [])
                 if listener is not None and entry[0] != listener
             ]
+
+    def _own(self) -> dict[str, list[tuple[Listener, bool]]]:
+        """Return the listeners, to be changed."""
+        if self._by_event is _NOBODY:
+            self._by_event = {}
+        return self._by_event
 
     def has(self, event: str) -> bool:
         """Return whether anybody listens to this event."""

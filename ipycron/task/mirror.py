@@ -82,7 +82,7 @@ class Mirror:
         # Whether its start is told and its stop is not.
         self._is_started = False
         self._is_limit_told = False
-        self._early: list[tuple[Streamed | Displayed, Payload]] = []
+        self._early: tuple[tuple[Streamed | Displayed, Payload], ...] = ()
         self.status = Status.STOPPED
         self.runs_left = runs_left
         self.last_run: Execution | None = None
@@ -120,7 +120,7 @@ class Mirror:
     def _open(self, execution: Execution) -> None:
         self._running[execution.id] = execution
         if self._early:
-            early, self._early = self._early, []
+            early, self._early = self._early, ()
             for message, payload in early:
                 _add_output(execution, message, payload)
 
@@ -132,6 +132,8 @@ class Mirror:
         run = self.history.add(execution, outcome)
         # Last: whoever looks meanwhile finds the run in one place or in both.
         self._running.pop(scheduled.id, None)
+        if not self._running:
+            self._running = {}  # an emptied one keeps its room
         if not run.is_ok:
             # The traceback's text in place of the error, soon and elsewhere.
             self._defer(lambda: run.traceback_text)
@@ -144,7 +146,7 @@ class Mirror:
             execution = last
         if execution is None:
             # What a file prints while it loads is seen with its first run.
-            self._early = [*self._early[1 - _EARLY :], (message, payload)]
+            self._early = (*self._early[1 - _EARLY :], (message, payload))
             return
         _add_output(execution, message, payload)
 

@@ -236,6 +236,8 @@ class Task:
 
     def _see_start(self, completion: Completion[None]) -> None:
         self._start_error = completion.peek()
+        if self._start is not None and self._start() is completion:
+            self._start = None
         self._update_keepalive()
         self._client.bulletin.tell(self.id)
 
