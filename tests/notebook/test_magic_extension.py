@@ -156,3 +156,31 @@ def test_end_of_a_session_tells_what_is_scheduled_still(session, caplog):
     (record,) = [r for r in caplog.records if "still" in r.message]
     assert record.message == "still scheduled at the end of this session: a"
     assert record.levelno == logging.WARNING
+
+
+FIRST_CELL = """
+import sys, threading
+from IPython.core.interactiveshell import InteractiveShell
+shell = InteractiveShell.instance()
+shell.run_cell("1")
+assert shell.run_cell("%load_ext ipycron").success
+for thread in threading.enumerate():
+    if thread.name == "ipycron-warm":
+        thread.join(30)
+before = set(sys.modules)
+assert shell.run_cell("%%cron 0 0 1 1 *\\n1").success
+print("imported:", sorted(set(sys.modules) - before))
+shell.run_cell("import ipycron; ipycron.shutdown()")
+"""
+
+
+def test_first_cell_imports_nothing():
+    """A moment after %load_ext all is there that a `%%cron` needs."""
+    done = subprocess.run(
+        [sys.executable, "-c", FIRST_CELL],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert "imported: []" in done.stdout
