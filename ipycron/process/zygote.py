@@ -58,6 +58,7 @@ class Zygote:
         os.set_blocking(self._wakeup, False)
         os.set_blocking(wakeup, False)
         self._wakeup_end = wakeup
+        self._is_rehearsed = False
 
     def serve(self) -> None:
         """Handle commands and children until the supervisor is gone."""
@@ -90,10 +91,16 @@ class Zygote:
             self._fork(frame.message.worker_id, frame.fds)
         elif isinstance(frame.message, Preload):
             error = _preload(frame.message)
-            with contextlib.suppress(Exception):  # workers only take more memory then
-                rehearse()
+            self._rehearse()
             _settle()
             self._channel.send(Preloaded(error))
+
+    def _rehearse(self) -> None:
+        """Warm what workers do, once, as soon as it is all there."""
+        if not self._is_rehearsed:
+            self._is_rehearsed = True
+            with contextlib.suppress(Exception):  # workers only take more memory then
+                rehearse()
 
     def _fork(self, worker_id: int, fds: tuple[int, ...]) -> None:
         zygote = os.getpid()
