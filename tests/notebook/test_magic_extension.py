@@ -167,6 +167,7 @@ assert shell.run_cell("%load_ext ipycron").success
 for thread in threading.enumerate():
     if thread.name == "ipycron-warm":
         thread.join(30)
+shell.run_cell("1")
 before = set(sys.modules)
 assert shell.run_cell("%%cron 0 0 1 1 *\\n1").success
 print("imported:", sorted(set(sys.modules) - before))
