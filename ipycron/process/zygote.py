@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 _MAX_TEXT = 2000
+QUIET = 0.1
+"""Seconds without a command after which there is time to rehearse."""
 
 
 class Zygote:
@@ -67,7 +69,10 @@ class Zygote:
         self._selector.register(self._channel, selectors.EVENT_READ)
         self._selector.register(self._wakeup, selectors.EVENT_READ)
         while True:
-            ready = {key.fd for key, _ in self._selector.select()}
+            wait = None if self._is_rehearsed else QUIET
+            ready = {key.fd for key, _ in self._selector.select(wait)}
+            if not ready:
+                self._rehearse()
             if self._wakeup in ready:
                 self._reap()
             if self._channel.fileno() in ready and not self._receive():
@@ -86,21 +91,23 @@ class Zygote:
 
     def _handle(self, frame: Frame) -> None:
         if isinstance(frame.message, Fork):
+            if self._workers:
+                self._rehearse()  # the first one, and who waits for it, comes before
             with contextlib.suppress(Exception):  # it may be gone from the disk
                 make_zone(frame.message.zone)
             self._fork(frame.message.worker_id, frame.fds)
         elif isinstance(frame.message, Preload):
             error = _preload(frame.message)
-            self._rehearse()
             _settle()
             self._channel.send(Preloaded(error))
 
     def _rehearse(self) -> None:
-        """Warm what workers do, once, as soon as it is all there."""
+        """Warm what workers do, once."""
         if not self._is_rehearsed:
             self._is_rehearsed = True
             with contextlib.suppress(Exception):  # workers only take more memory then
                 rehearse()
+            _settle()
 
     def _fork(self, worker_id: int, fds: tuple[int, ...]) -> None:
         zygote = os.getpid()
