@@ -30,8 +30,8 @@ from ipycron.process.protocol import (
 from ipycron.process.session import close_others, die_with_parent, hold_lifeline
 from ipycron.process.worker import Worker
 
-LIVES = 10
-RUNS = 10
+LIVES = 12
+RUNS = 4
 """In each life: CPython 3.11 adapts a function to its arguments at its eighth call."""
 _MAX_BYTES = 1 << 20
 _SOURCE = b"def task(ctx):\n    return 0\n"
