@@ -8,7 +8,12 @@
                           │ └──────socket──── worker
                           ├────── stdout ◄─── worker
                           ├────── stderr ◄─── worker
-                          └────── lifeline ─► worker
+                          ├────── lifeline ─► worker
+                          └────── permit ───► worker
+
+A worker is told of a slot a moment before it and begins by its own clock. The permit,
+an eventfd, is the leave to do so: the worker takes it at the slot, or the supervisor
+takes it back before it says anything else.
 
 What an end of file means:
 
