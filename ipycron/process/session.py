@@ -83,7 +83,7 @@ def hold_lifeline(fd: int) -> None:
 def has_ended(fd: int) -> bool:
     """Return whether the other end of a pipe that carries nothing is closed."""
     watch = select.poll()
-    watch.register(fd, 0)  # nothing but its end
+    watch.register(fd, select.POLLIN)
     return bool(watch.poll(0))
 
 

@@ -102,14 +102,15 @@ class FakeWorker:
         execution_id: str,
         slot: int,
         *,
-        latest: float,  # noqa: ARG002 - fake time is punctual
+        latest: float,
         on_begun: Callable[[], None],
     ) -> None:
         """Begin a run at its slot, if the script says so."""
         assert not self._busy, "a busy worker was told to stand by"
         if not self._script.stands_by or self.is_gone:
             return
-        timer = self._clock.call_later(slot - self._clock.now(), self.begin)
+        look = partial(self._look_at_clock, slot, latest)
+        timer = self._clock.call_later(slot - self._clock.now(), look)
         self._standby = execution_id, on_begun, timer
 
     def withdraw(self) -> bool:
@@ -121,6 +122,11 @@ class FakeWorker:
             timer.cancel()
             self._standby = None
         return True
+
+    def _look_at_clock(self, slot: int, latest: float) -> None:
+        """Begin, unless the clock has been set meanwhile."""
+        if slot <= self._clock.now() <= latest:
+            self.begin()
 
     def begin(self) -> None:
         """Begin what it stands by for: its clock is ahead of the scheduler's."""

@@ -76,15 +76,27 @@ tasks = st.lists(
 )
 
 
+class WatchedGate:
+    """A gate that tells what it drops."""
+
+    def __init__(self, gate, drop):
+        self._gate = gate
+        self.drop = drop
+
+    def __getattr__(self, name):
+        return getattr(self._gate, name)
+
+
 class Books:
     """Some tasks, their scheduler, and what was told of them."""
 
-    def __init__(self, tasks, *, is_shared):
+    def __init__(self, tasks, *, is_shared, stands_by):
         self.complaints = []
         self.clock = FakeClock(HOUR)
         self.events = RecordedEvents()
         self.launcher = FakeLauncher(self.clock, is_shared=is_shared)
         self.script = self.launcher.script
+        self.script.stands_by = stands_by
         self.elector = Elector(self.clock)
         self.scheduler = Scheduler(
             clock=self.clock,
@@ -169,7 +181,7 @@ class Books:
                     self.dropped[task_id].append((place, run.execution.date))
             drop(error, is_missed=is_missed)
 
-        life._gate.drop = note_and_drop
+        life._gate = WatchedGate(life._gate, note_and_drop)
 
     def start(self, number):
         """Start a task."""
@@ -367,7 +379,8 @@ class Books:
 
 @pytest.mark.timeout(300)
 @settings(max_examples=40, deadline=None)
-@given(tasks, st.booleans(), st.lists(steps, min_size=30, max_size=80))
-def test_books_balance(tasks, is_shared, story):
+@given(tasks, st.booleans(), st.booleans(), st.lists(steps, min_size=30, max_size=80))
+def test_books_balance(tasks, is_shared, stands_by, story):
     """Every slot and every run is accounted for, whatever happens in between."""
-    asyncio.run(Books(tasks, is_shared=is_shared).play(story))
+    books = Books(tasks, is_shared=is_shared, stands_by=stands_by)
+    asyncio.run(books.play(story))
