@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import signal
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from ipycron.errors import ProtocolError, StartError, StopTimeout, WorkerCrashed
 from ipycron.process.channel import Channel, Frame
 from ipycron.process.ends import Ends
 from ipycron.process.frames import SMALL_HEADER_BYTES
 from ipycron.process.holdback import Holdback
+from ipycron.process.order import StandbyOrder
 from ipycron.process.output import Flood, Pump, Rest
 from ipycron.process.payload import Payload
 from ipycron.process.protocol import (
@@ -28,8 +28,9 @@ from ipycron.process.protocol import (
     StandBy,
     Streamed,
 )
-from ipycron.process.session import kill_group, read_zombie
+from ipycron.process.session import get_signal_name, kill_group, read_zombie
 from ipycron.scheduling.events import Outcome
+from ipycron.scheduling.standby import LATEST
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,18 +66,6 @@ class ZygoteLost(Exception):
     """The zygote is gone, and with it a worker that had not loaded its job."""
 
 
-class Standby(NamedTuple):
-    """A run that the worker begins by its own clock, until the scheduler takes note.
-
-    Attributes:
-        execution_id: the run's.
-        on_begun: called where the worker has begun it before that.
-    """
-
-    execution_id: str
-    on_begun: Callable[[], None]
-
-
 class WorkerProcess:
     """A `Worker` of the scheduler in a process of its own.
 
@@ -108,7 +97,7 @@ class WorkerProcess:
         self.zone = load.zone
         self._uplink = uplink
         self._on_death = on_death
-        self._standby: Standby | None = None
+        self._order = StandbyOrder(self.ends.permit)
         self._execution: Execution | None = None
         self._execution_id = ""
         self._outcome: asyncio.Future[Outcome] | None = None
@@ -148,7 +137,7 @@ class WorkerProcess:
             deliver=deliver,
             is_congested=self._uplink.is_congested,
             flood=flood,
-            before=self._look_at_standby,
+            before=self._order.look,
         )
 
     # --- the scheduler's side ---------------------------------------------------
@@ -164,18 +153,13 @@ class WorkerProcess:
         """Have the job begin at its slot; see `Worker.stand_by`."""
         if self._is_stopping or self._channel.is_closed or self._outcome is not None:
             return
-        self._standby = Standby(execution_id, on_begun)
         # First the permit: without it, an order that is read late is void.
-        self.ends.permit.give()
+        self._order.give(execution_id, on_begun)
         self._channel.send(StandBy(execution_id, slot, latest))
 
     def withdraw(self) -> bool:
         """Take back what `stand_by` ordered; see `Worker.withdraw`."""
-        if self._standby is not None:
-            if not self.ends.permit.take():
-                return False
-            self._standby = None
-        return True
+        return self._order.withdraw()
 
     def run(self, execution: Execution) -> asyncio.Future[Outcome]:
         """Start the job now; see `Worker.run`."""
@@ -185,9 +169,9 @@ class WorkerProcess:
             pump.begin_run()
         self._execution = execution
         self._execution_id = execution.id
-        standby, self._standby = self._standby, None
-        if standby is None or standby.execution_id != execution.id:
+        if not self._order.is_for(execution.id):
             self._send_run(execution)
+        self._order.forget()
         return self._outcome
 
     def _send_run(self, execution: Execution) -> None:
@@ -244,14 +228,9 @@ class WorkerProcess:
 
     # --- the worker's side ------------------------------------------------------
 
-    def _look_at_standby(self) -> None:
-        """Tell if the worker has begun before the scheduler has looked at the clock."""
-        if self._standby is not None and not self.ends.permit.is_there():
-            self._standby.on_begun()
-
     def _handle(self, frame: Frame) -> None:
         message = frame.message
-        self._look_at_standby()
+        self._order.look()
         if isinstance(message, Ended):
             if message.execution_id == self._execution_id:
                 self._end_run(message, frame.payload)
@@ -267,7 +246,7 @@ class WorkerProcess:
 
     def _begin_after_all(self, execution_id: str) -> None:
         """See to a run that the worker stood by for and was too late to begin."""
-        if self._standby is not None and self._standby.execution_id == execution_id:
+        if self._order.is_for(execution_id):
             self.withdraw()  # the scheduler has not come to its slot yet
         elif execution_id == self._execution_id and self._outcome is not None:
             assert self._execution is not None
@@ -287,12 +266,19 @@ class WorkerProcess:
     def _end_run(self, ended: Ended, payload: Payload) -> None:
         self._drain()
         outcome = Outcome(is_ok=ended.is_ok, value=payload, summary=ended.summary)
-        if ended.started_at is not None and self._execution is not None:
-            self._execution.started_at = ended.started_at
-        self._execution = None
+        self._correct_start(ended.started_at)
         future, self._outcome = self._outcome, None
         if future is not None and not future.done():
             future.set_result(outcome)
+
+    def _correct_start(self, started_at: float | None) -> None:
+        """Take over when a run began by the worker's clock, where that can be."""
+        execution, self._execution = self._execution, None
+        if execution is None or started_at is None:
+            return
+        # A job can write to our socket, and no date can be made of infinity.
+        if 0 <= started_at - execution.date <= LATEST:
+            execution.started_at = started_at
 
     def _lose(self, error: ProtocolError | None) -> None:
         """The socket is closed: the process is dying, or its job closed it."""
@@ -346,11 +332,11 @@ class WorkerProcess:
         self._channel.close()
         self._rest.cancel()
         self._drain()
-        self._look_at_standby()
+        self._order.look()
         crash = self._describe_crash(status)
         for pump in self._pumps:
             pump.close()
-        self._standby = None
+        self._order.forget()
         self.ends.permit.close()
         self._cut_lifeline()
         # Without these circles a dead worker's memory is free at once.
@@ -374,7 +360,7 @@ class WorkerProcess:
         return WorkerCrashed(
             name=self._name,
             exit_code=code if code >= 0 else None,
-            signal_name=None if code >= 0 else _get_signal_name(-code),
+            signal_name=None if code >= 0 else get_signal_name(-code),
             output=self._pumps[1].get_last_words(),
             reason=self._reason,
         )
@@ -395,9 +381,3 @@ class WorkerProcess:
     def _flush(self) -> None:
         for pump in self._pumps:
             pump.flush()
-
-
-def _get_signal_name(number: int) -> str:
-    with contextlib.suppress(ValueError):
-        return signal.Signals(number).name
-    return f"signal {number}"

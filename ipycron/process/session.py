@@ -155,6 +155,13 @@ def read_zombie(pid: int) -> int | None:
     return int(fields[-1]) if fields[0] == b"Z" else None
 
 
+def get_signal_name(number: int) -> str:
+    """Return a signal's name; its number where it has none."""
+    with contextlib.suppress(ValueError):
+        return signal.Signals(number).name
+    return f"signal {number}"
+
+
 def wait_until_read(*ends: tuple[int, int]) -> None:
     """Wait, a moment at most, until what was written to descriptors has been read.
 

@@ -150,6 +150,27 @@ def test_supervisor_ends_a_worker_when_it_sends(write, name):
     assert get_supervisor() == supervisor
 
 
+@pytest.mark.parametrize("moment", ["float('inf')", "float('nan')", "-1e300", "1e300"])
+def test_start_that_a_worker_invents_is_not_believed(write, moment):
+    """It may only say when it began after its slot: no date can be made of infinity."""
+    path = write(
+        FIND_CONTROL
+        + f"""
+from ipycron.process.protocol import Ended, encode_message
+def task(ctx):
+    header = encode_message(Ended(ctx.execution.id, True, "lie", {moment}))
+    control = find_control()
+    control.sendall(struct.pack("<IIBB", len(header), 0, 0, 0) + header)
+"""
+    )
+    task = ipycron.create_task(NEVER, path)
+    task.start().result(10)
+    task.execute().exception(10)
+    run = wait_until(lambda: task.last_run, 10, "the run")
+    assert abs((run.started_at - run.date).total_seconds()) < 10
+    assert "finished" in repr(run)
+
+
 def test_supervisor_ignores_a_worker_when_it_speaks_for_others(write):
     """Ends of other runs, and displays of other tasks, are not believed."""
     path = write(
