@@ -154,8 +154,8 @@ class WorkerProcess:
         if self._is_stopping or self._channel.is_closed or self._outcome is not None:
             return
         # First the permit: without it, an order that is read late is void.
-        self._order.give(execution_id, on_begun)
-        self._channel.send(StandBy(execution_id, slot, latest))
+        if self._order.give(execution_id, on_begun):
+            self._channel.send(StandBy(execution_id, slot, latest))
 
     def withdraw(self) -> bool:
         """Take back what `stand_by` ordered; see `Worker.withdraw`."""

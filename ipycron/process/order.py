@@ -22,10 +22,12 @@ class StandbyOrder:
         self._execution_id: str | None = None
         self._on_begun: Callable[[], None] | None = None
 
-    def give(self, execution_id: str, on_begun: Callable[[], None]) -> None:
-        """Let the worker begin a run. To be called before it is told to."""
+    def give(self, execution_id: str, on_begun: Callable[[], None]) -> bool:
+        """Let the worker begin a run, if it can be; to be called before it is told."""
+        if not self._permit.give():
+            return False
         self._execution_id, self._on_begun = execution_id, on_begun
-        self._permit.give()
+        return True
 
     def withdraw(self) -> bool:
         """Take the order back, if there is one; return False if the run has begun."""

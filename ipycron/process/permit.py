@@ -26,10 +26,18 @@ class Permit:
         self.fd = fd
         self._giver = giver
 
-    def give(self) -> None:
-        """Put it where both can take it. It must not lie there already."""
+    def give(self) -> bool:
+        """Put it where both can take it; it must not lie there already.
+
+        Returns:
+            False where it cannot be: a job has filled the counter, or the pipe.
+        """
         assert self._giver is not None
-        os.write(self._giver, _ONE)
+        try:
+            os.write(self._giver, _ONE)
+        except BlockingIOError:
+            return False
+        return True
 
     def take(self) -> bool:
         """Take it; return whether it was there."""
@@ -59,4 +67,5 @@ def make_permit() -> Permit:
         return Permit(fd, fd)
     taker, giver = os.pipe()
     os.set_blocking(taker, False)
+    os.set_blocking(giver, False)
     return Permit(taker, giver)

@@ -178,6 +178,30 @@ def test_worker_that_is_killed_at_its_slot_is_replaced(write):
     )
 
 
+MEDDLER = """
+import os
+def find_permit():
+    for fd in os.listdir("/proc/self/fd"):
+        path = f"/proc/self/fd/{fd}"
+        if os.path.lexists(path) and "eventfd" in os.readlink(path):
+            return int(fd)
+def task(ctx):
+    permit = find_permit()
+    try:
+        os.read(permit, 8)
+    except BlockingIOError:
+        pass
+    os.write(permit, (2**64 - 2).to_bytes(8, "little"))
+"""
+
+
+def test_job_that_fills_its_permit_is_told_of_each_slot(write):
+    """Nobody stands by then, and the schedule goes on as it always did."""
+    _, ends = start(write(MEDDLER))
+    wait_until(lambda: len(ends) >= 3, 10, "three runs")
+    assert all(end.event == "execution:finished" for end in ends)
+
+
 @pytest.mark.parametrize("has_eventfd", [True, False])
 def test_permit_is_taken_once(monkeypatch, has_eventfd):
     """By whichever of three comes first; also where there are only pipes."""
