@@ -36,6 +36,16 @@ async def test_worker_is_told_shortly_before_the_slot(world):
     assert world.worker.begun == []
 
 
+async def test_worker_is_not_told_at_the_last_moment(world):
+    """It would hear of the slot when it is over: it is woken as it always was."""
+    await world.clock.advance(59.999)
+    await world.start()
+    await world.clock.advance()
+    assert world.ids == 0
+    await world.clock.advance(0.001)
+    assert world.slots("execution:started") == [60]
+
+
 async def test_begun_run_is_told_when_the_worker_shows_it(world):
     """A scheduler that is late hears of the run by its output, or its end."""
     await world.start()
