@@ -11,9 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from scores import score_test
 from trouble import EVERY_SECOND, Events, get_supervisor, stopped
-from watching import pause, wait_until
+from watching import is_dead, pause, wait_until
 
 import ipycron
+from ipycron.errors import WorkerCrashed
 from ipycron.process.permit import Permit, make_permit
 from ipycron.scheduling.clock import SystemClock
 
@@ -155,6 +156,84 @@ def test_supervisor_that_stands_still_over_a_slot_tells_of_the_run(write):
     assert end.execution.result[0] < 0.3
     assert end.execution.started_at.timestamp() - slot < 0.3
     wait_until(lambda: heard.count("execution:missed"), 10, "the slot after it")
+
+
+QUIET_JOB = """
+import os, time
+from pathlib import Path
+def task(ctx):
+    {first}
+    if ctx.execution.reason == "scheduled":
+        Path(__file__).with_name("pid").write_text(str(os.getpid()))
+        time.sleep({seconds})
+    return os.getpid()
+"""
+
+
+def stop_supervisor_over_a_slot(write, *, first="pass", seconds=0.0, meanwhile=None):
+    """Have a run begin while the supervisor stands still; return its end and events."""
+    path = write(QUIET_JOB.format(first=first, seconds=seconds))
+    task = ipycron.create_task("*/5 * * * * *", path, max_restarts=3)
+    heard = Events(task)
+    ends = []
+    task.on("execution:finished", ends.append)
+    task.on("execution:failed", ends.append)
+    task.start().result(10)
+    task.execute().result(10)
+    slot = math.floor(CLOCK.now() / 5 + 0.2) * 5 + 5
+    sleep_until(slot - 0.02)
+    with stopped(get_supervisor()):
+        file = path.with_name("pid")
+        pid = wait_until(lambda: file.exists() and file.read_text(), 10, "a run")
+        pause(0.05)
+        if meanwhile is not None:
+            meanwhile(int(pid))
+    wait_until(lambda: slot in [e.date.timestamp() for e in ends], 10, "its end")
+    (end,) = [end for end in ends if end.date.timestamp() == slot]
+    assert end.execution.reason == "scheduled"
+    return end, heard
+
+
+def test_run_that_ends_before_the_supervisor_looks_is_told(write):
+    """Its end is the first that is heard of it."""
+    end, _ = stop_supervisor_over_a_slot(write)
+    assert end.event == "execution:finished"
+
+
+def test_output_of_a_run_that_nobody_has_noted_is_its_own(write):
+    """The first that is heard of it are its words: not the run's before."""
+    end, _ = stop_supervisor_over_a_slot(write, first="print('mine')", seconds=0.7)
+    assert end.execution.output.stdout == "mine\n"
+
+
+def test_death_in_a_run_that_nobody_has_noted_is_its_failure(write):
+    """Told as started and as failed, not as a worker that died idle."""
+
+    def strike(pid):
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: is_dead(pid), 10, "it is dead")
+
+    end, heard = stop_supervisor_over_a_slot(write, seconds=60, meanwhile=strike)
+    assert end.event == "execution:failed"
+    assert isinstance(end.error, WorkerCrashed)
+    assert heard.count("execution:started") == 2
+
+
+def test_slot_is_missed_where_the_machine_stood_still_over_it(write):
+    """The worker wakes first, and does not begin what is too late by then."""
+    path = write(JOB)
+    task, ends = start(path, missed_execution_tolerance=0.3)
+    heard = []
+    task.on("execution:missed", lambda context: heard.append(context.date.timestamp()))
+    pid = task.execute().result(10)[2]
+    slot = find_next_slot() + 1
+    sleep_until(slot - 0.02)
+    with stopped(get_supervisor()):
+        with stopped(pid):
+            sleep_until(slot + 0.5)
+        pause(0.2)
+    wait_until(lambda: slot in heard, 10, "the slot is missed")
+    assert slot not in [end.date.timestamp() for end in ends]
 
 
 def test_worker_that_is_killed_at_its_slot_is_replaced(write):
