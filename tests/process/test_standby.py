@@ -1,9 +1,12 @@
 """Workers that stand by for their slots, with real clocks, signals and stops."""
 
+import fcntl
 import math
 import os
 import random
+import resource
 import signal
+import sys
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +18,19 @@ from watching import is_dead, pause, wait_until
 
 import ipycron
 from ipycron.errors import WorkerCrashed
+from ipycron.process.channel import BlockingChannel
+from ipycron.process.ends import Ends
 from ipycron.process.permit import Permit, make_permit
+from ipycron.process.program import start_program
+from ipycron.process.protocol import (
+    FileJob,
+    FromWorker,
+    Load,
+    Loaded,
+    Quit,
+    Setting,
+    StandBy,
+)
 from ipycron.scheduling.clock import SystemClock
 
 CLOCK = SystemClock()
@@ -255,6 +270,37 @@ def test_worker_that_is_killed_at_its_slot_is_replaced(write):
         heard.count(name)
         for name in ("execution:finished", "execution:failed WorkerCrashed")
     )
+
+
+def test_worker_stands_by_on_a_descriptor_of_any_number(write):
+    """One that is not forked gets its supervisor's numbers: `select` ends at 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, hard), hard))
+    ends = Ends()
+    control = fcntl.fcntl(ends.fds[0], fcntl.F_DUPFD_CLOEXEC, 2000)
+    edge = BlockingChannel(ends.ours, FromWorker)
+    try:
+        process = start_program("worker", (control, *ends.fds[1:]), os.getpid())
+        ends.close_theirs()
+        os.close(control)
+        setting = Setting("/", {}, tuple(sys.path), 30, 1 << 20)
+        job = FileJob(str(write(JOB)))
+        edge.send(Load("id", "name", EVERY_SECOND, "UTC", job, setting))
+        assert edge.receive().message == Loaded(is_ok=True)
+        ends.permit.give()
+        slot = find_next_slot()
+        edge.send(StandBy("run", slot, slot + 1.0))
+        ended = edge.receive().message
+        assert (ended.execution_id, ended.is_ok) == ("run", True)
+        assert ended.started_at >= slot
+        edge.send(Quit())
+        assert process.wait(10) == 0
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        edge.close()
+        ends.permit.close()
+        for fd in (ends.stdout, ends.stderr, ends.lifeline):
+            os.close(fd)
 
 
 MEDDLER = """
