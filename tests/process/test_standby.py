@@ -1,5 +1,6 @@
 """Workers that stand by for their slots, with real clocks, signals and stops."""
 
+import asyncio
 import fcntl
 import math
 import os
@@ -14,12 +15,15 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from scores import score_test
 from trouble import EVERY_SECOND, Events, get_supervisor, stopped
-from watching import is_dead, pause, wait_until
+from watching import pause, wait_until
 
 import ipycron
 from ipycron.errors import WorkerCrashed
 from ipycron.process.channel import BlockingChannel
 from ipycron.process.ends import Ends
+from ipycron.process.launch import ProcessLauncher
+from ipycron.process.outcome import decode_result
+from ipycron.process.payload import Payload
 from ipycron.process.permit import Permit, make_permit
 from ipycron.process.program import start_program
 from ipycron.process.protocol import (
@@ -28,10 +32,13 @@ from ipycron.process.protocol import (
     Load,
     Loaded,
     Quit,
+    Register,
     Setting,
     StandBy,
 )
 from ipycron.scheduling.clock import SystemClock
+from ipycron.scheduling.events import Execution
+from ipycron.scheduling.policy import Policy
 
 CLOCK = SystemClock()
 TABLE = "workers that stand by"
@@ -173,65 +180,70 @@ def test_supervisor_that_stands_still_over_a_slot_tells_of_the_run(write):
     wait_until(lambda: heard.count("execution:missed"), 10, "the slot after it")
 
 
-QUIET_JOB = """
-import os, time
-from pathlib import Path
-def task(ctx):
-    {first}
-    if ctx.execution.reason == "scheduled":
-        Path(__file__).with_name("pid").write_text(str(os.getpid()))
-        time.sleep({seconds})
-    return os.getpid()
-"""
+class Late:
+    """A supervisor that does not come to its slot, and hears of the run."""
+
+    def __init__(self):
+        self.told = []
+        self.execution = None
+        self.outcome = None
+
+    def forward(self, message, payload):
+        """Take a worker's output; see `Uplink`."""
+        self.told.append((message.execution_id, bytes(payload.data)))
+
+    def is_congested(self):
+        """Read everything at once; see `Uplink`."""
+        return False
+
+    async def play(self, path):
+        """Have a worker stand by; return how its run ended."""
+        launcher = ProcessLauncher(self, self.told.append)
+        setting = Setting("/", {}, tuple(sys.path), 30, 1 << 20)
+        job = FileJob(str(path))
+        rest = (EVERY_SECOND, "UTC", True, None, Policy(), job, setting, "fork")
+        launcher.register(Register("id", "name", *rest), Payload())
+        worker = await launcher.launch("id", lambda *_: None)
+        slot = find_next_slot()
+        self.execution = Execution(id="run", reason="scheduled", date=slot)
+        begun = asyncio.Event()
+
+        def note():
+            self.outcome = worker.run(self.execution)
+            begun.set()
+
+        await asyncio.sleep(max(0.0, slot - 0.1 - CLOCK.now()))
+        worker.stand_by("run", slot, latest=slot + 0.1, on_begun=note)
+        try:
+            async with asyncio.timeout(10):
+                await begun.wait()
+                return await self.outcome
+        finally:
+            await worker.stop(grace=0)
+            await launcher.zygote.close()
 
 
-def stop_supervisor_over_a_slot(write, *, first="pass", seconds=0.0, meanwhile=None):
-    """Have a run begin while the supervisor stands still; return its end and events."""
-    path = write(QUIET_JOB.format(first=first, seconds=seconds))
-    task = ipycron.create_task("*/5 * * * * *", path, max_restarts=3)
-    heard = Events(task)
-    ends = []
-    task.on("execution:finished", ends.append)
-    task.on("execution:failed", ends.append)
-    task.start().result(10)
-    task.execute().result(10)
-    slot = math.floor(CLOCK.now() / 5 + 0.2) * 5 + 5
-    sleep_until(slot - 0.02)
-    with stopped(get_supervisor()):
-        file = path.with_name("pid")
-        pid = wait_until(lambda: file.exists() and file.read_text(), 10, "a run")
-        pause(0.05)
-        if meanwhile is not None:
-            meanwhile(int(pid))
-    wait_until(lambda: slot in [e.date.timestamp() for e in ends], 10, "its end")
-    (end,) = [end for end in ends if end.date.timestamp() == slot]
-    assert end.execution.reason == "scheduled"
-    return end, heard
+def test_run_is_told_by_its_end(write):
+    """The first that is heard of it; it began soon after its slot."""
+    late = Late()
+    outcome = asyncio.run(late.play(write("def task():\n    return 7\n")))
+    assert decode_result(outcome.value) == 7
+    assert 0 <= late.execution.started_at - late.execution.date <= 0.1
 
 
-def test_run_that_ends_before_the_supervisor_looks_is_told(write):
-    """Its end is the first that is heard of it."""
-    end, _ = stop_supervisor_over_a_slot(write)
-    assert end.event == "execution:finished"
+def test_run_is_told_by_its_first_words(write):
+    """They are its own: not the run's before, and not nobody's."""
+    late = Late()
+    source = "import os\ndef task():\n    os.write(1, b'mine')\n    os.kill(0, 9)\n"
+    with pytest.raises(WorkerCrashed):
+        asyncio.run(late.play(write(source)))
+    assert late.told == [("run", b"mine")]
 
 
-def test_output_of_a_run_that_nobody_has_noted_is_its_own(write):
-    """The first that is heard of it are its words: not the run's before."""
-    end, _ = stop_supervisor_over_a_slot(write, first="print('mine')", seconds=0.7)
-    assert end.execution.output.stdout == "mine\n"
-
-
-def test_death_in_a_run_that_nobody_has_noted_is_its_failure(write):
-    """Told as started and as failed, not as a worker that died idle."""
-
-    def strike(pid):
-        os.kill(pid, signal.SIGKILL)
-        wait_until(lambda: is_dead(pid), 10, "it is dead")
-
-    end, heard = stop_supervisor_over_a_slot(write, seconds=60, meanwhile=strike)
-    assert end.event == "execution:failed"
-    assert isinstance(end.error, WorkerCrashed)
-    assert heard.count("execution:started") == 2
+def test_run_is_told_by_its_death(write):
+    """It has failed: the worker did not die idle."""
+    with pytest.raises(WorkerCrashed, match="exited with code 3"):
+        asyncio.run(Late().play(write("import os\ndef task():\n    os._exit(3)\n")))
 
 
 def test_slot_is_missed_where_the_machine_stood_still_over_it(write):
@@ -276,6 +288,7 @@ def test_worker_stands_by_on_a_descriptor_of_any_number(write):
     """One that is not forked gets its supervisor's numbers: `select` ends at 1,024."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, hard), hard))
+    sleep_until(find_next_slot() - 0.4)
     ends = Ends()
     control = fcntl.fcntl(ends.fds[0], fcntl.F_DUPFD_CLOEXEC, 2000)
     edge = BlockingChannel(ends.ours, FromWorker)
@@ -288,7 +301,7 @@ def test_worker_stands_by_on_a_descriptor_of_any_number(write):
         edge.send(Load("id", "name", EVERY_SECOND, "UTC", job, setting))
         assert edge.receive().message == Loaded(is_ok=True)
         ends.permit.give()
-        slot = find_next_slot()
+        slot = math.ceil(CLOCK.now())
         edge.send(StandBy("run", slot, slot + 1.0))
         ended = edge.receive().message
         assert (ended.execution_id, ended.is_ok) == ("run", True)
