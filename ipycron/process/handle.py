@@ -30,7 +30,7 @@ from ipycron.process.protocol import (
 )
 from ipycron.process.session import get_signal_name, kill_group, read_zombie
 from ipycron.scheduling.events import Outcome
-from ipycron.scheduling.standby import LATEST
+from ipycron.scheduling.standby import LATEST, find_rest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from ipycron.process.protocol import StreamName
     from ipycron.scheduling.events import Execution
     from ipycron.scheduling.ports import Worker
+    from ipycron.scheduling.standby import Place
 
 EXIT_GRACE = 1.0
 """Seconds for an idle worker to leave by itself before it is terminated."""
@@ -148,6 +149,7 @@ class WorkerProcess:
         slot: int,
         *,
         latest: float,
+        place: Place,
         on_begun: Callable[[], None],
     ) -> None:
         """Have the job begin at its slot; see `Worker.stand_by`."""
@@ -155,7 +157,10 @@ class WorkerProcess:
             return
         # First the permit: without it, an order that is read late is void.
         if self._order.give(execution_id, on_begun):
-            self._channel.send(StandBy(execution_id, slot, latest))
+            rest = find_rest(place.crowd)
+            self._channel.send(
+                StandBy(execution_id, slot, latest, place.number, place.crowd, rest)
+            )
 
     def withdraw(self) -> bool:
         """Take back what `stand_by` ordered; see `Worker.withdraw`."""

@@ -303,11 +303,18 @@ class StandBy(Message, frozen=True):
         execution_id: the run's.
         date: the slot.
         latest: after this moment, or where the clock was set back, it is `Declined`.
+        number: how many workers stand by that were told before.
+        crowd: how many stand by.
+        rest: for how many seconds after the slot they only begin; what follows a run
+            waits so long.
     """
 
     execution_id: str
     date: float
     latest: float
+    number: int = 0
+    crowd: int = 1
+    rest: float = 0.0
 
 
 class Quit(Message, frozen=True):

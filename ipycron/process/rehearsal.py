@@ -84,7 +84,7 @@ def _live() -> None:
         for _ in range(RUNS):
             edge.send(Run("", "scheduled", 0.0, 0.0))
         permit.give()
-        edge.send(StandBy("", 0.0, math.inf))
+        edge.send(StandBy("", 0.0, math.inf, crowd=sys.maxsize))
         edge.send(Quit())
         life = Worker(BlockingChannel(worker, ToWorker), permit)
         life.serve()

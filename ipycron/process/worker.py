@@ -17,6 +17,7 @@ import traceback
 from typing import TYPE_CHECKING, Any
 
 from ipycron.process.channel import BlockingChannel
+from ipycron.process.cores import return_to, wait_on_one
 from ipycron.process.job import CellFailed, LoadedJob, load_job
 from ipycron.process.logs import forward_logs
 from ipycron.process.outcome import encode_error, encode_result
@@ -110,17 +111,34 @@ class Worker:
 
     def _stand_by(self, order: StandBy) -> None:
         """Wait for the slot, and begin: a hundred workers need no word to each then."""
-        while 0 < (left := order.date - _now()) <= LONGEST_STANDBY:
-            if self._channel.wait(left):
-                return  # whoever speaks has taken the permit
-        if left > 0 or order.date - left > order.latest:
+        started_at = self._wait_for_slot(order)
+        if started_at is None:
+            return  # whoever speaks has taken the permit
+        if not order.date <= started_at <= order.latest:
             self._channel.send(Declined(order.execution_id))
         elif self._permit.take():
-            started_at = order.date - left
             run = Run(order.execution_id, "scheduled", order.date, started_at)
-            self._run(run, stood_by=True)
+            self._run(run, order)
 
-    def _run(self, run: Run, *, stood_by: bool = False) -> None:
+    def _wait_for_slot(self, order: StandBy) -> float | None:
+        """Return when it is over, by the wall clock; None if somebody speaks before."""
+        cores = wait_on_one(order.number, order.crowd)
+        try:
+            while 0 < (left := order.date - (now := _now())) <= LONGEST_STANDBY:
+                if self._channel.wait(left):
+                    return None
+        finally:
+            if cores is not None:
+                return_to(cores)
+        return now
+
+    def _rest(self, order: StandBy) -> None:
+        """Leave the cores to those of the crowd that have not begun yet."""
+        left = order.date + order.rest - _now()
+        if 0 < left <= order.rest:
+            self._channel.wait(left)
+
+    def _run(self, run: Run, order: StandBy | None = None) -> None:
         self._execution_id = run.execution_id
         self._displays = 0
         try:
@@ -131,12 +149,14 @@ class Worker:
             is_ok = False
         else:
             self._leave_if_copy()
+            if order is not None:
+                self._rest(order)
             limit = self._load.setting.max_result_bytes
             payload, summary = encode_result(result, limit)
             is_ok = True
             del result
         flush_stdio()
-        started_at = run.started_at if stood_by else None
+        started_at = None if order is None else run.started_at
         self._channel.send(Ended(run.execution_id, is_ok, summary, started_at), payload)
 
     def _encode_error(self, error: BaseException) -> tuple[Payload, str]:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ipycron.scheduling.events import Execution, Outcome
+    from ipycron.scheduling.standby import Place
 
 
 class Timer(Protocol):
@@ -84,12 +85,14 @@ class Worker(Protocol):
         slot: int,
         *,
         latest: float,
+        place: Place,
         on_begun: Callable[[], None],
     ) -> None:
         """Have the job begin at `slot`, by the worker's own clock, not after `latest`.
 
         Asked of idle workers only; one that cannot leaves it at that. At the slot
         `run` is called with an execution of this id, which then only takes note.
+        `place` is the worker's among all that stand by for this slot.
         `on_begun` is called where the worker shows before that that it has begun.
         Between, `withdraw` takes it back.
         """

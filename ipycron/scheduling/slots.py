@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ipycron.scheduling.entry import Phase
 from ipycron.scheduling.events import Event
 from ipycron.scheduling.plan import find_following, is_only, plan_beat, plan_silence
-from ipycron.scheduling.standby import LATEST, LEAST, Standby
+from ipycron.scheduling.standby import LATEST, LEAST, Place, Standby
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,20 +86,30 @@ class Slots:
             if self._crew.can_stand_by:
                 self._services.outlook.arm(self._entry, slot, self._look_ahead)
 
-    def _look_ahead(self, _: float) -> None:
-        """Have a worker that is free stand by for the next slot."""
+    def _look_ahead(self, _: float) -> Callable[[], None] | None:
+        """Have a worker that is free stand by for the next slot.
+
+        Returns what tells it, when all are counted that do.
+        """
         entry, slot = self._entry, self._entry.next_slot
         worker = self._crew.main
         if worker is None or entry.runs or slot is None:
-            return
+            return None
         if slot - self._services.clock.now() < LEAST:
+            return None
+        number = self._services.timetable.note_standby()
+        entry.standby = Standby(self._services.new_id(), worker, number)
+        return partial(self._order, entry.standby, slot)
+
+    def _order(self, standby: Standby, slot: int) -> None:
+        """Tell the worker, unless it is not to stand by any more."""
+        if self._entry.standby is not standby:
             return
-        entry.standby = Standby(self._services.new_id(), worker)
-        self._services.timetable.note_standby()
-        worker.stand_by(
-            entry.standby.execution_id,
+        standby.worker.stand_by(
+            standby.execution_id,
             slot,
             latest=slot + self._patience,
+            place=Place(standby.number, self._services.timetable.standing),
             on_begun=self._see_begun,
         )
 

@@ -3,6 +3,9 @@
 A hundred workers that are woken one after the other begin ten milliseconds late. Told
 before, each sleeps until the slot on its own. The scheduler takes note at the slot;
 until then it can take the run back, and learns if it has begun.
+
+What follows a run, its end and the books, waits until the whole crowd has begun: it is
+as much work as the beginnings.
 """
 
 from __future__ import annotations
@@ -26,6 +29,26 @@ LEAST = 0.002
 # scheduler decides what the slot is worth.
 LATEST = 0.1
 
+# How many workers that stand by for a slot have the cores to themselves when it comes,
+# for how many seconds each, and for how long at most. Measured with a hundred on two
+# cores, from the slot to a job's first line: half of the time, of p50 and of p99.
+CROWD = 16
+SHARE = 0.0001
+LONGEST_REST = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A worker's place among those that stand by for the same moment.
+
+    Attributes:
+        number: counted from 0.
+        crowd: how many they are.
+    """
+
+    number: int
+    crowd: int
+
 
 @dataclass(frozen=True, slots=True)
 class Standby:
@@ -34,10 +57,17 @@ class Standby:
     Attributes:
         execution_id: the run's id.
         worker: who stands by.
+        number: how many others were told before it.
     """
 
     execution_id: str
     worker: Worker
+    number: int
+
+
+def find_rest(crowd: int) -> float:
+    """Return for how many seconds after its slot a crowd only begins runs."""
+    return min(crowd * SHARE, LONGEST_REST) if crowd > CROWD else 0.0
 
 
 class SharedWorker:
@@ -52,6 +82,7 @@ class SharedWorker:
         slot: int,
         *,
         latest: float,
+        place: Place,
         on_begun: Callable[[], None],
     ) -> None:
         """Leave it at that: nobody need be woken; see `Worker.stand_by`."""

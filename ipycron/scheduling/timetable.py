@@ -7,6 +7,8 @@ from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING
 
+from ipycron.scheduling.standby import find_rest
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable
 
@@ -28,13 +30,6 @@ BURST = 0.1
 # inline tasks: the last begins 5 ms earlier.
 MANY = 50
 REST = 0.002
-
-# How many workers that stand by for a slot are left alone with the cores when it comes,
-# for how many seconds each, and for how long at most. Measured with a hundred: they
-# begin after 12 ms at most instead of 21, for 5 ms in which they all are told nothing.
-CROWD = 16
-SHARE = 0.00005
-LONGEST_REST = 0.01
 
 # Cancelled slots that the heap may carry before it is swept.
 _SWEEP_AT = 64
@@ -76,9 +71,15 @@ class Timetable:
             self._sweep()
             self._advance_timer(slot)
 
-    def note_standby(self) -> None:
-        """Count a worker that begins at the next slot without being told."""
+    @property
+    def standing(self) -> int:
+        """How many workers begin at the next slot without being told."""
+        return self._standing
+
+    def note_standby(self) -> int:
+        """Count a worker that begins at the next slot; return how many did before."""
         self._standing += 1
+        return self._standing - 1
 
     def disarm(self, owner: Hashable) -> None:
         """Forget the owner's slot, if it has one."""
@@ -114,8 +115,8 @@ class Timetable:
         """Call what is due, then sleep until the next slot."""
         self._timer = None
         standing, self._standing = self._standing, 0
-        if standing > CROWD:
-            self._clock.rest(min(standing * SHARE, LONGEST_REST))
+        if rest := find_rest(standing):
+            self._clock.rest(rest)
         self._work(self._call_due)
 
     def _work(self, work: Callable[[], None]) -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from ipycron.scheduling.events import Execution
     from ipycron.scheduling.ports import Clock, Timer, Worker
+    from ipycron.scheduling.standby import Place
 
 # The first process id that is given to a fake worker.
 _FIRST_PID = 1000
@@ -58,6 +59,7 @@ class FakeWorker:
     Attributes:
         runs: what it was told to run, in order, finished runs too.
         begun: ids of runs that it has begun by its own clock.
+        places: its place among those that stand by, each time that it was told to.
         is_gone: whether it has ended.
     """
 
@@ -73,6 +75,7 @@ class FakeWorker:
         self.task_id = task_id
         self.runs: list[Execution] = []
         self.begun: list[str] = []
+        self.places: list[Place] = []
         self.is_gone = False
         self._standby: tuple[str, Callable[[], None], Timer] | None = None
         self._pid = pid
@@ -103,10 +106,12 @@ class FakeWorker:
         slot: int,
         *,
         latest: float,
+        place: Place,
         on_begun: Callable[[], None],
     ) -> None:
         """Begin a run at its slot, if the script says so."""
         assert not self._busy, "a busy worker was told to stand by"
+        self.places.append(place)
         if not self._script.stands_by or self.is_gone:
             return
         look = partial(self._look_at_clock, slot, latest)

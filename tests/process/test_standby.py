@@ -39,9 +39,11 @@ from ipycron.process.protocol import (
 from ipycron.scheduling.clock import SystemClock
 from ipycron.scheduling.events import Execution
 from ipycron.scheduling.policy import Policy
+from ipycron.scheduling.standby import LONGEST_REST, Place
 
 CLOCK = SystemClock()
 TABLE = "workers that stand by"
+ALONE = Place(0, 1)
 
 JOB = """
 import os, time
@@ -187,6 +189,7 @@ class Late:
         self.told = []
         self.execution = None
         self.outcome = None
+        self.ended_at = 0.0
 
     def forward(self, message, payload):
         """Take a worker's output; see `Uplink`."""
@@ -196,7 +199,7 @@ class Late:
         """Read everything at once; see `Uplink`."""
         return False
 
-    async def play(self, path):
+    async def play(self, path, place=ALONE, meanwhile=None):
         """Have a worker stand by; return how its run ended."""
         launcher = ProcessLauncher(self, self.told.append)
         setting = Setting("/", {}, tuple(sys.path), 30, 1 << 20)
@@ -213,11 +216,16 @@ class Late:
             begun.set()
 
         await asyncio.sleep(max(0.0, slot - 0.1 - CLOCK.now()))
-        worker.stand_by("run", slot, latest=slot + 0.1, on_begun=note)
+        worker.stand_by("run", slot, latest=slot + 0.1, place=place, on_begun=note)
         try:
             async with asyncio.timeout(10):
+                if meanwhile is not None:
+                    await meanwhile(worker, self.execution)
+                    note()
                 await begun.wait()
-                return await self.outcome
+                outcome = await self.outcome
+                self.ended_at = CLOCK.now()
+                return outcome
         finally:
             await worker.stop(grace=0)
             await launcher.zygote.close()
@@ -246,6 +254,40 @@ def test_run_is_told_by_its_death(write):
         asyncio.run(Late().play(write("import os\ndef task():\n    os._exit(3)\n")))
 
 
+CORES = "import os\ndef task():\n    return sorted(os.sched_getaffinity(0))\n"
+WOKEN = ["by the slot", "by a call"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no process has cores elsewhere")
+@pytest.mark.parametrize("woken", WOKEN)
+def test_worker_of_a_crowd_waits_on_one_core_and_runs_on_all(write, woken):
+    """Each on another, so that nobody has to wait for who holds a core (R1)."""
+    cores = sorted(os.sched_getaffinity(0))
+    place = Place(len(cores) + 1, 1000)
+    waited_on = []
+
+    async def watch(worker, execution):
+        pinned = lambda: len(os.sched_getaffinity(worker.pid)) == 1  # noqa: E731
+        await asyncio.to_thread(wait_until, pinned, 5, "the worker waits")
+        waited_on.extend(os.sched_getaffinity(worker.pid))
+        if woken == "by a call":
+            assert worker.withdraw()
+        else:
+            await asyncio.sleep(execution.date + 0.05 - CLOCK.now())
+
+    outcome = asyncio.run(Late().play(write(CORES), place, watch))
+    assert waited_on == [cores[place.number % len(cores)]]
+    assert decode_result(outcome.value) == cores
+
+
+def test_worker_of_a_crowd_tells_its_end_when_all_have_begun(write):
+    """It leaves the cores to them for a moment."""
+    late = Late()
+    outcome = late.play(write("def task():\n    return 7\n"), Place(0, 1000))
+    assert decode_result(asyncio.run(outcome).value) == 7
+    assert late.ended_at - late.execution.date >= LONGEST_REST
+
+
 def test_slot_is_missed_where_the_machine_stood_still_over_it(write):
     """The worker wakes first, and does not begin what is too late by then."""
     path = write(JOB)
@@ -270,6 +312,8 @@ def test_worker_that_is_killed_at_its_slot_is_replaced(write):
     heard = Events(task)
     dice = random.Random(7)
     for number in range(1, 4):
+        # Between two slots: beside a run, the call would have a worker of its own.
+        sleep_until(find_next_slot() - 0.5)
         pid = task.execute().result(10)[2]
         sleep_until(find_next_slot() + dice.uniform(-0.03, 0.003))
         os.kill(pid, signal.SIGKILL)

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from ipycron.errors import OverlapError
+from ipycron.scheduling.standby import Place
 
 RUN = ["execution:started", "execution:finished"]
 
@@ -206,9 +207,32 @@ async def test_many_that_stand_by_are_left_alone_for_a_moment(world, monkeypatch
     for number in range(40):
         await world.start(f"t{number}")
     await world.clock.advance(60)
-    assert rests == [pytest.approx(0.002)]
+    assert rests == [pytest.approx(0.004)]
     assert len(world.slots("execution:started")) == 40
     for number in range(30):
         await world.scheduler.destroy(f"t{number}")
     await world.clock.advance(60)
     assert len(rests) == 1
+
+
+async def test_each_that_stands_by_knows_how_many_do(world):
+    """And which of them it is: they share the cores."""
+    for number in range(40):
+        await world.start(f"t{number}")
+    await world.clock.advance(120)
+    assert [worker.places for worker in world.launcher.workers] == [
+        [Place(number, 40)] * 2 for number in range(40)
+    ]
+
+
+async def test_worker_of_a_crowd_is_not_told_once_its_task_is_stopped(world):
+    """Many are counted first, and told a moment later."""
+    for number in range(60):
+        await world.start(f"t{number}")
+    await world.clock.advance(59.951)
+    await world.scheduler.stop("t0")
+    await world.clock.advance(0.02)
+    first, *others = world.launcher.workers
+    assert first.places == []
+    assert len(others) == 59
+    assert all(worker.places for worker in others)
