@@ -29,7 +29,6 @@ class Slots:
     """
 
     __slots__ = (
-        "_callback",
         "_crew",
         "_entry",
         "_life",
@@ -43,7 +42,6 @@ class Slots:
         self._services = services
         self._life = life
         self._crew = crew
-        self._callback = self._beat  # one object for all slots
 
     def arm(self, silence: Silence | None = None) -> Beat | None:
         """Wait for the first slot after this moment, unless the limit is reached.
@@ -72,8 +70,8 @@ class Slots:
     def disarm(self) -> None:
         """Wait for no further slot."""
         self._entry.next_slot = None
-        self._services.timetable.disarm(self._entry)
-        self._services.outlook.disarm(self._entry)
+        self._services.timetable.disarm(self)
+        self._services.outlook.disarm(self._look_ahead)
 
     def miss(self, slot: float) -> None:
         """Tell that a slot will not run any more."""
@@ -82,9 +80,9 @@ class Slots:
     def _arm(self, slot: int | None) -> None:
         self._entry.next_slot = slot
         if slot is not None:
-            self._services.timetable.arm(self._entry, slot, self._callback)
+            self._services.timetable.arm(self, slot)
             if self._crew.can_stand_by:
-                self._services.outlook.arm(self._entry, slot, self._look_ahead)
+                self._services.outlook.arm(self._look_ahead, slot)
 
     def _look_ahead(self, _: float) -> Callable[[], None] | None:
         """Have a worker that is free stand by for the next slot.
@@ -136,13 +134,13 @@ class Slots:
         entry, slot = self._entry, self._entry.next_slot
         if entry.standby is None or slot is None:
             return
-        self._services.timetable.disarm(entry)
+        self._services.timetable.disarm(self)
         entry.settled_slot, entry.next_slot = slot, None
         self._life.see_due(slot, 0.0)
         self._arm_next()
 
-    def _beat(self, now: float) -> Callable[[], None] | None:
-        """Settle what a wake-up owes this task."""
+    def __call__(self, now: float) -> Callable[[], None] | None:
+        """Settle what a wake-up owes this task, as the timetable's owner of a slot."""
         entry = self._entry
         slot, tolerance = entry.next_slot, entry.policy.missed_execution_tolerance
         if entry.standby is not None and not self._is_punctual(now):

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 from ipycron.scheduling.standby import find_rest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable
+    from collections.abc import Callable, Iterable
 
     from ipycron.scheduling.ports import Clock, Timer
 
-    Callback = Callable[[float], Callable[[], None] | None]
+    Owner = Callable[[float], Callable[[], None] | None]
 
 # Longest sleep in seconds. A suspend or a step of the wall clock moves no monotonic
 # timer, so a due slot is noticed after at most this long (R2).
@@ -51,21 +51,19 @@ class Timetable:
         self._clock = clock
         self._heap: list[_Slot] = []
         self._orders = count()
-        self._armed: dict[Hashable, int] = {}  # owners, and the orders of their slots
-        self._owners: dict[int, Hashable] = {}  # the other way round
-        self._callbacks: dict[Hashable, Callback] = {}
+        self._armed: dict[Owner, int] = {}  # owners, and the orders of their slots
+        self._owners: dict[int, Owner] = {}  # the other way round
         self._timer: Timer | None = None
         self._timer_deadline = 0.0
         self._standing = 0
         self._is_waking = False
 
-    def arm(self, owner: Hashable, slot: int, callback: Callback) -> None:
-        """Call `callback(now)` once at `slot`, instead of the owner's slot before."""
+    def arm(self, owner: Owner, slot: int) -> None:
+        """Call `owner(now)` once at `slot`, instead of its slot before."""
         self._owners.pop(self._armed.get(owner, -1), None)
         order = next(self._orders)
         self._armed[owner] = order
         self._owners[order] = owner
-        self._callbacks[owner] = callback
         heapq.heappush(self._heap, (slot, order))
         if not self._is_waking:
             self._sweep()
@@ -81,13 +79,12 @@ class Timetable:
         self._standing += 1
         return self._standing - 1
 
-    def disarm(self, owner: Hashable) -> None:
+    def disarm(self, owner: Owner) -> None:
         """Forget the owner's slot, if it has one."""
         order = self._armed.pop(owner, None)
         if order is None:
             return
         del self._owners[order]
-        del self._callbacks[owner]
         if not self._armed:
             self._heap.clear()
             self._cancel_timer()
@@ -151,7 +148,7 @@ class Timetable:
                 continue
             owner = self._owners.pop(order)
             del self._armed[owner]
-            after = self._callbacks.pop(owner)(now)
+            after = owner(now)
             if after is not None:
                 afterwards.append(after)
             if self._clock.monotonic() - began > BURST:

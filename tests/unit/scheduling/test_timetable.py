@@ -1,6 +1,7 @@
 """One heap and one timer for all slots."""
 
 import asyncio
+from collections import defaultdict
 
 import pytest
 
@@ -27,10 +28,37 @@ def clock():
     return Watched()
 
 
+class Owner:
+    """Whose slot it is: calls what was said last."""
+
+    call = None
+
+    def __call__(self, now):
+        """Call it."""
+        return self.call(now)
+
+
+class Named(Timetable):
+    """A timetable whose owners have names."""
+
+    def __init__(self, clock):
+        super().__init__(clock)
+        self.owners = defaultdict(Owner)
+
+    def arm(self, name, slot, call):
+        """Have it called at a slot."""
+        self.owners[name].call = call
+        super().arm(self.owners[name], slot)
+
+    def disarm(self, name):
+        """Forget the slot of a name."""
+        super().disarm(self.owners[name])
+
+
 @pytest.fixture
 def table(clock):
     """An empty timetable."""
-    return Timetable(clock)
+    return Named(clock)
 
 
 async def test_slots_are_called_in_order(clock, table):
