@@ -11,6 +11,7 @@ of the gap. `Span.fresh` says where a clock is ahead of, or behind, what it has 
 from __future__ import annotations
 
 import math
+import sys
 from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -86,7 +87,7 @@ class CronExpression:
     ) -> None:
         _check_options(day_or=day_or, hash_id=hash_id)
         self._fields = parse(text, hash_id=hash_id)
-        self._text = " ".join(text.split())
+        self._text = sys.intern(" ".join(text.split()))  # one for a thousand tasks
         self._day_or = day_or
         self._hash_id = hash_id
         self._set_up(timezone)

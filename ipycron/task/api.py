@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from functools import partial
+import uuid
+from functools import lru_cache, partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ from ipycron.task.listeners import check_event
 from ipycron.task.options import TaskOptions, check_logger, make_options
 from ipycron.task.registry import registry
 from ipycron.task.source import Inline, make_source
-from ipycron.task.task import Task, make_id
+from ipycron.task.task import Task
 
 if TYPE_CHECKING:
     import logging
@@ -68,7 +69,7 @@ def create_task(
 ) -> Task:
     """Create and register a task, stopped. Arguments and errors as `schedule`."""
     checked = make_options(options)
-    task_id = make_id()
+    task_id = uuid.uuid4().hex
     parsed = _make_expression(expression, checked, task_id)
     source = make_source(job, checked)
     _check_together(checked, parsed, source)
@@ -92,14 +93,26 @@ def _make_expression(
     if isinstance(expression, CronExpression):
         parsed = expression
     else:
+        has_hash = "h" in str(expression).lower()  # perhaps: Thu, March
         parsed = CronExpression(
             expression,
             options.timezone,
             day_or=options.day_or,
-            hash_id=options.name or task_id,
+            hash_id=(options.name or task_id) if has_hash else None,
         )
+        parsed = _share(parsed, options.timezone is None)
     parsed.check_fires(SystemClock().now())
     return parsed
+
+
+@lru_cache(maxsize=64)
+def _share(expression: CronExpression, _: bool) -> CronExpression:  # noqa: FBT001
+    """Return one object for all expressions that are equal: many tasks have the same.
+
+    Not for one of the system's zone and one of a zone of this name: where they travel
+    to, the system may have another.
+    """
+    return expression
 
 
 def _check_together(

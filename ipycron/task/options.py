@@ -149,13 +149,19 @@ class TaskOptions(Policy):
 
     def get_policy(self) -> Policy:
         """Return the part that the scheduler knows."""
-        return _share(Policy(**{f.name: getattr(self, f.name) for f in fields(Policy)}))
+        policy = Policy(**{f.name: getattr(self, f.name) for f in fields(Policy)})
+        shared: Policy = _share(policy)
+        return shared
+
+
+_OWN = frozenset({"name", "env", "run_coordinator", "logger", "executor"})
+"""Options whose values are a task's own, or no plain values."""
 
 
 @functools.lru_cache(maxsize=64)
-def _share(policy: Policy) -> Policy:
-    """Return one object for all policies that are equal: most tasks have the same."""
-    return policy
+def _share(options: Any) -> Any:
+    """Return one object for all options that are equal: most tasks have the same."""
+    return options
 
 
 def make_options(given: dict[str, Any]) -> TaskOptions:
@@ -169,4 +175,6 @@ def make_options(given: dict[str, Any]) -> TaskOptions:
     for name in given:
         if name not in known:
             raise UnknownOption(option=name, known=known)
-    return TaskOptions(**check_options(TaskOptions, given))
+    options = TaskOptions(**check_options(TaskOptions, given))
+    shared: TaskOptions = options if _OWN & given.keys() else _share(options)
+    return shared

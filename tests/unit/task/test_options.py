@@ -237,3 +237,29 @@ def test_logger_may_be_any_logger():
     """A logger is kept as it is."""
     logger = logging.getLogger("x")
     assert make_options({"logger": logger}).logger is logger
+
+
+def test_tasks_that_are_told_the_same_share_it():
+    """A thousand tasks on one schedule know it once; another zone is another."""
+    first, same, other = (
+        ipycron.create_task(NEVER, lambda: 1, stop_timeout=7, timezone=zone)
+        for zone in ("UTC", "UTC", None)
+    )
+    assert same.expression is first.expression
+    assert same.options is first.options
+    assert other.expression is not first.expression
+    assert other.options is not first.options
+    ipycron.shutdown()
+
+
+def test_tasks_do_not_share_what_is_drawn_from_their_names():
+    """Each has its own minute for an H, though the text is the same."""
+    tasks = [ipycron.create_task("H H * * *", print, name=f"n{n}") for n in range(20)]
+    assert [task.expression.hash_id for task in tasks] == [task.name for task in tasks]
+    assert len({task.next_runs(1)[0] for task in tasks}) > 1
+    ipycron.shutdown()
+
+
+def test_options_with_values_of_their_own_are_not_shared():
+    """A coordinator may be equal to another, or have no hash at all."""
+    assert make_options({"env": {"A": "1"}}) is not make_options({"env": {"A": "1"}})
