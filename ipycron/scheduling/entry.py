@@ -8,11 +8,13 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from ipycron.scheduling.events import Event, Notice, Status
+from ipycron.scheduling.few import NOTHING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ipycron.scheduling.events import Execution, Outcome, SkipReason
+    from ipycron.scheduling.few import Few
     from ipycron.scheduling.policy import Policy
     from ipycron.scheduling.ports import Schedule
     from ipycron.scheduling.run import Run
@@ -93,7 +95,7 @@ class Entry:
         self.phase = Phase.STOPPED
         self.next_slot: int | None = None
         self.settled_slot: int | None = None
-        self.runs: dict[str, Run] = {}
+        self.runs: Few[str, Run] = NOTHING
         self.active_count = 0
         self.started_count = 0
         self.standby: Standby | None = None

@@ -52,7 +52,7 @@ class Gate:
         crew: Crew,
         runner: Runner,
         slots: Slots,
-        election: Election,
+        election: Election | None,
     ) -> None:
         self._entry = entry
         self._services = services
@@ -72,8 +72,9 @@ class Gate:
         execution_id = None if standby is None else standby.execution_id
         run = self._open("scheduled", slot, execution_id)
         run.patience = max(0.0, policy.missed_execution_tolerance - lateness)
-        if policy.distributed:
-            run.undo = spawn(self._services.errands, self._elect(run)).cancel
+        if self._election is not None:
+            elect = self._elect(run, self._election)
+            run.undo = spawn(self._services.errands, elect).cancel
         else:
             self._delay(run)
 
@@ -98,7 +99,7 @@ class Gate:
 
     def serve_waiting(self) -> None:
         """Begin the runs that waited for a worker, which is there now."""
-        for run in list(self._entry.runs.values()):
+        for run in self._entry.runs.values():
             if run.is_waiting and run.stage is Stage.PENDING:
                 self._begin(run)
 
@@ -108,7 +109,7 @@ class Gate:
         A manual one fails with `error`. A scheduled one is dropped without an
         event, since its owner ended the task before it; or it is reported as missed.
         """
-        for run in list(self._entry.runs.values()):
+        for run in self._entry.runs.values():
             if run.stage is not Stage.PENDING:
                 continue
             undo(run)
@@ -124,8 +125,8 @@ class Gate:
     ) -> Run:
         execution_id = execution_id or self._services.new_id()
         execution = Execution(id=execution_id, reason=reason, date=date)
-        run = Run(execution=execution, settle=self._runner.settle)
-        self._entry.runs[execution_id] = run
+        run = Run(execution=execution, runner=self._runner)
+        self._entry.runs = self._entry.runs.add(execution_id, run)
         return run
 
     def _is_spoken_for(self) -> bool:
@@ -136,9 +137,9 @@ class Gate:
         pending = (r for r in self._entry.runs.values() if r.stage is Stage.PENDING)
         return sum(run.is_scheduled for run in pending) >= left
 
-    async def _elect(self, run: Run) -> None:
+    async def _elect(self, run: Run, election: Election) -> None:
         """Let the fleet decide; asked before any delay, so that one instance waits."""
-        refusal = await self._election.hold(run)
+        refusal = await election.hold(run)
         run.undo = None
         if refusal is None:
             self._delay(run)

@@ -73,7 +73,7 @@ class Lifecycle:
         self._is_limit_told = False
         self._crew = Crew(entry, services, life=self)
         self._slots = Slots(entry, services, life=self, crew=self._crew)
-        election = Election(entry, services)
+        election = Election(entry, services) if entry.policy.distributed else None
         self._runner = Runner(
             entry,
             services,

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from ipycron.scheduling.events import Execution, Outcome
     from ipycron.scheduling.ports import Timer, Worker
+    from ipycron.scheduling.runner import Runner
 
 
 class Stage(StrEnum):
@@ -32,7 +33,7 @@ class Run:
     each of a thousand runs for the garbage collector to follow.
 
     Attributes:
-        settle: called with the run when its future is done.
+        runner: settles it when its future is done.
         patience: seconds it may wait for a worker before its slot is missed; None:
             as long as it takes.
         undo: ends what a pending run waits for.
@@ -46,7 +47,7 @@ class Run:
     """
 
     execution: Execution
-    settle: Callable[[Run], None]
+    runner: Runner
     patience: float | None = None
     stage: Stage = Stage.PENDING
     undo: Callable[[], object] | None = None
@@ -61,7 +62,7 @@ class Run:
     def __call__(self, future: asyncio.Future[Outcome]) -> None:
         """Settle the run, as the callback of its future."""
         look_at(future)
-        self.settle(self)
+        self.runner.settle(self)
 
     @property
     def is_scheduled(self) -> bool:

@@ -29,8 +29,6 @@ class Runner:
     Tells the `life` when a run has ended. No slot is armed any more when the last run
     of `max_executions` has started.
 
-    Attributes:
-        settle: closes a run whose future is done.
     """
 
     __slots__ = (
@@ -40,7 +38,6 @@ class Runner:
         "_life",
         "_services",
         "_slots",
-        "settle",
     )
 
     def __init__(
@@ -51,7 +48,7 @@ class Runner:
         life: Lifecycle,
         crew: Crew,
         slots: Slots,
-        election: Election,
+        election: Election | None,
     ) -> None:
         self._entry = entry
         self._services = services
@@ -59,7 +56,6 @@ class Runner:
         self._crew = crew
         self._slots = slots
         self._election = election
-        self.settle = self._settle  # one object for all runs
 
     def start(self, run: Run, worker: Worker) -> None:
         """Run the code on a worker that is free for it."""
@@ -86,8 +82,9 @@ class Runner:
     def forget(self, run: Run) -> None:
         """Take a run out of the books, and release its claim."""
         run.stage = Stage.OVER
-        del self._entry.runs[run.execution.id]
-        self._election.release(run)
+        self._entry.runs = self._entry.runs.remove(run.execution.id)
+        if self._election is not None:
+            self._election.release(run)
 
     def condemn(self) -> None:
         """Decide that the runs in progress end as stopped, unless they return."""
@@ -97,9 +94,9 @@ class Runner:
 
     def settle_all(self) -> None:
         """Close the runs in progress, now that their workers are gone."""
-        for run in list(self._entry.runs.values()):
+        for run in self._entry.runs.values():
             if run.stage is Stage.ACTIVE:
-                self._settle(run)
+                self.settle(run)
 
     def _announce(self, run: Run) -> None:
         """Tell that a run starts, before it can show a sign of life."""
@@ -130,13 +127,13 @@ class Runner:
             # cancellation is given up after the same grace.
             run.future.cancel()
             await until(self._services.clock, GRACE, run.future)
-            self._settle(run)
+            self.settle(run)
         else:
             await self._crew.retire(run.worker)
-            self._settle(run)
+            self.settle(run)
             self._crew.replace_main(run.worker)
 
-    def _settle(self, run: Run) -> None:
+    def settle(self, run: Run) -> None:
         """Close a run as its worker, or the scheduler's verdict, says."""
         if run.stage is Stage.OVER:
             return

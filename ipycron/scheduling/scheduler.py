@@ -60,6 +60,7 @@ class Scheduler:
     ) -> None:
         self._lives: dict[str, Lifecycle] = {}
         self._graves: OrderedDict[str, str] = OrderedDict()
+        self._on_destroyed = self._bury  # one object for all tasks
         self._services = Services(
             clock=clock,
             launcher=launcher,
@@ -90,7 +91,9 @@ class Scheduler:
             services=self._services,
         )
         self._graves.pop(task_id, None)
-        self._lives[task_id] = Lifecycle(entry, self._services, on_destroyed=self._bury)
+        self._lives[task_id] = Lifecycle(
+            entry, self._services, on_destroyed=self._on_destroyed
+        )
 
     async def start(self, task_id: str, *, silence: Silence | None = None) -> None:
         """Load the task's job and arm its first slot, strictly after this moment.

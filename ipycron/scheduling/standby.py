@@ -73,6 +73,8 @@ def find_rest(crowd: int) -> float:
 class SharedWorker:
     """What the workers in the client's own process have in common."""
 
+    __slots__ = ()
+
     pid = None
     is_shared = True
 

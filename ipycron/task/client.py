@@ -57,6 +57,7 @@ class Client:
         logger: takes the records of tasks without a logger of their own.
         coordinator: elects for tasks without a coordinator of their own, or None.
         make_id: names the runs that are called for.
+        defer: calls something where listeners are called, after them.
     """
 
     def __init__(self, bulletin: Bulletin | None = None) -> None:
@@ -67,6 +68,7 @@ class Client:
         self.coordinator: Any = None
         self.make_id = IdMaker()
         self.dispatcher = Dispatcher()
+        self.defer = self.dispatcher.submit
         self._records = Records(self.defer)
         self.keepalive = Keepalive()
         self._pool = ThreadPool()
@@ -109,10 +111,6 @@ class Client:
             self._calls[0]()
         finally:
             self._calls.popleft()  # last: it tells that the call is done
-
-    def defer(self, call: Callable[[], Any]) -> None:
-        """Call this where listeners are called, after them."""
-        self.dispatcher.submit(call)
 
     def add(self, task: Task) -> None:
         """Register a task with the scheduler that will run it."""

@@ -45,6 +45,7 @@ def make_inline_job(task: Task) -> InlineJob:
     assert isinstance(task.source, Inline)
     wants_context = task.source.wants_context
     return InlineJob(
+        task.name,
         task.source.function,
         make_context=partial(_make_job_context, task) if wants_context else None,
         home=task.source.home,

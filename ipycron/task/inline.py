@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ipycron.errors import ExecutionStopped, RemoteError, StopTimeout
 from ipycron.process.outcome import format_traceback, summarize, summarize_error
 from ipycron.scheduling.events import Outcome
+from ipycron.scheduling.few import NOTHING, Few
 from ipycron.scheduling.standby import SharedWorker
 
 if TYPE_CHECKING:
@@ -33,18 +34,23 @@ class InlineJob:
     """A function, ready to be called with or without the context.
 
     Args:
+        name: the task's.
         function: sync, or a coroutine function.
         make_context: makes it for a run; None without.
         home: the loop that a coroutine function runs on, None for sync functions.
     """
 
+    __slots__ = ("function", "home", "make_context", "name")
+
     def __init__(
         self,
+        name: str,
         function: Callable[..., Any],
         *,
         make_context: MakeContext | None,
         home: asyncio.AbstractEventLoop | None,
     ) -> None:
+        self.name = name
         self.function = function
         self.make_context = make_context
         self.home = home
@@ -133,7 +139,7 @@ class Flight:
                 result = await result
             outcome = make_success(result)
         except asyncio.CancelledError:
-            outcome = make_failure(ExecutionStopped(name=self._worker.name))
+            outcome = make_failure(ExecutionStopped(name=self._worker.job.name))
         except BaseException as error:  # noqa: BLE001 - border: job
             outcome = make_failure(error)
         self.end(outcome)
@@ -154,7 +160,6 @@ class InlineWorker(SharedWorker):
     """Runs an inline job, several runs at once if the scheduler says so.
 
     Attributes:
-        name: the task's.
         job: what it runs.
         landing: where the ends of its runs go.
     """
@@ -165,25 +170,19 @@ class InlineWorker(SharedWorker):
         "_runs",
         "job",
         "landing",
-        "name",
     )
 
-    def __init__(
-        self, name: str, job: InlineJob, *, pool: ThreadPool, landing: Landing
-    ) -> None:
-        self.name = name
+    def __init__(self, job: InlineJob, *, pool: ThreadPool, landing: Landing) -> None:
         self.job = job
         self.landing = landing
         self._pool = pool
         self._loop = asyncio.get_running_loop()
-        # Made for a run, and given up with the last: see `Crew`.
-        self._runs: set[asyncio.Future[Outcome]] | None = None
+        self._runs: Few[asyncio.Future[Outcome], asyncio.Future[Outcome]] = NOTHING
 
     def run(self, execution: Execution) -> asyncio.Future[Outcome]:
         """Start the function now; see `Worker.run`."""
         future = self._loop.create_future()
-        self._runs = self._runs or set()
-        self._runs.add(future)
+        self._runs = self._runs.add(future, future)
         flight = Flight(self, execution, future)
         if self.job.home is None:
             self._pool.submit(flight)
@@ -193,20 +192,18 @@ class InlineWorker(SharedWorker):
 
     def forget(self, future: asyncio.Future[Outcome]) -> None:
         """Note the end of a run."""
-        if self._runs is not None:
-            self._runs.discard(future)
-            self._runs = self._runs or None
+        self._runs = self._runs.remove(future)
 
     async def stop(self, *, grace: float) -> None:
         """Cancel coroutines, wait for threads; see `Worker.stop`."""
-        runs = set(self._runs or ())
+        runs = self._runs.values()
         if self.job.home is not None:
             for run in runs:
                 run.cancel()
         elif runs:
             _, pending = await asyncio.wait(runs, timeout=grace)
             if pending:
-                raise StopTimeout(name=self.name, timeout=grace)
+                raise StopTimeout(name=self.job.name, timeout=grace)
 
 
 class InlineLauncher:
@@ -215,11 +212,11 @@ class InlineLauncher:
     def __init__(self, pool: ThreadPool) -> None:
         self._pool = pool
         self._landing: Landing | None = None
-        self._jobs: dict[str, tuple[str, InlineJob]] = {}
+        self._jobs: dict[str, InlineJob] = {}
 
-    def register(self, task_id: str, name: str, job: InlineJob) -> None:
+    def register(self, task_id: str, job: InlineJob) -> None:
         """Remember what a task calls."""
-        self._jobs[task_id] = name, job
+        self._jobs[task_id] = job
 
     def forget(self, task_id: str) -> None:
         """Give up a task's function. May be repeated."""
@@ -227,12 +224,12 @@ class InlineLauncher:
 
     def launch(self, task_id: str) -> InlineWorker:
         """Return a worker at once: there is nothing to load, and nothing dies."""
-        name, job = self._jobs[task_id]
+        job = self._jobs[task_id]
         if self._landing is None:
             self._landing = Landing(
                 asyncio.get_running_loop(), has_waiting=self._pool.has_waiting
             )
-        return InlineWorker(name, job, pool=self._pool, landing=self._landing)
+        return InlineWorker(job, pool=self._pool, landing=self._landing)
 
 
 def _start_coroutine(flight: Flight, home: asyncio.AbstractEventLoop) -> None:

@@ -30,7 +30,7 @@ class ClientLauncher:
         if isinstance(task.source, Elsewhere):
             self._elsewhere.register(task.id, make_executor_job(task))
         else:
-            self._inline.register(task.id, task.name, make_inline_job(task))
+            self._inline.register(task.id, make_inline_job(task))
 
     def forget(self, task_id: str) -> None:
         """Give up what a task runs. May be repeated."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from ipycron.process.protocol import Displayed
 from ipycron.scheduling.events import Event, Notice, Status
 from ipycron.scheduling.events import Execution as ScheduledExecution
+from ipycron.scheduling.few import NOTHING, Few
 from ipycron.scheduling.plan import count_slots, plan_silence
 from ipycron.task.execution import Execution
 from ipycron.task.history import History
@@ -78,7 +79,7 @@ class Mirror:
         self._task_id = task_id
         self._zone = zone
         self._defer = defer
-        self._running: dict[str, Execution] = {}
+        self._running: Few[str, Execution] = NOTHING
         # Whether its start is told and its stop is not.
         self._is_started = False
         self._is_limit_told = False
@@ -91,7 +92,7 @@ class Mirror:
     @property
     def running(self) -> tuple[Execution, ...]:
         """The runs in progress, oldest first; a snapshot."""
-        return tuple(self._running.copy().values())
+        return self._running.values()
 
     def follow(self, notice: Notice) -> Execution | None:
         """Follow an event; return the run it is about."""
@@ -118,7 +119,7 @@ class Mirror:
         self._is_limit_told |= event is Event.EXECUTION_MAX_REACHED
 
     def _open(self, execution: Execution) -> None:
-        self._running[execution.id] = execution
+        self._running = self._running.add(execution.id, execution)
         if self._early:
             early, self._early = self._early, ()
             for message, payload in early:
@@ -131,9 +132,7 @@ class Mirror:
         self.last_run = execution
         run = self.history.add(execution, outcome)
         # Last: whoever looks meanwhile finds the run in one place or in both.
-        self._running.pop(scheduled.id, None)
-        if not self._running:
-            self._running = {}  # an emptied one keeps its room
+        self._running = self._running.remove(scheduled.id)
         if not run.is_ok:
             # The traceback's text in place of the error, soon and elsewhere.
             self._defer(lambda: run.traceback_text)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import uuid
 import weakref
 from datetime import UTC, datetime
 from functools import partial
@@ -14,6 +13,7 @@ from ipycron.errors import TaskDestroyed, WaitTimeout
 from ipycron.scheduling.clock import SystemClock
 from ipycron.scheduling.context import TaskContext, to_datetime
 from ipycron.scheduling.events import Event, Status
+from ipycron.task.calls import Calls
 from ipycron.task.completion import Completion
 from ipycron.task.execution import hold_value, read_value
 from ipycron.task.handover import make_registration
@@ -74,9 +74,9 @@ class Task:
             task_id,
             zone=expression.timezone,
             runs_left=options.max_executions,
-            defer=self.defer,
+            defer=client.defer,
         )
-        self._waiting: dict[str, Completion[Any]] = {}
+        self._calls = Calls()
         self._start: Callable[[], Completion[None] | None] | None = None
         self._start_error: BaseException | None = None
         self._is_ref = not options.unref
@@ -257,13 +257,13 @@ class Task:
             completion.fail(TaskDestroyed(name=self.name))
             return completion
         execution_id = self._client.make_id()
-        self._waiting[execution_id] = completion
+        self._calls.add(execution_id, completion)
         self._client.execute(self, execution_id)
         return completion
 
     def refuse(self, execution_id: str, error: BaseException) -> None:
         """End the completion of a run that did not come about."""
-        completion = self._waiting.pop(execution_id, None)
+        completion = self._calls.take(execution_id)
         if completion is not None:
             completion.fail(error)
 
@@ -325,7 +325,7 @@ class Task:
             call = partial(self._tell, notice, execution)
             self.defer(call)
         if notice.event in ENDS and notice.execution is not None:
-            completion = self._waiting.pop(notice.execution.id, None)
+            completion = self._calls.take(notice.execution.id)
             if completion is not None and execution is not None:
                 is_ok = notice.event is Event.EXECUTION_FINISHED
                 completion.set(execution.read, is_ok=is_ok)
@@ -342,8 +342,8 @@ class Task:
 
     def refuse_all(self, error: BaseException) -> None:
         """End the completions of all runs, which will not come about any more."""
-        for execution_id in list(self._waiting):
-            self.refuse(execution_id, error)
+        for completion in self._calls.take_all():
+            completion.fail(error)
 
     # --- on the dispatcher's thread ---------------------------------------------------
 
@@ -393,8 +393,3 @@ class Task:
         if following is not None:
             when = f", next {following:%Y-%m-%d %H:%M:%S} {self.timezone}"
         return f"<Task {self.name!r} {self.status}{when}>"
-
-
-def make_id() -> str:
-    """Return a fresh id for a task."""
-    return uuid.uuid4().hex

@@ -1,0 +1,43 @@
+"""Runs that somebody has called for and may wait for."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+from ipycron.scheduling.few import NOTHING, Few
+
+if TYPE_CHECKING:
+    from ipycron.task.completion import Completion
+
+_lock = threading.Lock()
+"""Held for a moment where calls come and go: one for all, there are many tasks."""
+
+
+class Calls:
+    """The called runs of one task that have not ended, by id. Safe in threads."""
+
+    __slots__ = ("_completions",)
+
+    def __init__(self) -> None:
+        self._completions: Few[str, Completion[Any]] = NOTHING
+
+    def add(self, execution_id: str, completion: Completion[Any]) -> None:
+        """Note that a run was called for."""
+        with _lock:
+            self._completions = self._completions.add(execution_id, completion)
+
+    def take(self, execution_id: str) -> Completion[Any] | None:
+        """Return who waits for a run, once; None where nobody does."""
+        if self._completions is NOTHING:
+            return None
+        with _lock:
+            completion = self._completions.get(execution_id)
+            self._completions = self._completions.remove(execution_id)
+        return completion
+
+    def take_all(self) -> tuple[Completion[Any], ...]:
+        """Return who waits for any run, once."""
+        with _lock:
+            completions, self._completions = self._completions, NOTHING
+        return completions.values()

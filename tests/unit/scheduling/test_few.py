@@ -1,0 +1,46 @@
+"""Few items by their keys: as a dict, in less room."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ipycron.scheduling.few import NOTHING, Few
+
+STEPS = st.lists(st.tuples(st.booleans(), st.integers(0, 4)))
+
+
+@given(STEPS)
+def test_few_hold_what_a_dict_holds(steps):
+    """Whatever comes and goes, in the order in which it came."""
+    items, model = NOTHING, {}
+    for number, (is_new, key) in enumerate(steps):
+        if is_new and key not in model:
+            items = items.add(key, number)
+            model[key] = number
+        elif not is_new:
+            items = items.remove(key)
+            model.pop(key, None)
+        assert items.values() == tuple(model.values())
+        assert list(items) == list(model)
+        assert bool(items) is bool(model)
+        assert [items.get(key) for key in range(5)] == [
+            model.get(key) for key in range(5)
+        ]
+
+
+def test_nothing_stays_what_it_is():
+    """All who have nothing share it, and it costs nothing to give back."""
+    one = NOTHING.add("a", 1)
+    assert isinstance(one, Few)
+    assert not NOTHING
+    assert one.remove("a") is NOTHING
+    assert NOTHING.remove("a") is NOTHING
+
+
+def test_snapshot_may_be_taken_while_items_go():
+    """Of the keys as of the items."""
+    items = NOTHING
+    for key in "abc":
+        items = items.add(key, key.upper())
+    for key in items:
+        items = items.remove(key)
+    assert not items
