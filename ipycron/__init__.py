@@ -6,8 +6,9 @@ names below are loaded when they are first used.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ipycron.lazy import make_getattr
 
 if TYPE_CHECKING:
     from ipycron.cron import CronExpression, parse, validate, validate_detailed
@@ -96,13 +97,7 @@ _HOMES = {
     "ipycron.task.task": ("Task",),
     "ipycron.task.waiting": ("wait",),
 }
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME_OF:
-        raise AttributeError(f"module 'ipycron' has no attribute {name!r}")
-    return getattr(import_module(_HOME_OF[name]), name)
+__getattr__ = make_getattr(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:

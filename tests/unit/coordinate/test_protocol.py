@@ -56,6 +56,7 @@ def test_importing_the_coordinators_loads_neither_redis_nor_asyncio():
     """Redis is an extra, and asyncio costs more than all the rest."""
     code = (
         "import sys, ipycron.coordinate as c\n"
+        "from ipycron.coordinate import *\n"
         "heavy = {'redis', 'asyncio', 'IPython'} & set(sys.modules)\n"
         "print(sorted(heavy), len(c.__all__))"
     )
@@ -63,3 +64,18 @@ def test_importing_the_coordinators_loads_neither_redis_nor_asyncio():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert done.stdout == "[] 6\n"
+
+
+def test_script_without_a_fleet_loads_no_coordinator():
+    """SQLite and Redis would be 20 ms of its first task."""
+    code = (
+        "import sys, ipycron\n"
+        "ipycron.create_task('0 0 1 1 *', print).start().result(10)\n"
+        "names = ('sqlite3', 'ipycron.coordinate.redis', 'ipycron.coordinate.sqlite')\n"
+        "print([name for name in names if name in sys.modules])\n"
+        "ipycron.shutdown()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[]\n"

@@ -1,0 +1,28 @@
+"""Names of a package that are imported when somebody asks for them (PEP 562)."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+
+def make_getattr(
+    package: str, homes: Mapping[str, tuple[str, ...]]
+) -> Callable[[str], Any]:
+    """Return the `__getattr__` of a package's `__init__`.
+
+    Args:
+        package: its name.
+        homes: by module, the names that are to be found there.
+    """
+    home_of = {name: home for home, names in homes.items() for name in names}
+
+    def find(name: str) -> Any:
+        if name not in home_of:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        return getattr(import_module(home_of[name]), name)
+
+    return find
