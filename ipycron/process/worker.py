@@ -143,14 +143,14 @@ class Worker:
         self._displays = 0
         try:
             result = self._job.run(make_run_context(self._load, run))
+            if order is not None:
+                self._rest(order)  # an interrupt meanwhile is the job's
         except BaseException as error:  # noqa: BLE001 - border: job
             self._leave_if_copy()
             payload, summary = self._encode_error(error)
             is_ok = False
         else:
             self._leave_if_copy()
-            if order is not None:
-                self._rest(order)
             limit = self._load.setting.max_result_bytes
             payload, summary = encode_result(result, limit)
             is_ok = True

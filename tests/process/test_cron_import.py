@@ -40,6 +40,7 @@ def test_import_is_light():
     assert loaded & HEAVY == set()
     ours = {name for name in loaded if name.startswith("ipycron.")}
     assert {name for name in ours if not name.startswith("ipycron.errors")} == {
+        "ipycron.lazy",  # the package's own
         "ipycron.cron",
         *(f"ipycron.cron.{name}" for name in ("days", "expression", "fields")),
         *(f"ipycron.cron.{name}" for name in ("hashing", "parser", "validation")),

@@ -1,8 +1,11 @@
 """Few items by their keys: as a dict, in less room."""
 
+import doctest
+
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ipycron.scheduling import few
 from ipycron.scheduling.few import NOTHING, Few
 
 STEPS = st.lists(st.tuples(st.booleans(), st.integers(0, 4)))
@@ -25,6 +28,11 @@ def test_few_hold_what_a_dict_holds(steps):
         assert [items.get(key) for key in range(5)] == [
             model.get(key) for key in range(5)
         ]
+
+
+def test_example_is_right():
+    """The docstring shows what happens."""
+    assert doctest.testmod(few) == (0, 3)
 
 
 def test_nothing_stays_what_it_is():
