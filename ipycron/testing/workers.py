@@ -59,7 +59,7 @@ class FakeWorker:
     Attributes:
         runs: what it was told to run, in order, finished runs too.
         begun: ids of runs that it has begun by its own clock.
-        places: its place among those that stand by, each time that it was told to.
+        place: its place among those that stand by, as it was told last.
         is_gone: whether it has ended.
     """
 
@@ -75,7 +75,7 @@ class FakeWorker:
         self.task_id = task_id
         self.runs: list[Execution] = []
         self.begun: list[str] = []
-        self.places: list[Place] = []
+        self.place: Place | None = None
         self.is_gone = False
         self._standby: tuple[str, Callable[[], None], Timer] | None = None
         self._pid = pid
@@ -111,7 +111,7 @@ class FakeWorker:
     ) -> None:
         """Begin a run at its slot, if the script says so."""
         assert not self._busy, "a busy worker was told to stand by"
-        self.places.append(place)
+        self.place = place
         if not self._script.stands_by or self.is_gone:
             return
         look = partial(self._look_at_clock, slot, latest)

@@ -109,6 +109,7 @@ def test_loading_imports_next_to_nothing():
     )
     assert done.stdout.split() == [
         "ipycron",
+        "ipycron.lazy",
         "ipycron.notebook",
         "ipycron.notebook.extension",
         "ipycron.notebook.formats",
