@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 PERIODS = {100: 1, 1_000: 1, 10_000: 5}
 """Seconds between fires by number of tasks: none is asked for more than it can do."""
-TURNS = {100: 3, 1_000: 3, 10_000: 1}
+TURNS = {100: 5, 1_000: 3, 10_000: 1}
 """Processes of each library, one after the other: of a hundred tasks' memory a third is
 what a process happened to have free."""
 PATIENCE = 60
