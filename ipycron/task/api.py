@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from datetime import tzinfo
 from functools import lru_cache, partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -100,7 +101,8 @@ def _make_expression(
             day_or=options.day_or,
             hash_id=(options.name or task_id) if has_hash else None,
         )
-        parsed = _share(parsed, options.timezone is None)
+        if not isinstance(options.timezone, tzinfo):  # its own code says what is equal
+            parsed = _share(parsed, options.timezone is None)
     parsed.check_fires(SystemClock().now())
     return parsed
 

@@ -155,7 +155,8 @@ class TaskOptions(Policy):
 
 
 _OWN = frozenset({"name", "env", "run_coordinator", "logger", "executor"})
-"""Options whose values are a task's own, or no plain values."""
+"""Options whose values are a task's own, or no plain values: some have no hash, as
+dateutil's zones have none."""
 
 
 @functools.lru_cache(maxsize=64)
@@ -176,5 +177,7 @@ def make_options(given: dict[str, Any]) -> TaskOptions:
         if name not in known:
             raise UnknownOption(option=name, known=known)
     options = TaskOptions(**check_options(TaskOptions, given))
-    shared: TaskOptions = options if _OWN & given.keys() else _share(options)
+    if _OWN & given.keys() or isinstance(options.timezone, tzinfo):
+        return options
+    shared: TaskOptions = _share(options)
     return shared

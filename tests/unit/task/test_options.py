@@ -1,10 +1,11 @@
 """Options: every wrong value is an error that names the option and what it takes."""
 
 import logging
-from datetime import UTC, timedelta, timezone
+from datetime import UTC, timedelta, timezone, tzinfo
 from zoneinfo import ZoneInfo
 
 import pytest
+from dateutil import tz
 
 import ipycron
 from ipycron.errors import (
@@ -263,3 +264,29 @@ def test_tasks_do_not_share_what_is_drawn_from_their_names():
 def test_options_with_values_of_their_own_are_not_shared():
     """A coordinator may be equal to another, or have no hash at all."""
     assert make_options({"env": {"A": "1"}}) is not make_options({"env": {"A": "1"}})
+
+
+class Unhashable(tzinfo):
+    """A zone that is equal to all others and has no hash."""
+
+    def __eq__(self, other):
+        return isinstance(other, tzinfo)
+
+    __hash__ = None
+
+    def utcoffset(self, _):
+        """Be an hour ahead."""
+        return timedelta(hours=1)
+
+    def dst(self, _):
+        """Keep no summer time."""
+        return timedelta(0)
+
+
+@pytest.mark.parametrize("zone", [tz.gettz("Europe/Berlin"), tz.tzutc(), Unhashable()])
+def test_zone_needs_no_hash(zone):
+    """Two tasks in one zone: dateutil's zones cannot be keys."""
+    tasks = [ipycron.create_task(NEVER, print, timezone=zone) for _ in range(2)]
+    assert all(task.expression.timezone is zone for task in tasks)
+    assert all(task.next_runs(1) for task in tasks)
+    ipycron.shutdown()
