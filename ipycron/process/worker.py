@@ -142,9 +142,7 @@ class Worker:
         self._execution_id = run.execution_id
         self._displays = 0
         try:
-            result = self._job.run(make_run_context(self._load, run))
-            if order is not None:
-                self._rest(order)  # an interrupt meanwhile is the job's
+            result = self._call(run, order)
         except BaseException as error:  # noqa: BLE001 - border: job
             self._leave_if_copy()
             payload, summary = self._encode_error(error)
@@ -158,6 +156,14 @@ class Worker:
         flush_stdio()
         started_at = None if order is None else run.started_at
         self._channel.send(Ended(run.execution_id, is_ok, summary, started_at), payload)
+
+    def _call(self, run: Run, order: StandBy | None) -> Any:
+        """Run the job; what follows, a traceback not least, waits for the crowd."""
+        try:
+            return self._job.run(make_run_context(self._load, run))
+        finally:
+            if order is not None:
+                self._rest(order)  # an interrupt meanwhile is the job's
 
     def _encode_error(self, error: BaseException) -> tuple[Payload, str]:
         limit = self._load.setting.max_result_bytes

@@ -280,11 +280,13 @@ def test_worker_of_a_crowd_waits_on_one_core_and_runs_on_all(write, woken):
     assert decode_result(outcome.value) == cores
 
 
-def test_worker_of_a_crowd_tells_its_end_when_all_have_begun(write):
-    """It leaves the cores to them for a moment."""
+@pytest.mark.parametrize("source", ["return 7", "raise ValueError('no')"])
+def test_worker_of_a_crowd_tells_its_end_when_all_have_begun(write, source):
+    """It leaves the cores to them for a moment, a traceback is more work than most."""
     late = Late()
-    outcome = late.play(write("def task():\n    return 7\n"), Place(0, 1000))
-    assert decode_result(asyncio.run(outcome).value) == 7
+    path = write(f"def task():\n    {source}\n")
+    outcome = asyncio.run(late.play(path, Place(0, 1000)))
+    assert outcome.summary == {"return 7": "7"}.get(source, "ValueError: no")
     assert late.ended_at - late.execution.date >= LONGEST_REST
 
 
