@@ -20,6 +20,7 @@ from watching import pause, wait_until
 import ipycron
 from ipycron.errors import WorkerCrashed
 from ipycron.process.channel import BlockingChannel
+from ipycron.process.cores import wait_on_one
 from ipycron.process.ends import Ends
 from ipycron.process.launch import ProcessLauncher
 from ipycron.process.outcome import decode_result
@@ -278,6 +279,14 @@ def test_worker_of_a_crowd_waits_on_one_core_and_runs_on_all(write, woken):
     outcome = asyncio.run(Late().play(write(CORES), place, watch))
     assert waited_on == [cores[place.number % len(cores)]]
     assert decode_result(outcome.value) == cores
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no process has cores elsewhere")
+def test_few_wait_wherever_the_kernel_has_them():
+    """With a core for each it finds better places."""
+    before = os.sched_getaffinity(0)
+    assert wait_on_one(0, len(before)) is None
+    assert os.sched_getaffinity(0) == before
 
 
 @pytest.mark.parametrize("source", ["return 7", "raise ValueError('no')"])

@@ -1,6 +1,7 @@
 """Options: every wrong value is an error that names the option and what it takes."""
 
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, timedelta, timezone, tzinfo
 from zoneinfo import ZoneInfo
 
@@ -261,18 +262,59 @@ def test_tasks_do_not_share_what_is_drawn_from_their_names():
     ipycron.shutdown()
 
 
-def test_options_with_values_of_their_own_are_not_shared():
-    """A coordinator may be equal to another, or have no hash at all."""
-    assert make_options({"env": {"A": "1"}}) is not make_options({"env": {"A": "1"}})
-
-
-class Unhashable(tzinfo):
-    """A zone that is equal to all others and has no hash."""
+class Alike:
+    """Something that says it is equal to all of its kind, and has no hash."""
 
     def __eq__(self, other):
-        return isinstance(other, tzinfo)
+        return isinstance(other, Alike)
 
     __hash__ = None
+
+
+class OwnLogger(Alike, logging.Logger):
+    """A logger of the user's."""
+
+
+class OwnCoordinator(Alike):
+    """A coordinator of the user's."""
+
+    def should_run(self, key, lease):
+        """Run what there is time for."""
+        return bool(key and lease)
+
+    def on_complete(self, key):
+        """Do nothing."""
+
+
+class OwnExecutor(Alike, ThreadPoolExecutor):
+    """An executor of the user's."""
+
+
+@pytest.mark.parametrize(
+    ("name", "make"),
+    [
+        ("env", lambda: {"A": "1"}),
+        ("logger", lambda: OwnLogger("x")),
+        ("run_coordinator", OwnCoordinator),
+        ("executor", OwnExecutor),
+    ],
+)
+def test_options_with_values_of_their_own_are_not_shared(name, make):
+    """Each task has what it was given, whatever that says it is equal to."""
+    first, second = (make_options({name: make()}) for _ in range(2))
+    assert getattr(first, name) is not getattr(second, name)
+
+
+def test_system_zone_is_not_the_zone_of_its_name():
+    """Where a task travels to, the system may have another."""
+    system = ipycron.create_task(NEVER, lambda: 1)
+    named = ipycron.create_task(NEVER, lambda: 1, timezone=system.timezone)
+    assert named.expression is not system.expression
+    ipycron.shutdown()
+
+
+class OwnZone(Alike, tzinfo):
+    """A zone of the user's."""
 
     def utcoffset(self, _):
         """Be an hour ahead."""
@@ -283,7 +325,7 @@ class Unhashable(tzinfo):
         return timedelta(0)
 
 
-@pytest.mark.parametrize("zone", [tz.gettz("Europe/Berlin"), tz.tzutc(), Unhashable()])
+@pytest.mark.parametrize("zone", [tz.gettz("Europe/Berlin"), tz.tzutc(), OwnZone()])
 def test_zone_needs_no_hash(zone):
     """Two tasks in one zone: dateutil's zones cannot be keys."""
     tasks = [ipycron.create_task(NEVER, print, timezone=zone) for _ in range(2)]
