@@ -270,7 +270,12 @@ class WorkerProcess:
 
     def _end_run(self, ended: Ended, payload: Payload) -> None:
         self._drain()
-        outcome = Outcome(is_ok=ended.is_ok, value=payload, summary=ended.summary)
+        outcome = Outcome(
+            is_ok=ended.is_ok,
+            value=payload,
+            summary=ended.summary,
+            finished_at=ended.finished_at,
+        )
         self._correct_start(ended.started_at)
         future, self._outcome = self._outcome, None
         if future is not None and not future.done():

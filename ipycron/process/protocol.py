@@ -333,12 +333,14 @@ class Ended(Message, frozen=True):
 
     Attributes:
         started_at: when it began, where the worker has stood by for it.
+        finished_at: when the job returned, before its result was made ready to be told.
     """
 
     execution_id: str
     is_ok: bool
     summary: str
     started_at: float | None = None
+    finished_at: float | None = None
 
 
 class Declined(Message, frozen=True):

@@ -67,6 +67,7 @@ class Worker:
         self._permit = permit
         self._pid = os.getpid()
         self._execution_id = ""
+        self._finished_at = 0.0
         self._displays = 0
         self._job: LoadedJob
         self._load: Load
@@ -155,13 +156,15 @@ class Worker:
             del result
         flush_stdio()
         started_at = None if order is None else run.started_at
-        self._channel.send(Ended(run.execution_id, is_ok, summary, started_at), payload)
+        ended = Ended(run.execution_id, is_ok, summary, started_at, self._finished_at)
+        self._channel.send(ended, payload)
 
     def _call(self, run: Run, order: StandBy | None) -> Any:
         """Run the job; what follows, a traceback not least, waits for the crowd."""
         try:
             return self._job.run(make_run_context(self._load, run))
         finally:
+            self._finished_at = _now()
             if order is not None:
                 self._rest(order)  # an interrupt meanwhile is the job's
 

@@ -53,7 +53,8 @@ class Execution(msgspec.Struct, kw_only=True, gc=False):
         reason: whether the schedule or a caller asked for it.
         date: the slot of a scheduled run, the call time of a manual one.
         started_at: when the job's code was told to start; None before.
-        finished_at: when its end was known; None before.
+        finished_at: when the job returned, by its worker's clock, or else when its end
+            was known; None before.
         pid: the process that runs it, where it is not the client's own.
     """
 
@@ -77,11 +78,13 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         value: its result or its error, opaque to the scheduler: an object of the
             launcher's (an encoded payload for workers, the object itself inline).
         summary: one line for people: the result's short repr, or "ValueError: no".
+        finished_at: when the job returned, Unix seconds, if whoever ran it says so.
     """
 
     is_ok: bool
     value: Any = None
     summary: str = ""
+    finished_at: float | None = None
 
     @classmethod
     def of_error(cls, error: BaseException) -> Outcome:

@@ -166,6 +166,10 @@ class FakeWorker:
         """Let a run, by default the oldest, return."""
         self._end(execution_id, Outcome(is_ok=True, value=result, summary=repr(result)))
 
+    def return_at(self, finished_at: float | None) -> None:
+        """Let the oldest run have returned at a moment, Unix seconds, as it says."""
+        self._end(None, Outcome(is_ok=True, finished_at=finished_at))
+
     def fail(self, error: Exception, *, execution_id: str | None = None) -> None:
         """Let a run, by default the oldest, raise."""
         self._end(execution_id, Outcome.of_error(error))

@@ -357,10 +357,13 @@ def test_worker_stands_by_on_a_descriptor_of_any_number(write):
         assert edge.receive().message == Loaded(is_ok=True)
         ends.permit.give()
         slot = math.ceil(CLOCK.now())
-        edge.send(StandBy("run", slot, slot + 1.0))
+        edge.send(StandBy("run", slot, slot + 1.0, rest=1.0))
         ended = edge.receive().message
         assert (ended.execution_id, ended.is_ok) == ("run", True)
         assert ended.started_at >= slot
+        # Not when it was told: the rest is nobody's duration.
+        assert ended.started_at <= ended.finished_at < slot + 0.9
+        assert CLOCK.now() >= slot + 1.0
         edge.send(Quit())
         assert process.wait(10) == 0
     finally:

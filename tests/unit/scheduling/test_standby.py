@@ -1,6 +1,7 @@
 """Workers that stand by for a slot, and all that may come between (R1, A7, A8)."""
 
 import asyncio
+import math
 
 import pytest
 
@@ -236,3 +237,27 @@ async def test_worker_of_a_crowd_is_not_told_once_its_task_is_stopped(world):
     assert first.place is None
     assert len(others) == 59
     assert all(worker.place for worker in others)
+
+
+@pytest.mark.parametrize(
+    ("told", "shown"),
+    [
+        (3660.5, 3660.5),
+        (None, 3662),
+        (3659.9, 3662),
+        (3662.1, 3662),
+        (math.inf, 3662),
+        (math.nan, 3662),
+    ],
+)
+async def test_run_ends_when_its_worker_says_unless_that_cannot_be(world, told, shown):
+    """A crowd's end is told late; a job may write anything to its worker's socket."""
+    world.script.run_seconds = None
+    await world.start()
+    await world.clock.advance(62)
+    world.worker.return_at(told)
+    await world.clock.advance()
+    (end,) = world.events.of("execution:finished")
+    assert end.execution.started_at == 3660
+    assert end.execution.finished_at == shown
+    assert end.triggered_at == 3662
