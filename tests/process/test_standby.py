@@ -238,6 +238,7 @@ def test_run_is_told_by_its_end(write):
     outcome = asyncio.run(late.play(write("def task():\n    return 7\n")))
     assert decode_result(outcome.value) == 7
     assert 0 <= late.execution.started_at - late.execution.date <= 0.1
+    assert late.execution.started_at <= outcome.finished_at <= late.ended_at
 
 
 def test_run_is_told_by_its_first_words(write):
