@@ -20,6 +20,7 @@ from ipycron.scheduling.events import Event, Outcome
 from ipycron.scheduling.ids import IdMaker
 from ipycron.scheduling.scheduler import Scheduler
 from ipycron.task.bulletin import Bulletin
+from ipycron.task.completion import read_nothing
 from ipycron.task.elect import TaskElector
 from ipycron.task.keepalive import Keepalive
 from ipycron.task.launch import ClientLauncher
@@ -152,14 +153,14 @@ class Client:
     ) -> None:
         is_inline_start = action == "start" and not task.is_background
         if is_inline_start and self._scheduler.start_at_once(task.id):
-            completion.set(lambda: None)
+            completion.set(read_nothing)
             return
         work: Any = (
             self._remote.control(task.id, action, force=force)
             if task.is_background
             else self._control_inline(task, action, force=force)
         )
-        self._settle(work, completion, lambda: None)
+        self._settle(work, completion)
 
     async def _control_inline(self, task: Task, action: Action, *, force: bool) -> None:
         if action == "start":
@@ -200,16 +201,14 @@ class Client:
         except IpycronError as error:
             task.refuse(execution_id, error)
 
-    def _settle(
-        self, work: Any, completion: Completion[Any], read: Callable[[], Any]
-    ) -> None:
+    def _settle(self, work: Any, completion: Completion[None]) -> None:
         def settle(future: asyncio.Future[Any]) -> None:
             if future.cancelled():
                 completion.fail(asyncio.CancelledError())
             elif (error := future.exception()) is not None:
                 completion.fail(error)
             else:
-                completion.set(read)
+                completion.set(read_nothing)
 
         asyncio.ensure_future(work).add_done_callback(settle)
 

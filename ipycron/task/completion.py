@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import contextlib
+import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
@@ -36,17 +36,38 @@ class Completion(Generic[T]):
     from any thread. A failure that nobody has asked for when the completion is
     thrown away is logged once.
 
+    Not a future of `concurrent.futures` inside: that is 1.3 KB, most of it for waiting,
+    and of a hundred tasks that start together nobody waits for most.
+
     Args:
         what: a start, a run: for the log.
         owner: the task.
     """
 
+    __slots__ = (
+        "__weakref__",
+        "_bell",
+        "_error",
+        "_is_asked",
+        "_is_failed",
+        "_lock",
+        "_owner",
+        "_read",
+        "_watchers",
+        "_what",
+    )
+
     def __init__(self, what: str, owner: Owner) -> None:
         self._what = what
         self._owner = owner
-        self._future: concurrent.futures.Future[Callable[[], T]] = (
-            concurrent.futures.Future()
-        )
+        # Its end: one of the two, once. `_read` gives the result, or raises.
+        self._read: Callable[[], T] | None = None
+        self._error: BaseException | None = None
+        self._watchers: tuple[Callable[[Completion[T]], Any], ...] = ()
+        self._bell: threading.Event | None = None  # of the threads that wait
+        # Of its own: a fork may come while another thread holds one. It may be taken
+        # again: by a finalizer of the user's, anywhere.
+        self._lock = threading.RLock()
         self._is_asked = False
         self._is_failed = False
 
@@ -61,29 +82,32 @@ class Completion(Generic[T]):
             BaseException: whatever it failed with.
         """
         self._is_asked = True
-        return self._future.result(timeout)()
+        self._wait(timeout)
+        return self._get_result()
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """Wait for the end and return the error, or None if there is none."""
         self._is_asked = True
-        error = self._future.exception(timeout)
-        if error is None and self._is_failed:  # a result is not for us to decode
+        self._wait(timeout)
+        if self._error is not None:
+            return self._error
+        if self._is_failed:  # a result is not for us to decode
             try:
-                self._future.result()()
+                self._get_result()
             except Exception as failure:  # noqa: BLE001 - it is what was asked for
                 return failure
-        return error
+        return None
 
     def peek(self) -> BaseException | None:
         """Return what it has failed with; None if it has not, or not ended.
 
         Unlike `exception`, this leaves a failure that nobody asks for one to log.
         """
-        return self._future.exception() if self._future.done() else None
+        return self._error
 
     def done(self) -> bool:
         """Return whether it has ended."""
-        return self._future.done()
+        return self._read is not None or self._error is not None
 
     def add_done_callback(self, callback: Callable[[Completion[T]], Any]) -> None:
         """Call `callback` with this when it ends, soon if it has ended.
@@ -102,51 +126,97 @@ class Completion(Generic[T]):
             with contextlib.suppress(RuntimeError):  # the waiter's loop is closed
                 loop.call_soon_threadsafe(settle, waiter)
 
-        self._future.add_done_callback(wake)
+        self.watch(wake)
         yield from waiter.__await__()
-        return self._future.result()()
+        return self._get_result()
+
+    def _wait(self, timeout: float | None) -> None:
+        """Return when it has ended, or raise `TimeoutError`."""
+        with self._lock:
+            if self.done():
+                return
+            bell = self._bell = self._bell or threading.Event()
+        if not bell.wait(timeout):
+            raise TimeoutError
+
+    def _get_result(self) -> T:
+        if self._error is not None:
+            raise self._error
+        assert self._read is not None
+        return self._read()
 
     # --- ipycron's side -------------------------------------------------------------
 
     def watch(self, callback: Callable[[Completion[T]], Any]) -> None:
         """Call `callback` with this at its end, in the thread that ends it, or now."""
-        self._future.add_done_callback(lambda _: callback(self))
+        with self._lock:
+            if not self.done():
+                self._watchers = (*self._watchers, callback)
+                return
+        self._tell(callback)
+
+    def _tell(self, callback: Callable[[Completion[T]], Any]) -> None:
+        try:
+            callback(self)
+        except Exception:
+            # The border to a watcher: the others are told all the same.
+            self._owner.logger.exception("a watcher of %r failed", self)
 
     def set(self, read: Callable[[], T], *, is_ok: bool = True) -> None:
         """End it; `read` gives the result, or raises, each time somebody asks."""
-        self._is_failed = not is_ok
-        with contextlib.suppress(concurrent.futures.InvalidStateError):
-            self._future.set_result(read)
+        self._end(read, None, is_failed=not is_ok)
 
     def fail(self, error: BaseException) -> None:
         """End it with an error."""
-        self._is_failed = True
-        with contextlib.suppress(concurrent.futures.InvalidStateError):
-            self._future.set_exception(error)
+        self._end(None, error, is_failed=True)
+
+    def _end(
+        self,
+        read: Callable[[], T] | None,
+        error: BaseException | None,
+        *,
+        is_failed: bool,
+    ) -> None:
+        with self._lock:
+            if self.done():
+                return
+            self._is_failed = is_failed  # first: who sees the end must see this
+            self._read, self._error = read, error
+            watchers, self._watchers = self._watchers, ()
+            if self._bell is not None:
+                self._bell.set()
+        for watcher in watchers:
+            self._tell(watcher)
 
     def __repr__(self) -> str:
         state = "pending"
-        if self._future.done():
+        if self.done():
             state = "failed" if self._is_failed else "done"
         return f"<Completion of {self._what}: {state}>"
 
     def __del__(self) -> None:
-        if self._is_failed and not self._is_asked and self._future.done():
+        if self._is_failed and not self._is_asked:
             # Any thread at all comes by here: the error is decoded elsewhere.
-            log = partial(_log_failure, self._owner.logger, self._what, self._future)
+            read, error = self._read, self._error
+            log = partial(_log_failure, self._owner.logger, self._what, read, error)
             self._owner.defer(log)
+
+
+def read_nothing() -> None:
+    """Read the result of what has none: a start, a stop, a destroy."""
 
 
 def _log_failure(
     logger: logging.Logger,
     what: str,
-    future: concurrent.futures.Future[Callable[[], Any]],
+    read: Callable[[], Any] | None,
+    error: BaseException | None,
 ) -> None:
-    error: BaseException | None = None
-    try:
-        future.result()()
-    except BaseException as failure:  # noqa: BLE001 - it is what is logged
-        error = failure
+    if read is not None:
+        try:
+            read()
+        except BaseException as failure:  # noqa: BLE001 - it is what is logged
+            error = failure
     if isinstance(error, StartRevoked):
         return  # whoever stopped the task knows
     trace = None if isinstance(error, IpycronError) else error

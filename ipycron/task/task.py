@@ -14,7 +14,7 @@ from ipycron.scheduling.clock import SystemClock
 from ipycron.scheduling.context import TaskContext, to_datetime
 from ipycron.scheduling.events import Event, Status
 from ipycron.task.calls import Calls
-from ipycron.task.completion import Completion
+from ipycron.task.completion import Completion, read_nothing
 from ipycron.task.execution import hold_value, read_value
 from ipycron.task.handover import make_registration
 from ipycron.task.journal import is_logged, log_event
@@ -218,7 +218,7 @@ class Task:
             # Held by who does the work; one that nobody asks logs at its own end.
             self._start = weakref.ref(completion)
         if self._is_over:
-            completion.set(lambda: None)
+            completion.set(read_nothing)
             return completion
         self._client.control(self, action, completion, force=force)
         if action == "start":

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -90,6 +91,36 @@ def test_callbacks_run_where_the_owner_says(completion, owner):
     assert called == []
     owner.run()
     assert called == [completion]
+
+
+def test_every_watcher_is_told_when_one_fails(completion, caplog):
+    """What a watcher raises is logged; the end is told to all, in their order."""
+    told = []
+    completion.watch(lambda _: told.append(1))
+    completion.watch(lambda _: 1 / 0)
+    completion.watch(lambda _: told.append(2))
+    completion.set(lambda: None)
+    completion.watch(lambda _: told.append(3))
+    assert told == [1, 2, 3]
+    (record,) = caplog.records
+    assert record.exc_info[0] is ZeroDivisionError
+
+
+def test_all_threads_wake_when_the_end_comes(completion):
+    """Any number of threads may wait; each gets the one result."""
+    with ThreadPoolExecutor(8) as pool:
+        waiting = [pool.submit(completion.result, 10) for _ in range(8)]
+        with pytest.raises(TimeoutError):
+            completion.exception(0.01)
+        completion.set(lambda: 7)
+        assert [each.result() for each in waiting] == [7] * 8
+
+
+def test_error_is_found_while_the_completion_is_held(completion):
+    """A finalizer of the user's may ask in the middle of anything: no deadlock."""
+    with completion._lock:
+        completion.fail(ValueError("no"))
+        assert isinstance(completion.exception(0), ValueError)
 
 
 def test_await_gives_the_result_from_another_thread(completion):
