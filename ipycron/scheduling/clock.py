@@ -60,19 +60,27 @@ class SystemClock:
 
 
 class _PatientTimer:
-    """A timer that after a pause of its process lets everything else go first."""
+    """A timer that after a pause of its process lets everything else go first.
+
+    Once it has rung it lets go of its handle, which holds the timer: a circle would
+    keep all that the callback holds until the garbage collector comes by.
+    """
 
     def __init__(self, delay: float, callback: Callable[[], None]) -> None:
         self._loop = asyncio.get_running_loop()
         self._callback = callback
         self._deadline = self._loop.time() + max(delay, 0.0)
-        self._handle = self._loop.call_at(self._deadline, self._ring)
+        self._handle: asyncio.TimerHandle | None = self._loop.call_at(
+            self._deadline, self._ring
+        )
 
     def cancel(self) -> None:
         """Make sure that the call never happens. May be repeated."""
-        self._handle.cancel()
+        if self._handle is not None:
+            self._handle.cancel()
 
     def _ring(self) -> None:
+        self._handle = None
         if self._loop.time() - self._deadline > STALL:
             self._handle = self._loop.call_later(CATCH_UP, self._callback)
         else:
@@ -86,11 +94,12 @@ class _PunctualTimer:
         self._loop = asyncio.get_running_loop()
         self._callback = callback
         self._deadline = self._loop.time() + delay
-        self._handle: asyncio.Handle = self._sleep(delay)
+        self._handle: asyncio.Handle | None = self._sleep(delay)
 
     def cancel(self) -> None:
         """Make sure that the call never happens. May be repeated."""
-        self._handle.cancel()
+        if self._handle is not None:
+            self._handle.cancel()
 
     def _sleep(self, delay: float) -> asyncio.Handle:
         return self._loop.call_later(delay * (1 - SLACK) - LAST_STRETCH, self._look)
@@ -103,4 +112,5 @@ class _PunctualTimer:
             # Other callbacks and I/O have their turn in between.
             self._handle = self._loop.call_soon(self._look)
         else:
+            self._handle = None  # as above
             self._callback()

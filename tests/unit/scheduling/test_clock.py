@@ -1,7 +1,9 @@
 """What every clock keeps, the real and the fake one alike."""
 
 import asyncio
+import gc
 import threading
+import weakref
 from datetime import UTC, datetime
 
 import pytest
@@ -130,6 +132,28 @@ async def test_call_may_put_off_another(time, call):
     call(0.005, lambda: call(0.005, lambda: calls.append(1)))
     await time.pass_until(lambda: calls)
     assert calls == [1]
+
+
+async def test_call_is_let_go_of_when_it_was_made(time, call):
+    """What a call holds lives no longer, without the garbage collector, too."""
+
+    class Held:
+        def ring(self):
+            calls.append(1)
+
+    calls = []
+    held = Held()
+    ghost = weakref.ref(held)
+    gc.disable()
+    try:
+        timer = call(0.005, held.ring)
+        del held
+        await time.pass_until(lambda: calls)
+        del timer
+        await time.pass_time(0.001)
+        assert ghost() is None
+    finally:
+        gc.enable()
 
 
 async def test_call_that_raises_harms_no_other(time, call):
