@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -90,7 +91,7 @@ class Bulletin:
             duration = run.finished_at - run.started_at
         item = Item(
             next(self._numbers),
-            str(notice.event),
+            sys.intern(str(notice.event)),  # one text for all events of a name
             notice.triggered_at,
             notice.date,
             task.id,
