@@ -59,7 +59,7 @@ def schedule(
     """
     task = create_task(expression, job, **options)
     if task.status == "stopped":
-        task.start().add_done_callback(partial(_report_start, task))
+        task.start().watch(partial(_see_start, task))
     return task
 
 
@@ -126,6 +126,12 @@ def _check_together(
     if options.distributed or options.run_coordinator is not None:
         client = registry.running_client
         check_election(options, None if client is None else client.coordinator)
+
+
+def _see_start(task: Task, completion: Completion[None]) -> None:
+    """Have a failure reported where listeners are called; a good start asks nobody."""
+    if completion.peek() is not None:
+        task.defer(partial(_report_start, task, completion))
 
 
 def _report_start(task: Task, completion: Completion[None]) -> None:
