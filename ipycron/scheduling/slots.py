@@ -78,11 +78,12 @@ class Slots:
         self._entry.emit(Event.EXECUTION_MISSED, date=slot, missed_count=1)
 
     def _arm(self, slot: int | None) -> None:
-        self._entry.next_slot = slot
-        if slot is not None:
-            self._services.timetable.arm(self, slot)
-            if self._crew.can_stand_by:
-                self._services.outlook.arm(self._look_ahead, slot)
+        if slot is None:
+            self._entry.next_slot = None
+            return
+        self._entry.next_slot = self._services.timetable.arm(self, slot)
+        if self._crew.can_stand_by:
+            self._services.outlook.arm(self._look_ahead, slot)
 
     def _look_ahead(self, _: float) -> Callable[[], None] | None:
         """Have a worker that is free stand by for the next slot.

@@ -48,7 +48,7 @@ class Named(Timetable):
     def arm(self, name, slot, call):
         """Have it called at a slot."""
         self.owners[name].call = call
-        super().arm(self.owners[name], slot)
+        return super().arm(self.owners[name], slot)
 
     def disarm(self, name):
         """Forget the slot of a name."""
@@ -133,6 +133,13 @@ async def test_slot_is_replaced_when_armed_again(clock, table):
     table.arm("a", 4, calls.append)
     await clock.advance(10)
     assert calls == [4]
+
+
+async def test_slot_is_one_object_for_all_that_are_armed_for_it(table):
+    """A thousand tasks on one second remember one number, not a thousand."""
+    slots = [table.arm(owner, int("1795856400"), print) for owner in "abc"]
+    assert slots == [1795856400] * 3
+    assert len({id(slot) for slot in slots}) == 1
 
 
 async def test_slot_may_be_armed_and_disarmed_by_a_call(clock, table):
