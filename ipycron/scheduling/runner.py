@@ -68,7 +68,9 @@ class Runner:
             # Out of threads, say. The worker is lost as if it had died in the run.
             run.future = asyncio.get_running_loop().create_future()
             run.future.set_exception(error)
-        run.future.add_done_callback(run)
+        # The release of a claim calls a coordinator, in whatever context there was.
+        context = self._services.context if self._election is None else None
+        run.future.add_done_callback(run, context=context)
         timeout = self._entry.policy.timeout
         if timeout is not None:
             expire = partial(self._expire, run, timeout)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextvars import Context
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -31,6 +32,8 @@ class Services:
         errands: small tasks under way that belong to no run or worker, starts and
             stops among them; kept here because asyncio itself holds tasks weakly, and
             awaited at shutdown.
+        context: of the callbacks of runs, none of which calls code of the user's: one
+            for all in place of a copy for each run in progress.
     """
 
     clock: Clock
@@ -43,6 +46,7 @@ class Services:
     outlook: Timetable
     tally: Tally
     errands: set[asyncio.Task[Any]] = field(default_factory=set)
+    context: Context = field(default_factory=Context)
 
 
 def spawn(
