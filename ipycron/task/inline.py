@@ -165,7 +165,6 @@ class InlineWorker(SharedWorker):
     """
 
     __slots__ = (
-        "_loop",
         "_pool",
         "_runs",
         "job",
@@ -176,12 +175,11 @@ class InlineWorker(SharedWorker):
         self.job = job
         self.landing = landing
         self._pool = pool
-        self._loop = asyncio.get_running_loop()
         self._runs: Few[asyncio.Future[Outcome], asyncio.Future[Outcome]] = NOTHING
 
     def run(self, execution: Execution) -> asyncio.Future[Outcome]:
         """Start the function now; see `Worker.run`."""
-        future = self._loop.create_future()
+        future = asyncio.get_running_loop().create_future()
         self._runs = self._runs.add(future, future)
         flight = Flight(self, execution, future)
         if self.job.home is None:
