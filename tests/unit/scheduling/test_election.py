@@ -1,6 +1,7 @@
 """Elections in a fleet (D1)."""
 
 import asyncio
+from contextvars import ContextVar
 
 import pytest
 
@@ -48,6 +49,30 @@ async def test_slot_runs_when_elected(world):
     await world.clock.advance(5)
     assert world.elector.completed == [("t", KEY)]
     assert world.events.names()[1:] == ["execution:started", "execution:finished"]
+
+
+async def test_end_is_told_in_the_context_of_the_run(world):
+    """A coordinator finds its context variables when it is asked, and at the end."""
+    tenant = ContextVar("tenant", default="nobody")
+
+    class Tenants(Elector):
+        """Keeps who it is called for."""
+
+        async def should_run(self, *_):
+            """Answer."""
+            self.asked.append(tenant.get())
+            return True
+
+        async def on_complete(self, *_):
+            """Keep the end."""
+            self.completed.append(tenant.get())
+
+    world.elector = elector = Tenants(world.clock)
+    world.script.run_seconds = 5
+    tenant.set("somebody")
+    await world.start(distributed=True)
+    await world.clock.advance(65)
+    assert (elector.asked, elector.completed) == (["somebody"], ["somebody"])
 
 
 async def test_slot_is_skipped_when_not_elected(world):
