@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 _ROOT = str(Path(__file__).parents[2])
 # Not `-m`: that would put the working directory first, and a user's `queue.py` there
 # would break us. Ours comes last: an installed ipycron is found in its own place.
+# Modules leave no garbage, and the collector would look through them forty times: each
+# `main` sets it going again.
 _BOOT = (
-    "{limit}import sys; sys.path.append(sys.argv[1]); "
+    "{limit}import gc, sys; gc.disable(); sys.path.append(sys.argv[1]); "
     "from ipycron.process.{name} import main; main(*map(int, sys.argv[2:]))"
 )
 

@@ -44,6 +44,7 @@ def main(fd: int, leash: int, *predecessors: int) -> NoReturn:
     # What is here now stays: the collector need not look at it again and again, and
     # does not wait with the rest until that is a quarter of it.
     gc.freeze()
+    gc.enable()
     # The jobs keep the client's limits: select() and the like rely on a low one.
     asyncio.run(serve(socket.socket(fileno=fd), (soft, hard), leash, zygote))
     os._exit(0)

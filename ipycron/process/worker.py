@@ -9,6 +9,7 @@ from __future__ import annotations
 import _signal
 import _socket
 import contextlib
+import gc
 import os
 import sys
 import termios
@@ -231,7 +232,9 @@ def main(  # noqa: PLR0917 - a program's arguments
     if os.getsid(0) != os.getpid():
         os.setsid()
     else:
-        open_stdio()  # started by `start_program`, not forked: nothing is inherited
+        # Started by `start_program`, not forked: nothing is inherited.
+        gc.enable()
+        open_stdio()
     die_with_parent(parent)
     hold_lifeline(lifeline)
     sock = _socket.socket(fileno=control)

@@ -193,6 +193,8 @@ def main(fd: int, *held: int) -> NoReturn:
     null = os.open(os.devnull, os.O_WRONLY)
     redirect_stdio(null, os.dup(null))
     open_stdio()  # the workers inherit the files and put their pipes below
+    gc.freeze()  # so that the first fork need not wait until all this is collected
+    gc.enable()
     sock = socket.socket(fileno=fd)
     Zygote(BlockingChannel(sock, ToZygote, takes_fds=True)).serve()
     os._exit(0)
