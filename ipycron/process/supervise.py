@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import importlib
 import os
 import resource
 import select
 import signal
 import socket
+import sys
 from typing import TYPE_CHECKING
 
 from ipycron.process.program import start_zygote
@@ -35,6 +37,7 @@ def main(fd: int, leash: int, *predecessors: int) -> NoReturn:
     with contextlib.suppress(OSError):  # the first fork tries again, and says why not
         zygote = start_zygote((soft, hard), leash)
 
+    _import_asyncio()
     import asyncio  # noqa: PLC0415 - see above
 
     from ipycron.process.supervisor import serve  # noqa: PLC0415 - see above
@@ -48,6 +51,13 @@ def main(fd: int, leash: int, *predecessors: int) -> NoReturn:
     # The jobs keep the client's limits: select() and the like rely on a low one.
     asyncio.run(serve(socket.socket(fileno=fd), (soft, hard), leash, zygote))
     os._exit(0)
+
+
+def _import_asyncio() -> None:
+    """Import asyncio as on a Python without TLS: nobody here speaks it, for 10 ms."""
+    sys.modules["ssl"] = None  # type: ignore[assignment]
+    importlib.import_module("asyncio")
+    del sys.modules["ssl"]
 
 
 def _wait_for_end(predecessor: int) -> None:
