@@ -1,0 +1,48 @@
+"""The system's own time zone: where its name is found."""
+
+from __future__ import annotations
+
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from ipycron.cron.zone import follow_localtime
+
+
+@pytest.mark.parametrize(
+    ("files", "found"),
+    [
+        ({}, "Europe/Berlin"),
+        ({"etc/timezone": "Europe/Berlin\n"}, "Europe/Berlin"),
+        ({"etc/timezone": "Europe/Paris\n"}, None),
+        ({"etc/timezone": "\xfc"}, None),
+        ({"etc/sysconfig/clock": ""}, None),
+    ],
+)
+def test_link_of_localtime_is_followed_unless_another_place_disagrees(
+    tmp_path, monkeypatch, files, found
+):
+    """The link alone tells the zone; where there is more to weigh, `tzlocal` does."""
+    monkeypatch.delenv("TZ", raising=False)
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc" / "localtime").symlink_to("/usr/zoneinfo/Europe/Berlin")
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text, "latin-1")
+    zone = follow_localtime(str(tmp_path))
+    assert zone == (found and ZoneInfo(found))
+
+
+def test_localtime_is_not_followed_when_it_is_no_link_or_the_environment_says(
+    tmp_path, monkeypatch
+):
+    """A file without a name, none at all, or ``TZ``: `tzlocal` knows what to do."""
+    monkeypatch.delenv("TZ", raising=False)
+    assert follow_localtime(str(tmp_path)) is None
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc" / "localtime").write_bytes(b"TZif")
+    assert follow_localtime(str(tmp_path)) is None
+    (tmp_path / "etc" / "localtime").unlink()
+    (tmp_path / "etc" / "localtime").symlink_to("/usr/share/zoneinfo/Europe/Berlin")
+    monkeypatch.setenv("TZ", "Europe/Paris")
+    assert follow_localtime(str(tmp_path)) is None
