@@ -1,4 +1,4 @@
-"""The client's side of the supervisor: starts it, asks it, notices its end."""
+"""The client's side of the supervisor: asks it, notices its end."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import asyncio
 import contextlib
 import itertools
 import os
-import socket
 import subprocess
 from typing import TYPE_CHECKING
 
 from ipycron.errors import ProtocolError, SupervisorLost
 from ipycron.process.channel import Channel, Frame
 from ipycron.process.outcome import decode_error
-from ipycron.process.payload import Payload, open_anonymous
-from ipycron.process.program import start_program
 from ipycron.process.protocol import FromSupervisor, Message, Reply
 from ipycron.process.session import ZYGOTE_GRACE, has_ended
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from ipycron.process.payload import Payload
+    from ipycron.process.supervision import SupervisorProcess
 
 EXIT_TIMEOUT = 5.0
 """Seconds for a supervisor to exit by itself once its end is closed, or ours."""
@@ -33,52 +33,35 @@ class Connection:
     """One supervisor process. All methods but `send_at_once` are called on one loop.
 
     Args:
+        supervisor: the process, ours from now on.
         on_frame: takes every message but replies.
         on_lost: called once if the supervisor ends without being asked to, after
             every open request has failed with the same error.
-        predecessor: the leash of the one before. The supervisor waits until nobody
-            holds it any more, so that no job runs beside its own former run.
 
     Attributes:
         leash: a pipe that the supervisor and its zygote hold as long as they live;
             the zygote outlives its workers. For the next connection; None when all
             are gone.
-
-    Raises:
-        OSError: if the system refuses a process or descriptors.
     """
 
     def __init__(
         self,
+        supervisor: SupervisorProcess,
         *,
         on_frame: Callable[[Frame], None],
         on_lost: Callable[[SupervisorLost], None],
-        predecessor: int | None = None,
     ) -> None:
         self._on_frame = on_frame
         self._on_lost = on_lost
         self._ids = itertools.count(1)
         self._requests: dict[int, asyncio.Future[None]] = {}
         self._reaping: asyncio.Task[None] | None = None
-        with contextlib.ExitStack() as made:
-            # Its complaints go to a file, not to a notebook's cell; read if it dies.
-            self._complaints = open_anonymous()
-            made.callback(os.close, self._complaints)
-            ours, theirs = socket.socketpair()
-            made.enter_context(ours)
-            ours_of_leash, leash = os.pipe()
-            made.callback(os.close, ours_of_leash)
-            held = [theirs.fileno(), leash]
-            held += [] if predecessor is None else [predecessor]
-            with theirs, os.fdopen(leash):
-                self._process: subprocess.Popen[bytes] = start_program(
-                    "supervise", held, stderr=self._complaints
-                )
-            made.pop_all()
-        self.leash: int | None = ours_of_leash
-        self._sock = ours
+        self._process = supervisor.process
+        self._complaints = supervisor.complaints
+        self.leash: int | None = supervisor.leash
+        self._sock = supervisor.sock
         self._channel = Channel(
-            ours,
+            self._sock,
             FromSupervisor,
             loop=asyncio.get_running_loop(),
             on_frame=self._handle,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable
 
     from ipycron.scheduling.ports import Timer
@@ -67,7 +67,7 @@ class _PatientTimer:
     """
 
     def __init__(self, delay: float, callback: Callable[[], None]) -> None:
-        self._loop = asyncio.get_running_loop()
+        self._loop = _get_loop()
         self._callback = callback
         self._deadline = self._loop.time() + max(delay, 0.0)
         self._handle: asyncio.TimerHandle | None = self._loop.call_at(
@@ -91,7 +91,7 @@ class _PunctualTimer:
     """A timer that wakes early, sleeps the rest, and waits out the last stretch."""
 
     def __init__(self, delay: float, callback: Callable[[], None]) -> None:
-        self._loop = asyncio.get_running_loop()
+        self._loop = _get_loop()
         self._callback = callback
         self._deadline = self._loop.time() + delay
         self._handle: asyncio.Handle | None = self._sleep(delay)
@@ -114,3 +114,9 @@ class _PunctualTimer:
         else:
             self._handle = None  # as above
             self._callback()
+
+
+def _get_loop() -> asyncio.AbstractEventLoop:
+    import asyncio  # noqa: PLC0415 - 45 ms; who has a loop has it
+
+    return asyncio.get_running_loop()

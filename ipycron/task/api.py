@@ -19,7 +19,6 @@ from ipycron.errors import (
 from ipycron.process.zone import describe_zone
 from ipycron.scheduling.clock import SystemClock
 from ipycron.scheduling.option import check_duration
-from ipycron.task.elect import check_election
 from ipycron.task.listeners import check_event
 from ipycron.task.options import TaskOptions, check_logger, make_options
 from ipycron.task.registry import registry
@@ -124,6 +123,8 @@ def _check_together(
     if not isinstance(source, Inline):
         describe_zone(expression.timezone)
     if options.distributed or options.run_coordinator is not None:
+        from ipycron.task.elect import check_election  # noqa: PLC0415 - asyncio
+
         client = registry.running_client
         check_election(options, None if client is None else client.coordinator)
 

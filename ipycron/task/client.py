@@ -1,32 +1,25 @@
-"""The client: one thread that schedules inline tasks and talks to the supervisor.
+"""The client: everything of ipycron that runs in the user's process.
 
-Daemon thread ``ipycron`` with an asyncio loop. It calls no user code: inline
-functions run on threads of a pool or on the user's loop, listeners and log handlers
-on the dispatcher's thread.
+What a script needs to create a task and to start the supervisor comes first. The
+engine, asyncio not least, is loaded while the supervisor loads, too.
 """
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import logging
 import threading
-from collections import deque
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ipycron.errors import IpycronError, SupervisorLost
+from ipycron.errors import SupervisorLost
+from ipycron.process.supervision import describe_refusal, start_supervisor
 from ipycron.scheduling.clock import SystemClock
 from ipycron.scheduling.events import Event, Outcome
 from ipycron.scheduling.ids import IdMaker
-from ipycron.scheduling.scheduler import Scheduler
 from ipycron.task.bulletin import Bulletin
-from ipycron.task.completion import read_nothing
-from ipycron.task.elect import TaskElector
 from ipycron.task.keepalive import Keepalive
-from ipycron.task.launch import ClientLauncher
 from ipycron.task.listeners import Dispatcher, Listeners
 from ipycron.task.records import Records
-from ipycron.task.remote import Remote
 from ipycron.task.threads import ThreadPool
 
 if TYPE_CHECKING:
@@ -38,6 +31,7 @@ if TYPE_CHECKING:
     from ipycron.scheduling.plan import Silence
     from ipycron.task.completion import Completion
     from ipycron.task.controls import Action
+    from ipycron.task.engine import Engine
     from ipycron.task.task import Task
 
 
@@ -73,144 +67,93 @@ class Client:
         self._records = Records(self.defer)
         self.keepalive = Keepalive()
         self._pool = ThreadPool()
-        self._loop = asyncio.new_event_loop()
-        self._calls: deque[Callable[[], Any]] = deque()  # submitted, not done yet
-        self._launcher = ClientLauncher(self._pool, self)
-        self._elector = TaskElector(self)
-        self._scheduler = Scheduler(
-            clock=SystemClock(),
-            launcher=self._launcher,
-            emit=self.take_notice,
-            elector=self._elector,
-        )
-        self._remote = Remote(self, self._elector)
-        self._work: set[asyncio.Task[None]] = set()
+        self._lock = threading.Lock()
+        self._engine: Engine | None = None
         self.is_closed = False
         self.gone = threading.Event()
-        self.thread = threading.Thread(target=self._run, name="ipycron", daemon=True)
-        self.thread.start()
-
-    def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        self._loop.run_forever()
-        self._loop.close()
 
     @property
     def supervisor_pid(self) -> int | None:
         """The supervisor's process, None while there is none."""
-        return self._remote.supervisor_pid
+        return None if self._engine is None else self._engine.remote.supervisor_pid
 
     # --- from any thread ------------------------------------------------------------
 
+    def _get_engine(self, *, is_for_worker: bool = False) -> Engine:
+        """Return the engine, made when first needed.
+
+        Loaded on the calling thread: one of ours might be in the middle of it while
+        the user forks, and the copy could never import these modules.
+
+        Args:
+            is_for_worker: whether the supervisor will be needed at once.
+
+        Raises:
+            OSError: if the system refuses descriptors; it may be tried again.
+        """
+        with self._lock:
+            if self._engine is None:
+                self._engine = self._make_engine(is_for_worker=is_for_worker)
+            return self._engine
+
+    def _make_engine(self, *, is_for_worker: bool) -> Engine:
+        if self.is_closed:
+            raise RuntimeError("ipycron was shut down")
+        with contextlib.ExitStack() as undo:
+            supervisor = None
+            if is_for_worker:
+                with contextlib.suppress(OSError):  # the engine tries again, and tells
+                    supervisor = start_supervisor()
+                    undo.callback(supervisor.kill)
+            from ipycron.task.engine import Engine  # noqa: PLC0415 - see above
+
+            engine = Engine(self, self._pool, supervisor)
+            undo.pop_all()
+        for task in self.tasks.values():
+            engine.add(task)
+        return engine
+
     def submit(self, call: Callable[[], Any]) -> None:
         """Call this on the client's loop."""
-        self._calls.append(call)
-        self._loop.call_soon_threadsafe(self._call_next)
-
-    def _call_next(self) -> None:
-        try:
-            self._calls[0]()
-        finally:
-            self._calls.popleft()  # last: it tells that the call is done
+        self._get_engine().submit(call)
 
     def add(self, task: Task) -> None:
         """Register a task with the scheduler that will run it."""
-        self.tasks[task.id] = task
-        self.submit(partial(self._add, task))
+        with self._lock:
+            self.tasks[task.id] = task
+            if self._engine is not None:
+                self._engine.add(task)
         self.bulletin.tell(task.id)
-
-    def _add(self, task: Task) -> None:
-        if task.is_background:
-            self._remote.add(task.id, task)
-            return
-        self._launcher.register(task)
-        self._scheduler.add(
-            task.id,
-            name=task.name,
-            schedule=task.expression,
-            policy=task.options.get_policy(),
-        )
 
     def set_coordinator(self, coordinator: Any) -> None:
         """Have it elect for tasks without a coordinator of their own."""
         self.coordinator = coordinator
-        self.submit(self._elector.sweep)
+        if self._engine is not None:
+            self._engine.submit(self._engine.elector.sweep)
 
     def warm(self, preload: Preload | None = None) -> None:
         """Start the supervisor in advance, without waiting for it."""
-        self.submit(partial(self._remote.warm, preload))
+        self._get_engine(is_for_worker=True).warm(preload)
 
     def control(
         self, task: Task, action: Action, completion: Completion[None], *, force: bool
     ) -> None:
         """Start, stop or destroy a task; `completion` ends with it."""
-        if action == "start" and not task.is_background:
-            self._pool.prepare()  # here and now: the script may be at its end
-        self.submit(partial(self._control, task, action, completion, force=force))
-
-    def _control(
-        self, task: Task, action: Action, completion: Completion[None], *, force: bool
-    ) -> None:
-        is_inline_start = action == "start" and not task.is_background
-        if is_inline_start and self._scheduler.start_at_once(task.id):
-            completion.set(read_nothing)
-            return
-        work: Any = (
-            self._remote.control(task.id, action, force=force)
-            if task.is_background
-            else self._control_inline(task, action, force=force)
-        )
-        self._settle(work, completion)
-
-    async def _control_inline(self, task: Task, action: Action, *, force: bool) -> None:
-        if action == "start":
-            await self._scheduler.start(task.id)
-        elif action == "stop":
-            await self._scheduler.stop(task.id, force=force)
+        try:
+            engine = self._engine or self._get_engine(is_for_worker=task.is_background)
+        except OSError as error:
+            completion.fail(_describe_refusal(task, error))
         else:
-            await self._scheduler.destroy(task.id, force=force)
+            engine.control(task, action, completion, force=force)
 
     def execute(self, task: Task, execution_id: str) -> None:
-        """Run a task now; its end, or the refusal, reaches the task.
-
-        A run in a worker is asked for on this very thread where nothing was asked
-        before that has not left yet: that saves a wake-up of the loop.
-        """
-        if (
-            task.is_background
-            and task.options.execute_timeout is None
-            and not self._calls
-            and self._remote.execute_at_once(task.id, execution_id)
-        ):
-            return
-        self.submit(partial(self._execute, task, execution_id))
-
-    def _execute(self, task: Task, execution_id: str) -> None:
-        if task.is_background:
-            self._remote.execute(task.id, execution_id)
-        else:
-            # Not before the first step of a start that came just before it.
-            self._loop.call_soon(self._execute_inline, task, execution_id)
-        timeout = task.options.execute_timeout
-        if timeout is not None:
-            self._loop.call_later(timeout, task.expire, execution_id, timeout)
-
-    def _execute_inline(self, task: Task, execution_id: str) -> None:
+        """Run a task now; its end, or the refusal, reaches the task."""
         try:
-            self._scheduler.execute_nowait(task.id, execution_id)
-        except IpycronError as error:
-            task.refuse(execution_id, error)
-
-    def _settle(self, work: Any, completion: Completion[None]) -> None:
-        def settle(future: asyncio.Future[Any]) -> None:
-            if future.cancelled():
-                completion.fail(asyncio.CancelledError())
-            elif (error := future.exception()) is not None:
-                completion.fail(error)
-            else:
-                completion.set(read_nothing)
-
-        asyncio.ensure_future(work).add_done_callback(settle)
+            engine = self._engine or self._get_engine(is_for_worker=task.is_background)
+        except OSError as error:
+            task.refuse(execution_id, _describe_refusal(task, error))
+        else:
+            engine.execute(task, execution_id)
 
     # --- on the client's loop: what happens to tasks --------------------------------
 
@@ -223,10 +166,8 @@ class Client:
         self.keepalive.update(task)
         if notice.event is Event.TASK_DESTROYED:
             self.tasks.pop(task.id, None)
-            self._launcher.forget(task.id)
-            self._remote.forget(task.id)
-            if task.options.distributed:
-                self._elector.sweep()
+            if self._engine is not None:
+                self._engine.forget(task)
         self.bulletin.post(task, notice)
 
     def take_refusal(
@@ -258,7 +199,8 @@ class Client:
     ) -> list[str]:
         """End the runs that were lost; see `Owner`."""
         lost = [task for task in self.tasks.values() if task.is_background]
-        self._elector.abandon({task.id for task in lost})
+        assert self._engine is not None
+        self._engine.elector.abandon({task.id for task in lost})
         now, outcome = SystemClock().now(), Outcome.of_error(error)
         self.get_logger(None).error("%s", error)
         for task in lost:
@@ -291,23 +233,21 @@ class Client:
 
     def shutdown(self, timeout: float) -> None:
         """Stop everything and return when it is gone. Ends the client's threads."""
-        self.is_closed = True
+        with self._lock:
+            self.is_closed = True
         try:
-            done = asyncio.run_coroutine_threadsafe(self._shutdown(timeout), self._loop)
-            done.result()
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self.thread.join()
+            if self._engine is None:
+                self._end_rest()
+            else:
+                self._engine.shutdown(timeout, self._end_rest)
         finally:
             self.gone.set()
         self.keepalive.close()
         self._pool.close()
         self.dispatcher.close(timeout=max(timeout, LAST_EVENTS))
 
-    async def _shutdown(self, timeout: float) -> None:
-        await asyncio.gather(
-            self._scheduler.shutdown(timeout), self._remote.shutdown(timeout)
-        )
-        # Who is left has lost its supervisor on the way.
+    def _end_rest(self) -> None:
+        """Destroy who was never started, or has lost its supervisor on the way."""
         lost = SupervisorLost(reason="it did not live to see the end of the shutdown")
         now, outcome = SystemClock().now(), Outcome.of_error(lost)
         for task in list(self.tasks.values()):
@@ -315,9 +255,13 @@ class Client:
                 now, outcome, last_word="destroy", is_final=True
             ):
                 self.take_notice(notice)
-        await self._elector.aclose()
 
     def close_in_child(self) -> None:
         """Let go of everything in a process that this one forked."""
         self.is_closed = True
-        self._remote.close_in_child()
+        if self._engine is not None:
+            self._engine.remote.close_in_child()
+
+
+def _describe_refusal(task: Task, error: OSError) -> BaseException:
+    return describe_refusal(error) if task.is_background else error

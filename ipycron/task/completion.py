@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from ipycron.errors import IpycronError, StartRevoked
-from ipycron.scheduling.wait import settle
 
 if TYPE_CHECKING:
+    import asyncio
     import logging
     from collections.abc import Callable, Generator
 
@@ -117,6 +116,10 @@ class Completion(Generic[T]):
         self.watch(lambda done: self._owner.defer(partial(callback, done)))
 
     def __await__(self) -> Generator[Any, None, T]:
+        import asyncio  # noqa: PLC0415 - 45 ms; who awaits has it
+
+        from ipycron.scheduling.wait import settle  # noqa: PLC0415 - as above
+
         self._is_asked = True
         loop = asyncio.get_running_loop()
         # A future of each waiter: a cancelled await ends the waiting of one.

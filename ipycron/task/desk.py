@@ -6,7 +6,6 @@ import concurrent.futures
 import threading
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ipycron.errors import InvalidOption
 from ipycron.process.guest import run_guest
 from ipycron.task.dask import DaskDesk, WorkerLost, find_client
 
@@ -42,30 +41,6 @@ def make_desk(executor: Any, pool: ThreadPool) -> Desk:
     """Return where runs for this executor are handed in."""
     client = find_client(executor)
     return PoolDesk(executor) if client is None else DaskDesk(*client, pool.submit)
-
-
-def check_executor(name: str, value: Any) -> Any:
-    """Accept an executor or a Dask client, or None."""
-    if value is None or isinstance(value, concurrent.futures.Executor):
-        return value
-    if find_client(value) is not None:
-        return value
-    raise InvalidOption(
-        option=name,
-        value=value,
-        expected="a concurrent.futures.Executor or a distributed.Client",
-        advice=_advise(value),
-    )
-
-
-def _advise(value: Any) -> str:
-    if isinstance(value, type):
-        return "Make an object of this class first."
-    if callable(getattr(value, "get_client", None)):
-        return "Of a Dask cluster, distributed.Client(cluster) makes one."
-    if callable(getattr(value, "executor", None)):
-        return "Pass what its method executor() returns."
-    return ""
 
 
 def check_future(value: object) -> None:

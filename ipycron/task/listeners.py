@@ -7,7 +7,6 @@ events into a queue.
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import logging
 import queue
@@ -18,6 +17,7 @@ from ipycron.errors import InvalidOption
 from ipycron.scheduling.events import Event
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable
 
     from ipycron.scheduling.context import TaskContext
@@ -159,6 +159,8 @@ class Dispatcher:
 
     def _get_loop(self) -> asyncio.AbstractEventLoop:
         if self._loop is None:
+            import asyncio  # noqa: PLC0415 - 45 ms that most never need here
+
             self._loop = asyncio.new_event_loop()
         return self._loop
 

@@ -20,7 +20,7 @@ from ipycron.scheduling.option import (
     option,
 )
 from ipycron.scheduling.policy import Policy
-from ipycron.task.desk import check_executor
+from ipycron.task.executor_option import check_executor
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
@@ -27,10 +26,10 @@ from ipycron.process.protocol import (
     Preload,
     Refused,
     Register,
-    Setting,
     Shutdown,
     Streamed,
 )
+from ipycron.process.supervision import describe_refusal, start_supervisor
 from ipycron.scheduling.events import Event, Notice, Outcome
 from ipycron.task.controls import Controls
 from ipycron.task.resumption import Resumptions
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
 
     from ipycron.process.channel import Frame
     from ipycron.process.payload import Payload
+    from ipycron.process.supervision import SupervisorProcess
     from ipycron.scheduling.plan import Silence
     from ipycron.scheduling.policy import Policy
     from ipycron.scheduling.ports import Elector, Schedule
@@ -110,11 +110,19 @@ class Remote:
     """The background half of the client. Its methods are called on its loop.
 
     `execute_at_once` alone may be called anywhere.
+
+    Args:
+        owner: who is told.
+        elector: answers the supervisor's questions.
+        first: the first supervisor, if it is there.
     """
 
-    def __init__(self, owner: Owner, elector: Elector) -> None:
+    def __init__(
+        self, owner: Owner, elector: Elector, first: SupervisorProcess | None = None
+    ) -> None:
         self._owner = owner
         self._elector = elector
+        self._first = first
         self._connection: Connection | None = None
         self._before: Connection | None = None
         self._environment: dict[str, str] = {}
@@ -139,10 +147,12 @@ class Remote:
             if self._connection is not None:
                 self._connection.send(preload)
         if self._connection is None:
-            self._environment = dict(os.environ)
             before = None if self._before is None else self._before.leash
+            supervisor = self._first or start_supervisor(before)
+            self._first = None
+            self._environment = supervisor.environment
             self._connection = Connection(
-                on_frame=self._handle, on_lost=self._lose, predecessor=before
+                supervisor, on_frame=self._handle, on_lost=self._lose
             )
             for known in self._preloads:
                 self._connection.send(known)
@@ -171,7 +181,7 @@ class Remote:
             connection = self._introduce(task_id)
         except OSError as error:
             refused: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            refused.set_exception(_describe_refusal(error))
+            refused.set_exception(describe_refusal(error))
             return refused
         silence = None
         if action == "start":
@@ -185,7 +195,7 @@ class Remote:
         try:
             connection = self._introduce(task_id)
         except OSError as error:
-            self._owner.take_refusal(task_id, execution_id, _describe_refusal(error))
+            self._owner.take_refusal(task_id, execution_id, describe_refusal(error))
         else:
             connection.send(Execute(task_id, execution_id))
 
@@ -350,27 +360,14 @@ class Remote:
                 async with asyncio.timeout(timeout + ANSWER_TIMEOUT):
                     await connection.request(lambda number: Shutdown(number, timeout))
             await connection.close()
+        if self._first is not None:
+            self._first.kill()
         if self._before is not None:
             await self._before.close()
 
     def close_in_child(self) -> None:
         """Let go in a process that the client forked."""
+        if self._first is not None:
+            self._first.sock.close()
         if self._connection is not None:
             self._connection.close_in_child()
-
-
-def _describe_refusal(error: OSError) -> SupervisorLost:
-    return SupervisorLost(reason=f"it cannot be started: {error}")
-
-
-def make_setting(
-    *, cwd: str, env: dict[str, str] | None, path: list[str], max_result_bytes: int
-) -> Setting:
-    """Return the surroundings of a task that is created here and now."""
-    return Setting(
-        cwd=cwd,
-        env={**os.environ, **(env or {})},
-        path=tuple(path),
-        log_level=logging.getLogger().getEffectiveLevel(),
-        max_result_bytes=max_result_bytes,
-    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import os
 import sys
@@ -17,6 +16,7 @@ from ipycron.process.payload import Payload, pack_object
 from ipycron.process.protocol import CellJob, FileJob, FunctionJob, Job
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable
 
     from ipycron.task.options import TaskOptions
@@ -160,6 +160,8 @@ def is_coroutine_function(function: Callable[..., Any]) -> bool:
 
 
 def _get_home(label: str) -> asyncio.AbstractEventLoop:
+    import asyncio  # noqa: PLC0415 - 45 ms; who has a loop has it
+
     try:
         return asyncio.get_running_loop()
     except RuntimeError:

@@ -16,11 +16,10 @@ from ipycron.scheduling.events import Event, Status
 from ipycron.task.calls import Calls
 from ipycron.task.completion import Completion, read_nothing
 from ipycron.task.execution import hold_value, read_value
-from ipycron.task.handover import make_registration
 from ipycron.task.journal import is_logged, log_event
 from ipycron.task.listeners import Listeners
 from ipycron.task.mirror import ENDS, Mirror
-from ipycron.task.remote import make_setting
+from ipycron.task.setting import make_setting
 from ipycron.task.source import Background
 
 if TYPE_CHECKING:
@@ -378,6 +377,8 @@ class Task:
     @property
     def registration(self) -> Register:
         """What the supervisor must know of a background task."""
+        from ipycron.task.handover import make_registration  # noqa: PLC0415 - asyncio
+
         assert self._setting is not None
         return make_registration(self, self._setting)
 

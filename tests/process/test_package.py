@@ -48,30 +48,78 @@ def test_zygote_starts_without_ipython_asyncio_zmq_or_a_thread():
     assert threads == 1
 
 
-FIRST_CHILDREN = """
+GUARD = """
 import json, os, socket, sys
 from pathlib import Path
-from ipycron.process.supervise import main
+
+def read_command(pid):
+    while not (text := Path("/proc", pid, "cmdline").read_text()):
+        pass  # between fork and exec there is none
+    return text
 
 class Guard:
     def find_spec(self, name, *_):
-        if name in ("asyncio", "msgspec", "ipycron.process.supervisor"):
+        if name in {names}:
             pids = Path("/proc/self/task", str(os.getpid()), "children").read_text()
-            commands = [Path("/proc", p, "cmdline").read_text() for p in pids.split()]
+            commands = [read_command(pid) for pid in pids.split()]
             print(json.dumps(commands), flush=True)
             os._exit(0)
 
 sys.meta_path.insert(0, Guard())
+"""
+
+FIRST_CHILDREN = (
+    GUARD.format(names=("asyncio", "msgspec", "ipycron.process.supervisor"))
+    + """
+from ipycron.process.supervise import main
 ours, theirs = socket.socketpair()
 _, leash = os.pipe()
 main(theirs.fileno(), leash)
 """
+)
 
 
 def test_supervisor_starts_its_zygote_before_it_loads_itself():
     """Both load at once: a script's first task waits for the slower of them."""
     (command,) = run_fresh(FIRST_CHILDREN)
     assert "ipycron.process.zygote" in command
+
+
+CLIENT_CHILDREN = (
+    GUARD.format(names=("asyncio", "ipycron.task.engine"))
+    + """
+import ipycron
+task = ipycron.create_task("0 0 1 1 *", json.__file__)
+assert not Path("/proc/self/task", str(os.getpid()), "children").read_text()
+task.start()
+"""
+)
+
+
+def test_client_starts_its_supervisor_before_it_loads_its_engine():
+    """At the first start, not before: creating a task starts nothing."""
+    (command,) = run_fresh(CLIENT_CHILDREN)
+    assert "ipycron.process.supervise" in command
+
+
+NEVER_STARTED = """
+import json, sys
+import ipycron
+told = []
+for job in (json.__file__, lambda: None):
+    task = ipycron.create_task("0 0 1 1 *", job)
+    task.on("*", lambda context: told.append(context.event))
+ipycron.shutdown()
+print(json.dumps([told, task.status, "asyncio" in sys.modules]))
+"""
+
+
+def test_shutdown_destroys_tasks_that_were_never_started():
+    """They need no engine, and their listeners hear of it all the same."""
+    told, status, has_engine = run_fresh(NEVER_STARTED)
+    assert told == ["task:destroyed", "task:destroyed"]
+    assert status == "destroyed"
+    assert not has_engine
 
 
 def test_supervisor_imports_no_ipython_and_no_pickler_of_functions():

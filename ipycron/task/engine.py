@@ -1,0 +1,206 @@
+"""The engine: the client's thread, its loop, and all that lives there.
+
+Daemon thread ``ipycron`` with an asyncio loop. It calls no user code: inline
+functions run on threads of a pool or on the user's loop, listeners and log handlers
+on the dispatcher's thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from ipycron.errors import IpycronError
+from ipycron.scheduling.clock import SystemClock
+from ipycron.scheduling.scheduler import Scheduler
+from ipycron.task.completion import read_nothing
+from ipycron.task.elect import TaskElector
+from ipycron.task.launch import ClientLauncher
+from ipycron.task.remote import Remote
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ipycron.process.protocol import Preload
+    from ipycron.process.supervision import SupervisorProcess
+    from ipycron.task.client import Client
+    from ipycron.task.completion import Completion
+    from ipycron.task.controls import Action
+    from ipycron.task.task import Task
+    from ipycron.task.threads import ThreadPool
+
+
+class Engine:
+    """Schedules inline tasks and talks to the supervisor.
+
+    Args:
+        client: whose engine it is.
+        pool: runs inline functions.
+        supervisor: the first one, if it is there.
+
+    Attributes:
+        remote: the background half.
+        elector: asks coordinators.
+    """
+
+    def __init__(
+        self, client: Client, pool: ThreadPool, supervisor: SupervisorProcess | None
+    ) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._calls: deque[Callable[[], Any]] = deque()  # submitted, not done yet
+        self._pool = pool
+        self._launcher = ClientLauncher(pool, client)
+        self.elector = TaskElector(client)
+        self._scheduler = Scheduler(
+            clock=SystemClock(),
+            launcher=self._launcher,
+            emit=client.take_notice,
+            elector=self.elector,
+        )
+        self.remote = Remote(client, self.elector, supervisor)
+        self.thread = threading.Thread(target=self._run, name="ipycron", daemon=True)
+        self.thread.start()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_forever()
+        self._loop.close()
+
+    # --- from any thread ------------------------------------------------------------
+
+    def submit(self, call: Callable[[], Any]) -> None:
+        """Call this on the loop."""
+        self._calls.append(call)
+        self._loop.call_soon_threadsafe(self._call_next)
+
+    def _call_next(self) -> None:
+        try:
+            self._calls[0]()
+        finally:
+            self._calls.popleft()  # last: it tells that the call is done
+
+    def add(self, task: Task) -> None:
+        """Register a task with the scheduler that will run it."""
+        self.submit(partial(self._add, task))
+
+    def _add(self, task: Task) -> None:
+        if task.is_background:
+            self.remote.add(task.id, task)
+            return
+        self._launcher.register(task)
+        self._scheduler.add(
+            task.id,
+            name=task.name,
+            schedule=task.expression,
+            policy=task.options.get_policy(),
+        )
+
+    def warm(self, preload: Preload | None) -> None:
+        """Start the supervisor in advance, without waiting for it."""
+        self.submit(partial(self.remote.warm, preload))
+
+    def control(
+        self, task: Task, action: Action, completion: Completion[None], *, force: bool
+    ) -> None:
+        """Start, stop or destroy a task; `completion` ends with it."""
+        if action == "start" and not task.is_background:
+            self._pool.prepare()  # here and now: the script may be at its end
+        self.submit(partial(self._control, task, action, completion, force=force))
+
+    def _control(
+        self, task: Task, action: Action, completion: Completion[None], *, force: bool
+    ) -> None:
+        is_inline_start = action == "start" and not task.is_background
+        if is_inline_start and self._scheduler.start_at_once(task.id):
+            completion.set(read_nothing)
+            return
+        work: Any = (
+            self.remote.control(task.id, action, force=force)
+            if task.is_background
+            else self._control_inline(task, action, force=force)
+        )
+        _settle(work, completion)
+
+    async def _control_inline(self, task: Task, action: Action, *, force: bool) -> None:
+        if action == "start":
+            await self._scheduler.start(task.id)
+        elif action == "stop":
+            await self._scheduler.stop(task.id, force=force)
+        else:
+            await self._scheduler.destroy(task.id, force=force)
+
+    def execute(self, task: Task, execution_id: str) -> None:
+        """Run a task now; its end, or the refusal, reaches the task.
+
+        A run in a worker is asked for on this very thread where nothing was asked
+        before that has not left yet: that saves a wake-up of the loop.
+        """
+        if (
+            task.is_background
+            and task.options.execute_timeout is None
+            and not self._calls
+            and self.remote.execute_at_once(task.id, execution_id)
+        ):
+            return
+        self.submit(partial(self._execute, task, execution_id))
+
+    def _execute(self, task: Task, execution_id: str) -> None:
+        if task.is_background:
+            self.remote.execute(task.id, execution_id)
+        else:
+            # Not before the first step of a start that came just before it.
+            self._loop.call_soon(self._execute_inline, task, execution_id)
+        timeout = task.options.execute_timeout
+        if timeout is not None:
+            self._loop.call_later(timeout, task.expire, execution_id, timeout)
+
+    def _execute_inline(self, task: Task, execution_id: str) -> None:
+        try:
+            self._scheduler.execute_nowait(task.id, execution_id)
+        except IpycronError as error:
+            task.refuse(execution_id, error)
+
+    # --- on the loop ----------------------------------------------------------------
+
+    def forget(self, task: Task) -> None:
+        """Give up a task that is destroyed. May be repeated."""
+        self._launcher.forget(task.id)
+        self.remote.forget(task.id)
+        if task.options.distributed:
+            self.elector.sweep()
+
+    # --- the end --------------------------------------------------------------------
+
+    def shutdown(self, timeout: float, end_rest: Callable[[], None]) -> None:
+        """Stop everything and return when it is gone. Ends the thread.
+
+        Args:
+            timeout: seconds that runs in progress may take.
+            end_rest: called on the loop when every process is gone.
+        """
+        work = self._shutdown(timeout, end_rest)
+        asyncio.run_coroutine_threadsafe(work, self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self.thread.join()
+
+    async def _shutdown(self, timeout: float, end_rest: Callable[[], None]) -> None:
+        await asyncio.gather(
+            self._scheduler.shutdown(timeout), self.remote.shutdown(timeout)
+        )
+        end_rest()
+        await self.elector.aclose()
+
+
+def _settle(work: Any, completion: Completion[None]) -> None:
+    def settle(future: asyncio.Future[Any]) -> None:
+        if future.cancelled():
+            completion.fail(asyncio.CancelledError())
+        elif (error := future.exception()) is not None:
+            completion.fail(error)
+        else:
+            completion.set(read_nothing)
+
+    asyncio.ensure_future(work).add_done_callback(settle)
