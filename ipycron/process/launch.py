@@ -76,7 +76,7 @@ class Zygote:
         self._preloads: list[Preload] = []
         self._unanswered: deque[Preload] = deque()
         self._deaths: Counter[Preload] = Counter()
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: ZygoteProcess | None = None
 
     @property
     def pid(self) -> int | None:
@@ -108,7 +108,7 @@ class Zygote:
         if self._channel is None:
             started = self._first or start_zygote(self._file_limits, self._leash)
             self._first = None
-            self._process = started.process
+            self._process = started
             self._channel = Channel(
                 started.sock,
                 FromZygote,

@@ -10,7 +10,7 @@ import sys
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 _ROOT = os.path.abspath(f"{__file__}/../../..")  # noqa: PTH100 - pathlib takes 3 ms
 # Not `-m`: that would put the working directory first, and a user's `queue.py` there
@@ -61,9 +61,16 @@ def start_program(
 
 
 class ZygoteProcess(NamedTuple):
-    """A zygote, and our end of its socket."""
+    """A zygote as its parent sees it.
 
-    process: subprocess.Popen[bytes]
+    Attributes:
+        pid: its process.
+        wait: returns when it has ended, and reaps it.
+        sock: our end of its socket.
+    """
+
+    pid: int
+    wait: Callable[[], object]
     sock: socket.socket
 
 
@@ -79,4 +86,4 @@ def start_zygote(
             fds = [theirs.fileno(), *held]
             process = start_program("zygote", fds, file_limits=file_limits)
         undo.pop_all()
-    return ZygoteProcess(process, ours)
+    return ZygoteProcess(process.pid, process.wait, ours)

@@ -1,12 +1,15 @@
 """The supervisor as a program, started by the client.
 
-Its zygote is started before the supervisor itself is imported: both take about 0.1 s
-to load, and a script's first task waits for the slower of them instead of for both.
+Its first zygote is a copy of it, made as soon as what both need is loaded: that is
+nine tenths of the zygote, and half of the supervisor. The rest is loaded at once.
+Later zygotes are programs of their own: by then the supervisor has a loop, and sockets
+of workers.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import gc
 import importlib
 import os
@@ -15,9 +18,10 @@ import select
 import signal
 import socket
 import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
-from ipycron.process.program import start_zygote
+from ipycron.process.program import ZygoteProcess
 from ipycron.process.session import ZYGOTE_GRACE, close_others, reset_signals
 
 if TYPE_CHECKING:
@@ -35,7 +39,7 @@ def main(fd: int, leash: int, *predecessors: int) -> NoReturn:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     zygote = None
     with contextlib.suppress(OSError):  # the first fork tries again, and says why not
-        zygote = start_zygote((soft, hard), leash)
+        zygote = _fork_zygote((soft, hard), leash)
 
     _import_asyncio()
     import asyncio  # noqa: PLC0415 - see above
@@ -51,6 +55,44 @@ def main(fd: int, leash: int, *predecessors: int) -> NoReturn:
     # The jobs keep the client's limits: select() and the like rely on a low one.
     asyncio.run(serve(socket.socket(fileno=fd), (soft, hard), leash, zygote))
     os._exit(0)
+
+
+def _fork_zygote(file_limits: tuple[int, int], leash: int) -> ZygoteProcess:
+    """Do as `start_zygote`, without a fresh interpreter. Raises `OSError`."""
+    for name in ("channel", "outcome", "zone"):
+        importlib.import_module(f"ipycron.process.{name}")
+    ours, theirs = socket.socketpair()
+    pid = os.fork()  # noqa: TID251 - no loop yet, no thread, no other descriptor
+    if pid == 0:
+        # Nothing of the supervisor's stack may ever run in the child.
+        try:
+            os.setsid()
+            _rename(b"supervise", b"zygote")
+            ours.close()
+            resource.setrlimit(resource.RLIMIT_NOFILE, file_limits)
+            from ipycron.process import zygote  # noqa: PLC0415 - not the supervisor's
+
+            zygote.main(theirs.detach(), leash)
+        finally:
+            os._exit(70)  # EX_SOFTWARE: main never returns
+    theirs.close()
+    return ZygoteProcess(pid, partial(os.waitpid, pid, 0), ours)
+
+
+def _rename(program: bytes, copy: bytes) -> None:
+    """Have `ps` tell a copy from the program that it was forked from (Linux).
+
+    ``/proc/PID/cmdline`` shows the memory where exec has put the arguments.
+    """
+    with contextlib.suppress(OSError, ValueError):  # no such file, or not all of it
+        with open("/proc/self/stat", "rb") as file:  # noqa: PTH123
+            # The name, in parentheses, may hold anything.
+            fields = file.read().rpartition(b")")[2].split()
+        start, end = map(int, fields[45:47])  # `arg_start` and `arg_end`
+        words = ctypes.string_at(start, end - start)
+        name, new = (b"ipycron.process.%b " % name for name in (program, copy))
+        words = words.replace(name, new.ljust(len(name)))
+        ctypes.memmove(start, words, len(words))
 
 
 def _import_asyncio() -> None:

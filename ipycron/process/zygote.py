@@ -1,7 +1,8 @@
 """The zygote: a warm, single-threaded process that forks workers on demand.
 
-A program, started by the supervisor. It starts without IPython,
-asyncio or any thread; what should be warm is imported when the supervisor says so.
+A program, started by the supervisor; the first one is a copy of the supervisor's own
+program (`supervise`). It starts without IPython, asyncio or any thread; what should be
+warm is imported when the supervisor says so.
 It is the parent of every forked worker: it reaps them and reports their end. What
 user modules do to it (threads, crashes) costs the zygote, never the schedule.
 """

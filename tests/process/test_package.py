@@ -49,12 +49,14 @@ def test_zygote_starts_without_ipython_asyncio_zmq_or_a_thread():
 
 
 GUARD = """
-import json, os, socket, sys
+import json, os, socket, sys, time
 from pathlib import Path
 
 def read_command(pid):
-    while not (text := Path("/proc", pid, "cmdline").read_text()):
-        pass  # between fork and exec there is none
+    deadline = time.monotonic() + 10
+    name = ".".join(("ipycron.process", "{program} "))  # not a word of this very text
+    while name not in (text := Path("/proc", pid, "cmdline").read_text()):
+        assert time.monotonic() < deadline, text  # it is forked, and not yet itself
     return text
 
 class Guard:
@@ -69,7 +71,7 @@ sys.meta_path.insert(0, Guard())
 """
 
 FIRST_CHILDREN = (
-    GUARD.format(names=("asyncio", "msgspec", "ipycron.process.supervisor"))
+    GUARD.format(names=("asyncio", "ipycron.process.supervisor"), program="zygote")
     + """
 from ipycron.process.supervise import main
 ours, theirs = socket.socketpair()
@@ -86,7 +88,7 @@ def test_supervisor_starts_its_zygote_before_it_loads_itself():
 
 
 CLIENT_CHILDREN = (
-    GUARD.format(names=("asyncio", "ipycron.task.engine"))
+    GUARD.format(names=("asyncio", "ipycron.task.engine"), program="supervise")
     + """
 import ipycron
 task = ipycron.create_task("0 0 1 1 *", json.__file__)
