@@ -9,8 +9,9 @@ import inspect
 import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from ipycron.errors import CaptureError, InvalidOption, TaskFileNotFound
 from ipycron.process.job import takes_context
@@ -30,8 +31,7 @@ _ADVICE = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Background:
+class Background(msgspec.Struct, frozen=True, kw_only=True):
     """A job for a worker, and the payload that belongs to it."""
 
     job: Job
@@ -39,8 +39,7 @@ class Background:
     label: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Elsewhere:
+class Elsewhere(msgspec.Struct, frozen=True, kw_only=True):
     """A job for an executor, and the payload that belongs to it."""
 
     job: Job
@@ -49,8 +48,7 @@ class Elsewhere:
     label: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Inline:
+class Inline(msgspec.Struct, frozen=True, kw_only=True):
     """A function for this process; `home` is the loop of a coroutine function."""
 
     function: Callable[..., Any]
@@ -59,8 +57,7 @@ class Inline:
     label: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cell:
+class Cell(msgspec.Struct, frozen=True, kw_only=True):
     """A notebook cell with its captured variables, packed by the notebook layer."""
 
     source: str
