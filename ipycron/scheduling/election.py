@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from ipycron.errors import CoordinatorError
 from ipycron.scheduling.events import Outcome
@@ -30,8 +31,7 @@ DEADLINE = 5.0
 logger = logging.getLogger("ipycron")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refusal:
+class Refusal(msgspec.Struct, frozen=True, kw_only=True):
     """Why a slot does not run here, with the coordinator's error if it had one."""
 
     reason: SkipReason

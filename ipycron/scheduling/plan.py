@@ -9,7 +9,6 @@ the wake-up was away: about a hundred steps forward and thirty by halving.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -28,8 +27,7 @@ _ROUNDING = 5e-7
 _NOT_AT_ALL = -1.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Silence:
+class Silence(msgspec.Struct, frozen=True, kw_only=True):
     """Unix seconds between which a started task had no scheduler.
 
     Attributes:
@@ -45,8 +43,7 @@ class Silence:
     settled: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Gap:
+class Gap(msgspec.Struct, frozen=True, kw_only=True):
     """The slots strictly between two instants: missed, not counted yet."""
 
     after: int

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from ipycron.scheduling.wait import look_at
 
@@ -25,8 +26,7 @@ class Stage(StrEnum):
     OVER = "over"  # told as finished or failed, or given up while pending
 
 
-@dataclass(slots=True, eq=False, kw_only=True)
-class Run:
+class Run(msgspec.Struct, eq=False, kw_only=True):
     """One run: the execution that is told, and what the scheduler needs to know.
 
     Called by its future it is settled: a closure for that would be three objects of

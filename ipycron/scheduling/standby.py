@@ -10,8 +10,9 @@ as much work as the beginnings.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,8 +38,7 @@ SHARE = 0.0001
 LONGEST_REST = 0.01
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(msgspec.Struct, frozen=True):
     """A worker's place among those that stand by for the same moment.
 
     Attributes:
@@ -50,8 +50,7 @@ class Place:
     crowd: int
 
 
-@dataclass(frozen=True, slots=True)
-class Standby:
+class Standby(msgspec.Struct, frozen=True):
     """A run that a worker begins at its slot.
 
     Attributes:

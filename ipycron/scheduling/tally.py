@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from ipycron.scheduling.plan import count_slots
 
@@ -21,8 +22,7 @@ CHUNK = 500
 PAUSE = 0.002
 
 
-@dataclass(slots=True, eq=False)
-class _Count:
+class _Count(msgspec.Struct, eq=False):
     owner: Hashable
     schedule: Schedule
     gap: Gap
@@ -71,7 +71,7 @@ class Tally:
         """Count one chunk; report the total or queue the rest."""
         found, last, is_done = count_slots(count.schedule, count.gap, limit=CHUNK)
         count.total += found
-        count.gap = replace(count.gap, after=last)
+        count.gap = msgspec.structs.replace(count.gap, after=last)
         if is_done:
             count.report(count.total, last)
         else:
