@@ -2,8 +2,8 @@
 
     python flood_client.py FOLDER
 
-Writes its supervisor's pid, then on each line of stdin how many runs have ended and
-what the slow task returned, as JSON.
+Writes its supervisor's pid and how many runs have ended, then on each line of stdin
+what it has heard of since, and what the slow task returned, as JSON.
 """
 
 from __future__ import annotations
@@ -42,24 +42,32 @@ def main(folder):
     path.write_text(SLOW)
     registry.client.warm(Preload((), shell=True))
     cell = Cell(source=NOISY, filename="<cell noisy>", payload=Payload())
-    ended = []
+    ended, slots = [], set()
+
+    def note_slot(context):
+        slots.add((context.task.id, context.date))
+
     noisy = [
         ipycron.create_task("* * * * * *", cell, start_timeout=60) for _ in range(8)
     ]
     for task in noisy:
         task.on("execution:finished", lambda context: ended.append(context.date))
+        for event in ("started", "overlap", "missed"):
+            task.on(f"execution:{event}", note_slot)
         task.start().result(60)
     slow = ipycron.create_task("0 0 1 1 *", path)
     slow.start().result(30)
     wait_until(lambda: len(ended) > len(noisy), 30, "they run")
     run = slow.execute()
-    tell({"supervisor": registry.client.supervisor_pid})
+    tell({"supervisor": registry.client.supervisor_pid, "ended": len(ended)})
+    slots.clear()
     for _ in sys.stdin:
         size = len(run.result(20))
         threading.Event().wait(1.5)
         shown = [len(task.last_run.output.displays) for task in noisy]
         said = noisy[0].last_run.output.stderr
-        tell({"size": size, "ended": len(ended), "shown": shown, "said": said[-200:]})
+        heard = {"ended": len(ended), "slots": len(slots), "said": said[-200:]}
+        tell({"size": size, "shown": shown, **heard})
     ipycron.shutdown()
 
 
