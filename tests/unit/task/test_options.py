@@ -183,6 +183,7 @@ def test_job_and_expression_are_checked_before_anything_starts(tmp_path):
         ((NEVER, missing), {}, TaskFileNotFound, "missing.py does not exist"),
         ((NEVER, tmp_path), {}, TaskFileNotFound, "Give the path of a Python file"),
         ((NEVER, "./missing.py"), {}, TaskFileNotFound, "relative to"),
+        ((NEVER, "~nobody-at-all/job.py"), {}, TaskFileNotFound, "does not exist"),
         ((NEVER, 42), {}, InvalidOption, "a path, a function or a coroutine"),
         ((NEVER, divmod), {}, TypeError, "expected none or one"),
         (("61 * * * *", print), {}, ipycron.CronSyntaxError, "61"),
