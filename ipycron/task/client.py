@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import sys
 import threading
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from ipycron.errors import SupervisorLost
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
     from ipycron.process.payload import Payload
     from ipycron.process.protocol import Displayed, Preload, Streamed
+    from ipycron.process.supervision import SupervisorProcess
     from ipycron.scheduling.events import Notice
     from ipycron.scheduling.plan import Silence
     from ipycron.task.completion import Completion
@@ -67,8 +70,12 @@ class Client:
         self._records = Records(self.defer)
         self.keepalive = Keepalive()
         self._pool = ThreadPool()
-        self._lock = threading.Lock()
+        # Taken again by a signal's handler that starts a task, or shuts all down, while
+        # the code that it interrupts does.
+        self._lock = threading.RLock()
         self._engine: Engine | None = None
+        self._new: deque[Task] = deque()  # unknown to the engine
+        self._newborn: SupervisorProcess | None = None  # not the engine's yet
         self.is_closed = False
         self.gone = threading.Event()
 
@@ -93,25 +100,36 @@ class Client:
         """
         with self._lock:
             if self._engine is None:
-                self._engine = self._make_engine(is_for_worker=is_for_worker)
+                self._make_engine(is_for_worker=is_for_worker)
+            assert self._engine is not None
             return self._engine
 
-    def _make_engine(self, *, is_for_worker: bool) -> Engine:
-        if self.is_closed:
-            raise RuntimeError("ipycron was shut down")
+    def _make_engine(self, *, is_for_worker: bool) -> None:
+        self._check_open()
         with contextlib.ExitStack() as undo:
             supervisor = None
             if is_for_worker:
                 with contextlib.suppress(OSError):  # the engine tries again, and tells
-                    supervisor = start_supervisor()
+                    supervisor = self._newborn = start_supervisor()
                     undo.callback(supervisor.kill)
-            from ipycron.task.engine import Engine  # noqa: PLC0415 - see above
-
-            engine = Engine(self, self._pool, supervisor)
+            engine = _import_engine()(self, self._pool, supervisor)
             undo.pop_all()
-        for task in self.tasks.values():
-            engine.add(task)
-        return engine
+        if self._engine is None and not self.is_closed:
+            self._engine, self._newborn = engine, None
+            self._hand_over()
+        else:  # a signal's handler has made one meanwhile, or shut all down
+            engine.shutdown(0.0, lambda: None)
+            self._check_open()
+
+    def _check_open(self) -> None:
+        if self.is_closed:
+            raise RuntimeError("ipycron was shut down")
+
+    def _hand_over(self) -> None:
+        """Tell the engine of the tasks that it does not know, each once."""
+        assert self._engine is not None
+        while self._new:
+            self._engine.add(self._new.popleft())
 
     def submit(self, call: Callable[[], Any]) -> None:
         """Call this on the client's loop."""
@@ -120,9 +138,11 @@ class Client:
     def add(self, task: Task) -> None:
         """Register a task with the scheduler that will run it."""
         with self._lock:
+            self._check_open()
             self.tasks[task.id] = task
+            self._new.append(task)
             if self._engine is not None:
-                self._engine.add(task)
+                self._hand_over()
         self.bulletin.tell(task.id)
 
     def set_coordinator(self, coordinator: Any) -> None:
@@ -259,8 +279,26 @@ class Client:
     def close_in_child(self) -> None:
         """Let go of everything in a process that this one forked."""
         self.is_closed = True
+        if self._newborn is not None:
+            self._newborn.sock.close()
         if self._engine is not None:
             self._engine.remote.close_in_child()
+
+
+def _import_engine() -> type[Engine]:
+    """Import the engine, and asyncio, whole or not at all.
+
+    A package whose import is interrupted is forgotten, its modules are not: the next
+    import would take them for there and find no names of theirs in it, for ever.
+    """
+    try:
+        from ipycron.task.engine import Engine  # noqa: PLC0415 - see the module
+    except BaseException:
+        if "asyncio" not in sys.modules:
+            for name in [n for n in sys.modules if n.startswith("asyncio.")]:
+                del sys.modules[name]
+        raise
+    return Engine
 
 
 def _describe_refusal(task: Task, error: OSError) -> BaseException:
