@@ -207,9 +207,12 @@ def follow_localtime(root: str = "/") -> ZoneInfo | None:
         None where there is no such link, or another place has a word in it.
     """
     places = [os.path.join(root, place) for place in _OTHER_PLACES]  # noqa: PTH118
+    localtime = os.path.join(root, "etc/localtime")  # noqa: PTH118
     if os.environ.get("TZ") or any(map(os.path.exists, places)):
         return None
-    link = os.path.realpath(os.path.join(root, "etc/localtime"))  # noqa: PTH118
+    if not os.path.exists(localtime):  # noqa: PTH110 - the system itself is at UTC then
+        return None
+    link = os.path.realpath(localtime)
     name = link.rpartition("/zoneinfo/")[2]
     if _read_word(os.path.join(root, "etc/timezone")) not in ("", name):  # noqa: PTH118
         return None

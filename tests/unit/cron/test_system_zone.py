@@ -25,7 +25,10 @@ def test_link_of_localtime_is_followed_unless_another_place_disagrees(
     """The link alone tells the zone; where there is more to weigh, `tzlocal` does."""
     monkeypatch.delenv("TZ", raising=False)
     (tmp_path / "etc").mkdir()
-    (tmp_path / "etc" / "localtime").symlink_to("/usr/zoneinfo/Europe/Berlin")
+    target = tmp_path / "usr" / "zoneinfo" / "Europe" / "Berlin"
+    target.parent.mkdir(parents=True)
+    target.write_bytes(b"TZif")
+    (tmp_path / "etc" / "localtime").symlink_to(target)
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text, "latin-1")
@@ -42,6 +45,9 @@ def test_localtime_is_not_followed_when_it_is_no_link_or_the_environment_says(
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc" / "localtime").write_bytes(b"TZif")
     assert follow_localtime(str(tmp_path)) is None
+    (tmp_path / "etc" / "localtime").unlink()
+    (tmp_path / "etc" / "localtime").symlink_to("/nowhere/zoneinfo/Europe/Berlin")
+    assert follow_localtime(str(tmp_path)) is None  # the system itself is at UTC
     (tmp_path / "etc" / "localtime").unlink()
     (tmp_path / "etc" / "localtime").symlink_to("/usr/share/zoneinfo/Europe/Berlin")
     monkeypatch.setenv("TZ", "Europe/Paris")
