@@ -135,10 +135,11 @@ class Completion(Generic[T]):
 
     def _wait(self, timeout: float | None) -> None:
         """Return when it has ended, or raise `TimeoutError`."""
+        bell = threading.Event()  # made here: the lock is held for a moment only
         with self._lock:
             if self.done():
                 return
-            bell = self._bell = self._bell or threading.Event()
+            bell = self._bell = self._bell or bell
         if not bell.wait(timeout):
             raise TimeoutError
 
