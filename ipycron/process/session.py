@@ -80,11 +80,16 @@ def hold_lifeline(fd: int) -> None:
         os._exit(1)  # it was closed before O_ASYNC was set: no signal will come
 
 
-def has_ended(fd: int) -> bool:
-    """Return whether the other end of a pipe that carries nothing is closed."""
+def has_ended(fd: int, seconds: float = 0.0) -> bool:
+    """Return whether the other end of a pipe that carries nothing is closed.
+
+    Args:
+        fd: this end.
+        seconds: how long to wait for that.
+    """
     watch = select.poll()
     watch.register(fd, select.POLLIN)
-    return bool(watch.poll(0))
+    return bool(watch.poll(seconds * 1000))
 
 
 def close_others(keep: Iterable[int]) -> None:

@@ -14,15 +14,20 @@ import gc
 import importlib
 import os
 import resource
-import select
 import signal
 import socket
 import sys
+import traceback
 from functools import partial
 from typing import TYPE_CHECKING
 
 from ipycron.process.program import ZygoteProcess
-from ipycron.process.session import ZYGOTE_GRACE, close_others, reset_signals
+from ipycron.process.session import (
+    ZYGOTE_GRACE,
+    close_others,
+    has_ended,
+    reset_signals,
+)
 
 if TYPE_CHECKING:
     from typing import NoReturn
@@ -47,7 +52,8 @@ def main(fd: int, leash: int, *predecessors: int) -> NoReturn:
     from ipycron.process.supervisor import serve  # noqa: PLC0415 - see above
 
     for predecessor in predecessors:
-        _wait_for_end(predecessor)
+        has_ended(predecessor, ZYGOTE_GRACE + 1)
+        os.close(predecessor)
     # What is here now stays: the collector need not look at it again and again, and
     # does not wait with the rest until that is a quarter of it.
     gc.freeze()
@@ -73,6 +79,8 @@ def _fork_zygote(file_limits: tuple[int, int], leash: int) -> ZygoteProcess:
             from ipycron.process import zygote  # noqa: PLC0415 - not the supervisor's
 
             zygote.main(theirs.detach(), leash)
+        except BaseException:  # noqa: BLE001 - border: process main
+            traceback.print_exc()
         finally:
             os._exit(70)  # EX_SOFTWARE: main never returns
     theirs.close()
@@ -100,11 +108,3 @@ def _import_asyncio() -> None:
     sys.modules["ssl"] = None  # type: ignore[assignment]
     importlib.import_module("asyncio")
     del sys.modules["ssl"]
-
-
-def _wait_for_end(predecessor: int) -> None:
-    """Return when nobody holds the leash of the supervisor before us, or in time."""
-    ended = select.poll()
-    ended.register(predecessor, select.POLLIN)
-    ended.poll((ZYGOTE_GRACE + 1) * 1000)
-    os.close(predecessor)

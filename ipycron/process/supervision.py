@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ipycron.errors import SupervisorLost
 from ipycron.process.payload import open_anonymous
 from ipycron.process.program import start_program
+from ipycron.process.session import ZYGOTE_GRACE, has_ended
 
 if TYPE_CHECKING:
     import subprocess
@@ -41,6 +42,7 @@ class SupervisorProcess(NamedTuple):
         self.process.kill()
         self.process.wait()
         self.sock.close()
+        has_ended(self.leash, ZYGOTE_GRACE)
         os.close(self.leash)
         os.close(self.complaints)
 

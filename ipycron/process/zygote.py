@@ -113,7 +113,7 @@ class Zygote:
     def _fork(self, worker_id: int, fds: tuple[int, ...]) -> None:
         zygote = os.getpid()
         try:
-            pid = os.fork()  # noqa: TID251 - the one place that forks
+            pid = os.fork()  # noqa: TID251 - the one place that forks workers
         except OSError as error:  # no memory, too many processes: for now
             _close_all(fds)
             self._channel.send(ForkFailed(worker_id, str(error)))
