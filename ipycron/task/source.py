@@ -92,7 +92,7 @@ def make_source(job: Any, options: TaskOptions) -> Source:
                 value=False,
                 expected="None or True: a file runs in a worker",
             )
-        path = resolve_path(os.fspath(job))
+        path = resolve_path(os.fsdecode(job))
         file = FileJob(path, options.args)
         return _place(file, Payload(), os.path.basename(path), options)
     if not callable(job):
