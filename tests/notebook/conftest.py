@@ -143,9 +143,12 @@ class Executed:
 
     def text(self, index):
         """Return all text that a cell shows, colours stripped."""
-        parts = []
+        parts, stream = [], None
         for output in self.cells[index].outputs:
-            if output.output_type == "stream":
+            before, stream = stream, output.get("name")
+            if output.output_type == "stream" and stream == before:
+                parts[-1] += output.text  # one text, in two pieces as it was flushed
+            elif output.output_type == "stream":
                 parts.append(output.text)
             elif output.output_type == "error":
                 parts.append("\n".join(output.traceback))
