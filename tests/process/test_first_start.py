@@ -5,11 +5,8 @@ A signal's handler runs between any two steps; here it runs at the import of a m
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-
 import pytest
+from fresh import run_fresh
 
 AT_IMPORT = """
 import json, keyword, os, sys
@@ -69,13 +66,9 @@ ipycron.shutdown()
 
 FORK = """
 def list_sockets():
-    links = []
-    for fd in os.listdir("/proc/self/fd"):
-        try:
-            links.append(os.readlink(f"/proc/self/fd/{fd}"))
-        except OSError:
-            pass
-    return [link for link in links if link.startswith("socket:")]
+    fds = os.listdir("/proc/self/fd")
+    links = (os.path.realpath(f"/proc/self/fd/{fd}") for fd in fds)
+    return [link for link in links if "socket:" in link]
 
 def interrupt():
     before = list_sockets()
@@ -91,14 +84,7 @@ ipycron.shutdown()
 
 def run(story: str, name: str) -> object:
     """Return what a story prints as JSON, interrupted at the import of `name`."""
-    done = subprocess.run(
-        [sys.executable, "-c", AT_IMPORT.format(name=name) + story],
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=True,
-    )
-    return json.loads(done.stdout)
+    return run_fresh(AT_IMPORT.format(name=name) + story)
 
 
 @pytest.mark.parametrize("name", ["asyncio", "ipycron.task.engine", "asyncio.tasks"])

@@ -2,26 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 import sys
 
 import pytest
+from fresh import run_fresh
 
 import ipycron
-
-
-def run_fresh(code: str) -> object:
-    """Return what `code` prints as JSON in an interpreter of its own."""
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=True,
-    )
-    return json.loads(done.stdout)
-
 
 LOADED = """
 import sys, threading, json
