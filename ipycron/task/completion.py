@@ -130,7 +130,10 @@ class Completion(Generic[T]):
                 loop.call_soon_threadsafe(settle, waiter)
 
         self.watch(wake)
-        yield from waiter.__await__()
+        try:
+            yield from waiter.__await__()
+        finally:
+            self._forget(wake)
         return self._get_result()
 
     def _wait(self, timeout: float | None) -> None:
@@ -158,6 +161,11 @@ class Completion(Generic[T]):
                 self._watchers = (*self._watchers, callback)
                 return
         self._tell(callback)
+
+    def _forget(self, callback: Callable[[Completion[T]], Any]) -> None:
+        """Tell one no more that gave up: who polls by short awaits is many of them."""
+        with self._lock:
+            self._watchers = tuple(w for w in self._watchers if w is not callback)
 
     def _tell(self, callback: Callable[[Completion[T]], Any]) -> None:
         try:

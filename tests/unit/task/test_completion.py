@@ -123,6 +123,23 @@ def test_error_is_found_while_the_completion_is_held(completion):
         assert isinstance(completion.exception(0), ValueError)
 
 
+def test_await_that_gives_up_leaves_nothing_behind(completion):
+    """A notebook may poll one for a day; the others hear of the end all the same."""
+    told = []
+    completion.watch(told.append)
+
+    async def poll():
+        for _ in range(3):
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(completion, 0.001)
+        left = len(completion._watchers)
+        completion.set(lambda: 7)
+        return left, await completion
+
+    assert asyncio.run(poll()) == (1, 7)
+    assert told == [completion]
+
+
 def test_await_gives_the_result_from_another_thread(completion):
     """`await` wakes when any thread ends the completion."""
 
