@@ -113,12 +113,35 @@ def test_job_has_the_surroundings_of_its_declaration(
     assert run(other)[:3] == (str(folder), "Bob", None)
 
 
+def test_job_lacks_what_its_declaration_lacked(start, write, monkeypatch):
+    """Also where the supervisor, which was started before, has inherited it."""
+    path = write("""
+        import os
+        def task():
+            return os.environ.get("SHOP")
+    """)
+    monkeypatch.setenv("SHOP", "Ada")
+    assert run(start(path)) == "Ada"
+    monkeypatch.delenv("SHOP")
+    assert run(start(path)) is None
+
+
+def test_collector_works_in_a_job(start, write):
+    """Our programs load without it; what users make is theirs to be collected."""
+    assert run(start(write("import gc\ndef task(): return gc.isenabled()"))) is True
+
+
 def test_paths_are_text_or_paths_and_relative_to_the_caller(monkeypatch):
     """A relative path starts at the file that calls, wherever the process is."""
     monkeypatch.chdir("/")
     file = Path(__file__).parents[2] / "notebooks/tasks/now_and_then.py"
     relative = os.path.relpath(file, Path(__file__).parent)
-    for path in (relative, Path(relative), file):
+
+    class Bytes:
+        def __fspath__(self):
+            return os.fsencode(file)
+
+    for path in (relative, Path(relative), file, Bytes()):
         task = ipycron.create_task(NEVER, path)
         assert task.source.job.path == str(file)
 

@@ -5,8 +5,20 @@ A signal's handler runs between any two steps; here it runs at the import of a m
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 from fresh import run_fresh
+from house import NEVER
+from polling import SECONDS
+from watching import find_children, is_dead, read_command, wait_until
+
+import ipycron
+from ipycron.process.supervision import start_supervisor
+from ipycron.task.client import Client
+from ipycron.task.registry import registry
+from ipycron.task.remote import Remote
 
 AT_IMPORT = """
 import json, keyword, os, sys
@@ -113,3 +125,67 @@ def test_copy_that_is_forked_in_the_first_start_holds_no_socket():
     before, held = run(FORK, "ipycron.task.engine")
     assert before > 0
     assert held == []
+
+
+def test_copy_that_is_forked_before_the_first_call_holds_no_socket():
+    """The engine has the supervisor then, and has not talked to it yet."""
+    supervisor = start_supervisor()
+    Remote(None, None, supervisor).close_in_child()
+    assert supervisor.sock.fileno() == -1
+    supervisor.kill()
+
+
+def test_client_that_was_shut_down_takes_no_task():
+    """It would be in no list, and nobody would ever end it."""
+    task = ipycron.create_task(NEVER, lambda: 1)
+    client = Client()
+    client.shutdown(0)
+    with pytest.raises(RuntimeError, match="ipycron was shut down"):
+        client.add(task)
+    assert client.tasks == {}
+
+
+def test_first_zygote_is_a_process_of_its_own():
+    """It is forked from the supervisor; it leads a session, and each has its name."""
+    ipycron.create_task(NEVER, os.__file__.replace("os.py", "this.py")).start().result(
+        SECONDS
+    )
+    supervisor = registry.client.supervisor_pid
+    (zygote,) = find_children(supervisor)
+    assert (read_command(supervisor), read_command(zygote)) == ("supervisor", "zygote")
+    assert os.getsid(zygote) == os.getpgid(zygote) == zygote
+    assert os.getsid(supervisor) == supervisor
+    # Nobody here speaks TLS, which is a tenth of a supervisor's start.
+    assert "_ssl" not in Path(f"/proc/{supervisor}/maps").read_text()
+
+
+def test_supervisor_that_nobody_talked_to_is_gone_with_its_zygote():
+    """Whoever waits for the end need not look for a copy that lives a little longer."""
+    supervisor = start_supervisor()
+    pid = supervisor.process.pid
+    wait_until(lambda: find_children(pid), SECONDS, "it has forked its zygote")
+    (zygote,) = find_children(pid)
+    supervisor.kill()
+    assert is_dead(zygote)
+
+
+COLLECTING = """
+import gc, json, os, socket
+from ipycron.process import supervise
+
+def serve(*_):
+    print(json.dumps(gc.isenabled()), flush=True)
+    os._exit(0)
+
+gc.disable()
+import ipycron.process.supervisor
+ipycron.process.supervisor.serve = serve
+ours, theirs = socket.socketpair()
+_, leash = os.pipe()
+supervise.main(theirs.fileno(), leash)
+"""
+
+
+def test_supervisor_collects_its_garbage():
+    """It loads without the collector, and then runs for months."""
+    assert run_fresh(COLLECTING) is True
