@@ -25,7 +25,7 @@ from ipycron.task.records import Records
 from ipycron.task.threads import ThreadPool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from ipycron.process.payload import Payload
     from ipycron.process.protocol import Displayed, Preload, Streamed
@@ -86,7 +86,7 @@ class Client:
 
     # --- from any thread ------------------------------------------------------------
 
-    def _get_engine(self, *, is_for_worker: bool = False) -> Engine:
+    def _get_engine(self, *, is_for_worker: bool) -> Engine:
         """Return the engine, made when first needed.
 
         Loaded on the calling thread: one of ours might be in the middle of it while
@@ -130,10 +130,6 @@ class Client:
         assert self._engine is not None
         while self._new:
             self._engine.add(self._new.popleft())
-
-    def submit(self, call: Callable[[], Any]) -> None:
-        """Call this on the client's loop."""
-        self._get_engine().submit(call)
 
     def add(self, task: Task) -> None:
         """Register a task with the scheduler that will run it."""

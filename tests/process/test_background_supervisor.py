@@ -27,7 +27,7 @@ def strike(number=signal.SIGKILL):
         os.kill(client.supervisor_pid, number)
         struck.set()
 
-    client.submit(send)
+    client._engine.submit(send)
     assert struck.wait(SECONDS)
 
 

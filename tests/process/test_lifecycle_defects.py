@@ -284,7 +284,7 @@ def test_14_tolerance_is_exact(house):
         while clock.now() < end:
             threading.Event().wait(0.01)
 
-    registry.client.submit(hold_up)
+    registry.client._engine.submit(hold_up)
     (missed, *_) = record.wait("execution:missed")
     task.destroy().result(SECONDS)
     drain()

@@ -64,7 +64,10 @@ def drain():
     client = registry.running_client
     if client is not None:
         delivered = threading.Event()
-        client.submit(lambda: client.dispatcher.submit(delivered.set))
+        if client._engine is None:  # nothing was ever started
+            client.dispatcher.submit(delivered.set)
+        else:
+            client._engine.submit(lambda: client.dispatcher.submit(delivered.set))
         assert delivered.wait(SECONDS), "the dispatcher hangs"
 
 
