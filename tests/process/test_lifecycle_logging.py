@@ -133,7 +133,9 @@ def test_failed_start_of_schedule_is_logged_and_leaves_the_task_stopped(workers,
         logger=logger,
         launcher="fork" if workers.kind == "forked" else "spawn",
     )
-    eventually(lambda: "LookupError: not here" in stream.getvalue())
+    eventually(lambda: "did not start: LookupError: not here" in stream.getvalue())
+    drain()
+    assert "nobody asked" not in stream.getvalue()  # once is enough
     logger.removeHandler(handler)
     assert task.status == "stopped"
     assert ipycron.get_task(task.id) is task
