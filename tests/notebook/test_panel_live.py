@@ -12,6 +12,7 @@ from functools import partial
 import comm
 import pytest
 from comm.base_comm import BaseComm
+from house import submit_to_client
 from ipywidgets import Widget
 from ipywidgets.embed import dependency_state
 
@@ -366,7 +367,7 @@ def flood(tasks, seconds, events):
                 client.take_notice(notice)
 
     for number in range(rounds):
-        client.submit(partial(post, number * 1000))
+        submit_to_client(partial(post, number * 1000))
         pause.wait(seconds / rounds)
 
 
@@ -398,14 +399,14 @@ def test_views_share_the_bytes_that_the_server_takes():
     client = registry.client
     for task in tasks:
         notice = make_notice(task, Event.EXECUTION_STARTED, 1)
-        client.submit(partial(client.take_notice, notice))
+        submit_to_client(partial(client.take_notice, notice))
     begun = time.monotonic()
     pause = threading.Event()
     for _ in range(16):
         for task in tasks:
             message = Streamed(task.id, "r1", "stdout", 0)
             payload = Payload(b"y" * 60_000)
-            client.submit(partial(client.take_output, message, payload))
+            submit_to_client(partial(client.take_output, message, payload))
         pause.wait(0.25)
 
     sent = sum(

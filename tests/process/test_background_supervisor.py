@@ -7,7 +7,7 @@ import threading
 from datetime import timedelta
 
 import pytest
-from house import EVERY_SECOND, NEVER, Record, drain
+from house import EVERY_SECOND, NEVER, Record, drain, submit_to_client
 from polling import SECONDS, eventually
 
 import ipycron
@@ -27,7 +27,7 @@ def strike(number=signal.SIGKILL):
         os.kill(client.supervisor_pid, number)
         struck.set()
 
-    client._engine.submit(send)
+    submit_to_client(send)
     assert struck.wait(SECONDS)
 
 

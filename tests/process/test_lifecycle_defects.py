@@ -11,14 +11,13 @@ import threading
 from datetime import datetime
 
 import pytest
-from house import ASYNC, EVERY_SECOND, FORKED, NEVER, Record, drain
+from house import ASYNC, EVERY_SECOND, FORKED, NEVER, Record, drain, submit_to_client
 from leaks import find_children
 from polling import SECONDS, eventually
 
 import ipycron
 from ipycron.errors import ExecutionStopped, OverlapError, WorkerCrashed
 from ipycron.scheduling.clock import SystemClock
-from ipycron.task.registry import registry
 
 inline = pytest.mark.parametrize("house", [ASYNC], indirect=True)
 background = pytest.mark.parametrize("house", [FORKED], indirect=True)
@@ -284,7 +283,7 @@ def test_14_tolerance_is_exact(house):
         while clock.now() < end:
             threading.Event().wait(0.01)
 
-    registry.client._engine.submit(hold_up)
+    submit_to_client(hold_up)
     (missed, *_) = record.wait("execution:missed")
     task.destroy().result(SECONDS)
     drain()

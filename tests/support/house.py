@@ -59,6 +59,11 @@ class Record:
         assert self.names == list(names)
 
 
+def submit_to_client(call):
+    """Have the client's loop make a call, after what it was asked so far."""
+    registry.client._engine.submit(call)
+
+
 def drain():
     """Return when every event that has reached this process is with its listeners."""
     client = registry.running_client
@@ -67,7 +72,7 @@ def drain():
         if client._engine is None:  # nothing was ever started
             client.dispatcher.submit(delivered.set)
         else:
-            client._engine.submit(lambda: client.dispatcher.submit(delivered.set))
+            submit_to_client(lambda: client.dispatcher.submit(delivered.set))
         assert delivered.wait(SECONDS), "the dispatcher hangs"
 
 
