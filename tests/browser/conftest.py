@@ -37,7 +37,11 @@ WARM = """%load_ext ipycron
 import ipycron
 ipycron.schedule("0 0 1 1 *", print, background=True).execute().result(20)
 [task.destroy().result(10) for task in ipycron.get_tasks().values()];"""
-END = "[task.destroy(force=True).result(10) for task in ipycron.get_tasks().values()];"
+# What a page restores is every widget there is. JupyterLab gives a view two seconds,
+# and one that misses them by less than a tenth is lost although the kernel has it.
+END = """import ipywidgets
+[task.destroy(force=True).result(10) for task in ipycron.get_tasks().values()]
+ipywidgets.Widget.close_all()"""
 SETTINGS = {
     "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
     "apputils-extension/themes": {"theme": "JupyterLab Light"},
