@@ -20,6 +20,7 @@ import sys
 import threading
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ipycron.process.guest_output import Piece, Record, record_output
@@ -117,7 +118,7 @@ def _run(visit: Visit, record: Record) -> tuple[bool, Payload, str]:
     with ExitStack() as borrowed:
         try:
             job = _load(visit, record, borrowed)
-            result = job.run(make_run_context(visit.load, visit.run))
+            result = job.run(partial(make_run_context, visit.load, visit.run))
             return True, *encode_result(result, limit)
         except CellFailed as failure:
             text = failure.traceback_text

@@ -29,8 +29,12 @@ _BINDING = (opcode.opmap["STORE_NAME"], opcode.opmap["STORE_GLOBAL"])
 class LoadedJob(Protocol):
     """A job that is ready to run."""
 
-    def run(self, context: TaskContext) -> Any:
-        """Run once and return the result; raises what the job raises."""
+    def run(self, describe: Callable[[], TaskContext]) -> Any:
+        """Run once and return the result; raises what the job raises.
+
+        Args:
+            describe: returns the run's context; most jobs take none.
+        """
 
     def close(self) -> None:
         """Let go of what the runs have opened. A worker just ends instead."""
@@ -71,9 +75,9 @@ class FunctionRunner:
         self._takes_context = takes_context(function)
         self._runner: Any = None
 
-    def run(self, context: TaskContext) -> Any:
+    def run(self, describe: Callable[[], TaskContext]) -> Any:
         """Call it; see `LoadedJob.run`."""
-        arguments = (context,) if self._takes_context else ()
+        arguments = (describe(),) if self._takes_context else ()
         result = self._function(*arguments)
         return self._await(result) if inspect.iscoroutine(result) else result
 
@@ -103,7 +107,10 @@ class ScriptRunner:
         self._args = args
         self._source = source
 
-    def run(self, context: TaskContext) -> None:  # noqa: ARG002 - a script takes none
+    def run(
+        self,
+        describe: Callable[[], TaskContext],  # noqa: ARG002 - a script takes none
+    ) -> None:
         """Execute the file as it is now; see `LoadedJob.run`."""
         text = _read(self._path) if self._source is None else self._source
         code = _compile(text, self._path)
@@ -137,9 +144,9 @@ class CellRunner:
             filename=job.filename,
         )
 
-    def run(self, context: TaskContext) -> Any:
+    def run(self, describe: Callable[[], TaskContext]) -> Any:
         """Run the cell; its failure is a `CellFailed`."""
-        outcome = self._shell.run(context)
+        outcome = self._shell.run(describe())
         if outcome.error is not None:
             raise CellFailed(outcome.error, outcome.traceback_ansi)
         return outcome.result

@@ -15,6 +15,7 @@ import sys
 import termios
 import time
 import traceback
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ipycron.process.channel import BlockingChannel
@@ -163,7 +164,7 @@ class Worker:
     def _call(self, run: Run, order: StandBy | None) -> Any:
         """Run the job; what follows, a traceback not least, waits for the crowd."""
         try:
-            return self._job.run(make_run_context(self._load, run))
+            return self._job.run(partial(make_run_context, self._load, run))
         finally:
             self._finished_at = _now()
             if order is not None:

@@ -1,8 +1,8 @@
-"""What a file is, by its code: a module with a `task`, or a script."""
+"""What a file is, by its code, and what a job is given."""
 
 import pytest
 
-from ipycron.process.job import binds_task
+from ipycron.process.job import FunctionRunner, binds_task
 
 MANY_NAMES = "\n".join(f"name_{number} = 1" for number in range(700))
 
@@ -51,3 +51,17 @@ def test_file_that_is_not_python():
     """It is said here, before anything runs."""
     with pytest.raises(SyntaxError):
         binds_task(b"def task(:", "file")
+
+
+def test_context_is_made_for_a_job_that_takes_it_alone():
+    """It is a fifth of what a worker does around a job that is silent and short."""
+    made = []
+
+    def describe():
+        made.append("context")
+        return made[-1]
+
+    assert FunctionRunner(lambda: "none").run(describe) == "none"
+    assert FunctionRunner(lambda ctx=0: ctx).run(describe) == 0
+    assert made == []
+    assert FunctionRunner(lambda ctx: ctx).run(describe) == "context"
