@@ -27,8 +27,11 @@ INTERVAL = 0.25
 """Seconds between deliveries of one stream: four a second are enough for eyes."""
 WINDOW_BYTES = 64 * 1024
 HEAD_BYTES = TAIL_BYTES = 256 * 1024
-_FULL_BYTES = 32 * 1024  # half of a pipe's capacity on Linux
-_READ_BYTES = 256 * 1024
+_PIPE_BYTES = 64 * 1024
+"""A pipe's capacity on Linux. A larger buffer would be mapped and unmapped for each
+line: see `channel`."""
+_FULL_BYTES = _PIPE_BYTES // 2
+_LARGE_PIPE_BYTES = 256 * 1024
 """The capacity that a pipe gets when it floods: a gigabyte then takes seconds."""
 _REST = 0.001
 _LAST_WORDS_BYTES = 4096
@@ -131,7 +134,7 @@ class Pump:
         self._loop.remove_reader(self._fd)
 
     def _read(self) -> None:
-        data = self._read_some(_READ_BYTES)
+        data = self._read_some(_LARGE_PIPE_BYTES if self._is_large else _PIPE_BYTES)
         if data == b"":
             self.close()
         elif data is not None and len(data) >= _FULL_BYTES:
@@ -143,7 +146,7 @@ class Pump:
         if not self._is_large and hasattr(fcntl, "F_SETPIPE_SZ"):
             self._is_large = True
             with contextlib.suppress(OSError):  # too many large pipes of one user
-                fcntl.fcntl(self._fd, fcntl.F_SETPIPE_SZ, _READ_BYTES)
+                fcntl.fcntl(self._fd, fcntl.F_SETPIPE_SZ, _LARGE_PIPE_BYTES)
 
     def _read_some(self, size: int) -> bytes | None:
         """Return what was read and kept; empty at the end, None if there is nothing."""
@@ -210,7 +213,7 @@ class Pump:
         """
         left = self._count_readable()
         while left > 0:
-            data = self._read_some(min(left, _READ_BYTES))
+            data = self._read_some(min(left, _LARGE_PIPE_BYTES))
             if not data:
                 break
             left -= len(data)
