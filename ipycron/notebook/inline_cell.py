@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.display import display
 
-from ipycron.process.outcome import WorkerTraceback, get_traceback_text
+from ipycron.process.outcome import WorkerTraceback, get_traceback_text, set_cause
 from ipycron.process.shell_source import (
     compile_cell,
     is_coroutine_code,
@@ -122,7 +122,7 @@ class InlineCell:
         last: BaseException = error
         while last.__cause__ is not None:
             last = last.__cause__
-        last.__cause__ = WorkerTraceback(format_coloured(error, self._shell))
+        set_cause(last, WorkerTraceback(format_coloured(error, self._shell)))
 
     def _show(self, value: Any) -> Any:
         if not self._code.has_value or value is None:

@@ -134,7 +134,7 @@ def decode_result(payload: Payload) -> Any:
     """Return the result; an `Unserializable` where it cannot be rebuilt here."""
     try:
         return unpack(payload)
-    except Exception as error:  # noqa: BLE001 - unpickling runs users' code
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - runs users' code
         reason = f"{type(error).__name__}: {error}"
         return Unserializable(type_name="?", text="", reason=reason)
 
@@ -150,7 +150,7 @@ def decode_error(payload: Payload) -> BaseException:
     last = error
     while last.__cause__ is not None:
         last = last.__cause__
-    last.__cause__ = WorkerTraceback(described.traceback_text)
+    set_cause(last, WorkerTraceback(described.traceback_text))
     return error
 
 
@@ -307,7 +307,7 @@ def _rebuild(described: _Error) -> BaseException:
     if described.pickle is not None:
         try:
             error = pickle.loads(described.pickle)  # noqa: S301 - our own worker's
-        except Exception as failure:  # noqa: BLE001 - unpickling runs users' code
+        except (Exception, SystemExit) as failure:  # noqa: BLE001 - as above
             reason = f"{type(failure).__name__}: {failure}"
     if not isinstance(error, Exception):
         error = RemoteError(
@@ -317,9 +317,19 @@ def _rebuild(described: _Error) -> BaseException:
             reason=reason,
         )
     if described.cause is not None:
-        error.__cause__ = _rebuild(_Error(*described.cause))
-    error.__suppress_context__ = described.suppresses_context
+        set_cause(error, _rebuild(_Error(*described.cause)))
+    _set(error, "__suppress_context__", described.suppresses_context)
     return error
+
+
+def set_cause(error: BaseException, cause: BaseException) -> None:
+    """Chain an exception to its cause, also one that refuses to be changed."""
+    _set(error, "__cause__", cause)
+
+
+def _set(error: BaseException, name: str, value: object) -> None:
+    # Past the `__setattr__` of its class: a frozen dataclass raises there.
+    BaseException.__dict__[name].__set__(error, value)
 
 
 def _get_type_name(value: object) -> str:
