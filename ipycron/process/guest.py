@@ -144,8 +144,9 @@ def _load(visit: Visit, record: Record, borrowed: ExitStack) -> LoadedJob:
 def _load_file(visit: Visit, job: FileJob, borrowed: ExitStack) -> LoadedJob:
     source = visit.source
     assert source is not None
-    borrowed.enter_context(_quote_source(job.path, source))
-    if binds_task(source, job.path) and not job.args:
+    path = os.fsdecode(job.path)
+    borrowed.enter_context(_quote_source(path, source))
+    if binds_task(source, path) and not job.args:
         with _borrow_main():
             loaded = load_file(job, source)
     else:

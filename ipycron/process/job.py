@@ -166,13 +166,14 @@ def load_file(job: FileJob, source: bytes | None = None) -> LoadedJob:
         job: the file.
         source: its text, where the file itself may be on another machine.
     """
-    sys.path.insert(0, os.path.dirname(job.path))  # noqa: PTH120 - as in _read
-    text = _read(job.path) if source is None else source
-    code = _compile(text, job.path)
+    path, args = os.fsdecode(job.path), tuple(map(os.fsdecode, job.args))
+    sys.path.insert(0, os.path.dirname(path))  # noqa: PTH120 - as in _read
+    text = _read(path) if source is None else source
+    code = _compile(text, path)
     if not _binds(code, TASK_NAME):
-        return ScriptRunner(job.path, job.args, source)
-    sys.argv = [job.path, *job.args]
-    module = _make_module(job.path)
+        return ScriptRunner(path, args, source)
+    sys.argv = [path, *args]
+    module = _make_module(path)
     try:
         exec(code, module.__dict__)  # noqa: S102 - as above
         return FunctionRunner(_find_task(module), module)

@@ -17,7 +17,8 @@ worker → supervisor   Loaded Ended Declined Displayed Logged
 ====================  =========================================================
 
 Instants are Unix seconds, durations seconds. A zone is an IANA name or the seconds
-of a fixed offset from UTC.
+of a fixed offset from UTC. What the file system and the environment hold is bytes, as
+`os.fsencode` gives them: it need not be UTF-8, and a header's text must be.
 """
 
 from __future__ import annotations
@@ -50,8 +51,8 @@ class Message(msgspec.Struct, frozen=True, array_like=True, tag=True):
 class FileJob(Message, frozen=True):
     """A Python file. Its `task` is called, or the file itself is the script."""
 
-    path: str
-    args: tuple[str, ...] = ()
+    path: bytes
+    args: tuple[bytes, ...] = ()
 
 
 class FunctionJob(Message, frozen=True):
@@ -86,9 +87,9 @@ class Setting(Message, frozen=True):
         max_result_bytes: largest result that travels.
     """
 
-    cwd: str
-    env: dict[str, str | None]
-    path: tuple[str, ...]
+    cwd: bytes
+    env: dict[bytes, bytes | None]
+    path: tuple[bytes, ...]
     log_level: int
     max_result_bytes: int
 

@@ -78,8 +78,9 @@ def _live() -> None:
         file.write(_SOURCE)
         file.seek(0)
         edge = BlockingChannel(supervisor, ToWorker)
-        job = FileJob(f"/dev/fd/{script}")
-        setting = Setting(".", {}, tuple(sys.path), logging.WARNING, _MAX_BYTES)
+        job = FileJob(f"/dev/fd/{script}".encode())
+        path = tuple(map(os.fsencode, sys.path))
+        setting = Setting(b".", {}, path, logging.WARNING, _MAX_BYTES)
         edge.send(Load("", "rehearsal", "* * * * *", "UTC", job, setting))
         for _ in range(RUNS):
             edge.send(Run("", "scheduled", 0.0, 0.0))

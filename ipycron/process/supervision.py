@@ -35,7 +35,7 @@ class SupervisorProcess(NamedTuple):
     sock: socket.socket
     leash: int
     complaints: int
-    environment: dict[str, str]
+    environment: dict[bytes, bytes]
 
     def kill(self) -> None:
         """End one that nobody has talked to, and let go of it."""
@@ -54,7 +54,7 @@ def start_supervisor(predecessor: int | None = None) -> SupervisorProcess:
         predecessor: the leash of the one before. The supervisor waits until nobody
             holds it any more, so that no job runs beside its own former run.
     """
-    environment = dict(os.environ)
+    environment = dict(os.environb)
     with contextlib.ExitStack() as undo:
         # Its complaints go to a file, not to a notebook's cell; read if it dies.
         complaints = open_anonymous()

@@ -212,11 +212,11 @@ def _arrange(load: Load) -> None:
     setting = load.setting
     for name, value in setting.env.items():
         if value is None:
-            os.environ.pop(name, None)
+            os.environb.pop(name, None)
         else:
-            os.environ[name] = value
+            os.environb[name] = value
     os.chdir(setting.cwd)
-    sys.path[:] = setting.path
+    sys.path[:] = map(os.fsdecode, setting.path)
 
 
 def main(  # noqa: PLR0917 - a program's arguments

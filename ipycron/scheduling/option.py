@@ -15,6 +15,8 @@ from ipycron.errors import InvalidOption
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+MAX_WHOLE = 2**63 - 1
+"""The largest number that a message holds."""
 Check = "Callable[[str, Any], Any]"
 
 
@@ -60,19 +62,22 @@ def check_text(name: str, value: Any) -> str | None:
 
 def check_count(name: str, value: Any) -> int:
     """Accept a whole number of at least 0."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise InvalidOption(option=name, value=value, expected="a whole number ≥ 0")
-    return value
+    return check_whole(name, value, 0, "a whole number ≥ 0")
 
 
 def check_limit(name: str, value: Any) -> int | None:
     """Accept a whole number of at least 1, or None for no limit."""
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise InvalidOption(
-            option=name, value=value, expected="a whole number ≥ 1, or None"
-        )
+    return check_whole(name, value, 1, "a whole number ≥ 1, or None")
+
+
+def check_whole(name: str, value: Any, least: int, expected: str) -> int:
+    """Accept a whole number of at least `least` that a message can hold."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise InvalidOption(option=name, value=value, expected=expected)
+    if value > MAX_WHOLE:
+        raise InvalidOption(option=name, value=value, expected="a number below 2**63")
     return value
 
 

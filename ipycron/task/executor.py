@@ -10,6 +10,7 @@ import asyncio
 import concurrent.futures
 import contextlib
 import logging
+import os
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -127,7 +128,7 @@ class ExecutorWorker(SharedWorker):
     def _pack(self, run: Run) -> bytes:
         job = self._job.load.job
         # As it is now: nothing of a job is kept from run to run.
-        source = Path(job.path).read_bytes() if isinstance(job, FileJob) else None
+        source = read_file(job) if isinstance(job, FileJob) else None
         visit = Visit(
             load=self._job.load,
             run=run,
@@ -249,7 +250,7 @@ class ExecutorLauncher:
         """
         job = self._jobs[task_id]
         if isinstance(job.load.job, FileJob):
-            check_file(job.load.job.path)
+            check_file(job.load.job)
         desk = self._desks.get(id(job.executor))
         if desk is None:
             desk = make_desk(job.executor, self._pool)
@@ -257,9 +258,14 @@ class ExecutorLauncher:
         return ExecutorWorker(job, desk, pool=self._pool, sink=self._sink)
 
 
-def check_file(path: str) -> None:
+def read_file(job: FileJob) -> bytes:
+    """Return what is in a task file now."""
+    return Path(os.fsdecode(job.path)).read_bytes()
+
+
+def check_file(job: FileJob) -> None:
     """Raise what reading and compiling a task file raises."""
-    compile(Path(path).read_bytes(), path, "exec", dont_inherit=True)
+    compile(read_file(job), os.fsdecode(job.path), "exec", dont_inherit=True)
 
 
 def _settle(end: End, outcome: Outcome) -> None:

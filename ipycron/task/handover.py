@@ -56,7 +56,7 @@ def make_executor_job(task: Task) -> ExecutorJob:
     """Return what the executor launcher runs."""
     assert isinstance(task.source, Elsewhere)
     setting = Setting(
-        cwd="",
+        cwd=b"",
         env={},
         path=(),
         log_level=logging.getLogger().getEffectiveLevel(),

@@ -17,6 +17,7 @@ from ipycron.scheduling.option import (
     check_optional_deadline,
     check_options,
     check_text,
+    check_whole,
     option,
 )
 from ipycron.scheduling.policy import Policy
@@ -36,11 +37,21 @@ def _check_timezone(name: str, value: Any) -> Any:
     )
 
 
+def _is_native(text: Any) -> bool:
+    """Return whether it is text that the system can hold: in C, and as bytes."""
+    if not isinstance(text, str) or "\0" in text:
+        return False
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:  # a lone surrogate that stands for no byte
+        return False
+    return True
+
+
 def _check_args(name: str, value: Any) -> tuple[str, ...]:
-    is_list = isinstance(value, list | tuple)
-    if not is_list or not all(isinstance(item, str) for item in value):
-        raise InvalidOption(option=name, value=value, expected="a list of str")
-    return tuple(value)
+    if isinstance(value, list | tuple) and all(map(_is_native, value)):
+        return tuple(value)
+    raise InvalidOption(option=name, value=value, expected="a list of str")
 
 
 def _check_env(name: str, value: Any) -> dict[str, str] | None:
@@ -48,7 +59,7 @@ def _check_env(name: str, value: Any) -> dict[str, str] | None:
         return None
     try:
         items = dict(value)
-        if all(isinstance(text, str) for pair in items.items() for text in pair):
+        if all(_is_native(text) for pair in items.items() for text in pair):
             return items
     except (TypeError, ValueError):
         pass
@@ -81,9 +92,7 @@ def check_logger(name: str, value: Any) -> logging.Logger | None:
 
 
 def _check_size(name: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise InvalidOption(option=name, value=value, expected="a number of bytes ≥ 1")
-    return value
+    return check_whole(name, value, 1, "a number of bytes ≥ 1")
 
 
 def _check_optional_flag(name: str, value: Any) -> bool | None:

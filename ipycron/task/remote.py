@@ -125,7 +125,7 @@ class Remote:
         self._first = first
         self._connection: Connection | None = None
         self._before: Connection | None = None
-        self._environment: dict[str, str] = {}
+        self._environment: dict[bytes, bytes] = {}
         self._jobs: dict[str, Job] = {}
         self._registered: set[str] = set()
         self._preloads: list[Preload] = []
@@ -223,7 +223,7 @@ class Remote:
         setting = register.setting
         here = self._environment
         wanted = setting.env
-        env: dict[str, str | None] = {
+        env: dict[bytes, bytes | None] = {
             name: value for name, value in wanted.items() if here.get(name) != value
         }
         env.update({name: None for name in here if name not in wanted})

@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+from typing import TYPE_CHECKING
 
 from ipycron.process.protocol import Setting
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 
 def make_setting(
     *, cwd: str, env: dict[str, str] | None, path: list[str], max_result_bytes: int
 ) -> Setting:
     """Return the surroundings of a task that is created here and now."""
+    own = {os.fsencode(n): os.fsencode(v) for n, v in (env or {}).items()}
     return Setting(
-        cwd=cwd,
-        env={**os.environ, **(env or {})},
-        path=tuple(path),
+        cwd=os.fsencode(cwd),
+        env={**os.environb, **own},
+        path=tuple(_encode_folders(path)),
         log_level=logging.getLogger().getEffectiveLevel(),
         max_result_bytes=max_result_bytes,
     )
+
+
+def _encode_folders(path: Iterable[object]) -> Iterator[bytes]:
+    """Return what an import looks at: a `Path` in `sys.path` it passes over."""
+    for folder in path:
+        if isinstance(folder, str):
+            with contextlib.suppress(UnicodeEncodeError):  # no folder is called so
+                yield os.fsencode(folder)

@@ -93,7 +93,7 @@ def make_source(job: Any, options: TaskOptions) -> Source:
                 expected="None or True: a file runs in a worker",
             )
         path = resolve_path(os.fsdecode(job))
-        file = FileJob(path, options.args)
+        file = FileJob(os.fsencode(path), tuple(map(os.fsencode, options.args)))
         return _place(file, Payload(), os.path.basename(path), options)
     if not callable(job):
         raise InvalidOption(

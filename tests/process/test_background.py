@@ -126,6 +126,27 @@ def test_job_lacks_what_its_declaration_lacked(start, write, monkeypatch):
     assert run(start(path)) is None
 
 
+def test_names_need_not_be_utf_8(start, tmp_path, monkeypatch):
+    """Folders, files, arguments and variables are bytes to the system."""
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    path = folder / os.fsdecode(b"t\xe2che.py")
+    path.write_text("""
+import os, sys
+def task():
+    here = os.getcwd(), __file__, os.environ["SHOP"], os.environ["TILL"], *sys.argv[1:]
+    return [os.fsencode(text) for text in here], [os.fsencode(p) for p in sys.path]
+""")
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("SHOP", os.fsdecode(b"\xe9tal"))
+    monkeypatch.setattr(sys, "path", [*sys.path, str(folder / "x"), folder, "\ud800"])
+    odd = os.fsdecode(b"\xff\xfe")
+    seen, modules = run(start(path, args=[odd], env={"TILL": odd}))
+    assert seen[:3] == [os.fsencode(folder), os.fsencode(path), b"\xe9tal"]
+    assert seen[3:] == [b"\xff\xfe", b"\xff\xfe"]
+    assert modules[-1] == os.fsencode(folder / "x")  # the others are passed over
+
+
 def test_collector_works_in_a_job(start, write):
     """Our programs load without it; what users make is theirs to be collected."""
     assert run(start(write("import gc\ndef task(): return gc.isenabled()"))) is True
@@ -143,7 +164,7 @@ def test_paths_are_text_or_paths_and_relative_to_the_caller(monkeypatch):
 
     for path in (relative, Path(relative), file, Bytes()):
         task = ipycron.create_task(NEVER, path)
-        assert task.source.job.path == str(file)
+        assert task.source.job.path == os.fsencode(file)
 
 
 def test_output_belongs_to_its_run(start, write):

@@ -203,8 +203,8 @@ class Late:
     async def play(self, path, place=ALONE, meanwhile=None):
         """Have a worker stand by; return how its run ended."""
         launcher = ProcessLauncher(self, self.told.append)
-        setting = Setting("/", {}, tuple(sys.path), 30, 1 << 20)
-        job = FileJob(str(path))
+        setting = Setting(b"/", {}, tuple(map(os.fsencode, sys.path)), 30, 1 << 20)
+        job = FileJob(os.fsencode(path))
         rest = (EVERY_SECOND, "UTC", True, None, Policy(), job, setting, "fork")
         launcher.register(Register("id", "name", *rest), Payload())
         worker = await launcher.launch("id", lambda *_: None)
@@ -352,8 +352,8 @@ def test_worker_stands_by_on_a_descriptor_of_any_number(write):
         process = start_program("worker", (control, *ends.fds[1:]), os.getpid())
         ends.close_theirs()
         os.close(control)
-        setting = Setting("/", {}, tuple(sys.path), 30, 1 << 20)
-        job = FileJob(str(write(JOB)))
+        setting = Setting(b"/", {}, tuple(map(os.fsencode, sys.path)), 30, 1 << 20)
+        job = FileJob(os.fsencode(write(JOB)))
         edge.send(Load("id", "name", EVERY_SECOND, "UTC", job, setting))
         assert edge.receive().message == Loaded(is_ok=True)
         ends.permit.give()

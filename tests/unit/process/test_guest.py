@@ -37,7 +37,7 @@ def make_visit(job, **changes):
         payload = bytes(pack_object(job).open())
         job = FunctionJob()
     level = changes.pop("level", logging.WARNING)
-    setting = Setting("", {}, (), level, changes.pop("max_result_bytes", 1 << 20))
+    setting = Setting(b"", {}, (), level, changes.pop("max_result_bytes", 1 << 20))
     visit = Visit(
         load=Load("id", "report", "* * * * *", "Europe/Berlin", job, setting),
         run=Run("run", "scheduled", 1_795_503_600.0, 1_795_503_600.5),
@@ -243,7 +243,7 @@ def test_log_is_bounded_when_a_job_floods(monkeypatch):
 def test_script_is_main_and_gives_it_back():
     """`__main__`, `sys.argv` and the path are as before."""
     main, argv, path = sys.modules["__main__"], sys.argv, list(sys.path)
-    job = FileJob("/nowhere/script.py", ("x",))
+    job = FileJob(b"/nowhere/script.py", (b"x",))
     source = b"import sys\nprint(__name__, __file__, sys.argv)\nclass A: pass\n"
     report = run(job, source=source)
     assert report.pieces == [
@@ -268,7 +268,7 @@ def task(ctx):
 def test_file_leaves_no_module_behind():
     """Its errors travel by value, and quote a text that is nowhere on a disk."""
     before = set(sys.modules)
-    report = run(FileJob("/nowhere/odd_job.py"), source=FILE)
+    report = run(FileJob(b"/nowhere/odd_job.py"), source=FILE)
     error = get_error(report)
     assert (type(error).__name__, error.args) == ("Odd", ("report",))
     assert "    raise Odd(ctx.task.name)\n" in str(error.__cause__)
@@ -289,7 +289,7 @@ def test_file_leaves_no_module_behind():
 def test_file_that_cannot_be_loaded_is_a_failed_run(source, text):
     """The same errors as in a worker."""
     before = set(sys.modules), list(sys.path)
-    error = get_error(run(FileJob("/nowhere/odd_job.py"), source=source))
+    error = get_error(run(FileJob(b"/nowhere/odd_job.py"), source=source))
     assert text in str(error)
     assert "odd_job" not in set(sys.modules) - before[0]
     sys.path[:] = before[1]
@@ -297,7 +297,7 @@ def test_file_that_cannot_be_loaded_is_a_failed_run(source, text):
 
 def test_scripts_run_one_at_a_time():
     """There is one `__main__`; functions do not wait for it."""
-    job = FileJob("/nowhere/script.py")
+    job = FileJob(b"/nowhere/script.py")
     source = (
         b"import sys, test_guest_state as state\n"
         b"state.count += 1\nassert state.count == 1\n"
@@ -326,7 +326,7 @@ def test_scripts_run_one_at_a_time():
 
 def test_script_is_refused_in_the_process_that_sends_it():
     """It would be `__main__` of a notebook."""
-    report = run(FileJob("/nowhere/a.py"), source=b"", home=find_place())
+    report = run(FileJob(b"/nowhere/a.py"), source=b"", home=find_place())
     assert "Use an executor of other processes" in str(get_error(report))
 
 
@@ -346,7 +346,7 @@ def test_function_is_refused_when_the_sides_differ(software, text):
 def test_file_is_taken_when_only_python_differs():
     """Text is text."""
     software = find_software()[0], "3.2"
-    report = run(FileJob("/nowhere/a.py"), source=b"def task(): 0", software=software)
+    report = run(FileJob(b"/nowhere/a.py"), source=b"def task(): 0", software=software)
     assert report.is_ok
     sys.path.remove("/nowhere")
 
