@@ -200,8 +200,11 @@ class Crew:
 
         def on_death(worker: Worker, error: BaseException) -> None:
             deaths.append(error)
-            # After the callbacks of its run's future, which has just failed.
-            loop.call_soon(self._see_death, worker, error)
+            if worker is self.main and self.seat is Seat.IDLE:
+                self._see_death(worker, error)  # before anybody gives it a run
+            else:
+                # After the callbacks of its run's future, which has just failed.
+                loop.call_soon(self._see_death, worker, error)
 
         worker = await self._services.launcher.launch(self._entry.id, on_death)
         self._workers = (*self._workers, worker)

@@ -25,6 +25,19 @@ async def test_idle_worker_that_dies_is_replaced(world):
     assert world.events.names()[-1] == "execution:finished"
 
 
+async def test_call_in_the_turn_of_an_idle_workers_death_waits_for_the_next(world):
+    """The dead one must not get it: nobody would ever tell how it ended."""
+    await world.start(no_overlap=True)
+    dead = world.worker
+    dead.die(signal_name="SIGKILL")
+    called = world.scheduler.execute_nowait("t")
+    await world.clock.advance(1)
+    (finished,) = world.events.of("execution:finished")
+    assert finished.execution.id == called
+    assert world.worker is not dead
+    assert world.status() == "idle"
+
+
 @pytest.mark.parametrize(
     "end", [{"exit_code": 0}, {"exit_code": 3}, {"signal_name": "SIGTERM"}]
 )
