@@ -213,7 +213,7 @@ def summarize(value: object) -> str:
 
 def summarize_error(error: BaseException) -> str:
     """Return ``ValueError: first line of its text``."""
-    lines = _safe_str(error).splitlines()
+    lines = safe_str(error).splitlines()
     text = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
     return show_controls(_to_wire(text))
 
@@ -254,7 +254,7 @@ def _describe(
     cause = error.__cause__
     return _Error(
         type_name=_get_type_name(error),
-        message=_cut(_safe_str(error)),
+        message=_cut(safe_str(error)),
         traceback_text=traceback_text,
         pickle=pickled,
         reason=reason,
@@ -347,7 +347,8 @@ def _to_wire(text: str) -> str:
     return text[:_MAX_SUMMARY].encode("utf-8", "backslashreplace").decode()
 
 
-def _safe_str(value: object) -> str:
+def safe_str(value: object) -> str:
+    """Return its text, or what asking for it has raised."""
     try:
         return str(value)
     except Exception as error:  # noqa: BLE001 - a user's __str__

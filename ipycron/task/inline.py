@@ -9,7 +9,12 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from ipycron.errors import ExecutionStopped, RemoteError, StopTimeout
-from ipycron.process.outcome import format_traceback, summarize, summarize_error
+from ipycron.process.outcome import (
+    format_traceback,
+    safe_str,
+    summarize,
+    summarize_error,
+)
 from ipycron.scheduling.events import Outcome
 from ipycron.scheduling.few import NOTHING, Few
 from ipycron.scheduling.standby import SharedWorker
@@ -256,7 +261,7 @@ def make_failure(error: BaseException) -> Outcome:
         # Raised again by whoever asks, these would end the notebook or the script.
         error = RemoteError(
             type_name=type(error).__name__,
-            message=str(error),
+            message=safe_str(error),
             traceback_text=format_traceback(error),
             reason=f"{type(error).__name__} ends a program",
         )

@@ -4,8 +4,9 @@ import asyncio
 
 import pytest
 
+from ipycron.errors import RemoteError
 from ipycron.task import inline
-from ipycron.task.inline import Landing
+from ipycron.task.inline import Landing, make_failure
 
 
 class Flight:
@@ -57,3 +58,16 @@ def test_ends_are_brought_together():
 
     assert asyncio.run(live()) == list(range(100))
     assert asked == [1]
+
+
+def test_failure_whose_text_fails_is_a_failure():
+    """An error that ends a program is told as text, if it has one."""
+
+    class Mute(BaseException):
+        def __str__(self):
+            raise ValueError
+
+    outcome = make_failure(Mute())
+    assert not outcome.is_ok
+    assert isinstance(outcome.value, RemoteError)
+    assert "str() raised ValueError" in str(outcome.value)
