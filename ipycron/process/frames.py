@@ -134,8 +134,14 @@ class FrameReader:
 def encode_frame(
     message: Message, payload: Payload | None, fds: Sequence[int]
 ) -> tuple[bytes, list[int]]:
-    """Return the bytes of a frame and the descriptors that go with the first one."""
+    """Return the bytes of a frame and the descriptors that go with the first one.
+
+    Raises:
+        ProtocolError: if nobody would read it.
+    """
     header = encode_message(message)
+    if len(header) > MAX_HEADER_BYTES:
+        raise ProtocolError(reason=f"a message of {len(header):,} bytes")
     sent = list(fds)
     inline: Any = b""
     by_fd = payload is not None and payload.fd is not None

@@ -51,7 +51,6 @@ class Client:
         tasks: by id, all that are not destroyed.
         listeners: those of all tasks.
         bulletin: the last events; outlives this client.
-        gone: set when a shutdown has ended every run and process.
         logger: takes the records of tasks without a logger of their own.
         coordinator: elects for tasks without a coordinator of their own, or None.
         make_id: names the runs that are called for.
@@ -77,7 +76,6 @@ class Client:
         self._new: deque[Task] = deque()  # unknown to the engine
         self._newborn: SupervisorProcess | None = None  # not the engine's yet
         self.is_closed = False
-        self.gone = threading.Event()
 
     @property
     def supervisor_pid(self) -> int | None:
@@ -240,6 +238,13 @@ class Client:
             now = SystemClock().now()
             self.take_notice(task.mirror.describe_end(event, now, outcome))
 
+    def take_destroy(self, task_id: str) -> None:
+        """Tell that a task is destroyed; see `Owner`."""
+        task = self.tasks.get(task_id)
+        if task is not None:
+            now = SystemClock().now()
+            self.take_notice(task.mirror.describe_end(Event.TASK_DESTROYED, now))
+
     def get_logger(self, task: Task | None) -> logging.Logger:
         """Return who logs for a task: its own logger, the client's, or ipycron's."""
         own = None if task is None else task.options.logger
@@ -248,16 +253,16 @@ class Client:
     # --- the end --------------------------------------------------------------------
 
     def shutdown(self, timeout: float) -> None:
-        """Stop everything and return when it is gone. Ends the client's threads."""
+        """Stop everything and return when it is gone. Ends the client's threads.
+
+        May be called again: see `Engine.shutdown`.
+        """
         with self._lock:
             self.is_closed = True
-        try:
-            if self._engine is None:
-                self._end_rest()
-            else:
-                self._engine.shutdown(timeout, self._end_rest)
-        finally:
-            self.gone.set()
+        if self._engine is None:
+            self._end_rest()
+        else:
+            self._engine.shutdown(timeout, self._end_rest)
         self.keepalive.close()
         self._pool.close()
         self.dispatcher.close(timeout=max(timeout, LAST_EVENTS))

@@ -52,6 +52,10 @@ class Controls:
         self._send(task_id, request)
         return request.end
 
+    def has_open(self, task_id: str) -> bool:
+        """Return whether a control is not answered yet. From any thread."""
+        return task_id in self._open
+
     def get_last(self, task_id: str) -> Action | None:
         """Return the last word that is not answered yet, or None."""
         requests = self._open.get(task_id)

@@ -8,12 +8,13 @@ on the dispatcher's thread.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ipycron.errors import IpycronError
+from ipycron.errors import IpycronError, TaskDestroyed
 from ipycron.scheduling.clock import SystemClock
 from ipycron.scheduling.scheduler import Scheduler
 from ipycron.task.completion import read_nothing
@@ -22,6 +23,7 @@ from ipycron.task.launch import ClientLauncher
 from ipycron.task.remote import Remote
 
 if TYPE_CHECKING:
+    import concurrent.futures
     from collections.abc import Callable
 
     from ipycron.process.protocol import Preload
@@ -61,20 +63,35 @@ class Engine:
             elector=self.elector,
         )
         self.remote = Remote(client, self.elector, supervisor)
+        self._lock = threading.RLock()  # a signal's handler may take it again
+        self._is_over = False
+        self._end: concurrent.futures.Future[None] | None = None
         self.thread = threading.Thread(target=self._run, name="ipycron", daemon=True)
         self.thread.start()
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
         self._loop.run_forever()
+        self._is_over = True
         self._loop.close()
+        # What was submitted until then: somebody may wait for it.
+        while self._calls:
+            with contextlib.suppress(RuntimeError):  # there is no loop any more
+                self._call_next()
 
     # --- from any thread ------------------------------------------------------------
 
-    def submit(self, call: Callable[[], Any]) -> None:
-        """Call this on the loop."""
+    def submit(self, call: Callable[[], Any]) -> bool:
+        """Call this on the loop; return False where that has ended.
+
+        Without a lock: a signal's handler that comes here may shut all down.
+        """
         self._calls.append(call)
-        self._loop.call_soon_threadsafe(self._call_next)
+        try:
+            self._loop.call_soon_threadsafe(self._call_next)
+        except RuntimeError:  # it is closed
+            return False
+        return True
 
     def _call_next(self) -> None:
         try:
@@ -100,7 +117,11 @@ class Engine:
 
     def warm(self, preload: Preload | None) -> None:
         """Start the supervisor in advance, without waiting for it."""
-        self.submit(partial(self.remote.warm, preload))
+        self.submit(partial(self._warm, preload))
+
+    def _warm(self, preload: Preload | None) -> None:
+        if not self.remote.is_closed:
+            self.remote.warm(preload)
 
     def control(
         self, task: Task, action: Action, completion: Completion[None], *, force: bool
@@ -108,11 +129,16 @@ class Engine:
         """Start, stop or destroy a task; `completion` ends with it."""
         if action == "start" and not task.is_background:
             self._pool.prepare()  # here and now: the script may be at its end
-        self.submit(partial(self._control, task, action, completion, force=force))
+        call = partial(self._control, task, action, completion, force=force)
+        if not self.submit(call):
+            completion.set(read_nothing)  # all is destroyed
 
     def _control(
         self, task: Task, action: Action, completion: Completion[None], *, force: bool
     ) -> None:
+        if self._is_destroyed(task):
+            completion.set(read_nothing)  # since the caller has looked
+            return
         is_inline_start = action == "start" and not task.is_background
         if is_inline_start and self._scheduler.start_at_once(task.id):
             completion.set(read_nothing)
@@ -123,6 +149,11 @@ class Engine:
             else self._control_inline(task, action, force=force)
         )
         _settle(work, completion)
+
+    def _is_destroyed(self, task: Task) -> bool:
+        if task.is_background:
+            return not self.remote.knows(task.id)
+        return self._is_over
 
     async def _control_inline(self, task: Task, action: Action, *, force: bool) -> None:
         if action == "start":
@@ -145,9 +176,13 @@ class Engine:
             and self.remote.execute_at_once(task.id, execution_id)
         ):
             return
-        self.submit(partial(self._execute, task, execution_id))
+        if not self.submit(partial(self._execute, task, execution_id)):
+            task.refuse(execution_id, TaskDestroyed(name=task.name))
 
     def _execute(self, task: Task, execution_id: str) -> None:
+        if self._is_destroyed(task):
+            task.refuse(execution_id, TaskDestroyed(name=task.name))
+            return
         if task.is_background:
             self.remote.execute(task.id, execution_id)
         else:
@@ -177,14 +212,23 @@ class Engine:
     def shutdown(self, timeout: float, end_rest: Callable[[], None]) -> None:
         """Stop everything and return when it is gone. Ends the thread.
 
+        May be called again where a call was interrupted, and within one, by a signal's
+        handler: they wait for the same end.
+
         Args:
             timeout: seconds that runs in progress may take.
             end_rest: called on the loop when every process is gone.
         """
-        work = self._shutdown(timeout, end_rest)
-        asyncio.run_coroutine_threadsafe(work, self._loop).result()
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        with self._lock:
+            if self._end is None:
+                work = self._shutdown(timeout, end_rest)
+                self._end = asyncio.run_coroutine_threadsafe(work, self._loop)
+                self._end.add_done_callback(self._leave)
+        self._end.result()
         self.thread.join()
+
+    def _leave(self, _: object) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
 
     async def _shutdown(self, timeout: float, end_rest: Callable[[], None]) -> None:
         await asyncio.gather(

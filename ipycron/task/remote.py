@@ -6,11 +6,17 @@ import asyncio
 import contextlib
 import logging
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from ipycron.errors import CoordinatorError, StartRevoked, SupervisorLost
+from ipycron.errors import (
+    CoordinatorError,
+    ProtocolError,
+    StartError,
+    StartRevoked,
+    SupervisorLost,
+)
 from ipycron.process.connection import Connection
 from ipycron.process.logs import rebuild_record
 from ipycron.process.outcome import decode_error, unpack_display
@@ -35,75 +41,18 @@ from ipycron.task.controls import Controls
 from ipycron.task.resumption import Resumptions
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from ipycron.process.channel import Frame
     from ipycron.process.payload import Payload
     from ipycron.process.supervision import SupervisorProcess
-    from ipycron.scheduling.plan import Silence
-    from ipycron.scheduling.policy import Policy
-    from ipycron.scheduling.ports import Elector, Schedule
+    from ipycron.scheduling.ports import Elector
     from ipycron.task.controls import Action
-
-    LastWords = Mapping[str, Action | None]
+    from ipycron.task.owner import Job, Owner
 
 MAX_LOSSES = 3
 """Supervisors lost in a row, without a finished run between, before we give up."""
-
-
+_TOO_LARGE = "more than can be sent. Put what is large into a file"
 ANSWER_TIMEOUT = 6.0
 """Seconds after a shutdown's own timeout for the supervisor to say that it is done."""
-
-
-class Owner(Protocol):
-    """What the supervisor's messages are for: the client."""
-
-    def take_notice(self, notice: Notice) -> None:
-        """Something happened to a task."""
-
-    def take_refusal(
-        self, task_id: str, execution_id: str, error: BaseException
-    ) -> None:
-        """A run that was asked for cannot be."""
-
-    def take_output(self, message: Streamed | Displayed, payload: Payload) -> None:
-        """A worker wrote or displayed something."""
-
-    def take_record(self, record: logging.LogRecord, task_id: str) -> None:
-        """A worker made a log record."""
-
-    def take_loss(
-        self, error: SupervisorLost, last_words: LastWords, *, is_final: bool
-    ) -> list[str]:
-        """The supervisor is gone; return the ids of tasks to start again.
-
-        `last_words` tells what each task was last told to do and has not done yet.
-        Where it `is_final` no other supervisor takes over.
-        """
-
-    def take_failed_resume(
-        self, task_id: str, error: BaseException, silence: Silence, *, is_wanted: bool
-    ) -> None:
-        """A task did not start again; not `is_wanted`: it was told to stop."""
-
-
-class Job(Protocol):
-    """What is registered: a background task of the client's."""
-
-    @property
-    def name(self) -> str: ...  # noqa: D102
-
-    @property
-    def expression(self) -> Schedule: ...  # noqa: D102
-
-    @property
-    def options(self) -> Policy: ...  # noqa: D102
-
-    @property
-    def registration(self) -> Register: ...  # noqa: D102
-
-    @property
-    def payload(self) -> Payload: ...  # noqa: D102
 
 
 class Remote:
@@ -115,6 +64,9 @@ class Remote:
         owner: who is told.
         elector: answers the supervisor's questions.
         first: the first supervisor, if it is there.
+
+    Attributes:
+        is_closed: whether all is shut down, or about to be.
     """
 
     def __init__(
@@ -132,7 +84,7 @@ class Remote:
         self._controls = Controls(self._send_control)
         self._resumptions = Resumptions()
         self._losses = 0
-        self._is_closed = False
+        self.is_closed = False
         self._votes: set[asyncio.Task[None]] = set()
 
     @property
@@ -162,6 +114,10 @@ class Remote:
         """Make a task known; the supervisor hears of it when it is needed."""
         self._jobs[task_id] = job
 
+    def knows(self, task_id: str) -> bool:
+        """Return whether a task can be controlled: not destroyed, nothing shut down."""
+        return task_id in self._jobs and not self.is_closed
+
     def forget(self, task_id: str) -> None:
         """Give up a task that is destroyed. May be repeated."""
         self._jobs.pop(task_id, None)
@@ -179,10 +135,8 @@ class Remote:
     ) -> asyncio.Future[None]:
         try:
             connection = self._introduce(task_id)
-        except OSError as error:
-            refused: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            refused.set_exception(describe_refusal(error))
-            return refused
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer
+            return self._answer_unsent(task_id, action, error)
         silence = None
         if action == "start":
             silence = self._resumptions.get_silence(task_id)
@@ -190,12 +144,25 @@ class Remote:
             lambda request_id: Control(request_id, task_id, action, force, silence)
         )
 
+    def _answer_unsent(
+        self, task_id: str, action: Action, error: Exception
+    ) -> asyncio.Future[None]:
+        """Answer a control that no supervisor can be asked for."""
+        answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if action == "start" or isinstance(error, OSError):
+            answer.set_exception(_explain(error))
+        else:
+            answer.set_result(None)  # it has never run
+            if action == "destroy":
+                self._owner.take_destroy(task_id)
+        return answer
+
     def execute(self, task_id: str, execution_id: str) -> None:
         """Ask for a run; its end is a notice, a refusal goes to the owner."""
         try:
             connection = self._introduce(task_id)
-        except OSError as error:
-            self._owner.take_refusal(task_id, execution_id, describe_refusal(error))
+        except Exception as error:  # noqa: BLE001 - as above
+            self._owner.take_refusal(task_id, execution_id, _explain(error))
         else:
             connection.send(Execute(task_id, execution_id))
 
@@ -208,14 +175,20 @@ class Remote:
         connection = self._connection
         if connection is None or task_id not in self._registered:
             return False
+        if self._controls.has_open(task_id):
+            return False  # a new supervisor may not have been told to start it
         return connection.send_at_once(Execute(task_id, execution_id))
 
     def _introduce(self, task_id: str) -> Connection:
         connection = self.warm()
         if task_id not in self._registered:
             job = self._jobs[task_id]
-            self._registered.add(task_id)
-            connection.send(self._localize(job.registration), job.payload)
+            try:
+                connection.send(self._localize(job.registration), job.payload)
+            except ProtocolError as error:
+                reason = f"{error.reason}, {_TOO_LARGE}"
+                raise StartError(name=job.name, reason=reason) from None
+            self._registered.add(task_id)  # last: another thread may call at once
         return connection
 
     def _localize(self, register: Register) -> Register:
@@ -317,7 +290,7 @@ class Remote:
     def _lose(self, error: SupervisorLost) -> None:
         self._before, self._connection = self._connection, None
         self._registered.clear()
-        if self._is_closed:
+        if self.is_closed:
             return
         self._losses += 1
         is_final = self._losses >= MAX_LOSSES
@@ -337,7 +310,7 @@ class Remote:
 
     def _see_resumed(self, task_id: str, start: asyncio.Future[None]) -> None:
         error = start.exception()
-        if error is None or self._is_closed:
+        if error is None or self.is_closed:
             return
         silence = self._resumptions.give_up(task_id)
         if silence is None:
@@ -350,7 +323,7 @@ class Remote:
 
     async def shutdown(self, timeout: float) -> None:
         """Stop every run, wait until every process is gone."""
-        self._is_closed = True
+        self.is_closed = True
         connection, self._connection = self._connection, None
         self._registered.clear()
         if connection is not None:
@@ -371,3 +344,7 @@ class Remote:
             self._first.sock.close()
         if self._connection is not None:
             self._connection.close_in_child()
+
+
+def _explain(error: Exception) -> Exception:
+    return describe_refusal(error) if isinstance(error, OSError) else error

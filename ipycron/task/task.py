@@ -257,6 +257,9 @@ class Task:
             return completion
         execution_id = self._client.make_id()
         self._calls.add(execution_id, completion)
+        if self._is_over:  # since we have looked: who ends all calls has been there
+            self.refuse(execution_id, TaskDestroyed(name=self.name))
+            return completion
         self._client.execute(self, execution_id)
         return completion
 

@@ -113,3 +113,14 @@ async def test_caller_that_has_gone_is_no_error():
     controls.add("t", "start").cancel()
     await supervisors.answer()
     assert controls.get_last("t") is None
+
+
+async def test_control_is_open_until_it_is_answered():
+    """A call must not overtake it."""
+    supervisors = Supervisors()
+    controls = Controls(supervisors.ask)
+    controls.add("t", "start")
+    assert controls.has_open("t")
+    assert not controls.has_open("other")
+    await supervisors.answer()
+    assert not controls.has_open("t")

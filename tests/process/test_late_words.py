@@ -1,0 +1,151 @@
+"""Words to a task that come when it is about to be gone, or all is."""
+
+import os
+import signal
+import threading
+import uuid
+
+import pytest
+from house import NEVER
+from polling import SECONDS, eventually
+from watching import find_children
+
+import ipycron
+from ipycron.errors import StartError, TaskDestroyed
+from ipycron.task.completion import Completion
+from ipycron.task.registry import registry
+
+ACTIONS = ["start", "stop", "destroy"]
+JOBS = {"inline": {}, "background": {"background": True}}
+
+
+@pytest.fixture(params=JOBS)
+def task(request):
+    """A started task."""
+    task = ipycron.create_task(NEVER, lambda: 1, **JOBS[request.param])
+    task.start().result(SECONDS)
+    return task
+
+
+def ask(client, task, action):
+    """Do what the task's method does, as who has looked a moment too early."""
+    completion = Completion(action, task)
+    client.control(task, action, completion, force=False)
+    return completion
+
+
+def call(client, task):
+    """Do the same for a run."""
+    completion = Completion("execute", task)
+    execution_id = uuid.uuid4().hex
+    task._calls.add(execution_id, completion)
+    client.execute(task, execution_id)
+    return completion
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_control_ends_when_the_task_is_destroyed_before_it_is_heard(task, action):
+    """It changes nothing (A9), and nobody waits for ever."""
+    task.destroy().result(SECONDS)
+    ask(registry.client, task, action).result(SECONDS)
+    assert task.status == "destroyed"
+
+
+def test_call_fails_when_the_task_is_destroyed_before_it_is_heard(task):
+    """As any call of a destroyed task."""
+    task.destroy().result(SECONDS)
+    with pytest.raises(TaskDestroyed):
+        call(registry.client, task).result(SECONDS)
+
+
+def test_call_fails_when_its_task_ends_while_it_is_made(task, monkeypatch):
+    """Who ended all calls has been there before this one was noted."""
+    client = registry.client
+    make_id = client.make_id
+
+    def make_late():
+        task.destroy().result(SECONDS)
+        return make_id()
+
+    monkeypatch.setattr(client, "make_id", make_late)
+    with pytest.raises(TaskDestroyed):
+        task.execute().result(SECONDS)
+
+
+@pytest.mark.parametrize("action", [*ACTIONS, "execute"])
+def test_word_that_comes_during_the_shutdown_starts_nothing(task, action):
+    """A supervisor that nobody ends would go on running the task."""
+    client = registry.client
+    remote = client._engine.remote
+    shut_down = remote.shutdown
+    late = []
+
+    async def shut_down_and_hear(timeout):
+        await shut_down(timeout)
+        is_call = action == "execute"
+        late.append(call(client, task) if is_call else ask(client, task, action))
+
+    remote.shutdown = shut_down_and_hear
+    ipycron.shutdown(0)
+    (completion,) = late
+    if action == "execute":
+        with pytest.raises(TaskDestroyed):
+            completion.result(SECONDS)
+    else:
+        completion.result(SECONDS)
+    assert not find_children(os.getpid())
+
+
+@pytest.mark.parametrize("action", [*ACTIONS, "execute"])
+def test_word_that_comes_after_the_shutdown_is_answered(task, action):
+    """The loop that it would have gone to is closed."""
+    client = registry.client
+    ipycron.shutdown(0)
+    if action == "execute":
+        with pytest.raises(TaskDestroyed):
+            call(client, task).result(SECONDS)
+    else:
+        ask(client, task, action).result(SECONDS)
+
+
+def test_task_that_is_too_large_to_be_told_of_fails_alone(write):
+    """The others go on, and it can be destroyed."""
+    path = write("def task(): return 1")
+    other = ipycron.create_task(NEVER, path)
+    other.start().result(SECONDS)
+    pid = registry.client.supervisor_pid
+    task = ipycron.create_task(NEVER, path, args=["x" * 1000] * 20_000)
+    with pytest.raises(StartError, match=r"a message of 20,\d+,\d+ bytes, more than"):
+        task.start().result(SECONDS)
+    with pytest.raises(StartError, match="Put what is large into a file"):
+        task.execute().result(SECONDS)
+    task.stop().result(SECONDS)
+    task.destroy().result(SECONDS)
+    assert task.id not in ipycron.get_tasks()
+    assert other.execute().result(SECONDS) == 1
+    assert registry.client.supervisor_pid == pid
+
+
+@pytest.mark.parametrize("place", ["_localize", "_resumptions.get_silence"])
+def test_call_does_not_overtake_the_start_by_the_next_supervisor(write, place):
+    """Whichever step of the resumption it comes in, it waits for the start (A8)."""
+    task = ipycron.create_task(NEVER, write("def task(): return 1"))
+    task.start().result(SECONDS)
+    owner = registry.client._engine.remote
+    *path, name = place.split(".")
+    for part in path:
+        owner = getattr(owner, part)
+    step = getattr(owner, name)
+    calls = []
+
+    def call_first(*arguments):
+        if not calls:
+            thread = threading.Thread(target=lambda: calls.append(task.execute()))
+            thread.start()
+            thread.join()
+        return step(*arguments)
+
+    setattr(owner, name, call_first)
+    os.kill(registry.client.supervisor_pid, signal.SIGKILL)
+    eventually(lambda: calls, "the resumption")
+    assert calls[0].result(SECONDS) == 1
