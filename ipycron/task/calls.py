@@ -10,8 +10,9 @@ from ipycron.scheduling.few import NOTHING, Few
 if TYPE_CHECKING:
     from ipycron.task.completion import Completion
 
-_lock = threading.Lock()
-"""Held for a moment where calls come and go: one for all, there are many tasks."""
+_lock = threading.RLock()
+"""Held for a moment where calls come and go: one for all, there are many tasks. A
+signal's handler may take it again."""
 
 
 class Calls:

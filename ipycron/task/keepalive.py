@@ -29,9 +29,12 @@ class Keepalive:
     """Holds the interpreter while any task is held."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        # Taken again by a signal's handler that controls a task. No thread is started
+        # with it: the client's loop would wait for who is interrupted there.
+        self._lock = threading.RLock()
         self._held: set[str] = set()
         self._release: threading.Event | None = None
+        self._running: threading.Event | None = None  # what a thread waits for
         self._is_given_up = False
         self._hook_before: Any = None
 
@@ -44,13 +47,15 @@ class Keepalive:
         with self._lock:
             # Asked here: an answer from outside may be older than another thread's.
             is_held = task.is_holding
-            if is_held == (task.id in self._held):
-                return  # most events change nothing
-            if is_held:
-                self._held.add(task.id)
-            else:
-                self._held.discard(task.id)
-            self._apply()
+            if is_held != (task.id in self._held):  # most events change nothing
+                if is_held:
+                    self._held.add(task.id)
+                else:
+                    self._held.discard(task.id)
+                self._apply()
+            release = self._release if is_held else None
+        if release is not None and release is not self._running:
+            self._start(release)
 
     def _apply(self) -> None:
         if self._held and self._release is None:
@@ -61,10 +66,14 @@ class Keepalive:
 
     def _hold(self) -> None:
         self._release = threading.Event()
-        threading.Thread(
-            target=self._release.wait, name="ipycron-keepalive", daemon=False
-        ).start()
         self._hook_before, sys.excepthook = sys.excepthook, self._see_exception
+
+    def _start(self, release: threading.Event) -> None:
+        """Start the thread. Two that come at once start two, for the same time."""
+        threading.Thread(
+            target=release.wait, name="ipycron-keepalive", daemon=False
+        ).start()
+        self._running = release
 
     def _let_go(self) -> None:
         assert self._release is not None

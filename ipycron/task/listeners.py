@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
 ANY = "*"
 
-_lock = threading.Lock()
-"""Held for a moment where listeners come and go: one for all, there are many tasks."""
+_lock = threading.RLock()
+"""Held for a moment where listeners come and go: one for all, there are many tasks. A
+signal's handler may take it again."""
 
 
 _NOBODY: dict[str, list[tuple[Any, bool]]] = {}
@@ -115,7 +116,7 @@ class Dispatcher:
 
     def __init__(self) -> None:
         self._queue: queue.SimpleQueue[Callable[[], Any] | None] = queue.SimpleQueue()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal's handler may take it again
         self._is_closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self.thread = threading.Thread(

@@ -30,7 +30,8 @@ class Registry:
     def __init__(self) -> None:
         self.bulletin = Bulletin()
         self._singles: dict[type, Any] = {}
-        self._lock = threading.Lock()
+        # Taken again by a signal's handler that uses ipycron.
+        self._lock = threading.RLock()
         self._client: Client | None = None
         self._closing: Client | None = None
         atexit.register(self.close, EXIT_TIMEOUT)
@@ -41,7 +42,11 @@ class Registry:
         """The client, made when first needed."""
         with self._lock:
             if self._client is None:
-                self._client = Client(self.bulletin)
+                client = Client(self.bulletin)
+                if self._client is None:
+                    self._client = client
+                else:  # a signal's handler has made one meanwhile
+                    client.shutdown(0.0)
             return self._client
 
     @property
@@ -63,22 +68,21 @@ class Registry:
     def close(self, timeout: float) -> None:
         """Shut the client down; the next use makes a new one.
 
-        Returns when its processes are gone, also where another thread shuts it down.
+        Returns when its processes are gone, also where another thread shuts it down,
+        or a call below this one, or one that was interrupted.
         """
         with self._lock:
-            client, self._client = self._client, None
-            if client is not None:
-                self._closing = client
-        if client is not None:
-            client.shutdown(timeout)
-        elif self._closing is not None:
-            self._closing.gone.wait()
+            if self._client is not None:
+                self._closing, self._client = self._client, None
+            closing = self._closing
+        if closing is not None:
+            closing.shutdown(timeout)
 
     def _leave_in_child(self) -> None:
         """A copy of this process is not the client: it starts with none."""
         client, self._client = self._client, None
         self._closing = None
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self.bulletin = Bulletin()
         self._singles = {}
         if client is not None:

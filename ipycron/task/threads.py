@@ -76,7 +76,7 @@ class ThreadPool:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._calls: deque[Callable[[], None]] = deque()
         self._begun = 0
         self._threads = 0
@@ -92,8 +92,14 @@ class ThreadPool:
         calls of a script that lives on for its tasks.
         """
         with self._lock:
-            for _ in range(MIN_THREADS - self._threads):
-                self._add_thread()
+            missing = max(0, MIN_THREADS - self._threads)
+            self._threads += missing
+        # Not with the lock: a signal's handler that comes here may wait for the
+        # client's loop, and that for the lock.
+        for _ in range(missing):
+            if _start_thread(self._work, "ipycron-job") is None:
+                with self._lock:
+                    self._threads -= 1
 
     def submit(self, call: Callable[[], None]) -> None:
         """Run `call` on a thread soon. It must not raise."""

@@ -66,8 +66,10 @@ def test_process_is_held_when_update_returns(held, monkeypatch):
     assert is_there.wait(10)
     threading.Timer(0.02, may_go_on.set).start()
     held.update(task)
-    assert count() == 1
+    assert count() >= 1  # two that come at once may start two, for the same time
     other.join()
+    held.update(Holder("a", False))
+    eventually(lambda: count() == 0)
 
 
 def test_task_is_asked_after_whoever_came_before(held):
