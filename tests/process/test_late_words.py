@@ -1,5 +1,6 @@
 """Words to a task that come when it is about to be gone, or all is."""
 
+import asyncio
 import os
 import signal
 import threading
@@ -80,10 +81,13 @@ def test_word_that_comes_during_the_shutdown_starts_nothing(task, action):
     shut_down = remote.shutdown
     late = []
 
-    async def shut_down_and_hear(timeout):
-        await shut_down(timeout)
+    def say():
         is_call = action == "execute"
         late.append(call(client, task) if is_call else ask(client, task, action))
+
+    async def shut_down_and_hear(timeout):
+        asyncio.get_running_loop().call_soon(say)
+        await shut_down(timeout)  # up to its first wait before that
 
     remote.shutdown = shut_down_and_hear
     ipycron.shutdown(0)
