@@ -85,9 +85,17 @@ def _add_option(parser: Any, name: str, default: Any, text: str) -> None:
 def _add_next(commands: Any) -> None:
     following = commands.add_parser("next", help="list the next fires of an expression")
     following.add_argument("expression")
-    following.add_argument("-n", type=int, default=10, help="how many (10)")
+    following.add_argument("-n", type=_count, default=10, help="how many (10)")
     following.add_argument("--tz", help="IANA time zone; the system's by default")
     following.set_defaults(run=_print_next)
+
+
+def _count(text: str) -> int:
+    """Return a number of fires; `argparse` makes one line of the error."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} fires, expected at least 1")
+    return number
 
 
 def _add_explain(commands: Any) -> None:
@@ -119,6 +127,7 @@ def _print_next(given: argparse.Namespace) -> int:
     from ipycron.cron import CronExpression  # noqa: PLC0415 - as the others
 
     expression = CronExpression(given.expression, given.tz)
+    expression.check_fires(SystemClock().now())
     for instant in expression.upcoming(given.n, _now()):
         print(f"{instant:%a %Y-%m-%d %H:%M:%S %Z}")
     return 0
@@ -128,6 +137,7 @@ def _explain(given: argparse.Namespace) -> int:
     from ipycron.cron import CronExpression  # noqa: PLC0415 - as the others
 
     expression = CronExpression(given.expression, given.tz)
+    expression.check_fires(SystemClock().now())
     print(f"{expression.describe(given.locale)} ({expression.timezone})")
     for name, values in zip(_FIELDS, expression.fields, strict=False):
         print(f"  {name:<14}{' '.join(map(str, values))}")

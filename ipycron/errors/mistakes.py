@@ -119,14 +119,17 @@ class UnknownOption(IpycronError, TypeError):
 
 
 class TaskFileNotFound(IpycronError, FileNotFoundError):
-    """A task file that does not exist when the task is created."""
+    """A task file that does not exist when the task is created, or is no file."""
 
     path: str
 
-    def __init__(self, *, path: str, folder: str | None = None) -> None:
+    def __init__(
+        self, *, path: str, folder: str | None = None, is_there: bool = False
+    ) -> None:
         where = f" (relative to {folder})" if folder is not None else ""
+        what = "is not a file" if is_there else "does not exist"
         super().__init__(
-            f"task file: {path}{where} does not exist. "
+            f"task file: {path}{where} {what}. "
             "Give the path of a Python file that exists now.",
             path=path,
         )

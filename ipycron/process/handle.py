@@ -355,7 +355,7 @@ class WorkerProcess:
         self.gone.set_result(None)
         if not self.loaded.done():
             text = str(crash.args[0]).removeprefix(f"task {self._name!r}: ")
-            reason = text.split(" Its last words", 1)[0]
+            reason = text.split(" Its last words", 1)[0].removesuffix(".")
             self.loaded.set_exception(
                 StartError(name=self._name, reason=reason, output=crash.output)
             )

@@ -7,6 +7,7 @@ import logging
 import os
 from typing import TYPE_CHECKING
 
+from ipycron.errors import InvalidOption
 from ipycron.process.protocol import Setting
 
 if TYPE_CHECKING:
@@ -25,6 +26,18 @@ def make_setting(
         log_level=logging.getLogger().getEffectiveLevel(),
         max_result_bytes=max_result_bytes,
     )
+
+
+def get_folder() -> str:
+    """Return the working directory. Raises `InvalidOption` if it is gone."""
+    try:
+        return os.getcwd()  # noqa: PTH109 - keeps symbolic links
+    except FileNotFoundError:
+        raise InvalidOption(
+            option="cwd",
+            value=None,
+            expected="an existing folder: the working directory was deleted",
+        ) from None
 
 
 def _encode_folders(path: Iterable[object]) -> Iterator[bytes]:

@@ -6,8 +6,9 @@ import math
 import signal
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from ipycron.errors import InvalidOption
 from ipycron.scheduling.clock import SystemClock
 from ipycron.scheduling.option import check_limit, check_optional_deadline
 from ipycron.task.keepalive import is_interactive
@@ -25,7 +26,7 @@ _RUNS = ("execution:finished", "execution:failed")
 
 
 def wait(
-    tasks: Sequence[Task] | None = None,
+    tasks: Task | Sequence[Task] | None = None,
     *,
     runs: int | None = None,
     timeout: float | timedelta | None = None,
@@ -36,7 +37,7 @@ def wait(
     before this returns. In a notebook an interrupt ends the waiting only.
 
     Args:
-        tasks: those to wait for; all by default.
+        tasks: the one, or those, to wait for; all by default.
         runs: how many runs must end from now on, of each of the tasks.
         timeout: seconds to wait at most; None waits for ever.
 
@@ -62,12 +63,27 @@ _LOOK_EVERY = 0.2
 """Seconds between looks at the tasks: a start that fails is no event."""
 
 
+def _check_tasks(tasks: Any) -> list[Task]:
+    from ipycron.task.task import Task  # noqa: PLC0415 - there, where there are tasks
+
+    listed = [tasks] if isinstance(tasks, Task) else tasks
+    try:
+        listed = list(listed)
+    except TypeError:
+        listed = [None]
+    if not all(isinstance(task, Task) for task in listed):
+        raise InvalidOption(
+            option="tasks", value=tasks, expected="tasks, or None for all of them"
+        )
+    return listed
+
+
 class _Watch:
     """Counts what happens to some tasks until it is enough."""
 
-    def __init__(self, tasks: Sequence[Task] | None, runs: int | None) -> None:
+    def __init__(self, tasks: Task | Sequence[Task] | None, runs: int | None) -> None:
+        self._tasks = None if tasks is None else _check_tasks(tasks)
         self._client = registry.client
-        self._tasks = None if tasks is None else list(tasks)
         self._runs = runs
         self._counts: dict[str, int] = {}
         self._done = threading.Event()

@@ -187,7 +187,7 @@ def test_job_and_expression_are_checked_before_anything_starts(tmp_path):
     missing = tmp_path / "missing.py"
     cases = [
         ((NEVER, missing), {}, TaskFileNotFound, "missing.py does not exist"),
-        ((NEVER, tmp_path), {}, TaskFileNotFound, "Give the path of a Python file"),
+        ((NEVER, tmp_path), {}, TaskFileNotFound, "is not a file. Give the path of"),
         ((NEVER, "./missing.py"), {}, TaskFileNotFound, "relative to"),
         ((NEVER, "~nobody-at-all/job.py"), {}, TaskFileNotFound, "does not exist"),
         ((NEVER, 42), {}, InvalidOption, "a path, a function or a coroutine"),
@@ -339,3 +339,31 @@ def test_zone_needs_no_hash(zone):
     assert all(task.expression.timezone is zone for task in tasks)
     assert all(task.next_runs(1) for task in tasks)
     ipycron.shutdown()
+
+
+def test_folder_that_was_deleted_is_named(tmp_path, monkeypatch):
+    """A background task takes its working directory along."""
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    folder.rmdir()
+    try:
+        with pytest.raises(InvalidOption, match="the working directory was deleted"):
+            ipycron.create_task(NEVER, lambda: 1, background=True)
+    finally:
+        ipycron.shutdown()
+
+
+@pytest.mark.parametrize("value", ["name", 7, [None]])
+def test_wait_refuses_what_is_no_task(value):
+    """One, several, or all."""
+    with pytest.raises(InvalidOption, match="expected tasks, or None for all of them"):
+        ipycron.wait(value)
+
+
+def test_wait_takes_one_task():
+    """It need not be put into a list."""
+    try:
+        assert ipycron.wait(ipycron.create_task(NEVER, lambda: 1), timeout=5)
+    finally:
+        ipycron.shutdown()
