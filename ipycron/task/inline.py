@@ -209,6 +209,12 @@ class InlineWorker(SharedWorker):
                 raise StopTimeout(name=self.job.name, timeout=grace)
 
 
+_HOMELESS = (
+    "the event loop in which the coroutine function was scheduled is closed. Keep it "
+    "running, or use background=True."
+)
+
+
 class InlineLauncher:
     """The scheduler's `Launcher` for inline tasks."""
 
@@ -239,9 +245,9 @@ def _start_coroutine(flight: Flight, home: asyncio.AbstractEventLoop) -> None:
     coroutine = flight.follow()
     try:
         running = asyncio.run_coroutine_threadsafe(coroutine, home)
-    except RuntimeError as error:  # the notebook's or script's loop is closed
+    except RuntimeError:  # the notebook's or script's loop is closed
         coroutine.close()
-        flight.end(make_failure(error))
+        flight.end(make_failure(RuntimeError(_HOMELESS)))
         return
     # The scheduler cancels the run's future; the coroutine must hear of it.
     flight.future.add_done_callback(

@@ -56,6 +56,11 @@ class Inline(msgspec.Struct, frozen=True, kw_only=True):
     home: asyncio.AbstractEventLoop | None
     label: str
 
+    @property
+    def is_homeless(self) -> bool:
+        """Whether it cannot run any more: its loop is closed."""
+        return self.home is not None and self.home.is_closed()
+
 
 class Cell(msgspec.Struct, frozen=True, kw_only=True):
     """A notebook cell with its captured variables, packed by the notebook layer."""
@@ -209,7 +214,8 @@ def resolve_path(text: str) -> str:
     folder = None if os.path.isabs(path) else find_caller_folder()
     full = path if folder is None else os.path.join(folder, path)
     if not os.path.isfile(full):
-        raise TaskFileNotFound(path=text, folder=folder)
+        is_there = os.path.lexists(full)
+        raise TaskFileNotFound(path=text, folder=folder, is_there=is_there)
     return os.path.realpath(full)
 
 

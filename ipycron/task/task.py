@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import weakref
 from datetime import UTC, datetime
@@ -19,8 +18,8 @@ from ipycron.task.execution import hold_value, read_value
 from ipycron.task.journal import is_logged, log_event
 from ipycron.task.listeners import Listeners
 from ipycron.task.mirror import ENDS, Mirror
-from ipycron.task.setting import make_setting
-from ipycron.task.source import Background
+from ipycron.task.setting import get_folder, make_setting
+from ipycron.task.source import Background, Inline
 
 if TYPE_CHECKING:
     import logging
@@ -86,7 +85,7 @@ class Task:
     def _take_setting(self) -> Setting:
         options = self.options
         return make_setting(
-            cwd=options.cwd or os.getcwd(),  # noqa: PTH109 - keeps symbolic links
+            cwd=options.cwd or get_folder(),
             env=options.env,
             path=sys.path,
             max_result_bytes=options.max_result_bytes,
@@ -292,6 +291,8 @@ class Task:
     @property
     def is_holding(self) -> bool:
         """Whether it keeps a script alive: ref'd, and started or about to be."""
+        if isinstance(self.source, Inline) and self.source.is_homeless:
+            return False
         # In this order: a start is over when the task has been told as started.
         return self._is_ref and (self.is_starting or self.is_started)
 

@@ -170,6 +170,23 @@ def test_script_ends_with_its_exception(run, statement, code, said):
     assert said in script.complaints
 
 
+def test_script_ends_when_the_loop_of_its_coroutine_is_closed(run):
+    """The task cannot run any more: nothing is held for it."""
+    script = run("""
+        import asyncio
+        async def job():
+            pass
+        async def main():
+            global task
+            task = ipycron.schedule("* * * * * *", job)
+            await task.execute()
+        asyncio.run(main())
+        print(task.execute().exception(), flush=True)
+    """)
+    assert script.wait() == 0
+    assert "the event loop in which the coroutine function was" in script.lines[0]
+
+
 def test_exception_hook_of_the_script_is_called_first(run):
     """A hook that the script has set, before or after, keeps working."""
     script = run("""
