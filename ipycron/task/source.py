@@ -178,6 +178,7 @@ def _get_home(label: str) -> asyncio.AbstractEventLoop:
 
 
 def _pack_function(function: Callable[..., Any], label: str) -> Payload:
+    _send_main_by_value()
     try:
         return pack_object(function)
     except Exception as error:
@@ -188,6 +189,18 @@ def _pack_function(function: Callable[..., Any], label: str) -> Payload:
             reason=str(error).splitlines()[0] if str(error) else type(error).__name__,
             advice=f"{_ADVICE}.",
         ) from error
+
+
+def _send_main_by_value() -> None:
+    """Have the main module of a child of multiprocessing travel as `__main__` does.
+
+    There it has a name under which no worker can import it.
+    """
+    main = sys.modules.get("__mp_main__")
+    if main is not None:
+        import cloudpickle  # noqa: PLC0415 - `pack_object` needs it anyway
+
+        cloudpickle.register_pickle_by_value(main)
 
 
 def find_unpicklable(function: Callable[..., Any]) -> tuple[str, Any] | None:

@@ -285,6 +285,28 @@ def test_copy_of_the_process_is_not_the_client(run):
     assert script.complaints == []
 
 
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_functions_of_a_script_run_in_its_children_of_multiprocessing(run, method):
+    """Their main module is a copy, under another name."""
+    script = run(f"""
+        import multiprocessing
+        class Found:
+            value = 7
+        def job():
+            return Found()
+        def child():
+            task = ipycron.schedule("0 0 1 1 *", job, background=True)
+            print(task.execute().result(20).value, flush=True)
+            ipycron.shutdown()
+        if __name__ == "__main__":
+            process = multiprocessing.get_context({method!r}).Process(target=child)
+            process.start()
+            process.join()
+    """)
+    assert script.wait() == 0
+    assert script.lines == ["7"]
+
+
 def test_nothing_of_ours_is_printed(run):
     """Every word of ipycron goes through logging: a quiet script stays quiet."""
     script = run("""
