@@ -70,10 +70,13 @@ class Keepalive:
 
     def _start(self, release: threading.Event) -> None:
         """Start the thread. Two that come at once start two, for the same time."""
-        threading.Thread(
+        thread = threading.Thread(
             target=release.wait, name="ipycron-keepalive", daemon=False
-        ).start()
-        self._running = release
+        )
+        try:
+            thread.start()
+        finally:
+            self._running = release  # also where none can be started: told once
 
     def _let_go(self) -> None:
         assert self._release is not None
