@@ -32,6 +32,8 @@ _IOV = 512  # below IOV_MAX (1024 on Linux) of os.writev
 Buffer = bytes | bytearray | memoryview
 
 _settling = threading.Lock()
+# As concurrent.futures does: another thread may hold it while this one forks.
+os.register_at_fork(after_in_child=_settling._at_fork_reinit)  # type: ignore[attr-defined] # noqa: SLF001
 
 
 class Payload:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 _lock = threading.RLock()
 """Held for a moment where calls come and go: one for all, there are many tasks. A
 signal's handler may take it again."""
+# As concurrent.futures does: another thread may hold it while this one forks.
+os.register_at_fork(after_in_child=_lock._at_fork_reinit)  # type: ignore[attr-defined] # noqa: SLF001
 
 
 class Calls:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import os
 import queue
 import threading
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,8 @@ ANY = "*"
 _lock = threading.RLock()
 """Held for a moment where listeners come and go: one for all, there are many tasks. A
 signal's handler may take it again."""
+# As concurrent.futures does: another thread may hold it while this one forks.
+os.register_at_fork(after_in_child=_lock._at_fork_reinit)  # type: ignore[attr-defined] # noqa: SLF001
 
 
 _NOBODY: dict[str, list[tuple[Any, bool]]] = {}

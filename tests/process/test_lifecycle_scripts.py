@@ -307,6 +307,34 @@ def test_functions_of_a_script_run_in_its_children_of_multiprocessing(run, metho
     assert script.lines == ["7"]
 
 
+@pytest.mark.parametrize(
+    "name", ["task.calls._lock", "task.listeners._lock", "process.payload._settling"]
+)
+def test_lock_that_another_thread_holds_during_a_fork_is_free_in_the_copy(run, name):
+    """Nobody in the copy would ever give it back."""
+    script = run(f"""
+        import os, threading
+        import ipycron.task.calls, ipycron.task.listeners, ipycron.process.payload
+        ipycron.schedule("0 0 1 1 *", lambda: 1).execute().result(10)
+        is_held, is_over = threading.Event(), threading.Event()
+        def hold():
+            with ipycron.{name}:
+                is_held.set()
+                is_over.wait(20)
+        threading.Thread(target=hold, daemon=True).start()
+        is_held.wait(10)
+        if not (pid := os.fork()):
+            task = ipycron.schedule("0 0 1 1 *", lambda: 2, background=True)
+            task.on("execution:finished", lambda _: None)
+            os._exit(task.execute().result(10))
+        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+        is_over.set()
+        ipycron.shutdown()
+    """)
+    assert script.wait() == 0
+    assert script.lines == ["2"]
+
+
 def test_nothing_of_ours_is_printed(run):
     """Every word of ipycron goes through logging: a quiet script stays quiet."""
     script = run("""
