@@ -282,6 +282,12 @@ def test_stop_does_not_wait_for_what_goes_on_elsewhere(start):
 # --- executors in trouble -------------------------------------------------------------
 
 
+def find_refusal(record):
+    """Return whether a broken pool has refused a run."""
+    refusal = "the executor refused the run: BrokenProcessPool: "
+    return any(refusal in str(c.error) for c in record.of("execution:failed"))
+
+
 def test_schedule_goes_on_when_the_executor_breaks(start, tmp_path):
     """A process that dies breaks Python's pool for good: a failed run each time."""
     # Records of the log hold errors, whose frames hold the pool and its pipes.
@@ -291,12 +297,13 @@ def test_schedule_goes_on_when_the_executor_breaks(start, tmp_path):
     with concurrent.futures.ProcessPoolExecutor(1, mp_context=SPAWN) as pool:
         task = start(job, pool, EVERY_SECOND, logger=quiet)
         record = Record(task)
-        first, second, *_ = record.wait("execution:failed", count=2)
+        (first, *_) = record.wait("execution:failed")
+        # A busy machine starts the process in more than a second: two may be lost.
+        eventually(lambda: find_refusal(record), "a run that is refused")
         task.destroy().result(SECONDS)
     assert isinstance(first.error, ExecutorError)
     assert "the executor lost the run: BrokenProcessPool: " in str(first.error)
     assert "terminated abruptly" in str(first.error)
-    assert "the executor refused the run: BrokenProcessPool: " in str(second.error)
     assert len(list(tmp_path.iterdir())) == 1
 
 
