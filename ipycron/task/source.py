@@ -227,7 +227,7 @@ def resolve_path(text: str) -> str:
     folder = None if os.path.isabs(path) else find_caller_folder()
     full = path if folder is None else os.path.join(folder, path)
     if not os.path.isfile(full):
-        is_there = os.path.lexists(full)
+        is_there = os.path.exists(full)  # noqa: PTH110 - never raises, as isfile
         raise TaskFileNotFound(path=text, folder=folder, is_there=is_there)
     return os.path.realpath(full)
 

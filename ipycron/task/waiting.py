@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import signal
 import threading
+from collections.abc import Iterable
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -66,12 +67,10 @@ _LOOK_EVERY = 0.2
 def _check_tasks(tasks: Any) -> list[Task]:
     from ipycron.task.task import Task  # noqa: PLC0415 - there, where there are tasks
 
-    listed = [tasks] if isinstance(tasks, Task) else tasks
-    try:
-        listed = list(listed)
-    except TypeError:
-        listed = [None]
-    if not all(isinstance(task, Task) for task in listed):
+    if isinstance(tasks, Task):
+        return [tasks]
+    listed = list(tasks) if isinstance(tasks, Iterable) else None
+    if listed is None or not all(isinstance(task, Task) for task in listed):
         raise InvalidOption(
             option="tasks", value=tasks, expected="tasks, or None for all of them"
         )
