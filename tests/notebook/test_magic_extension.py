@@ -1,10 +1,9 @@
 """Loading, loading again, unloading; what a session is told at its end."""
 
 import logging
-import subprocess
-import sys
 
 import pytest
+from fresh import run_fresh
 
 from ipycron import get_tasks
 from ipycron.notebook.last_words import LastResort
@@ -98,16 +97,10 @@ def test_loading_imports_next_to_nothing():
         "before = set(sys.modules)\n"
         "shell.run_cell('%load_ext ipycron').raise_error()\n"
         "new = set(sys.modules) - before\n"
-        "print(*sorted(n for n in new if n.startswith('ipycron')))\n"
+        "import json\n"
+        "print(json.dumps(sorted(n for n in new if n.startswith('ipycron'))))\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=True,
-    )
-    assert done.stdout.split() == [
+    assert run_fresh(program) == [
         "ipycron",
         "ipycron.lazy",
         "ipycron.notebook",
@@ -160,7 +153,7 @@ def test_end_of_a_session_tells_what_is_scheduled_still(session, caplog):
 
 
 FIRST_CELL = """
-import sys, threading
+import json, sys, threading
 from IPython.core.interactiveshell import InteractiveShell
 shell = InteractiveShell.instance()
 shell.run_cell("1")
@@ -171,18 +164,12 @@ for thread in threading.enumerate():
 shell.run_cell("1")
 before = set(sys.modules)
 assert shell.run_cell("%%cron 0 0 1 1 *\\n1").success
-print("imported:", sorted(set(sys.modules) - before))
+imported = sorted(set(sys.modules) - before)
 shell.run_cell("import ipycron; ipycron.shutdown()")
+print(json.dumps(imported))
 """
 
 
 def test_first_cell_imports_nothing():
     """A moment after %load_ext all is there that a `%%cron` needs."""
-    done = subprocess.run(
-        [sys.executable, "-c", FIRST_CELL],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
-    assert "imported: []" in done.stdout
+    assert run_fresh(FIRST_CELL, 60) == []

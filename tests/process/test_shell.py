@@ -1,10 +1,9 @@
 """The shell of a worker: real cells in real forked children."""
 
 import pickle
-import subprocess
-import sys
 
 import pytest
+from fresh import run_fresh
 
 
 def get_result(report):
@@ -241,13 +240,7 @@ def test_shell_is_built_where_no_zygote_has_prepared_one():
         "from ipycron.process.shell import CellShell\n"
         "shell = CellShell(publish=print)\n"
         "shell.load('import asyncio\\nawait asyncio.sleep(0, ctx)')\n"
-        "print(shell.run('spawned').result)\n"
+        "import json\n"
+        "print(json.dumps(shell.run('spawned').result))\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-    assert done.stdout.splitlines()[-1] == "spawned", done.stderr
+    assert run_fresh(code) == "spawned"
