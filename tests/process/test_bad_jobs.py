@@ -58,7 +58,11 @@ BROKEN = {
     "arguments": ("def task(a, b): pass", TypeError, r"requires the arguments \(a, b"),
     "keyword": ("def task(*, now): pass", TypeError, r"arguments \(now\), expected"),
     "leaves": ("def task(): pass\nimport sys\nsys.exit(3)", RemoteError, "SystemExit"),
-    "exits": ("def task(): pass\nimport os\nos._exit(4)", StartError, "exited with c"),
+    "exits": (
+        "def task(): pass\nimport os\nos._exit(4)",
+        StartError,
+        r"exited with code 4\.$",
+    ),
     "crash": (
         "def task(): pass\nimport ctypes\nctypes.string_at(0)",
         StartError,
