@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from dataclasses import fields
 from datetime import UTC, datetime
@@ -30,6 +31,7 @@ _FIELDS = ("second", "minute", "hour", "day of month", "month", "day of week")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return the exit code."""
+    _print_anything()
     parser = make_parser()
     given = parser.parse_args(arguments)
     try:
@@ -43,6 +45,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.close()
         return 0
     return result
+
+
+def _print_anything() -> None:
+    """Have what the terminal's encoding has not written out: a file's name, say."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def make_parser() -> argparse.ArgumentParser:

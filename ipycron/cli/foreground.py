@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from typing import TYPE_CHECKING, Any
@@ -28,7 +29,8 @@ def run_file(expression: str, file: str, **options: Any) -> int:
         0, or 1 if the task did not start or was stopped for good.
     """
     console = Console()
-    options.setdefault("name", file)
+    # A file's name need not be text, a task's must be.
+    options.setdefault("name", os.fsencode(file).decode("utf-8", "backslashreplace"))
     task = schedule(expression, resolve_here(file), **options)
     ended = threading.Event()
     failures: list[TaskContext] = []

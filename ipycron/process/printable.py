@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+"""And what stands for bytes that are no text, in the names of files: no message of
+Jupyter's can carry it."""
 _HIDDEN = re.compile(
-    r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"
+    r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
 """Controls, and the marks that turn the direction of what follows them."""
 
@@ -15,8 +17,8 @@ def show_controls(text: str) -> str:
     r"""Return a text with its control characters written out; lines stay lines.
 
     Examples:
-        >>> show_controls("a\tb\x07\n")
-        'a\tb\\x07\n'
+        >>> show_controls("a\tb\x07 caf\udce9\n")
+        'a\tb\\x07 caf\\udce9\n'
     """
     return _CONTROLS.sub(_write_out, text)
 

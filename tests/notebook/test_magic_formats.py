@@ -61,6 +61,18 @@ def test_task_shows_the_traceback_of_its_failure(session, run):
     assert '<span style="color:' in bundle["text/html"]
 
 
+def test_failure_names_a_file_whose_name_is_no_text(session, run):
+    """No message to the page could carry the name as it is; it is written out."""
+    bundle = show(session, run("open(b'/caf\\xe9')"))
+    for form in ("text/plain", "text/html"):
+        assert "caf" in bundle[form].encode().decode()
+    task = run("raise OSError('caf\\udce9')", "other")
+    bundle = show(session, task)
+    for form in ("text/plain", "text/html"):
+        assert "OSError" in bundle[form]
+        assert r"caf\udce9" in bundle[form].encode().decode()
+
+
 @pytest.mark.parametrize(
     "body",
     [
