@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
-import threading
+from functools import partial
 from pathlib import Path
 
 from watching import wait_until
@@ -45,7 +45,12 @@ def main(folder):
     ended, slots = [], set()
 
     def note_slot(context):
-        slots.add((context.task.id, context.date))
+        slots.add((context.task.id, context.date.timestamp()))
+
+    def knows_all(instant):
+        # Of each task, in this order: who has heard of a slot knows all before it.
+        newest = dict(sorted(slots))
+        return all(newest.get(task.id, 0) >= instant for task in noisy)
 
     noisy = [
         ipycron.create_task("* * * * * *", cell, start_timeout=60) for _ in range(8)
@@ -61,12 +66,12 @@ def main(folder):
     run = slow.execute()
     tell({"supervisor": registry.client.supervisor_pid, "ended": len(ended)})
     slots.clear()
-    for _ in sys.stdin:
+    for line in sys.stdin:
         size = len(run.result(20))
-        threading.Event().wait(1.5)
+        wait_until(partial(knows_all, float(line)), 20, "all is heard")
         shown = [len(task.last_run.output.displays) for task in noisy]
         said = noisy[0].last_run.output.stderr
-        heard = {"ended": len(ended), "slots": len(slots), "said": said[-200:]}
+        heard = {"ended": len(ended), "slots": sorted(slots), "said": said[-200:]}
         tell({"size": size, "shown": shown, **heard})
     ipycron.shutdown()
 
