@@ -40,7 +40,6 @@ _SMALL_READ_BYTES = 16 * 1024
 """For programs that wait: a large buffer would be the worker's largest memory."""
 _FLUSH_POLL = 0.005
 _DRAIN_READS = 64
-_LOCK_TIMEOUT = 1.0
 
 
 class Channel:
@@ -78,9 +77,11 @@ class Channel:
         self._on_close = on_close
         self._on_flood = on_flood
         self._read_bytes = read_bytes
-        # Held while the socket is written to. Nobody waits for it: who does not get
-        # it leaves the frame to the loop, so that a signal's handler cannot hang.
-        self._lock = threading.Lock()
+        # Held while the socket is written to. A signal's handler may take it again on
+        # the thread that has it; `_is_writing` then leaves its frame to the loop. (A
+        # lock that is tried, not waited for, would stay locked after an interrupt.)
+        self._lock = threading.RLock()
+        self._is_writing = False
         self._queue: deque[tuple[memoryview, list[int], Payload | None]] = deque()
         self._delayed = bytearray()
         self._delay: asyncio.TimerHandle | None = None
@@ -117,46 +118,47 @@ class Channel:
         fds: Sequence[int],
     ) -> None:
         done = 0
-        if self._lock.acquire(blocking=False):
-            try:
-                if not self._queue:
+        with self._lock:
+            if not (self._queue or self._is_writing):
+                self._is_writing = True
+                try:
                     done = send_some(self._sock, data, sent)
-            except BlockingIOError:
-                pass
-            except OSError:
-                # The peer is gone; reading tells so, after its last words.
-                return
-            finally:
-                self._lock.release()
-            if done == len(data):
-                return
+                except BlockingIOError:
+                    pass
+                except OSError:
+                    # The peer is gone; reading tells so, after its last words.
+                    return
+                finally:
+                    self._is_writing = False
+        if done == len(data):
+            return
         if done:
             sent = []  # they left with the first byte
         self._enqueue(memoryview(data)[done:], sent, payload, fds)
 
     def send_at_once(self, message: Message) -> bool:
-        """Send a frame from any thread, past the loop; it never waits.
+        """Send a frame from any thread, past the loop; it does not wait for the peer.
 
         Returns:
             Whether it was sent, or the rest of it surely will be. If not, nothing
             was: have the loop `send` it.
         """
         data, _ = encode_frame(message, None, ())
-        if not self._lock.acquire(blocking=False):
-            return False
-        try:
-            if self.is_closed or self._queue or self._delayed:
+        with self._lock:
+            if self._is_writing or self.is_closed or self._queue or self._delayed:
                 return False
-            done = self._sock.send(data)
-            if done < len(data):
-                rest = memoryview(data)[done:]
-                self._queue.appendleft((rest, [], None))
-                self.backlog += len(rest)
-                self._loop.call_soon_threadsafe(self._watch)
-        except OSError:
-            return False
-        finally:
-            self._lock.release()
+            self._is_writing = True
+            try:
+                done = self._sock.send(data)
+                if done < len(data):
+                    rest = memoryview(data)[done:]
+                    self._queue.appendleft((rest, [], None))
+                    self.backlog += len(rest)
+                    self._loop.call_soon_threadsafe(self._watch)
+            except OSError:
+                return False
+            finally:
+                self._is_writing = False
         return True
 
     def _watch(self) -> None:
@@ -203,11 +205,8 @@ class Channel:
         self.backlog += len(data)
 
     def _write(self) -> None:
-        if self._lock.acquire(blocking=False):  # else at the next turn
-            try:
-                self._write_queue()
-            finally:
-                self._lock.release()
+        with self._lock:
+            self._write_queue()
 
     def _write_queue(self) -> None:
         while self._queue:
@@ -316,11 +315,8 @@ class Channel:
         self._drop_queue()
         self._take_delayed()
         self._reader.close()
-        # Another thread may be about to write to this descriptor.
-        is_held = self._lock.acquire(timeout=_LOCK_TIMEOUT)
-        self._sock.close()
-        if is_held:
-            self._lock.release()
+        with self._lock:  # another thread may be about to write to this descriptor
+            self._sock.close()
 
 
 def _ignore(_: object) -> None:

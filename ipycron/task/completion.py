@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from ipycron.errors import IpycronError, StartRevoked
+from ipycron.task.bell import Bell
 
 if TYPE_CHECKING:
     import asyncio
@@ -45,7 +46,7 @@ class Completion(Generic[T]):
 
     __slots__ = (
         "__weakref__",
-        "_bell",
+        "_bells",
         "_error",
         "_is_asked",
         "_is_failed",
@@ -63,7 +64,7 @@ class Completion(Generic[T]):
         self._read: Callable[[], T] | None = None
         self._error: BaseException | None = None
         self._watchers: tuple[Callable[[Completion[T]], Any], ...] = ()
-        self._bell: threading.Event | None = None  # of the threads that wait
+        self._bells: tuple[Bell, ...] = ()  # of the threads that wait
         # Of its own: a fork may come while another thread holds one. It may be taken
         # again: by a finalizer of the user's, anywhere.
         self._lock = threading.RLock()
@@ -138,13 +139,18 @@ class Completion(Generic[T]):
 
     def _wait(self, timeout: float | None) -> None:
         """Return when it has ended, or raise `TimeoutError`."""
-        bell = threading.Event()  # made here: the lock is held for a moment only
+        bell = Bell()
         with self._lock:
             if self.done():
                 return
-            bell = self._bell = self._bell or bell
-        if not bell.wait(timeout):
-            raise TimeoutError
+            self._bells = (*self._bells, bell)
+        try:
+            if not bell.wait(timeout):
+                raise TimeoutError
+        finally:
+            # Who polls by short waits has many of them.
+            with self._lock:
+                self._bells = tuple(b for b in self._bells if b is not bell)
 
     def _get_result(self) -> T:
         if self._error is not None:
@@ -191,14 +197,21 @@ class Completion(Generic[T]):
     ) -> None:
         with self._lock:
             if self.done():
+                self._ring()
                 return
             self._is_failed = is_failed  # first: who sees the end must see this
             self._read, self._error = read, error
-            watchers, self._watchers = self._watchers, ()
-            if self._bell is not None:
-                self._bell.set()
-        for watcher in watchers:
-            self._tell(watcher)
+        self._ring()
+
+    def _ring(self) -> None:
+        """Tell of the end. Once interrupted it may be done again."""
+        for bell in self._bells:
+            bell.ring()
+        while self._watchers:
+            with self._lock:
+                watchers, self._watchers = self._watchers, ()
+            for watcher in watchers:
+                self._tell(watcher)
 
     def __repr__(self) -> str:
         state = "pending"
@@ -207,7 +220,8 @@ class Completion(Generic[T]):
         return f"<Completion of {self._what}: {state}>"
 
     def __del__(self) -> None:
-        if self._is_failed and not self._is_asked:
+        # One that was interrupted while it was made has neither.
+        if getattr(self, "_is_failed", False) and not self._is_asked:
             # Any thread at all comes by here: the error is decoded elsewhere.
             read, error = self._read, self._error
             log = partial(_log_failure, self._owner.logger, self._what, read, error)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from ipycron.errors import IpycronError, TaskDestroyed
 from ipycron.scheduling.clock import SystemClock
 from ipycron.scheduling.scheduler import Scheduler
+from ipycron.task.bell import Bell
 from ipycron.task.completion import read_nothing
 from ipycron.task.elect import TaskElector
 from ipycron.task.launch import ClientLauncher
@@ -64,7 +65,8 @@ class Engine:
         )
         self.remote = Remote(client, self.elector, supervisor)
         self._lock = threading.RLock()  # a signal's handler may take it again
-        self._is_over = False
+        self._is_over = self._is_gone = False
+        self._bells: deque[Bell] = deque()  # of who waits until it is gone
         self._end: concurrent.futures.Future[None] | None = None
         self.thread = threading.Thread(target=self._run, name="ipycron", daemon=True)
         self.thread.start()
@@ -77,7 +79,10 @@ class Engine:
         # What was submitted until then: somebody may wait for it.
         while self._calls:
             with contextlib.suppress(RuntimeError):  # there is no loop any more
-                self._call_next()
+                self._call_all()
+        self._is_gone = True
+        for bell in self._bells:
+            bell.ring()
 
     # --- from any thread ------------------------------------------------------------
 
@@ -88,16 +93,18 @@ class Engine:
         """
         self._calls.append(call)
         try:
-            self._loop.call_soon_threadsafe(self._call_next)
+            self._loop.call_soon_threadsafe(self._call_all)
         except RuntimeError:  # it is closed
             return False
         return True
 
-    def _call_next(self) -> None:
-        try:
-            self._calls[0]()
-        finally:
-            self._calls.popleft()  # last: it tells that the call is done
+    def _call_all(self) -> None:
+        """Do what was submitted; of who was interrupted then, the loop was not told."""
+        while self._calls:
+            try:
+                self._calls[0]()
+            finally:
+                self._calls.popleft()  # last: it tells that the call is done
 
     def add(self, task: Task) -> None:
         """Register a task with the scheduler that will run it."""
@@ -224,8 +231,12 @@ class Engine:
                 work = self._shutdown(timeout, end_rest)
                 self._end = asyncio.run_coroutine_threadsafe(work, self._loop)
                 self._end.add_done_callback(self._leave)
-        self._end.result()
-        self.thread.join()
+        # Not its `result`, nor `join`: neither bears to be interrupted and repeated.
+        bell = Bell()
+        self._bells.append(bell)
+        if not self._is_gone:
+            bell.wait()
+        self._end.result(0)
 
     def _leave(self, _: object) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)

@@ -4,6 +4,9 @@ import asyncio
 import contextlib
 import socket
 import threading
+from concurrent.futures import ThreadPoolExecutor
+
+from interrupts import Interrupts
 
 from ipycron.process.channel import BlockingChannel, Channel
 from ipycron.process.protocol import Control, Execute, FromClient
@@ -13,13 +16,13 @@ SECONDS = 20
 
 
 @contextlib.contextmanager
-def make_edge():
-    """Yield a channel of the running loop, and its peer."""
+def make_edge(loop=None):
+    """Yield a channel of a loop, by default the running one, and its peer."""
     ours, theirs = socket.socketpair()
     channel = Channel(
         ours,
         FromClient,
-        loop=asyncio.get_running_loop(),
+        loop=loop or asyncio.get_running_loop(),
         on_frame=lambda _: None,
         on_close=lambda _: None,
     )
@@ -92,18 +95,65 @@ def test_nothing_is_sent_when_the_channel_is_closed():
     assert asyncio.run(close()) is False
 
 
-def test_nobody_waits_for_the_lock():
-    """A frame is left to the loop while another thread writes, as from a signal."""
+def test_handler_leaves_its_frame_to_the_loop():
+    """A signal may come while its thread writes: the frame waits, not the thread."""
 
     async def compete():
-        with make_edge() as (channel, peer), channel._lock:
-            assert not channel.send_at_once(Execute("a", "r"))
-            channel.send(Execute("b", "r"))
-            channel._lock.release()
-            try:
-                received = asyncio.to_thread(receive, peer, 1)
-                return await asyncio.wait_for(received, SECONDS)
-            finally:
-                channel._lock.acquire()
+        with make_edge() as (channel, peer):
+            with channel._lock:
+                channel._is_writing = True
+                assert not channel.send_at_once(Execute("a", "r"))
+                channel.send(Execute("b", "r"))
+                channel._is_writing = False
+            received = asyncio.to_thread(receive, peer, 1)
+            return await asyncio.wait_for(received, SECONDS)
 
     assert asyncio.run(compete()) == ["b"]
+
+
+def test_interrupted_sends_hold_up_nobody():
+    """Ctrl-C may come at any line; what follows is sent, and each frame is whole."""
+    with (
+        running_loop() as loop,
+        make_edge(loop) as (channel, peer),
+        ThreadPoolExecutor(1) as pool,
+    ):
+        received = pool.submit(receive_until, peer, "last")
+        with Interrupts(seed=3, longest=0.0001) as interrupts:
+            for number in range(4000):
+                with contextlib.suppress(KeyboardInterrupt):
+                    interrupts.may_come = True
+                    channel.send_at_once(Execute(f"task-{number}", "r"))
+                    interrupts.may_come = False
+        assert channel.send_at_once(Execute("last", "r"))
+        ids = received.result(SECONDS)
+    assert interrupts.count > 10
+    assert len(ids) == len(set(ids))
+    assert ids == sorted(ids, key=find_number)
+
+
+def find_number(task_id):
+    """Return the number in an id; the last one has none."""
+    return int(task_id.partition("-")[2] or MANY**2)
+
+
+def receive_until(peer, last):
+    """Return the ids of all frames up to one."""
+    ids = []
+    while not ids or ids[-1] != last:
+        ids += receive(peer, 1)
+    return ids
+
+
+@contextlib.contextmanager
+def running_loop():
+    """Yield a loop that runs in a thread of its own."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    try:
+        yield loop
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()

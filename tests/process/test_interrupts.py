@@ -1,0 +1,91 @@
+"""Exceptions that a signal's handler raises, between any two steps of a call (R9)."""
+
+import pytest
+from fresh import run_fresh
+from house import NEVER
+from polling import SECONDS
+
+import ipycron
+from ipycron.task.registry import registry
+
+# In an interpreter of its own: pytest's limit of time is a timer, too.
+STORM = """
+import json, random, signal, sys, time
+from pathlib import Path
+import ipycron
+
+def wait_until_idle():
+    end = time.monotonic() + 15
+    while (task.is_busy or task.status == "running") and time.monotonic() < end:
+        time.sleep(0.001)
+
+def interrupt(*_):
+    raise KeyboardInterrupt
+
+path = Path(sys.argv[1])
+path.write_text(
+    "def task():\\n    with open(__file__ + '.runs', 'a') as runs: runs.write('x')"
+)
+task = ipycron.create_task("0 0 1 1 *", path, start_timeout=60)
+task.start().result(20)
+for _ in range(3):
+    task.execute().result(20)
+    time.sleep(0.02)
+signal.signal(signal.SIGALRM, interrupt)
+dice, count, late = random.Random(%d), 0, 0
+for _ in range(400):
+    try:
+        signal.setitimer(signal.ITIMER_REAL, dice.uniform(0.00002, 0.0005))
+        task.execute().result(5)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    except KeyboardInterrupt:
+        count += 1
+    except TimeoutError:
+        late += 1
+        break
+    if not count %% 10:
+        wait_until_idle()  # or there are more runs than workers can be loaded for
+signal.setitimer(signal.ITIMER_REAL, 0)
+wait_until_idle()
+task.execute().result(20)
+time.sleep(0.2)
+wait_until_idle()
+ran = len(Path(f"{path}.runs").read_text())
+ipycron.shutdown()
+print(json.dumps([count, late, task.history.finished - ran]))
+"""
+
+
+@pytest.mark.timeout(90)
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_interrupted_calls_lose_nothing(seed, tmp_path):
+    """All that was asked for comes to an end, and each run is counted once.
+
+    An interrupt used to leave a lock locked, of the connection or of who waits, that
+    the loop needs; or each call was done when the next one came.
+    """
+    code = f"import sys; sys.argv = ['', {str(tmp_path / 'job.py')!r}]\n" + STORM % seed
+    interrupted, late, difference = run_fresh(code, 60)
+    assert interrupted > 50
+    assert not late
+    assert difference == 0
+
+
+def test_word_of_an_interrupted_caller_holds_up_no_other(monkeypatch):
+    """It is done with the next one."""
+    task = ipycron.create_task(NEVER, lambda: 1)
+    task.start().result(SECONDS)
+    engine = registry.client._engine
+    wake = engine._loop.call_soon_threadsafe
+    interrupts = [KeyboardInterrupt]
+
+    def wake_or_not(*arguments):
+        if interrupts:
+            raise interrupts.pop()
+        return wake(*arguments)
+
+    monkeypatch.setattr(engine._loop, "call_soon_threadsafe", wake_or_not)
+    with pytest.raises(KeyboardInterrupt):
+        task.stop()
+    task.start().result(SECONDS)
+    assert task.execute().result(SECONDS) == 1
