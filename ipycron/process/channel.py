@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ipycron.errors import ProtocolError
+    from ipycron.process.message import Message
     from ipycron.process.payload import Payload
-    from ipycron.process.protocol import Message
 
 __all__ = ["BlockingChannel", "Channel", "Frame"]
 
@@ -38,6 +38,7 @@ _READ_BYTES = 64 * 1024
 of each message."""
 _SMALL_READ_BYTES = 16 * 1024
 """For programs that wait: a large buffer would be the worker's largest memory."""
+FD_SETSIZE = 1024  # <sys/select.h>
 _FLUSH_POLL = 0.005
 _DRAIN_READS = 64
 
@@ -353,14 +354,25 @@ class BlockingChannel:
             if done < len(data):
                 self._sock.sendall(memoryview(data)[done:])
 
-    def wait(self, seconds: float) -> bool:
+    def has_frames(self) -> bool:
+        """Return whether a frame is there that has been read already."""
+        return bool(self._frames)
+
+    def wait(self, seconds: float, also: int | None = None) -> bool:
         """Wait until something arrives, the end perhaps; return whether it has.
 
         As punctual as the kernel can: `poll` would round up to milliseconds.
+
+        Args:
+            seconds: how long to wait.
+            also: a descriptor that ends the waiting, too, if `select` can watch it.
         """
         if self._frames:
             return True
-        return bool(select.select([self._sock], [], [], seconds)[0])
+        watched: list[Any] = [self._sock]
+        if also is not None and also < FD_SETSIZE:
+            watched.append(also)
+        return self._sock in select.select(watched, [], [], seconds)[0]
 
     def receive(self) -> Frame | None:
         """Wait for the next frame; None at end of file."""

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 from ipycron.errors import ProtocolError, SupervisorLost
 from ipycron.process.channel import Channel, Frame
 from ipycron.process.outcome import decode_error
-from ipycron.process.protocol import FromSupervisor, Message, Reply
+from ipycron.process.protocol import FromSupervisor, Reply
 from ipycron.process.session import ZYGOTE_GRACE, has_ended
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ipycron.process.message import Message
     from ipycron.process.payload import Payload
     from ipycron.process.supervision import SupervisorProcess
 

@@ -19,11 +19,13 @@ import msgspec
 
 from ipycron.errors import ProtocolError
 from ipycron.process.payload import INLINE_BYTES, Payload
-from ipycron.process.protocol import Message, encode_message, make_decoder
+from ipycron.process.protocol import encode_message, make_decoder
 
 if TYPE_CHECKING:
     from _socket import socket as Socket  # noqa: N812 - `socket.socket` is one
     from collections.abc import Sequence
+
+    from ipycron.process.message import Message
 
 _PREFIX = struct.Struct("<IIBB")  # header size, inline payload size, fds, payload by fd
 MAX_HEADER_BYTES = 16 * 1024 * 1024

@@ -25,9 +25,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ipycron.process.guest_output import Piece, Record, record_output
 from ipycron.process.job import CellFailed, binds_task, load_file, load_job
+from ipycron.process.job_message import CellJob, FileJob, FunctionJob
 from ipycron.process.outcome import MAX_ERROR_BYTES, encode_error, encode_result
 from ipycron.process.payload import Payload, pack_plain
-from ipycron.process.protocol import CellJob, FileJob, FunctionJob, Load, Run
 from ipycron.process.run_context import make_run_context
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from ipycron.process.displays import DisplayData
     from ipycron.process.job import LoadedJob
+    from ipycron.process.protocol import Load, Run
 
 Place = tuple[str, int]
 """A process: its machine and its id."""

@@ -7,11 +7,13 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
-from ipycron.errors import ProtocolError, StartError, StopTimeout, WorkerCrashed
+from ipycron.errors import ProtocolError, StartError, StopTimeout
 from ipycron.process.channel import Channel, Frame
 from ipycron.process.ends import Ends
+from ipycron.process.failures import LoadFailed, ZygoteLost, describe_crash
 from ipycron.process.frames import SMALL_HEADER_BYTES
 from ipycron.process.holdback import Holdback
+from ipycron.process.offer import Offer
 from ipycron.process.order import StandbyOrder
 from ipycron.process.output import Flood, Pump, Rest
 from ipycron.process.payload import Payload
@@ -28,7 +30,7 @@ from ipycron.process.protocol import (
     StandBy,
     Streamed,
 )
-from ipycron.process.session import get_signal_name, kill_group, read_zombie
+from ipycron.process.session import kill_group, read_zombie
 from ipycron.scheduling.events import Outcome
 from ipycron.scheduling.standby import LATEST, find_rest
 
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ipycron.process.holdback import Uplink
+    from ipycron.process.offer import Offers
     from ipycron.process.protocol import StreamName
     from ipycron.scheduling.events import Execution
     from ipycron.scheduling.ports import Worker
@@ -46,25 +49,11 @@ EXIT_GRACE = 1.0
 CLOSE_GRACE = 0.1
 """Seconds for a worker to exit after its socket closed, before it is killed."""
 REAP_GRACE = 1.0
-"""Seconds for the zygote to tell of an end before we look ourselves: it may be
-stopped, or busy with an import."""
+"""Seconds for the zygote to tell of an end: it may be stopped, or import something."""
 KILL_GRACE = 5.0
 """Seconds for a killed process to be gone. What hangs in the kernel lives longer."""
 _READ_BYTES = 32 * 1024
 """Small, so that fifty workers that display without pause delay a fire by little."""
-
-
-class LoadFailed(Exception):
-    """The job's own error while it loaded, still encoded (`outcome.decode_error`)."""
-
-    def __init__(self, payload: Payload, summary: str) -> None:
-        super().__init__(summary)
-        self.payload = payload
-        self.summary = summary
-
-
-class ZygoteLost(Exception):
-    """The zygote is gone, and with it a worker that had not loaded its job."""
 
 
 class WorkerProcess:
@@ -87,6 +76,7 @@ class WorkerProcess:
         uplink: Uplink,
         flood: Flood,
         on_death: Callable[[Worker, BaseException], None],
+        offers: Offers,
     ) -> None:
         loop = asyncio.get_running_loop()
         self.pid: int | None = None
@@ -99,11 +89,12 @@ class WorkerProcess:
         self._uplink = uplink
         self._on_death = on_death
         self._order = StandbyOrder(self.ends.permit)
+        self._calls, self._was_called = Offer(loop, self.kill_remains), False
+        self._offers = offers
         self._execution: Execution | None = None
         self._execution_id = ""
         self._outcome: asyncio.Future[Outcome] | None = None
-        self._is_loaded = False
-        self._is_stopping = False
+        self._is_loaded = self._is_stopping = False
         self._reason = ""
         self._lifeline: int | None = self.ends.lifeline
         self._channel = Channel(
@@ -112,7 +103,7 @@ class WorkerProcess:
             loop=loop,
             on_frame=self._handle,
             on_close=self._lose,
-            on_flood=self._start_rest,
+            on_flood=lambda: self._rest.start(),  # noqa: PLW0108 - it is made below
             max_header=SMALL_HEADER_BYTES,
             read_bytes=_READ_BYTES,
         )
@@ -138,7 +129,7 @@ class WorkerProcess:
             deliver=deliver,
             is_congested=self._uplink.is_congested,
             flood=flood,
-            before=self._order.look,
+            before=self._look,
         )
 
     # --- the scheduler's side ---------------------------------------------------
@@ -166,15 +157,30 @@ class WorkerProcess:
         """Take back what `stand_by` ordered; see `Worker.withdraw`."""
         return self._order.withdraw()
 
+    def offer(self, on_called: Callable[[str, float], None]) -> None:
+        """Let the client call the worker; see `Worker.offer`."""
+        if self._is_stopping or self._channel.is_closed or self._outcome is not None:
+            return
+        if self._was_called and not self._calls.name:
+            pid = self.pid or 0  # who has had a run has one
+            self._calls.open(self._task_id, pid, self._channel, self._uplink)
+            self._offers.add(self._calls)
+        self._calls.give(on_called)
+
+    def hold(self) -> bool:
+        """Let no call begin, and tell of one that has; see `Worker.hold`."""
+        return self._calls.hold() and self._outcome is None
+
     def run(self, execution: Execution) -> asyncio.Future[Outcome]:
         """Start the job now; see `Worker.run`."""
         assert self._outcome is None, "one run at a time"
+        self._was_called = self._was_called or execution.reason == "invoked"
         self._outcome = asyncio.get_running_loop().create_future()
         for pump in self._pumps:
             pump.begin_run()
         self._execution = execution
         self._execution_id = execution.id
-        if not self._order.is_for(execution.id):
+        if not (self._order.is_for(execution.id) or self._calls.settle(execution.id)):
             self._send_run(execution)
         self._order.forget()
         return self._outcome
@@ -235,8 +241,10 @@ class WorkerProcess:
 
     def _handle(self, frame: Frame) -> None:
         message = frame.message
-        self._order.look()
+        self._look()
         if isinstance(message, Ended):
+            if self._outcome is None:
+                self._calls.believe(message.execution_id)
             if message.execution_id == self._execution_id:
                 self._end_run(message, frame.payload)
         elif isinstance(message, Displayed | Logged):
@@ -248,6 +256,11 @@ class WorkerProcess:
             self._begin_after_all(message.execution_id)
         elif isinstance(message, Loaded):
             self._finish_load(message, frame.payload)
+
+    def _look(self) -> None:
+        """See whose it is, what the worker has to say."""
+        self._order.look()
+        self._calls.look()
 
     def _begin_after_all(self, execution_id: str) -> None:
         """See to a run that the worker stood by for and was too late to begin."""
@@ -342,11 +355,14 @@ class WorkerProcess:
         self._channel.close()
         self._rest.cancel()
         self._drain()
-        self._order.look()
-        crash = self._describe_crash(status)
+        self._look()
+        said = self._pumps[1].get_last_words()
+        crash = describe_crash(self._name, status, output=said, reason=self._reason)
         for pump in self._pumps:
             pump.close()
         self._order.forget()
+        self._calls.close()
+        self._offers.remove(self._calls)
         self.ends.permit.close()
         self._cut_lifeline()
         # Without these circles a dead worker's memory is free at once.
@@ -364,19 +380,6 @@ class WorkerProcess:
             future.set_exception(crash)
         if self._is_loaded and not self._is_stopping:
             self._on_death(self, crash)
-
-    def _describe_crash(self, status: int) -> WorkerCrashed:
-        code = os.waitstatus_to_exitcode(status)
-        return WorkerCrashed(
-            name=self._name,
-            exit_code=code if code >= 0 else None,
-            signal_name=None if code >= 0 else get_signal_name(-code),
-            output=self._pumps[1].get_last_words(),
-            reason=self._reason,
-        )
-
-    def _start_rest(self) -> None:
-        self._rest.start()
 
     def _tell(self, text: str) -> None:
         """Add a line of our own to the run's stderr."""

@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
+    from ipycron.process.message import Message
     from ipycron.process.payload import Payload
-    from ipycron.process.protocol import Logged, Message
+    from ipycron.process.protocol import Logged
 
 MAX_HELD = 8
 """Messages of one worker that wait for the client: the last display of a progress bar

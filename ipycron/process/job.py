@@ -13,8 +13,8 @@ import sys
 from types import CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ipycron.process.job_message import CellJob, FileJob, FunctionJob, Job
 from ipycron.process.payload import Payload, unpack
-from ipycron.process.protocol import CellJob, FileJob, FunctionJob, Job
 
 if TYPE_CHECKING:
     from collections.abc import Callable

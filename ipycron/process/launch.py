@@ -14,10 +14,12 @@ import threading
 from collections import Counter, deque
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from ipycron.errors import ProtocolError, StartError
+from ipycron.errors import ProtocolError, StartError, WorkerCrashed
 from ipycron.process.channel import Channel, Frame
+from ipycron.process.failures import ZygoteLost
 from ipycron.process.frames import SMALL_HEADER_BYTES
-from ipycron.process.handle import WorkerProcess, ZygoteLost
+from ipycron.process.handle import WorkerProcess
+from ipycron.process.offer import Offers
 from ipycron.process.output import Flood
 from ipycron.process.program import start_program, start_zygote
 from ipycron.process.protocol import (
@@ -237,6 +239,7 @@ class ProcessLauncher:
         self._uplink = uplink
         self._flood = Flood()
         self._registrations: dict[str, Registration] = {}
+        self.offers = Offers()
 
     def register(self, register: Register, payload: Payload) -> None:
         """Remember what a task's workers must load."""
@@ -245,6 +248,14 @@ class ProcessLauncher:
     def forget(self, task_id: str) -> None:
         """Give up a task's job. May be repeated."""
         self._registrations.pop(task_id, None)
+
+    def knows(self, task_id: str) -> bool:
+        """Return whether a task is known, and not destroyed."""
+        return task_id in self._registrations
+
+    def describe_lost(self, task_id: str) -> WorkerCrashed:
+        """Return the error of a run whose worker ended and left no word of it."""
+        return WorkerCrashed(name=self._registrations[task_id].register.name)
 
     def launch_at_once(
         self, task_id: str, on_death: Callable[[Worker, BaseException], None]
@@ -280,6 +291,7 @@ class ProcessLauncher:
             uplink=self._uplink,
             flood=self._flood,
             on_death=on_death,
+            offers=self.offers,
         )
         starter: Starter = (
             self._spawner if register.launcher == "spawn" else self.zygote

@@ -97,7 +97,7 @@ class Pump:
         deliver: called with bytes and the number of bytes left out before them.
         is_congested: whether the receiver is behind; then nothing is delivered.
         flood: shared by all pumps of a loop.
-        before: called when there is something new.
+        before: called before something is read: whose is it?
     """
 
     def __init__(
@@ -150,6 +150,7 @@ class Pump:
 
     def _read_some(self, size: int) -> bytes | None:
         """Return what was read and kept; empty at the end, None if there is nothing."""
+        self._before()
         try:
             data = os.read(self._fd, size)
         except BlockingIOError:
@@ -157,7 +158,6 @@ class Pump:
         except OSError:
             return b""
         if data:
-            self._before()
             self._keep(data)
         return data
 

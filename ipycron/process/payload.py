@@ -74,6 +74,12 @@ class Payload:
                 self._data = os.pread(self._fd, self.size, 0)
                 self.close()
 
+    def detach(self) -> int:
+        """Return the descriptor: it is the caller's now."""
+        fd, self._fd = self._fd, None
+        assert fd is not None
+        return fd
+
     def close(self) -> None:
         """Give the descriptor back. May be repeated."""
         fd, self._fd = self._fd, None
@@ -87,7 +93,7 @@ class Payload:
 
 def pack(parts: Sequence[Buffer]) -> Payload:
     """Return a payload of `parts` one after the other, each written once."""
-    size = sum(len(part) for part in parts)
+    size = sum(map(len, parts))
     if size <= INLINE_BYTES:
         return Payload(b"".join(parts))
     fd = open_anonymous()
@@ -101,6 +107,8 @@ def pack(parts: Sequence[Buffer]) -> Payload:
 
 def pack_pickle(pickled: Buffer, buffers: Sequence[Buffer]) -> Payload:
     """Return the payload of a pickle and its out-of-band buffers."""
+    if not buffers:
+        return pack([_COUNT.pack(0), _SIZE.pack(len(pickled)), pickled])
     flat = [memoryview(buffer).cast("B") for buffer in buffers]
     sizes = b"".join(_SIZE.pack(len(part)) for part in (pickled, *flat))
     return pack([_COUNT.pack(len(flat)), sizes, pickled, *flat])
@@ -127,6 +135,8 @@ def unpack(payload: Payload) -> Any:
     """Return the object of a payload. Raises whatever unpickling raises."""
     view = payload.open()
     (count,) = _COUNT.unpack_from(view)
+    if not count:
+        return pickle.loads(view[_COUNT.size + _SIZE.size :])  # noqa: S301 - as below
     at = _COUNT.size
     sizes = [_SIZE.unpack_from(view, at + i * _SIZE.size)[0] for i in range(count + 1)]
     at += _SIZE.size * (count + 1)

@@ -9,11 +9,13 @@ edge                  messages
 ====================  =========================================================
 client → supervisor   Register Control Execute Shutdown Preload Elected
 supervisor → client   Hello Reply Refused Noticed Streamed Displayed Logged Elect
-                      Completed
+                      Completed Line
 supervisor → zygote   Fork Preload
 zygote → supervisor   Forked ForkFailed Exited Preloaded
-supervisor → worker   Load StandBy Run Quit
+supervisor → worker   Load StandBy Run Line Quit
 worker → supervisor   Loaded Ended Declined Displayed Logged
+client → worker       Call
+worker → client       Answered Declined HandedOver
 ====================  =========================================================
 
 Instants are Unix seconds, durations seconds. A zone is an IANA name or the seconds
@@ -27,6 +29,11 @@ from typing import Any, Literal
 
 import msgspec
 
+from ipycron.process.job_message import (  # noqa: TC001 - msgspec reads the annotations
+    Job,
+    Setting,
+)
+from ipycron.process.message import Message
 from ipycron.scheduling.events import (  # noqa: TC001 - msgspec reads the annotations
     Event,
     Execution,
@@ -39,59 +46,6 @@ from ipycron.scheduling.policy import Policy  # noqa: TC001 - as above
 
 LauncherName = Literal["fork", "spawn"]
 StreamName = Literal["stdout", "stderr"]
-
-
-class Message(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """Base of all messages; the class name is the tag on the wire."""
-
-
-# --- what is run ------------------------------------------------------------------
-
-
-class FileJob(Message, frozen=True):
-    """A Python file. Its `task` is called, or the file itself is the script."""
-
-    path: bytes
-    args: tuple[bytes, ...] = ()
-
-
-class FunctionJob(Message, frozen=True):
-    """A callable; the payload beside it holds it, by cloudpickle."""
-
-
-class CellJob(Message, frozen=True):
-    """A notebook cell; the payload beside it holds its captured variables.
-
-    Attributes:
-        source: the cell's text as typed.
-        filename: what tracebacks call it.
-        extensions: IPython extensions that the cell's magics need.
-    """
-
-    source: str
-    filename: str
-    extensions: tuple[str, ...] = ()
-
-
-Job = FileJob | FunctionJob | CellJob
-
-
-class Setting(Message, frozen=True):
-    """The surroundings of a job in its worker.
-
-    Attributes:
-        cwd: working directory.
-        env: environment variables to set, or to remove (None).
-        path: `sys.path` of the client.
-        log_level: the client's root logging level; records below stay away.
-        max_result_bytes: largest result that travels.
-    """
-
-    cwd: bytes
-    env: dict[bytes, bytes | None]
-    path: tuple[bytes, ...]
-    log_level: int
-    max_result_bytes: int
 
 
 # --- client → supervisor ----------------------------------------------------------
@@ -123,10 +77,15 @@ class Control(Message, frozen=True):
 
 
 class Execute(Message, frozen=True):
-    """Run a task now; answered by the `Noticed` of its end, or by `Refused`."""
+    """Run a task now; answered by the `Noticed` of its end, or by `Refused`.
+
+    Where its worker was called for it before, the supervisor sees that it is told, or
+    that it happens; one that has ended meanwhile has its answer, unless that is lost.
+    """
 
     task_id: str
     execution_id: str
+    call: Literal["", "sent", "lost"] = ""
 
 
 class Shutdown(Message, frozen=True):
@@ -232,6 +191,53 @@ class Logged(Message, frozen=True):
     execution_id: str
 
 
+# --- from the client to a worker, and back ------------------------------------------
+
+
+class Line(Message, frozen=True):
+    """There is a line. It comes beside this: to the worker with the floor.
+
+    Attributes:
+        task_id: whose worker it is.
+        name: the beginning of the ids of its runs.
+        pid: the worker's process.
+    """
+
+    task_id: str
+    name: str
+    pid: int
+
+
+class Call(Message, frozen=True):
+    """Run the job now, if nobody else has the floor."""
+
+    number: int
+
+
+class Answered(Message, frozen=True):
+    """The run of a call has returned; nobody else knows of it.
+
+    Attributes:
+        number: the call's.
+        summary: the result in one line.
+        started_at: when it began, by the worker's clock.
+        finished_at: when it returned.
+        value: the bytes of the result's payload.
+    """
+
+    number: int
+    summary: str
+    started_at: float
+    finished_at: float
+    value: bytes
+
+
+class HandedOver(Message, frozen=True):
+    """The run of a call is over; its end is told by the supervisor."""
+
+    number: int
+
+
 # --- supervisor ↔ zygote ----------------------------------------------------------
 
 
@@ -333,7 +339,7 @@ class Ended(Message, frozen=True):
     """The run ended; the payload is its result or its error.
 
     Attributes:
-        started_at: when it began, where the worker has stood by for it.
+        started_at: when it began, where the worker began it by itself.
         finished_at: when the job returned, before its result was made ready to be told.
     """
 
@@ -345,7 +351,7 @@ class Ended(Message, frozen=True):
 
 
 class Declined(Message, frozen=True):
-    """The worker stood by for a run and could not begin it in time."""
+    """A run that could not begin: late for its slot, or it is the supervisor's."""
 
     execution_id: str
 
@@ -361,11 +367,13 @@ FromSupervisor = (
     | Logged
     | Elect
     | Completed
+    | Line
 )
 ToZygote = Fork | Preload
 FromZygote = Forked | ForkFailed | Exited | Preloaded
-ToWorker = Load | StandBy | Run | Quit
+ToWorker = Load | StandBy | Run | Line | Quit
 FromWorker = Loaded | Ended | Declined | Displayed | Logged
+FromLine = Answered | Declined | HandedOver
 
 _encoder = msgspec.msgpack.Encoder()
 

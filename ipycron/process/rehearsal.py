@@ -15,18 +15,11 @@ import sys
 import threading
 
 from ipycron.process.channel import BlockingChannel
+from ipycron.process.job_message import FileJob, Setting
 from ipycron.process.outcome import encode_error
 from ipycron.process.payload import open_anonymous
 from ipycron.process.permit import make_permit
-from ipycron.process.protocol import (
-    FileJob,
-    Load,
-    Quit,
-    Run,
-    Setting,
-    StandBy,
-    ToWorker,
-)
+from ipycron.process.protocol import Load, Quit, Run, StandBy, ToWorker
 from ipycron.process.session import close_others, die_with_parent, hold_lifeline
 from ipycron.process.worker import Worker
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from ipycron.process.zone import make_zone
@@ -17,6 +18,13 @@ if TYPE_CHECKING:
     from ipycron.process.protocol import Load, Run
 
 
+@lru_cache(maxsize=8)  # a worker has one task, a guest's process some
+def _describe_task(
+    task_id: str, name: str, pattern: str, timezone: str
+) -> TaskDescription:
+    return TaskDescription(id=task_id, name=name, pattern=pattern, timezone=timezone)
+
+
 def make_run_context(load: Load, run: Run) -> TaskContext:
     """Return the context of a run in this process."""
     zone = make_zone(load.zone)
@@ -24,12 +32,7 @@ def make_run_context(load: Load, run: Run) -> TaskContext:
     return TaskContext(
         date=to_datetime(run.date, zone),
         triggered_at=started_at,
-        task=TaskDescription(
-            id=load.task_id,
-            name=load.name,
-            pattern=load.expression,
-            timezone=str(zone),
-        ),
+        task=_describe_task(load.task_id, load.name, load.expression, str(zone)),
         execution=ExecutionDescription(
             id=run.execution_id,
             reason=run.reason,

@@ -19,8 +19,9 @@ from msgspec.structs import replace
 from ipycron.cron import CronExpression
 from ipycron.errors import CoordinatorError, IpycronError
 from ipycron.process.channel import Channel, Frame
-from ipycron.process.handle import LoadFailed
+from ipycron.process.failures import LoadFailed
 from ipycron.process.launch import ProcessLauncher
+from ipycron.process.offer import Fate
 from ipycron.process.outcome import encode_error
 from ipycron.process.payload import Payload, pack_plain
 from ipycron.process.protocol import (
@@ -32,7 +33,6 @@ from ipycron.process.protocol import (
     FromClient,
     Hello,
     Logged,
-    Message,
     Noticed,
     Preload,
     Refused,
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Coroutine
 
+    from ipycron.process.message import Message
     from ipycron.process.program import ZygoteProcess
     from ipycron.scheduling.events import Notice
 
@@ -67,6 +68,10 @@ END_TIMEOUT = 10.0
 outlive its client, and the zygote ends what we leave behind."""
 FLUSH_TIMEOUT = 2.0
 """Seconds for a client that is behind to read the last news."""
+AGAIN = 0.02
+"""Seconds until a worker is asked again what became of a call."""
+MAX_TRIES = 100
+"""Times that it is asked: for two seconds it may be stopped."""
 _ERROR_BYTES = 1 << 20
 _WARM = Preload(("cloudpickle",))
 
@@ -155,12 +160,31 @@ class Supervisor:
         else:
             await self._scheduler.destroy(control.task_id, force=control.force)
 
-    def _execute(self, execute: Execute) -> None:
+    def _execute(self, execute: Execute, tries: int = 1) -> None:
+        if execute.call and not self._withdraw(execute, tries):
+            return
         try:
             self._scheduler.execute_nowait(execute.task_id, execute.execution_id)
         except IpycronError as error:
-            payload, _ = encode_error(error, _ERROR_BYTES)
-            self._client.send(Refused(execute.task_id, execute.execution_id), payload)
+            self._refuse(execute, error)
+
+    def _withdraw(self, execute: Execute, tries: int) -> bool:
+        """Take back a call that has not begun; return whether it is ours to run."""
+        if not self._launcher.knows(execute.task_id):
+            return True  # let the scheduler say what became of it
+        fate = self._launcher.offers.withdraw(
+            execute.execution_id, is_last=tries == MAX_TRIES
+        )
+        if fate is Fate.UNKNOWN:
+            loop = asyncio.get_running_loop()
+            loop.call_later(AGAIN, self._execute, execute, tries + 1)
+        elif fate is Fate.ANSWERED and execute.call == "lost":
+            self._refuse(execute, self._launcher.describe_lost(execute.task_id))
+        return fate is Fate.OPEN
+
+    def _refuse(self, execute: Execute, error: BaseException) -> None:
+        payload, _ = encode_error(error, _ERROR_BYTES, str(error))
+        self._client.send(Refused(execute.task_id, execute.execution_id), payload)
 
     async def _shut_down(self, timeout: float) -> None:
         try:

@@ -11,6 +11,7 @@ import _socket
 import contextlib
 import gc
 import os
+import select
 import sys
 import termios
 import time
@@ -18,17 +19,21 @@ import traceback
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ipycron.process.channel import BlockingChannel
+from ipycron.process.channel import FD_SETSIZE, BlockingChannel
 from ipycron.process.cores import return_to, wait_on_one
+from ipycron.process.floor import Floor
 from ipycron.process.job import CellFailed, LoadedJob, load_job
+from ipycron.process.line import WorkerLine, date_call, fits, is_unread
 from ipycron.process.logs import forward_logs
 from ipycron.process.outcome import encode_error, encode_result
 from ipycron.process.payload import pack_plain
 from ipycron.process.permit import Permit
 from ipycron.process.protocol import (
+    Answered,
     Declined,
     Displayed,
     Ended,
+    Line,
     Load,
     Loaded,
     Logged,
@@ -54,7 +59,6 @@ if TYPE_CHECKING:
     from ipycron.process.payload import Payload
 
 
-FD_SETSIZE = 1024  # <sys/select.h>
 LONGEST_STANDBY = 1.0
 """Seconds; where the slot is further away, the clock was set back."""
 ORDERED_DISPLAYS = 200
@@ -71,6 +75,9 @@ class Worker:
         self._execution_id = ""
         self._finished_at = 0.0
         self._displays = 0
+        self._has_shown = False
+        self._line: WorkerLine | None = None
+        self._watch: select.poll
         self._job: LoadedJob
         self._load: Load
 
@@ -81,15 +88,47 @@ class Worker:
             return 0
         if not self._try_load(frame):
             return 1
-        while (frame := self._channel.receive()) is not None:
+        while (frame := self._receive()) is not None:
             message = frame.message
             if isinstance(message, Run):
                 self._run(message)
             elif isinstance(message, StandBy):
                 self._stand_by(message)
+            elif isinstance(message, Line):
+                self._open_line(message, *frame.fds)
             else:
                 return 0
         return 0
+
+    def _receive(self) -> Frame | None:
+        """Return what the supervisor says next; meanwhile do what the line says."""
+        while self._line is not None and not self._channel.has_frames():
+            ready = self._watch.poll()
+            if len(ready) > 1 or ready[0][0] != self._line.fd:
+                break
+            self._answer_line()
+        return self._channel.receive()
+
+    def _open_line(self, line: Line, sock: int, floor: int) -> None:
+        if self._line is not None:
+            self._line.close()
+        self._line = WorkerLine(_socket.socket(fileno=sock), Floor(floor), line.name)
+        self._watch = select.poll()
+        self._watch.register(self._channel.fileno(), select.POLLIN)
+        self._watch.register(sock, select.POLLIN)
+
+    def _answer_line(self) -> None:
+        """Do what the line says: at the most one run."""
+        assert self._line is not None
+        number = self._line.receive()
+        if number is None:
+            self._line.close()
+            self._line = None
+            return
+        execution_id = self._line.begin(number)
+        if execution_id is not None:
+            run = Run(execution_id, "invoked", date_call(number), _now())
+            self._run(run, call=number)
 
     def close(self) -> None:
         """Let go of the job. A process that was forked for it just ends."""
@@ -128,8 +167,10 @@ class Worker:
         cores = wait_on_one(order.number, order.crowd)
         try:
             while 0 < (left := order.date - (now := _now())) <= LONGEST_STANDBY:
-                if self._channel.wait(left):
+                if self._channel.wait(left, self._line_fd):
                     return None
+                if self._line_fd is not None and _is_ready(self._line_fd):
+                    self._answer_line()  # in one word: who stands by is not called
         finally:
             if cores is not None:
                 return_to(cores)
@@ -141,9 +182,16 @@ class Worker:
         if 0 < left <= order.rest:
             self._channel.wait(left)
 
-    def _run(self, run: Run, order: StandBy | None = None) -> None:
+    @property
+    def _line_fd(self) -> int | None:
+        return None if self._line is None else self._line.fd
+
+    def _run(
+        self, run: Run, order: StandBy | None = None, call: int | None = None
+    ) -> None:
         self._execution_id = run.execution_id
         self._displays = 0
+        self._has_shown = False
         try:
             result = self._call(run, order)
         except BaseException as error:  # noqa: BLE001 - border: job
@@ -157,9 +205,23 @@ class Worker:
             is_ok = True
             del result
         flush_stdio()
-        started_at = None if order is None else run.started_at
+        if call is not None and is_ok and self._answer(call, run, payload, summary):
+            return
+        is_ours = order is not None or call is not None
+        started_at = run.started_at if is_ours else None
         ended = Ended(run.execution_id, is_ok, summary, started_at, self._finished_at)
         self._channel.send(ended, payload)
+        if call is not None and self._line is not None:
+            self._line.hand_over(call)
+
+    def _answer(self, call: int, run: Run, payload: Payload, summary: str) -> bool:
+        """Tell a run's end by the line; False where it is the supervisor's to tell."""
+        assert self._line is not None
+        if self._has_shown or not fits(payload) or is_unread(1, 2):
+            return False
+        value = bytes(payload.data)
+        times = run.started_at, self._finished_at
+        return self._line.answer(Answered(call, summary, *times, value))
 
     def _call(self, run: Run, order: StandBy | None) -> Any:
         """Run the job; what follows, a traceback not least, waits for the crowd."""
@@ -183,6 +245,7 @@ class Worker:
         before, and the display before what is printed next.
         """
         message = Displayed(self._load.task_id, self._execution_id)
+        self._has_shown = True
         self._displays += 1
         in_order = self._displays <= ORDERED_DISPLAYS
         if in_order:
@@ -194,6 +257,7 @@ class Worker:
 
     def _send_log(self, record: dict[str, Any]) -> None:
         message = Logged(self._load.task_id, self._execution_id)
+        self._has_shown = True
         self._channel.send(message, pack_plain(record))
 
     def _leave_if_copy(self) -> None:
@@ -201,6 +265,12 @@ class Worker:
         if os.getpid() != self._pid:
             flush_stdio()
             os._exit(0)
+
+
+def _is_ready(fd: int) -> bool:
+    watch = select.poll()
+    watch.register(fd, select.POLLIN)
+    return bool(watch.poll(0))
 
 
 def _now() -> float:
@@ -242,7 +312,8 @@ def main(  # noqa: PLR0917 - a program's arguments
     # A copy that the job forks must not hold the socket: its end means ours.
     os.register_at_fork(after_in_child=sock.close)
     try:
-        code = Worker(BlockingChannel(sock, ToWorker), Permit(permit)).serve()
+        channel = BlockingChannel(sock, ToWorker, takes_fds=True)
+        code = Worker(channel, Permit(permit)).serve()
     except (BrokenPipeError, ConnectionResetError):
         code = 1  # the supervisor is gone
     except BaseException:  # noqa: BLE001 - border: process main

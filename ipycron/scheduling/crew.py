@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ipycron.errors import StartTimeout
@@ -127,11 +128,37 @@ class Crew:
 
     def take(self) -> Worker | None:
         """Return the main worker for one run, or None if it cannot take it now."""
-        if self.seat is not Seat.IDLE or self.main is None:
+        if self.seat is not Seat.IDLE or self.main is None or not self.main.hold():
             return None
         if not self.main.is_shared:
             self.seat = Seat.BUSY
         return self.main
+
+    def occupy(self, worker: Worker) -> None:
+        """Take note of a run that a worker has begun without us."""
+        if worker is self.main and self.seat is Seat.IDLE:
+            self.seat = Seat.BUSY
+
+    def hold(self) -> None:
+        """Have no run begin past us; one that has begun is a run from now on.
+
+        For whatever looks at the runs in progress, before it does.
+        """
+        if self.main is not None:
+            self.main.hold()
+
+    def offer(self) -> None:
+        """Let the main worker be called past us, while it has nothing else to do."""
+        entry = self._entry
+        if (
+            self.main is not None
+            and self.seat is Seat.IDLE
+            and entry.phase is Phase.STARTED
+            and entry.standby is None
+            and entry.policy.timeout is None
+            and not entry.runs
+        ):
+            self.main.offer(partial(self._life.see_called, self.main))
 
     def release(self, worker: Worker) -> None:
         """Take back a worker whose run is over."""

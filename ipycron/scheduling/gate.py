@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ipycron.scheduling.election import Election
     from ipycron.scheduling.entry import Entry
     from ipycron.scheduling.events import Outcome, Reason
+    from ipycron.scheduling.ports import Worker
     from ipycron.scheduling.runner import Runner
     from ipycron.scheduling.services import Services
     from ipycron.scheduling.slots import Slots
@@ -64,6 +65,7 @@ class Gate:
     def fire(self, slot: int, lateness: float) -> None:
         """Run a slot that is due, or skip it because of the runs before it."""
         policy = self._entry.policy
+        self._crew.hold()
         if self._entry.runs:
             self._entry.emit(Event.EXECUTION_OVERLAP, date=slot)
             if policy.no_overlap or self._is_spoken_for():
@@ -96,6 +98,12 @@ class Gate:
         run.end = end
         self._begin(run)
         return run
+
+    def adopt(self, worker: Worker, execution_id: str, date: float) -> None:
+        """Take note of a manual run that a worker has begun already."""
+        run = self._open("invoked", date, execution_id)
+        self._crew.occupy(worker)
+        self._runner.start(run, worker)
 
     def serve_waiting(self) -> None:
         """Begin the runs that waited for a worker, which is there now."""

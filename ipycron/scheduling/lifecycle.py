@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from ipycron.scheduling.entry import Entry
     from ipycron.scheduling.plan import Silence
+    from ipycron.scheduling.ports import Worker
     from ipycron.scheduling.run import Run
     from ipycron.scheduling.services import Services
 
@@ -179,6 +180,7 @@ class Lifecycle:
         if self._starting is None and entry.phase is not Phase.STARTED:
             raise TaskNotStarted(name=entry.name)
         self._slots.withdraw()
+        self._crew.hold()
         return self._gate.call(execution_id, end)
 
     # --- starting ----------------------------------------------------------------
@@ -229,6 +231,7 @@ class Lifecycle:
         """Disarm at once and begin to clear up; with an error the task has failed."""
         entry = self.entry
         self._slots.withdraw()
+        self._crew.hold()
         if entry.phase is Phase.STOPPING:
             return  # the schedule failed after a slot that had begun
         end = Event.TASK_STOPPED if entry.phase is Phase.STARTED else None
@@ -284,6 +287,11 @@ class Lifecycle:
     def see_due(self, slot: int, lateness: float) -> None:
         """Run a slot that is due, so many seconds late."""
         self._gate.fire(slot, lateness)
+
+    def see_called(self, worker: Worker, execution_id: str, date: float) -> None:
+        """Take over a run that a worker has begun because its owner asked it to."""
+        if self.entry.phase not in (Phase.STOPPED, Phase.DESTROYED):
+            self._gate.adopt(worker, execution_id, date)
 
     def see_ready(self, error: BaseException | None) -> None:
         """Go on with a new worker, after a death or a timeout."""

@@ -100,6 +100,22 @@ class Worker(Protocol):
     def withdraw(self) -> bool:
         """Take back what `stand_by` ordered; False if the run has begun."""
 
+    def offer(self, on_called: Callable[[str, float], None]) -> None:
+        """Let runs begin that are asked of the worker itself, past the scheduler.
+
+        Asked of idle workers only; one that cannot leaves it at that. A run that
+        ends soon is nobody's business here. `on_called` is called with the id and
+        the date of one that does not: where the worker shows that it is in progress,
+        and at the latest by `hold`. Then `run` is called with an execution of this
+        id, which only takes note.
+        """
+
+    def hold(self) -> bool:
+        """Let no run begin any more but by `run`; return whether the worker is free.
+
+        Where it is not, a run has begun that was asked of itself, and is told now.
+        """
+
     async def stop(self, *, grace: float) -> None:
         """End the worker and return when it is gone. May be repeated.
 

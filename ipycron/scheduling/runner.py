@@ -186,6 +186,7 @@ class Runner:
         if run.end is not None and not run.end.done():
             run.end.set_result(outcome)
         self._life.see_quiet()
+        self._crew.offer()
 
     def _date_end(self, run: Run, outcome: Outcome) -> float:
         """Return when the job returned; in a crowd that is told a while after."""

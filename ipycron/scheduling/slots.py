@@ -94,7 +94,7 @@ class Slots:
         worker = self._crew.main
         if worker is None or entry.runs or slot is None:
             return None
-        if slot - self._services.clock.now() < LEAST:
+        if slot - self._services.clock.now() < LEAST or not worker.hold():
             return None
         number = self._services.timetable.note_standby()
         entry.standby = Standby(self._services.new_id(), worker, number)

@@ -92,6 +92,13 @@ class SharedWorker:
         """Have nothing to take back; see `Worker.withdraw`."""
         return True
 
+    def offer(self, on_called: Callable[[str, float], None]) -> None:
+        """Leave it at that: nobody asks past the scheduler; see `Worker.offer`."""
+
+    def hold(self) -> bool:
+        """Have no other runs; see `Worker.hold`."""
+        return True
+
 
 class ClockAhead:
     """A clock that is fast by `LEAD`: what is due on it, is due soon."""

@@ -175,12 +175,12 @@ def _find_by_name(name: str | None) -> Task | None:
 
 def on(event: str, listener: Callable[[TaskContext], Any]) -> None:
     """Call `listener` at each `event` of every task; ``"*"`` means all events."""
-    registry.client.listeners.add(event, listener)
+    registry.client.listen(event, listener)
 
 
 def once(event: str, listener: Callable[[TaskContext], Any]) -> None:
     """As `on`, for the next time only."""
-    registry.client.listeners.add(event, listener, once=True)
+    registry.client.listen(event, listener, once=True)
 
 
 def off(event: str, listener: Callable[[TaskContext], Any] | None = None) -> None:

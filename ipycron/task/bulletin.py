@@ -82,8 +82,13 @@ class Bulletin:
         for watcher in self._watchers:
             watcher(task_id)
 
-    def post(self, task: Task, notice: Notice) -> None:
-        """Remember an event of a task, and say that the task has changed."""
+    def post(self, task: Task, *notices: Notice) -> None:
+        """Remember events of a task, and say that the task has changed."""
+        for notice in notices:
+            self._remember(task, notice)
+        self.tell(task.id)
+
+    def _remember(self, task: Task, notice: Notice) -> None:
         run = notice.execution
         outcome = notice.outcome
         duration = None
@@ -104,7 +109,6 @@ class Bulletin:
         )
         kept = self._problems if notice.event in PROBLEMS else self._items
         kept.append(item)
-        self.tell(task.id)
 
     def read(self, since: int = 0) -> list[Item]:
         """Return the remembered events after number `since`, oldest first."""

@@ -31,6 +31,9 @@ class Calls:
         with _lock:
             self._completions = self._completions.add(execution_id, completion)
 
+    def __bool__(self) -> bool:
+        return self._completions is not NOTHING
+
     def take(self, execution_id: str) -> Completion[Any] | None:
         """Return who waits for a run, once; None where nobody does."""
         if self._completions is NOTHING:

@@ -11,6 +11,7 @@ import logging
 import sys
 import threading
 from collections import deque
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from ipycron.errors import SupervisorLost
@@ -18,23 +19,26 @@ from ipycron.process.supervision import describe_refusal, start_supervisor
 from ipycron.scheduling.clock import SystemClock
 from ipycron.scheduling.events import Event, Outcome
 from ipycron.scheduling.ids import IdMaker
-from ipycron.task.bulletin import Bulletin
+from ipycron.task.bulletin import MAX_ITEMS, Bulletin
 from ipycron.task.keepalive import Keepalive
 from ipycron.task.listeners import Dispatcher, Listeners
 from ipycron.task.records import Records
 from ipycron.task.threads import ThreadPool
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from ipycron.process.payload import Payload
     from ipycron.process.protocol import Displayed, Preload, Streamed
     from ipycron.process.supervision import SupervisorProcess
+    from ipycron.scheduling.context import TaskContext
     from ipycron.scheduling.events import Notice
     from ipycron.scheduling.plan import Silence
+    from ipycron.task.calls import Calls
     from ipycron.task.completion import Completion
     from ipycron.task.controls import Action
     from ipycron.task.engine import Engine
+    from ipycron.task.line import Answer, Called
     from ipycron.task.task import Task
 
 
@@ -160,6 +164,23 @@ class Client:
         else:
             engine.control(task, action, completion, force=force)
 
+    def prepare_call(self, task: Task, completion: Completion[Any]) -> Called | None:
+        """Return a call past the scheduler, to be sent; None where none can be."""
+        engine = self._engine
+        return None if engine is None else engine.prepare_call(task, completion)
+
+    def catch_up(self, *tasks: Task) -> None:
+        """Have the books know of all runs whose results have been told."""
+        if self._engine is not None:
+            self._engine.catch_up(tasks)
+
+    def listen(
+        self, event: str, listener: Callable[[TaskContext], Any], *, once: bool = False
+    ) -> None:
+        """Call `listener` at an event of any task, from now on."""
+        self.catch_up(*list(self.tasks.values()))
+        self.listeners.add(event, listener, once=once)
+
     def execute(self, task: Task, execution_id: str) -> None:
         """Run a task now; its end, or the refusal, reaches the task."""
         try:
@@ -183,6 +204,26 @@ class Client:
             if self._engine is not None:
                 self._engine.forget(task)
         self.bulletin.post(task, notice)
+
+    def get_calls(self, task_id: str) -> Calls | None:
+        """Return a task's calls, None for one that is gone; see `Clerk`."""
+        task = self.tasks.get(task_id)
+        return None if task is None else task.calls
+
+    def take_answers(self, task_id: str, answers: list[Answer]) -> None:
+        """Bring the task up to date with runs that nobody has told of; see `Clerk`."""
+        task = self.tasks.get(task_id)
+        if task is None:
+            return
+        if task.hears_runs:
+            for answer in answers:
+                for notice in task.mirror.describe_run(*answer):
+                    self.take_notice(notice)
+        else:
+            task.mirror.follow_runs(answers)
+            # No more than are remembered: each is two events.
+            shown = [task.mirror.describe_run(*a) for a in answers[-MAX_ITEMS // 2 :]]
+            self.bulletin.post(task, *chain.from_iterable(shown))
 
     def take_refusal(
         self, task_id: str, execution_id: str, error: BaseException

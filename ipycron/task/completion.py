@@ -28,6 +28,16 @@ class Owner(Protocol):
         """Call this on the thread of listeners."""
 
 
+class Courier(Protocol):
+    """Whoever brings the end where it has to be fetched."""
+
+    def fetch(self, timeout: float | None) -> float | None:
+        """Wait for it a moment, and `timeout` at most; return what is left of that."""
+
+    def leave(self) -> None:
+        """Let it come by itself."""
+
+
 class Completion(Generic[T]):
     """The end of a start, a stop, a destroy or a run.
 
@@ -42,6 +52,9 @@ class Completion(Generic[T]):
     Args:
         what: a start, a run: for the log.
         owner: the task.
+
+    Attributes:
+        courier: who fetches its end, if that does not come by itself; for ipycron.
     """
 
     __slots__ = (
@@ -55,6 +68,7 @@ class Completion(Generic[T]):
         "_read",
         "_watchers",
         "_what",
+        "courier",
     )
 
     def __init__(self, what: str, owner: Owner) -> None:
@@ -68,6 +82,7 @@ class Completion(Generic[T]):
         # Of its own: a fork may come while another thread holds one. It may be taken
         # again: by a finalizer of the user's, anywhere.
         self._lock = threading.RLock()
+        self.courier: Courier | None = None
         self._is_asked = False
         self._is_failed = False
 
@@ -139,6 +154,8 @@ class Completion(Generic[T]):
 
     def _wait(self, timeout: float | None) -> None:
         """Return when it has ended, or raise `TimeoutError`."""
+        if self.courier is not None and not self.done():
+            timeout = self.courier.fetch(timeout)
         bell = Bell()
         with self._lock:
             if self.done():
@@ -165,6 +182,8 @@ class Completion(Generic[T]):
         with self._lock:
             if not self.done():
                 self._watchers = (*self._watchers, callback)
+                if self.courier is not None:
+                    self.courier.leave()
                 return
         self._tell(callback)
 

@@ -25,13 +25,14 @@ from ipycron.task.remote import Remote
 
 if TYPE_CHECKING:
     import concurrent.futures
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from ipycron.process.protocol import Preload
     from ipycron.process.supervision import SupervisorProcess
     from ipycron.task.client import Client
     from ipycron.task.completion import Completion
     from ipycron.task.controls import Action
+    from ipycron.task.line import Called
     from ipycron.task.task import Task
     from ipycron.task.threads import ThreadPool
 
@@ -63,7 +64,9 @@ class Engine:
             emit=client.take_notice,
             elector=self.elector,
         )
-        self.remote = Remote(client, self.elector, supervisor)
+        self.remote = Remote(
+            client, self.elector, supervisor, loop=self._loop, submit=self.submit
+        )
         self._lock = threading.RLock()  # a signal's handler may take it again
         self._is_over = self._is_gone = False
         self._bells: deque[Bell] = deque()  # of who waits until it is gone
@@ -169,6 +172,32 @@ class Engine:
             await self._scheduler.stop(task.id, force=force)
         else:
             await self._scheduler.destroy(task.id, force=force)
+
+    def prepare_call(self, task: Task, completion: Completion[Any]) -> Called | None:
+        """Return a call past the supervisor, to be sent; None where none can be."""
+        if not task.is_background or self._calls:
+            return None
+        if task.options.execute_timeout is not None:
+            return None  # it is the loop that ends the waiting
+        return self.remote.prepare_call(task.id, completion)
+
+    def catch_up(self, tasks: Iterable[Task]) -> None:
+        """Return when the books have what was told of tasks' runs until now."""
+        lines = self.remote.lines
+        behind = [task.id for task in tasks if lines.has_answers(task.id)]
+        done = Bell()
+
+        def catch_up() -> None:
+            for task_id in behind:
+                lines.catch_up(task_id)
+            done.ring()
+
+        if not behind:
+            return
+        if threading.current_thread() is self.thread:
+            catch_up()
+        elif self.submit(catch_up):
+            done.wait()
 
     def execute(self, task: Task, execution_id: str) -> None:
         """Run a task now; its end, or the refusal, reaches the task.

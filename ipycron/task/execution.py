@@ -141,7 +141,7 @@ class Execution(RunFacts):
         return f"<Execution {self.date.isoformat(' ', 'seconds')} {state}{took}>"
 
 
-class _Encoded:
+class Encoded:
     """A value as it came from another process; decoded once, when first asked for.
 
     Safe in threads: a listener and whoever waits for the run may ask at once.
@@ -170,10 +170,15 @@ def hold_value(outcome: Outcome) -> Any:
     """Return an outcome's value, for `read_value`: as it is, or not decoded yet."""
     value = outcome.value
     if isinstance(value, Payload):
-        return _Encoded(value, decode_result if outcome.is_ok else decode_error)
+        return Encoded(value, decode_result if outcome.is_ok else decode_error)
     return value
+
+
+def hold_result(payload: Payload) -> Encoded:
+    """Return a result as it came; who asks for it gets the same object each time."""
+    return Encoded(payload, decode_result)
 
 
 def read_value(held: Any) -> Any:
     """Return the result or the error that `hold_value` holds."""
-    return held.read() if isinstance(held, _Encoded) else held
+    return held.read() if isinstance(held, Encoded) else held

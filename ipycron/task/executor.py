@@ -24,9 +24,10 @@ from ipycron.process.guest import (
     pack_visit,
     unpack_report,
 )
+from ipycron.process.job_message import FileJob
 from ipycron.process.logs import rebuild_record
 from ipycron.process.payload import Payload
-from ipycron.process.protocol import Displayed, FileJob, Load, Run, Streamed
+from ipycron.process.protocol import Displayed, Load, Run, Streamed
 from ipycron.scheduling.events import Outcome
 from ipycron.scheduling.standby import SharedWorker
 from ipycron.task.desk import (

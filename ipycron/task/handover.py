@@ -7,7 +7,8 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ipycron.process.protocol import Load, Register, Setting
+from ipycron.process.job_message import Setting
+from ipycron.process.protocol import Load, Register
 from ipycron.process.zone import describe_zone
 from ipycron.scheduling.context import TaskContext, TaskDescription, to_datetime
 from ipycron.task.execution import Execution

@@ -126,6 +126,10 @@ class History:
         self._trim()
         return run
 
+    def count_finished(self, count: int) -> None:
+        """Count runs that returned and are not remembered."""
+        self.finished += count
+
     def _trim(self) -> None:
         """Forget the oldest runs where all together say too much."""
         # Only two can have said more since the last look: the newest run, and with its

@@ -72,6 +72,9 @@ class Listeners:
             self._by_event = {}
         return self._by_event
 
+    def __bool__(self) -> bool:
+        return any(self._by_event.values())
+
     def has(self, event: str) -> bool:
         """Return whether anybody listens to this event."""
         if not self._by_event:

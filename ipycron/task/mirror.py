@@ -9,16 +9,18 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from ipycron.process.protocol import Displayed
 from ipycron.scheduling.events import Event, Notice, Status
 from ipycron.scheduling.events import Execution as ScheduledExecution
 from ipycron.scheduling.few import NOTHING, Few
 from ipycron.scheduling.plan import count_slots, plan_silence
 from ipycron.task.execution import Execution
-from ipycron.task.history import History
+from ipycron.task.history import MAX_RUNS, History
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from datetime import tzinfo
 
     from ipycron.process.payload import Payload
@@ -136,6 +138,43 @@ class Mirror:
         if not run.is_ok:
             # The traceback's text in place of the error, soon and elsewhere.
             self._defer(lambda: run.traceback_text)
+
+    def follow_runs(self, runs: Sequence[tuple[ScheduledExecution, Outcome]]) -> None:
+        """Follow runs that have ended one after the other, all of them well."""
+        self.history.count_finished(len(runs[:-MAX_RUNS]))
+        for scheduled, outcome in runs[-MAX_RUNS:]:
+            execution = Execution(scheduled, self._zone)
+            execution.finish(scheduled, outcome)
+            self.last_run = execution
+            self.history.add(execution, outcome)
+
+    def describe_run(
+        self, execution: ScheduledExecution, outcome: Outcome
+    ) -> tuple[Notice, Notice]:
+        """Return the notices of a run that no scheduler has told of."""
+        begin, end = execution.started_at, execution.finished_at
+        assert begin is not None
+        assert end is not None
+        started = Notice(
+            event=Event.EXECUTION_STARTED,
+            task_id=self._task_id,
+            status=Status.RUNNING,
+            date=execution.date,
+            triggered_at=begin,
+            execution=replace(execution, finished_at=None),
+            runs_left=self.runs_left,
+        )
+        ended = Notice(
+            event=Event.EXECUTION_FINISHED,
+            task_id=self._task_id,
+            status=Status.IDLE,
+            date=execution.date,
+            triggered_at=end,
+            execution=execution,
+            outcome=outcome,
+            runs_left=self.runs_left,
+        )
+        return started, ended
 
     def take_output(self, message: Streamed | Displayed, payload: Payload) -> None:
         """Add to the run that made it; late words go to the last run."""

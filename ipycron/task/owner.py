@@ -15,12 +15,24 @@ if TYPE_CHECKING:
     from ipycron.scheduling.plan import Silence
     from ipycron.scheduling.policy import Policy
     from ipycron.scheduling.ports import Schedule
+    from ipycron.task.calls import Calls
     from ipycron.task.controls import Action
+    from ipycron.task.line import Answer
 
     LastWords = Mapping[str, Action | None]
 
 
-class Owner(Protocol):
+class Clerk(Protocol):
+    """Who keeps the books of runs that no scheduler has told of: the client."""
+
+    def get_calls(self, task_id: str) -> Calls | None:
+        """Return a task's runs that were called for; None for one that is gone."""
+
+    def take_answers(self, task_id: str, answers: list[Answer]) -> None:
+        """Runs have begun and returned, one after the other."""
+
+
+class Owner(Clerk, Protocol):
     """What the supervisor's messages are for: the client."""
 
     def take_notice(self, notice: Notice) -> None:

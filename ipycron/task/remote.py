@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from ipycron.errors import (
-    CoordinatorError,
     ProtocolError,
     StartError,
     StartRevoked,
@@ -25,8 +23,8 @@ from ipycron.process.protocol import (
     Control,
     Displayed,
     Elect,
-    Elected,
     Execute,
+    Line,
     Logged,
     Noticed,
     Preload,
@@ -38,14 +36,20 @@ from ipycron.process.protocol import (
 from ipycron.process.supervision import describe_refusal, start_supervisor
 from ipycron.scheduling.events import Event, Notice, Outcome
 from ipycron.task.controls import Controls
+from ipycron.task.lines import Lines
 from ipycron.task.resumption import Resumptions
+from ipycron.task.votes import Votes
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ipycron.process.channel import Frame
     from ipycron.process.payload import Payload
     from ipycron.process.supervision import SupervisorProcess
     from ipycron.scheduling.ports import Elector
+    from ipycron.task.completion import Completion
     from ipycron.task.controls import Action
+    from ipycron.task.line import Called, CallState
     from ipycron.task.owner import Job, Owner
 
 MAX_LOSSES = 3
@@ -64,16 +68,24 @@ class Remote:
         owner: who is told.
         elector: answers the supervisor's questions.
         first: the first supervisor, if it is there.
+        loop: the client's.
+        submit: calls a function on it, from any thread.
 
     Attributes:
+        lines: those to workers, past the supervisor.
         is_closed: whether all is shut down, or about to be.
     """
 
     def __init__(
-        self, owner: Owner, elector: Elector, first: SupervisorProcess | None = None
+        self,
+        owner: Owner,
+        elector: Elector,
+        first: SupervisorProcess | None = None,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        submit: Callable[[Callable[[], Any]], object],
     ) -> None:
         self._owner = owner
-        self._elector = elector
         self._first = first
         self._connection: Connection | None = None
         self._before: Connection | None = None
@@ -82,10 +94,13 @@ class Remote:
         self._registered: set[str] = set()
         self._preloads: list[Preload] = []
         self._controls = Controls(self._send_control)
+        self._loop = loop
+        self._submit = submit
+        self.lines = Lines(owner, loop=loop, submit=submit, tell=self._send_called)
         self._resumptions = Resumptions()
         self._losses = 0
         self.is_closed = False
-        self._votes: set[asyncio.Task[None]] = set()
+        self._votes = Votes(elector, lambda asking: asking is self._connection)
 
     @property
     def supervisor_pid(self) -> int | None:
@@ -123,11 +138,13 @@ class Remote:
         self._jobs.pop(task_id, None)
         self._registered.discard(task_id)
         self._resumptions.forget(task_id)
+        self.lines.close(task_id)
 
     def control(
         self, task_id: str, action: Action, *, force: bool
     ) -> asyncio.Future[None]:
         """Ask for a start, a stop or a destroy; a new supervisor is asked again."""
+        self.lines.see_to(task_id)
         return self._controls.add(task_id, action, force=force)
 
     def _send_control(
@@ -159,6 +176,7 @@ class Remote:
 
     def execute(self, task_id: str, execution_id: str) -> None:
         """Ask for a run; its end is a notice, a refusal goes to the owner."""
+        self.lines.see_to(task_id)
         try:
             connection = self._introduce(task_id)
         except Exception as error:  # noqa: BLE001 - as above
@@ -177,7 +195,38 @@ class Remote:
             return False
         if self._controls.has_open(task_id):
             return False  # a new supervisor may not have been told to start it
+        if not self.lines.see_to(task_id):
+            return False
         return connection.send_at_once(Execute(task_id, execution_id))
+
+    def prepare_call(self, task_id: str, completion: Completion[Any]) -> Called | None:
+        """Return a call past the supervisor, to be sent; None where none can be.
+
+        As `execute_at_once`, in any thread.
+        """
+        line = self.lines.find(task_id)
+        if line is None or self._connection is None or self._controls.has_open(task_id):
+            return None
+        return line.prepare(completion)
+
+    def _send_called(self, task_id: str, execution_id: str, call: CallState) -> bool:
+        """Ask the supervisor to see to a call that was made past it; see `Lines`."""
+        connection = self._connection
+        if connection is None:
+            return True  # its worker goes, too, and the run is lost
+        message = Execute(task_id, execution_id, call)
+        if self._is_on_loop():
+            connection.send(message)
+        elif not connection.send_at_once(message):
+            self._submit(partial(connection.send, message))
+            return False
+        return True
+
+    def _is_on_loop(self) -> bool:
+        try:
+            return asyncio.get_running_loop() is self._loop
+        except RuntimeError:
+            return False
 
     def _introduce(self, task_id: str) -> Connection:
         connection = self.warm()
@@ -213,31 +262,20 @@ class Remote:
             self._owner.take_output(message, frame.payload)
         elif isinstance(message, Refused):
             error = decode_error(frame.payload)
+            self.lines.catch_up(message.task_id)
             self._owner.take_refusal(message.task_id, message.execution_id, error)
         elif isinstance(message, Logged):
             record = rebuild_record(unpack_display(frame.payload))
             self._owner.take_record(record, message.task_id)
-        elif isinstance(message, Elect):
-            vote = asyncio.ensure_future(self._vote(message))
-            self._votes.add(vote)
-            vote.add_done_callback(self._votes.discard)
-        elif isinstance(message, Completed):
-            vote = asyncio.ensure_future(
-                self._elector.on_complete(message.task_id, message.key)
-            )
-            self._votes.add(vote)
-            vote.add_done_callback(self._finish_vote)
-
-    def _finish_vote(self, vote: asyncio.Task[None]) -> None:
-        self._votes.discard(vote)
-        if not vote.cancelled() and (error := vote.exception()) is not None:
-            logging.getLogger("ipycron").error(
-                "run coordinator: on_complete failed", exc_info=error
-            )
+        elif isinstance(message, Line):
+            self.lines.open(message, frame.payload)
+        elif isinstance(message, Elect | Completed):
+            self._votes.take(message, self._connection)
 
     def _take_notice(self, message: Noticed, payload: Payload) -> None:
         if message.is_ok:
             self._losses = 0
+        self.lines.catch_up(message.task_id)
         outcome = (
             None
             if message.is_ok is None
@@ -267,29 +305,12 @@ class Remote:
             )
         )
 
-    async def _vote(self, elect: Elect) -> None:
-        asking = self._connection
-        error = None
-        is_elected = False
-        try:
-            is_elected = await self._elector.should_run(
-                elect.task_id, elect.key, elect.lease
-            )
-        except CoordinatorError as failure:
-            error = failure.reason
-        except Exception as failure:  # noqa: BLE001 - a user's coordinator
-            error = f"{type(failure).__name__}: {failure}"
-        if asking is not None and asking is self._connection:
-            asking.send(Elected(elect.request_id, is_elected, error))
-        elif is_elected:
-            # Another supervisor would take it for the answer to its own question.
-            await self._elector.on_complete(elect.task_id, elect.key)
-
     # --- the end of a supervisor ----------------------------------------------------
 
     def _lose(self, error: SupervisorLost) -> None:
         self._before, self._connection = self._connection, None
         self._registered.clear()
+        self.lines.close_all()
         if self.is_closed:
             return
         self._losses += 1
@@ -333,6 +354,7 @@ class Remote:
                 async with asyncio.timeout(timeout + ANSWER_TIMEOUT):
                     await connection.request(lambda number: Shutdown(number, timeout))
             await connection.close()
+        self.lines.close_all()
         if self._first is not None:
             self._first.kill()
         if self._before is not None:
@@ -344,6 +366,7 @@ class Remote:
             self._first.sock.close()
         if self._connection is not None:
             self._connection.close_in_child()
+        self.lines.close_in_child()
 
 
 def _explain(error: Exception) -> Exception:

@@ -8,7 +8,7 @@ import os
 from typing import TYPE_CHECKING
 
 from ipycron.errors import InvalidOption
-from ipycron.process.protocol import Setting
+from ipycron.process.job_message import Setting
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

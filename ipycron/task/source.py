@@ -15,8 +15,8 @@ import msgspec
 
 from ipycron.errors import CaptureError, InvalidOption, TaskFileNotFound
 from ipycron.process.job import takes_context
+from ipycron.process.job_message import CellJob, FileJob, FunctionJob, Job
 from ipycron.process.payload import Payload, pack_object
-from ipycron.process.protocol import CellJob, FileJob, FunctionJob, Job
 
 if TYPE_CHECKING:
     import asyncio

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import weakref
 from datetime import UTC, datetime
@@ -10,24 +11,25 @@ from typing import TYPE_CHECKING, Any
 
 from ipycron.errors import TaskDestroyed, WaitTimeout
 from ipycron.scheduling.clock import SystemClock
-from ipycron.scheduling.context import TaskContext, to_datetime
 from ipycron.scheduling.events import Event, Status
+from ipycron.task.announcement import announce
+from ipycron.task.calling import call
 from ipycron.task.calls import Calls
 from ipycron.task.completion import Completion, read_nothing
-from ipycron.task.execution import hold_value, read_value
-from ipycron.task.journal import is_logged, log_event
+from ipycron.task.journal import is_logged
 from ipycron.task.listeners import Listeners
 from ipycron.task.mirror import ENDS, Mirror
 from ipycron.task.setting import get_folder, make_setting
 from ipycron.task.source import Background, Inline
 
 if TYPE_CHECKING:
-    import logging
     from collections.abc import Callable
 
     from ipycron.cron import CronExpression
+    from ipycron.process.job_message import Setting
     from ipycron.process.payload import Payload
-    from ipycron.process.protocol import Register, Setting
+    from ipycron.process.protocol import Register
+    from ipycron.scheduling.context import TaskContext
     from ipycron.scheduling.events import Notice
     from ipycron.task.client import Client
     from ipycron.task.controls import Action
@@ -51,6 +53,7 @@ class Task:
         expression: when it runs.
         source: what it runs.
         mirror: what its scheduler has told; for ipycron itself.
+        calls: its runs that were called for; for ipycron itself.
     """
 
     def __init__(
@@ -74,7 +77,7 @@ class Task:
             runs_left=options.max_executions,
             defer=client.defer,
         )
-        self._calls = Calls()
+        self.calls = Calls()
         self._start: Callable[[], Completion[None] | None] | None = None
         self._start_error: BaseException | None = None
         self._is_ref = not options.unref
@@ -142,11 +145,13 @@ class Task:
     @property
     def last_run(self) -> Execution | None:
         """The run that ended last, or None."""
+        self._client.catch_up(self)
         return self.mirror.last_run
 
     @property
     def history(self) -> History:
         """The last runs, oldest first, without their results."""
+        self._client.catch_up(self)
         return self.mirror.history
 
     @property
@@ -211,11 +216,11 @@ class Task:
         return self._control("destroy", force=force)
 
     def _control(self, action: Action, *, force: bool) -> Completion[None]:
-        completion: Completion[None] = self._make_completion(action)
+        completion: Completion[None] = self.make_completion(action)
         if action == "start":
             # Held by who does the work; one that nobody asks logs at its own end.
             self._start = weakref.ref(completion)
-        if self._is_over:
+        if self.is_over:
             completion.set(read_nothing)
             return completion
         self._client.control(self, action, completion, force=force)
@@ -225,7 +230,8 @@ class Task:
             completion.watch(self._see_start)
         return completion
 
-    def _make_completion(self, what: str) -> Completion[Any]:
+    def make_completion(self, what: str) -> Completion[Any]:
+        """Return the completion of what is asked of it."""
         return Completion(f"{what} of task {self.name!r}", self)
 
     def defer(self, call: Callable[[], Any]) -> None:
@@ -240,7 +246,8 @@ class Task:
         self._client.bulletin.tell(self.id)
 
     @property
-    def _is_over(self) -> bool:
+    def is_over(self) -> bool:
+        """Whether nothing can be asked of it any more."""
         return self.mirror.status is Status.DESTROYED or self._client.is_closed
 
     def execute(self) -> Completion[Any]:
@@ -250,21 +257,11 @@ class Task:
         or `TaskNotStarted`, `TaskDestroyed`, `OverlapError`, and `WaitTimeout`
         after `execute_timeout` (the run goes on).
         """
-        completion: Completion[Any] = self._make_completion("execute")
-        if self._is_over:
-            completion.fail(TaskDestroyed(name=self.name))
-            return completion
-        execution_id = self._client.make_id()
-        self._calls.add(execution_id, completion)
-        if self._is_over:  # since we have looked: who ends all calls has been there
-            self.refuse(execution_id, TaskDestroyed(name=self.name))
-            return completion
-        self._client.execute(self, execution_id)
-        return completion
+        return call(self._client, self)
 
     def refuse(self, execution_id: str, error: BaseException) -> None:
         """End the completion of a run that did not come about."""
-        completion = self._calls.take(execution_id)
+        completion = self.calls.take(execution_id)
         if completion is not None:
             completion.fail(error)
 
@@ -304,11 +301,13 @@ class Task:
         Listeners run one after the other on ipycron's own thread, coroutine
         functions are awaited there. What they raise is logged.
         """
+        self._client.catch_up(self)
         self.listeners.add(event, listener)
         return self
 
     def once(self, event: str, listener: Callable[[TaskContext], Any]) -> Task:
         """As `on`, for the next time only."""
+        self._client.catch_up(self)
         self.listeners.add(event, listener, once=True)
         return self
 
@@ -325,15 +324,23 @@ class Task:
         """Follow an event."""
         execution = self.mirror.follow(notice)
         if self._is_heard(notice):
-            call = partial(self._tell, notice, execution)
-            self.defer(call)
+            self.defer(partial(announce, self._client, self, notice, execution))
         if notice.event in ENDS and notice.execution is not None:
-            completion = self._calls.take(notice.execution.id)
+            completion = self.calls.take(notice.execution.id)
             if completion is not None and execution is not None:
                 is_ok = notice.event is Event.EXECUTION_FINISHED
                 completion.set(execution.read, is_ok=is_ok)
         if notice.event is Event.TASK_DESTROYED:
             self.refuse_all(TaskDestroyed(name=self.name))
+
+    @property
+    def hears_runs(self) -> bool:
+        """Whether anybody may listen to its runs, or have them logged."""
+        return (
+            bool(self.listeners)
+            or bool(self._client.listeners)
+            or self.logger.isEnabledFor(logging.DEBUG)
+        )
 
     def _is_heard(self, notice: Notice) -> bool:
         """Return whether anybody listens or anything is logged; most runs: no."""
@@ -345,31 +352,8 @@ class Task:
 
     def refuse_all(self, error: BaseException) -> None:
         """End the completions of all runs, which will not come about any more."""
-        for completion in self._calls.take_all():
+        for completion in self.calls.take_all():
             completion.fail(error)
-
-    # --- on the dispatcher's thread ---------------------------------------------------
-
-    def _tell(self, notice: Notice, execution: Execution | None) -> None:
-        outcome = notice.outcome
-        error = None
-        if outcome is not None and not outcome.is_ok:
-            error = read_value(hold_value(outcome))
-        context = TaskContext(
-            date=to_datetime(notice.date, self.expression.timezone),
-            triggered_at=to_datetime(notice.triggered_at, self.expression.timezone),
-            task=self,
-            execution=execution,
-            reason=notice.reason,
-            error=error,
-            missed_count=notice.missed_count,
-            event=str(notice.event),
-        )
-        log_event(self, notice, context)
-        dispatcher = self._client.dispatcher
-        for listeners in (self.listeners, self._client.listeners):
-            for listener in listeners.take(notice.event):
-                dispatcher.call(partial(listener, context))
 
     @property
     def logger(self) -> logging.Logger:

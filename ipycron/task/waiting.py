@@ -92,7 +92,7 @@ class _Watch:
         """Return whether it was enough within `seconds`."""
         events = (*_ENDS, *_RUNS)
         for event in events:
-            self._client.listeners.add(event, self._look)
+            self._client.listen(event, self._look)
         try:
             self._check()
             self._wait(seconds)

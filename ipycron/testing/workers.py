@@ -78,6 +78,9 @@ class FakeWorker:
         self.place: Place | None = None
         self.is_gone = False
         self._standby: tuple[str, Callable[[], None], Timer] | None = None
+        self._on_called: Callable[[str, float], None] | None = None
+        self._called: tuple[str, float] | None = None
+        self._noted: str | None = None
         self._pid = pid
         self._clock = clock
         self._script = script
@@ -94,6 +97,11 @@ class FakeWorker:
     def is_shared(self) -> bool:
         """Whether it runs several executions at once, as inline jobs do."""
         return self._pid is None
+
+    @property
+    def is_called(self) -> bool:
+        """Whether a run is in progress that the scheduler does not know."""
+        return self._called is not None
 
     @property
     def is_busy(self) -> bool:
@@ -138,6 +146,37 @@ class FakeWorker:
         if self._standby is not None and self._standby[0] not in self.begun:
             self.begun.append(self._standby[0])
 
+    def offer(self, on_called: Callable[[str, float], None]) -> None:
+        """Take calls from now on."""
+        if self.is_shared:
+            return
+        assert not self._busy, "a busy worker was offered"
+        assert self._standby is None, "a worker that stands by was offered"
+        self._on_called = on_called
+
+    def hold(self) -> bool:
+        """Take no calls any more; tell of one that is in progress."""
+        on_called, self._on_called = self._on_called, None
+        called, self._called = self._called, None
+        if called is None:
+            return self.is_shared or not self._busy
+        assert on_called is not None
+        self._noted = called[0]
+        on_called(*called)
+        return False
+
+    def call(self, execution_id: str) -> bool:
+        """Ask for a run past the scheduler; return whether it has begun."""
+        if self._on_called is None or self._called is not None or self.is_gone:
+            return False
+        self._called = execution_id, self._clock.now()
+        return True
+
+    def answer(self) -> bool:
+        """End a call that nobody was told of; return whether there was one."""
+        called, self._called = self._called, None
+        return called is not None
+
     def tell(self) -> None:
         """Show that it has begun, before the scheduler has come to the slot."""
         assert self._standby is not None
@@ -149,6 +188,10 @@ class FakeWorker:
             assert self._standby[0] == execution.id, "it stands by for another run"
             self.begin()
             self._standby = None
+        if self._noted is not None:
+            assert self._noted == execution.id, "it was called for another run"
+            self._noted = None
+        assert self._called is None, "a worker that was called was given a run"
         assert not self.is_gone, "a run was given to a worker that is gone"
         assert self.is_shared or not self._busy, "a busy worker was given a run"
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
@@ -218,6 +261,7 @@ class FakeWorker:
     def _leave(self, **how: Any) -> WorkerCrashed:
         if self._standby is not None and not self.withdraw():
             self.tell()
+        self.hold()
         error = WorkerCrashed(name=self.task_id, **how)
         self._note_gone()
         for future in list(self._busy.values()):

@@ -130,7 +130,8 @@ def test_copy_that_is_forked_in_the_first_start_holds_no_socket():
 def test_copy_that_is_forked_before_the_first_call_holds_no_socket():
     """The engine has the supervisor then, and has not talked to it yet."""
     supervisor = start_supervisor()
-    Remote(None, None, supervisor).close_in_child()
+    remote = Remote(None, None, supervisor, loop=None, submit=None)
+    remote.close_in_child()
     assert supervisor.sock.fileno() == -1
     supervisor.kill()
 

@@ -48,10 +48,9 @@ for _ in range(400):
 signal.setitimer(signal.ITIMER_REAL, 0)
 wait_until_idle()
 task.execute().result(20)
-time.sleep(0.2)
 wait_until_idle()
-ran = len(Path(f"{path}.runs").read_text())
 ipycron.shutdown()
+ran = len(Path(f"{path}.runs").read_text())
 print(json.dumps([count, late, task.history.finished - ran]))
 """
 

@@ -39,7 +39,7 @@ def call(client, task):
     """Do the same for a run."""
     completion = Completion("execute", task)
     execution_id = uuid.uuid4().hex
-    task._calls.add(execution_id, completion)
+    task.calls.add(execution_id, completion)
     client.execute(task, execution_id)
     return completion
 

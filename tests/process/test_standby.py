@@ -22,21 +22,13 @@ from ipycron.errors import WorkerCrashed
 from ipycron.process.channel import BlockingChannel
 from ipycron.process.cores import wait_on_one
 from ipycron.process.ends import Ends
+from ipycron.process.job_message import FileJob, Setting
 from ipycron.process.launch import ProcessLauncher
 from ipycron.process.outcome import decode_result
 from ipycron.process.payload import Payload
 from ipycron.process.permit import Permit, make_permit
 from ipycron.process.program import start_program
-from ipycron.process.protocol import (
-    FileJob,
-    FromWorker,
-    Load,
-    Loaded,
-    Quit,
-    Register,
-    Setting,
-    StandBy,
-)
+from ipycron.process.protocol import FromWorker, Load, Loaded, Quit, Register, StandBy
 from ipycron.scheduling.clock import SystemClock
 from ipycron.scheduling.events import Execution
 from ipycron.scheduling.policy import Policy

@@ -63,7 +63,8 @@ class Elector:
 numbers = st.integers(0, 99)
 actions = st.sampled_from(
     [
-        *["start", "execute", "behave"] * 3,
+        *["start", "execute", "behave", "call"] * 3,
+        *["answer", "show"],
         *["stop", "force", "load", "run", "fail", "die", "stubborn", "sway", "kill"],
         *["forward", "back"],
     ]
@@ -109,6 +110,7 @@ class Books:
         self.dropped = defaultdict(list)
         self.calls = []
         self.went_back = False
+        self.called_count = 0
         # A step of the clock is noticed within five seconds; then all is settled.
         self.unnoticed = 5.0
         self.noticed = defaultdict(list)
@@ -206,6 +208,24 @@ class Books:
         """Call a task."""
         self.spawn(self.scheduler.execute(self.pick(number)))
 
+    def call(self, number):
+        """Call a task's worker, past the scheduler."""
+        life = self.scheduler._lives.get(self.pick(number))
+        if life is not None and life._crew.main is not None:
+            self.called_count += 1
+            life._crew.main.call(f"called-{self.called_count}")
+
+    def answer(self, _number):
+        """Let workers that were called end those runs before anybody has heard."""
+        for worker in self.launcher.alive:
+            worker.answer()
+
+    def show(self, number):
+        """Let a worker that was called show it."""
+        for worker in self.launcher.alive[number % 2 :]:
+            if worker.is_called:
+                worker.hold()
+
     def forward(self, number):
         """Suspend the machine."""
         self.clock.step((0.4, 3, 65, 300)[number % 4])
@@ -277,6 +297,9 @@ class Books:
             ending = 0 if life is None else len(life._crew._tasks or ())
             assert len(own) <= 1 + len(runs) + ending
             assert life is None or len(life._crew._workers) <= len(own) + ending
+            for worker in own:
+                # Whoever has a run, or waits for one, has held the worker first.
+                assert not (worker.is_called and life.entry.runs)
 
     def balance(self, task_id):
         """Check one task's books."""

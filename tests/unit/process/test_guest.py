@@ -20,9 +20,10 @@ from ipycron.process.guest import (
     run_guest,
     unpack_report,
 )
+from ipycron.process.job_message import FileJob, FunctionJob, Setting
 from ipycron.process.outcome import decode_error, decode_result
 from ipycron.process.payload import Payload, pack_object
-from ipycron.process.protocol import FileJob, FunctionJob, Load, Run, Setting
+from ipycron.process.protocol import Load, Run
 
 AWAY = ("elsewhere", 1)
 

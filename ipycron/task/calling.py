@@ -1,0 +1,43 @@
+"""A call for a run: past the scheduler where that can be, else by the scheduler."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ipycron.errors import TaskDestroyed
+
+if TYPE_CHECKING:
+    from ipycron.task.client import Client
+    from ipycron.task.completion import Completion
+    from ipycron.task.line import Called
+    from ipycron.task.task import Task
+
+
+def call(client: Client, task: Task) -> Completion[Any]:
+    """Ask for a run of a task; return its end. See `Task.execute`."""
+    completion = task.make_completion("execute")
+    execution_id, called = "", None
+    try:
+        # Behind another run that was called for, it must not be the first to arrive.
+        if not (task.calls or task.mirror.running):
+            called = client.prepare_call(task, completion)
+        execution_id = client.make_id() if called is None else called.execution_id
+        task.calls.add(execution_id, completion)
+        _send(client, task, execution_id, called)
+    except BaseException:  # a signal's handler: nobody has the completion
+        if called is not None:
+            called.drop()
+        if called is None or not called.is_sent:
+            task.calls.take(execution_id)
+        raise
+    return completion
+
+
+def _send(client: Client, task: Task, execution_id: str, called: Called | None) -> None:
+    # Last: whoever ends a task ends all its calls then, and this is one now.
+    if task.is_over:
+        task.refuse(execution_id, TaskDestroyed(name=task.name))
+    elif called is None or not called.send():
+        client.execute(task, execution_id)
+    elif task.hears_runs:
+        called.leave()  # to be told at once

@@ -1,0 +1,511 @@
+"""Calls that go past the supervisor (A8): short quiet runs, and all that are not."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+from house import EVERY_SECOND, NEVER, Record, drain
+from polling import SECONDS, eventually
+from watching import pause
+
+import ipycron
+from ipycron.errors import ExecutionStopped, OverlapError, SupervisorLost, WorkerCrashed
+from ipycron.scheduling.clock import SystemClock
+from ipycron.task.registry import registry
+
+ADDING = """
+    count = 0
+    def task():
+        global count
+        count += 1
+        return count
+"""
+TOLD = """
+    import os, sys, threading
+    from pathlib import Path
+    def task():
+        text = (Path(__file__).parent / "order.txt").read_text()
+        space = {}
+        exec(text, space)
+        return space["result"]
+"""
+
+
+@pytest.fixture
+def start(write):
+    """Start a task whose worker can be called past the supervisor."""
+
+    def start(source=ADDING, expression=NEVER, **options):
+        task = ipycron.create_task(expression, write(source), **options)
+        task.start().result(SECONDS)
+        call_twice(task)
+        return task
+
+    return start
+
+
+@pytest.fixture
+def obedient(start, tmp_path):
+    """A task whose runs do what they are told; and how to tell them."""
+    order = tmp_path / "order.txt"
+
+    def tell(text):
+        order.write_text(text)
+
+    tell("result = 0")
+    return start(TOLD), tell
+
+
+def call_twice(task):
+    """Call a task until its line is there: the first run brings it."""
+    task.execute().result(SECONDS)
+    eventually(lambda: find_line(task), "there is a line")
+    task.execute().result(SECONDS)
+
+
+def find_line(task):
+    """Return the line to a task's worker, or None."""
+    return registry.client._engine.remote.lines.find(task.id)
+
+
+def is_supervised(task):
+    """Return whether a call of a task needs the supervisor."""
+    supervisor = registry.client.supervisor_pid
+    os.kill(supervisor, signal.SIGSTOP)
+    try:
+        run = task.execute()
+        try:
+            run.result(0.3)
+        except TimeoutError:
+            return True
+        return False
+    finally:
+        os.kill(supervisor, signal.SIGCONT)
+        with contextlib.suppress(Exception):
+            run.result(SECONDS)
+
+
+def test_short_quiet_run_needs_no_supervisor(start):
+    """A supervisor that is stopped does not hold it up."""
+    task = start()
+    assert not is_supervised(task)
+    assert task.execute().result(SECONDS) == 4
+
+
+def test_books_are_right_when_the_result_is_there(start):
+    """History, counts and last run know of each run before anybody can ask."""
+    task = start()
+    for number in range(3, 40):
+        assert task.execute().result(SECONDS) == number
+        assert task.last_run.result == number
+        assert task.last_run.reason == "invoked"
+        assert task.history.finished == number
+    assert len(task.history) == 20
+    assert len({run.id for run in task.history}) == 20
+
+
+def test_books_are_right_after_a_burst(start):
+    """More runs than are remembered, and nobody has looked in between."""
+    task = start()
+    results = [task.execute().result(SECONDS) for _ in range(1200)]
+    assert results == list(range(3, 1203))
+    assert task.history.finished == 1202
+    assert task.last_run.result == 1202
+    times = [run.started_at for run in task.history]
+    assert times == sorted(times)
+    assert task.status == "idle"
+
+
+def test_same_object_is_the_result_each_time(start):
+    """It is decoded once, for the completion and for the last run."""
+    task = start("def task():\n        return [1, 2]")
+    run = task.execute()
+    assert run.result(SECONDS) is run.result(SECONDS)
+    assert task.last_run.result is run.result(SECONDS)
+
+
+def test_run_is_told_like_any_other(start):
+    """R8, V4: started, finished, once each, with the times of the worker."""
+    task = start()
+    record = Record(task)
+    before = SystemClock().now()
+    for _ in range(50):
+        task.execute().result(SECONDS)
+    drain()
+    assert record.names == ["execution:started", "execution:finished"] * 50
+    first = record.contexts[1].execution
+    assert first.pid == task.last_run.pid
+    assert before <= first.date.timestamp() <= first.started_at.timestamp()
+    assert first.started_at <= first.finished_at
+    assert first.is_ok
+    assert first.summary == "3"
+
+
+def test_nobody_need_wait_for_a_run(start):
+    """Its end is in the books all the same, soon."""
+    task = start()
+    task.execute()
+    eventually(lambda: task.history.finished == 3, "it has ended")
+    assert task.last_run.result == 3
+
+
+def test_waiters_of_all_kinds_get_the_result(start):
+    """Await, a callback, `done()`, and a second thread."""
+    task = start()
+
+    async def wait():
+        return [await task.execute() for _ in range(20)]
+
+    assert asyncio.run(wait()) == list(range(3, 23))
+    heard = []
+    task.execute().add_done_callback(lambda run: heard.append(run.result()))
+    eventually(lambda: heard == [23], "the callback is called")
+    run = task.execute()
+    eventually(run.done, "it is done")
+    assert run.result(0) == 24
+
+
+def test_threads_share_a_task(start):
+    """Whoever finds the line in use goes by the supervisor."""
+    task = start("import threading\ndef task():\n    return threading.get_ident()")
+    failures = []
+
+    def call():
+        for _ in range(60):
+            try:
+                task.execute().result(SECONDS)
+            except BaseException as error:  # noqa: BLE001 - told below
+                failures.append(error)
+
+    threads = [threading.Thread(target=call) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert task.history.finished == 242
+    eventually(lambda: task.status == "idle", "all have ended")
+
+
+def test_what_a_run_prints_is_there_when_its_result_is(obedient):
+    """R8: output comes before the end, and belongs to its run."""
+    task, tell = obedient
+    for number in range(60):
+        if number % 3:
+            tell(f"result = {number}")
+        else:
+            tell(f"print({number}, flush={number % 2}); result = {number}")
+        assert task.execute().result(SECONDS) == number
+        said = "" if number % 3 else f"{number}\n"
+        assert task.last_run.output.stdout == said
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        "os.system('echo hello')",
+        "os.write(2, b'hello')",
+        "import logging; logging.getLogger('job').warning('hello')",
+    ],
+)
+def test_run_that_says_something_is_told_by_the_supervisor(obedient, order, caplog):
+    """By a child, past Python, or to a log."""
+    task, tell = obedient
+    tell(f"import os; {order}; result = 1")
+    assert task.execute().result(SECONDS) == 1
+    drain()
+    output = task.last_run.output
+    assert "hello" in output.stdout + output.stderr + caplog.text
+    tell("result = 2")
+    assert task.execute().result(SECONDS) == 2
+    assert "hello" not in task.last_run.output.stdout + task.last_run.output.stderr
+
+
+def test_run_that_fails_is_told_whole(obedient):
+    """V5: type, arguments and the worker's traceback."""
+    task, tell = obedient
+    tell("raise LookupError('no', 7)")
+    with pytest.raises(LookupError) as caught:
+        task.execute().result(SECONDS)
+    assert caught.value.args == ("no", 7)
+    assert "order.txt" not in task.last_run.summary
+    assert "LookupError" in task.last_run.traceback_text
+    assert task.history.failed == 1
+
+
+@pytest.mark.parametrize("size", [0, 7_000, 9_000, 70_000, 3_000_000])
+def test_result_of_any_size_arrives(obedient, size):
+    """Large ones go by the supervisor."""
+    task, tell = obedient
+    tell(f"result = bytes({size})")
+    assert task.execute().result(SECONDS) == bytes(size)
+    assert is_supervised(task) == (size > 8_000)
+
+
+def test_long_run_is_seen_while_it_is_in_progress(obedient):
+    """Status, `running` and events, as of any run."""
+    task, tell = obedient
+    record = Record(task)
+    tell("import time; time.sleep(0.5); result = 1")
+    run = task.execute()
+    eventually(lambda: task.status == "running", "it is told")
+    (running,) = task.running
+    assert run.result(SECONDS) == 1
+    drain()
+    assert record.names == ["execution:started", "execution:finished"]
+    assert task.last_run.id == running.id
+    assert 0.4 < task.last_run.duration < 5
+
+
+@pytest.mark.parametrize("seconds", [0.002, 0.004, 0.006, 0.02, 0.03])
+def test_run_of_any_length_ends_once(obedient, seconds):
+    """Around the moments at which others take over."""
+    task, tell = obedient
+    record = Record(task)
+    tell(f"import time; time.sleep({seconds}); result = 1")
+    for _ in range(15):
+        assert task.execute().result(SECONDS) == 1
+    drain()
+    assert record.names == ["execution:started", "execution:finished"] * 15
+
+
+def test_second_call_overlaps_the_first(start):
+    """R3: the run that came first is named, whoever has heard of it."""
+    task = start("import time\ndef task():\n    time.sleep(0.3)", no_overlap=True)
+    record = Record(task)
+    first = task.execute()
+    with pytest.raises(OverlapError) as caught:
+        task.execute().result(SECONDS)
+    first.result(SECONDS)
+    assert caught.value.execution_id == record.contexts[0].execution.id
+
+
+def test_slot_overlaps_a_called_run(start):
+    """R3: it is skipped, whether or not the supervisor knew of the run."""
+    source = "import time\ndef task():\n    time.sleep(1.5)"
+    task = start(source, EVERY_SECOND, no_overlap=True)
+    record = Record(task)
+    record.wait("execution:overlap")
+    assert task.running
+
+
+def test_slots_are_on_time_beside_calls(start):
+    """R1: none is missed, and each is told."""
+    task = start(expression=EVERY_SECOND)
+    record = Record(task)
+    end = SystemClock().monotonic() + 3.5
+    count = 0
+    while SystemClock().monotonic() < end:
+        task.execute().result(SECONDS)
+        count += 1
+    drain()
+    assert not record.of("execution:missed")
+    slots = [
+        context.date.timestamp()
+        for context in record.of("execution:started")
+        if context.execution.reason == "scheduled"
+    ]
+    assert len(slots) >= 3
+    assert slots == [slots[0] + place for place in range(len(slots))]
+    for context in record.of("execution:finished"):
+        assert context.execution.is_ok
+    assert count > 100
+
+
+@pytest.mark.parametrize("action", ["stop", "destroy"])
+def test_run_before_a_stop_ends_before_it(start, action):
+    """A7: a call is not overtaken by a word that came after it."""
+    task = start("import time\ndef task():\n    time.sleep(0.05)\n    return 5")
+    for _ in range(5 if action == "stop" else 1):
+        record = Record(task)
+        run = task.execute()
+        getattr(task, action)().result(SECONDS)
+        assert run.result(0) == 5
+        drain()
+        assert record.names[:3] == [
+            "execution:started",
+            "execution:finished",
+            "task:stopped",
+        ]
+        task.off("*")
+        if action == "stop":
+            task.start().result(SECONDS)
+            call_twice(task)
+
+
+def test_stop_by_force_ends_a_called_run(obedient):
+    """As any other run."""
+    task, tell = obedient
+    tell("import time; time.sleep(60); result = 0")
+    run = task.execute()
+    pause(0.1)
+    task.stop(force=True).result(SECONDS)
+    assert isinstance(run.exception(SECONDS), ExecutionStopped)
+
+
+@pytest.mark.parametrize("delay", [0, 0.002, 0.1])
+def test_worker_dies_in_a_called_run(obedient, delay):
+    """R7: the run fails, once, and the next one is well."""
+    task, tell = obedient
+    record = Record(task)
+    tell(f"import os, time; time.sleep({delay}); os.kill(os.getpid(), 9)")
+    run = task.execute()
+    assert isinstance(run.exception(SECONDS), WorkerCrashed)
+    record.wait("task:restarted")
+    assert record.names == ["execution:started", "execution:failed", "task:restarted"]
+    tell("result = 1")
+    call_twice(task)
+    assert not is_supervised(task)
+
+
+@pytest.mark.parametrize("seconds", [0, 0.001, 0.003, 0.3])
+def test_worker_that_died_idle_fails_its_run_or_has_none(start, seconds):
+    """R7: whoever calls while it dies hears of that, and is told like any other."""
+    task = start()
+    for _ in range(4):
+        record = Record(task)
+        os.kill(task.last_run.pid, signal.SIGKILL)
+        pause(seconds)
+        run = task.execute()
+        error = run.exception(SECONDS)
+        assert error is None or error.signal_name == "SIGKILL"
+        record.wait("task:restarted")
+        drain()
+        end = "execution:finished" if error is None else "execution:failed"
+        told = [name for name in record.names if "execution" in name]
+        assert told == ["execution:started", end]
+        task.off("*")
+        call_twice(task)
+
+
+def test_worker_that_is_stopped_answers_when_it_goes_on(start):
+    """Nothing is lost, and nothing runs twice."""
+    task = start()
+    pid = task.last_run.pid
+    os.kill(pid, signal.SIGSTOP)
+    run = task.execute()
+    pause(0.2)
+    assert not run.done()
+    os.kill(pid, signal.SIGCONT)
+    assert run.result(SECONDS) == 3
+    assert task.execute().result(SECONDS) == 4
+
+
+def test_worker_that_is_stopped_may_be_killed(start):
+    """R7."""
+    task = start()
+    pid = task.last_run.pid
+    os.kill(pid, signal.SIGSTOP)
+    run = task.execute()
+    pause(0.1)
+    os.kill(pid, signal.SIGKILL)
+    assert isinstance(run.exception(SECONDS), WorkerCrashed)
+    assert task.execute().result(SECONDS) == 1
+
+
+def test_supervisor_is_lost_in_a_called_run(obedient):
+    """The run is lost with it; the task goes on with the next one."""
+    task, tell = obedient
+    tell("import time; time.sleep(30); result = 0")
+    run = task.execute()
+    pause(0.05)
+    os.kill(registry.client.supervisor_pid, signal.SIGKILL)
+    assert isinstance(run.exception(SECONDS), SupervisorLost)
+    tell("result = 3")
+    eventually(lambda: task.is_started and not task.is_starting, "it goes on")
+    assert task.execute().result(SECONDS) == 3
+    call_twice(task)
+    assert not is_supervised(task)
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        "os.closerange(3, 1000)",
+        "os.close(socket_fd()); result = 1",
+    ],
+)
+def test_job_that_closes_our_descriptors_hangs_nobody(obedient, order):
+    """R9: the run ends, one way or the other, and the next one is well."""
+    task, tell = obedient
+    tell(
+        f"import os\n"
+        f"def socket_fd():\n"
+        f"    fds = sorted(int(n) for n in os.listdir('/proc/self/fd'))\n"
+        f"    links = [(fd, os.readlink(f'/proc/self/fd/{{fd}}')) for fd in fds[:-1]]\n"
+        f"    return [fd for fd, to in links if 'socket' in to][-1]\n"
+        f"result = 0\n{order}"
+    )
+    task.execute().exception(SECONDS)
+    tell("result = 1")
+    assert task.execute().result(SECONDS) == 1
+
+
+def test_job_that_writes_to_our_descriptors_hangs_nobody(obedient):
+    """What it says there is not believed."""
+    task, tell = obedient
+    tell(
+        "import os, contextlib\n"
+        "for name in os.listdir('/proc/self/fd'):\n"
+        "    with contextlib.suppress(OSError):\n"
+        "        to = os.readlink(f'/proc/self/fd/{name}')\n"
+        "        if 'eventfd' in to or 'socket' in to:\n"
+        "            os.write(int(name), b'\\x05\\0\\0\\0\\0\\0\\0\\0')\n"
+        "result = 7"
+    )
+    task.execute().exception(SECONDS)
+    tell("result = 1")
+    assert task.execute().result(SECONDS) == 1
+    eventually(lambda: not task.is_busy, "it is idle")
+
+
+def test_handler_may_call_while_another_call_is_under_way(obedient):
+    """The handler's call, and the one that it interrupts, get their own results."""
+    task, tell = obedient
+    tell("import time; time.sleep(0.01); result = 1")
+    results = []
+
+    def call(*_):
+        results.append(task.execute().result(SECONDS))
+
+    before = signal.signal(signal.SIGUSR1, call)
+    try:
+        for seconds in (0.0001, 0.0003, 0.001, 0.005, 0.009):
+            later = threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGUSR1))
+            later.start()
+            results.append(task.execute().result(SECONDS))
+            later.join()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    eventually(lambda: len(results) == 10, "all handlers have run")
+    assert results == [1] * 10
+
+
+def test_shutdown_waits_for_a_called_run(obedient):
+    """A10: it has its time, and its result arrives."""
+    task, tell = obedient
+    tell("import time; time.sleep(0.2); result = 9")
+    run = task.execute()
+    ipycron.shutdown(5)
+    assert run.result(0) == 9
+    assert task.history.finished == 3
+
+
+def test_no_descriptor_is_left_after_many_workers(start):
+    """Each worker brings a line, and takes it along."""
+    task = start()
+
+    def count():
+        pids = (registry.client.supervisor_pid, os.getpid())
+        return [len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in pids]
+
+    before = count()
+    for _ in range(5):
+        task.stop().result(SECONDS)
+        task.start().result(SECONDS)
+        call_twice(task)
+    assert count() == before

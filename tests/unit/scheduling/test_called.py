@@ -1,0 +1,166 @@
+"""Runs that a worker is asked for past the scheduler (A8, R3, A7)."""
+
+import asyncio
+
+import pytest
+
+from ipycron.errors import OverlapError, WorkerCrashed
+
+RUN = ["execution:started", "execution:finished"]
+
+
+@pytest.fixture
+def world(world):
+    """A scheduler whose runs last for ever."""
+    world.script.run_seconds = None
+    return world
+
+
+async def start(world, **policy):
+    """Start a task and let a first run end: from then on its worker is offered."""
+    await world.start(**policy)
+    assert not world.worker.call("early"), "offered before it was ever called"
+    world.scheduler.execute_nowait("t", "first")
+    await world.clock.advance()
+    world.worker.finish()
+    await world.clock.advance(1)
+    world.events.notices.clear()
+
+
+async def test_short_run_is_nobodys_business(world):
+    """One that ends before anybody looks leaves no trace here."""
+    await start(world)
+    assert world.worker.call("c")
+    assert not world.worker.call("d"), "one at a time"
+    assert world.worker.answer()
+    assert world.events.names() == []
+    assert world.worker.call("d")
+    assert world.worker.answer()
+
+
+async def test_shown_run_is_told_and_ended_like_any_other(world):
+    """The date is that of the call."""
+    await start(world)
+    world.worker.call("c")
+    await world.clock.advance(2)
+    assert not world.worker.hold()
+    assert world.status() == "running"
+    (notice,) = world.events.notices
+    assert notice.event == RUN[0]
+    assert notice.execution.id == "c"
+    assert notice.execution.reason == "invoked"
+    assert notice.date == 3600 + 1
+    world.worker.finish(5)
+    await world.clock.advance()
+    assert world.events.names() == RUN
+    assert world.status() == "idle"
+    assert world.worker.call("d"), "offered again"
+
+
+async def test_slot_overlaps_a_run_that_nobody_has_told(world):
+    """R3: it runs in parallel, on a worker of its own."""
+    await start(world)
+    world.worker.call("c")
+    await world.clock.advance(59)
+    assert world.events.names() == [RUN[0], "execution:overlap", RUN[0]]
+    assert len(world.launcher.alive) == 2
+    for worker in world.launcher.alive:
+        worker.finish()
+    await world.clock.advance()
+    assert len(world.launcher.alive) == 1
+
+
+async def test_slot_is_skipped_where_nothing_may_overlap(world):
+    """R3 with `no_overlap`."""
+    await start(world, no_overlap=True)
+    world.worker.call("c")
+    await world.clock.advance(59)
+    assert world.events.names() == [RUN[0], "execution:overlap"]
+
+
+async def test_call_by_the_scheduler_names_the_run(world):
+    """A8: an `OverlapError` names the run that is in progress."""
+    await start(world, no_overlap=True)
+    world.worker.call("c")
+    with pytest.raises(OverlapError, match="run c "):
+        world.scheduler.execute_nowait("t", "d")
+
+
+async def test_second_run_has_a_worker_of_its_own(world):
+    """Both are in progress at once."""
+    await start(world)
+    world.worker.call("c")
+    world.scheduler.execute_nowait("t", "d")
+    await world.clock.advance()
+    runs = [run.id for run in world.scheduler.get_executions("t")]
+    assert runs == ["c", "d"]
+
+
+async def test_nothing_begins_past_a_run(world):
+    """While one is in progress, or waits, the worker takes no calls."""
+    await start(world)
+    world.scheduler.execute_nowait("t", "d")
+    await world.clock.advance()
+    assert not world.worker.call("c")
+
+
+async def test_worker_that_stands_by_takes_no_calls(world):
+    """It would be late for its slot."""
+    world.script.stands_by = True
+    await start(world)
+    await world.clock.advance(58.99)
+    assert not world.worker.call("c")
+    await world.clock.advance(0.01)
+    assert world.slots("execution:started") == [60]
+
+
+async def test_worker_that_was_called_does_not_stand_by(world):
+    """The slot overlaps the run."""
+    world.script.stands_by = True
+    await start(world)
+    world.worker.call("c")
+    await world.clock.advance(58.99)
+    assert world.events.names() == [RUN[0]]
+    assert world.worker.place is None
+
+
+async def test_stop_waits_for_the_run(world):
+    """A7: it has `stop_timeout` seconds, and ends before the task is stopped."""
+    await start(world, stop_timeout=5)
+    worker = world.worker
+    worker.call("c")
+    stop = asyncio.ensure_future(world.scheduler.stop("t"))
+    await world.clock.advance(1)
+    assert not stop.done()
+    worker.finish()
+    await world.clock.pass_until(stop)
+    assert world.events.names() == [*RUN, "task:stopped"]
+    assert not worker.call("d")
+
+
+async def test_no_call_begins_once_a_stop_has(world):
+    """The worker is about to go."""
+    await start(world)
+    worker = world.worker
+    stop = asyncio.ensure_future(world.scheduler.stop("t"))
+    await asyncio.sleep(0)
+    assert not worker.call("c")
+    await world.clock.pass_until(stop)
+
+
+async def test_death_fails_the_run(world):
+    """R7: nobody had told of it, and its worker dies."""
+    await start(world)
+    world.worker.call("c")
+    world.worker.die(signal_name="SIGKILL")
+    await world.clock.advance(1)
+    assert world.events.names() == [RUN[0], "execution:failed", "task:restarted"]
+    failed = world.events.of("execution:failed")[0]
+    assert failed.execution.id == "c"
+    assert isinstance(failed.outcome.value, WorkerCrashed)
+
+
+async def test_task_with_a_timeout_takes_no_calls(world):
+    """R6: nobody would end the run."""
+    await start(world, timeout=10)
+    assert not world.worker.call("c")
