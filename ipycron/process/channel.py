@@ -36,7 +36,7 @@ __all__ = ["BlockingChannel", "Channel", "Frame"]
 _READ_BYTES = 64 * 1024
 """Well below 128 KB, from where on `malloc` maps each buffer and unmaps it again: 22 µs
 of each message."""
-_SMALL_READ_BYTES = 16 * 1024
+_SMALL_READ_BYTES = 4 * 1024
 """For programs that wait: a large buffer would be the worker's largest memory."""
 FD_SETSIZE = 1024  # <sys/select.h>
 _FLUSH_POLL = 0.005

@@ -1,5 +1,8 @@
 """Who may use a worker that two processes can call: one word that one of them has.
 
+A word is the number of the last call that was begun, ended, or given to the supervisor,
+twice; and one more while its run is in progress, and nobody but client and worker know.
+
 The client calls a worker past the supervisor, so that a short run need not wake both.
 What is needed then is an answer that all three see alike: which call was the last, and
 is its run in progress?
@@ -7,26 +10,14 @@ is its run in progress?
 
 from __future__ import annotations
 
+import contextlib
 import os
-from typing import NamedTuple
 
 _BYTES = 8
 
 
-class Word(NamedTuple):
-    """What the floor says.
-
-    Attributes:
-        number: of the last call that was begun, ended, or given to the supervisor.
-        is_busy: whether its run is in progress and nobody but client and worker know.
-    """
-
-    number: int
-    is_busy: bool
-
-
 class Floor:
-    """A counter of the kernel's that holds a `Word`, or nothing: somebody has taken it.
+    """A counter of the kernel's that holds a word, or nothing: somebody has taken it.
 
     Who takes the word has the worker until it is put back. A worker that begins a
     call puts it back at once, busy; who takes it then has the run. Nobody waits.
@@ -38,25 +29,32 @@ class Floor:
     def __init__(self, fd: int) -> None:
         self.fd = fd
 
-    def put(self, number: int, *, is_busy: bool = False) -> None:
+    def put(self, word: int) -> None:
         """Put a word where both can take it. Raises `BlockingIOError` if it is full."""
-        os.write(self.fd, (number << 1 | is_busy).to_bytes(_BYTES, "little"))
+        os.write(self.fd, word.to_bytes(_BYTES, "little"))
 
-    def put_back(self, word: Word) -> None:
-        """Put back what was taken."""
-        self.put(word.number, is_busy=word.is_busy)
-
-    def take(self) -> Word | None:
-        """Return the word, which is ours then; None where another has it."""
+    def take(self) -> int:
+        """Return the word, which is ours then; 0 where another has it."""
         try:
-            value = int.from_bytes(os.read(self.fd, _BYTES), "little")
+            return int.from_bytes(os.read(self.fd, _BYTES), "little")
         except BlockingIOError:
-            return None
-        return Word(value >> 1, bool(value & 1))
+            return 0
 
     def close(self) -> None:
-        """Close our end."""
-        os.close(self.fd)
+        """Close our end. May be repeated, and a job may have been here before."""
+        fd, self.fd = self.fd, -1
+        with contextlib.suppress(OSError):
+            os.close(fd)
+
+
+def say_free(number: int) -> int:
+    """Return the word for a worker whose last call is over."""
+    return number << 1
+
+
+def say_busy(number: int) -> int:
+    """Return the word for a worker that is in the middle of a call."""
+    return number << 1 | 1
 
 
 def make_floor() -> Floor:

@@ -11,12 +11,11 @@ Each message is a packet: it arrives whole or not at all.
 from __future__ import annotations
 
 import fcntl
-import os
 import socket
 import termios
 from typing import TYPE_CHECKING
 
-from ipycron.process.floor import Floor, make_floor
+from ipycron.process.floor import Floor, make_floor, say_busy, say_free
 from ipycron.process.protocol import (
     Answered,
     Call,
@@ -36,6 +35,7 @@ MAX_ANSWER_BYTES = 8 * 1024
 PACKET_BYTES = 2 * MAX_ANSWER_BYTES
 """More than any packet: a result, and a summary of 300 characters."""
 _MICROSECONDS = 1_000_000
+_CALL_BYTES = 64  # more than a call; a large buffer would be memory of the worker's
 _NONE = bytes(4)  # no bytes, as `ioctl` counts them
 
 
@@ -93,13 +93,11 @@ class WorkerLine:
         self._name = name
         self._decoder = make_decoder(Call)
         self.fd = sock.fileno()
-        # A copy that the job forks must not hold it: its end means ours.
-        os.register_at_fork(after_in_child=sock.close)
 
     def receive(self) -> int | None:
         """Return the number of a call that has arrived; None: there are no more."""
         try:
-            data = self._sock.recv(PACKET_BYTES)
+            data = self._sock.recv(_CALL_BYTES)
         except OSError:
             data = b""  # the job has closed it
         return self._decoder.decode(data).number if data else None
@@ -107,23 +105,20 @@ class WorkerLine:
     def begin(self, number: int) -> str | None:
         """Return the id of the run that is to begin now; None where it must not."""
         word = self._floor.take()
-        if word is not None and word.number < number:
-            self._floor.put(number, is_busy=True)
+        if word and word < say_free(number):
+            self._floor.put(say_busy(number))
             return name_call(self._name, number)
-        if word is not None:
-            self._floor.put_back(word)  # the supervisor has had this call
+        if word:
+            self._floor.put(word)  # the supervisor has had this call
         self._send(Declined(name_call(self._name, number)))
         return None
 
     def answer(self, answer: Answered) -> bool:
         """Tell of a run that was short; False where the supervisor wants to hear it."""
-        word = self._floor.take()
-        if word is None:
-            return False
-        if word != (answer.number, True):
-            return False  # a job has put that there
+        if self._floor.take() != say_busy(answer.number):
+            return False  # the supervisor has it; or a job has put that there
         # First the floor: a worker that dies here has lost one answer, and no more.
-        self._floor.put(answer.number)
+        self._floor.put(say_free(answer.number))
         return self._send(answer)
 
     def hand_over(self, number: int) -> None:
@@ -139,8 +134,9 @@ class WorkerLine:
         return True
 
     def close(self) -> None:
-        """Close this end. The floor stays: the supervisor's words lie there."""
+        """Close this end, and our way to the floor; the supervisor has its own."""
         self._sock.close()
+        self._floor.close()
 
 
 def is_unread(*fds: int) -> bool:

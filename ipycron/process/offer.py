@@ -9,6 +9,7 @@ from collections import OrderedDict
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from ipycron.process.floor import say_free
 from ipycron.process.line import date_call, make_line, name_call, read_call
 from ipycron.process.payload import Payload
 from ipycron.process.protocol import Line
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ipycron.process.channel import Channel
-    from ipycron.process.floor import Floor, Word
+    from ipycron.process.floor import Floor
     from ipycron.process.holdback import Uplink
 
 _NAME_BYTES = 8
@@ -82,7 +83,7 @@ class Offer:
     def _put(self) -> None:
         if self._floor is not None and self._is_held and not self._is_wanted:
             with contextlib.suppress(BlockingIOError):  # a job has filled it
-                self._floor.put(self._last)
+                self._floor.put(say_free(self._last))
                 self._is_held = False
 
     def hold(self) -> bool:
@@ -104,11 +105,11 @@ class Offer:
         if self._floor is None or self._is_held:
             return
         word = self._floor.take() or self._wait(self._floor)
-        if word is None:
+        if not word:
             return
         self._is_held = True
-        self._last = max(self._last, min(word.number, _LAST))
-        if word.is_busy:
+        self._last = max(self._last, min(word >> 1, _LAST))
+        if word & 1:
             self._tell(self._last)
 
     def _tell(self, number: int) -> None:
@@ -128,10 +129,10 @@ class Offer:
             self._tell(number)
 
     @staticmethod
-    def _wait(floor: Floor) -> Word | None:
+    def _wait(floor: Floor) -> int:
         watch = select.poll()
         watch.register(floor.fd, select.POLLIN)
-        return floor.take() if watch.poll(_PATIENCE) else None
+        return floor.take() if watch.poll(_PATIENCE) else 0
 
     def settle(self, execution_id: str) -> bool:
         """Take note that a run is known; return whether it is one that was told."""

@@ -27,6 +27,8 @@ INLINE_BYTES = 64 * 1024
 
 _COUNT = struct.Struct("<I")
 _SIZE = struct.Struct("<Q")
+_NO_BUFFERS = _COUNT.pack(0)
+_PICKLE_AT = _COUNT.size + _SIZE.size  # where there are none
 _IOV = 512  # below IOV_MAX (1024 on Linux) of os.writev
 
 Buffer = bytes | bytearray | memoryview
@@ -108,7 +110,7 @@ def pack(parts: Sequence[Buffer]) -> Payload:
 def pack_pickle(pickled: Buffer, buffers: Sequence[Buffer]) -> Payload:
     """Return the payload of a pickle and its out-of-band buffers."""
     if not buffers:
-        return pack([_COUNT.pack(0), _SIZE.pack(len(pickled)), pickled])
+        return pack([_NO_BUFFERS, _SIZE.pack(len(pickled)), pickled])
     flat = [memoryview(buffer).cast("B") for buffer in buffers]
     sizes = b"".join(_SIZE.pack(len(part)) for part in (pickled, *flat))
     return pack([_COUNT.pack(len(flat)), sizes, pickled, *flat])
@@ -133,10 +135,11 @@ def pack_plain(value: object) -> Payload:
 
 def unpack(payload: Payload) -> Any:
     """Return the object of a payload. Raises whatever unpickling raises."""
+    if payload.fd is None and payload.data[: _COUNT.size] == _NO_BUFFERS:
+        # Most results: nothing refers to these bytes afterwards, so they need no copy.
+        return pickle.loads(memoryview(payload.data)[_PICKLE_AT:])  # noqa: S301
     view = payload.open()
     (count,) = _COUNT.unpack_from(view)
-    if not count:
-        return pickle.loads(view[_COUNT.size + _SIZE.size :])  # noqa: S301 - as below
     at = _COUNT.size
     sizes = [_SIZE.unpack_from(view, at + i * _SIZE.size)[0] for i in range(count + 1)]
     at += _SIZE.size * (count + 1)

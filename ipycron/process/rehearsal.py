@@ -13,15 +13,31 @@ import os
 import socket
 import sys
 import threading
+from typing import TYPE_CHECKING
 
 from ipycron.process.channel import BlockingChannel
+from ipycron.process.floor import say_free
 from ipycron.process.job_message import FileJob, Setting
+from ipycron.process.line import make_line
 from ipycron.process.outcome import encode_error
 from ipycron.process.payload import open_anonymous
 from ipycron.process.permit import make_permit
-from ipycron.process.protocol import Load, Quit, Run, StandBy, ToWorker
+from ipycron.process.protocol import (
+    Answered,
+    Call,
+    Line,
+    Load,
+    Quit,
+    Run,
+    StandBy,
+    ToWorker,
+    encode_message,
+)
 from ipycron.process.session import close_others, die_with_parent, hold_lifeline
 from ipycron.process.worker import Worker
+
+if TYPE_CHECKING:
+    from ipycron.process.floor import Floor
 
 LIVES = 12
 RUNS = 4
@@ -79,8 +95,36 @@ def _live() -> None:
             edge.send(Run("", "scheduled", 0.0, 0.0))
         permit.give()
         edge.send(StandBy("", 0.0, math.inf, crowd=sys.maxsize))
+        line = _open_line(edge)
         edge.send(Quit())
-        life = Worker(BlockingChannel(worker, ToWorker), permit)
+        life = Worker(BlockingChannel(worker, ToWorker, takes_fds=True), permit)
         life.serve()
+        if line is not None:
+            _call(life, *line)
+        life.let_go()
         life.close()
     permit.close()
+
+
+def _open_line(edge: BlockingChannel) -> tuple[socket.socket, Floor] | None:
+    """Give a worker a line, where there are any; return the client's end."""
+    try:
+        ours, theirs, floor = make_line()
+    except (OSError, AttributeError):
+        return None
+    edge.send(Line("", "rehearsal", 0), None, (theirs.fileno(), floor.fd))
+    theirs.close()
+    return ours, floor
+
+
+def _call(life: Worker, ours: socket.socket, floor: Floor) -> None:
+    """Call a worker past its supervisor."""
+    floor.put(say_free(1))
+    for number in range(2, 2 + RUNS):
+        ours.send(encode_message(Call(number)))
+        life.wait_for_call()
+        life.answer_line()
+        # By hand: the zygote's own output goes where nobody can tell of it.
+        life.tell(Answered(number, "", 0.0, 0.0, b""))
+    ours.close()
+    floor.close()

@@ -59,6 +59,9 @@ if TYPE_CHECKING:
     from ipycron.process.payload import Payload
 
 
+HURRY = 0.0002
+"""Seconds that a worker stays awake for the next call, if the last came within them."""
+CORES = os.cpu_count() or 1
 LONGEST_STANDBY = 1.0
 """Seconds; where the slot is further away, the clock was set back."""
 ORDERED_DISPLAYS = 200
@@ -78,6 +81,7 @@ class Worker:
         self._has_shown = False
         self._line: WorkerLine | None = None
         self._watch: select.poll
+        self._is_hurried = False
         self._job: LoadedJob
         self._load: Load
 
@@ -95,7 +99,7 @@ class Worker:
             elif isinstance(message, StandBy):
                 self._stand_by(message)
             elif isinstance(message, Line):
-                self._open_line(message, *frame.fds)
+                self.open_line(message, *frame.fds)
             else:
                 return 0
         return 0
@@ -103,13 +107,26 @@ class Worker:
     def _receive(self) -> Frame | None:
         """Return what the supervisor says next; meanwhile do what the line says."""
         while self._line is not None and not self._channel.has_frames():
-            ready = self._watch.poll()
+            ready = self.wait_for_call()
             if len(ready) > 1 or ready[0][0] != self._line.fd:
                 break
-            self._answer_line()
+            self.answer_line()
         return self._channel.receive()
 
-    def _open_line(self, line: Line, sock: int, floor: int) -> None:
+    def wait_for_call(self) -> list[tuple[int, int]]:
+        """Wait for a word; awake for a moment where the last one came that soon.
+
+        To be woken takes as long as a call, where one comes after the other.
+        """
+        begin = time.monotonic()
+        ready = self._watch.poll(0 if self._is_hurried else None)
+        while not ready and time.monotonic() - begin < HURRY:
+            ready = self._watch.poll(0)
+        self._is_hurried = CORES > 1 and time.monotonic() - begin < HURRY
+        return ready or self._watch.poll()
+
+    def open_line(self, line: Line, sock: int, floor: int) -> None:
+        """Take calls from now on; both descriptors are ours."""
         if self._line is not None:
             self._line.close()
         self._line = WorkerLine(_socket.socket(fileno=sock), Floor(floor), line.name)
@@ -117,7 +134,7 @@ class Worker:
         self._watch.register(self._channel.fileno(), select.POLLIN)
         self._watch.register(sock, select.POLLIN)
 
-    def _answer_line(self) -> None:
+    def answer_line(self) -> None:
         """Do what the line says: at the most one run."""
         assert self._line is not None
         number = self._line.receive()
@@ -133,6 +150,16 @@ class Worker:
     def close(self) -> None:
         """Let go of the job. A process that was forked for it just ends."""
         self._job.close()
+
+    def let_go(self) -> None:
+        """Let go of the sockets: a copy that the job forks must not hold them.
+
+        Their end means ours.
+        """
+        self._channel.close()
+        if self._line is not None:
+            self._line.close()
+            self._line = None
 
     def _try_load(self, frame: Frame) -> bool:
         self._load = frame.message
@@ -170,7 +197,7 @@ class Worker:
                 if self._channel.wait(left, self._line_fd):
                     return None
                 if self._line_fd is not None and _is_ready(self._line_fd):
-                    self._answer_line()  # in one word: who stands by is not called
+                    self.answer_line()  # in one word: who stands by is not called
         finally:
             if cores is not None:
                 return_to(cores)
@@ -216,12 +243,16 @@ class Worker:
 
     def _answer(self, call: int, run: Run, payload: Payload, summary: str) -> bool:
         """Tell a run's end by the line; False where it is the supervisor's to tell."""
-        assert self._line is not None
         if self._has_shown or not fits(payload) or is_unread(1, 2):
             return False
         value = bytes(payload.data)
         times = run.started_at, self._finished_at
-        return self._line.answer(Answered(call, summary, *times, value))
+        return self.tell(Answered(call, summary, *times, value))
+
+    def tell(self, answer: Answered) -> bool:
+        """Tell of a run by the line; see `WorkerLine.answer`."""
+        assert self._line is not None
+        return self._line.answer(answer)
 
     def _call(self, run: Run, order: StandBy | None) -> Any:
         """Run the job; what follows, a traceback not least, waits for the crowd."""
@@ -309,11 +340,10 @@ def main(  # noqa: PLR0917 - a program's arguments
     die_with_parent(parent)
     hold_lifeline(lifeline)
     sock = _socket.socket(fileno=control)
-    # A copy that the job forks must not hold the socket: its end means ours.
-    os.register_at_fork(after_in_child=sock.close)
     try:
-        channel = BlockingChannel(sock, ToWorker, takes_fds=True)
-        code = Worker(channel, Permit(permit)).serve()
+        worker = Worker(BlockingChannel(sock, ToWorker, takes_fds=True), Permit(permit))
+        os.register_at_fork(after_in_child=worker.let_go)
+        code = worker.serve()
     except (BrokenPipeError, ConnectionResetError):
         code = 1  # the supervisor is gone
     except BaseException:  # noqa: BLE001 - border: process main

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import threading
+from _thread import RLock  # of C: `threading.RLock` is a call to it
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
@@ -81,7 +81,7 @@ class Completion(Generic[T]):
         self._bells: tuple[Bell, ...] = ()  # of the threads that wait
         # Of its own: a fork may come while another thread holds one. It may be taken
         # again: by a finalizer of the user's, anywhere.
-        self._lock = threading.RLock()
+        self._lock = RLock()
         self.courier: Courier | None = None
         self._is_asked = False
         self._is_failed = False

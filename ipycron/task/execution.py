@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+from _thread import RLock  # of C: `threading.RLock` is a call to it
 from typing import TYPE_CHECKING, Any
 
 from ipycron.process.outcome import (
@@ -154,7 +154,7 @@ class Encoded:
         self._decode = decode
         self._is_decoded = False
         # Decoding runs the user's code, which may ask as well.
-        self._lock = threading.RLock()
+        self._lock = RLock()
 
     def read(self) -> Any:
         """Return the value."""

@@ -11,7 +11,6 @@ and what is left undone the loop does at its next look.
 
 from __future__ import annotations
 
-import math
 import select
 import socket
 import threading
@@ -54,6 +53,8 @@ LONGEST_WAIT = 0.25
 _FLAGS = (socket.MSG_DONTWAIT,)
 _SIZES = (PACKET_BYTES,)
 
+_clock = SystemClock()
+
 Answer = tuple[Execution, Outcome]
 CallState = Literal["sent", "lost"]
 
@@ -95,7 +96,7 @@ class Called:
         self.execution_id = name_call(line.name, number)
         self.completion = completion
         self.reader = Reader.NOBODY
-        self.sent_at = SystemClock().monotonic()
+        self.sent_at = _clock.monotonic()
         self.is_over = False
         self.is_sent = False
         self.is_told = False
@@ -113,7 +114,7 @@ class Called:
         """
         if self.completion.done():
             return True
-        return not self.is_sent and SystemClock().monotonic() - self.sent_at > GRACE
+        return not self.is_sent and _clock.monotonic() - self.sent_at > GRACE
 
     def drop(self) -> None:
         """Give it up where it was not sent: whoever wanted to was interrupted."""
@@ -122,11 +123,10 @@ class Called:
 
     def fetch(self, timeout: float | None) -> float | None:
         """Wait for the answer, in the thread that wants it; see `Courier.fetch`."""
-        begin = SystemClock().monotonic()
         self._line.fetch(self, PATIENCE if timeout is None else min(timeout, PATIENCE))
-        if timeout is None:
-            return None
-        return max(0.0, timeout - (SystemClock().monotonic() - begin))
+        if timeout is None or self.is_over:
+            return timeout
+        return max(0.0, timeout - PATIENCE)
 
     def leave(self) -> None:
         """Leave the answer to the loop: somebody wants to be told."""
@@ -169,7 +169,6 @@ class Line:
         self._call: Called | None = None
         self._last = 0
         self._sent_at = 0.0
-        self._waiting_since = 0.0
         self._is_listening = False
         self.task_id = task_id
         self.name = name
@@ -183,7 +182,7 @@ class Line:
         before = self._call
         if self.is_closed or not (before is None or before.is_past):
             return None
-        number = number_call(SystemClock().now(), self._last)
+        number = number_call(_clock.now(), self._last)
         call = Called(self, number, completion)
         with self._lock:
             # A handler, or another thread, may have been here meanwhile.
@@ -227,12 +226,10 @@ class Line:
 
     def _fetch(self, call: Called, seconds: float) -> None:
         watch = select.poll()
-        watch.register(self._sock.fileno(), select.POLLIN)
-        clock = SystemClock()
-        end = clock.monotonic() + seconds
-        while not call.is_over and (left := end - clock.monotonic()) > 0:
-            if watch.poll(math.ceil(left * 1000)):
-                self.read()
+        watch.register(self._sock, select.POLLIN)
+        # Each packet but the answer is one of a call before: there is one at most.
+        while not call.is_over and watch.poll(seconds * 1000):
+            self.read()
 
     def leave(self, call: Called) -> None:
         """Leave the answer to a call to the loop."""
@@ -367,9 +364,7 @@ class Line:
             if age >= (SOON if call.reader is Reader.NOBODY else GRACE):
                 call.reader = Reader.LOOP
                 self._listen()
-        if not self._answers:
-            self._waiting_since = now
-        elif self._is_time(now):
+        if self._answers and self._is_time(now):
             self._lines.book(self)
         return self.is_busy or now - self._sent_at < PATIENCE
 
@@ -378,8 +373,12 @@ class Line:
         return (
             now - self._sent_at >= SOON
             or len(self._answers) >= MAX_ANSWERS
-            or now - self._waiting_since >= LONGEST_WAIT
+            or _clock.now() - self._get_oldest() >= LONGEST_WAIT
         )
+
+    def _get_oldest(self) -> float:
+        """Return when the run was called for that has waited longest."""
+        return date_call(self._answers[0][0].number)
 
     def _listen(self) -> None:
         if not (self._is_listening or self.is_closed):

@@ -73,7 +73,7 @@ class Listeners:
         return self._by_event
 
     def __bool__(self) -> bool:
-        return any(self._by_event.values())
+        return self._by_event is not _NOBODY and any(self._by_event.values())
 
     def has(self, event: str) -> bool:
         """Return whether anybody listens to this event."""
