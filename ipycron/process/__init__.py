@@ -9,11 +9,19 @@
                           ├────── stdout ◄─── worker
                           ├────── stderr ◄─── worker
                           ├────── lifeline ─► worker
-                          └────── permit ───► worker
+                          ├────── permit ───► worker
+                          └────── floor ────► worker
+    client ───────────line───────────────────── worker
 
 A worker is told of a slot a moment before it and begins by its own clock. The permit,
 an eventfd, is the leave to do so: the worker takes it at the slot, or the supervisor
 takes it back before it says anything else.
+
+A worker that has been called once has a line to its client: `execute()` then goes past
+the supervisor, for runs that return within milliseconds and show nothing on the way.
+The floor, another eventfd, says which call was the last and whether its run is in
+progress. Who takes its word has the worker until it is put back: the worker, for two
+steps, to begin a call or to end it; the supervisor, for all that it does itself.
 
 What an end of file means:
 
@@ -35,6 +43,8 @@ What an end of file means:
 * worker's end closed, seen by the supervisor: the worker is dying or has closed its
   socket; its process group is killed, the exit status tells which. A zygote that is
   stopped or busy does not reap: after a second the end is read from ``/proc``.
+* worker's end of the line closed, seen by the client: it asks the supervisor what
+  became of its call. Client's end closed, seen by the worker: it takes no more calls.
 * stdout or stderr closed: nothing. A job may close them, a grandchild may hold them.
 
 Every process below the client leads a session of its own, so that an interrupt of a

@@ -34,6 +34,14 @@ def wait_on_one(number: int, crowd: int) -> Cores | None:
     return cores
 
 
+def count_cores() -> int:
+    """Return how many cores this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except (AttributeError, OSError):
+        return os.cpu_count() or 1
+
+
 def return_to(cores: Cores) -> None:
     """Let this thread be on any of these cores again."""
     try:  # noqa: SIM105 - at the slot, where microseconds count

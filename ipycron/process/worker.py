@@ -20,7 +20,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ipycron.process.channel import FD_SETSIZE, BlockingChannel
-from ipycron.process.cores import return_to, wait_on_one
+from ipycron.process.cores import count_cores, return_to, wait_on_one
 from ipycron.process.floor import Floor
 from ipycron.process.job import CellFailed, LoadedJob, load_job
 from ipycron.process.line import WorkerLine, date_call, fits, is_unread
@@ -59,9 +59,9 @@ if TYPE_CHECKING:
     from ipycron.process.payload import Payload
 
 
-HURRY = 0.0002
+HURRY = 0.0003
 """Seconds that a worker stays awake for the next call, if the last came within them."""
-CORES = os.cpu_count() or 1
+CORES = count_cores()
 LONGEST_STANDBY = 1.0
 """Seconds; where the slot is further away, the clock was set back."""
 ORDERED_DISPLAYS = 200
@@ -121,6 +121,7 @@ class Worker:
         begin = time.monotonic()
         ready = self._watch.poll(0 if self._is_hurried else None)
         while not ready and time.monotonic() - begin < HURRY:
+            os.sched_yield()  # to the client, if it wants this very core
             ready = self._watch.poll(0)
         self._is_hurried = CORES > 1 and time.monotonic() - begin < HURRY
         return ready or self._watch.poll()

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from ipycron.errors import TaskDestroyed
 
 if TYPE_CHECKING:
+    from ipycron.task.called import Called
     from ipycron.task.client import Client
     from ipycron.task.completion import Completion
-    from ipycron.task.line import Called
     from ipycron.task.task import Task
 
 

@@ -34,11 +34,12 @@ if TYPE_CHECKING:
     from ipycron.scheduling.context import TaskContext
     from ipycron.scheduling.events import Notice
     from ipycron.scheduling.plan import Silence
+    from ipycron.task.called import Called
     from ipycron.task.calls import Calls
     from ipycron.task.completion import Completion
     from ipycron.task.controls import Action
     from ipycron.task.engine import Engine
-    from ipycron.task.line import Answer, Called
+    from ipycron.task.line import Answer
     from ipycron.task.task import Task
 
 

@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
     from ipycron.process.protocol import Preload
     from ipycron.process.supervision import SupervisorProcess
+    from ipycron.task.called import Called
     from ipycron.task.client import Client
     from ipycron.task.completion import Completion
     from ipycron.task.controls import Action
-    from ipycron.task.line import Called
     from ipycron.task.task import Task
     from ipycron.task.threads import ThreadPool
 

@@ -11,15 +11,16 @@ and what is left undone the loop does at its next look.
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 import threading
 from collections import deque
-from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
+from ipycron.process.cores import count_cores
 from ipycron.process.line import PACKET_BYTES, date_call, name_call, number_call
 from ipycron.process.payload import Payload
 from ipycron.process.protocol import (
@@ -32,6 +33,7 @@ from ipycron.process.protocol import (
 )
 from ipycron.scheduling.clock import SystemClock
 from ipycron.scheduling.events import Execution, Outcome
+from ipycron.task.called import GRACE, PATIENCE, Called, Reader
 from ipycron.task.execution import hold_result
 
 if TYPE_CHECKING:
@@ -40,10 +42,9 @@ if TYPE_CHECKING:
     from ipycron.task.execution import Encoded
     from ipycron.task.lines import Lines
 
-PATIENCE = 0.02
-"""Seconds that a thread reads by itself. Longer runs gain nothing by it."""
-GRACE = 0.03
-"""Seconds after which the loop reads, whoever said to: it may have been interrupted."""
+HURRY = 0.0003
+"""Seconds that who waits stays awake for it, if the last answer came within them."""
+CORES = count_cores()
 SOON = 0.004
 """Seconds that a call may take before the supervisor is asked to see to it."""
 MAX_ANSWERS = 500
@@ -57,80 +58,6 @@ _clock = SystemClock()
 
 Answer = tuple[Execution, Outcome]
 CallState = Literal["sent", "lost"]
-
-
-class Reader(Enum):
-    """Who reads the answer to a call."""
-
-    NOBODY = auto()
-    CALLER = auto()
-    LOOP = auto()
-
-
-class Called:
-    """A call that is under way.
-
-    Attributes:
-        execution_id: its run's.
-        completion: ends with it.
-        is_over: whether the line has no more to say of it.
-        is_sent: whether the worker may have it.
-        is_told: whether the supervisor has been asked to see to it.
-    """
-
-    __slots__ = (
-        "_line",
-        "completion",
-        "execution_id",
-        "is_over",
-        "is_sent",
-        "is_told",
-        "number",
-        "reader",
-        "sent_at",
-    )
-
-    def __init__(self, line: Line, number: int, completion: Completion[Any]) -> None:
-        self._line = line
-        self.number = number
-        self.execution_id = name_call(line.name, number)
-        self.completion = completion
-        self.reader = Reader.NOBODY
-        self.sent_at = _clock.monotonic()
-        self.is_over = False
-        self.is_sent = False
-        self.is_told = False
-
-    def send(self) -> bool:
-        """Send it; False: the line is gone, and nothing has happened."""
-        self.completion.courier = self
-        return self._line.send(self)
-
-    @property
-    def is_past(self) -> bool:
-        """Whether the line is free for another one.
-
-        Ended by others; or whoever prepared it was interrupted before it was sent.
-        """
-        if self.completion.done():
-            return True
-        return not self.is_sent and _clock.monotonic() - self.sent_at > GRACE
-
-    def drop(self) -> None:
-        """Give it up where it was not sent: whoever wanted to was interrupted."""
-        if not self.is_sent:
-            self._line.drop(self)
-
-    def fetch(self, timeout: float | None) -> float | None:
-        """Wait for the answer, in the thread that wants it; see `Courier.fetch`."""
-        self._line.fetch(self, PATIENCE if timeout is None else min(timeout, PATIENCE))
-        if timeout is None or self.is_over:
-            return timeout
-        return max(0.0, timeout - PATIENCE)
-
-    def leave(self) -> None:
-        """Leave the answer to the loop: somebody wants to be told."""
-        self._line.leave(self)
 
 
 class Line:
@@ -169,6 +96,7 @@ class Line:
         self._call: Called | None = None
         self._last = 0
         self._sent_at = 0.0
+        self._is_hurried = False
         self._is_listening = False
         self.task_id = task_id
         self.name = name
@@ -228,8 +156,17 @@ class Line:
         watch = select.poll()
         watch.register(self._sock, select.POLLIN)
         # Each packet but the answer is one of a call before: there is one at most.
-        while not call.is_over and watch.poll(seconds * 1000):
+        while not call.is_over:
+            ready = watch.poll(0)
+            # To be woken takes as long as a short run: awake, if the last one was that.
+            while self._is_hurried and not ready:
+                os.sched_yield()  # to the worker, if it wants this very core
+                ready = watch.poll(0)
+                self._is_hurried = _clock.monotonic() - call.sent_at < HURRY
+            if not (ready or watch.poll(seconds * 1000)):
+                return
             self.read()
+        self._is_hurried = CORES > 1 and _clock.monotonic() - call.sent_at < HURRY
 
     def leave(self, call: Called) -> None:
         """Leave the answer to a call to the loop."""

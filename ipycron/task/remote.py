@@ -47,9 +47,10 @@ if TYPE_CHECKING:
     from ipycron.process.payload import Payload
     from ipycron.process.supervision import SupervisorProcess
     from ipycron.scheduling.ports import Elector
+    from ipycron.task.called import Called
     from ipycron.task.completion import Completion
     from ipycron.task.controls import Action
-    from ipycron.task.line import Called, CallState
+    from ipycron.task.line import CallState
     from ipycron.task.owner import Job, Owner
 
 MAX_LOSSES = 3
@@ -345,6 +346,8 @@ class Remote:
     async def shutdown(self, timeout: float) -> None:
         """Stop every run, wait until every process is gone."""
         self.is_closed = True
+        for task_id in self._jobs:
+            self.lines.see_to(task_id)  # or it would not be waited for
         connection, self._connection = self._connection, None
         self._registered.clear()
         if connection is not None:

@@ -495,6 +495,26 @@ def test_shutdown_waits_for_a_called_run(obedient):
     assert task.history.finished == 3
 
 
+@pytest.mark.parametrize("pause_seconds", [0, 0.0001, 0.002])
+def test_shutdown_right_after_a_call_waits_for_its_run(start, tmp_path, pause_seconds):
+    """A10: also where the worker had not read of it."""
+    source = """
+        import time
+        from pathlib import Path
+        def task():
+            time.sleep(0.02)
+            with (Path(__file__).parent / "runs").open("a") as file:
+                file.write("x")
+        """
+    for count in range(1, 6):
+        task = start(source)
+        run = task.execute()
+        pause(pause_seconds)
+        ipycron.shutdown(5)
+        assert run.exception(0) is None
+        assert len((tmp_path / "runs").read_text()) == 3 * count
+
+
 def test_no_descriptor_is_left_after_many_workers(start):
     """Each worker brings a line, and takes it along."""
     task = start()

@@ -1,0 +1,271 @@
+"""Who has a worker that both its supervisor and its client may call."""
+
+import asyncio
+import os
+import socket
+
+import pytest
+
+from ipycron.process.floor import Floor, say_busy, say_free
+from ipycron.process.line import (
+    WorkerLine,
+    date_call,
+    fits,
+    is_unread,
+    name_call,
+    number_call,
+    read_call,
+)
+from ipycron.process.offer import Fate, Offer, Offers
+from ipycron.process.payload import Payload
+from ipycron.process.protocol import Answered, Call, encode_message
+
+HUGE = (1 << 60).to_bytes(8, "little")
+
+
+class House:
+    """An offer, its worker's line and its client's end, in one process."""
+
+    def __init__(self):
+        self.told = []
+        self.killed = []
+        self.sent = []
+        self.loop = asyncio.new_event_loop()
+        self.offer = Offer(self.loop, self.killed.append)
+        self.offer.open("t", 1, self, self)
+        self.offer.give(lambda *call: self.told.append(call))
+
+    def send(self, line, fds):
+        """Take the worker's ends, as its channel would."""
+        sock, floor = map(os.dup, fds)
+        self.floor = Floor(floor)
+        self.worker = WorkerLine(socket.socket(fileno=sock), self.floor, line.name)
+
+    def forward(self, _, payload):
+        """Take the client's end."""
+        self.client = socket.socket(fileno=payload.detach())
+
+    def turn(self):
+        """Let the loop do what it has to do."""
+        self.loop.run_until_complete(asyncio.sleep(0))
+
+    def call(self, number):
+        """Call the worker; return the id of the run that it begins, or None."""
+        self.client.send(encode_message(Call(number)))
+        assert self.worker.receive() == number
+        return self.worker.begin(number)
+
+    def answer(self, number):
+        """End a run; return whether the line has told of it."""
+        return self.worker.answer(Answered(number, "1", 0.0, 0.0, b""))
+
+    def name(self, number):
+        """Return the id of a run."""
+        return name_call(self.offer.name, number)
+
+    def close(self):
+        """Give all descriptors back."""
+        self.worker.close()
+        self.client.close()
+        self.offer.close()
+        self.loop.close()
+
+
+@pytest.fixture
+def house():
+    """A worker that is offered."""
+    house = House()
+    yield house
+    house.close()
+
+
+def test_call_is_begun_and_answered(house):
+    """Nobody else has heard of it."""
+    assert house.call(5) == house.name(5)
+    assert house.answer(5)
+    assert house.call(6) == house.name(6)
+    assert house.told == []
+
+
+def test_older_call_is_not_begun(house):
+    """It has had its turn."""
+    assert house.call(5)
+    assert house.answer(5)
+    assert house.call(5) is None
+    assert house.call(4) is None
+    assert house.call(6)
+
+
+def test_held_worker_declines(house):
+    """Its supervisor uses it; afterwards it is offered again."""
+    assert house.offer.hold()
+    assert house.call(5) is None
+    house.offer.give(print)
+    assert house.call(6)
+
+
+def test_hold_tells_of_a_run_in_progress_once(house):
+    """Whoever asks for the floor then has the run."""
+    house.call(5)
+    assert house.offer.hold()
+    assert house.offer.hold()
+    assert house.told == [(house.name(5), date_call(5))]
+    assert not house.answer(5)
+    assert house.offer.settle(house.name(5))
+    assert not house.offer.settle(house.name(5))
+
+
+def test_look_gives_back_what_it_took(house):
+    """After what was to be read has been read."""
+    house.offer.look()
+    assert house.call(5) is None
+    house.turn()
+    assert house.call(6)
+    house.offer.look()
+    house.turn()
+    assert [call[0] for call in house.told] == [house.name(6)]
+    assert house.call(7) is None
+
+
+def test_look_gives_nothing_back_to_whom_it_was_taken_from(house):
+    """The scheduler wanted it meanwhile."""
+    house.offer.look()
+    house.offer.hold()
+    house.turn()
+    assert house.call(5) is None
+
+
+def test_fate_of_a_call(house):
+    """Not begun, in progress, over; and each stays what it is."""
+    assert house.offer.withdraw(house.name(5)) is Fate.OPEN
+    assert house.offer.withdraw(house.name(5)) is Fate.TOLD
+    assert house.call(5) is None
+    house.offer.give(lambda *call: house.told.append(call))
+    house.call(6)
+    assert house.offer.withdraw(house.name(6)) is Fate.TOLD
+    assert len(house.told) == 1
+    house.offer.give(print)
+    house.call(7)
+    house.answer(7)
+    assert house.offer.withdraw(house.name(7)) is Fate.ANSWERED
+    assert house.call(8), "it has been given back"
+
+
+def test_fate_is_unknown_while_the_worker_has_the_floor(house):
+    """Nobody waits long for it."""
+    house.floor.take()
+    assert not house.offer.hold()
+    assert house.offer.withdraw(house.name(5)) is Fate.UNKNOWN
+
+
+def test_fate_of_a_call_outlives_the_worker(house):
+    """What is not begun can be run by the next one."""
+    offers = Offers()
+    offers.add(house.offer)
+    house.call(5)
+    house.answer(5)
+    house.offer.look()
+    house.offer.close()
+    offers.remove(house.offer)
+    assert offers.withdraw(house.name(5), is_last=False) is Fate.ANSWERED
+    assert offers.withdraw(house.name(6), is_last=False) is Fate.OPEN
+    assert offers.withdraw("other-7", is_last=True) is Fate.ANSWERED
+
+
+def test_worker_that_keeps_the_floor_is_given_up(house):
+    """In the end; and one that dies with it has left nothing behind."""
+    offers = Offers()
+    offers.add(house.offer)
+    house.floor.take()
+    assert offers.withdraw(house.name(5), is_last=False) is Fate.UNKNOWN
+    assert house.killed == []
+    assert offers.withdraw(house.name(5), is_last=True) is Fate.UNKNOWN
+    assert len(house.killed) == 1
+    house.offer.close()
+    offers.remove(house.offer)
+    assert offers.withdraw(house.name(5), is_last=True) is Fate.ANSWERED
+
+
+def test_lost_offers_are_forgotten_in_the_end():
+    """A hundred are enough: their clients ask at once."""
+    offers = Offers()
+    for number in range(150):
+        offer = Offer(asyncio.new_event_loop(), print)
+        offer._loop.close()
+        offer.name = str(number)
+        offers.add(offer)
+        offers.remove(offer)
+    assert len(offers._lost) == 100
+
+
+def test_what_a_job_puts_on_the_floor_is_not_believed(house):
+    """The worker answers by its supervisor, and takes no calls any more."""
+    house.call(5)
+    os.write(house.floor.fd, HUGE)
+    assert not house.answer(5)
+    assert house.offer.withdraw(house.name(5)) in (Fate.UNKNOWN, Fate.ANSWERED)
+    house.offer.believe(house.name(5))
+    assert house.told == [(house.name(5), date_call(5))]
+
+
+def test_full_floor_is_no_error(house):
+    """A job has filled the counter: the worker is not offered."""
+    house.offer.hold()
+    os.write(house.floor.fd, (2**64 - 2).to_bytes(8, "little"))
+    house.offer.give(print)
+    assert house.offer.hold()
+
+
+def test_end_of_another_workers_run_is_not_believed(house):
+    """A job can write any id to its socket."""
+    house.offer.believe("other-5")
+    house.offer.believe("nothing")
+    house.offer.believe(name_call(house.offer.name, 1 << 60))
+    assert house.told == []
+
+
+def test_client_that_is_gone_ends_the_line(house):
+    """No more calls; an answer that cannot leave is the supervisor's to tell."""
+    house.call(5)
+    house.client.close()
+    assert not house.answer(5)
+    assert house.worker.receive() is None
+    house.offer.believe(house.name(5))
+    assert house.told
+
+
+def test_ids_say_when_a_call_was_made():
+    """Microseconds, each number once."""
+    number = number_call(1_700_000_000.25, 0)
+    assert date_call(number) == 1_700_000_000.25
+    assert number_call(1_700_000_000.25, number) == number + 1
+    assert number_call(5.0, number) == number + 1, "the clock was set back"
+    assert read_call(name_call("abc", number)) == ("abc", number)
+    assert read_call("no id") == ("", 0)
+    assert read_call("0af-zz") == ("", 0)
+
+
+def test_words_are_in_order():
+    """A later call is a greater word, in progress or over."""
+    words = [say_free(1), say_busy(1), say_free(2), say_busy(2)]
+    assert words == sorted(set(words))
+    assert all(words), "a counter holds no 0"
+
+
+def test_unread_output_is_seen(tmp_path):
+    """In a pipe; and whatever cannot tell may hide something."""
+    reader, writer = os.pipe()
+    assert not is_unread(writer)
+    os.write(writer, b"x")
+    assert is_unread(writer)
+    os.read(reader, 1)
+    assert not is_unread(writer)
+    os.close(reader)
+    os.close(writer)
+    assert is_unread(writer)
+
+
+def test_small_results_only_travel_by_the_line():
+    """They wait in the client's memory."""
+    assert fits(Payload(bytes(8192)))
+    assert not fits(Payload(bytes(8193)))
