@@ -154,8 +154,9 @@ class Completion(Generic[T]):
 
     def _wait(self, timeout: float | None) -> None:
         """Return when it has ended, or raise `TimeoutError`."""
-        if self.courier is not None and not self.done():
-            timeout = self.courier.fetch(timeout)
+        courier = self.courier  # it may be gone in a moment
+        if courier is not None and not self.done():
+            timeout = courier.fetch(timeout)
         bell = Bell()
         with self._lock:
             if self.done():
@@ -182,8 +183,9 @@ class Completion(Generic[T]):
         with self._lock:
             if not self.done():
                 self._watchers = (*self._watchers, callback)
-                if self.courier is not None:
-                    self.courier.leave()
+                courier = self.courier
+                if courier is not None:
+                    courier.leave()
                 return
         self._tell(callback)
 

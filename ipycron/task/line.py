@@ -180,7 +180,7 @@ class Line:
         If not, it will be: by the loop, before what is submitted to it after this.
         """
         call = self._call
-        if call is not None and not (call.is_told or call.is_over):
+        if call is not None and call.is_sent and not (call.is_told or call.is_over):
             call.is_told = True
             return self._lines.tell(self.task_id, call.execution_id, "sent")
         return True
@@ -275,12 +275,16 @@ class Line:
         return answers
 
     def _describe(self, message: Answered, held: Encoded) -> Answer:
+        date, now = date_call(message.number), _clock.now()
+        # A job can write to its end, and a clock may have been set.
+        begin = message.started_at if date <= message.started_at <= now else date
+        end = message.finished_at if begin <= message.finished_at <= now else now
         execution = Execution(
             id=name_call(self.name, message.number),
             reason="invoked",
-            date=date_call(message.number),
-            started_at=message.started_at,
-            finished_at=message.finished_at,
+            date=date,
+            started_at=begin,
+            finished_at=max(begin, end),
             pid=self.pid,
         )
         return execution, Outcome(is_ok=True, value=held, summary=message.summary)
