@@ -40,6 +40,16 @@ class Floor:
         except BlockingIOError:
             return 0
 
+    def is_whole(self) -> bool:
+        """Return whether the descriptor is still ours: a job may have closed it.
+
+        What it has opened since may have the same number.
+        """
+        try:
+            return "eventfd" in os.readlink(f"/proc/self/fd/{self.fd}")  # noqa: PTH115
+        except OSError:
+            return False
+
     def close(self) -> None:
         """Close our end. May be repeated, and a job may have been here before."""
         fd, self.fd = self.fd, -1

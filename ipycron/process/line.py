@@ -115,8 +115,11 @@ class WorkerLine:
 
     def answer(self, answer: Answered) -> bool:
         """Tell of a run that was short; False where the supervisor wants to hear it."""
-        if self._floor.take() != say_busy(answer.number):
-            return False  # the supervisor has it; or a job has put that there
+        word, busy = self._floor.take(), say_busy(answer.number)
+        if word != busy:
+            if word and self._floor.is_whole():
+                self._floor.put(busy)  # a job has written there
+            return False  # else the supervisor has it
         # First the floor: a worker that dies here has lost one answer, and no more.
         self._floor.put(say_free(answer.number))
         return self._send(answer)

@@ -210,16 +210,17 @@ class Line:
                 self._inbox.popleft()  # last: an interrupted step is repeated
 
     def _take(self, packet: bytes) -> None:
-        try:
-            message = self._decoder.decode(packet) if packet else None
-        except (msgspec.MsgspecError, ValueError):
-            message = None  # a job can write to its end
-        call = self._call
-        if message is None:
+        if not packet:
             self._lose()
-        elif call is None:
             return
-        elif isinstance(message, Answered):
+        try:
+            message = self._decoder.decode(packet)
+        except (msgspec.MsgspecError, ValueError):
+            return  # a job can write to its end; what comes after it is whole
+        call = self._call
+        if call is None:
+            return
+        if isinstance(message, Answered):
             if message.number == call.number:
                 self._end(call, message)
         elif isinstance(message, HandedOver):

@@ -199,13 +199,24 @@ def test_lost_offers_are_forgotten_in_the_end():
 
 
 def test_what_a_job_puts_on_the_floor_is_not_believed(house):
-    """The worker answers by its supervisor, and takes no calls any more."""
+    """The worker answers by its supervisor, which learns that there is a run."""
     house.call(5)
     os.write(house.floor.fd, HUGE)
     assert not house.answer(5)
-    assert house.offer.withdraw(house.name(5)) in (Fate.UNKNOWN, Fate.ANSWERED)
-    house.offer.believe(house.name(5))
+    assert house.offer.withdraw(house.name(5)) is Fate.TOLD
     assert house.told == [(house.name(5), date_call(5))]
+
+
+def test_what_a_job_opens_in_place_of_the_floor_is_not_written_to(house, tmp_path):
+    """Its descriptor may have the same number."""
+    house.call(5)
+    file = tmp_path / "data"
+    file.write_bytes(bytes(range(1, 17)))
+    fd = os.open(file, os.O_RDWR)
+    os.dup2(fd, house.floor.fd)
+    os.close(fd)
+    assert not house.answer(5)
+    assert file.read_bytes() == bytes(range(1, 17))
 
 
 def test_full_floor_is_no_error(house):
