@@ -17,7 +17,7 @@ A worker is told of a slot a moment before it and begins by its own clock. The p
 an eventfd, is the leave to do so: the worker takes it at the slot, or the supervisor
 takes it back before it says anything else.
 
-A worker that has been called once has a line to its client: `execute()` then goes past
+A worker that has been called twice has a line to its client: `execute()` then goes past
 the supervisor, for runs that return within milliseconds and show nothing on the way.
 The floor, another eventfd, says which call was the last and whether its run is in
 progress. Who takes its word has the worker until it is put back: the worker, for two

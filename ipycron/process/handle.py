@@ -52,6 +52,8 @@ REAP_GRACE = 1.0
 """Seconds for the zygote to tell of an end: it may be stopped, or import something."""
 KILL_GRACE = 5.0
 """Seconds for a killed process to be gone. What hangs in the kernel lives longer."""
+LINE_CALLS = 2
+"""Calls after which a worker gets a line: 45 KB that one called once need not pay."""
 _READ_BYTES = 32 * 1024
 """Small, so that fifty workers that display without pause delay a fire by little."""
 
@@ -89,7 +91,7 @@ class WorkerProcess:
         self._uplink = uplink
         self._on_death = on_death
         self._order = StandbyOrder(self.ends.permit)
-        self._calls, self._was_called = Offer(loop, self.kill_remains), False
+        self._calls, self._call_count = Offer(loop, self.kill_remains), 0
         self._offers = offers
         self._execution: Execution | None = None
         self._execution_id = ""
@@ -161,7 +163,7 @@ class WorkerProcess:
         """Let the client call the worker; see `Worker.offer`."""
         if self._is_stopping or self._channel.is_closed or self._outcome is not None:
             return
-        if self._was_called and not self._calls.name:
+        if self._call_count >= LINE_CALLS and not self._calls.name:
             pid = self.pid or 0  # who has had a run has one
             self._calls.open(self._task_id, pid, self._channel, self._uplink)
             self._offers.add(self._calls)
@@ -174,7 +176,7 @@ class WorkerProcess:
     def run(self, execution: Execution) -> asyncio.Future[Outcome]:
         """Start the job now; see `Worker.run`."""
         assert self._outcome is None, "one run at a time"
-        self._was_called = self._was_called or execution.reason == "invoked"
+        self._call_count += execution.reason == "invoked"
         self._outcome = asyncio.get_running_loop().create_future()
         for pump in self._pumps:
             pump.begin_run()
