@@ -113,8 +113,9 @@ class Offer:
             self._tell(self._last)
 
     def _tell(self, number: int) -> None:
-        self._told = number
-        if self._on_called is not None:
+        """Tell of a run, once: a job can say that it has ended, and return later."""
+        is_told, self._told = number == self._told, number
+        if self._on_called is not None and not is_told:
             self._is_wanted = True
             self._called_id = name_call(self.name, number)
             self._on_called(self._called_id, date_call(number))

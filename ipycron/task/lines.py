@@ -82,12 +82,14 @@ class Lines:
             self._timer = self.loop.call_later(SOON, self._look)
 
     def _look(self) -> None:
-        self._timer = None
+        # First: a look that fails must not be the last.
+        timer = self._timer = self.loop.call_later(SOON, self._look)
         now = self.loop.time()
         looks = [line.look(now) for line in tuple(self._by_task.values())]
         if any(looks):
-            self._look_soon()
             return
+        timer.cancel()
+        self._timer = None
         self._is_watching = False
         if any(line.is_busy for line in tuple(self._by_task.values())):
             self.watch()  # a call came between the look and this

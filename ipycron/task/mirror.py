@@ -155,15 +155,6 @@ class Mirror:
         begin, end = execution.started_at, execution.finished_at
         assert begin is not None
         assert end is not None
-        started = Notice(
-            event=Event.EXECUTION_STARTED,
-            task_id=self._task_id,
-            status=Status.RUNNING,
-            date=execution.date,
-            triggered_at=begin,
-            execution=replace(execution, finished_at=None),
-            runs_left=self.runs_left,
-        )
         ended = Notice(
             event=Event.EXECUTION_FINISHED,
             task_id=self._task_id,
@@ -173,6 +164,14 @@ class Mirror:
             execution=execution,
             outcome=outcome,
             runs_left=self.runs_left,
+        )
+        started = replace(
+            ended,
+            event=Event.EXECUTION_STARTED,
+            status=Status.RUNNING,
+            triggered_at=begin,
+            execution=replace(execution, finished_at=None),
+            outcome=None,
         )
         return started, ended
 

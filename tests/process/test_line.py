@@ -461,6 +461,30 @@ def test_job_that_closes_our_descriptors_hangs_nobody(obedient, order):
     assert task.last_run.result == 1
 
 
+def test_job_that_says_it_has_ended_is_told_once(obedient):
+    """It returns later, and the next run is well."""
+    task, tell = obedient
+    record = Record(task)
+    tell(
+        "import gc\n"
+        "from ipycron.process.protocol import Ended\n"
+        "from ipycron.process.worker import Worker\n"
+        "from ipycron.process.payload import pack_plain\n"
+        "import time\n"
+        "(worker,) = [o for o in gc.get_objects() if type(o) is Worker]\n"
+        "ended = Ended(worker._execution_id, True, 'lie')\n"
+        "worker._channel.send(ended, pack_plain('lie'))\n"
+        "time.sleep(0.1)\n"
+        "result = 'truth'"
+    )
+    assert task.execute().result(SECONDS) == "lie"
+    pause(0.3)
+    tell("result = 1")
+    assert task.execute().result(SECONDS) == 1
+    drain()
+    assert record.names == ["execution:started", "execution:finished"] * 2
+
+
 def test_job_that_writes_to_our_descriptors_hangs_nobody(obedient):
     """What it says there is not believed."""
     task, tell = obedient

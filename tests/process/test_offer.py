@@ -219,6 +219,20 @@ def test_what_a_job_opens_in_place_of_the_floor_is_not_written_to(house, tmp_pat
     assert file.read_bytes() == bytes(range(1, 17))
 
 
+def test_run_is_told_once_whatever_its_job_says(house):
+    """It can say that it has ended, and return later."""
+    house.call(5)
+    house.offer.hold()
+    house.offer.believe(house.name(5))
+    house.offer.give(lambda *call: house.told.append(call))
+    assert not house.answer(5), "the floor says that it is over"
+    house.offer.look()
+    house.offer.believe(house.name(5))
+    assert len(house.told) == 1
+    house.turn()
+    assert house.call(6)
+
+
 def test_full_floor_is_no_error(house):
     """A job has filled the counter: the worker is not offered."""
     house.offer.hold()
