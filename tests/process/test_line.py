@@ -587,9 +587,17 @@ def test_no_descriptor_is_left_after_many_workers(start):
         pids = (registry.client.supervisor_pid, os.getpid())
         return [len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in pids]
 
-    before = count()
-    for _ in range(5):
+    def start_again():
         task.stop().result(SECONDS)
         task.start().result(SECONDS)
         call_twice(task)
-    assert count() == before
+
+    start_again()
+    before = count()
+    for _ in range(10):
+        start_again()
+    # Either may have been counted with something on its way: a few, not one of each.
+    eventually(
+        lambda: all(now < then + 5 for now, then in zip(count(), before, strict=True)),
+        f"{before}",
+    )
