@@ -84,8 +84,8 @@ class Engine:
             with contextlib.suppress(RuntimeError):  # there is no loop any more
                 self._call_all()
         self._is_gone = True
-        for bell in self._bells:
-            bell.ring()
+        while self._bells:  # who is woken first may call again meanwhile
+            self._bells.popleft().ring()
 
     # --- from any thread ------------------------------------------------------------
 

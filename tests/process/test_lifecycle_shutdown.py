@@ -8,9 +8,11 @@ import pytest
 from house import BOTH, EVERY_SECOND, INLINE, NEVER, Record
 from leaks import find_children
 from polling import SECONDS, eventually
+from watching import pause
 
 import ipycron
 from ipycron.errors import ExecutionStopped, InvalidOption, StartError, TaskDestroyed
+from ipycron.task.bell import Bell
 
 on_both = pytest.mark.parametrize("house", BOTH, indirect=True)
 
@@ -133,6 +135,28 @@ def test_shutdown_may_be_called_from_several_threads_at_once(house):
     for thread in threads:
         thread.join(SECONDS)
     assert left == [("destroyed", set())] * 3
+
+
+def test_shutdown_may_be_called_again_while_the_first_is_told(monkeypatch):
+    """Who has returned from one asks again before the engine's thread has ended."""
+
+    class Lingering(Bell):
+        """Rings, and holds up who rang."""
+
+        def ring(self):
+            super().ring()
+            pause(0.2)
+
+    errors = []
+    monkeypatch.setattr("ipycron.task.engine.Bell", Lingering)
+    monkeypatch.setattr(threading, "excepthook", errors.append)
+    task = ipycron.create_task(NEVER, lambda: 42)
+    task.start().result(SECONDS)
+    (engine,) = [t for t in threading.enumerate() if t.name == "ipycron"]
+    ipycron.shutdown()
+    ipycron.shutdown()
+    engine.join(SECONDS)
+    assert errors == []
 
 
 @pytest.mark.parametrize("timeout", [-1, float("nan"), True, "5", None])
