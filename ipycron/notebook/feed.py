@@ -19,6 +19,11 @@ COALESCE = 0.05
 BYTES_PER_SECOND = 400_000
 """Output sent by all views together. Jupyter's server drops messages from 1,000,000
 bytes a second on, for every widget and print of the notebook."""
+TURN = 0.001
+"""Seconds that this thread holds the interpreter: whoever runs a cell would wait for it
+as long as this thread works, or for the 5 ms after which Python takes it away."""
+BREAK = 0.0001
+"""Seconds of rest in between: long enough for another thread to wake up."""
 
 
 class View(Protocol):
@@ -37,10 +42,12 @@ class Feed:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._wake = threading.Event()
+        self._pause = threading.Event()  # never set
         self._changed: set[str] = set()
         self._views: tuple[View, ...] = ()
         self._thread: threading.Thread | None = None
         self._free_at = 0.0
+        self._turn_ends = 0.0
 
     def attach(self, view: View) -> None:
         """Keep a view up to date from now on."""
@@ -73,6 +80,12 @@ class Feed:
 
     # --- on the feed's own thread ----------------------------------------------------
 
+    def give_way(self) -> None:
+        """Let whoever runs a cell go first, if this thread has worked for a while."""
+        if time.monotonic() > self._turn_ends:
+            self._pause.wait(BREAK)
+            self._turn_ends = time.monotonic() + TURN
+
     def take(self, size: int) -> None:
         """Account for output that was sent."""
         now = time.monotonic()
@@ -83,11 +96,10 @@ class Feed:
         return self._free_at
 
     def _run(self) -> None:
-        pause = threading.Event()
         due = time.monotonic()
         while True:
             self._wake.wait(max(0.0, due - time.monotonic()))
-            pause.wait(COALESCE)
+            self._pause.wait(COALESCE)
             self._wake.clear()
             with self._lock:
                 changed, self._changed = self._changed, set()
@@ -106,6 +118,7 @@ class Feed:
 
     def _serve(self, view: View, changed: set[str]) -> float:
         now = time.monotonic()
+        self._turn_ends = now + TURN
         try:
             if changed:
                 view.note(changed)

@@ -39,7 +39,7 @@ from ipycron.scheduling.clock import SystemClock
 from ipycron.task.registry import registry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from ipycron.task.task import Task
 
@@ -124,8 +124,13 @@ class LiveView(anywidget.AnyWidget):
         raise NotImplementedError
 
     def find_rows(self, now: float) -> Iterable[TaskRow]:
-        """Return the rows that may have changed since this was called last."""
-        return [describe_task(task, now) for task in self.find_tasks()]
+        """Yield the rows that may have changed since this was called last."""
+        return self._describe(self.find_tasks(), now)
+
+    def _describe(self, tasks: Iterable[Task], now: float) -> Iterator[TaskRow]:
+        for task in tasks:
+            self._feed.give_way()
+            yield describe_task(task, now)
 
     def find_extras(self, now: float) -> dict[str, Any]:  # noqa: ARG002
         """Return what else belongs to a change of state."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ipycron.notebook.live import LiveView
 from ipycron.notebook.page import show_view
-from ipycron.notebook.snapshot import describe_event, describe_task
+from ipycron.notebook.snapshot import describe_event
 from ipycron.notebook.tables import TaskTable
 from ipycron.notebook.timeline import BUCKETS, find_marks
 from ipycron.task.api import get_tasks
@@ -62,14 +62,12 @@ class Panel(LiveView):
         super().note(task_ids)
 
     def find_rows(self, now: float) -> Iterable[TaskRow]:
-        """Return the rows of the tasks that have changed."""
+        """Yield the rows of the tasks that have changed."""
         tasks = self.find_tasks()
         changed, self._changed = self._changed, set()
-        return [
-            describe_task(task, now)
-            for task in tasks
-            if changed is None or task.id in changed
-        ]
+        if changed is not None:
+            tasks = [task for task in tasks if task.id in changed]
+        return self._describe(tasks, now)
 
     def find_extras(self, now: float) -> dict[str, Any]:
         """Return new events, and the timeline if it is another."""

@@ -7,13 +7,15 @@ every text into the page as text.
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Protocol, TypedDict
+from typing import TYPE_CHECKING, TypeAlias, TypedDict
 
+from ipycron.task.execution import find_span
 from ipycron.task.source import Elsewhere
 
 if TYPE_CHECKING:
     from ipycron.task.bulletin import Item
-    from ipycron.task.output import Output
+    from ipycron.task.execution import Execution
+    from ipycron.task.history import PastRun
     from ipycron.task.task import Task
 
 MAX_NAME = 300
@@ -26,32 +28,8 @@ FIRES = 3
 """Slots told in advance: the browser counts on by itself while the kernel is busy."""
 
 
-class RunLike(Protocol):
-    """What an `Execution` and a `PastRun` have in common."""
-
-    @property
-    def id(self) -> str: ...  # noqa: D102
-    @property
-    def reason(self) -> Any: ...  # noqa: D102
-    @property
-    def date(self) -> datetime: ...  # noqa: D102
-    @property
-    def started_at(self) -> datetime | None: ...  # noqa: D102
-    @property
-    def finished_at(self) -> datetime | None: ...  # noqa: D102
-    @property
-    def pid(self) -> int | None: ...  # noqa: D102
-    @property
-    def is_ok(self) -> Any: ...  # noqa: D102
-    @property
-    def summary(self) -> str: ...  # noqa: D102
-    @property
-    def output(self) -> Output: ...  # noqa: D102
-
-    @property
-    def duration(self) -> float | None: ...  # noqa: D102
-    @property
-    def traceback_text(self) -> str | None: ...  # noqa: D102
+RunLike: TypeAlias = "Execution | PastRun"
+"""A run in progress, or one of the history."""
 
 
 class RunRow(TypedDict):
@@ -185,12 +163,13 @@ def find_fires(task: Task, now: float, count: int = FIRES) -> list[float]:
 
 def describe_run(run: RunLike) -> RunRow:
     """Return a run as one line of a list."""
+    begin, seconds = find_span(run)
     return RunRow(
         id=run.id,
         reason=run.reason,
-        date=_round(run.date),
-        started=None if run.started_at is None else _round(run.started_at),
-        duration=None if run.duration is None else round(run.duration, 4),
+        date=_round(run.date.timestamp()),
+        started=None if run.started_at is None else _round(begin),
+        duration=None if run.duration is None else _round(seconds, 10_000),
         ok=run.is_ok,
         summary=clean(run.summary, MAX_SUMMARY),
     )
@@ -208,15 +187,16 @@ def describe_shown(run: RunLike) -> RunInfo:
 
 def describe_event(item: Item) -> EventRow:
     """Return a line of the event log."""
+    took = item.duration
     return EventRow(
         number=item.number,
         event=item.event,
-        at=round(item.at, 3),
-        date=round(item.date, 3),
+        at=_round(item.at),
+        date=_round(item.date),
         task=item.task_id,
         name=clean(item.name, MAX_NAME),
         run=item.run_id,
-        duration=None if item.duration is None else round(item.duration, 4),
+        duration=took if took is None else _round(took, 10_000),
         summary=clean(item.summary, MAX_SUMMARY),
         reason=item.reason,
         missed=item.missed_count,
@@ -231,10 +211,11 @@ def _cut_traceback(text: str) -> str:
     return clean(text, 2 * MAX_TRACEBACK)
 
 
-def _make_bar(run: RunLike) -> tuple[float, float, bool]:
-    begun = run.started_at or run.date
-    return _round(begun), round(run.duration or 0.0, 4), run.is_ok is True
+def _make_bar(run: PastRun) -> tuple[float, float, bool]:
+    begin, seconds = find_span(run)
+    return _round(begin), _round(seconds, 10_000), run.is_ok is True
 
 
-def _round(instant: datetime) -> float:
-    return round(instant.timestamp(), 3)
+def _round(seconds: float, parts: int = 1000) -> float:
+    """Return seconds to the thousandth; `round` takes five times as long."""
+    return int(seconds * parts + 0.5) / parts
