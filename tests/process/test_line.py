@@ -234,6 +234,7 @@ def test_run_that_says_something_is_told_by_the_supervisor(obedient, order, capl
     drain()
     output = task.last_run.output
     assert "hello" in output.stdout + output.stderr + caplog.text
+    assert is_supervised(task)
     tell("result = 2")
     assert task.execute().result(SECONDS) == 2
     assert "hello" not in task.last_run.output.stdout + task.last_run.output.stderr
@@ -555,6 +556,22 @@ def test_shutdown_right_after_a_call_waits_for_its_run(start, tmp_path, pause_se
         ipycron.shutdown(5)
         assert run.exception(0) is None
         assert len((tmp_path / "runs").read_text()) == 3 * count
+
+
+def test_shutdown_waits_for_a_call_that_its_worker_has_yet_to_read(obedient):
+    """A10: the worker stands still, with the call before it."""
+    task, tell = obedient
+    tell("result = 9")
+    worker = find_line(task).pid
+    os.kill(worker, signal.SIGSTOP)
+    run = task.execute()
+    shutdown = threading.Thread(target=ipycron.shutdown, args=(10,))
+    shutdown.start()
+    pause(0.3)
+    os.kill(worker, signal.SIGCONT)
+    shutdown.join(SECONDS)
+    assert run.result(0) == 9
+    assert task.history.finished == 3
 
 
 @pytest.mark.parametrize("time", ["inf", "-inf", "nan", "0", "1e300"])

@@ -70,9 +70,10 @@ async def test_slot_overlaps_a_run_that_nobody_has_told(world):
     assert len(world.launcher.alive) == 1
 
 
-async def test_slot_is_skipped_where_nothing_may_overlap(world):
-    """R3 with `no_overlap`."""
-    await start(world, no_overlap=True)
+@pytest.mark.parametrize("delay", [0, 20])
+async def test_slot_is_skipped_where_nothing_may_overlap(world, delay):
+    """R3 with `no_overlap`, whether the worker was asked to stand by or not."""
+    await start(world, no_overlap=True, max_random_delay=delay)
     world.worker.call("c")
     await world.clock.advance(59)
     assert world.events.names() == [RUN[0], "execution:overlap"]
@@ -97,11 +98,24 @@ async def test_second_run_has_a_worker_of_its_own(world):
 
 
 async def test_nothing_begins_past_a_run(world):
-    """While one is in progress, or waits, the worker takes no calls."""
+    """While one is in progress the worker takes no calls."""
     await start(world)
     world.scheduler.execute_nowait("t", "d")
     await world.clock.advance()
     assert not world.worker.call("c")
+
+
+async def test_nothing_begins_past_a_run_that_waits(world):
+    """A slot's run waits for its random delay; a run by the scheduler has ended."""
+    await start(world, max_random_delay=1000)
+    await world.clock.advance(59)
+    world.scheduler.execute_nowait("t", "d")
+    await world.clock.advance()
+    world.worker.finish()
+    await world.clock.advance()
+    assert not world.worker.call("c")
+    await world.clock.advance(500)
+    assert world.slots("execution:started")[-1] == 60
 
 
 async def test_worker_that_stands_by_takes_no_calls(world):
