@@ -38,6 +38,8 @@ _READ_BYTES = 64 * 1024
 of each message."""
 _SMALL_READ_BYTES = 4 * 1024
 """For programs that wait: a large buffer would be the worker's largest memory."""
+_DELAYED_BYTES = 64 * 1024
+"""What is sent at once all the same: a peer that does not read shows by it."""
 FD_SETSIZE = 1024  # <sys/select.h>
 _FLUSH_POLL = 0.005
 _DRAIN_READS = 64
@@ -166,18 +168,27 @@ class Channel:
         if self._queue and not self.is_closed:
             self._loop.add_writer(self._sock, self._write)
 
-    def send_within(self, delay: float, message: Message) -> None:
+    def send_within(
+        self, delay: float, message: Message, payload: Payload | None = None
+    ) -> None:
         """Send a frame with the next one, or after `delay` seconds.
 
         For news that nobody waits for: one write, and one wake-up of the peer,
-        then serves many.
+        then serves many. With no delay it is what the loop has to say in this turn.
         """
         if self.is_closed:
             return
-        data, _ = encode_frame(message, None, ())
+        data, sent = encode_frame(message, payload, ())
+        if sent or len(self._delayed) + len(data) > _DELAYED_BYTES:
+            self._send_delayed()
+            self._send_now(data, sent, payload, ())
+            return
         self._delayed += data
-        if self._delay is None:
-            self._delay = self._loop.call_later(delay, self._send_delayed)
+        when = self._loop.time() + delay
+        if self._delay is None or when < self._delay.when():
+            if self._delay is not None:
+                self._delay.cancel()
+            self._delay = self._loop.call_at(when, self._send_delayed)
 
     def _send_delayed(self) -> None:
         data = self._take_delayed()

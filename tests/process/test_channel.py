@@ -1,14 +1,18 @@
-"""Frames that other threads send past the loop: whole, in order, never waiting."""
+"""Frames that leave together, and those that other threads send past the loop."""
 
 import asyncio
 import contextlib
+import os
 import socket
+import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 from interrupts import Interrupts
 
 from ipycron.process.channel import BlockingChannel, Channel
+from ipycron.process.payload import Payload
 from ipycron.process.protocol import Control, Execute, FromClient
 
 MANY = 300
@@ -37,6 +41,54 @@ def make_edge(loop=None):
 def receive(peer, count):
     """Return the ids of the next `count` frames."""
     return [peer.receive().message.task_id for _ in range(count)]
+
+
+@pytest.mark.parametrize("first", [0, SECONDS])
+def test_news_of_one_turn_leave_in_one_write(first):
+    """In order, and with the one that has no time to lose."""
+
+    async def tell():
+        with make_edge() as (channel, peer):
+            for number, delay in enumerate([first, 0, SECONDS]):
+                channel.send_within(delay, Execute(f"task-{number}", "r"))
+            with pytest.raises(BlockingIOError):
+                peer._sock.recv(1, socket.MSG_DONTWAIT)
+            await asyncio.sleep(0.05)
+            return [frame.message.task_id for frame in peer.receive_ready()]
+
+    assert asyncio.run(tell()) == ["task-0", "task-1", "task-2"]
+
+
+def test_nothing_overtakes_news():
+    """Not what is sent at once, be it large, or have a descriptor."""
+
+    async def tell():
+        with make_edge() as (channel, peer):
+            channel.send_within(SECONDS, Execute("task-0", "r"))
+            channel.send(Execute("task-1", "r"))
+            channel.send_within(SECONDS, Execute("task-2", "r"))
+            channel.send_within(SECONDS, Execute("task-3", "r"), Payload(bytes(64_000)))
+            channel.send_within(SECONDS, Execute("task-4", "r"), Payload(bytes(9_000)))
+            with tempfile.TemporaryFile() as file:
+                payload = Payload(fd=os.dup(file.fileno()))
+                channel.send_within(SECONDS, Execute("task-5", "r"), payload)
+            received = asyncio.to_thread(receive, peer, 6)
+            return await asyncio.wait_for(received, SECONDS)
+
+    assert asyncio.run(tell()) == [f"task-{number}" for number in range(6)]
+
+
+def test_news_are_not_kept_from_a_peer_that_does_not_read():
+    """They are a backlog, as all else: who floods must notice."""
+
+    async def tell():
+        with make_edge() as (channel, _):
+            for number in range(100):
+                news = Execute(f"task-{number}", "r")
+                channel.send_within(SECONDS, news, Payload(bytes(10_000)))
+            return channel.backlog
+
+    assert asyncio.run(tell()) > 100_000
 
 
 def test_frames_of_threads_and_of_the_loop_arrive_whole():
