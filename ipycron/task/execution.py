@@ -67,9 +67,9 @@ class RunFacts:
 
     @property
     def duration(self) -> float | None:
-        """Seconds from start to end, to the microsecond; None before the end."""
-        begin, end = self._scheduled.started_at, self._scheduled.finished_at
-        return None if begin is None or end is None else round(end - begin, 6)
+        """Seconds from start to end, None before the end."""
+        begin, end = self.started_at, self.finished_at
+        return None if begin is None or end is None else (end - begin).total_seconds()
 
 
 def find_span(run: RunFacts) -> tuple[float, float]:
