@@ -168,6 +168,8 @@ def _warm(shell: CellInteractiveShell) -> None:
 
     import cloudpickle  # noqa: F401, PLC0415 - namespaces and results
 
+    import ipycron.process.snapshot  # noqa: F401, PLC0415 - a cell's variables
+
     for kind, name in _WARM_MAGICS:
         shell.find_magic(name, kind)
     rehearsal = CellShell(publish=lambda _: None)
