@@ -22,6 +22,13 @@ class LogForwarder(logging.Handler):
         """Do without: `send` has its own, and logging resets each at each fork."""
         self.lock = None
 
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Send what the filters let through; logging's own wants a lock on 3.13."""
+        kept: object = self.filter(record)
+        if kept:  # from 3.12 on a filter may give another record
+            self.emit(kept if isinstance(kept, logging.LogRecord) else record)
+        return bool(kept)
+
     def emit(self, record: logging.LogRecord) -> None:
         """Send a record; a failure is reported as logging does."""
         try:
