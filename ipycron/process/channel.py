@@ -142,9 +142,8 @@ class Channel:
     def send_at_once(self, message: Message) -> bool:
         """Send a frame from any thread, past the loop; it does not wait for the peer.
 
-        Returns:
-            Whether it was sent, or the rest of it surely will be. If not, nothing
-            was: have the loop `send` it.
+        Returns whether it was sent, or the rest of it surely will be. If not, nothing
+        was: have the loop `send` it.
         """
         data, _ = encode_frame(message, None, ())
         with self._lock:
@@ -180,15 +179,14 @@ class Channel:
             return
         data, sent = encode_frame(message, payload, ())
         if sent or len(self._delayed) + len(data) > _DELAYED_BYTES:
-            self._send_delayed()
-            self._send_now(data, sent, payload, ())
+            self.send(message, payload)
             return
         self._delayed += data
         when = self._loop.time() + delay
-        if self._delay is None or when < self._delay.when():
-            if self._delay is not None:
-                self._delay.cancel()
-            self._delay = self._loop.call_at(when, self._send_delayed)
+        if self._delay is not None and when < self._delay.when():
+            self._delay.cancel()
+            self._delay = None
+        self._delay = self._delay or self._loop.call_at(when, self._send_delayed)
 
     def _send_delayed(self) -> None:
         data = self._take_delayed()
@@ -199,9 +197,8 @@ class Channel:
         if self._delay is not None:
             self._delay.cancel()
             self._delay = None
-        data = bytes(self._delayed)
-        self._delayed.clear()
-        return data
+        data, self._delayed = self._delayed, bytearray()
+        return bytes(data)
 
     def _enqueue(
         self,
@@ -218,25 +215,22 @@ class Channel:
 
     def _write(self) -> None:
         with self._lock:
-            self._write_queue()
-
-    def _write_queue(self) -> None:
-        while self._queue:
-            data, fds, payload = self._queue[0]
-            try:
-                done = send_some(self._sock, data, fds)
-            except BlockingIOError:
-                return
-            except OSError:
-                self._drop_queue()
-                break
-            self._release(fds, payload)
-            self.backlog -= done
-            if done < len(data):
-                self._queue[0] = (data[done:], [], None)
-                return
-            self._queue.popleft()
-        self._loop.remove_writer(self._sock)
+            while self._queue:
+                data, fds, payload = self._queue[0]
+                try:
+                    done = send_some(self._sock, data, fds)
+                except BlockingIOError:
+                    return
+                except OSError:
+                    self._drop_queue()
+                    break
+                self._release(fds, payload)
+                self.backlog -= done
+                if done < len(data):
+                    self._queue[0] = (data[done:], [], None)
+                    return
+                self._queue.popleft()
+            self._loop.remove_writer(self._sock)
 
     @staticmethod
     def _release(fds: list[int], payload: Payload | None) -> None:
@@ -305,9 +299,8 @@ class Channel:
         try:
             self._on_frame(frame)
         except Exception as error:  # noqa: BLE001 - the border of a loop's callback
-            # The frames that came with it still count.
             facts = {"message": "a message was not understood", "exception": error}
-            self._loop.call_exception_handler(facts)
+            self._loop.call_exception_handler(facts)  # the next frames still count
 
     def _end(self, error: ProtocolError | None) -> None:
         on_close = self._on_close
