@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeAlias, TypedDict
 
-from ipycron.task.execution import find_span
+from ipycron.task.execution import read_instants
 from ipycron.task.source import Elsewhere
 
 if TYPE_CHECKING:
@@ -163,13 +163,14 @@ def find_fires(task: Task, now: float, count: int = FIRES) -> list[float]:
 
 def describe_run(run: RunLike) -> RunRow:
     """Return a run as one line of a list."""
-    begin, seconds = find_span(run)
+    date, begin, end = read_instants(run)
+    took = None if begin is None or end is None else _round(end - begin, 10_000)
     return RunRow(
         id=run.id,
         reason=run.reason,
-        date=_round(run.date.timestamp()),
-        started=None if run.started_at is None else _round(begin),
-        duration=None if run.duration is None else _round(seconds, 10_000),
+        date=_round(date),
+        started=None if begin is None else _round(begin),
+        duration=took,
         ok=run.is_ok,
         summary=clean(run.summary, MAX_SUMMARY),
     )
@@ -212,8 +213,10 @@ def _cut_traceback(text: str) -> str:
 
 
 def _make_bar(run: PastRun) -> tuple[float, float, bool]:
-    begin, seconds = find_span(run)
-    return _round(begin), _round(seconds, 10_000), run.is_ok is True
+    date, begin, end = read_instants(run)
+    if begin is None or end is None:  # it was never started
+        return _round(date), 0.0, run.is_ok is True
+    return _round(begin), _round(end - begin, 10_000), run.is_ok is True
 
 
 def _round(seconds: float, parts: int = 1000) -> float:

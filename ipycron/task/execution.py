@@ -72,16 +72,13 @@ class RunFacts:
         return None if begin is None or end is None else (end - begin).total_seconds()
 
 
-def find_span(run: RunFacts) -> tuple[float, float]:
-    """Return when a run was started, in Unix seconds, and how many it took.
+def read_instants(run: RunFacts) -> tuple[float, float | None, float | None]:
+    """Return a run's date, start and end in Unix seconds, as they are at one moment.
 
-    Of one that was never started its date, and 0. Quick: many are asked for at once.
+    Quick: many are asked for at once, while the run may go on.
     """
-    scheduled = run._scheduled  # noqa: SLF001 - for the one value, no dates
-    begin, end = scheduled.started_at, scheduled.finished_at
-    if begin is None:
-        return scheduled.date, 0.0
-    return begin, 0.0 if end is None else end - begin
+    scheduled = run._scheduled  # noqa: SLF001 - for the values, no dates
+    return scheduled.date, scheduled.started_at, scheduled.finished_at
 
 
 class Execution(RunFacts):

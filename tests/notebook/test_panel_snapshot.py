@@ -9,9 +9,11 @@ import pytest
 
 from ipycron.cron import CronExpression
 from ipycron.notebook.deltas import Deltas
-from ipycron.notebook.snapshot import MAX_NAME, clean, describe_task
+from ipycron.notebook.snapshot import MAX_NAME, clean, describe_run, describe_task
 from ipycron.notebook.timeline import BUCKETS, find_marks
+from ipycron.scheduling.events import Execution as ScheduledExecution
 from ipycron.task import api
+from ipycron.task.execution import Execution
 
 START = int(datetime(2026, 11, 24, 8, 0, tzinfo=UTC).timestamp())
 HOUR = 3600
@@ -109,6 +111,28 @@ def test_deltas_send_a_new_row_whole_and_then_what_changed():
     assert deltas.find([_row()]) == [_row()]
     assert deltas.find([_row()]) == []
     assert deltas.find([_row(status="running")]) == [{"id": "a", "status": "running"}]
+
+
+def test_run_that_ends_while_it_is_described_is_of_one_moment():
+    """The feed reads while the client's loop writes: no run of 0 s that took 5."""
+    fact = ScheduledExecution(id="r", reason="invoked", date=1, started_at=2)
+    later = ScheduledExecution(
+        id="r", reason="invoked", date=1, started_at=2, finished_at=7
+    )
+
+    class Ending(Execution):
+        """Has ended when somebody looks again."""
+
+        looks = 0
+
+        def __getattribute__(self, name):
+            if name == "_scheduled":
+                Ending.looks += 1
+                return fact if Ending.looks == 1 else later
+            return super().__getattribute__(name)
+
+    row = describe_run(Ending(fact, UTC))
+    assert (row["date"], row["started"], row["duration"]) == (1, 2, None)
 
 
 def test_deltas_send_only_the_bars_that_are_new():
