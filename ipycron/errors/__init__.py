@@ -23,6 +23,7 @@ from ipycron.errors.ends import (
     WorkerCrashed,
 )
 from ipycron.errors.lifecycle import (
+    NestedSchedule,
     OverlapError,
     StartError,
     StartRevoked,
@@ -52,6 +53,7 @@ __all__ = [
     "ExecutorError",
     "InvalidOption",
     "IpycronError",
+    "NestedSchedule",
     "OverlapError",
     "ProtocolError",
     "RemoteError",

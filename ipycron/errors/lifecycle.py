@@ -86,6 +86,26 @@ class TaskNotStarted(IpycronError, RuntimeError):
         )
 
 
+class NestedSchedule(IpycronError, RuntimeError):
+    """A job, or a program that a job has started, called `schedule()`."""
+
+    file: str
+    line: int
+    mark: str
+
+    def __init__(self, *, file: str, line: int, mark: str) -> None:
+        super().__init__(
+            f"a job cannot schedule: {file}, line {line}, runs in a process of "
+            "ipycron's, or in one that a job has started. Return what is to be "
+            "scheduled and schedule it where the result arrives, or use executor= to "
+            "run work elsewhere. A program that is to schedule on its own must be "
+            f"started without the environment variable {mark}.",
+            file=file,
+            line=line,
+            mark=mark,
+        )
+
+
 class OverlapError(IpycronError, RuntimeError):
     """`execute()` of a `no_overlap` task while a run is in progress."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ipycron.cron import CronExpression
 from ipycron.notebook import dispatch  # noqa: F401 - imports what the magics need
 from ipycron.notebook.clock import get_now
+from ipycron.process.nesting import is_inside
 from ipycron.process.protocol import Preload
 from ipycron.task.registry import registry
 
@@ -18,6 +19,8 @@ def warm() -> None:
     The first schedule reads the system's zone, looks for its changes in the years to
     come, and loads the words: 18 ms.
     """
+    if is_inside():  # where jobs run, nothing is scheduled
+        return
     registry.client.warm(SHELL)
     yearly = CronExpression("0 0 1 1 *")
     yearly.describe()

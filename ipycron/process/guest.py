@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ipycron.process.guest_output import Piece, Record, record_output
 from ipycron.process.job import CellFailed, binds_task, load_file, load_job
 from ipycron.process.job_message import CellJob, FileJob, FunctionJob
+from ipycron.process.nesting import loading_job, visiting
 from ipycron.process.outcome import MAX_ERROR_BYTES, encode_error, encode_result
 from ipycron.process.payload import Payload, pack_plain
 from ipycron.process.run_context import make_run_context
@@ -106,7 +107,7 @@ def run_guest(packed: bytes) -> bytes:
     visit: Visit = pickle.loads(packed)  # noqa: S301 - our own client's
     is_away = visit.home != find_place()
     level = visit.load.setting.log_level if is_away else None
-    with record_output(level) as record:
+    with visiting(is_away=is_away), record_output(level) as record:
         is_ok, payload, summary = _run(visit, record)
     output = record.get_pieces(), record.get_logs()
     return pickle.dumps((is_ok, bytes(payload.open()), summary, *output), protocol=5)
@@ -118,7 +119,8 @@ def _run(visit: Visit, record: Record) -> tuple[bool, Payload, str]:
     # Given back last: errors are described while their source can be quoted.
     with ExitStack() as borrowed:
         try:
-            job = _load(visit, record, borrowed)
+            with loading_job():
+                job = _load(visit, record, borrowed)
             result = job.run(partial(make_run_context, visit.load, visit.run))
             return True, *encode_result(result, limit)
         except CellFailed as failure:

@@ -9,6 +9,8 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, NamedTuple
 
+from ipycron.process.nesting import make_environment
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -55,6 +57,7 @@ def start_program(
         ],
         pass_fds=fds,
         stdin=subprocess.DEVNULL,
+        env=make_environment("supervisor"),
         stderr=stderr,
         start_new_session=True,
     )

@@ -21,6 +21,7 @@ import traceback
 from functools import partial
 from typing import TYPE_CHECKING
 
+from ipycron.process.nesting import check_not_below_job
 from ipycron.process.program import ZygoteProcess
 from ipycron.process.session import (
     ZYGOTE_GRACE,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 def main(fd: int, leash: int, *predecessors: int) -> NoReturn:
     """Run the supervisor on the client's socket `fd`, holding its `leash`."""
+    check_not_below_job()
     reset_signals()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     close_others([fd, leash, *predecessors])

@@ -12,6 +12,7 @@ import socket
 from typing import TYPE_CHECKING, NamedTuple
 
 from ipycron.errors import SupervisorLost
+from ipycron.process.nesting import check_not_inside
 from ipycron.process.payload import open_anonymous
 from ipycron.process.program import start_program
 from ipycron.process.session import ZYGOTE_GRACE, has_ended
@@ -48,12 +49,13 @@ class SupervisorProcess(NamedTuple):
 
 
 def start_supervisor(predecessor: int | None = None) -> SupervisorProcess:
-    """Start a supervisor. Raises `OSError`.
+    """Start a supervisor. Raises `OSError`, in a process of a job `NestedSchedule`.
 
     Args:
         predecessor: the leash of the one before. The supervisor waits until nobody
             holds it any more, so that no job runs beside its own former run.
     """
+    check_not_inside()
     environment = dict(os.environb)
     with contextlib.ExitStack() as undo:
         # Its complaints go to a file, not to a notebook's cell; read if it dies.

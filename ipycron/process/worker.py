@@ -25,6 +25,7 @@ from ipycron.process.floor import Floor
 from ipycron.process.job import CellFailed, LoadedJob, load_job
 from ipycron.process.line import WorkerLine, date_call, fits, is_unread
 from ipycron.process.logs import forward_logs
+from ipycron.process.nesting import loading_job, mark_process
 from ipycron.process.outcome import encode_error, encode_result
 from ipycron.process.payload import pack_plain
 from ipycron.process.permit import Permit
@@ -167,7 +168,8 @@ class Worker:
         try:
             _arrange(self._load)
             forward_logs(self._send_log, self._load.setting.log_level)
-            self._job = load_job(self._load.job, frame.payload, self._publish)
+            with loading_job():
+                self._job = load_job(self._load.job, frame.payload, self._publish)
         except BaseException as error:  # noqa: BLE001 - border: process main
             self._leave_if_copy()
             payload, summary = self._encode_error(error)
@@ -336,6 +338,7 @@ def main(  # noqa: PLR0917 - a program's arguments
         os.setsid()
     else:
         # Started by `start_program`, not forked: nothing is inherited.
+        mark_process("worker")
         gc.enable()
         open_stdio()
     die_with_parent(parent)

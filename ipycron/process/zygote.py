@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from ipycron.errors import ProtocolError
 from ipycron.process import worker
 from ipycron.process.channel import BlockingChannel, Frame
+from ipycron.process.nesting import loading_job, mark_process
 from ipycron.process.protocol import (
     Exited,
     Fork,
@@ -170,7 +171,8 @@ def _preload(message: Preload) -> str | None:
     failed = []
     for name in message.modules:
         try:
-            importlib.import_module(name)
+            with loading_job():
+                importlib.import_module(name)
         except Exception as error:  # noqa: BLE001 - user modules fail in any way
             failed.append(f"{name}: {type(error).__name__}: {error}")
     if message.shell:
@@ -188,6 +190,7 @@ def _settle() -> None:
 
 def main(fd: int, *held: int) -> NoReturn:
     """Run the zygote on the supervisor's socket `fd`; keep `held` open meanwhile."""
+    mark_process("worker")
     reset_signals()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     close_others([fd, *held])

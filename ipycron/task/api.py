@@ -16,6 +16,7 @@ from ipycron.errors import (
     TaskExists,
     UnknownTask,
 )
+from ipycron.process.nesting import is_importing
 from ipycron.process.zone import describe_zone
 from ipycron.scheduling.clock import SystemClock
 from ipycron.scheduling.option import check_duration
@@ -55,6 +56,9 @@ def schedule(
     Raises:
         IpycronError: if the expression, the job or an option is wrong: everything
             that can be checked is checked before anything is started.
+        NestedSchedule: if a job calls it. Where a job's process only imports the
+            module that calls it, the task that is returned never runs, and a log
+            record says so.
     """
     task = create_task(expression, job, **options)
     if task.status == "stopped":
@@ -71,6 +75,10 @@ def create_task(
     checked = make_options(options)
     task_id = uuid.uuid4().hex
     parsed = _make_expression(expression, checked, task_id)
+    if is_importing():
+        from ipycron.task.inert import make_inert_task  # noqa: PLC0415 - most never do
+
+        return make_inert_task(parsed, checked, task_id)
     source = make_source(job, checked)
     _check_together(checked, parsed, source)
     existing = _find_by_name(checked.name)

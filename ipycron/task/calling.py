@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ipycron.errors import TaskDestroyed
-
 if TYPE_CHECKING:
     from ipycron.task.called import Called
     from ipycron.task.client import Client
@@ -36,7 +34,7 @@ def call(client: Client, task: Task) -> Completion[Any]:
 def _send(client: Client, task: Task, execution_id: str, called: Called | None) -> None:
     # Last: whoever ends a task ends all its calls then, and this is one now.
     if task.is_over:
-        task.refuse(execution_id, TaskDestroyed(name=task.name))
+        task.refuse(execution_id, client.make_over_error(task))
     elif called is None or not called.send():
         client.execute(task, execution_id)
     elif task.hears_runs:

@@ -14,7 +14,7 @@ from collections import deque
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from ipycron.errors import SupervisorLost
+from ipycron.errors import SupervisorLost, TaskDestroyed
 from ipycron.process.supervision import describe_refusal, start_supervisor
 from ipycron.scheduling.clock import SystemClock
 from ipycron.scheduling.events import Event, Outcome
@@ -286,6 +286,10 @@ class Client:
         if task is not None:
             now = SystemClock().now()
             self.take_notice(task.mirror.describe_end(Event.TASK_DESTROYED, now))
+
+    def make_over_error(self, task: Task) -> BaseException:
+        """Return why a task that is over cannot run."""
+        return TaskDestroyed(name=task.name)
 
     def get_logger(self, task: Task | None) -> logging.Logger:
         """Return who logs for a task: its own logger, the client's, or ipycron's."""

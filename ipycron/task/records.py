@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 
     from ipycron.task.task import Task
 
+MAX_ONCE = 1000
+"""Different records that are handled once only; beyond it, any number of times."""
+
 MAX_WAITING = 2000
 """Records that wait for the handlers. A job that logs in a loop is faster than a file;
 the newest records beyond this are left out, and counted."""
@@ -30,14 +33,26 @@ class Records:
         self._handled = 0
         self._left_out = 0
         self._told = 0
+        self._once: set[str] = set()
 
     def take(self, record: logging.LogRecord, task: Task | None) -> None:
         """Have a record handled soon. Called on the client's loop."""
+        if self._is_repeated(record):
+            return
         if self._taken - self._handled >= MAX_WAITING:
             self._left_out += 1
             return
         self._taken += 1
         self._defer(partial(self._handle, record, task))
+
+    def _is_repeated(self, record: logging.LogRecord) -> bool:
+        """Return whether a record that each new worker makes was here already."""
+        key = getattr(record, "ipycron_once", None)
+        if key is None or len(self._once) >= MAX_ONCE:
+            return False
+        is_repeated = key in self._once
+        self._once.add(key)
+        return is_repeated
 
     def _handle(self, record: logging.LogRecord, task: Task | None) -> None:
         try:
