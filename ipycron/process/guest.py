@@ -18,6 +18,7 @@ import pickle
 import platform
 import sys
 import threading
+import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -30,6 +31,7 @@ from ipycron.process.nesting import loading_job, visiting
 from ipycron.process.outcome import MAX_ERROR_BYTES, encode_error, encode_result
 from ipycron.process.payload import Payload, pack_plain
 from ipycron.process.run_context import make_run_context
+from ipycron.scheduling.clock import measure_wait
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,6 +42,9 @@ if TYPE_CHECKING:
 
 Place = tuple[str, int]
 """A process: its machine and its id."""
+
+LONGEST_WAIT = 5.0
+"""Seconds that a run waits for this machine's clock to reach its slot."""
 
 Software = tuple[str, str]
 """The versions of ipycron and of Python."""
@@ -108,9 +113,27 @@ def run_guest(packed: bytes) -> bytes:
     is_away = visit.home != find_place()
     level = visit.load.setting.log_level if is_away else None
     with visiting(is_away=is_away), record_output(level) as record:
+        _wait_for_slot(visit.run)
         is_ok, payload, summary = _run(visit, record)
     output = record.get_pieces(), record.get_logs()
     return pickle.dumps((is_ok, bytes(payload.open()), summary, *output), protocol=5)
+
+
+def _wait_for_slot(run: Run) -> None:
+    """Return when this machine's clocks show the run's slot, as its client's do."""
+    if run.reason != "scheduled":
+        return
+    deadline = time.monotonic() + LONGEST_WAIT
+    while wait := measure_wait(run.date):
+        if time.monotonic() + wait > deadline:
+            logging.getLogger("ipycron").warning(
+                "the clock of %s is %.1f s behind the one that schedules: the job sees "
+                "a time before its slot. Have both set by NTP.",
+                platform.node(),
+                wait,
+            )
+            return
+        time.sleep(wait)  # noqa: TID251 - nothing else tells when a clock gets there
 
 
 def _run(visit: Visit, record: Record) -> tuple[bool, Payload, str]:

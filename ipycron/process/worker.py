@@ -52,6 +52,7 @@ from ipycron.process.session import (
     redirect_stdio,
     wait_until_read,
 )
+from ipycron.scheduling.clock import measure_wait, read_wall_clock
 
 if TYPE_CHECKING:
     from typing import NoReturn
@@ -146,7 +147,7 @@ class Worker:
             return
         execution_id = self._line.begin(number)
         if execution_id is not None:
-            run = Run(execution_id, "invoked", date_call(number), _now())
+            run = Run(execution_id, "invoked", date_call(number), read_wall_clock())
             self._run(run, call=number)
 
     def close(self) -> None:
@@ -196,7 +197,7 @@ class Worker:
         """Return when it is over, by the wall clock; None if somebody speaks before."""
         cores = wait_on_one(order.number, order.crowd)
         try:
-            while 0 < (left := order.date - (now := _now())) <= LONGEST_STANDBY:
+            while 0 < (left := measure_wait(order.date)) <= LONGEST_STANDBY:
                 if self._channel.wait(left, self._line_fd):
                     return None
                 if self._line_fd is not None and _is_ready(self._line_fd):
@@ -204,11 +205,11 @@ class Worker:
         finally:
             if cores is not None:
                 return_to(cores)
-        return now
+        return read_wall_clock()
 
     def _rest(self, order: StandBy) -> None:
         """Leave the cores to those of the crowd that have not begun yet."""
-        left = order.date + order.rest - _now()
+        left = order.date + order.rest - read_wall_clock()
         if 0 < left <= order.rest:
             self._channel.wait(left)
 
@@ -262,7 +263,7 @@ class Worker:
         try:
             return self._job.run(partial(make_run_context, self._load, run))
         finally:
-            self._finished_at = _now()
+            self._finished_at = read_wall_clock()
             if order is not None:
                 self._rest(order)  # an interrupt meanwhile is the job's
 
@@ -305,10 +306,6 @@ def _is_ready(fd: int) -> bool:
     watch = select.poll()
     watch.register(fd, select.POLLIN)
     return bool(watch.poll(0))
-
-
-def _now() -> float:
-    return time.time()  # noqa: TID251 - a worker's own clock: it stands by for a slot
 
 
 def _arrange(load: Load) -> None:

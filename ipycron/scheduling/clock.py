@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -21,11 +23,61 @@ LAST_STRETCH = 0.002
 # 1 ms of a core per wake-up.
 SLACK = 0.01
 
+# Linux' coarse clock moves once a tick, every 1 to 10 ms, and is behind by up to one:
+# `time.localtime()` and `time.strftime()` show it, and so do the times of files. A job
+# must not see the second before its slot. Python has no name for it, see <time.h>.
+_COARSE = 5 if sys.platform == "linux" else None
+_TICK = time.clock_getres(_COARSE) if _COARSE is not None else 0.0
+
+# Seconds to wait instead where there is no such clock: the longest usual tick.
+_MARGIN = 0.010
+
+# Seconds by which it can be behind. Where it is more, one of the two is not this
+# computer's time, a test's perhaps.
+_LONGEST_LAG = 1.0
+
+# Seconds to look again after, where a tick is over that the kernel has yet to count.
+_RETRY = 0.00005
+
 # Seconds by which a timer may be late before this process is taken to have stood
 # still (SIGSTOP, swapping), and seconds it then waits for news that came meanwhile:
 # a job that was done in time must not be ended for our own pause.
 STALL = 0.5
 CATCH_UP = 0.5
+
+
+def _read_coarse(now: float) -> float:
+    """Return the time that the slowest clock of this computer shows at `now`."""
+    if _COARSE is None:
+        return now - _MARGIN
+    coarse = time.clock_gettime(_COARSE)
+    return coarse if 0.0 < now - coarse <= _LONGEST_LAG else now
+
+
+def read_wall_clock() -> float:
+    """Return Unix seconds; a second begins when every clock of this computer shows it.
+
+    Up to a tick long, at the beginning of a second, this is the last instant of the
+    second before.
+    """
+    now = time.time()  # noqa: TID251 - the one place that reads the clock
+    second = math.floor(now)
+    return now if _read_coarse(now) >= second else math.nextafter(second, 0.0)
+
+
+def measure_wait(moment: float) -> float:
+    """Return the seconds until every clock of this computer has reached `moment`.
+
+    An estimate, to be asked again when they are over; 0.0 once it is reached.
+    """
+    now = time.time()  # noqa: TID251 - as above
+    coarse = _read_coarse(now)
+    if coarse >= moment:
+        return 0.0
+    if _COARSE is None:
+        return moment - coarse
+    ticks = math.ceil((moment - coarse) / _TICK)
+    return max(coarse + ticks * _TICK - now, _RETRY)
 
 
 class SystemClock:
@@ -36,8 +88,8 @@ class SystemClock:
     """
 
     def now(self) -> float:
-        """Return the wall clock, in Unix seconds."""
-        return time.time()  # noqa: TID251 - the one class that reads the clock
+        """Return the wall clock, in Unix seconds; see `read_wall_clock`."""
+        return read_wall_clock()
 
     def monotonic(self) -> float:
         """Return seconds that only ever grow."""
@@ -51,7 +103,10 @@ class SystemClock:
         return _PatientTimer(delay, callback)
 
     def call_punctually(self, delay: float, callback: Callable[[], None]) -> Timer:
-        """Do the same, and keep the loop turning through the last millisecond."""
+        """Do the same, and keep the loop turning through the last millisecond.
+
+        Where that is the end of a second, when every clock shows the next one.
+        """
         return _PunctualTimer(delay, callback)
 
     def rest(self, seconds: float) -> None:
@@ -105,7 +160,7 @@ class _PunctualTimer:
         return self._loop.call_later(delay * (1 - SLACK) - LAST_STRETCH, self._look)
 
     def _look(self) -> None:
-        left = self._deadline - self._loop.time()
+        left = self._measure_left()
         if left > 2 * LAST_STRETCH:
             self._handle = self._sleep(left)
         elif left > 0:
@@ -114,6 +169,12 @@ class _PunctualTimer:
         else:
             self._handle = None  # as above
             self._callback()
+
+    def _measure_left(self) -> float:
+        left = max(self._deadline - self._loop.time(), 0.0)
+        now = time.time()  # noqa: TID251 - as above
+        # A slot is the beginning of a second; every clock must show it.
+        return max(left, measure_wait(math.floor(now + left)))
 
 
 def _get_loop() -> asyncio.AbstractEventLoop:

@@ -5,9 +5,12 @@
 import contextlib
 import io
 import logging
+import os
 import pickle
 import sys
+import tempfile
 import threading
+import time
 from dataclasses import replace
 
 import pytest
@@ -24,6 +27,7 @@ from ipycron.process.job_message import FileJob, FunctionJob, Setting
 from ipycron.process.outcome import decode_error, decode_result
 from ipycron.process.payload import Payload, pack_object
 from ipycron.process.protocol import Load, Run
+from ipycron.scheduling.clock import SystemClock
 
 AWAY = ("elsewhere", 1)
 
@@ -75,6 +79,31 @@ def test_job_is_told_what_a_worker_would_tell():
     ctx = decode_result(Payload(run(lambda ctx: ctx).payload))
     assert ctx.date_local_iso == "2026-11-24T08:00:00+01:00"
     assert (ctx.task.name, ctx.execution.reason) == ("report", "scheduled")
+
+
+def test_scheduled_run_waits_for_this_machines_clock():
+    """A machine that is late by a part of a second begins at the slot by its own."""
+    slot = SystemClock().now() + 0.25
+    visit = Run("run", "scheduled", slot, slot)
+    shown = decode_result(Payload(run(_read_clocks, run=visit).payload))
+    assert min(shown) >= slot
+
+
+def _read_clocks():
+    # The slow one is the kernel's coarse clock, which dates what is written.
+    with tempfile.NamedTemporaryFile() as file:
+        return SystemClock().now(), os.fstat(file.fileno()).st_mtime
+
+
+@pytest.mark.parametrize("reason", ["scheduled", "invoked"])
+def test_run_does_not_wait_for_a_clock_that_is_wrong(reason):
+    """One that is minutes behind is told; a call is nothing to wait for."""
+    began = time.monotonic()
+    ahead = SystemClock().now() + 600
+    report = run(lambda: 1, run=Run("run", reason, ahead, 0.0))
+    assert time.monotonic() - began < 5
+    told = [entry["msg"] for entry in report.logs]
+    assert told == [] if reason == "invoked" else "behind the one that" in told[0]
 
 
 def test_output_is_the_guests_own():

@@ -2,7 +2,9 @@
 
 import asyncio
 import gc
+import math
 import threading
+import time as systime
 import weakref
 from datetime import UTC, datetime
 
@@ -303,3 +305,81 @@ async def test_call_waits_for_what_came_first_when_the_process_stood_still(
     while len(order) < 2:  # noqa: ASYNC110 - as above
         await asyncio.sleep(0.001)
     assert order == ["news", "deadline"]
+
+
+class Hands:
+    """The two hands of a computer's clock: each shows what the test says."""
+
+    def __init__(self, monkeypatch):
+        self.real = self.coarse = 0.0
+        monkeypatch.setattr(clock_module.time, "time", lambda: self.real)
+        monkeypatch.setattr(clock_module.time, "clock_gettime", lambda _: self.coarse)
+        monkeypatch.setattr(clock_module, "_COARSE", 5)
+        monkeypatch.setattr(clock_module, "_TICK", 0.004)
+
+
+@pytest.fixture
+def hands(monkeypatch):
+    """The clock's hands."""
+    return Hands(monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("real", "coarse", "shown"),
+    [
+        (99.5, 99.4985, 99.5),
+        (100.0, 99.9985, math.nextafter(100.0, 0.0)),
+        (100.0039, 99.9999, math.nextafter(100.0, 0.0)),
+        (100.0, 100.0, 100.0),
+        (100.0045, 100.0005, 100.0045),
+        (100.5, 60.0, 100.5),  # one of the two is not this computer's time
+        (100.5, 140.0, 100.5),
+    ],
+)
+def test_second_begins_when_every_clock_shows_it(hands, real, coarse, shown):
+    """Before that it is the last instant of the second before: no clock goes back."""
+    hands.real, hands.coarse = real, coarse
+    assert SystemClock().now() == shown
+
+
+def test_second_begins_after_a_margin_where_no_clock_is_known_to_be_slow(
+    hands, monkeypatch
+):
+    """Ten milliseconds, the longest usual tick."""
+    monkeypatch.setattr(clock_module, "_COARSE", None)
+    hands.real = 100.009
+    assert SystemClock().now() == math.nextafter(100.0, 0.0)
+    assert clock_module.measure_wait(100.0) == pytest.approx(0.001)
+    hands.real = 100.011
+    assert SystemClock().now() == 100.011
+    assert clock_module.measure_wait(100.0) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("real", "coarse", "wait"),
+    [
+        (99.5, 99.499, 0.503),  # the tick at 100.003 is the first to show it
+        (100.001, 99.999, 0.002),
+        (100.0031, 99.999, 0.00005),  # over, and not counted yet
+        (100.003, 100.003, 0.0),
+        (160.0, 100.0, 0.0),
+    ],
+)
+def test_wait_is_until_the_tick_that_shows_the_moment(hands, real, coarse, wait):
+    """All that wait for one slot wake once, when they may begin."""
+    hands.real, hands.coarse = real, coarse
+    assert clock_module.measure_wait(100.0) == pytest.approx(wait, abs=1e-9)
+
+
+async def test_punctual_call_comes_when_every_clock_shows_its_second():
+    """Asked to come at the beginning of a second, it finds no clock behind."""
+    clock, seen = SystemClock(), asyncio.get_running_loop().create_future()
+    now = clock.now()
+    slot = math.floor(now) + 1
+
+    def look():
+        # The file system's time and the C library's are the slow ones.
+        seen.set_result((clock.now(), systime.mktime(systime.localtime())))
+
+    clock.call_punctually(slot - now, look)
+    assert min(await asyncio.wait_for(seen, 5)) >= slot

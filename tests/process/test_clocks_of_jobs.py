@@ -1,0 +1,129 @@
+"""What the clocks that a job can read show: never a second before its slot."""
+
+import concurrent.futures
+import multiprocessing
+import multiprocessing.resource_tracker
+from functools import partial
+
+import jobs
+import pytest
+from polling import eventually
+
+import ipycron
+from ipycron.process.payload import pack_object
+from ipycron.task.source import Cell
+
+EVERY_SECOND = "* * * * * *"
+RUNS = 3
+
+READ = """
+import datetime, os, subprocess, tempfile, time
+def read_clocks():
+    handle, path = tempfile.mkstemp()
+    os.close(handle)
+    written = os.stat(path).st_mtime
+    os.unlink(path)
+    local = lambda parts: time.mktime(parts)
+    return {
+        "mtime": written,
+        "localtime": local(time.localtime()),
+        "ctime": local(time.strptime(time.ctime())),
+        "strftime": local(time.strptime(time.strftime("%Y-%m-%d %H:%M:%S"), FORM)),
+        "asctime": local(time.strptime(time.asctime())),
+        "now": datetime.datetime.now().timestamp(),
+        "time": time.time(),
+        "date": float(subprocess.check_output(["date", "+%s.%N"])),
+        "touch": touch(path),
+    }
+FORM = "%Y-%m-%d %H:%M:%S"
+def touch(path):
+    subprocess.check_call(["touch", path])
+    written = os.stat(path).st_mtime
+    os.unlink(path)
+    return written
+"""
+FUNCTION = READ + "def task(ctx): return ctx.date.timestamp(), read_clocks()\n"
+SCRIPT = READ + "print(read_clocks())\n"
+CELL = READ + "ctx.date.timestamp(), read_clocks()\n"
+
+
+def make_function():
+    """Return the job as a function that travels by value."""
+    scope = {}
+    exec(FUNCTION, scope)
+    return scope["task"]
+
+
+async def run_async(function, ctx):
+    """Call the job on a loop."""
+    return function(ctx)
+
+
+def make_jobs(write, pool):
+    """Return each kind of job, with its options."""
+    script, file = write(SCRIPT, "script.py"), write(FUNCTION)
+    cell = Cell(source=CELL, filename="<cell>", payload=pack_object({}))
+    for launcher in ("fork", "spawn"):
+        options = {"background": True, "launcher": launcher}
+        yield f"file {launcher}", file, options
+        yield f"script {launcher}", script, options
+        yield f"cell {launcher}", cell, options
+        yield f"function {launcher}", make_function(), options
+    yield "inline", make_function(), {}
+    yield "delayed", file, {"max_random_delay": 0.001}
+    for name, job in (
+        ("file", file),
+        ("script", script),
+        ("function", make_function()),
+    ):
+        yield f"{name} pool", job, {"executor": pool}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tracker():
+    """What Python starts once and keeps is no test's leak."""
+    multiprocessing.resource_tracker.ensure_running()
+
+
+@pytest.fixture
+def pool():
+    """A pool of processes that are there already."""
+    spawn = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(2, mp_context=spawn) as pool:
+        list(pool.map(jobs.as_function, [print] * 4))
+        yield pool
+        ipycron.shutdown()
+
+
+@pytest.mark.timeout(90)
+def test_no_clock_shows_the_second_before_the_slot(write, pool):
+    """Each kind of job, each clock: `time`, `localtime`, `date`, the times of files."""
+    ends, tasks = {}, []
+    for name, job, options in make_jobs(write, pool):
+        task = ipycron.create_task(EVERY_SECOND, job, name=name, **options)
+        ends[name] = []
+        task.on("execution:finished", partial(lambda n, c: ends[n].append(c), name))
+        task.on("execution:failed", partial(lambda n, c: ends[n].append(c), name))
+        tasks.append(task)
+    starts = [task.start() for task in tasks]
+    for start in starts:
+        start.result(30)
+    eventually(lambda: all(len(e) >= RUNS for e in ends.values()), "the runs", 60)
+    early = [
+        (name, clock, shown - end.date.timestamp())
+        for name, contexts in ends.items()
+        for end in contexts
+        for clock, shown in read_report(end).items()
+        if shown < end.date.timestamp()
+    ]
+    assert early == []
+
+
+def read_report(end):
+    """Return what the clocks of a run have shown."""
+    execution = end.execution
+    if execution.result is None:
+        return eval(execution.output.stdout)
+    date, clocks = execution.result
+    assert date == end.date.timestamp()
+    return clocks
