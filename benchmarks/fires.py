@@ -21,7 +21,7 @@ from figures import get_quantile
 from peers import NODE_CRON, ask_node_cron
 from section import Section, exit_with
 
-from ipycron.task.api import schedule, shutdown
+from ipycron.api.functions import schedule, shutdown
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -23,7 +23,7 @@ import redis
 import redis.asyncio
 
 from ipycron.coordinate import RedisRunCoordinator, SQLiteRunCoordinator
-from ipycron.coordinate.election import Election
+from ipycron.coordinate.session import Election
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator

@@ -15,8 +15,8 @@ from figures import NEVER, read_cpu_seconds
 from large_job import make_array
 from section import Section, exit_with
 
-from ipycron.task.api import create_task, shutdown
-from ipycron.task.registry import registry
+from ipycron.api.functions import create_task, shutdown
+from ipycron.client.registry import registry
 
 POOL = "multiprocessing"
 BYTES = 100_000_000

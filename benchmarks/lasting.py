@@ -17,11 +17,11 @@ from zoneinfo import ZoneInfo
 from figures import read_private_bytes
 from section import Section, exit_with
 
+from ipycron.client.event_log import Bulletin
+from ipycron.client.state import Mirror
 from ipycron.cron import CronExpression
 from ipycron.scheduling.policy import Policy
 from ipycron.scheduling.scheduler import Scheduler
-from ipycron.task.bulletin import Bulletin
-from ipycron.task.mirror import Mirror
 from ipycron.testing import FakeClock, FakeLauncher
 
 if TYPE_CHECKING:

@@ -20,14 +20,14 @@ from IPython.core.interactiveshell import InteractiveShell
 from peers import NODE_CRON, ask_node_cron
 from section import Section, exit_with
 
-from ipycron.process.payload import Payload
-from ipycron.process.protocol import Preload
-from ipycron.task.api import create_task, shutdown
-from ipycron.task.registry import registry
-from ipycron.task.source import Cell
+from ipycron.api.functions import create_task, shutdown
+from ipycron.client.jobs import Cell
+from ipycron.client.registry import registry
+from ipycron.process.wire.payload import Payload
+from ipycron.process.wire.protocol import Preload
 
 if TYPE_CHECKING:
-    from ipycron.task.task import Task
+    from ipycron.api.task import Task
 
 MANY = 100
 FILE = "import os\ndef task(ctx):\n    return os.getpid()\n"

@@ -30,10 +30,10 @@ from soak_books import Books, describe, is_balanced
 from soak_scales import ZYGOTE, Scales, find_children
 
 import ipycron
-from ipycron.process.payload import Payload
-from ipycron.process.protocol import Preload
-from ipycron.task.registry import registry
-from ipycron.task.source import Cell
+from ipycron.client.jobs import Cell
+from ipycron.client.registry import registry
+from ipycron.process.wire.payload import Payload
+from ipycron.process.wire.protocol import Preload
 
 if TYPE_CHECKING:
     from collections.abc import Callable

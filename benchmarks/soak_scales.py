@@ -7,14 +7,14 @@ import os
 import time
 from pathlib import Path
 
-from ipycron.task.registry import registry
+from ipycron.client.registry import registry
 
 MAX_GROWTH = 16e6
 """Bytes by which the fitted line may rise over the quiet time. Allocators breathe."""
 MAX_MORE_DESCRIPTORS = 20
 FILES_A_WORKER = 4
-"""A socket, two pipes, the lifeline: see `process.handle.Ends`."""
-ZYGOTE = b"ipycron.process.zygote"
+"""A socket, two pipes, the lifeline: see `process.supervisor.ends.Ends`."""
+ZYGOTE = b"ipycron.process.worker.zygote"
 
 
 class Scales:

@@ -10,17 +10,7 @@ from ipycron.lazy import make_getattr
 
 TYPE_CHECKING = False  # typing's costs three times as much as all of this
 if TYPE_CHECKING:
-    from ipycron.cron import CronExpression, parse, validate, validate_detailed
-    from ipycron.errors import CronSyntaxError, IpycronError
-    from ipycron.notebook.extension import (
-        load_ipython_extension,
-        unload_ipython_extension,
-    )
-    from ipycron.notebook.overview import panel
-    from ipycron.process.outcome import Unserializable
-    from ipycron.scheduling.context import TaskContext
-    from ipycron.scheduling.events import Event
-    from ipycron.task.api import (
+    from ipycron.api.functions import (
         create_task,
         get_task,
         get_tasks,
@@ -32,10 +22,20 @@ if TYPE_CHECKING:
         set_run_coordinator,
         shutdown,
     )
-    from ipycron.task.completion import Completion
-    from ipycron.task.execution import Execution
-    from ipycron.task.task import Task
-    from ipycron.task.waiting import wait
+    from ipycron.api.task import Task
+    from ipycron.api.wait import wait
+    from ipycron.client.completion import Completion
+    from ipycron.client.executions import Execution
+    from ipycron.cron import CronExpression, parse, validate, validate_detailed
+    from ipycron.errors import CronSyntaxError, IpycronError
+    from ipycron.notebook.magic.extension import (
+        load_ipython_extension,
+        unload_ipython_extension,
+    )
+    from ipycron.notebook.widgets.overview import panel
+    from ipycron.process.wire.outcome import Unserializable
+    from ipycron.scheduling.context import TaskContext
+    from ipycron.scheduling.events import Event
 
 __version__ = "0.1.0"
 
@@ -71,15 +71,15 @@ __all__ = [
 _HOMES = {
     "ipycron.cron": ("CronExpression", "parse", "validate", "validate_detailed"),
     "ipycron.errors": ("CronSyntaxError", "IpycronError"),
-    "ipycron.notebook.extension": (
+    "ipycron.notebook.magic.extension": (
         "load_ipython_extension",
         "unload_ipython_extension",
     ),
-    "ipycron.notebook.overview": ("panel",),
-    "ipycron.process.outcome": ("Unserializable",),
+    "ipycron.notebook.widgets.overview": ("panel",),
+    "ipycron.process.wire.outcome": ("Unserializable",),
     "ipycron.scheduling.context": ("TaskContext",),
     "ipycron.scheduling.events": ("Event",),
-    "ipycron.task.api": (
+    "ipycron.api.functions": (
         "create_task",
         "get_task",
         "get_tasks",
@@ -91,10 +91,10 @@ _HOMES = {
         "set_run_coordinator",
         "shutdown",
     ),
-    "ipycron.task.completion": ("Completion",),
-    "ipycron.task.execution": ("Execution",),
-    "ipycron.task.task": ("Task",),
-    "ipycron.task.waiting": ("wait",),
+    "ipycron.client.completion": ("Completion",),
+    "ipycron.client.executions": ("Execution",),
+    "ipycron.api.task": ("Task",),
+    "ipycron.api.wait": ("wait",),
 }
 __getattr__ = make_getattr(__name__, _HOMES)
 

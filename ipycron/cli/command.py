@@ -9,9 +9,9 @@ from dataclasses import fields
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from ipycron.client.options import TaskOptions
 from ipycron.errors import IpycronError
 from ipycron.scheduling.clock import SystemClock
-from ipycron.task.options import TaskOptions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -15,13 +15,13 @@ import psutil
 from rich.console import Console
 from rich.live import Live
 
+from ipycron.api.functions import schedule, shutdown
 from ipycron.cli.foreground import REFRESH
 from ipycron.cli.table import Watch
 from ipycron.errors import TaskFileNotFound
-from ipycron.task.api import schedule, shutdown
 
 if TYPE_CHECKING:
-    from ipycron.task.task import Task
+    from ipycron.api.task import Task
 
 EVERY_SECOND = "* * * * * *"
 

@@ -11,12 +11,12 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from ipycron.api.functions import schedule, shutdown
 from ipycron.cli.table import Watch
-from ipycron.task.api import schedule, shutdown
 
 if TYPE_CHECKING:
+    from ipycron.api.task import Task
     from ipycron.scheduling.context import TaskContext
-    from ipycron.task.task import Task
 
 REFRESH = 4
 """Redraws a second."""

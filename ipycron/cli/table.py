@@ -9,15 +9,15 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from ipycron.process.printable import show_hidden
+from ipycron.process.wire.printable import show_hidden
 from ipycron.scheduling.clock import SystemClock
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from ipycron.api.task import Task
+    from ipycron.client.executions import Execution
     from ipycron.scheduling.context import TaskContext
-    from ipycron.task.execution import Execution
-    from ipycron.task.task import Task
 
 _BARS = "▁▂▃▄▅▆▇█"
 _SHOWN_DURATIONS = 9

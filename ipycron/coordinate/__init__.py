@@ -1,7 +1,7 @@
 """Which machine runs a fire: run coordinators for a fleet.
 
 Instances that run the same tasks ask a coordinator before each scheduled run; it
-elects one. `ipycron.coordinate.election` is the asking side. A script that belongs to
+elects one. `ipycron.coordinate.session` is the asking side. A script that belongs to
 no fleet loads none of them: SQLite and what draws tokens take 20 ms.
 """
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ipycron.process.permit import Permit
+    from ipycron.process.standby import Permit
 
 
 class StandbyOrder:

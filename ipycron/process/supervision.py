@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ipycron.errors import SupervisorLost
 from ipycron.process.nesting import check_not_inside
-from ipycron.process.payload import open_anonymous
-from ipycron.process.program import start_program
-from ipycron.process.session import ZYGOTE_GRACE, has_ended
+from ipycron.process.posix import ZYGOTE_GRACE, has_ended
+from ipycron.process.start import start_program
+from ipycron.process.wire.payload import open_anonymous
 
 if TYPE_CHECKING:
     import subprocess
@@ -68,7 +68,7 @@ def start_supervisor(predecessor: int | None = None) -> SupervisorProcess:
         held = [theirs.fileno(), leash]
         held += [] if predecessor is None else [predecessor]
         with theirs, os.fdopen(leash):
-            process = start_program("supervise", held, stderr=complaints)
+            process = start_program("supervisor.program", held, stderr=complaints)
         undo.pop_all()
     return SupervisorProcess(process, ours, ours_of_leash, complaints, environment)
 

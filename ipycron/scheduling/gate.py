@@ -6,24 +6,24 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ipycron.errors import OverlapError
-from ipycron.scheduling.crew import Seat
-from ipycron.scheduling.entry import Phase
 from ipycron.scheduling.events import Event, Execution
 from ipycron.scheduling.run import Run, Stage
 from ipycron.scheduling.services import spawn
+from ipycron.scheduling.state import Phase
+from ipycron.scheduling.workers import Seat
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-    from ipycron.scheduling.crew import Crew
     from ipycron.scheduling.election import Election
-    from ipycron.scheduling.entry import Entry
     from ipycron.scheduling.events import Outcome, Reason
     from ipycron.scheduling.ports import Worker
-    from ipycron.scheduling.runner import Runner
+    from ipycron.scheduling.runs import Runner
     from ipycron.scheduling.services import Services
     from ipycron.scheduling.slots import Slots
+    from ipycron.scheduling.state import Entry
+    from ipycron.scheduling.workers import Crew
 
 
 class Gate:

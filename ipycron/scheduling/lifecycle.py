@@ -11,24 +11,24 @@ from ipycron.errors import (
     TaskDestroyed,
     TaskNotStarted,
 )
-from ipycron.scheduling.crew import Crew
+from ipycron.scheduling.aio import settle, share, until
 from ipycron.scheduling.election import Election
-from ipycron.scheduling.entry import Phase
 from ipycron.scheduling.events import Event, Outcome
 from ipycron.scheduling.gate import Gate
-from ipycron.scheduling.runner import Runner
+from ipycron.scheduling.runs import Runner
 from ipycron.scheduling.services import spawn
 from ipycron.scheduling.slots import Slots
-from ipycron.scheduling.wait import settle, share, until
+from ipycron.scheduling.state import Phase
+from ipycron.scheduling.workers import Crew
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ipycron.scheduling.entry import Entry
     from ipycron.scheduling.plan import Silence
     from ipycron.scheduling.ports import Worker
     from ipycron.scheduling.run import Run
     from ipycron.scheduling.services import Services
+    from ipycron.scheduling.state import Entry
 
 
 class Lifecycle:

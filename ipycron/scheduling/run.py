@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ipycron.scheduling.wait import look_at
+from ipycron.scheduling.aio import look_at
 
 if TYPE_CHECKING:
     import asyncio
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from ipycron.scheduling.events import Execution, Outcome
     from ipycron.scheduling.ports import Timer, Worker
-    from ipycron.scheduling.runner import Runner
+    from ipycron.scheduling.runs import Runner
 
 
 class Stage(StrEnum):

@@ -8,17 +8,17 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from ipycron.errors import TaskDestroyed, TaskExists, UnknownTask
+from ipycron.scheduling.aio import drain, until
 from ipycron.scheduling.election import DEADLINE
-from ipycron.scheduling.entry import Entry
 from ipycron.scheduling.events import Status
 from ipycron.scheduling.ids import IdMaker
 from ipycron.scheduling.lifecycle import Lifecycle
+from ipycron.scheduling.missed import Tally
 from ipycron.scheduling.run import Stage
 from ipycron.scheduling.services import Services
 from ipycron.scheduling.standby import ClockAhead
-from ipycron.scheduling.tally import Tally
+from ipycron.scheduling.state import Entry
 from ipycron.scheduling.timetable import Timetable
-from ipycron.scheduling.wait import drain, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable

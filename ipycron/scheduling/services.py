@@ -7,14 +7,14 @@ from contextvars import Context
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ipycron.scheduling.wait import look_at
+from ipycron.scheduling.aio import look_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from ipycron.scheduling.events import Notice
+    from ipycron.scheduling.missed import Tally
     from ipycron.scheduling.ports import Clock, Elector, Launcher
-    from ipycron.scheduling.tally import Tally
     from ipycron.scheduling.timetable import Timetable
 
 T = TypeVar("T")

@@ -5,19 +5,19 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ipycron.scheduling.entry import Phase
 from ipycron.scheduling.events import Event
 from ipycron.scheduling.plan import find_following, is_only, plan_beat, plan_silence
 from ipycron.scheduling.standby import LATEST, LEAST, Place, Standby
+from ipycron.scheduling.state import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ipycron.scheduling.crew import Crew
-    from ipycron.scheduling.entry import Entry
     from ipycron.scheduling.lifecycle import Lifecycle
     from ipycron.scheduling.plan import Beat, Silence
     from ipycron.scheduling.services import Services
+    from ipycron.scheduling.state import Entry
+    from ipycron.scheduling.workers import Crew
 
 
 class Slots:

@@ -8,8 +8,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ipycron.errors import StopTimeout, WorkerCrashed
+from ipycron.scheduling.aio import settle
 from ipycron.scheduling.events import Outcome
-from ipycron.scheduling.wait import settle
 
 if TYPE_CHECKING:
     from collections.abc import Callable

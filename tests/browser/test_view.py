@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ipycron.notebook.assets import read_script
-from ipycron.notebook.tables import write_html_table
+from ipycron.notebook.display.tables import write_html_table
+from ipycron.notebook.widgets.assets import read_script
 
 # A model without a kernel: what the script sends is kept, what it hears is said to it.
 MODEL = """

@@ -15,7 +15,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
 from ipycron import create_task, get_tasks
-from ipycron.notebook.capture import capture_names
+from ipycron.notebook.capture.capture import capture_names
 
 _spec = importlib.util.spec_from_file_location(
     "shell_zygote",

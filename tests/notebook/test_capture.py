@@ -5,8 +5,8 @@ import pickle
 import pytest
 
 from ipycron.errors import CaptureError
-from ipycron.notebook.capture import Captured, capture_names
-from ipycron.process.snapshot import restore
+from ipycron.notebook.capture.capture import Captured, capture_names
+from ipycron.process.shell.captured import restore
 
 # --- what travels -----------------------------------------------------------------
 

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from ipycron.errors import CaptureError, InvalidOption
-from ipycron.notebook.capture import capture_names, check_syntax
+from ipycron.notebook.capture.capture import capture_names, check_syntax
 
 # --- what cannot travel -----------------------------------------------------------
 

@@ -19,7 +19,7 @@ _own = 1
 """
 
 CELL = """
-from ipycron.notebook.capture import capture_names, check_syntax
+from ipycron.notebook.capture.capture import capture_names, check_syntax
 check_syntax("await x", get_ipython())
 cell = "scale(1), stream, _own, _, In, exit, open, get_ipython\\n!echo {factor}"
 captured = capture_names(cell, get_ipython())

@@ -4,7 +4,7 @@ import pickle
 
 import pytest
 
-from ipycron.notebook.capture import capture_names, check_syntax
+from ipycron.notebook.capture.capture import capture_names, check_syntax
 
 
 @pytest.mark.parametrize(

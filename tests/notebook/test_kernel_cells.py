@@ -315,7 +315,7 @@ def test_busy_cell_delays_no_run(kernel):
 def test_restart_ends_every_process(fresh):
     """The fresh is back soon, and nothing of before is left."""
     pids = (
-        "import psutil\nfrom ipycron.task.registry import registry\n"
+        "import psutil\nfrom ipycron.client.registry import registry\n"
         "top = psutil.Process(registry.client.supervisor_pid)\n"
         "print(*[p.pid for p in (top, *top.children(recursive=True))])"
     )
@@ -346,7 +346,7 @@ def test_unloading_ends_every_process(fresh):
     """It says what was ended, and the magics are gone."""
     fresh.run("%%cron @yearly --name it\n1")
     fresh.run(
-        "from ipycron.task.registry import registry\nimport os\n"
+        "from ipycron.client.registry import registry\nimport os\n"
         "pid = registry.client.supervisor_pid"
     )
     assert fresh.run("%reload_ext ipycron") == ""

@@ -4,7 +4,7 @@ import pytest
 from IPython.core.completer import CompletionContext, provisionalcompleter
 
 from ipycron import create_task
-from ipycron.notebook.completion import complete
+from ipycron.notebook.magic.completion import complete
 
 
 def offer(session, text):

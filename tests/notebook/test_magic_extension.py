@@ -6,7 +6,7 @@ import pytest
 from fresh import run_fresh
 
 from ipycron import get_tasks
-from ipycron.notebook.last_words import LastResort
+from ipycron.notebook.display.last_words import LastResort
 
 UNCHANGED = (
     "magics_manager.magics['line']",
@@ -104,10 +104,11 @@ def test_loading_imports_next_to_nothing():
         "ipycron",
         "ipycron.lazy",
         "ipycron.notebook",
-        "ipycron.notebook.extension",
-        "ipycron.notebook.formats",
-        "ipycron.notebook.header",
-        "ipycron.notebook.magics",
+        "ipycron.notebook.magic",
+        "ipycron.notebook.magic.extension",
+        "ipycron.notebook.magic.formats",
+        "ipycron.notebook.magic.header",
+        "ipycron.notebook.magic.magics",
     ]
 
 

@@ -7,7 +7,7 @@ import pytest
 
 import ipycron
 from ipycron import get_task
-from ipycron.notebook.snapshot import describe_task
+from ipycron.notebook.widgets.model import describe_task
 
 
 class Voter:

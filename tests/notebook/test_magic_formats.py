@@ -6,8 +6,8 @@ from types import MappingProxyType
 import pytest
 
 from ipycron import CronExpression, get_task, get_tasks
-from ipycron.notebook.ansi import strip_ansi, to_html
-from ipycron.notebook.static import MAX_CHARACTERS, settle_lines, write_bundle
+from ipycron.notebook.display.ansi import strip_ansi, to_html
+from ipycron.notebook.display.static import MAX_CHARACTERS, settle_lines, write_bundle
 
 DEADLINE = 10.0
 EVIL = "<script>alert(1)</script>"

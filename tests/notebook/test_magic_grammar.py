@@ -4,14 +4,14 @@ import logging
 
 import pytest
 
-from ipycron.notebook.grammar import (
+from ipycron.notebook.magic.grammar import (
     LineError,
     parse_words,
     read_duration,
     split_expression,
     split_words,
 )
-from ipycron.notebook.magic_options import get_task_options, split_values
+from ipycron.notebook.magic.options import get_task_options, split_values
 
 
 def parse(line, **names):

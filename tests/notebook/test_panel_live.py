@@ -16,17 +16,17 @@ from house import submit_to_client
 from ipywidgets import Widget
 from ipywidgets.embed import dependency_state
 
-from ipycron.notebook import page
-from ipycron.notebook.assets import Assets, read_loader, read_script, read_style
-from ipycron.notebook.card import MAX_ENDED, Cards, make_card
-from ipycron.notebook.feed import BYTES_PER_SECOND, Feed
-from ipycron.notebook.overview import panel
-from ipycron.process.displays import WIDGET_VIEW
-from ipycron.process.payload import Payload
-from ipycron.process.protocol import Streamed
+from ipycron.api import functions as api
+from ipycron.client.registry import registry
+from ipycron.notebook.display.feed import BYTES_PER_SECOND, Feed
+from ipycron.notebook.widgets import page
+from ipycron.notebook.widgets.assets import Assets, read_loader, read_script, read_style
+from ipycron.notebook.widgets.card import MAX_ENDED, Cards, make_card
+from ipycron.notebook.widgets.overview import panel
+from ipycron.process.shell.displays import WIDGET_VIEW
+from ipycron.process.wire.payload import Payload
+from ipycron.process.wire.protocol import Streamed
 from ipycron.scheduling.events import Event, Execution, Notice, Outcome, Status
-from ipycron.task import api
-from ipycron.task.registry import registry
 
 DEADLINE = 10.0
 YEARLY = "0 0 1 1 *"
@@ -436,7 +436,7 @@ def test_view_says_nothing_when_nothing_happens():
 
 def test_view_beats_when_it_has_been_silent(monkeypatch):
     """A page learns from it that the kernel lives."""
-    monkeypatch.setattr("ipycron.notebook.live.BEAT_INTERVAL", 0.3)
+    monkeypatch.setattr("ipycron.notebook.widgets.live.BEAT_INTERVAL", 0.3)
     view = panel()
 
     wait_for(lambda: len(view.comm.find("beat")) >= 2)

@@ -7,13 +7,13 @@ from datetime import UTC, datetime
 
 import pytest
 
+from ipycron.api import functions as api
+from ipycron.client.executions import Execution
 from ipycron.cron import CronExpression
-from ipycron.notebook.deltas import Deltas
-from ipycron.notebook.snapshot import MAX_NAME, clean, describe_run, describe_task
-from ipycron.notebook.timeline import BUCKETS, find_marks
+from ipycron.notebook.widgets.deltas import Deltas
+from ipycron.notebook.widgets.model import MAX_NAME, clean, describe_run, describe_task
+from ipycron.notebook.widgets.timeline import BUCKETS, find_marks
 from ipycron.scheduling.events import Execution as ScheduledExecution
-from ipycron.task import api
-from ipycron.task.execution import Execution
 
 START = int(datetime(2026, 11, 24, 8, 0, tzinfo=UTC).timestamp())
 HOUR = 3600

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from ipycron.notebook.transcript import (
+from ipycron.client.output import Piece
+from ipycron.notebook.display.transcript import (
     MAX_BUNDLE_BYTES,
     MAX_CHARACTERS,
     MAX_GROUPS,
     SEALED_BYTES,
     Transcript,
 )
-from ipycron.process.displays import DisplayData
-from ipycron.task.output import Piece
+from ipycron.process.shell.displays import DisplayData
 
 HTML = {"text/html": "<b>x</b>", "text/plain": "x"}
 

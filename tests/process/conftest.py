@@ -32,7 +32,7 @@ def pytest_collection_modifyitems(items):
 def shut_down():
     """End everything of ipycron after each test."""
     yield
-    registry = sys.modules.get("ipycron.task.registry")
+    registry = sys.modules.get("ipycron.client.registry")
     if registry is not None:
         registry.registry.close(0)
 
@@ -41,7 +41,7 @@ def _make_house(kind, folder):
     house = House(kind, folder)
     yield house
     # First: coroutines need their home until they have ended.
-    sys.modules["ipycron.task.registry"].registry.close(0)
+    sys.modules["ipycron.client.registry"].registry.close(0)
     house.close()
 
 

@@ -27,7 +27,7 @@ from dataclasses import asdict
 
 import cloudpickle
 
-from ipycron.process.shell import CellShell, prepare_shell
+from ipycron.process.shell.cell import CellShell, prepare_shell
 
 DEADLINE = 20.0
 

@@ -11,8 +11,8 @@ from house import EVERY_SECOND, NEVER, Record, drain, submit_to_client
 from polling import SECONDS, eventually
 
 import ipycron
+from ipycron.client.registry import registry
 from ipycron.errors import SupervisorLost
-from ipycron.task.registry import registry
 
 PID = "import os\ndef task():\n    return os.getpid()\n"
 SLOW = "import time\ndef task():\n    time.sleep(60)\n"

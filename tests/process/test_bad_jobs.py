@@ -12,7 +12,7 @@ from polling import SECONDS, eventually
 
 import ipycron
 from ipycron.errors import RemoteError, StartError, StartTimeout
-from ipycron.process.outcome import get_traceback_text
+from ipycron.process.wire.outcome import get_traceback_text
 
 LAUNCHERS = dict(zip(WORKERS, ("fork", "spawn"), strict=True))
 

@@ -10,7 +10,7 @@ from polling import SECONDS, eventually
 
 import ipycron
 from ipycron.errors import CaptureError, RemoteError
-from ipycron.process.outcome import get_traceback_text
+from ipycron.process.wire.outcome import get_traceback_text
 
 MIB = 1 << 20
 

@@ -11,9 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from interrupts import Interrupts
 
-from ipycron.process.channel import BlockingChannel, Channel
-from ipycron.process.payload import Payload
-from ipycron.process.protocol import Control, Execute, FromClient
+from ipycron.process.wire.channel import BlockingChannel, Channel
+from ipycron.process.wire.payload import Payload
+from ipycron.process.wire.protocol import Control, Execute, FromClient
 
 MANY = 300
 SECONDS = 20

@@ -10,8 +10,8 @@ import pytest
 from polling import eventually
 
 import ipycron
-from ipycron.process.payload import pack_object
-from ipycron.task.source import Cell
+from ipycron.client.jobs import Cell
+from ipycron.process.wire.payload import pack_object
 
 EVERY_SECOND = "* * * * * *"
 RUNS = 3

@@ -6,9 +6,9 @@ import re
 
 import pytest
 
-from ipycron.process.payload import Payload
-from ipycron.task.api import create_task
-from ipycron.task.source import Cell
+from ipycron.api.functions import create_task
+from ipycron.client.jobs import Cell
+from ipycron.process.wire.payload import Payload
 
 COUNT = 40
 SOURCE = f"""

@@ -23,10 +23,10 @@ from trouble import (
 from watching import find_children, is_dead, pause, wait_until
 
 import ipycron
+from ipycron.client.registry import registry
 from ipycron.errors import StartError
-from ipycron.process.protocol import Preload
-from ipycron.process.session import ORPHAN_GRACE
-from ipycron.task.registry import registry
+from ipycron.process.posix import ORPHAN_GRACE
+from ipycron.process.wire.protocol import Preload
 
 TABLE = "faults: the supervisor"
 QUICK = "import os\ndef task(): return os.getpid()\n"
@@ -169,8 +169,8 @@ def test_slot_that_waits_is_told_when_the_supervisor_is_lost(write):
 
 def test_shutdown_returns_when_the_supervisor_is_stopped(write, monkeypatch):
     """What does not answer is killed; nobody is left."""
-    monkeypatch.setattr("ipycron.task.remote.ANSWER_TIMEOUT", 0.5)
-    monkeypatch.setattr("ipycron.process.connection.EXIT_TIMEOUT", 0.5)
+    monkeypatch.setattr("ipycron.client.background.ANSWER_TIMEOUT", 0.5)
+    monkeypatch.setattr("ipycron.client.connection.EXIT_TIMEOUT", 0.5)
     task = ipycron.create_task(NEVER, write(QUICK))
     task.start().result(10)
     pids = [get_supervisor(), get_zygote(), task.execute().result(10)]
@@ -224,7 +224,7 @@ def find_family(pid):
 SCRIPT = """
 import resource, sys
 import ipycron
-from ipycron.task.registry import registry
+from ipycron.client.registry import registry
 registry.client
 task = ipycron.create_task("0 0 1 1 *", sys.argv[1])
 low = len(__import__("os").listdir("/proc/self/fd")) + 1

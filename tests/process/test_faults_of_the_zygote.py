@@ -10,9 +10,9 @@ from trouble import EVERY_SECOND, NEVER, Events, get_zygote, stopped, strike
 from watching import find_children, is_dead, wait_until
 
 import ipycron
+from ipycron.client.registry import registry
 from ipycron.errors import StartError, StartTimeout, WorkerCrashed
-from ipycron.process.protocol import Preload
-from ipycron.task.registry import registry
+from ipycron.process.wire.protocol import Preload
 
 TABLE = "faults: the zygote"
 

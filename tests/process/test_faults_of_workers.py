@@ -156,7 +156,7 @@ def test_start_that_a_worker_invents_is_not_believed(write, moment):
     path = write(
         FIND_CONTROL
         + f"""
-from ipycron.process.protocol import Ended, encode_message
+from ipycron.process.wire.protocol import Ended, encode_message
 def task(ctx):
     header = encode_message(Ended(ctx.execution.id, True, "lie", {moment}))
     control = find_control()
@@ -176,7 +176,7 @@ def test_supervisor_ignores_a_worker_when_it_speaks_for_others(write):
     path = write(
         FIND_CONTROL
         + """
-from ipycron.process.protocol import Displayed, Ended, Loaded, encode_message
+from ipycron.process.wire.protocol import Displayed, Ended, Loaded, encode_message
 def task(ctx):
     control = find_control()
     for message in (

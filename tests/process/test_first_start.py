@@ -15,10 +15,10 @@ from polling import SECONDS
 from watching import find_children, is_dead, read_command, wait_until
 
 import ipycron
+from ipycron.client.background import Remote
+from ipycron.client.client import Client
+from ipycron.client.registry import registry
 from ipycron.process.supervision import start_supervisor
-from ipycron.task.client import Client
-from ipycron.task.registry import registry
-from ipycron.task.remote import Remote
 
 AT_IMPORT = """
 import json, keyword, os, sys
@@ -99,7 +99,7 @@ def run(story: str, name: str) -> object:
     return run_fresh(AT_IMPORT.format(name=name) + story)
 
 
-@pytest.mark.parametrize("name", ["asyncio", "ipycron.task.engine", "asyncio.tasks"])
+@pytest.mark.parametrize("name", ["asyncio", "ipycron.client.engine", "asyncio.tasks"])
 def test_handler_may_shut_down_the_first_start(name):
     """Nobody hangs: the start fails, and the next client starts as ever."""
     told, status, again = run(SHUT_DOWN, name)
@@ -109,12 +109,12 @@ def test_handler_may_shut_down_the_first_start(name):
 
 def test_handler_may_start_a_task_in_the_first_start():
     """Both are started, by one supervisor."""
-    found, supervisors = run(START_ANOTHER, "ipycron.task.engine")
+    found, supervisors = run(START_ANOTHER, "ipycron.client.engine")
     assert found == [None, 1]
     assert supervisors == 1
 
 
-@pytest.mark.parametrize("name", ["asyncio.tasks", "ipycron.task.remote"])
+@pytest.mark.parametrize("name", ["asyncio.tasks", "ipycron.client.background"])
 def test_first_start_may_be_interrupted_and_repeated(name):
     """Ctrl-C leaves no supervisor behind, and no half of asyncio."""
     assert run(INTERRUPT, name) == ["", "idle", "well"]
@@ -122,7 +122,7 @@ def test_first_start_may_be_interrupted_and_repeated(name):
 
 def test_copy_that_is_forked_in_the_first_start_holds_no_socket():
     """A supervisor would not see the end of its client as long as the copy lives."""
-    before, held = run(FORK, "ipycron.task.engine")
+    before, held = run(FORK, "ipycron.client.engine")
     assert before > 0
     assert held == []
 
@@ -172,15 +172,15 @@ def test_supervisor_that_nobody_talked_to_is_gone_with_its_zygote():
 
 COLLECTING = """
 import gc, json, os, socket
-from ipycron.process import supervise
+from ipycron.process.supervisor import program as supervise
 
 def serve(*_):
     print(json.dumps(gc.isenabled()), flush=True)
     os._exit(0)
 
 gc.disable()
-import ipycron.process.supervisor
-ipycron.process.supervisor.serve = serve
+import ipycron.process.supervisor.server
+ipycron.process.supervisor.server.serve = serve
 ours, theirs = socket.socketpair()
 _, leash = os.pipe()
 supervise.main(theirs.fileno(), leash)

@@ -16,10 +16,10 @@ from trouble import EVERY_SECOND, NEVER, get_supervisor
 from watching import count_descriptors, pause, wait_until
 
 import ipycron
-from ipycron.process.payload import Payload
-from ipycron.process.protocol import Preload
-from ipycron.task.registry import registry
-from ipycron.task.source import Cell
+from ipycron.client.jobs import Cell
+from ipycron.client.registry import registry
+from ipycron.process.wire.payload import Payload
+from ipycron.process.wire.protocol import Preload
 
 TABLE = "floods"
 MAX_GROWN = 100_000_000

@@ -6,7 +6,7 @@ from house import NEVER
 from polling import SECONDS
 
 import ipycron
-from ipycron.task.registry import registry
+from ipycron.client.registry import registry
 
 # In an interpreter of its own: pytest's limit of time is a timer, too.
 STORM = """

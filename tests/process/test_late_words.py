@@ -12,9 +12,9 @@ from polling import SECONDS, eventually
 from watching import find_children, read_command
 
 import ipycron
+from ipycron.client.completion import Completion
+from ipycron.client.registry import registry
 from ipycron.errors import StartError, TaskDestroyed
-from ipycron.task.completion import Completion
-from ipycron.task.registry import registry
 
 ACTIONS = ["start", "stop", "destroy"]
 JOBS = {"inline": {}, "background": {"background": True}}

@@ -308,13 +308,15 @@ def test_functions_of_a_script_run_in_its_children_of_multiprocessing(run, metho
 
 
 @pytest.mark.parametrize(
-    "name", ["task.calls._lock", "task.listeners._lock", "process.payload._settling"]
+    "name",
+    ["client.calls._lock", "client.listeners._lock", "process.wire.payload._settling"],
 )
 def test_lock_that_another_thread_holds_during_a_fork_is_free_in_the_copy(run, name):
     """Nobody in the copy would ever give it back."""
     script = run(f"""
         import os, threading
-        import ipycron.task.calls, ipycron.task.listeners, ipycron.process.payload
+        import ipycron.client.calls, ipycron.client.listeners
+        import ipycron.process.wire.payload
         ipycron.schedule("0 0 1 1 *", lambda: 1).execute().result(10)
         is_held, is_over = threading.Event(), threading.Event()
         def hold():

@@ -11,8 +11,8 @@ from polling import SECONDS, eventually
 from watching import pause
 
 import ipycron
+from ipycron.client.bell import Bell
 from ipycron.errors import ExecutionStopped, InvalidOption, StartError, TaskDestroyed
-from ipycron.task.bell import Bell
 
 on_both = pytest.mark.parametrize("house", BOTH, indirect=True)
 
@@ -148,7 +148,7 @@ def test_shutdown_may_be_called_again_while_the_first_is_told(monkeypatch):
             pause(0.2)
 
     errors = []
-    monkeypatch.setattr("ipycron.task.engine.Bell", Lingering)
+    monkeypatch.setattr("ipycron.client.engine.Bell", Lingering)
     monkeypatch.setattr(threading, "excepthook", errors.append)
     task = ipycron.create_task(NEVER, lambda: 42)
     task.start().result(SECONDS)

@@ -13,9 +13,9 @@ from polling import SECONDS, eventually
 from watching import pause
 
 import ipycron
+from ipycron.client.registry import registry
 from ipycron.errors import ExecutionStopped, OverlapError, SupervisorLost, WorkerCrashed
 from ipycron.scheduling.clock import SystemClock
-from ipycron.task.registry import registry
 
 ADDING = """
     count = 0
@@ -468,9 +468,9 @@ def test_job_that_says_it_has_ended_is_told_once(obedient):
     record = Record(task)
     tell(
         "import gc\n"
-        "from ipycron.process.protocol import Ended\n"
-        "from ipycron.process.worker import Worker\n"
-        "from ipycron.process.payload import pack_plain\n"
+        "from ipycron.process.wire.protocol import Ended\n"
+        "from ipycron.process.worker.program import Worker\n"
+        "from ipycron.process.wire.payload import pack_plain\n"
         "import time\n"
         "(worker,) = [o for o in gc.get_objects() if type(o) is Worker]\n"
         "ended = Ended(worker._execution_id, True, 'lie')\n"
@@ -580,7 +580,7 @@ def test_times_that_a_job_makes_up_are_not_believed(obedient, time):
     task, tell = obedient
     tell(
         "import gc\n"
-        "from ipycron.process.line import WorkerLine\n"
+        "from ipycron.process.direct.worker_end import WorkerLine\n"
         "(line,) = [o for o in gc.get_objects() if type(o) is WorkerLine]\n"
         "answer = WorkerLine.answer\n"
         "def lie(self, told):\n"

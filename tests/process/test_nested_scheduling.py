@@ -406,7 +406,7 @@ def test_inert_task_does_nothing_and_says_why(tmp_path):
 
 def test_supervisor_below_a_job_refuses_to_start(tmp_path):
     """Whatever asked for it: the mark that it has inherited says no."""
-    code = "from ipycron.process.supervise import main; main(0, 1)"
+    code = "from ipycron.process.supervisor.program import main; main(0, 1)"
     done = subprocess.run(
         [sys.executable, "-c", code],
         env={**os.environ, INSIDE: "worker"},

@@ -12,10 +12,10 @@ from scores import score_test
 from trouble import NEVER, get_supervisor, get_zygote
 
 import ipycron
-from ipycron.process.payload import INLINE_BYTES, Payload
-from ipycron.process.protocol import Preload
-from ipycron.task.registry import registry
-from ipycron.task.source import Cell
+from ipycron.client.jobs import Cell
+from ipycron.client.registry import registry
+from ipycron.process.wire.payload import INLINE_BYTES, Payload
+from ipycron.process.wire.protocol import Preload
 
 TABLE = "what others could reach"
 WORDS = "a secret that is written nowhere"
@@ -96,7 +96,7 @@ def test_payloads_are_nameless_files_where_there_is_no_memory_file(
     """Elsewhere than on Linux: a file only we may read, unlinked at once."""
     monkeypatch.delattr(os, "memfd_create")
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    from ipycron.process.payload import pack  # noqa: PLC0415 - beside its test
+    from ipycron.process.wire.payload import pack  # noqa: PLC0415 - beside its test
 
     payload = pack([bytes(INLINE_BYTES), b"more"])
     facts = os.fstat(payload.fd)

@@ -6,8 +6,9 @@ import socket
 
 import pytest
 
-from ipycron.process.floor import Floor, say_busy, say_free
-from ipycron.process.line import (
+from ipycron.process.direct.supervisor_end import Fate, Offer, Offers
+from ipycron.process.direct.token import Floor, say_busy, say_free
+from ipycron.process.direct.worker_end import (
     WorkerLine,
     date_call,
     fits,
@@ -16,9 +17,8 @@ from ipycron.process.line import (
     number_call,
     read_call,
 )
-from ipycron.process.offer import Fate, Offer, Offers
-from ipycron.process.payload import Payload
-from ipycron.process.protocol import Answered, Call, encode_message
+from ipycron.process.wire.payload import Payload
+from ipycron.process.wire.protocol import Answered, Call, encode_message
 
 HUGE = (1 << 60).to_bytes(8, "little")
 

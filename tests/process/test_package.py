@@ -29,7 +29,7 @@ def test_import_loads_the_standard_library_only():
 
 def test_zygote_starts_without_ipython_asyncio_zmq_or_a_thread():
     """The zygote's program is light; what is warm comes later, by message."""
-    names, threads = run_fresh(LOADED.format(module="ipycron.process.zygote"))
+    names, threads = run_fresh(LOADED.format(module="ipycron.process.worker.zygote"))
     assert {"IPython", "asyncio", "zmq", "croniter", "rich"} & set(names) == set()
     assert threads == 1
 
@@ -57,9 +57,11 @@ sys.meta_path.insert(0, Guard())
 """
 
 FIRST_CHILDREN = (
-    GUARD.format(names=("asyncio", "ipycron.process.supervisor"), program="zygote")
+    GUARD.format(
+        names=("asyncio", "ipycron.process.supervisor.server"), program="worker.zygote"
+    )
     + """
-from ipycron.process.supervise import main
+from ipycron.process.supervisor.program import main
 ours, theirs = socket.socketpair()
 _, leash = os.pipe()
 main(theirs.fileno(), leash)
@@ -70,11 +72,13 @@ main(theirs.fileno(), leash)
 def test_supervisor_starts_its_zygote_before_it_loads_itself():
     """Both load at once: a script's first task waits for the slower of them."""
     (command,) = run_fresh(FIRST_CHILDREN)
-    assert "ipycron.process.zygote" in command
+    assert "ipycron.process.worker.zygote" in command
 
 
 CLIENT_CHILDREN = (
-    GUARD.format(names=("asyncio", "ipycron.task.engine"), program="supervise")
+    GUARD.format(
+        names=("asyncio", "ipycron.client.engine"), program="supervisor.program"
+    )
     + """
 import ipycron
 task = ipycron.create_task("0 0 1 1 *", json.__file__)
@@ -87,7 +91,7 @@ task.start()
 def test_client_starts_its_supervisor_before_it_loads_its_engine():
     """At the first start, not before: creating a task starts nothing."""
     (command,) = run_fresh(CLIENT_CHILDREN)
-    assert "ipycron.process.supervise" in command
+    assert "ipycron.process.supervisor.program" in command
 
 
 NEVER_STARTED = """
@@ -112,7 +116,7 @@ def test_shutdown_destroys_tasks_that_were_never_started():
 
 def test_supervisor_imports_no_ipython_and_no_pickler_of_functions():
     """The supervisor runs no user code, so it loads nothing that would."""
-    names, _ = run_fresh(LOADED.format(module="ipycron.process.supervisor"))
+    names, _ = run_fresh(LOADED.format(module="ipycron.process.supervisor.server"))
     assert {"IPython", "cloudpickle", "numpy", "zmq", "rich"} & set(names) == set()
 
 

@@ -6,7 +6,7 @@ import sys
 
 LOOK = """
 import json, logging, os, sys
-from ipycron.process import rehearsal
+from ipycron.process.worker import rehearsal
 
 def look():
     return [
@@ -21,8 +21,8 @@ print(json.dumps([before, look()]))
 """
 COUNT = """
 from collections import Counter
-from ipycron.process import rehearsal
-from ipycron.process.channel import BlockingChannel
+from ipycron.process.worker import rehearsal
+from ipycron.process.wire.channel import BlockingChannel
 
 told = Counter()
 send = BlockingChannel.send

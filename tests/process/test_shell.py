@@ -237,7 +237,7 @@ def test_file_run_by_the_cell_fails_it(run_in_fork, tmp_path):
 def test_shell_is_built_where_no_zygote_has_prepared_one():
     """A spawned worker builds its shell itself."""
     code = (
-        "from ipycron.process.shell import CellShell\n"
+        "from ipycron.process.shell.cell import CellShell\n"
         "shell = CellShell(publish=print)\n"
         "shell.load('import asyncio\\nawait asyncio.sleep(0, ctx)')\n"
         "import json\n"

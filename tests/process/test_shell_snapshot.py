@@ -10,8 +10,8 @@ import pytest
 from fresh import run_fresh
 
 from ipycron.errors import CaptureError
-from ipycron.process.shell_source import find_label
-from ipycron.process.snapshot import restore, seal
+from ipycron.process.shell.captured import restore, seal
+from ipycron.process.shell.source import find_label
 
 
 def write(*items, buffer_callback=None):
@@ -76,11 +76,11 @@ def test_sealed_snapshot_loads_like_any_object():
 
 LOADED = """
 import json, sys
-import ipycron.process.zygote
-from ipycron.process.job import load_job
-from ipycron.process.job_message import CellJob
-from ipycron.process.payload import pack_pickle
-from ipycron.process.shell import prepare_shell
+import ipycron.process.worker.zygote
+from ipycron.process.worker.job import load_job
+from ipycron.process.wire.job_message import CellJob
+from ipycron.process.wire.payload import pack_pickle
+from ipycron.process.shell.cell import prepare_shell
 prepare_shell()
 before = set(sys.modules)
 job = load_job(CellJob("x + 1", "<cell>"), pack_pickle({pickled}, [{stream}]), print)

@@ -19,16 +19,23 @@ from watching import pause, wait_until
 
 import ipycron
 from ipycron.errors import WorkerCrashed
-from ipycron.process.channel import BlockingChannel
-from ipycron.process.cores import wait_on_one
-from ipycron.process.ends import Ends
-from ipycron.process.job_message import FileJob, Setting
-from ipycron.process.launch import ProcessLauncher
-from ipycron.process.outcome import decode_result
-from ipycron.process.payload import Payload
-from ipycron.process.permit import Permit, make_permit
-from ipycron.process.program import start_program
-from ipycron.process.protocol import FromWorker, Load, Loaded, Quit, Register, StandBy
+from ipycron.process.affinity import wait_on_one
+from ipycron.process.standby import Permit, make_permit
+from ipycron.process.start import start_program
+from ipycron.process.supervisor.ends import Ends
+from ipycron.process.supervisor.launcher import ProcessLauncher
+from ipycron.process.wire.channel import BlockingChannel
+from ipycron.process.wire.job_message import FileJob, Setting
+from ipycron.process.wire.outcome import decode_result
+from ipycron.process.wire.payload import Payload
+from ipycron.process.wire.protocol import (
+    FromWorker,
+    Load,
+    Loaded,
+    Quit,
+    Register,
+    StandBy,
+)
 from ipycron.scheduling.clock import SystemClock
 from ipycron.scheduling.events import Execution
 from ipycron.scheduling.policy import Policy
@@ -341,7 +348,7 @@ def test_worker_stands_by_on_a_descriptor_of_any_number(write):
     control = fcntl.fcntl(ends.fds[0], fcntl.F_DUPFD_CLOEXEC, 2000)
     edge = BlockingChannel(ends.ours, FromWorker)
     try:
-        process = start_program("worker", (control, *ends.fds[1:]), os.getpid())
+        process = start_program("worker.program", (control, *ends.fds[1:]), os.getpid())
         ends.close_theirs()
         os.close(control)
         setting = Setting(b"/", {}, tuple(map(os.fsencode, sys.path)), 30, 1 << 20)

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from scores import get_scores
 
-from ipycron.process.protocol import (
+from ipycron.process.wire.protocol import (
     Displayed,
     Ended,
     Fork,

@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ipycron.errors import IpycronError
+from ipycron.scheduling.aio import sleep
 from ipycron.scheduling.policy import Policy
 from ipycron.scheduling.run import Stage
 from ipycron.scheduling.scheduler import Scheduler
-from ipycron.scheduling.wait import sleep
 from ipycron.testing import Every, FakeClock, FakeLauncher, RecordedEvents
 
 HOUR = 3600

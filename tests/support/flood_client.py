@@ -17,10 +17,10 @@ from pathlib import Path
 from watching import wait_until
 
 import ipycron
-from ipycron.process.payload import Payload
-from ipycron.process.protocol import Preload
-from ipycron.task.registry import registry
-from ipycron.task.source import Cell
+from ipycron.client.jobs import Cell
+from ipycron.client.registry import registry
+from ipycron.process.wire.payload import Payload
+from ipycron.process.wire.protocol import Preload
 
 NOISY = """
 import logging, os

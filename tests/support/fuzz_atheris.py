@@ -17,10 +17,10 @@ GIGABYTE = 1 << 30
 with atheris.instrument_imports(include=["ipycron"]):
     import fuzz_targets
 
-    import ipycron.notebook.expansion
-    import ipycron.notebook.grammar
-    import ipycron.notebook.magic_options
-    import ipycron.notebook.usage  # noqa: F401 - all four: to be watched
+    import ipycron.notebook.magic.expansion
+    import ipycron.notebook.magic.grammar
+    import ipycron.notebook.magic.options
+    import ipycron.notebook.magic.usage  # noqa: F401 - all four: to be watched
 
 
 def main(name: str, seconds: str) -> None:

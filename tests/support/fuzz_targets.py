@@ -11,15 +11,15 @@ import time
 
 from ipycron.cron import CronExpression, parse, validate, validate_detailed
 from ipycron.errors import CronSyntaxError, IpycronError
-from ipycron.process.frames import FrameReader
-from ipycron.process.outcome import (
+from ipycron.process.wire.frames import FrameReader
+from ipycron.process.wire.outcome import (
     Unserializable,
     decode_error,
     decode_result,
     read_traceback,
 )
-from ipycron.process.payload import Payload
-from ipycron.process.protocol import (
+from ipycron.process.wire.payload import Payload
+from ipycron.process.wire.protocol import (
     FromClient,
     FromSupervisor,
     FromWorker,
@@ -89,14 +89,14 @@ def read_line(text: str) -> None:
     """Take a text for the line of a magic."""
     from IPython.core.error import UsageError  # noqa: PLC0415 - a second of imports
 
-    from ipycron.notebook.expansion import expand  # noqa: PLC0415
-    from ipycron.notebook.grammar import (  # noqa: PLC0415
+    from ipycron.notebook.magic.expansion import expand  # noqa: PLC0415
+    from ipycron.notebook.magic.grammar import (  # noqa: PLC0415
         parse_words,
         split_expression,
         split_words,
     )
-    from ipycron.notebook.magic_options import get_task_options  # noqa: PLC0415
-    from ipycron.notebook.usage import usage_errors  # noqa: PLC0415
+    from ipycron.notebook.magic.options import get_task_options  # noqa: PLC0415
+    from ipycron.notebook.magic.usage import usage_errors  # noqa: PLC0415
 
     began = time.monotonic()
     refusal = None

@@ -11,7 +11,7 @@ from jobs import Gate, Log, as_coroutine, as_function
 from polling import SECONDS, eventually
 
 import ipycron
-from ipycron.task.registry import registry
+from ipycron.client.registry import registry
 
 INLINE, ASYNC, FORKED, SPAWNED = "inline", "inline-async", "forked", "spawned"
 KINDS = (INLINE, ASYNC, FORKED, SPAWNED)

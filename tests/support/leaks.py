@@ -84,7 +84,7 @@ def find_held():
         for number in (signal.SIGINT, signal.SIGTERM)
     }
     held.add(f"sys.excepthook {sys.excepthook}")
-    module = sys.modules.get("ipycron.task.registry")
+    module = sys.modules.get("ipycron.client.registry")
     if module is not None and module.registry.running_client is not None:
         client = module.registry.running_client
         held |= {f"task {task.name!r}" for task in client.tasks.values()}

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from watching import find_children, is_dead, read_command, wait_until
 
-from ipycron.task.registry import registry
+from ipycron.client.registry import registry
 
 NEVER = "0 0 1 1 *"
 EVERY_SECOND = "* * * * * *"

@@ -8,7 +8,11 @@ import time
 from pathlib import Path
 
 MARK = "IPYCRON_TEST_MARK"
-PROGRAMS = {"supervise": "supervisor", "zygote": "zygote", "worker": "worker"}
+PROGRAMS = {
+    "supervisor.program": "supervisor",
+    "worker.zygote": "zygote",
+    "worker.program": "worker",
+}
 
 
 def wait_until(condition, seconds, what):

@@ -8,7 +8,7 @@ import pytest
 from redis_server import RedisServer, require_redis
 
 from ipycron.coordinate import RedisRunCoordinator
-from ipycron.coordinate.election import Election
+from ipycron.coordinate.session import Election
 
 KEY = "report:2026-11-24T09:00:00.000Z"
 

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from ipycron.coordinate.election import Election
+from ipycron.coordinate.session import Election
 from ipycron.errors import CoordinatorError, InvalidOption
 
 LEASE = 30.0

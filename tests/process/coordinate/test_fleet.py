@@ -14,7 +14,7 @@ import redis
 import redis.asyncio as redis_asyncio
 
 from ipycron.coordinate import RedisRunCoordinator, SQLiteRunCoordinator
-from ipycron.coordinate.election import Election
+from ipycron.coordinate.session import Election
 
 FORK = multiprocessing.get_context("fork")
 PROCESSES = 8

@@ -8,8 +8,8 @@ import pytest
 import redis.asyncio as redis_asyncio
 
 from ipycron.coordinate import Health, RedisRunCoordinator
-from ipycron.coordinate.election import Election
 from ipycron.coordinate.redisserver import BlockingServer
+from ipycron.coordinate.session import Election
 from ipycron.errors import CoordinatorError, InvalidOption
 
 KEY = "report:2026-11-24T09:00:00.000Z"

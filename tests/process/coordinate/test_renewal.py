@@ -5,7 +5,7 @@ import logging
 import threading
 import time
 
-from ipycron.coordinate.election import Election, log_problem
+from ipycron.coordinate.session import Election, log_problem
 from ipycron.errors import CoordinatorError
 
 LEASE = 30.0

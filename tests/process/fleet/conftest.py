@@ -8,7 +8,7 @@ from house import FORKED, INLINE, NEVER, House
 from polling import SECONDS
 
 import ipycron
-from ipycron.task.registry import registry
+from ipycron.client.registry import registry
 
 
 @pytest.fixture(scope="session", autouse=True)

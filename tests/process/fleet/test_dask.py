@@ -17,7 +17,7 @@ from polling import SECONDS, eventually
 
 import ipycron
 from ipycron.errors import ExecutionTimeout, ExecutorError
-from ipycron.task.dask import call_on_loop
+from ipycron.executors.dask import call_on_loop
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,8 @@ from polling import SECONDS, eventually
 from voters import AsyncVoter, Voter
 
 import ipycron
+from ipycron.client.registry import registry
 from ipycron.errors import CoordinatorError, InvalidOption
-from ipycron.task.registry import registry
 
 
 def schedule(house, body=lambda _: 42, *, name="report", **options):

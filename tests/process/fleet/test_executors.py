@@ -18,6 +18,7 @@ from house import EVERY_SECOND, NEVER, Record
 from polling import SECONDS, eventually
 
 import ipycron
+from ipycron.client.jobs import Cell
 from ipycron.errors import (
     CaptureError,
     ExecutionStopped,
@@ -26,8 +27,7 @@ from ipycron.errors import (
     InvalidOption,
     OverlapError,
 )
-from ipycron.process.payload import pack_object
-from ipycron.task.source import Cell
+from ipycron.process.wire.payload import pack_object
 
 SPAWN = multiprocessing.get_context("spawn")
 

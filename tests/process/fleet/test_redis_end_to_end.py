@@ -7,8 +7,8 @@ import pytest
 from house import EVERY_SECOND, FORKED, INLINE, House, Record
 from polling import SECONDS, eventually
 
+from ipycron.client.registry import registry
 from ipycron.coordinate import RedisRunCoordinator
-from ipycron.task.registry import registry
 
 LEASE = 0.6
 

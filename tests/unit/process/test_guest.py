@@ -15,18 +15,18 @@ from dataclasses import replace
 
 import pytest
 
-from ipycron.process import guest_output
-from ipycron.process.guest import (
+from ipycron.executors import guest_output
+from ipycron.executors.guest import (
     Visit,
     find_place,
     find_software,
     run_guest,
     unpack_report,
 )
-from ipycron.process.job_message import FileJob, FunctionJob, Setting
-from ipycron.process.outcome import decode_error, decode_result
-from ipycron.process.payload import Payload, pack_object
-from ipycron.process.protocol import Load, Run
+from ipycron.process.wire.job_message import FileJob, FunctionJob, Setting
+from ipycron.process.wire.outcome import decode_error, decode_result
+from ipycron.process.wire.payload import Payload, pack_object
+from ipycron.process.wire.protocol import Load, Run
 from ipycron.scheduling.clock import SystemClock
 
 AWAY = ("elsewhere", 1)

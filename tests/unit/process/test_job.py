@@ -2,7 +2,7 @@
 
 import pytest
 
-from ipycron.process.job import FunctionRunner, binds_task
+from ipycron.process.worker.job import FunctionRunner, binds_task
 
 MANY_NAMES = "\n".join(f"name_{number} = 1" for number in range(700))
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from ipycron.process.outcome import (
+from ipycron.process.wire.outcome import (
     Unserializable,
     decode_error,
     decode_result,

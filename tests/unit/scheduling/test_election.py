@@ -5,7 +5,7 @@ from contextvars import ContextVar
 
 import pytest
 
-from ipycron.scheduling.wait import sleep
+from ipycron.scheduling.aio import sleep
 
 
 class Elector:

@@ -5,8 +5,8 @@ import doctest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipycron.scheduling import few
-from ipycron.scheduling.few import NOTHING, Few
+from ipycron.scheduling import small_map as few
+from ipycron.scheduling.small_map import NOTHING, Few
 
 STEPS = st.lists(st.tuples(st.booleans(), st.integers(0, 4)))
 

@@ -5,12 +5,12 @@ from itertools import product
 
 import pytest
 
-from ipycron.scheduling.entry import TRANSITIONS, Entry, Phase
+from ipycron.scheduling.aio import settle, share, sleep, within
 from ipycron.scheduling.events import Execution, Outcome
+from ipycron.scheduling.missed import CHUNK, Tally
 from ipycron.scheduling.plan import Gap
 from ipycron.scheduling.policy import Policy
-from ipycron.scheduling.tally import CHUNK, Tally
-from ipycron.scheduling.wait import settle, share, sleep, within
+from ipycron.scheduling.state import TRANSITIONS, Entry, Phase
 from ipycron.testing import Every, FakeClock
 
 ALLOWED = {

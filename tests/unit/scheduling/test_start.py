@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from ipycron.errors import StartRevoked, StartTimeout, TaskExists, UnknownTask
-from ipycron.scheduling.wait import sleep
+from ipycron.scheduling.aio import sleep
 
 
 async def test_start_loads_and_arms(world):

@@ -1,0 +1,1 @@
+"""What the user holds: the functions of `import ipycron`, the handle, waiting."""

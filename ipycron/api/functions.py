@@ -1,0 +1,229 @@
+"""The functions of ipycron: schedule, find, wait, shut down."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import tzinfo
+from functools import lru_cache, partial
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from ipycron.api.task import Task
+from ipycron.client.jobs import Inline, make_source
+from ipycron.client.listeners import check_event
+from ipycron.client.options import TaskOptions, check_logger, make_options
+from ipycron.client.registry import registry
+from ipycron.coordinate.protocol import check_coordinator
+from ipycron.cron import CronExpression
+from ipycron.errors import (
+    IpycronError,
+    StartRevoked,
+    TaskExists,
+    UnknownTask,
+)
+from ipycron.process.nesting import is_importing
+from ipycron.process.wire.zones import describe_zone
+from ipycron.scheduling.clock import SystemClock
+from ipycron.scheduling.option import check_duration
+
+if TYPE_CHECKING:
+    import logging
+    import os
+    from collections.abc import Callable, Mapping
+    from datetime import timedelta
+
+    from ipycron.client.completion import Completion
+    from ipycron.scheduling.context import TaskContext
+
+
+def schedule(
+    expression: str | CronExpression,
+    job: str | os.PathLike[str] | Callable[..., Any],
+    **options: Any,
+) -> Task:
+    """Create a task, register it and start it.
+
+    Args:
+        expression: when, as cron text: five fields, or six with seconds first.
+        job: what. A path is a task file, run in a worker process. A function runs
+            in this process, with ``background=True`` in a worker.
+        **options: see `TaskOptions`; durations are seconds.
+
+    Returns:
+        The task. It starts meanwhile; `Task.execute` waits for that. A start that
+        fails is logged and leaves the task stopped.
+
+    Raises:
+        IpycronError: if the expression, the job or an option is wrong: everything
+            that can be checked is checked before anything is started.
+        NestedSchedule: if a job calls it. Where a job's process only imports the
+            module that calls it, the task that is returned never runs, and a log
+            record says so.
+    """
+    task = create_task(expression, job, **options)
+    if task.status == "stopped":
+        task.start().watch(partial(_see_start, task))
+    return task
+
+
+def create_task(
+    expression: str | CronExpression,
+    job: str | os.PathLike[str] | Callable[..., Any],
+    **options: Any,
+) -> Task:
+    """Create and register a task, stopped. Arguments and errors as `schedule`."""
+    checked = make_options(options)
+    task_id = uuid.uuid4().hex
+    parsed = _make_expression(expression, checked, task_id)
+    if is_importing():
+        from ipycron.api.inert import make_inert_task  # noqa: PLC0415 - most never do
+
+        return make_inert_task(parsed, checked, task_id)
+    source = make_source(job, checked)
+    _check_together(checked, parsed, source)
+    existing = _find_by_name(checked.name)
+    if existing is not None:
+        if checked.if_exists == "error":
+            raise TaskExists(name=existing.name)
+        if checked.if_exists == "keep":
+            return existing
+    client = registry.client
+    task = Task(client, parsed, source, checked, task_id=task_id)
+    if existing is not None:
+        existing.destroy()
+    client.add(task)
+    return task
+
+
+def _make_expression(
+    expression: str | CronExpression, options: TaskOptions, task_id: str
+) -> CronExpression:
+    if isinstance(expression, CronExpression):
+        parsed = expression
+    else:
+        has_hash = "h" in str(expression).lower()  # perhaps: Thu, March
+        parsed = CronExpression(
+            expression,
+            options.timezone,
+            day_or=options.day_or,
+            hash_id=(options.name or task_id) if has_hash else None,
+        )
+        if not isinstance(options.timezone, tzinfo):  # its own code says what is equal
+            parsed = _share(parsed, options.timezone is None)
+    parsed.check_fires(SystemClock().now())
+    return parsed
+
+
+@lru_cache(maxsize=64)
+def _share(expression: CronExpression, _: bool) -> CronExpression:  # noqa: FBT001
+    """Return one object for all expressions that are equal: many tasks have the same.
+
+    Not for one of the system's zone and one of a zone of this name: where they travel
+    to, the system may have another.
+    """
+    return expression
+
+
+def _check_together(
+    options: TaskOptions, expression: CronExpression, source: Any
+) -> None:
+    """Check what no option can say alone."""
+    if not isinstance(source, Inline):
+        describe_zone(expression.timezone)
+    if options.distributed or options.run_coordinator is not None:
+        from ipycron.client.elections import check_election  # noqa: PLC0415 - asyncio
+
+        client = registry.running_client
+        check_election(options, None if client is None else client.coordinator)
+
+
+def _see_start(task: Task, completion: Completion[None]) -> None:
+    """Have a failure reported where listeners are called; a good start asks nobody."""
+    if completion.peek() is not None:
+        task.defer(partial(_report_start, task, completion))
+
+
+def _report_start(task: Task, completion: Completion[None]) -> None:
+    error = completion.exception()
+    if error is not None and not isinstance(error, StartRevoked):
+        task.logger.error(
+            "task %r did not start: %s: %s",
+            task.name,
+            type(error).__name__,
+            error,
+            exc_info=error if not isinstance(error, IpycronError) else None,
+        )
+
+
+def get_tasks() -> Mapping[str, Task]:
+    """Return all tasks that are not destroyed, by id: a read-only snapshot."""
+    client = registry.running_client
+    return MappingProxyType({} if client is None else dict(client.tasks))
+
+
+def get_task(id_or_name: str) -> Task:
+    """Return a task by its id or its name; of several with one name, the newest.
+
+    Raises:
+        UnknownTask: if there is none; the text suggests a name.
+    """
+    tasks = get_tasks()
+    found = tasks.get(id_or_name) or _find_by_name(id_or_name)
+    if found is None:
+        raise UnknownTask(name=id_or_name, known=[task.name for task in tasks.values()])
+    return found
+
+
+def _find_by_name(name: str | None) -> Task | None:
+    if name is None:
+        return None
+    named = [task for task in get_tasks().values() if task.name == name]
+    return named[-1] if named else None
+
+
+def on(event: str, listener: Callable[[TaskContext], Any]) -> None:
+    """Call `listener` at each `event` of every task; ``"*"`` means all events."""
+    registry.client.listen(event, listener)
+
+
+def once(event: str, listener: Callable[[TaskContext], Any]) -> None:
+    """As `on`, for the next time only."""
+    registry.client.listen(event, listener, once=True)
+
+
+def off(event: str, listener: Callable[[TaskContext], Any] | None = None) -> None:
+    """Remove a listener of all tasks, or all of them from an event."""
+    check_event(event)
+    client = registry.running_client
+    if client is not None:
+        client.listeners.remove(event, listener)
+
+
+def set_logger(logger: logging.Logger | None) -> None:
+    """Have `logger` take all records of ipycron; None restores ``"ipycron"``."""
+    registry.client.logger = check_logger("logger", logger)
+
+
+def set_run_coordinator(coordinator: Any) -> None:
+    """Have `coordinator` elect for every distributed task without its own.
+
+    None restores the environment variable.
+    """
+    if coordinator is not None:
+        coordinator = check_coordinator(coordinator)
+    registry.client.set_coordinator(coordinator)
+
+
+def shutdown(timeout: float | timedelta = 5) -> None:
+    """Destroy all tasks and end all processes.
+
+    Args:
+        timeout: seconds that runs in progress may take, manual ones too, before
+            they are ended.
+
+    Returns when every process of ipycron is gone. Using ipycron again starts anew.
+
+    Raises:
+        InvalidOption: if `timeout` is no duration; nothing is shut down then.
+    """
+    registry.close(check_duration("timeout", timeout))

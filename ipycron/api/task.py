@@ -1,0 +1,384 @@
+"""A task: a job on a schedule, as the user holds it."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import weakref
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from ipycron.client.announce import is_logged
+from ipycron.client.announcement import announce
+from ipycron.client.calling import call
+from ipycron.client.calls import Calls
+from ipycron.client.completion import Completion, read_nothing
+from ipycron.client.jobs import Background, Inline
+from ipycron.client.listeners import Listeners
+from ipycron.client.setting import get_folder, make_setting
+from ipycron.client.state import ENDS, Mirror
+from ipycron.errors import TaskDestroyed, WaitTimeout
+from ipycron.scheduling.clock import SystemClock
+from ipycron.scheduling.events import Event, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ipycron.client.client import Client
+    from ipycron.client.controls import Action
+    from ipycron.client.executions import Execution
+    from ipycron.client.history import History
+    from ipycron.client.jobs import Source
+    from ipycron.client.options import TaskOptions
+    from ipycron.cron import CronExpression
+    from ipycron.process.wire.job_message import Setting
+    from ipycron.process.wire.payload import Payload
+    from ipycron.process.wire.protocol import Register
+    from ipycron.scheduling.context import TaskContext
+    from ipycron.scheduling.events import Notice
+
+
+class Task:
+    """A job on a schedule.
+
+    Made by `schedule()` and `create_task()`. Every method may be called from any
+    thread. The task follows the events of its scheduler: what its properties say
+    was true when the last event arrived, a moment ago.
+
+    Attributes:
+        id: unique.
+        name: the option `name`, or the id.
+        options: all options, checked.
+        expression: when it runs.
+        source: what it runs.
+        mirror: what its scheduler has told; for ipycron itself.
+        calls: its runs that were called for; for ipycron itself.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        expression: CronExpression,
+        source: Source,
+        options: TaskOptions,
+        *,
+        task_id: str,
+    ) -> None:
+        self.id = task_id
+        self.name = options.name or task_id
+        self.options = options
+        self.expression = expression
+        self.source = source
+        self._client = client
+        self.mirror = Mirror(
+            task_id,
+            zone=expression.timezone,
+            runs_left=options.max_executions,
+            defer=client.defer,
+        )
+        self.calls = Calls()
+        self._start: Callable[[], Completion[None] | None] | None = None
+        self._start_error: BaseException | None = None
+        self._is_ref = not options.unref
+        self.listeners = Listeners()
+        # A copy of the environment: 5 KB that only a worker needs.
+        self._setting = self._take_setting() if self.is_background else None
+
+    def _take_setting(self) -> Setting:
+        options = self.options
+        return make_setting(
+            cwd=options.cwd or get_folder(),
+            env=options.env,
+            path=sys.path,
+            max_result_bytes=options.max_result_bytes,
+        )
+
+    # --- what it is -----------------------------------------------------------------
+
+    @property
+    def pattern(self) -> str:
+        """The expression's text."""
+        return self.expression.text
+
+    @property
+    def timezone(self) -> str:
+        """The schedule's time zone by name."""
+        return str(self.expression.timezone)
+
+    @property
+    def is_background(self) -> bool:
+        """Whether it runs in a worker process."""
+        return isinstance(self.source, Background)
+
+    @property
+    def status(self) -> str:
+        """``"stopped"``, ``"idle"``, ``"running"`` or ``"destroyed"``."""
+        return self.mirror.status
+
+    @property
+    def is_starting(self) -> bool:
+        """Whether a start is under way: `status` is ``"stopped"`` until it is over."""
+        start = None if self._start is None else self._start()
+        return start is not None and not start.done()
+
+    @property
+    def start_error(self) -> BaseException | None:
+        """What the last start failed with; None after a good one."""
+        return self._start_error
+
+    @property
+    def is_started(self) -> bool:
+        """Whether its schedule is armed: neither stopped nor destroyed."""
+        return self.mirror.status in (Status.IDLE, Status.RUNNING)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether any run is in progress, scheduled or manual."""
+        return bool(self.mirror.running)
+
+    @property
+    def running(self) -> tuple[Execution, ...]:
+        """The runs in progress, oldest first; a snapshot."""
+        return self.mirror.running
+
+    @property
+    def last_run(self) -> Execution | None:
+        """The run that ended last, or None."""
+        self._client.catch_up(self)
+        return self.mirror.last_run
+
+    @property
+    def history(self) -> History:
+        """The last runs, oldest first, without their results."""
+        self._client.catch_up(self)
+        return self.mirror.history
+
+    @property
+    def runs_left(self) -> int | None:
+        """Scheduled runs left under `max_executions`; None without a limit."""
+        return self.mirror.runs_left
+
+    # --- when it runs ---------------------------------------------------------------
+
+    @property
+    def next_run(self) -> datetime | None:
+        """The next slot; None unless started or about to be.
+
+        Random delays are not known yet.
+        """
+        if not (self.is_started or self.is_starting) or self.runs_left == 0:
+            return None
+        return self.expression.next(self._now())
+
+    def next_runs(self, count: int) -> list[datetime]:
+        """Return the next `count` slots from now, started or not."""
+        return self.expression.upcoming(count, self._now())
+
+    def matches(self, instant: datetime) -> bool:
+        """Return whether `instant` is a slot of the schedule."""
+        return self.expression.matches(instant)
+
+    @property
+    def seconds_to_next(self) -> float | None:
+        """Seconds until `next_run`, None where there is none."""
+        following = self.next_run
+        if following is None:
+            return None
+        return max(0.0, following.timestamp() - SystemClock().now())
+
+    @staticmethod
+    def _now() -> datetime:
+        return datetime.fromtimestamp(SystemClock().now(), UTC)
+
+    # --- controls -------------------------------------------------------------------
+
+    def start(self) -> Completion[None]:
+        """Load the job and arm the schedule.
+
+        The completion fails with the error of the job's own code, `StartTimeout`
+        or `StartError`; then nothing is left running. A started or destroyed task
+        stays as it is.
+        """
+        return self._control("start", force=False)
+
+    def stop(self, *, force: bool = False) -> Completion[None]:
+        """Disarm the schedule and end the worker; complete when it is gone.
+
+        Args:
+            force: do not wait for a run in progress. Without it the run has
+                `stop_timeout` seconds, then SIGTERM, then SIGKILL.
+        """
+        return self._control("stop", force=force)
+
+    def destroy(self, *, force: bool = False) -> Completion[None]:
+        """Stop the task for good and take it out of the registry."""
+        return self._control("destroy", force=force)
+
+    def _control(self, action: Action, *, force: bool) -> Completion[None]:
+        completion: Completion[None] = self.make_completion(action)
+        if action == "start":
+            # Held by who does the work; one that nobody asks logs at its own end.
+            self._start = weakref.ref(completion)
+        if self.is_over:
+            completion.set(read_nothing)
+            return completion
+        self._client.control(self, action, completion, force=force)
+        if action == "start":
+            # A script that ends right now must live to see its task start.
+            self._update_keepalive()
+            completion.watch(self._see_start)
+        return completion
+
+    def make_completion(self, what: str) -> Completion[Any]:
+        """Return the completion of what is asked of it."""
+        return Completion(f"{what} of task {self.name!r}", self)
+
+    def defer(self, call: Callable[[], Any]) -> None:
+        """Call this where listeners are called."""
+        self._client.defer(call)
+
+    def _see_start(self, completion: Completion[None]) -> None:
+        self._start_error = completion.peek()
+        if self._start is not None and self._start() is completion:
+            self._start = None
+        self._update_keepalive()
+        self._client.bulletin.tell(self.id)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing can be asked of it any more."""
+        return self.mirror.status is Status.DESTROYED or self._client.is_closed
+
+    def execute(self) -> Completion[Any]:
+        """Run the job now, beside its schedule; complete with this run's result.
+
+        Waits for a start in progress. The completion fails with the job's error,
+        or `TaskNotStarted`, `TaskDestroyed`, `OverlapError`, and `WaitTimeout`
+        after `execute_timeout` (the run goes on).
+        """
+        return call(self._client, self)
+
+    def refuse(self, execution_id: str, error: BaseException) -> None:
+        """End the completion of a run that did not come about."""
+        completion = self.calls.take(execution_id)
+        if completion is not None:
+            completion.fail(error)
+
+    def expire(self, execution_id: str, timeout: float) -> None:
+        """End the waiting for a run, not the run."""
+        self.refuse(execution_id, WaitTimeout(name=self.name, timeout=timeout))
+
+    def ref(self) -> Task:
+        """Keep the process alive while this is started (the default)."""
+        return self._set_ref(is_ref=True)
+
+    def unref(self) -> Task:
+        """Let a script end while this is started."""
+        return self._set_ref(is_ref=False)
+
+    def _set_ref(self, *, is_ref: bool) -> Task:
+        self._is_ref = is_ref
+        self._update_keepalive()
+        return self
+
+    def _update_keepalive(self) -> None:
+        self._client.keepalive.update(self)
+
+    @property
+    def is_holding(self) -> bool:
+        """Whether it keeps a script alive: ref'd, and started or about to be."""
+        if isinstance(self.source, Inline) and self.source.is_homeless:
+            return False
+        # In this order: a start is over when the task has been told as started.
+        return self._is_ref and (self.is_starting or self.is_started)
+
+    # --- listeners ------------------------------------------------------------------
+
+    def on(self, event: str, listener: Callable[[TaskContext], Any]) -> Task:
+        """Call `listener` with a `TaskContext` at each `event`; ``"*"`` means all.
+
+        Listeners run one after the other on ipycron's own thread, coroutine
+        functions are awaited there. What they raise is logged.
+        """
+        self._client.catch_up(self)
+        self.listeners.add(event, listener)
+        return self
+
+    def once(self, event: str, listener: Callable[[TaskContext], Any]) -> Task:
+        """As `on`, for the next time only."""
+        self._client.catch_up(self)
+        self.listeners.add(event, listener, once=True)
+        return self
+
+    def off(
+        self, event: str, listener: Callable[[TaskContext], Any] | None = None
+    ) -> Task:
+        """Remove a listener of `event`, or all of them."""
+        self.listeners.remove(event, listener)
+        return self
+
+    # --- what happens to it: called on the client's loop -----------------------------
+
+    def take_notice(self, notice: Notice) -> None:
+        """Follow an event."""
+        execution = self.mirror.follow(notice)
+        if self._is_heard(notice):
+            self.defer(partial(announce, self._client, self, notice, execution))
+        if notice.event in ENDS and notice.execution is not None:
+            completion = self.calls.take(notice.execution.id)
+            if completion is not None and execution is not None:
+                is_ok = notice.event is Event.EXECUTION_FINISHED
+                completion.set(execution.read, is_ok=is_ok)
+        if notice.event is Event.TASK_DESTROYED:
+            self.refuse_all(TaskDestroyed(name=self.name))
+
+    @property
+    def hears_runs(self) -> bool:
+        """Whether anybody may listen to its runs, or have them logged."""
+        return (
+            bool(self.listeners)
+            or bool(self._client.listeners)
+            or self.logger.isEnabledFor(logging.DEBUG)
+        )
+
+    def _is_heard(self, notice: Notice) -> bool:
+        """Return whether anybody listens or anything is logged; most runs: no."""
+        return (
+            self.listeners.has(notice.event)
+            or self._client.listeners.has(notice.event)
+            or is_logged(self, notice)
+        )
+
+    def refuse_all(self, error: BaseException) -> None:
+        """End the completions of all runs, which will not come about any more."""
+        for completion in self.calls.take_all():
+            completion.fail(error)
+
+    @property
+    def logger(self) -> logging.Logger:
+        """Who logs for this task."""
+        return self._client.get_logger(self)
+
+    # --- what the schedulers need ---------------------------------------------------
+
+    @property
+    def registration(self) -> Register:
+        """What the supervisor must know of a background task."""
+        from ipycron.client.registration import make_registration  # noqa: PLC0415 - asyncio
+
+        assert self._setting is not None
+        return make_registration(self, self._setting)
+
+    @property
+    def payload(self) -> Payload:
+        """What travels beside the registration."""
+        assert isinstance(self.source, Background)
+        return self.source.payload
+
+    def __repr__(self) -> str:
+        following = self.next_run
+        when = ""
+        if following is not None:
+            when = f", next {following:%Y-%m-%d %H:%M:%S} {self.timezone}"
+        return f"<Task {self.name!r} {self.status}{when}>"

@@ -1,0 +1,155 @@
+"""Waiting for tasks: what keeps a script, or a notebook without a reader, going."""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+from collections.abc import Iterable
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from ipycron.client.keepalive import is_interactive
+from ipycron.client.registry import registry
+from ipycron.errors import InvalidOption
+from ipycron.scheduling.clock import SystemClock
+from ipycron.scheduling.option import check_limit, check_optional_deadline
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from datetime import timedelta
+
+    from ipycron.api.task import Task
+    from ipycron.scheduling.context import TaskContext
+
+_ENDS = ("task:stopped", "task:destroyed", "task:failed")
+_RUNS = ("execution:finished", "execution:failed")
+
+
+def wait(
+    tasks: Task | Sequence[Task] | None = None,
+    *,
+    runs: int | None = None,
+    timeout: float | timedelta | None = None,
+) -> bool:
+    """Block until no started task is left, or until `runs` runs have ended.
+
+    In a script Ctrl-C and SIGTERM end the waiting, and everything is shut down
+    before this returns. In a notebook an interrupt ends the waiting only.
+
+    Args:
+        tasks: the one, or those, to wait for; all by default.
+        runs: how many runs must end from now on, of each of the tasks.
+        timeout: seconds to wait at most; None waits for ever.
+
+    Returns:
+        Whether what was waited for has come, before the timeout or a signal.
+
+    Raises:
+        InvalidOption: if a number is out of range.
+        KeyboardInterrupt: in a notebook, on an interrupt.
+    """
+    runs = check_limit("runs", runs)
+    seconds = check_optional_deadline("timeout", timeout)
+    watch = _Watch(tasks, runs)
+    with _ended_by_signals(watch):
+        is_done = watch.wait(seconds)
+    if watch.is_signalled:
+        registry.close(_SHUTDOWN_TIMEOUT)
+    return is_done
+
+
+_SHUTDOWN_TIMEOUT = 5.0
+_LOOK_EVERY = 0.2
+"""Seconds between looks at the tasks: a start that fails is no event."""
+
+
+def _check_tasks(tasks: Any) -> list[Task]:
+    from ipycron.api.task import Task  # noqa: PLC0415 - there, where there are tasks
+
+    if isinstance(tasks, Task):
+        return [tasks]
+    listed = list(tasks) if isinstance(tasks, Iterable) else None
+    if listed is None or not all(isinstance(task, Task) for task in listed):
+        raise InvalidOption(
+            option="tasks", value=tasks, expected="tasks, or None for all of them"
+        )
+    return listed
+
+
+class _Watch:
+    """Counts what happens to some tasks until it is enough."""
+
+    def __init__(self, tasks: Task | Sequence[Task] | None, runs: int | None) -> None:
+        self._tasks = None if tasks is None else _check_tasks(tasks)
+        self._client = registry.client
+        self._runs = runs
+        self._counts: dict[str, int] = {}
+        self._done = threading.Event()
+        self.is_signalled = False
+
+    def wait(self, seconds: float | None) -> bool:
+        """Return whether it was enough within `seconds`."""
+        events = (*_ENDS, *_RUNS)
+        for event in events:
+            self._client.listen(event, self._look)
+        try:
+            self._check()
+            self._wait(seconds)
+        finally:
+            for event in events:
+                self._client.listeners.remove(event, self._look)
+        return self._done.is_set() and not self.is_signalled
+
+    def _wait(self, seconds: float | None) -> None:
+        clock = SystemClock()
+        deadline = math.inf if seconds is None else clock.monotonic() + seconds
+        while (left := deadline - clock.monotonic()) > 0:
+            if self._done.wait(min(left, _LOOK_EVERY)) or self.is_signalled:
+                return
+            self._check()
+
+    def signal(self) -> None:
+        """End the waiting, and what is waited for: at the next look.
+
+        For signal handlers: they interrupt the thread that waits, perhaps while it
+        holds the event's own lock.
+        """
+        self.is_signalled = True
+
+    def _look(self, context: TaskContext) -> None:
+        if context.event in _RUNS:
+            task_id = context.task.id
+            self._counts[task_id] = self._counts.get(task_id, 0) + 1
+        self._check()
+
+    def _check(self) -> None:
+        tasks = self._tasks
+        if tasks is None:
+            tasks = list(self._client.tasks.values())
+        if all(self._is_over(task) for task in tasks):
+            self._done.set()
+
+    def _is_over(self, task: Task) -> bool:
+        if self._runs is not None and self._counts.get(task.id, 0) >= self._runs:
+            return True
+        # A task that is stopped, or on its way to start and failed, runs no more.
+        return not (task.is_started or task.is_starting)
+
+
+@contextmanager
+def _ended_by_signals(watch: _Watch) -> Iterator[None]:
+    """Have Ctrl-C and SIGTERM end the waiting of a script's main thread."""
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or is_interactive():
+        yield
+        return
+    before = {
+        number: signal.signal(number, lambda *_: watch.signal())
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

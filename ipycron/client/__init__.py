@@ -1,0 +1,1 @@
+"""The truth behind the handles, in the user's process."""

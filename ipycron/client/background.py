@@ -1,0 +1,376 @@
+"""Background tasks, seen from the client: the supervisor, its loss, its replacement."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from ipycron.client.connection import Connection
+from ipycron.client.controls import Controls
+from ipycron.client.recovery import Resumptions
+from ipycron.client.votes import Votes
+from ipycron.errors import (
+    ProtocolError,
+    StartError,
+    StartRevoked,
+    SupervisorLost,
+)
+from ipycron.process.direct.connections import Lines
+from ipycron.process.supervision import describe_refusal, start_supervisor
+from ipycron.process.wire.outcome import decode_error, unpack_display
+from ipycron.process.wire.protocol import (
+    Completed,
+    Control,
+    Displayed,
+    Elect,
+    Execute,
+    Line,
+    Logged,
+    Noticed,
+    Preload,
+    Refused,
+    Register,
+    Shutdown,
+    Streamed,
+)
+from ipycron.process.worker.logs import rebuild_record
+from ipycron.scheduling.events import Event, Notice, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ipycron.client.completion import Completion
+    from ipycron.client.controls import Action
+    from ipycron.client.ports import Job, Owner
+    from ipycron.process.direct.called import Called
+    from ipycron.process.direct.client_end import CallState
+    from ipycron.process.supervision import SupervisorProcess
+    from ipycron.process.wire.channel import Frame
+    from ipycron.process.wire.payload import Payload
+    from ipycron.scheduling.ports import Elector
+
+MAX_LOSSES = 3
+"""Supervisors lost in a row, without a finished run between, before we give up."""
+_TOO_LARGE = "more than can be sent. Put what is large into a file"
+ANSWER_TIMEOUT = 6.0
+"""Seconds after a shutdown's own timeout for the supervisor to say that it is done."""
+
+
+class Remote:
+    """The background half of the client. Its methods are called on its loop.
+
+    `execute_at_once` alone may be called anywhere.
+
+    Args:
+        owner: who is told.
+        elector: answers the supervisor's questions.
+        first: the first supervisor, if it is there.
+        loop: the client's.
+        submit: calls a function on it, from any thread.
+
+    Attributes:
+        lines: those to workers, past the supervisor.
+        is_closed: whether all is shut down, or about to be.
+    """
+
+    def __init__(
+        self,
+        owner: Owner,
+        elector: Elector,
+        first: SupervisorProcess | None = None,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        submit: Callable[[Callable[[], Any]], object],
+    ) -> None:
+        self._owner = owner
+        self._first = first
+        self._connection: Connection | None = None
+        self._before: Connection | None = None
+        self._environment: dict[bytes, bytes] = {}
+        self._jobs: dict[str, Job] = {}
+        self._registered: set[str] = set()
+        self._preloads: list[Preload] = []
+        self._controls = Controls(self._send_control)
+        self._loop = loop
+        self._submit = submit
+        self.lines = Lines(owner, loop=loop, submit=submit, tell=self._send_called)
+        self._resumptions = Resumptions()
+        self._losses = 0
+        self.is_closed = False
+        self._votes = Votes(elector, lambda asking: asking is self._connection)
+
+    @property
+    def supervisor_pid(self) -> int | None:
+        """The supervisor's process, None while there is none."""
+        return None if self._connection is None else self._connection.pid
+
+    def warm(self, preload: Preload | None = None) -> Connection:
+        """Start the supervisor if there is none."""
+        if preload is not None and preload not in self._preloads:
+            self._preloads.append(preload)
+            if self._connection is not None:
+                self._connection.send(preload)
+        if self._connection is None:
+            before = None if self._before is None else self._before.leash
+            supervisor = self._first or start_supervisor(before)
+            self._first = None
+            self._environment = supervisor.environment
+            self._connection = Connection(
+                supervisor, on_frame=self._handle, on_lost=self._lose
+            )
+            for known in self._preloads:
+                self._connection.send(known)
+        return self._connection
+
+    def add(self, task_id: str, job: Job) -> None:
+        """Make a task known; the supervisor hears of it when it is needed."""
+        self._jobs[task_id] = job
+
+    def knows(self, task_id: str) -> bool:
+        """Return whether a task can be controlled: not destroyed, nothing shut down."""
+        return task_id in self._jobs and not self.is_closed
+
+    def forget(self, task_id: str) -> None:
+        """Give up a task that is destroyed. May be repeated."""
+        self._jobs.pop(task_id, None)
+        self._registered.discard(task_id)
+        self._resumptions.forget(task_id)
+        self.lines.close(task_id)
+
+    def control(
+        self, task_id: str, action: Action, *, force: bool
+    ) -> asyncio.Future[None]:
+        """Ask for a start, a stop or a destroy; a new supervisor is asked again."""
+        self.lines.see_to(task_id)
+        return self._controls.add(task_id, action, force=force)
+
+    def _send_control(
+        self, task_id: str, action: Action, *, force: bool
+    ) -> asyncio.Future[None]:
+        try:
+            connection = self._introduce(task_id)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer
+            return self._answer_unsent(task_id, action, error)
+        silence = None
+        if action == "start":
+            silence = self._resumptions.get_silence(task_id)
+        return connection.request(
+            lambda request_id: Control(request_id, task_id, action, force, silence)
+        )
+
+    def _answer_unsent(
+        self, task_id: str, action: Action, error: Exception
+    ) -> asyncio.Future[None]:
+        """Answer a control that no supervisor can be asked for."""
+        answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if action == "start" or isinstance(error, OSError):
+            answer.set_exception(_explain(error))
+        else:
+            answer.set_result(None)  # it has never run
+            if action == "destroy":
+                self._owner.take_destroy(task_id)
+        return answer
+
+    def execute(self, task_id: str, execution_id: str) -> None:
+        """Ask for a run; its end is a notice, a refusal goes to the owner."""
+        self.lines.see_to(task_id)
+        try:
+            connection = self._introduce(task_id)
+        except Exception as error:  # noqa: BLE001 - as above
+            self._owner.take_refusal(task_id, execution_id, _explain(error))
+        else:
+            connection.send(Execute(task_id, execution_id))
+
+    def execute_at_once(self, task_id: str, execution_id: str) -> bool:
+        """Do the same from any thread; False: nothing was done, ask on the loop.
+
+        Whatever the caller asked before must have reached the supervisor.
+        """
+        # First the connection, then the task: a new supervisor knows none at first.
+        connection = self._connection
+        if connection is None or task_id not in self._registered:
+            return False
+        if self._controls.has_open(task_id):
+            return False  # a new supervisor may not have been told to start it
+        if not self.lines.see_to(task_id):
+            return False
+        return connection.send_at_once(Execute(task_id, execution_id))
+
+    def prepare_call(self, task_id: str, completion: Completion[Any]) -> Called | None:
+        """Return a call past the supervisor, to be sent; None where none can be.
+
+        As `execute_at_once`, in any thread.
+        """
+        line = self.lines.find(task_id)
+        if line is None or self._connection is None or self._controls.has_open(task_id):
+            return None
+        return line.prepare(completion)
+
+    def _send_called(self, task_id: str, execution_id: str, call: CallState) -> bool:
+        """Ask the supervisor to see to a call that was made past it; see `Lines`."""
+        connection = self._connection
+        if connection is None:
+            return True  # its worker goes, too, and the run is lost
+        message = Execute(task_id, execution_id, call)
+        if self._is_on_loop():
+            connection.send(message)
+        elif not connection.send_at_once(message):
+            self._submit(partial(connection.send, message))
+            return False
+        return True
+
+    def _is_on_loop(self) -> bool:
+        try:
+            return asyncio.get_running_loop() is self._loop
+        except RuntimeError:
+            return False
+
+    def _introduce(self, task_id: str) -> Connection:
+        connection = self.warm()
+        if task_id not in self._registered:
+            job = self._jobs[task_id]
+            try:
+                connection.send(self._localize(job.registration), job.payload)
+            except ProtocolError as error:
+                reason = f"{error.reason}, {_TOO_LARGE}"
+                raise StartError(name=job.name, reason=reason) from None
+            self._registered.add(task_id)  # last: another thread may call at once
+        return connection
+
+    def _localize(self, register: Register) -> Register:
+        """Reduce the environment to what differs from the supervisor's own."""
+        setting = register.setting
+        here = self._environment
+        wanted = setting.env
+        env: dict[bytes, bytes | None] = {
+            name: value for name, value in wanted.items() if here.get(name) != value
+        }
+        env.update({name: None for name in here if name not in wanted})
+        replace = msgspec.structs.replace
+        return replace(register, setting=replace(setting, env=env))
+
+    # --- what the supervisor says ---------------------------------------------------
+
+    def _handle(self, frame: Frame) -> None:
+        message = frame.message
+        if isinstance(message, Noticed):
+            self._take_notice(message, frame.payload)
+        elif isinstance(message, Streamed | Displayed):
+            self._owner.take_output(message, frame.payload)
+        elif isinstance(message, Refused):
+            error = decode_error(frame.payload)
+            self.lines.catch_up(message.task_id)
+            self._owner.take_refusal(message.task_id, message.execution_id, error)
+        elif isinstance(message, Logged):
+            record = rebuild_record(unpack_display(frame.payload))
+            self._owner.take_record(record, message.task_id)
+        elif isinstance(message, Line):
+            self.lines.open(message, frame.payload)
+        elif isinstance(message, Elect | Completed):
+            self._votes.take(message, self._connection)
+
+    def _take_notice(self, message: Noticed, payload: Payload) -> None:
+        if message.is_ok:
+            self._losses = 0
+        self.lines.catch_up(message.task_id)
+        outcome = (
+            None
+            if message.is_ok is None
+            else Outcome(is_ok=message.is_ok, value=payload, summary=message.summary)
+        )
+        event = message.event
+        job = self._jobs.get(message.task_id)
+        if job is None:
+            return
+        loss = self._resumptions.follow(
+            message, job.expression, no_overlap=job.options.no_overlap
+        )
+        if loss is not None:
+            event, outcome = Event.TASK_RESTARTED, Outcome.of_error(loss)
+        self._owner.take_notice(
+            Notice(
+                event=event,
+                task_id=message.task_id,
+                status=message.status,
+                date=message.date,
+                triggered_at=message.triggered_at,
+                execution=message.execution,
+                outcome=outcome,
+                reason=message.reason,
+                missed_count=message.missed_count,
+                runs_left=message.runs_left,
+            )
+        )
+
+    # --- the end of a supervisor ----------------------------------------------------
+
+    def _lose(self, error: SupervisorLost) -> None:
+        self._before, self._connection = self._connection, None
+        self._registered.clear()
+        self.lines.close_all()
+        if self.is_closed:
+            return
+        self._losses += 1
+        is_final = self._losses >= MAX_LOSSES
+        jobs = self._jobs.copy()
+        last_words = {task_id: self._controls.get_last(task_id) for task_id in jobs}
+        resumed = self._owner.take_loss(error, last_words, is_final=is_final)
+        # Before starts that are under way are asked for again: they may be these.
+        fresh = self._resumptions.begin(resumed, error)
+        if is_final:
+            self._resumptions.clear()
+            self._losses = 0
+        for task_id, job in jobs.items():
+            self._controls.take_loss(task_id, job.name, error if is_final else None)
+        for task_id in fresh:
+            start = self._controls.add(task_id, "start")
+            start.add_done_callback(partial(self._see_resumed, task_id))
+
+    def _see_resumed(self, task_id: str, start: asyncio.Future[None]) -> None:
+        error = start.exception()
+        if error is None or self.is_closed:
+            return
+        silence = self._resumptions.give_up(task_id)
+        if silence is None:
+            return
+        # Told to stop meanwhile, by a word that may have been answered already.
+        is_wanted = not isinstance(error, StartRevoked) and self._controls.get_last(
+            task_id
+        ) in (None, "start")
+        self._owner.take_failed_resume(task_id, error, silence, is_wanted=is_wanted)
+
+    async def shutdown(self, timeout: float) -> None:
+        """Stop every run, wait until every process is gone."""
+        self.is_closed = True
+        for task_id in self._jobs:
+            self.lines.see_to(task_id)  # or it would not be waited for
+        connection, self._connection = self._connection, None
+        self._registered.clear()
+        if connection is not None:
+            # If it is lost meanwhile, that is what was asked for. One that is stopped
+            # does not answer: its end is closed then, and it is killed in the end.
+            with contextlib.suppress(SupervisorLost, TimeoutError):
+                async with asyncio.timeout(timeout + ANSWER_TIMEOUT):
+                    await connection.request(lambda number: Shutdown(number, timeout))
+            await connection.close()
+        self.lines.close_all()
+        if self._first is not None:
+            self._first.kill()
+        if self._before is not None:
+            await self._before.close()
+
+    def close_in_child(self) -> None:
+        """Let go in a process that the client forked."""
+        if self._first is not None:
+            self._first.sock.close()
+        if self._connection is not None:
+            self._connection.close_in_child()
+        self.lines.close_in_child()
+
+
+def _explain(error: Exception) -> Exception:
+    return describe_refusal(error) if isinstance(error, OSError) else error

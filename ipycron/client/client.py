@@ -1,0 +1,352 @@
+"""The client: everything of ipycron that runs in the user's process.
+
+What a script needs to create a task and to start the supervisor comes first. The
+engine, asyncio not least, is loaded while the supervisor loads, too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+import threading
+from collections import deque
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+from ipycron.client.event_log import MAX_ITEMS, Bulletin
+from ipycron.client.job_logs import Records
+from ipycron.client.keepalive import Keepalive
+from ipycron.client.listeners import Dispatcher, Listeners
+from ipycron.client.threads import ThreadPool
+from ipycron.errors import SupervisorLost, TaskDestroyed
+from ipycron.process.supervision import describe_refusal, start_supervisor
+from ipycron.scheduling.clock import SystemClock
+from ipycron.scheduling.events import Event, Outcome
+from ipycron.scheduling.ids import IdMaker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from ipycron.api.task import Task
+    from ipycron.client.calls import Calls
+    from ipycron.client.completion import Completion
+    from ipycron.client.controls import Action
+    from ipycron.client.engine import Engine
+    from ipycron.process.direct.called import Called
+    from ipycron.process.direct.client_end import Answer
+    from ipycron.process.supervision import SupervisorProcess
+    from ipycron.process.wire.payload import Payload
+    from ipycron.process.wire.protocol import Displayed, Preload, Streamed
+    from ipycron.scheduling.context import TaskContext
+    from ipycron.scheduling.events import Notice
+    from ipycron.scheduling.plan import Silence
+
+
+LAST_EVENTS = 1.0
+"""Seconds at least that listeners and log handlers have for the last events."""
+
+_log = logging.getLogger("ipycron")
+
+
+class Client:
+    """Everything of ipycron that runs in this process; made when first needed.
+
+    Attributes:
+        tasks: by id, all that are not destroyed.
+        listeners: those of all tasks.
+        bulletin: the last events; outlives this client.
+        logger: takes the records of tasks without a logger of their own.
+        coordinator: elects for tasks without a coordinator of their own, or None.
+        make_id: names the runs that are called for.
+        defer: calls something where listeners are called, after them.
+    """
+
+    def __init__(self, bulletin: Bulletin | None = None) -> None:
+        self.bulletin = bulletin or Bulletin()
+        self.tasks: dict[str, Task] = {}
+        self.listeners = Listeners()
+        self.logger: logging.Logger | None = None
+        self.coordinator: Any = None
+        self.make_id = IdMaker()
+        self.dispatcher = Dispatcher()
+        self.defer = self.dispatcher.submit
+        self._records = Records(self.defer)
+        self.keepalive = Keepalive()
+        self._pool = ThreadPool()
+        # Taken again by a signal's handler that starts a task, or shuts all down, while
+        # the code that it interrupts does.
+        self._lock = threading.RLock()
+        self._engine: Engine | None = None
+        self._new: deque[Task] = deque()  # unknown to the engine
+        self._newborn: SupervisorProcess | None = None  # not the engine's yet
+        self.is_closed = False
+
+    @property
+    def supervisor_pid(self) -> int | None:
+        """The supervisor's process, None while there is none."""
+        return None if self._engine is None else self._engine.remote.supervisor_pid
+
+    # --- from any thread ------------------------------------------------------------
+
+    def _get_engine(self, *, is_for_worker: bool) -> Engine:
+        """Return the engine, made when first needed.
+
+        Loaded on the calling thread: one of ours might be in the middle of it while
+        the user forks, and the copy could never import these modules.
+
+        Args:
+            is_for_worker: whether the supervisor will be needed at once.
+
+        Raises:
+            OSError: if the system refuses descriptors; it may be tried again.
+        """
+        with self._lock:
+            if self._engine is None:
+                self._make_engine(is_for_worker=is_for_worker)
+            assert self._engine is not None
+            return self._engine
+
+    def _make_engine(self, *, is_for_worker: bool) -> None:
+        self._check_open()
+        with contextlib.ExitStack() as undo:
+            supervisor = None
+            if is_for_worker:
+                with contextlib.suppress(OSError):  # the engine tries again, and tells
+                    supervisor = self._newborn = start_supervisor()
+                    undo.callback(supervisor.kill)
+            engine = _import_engine()(self, self._pool, supervisor)
+            undo.pop_all()
+        if self._engine is None and not self.is_closed:
+            self._engine, self._newborn = engine, None
+            self._hand_over()
+        else:  # a signal's handler has made one meanwhile, or shut all down
+            engine.shutdown(0.0, lambda: None)
+            self._check_open()
+
+    def _check_open(self) -> None:
+        if self.is_closed:
+            raise RuntimeError("ipycron was shut down")
+
+    def _hand_over(self) -> None:
+        """Tell the engine of the tasks that it does not know, each once."""
+        assert self._engine is not None
+        while self._new:
+            self._engine.add(self._new.popleft())
+
+    def add(self, task: Task) -> None:
+        """Register a task with the scheduler that will run it."""
+        with self._lock:
+            self._check_open()
+            self.tasks[task.id] = task
+            self._new.append(task)
+            if self._engine is not None:
+                self._hand_over()
+        self.bulletin.tell(task.id)
+
+    def set_coordinator(self, coordinator: Any) -> None:
+        """Have it elect for tasks without a coordinator of their own."""
+        self.coordinator = coordinator
+        if self._engine is not None:
+            self._engine.submit(self._engine.elector.sweep)
+
+    def warm(self, preload: Preload | None = None) -> None:
+        """Start the supervisor in advance, without waiting for it."""
+        self._get_engine(is_for_worker=True).warm(preload)
+
+    def control(
+        self, task: Task, action: Action, completion: Completion[None], *, force: bool
+    ) -> None:
+        """Start, stop or destroy a task; `completion` ends with it."""
+        try:
+            engine = self._engine or self._get_engine(is_for_worker=task.is_background)
+        except OSError as error:
+            completion.fail(_describe_refusal(task, error))
+        else:
+            engine.control(task, action, completion, force=force)
+
+    def prepare_call(self, task: Task, completion: Completion[Any]) -> Called | None:
+        """Return a call past the scheduler, to be sent; None where none can be."""
+        engine = self._engine
+        return None if engine is None else engine.prepare_call(task, completion)
+
+    def catch_up(self, *tasks: Task) -> None:
+        """Have the books know of all runs whose results have been told."""
+        if self._engine is not None:
+            self._engine.catch_up(tasks)
+
+    def listen(
+        self, event: str, listener: Callable[[TaskContext], Any], *, once: bool = False
+    ) -> None:
+        """Call `listener` at an event of any task, from now on."""
+        self.catch_up(*list(self.tasks.values()))
+        self.listeners.add(event, listener, once=once)
+
+    def execute(self, task: Task, execution_id: str) -> None:
+        """Run a task now; its end, or the refusal, reaches the task."""
+        try:
+            engine = self._engine or self._get_engine(is_for_worker=task.is_background)
+        except OSError as error:
+            task.refuse(execution_id, _describe_refusal(task, error))
+        else:
+            engine.execute(task, execution_id)
+
+    # --- on the client's loop: what happens to tasks --------------------------------
+
+    def take_notice(self, notice: Notice) -> None:
+        """Bring the task up to date and tell its listeners; see `Owner`."""
+        task = self.tasks.get(notice.task_id)
+        if task is None:
+            return
+        task.take_notice(notice)
+        self.keepalive.update(task)
+        if notice.event is Event.TASK_DESTROYED:
+            self.tasks.pop(task.id, None)
+            if self._engine is not None:
+                self._engine.forget(task)
+        self.bulletin.post(task, notice)
+
+    def get_calls(self, task_id: str) -> Calls | None:
+        """Return a task's calls, None for one that is gone; see `Clerk`."""
+        task = self.tasks.get(task_id)
+        return None if task is None else task.calls
+
+    def take_answers(self, task_id: str, answers: list[Answer]) -> None:
+        """Bring the task up to date with runs that nobody has told of; see `Clerk`."""
+        task = self.tasks.get(task_id)
+        if task is None:
+            return
+        if task.hears_runs:
+            for answer in answers:
+                for notice in task.mirror.describe_run(*answer):
+                    self.take_notice(notice)
+        else:
+            task.mirror.follow_runs(answers)
+            # No more than are remembered: each is two events.
+            shown = [task.mirror.describe_run(*a) for a in answers[-MAX_ITEMS // 2 :]]
+            self.bulletin.post(task, *chain.from_iterable(shown))
+
+    def take_refusal(
+        self, task_id: str, execution_id: str, error: BaseException
+    ) -> None:
+        """End the completion of a run that cannot be; see `Owner`."""
+        task = self.tasks.get(task_id)
+        if task is not None:
+            task.refuse(execution_id, error)
+
+    def take_output(self, message: Streamed | Displayed, payload: Payload) -> None:
+        """Add to the output of a run; see `Owner`."""
+        task = self.tasks.get(message.task_id)
+        if task is not None:
+            task.mirror.take_output(message, payload)
+            self.bulletin.tell(task.id)
+
+    def take_record(self, record: logging.LogRecord, task_id: str) -> None:
+        """Have the record handled by this process's logging; see `Owner`."""
+        task = self.tasks.get(task_id)
+        self._records.take(record, task)
+
+    def take_loss(
+        self,
+        error: SupervisorLost,
+        last_words: Mapping[str, Action | None],
+        *,
+        is_final: bool,
+    ) -> list[str]:
+        """End the runs that were lost; see `Owner`."""
+        lost = [task for task in self.tasks.values() if task.is_background]
+        assert self._engine is not None
+        self._engine.elector.abandon({task.id for task in lost})
+        now, outcome = SystemClock().now(), Outcome.of_error(error)
+        self.get_logger(None).error("%s", error)
+        for task in lost:
+            for notice in task.mirror.describe_loss(
+                now, outcome, last_word=last_words.get(task.id), is_final=is_final
+            ):
+                self.take_notice(notice)
+            task.refuse_all(error)
+        return [task.id for task in lost if task.is_started]
+
+    def take_failed_resume(
+        self, task_id: str, error: BaseException, silence: Silence, *, is_wanted: bool
+    ) -> None:
+        """Tell that a task is stopped; see `Owner`."""
+        task = self.tasks.get(task_id)
+        if task is not None:
+            for notice in task.mirror.describe_missed(silence, task.expression):
+                self.take_notice(notice)
+            event = Event.TASK_FAILED if is_wanted else Event.TASK_STOPPED
+            outcome = Outcome.of_error(error) if is_wanted else None
+            now = SystemClock().now()
+            self.take_notice(task.mirror.describe_end(event, now, outcome))
+
+    def take_destroy(self, task_id: str) -> None:
+        """Tell that a task is destroyed; see `Owner`."""
+        task = self.tasks.get(task_id)
+        if task is not None:
+            now = SystemClock().now()
+            self.take_notice(task.mirror.describe_end(Event.TASK_DESTROYED, now))
+
+    def make_over_error(self, task: Task) -> BaseException:
+        """Return why a task that is over cannot run."""
+        return TaskDestroyed(name=task.name)
+
+    def get_logger(self, task: Task | None) -> logging.Logger:
+        """Return who logs for a task: its own logger, the client's, or ipycron's."""
+        own = None if task is None else task.options.logger
+        return own or self.logger or _log
+
+    # --- the end --------------------------------------------------------------------
+
+    def shutdown(self, timeout: float) -> None:
+        """Stop everything and return when it is gone. Ends the client's threads.
+
+        May be called again: see `Engine.shutdown`.
+        """
+        with self._lock:
+            self.is_closed = True
+        if self._engine is None:
+            self._end_rest()
+        else:
+            self._engine.shutdown(timeout, self._end_rest)
+        self.keepalive.close()
+        self._pool.close()
+        self.dispatcher.close(timeout=max(timeout, LAST_EVENTS))
+
+    def _end_rest(self) -> None:
+        """Destroy who was never started, or has lost its supervisor on the way."""
+        lost = SupervisorLost(reason="it did not live to see the end of the shutdown")
+        now, outcome = SystemClock().now(), Outcome.of_error(lost)
+        for task in list(self.tasks.values()):
+            for notice in task.mirror.describe_loss(
+                now, outcome, last_word="destroy", is_final=True
+            ):
+                self.take_notice(notice)
+
+    def close_in_child(self) -> None:
+        """Let go of everything in a process that this one forked."""
+        self.is_closed = True
+        if self._newborn is not None:
+            self._newborn.sock.close()
+        if self._engine is not None:
+            self._engine.remote.close_in_child()
+
+
+def _import_engine() -> type[Engine]:
+    """Import the engine, and asyncio, whole or not at all.
+
+    A package whose import is interrupted is forgotten, its modules are not: the next
+    import would take them for there and find no names of theirs in it, for ever.
+    """
+    try:
+        from ipycron.client.engine import Engine  # noqa: PLC0415 - see the module
+    except BaseException:
+        if "asyncio" not in sys.modules:
+            for name in [n for n in sys.modules if n.startswith("asyncio.")]:
+                del sys.modules[name]
+        raise
+    return Engine
+
+
+def _describe_refusal(task: Task, error: OSError) -> BaseException:
+    return describe_refusal(error) if task.is_background else error

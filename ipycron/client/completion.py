@@ -1,0 +1,273 @@
+"""What a control method returns: a future for notebooks and scripts alike."""
+
+from __future__ import annotations
+
+import contextlib
+from _thread import RLock  # of C: `threading.RLock` is a call to it
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+from ipycron.client.bell import Bell
+from ipycron.errors import IpycronError, StartRevoked
+
+if TYPE_CHECKING:
+    import asyncio
+    import logging
+    from collections.abc import Callable, Generator
+
+T = TypeVar("T")
+
+
+class Owner(Protocol):
+    """Whose completion it is: the task."""
+
+    @property
+    def logger(self) -> logging.Logger: ...  # noqa: D102
+
+    def defer(self, call: Callable[[], Any]) -> None:
+        """Call this on the thread of listeners."""
+
+
+class Courier(Protocol):
+    """Whoever brings the end where it has to be fetched."""
+
+    def fetch(self, timeout: float | None) -> float | None:
+        """Wait for it a moment, and `timeout` at most; return what is left of that."""
+
+    def leave(self) -> None:
+        """Let it come by itself."""
+
+
+class Completion(Generic[T]):
+    """The end of a start, a stop, a destroy or a run.
+
+    ``await completion`` in a notebook, ``completion.result(timeout)`` in a script;
+    both give the result or raise the error. It may be asked any number of times,
+    from any thread. A failure that nobody has asked for when the completion is
+    thrown away is logged once.
+
+    Not a future of `concurrent.futures` inside: that is 1.3 KB, most of it for waiting,
+    and of a hundred tasks that start together nobody waits for most.
+
+    Args:
+        what: a start, a run: for the log.
+        owner: the task.
+
+    Attributes:
+        courier: who fetches its end, if that does not come by itself; for ipycron.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_bells",
+        "_error",
+        "_is_asked",
+        "_is_failed",
+        "_lock",
+        "_owner",
+        "_read",
+        "_watchers",
+        "_what",
+        "courier",
+    )
+
+    def __init__(self, what: str, owner: Owner) -> None:
+        self._what = what
+        self._owner = owner
+        # Its end: one of the two, once. `_read` gives the result, or raises.
+        self._read: Callable[[], T] | None = None
+        self._error: BaseException | None = None
+        self._watchers: tuple[Callable[[Completion[T]], Any], ...] = ()
+        self._bells: tuple[Bell, ...] = ()  # of the threads that wait
+        # Of its own: a fork may come while another thread holds one. It may be taken
+        # again: by a finalizer of the user's, anywhere.
+        self._lock = RLock()
+        self.courier: Courier | None = None
+        self._is_asked = False
+        self._is_failed = False
+
+    def result(self, timeout: float | None = None) -> T:
+        """Wait for the end and return the result.
+
+        Args:
+            timeout: seconds to wait; None waits for ever.
+
+        Raises:
+            TimeoutError: if it has not ended within `timeout`. It goes on.
+            BaseException: whatever it failed with.
+        """
+        self._is_asked = True
+        self._wait(timeout)
+        return self._get_result()
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Wait for the end and return the error, or None if there is none."""
+        self._is_asked = True
+        self._wait(timeout)
+        if self._error is not None:
+            return self._error
+        if self._is_failed:  # a result is not for us to decode
+            try:
+                self._get_result()
+            except Exception as failure:  # noqa: BLE001 - it is what was asked for
+                return failure
+        return None
+
+    def peek(self) -> BaseException | None:
+        """Return what it has failed with; None if it has not, or not ended.
+
+        Unlike `exception`, this leaves a failure that nobody asks for one to log.
+        """
+        return self._error
+
+    def done(self) -> bool:
+        """Return whether it has ended."""
+        return self._read is not None or self._error is not None
+
+    def add_done_callback(self, callback: Callable[[Completion[T]], Any]) -> None:
+        """Call `callback` with this when it ends, soon if it has ended.
+
+        It runs where listeners run: it may block, ask, and control tasks.
+        """
+        self.watch(lambda done: self._owner.defer(partial(callback, done)))
+
+    def __await__(self) -> Generator[Any, None, T]:
+        import asyncio  # noqa: PLC0415 - 45 ms; who awaits has it
+
+        from ipycron.scheduling.aio import settle  # noqa: PLC0415 - as above
+
+        self._is_asked = True
+        loop = asyncio.get_running_loop()
+        # A future of each waiter: a cancelled await ends the waiting of one.
+        waiter: asyncio.Future[None] = loop.create_future()
+
+        def wake(_: object) -> None:
+            with contextlib.suppress(RuntimeError):  # the waiter's loop is closed
+                loop.call_soon_threadsafe(settle, waiter)
+
+        self.watch(wake)
+        try:
+            yield from waiter.__await__()
+        finally:
+            self._forget(wake)
+        return self._get_result()
+
+    def _wait(self, timeout: float | None) -> None:
+        """Return when it has ended, or raise `TimeoutError`."""
+        courier = self.courier  # it may be gone in a moment
+        if courier is not None and not self.done():
+            timeout = courier.fetch(timeout)
+        bell = Bell()
+        with self._lock:
+            if self.done():
+                return
+            self._bells = (*self._bells, bell)
+        try:
+            if not bell.wait(timeout):
+                raise TimeoutError
+        finally:
+            # Who polls by short waits has many of them.
+            with self._lock:
+                self._bells = tuple(b for b in self._bells if b is not bell)
+
+    def _get_result(self) -> T:
+        if self._error is not None:
+            raise self._error
+        assert self._read is not None
+        return self._read()
+
+    # --- ipycron's side -------------------------------------------------------------
+
+    def watch(self, callback: Callable[[Completion[T]], Any]) -> None:
+        """Call `callback` with this at its end, in the thread that ends it, or now."""
+        with self._lock:
+            if not self.done():
+                self._watchers = (*self._watchers, callback)
+                courier = self.courier
+                if courier is not None:
+                    courier.leave()
+                return
+        self._tell(callback)
+
+    def _forget(self, callback: Callable[[Completion[T]], Any]) -> None:
+        """Tell one no more that gave up: who polls by short awaits is many of them."""
+        with self._lock:
+            self._watchers = tuple(w for w in self._watchers if w is not callback)
+
+    def _tell(self, callback: Callable[[Completion[T]], Any]) -> None:
+        try:
+            callback(self)
+        except Exception:
+            # The border to a watcher: the others are told all the same.
+            self._owner.logger.exception("a watcher of %r failed", self)
+
+    def set(self, read: Callable[[], T], *, is_ok: bool = True) -> None:
+        """End it; `read` gives the result, or raises, each time somebody asks."""
+        self._end(read, None, is_failed=not is_ok)
+
+    def fail(self, error: BaseException) -> None:
+        """End it with an error."""
+        self._end(None, error, is_failed=True)
+
+    def _end(
+        self,
+        read: Callable[[], T] | None,
+        error: BaseException | None,
+        *,
+        is_failed: bool,
+    ) -> None:
+        with self._lock:
+            if self.done():
+                self._ring()
+                return
+            self._is_failed = is_failed  # first: who sees the end must see this
+            self._read, self._error = read, error
+        self._ring()
+
+    def _ring(self) -> None:
+        """Tell of the end. Once interrupted it may be done again."""
+        for bell in self._bells:
+            bell.ring()
+        while self._watchers:
+            with self._lock:
+                watchers, self._watchers = self._watchers, ()
+            for watcher in watchers:
+                self._tell(watcher)
+
+    def __repr__(self) -> str:
+        state = "pending"
+        if self.done():
+            state = "failed" if self._is_failed else "done"
+        return f"<Completion of {self._what}: {state}>"
+
+    def __del__(self) -> None:
+        # One that was interrupted while it was made has neither.
+        if getattr(self, "_is_failed", False) and not self._is_asked:
+            # Any thread at all comes by here: the error is decoded elsewhere.
+            read, error = self._read, self._error
+            log = partial(_log_failure, self._owner.logger, self._what, read, error)
+            self._owner.defer(log)
+
+
+def read_nothing() -> None:
+    """Read the result of what has none: a start, a stop, a destroy."""
+
+
+def _log_failure(
+    logger: logging.Logger,
+    what: str,
+    read: Callable[[], Any] | None,
+    error: BaseException | None,
+) -> None:
+    if read is not None:
+        try:
+            read()
+        except BaseException as failure:  # noqa: BLE001 - it is what is logged
+            error = failure
+    if isinstance(error, StartRevoked):
+        return  # whoever stopped the task knows
+    trace = None if isinstance(error, IpycronError) else error
+    name = type(error).__name__
+    logger.error(
+        "%s failed and nobody asked: %s: %s", what, name, error, exc_info=trace
+    )

@@ -1,0 +1,172 @@
+"""The client's side of the supervisor: asks it, notices its end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import os
+import subprocess
+from typing import TYPE_CHECKING
+
+from ipycron.errors import ProtocolError, SupervisorLost
+from ipycron.process.posix import ZYGOTE_GRACE, has_ended
+from ipycron.process.wire.channel import Channel, Frame
+from ipycron.process.wire.outcome import decode_error
+from ipycron.process.wire.protocol import FromSupervisor, Reply
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ipycron.process.supervision import SupervisorProcess
+    from ipycron.process.wire.message import Message
+    from ipycron.process.wire.payload import Payload
+
+EXIT_TIMEOUT = 5.0
+"""Seconds for a supervisor to exit by itself once its end is closed, or ours."""
+_CODE_TIMEOUT = 0.05
+"""Seconds to wait for the exit code of one that has closed its end; the loop waits."""
+_LAST_WORDS_BYTES = 2000
+_POLL = 0.002
+
+
+class Connection:
+    """One supervisor process. All methods but `send_at_once` are called on one loop.
+
+    Args:
+        supervisor: the process, ours from now on.
+        on_frame: takes every message but replies.
+        on_lost: called once if the supervisor ends without being asked to, after
+            every open request has failed with the same error.
+
+    Attributes:
+        leash: a pipe that the supervisor and its zygote hold as long as they live;
+            the zygote outlives its workers. For the next connection; None when all
+            are gone.
+    """
+
+    def __init__(
+        self,
+        supervisor: SupervisorProcess,
+        *,
+        on_frame: Callable[[Frame], None],
+        on_lost: Callable[[SupervisorLost], None],
+    ) -> None:
+        self._on_frame = on_frame
+        self._on_lost = on_lost
+        self._ids = itertools.count(1)
+        self._requests: dict[int, asyncio.Future[None]] = {}
+        self._reaping: asyncio.Task[None] | None = None
+        self._process = supervisor.process
+        self._complaints = supervisor.complaints
+        self.leash: int | None = supervisor.leash
+        self._sock = supervisor.sock
+        self._channel = Channel(
+            self._sock,
+            FromSupervisor,
+            loop=asyncio.get_running_loop(),
+            on_frame=self._handle,
+            on_close=self._lose,
+        )
+
+    @property
+    def pid(self) -> int:
+        """The supervisor's process."""
+        return self._process.pid
+
+    def send(self, message: Message, payload: Payload | None = None) -> None:
+        """Send a message that wants no answer."""
+        self._channel.send(message, payload)
+
+    def send_at_once(self, message: Message) -> bool:
+        """Send a message from any thread; see `Channel.send_at_once`."""
+        return self._channel.send_at_once(message)
+
+    def request(
+        self, make_message: Callable[[int], Message], payload: Payload | None = None
+    ) -> asyncio.Future[None]:
+        """Send a message that is answered by `Reply`; the future ends with it.
+
+        Args:
+            make_message: takes the request's id.
+            payload: travels beside the message.
+        """
+        request_id = next(self._ids)
+        future = asyncio.get_running_loop().create_future()
+        if self._channel.is_closed:
+            future.set_exception(SupervisorLost(reason="it was shut down"))
+            return future
+        self._requests[request_id] = future
+        self._channel.send(make_message(request_id), payload)
+        return future
+
+    def _handle(self, frame: Frame) -> None:
+        if isinstance(frame.message, Reply):
+            self._settle(frame.message, frame.payload)
+        else:
+            self._on_frame(frame)
+
+    def _settle(self, reply: Reply, payload: Payload) -> None:
+        future = self._requests.pop(reply.request_id, None)
+        if future is None or future.done():
+            return
+        if reply.is_ok:
+            future.set_result(None)
+        else:
+            future.set_exception(decode_error(payload))
+
+    def _lose(self, error: ProtocolError | None) -> None:
+        if error is not None:
+            self._process.kill()
+        reason = str(error or self._describe_end())
+        self._reaping = asyncio.ensure_future(self._reap())
+        said = self._read_complaints()
+        lost = SupervisorLost(reason=f"{reason}\n{said}" if said else reason)
+        self._fail_requests(lost)
+        self._on_lost(lost)
+
+    def _describe_end(self) -> str:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return f"exit code {self._process.wait(_CODE_TIMEOUT)}"
+        return "it was told to end"  # by somebody else; it ends its workers first
+
+    def _fail_requests(self, error: SupervisorLost) -> None:
+        requests, self._requests = self._requests, {}
+        for future in requests.values():
+            if not future.done():
+                future.set_exception(error)
+
+    def _read_complaints(self) -> str:
+        size = os.fstat(self._complaints).st_size
+        start = max(0, size - _LAST_WORDS_BYTES)
+        data = os.pread(self._complaints, _LAST_WORDS_BYTES, start)
+        os.close(self._complaints)
+        return data.decode("utf-8", "replace").strip()
+
+    def close_in_child(self) -> None:
+        """Close our end in a process that the client forked: it is not the client."""
+        self._sock.close()
+
+    async def close(self) -> None:
+        """Close our end and wait until the supervisor is gone, and all below it."""
+        if self._reaping is None:
+            self._channel.close()
+            self._fail_requests(SupervisorLost(reason="it was shut down"))
+            os.close(self._complaints)
+            self._reaping = asyncio.ensure_future(self._reap())
+        await self._reaping
+
+    async def _reap(self) -> None:
+        # Polled: no executor starts threads any more while the interpreter ends.
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + EXIT_TIMEOUT
+        while self._process.poll() is None:
+            if loop.time() > deadline:
+                self._process.kill()
+            await asyncio.sleep(_POLL)
+        leash, deadline = self.leash, loop.time() + ZYGOTE_GRACE
+        assert leash is not None
+        while not has_ended(leash) and loop.time() < deadline:  # noqa: ASYNC110 - as above
+            await asyncio.sleep(_POLL)
+        self.leash = None
+        os.close(leash)

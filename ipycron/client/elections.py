@@ -1,0 +1,193 @@
+"""Elections: which coordinator is asked for which task."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ipycron.coordinate.environment import EnvRunCoordinator
+from ipycron.coordinate.session import Election
+from ipycron.errors import CoordinatorError, InvalidOption
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Coroutine
+
+    from ipycron.client.client import Client
+    from ipycron.client.options import TaskOptions
+
+CLOSE_TIMEOUT = 1.0
+"""Seconds that a shutdown waits for all coordinators together: a healthy one answers
+in milliseconds, and a claim that nobody gives back runs out by itself."""
+
+_log = logging.getLogger("ipycron")
+
+
+@dataclass(slots=True, eq=False)
+class _Known:
+    """A coordinator that has been asked, and its election.
+
+    Attributes:
+        coordinator: kept, so that its id stays its own.
+        uses: questions under way and claims held.
+        is_dropped: whether no task will ask it any more, as things stand.
+    """
+
+    coordinator: Any
+    election: Election
+    uses: int = 0
+    is_dropped: bool = False
+
+
+class TaskElector:
+    """The schedulers' `Elector`: asks the task's coordinator, or the process's.
+
+    Where there is neither, the environment variable decides. A claim is given back
+    to the coordinator that granted it, whatever has become of the task meanwhile.
+    All methods are called on the client's loop.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._default: EnvRunCoordinator | None = None
+        self._known: dict[int, _Known] = {}
+        self._claims: dict[tuple[str, str], _Known] = {}
+        self._work: set[asyncio.Task[None]] = set()
+
+    async def should_run(self, task_id: str, key: str, lease: float) -> bool:
+        """Ask the task's coordinator; see `Elector`."""
+        known = self._find(task_id)
+        known.uses += 1
+        is_elected = False
+        try:
+            is_elected = await known.election.should_run(key, lease)
+        finally:
+            if is_elected:
+                self._claims[task_id, key] = known
+            else:
+                self._leave(known)
+        return is_elected
+
+    async def on_complete(self, task_id: str, key: str) -> None:
+        """Tell the coordinator, soon; see `Elector`. Its failure is logged."""
+        known = self._claims.pop((task_id, key), None)
+        if known is not None:
+            self._spawn(self._complete(known, key))
+
+    def abandon(self, task_ids: Collection[str]) -> None:
+        """Give back the claims of tasks whose runs are lost, so that none is renewed.
+
+        They are kept for the rest of their lease: a lost run is not run again.
+        """
+        for task_id, key in list(self._claims):
+            if task_id in task_ids:
+                self._spawn(self._complete(self._claims.pop((task_id, key)), key))
+
+    def sweep(self) -> None:
+        """Let go of the coordinators that no task asks any more."""
+        tasks = self._client.tasks.values()
+        wanted = {id(task.options.run_coordinator) for task in tasks}
+        wanted |= {id(self._client.coordinator), id(self._default)}
+        for key, known in list(self._known.items()):
+            known.is_dropped = key not in wanted
+            self._drop_if_unused(known)
+
+    async def aclose(self) -> None:
+        """Give back every claim and close every coordinator, or give up soon."""
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT):
+                self.abandon({task_id for task_id, _ in self._claims})
+                await self._drain()
+                for known in self._known.values():
+                    self._spawn(self._close(known))
+                await self._drain()
+        except TimeoutError:
+            for task in self._work:
+                task.cancel()
+            await self._drain()
+            _log.warning("a run coordinator did not close within %g s", CLOSE_TIMEOUT)
+        self._known.clear()
+
+    def _find(self, task_id: str) -> _Known:
+        task = self._client.tasks.get(task_id)
+        coordinator = None if task is None else task.options.run_coordinator
+        if coordinator is None:
+            coordinator = self._client.coordinator
+        if coordinator is None:
+            coordinator = self._get_default()
+        known = self._known.get(id(coordinator))
+        if known is None:
+            known = _Known(coordinator, Election(coordinator))
+            self._known[id(coordinator)] = known
+        known.is_dropped = False
+        return known
+
+    def _get_default(self) -> EnvRunCoordinator:
+        # Made late: it refuses an environment that does not decide.
+        if self._default is None:
+            self._default = EnvRunCoordinator()
+        return self._default
+
+    async def _complete(self, known: _Known, key: str) -> None:
+        try:
+            await known.election.on_complete(key)
+        except CoordinatorError:
+            # The run is over and told; only the lease lasts longer now.
+            _log.exception("run coordinator: on_complete of %s failed", key)
+        finally:
+            self._leave(known)
+
+    def _leave(self, known: _Known) -> None:
+        known.uses -= 1
+        self._drop_if_unused(known)
+
+    def _drop_if_unused(self, known: _Known) -> None:
+        if known.is_dropped and not known.uses:
+            del self._known[id(known.coordinator)]
+            self._spawn(self._close(known))
+
+    async def _close(self, known: _Known) -> None:
+        try:
+            await known.election.aclose()
+        except CoordinatorError:
+            _log.exception("run coordinator: close failed")
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._work.add(task)
+        task.add_done_callback(self._work.discard)
+
+    async def _drain(self) -> None:
+        while self._work:
+            await asyncio.wait(self._work)
+
+
+def check_election(options: TaskOptions, coordinator: Any) -> None:
+    """Check that a task can be elected for, if it is distributed.
+
+    Args:
+        options: the task's.
+        coordinator: the process's own, None without one.
+
+    Raises:
+        InvalidOption: if options do not go together.
+        CoordinatorError: if the environment is to decide and does not.
+    """
+    if not options.distributed:
+        if options.run_coordinator is not None:
+            raise InvalidOption(
+                option="run_coordinator",
+                value=options.run_coordinator,
+                expected="None without distributed=True",
+            )
+        return
+    if options.name is None:
+        raise InvalidOption(
+            option="name",
+            value=None,
+            expected="a name with distributed=True: it is the key that all "
+            "instances share",
+        )
+    if options.run_coordinator is None and coordinator is None:
+        EnvRunCoordinator()  # refuses an environment that does not decide

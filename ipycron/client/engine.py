@@ -1,0 +1,290 @@
+"""The engine: the client's thread, its loop, and all that lives there.
+
+Daemon thread ``ipycron`` with an asyncio loop. It calls no user code: inline
+functions run on threads of a pool or on the user's loop, listeners and log handlers
+on the dispatcher's thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections import deque
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from ipycron.client.background import Remote
+from ipycron.client.bell import Bell
+from ipycron.client.completion import read_nothing
+from ipycron.client.elections import TaskElector
+from ipycron.client.launch import ClientLauncher
+from ipycron.errors import IpycronError, TaskDestroyed
+from ipycron.scheduling.clock import SystemClock
+from ipycron.scheduling.scheduler import Scheduler
+
+if TYPE_CHECKING:
+    import concurrent.futures
+    from collections.abc import Callable, Iterable
+
+    from ipycron.api.task import Task
+    from ipycron.client.client import Client
+    from ipycron.client.completion import Completion
+    from ipycron.client.controls import Action
+    from ipycron.client.threads import ThreadPool
+    from ipycron.process.direct.called import Called
+    from ipycron.process.supervision import SupervisorProcess
+    from ipycron.process.wire.protocol import Preload
+
+
+class Engine:
+    """Schedules inline tasks and talks to the supervisor.
+
+    Args:
+        client: whose engine it is.
+        pool: runs inline functions.
+        supervisor: the first one, if it is there.
+
+    Attributes:
+        remote: the background half.
+        elector: asks coordinators.
+    """
+
+    def __init__(
+        self, client: Client, pool: ThreadPool, supervisor: SupervisorProcess | None
+    ) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._calls: deque[Callable[[], Any]] = deque()  # submitted, not done yet
+        self._pool = pool
+        self._launcher = ClientLauncher(pool, client)
+        self.elector = TaskElector(client)
+        self._scheduler = Scheduler(
+            clock=SystemClock(),
+            launcher=self._launcher,
+            emit=client.take_notice,
+            elector=self.elector,
+        )
+        self.remote = Remote(
+            client, self.elector, supervisor, loop=self._loop, submit=self.submit
+        )
+        self._lock = threading.RLock()  # a signal's handler may take it again
+        self._is_over = self._is_gone = False
+        self._bells: deque[Bell] = deque()  # of who waits until it is gone
+        self._end: concurrent.futures.Future[None] | None = None
+        self.thread = threading.Thread(target=self._run, name="ipycron", daemon=True)
+        self.thread.start()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_forever()
+        self._is_over = True
+        self._loop.close()
+        # What was submitted until then: somebody may wait for it.
+        while self._calls:
+            with contextlib.suppress(RuntimeError):  # there is no loop any more
+                self._call_all()
+        self._is_gone = True
+        while self._bells:  # who is woken first may call again meanwhile
+            self._bells.popleft().ring()
+
+    # --- from any thread ------------------------------------------------------------
+
+    def submit(self, call: Callable[[], Any]) -> bool:
+        """Call this on the loop; return False where that has ended.
+
+        Without a lock: a signal's handler that comes here may shut all down.
+        """
+        self._calls.append(call)
+        try:
+            self._loop.call_soon_threadsafe(self._call_all)
+        except RuntimeError:  # it is closed
+            return False
+        return True
+
+    def _call_all(self) -> None:
+        """Do what was submitted; of who was interrupted then, the loop was not told."""
+        while self._calls:
+            try:
+                self._calls[0]()
+            finally:
+                self._calls.popleft()  # last: it tells that the call is done
+
+    def add(self, task: Task) -> None:
+        """Register a task with the scheduler that will run it."""
+        self.submit(partial(self._add, task))
+
+    def _add(self, task: Task) -> None:
+        if task.is_background:
+            self.remote.add(task.id, task)
+            return
+        self._launcher.register(task)
+        self._scheduler.add(
+            task.id,
+            name=task.name,
+            schedule=task.expression,
+            policy=task.options.get_policy(),
+        )
+
+    def warm(self, preload: Preload | None) -> None:
+        """Start the supervisor in advance, without waiting for it."""
+        self.submit(partial(self._warm, preload))
+
+    def _warm(self, preload: Preload | None) -> None:
+        if not self.remote.is_closed:
+            self.remote.warm(preload)
+
+    def control(
+        self, task: Task, action: Action, completion: Completion[None], *, force: bool
+    ) -> None:
+        """Start, stop or destroy a task; `completion` ends with it."""
+        if action == "start" and not task.is_background:
+            self._pool.prepare()  # here and now: the script may be at its end
+        call = partial(self._control, task, action, completion, force=force)
+        if not self.submit(call):
+            completion.set(read_nothing)  # all is destroyed
+
+    def _control(
+        self, task: Task, action: Action, completion: Completion[None], *, force: bool
+    ) -> None:
+        if self._is_destroyed(task):
+            completion.set(read_nothing)  # since the caller has looked
+            return
+        is_inline_start = action == "start" and not task.is_background
+        if is_inline_start and self._scheduler.start_at_once(task.id):
+            completion.set(read_nothing)
+            return
+        work: Any = (
+            self.remote.control(task.id, action, force=force)
+            if task.is_background
+            else self._control_inline(task, action, force=force)
+        )
+        _settle(work, completion)
+
+    def _is_destroyed(self, task: Task) -> bool:
+        if task.is_background:
+            return not self.remote.knows(task.id)
+        return self._is_over
+
+    async def _control_inline(self, task: Task, action: Action, *, force: bool) -> None:
+        if action == "start":
+            await self._scheduler.start(task.id)
+        elif action == "stop":
+            await self._scheduler.stop(task.id, force=force)
+        else:
+            await self._scheduler.destroy(task.id, force=force)
+
+    def prepare_call(self, task: Task, completion: Completion[Any]) -> Called | None:
+        """Return a call past the supervisor, to be sent; None where none can be."""
+        if not task.is_background or self._calls:
+            return None
+        if task.options.execute_timeout is not None:
+            return None  # it is the loop that ends the waiting
+        return self.remote.prepare_call(task.id, completion)
+
+    def catch_up(self, tasks: Iterable[Task]) -> None:
+        """Return when the books have what was told of tasks' runs until now."""
+        lines = self.remote.lines
+        behind = [task.id for task in tasks if lines.has_answers(task.id)]
+        done = Bell()
+
+        def catch_up() -> None:
+            for task_id in behind:
+                lines.catch_up(task_id)
+            done.ring()
+
+        if not behind:
+            return
+        if threading.current_thread() is self.thread:
+            catch_up()
+        elif self.submit(catch_up):
+            done.wait()
+
+    def execute(self, task: Task, execution_id: str) -> None:
+        """Run a task now; its end, or the refusal, reaches the task.
+
+        A run in a worker is asked for on this very thread where nothing was asked
+        before that has not left yet: that saves a wake-up of the loop.
+        """
+        if (
+            task.is_background
+            and task.options.execute_timeout is None
+            and not self._calls
+            and self.remote.execute_at_once(task.id, execution_id)
+        ):
+            return
+        if not self.submit(partial(self._execute, task, execution_id)):
+            task.refuse(execution_id, TaskDestroyed(name=task.name))
+
+    def _execute(self, task: Task, execution_id: str) -> None:
+        if self._is_destroyed(task):
+            task.refuse(execution_id, TaskDestroyed(name=task.name))
+            return
+        if task.is_background:
+            self.remote.execute(task.id, execution_id)
+        else:
+            # Not before the first step of a start that came just before it.
+            self._loop.call_soon(self._execute_inline, task, execution_id)
+        timeout = task.options.execute_timeout
+        if timeout is not None:
+            self._loop.call_later(timeout, task.expire, execution_id, timeout)
+
+    def _execute_inline(self, task: Task, execution_id: str) -> None:
+        try:
+            self._scheduler.execute_nowait(task.id, execution_id)
+        except IpycronError as error:
+            task.refuse(execution_id, error)
+
+    # --- on the loop ----------------------------------------------------------------
+
+    def forget(self, task: Task) -> None:
+        """Give up a task that is destroyed. May be repeated."""
+        self._launcher.forget(task.id)
+        self.remote.forget(task.id)
+        if task.options.distributed:
+            self.elector.sweep()
+
+    # --- the end --------------------------------------------------------------------
+
+    def shutdown(self, timeout: float, end_rest: Callable[[], None]) -> None:
+        """Stop everything and return when it is gone. Ends the thread.
+
+        May be called again where a call was interrupted, and within one, by a signal's
+        handler: they wait for the same end.
+
+        Args:
+            timeout: seconds that runs in progress may take.
+            end_rest: called on the loop when every process is gone.
+        """
+        with self._lock:
+            if self._end is None:
+                work = self._shutdown(timeout, end_rest)
+                self._end = asyncio.run_coroutine_threadsafe(work, self._loop)
+                self._end.add_done_callback(self._leave)
+        # Not its `result`, nor `join`: neither bears to be interrupted and repeated.
+        bell = Bell()
+        self._bells.append(bell)
+        if not self._is_gone:
+            bell.wait()
+        self._end.result(0)
+
+    def _leave(self, _: object) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+
+    async def _shutdown(self, timeout: float, end_rest: Callable[[], None]) -> None:
+        await asyncio.gather(
+            self._scheduler.shutdown(timeout), self.remote.shutdown(timeout)
+        )
+        end_rest()
+        await self.elector.aclose()
+
+
+def _settle(work: Any, completion: Completion[None]) -> None:
+    def settle(future: asyncio.Future[Any]) -> None:
+        if future.cancelled():
+            completion.fail(asyncio.CancelledError())
+        elif (error := future.exception()) is not None:
+            completion.fail(error)
+        else:
+            completion.set(read_nothing)
+
+    asyncio.ensure_future(work).add_done_callback(settle)

@@ -1,0 +1,116 @@
+"""What has happened to all tasks lately, for whoever shows it."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from collections import deque
+from typing import TYPE_CHECKING, NamedTuple
+
+from ipycron.scheduling.events import Event
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ipycron.api.task import Task
+    from ipycron.scheduling.events import Notice
+
+    Watcher = Callable[[str], None]
+
+MAX_ITEMS = 200
+"""Events that are remembered, and problems beside them: a busy schedule must not
+wash the one failure of an hour away."""
+
+PROBLEMS = frozenset(
+    {
+        Event.TASK_FAILED,
+        Event.TASK_RESTARTED,
+        Event.EXECUTION_FAILED,
+        Event.EXECUTION_MISSED,
+        Event.EXECUTION_OVERLAP,
+        Event.EXECUTION_SKIPPED,
+    }
+)
+
+
+class Item(NamedTuple):
+    """One event, in plain values. Instants are Unix seconds.
+
+    Attributes:
+        number: counts up over all events of this process.
+        duration: seconds that the run took, None where the event ends no run.
+        summary: the result or the error in one line.
+    """
+
+    number: int
+    event: str
+    at: float
+    date: float
+    task_id: str
+    name: str
+    run_id: str | None
+    duration: float | None
+    summary: str
+    reason: str | None
+    missed_count: int | None
+
+
+class Bulletin:
+    """The last events of all tasks, and who wants to know that a task has changed.
+
+    Events are posted on the client's loop, which must not wait: a watcher is called
+    with the task's id and only takes a note of it. Reading is safe in any thread.
+    """
+
+    def __init__(self) -> None:
+        self._items: deque[Item] = deque(maxlen=MAX_ITEMS)
+        self._problems: deque[Item] = deque(maxlen=MAX_ITEMS)
+        self._numbers = itertools.count(1)
+        self._watchers: tuple[Watcher, ...] = ()
+
+    def watch(self, watcher: Watcher) -> None:
+        """Call `watcher` from now on. Again is once."""
+        if watcher not in self._watchers:
+            self._watchers = (*self._watchers, watcher)
+
+    def unwatch(self, watcher: Watcher) -> None:
+        """Stop calling `watcher`. A stranger is ignored."""
+        self._watchers = tuple(known for known in self._watchers if known != watcher)
+
+    def tell(self, task_id: str) -> None:
+        """Say that a task has changed."""
+        for watcher in self._watchers:
+            watcher(task_id)
+
+    def post(self, task: Task, *notices: Notice) -> None:
+        """Remember events of a task, and say that the task has changed."""
+        for notice in notices:
+            self._remember(task, notice)
+        self.tell(task.id)
+
+    def _remember(self, task: Task, notice: Notice) -> None:
+        run = notice.execution
+        outcome = notice.outcome
+        duration = None
+        if run is not None and run.started_at and run.finished_at:
+            duration = run.finished_at - run.started_at
+        item = Item(
+            next(self._numbers),
+            sys.intern(str(notice.event)),  # one text for all events of a name
+            notice.triggered_at,
+            notice.date,
+            task.id,
+            task.name,
+            None if run is None else run.id,
+            duration,
+            "" if outcome is None else outcome.summary,
+            notice.reason,
+            notice.missed_count,
+        )
+        kept = self._problems if notice.event in PROBLEMS else self._items
+        kept.append(item)
+
+    def read(self, since: int = 0) -> list[Item]:
+        """Return the remembered events after number `since`, oldest first."""
+        items = [*tuple(self._items), *tuple(self._problems)]
+        return sorted(item for item in items if item.number > since)

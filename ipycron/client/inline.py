@@ -1,0 +1,274 @@
+"""Inline jobs: functions in the client's own process, run by the same scheduler."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from ipycron.errors import ExecutionStopped, RemoteError, StopTimeout
+from ipycron.process.wire.outcome import (
+    format_traceback,
+    safe_str,
+    summarize,
+    summarize_error,
+)
+from ipycron.scheduling.events import Outcome
+from ipycron.scheduling.small_map import NOTHING, Few
+from ipycron.scheduling.standby import SharedWorker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ipycron.client.threads import ThreadPool
+    from ipycron.scheduling.context import TaskContext
+    from ipycron.scheduling.events import Execution
+
+    MakeContext = Callable[[Execution], TaskContext]
+
+
+LANDING_PAUSE = 0.002
+"""Seconds that the ends of runs stand back for runs that wait for a thread."""
+MAX_PAUSES = 5
+"""How often in a row: what waits may wait for long, if every thread is blocked."""
+
+
+class InlineJob:
+    """A function, ready to be called with or without the context.
+
+    Args:
+        name: the task's.
+        function: sync, or a coroutine function.
+        make_context: makes it for a run; None without.
+        home: the loop that a coroutine function runs on, None for sync functions.
+    """
+
+    __slots__ = ("function", "home", "make_context", "name")
+
+    def __init__(
+        self,
+        name: str,
+        function: Callable[..., Any],
+        *,
+        make_context: MakeContext | None,
+        home: asyncio.AbstractEventLoop | None,
+    ) -> None:
+        self.name = name
+        self.function = function
+        self.make_context = make_context
+        self.home = home
+
+    def call(self, execution: Execution) -> Any:
+        """Call the function for one run."""
+        if self.make_context is None:
+            return self.function()
+        return self.function(self.make_context(execution))
+
+
+class Landing:
+    """Brings the ends of runs from any thread to the scheduler's loop.
+
+    A hundred that end together wake the loop once. Beginnings come first: a slot that
+    is told late runs late, an end that is told late is told late.
+
+    Args:
+        loop: the scheduler's.
+        has_waiting: tells whether calls wait for a thread of the pool.
+    """
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, *, has_waiting: Callable[[], bool]
+    ) -> None:
+        self._loop = loop
+        self._has_waiting = has_waiting
+        self._flights: deque[Flight] = deque()
+        self._is_called = False
+        self._pauses = 0
+
+    def bring(self, flight: Flight) -> None:
+        """Let `flight` land on the loop soon, after those brought before."""
+        # First: a call that is under way either finds it or is made again.
+        self._flights.append(flight)
+        if not self._is_called:
+            self._is_called = True
+            # Once the client is closed nobody waits for this run any more.
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._land)
+
+    def _land(self) -> None:
+        if self._pauses < MAX_PAUSES and self._has_waiting():
+            self._pauses += 1
+            self._loop.call_later(LANDING_PAUSE, self._land)
+            return
+        self._pauses = 0
+        self._is_called = False
+        while self._flights:
+            self._flights.popleft().land()
+
+
+class Flight:
+    """One run on its way: in a thread or on a coroutine's loop, then to the scheduler.
+
+    Called in a thread it calls the job. One object for the whole way, not a closure
+    for each step: those of a thousand runs are what starts the garbage collector.
+    """
+
+    __slots__ = ("_execution", "_outcome", "_worker", "future")
+
+    def __init__(
+        self,
+        worker: InlineWorker,
+        execution: Execution,
+        future: asyncio.Future[Outcome],
+    ) -> None:
+        self._worker = worker
+        self._execution = execution
+        self._outcome: Outcome
+        self.future = future
+
+    def __call__(self) -> None:
+        """Call a function, in a thread of the pool."""
+        try:
+            outcome = make_success(self._worker.job.call(self._execution))
+        except BaseException as error:  # noqa: BLE001 - border: job
+            outcome = make_failure(error)
+        self.end(outcome)
+
+    async def follow(self) -> None:
+        """Call a coroutine function and await it, on its own loop."""
+        try:
+            result = self._worker.job.call(self._execution)
+            if inspect.isawaitable(result):
+                result = await result
+            outcome = make_success(result)
+        except asyncio.CancelledError:
+            outcome = make_failure(ExecutionStopped(name=self._worker.job.name))
+        except BaseException as error:  # noqa: BLE001 - border: job
+            outcome = make_failure(error)
+        self.end(outcome)
+
+    def end(self, outcome: Outcome) -> None:
+        """Bring the end to the scheduler's loop."""
+        self._outcome = outcome
+        self._worker.landing.bring(self)
+
+    def land(self) -> None:
+        """Resolve the future, on the scheduler's loop."""
+        self._worker.forget(self.future)
+        if not self.future.done():
+            self.future.set_result(self._outcome)
+
+
+class InlineWorker(SharedWorker):
+    """Runs an inline job, several runs at once if the scheduler says so.
+
+    Attributes:
+        job: what it runs.
+        landing: where the ends of its runs go.
+    """
+
+    __slots__ = (
+        "_pool",
+        "_runs",
+        "job",
+        "landing",
+    )
+
+    def __init__(self, job: InlineJob, *, pool: ThreadPool, landing: Landing) -> None:
+        self.job = job
+        self.landing = landing
+        self._pool = pool
+        self._runs: Few[asyncio.Future[Outcome], asyncio.Future[Outcome]] = NOTHING
+
+    def run(self, execution: Execution) -> asyncio.Future[Outcome]:
+        """Start the function now; see `Worker.run`."""
+        future = asyncio.get_running_loop().create_future()
+        self._runs = self._runs.add(future, future)
+        flight = Flight(self, execution, future)
+        if self.job.home is None:
+            self._pool.submit(flight)
+        else:
+            _start_coroutine(flight, self.job.home)
+        return future
+
+    def forget(self, future: asyncio.Future[Outcome]) -> None:
+        """Note the end of a run."""
+        self._runs = self._runs.remove(future)
+
+    async def stop(self, *, grace: float) -> None:
+        """Cancel coroutines, wait for threads; see `Worker.stop`."""
+        runs = self._runs.values()
+        if self.job.home is not None:
+            for run in runs:
+                run.cancel()
+        elif runs:
+            _, pending = await asyncio.wait(runs, timeout=grace)
+            if pending:
+                raise StopTimeout(name=self.job.name, timeout=grace)
+
+
+_HOMELESS = (
+    "the event loop in which the coroutine function was scheduled is closed. Keep it "
+    "running, or use background=True."
+)
+
+
+class InlineLauncher:
+    """The scheduler's `Launcher` for inline tasks."""
+
+    def __init__(self, pool: ThreadPool) -> None:
+        self._pool = pool
+        self._landing: Landing | None = None
+        self._jobs: dict[str, InlineJob] = {}
+
+    def register(self, task_id: str, job: InlineJob) -> None:
+        """Remember what a task calls."""
+        self._jobs[task_id] = job
+
+    def forget(self, task_id: str) -> None:
+        """Give up a task's function. May be repeated."""
+        self._jobs.pop(task_id, None)
+
+    def launch(self, task_id: str) -> InlineWorker:
+        """Return a worker at once: there is nothing to load, and nothing dies."""
+        job = self._jobs[task_id]
+        if self._landing is None:
+            self._landing = Landing(
+                asyncio.get_running_loop(), has_waiting=self._pool.has_waiting
+            )
+        return InlineWorker(job, pool=self._pool, landing=self._landing)
+
+
+def _start_coroutine(flight: Flight, home: asyncio.AbstractEventLoop) -> None:
+    coroutine = flight.follow()
+    try:
+        running = asyncio.run_coroutine_threadsafe(coroutine, home)
+    except RuntimeError:  # the notebook's or script's loop is closed
+        coroutine.close()
+        flight.end(make_failure(RuntimeError(_HOMELESS)))
+        return
+    # The scheduler cancels the run's future; the coroutine must hear of it.
+    flight.future.add_done_callback(
+        lambda done: running.cancel() if done.cancelled() else None
+    )
+
+
+def make_success(result: Any) -> Outcome:
+    """Return the outcome of a job that returned here."""
+    return Outcome(is_ok=True, value=result, summary=summarize(result))
+
+
+def make_failure(error: BaseException) -> Outcome:
+    """Return the outcome of an error that the job raised here."""
+    summary = summarize_error(error)
+    if not isinstance(error, Exception):
+        # Raised again by whoever asks, these would end the notebook or the script.
+        error = RemoteError(
+            type_name=type(error).__name__,
+            message=safe_str(error),
+            traceback_text=format_traceback(error),
+            reason=f"{type(error).__name__} ends a program",
+        )
+    return Outcome(is_ok=False, value=error, summary=summary)

@@ -1,0 +1,77 @@
+"""Log records of jobs on their way to the handlers of this process."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ipycron.api.task import Task
+
+MAX_ONCE = 1000
+"""Different records that are handled once only; beyond it, any number of times."""
+
+MAX_WAITING = 2000
+"""Records that wait for the handlers. A job that logs in a loop is faster than a file;
+the newest records beyond this are left out, and counted."""
+
+
+class Records:
+    """Hands records to the handlers, off the client's loop.
+
+    Args:
+        defer: calls a function soon, on the thread that may wait, in order.
+    """
+
+    def __init__(self, defer: Callable[[Callable[[], object]], None]) -> None:
+        self._defer = defer
+        # Each is written by one thread: the loop, and the one that `defer` uses.
+        self._taken = 0
+        self._handled = 0
+        self._left_out = 0
+        self._told = 0
+        self._once: set[str] = set()
+
+    def take(self, record: logging.LogRecord, task: Task | None) -> None:
+        """Have a record handled soon. Called on the client's loop."""
+        if self._is_repeated(record):
+            return
+        if self._taken - self._handled >= MAX_WAITING:
+            self._left_out += 1
+            return
+        self._taken += 1
+        self._defer(partial(self._handle, record, task))
+
+    def _is_repeated(self, record: logging.LogRecord) -> bool:
+        """Return whether a record that each new worker makes was here already."""
+        key = getattr(record, "ipycron_once", None)
+        if key is None or len(self._once) >= MAX_ONCE:
+            return False
+        is_repeated = key in self._once
+        self._once.add(key)
+        return is_repeated
+
+    def _handle(self, record: logging.LogRecord, task: Task | None) -> None:
+        try:
+            logger = logging.getLogger(record.name)
+            if task is not None:
+                # For handlers that sort by task, such as a notebook's.
+                record.ipycron_task = task.id
+                if record.name == "ipycron":
+                    logger = task.logger
+            if logger.isEnabledFor(record.levelno):
+                logger.handle(record)
+        finally:
+            self._handled += 1
+        if self._handled == self._taken:
+            self._tell()
+
+    def _tell(self) -> None:
+        left_out, self._told = self._left_out - self._told, self._left_out
+        if left_out > 0:
+            logging.getLogger("ipycron").warning(
+                "%d log records of tasks were left out: they came too fast", left_out
+            )

@@ -1,0 +1,246 @@
+"""What is scheduled: a path, a function or a cell, checked when a task is created."""
+
+# Without pathlib: 3 ms that a script waits before its supervisor is started.
+# ruff: noqa: PTH109, PTH111, PTH113, PTH117, PTH118, PTH119, PTH120
+
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from ipycron.errors import CaptureError, InvalidOption, TaskFileNotFound
+from ipycron.process.wire.job_message import CellJob, FileJob, FunctionJob, Job
+from ipycron.process.wire.payload import Payload, pack_object
+from ipycron.process.worker.job import takes_context
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+    from ipycron.client.options import TaskOptions
+
+_PACKAGE = __name__.partition(".")[0]
+_ADVICE = (
+    "Open such things inside the function, or pass what they are made from "
+    "(a path, an address) instead"
+)
+
+
+class Background(msgspec.Struct, frozen=True, kw_only=True):
+    """A job for a worker, and the payload that belongs to it."""
+
+    job: Job
+    payload: Payload
+    label: str
+
+
+class Elsewhere(msgspec.Struct, frozen=True, kw_only=True):
+    """A job for an executor, and the payload that belongs to it."""
+
+    job: Job
+    payload: Payload
+    executor: Any
+    label: str
+
+
+class Inline(msgspec.Struct, frozen=True, kw_only=True):
+    """A function for this process; `home` is the loop of a coroutine function."""
+
+    function: Callable[..., Any]
+    wants_context: bool
+    home: asyncio.AbstractEventLoop | None
+    label: str
+
+    @property
+    def is_homeless(self) -> bool:
+        """Whether it cannot run any more: its loop is closed."""
+        return self.home is not None and self.home.is_closed()
+
+
+class Cell(msgspec.Struct, frozen=True, kw_only=True):
+    """A notebook cell with its captured variables, packed by the notebook layer."""
+
+    source: str
+    filename: str
+    payload: Payload
+    extensions: tuple[str, ...] = ()
+
+
+Source = Background | Inline | Elsewhere
+
+_NOT_ELSEWHERE = ("background", "launcher", "env", "cwd")
+
+
+def make_source(job: Any, options: TaskOptions) -> Source:
+    """Return the job, checked.
+
+    Raises:
+        TaskFileNotFound: if a path does not exist.
+        CaptureError: if a function cannot be sent to a worker.
+        InvalidOption: if it is neither, or an option does not go with it.
+        TypeError: if it requires more than one argument.
+    """
+    if options.executor is not None:
+        _check_elsewhere(options)
+    if isinstance(job, Cell):
+        cell = CellJob(job.source, job.filename, job.extensions)
+        return _place(cell, job.payload, job.filename, options)
+    if isinstance(job, str | os.PathLike):
+        if options.background is False:
+            raise InvalidOption(
+                option="background",
+                value=False,
+                expected="None or True: a file runs in a worker",
+            )
+        path = resolve_path(os.fsdecode(job))
+        file = FileJob(os.fsencode(path), tuple(map(os.fsencode, options.args)))
+        return _place(file, Payload(), os.path.basename(path), options)
+    if not callable(job):
+        raise InvalidOption(
+            option="job",
+            value=job,
+            expected="a path, a function or a coroutine function",
+        )
+    return _make_function(job, options)
+
+
+def _check_elsewhere(options: TaskOptions) -> None:
+    """Refuse what an executor decides by itself."""
+    for name in _NOT_ELSEWHERE:
+        value = getattr(options, name)
+        if value is not None:
+            raise InvalidOption(
+                option=name,
+                value=value,
+                expected="None with an executor, whose processes are not ours",
+            )
+
+
+def _place(job: Job, payload: Payload, label: str, options: TaskOptions) -> Source:
+    """Return a job that can travel, for the executor or for a worker."""
+    if options.executor is None:
+        return Background(job=job, payload=payload, label=label)
+    if isinstance(options.executor, ThreadPoolExecutor) and not isinstance(
+        job, FunctionJob
+    ):
+        raise InvalidOption(
+            option="executor",
+            value=options.executor,
+            expected="an executor of other processes for a file or a cell",
+            advice="They are __main__ while they run.",
+        )
+    return Elsewhere(job=job, payload=payload, executor=options.executor, label=label)
+
+
+def _make_function(function: Callable[..., Any], options: TaskOptions) -> Source:
+    label = getattr(function, "__qualname__", None) or type(function).__name__
+    wants_context = takes_context(function)
+    if options.background or options.executor is not None:
+        return _place(FunctionJob(), _pack_function(function, label), label, options)
+    home = _get_home(label) if is_coroutine_function(function) else None
+    if home is None and options.timeout is not None:
+        raise InvalidOption(
+            option="timeout",
+            value=options.timeout,
+            expected="None for an inline function: a thread cannot be killed",
+            advice="Use background=True, or a coroutine function.",
+        )
+    return Inline(
+        function=function, wants_context=wants_context, home=home, label=label
+    )
+
+
+def is_coroutine_function(function: Callable[..., Any]) -> bool:
+    """Return whether calling it gives a coroutine; looks through partials."""
+    while hasattr(function, "func"):
+        function = function.func
+    call = getattr(function, "__call__", None)  # noqa: B004 - instances with async call
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)
+
+
+def _get_home(label: str) -> asyncio.AbstractEventLoop:
+    import asyncio  # noqa: PLC0415 - 45 ms; who has a loop has it
+
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        raise InvalidOption(
+            option="job",
+            value=label,
+            expected="a sync function where no event loop is running",
+            advice="Call schedule() inside async code, or use background=True.",
+        ) from None
+
+
+def _pack_function(function: Callable[..., Any], label: str) -> Payload:
+    _send_main_by_value()
+    try:
+        return pack_object(function)
+    except Exception as error:
+        variable, value = find_unpicklable(function) or (label, function)
+        raise CaptureError(
+            variable=variable,
+            type_name=type(value).__name__,
+            reason=str(error).splitlines()[0] if str(error) else type(error).__name__,
+            advice=f"{_ADVICE}.",
+        ) from error
+
+
+def _send_main_by_value() -> None:
+    """Have the main module of a child of multiprocessing travel as `__main__` does.
+
+    There it has a name under which no worker can import it.
+    """
+    main = sys.modules.get("__mp_main__")
+    if main is not None:
+        import cloudpickle  # noqa: PLC0415 - `pack_object` needs it anyway
+
+        cloudpickle.register_pickle_by_value(main)
+
+
+def find_unpicklable(function: Callable[..., Any]) -> tuple[str, Any] | None:
+    """Return name and value of the first thing a function uses that cannot travel."""
+    try:
+        used = inspect.getclosurevars(inspect.unwrap(function))
+    except TypeError:
+        return None
+    for name, value in {**used.nonlocals, **used.globals}.items():
+        try:
+            pack_object(value)
+        except Exception:  # noqa: BLE001 - any failure is what we look for
+            return name, value
+    return None
+
+
+def resolve_path(text: str) -> str:
+    """Return the absolute path of an existing file.
+
+    A relative path starts at the folder of the file that calls ipycron; in a
+    notebook or at a prompt, at the working directory.
+    """
+    path = os.path.expanduser(text)
+    folder = None if os.path.isabs(path) else find_caller_folder()
+    full = path if folder is None else os.path.join(folder, path)
+    if not os.path.isfile(full):
+        is_there = os.path.exists(full)  # noqa: PTH110 - never raises, as isfile
+        raise TaskFileNotFound(path=text, folder=folder, is_there=is_there)
+    return os.path.realpath(full)
+
+
+def find_caller_folder() -> str:
+    """Return the folder of the nearest calling file outside this package."""
+    frame = sys._getframe(1)  # noqa: SLF001 - what inspect.stack() would copy whole
+    while frame is not None:
+        names = frame.f_globals
+        if names.get("__name__", "").partition(".")[0] != _PACKAGE:
+            file = names.get("__file__")
+            return (
+                os.getcwd() if file is None else os.path.dirname(os.path.realpath(file))
+            )
+        frame = frame.f_back  # type: ignore[assignment]
+    return os.getcwd()

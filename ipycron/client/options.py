@@ -1,0 +1,192 @@
+"""The options of a task: one declaration for the API, the magics, the command line."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+from dataclasses import dataclass, fields
+from datetime import tzinfo
+from typing import TYPE_CHECKING, Any, get_args
+
+from ipycron.client.executor_option import check_executor
+from ipycron.coordinate.protocol import check_coordinator
+from ipycron.errors import InvalidOption, UnknownOption
+from ipycron.process.wire.protocol import LauncherName
+from ipycron.scheduling.option import (
+    check_flag,
+    check_optional_deadline,
+    check_options,
+    check_text,
+    check_whole,
+    option,
+)
+from ipycron.scheduling.policy import Policy
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+IF_EXISTS = ("replace", "keep", "error")
+
+
+def _check_timezone(name: str, value: Any) -> Any:
+    if value is None or isinstance(value, str | tzinfo):
+        return value
+    raise InvalidOption(
+        option=name, value=value, expected="an IANA name, a tzinfo, or None"
+    )
+
+
+def _is_native(text: Any) -> bool:
+    """Return whether it is text that the system can hold: in C, and as bytes."""
+    if not isinstance(text, str) or "\0" in text:
+        return False
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:  # a lone surrogate that stands for no byte
+        return False
+    return True
+
+
+def _check_args(name: str, value: Any) -> tuple[str, ...]:
+    if isinstance(value, list | tuple) and all(map(_is_native, value)):
+        return tuple(value)
+    raise InvalidOption(option=name, value=value, expected="a list of str")
+
+
+def _check_env(name: str, value: Any) -> dict[str, str] | None:
+    if value is None:
+        return None
+    try:
+        items = dict(value)
+        if all(_is_native(text) for pair in items.items() for text in pair):
+            return items
+    except (TypeError, ValueError):
+        pass
+    raise InvalidOption(option=name, value=value, expected="a dict of str to str")
+
+
+def _check_cwd(name: str, value: Any) -> str | None:
+    if value is None:
+        return None
+    if isinstance(value, str | os.PathLike) and os.path.isdir(value):  # noqa: PTH112
+        return os.path.abspath(value)  # noqa: PTH100 - keeps symbolic links
+    raise InvalidOption(option=name, value=value, expected="an existing folder")
+
+
+def _check_choice(choices: Sequence[str]) -> Any:
+    def check(name: str, value: Any) -> str | None:
+        if value is not None and value not in choices:
+            listed = ", ".join(map(repr, choices))
+            raise InvalidOption(option=name, value=value, expected=f"one of {listed}")
+        return value  # type: ignore[no-any-return]
+
+    return check
+
+
+def check_logger(name: str, value: Any) -> logging.Logger | None:
+    """Accept a logger, or None for the one above."""
+    if value is None or isinstance(value, logging.Logger):
+        return value
+    raise InvalidOption(option=name, value=value, expected="a logging.Logger, or None")
+
+
+def _check_size(name: str, value: Any) -> int:
+    return check_whole(name, value, 1, "a number of bytes ≥ 1")
+
+
+def _check_optional_flag(name: str, value: Any) -> bool | None:
+    return None if value is None else check_flag(name, value)
+
+
+def _check_run_coordinator(name: str, value: Any) -> Any:  # noqa: ARG001 - a check
+    return None if value is None else check_coordinator(value)
+
+
+def _check_any(name: str, value: Any) -> Any:  # noqa: ARG001 - the shape of a check
+    return value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskOptions(Policy):
+    """Everything that can be said about a task beside its expression and its job."""
+
+    name: str | None = option(None, check_text, "label; the id where none is given")
+    timezone: str | tzinfo | None = option(
+        None, _check_timezone, "IANA name; the system's zone where none is given"
+    )
+    day_or: bool = option(
+        True, check_flag, "either day field matches (cron's rule), else both must"
+    )
+    suppress_missed_warning: bool = option(
+        False, check_flag, "do not log missed executions"
+    )
+    execute_timeout: float | None = option(
+        None, check_optional_deadline, "how long execute() waits, seconds"
+    )
+    run_coordinator: Any = option(
+        None, _check_run_coordinator, "decides which instance of a fleet runs a slot"
+    )
+    logger: logging.Logger | None = option(
+        None, check_logger, "takes this task's log records"
+    )
+    args: tuple[str, ...] = option((), _check_args, "sys.argv[1:] of a task file")
+    env: dict[str, str] | None = option(
+        None, _check_env, "environment variables to set for the job"
+    )
+    cwd: str | None = option(None, _check_cwd, "working directory of the job")
+    if_exists: str = option(
+        "replace",
+        _check_choice(IF_EXISTS),
+        "what to do where a task of this name exists: replace, keep, error",
+    )
+    background: bool | None = option(
+        None, _check_optional_flag, "run a function in a worker process"
+    )
+    launcher: LauncherName | None = option(
+        None, _check_choice(get_args(LauncherName)), "how workers come to be"
+    )
+    executor: Any = option(
+        None,
+        check_executor,
+        "a concurrent.futures.Executor or a Dask client that runs the job elsewhere",
+    )
+    unref: bool = option(False, check_flag, "let a script end while this is started")
+    max_result_bytes: int = option(
+        64 * 1024 * 1024, _check_size, "largest result that a worker sends, bytes"
+    )
+
+    def get_policy(self) -> Policy:
+        """Return the part that the scheduler knows."""
+        policy = Policy(**{f.name: getattr(self, f.name) for f in fields(Policy)})
+        shared: Policy = _share(policy)
+        return shared
+
+
+_OWN = frozenset({"name", "env", "run_coordinator", "logger", "executor"})
+"""Options whose values are a task's own, or no plain values: some have no hash, as
+dateutil's zones have none."""
+
+
+@functools.lru_cache(maxsize=64)
+def _share(options: Any) -> Any:
+    """Return one object for all options that are equal: most tasks have the same."""
+    return options
+
+
+def make_options(given: dict[str, Any]) -> TaskOptions:
+    """Return the options, every one of them checked.
+
+    Raises:
+        UnknownOption: if a name is not an option; the text suggests one.
+        InvalidOption: if a value has the wrong type or is out of range.
+    """
+    known = {f.name for f in fields(TaskOptions)}
+    for name in given:
+        if name not in known:
+            raise UnknownOption(option=name, known=known)
+    options = TaskOptions(**check_options(TaskOptions, given))
+    if _OWN & given.keys() or isinstance(options.timezone, tzinfo):
+        return options
+    shared: TaskOptions = _share(options)
+    return shared

@@ -1,0 +1,145 @@
+"""Tasks that a new supervisor starts again: why, and which slots they have missed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from ipycron.scheduling.clock import SystemClock
+from ipycron.scheduling.events import Event
+from ipycron.scheduling.plan import Silence
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ipycron.errors import SupervisorLost
+    from ipycron.process.wire.protocol import Noticed
+    from ipycron.scheduling.ports import Schedule
+
+_SETTLING = (
+    Event.EXECUTION_STARTED,
+    Event.EXECUTION_MISSED,
+    Event.EXECUTION_SKIPPED,
+)
+MAX_BEYOND = 1000
+"""Settled slots that are remembered behind one that waits. Beyond, the oldest that
+wait are taken as settled."""
+
+
+class Settled:
+    """Which slots of one task are settled: all up to a floor, and some beyond.
+
+    Slots are not settled in order: one that waits for an election or a random delay
+    is overtaken by the next.
+
+    Attributes:
+        floor: up to here there is no slot that is not settled, Unix seconds.
+        beyond: later slots that are.
+    """
+
+    def __init__(self, floor: float) -> None:
+        self.floor = floor
+        self.beyond: set[int] = set()
+
+    def add(self, slot: int, schedule: Schedule) -> None:
+        """Note that a slot is settled."""
+        if slot <= self.floor:
+            return
+        self.beyond.add(slot)
+        self._rise(schedule)
+        if len(self.beyond) > MAX_BEYOND:
+            self.add_all(min(self.beyond))
+            self._rise(schedule)
+
+    def add_all(self, slot: int) -> None:
+        """Note that every slot up to this one is settled."""
+        self.floor = max(self.floor, slot)
+        self.beyond = {later for later in self.beyond if later > self.floor}
+
+    def _rise(self, schedule: Schedule) -> None:
+        while self.beyond:
+            following = schedule.find_next(self.floor)
+            if following not in self.beyond:
+                return
+            self.beyond.discard(following)
+            self.floor = following
+
+
+class _Resumption(NamedTuple):
+    error: SupervisorLost
+    silence: Silence
+
+
+class Resumptions:
+    """Follows what is settled of each task, for the time when nobody tells."""
+
+    def __init__(self) -> None:
+        self._settled: dict[str, Settled] = {}
+        self._pending: dict[str, _Resumption] = {}
+
+    def follow(
+        self, notice: Noticed, schedule: Schedule, *, no_overlap: bool
+    ) -> SupervisorLost | None:
+        """Follow an event; return the loss that a start makes good, if it does.
+
+        Args:
+            notice: the event.
+            schedule: the task's.
+            no_overlap: whether an overlapping slot is skipped, not run later.
+        """
+        task_id, execution = notice.task_id, notice.execution
+        if notice.event is Event.TASK_STARTED:
+            self._settled[task_id] = Settled(notice.date)
+            resumption = self._pending.pop(task_id, None)
+            return None if resumption is None else resumption.error
+        if (
+            notice.event in _SETTLING
+            or (notice.event is Event.EXECUTION_OVERLAP and no_overlap)
+        ) and (execution is None or execution.reason == "scheduled"):
+            slot = int(notice.date)
+            settled = self._settled.setdefault(task_id, Settled(slot))
+            if (notice.missed_count or 0) > 1:
+                settled.add_all(slot)
+            else:
+                settled.add(slot, schedule)
+        return None
+
+    def begin(self, task_ids: Iterable[str], error: SupervisorLost) -> list[str]:
+        """Note that tasks must be started again; return those not noted before."""
+        now = SystemClock().now()
+        fresh = []
+        for task_id in task_ids:
+            known = self._pending.get(task_id)
+            if known is None:
+                fresh.append(task_id)
+                known = _Resumption(error, self._make_silence(task_id, now))
+            # Nobody has run anything since the loss before: the silence goes on.
+            self._pending[task_id] = known._replace(error=error)
+        return fresh
+
+    def _make_silence(self, task_id: str, now: float) -> Silence:
+        settled = self._settled.get(task_id) or Settled(now)
+        beyond = tuple(sorted(settled.beyond))
+        return Silence(since=settled.floor, until=now, settled=beyond)
+
+    def get_silence(self, task_id: str) -> Silence | None:
+        """Return when nobody cared for a task that is to be started again."""
+        resumption = self._pending.get(task_id)
+        return None if resumption is None else resumption.silence
+
+    def give_up(self, task_id: str) -> Silence | None:
+        """Note that a task does not start again; return its silence, up to now."""
+        resumption = self._pending.pop(task_id, None)
+        if resumption is None:
+            return None
+        silence = resumption.silence
+        return Silence(
+            since=silence.since, until=SystemClock().now(), settled=silence.settled
+        )
+
+    def forget(self, task_id: str) -> None:
+        """Give up a task that is destroyed. May be repeated."""
+        self._settled.pop(task_id, None)
+
+    def clear(self) -> None:
+        """Note that no task is started again."""
+        self._pending.clear()

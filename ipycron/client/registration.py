@@ -1,0 +1,87 @@
+"""What a task hands to the scheduler that will run it."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from ipycron.client.executions import Execution
+from ipycron.client.inline import InlineJob
+from ipycron.client.jobs import Background, Elsewhere, Inline
+from ipycron.executors.pools import ExecutorJob
+from ipycron.process.wire.job_message import Setting
+from ipycron.process.wire.protocol import Load, Register
+from ipycron.process.wire.zones import describe_zone
+from ipycron.scheduling.context import TaskContext, TaskDescription, to_datetime
+
+if TYPE_CHECKING:
+    from ipycron.api.task import Task
+    from ipycron.scheduling.events import Execution as ScheduledExecution
+
+
+def make_registration(task: Task, setting: Setting) -> Register:
+    """Return what a supervisor must know of a background task.
+
+    Of `max_executions` it is told what is left: it may be the second one.
+    """
+    assert isinstance(task.source, Background)
+    return Register(
+        task_id=task.id,
+        name=task.name,
+        expression=task.pattern,
+        zone=describe_zone(task.expression.timezone),
+        day_or=task.expression.day_or,
+        hash_id=task.expression.hash_id,
+        policy=replace(task.options.get_policy(), max_executions=task.runs_left),
+        job=task.source.job,
+        setting=setting,
+        launcher=task.options.launcher or "fork",
+    )
+
+
+def make_inline_job(task: Task) -> InlineJob:
+    """Return what the inline launcher runs."""
+    assert isinstance(task.source, Inline)
+    wants_context = task.source.wants_context
+    return InlineJob(
+        task.name,
+        task.source.function,
+        make_context=partial(_make_job_context, task) if wants_context else None,
+        home=task.source.home,
+    )
+
+
+def make_executor_job(task: Task) -> ExecutorJob:
+    """Return what the executor launcher runs."""
+    assert isinstance(task.source, Elsewhere)
+    setting = Setting(
+        cwd=b"",
+        env={},
+        path=(),
+        log_level=logging.getLogger().getEffectiveLevel(),
+        max_result_bytes=task.options.max_result_bytes,
+    )
+    load = Load(
+        task_id=task.id,
+        name=task.name,
+        expression=task.pattern,
+        zone=describe_zone(task.expression.timezone),
+        job=task.source.job,
+        setting=setting,
+    )
+    payload = bytes(task.source.payload.open())
+    return ExecutorJob(load=load, payload=payload, executor=task.source.executor)
+
+
+def _make_job_context(task: Task, scheduled: ScheduledExecution) -> TaskContext:
+    zone = task.expression.timezone
+    return TaskContext(
+        date=to_datetime(scheduled.date, zone),
+        triggered_at=to_datetime(scheduled.started_at or scheduled.date, zone),
+        task=TaskDescription(
+            id=task.id, name=task.name, pattern=task.pattern, timezone=task.timezone
+        ),
+        execution=Execution(scheduled, zone),
+    )

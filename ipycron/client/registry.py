@@ -1,0 +1,92 @@
+"""The one module with state: the client of this process.
+
+Nothing else in the package keeps a global, `ipycron/__init__.py` least of all: it is
+executed again by ``%reload_ext``.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+from typing import Any, TypeVar
+
+from ipycron.client.client import Client
+from ipycron.client.event_log import Bulletin
+
+T = TypeVar("T")
+
+EXIT_TIMEOUT = 0.0
+"""Seconds that runs may go on when the interpreter ends."""
+
+
+class Registry:
+    """Holds the client while there is one.
+
+    Attributes:
+        bulletin: what has happened lately, whichever client it happened in.
+    """
+
+    def __init__(self) -> None:
+        self.bulletin = Bulletin()
+        self._singles: dict[type, Any] = {}
+        # Taken again by a signal's handler that uses ipycron.
+        self._lock = threading.RLock()
+        self._client: Client | None = None
+        self._closing: Client | None = None
+        atexit.register(self.close, EXIT_TIMEOUT)
+        os.register_at_fork(after_in_child=self._leave_in_child)
+
+    @property
+    def client(self) -> Client:
+        """The client, made when first needed."""
+        with self._lock:
+            if self._client is None:
+                client = Client(self.bulletin)
+                if self._client is None:
+                    self._client = client
+                else:  # a signal's handler has made one meanwhile
+                    client.shutdown(0.0)
+            return self._client
+
+    @property
+    def running_client(self) -> Client | None:
+        """The client, or None while there is none."""
+        return self._client
+
+    def get_single(self, kind: type[T]) -> T:
+        """Return this process's only `kind`, made when first asked for.
+
+        For the layers above, which keep no globals of their own.
+        """
+        with self._lock:
+            if kind not in self._singles:
+                self._singles[kind] = kind()
+            single: T = self._singles[kind]
+            return single
+
+    def close(self, timeout: float) -> None:
+        """Shut the client down; the next use makes a new one.
+
+        Returns when its processes are gone, also where another thread shuts it down,
+        or a call below this one, or one that was interrupted.
+        """
+        with self._lock:
+            if self._client is not None:
+                self._closing, self._client = self._client, None
+            closing = self._closing
+        if closing is not None:
+            closing.shutdown(timeout)
+
+    def _leave_in_child(self) -> None:
+        """A copy of this process is not the client: it starts with none."""
+        client, self._client = self._client, None
+        self._closing = None
+        self._lock = threading.RLock()
+        self.bulletin = Bulletin()
+        self._singles = {}
+        if client is not None:
+            client.close_in_child()
+
+
+registry = Registry()

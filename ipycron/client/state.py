@@ -1,0 +1,288 @@
+"""A task's state as its scheduler tells it, kept in the client.
+
+The scheduler may be in another process; nothing here is guessed. Written on the
+client's loop, read anywhere.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from ipycron.client.executions import Execution
+from ipycron.client.history import MAX_RUNS, History
+from ipycron.process.wire.protocol import Displayed
+from ipycron.scheduling.events import Event, Notice, Status
+from ipycron.scheduling.events import Execution as ScheduledExecution
+from ipycron.scheduling.plan import count_slots, plan_silence
+from ipycron.scheduling.small_map import NOTHING, Few
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import tzinfo
+
+    from ipycron.client.controls import Action
+    from ipycron.process.wire.payload import Payload
+    from ipycron.process.wire.protocol import Streamed
+    from ipycron.scheduling.events import Outcome
+    from ipycron.scheduling.plan import Silence
+    from ipycron.scheduling.ports import Schedule
+
+ENDS = (Event.EXECUTION_FINISHED, Event.EXECUTION_FAILED)
+"""The events that close a run."""
+_IS_STARTED_AFTER = MappingProxyType(
+    {
+        Event.TASK_STARTED: True,
+        Event.TASK_RESTARTED: True,
+        Event.TASK_STOPPED: False,
+        Event.TASK_FAILED: False,
+        Event.TASK_DESTROYED: False,
+    }
+)
+MAX_COUNTED = 10_000
+"""Missed slots that the client counts itself: 50 ms of its loop."""
+_EARLY = 100  # pieces of output that wait for the first run
+
+
+class Mirror:
+    """Where a task stands, what runs, what ran last.
+
+    Args:
+        task_id: whose state it is.
+        zone: the zone of the instants shown.
+        runs_left: the limit of scheduled runs, None without one.
+        defer: calls a function soon, off the client's loop.
+    """
+
+    __slots__ = (
+        "_defer",
+        "_early",
+        "_is_limit_told",
+        "_is_started",
+        "_running",
+        "_task_id",
+        "_zone",
+        "history",
+        "last_run",
+        "runs_left",
+        "status",
+    )
+
+    def __init__(
+        self,
+        task_id: str,
+        *,
+        zone: tzinfo,
+        runs_left: int | None,
+        defer: Callable[[Callable[[], object]], None],
+    ) -> None:
+        self._task_id = task_id
+        self._zone = zone
+        self._defer = defer
+        self._running: Few[str, Execution] = NOTHING
+        # Whether its start is told and its stop is not.
+        self._is_started = False
+        self._is_limit_told = False
+        self._early: tuple[tuple[Streamed | Displayed, Payload], ...] = ()
+        self.status = Status.STOPPED
+        self.runs_left = runs_left
+        self.last_run: Execution | None = None
+        self.history = History()
+
+    @property
+    def running(self) -> tuple[Execution, ...]:
+        """The runs in progress, oldest first; a snapshot."""
+        return self._running.values()
+
+    def follow(self, notice: Notice) -> Execution | None:
+        """Follow an event; return the run it is about."""
+        self._note_state(notice)
+        scheduled = notice.execution
+        if scheduled is None:
+            self.history.count(notice)
+            return None
+        execution = self._running.get(scheduled.id)
+        if execution is None:
+            execution = Execution(scheduled, self._zone)
+        if notice.event is Event.EXECUTION_STARTED:
+            self._open(execution)
+        elif notice.event in ENDS:
+            assert notice.outcome is not None
+            self._close(execution, scheduled, notice.outcome)
+        return execution
+
+    def _note_state(self, notice: Notice) -> None:
+        self.status = notice.status
+        self.runs_left = notice.runs_left
+        event = notice.event
+        self._is_started = _IS_STARTED_AFTER.get(event, self._is_started)
+        self._is_limit_told |= event is Event.EXECUTION_MAX_REACHED
+
+    def _open(self, execution: Execution) -> None:
+        self._running = self._running.add(execution.id, execution)
+        if self._early:
+            early, self._early = self._early, ()
+            for message, payload in early:
+                _add_output(execution, message, payload)
+
+    def _close(
+        self, execution: Execution, scheduled: ScheduledExecution, outcome: Outcome
+    ) -> None:
+        execution.finish(scheduled, outcome)
+        self.last_run = execution
+        run = self.history.add(execution, outcome)
+        # Last: whoever looks meanwhile finds the run in one place or in both.
+        self._running = self._running.remove(scheduled.id)
+        if not run.is_ok:
+            # The traceback's text in place of the error, soon and elsewhere.
+            self._defer(lambda: run.traceback_text)
+
+    def follow_runs(self, runs: Sequence[tuple[ScheduledExecution, Outcome]]) -> None:
+        """Follow runs that have ended one after the other, all of them well."""
+        self.history.count_finished(len(runs[:-MAX_RUNS]))
+        for scheduled, outcome in runs[-MAX_RUNS:]:
+            execution = Execution(scheduled, self._zone)
+            execution.finish(scheduled, outcome)
+            self.last_run = execution
+            self.history.add(execution, outcome)
+
+    def describe_run(
+        self, execution: ScheduledExecution, outcome: Outcome
+    ) -> tuple[Notice, Notice]:
+        """Return the notices of a run that no scheduler has told of."""
+        begin, end = execution.started_at, execution.finished_at
+        assert begin is not None
+        assert end is not None
+        ended = Notice(
+            event=Event.EXECUTION_FINISHED,
+            task_id=self._task_id,
+            status=Status.IDLE,
+            date=execution.date,
+            triggered_at=end,
+            execution=execution,
+            outcome=outcome,
+            runs_left=self.runs_left,
+        )
+        started = replace(
+            ended,
+            event=Event.EXECUTION_STARTED,
+            status=Status.RUNNING,
+            triggered_at=begin,
+            execution=replace(execution, finished_at=None),
+            outcome=None,
+        )
+        return started, ended
+
+    def take_output(self, message: Streamed | Displayed, payload: Payload) -> None:
+        """Add to the run that made it; late words go to the last run."""
+        execution = self._running.get(message.execution_id)
+        last = self.last_run
+        if execution is None and last is not None and last.id == message.execution_id:
+            execution = last
+        if execution is None:
+            # What a file prints while it loads is seen with its first run.
+            self._early = (*self._early[1 - _EARLY :], (message, payload))
+            return
+        _add_output(execution, message, payload)
+
+    # --- what no scheduler tells any more ---------------------------------------------
+
+    def describe_loss(
+        self, now: float, outcome: Outcome, *, last_word: Action | None, is_final: bool
+    ) -> list[Notice]:
+        """Return what the end of the supervisor means for the task.
+
+        Runs in progress have failed. What it was told to do last is done, unless that
+        was a start.
+
+        Args:
+            now: the instant of the loss.
+            outcome: the error.
+            last_word: the last control that is not answered.
+            is_final: whether no other supervisor takes over.
+        """
+        ends = [
+            self._describe_run_end(execution, now, outcome)
+            for execution in self.running
+        ]
+        changes: list[Event] = []
+        if self._is_started and self.runs_left == 0:
+            changes = [Event.TASK_STOPPED, Event.TASK_DESTROYED]
+            if not self._is_limit_told:
+                changes.insert(0, Event.EXECUTION_MAX_REACHED)
+        elif last_word in ("stop", "destroy"):
+            changes = [Event.TASK_STOPPED] if self._is_started else []
+            if last_word == "destroy":
+                changes.append(Event.TASK_DESTROYED)
+        elif is_final and self._is_started:
+            return [*ends, self.describe_end(Event.TASK_FAILED, now, outcome)]
+        return [*ends, *(self.describe_end(event, now) for event in changes)]
+
+    def _describe_run_end(
+        self, execution: Execution, now: float, outcome: Outcome
+    ) -> Notice:
+        started_at = execution.started_at
+        return Notice(
+            event=Event.EXECUTION_FAILED,
+            task_id=self._task_id,
+            status=Status.IDLE,
+            date=execution.date.timestamp(),
+            triggered_at=now,
+            execution=ScheduledExecution(
+                id=execution.id,
+                reason=execution.reason,
+                date=execution.date.timestamp(),
+                started_at=None if started_at is None else started_at.timestamp(),
+                finished_at=now,
+                pid=execution.pid,
+            ),
+            outcome=outcome,
+            runs_left=self.runs_left,
+        )
+
+    def describe_missed(self, silence: Silence, schedule: Schedule) -> list[Notice]:
+        """Return the slots of a time in which the task had no scheduler."""
+        beat = plan_silence(silence, schedule)
+        counts = [(slot, 1) for slot in beat.missed]
+        if beat.gap is not None:
+            # Bounded: the client's loop waits for it.
+            count, newest, _ = count_slots(schedule, beat.gap, limit=MAX_COUNTED)
+            counts.append((newest, count))
+        return [
+            Notice(
+                event=Event.EXECUTION_MISSED,
+                task_id=self._task_id,
+                status=self.status,
+                date=slot,
+                triggered_at=silence.until,
+                missed_count=count,
+                runs_left=self.runs_left,
+            )
+            for slot, count in counts
+        ]
+
+    def describe_end(
+        self, event: Event, now: float, outcome: Outcome | None = None
+    ) -> Notice:
+        """Return the notice of an end that no scheduler tells."""
+        is_destroyed = event is Event.TASK_DESTROYED
+        return Notice(
+            event=event,
+            task_id=self._task_id,
+            status=Status.DESTROYED if is_destroyed else Status.STOPPED,
+            date=now,
+            triggered_at=now,
+            outcome=outcome,
+            runs_left=self.runs_left,
+        )
+
+
+def _add_output(
+    execution: Execution, message: Streamed | Displayed, payload: Payload
+) -> None:
+    if isinstance(message, Displayed):
+        execution.output.display(payload)
+    else:
+        execution.output.write(message.stream, bytes(payload.open()), message.dropped)

@@ -1,0 +1,1 @@
+"""Work elsewhere: a pool, a Dask cluster. Imported on demand."""

@@ -1,0 +1,284 @@
+"""A Dask cluster as an executor: each run at most once, losses told at once.
+
+Dask computes a task again when the worker that had it is lost, for its tasks are
+meant to be pure. A scheduled job is not: it may have sent half of its mails. So a run
+raises a flag on Dask's scheduler before its job begins, and a second attempt finds it
+and gives up. The client hears of the lost worker by Dask's events, and fails the run
+without waiting for a second attempt, which may have no worker to begin on.
+
+Nothing here imports Dask before a user has passed a client of it.
+"""
+
+# mypy: disable-error-code="no-untyped-call"
+# Most of Dask's methods have no annotations.
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import concurrent.futures
+import contextlib
+import math
+import sys
+import threading
+import time
+import uuid
+from concurrent.futures import CancelledError
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from ipycron.executors.guest import run_guest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Answer = concurrent.futures.Future[bytes]
+    Defer = Callable[[Callable[[], None]], None]
+
+FLAG_SECONDS = 30.0
+"""How long a run's flag stays up after its end, at least. What the client and the
+scheduler say to each other meanwhile takes milliseconds, unless one of them hangs."""
+
+LAST_FLAG_SECONDS = 2.0
+"""The same for flags that are up when the last task goes, maybe because its run was
+lost just now."""
+
+CHECK_SECONDS = 0.5
+"""When a worker is looked for that was gone, maybe, before the client heard of it: by
+then the scheduler has the wish to be told."""
+
+LOOP_SECONDS = 0.5
+"""How often who waits for the client's loop looks whether it is there at all."""
+
+_CLOSED = "the client is closed"
+
+_AGAIN = b""
+"""What a second attempt returns: no report is empty."""
+
+
+class WorkerLost(Exception):
+    """The Dask worker that had the run is gone."""
+
+    def __init__(self, address: str | None) -> None:
+        which = "worker" if address is None else f"worker {address}"
+        super().__init__(
+            f"the Dask {which} that had it is gone. It is not run again, for it may "
+            "have done a part of its work."
+        )
+
+
+def find_client(value: Any) -> tuple[Any, dict[str, Any]] | None:
+    """Return the Dask client of a client or of its executor, and how it submits.
+
+    None for everything else.
+    """
+    client = sys.modules.get("distributed.client")
+    if client is not None and isinstance(value, client.Client):
+        return value, {}
+    executor = sys.modules.get("distributed.cfexecutor")
+    if executor is not None and isinstance(value, executor.ClientExecutor):
+        # What get_executor() has made: by itself it would run lost runs again.
+        options = {k: v for k, v in value._kwargs.items() if k != "pure"}  # noqa: SLF001
+        return value._client, options  # noqa: SLF001
+    return None
+
+
+@dataclass(slots=True, eq=False)
+class _Run:
+    """A run on the cluster.
+
+    Attributes:
+        answer: told to who has submitted it.
+        remote: Dask's own future.
+        worker: the address of the worker that has begun with it.
+    """
+
+    answer: Answer
+    remote: Any = None
+    worker: str | None = None
+
+
+class DaskDesk:
+    """Hands runs in to a Dask client, plain or asynchronous; see `Desk`.
+
+    Methods are called in threads of ours, the handlers of events on Dask's loop.
+
+    Args:
+        client: the user's, and theirs to close.
+        options: of its `submit`, such as ``workers`` or ``resources``.
+        defer: calls a function in a thread that may block.
+    """
+
+    def __init__(self, client: Any, options: dict[str, Any], defer: Defer) -> None:
+        self._client = client
+        self._options = options
+        self._defer = defer
+        self._topic = f"ipycron-{uuid.uuid4().hex}"
+        self._watched: set[str] = set()
+        self._runs: dict[str, _Run] = {}
+        self._flags: collections.deque[tuple[float, str]] = collections.deque()
+
+    def submit(self, run_id: str, visit: bytes) -> Answer:
+        """Submit the run; see `Desk`."""
+        key = f"ipycron-{run_id}"
+        run = _Run(concurrent.futures.Future())
+        if not self._runs:
+            # Anew, for the scheduler may be another one since the last run.
+            self._watched.clear()
+            self._client.subscribe_topic(self._topic, self._see_start)
+        self._runs[key] = run
+        try:
+            run.remote = self._client.submit(
+                run_on_dask, visit, key, self._topic, key=key, **self._options
+            )
+        except BaseException:
+            del self._runs[key]
+            raise
+        run.answer.add_done_callback(lambda _: self._end(key, run))
+        run.remote.add_done_callback(lambda _: self._defer(partial(self._fetch, run)))
+        return run.answer
+
+    def close(self) -> None:
+        """Hear no more of the cluster, and leave nothing on it. Takes its time."""
+        if self._flags:
+            threading.Event().wait(LAST_FLAG_SECONDS)
+        self._lower_flags(math.inf)
+        for topic in (self._topic, *self._watched):
+            self._unsubscribe(topic)
+
+    def _fetch(self, run: _Run) -> None:
+        """Bring the report home."""
+        try:
+            report = self._call(run.remote.result)
+        except BaseException as error:  # noqa: BLE001 - border: Dask
+            _fail(run, error)
+            return
+        if report == _AGAIN:
+            _fail(run, WorkerLost(None))
+            return
+        with contextlib.suppress(concurrent.futures.InvalidStateError):
+            run.answer.set_result(report)
+
+    def _end(self, key: str, run: _Run) -> None:
+        """Clear up after a run, however it ended."""
+        self._runs.pop(key, None)
+        now = time.monotonic()
+        self._flags.append((now, key))
+        self._defer(partial(self._release, run))
+        self._defer(partial(self._lower_flags, now - FLAG_SECONDS))
+
+    def _release(self, run: _Run) -> None:
+        """Have Dask forget the run: it would compute again what it still holds."""
+        with contextlib.suppress(Exception):  # the client may be closed
+            self._call(run.remote.cancel)
+
+    def _check(self, address: str) -> None:
+        """Fail the runs of a worker that is not there any more."""
+        count = partial(self._client.scheduler.ncores, workers=[address])
+        with contextlib.suppress(Exception):  # the client may be closed
+            if not self._call(count):
+                for run in self._find_runs(address):
+                    _fail(run, WorkerLost(address))
+
+    def _lower_flags(self, ended_by: float) -> None:
+        """Lower the flags of runs that Dask has long forgotten."""
+        from distributed import Event  # noqa: PLC0415 - see above
+
+        while self._flags and self._flags[0][0] <= ended_by:
+            _, key = self._flags.popleft()
+            with contextlib.suppress(Exception):  # a cluster that is gone has none
+                self._call(Event(key, client=self._client).clear)
+
+    def _call(self, method: Callable[[], Any]) -> Any:
+        """Call a method of Dask's on the client's loop; see `call_on_loop`."""
+        return call_on_loop(self._client.loop.asyncio_loop, method)
+
+    # --- on Dask's loop -------------------------------------------------------------
+
+    def _see_start(self, event: tuple[float, Any]) -> None:
+        """Watch the worker that a run has begun on."""
+        _, message = event
+        run, address = self._runs.get(message["key"]), message["worker"]
+        if run is None:
+            return
+        run.worker = address
+        if address not in self._watched:
+            self._watched.add(address)
+            self._client.subscribe_topic(address, partial(self._see_worker, address))
+            loop = asyncio.get_running_loop()
+            loop.call_later(CHECK_SECONDS, self._look_for, address)
+
+    def _see_worker(self, address: str, event: tuple[float, Any]) -> None:
+        """Fail the runs of a worker that the scheduler has removed."""
+        _, message = event
+        if message.get("action") != "remove-worker":
+            return
+        self._watched.discard(address)
+        self._unsubscribe(address)
+        for key in message.get("processing-tasks", ()):
+            run = self._runs.get(key)
+            if run is not None:
+                _fail(run, WorkerLost(address))
+
+    def _look_for(self, address: str) -> None:
+        """See soon whether a worker is there, if it has a run still."""
+        if self._find_runs(address):
+            self._defer(partial(self._check, address))
+
+    def _find_runs(self, address: str) -> list[_Run]:
+        return [run for run in tuple(self._runs.values()) if run.worker == address]
+
+    def _unsubscribe(self, topic: str) -> None:
+        with contextlib.suppress(Exception):  # the client may be closed
+            self._client.unsubscribe_topic(topic)
+
+
+def call_on_loop(loop: asyncio.AbstractEventLoop, method: Callable[[], Any]) -> Any:
+    """Call a method on a loop that runs in another thread, and wait for its result.
+
+    Dask's own `sync` waits for ever when the loop ends between the request and the
+    call, as it does when the user closes the client at that moment.
+
+    Args:
+        loop: of a client, plain or asynchronous.
+        method: returns an awaitable, as Dask's methods do on their own loop.
+
+    Raises:
+        CancelledError: if the loop has ended.
+        Exception: what the method raises.
+    """
+
+    async def call() -> Any:
+        return await method()
+
+    pending = call()
+    try:
+        result = asyncio.run_coroutine_threadsafe(pending, loop)
+    except RuntimeError:
+        pending.close()
+        raise CancelledError(_CLOSED) from None
+    while not concurrent.futures.wait([result], timeout=LOOP_SECONDS).done:
+        if not loop.is_running():
+            pending.close()
+            raise CancelledError(_CLOSED)
+    return result.result()
+
+
+def _fail(run: _Run, error: BaseException) -> None:
+    with contextlib.suppress(concurrent.futures.InvalidStateError):
+        run.answer.set_exception(error)
+
+
+def run_on_dask(visit: bytes, key: str, topic: str) -> bytes:
+    """Run a guest in a Dask worker, unless another worker has begun with it."""
+    from distributed import Event, get_client, get_worker  # noqa: PLC0415 - see above
+
+    flag = Event(key, client=get_client())
+    if flag.is_set():
+        return _AGAIN
+    flag.set()
+    # Not by the worker's own `log_event`, which says it some time: the job may be the
+    # end of its worker.
+    get_client().log_event(topic, {"key": key, "worker": get_worker().address})
+    return run_guest(visit)

@@ -1,0 +1,277 @@
+"""A job as a guest: one run in a process that belongs to somebody else.
+
+The far side of ``executor=``: a pool's process, a Dask worker, a rank of MPI. There
+is no supervisor and nothing is kept: a run brings its job along, has it loaded by
+the same code as in a worker, and takes everything home: result or error, output, log.
+
+The process is shared, often by threads. What a job needs of it alone (`__main__`,
+`sys.argv`, IPython's shell) it borrows, one run at a time.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import linecache
+import logging
+import os
+import pickle
+import platform
+import sys
+import threading
+import time
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ipycron.executors.guest_output import Piece, Record, record_output
+from ipycron.process.nesting import loading_job, visiting
+from ipycron.process.wire.job_message import CellJob, FileJob, FunctionJob
+from ipycron.process.wire.outcome import MAX_ERROR_BYTES, encode_error, encode_result
+from ipycron.process.wire.payload import Payload, pack_plain
+from ipycron.process.worker.context import make_run_context
+from ipycron.process.worker.job import CellFailed, binds_task, load_file, load_job
+from ipycron.scheduling.clock import measure_wait
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ipycron.process.shell.displays import DisplayData
+    from ipycron.process.wire.protocol import Load, Run
+    from ipycron.process.worker.job import LoadedJob
+
+Place = tuple[str, int]
+"""A process: its machine and its id."""
+
+LONGEST_WAIT = 5.0
+"""Seconds that a run waits for this machine's clock to reach its slot."""
+
+Software = tuple[str, str]
+"""The versions of ipycron and of Python."""
+
+
+def find_place() -> Place:
+    """Return where this code runs."""
+    return platform.node(), os.getpid()
+
+
+def find_software() -> Software:
+    """Return what runs this code."""
+    package = sys.modules[__name__.partition(".")[0]]
+    return package.__version__, "{}.{}".format(*sys.version_info)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Visit:
+    """One run on its way to another process.
+
+    Attributes:
+        load: the job, its task and its setting. Of the setting only `log_level` and
+            `max_result_bytes` can hold in a process that is shared.
+        run: which run it is.
+        payload: what belongs to the job: a function, a cell's variables.
+        source: the text of a task file, None for other jobs.
+        home: the process that sends it.
+        software: what runs there.
+    """
+
+    load: Load
+    run: Run
+    payload: bytes
+    source: bytes | None
+    home: Place
+    software: Software
+
+
+class Report(NamedTuple):
+    """How a visit went, in built-in values."""
+
+    is_ok: bool
+    payload: bytes
+    summary: str
+    pieces: list[Piece]
+    logs: list[dict[str, Any]]
+
+
+def pack_visit(visit: Visit) -> bytes:
+    """Return what `run_guest` takes."""
+    return pickle.dumps(visit, protocol=5)
+
+
+def unpack_report(packed: bytes) -> Report:
+    """Return what `run_guest` has packed."""
+    return Report(*pickle.loads(packed))  # noqa: S301 - our own code's
+
+
+def run_guest(packed: bytes) -> bytes:
+    """Run a job here and return a packed `Report`. Raises nothing of the job's.
+
+    This is what executors call: a function of a module, that takes and gives bytes,
+    so that every executor can carry it.
+    """
+    visit: Visit = pickle.loads(packed)  # noqa: S301 - our own client's
+    is_away = visit.home != find_place()
+    level = visit.load.setting.log_level if is_away else None
+    with visiting(is_away=is_away), record_output(level) as record:
+        _wait_for_slot(visit.run)
+        is_ok, payload, summary = _run(visit, record)
+    output = record.get_pieces(), record.get_logs()
+    return pickle.dumps((is_ok, bytes(payload.open()), summary, *output), protocol=5)
+
+
+def _wait_for_slot(run: Run) -> None:
+    """Return when this machine's clocks show the run's slot, as its client's do."""
+    if run.reason != "scheduled":
+        return
+    deadline = time.monotonic() + LONGEST_WAIT
+    while wait := measure_wait(run.date):
+        if time.monotonic() + wait > deadline:
+            logging.getLogger("ipycron").warning(
+                "the clock of %s is %.1f s behind the one that schedules: the job sees "
+                "a time before its slot. Have both set by NTP.",
+                platform.node(),
+                wait,
+            )
+            return
+        time.sleep(wait)  # noqa: TID251 - nothing else tells when a clock gets there
+
+
+def _run(visit: Visit, record: Record) -> tuple[bool, Payload, str]:
+    limit = visit.load.setting.max_result_bytes
+    error_limit = min(limit, MAX_ERROR_BYTES)
+    # Given back last: errors are described while their source can be quoted.
+    with ExitStack() as borrowed:
+        try:
+            with loading_job():
+                job = _load(visit, record, borrowed)
+            result = job.run(partial(make_run_context, visit.load, visit.run))
+            return True, *encode_result(result, limit)
+        except CellFailed as failure:
+            text = failure.traceback_text
+            return False, *encode_error(failure.error, error_limit, text)
+        except BaseException as error:  # noqa: BLE001 - border: job
+            return False, *encode_error(error, error_limit)
+
+
+def _load(visit: Visit, record: Record, borrowed: ExitStack) -> LoadedJob:
+    _check_software(visit)
+    job, payload = visit.load.job, Payload(visit.payload)
+    if isinstance(job, FileJob):
+        return _load_file(visit, job, borrowed)
+    if isinstance(job, CellJob):
+        _check_away(visit)
+        borrowed.enter_context(_borrow_main())
+        borrowed.enter_context(_borrow_shell())
+    loaded = load_job(job, payload, lambda display: _show(record, display))
+    borrowed.callback(_close, loaded)
+    return loaded
+
+
+def _load_file(visit: Visit, job: FileJob, borrowed: ExitStack) -> LoadedJob:
+    source = visit.source
+    assert source is not None
+    path = os.fsdecode(job.path)
+    borrowed.enter_context(_quote_source(path, source))
+    if binds_task(source, path) and not job.args:
+        with _borrow_main():
+            loaded = load_file(job, source)
+    else:
+        # A script is `__main__`, and what was told to read `sys.argv` reads it late.
+        _check_away(visit)
+        borrowed.enter_context(_borrow_main())
+        loaded = load_file(job, source)
+    borrowed.callback(_close, loaded)
+    return loaded
+
+
+def _check_software(visit: Visit) -> None:
+    (ours, python), (theirs, their_python) = find_software(), visit.software
+    if ours != theirs:
+        raise RuntimeError(
+            f"ipycron {ours} runs here, and ipycron {theirs} has sent the job. "
+            "Install the same version on both sides."
+        )
+    if python != their_python and isinstance(visit.load.job, FunctionJob | CellJob):
+        # Its bytecode would do anything, up to a crash of the process.
+        raise RuntimeError(
+            f"Python {python} runs here, and Python {their_python} has sent a "
+            "function. Use the same version on both sides, or schedule a file."
+        )
+
+
+def _check_away(visit: Visit) -> None:
+    if visit.home == find_place():
+        raise RuntimeError(
+            "a script or a cell is __main__ while it runs, so it cannot run in the "
+            "process that schedules it. Use an executor of other processes."
+        )
+
+
+def _show(record: Record, display: DisplayData) -> None:
+    record.show(bytes(pack_plain(display).open()))
+
+
+def _close(job: LoadedJob) -> None:
+    try:
+        job.close()
+    except Exception:
+        # The job's own loop: what it left there must not cost its result.
+        logging.getLogger("ipycron").exception("a job did not close")
+
+
+# --- what a process has one of --------------------------------------------------------
+
+_main_lock = threading.RLock()
+
+
+@contextmanager
+def _borrow_main() -> Iterator[None]:
+    """Let a job be `__main__` and set `sys.argv`; others wait."""
+    with _main_lock:
+        main, argv = sys.modules["__main__"], sys.argv
+        try:
+            yield
+        finally:
+            sys.modules["__main__"], sys.argv = main, argv
+            # A file's folder stays, once: its functions may import when they run.
+            sys.path[:] = dict.fromkeys(sys.path)
+
+
+@contextmanager
+def _borrow_shell() -> Iterator[None]:
+    """Let a cell use this process's shell, and find it empty."""
+    from IPython.core.interactiveshell import InteractiveShell  # noqa: PLC0415 - cells
+
+    from ipycron.process.shell.ipython import (  # noqa: PLC0415 - imports IPython
+        CellInteractiveShell,
+        get_shell,
+    )
+
+    if InteractiveShell.initialized() and not isinstance(
+        InteractiveShell.instance(), CellInteractiveShell
+    ):
+        raise RuntimeError(
+            "this process has an IPython shell of its own, copied by a fork. Use an "
+            "executor whose processes start afresh (spawn, loky, Dask)."
+        )
+    shell = get_shell()
+    shell.is_guest = True
+    before = dict(shell.user_ns)
+    sys.modules["__main__"] = shell.user_module
+    try:
+        yield
+    finally:
+        shell.user_ns.clear()
+        shell.user_ns.update(before)
+
+
+@contextmanager
+def _quote_source(path: str, source: bytes) -> Iterator[None]:
+    """Let tracebacks quote a file that may not be on this machine."""
+    lines = importlib.util.decode_source(source).splitlines(keepends=True)
+    # Without a time of change it is never compared with a file of this name.
+    linecache.cache[path] = len(source), None, lines, path
+    try:
+        yield
+    finally:
+        linecache.cache.pop(path, None)

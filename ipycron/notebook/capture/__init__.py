@@ -1,0 +1,1 @@
+"""What a cell takes along to its worker."""

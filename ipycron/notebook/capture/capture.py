@@ -1,0 +1,240 @@
+"""What a scheduled cell takes along from its notebook.
+
+A snapshot: the names that the cell uses, with their values of now. Nothing is
+executed, nothing of the notebook is changed, and a large array is not copied: the
+`buffers` are its own memory until they are written out.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections import deque
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from ipycron.errors import CaptureError, InvalidOption, suggest
+from ipycron.notebook.capture.magics import find_extensions, find_own_magics
+from ipycron.notebook.capture.names import find_names
+from ipycron.notebook.capture.writer import (
+    SnapshotWriter,
+    format_size,
+    get_type_name,
+    is_own,
+)
+from ipycron.process.shell.captured import seal
+from ipycron.process.shell.source import compile_cell, parse_cell
+
+if TYPE_CHECKING:
+    import ast
+    from collections.abc import Collection, Iterable
+
+    from ipycron.notebook.capture.magics import OwnMagics
+    from ipycron.notebook.capture.names import CellNames
+
+LARGEST_CAPTURE = 256 * 2**20
+"""Bytes that are sent without being asked for by name."""
+
+CELL_NAMES = frozenset({"ctx"})
+"""Names that the worker gives to a cell itself."""
+
+_SHOWN_FROM = 10 * 1024  # a size in bytes that is of interest
+_MOST_SHOWN = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CapturedName:
+    """One variable of a snapshot.
+
+    Attributes:
+        name: as in the notebook; ``%name`` for a magic that the notebook defines.
+        type_name: what people call its type: ``DataFrame``, ``function``, ``module``.
+        size_bytes: what it adds to the snapshot; less for what was sent before.
+    """
+
+    name: str
+    type_name: str
+    size_bytes: int
+
+    def __str__(self) -> str:
+        if self.size_bytes < _SHOWN_FROM:
+            return f"{self.name} ({self.type_name})"
+        return f"{self.name} ({self.type_name}, {format_size(self.size_bytes)})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Captured:
+    """A snapshot, ready to travel.
+
+    Attributes:
+        names: what is in it: what the cell perhaps uses, what it uses, then what
+            its functions use.
+        left_out: what cannot be sent and the cell may do without, since it binds
+            these names itself on some of its ways.
+        extensions: IPython extensions that the cell's magics come from.
+        pickle: loads, with the buffers, as a dictionary of the variables.
+        buffers: the memory of the variables as flat bytes, that of arrays is their
+            own. Write them out before the notebook goes on and changes it.
+    """
+
+    names: tuple[CapturedName, ...] = ()
+    left_out: tuple[CapturedName, ...] = ()
+    extensions: tuple[str, ...] = ()
+    pickle: bytes = b""
+    buffers: tuple[memoryview, ...] = ()
+
+    @property
+    def size_bytes(self) -> int:
+        """What all the variables take together."""
+        return sum(name.size_bytes for name in self.names)
+
+    def describe(self) -> str:
+        """Return one line for people; empty if there is nothing to say."""
+        parts = []
+        if self.names:
+            parts.append(f"captured: {_join(self.names)}")
+        if self.left_out:
+            parts.append(f"left out: {_join(self.left_out)}")
+        return "; ".join(parts)
+
+
+def check_syntax(source: str, shell: Any, *, filename: str = "<cell>") -> None:
+    """Make sure that a cell can be run, without running any of it.
+
+    Args:
+        source: the text as typed; blank lines at its top count.
+        shell: the notebook's `InteractiveShell`.
+        filename: what the error calls the cell.
+
+    Raises:
+        SyntaxError: with the line's number and text as typed.
+    """
+    compile_cell(parse_cell(source, transform=shell.transform_cell, filename=filename))
+
+
+def capture_names(
+    source: str,
+    shell: Any,
+    *,
+    include: Iterable[str] | None = None,
+    exclude: Collection[str] = CELL_NAMES,
+    limit: int = LARGEST_CAPTURE,
+) -> Captured:
+    """Return the snapshot of what a cell uses.
+
+    Args:
+        source: the cell's text, of which `check_syntax` has seen that it is valid.
+        shell: the notebook's `InteractiveShell`.
+        include: send exactly these, and what functions among them use, however
+            large; empty: nothing. None: what the source uses.
+        exclude: names that are never sent.
+        limit: most bytes that are sent unless `include` asks for them.
+
+    Raises:
+        CaptureError: if a variable that the cell needs cannot travel; names it.
+        InvalidOption: if a name of `include` does not exist.
+    """
+    used = _analyse(source, shell)
+    if include is None:
+        wanted = dict.fromkeys(used.possible, False) | dict.fromkeys(used.needed, True)
+        magics = find_own_magics(used.magics, shell)
+    else:
+        wanted = dict.fromkeys(_check_names(include, shell), True)
+        magics = {}
+        limit = sys.maxsize
+    snapshot = _Snapshot(shell, exclude=exclude, limit=limit)
+    return replace(
+        snapshot.take(wanted, magics), extensions=find_extensions(used.magics, shell)
+    )
+
+
+class _Snapshot:
+    """Takes one snapshot; begins again without what turns out not to travel."""
+
+    def __init__(self, shell: Any, *, exclude: Collection[str], limit: int) -> None:
+        self._shell = shell
+        self._exclude = exclude
+        self._limit = limit
+        self._failed: dict[str, CaptureError] = {}
+
+    def take(self, wanted: dict[str, bool], magics: OwnMagics) -> Captured:
+        """Return the snapshot.
+
+        Args:
+            wanted: the names, and whether they are needed. Those that are not come
+                first: what cannot travel is found before much is written.
+            magics: magics that the notebook defines.
+        """
+        writer = None
+        while writer is None:
+            writer = self._try_write(wanted, magics)
+        pickled, buffers = seal(writer.finish(), writer.sink.buffers)
+        return Captured(
+            names=tuple(self._describe(*item) for item in writer.sizes.items()),
+            left_out=tuple(self._describe(name, 0) for name in self._failed),
+            pickle=pickled,
+            buffers=tuple(buffer.raw() for buffer in buffers),
+        )
+
+    def _try_write(
+        self, wanted: dict[str, bool], magics: OwnMagics
+    ) -> SnapshotWriter | None:
+        """Write all that is wanted; None if a name that is not needed has failed."""
+        writer = SnapshotWriter(self._shell, limit=self._limit)
+        pending = deque(wanted.items())
+        for name, (function, kind) in magics.items():
+            pending.extend(writer.write_magic(name, function, kind).items())
+        while pending:
+            name, is_needed = pending.popleft()
+            if name in writer.sizes or not self._is_to_send(name):
+                continue
+            if name in self._failed:
+                if is_needed:
+                    raise self._failed[name]
+                continue
+            try:
+                used = writer.write_variable(name)
+            except CaptureError as error:
+                if is_needed:
+                    raise
+                self._failed[name] = error
+                return None
+            pending.extend((n, need and is_needed) for n, need in used.items())
+        return writer
+
+    def _is_to_send(self, name: str) -> bool:
+        return name not in self._exclude and is_own(name, self._shell)
+
+    def _describe(self, name: str, size: int) -> CapturedName:
+        is_magic = name.startswith("%")
+        type_name = "magic" if is_magic else get_type_name(self._shell.user_ns[name])
+        return CapturedName(name=name, type_name=type_name, size_bytes=size)
+
+
+def _analyse(source: str, shell: Any) -> CellNames:
+    def parse(text: str) -> ast.Module:
+        return parse_cell(text, transform=shell.transform_cell, filename="<cell>").tree
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SyntaxWarning)  # check_syntax has shown them
+        return find_names(parse(source), parse=parse)
+
+
+def _check_names(names: Iterable[str], shell: Any) -> list[str]:
+    checked = list(names)
+    known = [name for name in shell.user_ns if is_own(name, shell)]
+    for name in checked:
+        if name not in known:
+            raise InvalidOption(
+                option="--capture",
+                value=name,
+                expected="the name of a variable of the notebook",
+                advice=suggest(name, known).strip(),
+            )
+    return checked
+
+
+def _join(names: tuple[CapturedName, ...]) -> str:
+    shown = ", ".join(str(name) for name in names[:_MOST_SHOWN])
+    more = len(names) - _MOST_SHOWN
+    return f"{shown} and {more} more" if more > 0 else shown

@@ -1,0 +1,397 @@
+"""Which names a cell takes from its notebook: an analysis of its syntax tree.
+
+Pure: it knows nothing of a namespace and executes nothing. A name is *needed* where
+the cell certainly reads it before it binds it. It is *possible* where that depends
+on the way the cell takes (a branch, a function that is called later, a magic's
+text); a possible name that cannot travel is no error.
+"""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from ipycron.notebook.capture.code_globals import find_code_globals
+from ipycron.notebook.capture.expansion import find_expansions
+from ipycron.process.shell.source import FLAGS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+MagicKind = Literal["line", "cell"]
+
+_CODE_MAGICS = frozenset(
+    {
+        "capture",
+        "lprun",
+        "memit",
+        "mprun",
+        "pinfo",
+        "pinfo2",
+        "prun",
+        "pdef",
+        "pdoc",
+        "psource",
+        "snakeviz",
+        "time",
+        "timeit",
+    }
+)
+"""Magics whose text is Python: IPython's own, line_profiler's, memory_profiler's."""
+
+_LEAVES = (ast.Return, ast.Raise, ast.Continue, ast.Break)
+_NAME_ERRORS = frozenset({"NameError", "Exception", "BaseException"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellNames:
+    """What a cell uses, each in the order of first use.
+
+    Attributes:
+        needed: read before the cell binds them.
+        possible: perhaps read before the cell binds them.
+        magics: the magics that it runs, by kind and name.
+    """
+
+    needed: tuple[str, ...]
+    possible: tuple[str, ...]
+    magics: tuple[tuple[MagicKind, str], ...]
+
+
+def find_names(tree: ast.Module, *, parse: Callable[[str], ast.Module]) -> CellNames:
+    """Return the names that a cell uses.
+
+    Args:
+        tree: the cell, after IPython's rewriting.
+        parse: parses IPython code inside a magic; raises `SyntaxError`.
+    """
+    visitor = _Visitor(parse)
+    visitor.visit(tree)
+    return visitor.finish()
+
+
+class _Visitor(ast.NodeVisitor):
+    """Walks a cell in the order of its execution and follows what is bound."""
+
+    def __init__(self, parse: Callable[[str], ast.Module]) -> None:
+        self._parse = parse
+        self._names: dict[str, bool] = {}  # whether needed
+        self._magics: dict[tuple[MagicKind, str], None] = {}
+        self._bound: set[str] = set()
+        self._maybe_bound: set[str] = set()
+        self._class_scopes: list[set[str]] = []
+        self._loop_scopes: list[set[str]] = []  # of comprehensions
+        self._deferred: dict[str, None] = {}
+        self._fallbacks: list[set[str]] = []  # see _find_fallbacks
+
+    def finish(self) -> CellNames:
+        """Return what was found; judge what functions read by all that is bound."""
+        for name in self._deferred:
+            self._note(name, is_needed=name not in self._bound | self._maybe_bound)
+        return CellNames(
+            needed=tuple(name for name in self._names if self._names[name]),
+            possible=tuple(name for name in self._names if not self._names[name]),
+            magics=tuple(self._magics),
+        )
+
+    # --- reads and bindings -------------------------------------------------------
+
+    def _note(self, name: str, *, is_needed: bool) -> None:
+        self._names[name] = self._names.get(name, False) or is_needed
+
+    def _read(self, name: str, *, is_needed: bool = True) -> None:
+        if any(name in scope for scope in (*self._loop_scopes, *self._class_scopes)):
+            return
+        if name in self._bound:
+            return
+        is_doubtful = (
+            name in self._maybe_bound
+            or "*" in self._bound  # `from module import *` may have bound it
+            or any(name in fallbacks for fallbacks in self._fallbacks)
+        )
+        self._note(name, is_needed=is_needed and not is_doubtful)
+
+    def _bind(self, name: str) -> None:
+        if self._class_scopes:
+            self._class_scopes[-1].add(name)
+        else:
+            self._bound.add(name)
+
+    def _defer(self, node: ast.stmt | ast.Lambda) -> None:
+        """Note what the body of a function reads, whenever it is called."""
+        module: Any = (
+            ast.Expression(node)
+            if isinstance(node, ast.Lambda)
+            else ast.Module([node], [])
+        )
+        mode = "eval" if isinstance(node, ast.Lambda) else "exec"
+        code = compile(module, "<names>", mode, FLAGS, dont_inherit=True)
+        for constant in code.co_consts:
+            if not hasattr(constant, "co_code"):
+                continue
+            reads, binds = find_code_globals(constant)
+            for name in sorted(reads):
+                if name not in self._bound and not self._is_loop_name(name):
+                    self._deferred[name] = None
+            self._maybe_bound |= binds
+
+    def _is_loop_name(self, name: str) -> bool:
+        return any(name in scope for scope in self._loop_scopes)
+
+    def visit_Name(self, node: ast.Name) -> None:
+        if isinstance(node.ctx, ast.Load):
+            self._read(node.id)
+        elif isinstance(node.ctx, ast.Store):
+            self._bind(node.id)
+        else:
+            self._read(node.id)
+            self._bound.discard(node.id)
+
+    # --- statements that bind -----------------------------------------------------
+
+    def visit_Assign(self, node: ast.Assign) -> None:
+        self.visit(node.value)
+        self._visit_all(node.targets)
+
+    def visit_AugAssign(self, node: ast.AugAssign) -> None:
+        if isinstance(node.target, ast.Name):
+            self._read(node.target.id)
+        self.visit(node.value)
+        self.visit(node.target)
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
+        self._visit_hint(node.annotation)
+        if node.value is not None:
+            self.visit(node.value)
+            self.visit(node.target)
+
+    def visit_NamedExpr(self, node: ast.NamedExpr) -> None:
+        self.visit(node.value)
+        self._bind(node.target.id)
+
+    def visit_Import(self, node: ast.Import) -> None:
+        for alias in node.names:
+            self._bind(alias.asname or alias.name.partition(".")[0])
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
+        for alias in node.names:
+            self._bind(alias.asname or alias.name)
+
+    def _visit_function(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
+        arguments = node.args
+        self._visit_all(node.decorator_list)
+        self._visit_all([*arguments.defaults, *filter(None, arguments.kw_defaults)])
+        for argument in ast.walk(arguments):
+            if isinstance(argument, ast.arg) and argument.annotation is not None:
+                self._visit_hint(argument.annotation)
+        if node.returns is not None:
+            self._visit_hint(node.returns)
+        self._bind(node.name)  # before the body, which may call itself
+        self._defer(node)
+
+    visit_FunctionDef = visit_AsyncFunctionDef = _visit_function  # noqa: N815 - ast's
+
+    def visit_Lambda(self, node: ast.Lambda) -> None:
+        self._visit_all([*node.args.defaults, *filter(None, node.args.kw_defaults)])
+        self._defer(node)
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> None:
+        self._visit_all([*node.decorator_list, *node.bases, *node.keywords])
+        self._class_scopes.append(set())
+        self._visit_all(node.body)
+        self._class_scopes.pop()
+        self._bind(node.name)
+
+    def _visit_hint(self, node: ast.expr) -> None:
+        """Visit an annotation: whether it is evaluated depends on the version."""
+        for part in ast.walk(node):
+            if isinstance(part, ast.Name):
+                self._read(part.id, is_needed=False)
+
+    # --- branches -----------------------------------------------------------------
+
+    def _visit_all(self, nodes: Iterable[ast.AST]) -> None:
+        for node in nodes:
+            self.visit(node)
+
+    def _take(self, body: list[ast.stmt], before: set[str]) -> set[str] | None:
+        """Walk one way through the cell; return what it binds, None if it leaves."""
+        self._bound = set(before)
+        self._visit_all(body)
+        self._maybe_bound |= self._bound
+        return None if body and isinstance(body[-1], _LEAVES) else self._bound
+
+    def _join(self, ways: Iterable[set[str] | None], otherwise: set[str]) -> None:
+        """Keep what all the ways that go on have bound."""
+        going_on = [way for way in ways if way is not None]
+        self._bound = set.intersection(*going_on) if going_on else set(otherwise)
+
+    def visit_If(self, node: ast.If) -> None:
+        self.visit(node.test)
+        before = set(self._bound)
+        ways = [self._take(node.body, before), self._take(node.orelse, before)]
+        self._join(ways, before)
+
+    def _visit_for(self, node: ast.For | ast.AsyncFor) -> None:
+        self.visit(node.iter)
+        before = set(self._bound)
+        self.visit(node.target)
+        self._take(node.body, self._bound)
+        self._take(node.orelse, before)
+        self._bound = before
+
+    visit_For = visit_AsyncFor = _visit_for  # noqa: N815 - ast's
+
+    def visit_While(self, node: ast.While) -> None:
+        self.visit(node.test)
+        before = set(self._bound)
+        self._take(node.body, before)
+        self._take(node.orelse, before)
+        self._bound = before
+
+    def _visit_try(self, node: Any) -> None:
+        before = set(self._bound)
+        self._fallbacks.append(_find_fallbacks(node.handlers))
+        ways = [self._take([*node.body, *node.orelse], before)]
+        self._fallbacks.pop()
+        for handler in node.handlers:
+            self._bound = set(before)
+            if handler.type is not None:
+                self.visit(handler.type)
+            name = {handler.name} - {None}
+            way = self._take(handler.body, before | name)
+            ways.append(None if way is None else way - name)
+        self._join(ways, before)
+        after = self._bound
+        self._take(node.finalbody, before)
+        self._bound = after | self._bound
+
+    visit_Try = visit_TryStar = _visit_try  # noqa: N815 - ast's
+
+    def visit_Match(self, node: ast.Match) -> None:
+        self.visit(node.subject)
+        before = set(self._bound)
+        ways: list[set[str] | None] = []
+        for case in node.cases:
+            self._bound = set(before)
+            self.visit(case.pattern)
+            if case.guard is not None:
+                self.visit(case.guard)
+            ways.append(self._take(case.body, self._bound))
+        last = node.cases[-1]
+        is_complete = (
+            isinstance(last.pattern, ast.MatchAs)
+            and last.pattern.pattern is None
+            and last.guard is None
+        )
+        self._join(ways if is_complete else [*ways, before], before)
+
+    def _visit_capture(self, node: Any) -> None:
+        """Bind the name of a pattern, after those inside of it."""
+        self.generic_visit(node)
+        name = node.rest if isinstance(node, ast.MatchMapping) else node.name
+        if name is not None:
+            self._bind(name)
+
+    visit_MatchAs = visit_MatchStar = visit_MatchMapping = _visit_capture  # noqa: N815 - ast's
+
+    # --- comprehensions -----------------------------------------------------------
+
+    def _visit_comprehension(self, node: Any) -> None:
+        self.visit(node.generators[0].iter)
+        scope: set[str] = set()
+        self._loop_scopes.append(scope)
+        for index, generator in enumerate(node.generators):
+            if index:
+                self.visit(generator.iter)
+            for part in ast.walk(generator.target):
+                if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store):
+                    scope.add(part.id)
+                elif isinstance(part, ast.Name):
+                    self._read(part.id)
+            self._visit_all(generator.ifs)
+        values = ("key", "value") if isinstance(node, ast.DictComp) else ("elt",)
+        self._visit_all(getattr(node, value) for value in values)
+        self._loop_scopes.pop()
+
+    visit_ListComp = visit_SetComp = _visit_comprehension  # noqa: N815 - ast's
+    visit_DictComp = visit_GeneratorExp = _visit_comprehension  # noqa: N815 - ast's
+
+    # --- magics and commands ------------------------------------------------------
+
+    def visit_Call(self, node: ast.Call) -> None:
+        """Look into ``get_ipython().run_line_magic('time', 'f(x)')`` and its like."""
+        match node.func:
+            case ast.Attribute(
+                value=ast.Call(func=ast.Name(id="get_ipython")), attr=method
+            ):
+                texts = [a.value for a in node.args if isinstance(a, ast.Constant)]
+                self._visit_magic(method, texts)
+        self.generic_visit(node)
+
+    def _visit_magic(self, method: str, texts: list[Any]) -> None:
+        if method == "run_line_magic" and len(texts) > 1:
+            self._magics["line", texts[0]] = None
+            self._visit_line(texts[0], texts[1])
+        elif method == "run_cell_magic" and len(texts) > 2:  # noqa: PLR2004
+            self._magics["cell", texts[0]] = None
+            self._visit_line(texts[0], texts[1])
+            if texts[0] in _CODE_MAGICS:
+                self._visit_text(texts[2])
+        elif method in ("system", "getoutput") and texts:
+            self._visit_expansions(texts[0])
+
+    def _visit_line(self, magic: str, line: str) -> None:
+        self._visit_expansions(line)
+        if magic == "capture":
+            for name in line.split():
+                self._bind(name)
+        elif magic in _CODE_MAGICS:
+            self._visit_options_and_code(line)
+
+    def _visit_options_and_code(self, line: str) -> None:
+        """Visit the code after a magic's options: the longest end that parses."""
+        words = line
+        while words:
+            if self._visit_text(words):
+                return
+            words = words.partition(" ")[2].lstrip()
+
+    def _visit_text(self, text: str) -> bool:
+        try:
+            tree = self._parse(text)
+        except SyntaxError:
+            return False
+        self.visit(tree)
+        return True
+
+    def _visit_expansions(self, text: str) -> None:
+        """Note the names in `$name` and `{expression}`; neither has to exist."""
+        for expression in find_expansions(text):
+            for part in ast.walk(expression):
+                if isinstance(part, ast.Name):
+                    self._read(part.id, is_needed=False)
+
+
+def _find_fallbacks(handlers: list[ast.ExceptHandler]) -> set[str]:
+    """Return the names that handlers bind where they may be missing.
+
+    ``try: connection`` / ``except NameError: connection = connect()`` keeps a
+    connection from run to run; the notebook's own is not asked for.
+    """
+    return {
+        part.id
+        for handler in handlers
+        if _catches_name_error(handler)
+        for statement in handler.body
+        for part in ast.walk(statement)
+        if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)
+    }
+
+
+def _catches_name_error(handler: ast.ExceptHandler) -> bool:
+    if handler.type is None:
+        return True
+    names = {part.id for part in ast.walk(handler.type) if isinstance(part, ast.Name)}
+    return bool(names & _NAME_ERRORS)

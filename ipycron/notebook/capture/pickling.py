@@ -1,0 +1,149 @@
+"""Pickles a notebook's variables, one by one, and says which of them cannot travel.
+
+One pickler for all, so that what they share stays shared: an array that two of
+them hold is sent once and is one array again.
+
+A function travels without the variables it uses. These are reported as `found`, and
+travel as variables themselves: the worker's `__main__` is where the function will
+look for them (`ipycron.process.shell.captured`).
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import sys
+from types import FunctionType
+from typing import Any
+
+import cloudpickle
+
+from ipycron.notebook.capture.code_globals import find_code_globals
+
+
+class TooLargeError(Exception):
+    """More than the limit has been pickled."""
+
+
+class Sink(io.BytesIO):
+    """Where a pickle goes: counts it and its out-of-band buffers, up to a limit.
+
+    Attributes:
+        size: bytes so far, buffers included.
+        buffers: the memory of large values, not copied.
+    """
+
+    def __init__(self, limit: int) -> None:
+        super().__init__()
+        self._limit = limit
+        self.size = 0
+        self.buffers: list[pickle.PickleBuffer] = []
+
+    def write(self, data: Any, /) -> int:
+        """Write a part of the pickle."""
+        self._count(len(data))
+        return super().write(data)
+
+    def add_buffer(self, buffer: pickle.PickleBuffer) -> None:
+        """Keep a buffer."""
+        self._count(memoryview(buffer).nbytes)
+        self.buffers.append(buffer)
+
+    def _count(self, size: int) -> None:
+        self.size += size
+        if self.size > self._limit:
+            raise TooLargeError
+
+
+class NotebookPickler(cloudpickle.Pickler):  # type: ignore[misc] # has no types
+    """Cloudpickle that knows its notebook.
+
+    Attributes:
+        culprit: what was pickled last: after an error, what could not be.
+        found: the global names that the notebook's functions use, and whether they
+            need them; the owner empties it.
+        users: which function it was, by name.
+        filenames: the cells that functions come from.
+    """
+
+    def __init__(self, sink: Sink, *, shell: Any) -> None:
+        super().__init__(sink, protocol=5, buffer_callback=sink.add_buffer)
+        self._shell = shell
+        self.culprit: object = None
+        self.found: dict[str, bool] = {}
+        self.users: dict[str, str] = {}
+        self.filenames: dict[str, None] = {}
+
+    def reducer_override(self, obj: Any) -> Any:
+        """Pickle what is bound to this process by reference, or not at all."""
+        self.culprit = obj
+        if obj is self._shell:
+            return _get_shell, ()
+        for name in ("stdout", "stderr"):
+            if obj is getattr(sys, name):
+                return getattr, (sys, name)
+        if refusal := _find_refusal(obj):
+            raise pickle.PicklingError(refusal)
+        reduced = super().reducer_override(obj)
+        if isinstance(obj, FunctionType) and obj.__globals__ is self._shell.user_ns:
+            self._detach(obj, reduced)
+        return reduced
+
+    def _detach(self, function: FunctionType, reduced: tuple[Any, ...]) -> None:
+        """Take the variables out of a function's state; note their names."""
+        _, slots = reduced[2]  # cloudpickle: a function's __dict__, its other slots
+        slots["__globals__"] = {}
+        self.filenames[function.__code__.co_filename] = None
+        reads, binds = find_code_globals(function.__code__)
+        for name in sorted(reads):
+            # One that the function also binds may not be there yet.
+            self.found[name] = self.found.get(name, False) or name not in binds
+            self.users.setdefault(name, function.__qualname__)
+
+
+def _find_refusal(obj: object) -> str | None:
+    """Return why an object must not be pickled although cloudpickle would try."""
+    if isinstance(obj, io.TextIOWrapper):
+        return "it is an open file"  # would arrive as a StringIO of its content
+    widgets = sys.modules.get("ipywidgets")
+    if widgets is not None and isinstance(obj, widgets.Widget):
+        return "it is a widget of this page"
+    return None
+
+
+def _get_shell() -> Any:
+    """Return the shell of the process that this is unpickled in."""
+    from IPython import get_ipython  # noqa: PLC0415 - not in every worker
+
+    return get_ipython()
+
+
+def explain(error: Exception) -> str:
+    """Return pickle's reason as the middle of a sentence."""
+    if isinstance(error.__cause__, RecursionError):
+        return "it is nested too deeply"
+    return str(error).strip().rstrip(".") or type(error).__name__
+
+
+def advise(*objects: object) -> str:
+    """Return what to do about the first of the objects that has an advice."""
+    for obj in objects:
+        for cls in type(obj).__mro__:
+            name = f"{cls.__module__}.{cls.__qualname__}"
+            for prefix, advice in _ADVICE.items():
+                if name.startswith(prefix):
+                    return advice
+    return "Make it inside the cell"
+
+
+_ADVICE: dict[str, str] = {
+    "_io.": "Open it inside the cell",
+    "sqlite3.": "Connect inside the cell",
+    "socket.": "Connect inside the cell",
+    "_socket.": "Connect inside the cell",
+    "ipywidgets.": "Copy what it holds (such as x = widget.value) and use that",
+    "threading.Thread": "Start it inside the cell",
+    "builtins.generator": "Make a list of it, or make it inside the cell",
+    "builtins.coroutine": "Await it in the notebook and use what it returns",
+    "_asyncio.": "Await it in the notebook and use what it returns",
+}

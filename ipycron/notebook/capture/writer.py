@@ -1,0 +1,154 @@
+"""Writes a snapshot: variables, the magics of the notebook, the sources of both.
+
+Pure towards the notebook: it reads the namespace and changes nothing. One writer is
+one attempt; after a failure its pickler remembers what was never finished.
+"""
+
+from __future__ import annotations
+
+import linecache
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from ipycron.errors import CaptureError
+from ipycron.notebook.capture.pickling import (
+    NotebookPickler,
+    Sink,
+    TooLargeError,
+    advise,
+    explain,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ipycron.notebook.capture.names import MagicKind
+    from ipycron.process.shell.captured import ItemKind
+
+_ANSWERS = frozenset({"_", "__", "___"})  # the last results, IPython's own
+_WAY_OUT = "or leave it out: --capture NAMES sends exactly those, --no-capture nothing."
+
+
+class SnapshotWriter:
+    """One attempt to write a snapshot.
+
+    Attributes:
+        sink: holds what was written.
+        sizes: bytes that each variable and magic has added, in the order written.
+    """
+
+    def __init__(self, shell: Any, *, limit: int) -> None:
+        self._shell = shell
+        self._limit = limit
+        self.sink = Sink(limit)
+        self._pickler = NotebookPickler(self.sink, shell=shell)
+        self.sizes: dict[str, int] = {}
+
+    def write_magic(self, name: str, function: Any, kind: MagicKind) -> dict[str, bool]:
+        """Write a magic that the notebook defines; as `write_variable`."""
+        shown = f"%{name}" if kind == "line" else f"%%{name}"
+        return self._write("magic", name, (function, kind), shown=shown)
+
+    def write_variable(self, name: str) -> dict[str, bool]:
+        """Write a variable; return what functions in it use.
+
+        Returns:
+            The names, and whether the functions need them.
+
+        Raises:
+            CaptureError: if it cannot be pickled, or the limit is passed.
+        """
+        return self._write("variable", name, self._shell.user_ns[name], shown=name)
+
+    def finish(self) -> bytes:
+        """Write the sources of the functions and the end; return the stream."""
+        for filename in self._pickler.filenames:
+            entry = linecache.cache.get(filename)
+            if entry is None or len(entry) != 4 or entry[1] is not None:  # noqa: PLR2004 - see shell_source
+                continue
+            name = self._shell.compile.format_code_name(filename)
+            label = name[1] if name else filename
+            self._pickler.dump(("source", filename, ""))
+            self._pickler.dump(("".join(entry[2]), label))
+        self._pickler.dump(None)
+        return self.sink.getvalue()
+
+    def _write(
+        self, kind: ItemKind, name: str, value: Any, *, shown: str
+    ) -> dict[str, bool]:
+        self._pickler.found = {}
+        self._pickler.dump((kind, name, get_type_name(value)))
+        before = self.sink.size
+        try:
+            self._pickler.dump(value)
+        except TooLargeError:
+            self.sizes[shown] = self.sink.size - before
+            raise self._make_size_error() from None
+        except Exception as error:
+            raise self._make_error(shown, value, error) from error
+        self.sizes[shown] = self.sink.size - before
+        return self._pickler.found
+
+    def _make_size_error(self) -> CaptureError:
+        largest = max(self.sizes, key=self.sizes.__getitem__)
+        return CaptureError(
+            variable=largest,
+            type_name=get_type_name(self._shell.user_ns.get(largest)),
+            reason=f"the variables of this cell take more than "
+            f"{format_size(self._limit)}, this one {format_size(self.sizes[largest])} "
+            "or more",
+            advice=f"Read it inside the cell, or confirm with --capture {largest}.",
+        )
+
+    def _make_error(self, shown: str, value: Any, error: Exception) -> CaptureError:
+        culprit = self._pickler.culprit
+        reason = explain(error)
+        variable = self._find_name(culprit) or shown
+        if variable != shown:
+            reason += f" ({shown!r} holds it)"
+            value = culprit
+        elif shown in self._pickler.users:
+            reason += f" ({self._pickler.users[shown]!r} uses it)"
+        return CaptureError(
+            variable=variable,
+            type_name=get_type_name(value),
+            reason=reason,
+            advice=f"{advise(value, culprit)}, {_WAY_OUT}",
+        )
+
+    def _find_name(self, value: object) -> str | None:
+        """Return the notebook's name for an object."""
+        namespace: Mapping[str, Any] = self._shell.user_ns
+        for name, other in namespace.items():
+            if other is value and is_own(name, self._shell):
+                return name
+        return None
+
+
+def is_own(name: str, shell: Any) -> bool:
+    """Return whether a name is a variable of the notebook's user, not IPython's."""
+    if name not in shell.user_ns or name in _ANSWERS:
+        return False
+    if name.startswith("__") and name.endswith("__"):
+        return False
+    value = shell.user_ns[name]
+    return name not in shell.user_ns_hidden or shell.user_ns_hidden[name] is not value
+
+
+def get_type_name(value: object) -> str:
+    """Return what people call the type of a value."""
+    if isinstance(value, type):
+        return "class"
+    if isinstance(value, ModuleType):
+        return "module"
+    name = type(value).__name__
+    return "function" if name == "builtin_function_or_method" else name
+
+
+def format_size(size: float) -> str:
+    """Return bytes as people say them: ``1.2 MB``."""
+    for unit in ("B", "KB", "MB"):
+        if size < 1024:  # noqa: PLR2004 - the unit's factor
+            return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} GB"

@@ -1,0 +1,1 @@
+"""Words, text, HTML, terminal: how tasks are shown."""

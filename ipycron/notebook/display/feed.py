@@ -1,0 +1,128 @@
+"""The one thread that writes to the browser.
+
+Widgets are written to from nowhere else, so that nothing of ipycron waits for a
+front end: the client's loop notes which task has changed, this thread looks at the
+task a moment later, as often as each view allows.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import Protocol
+
+from ipycron.client.registry import registry
+
+COALESCE = 0.05
+"""Seconds that changes are collected before views are asked; a burst is one look."""
+BYTES_PER_SECOND = 400_000
+"""Output sent by all views together. Jupyter's server drops messages from 1,000,000
+bytes a second on, for every widget and print of the notebook."""
+TURN = 0.001
+"""Seconds that this thread holds the interpreter: whoever runs a cell would wait for it
+as long as this thread works, or for the 5 ms after which Python takes it away."""
+BREAK = 0.0001
+"""Seconds of rest in between: long enough for another thread to wake up."""
+
+
+class View(Protocol):
+    """What is shown in a browser."""
+
+    def note(self, task_ids: set[str]) -> None:
+        """These tasks have changed."""
+
+    def push(self, now: float) -> float:
+        """Send what is due at monotonic `now`; return when to be asked again."""
+
+
+class Feed:
+    """Asks the attached views to send what has changed."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+        self._pause = threading.Event()  # never set
+        self._changed: set[str] = set()
+        self._views: tuple[View, ...] = ()
+        self._thread: threading.Thread | None = None
+        self._free_at = 0.0
+        self._turn_ends = 0.0
+
+    def attach(self, view: View) -> None:
+        """Keep a view up to date from now on."""
+        registry.bulletin.watch(self.note)
+        with self._lock:
+            if view not in self._views:
+                self._views = (*self._views, view)
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=self._run, name="ipycron-views", daemon=True
+                )
+                self._thread.start()
+        self._wake.set()
+
+    def detach(self, view: View) -> None:
+        """Let go of a view. A stranger is ignored; without views the thread ends."""
+        with self._lock:
+            self._views = tuple(known for known in self._views if known is not view)
+        self._wake.set()
+
+    def note(self, task_id: str) -> None:
+        """Remember that a task has changed. Never waits long: on the client's loop."""
+        with self._lock:
+            self._changed.add(task_id)
+        self._wake.set()
+
+    def wake(self) -> None:
+        """Ask the views soon, whatever they said."""
+        self._wake.set()
+
+    # --- on the feed's own thread ----------------------------------------------------
+
+    def give_way(self) -> None:
+        """Let whoever runs a cell go first, if this thread has worked for a while."""
+        if time.monotonic() > self._turn_ends:
+            self._pause.wait(BREAK)
+            self._turn_ends = time.monotonic() + TURN
+
+    def take(self, size: int) -> None:
+        """Account for output that was sent."""
+        now = time.monotonic()
+        self._free_at = max(self._free_at, now) + size / BYTES_PER_SECOND
+
+    def get_free_at(self) -> float:
+        """Return the monotonic time from which output may be sent."""
+        return self._free_at
+
+    def _run(self) -> None:
+        due = time.monotonic()
+        while True:
+            self._wake.wait(max(0.0, due - time.monotonic()))
+            self._pause.wait(COALESCE)
+            self._wake.clear()
+            with self._lock:
+                changed, self._changed = self._changed, set()
+                views = self._views
+                if not views:
+                    self._thread = None
+                    registry.bulletin.unwatch(self.note)
+                    return
+            due = min(self._serve(view, changed) for view in views)
+            self._rotate()
+
+    def _rotate(self) -> None:
+        """Let another view be the first to send output: there is not enough for all."""
+        with self._lock:
+            self._views = (*self._views[1:], *self._views[:1])
+
+    def _serve(self, view: View, changed: set[str]) -> float:
+        now = time.monotonic()
+        self._turn_ends = now + TURN
+        try:
+            if changed:
+                view.note(changed)
+            return view.push(now)
+        except Exception:
+            logging.getLogger("ipycron").exception("a view could not be updated")
+            return now + 10

@@ -1,0 +1,75 @@
+"""Log records in a session without a log, and what is said at its end.
+
+Where no handler is set up, Python writes warnings to stderr: a notebook shows that
+below whatever cell ran last. What a task's page or printer shows anyway need not be
+written there, and what its job logs belongs to what its run prints.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+from typing import TYPE_CHECKING
+
+from ipycron.api import functions as api
+from ipycron.client.registry import registry
+from ipycron.notebook.display.words import find_shown_run
+
+if TYPE_CHECKING:
+    from ipycron.notebook.display.stage import Stage
+
+
+class LastResort(logging.Handler):
+    """Takes the place of `logging.lastResort`: ipycron's records go to the stage."""
+
+    def __init__(self, stage: Stage) -> None:
+        super().__init__(logging.WARNING)
+        self._stage = stage
+        self._former = logging.lastResort
+
+    def install(self) -> None:
+        """Take the place, and say at exit what was scheduled still."""
+        logging.lastResort = self
+        atexit.register(self.tell_scheduled)
+
+    def remove(self) -> None:
+        """Give the place back, if nobody else has taken it since."""
+        if logging.lastResort is self:
+            logging.lastResort = self._former
+        atexit.unregister(self.tell_scheduled)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record where its task is shown, else as Python does."""
+        if self._is_shown(record) or self._add_to_output(record):
+            return
+        former = self._former
+        if former is not None and record.levelno >= former.level:
+            former.handle(record)
+
+    def _is_shown(self, record: logging.LogRecord) -> bool:
+        # Records about a task begin like this, see `ipycron.client.announce`.
+        is_of_task = record.name == "ipycron" and str(record.msg).startswith("task %r")
+        if not is_of_task or not isinstance(record.args, tuple) or not record.args:
+            return False
+        return self._stage.has(str(record.args[0]))
+
+    def _add_to_output(self, record: logging.LogRecord) -> bool:
+        """Add what a job has logged to what its run has printed, if that is shown."""
+        task = api.get_tasks().get(getattr(record, "ipycron_task", ""))
+        if task is None or not self._stage.has(task.name):
+            return False
+        run = find_shown_run(task)
+        if run is None:
+            return False
+        run.output.write("stderr", f"{self.format(record)}\n".encode(), 0)
+        registry.bulletin.tell(task.id)
+        return True
+
+    @staticmethod
+    def tell_scheduled() -> None:
+        """Log which tasks end with this process (N9)."""
+        left = [task.name for task in api.get_tasks().values() if task.is_started]
+        if left:
+            logging.getLogger("ipycron").warning(
+                "still scheduled at the end of this session: %s", ", ".join(left)
+            )

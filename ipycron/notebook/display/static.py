@@ -1,0 +1,188 @@
+"""A task on a page without life: as text, and as HTML that needs no script.
+
+For terminals, for notebooks that nobody watches while they run, and for what stays
+when a notebook is saved. Everything is escaped but the displays that the job made.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from ipycron.notebook.display.ansi import strip_ansi, to_html
+from ipycron.notebook.display.clock import get_now
+from ipycron.notebook.display.tables import TEXT_STYLE
+from ipycron.notebook.display.transcript import Transcript
+from ipycron.notebook.display.words import (
+    find_shown_run,
+    say_instant,
+    say_name,
+    say_next,
+    say_run,
+    say_schedule,
+    say_status,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ipycron.api.task import Task
+    from ipycron.notebook.widgets.model import RunLike
+
+MAX_CHARACTERS = 20_000
+"""Text of a run that a page keeps: the end of it."""
+
+_NO_DAY = datetime.min.replace(tzinfo=UTC) + timedelta(days=2)
+"""No instant is of this day: all are told with their dates."""
+_IMAGES = ("image/png", "image/jpeg", "image/gif", "image/webp")
+_MONO = "font-family:var(--jp-code-font-family,monospace)"  # exported pages set none
+_PRE = f"margin:2px 0;white-space:pre-wrap;overflow-wrap:anywhere;{_MONO}"
+_ERROR = "border-left:3px solid #d33;padding-left:8px"
+
+
+def describe_task(task: Task, *, trouble: str | None = None) -> dict[str, Any]:
+    """Return a task as a mimebundle: plain text and HTML.
+
+    Args:
+        task: which.
+        trouble: what kept it from starting.
+    """
+    return {
+        "text/plain": write_text(task, trouble=trouble),
+        "text/html": write_html(task, trouble=trouble),
+    }
+
+
+def write_text(task: Task, *, trouble: str | None = None) -> str:
+    """Return a task, its last run and what that printed, as text."""
+    lines = [f"{name:9} {text}" for name, text in _describe(task, get_now()) if text]
+    if trouble:
+        lines += ["did not start", *_indent(strip_ansi(trouble))]
+    run = find_shown_run(task)
+    if run is not None:
+        for _, value in _read_output(run):
+            text = value if isinstance(value, str) else _get_plain(value)
+            lines += _indent(strip_ansi(text))
+        lines += _indent(strip_ansi(run.traceback_text or ""))
+    return "\n".join(lines)
+
+
+def _indent(text: str) -> list[str]:
+    return [f"  {line}" for line in text.rstrip("\n").splitlines()]
+
+
+def write_html(task: Task, *, trouble: str | None = None) -> str:
+    """Return the same as HTML."""
+    rows = "".join(
+        f'<tr><td style="text-align:left;opacity:.7">{escape(name)}</td>'
+        f'<td style="{TEXT_STYLE}">{escape(text)}</td></tr>'
+        for name, text in _describe(task, None)
+        if text
+    )
+    parts = [f"<table>{rows}</table>"]
+    if trouble:
+        parts.append(_pre(f"did not start\n{trouble}", style=_ERROR))
+    run = find_shown_run(task)
+    if run is not None:
+        for kind, value in _read_output(run):
+            parts.append(_write_item(kind, value))
+        if run.traceback_text:
+            parts.append(_pre(run.traceback_text, style=_ERROR))
+    return f"<div>{''.join(parts)}</div>"
+
+
+def _describe(task: Task, now: datetime | None) -> list[tuple[str, str]]:
+    """Return the heads of a task's lines, and what they say.
+
+    Args:
+        task: which.
+        now: the present; None for what is read on any other day, too.
+    """
+    run, following = find_shown_run(task), task.next_run
+    if now is not None:
+        next_run = say_next(task, now)
+    else:
+        now = _NO_DAY
+        next_run = "" if following is None else say_instant(following, now)
+    return [
+        (say_name(task), say_status(task)),
+        ("schedule", f"{task.pattern}  {say_schedule(task)}"),
+        ("next run", next_run),
+        ("last run", "" if run is None else say_run(run, now)),
+    ]
+
+
+def _read_output(run: RunLike) -> Iterator[tuple[str, Any]]:
+    """Yield what a run wrote, in order: texts, and mimebundles for displays."""
+    transcript = Transcript()
+    transcript.feed(run.output.read()[0])
+    left = MAX_CHARACTERS
+    items: list[tuple[str, Any]] = []
+    for kind, value in reversed(transcript.items):
+        if kind == "group":
+            outputs = transcript.groups[value].outputs
+            items += [("display", output["data"]) for output in reversed(outputs)]
+        elif kind == "missing":
+            items.append(("missing", f"… {value:,} bytes left out …\n"))
+        elif left > 0:
+            text = settle_lines(value)
+            items.append((kind, text if len(text) <= left else f"…{text[-left:]}"))
+            left -= len(text)
+    yield from reversed(items)
+
+
+def settle_lines(text: str) -> str:
+    r"""Return what a terminal would show of lines that go back to their beginning.
+
+    Examples:
+        >>> settle_lines("10 %\r100 %\ndone\r\n")
+        '100 %\ndone\n'
+    """
+    lines = text.replace("\r\n", "\n").split("\n")
+    return "\n".join(map(_settle_line, lines))
+
+
+def _settle_line(line: str) -> str:
+    if "\r" not in line:
+        return line
+    # A return at the end says that something may follow.
+    return line.rstrip("\r").rpartition("\r")[2] + "\r" * line.endswith("\r")
+
+
+def _get_plain(data: dict[str, Any]) -> str:
+    return f"{data.get('text/plain', '')}\n"
+
+
+def _write_item(kind: str, value: Any) -> str:
+    if kind == "display":
+        return write_bundle(value)
+    if kind == "stderr":
+        return _pre(value, style="background:rgba(221,51,51,.12)")
+    return _pre(value)
+
+
+def _pre(text: str, *, style: str = "") -> str:
+    return f'<pre style="{_PRE};{style}">{to_html(text)}</pre>'
+
+
+def write_bundle(data: dict[str, Any]) -> str:
+    """Return the richest form of a display that a page can show without help."""
+    if (html := data.get("text/html")) is not None:
+        return f"<div>{_join(html)}</div>"
+    if (svg := data.get("image/svg+xml")) is not None:
+        return f"<div>{_join(svg)}</div>"
+    for mime in _IMAGES:
+        if mime in data:
+            source = re.sub(r"[^A-Za-z0-9+/=]", "", _join(data[mime]))
+            return f'<img alt="" src="data:{mime};base64,{source}">'
+    for mime in ("text/latex", "text/markdown", "text/plain"):
+        if mime in data:
+            return _pre(_join(data[mime]))
+    return ""
+
+
+def _join(text: Any) -> str:
+    """Return text that Jupyter may hold as a list of lines."""
+    return text if isinstance(text, str) else "".join(map(str, text))

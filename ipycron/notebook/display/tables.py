@@ -1,0 +1,97 @@
+"""What a notebook shows of many tasks, and of an expression: as text and as HTML."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING
+
+from ipycron.notebook.display.clock import get_now
+from ipycron.notebook.display.words import describe_row, say_instants
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from ipycron.api.task import Task
+    from ipycron.cron import CronExpression
+
+_HEADS = ("name", "status", "schedule", "next run", "last run")
+_WIDEST = 60  # characters of a cell in a text table
+TEXT_STYLE = "text-align:left;max-width:40em;overflow-wrap:break-word"
+"""Of a cell in an HTML table: a long word does not widen the page."""
+
+
+class TaskTable:
+    """A table of tasks, as they are when it is shown."""
+
+    def __init__(self, tasks: Iterable[Task]) -> None:
+        self._tasks = tuple(tasks)
+
+    def _get_rows(self) -> list[tuple[str, ...]]:
+        now = get_now()
+        newest = {task.name: task for task in self._tasks}
+        rows = [
+            describe_row(task, now, is_replaced=newest[task.name] is not task)
+            for task in self._tasks
+        ]
+        return [(r.name, r.status, r.schedule, r.next_run, r.last_run) for r in rows]
+
+    def __repr__(self) -> str:
+        return write_text_table((_HEADS, *self._get_rows()))
+
+    def _repr_html_(self) -> str:
+        return write_html_table(_HEADS, self._get_rows())
+
+
+class ExpressionView:
+    """An expression: its words, its fields and its next fires."""
+
+    def __init__(self, expression: CronExpression, *, count: int = 5) -> None:
+        self._expression = expression
+        self._count = count
+
+    def _get_rows(self) -> list[tuple[str, str]]:
+        now = get_now()
+        expression = self._expression
+        fires = expression.upcoming(self._count, now)
+        return [
+            ("expression", expression.text),
+            ("means", expression.describe()),
+            ("zone", str(expression.timezone)),
+            ("next", say_instants(fires, now) or "never"),
+        ]
+
+    def __repr__(self) -> str:
+        return "\n".join(f"{head:10}  {text}" for head, text in self._get_rows())
+
+    def _repr_html_(self) -> str:
+        return write_html_table((), self._get_rows())
+
+
+def write_text_table(rows: Sequence[Sequence[str]]) -> str:
+    """Return columns of text, two blanks apart; long cells are cut."""
+    cut = [[_cut(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cut, strict=True)]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) for cell, width in zip(row, widths, strict=True)
+        ).rstrip()
+        for row in cut
+    )
+
+
+def _cut(text: str) -> str:
+    flat = " ".join(text.split())
+    return flat if len(flat) <= _WIDEST else f"{flat[: _WIDEST - 1]}…"
+
+
+def write_html_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table; every text is escaped."""
+    head = "".join(f"<th style='text-align:left'>{escape(h)}</th>" for h in heads)
+    body = "".join(
+        "<tr>"
+        + "".join(f"<td style='{TEXT_STYLE}'>{escape(cell)}</td>" for cell in row)
+        + "</tr>"
+        for row in rows
+    )
+    thead = f"<thead><tr>{head}</tr></thead>" if heads else ""
+    return f"<table>{thead}<tbody>{body}</tbody></table>"

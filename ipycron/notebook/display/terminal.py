@@ -1,0 +1,173 @@
+"""Tasks in a terminal: what their runs print is printed, as it comes.
+
+Each line begins with the task's name. While IPython asks for input, it has these
+lines stand above the prompt.
+"""
+
+from __future__ import annotations
+
+import codecs
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+from ipycron.client.registry import registry
+from ipycron.notebook.display.ansi import strip_ansi
+from ipycron.notebook.display.clock import get_now
+from ipycron.notebook.display.feed import Feed
+from ipycron.notebook.display.static import settle_lines
+from ipycron.notebook.display.words import say_name, say_run
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+    from ipycron.api.task import Task
+    from ipycron.notebook.widgets.model import RunLike
+    from ipycron.process.shell.displays import DisplayData
+
+IDLE = 3600.0
+_LONGEST = 10_000  # characters of a line without an end
+_STREAMS = ("stdout", "stderr")
+_make_decoder = codecs.getincrementaldecoder("utf-8")
+
+
+class _Run:
+    """How far a run has been printed.
+
+    Attributes:
+        position: in its output.
+        partial: by stream, the line that has not ended yet.
+        decoders: by stream.
+    """
+
+    def __init__(self) -> None:
+        self.position = 0
+        self.partial = dict.fromkeys(_STREAMS, "")
+        self.decoders = {name: _make_decoder("replace") for name in _STREAMS}
+
+    def read(self, run: RunLike) -> list[str]:
+        """Return the lines that have come to an end since the last call."""
+        pieces, self.position = run.output.read(self.position)
+        lines: list[str] = []
+        for piece in pieces:
+            if piece.kind == "display":
+                lines += _get_lines(piece.display)
+                continue
+            text = self.partial[piece.kind]
+            if piece.missing:
+                text += f"\n… {piece.missing:,} bytes left out …\n"
+            text += self.decoders[piece.kind].decode(piece.data)
+            *ended, rest = settle_lines(text).split("\n")
+            # Of a line that goes on (a progress bar) only the end is of interest.
+            self.partial[piece.kind] = rest[-_LONGEST:]
+            lines += ended
+        return lines
+
+    def finish(self) -> list[str]:
+        """Return the lines that nothing will follow."""
+        return [text for text in self.partial.values() if text]
+
+
+def _get_lines(display: DisplayData | None) -> list[str]:
+    """Return the plain text of a display; the renewal of one says nothing new."""
+    if display is None or display.kind in ("update", "clear"):
+        return []
+    return str(display.data.get("text/plain", "")).splitlines()
+
+
+class Printer:
+    """Prints the runs of one task: a `View` of the feed."""
+
+    def __init__(self, task: Task, *, is_coloured: bool) -> None:
+        self.task = task
+        self._is_coloured = is_coloured
+        self._lock = threading.Lock()
+        self._runs: dict[str, _Run] = {}
+        self._printed = {run.id for run in task.history}
+
+    def note(self, task_ids: set[str]) -> None:
+        """Do nothing: a look costs next to nothing."""
+
+    def push(self, now: float) -> float:
+        """Print what is new; return when to be asked again."""
+        self.flush()
+        if self.task.status == "destroyed" and not self.task.is_busy:
+            registry.get_single(Feed).detach(self)
+        return now + IDLE
+
+    def flush(self) -> None:
+        """Print what is new."""
+        with self._lock:
+            ended = [r for r in self.task.history if r.id not in self._printed]
+            for run in ended:
+                self._print_new(run)
+                self._print_end(run)
+            for current in self.task.running:
+                self._print_new(current)
+
+    def _print_new(self, run: RunLike) -> None:
+        self.print_lines(self._runs.setdefault(run.id, _Run()).read(run))
+
+    def _print_end(self, run: RunLike) -> None:
+        self.print_lines(self._runs.pop(run.id).finish())
+        self._printed = {past.id for past in self.task.history}
+        if not run.is_ok:
+            self.print_lines(say_run(run, get_now()).splitlines())
+            self.print_lines((run.traceback_text or "").splitlines())
+
+    def print_lines(self, lines: list[str]) -> None:
+        """Print lines, the task's name before each."""
+        name = say_name(self.task)
+        if not self._is_coloured:
+            lines = [strip_ansi(line) for line in lines]
+        if lines:
+            sys.stdout.write("".join(f"[{name}] {line}\n" for line in lines))
+            sys.stdout.flush()
+
+
+class TerminalStage:
+    """The stage of a session at a prompt; see `Stage`."""
+
+    def __init__(self, shell: Any) -> None:
+        is_plain = str(getattr(shell, "colors", "")).casefold() == "nocolor"
+        self._is_coloured = not is_plain and sys.stdout.isatty()
+        self._printers: dict[str, Printer] = {}
+
+    def show(self, task: Task) -> None:
+        """Print what the task's runs print from now on."""
+        if task.id in self._printers:
+            return
+        for task_id, printer in list(self._printers.items()):
+            if printer.task.status == "destroyed":
+                del self._printers[task_id]
+        printer = self._printers[task.id] = Printer(task, is_coloured=self._is_coloured)
+        registry.get_single(Feed).attach(printer)
+
+    def has(self, name: str) -> bool:
+        """Return whether a task of this name is shown."""
+        return any(p.task.name == name for p in list(self._printers.values()))
+
+    def prints(self, task: Task) -> bool:
+        """Return whether what a task prints is printed here anyway."""
+        return task.id in self._printers
+
+    def tell_trouble(self, task: Task, text: str) -> None:
+        """Print what kept a task from starting."""
+        printer = self._printers.get(task.id)
+        if printer is not None:
+            printer.print_lines(["did not start", *text.splitlines()])
+
+    def leave(self, cell: Hashable) -> None:
+        """Do nothing: what was printed stays."""
+
+    def flush(self) -> None:
+        """Print everything that is new."""
+        for printer in list(self._printers.values()):
+            printer.flush()
+
+    def close(self) -> None:
+        """Print what is left, and no more."""
+        self.flush()
+        for printer in self._printers.values():
+            registry.get_single(Feed).detach(printer)
+        self._printers.clear()

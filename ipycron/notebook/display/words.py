@@ -1,0 +1,167 @@
+"""What is said about a task, in words: instants, durations, states. Pure."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ipycron.process.wire.printable import show_hidden
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from ipycron.api.task import Task
+    from ipycron.notebook.widgets.model import RunLike
+
+_MINUTE = 60
+_HOUR = 3600
+_DAY = 86_400
+_BRIEF = 10  # seconds below which tenths are of interest
+
+
+def say_duration(seconds: float) -> str:
+    """Return a duration as people say it.
+
+    Examples:
+        >>> [say_duration(s) for s in (0.0123, 4.25, 75, 7260, 90000)]
+        ['0.01 s', '4.2 s', '1 min 15 s', '2 h 1 min', '1 d 1 h']
+    """
+    if seconds < 1:
+        return f"{seconds:.2f} s"
+    if seconds < _BRIEF and seconds != int(seconds):
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    for unit, name, part, part_name in (
+        (_DAY, "d", _HOUR, "h"),
+        (_HOUR, "h", _MINUTE, "min"),
+        (_MINUTE, "min", 1, "s"),
+    ):
+        if whole >= unit:
+            rest = whole % unit // part
+            return f"{whole // unit} {name}" + f" {rest} {part_name}" * (rest > 0)
+    return f"{whole} s"
+
+
+def say_instant(instant: datetime, now: datetime, *, seconds: bool = True) -> str:
+    """Return an instant by its own zone's clock; without the date if it is today.
+
+    Args:
+        instant: with a zone.
+        now: the present, in any zone.
+        seconds: whether they are of interest.
+    """
+    clock = f"{instant:%H:%M:%S}" if seconds else f"{instant:%H:%M}"
+    is_today = instant.date() == now.astimezone(instant.tzinfo).date()
+    return clock if is_today else f"{instant:%Y-%m-%d} {clock}"
+
+
+def say_instants(instants: Sequence[datetime], now: datetime) -> str:
+    """Return some instants, all in the same form."""
+    seconds = any(instant.second for instant in instants)
+    return ", ".join(say_instant(i, now, seconds=seconds) for i in instants)
+
+
+def say_schedule(task: Task) -> str:
+    """Return a task's schedule in words and its zone."""
+    return f"{task.expression.describe()} ({task.timezone})"
+
+
+def say_fires(task: Task, now: datetime, count: int = 3) -> str:
+    """Return the next fires of a task, as if it were started now."""
+    if task.runs_left is not None:
+        count = min(count, task.runs_left)
+    fires = task.expression.upcoming(count, now)
+    return f"next {say_instants(fires, now)}" if fires else "it will not fire again"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """What a table says of one task.
+
+    Attributes:
+        name: the task's.
+        status: its state; ``"running"`` too.
+        schedule: its expression and what that means.
+        next_run: when, and how soon; empty if it is not armed.
+        last_run: when, how long, and what came of it; empty before the first.
+        is_failed: whether the last run failed.
+    """
+
+    name: str
+    status: str
+    schedule: str
+    next_run: str
+    last_run: str
+    is_failed: bool
+
+
+def describe_row(task: Task, now: datetime, *, is_replaced: bool = False) -> Row:
+    """Return what a table says of a task.
+
+    Args:
+        task: which.
+        now: the present.
+        is_replaced: whether another has its name: this one only ends its last run.
+    """
+    run = find_shown_run(task)
+    return Row(
+        name=say_name(task),
+        status="ending" if is_replaced else say_status(task),
+        schedule=f"{task.pattern}  {task.expression.describe()}",
+        next_run="" if is_replaced else say_next(task, now),
+        last_run="" if run is None else say_run(run, now),
+        is_failed=run is not None and run.is_ok is False,
+    )
+
+
+def say_status(task: Task) -> str:
+    """Return a task's status, that of a start under way too."""
+    return "starting" if task.is_starting else task.status
+
+
+def say_next(task: Task, now: datetime) -> str:
+    """Return when a task runs next, and how soon; empty if it is not armed."""
+    following = task.next_run
+    if following is None:
+        return ""
+    left = max(1, math.ceil((following - now).total_seconds()))
+    clock = say_instant(following, now, seconds=bool(following.second))
+    return f"{clock}, in {say_duration(left)}"
+
+
+def say_run(run: RunLike, now: datetime) -> str:
+    """Return when a run was, how long it took and what came of it."""
+    clock = say_instant(run.date, now)
+    if run.is_ok is None:
+        return f"{clock} running"
+    took = "" if run.duration is None else f" in {say_duration(run.duration)}"
+    if not run.is_ok:
+        return f"{clock} failed{took}: {run.summary}"
+    is_silent = run.summary in ("", "None")
+    return f"{clock} finished{took}" + (f": {run.summary}" if not is_silent else "")
+
+
+def find_shown_run(task: Task) -> RunLike | None:
+    """Return the run in progress, the newest of several, else the last one."""
+    running = task.running
+    if running:
+        return running[-1]
+    history = task.history
+    return history[-1] if history else None
+
+
+def one_line(value: Any) -> str:
+    """Return a text with single blanks for all that breaks it."""
+    return " ".join(str(value).split())
+
+
+def say_name(task: Task) -> str:
+    """Return a task's name, with nothing in it that moves a cursor or turns a line."""
+    return show_hidden(one_line(task.name))
+
+
+def say_count(count: int, noun: str) -> str:
+    """Return ``1 run``, ``2 runs``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -1,0 +1,1 @@
+"""From the text of a magic to a task."""

@@ -1,0 +1,64 @@
+"""Which tasks a command is about."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from IPython.core.error import UsageError
+
+from ipycron.api import functions as api
+from ipycron.client.jobs import Inline
+from ipycron.notebook.display.words import say_name
+from ipycron.scheduling.option import check_flag, option
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ipycron.api.task import Task
+    from ipycron.notebook.magic.grammar import ParsedLine
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChoiceOptions:
+    """Which tasks."""
+
+    all: bool = option(False, check_flag, "every task")
+
+
+def choose_tasks(command: str, line: ParsedLine) -> list[Task]:
+    """Return the tasks that a line names.
+
+    Raises:
+        UnknownTask: if a name is not one; the text suggests one.
+        UsageError: if it names none, or names some and says ``--all``.
+    """
+    if line.values.get("all"):
+        if line.words:
+            raise UsageError(f"%cron {command}: names and --all exclude each other")
+        return list(api.get_tasks().values())
+    if not line.words:
+        names = ", ".join(say_name(task) for task in api.get_tasks().values())
+        known = f"Tasks: {names}." if names else "There is no task."
+        raise UsageError(f"%cron {command}: name a task, or say --all. {known}")
+    return [api.get_task(name) for name in line.words]
+
+
+def refuse_waiting(tasks: Iterable[Task]) -> None:
+    """Refuse to wait on a thread for what runs on this very thread's loop.
+
+    Raises:
+        UsageError: if one of the tasks does: its run would wait for the waiting.
+    """
+    try:
+        here = asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    for task in tasks:
+        if isinstance(task.source, Inline) and task.source.home is here:
+            raise UsageError(
+                f"{task.name!r} runs in the notebook itself, between two cells: use "
+                f"`await ipycron.get_task({task.name!r}).execute()`, or leave "
+                "--inline out"
+            )

@@ -1,0 +1,118 @@
+"""The commands of `%cron`: what there is, and how a line reaches it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ipycron.notebook.magic import control, show
+from ipycron.notebook.magic.choice import ChoiceOptions
+from ipycron.notebook.magic.grammar import parse_words
+from ipycron.notebook.magic.options import index_options
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ipycron.notebook.magic.grammar import ParsedLine
+    from ipycron.notebook.magic.notebook import Notebook
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """One command of `%cron`.
+
+    Attributes:
+        run: does it.
+        options: what declares its options.
+        usage: what follows its name.
+        help: one line for people.
+    """
+
+    run: Callable[[Notebook, ParsedLine], None]
+    options: type[Any]
+    usage: str
+    help: str
+
+
+_NAMES = "NAME... | --all"
+
+COMMANDS: dict[str, Command] = {
+    "list": Command(
+        run=show.list_tasks,
+        options=show.NoOptions,
+        usage="",
+        help="what is scheduled; %cron alone does the same",
+    ),
+    "start": Command(
+        run=control.start,
+        options=ChoiceOptions,
+        usage=_NAMES,
+        help="start what is stopped",
+    ),
+    "stop": Command(
+        run=control.stop,
+        options=control.StopOptions,
+        usage=f"{_NAMES} [--force]",
+        help="stop; %cron start goes on",
+    ),
+    "run": Command(
+        run=control.run,
+        options=control.RunOptions,
+        usage=f"{_NAMES} [--wait]",
+        help="run now, beside the schedule",
+    ),
+    "destroy": Command(
+        run=control.destroy,
+        options=control.StopOptions,
+        usage=f"{_NAMES} [--force]",
+        help="stop for good and forget",
+    ),
+    "show": Command(
+        run=show.show_tasks,
+        options=ChoiceOptions,
+        usage=_NAMES,
+        help="a task, its last run, its output",
+    ),
+    "logs": Command(
+        run=show.print_logs,
+        options=ChoiceOptions,
+        usage=_NAMES,
+        help="what the last run printed, and its traceback",
+    ),
+    "next": Command(
+        run=show.print_next,
+        options=show.NextOptions,
+        usage=f"{_NAMES} [-n 5]",
+        help="when a task will run",
+    ),
+    "explain": Command(
+        run=show.explain,
+        options=show.ExplainOptions,
+        usage="EXPRESSION [--tz ZONE] [-n 5]",
+        help="an expression in words, and when it is due",
+    ),
+    "panel": Command(
+        run=show.show_panel,
+        options=show.NoOptions,
+        usage="",
+        help="every task, live",
+    ),
+    "wait": Command(
+        run=control.wait,
+        options=control.WaitOptions,
+        usage="[NAME...] [--runs N] [--for TIME]",
+        help="return when runs have ended, or tasks are over",
+    ),
+}
+
+
+def run_command(notebook: Notebook, words: Sequence[str]) -> None:
+    """Do what the words say; without words, list the tasks."""
+    name, *rest = words or ("list",)
+    command = COMMANDS[name]
+    options = index_options(command.options)
+    line = parse_words(rest, options, names=notebook.shell.user_ns)
+    if line.is_help:
+        print(f"%cron {name} {command.usage}".rstrip() + f"\n{command.help}")  # noqa: T201 - asked for
+    else:
+        command.run(notebook, line)

@@ -1,0 +1,131 @@
+"""Completes the line of `%cron` and `%%cron`: commands, options, names, variables."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
+from zoneinfo import available_timezones
+
+from IPython.core.completer import SimpleCompletion
+
+from ipycron.api import functions as api
+from ipycron.client.options import IF_EXISTS
+from ipycron.notebook.capture.writer import is_own
+from ipycron.notebook.magic.commands import COMMANDS
+from ipycron.notebook.magic.grammar import Kind
+from ipycron.notebook.magic.options import get_task_options, index_options
+from ipycron.process.wire.protocol import LauncherName
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from IPython.core.completer import CompletionContext, SimpleMatcherResult
+
+    from ipycron.notebook.magic.grammar import MagicOption
+
+_LINE = re.compile(r"\s*(%%?)cron\s+(.*)", re.DOTALL)
+_NICKNAMES = ("@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@yearly")
+_TAKES_NAMES = frozenset(
+    {"start", "stop", "run", "destroy", "show", "logs", "next", "wait"}
+)
+
+
+class Completions(NamedTuple):
+    """What may stand at the cursor.
+
+    Attributes:
+        fragment: what stands there already.
+        texts: what may take its place.
+        kind: what front ends call these.
+    """
+
+    fragment: str
+    texts: list[str]
+    kind: str
+
+
+def match(context: CompletionContext, shell: Any) -> SimpleMatcherResult:
+    """Return what may stand at the cursor: a matcher of IPython's completer."""
+    found = complete(context.text_until_cursor, shell)
+    if found is None:
+        return {"completions": []}
+    return {
+        "completions": [
+            SimpleCompletion(text=text, type=found.kind) for text in found.texts
+        ],
+        "matched_fragment": found.fragment,
+        "suppress": True,
+        "ordered": True,
+    }
+
+
+def complete(text: str, shell: Any) -> Completions | None:
+    """Return what may stand at the end of a line; None to leave that to others."""
+    line = _LINE.fullmatch(text.rpartition("\n")[2])
+    if line is None:
+        return None
+    is_cell = line[1] == "%%"
+    *words, fragment = re.split(r"\s+", line[2])
+    command = words[0] if words and words[0] in COMMANDS and not is_cell else None
+    options = (
+        get_task_options()
+        if command is None
+        else index_options(COMMANDS[command].options)
+    )
+    taking = options.get(words[-1]) if words else None
+    if taking is not None and taking.kind is not Kind.FLAG:
+        return _complete_value(taking, fragment, shell)
+    if fragment.startswith("-"):
+        return _complete_option(options, words, fragment)
+    if not words:
+        known = _NICKNAMES if is_cell else (*COMMANDS, *_NICKNAMES)
+        return _pick(fragment, known, "keyword")
+    if command in _TAKES_NAMES:
+        names = [task.name for task in api.get_tasks().values()]
+        left = [name for name in names if name not in words]
+        return _pick(fragment, map(_quote, left), "instance")
+    return None
+
+
+def _complete_option(
+    options: Mapping[str, MagicOption], words: Sequence[str], fragment: str
+) -> Completions | None:
+    """Complete an option that is not there yet; the long ways to type them."""
+    given = {options[word].flag for word in words if word in options}
+    flags = dict.fromkeys(option.flag for option in options.values())
+    aliases = [name for name in options if name.startswith("--")]
+    known = [*flags, *(name for name in aliases if name not in flags)]
+    left = [name for name in known if options[name].flag not in given]
+    return _pick(fragment, left, "param")
+
+
+def _complete_value(
+    option: MagicOption, fragment: str, shell: Any
+) -> Completions | None:
+    match option.completes:
+        case "variable":
+            own = [name for name in shell.user_ns if is_own(name, shell)]
+            before, comma, last = fragment.rpartition(",")
+            found = _pick(last, sorted(own), "variable")
+            if comma:
+                texts = [f"{before},{text}" for text in found.texts]
+                return Completions(fragment, texts, found.kind)
+            return found
+        case "zone":
+            return _pick(fragment, sorted(available_timezones()), "text")
+        case "if_exists":
+            return _pick(fragment, IF_EXISTS, "text")
+        case "launcher":
+            return _pick(fragment, get_args(LauncherName), "text")
+    # Nothing is known of what may stand here; files and variables do not belong.
+    return None if option.kind is Kind.OBJECT else Completions(fragment, [], "text")
+
+
+def _pick(fragment: str, known: Iterable[str], kind: str) -> Completions:
+    folded = fragment.casefold()
+    texts = [text for text in known if text.casefold().startswith(folded)]
+    return Completions(fragment, texts, kind)
+
+
+def _quote(name: str) -> str:
+    return f'"{name}"' if re.search(r"\s", name) else name

@@ -1,0 +1,190 @@
+"""Commands that change something, or wait for it."""
+
+# What a command has to say is printed: it is the output of the cell.
+# ruff: noqa: T201
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from IPython.core.error import UsageError
+
+from ipycron.api import functions as api
+from ipycron.api.wait import wait as api_wait
+from ipycron.errors import (
+    IpycronError,
+    OverlapError,
+    TaskDestroyed,
+    TaskNotStarted,
+)
+from ipycron.notebook.display.clock import get_now
+from ipycron.notebook.display.words import (
+    one_line,
+    say_count,
+    say_duration,
+    say_fires,
+    say_name,
+    say_run,
+)
+from ipycron.notebook.magic.choice import ChoiceOptions, choose_tasks, refuse_waiting
+from ipycron.process.wire.outcome import get_traceback_text, summarize_error
+from ipycron.scheduling.option import (
+    check_flag,
+    check_limit,
+    check_optional_deadline,
+    option,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ipycron.api.task import Task
+    from ipycron.client.completion import Completion
+    from ipycron.notebook.magic.grammar import ParsedLine
+    from ipycron.notebook.magic.notebook import Notebook
+
+GLANCE = 0.1
+"""Seconds that a refusal of a run is waited for: it comes at once or never."""
+PATIENCE = 10.0
+"""Seconds beyond a task's own limits that its start or stop is waited for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopOptions(ChoiceOptions):
+    """How to end something."""
+
+    force: bool = option(False, check_flag, "do not wait for a run in progress")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions(ChoiceOptions):
+    """How to run something."""
+
+    wait: bool = option(False, check_flag, "return when the run has ended")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaitOptions:
+    """What to wait for."""
+
+    runs: int | None = option(None, check_limit, "until so many runs have ended")
+    for_: float | None = option(None, check_optional_deadline, "so long at most")
+
+
+def start(notebook: Notebook, line: ParsedLine) -> None:
+    """Start tasks."""
+    _control(notebook, choose_tasks("start", line), lambda task: task.start())
+
+
+def stop(notebook: Notebook, line: ParsedLine) -> None:
+    """Stop tasks."""
+    force = line.values.get("force", False)
+    tasks = choose_tasks("stop", line)
+    _control(notebook, tasks, lambda task: task.stop(force=force))
+
+
+def destroy(notebook: Notebook, line: ParsedLine) -> None:
+    """Destroy tasks."""
+    force = line.values.get("force", False)
+    tasks = choose_tasks("destroy", line)
+    _control(notebook, tasks, lambda task: task.destroy(force=force))
+
+
+def _control(
+    notebook: Notebook, tasks: list[Task], act: Callable[[Task], Completion[None]]
+) -> None:
+    """Have all the tasks do something at the same time; say what came of it."""
+    failures = []
+    for task, completion in [(task, act(task)) for task in tasks]:
+        limit = max(task.options.start_timeout, task.options.stop_timeout) + PATIENCE
+        try:
+            error = completion.exception(limit)
+        except TimeoutError:
+            print(f"{say_name(task)}: still {task.status}, it takes its time")
+            continue
+        if error is None:
+            print(_say_state(task))
+        else:
+            failures.append(_say_failure(task, error))
+    notebook.stage.flush()
+    if failures:
+        raise UsageError("; ".join(failures))
+
+
+def _say_state(task: Task) -> str:
+    if task.is_started:
+        return f"{say_name(task)}: {task.status}, {say_fires(task, get_now(), 1)}"
+    return f"{say_name(task)}: {task.status}"
+
+
+def _say_failure(task: Task, error: BaseException) -> str:
+    """Print the traceback of a job's own error; return the line for any error."""
+    traceback_text = get_traceback_text(error)
+    if traceback_text:
+        print(traceback_text)
+    if isinstance(error, IpycronError):
+        return one_line(error)
+    return f"task {task.name!r} did not start: {summarize_error(error)}"
+
+
+def run(notebook: Notebook, line: ParsedLine) -> None:
+    """Run tasks now."""
+    tasks = choose_tasks("run", line)
+    is_waiting = line.values.get("wait", False)
+    if is_waiting:
+        refuse_waiting(tasks)
+    for task, completion in [(task, task.execute()) for task in tasks]:
+        if is_waiting:
+            _refuse(completion.exception())
+            _print_end(task, with_output=not notebook.stage.prints(task))
+            continue
+        with contextlib.suppress(TimeoutError):
+            _refuse(completion.exception(GLANCE))
+        completion.add_done_callback(partial(notebook.see_end, task))
+        print(f"{say_name(task)}: runs now")
+    notebook.stage.flush()
+
+
+def _refuse(error: BaseException | None) -> None:
+    """Raise what kept a run from beginning; what it ended with is shown with it."""
+    if isinstance(error, OverlapError | TaskDestroyed | TaskNotStarted):
+        raise UsageError(one_line(error))
+
+
+def _print_end(task: Task, *, with_output: bool) -> None:
+    ended = task.last_run
+    if ended is None:
+        return
+    if with_output:
+        print(ended.output.stdout, end="")
+        print(ended.output.stderr, end="", file=sys.stderr)
+        if ended.traceback_text:
+            print(ended.traceback_text)
+    print(f"{say_name(task)}: {say_run(ended, get_now())}")
+
+
+def wait(notebook: Notebook, line: ParsedLine) -> None:
+    """Wait for runs to end, or for tasks to be over."""
+    tasks = [api.get_task(name) for name in line.words]
+    if not tasks:
+        tasks = [t for t in api.get_tasks().values() if t.is_started or t.is_starting]
+    refuse_waiting(tasks)
+    before = [(task.history.finished, task.history.failed) for task in tasks]
+    began = get_now()
+    is_done = api_wait(
+        tasks, runs=line.values.get("runs"), timeout=line.values.get("for_")
+    )
+    took = say_duration((get_now() - began).total_seconds())
+    said = [f"waited {took}" if is_done else f"{took} are over"]
+    for task, (finished, failed) in zip(tasks, before, strict=True):
+        failures = task.history.failed - failed
+        count = say_count(task.history.finished - finished + failures, "run")
+        said.append(
+            f"{say_name(task)}: {count}" + f", {failures} failed" * (failures > 0)
+        )
+    notebook.stage.flush()
+    print("; ".join(said))

@@ -1,0 +1,193 @@
+"""Schedules what a line of `%%cron` or `%cron` declares: a cell or a file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from IPython.core.error import UsageError
+
+from ipycron.api import functions as api
+from ipycron.client.jobs import Cell
+from ipycron.errors import StartRevoked
+from ipycron.notebook.capture.capture import Captured, capture_names
+from ipycron.notebook.capture.writer import format_size
+from ipycron.notebook.display.stage import present
+from ipycron.notebook.display.words import say_name
+from ipycron.notebook.magic.checks import (
+    check_cell_options,
+    check_file_options,
+    check_source,
+    find_expression,
+    find_file,
+)
+from ipycron.notebook.magic.grammar import refuse_expression
+from ipycron.notebook.magic.inline_cell import InlineCell
+from ipycron.notebook.magic.options import split_values
+from ipycron.process.wire.outcome import get_traceback_text, summarize_error
+from ipycron.process.wire.payload import pack_pickle
+
+if TYPE_CHECKING:
+    from ipycron.api.task import Task
+    from ipycron.client.completion import Completion
+    from ipycron.notebook.magic.grammar import ParsedLine
+    from ipycron.notebook.magic.notebook import Notebook
+    from ipycron.notebook.magic.options import CellOptions
+    from ipycron.scheduling.context import TaskContext
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Declaration:
+    """What a line asks for, beside what is to be run.
+
+    Attributes:
+        expression: when.
+        name: the task's.
+        is_unnamed: whether the line gives no name.
+        options: the task's options but the name.
+        cell: the other options of the line.
+    """
+
+    expression: str
+    name: str
+    is_unnamed: bool
+    options: dict[str, Any]
+    cell: CellOptions
+
+
+def declare_cell(notebook: Notebook, line: ParsedLine, body: str) -> None:
+    """Schedule the cell that stands below the line."""
+    expression, surplus = find_expression(line.words)
+    if surplus or line.rest:
+        refuse_expression([*line.words, *line.rest])
+    options, cell = split_values(line.values)
+    check_cell_options(cell)
+    source = notebook.cells.number_lines(body)
+    check_source(notebook.shell, source)
+    if cell.inline:
+        wish = _read(notebook, expression, options, cell, stem="cell")
+        _declare(notebook, wish, _make_inline(notebook, wish, source))
+        return
+    captured = capture_names(source, notebook.shell, include=_get_include(cell))
+    wish = _read(notebook, expression, options, cell, stem="cell")
+    job = Cell(
+        source=source,
+        filename=f"<cell {wish.name}>",
+        # The buffers are the notebook's own memory: written out before it goes on.
+        payload=pack_pickle(captured.pickle, captured.buffers),
+        extensions=captured.extensions,
+    )
+    _declare(notebook, wish, job, notes=_describe_captured(captured))
+
+
+def declare_file(notebook: Notebook, line: ParsedLine) -> None:
+    """Schedule the file that the line names."""
+    expression, words = find_expression(line.words)
+    if not words:
+        raise UsageError(
+            f"{expression!r} says when, but not what: write a file behind it, or "
+            "%%cron (two signs) above a cell"
+        )
+    path = find_file(words[0])
+    options, cell = split_values(line.values)
+    check_file_options(cell)
+    options["args"] = (*words[1:], *line.rest)
+    wish = _read(notebook, expression, options, cell, stem=path.stem)
+    _declare(notebook, wish, path)
+
+
+def _read(
+    notebook: Notebook,
+    expression: str,
+    options: dict[str, Any],
+    cell: CellOptions,
+    *,
+    stem: str,
+) -> _Declaration:
+    """Put together what a line asks for; name what has no name."""
+    name = options.pop("name", None)
+    is_unnamed = name is None
+    if is_unnamed and options.get("distributed"):
+        raise UsageError(
+            "--distributed needs a --name: it is the key that all instances share"
+        )
+    if is_unnamed:
+        taken = frozenset(task.name for task in api.get_tasks().values())
+        name = notebook.cells.claim_name(taken, stem)
+    return _Declaration(
+        expression=expression,
+        name=name,
+        is_unnamed=is_unnamed,
+        options=options,
+        cell=cell,
+    )
+
+
+def _make_inline(notebook: Notebook, wish: _Declaration, source: str) -> Any:
+    """Return the function that runs a cell here."""
+    if wish.options.get("executor") is not None:
+        raise UsageError("--inline runs in the notebook itself, --on does elsewhere")
+    inline = InlineCell(source, notebook.shell, name=wish.name)
+    if wish.options.get("timeout") is not None and not inline.is_async:
+        raise UsageError(
+            "--timeout cannot end a cell that runs in the notebook itself: leave "
+            "--inline out, or interrupt the kernel"
+        )
+    return inline.make_job()
+
+
+def _get_include(cell: CellOptions) -> tuple[str, ...] | None:
+    return () if cell.no_capture else cell.capture
+
+
+def _describe_captured(captured: Captured) -> tuple[str, ...]:
+    said = captured.describe()
+    if not said:
+        return ()
+    if len(captured.names) > 1:
+        said += f", {format_size(captured.size_bytes)} in all"
+    return (said,)
+
+
+# --- the task -----------------------------------------------------------------------
+
+
+def _declare(
+    notebook: Notebook, wish: _Declaration, job: Any, *, notes: tuple[str, ...] = ()
+) -> None:
+    """Create the task, show it and start it."""
+    existing = _find_task(wish.name)
+    task = api.create_task(wish.expression, job, name=wish.name, **wish.options)
+    notebook.cells.claim(task, is_named=not wish.is_unnamed)
+    if task is existing:
+        present(notebook, task, notes=("kept as it was",), is_quiet=wish.cell.quiet)
+        return
+    if wish.cell.into is not None:
+        task.on("execution:finished", partial(_bind, notebook, wish.cell.into))
+        notes = (*notes, f"each result goes to {wish.cell.into}")
+    if existing is not None:
+        notes = (*notes, f"replaces {say_name(existing)}")
+    present(notebook, task, notes=notes, is_quiet=wish.cell.quiet)
+    task.start().add_done_callback(partial(_report_start, notebook, task))
+    if wish.cell.run_now:
+        task.execute().add_done_callback(partial(notebook.see_end, task))
+
+
+def _find_task(name: str) -> Task | None:
+    named = [task for task in api.get_tasks().values() if task.name == name]
+    return named[-1] if named else None
+
+
+def _bind(notebook: Notebook, name: str, context: TaskContext) -> None:
+    notebook.shell.user_ns[name] = context.execution.result
+
+
+def _report_start(notebook: Notebook, task: Task, completion: Completion[None]) -> None:
+    error = completion.exception()
+    # One that was stopped or ended meanwhile has done as it was told.
+    if error is None or isinstance(error, StartRevoked) or task.status == "destroyed":
+        return
+    summary = summarize_error(error)
+    notebook.stage.tell_trouble(task, get_traceback_text(error) or summary)
+    task.logger.error("task %r did not start: %s", task.name, summary)

@@ -1,0 +1,83 @@
+"""From the line of a magic to what it asks for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from IPython.core.error import UsageError
+
+from ipycron.errors import suggest
+from ipycron.notebook.magic.commands import COMMANDS, run_command
+from ipycron.notebook.magic.declare import declare_cell, declare_file
+from ipycron.notebook.magic.expansion import expand
+from ipycron.notebook.magic.grammar import (
+    HELP,
+    parse_words,
+    split_expression,
+    split_words,
+)
+from ipycron.notebook.magic.manual import write_manual
+from ipycron.notebook.magic.options import get_task_options
+from ipycron.notebook.magic.usage import usage_errors
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from ipycron.notebook.magic.notebook import Notebook
+
+
+def run_magic(
+    notebook: Notebook, line: str, cell: str | None, local_ns: Mapping[str, Any]
+) -> None:
+    """Do what a line says.
+
+    Args:
+        notebook: where it stands.
+        line: what follows `%cron` or `%%cron`, as typed.
+        cell: the body below `%%cron`; None for `%cron`.
+        local_ns: the variables of the function that the line stands in.
+
+    Raises:
+        UsageError: for everything that is the user's to mend, one line.
+    """
+    line = expand(line, {**notebook.shell.user_ns, **local_ns})
+    with usage_errors():
+        words = split_words(line)
+        if cell is None and (not words or words[0] in COMMANDS):
+            run_command(notebook, words)
+        elif HELP.intersection(words[:1]):
+            print(write_manual())  # noqa: T201 - the cell's output
+        else:
+            _declare(notebook, words, cell)
+
+
+def _declare(notebook: Notebook, words: Sequence[str], cell: str | None) -> None:
+    """Schedule the cell, or the file that the words name."""
+    line = parse_words(words, get_task_options(), names=notebook.shell.user_ns)
+    if line.is_help:
+        print(write_manual())  # noqa: T201 - the cell's output
+        return
+    _refuse_command(line.words, is_cell=cell is not None)
+    if cell is None:
+        declare_file(notebook, line)
+    else:
+        declare_cell(notebook, line, cell)
+
+
+def _refuse_command(words: Sequence[str], *, is_cell: bool) -> None:
+    """Refuse what is meant as a command and is none, or stands above a cell."""
+    if not words:
+        raise UsageError(
+            "an expression is missing: %%cron */5 * * * *, say; %%cron? is the manual"
+        )
+    first = words[0]
+    if split_expression(words) or not first.isalpha() or len(first) == 1:
+        return
+    if is_cell and first in COMMANDS:
+        raise UsageError(f"{first!r} is a command: write %cron {first}, with one %")
+    if not is_cell:
+        listed = ", ".join(COMMANDS)
+        raise UsageError(
+            f"%cron has no command {first!r}.{suggest(first, COMMANDS)} "
+            f"Commands: {listed}; else EXPRESSION FILE."
+        )

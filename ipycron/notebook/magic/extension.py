@@ -1,0 +1,61 @@
+"""``%load_ext ipycron`` and ``%unload_ext ipycron``.
+
+Loading imports next to nothing: what it takes to run tasks is imported, and the
+supervisor is started, on a thread that nobody waits for.
+"""
+
+# mypy: disable-error-code="no-untyped-call"
+# Most of IPython's methods have no annotations.
+
+from __future__ import annotations
+
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+from IPython.core.extensions import ExtensionManager
+
+from ipycron.notebook.magic.magics import CronMagics
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+
+def load_ipython_extension(shell: InteractiveShell) -> None:
+    """Add the magics to a shell. Loading twice is loading once."""
+    if find_magics(shell) is not None:
+        return
+    CronMagics(shell).load()
+    threading.Thread(target=_warm, name="ipycron-warm", daemon=True).start()
+
+
+def unload_ipython_extension(shell: InteractiveShell) -> None:
+    """End all tasks, say which, and remove everything from the shell.
+
+    ``%reload_ext`` comes by here, too: it changes nothing and ends no task.
+    """
+    magics = find_magics(shell)
+    if magics is not None and not _is_reloading():
+        magics.unload()
+
+
+def find_magics(shell: InteractiveShell) -> CronMagics | None:
+    """Return the magics that a shell has loaded, or None."""
+    magic = shell.find_cell_magic("cron")
+    owner = getattr(magic, "__self__", None)
+    return owner if isinstance(owner, CronMagics) else None
+
+
+def _is_reloading() -> bool:
+    frame = sys._getframe(1)  # noqa: SLF001 - IPython tells us in no other way
+    while frame is not None:
+        if frame.f_code is ExtensionManager.reload_extension.__code__:
+            return True
+        frame = frame.f_back  # type: ignore[assignment]
+    return False
+
+
+def _warm() -> None:
+    from ipycron.notebook.magic.warm import warm  # noqa: PLC0415 - 50 ms, on this thread
+
+    warm()

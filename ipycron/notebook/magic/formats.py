@@ -1,0 +1,103 @@
+"""How tasks and expressions look as the last line of a cell.
+
+Registered with the shell by name: a notebook that shows none imports nothing for it,
+and the layers below know nothing of notebooks.
+"""
+
+# mypy: disable-error-code="no-untyped-call"
+# Most of IPython's methods have no annotations.
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from IPython.lib.pretty import _type_pprinters
+
+if TYPE_CHECKING:
+    from ipycron.api.task import Task
+
+_TASK = ("ipycron.api.task", "Task")
+_EXPRESSION = ("ipycron.cron.expression", "CronExpression")
+
+
+def register_formats(shell: Any) -> None:
+    """Have the shell show ipycron's objects richly."""
+    shell.display_formatter.ipython_display_formatter.for_type_by_name(
+        *_TASK, show_card
+    )
+    formatter = shell.display_formatter.mimebundle_formatter
+    formatter.for_type_by_name(*_TASK, format_task)
+    formatter.for_type_by_name(*_EXPRESSION, format_expression)
+    formatter.for_type(MappingProxyType, format_mapping)
+    # Plain text has a form for this type, which comes before a mimebundle.
+    plain = shell.display_formatter.formatters["text/plain"]
+    plain.for_type(MappingProxyType, _print_mapping)
+
+
+def unregister_formats(shell: Any) -> None:
+    """Have the shell show ipycron's objects as any others."""
+    formatter = shell.display_formatter.mimebundle_formatter
+    shell.display_formatter.ipython_display_formatter.pop(".".join(_TASK), None)
+    for kind in (".".join(_TASK), ".".join(_EXPRESSION), MappingProxyType):
+        formatter.pop(kind, None)
+    plain = shell.display_formatter.formatters["text/plain"]
+    plain.for_type(MappingProxyType, _type_pprinters[MappingProxyType])
+
+
+def show_card(task: Task) -> None:
+    """Show a task as its card, and its copy in an output of its own.
+
+    Raises:
+        NotImplementedError: if nothing can show a card; IPython then asks for the
+            other forms.
+    """
+    from IPython import get_ipython  # noqa: PLC0415 - as in all of this module
+
+    from ipycron.notebook.widgets.page import make_card, show_view  # noqa: PLC0415
+
+    has_kernel = getattr(get_ipython(), "kernel", None) is not None
+    card = make_card(task) if has_kernel else None
+    if card is None:
+        raise NotImplementedError
+    show_view(card, format_task(task))
+
+
+def format_task(task: Task, **_: Any) -> dict[str, Any]:
+    """Return a task's mimebundle, which needs no widget."""
+    from ipycron.notebook.display.static import describe_task  # noqa: PLC0415
+
+    return describe_task(task)
+
+
+def format_expression(expression: Any, **_: Any) -> dict[str, Any]:
+    """Return an expression's mimebundle: its words and its next fires."""
+    from ipycron.notebook.display.tables import ExpressionView  # noqa: PLC0415
+
+    return _describe(ExpressionView(expression))
+
+
+def format_mapping(mapping: MappingProxyType[Any, Any], **_: Any) -> Any:
+    """Return the table of `get_tasks()`; None for any other mapping."""
+    from ipycron.api.task import Task  # noqa: PLC0415
+    from ipycron.notebook.display.tables import TaskTable  # noqa: PLC0415
+
+    tasks = tuple(mapping.values())
+    if not tasks or not all(isinstance(task, Task) for task in tasks):
+        return None
+    return _describe(TaskTable(tasks))
+
+
+def _print_mapping(mapping: Any, printer: Any, cycle: bool) -> None:  # noqa: FBT001 - IPython's
+    found = None if cycle or len(printer.stack) > 1 else format_mapping(mapping)
+    if found is None:
+        _type_pprinters[MappingProxyType](mapping, printer, cycle)
+    else:
+        printer.text(found["text/plain"])
+
+
+def _describe(view: Any) -> dict[str, Any]:
+    return {
+        "text/plain": repr(view),
+        "text/html": view._repr_html_(),
+    }

@@ -1,0 +1,76 @@
+"""What ipycron knows of one notebook, or of one session at a prompt."""
+
+# What a cell has done is the cell's output.
+# ruff: noqa: T201
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ipycron.api import functions as api
+from ipycron.notebook.display.last_words import LastResort
+from ipycron.notebook.display.stage import make_stage
+from ipycron.notebook.display.words import say_name
+from ipycron.notebook.magic.cells import CellLedger
+from ipycron.process.wire.outcome import summarize_error
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+    from ipycron.api.task import Task
+    from ipycron.client.completion import Completion
+
+
+class Notebook:
+    """One per shell, made at the first use of a magic.
+
+    Attributes:
+        shell: IPython's shell.
+        cells: which cell has declared what.
+        stage: where its tasks are shown.
+    """
+
+    def __init__(self, shell: InteractiveShell) -> None:
+        self.shell = shell
+        self.cells = CellLedger()
+        self.stage = make_stage(shell)
+        self._last_resort = LastResort(self.stage)
+        self._last_resort.install()
+
+    @property
+    def kernel(self) -> Any:
+        """The kernel of a notebook; None at a terminal's prompt."""
+        return getattr(self.shell, "kernel", None)
+
+    def begin_cell(self, info: Any) -> None:
+        """Note that a cell begins: IPython's event ``pre_run_cell``."""
+        self.cells.begin(info)
+
+    def end_cell(self, result: Any) -> None:
+        """Note that a cell has ended: IPython's event ``post_run_cell``."""
+        key, is_outermost = self.cells.key, self.cells.depth == 1
+        ended, kept = self.cells.end(result)
+        if is_outermost:
+            self.stage.leave(key)
+        if ended:
+            names = ", ".join(say_name(task) for task in ended)
+            print(f"{names}: ended, the cell does not declare it any more")
+        if kept:
+            names = ", ".join(say_name(task) for task in kept)
+            print(f"{names}: goes on, though the cell does not declare it any more")
+
+    def see_end(self, task: Task, completion: Completion[Any]) -> None:
+        """Note how a run ended that nobody waits for: log what nobody sees."""
+        error = completion.exception()
+        if error is not None and not self.stage.has(task.name):
+            summary = summarize_error(error)
+            task.logger.error("task %r: a run failed: %s", task.name, summary)
+
+    def close(self) -> None:
+        """End all tasks and processes, and say which tasks that were."""
+        names = [say_name(task) for task in api.get_tasks().values()]
+        api.shutdown()
+        self.stage.close()
+        self._last_resort.remove()
+        if names:
+            print(f"ended: {', '.join(names)}")

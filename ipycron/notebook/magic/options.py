@@ -1,0 +1,146 @@
+"""The options of `%%cron`: a task's, as the API declares them, and a few more."""
+
+from __future__ import annotations
+
+import keyword
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from ipycron.client.options import TaskOptions
+from ipycron.errors import InvalidOption
+from ipycron.notebook.magic.grammar import Kind, MagicOption
+from ipycron.scheduling.option import check_flag, option
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_ALIASES = {
+    "timezone": ("--tz",),
+    "max_executions": ("--max",),
+    "max_random_delay": ("--jitter",),
+    "day_or": ("--day-and",),
+    "run_coordinator": ("--coordinator",),
+    "executor": ("--on",),
+    "count": ("-n",),
+}
+_WHEN_OFF = {"day_or": "both day fields must match, instead of either of them"}
+"""What a flag does that switches something off."""
+_NOT_HERE = frozenset({"args", "background", "unref"})
+"""What the line says in other words, or what a notebook has no use for."""
+_FIRST = ("name", "timezone")
+_COMPLETES = {
+    "timezone": "zone",
+    "if_exists": "if_exists",
+    "launcher": "launcher",
+    "into": "variable",
+    "capture": "variable",
+    "run_coordinator": "variable",
+    "executor": "variable",
+    "logger": "variable",
+}
+
+
+def check_variable(name: str, value: Any) -> str | None:
+    """Accept what a variable can be called, or None."""
+    if value is None or _is_name(value):
+        return value  # type: ignore[no-any-return]
+    raise InvalidOption(option=name, value=value, expected="a name for a variable")
+
+
+def _check_names(name: str, value: Any) -> tuple[str, ...] | None:
+    if value is None or all(map(_is_name, value)):
+        return value  # type: ignore[no-any-return]
+    raise InvalidOption(option=name, value=value, expected="names of variables")
+
+
+def _is_name(value: Any) -> bool:
+    is_text = isinstance(value, str) and value.isidentifier()
+    return is_text and not keyword.iskeyword(value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellOptions:
+    """What can be said about a cell beside the options of its task."""
+
+    run_now: bool = option(False, check_flag, "run once right now, too")
+    into: str | None = option(
+        None, check_variable, "variable of the notebook that each result is bound to"
+    )
+    inline: bool = option(
+        False, check_flag, "run in the notebook's own process and namespace"
+    )
+    capture: tuple[str, ...] | None = option(
+        None, _check_names, "variables that the cell takes along: exactly these"
+    )
+    no_capture: bool = option(False, check_flag, "take no variables along")
+    quiet: bool = option(False, check_flag, "show nothing under the cell")
+
+
+@lru_cache(maxsize=1)
+def get_task_options() -> dict[str, MagicOption]:
+    """Return the options of a line that schedules, by flag and by alias."""
+    return _index(
+        [*make_options(CellOptions), *make_options(TaskOptions)],
+    )
+
+
+def split_values(values: dict[str, Any]) -> tuple[dict[str, Any], CellOptions]:
+    """Return the part of the values that is the task's, and the cell's options."""
+    own = {f.name for f in fields(CellOptions)}
+    task = {name: value for name, value in values.items() if name not in own}
+    cell = {name: value for name, value in values.items() if name in own}
+    return task, CellOptions(**cell)
+
+
+def index_options(declaration: type[Any]) -> dict[str, MagicOption]:
+    """Return the options that a dataclass declares, by flag and by alias."""
+    return _index(make_options(declaration))
+
+
+def _index(options: Iterable[MagicOption]) -> dict[str, MagicOption]:
+    return {name: item for item in options for name in (item.flag, *item.aliases)}
+
+
+def make_options(declaration: type[Any]) -> list[MagicOption]:
+    """Return the options that a dataclass declares, name and zone first."""
+    declared = [f for f in fields(declaration) if f.name not in _NOT_HERE]
+    declared.sort(key=lambda f: f.name not in _FIRST)
+    return [_make_option(f) for f in declared]
+
+
+def _make_option(declared: Any) -> MagicOption:
+    kind = _find_kind(str(declared.type))
+    # A flag that is on by default is typed to switch it off.
+    is_off_switch = kind is Kind.FLAG and declared.default is True
+    flag = f"--{'no-' * is_off_switch}{declared.name.strip('_').replace('_', '-')}"
+    return MagicOption(
+        flag=flag,
+        aliases=(
+            *_ALIASES.get(declared.name, ()),
+            *declared.metadata.get("aliases", ()),
+        ),
+        target=declared.name,
+        kind=kind,
+        value=not is_off_switch,
+        check=declared.metadata["check"],
+        help=_WHEN_OFF[declared.name] if is_off_switch else declared.metadata["help"],
+        completes=_COMPLETES.get(declared.name, ""),
+    )
+
+
+def _find_kind(annotation: str) -> Kind:
+    """Return how an option is read, by the type that its declaration gives it."""
+    kinds = {
+        "bool": Kind.FLAG,
+        "float": Kind.DURATION,
+        "int": Kind.NUMBER,
+        "dict": Kind.PAIR,
+        "tuple": Kind.NAMES,
+        "str": Kind.TEXT,
+        "LauncherName": Kind.TEXT,
+    }
+    for name, kind in kinds.items():
+        if annotation.startswith(name):
+            return kind
+    return Kind.OBJECT

@@ -1,0 +1,124 @@
+"""Commands that show something."""
+
+# mypy: disable-error-code="no-untyped-call"
+# Most of IPython's methods have no annotations.
+
+# What a command has to say is printed: it is the output of the cell.
+# ruff: noqa: T201
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from IPython.core.error import UsageError
+from IPython.display import display
+
+from ipycron.api import functions as api
+from ipycron.cron import CronExpression
+from ipycron.notebook.display.clock import get_now
+from ipycron.notebook.display.tables import ExpressionView, TaskTable
+from ipycron.notebook.display.words import (
+    find_shown_run,
+    say_instants,
+    say_name,
+    say_run,
+)
+from ipycron.notebook.magic.choice import ChoiceOptions, choose_tasks
+from ipycron.notebook.magic.grammar import refuse_expression, split_expression
+from ipycron.notebook.widgets.overview import panel
+from ipycron.scheduling.option import check_flag, check_limit, check_text, option
+
+if TYPE_CHECKING:
+    from ipycron.notebook.magic.grammar import ParsedLine
+    from ipycron.notebook.magic.notebook import Notebook
+
+SHOWN_FIRES = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoOptions:
+    """A command without options."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NextOptions(ChoiceOptions):
+    """How many fires."""
+
+    count: int = option(SHOWN_FIRES, check_limit, "how many fires")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExplainOptions:
+    """How an expression is read."""
+
+    timezone: str | None = option(
+        None, check_text, "IANA name; the system's zone where none is given"
+    )
+    day_or: bool = option(True, check_flag, "either day field matches")
+    count: int = option(SHOWN_FIRES, check_limit, "how many fires")
+
+
+def list_tasks(_: Notebook, line: ParsedLine) -> None:
+    """Show a table of all tasks."""
+    if line.words:
+        raise UsageError(f"%cron list takes no words, got {line.words[0]!r}")
+    tasks = tuple(api.get_tasks().values())
+    if tasks:
+        display(TaskTable(tasks))
+    else:
+        print("no task is scheduled")
+
+
+def show_tasks(_: Notebook, line: ParsedLine) -> None:
+    """Show tasks as the last line of a cell would."""
+    for task in choose_tasks("show", line):
+        display(task)
+
+
+def print_logs(_: Notebook, line: ParsedLine) -> None:
+    """Print what the last run, or the one in progress, has printed."""
+    for task in choose_tasks("logs", line):
+        run = find_shown_run(task)
+        if run is None:
+            print(f"{say_name(task)}: has not run yet")
+            continue
+        print(f"{say_name(task)}: {say_run(run, get_now())}")
+        for text in (run.output.stdout, run.output.stderr, run.traceback_text or ""):
+            if text:
+                print(text, end="" if text.endswith("\n") else "\n")
+
+
+def print_next(_: Notebook, line: ParsedLine) -> None:
+    """Print when tasks will run."""
+    count = line.values.get("count", SHOWN_FIRES)
+    for task in choose_tasks("next", line):
+        fires = task.expression.upcoming(count, get_now())
+        armed = "" if task.next_run is not None else f" (it is {task.status})"
+        print(f"{say_name(task)}: {say_instants(fires, get_now())}{armed}")
+
+
+def explain(_: Notebook, line: ParsedLine) -> None:
+    """Show what an expression means."""
+    if not line.words:
+        raise UsageError("%cron explain: write an expression behind it")
+    found = split_expression(line.words)
+    if found is None or found[1]:
+        refuse_expression(line.words)
+    expression = CronExpression(
+        " ".join(line.words),
+        line.values.get("timezone"),
+        day_or=line.values.get("day_or", True),
+        hash_id="",
+    )
+    expression.check_fires(get_now().timestamp())
+    count = line.values.get("count", SHOWN_FIRES)
+    display(ExpressionView(expression, count=count))
+
+
+def show_panel(notebook: Notebook, line: ParsedLine) -> None:
+    """Show the live panel; a table where the front end has no widgets."""
+    if notebook.kernel is None:
+        list_tasks(notebook, line)
+        return
+    display(panel())

@@ -1,0 +1,53 @@
+"""A user's mistake is one line: IPython shows a `UsageError` without a traceback."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from IPython.core.error import UsageError
+
+from ipycron.errors import (
+    CaptureError,
+    CoordinatorError,
+    CronSyntaxError,
+    InvalidOption,
+    TaskExists,
+    TaskFileNotFound,
+    UnknownTask,
+    UnknownTimezone,
+)
+from ipycron.notebook.display.words import one_line
+from ipycron.notebook.magic.grammar import LineError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_MISTAKES = (
+    CaptureError,
+    CoordinatorError,
+    InvalidOption,
+    LineError,
+    TaskExists,
+    TaskFileNotFound,
+    UnknownTask,
+    UnknownTimezone,
+)
+
+
+@contextlib.contextmanager
+def usage_errors() -> Iterator[None]:
+    """Turn what is the user's to mend into a `UsageError`, of exactly that class."""
+    try:
+        yield
+    except CronSyntaxError as error:
+        raise UsageError(str(error)) from None  # with its caret
+    except _MISTAKES as error:
+        raise UsageError(one_line(error)) from None
+
+
+def describe_syntax_error(error: SyntaxError, *, where: str = "") -> str:
+    """Return the line that says what is wrong with which line of a cell or file."""
+    text = f": {error.text.strip()}" if error.text and error.text.strip() else ""
+    place = f"{where}line {error.lineno}" if error.lineno else where.rstrip(", ")
+    return f"{place}: {error.msg}{text}"

@@ -1,0 +1,1 @@
+"""The card and the panel; `view/` is the browser's half."""

@@ -1,0 +1,82 @@
+"""The card: one task under the cell that declares it, live."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from ipycron.client.registry import registry
+from ipycron.notebook.widgets.live import LiveView
+
+if TYPE_CHECKING:
+    from ipycron.api.task import Task
+
+MAX_ENDED = 20
+"""Cards of destroyed tasks that stay on the page; older ones are closed, and the
+notebook shows their static copy."""
+_REST = 3600.0
+
+
+class Card(LiveView):
+    """One task, its next run, and the output of its runs as it grows."""
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        super().__init__(kind="card")
+
+    def find_tasks(self) -> list[Task]:
+        """Return the one task; see `LiveView`."""
+        return [self.task]
+
+    def find_task(self, task_id: str) -> Task | None:
+        """Return the task if it is this one; see `LiveView`."""
+        return self.task if task_id == self.task.id else None
+
+    def is_shown(self, task_id: str) -> bool:
+        """Return whether it is this task."""
+        return task_id == self.task.id
+
+    def find_opened(self) -> tuple[Task | None, str | None]:
+        """Return the task, and the run that was chosen from its history."""
+        run = self.ui.get("run")
+        return self.task, str(run) if run else None
+
+    def push(self, now: float) -> float:
+        """Send what is due; rest for good when the task is over and all is told."""
+        due = super().push(now)
+        if self.is_over and not self.is_behind:
+            self._feed.detach(self)
+            return now + _REST
+        return due
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing will happen to the task any more."""
+        return self.task.status == "destroyed" and not self.task.is_busy
+
+
+class Cards:
+    """The card of each task: one model, wherever and however often it is shown."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._cards: dict[str, Card] = {}
+
+    def get(self, task: Task) -> Card:
+        """Return the card of a task, made when first asked for."""
+        with self._lock:
+            card = self._cards.get(task.id)
+            if card is None:
+                card = self._cards[task.id] = Card(task)
+                self._close_ended()
+            return card
+
+    def _close_ended(self) -> None:
+        ended = [task_id for task_id, card in self._cards.items() if card.is_over]
+        for task_id in ended[:-MAX_ENDED]:
+            self._cards.pop(task_id).close()
+
+
+def make_card(task: Task) -> Card:
+    """Return the card of a task, to be displayed."""
+    return registry.get_single(Cards).get(task)

@@ -1,0 +1,269 @@
+"""What the card and the panel have in common: one model, one script, one protocol.
+
+Python holds the truth. To the browser go:
+
+* ``state``: the whole snapshot, a trait whose value is made when it is asked for (a
+  page loads, another tab opens);
+* ``{"type": "state", ...}``: what has changed since, at most once a second;
+* ``{"type": "output", ...}``: what the shown run wrote, at most four times a second;
+* ``{"type": "beat", "now": ...}``: after ten silent seconds, so that a dead kernel is
+  noticed;
+* ``{"type": "ack" | "done", "id": ...}``: a command arrived, and how it ended.
+
+From it come ``{"type": "command", "id", "name", "task"}`` and the trait ``ui``: which
+row is open, the filter and so on, kept here so that a page finds it again.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from typing import TYPE_CHECKING, Any, TypedDict
+
+import anywidget
+import traitlets
+
+from ipycron.client.registry import registry
+from ipycron.notebook.display.feed import Feed
+from ipycron.notebook.widgets.assets import Assets, read_loader, refer_to_assets
+from ipycron.notebook.widgets.clicks import Clicks
+from ipycron.notebook.widgets.deltas import Deltas
+from ipycron.notebook.widgets.model import (
+    EventRow,
+    RunRow,
+    TaskRow,
+    describe_run,
+    describe_task,
+)
+from ipycron.notebook.widgets.pane import Pane, PaneState
+from ipycron.scheduling.clock import SystemClock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from ipycron.api.task import Task
+
+STATE_INTERVAL = 1.0
+OUTPUT_INTERVAL = 0.25
+BEAT_INTERVAL = 10.0
+"""Seconds between two messages of a kind, at least; between two of any, at most."""
+
+
+class Opened(TypedDict):
+    """The task whose runs are shown: those that are remembered, and one's output."""
+
+    task: str
+    runs: list[RunRow]
+    pane: PaneState | None
+
+
+class State(TypedDict):
+    """The whole snapshot."""
+
+    now: float
+    tasks: list[TaskRow]
+    events: list[EventRow]
+    opened: Opened | None
+    timeline: Any
+
+
+def _make_state(_: Any, view: LiveView) -> State:
+    return view.make_state()
+
+
+class LiveView(anywidget.AnyWidget):
+    """A view of tasks that follows them by itself."""
+
+    _esm = read_loader()
+    assets = traitlets.Instance(Assets).tag(sync=True, to_json=refer_to_assets)
+    kind = traitlets.Unicode().tag(sync=True)
+    state = traitlets.Dict().tag(sync=True, to_json=_make_state)
+    ui = traitlets.Dict().tag(sync=True)
+
+    def __init__(self, **traits: Any) -> None:
+        self._guard = threading.RLock()
+        self._pane = Pane()
+        self._deltas = Deltas()
+        self._clicks = Clicks(self.find_task, self._answer)
+        self._outbox: deque[dict[str, Any]] = deque()
+        self._is_stale = self._is_output_stale = True
+        self._state_sent = self._output_sent = self._sent = 0.0
+        self._feed = registry.get_single(Feed)
+        super().__init__(assets=registry.get_single(Assets), **traits)
+        self.on_msg(self._take_command)
+        self.observe(self._take_ui, "ui")
+
+    def open(self) -> None:
+        """Be there for a browser, again if somebody has closed all widgets."""
+        self.layout.open()
+        self.__dict__.pop("_repr_mimebundle_", None)  # a widget that is closed hides it
+        super().open()
+        # ipykernel 7.4 answers in the shell that made the comm, which is busy when
+        # somebody clicks "stop"; others do not look at this. See ipykernel #1565.
+        self.comm._reply_subshell_for = (  # noqa: SLF001 - there is no other way
+            lambda _, default: default
+        )
+        self._feed.attach(self)
+
+    # --- what a view shows: for the card and the panel to say ---------------------
+
+    def find_tasks(self) -> list[Task]:
+        """Return the tasks that are shown, in order."""
+        raise NotImplementedError
+
+    def find_task(self, task_id: str) -> Task | None:
+        """Return one of them, None if it is gone."""
+        raise NotImplementedError
+
+    def is_shown(self, task_id: str) -> bool:
+        """Return whether a change of this task is of interest."""
+        raise NotImplementedError
+
+    def find_opened(self) -> tuple[Task | None, str | None]:
+        """Return the task whose runs are shown, and which run if not the newest."""
+        raise NotImplementedError
+
+    def find_rows(self, now: float) -> Iterable[TaskRow]:
+        """Yield the rows that may have changed since this was called last."""
+        return self._describe(self.find_tasks(), now)
+
+    def _describe(self, tasks: Iterable[Task], now: float) -> Iterator[TaskRow]:
+        for task in tasks:
+            self._feed.give_way()
+            yield describe_task(task, now)
+
+    def find_extras(self, now: float) -> dict[str, Any]:  # noqa: ARG002
+        """Return what else belongs to a change of state."""
+        return {}
+
+    def describe_extras(self, now: float) -> tuple[list[EventRow], Any]:  # noqa: ARG002
+        """Return all remembered events and the timeline, where they are shown."""
+        return [], None
+
+    # --- to the browser -----------------------------------------------------------
+
+    def make_state(self) -> State:
+        """Return the whole snapshot. In any thread."""
+        now = SystemClock().now()
+        with self._guard:
+            events, timeline = self.describe_extras(now)
+            return State(
+                now=now,
+                tasks=[describe_task(task, now) for task in self.find_tasks()],
+                events=events,
+                opened=self._describe_opened(),
+                timeline=timeline,
+            )
+
+    def _describe_opened(self) -> Opened | None:
+        task, _ = self.find_opened()
+        if task is None:
+            return None
+        runs = [describe_run(run) for run in task.history]
+        pane = self._pane.describe() if self._pane.task is task else None
+        return Opened(task=task.id, runs=runs, pane=pane)
+
+    def note(self, task_ids: set[str]) -> None:
+        """Look at these tasks at the next push; see `View`."""
+        if any(self.is_shown(task_id) for task_id in task_ids):
+            self._is_stale = True
+        if self._pane.task is not None and self._pane.task.id in task_ids:
+            self._is_output_stale = True
+
+    def push(self, now: float) -> float:
+        """Send what is due; see `View`."""
+        with self._guard:
+            while self._outbox:
+                self._post(self._outbox.popleft(), now)
+            due = min(self._push_state(now), self._push_output(now))
+            if now - self._sent >= BEAT_INTERVAL:
+                self._post({"type": "beat", "now": SystemClock().now()}, now)
+            return min(due, self._sent + BEAT_INTERVAL)
+
+    def _push_state(self, now: float) -> float:
+        """Send what has changed if it may be; return when to look again."""
+        due = self._state_sent + STATE_INTERVAL
+        if not self._is_stale or now < due:
+            return due if self._is_stale else now + BEAT_INTERVAL
+        self._is_stale = False
+        change = self._find_change(SystemClock().now())
+        if change:
+            self._state_sent = now
+            self._post({"type": "state", "now": SystemClock().now(), **change}, now)
+        return now + BEAT_INTERVAL
+
+    def _find_change(self, now: float) -> dict[str, Any]:
+        change = dict(self.find_extras(now))
+        if tasks := self._deltas.find(self.find_rows(now)):
+            change["tasks"] = tasks
+        if gone := self._deltas.forget(task.id for task in self.find_tasks()):
+            change["gone"] = gone
+        opened, _ = self.find_opened()
+        if opened is not None:
+            runs = [describe_run(run) for run in opened.history]
+            if fresh := self._deltas.find_runs(opened.id, runs):
+                change["runs"] = {"task": opened.id, "runs": fresh}
+        return change
+
+    def _push_output(self, now: float) -> float:
+        due = max(self._output_sent + OUTPUT_INTERVAL, self._feed.get_free_at())
+        if self._pane.show(*self.find_opened()):
+            self._is_output_stale = True
+        if not self._is_output_stale or now < due:
+            return due if self._is_output_stale else now + BEAT_INTERVAL
+        self._is_output_stale = False
+        news = self._pane.collect()
+        if news is not None:
+            self._output_sent = now
+            self._feed.take(self._pane.size)
+            self._post({"type": "output", **news}, now)
+        return now + BEAT_INTERVAL
+
+    def _post(self, message: dict[str, Any], now: float) -> None:
+        self._sent = now
+        self.send(message)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether there is something to be told yet."""
+        return self._is_stale or self._is_output_stale or bool(self._outbox)
+
+    def refresh(self) -> None:
+        """Look at everything again soon."""
+        self._is_stale = self._is_output_stale = True
+        self._feed.attach(self)
+
+    # --- from the browser, in whichever thread the kernel chooses -----------------
+
+    def _take_ui(self, _: Any) -> None:
+        self.refresh()
+
+    def _take_command(self, _: Any, content: Any, __: Any) -> None:
+        """Act on a click: nothing here waits."""
+        if not isinstance(content, dict) or content.get("type") != "command":
+            return
+        command_id, name = content.get("id"), content.get("name")
+        self._outbox.append({"type": "ack", "id": command_id})
+        if name == "hello":
+            self._outbox.append({"type": "beat", "now": SystemClock().now()})
+        elif name == "sync":
+            self._answer_whole()
+        else:
+            self._clicks.take(command_id, str(name), str(content.get("task")))
+        # Again: the card of a destroyed task has let go.
+        self._feed.attach(self)
+
+    def _answer_whole(self) -> None:
+        """Send everything again: a page has missed something."""
+        with self._guard:
+            self._outbox.append({"type": "whole", "state": self.make_state()})
+
+    def _answer(self, message: dict[str, Any]) -> None:
+        self._outbox.append(message)
+        self._feed.wake()
+
+    def close(self) -> None:
+        """Close the view and everything in it."""
+        self._feed.detach(self)
+        self._pane.close()
+        super().close()

@@ -1,0 +1,224 @@
+"""What the browser is told about tasks and runs: plain values, cut to size.
+
+Instants are Unix seconds, durations seconds. Nothing here is HTML: the browser puts
+every text into the page as text.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, TypeAlias, TypedDict
+
+from ipycron.client.executions import read_instants
+from ipycron.client.jobs import Elsewhere
+
+if TYPE_CHECKING:
+    from ipycron.api.task import Task
+    from ipycron.client.event_log import Item
+    from ipycron.client.executions import Execution
+    from ipycron.client.history import PastRun
+
+MAX_NAME = 300
+MAX_SUMMARY = 300
+MAX_TRACEBACK = 40_000
+"""Characters of a traceback that are shown: its beginning and its end."""
+MAX_TROUBLE = 4_000
+"""Characters of what kept a task from starting."""
+FIRES = 3
+"""Slots told in advance: the browser counts on by itself while the kernel is busy."""
+
+
+RunLike: TypeAlias = "Execution | PastRun"
+"""A run in progress, or one of the history."""
+
+
+class RunRow(TypedDict):
+    """One run in a list. `ok` is None while it runs."""
+
+    id: str
+    reason: str
+    date: float
+    started: float | None
+    duration: float | None
+    ok: bool | None
+    summary: str
+
+
+class RunInfo(RunRow):
+    """The run whose output is shown."""
+
+    pid: int | None
+    traceback: str | None
+
+
+class Counts(TypedDict):
+    """How many runs and slots there were, by what came of them."""
+
+    finished: int
+    failed: int
+    missed: int
+    skipped: int
+
+
+class TaskRow(TypedDict):
+    """One task.
+
+    Attributes:
+        status: `Task.status`, or "starting".
+        trouble: what the last start failed with, None after a good one.
+        fires: the next slots, empty if it is not armed.
+        bars: of its last runs, oldest first: when started, how long, whether ok.
+    """
+
+    id: str
+    name: str
+    pattern: str
+    words: str
+    zone: str
+    job: str
+    place: str
+    status: str
+    trouble: str | None
+    fires: list[float]
+    runs_left: int | None
+    running: list[RunRow]
+    last: RunRow | None
+    bars: list[tuple[float, float, bool]]
+    counts: Counts
+
+
+class EventRow(TypedDict):
+    """One event of the log."""
+
+    number: int
+    event: str
+    at: float
+    date: float
+    task: str
+    name: str
+    run: str | None
+    duration: float | None
+    summary: str
+    reason: str | None
+    missed: int | None
+
+
+def clean(text: str, limit: int) -> str:
+    """Return a text that JSON can carry, cut to `limit` characters."""
+    if len(text) > limit:
+        text = f"{text[: limit - 1]}…"
+    return text.encode("utf-8", "replace").decode()
+
+
+def describe_task(task: Task, now: float) -> TaskRow:
+    """Return the row of a task at an instant."""
+    history = task.history
+    runs = list(history)
+    return TaskRow(
+        id=task.id,
+        name=clean(task.name, MAX_NAME),
+        pattern=clean(task.pattern, MAX_NAME),
+        words=task.expression.describe(),
+        zone=task.timezone,
+        job=clean(task.source.label, MAX_NAME),
+        place=_find_place(task),
+        status="starting" if task.is_starting else str(task.status),
+        trouble=_describe_trouble(task),
+        fires=find_fires(task, now),
+        runs_left=task.runs_left,
+        running=[describe_run(run) for run in task.running],
+        last=describe_run(runs[-1]) if runs else None,
+        bars=[_make_bar(run) for run in runs],
+        counts=Counts(
+            finished=history.finished,
+            failed=history.failed,
+            missed=history.missed,
+            skipped=history.skipped,
+        ),
+    )
+
+
+def _find_place(task: Task) -> str:
+    if isinstance(task.source, Elsewhere):
+        return "executor"
+    return "worker" if task.is_background else "inline"
+
+
+def _describe_trouble(task: Task) -> str | None:
+    error = task.start_error
+    if error is None or task.is_started:
+        return None
+    return clean(f"{type(error).__name__}: {error}", MAX_TROUBLE)
+
+
+def find_fires(task: Task, now: float, count: int = FIRES) -> list[float]:
+    """Return the next slots of a task that is armed, else none."""
+    if task.next_run is None:
+        return []
+    if task.runs_left is not None:
+        count = min(count, task.runs_left)
+    upcoming = task.expression.upcoming(count, datetime.fromtimestamp(now, UTC))
+    return [instant.timestamp() for instant in upcoming]
+
+
+def describe_run(run: RunLike) -> RunRow:
+    """Return a run as one line of a list."""
+    date, begin, end = read_instants(run)
+    took = None if begin is None or end is None else _round(end - begin, 10_000)
+    return RunRow(
+        id=run.id,
+        reason=run.reason,
+        date=_round(date),
+        started=None if begin is None else _round(begin),
+        duration=took,
+        ok=run.is_ok,
+        summary=clean(run.summary, MAX_SUMMARY),
+    )
+
+
+def describe_shown(run: RunLike) -> RunInfo:
+    """Return the run whose output is shown, with its traceback if it failed."""
+    traceback = run.traceback_text if run.is_ok is False else None
+    return RunInfo(
+        **describe_run(run),
+        pid=run.pid,
+        traceback=None if traceback is None else _cut_traceback(traceback),
+    )
+
+
+def describe_event(item: Item) -> EventRow:
+    """Return a line of the event log."""
+    took = item.duration
+    return EventRow(
+        number=item.number,
+        event=item.event,
+        at=_round(item.at),
+        date=_round(item.date),
+        task=item.task_id,
+        name=clean(item.name, MAX_NAME),
+        run=item.run_id,
+        duration=took if took is None else _round(took, 10_000),
+        summary=clean(item.summary, MAX_SUMMARY),
+        reason=item.reason,
+        missed=item.missed_count,
+    )
+
+
+def _cut_traceback(text: str) -> str:
+    if len(text) > MAX_TRACEBACK:
+        half = MAX_TRACEBACK // 2
+        left_out = len(text) - MAX_TRACEBACK
+        text = f"{text[:half]}\n… {left_out:,} characters left out …\n{text[-half:]}"
+    return clean(text, 2 * MAX_TRACEBACK)
+
+
+def _make_bar(run: PastRun) -> tuple[float, float, bool]:
+    date, begin, end = read_instants(run)
+    if begin is None or end is None:  # it was never started
+        return _round(date), 0.0, run.is_ok is True
+    return _round(begin), _round(end - begin, 10_000), run.is_ok is True
+
+
+def _round(seconds: float, parts: int = 1000) -> float:
+    """Return seconds to the thousandth; `round` takes five times as long."""
+    return int(seconds * parts + 0.5) / parts

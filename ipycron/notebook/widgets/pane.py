@@ -1,0 +1,191 @@
+"""The output of one run, as it grows, for one view."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypedDict
+
+import ipywidgets
+
+from ipycron.notebook.display.transcript import (
+    MAX_CHARACTERS,
+    MAX_FRESH,
+    MAX_GROUPS,
+    Transcript,
+)
+from ipycron.notebook.widgets.model import RunInfo, RunLike, describe_shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ipycron.api.task import Task
+    from ipycron.notebook.display.transcript import Group, Item
+
+
+class PaneState(TypedDict):
+    """What a view shows of a run.
+
+    Attributes:
+        task: whose run it is.
+        run: None while there was none.
+        items: see `Transcript`; a group is ``("group", [number, model id])``.
+        start: the position in the output before `items`.
+        end: the position after them.
+        reset: whether `items` are all that is shown, or come after what is.
+    """
+
+    task: str
+    run: RunInfo | None
+    items: list[Item]
+    start: int
+    end: int
+    reset: bool
+
+
+class Slots:
+    """Output widgets that show groups of displays; made when needed, used again."""
+
+    def __init__(self) -> None:
+        self._widgets: dict[int, Any] = {}
+
+    def fill(self, group: Group) -> int:
+        """Show a group; return about how many bytes that sends."""
+        self._get(group.number).outputs = tuple(group.outputs)
+        return group.size
+
+    def _get(self, number: int) -> Any:
+        index = number % MAX_GROUPS
+        if index not in self._widgets:
+            self._widgets[index] = ipywidgets.Output()
+        return self._widgets[index]
+
+    def get_id(self, number: int) -> str:
+        """Return the model id of the widget that shows a group."""
+        model_id: str = self._get(number).model_id
+        return model_id
+
+    def clear(self, used: Iterable[int]) -> None:
+        """Empty all but those that show the groups `used`."""
+        kept = {number % MAX_GROUPS for number in used}
+        for index, widget in self._widgets.items():
+            if index not in kept and widget.outputs:
+                widget.outputs = ()
+
+    def close(self) -> None:
+        """Close all widgets."""
+        for widget in self._widgets.values():
+            widget.close()
+        self._widgets.clear()
+
+
+class Pane:
+    """Follows the newest run of a task, or shows a past one.
+
+    Not safe by itself: its view holds a lock.
+    """
+
+    def __init__(self) -> None:
+        self._task: Task | None = None
+        self._pinned: str | None = None
+        self._run_id: str | None = None
+        self._info: RunInfo | None = None
+        self._position = 0
+        self._transcript = Transcript()
+        self._slots = Slots()
+        self._is_clean = True
+        self.size = 0
+
+    @property
+    def task(self) -> Task | None:
+        """Whose runs it shows."""
+        return self._task
+
+    def show(self, task: Task | None, run_id: str | None = None) -> bool:
+        """Show a run of a task, or its newest; return whether that is another."""
+        if (task, run_id) == (self._task, self._pinned):
+            return False
+        self._task, self._pinned = task, run_id
+        return True
+
+    def collect(self) -> PaneState | None:
+        """Return what is new, None if nothing is. Fills the slots.
+
+        `size` is then about how many bytes this sends.
+        """
+        task = self._task
+        if task is None:
+            return None
+        run = find_run(task, self._pinned)
+        if run is None:
+            return None
+        is_new = run.id != self._run_id
+        if is_new:
+            self._begin(run)
+        # The end first: what comes later is a change of its own.
+        info = describe_shown(run)
+        start = self._position
+        pieces, self._position = run.output.read(start)
+        is_past = is_new and info["ok"] is not None
+        limit = MAX_CHARACTERS if is_past else MAX_FRESH
+        items = self._transcript.feed(pieces, limit)
+        is_filled = self._fill()
+        if not self._is_clean and (items or info["ok"] is not None):
+            # Only now: what the run before showed stays until there is more to see.
+            self._slots.clear(self._transcript.groups)
+            self._is_clean = True
+        if not (is_new or items or is_filled or info != self._info):
+            return None
+        self._info = info
+        self.size += sum(len(value) for _, value in items if isinstance(value, str))
+        return self._make_state(items, start, reset=is_new)
+
+    def _begin(self, run: RunLike) -> None:
+        self._run_id = run.id
+        self._position = 0
+        self._transcript = Transcript()
+        self._is_clean = False
+
+    def _fill(self) -> bool:
+        changed = self._transcript.take_changed()
+        self.size = sum(self._slots.fill(group) for group in changed)
+        return bool(changed)
+
+    def describe(self) -> PaneState | None:
+        """Return all that is shown, for a page that begins now."""
+        if self._task is None:
+            return None
+        items = list(self._transcript.items)
+        return self._make_state(items, 0, reset=True)
+
+    def _make_state(self, items: list[Item], start: int, *, reset: bool) -> PaneState:
+        assert self._task is not None
+        return PaneState(
+            task=self._task.id,
+            run=self._info,
+            items=[self._place(item) for item in items],
+            start=start,
+            end=self._position,
+            reset=reset,
+        )
+
+    def _place(self, item: Item) -> Item:
+        kind, value = item
+        return (kind, [value, self._slots.get_id(value)]) if kind == "group" else item
+
+    def close(self) -> None:
+        """Give up everything."""
+        self._task = None
+        self._slots.close()
+
+
+def find_run(task: Task, run_id: str | None = None) -> RunLike | None:
+    """Return a run of a task by its id; else its newest, None if there was none."""
+    running = task.running
+    if run_id is not None:
+        past = task.history.find(run_id)
+        pinned = past or next((run for run in running if run.id == run_id), None)
+        if pinned is not None:
+            return pinned
+    if running:
+        return running[-1]
+    history = task.history
+    return history[-1] if history else None

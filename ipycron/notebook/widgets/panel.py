@@ -1,0 +1,109 @@
+"""The panel: every task of this process, live."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ipycron.api.functions import get_tasks
+from ipycron.client.registry import registry
+from ipycron.notebook.display.tables import TaskTable
+from ipycron.notebook.widgets.live import LiveView
+from ipycron.notebook.widgets.model import describe_event
+from ipycron.notebook.widgets.page import show_view
+from ipycron.notebook.widgets.timeline import BUCKETS, find_marks
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ipycron.api.task import Task
+    from ipycron.notebook.widgets.model import EventRow, TaskRow
+
+HORIZON = 6 * 3600
+"""Seconds that the timeline looks ahead, unless another is chosen."""
+_HORIZONS = (3600, 6 * 3600, 24 * 3600, 7 * 86_400)
+
+
+class Panel(LiveView):
+    """All tasks in a table, the next hours, the last events.
+
+    A widget: the last line of a cell shows it, several may be shown at once. It goes
+    on by itself, and keeps what is opened and filtered when the page is loaded anew.
+    """
+
+    def __init__(self) -> None:
+        self._changed: set[str] | None = None
+        self._told_events = 0
+        self._told_timeline: Any = None
+        super().__init__(kind="panel", ui={"timeline": True, "events": True})
+
+    def find_tasks(self) -> list[Task]:
+        """Return all tasks; see `LiveView`."""
+        return list(get_tasks().values())
+
+    def find_task(self, task_id: str) -> Task | None:
+        """Return a task by its id; see `LiveView`."""
+        return get_tasks().get(task_id)
+
+    def is_shown(self, task_id: str) -> bool:  # noqa: ARG002
+        """Return True: all tasks are shown."""
+        return True
+
+    def find_opened(self) -> tuple[Task | None, str | None]:
+        """Return the task whose row is open; see `LiveView`."""
+        task = get_tasks().get(str(self.ui.get("open")))
+        run = self.ui.get("run")
+        return task, str(run) if run else None
+
+    def note(self, task_ids: set[str]) -> None:
+        """Remember which rows to look at."""
+        with self._guard:
+            if self._changed is not None:
+                self._changed |= task_ids
+        super().note(task_ids)
+
+    def find_rows(self, now: float) -> Iterable[TaskRow]:
+        """Yield the rows of the tasks that have changed."""
+        tasks = self.find_tasks()
+        changed, self._changed = self._changed, set()
+        if changed is not None:
+            tasks = [task for task in tasks if task.id in changed]
+        return self._describe(tasks, now)
+
+    def find_extras(self, now: float) -> dict[str, Any]:
+        """Return new events, and the timeline if it is another."""
+        extras: dict[str, Any] = {}
+        items = registry.bulletin.read(self._told_events)
+        if items:
+            self._told_events = items[-1].number
+            extras["events"] = [describe_event(item) for item in items]
+        timeline = self._make_timeline(now)
+        if timeline != self._told_timeline:
+            self._told_timeline = extras["timeline"] = timeline
+        return extras
+
+    def describe_extras(self, now: float) -> tuple[list[EventRow], Any]:
+        """Return all remembered events, and the timeline."""
+        events = [describe_event(item) for item in registry.bulletin.read()]
+        return events, self._make_timeline(now)
+
+    def _make_timeline(self, now: float) -> dict[str, Any] | None:
+        """Return the marks of all armed tasks, None while they are folded away."""
+        if not self.ui.get("timeline"):
+            return None
+        wanted = self.ui.get("horizon")
+        horizon = wanted if wanted in _HORIZONS else HORIZON
+        # It moves a step at a time: most pushes find the one that was told.
+        step = horizon // BUCKETS
+        start = int(now) // step * step
+        marks = {
+            task.id: find_marks(task.expression, start, horizon, task.runs_left)
+            for task in self.find_tasks()
+            if task.is_started
+        }
+        return {"start": start, "horizon": horizon, "marks": marks}
+
+    def _ipython_display_(self) -> None:
+        """Show the panel, and a table where there are no widgets."""
+        table = TaskTable(self.find_tasks())
+        copy = {"text/plain": repr(table), "text/html": table._repr_html_()}
+        show_view(self, copy)

@@ -1,0 +1,1 @@
+"""Calls that go straight from the client to a worker."""

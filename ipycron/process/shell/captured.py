@@ -1,0 +1,126 @@
+"""A notebook's variables on their way into a worker.
+
+The notebook pickles the variables one after the other, with one pickler: what they
+share stays shared, and the one that fails has a name. `seal` wraps the stream so
+that it travels as any other object does: unpickling it calls `restore`.
+
+A function of the notebook runs in the worker's `__main__`. Plain cloudpickle would
+give it a namespace of its own; a cell could then not change what its functions see,
+nor a function what its cell sees.
+"""
+
+from __future__ import annotations
+
+import builtins
+import io
+import pickle
+import sys
+from types import FunctionType
+from typing import TYPE_CHECKING, Any, Literal
+
+from ipycron.errors import CaptureError
+from ipycron.process.shell.source import register_source
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from types import CodeType, ModuleType
+
+ItemKind = Literal["variable", "magic", "source"]
+
+Item = tuple[ItemKind, str, str]
+"""What precedes each value in the stream: its kind, name and type.
+
+A "magic" is a function and its kind ("line" or "cell"), a "source" the text and the
+label of a cell that a function comes from. The stream ends with a None.
+"""
+
+
+def seal(
+    stream: bytes, buffers: Sequence[pickle.PickleBuffer]
+) -> tuple[bytes, list[pickle.PickleBuffer]]:
+    """Return the pickle, and its out-of-band buffers, that loads as a snapshot."""
+    outer: list[pickle.PickleBuffer] = []
+    sealed = _Sealed([pickle.PickleBuffer(stream), *buffers])
+    return pickle.dumps(sealed, protocol=5, buffer_callback=outer.append), outer
+
+
+class _Sealed:
+    """Pickles as a call of `restore`."""
+
+    def __init__(self, blocks: list[pickle.PickleBuffer]) -> None:
+        self._blocks = blocks
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return restore, tuple(self._blocks)
+
+
+def restore(stream: bytes | memoryview, *buffers: Any) -> dict[str, Any]:
+    """Return the variables by name; make their magics and sources known.
+
+    Runs in the worker, after its shell is made: functions are bound to `__main__`.
+
+    Args:
+        stream: the items and values.
+        buffers: the memory of large values, used as it is, not copied. Hand over
+            memory that is writable and private (a ``MAP_PRIVATE`` mapping): an array
+            over read-only memory refuses to be assigned to. What was read-only in
+            the notebook stays so.
+
+    Raises:
+        CaptureError: if a value cannot be rebuilt here; names the variable.
+    """
+    variables: dict[str, Any] = {}
+    for (kind, name, _), value in _read(stream, buffers):
+        if kind == "variable":
+            variables[name] = value
+        elif kind == "magic":
+            _register_magic(name, *value)
+        else:
+            register_source(name, *value)
+    return variables
+
+
+def _read(
+    stream: bytes | memoryview, buffers: Sequence[Any]
+) -> Iterator[tuple[Item, Any]]:
+    unpickler = _Unpickler(io.BytesIO(stream), buffers=buffers)
+    while (item := unpickler.load()) is not None:
+        try:
+            value = unpickler.load()
+        except Exception as error:
+            _, name, type_name = item
+            raise CaptureError(
+                variable=name,
+                type_name=type_name,
+                reason=f"it cannot be rebuilt there ({type(error).__name__}: {error})",
+                advice="Make it inside the cell.",
+            ) from error
+        yield item, value
+
+
+class _Unpickler(pickle.Unpickler):
+    """Gives functions of a notebook the worker's `__main__` as their globals."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == ("cloudpickle.cloudpickle", "_make_function"):
+            return _make_function
+        return super().find_class(module, name)
+
+
+def _make_function(
+    code: CodeType, namespace: dict[str, Any], *rest: Any
+) -> FunctionType:
+    """Do what cloudpickle's function of this name does, in the right namespace."""
+    if namespace.get("__name__") == "__main__":
+        main: ModuleType = sys.modules["__main__"]
+        namespace = vars(main)
+    namespace["__builtins__"] = builtins
+    return FunctionType(code, namespace, *rest)
+
+
+def _register_magic(name: str, function: Any, kind: str) -> None:
+    from IPython import get_ipython  # noqa: PLC0415 - only where a shell is
+
+    shell = get_ipython()
+    if shell is not None:
+        shell.register_magic_function(function, kind, name)

@@ -1,0 +1,179 @@
+"""The shell that runs cells in a worker.
+
+The zygote builds and warms it once (`prepare_shell`); a forked worker makes a
+`CellShell` of it, loads one cell and runs it many times on its main thread. Nothing
+here imports IPython before that.
+
+What the code leaves in its namespace is there at the next run. Results are not:
+`_`, `Out` and `In` stay empty, so that a task of a thousand runs holds no more than
+a task of one.
+"""
+
+# mypy: disable-error-code="no-untyped-call"
+# Most of IPython's methods have no annotations.
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from ipycron.process.posix import flush_stdio
+from ipycron.process.shell.source import compile_cell, parse_cell, register_source
+from ipycron.process.shell.tracebacks import (
+    format_coloured,
+    format_plain,
+    trim_traceback,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from ipycron.process.shell.displays import DisplayData
+    from ipycron.process.shell.ipython import CellInteractiveShell
+    from ipycron.process.shell.source import CompiledCell
+
+CONTEXT_NAME = "ctx"
+"""The variable that tells a cell which run it is."""
+
+_WARM_RESULT = "[len('abc')]"
+_WARM_FAILURE = "1 / 0"
+_WARM_MAGICS = (("line", "time"), ("cell", "bash"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellOutcome:
+    """How one run of a cell ended.
+
+    Attributes:
+        result: the value of the trailing expression, or None.
+        error: what the cell raised (`SystemExit` and `KeyboardInterrupt` too), its
+            traceback beginning with the cell; or None.
+        traceback_text: Python's rendering of the error; empty without one.
+        traceback_ansi: IPython's rendering, coloured; empty without an error.
+    """
+
+    result: Any = None
+    error: BaseException | None = None
+    traceback_text: str = ""
+    traceback_ansi: str = ""
+
+    @property
+    def is_ok(self) -> bool:
+        """Whether the cell ran to its end."""
+        return self.error is None
+
+
+class CellShell:
+    """The shell of one worker, for one cell.
+
+    Everything runs on the main thread, one call at a time.
+    """
+
+    def __init__(self, *, publish: Callable[[DisplayData], None]) -> None:
+        """Take the process's shell, built here where no zygote has built it.
+
+        Args:
+            publish: takes each display as it happens, in the thread that shows it.
+                Never called in a process that the cell forks.
+        """
+        self._shell = _get_shell()
+        self._shell.attach(publish)
+        self._code: CompiledCell
+        self._source = self._filename = ""
+
+    def load(
+        self,
+        source: str,
+        namespace: Mapping[str, Any] | None = None,
+        *,
+        extensions: Iterable[str] = (),
+        filename: str = "<cell>",
+    ) -> None:
+        """Make the cell ready to run.
+
+        Args:
+            source: the text as typed; see `shell_source` about its first lines.
+            namespace: what the notebook gives it, by name.
+            extensions: IPython extensions whose magics it uses.
+            filename: what tracebacks call it, such as ``<cell report>``.
+
+        Raises:
+            SyntaxError: if it is not IPython code.
+            Exception: whatever loading an extension raises.
+        """
+        shell = self._shell
+        shell.user_ns.update(namespace or {})
+        assert shell.extension_manager is not None
+        for extension in extensions:
+            shell.extension_manager.load_extension(extension)
+        shell.prepare_figures()
+        register_source(filename, source, filename.strip("<>").removeprefix("cell "))
+        with warnings.catch_warnings():
+            # The notebook has shown these when the cell was declared.
+            warnings.simplefilter("ignore", SyntaxWarning)
+            cell = parse_cell(source, transform=shell.transform_cell, filename=filename)
+            tree = shell.transform_ast(cell.tree)
+            self._code = compile_cell(replace(cell, tree=tree))
+        self._source, self._filename = source, filename
+
+    def run(self, ctx: object) -> CellOutcome:
+        """Run the cell once and say how it ended. Raises nothing of the cell's.
+
+        Args:
+            ctx: the variable `ctx` in the cell.
+        """
+        self._shell.user_ns[CONTEXT_NAME] = ctx
+        try:
+            result = self._shell.run_compiled(self._code, self._source)
+        except BaseException as error:  # noqa: BLE001 - border: job
+            trim_traceback(error, self._filename)
+            return CellOutcome(
+                error=error,
+                traceback_text=format_plain(error),
+                traceback_ansi=format_coloured(error, self._shell),
+            )
+        finally:
+            flush_stdio()
+        return CellOutcome(result=result)
+
+    def close(self) -> None:
+        """Close what the runs have opened: their event loop."""
+        self._shell.loop_runner.close()
+
+
+def prepare_shell() -> None:
+    """Build this process's shell and warm it; the second call does nothing.
+
+    For the zygote, before it forks: what this imports, workers inherit and share.
+    Starts no thread and leaves no descriptor open. From here on the shell's
+    namespace is `__main__`, and `input` refuses.
+    """
+    from ipycron.process.shell.ipython import CellInteractiveShell  # noqa: PLC0415 - IPython, 180 ms
+
+    if not CellInteractiveShell.initialized():
+        _warm(_get_shell())
+
+
+def _get_shell() -> CellInteractiveShell:
+    """Return the process's shell, made at the first call."""
+    from ipycron.process.shell.ipython import get_shell  # noqa: PLC0415 - as above
+
+    return get_shell()
+
+
+def _warm(shell: CellInteractiveShell) -> None:
+    """Do once what every worker does, so that imports and caches are shared."""
+    import asyncio  # noqa: F401, PLC0415 - cells that await
+
+    import cloudpickle  # noqa: F401, PLC0415 - namespaces and results
+
+    import ipycron.process.shell.captured  # noqa: F401, PLC0415 - a cell's variables
+
+    for kind, name in _WARM_MAGICS:
+        shell.find_magic(name, kind)
+    rehearsal = CellShell(publish=lambda _: None)
+    for source in (_WARM_RESULT, _WARM_FAILURE):
+        rehearsal.load(source)
+        rehearsal.run(None)
+    del shell.user_ns[CONTEXT_NAME]

@@ -1,0 +1,92 @@
+"""Starting one of our own programs as a child process."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+from typing import TYPE_CHECKING, NamedTuple
+
+from ipycron.process.nesting import make_environment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+_ROOT = os.path.abspath(f"{__file__}/../../..")  # noqa: PTH100 - pathlib takes 3 ms
+# Not `-m`: that would put the working directory first, and a user's `queue.py` there
+# would break us. Ours comes last: an installed ipycron is found in its own place.
+# Modules leave no garbage, and the collector would look through them forty times: each
+# `main` sets it going again.
+_BOOT = (
+    "{limit}import gc, sys; gc.disable(); sys.path.append(sys.argv[1]); "
+    "from ipycron.process.{name} import main; main(*map(int, sys.argv[2:]))"
+)
+
+
+# In the program, before it is anything: macOS sets nobody else's limits.
+_LIMIT = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, {limits}); "
+
+
+def start_program(
+    name: str,
+    fds: Sequence[int],
+    *more: int,
+    stderr: int | None = None,
+    file_limits: tuple[int, int] | None = None,
+) -> subprocess.Popen[bytes]:
+    """Run ``ipycron.process.<name>.main(*fds, *more)`` in a session of its own.
+
+    Args:
+        name: the program's module.
+        fds: descriptors that it inherits; closing ours is the caller's business.
+        more: further whole numbers for its `main`.
+        stderr: where its complaints go; our own by default.
+        file_limits: soft and hard RLIMIT_NOFILE; our own by default.
+    """
+    limit = "" if file_limits is None else _LIMIT.format(limits=file_limits)
+    return subprocess.Popen(  # noqa: S603 - our own interpreter and module
+        [
+            sys.executable,
+            "-P",
+            "-c",
+            _BOOT.format(name=name, limit=limit),
+            _ROOT,
+            *(str(number) for number in (*fds, *more)),
+        ],
+        pass_fds=fds,
+        stdin=subprocess.DEVNULL,
+        env=make_environment("supervisor"),
+        stderr=stderr,
+        start_new_session=True,
+    )
+
+
+class ZygoteProcess(NamedTuple):
+    """A zygote as its parent sees it.
+
+    Attributes:
+        pid: its process.
+        wait: returns when it has ended, and reaps it.
+        sock: our end of its socket.
+    """
+
+    pid: int
+    wait: Callable[[], object]
+    sock: socket.socket
+
+
+def start_zygote(
+    file_limits: tuple[int, int] | None, leash: int | None
+) -> ZygoteProcess:
+    """Start a zygote that holds the leash. Raises `OSError`."""
+    ours, theirs = socket.socketpair()
+    held = [] if leash is None else [leash]
+    with contextlib.ExitStack() as undo:
+        undo.enter_context(ours)
+        with theirs:
+            fds = [theirs.fileno(), *held]
+            process = start_program("worker.zygote", fds, file_limits=file_limits)
+        undo.pop_all()
+    return ZygoteProcess(process.pid, process.wait, ours)

@@ -1,0 +1,1 @@
+"""The supervisor: it owns the schedule of every background task."""

@@ -1,0 +1,332 @@
+"""Launchers: how the supervisor comes by worker processes.
+
+`ForkLauncher` asks the zygote, `SpawnLauncher` starts a fresh interpreter. The
+worker's code, its descriptors and its rules are the same in both.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import signal
+import threading
+from collections import Counter, deque
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from ipycron.errors import ProtocolError, StartError, WorkerCrashed
+from ipycron.process.direct.supervisor_end import Offers
+from ipycron.process.posix import ZYGOTE_GRACE, kill_group
+from ipycron.process.start import start_program, start_zygote
+from ipycron.process.supervisor.failures import ZygoteLost
+from ipycron.process.supervisor.pumps import Flood
+from ipycron.process.supervisor.worker_process import WorkerProcess
+from ipycron.process.wire.channel import Channel, Frame
+from ipycron.process.wire.frames import SMALL_HEADER_BYTES
+from ipycron.process.wire.protocol import (
+    Exited,
+    Fork,
+    Forked,
+    ForkFailed,
+    FromZygote,
+    Load,
+    Preload,
+    Preloaded,
+    Register,
+)
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable
+
+    from ipycron.process.start import ZygoteProcess
+    from ipycron.process.supervisor.holdback import Uplink
+    from ipycron.process.wire.payload import Payload
+    from ipycron.scheduling.ports import Worker
+
+TRIES = 2
+"""Launches of a worker whose zygote is lost before the job is loaded. Only one more:
+it may be the job that ends its zygote."""
+PRELOAD_TRIES = 2
+"""Zygotes that may die of a preload before it is given up."""
+
+
+class Starter(Protocol):
+    """One way to start a worker's process."""
+
+    def start(self, worker: WorkerProcess) -> None:
+        """Start the process; sets its pid, and later calls its `handle_exit`."""
+
+
+class Zygote:
+    """The supervisor's side of the zygote: started when needed, replaced when lost."""
+
+    def __init__(
+        self,
+        warn: Callable[[str], None],
+        file_limits: tuple[int, int] | None,
+        leash: int | None,
+        first: ZygoteProcess | None = None,
+    ) -> None:
+        self._first = first
+        self._warn = warn
+        self._file_limits = file_limits
+        self._leash = leash
+        self._channel: Channel | None = None
+        self._workers: dict[int, WorkerProcess] = {}
+        self._ids = itertools.count(1)
+        self._preloads: list[Preload] = []
+        self._unanswered: deque[Preload] = deque()
+        self._deaths: Counter[Preload] = Counter()
+        self._process: ZygoteProcess | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The zygote's process, None while there is none."""
+        return None if self._process is None else self._process.pid
+
+    def start(self, worker: WorkerProcess) -> None:
+        """Have the zygote fork a worker; see `Starter.start`."""
+        channel = self.warm()
+        worker_id = next(self._ids)
+        self._workers[worker_id] = worker
+        channel.send(Fork(worker_id, worker.zone), fds=worker.ends.fds)
+        worker.ends.close_theirs()
+
+    def preload(self, preload: Preload) -> None:
+        """Import modules in this zygote and in every one that replaces it."""
+        if preload not in self._preloads:
+            self._preloads.append(preload)
+            if self._channel is not None:
+                self._send_preload(self._channel, preload)
+        self.warm()
+
+    def _send_preload(self, channel: Channel, preload: Preload) -> None:
+        self._unanswered.append(preload)
+        channel.send(preload)
+
+    def warm(self) -> Channel:
+        """Start the zygote if there is none; return its channel."""
+        if self._channel is None:
+            started = self._first or start_zygote(self._file_limits, self._leash)
+            self._first = None
+            self._process = started
+            self._channel = Channel(
+                started.sock,
+                FromZygote,
+                loop=asyncio.get_running_loop(),
+                on_frame=self._handle,
+                on_close=self._lose,
+                max_header=SMALL_HEADER_BYTES,
+            )
+            for preload in self._preloads:
+                self._send_preload(self._channel, preload)
+        return self._channel
+
+    def _handle(self, frame: Frame) -> None:
+        message = frame.message
+        if isinstance(message, Forked):
+            self._workers[message.worker_id].handle_start(message.pid)
+        elif isinstance(message, Exited):
+            self._workers.pop(message.worker_id).handle_exit(message.status)
+        elif isinstance(message, ForkFailed):
+            self._workers.pop(message.worker_id).fail_start(message.reason)
+        elif isinstance(message, Preloaded):
+            self._unanswered.popleft()
+            if message.error is not None:
+                self._warn(f"preload failed: {message.error}")
+
+    def _lose(self, error: ProtocolError | None) -> None:  # noqa: ARG002
+        """The zygote is gone, and with it (``PR_SET_PDEATHSIG``) its children."""
+        process, self._process = self._process, None
+        self._channel = None
+        if process is not None:
+            kill_group(process.pid, signal.SIGKILL)
+            process.wait()
+        self._doubt_preload()
+        self._lose_workers()
+
+    def _doubt_preload(self) -> None:
+        """Leave out what zygotes die of: it would keep every worker from starting."""
+        if self._unanswered:
+            suspect = self._unanswered[0]
+            self._deaths[suspect] += 1
+            if self._deaths[suspect] >= PRELOAD_TRIES:
+                self._preloads.remove(suspect)
+                names = ", ".join(suspect.modules)
+                self._warn(f"preload given up, zygotes die of it: {names}")
+        self._unanswered.clear()
+
+    def _lose_workers(self) -> None:
+        workers, self._workers = self._workers, {}
+        for worker in workers.values():
+            worker.kill_remains("its zygote is gone")
+            worker.handle_loss()
+
+    async def close(self) -> None:
+        """End the zygote and its workers; return when they are gone."""
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
+        process, self._process = self._process, None
+        if process is None:
+            return
+        ended = asyncio.ensure_future(_wait_exit(process.pid))
+        await asyncio.wait([ended], timeout=ZYGOTE_GRACE)
+        # One that is stopped does not hear us; its workers go with it.
+        kill_group(process.pid, signal.SIGKILL)
+        await ended
+        process.wait()
+        self._lose_workers()
+
+
+class Spawner:
+    """Starts every worker as a fresh interpreter."""
+
+    def __init__(self, file_limits: tuple[int, int] | None) -> None:
+        self._file_limits = file_limits
+        self._watchers: set[asyncio.Task[None]] = set()
+
+    def start(self, worker: WorkerProcess) -> None:
+        """Start a worker's program; see `Starter.start`."""
+        process = start_program(
+            "worker.program",
+            worker.ends.fds,
+            os.getpid(),
+            file_limits=self._file_limits,
+        )
+        worker.ends.close_theirs()
+        worker.handle_start(process.pid)
+        watcher = asyncio.ensure_future(self._watch(process, worker))
+        self._watchers.add(watcher)
+        watcher.add_done_callback(self._watchers.discard)
+
+    @staticmethod
+    async def _watch(process: subprocess.Popen[bytes], worker: WorkerProcess) -> None:
+        await _wait_exit(process.pid)
+        kill_group(process.pid, signal.SIGKILL)
+        _, status = os.waitpid(process.pid, 0)  # noqa: ASYNC222 - it has ended
+        process.returncode = os.waitstatus_to_exitcode(status)
+        worker.handle_exit(status)
+
+
+class Registration(NamedTuple):
+    """A task's job as the client sent it."""
+
+    register: Register
+    payload: Payload
+
+
+class ProcessLauncher:
+    """The scheduler's `Launcher` for background tasks.
+
+    Args:
+        uplink: where workers' output goes.
+        warn: takes what people should know, as one line.
+        file_limits: soft and hard RLIMIT_NOFILE of every job; by default our own.
+        leash: a descriptor that the zygote holds as long as it lives.
+        zygote: the first one, if it is there.
+    """
+
+    def __init__(
+        self,
+        uplink: Uplink,
+        warn: Callable[[str], None],
+        *,
+        file_limits: tuple[int, int] | None = None,
+        leash: int | None = None,
+        zygote: ZygoteProcess | None = None,
+    ) -> None:
+        self.zygote = Zygote(warn, file_limits, leash, zygote)
+        self._spawner = Spawner(file_limits)
+        self._uplink = uplink
+        self._flood = Flood()
+        self._registrations: dict[str, Registration] = {}
+        self.offers = Offers()
+
+    def register(self, register: Register, payload: Payload) -> None:
+        """Remember what a task's workers must load."""
+        self._registrations[register.task_id] = Registration(register, payload)
+
+    def forget(self, task_id: str) -> None:
+        """Give up a task's job. May be repeated."""
+        self._registrations.pop(task_id, None)
+
+    def knows(self, task_id: str) -> bool:
+        """Return whether a task is known, and not destroyed."""
+        return task_id in self._registrations
+
+    def describe_lost(self, task_id: str) -> WorkerCrashed:
+        """Return the error of a run whose worker ended and left no word of it."""
+        return WorkerCrashed(name=self._registrations[task_id].register.name)
+
+    def launch_at_once(
+        self, task_id: str, on_death: Callable[[Worker, BaseException], None]
+    ) -> WorkerProcess | None:
+        """Return None: a process takes its time; see `Launcher.launch_at_once`."""
+
+    async def launch(
+        self, task_id: str, on_death: Callable[[Worker, BaseException], None]
+    ) -> WorkerProcess:
+        """Start a worker and load its job; see `Launcher.launch`."""
+        name = self._registrations[task_id].register.name
+        for _ in range(TRIES):
+            try:
+                return await self._launch(task_id, on_death)
+            except ZygoteLost:
+                continue
+        raise StartError(name=name, reason="it loses its zygote while it loads")
+
+    async def _launch(
+        self, task_id: str, on_death: Callable[[Worker, BaseException], None]
+    ) -> WorkerProcess:
+        register, payload = self._registrations[task_id]
+        worker = WorkerProcess(
+            Load(
+                task_id,
+                register.name,
+                register.expression,
+                register.zone,
+                register.job,
+                register.setting,
+            ),
+            payload,
+            uplink=self._uplink,
+            flood=self._flood,
+            on_death=on_death,
+            offers=self.offers,
+        )
+        starter: Starter = (
+            self._spawner if register.launcher == "spawn" else self.zygote
+        )
+        try:
+            try:
+                starter.start(worker)
+            except OSError as error:  # no process, no descriptors: for now
+                worker.fail_start(str(error))
+            await asyncio.shield(worker.loaded)
+        except BaseException:
+            await worker.discard()
+            raise
+        return worker
+
+
+async def _wait_exit(pid: int) -> None:
+    """Wait until a child has ended, without reaping it."""
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[None] = loop.create_future()
+    if hasattr(os, "pidfd_open"):
+        fd = os.pidfd_open(pid)
+        loop.add_reader(fd, ended.set_result, None)
+        await ended
+        loop.remove_reader(fd)
+        os.close(fd)
+        return
+
+    def wait() -> None:
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        loop.call_soon_threadsafe(ended.set_result, None)
+
+    # A thread of its own each: a pool's few would be taken by the first workers.
+    threading.Thread(target=wait, daemon=True).start()
+    await ended

@@ -1,0 +1,358 @@
+"""The supervisor: owns the schedule of every background task of one client.
+
+Its program is `supervise`. It runs no user code and imports no user module. It
+routes: requests of the client to the scheduler, notices of the scheduler and output of
+the workers to the client.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import os
+import signal
+from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
+
+from ipycron.cron import CronExpression
+from ipycron.errors import CoordinatorError, IpycronError
+from ipycron.process.direct.supervisor_end import Fate
+from ipycron.process.supervisor.failures import LoadFailed
+from ipycron.process.supervisor.launcher import ProcessLauncher
+from ipycron.process.wire.channel import Channel, Frame
+from ipycron.process.wire.outcome import encode_error
+from ipycron.process.wire.payload import Payload, pack_plain
+from ipycron.process.wire.protocol import (
+    Completed,
+    Control,
+    Elect,
+    Elected,
+    Execute,
+    FromClient,
+    Hello,
+    Logged,
+    Noticed,
+    Preload,
+    Refused,
+    Register,
+    Reply,
+    Shutdown,
+    Streamed,
+)
+from ipycron.process.wire.zones import make_zone
+from ipycron.scheduling.clock import SystemClock
+from ipycron.scheduling.scheduler import Scheduler
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Coroutine
+
+    from ipycron.process.start import ZygoteProcess
+    from ipycron.process.wire.message import Message
+    from ipycron.scheduling.events import Notice
+
+CONGESTION_BYTES = 4 * 1024 * 1024
+"""Unsent output above which only the newest output is kept."""
+SWAMP_BYTES = 4 * CONGESTION_BYTES
+"""Unsent output above which no more of it is sent, not even at a run's end. Notices
+and results still are."""
+NEWS_DELAY = 0.002
+"""Seconds that a notice without an outcome may wait for company. A short run's start
+and end are then one write, and a hundred starts at one second, too."""
+ORPHAN_TIMEOUT = 0.0
+"""Seconds that runs may go on once the client is gone."""
+END_TIMEOUT = 10.0
+"""Seconds after a shutdown's own timeout to leave, whatever hangs: no schedule may
+outlive its client, and the zygote ends what we leave behind."""
+FLUSH_TIMEOUT = 2.0
+"""Seconds for a client that is behind to read the last news."""
+AGAIN = 0.02
+"""Seconds until a worker is asked again what became of a call."""
+MAX_TRIES = 100
+"""Times that it is asked: for two seconds it may be stopped."""
+_ERROR_BYTES = 1 << 20
+_WARM = Preload(("cloudpickle",))
+
+
+class Supervisor:
+    """Serves one client until it says `Shutdown` or is gone.
+
+    Args:
+        sock: our end of the client's edge.
+        file_limits: the client's own RLIMIT_NOFILE, for the jobs.
+        leash: for the zygote, who holds it as we do; see `Connection`.
+        zygote: the first one, if it is there.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        file_limits: tuple[int, int],
+        leash: int,
+        zygote: ZygoteProcess | None,
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        self.ended = asyncio.Event()
+        self._client = Channel(
+            sock,
+            FromClient,
+            loop=loop,
+            on_frame=self._handle,
+            on_close=lambda _: self.end(),
+        )
+        self._launcher = ProcessLauncher(
+            self, self._warn, file_limits=file_limits, leash=leash, zygote=zygote
+        )
+        self._elector = ClientElector(self._client)
+        self._scheduler = Scheduler(
+            clock=SystemClock(),
+            launcher=self._launcher,
+            emit=self._emit,
+            elector=self._elector,
+        )
+        self._requests: set[asyncio.Task[None]] = set()
+        self._ending: asyncio.Task[None] | None = None
+        self._launcher.zygote.preload(_WARM)
+        self._client.send(Hello(os.getpid()))
+
+    # --- the client's requests --------------------------------------------------
+
+    def _handle(self, frame: Frame) -> None:
+        message = frame.message
+        if isinstance(message, Execute):
+            # Not before the first step of a start that came just before it.
+            if self._requests:
+                asyncio.get_running_loop().call_soon(self._execute, message)
+            else:
+                self._execute(message)
+        elif isinstance(message, Control):
+            self._answer(message.request_id, self._control(message))
+        elif isinstance(message, Register):
+            self._register(message, frame.payload)
+        elif isinstance(message, Elected):
+            self._elector.settle(message)
+        elif isinstance(message, Preload):
+            self._launcher.zygote.preload(message)
+        elif isinstance(message, Shutdown):
+            self._answer(message.request_id, self._shut_down(message.timeout))
+
+    def _register(self, register: Register, payload: Payload) -> None:
+        self._launcher.register(register, payload)
+        self._scheduler.add(
+            register.task_id,
+            name=register.name,
+            schedule=CronExpression(
+                register.expression,
+                make_zone(register.zone),
+                day_or=register.day_or,
+                hash_id=register.hash_id,
+            ),
+            policy=register.policy,
+        )
+
+    async def _control(self, control: Control) -> None:
+        if control.action == "start":
+            await self._scheduler.start(control.task_id, silence=control.silence)
+        elif control.action == "stop":
+            await self._scheduler.stop(control.task_id, force=control.force)
+        else:
+            await self._scheduler.destroy(control.task_id, force=control.force)
+
+    def _execute(self, execute: Execute, tries: int = 1) -> None:
+        if execute.call and not self._withdraw(execute, tries):
+            return
+        try:
+            self._scheduler.execute_nowait(execute.task_id, execute.execution_id)
+        except IpycronError as error:
+            self._refuse(execute, error)
+
+    def _withdraw(self, execute: Execute, tries: int) -> bool:
+        """Take back a call that has not begun; return whether it is ours to run."""
+        if not self._launcher.knows(execute.task_id):
+            return True  # let the scheduler say what became of it
+        fate = self._launcher.offers.withdraw(
+            execute.execution_id, is_last=tries == MAX_TRIES
+        )
+        if fate is Fate.UNKNOWN:
+            loop = asyncio.get_running_loop()
+            loop.call_later(AGAIN, self._execute, execute, tries + 1)
+        elif fate is Fate.ANSWERED and execute.call == "lost":
+            self._refuse(execute, self._launcher.describe_lost(execute.task_id))
+        return fate is Fate.OPEN
+
+    def _refuse(self, execute: Execute, error: BaseException) -> None:
+        payload, _ = encode_error(error, _ERROR_BYTES, str(error))
+        self._client.send(Refused(execute.task_id, execute.execution_id), payload)
+
+    async def _shut_down(self, timeout: float) -> None:
+        try:
+            async with asyncio.timeout(timeout + END_TIMEOUT):
+                await self._scheduler.shutdown(timeout)
+                await self._launcher.zygote.close()
+        finally:
+            self.ended.set()
+
+    def _answer(self, request_id: int, work: Coroutine[Any, Any, None]) -> None:
+        """Reply when `work` is done, with its error if it fails."""
+
+        async def answer() -> None:
+            try:
+                await work
+            except LoadFailed as error:
+                self._client.send(Reply(request_id, is_ok=False), error.payload)
+            except Exception as error:  # noqa: BLE001 - border: process main
+                payload, _ = encode_error(error, _ERROR_BYTES)
+                self._client.send(Reply(request_id, is_ok=False), payload)
+            else:
+                self._client.send(Reply(request_id, is_ok=True))
+
+        task = asyncio.ensure_future(answer())
+        self._requests.add(task)
+        task.add_done_callback(self._requests.discard)
+
+    # --- to the client ----------------------------------------------------------
+
+    def forward(self, message: Message, payload: Payload) -> None:
+        """Send a worker's message on; see `Uplink`."""
+        if self._client.backlog > SWAMP_BYTES:
+            if not isinstance(message, Streamed):
+                return
+            message = replace(message, dropped=message.dropped + payload.size)
+            payload = Payload()
+        if isinstance(message, Streamed):
+            self._client.send_within(0, message, payload)
+        else:
+            self._client.send(message, payload)
+
+    def is_congested(self) -> bool:
+        """Return whether the client reads too slowly; see `Uplink`."""
+        return self._client.backlog > CONGESTION_BYTES
+
+    def _emit(self, notice: Notice) -> None:
+        outcome = notice.outcome
+        message = Noticed(
+            event=notice.event,
+            task_id=notice.task_id,
+            status=notice.status,
+            date=notice.date,
+            triggered_at=notice.triggered_at,
+            execution=notice.execution,
+            is_ok=None if outcome is None else outcome.is_ok,
+            summary="" if outcome is None else outcome.summary,
+            reason=notice.reason,
+            missed_count=notice.missed_count,
+            runs_left=notice.runs_left,
+        )
+        run = notice.execution
+        if outcome is None:
+            self._client.send_within(NEWS_DELAY, message)
+        elif run is not None and run.reason == "scheduled":
+            # Nobody waits for this very run: with those that end together.
+            self._client.send_within(0, message, _encode_value(outcome.value))
+        else:
+            self._client.send(message, _encode_value(outcome.value))
+        if notice.status == "destroyed":
+            self._launcher.forget(notice.task_id)
+
+    def _warn(self, text: str) -> None:
+        record = {"name": "ipycron", "levelno": logging.WARNING, "msg": text}
+        record |= {"levelname": "WARNING", "args": None}
+        self._client.send(Logged("", ""), pack_plain(record))
+
+    # --- the end ----------------------------------------------------------------
+
+    def end(self) -> None:
+        """The client is gone, or we are told to leave: end everything, then leave.
+
+        Told by somebody else than the client (SIGTERM), we are lost to it: it hears
+        no more of us, least of all that its tasks are destroyed.
+        """
+        self._client.close()
+        if self._ending is None:
+            self._ending = asyncio.ensure_future(self._shut_down(ORPHAN_TIMEOUT))
+
+    async def flush(self) -> None:
+        """Let the client have the last news."""
+        await self._client.flush(FLUSH_TIMEOUT)
+
+
+class ClientElector:
+    """Asks the client's coordinator; the scheduler keeps the deadline."""
+
+    def __init__(self, client: Channel) -> None:
+        self._client = client
+        self._ids = itertools.count(1)
+        self._waiting: dict[int, asyncio.Future[bool]] = {}
+        self._given_up: dict[int, Completed] = {}
+
+    async def should_run(self, task_id: str, key: str, lease: float) -> bool:
+        """Return the client's answer; raises `CoordinatorError` with its error."""
+        request_id = next(self._ids)
+        answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._waiting[request_id] = answer
+        try:
+            self._client.send(Elect(request_id, task_id, key, lease))
+            return await answer
+        except asyncio.CancelledError:
+            self._give_up(request_id, answer, Completed(task_id, key))
+            raise
+        finally:
+            del self._waiting[request_id]
+
+    def _give_up(
+        self, request_id: int, answer: asyncio.Future[bool], late: Completed
+    ) -> None:
+        if answer.cancelled():
+            self._given_up[request_id] = late
+        elif answer.exception() is None and answer.result():
+            # The yes and the cancellation came in one turn of the loop.
+            self._client.send(late)
+
+    async def on_complete(self, task_id: str, key: str) -> None:
+        """Tell the client that the run of `key` has ended."""
+        self._client.send(Completed(task_id, key))
+
+    def settle(self, elected: Elected) -> None:
+        """Take the client's answer; a claim that comes too late is given back.
+
+        The client would renew it for ever: nobody runs under it.
+        """
+        late = self._given_up.pop(elected.request_id, None)
+        if late is not None:
+            if elected.is_elected:
+                self._client.send(late)
+            return
+        answer = self._waiting.get(elected.request_id)
+        if answer is None or answer.done():
+            return
+        if elected.error is not None:
+            answer.set_exception(CoordinatorError(reason=elected.error))
+        else:
+            answer.set_result(elected.is_elected)
+
+
+def _encode_value(value: object) -> Payload:
+    """Return a run's payload; the scheduler's own errors are encoded here."""
+    if isinstance(value, Payload):
+        return value
+    if isinstance(value, LoadFailed):
+        return value.payload
+    assert isinstance(value, BaseException)
+    text = None if not isinstance(value, IpycronError) else str(value)
+    return encode_error(value, _ERROR_BYTES, text)[0]
+
+
+async def serve(
+    sock: socket.socket,
+    file_limits: tuple[int, int],
+    leash: int,
+    zygote: ZygoteProcess | None,
+) -> None:
+    """Serve the client until it is gone; see `Supervisor`."""
+    supervisor = Supervisor(sock, file_limits, leash, zygote)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, supervisor.end)
+    await supervisor.ended.wait()
+    await asyncio.sleep(0)  # the last reply is on its way
+    await supervisor.flush()

@@ -1,0 +1,398 @@
+"""The supervisor's side of one worker: its socket, its pipes, its end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from typing import TYPE_CHECKING
+
+from ipycron.errors import ProtocolError, StartError, StopTimeout
+from ipycron.process.direct.supervisor_end import Offer
+from ipycron.process.order import StandbyOrder
+from ipycron.process.posix import kill_group, read_zombie
+from ipycron.process.supervisor.ends import Ends
+from ipycron.process.supervisor.failures import LoadFailed, ZygoteLost, describe_crash
+from ipycron.process.supervisor.holdback import Holdback
+from ipycron.process.supervisor.pumps import Flood, Pump, Rest
+from ipycron.process.wire.channel import Channel, Frame
+from ipycron.process.wire.frames import SMALL_HEADER_BYTES
+from ipycron.process.wire.payload import Payload
+from ipycron.process.wire.protocol import (
+    Declined,
+    Displayed,
+    Ended,
+    FromWorker,
+    Load,
+    Loaded,
+    Logged,
+    Quit,
+    Run,
+    StandBy,
+    Streamed,
+)
+from ipycron.scheduling.events import Outcome
+from ipycron.scheduling.standby import LATEST, find_rest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ipycron.process.direct.supervisor_end import Offers
+    from ipycron.process.supervisor.holdback import Uplink
+    from ipycron.process.wire.protocol import StreamName
+    from ipycron.scheduling.events import Execution
+    from ipycron.scheduling.ports import Worker
+    from ipycron.scheduling.standby import Place
+
+EXIT_GRACE = 1.0
+"""Seconds for an idle worker to leave by itself before it is terminated."""
+CLOSE_GRACE = 0.1
+"""Seconds for a worker to exit after its socket closed, before it is killed."""
+REAP_GRACE = 1.0
+"""Seconds for the zygote to tell of an end: it may be stopped, or import something."""
+KILL_GRACE = 5.0
+"""Seconds for a killed process to be gone. What hangs in the kernel lives longer."""
+LINE_CALLS = 2
+"""Calls after which a worker gets a line: 45 KB that one called once need not pay."""
+_READ_BYTES = 32 * 1024
+"""Small, so that fifty workers that display without pause delay a fire by little."""
+
+
+class WorkerProcess:
+    """A `Worker` of the scheduler in a process of its own.
+
+    Attributes:
+        pid: known once it is started.
+        zone: the time zone of its task, as on the wire.
+        loaded: ends when the job is loaded; fails with the load's error.
+        gone: ends when the process is reaped.
+    """
+
+    is_shared = False
+
+    def __init__(
+        self,
+        load: Load,
+        payload: Payload,
+        *,
+        uplink: Uplink,
+        flood: Flood,
+        on_death: Callable[[Worker, BaseException], None],
+        offers: Offers,
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        self.pid: int | None = None
+        self.loaded: asyncio.Future[None] = loop.create_future()
+        self.gone: asyncio.Future[None] = loop.create_future()
+        self.ends = Ends()
+        self._task_id = load.task_id
+        self._name = load.name
+        self.zone = load.zone
+        self._uplink = uplink
+        self._on_death = on_death
+        self._order = StandbyOrder(self.ends.permit)
+        self._calls, self._call_count = Offer(loop, self.kill_remains), 0
+        self._offers = offers
+        self._execution: Execution | None = None
+        self._execution_id = ""
+        self._outcome: asyncio.Future[Outcome] | None = None
+        self._is_loaded = self._is_stopping = False
+        self._reason = ""
+        self._lifeline: int | None = self.ends.lifeline
+        self._channel = Channel(
+            self.ends.ours,
+            FromWorker,
+            loop=loop,
+            on_frame=self._handle,
+            on_close=self._lose,
+            on_flood=lambda: self._rest.start(),  # noqa: PLW0108 - it is made below
+            max_header=SMALL_HEADER_BYTES,
+            read_bytes=_READ_BYTES,
+        )
+        self._rest = Rest(
+            loop, flood, pause=self._channel.pause, resume=self._channel.resume
+        )
+        self._holdback = Holdback(uplink, loop=loop, tell=self._tell)
+        self._pumps = [
+            self._make_pump(self.ends.stdout, "stdout", flood),
+            self._make_pump(self.ends.stderr, "stderr", flood),
+        ]
+        # Written before the worker exists: it finds its job when it looks.
+        self._channel.send(load, payload)
+
+    def _make_pump(self, fd: int, stream: StreamName, flood: Flood) -> Pump:
+        def deliver(data: bytes, dropped: int) -> None:
+            message = Streamed(self._task_id, self._execution_id, stream, dropped)
+            self._uplink.forward(message, Payload(data))
+
+        return Pump(
+            fd,
+            loop=asyncio.get_running_loop(),
+            deliver=deliver,
+            is_congested=self._uplink.is_congested,
+            flood=flood,
+            before=self._look,
+        )
+
+    # --- the scheduler's side ---------------------------------------------------
+
+    def stand_by(
+        self,
+        execution_id: str,
+        slot: int,
+        *,
+        latest: float,
+        place: Place,
+        on_begun: Callable[[], None],
+    ) -> None:
+        """Have the job begin at its slot; see `Worker.stand_by`."""
+        if self._is_stopping or self._channel.is_closed or self._outcome is not None:
+            return
+        # First the permit: without it, an order that is read late is void.
+        if self._order.give(execution_id, on_begun):
+            rest = find_rest(place.crowd)
+            self._channel.send(
+                StandBy(execution_id, slot, latest, place.number, place.crowd, rest)
+            )
+
+    def withdraw(self) -> bool:
+        """Take back what `stand_by` ordered; see `Worker.withdraw`."""
+        return self._order.withdraw()
+
+    def offer(self, on_called: Callable[[str, float], None]) -> None:
+        """Let the client call the worker; see `Worker.offer`."""
+        if self._is_stopping or self._channel.is_closed or self._outcome is not None:
+            return
+        if self._call_count >= LINE_CALLS and not self._calls.name:
+            pid = self.pid or 0  # who has had a run has one
+            self._calls.open(self._task_id, pid, self._channel, self._uplink)
+            self._offers.add(self._calls)
+        self._calls.give(on_called)
+
+    def hold(self) -> bool:
+        """Let no call begin, and tell of one that has; see `Worker.hold`."""
+        return self._calls.hold() and self._outcome is None
+
+    def run(self, execution: Execution) -> asyncio.Future[Outcome]:
+        """Start the job now; see `Worker.run`."""
+        assert self._outcome is None, "one run at a time"
+        self._call_count += execution.reason == "invoked"
+        self._outcome = asyncio.get_running_loop().create_future()
+        for pump in self._pumps:
+            pump.begin_run()
+        self._execution = execution
+        self._execution_id = execution.id
+        if not (self._order.is_for(execution.id) or self._calls.settle(execution.id)):
+            self._send_run(execution)
+        self._order.forget()
+        return self._outcome
+
+    def _send_run(self, execution: Execution) -> None:
+        started_at = execution.started_at or execution.date
+        self._channel.send(
+            Run(execution.id, execution.reason, execution.date, started_at)
+        )
+
+    async def stop(self, *, grace: float) -> None:
+        """End the process and return when it is gone; see `Worker.stop`."""
+        self._is_stopping = True
+        if self._outcome is None:
+            self._channel.send(Quit())
+            await self._wait_gone(EXIT_GRACE)
+        self._signal(signal.SIGTERM)
+        self._signal(signal.SIGCONT)  # one that is stopped would not hear it
+        await self._wait_gone(grace)
+        self.kill()
+        await self._wait_gone(KILL_GRACE)
+        if not self.gone.done():
+            raise StopTimeout(name=self._name, timeout=KILL_GRACE)
+
+    async def discard(self) -> None:
+        """End a worker that did not load; see it gone, if it ever was there."""
+        self.kill()
+        if self.pid is not None:
+            await self._wait_gone(KILL_GRACE)
+        # Else the zygote is busy, or stopped. It may fork it yet: its lifeline is
+        # cut, so it leaves before it looks at its job.
+        self.handle_exit(signal.SIGKILL)
+        if self.loaded.done() and not self.loaded.cancelled():
+            self.loaded.exception()  # retrieved: its error is raised already, or moot
+
+    async def _wait_gone(self, seconds: float) -> None:
+        if not self.gone.done():
+            await asyncio.wait([self.gone], timeout=seconds)
+
+    def kill(self) -> None:
+        """End the process group now. `gone` tells when it is done."""
+        self._is_stopping = True
+        self._signal(signal.SIGKILL)
+        self._cut_lifeline()
+
+    def _signal(self, number: signal.Signals) -> None:
+        # After `gone` the number may belong to somebody else.
+        if self.pid is not None and not self.gone.done():
+            kill_group(self.pid, number)
+
+    def _cut_lifeline(self) -> None:
+        """A worker that is still being forked sees this and leaves before its job."""
+        if self._lifeline is not None:
+            os.close(self._lifeline)
+            self._lifeline = None
+
+    # --- the worker's side ------------------------------------------------------
+
+    def _handle(self, frame: Frame) -> None:
+        message = frame.message
+        self._look()
+        if isinstance(message, Ended):
+            if self._outcome is None:
+                self._calls.believe(message.execution_id)
+            if message.execution_id == self._execution_id:
+                self._end_run(message, frame.payload)
+        elif isinstance(message, Displayed | Logged):
+            if message.task_id == self._task_id:
+                if not self._uplink.is_congested():
+                    self._flush()  # keep the order in which the job wrote and displayed
+                self._holdback.forward(message, frame.payload)
+        elif isinstance(message, Declined):
+            self._begin_after_all(message.execution_id)
+        elif isinstance(message, Loaded):
+            self._finish_load(message, frame.payload)
+
+    def _look(self) -> None:
+        """See whose it is, what the worker has to say."""
+        self._order.look()
+        self._calls.look()
+
+    def _begin_after_all(self, execution_id: str) -> None:
+        """See to a run that the worker stood by for and was too late to begin."""
+        if self._order.is_for(execution_id):
+            self.withdraw()  # the scheduler has not come to its slot yet
+        elif execution_id == self._execution_id and self._outcome is not None:
+            assert self._execution is not None
+            if self.ends.permit.take():
+                self._send_run(self._execution)
+
+    def _finish_load(self, message: Loaded, payload: Payload) -> None:
+        self._drain()
+        if self.loaded.done():
+            return
+        if message.is_ok:
+            self._is_loaded = True
+            self.loaded.set_result(None)
+        else:
+            self.loaded.set_exception(LoadFailed(payload, message.summary))
+
+    def _end_run(self, ended: Ended, payload: Payload) -> None:
+        self._drain()
+        outcome = Outcome(
+            is_ok=ended.is_ok,
+            value=payload,
+            summary=ended.summary,
+            finished_at=ended.finished_at,
+        )
+        self._correct_start(ended.started_at)
+        future, self._outcome = self._outcome, None
+        if future is not None and not future.done():
+            future.set_result(outcome)
+
+    def _correct_start(self, started_at: float | None) -> None:
+        """Take over when a run began by the worker's clock, where that can be."""
+        execution, self._execution = self._execution, None
+        if execution is None or started_at is None:
+            return
+        # A job can write to our socket, and no date can be made of infinity.
+        if 0 <= started_at - execution.date <= LATEST:
+            execution.started_at = started_at
+
+    def _lose(self, error: ProtocolError | None) -> None:
+        """The socket is closed: the process is dying, or its job closed it."""
+        if error is not None:
+            self._reason = str(error)
+        loop = asyncio.get_running_loop()
+        loop.call_later(CLOSE_GRACE, self.kill_remains, "it had closed its connection")
+        loop.call_later(CLOSE_GRACE + REAP_GRACE, self._look_for_zombie)
+
+    def kill_remains(self, reason: str) -> None:
+        """End what is left of a process group whose leader is lost or dying."""
+        is_alive = self.pid is not None and read_zombie(self.pid) is None
+        if is_alive and not self._reason:
+            self._reason = reason
+        self._signal(signal.SIGKILL)
+        self._cut_lifeline()
+
+    def _look_for_zombie(self) -> None:
+        """Take note of an end that the zygote has not told."""
+        if self.gone.done() or self.pid is None:
+            return
+        status = read_zombie(self.pid)
+        if status is None:
+            loop = asyncio.get_running_loop()
+            loop.call_later(REAP_GRACE, self._look_for_zombie)
+        else:
+            self.handle_exit(status)
+
+    def handle_start(self, pid: int) -> None:
+        """The process exists."""
+        self.pid = pid
+
+    def fail_start(self, reason: str) -> None:
+        """There will be no process."""
+        if not self.loaded.done():
+            self.loaded.set_exception(StartError(name=self._name, reason=reason))
+        self.handle_exit(signal.SIGKILL)
+
+    def handle_loss(self) -> None:
+        """The zygote is gone, and so (``PR_SET_PDEATHSIG``) is the process."""
+        if not self.loaded.done():
+            self.loaded.set_exception(ZygoteLost())
+        self.handle_exit(signal.SIGKILL)
+
+    def handle_exit(self, status: int) -> None:
+        """The process is reaped; `status` as `os.waitpid` gives it."""
+        if self.gone.done():
+            return
+        self.ends.close_theirs()
+        self._channel.drain()
+        self._channel.close()
+        self._rest.cancel()
+        self._drain()
+        self._look()
+        said = self._pumps[1].get_last_words()
+        crash = describe_crash(self._name, status, output=said, reason=self._reason)
+        for pump in self._pumps:
+            pump.close()
+        self._order.forget()
+        self._calls.close()
+        self._offers.remove(self._calls)
+        self.ends.permit.close()
+        self._cut_lifeline()
+        # Without these circles a dead worker's memory is free at once.
+        del self._rest, self._holdback
+        self._pumps.clear()
+        self.gone.set_result(None)
+        if not self.loaded.done():
+            text = str(crash.args[0]).removeprefix(f"task {self._name!r}: ")
+            reason = text.split(" Its last words", 1)[0].removesuffix(".")
+            self.loaded.set_exception(
+                StartError(name=self._name, reason=reason, output=crash.output)
+            )
+        future, self._outcome = self._outcome, None
+        if future is not None and not future.done():
+            future.set_exception(crash)
+        if self._is_loaded and not self._is_stopping:
+            self._on_death(self, crash)
+
+    def _tell(self, text: str) -> None:
+        """Add a line of our own to the run's stderr."""
+        message = Streamed(self._task_id, self._execution_id, "stderr", 0)
+        self._uplink.forward(message, Payload(text.encode()))
+
+    def _drain(self) -> None:
+        for pump in self._pumps:
+            pump.drain()
+        self._holdback.flush()
+
+    def _flush(self) -> None:
+        for pump in self._pumps:
+            pump.flush()

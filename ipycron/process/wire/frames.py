@@ -1,0 +1,182 @@
+"""Frames: how messages, payloads and descriptors lie on a socket.
+
+A frame is a prefix (sizes, number of descriptors), a header (`protocol.py`), and a
+payload, inline or as the first descriptor. Both ends are ours, yet nothing is
+trusted: sizes are bounded, headers are validated, descriptors are taken only where
+they are expected. Who breaks the protocol is heard up to there and no further.
+"""
+
+from __future__ import annotations
+
+import array
+import os
+import socket
+import struct
+from collections import deque
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+
+from ipycron.errors import ProtocolError
+from ipycron.process.wire.payload import INLINE_BYTES, Payload
+from ipycron.process.wire.protocol import encode_message, make_decoder
+
+if TYPE_CHECKING:
+    from _socket import socket as Socket  # noqa: N812 - `socket.socket` is one
+    from collections.abc import Sequence
+
+    from ipycron.process.wire.message import Message
+
+_PREFIX = struct.Struct("<IIBB")  # header size, inline payload size, fds, payload by fd
+MAX_HEADER_BYTES = 16 * 1024 * 1024
+"""A header holds a cell's source or a file's arguments, never a user's object."""
+SMALL_HEADER_BYTES = 64 * 1024
+"""For what jobs can write to: their messages hold ids and one line of text."""
+_MAX_FDS = 8
+_ANCILLARY = socket.CMSG_SPACE(_MAX_FDS * array.array("i").itemsize)
+
+
+class Frame(NamedTuple):
+    """A received message with what came beside it. The receiver owns the fds."""
+
+    message: Any
+    payload: Payload
+    fds: tuple[int, ...]
+
+
+class FrameReader:
+    """Turns bytes and descriptors, in the order they came, into frames.
+
+    Args:
+        kind: the union of messages that may arrive.
+        max_header: bytes of the largest header.
+        takes_fds: whether a message may bring descriptors besides its payload's.
+
+    Attributes:
+        error: how the peer broke the protocol; nothing is read after that.
+    """
+
+    def __init__(
+        self, kind: Any, *, max_header: int = MAX_HEADER_BYTES, takes_fds: bool = False
+    ) -> None:
+        self._decoder = make_decoder(kind)
+        self._max_header = max_header
+        self._takes_fds = takes_fds
+        self._bytes = bytearray()
+        self._fds: deque[int] = deque()
+        self.error: ProtocolError | None = None
+
+    def feed(self, data: bytes, fds: Sequence[int]) -> list[Frame]:
+        """Return the frames that `data` completes, up to a violation: see `error`."""
+        self._bytes += data
+        self._fds.extend(fds)
+        frames: list[Frame] = []
+        try:
+            if self.error is None:
+                self._parse_all(frames)
+        except ProtocolError as error:
+            self.error = error
+        if self.error is not None:
+            self._bytes.clear()
+            self.close()
+        return frames
+
+    def close(self) -> None:
+        """Give back descriptors of frames that never completed."""
+        while self._fds:
+            os.close(self._fds.popleft())
+
+    def _parse_all(self, frames: list[Frame]) -> None:
+        at = 0
+        while (end := self._find_end(at)) is not None:
+            frames.append(self._parse(at, end))
+            at = end
+        if at:
+            del self._bytes[:at]
+        # Descriptors come with the first byte of their frame: more than one frame's
+        # belong to none.
+        if len(self._fds) > (_MAX_FDS if self._bytes else 0):
+            raise ProtocolError(reason="descriptors without a frame")
+
+    def _find_end(self, at: int) -> int | None:
+        """Return where the frame at `at` ends, or None if it is not all there."""
+        if len(self._bytes) - at < _PREFIX.size:
+            return None
+        header, inline, fds, by_fd = _PREFIX.unpack_from(self._bytes, at)
+        if header > self._max_header or inline > INLINE_BYTES or fds > _MAX_FDS:
+            raise ProtocolError(reason=f"a frame of {header}+{inline} bytes")
+        if by_fd > 1 or fds < by_fd or (fds > by_fd and not self._takes_fds):
+            raise ProtocolError(reason=f"a frame with {fds} descriptors")
+        end: int = at + _PREFIX.size + header + inline
+        return end if len(self._bytes) >= end else None
+
+    def _parse(self, at: int, end: int) -> Frame:
+        header, _, count, by_fd = _PREFIX.unpack_from(self._bytes, at)
+        start = at + _PREFIX.size
+        if count > len(self._fds):
+            raise ProtocolError(reason="a frame without its descriptors")
+        # Before the descriptors are taken: what is no message leaves them to `close`.
+        message = self._decode(start, start + header)
+        fds = [self._fds.popleft() for _ in range(count)]
+        payload = (
+            Payload(fd=fds.pop(0))
+            if by_fd
+            else Payload(bytes(self._bytes[start + header : end]))
+        )
+        return Frame(message, payload, tuple(fds))
+
+    def _decode(self, start: int, stop: int) -> Any:
+        try:
+            with memoryview(self._bytes) as view:
+                return self._decoder.decode(view[start:stop])
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+            raise ProtocolError(reason=f"a message that is none: {error}") from error
+
+
+def encode_frame(
+    message: Message, payload: Payload | None, fds: Sequence[int]
+) -> tuple[bytes, list[int]]:
+    """Return the bytes of a frame and the descriptors that go with the first one.
+
+    Raises:
+        ProtocolError: if nobody would read it.
+    """
+    header = encode_message(message)
+    if len(header) > MAX_HEADER_BYTES:
+        raise ProtocolError(reason=f"a message of {len(header):,} bytes")
+    sent = list(fds)
+    inline: Any = b""
+    by_fd = payload is not None and payload.fd is not None
+    if payload is not None:
+        if payload.fd is not None:
+            sent.insert(0, payload.fd)
+        else:
+            inline = payload.data
+    prefix = _PREFIX.pack(len(header), len(inline), len(sent), by_fd)
+    return b"".join((prefix, header, inline)), sent
+
+
+def send_some(sock: Socket, data: memoryview | bytes, fds: Sequence[int]) -> int:
+    """Send what the socket takes, descriptors with the first byte; return how much."""
+    if not fds:
+        return sock.send(data)
+    rights = array.array("i", fds)
+    return sock.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+
+
+def receive_some(sock: Socket, size: int) -> tuple[bytes, list[int]]:
+    """Return what has arrived; no bytes mean the end."""
+    # MSG_CMSG_CLOEXEC is Linux's; elsewhere the descriptors are marked below.
+    flags = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
+    try:
+        data, ancillary, _, _ = sock.recvmsg(size, _ANCILLARY, flags)
+    except ConnectionResetError:
+        return b"", []  # the peer went away before it had read all: its end, too
+    fds = array.array("i")
+    for level, kind, rights in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            fds.frombytes(rights[: len(rights) - len(rights) % fds.itemsize])
+    if not flags:
+        for fd in fds:
+            os.set_inheritable(fd, False)
+    return data, list(fds)

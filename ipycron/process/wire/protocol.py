@@ -1,0 +1,395 @@
+"""Every message between two processes of ipycron, edge by edge.
+
+A message is a small typed header (msgspec, arrays on the wire) and an opaque
+payload beside it (`payload.py`). The supervisor reads headers only; payloads hold
+users' objects and are decoded in the client and in the worker alone.
+
+====================  =========================================================
+edge                  messages
+====================  =========================================================
+client → supervisor   Register Control Execute Shutdown Preload Elected
+supervisor → client   Hello Reply Refused Noticed Streamed Displayed Logged Elect
+                      Completed Line
+supervisor → zygote   Fork Preload
+zygote → supervisor   Forked ForkFailed Exited Preloaded
+supervisor → worker   Load StandBy Run Line Quit
+worker → supervisor   Loaded Ended Declined Displayed Logged
+client → worker       Call
+worker → client       Answered Declined HandedOver
+====================  =========================================================
+
+Instants are Unix seconds, durations seconds. A zone is an IANA name or the seconds
+of a fixed offset from UTC. What the file system and the environment hold is bytes, as
+`os.fsencode` gives them: it need not be UTF-8, and a header's text must be.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from ipycron.process.wire.job_message import (  # noqa: TC001 - msgspec reads the annotations
+    Job,
+    Setting,
+)
+from ipycron.process.wire.message import Message
+from ipycron.scheduling.events import (  # noqa: TC001 - msgspec reads the annotations
+    Event,
+    Execution,
+    Reason,
+    SkipReason,
+    Status,
+)
+from ipycron.scheduling.plan import Silence  # noqa: TC001 - as above
+from ipycron.scheduling.policy import Policy  # noqa: TC001 - as above
+
+LauncherName = Literal["fork", "spawn"]
+StreamName = Literal["stdout", "stderr"]
+
+
+# --- client → supervisor ----------------------------------------------------------
+
+
+class Register(Message, frozen=True):
+    """Make a task known, stopped; the payload is its job's."""
+
+    task_id: str
+    name: str
+    expression: str
+    zone: str | int
+    day_or: bool
+    hash_id: str | None
+    policy: Policy
+    job: Job
+    setting: Setting
+    launcher: LauncherName
+
+
+class Control(Message, frozen=True):
+    """Start, stop or destroy a task; answered by `Reply`."""
+
+    request_id: int
+    task_id: str
+    action: Literal["start", "stop", "destroy"]
+    force: bool = False
+    silence: Silence | None = None
+
+
+class Execute(Message, frozen=True):
+    """Run a task now; answered by the `Noticed` of its end, or by `Refused`.
+
+    Where its worker was called for it before, the supervisor sees that it is told, or
+    that it happens; one that has ended meanwhile has its answer, unless that is lost.
+    """
+
+    task_id: str
+    execution_id: str
+    call: Literal["", "sent", "lost"] = ""
+
+
+class Shutdown(Message, frozen=True):
+    """Stop everything, then answer, then exit."""
+
+    request_id: int
+    timeout: float
+
+
+class Preload(Message, frozen=True):
+    """Import modules in the zygote; with `shell`, build the shell for cells."""
+
+    modules: tuple[str, ...]
+    shell: bool = False
+
+
+class Elected(Message, frozen=True):
+    """Answer to `Elect`; `error` where the coordinator failed."""
+
+    request_id: int
+    is_elected: bool
+    error: str | None = None
+
+
+# --- supervisor → client ----------------------------------------------------------
+
+
+class Hello(Message, frozen=True):
+    """The supervisor is up."""
+
+    pid: int
+
+
+class Reply(Message, frozen=True):
+    """A request is done; where not ok the payload is the error."""
+
+    request_id: int
+    is_ok: bool
+
+
+class Refused(Message, frozen=True):
+    """An `Execute` that cannot be; the payload is the error."""
+
+    task_id: str
+    execution_id: str
+
+
+class Noticed(Message, frozen=True):
+    """A `Notice` of the scheduler; the payload is its outcome's value."""
+
+    event: Event
+    task_id: str
+    status: Status
+    date: float
+    triggered_at: float
+    execution: Execution | None
+    is_ok: bool | None
+    summary: str
+    reason: SkipReason | None
+    missed_count: int | None
+    runs_left: int | None
+
+
+class Streamed(Message, frozen=True):
+    """Bytes that a worker wrote (the payload), after `dropped` bytes left out."""
+
+    task_id: str
+    execution_id: str
+    stream: StreamName
+    dropped: int
+
+
+class Elect(Message, frozen=True):
+    """Ask the client's coordinator whether this instance runs `key`."""
+
+    request_id: int
+    task_id: str
+    key: str
+    lease: float
+
+
+class Completed(Message, frozen=True):
+    """The run of `key` has ended; the coordinator may be told."""
+
+    task_id: str
+    key: str
+
+
+# --- both of the worker's edges, forwarded ----------------------------------------
+
+
+class Displayed(Message, frozen=True):
+    """A rich display; the payload holds its mimebundle (JSON-like, by pickle)."""
+
+    task_id: str
+    execution_id: str
+
+
+class Logged(Message, frozen=True):
+    """A `logging` record made by the job; the payload holds its attributes."""
+
+    task_id: str
+    execution_id: str
+
+
+# --- from the client to a worker, and back ------------------------------------------
+
+
+class Line(Message, frozen=True):
+    """There is a line. It comes beside this: to the worker with the floor.
+
+    Attributes:
+        task_id: whose worker it is.
+        name: the beginning of the ids of its runs.
+        pid: the worker's process.
+    """
+
+    task_id: str
+    name: str
+    pid: int
+
+
+class Call(Message, frozen=True):
+    """Run the job now, if nobody else has the floor."""
+
+    number: int
+
+
+class Answered(Message, frozen=True):
+    """The run of a call has returned; nobody else knows of it.
+
+    Attributes:
+        number: the call's.
+        summary: the result in one line.
+        started_at: when it began, by the worker's clock.
+        finished_at: when it returned.
+        value: the bytes of the result's payload.
+    """
+
+    number: int
+    summary: str
+    started_at: float
+    finished_at: float
+    value: bytes
+
+
+class HandedOver(Message, frozen=True):
+    """The run of a call is over; its end is told by the supervisor."""
+
+    number: int
+
+
+# --- supervisor ↔ zygote ----------------------------------------------------------
+
+
+class Fork(Message, frozen=True):
+    """Fork a worker. Descriptors: control socket, stdout, stderr, lifeline, permit.
+
+    The zone is its task's: the zygote loads it, for all workers that need it.
+    """
+
+    worker_id: int
+    zone: str | int
+
+
+class Forked(Message, frozen=True):
+    """The worker runs as `pid`."""
+
+    worker_id: int
+    pid: int
+
+
+class ForkFailed(Message, frozen=True):
+    """There is no such worker: the system refused a process."""
+
+    worker_id: int
+    reason: str
+
+
+class Exited(Message, frozen=True):
+    """The worker's process is gone and reaped; `status` as `os.waitpid` gives it."""
+
+    worker_id: int
+    status: int
+
+
+class Preloaded(Message, frozen=True):
+    """A `Preload` is done; `error` names what could not be imported."""
+
+    error: str | None = None
+
+
+# --- supervisor ↔ worker ----------------------------------------------------------
+
+
+class Load(Message, frozen=True):
+    """Load this job; the payload belongs to it."""
+
+    task_id: str
+    name: str
+    expression: str
+    zone: str | int
+    job: Job
+    setting: Setting
+
+
+class Run(Message, frozen=True):
+    """Run the loaded job once."""
+
+    execution_id: str
+    reason: Reason
+    date: float
+    started_at: float
+
+
+class StandBy(Message, frozen=True):
+    """Begin a run at its slot, without another word, if the permit is there then.
+
+    Where anything else is said first, the permit is taken back already.
+
+    Attributes:
+        execution_id: the run's.
+        date: the slot.
+        latest: after this moment, or where the clock was set back, it is `Declined`.
+        number: how many workers stand by that were told before.
+        crowd: how many stand by.
+        rest: for how many seconds after the slot they only begin; what follows a run
+            waits so long.
+    """
+
+    execution_id: str
+    date: float
+    latest: float
+    number: int = 0
+    crowd: int = 1
+    rest: float = 0.0
+
+
+class Quit(Message, frozen=True):
+    """Leave, with exit code 0."""
+
+
+class Loaded(Message, frozen=True):
+    """The job is loaded; where not ok the payload is the error."""
+
+    is_ok: bool
+    summary: str = ""
+
+
+class Ended(Message, frozen=True):
+    """The run ended; the payload is its result or its error.
+
+    Attributes:
+        started_at: when it began, where the worker began it by itself.
+        finished_at: when the job returned, before its result was made ready to be told.
+    """
+
+    execution_id: str
+    is_ok: bool
+    summary: str
+    started_at: float | None = None
+    finished_at: float | None = None
+
+
+class Declined(Message, frozen=True):
+    """A run that could not begin: late for its slot, or it is the supervisor's."""
+
+    execution_id: str
+
+
+FromClient = Register | Control | Execute | Shutdown | Preload | Elected
+FromSupervisor = (
+    Hello
+    | Reply
+    | Refused
+    | Noticed
+    | Streamed
+    | Displayed
+    | Logged
+    | Elect
+    | Completed
+    | Line
+)
+ToZygote = Fork | Preload
+FromZygote = Forked | ForkFailed | Exited | Preloaded
+ToWorker = Load | StandBy | Run | Line | Quit
+FromWorker = Loaded | Ended | Declined | Displayed | Logged
+FromLine = Answered | Declined | HandedOver
+
+_encoder = msgspec.msgpack.Encoder()
+
+
+def encode_message(message: Message) -> bytes:
+    """Return the bytes of one header."""
+    return _encoder.encode(message)
+
+
+# Building one costs a worker 0.6 MB: the zygote has them all. By identity, for the
+# hash of a union is long.
+_decoders: dict[int, tuple[msgspec.msgpack.Decoder[Any], Any]] = {}
+
+
+def make_decoder(kind: Any) -> msgspec.msgpack.Decoder[Any]:
+    """Return a decoder of one edge's union; it rejects all other messages."""
+    if id(kind) not in _decoders:
+        _decoders[id(kind)] = msgspec.msgpack.Decoder(kind), kind
+    return _decoders[id(kind)][0]

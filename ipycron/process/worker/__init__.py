@@ -1,0 +1,1 @@
+"""The worker, and the zygote that it is forked from."""

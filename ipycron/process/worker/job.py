@@ -1,0 +1,298 @@
+"""Jobs, loaded: a file with a `task`, a script, a function, a notebook cell.
+
+Runs in the worker. A job is loaded once and run many times on the main thread;
+what it leaves in its module or namespace is there at the next run.
+"""
+
+from __future__ import annotations
+
+import inspect
+import opcode
+import os
+import sys
+from types import CodeType, FunctionType, ModuleType
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ipycron.process.wire.job_message import CellJob, FileJob, FunctionJob, Job
+from ipycron.process.wire.payload import Payload, unpack
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ipycron.scheduling.context import TaskContext
+
+TASK_NAME = "task"
+_READ_BYTES = 4096
+_BINDING = (opcode.opmap["STORE_NAME"], opcode.opmap["STORE_GLOBAL"])
+
+
+class LoadedJob(Protocol):
+    """A job that is ready to run."""
+
+    def run(self, describe: Callable[[], TaskContext]) -> Any:
+        """Run once and return the result; raises what the job raises.
+
+        Args:
+            describe: returns the run's context; most jobs take none.
+        """
+
+    def close(self) -> None:
+        """Let go of what the runs have opened. A worker just ends instead."""
+
+
+class CellFailed(Exception):
+    """A cell's failure: carries the error and the traceback the shell made of it."""
+
+    def __init__(self, error: BaseException, traceback_text: str) -> None:
+        super().__init__(error, traceback_text)
+        self.error = error
+        self.traceback_text = traceback_text
+
+
+def load_job(job: Job, payload: Payload, publish: Callable[[Any], None]) -> LoadedJob:
+    """Return the job, loaded. Raises what its code raises.
+
+    Args:
+        job: what to load.
+        payload: the function, or the cell's captured variables.
+        publish: takes each rich display of a cell.
+    """
+    if isinstance(job, FileJob):
+        return load_file(job)
+    if isinstance(job, FunctionJob):
+        return FunctionRunner(unpack(payload))
+    return CellRunner(job, payload, publish)
+
+
+class FunctionRunner:
+    """Calls a function, or runs a coroutine function on a loop of the worker's own."""
+
+    def __init__(
+        self, function: Callable[..., Any], module: ModuleType | None = None
+    ) -> None:
+        self._function = function
+        self._module = module
+        self._takes_context = takes_context(function)
+        self._runner: Any = None
+
+    def run(self, describe: Callable[[], TaskContext]) -> Any:
+        """Call it; see `LoadedJob.run`."""
+        arguments = (describe(),) if self._takes_context else ()
+        result = self._function(*arguments)
+        return self._await(result) if inspect.iscoroutine(result) else result
+
+    def _await(self, coroutine: Any) -> Any:
+        # One loop for all runs: clients and sessions that a job keeps belong to it.
+        if self._runner is None:
+            import asyncio  # noqa: PLC0415 - 80 ms that sync jobs save
+
+            self._runner = asyncio.Runner()
+        return self._runner.run(coroutine)
+
+    def close(self) -> None:
+        """Close the loop and forget the file's module; see `LoadedJob.close`."""
+        if self._runner is not None:
+            self._runner.close()
+        if self._module is not None:
+            _forget_module(self._module)
+
+
+class ScriptRunner:
+    """Runs a file from top to bottom as `__main__`, read afresh each time."""
+
+    def __init__(
+        self, path: str, args: tuple[str, ...], source: bytes | None = None
+    ) -> None:
+        self._path = path
+        self._args = args
+        self._source = source
+
+    def run(
+        self,
+        describe: Callable[[], TaskContext],  # noqa: ARG002 - a script takes none
+    ) -> None:
+        """Execute the file as it is now; see `LoadedJob.run`."""
+        text = _read(self._path) if self._source is None else self._source
+        code = _compile(text, self._path)
+        main = ModuleType("__main__")
+        main.__file__ = self._path
+        before, argv = sys.modules["__main__"], sys.argv
+        sys.modules["__main__"] = main
+        sys.argv = [self._path, *self._args]
+        try:
+            exec(code, main.__dict__)  # noqa: S102 - running the user's file is the job
+        finally:
+            sys.modules["__main__"], sys.argv = before, argv
+
+    def close(self) -> None:
+        """Do nothing: a run leaves nothing of ours behind."""
+
+
+class CellRunner:
+    """Runs a notebook cell in the shell that the zygote has warmed."""
+
+    def __init__(
+        self, job: CellJob, payload: Payload, publish: Callable[[Any], None]
+    ) -> None:
+        from ipycron.process.shell.cell import CellShell  # noqa: PLC0415 - IPython
+
+        self._shell = CellShell(publish=publish)
+        self._shell.load(
+            job.source,
+            unpack(payload) if payload.size else {},
+            extensions=job.extensions,
+            filename=job.filename,
+        )
+
+    def run(self, describe: Callable[[], TaskContext]) -> Any:
+        """Run the cell; its failure is a `CellFailed`."""
+        outcome = self._shell.run(describe())
+        if outcome.error is not None:
+            raise CellFailed(outcome.error, outcome.traceback_ansi)
+        return outcome.result
+
+    def close(self) -> None:
+        """Close the cell's loop; see `LoadedJob.close`."""
+        self._shell.close()
+
+
+def load_file(job: FileJob, source: bytes | None = None) -> LoadedJob:
+    """Return the `task` of a file, or the script that it is.
+
+    A file whose top level binds `task` is a module: it is executed once, here.
+    Any other file is a script: only its syntax is checked here.
+
+    Args:
+        job: the file.
+        source: its text, where the file itself may be on another machine.
+    """
+    path, args = os.fsdecode(job.path), tuple(map(os.fsdecode, job.args))
+    sys.path.insert(0, os.path.dirname(path))  # noqa: PTH120 - as in _read
+    text = _read(path) if source is None else source
+    code = _compile(text, path)
+    if not _binds(code, TASK_NAME):
+        return ScriptRunner(path, args, source)
+    sys.argv = [path, *args]
+    module = _make_module(path)
+    try:
+        exec(code, module.__dict__)  # noqa: S102 - as above
+        return FunctionRunner(_find_task(module), module)
+    except BaseException:
+        _forget_module(module)
+        raise
+
+
+def _find_task(module: ModuleType) -> Callable[..., Any]:
+    function = getattr(module, TASK_NAME, None)
+    if not callable(function):
+        file = os.path.basename(module.__file__ or "")  # noqa: PTH119 - as in _read
+        raise TypeError(
+            f"{file} defines {TASK_NAME} as {type(function).__name__}, expected "
+            f"a function. Define `def {TASK_NAME}():` or `def {TASK_NAME}(ctx):`."
+        )
+    return function  # type: ignore[no-any-return]
+
+
+def binds_task(source: bytes, filename: str) -> bool:
+    """Return whether the top level of a file, branches included, binds `task`.
+
+    Raises:
+        SyntaxError: if the file is not Python.
+    """
+    return _binds(_compile(source, filename), TASK_NAME)
+
+
+def _binds(code: CodeType, name: str) -> bool:
+    """Return whether a module's own lines bind a name.
+
+    `symtable` would tell, for a second compilation and 0.1 MB of a worker's memory.
+    """
+    if name not in code.co_names:
+        return False
+    argument, words = 0, code.co_code
+    for operation, byte in zip(words[::2], words[1::2], strict=True):
+        argument = argument << 8 | byte
+        if operation == opcode.EXTENDED_ARG:
+            continue
+        if operation in _BINDING and code.co_names[argument] == name:
+            return True
+        argument = 0
+    return False
+
+
+def takes_context(function: Callable[..., Any]) -> bool:
+    """Return whether a job wants the context: whether it has a required parameter.
+
+    Raises:
+        TypeError: if it requires more than one.
+    """
+    required, is_positional = _find_required(function)
+    if len(required) > 1 or not is_positional:
+        raise TypeError(
+            f"the job requires the arguments ({', '.join(required)}), expected none or "
+            "one, the context. Bind the others with functools.partial or a lambda."
+        )
+    return bool(required)
+
+
+def _find_required(function: Callable[..., Any]) -> tuple[list[str], bool]:
+    """Return the parameters without a default, and whether all are positional."""
+    if type(function) is FunctionType and not hasattr(function, "__wrapped__"):
+        # As `inspect.signature` would, for 0.3 MB of a worker's memory less.
+        code = function.__code__
+        positional = code.co_argcount - len(function.__defaults__ or ())
+        names = code.co_varnames[code.co_argcount :][: code.co_kwonlyargcount]
+        keywords = [n for n in names if n not in (function.__kwdefaults__ or ())]
+        return [*code.co_varnames[:positional], *keywords], not keywords
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except ValueError:
+        return [], True  # a built-in that does not tell
+    variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    required = [
+        parameter
+        for parameter in parameters
+        if parameter.default is parameter.empty and parameter.kind not in variable
+    ]
+    is_positional = all(p.kind is not p.KEYWORD_ONLY for p in required)
+    return [parameter.name for parameter in required], is_positional
+
+
+def _read(path: str) -> bytes:
+    # Without `open` and `pathlib`: their buffers would be a worker's own memory.
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        parts = []
+        while part := os.read(file, _READ_BYTES):
+            parts.append(part)
+    finally:
+        os.close(file)
+    return b"".join(parts)
+
+
+def _compile(text: bytes, path: str) -> CodeType:
+    return compile(text, path, "exec", dont_inherit=True)
+
+
+def _make_module(path: str) -> ModuleType:
+    """Return an empty module for the file, under its own name where that is free."""
+    stem = os.path.basename(path).rpartition(".")[0]  # noqa: PTH119 - as above
+    name = stem if stem.isidentifier() else "ipycron_task"
+    if name in sys.modules:
+        name = f"ipycron_task_{name}"
+    module = ModuleType(name)
+    module.__file__ = path
+    sys.modules[name] = module
+    import cloudpickle  # noqa: PLC0415 - warm in the zygote
+
+    # The client cannot import this module, so its classes travel by value.
+    cloudpickle.register_pickle_by_value(module)
+    return module
+
+
+def _forget_module(module: ModuleType) -> None:
+    import cloudpickle  # noqa: PLC0415 - `_make_module` has imported it
+
+    cloudpickle.unregister_pickle_by_value(module)
+    if sys.modules.get(module.__name__) is module:
+        del sys.modules[module.__name__]

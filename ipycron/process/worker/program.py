@@ -1,0 +1,355 @@
+"""A worker: loads one job, runs it on its main thread, one run at a time.
+
+A program for the spawn launcher, and the child's half of the zygote's fork: the same
+code from `main` on.
+"""
+
+from __future__ import annotations
+
+import _signal
+import _socket
+import contextlib
+import gc
+import os
+import select
+import sys
+import termios
+import time
+import traceback
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from ipycron.process.affinity import count_cores, return_to, wait_on_one
+from ipycron.process.direct.token import Floor
+from ipycron.process.direct.worker_end import WorkerLine, date_call, fits, is_unread
+from ipycron.process.nesting import loading_job, mark_process
+from ipycron.process.posix import (
+    close_others,
+    die_with_parent,
+    flush_stdio,
+    hold_lifeline,
+    open_stdio,
+    redirect_stdio,
+    wait_until_read,
+)
+from ipycron.process.standby import Permit
+from ipycron.process.wire.channel import FD_SETSIZE, BlockingChannel
+from ipycron.process.wire.outcome import encode_error, encode_result
+from ipycron.process.wire.payload import pack_plain
+from ipycron.process.wire.protocol import (
+    Answered,
+    Declined,
+    Displayed,
+    Ended,
+    Line,
+    Load,
+    Loaded,
+    Logged,
+    Run,
+    StandBy,
+    ToWorker,
+)
+from ipycron.process.worker.context import make_run_context
+from ipycron.process.worker.job import CellFailed, LoadedJob, load_job
+from ipycron.process.worker.logs import forward_logs
+from ipycron.scheduling.clock import measure_wait, read_wall_clock
+
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+    from ipycron.process.wire.channel import Frame
+    from ipycron.process.wire.payload import Payload
+
+
+HURRY = 0.0003
+"""Seconds that a worker stays awake for the next call, if the last came within them."""
+CORES = count_cores()
+LONGEST_STANDBY = 1.0
+"""Seconds; where the slot is further away, the clock was set back."""
+ORDERED_DISPLAYS = 200
+"""Displays of a run that wait for their place; a flood of them does not."""
+
+
+class Worker:
+    """Serves one supervisor: `Load` once, then `Run` after `Run`."""
+
+    def __init__(self, channel: BlockingChannel, permit: Permit) -> None:
+        self._channel = channel
+        self._permit = permit
+        self._pid = os.getpid()
+        self._execution_id = ""
+        self._finished_at = 0.0
+        self._displays = 0
+        self._has_shown = False
+        self._line: WorkerLine | None = None
+        self._watch: select.poll
+        self._is_hurried = False
+        self._job: LoadedJob
+        self._load: Load
+
+    def serve(self) -> int:
+        """Work until told to quit or the supervisor is gone; return the exit code."""
+        frame = self._channel.receive()
+        if frame is None or not isinstance(frame.message, Load):
+            return 0
+        if not self._try_load(frame):
+            return 1
+        while (frame := self._receive()) is not None:
+            message = frame.message
+            if isinstance(message, Run):
+                self._run(message)
+            elif isinstance(message, StandBy):
+                self._stand_by(message)
+            elif isinstance(message, Line):
+                self.open_line(message, *frame.fds)
+            else:
+                return 0
+        return 0
+
+    def _receive(self) -> Frame | None:
+        """Return what the supervisor says next; meanwhile do what the line says."""
+        while self._line is not None and not self._channel.has_frames():
+            ready = self.wait_for_call()
+            if len(ready) > 1 or ready[0][0] != self._line.fd:
+                break
+            self.answer_line()
+        return self._channel.receive()
+
+    def wait_for_call(self) -> list[tuple[int, int]]:
+        """Wait for a word; awake for a moment where the last one came that soon.
+
+        To be woken takes as long as a call, where one comes after the other.
+        """
+        begin = time.monotonic()
+        ready = self._watch.poll(0 if self._is_hurried else None)
+        while not ready and time.monotonic() - begin < HURRY:
+            os.sched_yield()  # to the client, if it wants this very core
+            ready = self._watch.poll(0)
+        self._is_hurried = CORES > 1 and time.monotonic() - begin < HURRY
+        return ready or self._watch.poll()
+
+    def open_line(self, line: Line, sock: int, floor: int) -> None:
+        """Take calls from now on; both descriptors are ours."""
+        if self._line is not None:
+            self._line.close()
+        self._line = WorkerLine(_socket.socket(fileno=sock), Floor(floor), line.name)
+        self._watch = select.poll()
+        self._watch.register(self._channel.fileno(), select.POLLIN)
+        self._watch.register(sock, select.POLLIN)
+
+    def answer_line(self) -> None:
+        """Do what the line says: at the most one run."""
+        assert self._line is not None
+        number = self._line.receive()
+        if number is None:
+            self._line.close()
+            self._line = None
+            return
+        execution_id = self._line.begin(number)
+        if execution_id is not None:
+            run = Run(execution_id, "invoked", date_call(number), read_wall_clock())
+            self._run(run, call=number)
+
+    def close(self) -> None:
+        """Let go of the job. A process that was forked for it just ends."""
+        self._job.close()
+
+    def let_go(self) -> None:
+        """Let go of the sockets: a copy that the job forks must not hold them.
+
+        Their end means ours.
+        """
+        self._channel.close()
+        if self._line is not None:
+            self._line.close()
+            self._line = None
+
+    def _try_load(self, frame: Frame) -> bool:
+        self._load = frame.message
+        try:
+            _arrange(self._load)
+            forward_logs(self._send_log, self._load.setting.log_level)
+            with loading_job():
+                self._job = load_job(self._load.job, frame.payload, self._publish)
+        except BaseException as error:  # noqa: BLE001 - border: process main
+            self._leave_if_copy()
+            payload, summary = self._encode_error(error)
+            flush_stdio()
+            self._channel.send(Loaded(is_ok=False, summary=summary), payload)
+            return False
+        self._leave_if_copy()
+        flush_stdio()
+        self._channel.send(Loaded(is_ok=True))
+        return True
+
+    def _stand_by(self, order: StandBy) -> None:
+        """Wait for the slot, and begin: a hundred workers need no word to each then."""
+        started_at = self._wait_for_slot(order)
+        if started_at is None:
+            return  # whoever speaks has taken the permit
+        if not order.date <= started_at <= order.latest:
+            self._channel.send(Declined(order.execution_id))
+        elif self._permit.take():
+            run = Run(order.execution_id, "scheduled", order.date, started_at)
+            self._run(run, order)
+
+    def _wait_for_slot(self, order: StandBy) -> float | None:
+        """Return when it is over, by the wall clock; None if somebody speaks before."""
+        cores = wait_on_one(order.number, order.crowd)
+        try:
+            while 0 < (left := measure_wait(order.date)) <= LONGEST_STANDBY:
+                if self._channel.wait(left, self._line_fd):
+                    return None
+                if self._line_fd is not None and _is_ready(self._line_fd):
+                    self.answer_line()  # in one word: who stands by is not called
+        finally:
+            if cores is not None:
+                return_to(cores)
+        return read_wall_clock()
+
+    def _rest(self, order: StandBy) -> None:
+        """Leave the cores to those of the crowd that have not begun yet."""
+        left = order.date + order.rest - read_wall_clock()
+        if 0 < left <= order.rest:
+            self._channel.wait(left)
+
+    @property
+    def _line_fd(self) -> int | None:
+        return None if self._line is None else self._line.fd
+
+    def _run(
+        self, run: Run, order: StandBy | None = None, call: int | None = None
+    ) -> None:
+        self._execution_id = run.execution_id
+        self._displays = 0
+        self._has_shown = False
+        try:
+            result = self._call(run, order)
+        except BaseException as error:  # noqa: BLE001 - border: job
+            self._leave_if_copy()
+            payload, summary = self._encode_error(error)
+            is_ok = False
+        else:
+            self._leave_if_copy()
+            limit = self._load.setting.max_result_bytes
+            payload, summary = encode_result(result, limit)
+            is_ok = True
+            del result
+        flush_stdio()
+        if call is not None and is_ok and self._answer(call, run, payload, summary):
+            return
+        is_ours = order is not None or call is not None
+        started_at = run.started_at if is_ours else None
+        ended = Ended(run.execution_id, is_ok, summary, started_at, self._finished_at)
+        self._channel.send(ended, payload)
+        if call is not None and self._line is not None:
+            self._line.hand_over(call)
+
+    def _answer(self, call: int, run: Run, payload: Payload, summary: str) -> bool:
+        """Tell a run's end by the line; False where it is the supervisor's to tell."""
+        if self._has_shown or not fits(payload) or is_unread(1, 2):
+            return False
+        value = bytes(payload.data)
+        times = run.started_at, self._finished_at
+        return self.tell(Answered(call, summary, *times, value))
+
+    def tell(self, answer: Answered) -> bool:
+        """Tell of a run by the line; see `WorkerLine.answer`."""
+        assert self._line is not None
+        return self._line.answer(answer)
+
+    def _call(self, run: Run, order: StandBy | None) -> Any:
+        """Run the job; what follows, a traceback not least, waits for the crowd."""
+        try:
+            return self._job.run(partial(make_run_context, self._load, run))
+        finally:
+            self._finished_at = read_wall_clock()
+            if order is not None:
+                self._rest(order)  # an interrupt meanwhile is the job's
+
+    def _encode_error(self, error: BaseException) -> tuple[Payload, str]:
+        limit = self._load.setting.max_result_bytes
+        if isinstance(error, CellFailed):
+            return encode_error(error.error, limit, error.traceback_text)
+        return encode_error(error, limit)
+
+    def _publish(self, display: Any) -> None:
+        """Send a display in its place between the lines around it.
+
+        Text goes another way, by the pipes: what was printed before must be read
+        before, and the display before what is printed next.
+        """
+        message = Displayed(self._load.task_id, self._execution_id)
+        self._has_shown = True
+        self._displays += 1
+        in_order = self._displays <= ORDERED_DISPLAYS
+        if in_order:
+            flush_stdio()
+            wait_until_read((1, termios.FIONREAD), (2, termios.FIONREAD))
+        self._channel.send(message, pack_plain(display))
+        if in_order:
+            wait_until_read((self._channel.fileno(), termios.TIOCOUTQ))
+
+    def _send_log(self, record: dict[str, Any]) -> None:
+        message = Logged(self._load.task_id, self._execution_id)
+        self._has_shown = True
+        self._channel.send(message, pack_plain(record))
+
+    def _leave_if_copy(self) -> None:
+        """End a process that the job forked and that came back from the job."""
+        if os.getpid() != self._pid:
+            flush_stdio()
+            os._exit(0)
+
+
+def _is_ready(fd: int) -> bool:
+    watch = select.poll()
+    watch.register(fd, select.POLLIN)
+    return bool(watch.poll(0))
+
+
+def _arrange(load: Load) -> None:
+    """Give the job the surroundings that its task was created in."""
+    setting = load.setting
+    for name, value in setting.env.items():
+        if value is None:
+            os.environb.pop(name, None)
+        else:
+            os.environb[name] = value
+    os.chdir(setting.cwd)
+    sys.path[:] = map(os.fsdecode, setting.path)
+
+
+def main(  # noqa: PLR0917 - a program's arguments
+    control: int, stdout: int, stderr: int, lifeline: int, permit: int, parent: int
+) -> NoReturn:
+    """Run a worker on its five descriptors. The order of the steps matters."""
+    # What the zygote set; `signal.signal` costs 0.2 MB for its enums.
+    _signal.signal(_signal.SIGINT, _signal.default_int_handler)
+    _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
+    close_others([control, stdout, stderr, lifeline, permit])
+    if control >= FD_SETSIZE:  # a worker that was not forked; for `select`
+        control = os.dup(control)
+    redirect_stdio(stdout, stderr)
+    if os.getsid(0) != os.getpid():
+        os.setsid()
+    else:
+        # Started by `start_program`, not forked: nothing is inherited.
+        mark_process("worker")
+        gc.enable()
+        open_stdio()
+    die_with_parent(parent)
+    hold_lifeline(lifeline)
+    sock = _socket.socket(fileno=control)
+    try:
+        worker = Worker(BlockingChannel(sock, ToWorker, takes_fds=True), Permit(permit))
+        os.register_at_fork(after_in_child=worker.let_go)
+        code = worker.serve()
+    except (BrokenPipeError, ConnectionResetError):
+        code = 1  # the supervisor is gone
+    except BaseException:  # noqa: BLE001 - border: process main
+        code = 70  # EX_SOFTWARE: we failed, or the job closed our socket
+        with contextlib.suppress(Exception):
+            traceback.print_exc()  # the last words in the report of this crash
+    flush_stdio()
+    os._exit(code)

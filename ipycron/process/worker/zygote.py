@@ -1,0 +1,204 @@
+"""The zygote: a warm, single-threaded process that forks workers on demand.
+
+A program, started by the supervisor; the first one is a copy of the supervisor's own
+program (`supervise`). It starts without IPython, asyncio or any thread; what should be
+warm is imported when the supervisor says so.
+It is the parent of every forked worker: it reaps them and reports their end. What
+user modules do to it (threads, crashes) costs the zygote, never the schedule.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import os
+import selectors
+import signal
+import socket
+import time
+from typing import TYPE_CHECKING
+
+from ipycron.errors import ProtocolError
+from ipycron.process.nesting import loading_job, mark_process
+from ipycron.process.posix import (
+    ORPHAN_GRACE,
+    close_others,
+    kill_group,
+    open_stdio,
+    redirect_stdio,
+    reset_signals,
+)
+from ipycron.process.wire.channel import BlockingChannel, Frame
+from ipycron.process.wire.protocol import (
+    Exited,
+    Fork,
+    Forked,
+    ForkFailed,
+    Preload,
+    Preloaded,
+    ToZygote,
+)
+from ipycron.process.wire.zones import make_zone
+from ipycron.process.worker import program as worker
+from ipycron.process.worker.rehearsal import rehearse
+
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+_MAX_TEXT = 2000
+QUIET = 0.1
+"""Seconds without a command after which there is time to rehearse."""
+
+
+class Zygote:
+    """Serves one supervisor until its end of the socket closes."""
+
+    def __init__(self, channel: BlockingChannel) -> None:
+        self._channel = channel
+        self._workers: dict[int, int] = {}  # pid → worker id
+        self._selector = selectors.DefaultSelector()
+        self._wakeup, wakeup = os.pipe()
+        os.set_blocking(self._wakeup, False)
+        os.set_blocking(wakeup, False)
+        self._wakeup_end = wakeup
+        self._is_rehearsed = False
+
+    def serve(self) -> None:
+        """Handle commands and children until the supervisor is gone."""
+        signal.set_wakeup_fd(self._wakeup_end, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        self._selector.register(self._channel, selectors.EVENT_READ)
+        self._selector.register(self._wakeup, selectors.EVENT_READ)
+        while True:
+            wait = None if self._is_rehearsed else QUIET
+            ready = {key.fd for key, _ in self._selector.select(wait)}
+            if not ready:
+                self._rehearse()
+            if self._wakeup in ready:
+                self._reap()
+            if self._channel.fileno() in ready and not self._receive():
+                break
+        self._end_workers()
+
+    def _receive(self) -> bool:
+        """Handle what has arrived; return False where nothing will any more."""
+        try:
+            frames = self._channel.receive_ready()
+            for frame in frames or ():
+                self._handle(frame)
+        except (OSError, ProtocolError):
+            return False
+        return frames is not None
+
+    def _handle(self, frame: Frame) -> None:
+        if isinstance(frame.message, Fork):
+            if self._workers:
+                self._rehearse()  # the first one, and who waits for it, comes before
+            with contextlib.suppress(Exception):  # it may be gone from the disk
+                make_zone(frame.message.zone)
+            self._fork(frame.message.worker_id, frame.fds)
+        elif isinstance(frame.message, Preload):
+            error = _preload(frame.message)
+            _settle()
+            self._channel.send(Preloaded(error))
+
+    def _rehearse(self) -> None:
+        """Warm what workers do, once."""
+        if not self._is_rehearsed:
+            self._is_rehearsed = True
+            with contextlib.suppress(Exception):  # workers only take more memory then
+                rehearse()
+            _settle()
+
+    def _fork(self, worker_id: int, fds: tuple[int, ...]) -> None:
+        zygote = os.getpid()
+        try:
+            pid = os.fork()  # noqa: TID251 - the one place that forks workers
+        except OSError as error:  # no memory, too many processes: for now
+            _close_all(fds)
+            self._channel.send(ForkFailed(worker_id, str(error)))
+            return
+        if pid == 0:
+            # Nothing of the zygote's stack may ever run in the child.
+            try:
+                signal.set_wakeup_fd(-1)
+                control, stdout, stderr, lifeline, permit = fds
+                worker.main(control, stdout, stderr, lifeline, permit, zygote)
+            finally:
+                os._exit(70)  # EX_SOFTWARE: main never returns
+        _close_all(fds)
+        self._workers[pid] = worker_id
+        self._channel.send(Forked(worker_id, pid))
+
+    def _reap(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._wakeup, 4096)
+        for pid in list(self._workers):
+            # Look before reaping: while the zombie stands, its process group's
+            # number cannot belong to anybody else.
+            if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+                continue
+            kill_group(pid, signal.SIGKILL)
+            _, status = os.waitpid(pid, 0)
+            self._send_exited(self._workers.pop(pid), status)
+
+    def _send_exited(self, worker_id: int, status: int) -> None:
+        with contextlib.suppress(OSError):
+            self._channel.send(Exited(worker_id, status))
+
+    def _end_workers(self) -> None:
+        """The supervisor is gone: SIGTERM, grace, SIGKILL, and leave none behind."""
+        for pid in self._workers:
+            kill_group(pid, signal.SIGTERM)
+        self._selector.unregister(self._channel)
+        deadline = time.monotonic() + ORPHAN_GRACE
+        while self._workers and (left := deadline - time.monotonic()) > 0:
+            self._selector.select(left)
+            self._reap()
+        for pid in self._workers:
+            kill_group(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+
+
+def _close_all(fds: tuple[int, ...]) -> None:
+    for fd in fds:
+        os.close(fd)
+
+
+def _preload(message: Preload) -> str | None:
+    """Import what workers will need; return what failed, as one line."""
+    failed = []
+    for name in message.modules:
+        try:
+            with loading_job():
+                importlib.import_module(name)
+        except Exception as error:  # noqa: BLE001 - user modules fail in any way
+            failed.append(f"{name}: {type(error).__name__}: {error}")
+    if message.shell:
+        from ipycron.process.shell.cell import prepare_shell  # noqa: PLC0415 - 180 ms
+
+        prepare_shell()
+    return "; ".join(failed)[:_MAX_TEXT] or None
+
+
+def _settle() -> None:
+    """Keep the workers' collectors off the pages that they share with us."""
+    gc.collect()
+    gc.freeze()
+
+
+def main(fd: int, *held: int) -> NoReturn:
+    """Run the zygote on the supervisor's socket `fd`; keep `held` open meanwhile."""
+    mark_process("worker")
+    reset_signals()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    close_others([fd, *held])
+    null = os.open(os.devnull, os.O_WRONLY)
+    redirect_stdio(null, os.dup(null))
+    open_stdio()  # the workers inherit the files and put their pipes below
+    gc.freeze()  # so that the first fork need not wait until all this is collected
+    gc.enable()
+    sock = socket.socket(fileno=fd)
+    Zygote(BlockingChannel(sock, ToZygote, takes_fds=True)).serve()
+    os._exit(0)

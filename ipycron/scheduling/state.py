@@ -1,0 +1,161 @@
+"""The state of one task, and the one table of how it may change."""
+
+from __future__ import annotations
+
+import logging
+from enum import StrEnum
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from ipycron.scheduling.events import Event, Notice, Status
+from ipycron.scheduling.small_map import NOTHING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ipycron.scheduling.events import Execution, Outcome, SkipReason
+    from ipycron.scheduling.policy import Policy
+    from ipycron.scheduling.ports import Schedule
+    from ipycron.scheduling.run import Run
+    from ipycron.scheduling.services import Services
+    from ipycron.scheduling.small_map import Few
+    from ipycron.scheduling.standby import Standby
+
+logger = logging.getLogger("ipycron")
+
+
+class Phase(StrEnum):
+    """Where a task is between start and end. Its `Status` follows from it."""
+
+    STOPPED = "stopped"
+    STARTING = "starting"
+    STARTED = "started"
+    STOPPING = "stopping"
+    DESTROYED = "destroyed"
+
+
+TRANSITIONS: Mapping[Phase, frozenset[Phase]] = MappingProxyType(
+    {
+        # started; destroyed while nothing was there to stop
+        Phase.STOPPED: frozenset({Phase.STARTING, Phase.DESTROYED}),
+        # loaded; failed to load; stopped or destroyed meanwhile
+        Phase.STARTING: frozenset({Phase.STARTED, Phase.STOPPED, Phase.STOPPING}),
+        # stopped, destroyed, at its limit, or out of restarts
+        Phase.STARTED: frozenset({Phase.STOPPING}),
+        # everything of it is gone
+        Phase.STOPPING: frozenset({Phase.STOPPED, Phase.DESTROYED}),
+        Phase.DESTROYED: frozenset(),
+    }
+)
+
+
+class Entry:
+    """One task of the scheduler: what it is, where it stands, what it has done.
+
+    Attributes:
+        phase: changed by `move` only.
+        next_slot: the first slot that is not settled, None where there is none.
+        settled_slot: the newest slot that ran, was missed or was skipped. It
+            outlives stop and start: no slot is settled twice, even if the clock
+            steps back in between.
+        runs: runs in progress and runs that wait, by id, oldest first.
+        active_count: how many of them are in progress.
+        started_count: scheduled runs started, the measure of `max_executions`.
+        standby: who begins the run of `next_slot` by its own clock, or None.
+    """
+
+    __slots__ = (
+        "_services",
+        "active_count",
+        "id",
+        "name",
+        "next_slot",
+        "phase",
+        "policy",
+        "runs",
+        "schedule",
+        "settled_slot",
+        "standby",
+        "started_count",
+    )
+
+    def __init__(
+        self,
+        task_id: str,
+        *,
+        name: str,
+        schedule: Schedule,
+        policy: Policy,
+        services: Services,
+    ) -> None:
+        self.id = task_id
+        self.name = name
+        self.schedule = schedule
+        self.policy = policy
+        self.phase = Phase.STOPPED
+        self.next_slot: int | None = None
+        self.settled_slot: int | None = None
+        self.runs: Few[str, Run] = NOTHING
+        self.active_count = 0
+        self.started_count = 0
+        self.standby: Standby | None = None
+        self._services = services
+
+    @property
+    def status(self) -> Status:
+        """The status that the phase and the runs amount to."""
+        if self.active_count:
+            return Status.RUNNING
+        if self.phase is Phase.STARTED:
+            return Status.IDLE
+        if self.phase is Phase.DESTROYED:
+            return Status.DESTROYED
+        return Status.STOPPED
+
+    @property
+    def runs_left(self) -> int | None:
+        """Scheduled runs left under `max_executions`, None without a limit."""
+        limit = self.policy.max_executions
+        return None if limit is None else limit - self.started_count
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether the last of `max_executions` scheduled runs has started."""
+        return self.started_count == self.policy.max_executions
+
+    def move(self, phase: Phase) -> None:
+        """Change the phase, along the table only."""
+        if phase not in TRANSITIONS[self.phase]:
+            message = f"invalid transition from {self.phase} to {phase}"
+            raise RuntimeError(message)
+        self.phase = phase
+
+    def emit(
+        self,
+        event: Event,
+        *,
+        date: float | None = None,
+        execution: Execution | None = None,
+        outcome: Outcome | None = None,
+        reason: SkipReason | None = None,
+        missed_count: int | None = None,
+    ) -> None:
+        """Tell the owner what happened, with the state right after it."""
+        now = self._services.clock.now()
+        notice = Notice(
+            event=event,
+            task_id=self.id,
+            status=self.status,
+            date=now if date is None else date,
+            triggered_at=now,
+            execution=None if execution is None else execution.copy(),
+            outcome=outcome,
+            reason=reason,
+            missed_count=missed_count,
+            runs_left=self.runs_left,
+        )
+        try:
+            self._services.emit(notice)
+        except Exception:
+            # The border to the listeners: nothing of theirs may stop a schedule.
+            logger.exception("a receiver of %s failed", event)

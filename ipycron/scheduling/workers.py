@@ -1,0 +1,272 @@
+"""The workers of one task: hired, replaced when they die, sent home."""
+
+from __future__ import annotations
+
+import asyncio
+from enum import StrEnum
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ipycron.errors import StartTimeout
+from ipycron.scheduling.aio import sleep, within
+from ipycron.scheduling.services import spawn
+from ipycron.scheduling.state import Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from ipycron.scheduling.lifecycle import Lifecycle
+    from ipycron.scheduling.ports import Worker
+    from ipycron.scheduling.services import Services
+    from ipycron.scheduling.state import Entry
+
+T = TypeVar("T")
+
+# Seconds between asking a busy worker to end and killing it (R6). A second is too
+# short for a job that closes a database, five are felt by whoever waits.
+GRACE = 2.0
+
+# Seconds before a dead worker is replaced; doubled with each death in a row (R7).
+FIRST_BACKOFF = 0.1
+LONGEST_BACKOFF = 30.0
+
+
+class Seat(StrEnum):
+    """The state of the main worker's place. Other workers serve one run each."""
+
+    EMPTY = "empty"  # none is loaded: runs wait for it
+    IDLE = "idle"  # takes a run at once; a shared worker is never anything else
+    BUSY = "busy"  # a further run needs a worker of its own
+    LEAVING = "leaving"  # being ended after a timeout; as busy
+
+
+class Crew:
+    """Owns every worker of one task, and every task that makes or ends one.
+
+    The main worker lives from start to stop. An overlapping run gets a worker of
+    its own, which goes when that run is over: one kept warm would cost memory all
+    day, for a fork of a few milliseconds.
+
+    Tells the `life` when a main worker was replaced, with the error of the death that
+    made it necessary, None after a timeout; and the error of the last death when there
+    were more in a row than `max_restarts`.
+    """
+
+    __slots__ = (
+        "_deaths",
+        "_entry",
+        "_life",
+        "_mending",
+        "_services",
+        "_tasks",
+        "_workers",
+        "main",
+        "seat",
+    )
+
+    def __init__(self, entry: Entry, services: Services, *, life: Lifecycle) -> None:
+        self._entry = entry
+        self._services = services
+        self._life = life
+        # Few, and none at all most of the time: an empty set is 0.2 KB of each task.
+        self._workers: tuple[Worker, ...] = ()
+        self._tasks: set[asyncio.Task[Any]] | None = None
+        self._mending: asyncio.Task[None] | None = None
+        self._deaths = 0
+        self.main: Worker | None = None
+        self.seat = Seat.EMPTY
+
+    async def load(self) -> Worker:
+        """Return a new worker of this crew, loaded within `start_timeout`.
+
+        Raises:
+            StartTimeout: if it takes longer; the launch is cancelled then.
+            Exception: what the load raised, as it came.
+        """
+        name, timeout = self._entry.name, self._entry.policy.start_timeout
+        deaths: list[BaseException] = []
+        worker = await within(
+            self._services.clock,
+            timeout,
+            self.spawn(self._launch(deaths)),
+            late=lambda: StartTimeout(name=name, timeout=timeout),
+        )
+        if deaths:
+            # Between the launch and this line: nobody else has seen it.
+            self.spawn(self.retire(worker))
+            raise deaths[0]
+        return worker
+
+    def load_at_once(self) -> Worker | None:
+        """Return a new worker of this crew, or None where it must be waited for."""
+        launcher = self._services.launcher
+        worker = launcher.launch_at_once(self._entry.id, self._see_death)
+        if worker is not None:
+            self._workers = (*self._workers, worker)
+        return worker
+
+    def seat_main(self, worker: Worker) -> None:
+        """Make a loaded worker the main one."""
+        self.main = worker
+        self.seat = Seat.IDLE
+
+    @property
+    def can_stand_by(self) -> bool:
+        """Whether the main worker may begin a slot's run before anybody else speaks."""
+        policy = self._entry.policy
+        return not (
+            self.main is None
+            or self.main.is_shared
+            or policy.distributed
+            or policy.max_random_delay
+        )
+
+    def unseat(self) -> None:
+        """Give no run to the main worker any more."""
+        self.main = None
+        self.seat = Seat.EMPTY
+
+    def take(self) -> Worker | None:
+        """Return the main worker for one run, or None if it cannot take it now."""
+        if self.seat is not Seat.IDLE or self.main is None or not self.main.hold():
+            return None
+        if not self.main.is_shared:
+            self.seat = Seat.BUSY
+        return self.main
+
+    def occupy(self, worker: Worker) -> None:
+        """Take note of a run that a worker has begun without us."""
+        if worker is self.main and self.seat is Seat.IDLE:
+            self.seat = Seat.BUSY
+
+    def hold(self) -> None:
+        """Have no run begin past us; one that has begun is a run from now on.
+
+        For whatever looks at the runs in progress, before it does.
+        """
+        if self.main is not None:
+            self.main.hold()
+
+    def offer(self) -> None:
+        """Let the main worker be called past us, while it has nothing else to do."""
+        entry = self._entry
+        if (
+            self.main is not None
+            and self.seat is Seat.IDLE
+            and entry.phase is Phase.STARTED
+            and entry.standby is None
+            and entry.policy.timeout is None
+            and not entry.runs
+        ):
+            self.main.offer(partial(self._life.see_called, self.main))
+
+    def release(self, worker: Worker) -> None:
+        """Take back a worker whose run is over."""
+        if worker is not self.main:
+            self.spawn(self.retire(worker))
+        elif self.seat is Seat.BUSY:
+            self.seat = Seat.IDLE
+
+    def note_survival(self) -> None:
+        """Start counting deaths anew: a worker has lived through a run."""
+        self._deaths = 0
+
+    def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Start a task that makes or ends a worker; `dismiss` waits for it."""
+        self._tasks = self._tasks or set()
+        task = spawn(self._tasks, work)
+        task.add_done_callback(self._note_end)
+        return task
+
+    def _note_end(self, _: object) -> None:
+        self._tasks = self._tasks or None
+
+    async def retire(self, worker: Worker) -> None:
+        """End a worker and return when it is gone. It gets no further run."""
+        if worker is self.main:
+            self.seat = Seat.LEAVING
+        try:
+            await worker.stop(grace=GRACE)
+        finally:
+            self._workers = tuple(w for w in self._workers if w is not worker)
+
+    def lose(self, worker: Worker) -> bool:
+        """Give up a worker that is dead; return whether it was the main one."""
+        # It is stopped all the same: that is how a worker's last resources go.
+        self.spawn(self.retire(worker))
+        if worker is not self.main:
+            return False
+        self.unseat()
+        return True
+
+    def replace_main(self, worker: Worker) -> None:
+        """Put a new main worker in the place of one that was ended (R6)."""
+        if worker is self.main:
+            self.unseat()
+            self._mend(None)
+
+    def mend(self, error: BaseException) -> None:
+        """Put a new main worker in the place of one that died (R7)."""
+        self._mend(error)
+
+    async def dismiss(self) -> list[BaseException]:
+        """End every worker and return when all are gone, with what they raised."""
+        if self._mending is not None:
+            self._mending.cancel()
+        self.unseat()
+        while self._tasks:
+            await asyncio.wait(set(self._tasks))
+        ends = [self.retire(worker) for worker in self._workers]
+        results = await asyncio.gather(*ends, return_exceptions=True)
+        self._deaths = 0
+        return [result for result in results if result is not None]
+
+    async def _launch(self, deaths: list[BaseException]) -> Worker:
+        """Launch a worker and own it from its first moment."""
+        loop = asyncio.get_running_loop()
+
+        def on_death(worker: Worker, error: BaseException) -> None:
+            deaths.append(error)
+            if worker is self.main and self.seat is Seat.IDLE:
+                self._see_death(worker, error)  # before anybody gives it a run
+            else:
+                # After the callbacks of its run's future, which has just failed.
+                loop.call_soon(self._see_death, worker, error)
+
+        worker = await self._services.launcher.launch(self._entry.id, on_death)
+        self._workers = (*self._workers, worker)
+        return worker
+
+    def _see_death(self, worker: Worker, error: BaseException) -> None:
+        """Answer the end of a worker that was not in a run (else it is known)."""
+        if worker is self.main and self.seat is not Seat.LEAVING and self.lose(worker):
+            self._mend(error)
+
+    def _mend(self, error: BaseException | None) -> None:
+        if self._entry.phase is Phase.STARTED:
+            self._mending = self.spawn(self._load_until_ready(error))
+
+    async def _load_until_ready(self, error: BaseException | None) -> None:
+        """Load a main worker; a load that fails is one more death."""
+        while True:
+            if error is not None and not await self._back_off():
+                self._life.see_hopeless(error)
+                return
+            try:
+                worker = await self.load()
+            except Exception as failure:  # noqa: BLE001 - the border to the job
+                error = failure
+            else:
+                self.seat_main(worker)
+                self._life.see_ready(error)
+                return
+
+    async def _back_off(self) -> bool:
+        """Count a death and wait; return False at once if it was one too many."""
+        self._deaths += 1
+        if self._deaths > self._entry.policy.max_restarts:
+            return False
+        # The exponent is bounded: with a thousand restarts the power would overflow.
+        delay = FIRST_BACKOFF * 2 ** min(self._deaths - 1, 16)
+        await sleep(self._services.clock, min(delay, LONGEST_BACKOFF))
+        return True

@@ -1,1 +1,0 @@
-"""WHAT the user holds: tasks, their options, events, executions."""

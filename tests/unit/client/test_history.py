@@ -1,0 +1,153 @@
+"""What a task remembers of its runs is bounded, in number and in size."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from datetime import UTC
+
+from ipycron.client.event_log import MAX_ITEMS, Bulletin
+from ipycron.client.executions import Execution
+from ipycron.client.history import MAX_OUTPUT_BYTES, MAX_RUNS, History
+from ipycron.process.wire.outcome import encode_error
+from ipycron.scheduling.events import Event, Notice, Outcome, Status
+from ipycron.scheduling.events import Execution as Scheduled
+
+
+def _run(number: int, size: int = 0) -> Execution:
+    scheduled = Scheduled(
+        id=f"run{number}",
+        reason="scheduled",
+        date=number,
+        started_at=number,
+        finished_at=number + 0.5,
+    )
+    execution = Execution(scheduled, UTC)
+    for _ in range(size // 500_000):
+        execution.output.write("stdout", b"x" * 250_000, 0)
+        execution.output.write("stderr", b"x" * 250_000, 0)
+    return execution
+
+
+def _notice(event: Event, number: int = 0, **facts) -> Notice:
+    return Notice(
+        event=event,
+        task_id="t",
+        status=Status.IDLE,
+        date=number,
+        triggered_at=number,
+        **facts,
+    )
+
+
+class _Task:
+    id = "t"
+    name = "report"
+
+
+def test_history_keeps_the_newest_runs_when_there_are_many():
+    """Twenty runs are remembered, all are counted."""
+    history = History()
+    for number in range(MAX_RUNS + 5):
+        history.add(_run(number), Outcome(is_ok=number % 5 > 0, value=ValueError()))
+
+    assert next(run.id for run in history) == "run5"
+    assert len(history) == MAX_RUNS
+    assert (history.finished, history.failed) == (20, 5)
+    assert history[-1].duration == 0.5
+    assert history.find("run24") is history[-1]
+    assert history.find("run1") is None
+
+
+def test_history_forgets_old_runs_when_their_output_is_large():
+    """The output of all remembered runs has one bound; the last run always stays."""
+    history = History()
+    for number in range(12):
+        history.add(_run(number, 500_000), Outcome(is_ok=True))
+
+    assert sum(run.output.size for run in history) <= MAX_OUTPUT_BYTES
+    assert len(history) == MAX_OUTPUT_BYTES // 500_000
+
+
+def test_history_forgets_old_runs_when_late_words_are_many():
+    """What a run's processes say after its end counts with the next run."""
+    history = History()
+    most = MAX_OUTPUT_BYTES // 500_000
+    for number in range(most):
+        history.add(_run(number, 500_000), Outcome(is_ok=True))
+    history.add(_run(most), Outcome(is_ok=True))
+    assert history[0].id == "run0"
+    history[-1].output.write("stdout", b"x" * 250_000, 0)
+    history.add(_run(most + 1), Outcome(is_ok=True))
+    assert history[0].id == "run1"
+    assert sum(run.output.size for run in history) <= MAX_OUTPUT_BYTES
+
+
+def test_history_keeps_the_text_of_an_error_and_not_the_error():
+    """An exception's frames may hold a notebook: they are let go."""
+
+    class _Big:
+        pass
+
+    def fail():
+        big = _Big()
+        alive.append(weakref.ref(big))
+        raise ValueError("no")
+
+    alive = []
+    run = None
+    try:
+        fail()
+    except ValueError as error:
+        run = History().add(_run(1), Outcome(is_ok=False, value=error))
+
+    assert run is not None
+    assert "ValueError: no" in (run.traceback_text or "")
+    gc.collect()
+    assert alive[0]() is None
+
+
+def test_history_reads_the_traceback_of_a_worker_and_leaves_the_payload():
+    """The worker's text is shown as it came; the error can still be decoded."""
+    payload, _ = encode_error(ValueError("no"), 10_000, "worker's traceback")
+    run = History().add(_run(1), Outcome(is_ok=False, value=payload))
+
+    assert run.traceback_text == "worker's traceback"
+    assert payload.size > 0
+
+
+def test_bulletin_keeps_problems_when_a_busy_schedule_floods_it():
+    """A failure outlives ten thousand ordinary events."""
+    bulletin = Bulletin()
+    bulletin.post(_Task(), _notice(Event.EXECUTION_FAILED, 1))
+    for number in range(10_000):
+        bulletin.post(_Task(), _notice(Event.EXECUTION_STARTED, number))
+
+    items = bulletin.read()
+
+    assert items[0].event == "execution:failed"
+    assert len(items) == 1 + MAX_ITEMS
+    assert [item.number for item in bulletin.read(9_999)] == [10_000, 10_001]
+
+
+def test_bulletin_tells_watchers_once_and_not_after_they_left():
+    """Watching twice is watching once."""
+    bulletin = Bulletin()
+    told: list[str] = []
+    bulletin.watch(told.append)
+    bulletin.watch(told.append)
+    bulletin.post(_Task(), _notice(Event.TASK_STARTED))
+    bulletin.unwatch(told.append)
+    bulletin.tell("other")
+
+    assert told == ["t"]
+
+
+def test_history_counts_every_missed_slot_of_a_notice():
+    """One notice may stand for many slots."""
+    history = History()
+    history.count(_notice(Event.EXECUTION_MISSED, missed_count=7))
+    history.count(_notice(Event.EXECUTION_MISSED))
+    history.count(_notice(Event.EXECUTION_SKIPPED, reason="not-elected"))
+
+    assert (history.missed, history.skipped) == (8, 1)

@@ -1,0 +1,73 @@
+"""Ends of inline runs come to the loop together, and after the beginnings."""
+
+import asyncio
+
+import pytest
+
+from ipycron.client import inline
+from ipycron.client.inline import Landing, make_failure
+from ipycron.errors import RemoteError
+
+
+class Flight:
+    """A run that has ended in some thread."""
+
+    def __init__(self, land):
+        self.land = land
+
+
+@pytest.mark.parametrize(
+    ("looks", "expected"),
+    [
+        ([False], 1),  # nothing waits: at once
+        ([True, True, False], 3),  # after the last beginning
+        ([True] * 100, inline.MAX_PAUSES),  # they may wait for long
+    ],
+)
+def test_ends_stand_back_for_beginnings(looks, expected):
+    """For a few milliseconds, in the order in which they came."""
+    left = list(looks)
+    landed = []
+
+    async def live():
+        landing = Landing(asyncio.get_running_loop(), has_waiting=lambda: left.pop(0))
+        is_done = asyncio.Event()
+        for number in range(3):
+            landing.bring(Flight(lambda number=number: landed.append(number)))
+        landing.bring(Flight(is_done.set))
+        await is_done.wait()
+        return len(looks) - len(left)
+
+    asked = asyncio.run(live())
+    assert (asked, landed) == (expected, [0, 1, 2])
+
+
+def test_ends_are_brought_together():
+    """A hundred wake the loop once."""
+    asked = []
+
+    async def live():
+        landed = []
+        landing = Landing(
+            asyncio.get_running_loop(), has_waiting=lambda: asked.append(1)
+        )
+        for number in range(100):
+            landing.bring(Flight(lambda number=number: landed.append(number)))
+        await asyncio.sleep(0.01)
+        return landed
+
+    assert asyncio.run(live()) == list(range(100))
+    assert asked == [1]
+
+
+def test_failure_whose_text_fails_is_a_failure():
+    """An error that ends a program is told as text, if it has one."""
+
+    class Mute(BaseException):
+        def __str__(self):
+            raise ValueError
+
+    outcome = make_failure(Mute())
+    assert not outcome.is_ok
+    assert isinstance(outcome.value, RemoteError)
+    assert "str() raised ValueError" in str(outcome.value)

@@ -1,0 +1,122 @@
+"""Which events are logged, at which level, in which words."""
+
+import logging
+from datetime import UTC, datetime
+from types import SimpleNamespace
+
+import pytest
+
+from ipycron.client.announce import is_logged, log_event
+from ipycron.client.listeners import Listeners
+from ipycron.scheduling.events import Event, Notice, Status
+
+SLOT = datetime(2026, 3, 1, 9, tzinfo=UTC)
+logger = logging.getLogger("test.journal")
+
+
+@pytest.fixture
+def task():
+    """As much of a task as its journal asks for."""
+    options = SimpleNamespace(suppress_missed_warning=False, no_overlap=True)
+    return SimpleNamespace(
+        name="report", logger=logger, options=options, listeners=Listeners()
+    )
+
+
+def make_notice(event, **facts):
+    """Return a notice of an event."""
+    return Notice(
+        event=event, task_id="t", status=Status.IDLE, date=1, triggered_at=1, **facts
+    )
+
+
+def log(task, event, reason=None, **facts):
+    """Log an event as the client does."""
+    context = SimpleNamespace(
+        date_local_iso=SLOT.isoformat(),
+        error=ValueError("no"),
+        missed_count=facts.get("missed_count"),
+        execution=SimpleNamespace(reason=facts.get("run", "scheduled")),
+    )
+    log_event(task, make_notice(event, reason=reason), context)
+
+
+def texts(caplog):
+    """Return level and text of what was logged."""
+    return [(record.levelname, record.getMessage()) for record in caplog.records]
+
+
+def test_missed_execution_is_a_warning_unless_heard_or_suppressed(task, caplog):
+    """One slot is named, many are counted; who listens by name needs no warning."""
+    log(task, Event.EXECUTION_MISSED, missed_count=1)
+    log(task, Event.EXECUTION_MISSED, missed_count=7)
+    at = "2026-03-01T09:00:00+00:00"
+    assert texts(caplog) == [
+        ("WARNING", f"task 'report': missed the execution at {at}"),
+        ("WARNING", f"task 'report': missed 7 executions, the last at {at}"),
+    ]
+    caplog.clear()
+    task.listeners.add("*", print)
+    log(task, Event.EXECUTION_MISSED)
+    assert len(caplog.records) == 1
+    task.listeners.add("execution:missed", print)
+    log(task, Event.EXECUTION_MISSED)
+    assert len(caplog.records) == 1
+    task.listeners.clear()
+    task.options.suppress_missed_warning = True
+    log(task, Event.EXECUTION_MISSED)
+    assert len(caplog.records) == 1
+
+
+def test_overlap_is_a_warning_where_it_is_skipped(task, caplog):
+    """A run beside another is the user's choice, and a debug record."""
+    caplog.set_level(logging.DEBUG)
+    log(task, Event.EXECUTION_OVERLAP)
+    task.options.no_overlap = False
+    log(task, Event.EXECUTION_OVERLAP)
+    assert [level for level, _ in texts(caplog)] == ["WARNING", "DEBUG"]
+
+
+@pytest.mark.parametrize(
+    ("event", "facts", "expected"),
+    [
+        (Event.TASK_RESTARTED, {}, ("WARNING", "the worker died and was replaced")),
+        (Event.EXECUTION_FAILED, {}, ("ERROR", "a run failed: ValueError: no")),
+        (Event.EXECUTION_FAILED, {"run": "invoked"}, ("DEBUG", "execution:failed")),
+        (Event.TASK_FAILED, {}, ("ERROR", "stopped for good: ValueError: no")),
+        (
+            Event.EXECUTION_SKIPPED,
+            {"reason": "coordinator-error"},
+            ("ERROR", "not run, the coordinator failed: ValueError: no"),
+        ),
+        (
+            Event.EXECUTION_SKIPPED,
+            {"reason": "not-elected"},
+            ("DEBUG", "execution:skipped"),
+        ),
+        (Event.TASK_STARTED, {}, ("DEBUG", "task:started")),
+    ],
+)
+def test_event_is_logged_at_its_level(task, caplog, event, facts, expected):
+    """Failures are errors with a traceback, restarts warnings, the rest is debug."""
+    caplog.set_level(logging.DEBUG)
+    log(task, event, **facts)
+    level, text = expected
+    (record,) = caplog.records
+    assert record.levelname == level
+    assert record.getMessage().startswith(f"task 'report': {text}")
+    assert (record.exc_info is not None) == (level == "ERROR")
+
+
+@pytest.mark.parametrize("event", Event)
+def test_quiet_events_are_passed_over_unless_somebody_debugs(task, caplog, event):
+    """Most events make no record: that is known before a context is made."""
+    logger.setLevel(logging.INFO)
+    is_quiet = event not in {
+        *(Event.EXECUTION_MISSED, Event.EXECUTION_OVERLAP, Event.EXECUTION_SKIPPED),
+        *(Event.EXECUTION_FAILED, Event.TASK_FAILED, Event.TASK_RESTARTED),
+    }
+    assert is_logged(task, make_notice(event)) == (not is_quiet)
+    logger.setLevel(logging.DEBUG)
+    assert is_logged(task, make_notice(event))
+    logger.setLevel(logging.NOTSET)

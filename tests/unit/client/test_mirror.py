@@ -1,0 +1,153 @@
+"""What the client knows of a task, and what it concludes when a supervisor is lost."""
+
+import math
+from datetime import UTC
+
+import pytest
+
+from ipycron.client.state import Mirror
+from ipycron.process.wire.payload import Payload
+from ipycron.process.wire.protocol import Streamed
+from ipycron.scheduling.events import Event, Execution, Notice, Outcome, Status
+
+LOST = Outcome.of_error(RuntimeError("gone"))
+
+
+class Told:
+    """A mirror and the short way to tell it events."""
+
+    def __init__(self, runs_left=None):
+        self.deferred = []
+        self.mirror = Mirror(
+            "t", zone=UTC, runs_left=runs_left, defer=self.deferred.append
+        )
+
+    def tell(self, event, status, *, run=None, runs_left=None, is_ok=None):
+        """Tell an event."""
+        outcome = None if is_ok is None else Outcome(is_ok=is_ok, value=ValueError())
+        execution = None
+        if run is not None:
+            finished_at = None if is_ok is None else 2.0
+            execution = Execution(
+                id=run,
+                reason="scheduled",
+                date=1,
+                started_at=1,
+                finished_at=finished_at,
+            )
+        return self.mirror.follow(
+            Notice(
+                event=event,
+                task_id="t",
+                status=status,
+                date=1,
+                triggered_at=1,
+                execution=execution,
+                outcome=outcome,
+                runs_left=runs_left,
+            )
+        )
+
+    def lose(self, last_word=None, *, is_final=False):
+        """Return the events that a loss means, and where they lead."""
+        notices = self.mirror.describe_loss(
+            9.0, LOST, last_word=last_word, is_final=is_final
+        )
+        for notice in notices:
+            self.mirror.follow(notice)
+        return [str(notice.event) for notice in notices]
+
+
+@pytest.fixture
+def told():
+    """A mirror of a task that is started."""
+    told = Told()
+    told.tell(Event.TASK_STARTED, Status.IDLE)
+    return told
+
+
+def test_run_is_in_progress_from_start_to_end(told):
+    """`running` holds a run until it ends; then it is the last run."""
+    run = told.tell(Event.EXECUTION_STARTED, Status.RUNNING, run="r1")
+    assert told.mirror.running == (run,)
+    assert told.mirror.status is Status.RUNNING
+    end = told.tell(Event.EXECUTION_FINISHED, Status.IDLE, run="r1", is_ok=True)
+    assert end is run is told.mirror.last_run
+    assert told.mirror.running == ()
+    assert (run.is_ok, run.duration) == (True, 1.0)
+
+
+def test_traceback_of_a_failure_is_read_elsewhere(told):
+    """Users' exceptions are not asked on the client's loop."""
+    told.tell(Event.EXECUTION_STARTED, Status.RUNNING, run="r1")
+    told.tell(Event.EXECUTION_FAILED, Status.IDLE, run="r1", is_ok=False)
+    (read,) = told.deferred
+    assert "ValueError" in read()
+
+
+def test_output_belongs_to_the_run_that_made_it(told):
+    """Early words wait for the first run, late ones go to the last."""
+
+    def write(run, text):
+        told.mirror.take_output(Streamed("t", run, "stdout", 0), Payload(text.encode()))
+
+    write("", "loading ")
+    run = told.tell(Event.EXECUTION_STARTED, Status.RUNNING, run="r1")
+    write("r1", "running ")
+    told.tell(Event.EXECUTION_FINISHED, Status.IDLE, run="r1", is_ok=True)
+    write("r1", "late")
+    assert run.output.stdout == "loading running late"
+    run = told.tell(Event.EXECUTION_STARTED, Status.RUNNING, run="r2")
+    assert run.output.stdout == ""
+
+
+def test_loss_fails_the_runs_and_no_more_when_another_takes_over(told):
+    """The task stays started: the next supervisor resumes it."""
+    run = told.tell(Event.EXECUTION_STARTED, Status.RUNNING, run="r1")
+    assert told.lose() == ["execution:failed"]
+    assert told.mirror.status is Status.IDLE
+    assert run.is_ok is False
+    assert not math.isnan(run.duration)
+
+
+@pytest.mark.parametrize(
+    ("last_word", "is_final", "events", "status"),
+    [
+        (None, False, [], Status.IDLE),
+        ("start", False, [], Status.IDLE),
+        ("stop", False, ["task:stopped"], Status.STOPPED),
+        ("destroy", False, ["task:stopped", "task:destroyed"], Status.DESTROYED),
+        (None, True, ["task:failed"], Status.STOPPED),
+        ("stop", True, ["task:stopped"], Status.STOPPED),
+        ("destroy", True, ["task:stopped", "task:destroyed"], Status.DESTROYED),
+    ],
+)
+def test_last_word_counts_when_the_supervisor_is_lost(
+    told, last_word, is_final, events, status
+):
+    """What was told to stop has stopped; what nobody takes over has failed."""
+    assert told.lose(last_word, is_final=is_final) == events
+    assert told.mirror.status is status
+
+
+@pytest.mark.parametrize(
+    ("last_word", "events"),
+    [(None, []), ("start", []), ("stop", []), ("destroy", ["task:destroyed"])],
+)
+@pytest.mark.parametrize("is_final", [True, False])
+def test_loss_means_little_to_a_task_that_is_not_started(last_word, events, is_final):
+    """A stopped task is neither stopped again nor failed."""
+    assert Told().lose(last_word, is_final=is_final) == events
+
+
+def test_limit_is_told_once_when_the_last_run_is_lost():
+    """The last run counts although it was lost; the limit is not told twice."""
+    ends = ["task:stopped", "task:destroyed"]
+    told = Told(runs_left=1)
+    told.tell(Event.TASK_STARTED, Status.IDLE, runs_left=1)
+    told.tell(Event.EXECUTION_STARTED, Status.RUNNING, run="r1", runs_left=0)
+    assert told.lose() == ["execution:failed", "execution:maxReached", *ends]
+    told = Told(runs_left=1)
+    told.tell(Event.TASK_STARTED, Status.IDLE, runs_left=1)
+    told.tell(Event.EXECUTION_MAX_REACHED, Status.IDLE, runs_left=0)
+    assert told.lose() == ends

@@ -1,0 +1,369 @@
+"""Options: every wrong value is an error that names the option and what it takes."""
+
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, timedelta, timezone, tzinfo
+from zoneinfo import ZoneInfo
+
+import pytest
+from dateutil import tz
+
+import ipycron
+from ipycron.client.options import TaskOptions, make_options
+from ipycron.errors import (
+    CaptureError,
+    InvalidOption,
+    TaskFileNotFound,
+    UnknownOption,
+    UnknownTimezone,
+)
+
+DURATIONS = ("max_random_delay", "missed_execution_tolerance", "stop_timeout")
+DEADLINES = ("start_timeout", "distributed_lease", "timeout", "execute_timeout")
+FLAGS = ("no_overlap", "day_or", "suppress_missed_warning", "distributed", "unref")
+NO_DURATION = (-1, -0.001, float("nan"), float("inf"), True, False, "5", [5], 10**400)
+NEVER = "0 0 1 1 *"
+
+
+@pytest.mark.parametrize("name", DURATIONS + DEADLINES)
+@pytest.mark.parametrize("value", NO_DURATION)
+def test_duration_refuses_what_is_none(name, value):
+    """Negative, NaN, infinite, bool, text: no number of seconds to wait."""
+    with pytest.raises(InvalidOption) as caught:
+        make_options({name: value})
+    assert str(caught.value).startswith(f"{name}: got {value!r:.200}, expected seconds")
+    assert caught.value.option == name
+
+
+@pytest.mark.parametrize("name", DURATIONS + DEADLINES)
+@pytest.mark.parametrize("value", [1, 0.5, timedelta(minutes=2)])
+def test_duration_is_kept_as_seconds(name, value):
+    """int, float and timedelta all become float seconds."""
+    seconds = value.total_seconds() if isinstance(value, timedelta) else value
+    kept = getattr(make_options({name: value}), name)
+    assert (kept, type(kept)) == (seconds, float)
+
+
+@pytest.mark.parametrize("name", DEADLINES)
+def test_deadline_refuses_zero(name):
+    """A timeout of nothing would end everything at once."""
+    with pytest.raises(InvalidOption, match=f"{name}: got 0, expected seconds > 0"):
+        make_options({name: 0})
+
+
+@pytest.mark.parametrize("name", DURATIONS)
+def test_duration_may_be_zero(name):
+    """No delay, no tolerance, no patience: all of these make sense."""
+    assert getattr(make_options({name: 0}), name) == 0.0
+
+
+@pytest.mark.parametrize("value", [0, -1, True, 1.0, "3", float("nan")])
+def test_limit_refuses_what_is_no_count(value):
+    """`max_executions=0` is no way to say unlimited; None is."""
+    with pytest.raises(InvalidOption, match="expected a whole number ≥ 1, or None"):
+        make_options({"max_executions": value})
+
+
+@pytest.mark.parametrize("value", [-1, True, 1.5, None, "3"])
+def test_restarts_refuse_what_is_no_count(value):
+    """`max_restarts` is a whole number, 0 included."""
+    with pytest.raises(InvalidOption, match=r"max_restarts: got .* a whole number ≥ 0"):
+        make_options({"max_restarts": value})
+    assert make_options({"max_restarts": 0}).max_restarts == 0
+
+
+@pytest.mark.parametrize("name", FLAGS)
+@pytest.mark.parametrize("value", [1, 0, "yes", None])
+def test_flag_is_true_or_false_only(name, value):
+    """Truthy is not true: ``unref="no"`` must not mean yes."""
+    with pytest.raises(InvalidOption, match=rf"{name}: got .* expected True or False"):
+        make_options({name: value})
+
+
+WRONG = [
+    ("name", "", "non-empty text"),
+    ("name", "   ", "non-empty text"),
+    ("name", 7, "non-empty text"),
+    ("name", "lone \ud800", "text without lone surrogates"),
+    ("timezone", 3, "an IANA name, a tzinfo, or None"),
+    ("args", "--all", "a list of str"),
+    ("args", [1], "a list of str"),
+    ("env", ["A"], "a dict of str to str"),
+    ("env", {"A": 1}, "a dict of str to str"),
+    ("args", ["lone \ud800"], "a list of str"),
+    ("env", {"A": "lone \ud800"}, "a dict of str to str"),
+    ("env", {"A": "null \0"}, "a dict of str to str"),
+    ("max_executions", 2**63, "a number below 2**63"),
+    ("max_restarts", 10**30, "a number below 2**63"),
+    ("max_result_bytes", 2**63, "a number below 2**63"),
+    ("cwd", "/no/such/folder", "an existing folder"),
+    ("cwd", __file__, "an existing folder"),
+    ("if_exists", "ignore", "one of 'replace', 'keep', 'error'"),
+    ("launcher", "thread", "one of 'fork', 'spawn'"),
+    ("background", 1, "True or False"),
+    ("logger", "ipycron", "a logging.Logger, or None"),
+    ("max_result_bytes", 0, "a number of bytes ≥ 1"),
+    ("max_result_bytes", 1e6, "a number of bytes ≥ 1"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "expected"), WRONG)
+def test_wrong_value_names_the_option_and_what_it_takes(name, value, expected):
+    """Subject, what it got, what it expected: one sentence."""
+    with pytest.raises(InvalidOption) as caught:
+        make_options({name: value})
+    assert str(caught.value).startswith(f"{name}: got {value!r}, expected {expected}")
+
+
+@pytest.mark.parametrize(
+    ("typo", "meant"),
+    [
+        ("timezon", "timezone"),
+        ("no_overlaps", "no_overlap"),
+        ("maxExecutions", "max_executions"),
+        ("time_out", "timeout"),
+        ("xyz", None),
+    ],
+)
+def test_unknown_option_is_met_with_the_known_ones(typo, meant):
+    """A near miss is suggested; all names are listed."""
+    with pytest.raises(UnknownOption) as caught:
+        ipycron.schedule(NEVER, print, **{typo: 1})
+    text = str(caught.value)
+    assert text.startswith(f"{typo!r} is not an option.")
+    assert (f"Did you mean {meant!r}?" in text) == (meant is not None)
+    assert "Known options: args, background, cwd," in text
+
+
+def test_defaults_are_those_of_the_specification():
+    """A13, value by value."""
+    options = make_options({})
+    names = TaskOptions.__dataclass_fields__
+    assert {name: getattr(options, name) for name in names} == {
+        "name": None, "timezone": None, "day_or": True, "no_overlap": False,
+        "max_executions": None, "max_random_delay": 0,
+        "missed_execution_tolerance": 1, "suppress_missed_warning": False,
+        "timeout": None, "execute_timeout": None, "start_timeout": 5,
+        "stop_timeout": 5, "max_restarts": 3, "distributed": False,
+        "run_coordinator": None, "distributed_lease": 30, "logger": None,
+        "args": (), "env": None, "cwd": None, "if_exists": "replace",
+        "background": None, "launcher": None, "executor": None, "unref": False,
+        "max_result_bytes": 64 * 1024 * 1024,
+    }  # fmt: skip
+
+
+def test_every_option_has_its_help():
+    """The magics and the command line read their help from here."""
+    for field in TaskOptions.__dataclass_fields__.values():
+        assert field.metadata["help"]
+
+
+NAMES = [
+    "plain",
+    "with 'quotes' and \"more\"",
+    "<b>bold</b>",
+    "tab\tand\nnewline\x1b[31m",
+    "\u202eright to left",
+    "a/b\\c",
+    "名前",
+    "x" * 10_000,
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_any_text_may_be_a_name(name):
+    """Names are shown escaped, not refused; they are found again as they are."""
+    task = ipycron.create_task(NEVER, lambda: 1, name=name)
+    try:
+        assert ipycron.get_task(name) is task
+        assert task.name == name
+        assert repr(task).isprintable()
+    finally:
+        ipycron.shutdown()
+
+
+def test_job_and_expression_are_checked_before_anything_starts(tmp_path):
+    """What can be checked is checked at the call, and leaves no task behind."""
+    missing = tmp_path / "missing.py"
+    cases = [
+        ((NEVER, missing), {}, TaskFileNotFound, "missing.py does not exist"),
+        ((NEVER, tmp_path), {}, TaskFileNotFound, "is not a file. Give the path of"),
+        ((NEVER, "./missing.py"), {}, TaskFileNotFound, "relative to"),
+        ((NEVER, "~nobody-at-all/job.py"), {}, TaskFileNotFound, "does not exist"),
+        ((NEVER, 42), {}, InvalidOption, "a path, a function or a coroutine"),
+        ((NEVER, divmod), {}, TypeError, "expected none or one"),
+        (("61 * * * *", print), {}, ipycron.CronSyntaxError, "61"),
+        (("0 0 30 2 *", lambda: 1), {}, ipycron.CronSyntaxError, "never"),
+        ((7, lambda: 1), {}, ipycron.CronSyntaxError, r"expression: got 7 \(int\)"),
+        ((NEVER, lambda: 1), {"timezone": "Europe/Berlim"}, UnknownTimezone,
+         "Did you mean 'Europe/Berlin'"),
+        ((NEVER, lambda: 1), {"timeout": 5}, InvalidOption, "a thread cannot be kill"),
+        ((NEVER, __file__), {"background": False}, InvalidOption, "a file runs in a"),
+        ((NEVER, __file__), {"timezone": timezone(timedelta(seconds=0.5))},
+         InvalidOption, "of whole seconds"),
+        ((NEVER, lambda: 1), {"distributed": True}, InvalidOption, "a name with dist"),
+    ]  # fmt: skip
+    for arguments, options, kind, text in cases:
+        with pytest.raises(kind, match=text):
+            ipycron.schedule(*arguments, **options)
+    assert not ipycron.get_tasks()
+    ipycron.shutdown()
+
+
+def test_coroutine_function_needs_a_running_loop():
+    """Without a loop there is nowhere to run it; the way out is said."""
+
+    async def job():
+        return 1
+
+    with pytest.raises(InvalidOption, match=r"no event loop is running.*background="):
+        ipycron.create_task(NEVER, job)
+
+
+def test_function_that_cannot_travel_names_the_variable():
+    """The error of a capture names the variable and its type."""
+    generator = (x for x in ())
+
+    def job():
+        return next(generator)
+
+    with pytest.raises(CaptureError, match=r"'generator' \(generator\) cannot be sent"):
+        ipycron.create_task(NEVER, job, background=True)
+
+
+@pytest.mark.parametrize(
+    "zone",
+    ["Europe/Berlin", ZoneInfo("Europe/Berlin"), UTC, timezone(timedelta(hours=2))],
+)
+def test_zone_may_be_a_name_or_a_tzinfo(zone):
+    """The task's zone is the schedule's, however it was given."""
+    task = ipycron.create_task(NEVER, lambda: 1, timezone=zone)
+    assert task.timezone == str(zone)
+    ipycron.shutdown()
+
+
+def test_logger_may_be_any_logger():
+    """A logger is kept as it is."""
+    logger = logging.getLogger("x")
+    assert make_options({"logger": logger}).logger is logger
+
+
+def test_tasks_that_are_told_the_same_share_it():
+    """A thousand tasks on one schedule know it once; another zone is another."""
+    first, same, other = (
+        ipycron.create_task(NEVER, lambda: 1, stop_timeout=7, timezone=zone)
+        for zone in ("UTC", "UTC", None)
+    )
+    assert same.expression is first.expression
+    assert same.options is first.options
+    assert other.expression is not first.expression
+    assert other.options is not first.options
+    ipycron.shutdown()
+
+
+def test_tasks_do_not_share_what_is_drawn_from_their_names():
+    """Each has its own minute for an H, though the text is the same."""
+    tasks = [ipycron.create_task("H H * * *", print, name=f"n{n}") for n in range(20)]
+    assert [task.expression.hash_id for task in tasks] == [task.name for task in tasks]
+    assert len({task.next_runs(1)[0] for task in tasks}) > 1
+    ipycron.shutdown()
+
+
+class Alike:
+    """Something that says it is equal to all of its kind, and has no hash."""
+
+    def __eq__(self, other):
+        return isinstance(other, Alike)
+
+    __hash__ = None
+
+
+class OwnLogger(Alike, logging.Logger):
+    """A logger of the user's."""
+
+
+class OwnCoordinator(Alike):
+    """A coordinator of the user's."""
+
+    def should_run(self, key, lease):
+        """Run what there is time for."""
+        return bool(key and lease)
+
+    def on_complete(self, key):
+        """Do nothing."""
+
+
+class OwnExecutor(Alike, ThreadPoolExecutor):
+    """An executor of the user's."""
+
+
+@pytest.mark.parametrize(
+    ("name", "make"),
+    [
+        ("env", lambda: {"A": "1"}),
+        ("logger", lambda: OwnLogger("x")),
+        ("run_coordinator", OwnCoordinator),
+        ("executor", OwnExecutor),
+    ],
+)
+def test_options_with_values_of_their_own_are_not_shared(name, make):
+    """Each task has what it was given, whatever that says it is equal to."""
+    first, second = (make_options({name: make()}) for _ in range(2))
+    assert getattr(first, name) is not getattr(second, name)
+
+
+def test_system_zone_is_not_the_zone_of_its_name():
+    """Where a task travels to, the system may have another."""
+    system = ipycron.create_task(NEVER, lambda: 1)
+    named = ipycron.create_task(NEVER, lambda: 1, timezone=system.timezone)
+    assert named.expression is not system.expression
+    ipycron.shutdown()
+
+
+class OwnZone(Alike, tzinfo):
+    """A zone of the user's."""
+
+    def utcoffset(self, _):
+        """Be an hour ahead."""
+        return timedelta(hours=1)
+
+    def dst(self, _):
+        """Keep no summer time."""
+        return timedelta(0)
+
+
+@pytest.mark.parametrize("zone", [tz.gettz("Europe/Berlin"), tz.tzutc(), OwnZone()])
+def test_zone_needs_no_hash(zone):
+    """Two tasks in one zone: dateutil's zones cannot be keys."""
+    tasks = [ipycron.create_task(NEVER, print, timezone=zone) for _ in range(2)]
+    assert all(task.expression.timezone is zone for task in tasks)
+    assert all(task.next_runs(1) for task in tasks)
+    ipycron.shutdown()
+
+
+def test_folder_that_was_deleted_is_named(tmp_path, monkeypatch):
+    """A background task takes its working directory along."""
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    folder.rmdir()
+    try:
+        with pytest.raises(InvalidOption, match="the working directory was deleted"):
+            ipycron.create_task(NEVER, lambda: 1, background=True)
+    finally:
+        ipycron.shutdown()
+
+
+@pytest.mark.parametrize("value", ["name", 7, [None]])
+def test_wait_refuses_what_is_no_task(value):
+    """One, several, or all."""
+    with pytest.raises(InvalidOption, match="expected tasks, or None for all of them"):
+        ipycron.wait(value)
+
+
+def test_wait_takes_one_task():
+    """It need not be put into a list."""
+    try:
+        assert ipycron.wait(ipycron.create_task(NEVER, lambda: 1), timeout=5)
+    finally:
+        ipycron.shutdown()

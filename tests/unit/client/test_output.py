@@ -1,0 +1,102 @@
+"""What a run wrote can be read in order, from any point on."""
+
+from __future__ import annotations
+
+from ipycron.client.output import MAX_DISPLAYS, MAX_ENTRIES, Output
+from ipycron.process.shell.displays import DisplayData
+from ipycron.process.supervisor.pumps import HEAD_BYTES, TAIL_BYTES
+from ipycron.process.wire.payload import pack_plain
+
+
+def _display(text: str) -> DisplayData:
+    return DisplayData(kind="display", data={"text/plain": text})
+
+
+def _flatten(pieces):
+    return [
+        piece.data.decode()
+        if piece.kind != "display"
+        else piece.display and piece.display.data["text/plain"]
+        for piece in pieces
+    ]
+
+
+def test_output_is_read_in_order_across_streams_and_displays():
+    """Text and displays come back in the order in which they came."""
+    output = Output()
+    output.write("stdout", b"a", 0)
+    output.write("stderr", b"b", 0)
+    output.display(pack_plain(_display("figure")))
+    output.write("stdout", b"c", 0)
+
+    pieces, position = output.read()
+
+    assert [piece.kind for piece in pieces] == ["stdout", "stderr", "display", "stdout"]
+    assert _flatten(pieces) == ["a", "b", "figure", "c"]
+    assert position == 4
+
+
+def test_output_is_read_on_from_a_position_when_an_entry_has_grown():
+    """Each byte is read once, wherever the reader stopped before."""
+    output = Output()
+    output.write("stdout", b"one ", 0)
+    _, position = output.read()
+    output.write("stdout", b"two", 0)
+
+    pieces, after = output.read(position)
+
+    assert _flatten(pieces) == ["two"]
+    assert output.read(after) == ([], after)
+
+
+def test_output_says_how_much_is_missing_when_a_stream_was_flooded():
+    """A gap between head and tail is a piece that counts the bytes."""
+    output = Output()
+    output.write("stdout", b"x" * (HEAD_BYTES + TAIL_BYTES + 100), 0)
+
+    head, tail = output.read()[0]
+
+    assert (len(head.data), head.missing) == (HEAD_BYTES, 0)
+    assert (len(tail.data), tail.missing) == (TAIL_BYTES, 100)
+
+
+def test_output_says_how_much_is_missing_when_the_supervisor_dropped():
+    """Bytes that never arrived count as missing, and positions stay true."""
+    output = Output()
+    output.write("stdout", b"a", 0)
+    output.write("stdout", b"b", 10)
+
+    first, second = output.read()[0]
+
+    assert (first.data, second.data, second.missing) == (b"a", b"b", 10)
+    assert output.position == 12
+
+
+def test_output_keeps_the_newest_displays_when_there_are_too_many():
+    """A display that was dropped is an empty piece; the newest are there."""
+    output = Output()
+    for number in range(MAX_DISPLAYS + 3):
+        output.display(pack_plain(_display(str(number))))
+
+    texts = _flatten(output.read()[0])
+
+    assert texts[:4] == [None, None, None, "3"]
+    assert texts[-1] == str(MAX_DISPLAYS + 2)
+    assert output.dropped_displays == 3
+
+
+def test_output_keeps_every_byte_when_streams_alternate_for_long():
+    """Only the order within the older half is given up."""
+    output = Output()
+    for number in range(MAX_ENTRIES):
+        output.write("stdout", b"o", 0)
+        output.write("stderr", b"e", 0)
+        assert output.position == 2 * number + 2
+
+    pieces, position = output.read()
+
+    written = b"".join(piece.data for piece in pieces)
+    assert written.count(b"o") == written.count(b"e") == MAX_ENTRIES
+    assert position == len(written)
+    assert written.endswith(b"oeoeoe")
+    assert output.stdout == "o" * MAX_ENTRIES
