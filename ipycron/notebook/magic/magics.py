@@ -122,5 +122,7 @@ class CronMagics(Magics):
 def _find_task_ids() -> frozenset[str]:
     """Return the ids of all tasks, without importing what makes some."""
     module = sys.modules.get("ipycron.client.registry")
-    client = None if module is None else module.registry.running_client
+    # A module that another thread is still importing has no names yet, and no tasks.
+    registry = getattr(module, "registry", None)
+    client = None if registry is None else registry.running_client
     return frozenset() if client is None else frozenset(client.tasks)
