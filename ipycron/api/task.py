@@ -293,6 +293,11 @@ class Task:
         # In this order: a start is over when the task has been told as started.
         return self._is_ref and (self.is_starting or self.is_started)
 
+    @property
+    def is_stranded(self) -> bool:
+        """Whether it is a coroutine function whose loop does not run now."""
+        return isinstance(self.source, Inline) and self.source.is_stranded
+
     # --- listeners ------------------------------------------------------------------
 
     def on(self, event: str, listener: Callable[[TaskContext], Any]) -> Task:

@@ -326,6 +326,7 @@ class Client:
     def close_in_child(self) -> None:
         """Let go of everything in a process that this one forked."""
         self.is_closed = True
+        self.keepalive.close_in_child()
         if self._newborn is not None:
             self._newborn.sock.close()
         if self._engine is not None:

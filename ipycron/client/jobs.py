@@ -61,6 +61,11 @@ class Inline(msgspec.Struct, frozen=True, kw_only=True):
         """Whether it cannot run any more: its loop is closed."""
         return self.home is not None and self.home.is_closed()
 
+    @property
+    def is_stranded(self) -> bool:
+        """Whether it cannot run now: its loop does not."""
+        return self.home is not None and not self.home.is_running()
+
 
 class Cell(msgspec.Struct, frozen=True, kw_only=True):
     """A notebook cell with its captured variables, packed by the notebook layer."""

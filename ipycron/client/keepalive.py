@@ -1,18 +1,22 @@
-"""What keeps a script alive while it has something scheduled.
+"""Keeps a script alive while a task is started, and decides when not to.
 
-The interpreter waits for threads that are no daemons before it ends; one such thread
-stands for all started, ref'd tasks. A notebook's kernel is never held, nor a script
-whose main thread has died of an exception: that is how it is to end.
+The interpreter waits for threads that are not daemons before it ends; one such thread
+stands for all started, ref'd tasks. It waits whatever ended the main module: its last
+line, `sys.exit()` or an exception. So at that point we look at what ended it, and only
+its last line holds the process. A notebook's kernel and a prompt are never held.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import sys
 import threading
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from types import TracebackType
+    from types import FrameType
 
 
 class Holder(Protocol):
@@ -24,6 +28,10 @@ class Holder(Protocol):
     def is_holding(self) -> bool:
         """Whether it does now."""
 
+    @property
+    def is_stranded(self) -> bool:
+        """Whether it needs an event loop that does not run now."""
+
 
 class Keepalive:
     """Holds the interpreter while any task is held."""
@@ -32,11 +40,12 @@ class Keepalive:
         # Taken again by a signal's handler that controls a task. No thread is started
         # with it: the client's loop would wait for who is interrupted there.
         self._lock = threading.RLock()
-        self._held: set[str] = set()
+        self._held: dict[str, Holder] = {}
         self._release: threading.Event | None = None
         self._running: threading.Event | None = None  # what a thread waits for
-        self._is_given_up = False
-        self._hook_before: Any = None
+        self._is_main_over = self._is_given_up = False
+        self._main = MainModule()
+        self._signals = SignalWatch()
 
     def update(self, task: Holder) -> None:
         """Ask a task whether it keeps the process alive, and see to it.
@@ -46,12 +55,12 @@ class Keepalive:
         """
         with self._lock:
             # Asked here: an answer from outside may be older than another thread's.
-            is_held = task.is_holding
+            is_held = task.is_holding and not (self._is_main_over and task.is_stranded)
             if is_held != (task.id in self._held):  # most events change nothing
                 if is_held:
-                    self._held.add(task.id)
+                    self._held[task.id] = task
                 else:
-                    self._held.discard(task.id)
+                    del self._held[task.id]
                 self._apply()
             release = self._release if is_held else None
         if release is not None and release is not self._running:
@@ -66,7 +75,9 @@ class Keepalive:
 
     def _hold(self) -> None:
         self._release = threading.Event()
-        self._hook_before, sys.excepthook = sys.excepthook, self._see_exception
+        self._signals.open()
+        if not self._is_main_over:
+            self._main.remember()
 
     def _start(self, release: threading.Event) -> None:
         """Start the thread. Two that come at once start two, for the same time."""
@@ -82,29 +93,144 @@ class Keepalive:
         assert self._release is not None
         self._release.set()
         self._release = None
-        # One that was put on top of ours passes on to it: it stays.
-        if sys.excepthook == self._see_exception:
-            sys.excepthook = self._hook_before
+        self._main.forget()
+        self._signals.close()
 
-    def _see_exception(
-        self,
-        kind: type[BaseException],
-        error: BaseException,
-        trace: TracebackType | None,
-    ) -> None:
-        """The hook before this one, then the end of the script where it is one."""
-        try:
-            self._hook_before(kind, error, trace)
-        finally:
-            if threading.current_thread() is threading.main_thread():
+    def see_main_end(self) -> None:
+        """Decide whether the process is held now that the main thread has ended.
+
+        Called on the main thread, before the interpreter waits for other threads.
+        """
+        with self._lock:
+            self._is_main_over = True
+            if not self._held:
+                return
+            if self._main.was_cut_short() or self._signals.have_ended_it():
                 self._is_given_up = True
                 self.close()
+            else:
+                # No loop of the main thread will run again.
+                for task in list(self._held.values()):
+                    self.update(task)
 
     def close(self) -> None:
         """Hold nothing any more."""
         with self._lock:
             self._held.clear()
             self._apply()
+            self._signals.close()
+
+    def close_in_child(self) -> None:
+        """Let go of the descriptors in a process that this one forked."""
+        self._signals.close()
+
+
+class MainModule:
+    """The main module's frame, which shows how it ended.
+
+    A frame that has been left keeps the position of its last instruction: the return
+    at the end of the module, or whatever raised `SystemExit` or another exception.
+    """
+
+    def __init__(self) -> None:
+        self._frame: FrameType | None = None
+
+    def remember(self) -> None:
+        """Take the frame from the main thread's stack. May be called in any thread."""
+        names = getattr(sys.modules.get("__main__"), "__dict__", None)
+        found = frame = sys._current_frames().get(threading.main_thread().ident or 0)  # noqa: SLF001 - the documented function
+        while frame is not None:
+            found = frame
+            # Not always the outermost: a profiler or a debugger may run it.
+            if frame.f_code.co_name == "<module>" and frame.f_globals is names:
+                break
+            frame = frame.f_back
+        self._frame = found
+
+    def forget(self) -> None:
+        """Let go of the frame."""
+        self._frame = None
+
+    def was_cut_short(self) -> bool:
+        """Return whether the module ended other than by its last line."""
+        if self._frame is None:
+            return False
+        import dis  # noqa: PLC0415 - once, at the end
+
+        code, position = self._frame.f_code.co_code, self._frame.f_lasti
+        return not dis.opname[code[position]].startswith("RETURN_")
+
+
+class SignalWatch:
+    """Notices the signals that ask a process to end, whatever handles them.
+
+    Servers handle SIGINT and SIGTERM themselves, or catch `KeyboardInterrupt`, and
+    return: their main module then falls off its end. The interpreter writes each
+    signal that Python handles to its wakeup descriptor, which nobody else needs unless
+    an event loop handles signals. Such a loop puts its own there, before or after us,
+    and takes it away at its end: that is noticed, too.
+    """
+
+    _ENDING: frozenset[int] = frozenset({signal.SIGINT, signal.SIGTERM})
+
+    def __init__(self) -> None:
+        self._pipe: tuple[int, int] | None = None
+        self._is_taken = False
+
+    def open(self) -> None:
+        """Begin to watch. Only the main thread can: elsewhere this does nothing."""
+        if self._pipe is not None or not _is_main_thread():
+            return
+        pipe = os.pipe()
+        for end in pipe:
+            os.set_blocking(end, False)
+        try:
+            before = signal.set_wakeup_fd(pipe[1], warn_on_full_buffer=False)
+        except ValueError:  # a subinterpreter
+            _close(pipe)
+            return
+        if before == -1:
+            self._pipe = pipe
+        else:
+            signal.set_wakeup_fd(before)
+            _close(pipe)
+            self._is_taken = True
+
+    def have_ended_it(self) -> bool:
+        """Return whether a signal, or whoever handles signals, has ended the program.
+
+        To be called in the main thread.
+        """
+        if self._pipe is None:
+            return self._is_taken
+        read, write = self._pipe
+        seen: set[int] = set()
+        with contextlib.suppress(BlockingIOError):
+            seen.update(os.read(read, 65536))  # all that a pipe holds
+        if not self._ENDING.isdisjoint(seen):
+            return True
+        current = signal.set_wakeup_fd(-1)
+        signal.set_wakeup_fd(current)
+        return current != write
+
+    def close(self) -> None:
+        """Stop watching; in another thread than the main one it goes on."""
+        if self._pipe is None or not _is_main_thread():
+            return
+        current = signal.set_wakeup_fd(-1)
+        if current not in (-1, self._pipe[1]):
+            signal.set_wakeup_fd(current)
+        _close(self._pipe)
+        self._pipe = None
+
+
+def _is_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
+
+def _close(pipe: tuple[int, int]) -> None:
+    for end in pipe:
+        os.close(end)
 
 
 def is_interactive() -> bool:

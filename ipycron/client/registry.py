@@ -7,6 +7,7 @@ executed again by ``%reload_ext``.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import threading
 from typing import Any, TypeVar
@@ -35,6 +36,10 @@ class Registry:
         self._client: Client | None = None
         self._closing: Client | None = None
         atexit.register(self.close, EXIT_TIMEOUT)
+        # As concurrent.futures does: `atexit` comes after the interpreter has waited
+        # for its threads. It refuses once that has begun: there is no script to hold.
+        with contextlib.suppress(RuntimeError):
+            threading._register_atexit(self._see_main_end)  # type: ignore[attr-defined] # noqa: SLF001
         os.register_at_fork(after_in_child=self._leave_in_child)
 
     @property
@@ -77,6 +82,10 @@ class Registry:
             closing = self._closing
         if closing is not None:
             closing.shutdown(timeout)
+
+    def _see_main_end(self) -> None:
+        if self._client is not None:
+            self._client.keepalive.see_main_end()
 
     def _leave_in_child(self) -> None:
         """A copy of this process is not the client: it starts with none."""

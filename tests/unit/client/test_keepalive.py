@@ -1,10 +1,13 @@
 """What keeps a script alive, and when it lets go."""
 
+import asyncio
+import signal
 import sys
 import threading
 from dataclasses import dataclass
 
 import pytest
+from leaks import find_descriptors
 from polling import eventually
 
 from ipycron.client import keepalive
@@ -26,11 +29,19 @@ class Holder:
 
     id: str
     is_holding: bool
+    is_stranded: bool = False
 
 
 def count():
     """Return how many threads hold the interpreter."""
     return sum(t.name == "ipycron-keepalive" for t in threading.enumerate())
+
+
+def find_wakeup():
+    """Return the interpreter's wakeup descriptor, -1 without one."""
+    current = signal.set_wakeup_fd(-1)
+    signal.set_wakeup_fd(current)
+    return current
 
 
 def test_one_thread_stands_for_all_held_tasks(held):
@@ -78,6 +89,7 @@ def test_task_is_asked_after_whoever_came_before(held):
 
     class Asked:
         id = "a"
+        is_stranded = False
 
         @property
         def is_holding(self):
@@ -94,47 +106,42 @@ def test_task_is_asked_after_whoever_came_before(held):
     eventually(lambda: count() == 0)
 
 
-def test_hook_is_ours_while_something_is_held(held):
-    """The hook of uncaught exceptions is put back when nothing is held."""
-    before = sys.excepthook
+def test_nothing_is_left_behind_when_it_lets_go(held):
+    """Neither a hook, nor a handler, nor a wakeup descriptor of the interpreter's."""
+    before = (sys.excepthook, find_descriptors(), find_wakeup())
     held.update(Holder("a", True))
-    assert sys.excepthook != before
+    assert find_wakeup() != -1
     held.update(Holder("a", False))
-    assert sys.excepthook is before
+    assert (sys.excepthook, find_descriptors(), find_wakeup()) == before
 
 
-def test_hook_of_somebody_else_on_top_stays(held):
-    """What was put over ours is not ours to take away."""
-    before = sys.excepthook
+def test_wakeup_descriptor_of_a_loop_stays(held):
+    """Before ours or after: it is the loop's."""
+    loop = asyncio.new_event_loop()
+    loop.add_signal_handler(signal.SIGUSR1, print)
+    loops = find_wakeup()
+    assert loops != -1
     held.update(Holder("a", True))
-    top = sys.excepthook = print
-    held.close()
-    assert sys.excepthook is top
-    sys.excepthook = before
-
-
-def test_uncaught_exception_lets_go_for_good(held, monkeypatch):
-    """The hook before is called; then nothing is held any more, come what may."""
-    seen = []
-    monkeypatch.setattr(sys, "excepthook", lambda *error: seen.append(error))
+    assert find_wakeup() == loops
+    held.update(Holder("a", False))
+    assert find_wakeup() == loops
+    loop.close()
     held.update(Holder("a", True))
-    error = KeyError("lost")
-    sys.excepthook(KeyError, error, None)
-    assert seen == [(KeyError, error, None)]
+    loop = asyncio.new_event_loop()
+    loop.add_signal_handler(signal.SIGUSR1, print)
+    loops = find_wakeup()
+    held.update(Holder("a", False))
+    assert find_wakeup() == loops
+    loop.close()
+
+
+def test_main_module_that_runs_on_is_no_last_line(held):
+    """As where a child of multiprocessing ends: its copy of it has not ended."""
+    held.update(Holder("a", True))
+    held.see_main_end()
     eventually(lambda: count() == 0)
     held.update(Holder("b", True))
     assert count() == 0
-
-
-def test_exception_of_another_thread_changes_nothing(held, monkeypatch):
-    """Only the main thread's end is the script's end."""
-    monkeypatch.setattr(sys, "excepthook", lambda *_: None)
-    held.update(Holder("a", True))
-    hook = sys.excepthook
-    thread = threading.Thread(target=lambda: hook(KeyError, KeyError(), None))
-    thread.start()
-    thread.join()
-    assert count() == 1
 
 
 def test_prompt_is_never_held(monkeypatch):

@@ -1,0 +1,131 @@
+"""Programs of other people that use ipycron, run for real in processes of their own."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import textwrap
+import threading
+import time
+from pathlib import Path
+
+from leaks import find_marked
+from polling import SECONDS, eventually
+
+TICK = """
+from pathlib import Path
+import os
+
+def task():
+    with Path({ticks!r}).open("a") as file:
+        file.write(f"{{os.getppid()}}\\n")
+"""
+
+
+class Program:
+    """A program in a folder of its own; its lines are read as they come.
+
+    Attributes:
+        process: its first process.
+        stdout: the lines of its stdout so far.
+        stderr: those of its stderr.
+    """
+
+    def __init__(self, folder, *command, **environment):
+        self.mark = os.urandom(8).hex()
+        self.folder = folder
+        self.process = subprocess.Popen(
+            command,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "IPYCRON_TEST_SESSION": self.mark, **environment},
+            start_new_session=True,
+        )
+        self.stdout, self.stderr = [], []
+        self._readers = [
+            threading.Thread(target=self._read, args=pair)
+            for pair in (
+                (self.process.stdout, self.stdout),
+                (self.process.stderr, self.stderr),
+            )
+        ]
+        for reader in self._readers:
+            reader.start()
+
+    @staticmethod
+    def _read(stream, lines):
+        lines.extend(line.rstrip("\n") for line in stream)
+
+    def count_ticks(self):
+        """Return how often the job of `TICK` has run."""
+        with contextlib.suppress(FileNotFoundError):
+            return len((self.folder / "ticks").read_text().splitlines())
+        return 0
+
+    def wait_ticks(self, count=1, seconds=15):
+        """Return once the job has run so many times from now on."""
+        wanted = self.count_ticks() + count
+        eventually(
+            lambda: self.count_ticks() >= wanted or self.process.poll() is not None,
+            f"run {wanted}; stderr: {self.stderr[-20:]}",
+            seconds,
+        )
+        assert self.count_ticks() >= wanted, (self.stdout, self.stderr)
+
+    def wait_line(self, part, seconds=15):
+        """Return once a line with this has been printed, on either stream."""
+
+        def is_there():
+            return any(part in line for line in [*self.stdout, *self.stderr])
+
+        eventually(
+            lambda: is_there() or self.process.poll() is not None,
+            f"it prints {part}; {self.stdout}, {self.stderr[-20:]}",
+            seconds,
+        )
+        assert is_there(), (self.stdout, self.stderr)
+
+    def end(self, number=signal.SIGTERM, seconds=10):
+        """Send a signal to the first process; return the seconds until it is gone."""
+        begin = time.monotonic()
+        self.process.send_signal(number)
+        self.process.wait(seconds)
+        return time.monotonic() - begin
+
+    def find_ours(self):
+        """Return the processes that ipycron has started for it."""
+        found = []
+        for pid in find_marked(self.mark):
+            with contextlib.suppress(OSError):
+                if b"ipycron.process" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    found.append(pid)
+        return found
+
+    def wait(self, seconds=SECONDS):
+        """Return the exit code; no process of the program may be left."""
+        code = self.process.wait(seconds)
+        for reader in self._readers:
+            reader.join(SECONDS)
+        eventually(lambda: not find_marked(self.mark), "nothing is left", seconds=5)
+        return code
+
+    def close(self):
+        """End it and all that it has started, whatever they do."""
+        for pid in {*find_marked(self.mark), self.process.pid}:
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+        self.process.wait()
+        for reader in self._readers:
+            reader.join(SECONDS)
+        self.process.stdout.close()
+        self.process.stderr.close()
+
+
+def write_files(folder, **sources):
+    """Write modules into a folder, and ``tick.py``, which counts its runs."""
+    sources.setdefault("tick", TICK.format(ticks=str(folder / "ticks")))
+    for name, source in sources.items():
+        (folder / f"{name}.py").write_text(textwrap.dedent(source))
