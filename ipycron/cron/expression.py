@@ -236,9 +236,9 @@ class CronExpression:
         return hash((self._text, self._day_or, self._hash_id))
 
     def __getstate__(self) -> tuple[Any, ...]:
-        # The system's zone may be a file without a name, which cannot be pickled; it
-        # is the same in every process of one machine. Drawn values travel, so that
-        # the other side neither loads croniter nor draws others by another version.
+        # The system's zone is the same in every process of one machine. Drawn values
+        # travel, so that the other side neither loads croniter nor draws others by
+        # another version.
         timezone = None if self._is_system_zone else get_key(self._timezone)
         drawn = None if self._hash_id is None else self._fields
         return self._text, timezone, self._day_or, self._hash_id, drawn
@@ -246,6 +246,10 @@ class CronExpression:
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         self._text, timezone, self._day_or, self._hash_id, drawn = state
         self._fields = parse(self._text) if drawn is None else drawn
+        if isinstance(timezone, tuple):
+            from ipycron.cron.zone_rules import load_rules  # noqa: PLC0415 - rare
+
+            timezone = load_rules(timezone)
         self._set_up(timezone)
 
     def _identity(self) -> tuple[object, ...]:
@@ -327,7 +331,7 @@ def _floor(instant: datetime, option: str) -> int:
     """Return the whole Unix seconds of an instant, exactly."""
     try:
         elapsed = instant - EPOCH
-    except TypeError:
+    except Exception:  # noqa: BLE001 - naive, or its zone is foreign code that fails
         raise InvalidOption(
             option=option,
             value=instant,

@@ -9,7 +9,9 @@ from __future__ import annotations
 import difflib
 import re
 import unicodedata
+from datetime import datetime
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo, available_timezones
 
 from ipycron.cron import parser
 from ipycron.cron.fields import NICKNAMES, SPECS
@@ -23,6 +25,12 @@ if TYPE_CHECKING:
 _QUOTES = "\"'`´‘’“”«»"  # noqa: RUF001 - these are what word processors make of quotes
 _SWAPPED = re.compile(r"([LW])([0-9]+)", re.IGNORECASE)
 _MOST_REPAIRS = 12
+_OFFSET = re.compile(
+    r"(?:UTC|GMT|Etc/UTC)?\s?(?P<sign>[+-])(?P<hours>[0-9]{1,2})(?::?(?P<minutes>[0-9]{2}))?",
+    re.IGNORECASE,
+)
+_LONGEST_ABBREVIATION = 5
+_CLOSE_ZONE = 0.85
 _SPECS = {spec.name: spec for spec in SPECS}
 
 
@@ -128,6 +136,62 @@ def _guess_texts(text: str) -> Iterator[str]:
     else:
         yield " ".join(words[:6])  # Quartz adds a year, a crontab a command
         yield " ".join(words[:5])
+
+
+def suggest_zone(text: str) -> str | None:
+    """Return the IANA name that was meant, None where that is not clear.
+
+    An abbreviation means nothing: CST is a zone of three continents. An offset is
+    what ``Etc/GMT`` names, with the other sign.
+    """
+    offset = _OFFSET.fullmatch(text.strip())
+    if offset is not None:
+        return _name_offset(offset["sign"], int(offset["hours"]), offset["minutes"])
+    known = available_timezones()
+    wanted = _fold_zone(text)
+    folded = {_fold_zone(name): name for name in sorted(known)}
+    if wanted in folded:  # another case, or a blank for the underscore
+        return folded[wanted]
+    if len(wanted) <= _LONGEST_ABBREVIATION and "/" not in wanted:
+        return None
+    cities = [
+        n for n in known if "/" in n and _fold_zone(n.rpartition("/")[2]) == wanted
+    ]
+    if cities:
+        return _choose_zone(cities)
+    if "/" not in wanted:
+        return None
+    close = difflib.get_close_matches(wanted, folded, n=3, cutoff=_CLOSE_ZONE)
+    alike = [name for name in close if name.count("/") == wanted.count("/")]
+    return _choose_zone([folded[name] for name in alike])
+
+
+def _fold_zone(name: str) -> str:
+    return name.strip().strip(_QUOTES).casefold().replace(" ", "_").replace("-", "_")
+
+
+def _choose_zone(names: list[str]) -> str | None:
+    """Return one of several names if they all have the same offset, else None."""
+    offsets = {
+        tuple(
+            datetime(2026, month, 1, tzinfo=ZoneInfo(name)).utcoffset()
+            for month in (1, 7)
+        )
+        for name in names
+    }
+    if len(offsets) != 1:
+        return None
+    # Of "Europe/Berlin" and "Berlin" the one that says where.
+    return max(names, key=lambda name: ("/" in name, name))
+
+
+def _name_offset(sign: str, hours: int, minutes: str | None) -> str | None:
+    """Return the name of a fixed offset of whole hours, None for any other."""
+    if int(minutes or "0") or hours > (14 if sign == "+" else 12):
+        return None
+    if hours == 0:
+        return "UTC"
+    return f"Etc/GMT{'-' if sign == '+' else '+'}{hours}"
 
 
 def _to_ascii(text: str) -> str:

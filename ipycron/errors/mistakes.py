@@ -73,15 +73,36 @@ def _point_at(expression: str, column: int, *, width: int) -> list[str]:
 
 
 class UnknownTimezone(IpycronError, ValueError):
-    """A time zone that the system's database does not know."""
+    """A time zone that the system's database does not know.
+
+    Attributes:
+        timezone: what was given.
+        suggestion: the name to write instead, or None.
+        variable: the environment variable that holds it, or None.
+    """
 
     timezone: str
+    suggestion: str | None
+    variable: str | None
 
-    def __init__(self, *, timezone: str, known: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        *,
+        timezone: str,
+        suggestion: str | None = None,
+        variable: str | None = None,
+    ) -> None:
+        where, also = "timezone", "or a tzinfo"
+        if variable is not None:
+            where = f"the environment variable {variable}"
+            also = "the path of a zone file, or a POSIX zone such as 'EST5EDT'"
+        advice = "" if suggestion is None else f" Did you mean {suggestion!r}?"
         super().__init__(
-            f"timezone: got {timezone!r}, expected an IANA name such as "
-            f"'Europe/Berlin', or a tzinfo.{suggest(timezone, known)}",
+            f"{where}: got {timezone!r:.200}, expected an IANA name such as "
+            f"'Europe/Berlin', {also}.{advice}",
             timezone=timezone,
+            suggestion=suggestion,
+            variable=variable,
         )
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from ipycron.cron import CronExpression
-from ipycron.errors import CoordinatorError, IpycronError
+from ipycron.errors import CoordinatorError, IpycronError, StartError
 from ipycron.process.direct.supervisor_end import Fate
 from ipycron.process.supervisor.failures import LoadFailed
 from ipycron.process.supervisor.launcher import ProcessLauncher
@@ -43,6 +43,7 @@ from ipycron.process.wire.protocol import (
 )
 from ipycron.process.wire.zones import make_zone
 from ipycron.scheduling.clock import SystemClock
+from ipycron.scheduling.events import Event, Notice, Status
 from ipycron.scheduling.scheduler import Scheduler
 
 if TYPE_CHECKING:
@@ -51,7 +52,6 @@ if TYPE_CHECKING:
 
     from ipycron.process.start import ZygoteProcess
     from ipycron.process.wire.message import Message
-    from ipycron.scheduling.events import Notice
 
 CONGESTION_BYTES = 4 * 1024 * 1024
 """Unsent output above which only the newest output is kept."""
@@ -112,6 +112,7 @@ class Supervisor:
             emit=self._emit,
             elector=self._elector,
         )
+        self._unregistered: dict[str, StartError] = {}  # why they could not be
         self._requests: set[asyncio.Task[None]] = set()
         self._ending: asyncio.Task[None] | None = None
         self._launcher.zygote.preload(_WARM)
@@ -139,20 +140,30 @@ class Supervisor:
             self._answer(message.request_id, self._shut_down(message.timeout))
 
     def _register(self, register: Register, payload: Payload) -> None:
+        """Take in a task; what fails is the answer to each start and run of it."""
         self._launcher.register(register, payload)
-        self._scheduler.add(
-            register.task_id,
-            name=register.name,
-            schedule=CronExpression(
-                register.expression,
-                make_zone(register.zone),
-                day_or=register.day_or,
-                hash_id=register.hash_id,
-            ),
-            policy=register.policy,
-        )
+        try:
+            self._scheduler.add(
+                register.task_id,
+                name=register.name,
+                schedule=CronExpression(
+                    register.expression,
+                    make_zone(register.zone),
+                    day_or=register.day_or,
+                    hash_id=register.hash_id,
+                ),
+                policy=register.policy,
+            )
+        except Exception as error:  # noqa: BLE001 - border: process main
+            reason = f"it could not be registered, {type(error).__name__}: {error}"
+            failure = StartError(name=register.name, reason=reason)
+            self._unregistered[register.task_id] = failure
 
     async def _control(self, control: Control) -> None:
+        failure = self._unregistered.get(control.task_id)
+        if failure is not None:
+            self._control_unregistered(control, failure)
+            return
         if control.action == "start":
             await self._scheduler.start(control.task_id, silence=control.silence)
         elif control.action == "stop":
@@ -160,7 +171,28 @@ class Supervisor:
         else:
             await self._scheduler.destroy(control.task_id, force=control.force)
 
+    def _control_unregistered(self, control: Control, failure: StartError) -> None:
+        """Answer for a task that the scheduler does not have: it is stopped."""
+        if control.action == "start":
+            raise failure
+        if control.action == "destroy":
+            del self._unregistered[control.task_id]
+            now = SystemClock().now()
+            self._emit(
+                Notice(
+                    event=Event.TASK_DESTROYED,
+                    task_id=control.task_id,
+                    status=Status.DESTROYED,
+                    date=now,
+                    triggered_at=now,
+                )
+            )
+
     def _execute(self, execute: Execute, tries: int = 1) -> None:
+        failure = self._unregistered.get(execute.task_id)
+        if failure is not None:
+            self._refuse(execute, failure)
+            return
         if execute.call and not self._withdraw(execute, tries):
             return
         try:

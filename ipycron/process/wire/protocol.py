@@ -18,9 +18,10 @@ client → worker       Call
 worker → client       Answered Declined HandedOver
 ====================  =========================================================
 
-Instants are Unix seconds, durations seconds. A zone is an IANA name or the seconds
-of a fixed offset from UTC. What the file system and the environment hold is bytes, as
-`os.fsencode` gives them: it need not be UTF-8, and a header's text must be.
+Instants are Unix seconds, durations seconds. A zone is an IANA name, the seconds
+of a fixed offset from UTC, or a name and the content of its zone file. What the file
+system and the environment hold is bytes, as `os.fsencode` gives them: it need not be
+UTF-8, and a header's text must be.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ class Register(Message, frozen=True):
     task_id: str
     name: str
     expression: str
-    zone: str | int
+    zone: str | int | tuple[str, bytes]
     day_or: bool
     hash_id: str | None
     policy: Policy
@@ -248,7 +249,7 @@ class Fork(Message, frozen=True):
     """
 
     worker_id: int
-    zone: str | int
+    zone: str | int | tuple[str, bytes]
 
 
 class Forked(Message, frozen=True):
@@ -287,7 +288,7 @@ class Load(Message, frozen=True):
     task_id: str
     name: str
     expression: str
-    zone: str | int
+    zone: str | int | tuple[str, bytes]
     job: Job
     setting: Setting
 

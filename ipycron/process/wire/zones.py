@@ -1,38 +1,39 @@
-"""Time zones on the wire: an IANA name, or the seconds of a fixed offset."""
+"""Time zones on the wire: an IANA name, the seconds of a fixed offset, or rules."""
 
 from __future__ import annotations
 
 from datetime import UTC, timedelta, timezone, tzinfo
 from zoneinfo import ZoneInfo
 
-from ipycron.errors import InvalidOption
-
-Zone = str | int
+Zone = str | int | tuple[str, bytes]
 
 
 def describe_zone(zone: tzinfo) -> Zone:
     """Return what stands for `zone` on the wire.
 
-    Raises:
-        InvalidOption: if it is neither a `ZoneInfo` with a key nor a fixed offset:
-            the supervisor would have to run foreign code to know the time.
+    A zone that the tz database does not have travels with its rules: the supervisor
+    runs no foreign code to know the time.
     """
-    if isinstance(zone, ZoneInfo) and zone.key is not None:
-        return zone.key
-    if isinstance(zone, timezone):
+    from ipycron.cron.zone import is_named  # noqa: PLC0415 - not for the zygote
+
+    if is_named(zone):
+        return str(zone)
+    if type(zone) is timezone:
         offset = zone.utcoffset(None)
-        if offset % timedelta(seconds=1) == timedelta(0):
+        is_plain = str(zone) == str(timezone(offset))
+        if is_plain and offset % timedelta(seconds=1) == timedelta(0):
             return int(offset.total_seconds())
-    raise InvalidOption(
-        option="timezone",
-        value=zone,
-        expected="an IANA name, a ZoneInfo or a datetime.timezone of whole seconds "
-        "for a background task",
-    )
+    from ipycron.cron.zone_rules import find_rules  # noqa: PLC0415 - rare
+
+    return find_rules(zone)
 
 
 def make_zone(zone: Zone) -> tzinfo:
     """Return the time zone that `describe_zone` described."""
     if isinstance(zone, str):
         return ZoneInfo(zone)
-    return timezone(timedelta(seconds=zone)) if zone else UTC
+    if isinstance(zone, int):
+        return timezone(timedelta(seconds=zone)) if zone else UTC
+    from ipycron.cron.zone_rules import load_rules  # noqa: PLC0415 - rare
+
+    return load_rules(zone)
