@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from datetime import UTC, datetime, tzinfo
-from datetime import timezone as fixed_offset
 from functools import lru_cache
 from struct import error as struct_error
 from typing import NamedTuple
@@ -172,7 +171,7 @@ def resolve_timezone(timezone: tzinfo | str | None) -> tzinfo:
     if timezone is None:
         return _read_system_timezone()
     if isinstance(timezone, tzinfo):
-        if not isinstance(timezone, ZoneInfo | fixed_offset):
+        if not isinstance(timezone, ZoneInfo) and timezone is not UTC:
             _check_offset(timezone)
         return timezone
     if not isinstance(timezone, str):
@@ -195,14 +194,15 @@ def _check_offset(timezone: tzinfo) -> None:
         except Exception as error:  # noqa: BLE001 - foreign code
             problem = f"{type(error).__name__}: {error}"
         else:
-            if offset is not None:
+            if offset is not None and not offset.microseconds:
                 continue
-            problem = "its utcoffset() is None"
+            problem = f"its utcoffset() is {offset}"
         raise InvalidOption(
             option="timezone",
             value=timezone,
-            expected="a tzinfo that knows its offset from UTC at any time",
-            advice=f"It does not: {problem}. Give an IANA name such as "
+            expected="a tzinfo that knows its offset from UTC at any time, in steps "
+            "of whole seconds",
+            advice=f"Here {problem}. Give an IANA name such as "
             "'Europe/Berlin', or a datetime.timezone.",
         )
 
