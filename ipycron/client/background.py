@@ -22,6 +22,7 @@ from ipycron.errors import (
 from ipycron.process.direct.connections import Lines
 from ipycron.process.supervision import describe_refusal, start_supervisor
 from ipycron.process.wire.outcome import decode_error, unpack_display
+from ipycron.process.wire.payload import Payload
 from ipycron.process.wire.protocol import (
     Completed,
     Control,
@@ -50,7 +51,6 @@ if TYPE_CHECKING:
     from ipycron.process.direct.client_end import CallState
     from ipycron.process.supervision import SupervisorProcess
     from ipycron.process.wire.channel import Frame
-    from ipycron.process.wire.payload import Payload
     from ipycron.scheduling.ports import Elector
 
 MAX_LOSSES = 3
@@ -259,6 +259,8 @@ class Remote:
         message = frame.message
         if isinstance(message, Noticed):
             self._take_notice(message, frame.payload)
+        elif isinstance(message, Displayed) and frame.is_short:
+            self._owner.take_output(*_describe_short(message, frame.payload))
         elif isinstance(message, Streamed | Displayed):
             self._owner.take_output(message, frame.payload)
         elif isinstance(message, Refused):
@@ -268,7 +270,7 @@ class Remote:
         elif isinstance(message, Logged):
             record = rebuild_record(unpack_display(frame.payload))
             self._owner.take_record(record, message.task_id)
-        elif isinstance(message, Line):
+        elif isinstance(message, Line) and not frame.is_short:
             self.lines.open(message, frame.payload)
         elif isinstance(message, Elect | Completed):
             self._votes.take(message, self._connection)
@@ -370,6 +372,13 @@ class Remote:
         if self._connection is not None:
             self._connection.close_in_child()
         self.lines.close_in_child()
+
+
+def _describe_short(message: Displayed, payload: Payload) -> tuple[Streamed, Payload]:
+    """Return a line of stderr in the place of a display that could not be received."""
+    text = f"ipycron: a display was lost: {payload.loss}\n"
+    streamed = Streamed(message.task_id, message.execution_id, "stderr", 0)
+    return streamed, Payload(text.encode())
 
 
 def _explain(error: Exception) -> Exception:

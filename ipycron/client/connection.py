@@ -67,6 +67,7 @@ class Connection:
             loop=asyncio.get_running_loop(),
             on_frame=self._handle,
             on_close=self._lose,
+            keeps_payloads=True,
         )
 
     @property

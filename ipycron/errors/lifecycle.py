@@ -25,6 +25,17 @@ class StartError(IpycronError, RuntimeError):
         )
 
 
+class StartRefused(StartError):
+    """The system refuses a process, a thread, descriptors or memory, for now.
+
+    Nothing is wrong with the job: the same start succeeds when the cause is gone. What
+    was started before is tried again by itself.
+    """
+
+    def __init__(self, *, name: str, reason: str) -> None:
+        super().__init__(name=name, reason=reason.rstrip("."))
+
+
 class StartRevoked(StartError):
     """A stop, a destroy or a shutdown came before the end of the start."""
 

@@ -29,6 +29,7 @@ from ipycron.process.direct.worker_end import (
     name_call,
     number_call,
 )
+from ipycron.process.refusal import SCARCE
 from ipycron.process.wire.payload import Payload
 from ipycron.process.wire.protocol import (
     Answered,
@@ -201,8 +202,9 @@ class Line:
                 self._inbox.extend(map(self._sock.recv, _SIZES, _FLAGS))
             except BlockingIOError:
                 pass
-            except OSError:
-                self._inbox.append(b"")
+            except OSError as error:
+                if error.errno not in SCARCE:
+                    self._inbox.append(b"")
             is_new = len(self._inbox) > size
             self._understand()
             return not self.is_closed and is_new

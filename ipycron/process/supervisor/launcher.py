@@ -14,9 +14,10 @@ import threading
 from collections import Counter, deque
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from ipycron.errors import ProtocolError, StartError, WorkerCrashed
+from ipycron.errors import ProtocolError, StartError, StartRefused, WorkerCrashed
 from ipycron.process.direct.supervisor_end import Offers
 from ipycron.process.posix import ZYGOTE_GRACE, kill_group
+from ipycron.process.refusal import describe
 from ipycron.process.start import start_program, start_zygote
 from ipycron.process.supervisor.failures import ZygoteLost
 from ipycron.process.supervisor.pumps import Flood
@@ -130,7 +131,7 @@ class Zygote:
         elif isinstance(message, Exited):
             self._workers.pop(message.worker_id).handle_exit(message.status)
         elif isinstance(message, ForkFailed):
-            self._workers.pop(message.worker_id).fail_start(message.reason)
+            self._workers.pop(message.worker_id).refuse_start(message.reason)
         elif isinstance(message, Preloaded):
             self._unanswered.popleft()
             if message.error is not None:
@@ -280,10 +281,42 @@ class ProcessLauncher:
     async def _launch(
         self, task_id: str, on_death: Callable[[Worker, BaseException], None]
     ) -> WorkerProcess:
+        worker = self._make_worker(task_id, on_death)
+        starter: Starter = (
+            self._spawner
+            if self._registrations[task_id].register.launcher == "spawn"
+            else self.zygote
+        )
+        try:
+            try:
+                starter.start(worker)
+            except OSError as error:  # no process, no descriptors: for now
+                worker.refuse_start(describe(error))
+            await asyncio.shield(worker.loaded)
+        except BaseException:
+            await worker.discard()
+            raise
+        return worker
+
+    def _make_worker(
+        self, task_id: str, on_death: Callable[[Worker, BaseException], None]
+    ) -> WorkerProcess:
+        """Return a worker without a process. Raises `StartRefused`."""
         register, payload = self._registrations[task_id]
-        worker = WorkerProcess(
+        try:
+            return self._connect(register, payload, on_death)
+        except OSError as error:
+            raise StartRefused(name=register.name, reason=describe(error)) from None
+
+    def _connect(
+        self,
+        register: Register,
+        payload: Payload,
+        on_death: Callable[[Worker, BaseException], None],
+    ) -> WorkerProcess:
+        return WorkerProcess(
             Load(
-                task_id,
+                register.task_id,
                 register.name,
                 register.expression,
                 register.zone,
@@ -296,19 +329,6 @@ class ProcessLauncher:
             on_death=on_death,
             offers=self.offers,
         )
-        starter: Starter = (
-            self._spawner if register.launcher == "spawn" else self.zygote
-        )
-        try:
-            try:
-                starter.start(worker)
-            except OSError as error:  # no process, no descriptors: for now
-                worker.fail_start(str(error))
-            await asyncio.shield(worker.loaded)
-        except BaseException:
-            await worker.discard()
-            raise
-        return worker
 
 
 async def _wait_exit(pid: int) -> None:

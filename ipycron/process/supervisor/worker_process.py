@@ -7,7 +7,7 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
-from ipycron.errors import ProtocolError, StartError, StopTimeout
+from ipycron.errors import ProtocolError, StartError, StartRefused, StopTimeout
 from ipycron.process.direct.supervisor_end import Offer
 from ipycron.process.order import StandbyOrder
 from ipycron.process.posix import kill_group, read_zombie
@@ -336,10 +336,10 @@ class WorkerProcess:
         """The process exists."""
         self.pid = pid
 
-    def fail_start(self, reason: str) -> None:
-        """There will be no process."""
+    def refuse_start(self, reason: str) -> None:
+        """There will be no process: the system refuses it, or what it needs."""
         if not self.loaded.done():
-            self.loaded.set_exception(StartError(name=self._name, reason=reason))
+            self.loaded.set_exception(StartRefused(name=self._name, reason=reason))
         self.handle_exit(signal.SIGKILL)
 
     def handle_loss(self) -> None:

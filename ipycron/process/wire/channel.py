@@ -13,12 +13,15 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from ipycron.process.refusal import SCARCE, reserve
 from ipycron.process.wire.frames import (
     MAX_HEADER_BYTES,
     Frame,
     FrameReader,
     encode_frame,
+    make_room,
     receive_some,
+    receive_with_reserve,
     send_some,
 )
 
@@ -43,6 +46,8 @@ _DELAYED_BYTES = 64 * 1024
 FD_SETSIZE = 1024  # <sys/select.h>
 _FLUSH_POLL = 0.005
 _DRAIN_READS = 64
+_AGAIN = 0.05
+"""Seconds until what the system refused, memory for a message, is tried again."""
 
 
 class Channel:
@@ -58,6 +63,8 @@ class Channel:
             to say than there is time for.
         max_header: bytes of the largest header that may arrive.
         read_bytes: how much is read before other edges have their turn.
+        keeps_payloads: whether payloads stay here. Where descriptors are short they
+            move into memory then; elsewhere they are on their way already.
     """
 
     def __init__(
@@ -71,6 +78,7 @@ class Channel:
         on_flood: Callable[[], None] | None = None,
         max_header: int = MAX_HEADER_BYTES,
         read_bytes: int = _READ_BYTES,
+        keeps_payloads: bool = False,
     ) -> None:
         sock.setblocking(False)
         self._sock = sock
@@ -80,6 +88,7 @@ class Channel:
         self._on_close = on_close
         self._on_flood = on_flood
         self._read_bytes = read_bytes
+        self._keeps_payloads = keeps_payloads
         # Held while the socket is written to. A signal's handler may take it again on
         # the thread that has it; `_is_writing` then leaves its frame to the loop. (A
         # lock that is tried, not waited for, would stay locked after an interrupt.)
@@ -90,6 +99,7 @@ class Channel:
         self._delay: asyncio.TimerHandle | None = None
         self.backlog = 0
         self.is_closed = False
+        reserve.open()
         loop.add_reader(sock, self._read)
 
     def send(
@@ -128,9 +138,10 @@ class Channel:
                     done = send_some(self._sock, data, sent)
                 except BlockingIOError:
                     pass
-                except OSError:
-                    # The peer is gone; reading tells so, after its last words.
-                    return
+                except OSError as error:
+                    if error.errno not in SCARCE:
+                        # The peer is gone; reading tells so, after its last words.
+                        return
                 finally:
                     self._is_writing = False
         if done == len(data):
@@ -221,7 +232,11 @@ class Channel:
                     done = send_some(self._sock, data, fds)
                 except BlockingIOError:
                     return
-                except OSError:
+                except OSError as error:
+                    if error.errno in SCARCE:
+                        self._loop.remove_writer(self._sock)
+                        self._loop.call_later(_AGAIN, self._watch)
+                        return
                     self._drop_queue()
                     break
                 self._release(fds, payload)
@@ -279,15 +294,22 @@ class Channel:
     def _read_some(self) -> int:
         """Read and deliver; return how many bytes there were."""
         try:
-            data, fds = receive_some(self._sock, self._read_bytes)
+            data, fds = receive_with_reserve(self._sock, self._read_bytes)
         except BlockingIOError:
             return 0
-        except OSError:
+        except OSError as error:
+            if error.errno in SCARCE:
+                self.pause()
+                self._loop.call_later(_AGAIN, self.resume)
+                return 0
             data, fds = b"", []
         if not data:
             self._end(None)
             return 0
-        for frame in self._reader.feed(data, fds):
+        frames = self._reader.feed(data, fds)
+        if fds:
+            make_room(frames if self._keeps_payloads else ())
+        for frame in frames:
             if self.is_closed:
                 return 0
             self._deliver(frame)
@@ -322,6 +344,7 @@ class Channel:
         self._reader.close()
         with self._lock:  # another thread may be about to write to this descriptor
             self._sock.close()
+        reserve.close()
 
 
 def _ignore(_: object) -> None:

@@ -4,11 +4,15 @@ A frame is a prefix (sizes, number of descriptors), a header (`protocol.py`), an
 payload, inline or as the first descriptor. Both ends are ours, yet nothing is
 trusted: sizes are bounded, headers are validated, descriptors are taken only where
 they are expected. Who breaks the protocol is heard up to there and no further.
+
+A receiver without descriptors is not broken by its peer: Linux drops what it has no
+place for (``MSG_CTRUNC``). The frame arrives without them, see `Frame.is_short`.
 """
 
 from __future__ import annotations
 
 import array
+import contextlib
 import os
 import socket
 import struct
@@ -18,12 +22,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from ipycron.errors import ProtocolError
-from ipycron.process.wire.payload import INLINE_BYTES, Payload
+from ipycron.process.refusal import describe_shortage, reserve
+from ipycron.process.wire.payload import INLINE_BYTES, Payload, make_lost
 from ipycron.process.wire.protocol import encode_message, make_decoder
 
 if TYPE_CHECKING:
     from _socket import socket as Socket  # noqa: N812 - `socket.socket` is one
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from ipycron.process.wire.message import Message
 
@@ -37,11 +42,17 @@ _ANCILLARY = socket.CMSG_SPACE(_MAX_FDS * array.array("i").itemsize)
 
 
 class Frame(NamedTuple):
-    """A received message with what came beside it. The receiver owns the fds."""
+    """A received message with what came beside it. The receiver owns the fds.
+
+    Attributes:
+        is_short: whether this process had no room for its descriptors. The payload
+            then says so to whoever decodes it.
+    """
 
     message: Any
     payload: Payload
     fds: tuple[int, ...]
+    is_short: bool = False
 
 
 class FrameReader:
@@ -63,11 +74,17 @@ class FrameReader:
         self._max_header = max_header
         self._takes_fds = takes_fds
         self._bytes = bytearray()
-        self._fds: deque[int] = deque()
+        self._fds: deque[int | None] = deque()  # None: the rest was dropped
         self.error: ProtocolError | None = None
 
-    def feed(self, data: bytes, fds: Sequence[int]) -> list[Frame]:
-        """Return the frames that `data` completes, up to a violation: see `error`."""
+    def feed(self, data: bytes, fds: Sequence[int | None]) -> list[Frame]:
+        """Return the frames that `data` completes, up to a violation: see `error`.
+
+        Args:
+            data: bytes as they came.
+            fds: the descriptors that came with them; None in the place of those that
+                the system dropped.
+        """
         self._bytes += data
         self._fds.extend(fds)
         frames: list[Frame] = []
@@ -83,8 +100,8 @@ class FrameReader:
 
     def close(self) -> None:
         """Give back descriptors of frames that never completed."""
-        while self._fds:
-            os.close(self._fds.popleft())
+        _close_all(self._fds)
+        self._fds.clear()
 
     def _parse_all(self, frames: list[Frame]) -> None:
         at = 0
@@ -113,17 +130,31 @@ class FrameReader:
     def _parse(self, at: int, end: int) -> Frame:
         header, _, count, by_fd = _PREFIX.unpack_from(self._bytes, at)
         start = at + _PREFIX.size
-        if count > len(self._fds):
+        if count > len(self._fds) and None not in self._fds:
             raise ProtocolError(reason="a frame without its descriptors")
         # Before the descriptors are taken: what is no message leaves them to `close`.
         message = self._decode(start, start + header)
-        fds = [self._fds.popleft() for _ in range(count)]
+        fds = self._take_fds(count)
+        if fds is None:
+            lost = make_lost(describe_shortage())
+            return Frame(message, lost, (), is_short=True)
         payload = (
             Payload(fd=fds.pop(0))
             if by_fd
             else Payload(bytes(self._bytes[start + header : end]))
         )
         return Frame(message, payload, tuple(fds))
+
+    def _take_fds(self, count: int) -> list[int] | None:
+        """Return a frame's descriptors; None if some of them were dropped."""
+        taken: list[int] = []
+        while len(taken) < count:
+            fd = self._fds.popleft()
+            if fd is None:
+                _close_all(taken)
+                return None
+            taken.append(fd)
+        return taken
 
     def _decode(self, start: int, stop: int) -> Any:
         try:
@@ -164,19 +195,58 @@ def send_some(sock: Socket, data: memoryview | bytes, fds: Sequence[int]) -> int
     return sock.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
 
 
-def receive_some(sock: Socket, size: int) -> tuple[bytes, list[int]]:
-    """Return what has arrived; no bytes mean the end."""
+def receive_some(sock: Socket, size: int) -> tuple[bytes, list[int | None]]:
+    """Return what has arrived; no bytes mean the end. Raises `OSError`.
+
+    A None after the descriptors stands for those that this process had no room for.
+    """
     # MSG_CMSG_CLOEXEC is Linux's; elsewhere the descriptors are marked below.
     flags = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
     try:
-        data, ancillary, _, _ = sock.recvmsg(size, _ANCILLARY, flags)
+        data, ancillary, told, _ = sock.recvmsg(size, _ANCILLARY, flags)
     except ConnectionResetError:
         return b"", []  # the peer went away before it had read all: its end, too
-    fds = array.array("i")
-    for level, kind, rights in ancillary:
+    rights = array.array("i")
+    for level, kind, block in ancillary:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-            fds.frombytes(rights[: len(rights) - len(rights) % fds.itemsize])
+            rights.frombytes(block[: len(block) - len(block) % rights.itemsize])
     if not flags:
-        for fd in fds:
+        for fd in rights:
             os.set_inheritable(fd, False)
-    return data, list(fds)
+    fds: list[int | None] = list(rights)
+    if told & socket.MSG_CTRUNC:
+        fds.append(None)
+    return data, fds
+
+
+def receive_with_reserve(sock: Socket, size: int) -> tuple[bytes, list[int | None]]:
+    """Do the same; descriptors that arrive find room in this process's reserve.
+
+    Whoever takes them calls `make_room` afterwards. It is one look more for each read:
+    what is dropped is dropped for good.
+    """
+    try:
+        # Without room for descriptors, the flag tells whether there are any.
+        data, _, told, _ = sock.recvmsg(size, 0, socket.MSG_PEEK)
+    except ConnectionResetError:
+        return b"", []
+    if not told & socket.MSG_CTRUNC:
+        return receive_some(sock, max(1, len(data)))
+    with reserve.lend():
+        return receive_some(sock, size)
+
+
+def make_room(frames: Sequence[Frame]) -> None:
+    """Fill the reserve again; where there is no room, payloads move into memory."""
+    if reserve.fill():
+        return
+    for frame in frames:
+        with contextlib.suppress(OSError, MemoryError):  # a socket, or no room there
+            frame.payload.settle()
+    reserve.fill()
+
+
+def _close_all(fds: Iterable[int | None]) -> None:
+    for fd in fds:
+        if fd is not None:
+            os.close(fd)

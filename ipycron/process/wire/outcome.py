@@ -293,6 +293,9 @@ def _dump_error(error: Exception) -> bytes:
     A library may have registered another with `copyreg`, for the whole process:
     tblib, which comes with Dask, rebuilds a SyntaxError without its text.
     """
+    if type(error).__module__ == "ipycron.errors":
+        # Nothing to import for it, where there may be no descriptor to do so.
+        return pickle.dumps(error, protocol=5)
     import cloudpickle  # noqa: PLC0415 - as in pack_object
 
     class Pickler(cloudpickle.Pickler):  # type: ignore[misc] # it has no types

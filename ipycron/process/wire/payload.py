@@ -28,6 +28,8 @@ INLINE_BYTES = 64 * 1024
 _COUNT = struct.Struct("<I")
 _SIZE = struct.Struct("<Q")
 _NO_BUFFERS = _COUNT.pack(0)
+_LOST = _COUNT.pack(0xFFFFFFFF)
+"""In the place of the count: the reason follows, there is no object."""
 _PICKLE_AT = _COUNT.size + _SIZE.size  # where there are none
 _IOV = 512  # below IOV_MAX (1024 on Linux) of os.writev
 
@@ -36,6 +38,10 @@ Buffer = bytes | bytearray | memoryview
 _settling = threading.Lock()
 # As concurrent.futures does: another thread may hold it while this one forks.
 os.register_at_fork(after_in_child=_settling._at_fork_reinit)  # type: ignore[attr-defined] # noqa: SLF001
+
+
+class PayloadLost(Exception):
+    """A payload was sent, and a process on its way had no room for it."""
 
 
 class Payload:
@@ -58,6 +64,13 @@ class Payload:
         """The inline bytes; empty where a descriptor holds them."""
         return self._data
 
+    @property
+    def loss(self) -> str | None:
+        """Why the payload's bytes are missing; None where they are not."""
+        if self._fd is not None or self._data[: _COUNT.size] != _LOST:
+            return None
+        return bytes(self._data[_COUNT.size :]).decode("utf-8", "replace")
+
     def open(self) -> memoryview:
         """Return the bytes, writable and private to this process.
 
@@ -67,7 +80,10 @@ class Payload:
             return memoryview(bytearray(self._data))
         if self.size == 0:
             return memoryview(bytearray())
-        return memoryview(mmap.mmap(self._fd, self.size, flags=mmap.MAP_PRIVATE))
+        try:
+            return memoryview(mmap.mmap(self._fd, self.size, flags=mmap.MAP_PRIVATE))
+        except OSError:  # it takes a descriptor, and there may be none
+            return memoryview(bytearray(os.pread(self._fd, self.size, 0)))
 
     def settle(self) -> None:
         """Take the bytes out of the descriptor and give it back. Safe in threads."""
@@ -133,11 +149,18 @@ def pack_plain(value: object) -> Payload:
     return pack_pickle(pickle.dumps(value, protocol=5), [])
 
 
+def make_lost(reason: str) -> Payload:
+    """Return what stands for a payload that could not be received."""
+    return Payload(_LOST + reason.encode())
+
+
 def unpack(payload: Payload) -> Any:
     """Return the object of a payload. Raises whatever unpickling raises."""
     if payload.fd is None and payload.data[: _COUNT.size] == _NO_BUFFERS:
         # Most results: nothing refers to these bytes afterwards, so they need no copy.
         return pickle.loads(memoryview(payload.data)[_PICKLE_AT:])  # noqa: S301
+    if payload.loss is not None:
+        raise PayloadLost(payload.loss)
     view = payload.open()
     (count,) = _COUNT.unpack_from(view)
     at = _COUNT.size

@@ -19,6 +19,7 @@ import traceback
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ipycron.errors import StartRefused
 from ipycron.process.affinity import count_cores, return_to, wait_on_one
 from ipycron.process.direct.token import Floor
 from ipycron.process.direct.worker_end import WorkerLine, date_call, fits, is_unread
@@ -35,7 +36,7 @@ from ipycron.process.posix import (
 from ipycron.process.standby import Permit
 from ipycron.process.wire.channel import FD_SETSIZE, BlockingChannel
 from ipycron.process.wire.outcome import encode_error, encode_result
-from ipycron.process.wire.payload import pack_plain
+from ipycron.process.wire.payload import PayloadLost, pack_plain
 from ipycron.process.wire.protocol import (
     Answered,
     Declined,
@@ -101,7 +102,8 @@ class Worker:
             elif isinstance(message, StandBy):
                 self._stand_by(message)
             elif isinstance(message, Line):
-                self.open_line(message, *frame.fds)
+                if not frame.is_short:  # else its other end is closed, and all is said
+                    self.open_line(message, *frame.fds)
             else:
                 return 0
         return 0
@@ -173,6 +175,8 @@ class Worker:
                 self._job = load_job(self._load.job, frame.payload, self._publish)
         except BaseException as error:  # noqa: BLE001 - border: process main
             self._leave_if_copy()
+            if isinstance(error, PayloadLost):
+                error = StartRefused(name=self._load.name, reason=str(error))
             payload, summary = self._encode_error(error)
             flush_stdio()
             self._channel.send(Loaded(is_ok=False, summary=summary), payload)

@@ -29,6 +29,7 @@ from ipycron.process.posix import (
     redirect_stdio,
     reset_signals,
 )
+from ipycron.process.refusal import describe, describe_shortage
 from ipycron.process.wire.channel import BlockingChannel, Frame
 from ipycron.process.wire.protocol import (
     Exited,
@@ -97,7 +98,11 @@ class Zygote:
                 self._rehearse()  # the first one, and who waits for it, comes before
             with contextlib.suppress(Exception):  # it may be gone from the disk
                 make_zone(frame.message.zone)
-            self._fork(frame.message.worker_id, frame.fds)
+            if frame.is_short:
+                refusal = ForkFailed(frame.message.worker_id, describe_shortage())
+                self._channel.send(refusal)
+            else:
+                self._fork(frame.message.worker_id, frame.fds)
         elif isinstance(frame.message, Preload):
             error = _preload(frame.message)
             _settle()
@@ -117,7 +122,7 @@ class Zygote:
             pid = os.fork()  # noqa: TID251 - the one place that forks workers
         except OSError as error:  # no memory, too many processes: for now
             _close_all(fds)
-            self._channel.send(ForkFailed(worker_id, str(error)))
+            self._channel.send(ForkFailed(worker_id, describe(error)))
             return
         if pid == 0:
             # Nothing of the zygote's stack may ever run in the child.

@@ -1,0 +1,113 @@
+"""What the system refuses for a while: processes, threads, descriptors, memory.
+
+None of it means that a peer is broken or a task is over: it is said, with what to do,
+and tried again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SCARCE_DESCRIPTORS = frozenset(
+    {errno.EMFILE, errno.ENFILE, errno.ETOOMANYREFS, errno.EMSGSIZE}
+)
+SCARCE = SCARCE_DESCRIPTORS | {errno.ENOBUFS, errno.ENOMEM}
+"""Errors of a socket that lie with this machine and not with the peer."""
+_SPARE = 4
+"""Descriptors kept back for what arrives: a message brings two at the most, and
+decoding it takes one more."""
+_NO_THREAD = "can't start new thread"  # CPython's text for EAGAIN
+
+
+def advise(error: BaseException) -> str:
+    """Return what the user can do about a refusal, as one sentence or two."""
+    number = error.errno if isinstance(error, OSError) else None
+    if number in SCARCE_DESCRIPTORS:
+        return (
+            f"Close files, or raise RLIMIT_NOFILE (`ulimit -n`{_get_file_limit()}) "
+            "before Python starts."
+        )
+    if number == errno.EAGAIN or _NO_THREAD in str(error):
+        return (
+            "End processes or threads, or raise RLIMIT_NPROC (`ulimit -u`) or the "
+            "container's pids limit."
+        )
+    if number in {errno.ENOMEM, errno.ENOBUFS} or isinstance(error, MemoryError):
+        return "Free memory, or raise the container's memory limit."
+    if number in {errno.ENOENT, errno.EACCES, errno.EIO, errno.ENOEXEC}:
+        return "Check that Python's own files are there and that their disk is mounted."
+    return "Start the task again when the cause is gone."
+
+
+def describe(error: BaseException) -> str:
+    """Return the refusal and what to do about it."""
+    text = str(error) or type(error).__name__
+    return f"{text.rstrip('.')}. {advise(error)}"
+
+
+def describe_shortage() -> str:
+    """Return why descriptors of a message could not be received here."""
+    error = OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+    return f"process {os.getpid()} had no room to receive it: {describe(error)}"
+
+
+def _get_file_limit() -> str:
+    try:
+        import resource  # noqa: PLC0415 - there is none on Windows
+    except ImportError:
+        return ""
+    return f", now {resource.getrlimit(resource.RLIMIT_NOFILE)[0]}"
+
+
+class DescriptorReserve:
+    """Descriptors kept open so that there are some when none are left.
+
+    One per process, there while one of its channels is open. What takes descriptors out
+    of messages borrows them: Linux drops what does not fit, for good, and says so by a
+    flag alone.
+    """
+
+    def __init__(self, size: int = _SPARE) -> None:
+        self._size = size
+        self._held: list[int] = []
+        self._users = 0
+
+    def open(self) -> None:
+        """Hold descriptors from now on, for one user more."""
+        self._users += 1
+        self.fill()
+
+    def close(self) -> None:
+        """Undo one `open`; the last one gives the descriptors back."""
+        self._users -= 1
+        if not self._users:
+            self._give_back()
+
+    def fill(self) -> bool:
+        """Take what is missing; return whether the reserve is whole."""
+        try:
+            while self._users and len(self._held) < self._size:
+                self._held.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+        except OSError:
+            return False
+        return True
+
+    @contextlib.contextmanager
+    def lend(self) -> Iterator[None]:
+        """While the descriptors of the reserve are free. `fill` takes them back."""
+        self._give_back()
+        yield
+
+    def _give_back(self) -> None:
+        while self._held:
+            with contextlib.suppress(OSError):  # the user's code has closed it
+                os.close(self._held.pop())
+
+
+reserve = DescriptorReserve()
