@@ -7,6 +7,8 @@ executed, nothing of the notebook is changed, and a large array is not copied: t
 
 from __future__ import annotations
 
+import builtins
+import itertools
 import sys
 import warnings
 from collections import deque
@@ -17,6 +19,7 @@ from ipycron.errors import CaptureError, InvalidOption, suggest
 from ipycron.notebook.capture.magics import find_extensions, find_own_magics
 from ipycron.notebook.capture.names import find_names
 from ipycron.notebook.capture.writer import (
+    EMPTY_NAMES,
     SnapshotWriter,
     format_size,
     get_type_name,
@@ -24,10 +27,11 @@ from ipycron.notebook.capture.writer import (
 )
 from ipycron.process.shell.captured import seal
 from ipycron.process.shell.source import compile_cell, parse_cell
+from ipycron.process.wire.by_value import is_made_here
 
 if TYPE_CHECKING:
     import ast
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from ipycron.notebook.capture.magics import OwnMagics
     from ipycron.notebook.capture.names import CellNames
@@ -37,6 +41,8 @@ LARGEST_CAPTURE = 256 * 2**20
 
 CELL_NAMES = frozenset({"ctx"})
 """Names that the worker gives to a cell itself."""
+
+_WORKER_NAMES = frozenset({"display", "get_ipython"})
 
 _SHOWN_FROM = 10 * 1024  # a size in bytes that is of interest
 _MOST_SHOWN = 12
@@ -75,6 +81,7 @@ class Captured:
         pickle: loads, with the buffers, as a dictionary of the variables.
         buffers: the memory of the variables as flat bytes, that of arrays is their
             own. Write them out before the notebook goes on and changes it.
+        warnings: what the cell will miss or find changed, a line each.
     """
 
     names: tuple[CapturedName, ...] = ()
@@ -82,6 +89,7 @@ class Captured:
     extensions: tuple[str, ...] = ()
     pickle: bytes = b""
     buffers: tuple[memoryview, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def size_bytes(self) -> int:
@@ -142,20 +150,25 @@ def capture_names(
         wanted = dict.fromkeys(_check_names(include, shell), True)
         magics = {}
         limit = sys.maxsize
-    snapshot = _Snapshot(shell, exclude=exclude, limit=limit)
+    snapshot = _Snapshot(shell, used, exclude=exclude, limit=limit)
     return replace(
-        snapshot.take(wanted, magics), extensions=find_extensions(used.magics, shell)
+        snapshot.take(wanted, magics),
+        extensions=find_extensions(used.magics, shell),
     )
 
 
 class _Snapshot:
     """Takes one snapshot; begins again without what turns out not to travel."""
 
-    def __init__(self, shell: Any, *, exclude: Collection[str], limit: int) -> None:
+    def __init__(
+        self, shell: Any, used: CellNames, *, exclude: Collection[str], limit: int
+    ) -> None:
         self._shell = shell
+        self._used = used
         self._exclude = exclude
         self._limit = limit
         self._failed: dict[str, CaptureError] = {}
+        self._asked: dict[str, None] = {}  # what functions need
 
     def take(self, wanted: dict[str, bool], magics: OwnMagics) -> Captured:
         """Return the snapshot.
@@ -168,12 +181,14 @@ class _Snapshot:
         writer = None
         while writer is None:
             writer = self._try_write(wanted, magics)
+        writer.write_imports(self._used.modules, self._used.attributes)
         pickled, buffers = seal(writer.finish(), writer.sink.buffers)
         return Captured(
             names=tuple(self._describe(*item) for item in writer.sizes.items()),
             left_out=tuple(self._describe(name, 0) for name in self._failed),
             pickle=pickled,
             buffers=tuple(buffer.raw() for buffer in buffers),
+            warnings=tuple(self._warn(writer)),
         )
 
     def _try_write(
@@ -184,6 +199,9 @@ class _Snapshot:
         pending = deque(wanted.items())
         for name, (function, kind) in magics.items():
             pending.extend(writer.write_magic(name, function, kind).items())
+        for name in _find_made_modules(self._used.modules):
+            pending.extend(writer.write_module(name).items())
+        self._asked = {}
         while pending:
             name, is_needed = pending.popleft()
             if name in writer.sizes or not self._is_to_send(name):
@@ -200,14 +218,53 @@ class _Snapshot:
                 self._failed[name] = error
                 return None
             pending.extend((n, need and is_needed) for n, need in used.items())
+            if is_needed and not self._used.binds_unseen:
+                self._asked.update(dict.fromkeys(n for n, need in used.items() if need))
         return writer
 
     def _is_to_send(self, name: str) -> bool:
         return name not in self._exclude and is_own(name, self._shell)
 
+    def _warn(self, writer: SnapshotWriter) -> Iterator[str]:
+        """Yield a line for each name that the cell will not find as it expects."""
+        users = writer.users
+        read = {*self._used.needed, *self._used.possible, *users}
+        for name in sorted(read.intersection(self._exclude)):
+            if is_own(name, self._shell):
+                yield (
+                    f"{name!r} in the cell is the run's context, not the notebook's "
+                    "variable: rename that to use it"
+                )
+        for name in sorted(read & EMPTY_NAMES):
+            if name not in writer.sizes:
+                yield (
+                    f"{name!r} is empty in a worker: give what the cell needs of it "
+                    "a name here, and use that"
+                )
+        asked = (name for name in self._asked if name not in self._used.bound)
+        for name in dict.fromkeys((*self._used.expected, *asked)):
+            if self._is_missing(name, writer):
+                yield self._describe_missing(name, users)
+
+    def _is_missing(self, name: str, writer: SnapshotWriter) -> bool:
+        if name in writer.sizes or name in self._failed or name in self._exclude:
+            return False
+        if name in _WORKER_NAMES or hasattr(builtins, name) or name[:2] == "__":
+            return False
+        return name not in self._shell.user_ns or is_own(name, self._shell)
+
+    def _describe_missing(self, name: str, users: Mapping[str, str]) -> str:
+        user = repr(users[name]) if name in users else "the cell"
+        if name in self._shell.user_ns:
+            return f"{name!r} is not sent along, {user} will not find it"
+        known = [other for other in self._shell.user_ns if is_own(other, self._shell)]
+        text = f"{name!r} is not defined, {user} will not find it"
+        return f"{text}.{advice}" if (advice := suggest(name, known)) else text
+
     def _describe(self, name: str, size: int) -> CapturedName:
         is_magic = name.startswith("%")
-        type_name = "magic" if is_magic else get_type_name(self._shell.user_ns[name])
+        value = self._shell.user_ns.get(name, sys.modules.get(name))
+        type_name = "magic" if is_magic else get_type_name(value)
         return CapturedName(name=name, type_name=type_name, size_bytes=size)
 
 
@@ -232,6 +289,16 @@ def _check_names(names: Iterable[str], shell: Any) -> list[str]:
                 advice=suggest(name, known).strip(),
             )
     return checked
+
+
+def _find_made_modules(names: Iterable[str]) -> dict[str, None]:
+    """Return the modules that were made in the notebook, and the packages of those."""
+    return {
+        parent: None
+        for name in names
+        for parent in itertools.accumulate(name.split("."), "{}.{}".format)
+        if parent in sys.modules and is_made_here(parent)
+    }
 
 
 def _join(names: tuple[CapturedName, ...]) -> str:

@@ -1,4 +1,4 @@
-"""Which global names a function uses, read from its code."""
+"""Which names a function uses, read from its code."""
 
 from __future__ import annotations
 
@@ -32,3 +32,32 @@ def find_code_globals(code: CodeType) -> tuple[set[str], set[str]]:
             reads |= inner_reads
             binds |= inner_binds
     return reads, binds
+
+
+def find_code_names(code: CodeType) -> tuple[set[str], set[str]]:
+    """Return all names in a function's code, those of attributes too, and its texts."""
+    names, texts = set(code.co_names), set()
+    pending = list(code.co_consts)
+    while pending:
+        constant = pending.pop()
+        if isinstance(constant, str):
+            texts.add(constant)
+        elif isinstance(constant, tuple | frozenset):
+            pending.extend(constant)
+        elif hasattr(constant, "co_code"):
+            inner_names, inner_texts = find_code_names(constant)
+            names |= inner_names
+            texts |= inner_texts
+    return names, texts
+
+
+def find_code_modules(code: CodeType) -> set[str]:
+    """Return the full names of the modules that a function imports."""
+    found = set()
+    for instruction in dis.get_instructions(code):
+        if instruction.opname == "IMPORT_NAME":
+            found.add(instruction.argval)
+    for constant in code.co_consts:
+        if hasattr(constant, "co_code"):
+            found |= find_code_modules(constant)
+    return found

@@ -12,8 +12,13 @@ import ast
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from ipycron.notebook.capture.code_globals import find_code_globals
+from ipycron.notebook.capture.code_globals import (
+    find_code_globals,
+    find_code_modules,
+    find_code_names,
+)
 from ipycron.notebook.capture.expansion import find_expansions
+from ipycron.notebook.capture.texts import NAMESPACES, RUNNERS, find_text_names
 from ipycron.process.shell.source import FLAGS
 
 if TYPE_CHECKING:
@@ -40,6 +45,37 @@ _CODE_MAGICS = frozenset(
 )
 """Magics whose text is Python: IPython's own, line_profiler's, memory_profiler's."""
 
+_HARMLESS_MAGICS = _CODE_MAGICS | {
+    "bash",
+    "cd",
+    "conda",
+    "config",
+    "env",
+    "html",
+    "javascript",
+    "js",
+    "latex",
+    "load_ext",
+    "ls",
+    "markdown",
+    "matplotlib",
+    "pip",
+    "pwd",
+    "reload_ext",
+    "script",
+    "set_env",
+    "sh",
+    "svg",
+    "sx",
+    "system",
+    "uv",
+    "who",
+    "whos",
+    "writefile",
+    "xmode",
+}
+"""Magics of which it is known that they bind no names."""
+
 _LEAVES = (ast.Return, ast.Raise, ast.Continue, ast.Break)
 _NAME_ERRORS = frozenset({"NameError", "Exception", "BaseException"})
 
@@ -52,11 +88,22 @@ class CellNames:
         needed: read before the cell binds them.
         possible: perhaps read before the cell binds them.
         magics: the magics that it runs, by kind and name.
+        expected: those of `needed` that only the notebook can give.
+        bound: all names that it may bind.
+        binds_unseen: whether it may bind others that are not seen here (`exec`,
+            ``%run``); nothing is `expected` then.
+        attributes: all other names in its code: of attributes, in short strings.
+        modules: what it imports, by full name.
     """
 
     needed: tuple[str, ...]
     possible: tuple[str, ...]
     magics: tuple[tuple[MagicKind, str], ...]
+    expected: tuple[str, ...]
+    bound: frozenset[str]
+    binds_unseen: bool
+    attributes: frozenset[str]
+    modules: tuple[str, ...]
 
 
 def find_names(tree: ast.Module, *, parse: Callable[[str], ast.Module]) -> CellNames:
@@ -66,7 +113,7 @@ def find_names(tree: ast.Module, *, parse: Callable[[str], ast.Module]) -> CellN
         tree: the cell, after IPython's rewriting.
         parse: parses IPython code inside a magic; raises `SyntaxError`.
     """
-    visitor = _Visitor(parse)
+    visitor = _Visitor(parse, runs_texts=_runs_texts(tree))
     visitor.visit(tree)
     return visitor.finish()
 
@@ -74,8 +121,13 @@ def find_names(tree: ast.Module, *, parse: Callable[[str], ast.Module]) -> CellN
 class _Visitor(ast.NodeVisitor):
     """Walks a cell in the order of its execution and follows what is bound."""
 
-    def __init__(self, parse: Callable[[str], ast.Module]) -> None:
+    def __init__(self, parse: Callable[[str], ast.Module], *, runs_texts: bool) -> None:
         self._parse = parse
+        self._runs_texts = runs_texts
+        self._binds_unseen = False
+        self._bound_in_loops: set[str] = set()
+        self._attributes: set[str] = set()
+        self._modules: dict[str, None] = {}
         self._names: dict[str, bool] = {}  # whether needed
         self._magics: dict[tuple[MagicKind, str], None] = {}
         self._bound: set[str] = set()
@@ -89,10 +141,18 @@ class _Visitor(ast.NodeVisitor):
         """Return what was found; judge what functions read by all that is bound."""
         for name in self._deferred:
             self._note(name, is_needed=name not in self._bound | self._maybe_bound)
+        needed = tuple(name for name in self._names if self._names[name])
         return CellNames(
-            needed=tuple(name for name in self._names if self._names[name]),
+            needed=needed,
             possible=tuple(name for name in self._names if not self._names[name]),
             magics=tuple(self._magics),
+            expected=()
+            if self._binds_unseen
+            else tuple(name for name in needed if name not in self._bound_in_loops),
+            bound=frozenset(self._bound | self._maybe_bound | self._bound_in_loops),
+            binds_unseen=self._binds_unseen or "*" in self._bound,
+            attributes=frozenset(self._attributes),
+            modules=tuple(self._modules),
         )
 
     # --- reads and bindings -------------------------------------------------------
@@ -135,6 +195,11 @@ class _Visitor(ast.NodeVisitor):
                 if name not in self._bound and not self._is_loop_name(name):
                     self._deferred[name] = None
             self._maybe_bound |= binds
+            names, texts = find_code_names(constant)
+            self._attributes |= names
+            self._modules.update(dict.fromkeys(sorted(find_code_modules(constant))))
+            for text in sorted(texts):
+                self._visit_string(text)
 
     def _is_loop_name(self, name: str) -> bool:
         return any(name in scope for scope in self._loop_scopes)
@@ -147,6 +212,40 @@ class _Visitor(ast.NodeVisitor):
         else:
             self._read(node.id)
             self._bound.discard(node.id)
+
+    def visit_Attribute(self, node: ast.Attribute) -> None:
+        self._attributes.add(node.attr)
+        if isinstance(node.value, ast.Name) and node.value.id == "__main__":
+            self._read(node.attr, is_needed=False)
+        self.visit(node.value)
+
+    def visit_Subscript(self, node: ast.Subscript) -> None:
+        """Look into ``globals()["name"]``, read or bound."""
+        if _is_namespace(node.value):
+            self._visit_key(node.slice, is_read=isinstance(node.ctx, ast.Load))
+        self.generic_visit(node)
+
+    def _visit_key(self, key: ast.expr, *, is_read: bool) -> None:
+        if is_read and isinstance(key, ast.Constant) and isinstance(key.value, str):
+            self._read(key.value, is_needed=False)
+        self._binds_unseen |= not is_read
+
+    # --- strings ------------------------------------------------------------------
+
+    def visit_Expr(self, node: ast.Expr) -> None:
+        if not isinstance(node.value, ast.Constant):  # a docstring, or a lone result
+            self.visit(node.value)
+
+    def visit_Constant(self, node: ast.Constant) -> None:
+        if isinstance(node.value, str):
+            self._visit_string(node.value)
+
+    def _visit_string(self, text: str) -> None:
+        """Note the names in a string; none has to exist."""
+        if text.replace(".", "").isidentifier():
+            self._attributes.update(text.split("."))
+        for name in find_text_names(text, is_code=self._runs_texts):
+            self._read(name, is_needed=False)
 
     # --- statements that bind -----------------------------------------------------
 
@@ -172,10 +271,14 @@ class _Visitor(ast.NodeVisitor):
 
     def visit_Import(self, node: ast.Import) -> None:
         for alias in node.names:
+            self._modules[alias.name] = None
             self._bind(alias.asname or alias.name.partition(".")[0])
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
         for alias in node.names:
+            if node.module:
+                self._modules[node.module] = None
+                self._modules[f"{node.module}.{alias.name}"] = None
             self._bind(alias.asname or alias.name)
 
     def _visit_function(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
@@ -235,6 +338,7 @@ class _Visitor(ast.NodeVisitor):
 
     def _visit_for(self, node: ast.For | ast.AsyncFor) -> None:
         self.visit(node.iter)
+        self._bound_in_loops |= _find_stores(node.body)
         before = set(self._bound)
         self.visit(node.target)
         self._take(node.body, self._bound)
@@ -245,6 +349,7 @@ class _Visitor(ast.NodeVisitor):
 
     def visit_While(self, node: ast.While) -> None:
         self.visit(node.test)
+        self._bound_in_loops |= _find_stores(node.body)
         before = set(self._bound)
         self._take(node.body, before)
         self._take(node.orelse, before)
@@ -328,6 +433,16 @@ class _Visitor(ast.NodeVisitor):
             ):
                 texts = [a.value for a in node.args if isinstance(a, ast.Constant)]
                 self._visit_magic(method, texts)
+            case ast.Attribute(value=namespace, attr="get" | "pop") if (
+                _is_namespace(namespace) and node.args
+            ):
+                self._visit_key(node.args[0], is_read=True)
+            case ast.Attribute(value=namespace, attr="update" | "setdefault") if (
+                _is_namespace(namespace)
+            ):
+                self._binds_unseen = True
+            case ast.Name(id="exec"):
+                self._binds_unseen = True
         self.generic_visit(node)
 
     def _visit_magic(self, method: str, texts: list[Any]) -> None:
@@ -339,11 +454,17 @@ class _Visitor(ast.NodeVisitor):
             self._visit_line(texts[0], texts[1])
             if texts[0] in _CODE_MAGICS:
                 self._visit_text(texts[2])
-        elif method in ("system", "getoutput") and texts:
-            self._visit_expansions(texts[0])
+            else:
+                self._visit_string(texts[2])
+        elif method in ("system", "getoutput"):
+            for text in texts[:1]:
+                self._visit_expansions(text)
+        else:
+            self._binds_unseen = True
 
     def _visit_line(self, magic: str, line: str) -> None:
         self._visit_expansions(line)
+        self._binds_unseen |= magic not in _HARMLESS_MAGICS or "--out" in line
         if magic == "capture":
             for name in line.split():
                 self._bind(name)
@@ -372,6 +493,47 @@ class _Visitor(ast.NodeVisitor):
             for part in ast.walk(expression):
                 if isinstance(part, ast.Name):
                     self._read(part.id, is_needed=False)
+
+
+def _find_stores(body: Iterable[ast.AST]) -> set[str]:
+    """Return the names that statements bind, functions and classes left out."""
+    return {
+        part.id
+        for statement in body
+        for part in ast.walk(statement)
+        if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)
+    }
+
+
+def _is_namespace(node: ast.expr) -> bool:
+    """Return whether an expression is ``globals()`` or another of its kind."""
+    match node:
+        case ast.Call(func=ast.Name(id=name), args=[]) | ast.Attribute(attr=name):
+            return name in NAMESPACES
+    return False
+
+
+def _runs_texts(tree: ast.Module) -> bool:
+    """Return whether a cell hands strings, or all its variables, to something else."""
+    asked = set()  # for one name only
+    for node in ast.walk(tree):
+        match node:
+            case ast.Compare(ops=[ast.In() | ast.NotIn()], comparators=[namespace]):
+                asked.add(namespace)
+            case (
+                ast.Subscript(value=namespace, slice=ast.Constant())
+                | ast.Attribute(value=namespace)
+            ):
+                asked.add(namespace)
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(
+                func=ast.Name(id=name) | ast.Attribute(attr=name), args=[_, *_]
+            ) if name in RUNNERS:
+                return True
+            case ast.expr() if _is_namespace(node) and node not in asked:
+                return True
+    return False
 
 
 def _find_fallbacks(handlers: list[ast.ExceptHandler]) -> set[str]:

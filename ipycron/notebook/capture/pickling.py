@@ -13,12 +13,16 @@ from __future__ import annotations
 import io
 import pickle
 import sys
-from types import FunctionType
+from types import FunctionType, ModuleType
 from typing import Any
 
-import cloudpickle
-
-from ipycron.notebook.capture.code_globals import find_code_globals
+from ipycron.notebook.capture.code_globals import (
+    find_code_globals,
+    find_code_modules,
+    find_code_names,
+)
+from ipycron.notebook.capture.texts import find_text_names, runs_text
+from ipycron.process.wire.by_value import ByValuePickler, is_made_module
 
 
 class TooLargeError(Exception):
@@ -55,8 +59,8 @@ class Sink(io.BytesIO):
             raise TooLargeError
 
 
-class NotebookPickler(cloudpickle.Pickler):  # type: ignore[misc] # has no types
-    """Cloudpickle that knows its notebook.
+class NotebookPickler(ByValuePickler):
+    """A pickler that knows its notebook.
 
     Attributes:
         culprit: what was pickled last: after an error, what could not be.
@@ -64,6 +68,9 @@ class NotebookPickler(cloudpickle.Pickler):  # type: ignore[misc] # has no types
             need them; the owner empties it.
         users: which function it was, by name.
         filenames: the cells that functions come from.
+        modules: what was pickled by its name.
+        names: all names in the code of functions, those of attributes too.
+        types: of all that was pickled.
     """
 
     def __init__(self, sink: Sink, *, shell: Any) -> None:
@@ -73,10 +80,14 @@ class NotebookPickler(cloudpickle.Pickler):  # type: ignore[misc] # has no types
         self.found: dict[str, bool] = {}
         self.users: dict[str, str] = {}
         self.filenames: dict[str, None] = {}
+        self.modules: dict[str, None] = {}
+        self.names: set[str] = set()
+        self.types: set[type] = set()
 
     def reducer_override(self, obj: Any) -> Any:
         """Pickle what is bound to this process by reference, or not at all."""
         self.culprit = obj
+        self.types.add(type(obj))
         if obj is self._shell:
             return _get_shell, ()
         for name in ("stdout", "stderr"):
@@ -84,6 +95,8 @@ class NotebookPickler(cloudpickle.Pickler):  # type: ignore[misc] # has no types
                 return getattr, (sys, name)
         if refusal := _find_refusal(obj):
             raise pickle.PicklingError(refusal)
+        if isinstance(obj, ModuleType) and not is_made_module(obj):
+            self.modules[obj.__name__] = None
         reduced = super().reducer_override(obj)
         if isinstance(obj, FunctionType) and obj.__globals__ is self._shell.user_ns:
             self._detach(obj, reduced)
@@ -95,9 +108,15 @@ class NotebookPickler(cloudpickle.Pickler):  # type: ignore[misc] # has no types
         slots["__globals__"] = {}
         self.filenames[function.__code__.co_filename] = None
         reads, binds = find_code_globals(function.__code__)
-        for name in sorted(reads):
+        names, texts = find_code_names(function.__code__)
+        self.names |= names
+        self.modules.update(dict.fromkeys(find_code_modules(function.__code__)))
+        is_code = runs_text(names)
+        in_texts = {n for t in texts for n in find_text_names(t, is_code=is_code)}
+        for name in sorted(reads | in_texts):
             # One that the function also binds may not be there yet.
-            self.found[name] = self.found.get(name, False) or name not in binds
+            is_needed = name in reads - binds
+            self.found[name] = self.found.get(name, False) or is_needed
             self.users.setdefault(name, function.__qualname__)
 
 

@@ -7,6 +7,8 @@ one attempt; after a failure its pickler remembers what was never finished.
 from __future__ import annotations
 
 import linecache
+import re
+import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -20,12 +22,29 @@ from ipycron.notebook.capture.pickling import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from ipycron.notebook.capture.names import MagicKind
     from ipycron.process.shell.captured import ItemKind
 
-_ANSWERS = frozenset({"_", "__", "___"})  # the last results, IPython's own
+EMPTY_NAMES = frozenset({"In", "Out", "_ih", "_oh"})
+"""IPython's own history, of which a worker has none."""
+
+_ANSWERS = re.compile(r"_{1,3}|_i{1,3}|_i?\d+")  # the last results and sources
+_MACHINERY = frozenset(
+    {
+        "__annotations__",
+        "__builtin__",
+        "__builtins__",
+        "__doc__",
+        "__loader__",
+        "__name__",
+        "__package__",
+        "__spec__",
+    }
+)
+"""What each module has of its own."""
+
 _WAY_OUT = "or leave it out: --capture NAMES sends exactly those, --no-capture nothing."
 
 
@@ -59,6 +78,31 @@ class SnapshotWriter:
             CaptureError: if it cannot be pickled, or the limit is passed.
         """
         return self._write("variable", name, self._shell.user_ns[name], shown=name)
+
+    def write_module(self, name: str) -> dict[str, bool]:
+        """Write a module that was made in the notebook; as `write_variable`."""
+        return self._write("module", name, sys.modules[name], shown=name)
+
+    def write_imports(self, names: Iterable[str], attributes: Collection[str]) -> None:
+        """Write which modules inside of packages the worker has to import.
+
+        ``import urllib.request`` binds `urllib`; that its module has `request` is
+        what the notebook did.
+
+        Args:
+            names: of modules that the cell imports itself.
+            attributes: names in the cell's code, of attributes too.
+        """
+        packages = {*names, *self._pickler.modules}
+        found = sorted(_find_submodules(packages, self._pickler.names | {*attributes}))
+        if found:
+            self._pickler.dump(("imports", "", ""))
+            self._pickler.dump(found)
+
+    @property
+    def users(self) -> Mapping[str, str]:
+        """The names that functions use, and one function of each."""
+        return self._pickler.users
 
     def finish(self) -> bytes:
         """Write the sources of the functions and the end; return the stream."""
@@ -125,14 +169,29 @@ class SnapshotWriter:
         return None
 
 
+def _find_submodules(packages: set[str], used: set[str]) -> set[str]:
+    """Return the imported modules inside of packages whose names are used."""
+    roots = {package.partition(".")[0] for package in packages}
+    found = set()
+    for name in list(sys.modules):
+        parts = name.split(".")
+        if parts[0] not in roots:
+            continue
+        for end in range(1, len(parts)):
+            if ".".join(parts[:end]) in packages and used >= set(parts[end:]):
+                found.add(name)
+    return found
+
+
 def is_own(name: str, shell: Any) -> bool:
     """Return whether a name is a variable of the notebook's user, not IPython's."""
-    if name not in shell.user_ns or name in _ANSWERS:
-        return False
-    if name.startswith("__") and name.endswith("__"):
+    if name not in shell.user_ns or name in _MACHINERY:
         return False
     value = shell.user_ns[name]
-    return name not in shell.user_ns_hidden or shell.user_ns_hidden[name] is not value
+    if _ANSWERS.fullmatch(name):
+        return bool(value != "") if isinstance(value, str) else True
+    hidden = shell.user_ns_hidden
+    return name not in hidden or hidden[name] is not value
 
 
 def get_type_name(value: object) -> str:

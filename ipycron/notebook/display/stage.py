@@ -54,12 +54,26 @@ def make_stage(shell: Any) -> Stage:
 
 
 def present(
-    notebook: Notebook, task: Task, *, notes: Sequence[str] = (), is_quiet: bool = False
+    notebook: Notebook,
+    task: Task,
+    *,
+    notes: Sequence[str] = (),
+    warnings: Sequence[str] = (),
+    is_quiet: bool = False,
 ) -> None:
-    """Say what was understood, and show the task from now on."""
+    """Say what was understood, and show the task from now on.
+
+    Args:
+        notebook: where it is shown.
+        task: the task.
+        notes: what the line says after the schedule.
+        warnings: what will perhaps go wrong, a line each.
+        is_quiet: show nothing.
+    """
     if is_quiet:
         return
-    print(describe(task, notes))  # noqa: T201 - the front end shows it under the cell
+    lines = (describe(task, notes), *(f"warning: {text}" for text in warnings))
+    print("\n".join(lines))  # noqa: T201 - the front end shows it under the cell
     notebook.stage.show(task)
 
 

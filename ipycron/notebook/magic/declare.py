@@ -78,7 +78,8 @@ def declare_cell(notebook: Notebook, line: ParsedLine, body: str) -> None:
         payload=pack_pickle(captured.pickle, captured.buffers),
         extensions=captured.extensions,
     )
-    _declare(notebook, wish, job, notes=_describe_captured(captured))
+    notes = _describe_captured(captured)
+    _declare(notebook, wish, job, notes=notes, warnings=captured.warnings)
 
 
 def declare_file(notebook: Notebook, line: ParsedLine) -> None:
@@ -154,7 +155,12 @@ def _describe_captured(captured: Captured) -> tuple[str, ...]:
 
 
 def _declare(
-    notebook: Notebook, wish: _Declaration, job: Any, *, notes: tuple[str, ...] = ()
+    notebook: Notebook,
+    wish: _Declaration,
+    job: Any,
+    *,
+    notes: tuple[str, ...] = (),
+    warnings: tuple[str, ...] = (),
 ) -> None:
     """Create the task, show it and start it."""
     existing = _find_task(wish.name)
@@ -168,7 +174,7 @@ def _declare(
         notes = (*notes, f"each result goes to {wish.cell.into}")
     if existing is not None:
         notes = (*notes, f"replaces {say_name(existing)}")
-    present(notebook, task, notes=notes, is_quiet=wish.cell.quiet)
+    present(notebook, task, notes=notes, warnings=warnings, is_quiet=wish.cell.quiet)
     task.start().add_done_callback(partial(_report_start, notebook, task))
     if wish.cell.run_now:
         task.execute().add_done_callback(partial(notebook.see_end, task))

@@ -12,9 +12,13 @@ nor a function what its cell sees.
 from __future__ import annotations
 
 import builtins
+import contextlib
+import importlib
 import io
 import pickle
 import sys
+import types
+from functools import partial
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -25,13 +29,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from types import CodeType, ModuleType
 
-ItemKind = Literal["variable", "magic", "source"]
+ItemKind = Literal["variable", "magic", "source", "module", "imports"]
+
+_HOOK = "__init_subclass__"
 
 Item = tuple[ItemKind, str, str]
 """What precedes each value in the stream: its kind, name and type.
 
 A "magic" is a function and its kind ("line" or "cell"), a "source" the text and the
-label of a cell that a function comes from. The stream ends with a None.
+label of a cell that a function comes from. A "module" was made in the notebook and
+is known when it is unpickled; "imports" are names of modules. The stream ends with a
+None.
 """
 
 
@@ -75,7 +83,9 @@ def restore(stream: bytes | memoryview, *buffers: Any) -> dict[str, Any]:
             variables[name] = value
         elif kind == "magic":
             _register_magic(name, *value)
-        else:
+        elif kind == "imports":
+            _import_modules(value)
+        elif kind == "source":
             register_source(name, *value)
     return variables
 
@@ -99,11 +109,18 @@ def _read(
 
 
 class _Unpickler(pickle.Unpickler):
-    """Gives functions of a notebook the worker's `__main__` as their globals."""
+    """Gives functions of a notebook the worker's `__main__` as their globals.
+
+    Classes are made without what their notebook does whenever a class is made: that
+    has been done, and its traces, such as a list of all subclasses, travel too.
+    """
 
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) == ("cloudpickle.cloudpickle", "_make_function"):
-            return _make_function
+        if module == "cloudpickle.cloudpickle":
+            if name == "_make_function":
+                return _make_function
+            if name == "_make_skeleton_class":
+                return _make_class
         return super().find_class(module, name)
 
 
@@ -116,6 +133,52 @@ def _make_function(
         namespace = vars(main)
     namespace["__builtins__"] = builtins
     return FunctionType(code, namespace, *rest)
+
+
+def _make_class(
+    kind: type[type],
+    name: str,
+    bases: tuple[Any, ...],
+    namespace: dict[str, Any],
+    *rest: Any,
+) -> type:
+    """Do what cloudpickle's function does, without the notebook's hooks."""
+    import cloudpickle  # noqa: PLC0415 - loaded, since it has written the pickle
+
+    make = cloudpickle.cloudpickle._make_skeleton_class  # noqa: SLF001 - as above
+    maker = next(cls for cls in type.mro(kind) if cls.__module__ != "__main__")
+    owners = _find_hooks(types.resolve_bases(bases))
+    hooks = {owner: vars(owner)[_HOOK] for owner in owners}
+    try:
+        for owner in owners:
+            type.__delattr__(owner, _HOOK)
+        made: type = make(
+            kind if maker is kind else partial(maker.__new__, kind),
+            name,
+            bases,
+            namespace,
+            *rest,
+        )
+    finally:
+        for owner, hook in hooks.items():
+            type.__setattr__(owner, _HOOK, hook)
+    return made
+
+
+def _find_hooks(bases: tuple[type, ...]) -> list[type]:
+    """Return the classes of the notebook that want to know of subclasses."""
+    return [
+        cls
+        for cls in dict.fromkeys(cls for base in bases for cls in base.__mro__)
+        if cls.__module__ == "__main__" and _HOOK in vars(cls)
+    ]
+
+
+def _import_modules(names: Sequence[str]) -> None:
+    for name in names:
+        # The cell perhaps does without it, and is told by an AttributeError if not.
+        with contextlib.suppress(Exception):
+            importlib.import_module(name)
 
 
 def _register_magic(name: str, function: Any, kind: str) -> None:

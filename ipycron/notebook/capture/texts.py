@@ -1,0 +1,50 @@
+"""Names in strings: ``df.query("price > @limit")``, ``"select * from df"``.
+
+Nobody can know what a string is for. A name that stands in one is perhaps used; it
+travels where the notebook has such a variable.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+RUNNERS = frozenset({"eval", "exec", "evaluate", "run_cell", "timeit"})
+"""Functions and methods whose text is Python, or close to it: pandas, numexpr."""
+
+NAMESPACES = frozenset({"globals", "locals", "vars", "user_ns", "user_global_ns"})
+"""What has the notebook's variables by their names."""
+
+_LONGEST = 10_000
+_IDENTIFIER = re.compile(r"(?<![\w.])[^\W\d]\w*")
+_REFERENCE = re.compile(r"(?<![\w.@])@([^\W\d]\w*)")
+_TABLES = re.compile(
+    r"\b(?:from|join|into|update|table|describe|summarize)\s+"
+    r"([^\W\d]\w*(?:\s*,\s*[^\W\d]\w*)*)",
+    re.IGNORECASE,
+)
+
+
+def runs_text(names: Collection[str]) -> bool:
+    """Return whether code with these names may take a text for code."""
+    return not (RUNNERS | NAMESPACES).isdisjoint(names)
+
+
+def find_text_names(text: str, *, is_code: bool) -> Iterator[str]:
+    """Yield the names that a text may refer to.
+
+    Args:
+        text: a string of the cell or of a function.
+        is_code: whether all of it may be code; else only what is marked: ``@name``
+            of pandas, the tables of a query.
+    """
+    text = text[:_LONGEST]
+    if is_code:
+        yield from _IDENTIFIER.findall(text)
+        return
+    yield from _REFERENCE.findall(text)
+    for tables in _TABLES.findall(text):
+        yield from _IDENTIFIER.findall(tables)
