@@ -147,6 +147,34 @@ def test_results_go_to_a_variable(session):
     assert session.names["got"] == [1, 2]
 
 
+def test_results_leave_the_notebook_as_it_is(session):
+    """Classes and functions that went along come back as themselves."""
+    session.run(
+        "import enum\nrate = 1\nMISSING = object()\n"
+        "class K:\n    n = 0\n    def f(self): return rate\n"
+        "class Color(enum.Enum):\n    RED = 1\n"
+        "class Failure(Exception):\n    code = 1\n"
+        "def helper(): return rate"
+    )
+    session.run(
+        "%%cron @yearly --name it --into got\nK.n += 1\n"
+        "[K(), helper, Color.RED, MISSING, K.n]"
+    )
+    session.run("%%cron @yearly --name bad\nraise Failure(helper())")
+    task = get_task("it")
+    task.execute().result(DEADLINE)
+    session.run("rate = 2\nK.n = Failure.code = 7\nK.f = lambda self: 'patched'")
+    del session.names["got"]
+    task.execute().result(DEADLINE)
+    error = get_task("bad").execute().exception(DEADLINE)
+    value, *others, count = wait_for(lambda: session.names.get("got"))
+    names = session.names
+    assert (type(value), type(error)) == (names["K"], names["Failure"])
+    assert others == [names["helper"], names["Color"].RED, names["MISSING"]]
+    assert (names["K"].n, value.f(), names["helper"](), count) == (7, "patched", 2, 2)
+    assert (error.args, error.code) == ((1,), 7)
+
+
 def test_cell_runs_at_once_when_it_is_to(session):
     """``--run-now`` does not wait for the schedule."""
     session.run("%%cron @yearly --run-now --into got\n'now'")

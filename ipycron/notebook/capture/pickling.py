@@ -22,7 +22,8 @@ from ipycron.notebook.capture.code_globals import (
     find_code_names,
 )
 from ipycron.notebook.capture.texts import find_text_names, runs_text
-from ipycron.process.wire.by_value import ByValuePickler, is_made_module
+from ipycron.process.wire.by_value import is_made_module
+from ipycron.process.wire.pickler import Pickler
 
 
 class TooLargeError(Exception):
@@ -59,7 +60,7 @@ class Sink(io.BytesIO):
             raise TooLargeError
 
 
-class NotebookPickler(ByValuePickler):
+class NotebookPickler(Pickler):
     """A pickler that knows its notebook.
 
     Attributes:
@@ -74,7 +75,7 @@ class NotebookPickler(ByValuePickler):
     """
 
     def __init__(self, sink: Sink, *, shell: Any) -> None:
-        super().__init__(sink, protocol=5, buffer_callback=sink.add_buffer)
+        super().__init__(sink, buffer_callback=sink.add_buffer)
         self._shell = shell
         self.culprit: object = None
         self.found: dict[str, bool] = {}
@@ -97,7 +98,11 @@ class NotebookPickler(ByValuePickler):
             raise pickle.PicklingError(refusal)
         if isinstance(obj, ModuleType) and not is_made_module(obj):
             self.modules[obj.__name__] = None
-        reduced = super().reducer_override(obj)
+        return super().reducer_override(obj)
+
+    def reduce_by_value(self, obj: Any) -> Any:
+        """Leave out the variables of the notebook's functions."""
+        reduced = super().reduce_by_value(obj)
         if isinstance(obj, FunctionType) and obj.__globals__ is self._shell.user_ns:
             self._detach(obj, reduced)
         return reduced

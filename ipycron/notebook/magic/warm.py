@@ -9,7 +9,7 @@ from ipycron.notebook.magic import dispatch  # noqa: F401 - imports what the mag
 from ipycron.process.nesting import is_inside
 from ipycron.process.wire.protocol import Preload
 
-SHELL = Preload(("cloudpickle",), shell=True)  # noqa: S604 - IPython's
+SHELL = Preload(("ipycron.process.wire.pickler",), shell=True)  # noqa: S604 - IPython's
 """What the zygote of a notebook has in store: the shell that runs cells."""
 
 

@@ -17,21 +17,18 @@ import importlib
 import io
 import pickle
 import sys
-import types
-from functools import partial
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Literal
 
 from ipycron.errors import CaptureError
 from ipycron.process.shell.source import register_source
+from ipycron.process.wire.identity import loading
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from types import CodeType, ModuleType
 
 ItemKind = Literal["variable", "magic", "source", "module", "imports"]
-
-_HOOK = "__init_subclass__"
 
 Item = tuple[ItemKind, str, str]
 """What precedes each value in the stream: its kind, name and type.
@@ -78,15 +75,16 @@ def restore(stream: bytes | memoryview, *buffers: Any) -> dict[str, Any]:
         CaptureError: if a value cannot be rebuilt here; names the variable.
     """
     variables: dict[str, Any] = {}
-    for (kind, name, _), value in _read(stream, buffers):
-        if kind == "variable":
-            variables[name] = value
-        elif kind == "magic":
-            _register_magic(name, *value)
-        elif kind == "imports":
-            _import_modules(value)
-        elif kind == "source":
-            register_source(name, *value)
+    with loading(is_job=True):
+        for (kind, name, _), value in _read(stream, buffers):
+            if kind == "variable":
+                variables[name] = value
+            elif kind == "magic":
+                _register_magic(name, *value)
+            elif kind == "imports":
+                _import_modules(value)
+            elif kind == "source":
+                register_source(name, *value)
     return variables
 
 
@@ -109,18 +107,11 @@ def _read(
 
 
 class _Unpickler(pickle.Unpickler):
-    """Gives functions of a notebook the worker's `__main__` as their globals.
-
-    Classes are made without what their notebook does whenever a class is made: that
-    has been done, and its traces, such as a list of all subclasses, travel too.
-    """
+    """Gives functions of a notebook the worker's `__main__` as their globals."""
 
     def find_class(self, module: str, name: str) -> Any:
-        if module == "cloudpickle.cloudpickle":
-            if name == "_make_function":
-                return _make_function
-            if name == "_make_skeleton_class":
-                return _make_class
+        if (module, name) == ("cloudpickle.cloudpickle", "_make_function"):
+            return _make_function
         return super().find_class(module, name)
 
 
@@ -133,45 +124,6 @@ def _make_function(
         namespace = vars(main)
     namespace["__builtins__"] = builtins
     return FunctionType(code, namespace, *rest)
-
-
-def _make_class(
-    kind: type[type],
-    name: str,
-    bases: tuple[Any, ...],
-    namespace: dict[str, Any],
-    *rest: Any,
-) -> type:
-    """Do what cloudpickle's function does, without the notebook's hooks."""
-    import cloudpickle  # noqa: PLC0415 - loaded, since it has written the pickle
-
-    make = cloudpickle.cloudpickle._make_skeleton_class  # noqa: SLF001 - as above
-    maker = next(cls for cls in type.mro(kind) if cls.__module__ != "__main__")
-    owners = _find_hooks(types.resolve_bases(bases))
-    hooks = {owner: vars(owner)[_HOOK] for owner in owners}
-    try:
-        for owner in owners:
-            type.__delattr__(owner, _HOOK)
-        made: type = make(
-            kind if maker is kind else partial(maker.__new__, kind),
-            name,
-            bases,
-            namespace,
-            *rest,
-        )
-    finally:
-        for owner, hook in hooks.items():
-            type.__setattr__(owner, _HOOK, hook)
-    return made
-
-
-def _find_hooks(bases: tuple[type, ...]) -> list[type]:
-    """Return the classes of the notebook that want to know of subclasses."""
-    return [
-        cls
-        for cls in dict.fromkeys(cls for base in bases for cls in base.__mro__)
-        if cls.__module__ == "__main__" and _HOOK in vars(cls)
-    ]
 
 
 def _import_modules(names: Sequence[str]) -> None:

@@ -73,7 +73,7 @@ AGAIN = 0.02
 MAX_TRIES = 100
 """Times that it is asked: for two seconds it may be stopped."""
 _ERROR_BYTES = 1 << 20
-_WARM = Preload(("cloudpickle",))
+_WARM = Preload(("ipycron.process.wire.pickler",))
 
 
 class Supervisor:

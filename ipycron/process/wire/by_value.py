@@ -17,6 +17,8 @@ from typing import Any
 
 import cloudpickle
 
+from ipycron.process.wire import identity
+
 Reduced = Any
 """What `__reduce__` returns: a tuple, or a name."""
 
@@ -44,7 +46,7 @@ class ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc] # has no types
             pickle.PicklingError: if a worker would not find the object.
         """
         kind = type(obj)
-        reduce = _REDUCERS.get(kind)
+        reduce = REDUCERS.get(kind)
         if kind is FunctionType and obj.__code__ is _DISPATCHER.__code__:
             reduce = _reduce_dispatcher
         if reduce is not None and not has_home(obj):
@@ -57,11 +59,11 @@ class ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc] # has no types
         ):
             return self._reduce_member(obj)
         reduced = super().reducer_override(obj)
-        if reduced is NotImplemented and self._describes_itself(kind):
+        if reduced is NotImplemented and self.describes_itself(kind):
             return self._reduce(obj)
         return reduced
 
-    def _describes_itself(self, kind: type) -> bool:
+    def describes_itself(self, kind: type) -> bool:
         """Return whether a type decides itself how its instances are pickled."""
         known = self._kinds.get(kind)
         if known is None:
@@ -229,7 +231,7 @@ def _reduce_module(module: ModuleType) -> Reduced:
 
 def _make_module(name: str, is_importable: bool) -> ModuleType:  # noqa: FBT001 - as above
     module = ModuleType(name)
-    if is_importable:
+    if is_importable and (identity.is_loading_job() or name not in sys.modules):
         sys.modules[name] = module
     return module
 
@@ -244,7 +246,7 @@ def _make_member(
     return FunctionType(code, vars(module), None, None, closure)
 
 
-_REDUCERS: dict[type, Any] = {
+REDUCERS: dict[type, Any] = {
     type(functools.lru_cache(print)): _reduce_cached,
     functools.cached_property: _reduce_cached_property,
     typing.NewType: _reduce_new_type,
@@ -252,4 +254,4 @@ _REDUCERS: dict[type, Any] = {
     typing.TypeVarTuple: _reduce_parameter,
 }
 if sys.version_info >= (3, 12):
-    _REDUCERS[typing.TypeAliasType] = _reduce_alias
+    REDUCERS[typing.TypeAliasType] = _reduce_alias

@@ -7,7 +7,6 @@ arrives as a description of itself and the reason, never as silence.
 from __future__ import annotations
 
 import contextlib
-import io
 import logging
 import pickle
 import reprlib
@@ -16,7 +15,14 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ipycron.errors import RemoteError
-from ipycron.process.wire.payload import Payload, pack_object, pack_plain, unpack
+from ipycron.process.wire.payload import (
+    Payload,
+    pack_bytes,
+    pack_object,
+    pack_plain,
+    unpack,
+    unpack_block,
+)
 from ipycron.process.wire.printable import show_controls
 
 _PLAIN = (type(None), bool, int, float, str, bytes)
@@ -76,7 +82,7 @@ def encode_result(value: object, max_bytes: int) -> tuple[Payload, str]:
         payload = pack_plain(value)
     else:
         try:
-            payload = pack_object(value)
+            payload = pack_object(value, is_answer=True)
         except Exception as error:  # noqa: BLE001 - pickling runs users' code
             return _replace_result(value, f"{type(error).__name__}: {error}", summary)
     if payload.size > max_bytes:
@@ -279,7 +285,7 @@ def _pickle_error(error: BaseException, max_bytes: int) -> tuple[bytes | None, s
         pickled = _dump_error(error)
         if len(pickled) > max_bytes:
             return None, f"{len(pickled):,} bytes, more than {max_bytes:,}"
-        rebuilt = pickle.loads(pickled)  # noqa: S301 - made right here
+        rebuilt = unpack_block(memoryview(pickled))
     except Exception as failure:  # noqa: BLE001 - pickling runs users' code
         return None, _cut(f"{type(failure).__name__}: {failure}")
     if type(rebuilt).__name__ != type(error).__name__:
@@ -288,25 +294,20 @@ def _pickle_error(error: BaseException, max_bytes: int) -> tuple[bytes | None, s
 
 
 def _dump_error(error: Exception) -> bytes:
-    """Return the pickle that the exception itself describes.
+    """Return the block of an exception, pickled as the exception itself describes it.
 
-    A library may have registered another with `copyreg`, for the whole process:
+    A library may have registered another way with `copyreg`, for the whole process:
     tblib, which comes with Dask, rebuilds a SyntaxError without its text.
     """
     if type(error).__module__ == "ipycron.errors":
         # Nothing to import for it, where there may be no descriptor to do so.
-        return pickle.dumps(error, protocol=5)
-    import cloudpickle  # noqa: PLC0415 - as in pack_object
+        return pack_bytes(pickle.dumps(error, protocol=5))
+    from ipycron.process.wire.pickler import (  # noqa: PLC0415 - as in pack_object
+        ErrorPickler,
+        dump_object,
+    )
 
-    class Pickler(cloudpickle.Pickler):  # type: ignore[misc] # it has no types
-        def reducer_override(self, obj: Any) -> Any:
-            if isinstance(obj, BaseException):
-                return obj.__reduce_ex__(pickle.HIGHEST_PROTOCOL)
-            return super().reducer_override(obj)
-
-    file = io.BytesIO()
-    Pickler(file, protocol=5).dump(error)
-    return file.getvalue()
+    return pack_bytes(*dump_object(error, is_answer=True, pickler=ErrorPickler))
 
 
 def _rebuild(described: _Error) -> BaseException:
@@ -314,7 +315,7 @@ def _rebuild(described: _Error) -> BaseException:
     reason = described.reason
     if described.pickle is not None:
         try:
-            error = pickle.loads(described.pickle)  # noqa: S301 - our own worker's
+            error = unpack_block(memoryview(described.pickle))
         except (Exception, SystemExit) as failure:  # noqa: BLE001 - as above
             reason = f"{type(failure).__name__}: {failure}"
     if not isinstance(error, Exception):

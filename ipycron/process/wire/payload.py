@@ -6,7 +6,9 @@ a file descriptor beside it (memfd, elsewhere an unlinked file), so that a resul
 
 The block of an object is: the number of buffers, their sizes, the pickle, then the
 buffers (pickle protocol 5, out of band), so that a large array is written once and
-mapped, never copied into a pickle.
+mapped, never copied into a pickle. A flag says whether the pickle defines or refers to
+what users define (see `identity`), another whether the last buffer holds
+definitions, which are read only where the receiver lacks what the pickle refers to.
 """
 
 from __future__ import annotations
@@ -19,16 +21,19 @@ import struct
 import threading
 from typing import TYPE_CHECKING, Any
 
+from ipycron.process.wire import identity
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 INLINE_BYTES = 64 * 1024
 """Above this a payload travels as a descriptor: about a socket buffer's third."""
 
-_COUNT = struct.Struct("<I")
+_COUNT = struct.Struct("<IB")
 _SIZE = struct.Struct("<Q")
-_NO_BUFFERS = _COUNT.pack(0)
-_LOST = _COUNT.pack(0xFFFFFFFF)
+_DEFINES, _HAS_DEFINITIONS = 1, 2
+_NO_BUFFERS = _COUNT.pack(0, 0)
+_LOST = _COUNT.pack(0xFFFFFFFF, 0)
 """In the place of the count: the reason follows, there is no object."""
 _PICKLE_AT = _COUNT.size + _SIZE.size  # where there are none
 _IOV = 512  # below IOV_MAX (1024 on Linux) of os.writev
@@ -123,25 +128,53 @@ def pack(parts: Sequence[Buffer]) -> Payload:
     return Payload(fd=fd)
 
 
-def pack_pickle(pickled: Buffer, buffers: Sequence[Buffer]) -> Payload:
-    """Return the payload of a pickle and its out-of-band buffers."""
-    if not buffers:
-        return pack([_NO_BUFFERS, _SIZE.pack(len(pickled)), pickled])
+def pack_pickle(
+    pickled: Buffer, buffers: Sequence[Buffer], definitions: Buffer | None = None
+) -> Payload:
+    """Return the payload of a pickle and its out-of-band buffers.
+
+    Args:
+        pickled: the pickle.
+        buffers: the buffers.
+        definitions: from `dump_object`.
+    """
+    return pack(_make_block(pickled, buffers, definitions))
+
+
+def _make_block(
+    pickled: Buffer, buffers: Sequence[Buffer], definitions: Buffer | None
+) -> list[Buffer]:
+    flags = 0 if definitions is None else _DEFINES
+    if definitions:
+        flags |= _HAS_DEFINITIONS
+        buffers = [*buffers, definitions]
     flat = [memoryview(buffer).cast("B") for buffer in buffers]
     sizes = b"".join(_SIZE.pack(len(part)) for part in (pickled, *flat))
-    return pack([_COUNT.pack(len(flat)), sizes, pickled, *flat])
+    return [_COUNT.pack(len(flat), flags), sizes, pickled, *flat]
 
 
-def pack_object(value: object) -> Payload:
+def pack_object(value: object, *, is_answer: bool = False) -> Payload:
     """Return the payload of any object, by cloudpickle.
 
     Raises whatever pickling raises. What `__main__` defines travels by value.
+
+    Args:
+        value: the object.
+        is_answer: whether it goes to the process that the running job came from,
+            which has what it has sent.
     """
-    import cloudpickle  # noqa: PLC0415 - 44 ms that a worker without results saves
+    from ipycron.process.wire.pickler import (  # noqa: PLC0415 - 44 ms that a worker without results saves
+        dump_object,
+    )
 
     buffers: list[pickle.PickleBuffer] = []
-    pickled = cloudpickle.dumps(value, protocol=5, buffer_callback=buffers.append)
-    return pack_pickle(pickled, [_flatten(buffer) for buffer in buffers])
+    pickled, definitions = dump_object(value, buffers.append, is_answer=is_answer)
+    return pack_pickle(pickled, [_flatten(buffer) for buffer in buffers], definitions)
+
+
+def pack_bytes(pickled: Buffer, definitions: Buffer | None = None) -> bytes:
+    """Return a pickle as bytes, for `unpack_block`; see `pack_pickle`."""
+    return b"".join(_make_block(pickled, (), definitions))
 
 
 def pack_plain(value: object) -> Payload:
@@ -154,15 +187,24 @@ def make_lost(reason: str) -> Payload:
     return Payload(_LOST + reason.encode())
 
 
-def unpack(payload: Payload) -> Any:
-    """Return the object of a payload. Raises whatever unpickling raises."""
+def unpack(payload: Payload, *, is_job: bool = False) -> Any:
+    """Return the object of a payload. Raises whatever unpickling raises.
+
+    Args:
+        payload: what `pack_object` or `pack_plain` has made.
+        is_job: whether it is a job that this process is to run.
+    """
     if payload.fd is None and payload.data[: _COUNT.size] == _NO_BUFFERS:
         # Most results: nothing refers to these bytes afterwards, so they need no copy.
         return pickle.loads(memoryview(payload.data)[_PICKLE_AT:])  # noqa: S301
     if payload.loss is not None:
         raise PayloadLost(payload.loss)
-    view = payload.open()
-    (count,) = _COUNT.unpack_from(view)
+    return unpack_block(payload.open(), is_job=is_job)
+
+
+def unpack_block(view: memoryview, *, is_job: bool = False) -> Any:
+    """Return the object of a payload's bytes; see `unpack`."""
+    count, flags = _COUNT.unpack_from(view)
     at = _COUNT.size
     sizes = [_SIZE.unpack_from(view, at + i * _SIZE.size)[0] for i in range(count + 1)]
     at += _SIZE.size * (count + 1)
@@ -170,7 +212,11 @@ def unpack(payload: Payload) -> Any:
     for size in sizes:
         parts.append(view[at : at + size])
         at += size
-    return pickle.loads(parts[0], buffers=parts[1:])  # noqa: S301 - our own worker's
+    if not flags:
+        return pickle.loads(parts[0], buffers=parts[1:])  # noqa: S301 - our own worker's
+    definitions = parts.pop() if flags & _HAS_DEFINITIONS else b""
+    with identity.loading(definitions, is_job=is_job):
+        return pickle.loads(parts[0], buffers=parts[1:])  # noqa: S301 - as above
 
 
 def _flatten(buffer: pickle.PickleBuffer) -> memoryview:

@@ -60,7 +60,7 @@ def load_job(job: Job, payload: Payload, publish: Callable[[Any], None]) -> Load
     if isinstance(job, FileJob):
         return load_file(job)
     if isinstance(job, FunctionJob):
-        return FunctionRunner(unpack(payload))
+        return FunctionRunner(unpack(payload, is_job=True))
     return CellRunner(job, payload, publish)
 
 
@@ -139,7 +139,7 @@ class CellRunner:
         self._shell = CellShell(publish=publish)
         self._shell.load(
             job.source,
-            unpack(payload) if payload.size else {},
+            unpack(payload, is_job=True) if payload.size else {},
             extensions=job.extensions,
             filename=job.filename,
         )

@@ -75,6 +75,17 @@ def test_run_comes_home_with_its_error(way, start):
     assert "raise boom from error" in task.last_run.traceback_text
 
 
+def test_result_leaves_its_class_as_it_is(shared, start):
+    """It comes home as a reference."""
+    scope = {"__name__": "__main__"}
+    exec("class Mine:\n    n = 0\ndef job(): return Mine(), job", scope)
+    task = start(scope["job"], shared.client)
+    scope["Mine"].n = 7
+    value, job = task.execute().result(SECONDS)
+    assert type(value) is scope["Mine"]
+    assert (value.n, job) == (7, scope["job"])
+
+
 def test_each_fire_is_computed(shared, start):
     """Dask keeps results by their arguments; a fire is never one that it knows."""
     task = start(lambda: 42, shared.client, EVERY_SECOND, max_executions=2)

@@ -100,6 +100,24 @@ def test_functions_travel_as_they_are(pool, start):
     assert start(scope["job"], pool).execute().result(SECONDS).x == 3
 
 
+def test_results_leave_their_classes_as_they_are(pool, start):
+    """They come home as references; each run has classes of its own."""
+    scope = {"__name__": "__main__"}
+    exec(
+        "class Mine:\n    n = 0\n    def f(self): return 1\n"
+        "def job():\n    Mine.n += 1\n    return Mine(), Mine.n, job",
+        scope,
+    )
+    mine = scope["Mine"]
+    task = start(scope["job"], pool)
+    first = task.execute().result(SECONDS)
+    mine.f = lambda _: 2
+    second = task.execute().result(SECONDS)
+    assert [type(first[0]), type(second[0])] == [mine, mine]
+    assert [first[1], second[1], mine.n, second[0].f()] == [1, 1, 0, 2]
+    assert first[2] is second[2] is scope["job"]
+
+
 def test_result_is_described_when_it_cannot_travel(pool, start):
     """An execution never hangs for want of serialisation."""
     stand_in = start(threading.Lock, pool).execute().result(SECONDS)

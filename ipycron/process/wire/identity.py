@@ -1,0 +1,362 @@
+"""Classes, functions and modules of the user: one object here, however it arrives.
+
+What `__main__` defines travels by value. cloudpickle's loader sets the attributes of a
+class that it knows anew, and makes a new function and a new module each time: a job's
+result would undo what its receiver has changed meanwhile. Here everything that travels
+by value has a token, and a load never changes what this process already has:
+
+- `define` makes what is new here, once, and leaves alone what is not;
+- `resolve` finds what this process has sent itself. Should it be gone by now, it is
+  made from the definitions that travel beside the pickle, unread until then.
+
+The registry keeps nothing alive that can be referred to weakly.
+"""
+
+from __future__ import annotations
+
+import copyreg
+import importlib
+import pickle
+import sys
+import threading
+import types
+import weakref
+from contextlib import contextmanager
+from os import register_at_fork, urandom
+from types import FunctionType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    Buffer = bytes | bytearray | memoryview
+
+PATIENCE = 2.0
+"""Seconds that a load waits for another one."""
+MAX_SENTINELS = 10_000
+"""Objects such as `object()` that are remembered: nothing refers to them weakly."""
+
+_HOOK = "__init_subclass__"
+
+_lock = threading.RLock()
+# Another thread may hold it while this one forks.
+register_at_fork(after_in_child=_lock._at_fork_reinit)  # type: ignore[attr-defined] # noqa: SLF001
+
+
+class Entry(NamedTuple):
+    """What the registry knows of an object.
+
+    Attributes:
+        ref: returns the object; None when it is gone.
+        token: its name in all processes that have it.
+        is_received: whether a job has brought it here: its sender can resolve it.
+    """
+
+    ref: Callable[[], Any]
+    token: str
+    is_received: bool
+
+
+class Registry:
+    """Objects and their tokens. Compares objects by identity, whatever they define."""
+
+    def __init__(self) -> None:
+        self._by_address: dict[int, Entry] = {}
+        self._by_token: dict[str, Entry] = {}
+        self._kept: dict[str, Callable[[], None]] = {}
+
+    def add(self, obj: object, token: str, *, is_received: bool = False) -> None:
+        """Remember an object; the first of a token is the one that is found by it."""
+        address = id(obj)
+
+        def forget(ref: object) -> None:
+            _drop(self._by_address, address, ref)
+            _drop(self._by_token, token, ref)
+
+        try:
+            ref: Callable[[], Any] = weakref.ref(obj, forget)
+        except TypeError:
+            ref = self._keep(obj, token, forget)
+        entry = Entry(ref, token, is_received)
+        self._by_address[address] = entry
+        if self.find(token) is None:
+            self._by_token[token] = entry
+
+    def _keep(
+        self, obj: object, token: str, forget: Callable[[object], None]
+    ) -> Callable[[], Any]:
+        """Keep an object that has no weak references, and let go of the oldest."""
+
+        def ref() -> object:
+            return obj
+
+        while len(self._kept) >= MAX_SENTINELS:
+            self._kept.pop(next(iter(self._kept)))()
+        self._kept[token] = lambda: forget(ref)
+        return ref
+
+    def look_up(self, obj: object) -> Entry | None:
+        """Return what is known of an object."""
+        entry = self._by_address.get(id(obj))
+        return entry if entry is not None and entry.ref() is obj else None
+
+    def find(self, token: str) -> Any:
+        """Return the object of a token; None where there is none, or no more."""
+        entry = self._by_token.get(token)
+        return None if entry is None else entry.ref()
+
+
+def _drop(table: dict[Any, Entry], key: int | str, ref: object) -> None:
+    entry = table.get(key)
+    if entry is not None and entry.ref is ref:
+        del table[key]
+
+
+registry = Registry()
+
+
+def get_token(obj: object, fresh: str = "") -> str:
+    """Return an object's token.
+
+    Args:
+        obj: the object.
+        fresh: the token of one that has none yet; empty: any that no other process
+            makes.
+    """
+    entry = registry.look_up(obj)
+    if entry is not None:
+        return entry.token
+    token = fresh or urandom(16).hex()
+    registry.add(obj, token)
+    return token
+
+
+class _Load:
+    """One pickle that is being loaded."""
+
+    def __init__(self, definitions: Buffer, *, is_job: bool) -> None:
+        self.is_job = is_job
+        self.definitions = definitions
+        # What is made here, and lives as long as the load at least; what of it has
+        # not got its state yet.
+        self.made: dict[str, Any] = {}
+        self.unfinished: set[str] = set()
+
+    def find(self, token: str) -> Any:
+        """Return what this process has by a token, or None.
+
+        A job brings along functions of its own, and all that another job has brought
+        before: nothing of an earlier run is left in a pool's process.
+        """
+        if token in self.made:
+            return self.made[token]
+        found = registry.find(token)
+        if found is None:
+            found = _find_tracked(token)
+        if found is not None and self.is_job:
+            entry = registry.look_up(found)
+            if isinstance(found, FunctionType) or (entry and entry.is_received):
+                return None
+        return found
+
+    def add(self, obj: object, token: str) -> None:
+        """Let this process find an object from now on."""
+        registry.add(obj, token, is_received=self.is_job)
+        if isinstance(obj, type):
+            _track(token, obj)
+
+
+class _Loads(threading.local):
+    """The loads of a thread, the innermost last."""
+
+    def __init__(self) -> None:
+        self.stack: list[_Load] = []
+
+
+_loads = _Loads()
+
+
+@contextmanager
+def loading(definitions: Buffer = b"", *, is_job: bool = False) -> Iterator[None]:
+    """Let `define` and `resolve` work: for the time of one load, in one thread at once.
+
+    Two loads at once could both make the class that they have in common. A load that
+    hangs, in code of the user's, must not hold up all others for ever.
+
+    Args:
+        definitions: pickles of what the load may refer to, in a pickled list.
+        is_job: whether a job is loaded, by its worker, not what one has returned.
+    """
+    is_alone = _lock.acquire(timeout=PATIENCE)
+    _loads.stack.append(_Load(definitions, is_job=is_job))
+    try:
+        yield
+    finally:
+        _loads.stack.pop()
+        if is_alone:
+            _lock.release()
+
+
+def is_loading_job() -> bool:
+    """Return whether a job is being loaded in this thread."""
+    return bool(_loads.stack) and _loads.stack[-1].is_job
+
+
+def define(token: str, make: Callable[..., Any], *args: Any) -> Any:
+    """Return the object of a token; make it where this process has none."""
+    load = _loads.stack[-1]
+    found = load.find(token)
+    if found is None:
+        found = load.made[token] = make(*args)
+        load.unfinished.add(token)
+    return found
+
+
+def define_class(token: str, make: Callable[..., Any], *args: Any) -> Any:
+    """Return the class of a token; a new one is a copy, and not declared again.
+
+    What the hooks of its bases and its metaclass do to it is part of its state, and so
+    are the registries of theirs that travel by value. Those of libraries, which this
+    process has of its own, are told.
+    """
+    bases = next(arg for arg in args if isinstance(arg, tuple))
+    with _without_hooks(bases):
+        if isinstance(args[0], type) and registry.look_up(args[0]) is not None:
+            return define(token, _make_plain_class, *args)
+        return define(token, make, *args)
+
+
+def _make_plain_class(
+    metaclass: Any, name: str, bases: tuple[Any, ...], names: dict[str, Any], *_: object
+) -> Any:
+    """Return a class whose metaclass is the user's, as the library's below makes it."""
+    base = next(cls for cls in metaclass.__mro__ if registry.look_up(cls) is None)
+    resolved = types.resolve_bases(bases)
+    if resolved is not bases:
+        names = {**names, "__orig_bases__": bases}
+    return base.__new__(metaclass, name, resolved, dict(names))
+
+
+@contextmanager
+def _without_hooks(bases: tuple[Any, ...]) -> Iterator[None]:
+    """Keep `__init_subclass__` from running, in this thread, where it is the user's."""
+    hooks = _find_hooks(bases)
+    for owner, hook in hooks.items():
+        type.__setattr__(owner, _HOOK, _make_stand_in(owner, hook))
+    try:
+        yield
+    finally:
+        for owner, hook in hooks.items():
+            type.__setattr__(owner, _HOOK, hook)
+
+
+def _make_stand_in(owner: Any, hook: classmethod[Any, Any, None]) -> Any:
+    thread = threading.get_ident()
+
+    def stand_in(cls: Any, /, **options: Any) -> None:
+        if threading.get_ident() == thread:
+            super(owner, cls).__init_subclass__()
+        else:
+            hook.__func__(cls, **options)
+
+    return classmethod(stand_in)
+
+
+def _find_hooks(bases: tuple[Any, ...]) -> dict[Any, classmethod[Any, Any, None]]:
+    """Return the classes of the user that have an `__init_subclass__`, and that."""
+    return {
+        cls: vars(cls)[_HOOK]
+        for base in types.resolve_bases(bases)
+        for cls in base.__mro__
+        if isinstance(vars(cls).get(_HOOK), classmethod)
+        and registry.look_up(cls) is not None
+    }
+
+
+def set_state(obj: Any, state: tuple[str, Callable[[Any, Any], object], Any]) -> None:
+    """Complete what `define` has made. What was here before stays as it is."""
+    token, complete, inner = state
+    load = _loads.stack[-1]
+    if token in load.unfinished:
+        load.unfinished.remove(token)
+        complete(obj, inner)
+        load.add(obj, token)
+
+
+def define_blank(token: str, cls: type) -> Any:
+    """Return an object without state, such as a sentinel that is compared by `is`."""
+    load = _loads.stack[-1]
+    found = load.find(token)
+    if type(found) is not cls or not is_blank(found):
+        found = load.made[token] = copyreg.__newobj__(cls)  # type: ignore[attr-defined]
+        load.add(found, token)
+    return found
+
+
+def is_blank(obj: Any) -> bool:
+    """Return whether an object has no state, and its class nothing to say about it."""
+    return is_blank_reduction(obj.__reduce_ex__(4), type(obj))
+
+
+def is_blank_reduction(reduced: Any, cls: type) -> bool:
+    """Return whether pickle would only make a new object of the class."""
+    return (
+        type(reduced) is tuple
+        and reduced[0] is copyreg.__newobj__  # type: ignore[attr-defined]
+        and len(reduced[1]) == 1
+        and reduced[1][0] is cls
+        and not any(part is not None for part in reduced[2:])
+    )
+
+
+def find_constant(module: str, name: str, cls: type) -> Any:
+    """Return the object of a module's name; a new one where it is another kind."""
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError):
+        found = None
+    if type(found) is cls:
+        return found
+    return copyreg.__newobj__(cls)  # type: ignore[attr-defined]
+
+
+def find_member(cls: Any, name: str) -> Any:
+    """Return the member of an enum."""
+    return cls._member_map_[name]
+
+
+def resolve(token: str, name: str) -> Any:
+    """Return what this process has sent itself.
+
+    Raises:
+        LookupError: if it is gone, and was not sent back either.
+    """
+    load = _loads.stack[-1]
+    found = load.find(token)
+    if found is None and load.definitions:
+        streams, load.definitions = load.definitions, b""
+        for stream in pickle.loads(streams):  # noqa: S301 - came with what is loaded
+            pickle.loads(stream)  # noqa: S301 - as above
+        found = load.made.get(token)
+    if found is None:
+        raise LookupError(
+            f"{name} is gone: this process has sent it and has not kept it. Keep it, "
+            "or return what it is made of"
+        )
+    return found
+
+
+# --- cloudpickle's own table of classes: what others load by it is the same here ------
+
+
+def _find_tracked(token: str) -> Any:
+    module = sys.modules.get("cloudpickle.cloudpickle")
+    if module is None:
+        return None
+    return module._DYNAMIC_CLASS_TRACKER_BY_ID.get(token)  # noqa: SLF001 - it has no other way
+
+
+def _track(token: str, cls: type) -> None:
+    module = sys.modules["cloudpickle.cloudpickle"]
+    if _find_tracked(token) is None:
+        module._lookup_class_or_track(token, cls)  # noqa: SLF001 - as above

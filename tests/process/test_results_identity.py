@@ -1,0 +1,390 @@
+"""A job's results and errors change nothing of the process that receives them (V5).
+
+Each test declares what a script or a notebook would, under `__main__`: that travels by
+value. What the receiver has sent comes back as itself.
+"""
+
+import abc
+import concurrent.futures
+import dataclasses
+import gc
+import inspect
+import sys
+import textwrap
+import weakref
+
+import pytest
+from house import NEVER
+from polling import SECONDS
+
+import ipycron
+from ipycron.process.wire.outcome import Unserializable
+
+
+@pytest.fixture
+def declare():
+    """Execute code as `__main__` does; return its names."""
+
+    def execute(source):
+        names = {"__name__": "__main__"}
+        exec(textwrap.dedent(source), names)
+        return names
+
+    return execute
+
+
+def start(job, **options):
+    """Return a started task of a job in a worker."""
+    task = ipycron.create_task(NEVER, job, background=True, **options)
+    task.start().result(SECONDS)
+    return task
+
+
+def run(task):
+    """Return what one run returns."""
+    return task.execute().result(SECONDS)
+
+
+CLASS = """
+G = 1
+class K:
+    n = 0
+    def f(self): return G
+def job(): return K()
+"""
+
+
+@pytest.mark.parametrize("launcher", ["fork", "spawn"])
+def test_result_leaves_its_class_as_the_receiver_has_changed_it(declare, launcher):
+    """Attributes, methods, globals: the class is the receiver's, as are its objects."""
+    names = declare(CLASS)
+    cls, mine = names["K"], names["K"]()
+    task = start(names["job"], launcher=launcher)
+    run(task)
+    cls.n, cls.f, names["G"] = 7, lambda _: "patched", 2
+    results = [run(task), run(task)]
+    assert [type(result) for result in results] == [cls, cls]
+    assert (cls.n, mine.f(), results[0].f(), names["G"]) == (7, "patched", "patched", 2)
+
+
+FAILURE = """
+class Base(Exception):
+    code = 1
+class Failure(Base): pass
+def job():
+    error = Failure("no", 3)
+    error.add_note("a note")
+    error.extra = Base
+    try:
+        raise Base("first")
+    except Base as first:
+        raise error from first
+"""
+
+
+def test_error_leaves_its_class_as_the_receiver_has_changed_it(declare):
+    """Also one that nobody looks at: it is decoded for the log."""
+    names = declare(FAILURE)
+    task = start(names["job"])
+    names["Base"].code = names["Failure"].code = 2
+    task.execute().exception(SECONDS)
+    error = task.execute().exception(SECONDS)
+    assert (type(error), type(error.__cause__)) == (names["Failure"], names["Base"])
+    assert (error.args, error.__notes__) == (("no", 3), ["a note"])
+    assert error.extra is names["Base"]
+    assert (names["Base"].code, names["Failure"].code) == (2, 2)
+
+
+REFERENCES = """
+import types
+G = [1]
+module = types.ModuleType("never_imported")
+exec("x = 1\\ndef double(y): return x * y", module.__dict__)
+class K:
+    def f(self): return G
+    @staticmethod
+    def s(): return G
+def helper(): return G
+def make():
+    count = 0
+    def inner():
+        nonlocal count
+        count += 1
+        return count
+    return inner
+inner = make()
+def job():
+    module.x = 2
+    return [K, helper, inner, module, K().f, K.s, job, K.f]
+"""
+
+
+def test_what_was_sent_comes_back_by_reference(declare):
+    """Classes, functions, methods and modules, also after the job has changed them."""
+    names = declare(REFERENCES)
+    names["inner"]()
+    cls, helper, inner, module, bound, static, job, plain = run(start(names["job"]))
+    assert (cls, helper, inner) == (names["K"], names["helper"], names["inner"])
+    assert (static, job, plain) == (names["K"].s, names["job"], names["K"].f)
+    assert bound.__func__ is names["K"].f
+    assert type(bound.__self__) is names["K"]
+    assert module is names["module"]
+    assert (module.x, helper() is names["G"], inner()) == (1, True, 2)
+
+
+LOCKED = """
+import threading
+class K: pass
+def job():
+    K.lock = job.lock = threading.Lock()
+    return K(), job
+"""
+
+
+def test_class_comes_back_whatever_the_job_has_put_into_it(declare):
+    """A reference holds nothing, so nothing in it can fail to travel."""
+    names = declare(LOCKED)
+    value, job = run(start(names["job"]))
+    assert type(value) is names["K"]
+    assert job is names["job"]
+    assert not hasattr(names["K"], "lock")
+
+
+SENTINELS = """
+import dataclasses, enum
+from inspect import Parameter
+MISSING = object()
+class Undefined: pass
+UNDEFINED = Undefined()
+class Slotted: __slots__ = ()
+SLOTTED = Slotted()
+class Color(enum.Enum):
+    RED = object()
+    BLUE = [2]
+class Flag(enum.Flag):
+    A = 1
+    B = 2
+@dataclasses.dataclass
+class A:
+    x: int
+    y: list = dataclasses.field(default_factory=list, kw_only=True)
+def job(given=MISSING):
+    here = [
+        given is MISSING,
+        dataclasses.fields(A)[0].default is dataclasses.MISSING,
+        dataclasses.fields(A)[1].default_factory is list,
+        Color.RED is Color["RED"],
+    ]
+    there = [MISSING, UNDEFINED, SLOTTED, Color.RED, Color.BLUE]
+    there += [Flag.A, Flag.A | Flag.B]
+    libraries = [dataclasses.MISSING, dataclasses.KW_ONLY, Parameter.empty]
+    return here, there, libraries, A(5), [Undefined(), object()]
+"""
+
+
+def test_sentinels_are_the_same_object_on_both_sides(declare):
+    """What is compared by `is`: of the user, of the standard library, of enums."""
+    names = declare(SENTINELS)
+    here, there, libraries, value, fresh = run(start(names["job"]))
+    assert here == [True] * 4
+    color, flag = names["Color"], names["Flag"]
+    mine = [names[name] for name in ("MISSING", "UNDEFINED", "SLOTTED")]
+    mine += [color.RED, color.BLUE, flag.A, flag.A | flag.B]
+    assert list(map(id, there)) == list(map(id, mine))
+    ours = [dataclasses.MISSING, dataclasses.KW_ONLY, inspect.Parameter.empty]
+    assert list(map(id, libraries)) == list(map(id, ours))
+    assert fresh[0] is not names["UNDEFINED"]
+    assert fresh[1] is not names["MISSING"]
+
+    @dataclasses.dataclass
+    class B(type(value)):
+        z: int = 9
+
+    assert dataclasses.asdict(B(1)) == {"x": 1, "z": 9, "y": []}
+    with pytest.raises(TypeError, match="'x'"):
+        B()
+
+
+LIBRARIES = """
+import attrs, traitlets
+@attrs.define
+class Point:
+    x: int
+    y: list = attrs.field(factory=list)
+class Traits(traitlets.HasTraits):
+    size = traitlets.Int(3)
+def job():
+    there = attrs.fields(Point).x.default is attrs.NOTHING, Traits().size
+    return there, Point(1), [attrs.NOTHING, traitlets.Undefined]
+"""
+
+
+def test_sentinels_of_libraries_are_the_same_object_on_both_sides(declare):
+    """Those of attrs, and one that has a state but says that it is its only copy."""
+    attrs, traitlets = pytest.importorskip("attrs"), pytest.importorskip("traitlets")
+    names = declare(LIBRARIES)
+    there, point, sentinels = run(start(names["job"]))
+    assert there == (True, 3)
+    assert point == names["Point"](1)
+    assert sentinels[0] is attrs.NOTHING
+    assert sentinels[1] is traitlets.Undefined
+
+
+REGISTRIES = """
+import abc
+registry, made = [], []
+class Plugin:
+    def __init_subclass__(cls, *, name, **options):
+        registry.append(name)
+class One(Plugin, name="one"): pass
+class Meta(type):
+    def __init__(cls, *args):
+        super().__init__(*args)
+        made.append(cls.__name__)
+class Two(metaclass=Meta): pass
+class Shape(abc.ABC):
+    @abc.abstractmethod
+    def area(self): ...
+@Shape.register
+class Square: pass
+def job():
+    class Three(Plugin, name="three"): pass
+    there = [*registry], [*made], isinstance(Square(), Shape), One.__mro__[1] is Plugin
+    return there, One(), Two(), Square(), Three()
+"""
+
+
+def test_hooks_and_registries_are_untouched(declare):
+    """No class is declared again, here or there; `isinstance` says what it said."""
+    names = declare(REGISTRIES)
+    task = start(names["job"])
+    for _ in range(2):
+        there, one, two, square, three = run(task)
+    assert there == (["one", "three", "three"], ["Two"], True, True)
+    assert (names["registry"], names["made"]) == (["one"], ["Two"])
+    assert (type(one), type(two)) == (names["One"], names["Two"])
+    assert isinstance(square, names["Shape"])
+    assert isinstance(three, names["Plugin"])
+    assert names["Plugin"].__subclasses__()[0] is names["One"]
+    with pytest.raises(TypeError, match="abstract"):
+        names["Shape"]()
+
+
+def test_class_of_a_task_file_is_made_once(write):
+    """New to the receiver, it is then the receiver's own."""
+    path = write("""
+        class Point:
+            n = 0
+            def __init__(self): self.x = 3
+        def task(): return Point()
+    """)
+    task = start(path)
+    first = run(task)
+    type(first).n = 5
+    second = run(task)
+    assert type(second) is type(first)
+    assert (second.n, second.x) == (5, 3)
+
+
+def test_two_tasks_share_a_class_of_the_receiver(declare):
+    """Whichever of them returns it."""
+    names = declare(CLASS + "def other(): return [K(), K]")
+    first, second = start(names["job"]), start(names["other"])
+    names["K"].n = 3
+    value, (other, cls) = run(first), run(second)
+    assert {type(value), type(other), cls} == {names["K"]}
+    assert names["K"].n == 3
+
+
+def test_class_that_is_redefined_is_left_alone_by_a_task_of_the_old_one(declare):
+    """The old class comes back while it lives; else it is made anew, once."""
+    names = declare(CLASS)
+    task = start(names["job"])
+    new = declare("class K:\n    n = 'new'")["K"]
+    other = start(names["job"])
+    assert type(run(other)) is names["K"]
+    other.destroy().result(SECONDS)
+    old = weakref.ref(names["K"])
+    del names, other
+    gc.collect()
+    assert old() is None  # no registry keeps it, though the task is still there
+    first, second = run(task), run(task)
+    assert type(first) is type(second)
+    assert (first.n, first.f(), new.n) == (0, 1, "new")
+
+
+def test_function_that_is_gone_is_made_anew(declare):
+    """A lambda that only the task has had."""
+    names = declare("def make():\n    f = lambda: (f, 41)\n    return f")
+    task = start(names["make"]())
+    gc.collect()
+    function, number = run(task)
+    assert (number, function()[1]) == (41, 41)
+
+
+def test_class_that_is_gone_and_cannot_travel_is_described(declare):
+    """The reason names it."""
+    names = declare(LOCKED)
+    task = start(names["job"])
+    del names
+    gc.collect()
+    value = run(task)
+    assert isinstance(value, Unserializable)
+    assert "class K is gone" in value.reason
+
+
+def test_nothing_of_a_destroyed_task_stays(declare):
+    """Neither what was sent nor what came back."""
+    names = declare(SENTINELS)
+    task = start(names["job"])
+    refs = [weakref.ref(names[name]) for name in ("A", "Color", "UNDEFINED", "job")]
+    refs.append(weakref.ref(run(task)[3]))
+    task.destroy().result(SECONDS)
+    del names, task
+    gc.collect()
+    assert [ref() for ref in refs] == [None] * 5
+
+
+def test_threads_run_leaves_the_class_as_it_is(declare):
+    """In a pool of the same process: the class is the very one, and is not loaded."""
+    names = declare(CLASS + "def job():\n    K.n += 1\n    return K(), K.n, job")
+    cls = names["K"]
+    method = cls.f
+    with concurrent.futures.ThreadPoolExecutor(1) as executor:
+        task = ipycron.create_task(NEVER, names["job"], executor=executor)
+        task.start().result(SECONDS)
+        results = [run(task), run(task)]
+        task.destroy().result(SECONDS)
+    assert [(type(value), n, job) for value, n, job in results] == [
+        (cls, 1, names["job"]),
+        (cls, 2, names["job"]),
+    ]
+    assert cls.f is method
+
+
+def test_subclass_that_a_job_declares_is_one_of_the_receivers(declare):
+    """Of a class of the receiver's, and of one of the standard library's."""
+    names = declare(
+        CLASS
+        + textwrap.dedent("""
+            import abc
+            def job():
+                class Sub(K, abc.ABC):
+                    n = 4
+                    def f(self): return super().f() + 1
+                return Sub()
+        """)
+    )
+    task = start(names["job"])
+    value = run(task)
+    assert isinstance(value, names["K"])
+    assert isinstance(type(value), abc.ABCMeta)
+    assert (value.f(), names["K"].n) == (2, 0)
+
+
+def test_main_of_the_receiver_is_untouched(declare):
+    """A job that returns `__main__`, or names of it, replaces nothing there."""
+    names = declare("import sys\ndef job():\n    return sys.modules['__main__']")
+    before = dict(vars(sys.modules["__main__"]))
+    assert run(start(names["job"])) is sys.modules["__main__"]
+    assert vars(sys.modules["__main__"]) == before

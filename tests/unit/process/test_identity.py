@@ -1,0 +1,149 @@
+"""What travels by value is one object in a process, however often it arrives."""
+
+import gc
+import io
+import pickle
+import threading
+import weakref
+
+import cloudpickle
+import pytest
+
+from ipycron.process.wire import identity
+from ipycron.process.wire.payload import pack_object, unpack
+
+
+def declare(source):
+    """Execute code as `__main__` does; return its names."""
+    names = {"__name__": "__main__"}
+    exec(source, names)
+    return names
+
+
+def receive(value):
+    """Return the payload of a value as another process sends it: unknown here."""
+    payload = pack_object(value)
+    for table in (identity.registry._by_address, identity.registry._by_token):
+        table.clear()
+    cloudpickle.cloudpickle._DYNAMIC_CLASS_TRACKER_BY_ID.clear()
+    return payload
+
+
+@pytest.fixture(autouse=True)
+def registry(monkeypatch):
+    """A registry of the test's own."""
+    monkeypatch.setattr(identity, "registry", identity.Registry())
+    return identity.registry
+
+
+def test_cloudpickle_describes_a_class_as_we_read_it():
+    """Its token is the last but one of the arguments, its table knows the class."""
+    cls = declare("class K: pass")["K"]
+    _, args, *_, complete = cloudpickle.Pickler(io.BytesIO()).reducer_override(cls)
+    assert identity._find_tracked(args[-2]) is cls
+    assert complete.__name__ == "_class_setstate"
+
+
+def test_class_that_cloudpickle_has_loaded_is_that_class():
+    """On a cluster whose own data have brought it."""
+    cls = declare("class K: n = 1")["K"]
+    payload = receive(cls)
+    tracker = cloudpickle.cloudpickle
+    theirs = type("K", (), {"n": 2})
+    tracker._lookup_class_or_track(tracker._get_or_create_tracker_id(cls), theirs)
+    assert unpack(payload) is theirs
+    assert theirs.n == 2
+
+
+def test_objects_are_told_apart_by_identity_alone():
+    """Whatever their classes say about equality and hashes."""
+    names = declare(
+        "class Same:\n    def __eq__(self, other): return True\nA = Same()\nB = Same()"
+    )
+    payload = pack_object([names["A"], names["B"], names["A"]])
+    first, second, third = unpack(payload)
+    assert (first is names["A"], second is names["B"]) == (True, True)
+    assert third is first
+
+
+def test_registry_lets_go(registry):
+    """Of what nobody else holds; of objects without weak references the oldest."""
+    names = declare("class K: pass\ndef f(): pass")
+    pack_object([names["K"], names["f"], object()])
+    refs = [weakref.ref(names["K"]), weakref.ref(names["f"])]
+    del names
+    gc.collect()
+    assert [ref() for ref in refs] == [None, None]
+    for _ in range(identity.MAX_SENTINELS + 5):
+        identity.get_token(object())
+    assert len(registry._by_token) <= identity.MAX_SENTINELS
+    assert len(registry._by_address) <= identity.MAX_SENTINELS
+
+
+def test_class_that_two_threads_receive_at_once_is_one_class():
+    """Two results may be the first of their class."""
+    value = declare("class K: pass\nfor i in range(99): setattr(K, f'a{i}', i)")["K"]()
+    payload = receive(value)
+    gate, made = threading.Barrier(8), []
+
+    def load():
+        gate.wait(5)
+        made.append(unpack(payload))
+
+    threads = [threading.Thread(target=load) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({type(value) for value in made}) == 1
+    assert all(value.a98 == 98 for value in made)
+
+
+BROKEN = """
+class K:
+    def __init__(self): self.x = 1
+    def __setstate__(self, state): raise ValueError("not today")
+class Holder:
+    k = K()
+"""
+
+
+def test_class_whose_load_fails_is_not_left_half_made():
+    """The next load makes it from the beginning."""
+    names = declare(BROKEN)
+    payload = receive([names["Holder"], names["K"]])
+    for _ in range(2):
+        with pytest.raises(ValueError, match="not today"):
+            unpack(payload)
+    assert not [
+        entry
+        for entry in identity.registry._by_token.values()
+        if entry.ref().__name__ == "Holder"
+    ]
+
+
+def test_load_does_not_wait_for_ever_for_another_one(monkeypatch):
+    """One that hangs in code of the user's holds up nobody."""
+    monkeypatch.setattr(identity, "PATIENCE", 0.01)
+    hangs, release = threading.Event(), threading.Event()
+
+    def hang():
+        with identity.loading():
+            hangs.set()
+            release.wait(10)
+
+    thread = threading.Thread(target=hang)
+    thread.start()
+    hangs.wait(10)
+    try:
+        value = unpack(receive(declare("class K: n = 3")["K"]()))
+        assert value.n == 3
+    finally:
+        release.set()
+        thread.join()
+
+
+def test_plain_values_need_no_loading():
+    """What no user defines is pickle as it always was."""
+    payload = pack_object([1, {"a": 2.5}, ValueError("x")])
+    assert str(pickle.loads(bytes(payload.data)[13:])[2]) == "x"
