@@ -44,11 +44,18 @@ class Belongings:
 
 
 def find_descriptors():
-    """Return number and target of every open descriptor."""
+    """Return number and target of every open descriptor, but those of the reserve.
+
+    Those are opened anew, under other numbers, when descriptors have been received.
+    """
+    refusal = sys.modules.get("ipycron.process.refusal")
+    reserve = [] if refusal is None else refusal.reserve._held
     found = set()
     for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 - before and after each test
         # The folder's own descriptor is among them, and gone by now.
         with contextlib.suppress(OSError):
+            if int(name) in reserve:
+                continue
             found.add(f"{name} → {os.readlink(f'/proc/self/fd/{name}')}")  # noqa: PTH115
     return found
 
