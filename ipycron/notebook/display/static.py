@@ -16,7 +16,9 @@ from ipycron.notebook.display.clock import get_now
 from ipycron.notebook.display.tables import TEXT_STYLE
 from ipycron.notebook.display.transcript import Transcript
 from ipycron.notebook.display.words import (
+    explain_error,
     find_shown_run,
+    find_start_error,
     say_instant,
     say_name,
     say_next,
@@ -58,6 +60,7 @@ def describe_task(task: Task, *, trouble: str | None = None) -> dict[str, Any]:
 def write_text(task: Task, *, trouble: str | None = None) -> str:
     """Return a task, its last run and what that printed, as text."""
     lines = [f"{name:9} {text}" for name, text in _describe(task, get_now()) if text]
+    trouble = trouble or _explain_trouble(task)
     if trouble:
         lines += ["did not start", *_indent(strip_ansi(trouble))]
     run = find_shown_run(task)
@@ -67,6 +70,11 @@ def write_text(task: Task, *, trouble: str | None = None) -> str:
             lines += _indent(strip_ansi(text))
         lines += _indent(strip_ansi(run.traceback_text or ""))
     return "\n".join(lines)
+
+
+def _explain_trouble(task: Task) -> str | None:
+    error = find_start_error(task)
+    return None if error is None else explain_error(error)
 
 
 def _indent(text: str) -> list[str]:
@@ -82,6 +90,7 @@ def write_html(task: Task, *, trouble: str | None = None) -> str:
         if text
     )
     parts = [f"<table>{rows}</table>"]
+    trouble = trouble or _explain_trouble(task)
     if trouble:
         parts.append(_pre(f"did not start\n{trouble}", style=_ERROR))
     run = find_shown_run(task)

@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ipycron.errors import IpycronError, StartRevoked
+from ipycron.process.wire.outcome import get_traceback_text, summarize_error
 from ipycron.process.wire.printable import show_hidden
 
 if TYPE_CHECKING:
@@ -85,8 +87,9 @@ class Row:
         status: its state; ``"running"`` too.
         schedule: its expression and what that means.
         next_run: when, and how soon; empty if it is not armed.
-        last_run: when, how long, and what came of it; empty before the first.
-        is_failed: whether the last run failed.
+        last_run: when, how long, and what came of it, or why the task did not start;
+            empty before the first.
+        is_failed: whether the last run, or the start, failed.
     """
 
     name: str
@@ -106,14 +109,40 @@ def describe_row(task: Task, now: datetime, *, is_replaced: bool = False) -> Row
         is_replaced: whether another has its name: this one only ends its last run.
     """
     run = find_shown_run(task)
+    error = find_start_error(task)
+    last_run = "" if run is None else say_run(run, now)
+    if error is not None:
+        last_run = f"did not start: {say_error(error)}"
     return Row(
         name=say_name(task),
         status="ending" if is_replaced else say_status(task),
         schedule=f"{task.pattern}  {task.expression.describe()}",
         next_run="" if is_replaced else say_next(task, now),
-        last_run="" if run is None else say_run(run, now),
-        is_failed=run is not None and run.is_ok is False,
+        last_run=last_run,
+        is_failed=error is not None or (run is not None and run.is_ok is False),
     )
+
+
+def find_start_error(task: Task) -> BaseException | None:
+    """Return why a task did not start; None where it has, or was not meant to."""
+    error = task.start_error
+    if task.is_started or task.is_starting or isinstance(error, StartRevoked):
+        return None
+    return error
+
+
+def say_error(error: BaseException) -> str:
+    """Return an error in a line; ours with all that they say."""
+    if isinstance(error, IpycronError):
+        return f"{type(error).__name__}: {one_line(error)}"
+    return summarize_error(error)
+
+
+def explain_error(error: BaseException) -> str:
+    """Return an error with its traceback; ours with what they say, they need none."""
+    if isinstance(error, IpycronError):
+        return f"{type(error).__name__}: {error}"
+    return get_traceback_text(error) or summarize_error(error)
 
 
 def say_status(task: Task) -> str:

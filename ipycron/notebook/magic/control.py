@@ -23,9 +23,11 @@ from ipycron.errors import (
 )
 from ipycron.notebook.display.clock import get_now
 from ipycron.notebook.display.words import (
+    find_start_error,
     one_line,
     say_count,
     say_duration,
+    say_error,
     say_fires,
     say_name,
     say_run,
@@ -139,18 +141,21 @@ def run(notebook: Notebook, line: ParsedLine) -> None:
         refuse_waiting(tasks)
     for task, completion in [(task, task.execute()) for task in tasks]:
         if is_waiting:
-            _refuse(completion.exception())
+            _refuse(task, completion.exception())
             _print_end(task, with_output=not notebook.stage.prints(task))
             continue
         with contextlib.suppress(TimeoutError):
-            _refuse(completion.exception(GLANCE))
+            _refuse(task, completion.exception(GLANCE))
         completion.add_done_callback(partial(notebook.see_end, task))
         print(f"{say_name(task)}: runs now")
     notebook.stage.flush()
 
 
-def _refuse(error: BaseException | None) -> None:
+def _refuse(task: Task, error: BaseException | None) -> None:
     """Raise what kept a run from beginning; what it ended with is shown with it."""
+    cause = find_start_error(task)
+    if isinstance(error, TaskNotStarted) and cause is not None:
+        raise UsageError(f"{task.name!r} did not start: {say_error(cause)}")
     if isinstance(error, OverlapError | TaskDestroyed | TaskNotStarted):
         raise UsageError(one_line(error))
 

@@ -14,7 +14,7 @@ from ipycron.errors import StartRevoked
 from ipycron.notebook.capture.capture import Captured, capture_names
 from ipycron.notebook.capture.writer import format_size
 from ipycron.notebook.display.stage import present
-from ipycron.notebook.display.words import say_name
+from ipycron.notebook.display.words import explain_error, say_error, say_name
 from ipycron.notebook.magic.checks import (
     check_cell_options,
     check_file_options,
@@ -25,7 +25,6 @@ from ipycron.notebook.magic.checks import (
 from ipycron.notebook.magic.grammar import refuse_expression
 from ipycron.notebook.magic.inline_cell import InlineCell
 from ipycron.notebook.magic.options import split_values
-from ipycron.process.wire.outcome import get_traceback_text, summarize_error
 from ipycron.process.wire.payload import pack_pickle
 
 if TYPE_CHECKING:
@@ -194,6 +193,5 @@ def _report_start(notebook: Notebook, task: Task, completion: Completion[None]) 
     # One that was stopped or ended meanwhile has done as it was told.
     if error is None or isinstance(error, StartRevoked) or task.status == "destroyed":
         return
-    summary = summarize_error(error)
-    notebook.stage.tell_trouble(task, get_traceback_text(error) or summary)
-    task.logger.error("task %r did not start: %s", task.name, summary)
+    notebook.stage.tell_trouble(task, explain_error(error))
+    task.logger.error("task %r did not start: %s", task.name, say_error(error))

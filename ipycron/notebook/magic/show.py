@@ -19,7 +19,9 @@ from ipycron.cron import CronExpression
 from ipycron.notebook.display.clock import get_now
 from ipycron.notebook.display.tables import ExpressionView, TaskTable
 from ipycron.notebook.display.words import (
+    explain_error,
     find_shown_run,
+    find_start_error,
     say_instants,
     say_name,
     say_run,
@@ -80,8 +82,12 @@ def print_logs(_: Notebook, line: ParsedLine) -> None:
     """Print what the last run, or the one in progress, has printed."""
     for task in choose_tasks("logs", line):
         run = find_shown_run(task)
-        if run is None:
+        error = find_start_error(task)
+        if error is not None:
+            print(f"{say_name(task)}: did not start\n{explain_error(error)}")
+        elif run is None:
             print(f"{say_name(task)}: has not run yet")
+        if run is None:
             continue
         print(f"{say_name(task)}: {say_run(run, get_now())}")
         for text in (run.output.stdout, run.output.stderr, run.traceback_text or ""):

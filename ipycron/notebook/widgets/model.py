@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias, TypedDict
 
 from ipycron.client.executions import read_instants
 from ipycron.client.jobs import Elsewhere
+from ipycron.notebook.display.words import find_start_error
 
 if TYPE_CHECKING:
     from ipycron.api.task import Task
@@ -145,8 +146,8 @@ def _find_place(task: Task) -> str:
 
 
 def _describe_trouble(task: Task) -> str | None:
-    error = task.start_error
-    if error is None or task.is_started:
+    error = find_start_error(task)
+    if error is None:
         return None
     return clean(f"{type(error).__name__}: {error}", MAX_TROUBLE)
 
