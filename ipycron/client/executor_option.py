@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import concurrent.futures
+from functools import partial
+from types import FunctionType, MethodType
 from typing import Any
 
 from ipycron.errors import InvalidOption
 
 
 def check_executor(name: str, value: Any) -> Any:
-    """Accept an executor or a Dask client, or None."""
+    """Accept an executor, a Dask client, a function that makes one, or None."""
     if value is None or isinstance(value, concurrent.futures.Executor):
         return value
     from ipycron.executors.dask import find_client  # noqa: PLC0415 - asyncio
 
     if find_client(value) is not None:
+        return value
+    if isinstance(value, FunctionType | MethodType | partial):
         return value
     raise InvalidOption(
         option=name,

@@ -115,7 +115,7 @@ class Flight:
     for each step: those of a thousand runs are what starts the garbage collector.
     """
 
-    __slots__ = ("_execution", "_outcome", "_worker", "future")
+    __slots__ = ("_execution", "_outcome", "_task", "_worker", "future")
 
     def __init__(
         self,
@@ -126,6 +126,7 @@ class Flight:
         self._worker = worker
         self._execution = execution
         self._outcome: Outcome
+        self._task: asyncio.Task[None] | None = None
         self.future = future
 
     def __call__(self) -> None:
@@ -136,8 +137,25 @@ class Flight:
             outcome = make_failure(error)
         self.end(outcome)
 
-    async def follow(self) -> None:
-        """Call a coroutine function and await it, on its own loop."""
+    # --- on a coroutine's own loop ----------------------------------------------------
+
+    def start(self) -> None:
+        """Start a coroutine function."""
+        self._task = asyncio.get_running_loop().create_task(self._follow())
+        self._task.add_done_callback(self._see_cancelled)
+
+    def _see_cancelled(self, task: asyncio.Task[None]) -> None:
+        """End a run that was cancelled before its first step."""
+        if task.cancelled():
+            self.end(make_failure(ExecutionStopped(name=self._worker.job.name)))
+
+    def cancel(self) -> None:
+        """Cancel a coroutine function, which may take its time or ignore it."""
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _follow(self) -> None:
+        """Call a coroutine function and await it."""
         try:
             result = self._worker.job.call(self._execution)
             if inspect.isawaitable(result):
@@ -148,6 +166,8 @@ class Flight:
         except BaseException as error:  # noqa: BLE001 - border: job
             outcome = make_failure(error)
         self.end(outcome)
+
+    # --- to the scheduler's -----------------------------------------------------------
 
     def end(self, outcome: Outcome) -> None:
         """Bring the end to the scheduler's loop."""
@@ -180,33 +200,52 @@ class InlineWorker(SharedWorker):
         self.job = job
         self.landing = landing
         self._pool = pool
-        self._runs: Few[asyncio.Future[Outcome], asyncio.Future[Outcome]] = NOTHING
+        self._runs: Few[asyncio.Future[Outcome], Flight] = NOTHING
 
     def run(self, execution: Execution) -> asyncio.Future[Outcome]:
         """Start the function now; see `Worker.run`."""
         future = asyncio.get_running_loop().create_future()
-        self._runs = self._runs.add(future, future)
         flight = Flight(self, execution, future)
+        self._runs = self._runs.add(future, flight)
         if self.job.home is None:
             self._pool.submit(flight)
         else:
-            _start_coroutine(flight, self.job.home)
+            self._start_coroutine(flight, self.job.home)
         return future
 
     def forget(self, future: asyncio.Future[Outcome]) -> None:
         """Note the end of a run."""
         self._runs = self._runs.remove(future)
 
+    @staticmethod
+    def _start_coroutine(flight: Flight, home: asyncio.AbstractEventLoop) -> None:
+        try:
+            home.call_soon_threadsafe(flight.start)
+        except RuntimeError:  # the notebook's or script's loop is closed
+            flight.end(make_failure(RuntimeError(_HOMELESS)))
+
+    def give_up(self, future: asyncio.Future[Outcome]) -> asyncio.Future[Outcome]:
+        """Cancel a coroutine; a thread goes on. See `Worker.give_up`."""
+        flight, home = self._runs.get(future), self.job.home
+        if flight is not None and home is not None:
+            self._cancel(flight, home)
+        return future
+
+    @staticmethod
+    def _cancel(flight: Flight, home: asyncio.AbstractEventLoop) -> None:
+        with contextlib.suppress(RuntimeError):  # closed
+            home.call_soon_threadsafe(flight.cancel)
+        if not home.is_running():
+            flight.future.cancel()  # nothing runs there any more
+
     async def stop(self, *, grace: float) -> None:
-        """Cancel coroutines, wait for threads; see `Worker.stop`."""
-        runs = self._runs.values()
-        if self.job.home is not None:
-            for run in runs:
-                run.cancel()
-        elif runs:
-            _, pending = await asyncio.wait(runs, timeout=grace)
-            if pending:
-                raise StopTimeout(name=self.job.name, timeout=grace)
+        """Cancel coroutines, wait for them and for threads; see `Worker.stop`."""
+        futures = [self.give_up(flight.future) for flight in self._runs.values()]
+        if not futures:
+            return
+        _, pending = await asyncio.wait(futures, timeout=grace)
+        if pending and self.job.home is None:
+            raise StopTimeout(name=self.job.name, timeout=grace)
 
 
 _HOMELESS = (
@@ -239,20 +278,6 @@ class InlineLauncher:
                 asyncio.get_running_loop(), has_waiting=self._pool.has_waiting
             )
         return InlineWorker(job, pool=self._pool, landing=self._landing)
-
-
-def _start_coroutine(flight: Flight, home: asyncio.AbstractEventLoop) -> None:
-    coroutine = flight.follow()
-    try:
-        running = asyncio.run_coroutine_threadsafe(coroutine, home)
-    except RuntimeError:  # the notebook's or script's loop is closed
-        coroutine.close()
-        flight.end(make_failure(RuntimeError(_HOMELESS)))
-        return
-    # The scheduler cancels the run's future; the coroutine must hear of it.
-    flight.future.add_done_callback(
-        lambda done: running.cancel() if done.cancelled() else None
-    )
 
 
 def make_success(result: Any) -> Outcome:

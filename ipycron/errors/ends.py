@@ -6,16 +6,29 @@ from ipycron.errors.base import IpycronError
 
 
 class ExecutionTimeout(IpycronError, TimeoutError):
-    """A run was ended because it took longer than `timeout`."""
+    """A run took longer than `timeout`, and was ended where that is possible.
+
+    Attributes:
+        is_ended: False where its code goes on: an executor cannot end it, or a
+            coroutine ignores its cancellation. The task stays busy until it returns.
+    """
 
     name: str
     timeout: float
+    is_ended: bool
 
-    def __init__(self, *, name: str, timeout: float) -> None:
+    def __init__(self, *, name: str, timeout: float, is_ended: bool = True) -> None:
+        what = (
+            "was ended"
+            if is_ended
+            else "is no longer waited for. What runs it cannot end it and goes on with "
+            "it; the task stays busy until then"
+        )
         super().__init__(
-            f"task {name!r}: a run took longer than {timeout:g} s and was ended.",
+            f"task {name!r}: a run took longer than {timeout:g} s and {what}.",
             name=name,
             timeout=timeout,
+            is_ended=is_ended,
         )
 
 

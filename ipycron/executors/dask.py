@@ -139,6 +139,15 @@ class DaskDesk:
         run.remote.add_done_callback(lambda _: self._defer(partial(self._fetch, run)))
         return run.answer
 
+    advice = ""
+
+    def see_broken(self) -> None:
+        """Do nothing: a cluster mends itself."""
+
+    def end_run(self) -> bool:
+        """Leave it at that: Dask cannot end what has begun on a worker."""
+        return False
+
     def close(self) -> None:
         """Hear no more of the cluster, and leave nothing on it. Takes its time."""
         if self._flags:
@@ -202,6 +211,10 @@ class DaskDesk:
         run, address = self._runs.get(message["key"]), message["worker"]
         if run is None:
             return
+        if run.worker is None and not run.answer.done():
+            # From now on it cannot be cancelled: it goes on until it returns.
+            with contextlib.suppress(concurrent.futures.InvalidStateError):
+                run.answer.set_running_or_notify_cancel()
         run.worker = address
         if address not in self._watched:
             self._watched.add(address)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import concurrent.futures
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ipycron.errors import InvalidOption
 from ipycron.executors.dask import DaskDesk, WorkerLost, find_client
 from ipycron.executors.guest import run_guest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ipycron.client.threads import ThreadPool
 
 
@@ -19,8 +23,24 @@ class Desk(Protocol):
     def submit(self, run_id: str, visit: bytes) -> concurrent.futures.Future[bytes]:
         """Have `run_guest` called with `visit`, elsewhere."""
 
+    def see_broken(self) -> None:
+        """Note that the executor has broken: it takes no run any more."""
+
+    def end_run(self) -> bool:
+        """End the only run in progress by force; return False if that cannot be."""
+
+    @property
+    def advice(self) -> str:
+        """What to do about an executor that has broken, as the end of a sentence."""
+
     def close(self) -> None:
-        """Let go of what was opened here. The executor is its owner's to close."""
+        """Let go of what was opened here. A user's executor is theirs to close."""
+
+
+_LASTING = (
+    " A pool that broke stays broken: pass a function that makes it, such as "
+    "executor=lambda: ProcessPoolExecutor(4), and a new one is made."
+)
 
 
 class PoolDesk:
@@ -33,14 +53,109 @@ class PoolDesk:
         """Submit the run; see `Desk`."""
         return self._executor.submit(run_guest, visit)
 
+    advice = _LASTING
+
+    def see_broken(self) -> None:
+        """Do nothing: only its owner can make another one."""
+
+    def end_run(self) -> bool:
+        """Leave it at that: the executor is its owner's."""
+        return False
+
     def close(self) -> None:
         """Do nothing: nothing was opened."""
+
+
+class FactoryDesk:
+    """Hands runs in to an executor that a function of the user's makes.
+
+    The executor is made at the first start, again after it broke, and shut down with
+    the last task that uses it.
+    """
+
+    advice = " A new one is made."
+
+    def __init__(self, factory: Callable[[], Any], pool: ThreadPool) -> None:
+        self._factory = factory
+        self._pool = pool
+        self._lock = threading.Lock()
+        self._executor: Any = None
+        self._desk: Desk | None = None
+
+    def prepare(self) -> Desk:
+        """Return where runs are handed in now; makes the executor where there is none.
+
+        Raises:
+            InvalidOption: if the function returns something else.
+            Exception: what it raises.
+        """
+        with self._lock:
+            if self._desk is None:
+                executor = self._factory()
+                _check_made(executor)
+                self._executor = executor
+                self._desk = make_desk(executor, self._pool)
+            return self._desk
+
+    def submit(self, run_id: str, visit: bytes) -> concurrent.futures.Future[bytes]:
+        """Submit the run; see `Desk`."""
+        return self.prepare().submit(run_id, visit)
+
+    def see_broken(self) -> None:
+        """Have the next run find a new executor."""
+        self.close()
+
+    def end_run(self) -> bool:
+        """Kill the processes of loky's pools, and of Python's from 3.14 on."""
+        with self._lock:
+            executor = self._executor
+            kill = _find_kill(executor)
+            if kill is None:
+                return False
+            self._desk = self._executor = None
+        kill()
+        return True
+
+    def close(self) -> None:
+        """Shut the executor down; what has begun there goes on."""
+        with self._lock:
+            desk, self._desk = self._desk, None
+            executor, self._executor = self._executor, None
+        if desk is not None:
+            desk.close()
+        if isinstance(executor, concurrent.futures.Executor):
+            executor.shutdown(wait=False)
+        elif executor is not None:  # a Dask client
+            executor.close()
+
+
+def _find_kill(executor: Any) -> Callable[[], object] | None:
+    """Return what ends an executor and the runs that it has begun, or None."""
+    if type(executor).__module__.partition(".")[0] == "loky":
+        return partial(executor.shutdown, wait=False, kill_workers=True)
+    kill: Callable[[], object] | None = getattr(executor, "kill_workers", None)
+    return kill
 
 
 def make_desk(executor: Any, pool: ThreadPool) -> Desk:
     """Return where runs for this executor are handed in."""
     client = find_client(executor)
-    return PoolDesk(executor) if client is None else DaskDesk(*client, pool.submit)
+    if client is not None:
+        return DaskDesk(*client, pool.submit)
+    if isinstance(executor, concurrent.futures.Executor):
+        return PoolDesk(executor)
+    return FactoryDesk(executor, pool)
+
+
+def _check_made(executor: Any) -> None:
+    if isinstance(executor, concurrent.futures.Executor) or find_client(executor):
+        return
+    raise InvalidOption(
+        option="executor",
+        value=executor,
+        expected="a concurrent.futures.Executor or a distributed.Client from the "
+        "function that makes it",
+    )
 
 
 def check_future(value: object) -> None:

@@ -16,8 +16,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ipycron.errors import ExecutorError
+from ipycron.errors import ExecutionStopped, ExecutorError
 from ipycron.executors.desk import (
+    FactoryDesk,
     check_future,
     describe_cancellation,
     describe_loss,
@@ -35,6 +36,7 @@ from ipycron.process.wire.job_message import FileJob
 from ipycron.process.wire.payload import Payload
 from ipycron.process.wire.protocol import Displayed, Load, Run, Streamed
 from ipycron.process.worker.logs import rebuild_record
+from ipycron.scheduling.aio import settle
 from ipycron.scheduling.events import Outcome
 from ipycron.scheduling.standby import SharedWorker
 
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
     from ipycron.scheduling.ports import Worker
 
     End = asyncio.Future[Outcome]
+    Remote = concurrent.futures.Future[bytes]
 
 _log = logging.getLogger("ipycron")
 
@@ -74,26 +77,37 @@ class ExecutorJob:
 class ExecutorWorker(SharedWorker):
     """Sends runs away, several at once if the scheduler says so.
 
-    A run that is cancelled ends here at once. Its future is cancelled too; what has
-    begun elsewhere may go on there, and its result is ignored.
+    A run that is given up is cancelled where it has not begun. Elsewhere it goes on:
+    its future here is done when it ends there, and its result is ignored.
+
+    An executor that broke is the death of its worker: the scheduler asks for another
+    one, with backoff, and gives the task up after `max_restarts`.
     """
 
     def __init__(
-        self, job: ExecutorJob, desk: Desk, *, pool: ThreadPool, sink: Sink
+        self,
+        job: ExecutorJob,
+        desk: Desk,
+        *,
+        pool: ThreadPool,
+        sink: Sink,
+        on_death: Callable[[Worker, BaseException], None],
     ) -> None:
         self._job = job
         self._desk = desk
         self._pool = pool
         self._sink = sink
+        self._on_death = on_death
+        self._is_dead = False
         self._loop = asyncio.get_running_loop()
-        self._runs: set[End] = set()
-        self._cancels: set[asyncio.Future[None]] = set()
+        self._runs: dict[End, Remote | None] = {}  # None: not handed in yet
+        self._answers: dict[End, asyncio.Future[None]] = {}
 
     def run(self, execution: Execution) -> End:
         """Send the run away; see `Worker.run`."""
         end: End = self._loop.create_future()
-        self._runs.add(end)
-        end.add_done_callback(self._runs.discard)
+        self._runs[end] = None
+        end.add_done_callback(self._forget)
         run = Run(
             execution_id=execution.id,
             reason=execution.reason,
@@ -104,13 +118,23 @@ class ExecutorWorker(SharedWorker):
         self._pool.submit(partial(self._submit, run, end))
         return end
 
+    def give_up(self, future: End) -> asyncio.Future[None]:
+        """Cancel a run, or have it ended; see `Worker.give_up`."""
+        answer = self._answers.get(future)
+        if answer is None:
+            answer = self._loop.create_future()
+            if future.done():
+                answer.set_result(None)
+            else:
+                self._answers[future] = answer
+                self._cancel(future, answer)
+        return answer
+
     async def stop(self, *, grace: float) -> None:
-        """Cancel every run; see `Worker.stop`. Nothing can be killed."""
-        for end in set(self._runs):
-            end.cancel()
-        await asyncio.sleep(0)  # the futures' callbacks add to `_cancels`
-        if self._cancels:
-            await asyncio.wait(set(self._cancels), timeout=grace)
+        """Give up every run; see `Worker.stop`."""
+        if self._runs:
+            answers = [self.give_up(end) for end in tuple(self._runs)]
+            await asyncio.wait(answers, timeout=grace)
 
     # --- on a thread of the pool ----------------------------------------------------
 
@@ -119,12 +143,12 @@ class ExecutorWorker(SharedWorker):
             remote = self._desk.submit(run.execution_id, self._pack(run))
             check_future(remote)
         except BaseException as error:  # noqa: BLE001 - border: executor
-            outcome = self._fail(describe_refusal(error), error)
-            self._call_soon(partial(_settle, end, outcome))
+            self._lose(end, describe_refusal(error), error)
             return
-        remote.add_done_callback(partial(self._take, run, end))
+        # First: a run that ends at once is known by then.
         if not self._call_soon(partial(self._follow, end, remote)):
             remote.cancel()
+        remote.add_done_callback(partial(self._take, run, end))
 
     def _pack(self, run: Run) -> bytes:
         job = self._job.load.job
@@ -140,50 +164,85 @@ class ExecutorWorker(SharedWorker):
         )
         return pack_visit(visit)
 
-    def _fail(self, reason: str, cause: BaseException) -> Outcome:
+    def _lose(self, end: End, reason: str, cause: BaseException) -> None:
+        """Fail a run that the executor did not bring to its end."""
+        is_broken = isinstance(cause, concurrent.futures.BrokenExecutor)
+        if is_broken:
+            self._desk.see_broken()
+            reason += self._desk.advice
         error = ExecutorError(name=self._job.load.name, reason=reason)
         error.__cause__ = cause
-        return Outcome.of_error(error)
+        fail = self._die if is_broken else self._fail
+        self._call_soon(partial(fail, end, error))
 
     # --- on a thread of the executor's ------------------------------------------------
 
-    def _take(
-        self, run: Run, end: End, remote: concurrent.futures.Future[bytes]
-    ) -> None:
+    def _take(self, run: Run, end: End, remote: Remote) -> None:
         try:
             report = unpack_report(remote.result())
         except concurrent.futures.CancelledError as error:
-            outcome = self._fail(describe_cancellation(error), error)
-            self._call_soon(partial(_settle, end, outcome))
+            self._lose(end, describe_cancellation(error), error)
         except BaseException as error:  # noqa: BLE001 - border: executor
-            outcome = self._fail(describe_loss(error), error)
-            self._call_soon(partial(_settle, end, outcome))
+            self._lose(end, describe_loss(error), error)
         else:
             self._call_soon(partial(self._deliver, run, end, report))
 
     # --- on the client's loop -------------------------------------------------------
 
-    def _follow(self, end: End, remote: concurrent.futures.Future[bytes]) -> None:
-        """Have the remote future cancelled if the run is."""
-        end.add_done_callback(
-            lambda done: self._cancel(remote) if done.cancelled() else None
-        )
+    def _forget(self, end: End) -> None:
+        self._runs.pop(end, None)
+        answer = self._answers.pop(end, None)
+        if answer is not None:
+            settle(answer)
 
-    def _cancel(self, remote: concurrent.futures.Future[bytes]) -> None:
-        cancelled: asyncio.Future[None] = self._loop.create_future()
-        self._cancels.add(cancelled)
-        cancelled.add_done_callback(self._cancels.discard)
+    def _follow(self, end: End, remote: Remote) -> None:
+        """Note what came of a run's submission; it may be given up already."""
+        if end.done():
+            return
+        self._runs[end] = remote
+        answer = self._answers.get(end)
+        if answer is not None:
+            self._cancel(end, answer)
+
+    def _cancel(self, end: End, answer: asyncio.Future[None]) -> None:
+        """Have a run cancelled, in a thread; `answer` is done when it goes on."""
+        remote = self._runs.get(end)
+        if remote is None:  # a `submit` that blocks: for now it goes on
+            settle(answer)
+            return
+        is_only_run = len(self._runs) == 1
 
         def cancel() -> None:
-            if not remote.cancel() and not remote.done():
-                _log.warning(
-                    "task %r: the executor goes on with a run that was given up; "
-                    "its result will be ignored",
-                    self._job.load.name,
-                )
-            self._call_soon(partial(_release, cancelled))
+            if remote.cancel() or remote.done():
+                return
+            if is_only_run and self._desk.end_run():
+                return
+            _log.warning(
+                "task %r: a run is no longer waited for. The executor cannot end it "
+                "and goes on with it; the task stays busy until it returns.",
+                self._job.load.name,
+            )
+            self._call_soon(partial(settle, answer))
 
         self._pool.submit(cancel)
+
+    def _fail(self, end: End, error: ExecutorError) -> None:
+        if end.done():
+            return
+        outcome = Outcome.of_error(error)
+        if end in self._answers:  # cancelled because we asked for it
+            outcome = Outcome.of_error(ExecutionStopped(name=self._job.load.name))
+        end.set_result(outcome)
+
+    def _die(self, end: End, error: ExecutorError) -> None:
+        """Fail a run by the end of its executor, and report that once."""
+        if end.done():
+            return
+        was_given_up = end in self._answers  # then ipycron itself has ended it
+        end.set_exception(error)
+        if not (self._is_dead or was_given_up):
+            self._is_dead = True
+            self._on_death(self, error)
 
     def _deliver(self, run: Run, end: End, report: Report) -> None:
         if end.done():
@@ -242,12 +301,13 @@ class ExecutorLauncher:
     async def launch(
         self,
         task_id: str,
-        on_death: Callable[[Worker, BaseException], None],  # noqa: ARG002
+        on_death: Callable[[Worker, BaseException], None],
     ) -> ExecutorWorker:
-        """Return a worker at once: runs bring their job along, and nothing dies.
+        """Return a worker: runs bring their job along.
 
         Raises:
             OSError, SyntaxError: if a task file cannot be read, or is not Python.
+            Exception: what the factory of an executor raises.
         """
         job = self._jobs[task_id]
         if isinstance(job.load.job, FileJob):
@@ -256,7 +316,29 @@ class ExecutorLauncher:
         if desk is None:
             desk = make_desk(job.executor, self._pool)
             self._desks[id(job.executor)] = desk
-        return ExecutorWorker(job, desk, pool=self._pool, sink=self._sink)
+        if isinstance(desk, FactoryDesk):
+            await self._prepare(desk)
+        return ExecutorWorker(
+            job, desk, pool=self._pool, sink=self._sink, on_death=on_death
+        )
+
+    async def _prepare(self, desk: FactoryDesk) -> None:
+        """Have an executor made, in a thread: factories connect, or start processes."""
+        loop = asyncio.get_running_loop()
+        prepared: asyncio.Future[None] = loop.create_future()
+
+        def prepare() -> None:
+            try:
+                desk.prepare()
+            except BaseException as error:  # noqa: BLE001 - border: the user's factory
+                end = partial(_refuse, prepared, error)
+            else:
+                end = partial(settle, prepared)
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                loop.call_soon_threadsafe(end)
+
+        self._pool.submit(prepare)
+        await prepared
 
 
 def read_file(job: FileJob) -> bytes:
@@ -269,11 +351,8 @@ def check_file(job: FileJob) -> None:
     compile(read_file(job), os.fsdecode(job.path), "exec", dont_inherit=True)
 
 
-def _settle(end: End, outcome: Outcome) -> None:
-    if not end.done():
-        end.set_result(outcome)
-
-
-def _release(cancelled: asyncio.Future[None]) -> None:
-    with contextlib.suppress(asyncio.InvalidStateError):
-        cancelled.set_result(None)
+def _refuse(prepared: asyncio.Future[None], error: BaseException) -> None:
+    if not prepared.done():
+        prepared.set_exception(
+            error if isinstance(error, Exception) else RuntimeError(repr(error))
+        )

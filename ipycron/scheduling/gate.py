@@ -66,7 +66,7 @@ class Gate:
         """Run a slot that is due, or skip it because of the runs before it."""
         policy = self._entry.policy
         self._crew.hold()
-        if self._entry.runs:
+        if self._entry.runs or self._entry.lingering:
             self._entry.emit(Event.EXECUTION_OVERLAP, date=slot)
             if policy.no_overlap or self._is_spoken_for():
                 return
@@ -92,8 +92,9 @@ class Gate:
                 allows no overlap.
         """
         entry = self._entry
-        if entry.policy.no_overlap and entry.runs:
-            raise OverlapError(name=entry.name, execution_id=next(iter(entry.runs)))
+        busy_run = entry.busy_run if entry.policy.no_overlap else None
+        if busy_run is not None:
+            raise OverlapError(name=entry.name, execution_id=busy_run)
         run = self._open("invoked", self._services.clock.now(), execution_id)
         run.end = end
         self._begin(run)

@@ -5,7 +5,7 @@ The scheduler runs on one asyncio loop and calls all of these on it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import asyncio
@@ -74,9 +74,19 @@ class Worker(Protocol):
         only where the worker is lost: `WorkerCrashed`. What this method itself
         raises is taken the same way.
 
-        The scheduler cancels the future of a run that took longer than its
-        `timeout` if the worker is shared: that asks for the end of this run alone.
-        Other workers are stopped instead.
+        A run that takes longer than its `timeout` is given up if the worker is shared
+        (`give_up`). Other workers are stopped instead.
+        """
+
+    def give_up(self, future: asyncio.Future[Outcome]) -> asyncio.Future[Any]:
+        """Ask for the end of one run of a shared worker.
+
+        `future` is what `run` returned. It is done only when the run's code has
+        ended: a coroutine may ignore its cancellation, an executor may be unable to
+        end what has begun.
+
+        Returns:
+            A future that is done when the run is over, or when it is known to go on.
         """
 
     def stand_by(

@@ -126,9 +126,9 @@ class Runner:
         assert run.future is not None
         if run.worker.is_shared:
             # The worker's other runs go on. A coroutine that ignores its
-            # cancellation is given up after the same grace.
-            run.future.cancel()
-            await until(self._services.clock, GRACE, run.future)
+            # cancellation is no longer waited for after the same grace.
+            answer = run.worker.give_up(run.future)
+            await until(self._services.clock, GRACE, answer)
             self.settle(run)
         else:
             await self._crew.retire(run.worker)
@@ -140,6 +140,7 @@ class Runner:
         if run.stage is Stage.OVER:
             return
         assert run.worker is not None
+        self._see_lingering(run)
         error = self._find_error(run)
         was_main = False
         # With a verdict, whoever gave it also ends the worker.
@@ -152,6 +153,16 @@ class Runner:
         self._close(run, self._judge(run, error))
         if was_main and error is not None:
             self._crew.mend(error)
+
+    def _see_lingering(self, run: Run) -> None:
+        """Note where the code of a run goes on that is about to be told as over."""
+        assert run.future is not None
+        if run.future.done():
+            return
+        self._entry.linger(run.execution.id, run.future)
+        if isinstance(run.verdict, ExecutionTimeout):
+            name, timeout = run.verdict.name, run.verdict.timeout
+            run.verdict = ExecutionTimeout(name=name, timeout=timeout, is_ended=False)
 
     def _find_error(self, run: Run) -> BaseException | None:
         """Return what ended a run from outside its job, or None."""

@@ -11,6 +11,7 @@ from ipycron.scheduling.events import Event, Notice, Status
 from ipycron.scheduling.small_map import NOTHING
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Mapping
 
     from ipycron.scheduling.events import Execution, Outcome, SkipReason
@@ -61,6 +62,8 @@ class Entry:
         runs: runs in progress and runs that wait, by id, oldest first.
         active_count: how many of them are in progress.
         started_count: scheduled runs started, the measure of `max_executions`.
+        lingering: runs that are told as over, and whose code goes on all the same, by
+            id. They count for overlap, also after a stop and a start.
         standby: who begins the run of `next_slot` by its own clock, or None.
     """
 
@@ -68,6 +71,7 @@ class Entry:
         "_services",
         "active_count",
         "id",
+        "lingering",
         "name",
         "next_slot",
         "phase",
@@ -96,6 +100,7 @@ class Entry:
         self.next_slot: int | None = None
         self.settled_slot: int | None = None
         self.runs: Few[str, Run] = NOTHING
+        self.lingering: Few[str, asyncio.Future[Outcome]] = NOTHING
         self.active_count = 0
         self.started_count = 0
         self.standby: Standby | None = None
@@ -122,6 +127,19 @@ class Entry:
     def is_exhausted(self) -> bool:
         """Whether the last of `max_executions` scheduled runs has started."""
         return self.started_count == self.policy.max_executions
+
+    @property
+    def busy_run(self) -> str | None:
+        """The id of a run that a further one would overlap with, or None."""
+        return next(iter(self.runs), None) or next(iter(self.lingering), None)
+
+    def linger(self, execution_id: str, end: asyncio.Future[Outcome]) -> None:
+        """Note that the code of a run goes on, until `end` is done."""
+        self.lingering = self.lingering.add(execution_id, end)
+        end.add_done_callback(lambda _: self._end_lingering(execution_id))
+
+    def _end_lingering(self, execution_id: str) -> None:
+        self.lingering = self.lingering.remove(execution_id)
 
     def move(self, phase: Phase) -> None:
         """Change the phase, along the table only."""

@@ -225,6 +225,12 @@ class FakeWorker:
             error = self._leave(exit_code=exit_code, signal_name=signal_name)
             self._on_death(self, error)
 
+    def give_up(self, future: asyncio.Future[Outcome]) -> asyncio.Future[Outcome]:
+        """Cancel a run; a stubborn one goes on."""
+        if not self._script.is_stubborn:
+            future.cancel()
+        return future
+
     async def stop(self, *, grace: float) -> None:
         """End the worker, politely if the script allows it."""
         if not self.is_gone and self._busy and self._script.is_stubborn:

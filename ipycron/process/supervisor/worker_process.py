@@ -193,6 +193,10 @@ class WorkerProcess:
             Run(execution.id, execution.reason, execution.date, started_at)
         )
 
+    def give_up(self, future: asyncio.Future[Outcome]) -> asyncio.Future[Outcome]:
+        """Leave it at that: a process is stopped instead; see `Worker.give_up`."""
+        return future
+
     async def stop(self, *, grace: float) -> None:
         """End the process and return when it is gone; see `Worker.stop`."""
         self._is_stopping = True

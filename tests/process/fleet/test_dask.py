@@ -16,7 +16,7 @@ from house import EVERY_SECOND, NEVER, Record
 from polling import SECONDS, eventually
 
 import ipycron
-from ipycron.errors import ExecutionTimeout, ExecutorError
+from ipycron.errors import ExecutionTimeout, ExecutorError, OverlapError
 from ipycron.executors.dask import call_on_loop
 
 
@@ -131,6 +131,20 @@ def test_run_is_cancelled_when_it_takes_too_long(shared, start, tmp_path):
         run.result(SECONDS)
     assert task.execute().result(SECONDS)
     assert len(read_runs(tmp_path)) == 3
+
+
+def test_run_that_goes_on_keeps_its_task_busy(shared, start, tmp_path):
+    """Dask cannot end what has begun: the task is busy until that returns."""
+    job = partial(note_and_wait, str(tmp_path))
+    task = start(job, shared.client, timeout=2, no_overlap=True)
+    error = task.execute().exception(SECONDS)
+    assert type(error) is ExecutionTimeout
+    assert not error.is_ended
+    with pytest.raises(OverlapError):
+        task.execute().result(SECONDS)
+    (tmp_path / "go").touch()
+    eventually(lambda: task.execute().exception(SECONDS) is None)
+    assert len(read_runs(tmp_path)) == 2
 
 
 def test_nothing_is_left_on_the_cluster(shared, start):

@@ -2,7 +2,9 @@
 
 import asyncio
 
-from ipycron.errors import ExecutionTimeout
+import pytest
+
+from ipycron.errors import ExecutionTimeout, OverlapError, StopTimeout
 
 
 async def test_run_is_ended_when_it_takes_too_long(world):
@@ -167,3 +169,45 @@ async def test_timeout_and_stop_may_meet(world):
     failed = world.events.of("execution:failed")
     assert [type(n.outcome.value) for n in failed] == [ExecutionTimeout]
     assert len(world.launcher.workers) == 1
+
+
+async def test_run_that_goes_on_counts_for_overlap(world):
+    """What cannot be ended is told as over and keeps its task busy, also later."""
+    world.share_workers()
+    world.script.run_seconds = None
+    world.script.is_stubborn = True
+    await world.start(timeout=10, no_overlap=True)
+    world.scheduler.execute_nowait("t", "first")
+    await world.clock.advance(12)
+    failed = world.events.notices[-1]
+    assert isinstance(failed.outcome.value, ExecutionTimeout)
+    assert not failed.outcome.value.is_ended
+    assert "is no longer waited for" in failed.outcome.summary
+    with pytest.raises(OverlapError, match="first"):
+        await world.scheduler.execute("t")
+    await world.clock.advance(48)
+    assert world.events.names()[-1] == "execution:overlap"
+    world.worker.finish()
+    await world.clock.advance(60)
+    assert world.events.names()[-1] == "execution:started"
+    assert [n.execution.id for n in world.events.of("execution:failed")] == ["first"]
+
+
+async def test_run_that_goes_on_counts_for_overlap_after_stop_and_start(world):
+    """A thread that outlives the stop is not joined by another run."""
+    world.share_workers()
+    world.script.run_seconds = None
+    world.script.is_stubborn = True
+    await world.start(no_overlap=True, stop_timeout=1)
+    world.scheduler.execute_nowait("t", "first")
+    thread = world.worker
+    stop = asyncio.ensure_future(world.scheduler.stop("t"))
+    await world.clock.advance(5)
+    assert isinstance(stop.exception(), StopTimeout)
+    await world.scheduler.start("t")
+    with pytest.raises(OverlapError, match="first"):
+        await world.scheduler.execute("t")
+    thread.finish()
+    await world.clock.advance()
+    world.scheduler.execute_nowait("t", "second")
+    assert world.status() == "running"
