@@ -9,14 +9,11 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ipycron.client.announce import is_logged
-from ipycron.client.announcement import announce
-from ipycron.client.calling import call
-from ipycron.client.calls import Calls
-from ipycron.client.completion import Completion, read_nothing
-from ipycron.client.jobs import Background, Inline
+from ipycron.client.announce import announce, is_logged
+from ipycron.client.client import call
+from ipycron.client.completion import Calls, Completion, read_nothing
+from ipycron.client.jobs import Background, Inline, get_folder, make_setting
 from ipycron.client.listeners import Listeners
-from ipycron.client.setting import get_folder, make_setting
 from ipycron.client.state import ENDS, Mirror
 from ipycron.errors import TaskDestroyed, WaitTimeout
 from ipycron.scheduling.clock import SystemClock
@@ -26,11 +23,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ipycron.client.client import Client
-    from ipycron.client.controls import Action
-    from ipycron.client.executions import Execution
-    from ipycron.client.history import History
+    from ipycron.client.executions import Execution, History
     from ipycron.client.jobs import Source
     from ipycron.client.options import TaskOptions
+    from ipycron.client.recovery import Action
     from ipycron.cron import CronExpression
     from ipycron.process.wire.job_message import Setting
     from ipycron.process.wire.payload import Payload

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ipycron.client.connection import Connection
-from ipycron.client.controls import Controls
-from ipycron.client.recovery import Resumptions
-from ipycron.client.votes import Votes
+from ipycron.client.elections import Votes
+from ipycron.client.recovery import Controls, Resumptions
 from ipycron.errors import (
     ProtocolError,
     StartError,
@@ -45,10 +44,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ipycron.client.completion import Completion
-    from ipycron.client.controls import Action
     from ipycron.client.ports import Job, Owner
-    from ipycron.process.direct.called import Called
-    from ipycron.process.direct.client_end import CallState
+    from ipycron.client.recovery import Action
+    from ipycron.process.direct.client_end import Called, CallState
     from ipycron.process.supervision import SupervisorProcess
     from ipycron.process.wire.channel import Frame
     from ipycron.scheduling.ports import Elector

@@ -29,12 +29,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from ipycron.api.task import Task
-    from ipycron.client.calls import Calls
-    from ipycron.client.completion import Completion
-    from ipycron.client.controls import Action
+    from ipycron.client.completion import Calls, Completion
     from ipycron.client.engine import Engine
-    from ipycron.process.direct.called import Called
-    from ipycron.process.direct.client_end import Answer
+    from ipycron.client.recovery import Action
+    from ipycron.process.direct.client_end import Answer, Called
     from ipycron.process.supervision import SupervisorProcess
     from ipycron.process.wire.payload import Payload
     from ipycron.process.wire.protocol import Displayed, Preload, Streamed
@@ -351,3 +349,33 @@ def _import_engine() -> type[Engine]:
 
 def _describe_refusal(task: Task, error: OSError) -> BaseException:
     return describe_refusal(error) if task.is_background else error
+
+
+def call(client: Client, task: Task) -> Completion[Any]:
+    """Ask for a run of a task; return its end. See `Task.execute`."""
+    completion = task.make_completion("execute")
+    execution_id, called = "", None
+    try:
+        # Behind another run that was called for, it must not be the first to arrive.
+        if not (task.calls or task.mirror.running):
+            called = client.prepare_call(task, completion)
+        execution_id = client.make_id() if called is None else called.execution_id
+        task.calls.add(execution_id, completion)
+        _send(client, task, execution_id, called)
+    except BaseException:  # a signal's handler: nobody has the completion
+        if called is not None:
+            called.drop()
+        if called is None or not called.is_sent:
+            task.calls.take(execution_id)
+        raise
+    return completion
+
+
+def _send(client: Client, task: Task, execution_id: str, called: Called | None) -> None:
+    # Last: whoever ends a task ends all its calls then, and this is one now.
+    if task.is_over:
+        task.refuse(execution_id, client.make_over_error(task))
+    elif called is None or not called.send():
+        client.execute(task, execution_id)
+    elif task.hears_runs:
+        called.leave()  # to be told at once

@@ -1,19 +1,25 @@
-"""What a control method returns: a future for notebooks and scripts alike."""
+"""The future that every control method returns, and what waiting for it needs.
+
+`Calls` holds the completions of runs in progress; `Bell` wakes one waiting thread.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import os
+import threading
 from _thread import RLock  # of C: `threading.RLock` is a call to it
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from ipycron.client.bell import Bell
 from ipycron.errors import IpycronError, StartRevoked
+from ipycron.scheduling.small_map import NOTHING, Few
 
 if TYPE_CHECKING:
     import asyncio
     import logging
     from collections.abc import Callable, Generator
+
 
 T = TypeVar("T")
 
@@ -271,3 +277,68 @@ def _log_failure(
     logger.error(
         "%s failed and nobody asked: %s: %s", what, name, error, exc_info=trace
     )
+
+
+class Bell:
+    """Wakes one thread, once.
+
+    Not a `threading.Event`: that is written in Python, around a lock. A handler that
+    raises there, as that of Ctrl-C does, can leave the lock locked, and whoever rings
+    waits for ever. Here each step is one of C.
+    """
+
+    __slots__ = ("_lock",)
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._lock.acquire()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Return whether it has rung within so many seconds; None waits for ever."""
+        if timeout is None:
+            return self._lock.acquire()
+        return self._lock.acquire(timeout=min(max(0.0, timeout), threading.TIMEOUT_MAX))
+
+    def ring(self) -> None:
+        """Wake who waits. May be repeated."""
+        with contextlib.suppress(RuntimeError):  # rung already
+            self._lock.release()
+
+
+_lock = threading.RLock()
+"""Held for a moment where calls come and go: one for all, there are many tasks. A
+signal's handler may take it again."""
+# As concurrent.futures does: another thread may hold it while this one forks.
+os.register_at_fork(after_in_child=_lock._at_fork_reinit)  # type: ignore[attr-defined] # noqa: SLF001
+
+
+class Calls:
+    """The called runs of one task that have not ended, by id. Safe in threads."""
+
+    __slots__ = ("_completions",)
+
+    def __init__(self) -> None:
+        self._completions: Few[str, Completion[Any]] = NOTHING
+
+    def add(self, execution_id: str, completion: Completion[Any]) -> None:
+        """Note that a run was called for."""
+        with _lock:
+            self._completions = self._completions.add(execution_id, completion)
+
+    def __bool__(self) -> bool:
+        return self._completions is not NOTHING
+
+    def take(self, execution_id: str) -> Completion[Any] | None:
+        """Return who waits for a run, once; None where nobody does."""
+        if self._completions is NOTHING:
+            return None
+        with _lock:
+            completion = self._completions.get(execution_id)
+            self._completions = self._completions.remove(execution_id)
+        return completion
+
+    def take_all(self) -> tuple[Completion[Any], ...]:
+        """Return who waits for any run, once."""
+        with _lock:
+            completions, self._completions = self._completions, NOTHING
+        return completions.values()

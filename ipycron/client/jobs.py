@@ -1,11 +1,12 @@
-"""What is scheduled: a path, a function or a cell, checked when a task is created."""
+"""The job of a task and its surroundings, checked when the task is created."""
 
 # Without pathlib: 3 ms that a script waits before its supervisor is started.
 # ruff: noqa: PTH109, PTH111, PTH113, PTH117, PTH118, PTH119, PTH120
-
 from __future__ import annotations
 
+import contextlib
 import inspect
+import logging
 import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -14,15 +15,16 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ipycron.errors import CaptureError, InvalidOption, TaskFileNotFound
-from ipycron.process.wire.job_message import CellJob, FileJob, FunctionJob, Job
+from ipycron.process.wire.job_message import CellJob, FileJob, FunctionJob, Job, Setting
 from ipycron.process.wire.payload import Payload, pack_object
 from ipycron.process.worker.job import takes_context
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
 
     from ipycron.client.options import TaskOptions
+
 
 _PACKAGE = __name__.partition(".")[0]
 _ADVICE = (
@@ -249,3 +251,37 @@ def find_caller_folder() -> str:
             )
         frame = frame.f_back  # type: ignore[assignment]
     return os.getcwd()
+
+
+def make_setting(
+    *, cwd: str, env: dict[str, str] | None, path: list[str], max_result_bytes: int
+) -> Setting:
+    """Return the surroundings of a task that is created here and now."""
+    own = {os.fsencode(n): os.fsencode(v) for n, v in (env or {}).items()}
+    return Setting(
+        cwd=os.fsencode(cwd),
+        env={**os.environb, **own},
+        path=tuple(_encode_folders(path)),
+        log_level=logging.getLogger().getEffectiveLevel(),
+        max_result_bytes=max_result_bytes,
+    )
+
+
+def get_folder() -> str:
+    """Return the working directory. Raises `InvalidOption` if it is gone."""
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        raise InvalidOption(
+            option="cwd",
+            value=None,
+            expected="an existing folder: the working directory was deleted",
+        ) from None
+
+
+def _encode_folders(path: Iterable[object]) -> Iterator[bytes]:
+    """Return what an import looks at: a `Path` in `sys.path` it passes over."""
+    for folder in path:
+        if isinstance(folder, str):
+            with contextlib.suppress(UnicodeEncodeError):  # no folder is called so
+                yield os.fsencode(folder)

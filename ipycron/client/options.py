@@ -1,15 +1,17 @@
-"""The options of a task: one declaration for the API, the magics, the command line."""
+"""The options of a task, declared once for the API, the magics and the command line."""
 
 from __future__ import annotations
 
+import concurrent.futures
 import functools
 import logging
 import os
 from dataclasses import dataclass, fields
 from datetime import tzinfo
+from functools import partial
+from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, get_args
 
-from ipycron.client.executor_option import check_executor
 from ipycron.coordinate.protocol import check_coordinator
 from ipycron.errors import InvalidOption, UnknownOption
 from ipycron.process.wire.protocol import LauncherName
@@ -25,6 +27,7 @@ from ipycron.scheduling.policy import Policy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
 
 IF_EXISTS = ("replace", "keep", "error")
 
@@ -105,6 +108,34 @@ def _check_run_coordinator(name: str, value: Any) -> Any:  # noqa: ARG001 - a ch
 
 def _check_any(name: str, value: Any) -> Any:  # noqa: ARG001 - the shape of a check
     return value
+
+
+def check_executor(name: str, value: Any) -> Any:
+    """Accept an executor, a Dask client, a function that makes one, or None."""
+    if value is None or isinstance(value, concurrent.futures.Executor):
+        return value
+    from ipycron.executors.dask import find_client  # noqa: PLC0415 - asyncio
+
+    if find_client(value) is not None:
+        return value
+    if isinstance(value, FunctionType | MethodType | partial):
+        return value
+    raise InvalidOption(
+        option=name,
+        value=value,
+        expected="a concurrent.futures.Executor or a distributed.Client",
+        advice=_advise(value),
+    )
+
+
+def _advise(value: Any) -> str:
+    if isinstance(value, type):
+        return "Make an object of this class first."
+    if callable(getattr(value, "get_client", None)):
+        return "Of a Dask cluster, distributed.Client(cluster) makes one."
+    if callable(getattr(value, "executor", None)):
+        return "Pass what its method executor() returns."
+    return ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,8 +8,8 @@ if TYPE_CHECKING:
     import logging
     from collections.abc import Mapping
 
-    from ipycron.client.calls import Calls
-    from ipycron.client.controls import Action
+    from ipycron.client.completion import Calls
+    from ipycron.client.recovery import Action
     from ipycron.errors import SupervisorLost
     from ipycron.process.direct.client_end import Answer
     from ipycron.process.wire.payload import Payload

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from ipycron.client.executions import Execution
-from ipycron.client.history import MAX_RUNS, History
+from ipycron.client.executions import MAX_RUNS, Execution, History
 from ipycron.process.wire.protocol import Displayed
 from ipycron.scheduling.events import Event, Notice, Status
 from ipycron.scheduling.events import Execution as ScheduledExecution
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import tzinfo
 
-    from ipycron.client.controls import Action
+    from ipycron.client.recovery import Action
     from ipycron.process.wire.payload import Payload
     from ipycron.process.wire.protocol import Streamed
     from ipycron.scheduling.events import Outcome

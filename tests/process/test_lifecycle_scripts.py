@@ -315,7 +315,7 @@ def test_lock_that_another_thread_holds_during_a_fork_is_free_in_the_copy(run, n
     """Nobody in the copy would ever give it back."""
     script = run(f"""
         import os, threading
-        import ipycron.client.calls, ipycron.client.listeners
+        import ipycron.client.completion, ipycron.client.listeners
         import ipycron.process.wire.payload
         ipycron.schedule("0 0 1 1 *", lambda: 1).execute().result(10)
         is_held, is_over = threading.Event(), threading.Event()

@@ -11,7 +11,7 @@ from polling import SECONDS, eventually
 from watching import pause
 
 import ipycron
-from ipycron.client.bell import Bell
+from ipycron.client.completion import Bell
 from ipycron.errors import ExecutionStopped, InvalidOption, StartError, TaskDestroyed
 
 on_both = pytest.mark.parametrize("house", BOTH, indirect=True)

@@ -16,8 +16,7 @@ from ipycron.notebook.display.words import find_start_error
 if TYPE_CHECKING:
     from ipycron.api.task import Task
     from ipycron.client.event_log import Item
-    from ipycron.client.executions import Execution
-    from ipycron.client.history import PastRun
+    from ipycron.client.executions import Execution, PastRun
 
 MAX_NAME = 300
 MAX_SUMMARY = 300

@@ -4,7 +4,7 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from ipycron.client.calls import Calls
+from ipycron.client.completion import Calls
 
 
 def test_call_is_taken_once():

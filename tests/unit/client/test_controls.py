@@ -5,7 +5,7 @@ import inspect
 
 import pytest
 
-from ipycron.client.controls import Controls
+from ipycron.client.recovery import Controls
 from ipycron.errors import StartRevoked, SupervisorLost
 
 LOST = SupervisorLost(reason="killed")

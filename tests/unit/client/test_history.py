@@ -7,8 +7,7 @@ import weakref
 from datetime import UTC
 
 from ipycron.client.event_log import MAX_ITEMS, Bulletin
-from ipycron.client.executions import Execution
-from ipycron.client.history import MAX_OUTPUT_BYTES, MAX_RUNS, History
+from ipycron.client.executions import MAX_OUTPUT_BYTES, MAX_RUNS, Execution, History
 from ipycron.process.wire.outcome import encode_error
 from ipycron.scheduling.events import Event, Notice, Outcome, Status
 from ipycron.scheduling.events import Execution as Scheduled
