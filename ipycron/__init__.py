@@ -34,8 +34,7 @@ if TYPE_CHECKING:
     )
     from ipycron.notebook.widgets.overview import panel
     from ipycron.process.wire.outcome import Unserializable
-    from ipycron.scheduling.context import TaskContext
-    from ipycron.scheduling.events import Event
+    from ipycron.scheduling.events import Event, TaskContext
 
 __version__ = "0.1.0"
 
@@ -77,8 +76,7 @@ _HOMES = {
     ),
     "ipycron.notebook.widgets.overview": ("panel",),
     "ipycron.process.wire.outcome": ("Unserializable",),
-    "ipycron.scheduling.context": ("TaskContext",),
-    "ipycron.scheduling.events": ("Event",),
+    "ipycron.scheduling.events": ("Event", "TaskContext"),
     "ipycron.api.functions": (
         "create_task",
         "get_task",

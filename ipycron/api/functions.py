@@ -24,7 +24,7 @@ from ipycron.errors import (
 from ipycron.process.nesting import is_importing
 from ipycron.process.wire.zones import describe_zone
 from ipycron.scheduling.clock import SystemClock
-from ipycron.scheduling.option import check_duration
+from ipycron.scheduling.policy import check_duration
 
 if TYPE_CHECKING:
     import logging
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from ipycron.client.completion import Completion
-    from ipycron.scheduling.context import TaskContext
+    from ipycron.scheduling.events import TaskContext
 
 
 def schedule(

@@ -28,11 +28,9 @@ if TYPE_CHECKING:
     from ipycron.client.options import TaskOptions
     from ipycron.client.recovery import Action
     from ipycron.cron import CronExpression
-    from ipycron.process.wire.job_message import Setting
     from ipycron.process.wire.payload import Payload
-    from ipycron.process.wire.protocol import Register
-    from ipycron.scheduling.context import TaskContext
-    from ipycron.scheduling.events import Notice
+    from ipycron.process.wire.protocol import Register, Setting
+    from ipycron.scheduling.events import Notice, TaskContext
 
 
 class Task:

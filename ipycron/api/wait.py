@@ -13,14 +13,14 @@ from ipycron.client.keepalive import is_interactive
 from ipycron.client.registry import registry
 from ipycron.errors import InvalidOption
 from ipycron.scheduling.clock import SystemClock
-from ipycron.scheduling.option import check_limit, check_optional_deadline
+from ipycron.scheduling.policy import check_limit, check_optional_deadline
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import timedelta
 
     from ipycron.api.task import Task
-    from ipycron.scheduling.context import TaskContext
+    from ipycron.scheduling.events import TaskContext
 
 _ENDS = ("task:stopped", "task:destroyed", "task:failed")
 _RUNS = ("execution:finished", "execution:failed")

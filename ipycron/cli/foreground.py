@@ -16,7 +16,7 @@ from ipycron.cli.table import Watch
 
 if TYPE_CHECKING:
     from ipycron.api.task import Task
-    from ipycron.scheduling.context import TaskContext
+    from ipycron.scheduling.events import TaskContext
 
 REFRESH = 4
 """Redraws a second."""

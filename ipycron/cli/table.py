@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from ipycron.api.task import Task
     from ipycron.client.executions import Execution
-    from ipycron.scheduling.context import TaskContext
+    from ipycron.scheduling.events import TaskContext
 
 _BARS = "▁▂▃▄▅▆▇█"
 _SHOWN_DURATIONS = 9

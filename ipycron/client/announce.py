@@ -10,8 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ipycron.client.executions import hold_value, read_value
-from ipycron.scheduling.context import TaskContext, to_datetime
-from ipycron.scheduling.events import Event
+from ipycron.scheduling.events import Event, TaskContext, to_datetime
 
 if TYPE_CHECKING:
     from ipycron.api.task import Task

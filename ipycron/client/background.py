@@ -19,7 +19,7 @@ from ipycron.errors import (
     SupervisorLost,
 )
 from ipycron.process.direct.connections import Lines
-from ipycron.process.supervision import describe_refusal, start_supervisor
+from ipycron.process.start import describe_refusal, start_supervisor
 from ipycron.process.wire.outcome import decode_error, unpack_display
 from ipycron.process.wire.payload import Payload
 from ipycron.process.wire.protocol import (
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from ipycron.client.ports import Job, Owner
     from ipycron.client.recovery import Action
     from ipycron.process.direct.client_end import Called, CallState
-    from ipycron.process.supervision import SupervisorProcess
+    from ipycron.process.start import SupervisorProcess
     from ipycron.process.wire.channel import Frame
     from ipycron.scheduling.ports import Elector
 

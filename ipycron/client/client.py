@@ -20,10 +20,10 @@ from ipycron.client.keepalive import Keepalive
 from ipycron.client.listeners import Dispatcher, Listeners
 from ipycron.client.threads import ThreadPool
 from ipycron.errors import SupervisorLost, TaskDestroyed
-from ipycron.process.supervision import describe_refusal, start_supervisor
+from ipycron.process.start import describe_refusal, start_supervisor
 from ipycron.scheduling.clock import SystemClock
 from ipycron.scheduling.events import Event, Outcome
-from ipycron.scheduling.ids import IdMaker
+from ipycron.scheduling.services import IdMaker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -33,11 +33,10 @@ if TYPE_CHECKING:
     from ipycron.client.engine import Engine
     from ipycron.client.recovery import Action
     from ipycron.process.direct.client_end import Answer, Called
-    from ipycron.process.supervision import SupervisorProcess
+    from ipycron.process.start import SupervisorProcess
     from ipycron.process.wire.payload import Payload
     from ipycron.process.wire.protocol import Displayed, Preload, Streamed
-    from ipycron.scheduling.context import TaskContext
-    from ipycron.scheduling.events import Notice
+    from ipycron.scheduling.events import Notice, TaskContext
     from ipycron.scheduling.plan import Silence
 
 

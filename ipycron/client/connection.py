@@ -18,9 +18,9 @@ from ipycron.process.wire.protocol import FromSupervisor, Reply
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ipycron.process.supervision import SupervisorProcess
-    from ipycron.process.wire.message import Message
+    from ipycron.process.start import SupervisorProcess
     from ipycron.process.wire.payload import Payload
+    from ipycron.process.wire.protocol import Message
 
 EXIT_TIMEOUT = 5.0
 """Seconds for a supervisor to exit by itself once its end is closed, or ours."""

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from ipycron.client.threads import ThreadPool
     from ipycron.executors.pools import Sink
     from ipycron.process.direct.client_end import Called
-    from ipycron.process.supervision import SupervisorProcess
+    from ipycron.process.start import SupervisorProcess
     from ipycron.process.wire.protocol import Preload
     from ipycron.scheduling.ports import Worker
 

@@ -15,8 +15,7 @@ from ipycron.process.wire.outcome import (
     read_traceback,
 )
 from ipycron.process.wire.payload import Payload
-from ipycron.scheduling.context import to_datetime
-from ipycron.scheduling.events import Event
+from ipycron.scheduling.events import Event, to_datetime
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

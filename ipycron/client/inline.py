@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ipycron.client.threads import ThreadPool
-    from ipycron.scheduling.context import TaskContext
-    from ipycron.scheduling.events import Execution
+    from ipycron.scheduling.events import Execution, TaskContext
 
     MakeContext = Callable[[Execution], TaskContext]
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ipycron.errors import CaptureError, InvalidOption, TaskFileNotFound
-from ipycron.process.wire.job_message import CellJob, FileJob, FunctionJob, Job, Setting
 from ipycron.process.wire.payload import Payload, pack_object
+from ipycron.process.wire.protocol import CellJob, FileJob, FunctionJob, Job, Setting
 from ipycron.process.worker.job import takes_context
 
 if TYPE_CHECKING:

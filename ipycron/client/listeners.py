@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-    from ipycron.scheduling.context import TaskContext
+    from ipycron.scheduling.events import TaskContext
 
     Listener = Callable[[TaskContext], Any]
 

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, get_args
 from ipycron.coordinate.protocol import check_coordinator
 from ipycron.errors import InvalidOption, UnknownOption
 from ipycron.process.wire.protocol import LauncherName
-from ipycron.scheduling.option import (
+from ipycron.scheduling.policy import (
+    Policy,
     check_flag,
     check_optional_deadline,
     check_options,
@@ -23,7 +24,6 @@ from ipycron.scheduling.option import (
     check_whole,
     option,
 )
-from ipycron.scheduling.policy import Policy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

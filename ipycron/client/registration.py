@@ -11,10 +11,9 @@ from ipycron.client.executions import Execution
 from ipycron.client.inline import InlineJob
 from ipycron.client.jobs import Background, Elsewhere, Inline
 from ipycron.executors.pools import ExecutorJob
-from ipycron.process.wire.job_message import Setting
-from ipycron.process.wire.protocol import Load, Register
+from ipycron.process.wire.protocol import Load, Register, Setting
 from ipycron.process.wire.zones import describe_zone
-from ipycron.scheduling.context import TaskContext, TaskDescription, to_datetime
+from ipycron.scheduling.events import TaskContext, TaskDescription, to_datetime
 
 if TYPE_CHECKING:
     from ipycron.api.task import Task

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import platform
+import secrets
 from typing import TYPE_CHECKING, Protocol, cast
 
 from ipycron.errors import InvalidOption
@@ -72,3 +75,16 @@ def check_coordinator(value: object) -> RunCoordinator:
         "on_complete(key)",
         advice="Make an object of this class first." if has_methods else "",
     )
+
+
+def make_token() -> str:
+    """Return what nobody else has."""
+    return secrets.token_hex(8)
+
+
+def make_owner(token: str) -> str:
+    """Return ``host:process:token``: unique, and readable where a person looks.
+
+    Asked for anew each time, since a forked copy is another owner.
+    """
+    return f"{platform.node()}:{os.getpid()}:{token}"

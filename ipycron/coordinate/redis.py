@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ipycron.coordinate.owner import make_owner, make_token
+from ipycron.coordinate.protocol import make_owner, make_token
 from ipycron.errors import InvalidOption
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ipycron.coordinate.claimfile import ClaimFile
-from ipycron.coordinate.owner import make_owner, make_token
+from ipycron.coordinate.protocol import make_owner, make_token
 
 if TYPE_CHECKING:
     import os

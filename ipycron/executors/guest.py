@@ -26,9 +26,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ipycron.executors.guest_output import Piece, Record, record_output
 from ipycron.process.nesting import loading_job, visiting
-from ipycron.process.wire.job_message import CellJob, FileJob, FunctionJob
 from ipycron.process.wire.outcome import MAX_ERROR_BYTES, encode_error, encode_result
 from ipycron.process.wire.payload import Payload, pack_plain
+from ipycron.process.wire.protocol import CellJob, FileJob, FunctionJob
 from ipycron.process.worker.context import make_run_context
 from ipycron.process.worker.job import CellFailed, binds_task, load_file, load_job
 from ipycron.scheduling.clock import measure_wait

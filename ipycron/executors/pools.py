@@ -27,9 +27,8 @@ from ipycron.executors.guest import (
     run_guest,
     unpack_report,
 )
-from ipycron.process.wire.job_message import FileJob
 from ipycron.process.wire.payload import Payload
-from ipycron.process.wire.protocol import Displayed, Load, Run, Streamed
+from ipycron.process.wire.protocol import Displayed, FileJob, Load, Run, Streamed
 from ipycron.process.worker.logs import rebuild_record
 from ipycron.scheduling.aio import settle
 from ipycron.scheduling.events import Outcome

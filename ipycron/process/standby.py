@@ -1,9 +1,18 @@
-"""Leave to begin one run, which of two processes only one can take."""
+"""A run that a worker was told about before its slot: who may begin it.
+
+A `Permit` can be taken once, by one process: the worker begins the run, or the
+supervisor takes it back. A `StandbyOrder` is the supervisor's view of such a run.
+"""
 
 from __future__ import annotations
 
 import os
 import select
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 
 _ONE = (1).to_bytes(8, "little")  # a whole counter, or eight bytes of a pipe
 
@@ -69,3 +78,43 @@ def make_permit() -> Permit:
     os.set_blocking(taker, False)
     os.set_blocking(giver, False)
     return Permit(taker, giver)
+
+
+class StandbyOrder:
+    """What one worker stands by for, until the scheduler takes note of the run.
+
+    Args:
+        permit: the leave to begin, which the worker takes or we take back.
+    """
+
+    def __init__(self, permit: Permit) -> None:
+        self._permit = permit
+        self._execution_id: str | None = None
+        self._on_begun: Callable[[], None] | None = None
+
+    def give(self, execution_id: str, on_begun: Callable[[], None]) -> bool:
+        """Let the worker begin a run, if it can be; to be called before it is told."""
+        if not self._permit.give():
+            return False
+        self._execution_id, self._on_begun = execution_id, on_begun
+        return True
+
+    def withdraw(self) -> bool:
+        """Take the order back, if there is one; return False if the run has begun."""
+        if self._execution_id is not None and not self._permit.take():
+            return False
+        self.forget()
+        return True
+
+    def look(self) -> None:
+        """Tell if the worker has begun before the scheduler has looked at the clock."""
+        if self._on_begun is not None and not self._permit.is_there():
+            self._on_begun()
+
+    def is_for(self, execution_id: str) -> bool:
+        """Return whether the order is for this run."""
+        return self._execution_id == execution_id
+
+    def forget(self) -> None:
+        """Forget the order: the scheduler knows of its run, or it is withdrawn."""
+        self._execution_id = self._on_begun = None

@@ -1,4 +1,4 @@
-"""Waiting with the scheduler's clock, so that fake time reaches every deadline."""
+"""Waiting with the clock of the scheduler: fake time reaches every deadline."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from ipycron.scheduling.ports import Clock
 
@@ -85,3 +85,14 @@ def look_at(future: asyncio.Future[Any]) -> None:
     """Mark a future's failure as seen; asyncio would report it otherwise."""
     if not future.cancelled():
         future.exception()
+
+
+def spawn(
+    home: set[asyncio.Task[Any]], work: Coroutine[Any, Any, T]
+) -> asyncio.Task[T]:
+    """Start a task that `home` holds until it is done; its failure is seen."""
+    task = asyncio.get_running_loop().create_task(work)
+    home.add(task)
+    task.add_done_callback(home.discard)
+    task.add_done_callback(look_at)
+    return task

@@ -10,19 +10,17 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ipycron.errors import CoordinatorError
-from ipycron.scheduling.aio import within
+from ipycron.scheduling.aio import spawn, within
 from ipycron.scheduling.events import Outcome
-from ipycron.scheduling.run import Stage
-from ipycron.scheduling.services import spawn
+from ipycron.scheduling.state import Stage
 
 if TYPE_CHECKING:
     import asyncio
 
     from ipycron.scheduling.events import SkipReason
     from ipycron.scheduling.ports import Elector
-    from ipycron.scheduling.run import Run
     from ipycron.scheduling.services import Services
-    from ipycron.scheduling.state import Entry
+    from ipycron.scheduling.state import Entry, Run
 
 # Seconds that a coordinator has to answer. Longer than a network round trip by
 # orders of magnitude, shorter than the shortest lease one would choose.

@@ -11,12 +11,10 @@ from ipycron.errors import (
     TaskDestroyed,
     TaskNotStarted,
 )
-from ipycron.scheduling.aio import settle, share, until
+from ipycron.scheduling.aio import settle, share, spawn, until
 from ipycron.scheduling.election import Election
 from ipycron.scheduling.events import Event, Outcome
-from ipycron.scheduling.gate import Gate
-from ipycron.scheduling.runs import Runner
-from ipycron.scheduling.services import spawn
+from ipycron.scheduling.runs import Gate, Runner
 from ipycron.scheduling.slots import Slots
 from ipycron.scheduling.state import Phase
 from ipycron.scheduling.workers import Crew
@@ -26,9 +24,8 @@ if TYPE_CHECKING:
 
     from ipycron.scheduling.plan import Silence
     from ipycron.scheduling.ports import Worker
-    from ipycron.scheduling.run import Run
     from ipycron.scheduling.services import Services
-    from ipycron.scheduling.state import Entry
+    from ipycron.scheduling.state import Entry, Run
 
 
 class Lifecycle:

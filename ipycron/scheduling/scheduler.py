@@ -11,13 +11,11 @@ from ipycron.errors import TaskDestroyed, TaskExists, UnknownTask
 from ipycron.scheduling.aio import drain, until
 from ipycron.scheduling.election import DEADLINE
 from ipycron.scheduling.events import Status
-from ipycron.scheduling.ids import IdMaker
 from ipycron.scheduling.lifecycle import Lifecycle
 from ipycron.scheduling.missed import Tally
-from ipycron.scheduling.run import Stage
-from ipycron.scheduling.services import Services
+from ipycron.scheduling.services import IdMaker, Services
 from ipycron.scheduling.standby import ClockAhead
-from ipycron.scheduling.state import Entry
+from ipycron.scheduling.state import Entry, Stage
 from ipycron.scheduling.timetable import Timetable
 
 if TYPE_CHECKING:

@@ -8,8 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ipycron.errors import StartTimeout
-from ipycron.scheduling.aio import sleep, within
-from ipycron.scheduling.services import spawn
+from ipycron.scheduling.aio import sleep, spawn, within
 from ipycron.scheduling.state import Phase
 
 if TYPE_CHECKING:

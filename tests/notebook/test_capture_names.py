@@ -4,8 +4,7 @@ import ast
 
 import pytest
 
-from ipycron.notebook.capture.expansion import find_expansions
-from ipycron.notebook.capture.names import find_names
+from ipycron.notebook.capture.names import find_expansions, find_names
 
 
 def parse(source):

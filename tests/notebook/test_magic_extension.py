@@ -107,7 +107,7 @@ def test_loading_imports_next_to_nothing():
         "ipycron.notebook.magic",
         "ipycron.notebook.magic.extension",
         "ipycron.notebook.magic.formats",
-        "ipycron.notebook.magic.header",
+        "ipycron.notebook.magic.magics",
         "ipycron.notebook.magic.magics",
     ]
 

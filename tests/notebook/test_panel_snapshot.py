@@ -10,8 +10,13 @@ import pytest
 from ipycron.api import functions as api
 from ipycron.client.executions import Execution
 from ipycron.cron import CronExpression
-from ipycron.notebook.widgets.deltas import Deltas
-from ipycron.notebook.widgets.model import MAX_NAME, clean, describe_run, describe_task
+from ipycron.notebook.widgets.model import (
+    MAX_NAME,
+    Deltas,
+    clean,
+    describe_run,
+    describe_task,
+)
 from ipycron.notebook.widgets.timeline import BUCKETS, find_marks
 from ipycron.scheduling.events import Execution as ScheduledExecution
 

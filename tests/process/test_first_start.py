@@ -18,7 +18,7 @@ import ipycron
 from ipycron.client.background import Remote
 from ipycron.client.client import Client
 from ipycron.client.registry import registry
-from ipycron.process.supervision import start_supervisor
+from ipycron.process.start import start_supervisor
 
 AT_IMPORT = """
 import json, keyword, os, sys

@@ -78,7 +78,7 @@ LOADED = """
 import json, sys
 import ipycron.process.worker.zygote
 from ipycron.process.worker.job import load_job
-from ipycron.process.wire.job_message import CellJob
+from ipycron.process.wire.protocol import CellJob
 from ipycron.process.wire.payload import pack_pickle
 from ipycron.process.shell.cell import prepare_shell
 prepare_shell()

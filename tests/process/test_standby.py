@@ -22,18 +22,19 @@ from ipycron.errors import WorkerCrashed
 from ipycron.process.affinity import wait_on_one
 from ipycron.process.standby import Permit, make_permit
 from ipycron.process.start import start_program
-from ipycron.process.supervisor.ends import Ends
 from ipycron.process.supervisor.launcher import ProcessLauncher
+from ipycron.process.supervisor.worker_process import Ends
 from ipycron.process.wire.channel import BlockingChannel
-from ipycron.process.wire.job_message import FileJob, Setting
 from ipycron.process.wire.outcome import decode_result
 from ipycron.process.wire.payload import Payload
 from ipycron.process.wire.protocol import (
+    FileJob,
     FromWorker,
     Load,
     Loaded,
     Quit,
     Register,
+    Setting,
     StandBy,
 )
 from ipycron.scheduling.clock import SystemClock

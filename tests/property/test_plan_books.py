@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from ipycron.errors import IpycronError
 from ipycron.scheduling.aio import sleep
 from ipycron.scheduling.policy import Policy
-from ipycron.scheduling.run import Stage
 from ipycron.scheduling.scheduler import Scheduler
+from ipycron.scheduling.state import Stage
 from ipycron.testing import Every, FakeClock, FakeLauncher, RecordedEvents
 
 HOUR = 3600

@@ -17,7 +17,7 @@ GIGABYTE = 1 << 30
 with atheris.instrument_imports(include=["ipycron"]):
     import fuzz_targets
 
-    import ipycron.notebook.magic.expansion
+    import ipycron.notebook.magic.dispatch
     import ipycron.notebook.magic.grammar
     import ipycron.notebook.magic.options
     import ipycron.notebook.magic.usage  # noqa: F401 - all four: to be watched

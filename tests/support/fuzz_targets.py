@@ -89,7 +89,7 @@ def read_line(text: str) -> None:
     """Take a text for the line of a magic."""
     from IPython.core.error import UsageError  # noqa: PLC0415 - a second of imports
 
-    from ipycron.notebook.magic.expansion import expand  # noqa: PLC0415
+    from ipycron.notebook.magic.dispatch import expand  # noqa: PLC0415
     from ipycron.notebook.magic.grammar import (  # noqa: PLC0415
         parse_words,
         split_expression,

@@ -9,20 +9,99 @@ text); a possible name that cannot travel is no error.
 from __future__ import annotations
 
 import ast
+import dis
+import string
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from ipycron.notebook.capture.code_globals import (
-    find_code_globals,
-    find_code_modules,
-    find_code_names,
-)
-from ipycron.notebook.capture.expansion import find_expansions
 from ipycron.notebook.capture.texts import NAMESPACES, RUNNERS, find_text_names
 from ipycron.process.shell.source import FLAGS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
+    from types import CodeType
+
+
+def find_expansions(text: str) -> Iterator[ast.expr]:
+    """Yield the expressions of `$name` and `{expression}` in a text.
+
+    What is not Python belongs to somebody else: ``awk '{print $1}'``.
+    """
+    fields = [word for word in _split_dollars(text) if word.isidentifier()]
+    try:
+        parsed = list(string.Formatter().parse(text))
+    except ValueError:  # a brace of the shell's, not of ours
+        parsed = []
+    fields += [name for _, name, _, _ in parsed if name]
+    for source in fields:
+        try:
+            yield ast.parse(source.strip(), mode="eval").body
+        except SyntaxError:
+            continue
+
+
+def _split_dollars(text: str) -> Iterator[str]:
+    """Yield the identifiers that follow a single dollar."""
+    for part in text.replace("$$", " ").split("$")[1:]:
+        length = 0
+        while length < len(part) and part[: length + 1].isidentifier():
+            length += 1
+        yield part[:length]
+
+
+def find_code_globals(code: CodeType) -> tuple[set[str], set[str]]:
+    """Return the global names that a function's code reads, and those it binds.
+
+    Functions inside of it are included. More exact than `co_names`, which holds
+    the names of attributes too.
+    """
+    reads: set[str] = set()
+    binds: set[str] = set()
+    own: set[str] = set()  # of the body of a class
+    for instruction in dis.get_instructions(code):
+        operation = instruction.opname
+        if operation == "STORE_GLOBAL":
+            binds.add(instruction.argval)
+        elif operation == "STORE_NAME":
+            own.add(instruction.argval)
+        elif "GLOBAL" in operation or operation == "LOAD_NAME":
+            reads |= {instruction.argval} - own
+    for constant in code.co_consts:
+        if hasattr(constant, "co_code"):
+            inner_reads, inner_binds = find_code_globals(constant)
+            reads |= inner_reads
+            binds |= inner_binds
+    return reads, binds
+
+
+def find_code_names(code: CodeType) -> tuple[set[str], set[str]]:
+    """Return all names in a function's code, those of attributes too, and its texts."""
+    names, texts = set(code.co_names), set()
+    pending = list(code.co_consts)
+    while pending:
+        constant = pending.pop()
+        if isinstance(constant, str):
+            texts.add(constant)
+        elif isinstance(constant, tuple | frozenset):
+            pending.extend(constant)
+        elif hasattr(constant, "co_code"):
+            inner_names, inner_texts = find_code_names(constant)
+            names |= inner_names
+            texts |= inner_texts
+    return names, texts
+
+
+def find_code_modules(code: CodeType) -> set[str]:
+    """Return the full names of the modules that a function imports."""
+    found = set()
+    for instruction in dis.get_instructions(code):
+        if instruction.opname == "IMPORT_NAME":
+            found.add(instruction.argval)
+    for constant in code.co_consts:
+        if hasattr(constant, "co_code"):
+            found |= find_code_modules(constant)
+    return found
+
 
 MagicKind = Literal["line", "cell"]
 

@@ -16,7 +16,7 @@ import sys
 from types import FunctionType, ModuleType
 from typing import Any
 
-from ipycron.notebook.capture.code_globals import (
+from ipycron.notebook.capture.names import (
     find_code_globals,
     find_code_modules,
     find_code_names,

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ipycron.notebook.display.clock import get_now
 from ipycron.notebook.display.terminal import TerminalStage
-from ipycron.notebook.display.words import say_fires, say_name, say_schedule
+from ipycron.notebook.display.words import get_now, say_fires, say_name, say_schedule
 from ipycron.notebook.widgets.page import PageStage
 
 if TYPE_CHECKING:

@@ -12,13 +12,13 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from ipycron.notebook.display.ansi import strip_ansi, to_html
-from ipycron.notebook.display.clock import get_now
 from ipycron.notebook.display.tables import TEXT_STYLE
 from ipycron.notebook.display.transcript import Transcript
 from ipycron.notebook.display.words import (
     explain_error,
     find_shown_run,
     find_start_error,
+    get_now,
     say_instant,
     say_name,
     say_next,

@@ -5,8 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
-from ipycron.notebook.display.clock import get_now
-from ipycron.notebook.display.words import describe_row, say_instants
+from ipycron.notebook.display.words import describe_row, get_now, say_instants
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

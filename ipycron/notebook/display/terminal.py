@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from ipycron.client.registry import registry
 from ipycron.notebook.display.ansi import strip_ansi
-from ipycron.notebook.display.clock import get_now
 from ipycron.notebook.display.feed import Feed
 from ipycron.notebook.display.static import settle_lines
-from ipycron.notebook.display.words import say_name, say_run
+from ipycron.notebook.display.words import get_now, say_name, say_run
 
 if TYPE_CHECKING:
     from collections.abc import Hashable

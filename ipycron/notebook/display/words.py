@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from ipycron.errors import IpycronError, StartRevoked
 from ipycron.process.wire.outcome import get_traceback_text, summarize_error
 from ipycron.process.wire.printable import show_hidden
+from ipycron.scheduling.clock import SystemClock
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
 
     from ipycron.api.task import Task
     from ipycron.notebook.widgets.model import RunLike
+
 
 _MINUTE = 60
 _HOUR = 3600
@@ -194,3 +196,8 @@ def say_name(task: Task) -> str:
 def say_count(count: int, noun: str) -> str:
     """Return ``1 run``, ``2 runs``."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def get_now() -> datetime:
+    """Return the present, in UTC."""
+    return datetime.fromtimestamp(SystemClock().now(), UTC)

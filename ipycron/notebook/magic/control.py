@@ -21,9 +21,9 @@ from ipycron.errors import (
     TaskDestroyed,
     TaskNotStarted,
 )
-from ipycron.notebook.display.clock import get_now
 from ipycron.notebook.display.words import (
     find_start_error,
+    get_now,
     one_line,
     say_count,
     say_duration,
@@ -34,7 +34,7 @@ from ipycron.notebook.display.words import (
 )
 from ipycron.notebook.magic.choice import ChoiceOptions, choose_tasks, refuse_waiting
 from ipycron.process.wire.outcome import get_traceback_text, summarize_error
-from ipycron.scheduling.option import (
+from ipycron.scheduling.policy import (
     check_flag,
     check_limit,
     check_optional_deadline,

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
+from IPython.utils.text import DollarFormatter
 
 from ipycron.errors import suggest
 from ipycron.notebook.magic.commands import COMMANDS, run_command
 from ipycron.notebook.magic.declare import declare_cell, declare_file
-from ipycron.notebook.magic.expansion import expand
 from ipycron.notebook.magic.grammar import (
     HELP,
     parse_words,
@@ -81,3 +81,29 @@ def _refuse_command(words: Sequence[str], *, is_cell: bool) -> None:
             f"%cron has no command {first!r}.{suggest(first, COMMANDS)} "
             f"Commands: {listed}; else EXPRESSION FILE."
         )
+
+
+def expand(line: str, namespace: Mapping[str, Any]) -> str:
+    """Return the line with the values of its variables.
+
+    Raises:
+        UsageError: if one cannot be evaluated; names it.
+    """
+    if "{" not in line and "}" not in line and "$" not in line:
+        return line
+    formatter = DollarFormatter()
+    try:
+        expanded: str = formatter.vformat(line, [], namespace)
+    except NameError as error:
+        name = error.name or str(error)
+        near = suggest(name, [key for key in namespace if not key.startswith("_")])
+        raise UsageError(
+            f"{name!r} is not a variable of the notebook.{near} "
+            "Write {{ }} and $$ for braces and dollar signs."
+        ) from None
+    except Exception as error:  # noqa: BLE001 - evaluates what the user wrote
+        raise UsageError(
+            f"the line cannot be expanded ({type(error).__name__}: {error}): "
+            f"{line.strip()}. Write {{{{ }}}} and $$ for braces and dollar signs."
+        ) from None
+    return expanded

@@ -2,9 +2,9 @@
 
 # mypy: disable-error-code="no-untyped-call"
 # Most of IPython's methods have no annotations.
-
 from __future__ import annotations
 
+import re
 import sys
 from functools import cached_property
 from types import SimpleNamespace
@@ -19,7 +19,6 @@ from IPython.core.magic import (
 )
 
 from ipycron.notebook.magic.formats import register_formats, unregister_formats
-from ipycron.notebook.magic.header import clean_header
 
 if TYPE_CHECKING:
     from ipycron.notebook.magic.notebook import Notebook
@@ -126,3 +125,25 @@ def _find_task_ids() -> frozenset[str]:
     registry = getattr(module, "registry", None)
     client = None if registry is None else registry.running_client
     return frozenset() if client is None else frozenset(client.tasks)
+
+
+_HEADER = re.compile(r"%%cron(?=\s|$)")
+_HELP = re.compile(r"%%cron\s+(-h|--help)\s*")
+
+
+def clean_header(lines: list[str]) -> list[str]:
+    """Return the lines of a cell as IPython takes them for one of `%%cron`.
+
+    IPython knows a cell magic by the very first line. Comments above `%%cron` go (the
+    cell's source, with its line numbers, is taken from the text as typed), and a
+    header that asks for help needs no body.
+    """
+    for index, line in enumerate(lines):
+        if _HEADER.match(line):
+            kept = lines[index:]
+            if _HELP.fullmatch(line) and not "".join(kept[1:]).strip():
+                return [line[1:]]
+            return kept
+        if line.strip() and not line.lstrip().startswith("#"):
+            break
+    return lines

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ipycron.client.options import TaskOptions
 from ipycron.errors import InvalidOption
 from ipycron.notebook.magic.grammar import Kind, MagicOption
-from ipycron.scheduling.option import check_flag, option
+from ipycron.scheduling.policy import check_flag, option
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

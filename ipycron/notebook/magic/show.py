@@ -16,12 +16,12 @@ from IPython.display import display
 
 from ipycron.api import functions as api
 from ipycron.cron import CronExpression
-from ipycron.notebook.display.clock import get_now
 from ipycron.notebook.display.tables import ExpressionView, TaskTable
 from ipycron.notebook.display.words import (
     explain_error,
     find_shown_run,
     find_start_error,
+    get_now,
     say_instants,
     say_name,
     say_run,
@@ -29,7 +29,7 @@ from ipycron.notebook.display.words import (
 from ipycron.notebook.magic.choice import ChoiceOptions, choose_tasks
 from ipycron.notebook.magic.grammar import refuse_expression, split_expression
 from ipycron.notebook.widgets.overview import panel
-from ipycron.scheduling.option import check_flag, check_limit, check_text, option
+from ipycron.scheduling.policy import check_flag, check_limit, check_text, option
 
 if TYPE_CHECKING:
     from ipycron.notebook.magic.grammar import ParsedLine

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ipycron.client.registry import registry
 from ipycron.cron import CronExpression
-from ipycron.notebook.display.clock import get_now
+from ipycron.notebook.display.words import get_now
 from ipycron.notebook.magic import dispatch  # noqa: F401 - imports what the magics need
 from ipycron.process.nesting import is_inside
 from ipycron.process.wire.protocol import Preload

@@ -27,8 +27,8 @@ from ipycron.client.registry import registry
 from ipycron.notebook.display.feed import Feed
 from ipycron.notebook.widgets.assets import Assets, read_loader, refer_to_assets
 from ipycron.notebook.widgets.clicks import Clicks
-from ipycron.notebook.widgets.deltas import Deltas
 from ipycron.notebook.widgets.model import (
+    Deltas,
     EventRow,
     RunRow,
     TaskRow,

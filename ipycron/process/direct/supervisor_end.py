@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ipycron.process.direct.token import Floor
-    from ipycron.process.supervisor.holdback import Uplink
+    from ipycron.process.supervisor.pumps import Uplink
     from ipycron.process.wire.channel import Channel
 
 _NAME_BYTES = 8

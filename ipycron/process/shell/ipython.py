@@ -27,7 +27,7 @@ from traitlets import Type, default
 from traitlets.config import Config
 
 from ipycron.process.posix import flush_stdio
-from ipycron.process.shell.output import CellDisplayHook, CellPublisher
+from ipycron.process.shell.displays import CellDisplayHook, CellPublisher
 from ipycron.process.shell.source import find_label, is_coroutine_code
 
 if TYPE_CHECKING:

@@ -19,9 +19,8 @@ from ipycron.process.direct.supervisor_end import Offers
 from ipycron.process.posix import ZYGOTE_GRACE, kill_group
 from ipycron.process.refusal import describe
 from ipycron.process.start import start_program, start_zygote
-from ipycron.process.supervisor.failures import ZygoteLost
 from ipycron.process.supervisor.pumps import Flood
-from ipycron.process.supervisor.worker_process import WorkerProcess
+from ipycron.process.supervisor.worker_process import WorkerProcess, ZygoteLost
 from ipycron.process.wire.channel import Channel, Frame
 from ipycron.process.wire.frames import SMALL_HEADER_BYTES
 from ipycron.process.wire.protocol import (
@@ -41,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ipycron.process.start import ZygoteProcess
-    from ipycron.process.supervisor.holdback import Uplink
+    from ipycron.process.supervisor.pumps import Uplink
     from ipycron.process.wire.payload import Payload
     from ipycron.scheduling.ports import Worker
 

@@ -19,8 +19,8 @@ from msgspec.structs import replace
 from ipycron.cron import CronExpression
 from ipycron.errors import CoordinatorError, IpycronError, StartError
 from ipycron.process.direct.supervisor_end import Fate
-from ipycron.process.supervisor.failures import LoadFailed
 from ipycron.process.supervisor.launcher import ProcessLauncher
+from ipycron.process.supervisor.worker_process import LoadFailed
 from ipycron.process.wire.channel import Channel, Frame
 from ipycron.process.wire.outcome import encode_error
 from ipycron.process.wire.payload import Payload, pack_plain
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
 
     from ipycron.process.start import ZygoteProcess
-    from ipycron.process.wire.message import Message
+    from ipycron.process.wire.protocol import Message
 
 CONGESTION_BYTES = 4 * 1024 * 1024
 """Unsent output above which only the newest output is kept."""

@@ -1,20 +1,25 @@
-"""The supervisor's side of one worker: its socket, its pipes, its end."""
+"""The supervisor's side of one worker: its socket, its pipes, its end, its failures."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
+import socket
 from typing import TYPE_CHECKING
 
-from ipycron.errors import ProtocolError, StartError, StartRefused, StopTimeout
+from ipycron.errors import (
+    ProtocolError,
+    StartError,
+    StartRefused,
+    StopTimeout,
+    WorkerCrashed,
+)
 from ipycron.process.direct.supervisor_end import Offer
-from ipycron.process.order import StandbyOrder
-from ipycron.process.posix import kill_group, read_zombie
-from ipycron.process.supervisor.ends import Ends
-from ipycron.process.supervisor.failures import LoadFailed, ZygoteLost, describe_crash
-from ipycron.process.supervisor.holdback import Holdback
-from ipycron.process.supervisor.pumps import Flood, Pump, Rest
+from ipycron.process.posix import get_signal_name, kill_group, read_zombie
+from ipycron.process.standby import StandbyOrder, make_permit
+from ipycron.process.supervisor.pumps import Flood, Holdback, Pump, Rest
 from ipycron.process.wire.channel import Channel, Frame
 from ipycron.process.wire.frames import SMALL_HEADER_BYTES
 from ipycron.process.wire.payload import Payload
@@ -38,11 +43,79 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ipycron.process.direct.supervisor_end import Offers
-    from ipycron.process.supervisor.holdback import Uplink
+    from ipycron.process.supervisor.pumps import Uplink
     from ipycron.process.wire.protocol import StreamName
     from ipycron.scheduling.events import Execution
     from ipycron.scheduling.ports import Worker
     from ipycron.scheduling.standby import Place
+
+
+class Ends:
+    """The descriptors that a worker gets; ours until it has them."""
+
+    def __init__(self) -> None:
+        with contextlib.ExitStack() as made:
+
+            def make_pipe() -> tuple[int, int]:
+                ends = os.pipe()
+                for fd in ends:
+                    made.callback(os.close, fd)
+                return ends
+
+            self.ours, theirs = socket.socketpair()
+            made.enter_context(self.ours)
+            made.enter_context(theirs)
+            self.stdout, stdout = make_pipe()
+            self.stderr, stderr = make_pipe()
+            lifeline, self.lifeline = make_pipe()
+            self.permit = make_permit()
+            made.pop_all()  # no lack of descriptors: they stay
+        self._theirs: socket.socket | None = theirs
+        self._passed = (stdout, stderr, lifeline)
+        self.fds = (theirs.fileno(), *self._passed, self.permit.fd)
+
+    def close_theirs(self) -> None:
+        """Close the worker's ends here, so that their end of file means its end."""
+        if self._theirs is not None:
+            self._theirs.close()
+            self._theirs = None
+            for fd in self._passed:
+                os.close(fd)
+
+
+class LoadFailed(Exception):
+    """The job's own error while it loaded, still encoded (`outcome.decode_error`)."""
+
+    def __init__(self, payload: Payload, summary: str) -> None:
+        super().__init__(summary)
+        self.payload = payload
+        self.summary = summary
+
+
+class ZygoteLost(Exception):
+    """The zygote is gone, and with it a worker that had not loaded its job."""
+
+
+def describe_crash(
+    name: str, status: int, *, output: str, reason: str
+) -> WorkerCrashed:
+    """Return the error that a worker's end is to its run.
+
+    Args:
+        name: its task's.
+        status: as `os.waitpid` gives it.
+        output: the last lines of its stderr.
+        reason: why we ended it, empty where we did not.
+    """
+    code = os.waitstatus_to_exitcode(status)
+    return WorkerCrashed(
+        name=name,
+        exit_code=code if code >= 0 else None,
+        signal_name=None if code >= 0 else get_signal_name(-code),
+        output=output,
+        reason=reason,
+    )
+
 
 EXIT_GRACE = 1.0
 """Seconds for an idle worker to leave by itself before it is terminated."""

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ipycron.errors import ProtocolError
-    from ipycron.process.wire.message import Message
     from ipycron.process.wire.payload import Payload
+    from ipycron.process.wire.protocol import Message
 
 __all__ = ["BlockingChannel", "Channel", "Frame"]
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from _socket import socket as Socket  # noqa: N812 - `socket.socket` is one
     from collections.abc import Iterable, Sequence
 
-    from ipycron.process.wire.message import Message
+    from ipycron.process.wire.protocol import Message
 
 _PREFIX = struct.Struct("<IIBB")  # header size, inline payload size, fds, payload by fd
 MAX_HEADER_BYTES = 16 * 1024 * 1024

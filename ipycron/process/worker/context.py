@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from ipycron.process.wire.zones import make_zone
-from ipycron.scheduling.context import (
+from ipycron.scheduling.events import (
     ExecutionDescription,
     TaskContext,
     TaskDescription,

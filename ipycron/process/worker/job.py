@@ -13,13 +13,13 @@ import sys
 from types import CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ipycron.process.wire.job_message import CellJob, FileJob, FunctionJob, Job
 from ipycron.process.wire.payload import Payload, unpack
+from ipycron.process.wire.protocol import CellJob, FileJob, FunctionJob, Job
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ipycron.scheduling.context import TaskContext
+    from ipycron.scheduling.events import TaskContext
 
 TASK_NAME = "task"
 _READ_BYTES = 4096

@@ -20,16 +20,17 @@ from ipycron.process.direct.worker_end import make_line
 from ipycron.process.posix import close_others, die_with_parent, hold_lifeline
 from ipycron.process.standby import make_permit
 from ipycron.process.wire.channel import BlockingChannel
-from ipycron.process.wire.job_message import FileJob, Setting
 from ipycron.process.wire.outcome import encode_error
 from ipycron.process.wire.payload import open_anonymous
 from ipycron.process.wire.protocol import (
     Answered,
     Call,
+    FileJob,
     Line,
     Load,
     Quit,
     Run,
+    Setting,
     StandBy,
     ToWorker,
     encode_message,

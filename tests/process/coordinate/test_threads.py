@@ -6,7 +6,7 @@ from concurrent.futures import CancelledError
 
 import pytest
 
-from ipycron.coordinate.threads import CallThreads
+from ipycron.coordinate.call import CallThreads
 
 
 def wait_for_no_thread():

@@ -23,10 +23,9 @@ from ipycron.executors.guest import (
     run_guest,
     unpack_report,
 )
-from ipycron.process.wire.job_message import FileJob, FunctionJob, Setting
 from ipycron.process.wire.outcome import decode_error, decode_result
 from ipycron.process.wire.payload import Payload, pack_object
-from ipycron.process.wire.protocol import Load, Run
+from ipycron.process.wire.protocol import FileJob, FunctionJob, Load, Run, Setting
 from ipycron.scheduling.clock import SystemClock
 
 AWAY = ("elsewhere", 1)

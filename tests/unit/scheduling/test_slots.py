@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from ipycron.scheduling import timetable
-from ipycron.scheduling.ids import IdMaker
 from ipycron.scheduling.plan import Silence
+from ipycron.scheduling.services import IdMaker
 from ipycron.testing import Every
 
 
