@@ -1,0 +1,579 @@
+"""Every exception of ipycron.
+
+Each class is an `IpycronError` and the built-in that a caller would expect.
+A constructor takes facts, keeps them as attributes and builds the text, so that
+a raise site is one line and a handler never parses a message. All of them pickle:
+they cross the process boundary like any other object.
+
+The lowest layer: this module imports nothing of ipycron.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = [
+    "CaptureError",
+    "CoordinatorError",
+    "CronSyntaxError",
+    "ExecutionStopped",
+    "ExecutionTimeout",
+    "ExecutorError",
+    "InvalidOption",
+    "IpycronError",
+    "NestedSchedule",
+    "OverlapError",
+    "ProtocolError",
+    "RemoteError",
+    "StartError",
+    "StartRefused",
+    "StartRevoked",
+    "StartTimeout",
+    "StopTimeout",
+    "SupervisorLost",
+    "TaskDestroyed",
+    "TaskExists",
+    "TaskFileNotFound",
+    "TaskNotStarted",
+    "UnknownOption",
+    "UnknownTask",
+    "UnknownTimezone",
+    "WaitTimeout",
+    "WorkerCrashed",
+    "suggest",
+]
+
+
+def suggest(word: str, known: Iterable[str]) -> str:
+    """Return `` Did you mean 'x'?`` for a near miss, else an empty string."""
+    import difflib  # noqa: PLC0415 - errors are rare, imports are not
+
+    by_fold = {name.casefold(): name for name in known}
+    close = difflib.get_close_matches(word.casefold(), by_fold, n=1, cutoff=0.6)
+    return f" Did you mean {by_fold[close[0]]!r}?" if close else ""
+
+
+class IpycronError(Exception):
+    """Base of every exception that ipycron raises on purpose.
+
+    Subclasses take keyword facts; `_facts` is what pickle hands to the
+    constructor again, since the text alone would not rebuild the attributes.
+    """
+
+    def __init__(self, text: str, /, **facts: Any) -> None:
+        super().__init__(text)
+        self._facts = facts
+        for name, value in facts.items():
+            setattr(self, name, value)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self._facts, self.args, self.__dict__)
+
+
+def _rebuild(
+    cls: type[IpycronError],
+    facts: dict[str, Any],
+    args: tuple[Any, ...],
+    state: dict[str, Any],
+) -> IpycronError:
+    """Rebuild a pickled error without running its constructor's text again."""
+    error = cls.__new__(cls)
+    error.args = args
+    error.__dict__.update(state)
+    error._facts = facts  # noqa: SLF001 - the rebuilding half of __reduce__
+    return error
+
+
+class CronSyntaxError(IpycronError, ValueError):
+    """A cron expression that cannot be understood, or that never fires.
+
+    Attributes:
+        expression: the whole text.
+        field: the bad field's name, or None where the whole text is at fault.
+        value: the offending token, or None.
+        message: one sentence: what was wrong, what the field takes.
+        column: zero-based position of `value` in `expression`, or None.
+        suggestion: what to write instead, or None.
+    """
+
+    expression: str
+    field: str | None
+    value: str | None
+    message: str
+    column: int | None
+    suggestion: str | None
+
+    def __init__(
+        self,
+        *,
+        expression: str,
+        message: str,
+        field: str | None = None,
+        value: str | None = None,
+        column: int | None = None,
+        suggestion: str | None = None,
+    ) -> None:
+        lines = [message]
+        if column is not None:
+            lines += _point_at(expression, column, width=len(value or ""))
+        if suggestion is not None:
+            lines.append(f"Try: {suggestion}")
+        super().__init__(
+            "\n".join(lines),
+            expression=expression,
+            field=field,
+            value=value,
+            message=message,
+            column=column,
+            suggestion=suggestion,
+        )
+
+
+_WIDEST = 72  # columns of an expression that are shown
+_BEFORE = 24  # of them, where it is longer, those before the caret
+
+
+def _point_at(expression: str, column: int, *, width: int) -> list[str]:
+    """Return the expression, or the part around `column`, and carets below it."""
+    # Control characters would move the caret away from what it points at.
+    shown = "".join(c if c.isprintable() else " " for c in expression)
+    if len(shown) > _WIDEST:
+        start = max(0, column - _BEFORE)
+        end = start + _WIDEST
+        shown = f"{'…' * (start > 0)}{shown[start:end]}{'…' * (end < len(shown))}"
+        column -= start - (start > 0)
+    carets = "^" * max(1, min(width, len(shown) - column))
+    return [f"  {shown}", f"  {' ' * column}{carets}"]
+
+
+class UnknownTimezone(IpycronError, ValueError):
+    """A time zone that the system's database does not know.
+
+    Attributes:
+        timezone: what was given.
+        suggestion: the name to write instead, or None.
+        variable: the environment variable that holds it, or None.
+    """
+
+    timezone: str
+    suggestion: str | None
+    variable: str | None
+
+    def __init__(
+        self,
+        *,
+        timezone: str,
+        suggestion: str | None = None,
+        variable: str | None = None,
+    ) -> None:
+        where, also = "timezone", "or a tzinfo"
+        if variable is not None:
+            where = f"the environment variable {variable}"
+            also = "the path of a zone file, or a POSIX zone such as 'EST5EDT'"
+        advice = "" if suggestion is None else f" Did you mean {suggestion!r}?"
+        super().__init__(
+            f"{where}: got {timezone!r:.200}, expected an IANA name such as "
+            f"'Europe/Berlin', {also}.{advice}",
+            timezone=timezone,
+            suggestion=suggestion,
+            variable=variable,
+        )
+
+
+class InvalidOption(IpycronError, ValueError):
+    """An option whose value has the wrong type or is out of range."""
+
+    option: str
+    value: object
+    expected: str
+
+    def __init__(
+        self, *, option: str, value: object, expected: str, advice: str = ""
+    ) -> None:
+        text = f"{option}: got {value!r:.200}, expected {expected}."
+        super().__init__(
+            f"{text} {advice}".rstrip(),
+            option=option,
+            value=repr(value)[:200],
+            expected=expected,
+        )
+
+
+class UnknownOption(IpycronError, TypeError):
+    """An option that does not exist."""
+
+    option: str
+
+    def __init__(self, *, option: str, known: Iterable[str]) -> None:
+        names = sorted(known)
+        super().__init__(
+            f"{option!r} is not an option.{suggest(option, names)} "
+            f"Known options: {', '.join(names)}.",
+            option=option,
+        )
+
+
+class TaskFileNotFound(IpycronError, FileNotFoundError):
+    """A task file that does not exist when the task is created, or is no file."""
+
+    path: str
+
+    def __init__(
+        self, *, path: str, folder: str | None = None, is_there: bool = False
+    ) -> None:
+        where = f" (relative to {folder})" if folder is not None else ""
+        what = "is not a file" if is_there else "does not exist"
+        super().__init__(
+            f"task file: {path}{where} {what}. "
+            "Give the path of a Python file that exists now.",
+            path=path,
+        )
+
+
+class TaskExists(IpycronError, ValueError):
+    """A task of this name exists and `if_exists="error"` refuses another."""
+
+    name: str
+
+    def __init__(self, *, name: str) -> None:
+        super().__init__(
+            f"task {name!r} exists already. Destroy it first, choose another name, "
+            "or pass if_exists='replace' or 'keep'.",
+            name=name,
+        )
+
+
+class UnknownTask(IpycronError, LookupError):
+    """No task has this id or name."""
+
+    name: str
+
+    def __init__(self, *, name: str, known: Iterable[str] = ()) -> None:
+        names = sorted(known)
+        listed = f" Tasks: {', '.join(names)}." if names else " There is no task."
+        super().__init__(
+            f"no task is called {name!r}.{suggest(name, names)}{listed}", name=name
+        )
+
+
+class CaptureError(IpycronError, TypeError):
+    """A variable, or a job, that cannot travel to a worker.
+
+    Attributes:
+        variable: the variable's name, or what stands for the job itself.
+        type_name: its type.
+        reason: what pickle said.
+    """
+
+    variable: str
+    type_name: str
+    reason: str
+
+    def __init__(
+        self, *, variable: str, type_name: str, reason: str, advice: str
+    ) -> None:
+        super().__init__(
+            f"{variable!r} ({type_name}) cannot be sent to a worker: {reason}. "
+            f"{advice}",
+            variable=variable,
+            type_name=type_name,
+            reason=reason,
+        )
+
+
+class StartError(IpycronError, RuntimeError):
+    """The worker ended while it loaded its job, without an exception to show.
+
+    Where the job's own code raised, that exception itself is the start's error.
+    """
+
+    name: str
+    reason: str
+    output: str
+
+    def __init__(self, *, name: str, reason: str, output: str = "") -> None:
+        said = f" Its last words:\n{output}" if output else ""
+        super().__init__(
+            f"task {name!r} did not start: {reason}.{said}",
+            name=name,
+            reason=reason,
+            output=output,
+        )
+
+
+class StartRefused(StartError):
+    """The system refuses a process, a thread, descriptors or memory, for now.
+
+    Nothing is wrong with the job: the same start succeeds when the cause is gone. What
+    was started before is tried again by itself.
+    """
+
+    def __init__(self, *, name: str, reason: str) -> None:
+        super().__init__(name=name, reason=reason.rstrip("."))
+
+
+class StartRevoked(StartError):
+    """A stop, a destroy or a shutdown came before the end of the start."""
+
+    def __init__(self, *, name: str) -> None:
+        super().__init__(name=name, reason="it was stopped while it started")
+
+
+class StartTimeout(IpycronError, TimeoutError):
+    """The job was not loaded within `start_timeout`."""
+
+    name: str
+    timeout: float
+
+    def __init__(self, *, name: str, timeout: float) -> None:
+        super().__init__(
+            f"task {name!r} was not loaded within {timeout:g} s. Run the file by "
+            "itself to see what takes so long, or raise start_timeout.",
+            name=name,
+            timeout=timeout,
+        )
+
+
+class StopTimeout(IpycronError, TimeoutError):
+    """A run could not be ended: a thread, or a process that hangs in the system."""
+
+    name: str
+    timeout: float
+
+    def __init__(self, *, name: str, timeout: float) -> None:
+        super().__init__(
+            f"task {name!r}: a run is still busy {timeout:g} s after the stop, and a "
+            "thread cannot be killed, nor a process that hangs in the system. Its "
+            "result will be ignored. Use background=True for jobs that must be "
+            "stopped.",
+            name=name,
+            timeout=timeout,
+        )
+
+
+class TaskDestroyed(IpycronError, RuntimeError):
+    """The task is destroyed; nothing can run it again."""
+
+    name: str
+
+    def __init__(self, *, name: str) -> None:
+        super().__init__(
+            f"task {name!r} is destroyed. Schedule it anew to run it.", name=name
+        )
+
+
+class TaskNotStarted(IpycronError, RuntimeError):
+    """`execute()` of a task that is stopped."""
+
+    name: str
+
+    def __init__(self, *, name: str) -> None:
+        super().__init__(
+            f"task {name!r} is stopped. Call start() before execute().", name=name
+        )
+
+
+class NestedSchedule(IpycronError, RuntimeError):
+    """A job, or a program that a job has started, called `schedule()`."""
+
+    file: str
+    line: int
+    mark: str
+
+    def __init__(self, *, file: str, line: int, mark: str) -> None:
+        super().__init__(
+            f"a job cannot schedule: {file}, line {line}, runs in a process of "
+            "ipycron's, or in one that a job has started. Return what is to be "
+            "scheduled and schedule it where the result arrives, or use executor= to "
+            "run work elsewhere. A program that is to schedule on its own must be "
+            f"started without the environment variable {mark}.",
+            file=file,
+            line=line,
+            mark=mark,
+        )
+
+
+class OverlapError(IpycronError, RuntimeError):
+    """`execute()` of a `no_overlap` task while a run is in progress."""
+
+    name: str
+    execution_id: str
+
+    def __init__(self, *, name: str, execution_id: str) -> None:
+        super().__init__(
+            f"task {name!r} is busy with run {execution_id} and no_overlap is set. "
+            "Wait for that run, or create the task without no_overlap.",
+            name=name,
+            execution_id=execution_id,
+        )
+
+
+class WaitTimeout(IpycronError, TimeoutError):
+    """`execute_timeout` passed; the run itself goes on."""
+
+    name: str
+    timeout: float
+
+    def __init__(self, *, name: str, timeout: float) -> None:
+        super().__init__(
+            f"task {name!r}: no result within {timeout:g} s (execute_timeout). "
+            "The run goes on; use the option timeout to end long runs.",
+            name=name,
+            timeout=timeout,
+        )
+
+
+class ExecutionTimeout(IpycronError, TimeoutError):
+    """A run took longer than `timeout`, and was ended where that is possible.
+
+    Attributes:
+        is_ended: False where its code goes on: an executor cannot end it, or a
+            coroutine ignores its cancellation. The task stays busy until it returns.
+    """
+
+    name: str
+    timeout: float
+    is_ended: bool
+
+    def __init__(self, *, name: str, timeout: float, is_ended: bool = True) -> None:
+        what = (
+            "was ended"
+            if is_ended
+            else "is no longer waited for. What runs it cannot end it and goes on with "
+            "it; the task stays busy until then"
+        )
+        super().__init__(
+            f"task {name!r}: a run took longer than {timeout:g} s and {what}.",
+            name=name,
+            timeout=timeout,
+            is_ended=is_ended,
+        )
+
+
+class ExecutionStopped(IpycronError, RuntimeError):
+    """A run was ended because its task was stopped or destroyed."""
+
+    name: str
+
+    def __init__(self, *, name: str) -> None:
+        super().__init__(
+            f"task {name!r}: the run was ended because the task was stopped.",
+            name=name,
+        )
+
+
+class WorkerCrashed(IpycronError, RuntimeError):
+    """The worker's process ended in the middle of a run, or while idle.
+
+    Attributes:
+        exit_code: the exit status, or None where a signal ended it.
+        signal_name: such as ``SIGSEGV``, or None.
+        output: the last lines of its stderr.
+        reason: why ipycron itself ended it, empty where it did not.
+    """
+
+    name: str
+    exit_code: int | None
+    signal_name: str | None
+    output: str
+    reason: str
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        exit_code: int | None = None,
+        signal_name: str | None = None,
+        output: str = "",
+        reason: str = "",
+    ) -> None:
+        how = (
+            f"was killed by {signal_name}"
+            if signal_name is not None
+            else f"exited with code {exit_code}"
+            if exit_code is not None
+            else "went away"
+        )
+        why = f": {reason}" if reason else ""
+        said = f" Its last words:\n{output}" if output else ""
+        super().__init__(
+            f"task {name!r}: the worker {how}{why}.{said}",
+            name=name,
+            exit_code=exit_code,
+            signal_name=signal_name,
+            output=output,
+            reason=reason,
+        )
+
+
+class ExecutorError(IpycronError, RuntimeError):
+    """An executor did not run the job to its end: it refused it, broke, or lost it.
+
+    Its cause is the executor's own exception, where there is one. What the job
+    itself raises is the run's error as it is.
+    """
+
+    name: str
+    reason: str
+
+    def __init__(self, *, name: str, reason: str) -> None:
+        super().__init__(
+            f"task {name!r}: the executor {reason}", name=name, reason=reason
+        )
+
+
+class SupervisorLost(IpycronError, RuntimeError):
+    """The supervisor's process ended; its runs are lost."""
+
+    reason: str
+
+    def __init__(self, *, reason: str) -> None:
+        super().__init__(f"the ipycron supervisor is gone: {reason}.", reason=reason)
+
+
+class RemoteError(IpycronError, RuntimeError):
+    """Stands for an exception of a worker that cannot travel.
+
+    Attributes:
+        type_name: the exception's class, with its module.
+        message: its text.
+        traceback_text: the worker's traceback.
+        reason: why the exception itself could not be sent or rebuilt.
+    """
+
+    type_name: str
+    message: str
+    traceback_text: str
+    reason: str
+
+    def __init__(
+        self, *, type_name: str, message: str, traceback_text: str, reason: str
+    ) -> None:
+        super().__init__(
+            f"{type_name}: {message}",
+            type_name=type_name,
+            message=message,
+            traceback_text=traceback_text,
+            reason=reason,
+        )
+
+
+class CoordinatorError(IpycronError, RuntimeError):
+    """A run coordinator is set up wrongly, failed, or did not answer in time."""
+
+    reason: str
+
+    def __init__(self, *, reason: str) -> None:
+        super().__init__(f"run coordinator: {reason}", reason=reason)
+
+
+class ProtocolError(IpycronError, RuntimeError):
+    """Bytes between two processes of ipycron that are not one of its messages."""
+
+    reason: str
+
+    def __init__(self, *, reason: str) -> None:
+        super().__init__(f"protocol: {reason}", reason=reason)
