@@ -18,6 +18,7 @@ from ipycron.client.state import ENDS, Mirror
 from ipycron.errors import TaskDestroyed, WaitTimeout
 from ipycron.scheduling.clock import SystemClock
 from ipycron.scheduling.events import Event, Status
+from ipycron.scheduling.plan import find_start
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -159,11 +160,13 @@ class Task:
     def next_run(self) -> datetime | None:
         """The next slot; None unless started or about to be.
 
-        Random delays are not known yet.
+        Random delays are not known yet. Where the clock was set back by up to three
+        hours, the slots that have passed already are not run again.
         """
         if not (self.is_started or self.is_starting) or self.runs_left == 0:
             return None
-        return self.expression.next(self._now())
+        after = find_start(SystemClock().now(), self.mirror.passed)
+        return self.expression.next(datetime.fromtimestamp(after, UTC))
 
     def next_runs(self, count: int) -> list[datetime]:
         """Return the next `count` slots from now, started or not."""

@@ -23,6 +23,7 @@ from ipycron.process.start import describe_refusal, start_supervisor
 from ipycron.process.wire.outcome import decode_error, unpack_display
 from ipycron.process.wire.payload import Payload
 from ipycron.process.wire.protocol import (
+    ClockSetBack,
     Completed,
     Control,
     Displayed,
@@ -268,6 +269,8 @@ class Remote:
         elif isinstance(message, Logged):
             record = rebuild_record(unpack_display(frame.payload))
             self._owner.take_record(record, message.task_id)
+        elif isinstance(message, ClockSetBack):
+            self._owner.take_set_back(message.seconds)
         elif isinstance(message, Line) and not frame.is_short:
             self.lines.open(message, frame.payload)
         elif isinstance(message, Elect | Completed):

@@ -11,6 +11,7 @@ import logging
 import sys
 import threading
 from collections import deque
+from datetime import timedelta
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ from ipycron.client.threads import ThreadPool
 from ipycron.errors import SupervisorLost, TaskDestroyed
 from ipycron.process.start import describe_refusal, start_supervisor
 from ipycron.scheduling.clock import SystemClock
-from ipycron.scheduling.events import Event, Outcome
+from ipycron.scheduling.events import Event, Outcome, to_datetime
 from ipycron.scheduling.services import IdMaker
 
 if TYPE_CHECKING:
@@ -42,6 +43,9 @@ if TYPE_CHECKING:
 
 LAST_EVENTS = 1.0
 """Seconds at least that listeners and log handlers have for the last events."""
+
+AGAIN = 60.0
+"""Seconds in which a step of the clock is noticed by all schedulers."""
 
 _log = logging.getLogger("ipycron")
 
@@ -77,6 +81,7 @@ class Client:
         self._engine: Engine | None = None
         self._new: deque[Task] = deque()  # unknown to the engine
         self._newborn: SupervisorProcess | None = None  # not the engine's yet
+        self._set_back_at: float | None = None  # when that was noticed last
         self.is_closed = False
 
     @property
@@ -263,6 +268,23 @@ class Client:
                 self.take_notice(notice)
             task.refuse_all(error)
         return [task.id for task in lost if task.is_started]
+
+    def take_set_back(self, seconds: float) -> None:
+        """Count slots from the new time, and log it once; see `Owner`.
+
+        Two schedulers may notice it, one after the other.
+        """
+        for task in list(self.tasks.values()):
+            task.mirror.passed = None
+        clock = SystemClock()
+        if self._set_back_at is None or clock.monotonic() - self._set_back_at > AGAIN:
+            self._set_back_at = clock.monotonic()
+            self.get_logger(None).warning(
+                "the clock was set back by %s: the slots of all tasks are counted "
+                "anew, from %s",
+                timedelta(seconds=round(seconds)),
+                to_datetime(clock.now()).isoformat(" ", "seconds"),
+            )
 
     def take_failed_resume(
         self, task_id: str, error: BaseException, silence: Silence, *, is_wanted: bool

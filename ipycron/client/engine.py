@@ -67,6 +67,7 @@ class Engine:
             launcher=self._launcher,
             emit=client.take_notice,
             elector=self.elector,
+            on_set_back=client.take_set_back,
         )
         self.remote = Remote(
             client, self.elector, supervisor, loop=self._loop, submit=self.submit

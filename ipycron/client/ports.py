@@ -49,6 +49,9 @@ class Owner(Clerk, Protocol):
     def take_record(self, record: logging.LogRecord, task_id: str) -> None:
         """A worker made a log record."""
 
+    def take_set_back(self, seconds: float) -> None:
+        """The clock was set back, and all slots have been counted anew (C3)."""
+
     def take_loss(
         self, error: SupervisorLost, last_words: LastWords, *, is_final: bool
     ) -> list[str]:

@@ -15,7 +15,7 @@ from ipycron.client.executions import MAX_RUNS, Execution, History
 from ipycron.process.wire.protocol import Displayed
 from ipycron.scheduling.events import Event, Notice, Status
 from ipycron.scheduling.events import Execution as ScheduledExecution
-from ipycron.scheduling.plan import count_slots, plan_silence
+from ipycron.scheduling.plan import count_slots, find_start, plan_silence
 from ipycron.scheduling.small_map import NOTHING, Few
 
 if TYPE_CHECKING:
@@ -53,6 +53,10 @@ class Mirror:
         zone: the zone of the instants shown.
         runs_left: the limit of scheduled runs, None without one.
         defer: calls a function soon, off the client's loop.
+
+    Attributes:
+        passed: the latest instant at which the task's scheduler is known to have
+            looked at the clock, Unix seconds. Ahead of it where it was set back.
     """
 
     __slots__ = (
@@ -65,6 +69,7 @@ class Mirror:
         "_zone",
         "history",
         "last_run",
+        "passed",
         "runs_left",
         "status",
     )
@@ -85,6 +90,7 @@ class Mirror:
         self._is_started = False
         self._is_limit_told = False
         self._early: tuple[tuple[Streamed | Displayed, Payload], ...] = ()
+        self.passed: float | None = None
         self.status = Status.STOPPED
         self.runs_left = runs_left
         self.last_run: Execution | None = None
@@ -115,6 +121,7 @@ class Mirror:
     def _note_state(self, notice: Notice) -> None:
         self.status = notice.status
         self.runs_left = notice.runs_left
+        self.passed = find_start(notice.triggered_at, self.passed)
         event = notice.event
         self._is_started = _IS_STARTED_AFTER.get(event, self._is_started)
         self._is_limit_told |= event is Event.EXECUTION_MAX_REACHED

@@ -157,6 +157,10 @@ class Lifecycle:
         if self.entry.phase is Phase.STOPPED:
             self._bury()
 
+    def recount(self, since: float) -> None:
+        """Count the slots anew from an instant: the clock was set back (C3)."""
+        self._slots.recount(since)
+
     def force(self) -> None:
         """Let a stop that is under way wait no longer for runs."""
         if self._quiet is not None:

@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 # Missed slots that are told one by one; the rest is told as a number (R2).
 MISSED_CAP = 100
 
+# Seconds by which a clock that is set back has been corrected: slots are counted anew
+# from the new time. By less, the slots that have passed are not run again (C3).
+# Source: Debian's cron.
+CORRECTION = 3 * 3600.0
+
 # Half a microsecond. Unix seconds as a float are good to a quarter of one, so that
 # a slot exactly `tolerance` late must not fail by the rounding of the clock.
 _ROUNDING = 5e-7
@@ -119,6 +124,19 @@ class _Unsettled:
         while slot in self._settled:
             slot = self._schedule.find_next(slot)
         return slot
+
+
+def find_start(now: float, passed: float | None) -> float:
+    """Return the instant after which the next slot lies.
+
+    Args:
+        now: the wall clock.
+        passed: an instant that it has shown, or a slot that is settled, if any. It
+            may be ahead of `now` where the clock was set back.
+    """
+    if passed is None or passed > now + CORRECTION:
+        return now
+    return max(now, passed)
 
 
 def is_within(lateness: float, tolerance: float) -> bool:

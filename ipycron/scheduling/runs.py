@@ -10,6 +10,7 @@ from ipycron.errors import ExecutionStopped, ExecutionTimeout, OverlapError
 from ipycron.scheduling.aio import spawn, until
 from ipycron.scheduling.events import Event, Execution, Outcome
 from ipycron.scheduling.state import Phase, Run, Stage
+from ipycron.scheduling.timetable import LONGEST_SLEEP
 from ipycron.scheduling.workers import GRACE, Seat
 
 if TYPE_CHECKING:
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
     from ipycron.scheduling.workers import Crew
 
 
+# Seconds, as in `plan`.
+_ROUNDING = 1e-6
+
+
 class Gate:
     """Lets the runs of one task through to the runner, now, later, or never.
 
@@ -32,7 +37,9 @@ class Gate:
     way is pending: it counts for overlap, and a stop drops it. Where there is
     nothing to wait for, the whole way is one synchronous call.
 
-    A slot for which no worker comes in time is missed.
+    A slot for which no worker comes in time is missed. So is one that waited for
+    whatever it was while the computer slept: what has waited is judged again, by the
+    wall clock, before it begins (C2).
     """
 
     __slots__ = (
@@ -72,7 +79,8 @@ class Gate:
         standby, self._entry.standby = self._entry.standby, None
         execution_id = None if standby is None else standby.execution_id
         run = self._open("scheduled", slot, execution_id)
-        run.patience = max(0.0, policy.missed_execution_tolerance - lateness)
+        patience = max(0.0, policy.missed_execution_tolerance - lateness)
+        run.latest = self._services.clock.now() + patience
         if self._election is not None:
             elect = self._elect(run, self._election)
             run.undo = spawn(self._services.errands, elect).cancel
@@ -147,8 +155,10 @@ class Gate:
 
     async def _elect(self, run: Run, election: Election) -> None:
         """Let the fleet decide; asked before any delay, so that one instance waits."""
+        began = self._services.clock.monotonic()
         refusal = await election.hold(run)
         run.undo = None
+        self._excuse(run, began)
         if refusal is None:
             self._delay(run)
             return
@@ -165,24 +175,53 @@ class Gate:
         limit = self._entry.policy.max_random_delay
         if limit > 0:
             delay = self._services.uniform(0.0, limit)
+            tolerance = self._entry.policy.missed_execution_tolerance
+            run.latest = self._services.clock.now() + delay + tolerance
             self._put_off(run, delay, self._begin)
         else:
             self._begin(run)
 
     def _put_off(self, run: Run, delay: float, step: Callable[[Run], None]) -> None:
-        timer = self._services.clock.call_later(delay, partial(step, run))
-        run.undo = timer.cancel
+        """Do a step after so many seconds by the wall clock, or by the monotonic one.
+
+        A suspend stops the one, a clock that is set back the other.
+        """
+        clock = self._services.clock
+        instant, deadline = clock.now() + delay, clock.monotonic() + delay
+
+        def look() -> None:
+            left = min(instant - clock.now(), deadline - clock.monotonic())
+            if left > _ROUNDING:
+                run.undo = clock.call_later(min(left, LONGEST_SLEEP), look).cancel
+            else:
+                step(run)
+
+        run.undo = clock.call_later(min(delay, LONGEST_SLEEP), look).cancel
+
+    def _excuse(self, run: Run, began: float) -> None:
+        """Give a run the time that others took, by the monotonic clock."""
+        if run.latest is not None:
+            run.latest += self._services.clock.monotonic() - began
+
+    def _is_late(self, run: Run) -> bool:
+        """Return whether it is too late for a run to begin."""
+        now = self._services.clock.now()
+        return run.latest is not None and now > run.latest + _ROUNDING
 
     def _begin(self, run: Run) -> None:
         """Find the run a worker."""
         undo(run)
         run.is_waiting = False
+        if self._is_late(run):
+            self._expire(run)
+            return
         # While a task stops, its workers are for the runs in progress only; a call
         # that came after belongs to the start that waits for the stop.
         if self._entry.phase is not Phase.STARTED or self._crew.seat is Seat.EMPTY:
             run.is_waiting = True
-            if run.patience is not None:
-                self._put_off(run, run.patience, self._expire)
+            if run.latest is not None:
+                patience = run.latest - self._services.clock.now()
+                self._put_off(run, max(0.0, patience), self._expire)
             return
         worker = self._crew.take()
         if worker is None:
@@ -192,15 +231,21 @@ class Gate:
 
     async def _hire(self, run: Run) -> None:
         """Start a run on a worker of its own, since the main one is busy."""
+        began = self._services.clock.monotonic()
         try:
             worker = await self._crew.load()
         except Exception as error:  # noqa: BLE001 - the border to the job
             self._runner.fail(run, error)
+            return
+        self._excuse(run, began)
+        if self._is_late(run):
+            self._crew.release(worker)
+            self._expire(run)
         else:
             self._runner.start(run, worker)
 
     def _expire(self, run: Run) -> None:
-        """Miss a slot for which no worker came within the tolerance (R7)."""
+        """Miss a slot that could not begin within the tolerance (R7, C2)."""
         self._runner.forget(run)
         self._slots.miss(run.execution.date)
 

@@ -44,6 +44,8 @@ class Scheduler:
         elector: asked before each scheduled run of a `distributed` task.
         uniform: draws random delays.
         new_id: makes the ids of scheduled runs, and of manual ones without their own.
+        on_set_back: called with the seconds by which the clock was set back, where the
+            slots have been counted anew for it (C3).
     """
 
     def __init__(
@@ -55,7 +57,9 @@ class Scheduler:
         elector: Elector | None = None,
         uniform: Callable[[float, float], float] = random.uniform,
         new_id: Callable[[], str] | None = None,
+        on_set_back: Callable[[float], None] | None = None,
     ) -> None:
+        self._on_set_back = on_set_back
         self._lives: dict[str, Lifecycle] = {}
         self._graves: OrderedDict[str, str] = OrderedDict()
         self._on_destroyed = self._bury  # one object for all tasks
@@ -66,7 +70,7 @@ class Scheduler:
             elector=elector,
             uniform=uniform,
             new_id=new_id or IdMaker(),
-            timetable=Timetable(clock),
+            timetable=Timetable(clock, self._see_set_back),
             outlook=Timetable(ClockAhead(clock)),
             tally=Tally(clock),
         )
@@ -222,6 +226,12 @@ class Scheduler:
         if life is None:
             raise TaskDestroyed(name=self._graves[task_id])
         return life
+
+    def _see_set_back(self, seconds: float, since: float) -> None:
+        for life in list(self._lives.values()):
+            life.recount(since)
+        if self._on_set_back is not None:
+            self._on_set_back(seconds)
 
     def _bury(self, entry: Entry) -> None:
         del self._lives[entry.id]

@@ -6,7 +6,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ipycron.scheduling.events import Event
-from ipycron.scheduling.plan import find_following, is_only, plan_beat, plan_silence
+from ipycron.scheduling.plan import (
+    find_following,
+    find_start,
+    is_only,
+    plan_beat,
+    plan_silence,
+)
 from ipycron.scheduling.standby import LATEST, LEAST, Place, Standby
 from ipycron.scheduling.state import Phase
 
@@ -54,10 +60,24 @@ class Slots:
             return None
         if silence is not None:
             return self._arm_after(silence)
-        now, settled = self._services.clock.now(), entry.settled_slot
-        after = now if settled is None else max(now, settled)
+        after = find_start(self._services.clock.now(), entry.settled_slot)
         self._arm(entry.schedule.find_next(after))
         return None
+
+    def recount(self, since: float) -> None:
+        """Wait for the first slot after an instant: the clock was set back (C3)."""
+        entry = self._entry
+        self.withdraw()
+        entry.settled_slot = None
+        if entry.phase is not Phase.STARTED or entry.is_exhausted:
+            return
+        try:
+            following = entry.schedule.find_next(since)
+        except Exception as error:  # noqa: BLE001 - the border to the schedule
+            self._life.see_hopeless(error)
+            return
+        self.disarm()
+        self._arm(following)
 
     def _arm_after(self, silence: Silence) -> Beat:
         entry = self._entry

@@ -199,8 +199,8 @@ class Run(msgspec.Struct, eq=False, kw_only=True):
 
     Attributes:
         runner: settles it when its future is done.
-        patience: seconds it may wait for a worker before its slot is missed; None:
-            as long as it takes.
+        latest: the instant, Unix seconds, after which it does not begin any more and
+            its slot is missed; None: it may wait as long as it takes.
         undo: ends what a pending run waits for.
         is_waiting: whether that is the main worker.
         key: the slot's name in the fleet while this instance holds its claim.
@@ -213,7 +213,7 @@ class Run(msgspec.Struct, eq=False, kw_only=True):
 
     execution: Execution
     runner: Runner
-    patience: float | None = None
+    latest: float | None = None
     stage: Stage = Stage.PENDING
     undo: Callable[[], object] | None = None
     is_waiting: bool = False

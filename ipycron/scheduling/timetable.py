@@ -7,6 +7,7 @@ from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING
 
+from ipycron.scheduling.plan import CORRECTION
 from ipycron.scheduling.standby import find_rest
 
 if TYPE_CHECKING:
@@ -47,10 +48,21 @@ class Timetable:
     in the order in which they were armed. What a callback returns is called after the
     slots that are due with it, a moment later where they are many: whatever none of
     them needs to wait for.
+
+    Args:
+        clock: the time.
+        on_set_back: called where the wall clock was set back by so much that it is
+            a correction (C3), before anything that is due: with the seconds, and the
+            new time of the last look at the clock.
     """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(
+        self, clock: Clock, on_set_back: Callable[[float, float], None] | None = None
+    ) -> None:
         self._clock = clock
+        self._on_set_back = on_set_back
+        # The latest time that the wall clock has shown, and when that was.
+        self._newest = self._looked_at = 0.0
         self._heap: list[int] = []  # armed slots, and cancelled ones
         self._orders = count()
         self._armed: dict[Owner, int] = {}  # owners and their armed slots
@@ -105,7 +117,10 @@ class Timetable:
 
     def _advance_timer(self, slot: int) -> None:
         """Make sure that the timer is no later than `slot`."""
-        delay = min(slot - self._clock.now(), LONGEST_SLEEP)
+        now = self._clock.now()
+        if now >= self._newest:
+            self._newest, self._looked_at = now, self._clock.monotonic()
+        delay = min(slot - now, LONGEST_SLEEP)
         if self._timer is None or (
             self._clock.monotonic() + delay < self._timer_deadline
         ):
@@ -145,6 +160,7 @@ class Timetable:
     def _call_due(self) -> None:
         afterwards: list[Callable[[], None]] = []
         follow = partial(call_all, afterwards)
+        self._notice_correction()
         try:
             self._call_slots(afterwards)
         finally:
@@ -152,6 +168,16 @@ class Timetable:
                 self._clock.call_later(REST, partial(self._work, follow))
             else:
                 follow()
+
+    def _notice_correction(self) -> None:
+        """Tell that the clock was set back by more than a few hours (C3)."""
+        now, monotonic = self._clock.now(), self._clock.monotonic()
+        since = monotonic - self._looked_at
+        back = self._newest + since - now
+        if back > CORRECTION:
+            self._newest, self._looked_at = now, monotonic
+            if self._on_set_back is not None:
+                self._on_set_back(back, now - since)
 
     def _call_slots(self, afterwards: list[Callable[[], None]]) -> None:
         began = self._clock.monotonic()

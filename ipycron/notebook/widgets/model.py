@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
 from ipycron.client.executions import read_instants
 from ipycron.client.jobs import Elsewhere
 from ipycron.notebook.display.words import find_start_error
+from ipycron.scheduling.plan import find_start
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -160,7 +161,8 @@ def find_fires(task: Task, now: float, count: int = FIRES) -> list[float]:
         return []
     if task.runs_left is not None:
         count = min(count, task.runs_left)
-    upcoming = task.expression.upcoming(count, datetime.fromtimestamp(now, UTC))
+    after = datetime.fromtimestamp(find_start(now, task.mirror.passed), UTC)
+    upcoming = task.expression.upcoming(count, after)
     return [instant.timestamp() for instant in upcoming]
 
 

@@ -25,6 +25,7 @@ from ipycron.process.wire.channel import Channel, Frame
 from ipycron.process.wire.outcome import encode_error
 from ipycron.process.wire.payload import Payload, pack_plain
 from ipycron.process.wire.protocol import (
+    ClockSetBack,
     Completed,
     Control,
     Elect,
@@ -111,6 +112,7 @@ class Supervisor:
             launcher=self._launcher,
             emit=self._emit,
             elector=self._elector,
+            on_set_back=lambda seconds: self._client.send(ClockSetBack(seconds)),
         )
         self._unregistered: dict[str, StartError] = {}  # why they could not be
         self._requests: set[asyncio.Task[None]] = set()

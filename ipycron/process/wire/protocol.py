@@ -9,7 +9,7 @@ edge                  messages
 ====================  =========================================================
 client → supervisor   Register Control Execute Shutdown Preload Elected
 supervisor → client   Hello Reply Refused Noticed Streamed Displayed Logged Elect
-                      Completed Line
+                      Completed Line ClockSetBack
 supervisor → zygote   Fork Preload
 zygote → supervisor   Forked ForkFailed Exited Preloaded
 supervisor → worker   Load StandBy Run Line Quit
@@ -164,6 +164,12 @@ class Hello(Message, frozen=True):
     """The supervisor is up."""
 
     pid: int
+
+
+class ClockSetBack(Message, frozen=True):
+    """The clock was set back so far that all slots have been counted anew."""
+
+    seconds: float
 
 
 class Reply(Message, frozen=True):
@@ -415,6 +421,7 @@ FromSupervisor = (
     | Elect
     | Completed
     | Line
+    | ClockSetBack
 )
 ToZygote = Fork | Preload
 FromZygote = Forked | ForkFailed | Exited | Preloaded

@@ -1,0 +1,73 @@
+"""A real clock that was a day ahead and is corrected (C3)."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SUPPORT = Path(__file__).parents[1] / "support"
+SCRIPT = """
+import os, sys, time
+from pathlib import Path
+import ipycron
+shift = Path(os.environ["IPYCRON_TEST_SHIFT_FILE"])
+def job():
+    pass
+options = {"background": True} if sys.argv[1] == "background" else {}
+dates = []
+task = ipycron.schedule("* * * * * *", job, name="job", **options)
+task.on("execution:started", lambda context: dates.append(context.date.timestamp()))
+deadline = time.monotonic() + 25
+def wait(count):
+    while len(dates) < count and time.monotonic() < deadline:
+        time.sleep(0.02)
+wait(1)
+shift.write_text(sys.argv[2])
+time.sleep(0.2)
+before = task.seconds_to_next
+count = len(dates)
+if float(sys.argv[2]) < -3 * 3600:
+    wait(count + 2)
+    print(len(dates) >= count + 2, abs(dates[-1] - time.time()) < 2)
+else:
+    print(before > 3000, len(dates) == count)
+ipycron.shutdown()
+"""
+
+
+def run(kind, shift, folder):
+    """Run a task by a clock that is set back by so many seconds; return the script."""
+    clock = folder / "clock"
+    clock.write_text("0")
+    return subprocess.run(
+        [sys.executable, "-c", SCRIPT, kind, str(shift)],
+        env={
+            **os.environ,
+            "PYTHONPATH": str(SUPPORT / "shifted"),
+            "IPYCRON_TEST_SHIFT_FILE": str(clock),
+        },
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("kind", ["background", "inline"])
+def test_task_goes_on_when_a_clock_that_was_ahead_is_corrected(kind, tmp_path):
+    """Within seconds, with one line in the log."""
+    ended = run(kind, -86_400, tmp_path)
+    assert ended.stdout.split() == ["True", "True"]
+    (line,) = ended.stderr.strip().splitlines()
+    assert line.startswith("the clock was set back by ")
+    assert "the slots of all tasks are counted anew, from 20" in line
+
+
+def test_next_run_says_that_slots_are_not_run_again(tmp_path):
+    """By an hour: `next_run` is an hour away, as the task is."""
+    ended = run("background", -3600, tmp_path)
+    assert (ended.stdout.split(), ended.stderr) == (["True", "True"], "")
