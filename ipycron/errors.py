@@ -37,6 +37,7 @@ __all__ = [
     "TaskDestroyed",
     "TaskExists",
     "TaskFileNotFound",
+    "TaskNotInherited",
     "TaskNotStarted",
     "UnknownOption",
     "UnknownTask",
@@ -393,6 +394,21 @@ class NestedSchedule(IpycronError, RuntimeError):
             file=file,
             line=line,
             mark=mark,
+        )
+
+
+class TaskNotInherited(IpycronError, RuntimeError):
+    """A task was used in a process that was forked after the task was made."""
+
+    name: str
+    pid: int
+
+    def __init__(self, *, name: str, pid: int) -> None:
+        super().__init__(
+            f"task {name!r} belongs to process {pid}, which has forked this one: it "
+            "runs there and not here. Call schedule() in this process to run it here.",
+            name=name,
+            pid=pid,
         )
 
 

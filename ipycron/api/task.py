@@ -114,7 +114,9 @@ class Task:
     @property
     def is_starting(self) -> bool:
         """Whether a start is under way: `status` is ``"stopped"`` until it is over."""
-        start = None if self._start is None else self._start()
+        if self._start is None or self._client.is_copy:
+            return False
+        start = self._start()
         return start is not None and not start.done()
 
     @property
@@ -217,6 +219,9 @@ class Task:
         if action == "start":
             # Held by who does the work; one that nobody asks logs at its own end.
             self._start = weakref.ref(completion)
+        if self._client.is_copy and action == "start":
+            completion.fail(self._client.make_over_error(self))
+            return completion
         if self.is_over:
             completion.set(read_nothing)
             return completion
@@ -230,6 +235,11 @@ class Task:
     def make_completion(self, what: str) -> Completion[Any]:
         """Return the completion of what is asked of it."""
         return Completion(f"{what} of task {self.name!r}", self)
+
+    def check_wait(self, what: str) -> None:  # noqa: ARG002
+        """Raise if a wait for `what`, which has not ended, could not end."""
+        if self._client.is_copy:
+            raise self._client.make_over_error(self)
 
     def defer(self, call: Callable[[], Any]) -> None:
         """Call this where listeners are called."""

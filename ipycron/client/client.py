@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import sys
 import threading
 from collections import deque
@@ -20,7 +21,7 @@ from ipycron.client.job_logs import Records
 from ipycron.client.keepalive import Keepalive
 from ipycron.client.listeners import Dispatcher, Listeners
 from ipycron.client.threads import ThreadPool
-from ipycron.errors import SupervisorLost, TaskDestroyed
+from ipycron.errors import SupervisorLost, TaskDestroyed, TaskNotInherited
 from ipycron.process.start import describe_refusal, start_supervisor
 from ipycron.scheduling.clock import SystemClock
 from ipycron.scheduling.events import Event, Outcome, to_datetime
@@ -83,6 +84,9 @@ class Client:
         self._newborn: SupervisorProcess | None = None  # not the engine's yet
         self._set_back_at: float | None = None  # when that was noticed last
         self.is_closed = False
+        self._pid = os.getpid()
+        self._origin: int | None = None  # in a fork's child: whose copy this is
+        self._abandoned: Engine | None = None
 
     @property
     def supervisor_pid(self) -> int | None:
@@ -308,7 +312,14 @@ class Client:
 
     def make_over_error(self, task: Task) -> BaseException:
         """Return why a task that is over cannot run."""
+        if self._origin is not None:
+            return TaskNotInherited(name=task.name, pid=self._origin)
         return TaskDestroyed(name=task.name)
+
+    @property
+    def is_copy(self) -> bool:
+        """Whether this process is a fork of the one whose client it is."""
+        return self._origin is not None
 
     def get_logger(self, task: Task | None) -> logging.Logger:
         """Return who logs for a task: its own logger, the client's, or ipycron's."""
@@ -343,13 +354,27 @@ class Client:
                 self.take_notice(notice)
 
     def close_in_child(self) -> None:
-        """Let go of everything in a process that this one forked."""
+        """Let go of everything in a process that this one forked.
+
+        Its threads are not there, its locks may be held by them, and its descriptors
+        are shared with the client itself.
+        """
         self.is_closed = True
+        self._origin = self._pid
+        self._lock = threading.RLock()
+        self.defer = _forget
         self.keepalive.close_in_child()
         if self._newborn is not None:
             self._newborn.sock.close()
         if self._engine is not None:
             self._engine.remote.close_in_child()
+            self._abandoned, self._engine = self._engine, None
+        for task in self.tasks.values():
+            task.mirror.forget_in_child()
+
+
+def _forget(call: Callable[[], Any]) -> None:
+    """Call nothing: the thread that would is not here."""
 
 
 def _import_engine() -> type[Engine]:

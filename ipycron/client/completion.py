@@ -33,6 +33,9 @@ class Owner(Protocol):
     def defer(self, call: Callable[[], Any]) -> None:
         """Call this on the thread of listeners."""
 
+    def check_wait(self, what: str) -> None:
+        """Raise if a wait for `what`, which has not ended, could not end."""
+
 
 class Courier(Protocol):
     """Whoever brings the end where it has to be fetched."""
@@ -143,6 +146,8 @@ class Completion(Generic[T]):
         from ipycron.scheduling.aio import settle  # noqa: PLC0415 - as above
 
         self._is_asked = True
+        if not self.done():
+            self._owner.check_wait(self._what)
         loop = asyncio.get_running_loop()
         # A future of each waiter: a cancelled await ends the waiting of one.
         waiter: asyncio.Future[None] = loop.create_future()
@@ -160,6 +165,8 @@ class Completion(Generic[T]):
 
     def _wait(self, timeout: float | None) -> None:
         """Return when it has ended, or raise `TimeoutError`."""
+        if not self.done():
+            self._owner.check_wait(self._what)
         courier = self.courier  # it may be gone in a moment
         if courier is not None and not self.done():
             timeout = courier.fetch(timeout)

@@ -121,7 +121,9 @@ class Keepalive:
             self._signals.close()
 
     def close_in_child(self) -> None:
-        """Let go of the descriptors in a process that this one forked."""
+        """Hold nothing in a process that this one forked."""
+        self._lock = threading.RLock()
+        self._is_given_up = True
         self._signals.close()
 
 

@@ -96,6 +96,11 @@ class Mirror:
         self.last_run: Execution | None = None
         self.history = History()
 
+    def forget_in_child(self) -> None:
+        """Show nothing as under way, in a process that the client forked."""
+        self.status = Status.STOPPED
+        self._running = NOTHING
+
     @property
     def running(self) -> tuple[Execution, ...]:
         """The runs in progress, oldest first; a snapshot."""

@@ -11,6 +11,8 @@ import os
 import socket
 import subprocess
 import sys
+import threading
+import weakref
 from typing import TYPE_CHECKING, NamedTuple
 
 from ipycron.errors import SupervisorLost
@@ -100,6 +102,44 @@ def start_zygote(
     return ZygoteProcess(process.pid, process.wait, ours)
 
 
+class _Starts:
+    """Keeps starts and forks of this process apart.
+
+    A start holds the far ends of pipes and sockets for some milliseconds, and one that
+    shows that the new program runs. A child that another thread forks meanwhile would
+    hold them, too, for as long as it lives: the start would never return, nor would
+    the end of a supervisor be seen.
+    """
+
+    def __init__(self) -> None:
+        # Taken again by a signal's handler that forks in the middle of a start.
+        self.lock = threading.RLock()
+        self._ours: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+        os.register_at_fork(
+            before=self._wait,
+            after_in_parent=self._go_on,
+            after_in_child=self._leave_in_child,
+        )
+
+    def add(self, ours: socket.socket) -> None:
+        """Have children close our end of a supervisor's socket. With the lock held."""
+        self._ours.add(ours)
+
+    def _wait(self) -> None:
+        self.lock.acquire()
+
+    def _go_on(self) -> None:
+        self.lock.release()
+
+    def _leave_in_child(self) -> None:
+        self.lock = threading.RLock()
+        for sock in tuple(self._ours):
+            sock.close()  # a supervisor ends with its client, not with its copies
+
+
+_starts = _Starts()
+
+
 class SupervisorProcess(NamedTuple):
     """A supervisor, and what the client holds of it.
 
@@ -136,12 +176,13 @@ def start_supervisor(predecessor: int | None = None) -> SupervisorProcess:
     """
     check_not_inside()
     environment = dict(os.environb)
-    with contextlib.ExitStack() as undo:
+    with _starts.lock, contextlib.ExitStack() as undo:
         # Its complaints go to a file, not to a notebook's cell; read if it dies.
         complaints = open_anonymous()
         undo.callback(os.close, complaints)
         ours, theirs = socket.socketpair()
         undo.enter_context(ours)
+        _starts.add(ours)
         ours_of_leash, leash = os.pipe()
         undo.callback(os.close, ours_of_leash)
         held = [theirs.fileno(), leash]

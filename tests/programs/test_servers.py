@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from polling import eventually
 
 BIN = Path(sys.executable).parent
 QUICK = 3.0
@@ -103,4 +102,4 @@ def test_nothing_of_ours_outlives_a_master_that_is_killed(start):
     program = start(BIN / command, *arguments, app=app)
     program.wait_ticks()
     program.end(signal.SIGKILL)
-    eventually(lambda: not program.find_ours(), "ours are gone", seconds=5)
+    program.wait_gone()

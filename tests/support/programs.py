@@ -104,6 +104,10 @@ class Program:
                     found.append(pid)
         return found
 
+    def wait_gone(self):
+        """Return once no process that ipycron has started for it is left."""
+        eventually(lambda: not self.find_ours(), "ours are gone", seconds=5)
+
     def wait(self, seconds=SECONDS):
         """Return the exit code; no process of the program may be left."""
         code = self.process.wait(seconds)
