@@ -199,6 +199,7 @@ class _Snapshot:
         pending = deque(wanted.items())
         for name, (function, kind) in magics.items():
             pending.extend(writer.write_magic(name, function, kind).items())
+        pending.extend(writer.write_settings().items())
         for name in _find_made_modules(self._used.modules):
             pending.extend(writer.write_module(name).items())
         self._asked = {}
@@ -241,6 +242,8 @@ class _Snapshot:
                     f"{name!r} is empty in a worker: give what the cell needs of it "
                     "a name here, and use that"
                 )
+        for setting in writer.unsent:
+            yield f"the setting {setting} cannot be sent, the cell has the default"
         asked = (name for name in self._asked if name not in self._used.bound)
         for name in dict.fromkeys((*self._used.expected, *asked)):
             if self._is_missing(name, writer):

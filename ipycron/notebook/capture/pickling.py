@@ -100,6 +100,12 @@ class NotebookPickler(Pickler):
             self.modules[obj.__name__] = None
         return super().reducer_override(obj)
 
+    def adopt(self, other: NotebookPickler) -> None:
+        """Note what another pickler has found."""
+        self.found |= other.found
+        self.users |= other.users
+        self.filenames |= other.filenames
+
     def reduce_by_value(self, obj: Any) -> Any:
         """Leave out the variables of the notebook's functions."""
         reduced = super().reduce_by_value(obj)

@@ -20,6 +20,7 @@ from ipycron.notebook.capture.pickling import (
     advise,
     explain,
 )
+from ipycron.notebook.capture.settings import read_settings
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -54,6 +55,7 @@ class SnapshotWriter:
     Attributes:
         sink: holds what was written.
         sizes: bytes that each variable and magic has added, in the order written.
+        unsent: settings that cannot travel.
     """
 
     def __init__(self, shell: Any, *, limit: int) -> None:
@@ -62,6 +64,7 @@ class SnapshotWriter:
         self.sink = Sink(limit)
         self._pickler = NotebookPickler(self.sink, shell=shell)
         self.sizes: dict[str, int] = {}
+        self.unsent: list[str] = []
 
     def write_magic(self, name: str, function: Any, kind: MagicKind) -> dict[str, bool]:
         """Write a magic that the notebook defines; as `write_variable`."""
@@ -98,6 +101,34 @@ class SnapshotWriter:
         if found:
             self._pickler.dump(("imports", "", ""))
             self._pickler.dump(found)
+
+    def write_settings(self) -> dict[str, bool]:
+        """Write the settings of libraries; return what functions in them use."""
+        self._pickler.found = {}
+        for library, settings in read_settings(self._shell).items():
+            pickled = self._pickle_settings(settings)
+            if pickled is None and isinstance(settings, dict):
+                kept = {k: v for k, v in settings.items() if self._can_travel(k, v)}
+                self.unsent += [f"{library}: {k}" for k in settings.keys() - kept]
+                pickled = self._pickle_settings(kept)
+            if pickled is not None:
+                self._pickler.dump(("settings", library, ""))
+                self._pickler.dump(pickled)
+        return self._pickler.found
+
+    def _can_travel(self, name: str, value: object) -> bool:
+        return self._pickle_settings({name: value}) is not None
+
+    def _pickle_settings(self, settings: object) -> bytes | None:
+        """Return settings as a pickle of their own; None if they cannot travel."""
+        sink = Sink(self._limit)
+        pickler = NotebookPickler(sink, shell=self._shell)
+        try:
+            pickler.dump(settings)
+        except Exception:  # noqa: BLE001 - pickling runs users' code
+            return None
+        self._pickler.adopt(pickler)
+        return None if sink.buffers else sink.getvalue()
 
     @property
     def users(self) -> Mapping[str, str]:

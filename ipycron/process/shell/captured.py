@@ -17,26 +17,28 @@ import importlib
 import io
 import pickle
 import sys
+from functools import partial
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Literal
 
 from ipycron.errors import CaptureError
+from ipycron.process.shell.settings import apply_settings
 from ipycron.process.shell.source import register_source
-from ipycron.process.wire.identity import loading
+from ipycron.process.wire.identity import is_loading_job, loading
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from types import CodeType, ModuleType
 
-ItemKind = Literal["variable", "magic", "source", "module", "imports"]
+ItemKind = Literal["variable", "magic", "source", "module", "imports", "settings"]
 
 Item = tuple[ItemKind, str, str]
 """What precedes each value in the stream: its kind, name and type.
 
 A "magic" is a function and its kind ("line" or "cell"), a "source" the text and the
 label of a cell that a function comes from. A "module" was made in the notebook and
-is known when it is unpickled; "imports" are names of modules. The stream ends with a
-None.
+is known when it is unpickled; "imports" are names of modules, "settings" those of a
+library, pickled for when it is imported. The stream ends with a None.
 """
 
 
@@ -83,6 +85,8 @@ def restore(stream: bytes | memoryview, *buffers: Any) -> dict[str, Any]:
                 _register_magic(name, *value)
             elif kind == "imports":
                 _import_modules(value)
+            elif kind == "settings":
+                apply_settings(name, partial(_load_settings, value))
             elif kind == "source":
                 register_source(name, *value)
     return variables
@@ -131,6 +135,13 @@ def _import_modules(names: Sequence[str]) -> None:
         # The cell perhaps does without it, and is told by an AttributeError if not.
         with contextlib.suppress(Exception):
             importlib.import_module(name)
+
+
+def _load_settings(pickled: bytes) -> Any:
+    # What the snapshot brings is what the settings mean: now, in the same load, or
+    # later, when it is no job that is loaded.
+    with contextlib.nullcontext() if is_loading_job() else loading():
+        return _Unpickler(io.BytesIO(pickled)).load()
 
 
 def _register_magic(name: str, function: Any, kind: str) -> None:
