@@ -28,6 +28,7 @@ __all__ = [
     "OverlapError",
     "ProtocolError",
     "RemoteError",
+    "RunRefused",
     "StartError",
     "StartRefused",
     "StartRevoked",
@@ -316,6 +317,18 @@ class StartRefused(StartError):
         super().__init__(name=name, reason=reason.rstrip("."))
 
 
+class RunRefused(IpycronError, RuntimeError):
+    """The system refuses a run its thread, for now. The next slot is tried again."""
+
+    name: str
+    reason: str
+
+    def __init__(self, *, name: str, reason: str) -> None:
+        super().__init__(
+            f"task {name!r}: a run was refused: {reason}", name=name, reason=reason
+        )
+
+
 class StartRevoked(StartError):
     """A stop, a destroy or a shutdown came before the end of the start."""
 
@@ -489,6 +502,7 @@ class WorkerCrashed(IpycronError, RuntimeError):
         signal_name: such as ``SIGSEGV``, or None.
         output: the last lines of its stderr.
         reason: why ipycron itself ended it, empty where it did not.
+        is_lost: whether it went with the process that had forked it.
     """
 
     name: str
@@ -496,6 +510,7 @@ class WorkerCrashed(IpycronError, RuntimeError):
     signal_name: str | None
     output: str
     reason: str
+    is_lost: bool
 
     def __init__(
         self,
@@ -505,6 +520,7 @@ class WorkerCrashed(IpycronError, RuntimeError):
         signal_name: str | None = None,
         output: str = "",
         reason: str = "",
+        is_lost: bool = False,
     ) -> None:
         how = (
             f"was killed by {signal_name}"
@@ -522,6 +538,7 @@ class WorkerCrashed(IpycronError, RuntimeError):
             signal_name=signal_name,
             output=output,
             reason=reason,
+            is_lost=is_lost,
         )
 
 
@@ -542,12 +559,22 @@ class ExecutorError(IpycronError, RuntimeError):
 
 
 class SupervisorLost(IpycronError, RuntimeError):
-    """The supervisor's process ended; its runs are lost."""
+    """The supervisor's process ended, its runs are lost; or it cannot be started.
+
+    Attributes:
+        reason: what is known of it.
+        is_refusal: whether the system refuses it, for now.
+    """
 
     reason: str
+    is_refusal: bool
 
-    def __init__(self, *, reason: str) -> None:
-        super().__init__(f"the ipycron supervisor is gone: {reason}.", reason=reason)
+    def __init__(self, *, reason: str, is_refusal: bool = False) -> None:
+        super().__init__(
+            f"the ipycron supervisor is gone: {reason}.",
+            reason=reason,
+            is_refusal=is_refusal,
+        )
 
 
 class RemoteError(IpycronError, RuntimeError):

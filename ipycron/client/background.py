@@ -39,6 +39,8 @@ from ipycron.process.wire.protocol import (
     Streamed,
 )
 from ipycron.process.worker.logs import rebuild_record
+from ipycron.scheduling.backoff import RefusalLog, find_backoff
+from ipycron.scheduling.clock import SystemClock
 from ipycron.scheduling.events import Event, Notice, Outcome
 
 if TYPE_CHECKING:
@@ -53,7 +55,11 @@ if TYPE_CHECKING:
     from ipycron.scheduling.ports import Elector
 
 MAX_LOSSES = 3
-"""Supervisors lost in a row, without a finished run between, before we give up."""
+"""Supervisors lost in a row, without a finished run between, before a start that waits
+for one fails. Tasks that were started wait for as long as it takes."""
+STABLE_SECONDS = 60.0
+"""A supervisor that has lived so long is not one more in a row."""
+_REFUSALS = (OSError, MemoryError)
 _TOO_LARGE = "more than can be sent. Put what is large into a file"
 ANSWER_TIMEOUT = 6.0
 """Seconds after a shutdown's own timeout for the supervisor to say that it is done."""
@@ -99,6 +105,11 @@ class Remote:
         self.lines = Lines(owner, loop=loop, submit=submit, tell=self._send_called)
         self._resumptions = Resumptions()
         self._losses = 0
+        self._failures = 0  # losses and refusals in a row
+        self._started_at = 0.0
+        self._retry: asyncio.TimerHandle | None = None
+        self._parked: dict[str, asyncio.Future[None]] = {}  # starts, until there is one
+        self._refusals = RefusalLog(SystemClock(), owner.warn)
         self.is_closed = False
         self._votes = Votes(elector, lambda asking: asking is self._connection)
 
@@ -121,8 +132,11 @@ class Remote:
             self._connection = Connection(
                 supervisor, on_frame=self._handle, on_lost=self._lose
             )
+            self._started_at = self._loop.time()
             for known in self._preloads:
                 self._connection.send(known)
+            if self._parked:
+                self._loop.call_soon(self._try_again)
         return self._connection
 
     def add(self, task_id: str, job: Job) -> None:
@@ -138,6 +152,7 @@ class Remote:
         self._jobs.pop(task_id, None)
         self._registered.discard(task_id)
         self._resumptions.forget(task_id)
+        self._parked.pop(task_id, None)
         self.lines.close(task_id)
 
     def control(
@@ -150,9 +165,17 @@ class Remote:
     def _send_control(
         self, task_id: str, action: Action, *, force: bool
     ) -> asyncio.Future[None]:
+        is_resumed = action == "start" and self._resumptions.is_pending(task_id)
+        if is_resumed and self._retry is not None:
+            return self._park(task_id)
         try:
+            if action != "start" and task_id in self._parked:
+                return self._answer_parked(task_id, action)
             connection = self._introduce(task_id)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer
+            if is_resumed and isinstance(error, _REFUSALS):
+                self._back_off(self._explain(task_id, error), is_refusal=True)
+                return self._park(task_id)
             return self._answer_unsent(task_id, action, error)
         silence = None
         if action == "start":
@@ -166,8 +189,8 @@ class Remote:
     ) -> asyncio.Future[None]:
         """Answer a control that no supervisor can be asked for."""
         answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        if action == "start" or isinstance(error, OSError):
-            answer.set_exception(_explain(error))
+        if action == "start" or isinstance(error, _REFUSALS):
+            answer.set_exception(self._explain(task_id, error))
         else:
             answer.set_result(None)  # it has never run
             if action == "destroy":
@@ -180,7 +203,8 @@ class Remote:
         try:
             connection = self._introduce(task_id)
         except Exception as error:  # noqa: BLE001 - as above
-            self._owner.take_refusal(task_id, execution_id, _explain(error))
+            error = self._explain(task_id, error)
+            self._owner.take_refusal(task_id, execution_id, error)
         else:
             connection.send(Execute(task_id, execution_id))
 
@@ -278,7 +302,7 @@ class Remote:
 
     def _take_notice(self, message: Noticed, payload: Payload) -> None:
         if message.is_ok:
-            self._losses = 0
+            self._losses = self._failures = 0
         self.lines.catch_up(message.task_id)
         outcome = (
             None
@@ -317,38 +341,96 @@ class Remote:
         self.lines.close_all()
         if self.is_closed:
             return
+        if self._loop.time() - self._started_at > STABLE_SECONDS:
+            self._losses = self._failures = 0
         self._losses += 1
-        is_final = self._losses >= MAX_LOSSES
+        is_first = not self._failures
+        self._back_off(error, is_refusal=False)
         jobs = self._jobs.copy()
         last_words = {task_id: self._controls.get_last(task_id) for task_id in jobs}
-        resumed = self._owner.take_loss(error, last_words, is_final=is_final)
+        resumed = self._owner.take_loss(error, last_words, is_first=is_first)
         # Before starts that are under way are asked for again: they may be these.
         fresh = self._resumptions.begin(resumed, error)
-        if is_final:
-            self._resumptions.clear()
-            self._losses = 0
+        is_last = self._losses >= MAX_LOSSES
         for task_id, job in jobs.items():
-            self._controls.take_loss(task_id, job.name, error if is_final else None)
+            is_failed = is_last and not self._resumptions.is_pending(task_id)
+            self._controls.take_loss(task_id, job.name, error if is_failed else None)
         for task_id in fresh:
             start = self._controls.add(task_id, "start")
             start.add_done_callback(partial(self._see_resumed, task_id))
+
+    # --- waiting for another one ----------------------------------------------------
+
+    def _back_off(self, error: BaseException, *, is_refusal: bool) -> None:
+        """Count a failure, and wait before the next supervisor; not after one loss."""
+        self._failures += 1
+        if self._failures == 1 and not is_refusal:
+            return
+        self._refusals.report(error)
+        if self._retry is None:
+            delay = find_backoff(self._failures)
+            self._retry = self._loop.call_later(delay, self._try_again)
+
+    def _park(self, task_id: str) -> asyncio.Future[None]:
+        """Keep the start of a task that was started until there is a supervisor."""
+        self._parked[task_id] = asyncio.get_running_loop().create_future()
+        return self._parked[task_id]
+
+    def _answer_parked(self, task_id: str, action: Action) -> asyncio.Future[None]:
+        """Stop or destroy a task that waits for a supervisor: nothing of it runs."""
+        start = self._parked.pop(task_id)
+        error = StartRevoked(name=self._jobs[task_id].name)
+        self._give_up(task_id, error, is_wanted=False)
+        start.set_exception(error)
+        if action == "destroy":
+            self._owner.take_destroy(task_id)
+        answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        answer.set_result(None)
+        return answer
+
+    def _try_again(self) -> None:
+        """Start a supervisor, and then what waits for it."""
+        self._stop_waiting()
+        if self.is_closed:
+            return
+        parked, self._parked = self._parked, {}
+        for task_id, start in parked.items():
+            if task_id in self._jobs and not start.done():
+                answer = self._send_control(task_id, "start", force=False)
+                answer.add_done_callback(partial(_pass_on, start))
+
+    def _stop_waiting(self) -> None:
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+
+    def _explain(self, task_id: str, error: Exception) -> Exception:
+        if isinstance(error, _REFUSALS):
+            return describe_refusal(self._jobs[task_id].name, error)
+        return error
 
     def _see_resumed(self, task_id: str, start: asyncio.Future[None]) -> None:
         error = start.exception()
         if error is None or self.is_closed:
             return
-        silence = self._resumptions.give_up(task_id)
-        if silence is None:
-            return
         # Told to stop meanwhile, by a word that may have been answered already.
         is_wanted = not isinstance(error, StartRevoked) and self._controls.get_last(
             task_id
         ) in (None, "start")
-        self._owner.take_failed_resume(task_id, error, silence, is_wanted=is_wanted)
+        self._give_up(task_id, error, is_wanted=is_wanted)
+
+    def _give_up(self, task_id: str, error: BaseException, *, is_wanted: bool) -> None:
+        silence = self._resumptions.give_up(task_id)
+        if silence is not None:
+            self._owner.take_failed_resume(task_id, error, silence, is_wanted=is_wanted)
 
     async def shutdown(self, timeout: float) -> None:
         """Stop every run, wait until every process is gone."""
         self.is_closed = True
+        self._stop_waiting()
+        for start in self._parked.values():
+            start.set_exception(SupervisorLost(reason="it was shut down"))
+        self._parked.clear()
         for task_id in self._jobs:
             self.lines.see_to(task_id)  # or it would not be waited for
         connection, self._connection = self._connection, None
@@ -382,5 +464,12 @@ def _describe_short(message: Displayed, payload: Payload) -> tuple[Streamed, Pay
     return streamed, Payload(text.encode())
 
 
-def _explain(error: Exception) -> Exception:
-    return describe_refusal(error) if isinstance(error, OSError) else error
+def _pass_on(waiting: asyncio.Future[None], answer: asyncio.Future[None]) -> None:
+    """Answer a start that was parked as the supervisor answers it."""
+    error = answer.exception()
+    if waiting.done():
+        return
+    if error is None:
+        waiting.set_result(None)
+    else:
+        waiting.set_exception(error)

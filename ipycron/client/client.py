@@ -21,7 +21,13 @@ from ipycron.client.job_logs import Records
 from ipycron.client.keepalive import Keepalive
 from ipycron.client.listeners import Dispatcher, Listeners
 from ipycron.client.threads import ThreadPool
-from ipycron.errors import SupervisorLost, TaskDestroyed, TaskNotInherited
+from ipycron.errors import (
+    StartRefused,
+    SupervisorLost,
+    TaskDestroyed,
+    TaskNotInherited,
+)
+from ipycron.process.refusal import describe
 from ipycron.process.start import describe_refusal, start_supervisor
 from ipycron.scheduling.clock import SystemClock
 from ipycron.scheduling.events import Event, Outcome, to_datetime
@@ -257,17 +263,18 @@ class Client:
         error: SupervisorLost,
         last_words: Mapping[str, Action | None],
         *,
-        is_final: bool,
+        is_first: bool,
     ) -> list[str]:
         """End the runs that were lost; see `Owner`."""
         lost = [task for task in self.tasks.values() if task.is_background]
         assert self._engine is not None
         self._engine.elector.abandon({task.id for task in lost})
         now, outcome = SystemClock().now(), Outcome.of_error(error)
-        self.get_logger(None).error("%s", error)
+        if is_first:
+            self.get_logger(None).error("%s", error)
         for task in lost:
             for notice in task.mirror.describe_loss(
-                now, outcome, last_word=last_words.get(task.id), is_final=is_final
+                now, outcome, last_word=last_words.get(task.id)
             ):
                 self.take_notice(notice)
             task.refuse_all(error)
@@ -289,6 +296,10 @@ class Client:
                 timedelta(seconds=round(seconds)),
                 to_datetime(clock.now()).isoformat(" ", "seconds"),
             )
+
+    def warn(self, text: str) -> None:
+        """Log what passes; see `Owner`."""
+        self.get_logger(None).warning("%s", text)
 
     def take_failed_resume(
         self, task_id: str, error: BaseException, silence: Silence, *, is_wanted: bool
@@ -348,9 +359,7 @@ class Client:
         lost = SupervisorLost(reason="it did not live to see the end of the shutdown")
         now, outcome = SystemClock().now(), Outcome.of_error(lost)
         for task in list(self.tasks.values()):
-            for notice in task.mirror.describe_loss(
-                now, outcome, last_word="destroy", is_final=True
-            ):
+            for notice in task.mirror.describe_loss(now, outcome, last_word="destroy"):
                 self.take_notice(notice)
 
     def close_in_child(self) -> None:
@@ -394,7 +403,9 @@ def _import_engine() -> type[Engine]:
 
 
 def _describe_refusal(task: Task, error: OSError) -> BaseException:
-    return describe_refusal(error) if task.is_background else error
+    if task.is_background:
+        return describe_refusal(task.name, error)
+    return StartRefused(name=task.name, reason=describe(error))
 
 
 def call(client: Client, task: Task) -> Completion[Any]:

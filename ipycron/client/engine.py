@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import threading
 from collections import deque
 from functools import partial
@@ -77,7 +78,11 @@ class Engine:
         self._bells: deque[Bell] = deque()  # of who waits until it is gone
         self._end: concurrent.futures.Future[None] | None = None
         self.thread = threading.Thread(target=self._run, name="ipycron", daemon=True)
-        self.thread.start()
+        try:
+            self.thread.start()
+        except RuntimeError as error:  # "can't start new thread"
+            self._loop.close()
+            raise OSError(errno.EAGAIN, str(error)) from None
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)

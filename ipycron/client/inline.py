@@ -8,7 +8,8 @@ import inspect
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from ipycron.errors import ExecutionStopped, RemoteError, StopTimeout
+from ipycron.errors import ExecutionStopped, RemoteError, RunRefused, StopTimeout
+from ipycron.process.refusal import describe
 from ipycron.process.wire.outcome import (
     format_traceback,
     safe_str,
@@ -207,7 +208,11 @@ class InlineWorker(SharedWorker):
         flight = Flight(self, execution, future)
         self._runs = self._runs.add(future, flight)
         if self.job.home is None:
-            self._pool.submit(flight)
+            try:
+                self._pool.submit(flight)
+            except RuntimeError as error:
+                self.forget(future)
+                raise RunRefused(name=self.job.name, reason=describe(error)) from None
         else:
             self._start_coroutine(flight, self.job.home)
         return future

@@ -9,14 +9,19 @@ its last line holds the process. A notebook's kernel and a prompt are never held
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import sys
 import threading
 from typing import TYPE_CHECKING, Protocol
 
+from ipycron.process.refusal import describe
+
 if TYPE_CHECKING:
     from types import FrameType
+
+_log = logging.getLogger("ipycron")
 
 
 class Holder(Protocol):
@@ -86,6 +91,12 @@ class Keepalive:
         )
         try:
             thread.start()
+        except RuntimeError as error:
+            _log.warning(
+                "a script that ends now takes its tasks with it, nothing keeps it "
+                "alive: %s",
+                describe(error),
+            )
         finally:
             self._running = release  # also where none can be started: told once
 

@@ -7,6 +7,7 @@ events into a queue.
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import logging
 import os
@@ -125,10 +126,15 @@ class Dispatcher:
         self._lock = threading.RLock()  # a signal's handler may take it again
         self._is_closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
-        self.thread = threading.Thread(
-            target=self._run, name="ipycron-events", daemon=True
-        )
-        self.thread.start()
+        self.thread: threading.Thread | None = None
+        self._start()
+
+    def _start(self) -> None:
+        """Start the thread; where the system refuses it, the next call tries again."""
+        thread = threading.Thread(target=self._run, name="ipycron-events", daemon=True)
+        with contextlib.suppress(RuntimeError):
+            thread.start()
+            self.thread = thread
 
     def submit(self, call: Callable[[], Any]) -> None:
         """Call this after everything submitted before. From any thread.
@@ -138,6 +144,8 @@ class Dispatcher:
         with self._lock:
             if not self._is_closed:
                 self._queue.put(call)
+                if self.thread is None:
+                    self._start()
                 return
         self.call(call)
 
@@ -146,7 +154,9 @@ class Dispatcher:
         with self._lock:
             self._is_closed = True
             self._queue.put(None)
-        if threading.current_thread() is not self.thread:
+        if self.thread is None:
+            self._run()
+        elif threading.current_thread() is not self.thread:
             self.thread.join(timeout)
 
     def _run(self) -> None:

@@ -53,13 +53,16 @@ class Owner(Clerk, Protocol):
         """The clock was set back, and all slots have been counted anew (C3)."""
 
     def take_loss(
-        self, error: SupervisorLost, last_words: LastWords, *, is_final: bool
+        self, error: SupervisorLost, last_words: LastWords, *, is_first: bool
     ) -> list[str]:
         """The supervisor is gone; return the ids of tasks to start again.
 
         `last_words` tells what each task was last told to do and has not done yet.
-        Where it `is_final` no other supervisor takes over.
+        Where it is not the first in a row, it is not logged here: see `warn`.
         """
+
+    def warn(self, text: str) -> None:
+        """Warn people of what passes, but not by itself."""
 
     def take_failed_resume(
         self, task_id: str, error: BaseException, silence: Silence, *, is_wanted: bool

@@ -136,6 +136,10 @@ class Resumptions:
         resumption = self._pending.get(task_id)
         return None if resumption is None else resumption.silence
 
+    def is_pending(self, task_id: str) -> bool:
+        """Return whether a task that was started waits to be started again."""
+        return task_id in self._pending
+
     def give_up(self, task_id: str) -> Silence | None:
         """Note that a task does not start again; return its silence, up to now."""
         resumption = self._pending.pop(task_id, None)
@@ -149,10 +153,7 @@ class Resumptions:
     def forget(self, task_id: str) -> None:
         """Give up a task that is destroyed. May be repeated."""
         self._settled.pop(task_id, None)
-
-    def clear(self) -> None:
-        """Note that no task is started again."""
-        self._pending.clear()
+        self._pending.pop(task_id, None)
 
 
 Action = Literal["start", "stop", "destroy"]

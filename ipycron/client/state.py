@@ -201,7 +201,7 @@ class Mirror:
     # --- what no scheduler tells any more ---------------------------------------------
 
     def describe_loss(
-        self, now: float, outcome: Outcome, *, last_word: Action | None, is_final: bool
+        self, now: float, outcome: Outcome, *, last_word: Action | None
     ) -> list[Notice]:
         """Return what the end of the supervisor means for the task.
 
@@ -212,7 +212,6 @@ class Mirror:
             now: the instant of the loss.
             outcome: the error.
             last_word: the last control that is not answered.
-            is_final: whether no other supervisor takes over.
         """
         ends = [
             self._describe_run_end(execution, now, outcome)
@@ -227,8 +226,6 @@ class Mirror:
             changes = [Event.TASK_STOPPED] if self._is_started else []
             if last_word == "destroy":
                 changes.append(Event.TASK_DESTROYED)
-        elif is_final and self._is_started:
-            return [*ends, self.describe_end(Event.TASK_FAILED, now, outcome)]
         return [*ends, *(self.describe_end(event, now) for event in changes)]
 
     def _describe_run_end(

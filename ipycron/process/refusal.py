@@ -22,7 +22,8 @@ SCARCE = SCARCE_DESCRIPTORS | {errno.ENOBUFS, errno.ENOMEM}
 _SPARE = 4
 """Descriptors kept back for what arrives: a message brings two at the most, and
 decoding it takes one more."""
-_NO_THREAD = "can't start new thread"  # CPython's text for EAGAIN
+_NO_THREAD = ("can't start new thread", "no thread can be started")
+"""CPython's text for EAGAIN, and ours."""
 
 
 def advise(error: BaseException) -> str:
@@ -33,7 +34,7 @@ def advise(error: BaseException) -> str:
             f"Close files, or raise RLIMIT_NOFILE (`ulimit -n`{_get_file_limit()}) "
             "before Python starts."
         )
-    if number == errno.EAGAIN or _NO_THREAD in str(error):
+    if number == errno.EAGAIN or any(text in str(error) for text in _NO_THREAD):
         return (
             "End processes or threads, or raise RLIMIT_NPROC (`ulimit -u`) or the "
             "container's pids limit."

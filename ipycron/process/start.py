@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ipycron.errors import SupervisorLost
 from ipycron.process.nesting import check_not_inside, make_environment
 from ipycron.process.posix import ZYGOTE_GRACE, has_ended
+from ipycron.process.refusal import describe
 from ipycron.process.wire.payload import open_anonymous
 
 if TYPE_CHECKING:
@@ -193,6 +194,7 @@ def start_supervisor(predecessor: int | None = None) -> SupervisorProcess:
     return SupervisorProcess(process, ours, ours_of_leash, complaints, environment)
 
 
-def describe_refusal(error: OSError) -> SupervisorLost:
-    """Return what it means that the system refuses a process or descriptors."""
-    return SupervisorLost(reason=f"it cannot be started: {error}")
+def describe_refusal(name: str, error: BaseException) -> SupervisorLost:
+    """Return what it means to a task that the system refuses what a start needs."""
+    reason = f"task {name!r} needs it, and it cannot be started: {describe(error)}"
+    return SupervisorLost(reason=reason.rstrip("."), is_refusal=True)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from ipycron.errors import TaskDestroyed, TaskExists, UnknownTask
 from ipycron.scheduling.aio import drain, until
+from ipycron.scheduling.backoff import RefusalLog
 from ipycron.scheduling.election import DEADLINE
 from ipycron.scheduling.events import Status
 from ipycron.scheduling.lifecycle import Lifecycle
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 # that declares a task a second for a day must not grow by it.
 GRAVES = 1024
 
+_log = logging.getLogger("ipycron")
+
 
 class Scheduler:
     """Runs tasks when they are due, by their policies, on the workers it launches.
@@ -46,6 +50,7 @@ class Scheduler:
         new_id: makes the ids of scheduled runs, and of manual ones without their own.
         on_set_back: called with the seconds by which the clock was set back, where the
             slots have been counted anew for it (C3).
+        warn: takes a line about what the system refuses for a while.
     """
 
     def __init__(
@@ -58,6 +63,7 @@ class Scheduler:
         uniform: Callable[[float, float], float] = random.uniform,
         new_id: Callable[[], str] | None = None,
         on_set_back: Callable[[float], None] | None = None,
+        warn: Callable[[str], None] = _log.warning,
     ) -> None:
         self._on_set_back = on_set_back
         self._lives: dict[str, Lifecycle] = {}
@@ -73,6 +79,7 @@ class Scheduler:
             timetable=Timetable(clock, self._see_set_back),
             outlook=Timetable(ClockAhead(clock)),
             tally=Tally(clock),
+            refusals=RefusalLog(clock, warn),
         )
 
     def add(

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
+    from ipycron.scheduling.backoff import RefusalLog
     from ipycron.scheduling.events import Notice
     from ipycron.scheduling.missed import Tally
     from ipycron.scheduling.ports import Clock, Elector, Launcher
@@ -27,6 +28,7 @@ class Services:
         new_id: makes the id of a scheduled run.
         timetable: when slots are due.
         outlook: when workers are told that they will be.
+        refusals: warns of starts that the system refuses.
         errands: small tasks under way that belong to no run or worker, starts and
             stops among them; kept here because asyncio itself holds tasks weakly, and
             awaited at shutdown.
@@ -43,6 +45,7 @@ class Services:
     timetable: Timetable
     outlook: Timetable
     tally: Tally
+    refusals: RefusalLog
     errands: set[asyncio.Task[Any]] = field(default_factory=set)
     context: Context = field(default_factory=Context)
 

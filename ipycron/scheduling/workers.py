@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ipycron.errors import StartTimeout
 from ipycron.scheduling.aio import sleep, spawn, within
+from ipycron.scheduling.backoff import find_backoff, is_refusal
 from ipycron.scheduling.state import Phase
 
 if TYPE_CHECKING:
@@ -24,10 +25,6 @@ T = TypeVar("T")
 # Seconds between asking a busy worker to end and killing it (R6). A second is too
 # short for a job that closes a database, five are felt by whoever waits.
 GRACE = 2.0
-
-# Seconds before a dead worker is replaced; doubled with each death in a row (R7).
-FIRST_BACKOFF = 0.1
-LONGEST_BACKOFF = 30.0
 
 
 class Seat(StrEnum):
@@ -56,6 +53,7 @@ class Crew:
         "_entry",
         "_life",
         "_mending",
+        "_refusals",
         "_services",
         "_tasks",
         "_workers",
@@ -72,6 +70,7 @@ class Crew:
         self._tasks: set[asyncio.Task[Any]] | None = None
         self._mending: asyncio.Task[None] | None = None
         self._deaths = 0
+        self._refusals = 0
         self.main: Worker | None = None
         self.seat = Seat.EMPTY
 
@@ -168,7 +167,7 @@ class Crew:
 
     def note_survival(self) -> None:
         """Start counting deaths anew: a worker has lived through a run."""
-        self._deaths = 0
+        self._deaths = self._refusals = 0
 
     def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Start a task that makes or ends a worker; `dismiss` waits for it."""
@@ -217,7 +216,7 @@ class Crew:
             await asyncio.wait(set(self._tasks))
         ends = [self.retire(worker) for worker in self._workers]
         results = await asyncio.gather(*ends, return_exceptions=True)
-        self._deaths = 0
+        self._deaths = self._refusals = 0
         return [result for result in results if result is not None]
 
     async def _launch(self, deaths: list[BaseException]) -> Worker:
@@ -248,7 +247,7 @@ class Crew:
     async def _load_until_ready(self, error: BaseException | None) -> None:
         """Load a main worker; a load that fails is one more death."""
         while True:
-            if error is not None and not await self._back_off():
+            if error is not None and not await self._back_off(error):
                 self._life.see_hopeless(error)
                 return
             try:
@@ -260,12 +259,19 @@ class Crew:
                 self._life.see_ready(error)
                 return
 
-    async def _back_off(self) -> bool:
-        """Count a death and wait; return False at once if it was one too many."""
-        self._deaths += 1
-        if self._deaths > self._entry.policy.max_restarts:
-            return False
-        # The exponent is bounded: with a thousand restarts the power would overflow.
-        delay = FIRST_BACKOFF * 2 ** min(self._deaths - 1, 16)
-        await sleep(self._services.clock, min(delay, LONGEST_BACKOFF))
+    async def _back_off(self, error: BaseException) -> bool:
+        """Count a death and wait; return False at once if it was one too many.
+
+        What the system refuses for a while is no death: it is tried without end.
+        """
+        if is_refusal(error):
+            self._refusals += 1
+            if self._refusals > 1:
+                self._services.refusals.report(error)
+        else:
+            self._deaths += 1
+            if self._deaths > self._entry.policy.max_restarts:
+                return False
+        delay = find_backoff(max(1, self._deaths, self._refusals))
+        await sleep(self._services.clock, delay)
         return True

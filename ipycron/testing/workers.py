@@ -218,11 +218,20 @@ class FakeWorker:
         self._end(execution_id, Outcome.of_error(error))
 
     def die(
-        self, *, exit_code: int | None = None, signal_name: str | None = None
+        self,
+        *,
+        exit_code: int | None = None,
+        signal_name: str | None = None,
+        is_lost: bool = False,
     ) -> None:
-        """Let the worker end without being asked to, in a run or idle."""
+        """Let the worker end without being asked to, in a run or idle.
+
+        Where it `is_lost` it goes with the process that had forked it.
+        """
         if not self.is_gone:
-            error = self._leave(exit_code=exit_code, signal_name=signal_name)
+            error = self._leave(
+                exit_code=exit_code, signal_name=signal_name, is_lost=is_lost
+            )
             self._on_death(self, error)
 
     def give_up(self, future: asyncio.Future[Outcome]) -> asyncio.Future[Outcome]:

@@ -46,24 +46,19 @@ def lose_supervisor():
     wait_until(lambda: client.supervisor_pid not in (lost, None), 10, "a new one")
 
 
-def test_task_fails_when_three_supervisors_die_in_a_row(write):
-    """Without a finished run between, the third loss is the last."""
+def test_tasks_go_on_when_supervisors_die_in_a_row(write):
+    """Without a finished run between, each one is waited for a little longer."""
     tasks = [ipycron.create_task(NEVER, write(QUICK)) for _ in range(3)]
     events = [Events(task) for task in tasks]
     for task in tasks:
         task.start().result(10)
-    for count in (1, 2):
+    for count in range(1, 6):
         lose_supervisor()
         for heard in events:
             heard.wait_for("task:restarted SupervisorLost", count=count)
-    strike(get_supervisor())
     for task, heard in zip(tasks, events, strict=True):
-        heard.wait_for("task:failed SupervisorLost")
-        assert task.status == "stopped"
-        assert heard.count("task:restarted SupervisorLost") == 2
-    # Nothing is broken for good.
-    tasks[0].start().result(10)
-    assert tasks[0].execute().result(10)
+        assert task.execute().result(10)
+        assert not [event for event in heard if event.startswith("task:failed")]
 
 
 def test_losses_are_forgiven_when_runs_finish_between(write):

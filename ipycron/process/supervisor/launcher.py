@@ -7,6 +7,7 @@ worker's code, its descriptors and its rules are the same in both.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import os
 import signal
@@ -47,6 +48,10 @@ if TYPE_CHECKING:
 TRIES = 2
 """Launches of a worker whose zygote is lost before the job is loaded. Only one more:
 it may be the job that ends its zygote."""
+_NO_ZYGOTE = (
+    "the zygote, which forks workers, ends before it has forked one. See that Python's "
+    "own files can be read and that there is memory"
+)
 PRELOAD_TRIES = 2
 """Zygotes that may die of a preload before it is given up."""
 
@@ -99,7 +104,8 @@ class Zygote:
             self._preloads.append(preload)
             if self._channel is not None:
                 self._send_preload(self._channel, preload)
-        self.warm()
+        with contextlib.suppress(OSError):  # the next start tries again, and says why
+            self.warm()
 
     def _send_preload(self, channel: Channel, preload: Preload) -> None:
         self._unanswered.append(preload)
@@ -270,12 +276,15 @@ class ProcessLauncher:
     ) -> WorkerProcess:
         """Start a worker and load its job; see `Launcher.launch`."""
         name = self._registrations[task_id].register.name
+        is_forked = False
         for _ in range(TRIES):
             try:
                 return await self._launch(task_id, on_death)
-            except ZygoteLost:
-                continue
-        raise StartError(name=name, reason="it loses its zygote while it loads")
+            except ZygoteLost as loss:
+                is_forked = is_forked or loss.is_forked
+        if is_forked:
+            raise StartError(name=name, reason="it loses its zygote while it loads")
+        raise StartRefused(name=name, reason=_NO_ZYGOTE)
 
     async def _launch(
         self, task_id: str, on_death: Callable[[Worker, BaseException], None]

@@ -113,6 +113,7 @@ class Supervisor:
             emit=self._emit,
             elector=self._elector,
             on_set_back=lambda seconds: self._client.send(ClockSetBack(seconds)),
+            warn=self._warn,
         )
         self._unregistered: dict[str, StartError] = {}  # why they could not be
         self._requests: set[asyncio.Task[None]] = set()

@@ -93,11 +93,19 @@ class LoadFailed(Exception):
 
 
 class ZygoteLost(Exception):
-    """The zygote is gone, and with it a worker that had not loaded its job."""
+    """The zygote is gone, and with it a worker that had not loaded its job.
+
+    Attributes:
+        is_forked: whether there was a worker: it may be its job that ended the zygote.
+    """
+
+    def __init__(self, *, is_forked: bool) -> None:
+        super().__init__()
+        self.is_forked = is_forked
 
 
 def describe_crash(
-    name: str, status: int, *, output: str, reason: str
+    name: str, status: int, *, output: str, reason: str, is_lost: bool
 ) -> WorkerCrashed:
     """Return the error that a worker's end is to its run.
 
@@ -106,6 +114,7 @@ def describe_crash(
         status: as `os.waitpid` gives it.
         output: the last lines of its stderr.
         reason: why we ended it, empty where we did not.
+        is_lost: whether it went with its zygote.
     """
     code = os.waitstatus_to_exitcode(status)
     return WorkerCrashed(
@@ -114,6 +123,7 @@ def describe_crash(
         signal_name=None if code >= 0 else get_signal_name(-code),
         output=output,
         reason=reason,
+        is_lost=is_lost,
     )
 
 
@@ -169,7 +179,7 @@ class WorkerProcess:
         self._execution: Execution | None = None
         self._execution_id = ""
         self._outcome: asyncio.Future[Outcome] | None = None
-        self._is_loaded = self._is_stopping = False
+        self._is_loaded = self._is_stopping = self._is_lost = False
         self._reason = ""
         self._lifeline: int | None = self.ends.lifeline
         self._channel = Channel(
@@ -421,8 +431,9 @@ class WorkerProcess:
 
     def handle_loss(self) -> None:
         """The zygote is gone, and so (``PR_SET_PDEATHSIG``) is the process."""
+        self._is_lost = True
         if not self.loaded.done():
-            self.loaded.set_exception(ZygoteLost())
+            self.loaded.set_exception(ZygoteLost(is_forked=self.pid is not None))
         self.handle_exit(signal.SIGKILL)
 
     def handle_exit(self, status: int) -> None:
@@ -436,7 +447,13 @@ class WorkerProcess:
         self._drain()
         self._look()
         said = self._pumps[1].get_last_words()
-        crash = describe_crash(self._name, status, output=said, reason=self._reason)
+        crash = describe_crash(
+            self._name,
+            status,
+            output=said,
+            reason=self._reason,
+            is_lost=self._is_lost,
+        )
         for pump in self._pumps:
             pump.close()
         self._order.forget()

@@ -48,11 +48,9 @@ class Told:
             )
         )
 
-    def lose(self, last_word=None, *, is_final=False):
+    def lose(self, last_word=None):
         """Return the events that a loss means, and where they lead."""
-        notices = self.mirror.describe_loss(
-            9.0, LOST, last_word=last_word, is_final=is_final
-        )
+        notices = self.mirror.describe_loss(9.0, LOST, last_word=last_word)
         for notice in notices:
             self.mirror.follow(notice)
         return [str(notice.event) for notice in notices]
@@ -111,22 +109,17 @@ def test_loss_fails_the_runs_and_no_more_when_another_takes_over(told):
 
 
 @pytest.mark.parametrize(
-    ("last_word", "is_final", "events", "status"),
+    ("last_word", "events", "status"),
     [
-        (None, False, [], Status.IDLE),
-        ("start", False, [], Status.IDLE),
-        ("stop", False, ["task:stopped"], Status.STOPPED),
-        ("destroy", False, ["task:stopped", "task:destroyed"], Status.DESTROYED),
-        (None, True, ["task:failed"], Status.STOPPED),
-        ("stop", True, ["task:stopped"], Status.STOPPED),
-        ("destroy", True, ["task:stopped", "task:destroyed"], Status.DESTROYED),
+        (None, [], Status.IDLE),
+        ("start", [], Status.IDLE),
+        ("stop", ["task:stopped"], Status.STOPPED),
+        ("destroy", ["task:stopped", "task:destroyed"], Status.DESTROYED),
     ],
 )
-def test_last_word_counts_when_the_supervisor_is_lost(
-    told, last_word, is_final, events, status
-):
-    """What was told to stop has stopped; what nobody takes over has failed."""
-    assert told.lose(last_word, is_final=is_final) == events
+def test_last_word_counts_when_the_supervisor_is_lost(told, last_word, events, status):
+    """What was told to stop has stopped; the rest goes on with the next one."""
+    assert told.lose(last_word) == events
     assert told.mirror.status is status
 
 
@@ -134,10 +127,9 @@ def test_last_word_counts_when_the_supervisor_is_lost(
     ("last_word", "events"),
     [(None, []), ("start", []), ("stop", []), ("destroy", ["task:destroyed"])],
 )
-@pytest.mark.parametrize("is_final", [True, False])
-def test_loss_means_little_to_a_task_that_is_not_started(last_word, events, is_final):
-    """A stopped task is neither stopped again nor failed."""
-    assert Told().lose(last_word, is_final=is_final) == events
+def test_loss_means_little_to_a_task_that_is_not_started(last_word, events):
+    """A stopped task is not stopped again."""
+    assert Told().lose(last_word) == events
 
 
 def test_limit_is_told_once_when_the_last_run_is_lost():

@@ -1,0 +1,206 @@
+"""What the system refuses for a while: nothing is stopped, it is tried again."""
+
+import contextlib
+import logging
+import subprocess
+import sys
+import time
+
+import pytest
+from shortage import limited_descriptors
+from trouble import EVERY_SECOND, NEVER, Events, get_supervisor, get_zygote, strike
+from watching import pause, wait_until
+
+import ipycron
+from ipycron.client.registry import registry
+from ipycron.errors import StartRefused, SupervisorLost
+from ipycron.process.wire.protocol import Preload
+
+QUICK = "def task(): return 1"
+
+
+@pytest.fixture
+def python(tmp_path, monkeypatch):
+    """A Python on a disk that can go away; return a context in which it is away."""
+    path, away = tmp_path / "python", tmp_path / "away"
+    path.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    path.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(path))
+
+    @contextlib.contextmanager
+    def gone():
+        path.rename(away)
+        try:
+            yield
+        finally:
+            if away.exists():
+                away.rename(path)
+
+    return gone
+
+
+def start_two(write, **options):
+    """Start a task of every second and one that is only called."""
+    path = write(QUICK)
+    tasks = [
+        ipycron.create_task(EVERY_SECOND, path, name="busy", **options),
+        ipycron.create_task(NEVER, path, name="quiet", **options),
+    ]
+    for task in tasks:
+        task.start().result(10)
+    return tasks
+
+
+@pytest.mark.parametrize(
+    ("victim", "refused"),
+    [(get_supervisor, "No such file"), (get_zygote, "Too many open files")],
+)
+def test_tasks_go_on_when_a_replacement_was_refused(
+    write, python, caplog, victim, refused
+):
+    """Neither a lost supervisor nor a lost zygote ends a task, however long it takes.
+
+    Each slot meanwhile is told once, and one line says what is refused.
+    """
+    busy, quiet = start_two(write, max_restarts=1, missed_execution_tolerance=0.3)
+    slots = []
+    for event in ("started", "missed"):
+        busy.on(f"execution:{event}", lambda c: slots.append(c.date.timestamp()))
+    events = [Events(task) for task in (busy, quiet)]
+    events[0].wait_for("execution:finished")
+    supervisor = get_supervisor()
+    away = python() if victim is get_supervisor else limited_descriptors(supervisor)
+    with caplog.at_level(logging.WARNING, "ipycron"), away:
+        strike(victim())
+        pause(3)
+        assert not {str(task.status) for task in (busy, quiet)} & {"stopped"}
+    for heard in events:
+        wait_until(
+            lambda heard=heard: any("task:restarted" in event for event in heard),
+            15,
+            str(events),
+        )
+        assert not [event for event in heard if "task:failed" in event]
+    assert quiet.execute().result(10) == 1
+    busy.stop().result(10)
+    assert sorted(slots) == list(range(int(min(slots)), int(max(slots)) + 1))
+    warnings = [r.getMessage() for r in caplog.records if "tried again" in r.message]
+    assert len(warnings) == 1
+    assert refused in warnings[0]
+
+
+def test_stop_and_destroy_are_quick_while_no_supervisor_can_be_started(write, python):
+    """Nothing runs: there is nothing to wait for; a stopped task stays stopped."""
+    busy, quiet = start_two(write)
+    events = Events(busy)
+    with python():
+        strike(get_supervisor())
+        wait_until(lambda: registry.client.supervisor_pid is None, 5, "the loss")
+        pause(0.3)
+        begin = time.monotonic()
+        busy.stop().result(5)
+        quiet.destroy().result(5)
+        assert time.monotonic() - begin < 1
+        assert (str(busy.status), str(quiet.status)) == ("stopped", "destroyed")
+    other = ipycron.create_task(NEVER, write(QUICK), name="other")
+    other.start().result(10)
+    assert other.execute().result(10) == 1
+    assert str(busy.status) == "stopped"
+    events.wait_for("task:stopped")
+    assert events.count("task:stopped") == 1
+    busy.start().result(10)
+
+
+def test_first_start_names_the_task_when_it_is_refused(write, python):
+    """Whoever asks gets the answer at once, with what to do; the next try succeeds."""
+    task = ipycron.create_task(NEVER, write(QUICK), name="report")
+    with python():
+        for end in (task.start(), task.execute()):
+            error = end.exception(10)
+            assert isinstance(error, SupervisorLost)
+            assert "'report'" in str(error)
+            assert "disk is mounted" in str(error)
+    task.start().result(10)
+    assert task.execute().result(10) == 1
+
+
+LIMITED = """
+import os, resource
+if not os.path.exists(__file__ + ".off"):
+    resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
+    if os.getuid() == 0:
+        os.setuid(65534)  # nothing is refused to root
+"""
+
+
+def test_worker_is_back_when_forks_were_refused(write, monkeypatch):
+    """A dead worker is replaced as soon as there may be processes again."""
+    path = write(QUICK.replace("return 1", "import os; return os.getpid()"))
+    write(LIMITED, "limited.py")
+    monkeypatch.setenv("PYTHONPATH", str(path.parent))
+    task = ipycron.create_task(NEVER, path, name="report", max_restarts=1)
+    events = Events(task)
+    task.start().result(10)
+    pid = task.execute().result(10)
+    registry.client.warm(Preload(("limited",)))
+    other = ipycron.create_task(NEVER, path, name="other")
+    with pytest.raises(StartRefused, match=r"'other'.*temporarily.*ulimit -u"):
+        other.start().result(10)
+    strike(pid)
+    pause(1.5)
+    assert str(task.status) != "stopped"
+    path.with_name("limited.py.off").touch()
+    strike(get_zygote())  # the next one may fork
+    wait_until(lambda: "task:restarted StartRefused" in events, 15, str(events))
+    assert task.execute().result(10) != pid
+
+
+THREADS = """
+import threading
+start = threading.Thread.start
+refused = True
+
+def refuse(thread):
+    if refused and thread.name.startswith({prefix!r}):
+        raise RuntimeError("can't start new thread")
+    start(thread)
+
+threading.Thread.start = refuse
+import ipycron
+
+def work():
+    return 1
+
+task = ipycron.schedule("* * * * * *", work, name="report", background={background})
+finished = threading.Event()
+task.on("execution:finished", lambda context: finished.set())
+for end in (task.start(), task.execute()):
+    error = end.exception(10)
+    print(type(error).__name__, error)
+refused = False
+task.start().result(10)
+print(task.execute().result(10))
+print(finished.wait(10))
+ipycron.shutdown()
+"""
+
+
+@pytest.mark.parametrize("background", [True, False])
+@pytest.mark.parametrize("prefix", ["ipycron", "ipycron-events", "ipycron-job"])
+def test_thread_that_is_refused_is_said(tmp_path, background, prefix):
+    """With the task and what to do; when there are threads again, all is well."""
+    program = tmp_path / "client.py"
+    program.write_text(THREADS.format(prefix=prefix, background=background))
+    done = subprocess.run(
+        [sys.executable, program],
+        capture_output=True,
+        text=True,
+        timeout=25,
+        check=False,
+    )
+    *errors, result, heard = done.stdout.splitlines() or [done.stderr] * 2
+    assert (result, heard) == ("1", "True"), done
+    for line in errors:
+        if not line.startswith("NoneType"):
+            assert "'report'" in line
+            assert "ulimit -u" in line or "TaskNotStarted" in line
