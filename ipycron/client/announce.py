@@ -10,12 +10,15 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ipycron.client.executions import hold_value, read_value
+from ipycron.errors import ExecutionStopped
+from ipycron.process.wire.outcome import read_traceback
+from ipycron.process.wire.printable import strip_colours
 from ipycron.scheduling.events import Event, TaskContext, to_datetime
 
 if TYPE_CHECKING:
     from ipycron.api.task import Task
     from ipycron.client.client import Client
-    from ipycron.client.executions import Execution
+    from ipycron.client.executions import Execution, PastRun
     from ipycron.scheduling.events import Notice
 
 
@@ -57,7 +60,7 @@ def log_event(task: Task, notice: Notice, context: TaskContext) -> None:
             )
         case Event.EXECUTION_FAILED if context.execution.reason == "scheduled":
             # A manual run's failure is its caller's to hear (Completion).
-            _log_error(task, logger, "a run failed", context.error)
+            _log_failure(task, logger, context)
         case Event.TASK_FAILED:
             _log_error(task, logger, "stopped for good", context.error)
         case Event.EXECUTION_SKIPPED if notice.reason == "coordinator-error":
@@ -81,17 +84,48 @@ def _log_missed(task: Task, logger: logging.Logger, context: TaskContext) -> Non
         )
 
 
+def _log_failure(task: Task, logger: logging.Logger, context: TaskContext) -> None:
+    """Log the first failure of an incident; its repetitions are debug records.
+
+    An incident is a row of runs that fail with the same type of error.
+    """
+    error, execution = context.error, context.execution
+    assert error is not None
+    assert execution is not None
+    before = task.mirror.history.find_before(execution.id)
+    if isinstance(error, ExecutionStopped):
+        logger.debug("task %r: a run was ended by the stop", task.name)
+    elif before is not None and _is_same(before, error):
+        logger.debug("task %r: a run failed again: %s", task.name, execution.summary)
+    else:
+        _log_error(task, logger, "a run failed", error)
+
+
+def _is_same(run: PastRun, error: BaseException) -> bool:
+    return not run.is_ok and run.summary.partition(":")[0] == type(error).__name__
+
+
 def _log_error(
     task: Task, logger: logging.Logger, what: str, error: BaseException | None
 ) -> None:
-    logger.error(
+    assert error is not None
+    if not logger.isEnabledFor(logging.ERROR):
+        return
+    name = type(error).__name__
+    record = logger.makeRecord(
+        logger.name,
+        logging.ERROR,
+        __file__,
+        0,
         "task %r: %s: %s: %s",
-        task.name,
-        what,
-        type(error).__name__,
-        error,
-        exc_info=error,
+        (task.name, what, name, error),
+        (type(error), error, error.__traceback__),
     )
+    # The traceback once, where the error was raised: logging's own text would add the
+    # one of a cause that stands for it.
+    record.exc_text = strip_colours(read_traceback(error)).rstrip()
+    record.ipycron_name = task.name
+    logger.handle(record)
 
 
 def announce(

@@ -339,6 +339,15 @@ class History:
     def __getitem__(self, index: int) -> PastRun:
         return self._runs[index]
 
+    def find_before(self, run_id: str) -> PastRun | None:
+        """Return the run that ended before the run of an id, if both are remembered."""
+        before = None
+        for run in self:
+            if run.id == run_id:
+                return before
+            before = run
+        return None
+
     def find(self, run_id: str) -> PastRun | None:
         """Return the run of an id, None if it is not remembered."""
         return next((run for run in self if run.id == run_id), None)

@@ -1,11 +1,13 @@
 """Loading, loading again, unloading; what a session is told at its end."""
 
 import logging
+from types import SimpleNamespace
 
 import pytest
 from fresh import run_fresh
 
 from ipycron import get_tasks
+from ipycron.client.announce import _log_error
 from ipycron.notebook.display.last_words import LastResort
 
 UNCHANGED = (
@@ -140,6 +142,25 @@ def test_log_without_handlers_leaves_out_what_is_shown_anyway(
     logging.getLogger(logger).warning(*args)
     text = args[0] % args[1:]
     assert capsys.readouterr().err == (f"{text}\n" if is_written else "")
+
+
+def log_failure(name):
+    """Log a failed run as the client does."""
+    task, logger = SimpleNamespace(name=name), logging.getLogger("ipycron")
+    _log_error(task, logger, "a run failed", ValueError("no"))
+
+
+def test_failure_in_a_notebook_is_one_line_that_says_where_to_look(capsys, monkeypatch):
+    """It stands below some other cell: the traceback has a place of its own."""
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    resort = LastResort(Shown(), {"quiet"})
+    monkeypatch.setattr(logging, "lastResort", resort)
+    for name in ("shown", "quiet", "my task"):
+        log_failure(name)
+    assert capsys.readouterr().err == (
+        "task 'my task': a run failed: ValueError: no. "
+        "%cron show 'my task' has the traceback\n"
+    )
 
 
 def test_end_of_a_session_tells_what_is_scheduled_still(session, caplog):

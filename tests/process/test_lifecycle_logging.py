@@ -3,6 +3,7 @@
 import io
 import logging
 import os
+import threading
 
 import pytest
 from house import BOTH, EVERY_SECOND, WORKERS, Record, drain
@@ -79,6 +80,44 @@ def test_scheduled_failure_is_logged_with_its_traceback(house, caplog):
     assert record.getMessage() == "task 'report': a run failed: ValueError: no"
     text = logging.Formatter().format(record)
     assert 'raise ValueError("no")' in text
+    assert text.count("Traceback") == 1
+    assert "WorkerTraceback" not in text
+
+
+@on_both
+def test_failures_of_one_incident_are_logged_once(house, caplog):
+    """A row of failures with one type of error is one error record."""
+    log = house.log()
+
+    def alternate(ctx):
+        log.write("run")
+        number = len(log.read())
+        if number != 3:
+            raise ValueError(number)
+
+    task = house.start(alternate, EVERY_SECOND, name="report", max_executions=4)
+    Record(task).wait("task:destroyed")
+    drain()
+    assert levels(caplog) == [
+        ("ERROR", "task 'report': a run failed: ValueError: 1"),
+        ("ERROR", "task 'report': a run failed: ValueError: 4"),
+    ]
+
+
+def run_for_ever(ctx):
+    """Run until it is ended."""
+    threading.Event().wait(60)
+
+
+def test_run_that_a_stop_ended_is_no_error(workers, caplog):
+    """The user wanted it to end."""
+    task = workers.start(run_for_ever, EVERY_SECOND, stop_timeout=0)
+    record = Record(task)
+    record.wait("execution:started")
+    task.stop().result(SECONDS)
+    assert record.wait("execution:failed")
+    drain()
+    assert levels(caplog) == []
 
 
 @on_both

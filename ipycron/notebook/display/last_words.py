@@ -8,7 +8,9 @@ written there, and what its job logs belongs to what its run prints.
 from __future__ import annotations
 
 import atexit
+import copy
 import logging
+import shlex
 from typing import TYPE_CHECKING
 
 from ipycron.api import functions as api
@@ -16,15 +18,23 @@ from ipycron.client.registry import registry
 from ipycron.notebook.display.words import find_shown_run
 
 if TYPE_CHECKING:
+    from collections.abc import Set as AbstractSet
+
     from ipycron.notebook.display.stage import Stage
 
 
 class LastResort(logging.Handler):
-    """Takes the place of `logging.lastResort`: ipycron's records go to the stage."""
+    """Takes the place of `logging.lastResort`: ipycron's records go to the stage.
 
-    def __init__(self, stage: Stage) -> None:
+    Args:
+        stage: where tasks are shown.
+        quiet: names of tasks of which nothing is shown.
+    """
+
+    def __init__(self, stage: Stage, quiet: AbstractSet[str] = frozenset()) -> None:
         super().__init__(logging.WARNING)
         self._stage = stage
+        self._quiet = quiet
         self._former = logging.lastResort
 
     def install(self) -> None:
@@ -44,14 +54,15 @@ class LastResort(logging.Handler):
             return
         former = self._former
         if former is not None and record.levelno >= former.level:
-            former.handle(record)
+            former.handle(_shorten(record))
 
     def _is_shown(self, record: logging.LogRecord) -> bool:
         # Records about a task begin like this, see `ipycron.client.announce`.
         is_of_task = record.name == "ipycron" and str(record.msg).startswith("task %r")
         if not is_of_task or not isinstance(record.args, tuple) or not record.args:
             return False
-        return self._stage.has(str(record.args[0]))
+        name = str(record.args[0])
+        return name in self._quiet or self._stage.has(name)
 
     def _add_to_output(self, record: logging.LogRecord) -> bool:
         """Add what a job has logged to what its run has printed, if that is shown."""
@@ -73,3 +84,16 @@ class LastResort(logging.Handler):
             logging.getLogger("ipycron").warning(
                 "still scheduled at the end of this session: %s", ", ".join(left)
             )
+
+
+def _shorten(record: logging.LogRecord) -> logging.LogRecord:
+    """Return a failure of a task as one line that says where its traceback is."""
+    name = getattr(record, "ipycron_name", None)
+    if name is None:
+        return record
+    short = copy.copy(record)
+    short.exc_info = short.exc_text = None
+    first, *_ = record.getMessage().splitlines()
+    short.msg = f"{first}. %cron show {shlex.quote(name)} has the traceback"
+    short.args = None
+    return short

@@ -70,7 +70,9 @@ def present(
         is_quiet: show nothing.
     """
     if is_quiet:
+        notebook.quiet.add(task.name)
         return
+    notebook.quiet.discard(task.name)
     lines = (describe(task, notes), *(f"warning: {text}" for text in warnings))
     print("\n".join(lines))  # noqa: T201 - the front end shows it under the cell
     notebook.stage.show(task)

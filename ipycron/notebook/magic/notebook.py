@@ -28,13 +28,15 @@ class Notebook:
         shell: IPython's shell.
         cells: which cell has declared what.
         stage: where its tasks are shown.
+        quiet: names of the tasks that were declared with ``--quiet``.
     """
 
     def __init__(self, shell: InteractiveShell) -> None:
         self.shell = shell
         self.cells = CellLedger()
         self.stage = make_stage(shell)
-        self._last_resort = LastResort(self.stage)
+        self.quiet: set[str] = set()
+        self._last_resort = LastResort(self.stage, self.quiet)
         self._last_resort.install()
 
     @property

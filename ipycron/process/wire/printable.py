@@ -13,6 +13,14 @@ _HIDDEN = re.compile(
 """Controls, and the marks that turn the direction of what follows them."""
 
 
+_COLOURS = re.compile(r"\x1b\[[0-9;:]*m")
+
+
+def strip_colours(text: str) -> str:
+    """Return a text without a terminal's colours; other controls stay."""
+    return _COLOURS.sub("", text)
+
+
 def show_controls(text: str) -> str:
     r"""Return a text with its control characters written out; lines stay lines.
 

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from ipycron.client.announce import is_logged, log_event
+from ipycron.client.executions import History
 from ipycron.client.listeners import Listeners
 from ipycron.scheduling.events import Event, Notice, Status
 
@@ -19,7 +20,11 @@ def task():
     """As much of a task as its journal asks for."""
     options = SimpleNamespace(suppress_missed_warning=False, no_overlap=True)
     return SimpleNamespace(
-        name="report", logger=logger, options=options, listeners=Listeners()
+        name="report",
+        logger=logger,
+        options=options,
+        listeners=Listeners(),
+        mirror=SimpleNamespace(history=History()),
     )
 
 
@@ -36,7 +41,9 @@ def log(task, event, reason=None, **facts):
         date_local_iso=SLOT.isoformat(),
         error=ValueError("no"),
         missed_count=facts.get("missed_count"),
-        execution=SimpleNamespace(reason=facts.get("run", "scheduled")),
+        execution=SimpleNamespace(
+            id="1", reason=facts.get("run", "scheduled"), summary="ValueError: no"
+        ),
     )
     log_event(task, make_notice(event, reason=reason), context)
 
@@ -120,3 +127,24 @@ def test_quiet_events_are_passed_over_unless_somebody_debugs(task, caplog, event
     logger.setLevel(logging.DEBUG)
     assert is_logged(task, make_notice(event))
     logger.setLevel(logging.NOTSET)
+
+
+@pytest.mark.parametrize(
+    ("before", "level"),
+    [
+        ((False, "ValueError: yesterday"), "DEBUG"),
+        ((False, "KeyError: no"), "ERROR"),
+        ((True, "ValueError('a result')"), "ERROR"),
+    ],
+)
+def test_failure_is_an_error_unless_the_run_before_failed_alike(
+    task, caplog, before, level
+):
+    """An incident is a row of failures with one type of error."""
+    caplog.set_level(logging.DEBUG)
+    is_ok, summary = before
+    past = SimpleNamespace(id="0", is_ok=is_ok, summary=summary)
+    this = SimpleNamespace(id="1", is_ok=False, summary="ValueError: no")
+    task.mirror.history._runs = (past, this)
+    log(task, Event.EXECUTION_FAILED)
+    assert [name for name, _ in texts(caplog)] == [level]
