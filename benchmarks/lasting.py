@@ -17,8 +17,8 @@ from zoneinfo import ZoneInfo
 from figures import read_private_bytes
 from section import Section, exit_with
 
-from ipycron.client.event_log import Bulletin
-from ipycron.client.state import Mirror
+from ipycron.client.event_log import EventLog
+from ipycron.client.state import ObservedState
 from ipycron.cron import CronExpression
 from ipycron.scheduling.policy import Policy
 from ipycron.scheduling.scheduler import Scheduler
@@ -38,7 +38,7 @@ class Book:
 
     def __init__(self, task_id: str, zone: ZoneInfo) -> None:
         self.id = self.name = task_id
-        self.mirror = Mirror(
+        self.mirror = ObservedState(
             task_id, zone=zone, runs_left=None, defer=lambda call: call()
         )
 
@@ -49,7 +49,7 @@ class Books:
     def __init__(self) -> None:
         zone = ZoneInfo("UTC")
         self.tasks = {str(n): Book(str(n), zone) for n in range(TASKS)}
-        self.bulletin: Any = Bulletin()
+        self.bulletin: Any = EventLog()
         self.count = 0
 
     def take(self, notice: Notice) -> None:

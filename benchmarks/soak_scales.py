@@ -13,7 +13,7 @@ MAX_GROWTH = 16e6
 """Bytes by which the fitted line may rise over the quiet time. Allocators breathe."""
 MAX_MORE_DESCRIPTORS = 20
 FILES_A_WORKER = 4
-"""A socket, two pipes, the lifeline: see `process.supervisor.ends.Ends`."""
+"""A socket, two pipes, the lifeline: see `process.supervisor.ends.WorkerPipes`."""
 ZYGOTE = b"ipycron.process.worker.zygote"
 
 

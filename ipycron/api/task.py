@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from ipycron.client.announce import announce, is_logged
 from ipycron.client.client import call
-from ipycron.client.completion import Calls, Completion, read_nothing
+from ipycron.client.completion import Completion, Waiters, read_nothing
 from ipycron.client.jobs import Background, Inline, get_folder, make_setting
 from ipycron.client.listeners import Listeners
-from ipycron.client.state import ENDS, Mirror
+from ipycron.client.state import ENDS, ObservedState
 from ipycron.errors import TaskDestroyed, WaitTimeout
 from ipycron.scheduling.clock import SystemClock
 from ipycron.scheduling.events import Event, Status
@@ -47,7 +47,7 @@ class Task:
         options: all options, checked.
         expression: when it runs.
         source: what it runs.
-        mirror: what its scheduler has told; for ipycron itself.
+        observed: what its scheduler has reported; for ipycron itself.
         calls: its runs that were called for; for ipycron itself.
     """
 
@@ -66,13 +66,13 @@ class Task:
         self.expression = expression
         self.source = source
         self._client = client
-        self.mirror = Mirror(
+        self.observed = ObservedState(
             task_id,
             zone=expression.timezone,
             runs_left=options.max_executions,
             defer=client.defer,
         )
-        self.calls = Calls()
+        self.calls = Waiters()
         self._start: Callable[[], Completion[None] | None] | None = None
         self._start_error: BaseException | None = None
         self._is_ref = not options.unref
@@ -109,7 +109,7 @@ class Task:
     @property
     def status(self) -> str:
         """``"stopped"``, ``"idle"``, ``"running"`` or ``"destroyed"``."""
-        return self.mirror.status
+        return self.observed.status
 
     @property
     def is_starting(self) -> bool:
@@ -127,34 +127,34 @@ class Task:
     @property
     def is_started(self) -> bool:
         """Whether its schedule is armed: neither stopped nor destroyed."""
-        return self.mirror.status in (Status.IDLE, Status.RUNNING)
+        return self.observed.status in (Status.IDLE, Status.RUNNING)
 
     @property
     def is_busy(self) -> bool:
         """Whether any run is in progress, scheduled or manual."""
-        return bool(self.mirror.running)
+        return bool(self.observed.running)
 
     @property
     def running(self) -> tuple[Execution, ...]:
         """The runs in progress, oldest first; a snapshot."""
-        return self.mirror.running
+        return self.observed.running
 
     @property
     def last_run(self) -> Execution | None:
         """The run that ended last, or None."""
         self._client.catch_up(self)
-        return self.mirror.last_run
+        return self.observed.last_run
 
     @property
     def history(self) -> History:
         """The last runs, oldest first, without their results."""
         self._client.catch_up(self)
-        return self.mirror.history
+        return self.observed.history
 
     @property
     def runs_left(self) -> int | None:
         """Scheduled runs left under `max_executions`; None without a limit."""
-        return self.mirror.runs_left
+        return self.observed.runs_left
 
     # --- when it runs ---------------------------------------------------------------
 
@@ -167,7 +167,7 @@ class Task:
         """
         if not (self.is_started or self.is_starting) or self.runs_left == 0:
             return None
-        after = find_start(SystemClock().now(), self.mirror.passed)
+        after = find_start(SystemClock().now(), self.observed.passed)
         return self.expression.next(datetime.fromtimestamp(after, UTC))
 
     def next_runs(self, count: int) -> list[datetime]:
@@ -250,12 +250,12 @@ class Task:
         if self._start is not None and self._start() is completion:
             self._start = None
         self._update_keepalive()
-        self._client.bulletin.tell(self.id)
+        self._client.event_log.tell(self.id)
 
     @property
     def is_over(self) -> bool:
         """Whether nothing can be asked of it any more."""
-        return self.mirror.status is Status.DESTROYED or self._client.is_closed
+        return self.observed.status is Status.DESTROYED or self._client.is_closed
 
     def execute(self) -> Completion[Any]:
         """Run the job now, beside its schedule; complete with this run's result.
@@ -334,7 +334,7 @@ class Task:
 
     def take_notice(self, notice: Notice) -> None:
         """Follow an event."""
-        execution = self.mirror.follow(notice)
+        execution = self.observed.follow(notice)
         if self._is_heard(notice):
             self.defer(partial(announce, self._client, self, notice, execution))
         if notice.event in ENDS and notice.execution is not None:

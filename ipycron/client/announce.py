@@ -92,7 +92,7 @@ def _log_failure(task: Task, logger: logging.Logger, context: TaskContext) -> No
     error, execution = context.error, context.execution
     assert error is not None
     assert execution is not None
-    before = task.mirror.history.find_before(execution.id)
+    before = task.observed.history.find_before(execution.id)
     if isinstance(error, ExecutionStopped):
         logger.debug("task %r: a run was ended by the stop", task.name)
     elif before is not None and _is_same(before, error):

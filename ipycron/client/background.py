@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ipycron.client.connection import Connection
-from ipycron.client.elections import Votes
+from ipycron.client.elections import SupervisorElections
 from ipycron.client.recovery import Controls, Resumptions
 from ipycron.errors import (
     ProtocolError,
@@ -18,7 +18,7 @@ from ipycron.errors import (
     StartRevoked,
     SupervisorLost,
 )
-from ipycron.process.direct.connections import Lines
+from ipycron.process.direct.connections import DirectConnections
 from ipycron.process.start import describe_refusal, start_supervisor
 from ipycron.process.wire.outcome import decode_error, unpack_display
 from ipycron.process.wire.payload import Payload
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from ipycron.client.completion import Completion
     from ipycron.client.ports import Job, Owner
     from ipycron.client.recovery import Action
-    from ipycron.process.direct.client_end import Called, CallState
+    from ipycron.process.direct.client_end import CallState, DirectCall
     from ipycron.process.start import SupervisorProcess
     from ipycron.process.wire.channel import Frame
     from ipycron.scheduling.ports import Elector
@@ -65,7 +65,7 @@ ANSWER_TIMEOUT = 6.0
 """Seconds after a shutdown's own timeout for the supervisor to say that it is done."""
 
 
-class Remote:
+class BackgroundTasks:
     """The background half of the client. Its methods are called on its loop.
 
     `execute_at_once` alone may be called anywhere.
@@ -102,7 +102,9 @@ class Remote:
         self._controls = Controls(self._send_control)
         self._loop = loop
         self._submit = submit
-        self.lines = Lines(owner, loop=loop, submit=submit, tell=self._send_called)
+        self.lines = DirectConnections(
+            owner, loop=loop, submit=submit, tell=self._send_called
+        )
         self._resumptions = Resumptions()
         self._losses = 0
         self._failures = 0  # losses and refusals in a row
@@ -111,7 +113,9 @@ class Remote:
         self._parked: dict[str, asyncio.Future[None]] = {}  # starts, until there is one
         self._refusals = RefusalLog(SystemClock(), owner.warn)
         self.is_closed = False
-        self._votes = Votes(elector, lambda asking: asking is self._connection)
+        self._votes = SupervisorElections(
+            elector, lambda asking: asking is self._connection
+        )
 
     @property
     def supervisor_pid(self) -> int | None:
@@ -223,7 +227,9 @@ class Remote:
             return False
         return connection.send_at_once(Execute(task_id, execution_id))
 
-    def prepare_call(self, task_id: str, completion: Completion[Any]) -> Called | None:
+    def prepare_call(
+        self, task_id: str, completion: Completion[Any]
+    ) -> DirectCall | None:
         """Return a call past the supervisor, to be sent; None where none can be.
 
         As `execute_at_once`, in any thread.
@@ -234,7 +240,7 @@ class Remote:
         return line.prepare(completion)
 
     def _send_called(self, task_id: str, execution_id: str, call: CallState) -> bool:
-        """Ask the supervisor to see to a call that was made past it; see `Lines`."""
+        """Ask the supervisor for a direct call too; see `DirectConnections`."""
         connection = self._connection
         if connection is None:
             return True  # its worker goes, too, and the run is lost

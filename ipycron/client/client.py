@@ -16,7 +16,7 @@ from datetime import timedelta
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from ipycron.client.event_log import MAX_ITEMS, Bulletin
+from ipycron.client.event_log import MAX_ITEMS, EventLog
 from ipycron.client.job_logs import Records
 from ipycron.client.keepalive import Keepalive
 from ipycron.client.listeners import Dispatcher, Listeners
@@ -37,10 +37,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from ipycron.api.task import Task
-    from ipycron.client.completion import Calls, Completion
+    from ipycron.client.completion import Completion, Waiters
     from ipycron.client.engine import Engine
     from ipycron.client.recovery import Action
-    from ipycron.process.direct.client_end import Answer, Called
+    from ipycron.process.direct.client_end import Answer, DirectCall
     from ipycron.process.start import SupervisorProcess
     from ipycron.process.wire.payload import Payload
     from ipycron.process.wire.protocol import Displayed, Preload, Streamed
@@ -63,15 +63,15 @@ class Client:
     Attributes:
         tasks: by id, all that are not destroyed.
         listeners: those of all tasks.
-        bulletin: the last events; outlives this client.
+        event_log: the last events; outlives this client.
         logger: takes the records of tasks without a logger of their own.
         coordinator: elects for tasks without a coordinator of their own, or None.
         make_id: names the runs that are called for.
         defer: calls something where listeners are called, after them.
     """
 
-    def __init__(self, bulletin: Bulletin | None = None) -> None:
-        self.bulletin = bulletin or Bulletin()
+    def __init__(self, event_log: EventLog | None = None) -> None:
+        self.event_log = event_log or EventLog()
         self.tasks: dict[str, Task] = {}
         self.listeners = Listeners()
         self.logger: logging.Logger | None = None
@@ -97,7 +97,7 @@ class Client:
     @property
     def supervisor_pid(self) -> int | None:
         """The supervisor's process, None while there is none."""
-        return None if self._engine is None else self._engine.remote.supervisor_pid
+        return None if self._engine is None else self._engine.background.supervisor_pid
 
     # --- from any thread ------------------------------------------------------------
 
@@ -154,7 +154,7 @@ class Client:
             self._new.append(task)
             if self._engine is not None:
                 self._hand_over()
-        self.bulletin.tell(task.id)
+        self.event_log.tell(task.id)
 
     def set_coordinator(self, coordinator: Any) -> None:
         """Have it elect for tasks without a coordinator of their own."""
@@ -177,7 +177,9 @@ class Client:
         else:
             engine.control(task, action, completion, force=force)
 
-    def prepare_call(self, task: Task, completion: Completion[Any]) -> Called | None:
+    def prepare_call(
+        self, task: Task, completion: Completion[Any]
+    ) -> DirectCall | None:
         """Return a call past the scheduler, to be sent; None where none can be."""
         engine = self._engine
         return None if engine is None else engine.prepare_call(task, completion)
@@ -216,9 +218,9 @@ class Client:
             self.tasks.pop(task.id, None)
             if self._engine is not None:
                 self._engine.forget(task)
-        self.bulletin.post(task, notice)
+        self.event_log.post(task, notice)
 
-    def get_calls(self, task_id: str) -> Calls | None:
+    def get_calls(self, task_id: str) -> Waiters | None:
         """Return a task's calls, None for one that is gone; see `Clerk`."""
         task = self.tasks.get(task_id)
         return None if task is None else task.calls
@@ -230,13 +232,13 @@ class Client:
             return
         if task.hears_runs:
             for answer in answers:
-                for notice in task.mirror.describe_run(*answer):
+                for notice in task.observed.describe_run(*answer):
                     self.take_notice(notice)
         else:
-            task.mirror.follow_runs(answers)
+            task.observed.follow_runs(answers)
             # No more than are remembered: each is two events.
-            shown = [task.mirror.describe_run(*a) for a in answers[-MAX_ITEMS // 2 :]]
-            self.bulletin.post(task, *chain.from_iterable(shown))
+            shown = [task.observed.describe_run(*a) for a in answers[-MAX_ITEMS // 2 :]]
+            self.event_log.post(task, *chain.from_iterable(shown))
 
     def take_refusal(
         self, task_id: str, execution_id: str, error: BaseException
@@ -250,8 +252,8 @@ class Client:
         """Add to the output of a run; see `Owner`."""
         task = self.tasks.get(message.task_id)
         if task is not None:
-            task.mirror.take_output(message, payload)
-            self.bulletin.tell(task.id)
+            task.observed.take_output(message, payload)
+            self.event_log.tell(task.id)
 
     def take_record(self, record: logging.LogRecord, task_id: str) -> None:
         """Have the record handled by this process's logging; see `Owner`."""
@@ -273,7 +275,7 @@ class Client:
         if is_first:
             self.get_logger(None).error("%s", error)
         for task in lost:
-            for notice in task.mirror.describe_loss(
+            for notice in task.observed.describe_loss(
                 now, outcome, last_word=last_words.get(task.id)
             ):
                 self.take_notice(notice)
@@ -286,7 +288,7 @@ class Client:
         Two schedulers may notice it, one after the other.
         """
         for task in list(self.tasks.values()):
-            task.mirror.passed = None
+            task.observed.passed = None
         clock = SystemClock()
         if self._set_back_at is None or clock.monotonic() - self._set_back_at > AGAIN:
             self._set_back_at = clock.monotonic()
@@ -307,19 +309,19 @@ class Client:
         """Tell that a task is stopped; see `Owner`."""
         task = self.tasks.get(task_id)
         if task is not None:
-            for notice in task.mirror.describe_missed(silence, task.expression):
+            for notice in task.observed.describe_missed(silence, task.expression):
                 self.take_notice(notice)
             event = Event.TASK_FAILED if is_wanted else Event.TASK_STOPPED
             outcome = Outcome.of_error(error) if is_wanted else None
             now = SystemClock().now()
-            self.take_notice(task.mirror.describe_end(event, now, outcome))
+            self.take_notice(task.observed.describe_end(event, now, outcome))
 
     def take_destroy(self, task_id: str) -> None:
         """Tell that a task is destroyed; see `Owner`."""
         task = self.tasks.get(task_id)
         if task is not None:
             now = SystemClock().now()
-            self.take_notice(task.mirror.describe_end(Event.TASK_DESTROYED, now))
+            self.take_notice(task.observed.describe_end(Event.TASK_DESTROYED, now))
 
     def make_over_error(self, task: Task) -> BaseException:
         """Return why a task that is over cannot run."""
@@ -359,7 +361,9 @@ class Client:
         lost = SupervisorLost(reason="it did not live to see the end of the shutdown")
         now, outcome = SystemClock().now(), Outcome.of_error(lost)
         for task in list(self.tasks.values()):
-            for notice in task.mirror.describe_loss(now, outcome, last_word="destroy"):
+            for notice in task.observed.describe_loss(
+                now, outcome, last_word="destroy"
+            ):
                 self.take_notice(notice)
 
     def close_in_child(self) -> None:
@@ -376,10 +380,10 @@ class Client:
         if self._newborn is not None:
             self._newborn.sock.close()
         if self._engine is not None:
-            self._engine.remote.close_in_child()
+            self._engine.background.close_in_child()
             self._abandoned, self._engine = self._engine, None
         for task in self.tasks.values():
-            task.mirror.forget_in_child()
+            task.observed.forget_in_child()
 
 
 def _forget(call: Callable[[], Any]) -> None:
@@ -414,7 +418,7 @@ def call(client: Client, task: Task) -> Completion[Any]:
     execution_id, called = "", None
     try:
         # Behind another run that was called for, it must not be the first to arrive.
-        if not (task.calls or task.mirror.running):
+        if not (task.calls or task.observed.running):
             called = client.prepare_call(task, completion)
         execution_id = client.make_id() if called is None else called.execution_id
         task.calls.add(execution_id, completion)
@@ -428,7 +432,9 @@ def call(client: Client, task: Task) -> Completion[Any]:
     return completion
 
 
-def _send(client: Client, task: Task, execution_id: str, called: Called | None) -> None:
+def _send(
+    client: Client, task: Task, execution_id: str, called: DirectCall | None
+) -> None:
     # Last: whoever ends a task ends all its calls then, and this is one now.
     if task.is_over:
         task.refuse(execution_id, client.make_over_error(task))

@@ -1,6 +1,6 @@
 """The future that every control method returns, and what waiting for it needs.
 
-`Calls` holds the completions of runs in progress; `Bell` wakes one waiting thread.
+`Waiters` holds the completions of runs in progress; `Wakeup` wakes one waiting thread.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from ipycron.errors import IpycronError, StartRevoked
-from ipycron.scheduling.small_map import NOTHING, Few
+from ipycron.scheduling.small_map import NOTHING, SmallMap
 
 if TYPE_CHECKING:
     import asyncio
@@ -68,13 +68,13 @@ class Completion(Generic[T]):
 
     __slots__ = (
         "__weakref__",
-        "_bells",
         "_error",
         "_is_asked",
         "_is_failed",
         "_lock",
         "_owner",
         "_read",
+        "_wakeups",
         "_watchers",
         "_what",
         "courier",
@@ -87,7 +87,7 @@ class Completion(Generic[T]):
         self._read: Callable[[], T] | None = None
         self._error: BaseException | None = None
         self._watchers: tuple[Callable[[Completion[T]], Any], ...] = ()
-        self._bells: tuple[Bell, ...] = ()  # of the threads that wait
+        self._wakeups: tuple[Wakeup, ...] = ()  # of the threads that wait
         # Of its own: a fork may come while another thread holds one. It may be taken
         # again: by a finalizer of the user's, anywhere.
         self._lock = RLock()
@@ -170,18 +170,18 @@ class Completion(Generic[T]):
         courier = self.courier  # it may be gone in a moment
         if courier is not None and not self.done():
             timeout = courier.fetch(timeout)
-        bell = Bell()
+        wakeup = Wakeup()
         with self._lock:
             if self.done():
                 return
-            self._bells = (*self._bells, bell)
+            self._wakeups = (*self._wakeups, wakeup)
         try:
-            if not bell.wait(timeout):
+            if not wakeup.wait(timeout):
                 raise TimeoutError
         finally:
             # Who polls by short waits has many of them.
             with self._lock:
-                self._bells = tuple(b for b in self._bells if b is not bell)
+                self._wakeups = tuple(b for b in self._wakeups if b is not wakeup)
 
     def _get_result(self) -> T:
         if self._error is not None:
@@ -239,8 +239,8 @@ class Completion(Generic[T]):
 
     def _ring(self) -> None:
         """Tell of the end. Once interrupted it may be done again."""
-        for bell in self._bells:
-            bell.ring()
+        for wakeup in self._wakeups:
+            wakeup.ring()
         while self._watchers:
             with self._lock:
                 watchers, self._watchers = self._watchers, ()
@@ -286,7 +286,7 @@ def _log_failure(
     )
 
 
-class Bell:
+class Wakeup:
     """Wakes one thread, once.
 
     Not a `threading.Event`: that is written in Python, around a lock. A handler that
@@ -319,13 +319,13 @@ signal's handler may take it again."""
 os.register_at_fork(after_in_child=_lock._at_fork_reinit)  # type: ignore[attr-defined] # noqa: SLF001
 
 
-class Calls:
+class Waiters:
     """The called runs of one task that have not ended, by id. Safe in threads."""
 
     __slots__ = ("_completions",)
 
     def __init__(self) -> None:
-        self._completions: Few[str, Completion[Any]] = NOTHING
+        self._completions: SmallMap[str, Completion[Any]] = NOTHING
 
     def add(self, execution_id: str, completion: Completion[Any]) -> None:
         """Note that a run was called for."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ipycron.coordinate.environment import EnvRunCoordinator
-from ipycron.coordinate.session import Election
+from ipycron.coordinate.session import CoordinatorSession
 from ipycron.errors import CoordinatorError, InvalidOption
 from ipycron.process.wire.protocol import Completed, Elect, Elected
 
@@ -39,7 +39,7 @@ class _Known:
     """
 
     coordinator: Any
-    election: Election
+    election: CoordinatorSession
     uses: int = 0
     is_dropped: bool = False
 
@@ -122,7 +122,7 @@ class TaskElector:
             coordinator = self._get_default()
         known = self._known.get(id(coordinator))
         if known is None:
-            known = _Known(coordinator, Election(coordinator))
+            known = _Known(coordinator, CoordinatorSession(coordinator))
             self._known[id(coordinator)] = known
         known.is_dropped = False
         return known
@@ -197,7 +197,7 @@ def check_election(options: TaskOptions, coordinator: Any) -> None:
         EnvRunCoordinator()  # refuses an environment that does not decide
 
 
-class Votes:
+class SupervisorElections:
     """Asks the coordinator for whichever supervisor wants to know.
 
     Args:

@@ -15,8 +15,8 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ipycron.client.background import Remote
-from ipycron.client.completion import Bell, read_nothing
+from ipycron.client.background import BackgroundTasks
+from ipycron.client.completion import Wakeup, read_nothing
 from ipycron.client.elections import TaskElector
 from ipycron.client.inline import InlineLauncher
 from ipycron.client.jobs import Elsewhere
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from ipycron.client.recovery import Action
     from ipycron.client.threads import ThreadPool
     from ipycron.executors.pools import Sink
-    from ipycron.process.direct.client_end import Called
+    from ipycron.process.direct.client_end import DirectCall
     from ipycron.process.start import SupervisorProcess
     from ipycron.process.wire.protocol import Preload
     from ipycron.scheduling.ports import Worker
@@ -70,12 +70,12 @@ class Engine:
             elector=self.elector,
             on_set_back=client.take_set_back,
         )
-        self.remote = Remote(
+        self.background = BackgroundTasks(
             client, self.elector, supervisor, loop=self._loop, submit=self.submit
         )
         self._lock = threading.RLock()  # a signal's handler may take it again
         self._is_over = self._is_gone = False
-        self._bells: deque[Bell] = deque()  # of who waits until it is gone
+        self._wakeups: deque[Wakeup] = deque()  # of who waits until it is gone
         self._end: concurrent.futures.Future[None] | None = None
         self.thread = threading.Thread(target=self._run, name="ipycron", daemon=True)
         try:
@@ -94,8 +94,8 @@ class Engine:
             with contextlib.suppress(RuntimeError):  # there is no loop any more
                 self._call_all()
         self._is_gone = True
-        while self._bells:  # who is woken first may call again meanwhile
-            self._bells.popleft().ring()
+        while self._wakeups:  # who is woken first may call again meanwhile
+            self._wakeups.popleft().ring()
 
     # --- from any thread ------------------------------------------------------------
 
@@ -125,7 +125,7 @@ class Engine:
 
     def _add(self, task: Task) -> None:
         if task.is_background:
-            self.remote.add(task.id, task)
+            self.background.add(task.id, task)
             return
         self._launcher.register(task)
         self._scheduler.add(
@@ -140,8 +140,8 @@ class Engine:
         self.submit(partial(self._warm, preload))
 
     def _warm(self, preload: Preload | None) -> None:
-        if not self.remote.is_closed:
-            self.remote.warm(preload)
+        if not self.background.is_closed:
+            self.background.warm(preload)
 
     def control(
         self, task: Task, action: Action, completion: Completion[None], *, force: bool
@@ -164,7 +164,7 @@ class Engine:
             completion.set(read_nothing)
             return
         work: Any = (
-            self.remote.control(task.id, action, force=force)
+            self.background.control(task.id, action, force=force)
             if task.is_background
             else self._control_inline(task, action, force=force)
         )
@@ -172,7 +172,7 @@ class Engine:
 
     def _is_destroyed(self, task: Task) -> bool:
         if task.is_background:
-            return not self.remote.knows(task.id)
+            return not self.background.knows(task.id)
         return self._is_over
 
     async def _control_inline(self, task: Task, action: Action, *, force: bool) -> None:
@@ -183,19 +183,21 @@ class Engine:
         else:
             await self._scheduler.destroy(task.id, force=force)
 
-    def prepare_call(self, task: Task, completion: Completion[Any]) -> Called | None:
+    def prepare_call(
+        self, task: Task, completion: Completion[Any]
+    ) -> DirectCall | None:
         """Return a call past the supervisor, to be sent; None where none can be."""
         if not task.is_background or self._calls:
             return None
         if task.options.execute_timeout is not None:
             return None  # it is the loop that ends the waiting
-        return self.remote.prepare_call(task.id, completion)
+        return self.background.prepare_call(task.id, completion)
 
     def catch_up(self, tasks: Iterable[Task]) -> None:
         """Return when the books have what was told of tasks' runs until now."""
-        lines = self.remote.lines
+        lines = self.background.lines
         behind = [task.id for task in tasks if lines.has_answers(task.id)]
-        done = Bell()
+        done = Wakeup()
 
         def catch_up() -> None:
             for task_id in behind:
@@ -219,7 +221,7 @@ class Engine:
             task.is_background
             and task.options.execute_timeout is None
             and not self._calls
-            and self.remote.execute_at_once(task.id, execution_id)
+            and self.background.execute_at_once(task.id, execution_id)
         ):
             return
         if not self.submit(partial(self._execute, task, execution_id)):
@@ -230,7 +232,7 @@ class Engine:
             task.refuse(execution_id, TaskDestroyed(name=task.name))
             return
         if task.is_background:
-            self.remote.execute(task.id, execution_id)
+            self.background.execute(task.id, execution_id)
         else:
             # Not before the first step of a start that came just before it.
             self._loop.call_soon(self._execute_inline, task, execution_id)
@@ -249,7 +251,7 @@ class Engine:
     def forget(self, task: Task) -> None:
         """Give up a task that is destroyed. May be repeated."""
         self._launcher.forget(task.id)
-        self.remote.forget(task.id)
+        self.background.forget(task.id)
         if task.options.distributed:
             self.elector.sweep()
 
@@ -271,10 +273,10 @@ class Engine:
                 self._end = asyncio.run_coroutine_threadsafe(work, self._loop)
                 self._end.add_done_callback(self._leave)
         # Not its `result`, nor `join`: neither bears to be interrupted and repeated.
-        bell = Bell()
-        self._bells.append(bell)
+        wakeup = Wakeup()
+        self._wakeups.append(wakeup)
         if not self._is_gone:
-            bell.wait()
+            wakeup.wait()
         self._end.result(0)
 
     def _leave(self, _: object) -> None:
@@ -282,7 +284,7 @@ class Engine:
 
     async def _shutdown(self, timeout: float, end_rest: Callable[[], None]) -> None:
         await asyncio.gather(
-            self._scheduler.shutdown(timeout), self.remote.shutdown(timeout)
+            self._scheduler.shutdown(timeout), self.background.shutdown(timeout)
         )
         end_rest()
         await self.elector.aclose()

@@ -55,7 +55,7 @@ class Item(NamedTuple):
     missed_count: int | None
 
 
-class Bulletin:
+class EventLog:
     """The last events of all tasks, and who wants to know that a task has changed.
 
     Events are posted on the client's loop, which must not wait: a watcher is called

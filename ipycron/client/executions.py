@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import datetime, tzinfo
 
-    from ipycron.scheduling.events import Execution as ScheduledExecution
-    from ipycron.scheduling.events import Notice, Outcome, Reason
+    from ipycron.scheduling.events import Notice, Outcome, Reason, ScheduledExecution
 
 
 class RunFacts:

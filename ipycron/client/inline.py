@@ -17,16 +17,16 @@ from ipycron.process.wire.outcome import (
     summarize_error,
 )
 from ipycron.scheduling.events import Outcome
-from ipycron.scheduling.small_map import NOTHING, Few
+from ipycron.scheduling.small_map import NOTHING, SmallMap
 from ipycron.scheduling.standby import SharedWorker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ipycron.client.threads import ThreadPool
-    from ipycron.scheduling.events import Execution, TaskContext
+    from ipycron.scheduling.events import ScheduledExecution, TaskContext
 
-    MakeContext = Callable[[Execution], TaskContext]
+    MakeContext = Callable[[ScheduledExecution], TaskContext]
 
 
 LANDING_PAUSE = 0.002
@@ -60,14 +60,14 @@ class InlineJob:
         self.make_context = make_context
         self.home = home
 
-    def call(self, execution: Execution) -> Any:
+    def call(self, execution: ScheduledExecution) -> Any:
         """Call the function for one run."""
         if self.make_context is None:
             return self.function()
         return self.function(self.make_context(execution))
 
 
-class Landing:
+class CompletionQueue:
     """Brings the ends of runs from any thread to the scheduler's loop.
 
     A hundred that end together wake the loop once. Beginnings come first: a slot that
@@ -83,14 +83,14 @@ class Landing:
     ) -> None:
         self._loop = loop
         self._has_waiting = has_waiting
-        self._flights: deque[Flight] = deque()
+        self._flights: deque[InlineRun] = deque()
         self._is_called = False
         self._pauses = 0
 
-    def bring(self, flight: Flight) -> None:
-        """Let `flight` land on the loop soon, after those brought before."""
+    def bring(self, run: InlineRun) -> None:
+        """Let `run` land on the loop soon, after those brought before."""
         # First: a call that is under way either finds it or is made again.
-        self._flights.append(flight)
+        self._flights.append(run)
         if not self._is_called:
             self._is_called = True
             # Once the client is closed nobody waits for this run any more.
@@ -108,7 +108,7 @@ class Landing:
             self._flights.popleft().land()
 
 
-class Flight:
+class InlineRun:
     """One run on its way: in a thread or on a coroutine's loop, then to the scheduler.
 
     Called in a thread it calls the job. One object for the whole way, not a closure
@@ -120,7 +120,7 @@ class Flight:
     def __init__(
         self,
         worker: InlineWorker,
-        execution: Execution,
+        execution: ScheduledExecution,
         future: asyncio.Future[Outcome],
     ) -> None:
         self._worker = worker
@@ -172,7 +172,7 @@ class Flight:
     def end(self, outcome: Outcome) -> None:
         """Bring the end to the scheduler's loop."""
         self._outcome = outcome
-        self._worker.landing.bring(self)
+        self._worker.completions.bring(self)
 
     def land(self) -> None:
         """Resolve the future, on the scheduler's loop."""
@@ -186,35 +186,37 @@ class InlineWorker(SharedWorker):
 
     Attributes:
         job: what it runs.
-        landing: where the ends of its runs go.
+        completions: where the ends of its runs go.
     """
 
     __slots__ = (
         "_pool",
         "_runs",
+        "completions",
         "job",
-        "landing",
     )
 
-    def __init__(self, job: InlineJob, *, pool: ThreadPool, landing: Landing) -> None:
+    def __init__(
+        self, job: InlineJob, *, pool: ThreadPool, completions: CompletionQueue
+    ) -> None:
         self.job = job
-        self.landing = landing
+        self.completions = completions
         self._pool = pool
-        self._runs: Few[asyncio.Future[Outcome], Flight] = NOTHING
+        self._runs: SmallMap[asyncio.Future[Outcome], InlineRun] = NOTHING
 
-    def run(self, execution: Execution) -> asyncio.Future[Outcome]:
+    def run(self, execution: ScheduledExecution) -> asyncio.Future[Outcome]:
         """Start the function now; see `Worker.run`."""
         future = asyncio.get_running_loop().create_future()
-        flight = Flight(self, execution, future)
-        self._runs = self._runs.add(future, flight)
+        run = InlineRun(self, execution, future)
+        self._runs = self._runs.add(future, run)
         if self.job.home is None:
             try:
-                self._pool.submit(flight)
+                self._pool.submit(run)
             except RuntimeError as error:
                 self.forget(future)
                 raise RunRefused(name=self.job.name, reason=describe(error)) from None
         else:
-            self._start_coroutine(flight, self.job.home)
+            self._start_coroutine(run, self.job.home)
         return future
 
     def forget(self, future: asyncio.Future[Outcome]) -> None:
@@ -222,29 +224,29 @@ class InlineWorker(SharedWorker):
         self._runs = self._runs.remove(future)
 
     @staticmethod
-    def _start_coroutine(flight: Flight, home: asyncio.AbstractEventLoop) -> None:
+    def _start_coroutine(run: InlineRun, home: asyncio.AbstractEventLoop) -> None:
         try:
-            home.call_soon_threadsafe(flight.start)
+            home.call_soon_threadsafe(run.start)
         except RuntimeError:  # the notebook's or script's loop is closed
-            flight.end(make_failure(RuntimeError(_HOMELESS)))
+            run.end(make_failure(RuntimeError(_HOMELESS)))
 
     def give_up(self, future: asyncio.Future[Outcome]) -> asyncio.Future[Outcome]:
         """Cancel a coroutine; a thread goes on. See `Worker.give_up`."""
-        flight, home = self._runs.get(future), self.job.home
-        if flight is not None and home is not None:
-            self._cancel(flight, home)
+        run, home = self._runs.get(future), self.job.home
+        if run is not None and home is not None:
+            self._cancel(run, home)
         return future
 
     @staticmethod
-    def _cancel(flight: Flight, home: asyncio.AbstractEventLoop) -> None:
+    def _cancel(run: InlineRun, home: asyncio.AbstractEventLoop) -> None:
         with contextlib.suppress(RuntimeError):  # closed
-            home.call_soon_threadsafe(flight.cancel)
+            home.call_soon_threadsafe(run.cancel)
         if not home.is_running():
-            flight.future.cancel()  # nothing runs there any more
+            run.future.cancel()  # nothing runs there any more
 
     async def stop(self, *, grace: float) -> None:
         """Cancel coroutines, wait for them and for threads; see `Worker.stop`."""
-        futures = [self.give_up(flight.future) for flight in self._runs.values()]
+        futures = [self.give_up(run.future) for run in self._runs.values()]
         if not futures:
             return
         _, pending = await asyncio.wait(futures, timeout=grace)
@@ -263,7 +265,7 @@ class InlineLauncher:
 
     def __init__(self, pool: ThreadPool) -> None:
         self._pool = pool
-        self._landing: Landing | None = None
+        self._completions: CompletionQueue | None = None
         self._jobs: dict[str, InlineJob] = {}
 
     def register(self, task_id: str, job: InlineJob) -> None:
@@ -277,11 +279,11 @@ class InlineLauncher:
     def launch(self, task_id: str) -> InlineWorker:
         """Return a worker at once: there is nothing to load, and nothing dies."""
         job = self._jobs[task_id]
-        if self._landing is None:
-            self._landing = Landing(
+        if self._completions is None:
+            self._completions = CompletionQueue(
                 asyncio.get_running_loop(), has_waiting=self._pool.has_waiting
             )
-        return InlineWorker(job, pool=self._pool, landing=self._landing)
+        return InlineWorker(job, pool=self._pool, completions=self._completions)
 
 
 def make_success(result: Any) -> Outcome:

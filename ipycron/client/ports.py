@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     import logging
     from collections.abc import Mapping
 
-    from ipycron.client.completion import Calls
+    from ipycron.client.completion import Waiters
     from ipycron.client.recovery import Action
     from ipycron.errors import SupervisorLost
     from ipycron.process.direct.client_end import Answer
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class Clerk(Protocol):
     """Who keeps the books of runs that no scheduler has told of: the client."""
 
-    def get_calls(self, task_id: str) -> Calls | None:
+    def get_calls(self, task_id: str) -> Waiters | None:
         """Return a task's runs that were called for; None for one that is gone."""
 
     def take_answers(self, task_id: str, answers: list[Answer]) -> None:

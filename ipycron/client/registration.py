@@ -17,7 +17,7 @@ from ipycron.scheduling.events import TaskContext, TaskDescription, to_datetime
 
 if TYPE_CHECKING:
     from ipycron.api.task import Task
-    from ipycron.scheduling.events import Execution as ScheduledExecution
+    from ipycron.scheduling.events import ScheduledExecution
 
 
 def make_registration(task: Task, setting: Setting) -> Register:

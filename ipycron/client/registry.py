@@ -13,7 +13,7 @@ import threading
 from typing import Any, TypeVar
 
 from ipycron.client.client import Client
-from ipycron.client.event_log import Bulletin
+from ipycron.client.event_log import EventLog
 
 T = TypeVar("T")
 
@@ -25,11 +25,11 @@ class Registry:
     """Holds the client while there is one.
 
     Attributes:
-        bulletin: what has happened lately, whichever client it happened in.
+        event_log: what has happened lately, whichever client it happened in.
     """
 
     def __init__(self) -> None:
-        self.bulletin = Bulletin()
+        self.event_log = EventLog()
         self._singles: dict[type, Any] = {}
         # Taken again by a signal's handler that uses ipycron.
         self._lock = threading.RLock()
@@ -47,7 +47,7 @@ class Registry:
         """The client, made when first needed."""
         with self._lock:
             if self._client is None:
-                client = Client(self.bulletin)
+                client = Client(self.event_log)
                 if self._client is None:
                     self._client = client
                 else:  # a signal's handler has made one meanwhile
@@ -92,7 +92,7 @@ class Registry:
         client, self._client = self._client, None
         self._closing = None
         self._lock = threading.RLock()
-        self.bulletin = Bulletin()
+        self.event_log = EventLog()
         self._singles = {}
         if client is not None:
             client.close_in_child()

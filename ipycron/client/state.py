@@ -13,10 +13,9 @@ from msgspec.structs import replace
 
 from ipycron.client.executions import MAX_RUNS, Execution, History
 from ipycron.process.wire.protocol import Displayed
-from ipycron.scheduling.events import Event, Notice, Status
-from ipycron.scheduling.events import Execution as ScheduledExecution
+from ipycron.scheduling.events import Event, Notice, ScheduledExecution, Status
 from ipycron.scheduling.plan import count_slots, find_start, plan_silence
-from ipycron.scheduling.small_map import NOTHING, Few
+from ipycron.scheduling.small_map import NOTHING, SmallMap
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -45,7 +44,7 @@ MAX_COUNTED = 10_000
 _EARLY = 100  # pieces of output that wait for the first run
 
 
-class Mirror:
+class ObservedState:
     """Where a task stands, what runs, what ran last.
 
     Args:
@@ -85,7 +84,7 @@ class Mirror:
         self._task_id = task_id
         self._zone = zone
         self._defer = defer
-        self._running: Few[str, Execution] = NOTHING
+        self._running: SmallMap[str, Execution] = NOTHING
         # Whether its start is told and its stop is not.
         self._is_started = False
         self._is_limit_told = False

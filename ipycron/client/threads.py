@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     # What a thread that waits is woken by: acquired by it, released by who wakes it.
-    Bell = threading.Lock
+    Wakeup = threading.Lock
 
 MIN_THREADS = 2
 GROW_AFTER = 0.002
@@ -80,7 +80,7 @@ class ThreadPool:
         self._calls: deque[Callable[[], None]] = deque()
         self._begun = 0
         self._threads = 0
-        self._idle: list[Bell] = []
+        self._idle: list[Wakeup] = []
         self._is_waking = False
         self._is_closed = False
         self._watch: threading.Thread | None = None
@@ -123,8 +123,8 @@ class ThreadPool:
         """Let the threads end when their calls have. Nothing is waited for."""
         with self._lock:
             self._is_closed = True
-            for bell in self._idle:
-                bell.release()
+            for wakeup in self._idle:
+                wakeup.release()
             self._idle.clear()
 
     # --- with the lock held ---------------------------------------------------------
@@ -147,13 +147,13 @@ class ThreadPool:
     # --- on a job's thread ----------------------------------------------------------
 
     def _work(self) -> None:
-        bell = threading.Lock()
-        bell.acquire()
-        while (call := self._take(bell)) is not None:
+        wakeup = threading.Lock()
+        wakeup.acquire()
+        while (call := self._take(wakeup)) is not None:
             call()
             del call  # the last call of an idle thread must not live on
 
-    def _take(self, bell: Bell) -> Callable[[], None] | None:
+    def _take(self, wakeup: Wakeup) -> Callable[[], None] | None:
         """Return the next call; None when the thread is to end."""
         while True:
             with self._lock:
@@ -162,18 +162,18 @@ class ThreadPool:
                 if self._is_closed:
                     self._threads -= 1
                     return None
-                self._idle.append(bell)
-            is_woken = bell.acquire(timeout=IDLE_SECONDS)
+                self._idle.append(wakeup)
+            is_woken = wakeup.acquire(timeout=IDLE_SECONDS)
             with self._lock:
-                if bell in self._idle:
-                    self._idle.remove(bell)
+                if wakeup in self._idle:
+                    self._idle.remove(wakeup)
                     if self._threads > MIN_THREADS:
                         self._threads -= 1
                         return None
                 else:
                     self._is_waking = False
                     if not is_woken:
-                        bell.acquire()  # it rang a moment too late
+                        wakeup.acquire()  # it rang a moment too late
 
     def _begin(self) -> Callable[[], None]:
         call = self._calls.popleft()

@@ -32,7 +32,7 @@ def log_problem(key: str, error: CoordinatorError) -> None:
     )
 
 
-class Election:
+class CoordinatorSession:
     """The elections of one coordinator, sync or async, with a deadline.
 
     Belongs to one loop; every method is called there. One object serves all tasks

@@ -99,8 +99,8 @@ class _Run:
     worker: str | None = None
 
 
-class DaskDesk:
-    """Hands runs in to a Dask client, plain or asynchronous; see `Desk`.
+class DaskSubmitter:
+    """Hands runs in to a Dask client, plain or asynchronous; see `Submitter`.
 
     Methods are called in threads of ours, the handlers of events on Dask's loop.
 
@@ -120,7 +120,7 @@ class DaskDesk:
         self._flags: collections.deque[tuple[float, str]] = collections.deque()
 
     def submit(self, run_id: str, visit: bytes) -> Answer:
-        """Submit the run; see `Desk`."""
+        """Submit the run; see `Submitter`."""
         key = f"ipycron-{run_id}"
         run = _Run(concurrent.futures.Future())
         if not self._runs:

@@ -62,7 +62,7 @@ def find_software() -> Software:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Visit:
+class RemoteRun:
     """One run on its way to another process.
 
     Attributes:
@@ -93,7 +93,7 @@ class Report(NamedTuple):
     logs: list[dict[str, Any]]
 
 
-def pack_visit(visit: Visit) -> bytes:
+def pack_visit(visit: RemoteRun) -> bytes:
     """Return what `run_guest` takes."""
     return pickle.dumps(visit, protocol=5)
 
@@ -109,7 +109,7 @@ def run_guest(packed: bytes) -> bytes:
     This is what executors call: a function of a module, that takes and gives bytes,
     so that every executor can carry it.
     """
-    visit: Visit = pickle.loads(packed)  # noqa: S301 - our own client's
+    visit: RemoteRun = pickle.loads(packed)  # noqa: S301 - our own client's
     is_away = visit.home != find_place()
     level = visit.load.setting.log_level if is_away else None
     with visiting(is_away=is_away), record_output(level) as record:
@@ -136,7 +136,7 @@ def _wait_for_slot(run: Run) -> None:
         time.sleep(wait)  # noqa: TID251 - nothing else tells when a clock gets there
 
 
-def _run(visit: Visit, record: Record) -> tuple[bool, Payload, str]:
+def _run(visit: RemoteRun, record: Record) -> tuple[bool, Payload, str]:
     limit = visit.load.setting.max_result_bytes
     error_limit = min(limit, MAX_ERROR_BYTES)
     # Given back last: errors are described while their source can be quoted.
@@ -153,7 +153,7 @@ def _run(visit: Visit, record: Record) -> tuple[bool, Payload, str]:
             return False, *encode_error(error, error_limit)
 
 
-def _load(visit: Visit, record: Record, borrowed: ExitStack) -> LoadedJob:
+def _load(visit: RemoteRun, record: Record, borrowed: ExitStack) -> LoadedJob:
     _check_software(visit)
     job, payload = visit.load.job, Payload(visit.payload)
     if isinstance(job, FileJob):
@@ -167,7 +167,7 @@ def _load(visit: Visit, record: Record, borrowed: ExitStack) -> LoadedJob:
     return loaded
 
 
-def _load_file(visit: Visit, job: FileJob, borrowed: ExitStack) -> LoadedJob:
+def _load_file(visit: RemoteRun, job: FileJob, borrowed: ExitStack) -> LoadedJob:
     source = visit.source
     assert source is not None
     path = os.fsdecode(job.path)
@@ -184,7 +184,7 @@ def _load_file(visit: Visit, job: FileJob, borrowed: ExitStack) -> LoadedJob:
     return loaded
 
 
-def _check_software(visit: Visit) -> None:
+def _check_software(visit: RemoteRun) -> None:
     (ours, python), (theirs, their_python) = find_software(), visit.software
     if ours != theirs:
         raise RuntimeError(
@@ -199,7 +199,7 @@ def _check_software(visit: Visit) -> None:
         )
 
 
-def _check_away(visit: Visit) -> None:
+def _check_away(visit: RemoteRun) -> None:
     if visit.home == find_place():
         raise RuntimeError(
             "a script or a cell is __main__ while it runs, so it cannot run in the "

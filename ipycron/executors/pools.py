@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ipycron.errors import ExecutionStopped, ExecutorError, InvalidOption
-from ipycron.executors.dask import DaskDesk, WorkerLost, find_client
+from ipycron.executors.dask import DaskSubmitter, WorkerLost, find_client
 from ipycron.executors.guest import (
-    Visit,
+    RemoteRun,
     find_place,
     find_software,
     pack_visit,
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from ipycron.client.threads import ThreadPool
     from ipycron.executors.guest import Report
-    from ipycron.scheduling.events import Execution
+    from ipycron.scheduling.events import ScheduledExecution
     from ipycron.scheduling.ports import Worker
 
     End = asyncio.Future[Outcome]
@@ -81,14 +81,14 @@ class ExecutorWorker(SharedWorker):
     def __init__(
         self,
         job: ExecutorJob,
-        desk: Desk,
+        submitter: Submitter,
         *,
         pool: ThreadPool,
         sink: Sink,
         on_death: Callable[[Worker, BaseException], None],
     ) -> None:
         self._job = job
-        self._desk = desk
+        self._submitter = submitter
         self._pool = pool
         self._sink = sink
         self._on_death = on_death
@@ -97,7 +97,7 @@ class ExecutorWorker(SharedWorker):
         self._runs: dict[End, Remote | None] = {}  # None: not handed in yet
         self._answers: dict[End, asyncio.Future[None]] = {}
 
-    def run(self, execution: Execution) -> End:
+    def run(self, execution: ScheduledExecution) -> End:
         """Send the run away; see `Worker.run`."""
         end: End = self._loop.create_future()
         self._runs[end] = None
@@ -134,7 +134,7 @@ class ExecutorWorker(SharedWorker):
 
     def _submit(self, run: Run, end: End) -> None:
         try:
-            remote = self._desk.submit(run.execution_id, self._pack(run))
+            remote = self._submitter.submit(run.execution_id, self._pack(run))
             check_future(remote)
         except BaseException as error:  # noqa: BLE001 - border: executor
             self._lose(end, describe_refusal(error), error)
@@ -148,7 +148,7 @@ class ExecutorWorker(SharedWorker):
         job = self._job.load.job
         # As it is now: nothing of a job is kept from run to run.
         source = read_file(job) if isinstance(job, FileJob) else None
-        visit = Visit(
+        visit = RemoteRun(
             load=self._job.load,
             run=run,
             payload=self._job.payload,
@@ -162,8 +162,8 @@ class ExecutorWorker(SharedWorker):
         """Fail a run that the executor did not bring to its end."""
         is_broken = isinstance(cause, concurrent.futures.BrokenExecutor)
         if is_broken:
-            self._desk.see_broken()
-            reason += self._desk.advice
+            self._submitter.see_broken()
+            reason += self._submitter.advice
         error = ExecutorError(name=self._job.load.name, reason=reason)
         error.__cause__ = cause
         fail = self._die if is_broken else self._fail
@@ -209,7 +209,7 @@ class ExecutorWorker(SharedWorker):
         def cancel() -> None:
             if remote.cancel() or remote.done():
                 return
-            if is_only_run and self._desk.end_run():
+            if is_only_run and self._submitter.end_run():
                 return
             _log.warning(
                 "task %r: a run is no longer waited for. The executor cannot end it "
@@ -266,14 +266,14 @@ class ExecutorWorker(SharedWorker):
 class ExecutorLauncher:
     """The scheduler's `Launcher` for tasks with an executor.
 
-    Used on the client's loop. Tasks that share an executor share a desk.
+    Used on the client's loop. Tasks that share an executor share a submitter.
     """
 
     def __init__(self, pool: ThreadPool, sink: Sink) -> None:
         self._pool = pool
         self._sink = sink
         self._jobs: dict[str, ExecutorJob] = {}
-        self._desks: dict[int, Desk] = {}
+        self._desks: dict[int, Submitter] = {}
 
     def __contains__(self, task_id: str) -> bool:
         return task_id in self._jobs
@@ -288,9 +288,9 @@ class ExecutorLauncher:
         if job is None:
             return
         if all(other.executor is not job.executor for other in self._jobs.values()):
-            desk = self._desks.pop(id(job.executor), None)
-            if desk is not None:
-                self._pool.submit(desk.close)
+            submitter = self._desks.pop(id(job.executor), None)
+            if submitter is not None:
+                self._pool.submit(submitter.close)
 
     async def launch(
         self,
@@ -306,24 +306,24 @@ class ExecutorLauncher:
         job = self._jobs[task_id]
         if isinstance(job.load.job, FileJob):
             check_file(job.load.job)
-        desk = self._desks.get(id(job.executor))
-        if desk is None:
-            desk = make_desk(job.executor, self._pool)
-            self._desks[id(job.executor)] = desk
-        if isinstance(desk, FactoryDesk):
-            await self._prepare(desk)
+        submitter = self._desks.get(id(job.executor))
+        if submitter is None:
+            submitter = make_submitter(job.executor, self._pool)
+            self._desks[id(job.executor)] = submitter
+        if isinstance(submitter, FactoryDesk):
+            await self._prepare(submitter)
         return ExecutorWorker(
-            job, desk, pool=self._pool, sink=self._sink, on_death=on_death
+            job, submitter, pool=self._pool, sink=self._sink, on_death=on_death
         )
 
-    async def _prepare(self, desk: FactoryDesk) -> None:
+    async def _prepare(self, submitter: FactoryDesk) -> None:
         """Have an executor made, in a thread: factories connect, or start processes."""
         loop = asyncio.get_running_loop()
         prepared: asyncio.Future[None] = loop.create_future()
 
         def prepare() -> None:
             try:
-                desk.prepare()
+                submitter.prepare()
             except BaseException as error:  # noqa: BLE001 - border: the user's factory
                 end = partial(_refuse, prepared, error)
             else:
@@ -352,7 +352,7 @@ def _refuse(prepared: asyncio.Future[None], error: BaseException) -> None:
         )
 
 
-class Desk(Protocol):
+class Submitter(Protocol):
     """Where runs are handed in. Called in threads: it may block."""
 
     def submit(self, run_id: str, visit: bytes) -> concurrent.futures.Future[bytes]:
@@ -385,7 +385,7 @@ class PoolDesk:
         self._executor = executor
 
     def submit(self, run_id: str, visit: bytes) -> concurrent.futures.Future[bytes]:  # noqa: ARG002 - Dask wants one
-        """Submit the run; see `Desk`."""
+        """Submit the run; see `Submitter`."""
         return self._executor.submit(run_guest, visit)
 
     advice = _LASTING
@@ -415,9 +415,9 @@ class FactoryDesk:
         self._pool = pool
         self._lock = threading.Lock()
         self._executor: Any = None
-        self._desk: Desk | None = None
+        self._submitter: Submitter | None = None
 
-    def prepare(self) -> Desk:
+    def prepare(self) -> Submitter:
         """Return where runs are handed in now; makes the executor where there is none.
 
         Raises:
@@ -425,15 +425,15 @@ class FactoryDesk:
             Exception: what it raises.
         """
         with self._lock:
-            if self._desk is None:
+            if self._submitter is None:
                 executor = self._factory()
                 _check_made(executor)
                 self._executor = executor
-                self._desk = make_desk(executor, self._pool)
-            return self._desk
+                self._submitter = make_submitter(executor, self._pool)
+            return self._submitter
 
     def submit(self, run_id: str, visit: bytes) -> concurrent.futures.Future[bytes]:
-        """Submit the run; see `Desk`."""
+        """Submit the run; see `Submitter`."""
         return self.prepare().submit(run_id, visit)
 
     def see_broken(self) -> None:
@@ -447,17 +447,17 @@ class FactoryDesk:
             kill = _find_kill(executor)
             if kill is None:
                 return False
-            self._desk = self._executor = None
+            self._submitter = self._executor = None
         kill()
         return True
 
     def close(self) -> None:
         """Shut the executor down; what has begun there goes on."""
         with self._lock:
-            desk, self._desk = self._desk, None
+            submitter, self._submitter = self._submitter, None
             executor, self._executor = self._executor, None
-        if desk is not None:
-            desk.close()
+        if submitter is not None:
+            submitter.close()
         if isinstance(executor, concurrent.futures.Executor):
             executor.shutdown(wait=False)
         elif executor is not None:  # a Dask client
@@ -472,11 +472,11 @@ def _find_kill(executor: Any) -> Callable[[], object] | None:
     return kill
 
 
-def make_desk(executor: Any, pool: ThreadPool) -> Desk:
+def make_submitter(executor: Any, pool: ThreadPool) -> Submitter:
     """Return where runs for this executor are handed in."""
     client = find_client(executor)
     if client is not None:
-        return DaskDesk(*client, pool.submit)
+        return DaskSubmitter(*client, pool.submit)
     if isinstance(executor, concurrent.futures.Executor):
         return PoolDesk(executor)
     return FactoryDesk(executor, pool)

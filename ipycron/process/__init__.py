@@ -10,7 +10,7 @@
                           ├────── stderr ◄─── worker
                           ├────── lifeline ─► worker
                           ├────── permit ───► worker
-                          └────── floor ────► worker
+                          └────── token ────► worker
     client ───────────line───────────────────── worker
 
 A worker is told of a slot a moment before it and begins by its own clock. The permit,
@@ -19,7 +19,7 @@ takes it back before it says anything else.
 
 A worker that has been called twice has a line to its client: `execute()` then goes past
 the supervisor, for runs that return within milliseconds and show nothing on the way.
-The floor, another eventfd, says which call was the last and whether its run is in
+The token, another eventfd, says which call was the last and whether its run is in
 progress. Who takes its word has the worker until it is put back: the worker, for two
 steps, to begin a call or to end it; the supervisor, for all that it does itself.
 

@@ -12,7 +12,7 @@ import msgspec
 from ipycron.errors import CoordinatorError
 from ipycron.scheduling.aio import spawn, within
 from ipycron.scheduling.events import Outcome
-from ipycron.scheduling.state import Stage
+from ipycron.scheduling.state import RunStage
 
 if TYPE_CHECKING:
     import asyncio
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ipycron.scheduling.events import SkipReason
     from ipycron.scheduling.ports import Elector
     from ipycron.scheduling.services import Services
-    from ipycron.scheduling.state import Entry, Run
+    from ipycron.scheduling.state import Run, TaskState
 
 # Seconds that a coordinator has to answer. Longer than a network round trip by
 # orders of magnitude, shorter than the shortest lease one would choose.
@@ -40,12 +40,12 @@ class Election:
     """Holds the elections of one task. Whatever is not a clear yes is a no."""
 
     __slots__ = (
-        "_entry",
         "_services",
+        "_state",
     )
 
-    def __init__(self, entry: Entry, services: Services) -> None:
-        self._entry = entry
+    def __init__(self, state: TaskState, services: Services) -> None:
+        self._state = state
         self._services = services
 
     async def hold(self, run: Run) -> Refusal | None:
@@ -63,10 +63,10 @@ class Election:
             run.key = None
 
     async def _ask(self, run: Run) -> object:
-        entry, elector = self._entry, self._find_elector()
+        state, elector = self._state, self._find_elector()
         slot = datetime.fromtimestamp(run.execution.date, UTC)
-        key = f"{entry.name}:{slot.isoformat()}"
-        call = elector.should_run(entry.id, key, entry.policy.distributed_lease)
+        key = f"{state.name}:{slot.isoformat()}"
+        call = elector.should_run(state.id, key, state.policy.distributed_lease)
         task = spawn(self._services.errands, call)
         task.add_done_callback(partial(self._note_claim, run, key))
         return await within(self._services.clock, DEADLINE, task, late=make_late_error)
@@ -77,11 +77,11 @@ class Election:
             return
         if task.result() is True:
             run.key = key
-            if run.stage is Stage.OVER:
+            if run.stage is RunStage.OVER:
                 self.release(run)
 
     async def _complete(self, key: str) -> None:
-        call = self._find_elector().on_complete(self._entry.id, key)
+        call = self._find_elector().on_complete(self._state.id, key)
         try:
             await within(
                 self._services.clock,

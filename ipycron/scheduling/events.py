@@ -51,7 +51,7 @@ class Event(StrEnum):
     EXECUTION_SKIPPED = "execution:skipped"
 
 
-class Execution(msgspec.Struct, kw_only=True, gc=False):
+class ScheduledExecution(msgspec.Struct, kw_only=True, gc=False):
     """One run, as the scheduler sees it. Instants are Unix seconds.
 
     Attributes:
@@ -71,7 +71,7 @@ class Execution(msgspec.Struct, kw_only=True, gc=False):
     finished_at: float | None = None
     pid: int | None = None
 
-    def copy(self) -> Execution:
+    def copy(self) -> ScheduledExecution:
         """Return a snapshot: the scheduler goes on changing this one."""
         return msgspec.structs.replace(self)
 
@@ -126,7 +126,7 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
     status: Status
     date: float
     triggered_at: float
-    execution: Execution | None = None
+    execution: ScheduledExecution | None = None
     outcome: Outcome | None = None
     reason: SkipReason | None = None
     missed_count: int | None = None

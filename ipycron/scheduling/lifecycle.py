@@ -14,10 +14,10 @@ from ipycron.errors import (
 from ipycron.scheduling.aio import settle, share, spawn, until
 from ipycron.scheduling.election import Election
 from ipycron.scheduling.events import Event, Outcome
-from ipycron.scheduling.runs import Gate, Runner
+from ipycron.scheduling.runs import Admission, RunTracker
 from ipycron.scheduling.slots import Slots
 from ipycron.scheduling.state import Phase
-from ipycron.scheduling.workers import Crew
+from ipycron.scheduling.workers import TaskWorkers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ipycron.scheduling.plan import Silence
     from ipycron.scheduling.ports import Worker
     from ipycron.scheduling.services import Services
-    from ipycron.scheduling.state import Entry, Run
+    from ipycron.scheduling.state import Run, TaskState
 
 
 class Lifecycle:
@@ -37,29 +37,29 @@ class Lifecycle:
     """
 
     __slots__ = (
-        "_crew",
-        "_gate",
+        "_admission",
         "_is_destroying",
         "_is_limit_told",
         "_on_destroyed",
         "_quiet",
         "_revoked",
-        "_runner",
         "_services",
         "_slots",
         "_starting",
         "_stopping",
-        "entry",
+        "_tracker",
+        "_workers",
+        "state",
     )
 
     def __init__(
         self,
-        entry: Entry,
+        state: TaskState,
         services: Services,
         *,
-        on_destroyed: Callable[[Entry], None],
+        on_destroyed: Callable[[TaskState], None],
     ) -> None:
-        self.entry = entry
+        self.state = state
         self._on_destroyed = on_destroyed
         self._services = services
         self._starting: asyncio.Task[None] | None = None
@@ -69,22 +69,22 @@ class Lifecycle:
         self._quiet: asyncio.Future[None] | None = None
         self._is_destroying = False
         self._is_limit_told = False
-        self._crew = Crew(entry, services, life=self)
-        self._slots = Slots(entry, services, life=self, crew=self._crew)
-        election = Election(entry, services) if entry.policy.distributed else None
-        self._runner = Runner(
-            entry,
+        self._workers = TaskWorkers(state, services, life=self)
+        self._slots = Slots(state, services, life=self, workers=self._workers)
+        election = Election(state, services) if state.policy.distributed else None
+        self._tracker = RunTracker(
+            state,
             services,
             life=self,
-            crew=self._crew,
+            workers=self._workers,
             slots=self._slots,
             election=election,
         )
-        self._gate = Gate(
-            entry,
+        self._admission = Admission(
+            state,
             services,
-            crew=self._crew,
-            runner=self._runner,
+            workers=self._workers,
+            tracker=self._tracker,
             slots=self._slots,
             election=election,
         )
@@ -93,15 +93,15 @@ class Lifecycle:
 
     async def start(self, silence: Silence | None = None) -> None:
         """Return when the job is loaded and the first slot armed (A6)."""
-        entry = self.entry
-        if self._is_destroying or entry.phase is Phase.DESTROYED:
+        state = self.state
+        if self._is_destroying or state.phase is Phase.DESTROYED:
             return
         if self._starting is None:
-            if entry.phase is Phase.STARTED:
+            if state.phase is Phase.STARTED:
                 return
             self._starting = spawn(self._services.errands, self._start(silence))
-            if entry.phase is Phase.STOPPED:
-                entry.move(Phase.STARTING)
+            if state.phase is Phase.STOPPED:
+                state.move(Phase.STARTING)
         starting = self._starting
         try:
             await share(starting)
@@ -109,7 +109,7 @@ class Lifecycle:
             if not starting.cancelled():
                 raise  # not the start, its caller
             # Revoked, perhaps before its first step. The stop clears up.
-            raise StartRevoked(name=entry.name) from None
+            raise StartRevoked(name=state.name) from None
 
     def start_at_once(self) -> bool:
         """Start a stopped task whose job is there; return whether it is started.
@@ -117,21 +117,21 @@ class Lifecycle:
         A thousand inline tasks that start together are then a thousand calls, not as
         many tasks of asyncio. Whatever must wait, or fails, is left to `start`.
         """
-        entry = self.entry
-        if entry.phase is not Phase.STOPPED or self._starting or self._is_destroying:
+        state = self.state
+        if state.phase is not Phase.STOPPED or self._starting or self._is_destroying:
             return False
-        worker = self._crew.load_at_once()
+        worker = self._workers.load_at_once()
         if worker is None:
             return False
-        self._crew.seat_main(worker)
+        self._workers.seat_main(worker)
         try:
             self._slots.arm()
         except Exception:  # noqa: BLE001 - the border to the schedule
-            self._crew.unseat()
+            self._workers.unseat()
             return False
-        entry.move(Phase.STARTING)
-        entry.move(Phase.STARTED)
-        entry.emit(Event.TASK_STARTED)
+        state.move(Phase.STARTING)
+        state.move(Phase.STARTED)
+        state.emit(Event.TASK_STARTED)
         return True
 
     async def stop(self, *, force: bool, patience: float | None = None) -> None:
@@ -140,7 +140,7 @@ class Lifecycle:
         Runs in progress have `patience` seconds, by default `stop_timeout`.
         """
         self._revoke_start()
-        if self.entry.phase in (Phase.STARTING, Phase.STARTED):
+        if self.state.phase in (Phase.STARTING, Phase.STARTED):
             self._begin_stop(patience=patience)
         if self._stopping is None:
             return
@@ -150,11 +150,11 @@ class Lifecycle:
 
     async def destroy(self, *, force: bool, patience: float | None = None) -> None:
         """Stop for good (A9)."""
-        if self.entry.phase is Phase.DESTROYED:
+        if self.state.phase is Phase.DESTROYED:
             return
         self._is_destroying = True
         await self.stop(force=force, patience=patience)
-        if self.entry.phase is Phase.STOPPED:
+        if self.state.phase is Phase.STOPPED:
             self._bury()
 
     def recount(self, since: float) -> None:
@@ -175,14 +175,14 @@ class Lifecycle:
             TaskDestroyed, TaskNotStarted: if nothing can run it, now or soon.
             OverlapError: if it would overlap and may not.
         """
-        entry = self.entry
-        if self._is_destroying or entry.phase is Phase.DESTROYED:
-            raise TaskDestroyed(name=entry.name)
-        if self._starting is None and entry.phase is not Phase.STARTED:
-            raise TaskNotStarted(name=entry.name)
+        state = self.state
+        if self._is_destroying or state.phase is Phase.DESTROYED:
+            raise TaskDestroyed(name=state.name)
+        if self._starting is None and state.phase is not Phase.STARTED:
+            raise TaskNotStarted(name=state.name)
         self._slots.withdraw()
-        self._crew.hold()
-        return self._gate.call(execution_id, end)
+        self._workers.hold()
+        return self._admission.call(execution_id, end)
 
     # --- starting ----------------------------------------------------------------
 
@@ -194,24 +194,24 @@ class Lifecycle:
         """Wait for a stop under way, so that a start is not lost (A7)."""
         if self._stopping is not None:
             await asyncio.wait({self._stopping})
-            self.entry.move(Phase.STARTING)
+            self.state.move(Phase.STARTING)
 
     async def _load(self, silence: Silence | None) -> None:
         try:
-            self._crew.seat_main(await self._crew.load())
+            self._workers.seat_main(await self._workers.load())
             owed = self._slots.arm(silence)
         except Exception as error:
-            await self._crew.dismiss()
-            self.entry.move(Phase.STOPPED)
+            await self._workers.dismiss()
+            self.state.move(Phase.STOPPED)
             self._starting = None
-            self._gate.drop(error)
+            self._admission.drop(error)
             raise
-        self.entry.move(Phase.STARTED)
+        self.state.move(Phase.STARTED)
         self._starting = None
-        self.entry.emit(Event.TASK_STARTED)
+        self.state.emit(Event.TASK_STARTED)
         if owed is not None:
             self._slots.report(owed)
-        self._gate.serve_waiting()
+        self._admission.serve_waiting()
 
     def _revoke_start(self) -> None:
         if self._starting is not None:
@@ -219,7 +219,7 @@ class Lifecycle:
             self._revoked = (*self._revoked, self._starting)
             self._starting.add_done_callback(self._see_revoked)
             self._starting = None
-            self._gate.drop(ExecutionStopped(name=self.entry.name))
+            self._admission.drop(ExecutionStopped(name=self.state.name))
 
     def _see_revoked(self, start: asyncio.Task[None]) -> None:
         self._revoked = tuple(s for s in self._revoked if s is not start)
@@ -230,21 +230,21 @@ class Lifecycle:
         self, *, patience: float | None = None, error: BaseException | None = None
     ) -> None:
         """Disarm at once and begin to clear up; with an error the task has failed."""
-        entry = self.entry
+        state = self.state
         self._slots.withdraw()
-        self._crew.hold()
-        if entry.phase is Phase.STOPPING:
+        self._workers.hold()
+        if state.phase is Phase.STOPPING:
             return  # the schedule failed after a slot that had begun
-        end = Event.TASK_STOPPED if entry.phase is Phase.STARTED else None
-        entry.move(Phase.STOPPING)
+        end = Event.TASK_STOPPED if state.phase is Phase.STARTED else None
+        state.move(Phase.STOPPING)
         self._slots.disarm()
         self._quiet = asyncio.get_running_loop().create_future()
         if patience is None:
-            patience = entry.policy.stop_timeout
+            patience = state.policy.stop_timeout
         work = self._stop(self._quiet, patience, error=error, end=end)
         self._stopping = spawn(self._services.errands, work)
-        dropped = error or ExecutionStopped(name=entry.name)
-        self._gate.drop(dropped, is_missed=error is not None)
+        dropped = error or ExecutionStopped(name=state.name)
+        self._admission.drop(dropped, is_missed=error is not None)
         self.see_quiet()
 
     async def _stop(
@@ -259,14 +259,14 @@ class Lifecycle:
         if self._revoked:
             await asyncio.wait(self._revoked)
         await until(self._services.clock, patience, quiet)
-        self._services.tally.cut(self.entry)
-        self._runner.condemn()
-        failures = await self._crew.dismiss()
-        self._runner.settle_all()
+        self._services.missed.cut(self.state)
+        self._tracker.condemn()
+        failures = await self._workers.dismiss()
+        self._tracker.settle_all()
         if error is not None:
-            self.entry.emit(Event.TASK_FAILED, outcome=Outcome.of_error(error))
+            self.state.emit(Event.TASK_FAILED, outcome=Outcome.of_error(error))
         elif end is not None:
-            self.entry.emit(end)
+            self.state.emit(end)
         self._conclude()
         if failures:
             raise failures[0]
@@ -276,29 +276,29 @@ class Lifecycle:
         if self._is_destroying:
             self._bury()
         else:
-            self.entry.move(Phase.STOPPED)
+            self.state.move(Phase.STOPPED)
 
     def _bury(self) -> None:
-        self.entry.move(Phase.DESTROYED)
-        self.entry.emit(Event.TASK_DESTROYED)
-        self._on_destroyed(self.entry)
+        self.state.move(Phase.DESTROYED)
+        self.state.emit(Event.TASK_DESTROYED)
+        self._on_destroyed(self.state)
 
     # --- what the parts report ---------------------------------------------------
 
     def see_due(self, slot: int, lateness: float) -> None:
         """Run a slot that is due, so many seconds late."""
-        self._gate.fire(slot, lateness)
+        self._admission.fire(slot, lateness)
 
     def see_called(self, worker: Worker, execution_id: str, date: float) -> None:
         """Take over a run that a worker has begun because its owner asked it to."""
-        if self.entry.phase not in (Phase.STOPPED, Phase.DESTROYED):
-            self._gate.adopt(worker, execution_id, date)
+        if self.state.phase not in (Phase.STOPPED, Phase.DESTROYED):
+            self._admission.adopt(worker, execution_id, date)
 
     def see_ready(self, error: BaseException | None) -> None:
         """Go on with a new worker, after a death or a timeout."""
         if error is not None:
-            self.entry.emit(Event.TASK_RESTARTED, outcome=Outcome.of_error(error))
-        self._gate.serve_waiting()
+            self.state.emit(Event.TASK_RESTARTED, outcome=Outcome.of_error(error))
+        self._admission.serve_waiting()
 
     def see_hopeless(self, error: BaseException) -> None:
         """Fail the task: its worker died too often (R7), or its schedule is broken."""
@@ -306,18 +306,18 @@ class Lifecycle:
 
     def see_quiet(self) -> None:
         """Go on with what waits for the runs to end."""
-        entry = self.entry
-        if entry.is_exhausted and not entry.runs and not self._is_limit_told:
+        state = self.state
+        if state.is_exhausted and not state.runs and not self._is_limit_told:
             self._end_at_limit()
         if self._quiet is not None and not (
-            entry.active_count or self._services.tally.has(entry)
+            state.active_count or self._services.missed.has(state)
         ):
             settle(self._quiet)
 
     def _end_at_limit(self) -> None:
         """Destroy the task: the last run of `max_executions` is over (R5)."""
         self._is_limit_told = self._is_destroying = True
-        self.entry.emit(Event.EXECUTION_MAX_REACHED)
+        self.state.emit(Event.EXECUTION_MAX_REACHED)
         self._revoke_start()
-        if self.entry.phase is Phase.STARTED:
+        if self.state.phase is Phase.STARTED:
             self._begin_stop()

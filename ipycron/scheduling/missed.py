@@ -30,7 +30,7 @@ class _Count(msgspec.Struct, eq=False):
     total: int = 0
 
 
-class Tally:
+class MissedCounter:
     """Counts gaps in turn and reports each total once, with its newest slot.
 
     A gap of up to `CHUNK` slots is reported before `add` returns. A month of

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-    from ipycron.scheduling.events import Execution, Outcome
+    from ipycron.scheduling.events import Outcome, ScheduledExecution
     from ipycron.scheduling.standby import Place
 
 
@@ -67,7 +67,7 @@ class Worker(Protocol):
     @property
     def is_shared(self) -> bool: ...  # noqa: D102
 
-    def run(self, execution: Execution) -> asyncio.Future[Outcome]:
+    def run(self, execution: ScheduledExecution) -> asyncio.Future[Outcome]:
         """Start the job now; the future ends with the run.
 
         A job that raises is an `Outcome` that is not ok. The future itself fails

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from ipycron.errors import ExecutionStopped, ExecutionTimeout, OverlapError
 from ipycron.scheduling.aio import spawn, until
-from ipycron.scheduling.events import Event, Execution, Outcome
-from ipycron.scheduling.state import Phase, Run, Stage
+from ipycron.scheduling.events import Event, Outcome, ScheduledExecution
+from ipycron.scheduling.state import Phase, Run, RunStage
 from ipycron.scheduling.timetable import LONGEST_SLEEP
-from ipycron.scheduling.workers import GRACE, Seat
+from ipycron.scheduling.workers import GRACE, MainWorkerState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
     from ipycron.scheduling.ports import Worker
     from ipycron.scheduling.services import Services
     from ipycron.scheduling.slots import Slots
-    from ipycron.scheduling.state import Entry
-    from ipycron.scheduling.workers import Crew
+    from ipycron.scheduling.state import TaskState
+    from ipycron.scheduling.workers import TaskWorkers
 
 
 # Seconds, as in `plan`.
 _ROUNDING = 1e-6
 
 
-class Gate:
+class Admission:
     """Lets the runs of one task through to the runner, now, later, or never.
 
     The way of a slot: overlap check, election, random delay, worker. A run on that
@@ -43,40 +43,40 @@ class Gate:
     """
 
     __slots__ = (
-        "_crew",
         "_election",
-        "_entry",
-        "_runner",
         "_services",
         "_slots",
+        "_state",
+        "_tracker",
+        "_workers",
     )
 
     def __init__(
         self,
-        entry: Entry,
+        state: TaskState,
         services: Services,
         *,
-        crew: Crew,
-        runner: Runner,
+        workers: TaskWorkers,
+        tracker: RunTracker,
         slots: Slots,
         election: Election | None,
     ) -> None:
-        self._entry = entry
+        self._state = state
         self._services = services
-        self._crew = crew
-        self._runner = runner
+        self._workers = workers
+        self._tracker = tracker
         self._slots = slots
         self._election = election
 
     def fire(self, slot: int, lateness: float) -> None:
         """Run a slot that is due, or skip it because of the runs before it."""
-        policy = self._entry.policy
-        self._crew.hold()
-        if self._entry.runs or self._entry.lingering:
-            self._entry.emit(Event.EXECUTION_OVERLAP, date=slot)
+        policy = self._state.policy
+        self._workers.hold()
+        if self._state.runs or self._state.lingering:
+            self._state.emit(Event.EXECUTION_OVERLAP, date=slot)
             if policy.no_overlap or self._is_spoken_for():
                 return
-        standby, self._entry.standby = self._entry.standby, None
+        standby, self._state.standby = self._state.standby, None
         execution_id = None if standby is None else standby.execution_id
         run = self._open("scheduled", slot, execution_id)
         patience = max(0.0, policy.missed_execution_tolerance - lateness)
@@ -98,10 +98,10 @@ class Gate:
             OverlapError: if another run is pending or in progress, and the task
                 allows no overlap.
         """
-        entry = self._entry
-        busy_run = entry.busy_run if entry.policy.no_overlap else None
+        state = self._state
+        busy_run = state.busy_run if state.policy.no_overlap else None
         if busy_run is not None:
-            raise OverlapError(name=entry.name, execution_id=busy_run)
+            raise OverlapError(name=state.name, execution_id=busy_run)
         run = self._open("invoked", self._services.clock.now(), execution_id)
         run.end = end
         self._begin(run)
@@ -110,13 +110,13 @@ class Gate:
     def adopt(self, worker: Worker, execution_id: str, date: float) -> None:
         """Take note of a manual run that a worker has begun already."""
         run = self._open("invoked", date, execution_id)
-        self._crew.occupy(worker)
-        self._runner.start(run, worker)
+        self._workers.occupy(worker)
+        self._tracker.start(run, worker)
 
     def serve_waiting(self) -> None:
         """Begin the runs that waited for a worker, which is there now."""
-        for run in self._entry.runs.values():
-            if run.is_waiting and run.stage is Stage.PENDING:
+        for run in self._state.runs.values():
+            if run.is_waiting and run.stage is RunStage.PENDING:
                 self._begin(run)
 
     def drop(self, error: BaseException, *, is_missed: bool = False) -> None:
@@ -125,14 +125,14 @@ class Gate:
         A manual one fails with `error`. A scheduled one is dropped without an
         event, since its owner ended the task before it; or it is reported as missed.
         """
-        for run in self._entry.runs.values():
-            if run.stage is not Stage.PENDING:
+        for run in self._state.runs.values():
+            if run.stage is not RunStage.PENDING:
                 continue
             undo(run)
             if not run.is_scheduled:
-                self._runner.fail(run, error)
+                self._tracker.fail(run, error)
                 continue
-            self._runner.forget(run)
+            self._tracker.forget(run)
             if is_missed:
                 self._slots.miss(run.execution.date)
 
@@ -140,17 +140,17 @@ class Gate:
         self, reason: Reason, date: float, execution_id: str | None = None
     ) -> Run:
         execution_id = execution_id or self._services.new_id()
-        execution = Execution(id=execution_id, reason=reason, date=date)
-        run = Run(execution=execution, runner=self._runner)
-        self._entry.runs = self._entry.runs.add(execution_id, run)
+        execution = ScheduledExecution(id=execution_id, reason=reason, date=date)
+        run = Run(execution=execution, tracker=self._tracker)
+        self._state.runs = self._state.runs.add(execution_id, run)
         return run
 
     def _is_spoken_for(self) -> bool:
         """Return whether pending runs may need all that is left of the limit."""
-        left = self._entry.runs_left
+        left = self._state.runs_left
         if left is None:
             return False
-        pending = (r for r in self._entry.runs.values() if r.stage is Stage.PENDING)
+        pending = (r for r in self._state.runs.values() if r.stage is RunStage.PENDING)
         return sum(run.is_scheduled for run in pending) >= left
 
     async def _elect(self, run: Run, election: Election) -> None:
@@ -162,8 +162,8 @@ class Gate:
         if refusal is None:
             self._delay(run)
             return
-        self._runner.forget(run)
-        self._entry.emit(
+        self._tracker.forget(run)
+        self._state.emit(
             Event.EXECUTION_SKIPPED,
             date=run.execution.date,
             reason=refusal.reason,
@@ -172,10 +172,10 @@ class Gate:
 
     def _delay(self, run: Run) -> None:
         """Begin the run after its random delay (R4)."""
-        limit = self._entry.policy.max_random_delay
+        limit = self._state.policy.max_random_delay
         if limit > 0:
             delay = self._services.uniform(0.0, limit)
-            tolerance = self._entry.policy.missed_execution_tolerance
+            tolerance = self._state.policy.missed_execution_tolerance
             run.latest = self._services.clock.now() + delay + tolerance
             self._put_off(run, delay, self._begin)
         else:
@@ -217,36 +217,39 @@ class Gate:
             return
         # While a task stops, its workers are for the runs in progress only; a call
         # that came after belongs to the start that waits for the stop.
-        if self._entry.phase is not Phase.STARTED or self._crew.seat is Seat.EMPTY:
+        if (
+            self._state.phase is not Phase.STARTED
+            or self._workers.main_state is MainWorkerState.EMPTY
+        ):
             run.is_waiting = True
             if run.latest is not None:
                 patience = run.latest - self._services.clock.now()
                 self._put_off(run, max(0.0, patience), self._expire)
             return
-        worker = self._crew.take()
+        worker = self._workers.take()
         if worker is None:
-            run.undo = self._crew.spawn(self._hire(run)).cancel
+            run.undo = self._workers.spawn(self._hire(run)).cancel
         else:
-            self._runner.start(run, worker)
+            self._tracker.start(run, worker)
 
     async def _hire(self, run: Run) -> None:
         """Start a run on a worker of its own, since the main one is busy."""
         began = self._services.clock.monotonic()
         try:
-            worker = await self._crew.load()
+            worker = await self._workers.load()
         except Exception as error:  # noqa: BLE001 - the border to the job
-            self._runner.fail(run, error)
+            self._tracker.fail(run, error)
             return
         self._excuse(run, began)
         if self._is_late(run):
-            self._crew.release(worker)
+            self._workers.release(worker)
             self._expire(run)
         else:
-            self._runner.start(run, worker)
+            self._tracker.start(run, worker)
 
     def _expire(self, run: Run) -> None:
         """Miss a slot that could not begin within the tolerance (R7, C2)."""
-        self._runner.forget(run)
+        self._tracker.forget(run)
         self._slots.miss(run.execution.date)
 
 
@@ -257,7 +260,7 @@ def undo(run: Run) -> None:
         run.undo = None
 
 
-class Runner:
+class RunTracker:
     """Follows each run of one task from the code's start to its one end (R8).
 
     Tells the `life` when a run has ended. No slot is armed any more when the last run
@@ -266,28 +269,28 @@ class Runner:
     """
 
     __slots__ = (
-        "_crew",
         "_election",
-        "_entry",
         "_life",
         "_services",
         "_slots",
+        "_state",
+        "_workers",
     )
 
     def __init__(
         self,
-        entry: Entry,
+        state: TaskState,
         services: Services,
         *,
         life: Lifecycle,
-        crew: Crew,
+        workers: TaskWorkers,
         slots: Slots,
         election: Election | None,
     ) -> None:
-        self._entry = entry
+        self._state = state
         self._services = services
         self._life = life
-        self._crew = crew
+        self._workers = workers
         self._slots = slots
         self._election = election
 
@@ -305,7 +308,7 @@ class Runner:
         # The release of a claim calls a coordinator, in whatever context there was.
         context = self._services.context if self._election is None else None
         run.future.add_done_callback(run, context=context)
-        timeout = self._entry.policy.timeout
+        timeout = self._state.policy.timeout
         if timeout is not None:
             expire = partial(self._expire, run, timeout)
             run.timer = self._services.clock.call_later(timeout, expire)
@@ -317,42 +320,42 @@ class Runner:
 
     def forget(self, run: Run) -> None:
         """Take a run out of the books, and release its claim."""
-        run.stage = Stage.OVER
-        self._entry.runs = self._entry.runs.remove(run.execution.id)
+        run.stage = RunStage.OVER
+        self._state.runs = self._state.runs.remove(run.execution.id)
         if self._election is not None:
             self._election.release(run)
 
     def condemn(self) -> None:
         """Decide that the runs in progress end as stopped, unless they return."""
-        for run in self._entry.runs.values():
-            if run.stage is Stage.ACTIVE and run.verdict is None:
-                run.verdict = ExecutionStopped(name=self._entry.name)
+        for run in self._state.runs.values():
+            if run.stage is RunStage.ACTIVE and run.verdict is None:
+                run.verdict = ExecutionStopped(name=self._state.name)
 
     def settle_all(self) -> None:
         """Close the runs in progress, now that their workers are gone."""
-        for run in self._entry.runs.values():
-            if run.stage is Stage.ACTIVE:
+        for run in self._state.runs.values():
+            if run.stage is RunStage.ACTIVE:
                 self.settle(run)
 
     def _announce(self, run: Run) -> None:
         """Tell that a run starts, before it can show a sign of life."""
-        entry = self._entry
-        run.stage = Stage.ACTIVE
+        state = self._state
+        run.stage = RunStage.ACTIVE
         run.undo = None
         run.execution.started_at = self._services.clock.now()
-        entry.active_count += 1
+        state.active_count += 1
         if run.is_scheduled:
-            entry.started_count += 1
-            if entry.is_exhausted:
+            state.started_count += 1
+            if state.is_exhausted:
                 self._slots.disarm()
-        entry.emit(
+        state.emit(
             Event.EXECUTION_STARTED, date=run.execution.date, execution=run.execution
         )
 
     def _expire(self, run: Run, timeout: float) -> None:
         """End a run that takes longer than `timeout`."""
-        run.verdict = ExecutionTimeout(name=self._entry.name, timeout=timeout)
-        self._crew.spawn(self._end(run))
+        run.verdict = ExecutionTimeout(name=self._state.name, timeout=timeout)
+        self._workers.spawn(self._end(run))
 
     async def _end(self, run: Run) -> None:
         """End one run by force, and see that the schedule has a worker (R6)."""
@@ -365,13 +368,13 @@ class Runner:
             await until(self._services.clock, GRACE, answer)
             self.settle(run)
         else:
-            await self._crew.retire(run.worker)
+            await self._workers.retire(run.worker)
             self.settle(run)
-            self._crew.replace_main(run.worker)
+            self._workers.replace_main(run.worker)
 
     def settle(self, run: Run) -> None:
         """Close a run as its worker, or the scheduler's verdict, says."""
-        if run.stage is Stage.OVER:
+        if run.stage is RunStage.OVER:
             return
         assert run.worker is not None
         self._see_lingering(run)
@@ -380,20 +383,20 @@ class Runner:
         # With a verdict, whoever gave it also ends the worker.
         if run.verdict is None:
             if error is None:
-                self._crew.note_survival()
-                self._crew.release(run.worker)
+                self._workers.note_survival()
+                self._workers.release(run.worker)
             elif not run.worker.is_shared:
-                was_main = self._crew.lose(run.worker)
+                was_main = self._workers.lose(run.worker)
         self._close(run, self._judge(run, error))
         if was_main and error is not None:
-            self._crew.mend(error)
+            self._workers.mend(error)
 
     def _see_lingering(self, run: Run) -> None:
         """Note where the code of a run goes on that is about to be told as over."""
         assert run.future is not None
         if run.future.done():
             return
-        self._entry.linger(run.execution.id, run.future)
+        self._state.linger(run.execution.id, run.future)
         if isinstance(run.verdict, ExecutionTimeout):
             name, timeout = run.verdict.name, run.verdict.timeout
             run.verdict = ExecutionTimeout(name=name, timeout=timeout, is_ended=False)
@@ -403,7 +406,7 @@ class Runner:
         future = run.future
         assert future is not None
         if not future.done() or future.cancelled():
-            return run.verdict or ExecutionStopped(name=self._entry.name)
+            return run.verdict or ExecutionStopped(name=self._state.name)
         return future.exception()
 
     def _judge(self, run: Run, error: BaseException | None) -> Outcome:
@@ -416,13 +419,13 @@ class Runner:
 
     def _close(self, run: Run, outcome: Outcome) -> None:
         """Tell the one end of a run."""
-        entry = self._entry
+        state = self._state
         if run.timer is not None:
             run.timer.cancel()
         run.execution.finished_at = self._date_end(run, outcome)
-        entry.active_count -= 1
+        state.active_count -= 1
         self.forget(run)
-        entry.emit(
+        state.emit(
             Event.EXECUTION_FINISHED if outcome.is_ok else Event.EXECUTION_FAILED,
             date=run.execution.date,
             execution=run.execution,
@@ -431,7 +434,7 @@ class Runner:
         if run.end is not None and not run.end.done():
             run.end.set_result(outcome)
         self._life.see_quiet()
-        self._crew.offer()
+        self._workers.offer()
 
     def _date_end(self, run: Run, outcome: Outcome) -> float:
         """Return when the job returned; in a crowd that is told a while after."""

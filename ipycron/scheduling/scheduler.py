@@ -14,16 +14,16 @@ from ipycron.scheduling.backoff import RefusalLog
 from ipycron.scheduling.election import DEADLINE
 from ipycron.scheduling.events import Status
 from ipycron.scheduling.lifecycle import Lifecycle
-from ipycron.scheduling.missed import Tally
+from ipycron.scheduling.missed import MissedCounter
 from ipycron.scheduling.services import IdMaker, Services
 from ipycron.scheduling.standby import ClockAhead
-from ipycron.scheduling.state import Entry, Stage
+from ipycron.scheduling.state import RunStage, TaskState
 from ipycron.scheduling.timetable import Timetable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ipycron.scheduling.events import Execution, Notice, Outcome
+    from ipycron.scheduling.events import Notice, Outcome, ScheduledExecution
     from ipycron.scheduling.plan import Silence
     from ipycron.scheduling.policy import Policy
     from ipycron.scheduling.ports import Clock, Elector, Launcher, Schedule
@@ -78,7 +78,7 @@ class Scheduler:
             new_id=new_id or IdMaker(),
             timetable=Timetable(clock, self._see_set_back),
             outlook=Timetable(ClockAhead(clock)),
-            tally=Tally(clock),
+            missed=MissedCounter(clock),
             refusals=RefusalLog(clock, warn),
         )
 
@@ -92,7 +92,7 @@ class Scheduler:
         """
         if task_id in self._lives:
             raise TaskExists(name=task_id)
-        entry = Entry(
+        state = TaskState(
             task_id,
             name=name,
             schedule=schedule,
@@ -101,7 +101,7 @@ class Scheduler:
         )
         self._graves.pop(task_id, None)
         self._lives[task_id] = Lifecycle(
-            entry, self._services, on_destroyed=self._on_destroyed
+            state, self._services, on_destroyed=self._on_destroyed
         )
 
     async def start(self, task_id: str, *, silence: Silence | None = None) -> None:
@@ -209,17 +209,17 @@ class Scheduler:
     def get_status(self, task_id: str) -> Status:
         """Return where the task stands."""
         life = self._find(task_id)
-        return Status.DESTROYED if life is None else life.entry.status
+        return Status.DESTROYED if life is None else life.state.status
 
     def get_runs_left(self, task_id: str) -> int | None:
         """Return the scheduled runs left, None without `max_executions`."""
-        return self._find_living(task_id).entry.runs_left
+        return self._find_living(task_id).state.runs_left
 
-    def get_executions(self, task_id: str) -> tuple[Execution, ...]:
+    def get_executions(self, task_id: str) -> tuple[ScheduledExecution, ...]:
         """Return a snapshot of the runs in progress, oldest first."""
         life = self._find(task_id)
-        runs = () if life is None else life.entry.runs.values()
-        return tuple(r.execution.copy() for r in runs if r.stage is Stage.ACTIVE)
+        runs = () if life is None else life.state.runs.values()
+        return tuple(r.execution.copy() for r in runs if r.stage is RunStage.ACTIVE)
 
     def _find(self, task_id: str) -> Lifecycle | None:
         """Return the task, or None if it is destroyed."""
@@ -240,9 +240,9 @@ class Scheduler:
         if self._on_set_back is not None:
             self._on_set_back(seconds)
 
-    def _bury(self, entry: Entry) -> None:
-        del self._lives[entry.id]
-        self._graves[entry.id] = entry.name
+    def _bury(self, state: TaskState) -> None:
+        del self._lives[state.id]
+        self._graves[state.id] = state.name
         if len(self._graves) > GRAVES:
             self._graves.popitem(last=False)
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from ipycron.scheduling.backoff import RefusalLog
     from ipycron.scheduling.events import Notice
-    from ipycron.scheduling.missed import Tally
+    from ipycron.scheduling.missed import MissedCounter
     from ipycron.scheduling.ports import Clock, Elector, Launcher
     from ipycron.scheduling.timetable import Timetable
 
@@ -44,7 +44,7 @@ class Services:
     new_id: Callable[[], str]
     timetable: Timetable
     outlook: Timetable
-    tally: Tally
+    missed: MissedCounter
     refusals: RefusalLog
     errands: set[asyncio.Task[Any]] = field(default_factory=set)
     context: Context = field(default_factory=Context)

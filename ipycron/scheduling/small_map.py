@@ -11,14 +11,14 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 
-class Few(Generic[K, V]):
+class SmallMap(Generic[K, V]):
     """Items by their keys, oldest first, in 64 bytes for one and none for none.
 
     A dict or set of one is 250 bytes; every run of a thousand tasks on one second would
     need three of them. What `add` and `remove` return takes the place of the collection
     they are called on. A reader in another thread sees each item that stays.
 
-    >>> items = Few().add("a", 1).add("b", 2)
+    >>> items = SmallMap().add("a", 1).add("b", 2)
     >>> items.values()
     (1, 2)
     >>> items.remove("a").remove("b") is NOTHING
@@ -32,9 +32,9 @@ class Few(Generic[K, V]):
         self._value: V | None = None
         self._others: dict[K, V] | None = None
 
-    def add(self, key: K, value: V) -> Few[K, V]:
+    def add(self, key: K, value: V) -> SmallMap[K, V]:
         """Add an item whose key is not there; return the collection with it."""
-        items: Few[K, V] = Few() if self is NOTHING else self
+        items: SmallMap[K, V] = SmallMap() if self is NOTHING else self
         if items._key is None and items._others is None:
             items._key, items._value = key, value
         else:
@@ -42,7 +42,7 @@ class Few(Generic[K, V]):
             items._others[key] = value
         return items
 
-    def remove(self, key: K) -> Few[K, V]:
+    def remove(self, key: K) -> SmallMap[K, V]:
         """Remove an item, if it is there; return the collection without it."""
         if self._key == key:
             self._key = self._value = None
@@ -74,5 +74,5 @@ class Few(Generic[K, V]):
         return self._key is not None or self._others is not None
 
 
-NOTHING: Few[Any, Any] = Few()
+NOTHING: SmallMap[Any, Any] = SmallMap()
 """Of all who have nothing. Never changed."""

@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Mapping
 
-    from ipycron.scheduling.events import Execution, Outcome, SkipReason
+    from ipycron.scheduling.events import Outcome, ScheduledExecution, SkipReason
     from ipycron.scheduling.policy import Policy
     from ipycron.scheduling.ports import Schedule, Timer, Worker
-    from ipycron.scheduling.runs import Runner
+    from ipycron.scheduling.runs import RunTracker
     from ipycron.scheduling.services import Services
-    from ipycron.scheduling.small_map import Few
+    from ipycron.scheduling.small_map import SmallMap
     from ipycron.scheduling.standby import Standby
 
 
@@ -54,7 +54,7 @@ TRANSITIONS: Mapping[Phase, frozenset[Phase]] = MappingProxyType(
 )
 
 
-class Entry:
+class TaskState:
     """One task of the scheduler: what it is, where it stands, what it has done.
 
     Attributes:
@@ -103,8 +103,8 @@ class Entry:
         self.phase = Phase.STOPPED
         self.next_slot: int | None = None
         self.settled_slot: int | None = None
-        self.runs: Few[str, Run] = NOTHING
-        self.lingering: Few[str, asyncio.Future[Outcome]] = NOTHING
+        self.runs: SmallMap[str, Run] = NOTHING
+        self.lingering: SmallMap[str, asyncio.Future[Outcome]] = NOTHING
         self.active_count = 0
         self.started_count = 0
         self.standby: Standby | None = None
@@ -157,7 +157,7 @@ class Entry:
         event: Event,
         *,
         date: float | None = None,
-        execution: Execution | None = None,
+        execution: ScheduledExecution | None = None,
         outcome: Outcome | None = None,
         reason: SkipReason | None = None,
         missed_count: int | None = None,
@@ -183,7 +183,7 @@ class Entry:
             logger.exception("a receiver of %s failed", event)
 
 
-class Stage(StrEnum):
+class RunStage(StrEnum):
     """How far a run has come."""
 
     PENDING = "pending"  # in election, in its random delay, or without a worker
@@ -211,10 +211,10 @@ class Run(msgspec.Struct, eq=False, kw_only=True):
         end: resolved with its outcome, for whoever called `execute`.
     """
 
-    execution: Execution
-    runner: Runner
+    execution: ScheduledExecution
+    tracker: RunTracker
     latest: float | None = None
-    stage: Stage = Stage.PENDING
+    stage: RunStage = RunStage.PENDING
     undo: Callable[[], object] | None = None
     is_waiting: bool = False
     key: str | None = None
@@ -227,7 +227,7 @@ class Run(msgspec.Struct, eq=False, kw_only=True):
     def __call__(self, future: asyncio.Future[Outcome]) -> None:
         """Settle the run, as the callback of its future."""
         look_at(future)
-        self.runner.settle(self)
+        self.tracker.settle(self)
 
     @property
     def is_scheduled(self) -> bool:

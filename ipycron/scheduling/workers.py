@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ipycron.scheduling.lifecycle import Lifecycle
     from ipycron.scheduling.ports import Worker
     from ipycron.scheduling.services import Services
-    from ipycron.scheduling.state import Entry
+    from ipycron.scheduling.state import TaskState
 
 T = TypeVar("T")
 
@@ -27,7 +27,7 @@ T = TypeVar("T")
 GRACE = 2.0
 
 
-class Seat(StrEnum):
+class MainWorkerState(StrEnum):
     """The state of the main worker's place. Other workers serve one run each."""
 
     EMPTY = "empty"  # none is loaded: runs wait for it
@@ -36,7 +36,7 @@ class Seat(StrEnum):
     LEAVING = "leaving"  # being ended after a timeout; as busy
 
 
-class Crew:
+class TaskWorkers:
     """Owns every worker of one task, and every task that makes or ends one.
 
     The main worker lives from start to stop. An overlapping run gets a worker of
@@ -50,19 +50,21 @@ class Crew:
 
     __slots__ = (
         "_deaths",
-        "_entry",
         "_life",
         "_mending",
         "_refusals",
         "_services",
+        "_state",
         "_tasks",
         "_workers",
         "main",
-        "seat",
+        "main_state",
     )
 
-    def __init__(self, entry: Entry, services: Services, *, life: Lifecycle) -> None:
-        self._entry = entry
+    def __init__(
+        self, state: TaskState, services: Services, *, life: Lifecycle
+    ) -> None:
+        self._state = state
         self._services = services
         self._life = life
         # Few, and none at all most of the time: an empty set is 0.2 KB of each task.
@@ -72,16 +74,16 @@ class Crew:
         self._deaths = 0
         self._refusals = 0
         self.main: Worker | None = None
-        self.seat = Seat.EMPTY
+        self.main_state = MainWorkerState.EMPTY
 
     async def load(self) -> Worker:
-        """Return a new worker of this crew, loaded within `start_timeout`.
+        """Return a new worker of this task, loaded within `start_timeout`.
 
         Raises:
             StartTimeout: if it takes longer; the launch is cancelled then.
             Exception: what the load raised, as it came.
         """
-        name, timeout = self._entry.name, self._entry.policy.start_timeout
+        name, timeout = self._state.name, self._state.policy.start_timeout
         deaths: list[BaseException] = []
         worker = await within(
             self._services.clock,
@@ -96,9 +98,9 @@ class Crew:
         return worker
 
     def load_at_once(self) -> Worker | None:
-        """Return a new worker of this crew, or None where it must be waited for."""
+        """Return a new worker of this task, or None where it must be waited for."""
         launcher = self._services.launcher
-        worker = launcher.launch_at_once(self._entry.id, self._see_death)
+        worker = launcher.launch_at_once(self._state.id, self._see_death)
         if worker is not None:
             self._workers = (*self._workers, worker)
         return worker
@@ -106,12 +108,12 @@ class Crew:
     def seat_main(self, worker: Worker) -> None:
         """Make a loaded worker the main one."""
         self.main = worker
-        self.seat = Seat.IDLE
+        self.main_state = MainWorkerState.IDLE
 
     @property
     def can_stand_by(self) -> bool:
         """Whether the main worker may begin a slot's run before anybody else speaks."""
-        policy = self._entry.policy
+        policy = self._state.policy
         return not (
             self.main is None
             or self.main.is_shared
@@ -122,20 +124,24 @@ class Crew:
     def unseat(self) -> None:
         """Give no run to the main worker any more."""
         self.main = None
-        self.seat = Seat.EMPTY
+        self.main_state = MainWorkerState.EMPTY
 
     def take(self) -> Worker | None:
         """Return the main worker for one run, or None if it cannot take it now."""
-        if self.seat is not Seat.IDLE or self.main is None or not self.main.hold():
+        if (
+            self.main_state is not MainWorkerState.IDLE
+            or self.main is None
+            or not self.main.hold()
+        ):
             return None
         if not self.main.is_shared:
-            self.seat = Seat.BUSY
+            self.main_state = MainWorkerState.BUSY
         return self.main
 
     def occupy(self, worker: Worker) -> None:
         """Take note of a run that a worker has begun without us."""
-        if worker is self.main and self.seat is Seat.IDLE:
-            self.seat = Seat.BUSY
+        if worker is self.main and self.main_state is MainWorkerState.IDLE:
+            self.main_state = MainWorkerState.BUSY
 
     def hold(self) -> None:
         """Have no run begin past us; one that has begun is a run from now on.
@@ -147,14 +153,14 @@ class Crew:
 
     def offer(self) -> None:
         """Let the main worker be called past us, while it has nothing else to do."""
-        entry = self._entry
+        state = self._state
         if (
             self.main is not None
-            and self.seat is Seat.IDLE
-            and entry.phase is Phase.STARTED
-            and entry.standby is None
-            and entry.policy.timeout is None
-            and not entry.runs
+            and self.main_state is MainWorkerState.IDLE
+            and state.phase is Phase.STARTED
+            and state.standby is None
+            and state.policy.timeout is None
+            and not state.runs
         ):
             self.main.offer(partial(self._life.see_called, self.main))
 
@@ -162,8 +168,8 @@ class Crew:
         """Take back a worker whose run is over."""
         if worker is not self.main:
             self.spawn(self.retire(worker))
-        elif self.seat is Seat.BUSY:
-            self.seat = Seat.IDLE
+        elif self.main_state is MainWorkerState.BUSY:
+            self.main_state = MainWorkerState.IDLE
 
     def note_survival(self) -> None:
         """Start counting deaths anew: a worker has lived through a run."""
@@ -182,7 +188,7 @@ class Crew:
     async def retire(self, worker: Worker) -> None:
         """End a worker and return when it is gone. It gets no further run."""
         if worker is self.main:
-            self.seat = Seat.LEAVING
+            self.main_state = MainWorkerState.LEAVING
         try:
             await worker.stop(grace=GRACE)
         finally:
@@ -225,23 +231,27 @@ class Crew:
 
         def on_death(worker: Worker, error: BaseException) -> None:
             deaths.append(error)
-            if worker is self.main and self.seat is Seat.IDLE:
+            if worker is self.main and self.main_state is MainWorkerState.IDLE:
                 self._see_death(worker, error)  # before anybody gives it a run
             else:
                 # After the callbacks of its run's future, which has just failed.
                 loop.call_soon(self._see_death, worker, error)
 
-        worker = await self._services.launcher.launch(self._entry.id, on_death)
+        worker = await self._services.launcher.launch(self._state.id, on_death)
         self._workers = (*self._workers, worker)
         return worker
 
     def _see_death(self, worker: Worker, error: BaseException) -> None:
         """Answer the end of a worker that was not in a run (else it is known)."""
-        if worker is self.main and self.seat is not Seat.LEAVING and self.lose(worker):
+        if (
+            worker is self.main
+            and self.main_state is not MainWorkerState.LEAVING
+            and self.lose(worker)
+        ):
             self._mend(error)
 
     def _mend(self, error: BaseException | None) -> None:
-        if self._entry.phase is Phase.STARTED:
+        if self._state.phase is Phase.STARTED:
             self._mending = self.spawn(self._load_until_ready(error))
 
     async def _load_until_ready(self, error: BaseException | None) -> None:
@@ -270,7 +280,7 @@ class Crew:
                 self._services.refusals.report(error)
         else:
             self._deaths += 1
-            if self._deaths > self._entry.policy.max_restarts:
+            if self._deaths > self._state.policy.max_restarts:
                 return False
         delay = find_backoff(max(1, self._deaths, self._refusals))
         await sleep(self._services.clock, delay)

@@ -14,7 +14,7 @@ from ipycron.scheduling.events import Outcome
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ipycron.scheduling.events import Execution
+    from ipycron.scheduling.events import ScheduledExecution
     from ipycron.scheduling.ports import Clock, Timer, Worker
     from ipycron.scheduling.standby import Place
 
@@ -73,7 +73,7 @@ class FakeWorker:
         on_death: Callable[[Worker, BaseException], None],
     ) -> None:
         self.task_id = task_id
-        self.runs: list[Execution] = []
+        self.runs: list[ScheduledExecution] = []
         self.begun: list[str] = []
         self.place: Place | None = None
         self.is_gone = False
@@ -182,7 +182,7 @@ class FakeWorker:
         assert self._standby is not None
         self._standby[1]()
 
-    def run(self, execution: Execution) -> asyncio.Future[Outcome]:
+    def run(self, execution: ScheduledExecution) -> asyncio.Future[Outcome]:
         """Begin a run, as the script says."""
         if self._standby is not None:
             assert self._standby[0] == execution.id, "it stands by for another run"

@@ -26,7 +26,7 @@ from ipycron.notebook.widgets.overview import panel
 from ipycron.process.shell.displays import WIDGET_VIEW
 from ipycron.process.wire.payload import Payload
 from ipycron.process.wire.protocol import Streamed
-from ipycron.scheduling.events import Event, Execution, Notice, Outcome, Status
+from ipycron.scheduling.events import Event, Notice, Outcome, ScheduledExecution, Status
 
 DEADLINE = 10.0
 YEARLY = "0 0 1 1 *"
@@ -336,7 +336,9 @@ def test_command_is_refused_for_another_task_than_the_cards():
 
 def make_notice(task, event, number, **facts):
     """Return an event as a scheduler gives it."""
-    run = Execution(id=f"r{number}", reason="scheduled", date=number, started_at=number)
+    run = ScheduledExecution(
+        id=f"r{number}", reason="scheduled", date=number, started_at=number
+    )
     return Notice(
         event=event,
         task_id=task.id,

@@ -18,7 +18,7 @@ from ipycron.notebook.widgets.model import (
     describe_task,
 )
 from ipycron.notebook.widgets.timeline import BUCKETS, find_marks
-from ipycron.scheduling.events import Execution as ScheduledExecution
+from ipycron.scheduling.events import ScheduledExecution
 
 START = int(datetime(2026, 11, 24, 8, 0, tzinfo=UTC).timestamp())
 HOUR = 3600

@@ -15,7 +15,7 @@ from polling import SECONDS
 from watching import find_children, is_dead, read_command, wait_until
 
 import ipycron
-from ipycron.client.background import Remote
+from ipycron.client.background import BackgroundTasks
 from ipycron.client.client import Client
 from ipycron.client.registry import registry
 from ipycron.process.start import start_supervisor
@@ -130,7 +130,7 @@ def test_copy_that_is_forked_in_the_first_start_holds_no_socket():
 def test_copy_that_is_forked_before_the_first_call_holds_no_socket():
     """The engine has the supervisor then, and has not talked to it yet."""
     supervisor = start_supervisor()
-    remote = Remote(None, None, supervisor, loop=None, submit=None)
+    remote = BackgroundTasks(None, None, supervisor, loop=None, submit=None)
     remote.close_in_child()
     assert supervisor.sock.fileno() == -1
     supervisor.kill()

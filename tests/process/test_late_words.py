@@ -77,7 +77,7 @@ def test_call_fails_when_its_task_ends_while_it_is_made(task, monkeypatch):
 def test_word_that_comes_during_the_shutdown_starts_nothing(task, action):
     """A supervisor that nobody ends would go on running the task."""
     client = registry.client
-    remote = client._engine.remote
+    remote = client._engine.background
     shut_down = remote.shutdown
     late = []
 
@@ -135,7 +135,7 @@ def test_call_does_not_overtake_the_start_by_the_next_supervisor(write, place):
     """Whichever step of the resumption it comes in, it waits for the start (A8)."""
     task = ipycron.create_task(NEVER, write("def task(): return 1"))
     task.start().result(SECONDS)
-    owner = registry.client._engine.remote
+    owner = registry.client._engine.background
     *path, name = place.split(".")
     for part in path:
         owner = getattr(owner, part)

@@ -11,7 +11,7 @@ from polling import SECONDS, eventually
 from watching import pause
 
 import ipycron
-from ipycron.client.completion import Bell
+from ipycron.client.completion import Wakeup
 from ipycron.errors import ExecutionStopped, InvalidOption, StartError, TaskDestroyed
 
 on_both = pytest.mark.parametrize("house", BOTH, indirect=True)
@@ -140,7 +140,7 @@ def test_shutdown_may_be_called_from_several_threads_at_once(house):
 def test_shutdown_may_be_called_again_while_the_first_is_told(monkeypatch):
     """Who has returned from one asks again before the engine's thread has ended."""
 
-    class Lingering(Bell):
+    class Lingering(Wakeup):
         """Rings, and holds up who rang."""
 
         def ring(self):
@@ -148,7 +148,7 @@ def test_shutdown_may_be_called_again_while_the_first_is_told(monkeypatch):
             pause(0.2)
 
     errors = []
-    monkeypatch.setattr("ipycron.client.engine.Bell", Lingering)
+    monkeypatch.setattr("ipycron.client.engine.Wakeup", Lingering)
     monkeypatch.setattr(threading, "excepthook", errors.append)
     task = ipycron.create_task(NEVER, lambda: 42)
     task.start().result(SECONDS)

@@ -23,7 +23,7 @@ from ipycron.process.affinity import wait_on_one
 from ipycron.process.standby import Permit, make_permit
 from ipycron.process.start import start_program
 from ipycron.process.supervisor.launcher import ProcessLauncher
-from ipycron.process.supervisor.worker_process import Ends
+from ipycron.process.supervisor.worker_process import WorkerPipes
 from ipycron.process.wire.channel import BlockingChannel
 from ipycron.process.wire.outcome import decode_result
 from ipycron.process.wire.payload import Payload
@@ -38,7 +38,7 @@ from ipycron.process.wire.protocol import (
     StandBy,
 )
 from ipycron.scheduling.clock import SystemClock
-from ipycron.scheduling.events import Execution
+from ipycron.scheduling.events import ScheduledExecution
 from ipycron.scheduling.policy import Policy
 from ipycron.scheduling.standby import LONGEST_REST, Place
 
@@ -78,7 +78,7 @@ def sleep_until(moment):
 
 def find_next_slot():
     """Return the second that begins after half of one at least."""
-    return math.floor(CLOCK.now() + 0.5) + 1
+    return math.token(CLOCK.now() + 0.5) + 1
 
 
 def start(path, **options):
@@ -209,7 +209,7 @@ class Late:
         launcher.register(Register("id", "name", *rest), Payload())
         worker = await launcher.launch("id", lambda *_: None)
         slot = find_next_slot()
-        self.execution = Execution(id="run", reason="scheduled", date=slot)
+        self.execution = ScheduledExecution(id="run", reason="scheduled", date=slot)
         begun = asyncio.Event()
 
         def note():
@@ -345,7 +345,7 @@ def test_worker_stands_by_on_a_descriptor_of_any_number(write):
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, hard), hard))
     sleep_until(find_next_slot() - 0.4)
-    ends = Ends()
+    ends = WorkerPipes()
     control = fcntl.fcntl(ends.fds[0], fcntl.F_DUPFD_CLOEXEC, 2000)
     edge = BlockingChannel(ends.ours, FromWorker)
     try:

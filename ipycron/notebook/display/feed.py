@@ -51,7 +51,7 @@ class Feed:
 
     def attach(self, view: View) -> None:
         """Keep a view up to date from now on."""
-        registry.bulletin.watch(self.note)
+        registry.event_log.watch(self.note)
         with self._lock:
             if view not in self._views:
                 self._views = (*self._views, view)
@@ -106,7 +106,7 @@ class Feed:
                 views = self._views
                 if not views:
                     self._thread = None
-                    registry.bulletin.unwatch(self.note)
+                    registry.event_log.unwatch(self.note)
                     return
             due = min(self._serve(view, changed) for view in views)
             self._rotate()

@@ -20,7 +20,7 @@ from ipycron.notebook.display.words import find_shown_run
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
-    from ipycron.notebook.display.stage import Stage
+    from ipycron.notebook.display.stage import TaskDisplay
 
 
 class LastResort(logging.Handler):
@@ -31,7 +31,9 @@ class LastResort(logging.Handler):
         quiet: names of tasks of which nothing is shown.
     """
 
-    def __init__(self, stage: Stage, quiet: AbstractSet[str] = frozenset()) -> None:
+    def __init__(
+        self, stage: TaskDisplay, quiet: AbstractSet[str] = frozenset()
+    ) -> None:
         super().__init__(logging.WARNING)
         self._stage = stage
         self._quiet = quiet
@@ -73,7 +75,7 @@ class LastResort(logging.Handler):
         if run is None:
             return False
         run.output.write("stderr", f"{self.format(record)}\n".encode(), 0)
-        registry.bulletin.tell(task.id)
+        registry.event_log.tell(task.id)
         return True
 
     @staticmethod

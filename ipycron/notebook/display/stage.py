@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ipycron.notebook.magic.notebook import Notebook
 
 
-class Stage(Protocol):
+class TaskDisplay(Protocol):
     """Where tasks are shown."""
 
     def show(self, task: Task) -> None:
@@ -45,7 +45,7 @@ class Stage(Protocol):
         """Show nothing more."""
 
 
-def make_stage(shell: Any) -> Stage:
+def make_stage(shell: Any) -> TaskDisplay:
     """Return where a shell's tasks are shown."""
     return (
         TerminalStage(shell) if getattr(shell, "kernel", None) is None else PageStage()

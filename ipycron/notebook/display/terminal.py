@@ -125,7 +125,7 @@ class Printer:
 
 
 class TerminalStage:
-    """The stage of a session at a prompt; see `Stage`."""
+    """The stage of a session at a prompt; see `TaskDisplay`."""
 
     def __init__(self, shell: Any) -> None:
         is_plain = str(getattr(shell, "colors", "")).casefold() == "nocolor"

@@ -161,7 +161,7 @@ def find_fires(task: Task, now: float, count: int = FIRES) -> list[float]:
         return []
     if task.runs_left is not None:
         count = min(count, task.runs_left)
-    after = datetime.fromtimestamp(find_start(now, task.mirror.passed), UTC)
+    after = datetime.fromtimestamp(find_start(now, task.observed.passed), UTC)
     upcoming = task.expression.upcoming(count, after)
     return [instant.timestamp() for instant in upcoming]
 

@@ -153,7 +153,7 @@ def make_card(task: Task) -> Any:
 
 
 class PageStage:
-    """The stage of a kernel; see `Stage`."""
+    """The stage of a kernel; see `TaskDisplay`."""
 
     def __init__(self) -> None:
         self._pages: list[Page] = []
@@ -181,7 +181,7 @@ class PageStage:
         """Return whether a task of this name is shown."""
         return any(page.task.name == name for page in self._pages)
 
-    def prints(self, task: Task) -> bool:  # noqa: ARG002 - see `Stage`
+    def prints(self, task: Task) -> bool:  # noqa: ARG002 - see `TaskDisplay`
         """Return False: a page shows it elsewhere."""
         return False
 

@@ -72,7 +72,7 @@ class Panel(LiveView):
     def find_extras(self, now: float) -> dict[str, Any]:
         """Return new events, and the timeline if it is another."""
         extras: dict[str, Any] = {}
-        items = registry.bulletin.read(self._told_events)
+        items = registry.event_log.read(self._told_events)
         if items:
             self._told_events = items[-1].number
             extras["events"] = [describe_event(item) for item in items]
@@ -83,7 +83,7 @@ class Panel(LiveView):
 
     def describe_extras(self, now: float) -> tuple[list[EventRow], Any]:
         """Return all remembered events, and the timeline."""
-        events = [describe_event(item) for item in registry.bulletin.read()]
+        events = [describe_event(item) for item in registry.event_log.read()]
         return events, self._make_timeline(now)
 
     def _make_timeline(self, now: float) -> dict[str, Any] | None:

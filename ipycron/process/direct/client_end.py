@@ -40,12 +40,12 @@ from ipycron.process.wire.protocol import (
     make_decoder,
 )
 from ipycron.scheduling.clock import SystemClock
-from ipycron.scheduling.events import Execution, Outcome
+from ipycron.scheduling.events import Outcome, ScheduledExecution
 
 if TYPE_CHECKING:
-    from ipycron.client.completion import Calls, Completion
+    from ipycron.client.completion import Completion, Waiters
     from ipycron.client.executions import Encoded
-    from ipycron.process.direct.connections import Lines
+    from ipycron.process.direct.connections import DirectConnections
 
 
 HURRY = 0.0003
@@ -62,7 +62,7 @@ _SIZES = (PACKET_BYTES,)
 
 _clock = SystemClock()
 
-Answer = tuple[Execution, Outcome]
+Answer = tuple[ScheduledExecution, Outcome]
 CallState = Literal["sent", "lost"]
 
 
@@ -83,13 +83,13 @@ class Line:
 
     def __init__(
         self,
-        lines: Lines,
+        lines: DirectConnections,
         task_id: str,
         *,
         fd: int,
         name: str,
         pid: int,
-        calls: Calls,
+        calls: Waiters,
     ) -> None:
         self._lines = lines
         self._calls = calls
@@ -99,7 +99,7 @@ class Line:
         self._lock = threading.RLock()
         self._inbox: deque[bytes] = deque()  # received, not understood yet
         self._answers: deque[tuple[Answered, Encoded]] = deque()  # in no book yet
-        self._call: Called | None = None
+        self._call: DirectCall | None = None
         self._last = 0
         self._sent_at = 0.0
         self._is_hurried = False
@@ -111,13 +111,13 @@ class Line:
 
     # --- calls ----------------------------------------------------------------------
 
-    def prepare(self, completion: Completion[Any]) -> Called | None:
+    def prepare(self, completion: Completion[Any]) -> DirectCall | None:
         """Return a call to send, None where there is one under way."""
         before = self._call
         if self.is_closed or not (before is None or before.is_past):
             return None
         number = number_call(_clock.now(), self._last)
-        call = Called(self, number, completion)
+        call = DirectCall(self, number, completion)
         with self._lock:
             # A handler, or another thread, may have been here meanwhile.
             if self._call is not before or number <= self._last:
@@ -125,12 +125,12 @@ class Line:
             self._last, self._call = number, call
         return call
 
-    def drop(self, call: Called) -> None:
+    def drop(self, call: DirectCall) -> None:
         """Be free for another call in place of one that is not sent."""
         with self._lock:
             self._finish(call)
 
-    def send(self, call: Called) -> bool:
+    def send(self, call: DirectCall) -> bool:
         """Send a call; False: the line is gone."""
         self._sent_at = call.sent_at
         self._lines.watch()  # first: whatever happens now, the loop will see to it
@@ -146,7 +146,7 @@ class Line:
             return False
         return True
 
-    def fetch(self, call: Called, seconds: float) -> None:
+    def fetch(self, call: DirectCall, seconds: float) -> None:
         """Read the answer to a call, if it comes soon and nobody else does."""
         with self._lock:
             if call.is_over or call.reader is not Reader.NOBODY:
@@ -158,7 +158,7 @@ class Line:
             if not call.is_over:
                 self.leave(call)
 
-    def _fetch(self, call: Called, seconds: float) -> None:
+    def _fetch(self, call: DirectCall, seconds: float) -> None:
         watch = select.poll()
         watch.register(self._sock, select.POLLIN)
         # Each packet but the answer is one of a call before: there is one at most.
@@ -174,7 +174,7 @@ class Line:
             self.read()
         self._is_hurried = CORES > 1 and _clock.monotonic() - call.sent_at < HURRY
 
-    def leave(self, call: Called) -> None:
+    def leave(self, call: DirectCall) -> None:
         """Leave the answer to a call to the loop."""
         if call.reader is not Reader.LOOP:
             call.reader = Reader.LOOP
@@ -237,7 +237,7 @@ class Line:
             self.tell()
             self._finish(call)
 
-    def _end(self, call: Called, message: Answered) -> None:
+    def _end(self, call: DirectCall, message: Answered) -> None:
         answers = self._answers
         if not answers or answers[-1][0].number != call.number:
             answers.append((message, hold_result(Payload(message.value))))
@@ -245,7 +245,7 @@ class Line:
         self._calls.take(call.execution_id)
         self._finish(call)
 
-    def _finish(self, call: Called) -> None:
+    def _finish(self, call: DirectCall) -> None:
         call.is_over = True
         call.completion.courier = None
         if self._call is call:
@@ -287,7 +287,7 @@ class Line:
         # A job can write to its end, and a clock may have been set.
         begin = message.started_at if date <= message.started_at <= now else date
         end = message.finished_at if begin <= message.finished_at <= now else now
-        execution = Execution(
+        execution = ScheduledExecution(
             id=name_call(self.name, message.number),
             reason="invoked",
             date=date,
@@ -374,7 +374,7 @@ class Reader(Enum):
     LOOP = auto()
 
 
-class Called:
+class DirectCall:
     """A call that is under way.
 
     Attributes:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ipycron.process.wire.protocol import Line as Opened
 
 
-class Lines:
+class DirectConnections:
     """The lines of all tasks, by task: a worker that is replaced takes its own along.
 
     Args:

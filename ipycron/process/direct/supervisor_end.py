@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-    from ipycron.process.direct.token import Floor
+    from ipycron.process.direct.token import WorkerToken
     from ipycron.process.supervisor.pumps import Uplink
     from ipycron.process.wire.channel import Channel
 
@@ -41,7 +41,7 @@ class Fate(StrEnum):
     UNKNOWN = "unknown"  # the worker has the word: ask again
 
 
-class Offer:
+class DirectLease:
     """Offers one worker to its client, and takes it back.
 
     Attributes:
@@ -53,7 +53,7 @@ class Offer:
     ) -> None:
         self._loop = loop
         self._kill: Callable[[str], None] | None = kill
-        self._floor: Floor | None = None
+        self._token: WorkerToken | None = None
         self._last = 1  # a counter holds no 0
         self._is_held = True  # we have the word
         self._is_wanted = True  # and the scheduler wants us to
@@ -65,13 +65,13 @@ class Offer:
     def open(self, task_id: str, pid: int, worker: Channel, client: Uplink) -> None:
         """Make a line between a worker and its client, where that can be."""
         try:
-            ours, theirs, self._floor = make_line()
+            ours, theirs, self._token = make_line()
         except (OSError, AttributeError):
             return  # no descriptors, or none of this kind: it goes without
         self.name = os.urandom(_NAME_BYTES).hex()
         line = Line(task_id, self.name, pid)
         with ours, theirs:
-            worker.send(line, fds=(theirs.fileno(), self._floor.fd))
+            worker.send(line, fds=(theirs.fileno(), self._token.fd))
             client.forward(line, Payload(fd=os.dup(ours.fileno())))
 
     def give(self, on_called: Callable[[str, float], None]) -> None:
@@ -81,9 +81,9 @@ class Offer:
         self._put()
 
     def _put(self) -> None:
-        if self._floor is not None and self._is_held and not self._is_wanted:
+        if self._token is not None and self._is_held and not self._is_wanted:
             with contextlib.suppress(BlockingIOError):  # a job has filled it
-                self._floor.put(say_free(self._last))
+                self._token.put(say_free(self._last))
                 self._is_held = False
 
     def hold(self) -> bool:
@@ -102,9 +102,9 @@ class Offer:
             self._loop.call_soon(self._put)
 
     def _take(self) -> None:
-        if self._floor is None or self._is_held:
+        if self._token is None or self._is_held:
             return
-        word = self._floor.take() or self._wait(self._floor)
+        word = self._token.take() or self._wait(self._token)
         if not word:
             return
         self._is_held = True
@@ -121,7 +121,7 @@ class Offer:
             self._on_called(self._called_id, date_call(number))
 
     def believe(self, execution_id: str) -> None:
-        """Tell of a run that its worker says has ended, whatever the floor says.
+        """Tell of a run that its worker says has ended, whatever the token says.
 
         A job can write there, and whoever waits for its run must hear of the end.
         """
@@ -130,10 +130,10 @@ class Offer:
             self._tell(number)
 
     @staticmethod
-    def _wait(floor: Floor) -> int:
+    def _wait(token: WorkerToken) -> int:
         watch = select.poll()
-        watch.register(floor.fd, select.POLLIN)
-        return floor.take() if watch.poll(_PATIENCE) else 0
+        watch.register(token.fd, select.POLLIN)
+        return token.take() if watch.poll(_PATIENCE) else 0
 
     def settle(self, execution_id: str) -> bool:
         """Take note that a run is known; return whether it is one that was told."""
@@ -146,7 +146,7 @@ class Offer:
         self._take()
         if not self._is_held:
             # One that died with the word was between two lines of ours.
-            return Fate.ANSWERED if self._floor is None else Fate.UNKNOWN
+            return Fate.ANSWERED if self._token is None else Fate.UNKNOWN
         _, number = read_call(execution_id)
         if number > self._last:
             self._last = self._told = number  # it will be, by the scheduler
@@ -155,11 +155,11 @@ class Offer:
         return Fate.TOLD if number == self._told else Fate.ANSWERED
 
     def close(self) -> None:
-        """Give the floor up; what became of the last call can still be asked."""
+        """Give the token up; what became of the last call can still be asked."""
         self._on_called = self._kill = None
-        if self._floor is not None:
-            self._floor.close()
-            self._floor = None
+        if self._token is not None:
+            self._token.close()
+            self._token = None
 
     def abandon(self) -> None:
         """End a worker that keeps the word: stopped just then, or robbed by its job."""
@@ -167,18 +167,18 @@ class Offer:
             self._kill("it did not say what became of a call")
 
 
-class Offers:
+class DirectLeases:
     """The offers of all workers, by the names of their lines; lost ones for a while."""
 
     def __init__(self) -> None:
-        self._open: dict[str, Offer] = {}
-        self._lost: OrderedDict[str, Offer] = OrderedDict()
+        self._open: dict[str, DirectLease] = {}
+        self._lost: OrderedDict[str, DirectLease] = OrderedDict()
 
-    def add(self, offer: Offer) -> None:
+    def add(self, offer: DirectLease) -> None:
         """Add one that has a line, or has not: then nobody asks."""
         self._open[offer.name] = offer
 
-    def remove(self, offer: Offer) -> None:
+    def remove(self, offer: DirectLease) -> None:
         """Note that a worker is gone."""
         if self._open.pop(offer.name, None) is not None:
             self._lost[offer.name] = offer
@@ -186,7 +186,7 @@ class Offers:
                 self._lost.popitem(last=False)
 
     def withdraw(self, execution_id: str, *, is_last: bool) -> Fate:
-        """Return what became of a call; see `Offer.withdraw`.
+        """Return what became of a call; see `DirectLease.withdraw`.
 
         Args:
             execution_id: the call's.

@@ -16,7 +16,7 @@ import os
 _BYTES = 8
 
 
-class Floor:
+class WorkerToken:
     """A counter of the kernel's that holds a word, or nothing: somebody has taken it.
 
     Who takes the word has the worker until it is put back. A worker that begins a
@@ -67,9 +67,9 @@ def say_busy(number: int) -> int:
     return number << 1 | 1
 
 
-def make_floor() -> Floor:
-    """Return a floor whose word we have. Raises `OSError`, or `AttributeError`.
+def make_worker_token() -> WorkerToken:
+    """Return a token that we hold. Raises `OSError`, or `AttributeError`.
 
     Linux only. A pipe would do, but its ends are two.
     """
-    return Floor(os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK))
+    return WorkerToken(os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK))

@@ -3,7 +3,7 @@
 A call by the supervisor is five wake-ups of four threads; by the line it is two. The
 line only carries what nobody else need hear of: a run that returns soon, and prints,
 displays and logs nothing. Every other run is handed over to the supervisor, who tells
-of it as of all others; see `Floor` for who decides, and `Offer` for when.
+of it as of all others; see `WorkerToken` for who decides, and `DirectLease` for when.
 
 Each message is a packet: it arrives whole or not at all.
 """
@@ -15,7 +15,12 @@ import socket
 import termios
 from typing import TYPE_CHECKING
 
-from ipycron.process.direct.token import Floor, make_floor, say_busy, say_free
+from ipycron.process.direct.token import (
+    WorkerToken,
+    make_worker_token,
+    say_busy,
+    say_free,
+)
 from ipycron.process.wire.protocol import (
     Answered,
     Call,
@@ -63,7 +68,7 @@ def read_call(execution_id: str) -> tuple[str, int]:
         return "", 0
 
 
-def make_line() -> tuple[socket.socket, socket.socket, Floor]:
+def make_line() -> tuple[socket.socket, socket.socket, WorkerToken]:
     """Return the client's end, the worker's end, and who has the worker: we.
 
     Raises:
@@ -71,25 +76,25 @@ def make_line() -> tuple[socket.socket, socket.socket, Floor]:
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
-        return ours, theirs, make_floor()
+        return ours, theirs, make_worker_token()
     except BaseException:
         ours.close()
         theirs.close()
         raise
 
 
-class WorkerLine:
+class WorkerEnd:
     """The worker's end: what it is called for, and what it says to that.
 
     Args:
         sock: this end.
-        floor: who has this worker.
+        token: who has this worker.
         name: the line's name, the beginning of its runs' ids.
     """
 
-    def __init__(self, sock: Socket, floor: Floor, name: str) -> None:
+    def __init__(self, sock: Socket, token: WorkerToken, name: str) -> None:
         self._sock = sock
-        self._floor = floor
+        self._token = token
         self._name = name
         self._decoder = make_decoder(Call)
         self.fd = sock.fileno()
@@ -104,24 +109,24 @@ class WorkerLine:
 
     def begin(self, number: int) -> str | None:
         """Return the id of the run that is to begin now; None where it must not."""
-        word = self._floor.take()
+        word = self._token.take()
         if word and word < say_free(number):
-            self._floor.put(say_busy(number))
+            self._token.put(say_busy(number))
             return name_call(self._name, number)
         if word:
-            self._floor.put(word)  # the supervisor has had this call
+            self._token.put(word)  # the supervisor has had this call
         self._send(Declined(name_call(self._name, number)))
         return None
 
     def answer(self, answer: Answered) -> bool:
         """Tell of a run that was short; False where the supervisor wants to hear it."""
-        word, busy = self._floor.take(), say_busy(answer.number)
+        word, busy = self._token.take(), say_busy(answer.number)
         if word != busy:
-            if word and self._floor.is_whole():
-                self._floor.put(busy)  # a job has written there
+            if word and self._token.is_whole():
+                self._token.put(busy)  # a job has written there
             return False  # else the supervisor has it
-        # First the floor: a worker that dies here has lost one answer, and no more.
-        self._floor.put(say_free(answer.number))
+        # First the token: a worker that dies here has lost one answer, and no more.
+        self._token.put(say_free(answer.number))
         return self._send(answer)
 
     def hand_over(self, number: int) -> None:
@@ -137,9 +142,9 @@ class WorkerLine:
         return True
 
     def close(self) -> None:
-        """Close this end, and our way to the floor; the supervisor has its own."""
+        """Close this end, and our copy of the token; the supervisor has its own."""
         self._sock.close()
-        self._floor.close()
+        self._token.close()
 
 
 def is_unread(*fds: int) -> bool:

@@ -16,7 +16,7 @@ from collections import Counter, deque
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from ipycron.errors import ProtocolError, StartError, StartRefused, WorkerCrashed
-from ipycron.process.direct.supervisor_end import Offers
+from ipycron.process.direct.supervisor_end import DirectLeases
 from ipycron.process.posix import ZYGOTE_GRACE, kill_group
 from ipycron.process.refusal import describe
 from ipycron.process.start import start_program, start_zygote
@@ -63,7 +63,7 @@ class Starter(Protocol):
         """Start the process; sets its pid, and later calls its `handle_exit`."""
 
 
-class Zygote:
+class ZygoteHandle:
     """The supervisor's side of the zygote: started when needed, replaced when lost."""
 
     def __init__(
@@ -243,12 +243,12 @@ class ProcessLauncher:
         leash: int | None = None,
         zygote: ZygoteProcess | None = None,
     ) -> None:
-        self.zygote = Zygote(warn, file_limits, leash, zygote)
+        self.zygote = ZygoteHandle(warn, file_limits, leash, zygote)
         self._spawner = Spawner(file_limits)
         self._uplink = uplink
         self._flood = Flood()
         self._registrations: dict[str, Registration] = {}
-        self.offers = Offers()
+        self.offers = DirectLeases()
 
     def register(self, register: Register, payload: Payload) -> None:
         """Remember what a task's workers must load."""

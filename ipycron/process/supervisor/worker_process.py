@@ -16,7 +16,7 @@ from ipycron.errors import (
     StopTimeout,
     WorkerCrashed,
 )
-from ipycron.process.direct.supervisor_end import Offer
+from ipycron.process.direct.supervisor_end import DirectLease
 from ipycron.process.posix import get_signal_name, kill_group, read_zombie
 from ipycron.process.standby import StandbyOrder, make_permit
 from ipycron.process.supervisor.pumps import Flood, Holdback, Pump, Rest
@@ -42,15 +42,15 @@ from ipycron.scheduling.standby import LATEST, find_rest
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ipycron.process.direct.supervisor_end import Offers
+    from ipycron.process.direct.supervisor_end import DirectLeases
     from ipycron.process.supervisor.pumps import Uplink
     from ipycron.process.wire.protocol import StreamName
-    from ipycron.scheduling.events import Execution
+    from ipycron.scheduling.events import ScheduledExecution
     from ipycron.scheduling.ports import Worker
     from ipycron.scheduling.standby import Place
 
 
-class Ends:
+class WorkerPipes:
     """The descriptors that a worker gets; ours until it has them."""
 
     def __init__(self) -> None:
@@ -161,22 +161,22 @@ class WorkerProcess:
         uplink: Uplink,
         flood: Flood,
         on_death: Callable[[Worker, BaseException], None],
-        offers: Offers,
+        offers: DirectLeases,
     ) -> None:
         loop = asyncio.get_running_loop()
         self.pid: int | None = None
         self.loaded: asyncio.Future[None] = loop.create_future()
         self.gone: asyncio.Future[None] = loop.create_future()
-        self.ends = Ends()
+        self.ends = WorkerPipes()
         self._task_id = load.task_id
         self._name = load.name
         self.zone = load.zone
         self._uplink = uplink
         self._on_death = on_death
         self._order = StandbyOrder(self.ends.permit)
-        self._calls, self._call_count = Offer(loop, self.kill_remains), 0
+        self._calls, self._call_count = DirectLease(loop, self.kill_remains), 0
         self._offers = offers
-        self._execution: Execution | None = None
+        self._execution: ScheduledExecution | None = None
         self._execution_id = ""
         self._outcome: asyncio.Future[Outcome] | None = None
         self._is_loaded = self._is_stopping = self._is_lost = False
@@ -256,7 +256,7 @@ class WorkerProcess:
         """Let no call begin, and tell of one that has; see `Worker.hold`."""
         return self._calls.hold() and self._outcome is None
 
-    def run(self, execution: Execution) -> asyncio.Future[Outcome]:
+    def run(self, execution: ScheduledExecution) -> asyncio.Future[Outcome]:
         """Start the job now; see `Worker.run`."""
         assert self._outcome is None, "one run at a time"
         self._call_count += execution.reason == "invoked"
@@ -270,7 +270,7 @@ class WorkerProcess:
         self._order.forget()
         return self._outcome
 
-    def _send_run(self, execution: Execution) -> None:
+    def _send_run(self, execution: ScheduledExecution) -> None:
         started_at = execution.started_at or execution.date
         self._channel.send(
             Run(execution.id, execution.reason, execution.date, started_at)

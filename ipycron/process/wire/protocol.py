@@ -32,8 +32,8 @@ import msgspec
 
 from ipycron.scheduling.events import (  # noqa: TC001 - msgspec reads the annotations
     Event,
-    Execution,
     Reason,
+    ScheduledExecution,
     SkipReason,
     Status,
 )
@@ -194,7 +194,7 @@ class Noticed(Message, frozen=True):
     status: Status
     date: float
     triggered_at: float
-    execution: Execution | None
+    execution: ScheduledExecution | None
     is_ok: bool | None
     summary: str
     reason: SkipReason | None
@@ -248,7 +248,7 @@ class Logged(Message, frozen=True):
 
 
 class Line(Message, frozen=True):
-    """There is a line. It comes beside this: to the worker with the floor.
+    """There is a line. It comes beside this: to the worker with the token.
 
     Attributes:
         task_id: whose worker it is.
@@ -262,7 +262,7 @@ class Line(Message, frozen=True):
 
 
 class Call(Message, frozen=True):
-    """Run the job now, if nobody else has the floor."""
+    """Run the job now, if nobody else holds the token."""
 
     number: int
 

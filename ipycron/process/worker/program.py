@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 from ipycron.errors import StartRefused
 from ipycron.process.affinity import count_cores, return_to, wait_on_one
-from ipycron.process.direct.token import Floor
-from ipycron.process.direct.worker_end import WorkerLine, date_call, fits, is_unread
+from ipycron.process.direct.token import WorkerToken
+from ipycron.process.direct.worker_end import WorkerEnd, date_call, fits, is_unread
 from ipycron.process.nesting import loading_job, mark_process
 from ipycron.process.posix import (
     close_others,
@@ -82,7 +82,7 @@ class Worker:
         self._finished_at = 0.0
         self._displays = 0
         self._has_shown = False
-        self._line: WorkerLine | None = None
+        self._line: WorkerEnd | None = None
         self._watch: select.poll
         self._is_hurried = False
         self._job: LoadedJob
@@ -130,11 +130,13 @@ class Worker:
         self._is_hurried = CORES > 1 and time.monotonic() - begin < HURRY
         return ready or self._watch.poll()
 
-    def open_line(self, line: Line, sock: int, floor: int) -> None:
+    def open_line(self, line: Line, sock: int, token: int) -> None:
         """Take calls from now on; both descriptors are ours."""
         if self._line is not None:
             self._line.close()
-        self._line = WorkerLine(_socket.socket(fileno=sock), Floor(floor), line.name)
+        self._line = WorkerEnd(
+            _socket.socket(fileno=sock), WorkerToken(token), line.name
+        )
         self._watch = select.poll()
         self._watch.register(self._channel.fileno(), select.POLLIN)
         self._watch.register(sock, select.POLLIN)
@@ -258,7 +260,7 @@ class Worker:
         return self.tell(Answered(call, summary, *times, value))
 
     def tell(self, answer: Answered) -> bool:
-        """Tell of a run by the line; see `WorkerLine.answer`."""
+        """Tell of a run by the line; see `WorkerEnd.answer`."""
         assert self._line is not None
         return self._line.answer(answer)
 

@@ -38,7 +38,7 @@ from ipycron.process.wire.protocol import (
 from ipycron.process.worker.program import Worker
 
 if TYPE_CHECKING:
-    from ipycron.process.direct.token import Floor
+    from ipycron.process.direct.token import WorkerToken
 
 LIVES = 12
 RUNS = 4
@@ -107,20 +107,20 @@ def _live() -> None:
     permit.close()
 
 
-def _open_line(edge: BlockingChannel) -> tuple[socket.socket, Floor] | None:
+def _open_line(edge: BlockingChannel) -> tuple[socket.socket, WorkerToken] | None:
     """Give a worker a line, where there are any; return the client's end."""
     try:
-        ours, theirs, floor = make_line()
+        ours, theirs, token = make_line()
     except (OSError, AttributeError):
         return None
-    edge.send(Line("", "rehearsal", 0), None, (theirs.fileno(), floor.fd))
+    edge.send(Line("", "rehearsal", 0), None, (theirs.fileno(), token.fd))
     theirs.close()
-    return ours, floor
+    return ours, token
 
 
-def _call(life: Worker, ours: socket.socket, floor: Floor) -> None:
+def _call(life: Worker, ours: socket.socket, token: WorkerToken) -> None:
     """Call a worker past its supervisor."""
-    floor.put(say_free(1))
+    token.put(say_free(1))
     for number in range(2, 2 + RUNS):
         ours.send(encode_message(Call(number)))
         life.wait_for_call()
@@ -128,4 +128,4 @@ def _call(life: Worker, ours: socket.socket, floor: Floor) -> None:
         # By hand: the zygote's own output goes where nobody can tell of it.
         life.tell(Answered(number, "", 0.0, 0.0, b""))
     ours.close()
-    floor.close()
+    token.close()

@@ -8,7 +8,7 @@ import pytest
 from redis_server import RedisServer, require_redis
 
 from ipycron.coordinate import RedisRunCoordinator
-from ipycron.coordinate.session import Election
+from ipycron.coordinate.session import CoordinatorSession
 
 KEY = "report:2026-11-24T09:00:00.000Z"
 
@@ -28,7 +28,7 @@ class Asker:
         client = self._clients.make(self._kind, self._port, **options)
         coordinator = RedisRunCoordinator(client, prefix=prefix)
         # Without `renew` in the election: tests here renew by hand.
-        self._elections.append(Election(coordinator, deadline=deadline))
+        self._elections.append(CoordinatorSession(coordinator, deadline=deadline))
         return self._elections[-1]
 
     def ask(self, election, key=KEY, lease=30):

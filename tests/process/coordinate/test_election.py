@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from ipycron.coordinate.session import Election
+from ipycron.coordinate.session import CoordinatorSession
 from ipycron.errors import CoordinatorError, InvalidOption
 
 LEASE = 30.0
@@ -86,7 +86,7 @@ def test_should_run_returns_the_answer_of_every_kind_of_coordinator(kind, answer
     coordinator = kind(answer)
 
     async def ask():
-        election = Election(coordinator)
+        election = CoordinatorSession(coordinator)
         assert await election.should_run("report:x", LEASE) is answer
         await election.on_complete("report:x")
 
@@ -101,7 +101,7 @@ def test_plain_methods_are_called_in_a_thread_and_coroutines_on_the_loop():
     """A plain coordinator may block."""
     for kind, name in [(Sync, "ipycron-coordinator"), (Async, "MainThread")]:
         coordinator = kind()
-        run(Election(coordinator).should_run("report:x", LEASE))
+        run(CoordinatorSession(coordinator).should_run("report:x", LEASE))
         assert coordinator.calls[0][-1] == name
 
 
@@ -110,7 +110,7 @@ def test_plain_methods_are_called_in_a_thread_and_coroutines_on_the_loop():
 def test_should_run_raises_when_the_answer_is_no_boolean(kind, answer):
     """A truthy mistake never runs a fire everywhere."""
     with pytest.raises(CoordinatorError) as caught:
-        run(Election(kind(answer)).should_run("report:x", LEASE))
+        run(CoordinatorSession(kind(answer)).should_run("report:x", LEASE))
     assert str(caught.value) == (
         f"run coordinator: {kind.__name__}.should_run() returned a "
         f"{type(answer).__name__}, expected True or False."
@@ -140,7 +140,7 @@ def test_should_run_raises_coordinator_error_when_the_coordinator_raises(
 ):
     """Whatever it raises, the loop goes on and the cause is kept."""
     with pytest.raises(CoordinatorError) as caught:
-        run(Election(kind(error)).should_run("report:x", LEASE))
+        run(CoordinatorSession(kind(error)).should_run("report:x", LEASE))
     assert text in str(caught.value)
     assert f"{kind.__name__}.should_run()" in str(caught.value)
     cause = caught.value.__cause__
@@ -153,7 +153,7 @@ def test_should_run_raises_the_same_error_when_it_is_a_coordinator_error(kind):
     """It is not wrapped twice."""
     error = CoordinatorError(reason="Redis: down")
     with pytest.raises(CoordinatorError) as caught:
-        run(Election(kind(error)).should_run("report:x", LEASE))
+        run(CoordinatorSession(kind(error)).should_run("report:x", LEASE))
     assert caught.value is error
 
 
@@ -171,7 +171,7 @@ def test_should_run_raises_in_time_when_a_plain_coordinator_blocks():
                 await asyncio.sleep(0.01)
 
         ticking = asyncio.create_task(tick())
-        election = Election(coordinator, deadline=SOON)
+        election = CoordinatorSession(coordinator, deadline=SOON)
         with pytest.raises(CoordinatorError, match=r"no answer within 0\.2 s"):
             await election.should_run("report:x", LEASE)
         gate.set()
@@ -202,7 +202,9 @@ def test_should_run_raises_in_time_when_a_coroutine_refuses_its_cancellation():
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(lambda *_: complaints.append(1))
         with pytest.raises(CoordinatorError, match="no answer"):
-            await Election(Stubborn(), deadline=SOON).should_run("report:x", LEASE)
+            await CoordinatorSession(Stubborn(), deadline=SOON).should_run(
+                "report:x", LEASE
+            )
         await until(lambda: len(asyncio.all_tasks()) == 1)
         gc.collect()
 
@@ -215,7 +217,7 @@ def test_should_run_raises_when_the_coroutine_cancels_itself():
     """A coordinator cannot cancel the scheduler."""
     coordinator = Async(asyncio.CancelledError())
     with pytest.raises(CoordinatorError, match=r"Async.should_run\(\) was cancelled"):
-        run(Election(coordinator).should_run("report:x", LEASE))
+        run(CoordinatorSession(coordinator).should_run("report:x", LEASE))
 
 
 def test_should_run_is_cancelled_with_its_caller():
@@ -230,7 +232,9 @@ def test_should_run_is_cancelled_with_its_caller():
                 ended.append(key)
 
     async def ask():
-        asking = asyncio.create_task(Election(Slow()).should_run("report:x", LEASE))
+        asking = asyncio.create_task(
+            CoordinatorSession(Slow()).should_run("report:x", LEASE)
+        )
         await asyncio.sleep(0.01)
         asking.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -247,10 +251,10 @@ def test_calls_of_one_coordinator_that_blocks_do_not_delay_another():
     blocked.should_run = lambda *_: gate.wait(10)
 
     async def ask():
-        election = Election(blocked, deadline=SOON)
+        election = CoordinatorSession(blocked, deadline=SOON)
         stuck = [election.should_run(f"a:{n}", LEASE) for n in range(40)]
         asking = asyncio.gather(*stuck, return_exceptions=True)
-        assert await Election(Sync(), deadline=SOON).should_run("b:1", LEASE)
+        assert await CoordinatorSession(Sync(), deadline=SOON).should_run("b:1", LEASE)
         assert all(isinstance(e, CoordinatorError) for e in await asking)
         gate.set()
 
@@ -267,13 +271,13 @@ def test_election_names_a_method_that_is_no_method():
     coordinator = Sync()
     coordinator.should_run = Callable_()
     with pytest.raises(CoordinatorError, match=r"Callable_\(\) raised ValueError: no"):
-        run(Election(coordinator).should_run("report:x", LEASE))
+        run(CoordinatorSession(coordinator).should_run("report:x", LEASE))
 
 
 def test_election_refuses_what_is_no_coordinator():
     """At once, when the task is created."""
     with pytest.raises(InvalidOption):
-        Election(object())
+        CoordinatorSession(object())
 
 
 def test_on_complete_raises_when_the_coordinator_does():
@@ -285,4 +289,4 @@ def test_on_complete_raises_when_the_coordinator_does():
 
     coordinator.on_complete = fail
     with pytest.raises(CoordinatorError, match=r"fail\(\) raised OSError: away"):
-        run(Election(coordinator).on_complete("report:x"))
+        run(CoordinatorSession(coordinator).on_complete("report:x"))

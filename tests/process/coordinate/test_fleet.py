@@ -14,7 +14,7 @@ import redis
 import redis.asyncio as redis_asyncio
 
 from ipycron.coordinate import RedisRunCoordinator, SQLiteRunCoordinator
-from ipycron.coordinate.session import Election
+from ipycron.coordinate.session import CoordinatorSession
 
 FORK = multiprocessing.get_context("fork")
 PROCESSES = 8
@@ -50,7 +50,7 @@ def race(make, log, start):
     won = []
 
     async def run():
-        election = Election(make())
+        election = CoordinatorSession(make())
         keys = list(range(KEYS))
         random.shuffle(keys)
         for key in keys:
@@ -68,7 +68,7 @@ def fire(make, log, period):
     """Claim one key per period of the system's monotonic clock, until killed."""
 
     async def run():
-        election = Election(make())
+        election = CoordinatorSession(make())
         last = None
         while True:
             slot = int(time.monotonic() / period)

@@ -9,7 +9,7 @@ import redis.asyncio as redis_asyncio
 
 from ipycron.coordinate import Health, RedisRunCoordinator
 from ipycron.coordinate.redisserver import BlockingServer
-from ipycron.coordinate.session import Election
+from ipycron.coordinate.session import CoordinatorSession
 from ipycron.errors import CoordinatorError, InvalidOption
 
 KEY = "report:2026-11-24T09:00:00.000Z"
@@ -148,7 +148,7 @@ def test_an_asyncio_client_may_belong_to_a_loop_that_stands_still(server, client
         answers = []
 
         async def ask():
-            election = Election(coordinator)
+            election = CoordinatorSession(coordinator)
             answers.append(await election.should_run(KEY, 30))
             await election.aclose()
 

@@ -5,7 +5,7 @@ import logging
 import threading
 import time
 
-from ipycron.coordinate.session import Election, log_problem
+from ipycron.coordinate.session import CoordinatorSession, log_problem
 from ipycron.errors import CoordinatorError
 
 LEASE = 30.0
@@ -50,7 +50,7 @@ def test_a_claim_is_renewed_every_third_of_its_lease_until_completion():
     coordinator = Renewing()
 
     async def live():
-        election = Election(coordinator)
+        election = CoordinatorSession(coordinator)
         started = time.monotonic()
         assert await election.should_run("report:x", 0.3)
         await until(lambda: coordinator.calls.count("renew") >= 4)
@@ -67,7 +67,7 @@ def test_a_claim_that_was_not_granted_is_not_renewed():
     coordinator = Renewing(is_elected=False)
 
     async def live():
-        assert not await Election(coordinator).should_run("report:x", 0.03)
+        assert not await CoordinatorSession(coordinator).should_run("report:x", 0.03)
         await asyncio.sleep(0.1)
 
     asyncio.run(live())
@@ -80,7 +80,9 @@ def test_a_renewal_that_failed_is_reported_and_tried_again():
     reports = []
 
     async def live():
-        election = Election(coordinator, report=lambda *report: reports.append(report))
+        election = CoordinatorSession(
+            coordinator, report=lambda *report: reports.append(report)
+        )
         await election.should_run("report:x", 0.06)
         await until(lambda: coordinator.calls.count("renew") >= 4)
         await election.aclose()
@@ -97,7 +99,9 @@ def test_a_renewal_ends_with_a_report_when_the_claim_is_lost():
     reports = []
 
     async def live():
-        election = Election(coordinator, report=lambda *report: reports.append(report))
+        election = CoordinatorSession(
+            coordinator, report=lambda *report: reports.append(report)
+        )
         await election.should_run("report:x", 0.03)
         await until(lambda: reports)
         await asyncio.sleep(0.05)
@@ -122,7 +126,7 @@ def test_on_complete_waits_for_the_renewal_under_way():
     coordinator = Slow()
 
     async def live():
-        election = Election(coordinator)
+        election = CoordinatorSession(coordinator)
         await election.should_run("report:x", 0.03)
         await until(lambda: coordinator.calls.count("began") == 1)
         ending = asyncio.create_task(election.on_complete("report:x"))
@@ -145,7 +149,7 @@ def test_one_renewal_runs_when_a_key_is_granted_twice():
     coordinator = Renewing()
 
     async def live():
-        election = Election(coordinator)
+        election = CoordinatorSession(coordinator)
         await election.should_run("report:x", LEASE)
         await election.should_run("report:x", LEASE)
         assert len(election._renewals) == 1
@@ -161,7 +165,7 @@ def test_aclose_stops_renewals_and_closes_the_coordinator():
     closed = []
 
     async def live():
-        election = Election(coordinator)
+        election = CoordinatorSession(coordinator)
         await election.should_run("a:1", LEASE)
         await election.should_run("b:1", LEASE)
         await election.aclose()

@@ -6,11 +6,11 @@ import gc
 import weakref
 from datetime import UTC
 
-from ipycron.client.event_log import MAX_ITEMS, Bulletin
+from ipycron.client.event_log import MAX_ITEMS, EventLog
 from ipycron.client.executions import MAX_OUTPUT_BYTES, MAX_RUNS, Execution, History
 from ipycron.process.wire.outcome import encode_error
 from ipycron.scheduling.events import Event, Notice, Outcome, Status
-from ipycron.scheduling.events import Execution as Scheduled
+from ipycron.scheduling.events import ScheduledExecution as Scheduled
 
 
 def _run(number: int, size: int = 0) -> Execution:
@@ -117,7 +117,7 @@ def test_history_reads_the_traceback_of_a_worker_and_leaves_the_payload():
 
 def test_bulletin_keeps_problems_when_a_busy_schedule_floods_it():
     """A failure outlives ten thousand ordinary events."""
-    bulletin = Bulletin()
+    bulletin = EventLog()
     bulletin.post(_Task(), _notice(Event.EXECUTION_FAILED, 1))
     for number in range(10_000):
         bulletin.post(_Task(), _notice(Event.EXECUTION_STARTED, number))
@@ -131,7 +131,7 @@ def test_bulletin_keeps_problems_when_a_busy_schedule_floods_it():
 
 def test_bulletin_tells_watchers_once_and_not_after_they_left():
     """Watching twice is watching once."""
-    bulletin = Bulletin()
+    bulletin = EventLog()
     told: list[str] = []
     bulletin.watch(told.append)
     bulletin.watch(told.append)

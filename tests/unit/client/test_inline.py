@@ -5,11 +5,11 @@ import asyncio
 import pytest
 
 from ipycron.client import inline
-from ipycron.client.inline import Landing, make_failure
+from ipycron.client.inline import CompletionQueue, make_failure
 from ipycron.errors import RemoteError
 
 
-class Flight:
+class InlineRun:
     """A run that has ended in some thread."""
 
     def __init__(self, land):
@@ -30,11 +30,13 @@ def test_ends_stand_back_for_beginnings(looks, expected):
     landed = []
 
     async def live():
-        landing = Landing(asyncio.get_running_loop(), has_waiting=lambda: left.pop(0))
+        landing = CompletionQueue(
+            asyncio.get_running_loop(), has_waiting=lambda: left.pop(0)
+        )
         is_done = asyncio.Event()
         for number in range(3):
-            landing.bring(Flight(lambda number=number: landed.append(number)))
-        landing.bring(Flight(is_done.set))
+            landing.bring(InlineRun(lambda number=number: landed.append(number)))
+        landing.bring(InlineRun(is_done.set))
         await is_done.wait()
         return len(looks) - len(left)
 
@@ -48,11 +50,11 @@ def test_ends_are_brought_together():
 
     async def live():
         landed = []
-        landing = Landing(
+        landing = CompletionQueue(
             asyncio.get_running_loop(), has_waiting=lambda: asked.append(1)
         )
         for number in range(100):
-            landing.bring(Flight(lambda number=number: landed.append(number)))
+            landing.bring(InlineRun(lambda number=number: landed.append(number)))
         await asyncio.sleep(0.01)
         return landed
 

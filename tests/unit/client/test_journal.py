@@ -24,7 +24,7 @@ def task():
         logger=logger,
         options=options,
         listeners=Listeners(),
-        mirror=SimpleNamespace(history=History()),
+        observed=SimpleNamespace(history=History()),
     )
 
 
@@ -145,6 +145,6 @@ def test_failure_is_an_error_unless_the_run_before_failed_alike(
     is_ok, summary = before
     past = SimpleNamespace(id="0", is_ok=is_ok, summary=summary)
     this = SimpleNamespace(id="1", is_ok=False, summary="ValueError: no")
-    task.mirror.history._runs = (past, this)
+    task.observed.history._runs = (past, this)
     log(task, Event.EXECUTION_FAILED)
     assert [name for name, _ in texts(caplog)] == [level]

@@ -17,7 +17,7 @@ import pytest
 
 from ipycron.executors import guest_output
 from ipycron.executors.guest import (
-    Visit,
+    RemoteRun,
     find_place,
     find_software,
     run_guest,
@@ -42,7 +42,7 @@ def make_visit(job, **changes):
         job = FunctionJob()
     level = changes.pop("level", logging.WARNING)
     setting = Setting(b"", {}, (), level, changes.pop("max_result_bytes", 1 << 20))
-    visit = Visit(
+    visit = RemoteRun(
         load=Load("id", "report", "* * * * *", "Europe/Berlin", job, setting),
         run=Run("run", "scheduled", 1_795_503_600.0, 1_795_503_600.5),
         payload=payload,

@@ -10,7 +10,7 @@ from ipycron import testing
 from ipycron.errors import StopTimeout, WorkerCrashed
 from ipycron.scheduling import ports
 from ipycron.scheduling.clock import SystemClock
-from ipycron.scheduling.events import Event, Execution
+from ipycron.scheduling.events import Event, ScheduledExecution
 from ipycron.testing import (
     Every,
     FakeClock,
@@ -82,7 +82,7 @@ def launch(clock, deaths):
 
 def make_execution(name="r"):
     """Return a run to be given to a worker."""
-    return Execution(id=name, reason="invoked", date=0)
+    return ScheduledExecution(id=name, reason="invoked", date=0)
 
 
 async def test_worker_runs_as_its_script_says(clock, launch):

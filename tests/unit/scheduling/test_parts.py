@@ -6,11 +6,11 @@ from itertools import product
 import pytest
 
 from ipycron.scheduling.aio import settle, share, sleep, within
-from ipycron.scheduling.events import Execution, Outcome
-from ipycron.scheduling.missed import CHUNK, Tally
+from ipycron.scheduling.events import Outcome, ScheduledExecution
+from ipycron.scheduling.missed import CHUNK, MissedCounter
 from ipycron.scheduling.plan import Gap
 from ipycron.scheduling.policy import Policy
-from ipycron.scheduling.state import TRANSITIONS, Entry, Phase
+from ipycron.scheduling.state import TRANSITIONS, Phase, TaskState
 from ipycron.testing import Every, FakeClock
 
 ALLOWED = {
@@ -28,7 +28,7 @@ ALLOWED = {
 @pytest.mark.parametrize(("here", "there"), list(product(Phase, Phase)))
 def test_phase_moves_along_the_table_only(here, there):
     """Eight moves are allowed, every other one is a defect and says so."""
-    entry = Entry("t", name="t", schedule=Every(1), policy=Policy(), services=None)
+    entry = TaskState("t", name="t", schedule=Every(1), policy=Policy(), services=None)
     entry.phase = here
     if (here, there) in ALLOWED:
         entry.move(there)
@@ -57,7 +57,7 @@ def test_outcome_of_an_error_has_one_line():
 
 def test_copy_of_an_execution_is_whole():
     """A snapshot has every field and a life of its own."""
-    execution = Execution(
+    execution = ScheduledExecution(
         id="r", reason="invoked", date=1, started_at=2, finished_at=3, pid=4
     )
     copy = execution.copy()
@@ -115,7 +115,7 @@ async def test_settle_may_be_repeated():
 async def test_tally_counts_small_gaps_at_once():
     """A gap of one portion is told before the call returns."""
     reports = []
-    tally = Tally(FakeClock())
+    tally = MissedCounter(FakeClock())
     tally.add(
         "a", Every(1), Gap(after=0, before=CHUNK), report=lambda *r: reports.append(r)
     )
@@ -127,7 +127,7 @@ async def test_tally_takes_turns():
     """A long count does not hold up a short one."""
     clock = FakeClock()
     reports = []
-    tally = Tally(clock)
+    tally = MissedCounter(clock)
     for owner, slots in [("long", 9 * CHUNK), ("short", 2 * CHUNK)]:
         gap = Gap(after=0, before=slots + 1)
         tally.add(
@@ -146,7 +146,7 @@ async def test_tally_tells_what_it_has_when_cut():
     """A cut count is told once, and the others go on."""
     clock = FakeClock()
     reports = []
-    tally = Tally(clock)
+    tally = MissedCounter(clock)
     for owner in "ab":
         tally.add(
             owner,

@@ -206,7 +206,7 @@ async def test_stop_cuts_a_count_when_it_takes_too_long(world):
     assert stop.done()
     assert world.events.names()[-2:] == ["execution:missed", "task:stopped"]
     assert world.events.notices[-2].missed_count > 0
-    assert world.scheduler._services.tally._timer is None
+    assert world.scheduler._services.missed._timer is None
 
 
 async def test_stop_waits_for_a_count(world):

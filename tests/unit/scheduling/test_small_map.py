@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipycron.scheduling import small_map as few
-from ipycron.scheduling.small_map import NOTHING, Few
+from ipycron.scheduling.small_map import NOTHING, SmallMap
 
 STEPS = st.lists(st.tuples(st.booleans(), st.integers(0, 4)))
 
@@ -38,7 +38,7 @@ def test_example_is_right():
 def test_nothing_stays_what_it_is():
     """All who have nothing share it, and it costs nothing to give back."""
     one = NOTHING.add("a", 1)
-    assert isinstance(one, Few)
+    assert isinstance(one, SmallMap)
     assert not NOTHING
     assert one.remove("a") is NOTHING
     assert NOTHING.remove("a") is NOTHING

@@ -75,7 +75,7 @@ def is_other(line, before):
 
 def find_line(task):
     """Return the line to a task's worker, or None."""
-    return registry.client._engine.remote.lines.find(task.id)
+    return registry.client._engine.background.lines.find(task.id)
 
 
 def is_supervised(task):
@@ -580,14 +580,14 @@ def test_times_that_a_job_makes_up_are_not_believed(obedient, time):
     task, tell = obedient
     tell(
         "import gc\n"
-        "from ipycron.process.direct.worker_end import WorkerLine\n"
-        "(line,) = [o for o in gc.get_objects() if type(o) is WorkerLine]\n"
-        "answer = WorkerLine.answer\n"
+        "from ipycron.process.direct.worker_end import WorkerEnd\n"
+        "(line,) = [o for o in gc.get_objects() if type(o) is WorkerEnd]\n"
+        "answer = WorkerEnd.answer\n"
         "def lie(self, told):\n"
         "    from msgspec.structs import replace\n"
         f"    t = float('{time}')\n"
         "    return answer(self, replace(told, started_at=t, finished_at=t))\n"
-        "WorkerLine.answer = lie\n"
+        "WorkerEnd.answer = lie\n"
         "result = 1"
     )
     assert task.execute().result(SECONDS) == 1

@@ -4,12 +4,12 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from ipycron.client.completion import Calls
+from ipycron.client.completion import Waiters
 
 
 def test_call_is_taken_once():
     """Later ones, and strangers, find nobody waiting."""
-    calls = Calls()
+    calls = Waiters()
     calls.add("a", "first")
     calls.add("b", "second")
     assert calls.take("c") is None
@@ -21,7 +21,7 @@ def test_call_is_taken_once():
 
 def test_no_call_is_lost_between_threads():
     """One thread calls while another ends the runs."""
-    calls = Calls()
+    calls = Waiters()
     barrier = threading.Barrier(4)
     interval = sys.getswitchinterval()
 

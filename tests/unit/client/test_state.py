@@ -5,10 +5,10 @@ from datetime import UTC
 
 import pytest
 
-from ipycron.client.state import Mirror
+from ipycron.client.state import ObservedState
 from ipycron.process.wire.payload import Payload
 from ipycron.process.wire.protocol import Streamed
-from ipycron.scheduling.events import Event, Execution, Notice, Outcome, Status
+from ipycron.scheduling.events import Event, Notice, Outcome, ScheduledExecution, Status
 
 LOST = Outcome.of_error(RuntimeError("gone"))
 
@@ -18,7 +18,7 @@ class Told:
 
     def __init__(self, runs_left=None):
         self.deferred = []
-        self.mirror = Mirror(
+        self.observed = ObservedState(
             "t", zone=UTC, runs_left=runs_left, defer=self.deferred.append
         )
 
@@ -28,14 +28,14 @@ class Told:
         execution = None
         if run is not None:
             finished_at = None if is_ok is None else 2.0
-            execution = Execution(
+            execution = ScheduledExecution(
                 id=run,
                 reason="scheduled",
                 date=1,
                 started_at=1,
                 finished_at=finished_at,
             )
-        return self.mirror.follow(
+        return self.observed.follow(
             Notice(
                 event=event,
                 task_id="t",
@@ -50,9 +50,9 @@ class Told:
 
     def lose(self, last_word=None):
         """Return the events that a loss means, and where they lead."""
-        notices = self.mirror.describe_loss(9.0, LOST, last_word=last_word)
+        notices = self.observed.describe_loss(9.0, LOST, last_word=last_word)
         for notice in notices:
-            self.mirror.follow(notice)
+            self.observed.follow(notice)
         return [str(notice.event) for notice in notices]
 
 
@@ -67,11 +67,11 @@ def told():
 def test_run_is_in_progress_from_start_to_end(told):
     """`running` holds a run until it ends; then it is the last run."""
     run = told.tell(Event.EXECUTION_STARTED, Status.RUNNING, run="r1")
-    assert told.mirror.running == (run,)
-    assert told.mirror.status is Status.RUNNING
+    assert told.observed.running == (run,)
+    assert told.observed.status is Status.RUNNING
     end = told.tell(Event.EXECUTION_FINISHED, Status.IDLE, run="r1", is_ok=True)
-    assert end is run is told.mirror.last_run
-    assert told.mirror.running == ()
+    assert end is run is told.observed.last_run
+    assert told.observed.running == ()
     assert (run.is_ok, run.duration) == (True, 1.0)
 
 
@@ -87,7 +87,9 @@ def test_output_belongs_to_the_run_that_made_it(told):
     """Early words wait for the first run, late ones go to the last."""
 
     def write(run, text):
-        told.mirror.take_output(Streamed("t", run, "stdout", 0), Payload(text.encode()))
+        told.observed.take_output(
+            Streamed("t", run, "stdout", 0), Payload(text.encode())
+        )
 
     write("", "loading ")
     run = told.tell(Event.EXECUTION_STARTED, Status.RUNNING, run="r1")
@@ -103,7 +105,7 @@ def test_loss_fails_the_runs_and_no_more_when_another_takes_over(told):
     """The task stays started: the next supervisor resumes it."""
     run = told.tell(Event.EXECUTION_STARTED, Status.RUNNING, run="r1")
     assert told.lose() == ["execution:failed"]
-    assert told.mirror.status is Status.IDLE
+    assert told.observed.status is Status.IDLE
     assert run.is_ok is False
     assert not math.isnan(run.duration)
 
@@ -120,7 +122,7 @@ def test_loss_fails_the_runs_and_no_more_when_another_takes_over(told):
 def test_last_word_counts_when_the_supervisor_is_lost(told, last_word, events, status):
     """What was told to stop has stopped; the rest goes on with the next one."""
     assert told.lose(last_word) == events
-    assert told.mirror.status is status
+    assert told.observed.status is status
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,10 @@ import socket
 
 import pytest
 
-from ipycron.process.direct.supervisor_end import Fate, Offer, Offers
-from ipycron.process.direct.token import Floor, say_busy, say_free
+from ipycron.process.direct.supervisor_end import DirectLease, DirectLeases, Fate
+from ipycron.process.direct.token import WorkerToken, say_busy, say_free
 from ipycron.process.direct.worker_end import (
-    WorkerLine,
+    WorkerEnd,
     date_call,
     fits,
     is_unread,
@@ -31,15 +31,15 @@ class House:
         self.killed = []
         self.sent = []
         self.loop = asyncio.new_event_loop()
-        self.offer = Offer(self.loop, self.killed.append)
+        self.offer = DirectLease(self.loop, self.killed.append)
         self.offer.open("t", 1, self, self)
         self.offer.give(lambda *call: self.told.append(call))
 
     def send(self, line, fds):
         """Take the worker's ends, as its channel would."""
         sock, floor = map(os.dup, fds)
-        self.floor = Floor(floor)
-        self.worker = WorkerLine(socket.socket(fileno=sock), self.floor, line.name)
+        self.token = WorkerToken(floor)
+        self.worker = WorkerEnd(socket.socket(fileno=sock), self.token, line.name)
 
     def forward(self, _, payload):
         """Take the client's end."""
@@ -153,14 +153,14 @@ def test_fate_of_a_call(house):
 
 def test_fate_is_unknown_while_the_worker_has_the_floor(house):
     """Nobody waits long for it."""
-    house.floor.take()
+    house.token.take()
     assert not house.offer.hold()
     assert house.offer.withdraw(house.name(5)) is Fate.UNKNOWN
 
 
 def test_fate_of_a_call_outlives_the_worker(house):
     """What is not begun can be run by the next one."""
-    offers = Offers()
+    offers = DirectLeases()
     offers.add(house.offer)
     house.call(5)
     house.answer(5)
@@ -174,9 +174,9 @@ def test_fate_of_a_call_outlives_the_worker(house):
 
 def test_worker_that_keeps_the_floor_is_given_up(house):
     """In the end; and one that dies with it has left nothing behind."""
-    offers = Offers()
+    offers = DirectLeases()
     offers.add(house.offer)
-    house.floor.take()
+    house.token.take()
     assert offers.withdraw(house.name(5), is_last=False) is Fate.UNKNOWN
     assert house.killed == []
     assert offers.withdraw(house.name(5), is_last=True) is Fate.UNKNOWN
@@ -188,9 +188,9 @@ def test_worker_that_keeps_the_floor_is_given_up(house):
 
 def test_lost_offers_are_forgotten_in_the_end():
     """A hundred are enough: their clients ask at once."""
-    offers = Offers()
+    offers = DirectLeases()
     for number in range(150):
-        offer = Offer(asyncio.new_event_loop(), print)
+        offer = DirectLease(asyncio.new_event_loop(), print)
         offer._loop.close()
         offer.name = str(number)
         offers.add(offer)
@@ -201,7 +201,7 @@ def test_lost_offers_are_forgotten_in_the_end():
 def test_what_a_job_puts_on_the_floor_is_not_believed(house):
     """The worker answers by its supervisor, which learns that there is a run."""
     house.call(5)
-    os.write(house.floor.fd, HUGE)
+    os.write(house.token.fd, HUGE)
     assert not house.answer(5)
     assert house.offer.withdraw(house.name(5)) is Fate.TOLD
     assert house.told == [(house.name(5), date_call(5))]
@@ -213,7 +213,7 @@ def test_what_a_job_opens_in_place_of_the_floor_is_not_written_to(house, tmp_pat
     file = tmp_path / "data"
     file.write_bytes(bytes(range(1, 17)))
     fd = os.open(file, os.O_RDWR)
-    os.dup2(fd, house.floor.fd)
+    os.dup2(fd, house.token.fd)
     os.close(fd)
     assert not house.answer(5)
     assert file.read_bytes() == bytes(range(1, 17))
@@ -236,7 +236,7 @@ def test_run_is_told_once_whatever_its_job_says(house):
 def test_full_floor_is_no_error(house):
     """A job has filled the counter: the worker is not offered."""
     house.offer.hold()
-    os.write(house.floor.fd, (2**64 - 2).to_bytes(8, "little"))
+    os.write(house.token.fd, (2**64 - 2).to_bytes(8, "little"))
     house.offer.give(print)
     assert house.offer.hold()
 
