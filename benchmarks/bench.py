@@ -28,6 +28,7 @@ SECTIONS = (
     "notebook.py",
     "large.py",
     "lasting.py",
+    "growth.py",
     "cron.py",
 )
 _HERE = Path(__file__).parent

@@ -36,6 +36,7 @@ _IGNORED = (signal.SIGPIPE, signal.SIGXFSZ)  # as the interpreter itself sets th
 _libc = ctypes.CDLL(None)
 _fflush = _libc.fflush
 _prctl = _libc.prctl if sys.platform == "linux" else None
+_malloc_trim = getattr(_libc, "malloc_trim", None)  # of glibc
 
 
 def reset_signals() -> None:
@@ -142,6 +143,12 @@ def flush_stdio() -> None:
         except Exception:  # noqa: BLE001, S110 - as promised
             pass
     _fflush(None)
+
+
+def trim_heap() -> None:
+    """Give memory that is free back to the system, where the C library can."""
+    if _malloc_trim is not None:
+        _malloc_trim(0)
 
 
 def read_zombie(pid: int) -> int | None:

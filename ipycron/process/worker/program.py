@@ -53,6 +53,7 @@ from ipycron.process.wire.protocol import (
 from ipycron.process.worker.context import make_run_context
 from ipycron.process.worker.job import CellFailed, LoadedJob, load_job
 from ipycron.process.worker.logs import forward_logs
+from ipycron.process.worker.memory import MemoryKeeper
 from ipycron.scheduling.clock import measure_wait, read_wall_clock
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ class Worker:
         self._is_hurried = False
         self._job: LoadedJob
         self._load: Load
+        self._memory: MemoryKeeper
 
     def serve(self) -> int:
         """Work until told to quit or the supervisor is gone; return the exit code."""
@@ -184,6 +186,7 @@ class Worker:
             self._channel.send(Loaded(is_ok=False, summary=summary), payload)
             return False
         self._leave_if_copy()
+        self._memory = MemoryKeeper()
         flush_stdio()
         self._channel.send(Loaded(is_ok=True))
         return True
@@ -241,6 +244,7 @@ class Worker:
             payload, summary = encode_result(result, limit)
             is_ok = True
             del result
+        self._memory.clean(self._finished_at - run.started_at)
         flush_stdio()
         if call is not None and is_ok and self._answer(call, run, payload, summary):
             return

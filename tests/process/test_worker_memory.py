@@ -1,0 +1,155 @@
+"""A worker is no larger after many runs than after two (R): garbage of runs goes."""
+
+import contextlib
+import textwrap
+
+import psutil
+import pytest
+from house import NEVER
+from polling import SECONDS
+
+import ipycron
+from ipycron.client.jobs import Cell
+from ipycron.process.wire.payload import Payload
+from ipycron.process.worker.memory import MemoryKeeper
+
+RUNS = 40
+MIB = 1 << 20
+
+FUNCTIONS = {
+    "a cycle": """
+        big = [bytearray(8 << 20)]
+        big.append(big)
+    """,
+    "an error with the frame that handles it": """
+        big = bytearray(8 << 20)
+        try:
+            1 / 0
+        except ZeroDivisionError as error:
+            kept = error
+    """,
+    "a failure with a closure": """
+        big = bytearray(8 << 20)
+        def inner(): return big
+        raise ValueError("no") from KeyError(inner)
+    """,
+    "a failure that refers to itself": """
+        error = ValueError("no")
+        error.itself, error.big = error, bytearray(8 << 20)
+        raise error
+    """,
+    "a result that refers to itself": """
+        big = [bytearray(8 << 20)]
+        big.append(big)
+        return big
+    """,
+    "small objects": """
+        rows = [{"row": i} for i in range(50_000)]
+        rows.append(rows)
+    """,
+}
+CELL_FAILURE = "def f():\n    big = bytearray(8 << 20)\n    1 / 0\nf()"
+CELL_CYCLE = "def f():\n    big = [bytearray(8 << 20)]\n    big.append(big)\nf()"
+SCRIPT = """
+data = bytearray(8 << 20)
+def use(): return data
+class Holder:
+    data = data
+use()
+"""
+
+
+def measure(supervisor_children):
+    """Return the memory of all processes that are ours."""
+    total = 0
+    for process in supervisor_children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            total += process.memory_info().rss
+    return total
+
+
+def check(task, runs=RUNS):
+    """Run a task often; what its processes take must stay what it was."""
+    task.start().result(SECONDS)
+
+    def run():
+        task.execute().exception(SECONDS)
+
+    children = psutil.Process().children
+    run()
+    run()
+    before = measure(children)
+    largest = before
+    for _ in range(runs):
+        run()
+        largest = max(largest, measure(children))
+    assert largest < before * 1.1 + 5 * MIB
+
+
+@pytest.mark.parametrize("body", FUNCTIONS.values(), ids=FUNCTIONS)
+def test_function_leaves_no_garbage(body):
+    """Finished or failed."""
+    names = {"__name__": "__main__"}
+    exec(
+        "import gc\ndef job():\n" + textwrap.indent(textwrap.dedent(body), "    "),
+        names,
+    )
+    check(ipycron.create_task(NEVER, names["job"], background=True))
+
+
+def test_coroutine_leaves_no_garbage():
+    """Its loop stays, what it held does not."""
+
+    async def job():
+        big = bytearray(8 << 20)
+
+        async def fail():
+            return big[len(big)]
+
+        await fail()
+
+    check(ipycron.create_task(NEVER, job, background=True))
+
+
+@pytest.mark.parametrize("source", [SCRIPT, SCRIPT + "1 / 0"], ids=["ends", "fails"])
+def test_script_leaves_no_garbage(write, source):
+    """Functions and classes refer to the whole of it."""
+    check(ipycron.create_task(NEVER, write(source)))
+
+
+@pytest.mark.parametrize("source", [CELL_FAILURE, CELL_CYCLE], ids=["fails", "ends"])
+def test_cell_leaves_no_garbage(source):
+    """IPython's traceback keeps none of the cell's frames."""
+    cell = Cell(source=source, filename="<cell it>", payload=Payload())
+    check(ipycron.create_task(NEVER, cell, start_timeout=20))
+
+
+def test_run_leaves_no_figures_and_a_file_keeps_its_own(write):
+    """What pyplot has open is closed after a run, unless it was open before."""
+    path = write("""
+        import matplotlib
+        matplotlib.use("Agg")
+        import matplotlib.pyplot as plt
+        plt.figure(77)
+        def task():
+            plt.figure().gca().plot(range(10_000))
+            return plt.get_fignums()
+    """)
+    task = ipycron.create_task(NEVER, path, start_timeout=20)
+    task.start().result(SECONDS)
+    numbers = [task.execute().result(SECONDS) for _ in range(3)]
+    assert numbers == [[77, 78]] * 3
+
+
+def test_brief_runs_are_not_measured(monkeypatch):
+    """A call takes 30 µs, a look at the memory five."""
+    looks = []
+    monkeypatch.setattr(
+        "ipycron.process.worker.memory.read_size", lambda: looks.append(1) or 1 << 20
+    )
+    keeper = MemoryKeeper()
+    for _ in range(32):
+        keeper.clean(0.00003)
+    assert len(looks) == 2
+    keeper.clean(0.01)
+    assert len(looks) == 3
