@@ -148,7 +148,8 @@ def _make_function(function: Callable[..., Any], options: TaskOptions) -> Source
     label = getattr(function, "__qualname__", None) or type(function).__name__
     wants_context = takes_context(function)
     if options.background or options.executor is not None:
-        return _place(FunctionJob(), _pack_function(function, label), label, options)
+        job = FunctionJob(label.encode("utf-8", "backslashreplace").decode())
+        return _place(job, _pack_function(function, label), label, options)
     home = _get_home(label) if is_coroutine_function(function) else None
     if home is None and options.timeout is not None:
         raise InvalidOption(

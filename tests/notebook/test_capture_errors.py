@@ -1,6 +1,7 @@
 """What a cell cannot take along, and what it is asked to take."""
 
 import pickle
+import re
 import sys
 
 import pytest
@@ -82,6 +83,37 @@ def test_error_names_what_is_behind_the_failure(shell, notebook, message):
     culprit = "generator" if "list" in message else "sqlite3.Connection"
     reason = f"cannot be sent to a worker: cannot pickle '{culprit}' object"
     assert str(caught.value).startswith(message.format(reason=reason))
+
+
+@pytest.mark.parametrize(
+    ("notebook", "place"),
+    [
+        ("class v:\n    lock = threading.Lock()", "v.lock"),
+        (
+            (
+                "class A:\n    def __init__(self):\n"
+                "        self.pool = {'a': [threading.Lock()]}\n"
+                "v = A()"
+            ),
+            "v.pool['a'][0]",
+        ),
+        ("v = [1, (2, threading.Lock())]", "v[1][1]"),
+        (
+            (
+                "def make(lock):\n    def inner(): return lock\n    return inner\n"
+                "v = {'f': make(threading.Lock())}"
+            ),
+            "v['f']: lock",
+        ),
+    ],
+)
+def test_error_says_where_inside_of_a_variable_the_culprit_is(shell, notebook, place):
+    """An attribute of a class or an object, an item, what a function encloses."""
+    shell.run_cell(f"import threading\n{notebook}").raise_error()
+    with pytest.raises(
+        CaptureError, match=re.escape(f"'_thread.lock' object ({place}).")
+    ):
+        capture_names("v", shell)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,9 @@ from fresh import run_fresh
 
 from ipycron.errors import CaptureError
 from ipycron.process.shell.captured import restore, seal
-from ipycron.process.shell.source import find_label
+from ipycron.process.wire.identity import loading
+from ipycron.process.wire.pickler import dump_object
+from ipycron.process.wire.sources import find_label, register_source
 
 
 def write(*items, buffer_callback=None):
@@ -34,10 +36,24 @@ def test_restore_leaves_magics_out_when_there_is_no_shell():
     assert restore(write((("magic", "shout", "magic"), (len, "line")))) == {}
 
 
-def test_restore_makes_sources_known():
-    """A cell's lines and its name are there for tracebacks."""
-    restore(write((("source", "<snapshot test>", ""), ("x = 1\ny = 2\n", "In[7]"))))
-    assert linecache.getline("<snapshot test>", 2) == "y = 2\n"
+def test_function_brings_the_source_of_its_cell():
+    """Lines and a name are there for tracebacks, and once in the pickle."""
+    register_source("<snapshot test>", "def f():\n    return lambda: 1 / 0\n", "In[7]")
+    namespace = {"__name__": "__main__"}
+    exec(
+        compile(
+            linecache.getline("<snapshot test>", 1) + "  return 1",
+            "<snapshot test>",
+            "exec",
+        ),
+        namespace,
+    )
+    pickled = dump_object([namespace["f"], namespace["f"]])[0]
+    assert pickled.count(b"lambda: 1 / 0") == 1
+    del linecache.cache["<snapshot test>"]
+    with loading():
+        pickle.loads(pickled)
+    assert linecache.getline("<snapshot test>", 2) == "    return lambda: 1 / 0\n"
     assert find_label("<snapshot test>") == "In[7]"
     del linecache.cache["<snapshot test>"]
 

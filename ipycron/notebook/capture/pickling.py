@@ -10,11 +10,13 @@ look for them (`ipycron.process.shell.captured`).
 
 from __future__ import annotations
 
+import contextlib
 import io
 import pickle
 import sys
+from collections import deque
 from types import FunctionType, ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ipycron.notebook.capture.names import (
     find_code_globals,
@@ -24,6 +26,11 @@ from ipycron.notebook.capture.names import (
 from ipycron.notebook.capture.texts import find_text_names, runs_text
 from ipycron.process.wire.by_value import is_made_module
 from ipycron.process.wire.pickler import Pickler
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_MOST_SEARCHED = 10_000
 
 
 class TooLargeError(Exception):
@@ -68,7 +75,6 @@ class NotebookPickler(Pickler):
         found: the global names that the notebook's functions use, and whether they
             need them; the owner empties it.
         users: which function it was, by name.
-        filenames: the cells that functions come from.
         modules: what was pickled by its name.
         names: all names in the code of functions, those of attributes too.
         types: of all that was pickled.
@@ -80,7 +86,6 @@ class NotebookPickler(Pickler):
         self.culprit: object = None
         self.found: dict[str, bool] = {}
         self.users: dict[str, str] = {}
-        self.filenames: dict[str, None] = {}
         self.modules: dict[str, None] = {}
         self.names: set[str] = set()
         self.types: set[type] = set()
@@ -104,7 +109,6 @@ class NotebookPickler(Pickler):
         """Note what another pickler has found."""
         self.found |= other.found
         self.users |= other.users
-        self.filenames |= other.filenames
 
     def reduce_by_value(self, obj: Any) -> Any:
         """Leave out the variables of the notebook's functions."""
@@ -117,7 +121,6 @@ class NotebookPickler(Pickler):
         """Take the variables out of a function's state; note their names."""
         _, slots = reduced[2]  # cloudpickle: a function's __dict__, its other slots
         slots["__globals__"] = {}
-        self.filenames[function.__code__.co_filename] = None
         reads, binds = find_code_globals(function.__code__)
         names, texts = find_code_names(function.__code__)
         self.names |= names
@@ -153,6 +156,50 @@ def explain(error: Exception) -> str:
     if isinstance(error.__cause__, RecursionError):
         return "it is nested too deeply"
     return str(error).strip().rstrip(".") or type(error).__name__
+
+
+def find_place(value: object, part: object) -> str:
+    """Return where a part is inside of a value: ``.pool['a'][0]``; empty: nowhere."""
+    seen: dict[int, object] = {id(value): value}
+    places = deque([("", value)])
+    while places and len(seen) < _MOST_SEARCHED:
+        place, holder = places.popleft()
+        for step, inner in _list_parts(holder):
+            if inner is part:
+                return f"{place}{step}"
+            if id(inner) not in seen:
+                seen[id(inner)] = inner
+                places.append((f"{place}{step}", inner))
+    return ""
+
+
+def _list_parts(holder: object) -> Iterator[tuple[str, object]]:
+    """Yield what an object holds, and how that is written. Runs none of its code."""
+    if type(holder) is dict:
+        yield from ((f"[{_name_key(key)}]", inner) for key, inner in holder.items())
+    elif type(holder) in (list, tuple):
+        assert isinstance(holder, list | tuple)
+        yield from ((f"[{index}]", inner) for index, inner in enumerate(holder))
+    elif isinstance(holder, FunctionType):
+        names = holder.__code__.co_freevars
+        for name, cell in zip(names, holder.__closure__ or (), strict=True):
+            with contextlib.suppress(ValueError):  # it is empty
+                yield f": {name}", cell.cell_contents
+    elif not isinstance(holder, ModuleType):
+        for name, inner in _get_attributes(holder).items():
+            yield f".{name}", inner
+
+
+def _get_attributes(holder: object) -> dict[str, object]:
+    if isinstance(holder, type):
+        return dict(vars(holder))
+    with contextlib.suppress(AttributeError):  # it has none
+        return dict(object.__getattribute__(holder, "__dict__"))
+    return {}
+
+
+def _name_key(key: object) -> str:
+    return repr(key) if type(key) in (str, int) else type(key).__name__
 
 
 def advise(*objects: object) -> str:

@@ -1,4 +1,4 @@
-"""Writes a snapshot: variables, the magics of the notebook, the sources of both.
+"""Writes a snapshot: variables, the magics of the notebook, the settings of libraries.
 
 Pure towards the notebook: it reads the namespace and changes nothing. One writer is
 one attempt; after a failure its pickler remembers what was never finished.
@@ -6,7 +6,6 @@ one attempt; after a failure its pickler remembers what was never finished.
 
 from __future__ import annotations
 
-import linecache
 import re
 import sys
 from types import ModuleType
@@ -19,6 +18,7 @@ from ipycron.notebook.capture.pickling import (
     TooLargeError,
     advise,
     explain,
+    find_place,
 )
 from ipycron.notebook.capture.settings import read_settings
 
@@ -136,15 +136,7 @@ class SnapshotWriter:
         return self._pickler.users
 
     def finish(self) -> bytes:
-        """Write the sources of the functions and the end; return the stream."""
-        for filename in self._pickler.filenames:
-            entry = linecache.cache.get(filename)
-            if entry is None or len(entry) != 4 or entry[1] is not None:  # noqa: PLR2004 - see shell_source
-                continue
-            name = self._shell.compile.format_code_name(filename)
-            label = name[1] if name else filename
-            self._pickler.dump(("source", filename, ""))
-            self._pickler.dump(("".join(entry[2]), label))
+        """Write the end; return the stream."""
         self._pickler.dump(None)
         return self.sink.getvalue()
 
@@ -184,6 +176,8 @@ class SnapshotWriter:
             value = culprit
         elif shown in self._pickler.users:
             reason += f" ({self._pickler.users[shown]!r} uses it)"
+        elif place := find_place(value, culprit):
+            reason += f" ({shown}{place})"
         return CaptureError(
             variable=variable,
             type_name=get_type_name(value),

@@ -27,10 +27,10 @@ from ipycron.process.shell.source import (
     compile_cell,
     is_coroutine_code,
     parse_cell,
-    register_source,
 )
 from ipycron.process.shell.tracebacks import format_coloured, trim_traceback
 from ipycron.process.wire.outcome import WorkerTraceback, get_traceback_text, set_cause
+from ipycron.process.wire.sources import register_source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -23,22 +23,20 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ipycron.errors import CaptureError
 from ipycron.process.shell.settings import apply_settings
-from ipycron.process.shell.source import register_source
 from ipycron.process.wire.identity import is_loading_job, loading
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from types import CodeType, ModuleType
 
-ItemKind = Literal["variable", "magic", "source", "module", "imports", "settings"]
+ItemKind = Literal["variable", "magic", "module", "imports", "settings"]
 
 Item = tuple[ItemKind, str, str]
 """What precedes each value in the stream: its kind, name and type.
 
-A "magic" is a function and its kind ("line" or "cell"), a "source" the text and the
-label of a cell that a function comes from. A "module" was made in the notebook and
-is known when it is unpickled; "imports" are names of modules, "settings" those of a
-library, pickled for when it is imported. The stream ends with a None.
+A "magic" is a function and its kind ("line" or "cell"). A "module" was made in the
+notebook and is known when it is unpickled; "imports" are names of modules, "settings"
+those of a library, pickled for when it is imported. The stream ends with a None.
 """
 
 
@@ -62,7 +60,7 @@ class _Sealed:
 
 
 def restore(stream: bytes | memoryview, *buffers: Any) -> dict[str, Any]:
-    """Return the variables by name; make their magics and sources known.
+    """Return the variables by name; make their magics known.
 
     Runs in the worker, after its shell is made: functions are bound to `__main__`.
 
@@ -87,8 +85,6 @@ def restore(stream: bytes | memoryview, *buffers: Any) -> dict[str, Any]:
                 _import_modules(value)
             elif kind == "settings":
                 apply_settings(name, partial(_load_settings, value))
-            elif kind == "source":
-                register_source(name, *value)
     return variables
 
 

@@ -19,12 +19,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ipycron.process.posix import flush_stdio
-from ipycron.process.shell.source import compile_cell, parse_cell, register_source
+from ipycron.process.shell.source import compile_cell, parse_cell
 from ipycron.process.shell.tracebacks import (
     format_coloured,
     format_plain,
     trim_traceback,
 )
+from ipycron.process.wire.sources import register_source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

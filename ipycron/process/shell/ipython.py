@@ -28,7 +28,8 @@ from traitlets.config import Config
 
 from ipycron.process.posix import flush_stdio
 from ipycron.process.shell.displays import CellDisplayHook, CellPublisher
-from ipycron.process.shell.source import find_label, is_coroutine_code
+from ipycron.process.shell.source import is_coroutine_code
+from ipycron.process.wire.sources import find_label
 
 if TYPE_CHECKING:
     import asyncio

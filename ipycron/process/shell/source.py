@@ -16,7 +16,6 @@ import ast
 import difflib
 import functools
 import inspect
-import linecache
 import operator
 import re
 from dataclasses import dataclass
@@ -130,25 +129,6 @@ def compile_cell(cell: ParsedCell) -> CompiledCell:
 def is_coroutine_code(code: CodeType) -> bool:
     """Return whether evaluating a cell's part gives a coroutine to await."""
     return bool(code.co_flags & inspect.CO_COROUTINE)
-
-
-def register_source(filename: str, source: str, label: str) -> None:
-    """Make the lines of a cell known to tracebacks and `inspect`.
-
-    `label` takes the place of the full name in the `linecache` entry, which is
-    only used for files: a shell's tracebacks then read ``Cell <label>, line 3``.
-    An entry without a time stamp is never checked against the disk.
-    """
-    lines = source.splitlines(keepends=True)
-    linecache.cache[filename] = (len(source), None, lines, label)
-
-
-def find_label(filename: str) -> str | None:
-    """Return the label of a registered source, or None for any other file."""
-    entry = linecache.cache.get(filename)
-    if entry is None or len(entry) != 4 or entry[1] is not None:  # noqa: PLR2004
-        return None
-    return entry[3] if entry[3] != filename else None
 
 
 def _compile(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import linecache
 import pickle
 import sys
 import typing
@@ -18,6 +19,7 @@ from typing import Any
 import cloudpickle
 
 from ipycron.process.wire import identity
+from ipycron.process.wire.sources import find_lines, name_cell, register_source
 
 Reduced = Any
 """What `__reduce__` returns: a tuple, or a name."""
@@ -195,6 +197,29 @@ def _fill_dispatcher(function: Any, state: tuple[dict[Any, Any], ...]) -> None:
         setattr(function, name, value)
 
 
+# --- code ---------------------------------------------------------------------------
+
+
+def _reduce_code(code: CodeType) -> Reduced:
+    """Send code with the text it was made from, where that is in no file."""
+    make, arguments = cloudpickle.Pickler.dispatch_table[CodeType](code)
+    lines = find_lines(code.co_filename)
+    if lines is None:
+        return make, arguments
+    source = code.co_filename, lines, name_cell(code.co_filename) or code.co_filename
+    return _make_code, (source, make, arguments)
+
+
+def _make_code(
+    source: tuple[str, list[str], str], make: Any, arguments: tuple[Any, ...]
+) -> CodeType:
+    filename, lines, label = source
+    if filename not in linecache.cache:
+        register_source(filename, "".join(lines), label)
+    code: CodeType = make(*arguments)
+    return code
+
+
 # --- types ----------------------------------------------------------------------------
 
 
@@ -249,6 +274,7 @@ def _make_member(
 REDUCERS: dict[type, Any] = {
     type(functools.lru_cache(print)): _reduce_cached,
     functools.cached_property: _reduce_cached_property,
+    CodeType: _reduce_code,
     typing.NewType: _reduce_new_type,
     typing.ParamSpec: _reduce_parameter,
     typing.TypeVarTuple: _reduce_parameter,

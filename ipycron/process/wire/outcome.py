@@ -24,6 +24,7 @@ from ipycron.process.wire.payload import (
     unpack_block,
 )
 from ipycron.process.wire.printable import show_controls
+from ipycron.process.wire.sources import name_cells
 
 _PLAIN = (type(None), bool, int, float, str, bytes)
 _PLAIN_DEPTH = 3
@@ -236,7 +237,7 @@ def format_traceback(error: BaseException) -> str:
         trace = trace.tb_next
     try:
         lines = traceback.format_exception(type(error), error, trace)
-        return _cut("".join(lines))
+        return _cut(name_cells("".join(lines)))
     except Exception:  # noqa: BLE001 - __str__ of a user's exception may raise
         return summarize_error(error)
 

@@ -53,7 +53,13 @@ class FileJob(Message, frozen=True):
 
 
 class FunctionJob(Message, frozen=True):
-    """A callable; the payload beside it holds it, by cloudpickle."""
+    """A callable; the payload beside it holds it, by cloudpickle.
+
+    Attributes:
+        label: what people call it.
+    """
+
+    label: str = ""
 
 
 class CellJob(Message, frozen=True):

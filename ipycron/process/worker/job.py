@@ -13,6 +13,7 @@ import sys
 from types import CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ipycron.errors import CaptureError
 from ipycron.process.wire.payload import Payload, unpack
 from ipycron.process.wire.protocol import CellJob, FileJob, FunctionJob, Job
 
@@ -60,8 +61,21 @@ def load_job(job: Job, payload: Payload, publish: Callable[[Any], None]) -> Load
     if isinstance(job, FileJob):
         return load_file(job)
     if isinstance(job, FunctionJob):
-        return FunctionRunner(unpack(payload, is_job=True))
+        return FunctionRunner(_load_function(job, payload))
     return CellRunner(job, payload, publish)
+
+
+def _load_function(job: FunctionJob, payload: Payload) -> Callable[..., Any]:
+    try:
+        function: Callable[..., Any] = unpack(payload, is_job=True)
+    except Exception as error:
+        raise CaptureError(
+            variable=job.label,
+            type_name="function",
+            reason=f"it cannot be rebuilt there ({type(error).__name__}: {error})",
+            advice="Import or make what it needs inside the function.",
+        ) from error
+    return function
 
 
 class FunctionRunner:
