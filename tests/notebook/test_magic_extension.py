@@ -5,10 +5,13 @@ from types import SimpleNamespace
 
 import pytest
 from fresh import run_fresh
+from watching import pause
 
 from ipycron import get_tasks
 from ipycron.client.announce import _log_error
+from ipycron.client.registry import registry
 from ipycron.notebook.display.last_words import LastResort
+from ipycron.notebook.magic import warm
 
 UNCHANGED = (
     "magics_manager.magics['line']",
@@ -63,6 +66,21 @@ def test_unloading_ends_the_tasks_and_says_which(fresh, capsys):
     assert not get_tasks()
 
 
+def test_unloading_at_once_leaves_no_supervisor(fresh, monkeypatch):
+    """What %load_ext has begun is over before everything is shut down."""
+    warm_up = warm.warm
+
+    def warm_up_late():
+        pause(0.2)
+        warm_up()
+
+    monkeypatch.setattr(warm, "warm", warm_up_late)
+    fresh.run_cell("%load_ext ipycron").raise_error()
+    fresh.run_cell("%unload_ext ipycron").raise_error()
+    pause(0.3)
+    assert registry.running_client is None
+
+
 def test_loading_twice_is_loading_once(fresh, capsys):
     """A second extension object would answer each event twice."""
     fresh.run_cell("%load_ext ipycron").raise_error()
@@ -109,7 +127,6 @@ def test_loading_imports_next_to_nothing():
         "ipycron.notebook.magic",
         "ipycron.notebook.magic.extension",
         "ipycron.notebook.magic.formats",
-        "ipycron.notebook.magic.magics",
         "ipycron.notebook.magic.magics",
     ]
 

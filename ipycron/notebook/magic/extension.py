@@ -20,13 +20,17 @@ from ipycron.notebook.magic.magics import CronMagics
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
+_WARMING = "ipycron-warm"
+_WARM_SECONDS = 10.0
+"""At most; it takes a fraction of one."""
+
 
 def load_ipython_extension(shell: InteractiveShell) -> None:
     """Add the magics to a shell. Loading twice is loading once."""
     if find_magics(shell) is not None:
         return
     CronMagics(shell).load()
-    threading.Thread(target=_warm, name="ipycron-warm", daemon=True).start()
+    threading.Thread(target=_warm, name=_WARMING, daemon=True).start()
 
 
 def unload_ipython_extension(shell: InteractiveShell) -> None:
@@ -36,6 +40,7 @@ def unload_ipython_extension(shell: InteractiveShell) -> None:
     """
     magics = find_magics(shell)
     if magics is not None and not _is_reloading():
+        _wait_until_warm()
         magics.unload()
 
 
@@ -53,6 +58,13 @@ def _is_reloading() -> bool:
             return True
         frame = frame.f_back  # type: ignore[assignment]
     return False
+
+
+def _wait_until_warm() -> None:
+    """Return when no supervisor can be started any more for a shell just loaded."""
+    for thread in threading.enumerate():
+        if thread.name == _WARMING:
+            thread.join(_WARM_SECONDS)
 
 
 def _warm() -> None:
