@@ -8,7 +8,7 @@ from redis_server import require_redis
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 
-pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.timeout(90)]
+pytestmark = pytest.mark.filterwarnings("default")
 
 
 def check_fires(text):

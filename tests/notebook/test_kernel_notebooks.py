@@ -7,7 +7,7 @@ import pytest
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 
-pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.timeout(60)]
+pytestmark = pytest.mark.filterwarnings("default")
 
 
 def test_quickstart_shows_what_it_says_when_executed(execute):

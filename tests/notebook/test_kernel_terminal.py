@@ -9,7 +9,7 @@ import pytest
 
 DEADLINE = 30
 
-pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.timeout(90)]
+pytestmark = pytest.mark.filterwarnings("default")
 
 
 def strip_colours(text):

@@ -104,7 +104,9 @@ def test_panel_tells_of_a_task_that_is_made_later():
     view = panel()
     task = make_task(name="later")
 
-    rows = wait_for(lambda: [r for _, m in view.comm.find("state") for r in m["tasks"]])
+    rows = wait_for(
+        lambda: [r for _, m in view.comm.find("state") for r in m.get("tasks", ())]
+    )
     assert [(row["id"], row["name"]) for row in rows[:1]] == [(task.id, "later")]
 
 

@@ -16,18 +16,6 @@ shell_zygote = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(shell_zygote)
 
 
-SECONDS = 30
-"""For one test, where it does not say otherwise."""
-
-
-def pytest_collection_modifyitems(items):
-    """Give the tests of this folder less time than the whole suite's limit."""
-    here = Path(__file__).parent
-    for item in items:
-        if here in item.path.parents and item.get_closest_marker("timeout") is None:
-            item.add_marker(pytest.mark.timeout(SECONDS))
-
-
 @pytest.fixture(autouse=True)
 def shut_down():
     """End everything of ipycron after each test."""

@@ -63,13 +63,14 @@ def test_tasks_resume_and_runs_in_progress_fail(write):
 
 def test_limit_goes_on_where_it_was(write):
     """Of three runs two are left after one: a new supervisor does not start over."""
-    task = start(write(PID), EVERY_SECOND, max_executions=3)
+    task = ipycron.create_task(EVERY_SECOND, write(PID), max_executions=3)
     record = Record(task)
+    task.start().result(SECONDS)
     record.wait("execution:finished")
     strike()
     record.wait("task:destroyed")
     drain()
-    assert record.names.count("execution:started") == 3
+    assert record.names.count("execution:started") == 3, record.names
     assert record.names[-3:] == [
         *("execution:maxReached", "task:stopped", "task:destroyed")
     ]
@@ -78,13 +79,14 @@ def test_limit_goes_on_where_it_was(write):
 
 def test_task_is_over_when_its_last_run_is_lost(write):
     """A limit that was reached is told also where the last run did not end well."""
-    task = start(write(SLOW), EVERY_SECOND, max_executions=1)
+    task = ipycron.create_task(EVERY_SECOND, write(SLOW), max_executions=1)
     record = Record(task)
+    task.start().result(SECONDS)
     record.wait("execution:started")
     strike()
     record.wait("task:destroyed")
     record.expect(
-        *("execution:started", "execution:failed"),
+        *("task:started", "execution:started", "execution:failed"),
         *("execution:maxReached", "task:stopped", "task:destroyed"),
     )
     assert task.id not in ipycron.get_tasks()

@@ -95,7 +95,6 @@ def pool():
         ipycron.shutdown()
 
 
-@pytest.mark.timeout(90)
 def test_no_clock_shows_the_second_before_the_slot(write, pool):
     """Each kind of job, each clock: `time`, `localtime`, `date`, the times of files."""
     ends, tasks = {}, []

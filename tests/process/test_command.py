@@ -40,6 +40,7 @@ def test_file_whose_name_is_no_text_is_run_and_its_failure_shown(tmp_path):
         timeout=30,
         check=True,
         stdin=subprocess.DEVNULL,
+        env={**os.environ, "COLUMNS": "300"},  # the path is on one line
     )
     assert "caf\\udce9.py" in done.stdout.decode()
     assert "caf\\xe9.py" in done.stdout.decode()

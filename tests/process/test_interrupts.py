@@ -55,7 +55,6 @@ print(json.dumps([count, late, task.history.finished - ran]))
 """
 
 
-@pytest.mark.timeout(90)
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_interrupted_calls_lose_nothing(seed, tmp_path):
     """All that was asked for comes to an end, and each run is counted once.

@@ -121,6 +121,7 @@ class Cell:
         """
         at = time.monotonic()
         os.kill(pid, number)
+        (self.folder / "struck").touch()
         if number == signal.SIGSTOP:
             pause(STOP_SECONDS)
             with contextlib.suppress(ProcessLookupError):  # it did not live so long

@@ -22,8 +22,9 @@ from watching import pause, wait_until
 import ipycron
 
 NEVER = "0 0 1 1 *"
-LOAD_SECONDS = 1.2
-RUN_SECONDS = 1.5
+LOAD_SECONDS = 1.0
+RUN_SECONDS = 1.2
+"""Both count from the fault on: what it ends is not to end by itself before."""
 
 SUBJECT = """
 import os, subprocess, sys, time
@@ -36,10 +37,14 @@ def tell(name, number):
     (here / f"{name}.new").rename(here / name)
 tell("helper", helper.pid)
 tell("worker", os.getpid())
-time.sleep(LOAD)
+def wait_for_the_fault(seconds):
+    while not (here / "struck").exists():
+        time.sleep(0.01)
+    time.sleep(seconds)
+wait_for_the_fault(LOAD)
 def task():
     tell("run", os.getpid())
-    time.sleep(RUN)
+    wait_for_the_fault(RUN)
     return "done"
 """
 
@@ -109,8 +114,11 @@ def bring_into(state, subject, folder):
 
 def main(folder, state):
     """Run until stdin ends."""
-    load = LOAD_SECONDS if state == "starting" else 0
-    source = SUBJECT.replace("LOAD", str(load)).replace("RUN", str(RUN_SECONDS))
+    source = SUBJECT.replace("RUN", str(RUN_SECONDS))
+    if state == "starting":
+        source = source.replace("LOAD", str(LOAD_SECONDS))
+    else:
+        source = source.replace("wait_for_the_fault(LOAD)", "")
     (folder / "subject.py").write_text(source)
     (folder / "quick.py").write_text("import os\ndef task():\n    return os.getpid()\n")
     ipycron.on("*", hear)

@@ -88,8 +88,8 @@ def test_result_leaves_its_class_as_it_is(shared, start):
 
 def test_each_fire_is_computed(shared, start):
     """Dask keeps results by their arguments; a fire is never one that it knows."""
-    task = start(lambda: 42, shared.client, EVERY_SECOND, max_executions=2)
-    record = Record(task)
+    record = Record(ipycron)  # before the first slot
+    start(lambda: 42, shared.client, EVERY_SECOND, max_executions=2)
     record.wait("task:destroyed")
     assert len(record.of("execution:finished")) == 2
 
@@ -123,7 +123,7 @@ def test_run_is_cancelled_when_it_takes_too_long(shared, start, tmp_path):
     holders = start(job, shared.client, name="holders")
     held = [holders.execute() for _ in range(2)]
     eventually(lambda: len(read_runs(tmp_path)) == 2)
-    task = start(job, shared.client, timeout=0.3)
+    task = start(job, shared.client, timeout=1)  # enough for the last run
     assert isinstance(task.execute().exception(SECONDS), ExecutionTimeout)
     eventually(lambda: find_on_scheduler(shared.client) == (2, 2))
     (tmp_path / "go").touch()
@@ -232,8 +232,8 @@ def test_run_fails_when_its_worker_is_gone_before_the_client_hears_of_it(
 def test_schedule_goes_on_when_a_worker_is_killed(cluster, start, tmp_path):
     """The lost fire is told, the next ones run on the worker that is left."""
     cluster.add_workers(2)
+    record = Record(ipycron)  # before the first slot
     task = start(partial(note_and_wait, str(tmp_path)), cluster.client, EVERY_SECOND)
-    record = Record(task)
     (pid, *_) = eventually(lambda: read_runs(tmp_path))
     cluster.kill(pid)
     record.wait("execution:failed")

@@ -240,8 +240,8 @@ def test_start_fails_when_the_file_is_no_python(pool, tmp_path):
 def test_schedule_keeps_its_rules_elsewhere(loky_pool, start, tmp_path):
     """Overlap is skipped and told, `max_executions` ends the task."""
     job = partial(note_and_wait, str(tmp_path))
+    record = Record(ipycron)  # before the first slot
     task = start(job, loky_pool, EVERY_SECOND, no_overlap=True, max_executions=2)
-    record = Record(task)
     record.wait("execution:overlap")
     with pytest.raises(OverlapError):
         task.execute().result(SECONDS)
@@ -249,6 +249,7 @@ def test_schedule_keeps_its_rules_elsewhere(loky_pool, start, tmp_path):
     record.wait("task:destroyed")
     assert len(read(tmp_path)) == 2
     assert [name for name in record.names if name != "execution:overlap"] == [
+        "task:started",
         *["execution:started", "execution:finished"] * 2,
         "execution:maxReached",
         "task:stopped",
