@@ -7,23 +7,15 @@ PYTEST_ARGS ?=
 SOAK_ARGS ?=
 BENCH_ARGS ?=
 
-.PHONY: demo test test-all lint bench soak lab clean
+.PHONY: demo test test-all test-full lint bench soak lab clean
 
 demo: $(STAMP)
 	$(BIN)/ipycron demo
 
-# Two parts apart, for what they do to their process: Playwright keeps a loop running
-# in the main thread, Dask changes how every exception is pickled. They mostly wait:
-# both at once. A part that fails does not keep the others from telling what they find.
+# Everything, several tests at a time; with PYTEST_ARGS a part, one by one.
 test: $(STAMP)
 ifeq ($(PYTEST_ARGS),)
-	failed=0; \
-	$(BIN)/python -m pytest --ignore=tests/browser --ignore=tests/process/fleet || failed=1; \
-	mkdir -p build; \
-	$(BIN)/python -m pytest tests/process/fleet >build/fleet.log 2>&1 & fleet=$$!; \
-	$(BIN)/python -m pytest tests/browser || failed=1; \
-	wait $$fleet || failed=1; cat build/fleet.log; \
-	exit $$failed
+	bash .ci/test $(BIN)/python
 else
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 endif
@@ -45,6 +37,10 @@ soak: $(STAMP)
 # Every Python from 3.11 up on this machine; PYTEST_ARGS as in `make test`.
 test-all:
 	bash .ci/test-all $(PYTEST_ARGS)
+
+# The same at full length: what goes on for a minute, every front end, every launcher.
+test-full:
+	IPYCRON_TEST_FULL=1 bash .ci/test-all $(PYTEST_ARGS)
 
 # In a container one is root, which Jupyter asks to be told.
 lab: $(STAMP)

@@ -7,18 +7,29 @@ import uuid
 
 import pytest
 from leaks import MARK, Belongings, end_processes, find_leaks
+from lengths import IS_FULL
+from scores import Scoreboard
 
 # Folders whose tests start no processes that could be orphaned.
 PURE = ("unit", "property")
 
 
-def pytest_configure():
+def pytest_configure(config):
     """Mark every process that this test session will start."""
+    config.pluginmanager.register(Scoreboard())
     os.environ[MARK] = uuid.uuid4().hex
     # A shell that starts us in the background has us ignore SIGINT; loops that borrow
     # it put the default back.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leave out what only `make test-full` runs."""
+    if not IS_FULL:
+        only_full = [item for item in items if item.get_closest_marker("full")]
+        config.hook.pytest_deselected(items=only_full)
+        items[:] = [item for item in items if item not in only_full]
 
 
 def pytest_collection_finish():

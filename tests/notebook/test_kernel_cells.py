@@ -9,7 +9,7 @@ from jupyter_client.manager import KernelManager
 
 DEADLINE = 30.0
 
-pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.timeout(90)]
+pytestmark = pytest.mark.filterwarnings("default")
 
 
 def strip_colours(text):
@@ -297,6 +297,7 @@ def test_interrupt_ends_a_wait_and_no_task(kernel):
     assert "it  " in kernel.run("%cron")
 
 
+@pytest.mark.alone
 def test_busy_cell_delays_no_run(kernel):
     """Slots are kept while the main thread sleeps, and while it holds the GIL."""
     kernel.run(
@@ -330,6 +331,7 @@ def test_restart_ends_every_process(fresh):
         assert time.monotonic() < end
 
 
+@pytest.mark.alone
 def test_extension_loads_at_once(fresh):
     """It takes the notebook under 50 ms; the supervisor starts meanwhile."""
     fresh.restart()

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 from jupyter_client.manager import KernelManager
+from lengths import choose
 from scores import score_test
 from watching import MARK, find_marked, is_dead, pause, wait_until
 
 TABLE = "faults: a real kernel"
 DEADLINE = 60
 GOAL = 3.0
-RESTARTS = 20
+RESTARTS = choose(short=5, full=20)
 
 pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.timeout(180)]
 
@@ -235,7 +236,7 @@ def list_shared():
 
 
 def test_restarts_in_a_row_leave_nothing_anywhere(make_kernel, tmp_path):
-    """Twenty restarts leave no process, no file, no shared memory."""
+    """Restarts leave no process, no file, no shared memory."""
     kernel = make_kernel()
     shared = list_shared()
     seen = set()

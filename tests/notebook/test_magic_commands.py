@@ -71,6 +71,7 @@ def test_tasks_are_destroyed(session, report):
     assert names() == []
 
 
+@pytest.mark.alone
 def test_all_tasks_are_stopped_at_the_same_time(session):
     """Two runs that end within their patience, one after the other, would take 2 s."""
     for name in "ab":

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import pytest
 from fault_cell import Cell, Expected, are_dead
-from scores import get_scores
+from scores import count_score
 from watching import find_marked, is_dead, pause, wait_until
 
 STATES = ("starting", "idle", "running", "stopping")
@@ -218,7 +218,7 @@ def check_books(cell):
         pytest.param(signal.SIGSTOP, 12, id="SIGSTOP"),
     ],
 )
-def test_faults_are_survived_when_any_process_gets(number, side_by_side, pytestconfig):
+def test_faults_are_survived_when_any_process_gets(number, side_by_side, request):
     """Whoever is struck, nothing is lost silently and nobody is left behind."""
     cells = [(target, state) for target in TARGETS for state in STATES]
     with ThreadPoolExecutor(side_by_side) as pool:
@@ -230,15 +230,20 @@ def test_faults_are_survived_when_any_process_gets(number, side_by_side, pytestc
         error = future.exception()
         if error is not None:
             failures[target, state] = error
-        get_scores(pytestconfig).count(
+        count_score(
+            request,
             "faults: a process gets a signal",
             f"{number.name:8}{target}",
             lost=error is not None,
         )
     times = [f.result() for f in futures.values() if f.exception() is None]
     note = f"slowest {max(times, default=0):.1f} s, goal {GOAL:g} s"
-    get_scores(pytestconfig).count(
-        "faults: a process gets a signal", f"{number.name:8}in all", tried=0, note=note
+    count_score(
+        request,
+        "faults: a process gets a signal",
+        f"{number.name:8}in all",
+        tried=0,
+        note=note,
     )
     assert not failures, "\n".join(
         f"{target} while {state}: {type(error).__name__}: {error}"

@@ -11,7 +11,7 @@ import re
 
 import pytest
 from gauge import Gauge
-from scores import get_scores
+from scores import count_score
 from trouble import EVERY_SECOND, NEVER, get_supervisor
 from watching import count_descriptors, pause, wait_until
 
@@ -26,7 +26,7 @@ MAX_GROWN = 100_000_000
 MAX_LATE = 0.1
 KEPT = 512 * 1024
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = pytest.mark.alone
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def gauge(tmp_path, request):
         gauge.wait_for_runs(36)
     row = request.node.originalname.removeprefix("test_")
     is_lost = gauge.excess > MAX_LATE or max(gauge.grown.values()) > MAX_GROWN
-    get_scores(request.config).count(TABLE, row, lost=is_lost, note=str(gauge))
+    count_score(request, TABLE, row, lost=is_lost, note=str(gauge))
     assert gauge.excess <= MAX_LATE, str(gauge)
     assert max(gauge.grown.values()) <= MAX_GROWN, str(gauge)
 

@@ -13,6 +13,8 @@ import ipycron
 
 SLOTS = 3
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture
 def record():
@@ -37,7 +39,6 @@ def check_books(record, tasks):
     assert len(ends) == sum(runs.values())
 
 
-@pytest.mark.timeout(60)
 def test_no_slot_is_missed_when_five_hundred_tasks_are_due_together(record):
     """Inline tasks share one scheduler, one timer and a few threads."""
     tasks = [ipycron.create_task(EVERY_SECOND, lambda: None) for _ in range(500)]
@@ -46,7 +47,6 @@ def test_no_slot_is_missed_when_five_hundred_tasks_are_due_together(record):
     check_books(record, tasks)
 
 
-@pytest.mark.timeout(60)
 def test_no_slot_is_missed_when_fifty_workers_are_due_together(record, write):
     """Background tasks wake a process each, and all of them in time."""
     path = write("def task(): pass")

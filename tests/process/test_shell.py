@@ -49,6 +49,7 @@ def test_forks_run_correctly_when_twenty_at_once(zygote):
         assert report["stdout"] == f"shell {n}\npython {n}\n"
 
 
+@pytest.mark.alone
 def test_first_run_is_quick_and_small(run_in_fork):
     """A fork's first run takes milliseconds and little memory of its own."""
     reports = [run_in_fork("x = 1", contexts=[None] * 5) for _ in range(5)]
@@ -138,6 +139,7 @@ def test_time_magic_says_how_long(run_in_fork):
     assert "Wall time" in run_in_fork("%time 1")["stdout"]
 
 
+@pytest.mark.alone
 def test_command_takes_milliseconds(run_in_fork):
     """``!true`` is a plain subprocess: IPython's own takes 100 ms."""
     report = run_in_fork("!true", contexts=[None] * 10)

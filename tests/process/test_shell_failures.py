@@ -124,6 +124,7 @@ def test_failure_is_reported_when_the_error_cannot_be_printed(run_in_fork):
         ("raise GeneratorExit", "GeneratorExit"),
     ],
 )
+@pytest.mark.alone
 def test_extreme_failure_is_reported_at_once(run_in_fork, source, error):
     """Deep recursion, no memory, what is not even an `Exception`."""
     outcome = run_in_fork(source)["outcomes"][0]

@@ -92,6 +92,7 @@ def start(path, **options):
 
 
 @pytest.mark.parametrize("launcher", ["fork", "spawn"])
+@pytest.mark.alone
 def test_runs_begin_at_their_slots(write, launcher):
     """Each slot once, soon after it; the job and the task name the same beginning."""
     path = write(JOB)
@@ -109,7 +110,6 @@ def test_runs_begin_at_their_slots(write, launcher):
     assert [name for name, _, _ in read_runs(path)] == [e.execution.id for e in ends]
 
 
-@pytest.mark.timeout(60)
 @pytest.mark.parametrize("seed", range(2))
 def test_every_run_is_told_whatever_comes_around_the_slot(write, seed):
     """Stops, starts and calls in the milliseconds about each slot: none is lost."""
@@ -140,6 +140,7 @@ def test_every_run_is_told_whatever_comes_around_the_slot(write, seed):
     assert sum(reason == "invoked" for _, reason, _ in runs) == len(asked)
 
 
+@pytest.mark.alone
 def test_worker_that_stood_still_over_its_slot_runs_it_after_all(write):
     """Too late to begin by itself, it is told again; the slot is not too late."""
     path = write(JOB)
@@ -154,6 +155,7 @@ def test_worker_that_stood_still_over_its_slot_runs_it_after_all(write):
     assert 0.39 < end.execution.result[0] < 0.9
 
 
+@pytest.mark.alone
 def test_worker_that_stood_still_when_it_was_told_begins_in_time(write):
     """It reads the order after it has come back, and there is time left."""
     path = write(JOB)
@@ -166,6 +168,7 @@ def test_worker_that_stood_still_when_it_was_told_begins_in_time(write):
     wait_until(lambda: slot in [e.date.timestamp() for e in ends], 10, "the run")
 
 
+@pytest.mark.alone
 def test_supervisor_that_stands_still_over_a_slot_tells_of_the_run(write):
     """The worker begins without it; what nobody stood by for is missed."""
     path = write(JOB)
@@ -232,6 +235,7 @@ class Late:
             await launcher.zygote.close()
 
 
+@pytest.mark.alone
 def test_run_is_told_by_its_end(write):
     """The first that is heard of it; it began soon after its slot."""
     late = Late()
@@ -241,6 +245,7 @@ def test_run_is_told_by_its_end(write):
     assert late.execution.started_at <= outcome.finished_at <= late.ended_at
 
 
+@pytest.mark.alone
 def test_run_is_told_by_its_first_words(write):
     """They are its own: not the run's before, and not nobody's."""
     late = Late()
@@ -250,6 +255,7 @@ def test_run_is_told_by_its_first_words(write):
     assert late.told == [("run", b"mine")]
 
 
+@pytest.mark.alone
 def test_run_is_told_by_its_death(write):
     """It has failed: the worker did not die idle."""
     with pytest.raises(WorkerCrashed, match="exited with code 3"):
@@ -262,6 +268,7 @@ WOKEN = ["by the slot", "by a call"]
 
 @pytest.mark.skipif(sys.platform != "linux", reason="no process has cores elsewhere")
 @pytest.mark.parametrize("woken", WOKEN)
+@pytest.mark.alone
 def test_worker_of_a_crowd_waits_on_one_core_and_runs_on_all(write, woken):
     """Each on another, so that nobody has to wait for who holds a core (R1)."""
     cores = sorted(os.sched_getaffinity(0))
@@ -291,6 +298,7 @@ def test_few_wait_wherever_the_kernel_has_them():
 
 
 @pytest.mark.parametrize("source", ["return 7", "raise ValueError('no')"])
+@pytest.mark.alone
 def test_worker_of_a_crowd_tells_its_end_when_all_have_begun(write, source):
     """It leaves the cores to them for a moment, a traceback is more work than most."""
     late = Late()
@@ -300,6 +308,7 @@ def test_worker_of_a_crowd_tells_its_end_when_all_have_begun(write, source):
     assert late.ended_at - late.execution.date >= LONGEST_REST
 
 
+@pytest.mark.alone
 def test_slot_is_missed_where_the_machine_stood_still_over_it(write):
     """The worker wakes first, and does not begin what is too late by then."""
     path = write(JOB)
@@ -340,6 +349,7 @@ def test_worker_that_is_killed_at_its_slot_is_replaced(write):
     )
 
 
+@pytest.mark.alone
 def test_worker_stands_by_on_a_descriptor_of_any_number(write):
     """One that is not forked gets its supervisor's numbers: `select` ends at 1,024."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

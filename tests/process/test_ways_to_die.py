@@ -120,10 +120,10 @@ WAYS = {
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("kind", WORKERS)
-def test_run_ends_once_and_the_schedule_goes_on(way, kind, tmp_path, pytestconfig):
+def test_run_ends_once_and_the_schedule_goes_on(way, kind, tmp_path, request):
     """One event with a true reason, in time; then the next run works."""
     source, expected, text = WAYS[way]
-    with scored(pytestconfig, TABLE, f"{way}, {kind}") as notes:
+    with scored(request, TABLE, f"{way}, {kind}") as notes:
         mark = tmp_path / "mark"
         path = tmp_path / f"job_{uuid.uuid4().hex}.py"
         path.write_text(HEAD.replace("PATH", str(mark)) + source + TAIL)

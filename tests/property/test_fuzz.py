@@ -13,7 +13,7 @@ import fuzz_targets
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from scores import get_scores
+from scores import count_score
 
 from ipycron.process.wire.protocol import (
     Displayed,
@@ -124,7 +124,7 @@ def test_lines_are_read_or_refused_whatever_the_text(text):
 @pytest.mark.skipif(
     importlib.util.find_spec("atheris") is None, reason="atheris is not installed"
 )
-def test_nothing_breaks_when_atheris_looks_for_it(pytestconfig, tmp_path):
+def test_nothing_breaks_when_atheris_looks_for_it(request, tmp_path):
     """Guided by coverage, for some seconds; its finds end the process with an error."""
     names = [*fuzz_targets.BYTES, *fuzz_targets.TEXTS]
     with ThreadPoolExecutor(len(names)) as pool:
@@ -132,7 +132,8 @@ def test_nothing_breaks_when_atheris_looks_for_it(pytestconfig, tmp_path):
     runs = {name: run.result() for name, run in runs.items()}
     for name, done in runs.items():
         tried = re.findall(r"Done (\d+) runs", done.stderr)
-        get_scores(pytestconfig).count(
+        count_score(
+            request,
             "hostile input",
             f"atheris: {name}",
             tried=int(tried[0]) if tried else 1,

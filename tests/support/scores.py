@@ -1,6 +1,7 @@
 """A table at the end of a test run: what was tried, what survived, what was lost.
 
-Not a conftest: the file that records first registers the plugin.
+A count travels with its test's report, so that it arrives from every process of
+pytest-xdist.
 """
 
 from __future__ import annotations
@@ -8,32 +9,34 @@ from __future__ import annotations
 from collections import Counter
 from contextlib import contextmanager
 
-_NAME = "ipycron-scores"
+_TEST = "ipycron-scored-test"
+_COUNT = "ipycron-score"
 
 
 class Scoreboard:
-    """A pytest plugin that counts scenarios and prints them in the summary."""
+    """A pytest plugin that prints the tables of all tests in the summary."""
 
     def __init__(self):
         self._rows = {}
-        self._lost = set()
-
-    def count(self, table, row, *, tried=1, lost=0, note=""):
-        """Add to a row of a table; the last note stays."""
-        counter, _ = self._rows.setdefault(table, {}).get(row) or (Counter(), "")
-        counter.update(tried=int(tried), lost=int(lost))
-        self._rows[table][row] = counter, note
+        self._failed = set()
 
     def pytest_runtest_logreport(self, report):
-        """Count a test that `score_test` has marked."""
+        """Add up what a test has counted, as soon as it is over."""
+        if report.failed:
+            self._failed.add(report.nodeid)
+        if report.when != "teardown":
+            return
         for name, value in report.user_properties:
-            # A test that passes has one report of its call, one that fails may have
-            # its failure before or after.
-            if name == _NAME and (report.when == "call" or report.failed):
-                table, row = value
-                is_lost = report.failed and report.nodeid not in self._lost
-                self._lost |= {report.nodeid} if is_lost else set()
-                self.count(table, row, tried=report.when == "call", lost=is_lost)
+            if name == _COUNT:
+                self._add(*value)
+            elif name == _TEST:
+                self._add(*value, 1, int(report.nodeid in self._failed), "")
+
+    def _add(self, table, row, tried, lost, note):
+        """Add to a row of a table; the last note stays."""
+        counter, _ = self._rows.setdefault(table, {}).get(row) or (Counter(), "")
+        counter.update(tried=tried, lost=lost)
+        self._rows[table][row] = counter, note
 
     def pytest_terminal_summary(self, terminalreporter):
         """Print every table."""
@@ -50,22 +53,19 @@ class Scoreboard:
                 )
 
 
-def get_scores(config):
-    """Return the run's scoreboard."""
-    manager = config.pluginmanager
-    if not manager.has_plugin(_NAME):
-        manager.register(Scoreboard(), _NAME)
-    return manager.get_plugin(_NAME)
-
-
 def score_test(request, table, row):
     """Count this test in a row of a table."""
-    get_scores(request.config)
-    request.node.user_properties.append((_NAME, (table, row)))
+    request.node.user_properties.append((_TEST, (table, row)))
+
+
+def count_score(request, table, row, *, tried=1, lost=0, note=""):
+    """Add to a row of a table; the last note is printed beside it."""
+    value = (table, row, int(tried), int(lost), note)
+    request.node.user_properties.append((_COUNT, value))
 
 
 @contextmanager
-def scored(config, table, row):
+def scored(request, table, row):
     """Count a scenario: survived, or lost where the block raises.
 
     Yields a list; what is put into it is printed beside the counts.
@@ -74,6 +74,6 @@ def scored(config, table, row):
     try:
         yield notes
     except BaseException:
-        get_scores(config).count(table, row, lost=1, note=" ".join(notes))
+        count_score(request, table, row, lost=1, note=" ".join(notes))
         raise
-    get_scores(config).count(table, row, note=" ".join(notes))
+    count_score(request, table, row, note=" ".join(notes))

@@ -1,7 +1,4 @@
-"""Eight instances with wrong clocks, killed and started again at random (D1, D2).
-
-IPYCRON_CHAOS_SECONDS sets how long each of the two takes.
-"""
+"""Eight instances with wrong clocks, killed and started again at random (D1, D2)."""
 
 import os
 import random
@@ -17,10 +14,11 @@ from pathlib import Path
 
 import pytest
 from chaos_member import TASK
+from lengths import choose
 from polling import eventually
 from scores import scored
 
-SECONDS = float(os.environ.get("IPYCRON_CHAOS_SECONDS", "60"))
+SECONDS = choose(short=20, full=60)
 MEMBERS = 8
 IN_BACKGROUND = 2
 """Of them: with a supervisor, a zygote and a worker each."""
@@ -158,11 +156,11 @@ def find_pid(owner):
     return int(owner.split(":")[1])
 
 
-def check(config, name, fleet, slots, claims):
+def check(request, name, fleet, slots, claims):
     """Print what came of every fire, and see that none ran twice or was forgotten."""
     counts = judge(fleet, slots, claims)
     by_members = {name.partition(".")[0] for _, name in fleet.read("runs")}
-    with scored(config, "fleet in chaos", name) as notes:
+    with scored(request, "fleet in chaos", name) as notes:
         listed = ", ".join(f"{count} {what}" for what, count in counts.items())
         notes.append(
             f"{len(slots)} fires: {listed}; {len(fleet.killed_pids)} kills, "
@@ -192,7 +190,7 @@ def test_no_fire_runs_twice_or_is_lost_with_redis(
     owners = dict(zip(keys, client.mget(keys), strict=True))
     fleet.close()
     claims = {find_slot(key): find_pid(owner) for key, owner in owners.items()}
-    check(request.config, "Redis", fleet, slots, claims)
+    check(request, "Redis", fleet, slots, claims)
 
 
 @pytest.mark.timeout(2 * SECONDS + 60)
@@ -207,4 +205,4 @@ def test_no_fire_runs_twice_or_is_lost_with_sqlite(make_fleet, tmp_path, request
     rows = connection.execute("SELECT key, owner FROM claims").fetchall()
     connection.close()
     claims = {find_slot(key): find_pid(owner) for key, owner in rows}
-    check(request.config, "SQLite", fleet, slots, claims)
+    check(request, "SQLite", fleet, slots, claims)

@@ -1,0 +1,17 @@
+"""How long those tests take that could go on for ever.
+
+Short by default: long enough to see each thing happen that they look for. ``make
+test-full`` sets ``IPYCRON_TEST_FULL=1`` for the full lengths, and for the tests marked
+`full`: they do with something else what another test does by default.
+"""
+
+from __future__ import annotations
+
+import os
+
+IS_FULL = os.environ.get("IPYCRON_TEST_FULL") == "1"
+
+
+def choose(short, full):
+    """Return the length of this run."""
+    return full if IS_FULL else short
