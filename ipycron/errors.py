@@ -342,10 +342,12 @@ class StartTimeout(IpycronError, TimeoutError):
     name: str
     timeout: float
 
-    def __init__(self, *, name: str, timeout: float) -> None:
+    def __init__(self, *, name: str, timeout: float, advice: str = "") -> None:
+        advice = advice or (
+            "Run the file by itself to see what takes so long, or raise start_timeout."
+        )
         super().__init__(
-            f"task {name!r} was not loaded within {timeout:g} s. Run the file by "
-            "itself to see what takes so long, or raise start_timeout.",
+            f"task {name!r} was not loaded within {timeout:g} s. {advice}",
             name=name,
             timeout=timeout,
         )

@@ -446,7 +446,9 @@ class BackgroundTasks:
             # does not answer: its end is closed then, and it is killed in the end.
             with contextlib.suppress(SupervisorLost, TimeoutError):
                 async with asyncio.timeout(timeout + ANSWER_TIMEOUT):
-                    await connection.request(lambda number: Shutdown(number, timeout))
+                    end = connection.request(lambda number: Shutdown(number, timeout))
+                    connection.hurry()
+                    await end
             await connection.close()
         self.lines.close_all()
         if self._first is not None:

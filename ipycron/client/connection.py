@@ -6,17 +6,21 @@ import asyncio
 import contextlib
 import itertools
 import os
+import signal
 import subprocess
 from typing import TYPE_CHECKING
 
 from ipycron.errors import ProtocolError, SupervisorLost
+from ipycron.process.heartbeat import Heartbeat
 from ipycron.process.posix import ZYGOTE_GRACE, has_ended
 from ipycron.process.wire.channel import Channel, Frame
 from ipycron.process.wire.outcome import decode_error
-from ipycron.process.wire.protocol import FromSupervisor, Reply
+from ipycron.process.wire.protocol import FromSupervisor, Ping, Pong, Reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import psutil
 
     from ipycron.process.start import SupervisorProcess
     from ipycron.process.wire.payload import Payload
@@ -28,6 +32,12 @@ _CODE_TIMEOUT = 0.05
 """Seconds to wait for the exit code of one that has closed its end; the loop waits."""
 _LAST_WORDS_BYTES = 2000
 _POLL = 0.002
+_KILL_GRACE = 1.0
+"""Seconds for a supervisor that was killed to be gone."""
+_SILENT = (
+    "it does not answer: it is stopped, traced or waits for a disk. It was killed, and "
+    "its workers with it"
+)
 
 
 class Connection:
@@ -69,6 +79,15 @@ class Connection:
             on_close=self._lose,
             keeps_payloads=True,
         )
+        self._is_ready = False
+        self._family: list[psutil.Process] = []
+        self._heartbeat = Heartbeat(
+            asyncio.get_running_loop(),
+            supervisor.process.pid,
+            ask=lambda: self._channel.send(Ping()),
+            on_silence=self._give_up,
+            may_be_busy=lambda: not self._is_ready,
+        )
 
     @property
     def pid(self) -> int:
@@ -102,9 +121,11 @@ class Connection:
         return future
 
     def _handle(self, frame: Frame) -> None:
+        self._is_ready = True
+        self._heartbeat.hear()
         if isinstance(frame.message, Reply):
             self._settle(frame.message, frame.payload)
-        else:
+        elif not isinstance(frame.message, Pong):
             self._on_frame(frame)
 
     def _settle(self, reply: Reply, payload: Payload) -> None:
@@ -116,15 +137,39 @@ class Connection:
         else:
             future.set_exception(decode_error(payload))
 
-    def _lose(self, error: ProtocolError | None) -> None:
+    def _lose(self, error: ProtocolError | None, silence: str = "") -> None:
+        self._heartbeat.close()
         if error is not None:
             self._process.kill()
-        reason = str(error or self._describe_end())
+        reason = silence or str(error or self._describe_end())
         self._reaping = asyncio.ensure_future(self._reap())
         said = self._read_complaints()
         lost = SupervisorLost(reason=f"{reason}\n{said}" if said else reason)
         self._fail_requests(lost)
         self._on_lost(lost)
+
+    def _give_up(self) -> None:
+        """End a supervisor that does not answer, and all below it."""
+        self._channel.close()
+        self._end_family()
+        self._lose(None, _SILENT)
+
+    def _end_family(self) -> None:
+        """Kill the supervisor; what is below it follows, or is killed later.
+
+        A zygote sees its end and ends its workers in order, if it is not stopped, too.
+        """
+        import psutil  # noqa: PLC0415 - 20 ms that nobody needs otherwise
+
+        with contextlib.suppress(psutil.Error):
+            self._family = psutil.Process(self._process.pid).children(recursive=True)
+        self._process.kill()
+
+    def hurry(self) -> None:
+        """Notice sooner if it hangs: somebody waits for its end."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._process.pid, signal.SIGCONT)  # it may be stopped
+        self._heartbeat.hurry()
 
     def _describe_end(self) -> str:
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -151,6 +196,7 @@ class Connection:
     async def close(self) -> None:
         """Close our end and wait until the supervisor is gone, and all below it."""
         if self._reaping is None:
+            self._heartbeat.close()
             self._channel.close()
             self._fail_requests(SupervisorLost(reason="it was shut down"))
             os.close(self._complaints)
@@ -162,12 +208,18 @@ class Connection:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + EXIT_TIMEOUT
         while self._process.poll() is None:
-            if loop.time() > deadline:
-                self._process.kill()
+            if loop.time() > deadline + _KILL_GRACE:
+                break  # it waits for a disk, and ends when that answers
+            if loop.time() > deadline and not self._family:
+                self._end_family()
             await asyncio.sleep(_POLL)
         leash, deadline = self.leash, loop.time() + ZYGOTE_GRACE
         assert leash is not None
         while not has_ended(leash) and loop.time() < deadline:  # noqa: ASYNC110 - as above
             await asyncio.sleep(_POLL)
+        for process in self._family:
+            # Whoever has its number now is not meant: psutil compares when it began.
+            with contextlib.suppress(Exception):
+                process.kill()
         self.leash = None
         os.close(leash)

@@ -45,6 +45,8 @@ What an end of file means:
   stopped or busy does not reap: after a second the end is read from ``/proc``.
 * worker's end of the line closed, seen by the client: it asks the supervisor what
   became of its call. Client's end closed, seen by the worker: it takes no more calls.
+* none at all, and no answer to `Ping`: a zygote or a supervisor that is stopped, traced
+  or waits for a disk is ended after 8 s, as is all below it; a new one takes over.
 * stdout or stderr closed: nothing. A job may close them, a grandchild may hold them.
 
 Every process below the client leads a session of its own, so that an interrupt of a

@@ -30,6 +30,7 @@ READ_SECONDS = 0.1
 has no time for a flood must not hold up the job for longer."""
 _READ_PAUSE = 0.0002  # seconds: a supervisor with time reads within one or two
 _F_SETSIG = 10  # <fcntl.h>, Linux: which signal O_ASYNC sends
+_STUCK = ("stopped", "tracing-stop", "disk-sleep")  # as psutil names them
 _IGNORED = (signal.SIGPIPE, signal.SIGXFSZ)  # as the interpreter itself sets them
 
 # Loaded once, in the zygote: a worker must not pay for it.
@@ -165,6 +166,33 @@ def read_zombie(pid: int) -> int | None:
     except OSError:
         return None
     return int(fields[-1]) if fields[0] == b"Z" else None
+
+
+def is_stuck(pid: int) -> bool:
+    """Return whether a process does not run: stopped, traced, waiting for a disk.
+
+    Where the system does not tell, it counts as running.
+    """
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123 - as above
+            return file.read().rpartition(b")")[2].split()[0] in b"TtD"
+    except FileNotFoundError:
+        import psutil  # noqa: PLC0415 - 20 ms, for systems without /proc
+
+        with contextlib.suppress(psutil.Error):
+            return psutil.Process(pid).status() in _STUCK
+    except OSError:
+        pass
+    return False
+
+
+def wake_with_parent_end() -> None:
+    """Have the kernel wake us, should we be stopped, when the parent ends (Linux).
+
+    We then see the end of its socket, and leave: nobody stays behind, stopped.
+    """
+    if _prctl is not None:
+        _prctl(_PR_SET_PDEATHSIG, int(signal.SIGCONT), 0, 0, 0)
 
 
 def get_signal_name(number: int) -> str:

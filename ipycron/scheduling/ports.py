@@ -155,6 +155,9 @@ class Launcher(Protocol):
     ) -> Worker | None:
         """Do the same where nothing need be waited for; elsewhere return None."""
 
+    def explain_delay(self, task_id: str) -> str:
+        """Return why a launch takes so long, and what to do; empty if it is the job."""
+
 
 class Elector(Protocol):
     """Decides which instance of a fleet runs a slot."""

@@ -89,7 +89,11 @@ class TaskWorkers:
             self._services.clock,
             timeout,
             self.spawn(self._launch(deaths)),
-            late=lambda: StartTimeout(name=name, timeout=timeout),
+            late=lambda: StartTimeout(
+                name=name,
+                timeout=timeout,
+                advice=self._services.launcher.explain_delay(self._state.id),
+            ),
         )
         if deaths:
             # Between the launch and this line: nobody else has seen it.

@@ -323,6 +323,10 @@ class FakeLauncher:
         """The newest worker."""
         return self.workers[-1]
 
+    def explain_delay(self, task_id: str) -> str:  # noqa: ARG002
+        """Return nothing: it is the script that says how long a load takes."""
+        return ""
+
     def launch_at_once(
         self, task_id: str, on_death: Callable[[Worker, BaseException], None]
     ) -> FakeWorker | None:

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
-from fault_cell import Cell, Expected, are_dead
+from fault_cell import SHORT_STOP_SECONDS, STOP_SECONDS, Cell, Expected, are_dead
 from scores import count_score
 from watching import find_marked, is_dead, pause, wait_until
 
@@ -153,7 +153,9 @@ def run_cell(target, number, state):
     cell = Cell(state)
     try:
         pids = cell.wait_ready()
-        at, cell.over_at = cell.strike(pids[target], number)
+        is_ours = target in ("supervisor", "zygote")
+        seconds = SHORT_STOP_SECONDS if is_ours else STOP_SECONDS
+        at, cell.over_at = cell.strike(pids[target], number, seconds)
         expected = MATRIX.get((target, number))
         if expected is None:
             everyone = [pid for name, pid in pids.items() if name != "client"]

@@ -28,6 +28,9 @@ from watching import (
 READY_SECONDS = 40
 """Only the order matters before the fault; many cells start at the same time."""
 STOP_SECONDS = 10
+"""Longer than a start or a stop may take."""
+SHORT_STOP_SECONDS = 4
+"""Not so long that a supervisor or a zygote is replaced."""
 
 
 @dataclass(frozen=True)
@@ -114,8 +117,8 @@ class Cell:
             "grandchild": int((self.folder / "helper").read_text()),
         }
 
-    def strike(self, pid, number):
-        """Send the signal; a stopped process goes on after ten seconds.
+    def strike(self, pid, number, stop_seconds=STOP_SECONDS):
+        """Send the signal; a stopped process goes on after a while.
 
         Returns the instants of the fault and of its end.
         """
@@ -123,7 +126,7 @@ class Cell:
         os.kill(pid, number)
         (self.folder / "struck").touch()
         if number == signal.SIGSTOP:
-            pause(STOP_SECONDS)
+            pause(stop_seconds)
             with contextlib.suppress(ProcessLookupError):  # it did not live so long
                 os.kill(pid, signal.SIGCONT)
         return at, time.monotonic()

@@ -13,15 +13,21 @@ import os
 import signal
 import threading
 from collections import Counter, deque
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from ipycron.errors import ProtocolError, StartError, StartRefused, WorkerCrashed
 from ipycron.process.direct.supervisor_end import DirectLeases
+from ipycron.process.heartbeat import Heartbeat
 from ipycron.process.posix import ZYGOTE_GRACE, kill_group
 from ipycron.process.refusal import describe
 from ipycron.process.start import start_program, start_zygote
 from ipycron.process.supervisor.pumps import Flood
-from ipycron.process.supervisor.worker_process import WorkerProcess, ZygoteLost
+from ipycron.process.supervisor.worker_process import (
+    KILL_GRACE,
+    WorkerProcess,
+    ZygoteLost,
+)
 from ipycron.process.wire.channel import Channel, Frame
 from ipycron.process.wire.frames import SMALL_HEADER_BYTES
 from ipycron.process.wire.protocol import (
@@ -31,6 +37,7 @@ from ipycron.process.wire.protocol import (
     ForkFailed,
     FromZygote,
     Load,
+    Ping,
     Preload,
     Preloaded,
     Register,
@@ -51,6 +58,11 @@ it may be the job that ends its zygote."""
 _NO_ZYGOTE = (
     "the zygote, which forks workers, ends before it has forked one. See that Python's "
     "own files can be read and that there is memory"
+)
+_UNFORKED = (
+    "It has no process yet: the zygote, which forks workers, does not answer. One that "
+    "imports a preload does so later; one that is stopped is replaced within seconds. "
+    "Start the task again."
 )
 PRELOAD_TRIES = 2
 """Zygotes that may die of a preload before it is given up."""
@@ -84,6 +96,8 @@ class ZygoteHandle:
         self._unanswered: deque[Preload] = deque()
         self._deaths: Counter[Preload] = Counter()
         self._process: ZygoteProcess | None = None
+        self._heartbeat: Heartbeat | None = None
+        self._reaping: set[asyncio.Task[None]] = set()
 
     @property
     def pid(self) -> int | None:
@@ -125,12 +139,22 @@ class ZygoteHandle:
                 on_close=self._lose,
                 max_header=SMALL_HEADER_BYTES,
             )
+            self._heartbeat = Heartbeat(
+                asyncio.get_running_loop(),
+                started.pid,
+                ask=partial(self._channel.send, Ping()),
+                on_silence=self._replace,
+                # Imports of preloads, and the first ones, of its own.
+                may_be_busy=lambda: bool(self._unanswered),
+            )
             for preload in self._preloads:
                 self._send_preload(self._channel, preload)
         return self._channel
 
     def _handle(self, frame: Frame) -> None:
         message = frame.message
+        if self._heartbeat is not None:
+            self._heartbeat.hear()
         if isinstance(message, Forked):
             self._workers[message.worker_id].handle_start(message.pid)
         elif isinstance(message, Exited):
@@ -144,13 +168,32 @@ class ZygoteHandle:
 
     def _lose(self, error: ProtocolError | None) -> None:  # noqa: ARG002
         """The zygote is gone, and with it (``PR_SET_PDEATHSIG``) its children."""
+        self._stop_asking()
         process, self._process = self._process, None
         self._channel = None
         if process is not None:
             kill_group(process.pid, signal.SIGKILL)
-            process.wait()
+            reaping = asyncio.ensure_future(_reap(process))
+            self._reaping.add(reaping)
+            reaping.add_done_callback(self._reaping.discard)
         self._doubt_preload()
         self._lose_workers()
+
+    def _replace(self) -> None:
+        """Give up a zygote that does not answer, and its workers."""
+        assert self._channel is not None
+        assert self._process is not None
+        self._warn(
+            f"the zygote, process {self._process.pid}, does not answer: it is stopped, "
+            "traced or waits for a disk. It is replaced, and its workers with it"
+        )
+        self._channel.close()
+        self._lose(None)
+
+    def _stop_asking(self) -> None:
+        if self._heartbeat is not None:
+            self._heartbeat.close()
+            self._heartbeat = None
 
     def _doubt_preload(self) -> None:
         """Leave out what zygotes die of: it would keep every worker from starting."""
@@ -171,19 +214,27 @@ class ZygoteHandle:
 
     async def close(self) -> None:
         """End the zygote and its workers; return when they are gone."""
+        self._stop_asking()
         if self._channel is not None:
             self._channel.close()
             self._channel = None
         process, self._process = self._process, None
-        if process is None:
-            return
-        ended = asyncio.ensure_future(_wait_exit(process.pid))
-        await asyncio.wait([ended], timeout=ZYGOTE_GRACE)
-        # One that is stopped does not hear us; its workers go with it.
-        kill_group(process.pid, signal.SIGKILL)
-        await ended
-        process.wait()
+        if process is not None:
+            kill_group(process.pid, signal.SIGCONT)  # it may be stopped
+            ended = asyncio.ensure_future(_reap(process))
+            await asyncio.wait([ended], timeout=ZYGOTE_GRACE)
+            # One that is traced does not hear us; its workers go with it.
+            kill_group(process.pid, signal.SIGKILL)
+            await asyncio.wait([ended], timeout=KILL_GRACE)
+        if self._reaping:
+            await asyncio.wait(self._reaping, timeout=KILL_GRACE)
         self._lose_workers()
+
+
+async def _reap(process: ZygoteProcess) -> None:
+    """Return when a zygote is gone; one that waits for a disk may take its time."""
+    await _wait_exit(process.pid)
+    process.wait()
 
 
 class Spawner:
@@ -249,6 +300,7 @@ class ProcessLauncher:
         self._flood = Flood()
         self._registrations: dict[str, Registration] = {}
         self.offers = DirectLeases()
+        self._loading: dict[str, WorkerProcess] = {}
 
     def register(self, register: Register, payload: Payload) -> None:
         """Remember what a task's workers must load."""
@@ -289,7 +341,7 @@ class ProcessLauncher:
     async def _launch(
         self, task_id: str, on_death: Callable[[Worker, BaseException], None]
     ) -> WorkerProcess:
-        worker = self._make_worker(task_id, on_death)
+        worker = self._loading[task_id] = self._make_worker(task_id, on_death)
         starter: Starter = (
             self._spawner
             if self._registrations[task_id].register.launcher == "spawn"
@@ -304,7 +356,15 @@ class ProcessLauncher:
         except BaseException:
             await worker.discard()
             raise
+        finally:
+            if self._loading.get(task_id) is worker:
+                del self._loading[task_id]
         return worker
+
+    def explain_delay(self, task_id: str) -> str:
+        """Return why a start takes so long; see `Launcher.explain_delay`."""
+        worker = self._loading.get(task_id)
+        return _UNFORKED if worker is not None and worker.pid is None else ""
 
     def _make_worker(
         self, task_id: str, on_death: Callable[[Worker, BaseException], None]
@@ -343,12 +403,17 @@ async def _wait_exit(pid: int) -> None:
     """Wait until a child has ended, without reaping it."""
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[None] = loop.create_future()
-    if hasattr(os, "pidfd_open"):
+    try:
         fd = os.pidfd_open(pid)
+    except (AttributeError, OSError):  # macOS, an old kernel, a sandbox; no descriptor
+        pass
+    else:
         loop.add_reader(fd, ended.set_result, None)
-        await ended
-        loop.remove_reader(fd)
-        os.close(fd)
+        try:
+            await ended
+        finally:
+            loop.remove_reader(fd)
+            os.close(fd)
         return
 
     def wait() -> None:

@@ -27,6 +27,7 @@ from ipycron.process.posix import (
     close_others,
     has_ended,
     reset_signals,
+    wake_with_parent_end,
 )
 from ipycron.process.start import ZygoteProcess
 
@@ -38,6 +39,7 @@ def main(fd: int, leash: int, *predecessors: int) -> NoReturn:
     """Run the supervisor on the client's socket `fd`, holding its `leash`."""
     check_not_below_job()
     reset_signals()
+    wake_with_parent_end()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     close_others([fd, leash, *predecessors])
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -35,6 +35,8 @@ from ipycron.process.wire.protocol import (
     Hello,
     Logged,
     Noticed,
+    Ping,
+    Pong,
     Preload,
     Refused,
     Register,
@@ -133,6 +135,8 @@ class Supervisor:
                 self._execute(message)
         elif isinstance(message, Control):
             self._answer(message.request_id, self._control(message))
+        elif isinstance(message, Ping):
+            self._client.send(Pong())
         elif isinstance(message, Register):
             self._register(message, frame.payload)
         elif isinstance(message, Elected):

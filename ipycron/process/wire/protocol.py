@@ -166,6 +166,14 @@ class Elected(Message, frozen=True):
 # --- supervisor → client ----------------------------------------------------------
 
 
+class Ping(Message, frozen=True):
+    """Say that you are there: `Pong`."""
+
+
+class Pong(Message, frozen=True):
+    """The answer to `Ping`."""
+
+
 class Hello(Message, frozen=True):
     """The supervisor is up."""
 
@@ -415,7 +423,7 @@ class Declined(Message, frozen=True):
     execution_id: str
 
 
-FromClient = Register | Control | Execute | Shutdown | Preload | Elected
+FromClient = Register | Control | Execute | Shutdown | Preload | Elected | Ping
 FromSupervisor = (
     Hello
     | Reply
@@ -428,9 +436,10 @@ FromSupervisor = (
     | Completed
     | Line
     | ClockSetBack
+    | Pong
 )
-ToZygote = Fork | Preload
-FromZygote = Forked | ForkFailed | Exited | Preloaded
+ToZygote = Fork | Preload | Ping
+FromZygote = Forked | ForkFailed | Exited | Preloaded | Pong
 ToWorker = Load | StandBy | Run | Line | Quit
 FromWorker = Loaded | Ended | Declined | Displayed | Logged
 FromLine = Answered | Declined | HandedOver

@@ -28,6 +28,7 @@ from ipycron.process.posix import (
     open_stdio,
     redirect_stdio,
     reset_signals,
+    wake_with_parent_end,
 )
 from ipycron.process.refusal import describe, describe_shortage
 from ipycron.process.wire.channel import BlockingChannel, Frame
@@ -36,6 +37,8 @@ from ipycron.process.wire.protocol import (
     Fork,
     Forked,
     ForkFailed,
+    Ping,
+    Pong,
     Preload,
     Preloaded,
     ToZygote,
@@ -103,6 +106,8 @@ class Zygote:
                 self._channel.send(refusal)
             else:
                 self._fork(frame.message.worker_id, frame.fds)
+        elif isinstance(frame.message, Ping):
+            self._channel.send(Pong())
         elif isinstance(frame.message, Preload):
             error = _preload(frame.message)
             _settle()
@@ -197,6 +202,7 @@ def main(fd: int, *held: int) -> NoReturn:
     """Run the zygote on the supervisor's socket `fd`; keep `held` open meanwhile."""
     mark_process("worker")
     reset_signals()
+    wake_with_parent_end()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     close_others([fd, *held])
     null = os.open(os.devnull, os.O_WRONLY)

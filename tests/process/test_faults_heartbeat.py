@@ -1,0 +1,103 @@
+"""Processes that are there and do not answer: noticed, and replaced."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import pytest
+from trouble import EVERY_SECOND, NEVER, Events, get_supervisor, get_zygote, stopped
+from watching import find_children, is_dead, pause, wait_until
+
+import ipycron
+from ipycron.errors import StartTimeout
+
+NOTICED = 10
+"""Seconds within which a process that hangs is noticed."""
+PID = "import os\ndef task(): return os.getpid()\n"
+
+
+@pytest.mark.parametrize(
+    ("victim", "error"),
+    [(get_supervisor, "SupervisorLost"), (get_zygote, "WorkerCrashed")],
+)
+def test_process_that_is_stopped_is_replaced(write, caplog, victim, error):
+    """Within ten seconds, with what it had started; its tasks go on, starts too."""
+    path = write(PID)
+    task = ipycron.create_task(EVERY_SECOND, path, max_restarts=0)
+    events = Events(task)
+    task.start().result(10)
+    old = [victim(), get_zygote(), task.execute().result(10)]
+    os.kill(old[0], signal.SIGSTOP)
+    other = ipycron.create_task(NEVER, path, name="other", start_timeout=20)
+    start = other.start()
+    events.wait_for(f"task:restarted {error}", NOTICED + 2)
+    start.result(10)
+    assert other.execute().result(10) not in old
+    assert task.execute().result(10) not in old
+    wait_until(
+        lambda: all(is_dead(pid) for pid in old), 10, "what was replaced is gone"
+    )
+    assert "does not answer" in caplog.text
+    assert not [event for event in events if "failed" in event and "task" in event]
+
+
+def test_start_names_the_zygote_when_that_does_not_answer(write):
+    """It is not the file that takes so long."""
+    task = ipycron.create_task(NEVER, write(PID), name="report", start_timeout=0.5)
+    with stopped(get_zygote()):
+        with pytest.raises(StartTimeout, match=r"'report'.*zygote.*Start the task"):
+            task.start().result(10)
+        with pytest.raises(StartTimeout) as caught:
+            task.start().result(10)
+        assert "by itself" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "victims", [(get_supervisor,), (get_zygote,), (get_zygote, get_supervisor)]
+)
+def test_shutdown_keeps_its_time_when_processes_are_stopped(write, victims):
+    """They are woken, and end in order."""
+    task = ipycron.create_task(NEVER, write(PID))
+    task.start().result(10)
+    pids = [get_supervisor(), get_zygote(), task.execute().result(10)]
+    for find in victims:
+        os.kill(find(), signal.SIGSTOP)
+    begin = time.monotonic()
+    ipycron.shutdown(0)
+    assert time.monotonic() - begin < 4
+    wait_until(lambda: all(is_dead(pid) for pid in pids), 3, "everybody is gone")
+
+
+CLIENT = """
+import sys
+import ipycron
+task = ipycron.schedule("* * * * * *", sys.argv[1])
+task.start().result(10)
+print(task.execute().result(10), flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("depth", [(1,), (2,), (1, 2), (1, 2, 3)])
+def test_nobody_stays_when_stopped_processes_lose_their_client(write, tmp_path, depth):
+    """A supervisor (1), a zygote (2), a worker (3): woken or killed, and gone."""
+    program = tmp_path / "client.py"
+    program.write_text(textwrap.dedent(CLIENT))
+    client = subprocess.Popen(
+        [sys.executable, program, write(PID)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    with client:
+        worker = int(client.stdout.readline())
+        (supervisor,) = find_children(client.pid)
+        (zygote,) = find_children(supervisor)
+        family = [client.pid, supervisor, zygote, worker]
+        for number in depth:
+            os.kill(family[number], signal.SIGSTOP)
+        pause(0.1)
+        client.kill()
+    wait_until(lambda: all(is_dead(pid) for pid in family[1:]), 8, "everybody is gone")
