@@ -1,10 +1,11 @@
 """A schedule in words, in the languages of cron-descriptor.
 
-The library says the time of day; the days are said here. It takes names from the
-language of the process, drops without a word what a translation lacks, and misreads
-lists of day tokens (``L`` among numbers, a second ``W``, plain days beside ``#``). So
-day and month are put together from its translated phrases, and a sentence for which a
-language has no phrase is English as a whole.
+The library's translated phrases are used, its sentences are not: it says that
+``*/5 9,17`` is due "at 09:00 and 17:00", and ``* */12`` "every 12 hours". It takes
+names from the language of the process, drops without a word what a translation lacks,
+and misreads lists of day tokens. So the sentence is put together here, from phrases
+that are true of the schedule. Where a language has no phrase, or one that says
+something else (`_FALSE`), the schedule is given field by field.
 
 What is described are the values of `Fields`, not the text: ``*/25`` is said as the
 minutes 0, 25 and 50 that it means.
@@ -16,10 +17,10 @@ from functools import lru_cache
 from itertools import product
 from typing import TYPE_CHECKING
 
-from cron_descriptor import DescriptionTypeEnum, ExpressionDescriptor, Options
+from cron_descriptor import ExpressionDescriptor, Options
 
 from ipycron.cron.fields import SPECS
-from ipycron.cron.names import NAMES
+from ipycron.cron.names import LABELS, NAMES
 from ipycron.errors import InvalidOption
 
 if TYPE_CHECKING:
@@ -34,6 +35,29 @@ _MOST_TIMES = 6  # so many times of day are listed one by one
 _SHORTEST_RUN = 3  # so many values in a row are a range
 _ORDINALS = ("first", "second", "third", "fourth", "fifth")
 _SECOND, _MINUTE, _HOUR, _DAY, _MONTH, _WEEKDAY = SPECS
+_MOST_WINDOWS = 4  # so many parts of the day are listed one by one
+
+_WORKDAYS = frozenset(NAMES) - {
+    "da_DK", "de_DE", "el_GR", "en_US", "fr_FR", "ja_JP", "nl_NL", "pl_PL", "ru_RU",
+    "sl_SI", "uk_UA", "zh_CN", "zh_TW",
+}  # fmt: skip
+"""Whose words for the nearest, the first or the last weekday mean another day: the
+first of the week, one of the weekend, any."""
+
+# Translations of cron-descriptor 2.2 that say something else than the phrase.
+_FALSE: dict[str, frozenset[str]] = {
+    "seconds {0} through {1} past the minute": frozenset({"fa_IR", "kk_KZ", "th_TH"}),
+    "minutes {0} through {1} past the hour": frozenset({"fa_IR", "th_TH"}),
+    "at {0} seconds past the minute": frozenset({"cs_CZ", "fi_FI", "kk_KZ"}),
+    "at {0} minutes past the hour": frozenset({"kk_KZ", "vi_VN"}),
+    ", every {0} months": frozenset({"nb_NO", "sv_SE"}),
+    ", {0} days before the last day of the month": frozenset(
+        {"kk_KZ", "sl_SI", "zh_TW"}
+    ),
+    ", on the last weekday of the month": _WORKDAYS,
+    "first weekday": _WORKDAYS,
+    "weekday nearest day {0}": _WORKDAYS,
+}
 
 
 class _SilentError(Exception):
@@ -48,11 +72,11 @@ def describe(fields: Fields, *, day_or: bool, locale: str) -> str:
     code = _find_code(full, asked=locale)
     # The library knows by a locale's full name whether it counts hours to twelve.
     is_24_hour = Options(locale_code=full).use_24hour_time_format
+    words = _Language(code, is_24_hour=is_24_hour)
     try:
-        return _write(fields, _Language(code, is_24_hour=is_24_hour), day_or=day_or)
+        return _write(fields, words, day_or=day_or)
     except _SilentError:
-        english = _Language(_ENGLISH, is_24_hour=is_24_hour)
-        return _write(fields, english, day_or=day_or)
+        return _list_fields(fields, words, day_or=day_or)
 
 
 def _find_code(full: str, *, asked: object) -> str:
@@ -72,28 +96,22 @@ class _Language:
 
     def __init__(self, code: str, *, is_24_hour: bool) -> None:
         self.is_english = code == _ENGLISH
+        self._code = code
         self._weekdays, self._months = (names.split("|") for names in NAMES[code])
         self._options = Options(locale_code=code, use_24hour_time_format=is_24_hour)
-        self.library = self.read("* * *")
-
-    def read(self, times: str) -> ExpressionDescriptor:
-        """Return the library's reading of a second, a minute and an hour field."""
         # With a year, since the library guesses whether six fields have one.
-        return ExpressionDescriptor(f"{times} * * * *", self._options)
+        self.library = ExpressionDescriptor("* * * * * * *", self._options)
+        *self.labels, self.otherwise = LABELS[code].split("|")
 
     def say(self, phrase: str, *values: object) -> str:
         """Return a phrase in this language, with the values in it."""
         said = self.library.translate(phrase)
-        if not said:
+        if not said or self._code in _FALSE.get(phrase, ()):
             raise _SilentError
         try:
             return str(said.format(*values))
         except IndexError:  # Persian asks for a number where the phrase has none
             raise _SilentError from None
-
-    def knows(self, phrase: str) -> bool:
-        """Return whether the language has a phrase."""
-        return bool(self.library.translate(phrase))
 
     def name_weekday(self, weekday: int) -> str:
         """Return the name of a weekday, 0 for Sunday."""
@@ -134,66 +152,182 @@ def _strip(clause: str) -> str:
 
 def _write(fields: Fields, language: _Language, *, day_or: bool) -> str:
     """Return the whole sentence."""
-    is_either = day_or and fields.starred.isdisjoint((_DAY.name, _WEEKDAY.name))
+    is_either = _is_either(fields, day_or=day_or)
     of_month = language.join_clauses(_say_days_of_month(fields, language))
     of_week = _say_days_of_week(
         fields, language, is_beside=bool(of_month), is_either=is_either
     )
     if is_either and not (of_month and of_week):
         of_month = of_week = ""  # one of the two is every day, so both are
-    parts = (
-        _say_time(fields, language),
-        of_month,
-        of_week,
-        _say_months(fields, language),
-    )
-    sentence = language.library.transform_verbosity(
-        "".join(parts), use_verbose_format=False
-    )
+    months = _say_months(fields, language)
+    is_daily = not (of_month or of_week or months)
+    time = _say_time(fields, language, is_daily=is_daily)
+    sentence = f"{time}{of_month}{of_week}{months}"
     return " ".join(f"{sentence[0].upper()}{sentence[1:]}".split())
 
 
-def _say_time(fields: Fields, language: _Language) -> str:
-    """Return the time of day: a list of a few times, else the library's words."""
+def _is_either(fields: Fields, *, day_or: bool) -> bool:
+    """Return whether one of the two day fields is enough."""
+    return day_or and fields.starred.isdisjoint((_DAY.name, _WEEKDAY.name))
+
+
+# --- the time of day ------------------------------------------------------------------
+
+
+def _say_time(fields: Fields, language: _Language, *, is_daily: bool) -> str:
+    """Return the time of day: a few times, or seconds, minutes and hours of each."""
+    every_hours = _find_rhythm(fields.hour, _HOUR, fields)
+    every_minutes = _find_rhythm(fields.minute, _MINUTE, fields)
     times = list(product(fields.hour, fields.minute))
-    is_plain = fields.starred.isdisjoint((_SECOND.name, _MINUTE.name, _HOUR.name))
-    if is_plain and len(fields.second) == 1 and len(times) <= _MOST_TIMES:
-        second = str(fields.second[0]) if fields.second[0] else None
-        shown = [
-            language.library.format_time(str(hour), str(minute), second)
-            for hour, minute in times
-        ]
-        # Not `say`: the languages without a word for "at" begin with the time.
-        at: str = language.library.translate("At ")
-        return at + language.list_items(shown)
-    texts = (
-        _write_values(getattr(fields, spec.name), spec, fields, language)
-        for spec in (_SECOND, _MINUTE, _HOUR)
+    is_few = len(times) <= _MOST_TIMES and len(fields.second) == 1
+    if is_few and not (every_hours or every_minutes):
+        return _say_times(times, fields.second[0], language)
+    span = _find_span(fields)
+    if span is not None:
+        shown = (_show_time(language, fields.hour[0], minute) for minute in span)
+        return language.say("Every minute between {0} and {1}", *shown)
+    # By day a window past midnight would begin on one and end on another.
+    cycle = _HOUR if is_daily else None
+    windows = list(_group(fields.hour, cycle, shortest=1))
+    parts = [
+        _say_seconds(fields, language),
+        _say_minutes(fields, language),
+        _say_hours(fields, language, windows),
+    ]
+    return ", ".join(part for part in parts if part)
+
+
+def _say_times(times: list[Group], second: int, language: _Language) -> str:
+    """Return "At 09:00 and 17:00"."""
+    shown = [_show_time(language, hour, minute, second) for hour, minute in times]
+    # Not `say`: the languages without a word for "at" begin with the time.
+    at: str = language.library.translate("At ")
+    return at + language.list_items(shown)
+
+
+def _show_time(language: _Language, hour: int, minute: int, second: int = 0) -> str:
+    shown = language.library.format_time(
+        str(hour), str(minute), str(second) if second else None
     )
-    said = language.read(" ".join(texts))
-    return str(said.get_description(DescriptionTypeEnum.TIMEOFDAY))
+    return str(shown)
 
 
-def _write_values(
-    values: tuple[int, ...], spec: FieldSpec, fields: Fields, language: _Language
+def _say_seconds(fields: Fields, language: _Language) -> str:
+    """Return the seconds; empty for second 0 alone."""
+    if fields.second == (0,):
+        return ""
+    step = _find_rhythm(fields.second, _SECOND, fields)
+    if step == 1:
+        return language.say("every second")
+    if step is not None:
+        return language.say("every {0} seconds", step)
+    is_always = len(fields.minute) == _MINUTE.high + 1 and len(fields.hour) == 24  # noqa: PLR2004 - a day's
+    groups = list(_group(fields.second, _SECOND if is_always else None))
+    return _say_groups(
+        groups,
+        language,
+        of_range="seconds {0} through {1} past the minute",
+        of_list="at {0} seconds past the minute",
+    )
+
+
+def _say_minutes(fields: Fields, language: _Language) -> str:
+    """Return the minutes; empty where the seconds or the hours say all of it."""
+    step = _find_rhythm(fields.minute, _MINUTE, fields)
+    is_plain = fields.second == (0,)
+    if step == 1:
+        return language.say("every minute") if is_plain else ""
+    # "Every 10 seconds, every 5 minutes" would be two rhythms at once.
+    if step is not None and len(fields.second) == 1:
+        return language.say("every {0} minutes", step)
+    is_always = len(fields.hour) == 24  # noqa: PLR2004 - a day's
+    if is_plain and fields.minute == (0,) and _find_rhythm(fields.hour, _HOUR, fields):
+        return language.say("every hour") if is_always else ""
+    if is_always and is_plain and language.is_english:
+        start = _find_start(fields.minute)
+        if start is not None:
+            first, step = start
+            return f"every {step} minutes, starting at {first} minutes past the hour"
+    groups = list(_group(fields.minute, _MINUTE if is_always else None))
+    return _say_groups(
+        groups,
+        language,
+        of_range="minutes {0} through {1} past the hour",
+        of_list="at {0} minutes past the hour",
+    )
+
+
+def _say_hours(fields: Fields, language: _Language, windows: list[Group]) -> str:
+    """Return the hours; empty for all of them, or where the minutes say them."""
+    step = _find_rhythm(fields.hour, _HOUR, fields)
+    if step == 1:
+        return ""
+    # A step is a rhythm only where each of its hours has one moment.
+    if step is not None and len(fields.minute) == len(fields.second) == 1:
+        return language.say("every {0} hours", step)
+    if len(windows) > _MOST_WINDOWS:
+        if not language.is_english:
+            raise _SilentError
+        hours = language.list_groups(list(_group(fields.hour, None)), str)
+        return f"in hours {hours} of the day"
+    shown = [
+        language.say(
+            "between {0} and {1}",
+            _show_time(language, first, 0),
+            _show_time(language, end, 59),
+        )
+        for first, end in windows
+    ]
+    return language.list_items(shown)
+
+
+def _say_groups(
+    groups: list[Group], language: _Language, *, of_range: str, of_list: str
 ) -> str:
-    """Write values back as a field, in the forms that the library says rightly."""
+    """Return the phrase for one range, or that for a list of values and ranges."""
+    if len(groups) == 1 and groups[0][0] != groups[0][1]:
+        return language.say(of_range, *groups[0])
+    named = language.list_groups(groups, str)
+    if language.is_english and len(groups) > 2:  # noqa: PLR2004 - as in a list of times
+        named = ", and ".join(named.rsplit(" and ", 1))
+    return language.say(of_list, named)
+
+
+def _find_span(fields: Fields) -> Group | None:
+    """Return the minutes of one hour that are due one after another, else None."""
+    groups = list(_group(fields.minute, None))
+    if fields.second != (0,) or len(fields.hour) > 1 or len(groups) > 1:
+        return None
+    first, last = groups[0]
+    return groups[0] if first != last and (first, last) != (0, 59) else None
+
+
+def _find_rhythm(
+    values: tuple[int, ...], spec: FieldSpec, fields: Fields
+) -> int | None:
+    """Return the step of values that go on evenly past the field's end, else None."""
     size = spec.high + 1
     if len(values) == size:
-        return "*"
-    if len(values) == 1:
-        return str(values[0])
-    step = values[1] - values[0]
-    is_even = values == tuple(range(values[0], size, step))
-    if is_even and len(values) * step == size:  # and so it goes on past the end
-        if values[0] == 0 and spec.name in fields.starred:
-            return f"*/{step}"
-        if len(values) > _MOST_TIMES and language.knows(", starting {0}"):
-            return f"{values[0]}/{step}"
-    return ",".join(
-        str(first) if first == last else f"{first}-{last}"
-        for first, last in _group(values, spec)
-    )
+        return 1
+    if spec.name not in fields.starred and len(values) <= _MOST_TIMES:
+        return None  # written one by one
+    step = values[1] - values[0] if len(values) > 1 else size
+    is_even = values == tuple(range(0, size, step))
+    return step if is_even and step < size and size % step == 0 else None
+
+
+def _find_start(minutes: tuple[int, ...]) -> Group | None:
+    """Return start and step of many minutes that go on evenly, else None."""
+    if len(minutes) <= _MOST_TIMES:
+        return None
+    step = minutes[1] - minutes[0]
+    size = _MINUTE.high + 1
+    is_even = minutes == tuple(range(minutes[0], size, step))
+    is_whole = is_even and len(minutes) * step == size
+    return (minutes[0], step) if is_whole and minutes[0] else None
+
+
+# --- the days -------------------------------------------------------------------------
 
 
 def _say_days_of_month(fields: Fields, language: _Language) -> list[str]:
@@ -209,9 +343,8 @@ def _say_days_of_month(fields: Fields, language: _Language) -> list[str]:
 def _say_plain_days(days: tuple[int, ...], fields: Fields, language: _Language) -> str:
     """Return the clause for the numbers of the day of month."""
     step = _find_step(days, _DAY, fields)
-    if step is not None:
-        said = language.say(", every {0} days", step)
-        return said + " from day 1 of the month" * language.is_english
+    if step is not None and language.is_english:  # elsewhere it would be a rhythm
+        return f", every {step} days from day 1 of the month"
     groups = list(_group(days, None))
     if len(groups) == 1 and groups[0][0] != groups[0][1]:
         return language.say(", between day {0} and {1} of the month", *groups[0])
@@ -293,7 +426,8 @@ def _say_months(fields: Fields, language: _Language) -> str:
     if len(months) == _MONTH.high:
         return ""
     step = _find_step(months, _MONTH, fields)
-    if step is not None and _MONTH.high % step == 0:
+    is_once = len(fields.day_of_month) == 1 and len(fields.day_of_week) == _WEEKDAY.top
+    if step is not None and _MONTH.high % step == 0 and is_once:
         return language.say(", every {0} months", step)
     groups = list(_group(months, _MONTH))
     named = language.list_groups(groups, language.name_month)
@@ -310,12 +444,18 @@ def _find_step(values: tuple[int, ...], spec: FieldSpec, fields: Fields) -> int 
     return step if values == tuple(range(spec.low, spec.high + 1, step)) else None
 
 
-def _group(values: Sequence[int], cycle: FieldSpec | None) -> Iterator[Group]:
-    """Yield ranges of three values and more, and the other values one by one.
+def _group(
+    values: Sequence[int],
+    cycle: FieldSpec | None,
+    *,
+    shortest: int = _SHORTEST_RUN,
+) -> Iterator[Group]:
+    """Yield ranges, and the values that are in none one by one.
 
     Args:
         values: in ascending order.
         cycle: the field whose end runs on at its beginning; None: it does not.
+        shortest: so many values in a row are a range.
     """
     runs: list[list[int]] = []
     for value in values:
@@ -327,11 +467,72 @@ def _group(values: Sequence[int], cycle: FieldSpec | None) -> Iterator[Group]:
         cycle is not None
         and len(runs) > 1
         and (runs[0][0], runs[-1][-1]) == (cycle.low, cycle.high)
-        and len(runs[0] + runs[-1]) >= _SHORTEST_RUN
+        and len(runs[0] + runs[-1]) >= shortest
     ):
         runs = [*runs[1:-1], runs[-1] + runs[0]]
     for run in runs:
-        if len(run) >= _SHORTEST_RUN:
+        if len(run) >= shortest:
             yield run[0], run[-1]
         else:
             yield from ((value, value) for value in run)
+
+
+# --- field by field -------------------------------------------------------------------
+
+
+def _list_fields(fields: Fields, language: _Language, *, day_or: bool) -> str:
+    """Return the fields that are restricted, each with its values."""
+    seconds, minutes, hours, days = language.labels
+    try:
+        parts = [_say_time(fields, language, is_daily=False)]
+    except _SilentError:
+        parts = [
+            _list_values(label, getattr(fields, spec.name), spec)
+            for label, spec in ((seconds, _SECOND), (minutes, _MINUTE), (hours, _HOUR))
+            if spec is not _SECOND or fields.second != (0,)
+        ]
+    of_month = _list_values(days, fields.day_of_month, _DAY)
+    of_week = _list_weekdays(fields, language)
+    is_either = _is_either(fields, day_or=day_or)
+    if is_either and of_month and of_week:
+        parts.append(f"{of_month}{language.otherwise}{of_week}")
+    elif not is_either:
+        parts += [of_month, of_week]
+    if len(fields.month) < _MONTH.high:
+        parts.append(_list_names(fields.month, language.name_month))
+    return "; ".join(part for part in parts if part)
+
+
+def _list_values(label: str, values: tuple[int | str, ...], spec: FieldSpec) -> str:
+    """Return "minutes: 0-10, 50-59"; empty for all values."""
+    numbers = [value for value in values if isinstance(value, int)]
+    if len(numbers) == spec.high - spec.low + 1:
+        return ""
+    shown = [
+        str(first) if first == last else f"{first}-{last}"
+        for first, last in _group(numbers, None)
+    ]
+    shown += [value for value in values if isinstance(value, str)]
+    return f"{label}: {', '.join(shown)}"
+
+
+def _list_weekdays(fields: Fields, language: _Language) -> str:
+    """Return weekdays by name; those of the month as in cron: "Friday#2"."""
+    days = [day for day in fields.day_of_week if isinstance(day, int)]
+    if len(days) == _WEEKDAY.top:
+        return ""
+    monday_first = sorted((day - 1) % 7 for day in days)
+    names = [_list_names(monday_first, lambda d: language.name_weekday((d + 1) % 7))]
+    names += [
+        language.name_weekday(int(token[0])) + token[1:].replace("L", " L")
+        for token in fields.day_of_week
+        if isinstance(token, str)
+    ]
+    return ", ".join(name for name in names if name)
+
+
+def _list_names(values: Sequence[int], name: Callable[[int], str]) -> str:
+    return ", ".join(
+        name(first) if first == last else f"{name(first)} - {name(last)}"
+        for first, last in _group(values, None)
+    )

@@ -28,7 +28,7 @@ def explain_never(
     words = text.split(" ")
     day, month, weekday = words[-3:]
     column = len(text) - len(f"{day} {month} {weekday}")
-    if not _has_days(fields._replace(day_of_week=_ALL_WEEK), day_or=False):
+    if not has_days(fields._replace(day_of_week=_ALL_WEEK), day_or=False):
         return CronSyntaxError(
             expression=text,
             field="day_of_month",
@@ -37,7 +37,7 @@ def explain_never(
             "has. It never fires.",
             column=column,
         )
-    if _has_days(fields, day_or=day_or):
+    if has_days(fields, day_or=day_or):
         return CronSyntaxError(
             expression=text,
             message=f"expression: the clock in {clock} always skips this time. "
@@ -53,6 +53,6 @@ def explain_never(
     )
 
 
-def _has_days(fields: Fields, *, day_or: bool) -> bool:
+def has_days(fields: Fields, *, day_or: bool) -> bool:
     """Return whether a schedule runs on any day of 100 years."""
     return Days(fields, day_or=day_or).find_next(0, HORIZON // DAY) is not None

@@ -4,7 +4,8 @@
 cron-descriptor takes these names from the process's LC_TIME, so that a German sentence
 holds English days; these do not depend on the machine. Weekdays begin with Sunday.
 
-Source: Unicode CLDR, the stand-alone wide names.
+Source: Unicode CLDR, the stand-alone wide names; the long display names of units and
+the "or" of lists.
 """
 
 from __future__ import annotations
@@ -142,4 +143,40 @@ NAMES: dict[str, tuple[str, str]] = {
         "星期日|星期一|星期二|星期三|星期四|星期五|星期六",
         "1月|2月|3月|4月|5月|6月|7月|8月|9月|10月|11月|12月",
     ),
+}
+
+# By locale: seconds, minutes, hours, days, and what stands between two alternatives.
+LABELS: dict[str, str] = {
+    "cs_CZ": "sekundy|minuty|hodiny|dny| nebo ",
+    "da_DK": "sekunder|minutter|timer|dage| eller ",
+    "de_DE": "Sekunden|Minuten|Stunden|Tage| oder ",
+    "el_GR": "δευτερόλεπτα|λεπτά|ώρες|ημέρες| ή ",
+    "en_US": "seconds|minutes|hours|days| or ",
+    "es_ES": "segundos|minutos|horas|días| o ",
+    "es_MX": "segundos|minutos|horas|días| o ",
+    "fa_IR": "ثانیه|دقیقه|ساعت|روز| یا ",
+    "fi_FI": "sekunnit|minuutit|tunnit|päivät| tai ",
+    "fr_FR": "secondes|minutes|heures|jours| ou ",
+    "he_IL": "שניות|דקות|שעות|ימים| או ",
+    "hu_HU": "másodperc|perc|óra|nap| vagy ",
+    "it_IT": "secondi|minuti|ore|giorni| o ",
+    "ja_JP": "秒|分|時|日|または",
+    "kk_KZ": "секунд|минут|сағат|күн| не ",
+    "ko_KR": "초|분|시간|일| 또는 ",
+    "nb_NO": "sekunder|minutter|timer|dager| eller ",
+    "nl_NL": "seconden|minuten|uur|dagen| of ",
+    "pl_PL": "sekundy|minuty|godziny|dni| lub ",
+    "pt_PT": "segundos|minutos|horas|dias| ou ",
+    "ro_RO": "secunde|minute|ore|zile| sau ",
+    "ru_RU": "секунды|минуты|часы|дни| или ",
+    "sk_SK": "sekundy|minúty|hodiny|dni| alebo ",
+    "sl_SI": "sekunde|minute|ure|dni| ali ",
+    "sv_SE": "sekunder|minuter|timmar|dagar| eller ",
+    "ta_IN": "விநாடிகள்|நிமிடங்கள்|மணிநேரம்|நாட்கள்| அல்லது ",
+    "th_TH": "วินาที|นาที|ชั่วโมง|วัน| หรือ ",
+    "tr_TR": "saniye|dakika|saat|gün| veya ",
+    "uk_UA": "секунди|хвилини|години|дні| або ",
+    "vi_VN": "giây|phút|tiếng|ngày| hoặc ",
+    "zh_CN": "秒钟|分钟|小时|天|或",
+    "zh_TW": "秒|分鐘|小時|天|或",
 }

@@ -33,6 +33,7 @@ _EXPECTED = (
 )
 
 _LONGEST_QUOTE = 40
+_ZONES = ("CRON_TZ=", "TZ=")  # as cronie, Go's cron and Kubernetes take them
 _HASHED = r"H(?:\(([0-9]{1,4})-([0-9]{1,4})\))?(?:/([0-9]{1,4}))?"
 _LAST_OFFSETS = range(1, 31)
 _ORDINALS = range(1, 6)
@@ -133,6 +134,13 @@ def _split_words(text: str) -> list[_Piece]:
             return [_Piece(word, words[0].column) for word in plain.split()]
     if not words:
         _reject_whole(f"got an empty text, {_EXPECTED}", None)
+    if words[0].text.upper().startswith(_ZONES):
+        zone = words[0].text.partition("=")[2]
+        _reject_whole(
+            f"got {_quote(words[0].text)}, expected the fields alone. Give the zone "
+            f"beside them: timezone={zone!r}, in a magic or a shell --timezone {zone}",
+            words[0],
+        )
     if words[0].text[0] == "@":
         expected = f"one of {', '.join(NICKNAMES)}"
         _reject_whole(f"got {_quote(text.strip())}, expected {expected}", words[0])

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, available_timezones
 
 from ipycron.cron import parser
+from ipycron.cron.diagnosis import has_days
 from ipycron.cron.fields import NICKNAMES, SPECS
 
 if TYPE_CHECKING:
@@ -25,6 +26,28 @@ if TYPE_CHECKING:
 _QUOTES = "\"'`´‘’“”«»"  # noqa: RUF001 - these are what word processors make of quotes
 _SWAPPED = re.compile(r"([LW])([0-9]+)", re.IGNORECASE)
 _MOST_REPAIRS = 12
+_STAR_NUMBER = re.compile(r"\*[0-9]+")
+_BLANKS_INSIDE = re.compile(r"\s*(,|(?<=\s)-(?=\s))\s*")
+_YEAR = re.compile(r"(?:[12][0-9]{3}(?:-[12][0-9]{3})?|\*)")
+_CONJUNCTIONS = frozenset(
+    {"and", "or", "to", "through", "until", "till", "at", "&", "-"}
+)
+_SHORTEST_NAME = 2
+_CLOSE_NAME = 0.65
+_CLOSE_NICKNAME = 0.8
+# Of other crons and of none. Empty where no expression says the same.
+_OTHER_NICKNAMES = {
+    "every": "",
+    "reboot": "",
+    "minutely": "* * * * *",
+    "every_minute": "* * * * *",
+    "every_second": "* * * * * *",
+    "weekday": "0 0 * * 1-5",
+    "weekdays": "0 0 * * 1-5",
+    "workdays": "0 0 * * 1-5",
+    "weekend": "0 0 * * 6,0",
+    "quarterly": "0 0 1 1,4,7,10 *",
+}
 _OFFSET = re.compile(
     r"(?:UTC|GMT|Etc/UTC)?\s?(?P<sign>[+-])(?P<hours>[0-9]{1,2})(?::?(?P<minutes>[0-9]{2}))?",
     re.IGNORECASE,
@@ -36,6 +59,8 @@ _SPECS = {spec.name: spec for spec in SPECS}
 
 def suggest_each(text: str, errors: tuple[FieldError, ...]) -> tuple[FieldError, ...]:
     """Return the errors, each with the token to write instead where one is clear."""
+    if any(map(_is_read, _join_items(text))):  # no item is empty: a blank is too much
+        return errors
     return tuple(
         error._replace(suggestion=_find_token(text, error)) for error in errors
     )
@@ -43,9 +68,20 @@ def suggest_each(text: str, errors: tuple[FieldError, ...]) -> tuple[FieldError,
 
 def suggest_whole(text: str) -> str | None:
     """Return an expression that cures every error of a text at once, or None."""
-    guesses = [*_cure_tokens(text), *_guess_texts(text)]
+    if len(text.strip().splitlines()) > 1:
+        return None  # several lines: which one was meant?
+    guesses = [*_join_items(text), *_cure_tokens(text), *_guess_texts(text)]
     plain = (" ".join(guess.split()) for guess in guesses if guess != text)
     return next(filter(_is_read, plain), None)
+
+
+def _join_items(text: str) -> Iterator[str]:
+    """Yield the text without the blanks inside of its lists and ranges."""
+    if len(text) > parser.MAX_LENGTH:
+        return
+    joined = _BLANKS_INSIDE.sub(r"\1", text)
+    if joined != text:
+        yield joined
 
 
 def _cure_tokens(text: str) -> Iterator[str]:
@@ -79,8 +115,9 @@ def _find_token(text: str, error: FieldError) -> str | None:
 
 
 def _is_read(text: str) -> bool:
-    """Return whether a text is an expression."""
-    return parser.read(text, parser.take_lowest).fields is not None
+    """Return whether a text is an expression that fires."""
+    fields = parser.read(text, parser.take_lowest).fields
+    return fields is not None and has_days(fields, day_or=True)
 
 
 def _put(text: str, error: FieldError, token: str) -> str:
@@ -102,25 +139,36 @@ def _guess_tokens(spec: FieldSpec, text: str, error: FieldError) -> Iterator[str
     yield _to_ascii(value).strip(_QUOTES)
     if not value.strip("0") and before == "/":
         yield "1"
-    if spec.low == 0 and value == str(spec.top + 1):  # 60 seconds, 24 hours
+    is_time = spec.name in ("second", "minute", "hour")
+    if is_time and value == str(spec.top + 1):  # 60 seconds, 24 hours
         yield str(spec.top) if before == "-" else "0"
     if value == "?":
         yield "*"
-    yield value.replace("*", "*/")
+    if _STAR_NUMBER.fullmatch(value):
+        yield value.replace("*", "*/")
     if value.startswith("/"):
         yield f"*{value}"
     yield value.replace("..", "-")
+    yield value.replace(";", ",")
     yield _SWAPPED.sub(r"\2\1", value)
     yield from _guess_names(spec, value)
 
 
 def _guess_names(spec: FieldSpec, value: str) -> Iterator[str]:
-    """Yield month or weekday names close to a word, in their three letters."""
+    """Yield the three letters of the one month or weekday that a word is like.
+
+    It begins with the same letter: ``lun`` is Monday in half of Europe, not ``sun``.
+    """
     word = value.lower()
-    if word[:3] in spec.names and word.isalpha():
-        yield word[:3]
-    for name in difflib.get_close_matches(word, spec.names, n=1):
-        yield name[:3]
+    if not word.isalpha() or len(word) < _SHORTEST_NAME:
+        return
+    begun = [name for name in spec.names if name.startswith(word)]
+    plural = [name for name in (word.removesuffix("s"),) if name in spec.names]
+    close = difflib.get_close_matches(word, spec.names, n=4, cutoff=_CLOSE_NAME)
+    for names in (begun, plural, [name for name in close if name[0] == word[0]]):
+        if len({spec.names[name] for name in names}) == 1:
+            yield names[0][:3]
+            return
 
 
 def _guess_texts(text: str) -> Iterator[str]:
@@ -131,11 +179,28 @@ def _guess_texts(text: str) -> Iterator[str]:
     yield _to_ascii(text).strip().strip(_QUOTES)
     words = text.split()
     if len(words) == 1:
-        nickname = f"@{words[0].lower().lstrip('@')}"
-        yield from difflib.get_close_matches(nickname, NICKNAMES, n=1)
-    else:
-        yield " ".join(words[:6])  # Quartz adds a year, a crontab a command
-        yield " ".join(words[:5])
+        yield from _guess_nicknames(words[0].lower().lstrip("@"))
+    for count in (6, 5):  # Quartz adds a year, a crontab a command
+        if len(words) > count and _is_surplus(words[count]):
+            yield " ".join(words[:count])
+
+
+def _guess_nicknames(word: str) -> Iterator[str]:
+    """Yield the nickname that a word is like, or what one of another cron means."""
+    meanings = {name[1:]: name for name in NICKNAMES} | _OTHER_NICKNAMES
+    for name in difflib.get_close_matches(word, meanings, n=1, cutoff=_CLOSE_NICKNAME):
+        if name[0] == word[0]:
+            yield meanings[name]
+
+
+def _is_surplus(word: str) -> bool:
+    """Return whether a word that follows an expression is no part of it."""
+    if _YEAR.fullmatch(word):
+        return True
+    if word.lower() in _CONJUNCTIONS:
+        return False
+    fields = ("* " * place + word + " *" * (4 - place) for place in range(5))
+    return not any(parser.read(text, parser.take_lowest).fields for text in fields)
 
 
 def suggest_zone(text: str) -> str | None:

@@ -19,7 +19,51 @@ from ipycron.errors import InvalidOption
         ("*/5 * * * *", "Every 5 minutes"),
         ("* * * * * *", "Every second"),
         ("*/5 * * * * *", "Every 5 seconds"),
-        ("*/10 */5 * * * *", "Every 10 seconds, every 5 minutes"),
+        ("*/10 */5 * * * *", (
+            "Every 10 seconds, at 0, 5, 10, 15, 20, 25, 30, 35, 40, 45, 50, and 55 "
+            "minutes past the hour"
+        )),
+        # Two rhythms, or a list of hours beside a rhythm, are no moments of their own.
+        ("*/5 9,17 * * *", (
+            "Every 5 minutes, between 09:00 and 09:59 and between 17:00 and 17:59"
+        )),
+        ("* */12 * * *", (
+            "Every minute, between 00:00 and 00:59 and between 12:00 and 12:59"
+        )),
+        ("*/5 */6 * * *", (
+            "Every 5 minutes, between 00:00 and 00:59, between 06:00 and 06:59, "
+            "between 12:00 and 12:59 and between 18:00 and 18:59"
+        )),
+        ("*/15 */3 * * *", (
+            "Every 15 minutes, in hours 0, 3, 6, 9, 12, 15, 18 and 21 of the day"
+        )),
+        ("30 */12 * * *", "At 30 minutes past the hour, every 12 hours"),
+        ("0-10,50-59 9 * * *", (
+            "At 0 through 10 and 50 through 59 minutes past the hour, between 09:00 "
+            "and 09:59"
+        )),
+        ("58-2 * 9 * * *", (
+            "At 0 through 2, 58, and 59 seconds past the minute, between 09:00 and "
+            "09:59"
+        )),
+        ("15-45 9,17 * * *", (
+            "Minutes 15 through 45 past the hour, between 09:00 and 09:59 and between "
+            "17:00 and 17:59"
+        )),
+        ("0 0-10,12-20 * * *", (
+            "At 0 minutes past the hour, between 00:00 and 10:59 and between 12:00 and "
+            "20:59"
+        )),
+        ("0 9 * */6 *", "At 09:00, only in January and July"),
+        ("0 9 1 */6 1", (
+            "At 09:00, on day 1 of the month, or on Monday, only in January and July"
+        )),
+        # By day, an hour after midnight is the day's own, not the evening before's.
+        ("* 22-2 * * 1", (
+            "Every minute, between 00:00 and 02:59 and between 22:00 and 23:59, only "
+            "on Monday"
+        )),
+        ("*/90 * * * * *", "Every minute"),
         ("@hourly", "Every hour"),
         ("0 */12 * * *", "Every 12 hours"),
         # A step that does not divide its field is not an interval.
@@ -145,7 +189,10 @@ def test_days_that_are_both_needed_stand_beside_each_other_in_other_languages():
         ("de", "0 9 1W,L * *", (
             "Um 09:00, am ersten Werktag des Monats und am letzten Tag des Monats"
         )),
-        ("de", "0 0 */2 * *", "Um 00:00, alle 2 Tage"),
+        ("de", "0 0 */2 * *", (
+            "Um 00:00, am 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29 und 31 "
+            "Tag des Monats"
+        )),
         ("de", "0 0 13 * 5", "Um 00:00, am 13 Tag des Monats, oder am Freitag"),
         ("fr", "0 0 * * 5#3", "À 00:00, le troisième vendredi du mois"),
         ("es", "*/5 * * * * *", "Cada 5 segundos"),
@@ -161,18 +208,28 @@ def test_schedule_is_said_in_other_languages(language, text, words):
 
 
 @pytest.mark.parametrize(
-    ("language", "text"),
+    ("language", "text", "words"),
     [
-        ("de", "0 12 L-3 * *"),  # no phrase in this translation
-        ("de", "0 0 13 * 5#2"),  # no word for "or" that is not followed by "on"
-        ("fa", "0 12 L * *"),  # a phrase that asks for what it is not given
-        ("th", "0 0 1 * *"),
+        # No phrase in this translation.
+        ("de", "0 12 L-3 * *", "Um 12:00; Tage: L-3"),
+        # No word for "or" that is not followed by "on".
+        ("de", "0 0 13 * 5#2", "Um 00:00; Tage: 13 oder Freitag#2"),
+        ("de", "0,30 */2 * * 1-5,0L", (
+            "Minuten: 0, 30; Stunden: 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22; "
+            "Montag - Freitag, Sonntag L"
+        )),
+        # A phrase that asks for what it is not given.
+        ("fa", "0 12 L * *", "در 12:00; روز: L"),
+        ("th", "5 30 9 1-10 3 *", "09:30:05; วัน: 1-10; มีนาคม"),
+        # "On the first weekend day", "from minute 7 on", "in the week".
+        ("cs", "0 9 1W * *", "Ve 09:00; dny: 1W"),
+        ("vi", "7 * * * *", "phút: 7"),
+        ("it", "0 9 LW * *", "Alle 09:00; giorni: LW"),
     ],
-)
-def test_sentence_without_words_in_a_language_is_english(language, text):
-    """Half a sentence, or half of two languages, is worse than English."""
-    schedule = CronExpression(text)
-    assert schedule.describe(language) == schedule.describe("en")
+)  # fmt: skip
+def test_schedule_is_listed_where_a_language_has_no_true_words(language, text, words):
+    """Half a sentence, half of two languages, or a false one are worse than a list."""
+    assert CronExpression(text).describe(language) == words
 
 
 @pytest.mark.parametrize(

@@ -285,6 +285,37 @@ def test_unknown_zone_is_refused_with_a_near_name(name, suggestion):
     assert caught.value.timezone == name
 
 
+@pytest.mark.parametrize(
+    ("name", "suggestion"),
+    [
+        ("UTC-5", "Etc/GMT+5"),
+        ("GMT+2", "Etc/GMT-2"),
+        ("UTC+0", "UTC"),
+        ("Asia/Calcuta", "Asia/Calcutta"),
+        ("new york", "America/New_York"),
+        ("CEST", None),
+        ("PST", None),
+        ("IST", None),
+        ("UTC+5:30", None),
+        ("UTC+15", None),
+        ("Pacific Standard Time", None),
+        ("Eastern Standard Time", None),
+        ("America/Argentina", None),
+        ("Mars/Phobos", None),
+    ],
+)
+def test_zone_is_suggested_only_where_it_has_the_offset_that_was_meant(
+    name, suggestion
+):
+    """An abbreviation is no zone, and a like name on another continent is none."""
+    with pytest.raises(UnknownTimezone) as caught:
+        CronExpression("* * * * *", name)
+    assert caught.value.suggestion == suggestion
+    assert ("Did you mean" in str(caught.value)) is (suggestion is not None)
+    if suggestion is not None:
+        CronExpression("* * * * *", suggestion)
+
+
 @pytest.mark.parametrize("name", ["", "Europe", "../etc/passwd", "/etc/passwd", "\0"])
 def test_zone_that_is_no_name_is_refused(name):
     """Folders, paths and nonsense are unknown zones, not other errors."""

@@ -99,6 +99,22 @@ def test_long_token_is_cut_in_the_message():
         ("0 0 W15 * *", "0 0 15W * *"),
         ("0 0 * * L5", "0 0 * * 5L"),
         ("60 24 1 sept tues", "0 0 1 sep tue"),
+        # A blank in a list or a range, which made a field of each half.
+        ("0 9 * * 1, 3", "0 9 * * 1,3"),
+        ("0 9 * * 1 ,3", "0 9 * * 1,3"),
+        ("0 9 1, 15 * *", "0 9 1,15 * *"),
+        ("0 9, 17 * * 1-5", "0 9,17 * * 1-5"),
+        ("1, 2, 3 * * * *", "1,2,3 * * * *"),
+        ("0 9 * * mon, wed , fri", "0 9 * * mon,wed,fri"),
+        ("0 9 * * mon - fri", "0 9 * * mon-fri"),
+        ("0 9 * * 1;3", "0 9 * * 1,3"),
+        ("0 9 * * mo", "0 9 * * mon"),
+        ("0 9 * okt *", "0 9 * oct *"),
+        ("0 9 * * * root /bin/backup", "0 9 * * *"),
+        ("0 9 * * * # daily", "0 9 * * *"),
+        ("@minutely", "* * * * *"),
+        ("@weekdays", "0 0 * * 1-5"),
+        ("@weekdy", "0 0 * * 1-5"),
     ],
 )
 def test_suggestion_repairs_the_whole_expression(text, suggestion):
@@ -126,12 +142,38 @@ def test_suggestion_repairs_the_whole_expression(text, suggestion):
         "0 0 L-31 * *",
         "R * * * *",
         "*/7 * * " * 200,
+        "0 9 * * *\n0 17 * * *",  # which one?
+        "*-5 * * * *",
+        "**/5 * * * *",
+        "0 9 * * 8",
+        "0 9 * * lun",  # Monday, not Sunday
+        "0 9 * * mar",  # Tuesday, in the field of weekdays
+        "0 9 * jn *",
+        "0 9 * ju *",
+        "0 9 * * mon and fri",
+        "0 9 * * 1 to 5",
+        "0 9 * * 1 3 5",
+        "@every",
+        "@evry",
+        "0 9 30 Febuary *",  # it would never fire
     ],
 )
 def test_nothing_is_suggested_when_nothing_is_plain(text):
     """A guess that may be wrong is not made."""
     with pytest.raises(CronSyntaxError) as caught:
         parse(text)
+    assert caught.value.suggestion is None
+
+
+@pytest.mark.parametrize("variable", ["CRON_TZ", "TZ", "cron_tz"])
+@pytest.mark.parametrize("fields", ["0 9 * * *", "0 0 9 * * *", "@daily"])
+def test_zone_in_the_text_is_pointed_to_its_option(variable, fields):
+    """Other crons take it there; here it would be one more field."""
+    text = f"{variable}=Asia/Tokyo {fields}"
+    with pytest.raises(CronSyntaxError) as caught:
+        parse(text)
+    assert "timezone='Asia/Tokyo'" in str(caught.value)
+    assert "--timezone Asia/Tokyo" in str(caught.value)
     assert caught.value.suggestion is None
 
 
