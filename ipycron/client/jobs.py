@@ -76,6 +76,7 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
     filename: str
     payload: Payload
     extensions: tuple[str, ...] = ()
+    left_behind: tuple[str, ...] = ()
 
 
 Source = Background | Inline | Elsewhere
@@ -95,7 +96,7 @@ def make_source(job: Any, options: TaskOptions) -> Source:
     if options.executor is not None:
         _check_elsewhere(options)
     if isinstance(job, Cell):
-        cell = CellJob(job.source, job.filename, job.extensions)
+        cell = CellJob(job.source, job.filename, job.extensions, job.left_behind)
         return _place(cell, job.payload, job.filename, options)
     if isinstance(job, str | os.PathLike):
         if options.background is False:

@@ -325,3 +325,32 @@ def test_cells_inside_of_a_cell_belong_to_it(session):
     assert len(names()) == 1
     session.shell.run_cell("x = 1", cell_id="one")
     wait_for(lambda: not names())
+
+
+@pytest.mark.parametrize(
+    ("cell", "kind"),
+    [
+        ("name = 'thr' + 'esh'\nglobals()[name]", "KeyError"),
+        ("eval('thr' + 'esh')", "NameError"),
+        (
+            "raise ValueError('Table with name thresh does not exist!')",
+            "ValueError",
+        ),
+    ],
+)
+def test_name_that_was_left_behind_is_named_with_the_way_out(session, cell, kind):
+    """Where the cell finds a variable of the notebook by a text that nobody can see."""
+    session.run("thresh = 1\nbase = 2")
+    session.run(f"%%cron @yearly --name left\nbase\n{cell}")
+    text = session.run("%cron run left --wait")
+    assert kind in text
+    assert (
+        "The notebook has 'thresh', which the cell did not take along. Declare it with "
+        "--capture base,thresh"
+    ) in text
+
+
+def test_name_that_nobody_has_is_left_alone(session):
+    """A `KeyError` of the cell's own says nothing of the notebook."""
+    session.run("%%cron @yearly --name left\n{}['nobody']")
+    assert "The notebook has" not in session.run("%cron run left --wait")

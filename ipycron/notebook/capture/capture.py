@@ -46,6 +46,7 @@ _WORKER_NAMES = frozenset({"display", "get_ipython"})
 
 _SHOWN_FROM = 10 * 1024  # a size in bytes that is of interest
 _MOST_SHOWN = 12
+_MOST_LEFT_BEHIND = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +82,7 @@ class Captured:
         pickle: loads, with the buffers, as a dictionary of the variables.
         buffers: the memory of the variables as flat bytes, that of arrays is their
             own. Write them out before the notebook goes on and changes it.
+        left_behind: the notebook's other variables.
         warnings: what the cell will miss or find changed, a line each.
     """
 
@@ -89,6 +91,7 @@ class Captured:
     extensions: tuple[str, ...] = ()
     pickle: bytes = b""
     buffers: tuple[memoryview, ...] = ()
+    left_behind: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
     @property
@@ -188,6 +191,7 @@ class _Snapshot:
             left_out=tuple(self._describe(name, 0) for name in self._failed),
             pickle=pickled,
             buffers=tuple(buffer.raw() for buffer in buffers),
+            left_behind=tuple(self._find_left_behind(writer)),
             warnings=tuple(self._warn(writer)),
         )
 
@@ -225,6 +229,12 @@ class _Snapshot:
 
     def _is_to_send(self, name: str) -> bool:
         return name not in self._exclude and is_own(name, self._shell)
+
+    def _find_left_behind(self, writer: SnapshotWriter) -> Iterator[str]:
+        own = (name for name in self._shell.user_ns if is_own(name, self._shell))
+        others = (n for n in own if n not in writer.sizes and n not in self._exclude)
+        names = (name for name in others if name.isidentifier() and name[:1] != "_")
+        return itertools.islice(names, _MOST_LEFT_BEHIND)
 
     def _warn(self, writer: SnapshotWriter) -> Iterator[str]:
         """Yield a line for each name that the cell will not find as it expects."""

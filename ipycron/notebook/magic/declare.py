@@ -77,6 +77,7 @@ def declare_cell(notebook: Notebook, line: ParsedLine, body: str) -> None:
         # The buffers are the notebook's own memory: written out before it goes on.
         payload=pack_pickle(captured.pickle, captured.buffers),
         extensions=captured.extensions,
+        left_behind=captured.left_behind,
     )
     notes = _describe_captured(captured)
     _declare(notebook, wish, job, notes=notes, warnings=captured.warnings)

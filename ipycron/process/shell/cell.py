@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from ipycron.process.posix import flush_stdio
 from ipycron.process.shell.source import compile_cell, parse_cell
 from ipycron.process.shell.tracebacks import (
+    find_missing_name,
     format_coloured,
     format_plain,
     trim_traceback,
@@ -82,6 +83,8 @@ class CellShell:
         self._shell.attach(publish)
         self._code: CompiledCell
         self._source = self._filename = ""
+        self._captured: tuple[str, ...] = ()
+        self._left_behind: frozenset[str] = frozenset()
 
     def load(
         self,
@@ -90,6 +93,7 @@ class CellShell:
         *,
         extensions: Iterable[str] = (),
         filename: str = "<cell>",
+        left_behind: Iterable[str] = (),
     ) -> None:
         """Make the cell ready to run.
 
@@ -98,6 +102,7 @@ class CellShell:
             namespace: what the notebook gives it, by name.
             extensions: IPython extensions whose magics it uses.
             filename: what tracebacks call it, such as ``<cell report>``.
+            left_behind: variables of the notebook that are not in the namespace.
 
         Raises:
             SyntaxError: if it is not IPython code.
@@ -105,6 +110,8 @@ class CellShell:
         """
         shell = self._shell
         shell.user_ns.update(namespace or {})
+        self._captured = tuple(namespace or ())
+        self._left_behind = frozenset(left_behind)
         assert shell.extension_manager is not None
         for extension in extensions:
             shell.extension_manager.load_extension(extension)
@@ -129,6 +136,7 @@ class CellShell:
             result = self._shell.run_compiled(self._code, self._source)
         except BaseException as error:  # noqa: BLE001 - border: job
             trim_traceback(error, self._filename)
+            self._advise(error)
             return CellOutcome(
                 error=error,
                 traceback_text=format_plain(error),
@@ -137,6 +145,16 @@ class CellShell:
         finally:
             flush_stdio()
         return CellOutcome(result=result)
+
+    def _advise(self, error: BaseException) -> None:
+        """Say of a name that is not found that the notebook has it."""
+        name = find_missing_name(error)
+        if name is not None and name in self._left_behind:
+            names = ",".join((*self._captured, name))
+            error.add_note(
+                f"The notebook has {name!r}, which the cell did not take along. "
+                f"Declare it with --capture {names}"
+            )
 
     def close(self) -> None:
         """Close what the runs have opened: their event loop."""

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 from typing import TYPE_CHECKING, Any
+
+from ipycron.process.wire.outcome import safe_str
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
+
+_QUOTED = re.compile(r"'(\w+)'")
+_NO_TABLE = re.compile(r"\bname (\w+) does not exist")  # duckdb's
 
 _MOST_FRAMES = 100
 """Above this IPython's rendering takes 0.6 ms a frame: a recursion is shown plain."""
@@ -23,6 +29,20 @@ def trim_traceback(error: BaseException, filename: str) -> None:
         trace = trace.tb_next
     if trace is not None:
         error.__traceback__ = trace
+
+
+def find_missing_name(error: BaseException) -> str | None:
+    """Return the name that an error says is not there, or None."""
+    name: Any = None
+    if isinstance(error, NameError):
+        name = error.name or _QUOTED.search(safe_str(error))
+    elif isinstance(error, KeyError):
+        name = error.args[0] if error.args else None
+    else:
+        name = _NO_TABLE.search(safe_str(error))
+    if isinstance(name, re.Match):
+        name = name[1]
+    return name if type(name) is str else None
 
 
 def format_plain(error: BaseException) -> str:

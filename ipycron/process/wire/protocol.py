@@ -69,11 +69,13 @@ class CellJob(Message, frozen=True):
         source: the cell's text as typed.
         filename: what tracebacks call it.
         extensions: IPython extensions that the cell's magics need.
+        left_behind: variables of the notebook that the cell did not take along.
     """
 
     source: str
     filename: str
     extensions: tuple[str, ...] = ()
+    left_behind: tuple[str, ...] = ()
 
 
 Job = FileJob | FunctionJob | CellJob

@@ -156,6 +156,7 @@ class CellRunner:
             unpack(payload, is_job=True) if payload.size else {},
             extensions=job.extensions,
             filename=job.filename,
+            left_behind=job.left_behind,
         )
 
     def run(self, describe: Callable[[], TaskContext]) -> Any:
