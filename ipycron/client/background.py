@@ -11,6 +11,7 @@ import msgspec
 
 from ipycron.client.connection import Connection
 from ipycron.client.elections import SupervisorElections
+from ipycron.client.executions import hold_result
 from ipycron.client.recovery import Controls, Resumptions
 from ipycron.errors import (
     ProtocolError,
@@ -26,10 +27,10 @@ from ipycron.process.wire.protocol import (
     ClockSetBack,
     Completed,
     Control,
+    DirectOpened,
     Displayed,
     Elect,
     Execute,
-    Line,
     Logged,
     Noticed,
     Preload,
@@ -46,10 +47,10 @@ from ipycron.scheduling.events import Event, Notice, Outcome
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ipycron.client.completion import Completion
-    from ipycron.client.ports import Job, Owner
+    from ipycron.client.completion import Completion, Waiters
+    from ipycron.client.ports import ClientPort, Job
     from ipycron.client.recovery import Action
-    from ipycron.process.direct.client_end import CallState, DirectCall
+    from ipycron.process.direct.client_end import CallState
     from ipycron.process.start import SupervisorProcess
     from ipycron.process.wire.channel import Frame
     from ipycron.scheduling.ports import Elector
@@ -84,7 +85,7 @@ class BackgroundTasks:
 
     def __init__(
         self,
-        owner: Owner,
+        owner: ClientPort,
         elector: Elector,
         first: SupervisorProcess | None = None,
         *,
@@ -103,7 +104,12 @@ class BackgroundTasks:
         self._loop = loop
         self._submit = submit
         self.lines = DirectConnections(
-            owner, loop=loop, submit=submit, tell=self._send_called
+            get_waiters=owner.get_calls,
+            take_answers=owner.take_answers,
+            hold=hold_result,
+            loop=loop,
+            submit=submit,
+            tell=self._send_called,
         )
         self._resumptions = Resumptions()
         self._losses = 0
@@ -227,17 +233,21 @@ class BackgroundTasks:
             return False
         return connection.send_at_once(Execute(task_id, execution_id))
 
-    def prepare_call(
-        self, task_id: str, completion: Completion[Any]
-    ) -> DirectCall | None:
-        """Return a call past the supervisor, to be sent; None where none can be.
+    def try_call(
+        self,
+        task_id: str,
+        completion: Completion[Any],
+        waiters: Waiters,
+        *,
+        is_watched: bool,
+    ) -> bool:
+        """Ask the worker itself for a run; see `DirectConnections.try_call`.
 
         As `execute_at_once`, in any thread.
         """
-        line = self.lines.find(task_id)
-        if line is None or self._connection is None or self._controls.has_open(task_id):
-            return None
-        return line.prepare(completion)
+        if self._connection is None or self._controls.has_open(task_id):
+            return False
+        return self.lines.try_call(task_id, completion, waiters, is_watched=is_watched)
 
     def _send_called(self, task_id: str, execution_id: str, call: CallState) -> bool:
         """Ask the supervisor for a direct call too; see `DirectConnections`."""
@@ -301,7 +311,7 @@ class BackgroundTasks:
             self._owner.take_record(record, message.task_id)
         elif isinstance(message, ClockSetBack):
             self._owner.take_set_back(message.seconds)
-        elif isinstance(message, Line) and not frame.is_short:
+        elif isinstance(message, DirectOpened) and not frame.is_short:
             self.lines.open(message, frame.payload)
         elif isinstance(message, Elect | Completed):
             self._votes.take(message, self._connection)

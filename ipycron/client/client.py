@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from ipycron.client.completion import Completion, Waiters
     from ipycron.client.engine import Engine
     from ipycron.client.recovery import Action
-    from ipycron.process.direct.client_end import Answer, DirectCall
+    from ipycron.process.direct.client_end import Answer
     from ipycron.process.start import SupervisorProcess
     from ipycron.process.wire.payload import Payload
     from ipycron.process.wire.protocol import Displayed, Preload, Streamed
@@ -177,12 +177,10 @@ class Client:
         else:
             engine.control(task, action, completion, force=force)
 
-    def prepare_call(
-        self, task: Task, completion: Completion[Any]
-    ) -> DirectCall | None:
-        """Return a call past the scheduler, to be sent; None where none can be."""
+    def try_call(self, task: Task, completion: Completion[Any]) -> bool:
+        """Ask a task's worker itself for a run; return whether it has been asked."""
         engine = self._engine
-        return None if engine is None else engine.prepare_call(task, completion)
+        return engine is not None and engine.try_call(task, completion)
 
     def catch_up(self, *tasks: Task) -> None:
         """Have the books know of all runs whose results have been told."""
@@ -208,7 +206,7 @@ class Client:
     # --- on the client's loop: what happens to tasks --------------------------------
 
     def take_notice(self, notice: Notice) -> None:
-        """Bring the task up to date and tell its listeners; see `Owner`."""
+        """Bring the task up to date and tell its listeners; see `ClientPort`."""
         task = self.tasks.get(notice.task_id)
         if task is None:
             return
@@ -221,12 +219,12 @@ class Client:
         self.event_log.post(task, notice)
 
     def get_calls(self, task_id: str) -> Waiters | None:
-        """Return a task's calls, None for one that is gone; see `Clerk`."""
+        """Return a task's calls, None for one that is gone; see `ClientPort`."""
         task = self.tasks.get(task_id)
         return None if task is None else task.calls
 
     def take_answers(self, task_id: str, answers: list[Answer]) -> None:
-        """Bring the task up to date with runs that nobody has told of; see `Clerk`."""
+        """Bring the task up to date with its direct calls; see `ClientPort`."""
         task = self.tasks.get(task_id)
         if task is None:
             return
@@ -243,20 +241,20 @@ class Client:
     def take_refusal(
         self, task_id: str, execution_id: str, error: BaseException
     ) -> None:
-        """End the completion of a run that cannot be; see `Owner`."""
+        """End the completion of a run that cannot be; see `ClientPort`."""
         task = self.tasks.get(task_id)
         if task is not None:
             task.refuse(execution_id, error)
 
     def take_output(self, message: Streamed | Displayed, payload: Payload) -> None:
-        """Add to the output of a run; see `Owner`."""
+        """Add to the output of a run; see `ClientPort`."""
         task = self.tasks.get(message.task_id)
         if task is not None:
             task.observed.take_output(message, payload)
             self.event_log.tell(task.id)
 
     def take_record(self, record: logging.LogRecord, task_id: str) -> None:
-        """Have the record handled by this process's logging; see `Owner`."""
+        """Have the record handled by this process's logging; see `ClientPort`."""
         task = self.tasks.get(task_id)
         self._records.take(record, task)
 
@@ -267,7 +265,7 @@ class Client:
         *,
         is_first: bool,
     ) -> list[str]:
-        """End the runs that were lost; see `Owner`."""
+        """End the runs that were lost; see `ClientPort`."""
         lost = [task for task in self.tasks.values() if task.is_background]
         assert self._engine is not None
         self._engine.elector.abandon({task.id for task in lost})
@@ -283,7 +281,7 @@ class Client:
         return [task.id for task in lost if task.is_started]
 
     def take_set_back(self, seconds: float) -> None:
-        """Count slots from the new time, and log it once; see `Owner`.
+        """Count slots from the new time, and log it once; see `ClientPort`.
 
         Two schedulers may notice it, one after the other.
         """
@@ -300,13 +298,13 @@ class Client:
             )
 
     def warn(self, text: str) -> None:
-        """Log what passes; see `Owner`."""
+        """Log what passes; see `ClientPort`."""
         self.get_logger(None).warning("%s", text)
 
     def take_failed_resume(
         self, task_id: str, error: BaseException, silence: Silence, *, is_wanted: bool
     ) -> None:
-        """Tell that a task is stopped; see `Owner`."""
+        """Tell that a task is stopped; see `ClientPort`."""
         task = self.tasks.get(task_id)
         if task is not None:
             for notice in task.observed.describe_missed(silence, task.expression):
@@ -317,7 +315,7 @@ class Client:
             self.take_notice(task.observed.describe_end(event, now, outcome))
 
     def take_destroy(self, task_id: str) -> None:
-        """Tell that a task is destroyed; see `Owner`."""
+        """Tell that a task is destroyed; see `ClientPort`."""
         task = self.tasks.get(task_id)
         if task is not None:
             now = SystemClock().now()
@@ -415,30 +413,19 @@ def _describe_refusal(task: Task, error: OSError) -> BaseException:
 def call(client: Client, task: Task) -> Completion[Any]:
     """Ask for a run of a task; return its end. See `Task.execute`."""
     completion = task.make_completion("execute")
-    execution_id, called = "", None
+    # Behind another run that was called for, it must not be the first to arrive.
+    is_first = not (task.calls or task.observed.running or task.is_over)
+    if is_first and client.try_call(task, completion):
+        return completion
+    execution_id = client.make_id()
     try:
-        # Behind another run that was called for, it must not be the first to arrive.
-        if not (task.calls or task.observed.running):
-            called = client.prepare_call(task, completion)
-        execution_id = client.make_id() if called is None else called.execution_id
         task.calls.add(execution_id, completion)
-        _send(client, task, execution_id, called)
+        # Last: whoever ends a task ends all its calls then, and this is one now.
+        if task.is_over:
+            task.refuse(execution_id, client.make_over_error(task))
+        else:
+            client.execute(task, execution_id)
     except BaseException:  # a signal's handler: nobody has the completion
-        if called is not None:
-            called.drop()
-        if called is None or not called.is_sent:
-            task.calls.take(execution_id)
+        task.calls.take(execution_id)
         raise
     return completion
-
-
-def _send(
-    client: Client, task: Task, execution_id: str, called: DirectCall | None
-) -> None:
-    # Last: whoever ends a task ends all its calls then, and this is one now.
-    if task.is_over:
-        task.refuse(execution_id, client.make_over_error(task))
-    elif called is None or not called.send():
-        client.execute(task, execution_id)
-    elif task.hears_runs:
-        called.leave()  # to be told at once

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import logging
     from collections.abc import Callable, Generator
 
+    from ipycron.process.direct.client_end import Courier
+
 
 T = TypeVar("T")
 
@@ -35,16 +37,6 @@ class Owner(Protocol):
 
     def check_wait(self, what: str) -> None:
         """Raise if a wait for `what`, which has not ended, could not end."""
-
-
-class Courier(Protocol):
-    """Whoever brings the end where it has to be fetched."""
-
-    def fetch(self, timeout: float | None) -> float | None:
-        """Wait for it a moment, and `timeout` at most; return what is left of that."""
-
-    def leave(self) -> None:
-        """Let it come by itself."""
 
 
 class Completion(Generic[T]):

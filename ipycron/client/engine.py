@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from ipycron.client.recovery import Action
     from ipycron.client.threads import ThreadPool
     from ipycron.executors.pools import Sink
-    from ipycron.process.direct.client_end import DirectCall
     from ipycron.process.start import SupervisorProcess
     from ipycron.process.wire.protocol import Preload
     from ipycron.scheduling.ports import Worker
@@ -183,15 +182,15 @@ class Engine:
         else:
             await self._scheduler.destroy(task.id, force=force)
 
-    def prepare_call(
-        self, task: Task, completion: Completion[Any]
-    ) -> DirectCall | None:
-        """Return a call past the supervisor, to be sent; None where none can be."""
+    def try_call(self, task: Task, completion: Completion[Any]) -> bool:
+        """Ask the task's worker itself for a run; return whether it has been asked."""
         if not task.is_background or self._calls:
-            return None
+            return False
         if task.options.execute_timeout is not None:
-            return None  # it is the loop that ends the waiting
-        return self.background.prepare_call(task.id, completion)
+            return False  # it is the loop that ends the waiting
+        return self.background.try_call(
+            task.id, completion, task.calls, is_watched=task.hears_runs
+        )
 
     def catch_up(self, tasks: Iterable[Task]) -> None:
         """Return when the books have what was told of tasks' runs until now."""

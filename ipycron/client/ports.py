@@ -22,18 +22,14 @@ if TYPE_CHECKING:
     LastWords = Mapping[str, Action | None]
 
 
-class Clerk(Protocol):
-    """Who keeps the books of runs that no scheduler has told of: the client."""
+class ClientPort(Protocol):
+    """What the background half calls: the client, which receives every message."""
 
     def get_calls(self, task_id: str) -> Waiters | None:
         """Return a task's runs that were called for; None for one that is gone."""
 
     def take_answers(self, task_id: str, answers: list[Answer]) -> None:
         """Runs have begun and returned, one after the other."""
-
-
-class Owner(Clerk, Protocol):
-    """What the supervisor's messages are for: the client."""
 
     def take_notice(self, notice: Notice) -> None:
         """Something happened to a task."""

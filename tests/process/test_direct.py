@@ -78,6 +78,23 @@ def find_line(task):
     return registry.client._engine.background.lines.find(task.id)
 
 
+@pytest.mark.parametrize(("value", "is_direct"), [("0", False), ("1", True)])
+def test_switch_decides_whether_calls_go_directly(write, monkeypatch, value, is_direct):
+    """With IPYCRON_DIRECT=0, every call goes through the supervisor, and works."""
+    registry.close(0)  # the supervisor inherits the variable
+    monkeypatch.setenv("IPYCRON_DIRECT", value)
+    task = ipycron.create_task(NEVER, write(ADDING))
+    record = Record(task)
+    task.start().result(SECONDS)
+    assert [task.execute().result(SECONDS) for _ in range(4)] == [1, 2, 3, 4]
+    if is_direct:
+        eventually(lambda: find_line(task), "there is a connection")
+    drain()
+    assert (find_line(task) is not None) == is_direct
+    assert record.names.count("execution:finished") == 4
+    registry.close(0)
+
+
 def is_supervised(task):
     """Return whether calls of a task need the supervisor.
 

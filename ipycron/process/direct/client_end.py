@@ -17,11 +17,10 @@ import socket
 import threading
 from collections import deque
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import msgspec
 
-from ipycron.client.executions import hold_result
 from ipycron.process.affinity import count_cores
 from ipycron.process.direct.worker_end import (
     PACKET_BYTES,
@@ -43,9 +42,10 @@ from ipycron.scheduling.clock import SystemClock
 from ipycron.scheduling.events import Outcome, ScheduledExecution
 
 if TYPE_CHECKING:
-    from ipycron.client.completion import Completion, Waiters
-    from ipycron.client.executions import Encoded
-    from ipycron.process.direct.connections import DirectConnections
+    import asyncio
+    from collections.abc import Callable
+
+    Answer = tuple[ScheduledExecution, Outcome]
 
 
 HURRY = 0.0003
@@ -57,25 +57,82 @@ MAX_ANSWERS = 500
 """Answers that wait for the books, of one line."""
 LONGEST_WAIT = 0.25
 """Seconds that they wait, for whoever looks at a panel."""
+PATIENCE = 0.02
+"""Seconds that a thread reads by itself. Longer runs gain nothing by it."""
+GRACE = 0.03
+"""Seconds after which the loop reads, whoever said to: it may have been interrupted."""
 _FLAGS = (socket.MSG_DONTWAIT,)
 _SIZES = (PACKET_BYTES,)
 
 _clock = SystemClock()
 
-Answer = tuple[ScheduledExecution, Outcome]
 CallState = Literal["sent", "lost"]
 
 
-class Line:
-    """One line. Its methods may be called in any thread but where they say so.
+class Held(Protocol):
+    """A result as it came, decoded when it is first read."""
+
+    def read(self) -> Any:
+        """Return the result."""
+
+
+class Courier(Protocol):
+    """Fetches the end of a completion, where it does not come by itself."""
+
+    def fetch(self, timeout: float | None) -> float | None:
+        """Wait for it a moment, and `timeout` at most; return what is left of that."""
+
+    def leave(self) -> None:
+        """Let it come by itself."""
+
+
+class Ending(Protocol):
+    """The end of a run that a caller waits for: the client's `Completion`."""
+
+    courier: Courier | None
+
+    def done(self) -> bool:
+        """Return whether it has ended."""
+
+    def set(self, read: Callable[[], Any]) -> None:
+        """End it; `read` returns the result."""
+
+
+class Waiting(Protocol):
+    """The runs of one task that callers wait for: the client's `Waiters`."""
+
+    def add(self, execution_id: str, completion: Any) -> None:
+        """Add a run."""
+
+    def take(self, execution_id: str) -> object:
+        """Remove a run."""
+
+
+class Connections(Protocol):
+    """What a connection needs of all of them: `DirectConnections`."""
+
+    loop: asyncio.AbstractEventLoop
+    hold: Callable[[Payload], Held]
+    submit: Callable[[Callable[[], object]], object]
+    tell: Callable[[str, str, CallState], bool]
+
+    def watch(self) -> None:
+        """Have the loop look at the connections for as long as there are calls."""
+
+    def book(self, connection: DirectConnection) -> None:
+        """Report the runs that have ended."""
+
+
+class DirectConnection:
+    """One task's connection to its worker. Thread-safe except where noted.
 
     Args:
-        lines: all lines, and the loop.
+        connections: all of them, and the loop.
         task_id: whose worker it is.
         fd: our end.
         name: the beginning of its runs' ids.
         pid: the worker's process.
-        calls: the task's runs that were called for.
+        waiters: the task's runs that were called for.
 
     Attributes:
         is_closed: whether it is gone.
@@ -83,22 +140,22 @@ class Line:
 
     def __init__(
         self,
-        lines: DirectConnections,
+        connections: Connections,
         task_id: str,
         *,
         fd: int,
         name: str,
         pid: int,
-        calls: Waiters,
+        waiters: Waiting,
     ) -> None:
-        self._lines = lines
-        self._calls = calls
+        self._connections = connections
+        self._waiters = waiters
         self._sock = socket.socket(fileno=fd)
         self._decoder = make_decoder(FromLine)
         # Taken again by a signal's handler; each step within can be repeated.
         self._lock = threading.RLock()
         self._inbox: deque[bytes] = deque()  # received, not understood yet
-        self._answers: deque[tuple[Answered, Encoded]] = deque()  # in no book yet
+        self._answers: deque[tuple[Answered, Held]] = deque()  # in no book yet
         self._call: DirectCall | None = None
         self._last = 0
         self._sent_at = 0.0
@@ -111,7 +168,27 @@ class Line:
 
     # --- calls ----------------------------------------------------------------------
 
-    def prepare(self, completion: Completion[Any]) -> DirectCall | None:
+    def call(self, completion: Ending, waiters: Waiting, *, is_watched: bool) -> bool:
+        """Make a call; see `DirectConnections.try_call`."""
+        call = self._prepare(completion)
+        if call is None:
+            return False
+        try:
+            waiters.add(call.execution_id, completion)
+            if call.send():
+                if is_watched:
+                    call.leave()  # to be told at once
+                return True
+        except BaseException:  # a signal's handler: nobody has the completion
+            call.drop()
+            if not call.is_sent:
+                waiters.take(call.execution_id)
+            raise
+        waiters.take(call.execution_id)
+        call.drop()
+        return False
+
+    def _prepare(self, completion: Ending) -> DirectCall | None:
         """Return a call to send, None where there is one under way."""
         before = self._call
         if self.is_closed or not (before is None or before.is_past):
@@ -133,7 +210,7 @@ class Line:
     def send(self, call: DirectCall) -> bool:
         """Send a call; False: the line is gone."""
         self._sent_at = call.sent_at
-        self._lines.watch()  # first: whatever happens now, the loop will see to it
+        self._connections.watch()  # first: whatever happens now, the loop looks at it
         with self._lock:
             if self._call is not call:
                 return False  # it was taken for one that never would be sent
@@ -178,7 +255,7 @@ class Line:
         """Leave the answer to a call to the loop."""
         if call.reader is not Reader.LOOP:
             call.reader = Reader.LOOP
-            self._lines.submit(self._listen)
+            self._connections.submit(self._listen)
 
     def tell(self) -> bool:
         """Have the supervisor see to the call under way; return whether it is told.
@@ -188,7 +265,7 @@ class Line:
         call = self._call
         if call is not None and call.is_sent and not (call.is_told or call.is_over):
             call.is_told = True
-            return self._lines.tell(self.task_id, call.execution_id, "sent")
+            return self._connections.tell(self.task_id, call.execution_id, "sent")
         return True
 
     # --- answers --------------------------------------------------------------------
@@ -240,9 +317,9 @@ class Line:
     def _end(self, call: DirectCall, message: Answered) -> None:
         answers = self._answers
         if not answers or answers[-1][0].number != call.number:
-            answers.append((message, hold_result(Payload(message.value))))
+            answers.append((message, self._connections.hold(Payload(message.value))))
         call.completion.set(answers[-1][1].read)
-        self._calls.take(call.execution_id)
+        self._waiters.take(call.execution_id)
         self._finish(call)
 
     def _finish(self, call: DirectCall) -> None:
@@ -257,7 +334,7 @@ class Line:
         call = self._call
         if call is not None:
             if call.is_sent and not call.completion.done():
-                self._lines.tell(self.task_id, call.execution_id, "lost")
+                self._connections.tell(self.task_id, call.execution_id, "lost")
             self._finish(call)
 
     # --- on the loop ----------------------------------------------------------------
@@ -282,7 +359,7 @@ class Line:
             self._answers.clear()
         return answers
 
-    def _describe(self, message: Answered, held: Encoded) -> Answer:
+    def _describe(self, message: Answered, held: Held) -> Answer:
         date, now = date_call(message.number), _clock.now()
         # A job can write to its end, and a clock may have been set.
         begin = message.started_at if date <= message.started_at <= now else date
@@ -314,7 +391,7 @@ class Line:
                 call.reader = Reader.LOOP
                 self._listen()
         if self._answers and self._is_time(now):
-            self._lines.book(self)
+            self._connections.book(self)
         return self.is_busy or now - self._sent_at < PATIENCE
 
     def _is_time(self, now: float) -> bool:
@@ -332,18 +409,18 @@ class Line:
     def _listen(self) -> None:
         if not (self._is_listening or self.is_closed):
             self._is_listening = True
-            self._lines.loop.add_reader(self._sock, self._hear)
+            self._connections.loop.add_reader(self._sock, self._hear)
 
     def _hear(self) -> None:
         self.read()
         if self.is_closed or self._call is None or self._call.reader is not Reader.LOOP:
             self._hush()
-        self._lines.book(self)
+        self._connections.book(self)
 
     def _hush(self) -> None:
         if self._is_listening:
             self._is_listening = False
-            self._lines.loop.remove_reader(self._sock)
+            self._connections.loop.remove_reader(self._sock)
 
     def close(self) -> None:
         """Read what has arrived, then let go of it. May be repeated."""
@@ -356,14 +433,6 @@ class Line:
     def close_in_child(self) -> None:
         """Let go of it in a process that the client forked."""
         self._sock.close()
-
-
-PATIENCE = 0.02
-"""Seconds that a thread reads by itself. Longer runs gain nothing by it."""
-GRACE = 0.03
-"""Seconds after which the loop reads, whoever said to: it may have been interrupted."""
-
-_clock = SystemClock()
 
 
 class Reader(Enum):
@@ -397,7 +466,7 @@ class DirectCall:
         "sent_at",
     )
 
-    def __init__(self, line: Line, number: int, completion: Completion[Any]) -> None:
+    def __init__(self, line: DirectConnection, number: int, completion: Ending) -> None:
         self._line = line
         self.number = number
         self.execution_id = name_call(line.name, number)

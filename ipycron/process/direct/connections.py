@@ -1,26 +1,38 @@
-"""All lines to workers, the looks of the loop at them, and their way into the books."""
+"""All direct connections from a client to its workers: calls, answers, bookkeeping.
+
+`DirectConnections.try_call` is the way in. Where it returns False, the caller asks the
+supervisor, as if there were no direct connections at all (``IPYCRON_DIRECT=0``).
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ipycron.process.direct.client_end import SOON, Line
+from ipycron.process.direct.client_end import SOON, DirectConnection
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-    from ipycron.client.ports import Clerk
-    from ipycron.process.direct.client_end import CallState
+    from ipycron.process.direct.client_end import (
+        Answer,
+        CallState,
+        Ending,
+        Held,
+        Waiting,
+    )
     from ipycron.process.wire.payload import Payload
-    from ipycron.process.wire.protocol import Line as Opened
+    from ipycron.process.wire.protocol import DirectOpened
 
 
 class DirectConnections:
-    """The lines of all tasks, by task: a worker that is replaced takes its own along.
+    """The connections of all tasks; one that belongs to a replaced worker is closed.
 
     Args:
-        clerk: who is told of runs that have ended.
+        get_waiters: returns a task's runs that were called for, None for a task that
+            is gone.
+        take_answers: receives a task's runs that have ended, in their order.
+        hold: returns the holder of a result that is not decoded yet.
         loop: the client's.
         submit: calls a function on the loop, from any thread.
         tell: asks the supervisor to see to a call (task, run, what the line says), from
@@ -29,23 +41,46 @@ class DirectConnections:
 
     def __init__(
         self,
-        clerk: Clerk,
         *,
+        get_waiters: Callable[[str], Waiting | None],
+        take_answers: Callable[[str, list[Answer]], None],
+        hold: Callable[[Payload], Held],
         loop: asyncio.AbstractEventLoop,
         submit: Callable[[Callable[[], object]], object],
         tell: Callable[[str, str, CallState], bool],
     ) -> None:
-        self._clerk = clerk
-        self._by_task: dict[str, Line] = {}
+        self._get_waiters = get_waiters
+        self._take_answers = take_answers
+        self._by_task: dict[str, DirectConnection] = {}
         self._is_watching = False
         self._timer: asyncio.TimerHandle | None = None
+        self.hold = hold
         self.loop = loop
         self.submit = submit
         self.tell = tell
 
     # --- in any thread --------------------------------------------------------------
 
-    def find(self, task_id: str) -> Line | None:
+    def try_call(
+        self, task_id: str, completion: Ending, waiters: Waiting, *, is_watched: bool
+    ) -> bool:
+        """Ask a task's worker for a run; return whether it has been asked.
+
+        If not, nothing has happened.
+
+        Args:
+            task_id: the task.
+            completion: ends with the run.
+            waiters: where the run is added before it can end.
+            is_watched: whether the end must be reported without delay, since somebody
+                listens to it.
+        """
+        connection = self._by_task.get(task_id)
+        return connection is not None and connection.call(
+            completion, waiters, is_watched=is_watched
+        )
+
+    def find(self, task_id: str) -> DirectConnection | None:
         """Return the line to a task's worker, None where there is none."""
         return self._by_task.get(task_id)
 
@@ -56,25 +91,25 @@ class DirectConnections:
             self._is_watching = True
 
     def see_to(self, task_id: str) -> bool:
-        """Have the supervisor hear of a call before another word; see `Line.tell`."""
+        """Report the call under way to the supervisor; see `DirectConnection.tell`."""
         line = self._by_task.get(task_id)
         return line is None or line.tell()
 
     # --- on the loop ----------------------------------------------------------------
 
-    def open(self, opened: Opened, payload: Payload) -> None:
+    def open(self, opened: DirectOpened, payload: Payload) -> None:
         """Take a line to a task's worker, in place of the one before."""
         self.close(opened.task_id)
-        calls = self._clerk.get_calls(opened.task_id)
-        if calls is None or payload.fd is None:
+        waiters = self._get_waiters(opened.task_id)
+        if waiters is None or payload.fd is None:
             return
-        self._by_task[opened.task_id] = Line(
+        self._by_task[opened.task_id] = DirectConnection(
             self,
             opened.task_id,
             fd=payload.detach(),
             name=opened.name,
             pid=opened.pid,
-            calls=calls,
+            waiters=waiters,
         )
 
     def _look_soon(self) -> None:
@@ -94,11 +129,11 @@ class DirectConnections:
         if any(line.is_busy for line in tuple(self._by_task.values())):
             self.watch()  # a call came between the look and this
 
-    def book(self, line: Line) -> None:
+    def book(self, connection: DirectConnection) -> None:
         """Have the runs that have ended put into the books."""
-        answers = line.take_answers()
+        answers = connection.take_answers()
         if answers:
-            self._clerk.take_answers(line.task_id, answers)
+            self._take_answers(connection.task_id, answers)
 
     def catch_up(self, task_id: str) -> None:
         """Put into the books what the line of a task has brought so far."""

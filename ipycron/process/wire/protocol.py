@@ -9,10 +9,10 @@ edge                  messages
 ====================  =========================================================
 client → supervisor   Register Control Execute Shutdown Preload Elected
 supervisor → client   Hello Reply Refused Noticed Streamed Displayed Logged Elect
-                      Completed Line ClockSetBack
+                      Completed DirectOpened ClockSetBack
 supervisor → zygote   Fork Preload
 zygote → supervisor   Forked ForkFailed Exited Preloaded
-supervisor → worker   Load StandBy Run Line Quit
+supervisor → worker   Load StandBy Run DirectOpened Quit
 worker → supervisor   Loaded Ended Declined Displayed Logged
 client → worker       Call
 worker → client       Answered Declined HandedOver
@@ -263,7 +263,7 @@ class Logged(Message, frozen=True):
 # --- from the client to a worker, and back ------------------------------------------
 
 
-class Line(Message, frozen=True):
+class DirectOpened(Message, frozen=True):
     """There is a line. It comes beside this: to the worker with the token.
 
     Attributes:
@@ -436,13 +436,13 @@ FromSupervisor = (
     | Logged
     | Elect
     | Completed
-    | Line
+    | DirectOpened
     | ClockSetBack
     | Pong
 )
 ToZygote = Fork | Preload | Ping
 FromZygote = Forked | ForkFailed | Exited | Preloaded | Pong
-ToWorker = Load | StandBy | Run | Line | Quit
+ToWorker = Load | StandBy | Run | DirectOpened | Quit
 FromWorker = Loaded | Ended | Declined | Displayed | Logged
 FromLine = Answered | Declined | HandedOver
 

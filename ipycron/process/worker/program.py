@@ -40,9 +40,9 @@ from ipycron.process.wire.payload import PayloadLost, pack_plain
 from ipycron.process.wire.protocol import (
     Answered,
     Declined,
+    DirectOpened,
     Displayed,
     Ended,
-    Line,
     Load,
     Loaded,
     Logged,
@@ -103,7 +103,7 @@ class Worker:
                 self._run(message)
             elif isinstance(message, StandBy):
                 self._stand_by(message)
-            elif isinstance(message, Line):
+            elif isinstance(message, DirectOpened):
                 if not frame.is_short:  # else its other end is closed, and all is said
                     self.open_line(message, *frame.fds)
             else:
@@ -132,7 +132,7 @@ class Worker:
         self._is_hurried = CORES > 1 and time.monotonic() - begin < HURRY
         return ready or self._watch.poll()
 
-    def open_line(self, line: Line, sock: int, token: int) -> None:
+    def open_line(self, line: DirectOpened, sock: int, token: int) -> None:
         """Take calls from now on; both descriptors are ours."""
         if self._line is not None:
             self._line.close()

@@ -25,8 +25,8 @@ from ipycron.process.wire.payload import open_anonymous
 from ipycron.process.wire.protocol import (
     Answered,
     Call,
+    DirectOpened,
     FileJob,
-    Line,
     Load,
     Quit,
     Run,
@@ -113,7 +113,7 @@ def _open_line(edge: BlockingChannel) -> tuple[socket.socket, WorkerToken] | Non
         ours, theirs, token = make_line()
     except (OSError, AttributeError):
         return None
-    edge.send(Line("", "rehearsal", 0), None, (theirs.fileno(), token.fd))
+    edge.send(DirectOpened("", "rehearsal", 0), None, (theirs.fileno(), token.fd))
     theirs.close()
     return ours, token
 
