@@ -145,9 +145,16 @@ def announce(
         reason=notice.reason,
         error=error,
         missed_count=notice.missed_count,
+        holder=_find_holder(notice),
         event=str(notice.event),
     )
     log_event(task, notice, context)
     for listeners in (task.listeners, client.listeners):
         for listener in listeners.take(notice.event):
             client.dispatcher.call(partial(listener, context))
+
+
+def _find_holder(notice: Notice) -> str | None:
+    if notice.reason != "not-elected" or notice.outcome is None:
+        return None
+    return notice.outcome.summary

@@ -11,6 +11,7 @@ from ipycron.coordinate.environment import EnvRunCoordinator
 from ipycron.coordinate.session import CoordinatorSession
 from ipycron.errors import CoordinatorError, InvalidOption
 from ipycron.process.wire.protocol import Completed, Elect, Elected
+from ipycron.scheduling.ports import Held
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Coroutine
@@ -59,19 +60,21 @@ class TaskElector:
         self._claims: dict[tuple[str, str], _Known] = {}
         self._work: set[asyncio.Task[None]] = set()
 
-    async def should_run(self, task_id: str, key: str, lease: float) -> bool:
+    async def should_run(self, task_id: str, key: str, lease: float) -> bool | Held:
         """Ask the task's coordinator; see `Elector`."""
         known = self._find(task_id)
         known.uses += 1
-        is_elected = False
+        is_elected, holder = False, None
         try:
             is_elected = await known.election.should_run(key, lease)
+            if not is_elected:
+                holder = await known.election.find_holder(key)
         finally:
             if is_elected:
                 self._claims[task_id, key] = known
             else:
                 self._leave(known)
-        return is_elected
+        return is_elected if holder is None else Held(holder)
 
     async def on_complete(self, task_id: str, key: str) -> None:
         """Tell the coordinator, soon; see `Elector`. Its failure is logged."""
@@ -231,18 +234,20 @@ class SupervisorElections:
             )
 
     async def _vote(self, elect: Elect, asking: Connection | None) -> None:
-        error = None
+        error = holder = None
         is_elected = False
         try:
-            is_elected = await self._elector.should_run(
+            answer = await self._elector.should_run(
                 elect.task_id, elect.key, elect.lease
             )
+            is_elected = answer is True
+            holder = answer.holder if isinstance(answer, Held) else None
         except CoordinatorError as failure:
             error = failure.reason
         except Exception as failure:  # noqa: BLE001 - a user's coordinator
             error = f"{type(failure).__name__}: {failure}"
         if asking is not None and self._is_present(asking):
-            asking.send(Elected(elect.request_id, is_elected, error))
+            asking.send(Elected(elect.request_id, is_elected, error, holder))
         elif is_elected:
             # Another supervisor would take it for the answer to its own question.
             await self._elector.on_complete(elect.task_id, elect.key)

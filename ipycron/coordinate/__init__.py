@@ -13,13 +13,18 @@ from ipycron.lazy import make_getattr
 
 if TYPE_CHECKING:
     from ipycron.coordinate.environment import EnvRunCoordinator
-    from ipycron.coordinate.protocol import RenewingCoordinator, RunCoordinator
+    from ipycron.coordinate.protocol import (
+        NamingCoordinator,
+        RenewingCoordinator,
+        RunCoordinator,
+    )
     from ipycron.coordinate.redis import Health, RedisRunCoordinator
     from ipycron.coordinate.sqlite import SQLiteRunCoordinator
 
 __all__ = [
     "EnvRunCoordinator",
     "Health",
+    "NamingCoordinator",
     "RedisRunCoordinator",
     "RenewingCoordinator",
     "RunCoordinator",
@@ -28,7 +33,11 @@ __all__ = [
 
 _HOMES = {
     "ipycron.coordinate.environment": ("EnvRunCoordinator",),
-    "ipycron.coordinate.protocol": ("RenewingCoordinator", "RunCoordinator"),
+    "ipycron.coordinate.protocol": (
+        "NamingCoordinator",
+        "RenewingCoordinator",
+        "RunCoordinator",
+    ),
     "ipycron.coordinate.redis": ("Health", "RedisRunCoordinator"),
     "ipycron.coordinate.sqlite": ("SQLiteRunCoordinator",),
 }

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from ipycron.errors import CoordinatorError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 BUSY_TIMEOUT = 4.0
 """Seconds to wait for the file's lock: less than an election's deadline of 5 s, so
@@ -74,12 +74,39 @@ class ClaimFile:
         Raises:
             CoordinatorError: if the file cannot be used now; the next call tries anew.
         """
-        with self._lock:
-            try:
-                return self._connect_unlocked().execute(statement, values).rowcount
-            except (sqlite3.Error, OSError) as error:
-                self._close_unlocked()
-                raise self._explain(error) from error
+        with self._connected() as connection:
+            return connection.execute(statement, values).rowcount
+
+    def read(self, statement: str, values: Mapping[str, str | float]) -> str | None:
+        """Return the first value that `statement` selects, None without a row.
+
+        Raises:
+            CoordinatorError: as `change`.
+        """
+        with self._connected() as connection:
+            row = connection.execute(statement, values).fetchone()
+        return None if row is None else str(row[0])
+
+    @contextlib.contextmanager
+    def _connected(self) -> Iterator[sqlite3.Connection]:
+        """Give one statement at a time the connection, for `BUSY_TIMEOUT` in all.
+
+        The time counts from the call: threads that wait for each other would else
+        wait longer than an election lasts, and say nothing.
+        """
+        deadline = time.monotonic() + BUSY_TIMEOUT
+        if not self._lock.acquire(timeout=BUSY_TIMEOUT):
+            raise self._explain(sqlite3.OperationalError("database is locked"))
+        try:
+            left = max(0.0, deadline - time.monotonic())
+            connection = self._connect_unlocked(left)
+            connection.execute(f"PRAGMA busy_timeout = {int(left * 1000)}")
+            yield connection
+        except (sqlite3.Error, OSError) as error:
+            self._close_unlocked()
+            raise self._explain(error) from error
+        finally:
+            self._lock.release()
 
     def close(self) -> None:
         """Close the connection. The next statement opens it again."""
@@ -89,7 +116,7 @@ class ClaimFile:
     def __del__(self) -> None:
         self.close()
 
-    def _connect_unlocked(self) -> sqlite3.Connection:
+    def _connect_unlocked(self, seconds: float) -> sqlite3.Connection:
         if self._connection is not None:
             if self._identity == _identify(self._path):
                 return self._connection
@@ -97,8 +124,8 @@ class ClaimFile:
         _make_private_file(self._path)
         # Before the file is opened: if it is replaced in between, the next call sees.
         self._identity = _identify(self._path)
-        self._connection = _open(self._path)
-        _prepare(self._connection)
+        self._connection = _open(self._path, seconds)
+        _prepare(self._connection, seconds)
         return self._connection
 
     def _close_unlocked(self) -> None:
@@ -145,22 +172,22 @@ class ClaimFile:
         os.register_at_fork(before=before, after_in_parent=after, after_in_child=after)
 
 
-def _open(path: Path) -> sqlite3.Connection:
+def _open(path: Path, seconds: float) -> sqlite3.Connection:
     return sqlite3.connect(
         f"{path.as_uri()}?mode=rw",  # SQLite would create it for all to read
         uri=True,
-        timeout=BUSY_TIMEOUT,
+        timeout=seconds,
         isolation_level=None,
         check_same_thread=False,
     )
 
 
-def _prepare(connection: sqlite3.Connection) -> None:
+def _prepare(connection: sqlite3.Connection, seconds: float) -> None:
     """Execute `_PREPARE`, and again while another process is doing the same.
 
     SQLite's own busy timeout does not cover the switch to the write-ahead log.
     """
-    deadline = time.monotonic() + BUSY_TIMEOUT
+    deadline = time.monotonic() + seconds
     while True:
         try:
             for statement in _PREPARE:

@@ -41,6 +41,17 @@ class RunCoordinator(Protocol):
         """
 
 
+class NamingCoordinator(RunCoordinator, Protocol):
+    """A coordinator that knows which instance holds a claim.
+
+    `find_holder` is called after a `should_run` that answered False, for the event
+    `execution:skipped`.
+    """
+
+    def find_holder(self, key: str) -> str | Awaitable[str | None] | None:
+        """Return who holds the claim of `key`, in words; None if nobody does."""
+
+
 class RenewingCoordinator(RunCoordinator, Protocol):
     """A coordinator whose claims can outlast their lease.
 
@@ -88,3 +99,13 @@ def make_owner(token: str) -> str:
     Asked for anew each time, since a forked copy is another owner.
     """
     return f"{platform.node()}:{os.getpid()}:{token}"
+
+
+def describe_owner(owner: str) -> str:
+    """Return what `make_owner` made, in words.
+
+    >>> describe_owner("host:12:0f0e")
+    'process 12 on host'
+    """
+    host, process, _ = owner.rsplit(":", 2)
+    return f"process {process} on {host}"

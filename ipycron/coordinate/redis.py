@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ipycron.coordinate.protocol import make_owner, make_token
+from ipycron.coordinate.protocol import describe_owner, make_owner, make_token
 from ipycron.errors import InvalidOption
 
 if TYPE_CHECKING:
@@ -113,6 +113,10 @@ class RedisRunCoordinator:
         """Lengthen this process's claim, or make it again if it is gone."""
         return self._server.finish(self._take(_RENEW, key, lease))
 
+    def find_holder(self, key: str) -> str | Awaitable[str | None] | None:
+        """Return which process holds the claim; see `NamingCoordinator`."""
+        return self._server.finish(self._find_holder(key))
+
     def on_complete(self, key: str) -> None:
         """Do nothing: the claim is kept until it expires."""
 
@@ -140,6 +144,11 @@ class RedisRunCoordinator:
             milliseconds,
         )
         return answer == 1
+
+    async def _find_holder(self, key: str) -> str | None:
+        value = await self._server.get(self._prefix + key)
+        # Behind the slash stands the question that made the claim.
+        return None if value is None else describe_owner(value.rpartition("/")[0])
 
     async def _check_health(self, threshold: float) -> Health:
         server = self._server.copy()

@@ -46,6 +46,11 @@ class BlockingServer:
         with _reporting():
             return int(self._client.eval(script, 1, key, *args))
 
+    async def get(self, key: str) -> str | None:
+        """Return the text of a key; see `evaluate`."""
+        with _reporting():
+            return _to_text(self._client.get(key))
+
     def copy(self) -> BlockingServer:
         """Return itself: the client's connections are the caller's."""
         return self
@@ -83,11 +88,21 @@ class AsyncServer:
         Raises:
             CoordinatorError: if the server cannot be reached or refuses.
         """
+        client = self._get_client()
+        with _reporting():
+            return int(await client.eval(script, 1, key, *args))
+
+    async def get(self, key: str) -> str | None:
+        """Return the text of a key; see `evaluate`."""
+        client = self._get_client()
+        with _reporting():
+            return _to_text(await client.get(key))
+
+    def _get_client(self) -> Any:
         loop = asyncio.get_running_loop()
         if loop not in self._clients:
             self._clients[loop] = _copy(self._client)
-        with _reporting():
-            return int(await self._clients[loop].eval(script, 1, key, *args))
+        return self._clients[loop]
 
     def copy(self) -> AsyncServer:
         """Return the same server, asked through connections to be closed apart."""
@@ -102,6 +117,11 @@ class AsyncServer:
     def finish(self, coroutine: Coroutine[Any, Any, T]) -> Coroutine[Any, Any, T]:
         """Return `coroutine`, to be awaited on the loop that asks."""
         return coroutine
+
+
+def _to_text(value: bytes | str | None) -> str | None:
+    """Return a value of a client that decodes responses, or of one that does not."""
+    return value.decode() if isinstance(value, bytes) else value
 
 
 def _copy(client: Any) -> Any:

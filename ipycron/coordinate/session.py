@@ -74,6 +74,17 @@ class CoordinatorSession:
             self._keep(key, lease)
         return is_elected
 
+    async def find_holder(self, key: str) -> str | None:
+        """Return who holds the fire `key`, in words; None where that is not known."""
+        find = getattr(self._coordinator, "find_holder", None)
+        if find is None:
+            return None
+        try:
+            holder = await self._caller.call(find, key)
+        except CoordinatorError:  # it has answered: this is for people only
+            return None
+        return holder if isinstance(holder, str) else None
+
     async def on_complete(self, key: str) -> None:
         """Stop the renewal of `key` and tell the coordinator that its run ended.
 

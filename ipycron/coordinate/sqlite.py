@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ipycron.coordinate.claimfile import ClaimFile
-from ipycron.coordinate.protocol import make_owner, make_token
+from ipycron.coordinate.protocol import describe_owner, make_owner, make_token
 
 if TYPE_CHECKING:
     import os
@@ -23,6 +23,7 @@ _TAKE = (
 )
 _CLAIM = _TAKE + "expires_at <= :now"
 _RENEW = _TAKE + "expires_at <= :now OR owner = :owner"
+_HOLDER = "SELECT owner FROM claims WHERE key = :key"
 _CLEAN = "DELETE FROM claims WHERE expires_at <= :now"
 
 
@@ -74,6 +75,11 @@ class SQLiteRunCoordinator:
     def renew(self, key: str, lease: float) -> bool:
         """Lengthen this process's claim, or make it again if it is gone."""
         return self._take(_RENEW, key, lease)
+
+    def find_holder(self, key: str) -> str | None:
+        """Return which process holds the claim; see `NamingCoordinator`."""
+        owner = self._file.read(_HOLDER, {"key": key})
+        return None if owner is None else describe_owner(owner)
 
     def on_complete(self, key: str) -> None:  # noqa: ARG002 - protocol
         """Keep the claim of `key`, and remove the expired ones."""

@@ -12,6 +12,7 @@ import msgspec
 from ipycron.errors import CoordinatorError
 from ipycron.scheduling.aio import spawn, within
 from ipycron.scheduling.events import Outcome
+from ipycron.scheduling.ports import Held
 from ipycron.scheduling.state import RunStage
 
 if TYPE_CHECKING:
@@ -30,7 +31,10 @@ logger = logging.getLogger("ipycron")
 
 
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):
-    """Why a slot does not run here, with the coordinator's error if it had one."""
+    """Why a slot does not run here.
+
+    `outcome` is the coordinator's error, or one that is ok and says who holds it.
+    """
 
     reason: SkipReason
     outcome: Outcome | None = None
@@ -51,10 +55,14 @@ class Election:
     async def hold(self, run: Run) -> Refusal | None:
         """Return why the run may not go on, or None if it may."""
         try:
-            is_elected = check_answer(await self._ask(run))
+            answer = check_answer(await self._ask(run))
         except Exception as error:  # noqa: BLE001 - the border to the coordinator
             return Refusal(reason="coordinator-error", outcome=Outcome.of_error(error))
-        return None if is_elected else Refusal(reason="not-elected")
+        if answer is True:
+            return None
+        holder = answer.holder if isinstance(answer, Held) else None
+        named = None if holder is None else Outcome(is_ok=True, summary=holder)
+        return Refusal(reason="not-elected", outcome=named)
 
     def release(self, run: Run) -> None:
         """Tell the coordinator that a run which held a claim is over."""
@@ -71,7 +79,7 @@ class Election:
         task.add_done_callback(partial(self._note_claim, run, key))
         return await within(self._services.clock, DEADLINE, task, late=make_late_error)
 
-    def _note_claim(self, run: Run, key: str, task: asyncio.Task[bool]) -> None:
+    def _note_claim(self, run: Run, key: str, task: asyncio.Task[bool | Held]) -> None:
         """Keep a claim with its run, or release it if the run is gone meanwhile."""
         if task.cancelled() or task.exception() is not None:
             return
@@ -99,9 +107,9 @@ class Election:
         return self._services.elector
 
 
-def check_answer(answer: object) -> bool:
+def check_answer(answer: object) -> bool | Held:
     """Return the answer of a coordinator if it is a clear one."""
-    if not isinstance(answer, bool):
+    if not isinstance(answer, bool | Held):
         raise CoordinatorError(
             reason=f"should_run answered {answer!r:.200}, expected True or False"
         )

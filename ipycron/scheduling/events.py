@@ -114,7 +114,8 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
         execution: the run it is about (a copy), if any.
         outcome: how the run ended (finished, failed), or the error of a
             `task:failed`, a `task:restarted` or an execution that was skipped for
-            a coordinator-error (then not ok).
+            a coordinator-error (then not ok). Of one that is not-elected it is ok,
+            and its summary says which instance runs the slot.
         reason: why an execution was skipped.
         missed_count: how many slots an `execution:missed` stands for; `date` is the
             newest of them.
@@ -166,6 +167,8 @@ class TaskContext:
         reason: why an execution was skipped.
         error: the exception of a failed run, start or worker.
         missed_count: how many slots an `execution:missed` stands for.
+        holder: which instance runs a slot that was skipped as not-elected, in words;
+            None where that is not known.
         event: the event's name; None for jobs.
 
     Source: node-cron 4.6.0, TaskContext.
@@ -179,6 +182,7 @@ class TaskContext:
     error: BaseException | None = None
     missed_count: int | None = None
     event: str | None = None
+    holder: str | None = None
 
     @property
     def date_local_iso(self) -> str:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+import msgspec
+
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
@@ -159,10 +161,16 @@ class Launcher(Protocol):
         """Return why a launch takes so long, and what to do; empty if it is the job."""
 
 
+class Held(msgspec.Struct, frozen=True):
+    """The answer that another instance runs a slot, and which one, in words."""
+
+    holder: str
+
+
 class Elector(Protocol):
     """Decides which instance of a fleet runs a slot."""
 
-    async def should_run(self, task_id: str, key: str, lease: float) -> bool:
+    async def should_run(self, task_id: str, key: str, lease: float) -> bool | Held:
         """Return whether this instance runs the slot `key` (``name:slot``)."""
 
     async def on_complete(self, task_id: str, key: str) -> None:

@@ -47,6 +47,7 @@ from ipycron.process.wire.protocol import (
 from ipycron.process.wire.zones import make_zone
 from ipycron.scheduling.clock import SystemClock
 from ipycron.scheduling.events import Event, Notice, Status
+from ipycron.scheduling.ports import Held
 from ipycron.scheduling.scheduler import Scheduler
 
 if TYPE_CHECKING:
@@ -323,13 +324,13 @@ class ClientElector:
     def __init__(self, client: Channel) -> None:
         self._client = client
         self._ids = itertools.count(1)
-        self._waiting: dict[int, asyncio.Future[bool]] = {}
+        self._waiting: dict[int, asyncio.Future[bool | Held]] = {}
         self._given_up: dict[int, Completed] = {}
 
-    async def should_run(self, task_id: str, key: str, lease: float) -> bool:
+    async def should_run(self, task_id: str, key: str, lease: float) -> bool | Held:
         """Return the client's answer; raises `CoordinatorError` with its error."""
         request_id = next(self._ids)
-        answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[bool | Held] = asyncio.get_running_loop().create_future()
         self._waiting[request_id] = answer
         try:
             self._client.send(Elect(request_id, task_id, key, lease))
@@ -341,11 +342,11 @@ class ClientElector:
             del self._waiting[request_id]
 
     def _give_up(
-        self, request_id: int, answer: asyncio.Future[bool], late: Completed
+        self, request_id: int, answer: asyncio.Future[bool | Held], late: Completed
     ) -> None:
         if answer.cancelled():
             self._given_up[request_id] = late
-        elif answer.exception() is None and answer.result():
+        elif answer.exception() is None and answer.result() is True:
             # The yes and the cancellation came in one turn of the loop.
             self._client.send(late)
 
@@ -369,7 +370,8 @@ class ClientElector:
         if elected.error is not None:
             answer.set_exception(CoordinatorError(reason=elected.error))
         else:
-            answer.set_result(elected.is_elected)
+            holder = elected.holder
+            answer.set_result(elected.is_elected if holder is None else Held(holder))
 
 
 def _encode_value(value: object) -> Payload:
@@ -378,6 +380,8 @@ def _encode_value(value: object) -> Payload:
         return value
     if isinstance(value, LoadFailed):
         return value.payload
+    if value is None:  # who runs a slot instead: its summary says all
+        return Payload()
     assert isinstance(value, BaseException)
     text = None if not isinstance(value, IpycronError) else str(value)
     return encode_error(value, _ERROR_BYTES, text)[0]

@@ -158,11 +158,15 @@ class Preload(Message, frozen=True):
 
 
 class Elected(Message, frozen=True):
-    """Answer to `Elect`; `error` where the coordinator failed."""
+    """Answer to `Elect`; `error` where the coordinator failed.
+
+    `holder` says which instance has the claim, where that is known.
+    """
 
     request_id: int
     is_elected: bool
     error: str | None = None
+    holder: str | None = None
 
 
 # --- supervisor → client ----------------------------------------------------------

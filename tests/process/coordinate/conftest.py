@@ -35,6 +35,10 @@ class Asker:
         """Elect."""
         return self._runner.run(election.should_run(key, lease))
 
+    def find_holder(self, election, key=KEY):
+        """Return who holds a claim."""
+        return self._runner.run(election.find_holder(key))
+
     def renew(self, election, key=KEY, lease=30):
         """Renew once, as the election does."""
         call = election._caller.call

@@ -1,6 +1,8 @@
 """Claims on a real Redis server, by plain and asyncio clients (D2)."""
 
 import asyncio
+import os
+import platform
 import threading
 import time
 
@@ -35,6 +37,16 @@ def test_should_run_is_true_for_the_first_that_asks_only(asker):
     assert asker.ask(second) is False
     assert asker.ask(first) is False
     assert asker.ask(second, "report:other") is True
+
+
+@KINDS
+def test_holder_of_a_claim_is_named(asker):
+    """By process and machine; nobody holds what was never claimed."""
+    first, second = asker.make(), asker.make()
+    assert asker.find_holder(second) is None
+    assert asker.ask(first)
+    named = f"process {os.getpid()} on {platform.node()}"
+    assert asker.find_holder(second) == named
 
 
 @KINDS

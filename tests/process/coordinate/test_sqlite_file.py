@@ -2,8 +2,10 @@
 
 import os
 import pickle
+import platform
 import sqlite3
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -199,7 +201,7 @@ def test_a_file_that_is_busy_on_opening_is_tried_again(tmp_path):
     release = threading.Timer(0.1, busy.close)
     release.start()
     connection = sqlite3.connect(path, isolation_level=None, timeout=0)
-    claimfile._prepare(connection)
+    claimfile._prepare(connection, 4.0)
     assert connection.execute("SELECT count(*) FROM claims").fetchone() == (0,)
     connection.close()
     release.join(10)
@@ -340,3 +342,36 @@ def test_a_folder_that_vanished_is_an_error_at_the_fire(make, tmp_path):
         coordinator.should_run("k:2", 30)
     folder.mkdir()
     assert coordinator.should_run("k:3", 30)
+
+
+def test_holder_of_a_claim_is_named(make):
+    """By process and machine; nobody holds what was never claimed."""
+    first, second = make(), make()
+    assert second.find_holder(KEY) is None
+    assert first.should_run(KEY, 30)
+    named = f"process {os.getpid()} on {platform.node()}"
+    assert second.find_holder(KEY) == named
+
+
+def test_threads_that_wait_for_a_locked_file_give_up_together(make, tmp_path):
+    """Each within its own time: in a row they would outlast every election."""
+    coordinator = make()
+    other = sqlite3.connect(tmp_path / "claims.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    errors = []
+
+    def ask(number):
+        try:
+            coordinator.should_run(f"report:{number}", 30)
+        except CoordinatorError as error:
+            errors.append(str(error))
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(5)]
+    started = time.monotonic()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert time.monotonic() - started < 1.5 * claimfile.BUSY_TIMEOUT
+    other.close()
+    assert ["database is locked" in error for error in errors] == [True] * 5

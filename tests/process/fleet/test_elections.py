@@ -81,6 +81,33 @@ def test_slot_is_skipped_when_the_answer_is_not_yes(house):
         record.wait("execution:finished")
 
 
+class Naming(Voter):
+    """Says no, and who runs the fire."""
+
+    def find_holder(self, key):
+        """Return somebody, or what is no name."""
+        return self.holder(key) if callable(self.holder) else self.holder
+
+
+@pytest.mark.parametrize(
+    ("holder", "expected"),
+    [("process 7 on host", "process 7 on host"), (None, None), (3, None)],
+)
+def test_skipped_slot_names_who_runs_it(house, holder, expected):
+    """Where the coordinator knows; one that fails to say it changes nothing."""
+    voters = [Naming(False), Naming(False)]
+    voters[0].holder = holder
+    voters[1].holder = lambda _: 1 / 0
+    records = [
+        schedule(house, name=f"report-{number}", run_coordinator=voter)[1]
+        for number, voter in enumerate(voters)
+    ]
+    for record, named in zip(records, (expected, None), strict=True):
+        (skipped, *_) = record.wait("execution:skipped")
+        assert (skipped.reason, skipped.error) == ("not-elected", None)
+        assert skipped.holder == named
+
+
 def test_schedules_go_on_when_a_coordinator_hangs(tmp_path):
     """Five seconds are a no; neither other tasks nor a shutdown wait for it."""
     end = threading.Event()

@@ -63,7 +63,7 @@ def test_importing_the_coordinators_loads_neither_redis_nor_asyncio():
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
-    assert done.stdout == "[] 6\n"
+    assert done.stdout == "[] 7\n"
 
 
 def test_script_without_a_fleet_loads_no_coordinator():
