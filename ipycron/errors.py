@@ -209,10 +209,10 @@ class UnknownOption(IpycronError, TypeError):
 
     option: str
 
-    def __init__(self, *, option: str, known: Iterable[str]) -> None:
+    def __init__(self, *, option: str, known: Iterable[str], advice: str = "") -> None:
         names = sorted(known)
         super().__init__(
-            f"{option!r} is not an option.{suggest(option, names)} "
+            f"{option!r} is not an option.{advice or suggest(option, names)} "
             f"Known options: {', '.join(names)}.",
             option=option,
         )

@@ -92,7 +92,21 @@ def create_task(
     if existing is not None:
         existing.destroy()
     client.add(task)
+    _warn(task)
     return task
+
+
+def _warn(task: Task) -> None:
+    """Log what is perhaps not meant: said where the task is declared."""
+    expression = task.expression
+    for text in expression.warnings:
+        task.logger.warning("task %r: %s", task.name, text)
+    if expression.is_hashed and expression.hash_id == task.id:
+        registry.client.warn_once(
+            "task %r has an H in its schedule and no name: it draws another time at "
+            "each start; give it a name to keep one",
+            task.name,
+        )
 
 
 def _make_expression(

@@ -16,6 +16,8 @@ from ipycron.scheduling.clock import SystemClock
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ipycron.cron import CronExpression
+
 _RUN_OPTIONS = (
     "name",
     "timezone",
@@ -26,6 +28,11 @@ _RUN_OPTIONS = (
     "launcher",
 )
 """Those of `TaskOptions` that make sense for one file in the foreground."""
+_ALIASES = {
+    "timezone": ("--tz",),
+    "max_executions": ("--max",),
+    "max_random_delay": ("--jitter",),
+}
 _FIELDS = ("second", "minute", "hour", "day of month", "month", "day of week")
 
 
@@ -83,20 +90,35 @@ def _add_run(commands: Any) -> None:
 
 
 def _add_option(parser: Any, name: str, default: Any, text: str) -> None:
-    flag = f"--{name.replace('_', '-')}"
+    flags = (f"--{name.replace('_', '-')}", *_ALIASES.get(name, ()))
     if default is False:
-        parser.add_argument(flag, action="store_true", help=text)
+        parser.add_argument(*flags, action="store_true", help=text)
         return
     convert = {"max_executions": int, "max_random_delay": float, "timeout": float}
-    parser.add_argument(flag, type=convert.get(name, str), help=text)
+    parser.add_argument(*flags, type=convert.get(name, str), help=text)
 
 
 def _add_next(commands: Any) -> None:
     following = commands.add_parser("next", help="list the next fires of an expression")
     following.add_argument("expression")
     following.add_argument("-n", type=_count, default=10, help="how many (10)")
-    following.add_argument("--tz", help="IANA time zone; the system's by default")
+    _add_when(following)
     following.set_defaults(run=_print_next)
+
+
+def _add_when(parser: Any) -> None:
+    """Add what an expression alone does not say."""
+    zone = "IANA time zone; the system's by default"
+    parser.add_argument("--timezone", "--tz", help=zone)
+    parser.add_argument("--hash-id", metavar="NAME", help="the name that H draws from")
+
+
+def _make_expression(given: argparse.Namespace) -> CronExpression:
+    from ipycron.cron import CronExpression  # noqa: PLC0415 - as the others
+
+    expression = CronExpression(given.expression, given.timezone, hash_id=given.hash_id)
+    expression.check_fires(SystemClock().now())
+    return expression
 
 
 def _count(text: str) -> int:
@@ -110,7 +132,7 @@ def _count(text: str) -> int:
 def _add_explain(commands: Any) -> None:
     explain = commands.add_parser("explain", help="say an expression in words")
     explain.add_argument("expression")
-    explain.add_argument("--tz", help="IANA time zone; the system's by default")
+    _add_when(explain)
     explain.add_argument("--locale", default="en", help="language (en)")
     explain.set_defaults(run=_explain)
 
@@ -133,25 +155,27 @@ def _run_demo(given: argparse.Namespace) -> int:
 
 
 def _print_next(given: argparse.Namespace) -> int:
-    from ipycron.cron import CronExpression  # noqa: PLC0415 - as the others
-
-    expression = CronExpression(given.expression, given.tz)
-    expression.check_fires(SystemClock().now())
-    for instant in expression.upcoming(given.n, _now()):
+    """Print fires as they are found: there may be a hundred million of them."""
+    expression = _make_expression(given)
+    after = _now()
+    for _ in range(given.n):
+        instant = expression.next(after)
+        if instant is None:
+            break
+        after = instant
         print(f"{instant:%a %Y-%m-%d %H:%M:%S %Z}")
     return 0
 
 
 def _explain(given: argparse.Namespace) -> int:
-    from ipycron.cron import CronExpression  # noqa: PLC0415 - as the others
-
-    expression = CronExpression(given.expression, given.tz)
-    expression.check_fires(SystemClock().now())
+    expression = _make_expression(given)
     print(f"{expression.describe(given.locale)} ({expression.timezone})")
     for name, values in zip(_FIELDS, expression.fields, strict=False):
         print(f"  {name:<14}{' '.join(map(str, values))}")
     following = expression.upcoming(3, _now())
     print("next:", ", ".join(f"{at:%a %Y-%m-%d %H:%M:%S}" for at in following))
+    for text in expression.warnings:
+        print(f"warning: {text}")
     return 0
 
 

@@ -88,6 +88,7 @@ class Client:
         self._engine: Engine | None = None
         self._new: deque[Task] = deque()  # unknown to the engine
         self._newborn: SupervisorProcess | None = None  # not the engine's yet
+        self._warned: set[str] = set()
         self._set_back_at: float | None = None  # when that was noticed last
         self.is_closed = False
         self._pid = os.getpid()
@@ -336,6 +337,12 @@ class Client:
         """Return who logs for a task: its own logger, the client's, or ipycron's."""
         own = None if task is None else task.options.logger
         return own or self.logger or _log
+
+    def warn_once(self, message: str, *values: object) -> None:
+        """Log a warning the first time that it is given."""
+        if message not in self._warned:
+            self._warned.add(message)
+            self.get_logger(None).warning(message, *values)
 
     # --- the end --------------------------------------------------------------------
 

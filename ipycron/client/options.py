@@ -6,6 +6,7 @@ import concurrent.futures
 import functools
 import logging
 import os
+import re
 from dataclasses import dataclass, fields
 from datetime import tzinfo
 from functools import partial
@@ -205,6 +206,45 @@ def _share(options: Any) -> Any:
     return options
 
 
+_ELSEWHERE = {
+    "timezone": "tz time_zone timezone_name tzinfo cron_tz",
+    "max_random_delay": "jitter random_delay randomized_delay randomized_delay_sec "
+    "splay random_sleep",
+    "missed_execution_tolerance": "misfire_grace_time grace_time grace "
+    "starting_deadline_seconds tolerance recover_missed_executions",
+    "no_overlap": "max_instances max_active_runs concurrency_policy allow_overlap "
+    "overlap prevent_overlap protect singleton",
+    "max_executions": "max_runs max_run run_limit repeat times count",
+    "name": "id job_id task_id title label",
+    "if_exists": "replace_existing",
+    "timeout": "execution_timeout time_limit hard_time_limit max_run_time "
+    "active_deadline_seconds",
+    "cwd": "working_directory workdir working_dir",
+    "env": "environment environ env_vars",
+    "args": "argv arguments parameters",
+    "unref": "daemon",
+    "distributed_lease": "lease lock_ttl",
+}
+"""What other schedulers call our options: APScheduler, Celery, Airflow, Kubernetes,
+systemd, node-cron."""
+_OTHER_WAYS = {
+    "coalesce": "Of the slots that a gap leaves, only the newest runs, if it is no "
+    "later than missed_execution_tolerance.",
+    "run_on_init": "Call execute() on the task to run it at once.",
+    "run_immediately": "Call execute() on the task to run it at once.",
+    "scheduled": "create_task() leaves a task stopped.",
+}
+
+
+def find_advice(name: str) -> str:
+    """Return what an option of another scheduler is here, with a blank before it."""
+    plain = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name.replace("-", "_")).lower()
+    for ours, theirs in _ELSEWHERE.items():
+        if plain in theirs.split():
+            return f" Here it is called {ours!r}."
+    return f" {_OTHER_WAYS[plain]}" if plain in _OTHER_WAYS else ""
+
+
 def make_options(given: dict[str, Any]) -> TaskOptions:
     """Return the options, every one of them checked.
 
@@ -215,7 +255,7 @@ def make_options(given: dict[str, Any]) -> TaskOptions:
     known = {f.name for f in fields(TaskOptions)}
     for name in given:
         if name not in known:
-            raise UnknownOption(option=name, known=known)
+            raise UnknownOption(option=name, known=known, advice=find_advice(name))
     options = TaskOptions(**check_options(TaskOptions, given))
     if _OWN & given.keys() or isinstance(options.timezone, tzinfo):
         return options

@@ -16,6 +16,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from ipycron.cron.parser import find_wide_steps
 from ipycron.cron.validation import parse
 from ipycron.cron.walk import HORIZON, Walk
 from ipycron.cron.zone import (
@@ -125,6 +126,24 @@ class CronExpression:
     def fields(self) -> Fields:
         """The expanded fields."""
         return self._fields
+
+    @property
+    def is_hashed(self) -> bool:
+        """Whether ``H`` fields draw values from `hash_id`."""
+        return any(word[0] in "hH" for word in self._text.split())
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is valid and perhaps not what was meant, a sentence each.
+
+        That is a step wider than what it steps through, such as ``*/90`` of minutes:
+        cron begins anew in each hour, so only minute 0 is left.
+        """
+        return tuple(
+            f"{spec.label}: the step of {item!r} is wider than its {size} "
+            f"value{'s' * (size > 1)}, so only the first of them is left"
+            for spec, item, size in find_wide_steps(self._text)
+        )
 
     def next(self, after: datetime) -> datetime | None:
         """Return the first fire strictly after an instant.

@@ -243,6 +243,27 @@ def _read_values(spec: FieldSpec, item: _Piece) -> list[int]:
     return [spec.low if value > spec.high else value for value in values]
 
 
+def find_wide_steps(text: str) -> list[tuple[FieldSpec, str, int]]:
+    """Return the steps of an expression that leave only their first value.
+
+    Returns:
+        for each its field, its list item, and how many values it steps through.
+    """
+    words = _split_words(text)
+    found = []
+    for spec, word in zip(SPECS[-len(words) :], words, strict=True):
+        for item in word.split(","):
+            base, *rest = item.split("/")
+            if not rest:
+                continue
+            is_hashed = base.text[0] in "hH"
+            start = _Piece("*", 0) if is_hashed else base
+            size = len(_read_base(spec, start, start, is_stepped=True))
+            if int(rest[0].text) > size:
+                found.append((spec, item.text, size))
+    return found
+
+
 def _read_base(
     spec: FieldSpec, base: _Piece, item: _Piece, *, is_stepped: bool
 ) -> list[int]:

@@ -77,6 +77,26 @@ def refuse(session, source):
             ),
         ),
         ("* * * * * --nme x", "'--nme' is not an option. Did you mean '--name'?"),
+        (
+            "* * * * * --misfire-grace-time 5",
+            (
+                "'--misfire-grace-time' is not an option. "
+                "Here it is called '--missed-execution-tolerance'."
+            ),
+        ),
+        (
+            "* * * * * --max-instances 1",
+            "'--max-instances' is not an option. Here it is called '--no-overlap'.",
+        ),
+        (
+            "CRON_TZ=Asia/Tokyo 0 9 * * *",
+            (
+                "expression: got 'CRON_TZ=Asia/Tokyo', expected the fields alone. Give "
+                "the zone beside them: timezone='Asia/Tokyo', in a magic or a shell "
+                "--timezone Asia/Tokyo.\n  CRON_TZ=Asia/Tokyo 0 9 * * *\n"
+                "  ^^^^^^^^^^^^^^^^^^"
+            ),
+        ),
         ("* * * * * --name 'x", "a quote is not closed: * * * * * --name 'x"),
         (
             "* * * * * --name {nmae}",

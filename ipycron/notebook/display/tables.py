@@ -57,6 +57,7 @@ class ExpressionView:
             ("means", expression.describe()),
             ("zone", str(expression.timezone)),
             ("next", say_instants(fires, now) or "never"),
+            *(("warning", text) for text in expression.warnings),
         ]
 
     def __repr__(self) -> str:

@@ -173,6 +173,9 @@ def _declare(
     if wish.cell.into is not None:
         task.on("execution:finished", partial(_bind, notebook, wish.cell.into))
         notes = (*notes, f"each result goes to {wish.cell.into}")
+    if wish.is_unnamed and task.expression.is_hashed:
+        text = "H draws another time for each name; keep it by --name"
+        warnings = (*warnings, text)
     if existing is not None:
         notes = (*notes, f"replaces {say_name(existing)}")
     present(notebook, task, notes=notes, warnings=warnings, is_quiet=wish.cell.quiet)

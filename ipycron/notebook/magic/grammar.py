@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+from ipycron.client.options import find_advice
 from ipycron.cron import CronExpression, validate
 from ipycron.errors import InvalidOption, suggest
 
@@ -167,11 +168,21 @@ def _take_option(
 def _find_option(flag: str, options: Mapping[str, MagicOption]) -> MagicOption:
     if flag in options:
         return options[flag]
-    near = suggest(flag, options)
+    near = _find_near(flag, options)
     if not options:
         raise LineError(f"got {flag!r}, but there are no options here")
     listed = ", ".join(sorted({option.flag for option in options.values()}))
     raise LineError(f"{flag!r} is not an option.{near or f' Options: {listed}.'}")
+
+
+def _find_near(flag: str, options: Mapping[str, MagicOption]) -> str:
+    """Return what is meant by a flag of another scheduler, or one that is mistyped."""
+    advice = find_advice(flag.lstrip("-"))
+    ours = re.search("'(.*)'", advice)
+    if ours is not None:
+        named = [o.flag for o in options.values() if o.target == ours[1]]
+        return f" Here it is called {named[0]!r}." if named else suggest(flag, options)
+    return advice or suggest(flag, options)
 
 
 def _check(flag: str, text: str, value: Any, option: MagicOption) -> Any:

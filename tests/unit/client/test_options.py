@@ -1,6 +1,8 @@
 """Options: every wrong value is an error that names the option and what it takes."""
 
+import dataclasses
 import logging
+import re
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, timedelta, timezone, tzinfo
 from zoneinfo import ZoneInfo
@@ -9,7 +11,12 @@ import pytest
 from dateutil import tz
 
 import ipycron
-from ipycron.client.options import TaskOptions, make_options
+from ipycron.client.options import (
+    _ELSEWHERE,
+    _OTHER_WAYS,
+    TaskOptions,
+    make_options,
+)
 from ipycron.errors import (
     CaptureError,
     InvalidOption,
@@ -367,3 +374,55 @@ def test_wait_takes_one_task():
         assert ipycron.wait(ipycron.create_task(NEVER, lambda: 1), timeout=5)
     finally:
         ipycron.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("tz", "Here it is called 'timezone'."),
+        ("jitter", "Here it is called 'max_random_delay'."),
+        ("misfire_grace_time", "Here it is called 'missed_execution_tolerance'."),
+        ("startingDeadlineSeconds", "Here it is called 'missed_execution_tolerance'."),
+        ("max_instances", "Here it is called 'no_overlap'."),
+        ("concurrencyPolicy", "Here it is called 'no_overlap'."),
+        ("replace_existing", "Here it is called 'if_exists'."),
+        ("maxExecutions", "Did you mean 'max_executions'?"),
+        ("coalesce", "only the newest runs"),
+        ("runOnInit", "Call execute()"),
+        ("no_overlapp", "Did you mean 'no_overlap'?"),
+    ],
+)
+def test_option_of_another_scheduler_is_pointed_to_ours(name, advice):
+    """What people know from elsewhere is answered with our name for it."""
+    with pytest.raises(UnknownOption, match=re.escape(advice)):
+        make_options({name: 1})
+
+
+def test_every_option_that_is_pointed_to_exists():
+    """No advice leads to another error, or away from an option of ours."""
+    known = {field.name for field in dataclasses.fields(TaskOptions)}
+    assert set(_ELSEWHERE) <= known
+    assert known.isdisjoint([*" ".join(_ELSEWHERE.values()).split(), *_OTHER_WAYS])
+
+
+def test_step_wider_than_its_field_is_logged_where_it_is_declared(caplog):
+    """It is valid, and perhaps not what was meant."""
+    ipycron.create_task("*/90 * * * *", lambda: 1, name="report")
+    ipycron.create_task(ipycron.CronExpression("0 */36 * * *"), lambda: 1, name="other")
+    ipycron.shutdown()
+    assert [record.getMessage()[:40] for record in caplog.records] == [
+        "task 'report': minute: the step of '*/90",
+        "task 'other': hour: the step of '*/36' i",
+    ]
+
+
+def test_hash_without_a_name_is_logged_once(caplog):
+    """It draws another time at each start, whoever declares how many of them."""
+    ipycron.create_task("H 9 * * *", lambda: 1, name="named")
+    ipycron.create_task("0 9 * * Thu", lambda: 1)
+    assert not caplog.records
+    for _ in range(3):
+        ipycron.create_task("H H * * *", lambda: 1)
+    ipycron.shutdown()
+    (record,) = caplog.records
+    assert "draws another time at each start; give it a name" in record.getMessage()
