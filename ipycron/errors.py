@@ -185,8 +185,44 @@ class UnknownTimezone(IpycronError, ValueError):
         )
 
 
+_SECRETIVE = frozenset({"args", "env", "job"})
+"""Options that hold passwords and tokens: their values are nobody's business."""
+_MAX_KEYS = 8
+
+
+def describe_value(option: str, value: object) -> str:
+    """Return what texts show of an option's value.
+
+    Of one that may hold secrets: the type, and the keys of a dict.
+    """
+    if option not in _SECRETIVE or value is None or (option, type(value)) == _PATH:
+        return f"{value!r:.200}"
+    name = f"a {type(value).__qualname__}"
+    if isinstance(value, dict):
+        keys = [f"{key!r:.60}" for key in list(value)[:_MAX_KEYS]]
+        more = ["…"] if len(value) > _MAX_KEYS else []
+        types = _name_types(value.values())
+        return f"{name} with the keys {', '.join(keys + more)}: {types}"
+    if isinstance(value, list | tuple | set | frozenset):
+        return f"{name} of {len(value)}: {_name_types(value)}"
+    return name
+
+
+_PATH = ("job", str)
+
+
+def _name_types(values: Iterable[object]) -> str:
+    return ", ".join(sorted({type(value).__qualname__ for value in values})) or "empty"
+
+
 class InvalidOption(IpycronError, ValueError):
-    """An option whose value has the wrong type or is out of range."""
+    """An option whose value has the wrong type or is out of range.
+
+    Attributes:
+        option: its name.
+        value: what the text shows of the value; see `describe_value`.
+        expected: what it takes.
+    """
 
     option: str
     value: object
@@ -195,11 +231,12 @@ class InvalidOption(IpycronError, ValueError):
     def __init__(
         self, *, option: str, value: object, expected: str, advice: str = ""
     ) -> None:
-        text = f"{option}: got {value!r:.200}, expected {expected}."
+        shown = describe_value(option, value)
+        text = f"{option}: got {shown}, expected {expected}."
         super().__init__(
             f"{text} {advice}".rstrip(),
             option=option,
-            value=repr(value)[:200],
+            value=shown,
             expected=expected,
         )
 

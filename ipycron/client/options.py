@@ -14,7 +14,7 @@ from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, get_args
 
 from ipycron.coordinate.protocol import check_coordinator
-from ipycron.errors import InvalidOption, UnknownOption
+from ipycron.errors import InvalidOption, UnknownOption, describe_value
 from ipycron.process.wire.protocol import LauncherName
 from ipycron.scheduling.policy import (
     Policy,
@@ -187,6 +187,15 @@ class TaskOptions(Policy):
     max_result_bytes: int = option(
         64 * 1024 * 1024, _check_size, "largest result that a worker sends, bytes"
     )
+
+    def __repr__(self) -> str:
+        """Show what was asked for; of secretive options only that they were."""
+        shown = [
+            f"{f.name}={describe_value(f.name, getattr(self, f.name))}"
+            for f in fields(self)
+            if getattr(self, f.name) != f.default
+        ]
+        return f"TaskOptions({', '.join(shown)})"
 
     def get_policy(self) -> Policy:
         """Return the part that the scheduler knows."""

@@ -100,7 +100,15 @@ def split_words(line: str) -> list[str]:
         return list(lexer)
     except ValueError as error:
         what = "a quote is not closed" if "quot" in str(error) else "a \\ ends the line"
-        raise LineError(f"{what}: {line.strip()}") from None
+        raise LineError(f"{what}: {_hide_values(line.strip())}") from None
+
+
+_SECRETIVE = re.compile(r"(--env\b|\.py\b|\s--\s).*", re.DOTALL)
+
+
+def _hide_values(line: str) -> str:
+    """Return the line up to variables and arguments, which may hold passwords."""
+    return _SECRETIVE.sub(r"\1 …", line)
 
 
 def parse_words(
@@ -192,7 +200,8 @@ def _check(flag: str, text: str, value: Any, option: MagicOption) -> Any:
     except InvalidOption as error:
         # What follows is for programs: "(int, float or timedelta)", "or None".
         expected = error.expected.partition(" (")[0].removesuffix(", or None")
-        raise LineError(f"{flag}: got {text!r}, expected {expected}") from None
+        shown = _show(text, option.kind)
+        raise LineError(f"{flag}: got {shown}, expected {expected}") from None
 
 
 def _read(flag: str, text: str, kind: Kind, names: Mapping[str, Any]) -> Any:
@@ -203,7 +212,7 @@ def _read(flag: str, text: str, kind: Kind, names: Mapping[str, Any]) -> Any:
             return seconds
         case Kind.NAMES:
             return tuple(name for name in re.split(r"[,\s]+", text) if name)
-        case Kind.PAIR if "=" in text:
+        case Kind.PAIR if text.find("=") > 0:
             name, _, value = text.partition("=")
             return {name: value}
         case Kind.OBJECT if text in names:
@@ -212,8 +221,16 @@ def _read(flag: str, text: str, kind: Kind, names: Mapping[str, Any]) -> Any:
             return text
     near = suggest(text, names) if kind is Kind.OBJECT else ""
     raise LineError(
-        f"{flag}: got {text!r}, expected {_EXPECTED[kind]}{near and '.'}{near}"
+        f"{flag}: got {_show(text, kind)}, expected {_EXPECTED[kind]}"
+        f"{near and '.'}{near}"
     )
+
+
+def _show(text: str, kind: Kind) -> str:
+    """Return what an error shows of an option's text: of a variable, not its value."""
+    if kind is Kind.PAIR and "=" in text:
+        text = f"{text.partition('=')[0]}=…"
+    return repr(text)
 
 
 _EXPECTED = {

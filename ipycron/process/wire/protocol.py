@@ -51,6 +51,10 @@ class FileJob(Message, frozen=True):
     path: bytes
     args: tuple[bytes, ...] = ()
 
+    def __repr__(self) -> str:
+        """Count the arguments: they may hold passwords."""
+        return f"<FileJob {self.path!r}, {len(self.args)} args>"
+
 
 class FunctionJob(Message, frozen=True):
     """A callable; the payload beside it holds it, by cloudpickle.
@@ -97,6 +101,10 @@ class Setting(Message, frozen=True):
     path: tuple[bytes, ...]
     log_level: int
     max_result_bytes: int
+
+    def __repr__(self) -> str:
+        """Name the variables: their values are nobody's business."""
+        return f"<Setting in {self.cwd!r}, env of {', '.join(map(repr, self.env))}>"
 
 
 LauncherName = Literal["fork", "spawn"]

@@ -23,6 +23,7 @@ from ipycron.errors import (
     TaskFileNotFound,
     UnknownOption,
     UnknownTimezone,
+    describe_value,
 )
 
 DURATIONS = ("max_random_delay", "missed_execution_tolerance", "stop_timeout")
@@ -119,7 +120,8 @@ def test_wrong_value_names_the_option_and_what_it_takes(name, value, expected):
     """Subject, what it got, what it expected: one sentence."""
     with pytest.raises(InvalidOption) as caught:
         make_options({name: value})
-    assert str(caught.value).startswith(f"{name}: got {value!r}, expected {expected}")
+    shown = describe_value(name, value)  # of `env` and `args` never the value
+    assert str(caught.value).startswith(f"{name}: got {shown}, expected {expected}")
 
 
 @pytest.mark.parametrize(
