@@ -21,9 +21,10 @@ if TYPE_CHECKING:
         set_logger,
         set_run_coordinator,
         shutdown,
+        shutdown_async,
     )
     from ipycron.api.task import Task
-    from ipycron.api.wait import wait
+    from ipycron.api.wait import wait, wait_async
     from ipycron.client.completion import Completion
     from ipycron.client.executions import Execution
     from ipycron.cron import CronExpression, parse, validate, validate_detailed
@@ -61,10 +62,12 @@ __all__ = [
     "set_logger",
     "set_run_coordinator",
     "shutdown",
+    "shutdown_async",
     "unload_ipython_extension",
     "validate",
     "validate_detailed",
     "wait",
+    "wait_async",
 ]
 
 _HOMES = {
@@ -88,11 +91,12 @@ _HOMES = {
         "set_logger",
         "set_run_coordinator",
         "shutdown",
+        "shutdown_async",
     ),
     "ipycron.client.completion": ("Completion",),
     "ipycron.client.executions": ("Execution",),
     "ipycron.api.task": ("Task",),
-    "ipycron.api.wait": ("wait",),
+    "ipycron.api.wait": ("wait", "wait_async"),
 }
 __getattr__ = make_getattr(__name__, _HOMES)
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 __all__ = [
+    "BlockingCall",
     "CaptureError",
     "CoordinatorError",
     "CronSyntaxError",
@@ -29,6 +30,7 @@ __all__ = [
     "ProtocolError",
     "RemoteError",
     "RunRefused",
+    "SelfWait",
     "StartError",
     "StartRefused",
     "StartRevoked",
@@ -446,6 +448,37 @@ class NestedSchedule(IpycronError, RuntimeError):
             file=file,
             line=line,
             mark=mark,
+        )
+
+
+class BlockingCall(IpycronError, RuntimeError):
+    """A call that waits was made where an event loop runs, which it would hold up."""
+
+    call: str
+    instead: str
+
+    def __init__(self, *, call: str, instead: str) -> None:
+        super().__init__(
+            f"{call} would block the event loop that runs in this thread. Use "
+            f"{instead} instead.",
+            call=call,
+            instead=instead,
+        )
+
+
+class SelfWait(IpycronError, RuntimeError):
+    """A run waited for its own end."""
+
+    name: str
+    call: str
+
+    def __init__(self, *, name: str, call: str) -> None:
+        super().__init__(
+            f"{call} was called by a run of task {name!r} and would wait for its end. "
+            "Call stop() or destroy() without waiting: they take effect when "
+            "the run has ended. Or wait outside of the job.",
+            name=name,
+            call=call,
         )
 
 

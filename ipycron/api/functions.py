@@ -13,6 +13,7 @@ from ipycron.client.jobs import Inline, make_source
 from ipycron.client.listeners import check_event
 from ipycron.client.options import TaskOptions, check_logger, make_options
 from ipycron.client.registry import registry
+from ipycron.client.waits import check_may_block, check_not_inside, run_in_thread
 from ipycron.coordinate.protocol import check_coordinator
 from ipycron.cron import CronExpression
 from ipycron.errors import (
@@ -239,5 +240,21 @@ def shutdown(timeout: float | timedelta = 5) -> None:
 
     Raises:
         InvalidOption: if `timeout` is no duration; nothing is shut down then.
+        BlockingCall: if an event loop runs in this thread: see `shutdown_async`.
+        SelfWait: if a run calls it, whose end it would wait for.
     """
-    registry.close(check_duration("timeout", timeout))
+    seconds = check_duration("timeout", timeout)
+    check_not_inside("shutdown()")
+    check_may_block("shutdown()", "`await ipycron.shutdown_async()`")
+    registry.close(seconds)
+
+
+async def shutdown_async(timeout: float | timedelta = 5) -> None:
+    """As `shutdown`, to be awaited: the event loop goes on meanwhile.
+
+    A caller that is cancelled stops waiting; the shutdown goes on.
+    """
+    seconds = check_duration("timeout", timeout)
+    check_not_inside("shutdown_async()")
+    await run_in_thread(partial(registry.close, seconds))
+    registry.release_signals()

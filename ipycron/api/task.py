@@ -7,7 +7,7 @@ import sys
 import weakref
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from ipycron.client.announce import announce, is_logged
 from ipycron.client.client import call
@@ -15,12 +15,14 @@ from ipycron.client.completion import Completion, Waiters, read_nothing
 from ipycron.client.jobs import Background, Inline, get_folder, make_setting
 from ipycron.client.listeners import Listeners
 from ipycron.client.state import ENDS, ObservedState
-from ipycron.errors import TaskDestroyed, WaitTimeout
+from ipycron.client.waits import check_may_block, check_not_inside, get_running_loop
+from ipycron.errors import BlockingCall, TaskDestroyed, WaitTimeout
 from ipycron.scheduling.clock import SystemClock
 from ipycron.scheduling.events import Event, Status
 from ipycron.scheduling.plan import find_start
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable
 
     from ipycron.client.client import Client
@@ -236,10 +238,29 @@ class Task:
         """Return the completion of what is asked of it."""
         return Completion(f"{what} of task {self.name!r}", self)
 
-    def check_wait(self, what: str) -> None:  # noqa: ARG002
-        """Raise if a wait for `what`, which has not ended, could not end."""
+    def check_wait(self, what: str, *, blocks: bool) -> None:
+        """Raise if a wait for `what`, which has not ended, could not end.
+
+        Args:
+            what: the control's name, and more.
+            blocks: whether this thread would do nothing else meanwhile.
+        """
         if self._client.is_copy:
             raise self._client.make_over_error(self)
+        action = what.partition(" ")[0]
+        call = f"{action}() of task {self.name!r}"
+        if action in ("stop", "destroy"):
+            check_not_inside(call, self.id)
+        if blocks:
+            check_may_block(f"result() of {call}", f"`await task.{action}()`")
+            needs_loop = action == "execute" or (action != "start" and self.is_busy)
+            if needs_loop and self._runs_on(get_running_loop()):
+                raise BlockingCall(call=call, instead=f"`await task.{action}()`")
+
+    def _runs_on(self, loop: asyncio.AbstractEventLoop | None) -> bool:
+        """Return whether a loop is that of its coroutine function."""
+        source = self.source
+        return isinstance(source, Inline) and loop is not None and source.home is loop
 
     def defer(self, call: Callable[[], Any]) -> None:
         """Call this where listeners are called."""
@@ -304,6 +325,13 @@ class Task:
     def is_stranded(self) -> bool:
         """Whether it is a coroutine function whose loop does not run now."""
         return isinstance(self.source, Inline) and self.source.is_stranded
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.destroy()
 
     # --- listeners ------------------------------------------------------------------
 

@@ -7,10 +7,12 @@ import signal
 import threading
 from collections.abc import Iterable
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ipycron.client.keepalive import is_interactive
 from ipycron.client.registry import registry
+from ipycron.client.waits import check_may_block, check_not_inside, run_in_thread
 from ipycron.errors import InvalidOption
 from ipycron.scheduling.clock import SystemClock
 from ipycron.scheduling.policy import check_limit, check_optional_deadline
@@ -47,16 +49,41 @@ def wait(
 
     Raises:
         InvalidOption: if a number is out of range.
+        BlockingCall: if an event loop runs in this thread: see `wait_async`.
+        SelfWait: if a run calls it and is among those that it would wait for.
         KeyboardInterrupt: in a notebook, on an interrupt.
     """
     runs = check_limit("runs", runs)
     seconds = check_optional_deadline("timeout", timeout)
     watch = _Watch(tasks, runs)
+    watch.check_not_inside("wait()")
+    check_may_block("wait()", "`await ipycron.wait_async()`")
     with _ended_by_signals(watch):
         is_done = watch.wait(seconds)
     if watch.is_signalled:
         registry.close(_SHUTDOWN_TIMEOUT)
     return is_done
+
+
+async def wait_async(
+    tasks: Task | Sequence[Task] | None = None,
+    *,
+    runs: int | None = None,
+    timeout: float | timedelta | None = None,
+) -> bool:
+    """As `wait`, to be awaited: the event loop goes on meanwhile.
+
+    Signals are the program's: Ctrl-C cancels what `asyncio.run` runs, this with it.
+    Nothing is shut down then.
+    """
+    runs = check_limit("runs", runs)
+    seconds = check_optional_deadline("timeout", timeout)
+    watch = _Watch(tasks, runs)
+    watch.check_not_inside("wait_async()")
+    try:
+        return await run_in_thread(partial(watch.wait, seconds))
+    finally:
+        watch.signal()
 
 
 _SHUTDOWN_TIMEOUT = 5.0
@@ -87,6 +114,14 @@ class _Watch:
         self._counts: dict[str, int] = {}
         self._done = threading.Event()
         self.is_signalled = False
+        self.follows_signals = False
+
+    def check_not_inside(self, call: str) -> None:
+        """Raise `SelfWait` if a run of these tasks is the caller."""
+        if self._tasks is None:
+            check_not_inside(call)
+        for task in self._tasks or ():
+            check_not_inside(call, task.id)
 
     def wait(self, seconds: float | None) -> bool:
         """Return whether it was enough within `seconds`."""
@@ -106,6 +141,10 @@ class _Watch:
         deadline = math.inf if seconds is None else clock.monotonic() + seconds
         while (left := deadline - clock.monotonic()) > 0:
             if self._done.wait(min(left, _LOOK_EVERY)) or self.is_signalled:
+                return
+            # In another thread than the main one: as `asyncio.to_thread` has it.
+            if self.follows_signals and self._client.keepalive.is_asked_to_end:
+                self.signal()
                 return
             self._check()
 
@@ -140,8 +179,11 @@ class _Watch:
 @contextmanager
 def _ended_by_signals(watch: _Watch) -> Iterator[None]:
     """Have Ctrl-C and SIGTERM end the waiting of a script's main thread."""
-    is_main = threading.current_thread() is threading.main_thread()
-    if not is_main or is_interactive():
+    if is_interactive():
+        yield
+        return
+    if threading.current_thread() is not threading.main_thread():
+        watch.follows_signals = True
         yield
         return
     before = {

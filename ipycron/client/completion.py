@@ -9,8 +9,9 @@ import contextlib
 import os
 import threading
 from _thread import RLock  # of C: `threading.RLock` is a call to it
+from concurrent.futures import CancelledError, Future
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from ipycron.errors import IpycronError, StartRevoked
 from ipycron.scheduling.small_map import NOTHING, SmallMap
@@ -35,11 +36,11 @@ class Owner(Protocol):
     def defer(self, call: Callable[[], Any]) -> None:
         """Call this on the thread of listeners."""
 
-    def check_wait(self, what: str) -> None:
+    def check_wait(self, what: str, *, blocks: bool) -> None:
         """Raise if a wait for `what`, which has not ended, could not end."""
 
 
-class Completion(Generic[T]):
+class Completion(Future[T]):
     """The end of a start, a stop, a destroy or a run.
 
     ``await completion`` in a notebook, ``completion.result(timeout)`` in a script;
@@ -47,8 +48,12 @@ class Completion(Generic[T]):
     from any thread. A failure that nobody has asked for when the completion is
     thrown away is logged once.
 
-    Not a future of `concurrent.futures` inside: that is 1.3 KB, most of it for waiting,
-    and of a hundred tasks that start together nobody waits for most.
+    It is taken where a future of `concurrent.futures` is (`wait`, `as_completed`,
+    `asyncio.wrap_future`), and where a coroutine is (`asyncio.create_task`,
+    `TaskGroup`, `gather`). `asyncio.wait` takes neither: make tasks of them first.
+
+    Not such a future inside: that is 1.3 KB, most of it for waiting, and of a hundred
+    tasks that start together nobody waits for most.
 
     Args:
         what: a start, a run: for the log.
@@ -59,10 +64,11 @@ class Completion(Generic[T]):
     """
 
     __slots__ = (
-        "__weakref__",
+        "_awaits",
         "_error",
         "_is_asked",
         "_is_failed",
+        "_listed",
         "_lock",
         "_owner",
         "_read",
@@ -73,6 +79,7 @@ class Completion(Generic[T]):
     )
 
     def __init__(self, what: str, owner: Owner) -> None:
+        # Not the base's: see above.
         self._what = what
         self._owner = owner
         # Its end: one of the two, once. `_read` gives the result, or raises.
@@ -86,6 +93,8 @@ class Completion(Generic[T]):
         self.courier: Courier | None = None
         self._is_asked = False
         self._is_failed = False
+        self._awaits: dict[Any, Generator[Any, None, T]] | None = None
+        self._listed: list[Any] | None = None
 
     def result(self, timeout: float | None = None) -> T:
         """Wait for the end and return the result.
@@ -105,6 +114,8 @@ class Completion(Generic[T]):
         """Wait for the end and return the error, or None if there is none."""
         self._is_asked = True
         self._wait(timeout)
+        if self.cancelled():
+            raise CancelledError
         if self._error is not None:
             return self._error
         if self._is_failed:  # a result is not for us to decode
@@ -125,7 +136,29 @@ class Completion(Generic[T]):
         """Return whether it has ended."""
         return self._read is not None or self._error is not None
 
-    def add_done_callback(self, callback: Callable[[Completion[T]], Any]) -> None:
+    def cancel(self) -> bool:
+        """Stop the waiting, everybody's; what is waited for goes on.
+
+        Returns:
+            False if it has ended before.
+        """
+        with self._lock:
+            if self.done():
+                return self.cancelled()
+            self._is_asked = True
+            self._error = CancelledError()
+        self._ring()
+        return True
+
+    def cancelled(self) -> bool:
+        """Return whether it was cancelled."""
+        return isinstance(self._error, CancelledError)
+
+    def running(self) -> bool:
+        """Return whether it has not ended."""
+        return not self.done()
+
+    def add_done_callback(self, callback: Callable[[Any], Any]) -> None:
         """Call `callback` with this when it ends, soon if it has ended.
 
         It runs where listeners run: it may block, ask, and control tasks.
@@ -139,7 +172,7 @@ class Completion(Generic[T]):
 
         self._is_asked = True
         if not self.done():
-            self._owner.check_wait(self._what)
+            self._owner.check_wait(self._what, blocks=False)
         loop = asyncio.get_running_loop()
         # A future of each waiter: a cancelled await ends the waiting of one.
         waiter: asyncio.Future[None] = loop.create_future()
@@ -153,12 +186,62 @@ class Completion(Generic[T]):
             yield from waiter.__await__()
         finally:
             self._forget(wake)
+        if self.cancelled():
+            raise asyncio.CancelledError
         return self._get_result()
+
+    # What makes it a coroutine for `asyncio.create_task`: each task has an await of its
+    # own, from the first `send` to the end.
+
+    def send(self, value: None) -> Any:
+        """Go on with the running task's await; for asyncio."""
+        return self._resume(lambda steps: steps.send(value))
+
+    def throw(self, *error: Any) -> Any:
+        """Raise in the running task's await; for asyncio."""
+        return self._resume(lambda steps: steps.throw(*error))
+
+    def close(self) -> None:
+        """Leave it at that: nothing has begun here that must be ended."""
+
+    def _resume(self, step: Callable[[Generator[Any, None, T]], Any]) -> Any:
+        import asyncio  # noqa: PLC0415 - as above
+
+        task = asyncio.current_task()
+        if self._awaits is None:
+            self._awaits = {}
+        awaits = self._awaits
+        if task not in awaits:
+            awaits[task] = self.__await__()
+        try:
+            return step(awaits[task])
+        except BaseException:
+            del awaits[task]
+            raise
+
+    # What `concurrent.futures.wait` and `as_completed` look at.
+
+    @property
+    def _state(self) -> str:  # type: ignore[override] # nobody but us sets it
+        if self.cancelled():
+            return "CANCELLED_AND_NOTIFIED"
+        return "FINISHED" if self.done() else "PENDING"
+
+    @property
+    def _condition(self) -> threading.Condition:  # type: ignore[override] # as above
+        return threading.Condition(self._lock)
+
+    @property
+    def _waiters(self) -> list[Any]:  # type: ignore[override] # as above
+        if self._listed is None:
+            self._listed = []
+        return self._listed
 
     def _wait(self, timeout: float | None) -> None:
         """Return when it has ended, or raise `TimeoutError`."""
         if not self.done():
-            self._owner.check_wait(self._what)
+            self._owner.check_wait(self._what, blocks=True)
+        seconds = timeout
         courier = self.courier  # it may be gone in a moment
         if courier is not None and not self.done():
             timeout = courier.fetch(timeout)
@@ -169,7 +252,8 @@ class Completion(Generic[T]):
             self._wakeups = (*self._wakeups, wakeup)
         try:
             if not wakeup.wait(timeout):
-                raise TimeoutError
+                message = f"{self._what} has not ended within {seconds:g} s; it goes on"
+                raise TimeoutError(message)
         finally:
             # Who polls by short waits has many of them.
             with self._lock:
@@ -233,6 +317,8 @@ class Completion(Generic[T]):
         """Tell of the end. Once interrupted it may be done again."""
         for wakeup in self._wakeups:
             wakeup.ring()
+        for waiter in self._listed or ():
+            waiter.add_cancelled(self) if self.cancelled() else waiter.add_result(self)
         while self._watchers:
             with self._lock:
                 watchers, self._watchers = self._watchers, ()
@@ -243,6 +329,8 @@ class Completion(Generic[T]):
         state = "pending"
         if self.done():
             state = "failed" if self._is_failed else "done"
+        if self.cancelled():
+            state = "cancelled"
         return f"<Completion of {self._what}: {state}>"
 
     def __del__(self) -> None:

@@ -8,6 +8,7 @@ import inspect
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from ipycron.client.waits import running
 from ipycron.errors import ExecutionStopped, RemoteError, RunRefused, StopTimeout
 from ipycron.process.refusal import describe
 from ipycron.process.wire.outcome import (
@@ -22,6 +23,7 @@ from ipycron.scheduling.standby import SharedWorker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from ipycron.client.threads import ThreadPool
     from ipycron.scheduling.events import ScheduledExecution, TaskContext
@@ -40,22 +42,25 @@ class InlineJob:
 
     Args:
         name: the task's.
+        task_id: the task's.
         function: sync, or a coroutine function.
         make_context: makes it for a run; None without.
         home: the loop that a coroutine function runs on, None for sync functions.
     """
 
-    __slots__ = ("function", "home", "make_context", "name")
+    __slots__ = ("function", "home", "make_context", "name", "task_id")
 
     def __init__(
         self,
         name: str,
+        task_id: str,
         function: Callable[..., Any],
         *,
         make_context: MakeContext | None,
         home: asyncio.AbstractEventLoop | None,
     ) -> None:
         self.name = name
+        self.task_id = task_id
         self.function = function
         self.make_context = make_context
         self.home = home
@@ -65,6 +70,10 @@ class InlineJob:
         if self.make_context is None:
             return self.function()
         return self.function(self.make_context(execution))
+
+    def running(self) -> AbstractContextManager[None]:
+        """Return what is to be entered around a run."""
+        return running(self.task_id, self.name)
 
 
 class CompletionQueue:
@@ -132,7 +141,8 @@ class InlineRun:
     def __call__(self) -> None:
         """Call a function, in a thread of the pool."""
         try:
-            outcome = make_success(self._worker.job.call(self._execution))
+            with self._worker.job.running():
+                outcome = make_success(self._worker.job.call(self._execution))
         except BaseException as error:  # noqa: BLE001 - border: job
             outcome = make_failure(error)
         self.end(outcome)
@@ -157,9 +167,10 @@ class InlineRun:
     async def _follow(self) -> None:
         """Call a coroutine function and await it."""
         try:
-            result = self._worker.job.call(self._execution)
-            if inspect.isawaitable(result):
-                result = await result
+            with self._worker.job.running():
+                result = self._worker.job.call(self._execution)
+                if inspect.isawaitable(result):
+                    result = await result
             outcome = make_success(result)
         except asyncio.CancelledError:
             outcome = make_failure(ExecutionStopped(name=self._worker.job.name))

@@ -124,6 +124,12 @@ class Keepalive:
                 for task in list(self._held.values()):
                     self.update(task)
 
+    @property
+    def is_asked_to_end(self) -> bool:
+        """Whether SIGINT or SIGTERM has come while something was held."""
+        with self._lock:
+            return self._signals.has_seen_end()
+
     def close(self) -> None:
         """Hold nothing any more."""
         with self._lock:
@@ -189,6 +195,7 @@ class SignalWatch:
     def __init__(self) -> None:
         self._pipe: tuple[int, int] | None = None
         self._is_taken = False
+        self._seen: set[int] = set()
 
     def open(self) -> None:
         """Begin to watch. Only the main thread can: elsewhere this does nothing."""
@@ -216,15 +223,18 @@ class SignalWatch:
         """
         if self._pipe is None:
             return self._is_taken
-        read, write = self._pipe
-        seen: set[int] = set()
-        with contextlib.suppress(BlockingIOError):
-            seen.update(os.read(read, 65536))  # all that a pipe holds
-        if not self._ENDING.isdisjoint(seen):
+        if self.has_seen_end():
             return True
         current = signal.set_wakeup_fd(-1)
         signal.set_wakeup_fd(current)
-        return current != write
+        return current != self._pipe[1]
+
+    def has_seen_end(self) -> bool:
+        """Return whether a signal has come that asks for the end. In any thread."""
+        if self._pipe is not None:
+            with contextlib.suppress(BlockingIOError):
+                self._seen.update(os.read(self._pipe[0], 65536))  # all that it holds
+        return not self._ENDING.isdisjoint(self._seen)
 
     def close(self) -> None:
         """Stop watching; in another thread than the main one it goes on."""
@@ -235,6 +245,7 @@ class SignalWatch:
             signal.set_wakeup_fd(current)
         _close(self._pipe)
         self._pipe = None
+        self._seen.clear()
 
 
 def _is_main_thread() -> bool:

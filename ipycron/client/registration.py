@@ -46,6 +46,7 @@ def make_inline_job(task: Task) -> InlineJob:
     wants_context = task.source.wants_context
     return InlineJob(
         task.name,
+        task.id,
         task.source.function,
         make_context=partial(_make_job_context, task) if wants_context else None,
         home=task.source.home,

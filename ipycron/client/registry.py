@@ -83,6 +83,14 @@ class Registry:
         if closing is not None:
             closing.shutdown(timeout)
 
+    def release_signals(self) -> None:
+        """Stop watching signals for the client that was shut down in another thread.
+
+        To be called in the main thread, elsewhere it does nothing.
+        """
+        if self._closing is not None:
+            self._closing.keepalive.close()
+
     def _see_main_end(self) -> None:
         if self._client is not None:
             self._client.keepalive.see_main_end()

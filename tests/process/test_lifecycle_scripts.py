@@ -309,7 +309,11 @@ def test_functions_of_a_script_run_in_its_children_of_multiprocessing(run, metho
 
 @pytest.mark.parametrize(
     "name",
-    ["client.calls._lock", "client.listeners._lock", "process.wire.payload._settling"],
+    [
+        "client.completion._lock",
+        "client.listeners._lock",
+        "process.wire.payload._settling",
+    ],
 )
 def test_lock_that_another_thread_holds_during_a_fork_is_free_in_the_copy(run, name):
     """Nobody in the copy would ever give it back."""

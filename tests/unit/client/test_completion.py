@@ -23,7 +23,7 @@ class Owner:
         """Put a call off."""
         self.deferred.append(call)
 
-    def check_wait(self, what):
+    def check_wait(self, what, *, blocks):
         """Have nothing against it."""
 
     def run(self):

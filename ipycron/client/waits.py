@@ -1,0 +1,98 @@
+"""Refuses waits that could not end, or that would hold up an event loop.
+
+A run that waits for its own end, and a loop that waits for what runs on it, would only
+get a time-out, seconds later and without a reason. What a run calls is known by a
+context variable, which threads started by `asyncio.to_thread` inherit.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, TypeVar
+
+from ipycron.client.keepalive import is_interactive
+from ipycron.errors import BlockingCall, SelfWait
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable, Iterator
+
+T = TypeVar("T")
+
+_running: ContextVar[tuple[tuple[str, str], ...]] = ContextVar("running", default=())
+"""Ids and names of the tasks whose runs this code belongs to, the innermost last."""
+
+
+@contextmanager
+def running(task_id: str, name: str) -> Iterator[None]:
+    """While the run of an inline job is in progress here."""
+    token = _running.set((*_running.get(), (task_id, name)))
+    try:
+        yield
+    finally:
+        _running.reset(token)
+
+
+def check_not_inside(call: str, task_id: str | None = None) -> None:
+    """Raise `SelfWait` where a run would wait for its own end.
+
+    Args:
+        call: what would wait.
+        task_id: the task whose runs it waits for; None for those of all tasks.
+    """
+    for running_id, name in _running.get():
+        if task_id in (None, running_id):
+            raise SelfWait(name=name, call=call)
+
+
+def get_running_loop() -> asyncio.AbstractEventLoop | None:
+    """Return the loop that runs in this thread; without loading asyncio."""
+    # A signal's handler may come here while asyncio is imported: no loop runs then.
+    find: Callable[[], asyncio.AbstractEventLoop | None] | None = getattr(
+        sys.modules.get("asyncio"), "_get_running_loop", None
+    )
+    return None if find is None else find()
+
+
+def check_may_block(call: str, instead: str) -> None:
+    """Raise `BlockingCall` where an event loop runs in this thread.
+
+    A notebook is spared: its cells run on the kernel's loop, and may block it.
+    """
+    if get_running_loop() is not None and not is_interactive():
+        raise BlockingCall(call=call, instead=instead)
+
+
+async def run_in_thread(call: Callable[[], T]) -> T:
+    """Return what `call` returns, called in a thread of its own.
+
+    Not in the loop's executor: that may be full of what is waited for, and the end of
+    `asyncio.run` would wait for it. A cancelled caller leaves the thread to itself.
+    """
+    import asyncio  # noqa: PLC0415 - who awaits has it
+
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+
+    def settle(result: T | None, error: BaseException | None) -> None:
+        if future.done():
+            return
+        if error is None:
+            future.set_result(result)  # type: ignore[arg-type]
+        else:
+            future.set_exception(error)
+
+    def work() -> None:
+        result, error = None, None
+        try:
+            result = call()
+        except BaseException as failure:  # noqa: BLE001 - it is the caller's
+            error = failure
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(settle, result, error)
+
+    threading.Thread(target=work, name="ipycron-wait", daemon=True).start()
+    return await future

@@ -1,0 +1,199 @@
+"""asyncio programs: nothing of ipycron holds up their loop, or waits for itself."""
+
+import signal
+import sys
+
+import pytest
+
+PYTHON = (sys.executable, "-W", "error", "-X", "dev", "app.py")
+LOOPS = {"asyncio": "asyncio.run(main())", "uvloop": "uvloop.run(main())"}
+HEAD = """
+import asyncio, concurrent.futures, threading, time
+import ipycron, uvloop
+from ipycron.errors import BlockingCall, SelfWait
+
+def raises(kind, call, said):
+    begin = time.monotonic()
+    try:
+        call()
+    except kind as error:
+        assert said in str(error), error
+    else:
+        raise AssertionError(f"no {kind.__name__}")
+    assert time.monotonic() - begin < 0.5
+"""
+
+
+@pytest.fixture(params=LOOPS)
+def run(request, start):
+    """Run the body of a coroutine as a program; return its lines."""
+
+    def run_main(body):
+        lines = "".join(f"    {line}\n" for line in body.strip().splitlines())
+        app = f"{HEAD}\nasync def main():\n{lines}\n{LOOPS[request.param]}\n"
+        program = start(*PYTHON, app=app)
+        assert program.wait(20) == 0, program.stderr
+        return program.stdout
+
+    return run_main
+
+
+def test_completion_goes_where_asyncio_takes_awaitables(run):
+    """`create_task`, `TaskGroup`, `gather`, `wait_for`, `wrap_future`, and as often."""
+    run("""
+async with ipycron.create_task("0 0 1 1 *", "tick.py") as task:
+    assert task.status == "idle", task
+    async with asyncio.TaskGroup() as group:
+        runs = [group.create_task(task.execute()) for _ in range(3)]
+    assert all(run.done() for run in runs)
+    once = task.execute()
+    assert await asyncio.gather(once, once, asyncio.create_task(once)) == [None] * 3
+    await asyncio.wait_for(task.execute(), 10)
+    await asyncio.wrap_future(task.execute())
+    await asyncio.wait([asyncio.ensure_future(task.execute())], timeout=10)
+    for run in asyncio.as_completed([task.execute(), task.execute()]):
+        await run
+    runs = [task.execute() for _ in range(3)]
+    done = await asyncio.to_thread(concurrent.futures.wait, runs, 10)
+    assert not done.not_done
+assert task.status == "destroyed", task
+assert not ipycron.get_tasks()
+await ipycron.shutdown_async()
+""")
+
+
+def test_failure_and_cancellation_arrive_in_a_task(run):
+    """The job's own error; a cancelled wait ends alone, a completion for all."""
+    run("""
+async def fail():
+    raise KeyError("lost")
+task = ipycron.create_task("0 0 1 1 *", fail)
+await task.start()
+try:
+    async with asyncio.TaskGroup() as group:
+        group.create_task(task.execute())
+except* KeyError as errors:
+    assert len(errors.exceptions) == 1
+over = asyncio.Event()
+slow = ipycron.create_task("0 0 1 1 *", over.wait)
+await slow.start()
+execution = slow.execute()
+first, second = asyncio.create_task(execution), asyncio.create_task(execution)
+await asyncio.sleep(0.05)
+first.cancel()
+await asyncio.wait([first])
+assert first.cancelled() and not second.done() and not execution.done()
+wrapped = asyncio.wrap_future(execution)
+assert execution.cancel() and execution.cancelled() and not execution.running()
+await asyncio.wait([second, wrapped])
+assert second.cancelled() and wrapped.cancelled()
+raises(concurrent.futures.CancelledError, execution.result, "")
+assert slow.is_busy
+over.set()
+await ipycron.shutdown_async()
+assert not execution.cancel() or execution.cancelled()
+""")
+
+
+def test_blocking_calls_on_the_loop_raise_and_name_the_others(run):
+    """At once: not as a time-out, and nothing is shut down by it."""
+    run("""
+async def job():
+    return 7
+task = ipycron.schedule("0 0 1 1 *", job)
+file = ipycron.schedule("0 0 1 1 *", "tick.py")
+await asyncio.gather(task.start(), file.start())
+raises(BlockingCall, ipycron.shutdown, "await ipycron.shutdown_async()")
+raises(BlockingCall, ipycron.wait, "await ipycron.wait_async()")
+raises(BlockingCall, lambda: task.execute().result(2), "await task.execute()")
+raises(BlockingCall, lambda: file.execute().exception(), "await task.execute()")
+raises(BlockingCall, lambda: file.stop().result(), "await task.stop()")
+await file.start()
+done = task.execute()
+assert await done == 7 == done.result()
+assert await ipycron.wait_async(task, timeout=0.05) is False
+waiting = asyncio.create_task(ipycron.wait_async(task, runs=2))
+await asyncio.sleep(0.1)
+await task.execute()
+await task.execute()
+assert await waiting is True
+waiting = asyncio.create_task(ipycron.wait_async())
+await asyncio.sleep(0.1)
+await asyncio.gather(task.destroy(), file.destroy())
+assert await waiting is True
+await ipycron.shutdown_async(1)
+""")
+
+
+def test_run_that_waits_for_itself_is_told_so(run):
+    """A coroutine, a thread, and a thread that a coroutine has asked."""
+    run("""
+def block(task):
+    raises(SelfWait, lambda: task().stop().result(), "'own'")
+    raises(SelfWait, lambda: task().destroy().result(), "'own'")
+    raises(SelfWait, ipycron.shutdown, "'own'")
+    raises(SelfWait, ipycron.wait, "'own'")
+    raises(SelfWait, lambda: ipycron.wait(task()), "'own'")
+    assert other.execute().result(5) == 1
+    assert ipycron.wait(other, timeout=0.01) is False
+async def job():
+    begin = time.monotonic()
+    for wait in (task.stop, ipycron.shutdown_async, ipycron.wait_async):
+        try:
+            await wait()
+        except SelfWait as error:
+            assert "'own'" in str(error)
+        else:
+            raise AssertionError(wait)
+    assert time.monotonic() - begin < 1
+    await asyncio.to_thread(block, lambda: task)
+    return "ended"
+other = ipycron.schedule("0 0 1 1 *", lambda: 1)
+await other.start()
+task = ipycron.create_task("0 0 1 1 *", job, name="own")
+await task.start()
+await asyncio.gather(task.execute(), return_exceptions=True)
+thread = ipycron.create_task("0 0 1 1 *", lambda: block(lambda: thread), name="own")
+await thread.start()
+await asyncio.gather(thread.execute(), return_exceptions=True)
+for task in (task, thread):
+    error = task.last_run.error
+    assert error is None or "ExecutionStopped" in repr(error), error
+await ipycron.shutdown_async()
+""")
+
+
+def test_run_may_stop_its_own_task_where_it_does_not_wait(run):
+    """It takes effect when the run has ended."""
+    run("""
+def job():
+    task.stop()
+    return 3
+task = ipycron.create_task("0 0 1 1 *", job)
+await task.start()
+assert await task.execute() == 3
+await task.stop()
+assert task.status == "stopped"
+await ipycron.shutdown_async()
+""")
+
+
+@pytest.mark.parametrize("wait", ["wait_async()", "to_thread"])
+def test_interrupt_ends_a_program_that_waits(start, wait):
+    """Ctrl-C cancels the main coroutine; the thread that waits ends with it."""
+    call = (
+        "asyncio.to_thread(ipycron.wait)" if wait == "to_thread" else f"ipycron.{wait}"
+    )
+    program = start(
+        *PYTHON,
+        app=f"""
+        import asyncio, ipycron
+        async def main():
+            ipycron.schedule("* * * * * *", "tick.py")
+            await {call}
+        asyncio.run(main())
+        """,
+    )
+    program.wait_ticks()
+    assert program.end(signal.SIGINT) < 3
+    assert program.wait() == -signal.SIGINT, program.stderr
