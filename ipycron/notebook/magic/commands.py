@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ipycron.errors import suggest
 from ipycron.notebook.magic import control, show
 from ipycron.notebook.magic.choice import ChoiceOptions
 from ipycron.notebook.magic.grammar import parse_words
@@ -106,9 +107,66 @@ COMMANDS: dict[str, Command] = {
 }
 
 
-def run_command(notebook: Notebook, words: Sequence[str]) -> None:
-    """Do what the words say; without words, list the tasks."""
-    name, *rest = words or ("list",)
+ALIASES = {
+    "delete": "destroy",
+    "pause": "stop",
+    "resume": "start",
+    "rm": "destroy",
+    "status": "list",
+}
+"""Other words for the commands; ``status NAME`` is ``show NAME``."""
+
+_DESTROYING = frozenset({"destroy"})
+
+_MEANT = {
+    "cancel": "stop",
+    "continue": "start",
+    "describe": "show",
+    "disable": "stop",
+    "enable": "start",
+    "end": "stop",
+    "execute": "run",
+    "history": "show",
+    "info": "show",
+    "jobs": "list",
+    "kill": "stop",
+    "ls": "list",
+    "output": "logs",
+    "ps": "list",
+    "rerun": "run",
+    "restart": "start",
+    "retry": "run",
+    "tasks": "list",
+    "trigger": "run",
+}
+"""What people call commands elsewhere."""
+
+
+def suggest_command(word: str) -> str:
+    """Return a suggestion for what is no command; never of one that destroys."""
+    if word in _MEANT:
+        return f" Did you mean {_MEANT[word]!r}?"
+    return suggest(word, COMMANDS.keys() - _DESTROYING)
+
+
+def find_command(words: Sequence[str]) -> str | None:
+    """Return the command that the words begin with, by its own name, or None."""
+    if not words:
+        return "list"
+    if words[0] == "status" and words[1:]:
+        return "show"
+    name = ALIASES.get(words[0], words[0])
+    return name if name in COMMANDS else None
+
+
+def run_command(notebook: Notebook, name: str, rest: Sequence[str]) -> None:
+    """Do what a command says.
+
+    Args:
+        notebook: where it stands.
+        name: the command.
+        rest: the words behind it.
+    """
     command = COMMANDS[name]
     options = index_options(command.options)
     line = parse_words(rest, options, names=notebook.shell.user_ns)

@@ -8,7 +8,12 @@ from IPython.core.error import UsageError
 from IPython.utils.text import DollarFormatter
 
 from ipycron.errors import suggest
-from ipycron.notebook.magic.commands import COMMANDS, run_command
+from ipycron.notebook.magic.commands import (
+    COMMANDS,
+    find_command,
+    run_command,
+    suggest_command,
+)
 from ipycron.notebook.magic.declare import declare_cell, declare_file
 from ipycron.notebook.magic.grammar import (
     HELP,
@@ -43,20 +48,35 @@ def run_magic(
     line = expand(line, {**notebook.shell.user_ns, **local_ns})
     with usage_errors():
         words = split_words(line)
-        if cell is None and (not words or words[0] in COMMANDS):
-            run_command(notebook, words)
-        elif HELP.intersection(words[:1]):
-            print(write_manual())  # noqa: T201 - the cell's output
+        command = find_command(words) if cell is None else None
+        if command is not None:
+            run_command(notebook, command, words[1:])
+        elif HELP.union({"help"}).intersection(words[:1]):
+            _help(notebook, words[1:])
         else:
             _declare(notebook, words, cell)
 
 
+def _help(notebook: Notebook, words: Sequence[str]) -> None:
+    """Print the manual, or how the command is used that the words name."""
+    command = find_command(words) if words else None
+    if command is None:
+        print(write_manual())  # noqa: T201 - the cell's output
+    else:
+        run_command(notebook, command, ["--help"])
+
+
 def _declare(notebook: Notebook, words: Sequence[str], cell: str | None) -> None:
     """Schedule the cell, or the file that the words name."""
+    _refuse_command(words, is_cell=cell is not None)
     line = parse_words(words, get_task_options(), names=notebook.shell.user_ns)
     if line.is_help:
         print(write_manual())  # noqa: T201 - the cell's output
         return
+    if not line.words:
+        raise UsageError(
+            "an expression is missing: %%cron */5 * * * *, say; %%cron? is the manual"
+        )
     _refuse_command(line.words, is_cell=cell is not None)
     if cell is None:
         declare_file(notebook, line)
@@ -66,19 +86,15 @@ def _declare(notebook: Notebook, words: Sequence[str], cell: str | None) -> None
 
 def _refuse_command(words: Sequence[str], *, is_cell: bool) -> None:
     """Refuse what is meant as a command and is none, or stands above a cell."""
-    if not words:
-        raise UsageError(
-            "an expression is missing: %%cron */5 * * * *, say; %%cron? is the manual"
-        )
-    first = words[0]
+    first = words[0] if words else ""
     if split_expression(words) or not first.isalpha() or len(first) == 1:
         return
-    if is_cell and first in COMMANDS:
+    if is_cell and find_command(words) is not None:
         raise UsageError(f"{first!r} is a command: write %cron {first}, with one %")
     if not is_cell:
         listed = ", ".join(COMMANDS)
         raise UsageError(
-            f"%cron has no command {first!r}.{suggest(first, COMMANDS)} "
+            f"%cron has no command {first!r}.{suggest_command(first)} "
             f"Commands: {listed}; else EXPRESSION FILE."
         )
 

@@ -48,7 +48,8 @@ or $name. Running the cell again replaces its task.
 
 _TAIL = """\
 TIME is in seconds, or like 10m, 2h, 1h30m. Arguments of a file that begin with a dash
-stand behind --.
+stand behind --. rm and delete are destroy, pause is stop, resume is start, status is
+list or show.
 """
 
 

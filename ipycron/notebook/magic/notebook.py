@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ipycron.api import functions as api
+from ipycron.errors import StartRevoked, TaskDestroyed, TaskNotStarted
 from ipycron.notebook.display.last_words import LastResort
 from ipycron.notebook.display.stage import make_stage
 from ipycron.notebook.display.words import say_name
@@ -64,6 +65,8 @@ class Notebook:
     def see_end(self, task: Task, completion: Completion[Any]) -> None:
         """Note how a run ended that nobody waits for: log what nobody sees."""
         error = completion.exception()
+        if isinstance(error, StartRevoked | TaskNotStarted | TaskDestroyed):
+            return  # a stop or a destroy came first: nothing has failed
         if error is not None and not self.stage.has(task.name):
             summary = summarize_error(error)
             task.logger.error("task %r: a run failed: %s", task.name, summary)
