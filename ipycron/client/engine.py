@@ -22,7 +22,6 @@ from ipycron.client.inline import InlineLauncher
 from ipycron.client.jobs import Elsewhere
 from ipycron.client.registration import make_executor_job, make_inline_job
 from ipycron.errors import IpycronError, TaskDestroyed
-from ipycron.executors.pools import ExecutorLauncher
 from ipycron.scheduling.clock import SystemClock
 from ipycron.scheduling.scheduler import Scheduler
 
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
     from ipycron.client.completion import Completion
     from ipycron.client.recovery import Action
     from ipycron.client.threads import ThreadPool
-    from ipycron.executors.pools import Sink
+    from ipycron.executors.pools import ExecutorLauncher, Sink
     from ipycron.process.start import SupervisorProcess
     from ipycron.process.wire.protocol import Preload
     from ipycron.scheduling.ports import Worker
@@ -306,11 +305,14 @@ class ClientLauncher:
 
     def __init__(self, pool: ThreadPool, sink: Sink) -> None:
         self._inline = InlineLauncher(pool)
-        self._elsewhere = ExecutorLauncher(pool, sink)
+        self._elsewhere: ExecutorLauncher | None = None
+        self._make_elsewhere = partial(_make_executor_launcher, pool, sink)
 
     def register(self, task: Task) -> None:
         """Remember what a task runs."""
         if isinstance(task.source, Elsewhere):
+            if self._elsewhere is None:
+                self._elsewhere = self._make_elsewhere()
             self._elsewhere.register(task.id, make_executor_job(task))
         else:
             self._inline.register(task.id, make_inline_job(task))
@@ -318,13 +320,14 @@ class ClientLauncher:
     def forget(self, task_id: str) -> None:
         """Give up what a task runs. May be repeated."""
         self._inline.forget(task_id)
-        self._elsewhere.forget(task_id)
+        if self._elsewhere is not None:
+            self._elsewhere.forget(task_id)
 
     async def launch(
         self, task_id: str, on_death: Callable[[Worker, BaseException], None]
     ) -> Worker:
         """Return a worker; see `Launcher`."""
-        if task_id in self._elsewhere:
+        if self._elsewhere is not None and task_id in self._elsewhere:
             return await self._elsewhere.launch(task_id, on_death)
         return self._inline.launch(task_id)
 
@@ -334,10 +337,16 @@ class ClientLauncher:
         on_death: Callable[[Worker, BaseException], None],  # noqa: ARG002
     ) -> Worker | None:
         """Return a worker of an inline task; see `Launcher.launch_at_once`."""
-        if task_id in self._elsewhere:
+        if self._elsewhere is not None and task_id in self._elsewhere:
             return None
         return self._inline.launch(task_id)
 
     def explain_delay(self, task_id: str) -> str:  # noqa: ARG002
         """Return nothing: it is the job; see `Launcher.explain_delay`."""
         return ""
+
+
+def _make_executor_launcher(pool: ThreadPool, sink: Sink) -> ExecutorLauncher:
+    from ipycron.executors.pools import ExecutorLauncher  # noqa: PLC0415 - few need it
+
+    return ExecutorLauncher(pool, sink)

@@ -7,6 +7,7 @@ import functools
 import logging
 import os
 import re
+import sys
 from dataclasses import dataclass, fields
 from datetime import tzinfo
 from functools import partial
@@ -115,10 +116,11 @@ def check_executor(name: str, value: Any) -> Any:
     """Accept an executor, a Dask client, a function that makes one, or None."""
     if value is None or isinstance(value, concurrent.futures.Executor):
         return value
-    from ipycron.executors.dask import find_client  # noqa: PLC0415 - asyncio
+    if "distributed" in sys.modules:
+        from ipycron.executors.pools import find_client  # noqa: PLC0415 - asyncio
 
-    if find_client(value) is not None:
-        return value
+        if find_client(value) is not None:
+            return value
     if isinstance(value, FunctionType | MethodType | partial):
         return value
     raise InvalidOption(

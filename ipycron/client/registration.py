@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 from ipycron.client.executions import Execution
 from ipycron.client.inline import InlineJob
 from ipycron.client.jobs import Background, Elsewhere, Inline
-from ipycron.executors.pools import ExecutorJob
 from ipycron.process.wire.protocol import Load, Register, Setting
 from ipycron.process.wire.zones import describe_zone
 from ipycron.scheduling.events import TaskContext, TaskDescription, to_datetime
 
 if TYPE_CHECKING:
     from ipycron.api.task import Task
+    from ipycron.executors.pools import ExecutorJob
     from ipycron.scheduling.events import ScheduledExecution
 
 
@@ -55,6 +55,8 @@ def make_inline_job(task: Task) -> InlineJob:
 
 def make_executor_job(task: Task) -> ExecutorJob:
     """Return what the executor launcher runs."""
+    from ipycron.executors.pools import ExecutorJob  # noqa: PLC0415 - few need it
+
     assert isinstance(task.source, Elsewhere)
     setting = Setting(
         cwd=b"",

@@ -19,7 +19,6 @@ import collections
 import concurrent.futures
 import contextlib
 import math
-import sys
 import threading
 import time
 import uuid
@@ -28,7 +27,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ipycron.executors.guest import run_guest
+from ipycron.executors.guest import WorkerLost, run_guest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,33 +54,6 @@ _CLOSED = "the client is closed"
 
 _AGAIN = b""
 """What a second attempt returns: no report is empty."""
-
-
-class WorkerLost(Exception):
-    """The Dask worker that had the run is gone."""
-
-    def __init__(self, address: str | None) -> None:
-        which = "worker" if address is None else f"worker {address}"
-        super().__init__(
-            f"the Dask {which} that had it is gone. It is not run again, for it may "
-            "have done a part of its work."
-        )
-
-
-def find_client(value: Any) -> tuple[Any, dict[str, Any]] | None:
-    """Return the Dask client of a client or of its executor, and how it submits.
-
-    None for everything else.
-    """
-    client = sys.modules.get("distributed.client")
-    if client is not None and isinstance(value, client.Client):
-        return value, {}
-    executor = sys.modules.get("distributed.cfexecutor")
-    if executor is not None and isinstance(value, executor.ClientExecutor):
-        # What get_executor() has made: by itself it would run lost runs again.
-        options = {k: v for k, v in value._kwargs.items() if k != "pure"}  # noqa: SLF001
-        return value._client, options  # noqa: SLF001
-    return None
 
 
 @dataclass(slots=True, eq=False)

@@ -61,6 +61,17 @@ def find_software() -> Software:
     return package.__version__, "{}.{}".format(*sys.version_info)
 
 
+class WorkerLost(Exception):
+    """The Dask worker that had the run is gone."""
+
+    def __init__(self, address: str | None) -> None:
+        which = "worker" if address is None else f"worker {address}"
+        super().__init__(
+            f"the Dask {which} that had it is gone. It is not run again, for it may "
+            "have done a part of its work."
+        )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteRun:
     """One run on its way to another process.

@@ -11,6 +11,7 @@ import concurrent.futures
 import contextlib
 import logging
 import os
+import sys
 import threading
 from dataclasses import dataclass
 from functools import partial
@@ -18,9 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ipycron.errors import ExecutionStopped, ExecutorError, InvalidOption
-from ipycron.executors.dask import DaskSubmitter, WorkerLost, find_client
 from ipycron.executors.guest import (
     RemoteRun,
+    WorkerLost,
     find_place,
     find_software,
     pack_visit,
@@ -310,13 +311,13 @@ class ExecutorLauncher:
         if submitter is None:
             submitter = make_submitter(job.executor, self._pool)
             self._desks[id(job.executor)] = submitter
-        if isinstance(submitter, FactoryDesk):
+        if isinstance(submitter, FactorySubmitter):
             await self._prepare(submitter)
         return ExecutorWorker(
             job, submitter, pool=self._pool, sink=self._sink, on_death=on_death
         )
 
-    async def _prepare(self, submitter: FactoryDesk) -> None:
+    async def _prepare(self, submitter: FactorySubmitter) -> None:
         """Have an executor made, in a thread: factories connect, or start processes."""
         loop = asyncio.get_running_loop()
         prepared: asyncio.Future[None] = loop.create_future()
@@ -378,7 +379,7 @@ _LASTING = (
 )
 
 
-class PoolDesk:
+class PoolSubmitter:
     """Hands runs in to a `concurrent.futures.Executor`."""
 
     def __init__(self, executor: concurrent.futures.Executor) -> None:
@@ -401,7 +402,7 @@ class PoolDesk:
         """Do nothing: nothing was opened."""
 
 
-class FactoryDesk:
+class FactorySubmitter:
     """Hands runs in to an executor that a function of the user's makes.
 
     The executor is made at the first start, again after it broke, and shut down with
@@ -472,14 +473,32 @@ def _find_kill(executor: Any) -> Callable[[], object] | None:
     return kill
 
 
+def find_client(value: Any) -> tuple[Any, dict[str, Any]] | None:
+    """Return the Dask client of a client or of its executor, and how it submits.
+
+    None for everything else.
+    """
+    client = sys.modules.get("distributed.client")
+    if client is not None and isinstance(value, client.Client):
+        return value, {}
+    executor = sys.modules.get("distributed.cfexecutor")
+    if executor is not None and isinstance(value, executor.ClientExecutor):
+        # What get_executor() has made: by itself it would run lost runs again.
+        options = {k: v for k, v in value._kwargs.items() if k != "pure"}  # noqa: SLF001
+        return value._client, options  # noqa: SLF001
+    return None
+
+
 def make_submitter(executor: Any, pool: ThreadPool) -> Submitter:
     """Return where runs for this executor are handed in."""
     client = find_client(executor)
     if client is not None:
+        from ipycron.executors.dask import DaskSubmitter  # noqa: PLC0415 - few need it
+
         return DaskSubmitter(*client, pool.submit)
     if isinstance(executor, concurrent.futures.Executor):
-        return PoolDesk(executor)
-    return FactoryDesk(executor, pool)
+        return PoolSubmitter(executor)
+    return FactorySubmitter(executor, pool)
 
 
 def _check_made(executor: Any) -> None:

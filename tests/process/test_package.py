@@ -94,6 +94,25 @@ def test_client_starts_its_supervisor_before_it_loads_its_engine():
     assert "ipycron.process.supervisor.program" in command
 
 
+FIRST_TASK = """
+import json, sys
+import ipycron
+for options in ({}, {"background": True}):
+    task = ipycron.schedule("0 0 1 1 *", lambda: 1, **options)
+    assert task.execute().result(20) == 1
+ipycron.shutdown()
+print(json.dumps([name for name in sys.modules if name.startswith("ipycron.")]))
+"""
+
+
+def test_script_without_executors_does_not_load_their_modules():
+    """A script that schedules a function pays for nothing that it does not use."""
+    loaded = run_fresh(FIRST_TASK)
+    rooms = {name.split(".")[1] for name in loaded}
+    assert rooms & {"api", "client", "process", "scheduling"}
+    assert not rooms & {"executors", "notebook", "cli", "testing"}
+
+
 NEVER_STARTED = """
 import json, sys
 import ipycron
