@@ -264,7 +264,8 @@ class Task:
 
     def defer(self, call: Callable[[], Any]) -> None:
         """Call this where listeners are called."""
-        self._client.defer(call)
+        label = f"a callback of task {self.name!r}"
+        self._client.defer(call, lane=self.id, label=label)
 
     def _see_start(self, completion: Completion[None]) -> None:
         self._start_error = completion.peek()
@@ -339,7 +340,8 @@ class Task:
         """Call `listener` with a `TaskContext` at each `event`; ``"*"`` means all.
 
         Listeners run one after the other on ipycron's own thread, coroutine
-        functions are awaited there. What they raise is logged.
+        functions are awaited there. What they raise is logged. One that takes longer
+        than a second is logged, too, and delays no other task's listeners any more.
         """
         self._client.catch_up(self)
         self.listeners.add(event, listener)

@@ -151,7 +151,10 @@ def announce(
     log_event(task, notice, context)
     for listeners in (task.listeners, client.listeners):
         for listener in listeners.take(notice.event):
-            client.dispatcher.call(partial(listener, context))
+            client.dispatcher.call(
+                partial(listener, context),
+                f"a listener of {notice.event} of task {task.name!r}",
+            )
 
 
 def _find_holder(notice: Notice) -> str | None:

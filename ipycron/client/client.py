@@ -391,7 +391,7 @@ class Client:
             task.observed.forget_in_child()
 
 
-def _forget(call: Callable[[], Any]) -> None:
+def _forget(call: Callable[[], Any], *, lane: str = "", label: str = "") -> None:
     """Call nothing: the thread that would is not here."""
 
 

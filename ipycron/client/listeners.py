@@ -1,8 +1,11 @@
-"""Listeners: who is told what, on a thread of their own.
+"""Listeners: who is told what, on threads of their own.
 
-A listener may block, raise or run for minutes; it delays other listeners, never a
-schedule: the thread that schedules inline tasks and talks to the supervisor only puts
-events into a queue.
+A listener may block, raise or run for minutes; it never delays a schedule: the thread
+that schedules inline tasks and talks to the supervisor only puts events into a queue.
+
+Listeners are called one after another, in the order of events. One that takes longer
+than a second is logged and keeps its thread, with the later events of its own task;
+those of other tasks go on in another thread. At most `MOST_SLOW` are slow at once.
 """
 
 from __future__ import annotations
@@ -10,12 +13,15 @@ from __future__ import annotations
 import contextlib
 import inspect
 import logging
+import math
 import os
 import queue
 import threading
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from ipycron.errors import InvalidOption
+from ipycron.scheduling.clock import SystemClock
 from ipycron.scheduling.events import Event
 
 if TYPE_CHECKING:
@@ -27,6 +33,8 @@ if TYPE_CHECKING:
     Listener = Callable[[TaskContext], Any]
 
 ANY = "*"
+
+_log = logging.getLogger("ipycron")
 
 _lock = threading.RLock()
 """Held for a moment where listeners come and go: one for all, there are many tasks. A
@@ -118,68 +126,222 @@ def check_event(event: str) -> None:
         )
 
 
+SLOW = 1.0
+"""Seconds after which a listener no longer holds up those of other tasks."""
+MOST_SLOW = 16
+"""Slow listeners beside which others still go on."""
+_LOOK = 0.25  # seconds between two looks at the calls in progress
+_QUIET_TIME = 60.0  # seconds in which the same is logged once
+_MOST_REMEMBERED = 1024
+
+
+class _Call:
+    """A call in progress on one thread."""
+
+    __slots__ = ("began", "is_told", "label", "lane")
+
+    def __init__(self, lane: str, label: str, began: float) -> None:
+        self.lane, self.label, self.began = lane, label, began
+        self.is_told = False
+
+
 class Dispatcher:
-    """The thread that calls listeners, in the order of events."""
+    """The threads that call listeners, in the order of events; see the module.
+
+    Attributes:
+        thread: takes calls from the queue; None where the system refuses threads.
+    """
 
     def __init__(self) -> None:
-        self._queue: queue.SimpleQueue[Callable[[], Any] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[tuple[str, str, Callable[[], Any]] | None]
+        self._queue = queue.SimpleQueue()
         self._lock = threading.RLock()  # a signal's handler may take it again
         self._is_closed = False
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._local = threading.local()
+        self._clock = SystemClock()
+        self._calls: dict[threading.Thread, _Call] = {}
+        # By lane, what waits for a slow call of it.
+        self._waiting: dict[str, deque[tuple[str, Callable[[], Any]]]] = {}
+        self._logged: dict[str, float] = {}  # when something was said last
+        self._watch: threading.Thread | None = None
+        self._ended = threading.Event()
         self.thread: threading.Thread | None = None
         self._start()
 
-    def _start(self) -> None:
+    def _start(self) -> bool:
         """Start the thread; where the system refuses it, the next call tries again."""
         thread = threading.Thread(target=self._run, name="ipycron-events", daemon=True)
         with contextlib.suppress(RuntimeError):
             thread.start()
             self.thread = thread
+        return self.thread is thread
 
-    def submit(self, call: Callable[[], Any]) -> None:
+    def submit(
+        self, call: Callable[[], Any], *, lane: str = "", label: str = ""
+    ) -> None:
         """Call this after everything submitted before. From any thread.
 
         Once closed it is called here and now.
+
+        Args:
+            call: a function, or one that returns an awaitable.
+            lane: whose calls stay in order whatever happens: a task's id.
+            label: what is logged of a call that fails or takes long.
         """
         with self._lock:
             if not self._is_closed:
-                self._queue.put(call)
+                self._queue.put((lane, label, call))
                 if self.thread is None:
                     self._start()
                 return
-        self.call(call)
+        self.call(call, label)
 
     def close(self, timeout: float | None = None) -> None:
-        """Let what was submitted happen, then end the thread."""
+        """Let what was submitted happen, then end the threads."""
         with self._lock:
             self._is_closed = True
             self._queue.put(None)
         if self.thread is None:
             self._run()
-        elif threading.current_thread() is not self.thread:
-            self.thread.join(timeout)
+        self._join(math.inf if timeout is None else timeout)
+        self._ended.set()
+        watch = self._watch
+        if watch is not None and watch is not threading.current_thread():
+            watch.join()
+
+    def _join(self, timeout: float) -> None:
+        """Wait for the threads that make calls; a slow one may hand over meanwhile."""
+        deadline = self._clock.monotonic() + timeout
+        while (left := deadline - self._clock.monotonic()) > 0:
+            with self._lock:
+                threads = [self.thread, *self._calls]
+            living = [t for t in threads if t is not None and t.is_alive()]
+            others = [t for t in living if t is not threading.current_thread()]
+            if not others:
+                return
+            others[0].join(min(left, _LOOK))
 
     def _run(self) -> None:
-        while (call := self._queue.get()) is not None:
-            self.call(call)
-        if self._loop is not None:
-            self._loop.close()
+        """Make calls until the end, or until another thread has taken over."""
+        try:
+            while (item := self._queue.get()) is not None:
+                if not self._take(*item):
+                    return
+        finally:
+            loop = getattr(self._local, "loop", None)
+            if loop is not None:
+                loop.close()
 
-    def call(self, call: Callable[[], Any]) -> None:
+    def _take(self, lane: str, label: str, call: Callable[[], Any]) -> bool:
+        """Make a call, after a slow one of its lane; return whether to take more."""
+        thread = threading.current_thread()
+        with self._lock:
+            if lane in self._waiting:
+                self._waiting[lane].append((label, call))
+                return True
+            self._begin(thread, lane, label)
+        self.call(call, label)
+        with self._lock:
+            del self._calls[thread]
+            if lane not in self._waiting or self.thread in (None, thread):
+                return True
+        self._drain(thread, lane)
+        return False
+
+    def _drain(self, thread: threading.Thread, lane: str) -> None:
+        """Make the calls that have waited for a slow one."""
+        while True:
+            with self._lock:
+                self._calls.pop(thread, None)
+                if not self._waiting[lane]:
+                    del self._waiting[lane]
+                    return
+                label, call = self._waiting[lane].popleft()
+                self._begin(thread, lane, label)
+            self.call(call, label)
+
+    def call(self, call: Callable[[], Any], label: str = "") -> None:
         """Call, await what it returns, log what it raises."""
+        current = self._calls.get(threading.current_thread())
+        if current is not None:  # perhaps one of several listeners of an event
+            current.label, current.began = label, self._clock.monotonic()
+            current.is_told = False
         try:
             result = call()
             if inspect.isawaitable(result):
                 self._get_loop().run_until_complete(_await(result))
-        except BaseException:  # border: listener; a sys.exit() is a failure, too
-            logging.getLogger("ipycron").exception("a listener failed")
+        except BaseException:  # noqa: BLE001 - border: listener, and its sys.exit()
+            if self._is_news(label, f"failed {id(getattr(call, 'func', None))}"):
+                _log.exception("%s failed", label or "a listener")
 
     def _get_loop(self) -> asyncio.AbstractEventLoop:
-        if self._loop is None:
+        if getattr(self._local, "loop", None) is None:
             import asyncio  # noqa: PLC0415 - 45 ms that most never need here
 
-            self._loop = asyncio.new_event_loop()
-        return self._loop
+            self._local.loop = asyncio.new_event_loop()
+        loop: asyncio.AbstractEventLoop = self._local.loop
+        return loop
+
+    # --- slow ones ------------------------------------------------------------------
+
+    def _begin(self, thread: threading.Thread, lane: str, label: str) -> None:
+        """Note a call that begins, and see that somebody looks after it."""
+        self._calls[thread] = _Call(lane, label, self._clock.monotonic())
+        if self._watch is None and not self._ended.is_set():
+            watch = threading.Thread(
+                target=self._look_after, name="ipycron-events-watch", daemon=True
+            )
+            with contextlib.suppress(RuntimeError):  # no thread: nobody looks
+                watch.start()
+                self._watch = watch
+
+    def _look_after(self) -> None:
+        """Tell of slow calls and hand over, until nothing is in progress."""
+        while not self._ended.wait(_LOOK):
+            with self._lock:
+                slow = self._find_slow()
+                if not self._calls:
+                    self._watch = None
+                    return
+            for label in slow:
+                if self._is_news(label, "is slow"):
+                    _log.warning(
+                        "%s has been running for more than %g s; the later events of "
+                        "its task wait for it",
+                        label or "a listener",
+                        SLOW,
+                    )
+
+    def _find_slow(self) -> list[str]:
+        """Return the labels of calls that have become slow; others go on beside."""
+        now = self._clock.monotonic()
+        slow = [
+            (thread, call)
+            for thread, call in self._calls.items()
+            if now - call.began > SLOW and not call.is_told
+        ]
+        for thread, call in slow:
+            call.is_told = True
+            is_first = thread is self.thread and call.lane not in self._waiting
+            if is_first and len(self._waiting) < MOST_SLOW:
+                self._waiting[call.lane] = deque()
+                if not self._start():
+                    del self._waiting[call.lane]
+        return [call.label for _, call in slow]
+
+    def _is_news(self, label: str, what: str) -> bool:
+        """Return whether this was not logged in the last minute."""
+        if not label:
+            return True
+        key, now = f"{label} {what}", self._clock.monotonic()
+        with self._lock:
+            before = self._logged.get(key)
+            if before is not None and now - before < _QUIET_TIME:
+                return False
+            if len(self._logged) >= _MOST_REMEMBERED:
+                self._logged.clear()
+            self._logged[key] = now
+        return True
 
 
 async def _await(awaitable: Any) -> Any:

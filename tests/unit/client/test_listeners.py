@@ -1,9 +1,11 @@
 """Who is told of an event, once or always; and the thread that tells."""
 
+import asyncio
 import logging
 import threading
 
 import pytest
+from polling import eventually
 
 from ipycron.client.listeners import Dispatcher, Listeners, check_event
 from ipycron.errors import InvalidOption
@@ -153,3 +155,94 @@ def test_dispatcher_may_be_closed_by_a_listener(dispatcher):
     dispatcher.submit(dispatcher.close)
     dispatcher.thread.join(10)
     assert not dispatcher.thread.is_alive()
+
+
+def block(dispatcher, lane="slow", label="a listener of x of task 'slow'"):
+    """Submit a call that blocks; return what ends it and what tells that it has."""
+    release, ended = threading.Event(), threading.Event()
+
+    def listen():
+        release.wait(20)
+        ended.set()
+
+    dispatcher.submit(listen, lane=lane, label=label)
+    return release, ended
+
+
+def test_slow_call_does_not_hold_up_those_of_other_lanes(dispatcher, caplog):
+    """The next one goes on in another thread; its own lane waits, in order."""
+    release, ended = block(dispatcher)
+    seen, other = [], threading.Event()
+    for number in range(3):
+        dispatcher.submit(lambda number=number: seen.append(number), lane="slow")
+    dispatcher.submit(other.set, lane="quick")
+    assert other.wait(10)
+    assert (seen, ended.is_set()) == ([], False)
+    release.set()
+    done = threading.Event()
+    eventually(lambda: len(seen) == 3, "the calls that waited")
+    dispatcher.submit(done.set, lane="slow")
+    assert done.wait(10)
+    assert seen == [0, 1, 2]
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING
+    assert record.getMessage() == (
+        "a listener of x of task 'slow' has been running for more than 1 s; the later "
+        "events of its task wait for it"
+    )
+
+
+def test_many_slow_calls_leave_a_thread_for_the_others(dispatcher):
+    """Each of them keeps a thread of its own, up to a limit."""
+    blocked = [block(dispatcher, lane=f"t{number}", label="") for number in range(3)]
+    other = threading.Event()
+    dispatcher.submit(other.set, lane="quick")
+    assert other.wait(15)
+    for release, _ in blocked:
+        release.set()
+    dispatcher.close()
+    assert not [t for t in threading.enumerate() if t.name.startswith("ipycron-events")]
+
+
+def test_slow_coroutine_does_not_hold_up_those_of_other_lanes(dispatcher):
+    """What is awaited blocks its thread, too."""
+    release, other = threading.Event(), threading.Event()
+
+    async def listen():
+        while not release.is_set():  # noqa: ASYNC110 - an event of another thread
+            await asyncio.sleep(0.02)
+
+    dispatcher.submit(listen, lane="slow")
+    dispatcher.submit(other.set, lane="quick")
+    assert other.wait(10)
+    release.set()
+
+
+def test_blocked_call_does_not_keep_the_last_events_of_others(dispatcher):
+    """A close hands over as well, within its time."""
+    release, _ = block(dispatcher)
+    other = threading.Event()
+    dispatcher.submit(other.set, lane="quick")
+    dispatcher.close(timeout=2.5)
+    assert other.is_set()
+    release.set()
+
+
+def test_same_failure_is_logged_once_a_minute(dispatcher, caplog):
+    """With its label; another one is another line."""
+
+    def fail():
+        raise ValueError
+
+    done = threading.Event()
+    for label in ("one", "two", "one", "one"):
+        dispatcher.submit(fail, label=label)
+    dispatcher.submit(done.set)
+    assert done.wait(10)
+    assert [r.getMessage() for r in caplog.records] == ["one failed", "two failed"]
+    caplog.clear()
+    for what in dispatcher._logged:
+        dispatcher._logged[what] -= 61
+    dispatcher.submit(fail, label="one")
+    dispatcher.close()
+    assert [r.getMessage() for r in caplog.records] == ["one failed"]
