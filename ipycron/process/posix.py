@@ -103,6 +103,16 @@ def close_others(keep: Iterable[int]) -> None:
     os.closerange(low, os.sysconf("SC_OPEN_MAX"))
 
 
+def keep_from_children(fds: Iterable[int]) -> None:
+    """Let no program that is started here inherit these descriptors.
+
+    One that we were started with is passed on otherwise: a job's helper would hold its
+    socket, and the end of the job would not show.
+    """
+    for fd in fds:
+        os.set_inheritable(fd, False)
+
+
 def redirect_stdio(stdout: int, stderr: int) -> None:
     """Put files of ours on descriptors 1 and 2, and nothing on 0."""
     null = os.open(os.devnull, os.O_RDONLY)

@@ -26,6 +26,7 @@ from ipycron.process.posix import (
     ZYGOTE_GRACE,
     close_others,
     has_ended,
+    keep_from_children,
     reset_signals,
     wake_with_parent_end,
 )
@@ -42,6 +43,7 @@ def main(fd: int, leash: int, *predecessors: int) -> NoReturn:
     wake_with_parent_end()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     close_others([fd, leash, *predecessors])
+    keep_from_children([fd, leash, *predecessors])
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     # Four descriptors a worker: 1,024 would end at 250 tasks.
     with contextlib.suppress(ValueError, OSError):

@@ -29,6 +29,7 @@ from ipycron.process.posix import (
     die_with_parent,
     flush_stdio,
     hold_lifeline,
+    keep_from_children,
     open_stdio,
     redirect_stdio,
     wait_until_read,
@@ -339,7 +340,9 @@ def main(  # noqa: PLR0917 - a program's arguments
     _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
     close_others([control, stdout, stderr, lifeline, permit])
     if control >= FD_SETSIZE:  # a worker that was not forked; for `select`
-        control = os.dup(control)
+        high, control = control, os.dup(control)
+        os.close(high)
+    keep_from_children([control, lifeline, permit])
     redirect_stdio(stdout, stderr)
     if os.getsid(0) != os.getpid():
         os.setsid()

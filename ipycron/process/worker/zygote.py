@@ -24,6 +24,7 @@ from ipycron.process.nesting import loading_job, mark_process
 from ipycron.process.posix import (
     ORPHAN_GRACE,
     close_others,
+    keep_from_children,
     kill_group,
     open_stdio,
     redirect_stdio,
@@ -205,6 +206,7 @@ def main(fd: int, *held: int) -> NoReturn:
     wake_with_parent_end()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     close_others([fd, *held])
+    keep_from_children([fd, *held])
     null = os.open(os.devnull, os.O_WRONLY)
     redirect_stdio(null, os.dup(null))
     open_stdio()  # the workers inherit the files and put their pipes below
