@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         unload_ipython_extension,
     )
     from ipycron.notebook.widgets.overview import panel
+    from ipycron.process.interpreter import set_executable
     from ipycron.process.wire.outcome import Unserializable
     from ipycron.scheduling.events import Event, TaskContext
 
@@ -59,6 +60,7 @@ __all__ = [
     "panel",
     "parse",
     "schedule",
+    "set_executable",
     "set_logger",
     "set_run_coordinator",
     "shutdown",
@@ -78,6 +80,7 @@ _HOMES = {
         "unload_ipython_extension",
     ),
     "ipycron.notebook.widgets.overview": ("panel",),
+    "ipycron.process.interpreter": ("set_executable",),
     "ipycron.process.wire.outcome": ("Unserializable",),
     "ipycron.scheduling.events": ("Event", "TaskContext"),
     "ipycron.api.functions": (

@@ -10,6 +10,7 @@ The lowest layer: this module imports nothing of ipycron.
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ __all__ = [
     "NestedSchedule",
     "OverlapError",
     "ProtocolError",
+    "PythonNotFound",
     "RemoteError",
     "RunRefused",
     "SelfWait",
@@ -342,6 +344,22 @@ class StartError(IpycronError, RuntimeError):
             name=name,
             reason=reason,
             output=output,
+        )
+
+
+class PythonNotFound(IpycronError, RuntimeError):
+    """There is no Python to run workers with: a frozen app, or one that embeds it."""
+
+    executable: str | None
+
+    def __init__(self, *, executable: str | None) -> None:
+        version = f"{sys.version_info.major}.{sys.version_info.minor}"
+        super().__init__(
+            f"sys.executable: got {executable!r}, expected a Python interpreter for "
+            "background tasks. It is not started: it may be this very program. Call "
+            f"ipycron.set_executable() with the path of a Python {version} that has "
+            "ipycron and what the jobs need, or use inline functions.",
+            executable=executable,
         )
 
 

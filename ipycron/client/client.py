@@ -22,6 +22,7 @@ from ipycron.client.keepalive import Keepalive
 from ipycron.client.listeners import Dispatcher, Listeners
 from ipycron.client.threads import ThreadPool
 from ipycron.errors import (
+    PythonNotFound,
     StartRefused,
     SupervisorLost,
     TaskDestroyed,
@@ -125,7 +126,8 @@ class Client:
         with contextlib.ExitStack() as undo:
             supervisor = None
             if is_for_worker:
-                with contextlib.suppress(OSError):  # the engine tries again, and tells
+                # The engine tries again, and tells.
+                with contextlib.suppress(OSError, PythonNotFound):
                     supervisor = self._newborn = start_supervisor()
                     undo.callback(supervisor.kill)
             engine = _import_engine()(self, self._pool, supervisor)

@@ -10,12 +10,12 @@ import contextlib
 import os
 import socket
 import subprocess
-import sys
 import threading
 import weakref
 from typing import TYPE_CHECKING, NamedTuple
 
 from ipycron.errors import SupervisorLost
+from ipycron.process.interpreter import find_executable, find_paths, make_options
 from ipycron.process.nesting import check_not_inside, make_environment
 from ipycron.process.posix import ZYGOTE_GRACE, has_ended
 from ipycron.process.refusal import describe
@@ -31,7 +31,7 @@ _ROOT = os.path.abspath(f"{__file__}/../../..")  # noqa: PTH100 - pathlib takes 
 # Modules leave no garbage, and the collector would look through them forty times: each
 # `main` sets it going again.
 _BOOT = (
-    "{limit}import gc, sys; gc.disable(); sys.path.append(sys.argv[1]); "
+    "{limit}import gc, sys; gc.disable(); sys.path += sys.argv[1].split({sep!r}); "
     "from ipycron.process.{name} import main; main(*map(int, sys.argv[2:]))"
 )
 
@@ -59,11 +59,11 @@ def start_program(
     limit = "" if file_limits is None else _LIMIT.format(limits=file_limits)
     return subprocess.Popen(  # noqa: S603 - our own interpreter and module
         [
-            sys.executable,
-            "-P",
+            find_executable(),
+            *make_options(),
             "-c",
-            _BOOT.format(name=name, limit=limit),
-            _ROOT,
+            _BOOT.format(name=name, limit=limit, sep=os.pathsep),
+            find_paths(_ROOT),
             *(str(number) for number in (*fds, *more)),
         ],
         pass_fds=fds,

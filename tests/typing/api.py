@@ -108,6 +108,7 @@ def manage(coordinator: RunCoordinator) -> None:
     assert_type(ipycron.get_task("report"), Task)
     ipycron.get_tasks()["x"] = ipycron.get_task("y")  # type: ignore[index] # read-only
     ipycron.set_logger(None)
+    ipycron.set_executable(None)
     ipycron.set_run_coordinator(None)
     ipycron.set_run_coordinator(coordinator)
     ipycron.set_run_coordinator(SQLiteRunCoordinator("claims.sqlite"))
