@@ -1,10 +1,13 @@
 """The words of `%cron`: what people type, and what they are told."""
 
+import re
+
 import pytest
 from IPython.core.error import UsageError
+from polling import eventually
 
 from ipycron import get_task, get_tasks
-from ipycron.notebook.widgets.model import describe_task
+from ipycron.notebook.widgets.model import describe_run, describe_task
 
 
 @pytest.fixture
@@ -80,3 +83,61 @@ def test_task_that_was_stopped_while_it_started_has_not_failed(session, caplog):
         task.start().result(10)
         task.destroy().result(10)
     assert "StartRevoked" not in caplog.text
+
+
+# --- results ------------------------------------------------------------------------
+
+
+def test_results_are_added_to_a_list(session):
+    """A new list, or one that is there; what stands in it stays."""
+    session.run("rows = ['first']")
+    text = session.run(
+        "%%cron @yearly --name job --append-to rows\nctx.execution.reason"
+    )
+    assert "each result is added to rows" in text
+    for _ in range(2):
+        session.run("%cron run job --wait")
+    eventually(lambda: len(session.names["rows"]) == 3)
+    assert session.names["rows"] == ["first", "invoked", "invoked"]
+    session.run("%%cron @yearly --name other --append-to fresh --quiet\n7")
+    session.run("%cron run other --wait")
+    assert eventually(lambda: session.names.get("fresh")) == [7]
+
+
+def test_results_are_added_to_lists_only(session):
+    """What is no list is not lost for one."""
+    session.run("rows = {}")
+    session.run("%%cron @yearly --append-to rows\n1")
+    assert str(session.result.error_in_exec) == (
+        "--append-to rows: 'rows' is of type dict, expected a list, or a new name"
+    )
+    assert get_tasks() == {}
+
+
+def test_result_that_cannot_travel_is_said_and_marked(session):
+    """In the line of its run; the views show it in amber; no list holds a stand-in."""
+    session.run(
+        "%%cron @yearly --name job --append-to rows --into last --quiet\n"
+        "(i for i in 'ab')"
+    )
+    text = session.run("%cron run job --wait")
+    assert "finished in " in text
+    said = "not sent: <generator> (TypeError: cannot pickle 'generator' object)"
+    assert said in text
+    row = describe_run(get_task("job").last_run)
+    assert (row["ok"], row["unsent"], row["summary"]) == (True, True, said)
+    assert eventually(lambda: session.names.get("last")).type_name == "generator"
+    assert "rows" not in session.names
+
+
+@pytest.mark.parametrize("cell", ["'not sent: a text'", "1", "None"])
+def test_result_that_travels_is_not_marked(session, cell):
+    """Whatever it says."""
+    session.run(f"%%cron @yearly --name job --quiet\n{cell}")
+    session.run("%cron run job --wait")
+    assert "unsent" not in describe_run(get_task("job").last_run)
+
+
+def test_lines_say_durations_as_the_views_do(job, session):
+    """A run of a millisecond does not take 0.00 s."""
+    assert re.search(r"finished in \d+ ms: 1", session.run("%cron run job --wait"))

@@ -23,6 +23,7 @@ _MINUTE = 60
 _HOUR = 3600
 _DAY = 86_400
 _BRIEF = 10  # seconds below which tenths are of interest
+_MILLISECONDS, _HUNDREDTHS, _TENTHS = 0.0995, 9.995, 59.95  # seconds below which
 
 
 def say_duration(seconds: float) -> str:
@@ -46,6 +47,26 @@ def say_duration(seconds: float) -> str:
             rest = whole % unit // part
             return f"{whole // unit} {name}" + f" {rest} {part_name}" * (rest > 0)
     return f"{whole} s"
+
+
+def say_took(seconds: float) -> str:
+    """Return how long a run took, in the words of the views (`formatDuration`).
+
+    Examples:
+        >>> [say_took(s) for s in (0.0012, 0.42, 12.34, 245, 7290)]
+        ['1 ms', '0.42 s', '12.3 s', '4 min 05 s', '2 h 02 min']
+    """
+    if seconds < _MILLISECONDS:
+        return f"{round(seconds * 1000)} ms"
+    if seconds < _HUNDREDTHS:
+        return f"{seconds:.2f} s"
+    if seconds < _TENTHS:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), _MINUTE)
+    if minutes < _MINUTE:
+        return f"{minutes} min {rest:02} s"
+    hours, minutes = divmod(round(seconds / _MINUTE), _MINUTE)
+    return f"{hours} h {minutes:02} min"
 
 
 def say_instant(instant: datetime, now: datetime, *, seconds: bool = True) -> str:
@@ -167,7 +188,7 @@ def say_run(run: RunLike, now: datetime) -> str:
     clock = say_instant(run.date, now)
     if run.is_ok is None:
         return f"{clock} running"
-    took = "" if run.duration is None else f" in {say_duration(run.duration)}"
+    took = "" if run.duration is None else f" in {say_took(run.duration)}"
     if not run.is_ok:
         return f"{clock} failed{took}: {run.summary}"
     is_silent = run.summary in ("", "None")

@@ -24,6 +24,7 @@ from ipycron.notebook.magic.grammar import refuse_expression, split_expression
 from ipycron.notebook.magic.inline_cell import InlineCell
 from ipycron.notebook.magic.options import split_values
 from ipycron.notebook.magic.usage import describe_syntax_error
+from ipycron.process.wire.outcome import Unserializable
 from ipycron.process.wire.payload import pack_pickle
 
 if TYPE_CHECKING:
@@ -164,6 +165,7 @@ def _declare(
     warnings: tuple[str, ...] = (),
 ) -> None:
     """Create the task, show it and start it."""
+    _check_list(notebook, wish.cell.append_to)
     existing = _find_task(wish.name)
     task = api.create_task(wish.expression, job, name=wish.name, **wish.options)
     notebook.cells.claim(task, is_named=not wish.is_unnamed)
@@ -173,6 +175,9 @@ def _declare(
     if wish.cell.into is not None:
         task.on("execution:finished", partial(_bind, notebook, wish.cell.into))
         notes = (*notes, f"each result goes to {wish.cell.into}")
+    if wish.cell.append_to is not None:
+        task.on("execution:finished", partial(_append, notebook, wish.cell.append_to))
+        notes = (*notes, f"each result is added to {wish.cell.append_to}")
     if wish.is_unnamed and task.expression.is_hashed:
         text = "H draws another time for each name; keep it by --name"
         warnings = (*warnings, text)
@@ -184,6 +189,16 @@ def _declare(
         task.execute().add_done_callback(partial(notebook.see_end, task))
 
 
+def _check_list(notebook: Notebook, name: str | None) -> None:
+    """Refuse to add results to what is no list."""
+    value = notebook.shell.user_ns.get(name, [])
+    if name is not None and not isinstance(value, list):
+        raise UsageError(
+            f"--append-to {name}: {name!r} is of type {type(value).__name__}, "
+            "expected a list, or a new name"
+        )
+
+
 def _find_task(name: str) -> Task | None:
     named = [task for task in api.get_tasks().values() if task.name == name]
     return named[-1] if named else None
@@ -191,6 +206,17 @@ def _find_task(name: str) -> Task | None:
 
 def _bind(notebook: Notebook, name: str, context: TaskContext) -> None:
     notebook.shell.user_ns[name] = context.execution.result
+
+
+def _append(notebook: Notebook, name: str, context: TaskContext) -> None:
+    """Add a result to a list, unless it could not travel: the summary says so."""
+    result = context.execution.result
+    if isinstance(result, Unserializable):
+        return
+    listed = notebook.shell.user_ns.get(name)
+    if not isinstance(listed, list):
+        listed = notebook.shell.user_ns[name] = []
+    listed.append(result)
 
 
 def _report_start(notebook: Notebook, task: Task, completion: Completion[None]) -> None:

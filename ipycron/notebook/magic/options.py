@@ -33,6 +33,7 @@ _COMPLETES = {
     "timezone": "zone",
     "if_exists": "if_exists",
     "launcher": "launcher",
+    "append_to": "variable",
     "into": "variable",
     "capture": "variable",
     "run_coordinator": "variable",
@@ -66,6 +67,9 @@ class CellOptions:
     run_now: bool = option(False, check_flag, "run once right now, too")
     into: str | None = option(
         None, check_variable, "variable of the notebook that each result is bound to"
+    )
+    append_to: str | None = option(
+        None, check_variable, "list of the notebook that each result is added to"
     )
     inline: bool = option(
         False, check_flag, "run in the notebook's own process and namespace"

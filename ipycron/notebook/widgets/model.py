@@ -7,11 +7,12 @@ every text into the page as text.
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, Any, NotRequired, TypeAlias, TypedDict
 
 from ipycron.client.executions import read_instants
 from ipycron.client.jobs import Elsewhere
 from ipycron.notebook.display.words import find_start_error
+from ipycron.process.wire.outcome import UNSENT
 from ipycron.scheduling.plan import find_start
 
 if TYPE_CHECKING:
@@ -37,7 +38,12 @@ RunLike: TypeAlias = "Execution | PastRun"
 
 
 class RunRow(TypedDict):
-    """One run in a list. `ok` is None while it runs."""
+    """One run in a list.
+
+    Attributes:
+        ok: None while it runs.
+        unsent: there, and true, where its result could not travel.
+    """
 
     id: str
     reason: str
@@ -46,6 +52,7 @@ class RunRow(TypedDict):
     duration: float | None
     ok: bool | None
     summary: str
+    unsent: NotRequired[bool]
 
 
 class RunInfo(RunRow):
@@ -170,7 +177,7 @@ def describe_run(run: RunLike) -> RunRow:
     """Return a run as one line of a list."""
     date, begin, end = read_instants(run)
     took = None if begin is None or end is None else _round(end - begin, 10_000)
-    return RunRow(
+    row = RunRow(
         id=run.id,
         reason=run.reason,
         date=_round(date),
@@ -179,6 +186,9 @@ def describe_run(run: RunLike) -> RunRow:
         ok=run.is_ok,
         summary=clean(run.summary, MAX_SUMMARY),
     )
+    if run.is_ok and run.summary.startswith(UNSENT):
+        row["unsent"] = True
+    return row
 
 
 def describe_shown(run: RunLike) -> RunInfo:

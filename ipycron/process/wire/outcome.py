@@ -35,6 +35,8 @@ MAX_ERROR_BYTES = 4 * 1024 * 1024
 """Largest pickle of an exception that travels; one that holds more arrives as text.
 It is decoded for listeners and logs, whether or not anybody looks at it."""
 _MAX_SUMMARY = 300
+UNSENT = "not sent: "
+"""What the summary of a result begins with that could not travel; no repr does."""
 _SHORT_INT = 10**18
 _MAX_CAUSES = 20
 _OURS = ("/ipycron/process/", "/ipycron/executors/")
@@ -116,7 +118,7 @@ def _replace_result(value: object, reason: str, summary: str) -> tuple[Payload, 
     stand_in = Unserializable(
         type_name=name, text=_cut(_safe_repr(value)), reason=_cut(reason)
     )
-    return pack_plain(stand_in), summary
+    return pack_plain(stand_in), _to_wire(f"{UNSENT}{summary} ({reason})")
 
 
 def encode_error(

@@ -25,6 +25,13 @@ class StatusMark {
   }
 }
 
+/** What a run is shown as; "warning": it has ended well, but its result is not here. */
+function findState(run) {
+  if (run.ok === null) return "running";
+  if (!run.ok) return "failed";
+  return run.unsent ? "warning" : "ok";
+}
+
 /** The end of a run in a few words. */
 function describeEnd(run) {
   const took = run.duration === null ? "" : formatDuration(run.duration);
@@ -217,7 +224,7 @@ class RunList {
   }
 
   makeItem(task, run, isShown, isNewest, now) {
-    const state = run.ok === null ? "running" : run.ok ? "ok" : "failed";
+    const state = findState(run);
     const end = run.ok === null ? "running" : run.duration === null ? "–" : formatDuration(run.duration);
     const pick = () => this.choose(isNewest ? null : run.id);
     return h(
@@ -234,7 +241,7 @@ class RunList {
       icon(state === "running" ? "running" : state),
       h("span", { class: "icr-number" }, formatInstant(run.started ?? run.date, task.zone, now)),
       h("span", { class: "icr-number icr-muted" }, end),
-      h("span", { class: "icr-clip icr-muted" }, run.reason === "invoked" ? "by hand" : ""),
+      h("span", { class: "icr-clip icr-muted" }, run.reason === "invoked" ? "run now" : ""),
     );
   }
 }
@@ -252,7 +259,7 @@ class RunHead {
   draw(task, run, now) {
     this.el.hidden = !run;
     if (!run) return;
-    const state = run.ok === null ? "running" : run.ok ? "ok" : "failed";
+    const state = findState(run);
     setIcon(this.holder, state);
     setAttribute(this.el, "data-state", state);
     setText(this.when, formatInstant(run.started ?? run.date, task.zone, now));
@@ -260,9 +267,9 @@ class RunHead {
       run.ok === null
         ? `running ${formatSpan(now - (run.started ?? now))}`
         : describeEnd(run);
-    setText(this.how, `${run.reason === "invoked" ? "by hand, " : ""}${end}`);
+    setText(this.how, `${run.reason === "invoked" ? "run now, " : ""}${end}`);
     const summary = describeSummary(run);
-    setText(this.summary, run.ok && summary ? `→ ${summary}` : summary);
+    setText(this.summary, state === "ok" && summary ? `→ ${summary}` : summary);
     setAttribute(this.summary, "title", summary || null);
     const home = task.place === "executor" ? "on its executor" : "in the notebook's own process";
     const place = run.pid ? `process ${run.pid}` : home;

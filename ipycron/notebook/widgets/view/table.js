@@ -90,7 +90,7 @@ class Row {
     const at = next === null ? "" : formatInstant(next, task.zone, now, isWhole);
     setText(this.at, at && at + nameZone(next, task.zone));
     const run = task.running[task.running.length - 1] ?? task.last;
-    const state = !run ? "" : run.ok === null ? "running" : run.ok ? "ok" : "failed";
+    const state = run ? findState(run) : "";
     setAttribute(this.lastLine, "data-state", state);
     this.lastHolder.hidden = !run;
     if (run) setIcon(this.lastHolder, state);
