@@ -111,6 +111,11 @@ class StandbyOrder:
         if self._on_begun is not None and not self._permit.is_there():
             self._on_begun()
 
+    def believe(self, execution_id: str) -> None:
+        """Tell of a run that the worker has ended, whoever has the permit now."""
+        if self.is_for(execution_id) and self._on_begun is not None:
+            self._on_begun()
+
     def is_for(self, execution_id: str) -> bool:
         """Return whether the order is for this run."""
         return self._execution_id == execution_id

@@ -61,6 +61,8 @@ class Worker(Protocol):
         is_shared: whether it may run several executions at once (inline jobs);
             where False the scheduler asks for one run at a time and launches a
             further worker for an overlapping run.
+        is_single_use: whether it ends by itself after its first run, and the next
+            one needs another worker.
     """
 
     @property
@@ -68,6 +70,9 @@ class Worker(Protocol):
 
     @property
     def is_shared(self) -> bool: ...  # noqa: D102
+
+    @property
+    def is_single_use(self) -> bool: ...  # noqa: D102
 
     def run(self, execution: ScheduledExecution) -> asyncio.Future[Outcome]:
         """Start the job now; the future ends with the run.

@@ -76,6 +76,7 @@ class SharedWorker:
 
     pid = None
     is_shared = True
+    is_single_use = False
 
     def stand_by(
         self,

@@ -34,6 +34,7 @@ class MainWorkerState(StrEnum):
     IDLE = "idle"  # takes a run at once; a shared worker is never anything else
     BUSY = "busy"  # a further run needs a worker of its own
     LEAVING = "leaving"  # being ended after a timeout; as busy
+    VACANT = "vacant"  # could not be loaded anew: each run loads a worker, or fails
 
 
 class TaskWorkers:
@@ -119,8 +120,7 @@ class TaskWorkers:
         """Whether the main worker may begin a slot's run before anybody else speaks."""
         policy = self._state.policy
         return not (
-            self.main is None
-            or self.main.is_shared
+            (self.main is not None and self.main.is_shared)
             or policy.distributed
             or policy.max_random_delay
         )
@@ -161,6 +161,7 @@ class TaskWorkers:
         if (
             self.main is not None
             and self.main_state is MainWorkerState.IDLE
+            and not self.main.is_single_use
             and state.phase is Phase.STARTED
             and state.standby is None
             and state.policy.timeout is None
@@ -172,6 +173,11 @@ class TaskWorkers:
         """Take back a worker whose run is over."""
         if worker is not self.main:
             self.spawn(self.retire(worker))
+            if self.main_state is MainWorkerState.VACANT:
+                self._renew()
+        elif worker.is_single_use:
+            self.spawn(self.retire(worker))
+            self._renew()
         elif self.main_state is MainWorkerState.BUSY:
             self.main_state = MainWorkerState.IDLE
 
@@ -253,6 +259,28 @@ class TaskWorkers:
             and self.lose(worker)
         ):
             self._mend(error)
+
+    def _renew(self) -> None:
+        """Load the next main worker, after the only run of the one before."""
+        self.unseat()
+        if self._state.is_exhausted:
+            self.main_state = MainWorkerState.VACANT  # a call may still come
+        elif self._state.phase is Phase.STARTED:
+            self._mending = self.spawn(self._load_next())
+
+    async def _load_next(self) -> None:
+        """Load a main worker; if that fails, it is the failure of the runs to come.
+
+        The job's file may be half written: nobody has died, and the next run looks
+        at it again.
+        """
+        try:
+            worker = await self.load()
+        except Exception:  # noqa: BLE001 - raised again by the next run's own load
+            self.main_state = MainWorkerState.VACANT
+        else:
+            self.seat_main(worker)
+        self._life.see_ready(None)
 
     def _mend(self, error: BaseException | None) -> None:
         if self._state.phase is Phase.STARTED:

@@ -35,6 +35,7 @@ class Script:
         dies: whether a run takes its worker with it.
         is_stubborn: whether a busy worker ignores a polite request to end.
         stands_by: whether a run begins at its slot, before the scheduler asks for it.
+        is_single_use: whether each worker ends after its first run.
     """
 
     load_seconds: float | None = 0.0
@@ -45,6 +46,7 @@ class Script:
     dies: bool = False
     is_stubborn: bool = False
     stands_by: bool = False
+    is_single_use: bool = False
 
     def make_outcome(self) -> Outcome:
         """Return how a run ends that nobody interferes with."""
@@ -99,6 +101,11 @@ class FakeWorker:
         return self._pid is None
 
     @property
+    def is_single_use(self) -> bool:
+        """Whether it ends after its first run."""
+        return self._script.is_single_use
+
+    @property
     def is_called(self) -> bool:
         """Whether a run is in progress that the scheduler does not know."""
         return self._called is not None
@@ -150,6 +157,7 @@ class FakeWorker:
         """Take calls from now on."""
         if self.is_shared:
             return
+        assert not self.is_single_use, "a worker for one run was offered"
         assert not self._busy, "a busy worker was offered"
         assert self._standby is None, "a worker that stands by was offered"
         self._on_called = on_called
@@ -194,6 +202,8 @@ class FakeWorker:
         assert self._called is None, "a worker that was called was given a run"
         assert not self.is_gone, "a run was given to a worker that is gone"
         assert self.is_shared or not self._busy, "a busy worker was given a run"
+        is_used = self.is_single_use and self.runs
+        assert not is_used, "a worker for one run was given a second one"
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self.runs.append(execution)
         self._busy[execution.id] = future

@@ -148,6 +148,7 @@ class WorkerProcess:
         pid: known once it is started.
         zone: the time zone of its task, as on the wire.
         loaded: ends when the job is loaded; fails with the load's error.
+        is_single_use: whether it leaves after its first run; known once it is loaded.
         gone: ends when the process is reaped.
     """
 
@@ -165,6 +166,7 @@ class WorkerProcess:
     ) -> None:
         loop = asyncio.get_running_loop()
         self.pid: int | None = None
+        self.is_single_use = False
         self.loaded: asyncio.Future[None] = loop.create_future()
         self.gone: asyncio.Future[None] = loop.create_future()
         self.ends = WorkerPipes()
@@ -333,6 +335,7 @@ class WorkerProcess:
         self._look()
         if isinstance(message, Ended):
             if self._outcome is None:
+                self._order.believe(message.execution_id)
                 self._calls.believe(message.execution_id)
             if message.execution_id == self._execution_id:
                 self._end_run(message, frame.payload)
@@ -366,6 +369,7 @@ class WorkerProcess:
             return
         if message.is_ok:
             self._is_loaded = True
+            self.is_single_use = message.is_single_use
             self.loaded.set_result(None)
         else:
             self.loaded.set_exception(LoadFailed(payload, message.summary))
@@ -379,6 +383,8 @@ class WorkerProcess:
             finished_at=ended.finished_at,
         )
         self._correct_start(ended.started_at)
+        # Its end is no death, even where somebody else is quicker to see it.
+        self._is_stopping = self._is_stopping or self.is_single_use
         future, self._outcome = self._outcome, None
         if future is not None and not future.done():
             future.set_result(outcome)

@@ -410,10 +410,17 @@ class Quit(Message, frozen=True):
 
 
 class Loaded(Message, frozen=True):
-    """The job is loaded; where not ok the payload is the error."""
+    """The job is loaded; where not ok the payload is the error.
+
+    Attributes:
+        is_ok: whether it is.
+        summary: the error in one line.
+        is_single_use: whether the worker leaves after its first run.
+    """
 
     is_ok: bool
     summary: str = ""
+    is_single_use: bool = False
 
 
 class Ended(Message, frozen=True):

@@ -1,0 +1,124 @@
+"""Workers that end after their first run, as scripts' do."""
+
+import asyncio
+
+import pytest
+
+from ipycron.errors import OverlapError
+
+
+@pytest.fixture
+def world(world):
+    """A world where each run needs a worker of its own."""
+    world.script.is_single_use = True
+    return world
+
+
+def count_runs(world):
+    """Return how many runs each worker has had."""
+    return [len(worker.runs) for worker in world.launcher.workers]
+
+
+async def test_next_worker_is_loaded_when_a_run_has_ended(world):
+    """It is there before the next slot, and nothing is told of it."""
+    await world.start()
+    await world.clock.advance(60)
+    assert count_runs(world) == [1, 0]
+    assert len(world.launcher.alive) == 1
+    await world.clock.advance(120)
+    assert count_runs(world) == [1, 1, 1, 0]
+    assert world.events.names().count("execution:finished") == 3
+    assert "task:restarted" not in world.events.names()
+
+
+async def test_next_worker_stands_by(world):
+    """A run begins by its worker's own clock, each time."""
+    world.script.stands_by = True
+    await world.start()
+    await world.clock.advance(180)
+    assert [worker.begun for worker in world.launcher.workers] == [
+        *(["r1"], ["r2"], ["r3"]),
+        [],
+    ]
+
+
+async def test_call_waits_for_the_next_worker(world):
+    """Two calls in a row are two workers; neither is lost."""
+    await world.start()
+    for _ in range(2):
+        call = asyncio.ensure_future(world.scheduler.execute("t"))
+        await world.clock.advance(1)
+        assert call.result().is_ok
+    world.script.load_seconds = 2.0
+    await world.scheduler.execute("t")
+    call = asyncio.ensure_future(world.scheduler.execute("t"))
+    await world.clock.advance(1)
+    assert not call.done()
+    await world.clock.advance(1)
+    assert call.result().is_ok
+    assert count_runs(world) == [1, 1, 1, 1]
+
+
+async def test_runs_overlap_as_they_always_do(world):
+    """A slot during a run gets a worker of its own, or is skipped."""
+    world.script.run_seconds = 90
+    await world.start(no_overlap=True)
+    await world.clock.advance(60)
+    with pytest.raises(OverlapError):
+        await world.scheduler.execute("t")
+    await world.clock.advance(100)
+    assert world.slots("execution:overlap") == [120]
+    assert world.slots("execution:finished") == [60]
+    assert len(world.launcher.alive) == 1
+
+
+async def test_file_that_cannot_be_loaded_fails_the_runs_and_not_the_task(world):
+    """Half written at one run, whole at the next: the task goes on by itself."""
+    await world.start(max_restarts=0)
+    world.script.load_error = SyntaxError("half")
+    await world.clock.advance(60 * 3)
+    assert world.slots("execution:finished") == [60]
+    assert world.slots("execution:failed") == [120, 180]
+    assert world.status() == "idle"
+    world.script.load_error = None
+    world.script.stands_by = True
+    await world.clock.advance(60 * 2)
+    assert world.slots("execution:finished") == [60, 240, 300]
+    assert world.launcher.workers[-2].begun, "it stands by again"
+    assert "task:restarted" not in world.events.names()
+
+
+async def test_death_in_a_run_is_a_death(world):
+    """Backoff, a restart that is told, and the end after too many in a row."""
+    world.script.dies = True
+    await world.start(max_restarts=1)
+    await world.clock.advance(61)
+    assert world.events.names()[-2:] == ["execution:failed", "task:restarted"]
+    await world.clock.advance(60)
+    assert world.events.names()[-1] == "task:failed"
+    assert world.launcher.alive == []
+
+
+async def test_last_run_needs_no_further_worker(world):
+    """`max_executions` ends the task; nobody is loaded for nothing."""
+    await world.start(max_executions=2)
+    await world.clock.advance(180)
+    assert count_runs(world) == [1, 1]
+    assert world.events.names()[-1] == "task:destroyed"
+
+
+@pytest.mark.parametrize("seconds", [0.0, None])
+async def test_stop_while_the_next_worker_is_loaded_leaves_nothing(world, seconds):
+    """A load that is under way is cancelled, and a start begins anew."""
+    await world.start()
+    world.script.load_seconds = seconds
+    await world.scheduler.execute("t")
+    stop = asyncio.ensure_future(world.scheduler.stop("t"))
+    await world.clock.advance(10)
+    assert stop.done()
+    assert world.launcher.alive == []
+    assert world.launcher.loading == 0
+    world.script.load_seconds = 0.0
+    await world.scheduler.start("t")
+    await world.clock.advance(60)
+    assert world.events.names()[-1] == "execution:finished"
