@@ -176,8 +176,7 @@ class TaskWorkers:
             if self.main_state is MainWorkerState.VACANT:
                 self._renew()
         elif worker.is_single_use:
-            self.spawn(self.retire(worker))
-            self._renew()
+            self._renew(self.spawn(self.retire(worker)))
         elif self.main_state is MainWorkerState.BUSY:
             self.main_state = MainWorkerState.IDLE
 
@@ -260,20 +259,27 @@ class TaskWorkers:
         ):
             self._mend(error)
 
-    def _renew(self) -> None:
-        """Load the next main worker, after the only run of the one before."""
+    def _renew(self, end: asyncio.Task[None] | None = None) -> None:
+        """Load the next main worker, after the only run of the one before.
+
+        Args:
+            end: ends when that one is gone: what it holds, a port or a lock, the next
+                run may want.
+        """
         self.unseat()
         if self._state.is_exhausted:
             self.main_state = MainWorkerState.VACANT  # a call may still come
         elif self._state.phase is Phase.STARTED:
-            self._mending = self.spawn(self._load_next())
+            self._mending = self.spawn(self._load_next(end))
 
-    async def _load_next(self) -> None:
+    async def _load_next(self, end: asyncio.Task[None] | None) -> None:
         """Load a main worker; if that fails, it is the failure of the runs to come.
 
         The job's file may be half written: nobody has died, and the next run looks
         at it again.
         """
+        if end is not None:
+            await asyncio.wait({end})
         try:
             worker = await self.load()
         except Exception:  # noqa: BLE001 - raised again by the next run's own load

@@ -14,6 +14,7 @@ a task of one.
 
 from __future__ import annotations
 
+import atexit
 import warnings
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -171,7 +172,10 @@ def prepare_shell() -> None:
     from ipycron.process.shell.ipython import CellInteractiveShell  # noqa: PLC0415 - IPython, 180 ms
 
     if not CellInteractiveShell.initialized():
-        _warm(_get_shell())
+        shell = _get_shell()
+        # A worker's shell ends with its process; a script's has none.
+        atexit.unregister(shell.atexit_operations)
+        _warm(shell)
 
 
 def _get_shell() -> CellInteractiveShell:

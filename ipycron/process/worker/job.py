@@ -16,6 +16,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ipycron.errors import CaptureError
 from ipycron.process.wire.payload import Payload, unpack
 from ipycron.process.wire.protocol import CellJob, FileJob, FunctionJob, Job
+from ipycron.process.worker.script import (
+    ScriptRunner,
+    compile_source,
+    is_success,
+    read_source,
+    run_exit_functions,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,18 +30,29 @@ if TYPE_CHECKING:
     from ipycron.scheduling.events import TaskContext
 
 TASK_NAME = "task"
-_READ_BYTES = 4096
 _BINDING = (opcode.opmap["STORE_NAME"], opcode.opmap["STORE_GLOBAL"])
 
 
 class LoadedJob(Protocol):
-    """A job that is ready to run."""
+    """A job that is ready to run.
+
+    Attributes:
+        is_single_use: whether it is a program, whose process ends with it.
+    """
+
+    is_single_use: bool
 
     def run(self, describe: Callable[[], TaskContext]) -> Any:
         """Run once and return the result; raises what the job raises.
 
         Args:
             describe: returns the run's context; most jobs take none.
+        """
+
+    def end(self) -> None:
+        """Do what Python does at the end of a program. Raises nothing.
+
+        In a worker, before it ends by itself or because its task is stopped.
         """
 
     def close(self) -> None:
@@ -81,6 +99,8 @@ def _load_function(job: FunctionJob, payload: Payload) -> Callable[..., Any]:
 class FunctionRunner:
     """Calls a function, or runs a coroutine function on a loop of the worker's own."""
 
+    is_single_use = False
+
     def __init__(
         self, function: Callable[..., Any], module: ModuleType | None = None
     ) -> None:
@@ -103,6 +123,10 @@ class FunctionRunner:
             self._runner = asyncio.Runner()
         return self._runner.run(coroutine)
 
+    def end(self) -> None:
+        """Call the exit functions; see `LoadedJob.end`."""
+        run_exit_functions()
+
     def close(self) -> None:
         """Close the loop and forget the file's module; see `LoadedJob.close`."""
         if self._runner is not None:
@@ -111,39 +135,10 @@ class FunctionRunner:
             _forget_module(self._module)
 
 
-class ScriptRunner:
-    """Runs a file from top to bottom as `__main__`, read afresh each time."""
-
-    def __init__(
-        self, path: str, args: tuple[str, ...], source: bytes | None = None
-    ) -> None:
-        self._path = path
-        self._args = args
-        self._source = source
-
-    def run(
-        self,
-        describe: Callable[[], TaskContext],  # noqa: ARG002 - a script takes none
-    ) -> None:
-        """Execute the file as it is now; see `LoadedJob.run`."""
-        text = _read(self._path) if self._source is None else self._source
-        code = _compile(text, self._path)
-        main = ModuleType("__main__")
-        main.__file__ = self._path
-        before, argv = sys.modules["__main__"], sys.argv
-        sys.modules["__main__"] = main
-        sys.argv = [self._path, *self._args]
-        try:
-            exec(code, main.__dict__)  # noqa: S102 - running the user's file is the job
-        finally:
-            sys.modules["__main__"], sys.argv = before, argv
-
-    def close(self) -> None:
-        """Do nothing: a run leaves nothing of ours behind."""
-
-
 class CellRunner:
     """Runs a notebook cell in the shell that the zygote has warmed."""
+
+    is_single_use = False
 
     def __init__(
         self, job: CellJob, payload: Payload, publish: Callable[[Any], None]
@@ -162,9 +157,16 @@ class CellRunner:
     def run(self, describe: Callable[[], TaskContext]) -> Any:
         """Run the cell; its failure is a `CellFailed`."""
         outcome = self._shell.run(describe())
-        if outcome.error is not None:
-            raise CellFailed(outcome.error, outcome.traceback_ansi)
-        return outcome.result
+        error = outcome.error
+        if error is None:
+            return outcome.result
+        if isinstance(error, SystemExit) and is_success(error):
+            return None
+        raise CellFailed(error, outcome.traceback_ansi)
+
+    def end(self) -> None:
+        """Call the exit functions; see `LoadedJob.end`."""
+        run_exit_functions()
 
     def close(self) -> None:
         """Close the cell's loop; see `LoadedJob.close`."""
@@ -182,9 +184,9 @@ def load_file(job: FileJob, source: bytes | None = None) -> LoadedJob:
         source: its text, where the file itself may be on another machine.
     """
     path, args = os.fsdecode(job.path), tuple(map(os.fsdecode, job.args))
-    sys.path.insert(0, os.path.dirname(path))  # noqa: PTH120 - as in _read
-    text = _read(path) if source is None else source
-    code = _compile(text, path)
+    sys.path.insert(0, os.path.dirname(path))  # noqa: PTH120 - as in read_source
+    text = read_source(path) if source is None else source
+    code = compile_source(text, path)
     if not _binds(code, TASK_NAME):
         return ScriptRunner(path, args, source)
     sys.argv = [path, *args]
@@ -200,7 +202,7 @@ def load_file(job: FileJob, source: bytes | None = None) -> LoadedJob:
 def _find_task(module: ModuleType) -> Callable[..., Any]:
     function = getattr(module, TASK_NAME, None)
     if not callable(function):
-        file = os.path.basename(module.__file__ or "")  # noqa: PTH119 - as in _read
+        file = os.path.basename(module.__file__ or "")  # noqa: PTH119 - as in read_source
         raise TypeError(
             f"{file} defines {TASK_NAME} as {type(function).__name__}, expected "
             f"a function. Define `def {TASK_NAME}():` or `def {TASK_NAME}(ctx):`."
@@ -214,7 +216,7 @@ def binds_task(source: bytes, filename: str) -> bool:
     Raises:
         SyntaxError: if the file is not Python.
     """
-    return _binds(_compile(source, filename), TASK_NAME)
+    return _binds(compile_source(source, filename), TASK_NAME)
 
 
 def _binds(code: CodeType, name: str) -> bool:
@@ -271,22 +273,6 @@ def _find_required(function: Callable[..., Any]) -> tuple[list[str], bool]:
     ]
     is_positional = all(p.kind is not p.KEYWORD_ONLY for p in required)
     return [parameter.name for parameter in required], is_positional
-
-
-def _read(path: str) -> bytes:
-    # Without `open` and `pathlib`: their buffers would be a worker's own memory.
-    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        parts = []
-        while part := os.read(file, _READ_BYTES):
-            parts.append(part)
-    finally:
-        os.close(file)
-    return b"".join(parts)
-
-
-def _compile(text: bytes, path: str) -> CodeType:
-    return compile(text, path, "exec", dont_inherit=True)
 
 
 def _make_module(path: str) -> ModuleType:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import logging
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+LoggerState = tuple[int, bool, bool, tuple[logging.Handler, ...]]
 _SCALARS = (type(None), bool, int, float, str)
 
 
@@ -37,17 +40,131 @@ class LogForwarder(logging.Handler):
             self.handleError(record)
 
 
-# Made in the zygote: a new handler would be 0.1 MB of each worker's own.
+# All of these are made and put in place in the zygote: a worker of its own that changes
+# the class of all loggers writes 0.1 MB.
 _forwarder = LogForwarder(lambda _: None)
+_silence = logging.NullHandler()
+"""Keeps logging that a job has not configured from printing: it is forwarded."""
 _root = logging.getLogger()
+_originals = {
+    name: getattr(logging.Logger, name)
+    for name in ("callHandlers", "setLevel", "addHandler", "removeHandler")
+}
+_configure = logging.basicConfig
+_changed: dict[logging.Logger, LoggerState] = {}
+"""What loggers below the root were before they were changed, since a `LoggingState`
+was made."""
 
 
 def forward_logs(send: Callable[[dict[str, Any]], None], level: int) -> None:
-    """Send every record at or above `level` to the client."""
+    """Send every record at or above `level` to the client.
+
+    Not by a handler: jobs configure logging as they like, and remove what is there.
+    """
     _forwarder.send = send
-    _root.handlers[:] = [_forwarder]
+    if logging.Logger.callHandlers is not _call_and_forward:
+        _take_over()
+    _root.handlers[:] = [_silence]
     if _root.level != level:
         _root.setLevel(level)
+
+
+def stop_forwarding() -> None:
+    """Send no more records."""
+    _forwarder.send = _ignore
+    _root.removeHandler(_silence)
+
+
+def _ignore(_: dict[str, Any]) -> None:
+    pass
+
+
+def _take_over() -> None:
+    """Have loggers forward what they handle, and note what they were."""
+    logging.Logger.callHandlers = _call_and_forward  # type: ignore[method-assign]
+    for name in _originals.keys() - {"callHandlers"}:
+        setattr(logging.Logger, name, _note_before(_originals[name]))
+    logging.basicConfig = configure_beside([_silence])
+
+
+def configure_beside(handlers: list[logging.Handler]) -> Callable[..., None]:
+    """Return a `logging.basicConfig` for jobs: these handlers are none of theirs.
+
+    They are no reason to do nothing, and not replaced by ``force=True``.
+    """
+
+    @functools.wraps(_configure)
+    def configure(**options: Any) -> None:
+        ours = [handler for handler in _root.handlers if handler in handlers]
+        _root.handlers[:] = [h for h in _root.handlers if h not in handlers]
+        try:
+            _configure(**options)
+        finally:
+            _root.handlers[:0] = ours
+
+    return configure
+
+
+def _call_and_forward(self: logging.Logger, record: logging.LogRecord) -> None:
+    """Do what `Logger.callHandlers` does, and forward what reaches the root logger."""
+    _originals["callHandlers"](self, record)
+    logger: logging.Logger | None = self
+    while logger is not None and logger is not _root:
+        if not logger.propagate:
+            return
+        logger = logger.parent
+    _forwarder.handle(record)
+
+
+def _note_before(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a method of `Logger` that notes first what the logger is like."""
+
+    @functools.wraps(method)
+    def change(self: logging.Logger, *arguments: Any) -> Any:
+        if self is not _root and self not in _changed:
+            _changed[self] = _describe_logger(self)
+        return method(self, *arguments)
+
+    return change
+
+
+class LoggingState:
+    """The levels and handlers of all loggers, as they are when it is made.
+
+    Of one job's worker: the next that is made forgets this one.
+    """
+
+    def __init__(self) -> None:
+        _changed.clear()
+        self._modules = len(sys.modules)
+        self._disabled = _root.manager.disable
+        self._root = _describe_logger(_root)
+
+    def restore(self) -> None:
+        """Put back what has changed.
+
+        A logger of a module that was imported meanwhile stays as it is: the module is
+        not imported again.
+        """
+        if _root.manager.disable != self._disabled:
+            _root.manager.disable = self._disabled
+        _restore_logger(_root, self._root)
+        if _changed:
+            imported = set(list(sys.modules)[self._modules :])
+            for logger, state in _changed.items():
+                if logger.name.partition(".")[0] not in imported:
+                    _restore_logger(logger, state)
+
+
+def _describe_logger(logger: logging.Logger) -> LoggerState:
+    return logger.level, logger.propagate, logger.disabled, tuple(logger.handlers)
+
+
+def _restore_logger(logger: logging.Logger, state: LoggerState) -> None:
+    if _describe_logger(logger) != state:
+        level, logger.propagate, logger.disabled, handlers = state
+        logger.handlers[:] = handlers
+        _originals["setLevel"](logger, level)
 
 
 def rebuild_record(described: dict[str, Any]) -> logging.LogRecord:

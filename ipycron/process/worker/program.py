@@ -55,6 +55,7 @@ from ipycron.process.worker.context import make_run_context
 from ipycron.process.worker.job import CellFailed, LoadedJob, load_job
 from ipycron.process.worker.logs import forward_logs
 from ipycron.process.worker.memory import MemoryKeeper
+from ipycron.process.worker.surroundings import Surroundings
 from ipycron.scheduling.clock import measure_wait, read_wall_clock
 
 if TYPE_CHECKING:
@@ -87,18 +88,23 @@ class Worker:
         self._line: WorkerEnd | None = None
         self._watch: select.poll
         self._is_hurried = False
+        self._is_over = True  # until a job is loaded
         self._job: LoadedJob
         self._load: Load
         self._memory: MemoryKeeper
+        self._surroundings: Surroundings
 
     def serve(self) -> int:
-        """Work until told to quit or the supervisor is gone; return the exit code."""
+        """Work until told to quit or the supervisor is gone; return the exit code.
+
+        A program's worker leaves after its first run, too.
+        """
         frame = self._channel.receive()
         if frame is None or not isinstance(frame.message, Load):
             return 0
         if not self._try_load(frame):
             return 1
-        while (frame := self._receive()) is not None:
+        while not self._is_over and (frame := self._receive()) is not None:
             message = frame.message
             if isinstance(message, Run):
                 self._run(message)
@@ -157,6 +163,12 @@ class Worker:
             run = Run(execution_id, "invoked", date_call(number), read_wall_clock())
             self._run(run, call=number)
 
+    def end(self) -> None:
+        """Do what a program does at its end, unless its only run has done it."""
+        if not self._is_over:
+            self._job.end()
+            self._leave_if_copy()
+
     def close(self) -> None:
         """Let go of the job. A process that was forked for it just ends."""
         self._job.close()
@@ -187,9 +199,12 @@ class Worker:
             self._channel.send(Loaded(is_ok=False, summary=summary), payload)
             return False
         self._leave_if_copy()
-        self._memory = MemoryKeeper()
+        self._is_over = False
         flush_stdio()
-        self._channel.send(Loaded(is_ok=True))
+        self._channel.send(Loaded(is_ok=True, is_single_use=self._job.is_single_use))
+        if not self._job.is_single_use:
+            self._memory = MemoryKeeper()
+            self._surroundings = Surroundings()
         return True
 
     def _stand_by(self, order: StandBy) -> None:
@@ -245,9 +260,13 @@ class Worker:
             payload, summary = encode_result(result, limit)
             is_ok = True
             del result
-        self._memory.clean(self._finished_at - run.started_at)
+        if self._job.is_single_use:
+            self._end_program()
+        else:
+            self._memory.clean(self._finished_at - run.started_at)
         flush_stdio()
         if call is not None and is_ok and self._answer(call, run, payload, summary):
+            self._surroundings.restore()
             return
         is_ours = order is not None or call is not None
         started_at = run.started_at if is_ours else None
@@ -255,6 +274,15 @@ class Worker:
         self._channel.send(ended, payload)
         if call is not None and self._line is not None:
             self._line.hand_over(call)
+        if not self._is_over:
+            self._surroundings.restore()
+
+    def _end_program(self) -> None:
+        """End the program that the run was, threads included: only then it is over."""
+        self._is_over = True
+        self._job.end()
+        self._leave_if_copy()
+        self._finished_at = read_wall_clock()
 
     def _answer(self, call: int, run: Run, payload: Payload, summary: str) -> bool:
         """Tell a run's end by the line; False where it is the supervisor's to tell."""
@@ -358,6 +386,8 @@ def main(  # noqa: PLR0917 - a program's arguments
         worker = Worker(BlockingChannel(sock, ToWorker, takes_fds=True), Permit(permit))
         os.register_at_fork(after_in_child=worker.let_go)
         code = worker.serve()
+        if code == 0:
+            worker.end()
     except (BrokenPipeError, ConnectionResetError):
         code = 1  # the supervisor is gone
     except BaseException:  # noqa: BLE001 - border: process main

@@ -35,6 +35,7 @@ from ipycron.process.wire.protocol import (
     ToWorker,
     encode_message,
 )
+from ipycron.process.worker.logs import stop_forwarding
 from ipycron.process.worker.program import Worker
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ def rehearse() -> None:
             _live()
             encode_error(ValueError(), _MAX_BYTES)
     finally:
+        stop_forwarding()
         sys.path[:], sys.argv[:] = path, argv
         logging.getLogger().handlers[:] = handlers
 

@@ -17,6 +17,7 @@ import selectors
 import signal
 import socket
 import time
+import weakref
 from typing import TYPE_CHECKING
 
 from ipycron.errors import ProtocolError
@@ -194,7 +195,9 @@ def _preload(message: Preload) -> str | None:
 
 
 def _settle() -> None:
-    """Keep the workers' collectors off the pages that they share with us."""
+    """Keep workers off what is ours: their exits, and the pages that they share."""
+    for info in weakref.finalize._registry.values():  # type: ignore[attr-defined]  # noqa: SLF001 - no other way
+        info.atexit = False
     gc.collect()
     gc.freeze()
 

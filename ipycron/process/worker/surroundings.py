@@ -1,0 +1,85 @@
+"""What a job finds around it, the same at the beginning of each of its runs.
+
+A worker lives on, and so do its modules and namespace; but a run that goes to another
+folder, sets variables of the environment or a signal's handler, or configures logging
+must not change what the next one begins with.
+"""
+
+from __future__ import annotations
+
+import _locale
+import _signal
+import contextlib
+import os
+import sys
+from typing import Any
+
+from ipycron.process.worker.logs import LoggingState
+
+_NUMBERS = tuple(sorted(int(number) for number in _signal.valid_signals()))
+_environ: dict[bytes, bytes] = os.environ._data  # type: ignore[attr-defined]  # noqa: SLF001 - compared after each run: as it is, without decoding
+
+
+class Surroundings:
+    """Folder, environment, paths, arguments, umask, signals, locale and logging.
+
+    Taken when it is made. For the main thread of a process that is the job's alone, or
+    lent to it: see `restore`.
+    """
+
+    def __init__(self) -> None:
+        self._folder = _find_folder()
+        self._environ = dict(_environ)
+        self._path, self._paths = sys.path, sys.path[:]
+        self._argv, self._arguments = sys.argv, sys.argv[:]
+        self._umask = os.umask(0o022)
+        os.umask(self._umask)
+        self._handlers = _get_handlers()
+        self._locale = _locale.setlocale(_locale.LC_ALL, None)
+        self._logging = LoggingState()
+
+    def restore(self) -> None:
+        """Put back what has changed. Cheap where nothing has."""
+        os.umask(self._umask)
+        if self._folder is not None and _find_folder() != self._folder:
+            with contextlib.suppress(OSError):  # it is gone
+                os.chdir(self._folder)
+        if _environ != self._environ:
+            self._restore_environment()
+        if sys.path is not self._path or sys.path != self._paths:
+            sys.path = self._path
+            sys.path[:] = self._paths
+        if sys.argv is not self._argv or sys.argv != self._arguments:
+            sys.argv = self._argv
+            sys.argv[:] = self._arguments
+        if (handlers := _get_handlers()) != self._handlers:
+            self._restore_handlers(handlers)
+        if _locale.setlocale(_locale.LC_ALL, None) != self._locale:
+            _locale.setlocale(_locale.LC_ALL, self._locale)
+        self._logging.restore()
+
+    def _restore_environment(self) -> None:
+        for name in _environ.keys() - self._environ.keys():
+            del os.environb[name]
+        for name, value in self._environ.items():
+            if _environ.get(name) != value:
+                os.environb[name] = value
+
+    def _restore_handlers(self, handlers: list[Any]) -> None:
+        _signal.setitimer(_signal.ITIMER_REAL, 0)  # an alarm would end the process now
+        for number, now, before in zip(_NUMBERS, handlers, self._handlers, strict=True):
+            if now != before and before is not None:
+                # Only the main thread may; elsewhere the job could not either.
+                with contextlib.suppress(ValueError, OSError):
+                    _signal.signal(number, before)
+
+
+def _find_folder() -> bytes | None:
+    try:
+        return os.getcwdb()  # noqa: PTH109 - bytes, and without pathlib
+    except OSError:
+        return None  # it was removed
+
+
+def _get_handlers() -> list[Any]:
+    return [_signal.getsignal(number) for number in _NUMBERS]
