@@ -92,7 +92,7 @@ def load_ipycron(probe: Probe) -> Load:
 
     expression = f"*/{probe.period} * * * * *"
     logging.getLogger("ipycron").setLevel(logging.CRITICAL)
-    patient = {"missed_execution_tolerance": PATIENCE}
+    patient = {"tolerance": PATIENCE}
     schedule(NEVER, probe.note).start().result(60)
     probe.weigh()
     tasks = [schedule(expression, probe.note, **patient) for _ in range(probe.count)]

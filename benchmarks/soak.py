@@ -160,7 +160,7 @@ class Population:
             (
                 {},
                 {"no_overlap": True},
-                {"max_random_delay": 0.5},
+                {"jitter": 0.5},
                 {"max_executions": random.randrange(2, 40)},
                 {"distributed": True, "run_coordinator": self._coordinator},
                 {} if job is work else {"timeout": 1.0},

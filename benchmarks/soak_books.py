@@ -108,7 +108,7 @@ class Books:
         told = _find_told(account.entries)
         policy = account.policy
         # A slot may wait so long for a worker that is being replaced.
-        tolerance = policy.missed_execution_tolerance
+        tolerance = policy.tolerance
         for since, until, grey in _find_periods(account):
             slot = account.expression.find_next(since)
             while slot is not None and slot <= until:
@@ -118,7 +118,7 @@ class Books:
                     yield "slots told twice"
                 elif kinds:
                     yield f"slots {kinds[0]}"
-                elif slot > grey - max(policy.max_random_delay, tolerance) - EDGE:
+                elif slot > grey - max(policy.jitter, tolerance) - EDGE:
                     yield "slots dropped by a stop"
                 elif slot > since + EDGE:
                     self._note_problem(account, slot, "slots unaccounted")

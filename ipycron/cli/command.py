@@ -23,7 +23,7 @@ _RUN_OPTIONS = (
     "timezone",
     "no_overlap",
     "max_executions",
-    "max_random_delay",
+    "jitter",
     "timeout",
     "launcher",
 )
@@ -31,7 +31,7 @@ _RUN_OPTIONS = (
 _ALIASES = {
     "timezone": ("--tz",),
     "max_executions": ("--max",),
-    "max_random_delay": ("--jitter",),
+    "jitter": ("--jitter",),
 }
 _FIELDS = ("second", "minute", "hour", "day of month", "month", "day of week")
 
@@ -94,7 +94,7 @@ def _add_option(parser: Any, name: str, default: Any, text: str) -> None:
     if default is False:
         parser.add_argument(*flags, action="store_true", help=text)
         return
-    convert = {"max_executions": int, "max_random_delay": float, "timeout": float}
+    convert = {"max_executions": int, "jitter": float, "timeout": float}
     parser.add_argument(*flags, type=convert.get(name, str), help=text)
 
 

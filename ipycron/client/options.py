@@ -219,10 +219,10 @@ def _share(options: Any) -> Any:
 
 _ELSEWHERE = {
     "timezone": "tz time_zone timezone_name tzinfo cron_tz",
-    "max_random_delay": "jitter random_delay randomized_delay randomized_delay_sec "
+    "jitter": "max_random_delay random_delay randomized_delay randomized_delay_sec "
     "splay random_sleep",
-    "missed_execution_tolerance": "misfire_grace_time grace_time grace "
-    "starting_deadline_seconds tolerance recover_missed_executions",
+    "tolerance": "missed_execution_tolerance misfire_grace_time grace_time grace "
+    "starting_deadline_seconds recover_missed_executions",
     "no_overlap": "max_instances max_active_runs concurrency_policy allow_overlap "
     "overlap prevent_overlap protect singleton",
     "max_executions": "max_runs max_run run_limit repeat times count",
@@ -240,7 +240,7 @@ _ELSEWHERE = {
 systemd, node-cron."""
 _OTHER_WAYS = {
     "coalesce": "Of the slots that a gap leaves, only the newest runs, if it is no "
-    "later than missed_execution_tolerance.",
+    "later than tolerance.",
     "run_on_init": "Call execute() on the task to run it at once.",
     "run_immediately": "Call execute() on the task to run it at once.",
     "scheduled": "create_task() leaves a task stopped.",

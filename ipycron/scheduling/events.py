@@ -47,7 +47,7 @@ class Event(StrEnum):
     EXECUTION_FAILED = "execution:failed"
     EXECUTION_MISSED = "execution:missed"
     EXECUTION_OVERLAP = "execution:overlap"
-    EXECUTION_MAX_REACHED = "execution:maxReached"
+    EXECUTION_MAX_REACHED = "execution:max_reached"
     EXECUTION_SKIPPED = "execution:skipped"
 
 

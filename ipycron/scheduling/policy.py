@@ -132,10 +132,10 @@ class Policy:
     max_executions: int | None = option(
         None, check_limit, "scheduled runs before the task is destroyed"
     )
-    max_random_delay: float = option(
+    jitter: float = option(
         0.0, check_duration, "longest random delay before a scheduled run, seconds"
     )
-    missed_execution_tolerance: float = option(
+    tolerance: float = option(
         1.0, check_duration, "how late a slot may still run, seconds"
     )
     timeout: float | None = option(

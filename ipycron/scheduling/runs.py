@@ -79,7 +79,7 @@ class Admission:
         standby, self._state.standby = self._state.standby, None
         execution_id = None if standby is None else standby.execution_id
         run = self._open("scheduled", slot, execution_id)
-        patience = max(0.0, policy.missed_execution_tolerance - lateness)
+        patience = max(0.0, policy.tolerance - lateness)
         run.latest = self._services.clock.now() + patience
         if self._election is not None:
             elect = self._elect(run, self._election)
@@ -172,10 +172,10 @@ class Admission:
 
     def _delay(self, run: Run) -> None:
         """Begin the run after its random delay (R4)."""
-        limit = self._state.policy.max_random_delay
+        limit = self._state.policy.jitter
         if limit > 0:
             delay = self._services.uniform(0.0, limit)
-            tolerance = self._state.policy.missed_execution_tolerance
+            tolerance = self._state.policy.tolerance
             run.latest = self._services.clock.now() + delay + tolerance
             self._put_off(run, delay, self._begin)
         else:

@@ -140,7 +140,7 @@ class Slots:
     @property
     def _patience(self) -> float:
         """Seconds by which a worker that stands by may begin late."""
-        return min(LATEST, self._state.policy.missed_execution_tolerance)
+        return min(LATEST, self._state.policy.tolerance)
 
     def withdraw(self) -> None:
         """Have nobody stand by for the next slot; one that has begun is due.
@@ -168,7 +168,7 @@ class Slots:
     def __call__(self, now: float) -> Callable[[], None] | None:
         """Settle what a wake-up owes this task, as the timetable's owner of a slot."""
         state = self._state
-        slot, tolerance = state.next_slot, state.policy.missed_execution_tolerance
+        slot, tolerance = state.next_slot, state.policy.tolerance
         if state.standby is not None and not self._is_punctual(now):
             self.withdraw()
             if state.next_slot != slot:
@@ -223,7 +223,7 @@ class Slots:
         return plan_beat(
             state.next_slot,
             now,
-            tolerance=state.policy.missed_execution_tolerance,
+            tolerance=state.policy.tolerance,
             schedule=state.schedule,
         )
 

@@ -122,7 +122,7 @@ class TaskWorkers:
         return not (
             (self.main is not None and self.main.is_shared)
             or policy.distributed
-            or policy.max_random_delay
+            or policy.jitter
         )
 
     def unseat(self) -> None:

@@ -81,7 +81,7 @@ def refuse(session, source):
             "* * * * * --misfire-grace-time 5",
             (
                 "'--misfire-grace-time' is not an option. "
-                "Here it is called '--missed-execution-tolerance'."
+                "Here it is called '--tolerance'."
             ),
         ),
         (

@@ -168,10 +168,10 @@ def test_words_behind_two_dashes_belong_to_the_file():
     [
         ("--tz UTC", {"timezone": "UTC"}),
         ("--timezone UTC", {"timezone": "UTC"}),
-        ("--jitter 2m", {"max_random_delay": 120.0}),
+        ("--jitter 2m", {"jitter": 120.0}),
         ("--day-and", {"day_or": False}),
         ("--no-day-or", {"day_or": False}),
-        ("--missed-execution-tolerance 500ms", {"missed_execution_tolerance": 0.5}),
+        ("--tolerance 500ms", {"tolerance": 0.5}),
         ("--env A=1 --env B=x=y", {"env": {"A": "1", "B": "x=y"}}),
         ("--capture a,b --capture c", {"capture": ("a", "b", "c")}),
         (

@@ -72,7 +72,7 @@ def test_limit_goes_on_where_it_was(write):
     drain()
     assert record.names.count("execution:started") == 3, record.names
     assert record.names[-3:] == [
-        *("execution:maxReached", "task:stopped", "task:destroyed")
+        *("execution:max_reached", "task:stopped", "task:destroyed")
     ]
     assert task.runs_left == 0
 
@@ -87,7 +87,7 @@ def test_task_is_over_when_its_last_run_is_lost(write):
     record.wait("task:destroyed")
     record.expect(
         *("task:started", "execution:started", "execution:failed"),
-        *("execution:maxReached", "task:stopped", "task:destroyed"),
+        *("execution:max_reached", "task:stopped", "task:destroyed"),
     )
     assert task.id not in ipycron.get_tasks()
 

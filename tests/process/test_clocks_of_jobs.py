@@ -70,7 +70,7 @@ def make_jobs(write, pool):
         yield f"cell {launcher}", cell, options
         yield f"function {launcher}", make_function(), options
     yield "inline", make_function(), {}
-    yield "delayed", file, {"max_random_delay": 0.001}
+    yield "delayed", file, {"jitter": 0.001}
     for name, job in (
         ("file", file),
         ("script", script),

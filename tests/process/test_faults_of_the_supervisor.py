@@ -103,9 +103,7 @@ def test_run_waits_for_its_former_self_when_the_supervisor_is_lost(write, tmp_pa
 
 def test_slots_are_told_as_missed_when_nobody_could_run_them(write):
     """Slots between two supervisors are missed, and each slot is told once."""
-    task = ipycron.create_task(
-        EVERY_SECOND, write(QUICK), missed_execution_tolerance=0.3
-    )
+    task = ipycron.create_task(EVERY_SECOND, write(QUICK), tolerance=0.3)
     slots = []
     task.on("execution:started", lambda c: slots.append(c.date.timestamp()))
     task.on("execution:missed", lambda c: slots.append(c.date.timestamp()))

@@ -184,7 +184,7 @@ def test_08_limit_is_a_limit(house, job):
     record.wait("task:destroyed")
     drain()
     assert record.names.count("execution:started") == (1 if job == "slow" else 2)
-    assert record.names.count("execution:maxReached") == 1
+    assert record.names.count("execution:max_reached") == 1
     assert task.runs_left == 0
 
 
@@ -273,7 +273,7 @@ def test_14_tolerance_is_exact(house):
     A loop that is held up is the honest way to be late: one slot just within the
     tolerance runs, one just beyond it is missed.
     """
-    task = house.start(answer, EVERY_SECOND, missed_execution_tolerance=0.3)
+    task = house.start(answer, EVERY_SECOND, tolerance=0.3)
     record = Record(task)
     clock = SystemClock()
     record.wait("execution:finished")

@@ -92,7 +92,7 @@ def test_task_is_destroyed_when_its_limit_is_reached(house):
         "execution:finished",
         "execution:started",
         "execution:finished",
-        "execution:maxReached",
+        "execution:max_reached",
         "task:stopped",
         "task:destroyed",
     )
@@ -188,8 +188,8 @@ def test_long_run_is_ended_when_it_exceeds_its_timeout(house):
 
 @on_both
 def test_run_starts_when_its_random_delay_is_over(house):
-    """`max_random_delay` puts off the code, and the event that tells its start."""
-    task = house.start(lambda _: 42, EVERY_SECOND, max_random_delay=0.9)
+    """`jitter` puts off the code, and the event that tells its start."""
+    task = house.start(lambda _: 42, EVERY_SECOND, jitter=0.9)
     record = Record(task)
     contexts = record.wait("execution:started", 3)
     delays = [context.execution.started_at - context.date for context in contexts]
@@ -201,7 +201,7 @@ def test_run_starts_when_its_random_delay_is_over(house):
 @on_both
 def test_stop_drops_a_run_in_its_random_delay(house):
     """A run that has not begun is dropped by a stop, without an event."""
-    task = house.start(lambda _: 42, EVERY_SECOND, max_random_delay=3600)
+    task = house.start(lambda _: 42, EVERY_SECOND, jitter=3600)
     record = Record(task)
     record.wait("execution:overlap")  # a slot has come while one was waiting
     task.stop().result(SECONDS)

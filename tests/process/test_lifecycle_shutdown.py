@@ -89,7 +89,7 @@ def test_shutdown_ends_runs_that_take_too_long(house):
 @on_both
 def test_shutdown_does_not_wait_for_a_random_delay(house):
     """A run that has not begun holds nobody up."""
-    task = house.start(answer, EVERY_SECOND, max_random_delay=3600)
+    task = house.start(answer, EVERY_SECOND, jitter=3600)
     Record(task).wait("execution:overlap")  # one run waits for its delay
     begin = time.monotonic()
     ipycron.shutdown(SECONDS)

@@ -62,7 +62,7 @@ def test_tasks_go_on_when_a_replacement_was_refused(
 
     Each slot meanwhile is told once, and one line says what is refused.
     """
-    busy, quiet = start_two(write, max_restarts=1, missed_execution_tolerance=0.3)
+    busy, quiet = start_two(write, max_restarts=1, tolerance=0.3)
     slots = []
     for event in ("started", "missed"):
         busy.on(f"execution:{event}", lambda c: slots.append(c.date.timestamp()))

@@ -144,7 +144,7 @@ def test_every_run_is_told_whatever_comes_around_the_slot(write, seed):
 def test_worker_that_stood_still_over_its_slot_runs_it_after_all(write):
     """Too late to begin by itself, it is told again; the slot is not too late."""
     path = write(JOB)
-    task, ends = start(path, missed_execution_tolerance=1)
+    task, ends = start(path, tolerance=1)
     pid = task.execute().result(10)[2]
     slot = find_next_slot() + 1
     sleep_until(slot - 0.3)
@@ -172,7 +172,7 @@ def test_worker_that_stood_still_when_it_was_told_begins_in_time(write):
 def test_supervisor_that_stands_still_over_a_slot_tells_of_the_run(write):
     """The worker begins without it; what nobody stood by for is missed."""
     path = write(JOB)
-    task, ends = start(path, missed_execution_tolerance=0.3, max_restarts=0)
+    task, ends = start(path, tolerance=0.3, max_restarts=0)
     heard = Events(task)
     wait_until(lambda: ends, 10, "a run")
     slot = find_next_slot() + 1
@@ -312,7 +312,7 @@ def test_worker_of_a_crowd_tells_its_end_when_all_have_begun(write, source):
 def test_slot_is_missed_where_the_machine_stood_still_over_it(write):
     """The worker wakes first, and does not begin what is too late by then."""
     path = write(JOB)
-    task, ends = start(path, missed_execution_tolerance=0.3)
+    task, ends = start(path, tolerance=0.3)
     heard = []
     task.on("execution:missed", lambda context: heard.append(context.date.timestamp()))
     pid = task.execute().result(10)[2]

@@ -25,8 +25,8 @@ policies = st.builds(
     Policy,
     no_overlap=st.booleans(),
     max_executions=st.sampled_from([None, None, 1, 2, 9]),
-    max_random_delay=st.sampled_from([0, 0, 3, 30]),
-    missed_execution_tolerance=st.sampled_from([1, 0, 5, 60]),
+    jitter=st.sampled_from([0, 0, 3, 30]),
+    tolerance=st.sampled_from([1, 0, 5, 60]),
     timeout=st.sampled_from([None, None, 0.5, 4, 20]),
     start_timeout=st.sampled_from([2, 5]),
     stop_timeout=st.sampled_from([0, 1, 10]),
@@ -396,7 +396,7 @@ class Books:
         assert open_runs == set()
         if policy.max_executions is not None:
             assert scheduled <= policy.max_executions
-            reached = [n for n in notices if n.event == "execution:maxReached"]
+            reached = [n for n in notices if n.event == "execution:max_reached"]
             assert len(reached) == (scheduled == policy.max_executions)
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _ALIASES = {
     "timezone": ("--tz",),
     "max_executions": ("--max",),
-    "max_random_delay": ("--jitter",),
+    "jitter": ("--jitter",),
     "day_or": ("--day-and",),
     "run_coordinator": ("--coordinator",),
     "executor": ("--on",),

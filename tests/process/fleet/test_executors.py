@@ -251,7 +251,7 @@ def test_schedule_keeps_its_rules_elsewhere(loky_pool, start, tmp_path):
     assert [name for name in record.names if name != "execution:overlap"] == [
         "task:started",
         *["execution:started", "execution:finished"] * 2,
-        "execution:maxReached",
+        "execution:max_reached",
         "task:stopped",
         "task:destroyed",
     ]

@@ -26,7 +26,7 @@ from ipycron.errors import (
     describe_value,
 )
 
-DURATIONS = ("max_random_delay", "missed_execution_tolerance", "stop_timeout")
+DURATIONS = ("jitter", "tolerance", "stop_timeout")
 DEADLINES = ("start_timeout", "distributed_lease", "timeout", "execute_timeout")
 FLAGS = ("no_overlap", "day_or", "suppress_missed_warning", "distributed", "unref")
 NO_DURATION = (-1, -0.001, float("nan"), float("inf"), True, False, "5", [5], 10**400)
@@ -150,8 +150,8 @@ def test_defaults_are_those_of_the_specification():
     names = TaskOptions.__dataclass_fields__
     assert {name: getattr(options, name) for name in names} == {
         "name": None, "timezone": None, "day_or": True, "no_overlap": False,
-        "max_executions": None, "max_random_delay": 0,
-        "missed_execution_tolerance": 1, "suppress_missed_warning": False,
+        "max_executions": None, "jitter": 0,
+        "tolerance": 1, "suppress_missed_warning": False,
         "timeout": None, "execute_timeout": None, "start_timeout": 5,
         "stop_timeout": 5, "max_restarts": 3, "distributed": False,
         "run_coordinator": None, "distributed_lease": 30, "logger": None,
@@ -382,9 +382,10 @@ def test_wait_takes_one_task():
     ("name", "advice"),
     [
         ("tz", "Here it is called 'timezone'."),
-        ("jitter", "Here it is called 'max_random_delay'."),
-        ("misfire_grace_time", "Here it is called 'missed_execution_tolerance'."),
-        ("startingDeadlineSeconds", "Here it is called 'missed_execution_tolerance'."),
+        ("maxRandomDelay", "Here it is called 'jitter'."),
+        ("missed_execution_tolerance", "Here it is called 'tolerance'."),
+        ("misfire_grace_time", "Here it is called 'tolerance'."),
+        ("startingDeadlineSeconds", "Here it is called 'tolerance'."),
         ("max_instances", "Here it is called 'no_overlap'."),
         ("concurrencyPolicy", "Here it is called 'no_overlap'."),
         ("replace_existing", "Here it is called 'if_exists'."),

@@ -140,7 +140,7 @@ def test_limit_is_told_once_when_the_last_run_is_lost():
     told = Told(runs_left=1)
     told.tell(Event.TASK_STARTED, Status.IDLE, runs_left=1)
     told.tell(Event.EXECUTION_STARTED, Status.RUNNING, run="r1", runs_left=0)
-    assert told.lose() == ["execution:failed", "execution:maxReached", *ends]
+    assert told.lose() == ["execution:failed", "execution:max_reached", *ends]
     told = Told(runs_left=1)
     told.tell(Event.TASK_STARTED, Status.IDLE, runs_left=1)
     told.tell(Event.EXECUTION_MAX_REACHED, Status.IDLE, runs_left=0)

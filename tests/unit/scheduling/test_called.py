@@ -73,7 +73,7 @@ async def test_slot_overlaps_a_run_that_nobody_has_told(world):
 @pytest.mark.parametrize("delay", [0, 20])
 async def test_slot_is_skipped_where_nothing_may_overlap(world, delay):
     """R3 with `no_overlap`, whether the worker was asked to stand by or not."""
-    await start(world, no_overlap=True, max_random_delay=delay)
+    await start(world, no_overlap=True, jitter=delay)
     world.worker.call("c")
     await world.clock.advance(59)
     assert world.events.names() == [RUN[0], "execution:overlap"]
@@ -107,7 +107,7 @@ async def test_nothing_begins_past_a_run(world):
 
 async def test_nothing_begins_past_a_run_that_waits(world):
     """A slot's run waits for its random delay; a run by the scheduler has ended."""
-    await start(world, max_random_delay=1000)
+    await start(world, jitter=1000)
     await world.clock.advance(59)
     world.scheduler.execute_nowait("t", "d")
     await world.clock.advance()

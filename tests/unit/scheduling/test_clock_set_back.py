@@ -88,7 +88,7 @@ async def test_run_that_stands_by_is_taken_back_by_a_correction(world):
 
 async def test_delayed_run_is_missed_when_the_computer_slept_meanwhile(world):
     """Hours late is not delayed: the slot is missed, and told so at once."""
-    await world.start(max_random_delay=40)
+    await world.start(jitter=40)
     await world.clock.advance(65)
     world.clock.step(5 * HOUR)
     await world.clock.advance(5)
@@ -99,7 +99,7 @@ async def test_delayed_run_is_missed_when_the_computer_slept_meanwhile(world):
 
 async def test_delayed_run_begins_by_the_wall_clock_after_a_short_sleep(world):
     """The end of its delay passed during the sleep, by less than the tolerance."""
-    await world.start(every=HOUR, max_random_delay=1200, missed_execution_tolerance=30)
+    await world.start(every=HOUR, jitter=1200, tolerance=30)
     await world.clock.advance(HOUR + 60)
     world.clock.step(545)
     await world.clock.advance(5)
@@ -109,7 +109,7 @@ async def test_delayed_run_begins_by_the_wall_clock_after_a_short_sleep(world):
 
 async def test_delayed_run_waits_no_longer_when_the_clock_is_set_back(world):
     """The monotonic clock ends a delay, too."""
-    await world.start(max_random_delay=40, every=HOUR)
+    await world.start(jitter=40, every=HOUR)
     await world.clock.advance(HOUR + 5)
     world.clock.step(-900)
     await world.clock.advance(15)
@@ -118,7 +118,7 @@ async def test_delayed_run_waits_no_longer_when_the_clock_is_set_back(world):
 
 async def test_run_without_a_worker_is_missed_when_the_computer_slept(world):
     """The worker comes back after the sleep, and finds nothing to run."""
-    await world.start(missed_execution_tolerance=50, every=HOUR)
+    await world.start(tolerance=50, every=HOUR)
     world.script.load_seconds = 3
     await world.clock.advance(HOUR - 1)
     world.worker.die()

@@ -159,7 +159,7 @@ async def test_slot_waits_when_no_worker_is_loaded(world):
 
 async def test_slot_is_missed_when_no_worker_comes_within_its_tolerance(world):
     """Waiting for a worker is lateness like any other."""
-    await world.start(missed_execution_tolerance=3, no_overlap=True)
+    await world.start(tolerance=3, no_overlap=True)
     world.script.load_seconds = 4
     await world.clock.advance(59.5)
     world.worker.die(exit_code=1)
@@ -171,7 +171,7 @@ async def test_slot_is_missed_when_no_worker_comes_within_its_tolerance(world):
 
 async def test_slots_overlap_when_one_waits_for_a_worker(world):
     """A slot that waits is a pending run."""
-    await world.start(every=1, missed_execution_tolerance=5, no_overlap=True)
+    await world.start(every=1, tolerance=5, no_overlap=True)
     world.script.load_seconds = 2
     await world.clock.advance(0.5)
     world.worker.die(exit_code=1)
@@ -183,7 +183,7 @@ async def test_slots_overlap_when_one_waits_for_a_worker(world):
 async def test_slots_that_wait_run_side_by_side_when_overlap_is_allowed(world):
     """The first takes the new worker, the second gets one of its own."""
     world.script.run_seconds = 10
-    await world.start(every=1, missed_execution_tolerance=5)
+    await world.start(every=1, tolerance=5)
     world.script.load_seconds = 2
     await world.clock.advance(0.5)
     world.worker.die(exit_code=1)
@@ -205,7 +205,7 @@ async def test_manual_run_waits_when_no_worker_is_loaded(world):
 
 async def test_waiting_runs_end_when_the_task_fails(world):
     """The slot is missed, the call fails with the reason; nothing hangs."""
-    await world.start(missed_execution_tolerance=100, max_restarts=1, every=3601)
+    await world.start(tolerance=100, max_restarts=1, every=3601)
     world.script.load_error = OSError("no more processes")
     await world.clock.advance(0.95)
     world.worker.die(exit_code=1)

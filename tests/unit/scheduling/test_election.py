@@ -166,7 +166,7 @@ async def test_election_is_pending_and_overlaps(world):
 async def test_delay_comes_after_the_election(world):
     """One instance is elected, then it waits; the others do not wait (R4)."""
     world.elector = Elector(world.clock, seconds=1)
-    await world.start(distributed=True, max_random_delay=20)
+    await world.start(distributed=True, jitter=20)
     await world.clock.advance(70.9)
     assert world.events.names() == ["task:started"]
     await world.clock.advance(0.1)
@@ -185,7 +185,7 @@ async def test_elected_run_gives_its_claim_back_when_it_fails(world):
 async def test_elected_run_gives_its_claim_back_when_it_is_dropped_in_its_delay(world):
     """A claim is not renewed for a run that will not come."""
     world.elector = Elector(world.clock)
-    await world.start(distributed=True, max_random_delay=20)
+    await world.start(distributed=True, jitter=20)
     await world.clock.advance(65)
     await world.scheduler.stop("t")
     await world.clock.advance()

@@ -9,7 +9,7 @@ from ipycron.errors import OverlapError
 
 async def test_run_starts_after_its_delay(world):
     """The started event comes when the code starts, not at the slot."""
-    await world.start(max_random_delay=20)
+    await world.start(jitter=20)
     await world.clock.advance(69)
     assert world.events.names() == ["task:started"]
     assert world.status() == "idle"
@@ -20,7 +20,7 @@ async def test_run_starts_after_its_delay(world):
 
 async def test_slot_overlaps_when_the_one_before_is_delayed(world):
     """A run in its delay is a pending run."""
-    await world.start(max_random_delay=150, no_overlap=True)
+    await world.start(jitter=150, no_overlap=True)
     await world.clock.advance(135)
     assert world.told()[1:] == [
         (120, "execution:overlap"),
@@ -31,7 +31,7 @@ async def test_slot_overlaps_when_the_one_before_is_delayed(world):
 
 async def test_manual_run_is_refused_when_no_overlap_and_a_run_is_delayed(world):
     """What is pending may begin at any moment, so it counts."""
-    await world.start(max_random_delay=20, no_overlap=True)
+    await world.start(jitter=20, no_overlap=True)
     await world.clock.advance(65)
     with pytest.raises(OverlapError):
         await world.scheduler.execute("t")
@@ -39,13 +39,13 @@ async def test_manual_run_is_refused_when_no_overlap_and_a_run_is_delayed(world)
 
 async def test_manual_run_is_not_delayed(world):
     """A call runs now."""
-    await world.start(max_random_delay=20)
+    await world.start(jitter=20)
     assert (await world.scheduler.execute("t")).is_ok
 
 
 async def test_delayed_run_is_dropped_when_the_task_stops(world):
     """A stop does not wait out a delay, and tells nothing of the run (defect 9)."""
-    await world.start(max_random_delay=20)
+    await world.start(jitter=20)
     await world.clock.advance(65)
     await world.scheduler.stop("t")
     assert world.told()[1:] == [(65, "task:stopped")]
@@ -55,7 +55,7 @@ async def test_delayed_run_is_dropped_when_the_task_stops(world):
 
 async def test_delayed_runs_are_within_the_limit(world):
     """Pending runs count towards max_executions before they start (defect 8)."""
-    await world.start(max_random_delay=250, max_executions=1)
+    await world.start(jitter=250, max_executions=1)
     await world.clock.advance(400)
     assert world.slots("execution:started") == [60]
     assert world.slots("execution:overlap") == [120, 180]
@@ -64,7 +64,7 @@ async def test_delayed_runs_are_within_the_limit(world):
 
 async def test_delayed_run_waits_when_the_worker_has_died(world):
     """The tolerance is counted from the moment the run wants a worker."""
-    await world.start(max_random_delay=20)
+    await world.start(jitter=20)
     await world.clock.advance(69.95)
     world.worker.die(exit_code=1)
     await world.clock.advance(1)
@@ -74,7 +74,7 @@ async def test_delayed_run_waits_when_the_worker_has_died(world):
 
 async def test_shutdown_does_not_wait_for_a_delayed_run(world):
     """A task in its delay is not busy (defect 9)."""
-    await world.start(max_random_delay=20)
+    await world.start(jitter=20)
     await world.clock.advance(65)
     down = asyncio.ensure_future(world.scheduler.shutdown(100))
     await world.clock.advance()

@@ -2,7 +2,7 @@
 
 import asyncio
 
-END = ["execution:maxReached", "task:stopped", "task:destroyed"]
+END = ["execution:max_reached", "task:stopped", "task:destroyed"]
 
 
 async def test_task_is_destroyed_when_the_limit_is_reached(world):
@@ -49,7 +49,7 @@ async def test_limit_is_told_when_the_last_of_several_overlapping_runs_ends(worl
     first, second = world.launcher.alive
     second.finish()
     await world.clock.advance(1)
-    assert "execution:maxReached" not in world.events.names()
+    assert "execution:max_reached" not in world.events.names()
     assert world.status() == "running"
     first.finish()
     await world.clock.advance()
@@ -63,7 +63,7 @@ async def test_manual_run_goes_on_when_the_limit_is_reached(world):
     await world.clock.advance(80)
     call = asyncio.ensure_future(world.scheduler.execute("t"))
     await world.clock.advance(10)
-    assert "execution:maxReached" not in world.events.names()
+    assert "execution:max_reached" not in world.events.names()
     await world.clock.advance(20)
     assert call.result().is_ok
     assert world.events.names()[-3:] == END

@@ -11,7 +11,7 @@ MINUTES = 10
 @pytest.mark.parametrize("max_restarts", [0, 3])
 async def test_task_goes_on_when_its_worker_is_refused_for_long(world, max_restarts):
     """However few deaths are allowed; the slots meanwhile are missed, each once."""
-    await world.start(max_restarts=max_restarts, missed_execution_tolerance=1)
+    await world.start(max_restarts=max_restarts, tolerance=1)
     world.script.load_error = REFUSED
     world.worker.die(signal_name="SIGKILL", is_lost=True)
     await world.clock.advance(60 * MINUTES + 1)

@@ -123,7 +123,7 @@ async def test_idle_schedule_wakes_within_five_seconds_whatever_is_due(world):
 
 async def test_slot_runs_when_noticed_within_its_tolerance(world):
     """A suspend shorter than the tolerance costs nothing but time."""
-    await world.start(missed_execution_tolerance=10)
+    await world.start(tolerance=10)
     await world.clock.advance(58)
     world.clock.step(5)
     await world.clock.advance(5)
@@ -153,7 +153,7 @@ async def test_tolerance_is_exact(world, late, event):
 
 async def test_newest_slot_runs_when_several_are_owed(world):
     """After a jump the older slots are missed one by one, the newest runs."""
-    await world.start(missed_execution_tolerance=30)
+    await world.start(tolerance=30)
     await world.clock.advance(5)
     world.clock.step(290)
     await world.clock.advance(5)
@@ -180,7 +180,7 @@ async def test_missed_slots_are_counted_when_there_are_many(world):
 
 async def test_days_of_seconds_are_counted_without_stalling_the_loop(world):
     """Very many slots are settled in small portions, the newest one first."""
-    await world.start(every=1, missed_execution_tolerance=10)
+    await world.start(every=1, tolerance=10)
     await world.clock.advance(4.5)
     world.clock.step(2 * 86_400)
     await world.clock.advance(0.6)
@@ -284,7 +284,7 @@ async def test_a_receiver_that_raises_breaks_nothing(world, caplog):
 
 async def test_a_receiver_may_stop_the_task_at_once(world):
     """What a report makes its receiver do counts before the slot that is due."""
-    await world.start(missed_execution_tolerance=30)
+    await world.start(tolerance=30)
 
     def receive(notice):
         events(notice)

@@ -119,7 +119,7 @@ async def test_call_that_comes_too_late_overlaps(world):
 
 async def test_slot_is_missed_when_the_clock_jumps_over_it(world):
     """The worker has not begun, and may not begin any more."""
-    await world.start(missed_execution_tolerance=1)
+    await world.start(tolerance=1)
     await world.clock.advance(59.99)
     world.clock.step(30)
     await world.clock.advance(6)
@@ -130,7 +130,7 @@ async def test_slot_is_missed_when_the_clock_jumps_over_it(world):
 
 async def test_slot_that_has_begun_is_not_missed_when_the_clock_jumps(world):
     """A scheduler that stood still sees what its worker has done meanwhile."""
-    await world.start(missed_execution_tolerance=1)
+    await world.start(tolerance=1)
     await world.clock.advance(59.99)
     world.worker.begin()
     world.clock.step(90)
@@ -172,7 +172,7 @@ async def test_death_after_it_has_begun_is_the_run_s_failure(world):
     assert world.slots("execution:started") == [60]
 
 
-@pytest.mark.parametrize("policy", [{"distributed": True}, {"max_random_delay": 5}])
+@pytest.mark.parametrize("policy", [{"distributed": True}, {"jitter": 5}])
 async def test_nobody_stands_by_where_the_slot_is_not_all(world, policy):
     """An election or a dice decides when, and whether."""
     await world.start(**policy)

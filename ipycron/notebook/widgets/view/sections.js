@@ -243,7 +243,7 @@ function describeEvent(event, zone, now) {
       return `the slot of ${slot} came while a run was in progress`;
     case "execution:skipped":
       return `left ${slot} to others: ${event.reason}${summary ? ` (${summary})` : ""}`;
-    case "execution:maxReached":
+    case "execution:max_reached":
       return "has had all its runs";
     case "task:failed":
       return `stopped for good: ${summary}`;
