@@ -29,6 +29,11 @@ from traitlets.config import Config
 from ipycron.process.posix import flush_stdio
 from ipycron.process.shell.displays import CellDisplayHook, CellPublisher
 from ipycron.process.shell.source import is_coroutine_code
+from ipycron.process.wire.describe import (
+    get_short_name,
+    get_type_name,
+    interrupting,
+)
 from ipycron.process.wire.sources import find_label
 
 if TYPE_CHECKING:
@@ -38,6 +43,8 @@ if TYPE_CHECKING:
     from ipycron.process.shell.displays import DisplayData
     from ipycron.process.shell.source import CompiledCell
 
+_DISPLAY_SECONDS = 10.0
+"""That a cell's value may take to describe itself: a large table, a figure."""
 CANCEL_TIMEOUT = 1.0
 """Seconds that an interrupted coroutine gets to clean up."""
 
@@ -170,8 +177,20 @@ class CellInteractiveShell(InteractiveShell):
                 value = eval(part, self.user_global_ns, self.user_ns)  # noqa: S307 - the user's cell
         if not cell.has_value or value is None:
             return None
-        sys.displayhook(value)
+        self._show_result(value)
         return value
+
+    def _show_result(self, value: Any) -> None:
+        """Display the value of the cell; one that fails to describe itself is named.
+
+        IPython shows what `Exception` it raises; that is no failure of the cell.
+        """
+        try:
+            with interrupting(_DISPLAY_SECONDS):
+                sys.displayhook(value)
+        except BaseException as error:  # noqa: BLE001 - a user's __repr__
+            name, reason = get_type_name(value), get_short_name(error)
+            print(f"<{name}> could not be displayed: {reason}", file=sys.stderr)  # noqa: T201 - as IPython does
 
     async def _evaluate_async(self, cell: CompiledCell) -> Any:
         value = None

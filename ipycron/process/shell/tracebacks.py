@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import traceback
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ipycron.process.wire.outcome import safe_str
+from ipycron.process.wire.describe import call_briefly, get_error_text
+from ipycron.process.wire.outcome import format_trace, safe_str
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-
 _QUOTED = re.compile(r"'(\w+)'")
 _NO_TABLE = re.compile(r"\bname (\w+) does not exist")  # duckdb's
 
+_SECONDS = 5.0
+"""That IPython may take: it asks what the exception says about itself."""
 _MOST_FRAMES = 100
 """Above this IPython's rendering takes 0.6 ms a frame: a recursion is shown plain."""
 
@@ -34,12 +38,13 @@ def trim_traceback(error: BaseException, filename: str) -> None:
 def find_missing_name(error: BaseException) -> str | None:
     """Return the name that an error says is not there, or None."""
     name: Any = None
-    if isinstance(error, NameError):
-        name = error.name or _QUOTED.search(safe_str(error))
-    elif isinstance(error, KeyError):
-        name = error.args[0] if error.args else None
-    else:
-        name = _NO_TABLE.search(safe_str(error))
+    with contextlib.suppress(BaseException):  # a user's class may say anything
+        if isinstance(error, NameError):
+            name = error.name or _QUOTED.search(safe_str(error))
+        elif isinstance(error, KeyError):
+            name = error.args[0] if error.args else None
+        else:
+            name = _NO_TABLE.search(safe_str(error))
     if isinstance(name, re.Match):
         name = name[1]
     return name if type(name) is str else None
@@ -47,17 +52,16 @@ def find_missing_name(error: BaseException) -> str | None:
 
 def format_plain(error: BaseException) -> str:
     """Return Python's own rendering, whatever the exception does about it."""
-    try:
-        return "".join(traceback.format_exception(error))
-    except Exception:  # noqa: BLE001 - a user's __str__ or __notes__ may raise
-        return f"{type(error).__name__}\n"
+    return format_trace(error, error.__traceback__)
 
 
 def format_coloured(error: BaseException, shell: InteractiveShell) -> str:
     """Return IPython's rendering with ANSI colours; the plain one if that fails."""
     try:
-        return _render(error, shell)
-    except Exception:  # noqa: BLE001 - as above, and IPython's own bugs
+        if get_error_text(error).is_own:
+            return call_briefly(partial(_render, shell=shell), error, _SECONDS)
+        return format_plain(error)
+    except BaseException:  # noqa: BLE001 - a user's __str__, IPython's own bugs
         return format_plain(error)
     finally:
         # IPython keeps the frames, and thereby what the cell's functions hold.

@@ -9,12 +9,21 @@ from __future__ import annotations
 import contextlib
 import logging
 import pickle
-import reprlib
 import traceback
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ipycron.errors import RemoteError
+from ipycron.process.wire.describe import (
+    SCALARS,
+    Text,
+    call_briefly,
+    get_error_text,
+    get_short_name,
+    get_type_name,
+    render,
+    room_to_recurse,
+)
 from ipycron.process.wire.payload import (
     Payload,
     pack_bytes,
@@ -23,10 +32,9 @@ from ipycron.process.wire.payload import (
     unpack,
     unpack_block,
 )
-from ipycron.process.wire.printable import show_controls
+from ipycron.process.wire.printable import show_controls, show_hidden
 from ipycron.process.wire.sources import name_cells
 
-_PLAIN = (type(None), bool, int, float, str, bytes)
 _PLAIN_DEPTH = 3
 _PLAIN_LENGTH = 100
 _MAX_TEXT = 1_000_000
@@ -37,6 +45,8 @@ It is decoded for listeners and logs, whether or not anybody looks at it."""
 _MAX_SUMMARY = 300
 UNSENT = "not sent: "
 """What the summary of a result begins with that could not travel; no repr does."""
+_MAX_REASON = 1000
+_TRACEBACK_SECONDS = 5.0
 _SHORT_INT = 10**18
 _MAX_CAUSES = 20
 _OURS = ("/ipycron/process/", "/ipycron/executors/")
@@ -79,25 +89,41 @@ class _Error(NamedTuple):
 
 
 def encode_result(value: object, max_bytes: int) -> tuple[Payload, str]:
-    """Return a result's payload and its one-line summary."""
+    """Return a result's payload and its one-line summary. Raises nothing.
+
+    Whatever the object does when it is pickled, or the system does not allow.
+    """
+    try:
+        with room_to_recurse():
+            return _encode_result(value, max_bytes)
+    except BaseException as error:  # noqa: BLE001 - border: job
+        name = get_type_name(value)
+        reason = _name_reason(error)
+        stand_in = Unserializable(type_name=name, text="", reason=reason)
+        return pack_plain(stand_in), _summarize_unsent(f"<{name}>", reason)
+
+
+def _encode_result(value: object, max_bytes: int) -> tuple[Payload, str]:
     summary = summarize(value)
-    if _is_plain(value, _PLAIN_DEPTH):
-        payload = pack_plain(value)
-    else:
-        try:
-            payload = pack_object(value, is_answer=True)
-        except Exception as error:  # noqa: BLE001 - pickling runs users' code
-            return _replace_result(value, f"{type(error).__name__}: {error}", summary)
+    try:
+        is_plain = _is_plain(value, _PLAIN_DEPTH)
+        payload = pack_plain(value) if is_plain else pack_object(value, is_answer=True)
+    except BaseException as error:  # noqa: BLE001 - pickling runs users' code
+        return _replace_result(value, _name_reason(error), summary)
     if payload.size > max_bytes:
         reason = f"{payload.size:,} bytes, more than max_result_bytes={max_bytes:,}"
         return _replace_result(value, reason, summary)
     return payload, summary
 
 
+def _name_reason(error: BaseException) -> str:
+    return f"{get_short_name(error)}: {safe_str(error)}"[:_MAX_REASON]
+
+
 def _is_plain(value: object, depth: int) -> bool:
     """Return whether plain pickle does: for scalars, and small containers of them."""
     kind = type(value)
-    if kind in _PLAIN:
+    if kind in SCALARS:
         return True
     if depth == 0 or kind not in (list, tuple, dict, set, frozenset):
         return False
@@ -112,13 +138,19 @@ def _is_plain(value: object, depth: int) -> bool:
 
 
 def _replace_result(value: object, reason: str, summary: str) -> tuple[Payload, str]:
-    name = _get_type_name(value)
-    with contextlib.suppress(Exception):  # a handler of the job's may be broken
+    name = get_type_name(value)
+    try:  # noqa: SIM105 - as elsewhere after each run
         _log.warning("a result of type %s could not be sent: %s", name, reason)
+    except BaseException:  # noqa: BLE001, S110 - a handler of the job's may be broken
+        pass
     stand_in = Unserializable(
-        type_name=name, text=_cut(_safe_repr(value)), reason=_cut(reason)
+        type_name=name, text=_cut(_safe_repr(value)), reason=reason
     )
-    return pack_plain(stand_in), _to_wire(f"{UNSENT}{summary} ({reason})")
+    return pack_plain(stand_in), _summarize_unsent(summary, reason)
+
+
+def _summarize_unsent(summary: str, reason: str) -> str:
+    return _to_wire(show_hidden(f"{UNSENT}{summary} ({reason})"))
 
 
 def encode_error(
@@ -132,11 +164,36 @@ def encode_error(
             of more than `MAX_ERROR_BYTES`.
         traceback_text: the traceback where the caller has a better one.
     """
-    if traceback_text is None:
-        traceback_text = format_traceback(error)
-    limit = min(max_bytes, MAX_ERROR_BYTES)
-    payload = pack_plain(tuple(_describe(error, traceback_text, limit, 0)))
-    return payload, summarize_error(error)
+    said = Text("", is_own=False)
+    try:
+        with room_to_recurse():
+            said = get_error_text(error)
+            if traceback_text is None:
+                traceback_text = format_traceback(error, said)
+            limit = min(max_bytes, MAX_ERROR_BYTES)
+            described = _describe(error, said, limit)
+            described = described._replace(traceback_text=traceback_text)
+            return pack_plain(tuple(described)), summarize_error(error, said)
+    except BaseException as failure:  # noqa: BLE001 - border: job
+        return _encode_poor_error(error, said, _name_reason(failure))
+
+
+def _encode_poor_error(
+    error: BaseException, said: Text, reason: str
+) -> tuple[Payload, str]:
+    """Return the payload of an error of which little more than its name can be sent."""
+    with contextlib.suppress(BaseException):  # what its frames hold may be what lacks
+        traceback.clear_frames(_get(error, "__traceback__"))
+    described = _Error(
+        type_name=get_type_name(error),
+        message=said.text[:_MAX_REASON],
+        traceback_text="",
+        pickle=None,
+        reason=reason,
+        suppresses_context=False,
+        cause=None,
+    )
+    return pack_plain(tuple(described)), summarize_error(error, said)
 
 
 def decode_result(payload: Payload) -> Any:
@@ -215,15 +272,17 @@ def summarize(value: object) -> str:
         return "None"  # what most jobs return: one string for all runs that are kept
     if type(value) is int and -_SHORT_INT < value < _SHORT_INT:
         return repr(value)
-    if type(value) in _PLAIN or type(value) in (list, tuple, dict, set, frozenset):
-        return _to_wire(_short.repr(value))
-    return f"<{_get_type_name(value)}>"
+    try:
+        return _to_wire(render(value))
+    except Exception:  # noqa: BLE001 - another thread may change it meanwhile
+        return _to_wire(f"<{get_type_name(value)}>")
 
 
-def summarize_error(error: BaseException) -> str:
+def summarize_error(error: BaseException, said: Text | None = None) -> str:
     """Return ``ValueError: first line of its text``."""
-    lines = safe_str(error).splitlines()
-    text = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    said = said or get_error_text(error)
+    name, lines = get_short_name(error), said.text[:_MAX_TEXT].splitlines()
+    text = f"{name}: {lines[0]}" if lines else name
     return show_controls(_to_wire(text))
 
 
@@ -232,67 +291,77 @@ def _is_ours(file: str) -> bool:
     return any(room in file for room in _OURS)
 
 
-def format_traceback(error: BaseException) -> str:
+def format_traceback(error: BaseException, said: Text | None = None) -> str:
     """Return the traceback's text without the frames of this package at its top."""
-    trace = error.__traceback__
+    trace = _get(error, "__traceback__")
     while trace is not None and _is_ours(trace.tb_frame.f_code.co_filename):
         trace = trace.tb_next
-    try:
-        lines = traceback.format_exception(type(error), error, trace)
-        return _cut(name_cells("".join(lines)))
-    except Exception:  # noqa: BLE001 - __str__ of a user's exception may raise
-        return summarize_error(error)
+    return _cut(name_cells(format_trace(error, trace, said)))
 
 
-class _Short(reprlib.Repr):
-    """Reprlib for values of built-in types; what they hold is named, not asked."""
+def format_trace(error: BaseException, trace: Any, said: Text | None = None) -> str:
+    """Return Python's rendering of an error, whatever the error does about it."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.maxstring = self.maxother = 120
-        self.maxlist = self.maxtuple = self.maxset = self.maxdict = 8
+    def render_it(error: BaseException) -> str:
+        return "".join(traceback.format_exception(type(error), error, trace))
 
-    def repr_instance(self, x: Any, level: int) -> str:  # noqa: ARG002
-        if type(x) in _PLAIN:
-            return repr(x)[: self.maxother]
-        return f"<{_get_type_name(x)}>"
+    said = said or get_error_text(error)
+    if said.is_own:
+        # Its causes, its notes and what is like a misspelt name run users' code, too.
+        with contextlib.suppress(BaseException):
+            return call_briefly(render_it, error, _TRACEBACK_SECONDS)
+    return render_it(_make_stand_in(error, said))
 
 
-_short = _Short()
+def _make_stand_in(error: BaseException, said: Text, depth: int = 0) -> BaseException:
+    """Return an exception that looks like another, and runs no code of the user's."""
+    module, _, name = get_type_name(error).rpartition(".")
+    cls = type(name, (Exception,), {"__module__": module or "builtins"})
+    stand_in: BaseException = cls(said.text)
+    if depth < _MAX_CAUSES:
+        for link in ("__cause__", "__context__"):
+            other = _get(error, link)
+            if other is not None:
+                copied = _make_stand_in(other, get_error_text(other), depth + 1)
+                _set(copied, "__traceback__", _get(other, "__traceback__"))
+                _set(stand_in, link, copied)
+    _set(stand_in, "__suppress_context__", _get(error, "__suppress_context__"))
+    return stand_in
 
 
 def _describe(
-    error: BaseException, traceback_text: str, max_bytes: int, depth: int
+    error: BaseException, said: Text, max_bytes: int, depth: int = 0
 ) -> _Error:
     pickled, reason = _pickle_error(error, max_bytes)
-    cause = error.__cause__
+    cause = _get(error, "__cause__")
     return _Error(
-        type_name=_get_type_name(error),
-        message=_cut(safe_str(error)),
-        traceback_text=traceback_text,
+        type_name=get_type_name(error),
+        message=_cut(said.text),
+        traceback_text="",
         pickle=pickled,
         reason=reason,
-        suppresses_context=error.__suppress_context__,
+        suppresses_context=_get(error, "__suppress_context__"),
         cause=None
         if cause is None or depth >= _MAX_CAUSES
-        else tuple(_describe(cause, "", max_bytes, depth + 1)),
+        else tuple(_describe(cause, get_error_text(cause), max_bytes, depth + 1)),
     )
 
 
 def _pickle_error(error: BaseException, max_bytes: int) -> tuple[bytes | None, str]:
     """Return the pickle, or None and the reason. Proves that it can be rebuilt."""
-    if not isinstance(error, Exception):
+    name = get_short_name(error)
+    if not issubclass(type(error), Exception):
         # Raised again in the client, these would end the notebook or the script.
-        return None, f"{type(error).__name__} ends a program"
+        return None, f"{name} ends a program"
     try:
-        pickled = _dump_error(error)
+        pickled = _dump_error(error)  # type: ignore[arg-type] # as was checked
         if len(pickled) > max_bytes:
             return None, f"{len(pickled):,} bytes, more than {max_bytes:,}"
         rebuilt = unpack_block(memoryview(pickled))
-    except Exception as failure:  # noqa: BLE001 - pickling runs users' code
-        return None, _cut(f"{type(failure).__name__}: {failure}")
-    if type(rebuilt).__name__ != type(error).__name__:
-        return None, f"it is rebuilt as {type(rebuilt).__name__}"
+    except BaseException as failure:  # noqa: BLE001 - pickling runs users' code
+        return None, _name_reason(failure)
+    if get_short_name(rebuilt) != name:
+        return None, f"it is rebuilt as {get_short_name(rebuilt)}"
     return pickled, ""
 
 
@@ -344,34 +413,26 @@ def _set(error: BaseException, name: str, value: object) -> None:
     BaseException.__dict__[name].__set__(error, value)
 
 
-def _get_type_name(value: object) -> str:
-    cls = type(value)
-    module = cls.__module__
-    return (
-        cls.__qualname__
-        if module in ("builtins", "__main__")
-        else f"{module}.{cls.__qualname__}"
-    )
+def _get(error: BaseException, name: str) -> Any:
+    return BaseException.__dict__[name].__get__(error)
 
 
 def _to_wire(text: str) -> str:
     """Return a header's text: short, and without lone surrogates."""
-    return text[:_MAX_SUMMARY].encode("utf-8", "backslashreplace").decode()
+    text = text[:_MAX_SUMMARY].encode("utf-8", "backslashreplace").decode()
+    return text[:_MAX_SUMMARY]
 
 
-def safe_str(value: object) -> str:
-    """Return its text, or what asking for it has raised."""
-    try:
-        return str(value)
-    except Exception as error:  # noqa: BLE001 - a user's __str__
-        return f"<str() raised {type(error).__name__}>"
+def safe_str(value: BaseException) -> str:
+    """Return an error's text, or what asking for it has raised."""
+    return get_error_text(value).text
 
 
 def _safe_repr(value: object) -> str:
     try:
-        return repr(value)
-    except Exception as error:  # noqa: BLE001 - a user's __repr__
-        return f"<repr() raised {type(error).__name__}>"
+        return call_briefly(repr, value)
+    except BaseException as error:  # noqa: BLE001 - a user's __repr__
+        return f"<repr() raised {get_short_name(error)}>"
 
 
 def _cut(text: str) -> str:

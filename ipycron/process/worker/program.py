@@ -260,6 +260,7 @@ class Worker:
             payload, summary = encode_result(result, limit)
             is_ok = True
             del result
+        self._leave_if_copy()  # what is pickled may fork, too
         if self._job.is_single_use:
             self._end_program()
         else:
