@@ -276,8 +276,27 @@ def _ask_tzlocal() -> tzinfo | None:
 
 
 def read_localtime(root: str = "/") -> tzinfo | None:
-    """Return the zone in ``/etc/localtime`` where that is a file of its own."""
-    return _read_zone_file(os.path.join(root, "etc/localtime"))  # noqa: PTH118
+    """Return the zone in ``/etc/localtime`` where that is a file of its own.
+
+    By the name in ``/etc/timezone`` if it is a copy of that zone's file.
+    """
+    path = os.path.join(root, "etc/localtime")  # noqa: PTH118
+    name = _read_word(os.path.join(root, "etc/timezone"))  # noqa: PTH118
+    named = _find_named(name)
+    if named is not None and any(
+        _is_copy(path, os.path.join(folder, name))  # noqa: PTH118
+        for folder in TZPATH
+    ):
+        return named
+    return _read_zone_file(path)
+
+
+def _is_copy(path: str, original: str) -> bool:
+    try:
+        with open(path, "rb") as one, open(original, "rb") as other:  # noqa: PTH123
+            return one.read() == other.read()
+    except OSError:
+        return False
 
 
 def read_variable(text: str) -> tzinfo:

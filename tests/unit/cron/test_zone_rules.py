@@ -168,6 +168,11 @@ def test_file_in_the_place_of_localtime_is_read(tmp_path):
     zone = read_localtime(str(tmp_path))
     assert str(zone) == str(path)
     assert datetime.fromtimestamp(0, zone).utcoffset() == timedelta(hours=9)
+    name = tmp_path / "etc" / "timezone"
+    name.write_text("Asia/Tokyo\n")
+    assert read_localtime(str(tmp_path)) is ZoneInfo("Asia/Tokyo")
+    name.write_text("Europe/Paris\n")
+    assert str(read_localtime(str(tmp_path))) == str(path)
     path.write_bytes(b"TZif")
     assert read_localtime(str(tmp_path)) is None
 
