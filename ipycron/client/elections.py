@@ -11,6 +11,7 @@ from ipycron.coordinate.environment import EnvRunCoordinator
 from ipycron.coordinate.session import CoordinatorSession
 from ipycron.errors import CoordinatorError, InvalidOption
 from ipycron.process.wire.protocol import Completed, Elect, Elected
+from ipycron.scheduling.policy import LONGEST_CLAIM
 from ipycron.scheduling.ports import Held
 
 if TYPE_CHECKING:
@@ -195,6 +196,13 @@ def check_election(options: TaskOptions, coordinator: Any) -> None:
             value=None,
             expected="a name with distributed=True: it is the key that all "
             "instances share",
+        )
+    if options.claim_lease > LONGEST_CLAIM:
+        raise InvalidOption(
+            option="tolerance",
+            value=options.tolerance,
+            expected=f"with distributed_lease at most {LONGEST_CLAIM:.0f} s (a year) "
+            "in a fleet, which keeps its claims as long as a slot may be late",
         )
     if options.run_coordinator is None and coordinator is None:
         EnvRunCoordinator()  # refuses an environment that does not decide

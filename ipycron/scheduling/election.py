@@ -74,7 +74,7 @@ class Election:
         state, elector = self._state, self._find_elector()
         slot = datetime.fromtimestamp(run.execution.date, UTC)
         key = f"{state.name}:{slot.isoformat()}"
-        call = elector.should_run(state.id, key, state.policy.distributed_lease)
+        call = elector.should_run(state.id, key, state.policy.claim_lease)
         task = spawn(self._services.errands, call)
         task.add_done_callback(partial(self._note_claim, run, key))
         return await within(self._services.clock, DEADLINE, task, late=make_late_error)

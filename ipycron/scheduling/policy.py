@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+LONGEST_CLAIM = 366 * 86_400.0
+"""Seconds for which a fleet keeps a claim: no coordinator need store one for longer."""
 MAX_WHOLE = 2**63 - 1
 """The largest number that a message holds."""
 Check = "Callable[[str, Any], Any]"
@@ -154,5 +156,18 @@ class Policy:
         False, check_flag, "ask the run coordinator before each scheduled run"
     )
     distributed_lease: float = option(
-        30.0, check_deadline, "length of a claim on a slot, seconds"
+        30.0,
+        check_deadline,
+        "seconds that a claim on a slot outlasts it; clocks may differ by less",
     )
+
+    @property
+    def claim_lease(self) -> float:
+        """How long a claim is asked for, seconds.
+
+        It must not run out while another instance may still begin the slot, because
+        that one stood still: for as long as a slot may be late. `distributed_lease`
+        covers a tolerance of a second, an answer that takes its time, and clocks that
+        differ.
+        """
+        return self.distributed_lease + max(0.0, self.tolerance - 1.0)

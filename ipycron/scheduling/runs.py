@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ipycron.errors import ExecutionStopped, ExecutionTimeout, OverlapError
 from ipycron.scheduling.aio import spawn, until
+from ipycron.scheduling.election import DEADLINE
 from ipycron.scheduling.events import Event, Outcome, ScheduledExecution
 from ipycron.scheduling.state import Phase, Run, RunStage
 from ipycron.scheduling.timetable import LONGEST_SLEEP
@@ -158,7 +159,7 @@ class Admission:
         began = self._services.clock.monotonic()
         refusal = await election.hold(run)
         run.undo = None
-        self._excuse(run, began)
+        self._excuse(run, began, DEADLINE)
         if refusal is None:
             self._delay(run)
             return
@@ -198,10 +199,13 @@ class Admission:
 
         run.undo = clock.call_later(min(delay, LONGEST_SLEEP), look).cancel
 
-    def _excuse(self, run: Run, began: float) -> None:
-        """Give a run the time that others took, by the monotonic clock."""
+    def _excuse(self, run: Run, began: float, limit: float) -> None:
+        """Give a run the time that others took, by the monotonic clock.
+
+        No more than they may take: in a process that stood still it goes on.
+        """
         if run.latest is not None:
-            run.latest += self._services.clock.monotonic() - began
+            run.latest += min(self._services.clock.monotonic() - began, limit)
 
     def _is_late(self, run: Run) -> bool:
         """Return whether it is too late for a run to begin."""
@@ -240,7 +244,7 @@ class Admission:
         except Exception as error:  # noqa: BLE001 - the border to the job
             self._tracker.fail(run, error)
             return
-        self._excuse(run, began)
+        self._excuse(run, began, self._state.policy.start_timeout)
         if self._is_late(run):
             self._workers.release(worker)
             self._expire(run)

@@ -1,0 +1,119 @@
+"""An instance that stands still for longer than the lease, within the tolerance."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from polling import eventually
+
+import ipycron
+from ipycron.errors import InvalidOption
+from ipycron.scheduling.clock import SystemClock
+from ipycron.scheduling.policy import Policy
+
+SUPPORT = Path(__file__).parents[2] / "support"
+LEASE = 0.5
+FROZEN = 2.0
+"""Seconds past the slot: four leases."""
+MEMBER = """
+import sys
+from functools import partial
+sys.path.insert(0, sys.argv[1])
+import ipycron
+from chaos_member import make_coordinator, note
+folder, name, kind, coordinator, expression = sys.argv[2:]
+task = ipycron.create_task(
+    expression, partial(note, f"{folder}/runs", name), name="beat", timezone="UTC",
+    background=kind == "background", distributed=True,
+    run_coordinator=make_coordinator(coordinator), distributed_lease=float(%(lease)s),
+    tolerance=20, jitter=0,
+)
+task.on("execution:skipped", lambda c: note(f"{folder}/skips", name, c.reason))
+task.start().result(20)
+note(f"{folder}/ready", name)
+sys.stdin.read()
+ipycron.shutdown()
+"""
+
+read_clock = SystemClock().now
+
+
+def read(path):
+    """Return the lines of a file that instances write."""
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def find_family(pid):
+    """Return the processes of an instance: itself, its supervisor and workers."""
+    import psutil  # noqa: PLC0415 - beside its only use
+
+    return [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+
+
+@pytest.mark.parametrize(
+    ("store", "kind"), [("sqlite", "inline"), ("redis", "background")]
+)
+def test_fire_runs_once_when_an_instance_stood_still_over_it(
+    store, kind, tmp_path, make_server
+):
+    """The claim outlasts the time in which the slot may still begin anywhere."""
+    coordinator = f"sqlite:{tmp_path}/claims"
+    if store == "redis":
+        server = make_server()
+        server.start()
+        coordinator = f"redis:{server.port}"
+    slot = datetime.fromtimestamp(read_clock() + 6, UTC)
+    expression = f"{slot:%-S %-M %-H %-d %-m} *"
+    program = [sys.executable, "-c", MEMBER % {"lease": LEASE}, str(SUPPORT)]
+    members = [
+        subprocess.Popen(
+            [*program, str(tmp_path), name, kind, coordinator, expression],
+            stdin=subprocess.PIPE,
+        )
+        for name in ("one", "two")
+    ]
+    try:
+        eventually(lambda: len(read(tmp_path / "ready")) == 2, "a fleet", 20)
+        frozen = find_family(members[1].pid)
+        for process in frozen:
+            process.send_signal(signal.SIGSTOP)
+        eventually(lambda: read(tmp_path / "runs"), "the run of the other", 20)
+        end = slot.timestamp() + FROZEN
+        eventually(lambda: read_clock() > end, "four leases", 20)
+        for process in frozen:
+            process.send_signal(signal.SIGCONT)
+        eventually(lambda: read(tmp_path / "skips"), "the answer to the second", 20)
+        assert read(tmp_path / "skips") == ["two not-elected"]
+        assert read(tmp_path / "runs") == ["one"]
+    finally:
+        for member in members:
+            os.kill(member.pid, signal.SIGCONT)
+            member.stdin.close()
+            member.wait(20)
+
+
+@pytest.mark.parametrize("tolerance", [0, 0.5, 1, 2, 60, 3600])
+@pytest.mark.parametrize("lease", [0.5, 30, 600])
+def test_claim_outlasts_whatever_tolerance(lease, tolerance):
+    """By the lease, less the second that it has always covered."""
+    policy = Policy(distributed_lease=lease, tolerance=tolerance)
+    assert policy.claim_lease >= lease
+    assert policy.claim_lease >= tolerance + lease - 1
+
+
+def test_tolerance_that_no_claim_can_outlast_is_refused():
+    """The promise of one run is kept, or is not made."""
+    with pytest.raises(InvalidOption, match=r"a year\) in a fleet"):
+        ipycron.create_task(
+            "0 9 * * *",
+            lambda: 1,
+            name="report",
+            distributed=True,
+            tolerance=timedelta(days=367),
+        )
