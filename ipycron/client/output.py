@@ -77,14 +77,16 @@ class _Record:
     @property
     def size(self) -> int:
         """Bytes kept, displays included."""
-        kept = sum(log.size - log.dropped for log in list(self.streams.values()))
+        kept = sum(log.kept for log in list(self.streams.values()))
         return kept + self.display_bytes
 
-    def write(self, stream: StreamName, data: bytes, dropped: int) -> None:
+    def write(
+        self, stream: StreamName, data: bytes, dropped: int, dropped_lines: int
+    ) -> None:
         """Add bytes of a stream; see `Output.write`."""
         log = self.streams.setdefault(stream, OutputLog())
         self._note(stream, log.size, len(data) + dropped)
-        log.append(data, dropped)
+        log.append(data, dropped, dropped_lines)
 
     def display(self, payload: Payload) -> None:
         """Add a display; see `Output.display`."""
@@ -217,11 +219,20 @@ class Output(msgspec.Struct, gc=False, eq=False):
 
     # --- on the client's loop -------------------------------------------------------
 
-    def write(self, stream: StreamName, data: bytes, dropped: int) -> None:
-        """Add bytes of a stream, which came after `dropped` bytes nobody kept."""
+    def write(
+        self, stream: StreamName, data: bytes, dropped: int, dropped_lines: int = 0
+    ) -> None:
+        """Add bytes of a stream.
+
+        Args:
+            stream: which.
+            data: the bytes.
+            dropped: bytes before them that nobody kept.
+            dropped_lines: ends of lines among those.
+        """
         record = self._open()
         with record.lock:
-            record.write(stream, data, dropped)
+            record.write(stream, data, dropped, dropped_lines)
 
     def display(self, payload: Payload) -> None:
         """Add a display. Its bytes, not a descriptor: 200 of those are too many."""

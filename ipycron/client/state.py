@@ -292,4 +292,9 @@ def _add_output(
     if isinstance(message, Displayed):
         execution.output.display(payload)
     else:
-        execution.output.write(message.stream, bytes(payload.open()), message.dropped)
+        execution.output.write(
+            message.stream,
+            bytes(payload.open()),
+            message.dropped,
+            message.dropped_lines,
+        )

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 Kind = Literal["stdout", "stderr", "display"]
-Piece = tuple[Kind, bytes, int]
-"""Where it comes from, its bytes, and how many bytes were left out before them."""
+Piece = tuple[Kind, bytes, int, int]
+"""Where it comes from, its bytes, and how many bytes and ends of lines were left out
+before them."""
 
 MAX_DISPLAYS = 200
 MAX_LOGS = 10_000
@@ -39,6 +40,7 @@ class Record:
         self._pieces: list[tuple[Kind, bytearray]] = []
         self._sizes: dict[Kind, int] = {"stdout": 0, "stderr": 0}
         self._tails: dict[Kind, bytearray] = {}
+        self._lines: dict[Kind, int] = {"stdout": 0, "stderr": 0}  # behind the heads
         self._displays = 0
         self._logs: list[dict[str, Any]] = []
         self._lost_logs = 0
@@ -53,6 +55,7 @@ class Record:
             if len(data) > room:
                 tail = self._tails.setdefault(kind, bytearray())
                 tail += data[room:]
+                self._lines[kind] += data.count(b"\n", room)
                 # Not at every write: this moves all that is kept.
                 if len(tail) > 2 * TAIL_BYTES:
                     del tail[:-TAIL_BYTES]
@@ -80,11 +83,12 @@ class Record:
     def get_pieces(self) -> list[Piece]:
         """Return the output in order: heads and displays, then the tails."""
         with self._lock:
-            pieces: list[Piece] = [(k, bytes(data), 0) for k, data in self._pieces]
+            pieces: list[Piece] = [(k, bytes(data), 0, 0) for k, data in self._pieces]
             for kind, kept in self._tails.items():
                 tail = bytes(kept[-TAIL_BYTES:])
                 dropped = self._sizes[kind] - HEAD_BYTES - len(tail)
-                pieces.append((kind, tail, dropped))
+                lines = self._lines[kind] - tail.count(b"\n")
+                pieces.append((kind, tail, dropped, lines))
             return pieces
 
     def get_logs(self) -> list[dict[str, Any]]:

@@ -243,12 +243,12 @@ class ExecutorWorker(SharedWorker):
         if end.done():
             return
         ids = self._job.load.task_id, run.execution_id
-        for kind, data, dropped in report.pieces:
+        for kind, data, *dropped in report.pieces:
             message: Streamed | Displayed
             if kind == "display":
                 message = Displayed(*ids)
             else:
-                message = Streamed(*ids, kind, dropped)
+                message = Streamed(*ids, kind, *dropped)
             self._sink.take_output(message, Payload(data))
         for described in report.logs:
             self._sink.take_record(rebuild_record(described), ids[0])

@@ -5,7 +5,7 @@ Two bounds, so that no job can flood the house:
 * a pipe is read only as fast as the schedule allows: after a full read it rests,
   longer the more pipes flood, and its writer waits;
 * between two deliveries (`INTERVAL`) a stream keeps its newest `WINDOW_BYTES`; what
-  it leaves out is counted. Only the beginning of a run is delivered as it comes.
+  it leaves out is counted. Only the head of a run is delivered as it comes, and whole.
 
 `OutputLog` is the receiving end: the head and the tail of one run's stream.
 """
@@ -33,7 +33,10 @@ if TYPE_CHECKING:
 INTERVAL = 0.25
 """Seconds between deliveries of one stream: four a second are enough for eyes."""
 WINDOW_BYTES = 64 * 1024
-HEAD_BYTES = TAIL_BYTES = 256 * 1024
+HEAD_BYTES = 256 * 1024
+TAIL_BYTES = WINDOW_BYTES
+"""What is kept of a stream that is too long; no more than is sure to arrive, however
+fast the stream was: the same output is cut at the same places each time."""
 _PIPE_BYTES = 64 * 1024
 """A pipe's capacity on Linux. A larger buffer would be mapped and unmapped for each
 line: see `channel`."""
@@ -42,8 +45,6 @@ _LARGE_PIPE_BYTES = 256 * 1024
 """The capacity that a pipe gets when it floods: a gigabyte then takes seconds."""
 _REST = 0.001
 _LAST_WORDS_BYTES = 4096
-
-Deliver = "Callable[[bytes, int], None]"
 
 
 class Flood:
@@ -101,7 +102,8 @@ class Pump:
 
     Args:
         fd: the reading end; the pump owns it.
-        deliver: called with bytes and the number of bytes left out before them.
+        deliver: called with bytes, and with the number of bytes and of ends of lines
+            left out before them.
         is_congested: whether the receiver is behind; then nothing is delivered.
         flood: shared by all pumps of a loop.
         before: called before something is read: whose is it?
@@ -112,7 +114,7 @@ class Pump:
         fd: int,
         *,
         loop: asyncio.AbstractEventLoop,
-        deliver: Callable[[bytes, int], None],
+        deliver: Callable[[bytes, int, int], None],
         is_congested: Callable[[], bool],
         flood: Flood,
         before: Callable[[], None],
@@ -125,9 +127,10 @@ class Pump:
         self._before = before
         self._rest = Rest(loop, flood, pause=self._pause, resume=self._resume)
         self._is_large = False
-        self._pending = bytearray()
+        self._head = bytearray()
         self._head_left = HEAD_BYTES
-        self._dropped = 0
+        self._pending = bytearray()
+        self._dropped = self._dropped_lines = 0
         self._delivered_at = 0.0
         self._delivery: asyncio.TimerHandle | None = None
         self._last_words = b""
@@ -169,13 +172,16 @@ class Pump:
         return data
 
     def _keep(self, data: bytes) -> None:
-        self._pending += data
-        while len(self._pending) > WINDOW_BYTES and self._may_hurry():
-            self._send(WINDOW_BYTES)
+        self._head += data[: self._head_left]
+        self._pending += data[self._head_left :]
+        self._head_left = max(0, self._head_left - len(data))
+        while len(self._head) > WINDOW_BYTES and not self._is_congested():
+            self._send_head(WINDOW_BYTES)
         excess = len(self._pending) - WINDOW_BYTES
         if excess > 0:
-            del self._pending[:excess]
             self._dropped += excess
+            self._dropped_lines += self._pending.count(b"\n", 0, excess)
+            del self._pending[:excess]
         if self._delivery is None:
             delay = max(0.0, self._delivered_at + INTERVAL - self._loop.time())
             self._delivery = self._loop.call_later(delay, self._deliver_soon)
@@ -192,25 +198,28 @@ class Pump:
         if self._delivery is not None:
             self._delivery.cancel()
             self._delivery = None
-        if self._pending or self._dropped:
-            self._send(WINDOW_BYTES)
+        while self._head:
+            self._send_head(WINDOW_BYTES)
+        if self._pending:
+            data, dropped = bytes(self._pending), (self._dropped, self._dropped_lines)
+            self._pending.clear()
+            self._dropped = self._dropped_lines = 0
+            self._send(data, *dropped)
 
-    def _send(self, size: int) -> None:
-        data, dropped = bytes(self._pending[:size]), self._dropped
+    def _send_head(self, size: int) -> None:
+        data = bytes(self._head[:size])
+        del self._head[:size]
+        self._send(data, 0, 0)
+
+    def _send(self, data: bytes, dropped: int, dropped_lines: int) -> None:
         self._last_words = (self._last_words + data)[-_LAST_WORDS_BYTES:]
-        del self._pending[:size]
-        self._dropped = 0
         self._delivered_at = self._loop.time()
-        self._head_left -= len(data)
-        self._deliver(data, dropped)
+        self._deliver(data, dropped, dropped_lines)
 
     def begin_run(self) -> None:
         """Deliver what is kept: what comes now is the head of another run's output."""
         self.flush()
         self._head_left = HEAD_BYTES
-
-    def _may_hurry(self) -> bool:
-        return self._head_left > 0 and not self._dropped and not self._is_congested()
 
     def drain(self) -> None:
         """Read all that was written before this call, and deliver it.
@@ -253,34 +262,45 @@ class Pump:
 class OutputLog:
     """The head and the tail of one stream of one run, in the client.
 
+    Where something is left out, both are whole lines, if they have any.
+
     Attributes:
-        dropped: bytes left out between head and tail.
         size: bytes that the job wrote in all.
     """
 
     def __init__(self) -> None:
         self._head = bytearray()
         self._tail = bytearray()
-        self.dropped = 0
+        self._lines = 0  # ends of lines that the job wrote in all
         self.size = 0
 
-    def append(self, data: bytes, dropped: int = 0) -> None:
-        """Add `data`, which came after `dropped` bytes that nobody kept."""
-        self.size += len(data) + dropped
-        if not dropped and not self._tail and not self.dropped:
+    @property
+    def kept(self) -> int:
+        """Bytes in memory."""
+        return len(self._head) + len(self._tail)
+
+    def append(self, data: bytes, dropped: int = 0, dropped_lines: int = 0) -> None:
+        """Add `data`, which came after bytes and ends of lines that nobody kept."""
+        self._lines += dropped_lines + data.count(b"\n")
+        if not dropped and self.size == len(self._head):
             room = HEAD_BYTES - len(self._head)
             self._head += data[:room]
+            self.size += len(data[:room])
             data = data[room:]
-        self.dropped += dropped
         if dropped:
             # The tail must be one piece: what stood before the gap goes, too.
-            self.dropped += len(self._tail)
             self._tail.clear()
         self._tail += data
-        excess = len(self._tail) - TAIL_BYTES
-        if excess > 0:
-            del self._tail[:excess]
-            self.dropped += excess
+        del self._tail[:-TAIL_BYTES]
+        self.size += dropped + len(data)
+
+    def _find_gap(self) -> tuple[int, int]:
+        """Return where the head ends and the tail begins; the same if all is there."""
+        begin, end = len(self._head), self.size - len(self._tail)
+        if begin == end:
+            return begin, end
+        begin = self._head.rfind(b"\n") + 1 or begin
+        return begin, end + self._tail.find(b"\n", 0, -1) + 1
 
     def read(self, start: int, stop: int) -> tuple[bytes, int, bytes]:
         """Return what is kept of the bytes from `start` to `stop`.
@@ -289,17 +309,24 @@ class OutputLog:
             What the head holds, the number of bytes that nobody kept, and what the
             tail holds.
         """
-        head = bytes(self._head[start:stop])
+        begin, end = self._find_gap()
+        head = bytes(self._head[start : min(stop, begin)])
         first = self.size - len(self._tail)
-        tail = bytes(self._tail[max(0, start - first) : max(0, stop - first)])
+        tail = bytes(self._tail[max(start, end) - first : max(stop, end) - first])
         return head, stop - start - len(head) - len(tail), tail
 
     def __str__(self) -> str:
-        head = self._head.decode("utf-8", "replace")
-        if not self.dropped:
-            return (bytes(self._head) + self._tail).decode("utf-8", "replace")
-        tail = self._tail.decode("utf-8", "replace")
-        return f"{head}\n… {self.dropped:,} bytes left out …\n{tail}"
+        head, missing, tail = self.read(0, self.size)
+        if not missing:
+            return (head + tail).decode("utf-8", "replace")
+        lines = self._lines - head.count(b"\n") - tail.count(b"\n")
+        gap = b"" if head.endswith(b"\n") else b"\n"
+        marker = f"… {lines:,} lines, {missing:,} bytes left out …\n"
+        return (
+            (head + gap).decode("utf-8", "replace")
+            + marker
+            + tail.decode("utf-8", "replace")
+        )
 
 
 MAX_HELD = 8

@@ -259,7 +259,11 @@ class Supervisor:
         if self._client.backlog > SWAMP_BYTES:
             if not isinstance(message, Streamed):
                 return
-            message = replace(message, dropped=message.dropped + payload.size)
+            message = replace(
+                message,
+                dropped=message.dropped + payload.size,
+                dropped_lines=message.dropped_lines + bytes(payload.data).count(b"\n"),
+            )
             payload = Payload()
         if isinstance(message, Streamed):
             self._client.send_within(0, message, payload)

@@ -206,8 +206,8 @@ class WorkerProcess:
         self._channel.send(load, payload)
 
     def _make_pump(self, fd: int, stream: StreamName, flood: Flood) -> Pump:
-        def deliver(data: bytes, dropped: int) -> None:
-            message = Streamed(self._task_id, self._execution_id, stream, dropped)
+        def deliver(data: bytes, *dropped: int) -> None:
+            message = Streamed(self._task_id, self._execution_id, stream, *dropped)
             self._uplink.forward(message, Payload(data))
 
         return Pump(

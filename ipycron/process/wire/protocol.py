@@ -231,12 +231,17 @@ class Noticed(Message, frozen=True):
 
 
 class Streamed(Message, frozen=True):
-    """Bytes that a worker wrote (the payload), after `dropped` bytes left out."""
+    """Bytes that a worker wrote (the payload), after `dropped` bytes left out.
+
+    Attributes:
+        dropped_lines: ends of lines among those that were left out.
+    """
 
     task_id: str
     execution_id: str
     stream: StreamName
     dropped: int
+    dropped_lines: int = 0
 
 
 class Elect(Message, frozen=True):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from ipycron.client.output import MAX_DISPLAYS, MAX_ENTRIES, Output
 from ipycron.process.shell.displays import DisplayData
 from ipycron.process.supervisor.pumps import HEAD_BYTES, TAIL_BYTES
@@ -100,3 +102,35 @@ def test_output_keeps_every_byte_when_streams_alternate_for_long():
     assert position == len(written)
     assert written.endswith(b"oeoeoe")
     assert output.stdout == "o" * MAX_ENTRIES
+
+
+def test_long_output_is_cut_between_lines():
+    """Head and tail are whole lines; the marker's lines and bytes add up."""
+    text = "".join(f"line {number}\n" for number in range(100_000))
+    output = Output()
+    output.write("stdout", text.encode(), 0)
+
+    head, marker, tail = re.split("(… .* left out …)\n", output.stdout)
+
+    lines, size = re.fullmatch(
+        "… ([0-9,]+) lines, ([0-9,]+) bytes left out …", marker
+    ).groups()
+    assert text.startswith(head)
+    assert text.endswith(tail)
+    assert head.endswith("\n")
+    assert tail.startswith("line ")
+    assert len(head) + len(tail) + int(size.replace(",", "")) == len(text)
+    assert (head + tail).count("\n") + int(lines.replace(",", "")) == 100_000
+    pieces = output.read()[0]
+    assert [piece.data.decode() for piece in pieces] == [head, tail]
+
+
+def test_long_output_is_cut_where_it_must_be_when_it_has_no_lines():
+    """One endless line keeps its beginning and its end."""
+    output = Output()
+    output.write("stdout", b"x" * HEAD_BYTES + b"y" * 2 * TAIL_BYTES, 0)
+
+    head, marker, tail = output.stdout.split("\n")
+
+    assert (head, tail) == ("x" * HEAD_BYTES, "y" * TAIL_BYTES)
+    assert marker == f"… 0 lines, {TAIL_BYTES:,} bytes left out …"

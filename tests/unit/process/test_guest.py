@@ -118,9 +118,9 @@ def test_output_is_the_guests_own():
 
     with hosting() as host:
         assert run(talk).pieces == [
-            ("stdout", b"one\n", 0),
-            ("stderr", b"two\n", 0),
-            ("stdout", b"\xff\nthree \\udcff\n", 0),
+            ("stdout", b"one\n", 0, 0),
+            ("stderr", b"two\n", 0, 0),
+            ("stdout", b"\xff\nthree \\udcff\n", 0, 0),
         ]
     assert [stream.getvalue() for stream in host] == ["", ""]
 
@@ -133,7 +133,7 @@ def test_output_of_others_passes():
         call_in_thread(print, "of a thread")
 
     with hosting() as host:
-        assert run(talk).pieces == [("stdout", b"mine\n", 0)]
+        assert run(talk).pieces == [("stdout", b"mine\n", 0, 0)]
     assert host[0].getvalue() == "of a thread\n"
 
 
@@ -158,7 +158,7 @@ def test_outputs_are_kept_apart_when_guests_meet():
         for thread in threads:
             thread.join()
     for word in ("a", "b"):
-        assert pieces[word] == [("stdout", f"{word}\n".encode() * 100, 0)]
+        assert pieces[word] == [("stdout", f"{word}\n".encode() * 100, 0, 0)]
 
 
 def test_output_is_bounded_when_a_job_floods():
@@ -276,7 +276,7 @@ def test_script_is_main_and_gives_it_back():
     source = b"import sys\nprint(__name__, __file__, sys.argv)\nclass A: pass\n"
     report = run(job, source=source)
     assert report.pieces == [
-        ("stdout", b"__main__ /nowhere/script.py ['/nowhere/script.py', 'x']\n", 0)
+        ("stdout", b"__main__ /nowhere/script.py ['/nowhere/script.py', 'x']\n", 0, 0)
     ]
     assert sys.modules["__main__"] is main
     assert sys.argv is argv
