@@ -101,7 +101,15 @@ _HOMES = {
     "ipycron.api.task": ("Task",),
     "ipycron.api.wait": ("wait", "wait_async"),
 }
-__getattr__ = make_getattr(__name__, _HOMES)
+
+
+def _advise(name: str) -> str:
+    from ipycron.api.elsewhere import find_name  # noqa: PLC0415 - errors are rare
+
+    return find_name(name, __all__)
+
+
+__getattr__ = make_getattr(__name__, _HOMES, _advise)
 
 
 def __dir__() -> list[str]:

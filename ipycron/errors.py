@@ -289,7 +289,7 @@ class TaskExists(IpycronError, ValueError):
         )
 
 
-class UnknownTask(IpycronError, LookupError):
+class UnknownTask(IpycronError, KeyError):
     """No task has this id or name."""
 
     name: str
@@ -300,6 +300,9 @@ class UnknownTask(IpycronError, LookupError):
         super().__init__(
             f"no task is called {name!r}.{suggest(name, names)}{listed}", name=name
         )
+
+    def __str__(self) -> str:
+        return str(self.args[0])  # a KeyError shows the repr
 
 
 class CaptureError(IpycronError, TypeError):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from datetime import tzinfo
 from functools import lru_cache, partial
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from ipycron.api.task import Task
-from ipycron.client.jobs import Inline, make_source
+from ipycron.client.jobs import Inline, bind_arguments, make_source
 from ipycron.client.listeners import check_event
 from ipycron.client.options import TaskOptions, check_logger, make_options
 from ipycron.client.registry import registry
@@ -30,10 +30,11 @@ from ipycron.scheduling.policy import check_duration
 if TYPE_CHECKING:
     import logging
     import os
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator
     from datetime import timedelta
 
     from ipycron.client.completion import Completion
+    from ipycron.client.jobs import Source
     from ipycron.scheduling.events import TaskContext
 
 
@@ -48,7 +49,8 @@ def schedule(
         expression: when, as cron text: five fields, or six with seconds first.
         job: what. A path is a task file, run in a worker process. A function runs
             in this process, with ``background=True`` in a worker.
-        **options: see `TaskOptions`; durations are seconds.
+        **options: see `TaskOptions`; durations are seconds. A function takes `args`
+            and `kwargs`, which are bound to it.
 
     Returns:
         The task. It starts meanwhile; `Task.execute` waits for that. A start that
@@ -73,6 +75,7 @@ def create_task(
     **options: Any,
 ) -> Task:
     """Create and register a task, stopped. Arguments and errors as `schedule`."""
+    job = bind_arguments(job, options)
     checked = make_options(options)
     task_id = uuid.uuid4().hex
     parsed = _make_expression(expression, checked, task_id)
@@ -81,7 +84,8 @@ def create_task(
 
         return make_inert_task(parsed, checked, task_id)
     source = make_source(job, checked)
-    _check_together(checked, parsed, source)
+    _check_zone(parsed, source)
+    _check_coordinator(checked)
     existing = _find_by_name(checked.name)
     if existing is not None:
         if checked.if_exists == "error":
@@ -139,12 +143,22 @@ def _share(expression: CronExpression, _: bool) -> CronExpression:  # noqa: FBT0
     return expression
 
 
-def _check_together(
-    options: TaskOptions, expression: CronExpression, source: Any
-) -> None:
-    """Check what no option can say alone."""
+def parse_schedule(
+    expression: str | CronExpression, options: TaskOptions, task_id: str, source: Source
+) -> CronExpression:
+    """Return another expression for a task, checked as its first one was."""
+    parsed = _make_expression(expression, options, task_id)
+    _check_zone(parsed, source)
+    return parsed
+
+
+def _check_zone(expression: CronExpression, source: Source) -> None:
+    """Check that the zone can travel to where it is needed."""
     if not isinstance(source, Inline):
         describe_zone(expression.timezone)
+
+
+def _check_coordinator(options: TaskOptions) -> None:
     if options.distributed or options.run_coordinator is not None:
         from ipycron.client.elections import check_election  # noqa: PLC0415 - asyncio
 
@@ -171,9 +185,39 @@ def _report_start(task: Task, completion: Completion[None]) -> None:
 
 
 def get_tasks() -> Mapping[str, Task]:
-    """Return all tasks that are not destroyed, by id: a read-only snapshot."""
+    """Return all tasks that are not destroyed, by id: a read-only snapshot.
+
+    A name finds its task, too; of several with one name, the newest.
+    """
     client = registry.running_client
-    return MappingProxyType({} if client is None else dict(client.tasks))
+    return TaskMap({} if client is None else dict(client.tasks))
+
+
+class TaskMap(Mapping[str, Task]):
+    """Tasks by id, which a name finds as well. Never changed."""
+
+    __slots__ = ("_tasks",)
+
+    def __init__(self, tasks: dict[str, Task]) -> None:
+        self._tasks = tasks
+
+    def __getitem__(self, id_or_name: str) -> Task:
+        if id_or_name in self._tasks:
+            return self._tasks[id_or_name]
+        for task in reversed(self._tasks.values()):
+            if task.name == id_or_name:
+                return task
+        known = [task.name for task in self._tasks.values()]
+        raise UnknownTask(name=id_or_name, known=known)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tasks)
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def __repr__(self) -> str:
+        return f"<TaskMap {self._tasks!r}>"
 
 
 def get_task(id_or_name: str) -> Task:
@@ -182,18 +226,13 @@ def get_task(id_or_name: str) -> Task:
     Raises:
         UnknownTask: if there is none; the text suggests a name.
     """
-    tasks = get_tasks()
-    found = tasks.get(id_or_name) or _find_by_name(id_or_name)
-    if found is None:
-        raise UnknownTask(name=id_or_name, known=[task.name for task in tasks.values()])
-    return found
+    return get_tasks()[id_or_name]
 
 
 def _find_by_name(name: str | None) -> Task | None:
     if name is None:
         return None
-    named = [task for task in get_tasks().values() if task.name == name]
-    return named[-1] if named else None
+    return get_tasks().get(name)
 
 
 def on(event: str, listener: Callable[[TaskContext], Any]) -> None:

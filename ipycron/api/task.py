@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from ipycron.scheduling.events import Notice, TaskContext
 
 
+_OF_SCHEDULE = ("expression", "pattern", "timezone", "next_run")
+
+
 class Task:
     """A job on a schedule.
 
@@ -81,6 +84,14 @@ class Task:
         self.listeners = Listeners()
         # A copy of the environment: 5 KB that only a worker needs.
         self._setting = self._take_setting() if self.is_background else None
+        self._is_made = True
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not name.startswith("_") and "_is_made" in vars(self):
+            advice = "Use reschedule()" if name in _OF_SCHEDULE else "Schedule it anew"
+            message = f"{name!r} of a task cannot be set. {advice}."
+            raise AttributeError(message, name=name, obj=self)
+        super().__setattr__(name, value)
 
     def _take_setting(self) -> Setting:
         options = self.options
@@ -191,6 +202,26 @@ class Task:
     @staticmethod
     def _now() -> datetime:
         return datetime.fromtimestamp(SystemClock().now(), UTC)
+
+    def reschedule(self, expression: str | CronExpression) -> Task:
+        """Follow another expression from now on; everything else stays.
+
+        Runs in progress go on; listeners, history and limits are kept. Text is read
+        with the task's options: its time zone, `day_or`.
+
+        Raises:
+            CronSyntaxError: if the expression is wrong; nothing has changed then.
+            TaskDestroyed: if the task is.
+        """
+        from ipycron.api.functions import parse_schedule  # noqa: PLC0415 - it imports us
+
+        parsed = parse_schedule(expression, self.options, self.id, self.source)
+        if self.is_over:
+            raise self._client.make_over_error(self)
+        vars(self)["expression"] = parsed
+        self.observed.move_to(parsed.timezone)
+        self._client.reschedule(self)
+        return self
 
     # --- controls -------------------------------------------------------------------
 
@@ -326,6 +357,20 @@ class Task:
     def is_stranded(self) -> bool:
         """Whether it is a coroutine function whose loop does not run now."""
         return isinstance(self.source, Inline) and self.source.is_stranded
+
+    if not TYPE_CHECKING:  # a type checker would take it for every attribute
+
+        def __getattr__(self, name: str) -> Any:
+            message = f"a task has no attribute {name!r}."
+            if not name.startswith("_"):
+                from ipycron.api.elsewhere import (  # noqa: PLC0415 - errors are rare
+                    TASK_NAMES,
+                    find_name,
+                )
+
+                known = [known for known in dir(Task) if not known.startswith("_")]
+                message += find_name(name, known, TASK_NAMES)
+            raise AttributeError(message, name=name, obj=self)
 
     async def __aenter__(self) -> Self:
         await self.start()

@@ -36,6 +36,7 @@ from ipycron.process.wire.protocol import (
     Preload,
     Refused,
     Register,
+    Reschedule,
     Shutdown,
     Streamed,
 )
@@ -152,6 +153,12 @@ class BackgroundTasks:
     def add(self, task_id: str, job: Job) -> None:
         """Make a task known; the supervisor hears of it when it is needed."""
         self._jobs[task_id] = job
+
+    def reschedule(self, message: Reschedule) -> None:
+        """Have the supervisor follow a task's other schedule, if it knows the task."""
+        if self._connection is not None and message.task_id in self._registered:
+            self.lines.see_to(message.task_id)
+            self._connection.send(message)
 
     def knows(self, task_id: str) -> bool:
         """Return whether a task can be controlled: not destroyed, nothing shut down."""

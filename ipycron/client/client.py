@@ -197,6 +197,13 @@ class Client:
         self.catch_up(*list(self.tasks.values()))
         self.listeners.add(event, listener, once=once)
 
+    def reschedule(self, task: Task) -> None:
+        """Have the task's scheduler, if it has one, follow its expression."""
+        with self._lock:
+            if self._engine is not None:
+                self._engine.reschedule(task)
+        self.event_log.tell(task.id)
+
     def execute(self, task: Task, execution_id: str) -> None:
         """Run a task now; its end, or the refusal, reaches the task."""
         try:

@@ -20,7 +20,11 @@ from ipycron.client.completion import Wakeup, read_nothing
 from ipycron.client.elections import TaskElector
 from ipycron.client.inline import InlineLauncher
 from ipycron.client.jobs import Elsewhere
-from ipycron.client.registration import make_executor_job, make_inline_job
+from ipycron.client.registration import (
+    make_executor_job,
+    make_inline_job,
+    make_reschedule,
+)
 from ipycron.errors import IpycronError, TaskDestroyed
 from ipycron.scheduling.clock import SystemClock
 from ipycron.scheduling.scheduler import Scheduler
@@ -132,6 +136,18 @@ class Engine:
             schedule=task.expression,
             policy=task.options.get_policy(),
         )
+
+    def reschedule(self, task: Task) -> None:
+        """Have the task's scheduler follow its expression as it is now."""
+        self.submit(partial(self._reschedule, task))
+
+    def _reschedule(self, task: Task) -> None:
+        if self._is_destroyed(task):
+            return
+        if task.is_background:
+            self.background.reschedule(make_reschedule(task))
+        else:
+            self._scheduler.reschedule(task.id, task.expression)
 
     def warm(self, preload: Preload | None) -> None:
         """Start the supervisor in advance, without waiting for it."""

@@ -252,6 +252,16 @@ class PastRun(RunFacts, msgspec.Struct, gc=False, eq=False):
         )
 
     @property
+    def result(self) -> Any:
+        """Not kept: this raises `AttributeError` and says what is there instead."""
+        message = (
+            "the history keeps no results, they may be large: see summary, is_ok and "
+            "output, and last_run.result for the newest. A listener of "
+            "execution:finished gets each result."
+        )
+        raise AttributeError(message)
+
+    @property
     def traceback_text(self) -> str | None:
         """The traceback of a failure where it was raised; None after a success.
 

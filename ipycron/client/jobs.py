@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 import logging
 import os
@@ -117,6 +118,37 @@ def make_source(job: Any, options: TaskOptions) -> Source:
     return _make_function(job, options)
 
 
+def bind_arguments(job: Any, options: dict[str, Any]) -> Any:
+    """Return a function with the `args` and `kwargs` out of `options`, else the job.
+
+    A function may take the context beside them, where one argument is still required.
+
+    Raises:
+        InvalidOption: if the function does not take them.
+    """
+    if not callable(job) or not options.keys() & {"args", "kwargs"}:
+        return job
+    args, kwargs = options.pop("args", ()), options.pop("kwargs", None)
+    if not isinstance(args, list | tuple):
+        raise InvalidOption(option="args", value=args, expected="a list")
+    if not isinstance(kwargs, dict | None) or not all(
+        isinstance(name, str) for name in kwargs or ()
+    ):
+        shown = type(kwargs).__name__  # what is in it may be secret
+        raise InvalidOption(
+            option="kwargs", value=shown, expected="a dict with str as keys"
+        )
+    try:
+        inspect.signature(job).bind_partial(*args, **(kwargs or {}))
+    except ValueError:  # a built-in does not say what it takes
+        pass
+    except TypeError as error:
+        name, value = ("args", args) if args else ("kwargs", [*(kwargs or ())])
+        expected = f"what the function takes ({error})"
+        raise InvalidOption(option=name, value=value, expected=expected) from None
+    return functools.partial(job, *args, **(kwargs or {}))
+
+
 def _check_elsewhere(options: TaskOptions) -> None:
     """Refuse what an executor decides by itself."""
     for name in _NOT_ELSEWHERE:
@@ -146,7 +178,7 @@ def _place(job: Job, payload: Payload, label: str, options: TaskOptions) -> Sour
 
 
 def _make_function(function: Callable[..., Any], options: TaskOptions) -> Source:
-    label = getattr(function, "__qualname__", None) or type(function).__name__
+    label = _find_label(function)
     wants_context = takes_context(function)
     if options.background or options.executor is not None:
         job = FunctionJob(label.encode("utf-8", "backslashreplace").decode())
@@ -162,6 +194,12 @@ def _make_function(function: Callable[..., Any], options: TaskOptions) -> Source
     return Inline(
         function=function, wants_context=wants_context, home=home, label=label
     )
+
+
+def _find_label(function: Any) -> str:
+    while isinstance(function, functools.partial):
+        function = function.func
+    return getattr(function, "__qualname__", None) or type(function).__name__
 
 
 def is_coroutine_function(function: Callable[..., Any]) -> bool:

@@ -20,7 +20,7 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from ipycron.errors import InvalidOption
+from ipycron.errors import InvalidOption, suggest
 from ipycron.scheduling.clock import SystemClock
 from ipycron.scheduling.events import Event
 
@@ -123,6 +123,7 @@ def check_event(event: str) -> None:
             option="event",
             value=event,
             expected=f"'*' or one of {', '.join(Event)}",
+            advice=suggest(str(event), map(str, Event)).strip(),
         )
 
 

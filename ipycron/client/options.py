@@ -239,6 +239,7 @@ _ELSEWHERE = {
 """What other schedulers call our options: APScheduler, Celery, Airflow, Kubernetes,
 systemd, node-cron."""
 _OTHER_WAYS = {
+    "kwargs": "Keyword arguments are for functions; a task file takes args=[…].",
     "coalesce": "Of the slots that a gap leaves, only the newest runs, if it is no "
     "later than tolerance.",
     "run_on_init": "Call execute() on the task to run it at once.",

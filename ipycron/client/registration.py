@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ipycron.client.executions import Execution
 from ipycron.client.inline import InlineJob
 from ipycron.client.jobs import Background, Elsewhere, Inline
-from ipycron.process.wire.protocol import Load, Register, Setting
+from ipycron.process.wire.protocol import Load, Register, Reschedule, Setting
 from ipycron.process.wire.zones import describe_zone
 from ipycron.scheduling.events import TaskContext, TaskDescription, to_datetime
 
@@ -37,6 +37,17 @@ def make_registration(task: Task, setting: Setting) -> Register:
         job=task.source.job,
         setting=setting,
         launcher=task.options.launcher or "fork",
+    )
+
+
+def make_reschedule(task: Task) -> Reschedule:
+    """Return what the supervisor must know of a task's other schedule."""
+    return Reschedule(
+        task_id=task.id,
+        expression=task.pattern,
+        zone=describe_zone(task.expression.timezone),
+        day_or=task.expression.day_or,
+        hash_id=task.expression.hash_id,
     )
 
 

@@ -95,6 +95,10 @@ class ObservedState:
         self.last_run: Execution | None = None
         self.history = History()
 
+    def move_to(self, zone: tzinfo) -> None:
+        """Show the instants of runs from now on in another zone."""
+        self._zone = zone
+
     def forget_in_child(self) -> None:
         """Show nothing as under way, in a process that the client forked."""
         self.status = Status.STOPPED

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ipycron.scheduling.plan import Silence
-    from ipycron.scheduling.ports import Worker
+    from ipycron.scheduling.ports import Schedule, Worker
     from ipycron.scheduling.services import Services
     from ipycron.scheduling.state import Run, TaskState
 
@@ -156,6 +156,10 @@ class Lifecycle:
         await self.stop(force=force, patience=patience)
         if self.state.phase is Phase.STOPPED:
             self._bury()
+
+    def reschedule(self, schedule: Schedule) -> None:
+        """Follow another schedule from now on; runs in progress go on."""
+        self._slots.reschedule(schedule)
 
     def recount(self, since: float) -> None:
         """Count the slots anew from an instant: the clock was set back (C3)."""

@@ -158,6 +158,15 @@ class Scheduler:
         if life is not None:
             await life.destroy(force=force)
 
+    def reschedule(self, task_id: str, schedule: Schedule) -> None:
+        """Have the task follow another schedule from now on, started or not.
+
+        Its runs in progress go on, what it has counted stays counted.
+        """
+        life = self._find(task_id)
+        if life is not None:
+            life.reschedule(schedule)
+
     async def execute(self, task_id: str, execution_id: str | None = None) -> Outcome:
         """Run the task now, or as soon as a start under way is over.
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from ipycron.scheduling.lifecycle import Lifecycle
     from ipycron.scheduling.plan import Beat, Silence
+    from ipycron.scheduling.ports import Schedule
     from ipycron.scheduling.services import Services
     from ipycron.scheduling.state import TaskState
     from ipycron.scheduling.workers import TaskWorkers
@@ -69,11 +70,21 @@ class Slots:
         self._arm(state.schedule.find_next(after))
         return None
 
-    def recount(self, since: float) -> None:
-        """Wait for the first slot after an instant: the clock was set back (C3)."""
+    def reschedule(self, schedule: Schedule) -> None:
+        """Wait for the first slot of another schedule after this moment."""
         state = self._state
         self.withdraw()
-        state.settled_slot = None
+        state.schedule = schedule
+        self._rearm(find_start(self._services.clock.now(), state.settled_slot))
+
+    def recount(self, since: float) -> None:
+        """Wait for the first slot after an instant: the clock was set back (C3)."""
+        self.withdraw()
+        self._state.settled_slot = None
+        self._rearm(since)
+
+    def _rearm(self, since: float) -> None:
+        state = self._state
         if state.phase is not Phase.STARTED or state.is_exhausted:
             return
         try:

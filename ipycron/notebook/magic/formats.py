@@ -9,15 +9,14 @@ and the layers below know nothing of notebooks.
 
 from __future__ import annotations
 
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from IPython.lib.pretty import _type_pprinters
-
 if TYPE_CHECKING:
+    from ipycron.api.functions import TaskMap
     from ipycron.api.task import Task
 
 _TASK = ("ipycron.api.task", "Task")
+_TASKS = ("ipycron.api.functions", "TaskMap")
 _EXPRESSION = ("ipycron.cron.expression", "CronExpression")
 
 
@@ -29,20 +28,15 @@ def register_formats(shell: Any) -> None:
     formatter = shell.display_formatter.mimebundle_formatter
     formatter.for_type_by_name(*_TASK, format_task)
     formatter.for_type_by_name(*_EXPRESSION, format_expression)
-    formatter.for_type(MappingProxyType, format_mapping)
-    # Plain text has a form for this type, which comes before a mimebundle.
-    plain = shell.display_formatter.formatters["text/plain"]
-    plain.for_type(MappingProxyType, _print_mapping)
+    formatter.for_type_by_name(*_TASKS, format_mapping)
 
 
 def unregister_formats(shell: Any) -> None:
     """Have the shell show ipycron's objects as any others."""
     formatter = shell.display_formatter.mimebundle_formatter
     shell.display_formatter.ipython_display_formatter.pop(".".join(_TASK), None)
-    for kind in (".".join(_TASK), ".".join(_EXPRESSION), MappingProxyType):
-        formatter.pop(kind, None)
-    plain = shell.display_formatter.formatters["text/plain"]
-    plain.for_type(MappingProxyType, _type_pprinters[MappingProxyType])
+    for kind in (_TASK, _EXPRESSION, _TASKS):
+        formatter.pop(".".join(kind), None)
 
 
 def show_card(task: Task) -> None:
@@ -77,23 +71,12 @@ def format_expression(expression: Any, **_: Any) -> dict[str, Any]:
     return _describe(ExpressionView(expression))
 
 
-def format_mapping(mapping: MappingProxyType[Any, Any], **_: Any) -> Any:
-    """Return the table of `get_tasks()`; None for any other mapping."""
-    from ipycron.api.task import Task  # noqa: PLC0415
+def format_mapping(mapping: TaskMap, **_: Any) -> Any:
+    """Return the table of `get_tasks()`; None where there is no task."""
     from ipycron.notebook.display.tables import TaskTable  # noqa: PLC0415
 
     tasks = tuple(mapping.values())
-    if not tasks or not all(isinstance(task, Task) for task in tasks):
-        return None
-    return _describe(TaskTable(tasks))
-
-
-def _print_mapping(mapping: Any, printer: Any, cycle: bool) -> None:  # noqa: FBT001 - IPython's
-    found = None if cycle or len(printer.stack) > 1 else format_mapping(mapping)
-    if found is None:
-        _type_pprinters[MappingProxyType](mapping, printer, cycle)
-    else:
-        printer.text(found["text/plain"])
+    return _describe(TaskTable(tasks)) if tasks else None
 
 
 def _describe(view: Any) -> dict[str, Any]:

@@ -41,6 +41,7 @@ from ipycron.process.wire.protocol import (
     Refused,
     Register,
     Reply,
+    Reschedule,
     Shutdown,
     Streamed,
 )
@@ -140,6 +141,8 @@ class Supervisor:
             self._client.send(Pong())
         elif isinstance(message, Register):
             self._register(message, frame.payload)
+        elif isinstance(message, Reschedule):
+            self._reschedule(message)
         elif isinstance(message, Elected):
             self._elector.settle(message)
         elif isinstance(message, Preload):
@@ -154,18 +157,17 @@ class Supervisor:
             self._scheduler.add(
                 register.task_id,
                 name=register.name,
-                schedule=CronExpression(
-                    register.expression,
-                    make_zone(register.zone),
-                    day_or=register.day_or,
-                    hash_id=register.hash_id,
-                ),
+                schedule=_make_schedule(register),
                 policy=register.policy,
             )
         except Exception as error:  # noqa: BLE001 - border: process main
             reason = f"it could not be registered, {type(error).__name__}: {error}"
             failure = StartError(name=register.name, reason=reason)
             self._unregistered[register.task_id] = failure
+
+    def _reschedule(self, message: Reschedule) -> None:
+        if message.task_id not in self._unregistered:
+            self._scheduler.reschedule(message.task_id, _make_schedule(message))
 
     async def _control(self, control: Control) -> None:
         failure = self._unregistered.get(control.task_id)
@@ -376,6 +378,15 @@ class ClientElector:
         else:
             holder = elected.holder
             answer.set_result(elected.is_elected if holder is None else Held(holder))
+
+
+def _make_schedule(message: Register | Reschedule) -> CronExpression:
+    return CronExpression(
+        message.expression,
+        make_zone(message.zone),
+        day_or=message.day_or,
+        hash_id=message.hash_id,
+    )
 
 
 def _encode_value(value: object) -> Payload:

@@ -7,7 +7,7 @@ users' objects and are decoded in the client and in the worker alone.
 ====================  =========================================================
 edge                  messages
 ====================  =========================================================
-client → supervisor   Register Control Execute Shutdown Preload Elected
+client → supervisor   Register Reschedule Control Execute Shutdown Preload Elected
 supervisor → client   Hello Reply Refused Noticed Streamed Displayed Logged Elect
                       Completed DirectOpened ClockSetBack
 supervisor → zygote   Fork Preload
@@ -137,6 +137,16 @@ class Control(Message, frozen=True):
     action: Literal["start", "stop", "destroy"]
     force: bool = False
     silence: Silence | None = None
+
+
+class Reschedule(Message, frozen=True):
+    """Have a registered task follow another schedule; see `Register`."""
+
+    task_id: str
+    expression: str
+    zone: str | int | tuple[str, bytes]
+    day_or: bool
+    hash_id: str | None
 
 
 class Execute(Message, frozen=True):
@@ -449,7 +459,9 @@ class Declined(Message, frozen=True):
     execution_id: str
 
 
-FromClient = Register | Control | Execute | Shutdown | Preload | Elected | Ping
+FromClient = (
+    Register | Reschedule | Control | Execute | Shutdown | Preload | Elected | Ping
+)
 FromSupervisor = (
     Hello
     | Reply

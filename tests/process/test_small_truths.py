@@ -1,0 +1,158 @@
+"""What a task lets people change, and what it says where it does not."""
+
+import pickle
+import re
+
+import pytest
+from polling import eventually
+
+import ipycron
+from ipycron.errors import (
+    CronSyntaxError,
+    InvalidOption,
+    TaskDestroyed,
+    UnknownOption,
+    UnknownTask,
+)
+
+NEVER = "0 0 1 1 *"
+
+
+def add(a, b=0, *, c=0):
+    """Return what it was given."""
+    return (a, b, c)
+
+
+def add_with_context(context, *, c):
+    """Return what it was given, and the slot's reason."""
+    return (c, context.execution.reason)
+
+
+@pytest.fixture(params=[False, True], ids=["inline", "background"])
+def options(request):
+    """Where the task runs."""
+    return {"background": request.param}
+
+
+def test_reschedule_keeps_listeners_history_and_limits(options):
+    """Another schedule, the same task, started or not."""
+    task = ipycron.create_task(NEVER, add, args=[1], max_executions=2, **options)
+    ended = []
+    task.on("execution:finished", ended.append)
+    assert task.reschedule("0 0 2 2 *").pattern == "0 0 2 2 *"
+    task.start().result(10)
+    task.execute().result(10)
+    assert task.reschedule("* * * * * *") is task
+    assert task.pattern == "* * * * * *"
+    assert task.seconds_to_next <= 1
+    eventually(lambda: task.status == "destroyed", "both slots have run")
+    eventually(lambda: len(ended) == 3, "the listener has heard of each run")
+    assert len(task.history) == 3
+
+
+def test_reschedule_to_a_rare_slot_ends_the_old_series(options):
+    """No slot of the former schedule comes any more."""
+    task = ipycron.schedule("* * * * * *", add, args=[1], **options)
+    eventually(lambda: task.last_run, "it has run")
+    task.reschedule(NEVER)
+    task.execute().result(10)  # behind it, in the same order
+    count = len(task.history)
+    ipycron.wait(task, runs=1, timeout=1.5)
+    assert len(task.history) == count
+
+
+def test_reschedule_refuses_what_schedule_would(options):
+    """Nothing has changed then."""
+    task = ipycron.schedule(NEVER, add, args=[1], timezone="Europe/Berlin", **options)
+    with pytest.raises(CronSyntaxError):
+        task.reschedule("61 * * * *")
+    assert task.pattern == NEVER
+    task.reschedule("0 9 * * *")
+    assert (task.timezone, task.next_run.hour) == ("Europe/Berlin", 9)
+    task.reschedule(ipycron.CronExpression("0 9 * * *", "Asia/Tokyo"))
+    assert task.timezone == "Asia/Tokyo"
+    task.destroy().result(10)
+    with pytest.raises(TaskDestroyed):
+        task.reschedule("0 9 * * *")
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("expression", "Use reschedule()."),
+        ("pattern", "Use reschedule()."),
+        ("name", "Schedule it anew."),
+        ("options", "Schedule it anew."),
+        ("max_executions", "Schedule it anew."),
+    ],
+)
+def test_attribute_of_a_task_cannot_be_set(name, advice):
+    """It would change nothing of what runs."""
+    task = ipycron.create_task(NEVER, add, args=[1])
+    message = f"{name!r} of a task cannot be set. {advice}"
+    with pytest.raises(AttributeError, match=re.escape(message)):
+        setattr(task, name, "* * * * *")
+
+
+@pytest.mark.parametrize(
+    ("job", "given", "result"),
+    [
+        (add, {"args": [1, 2]}, (1, 2, 0)),
+        (add, {"args": (1,), "kwargs": {"c": [3]}}, (1, 0, [3])),
+        (add, {"kwargs": {"a": 1}}, (1, 0, 0)),
+        (add_with_context, {"kwargs": {"c": 5}}, (5, "invoked")),
+    ],
+)
+def test_function_gets_its_arguments(options, job, given, result):
+    """Bound when it is scheduled; the context comes where one is still required."""
+    task = ipycron.create_task(NEVER, job, **given, **options)
+    task.start().result(10)
+    assert task.execute().result(10) == result
+
+
+@pytest.mark.parametrize(
+    ("job", "given", "said"),
+    [
+        (add, {"args": [1, 2, 3]}, "args: got"),
+        (add, {"args": [1], "kwargs": {"d": 1}}, "got an unexpected keyword argument"),
+        (add, {"args": "a"}, "args: got a str, expected a list."),
+        (add, {"kwargs": [1]}, "expected a dict with str as keys"),
+        (add, {"kwargs": {1: 2}}, "expected a dict with str as keys"),
+        ("job.py", {"kwargs": {"a": 1}}, "Keyword arguments are for functions"),
+        ("job.py", {"args": [1]}, "expected a list of str"),
+        ("job.py", {"args": ["lone \ud800"]}, "expected a list of str"),
+    ],
+)
+def test_arguments_that_cannot_be_are_refused(write, job, given, said):
+    """When the task is created, not at each fire."""
+    job = write("pass") if job == "job.py" else job
+    with pytest.raises((InvalidOption, UnknownOption), match=re.escape(said)):
+        ipycron.create_task(NEVER, job, **given)
+
+
+def test_tasks_are_found_by_name_too():
+    """By id first; the newest of a name; else a KeyError that names what there is."""
+    task = ipycron.create_task(NEVER, add, args=[1], name="report")
+    tasks = ipycron.get_tasks()
+    assert tasks["report"] is tasks[task.id] is tasks.get("report") is task
+    assert "report" in tasks
+    assert "other" not in tasks
+    assert tasks.get("other") is None
+    assert [*tasks] == [task.id]
+    with pytest.raises(KeyError, match="Did you mean 'report'") as caught:
+        tasks["reprot"]
+    assert str(caught.value).startswith("no task is called 'reprot'.")
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+    with pytest.raises(UnknownTask):
+        ipycron.get_task("other")
+    with pytest.raises(TypeError):
+        tasks["x"] = task
+
+
+def test_history_says_why_it_has_no_result():
+    """It is not an attribute that somebody forgot."""
+    task = ipycron.create_task(NEVER, add, args=[1])
+    task.start().result(10)
+    task.execute().result(10)
+    with pytest.raises(AttributeError, match="the history keeps no results"):
+        _ = task.history[0].result
