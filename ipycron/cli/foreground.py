@@ -13,6 +13,7 @@ from rich.text import Text
 
 from ipycron.api.functions import schedule, shutdown
 from ipycron.cli.table import Watch
+from ipycron.process.wire.printable import keep_colours
 
 if TYPE_CHECKING:
     from ipycron.api.task import Task
@@ -42,7 +43,8 @@ def run_file(expression: str, file: str, **options: Any) -> int:
     try:
         error = task.start().exception()
         if error is not None:
-            console.print(Text(f"{type(error).__name__}: {error}", style="red"))
+            shown = keep_colours(f"{type(error).__name__}: {error}")
+            console.print(Text.from_ansi(shown, style="red"))
             return 1
         _watch(console, [task], ended)
     finally:
@@ -76,4 +78,4 @@ def _print_output(console: Console, context: TaskContext) -> None:
         (execution.traceback_text or "", "red"),
     ):
         if text.strip():
-            console.print(Text(text.rstrip(), style=style))
+            console.print(Text.from_ansi(keep_colours(text.rstrip()), style=style))

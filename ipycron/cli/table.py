@@ -102,4 +102,4 @@ def _format_outcome(execution: Execution | None) -> Text:
     if execution is None:
         return Text("–")
     style = "red" if execution.is_ok is False else ""
-    return Text(execution.summary, style=style)
+    return Text(show_hidden(execution.summary), style=style)

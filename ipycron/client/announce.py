@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from ipycron.client.executions import hold_value, read_value
 from ipycron.errors import ExecutionStopped
-from ipycron.process.wire.outcome import read_traceback
-from ipycron.process.wire.printable import strip_colours
+from ipycron.process.wire.outcome import read_traceback, safe_str
+from ipycron.process.wire.printable import keep_colours, show_controls, strip_colours
 from ipycron.scheduling.events import Event, TaskContext, to_datetime
 
 if TYPE_CHECKING:
@@ -52,11 +52,11 @@ def log_event(task: Task, notice: Notice, context: TaskContext) -> None:
                 task.name,
                 context.date_local_iso,
             )
-        case Event.TASK_RESTARTED:
+        case Event.TASK_RESTARTED if context.error is not None:
             logger.warning(
                 "task %r: the worker died and was replaced: %s",
                 task.name,
-                context.error,
+                keep_colours(safe_str(context.error)),
             )
         case Event.EXECUTION_FAILED if context.execution.reason == "scheduled":
             # A manual run's failure is its caller's to hear (Completion).
@@ -111,19 +111,19 @@ def _log_error(
     assert error is not None
     if not logger.isEnabledFor(logging.ERROR):
         return
-    name = type(error).__name__
+    name = show_controls(type(error).__name__)
     record = logger.makeRecord(
         logger.name,
         logging.ERROR,
         __file__,
         0,
         "task %r: %s: %s: %s",
-        (task.name, what, name, error),
+        (task.name, what, name, keep_colours(safe_str(error))),
         (type(error), error, error.__traceback__),
     )
     # The traceback once, where the error was raised: logging's own text would add the
     # one of a cause that stands for it.
-    record.exc_text = strip_colours(read_traceback(error)).rstrip()
+    record.exc_text = strip_colours(keep_colours(read_traceback(error))).rstrip()
     record.ipycron_name = task.name
     logger.handle(record)
 

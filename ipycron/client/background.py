@@ -23,6 +23,7 @@ from ipycron.process.direct.connections import DirectConnections
 from ipycron.process.start import describe_refusal, start_supervisor
 from ipycron.process.wire.outcome import decode_error, unpack_display
 from ipycron.process.wire.payload import Payload
+from ipycron.process.wire.printable import show_controls
 from ipycron.process.wire.protocol import (
     ClockSetBack,
     Completed,
@@ -330,7 +331,11 @@ class BackgroundTasks:
         outcome = (
             None
             if message.is_ok is None
-            else Outcome(is_ok=message.is_ok, value=payload, summary=message.summary)
+            else Outcome(
+                is_ok=message.is_ok,
+                value=payload,
+                summary=show_controls(message.summary),
+            )
         )
         event = message.event
         job = self._jobs.get(message.task_id)

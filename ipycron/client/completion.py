@@ -14,6 +14,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from ipycron.errors import IpycronError, StartRevoked
+from ipycron.process.wire.outcome import safe_str
+from ipycron.process.wire.printable import keep_colours, show_controls
 from ipycron.scheduling.small_map import NOTHING, SmallMap
 
 if TYPE_CHECKING:
@@ -359,10 +361,15 @@ def _log_failure(
             error = failure
     if isinstance(error, StartRevoked):
         return  # whoever stopped the task knows
+    assert error is not None
     trace = None if isinstance(error, IpycronError) else error
     name = type(error).__name__
     logger.error(
-        "%s failed and nobody asked: %s: %s", what, name, error, exc_info=trace
+        "%s failed and nobody asked: %s: %s",
+        what,
+        show_controls(name),
+        keep_colours(safe_str(error)),
+        exc_info=trace,
     )
 
 

@@ -17,6 +17,7 @@ from ipycron.process.wire.outcome import (
     summarize,
     summarize_error,
 )
+from ipycron.process.wire.printable import show_controls
 from ipycron.scheduling.events import Outcome
 from ipycron.scheduling.small_map import NOTHING, SmallMap
 from ipycron.scheduling.standby import SharedWorker
@@ -299,7 +300,7 @@ class InlineLauncher:
 
 def make_success(result: Any) -> Outcome:
     """Return the outcome of a job that returned here."""
-    return Outcome(is_ok=True, value=result, summary=summarize(result))
+    return Outcome(is_ok=True, value=result, summary=show_controls(summarize(result)))
 
 
 def make_failure(error: BaseException) -> Outcome:

@@ -29,6 +29,7 @@ from ipycron.executors.guest import (
     unpack_report,
 )
 from ipycron.process.wire.payload import Payload
+from ipycron.process.wire.printable import show_controls
 from ipycron.process.wire.protocol import Displayed, FileJob, Load, Run, Streamed
 from ipycron.process.worker.logs import rebuild_record
 from ipycron.scheduling.aio import settle
@@ -253,7 +254,11 @@ class ExecutorWorker(SharedWorker):
         for described in report.logs:
             self._sink.take_record(rebuild_record(described), ids[0])
         value = Payload(report.payload)
-        end.set_result(Outcome(is_ok=report.is_ok, value=value, summary=report.summary))
+        end.set_result(
+            Outcome(
+                is_ok=report.is_ok, value=value, summary=show_controls(report.summary)
+            )
+        )
 
     def _call_soon(self, call: Callable[[], object]) -> bool:
         """Call on the client's loop; return False if it is closed."""

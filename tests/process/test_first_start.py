@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from fresh import run_fresh
@@ -130,7 +131,7 @@ def test_copy_that_is_forked_in_the_first_start_holds_no_socket():
 def test_copy_that_is_forked_before_the_first_call_holds_no_socket():
     """The engine has the supervisor then, and has not talked to it yet."""
     supervisor = start_supervisor()
-    remote = BackgroundTasks(None, None, supervisor, loop=None, submit=None)
+    remote = BackgroundTasks(Mock(), None, supervisor, loop=None, submit=None)
     remote.close_in_child()
     assert supervisor.sock.fileno() == -1
     supervisor.kill()

@@ -16,6 +16,7 @@ from ipycron.notebook.display.ansi import strip_ansi
 from ipycron.notebook.display.feed import Feed
 from ipycron.notebook.display.static import settle_lines
 from ipycron.notebook.display.words import get_now, say_name, say_run
+from ipycron.process.wire.printable import keep_colours
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -117,8 +118,8 @@ class Printer:
     def print_lines(self, lines: list[str]) -> None:
         """Print lines, the task's name before each."""
         name = say_name(self.task)
-        if not self._is_coloured:
-            lines = [strip_ansi(line) for line in lines]
+        filtered = keep_colours if self._is_coloured else strip_ansi
+        lines = [filtered(line) for line in lines]
         if lines:
             sys.stdout.write("".join(f"[{name}] {line}\n" for line in lines))
             sys.stdout.flush()

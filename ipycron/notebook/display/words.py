@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ipycron.errors import IpycronError, StartRevoked
 from ipycron.process.wire.outcome import get_traceback_text, summarize_error
-from ipycron.process.wire.printable import show_hidden
+from ipycron.process.wire.printable import keep_colours, show_hidden
 from ipycron.scheduling.clock import SystemClock
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ def say_error(error: BaseException) -> str:
 def explain_error(error: BaseException) -> str:
     """Return an error with its traceback; ours with what they say, they need none."""
     if isinstance(error, IpycronError):
-        return f"{type(error).__name__}: {error}"
+        return keep_colours(f"{type(error).__name__}: {error}")
     return get_traceback_text(error) or summarize_error(error)
 
 
@@ -206,7 +206,7 @@ def find_shown_run(task: Task) -> RunLike | None:
 
 def one_line(value: Any) -> str:
     """Return a text with single blanks for all that breaks it."""
-    return " ".join(str(value).split())
+    return " ".join(keep_colours(str(value)).split())
 
 
 def say_name(task: Task) -> str:

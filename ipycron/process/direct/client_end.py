@@ -30,6 +30,7 @@ from ipycron.process.direct.worker_end import (
 )
 from ipycron.process.refusal import SCARCE
 from ipycron.process.wire.payload import Payload
+from ipycron.process.wire.printable import show_controls
 from ipycron.process.wire.protocol import (
     Answered,
     Call,
@@ -372,7 +373,9 @@ class DirectConnection:
             finished_at=max(begin, end),
             pid=self.pid,
         )
-        return execution, Outcome(is_ok=True, value=held, summary=message.summary)
+        return execution, Outcome(
+            is_ok=True, value=held, summary=show_controls(message.summary)
+        )
 
     def look(self, now: float) -> bool:
         """See to what nobody else does; return whether to look again soon.

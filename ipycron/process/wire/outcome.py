@@ -11,6 +11,7 @@ import logging
 import pickle
 import traceback
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 from ipycron.errors import RemoteError
@@ -32,7 +33,7 @@ from ipycron.process.wire.payload import (
     unpack,
     unpack_block,
 )
-from ipycron.process.wire.printable import show_controls, show_hidden
+from ipycron.process.wire.printable import keep_colours, show_controls, show_hidden
 from ipycron.process.wire.sources import name_cells
 
 _PLAIN_DEPTH = 3
@@ -73,7 +74,7 @@ class WorkerTraceback(Exception):
     """The end of an error's chain of causes: where it was raised, in the worker."""
 
     def __str__(self) -> str:
-        return f"\n{self.args[0].rstrip()}"
+        return f"\n{keep_colours(self.args[0].rstrip())}"
 
 
 class _Error(NamedTuple):
@@ -217,7 +218,16 @@ def decode_error(payload: Payload) -> BaseException:
     while last.__cause__ is not None:
         last = last.__cause__
     set_cause(last, WorkerTraceback(described.traceback_text))
+    if keep_colours(text := safe_str(error)) != text:
+        with contextlib.suppress(Exception):  # a class may refuse attributes
+            error._render_traceback_ = partial(_render, error)  # type: ignore[attr-defined]
     return error
+
+
+def _render(error: BaseException) -> list[str]:
+    """Return what IPython prints of an error whose text holds control sequences."""
+    lines = traceback.format_exception(error)
+    return keep_colours("".join(lines)).splitlines()
 
 
 def _read_error(payload: Payload) -> _Error:
@@ -251,7 +261,7 @@ def get_traceback_text(error: BaseException) -> str | None:
     last: BaseException | None = error
     while last is not None:
         if isinstance(last, WorkerTraceback):
-            return str(last.args[0])
+            return keep_colours(str(last.args[0]))
         last = last.__cause__
     return None
 
@@ -262,8 +272,8 @@ def read_traceback(value: Payload | BaseException) -> str:
     The value stays as it is: others may still decode it.
     """
     if isinstance(value, BaseException):
-        return get_traceback_text(value) or format_traceback(value)
-    return _read_error(value).traceback_text
+        return get_traceback_text(value) or keep_colours(format_traceback(value))
+    return keep_colours(_read_error(value).traceback_text)
 
 
 def summarize(value: object) -> str:
@@ -392,8 +402,8 @@ def _rebuild(described: _Error) -> BaseException:
             reason = f"{type(failure).__name__}: {failure}"
     if not isinstance(error, Exception):
         error = RemoteError(
-            type_name=described.type_name,
-            message=described.message,
+            type_name=show_controls(described.type_name),
+            message=keep_colours(described.message),
             traceback_text=described.traceback_text,
             reason=reason,
         )

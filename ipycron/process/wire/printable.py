@@ -21,6 +21,40 @@ def strip_colours(text: str) -> str:
     return _COLOURS.sub("", text)
 
 
+_SEQUENCES = re.compile(
+    r"(?P<colour>\x1b\[[0-9;:]*m)"
+    r"|(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # cursor, screen, modes
+    r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])"  # titles, links, clipboard, devices
+    r"[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c|\Z)"
+    r"|\x1b[ -/]*[0-~]"  # resets, character sets, keypad
+    r"|(?P<rest>[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff])"
+)
+_RETURNS = re.compile(r"[^\n]*\r(?=[^\n])|\r")
+
+
+def keep_colours(text: str) -> str:
+    r"""Return a text for a terminal that can do no more there than be read.
+
+    Colours stay. What moves the cursor, clears the screen, sets titles or links or
+    writes to the clipboard goes; other control characters are written out. Of a line
+    that goes back to its beginning the end is kept, as a terminal would show it.
+
+    Examples:
+        >>> keep_colours("\x1b[31mred\x1b[0m \x1b[2J\x1b]0;title\x07end")
+        '\x1b[31mred\x1b[0m end'
+        >>> keep_colours("10 %\r100 %\r\nbell\x07")
+        '100 %\nbell\\x07'
+    """
+    if text.isprintable():
+        return text
+    text = _RETURNS.sub("", text.replace("\r\n", "\n"))
+    return _SEQUENCES.sub(_keep_colour, text)
+
+
+def _keep_colour(match: re.Match[str]) -> str:
+    return match["colour"] or (_write_out(match) if match["rest"] else "")
+
+
 def show_controls(text: str) -> str:
     r"""Return a text with its control characters written out; lines stay lines.
 

@@ -7,10 +7,14 @@ import logging
 import sys
 from typing import TYPE_CHECKING, Any
 
+from ipycron.process.wire.printable import keep_colours
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 LoggerState = tuple[int, bool, bool, tuple[logging.Handler, ...]]
+_SHOWN = ("msg", "exc_text", "stack_info", "name", "levelname", "threadName")
+"""Attributes that handlers write: a job's may hold control sequences."""
 _SCALARS = (type(None), bool, int, float, str)
 
 
@@ -169,6 +173,9 @@ def _restore_logger(logger: logging.Logger, state: LoggerState) -> None:
 
 def rebuild_record(described: dict[str, Any]) -> logging.LogRecord:
     """Return the record in the client; it keeps its name, time, process and text."""
+    for name in _SHOWN:
+        if isinstance(described.get(name), str):
+            described[name] = keep_colours(described[name])
     return logging.makeLogRecord(described)
 
 
