@@ -1,42 +1,13 @@
 """Run notebook cells, functions and scripts on a cron schedule, in forked workers.
 
 Importing this package imports the standard library only and starts nothing; the
-names below are loaded when they are first used.
+names below are loaded when they are first used. Editors and type checkers read them in
+`__init__.pyi`.
 """
 
 from __future__ import annotations
 
 from ipycron.lazy import make_getattr
-
-TYPE_CHECKING = False  # typing's costs three times as much as all of this
-if TYPE_CHECKING:
-    from ipycron.api.functions import (
-        create_task,
-        get_task,
-        get_tasks,
-        off,
-        on,
-        once,
-        schedule,
-        set_logger,
-        set_run_coordinator,
-        shutdown,
-        shutdown_async,
-    )
-    from ipycron.api.task import Task
-    from ipycron.api.wait import wait, wait_async
-    from ipycron.client.completion import Completion
-    from ipycron.client.executions import Execution
-    from ipycron.cron import CronExpression, parse, validate, validate_detailed
-    from ipycron.errors import CronSyntaxError, IpycronError
-    from ipycron.notebook.magic.extension import (
-        load_ipython_extension,
-        unload_ipython_extension,
-    )
-    from ipycron.notebook.widgets.overview import panel
-    from ipycron.process.interpreter import set_executable
-    from ipycron.process.wire.outcome import Unserializable
-    from ipycron.scheduling.events import Event, TaskContext
 
 __version__ = "0.1.0"
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ipycron.api.task import Task
 from ipycron.client.jobs import Inline, bind_arguments, make_source
 from ipycron.client.listeners import check_event
-from ipycron.client.options import TaskOptions, check_logger, make_options
+from ipycron.client.options import OPTIONS, TaskOptions, check_logger, make_options
 from ipycron.client.registry import registry
 from ipycron.client.waits import check_may_block, check_not_inside, run_in_thread
 from ipycron.coordinate.protocol import check_coordinator
@@ -30,27 +30,88 @@ from ipycron.scheduling.policy import check_duration
 if TYPE_CHECKING:
     import logging
     import os
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Coroutine, Iterator, Sequence
     from datetime import timedelta
+    from typing import Literal, TypedDict, Unpack
 
+    from ipycron.api.task import T
     from ipycron.client.completion import Completion
     from ipycron.client.jobs import Source
-    from ipycron.scheduling.events import TaskContext
+    from ipycron.coordinate.protocol import RunCoordinator
+    from ipycron.process.wire.protocol import LauncherName
+    from ipycron.scheduling.events import Event, EventName, TaskContext
+
+    class NoOptions(TypedDict):
+        """No further options: a type checker refuses what `make_options` refuses."""
 
 
 def schedule(
     expression: str | CronExpression,
-    job: str | os.PathLike[str] | Callable[..., Any],
-    **options: Any,
-) -> Task:
+    job: str | os.PathLike[str] | Callable[..., Coroutine[Any, Any, T] | T],
+    *,
+    name: str | None = None,
+    timezone: str | tzinfo | None = None,
+    day_or: bool = True,
+    no_overlap: bool = False,
+    max_executions: int | None = None,
+    jitter: float | timedelta = 0,
+    tolerance: float | timedelta = 1,
+    suppress_missed_warning: bool = False,
+    timeout: float | timedelta | None = None,
+    execute_timeout: float | timedelta | None = None,
+    start_timeout: float | timedelta = 5,
+    stop_timeout: float | timedelta = 5,
+    max_restarts: int = 3,
+    distributed: bool = False,
+    run_coordinator: RunCoordinator | None = None,
+    distributed_lease: float | timedelta = 30,
+    logger: logging.Logger | None = None,
+    args: Sequence[Any] = (),
+    kwargs: Mapping[str, Any] | None = None,
+    env: Mapping[str, str] | None = None,
+    cwd: str | os.PathLike[str] | None = None,
+    if_exists: Literal["replace", "keep", "error"] = "replace",
+    background: bool | None = None,
+    launcher: LauncherName | None = None,
+    executor: Any = None,
+    unref: bool = False,
+    max_result_bytes: int = 64 * 1024 * 1024,
+    **unknown: Unpack[NoOptions],
+) -> Task[T]:
     """Create a task, register it and start it.
 
     Args:
         expression: when, as cron text: five fields, or six with seconds first.
         job: what. A path is a task file, run in a worker process. A function runs
             in this process, with ``background=True`` in a worker.
-        **options: see `TaskOptions`; durations are seconds. A function takes `args`
-            and `kwargs`, which are bound to it.
+        name: a label; the task's id where none is given.
+        timezone: an IANA name or a `tzinfo`; the system's zone by default.
+        day_or: either day field matches, as cron has it; False: both must.
+        no_overlap: skip a slot and refuse a manual run while a run is in progress.
+        max_executions: scheduled runs before the task is destroyed.
+        jitter: the longest random delay before a scheduled run, seconds.
+        tolerance: how late a slot may still run, seconds.
+        suppress_missed_warning: do not log missed executions.
+        timeout: the longest run, seconds; a longer one is ended.
+        execute_timeout: how long `execute()` waits, seconds.
+        start_timeout: the longest load of the job, seconds.
+        stop_timeout: how long a stop lets a run go on, seconds.
+        max_restarts: new workers after deaths in a row without a finished run.
+        distributed: ask the run coordinator before each scheduled run.
+        run_coordinator: decides which instance of a fleet runs a slot.
+        distributed_lease: the length of a claim on a slot, seconds.
+        logger: takes this task's log records.
+        args: what a function is called with; ``sys.argv[1:]`` of a task file.
+        kwargs: what a function is called with, by name.
+        env: environment variables to set for the job.
+        cwd: the working directory of the job.
+        if_exists: what to do where a task of this name exists.
+        background: run a function in a worker process.
+        launcher: how workers come to be: forked by default.
+        executor: a `concurrent.futures.Executor` or a Dask client that runs the job.
+        unref: let a script end while this is started.
+        max_result_bytes: the largest result that a worker sends.
+        **unknown: refused, with the name that may be meant.
 
     Returns:
         The task. It starts meanwhile; `Task.execute` waits for that. A start that
@@ -63,7 +124,7 @@ def schedule(
             module that calls it, the task that is returned never runs, and a log
             record says so.
     """
-    task = create_task(expression, job, **options)
+    task: Task[T] = _create(expression, job, locals())
     if task.status == "stopped":
         task.start().watch(partial(_see_start, task))
     return task
@@ -71,10 +132,46 @@ def schedule(
 
 def create_task(
     expression: str | CronExpression,
-    job: str | os.PathLike[str] | Callable[..., Any],
-    **options: Any,
-) -> Task:
+    job: str | os.PathLike[str] | Callable[..., Coroutine[Any, Any, T] | T],
+    *,
+    name: str | None = None,
+    timezone: str | tzinfo | None = None,
+    day_or: bool = True,
+    no_overlap: bool = False,
+    max_executions: int | None = None,
+    jitter: float | timedelta = 0,
+    tolerance: float | timedelta = 1,
+    suppress_missed_warning: bool = False,
+    timeout: float | timedelta | None = None,
+    execute_timeout: float | timedelta | None = None,
+    start_timeout: float | timedelta = 5,
+    stop_timeout: float | timedelta = 5,
+    max_restarts: int = 3,
+    distributed: bool = False,
+    run_coordinator: RunCoordinator | None = None,
+    distributed_lease: float | timedelta = 30,
+    logger: logging.Logger | None = None,
+    args: Sequence[Any] = (),
+    kwargs: Mapping[str, Any] | None = None,
+    env: Mapping[str, str] | None = None,
+    cwd: str | os.PathLike[str] | None = None,
+    if_exists: Literal["replace", "keep", "error"] = "replace",
+    background: bool | None = None,
+    launcher: LauncherName | None = None,
+    executor: Any = None,
+    unref: bool = False,
+    max_result_bytes: int = 64 * 1024 * 1024,
+    **unknown: Unpack[NoOptions],
+) -> Task[T]:
     """Create and register a task, stopped. Arguments and errors as `schedule`."""
+    return _create(expression, job, locals())
+
+
+def _create(
+    expression: str | CronExpression, job: Any, arguments: dict[str, Any]
+) -> Task[Any]:
+    """Create a task from the arguments of `schedule` or `create_task`, by name."""
+    options = _find_given(arguments)
     job = bind_arguments(job, options)
     checked = make_options(options)
     task_id = uuid.uuid4().hex
@@ -99,6 +196,18 @@ def create_task(
     client.add(task)
     _warn(task)
     return task
+
+
+def _find_given(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return the options among the arguments that were given, unknown ones too."""
+    given = {
+        name: value
+        for name, value in arguments.items()
+        if name in OPTIONS and value is not OPTIONS[name]
+    }
+    if arguments["kwargs"] is not None:
+        given["kwargs"] = arguments["kwargs"]
+    return {**given, **arguments["unknown"]}
 
 
 def _warn(task: Task) -> None:
@@ -235,17 +344,19 @@ def _find_by_name(name: str | None) -> Task | None:
     return get_tasks().get(name)
 
 
-def on(event: str, listener: Callable[[TaskContext], Any]) -> None:
+def on(event: Event | EventName, listener: Callable[[TaskContext], Any]) -> None:
     """Call `listener` at each `event` of every task; ``"*"`` means all events."""
     registry.client.listen(event, listener)
 
 
-def once(event: str, listener: Callable[[TaskContext], Any]) -> None:
+def once(event: Event | EventName, listener: Callable[[TaskContext], Any]) -> None:
     """As `on`, for the next time only."""
     registry.client.listen(event, listener, once=True)
 
 
-def off(event: str, listener: Callable[[TaskContext], Any] | None = None) -> None:
+def off(
+    event: Event | EventName, listener: Callable[[TaskContext], Any] | None = None
+) -> None:
     """Remove a listener of all tasks, or all of them from an event."""
     check_event(event)
     client = registry.running_client

@@ -7,7 +7,7 @@ import sys
 import weakref
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Generic, Self
 
 from ipycron.client.announce import announce, is_logged
 from ipycron.client.client import call
@@ -33,14 +33,23 @@ if TYPE_CHECKING:
     from ipycron.cron import CronExpression
     from ipycron.process.wire.payload import Payload
     from ipycron.process.wire.protocol import Register, Setting
-    from ipycron.scheduling.events import Notice, TaskContext
+    from ipycron.scheduling.events import EventName, Notice, TaskContext
 
 
 _OF_SCHEDULE = ("expression", "pattern", "timezone", "next_run")
 
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
 
-class Task:
-    """A job on a schedule.
+    T = TypeVar("T", default=Any)  # of a file's task, say, nobody knows the result
+else:
+    from typing import TypeVar
+
+    T = TypeVar("T")
+
+
+class Task(Generic[T]):
+    """A job on a schedule, whose runs return a `T`.
 
     Made by `schedule()` and `create_task()`. Every method may be called from any
     thread. The task follows the events of its scheduler: what its properties say
@@ -310,7 +319,7 @@ class Task:
         """Whether nothing can be asked of it any more."""
         return self.observed.status is Status.DESTROYED or self._client.is_closed
 
-    def execute(self) -> Completion[Any]:
+    def execute(self) -> Completion[T]:
         """Run the job now, beside its schedule; complete with this run's result.
 
         Waits for a start in progress. The completion fails with the job's error,
@@ -329,15 +338,15 @@ class Task:
         """End the waiting for a run, not the run."""
         self.refuse(execution_id, WaitTimeout(name=self.name, timeout=timeout))
 
-    def ref(self) -> Task:
+    def ref(self) -> Self:
         """Keep the process alive while this is started (the default)."""
         return self._set_ref(is_ref=True)
 
-    def unref(self) -> Task:
+    def unref(self) -> Self:
         """Let a script end while this is started."""
         return self._set_ref(is_ref=False)
 
-    def _set_ref(self, *, is_ref: bool) -> Task:
+    def _set_ref(self, *, is_ref: bool) -> Self:
         self._is_ref = is_ref
         self._update_keepalive()
         return self
@@ -381,7 +390,9 @@ class Task:
 
     # --- listeners ------------------------------------------------------------------
 
-    def on(self, event: str, listener: Callable[[TaskContext], Any]) -> Task:
+    def on(
+        self, event: Event | EventName, listener: Callable[[TaskContext], Any]
+    ) -> Self:
         """Call `listener` with a `TaskContext` at each `event`; ``"*"`` means all.
 
         Listeners run one after the other on ipycron's own thread, coroutine
@@ -392,15 +403,19 @@ class Task:
         self.listeners.add(event, listener)
         return self
 
-    def once(self, event: str, listener: Callable[[TaskContext], Any]) -> Task:
+    def once(
+        self, event: Event | EventName, listener: Callable[[TaskContext], Any]
+    ) -> Self:
         """As `on`, for the next time only."""
         self._client.catch_up(self)
         self.listeners.add(event, listener, once=True)
         return self
 
     def off(
-        self, event: str, listener: Callable[[TaskContext], Any] | None = None
-    ) -> Task:
+        self,
+        event: Event | EventName,
+        listener: Callable[[TaskContext], Any] | None = None,
+    ) -> Self:
         """Remove a listener of `event`, or all of them."""
         self.listeners.remove(event, listener)
         return self

@@ -257,6 +257,10 @@ def find_advice(name: str) -> str:
     return f" {_OTHER_WAYS[plain]}" if plain in _OTHER_WAYS else ""
 
 
+OPTIONS: dict[str, Any] = {f.name: f.default for f in fields(TaskOptions)}
+"""Every option with its default."""
+
+
 def make_options(given: dict[str, Any]) -> TaskOptions:
     """Return the options, every one of them checked.
 
@@ -264,10 +268,9 @@ def make_options(given: dict[str, Any]) -> TaskOptions:
         UnknownOption: if a name is not an option; the text suggests one.
         InvalidOption: if a value has the wrong type or is out of range.
     """
-    known = {f.name for f in fields(TaskOptions)}
     for name in given:
-        if name not in known:
-            raise UnknownOption(option=name, known=known, advice=find_advice(name))
+        if name not in OPTIONS:
+            raise UnknownOption(option=name, known=OPTIONS, advice=find_advice(name))
     options = TaskOptions(**check_options(TaskOptions, given))
     if _OWN & given.keys() or isinstance(options.timezone, tzinfo):
         return options

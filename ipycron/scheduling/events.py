@@ -51,6 +51,24 @@ class Event(StrEnum):
     EXECUTION_SKIPPED = "execution:skipped"
 
 
+EventName = Literal[
+    "*",
+    "task:started",
+    "task:stopped",
+    "task:destroyed",
+    "task:failed",
+    "task:restarted",
+    "execution:started",
+    "execution:finished",
+    "execution:failed",
+    "execution:missed",
+    "execution:overlap",
+    "execution:max_reached",
+    "execution:skipped",
+]
+"""What may be listened to, as a string; ``"*"`` is every event."""
+
+
 class ScheduledExecution(msgspec.Struct, kw_only=True, gc=False):
     """One run, as the scheduler sees it. Instants are Unix seconds.
 

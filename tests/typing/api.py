@@ -47,9 +47,29 @@ def declare() -> None:
     ipycron.create_task("* * * * *", informed, background=True)
     ipycron.create_task("* * * * *", coroutine, executor=ThreadPoolExecutor())
     expression = CronExpression("0 9 * * 1-5", "Europe/Berlin", day_or=False)
-    assert_type(ipycron.schedule(expression, lambda: None), Task)
+    ipycron.schedule(expression, lambda: None)
     ipycron.schedule(5, plain)  # type: ignore[arg-type] # no expression
     ipycron.schedule("* * * * *", 5)  # type: ignore[arg-type] # no job
+    ipycron.schedule("* * * * *", plain, nam="x")  # type: ignore[call-arg] # no option
+    ipycron.schedule("* * * * *", plain, name=5)  # type: ignore[arg-type] # no name
+    ipycron.create_task("* * * * *", plain, if_exists="no")  # type: ignore[arg-type]
+
+
+def return_results() -> None:
+    """A typed function's result is that of its runs."""
+    assert_type(ipycron.schedule("* * * * *", plain), Task[int])
+    assert_type(ipycron.create_task("* * * * *", informed), Task[str])
+    assert_type(ipycron.schedule("* * * * *", "backup.py"), Task[Any])
+    assert_type(ipycron.schedule("* * * * *", plain).execute(), Completion[int])
+    assert_type(ipycron.schedule("* * * * *", plain).execute().result(5), int)
+
+
+def name_events(task: Task) -> None:
+    """Events are members of `Event` or their strings, and nothing else."""
+    task.on("*", print).on("execution:finished", print).once(Event.TASK_FAILED, print)
+    ipycron.on("task:started", print)
+    task.on("task:strted", print)  # type: ignore[arg-type]
+    ipycron.off("everything")  # type: ignore[arg-type]
 
 
 async def control(task: Task) -> None:

@@ -1,0 +1,67 @@
+from ipycron.api.functions import create_task as create_task
+from ipycron.api.functions import get_task as get_task
+from ipycron.api.functions import get_tasks as get_tasks
+from ipycron.api.functions import off as off
+from ipycron.api.functions import on as on
+from ipycron.api.functions import once as once
+from ipycron.api.functions import schedule as schedule
+from ipycron.api.functions import set_logger as set_logger
+from ipycron.api.functions import set_run_coordinator as set_run_coordinator
+from ipycron.api.functions import shutdown as shutdown
+from ipycron.api.functions import shutdown_async as shutdown_async
+from ipycron.api.task import Task as Task
+from ipycron.api.wait import wait as wait
+from ipycron.api.wait import wait_async as wait_async
+from ipycron.client.completion import Completion as Completion
+from ipycron.client.executions import Execution as Execution
+from ipycron.cron import CronExpression as CronExpression
+from ipycron.cron import parse as parse
+from ipycron.cron import validate as validate
+from ipycron.cron import validate_detailed as validate_detailed
+from ipycron.errors import CronSyntaxError as CronSyntaxError
+from ipycron.errors import IpycronError as IpycronError
+from ipycron.notebook.magic.extension import (
+    load_ipython_extension as load_ipython_extension,
+)
+from ipycron.notebook.magic.extension import (
+    unload_ipython_extension as unload_ipython_extension,
+)
+from ipycron.notebook.widgets.overview import panel as panel
+from ipycron.process.interpreter import set_executable as set_executable
+from ipycron.process.wire.outcome import Unserializable as Unserializable
+from ipycron.scheduling.events import Event as Event
+from ipycron.scheduling.events import TaskContext as TaskContext
+
+__version__: str
+
+__all__ = [
+    "Completion",
+    "CronExpression",
+    "CronSyntaxError",
+    "Event",
+    "Execution",
+    "IpycronError",
+    "Task",
+    "TaskContext",
+    "Unserializable",
+    "create_task",
+    "get_task",
+    "get_tasks",
+    "load_ipython_extension",
+    "off",
+    "on",
+    "once",
+    "panel",
+    "parse",
+    "schedule",
+    "set_executable",
+    "set_logger",
+    "set_run_coordinator",
+    "shutdown",
+    "shutdown_async",
+    "unload_ipython_extension",
+    "validate",
+    "validate_detailed",
+    "wait",
+    "wait_async",
+]

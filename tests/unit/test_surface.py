@@ -1,0 +1,68 @@
+"""What editors and type checkers see: signatures, the stub, the events' names."""
+
+import ast
+import inspect
+import typing
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+import ipycron
+from ipycron.client.options import TaskOptions
+from ipycron.errors import UnknownOption
+from ipycron.scheduling.events import Event, EventName
+
+STUB = ast.parse(Path(ipycron.__file__).with_suffix(".pyi").read_text())
+
+
+@pytest.mark.parametrize("function", [ipycron.schedule, ipycron.create_task])
+def test_signature_names_every_option_with_its_default(function):
+    """Shift-Tab shows all options; the declaration in `TaskOptions` is the truth."""
+    parameters = inspect.signature(function).parameters.values()
+    keywords = [p for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY]
+    shown = {parameter.name: parameter.default for parameter in keywords}
+    assert shown.pop("kwargs") is None  # they are bound to the function, no option
+    assert shown == {field.name: field.default for field in fields(TaskOptions)}
+    assert all(p.annotation is not p.empty for p in keywords)
+
+
+def test_both_signatures_are_the_same_but_for_what_they_do():
+    """An option that is added to one is added to the other."""
+    one, other = map(inspect.signature, (ipycron.schedule, ipycron.create_task))
+    assert one == other
+
+
+def test_docstring_describes_every_option():
+    """The help of `schedule` is complete."""
+    described = inspect.getdoc(ipycron.schedule)
+    assert [f.name for f in fields(TaskOptions) if f"{f.name}: " not in described] == []
+
+
+@pytest.mark.parametrize("function", [ipycron.schedule, ipycron.create_task])
+def test_unknown_option_is_refused_with_a_suggestion(function):
+    """The explicit parameters have not made it a bare `TypeError`."""
+    with pytest.raises(UnknownOption, match="Did you mean 'no_overlap'"):
+        function("* * * * *", lambda: None, no_overlaps=True)
+
+
+def test_stub_has_every_public_name():
+    """What `import ipycron` offers is what an editor completes."""
+    (listed,) = [n.value for n in STUB.body if isinstance(n, ast.Assign)]
+    imported = [a for n in STUB.body if isinstance(n, ast.ImportFrom) for a in n.names]
+    assert ast.literal_eval(listed) == ipycron.__all__
+    assert {alias.asname for alias in imported} == set(ipycron.__all__)
+
+
+def test_stub_imports_each_name_from_where_it_is():
+    """A stub that is wrong misleads; each import of it is carried out."""
+    for node in STUB.body:
+        if isinstance(node, ast.ImportFrom):
+            module = __import__(node.module, fromlist=["x"])
+            for alias in node.names:
+                assert getattr(module, alias.name) is getattr(ipycron, alias.asname)
+
+
+def test_event_names_are_those_of_the_events():
+    """A type checker knows each event, and no other."""
+    assert set(typing.get_args(EventName)) == {"*", *map(str, Event)}
