@@ -23,7 +23,7 @@ import redis
 import redis.asyncio
 
 from ipycron.coordinate import RedisRunCoordinator, SQLiteRunCoordinator
-from ipycron.coordinate.session import Election
+from ipycron.coordinate.session import CoordinatorSession
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -81,7 +81,7 @@ async def measure(call: Callable[[int], Awaitable[object]], count: int) -> list[
 
 async def compare(make: Callable[[], RunCoordinator], count: int) -> list[list[float]]:
     """Measure elections that are won, that are lost, that are contended."""
-    first, *others = [Election(make()) for _ in range(CONTENDERS)]
+    first, *others = [CoordinatorSession(make()) for _ in range(CONTENDERS)]
 
     async def contend(number: int) -> None:
         answers = [e.should_run(f"all:{number}", LEASE) for e in (first, *others)]

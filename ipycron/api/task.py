@@ -268,11 +268,26 @@ class Task(Generic[T]):
             completion.set(read_nothing)
             return completion
         self._client.control(self, action, completion, force=force)
+        if action != "start":
+            self._note_stop(completion, is_forced=force)
         if action == "start":
             # A script that ends right now must live to see its task start.
             self._update_keepalive()
             completion.watch(self._see_start)
         return completion
+
+    def _note_stop(self, completion: Completion[None], *, is_forced: bool) -> None:
+        """Have it seen that a stop waits for a run, and until when."""
+        if not self.is_busy:
+            return
+        patience = 0.0 if is_forced else self.options.stop_timeout
+        self.observed.stop_by = SystemClock().now() + patience
+        self._client.event_log.tell(self.id)
+        completion.watch(self._see_stop)
+
+    def _see_stop(self, _: Completion[None]) -> None:
+        self.observed.stop_by = None
+        self._client.event_log.tell(self.id)
 
     def make_completion(self, what: str) -> Completion[Any]:
         """Return the completion of what is asked of it."""

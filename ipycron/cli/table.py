@@ -39,7 +39,7 @@ class Watch:
     def _take(self, context: TaskContext) -> None:
         task_id = context.task.id
         self.runs[task_id] += 1
-        self.failures[task_id] += context.execution.is_ok is False
+        self.failures[task_id] += context.execution.outcome == "failed"
         durations = self._durations[task_id]
         durations.append(context.execution.duration or 0.0)
         if len(durations) > _SHOWN_DURATIONS:
@@ -101,5 +101,5 @@ def _format_last(execution: Execution | None) -> str:
 def _format_outcome(execution: Execution | None) -> Text:
     if execution is None:
         return Text("–")
-    style = "red" if execution.is_ok is False else ""
+    style = "red" if execution.outcome == "failed" else ""
     return Text(show_hidden(execution.summary), style=style)

@@ -10,7 +10,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ipycron.client.executions import hold_value, read_value
-from ipycron.errors import ExecutionStopped
 from ipycron.process.wire.outcome import read_traceback, safe_str
 from ipycron.process.wire.printable import keep_colours, show_controls, strip_colours
 from ipycron.scheduling.events import Event, TaskContext, to_datetime
@@ -93,7 +92,7 @@ def _log_failure(task: Task, logger: logging.Logger, context: TaskContext) -> No
     assert error is not None
     assert execution is not None
     before = task.observed.history.find_before(execution.id)
-    if isinstance(error, ExecutionStopped):
+    if execution.is_stopped:
         logger.debug("task %r: a run was ended by the stop", task.name)
     elif before is not None and _is_same(before, error):
         logger.debug("task %r: a run failed again: %s", task.name, execution.summary)

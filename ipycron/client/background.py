@@ -335,6 +335,7 @@ class BackgroundTasks:
                 is_ok=message.is_ok,
                 value=payload,
                 summary=show_controls(message.summary),
+                is_stopped=message.is_stopped,
             )
         )
         event = message.event

@@ -40,6 +40,7 @@ class Item(NamedTuple):
         number: counts up over all events of this process.
         duration: seconds that the run took, None where the event ends no run.
         summary: the result or the error in one line.
+        is_stopped: whether a stop ended the run.
     """
 
     number: int
@@ -53,6 +54,7 @@ class Item(NamedTuple):
     summary: str
     reason: str | None
     missed_count: int | None
+    is_stopped: bool
 
 
 class EventLog:
@@ -106,8 +108,10 @@ class EventLog:
             "" if outcome is None else outcome.summary,
             notice.reason,
             notice.missed_count,
+            outcome is not None and outcome.is_stopped,
         )
-        kept = self._problems if notice.event in PROBLEMS else self._items
+        is_problem = notice.event in PROBLEMS and not item.is_stopped
+        kept = self._problems if is_problem else self._items
         kept.append(item)
 
     def read(self, since: int = 0) -> list[Item]:

@@ -34,6 +34,20 @@ class RunFacts:
 
     _scheduled: ScheduledExecution
     _zone: tzinfo
+    is_ok: bool | None
+    is_stopped: bool
+
+    @property
+    def outcome(self) -> str | None:
+        """``"finished"``, ``"failed"`` or ``"stopped"``; None before the end.
+
+        A run that a stop ended is no failure.
+        """
+        if self.is_ok is None:
+            return None
+        if self.is_stopped:
+            return "stopped"
+        return "finished" if self.is_ok else "failed"
 
     @property
     def id(self) -> str:
@@ -88,6 +102,7 @@ class Execution(RunFacts):
 
     Attributes:
         is_ok: whether it returned; None before its end.
+        is_stopped: whether a stop ended it.
         summary: its result or error in one short line; empty before its end.
         output: what it printed and displayed.
     """
@@ -98,6 +113,7 @@ class Execution(RunFacts):
         "_value",
         "_zone",
         "is_ok",
+        "is_stopped",
         "output",
         "summary",
     )
@@ -106,6 +122,7 @@ class Execution(RunFacts):
         self._scheduled = scheduled
         self._zone = zone
         self.is_ok: bool | None = None
+        self.is_stopped = False
         self.summary = ""
         self.output = Output()
         self._value: Any = None
@@ -115,6 +132,7 @@ class Execution(RunFacts):
         self._scheduled = scheduled
         self.summary = outcome.summary
         self._value = hold_value(outcome)
+        self.is_stopped = outcome.is_stopped
         self.is_ok = outcome.is_ok
 
     @property
@@ -147,7 +165,7 @@ class Execution(RunFacts):
         if self.is_ok is None:
             state = "running" if self.started_at is not None else "pending"
         else:
-            state = f"{'finished' if self.is_ok else 'failed'} {self.summary}"
+            state = f"{self.outcome} {self.summary}"
         took = "" if self.duration is None else f" in {self.duration:.3f} s"
         return f"<Execution {self.date.isoformat(' ', 'seconds')} {state}{took}>"
 
@@ -228,6 +246,7 @@ class PastRun(RunFacts, msgspec.Struct, gc=False, eq=False):
 
     Attributes:
         is_ok: whether it returned.
+        is_stopped: whether a stop ended it.
         summary: its result or error in one short line.
         output: what it printed and displayed; late words are still added.
     """
@@ -235,6 +254,7 @@ class PastRun(RunFacts, msgspec.Struct, gc=False, eq=False):
     _scheduled: ScheduledExecution
     _zone: tzinfo
     is_ok: bool
+    is_stopped: bool
     summary: str
     output: Output
     _failure: _Failure | None
@@ -246,6 +266,7 @@ class PastRun(RunFacts, msgspec.Struct, gc=False, eq=False):
             execution._scheduled,  # noqa: SLF001 - kin
             execution._zone,  # noqa: SLF001 - kin
             outcome.is_ok,
+            outcome.is_stopped,
             outcome.summary,
             execution.output,
             None if outcome.is_ok else _Failure(outcome.value),
@@ -270,8 +291,8 @@ class PastRun(RunFacts, msgspec.Struct, gc=False, eq=False):
         return None if self._failure is None else self._failure.read()
 
     def __repr__(self) -> str:
-        state = "finished" if self.is_ok else "failed"
-        return f"<PastRun {self.date.isoformat(' ', 'seconds')} {state} {self.summary}>"
+        date = self.date.isoformat(" ", "seconds")
+        return f"<PastRun {date} {self.outcome} {self.summary}>"
 
 
 class History:
@@ -280,6 +301,7 @@ class History:
     Attributes:
         finished: runs that returned, since the task was made.
         failed: runs that did not.
+        stopped: runs that a stop ended; they did not fail.
         missed: slots that nobody ran.
         skipped: slots left to another instance, or for want of an answer.
     """
@@ -290,6 +312,7 @@ class History:
         "finished",
         "missed",
         "skipped",
+        "stopped",
     )
 
     def __init__(self) -> None:
@@ -297,6 +320,7 @@ class History:
         self._runs: tuple[PastRun, ...] = ()
         self.finished = 0
         self.failed = 0
+        self.stopped = 0
         self.missed = 0
         self.skipped = 0
 
@@ -305,6 +329,8 @@ class History:
         run = PastRun.of(execution, outcome)
         if run.is_ok:
             self.finished += 1
+        elif run.is_stopped:
+            self.stopped += 1
         else:
             self.failed += 1
         self._runs = (*self._runs[1 - MAX_RUNS :], run)

@@ -71,6 +71,7 @@ class ObservedState:
         "passed",
         "runs_left",
         "status",
+        "stop_by",
     )
 
     def __init__(
@@ -91,6 +92,8 @@ class ObservedState:
         self._early: tuple[tuple[Streamed | Displayed, Payload], ...] = ()
         self.passed: float | None = None
         self.status = Status.STOPPED
+        # When a stop that waits for a run will end it, Unix seconds; None without one.
+        self.stop_by: float | None = None
         self.runs_left = runs_left
         self.last_run: Execution | None = None
         self.history = History()

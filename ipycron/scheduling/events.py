@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
+from ipycron.errors import ExecutionStopped
+
 if TYPE_CHECKING:
     from datetime import tzinfo
 
@@ -103,12 +105,14 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
             launcher's (an encoded payload for workers, the object itself inline).
         summary: one line for people: the result's short repr, or "ValueError: no".
         finished_at: when the job returned, Unix seconds, if whoever ran it says so.
+        is_stopped: whether a stop ended it: then it is not ok, and no failure either.
     """
 
     is_ok: bool
     value: Any = None
     summary: str = ""
     finished_at: float | None = None
+    is_stopped: bool = False
 
     @classmethod
     def of_error(cls, error: BaseException) -> Outcome:
@@ -116,7 +120,10 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         head, _, _ = str(error).partition("\n")
         name = type(error).__name__
         return cls(
-            is_ok=False, value=error, summary=f"{name}: {head}" if head else name
+            is_ok=False,
+            value=error,
+            summary=f"{name}: {head}" if head else name,
+            is_stopped=isinstance(error, ExecutionStopped),
         )
 
 

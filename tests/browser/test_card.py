@@ -282,3 +282,40 @@ def test_views_that_were_saved_with_their_widgets_give_way_to_the_copies(own_not
     for view in views.all():
         expect(view).to_be_hidden()
         expect(view).to_have_attribute("data-line", "gone")
+
+
+BUSY = """%%cron 0 0 1 1 * --name busy --run-now --stop-timeout 30
+import time
+time.sleep(60)
+"""
+
+
+def test_stop_says_that_it_waits_and_can_be_cut_short(notebook):
+    """It counts down to the end of the run; "Stop now" ends it, and nothing failed."""
+    notebook.run(BUSY)
+    card = get_card(notebook, "busy")
+    status = card.locator(".icr-status")
+    expect(status).to_have_text("running")
+    card.get_by_role("button", name="Stop", exact=True).click()
+    expect(status).to_have_text("stopping")
+    expect(card.locator(".icr-countdown")).to_have_text(
+        re.compile(r"ends its run in\s*00:\d\d")
+    )
+    card.get_by_role("button", name="Stop now").click()
+
+    expect(status).to_have_text("stopped")
+    expect(card.locator(".icr-how")).to_have_text(re.compile("stopped after"))
+    expect(card.locator(".icr-counts")).to_have_text("1 stopped")
+    expect(card.locator(".icr-trace:visible")).to_have_count(0)
+
+
+def test_armed_task_whose_last_run_failed_is_failing(notebook):
+    """Its pill has another colour, another shape and another word than "idle"."""
+    notebook.run(FAILING)
+    card = get_card(notebook, "failing")
+    status = card.locator(".icr-status")
+    expect(status).to_have_text("failing")
+    expect(status).to_have_attribute("data-status", "failing")
+    expect(status.locator(".icr-icon-failing")).to_be_visible()
+    name = card.locator(".icr-name").bounding_box()
+    assert name["x"] < status.bounding_box()["x"]

@@ -211,20 +211,20 @@ def test_store_adds_no_event_and_no_bar_twice(bare_page):
     """What a snapshot told already may come again in the next message."""
     events, bars = bare_page.evaluate(
         """() => {
-          const tasks = [{ id: "t", bars: [[1, 0.1, true]] }];
+          const tasks = [{ id: "t", bars: [[1, 0.1, "finished"]] }];
           const events = [{ number: 5 }];
           const [store, model] = makeStore({ ...EMPTY, tasks, events });
           model.say("msg:custom", {
             type: "state",
             now: NOW,
-            tasks: [{ id: "t", more: [[1, 0.1, true], [2, 0.1, true]] }],
+            tasks: [{ id: "t", more: [[1, 0.1, "finished"], [2, 0.1, "finished"]] }],
             events: [{ number: 4 }, { number: 5 }, { number: 6 }],
           });
           return [store.events.map((event) => event.number), store.tasks.get("t").bars];
         }"""
     )
     assert events == [5, 6]
-    assert bars == [[1, 0.1, True], [2, 0.1, True]]
+    assert bars == [[1, 0.1, "finished"], [2, 0.1, "finished"]]
 
 
 def test_store_says_that_a_click_waits_until_the_kernel_answers(bare_page):

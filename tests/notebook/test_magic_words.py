@@ -125,7 +125,7 @@ def test_result_that_cannot_travel_is_said_and_marked(session):
     said = "not sent: <generator> (TypeError: cannot pickle 'generator' object)"
     assert said in text
     row = describe_run(get_task("job").last_run)
-    assert (row["ok"], row["unsent"], row["summary"]) == (True, True, said)
+    assert (row["state"], row["unsent"], row["summary"]) == ("finished", True, said)
     assert eventually(lambda: session.names.get("last")).type_name == "generator"
     assert "rows" not in session.names
 

@@ -147,7 +147,7 @@ def test_card_sends_the_output_of_a_run_that_fails():
     task.execute().exception(DEADLINE)
 
     def find():
-        return [m for _, m in view.comm.find("output") if m["run"]["ok"] is False]
+        return [m for _, m in view.comm.find("output") if m["run"]["state"] == "failed"]
 
     ended = wait_for(find)[-1]
     messages = [message for _, message in view.comm.find("output")]
@@ -189,7 +189,11 @@ def test_view_snapshot_holds_the_output_that_was_sent():
     task = api.schedule(YEARLY, partial(print, "hello"), background=True)
     view = make_card(task)
     task.execute().result(DEADLINE)
-    wait_for(lambda: [m for _, m in view.comm.find("output") if m["run"]["ok"]])
+    wait_for(
+        lambda: [
+            m for _, m in view.comm.find("output") if m["run"]["state"] == "finished"
+        ]
+    )
 
     pane = wait_for(lambda: view.get_state()["state"]["opened"]["pane"])
 

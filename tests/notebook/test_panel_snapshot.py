@@ -58,7 +58,14 @@ def test_snapshot_of_a_stopped_task_is_plain_json(make_task):
         "running": [],
         "last": None,
         "bars": [],
-        "counts": {"finished": 0, "failed": 0, "missed": 0, "skipped": 0},
+        "stop_by": None,
+        "counts": {
+            "finished": 0,
+            "failed": 0,
+            "stopped": 0,
+            "missed": 0,
+            "skipped": 0,
+        },
     }
 
 
@@ -77,9 +84,11 @@ def test_snapshot_tells_the_last_run(make_task):
     task.execute().result(5)
     row = describe_task(task, START)
 
-    assert row["last"]["ok"] is True
+    assert row["last"]["state"] == "finished"
     assert row["last"]["reason"] == "invoked"
-    assert row["bars"] == [(row["last"]["started"], row["last"]["duration"], True)]
+    assert row["bars"] == [
+        (row["last"]["started"], row["last"]["duration"], "finished")
+    ]
     assert row["counts"]["finished"] == 1
 
 

@@ -16,7 +16,7 @@ from ipycron.errors import IpycronError
 from ipycron.scheduling.aio import sleep
 from ipycron.scheduling.policy import Policy
 from ipycron.scheduling.scheduler import Scheduler
-from ipycron.scheduling.state import Stage
+from ipycron.scheduling.state import RunStage
 from ipycron.testing import Every, FakeClock, FakeLauncher, RecordedEvents
 
 HOUR = 3600
@@ -179,7 +179,7 @@ class Books:
         def note_and_drop(error, *, is_missed=False):
             place = len(self.events.notices)
             for run in life.entry.runs.values():
-                if run.is_scheduled and run.stage is Stage.PENDING and not is_missed:
+                if run.is_scheduled and run.stage is RunStage.PENDING and not is_missed:
                     self.dropped[task_id].append((place, run.execution.date))
             drop(error, is_missed=is_missed)
 

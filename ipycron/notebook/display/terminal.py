@@ -111,7 +111,7 @@ class Printer:
     def _print_end(self, run: RunLike) -> None:
         self.print_lines(self._runs.pop(run.id).finish())
         self._printed = {past.id for past in self.task.history}
-        if not run.is_ok:
+        if run.outcome == "failed":
             self.print_lines(say_run(run, get_now()).splitlines())
             self.print_lines((run.traceback_text or "").splitlines())
 

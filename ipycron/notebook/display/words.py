@@ -142,7 +142,7 @@ def describe_row(task: Task, now: datetime, *, is_replaced: bool = False) -> Row
         schedule=f"{task.pattern}  {task.expression.describe()}",
         next_run="" if is_replaced else say_next(task, now),
         last_run=last_run,
-        is_failed=error is not None or (run is not None and run.is_ok is False),
+        is_failed=error is not None or (run is not None and run.outcome == "failed"),
     )
 
 
@@ -169,8 +169,11 @@ def explain_error(error: BaseException) -> str:
 
 
 def say_status(task: Task) -> str:
-    """Return a task's status, that of a start under way too."""
-    return "starting" if task.is_starting else task.status
+    """Return a task's status, that of a start or a stop under way too."""
+    if task.is_starting:
+        return "starting"
+    is_stopping = task.observed.stop_by is not None and task.is_busy
+    return "stopping" if is_stopping else str(task.status)
 
 
 def say_next(task: Task, now: datetime) -> str:
@@ -189,6 +192,8 @@ def say_run(run: RunLike, now: datetime) -> str:
     if run.is_ok is None:
         return f"{clock} running"
     took = "" if run.duration is None else f" in {say_took(run.duration)}"
+    if run.outcome == "stopped":
+        return f"{clock} stopped" + took.replace(" in ", " after ")
     if not run.is_ok:
         return f"{clock} failed{took}: {run.summary}"
     is_silent = run.summary in ("", "None")

@@ -38,7 +38,7 @@ class Clicks:
         self._answer = answer
 
     def take(self, command_id: Any, name: str, task_id: str) -> None:
-        """Start, stop, run or destroy a task."""
+        """Start, stop, run or destroy a task; "stop-now" waits for no run."""
         task = self._find_task(task_id)
         if task is None:
             self._end(command_id, "this task is gone")
@@ -46,6 +46,7 @@ class Clicks:
         actions: dict[str, Callable[[], Completion[Any]]] = {
             "start": task.start,
             "stop": task.stop,
+            "stop-now": partial(task.stop, force=True),
             "run": task.execute,
             "destroy": task.destroy,
         }

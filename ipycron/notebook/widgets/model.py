@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NotRequired, TypeAlias, TypedDict
 
 from ipycron.client.executions import read_instants
 from ipycron.client.jobs import Elsewhere
-from ipycron.notebook.display.words import find_start_error
+from ipycron.notebook.display.words import find_start_error, say_status
 from ipycron.process.wire.outcome import UNSENT
 from ipycron.scheduling.plan import find_start
 
@@ -41,7 +41,7 @@ class RunRow(TypedDict):
     """One run in a list.
 
     Attributes:
-        ok: None while it runs.
+        state: "running", or its outcome.
         unsent: there, and true, where its result could not travel.
     """
 
@@ -50,7 +50,7 @@ class RunRow(TypedDict):
     date: float
     started: float | None
     duration: float | None
-    ok: bool | None
+    state: str
     summary: str
     unsent: NotRequired[bool]
 
@@ -67,6 +67,7 @@ class Counts(TypedDict):
 
     finished: int
     failed: int
+    stopped: int
     missed: int
     skipped: int
 
@@ -75,10 +76,11 @@ class TaskRow(TypedDict):
     """One task.
 
     Attributes:
-        status: `Task.status`, or "starting".
+        status: `Task.status`, or "starting" or "stopping".
+        stop_by: when a stop that waits for a run will end it, None without one.
         trouble: what the last start failed with, None after a good one.
         fires: the next slots, empty if it is not armed.
-        bars: of its last runs, oldest first: when started, how long, whether ok.
+        bars: of its last runs, oldest first: when started, how long, its outcome.
     """
 
     id: str
@@ -89,12 +91,13 @@ class TaskRow(TypedDict):
     job: str
     place: str
     status: str
+    stop_by: float | None
     trouble: str | None
     fires: list[float]
     runs_left: int | None
     running: list[RunRow]
     last: RunRow | None
-    bars: list[tuple[float, float, bool]]
+    bars: list[tuple[float, float, str]]
     counts: Counts
 
 
@@ -112,6 +115,7 @@ class EventRow(TypedDict):
     summary: str
     reason: str | None
     missed: int | None
+    stopped: bool
 
 
 def clean(text: str, limit: int) -> str:
@@ -133,7 +137,8 @@ def describe_task(task: Task, now: float) -> TaskRow:
         zone=task.timezone,
         job=clean(task.source.label, MAX_NAME),
         place=_find_place(task),
-        status="starting" if task.is_starting else str(task.status),
+        status=say_status(task),
+        stop_by=task.observed.stop_by,
         trouble=_describe_trouble(task),
         fires=find_fires(task, now),
         runs_left=task.runs_left,
@@ -143,6 +148,7 @@ def describe_task(task: Task, now: float) -> TaskRow:
         counts=Counts(
             finished=history.finished,
             failed=history.failed,
+            stopped=history.stopped,
             missed=history.missed,
             skipped=history.skipped,
         ),
@@ -183,7 +189,7 @@ def describe_run(run: RunLike) -> RunRow:
         date=_round(date),
         started=None if begin is None else _round(begin),
         duration=took,
-        ok=run.is_ok,
+        state=run.outcome or "running",
         summary=clean(run.summary, MAX_SUMMARY),
     )
     if run.is_ok and run.summary.startswith(UNSENT):
@@ -193,7 +199,7 @@ def describe_run(run: RunLike) -> RunRow:
 
 def describe_shown(run: RunLike) -> RunInfo:
     """Return the run whose output is shown, with its traceback if it failed."""
-    traceback = run.traceback_text if run.is_ok is False else None
+    traceback = run.traceback_text if run.outcome == "failed" else None
     return RunInfo(
         **describe_run(run),
         pid=run.pid,
@@ -216,6 +222,7 @@ def describe_event(item: Item) -> EventRow:
         summary=clean(item.summary, MAX_SUMMARY),
         reason=item.reason,
         missed=item.missed_count,
+        stopped=item.is_stopped,
     )
 
 
@@ -227,11 +234,12 @@ def _cut_traceback(text: str) -> str:
     return clean(text, 2 * MAX_TRACEBACK)
 
 
-def _make_bar(run: PastRun) -> tuple[float, float, bool]:
+def _make_bar(run: PastRun) -> tuple[float, float, str]:
     date, begin, end = read_instants(run)
+    outcome = run.outcome or ""
     if begin is None or end is None:  # it was never started
-        return _round(date), 0.0, run.is_ok is True
-    return _round(begin), _round(end - begin, 10_000), run.is_ok is True
+        return _round(date), 0.0, outcome
+    return _round(begin), _round(end - begin, 10_000), outcome
 
 
 def _round(seconds: float, parts: int = 1000) -> float:

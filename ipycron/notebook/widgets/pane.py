@@ -124,11 +124,11 @@ class Pane:
         info = describe_shown(run)
         start = self._position
         pieces, self._position = run.output.read(start)
-        is_past = is_new and info["ok"] is not None
+        is_past = is_new and info["state"] != "running"
         limit = MAX_CHARACTERS if is_past else MAX_FRESH
         items = self._transcript.feed(pieces, limit)
         is_filled = self._fill()
-        if not self._is_clean and (items or info["ok"] is not None):
+        if not self._is_clean and (items or info["state"] != "running"):
             # Only now: what the run before showed stays until there is more to see.
             self._slots.clear(self._transcript.groups)
             self._is_clean = True

@@ -237,6 +237,7 @@ class Noticed(Message, frozen=True):
     summary: str
     reason: SkipReason | None
     missed_count: int | None
+    is_stopped: bool
     runs_left: int | None
 
 

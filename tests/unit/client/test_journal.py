@@ -42,7 +42,10 @@ def log(task, event, reason=None, **facts):
         error=ValueError("no"),
         missed_count=facts.get("missed_count"),
         execution=SimpleNamespace(
-            id="1", reason=facts.get("run", "scheduled"), summary="ValueError: no"
+            id="1",
+            reason=facts.get("run", "scheduled"),
+            summary="ValueError: no",
+            is_stopped=facts.get("is_stopped", False),
         ),
     )
     log_event(task, make_notice(event, reason=reason), context)
@@ -148,3 +151,10 @@ def test_failure_is_an_error_unless_the_run_before_failed_alike(
     task.observed.history._runs = (past, this)
     log(task, Event.EXECUTION_FAILED)
     assert [name for name, _ in texts(caplog)] == [level]
+
+
+def test_run_that_a_stop_ended_is_no_error(task, caplog):
+    """The user wanted it to end."""
+    caplog.set_level(logging.DEBUG)
+    log(task, Event.EXECUTION_FAILED, is_stopped=True)
+    assert [name for name, _ in texts(caplog)] == ["DEBUG"]

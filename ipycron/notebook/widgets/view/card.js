@@ -36,7 +36,7 @@ function renderCard(store, el) {
   const root = h(
     "section",
     { class: "icr icr-card", "data-task": id },
-    h("div", { class: "icr-top" }, status.el, name, h("span", { class: "icr-grow" }), countdown.el, controls.el),
+    h("div", { class: "icr-top" }, name, status.el, h("span", { class: "icr-grow" }), countdown.el, controls.el),
     h("div", { class: "icr-when" }, pattern, words, zone),
     notices.el,
     trouble.el,
@@ -120,6 +120,7 @@ function describeCounts({ counts, runs_left: left }) {
   const parts = [];
   if (counts.finished) parts.push(`${counts.finished} ok`);
   if (counts.failed) parts.push(`${counts.failed} failed`);
+  if (counts.stopped) parts.push(`${counts.stopped} stopped`);
   if (counts.missed) parts.push(`${counts.missed} missed`);
   if (counts.skipped) parts.push(`${counts.skipped} skipped`);
   if (left !== null) parts.push(`${left} left`);

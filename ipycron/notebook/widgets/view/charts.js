@@ -7,21 +7,24 @@ const HEIGHT = 18;
 const FOOT = 3; // below the bars: the mark of the run that is shown
 
 /**
- * Bars of the last runs, the newest at the right; failures are red.
+ * Bars of the last runs, the newest at the right; failures are red, stopped runs grey.
  *
- * Two paths, since two hundred of these are drawn anew each second. Only a chart whose
+ * Three paths, since two hundred of these are drawn anew each second. Only a chart whose
  * bars can be picked has elements for each of them.
  */
 class Bars {
   /** @param {((start: number) => void) | null} pick called with a run's start */
   constructor(pick = null) {
     this.pick = pick;
-    /** @type {[number, number, boolean][] | null} */
+    /** @type {[number, number, string][] | null} */
     this.bars = null;
     /** @type {number | null} */
     this.chosen = null;
-    this.ok = s("path", { class: "icr-bar" });
-    this.bad = s("path", { class: "icr-bar icr-bad" });
+    this.paths = {
+      finished: s("path", { class: "icr-bar" }),
+      failed: s("path", { class: "icr-bar icr-bad" }),
+      stopped: s("path", { class: "icr-bar icr-ended" }),
+    };
     this.mark = s("path", { class: "icr-on" });
     this.hits = s("g", {});
     const base = s("path", { class: "icr-base", d: `M0 ${HEIGHT - 0.5}H${BARS * BAR}` });
@@ -35,15 +38,14 @@ class Bars {
         role: "img",
       },
       base,
-      this.ok,
-      this.bad,
+      ...Object.values(this.paths),
       this.mark,
       pick ? this.hits : null,
     );
   }
 
   /**
-   * @param {[number, number, boolean][]} bars
+   * @param {[number, number, string][]} bars
    * @param {number | null} chosen the start of the run that is shown
    */
   draw(bars, zone, now, chosen = null) {
@@ -55,23 +57,22 @@ class Bars {
     setAttribute(this.mark, "d", at < 0 ? "" : drawBar(left(at), HEIGHT + FOOT, FOOT - 1));
     if (isSame) return;
     const longest = Math.max(0.001, ...bars.map(([, duration]) => duration));
-    const paths = { true: "", false: "" };
-    bars.forEach(([, duration, isOk], index) => {
+    const drawn = { finished: "", failed: "", stopped: "" };
+    bars.forEach(([, duration, outcome], index) => {
       const height = Math.max(2, (duration / longest) * (HEIGHT - 2));
-      paths[String(isOk)] += drawBar(left(index), HEIGHT, height);
+      drawn[outcome] += drawBar(left(index), HEIGHT, height);
     });
-    setAttribute(this.ok, "d", paths.true);
-    setAttribute(this.bad, "d", paths.false);
+    for (const [outcome, path] of Object.entries(this.paths)) setAttribute(path, "d", drawn[outcome]);
     setAttribute(this.el, "aria-label", describeBars(bars));
     if (this.pick) this.hits.replaceChildren(...bars.map((bar, index) => this.makeHit(bar, left(index), zone, now)));
   }
 
-  makeHit([start, duration, isOk], x, zone, now) {
+  makeHit([start, duration, outcome], x, zone, now) {
     const said = `${formatInstant(start, zone, now)} · ${formatDuration(duration)}`;
     return s(
       "rect",
       { class: "icr-hit", x, y: 0, width: BAR, height: HEIGHT, on: { click: () => this.pick(start) } },
-      s("title", {}, isOk ? said : `${said} · failed`),
+      s("title", {}, outcome === "finished" ? said : `${said} · ${outcome}`),
     );
   }
 }
@@ -82,7 +83,7 @@ function drawBar(x, bottom, height) {
 
 function describeBars(bars) {
   if (!bars.length) return "No run yet";
-  const failed = bars.filter(([, , isOk]) => !isOk).length;
+  const failed = bars.filter(([, , outcome]) => outcome === "failed").length;
   const durations = bars.map(([, duration]) => duration);
   const shortest = formatDuration(Math.min(...durations));
   const longest = formatDuration(Math.max(...durations));

@@ -40,7 +40,7 @@ class Pane {
   take({ run, items, reset }) {
     if (reset) this.isOld = true;
     this.run = run;
-    if (this.isOld && (items.length || run?.ok !== null)) this.clear();
+    if (this.isOld && (items.length || run?.state !== "running")) this.clear();
     for (const [kind, value] of items) this.add(kind, value);
     this.showEnd();
     this.follow();
@@ -144,5 +144,5 @@ class Pane {
 
 function describeEmpty(run) {
   if (!run) return "No run yet.";
-  return run.ok === null ? "No output yet." : "No output.";
+  return run.state === "running" ? "No output yet." : "No output.";
 }

@@ -5,11 +5,13 @@ const STATUS = {
   idle: "idle",
   running: "running",
   starting: "starting",
+  stopping: "stopping",
   stopped: "stopped",
   destroyed: "destroyed",
 };
 
-/** The status as a word with an icon: colour is a third sign, not the only one. */
+/** The status as a word with an icon: colour is a third sign, not the only one. A task
+ *  that is armed and whose last run failed says so. */
 class StatusMark {
   constructor() {
     this.holder = h("span", { class: "icr-holder" });
@@ -18,7 +20,8 @@ class StatusMark {
   }
 
   draw(task) {
-    const status = STATUS[task.status] ?? "stopped";
+    const known = STATUS[task.status] ?? "stopped";
+    const status = known === "idle" && isFailing(task) ? "failing" : known;
     setIcon(this.holder, status);
     setText(this.word, status);
     setAttribute(this.el, "data-status", status);
@@ -27,20 +30,19 @@ class StatusMark {
 
 /** What a run is shown as; "warning": it has ended well, but its result is not here. */
 function findState(run) {
-  if (run.ok === null) return "running";
-  if (!run.ok) return "failed";
-  return run.unsent ? "warning" : "ok";
+  return run.unsent ? "warning" : run.state;
 }
 
 /** The end of a run in a few words. */
 function describeEnd(run) {
   const took = run.duration === null ? "" : formatDuration(run.duration);
-  if (run.ok) return `finished in ${took}`;
-  return took ? `failed after ${took}` : "failed";
+  if (run.state === "finished") return `finished in ${took}`;
+  return took ? `${run.state} after ${took}` : run.state;
 }
 
 /** A result or an error worth a line; `None` is not. */
 function describeSummary(run) {
+  if (run.state === "stopped") return "";
   return run.summary && run.summary !== "None" ? run.summary : "";
 }
 
@@ -50,9 +52,10 @@ class Controls {
   constructor(store, task, isWide) {
     this.store = store;
     this.task = task;
+    this.isWide = isWide;
     this.run = makeButton("run", "Run now", () => this.act("run"), isWide);
     this.start = makeButton("start", "Start", () => this.act("start"), isWide);
-    this.stop = makeButton("stop", "Stop", () => this.act("stop"), isWide);
+    this.stop = makeButton("stop", "Stop", () => this.act(this.isStopping ? "stop-now" : "stop"), isWide);
     this.destroy = makeButton("destroy", "Destroy", () => this.askDestroy());
     this.el = h(
       "span",
@@ -65,7 +68,8 @@ class Controls {
   }
 
   act(name) {
-    if (!this.buttons[name] || this.buttons[name].getAttribute("aria-disabled")) return;
+    const button = this.buttons[name.replace("-now", "")];
+    if (!button || button.getAttribute("aria-disabled")) return;
     this.store.send(name, this.task);
   }
 
@@ -107,10 +111,13 @@ class Controls {
     const isDead = this.store.isDead || status === "destroyed";
     const command = this.store.findCommand(this.task);
     for (const [name, button] of Object.entries(this.buttons)) {
-      const isOff = isDead || (name === "run" && !isArmed);
+      const isOff = isDead || (name === "run" && (!isArmed || status === "stopping"));
       setAttribute(button, "aria-disabled", isOff ? "true" : null);
       setAttribute(button, "aria-busy", command?.name === name ? "true" : null);
     }
+    this.isStopping = status === "stopping";
+    this.label(this.stop, this.isStopping ? "Stop now" : "Stop");
+    if (this.isWide) setText(this.stop.lastChild, this.isStopping ? "Stop now" : "Stop");
     this.label(this.run, isArmed ? "Run now" : "Run now: start the task first");
   }
 }
@@ -124,6 +131,13 @@ class Countdown {
   }
 
   draw(task, now) {
+    if (task.status === "stopping") {
+      const left = Math.max(0, Math.ceil(task.stop_by - now));
+      if (this.label) setText(this.label, "ends its run in");
+      setText(this.value, formatSpan(left));
+      setAttribute(this.el, "title", "A run that has not ended by then is ended");
+      return;
+    }
     const next = findNext(task.fires, now);
     // All that were told are past: the kernel is busy, or has not said it yet.
     const isDue = next === null && task.fires.length > 0;
@@ -213,7 +227,7 @@ class RunList {
   /** @param {any} task @param {any[]} runs @param {string | null} shown @param {number} now */
   draw(task, runs, shown, now) {
     const all = [...task.running, ...[...runs].reverse().filter((run) => !task.running.some(({ id }) => id === run.id))];
-    const key = JSON.stringify([all.map((run) => [run.id, run.ok]), shown]);
+    const key = JSON.stringify([all.map((run) => [run.id, run.state]), shown]);
     if (key === this.drawn) return;
     this.drawn = key;
     this.el.parentElement.classList.toggle("icr-void", all.length === 0);
@@ -225,7 +239,7 @@ class RunList {
 
   makeItem(task, run, isShown, isNewest, now) {
     const state = findState(run);
-    const end = run.ok === null ? "running" : run.duration === null ? "–" : formatDuration(run.duration);
+    const end = run.state === "running" ? run.state : run.duration === null ? "–" : formatDuration(run.duration);
     const pick = () => this.choose(isNewest ? null : run.id);
     return h(
       "button",
@@ -235,10 +249,10 @@ class RunList {
         role: "option",
         "aria-selected": isShown ? "true" : "false",
         "data-run": run.id,
-        title: `${state}${run.summary ? `: ${run.summary}` : ""}`,
+        title: `${state}${describeSummary(run) ? `: ${describeSummary(run)}` : ""}`,
         on: { click: pick },
       },
-      icon(state === "running" ? "running" : state),
+      icon(state),
       h("span", { class: "icr-number" }, formatInstant(run.started ?? run.date, task.zone, now)),
       h("span", { class: "icr-number icr-muted" }, end),
       h("span", { class: "icr-clip icr-muted" }, run.reason === "invoked" ? "run now" : ""),
@@ -264,12 +278,12 @@ class RunHead {
     setAttribute(this.el, "data-state", state);
     setText(this.when, formatInstant(run.started ?? run.date, task.zone, now));
     const end =
-      run.ok === null
+      state === "running"
         ? `running ${formatSpan(now - (run.started ?? now))}`
         : describeEnd(run);
     setText(this.how, `${run.reason === "invoked" ? "run now, " : ""}${end}`);
     const summary = describeSummary(run);
-    setText(this.summary, state === "ok" && summary ? `→ ${summary}` : summary);
+    setText(this.summary, state === "finished" && summary ? `→ ${summary}` : summary);
     setAttribute(this.summary, "title", summary || null);
     const home = task.place === "executor" ? "on its executor" : "in the notebook's own process";
     const place = run.pid ? `process ${run.pid}` : home;

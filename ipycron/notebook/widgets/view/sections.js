@@ -179,7 +179,7 @@ class EventLog extends Section {
 
   draw() {
     if (!this.isOpen) return;
-    const wanted = this.store.events.filter((event) => !this.isNarrow || PROBLEMS.has(event.event));
+    const wanted = this.store.events.filter((event) => !this.isNarrow || isProblem(event));
     const fresh = wanted.slice(-SHOWN).filter((event) => event.number > this.newest);
     if (fresh.length) this.newest = fresh[fresh.length - 1].number;
     const lines = fresh.map((event) => this.makeLine(event));
@@ -205,10 +205,7 @@ class EventLog extends Section {
   writeLine(event) {
     const zone = this.store.tasks.get(event.task)?.zone;
     const now = this.store.clock.now();
-    const isProblem = PROBLEMS.has(event.event);
-    const isBad = event.event.endsWith("failed");
-    const isOk = event.event.endsWith("finished");
-    const state = isBad ? "failed" : isProblem ? "warning" : isOk ? "ok" : "";
+    const state = findEventState(event);
     const open = () => this.store.setUi({ open: event.task, run: event.run });
     const name = h(
       "button",
@@ -226,6 +223,17 @@ class EventLog extends Section {
   }
 }
 
+function findEventState({ event, stopped }) {
+  if (stopped) return "stopped";
+  if (event.endsWith("failed")) return "failed";
+  if (event.endsWith("finished")) return "finished";
+  return PROBLEMS.has(event) ? "warning" : "";
+}
+
+function isProblem({ event, stopped }) {
+  return PROBLEMS.has(event) && !stopped;
+}
+
 function describeEvent(event, zone, now) {
   const took = event.duration === null ? "" : formatDuration(event.duration);
   const slot = formatInstant(event.date, zone, now);
@@ -236,6 +244,7 @@ function describeEvent(event, zone, now) {
     case "execution:finished":
       return `finished in ${took}${summary ? ` → ${summary}` : ""}`;
     case "execution:failed":
+      if (event.stopped) return `stopped${took ? ` after ${took}` : ""}`;
       return `failed${took ? ` after ${took}` : ""}: ${summary}`;
     case "execution:missed":
       return event.missed > 1 ? `missed ${event.missed} slots, the last at ${slot}` : `missed the slot of ${slot}`;

@@ -2,15 +2,15 @@
 // Every task of the kernel, a row each, and the detail of the row that is open.
 
 const COLUMNS = [
-  { key: "status", title: "Status" },
   { key: "name", title: "Task" },
+  { key: "status", title: "Status" },
   { key: "pattern", title: "Schedule" },
   { key: "next", title: "Next run" },
   { key: "last", title: "Last run" },
   { key: "duration", title: "Durations" },
   { key: "", title: "" },
 ];
-const RANKS = ["running", "starting", "idle", "stopped", "destroyed"];
+const RANKS = ["stopping", "running", "starting", "idle", "stopped", "destroyed"];
 
 const SORTS = {
   status: (task) => RANKS.indexOf(task.status),
@@ -52,8 +52,8 @@ class Row {
     this.el = h(
       "tr",
       { class: "icr-row", "data-task": id },
-      h("td", {}, this.status.el),
       h("th", { scope: "row" }, this.opener, counts),
+      h("td", {}, this.status.el),
       h("td", {}, this.pattern, this.words),
       h("td", {}, this.countdown.el, this.at),
       h("td", {}, this.lastLine, this.summary),
@@ -105,7 +105,7 @@ class Row {
 }
 
 function describeTook(run, now) {
-  if (run.ok === null) return formatSpan(now - (run.started ?? now));
+  if (run.state === "running") return formatSpan(now - (run.started ?? now));
   return run.duration === null ? "" : formatDuration(run.duration);
 }
 
@@ -274,7 +274,7 @@ class Table {
 }
 
 function isFailing(task) {
-  return Boolean(task.trouble) || task.last?.ok === false;
+  return Boolean(task.trouble) || task.last?.state === "failed";
 }
 
 function matches(task, wanted) {
