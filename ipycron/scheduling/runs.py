@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from ipycron.errors import ExecutionStopped, ExecutionTimeout, OverlapError
 from ipycron.scheduling.aio import spawn, until
-from ipycron.scheduling.election import DEADLINE
 from ipycron.scheduling.events import Event, Outcome, ScheduledExecution
 from ipycron.scheduling.state import Phase, Run, RunStage
 from ipycron.scheduling.timetable import LONGEST_SLEEP
@@ -156,10 +155,8 @@ class Admission:
 
     async def _elect(self, run: Run, election: Election) -> None:
         """Let the fleet decide; asked before any delay, so that one instance waits."""
-        began = self._services.clock.monotonic()
         refusal = await election.hold(run)
         run.undo = None
-        self._excuse(run, began, DEADLINE)
         if refusal is None:
             self._delay(run)
             return

@@ -157,10 +157,33 @@ async def test_late_yes_is_given_back_when_the_coordinator_ignored_its_deadline(
 async def test_election_is_pending_and_overlaps(world):
     """A slot whose election is under way counts as a pending run."""
     world.elector = Elector(world.clock, seconds=1.5)
-    await world.start(distributed=True, no_overlap=True, every=1)
+    await world.start(distributed=True, no_overlap=True, every=1, tolerance=2)
     await world.clock.advance(2.6)
     assert world.slots("execution:overlap") == [2]
     assert world.slots("execution:started") == [1]
+
+
+@pytest.mark.parametrize("seconds", [1.2, 4.5])
+async def test_slot_is_missed_when_the_coordinator_answers_too_late(world, seconds):
+    """A yes after the tolerance begins nothing, and the claim is given back."""
+    world.elector = Elector(world.clock, seconds=seconds)
+    await world.start(distributed=True, every=1)
+    await world.clock.advance(10)
+    assert world.slots("execution:started") == []
+    missed = world.slots("execution:missed")
+    assert missed == list(range(1, len(missed) + 1))
+    assert len(missed) >= 10 - seconds - 1
+    await world.clock.advance(1)
+    assert len(world.elector.completed) >= len(missed)
+
+
+async def test_slot_runs_when_the_coordinator_answers_within_the_tolerance(world):
+    """However long that is, within the deadline of an election."""
+    world.elector = Elector(world.clock, seconds=4.5)
+    await world.start(distributed=True, tolerance=4.6)
+    await world.clock.advance(65)
+    assert world.slots("execution:started") == [60]
+    assert world.slots("execution:missed") == []
 
 
 async def test_delay_comes_after_the_election(world):
@@ -244,7 +267,7 @@ async def test_manual_run_is_not_elected(world):
 async def test_skipped_slots_do_not_count_towards_the_limit(world):
     """Only runs that start here count, and a slot in election reserves one."""
     world.elector = Elector(world.clock, answer=False, seconds=1.5)
-    await world.start(distributed=True, max_executions=1, every=1)
+    await world.start(distributed=True, max_executions=1, every=1, tolerance=2)
     await world.clock.advance(2.6)
     assert world.slots("execution:overlap") == [2]
     assert world.slots("execution:skipped") == [1]
