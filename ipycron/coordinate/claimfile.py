@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sqlite3
+import stat
 import tempfile
 import threading
 import time
@@ -35,6 +37,8 @@ _PREPARE = (
     ) WITHOUT ROWID""",
     "CREATE INDEX IF NOT EXISTS claims_by_expiry ON claims (expires_at)",
 )
+
+_log = logging.getLogger("ipycron")
 
 _Identity = tuple[int, int] | None
 
@@ -122,6 +126,7 @@ class ClaimFile:
                 return self._connection
             self._close_unlocked()
         _make_private_file(self._path)
+        _close_to_others(self._path)
         # Before the file is opened: if it is replaced in between, the next call sees.
         self._identity = _identify(self._path)
         self._connection = _open(self._path, seconds)
@@ -207,6 +212,35 @@ def _identify(path: Path) -> _Identity:
     except OSError:
         return None
     return status.st_dev, status.st_ino
+
+
+def _close_to_others(path: Path) -> None:
+    """Take away what everybody may do with the file, and say so.
+
+    Whoever writes to it decides what runs here, or that nothing does.
+
+    Raises:
+        PermissionError: if another user lets everybody write to it.
+    """
+    for name in (path, *(Path(f"{path}{suffix}") for suffix in ("-wal", "-shm"))):
+        try:
+            status = name.stat()
+        except FileNotFoundError:
+            continue
+        mode = stat.S_IMODE(status.st_mode)
+        if os.name == "nt" or not mode & stat.S_IRWXO:
+            continue  # a group may share one on purpose
+        if status.st_uid == os.geteuid():
+            name.chmod(mode & stat.S_IRWXU)
+            _log.warning(
+                "run coordinator: everybody could use %s (mode %o): now its user only",
+                name,
+                mode,
+            )
+        elif mode & stat.S_IWOTH:
+            raise PermissionError(
+                f"it is another user's, and everybody may write to it (mode {mode:o})"
+            )
 
 
 def _make_private_file(path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,8 @@ from ipycron.coordinate.protocol import describe_owner, make_owner, make_token
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable
+
+_log = logging.getLogger("ipycron")
 
 # Both are one statement, so one transaction: a process that is killed in the middle
 # has claimed or has not. `max`, for the wall clock may have stepped back meanwhile.
@@ -45,7 +48,8 @@ class SQLiteRunCoordinator:
 
     Raises:
         CoordinatorError: if the folder is missing or read-only, or the file is not
-            a database; by each method too, if the file cannot be used or stays
+            a database, or others may write to a file that is not ours; by each method
+            too, if the file cannot be used or stays
             locked for 4 seconds.
     """
 
@@ -57,7 +61,15 @@ class SQLiteRunCoordinator:
         now: Callable[[], float] = time.time,  # noqa: TID251
     ) -> None:
         # Absolute, for the working directory may change.
-        self.path = Path(path).expanduser().resolve()
+        named = Path(path).expanduser()
+        self.path = named.resolve()
+        if named.is_symlink() and self.path.parent != named.parent.resolve():
+            _log.warning(
+                "run coordinator: %s is a symbolic link out of its folder; the claims "
+                "are in %s",
+                named,
+                self.path,
+            )
         self._now = now
         self._token = make_token()
         self._file = ClaimFile(self.path)

@@ -228,7 +228,52 @@ def test_the_file_is_for_its_user_only_whatever_the_umask(make, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["claims.db"]
 
 
-def test_a_file_that_exists_keeps_its_mode(make, tmp_path):
+@pytest.mark.parametrize("mode", [0o666, 0o777, 0o644, 0o604, 0o606])
+def test_a_file_that_everybody_may_use_is_tightened(make, tmp_path, mode, caplog):
+    """Whoever writes to it decides what runs here; it is said in one line."""
+    path = tmp_path / "claims.db"
+    path.touch()
+    path.chmod(mode)
+    assert make().should_run(KEY, 30)
+    modes = [p.stat().st_mode & 0o077 for p in tmp_path.iterdir()]
+    assert modes == [0] * 3
+    (record,) = caplog.records
+    assert f"mode {mode:o}" in record.getMessage()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make another user's file")
+def test_a_file_of_another_user_that_everybody_may_write_to_is_refused(make, tmp_path):
+    """It cannot be tightened, and is not trusted."""
+    path = tmp_path / "claims.db"
+    path.touch()
+    path.chmod(0o666)
+    os.chown(path, 65534, 65534)
+    with pytest.raises(CoordinatorError, match=r"another user's.*mode 666"):
+        make()
+
+
+def test_a_link_out_of_the_folder_is_said(make, tmp_path, caplog):
+    """The claims are where they were not expected."""
+    elsewhere, here = tmp_path / "elsewhere", tmp_path / "here"
+    elsewhere.mkdir()
+    here.mkdir()
+    (here / "claims.db").symlink_to(elsewhere / "shared.db")
+    assert make(path=here / "claims.db").should_run(KEY, 30)
+    (record,) = caplog.records
+    assert str(elsewhere / "shared.db") in record.getMessage()
+    assert (elsewhere / "shared.db").exists()
+
+
+def test_a_link_within_the_folder_needs_no_word(make, tmp_path, caplog):
+    """As one to a folder above does not."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    (tmp_path / "real" / "claims.db").symlink_to("other.db")
+    assert make(path=tmp_path / "link" / "claims.db").should_run(KEY, 30)
+    assert not caplog.records
+
+
+def test_a_file_that_is_shared_with_a_group_keeps_its_mode(make, tmp_path):
     """Two users may share one on purpose."""
     path = tmp_path / "claims.db"
     path.touch(mode=0o660)
