@@ -141,3 +141,63 @@ def test_result_that_travels_is_not_marked(session, cell):
 def test_lines_say_durations_as_the_views_do(job, session):
     """A run of a millisecond does not take 0.00 s."""
     assert re.search(r"finished in \d+ ms: 1", session.run("%cron run job --wait"))
+
+
+# --- widgets ------------------------------------------------------------------------
+
+BARS = (
+    "from tqdm.notebook import tqdm",
+    "from tqdm.auto import tqdm",
+    "import tqdm.notebook as t\ntqdm = t.tqdm_notebook",
+)
+
+
+@pytest.mark.parametrize("where", ["notebook", "cell", "function"])
+@pytest.mark.parametrize("source", BARS)
+def test_progress_bars_are_text_and_move(session, source, where):
+    """A widget of a job would stand still: bars are those of a terminal."""
+    body = "for _ in tqdm(range(3), desc='going', mininterval=0): pass"
+    if where == "notebook":
+        session.run(source)
+        session.run(f"%%cron @yearly --name job --quiet\n{body}")
+    elif where == "cell":
+        session.run(f"%%cron @yearly --name job --quiet\n{source}\n{body}")
+    else:
+        session.run(f"{source}\ndef work():\n    {body}")
+        session.run(
+            "import ipycron\n"
+            "ipycron.schedule('@yearly', work, name='job', background=True)"
+        )
+    get_task("job").execute().result(20)
+    run = get_task("job").last_run
+    assert run.output.displays == []
+    bars = run.output.stderr.split("\r")
+    assert [bar[:10] for bar in bars if "%" in bar][-1] == "going: 100"
+    assert len([bar for bar in bars if bar.startswith("going: ")]) >= 4
+
+
+def test_notebook_range_and_its_options_work_in_a_job(session):
+    """`trange`, `display=False`: what the widget knows, the text knows too."""
+    session.run(
+        "%%cron @yearly --name job --quiet\nfrom tqdm.notebook import trange\n"
+        "sum(trange(4, desc='range')) + sum(trange(3, display=False, desc='hidden'))"
+    )
+    assert get_task("job").execute().result(20) == 9
+    shown = get_task("job").last_run.output.stderr
+    assert "range: 100%" in shown
+    assert "hidden" not in shown
+
+
+def test_widget_is_its_text_with_a_hint(session):
+    """One line says why it is no widget."""
+    session.run(
+        "%%cron @yearly --name job --quiet\nimport ipywidgets\n"
+        "ipywidgets.IntSlider(value=3)"
+    )
+    get_task("job").execute().exception(20)
+    (shown,) = get_task("job").last_run.output.displays
+    text, hint = shown.data["text/plain"].splitlines()
+    assert text == "IntSlider(value=3)"
+    assert hint == (
+        "(A job has no page for widgets: this is the widget's text when it was shown.)"
+    )

@@ -23,6 +23,8 @@ DisplayKind = Literal["display", "update", "clear", "result"]
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
+_HINT = "(A job has no page for widgets: this is the widget's text when it was shown.)"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DisplayData:
@@ -52,9 +54,12 @@ def clean_bundle(data: dict[str, Any]) -> dict[str, Any]:
     The view of a widget goes: its model is in the worker, where no browser looks,
     and an empty box would hide the plain text beside it.
     """
-    return {
+    cleaned = {
         mime: _clean_value(value) for mime, value in data.items() if mime != WIDGET_VIEW
     }
+    if WIDGET_VIEW in data:
+        cleaned["text/plain"] = f"{cleaned.get('text/plain', 'a widget')}\n{_HINT}"
+    return cleaned
 
 
 def clean_metadata(metadata: dict[str, Any] | None) -> dict[str, Any]:

@@ -6,15 +6,15 @@ They are kept until the library is imported: nothing is imported for their sake.
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import operator
 import sys
 import warnings
 from typing import TYPE_CHECKING, Any
 
+from ipycron.process.shell.imports import follow_import
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from importlib.machinery import ModuleSpec
 
 Filter = tuple[str, str | None, Any, str | None, int]
 """One of `warnings.filters`; the category by the names of its module and itself, or
@@ -28,47 +28,10 @@ def apply_settings(library: str, read: Callable[[], Any]) -> None:
         library: a name of `APPLY`.
         read: returns the settings.
     """
-    if library in ("warnings", "InlineBackend") or library in sys.modules:
+    if library == "InlineBackend":  # is no module
         APPLY[library](read())
     else:
-        _watch(library, lambda: APPLY[library](read()))
-
-
-# --- imports --------------------------------------------------------------------------
-
-
-class _Finder:
-    """Calls what is to follow an import; finds nothing itself."""
-
-    def __init__(self) -> None:
-        self.waiting: dict[str, list[Callable[[], None]]] = {}
-
-    def find_spec(self, name: str, *_: Any) -> ModuleSpec | None:
-        waiting = self.waiting.pop(name, None)
-        if waiting is None:
-            return None
-        spec = importlib.util.find_spec(name)
-        loader: Any = None if spec is None else spec.loader
-        if hasattr(loader, "exec_module"):
-            execute = loader.exec_module
-
-            def exec_module(module: Any) -> None:
-                execute(module)
-                for follow in waiting:
-                    with contextlib.suppress(Exception):  # another version's setting
-                        follow()
-
-            loader.exec_module = exec_module
-        return spec
-
-
-_finder = _Finder()
-
-
-def _watch(name: str, follow: Callable[[], None]) -> None:
-    if _finder not in sys.meta_path:
-        sys.meta_path.insert(0, _finder)
-    _finder.waiting.setdefault(name, []).append(follow)
+        follow_import(library, lambda: APPLY[library](read()))
 
 
 # --- the libraries --------------------------------------------------------------------
@@ -132,7 +95,7 @@ def _apply_warnings(filters: list[Filter]) -> None:
                 append=True,
             )
     for library in missing - sys.modules.keys():
-        _watch(library, lambda: _apply_warnings(filters))
+        follow_import(library, lambda: _apply_warnings(filters))
 
 
 def _find_category(module: str, name: str) -> type[Warning] | None:

@@ -14,6 +14,7 @@ from types import CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ipycron.errors import CaptureError
+from ipycron.process.shell.progress import prefer_text_bars
 from ipycron.process.wire.payload import Payload, unpack
 from ipycron.process.wire.protocol import CellJob, FileJob, FunctionJob, Job
 from ipycron.process.worker.script import (
@@ -78,6 +79,7 @@ def load_job(job: Job, payload: Payload, publish: Callable[[Any], None]) -> Load
     """
     if isinstance(job, FileJob):
         return load_file(job)
+    prefer_text_bars()
     if isinstance(job, FunctionJob):
         return FunctionRunner(_load_function(job, payload))
     return CellRunner(job, payload, publish)

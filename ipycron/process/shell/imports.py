@@ -1,0 +1,56 @@
+"""What is to be done as soon as a module is imported, and not before."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from importlib.machinery import ModuleSpec
+
+
+class _Finder:
+    """Calls what is to follow an import; finds nothing itself."""
+
+    def __init__(self) -> None:
+        self.waiting: dict[str, list[Callable[[], object]]] = {}
+
+    def find_spec(self, name: str, *_: Any) -> ModuleSpec | None:
+        waiting = self.waiting.pop(name, None)
+        if waiting is None:
+            return None
+        import importlib.util  # noqa: PLC0415 - a script's worker does without
+
+        spec = importlib.util.find_spec(name)
+        loader: Any = None if spec is None else spec.loader
+        if hasattr(loader, "exec_module"):
+            execute = loader.exec_module
+
+            def exec_module(module: Any) -> None:
+                execute(module)
+                for follow in waiting:
+                    with contextlib.suppress(Exception):  # the module is another one
+                        follow()
+
+            loader.exec_module = exec_module
+        return spec
+
+
+_finder = _Finder()
+
+
+def follow_import(name: str, follow: Callable[[], object]) -> None:
+    """Call something when a module is imported; now, if it is already.
+
+    Args:
+        name: the module's.
+        follow: what to call. An error of it is not the import's.
+    """
+    if name in sys.modules:
+        follow()
+        return
+    if _finder not in sys.meta_path:
+        sys.meta_path.insert(0, _finder)
+    _finder.waiting.setdefault(name, []).append(follow)
