@@ -31,7 +31,6 @@ _RUN_OPTIONS = (
 _ALIASES = {
     "timezone": ("--tz",),
     "max_executions": ("--max",),
-    "jitter": ("--jitter",),
 }
 _FIELDS = ("second", "minute", "hour", "day of month", "month", "day of week")
 
