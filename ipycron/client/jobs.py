@@ -97,6 +97,20 @@ def make_source(job: Any, options: TaskOptions) -> Source:
     if options.executor is not None:
         _check_elsewhere(options)
     if isinstance(job, Cell):
+        if options.args:
+            raise InvalidOption(
+                option="args",
+                value=options.args,
+                expected="none for a cell, which uses the notebook's variables",
+            )
+        if _forks(options.executor):
+            raise InvalidOption(
+                option="executor",
+                value=options.executor,
+                expected="an executor whose processes start afresh, for a cell",
+                advice="A forked one has a copy of the notebook's own shell. Pass "
+                "mp_context=multiprocessing.get_context('spawn') to the pool.",
+            )
         cell = CellJob(job.source, job.filename, job.extensions, job.left_behind)
         return _place(cell, job.payload, job.filename, options)
     if isinstance(job, str | os.PathLike):
@@ -149,6 +163,28 @@ def bind_arguments(job: Any, options: dict[str, Any]) -> Any:
     return functools.partial(job, *args, **(kwargs or {}))
 
 
+def _check_inline(options: TaskOptions) -> None:
+    """Refuse what only a process of the job's own can have."""
+    for name in ("launcher", "env", "cwd"):
+        value = getattr(options, name)
+        if value is not None:
+            raise InvalidOption(
+                option=name,
+                value=value,
+                expected="None for a function in this process",
+                advice="Use background=True.",
+            )
+
+
+def _forks(executor: Any) -> bool:
+    """Return whether an executor's processes are copies of this one."""
+    pools = sys.modules.get("concurrent.futures.process")  # slow to import
+    if pools is None or not isinstance(executor, pools.ProcessPoolExecutor):
+        return False
+    context = getattr(executor, "_mp_context", None)
+    return context is not None and context.get_start_method() == "fork"
+
+
 def _check_elsewhere(options: TaskOptions) -> None:
     """Refuse what an executor decides by itself."""
     for name in _NOT_ELSEWHERE:
@@ -183,6 +219,7 @@ def _make_function(function: Callable[..., Any], options: TaskOptions) -> Source
     if options.background or options.executor is not None:
         job = FunctionJob(label.encode("utf-8", "backslashreplace").decode())
         return _place(job, _pack_function(function, label), label, options)
+    _check_inline(options)
     home = _get_home(label) if is_coroutine_function(function) else None
     if home is None and options.timeout is not None:
         raise InvalidOption(

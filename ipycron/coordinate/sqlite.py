@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from functools import partial
 from pathlib import Path
@@ -10,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from ipycron.coordinate.claimfile import ClaimFile
 from ipycron.coordinate.protocol import describe_owner, make_owner, make_token
+from ipycron.errors import InvalidOption
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable
 
 _log = logging.getLogger("ipycron")
@@ -47,6 +48,7 @@ class SQLiteRunCoordinator:
         now: the clock that expiry is measured by, in Unix seconds.
 
     Raises:
+        InvalidOption: if `path` is no file's, such as ``":memory:"``.
         CoordinatorError: if the folder is missing or read-only, or the file is not
             a database, or others may write to a file that is not ours; by each method
             too, if the file cannot be used or stays
@@ -60,6 +62,7 @@ class SQLiteRunCoordinator:
         # Other processes compare with it, so it is this machine's clock.
         now: Callable[[], float] = time.time,  # noqa: TID251
     ) -> None:
+        _check_path(path)
         # Absolute, for the working directory may change.
         named = Path(path).expanduser()
         self.path = named.resolve()
@@ -111,3 +114,21 @@ class SQLiteRunCoordinator:
             "lease": lease,
         }
         return self._file.change(statement, values) == 1
+
+
+def _check_path(path: Any) -> None:
+    """Refuse what SQLite takes for a database of this process alone.
+
+    Raises:
+        InvalidOption: if no other process could open it, so that each would run.
+    """
+    if not isinstance(path, str | os.PathLike):
+        return  # as everywhere in Python: `Path` refuses it
+    text = os.fsdecode(path)
+    if not text.strip() or text == ":memory:" or text.startswith("file:"):
+        raise InvalidOption(
+            option="path",
+            value=path,
+            expected="the path of a file that all instances open",
+            advice="A database in memory is this process's own: each would run.",
+        )

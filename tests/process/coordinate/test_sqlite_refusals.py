@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ipycron.coordinate import SQLiteRunCoordinator
-from ipycron.errors import CoordinatorError
+from ipycron.errors import CoordinatorError, InvalidOption
 
 
 def count_descriptors():
@@ -71,3 +71,10 @@ def test_a_path_that_is_no_path_is_refused():
     """As everywhere in Python."""
     with pytest.raises(TypeError):
         SQLiteRunCoordinator(7)
+
+
+@pytest.mark.parametrize("path", [":memory:", "", " ", "file::memory:?cache=shared"])
+def test_database_of_one_process_is_refused(path):
+    """Each instance would claim in its own, and each would run."""
+    with pytest.raises(InvalidOption, match="a file that all instances open"):
+        SQLiteRunCoordinator(path)

@@ -429,3 +429,21 @@ def test_hash_without_a_name_is_logged_once(caplog):
     ipycron.shutdown()
     (record,) = caplog.records
     assert "draws another time at each start; give it a name" in record.getMessage()
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"env": {"A": "1"}}, "env: got .*, expected None for a function in this"),
+        ({"cwd": "/"}, "cwd: got '/', expected None for a function in this process"),
+        ({"launcher": "spawn"}, "launcher: got 'spawn', expected None for a function"),
+    ],
+)
+def test_option_without_effect_is_refused(options, text):
+    """Nothing would read it, so it was meant for something else."""
+    with pytest.raises(InvalidOption, match=text):
+        ipycron.create_task(NEVER, print_nothing, **options)
+
+
+def print_nothing():
+    """The least of jobs."""
