@@ -311,6 +311,8 @@ class Task(Generic[T]):
             needs_loop = action == "execute" or (action != "start" and self.is_busy)
             if needs_loop and self._runs_on(get_running_loop()):
                 raise BlockingCall(call=call, instead=f"`await task.{action}()`")
+            if isinstance(self.source, Inline) and self.source.origin is not None:
+                self.source.origin.see_blocked(get_running_loop())
 
     def _runs_on(self, loop: asyncio.AbstractEventLoop | None) -> bool:
         """Return whether a loop is that of its coroutine function."""

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import inspect
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from ipycron.client.waits import running
+from ipycron.client.waits import AwaitedElsewhere, LoopOfOrigin, running
 from ipycron.errors import ExecutionStopped, RemoteError, RunRefused, StopTimeout
 from ipycron.process.refusal import describe
 from ipycron.process.wire.outcome import (
@@ -18,6 +17,7 @@ from ipycron.process.wire.outcome import (
     summarize_error,
 )
 from ipycron.process.wire.printable import show_controls
+from ipycron.process.worker.job import follow, is_awaitable, refuse_generator
 from ipycron.scheduling.events import Outcome
 from ipycron.scheduling.small_map import NOTHING, SmallMap
 from ipycron.scheduling.standby import SharedWorker
@@ -47,9 +47,10 @@ class InlineJob:
         function: sync, or a coroutine function.
         make_context: makes it for a run; None without.
         home: the loop that a coroutine function runs on, None for sync functions.
+        origin: awaits what a sync function returns; None: a loop of the run's own.
     """
 
-    __slots__ = ("function", "home", "make_context", "name", "task_id")
+    __slots__ = ("function", "home", "make_context", "name", "origin", "task_id")
 
     def __init__(
         self,
@@ -59,7 +60,9 @@ class InlineJob:
         *,
         make_context: MakeContext | None,
         home: asyncio.AbstractEventLoop | None,
+        origin: LoopOfOrigin | None = None,
     ) -> None:
+        self.origin = origin
         self.name = name
         self.task_id = task_id
         self.function = function
@@ -125,7 +128,7 @@ class InlineRun:
     for each step: those of a thousand runs are what starts the garbage collector.
     """
 
-    __slots__ = ("_execution", "_outcome", "_task", "_worker", "future")
+    __slots__ = ("_awaited", "_execution", "_outcome", "_task", "_worker", "future")
 
     def __init__(
         self,
@@ -137,16 +140,32 @@ class InlineRun:
         self._execution = execution
         self._outcome: Outcome
         self._task: asyncio.Task[None] | None = None
+        self._awaited: AwaitedElsewhere | None = None
         self.future = future
 
     def __call__(self) -> None:
         """Call a function, in a thread of the pool."""
         try:
             with self._worker.job.running():
-                outcome = make_success(self._worker.job.call(self._execution))
+                result = self._worker.job.call(self._execution)
+                if is_awaitable(result):
+                    result = self._await(result)
+            refuse_generator(result)
+            outcome = make_success(result)
         except BaseException as error:  # noqa: BLE001 - border: job
             outcome = make_failure(error)
         self.end(outcome)
+
+    def _await(self, awaitable: Any) -> Any:
+        """Have a loop await what the function has returned; wait for that."""
+        origin = self._worker.job.origin
+        if origin is not None:
+            self._awaited = origin.start(awaitable)
+            if self._awaited is not None and self._awaited.wait(origin):
+                if self._awaited.future.cancelled():
+                    raise ExecutionStopped(name=self._worker.job.name)
+                return self._awaited.future.result()
+        return asyncio.run(follow(awaitable))
 
     # --- on a coroutine's own loop ----------------------------------------------------
 
@@ -161,17 +180,20 @@ class InlineRun:
             self.end(make_failure(ExecutionStopped(name=self._worker.job.name)))
 
     def cancel(self) -> None:
-        """Cancel a coroutine function, which may take its time or ignore it."""
+        """Cancel a coroutine, which may take its time or ignore it."""
         if self._task is not None:
             self._task.cancel()
+        elif self._awaited is not None:
+            self._awaited.future.cancel()
 
     async def _follow(self) -> None:
         """Call a coroutine function and await it."""
         try:
             with self._worker.job.running():
                 result = self._worker.job.call(self._execution)
-                if inspect.isawaitable(result):
+                if is_awaitable(result):
                     result = await result
+            refuse_generator(result)
             outcome = make_success(result)
         except asyncio.CancelledError:
             outcome = make_failure(ExecutionStopped(name=self._worker.job.name))
@@ -245,8 +267,11 @@ class InlineWorker(SharedWorker):
     def give_up(self, future: asyncio.Future[Outcome]) -> asyncio.Future[Outcome]:
         """Cancel a coroutine; a thread goes on. See `Worker.give_up`."""
         run, home = self._runs.get(future), self.job.home
-        if run is not None and home is not None:
-            self._cancel(run, home)
+        if run is not None:
+            if home is None:
+                run.cancel()
+            else:
+                self._cancel(run, home)
         return future
 
     @staticmethod

@@ -15,10 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from ipycron.client.waits import LoopOfOrigin, get_running_loop
 from ipycron.errors import CaptureError, InvalidOption, TaskFileNotFound
 from ipycron.process.wire.payload import Payload, pack_object
 from ipycron.process.wire.protocol import CellJob, FileJob, FunctionJob, Job, Setting
-from ipycron.process.worker.job import takes_context
+from ipycron.process.worker.job import (
+    A_GENERATOR,
+    is_generator_function,
+    takes_context,
+)
 
 if TYPE_CHECKING:
     import asyncio
@@ -52,11 +57,20 @@ class Elsewhere(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Inline(msgspec.Struct, frozen=True, kw_only=True):
-    """A function for this process; `home` is the loop of a coroutine function."""
+    """A function for this process.
+
+    Attributes:
+        function: the function.
+        wants_context: whether it takes the context.
+        home: the loop of a coroutine function.
+        origin: the loop of a function that may leave something to be awaited.
+        label: what it is called.
+    """
 
     function: Callable[..., Any]
     wants_context: bool
     home: asyncio.AbstractEventLoop | None
+    origin: LoopOfOrigin | None = None
     label: str
 
     @property
@@ -92,7 +106,7 @@ def make_source(job: Any, options: TaskOptions) -> Source:
         TaskFileNotFound: if a path does not exist.
         CaptureError: if a function cannot be sent to a worker.
         InvalidOption: if it is neither, or an option does not go with it.
-        TypeError: if it requires more than one argument.
+        TypeError: if it requires more than one argument, or is a generator function.
     """
     if options.executor is not None:
         _check_elsewhere(options)
@@ -216,6 +230,8 @@ def _place(job: Job, payload: Payload, label: str, options: TaskOptions) -> Sour
 def _make_function(function: Callable[..., Any], options: TaskOptions) -> Source:
     label = _find_label(function)
     wants_context = takes_context(function)
+    if is_generator_function(function):
+        raise TypeError(f"the job {label!r} is {A_GENERATOR}")
     if options.background or options.executor is not None:
         job = FunctionJob(label.encode("utf-8", "backslashreplace").decode())
         return _place(job, _pack_function(function, label), label, options)
@@ -228,8 +244,13 @@ def _make_function(function: Callable[..., Any], options: TaskOptions) -> Source
             expected="None for an inline function: a thread cannot be killed",
             advice="Use background=True, or a coroutine function.",
         )
+    loop = get_running_loop() if home is None else None
     return Inline(
-        function=function, wants_context=wants_context, home=home, label=label
+        function=function,
+        wants_context=wants_context,
+        home=home,
+        origin=None if loop is None else LoopOfOrigin(loop),
+        label=label,
     )
 
 

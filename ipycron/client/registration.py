@@ -61,6 +61,7 @@ def make_inline_job(task: Task) -> InlineJob:
         task.source.function,
         make_context=partial(_make_job_context, task) if wants_context else None,
         home=task.source.home,
+        origin=task.source.origin,
     )
 
 

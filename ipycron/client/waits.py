@@ -11,16 +11,20 @@ import sys
 import threading
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ipycron.client.keepalive import is_interactive
 from ipycron.errors import BlockingCall, SelfWait
 
 if TYPE_CHECKING:
     import asyncio
+    import concurrent.futures
     from collections.abc import Callable, Iterator
 
 T = TypeVar("T")
+
+_MOMENT = 0.05
+"""Seconds between two looks whether a loop has begun what it was given."""
 
 _running: ContextVar[tuple[tuple[str, str], ...]] = ContextVar("running", default=())
 """Ids and names of the tasks whose runs this code belongs to, the innermost last."""
@@ -64,6 +68,75 @@ def check_may_block(call: str, instead: str) -> None:
     """
     if get_running_loop() is not None and not is_interactive():
         raise BlockingCall(call=call, instead=instead)
+
+
+class LoopOfOrigin:
+    """The loop on which a task was created: it awaits what its function returns.
+
+    Args:
+        loop: runs in the thread that has created the task.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._is_blocked = False
+
+    def see_blocked(self, loop: asyncio.AbstractEventLoop | None) -> None:
+        """Note that a loop is going to be held up by a wait for the task's run."""
+        if loop is self._loop:
+            self._is_blocked = True
+            loop.call_soon(self._see_free)
+
+    def _see_free(self) -> None:
+        self._is_blocked = False
+
+    def start(self, awaitable: Any) -> AwaitedElsewhere | None:
+        """Have it awaited there, from another thread; None where the loop is closed."""
+        import asyncio  # noqa: PLC0415 - loaded: there is a loop
+
+        awaited = AwaitedElsewhere(awaitable)
+        coroutine = awaited.follow()
+        try:
+            awaited.future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        except RuntimeError:
+            coroutine.close()
+            return None
+        return awaited
+
+    @property
+    def has_no_time(self) -> bool:
+        """Whether it does not run, or waits for the very run."""
+        return self._is_blocked or not self._loop.is_running()
+
+
+class AwaitedElsewhere:
+    """What a function has returned, on its way through another thread's loop."""
+
+    def __init__(self, awaitable: Any) -> None:
+        self.future: concurrent.futures.Future[Any]
+        self._awaitable = awaitable
+        self._lock = threading.Lock()
+        self._is_begun = False
+
+    def _begin(self) -> bool:
+        with self._lock:
+            is_first, self._is_begun = not self._is_begun, True
+            return is_first
+
+    async def follow(self) -> Any:
+        """Await it, unless it has been taken back."""
+        return await self._awaitable if self._begin() else None
+
+    def wait(self, origin: LoopOfOrigin) -> bool:
+        """Return when it is over; False if it is taken back, for want of a loop."""
+        import concurrent.futures  # noqa: PLC0415 - as above
+
+        while not self._is_begun:
+            concurrent.futures.wait([self.future], _MOMENT)
+            if origin.has_no_time and self._begin():
+                return False
+        concurrent.futures.wait([self.future])
+        return True
 
 
 async def run_in_thread(call: Callable[[], T]) -> T:

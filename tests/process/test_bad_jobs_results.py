@@ -77,8 +77,7 @@ class Bad:
 def task(): return Bad()
 """
 STRANGERS = {
-    "a generator": ("def task():\n    yield 1", "generator"),
-    "an async generator": ("async def task():\n    yield 1", "async_generator"),
+    "a generator": ("def task(): return [(i for i in ())]", "list"),
     "a lock": ("import threading\ntask = threading.Lock", "_thread.lock"),
     "a socket": ("import socket\ndef task(): return socket.socket()", "socket"),
     "a database": (

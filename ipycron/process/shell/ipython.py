@@ -14,6 +14,7 @@ import contextvars
 import os
 import subprocess
 import sys
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from IPython.core.autocall import ExitAutocall
@@ -177,6 +178,8 @@ class CellInteractiveShell(InteractiveShell):
                 value = eval(part, self.user_global_ns, self.user_ns)  # noqa: S307 - the user's cell
         if not cell.has_value or value is None:
             return None
+        if type(value) is CoroutineType:  # else its body would never run
+            value = self.loop_runner(value)
         self._show_result(value)
         return value
 

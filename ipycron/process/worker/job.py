@@ -10,7 +10,13 @@ import inspect
 import opcode
 import os
 import sys
-from types import CodeType, FunctionType, ModuleType
+from types import (
+    AsyncGeneratorType,
+    CodeType,
+    FunctionType,
+    GeneratorType,
+    ModuleType,
+)
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ipycron.errors import CaptureError
@@ -31,6 +37,10 @@ if TYPE_CHECKING:
     from ipycron.scheduling.events import TaskContext
 
 TASK_NAME = "task"
+A_GENERATOR = (
+    "a generator function: calling it runs nothing of its body. Use a function that "
+    "iterates over it, such as `lambda: list(f())`."
+)
 _BINDING = (opcode.opmap["STORE_NAME"], opcode.opmap["STORE_GLOBAL"])
 
 
@@ -115,7 +125,10 @@ class FunctionRunner:
         """Call it; see `LoadedJob.run`."""
         arguments = (describe(),) if self._takes_context else ()
         result = self._function(*arguments)
-        return self._await(result) if inspect.iscoroutine(result) else result
+        if is_awaitable(result):
+            return self._await(follow(result))
+        refuse_generator(result)
+        return result
 
     def _await(self, coroutine: Any) -> Any:
         # One loop for all runs: clients and sessions that a job keeps belong to it.
@@ -209,6 +222,9 @@ def _find_task(module: ModuleType) -> Callable[..., Any]:
             f"{file} defines {TASK_NAME} as {type(function).__name__}, expected "
             f"a function. Define `def {TASK_NAME}():` or `def {TASK_NAME}(ctx):`."
         )
+    if is_generator_function(function):
+        file = os.path.basename(module.__file__ or "")  # noqa: PTH119 - as above
+        raise TypeError(f"{file} defines {TASK_NAME} as {A_GENERATOR}")
     return function  # type: ignore[no-any-return]
 
 
@@ -237,6 +253,40 @@ def _binds(code: CodeType, name: str) -> bool:
             return True
         argument = 0
     return False
+
+
+def is_awaitable(value: object) -> bool:
+    """Return whether a job has left it to be awaited; asks neither it nor its class."""
+    kind = type(value)
+    if kind is GeneratorType:
+        return inspect.isawaitable(value)  # of `types.coroutine`
+    classes = type.__dict__["__mro__"].__get__(kind)
+    return any("__await__" in type.__dict__["__dict__"].__get__(c) for c in classes)
+
+
+async def follow(awaitable: Any) -> Any:
+    """Return what an awaitable of any kind returns: loops run coroutines only."""
+    return await awaitable
+
+
+def refuse_generator(result: object) -> None:
+    """Raise `TypeError` for the result of a job whose body has not run."""
+    if type(result) in {GeneratorType, AsyncGeneratorType}:
+        raise TypeError(
+            "the job returned a generator, whose body has not run. Iterate over it in "
+            "the job, or return a list."
+        )
+
+
+def is_generator_function(function: Any) -> bool:
+    """Return whether calling it only makes a generator; looks through partials."""
+    while hasattr(function, "func"):
+        function = function.func
+    call = getattr(function, "__call__", None)  # noqa: B004 - instances that generate
+    return any(
+        inspect.isgeneratorfunction(f) or inspect.isasyncgenfunction(f)
+        for f in (function, call)
+    )
 
 
 def takes_context(function: Callable[..., Any]) -> bool:

@@ -1,0 +1,200 @@
+"""Jobs that return what must still be run: it is run, or refused (A2)."""
+
+import asyncio
+import concurrent.futures
+import functools
+import threading
+
+import pytest
+from house import NEVER
+from polling import SECONDS
+
+import ipycron
+from ipycron.client.jobs import Cell
+from ipycron.errors import ExecutionStopped
+from ipycron.process.wire.payload import Payload
+
+
+async def work():
+    """Do something after a moment; return the loop's thread."""
+    await asyncio.sleep(0)
+    return threading.current_thread().name, threading.get_ident()
+
+
+@functools.wraps(work)
+def wrapped():
+    """Return the coroutine, as a decorator's wrapper does."""
+    return work()
+
+
+class Later:
+    """An awaitable that is no coroutine."""
+
+    def __await__(self):
+        """Await the work."""
+        return work().__await__()
+
+
+def make_later():
+    """Return the awaitable."""
+    return Later()
+
+
+def lazy():
+    """Only call it."""
+    return work()
+
+
+RETURNING = {"a lambda": lazy, "a wrapper": wrapped, "an awaitable": make_later}
+
+
+def generate():
+    """Yield."""
+    yield 1
+
+
+async def generate_later():
+    """Yield, too."""
+    yield 1
+
+
+class Generating:
+    """Yields when it is called."""
+
+    def __call__(self):
+        """Yield."""
+        yield 1
+
+
+def run(job, **options):
+    """Return what one run of a job returns."""
+    task = ipycron.create_task(NEVER, job, **options)
+    task.start().result(SECONDS)
+    return task.execute().result(SECONDS)
+
+
+@pytest.mark.parametrize("job", RETURNING.values(), ids=RETURNING)
+@pytest.mark.parametrize("background", [None, True])
+def test_what_comes_back_is_awaited(job, background):
+    """In a worker, and inline where no loop is: on a loop of its own."""
+    name, _ = run(job, background=background)
+    assert (name == "MainThread") is bool(background)
+
+
+@pytest.mark.parametrize("job", RETURNING.values(), ids=RETURNING)
+def test_what_comes_back_is_awaited_on_the_loop_of_the_task(job):
+    """Where the task was created; so clients of that loop can be used."""
+
+    async def main():
+        task = ipycron.create_task(NEVER, job)
+        await task.start()
+        return await task.execute()
+
+    assert asyncio.run(main())[1] == threading.get_ident()
+
+
+def test_loop_that_is_over_is_replaced():
+    """Where the task was created, no loop runs any more."""
+
+    async def main():
+        return ipycron.create_task(NEVER, lazy)
+
+    task = asyncio.run(main())
+    task.start().result(SECONDS)
+    _, ident = task.execute().result(SECONDS)
+    assert ident != threading.get_ident()
+
+
+def test_loop_that_waits_for_the_run_is_not_waited_for(monkeypatch):
+    """As a notebook's cell does, which may block the kernel's loop."""
+    monkeypatch.setattr("ipycron.client.waits.is_interactive", lambda: True)
+
+    async def main():
+        task = ipycron.create_task(NEVER, lazy)
+        await task.start()
+        blocked = task.execute().result(SECONDS)
+        return blocked, await task.execute()
+
+    (_, elsewhere), (_, here) = asyncio.run(main())
+    assert here == threading.get_ident() != elsewhere
+
+
+def test_stop_cancels_what_is_awaited():
+    """As it cancels a coroutine function."""
+
+    async def main():
+        begun = asyncio.Event()
+
+        async def wait():
+            begun.set()
+            await asyncio.sleep(60)
+
+        task = ipycron.create_task(NEVER, lambda: [wait()][0])
+        await task.start()
+        completion = task.execute()
+        await begun.wait()
+        await task.stop()
+        with pytest.raises(ExecutionStopped):
+            await completion
+
+    asyncio.run(main())
+
+
+def test_error_of_what_is_awaited_is_the_runs():
+    """Whatever it is, a time-out or a cancelled future, too."""
+
+    async def fail(error):
+        raise error
+
+    for error in (ValueError("no"), TimeoutError("late")):
+        task = ipycron.create_task(NEVER, functools.partial(fail, error).__call__)
+        task.start().result(SECONDS)
+        assert task.execute().exception(SECONDS) is error
+
+
+def test_executor_awaits_as_well():
+    """A pool of threads."""
+    with concurrent.futures.ThreadPoolExecutor(1) as executor:
+        assert run(lazy, executor=executor)
+        ipycron.shutdown(SECONDS)
+
+
+def test_cell_awaits_the_coroutine_that_it_ends_with():
+    """Without `await` its body would never run."""
+    for source in ("work()", "await asyncio.sleep(0)\nwork()"):
+        text = f"import asyncio\nasync def work():\n    return 42\n{source}"
+        cell = Cell(source=text, filename="<cell it>", payload=Payload())
+        assert run(cell, start_timeout=20) == 42
+
+
+GENERATORS = {
+    "a generator function": generate,
+    "an async one": generate_later,
+    "an object": Generating(),
+    "a partial": functools.partial(generate),
+}
+
+
+@pytest.mark.parametrize("job", GENERATORS.values(), ids=GENERATORS)
+@pytest.mark.parametrize("background", [None, True])
+def test_generator_function_is_refused_when_the_task_is_created(job, background):
+    """It says what to do."""
+    with pytest.raises(TypeError, match=r"generator function: calling it runs nothing"):
+        ipycron.create_task(NEVER, job, background=background)
+
+
+@pytest.mark.parametrize("source", ["def task(): yield", "async def task(): yield"])
+def test_generator_function_of_a_file_is_refused_at_its_start(write, source):
+    """The file is read then."""
+    task = ipycron.create_task(NEVER, write(source))
+    with pytest.raises(TypeError, match=r"job.py defines task as a generator function"):
+        task.start().result(SECONDS)
+
+
+@pytest.mark.parametrize("background", [None, True])
+def test_run_that_returns_a_generator_fails(background):
+    """What a wrapper hides is found when it comes back."""
+    task = ipycron.create_task(NEVER, lambda: [generate()][0], background=background)
+    task.start().result(SECONDS)
+    with pytest.raises(TypeError, match="returned a generator, whose body has not run"):
+        task.execute().result(SECONDS)
