@@ -9,8 +9,9 @@ from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 from ipycron.api.task import Task
+from ipycron.client.client import LAST_EVENTS
 from ipycron.client.jobs import Inline, bind_arguments, make_source
-from ipycron.client.listeners import check_event
+from ipycron.client.listeners import check_event, finish_here
 from ipycron.client.options import OPTIONS, TaskOptions, check_logger, make_options
 from ipycron.client.registry import registry
 from ipycron.client.waits import check_may_block, check_not_inside, run_in_thread
@@ -408,3 +409,4 @@ async def shutdown_async(timeout: float | timedelta = 5) -> None:
     check_not_inside("shutdown_async()")
     await run_in_thread(partial(registry.close, seconds))
     registry.release_signals()
+    await finish_here(max(seconds, LAST_EVENTS))

@@ -412,9 +412,10 @@ class Task(Generic[T]):
     ) -> Self:
         """Call `listener` with a `TaskContext` at each `event`; ``"*"`` means all.
 
-        Listeners run one after the other on ipycron's own thread, coroutine
-        functions are awaited there. What they raise is logged. One that takes longer
-        than a second is logged, too, and delays no other task's listeners any more.
+        It is called on a thread of ipycron's, for one event after the other. What it
+        returns is awaited on the event loop that ran where it was added, else on that
+        thread. What it raises is logged. One that takes longer than a second is
+        logged, too, and delays no other task's listeners any more.
         """
         self._client.catch_up(self)
         self.listeners.add(event, listener)

@@ -5,7 +5,9 @@ that schedules inline tasks and talks to the supervisor only puts events into a 
 
 Listeners are called one after another, in the order of events. One that takes longer
 than a second is logged and keeps its thread, with the later events of its own task;
-those of other tasks go on in another thread. At most `MOST_SLOW` are slow at once.
+those of other tasks go on in another thread. At most `MOST_SLOW` are slow at once. What
+a listener returns is awaited on the event loop that ran where it was added, and delays
+nobody.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from ipycron.client.waits import get_running_loop
 from ipycron.errors import InvalidOption, suggest
 from ipycron.scheduling.clock import SystemClock
 from ipycron.scheduling.events import Event
@@ -62,6 +65,9 @@ class Listeners:
             raise InvalidOption(
                 option="listener", value=listener, expected="a function of one argument"
             )
+        home = get_running_loop()
+        if home is not None:
+            listener = HomeListener(listener, home)
         with _lock:
             self._own().setdefault(str(event), []).append((listener, once))
 
@@ -114,6 +120,90 @@ class Listeners:
         """Remove all."""
         with _lock:
             self._by_event.clear()
+
+
+class HomeListener:
+    """A listener that was added where an event loop ran, which awaits what it returns.
+
+    One after the other, in the order of events, beside everything else: a coroutine
+    that never ends keeps only its own later events. Where the loop does not run any
+    more, the dispatcher awaits it.
+
+    Args:
+        listener: the user's; this is equal to it.
+        home: the loop.
+    """
+
+    __slots__ = ("_home", "_listener", "_queue", "_worker")
+
+    def __init__(self, listener: Listener, home: asyncio.AbstractEventLoop) -> None:
+        self._listener = listener
+        self._home = home
+        self._queue: deque[tuple[str, Any]] = deque()
+        self._worker: asyncio.Task[None] | None = None
+
+    def __call__(self, context: TaskContext) -> Any:
+        """Call the listener; return what is still to be awaited, if anything."""
+        result = self._listener(context)
+        if not inspect.isawaitable(result):
+            return None
+        if self._home.is_running():
+            label = f"a listener of {context.event} of task {context.task.name!r}"
+            with contextlib.suppress(RuntimeError):  # closed a moment ago
+                self._home.call_soon_threadsafe(self._take, label, result)
+                return None
+        return result
+
+    def _take(self, label: str, awaitable: Any) -> None:
+        self._queue.append((label, awaitable))
+        if self._worker is None:
+            self._worker = self._home.create_task(self._work(), name=HOME_TASK)
+
+    async def _work(self) -> None:
+        try:
+            while self._queue:
+                label, awaitable = self._queue.popleft()
+                late = self._home.call_later(SLOW, _log_slow, label)
+                try:
+                    await awaitable
+                except Exception:  # noqa: BLE001 - border: listener
+                    _log.error("%s failed", label, exc_info=True)
+                finally:
+                    late.cancel()
+        finally:
+            self._worker = None
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or bool(self._listener == other)
+
+    def __hash__(self) -> int:
+        return hash(self._listener)
+
+
+HOME_TASK = "ipycron-listener"
+"""The name of the tasks of event loops that await listeners."""
+
+
+def _log_slow(label: str) -> None:
+    _log.warning(
+        "%s has been running for more than %g s; its later events wait for it",
+        label,
+        SLOW,
+    )
+
+
+async def finish_here(timeout: float) -> None:
+    """Return when the listeners of the running loop have ended, or after `timeout`."""
+    import asyncio  # noqa: PLC0415 - who awaits has it
+
+    current = asyncio.current_task()
+    tasks = [
+        task
+        for task in asyncio.all_tasks()
+        if task.get_name() == HOME_TASK and task is not current
+    ]
+    if tasks:
+        await asyncio.wait(tasks, timeout=timeout)
 
 
 def check_event(event: str) -> None:

@@ -197,3 +197,55 @@ def test_interrupt_ends_a_program_that_waits(start, wait):
     program.wait_ticks()
     assert program.end(signal.SIGINT) < 3
     assert program.wait() == -signal.SIGINT, program.stderr
+
+
+def test_async_listener_runs_on_the_loop_where_it_was_added(run):
+    """In the order of events; what it uses of the loop is the loop's own."""
+    run("""
+seen, lock = [], asyncio.Lock()
+async def listener(context):
+    assert asyncio.get_running_loop() is home
+    async with lock:
+        await asyncio.sleep(0.05 if not seen else 0)
+        seen.append(context.execution.result)
+home = asyncio.get_running_loop()
+results = iter(range(9))
+task = ipycron.create_task("0 0 1 1 *", lambda: next(results))
+task.on("execution:finished", listener)
+await task.start()
+for _ in range(5):
+    await task.execute()
+while len(seen) < 5:
+    await asyncio.sleep(0.01)
+task.off("execution:finished", listener)
+await task.execute()
+await ipycron.shutdown_async()
+assert seen == [0, 1, 2, 3, 4], seen
+""")
+
+
+def test_coroutine_that_never_returns_delays_no_other_listener(run):
+    """It keeps its own later events, and is logged once."""
+    run("""
+import logging
+records = []
+def keep(record):
+    records.append(record.getMessage())
+logging.getLogger("ipycron").addFilter(keep)
+seen, begun = [], []
+async def stuck(context):
+    begun.append(1)
+    await asyncio.Event().wait()
+task = ipycron.create_task("0 0 1 1 *", lambda: 1)
+task.on("execution:finished", stuck)
+task.on("execution:finished", lambda context: seen.append(1))
+await task.start()
+for _ in range(3):
+    await task.execute()
+deadline = time.monotonic() + 10
+while time.monotonic() < deadline and not (len(seen) == 3 and records):
+    await asyncio.sleep(0.01)
+assert (seen, begun) == ([1, 1, 1], [1]), (seen, begun)
+assert "running for more than 1 s; its later events wait" in records[0], records
+await ipycron.shutdown_async(0)
+""")
