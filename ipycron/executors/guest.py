@@ -25,6 +25,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ipycron.executors.guest_output import Piece, Record, record_output
+from ipycron.executors.guest_program import end_program, keep_surroundings
 from ipycron.process.nesting import loading_job, visiting
 from ipycron.process.wire.outcome import MAX_ERROR_BYTES, encode_error, encode_result
 from ipycron.process.wire.payload import Payload, pack_plain
@@ -172,6 +173,7 @@ def _load(visit: RemoteRun, record: Record, borrowed: ExitStack) -> LoadedJob:
     if isinstance(job, CellJob):
         _check_away(visit)
         borrowed.enter_context(_borrow_main())
+        borrowed.enter_context(keep_surroundings())
         borrowed.enter_context(_borrow_shell())
     loaded = load_job(job, payload, lambda display: _show(record, display))
     borrowed.callback(_close, loaded)
@@ -191,6 +193,12 @@ def _load_file(visit: RemoteRun, job: FileJob, borrowed: ExitStack) -> LoadedJob
         _check_away(visit)
         borrowed.enter_context(_borrow_main())
         loaded = load_file(job, source)
+        _name_once(sys.path)
+        borrowed.enter_context(keep_surroundings())
+        if loaded.is_single_use:
+            borrowed.callback(_close, loaded)
+            borrowed.enter_context(end_program(os.path.dirname(path)))  # noqa: PTH120 - a string, as `sys.path` has it
+            return loaded
     borrowed.callback(_close, loaded)
     return loaded
 
@@ -244,8 +252,12 @@ def _borrow_main() -> Iterator[None]:
             yield
         finally:
             sys.modules["__main__"], sys.argv = main, argv
-            # A file's folder stays, once: its functions may import when they run.
-            sys.path[:] = dict.fromkeys(sys.path)
+            # A file's folder stays: its functions may import when they run.
+            _name_once(sys.path)
+
+
+def _name_once(folders: list[str]) -> None:
+    folders[:] = dict.fromkeys(folders)
 
 
 @contextmanager

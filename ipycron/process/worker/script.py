@@ -52,6 +52,7 @@ class ScriptRunner:
         self._source = source
         self._main: ModuleType | None = None
         self._known: frozenset[str] = frozenset()
+        self._threads: frozenset[threading.Thread] = frozenset()
 
     def run(
         self,
@@ -64,6 +65,7 @@ class ScriptRunner:
         text = read_source(self._path) if self._source is None else self._source
         code = compile_source(text, self._path)
         self._known = frozenset(sys.modules)
+        self._threads = frozenset(threading.enumerate())
         self._main = main = ModuleType("__main__")
         main.__file__ = self._path
         sys.modules["__main__"] = main
@@ -107,7 +109,11 @@ class ScriptRunner:
         _flush_files()
 
     def close(self) -> None:
-        """Do nothing: a run leaves nothing of ours behind."""
+        """Let go of the module, and so of what it holds; see `LoadedJob.close`."""
+        if self._main is not None and self._threads.issuperset(threading.enumerate()):
+            _clear(self._main)
+        self._main = None
+        gc.collect()
 
 
 def is_success(error: SystemExit) -> bool:
