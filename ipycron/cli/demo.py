@@ -65,12 +65,15 @@ def _schedule_all(database: Path) -> list[Task]:
 
 
 def find_tasks() -> Path:
-    """Return the folder of the demonstration's task files: it needs a clone."""
-    root = Path(__file__).parents[2]
-    folder = root / "notebooks" / "tasks"
-    if not (folder / "system_load.py").is_file():
-        raise TaskFileNotFound(path="notebooks/tasks/system_load.py", folder=str(root))
-    return folder
+    """Return the folder of the demonstration's task files.
+
+    They are installed beside this module; in a clone they are the notebooks' own.
+    """
+    installed, clone = Path(__file__).with_name("tasks"), Path(__file__).parents[2]
+    for folder in (installed, clone / "notebooks" / "tasks"):
+        if (folder / "system_load.py").is_file():
+            return folder
+    raise TaskFileNotFound(path="tasks/system_load.py", folder=str(installed.parent))
 
 
 def _print_samples(console: Console, database: Path) -> int:
