@@ -230,6 +230,98 @@ def test_sentinels_of_libraries_are_the_same_object_on_both_sides(declare):
     assert sentinels[1] is traitlets.Undefined
 
 
+CLASSES = """
+import abc, collections, dataclasses, enum, functools, typing
+T = typing.TypeVar("T")
+class Tuple(typing.NamedTuple):
+    a: int = 1
+class Generic(typing.Generic[T]): pass
+Named = collections.namedtuple("Named", "a b")
+@dataclasses.dataclass(frozen=True, slots=True)
+class Frozen:
+    x: int = 1
+@functools.total_ordering
+class Ordered:
+    def __eq__(self, other): return isinstance(other, Ordered)
+    def __lt__(self, other): return False
+class Slots:
+    __slots__ = ("a", "__private", "__weakref__")
+    def __init__(self): self.a = self.__private = 1
+class Meta(type):
+    def __call__(cls, *args): return super().__call__(*args)
+class Made(metaclass=Meta): pass
+class Single:
+    one = None
+    def __new__(cls):
+        cls.one = cls.one or super().__new__(cls)
+        return cls.one
+ONE = Single()
+class Outer:
+    class Inner: pass
+class Descriptor:
+    def __set_name__(self, owner, name): self.name = name
+    def __get__(self, obj, cls=None): return self if obj is None else self.name
+class Holder:
+    d = Descriptor()
+    @functools.cached_property
+    def value(self): return 1
+    @property
+    def p(self): return 2
+    @classmethod
+    def c(cls): return cls
+class Number(enum.IntEnum):
+    A = 1
+    ALIAS = 1
+@functools.lru_cache
+def cached(n): return n
+@functools.singledispatch
+def dispatch(x): return "object"
+@dispatch.register
+def _(x: int): return "int"
+def decorate(function):
+    @functools.wraps(function)
+    def wrapper(*args): return function(*args)
+    return wrapper
+@decorate
+def decorated(): return 1
+def job():
+    objects = [
+        Tuple(), Generic(), Named(1, 2), Frozen(), Ordered(), Slots(), Made(), Single(),
+        Outer.Inner(), Holder(), Number.ALIAS,
+    ]
+    there = hasattr(objects[5], "__dict__"), Holder().d, dispatch(1), cached(3)
+    return there, objects, [T, ONE, cached, dispatch, decorated, Named, Generic]
+"""
+
+
+def test_classes_of_any_kind_are_untouched(declare):
+    """Not one attribute of theirs is another one than before; slots are slots."""
+    names = declare(CLASSES)
+    task = start(names["job"])
+    ours = [c for c in names.values() if getattr(c, "__module__", "") == "__main__"]
+    before = [dict(vars(cls)) for cls in ours if isinstance(cls, type)]
+    for _ in range(2):
+        there, objects, same = run(task)
+    assert before == [dict(vars(cls)) for cls in ours if isinstance(cls, type)]
+    assert there == (False, "d", "int", 3)
+    mine = "T ONE cached dispatch decorated Named Generic"
+    assert list(map(id, same)) == [id(names[name]) for name in mine.split()]
+    classes = [
+        "Tuple",
+        "Generic",
+        "Named",
+        "Frozen",
+        "Ordered",
+        "Slots",
+        "Made",
+        "Single",
+    ]
+    kinds = [names[name] for name in classes]
+    kinds += [names["Outer"].Inner, names["Holder"], names["Number"]]
+    assert [type(obj) for obj in objects] == kinds
+    assert objects[-1] is names["Number"].A
+
+
 REGISTRIES = """
 import abc
 registry, made = [], []

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import builtins
 import enum
+import functools
 import io
 import pickle
 import sys
@@ -26,7 +27,8 @@ MAX_DEFINITION_BYTES = 1 << 20
 """Of what is only referred to; the receiver has it, unless it has let go of it."""
 
 _PROTOCOL = 5
-_DEFINITIONS = (type, FunctionType, ModuleType)
+_CACHED: Any = type(functools.lru_cache(print))
+_DEFINITIONS = (type, FunctionType, ModuleType, _CACHED)
 
 
 class Pickler(ByValuePickler):
@@ -77,6 +79,8 @@ class Pickler(ByValuePickler):
     def reduce_by_value(self, obj: Any) -> Any:
         """Return how a class, function or module is pickled, but for its identity."""
         reduced = super().reducer_override(obj)
+        if isinstance(obj, _CACHED) and isinstance(reduced, tuple):
+            return *reduced, None, None, _update
         if isinstance(obj, ModuleType) and len(reduced) == 2 and len(reduced[1]) == 2:  # noqa: PLR2004 - cloudpickle: its name and its content
             name, content = reduced[1]
             return ModuleType, (name,), content, None, None, _fill_module
@@ -97,7 +101,7 @@ class Pickler(ByValuePickler):
         if isinstance(obj, type):
             # Without cloudpickle's own token, which `identity` asks about instead.
             token = identity.get_token(obj, args[-2])
-            args = (*args[:-2], None, None)
+            args = (*_add_slots(obj, args)[:-2], None, None)
             define = identity.define_class
         else:
             token = identity.get_token(obj)
@@ -208,6 +212,18 @@ class _Bounded(io.BytesIO):
         return super().write(data)
 
 
+def _add_slots(cls: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Have a class made with its `__slots__`: cloudpickle sets them when it is made.
+
+    Then they are only an attribute, and its objects have a `__dict__` instead.
+    """
+    slots = type.__dict__["__dict__"].__get__(cls).get("__slots__")
+    if not slots or not isinstance(args[0], type):  # an enum
+        return args
+    metaclass, name, bases, names, *rest = args
+    return metaclass, name, bases, {**names, "__slots__": slots}, *rest
+
+
 def _reduce_member(member: Any, cls: Any) -> Any:
     """Pickle a member of an enum by its name: its value may be equal to nothing."""
     name = member._name_
@@ -235,6 +251,10 @@ def _get_name(obj: Any) -> str:
         return f"module {obj.__name__}"
     kind = "class" if isinstance(obj, type) else "function"
     return f"{kind} {obj.__qualname__}"
+
+
+def _update(obj: Any, attributes: dict[str, Any]) -> None:
+    vars(obj).update(attributes)
 
 
 def _fill_module(module: ModuleType, names: dict[str, Any]) -> None:
