@@ -6,9 +6,10 @@ import signal
 import uuid
 
 import pytest
-from leaks import MARK, Belongings, end_processes, find_leaks
+from leaks import Belongings, end_processes, find_leaks
 from lengths import IS_FULL
 from scores import Scoreboard
+from watching import SESSION
 
 # Folders whose tests start no processes that could be orphaned.
 PURE = ("unit", "property")
@@ -17,7 +18,7 @@ PURE = ("unit", "property")
 def pytest_configure(config):
     """Mark every process that this test session will start."""
     config.pluginmanager.register(Scoreboard())
-    os.environ[MARK] = uuid.uuid4().hex
+    os.environ[SESSION] = uuid.uuid4().hex
     # A shell that starts us in the background has us ignore SIGINT; loops that borrow
     # it put the default back.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -49,3 +50,13 @@ def leak_guard(request):
     if leaks:
         end_processes(before)
         pytest.fail("the test left behind: " + "; ".join(leaks), pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def zygote():
+    """One prepared process, for all cells that tests run in forks of it."""
+    from shell_zygote import Zygote  # noqa: PLC0415 - IPython, for those who need it
+
+    zygote = Zygote()
+    yield zygote
+    zygote.close()

@@ -1,9 +1,7 @@
 """Fixtures of the notebook's tests: a shell here, workers in forks, real kernels."""
 
 import builtins
-import importlib.util
 import pickle
-import re
 import sys
 from pathlib import Path
 
@@ -12,25 +10,11 @@ import nbclient
 import nbformat
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
+from kernel import strip_colours
 from traitlets.config import Config
 
 from ipycron import create_task, get_tasks
 from ipycron.notebook.capture.capture import capture_names
-
-_spec = importlib.util.spec_from_file_location(
-    "shell_zygote",
-    Path(__file__).parent.with_name("process") / "shell_zygote.py",
-)
-shell_zygote = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(shell_zygote)
-
-
-@pytest.fixture(scope="session")
-def zygote():
-    """One prepared process, for all cells that tests run."""
-    zygote = shell_zygote.Zygote()
-    yield zygote
-    zygote.close()
 
 
 @pytest.fixture(scope="module")
@@ -128,11 +112,6 @@ def session(loaded_shell, capsys):
 
 DEADLINE = 30.0
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
-
-
-def strip_colours(text):
-    """Return a text without terminal colours."""
-    return re.sub(r"\x1b\[[0-9;]*m", "", text)
 
 
 class Executed:

@@ -1,19 +1,16 @@
 """Real kernels: interrupted, restarted, shut down, killed, twice in one folder."""
 
-import os
-import signal
 import time
-import uuid
 from pathlib import Path
 
 import pytest
-from jupyter_client.manager import KernelManager
+from kernel import Kernel
 from lengths import choose
+from polling import eventually, pause
 from scores import score_test
-from watching import MARK, find_marked, is_dead, pause, wait_until
+from watching import find_marked, is_dead
 
 TABLE = "faults: a real kernel"
-DEADLINE = 60
 GOAL = 3.0
 RESTARTS = choose(short=5, full=20)
 
@@ -26,99 +23,16 @@ def row(request):
     score_test(request, TABLE, request.node.originalname.removeprefix("test_"))
 
 
-class Kernel:
-    """A kernel and a client of it, found again by a mark in its environment."""
-
-    def __init__(self, folder):
-        self.mark = uuid.uuid4().hex
-        self.temporary = folder / f"tmp-{self.mark}"
-        self.temporary.mkdir()
-        env = os.environ | {MARK: self.mark, "TMPDIR": str(self.temporary)}
-        env["IPYTHONDIR"] = str(folder / "ipython")
-        self._manager = KernelManager(kernel_name="python3")
-        self._manager.start_kernel(cwd=str(folder), env=env)
-        self._connect()
-
-    def _connect(self):
-        self._client = self._manager.blocking_client()
-        self._client.start_channels()
-        self._client.wait_for_ready(timeout=DEADLINE)
-
-    @property
-    def pid(self):
-        """The kernel's process."""
-        return self._manager.provisioner.pid
-
-    def run(self, source):
-        """Run a cell; return what it prints, or its error."""
-        said = []
-
-        def hear(message):
-            content = message["content"]
-            if message["msg_type"] == "stream":
-                said.append(content["text"])
-            elif message["msg_type"] == "error":
-                said.append(f"{content['ename']}: {content['evalue']}")
-
-        reply = self._client.execute_interactive(
-            source, output_hook=hear, timeout=DEADLINE
-        )
-        assert reply["content"]["status"] != "aborted"
-        return "".join(said)
-
-    def begin(self, source):
-        """Run a cell and do not wait for it; return its message's id.
-
-        Its error aborts no cell that comes after it.
-        """
-        return self._client.execute(source, stop_on_error=False)
-
-    def wait_for_reply(self, message_id):
-        """Return how a cell ended that was begun: "ok" or "error"."""
-        while True:
-            reply = self._client.get_shell_msg(timeout=DEADLINE)
-            if reply["parent_header"].get("msg_id") == message_id:
-                return reply["content"]["status"]
-
-    def interrupt(self):
-        """Interrupt, as the stop button does."""
-        self._manager.interrupt_kernel()
-
-    def restart(self, *, now=False):
-        """Restart; return when the new kernel answers."""
-        self._client.stop_channels()
-        self._manager.restart_kernel(now=now)
-        self._connect()
-
-    def shut_down(self, *, now=False):
-        """Shut down, as closing the notebook does."""
-        self._client.stop_channels()
-        self._manager.shutdown_kernel(now=now)
-
-    def kill(self):
-        """Kill the kernel as the system would."""
-        os.kill(self.pid, signal.SIGKILL)
-
-    def find_others(self):
-        """Return the processes below the kernel, the kernel's own not."""
-        return {p: c for p, c in find_marked(self.mark).items() if p != self.pid}
-
-    def close(self):
-        """End it, whatever state it is in, and let go of everything."""
-        if self._manager.has_kernel:
-            self.shut_down(now=True)
-        self._client.stop_channels()
-        self._manager.cleanup_resources()
-        self._manager.context.destroy()
-
-
 @pytest.fixture
 def make_kernel(tmp_path):
     """Start kernels that end with the test."""
     kernels = []
 
     def make():
-        kernels.append(Kernel(tmp_path))
+        temporary = tmp_path / f"tmp-{len(kernels)}"
+        temporary.mkdir()
+        own = {"TMPDIR": str(temporary), "IPYTHONDIR": str(tmp_path / "ipython")}
+        kernels.append(Kernel(tmp_path, **own))
         return kernels[-1]
 
     yield make
@@ -158,7 +72,7 @@ print(slow.running[0].pid)
 def wait_for_nobody(kernel, pids):
     """Return when these processes are gone."""
     at = time.monotonic()
-    wait_until(lambda: all(is_dead(pid) for pid in pids), 10, f"gone: {pids}")
+    eventually(lambda: all(is_dead(pid) for pid in pids), f"gone: {pids}")
     assert time.monotonic() - at < 2 * GOAL
 
 
@@ -169,7 +83,7 @@ def test_run_survives_when_the_kernel_is_interrupted(make_kernel):
     cell = kernel.begin("import time\ntime.sleep(60)")
     pause(0.5)
     kernel.interrupt()
-    assert kernel.wait_for_reply(cell) == "error"
+    assert "KeyboardInterrupt" in kernel.finish(cell)
     assert kernel.run("print(end.result(20))") == "done\n"
 
 
@@ -212,11 +126,11 @@ def test_death_amid_starts_leaves_nothing(make_kernel):
         "    ipycron.schedule('* * * * * *', lambda: 1, background=True)\n"
         "import time\ntime.sleep(60)"
     )
-    wait_until(lambda: len(kernel.find_others()) > 5, 20, "workers come")
+    eventually(lambda: len(kernel.find_others()) > 5, "workers come", 20)
     everybody = [*kernel.find_others(), kernel.pid]
     kernel.kill()
     wait_for_nobody(kernel, everybody)
-    wait_until(lambda: not find_marked(kernel.mark), GOAL, "nobody came after")
+    eventually(lambda: not find_marked(kernel.mark), "nobody came after", GOAL)
 
 
 def test_two_kernels_in_one_folder_do_not_meet(make_kernel):
@@ -224,7 +138,7 @@ def test_two_kernels_in_one_folder_do_not_meet(make_kernel):
     kernels = make_kernel(), make_kernel()
     workers = [begin_slow_run(kernel) for kernel in kernels]
     kernels[0].kill()
-    wait_until(lambda: is_dead(workers[0]), 10, "the first's worker is gone")
+    eventually(lambda: is_dead(workers[0]), "the first's worker is gone")
     assert not is_dead(workers[1])
     assert kernels[1].run("print(end.result(20))") == "done\n"
 
@@ -251,6 +165,6 @@ def test_restarts_in_a_row_leave_nothing_anywhere(make_kernel, tmp_path):
     wait_for_nobody(kernel, seen | {last})
     assert not find_marked(kernel.mark)
     assert list_shared() <= shared
-    assert list(kernel.temporary.iterdir()) == []
+    assert list((tmp_path / "tmp-0").iterdir()) == []
     left = {path.name for path in tmp_path.iterdir()}
-    assert left <= {"ipython", kernel.temporary.name}
+    assert left <= {"ipython", "tmp-0"}

@@ -1,29 +1,16 @@
 """What `%%cron` does: schedules the cell, says so, owns what it declares."""
 
 import re
-import time
 
 import pytest
+from kernel import strip_colours
+from polling import eventually
 from trouble import get_zygote, stopped
 
 from ipycron import get_task, get_tasks
 from ipycron.errors import StartRevoked
 
 DEADLINE = 10.0
-
-
-def wait_for(look):
-    """Return what `look` returns as soon as that is true."""
-    end = time.monotonic() + DEADLINE
-    while not (seen := look()):
-        assert time.monotonic() < end, "the deadline is over"
-        time.sleep(0.01)  # noqa: TID251 - a poll with a deadline
-    return seen
-
-
-def strip_colours(text):
-    """Return a text without terminal colours."""
-    return re.sub(r"\x1b\[[0-9;]*m", "", text)
 
 
 def names():
@@ -141,7 +128,7 @@ def test_results_go_to_a_variable(session):
     """``--into`` binds the value of each run that returns, and of no other."""
     session.run("%%cron @yearly --name it --into got\nlen(str(ctx.date))\n[1, 2]")
     get_task("it").execute().result(DEADLINE)
-    assert wait_for(lambda: session.names.get("got")) == [1, 2]
+    assert eventually(lambda: session.names.get("got")) == [1, 2]
     session.run("%%cron @yearly --name it --into got\n1 / 0")
     get_task("it").execute().exception(DEADLINE)
     assert session.names["got"] == [1, 2]
@@ -167,7 +154,7 @@ def test_results_leave_the_notebook_as_it_is(session):
     del session.names["got"]
     task.execute().result(DEADLINE)
     error = get_task("bad").execute().exception(DEADLINE)
-    value, *others, count = wait_for(lambda: session.names.get("got"))
+    value, *others, count = eventually(lambda: session.names.get("got"))
     names = session.names
     assert (type(value), type(error)) == (names["K"], names["Failure"])
     assert others == [names["helper"], names["Color"].RED, names["MISSING"]]
@@ -178,13 +165,13 @@ def test_results_leave_the_notebook_as_it_is(session):
 def test_cell_runs_at_once_when_it_is_to(session):
     """``--run-now`` does not wait for the schedule."""
     session.run("%%cron @yearly --run-now --into got\n'now'")
-    assert wait_for(lambda: session.names.get("got")) == "now"
+    assert eventually(lambda: session.names.get("got")) == "now"
 
 
 def test_cell_runs_on_its_schedule(session):
     """Each second, until it is stopped."""
     session.run("%%cron * * * * * * --name it\nctx.date.second")
-    wait_for(lambda: get_task("it").history.finished >= 2)
+    eventually(lambda: get_task("it").history.finished >= 2)
     first, second = [run.date.second for run in get_task("it").history][:2]
     assert (second - first) % 60 == 1
 
@@ -209,7 +196,7 @@ def test_cell_replaces_its_task_when_it_runs_again(session):
     (before,) = get_tasks().values()
     said = session.run("%%cron @yearly\n1")
     assert said.rstrip().endswith(f"replaces {before.name}")
-    wait_for(lambda: before.status == "destroyed")
+    eventually(lambda: before.status == "destroyed")
     assert names() == [before.name]
 
 
@@ -219,7 +206,7 @@ def test_cell_replaces_its_task_when_it_is_edited(session):
     session.shell.run_cell("%%cron @yearly\n1", cell_id="two")
     first, second = get_tasks().values()
     session.shell.run_cell("%%cron @daily\n2", cell_id="one")
-    wait_for(lambda: first.status == "destroyed")
+    eventually(lambda: first.status == "destroyed")
     assert sorted(names()) == sorted([second.name, first.name])
     assert get_task(first.name).pattern == "@daily"
 
@@ -233,7 +220,7 @@ def test_cell_ends_its_task_when_it_declares_it_no_more(session):
     assert (
         session.read() == f"{task.name}: ended, the cell does not declare it any more\n"
     )
-    wait_for(lambda: not names())
+    eventually(lambda: not names())
 
 
 def test_cell_says_that_a_task_goes_on_when_its_name_is_edited(session):
@@ -258,7 +245,7 @@ def test_nothing_has_failed_when_a_start_is_called_off(session, caplog):
         task = get_task("it")
         stop = task.stop()
     stop.result(DEADLINE)
-    wait_for(lambda: not task.is_starting)
+    eventually(lambda: not task.is_starting)
     assert isinstance(task.start_error, StartRevoked)
     assert "did not start" not in session.read()
     assert not [r for r in caplog.records if "did not start" in r.getMessage()]
@@ -279,10 +266,10 @@ def test_cell_owns_several_tasks(session, tmp_path):
     loop = f"for e in ('@daily', '@weekly'):\n    %cron {{e}} {tmp_path}/job.py"
     session.shell.run_cell(loop, cell_id="loop")
     session.shell.run_cell(loop, cell_id="loop")
-    wait_for(lambda: sorted(names()) == ["job", "job-2"])
+    eventually(lambda: sorted(names()) == ["job", "job-2"])
     assert get_task("job-2").pattern == "@weekly"
     session.shell.run_cell(loop.replace("'@weekly'", ""), cell_id="loop")
-    wait_for(lambda: names() == ["job"])
+    eventually(lambda: names() == ["job"])
 
 
 def test_cell_owns_what_it_schedules_by_the_api(session):
@@ -293,7 +280,7 @@ def test_cell_owns_what_it_schedules_by_the_api(session):
     first = session.names["task"]
     session.run(source)
     second = session.names["task"]
-    wait_for(lambda: first.status == "destroyed")
+    eventually(lambda: first.status == "destroyed")
     assert list(get_tasks().values()) == [second]
 
 
@@ -303,7 +290,7 @@ def test_named_task_belongs_to_nobody(session):
     session.shell.run_cell("x = 1", cell_id="one")
     assert names() == ["a"]
     session.shell.run_cell("%%cron @daily --name a\n1", cell_id="two")
-    wait_for(lambda: names() == ["a"])
+    eventually(lambda: names() == ["a"])
     assert get_task("a").pattern == "@daily"
 
 
@@ -324,7 +311,7 @@ def test_cells_inside_of_a_cell_belong_to_it(session):
     session.shell.run_cell(source, cell_id="one")
     assert len(names()) == 1
     session.shell.run_cell("x = 1", cell_id="one")
-    wait_for(lambda: not names())
+    eventually(lambda: not names())
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import re
 import time
 
 import pytest
+from polling import eventually
 
 from ipycron import get_task, get_tasks
 
@@ -79,9 +80,7 @@ def test_all_tasks_are_stopped_at_the_same_time(session):
             f"%%cron @yearly --name {name} --stop-timeout 1 --run-now --quiet\n"
             "import time\ntime.sleep(60)"
         )
-    deadline = time.monotonic() + DEADLINE
-    while not all(task.is_busy for task in get_tasks().values()):
-        assert time.monotonic() < deadline
+    eventually(lambda: all(task.is_busy for task in get_tasks().values()))
     began = time.monotonic()
     assert session.run("%cron stop --all") == "a: stopped\nb: stopped\n"
     assert time.monotonic() - began < 1.9
@@ -93,9 +92,7 @@ def test_stop_does_not_wait_when_it_is_forced(session):
         "%%cron @yearly --name a --stop-timeout 60 --run-now --quiet\n"
         "import time\ntime.sleep(60)"
     )
-    deadline = time.monotonic() + DEADLINE
-    while not get_task("a").is_busy:
-        assert time.monotonic() < deadline
+    eventually(lambda: get_task("a").is_busy)
     assert session.run("%cron stop a --force") == "a: stopped\n"
 
 
@@ -122,9 +119,7 @@ def test_run_that_nobody_sees_logs_its_failure(session, caplog):
     """A quiet task has no other place for it."""
     session.run("%%cron @yearly --name it --quiet\n1 / 0")
     session.run("%cron run it")
-    deadline = time.monotonic() + DEADLINE
-    while not caplog.records:
-        assert time.monotonic() < deadline
+    eventually(lambda: caplog.records)
     assert caplog.records[0].getMessage() == (
         "task 'it': a run failed: ZeroDivisionError: division by zero"
     )

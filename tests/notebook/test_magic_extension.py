@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 from fresh import run_fresh
-from watching import pause
+from polling import pause
 
 from ipycron import get_tasks
 from ipycron.client.announce import _log_error

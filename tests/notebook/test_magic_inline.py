@@ -3,9 +3,8 @@
 Here at a prompt, where no loop is running; `test_kernel_cells.py` does it in a kernel.
 """
 
-import re
-
 import pytest
+from kernel import strip_colours
 
 from ipycron import get_task, shutdown
 
@@ -17,11 +16,6 @@ def _shut_down(session):
     """End the threads that have run the cells."""
     yield
     shutdown()
-
-
-def strip_colours(text):
-    """Return a text without terminal colours."""
-    return re.sub(r"\x1b\[[0-9;]*m", "", text)
 
 
 def test_inline_cell_runs_in_the_notebook(session):

@@ -15,6 +15,7 @@ from comm.base_comm import BaseComm
 from house import submit_to_client
 from ipywidgets import Widget
 from ipywidgets.embed import dependency_state
+from polling import eventually
 
 from ipycron.api import functions as api
 from ipycron.client.registry import registry
@@ -65,16 +66,6 @@ def recording(monkeypatch):
         view.close()
 
 
-def wait_for(find, seconds=DEADLINE):
-    """Return the first truth that `find` gives."""
-    deadline = time.monotonic() + seconds
-    pause = threading.Event()
-    while not (found := find()):
-        assert time.monotonic() < deadline, "it never came"
-        pause.wait(0.01)
-    return found
-
-
 def make_task(function=lambda: None, **options):
     """Return a started inline task that is never due in a test."""
     task = api.create_task(YEARLY, function, **options)
@@ -93,7 +84,9 @@ def click(view, name, task=""):
 def wait_for_end(view, command_id):
     """Return what a command came to."""
     done = partial(view.comm.find, "done")
-    return wait_for(lambda: [m for _, m in done() if m["id"] == command_id])[0]["error"]
+    return eventually(lambda: [m for _, m in done() if m["id"] == command_id])[0][
+        "error"
+    ]
 
 
 # --- following ----------------------------------------------------------------------
@@ -104,7 +97,7 @@ def test_panel_tells_of_a_task_that_is_made_later():
     view = panel()
     task = make_task(name="later")
 
-    rows = wait_for(
+    rows = eventually(
         lambda: [r for _, m in view.comm.find("state") for r in m.get("tasks", ())]
     )
     assert [(row["id"], row["name"]) for row in rows[:1]] == [(task.id, "later")]
@@ -114,10 +107,10 @@ def test_panel_tells_that_a_task_is_gone():
     """A destroyed task leaves the table."""
     task = make_task()
     view = panel()
-    wait_for(lambda: view.comm.find("state"))
+    eventually(lambda: view.comm.find("state"))
     task.destroy().result(5)
 
-    gone = wait_for(lambda: [m for _, m in view.comm.find("state") if "gone" in m])
+    gone = eventually(lambda: [m for _, m in view.comm.find("state") if "gone" in m])
     assert gone[0]["gone"] == [task.id]
 
 
@@ -131,7 +124,7 @@ def test_panel_tells_of_events_once_each():
         events = [e for _, m in view.comm.find("state") for e in m.get("events", [])]
         return events if any(e["event"] == "execution:finished" for e in events) else []
 
-    numbers = [event["number"] for event in wait_for(find)]
+    numbers = [event["number"] for event in eventually(find)]
     assert numbers == sorted(set(numbers))
 
 
@@ -149,7 +142,7 @@ def test_card_sends_the_output_of_a_run_that_fails():
     def find():
         return [m for _, m in view.comm.find("output") if m["run"]["state"] == "failed"]
 
-    ended = wait_for(find)[-1]
+    ended = eventually(find)[-1]
     messages = [message for _, message in view.comm.find("output")]
     texts = [item for message in messages for item in message["items"]]
     assert "".join(text for _, text in texts) == "before\n"
@@ -171,7 +164,7 @@ def test_card_shows_why_a_task_did_not_start(tmp_path):
         rows = [r for _, m in view.comm.find("state") for r in m.get("tasks", [])]
         return [row["trouble"] for row in rows if row.get("trouble")]
 
-    assert wait_for(find)[-1].startswith("ModuleNotFoundError: No module named")
+    assert eventually(find)[-1].startswith("ModuleNotFoundError: No module named")
 
 
 def test_view_makes_its_snapshot_when_a_page_asks_for_it():
@@ -189,13 +182,13 @@ def test_view_snapshot_holds_the_output_that_was_sent():
     task = api.schedule(YEARLY, partial(print, "hello"), background=True)
     view = make_card(task)
     task.execute().result(DEADLINE)
-    wait_for(
+    eventually(
         lambda: [
             m for _, m in view.comm.find("output") if m["run"]["state"] == "finished"
         ]
     )
 
-    pane = wait_for(lambda: view.get_state()["state"]["opened"]["pane"])
+    pane = eventually(lambda: view.get_state()["state"]["opened"]["pane"])
 
     assert pane["items"] == [("stdout", "hello\n")]
     assert (pane["start"], pane["end"], pane["reset"]) == (0, 6, True)
@@ -210,7 +203,7 @@ def test_panel_follows_the_row_that_is_opened():
     assert view.get_state()["state"]["opened"] is None
     view.set_state({"ui": {"open": tasks[1].id}})
 
-    runs = wait_for(
+    runs = eventually(
         lambda: [m["runs"] for _, m in view.comm.find("state") if "runs" in m]
     )
     assert runs[0]["task"] == tasks[1].id
@@ -228,7 +221,7 @@ def test_panels_are_two_with_states_of_their_own():
     assert two.get_state()["state"]["opened"] is None
     make_task(name="both")
     for view in (one, two):
-        wait_for(lambda view=view: view.comm.find("state"))
+        eventually(lambda view=view: view.comm.find("state"))
 
 
 def test_card_of_a_task_is_one_model_wherever_it_is_shown():
@@ -245,11 +238,11 @@ def test_card_rests_when_its_task_is_destroyed_and_answers_still():
     feed = registry.get_single(Feed)
     task.destroy().result(5)
 
-    wait_for(lambda: view not in feed._views)
+    eventually(lambda: view not in feed._views)
     click(view, "sync")
-    whole = wait_for(lambda: view.comm.find("whole"))
+    whole = eventually(lambda: view.comm.find("whole"))
     assert whole[0][1]["state"]["tasks"][0]["status"] == "destroyed"
-    wait_for(lambda: view not in feed._views)
+    eventually(lambda: view not in feed._views)
 
 
 def test_cards_of_ended_tasks_are_closed_when_there_are_many():
@@ -434,7 +427,7 @@ def test_view_says_nothing_when_nothing_happens():
     for _ in range(5):
         make_task()
     view = panel()
-    wait_for(lambda: view.comm.find("state"))
+    eventually(lambda: view.comm.find("state"))
     threading.Event().wait(1.3)
     before = len(view.comm.sent)
     threading.Event().wait(1.3)
@@ -447,7 +440,7 @@ def test_view_beats_when_it_has_been_silent(monkeypatch):
     monkeypatch.setattr("ipycron.notebook.widgets.live.BEAT_INTERVAL", 0.3)
     view = panel()
 
-    wait_for(lambda: len(view.comm.find("beat")) >= 2)
+    eventually(lambda: len(view.comm.find("beat")) >= 2)
 
 
 def test_feed_goes_on_when_one_view_fails(caplog):
@@ -466,7 +459,7 @@ def test_feed_goes_on_when_one_view_fails(caplog):
     view = panel()
     make_task(name="seen")
 
-    wait_for(lambda: view.comm.find("state"))
+    eventually(lambda: view.comm.find("state"))
     feed.detach(broken)
     assert "a view could not be updated" in caplog.text
 
@@ -474,10 +467,10 @@ def test_feed_goes_on_when_one_view_fails(caplog):
 def test_feed_ends_its_thread_when_the_last_view_is_closed():
     """Nothing of the views stays behind."""
     view = panel()
-    wait_for(lambda: [t for t in threading.enumerate() if t.name == "ipycron-views"])
+    eventually(lambda: [t for t in threading.enumerate() if t.name == "ipycron-views"])
     view.close()
 
-    wait_for(
+    eventually(
         lambda: not [t for t in threading.enumerate() if t.name == "ipycron-views"]
     )
 
@@ -524,7 +517,7 @@ def test_a_view_that_was_closed_is_open_when_it_is_shown_again(monkeypatch):
     reference = states[card.model_id]["state"]["assets"]
     assert reference.removeprefix("IPY_MODEL_") in states
     task.execute().result(5)
-    wait_for(lambda: card.comm.find("state"))
+    eventually(lambda: card.comm.find("state"))
     assert wait_for_end(card, click(card, "stop", task.id)) is None
 
 

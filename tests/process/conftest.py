@@ -1,19 +1,11 @@
 """Fixtures of the processes' tests: tasks of every kind, cells in forked children."""
 
-import importlib.util
 import sys
 import textwrap
-from pathlib import Path
 
 import pytest
 from house import KINDS, WORKERS, House
 from redis_server import Clients, RedisServer, require_redis
-
-_spec = importlib.util.spec_from_file_location(
-    "shell_zygote", Path(__file__).with_name("shell_zygote.py")
-)
-shell_zygote = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(shell_zygote)
 
 
 @pytest.fixture(autouse=True)
@@ -25,24 +17,18 @@ def shut_down():
         registry.registry.close(0)
 
 
-def _make_house(kind, folder):
-    house = House(kind, folder)
-    yield house
-    # First: coroutines need their home until they have ended.
-    sys.modules["ipycron.client.registry"].registry.close(0)
-    house.close()
-
-
 @pytest.fixture(params=KINDS)
 def house(request, tmp_path):
     """Tasks of each kind in turn: inline, inline-async, forked, spawned."""
-    yield from _make_house(request.param, tmp_path)
+    with House(request.param, tmp_path) as house:
+        yield house
 
 
 @pytest.fixture(params=WORKERS)
 def workers(request, tmp_path):
     """Tasks that run in processes of their own: forked, spawned."""
-    yield from _make_house(request.param, tmp_path)
+    with House(request.param, tmp_path) as house:
+        yield house
 
 
 @pytest.fixture
@@ -55,14 +41,6 @@ def write(tmp_path):
         return path
 
     return write_file
-
-
-@pytest.fixture(scope="session")
-def zygote():
-    """One prepared process, for all cells that tests run."""
-    zygote = shell_zygote.Zygote()
-    yield zygote
-    zygote.close()
 
 
 @pytest.fixture

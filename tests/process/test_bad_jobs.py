@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 from house import EVERY_SECOND, NEVER, WORKERS, Record, drain
-from leaks import find_marked
 from polling import SECONDS, eventually
+from watching import SESSION, find_marked
 
 import ipycron
 from ipycron.errors import RemoteError, StartError, StartTimeout
@@ -35,7 +35,7 @@ def count_workers():
 
 
 def _mark():
-    return os.environ["IPYCRON_TEST_SESSION"]
+    return os.environ[SESSION]
 
 
 def read_command(pid):

@@ -1,7 +1,7 @@
 """What descriptors workers have, and what they pass on to programs of the job."""
 
 import pytest
-from trouble import NEVER
+from house import NEVER
 
 import ipycron
 

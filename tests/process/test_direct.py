@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 from house import EVERY_SECOND, NEVER, Record, drain
-from polling import SECONDS, eventually
-from watching import pause
+from polling import SECONDS, eventually, pause
 
 import ipycron
 from ipycron.client.registry import registry

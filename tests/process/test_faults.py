@@ -11,8 +11,9 @@ from dataclasses import replace
 
 import pytest
 from fault_cell import SHORT_STOP_SECONDS, STOP_SECONDS, Cell, Expected, are_dead
+from polling import eventually, pause
 from scores import count_score
-from watching import find_marked, is_dead, pause, wait_until
+from watching import find_marked, is_dead
 
 STATES = ("starting", "idle", "running", "stopping")
 TARGETS = ("client", "supervisor", "zygote", "worker", "neighbour", "grandchild")
@@ -159,9 +160,9 @@ def run_cell(target, number, state):
         expected = MATRIX.get((target, number))
         if expected is None:
             everyone = [pid for name, pid in pids.items() if name != "client"]
-            wait_until(lambda: are_dead(everyone), PATIENCE, "everybody is gone")
-            wait_until(
-                lambda: not find_marked(cell.mark), PATIENCE, find_marked(cell.mark)
+            eventually(lambda: are_dead(everyone), "everybody is gone", PATIENCE)
+            eventually(
+                lambda: not find_marked(cell.mark), find_marked(cell.mark), PATIENCE
             )
             return time.monotonic() - cell.over_at
         difference = check_survivors(cell, pids, at, expected[state])

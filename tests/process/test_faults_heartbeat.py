@@ -8,8 +8,10 @@ import textwrap
 import time
 
 import pytest
-from trouble import EVERY_SECOND, NEVER, Events, get_supervisor, get_zygote, stopped
-from watching import find_children, is_dead, pause, wait_until
+from house import EVERY_SECOND, NEVER, Record
+from polling import eventually, pause
+from trouble import get_supervisor, get_zygote, stopped
+from watching import find_living_children, is_dead
 
 import ipycron
 from ipycron.errors import StartTimeout
@@ -27,21 +29,19 @@ def test_process_that_is_stopped_is_replaced(write, caplog, victim, error):
     """Within ten seconds, with what it had started; its tasks go on, starts too."""
     path = write(PID)
     task = ipycron.create_task(EVERY_SECOND, path, max_restarts=0)
-    events = Events(task)
+    events = Record(task)
     task.start().result(10)
     old = [victim(), get_zygote(), task.execute().result(10)]
     os.kill(old[0], signal.SIGSTOP)
     other = ipycron.create_task(NEVER, path, name="other", start_timeout=20)
     start = other.start()
-    events.wait_for(f"task:restarted {error}", NOTICED + 2)
+    events.wait(f"task:restarted {error}", seconds=NOTICED + 2)
     start.result(10)
     assert other.execute().result(10) not in old
     assert task.execute().result(10) not in old
-    wait_until(
-        lambda: all(is_dead(pid) for pid in old), 10, "what was replaced is gone"
-    )
+    eventually(lambda: all(is_dead(pid) for pid in old), "what was replaced is gone")
     assert "does not answer" in caplog.text
-    assert not [event for event in events if "failed" in event and "task" in event]
+    assert not events.count("task:failed")
 
 
 def test_start_names_the_zygote_when_that_does_not_answer(write):
@@ -68,7 +68,7 @@ def test_shutdown_keeps_its_time_when_processes_are_stopped(write, victims):
     begin = time.monotonic()
     ipycron.shutdown(0)
     assert time.monotonic() - begin < 4
-    wait_until(lambda: all(is_dead(pid) for pid in pids), 3, "everybody is gone")
+    eventually(lambda: all(is_dead(pid) for pid in pids), "everybody is gone", 3)
 
 
 CLIENT = """
@@ -93,11 +93,11 @@ def test_nobody_stays_when_stopped_processes_lose_their_client(write, tmp_path, 
     )
     with client:
         worker = int(client.stdout.readline())
-        (supervisor,) = find_children(client.pid)
-        (zygote,) = find_children(supervisor)
+        (supervisor,) = find_living_children(client.pid)
+        (zygote,) = find_living_children(supervisor)
         family = [client.pid, supervisor, zygote, worker]
         for number in depth:
             os.kill(family[number], signal.SIGSTOP)
         pause(0.1)
         client.kill()
-    wait_until(lambda: all(is_dead(pid) for pid in family[1:]), 8, "everybody is gone")
+    eventually(lambda: all(is_dead(pid) for pid in family[1:]), "everybody is gone", 8)

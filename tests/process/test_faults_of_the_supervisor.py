@@ -10,17 +10,11 @@ import threading
 import time
 
 import pytest
+from house import EVERY_SECOND, NEVER, Record
+from polling import eventually, pause
 from scores import score_test
-from trouble import (
-    EVERY_SECOND,
-    NEVER,
-    Events,
-    get_supervisor,
-    get_zygote,
-    stopped,
-    strike,
-)
-from watching import find_children, is_dead, pause, wait_until
+from trouble import get_supervisor, get_zygote, stopped, strike
+from watching import find_family, is_dead
 
 import ipycron
 from ipycron.client.registry import registry
@@ -43,32 +37,32 @@ def lose_supervisor():
     lost = get_supervisor()
     strike(lost)
     client = registry.client
-    wait_until(lambda: client.supervisor_pid not in (lost, None), 10, "a new one")
+    eventually(lambda: client.supervisor_pid not in (lost, None), "a new one")
 
 
 def test_tasks_go_on_when_supervisors_die_in_a_row(write):
     """Without a finished run between, each one is waited for a little longer."""
     tasks = [ipycron.create_task(NEVER, write(QUICK)) for _ in range(3)]
-    events = [Events(task) for task in tasks]
+    events = [Record(task) for task in tasks]
     for task in tasks:
         task.start().result(10)
     for count in range(1, 6):
         lose_supervisor()
         for heard in events:
-            heard.wait_for("task:restarted SupervisorLost", count=count)
+            heard.wait("task:restarted SupervisorLost", count=count)
     for task, heard in zip(tasks, events, strict=True):
         assert task.execute().result(10)
-        assert not [event for event in heard if event.startswith("task:failed")]
+        assert not [event for event in heard.names if event == "task:failed"]
 
 
 def test_losses_are_forgiven_when_runs_finish_between(write):
     """A long life may lose any number of supervisors."""
     task = ipycron.create_task(NEVER, write(QUICK))
-    events = Events(task)
+    events = Record(task)
     task.start().result(10)
     for count in range(1, 5):
         lose_supervisor()
-        events.wait_for("task:restarted SupervisorLost", count=count)
+        events.wait("task:restarted SupervisorLost", count=count)
         task.execute().result(10)
     assert not events.count("task:failed SupervisorLost")
 
@@ -85,15 +79,15 @@ def test_run_waits_for_its_former_self_when_the_supervisor_is_lost(write, tmp_pa
             time.sleep(60)
     """)
     task = ipycron.create_task(EVERY_SECOND, path, no_overlap=True)
-    events = Events(task)
+    events = Record(task)
     task.start().result(10)
-    (first,) = wait_until(lambda: log.exists() and log.read_text().split(), 10, "a run")
-    events.wait_for("execution:started")  # an untold run would be told as missed
+    (first,) = eventually(lambda: log.exists() and log.read_text().split(), "a run")
+    events.wait("execution:started")  # an untold run would be told as missed
     at = time.monotonic()
     strike(get_supervisor())
-    events.wait_for("execution:failed SupervisorLost")
-    (_, second) = wait_until(
-        lambda: len(pids := log.read_text().split()) == 2 and pids, 10, "another run"
+    events.wait("execution:failed SupervisorLost")
+    (_, second) = eventually(
+        lambda: len(pids := log.read_text().split()) == 2 and pids, "another run"
     )
     assert is_dead(int(first))
     assert second != first
@@ -107,16 +101,16 @@ def test_slots_are_told_as_missed_when_nobody_could_run_them(write):
     slots = []
     task.on("execution:started", lambda c: slots.append(c.date.timestamp()))
     task.on("execution:missed", lambda c: slots.append(c.date.timestamp()))
-    events = Events(task)
+    events = Record(task)
     task.start().result(10)
-    events.wait_for("execution:finished", count=2)
+    events.wait("execution:finished", count=2)
     supervisor = get_supervisor()
     with stopped(supervisor):
         pause(2.5)  # slots that nobody serves, before the loss
         os.kill(supervisor, signal.SIGKILL)
-    events.wait_for("task:restarted SupervisorLost")
+    events.wait("task:restarted SupervisorLost")
     count = events.count("execution:finished")
-    events.wait_for("execution:finished", count=count + 2)
+    events.wait("execution:finished", count=count + 2)
     task.stop().result(10)
     assert sorted(slots) == list(range(int(min(slots)), int(max(slots)) + 1))
     assert events.count("execution:missed") >= 2
@@ -146,15 +140,15 @@ def test_slot_that_waits_is_told_when_the_supervisor_is_lost(write):
     for event in ("started", "missed", "skipped"):
         task.on(f"execution:{event}", lambda c: slots.append(c.date.timestamp()))
     task.on("execution:overlap", lambda c: overlaps.append(c.date.timestamp()))
-    events = Events(task)
+    events = Record(task)
     task.start().result(10)
-    events.wait_for("execution:finished", count=1)
+    events.wait("execution:finished", count=1)
     lost = get_supervisor()
     os.kill(lost, signal.SIGKILL)
-    events.wait_for("task:restarted SupervisorLost")
+    events.wait("task:restarted SupervisorLost")
     released.set()
     count = events.count("execution:finished")
-    events.wait_for("execution:finished", count=count + 1)
+    events.wait("execution:finished", count=count + 1)
     task.stop().result(10)
     first = min(overlaps) - 1
     assert sorted(slots) == list(range(int(first), int(max(slots)) + 1))
@@ -179,7 +173,7 @@ def test_shutdown_returns_when_the_zygote_is_stopped(write):
     pids = [get_supervisor(), get_zygote(), task.execute().result(10)]
     with stopped(pids[1]):
         ipycron.shutdown(0)
-        wait_until(lambda: all(is_dead(pid) for pid in pids), 3, "everybody is gone")
+        eventually(lambda: all(is_dead(pid) for pid in pids), "everybody is gone", 3)
 
 
 def test_everybody_leaves_when_the_client_is_killed_amid_starts(write, tmp_path):
@@ -203,15 +197,9 @@ def test_everybody_leaves_when_the_client_is_killed_amid_starts(write, tmp_path)
             pause(delay)
             family = find_family(client.pid)
             client.kill()
-        wait_until(
-            lambda family=family: all(is_dead(pid) for pid in family), 5, "all are gone"
+        eventually(
+            lambda family=family: all(is_dead(pid) for pid in family), "all are gone", 5
         )
-
-
-def find_family(pid):
-    """Return all descendants of a process."""
-    children = find_children(pid)
-    return children + [heir for child in children for heir in find_family(child)]
 
 
 SCRIPT = """
@@ -279,6 +267,6 @@ def test_loss_is_logged_once_with_what_the_supervisor_said(write, caplog):
     task.start().result(10)
     with caplog.at_level(logging.ERROR, "ipycron"):
         lose_supervisor()
-        wait_until(lambda: "supervisor is gone" in caplog.text, 5, caplog.text)
+        eventually(lambda: "supervisor is gone" in caplog.text, caplog.text, 5)
     (record,) = [r for r in caplog.records if "supervisor is gone" in r.getMessage()]
     assert "exit code -9" in record.getMessage()

@@ -5,9 +5,11 @@ import signal
 import time
 
 import pytest
+from house import EVERY_SECOND, NEVER, Record
+from polling import eventually
 from scores import score_test
-from trouble import EVERY_SECOND, NEVER, Events, get_zygote, stopped, strike
-from watching import find_children, is_dead, wait_until
+from trouble import get_zygote, stopped, strike
+from watching import find_living_children, is_dead
 
 import ipycron
 from ipycron.client.registry import registry
@@ -45,7 +47,9 @@ def test_start_fails_in_time_when_the_zygote_is_stopped(row, write):
     # The fork happens now; the worker finds its lifeline cut and leaves.
     other = ipycron.create_task(NEVER, write("def task(): return 1", "other.py"))
     other.start().result(10)
-    wait_until(lambda: len(find_children(zygote)) == 1, 5, "only the other's worker")
+    eventually(
+        lambda: len(find_living_children(zygote)) == 1, "only the other's worker", 5
+    )
     assert not path.with_name("loaded").exists()
 
 
@@ -119,23 +123,24 @@ def test_stop_ends_when_the_zygote_is_stopped(row, write):
 def test_death_is_told_truly_when_the_zygote_is_stopped(row, write, end, told):
     """How a worker ended is read from the system where the zygote does not tell."""
     task = ipycron.create_task(NEVER, write(f"import os\ndef task():\n    {end}\n"))
+    record = Record(task)
     task.start().result(10)
     with stopped(get_zygote()):
         with pytest.raises(WorkerCrashed) as caught:
             task.execute().result(3)
         for name, value in told.items():
             assert getattr(caught.value, name) == value
-    Events(task).wait_for("task:restarted WorkerCrashed")
+    record.wait("task:restarted WorkerCrashed")
 
 
 def test_schedule_goes_on_when_the_zygote_is_stopped(row, write):
     """Workers that exist need no zygote to run."""
     task = ipycron.create_task(EVERY_SECOND, write(MARKED))
-    events = Events(task)
+    events = Record(task)
     task.start().result(10)
     with stopped(get_zygote()):
-        events.clear()
-        events.wait_for("execution:finished", 4, count=2)
+        count = events.count("execution:finished")
+        events.wait("execution:finished", count=count + 2, seconds=4)
 
 
 def test_preload_is_given_up_when_zygotes_die_of_it(row, write, caplog):
@@ -146,15 +151,15 @@ def test_preload_is_given_up_when_zygotes_die_of_it(row, write, caplog):
         patch.setenv("PYTHONPATH", str(path.parent))
         registry.client.warm(Preload(("deadly",)))
         task = ipycron.create_task(NEVER, path)
-        events = Events(task)
+        events = Record(task)
         deadline = time.monotonic() + 10
         while task.status != "idle" and time.monotonic() < deadline:
             task.start().exception(10)
     assert task.execute().result(10)
     # Listeners hear of it on a thread of their own, a moment after the result.
     heard = ["task:started", "execution:started", "execution:finished"]
-    wait_until(lambda: events == heard, 5, str(events))
-    wait_until(lambda: "zygotes die of it: deadly" in caplog.text, 5, caplog.text)
+    eventually(lambda: events.names == heard, lambda: events.names, 5)
+    eventually(lambda: "zygotes die of it: deadly" in caplog.text, caplog.text, 5)
 
 
 def test_tasks_are_restarted_when_the_zygote_is_killed(row, write):
@@ -162,10 +167,10 @@ def test_tasks_are_restarted_when_the_zygote_is_killed(row, write):
     tasks = [ipycron.create_task(NEVER, write(MARKED)) for _ in range(10)]
     for task in tasks:
         task.start().result(10)
-    events = [Events(task) for task in tasks]
+    events = [Record(task) for task in tasks]
     pids = {task.execute().result(10) for task in tasks}
     os.kill(get_zygote(), signal.SIGKILL)
     for heard in events:
-        heard.wait_for("task:restarted WorkerCrashed")
+        heard.wait("task:restarted WorkerCrashed")
         assert heard.count("task:restarted WorkerCrashed") == 1
     assert not pids & {task.execute().result(10) for task in tasks}

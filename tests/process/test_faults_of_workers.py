@@ -5,9 +5,11 @@ import signal
 import time
 
 import pytest
+from house import NEVER, Record
+from polling import eventually
 from scores import score_test
-from trouble import NEVER, Events, get_supervisor, get_zygote, stopped
-from watching import count_descriptors, is_dead, read_rss, wait_until
+from trouble import get_supervisor, get_zygote, stopped
+from watching import count_descriptors, is_dead, read_rss
 
 import ipycron
 from ipycron.errors import WorkerCrashed
@@ -51,7 +53,7 @@ def run_stubborn(write, prelude="pass", body="time.sleep(60)", **options):
     task.start().result(10)
     run = task.execute()
     file = path.with_name("pid")
-    pid = wait_until(lambda: file.exists() and file.read_text(), 10, "a run")
+    pid = eventually(lambda: file.exists() and file.read_text(), "a run")
     run.add_done_callback(lambda done: done.exception())
     return int(pid)
 
@@ -62,14 +64,14 @@ def test_lifeline_ends_a_worker_when_python_does_not_listen(write):
     zygote = get_zygote()
     with stopped(zygote):
         os.kill(get_supervisor(), signal.SIGKILL)
-        wait_until(lambda: is_dead(pid), 3, "the worker is gone")
+        eventually(lambda: is_dead(pid), "the worker is gone", 3)
 
 
 def test_zygote_kills_a_worker_when_it_blocks_sigterm(write):
     """SIGTERM of the lifeline waits for ever; SIGKILL comes after the grace."""
     pid = run_stubborn(write, prelude=BLOCKED, body=IN_C)
     os.kill(get_supervisor(), signal.SIGKILL)
-    wait_until(lambda: is_dead(pid), 5, "the worker is gone")
+    eventually(lambda: is_dead(pid), "the worker is gone", 5)
 
 
 def test_parents_death_kills_a_worker_when_it_blocks_sigterm(write):
@@ -78,14 +80,14 @@ def test_parents_death_kills_a_worker_when_it_blocks_sigterm(write):
     zygote = get_zygote()
     with stopped(get_supervisor()):
         os.kill(zygote, signal.SIGKILL)
-        wait_until(lambda: is_dead(pid), 3, "the worker is gone")
+        eventually(lambda: is_dead(pid), "the worker is gone", 3)
 
 
 def test_parents_death_kills_a_spawned_worker_when_it_blocks_sigterm(write):
     """A spawned worker's parent is the supervisor."""
     pid = run_stubborn(write, prelude=BLOCKED, body=IN_C, launcher="spawn")
     os.kill(get_supervisor(), signal.SIGKILL)
-    wait_until(lambda: is_dead(pid), 3, "the worker is gone")
+    eventually(lambda: is_dead(pid), "the worker is gone", 3)
 
 
 def test_grandchildren_go_with_a_worker_when_both_are_stopped(write, tmp_path):
@@ -101,7 +103,7 @@ def test_grandchildren_go_with_a_worker_when_both_are_stopped(write, tmp_path):
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
     task.stop().result(5)
-    wait_until(lambda: all(is_dead(pid) for pid in pids), 3, "both are gone")
+    eventually(lambda: all(is_dead(pid) for pid in pids), "both are gone", 3)
 
 
 HOSTILE = {
@@ -138,15 +140,15 @@ def test_supervisor_ends_a_worker_when_it_sends(write, name):
         "    time.sleep(60)\n"
     )
     task = ipycron.create_task(NEVER, path)
-    events = Events(task)
+    events = Record(task)
     task.start().result(10)
     supervisor = get_supervisor()
     before = count_descriptors(supervisor)
     with pytest.raises(WorkerCrashed, match="protocol") as caught:
         task.execute().result(10)
     assert caught.value.reason
-    events.wait_for("task:restarted WorkerCrashed")
-    wait_until(lambda: count_descriptors(supervisor) <= before, 3, "nothing is kept")
+    events.wait("task:restarted WorkerCrashed")
+    eventually(lambda: count_descriptors(supervisor) <= before, "nothing is kept", 3)
     assert get_supervisor() == supervisor
 
 
@@ -166,7 +168,7 @@ def task(ctx):
     task = ipycron.create_task(NEVER, path)
     task.start().result(10)
     task.execute().exception(10)
-    run = wait_until(lambda: task.last_run, 10, "the run")
+    run = eventually(lambda: task.last_run, "the run")
     assert abs((run.started_at - run.date).total_seconds()) < 10
     assert "finished" in repr(run)
 
@@ -190,10 +192,10 @@ def task(ctx):
 """
     )
     task = ipycron.create_task(NEVER, path)
-    events = Events(task)
+    events = Record(task)
     task.start().result(10)
     assert [task.execute().result(10) for _ in range(3)] == ["truth"] * 3
-    events.wait_for("execution:finished", count=3)  # told after the result is there
+    events.wait("execution:finished", count=3)  # told after the result is there
     assert events.count("execution:finished") == 3
     assert task.last_run.output.displays == []
 

@@ -12,8 +12,8 @@ from unittest.mock import Mock
 import pytest
 from fresh import run_fresh
 from house import NEVER
-from polling import SECONDS
-from watching import find_children, is_dead, read_command, wait_until
+from polling import SECONDS, eventually
+from watching import find_living_children, is_dead, read_command
 
 import ipycron
 from ipycron.client.background import BackgroundTasks
@@ -153,7 +153,7 @@ def test_first_zygote_is_a_process_of_its_own():
         SECONDS
     )
     supervisor = registry.client.supervisor_pid
-    (zygote,) = find_children(supervisor)
+    (zygote,) = find_living_children(supervisor)
     assert (read_command(supervisor), read_command(zygote)) == ("supervisor", "zygote")
     assert os.getsid(zygote) == os.getpgid(zygote) == zygote
     assert os.getsid(supervisor) == supervisor
@@ -165,8 +165,8 @@ def test_supervisor_that_nobody_talked_to_is_gone_with_its_zygote():
     """Whoever waits for the end need not look for a copy that lives a little longer."""
     supervisor = start_supervisor()
     pid = supervisor.process.pid
-    wait_until(lambda: find_children(pid), SECONDS, "it has forked its zygote")
-    (zygote,) = find_children(pid)
+    eventually(lambda: find_living_children(pid), "it has forked its zygote")
+    (zygote,) = find_living_children(pid)
     supervisor.kill()
     assert is_dead(zygote)
 

@@ -11,9 +11,11 @@ import re
 
 import pytest
 from gauge import Gauge
+from house import EVERY_SECOND, NEVER
+from polling import eventually, pause
 from scores import count_score
-from trouble import EVERY_SECOND, NEVER, get_supervisor
-from watching import count_descriptors, pause, wait_until
+from trouble import get_supervisor
+from watching import count_descriptors
 
 import ipycron
 from ipycron.client.jobs import Cell
@@ -178,7 +180,7 @@ def test_100_000_log_records_are_handled_or_counted(gauge, write):
             left_out = re.findall(r"([\d,]+) log records", said)
             return handler.count + sum(int(n.replace(",", "")) for n in left_out)
 
-        wait_until(lambda: count() >= 100_000, 30, "all are accounted for")
+        eventually(lambda: count() >= 100_000, "all are accounted for", 30)
         assert count() == 100_000
     finally:
         logging.getLogger().removeHandler(handler)
@@ -203,7 +205,7 @@ def test_a_result_of_500_mb_passes_by(gauge, write):
     def count():
         return [count_descriptors(pid) for pid in pids]
 
-    wait_until(lambda: count() <= before, 5, f"{before}, {count()}")
+    eventually(lambda: count() <= before, f"{before}, {count()}", 5)
 
 
 def test_an_exception_of_50_mb_is_told_in_short(gauge, write):
@@ -267,7 +269,7 @@ def test_events_of_100_tasks_are_all_told(gauge, write):
         task.on("execution:finished", lambda c: told.append(c.execution.id))
     for task in tasks:
         task.start()
-    wait_until(lambda: len(told) > 400, 40, "400 events")
+    eventually(lambda: len(told) > 400, "400 events", 40)
     for end in [task.stop() for task in tasks]:
         end.result(30)
     assert all(told.count(run_id) == 2 for run_id in set(told))

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 from lengths import choose
+from polling import eventually, pause
 from scores import score_test
-from watching import pause, read_rss, wait_until
+from watching import read_rss
 
 from ipycron.scheduling.clock import SystemClock
 
@@ -45,7 +46,7 @@ def test_supervisor_is_bounded_when_its_client_is_stopped(tmp_path, request):
         client.stdin.write(f"{continued}\n")
         client.stdin.flush()
         told = json.loads(client.stdout.readline())
-        wait_until(lambda: read_rss(supervisor) - before < MAX_GROWN, 10, "it drains")
+        eventually(lambda: read_rss(supervisor) - before < MAX_GROWN, "it drains")
         client.stdin.close()
         assert client.wait(30) == 0
     assert grown < MAX_GROWN, f"{grown / 1e6:.0f} MB"

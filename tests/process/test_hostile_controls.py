@@ -7,8 +7,8 @@ import subprocess
 import sys
 
 import pytest
-from trouble import NEVER
-from watching import wait_until
+from house import NEVER
+from polling import eventually
 
 import ipycron
 from ipycron.process.wire.printable import keep_colours
@@ -102,7 +102,7 @@ def test_what_a_job_makes_is_shown_without_control_sequences(write, args):
         task = ipycron.create_task(NEVER, write(JOB), args=args, name=f"t{ALL}")
         task.start().result(10)
         error = task.execute().exception(10)
-        wait_until(lambda: "warned" in "".join(handler.lines), 5, handler.lines)
+        eventually(lambda: "warned" in "".join(handler.lines), handler.lines, 5)
     finally:
         root.removeHandler(handler)
     run = task.last_run

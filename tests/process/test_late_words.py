@@ -9,7 +9,7 @@ import uuid
 import pytest
 from house import NEVER
 from polling import SECONDS, eventually
-from watching import find_children, read_command
+from watching import find_living_children, read_command
 
 import ipycron
 from ipycron.client.completion import Completion
@@ -97,7 +97,7 @@ def test_word_that_comes_during_the_shutdown_starts_nothing(task, action):
             completion.result(SECONDS)
     else:
         completion.result(SECONDS)
-    assert "supervisor" not in map(read_command, find_children(os.getpid()))
+    assert "supervisor" not in map(read_command, find_living_children(os.getpid()))
 
 
 @pytest.mark.parametrize("action", [*ACTIONS, "execute"])

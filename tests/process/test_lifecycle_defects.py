@@ -12,8 +12,8 @@ from datetime import datetime
 
 import pytest
 from house import ASYNC, EVERY_SECOND, FORKED, NEVER, Record, drain, submit_to_client
-from leaks import find_children
 from polling import SECONDS, eventually
+from watching import find_children
 
 import ipycron
 from ipycron.errors import ExecutionStopped, OverlapError, WorkerCrashed

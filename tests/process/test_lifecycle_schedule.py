@@ -108,8 +108,9 @@ def test_overlap_is_told_and_both_run_when_nobody_forbids_it(house):
     def wait(ctx):
         yield from gate.pass_through()
 
-    task = house.start(wait, EVERY_SECOND)
+    task = house.create(wait, EVERY_SECOND)
     record = Record(task)
+    task.start().result(SECONDS)
     record.wait("execution:overlap")
     eventually(lambda: len(task.running) >= 2, "two runs are in progress")
     stop = task.stop()
@@ -133,8 +134,9 @@ def test_overlapping_slot_is_skipped_when_no_overlap_is_set(house):
     def wait(ctx):
         yield from gate.pass_through()
 
-    task = house.start(wait, EVERY_SECOND, no_overlap=True)
+    task = house.create(wait, EVERY_SECOND, no_overlap=True)
     record = Record(task)
+    task.start().result(SECONDS)
     record.wait("execution:overlap", 2)
     assert record.names.count("execution:started") == 1
     gate.open()

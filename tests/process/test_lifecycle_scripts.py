@@ -9,8 +9,8 @@ import threading
 import time
 
 import pytest
-from leaks import find_marked
 from polling import SECONDS, eventually
+from watching import MARK, find_marked
 
 JOB = """
 import os, time
@@ -34,7 +34,7 @@ class Script:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             stdin=subprocess.DEVNULL,
-            env={**os.environ, "IPYCRON_TEST_SESSION": self.mark},
+            env={**os.environ, MARK: self.mark},
             text=True,
         )
         self.lines = []

@@ -6,9 +6,8 @@ from datetime import timedelta
 
 import pytest
 from house import BOTH, EVERY_SECOND, INLINE, NEVER, Record
-from leaks import find_children
-from polling import SECONDS, eventually
-from watching import pause
+from polling import SECONDS, eventually, pause
+from watching import find_children
 
 import ipycron
 from ipycron.client.completion import Wakeup

@@ -10,8 +10,8 @@ import threading
 from pathlib import Path
 
 import pytest
-from leaks import MARK, find_marked
 from polling import eventually
+from watching import MARK, find_marked
 
 import ipycron
 from ipycron.errors import NestedSchedule

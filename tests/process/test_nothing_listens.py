@@ -8,8 +8,9 @@ from pathlib import Path
 
 import psutil
 import pytest
+from house import NEVER
 from scores import score_test
-from trouble import NEVER, get_supervisor, get_zygote
+from trouble import get_supervisor, get_zygote
 
 import ipycron
 from ipycron.client.jobs import Cell

@@ -7,9 +7,10 @@ import sys
 import time
 
 import pytest
+from house import EVERY_SECOND, NEVER, Record
+from polling import eventually, pause
 from shortage import limited_descriptors
-from trouble import EVERY_SECOND, NEVER, Events, get_supervisor, get_zygote, strike
-from watching import pause, wait_until
+from trouble import get_supervisor, get_zygote, strike
 
 import ipycron
 from ipycron.client.registry import registry
@@ -66,8 +67,8 @@ def test_tasks_go_on_when_a_replacement_was_refused(
     slots = []
     for event in ("started", "missed"):
         busy.on(f"execution:{event}", lambda c: slots.append(c.date.timestamp()))
-    events = [Events(task) for task in (busy, quiet)]
-    events[0].wait_for("execution:finished")
+    events = [Record(task) for task in (busy, quiet)]
+    events[0].wait("execution:finished")
     supervisor = get_supervisor()
     away = python() if victim is get_supervisor else limited_descriptors(supervisor)
     with caplog.at_level(logging.WARNING, "ipycron"), away:
@@ -75,12 +76,8 @@ def test_tasks_go_on_when_a_replacement_was_refused(
         pause(3)
         assert not {str(task.status) for task in (busy, quiet)} & {"stopped"}
     for heard in events:
-        wait_until(
-            lambda heard=heard: any("task:restarted" in event for event in heard),
-            15,
-            str(events),
-        )
-        assert not [event for event in heard if "task:failed" in event]
+        heard.wait("task:restarted", seconds=15)
+        assert not heard.count("task:failed")
     assert quiet.execute().result(10) == 1
     busy.stop().result(10)
     assert sorted(slots) == list(range(int(min(slots)), int(max(slots)) + 1))
@@ -92,10 +89,10 @@ def test_tasks_go_on_when_a_replacement_was_refused(
 def test_stop_and_destroy_are_quick_while_no_supervisor_can_be_started(write, python):
     """Nothing runs: there is nothing to wait for; a stopped task stays stopped."""
     busy, quiet = start_two(write)
-    events = Events(busy)
+    events = Record(busy)
     with python():
         strike(get_supervisor())
-        wait_until(lambda: registry.client.supervisor_pid is None, 5, "the loss")
+        eventually(lambda: registry.client.supervisor_pid is None, "the loss", 5)
         pause(0.3)
         begin = time.monotonic()
         busy.stop().result(5)
@@ -106,7 +103,7 @@ def test_stop_and_destroy_are_quick_while_no_supervisor_can_be_started(write, py
     other.start().result(10)
     assert other.execute().result(10) == 1
     assert str(busy.status) == "stopped"
-    events.wait_for("task:stopped")
+    events.wait("task:stopped")
     assert events.count("task:stopped") == 1
     busy.start().result(10)
 
@@ -139,7 +136,7 @@ def test_worker_is_back_when_forks_were_refused(write, monkeypatch):
     write(LIMITED, "limited.py")
     monkeypatch.setenv("PYTHONPATH", str(path.parent))
     task = ipycron.create_task(NEVER, path, name="report", max_restarts=1)
-    events = Events(task)
+    events = Record(task)
     task.start().result(10)
     pid = task.execute().result(10)
     registry.client.warm(Preload(("limited",)))
@@ -151,7 +148,7 @@ def test_worker_is_back_when_forks_were_refused(write, monkeypatch):
     assert str(task.status) != "stopped"
     path.with_name("limited.py.off").touch()
     strike(get_zygote())  # the next one may fork
-    wait_until(lambda: "task:restarted StartRefused" in events, 15, str(events))
+    events.wait("task:restarted StartRefused", seconds=15)
     assert task.execute().result(10) != pid
 
 

@@ -8,9 +8,9 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from house import NEVER, Record
 from shortage import count_descriptors, limited_descriptors, no_descriptors
-from trouble import NEVER, Events, get_supervisor, get_zygote
-from watching import wait_until
+from trouble import get_supervisor, get_zygote
 
 import ipycron
 from ipycron.errors import StartRefused
@@ -84,7 +84,7 @@ import sys
 sys.path.insert(0, {support!r})
 import ipycron
 from shortage import no_descriptors
-from watching import pause, wait_until
+from polling import eventually
 from IPython.display import display
 
 def large():
@@ -99,12 +99,12 @@ for task in tasks:
     task.start().result(9)
     task.on("*", lambda context: seen.append(context.event))
     task.on("execution:finished", lambda c: seen.append(len(str(c.execution.result))))
-wait_until(lambda: seen.count(200_003) and seen.count(1), 9, "runs")
+eventually(lambda: seen.count(200_003) and seen.count(1), "runs", 9)
 with no_descriptors():
     seen.clear()
-    wait_until(lambda: seen.count(200_003) > 1 and seen.count(1) > 1, 9, "runs in need")
+    eventually(lambda: seen.count(200_003) > 1 and seen.count(1) > 1, "runs in need", 9)
 seen.clear()
-wait_until(lambda: seen.count(200_003) and seen.count(1), 9, "runs after it")
+eventually(lambda: seen.count(200_003) and seen.count(1), "runs after it", 9)
 print(*[str(task.status) for task in tasks])
 print({{event for event in seen if str(event).startswith("task:")}} or "quiet")
 ipycron.shutdown()
@@ -144,7 +144,7 @@ def test_start_says_what_to_do_when_it_is_refused_descriptors(write, who):
     """It names the task; the next one succeeds, other tasks are not touched."""
     path = write("def task(): return 1")
     first, second = (ipycron.create_task(NEVER, path, name=n) for n in ("one", "two"))
-    events = Events(first)
+    events = Record(first)
     first.start().result(10)
     with limited_descriptors(who()):
         with pytest.raises(StartRefused, match=r"'two'.*Too many open.*ulimit -n"):
@@ -152,8 +152,8 @@ def test_start_says_what_to_do_when_it_is_refused_descriptors(write, who):
         assert first.execute().result(10) == 1
     second.start().result(10)
     assert second.execute().result(10) == 1
-    wait_until(lambda: "execution:finished" in events, 5, str(events))
-    assert not [event for event in events if "restarted" in event]
+    events.wait("execution:finished", seconds=5)
+    assert not events.count("task:restarted")
 
 
 def test_calls_go_on_when_the_worker_has_no_descriptors(write):

@@ -13,9 +13,10 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from house import EVERY_SECOND, Record
+from polling import eventually, pause
 from scores import score_test
-from trouble import EVERY_SECOND, Events, get_supervisor, stopped
-from watching import pause, wait_until
+from trouble import get_supervisor, stopped
 
 import ipycron
 from ipycron.errors import WorkerCrashed
@@ -78,7 +79,7 @@ def sleep_until(moment):
 
 def find_next_slot():
     """Return the second that begins after half of one at least."""
-    return math.token(CLOCK.now() + 0.5) + 1
+    return math.floor(CLOCK.now() + 0.5) + 1
 
 
 def start(path, **options):
@@ -97,7 +98,7 @@ def test_runs_begin_at_their_slots(write, launcher):
     """Each slot once, soon after it; the job and the task name the same beginning."""
     path = write(JOB)
     task, ends = start(path, launcher=launcher)
-    wait_until(lambda: len(ends) >= 3, 10, "three runs")
+    eventually(lambda: len(ends) >= 3, "three runs")
     task.stop().result(10)
     dates = [end.date.timestamp() for end in ends]
     assert dates == [dates[0] + number for number in range(len(dates))]
@@ -116,7 +117,7 @@ def test_every_run_is_told_whatever_comes_around_the_slot(write, seed):
     dice = random.Random(seed)
     path = write(JOB)
     task, ends = start(path)
-    heard = Events(task)
+    heard = Record(task)
     asked = []
     for number in range(8):
         sleep_until(find_next_slot() + dice.uniform(-0.06, 0.02))
@@ -131,7 +132,7 @@ def test_every_run_is_told_whatever_comes_around_the_slot(write, seed):
     for run in asked:
         run.result(10)
     task.stop().result(10)
-    wait_until(lambda: heard.count("task:stopped") >= 5, 10, "the last stop")
+    heard.wait("task:stopped", count=5)
     runs = read_runs(path)
     told = Counter(end.execution.id for end in ends)
     assert told == Counter(name for name, _, _ in runs)
@@ -150,7 +151,7 @@ def test_worker_that_stood_still_over_its_slot_runs_it_after_all(write):
     sleep_until(slot - 0.3)
     with stopped(pid):
         sleep_until(slot + 0.4)
-    wait_until(lambda: slot in [e.date.timestamp() for e in ends], 10, "the run")
+    eventually(lambda: slot in [e.date.timestamp() for e in ends], "the run")
     (end,) = [end for end in ends if end.date.timestamp() == slot]
     assert 0.39 < end.execution.result[0] < 0.9
 
@@ -165,7 +166,7 @@ def test_worker_that_stood_still_when_it_was_told_begins_in_time(write):
     sleep_until(slot - 0.2)
     with stopped(pid):
         sleep_until(slot - 0.01)
-    wait_until(lambda: slot in [e.date.timestamp() for e in ends], 10, "the run")
+    eventually(lambda: slot in [e.date.timestamp() for e in ends], "the run")
 
 
 @pytest.mark.alone
@@ -173,17 +174,17 @@ def test_supervisor_that_stands_still_over_a_slot_tells_of_the_run(write):
     """The worker begins without it; what nobody stood by for is missed."""
     path = write(JOB)
     task, ends = start(path, tolerance=0.3, max_restarts=0)
-    heard = Events(task)
-    wait_until(lambda: ends, 10, "a run")
+    heard = Record(task)
+    eventually(lambda: ends, "a run")
     slot = find_next_slot() + 1
     sleep_until(slot - 0.02)
     with stopped(get_supervisor()):
         sleep_until(slot + 1.6)
-    wait_until(lambda: slot in [e.date.timestamp() for e in ends], 10, "the run")
+    eventually(lambda: slot in [e.date.timestamp() for e in ends], "the run")
     (end,) = [end for end in ends if end.date.timestamp() == slot]
     assert end.execution.result[0] < 0.3
     assert end.execution.started_at.timestamp() - slot < 0.3
-    wait_until(lambda: heard.count("execution:missed"), 10, "the slot after it")
+    heard.wait("execution:missed")  # the slot after it
 
 
 class Late:
@@ -277,7 +278,7 @@ def test_worker_of_a_crowd_waits_on_one_core_and_runs_on_all(write, woken):
 
     async def watch(worker, execution):
         pinned = lambda: len(os.sched_getaffinity(worker.pid)) == 1  # noqa: E731
-        await asyncio.to_thread(wait_until, pinned, 5, "the worker waits")
+        await asyncio.to_thread(eventually, pinned, 5, "the worker waits")
         waited_on.extend(os.sched_getaffinity(worker.pid))
         if woken == "by a call":
             assert worker.withdraw()
@@ -322,7 +323,7 @@ def test_slot_is_missed_where_the_machine_stood_still_over_it(write):
         with stopped(pid):
             sleep_until(slot + 0.5)
         pause(0.2)
-    wait_until(lambda: slot in heard, 10, "the slot is missed")
+    eventually(lambda: slot in heard, "the slot is missed")
     assert slot not in [end.date.timestamp() for end in ends]
 
 
@@ -330,7 +331,7 @@ def test_worker_that_is_killed_at_its_slot_is_replaced(write):
     """The run has failed, or has not begun and is the next worker's."""
     path = write(JOB)
     task, ends = start(path, max_restarts=20)
-    heard = Events(task)
+    heard = Record(task)
     dice = random.Random(7)
     for number in range(1, 4):
         # Between two slots: beside a run, the call would have a worker of its own.
@@ -338,9 +339,9 @@ def test_worker_that_is_killed_at_its_slot_is_replaced(write):
         pid = task.execute().result(10)[2]
         sleep_until(find_next_slot() + dice.uniform(-0.03, 0.003))
         os.kill(pid, signal.SIGKILL)
-        heard.wait_for("task:restarted WorkerCrashed", count=number)
+        heard.wait("task:restarted WorkerCrashed", count=number)
     task.stop().result(10)
-    wait_until(lambda: "task:stopped" in heard, 10, "the stop")
+    heard.wait("task:stopped")
     slots = Counter(e.date for e in ends if e.execution.reason == "scheduled")
     assert set(slots.values()) == {1}
     assert heard.count("execution:started") == sum(
@@ -405,11 +406,11 @@ def task(ctx):
 def test_job_that_fills_its_permit_is_told_of_each_slot(write):
     """Nobody stands by then, and the schedule goes on as it always did."""
     task, ends = start(write(MEDDLER))
-    heard = Events(task)
-    wait_until(lambda: len(ends) >= 3, 10, "three runs")
+    heard = Record(task)
+    eventually(lambda: len(ends) >= 3, "three runs")
     dates = [end.date.timestamp() for end in ends]
     assert dates == [dates[0] + number for number in range(len(dates))]
-    assert "execution:overlap" not in heard
+    assert not heard.count("execution:overlap")
 
 
 @pytest.mark.parametrize("has_eventfd", [True, False])

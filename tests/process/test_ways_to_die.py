@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 from house import NEVER, WORKERS, Record, drain
-from leaks import find_marked
 from polling import SECONDS, eventually
 from scores import scored
+from watching import SESSION, find_marked
 
 import ipycron
 from ipycron.errors import ExecutionTimeout, RemoteError, WorkerCrashed
@@ -172,7 +172,7 @@ def _check_end(task, mark, expected, text, notes):
 def find_group(leader):
     """Return the members of a process group."""
     members = []
-    for pid in find_marked(os.environ["IPYCRON_TEST_SESSION"]):
+    for pid in find_marked(os.environ[SESSION]):
         with contextlib.suppress(OSError):
             if os.getpgid(pid) == leader:
                 members.append(pid)

@@ -15,15 +15,8 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
-from watching import (
-    MARK,
-    find_children,
-    find_marked,
-    is_dead,
-    pause,
-    read_command,
-    wait_until,
-)
+from polling import eventually, pause
+from watching import MARK, find_living_children, find_marked, is_dead, read_command
 
 READY_SECONDS = 40
 """Only the order matters before the fault; many cells start at the same time."""
@@ -97,17 +90,19 @@ class Cell:
 
     def wait_ready(self):
         """Return the pids of all targets, once the subject is in its state."""
-        found = wait_until(
+        found = eventually(
             lambda: self.find(ready=True) or self._process.poll() is not None,
-            READY_SECONDS,
             f"the client is ready: {self.lines}",
+            READY_SECONDS,
         )
         assert found is not True, f"the client failed: {self.complaints}"
         client = found[0]["client"]
         (supervisor,) = (
-            pid for pid in find_children(client) if read_command(pid) == "supervisor"
+            pid
+            for pid in find_living_children(client)
+            if read_command(pid) == "supervisor"
         )
-        (zygote,) = find_children(supervisor)
+        (zygote,) = find_living_children(supervisor)
         return {
             "client": client,
             "supervisor": supervisor,

@@ -17,7 +17,7 @@ import sys
 import threading
 from pathlib import Path
 
-from watching import pause, wait_until
+from polling import eventually, pause
 
 import ipycron
 
@@ -49,6 +49,7 @@ def task():
 """
 
 _lock = threading.Lock()
+_heard = []
 
 
 def say(**facts):
@@ -62,6 +63,7 @@ def hear(context):
     """Report an event."""
     error = context.error
     run = context.execution
+    _heard.append((context.task.name, context.event))
     say(
         event=context.event,
         task=context.task.name,
@@ -92,7 +94,12 @@ def follow(name, completion):
 
 def wait_for(path):
     """Return when a file is there."""
-    wait_until(path.exists, 30, path)
+    eventually(path.exists, path, 30)
+
+
+def wait_to_hear(event):
+    """Return when the subject's listeners have heard of what has happened."""
+    eventually(lambda: ("subject", event) in _heard, event, 30)
 
 
 def bring_into(state, subject, folder):
@@ -103,10 +110,12 @@ def bring_into(state, subject, folder):
         wait_for(folder / "helper")
         return
     start.result()
+    wait_to_hear("task:started")
     if state == "idle":
         return
     follow("execute", subject.execute())
     wait_for(folder / "run")
+    wait_to_hear("execution:started")
     if state == "stopping":
         follow("stop", subject.stop())
         pause(0.05)  # on its way through two processes

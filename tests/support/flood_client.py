@@ -14,7 +14,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from watching import wait_until
+from polling import eventually
 
 import ipycron
 from ipycron.client.jobs import Cell
@@ -62,13 +62,13 @@ def main(folder):
         task.start().result(60)
     slow = ipycron.create_task("0 0 1 1 *", path)
     slow.start().result(30)
-    wait_until(lambda: len(ended) > len(noisy), 30, "they run")
+    eventually(lambda: len(ended) > len(noisy), "they run", 30)
     run = slow.execute()
     tell({"supervisor": registry.client.supervisor_pid, "ended": len(ended)})
     slots.clear()
     for line in sys.stdin:
         size = len(run.result(20))
-        wait_until(partial(knows_all, float(line)), 20, "all is heard")
+        eventually(partial(knows_all, float(line)), "all is heard", 20)
         shown = [len(task.last_run.output.displays) for task in noisy]
         said = noisy[0].last_run.output.stderr
         heard = {"ended": len(ended), "slots": sorted(slots), "said": said[-200:]}

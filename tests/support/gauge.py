@@ -7,8 +7,10 @@ import subprocess
 import sys
 import threading
 
-from trouble import EVERY_SECOND, get_supervisor
-from watching import read_rss, wait_until
+from house import EVERY_SECOND
+from polling import eventually
+from trouble import get_supervisor
+from watching import read_rss
 
 import ipycron
 
@@ -58,7 +60,7 @@ class Gauge:
     def __enter__(self):
         for task in self._tasks:
             task.start().result(30)
-        wait_until(lambda: len(self.lateness) >= WATCHERS, 10, "the watchers run")
+        eventually(lambda: len(self.lateness) >= WATCHERS, "the watchers run")
         self.lateness.clear()
         pids = {"client": os.getpid(), "supervisor": get_supervisor()}
         self._before = {name: (pid, read_rss(pid)) for name, pid in pids.items()}
@@ -86,7 +88,7 @@ class Gauge:
 
     def wait_for_runs(self, count):
         """Return when the watchers have run so often, all together."""
-        wait_until(lambda: len(self.lateness) >= count, 20, f"{count} runs")
+        eventually(lambda: len(self.lateness) >= count, f"{count} runs", 20)
 
     @property
     def excess(self):

@@ -29,7 +29,10 @@ _OPTIONS = {
 
 
 class Record:
-    """Every event of a task, or of all, in the order in which listeners hear them."""
+    """Every event of a task, or of all, in the order in which listeners hear them.
+
+    An event may be asked for with the type of its error: ``"task:failed StartError"``.
+    """
 
     def __init__(self, source):
         self.contexts = []
@@ -40,15 +43,29 @@ class Record:
         """The events so far."""
         return [context.event for context in self.contexts]
 
+    @property
+    def texts(self):
+        """The events so far, each with the type of its error, if it has one."""
+        return [describe(context) for context in self.contexts]
+
     def of(self, event):
         """Return the contexts of one event so far."""
-        return [context for context in self.contexts if context.event == event]
+        name, _, error = event.partition(" ")
+        return [
+            context
+            for context in self.contexts
+            if context.event == name and error in ("", type(context.error).__name__)
+        ]
+
+    def count(self, event):
+        """Return how often an event has come so far."""
+        return len(self.of(event))
 
     def wait(self, event, count=1, seconds=SECONDS):
         """Return the contexts of an event once there are so many."""
         eventually(
-            lambda: len(self.of(event)) >= count,
-            f"{count} × {event} in {self.names}",
+            lambda: self.count(event) >= count,
+            lambda: f"{count} × {event} in {self.texts}",
             seconds,
         )
         return self.of(event)
@@ -57,6 +74,12 @@ class Record:
         """Fail unless these, and no others, have come when all is delivered."""
         drain()
         assert self.names == list(names)
+
+
+def describe(context):
+    """Return an event's name, with the type of its error."""
+    error = context.error
+    return context.event if error is None else f"{context.event} {type(error).__name__}"
 
 
 def submit_to_client(call):
@@ -134,8 +157,12 @@ class House:
 
         return asyncio.run_coroutine_threadsafe(run(), self._loop).result(SECONDS)
 
-    def close(self):
-        """End the loop, if there is one."""
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        # First: coroutines need their home until they have ended.
+        registry.close(0)
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(SECONDS)

@@ -9,9 +9,10 @@ import signal
 import sys
 import threading
 import time
-from pathlib import Path
 
-MARK = "IPYCRON_TEST_SESSION"
+from polling import pause
+from watching import SESSION, find_children, find_marked, read_command
+
 DEADLINE = 5.0
 """Seconds for what a test has closed to be gone: threads end, processes are reaped."""
 LONGEST_PAUSE = 0.02
@@ -31,7 +32,7 @@ class Belongings:
         self.descriptors = find_descriptors()
         self.processes = find_children()
         if has_orphans:
-            self.processes |= find_marked(os.environ[MARK])
+            self.processes |= find_marked(os.environ[SESSION]).keys()
         self.held = find_held()
 
     def __sub__(self, other):
@@ -60,30 +61,6 @@ def find_descriptors():
     return found
 
 
-def find_children():
-    """Return the ids of this process's children."""
-    found = set()
-    for thread in os.listdir("/proc/self/task"):  # noqa: PTH208 - as above
-        with (
-            contextlib.suppress(OSError),
-            open(f"/proc/self/task/{thread}/children", "rb") as file,  # noqa: PTH123
-        ):
-            found |= {int(word) for word in file.read().split()}
-    return found
-
-
-def find_marked(mark):
-    """Return the ids of all living processes of this test session but our own."""
-    wanted = f"{MARK}={mark}".encode()
-    found = set()
-    for process in Path("/proc").iterdir():
-        if process.name.isdigit() and int(process.name) != os.getpid():
-            with contextlib.suppress(OSError):
-                if wanted in (process / "environ").read_bytes():
-                    found.add(int(process.name))
-    return found
-
-
 def find_held():
     """Return what ipycron and the interpreter were told and not told back."""
     held = {
@@ -102,29 +79,29 @@ def find_held():
 def describe(pid):
     """Return a process's id and the beginning of its command line."""
     try:
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ")
+        return f"{pid} {read_command(pid)}"
     except OSError:
-        words = b"(gone)"
-    return f"{pid} {words[:200].decode('utf-8', 'replace')}"
+        return f"{pid} (gone)"
 
 
 def find_leaks(before, *, has_orphans):
     """Return what is there now and was not before, however long one waits."""
     deadline = time.monotonic() + DEADLINE
-    pause, seconds = threading.Event(), 0.001
+    seconds = 0.001
     while leaks := Belongings(has_orphans=has_orphans) - before:
         if time.monotonic() > deadline:
             return leaks
         # Most threads end at once, and a collection takes longer than that.
         if seconds >= LONGEST_PAUSE:
             gc.collect()  # what only a reference cycle holds is not held
-        pause.wait(seconds)
+        pause(seconds)
         seconds = min(2 * seconds, LONGEST_PAUSE)
     return []
 
 
 def end_processes(before):
     """Kill what a test has left, so that the tests after it are judged alone."""
-    for pid in (find_children() | find_marked(os.environ[MARK])) - before.processes:
+    ours = find_children() | find_marked(os.environ[SESSION]).keys()
+    for pid in ours - before.processes:
         with contextlib.suppress(OSError):
             os.kill(pid, signal.SIGKILL)

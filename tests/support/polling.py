@@ -1,20 +1,46 @@
-"""Waiting for what another thread or process does: never longer than it takes."""
+"""Waiting: the one way to do it, never longer than it takes."""
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 
-SECONDS = 10.0
-"""The machine is shared: generous where only the order matters."""
+SECONDS = 20.0
+"""Several tests run at once: generous where only the order matters."""
+_SHORTEST = 0.002
+_LONGEST = 0.02
+"""Seconds between two looks: soon at first, for most of what is waited for is near."""
 
 
 def eventually(ask, what="it", seconds=SECONDS):
-    """Return the first true answer; fail when there is none in time."""
+    """Return the first true answer; fail when there is none in time.
+
+    Args:
+        ask: called again and again.
+        what: what was waited for, for the failure; a function is called then.
+        seconds: how long to wait at most.
+    """
     deadline = time.monotonic() + seconds
-    pause = threading.Event()
+    rest = _SHORTEST
     while not (answer := ask()):
         if time.monotonic() > deadline:
-            raise AssertionError(f"not within {seconds:g} s: {what}")
-        pause.wait(0.005)
+            told = what() if callable(what) else what
+            raise AssertionError(f"not within {seconds:g} s: {told}")
+        pause(rest)
+        rest = min(2 * rest, _LONGEST)
     return answer
+
+
+async def eventually_async(ask, what="it", seconds=SECONDS):
+    """Do the same while the loop goes on."""
+    deadline = time.monotonic() + seconds
+    while not (answer := ask()):
+        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
+        await asyncio.sleep(_SHORTEST)
+    return answer
+
+
+def pause(seconds):
+    """Let time pass, where that is the test; to wait for something, ask for it."""
+    threading.Event().wait(seconds)

@@ -9,8 +9,8 @@ import threading
 import time
 from pathlib import Path
 
-from leaks import find_marked
 from polling import SECONDS, eventually
+from watching import MARK, find_marked
 
 TICK = """
 from pathlib import Path
@@ -41,7 +41,7 @@ class Program:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env={**os.environ, "IPYCRON_TEST_SESSION": self.mark, **environment},
+            env={**os.environ, MARK: self.mark, **environment},
             start_new_session=True,
         )
         self.stdout, self.stderr = [], []

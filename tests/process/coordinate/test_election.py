@@ -3,9 +3,9 @@
 import asyncio
 import gc
 import threading
-import time
 
 import pytest
+from polling import eventually_async
 
 from ipycron.coordinate.session import CoordinatorSession
 from ipycron.errors import CoordinatorError, InvalidOption
@@ -69,14 +69,6 @@ KINDS = pytest.mark.parametrize("kind", [Sync, Async, Deferred])
 def run(coroutine):
     """Run it on a fresh loop."""
     return asyncio.run(coroutine)
-
-
-async def until(condition, seconds=5):
-    """Return when the condition holds."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.005)
 
 
 @KINDS
@@ -205,7 +197,7 @@ def test_should_run_raises_in_time_when_a_coroutine_refuses_its_cancellation():
             await CoordinatorSession(Stubborn(), deadline=SOON).should_run(
                 "report:x", LEASE
             )
-        await until(lambda: len(asyncio.all_tasks()) == 1)
+        await eventually_async(lambda: len(asyncio.all_tasks()) == 1)
         gc.collect()
 
     run(ask())
@@ -239,7 +231,7 @@ def test_should_run_is_cancelled_with_its_caller():
         asking.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asking
-        await until(lambda: ended)
+        await eventually_async(lambda: ended)
 
     run(ask())
 

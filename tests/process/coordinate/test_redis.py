@@ -8,6 +8,7 @@ import time
 
 import pytest
 import redis.asyncio as redis_asyncio
+from polling import eventually
 
 from ipycron.coordinate import Health, RedisRunCoordinator
 from ipycron.coordinate.redisserver import BlockingServer
@@ -16,14 +17,6 @@ from ipycron.errors import CoordinatorError, InvalidOption
 
 KEY = "report:2026-11-24T09:00:00.000Z"
 KINDS = pytest.mark.parametrize("kind", ["sync", "async"])
-
-
-def until(condition, seconds=10):
-    """Return when the condition holds."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        threading.Event().wait(0.01)
 
 
 # --- claims ----------------------------------------------------------------------
@@ -69,7 +62,7 @@ def test_a_claim_ends_when_its_lease_has_passed(asker):
     assert asker.ask(first, lease=0.2)
     asker.complete(first)
     started = time.monotonic()
-    until(lambda: asker.ask(second, lease=0.0001))
+    eventually(lambda: asker.ask(second, lease=0.0001))
     assert 0.1 < time.monotonic() - started < 2
 
 
@@ -204,7 +197,7 @@ def test_close_ends_the_connections_that_were_opened_here(asker, kind, clients, 
     assert asker.ask(election, "k:1")
     assert len(admin.client_list()) == before + 1
     asker.run(election.aclose())
-    until(lambda: len(admin.client_list()) == before + (kind == "sync"))
+    eventually(lambda: len(admin.client_list()) == before + (kind == "sync"))
     assert asker.ask(election, "k:2")
     asker.run(election.aclose())
     asker.run(election.aclose())

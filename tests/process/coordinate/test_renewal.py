@@ -5,6 +5,8 @@ import logging
 import threading
 import time
 
+from polling import eventually_async
+
 from ipycron.coordinate.session import CoordinatorSession, log_problem
 from ipycron.errors import CoordinatorError
 
@@ -37,14 +39,6 @@ class Renewing:
         self.calls.append("on_complete")
 
 
-async def until(condition, seconds=5):
-    """Return when the condition holds."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.005)
-
-
 def test_a_claim_is_renewed_every_third_of_its_lease_until_completion():
     """A run may last longer than the lease; nothing renews it afterwards."""
     coordinator = Renewing()
@@ -53,7 +47,7 @@ def test_a_claim_is_renewed_every_third_of_its_lease_until_completion():
         election = CoordinatorSession(coordinator)
         started = time.monotonic()
         assert await election.should_run("report:x", 0.3)
-        await until(lambda: coordinator.calls.count("renew") >= 4)
+        await eventually_async(lambda: coordinator.calls.count("renew") >= 4)
         assert time.monotonic() - started >= 0.4
         await election.on_complete("report:x")
         await asyncio.sleep(0.25)
@@ -84,7 +78,7 @@ def test_a_renewal_that_failed_is_reported_and_tried_again():
             coordinator, report=lambda *report: reports.append(report)
         )
         await election.should_run("report:x", 0.06)
-        await until(lambda: coordinator.calls.count("renew") >= 4)
+        await eventually_async(lambda: coordinator.calls.count("renew") >= 4)
         await election.aclose()
 
     asyncio.run(live())
@@ -103,7 +97,7 @@ def test_a_renewal_ends_with_a_report_when_the_claim_is_lost():
             coordinator, report=lambda *report: reports.append(report)
         )
         await election.should_run("report:x", 0.03)
-        await until(lambda: reports)
+        await eventually_async(lambda: reports)
         await asyncio.sleep(0.05)
         await election.on_complete("report:x")
 
@@ -128,7 +122,7 @@ def test_on_complete_waits_for_the_renewal_under_way():
     async def live():
         election = CoordinatorSession(coordinator)
         await election.should_run("report:x", 0.03)
-        await until(lambda: coordinator.calls.count("began") == 1)
+        await eventually_async(lambda: coordinator.calls.count("began") == 1)
         ending = asyncio.create_task(election.on_complete("report:x"))
         await asyncio.sleep(0.05)
         assert coordinator.calls.count("on_complete") == 0

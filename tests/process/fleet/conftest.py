@@ -18,24 +18,18 @@ def kept_by_pools():
     loky.backend.resource_tracker.ensure_running()
 
 
-def make_house(kind, folder):
-    """Yield a house and take it down."""
-    house = House(kind, folder)
-    yield house
-    registry.close(0)
-    house.close()
-
-
 @pytest.fixture(params=[INLINE, FORKED])
 def house(request, tmp_path):
     """Tasks of the client's scheduler, and of the supervisor's."""
-    yield from make_house(request.param, tmp_path)
+    with House(request.param, tmp_path) as house:
+        yield house
 
 
 @pytest.fixture
 def inline(tmp_path):
     """Tasks of the client's scheduler, where both do the same."""
-    yield from make_house(INLINE, tmp_path)
+    with House(INLINE, tmp_path) as house:
+        yield house
 
 
 @pytest.fixture(scope="session")

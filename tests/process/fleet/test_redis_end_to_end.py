@@ -7,7 +7,6 @@ import pytest
 from house import EVERY_SECOND, FORKED, INLINE, House, Record
 from polling import SECONDS, eventually
 
-from ipycron.client.registry import registry
 from ipycron.coordinate import RedisRunCoordinator
 
 LEASE = 0.6
@@ -22,26 +21,20 @@ BOTH = pytest.mark.parametrize(
 def world(request, tmp_path, clients):
     """Make distributed tasks of one kind, with clients of one kind."""
     kind, client_kind = getattr(request, "param", (INLINE, "async"))
-    house = House(kind, tmp_path)
+    with House(kind, tmp_path) as house:
 
-    def make(port, body=lambda _: 42, *, password=None, **options):
-        client = clients.make(client_kind, port, socket_timeout=1, password=password)
-        task = house.create(
-            body,
-            EVERY_SECOND,
-            name="report",
-            distributed=True,
-            run_coordinator=RedisRunCoordinator(client),
-            **options,
-        )
-        record = Record(task)
-        task.start().result(SECONDS)
-        return record
+        def make(port, body=lambda _: 42, *, password=None, **options):
+            options["run_coordinator"] = RedisRunCoordinator(
+                clients.make(client_kind, port, socket_timeout=1, password=password)
+            )
+            options |= {"name": "report", "distributed": True}
+            task = house.create(body, EVERY_SECOND, **options)
+            record = Record(task)
+            task.start().result(SECONDS)
+            return record
 
-    make.house = house
-    yield make
-    registry.close(0)
-    house.close()
+        make.house = house
+        yield make
 
 
 def wait_for_error(record):
