@@ -199,7 +199,8 @@ def describe_value(option: str, value: object) -> str:
 
     Of one that may hold secrets: the type, and the keys of a dict.
     """
-    if option not in _SECRETIVE or value is None or (option, type(value)) == _PATH:
+    is_empty = value is None or value in ({}, [], (), "")
+    if option not in _SECRETIVE or is_empty or (option, type(value)) == _PATH:
         return f"{value!r:.200}"
     name = f"a {type(value).__qualname__}"
     if isinstance(value, dict):
@@ -216,7 +217,7 @@ _PATH = ("job", str)
 
 
 def _name_types(values: Iterable[object]) -> str:
-    return ", ".join(sorted({type(value).__qualname__ for value in values})) or "empty"
+    return ", ".join(sorted({type(value).__qualname__ for value in values}))
 
 
 class InvalidOption(IpycronError, ValueError):

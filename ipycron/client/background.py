@@ -21,8 +21,8 @@ from ipycron.errors import (
 )
 from ipycron.process.direct.connections import DirectConnections
 from ipycron.process.start import describe_refusal, start_supervisor
-from ipycron.process.wire.outcome import decode_error, unpack_display
-from ipycron.process.wire.payload import Payload
+from ipycron.process.wire.outcome import decode_error
+from ipycron.process.wire.payload import Payload, unpack_data
 from ipycron.process.wire.printable import show_controls
 from ipycron.process.wire.protocol import (
     ClockSetBack,
@@ -315,7 +315,7 @@ class BackgroundTasks:
             self.lines.catch_up(message.task_id)
             self._owner.take_refusal(message.task_id, message.execution_id, error)
         elif isinstance(message, Logged):
-            record = rebuild_record(unpack_display(frame.payload))
+            record = rebuild_record(unpack_data(frame.payload, dict[str, Any]))
             self._owner.take_record(record, message.task_id)
         elif isinstance(message, ClockSetBack):
             self._owner.take_set_back(message.seconds)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from ipycron.process.supervisor.pumps import OutputLog
-from ipycron.process.wire.outcome import unpack_display
+from ipycron.process.wire.displays import unpack_display
 
 if TYPE_CHECKING:
-    from ipycron.process.shell.displays import DisplayData
+    from ipycron.process.wire.displays import DisplayData
     from ipycron.process.wire.payload import Payload
     from ipycron.process.wire.protocol import StreamName
 

@@ -28,7 +28,7 @@ from ipycron.executors.guest_output import Piece, Record, record_output
 from ipycron.executors.guest_program import end_program, keep_surroundings
 from ipycron.process.nesting import loading_job, visiting
 from ipycron.process.wire.outcome import MAX_ERROR_BYTES, encode_error, encode_result
-from ipycron.process.wire.payload import Payload, pack_plain
+from ipycron.process.wire.payload import Payload, pack_data
 from ipycron.process.wire.protocol import CellJob, FileJob, FunctionJob
 from ipycron.process.worker.context import make_run_context
 from ipycron.process.worker.job import CellFailed, binds_task, load_file, load_job
@@ -37,7 +37,7 @@ from ipycron.scheduling.clock import measure_wait
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ipycron.process.shell.displays import DisplayData
+    from ipycron.process.wire.displays import DisplayData
     from ipycron.process.wire.protocol import Load, Run
     from ipycron.process.worker.job import LoadedJob
 
@@ -227,7 +227,7 @@ def _check_away(visit: RemoteRun) -> None:
 
 
 def _show(record: Record, display: DisplayData) -> None:
-    record.show(bytes(pack_plain(display).open()))
+    record.show(bytes(pack_data(display).open()))
 
 
 def _close(job: LoadedJob) -> None:

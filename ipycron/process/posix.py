@@ -25,6 +25,10 @@ ORPHAN_GRACE = 2.0
 ZYGOTE_GRACE = ORPHAN_GRACE + 1.0
 """Seconds for a zygote to end its workers and leave, before it is killed."""
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
+CHANGED_USER = (
+    "its job has changed its user, and objects of another user are not loaded here. "
+    "Return numbers, or write a file"
+)
 READ_SECONDS = 0.1
 """Seconds that a display waits for the lines before it to be read: a supervisor that
 has no time for a flood must not hold up the job for longer."""
@@ -194,6 +198,23 @@ def is_stuck(pid: int) -> bool:
     except OSError:
         pass
     return False
+
+
+def has_changed_user(pid: int) -> bool:
+    """Return whether a child of ours runs as somebody else (Linux).
+
+    Only root's children can. One that is gone already counts as itself.
+    """
+    if sys.platform != "linux" or os.geteuid() != 0:
+        return False
+    try:
+        with open(f"/proc/{pid}/status", "rb") as file:  # noqa: PTH123 - as above
+            users = file.read().partition(b"\nUid:")[2].partition(b"\n")[0].split()
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return set(users) != {b"0"}
 
 
 def wake_with_parent_end() -> None:

@@ -10,7 +10,7 @@ from ipycron.notebook.display.transcript import (
     SEALED_BYTES,
     Transcript,
 )
-from ipycron.process.shell.displays import DisplayData
+from ipycron.process.wire.displays import DisplayData
 
 HTML = {"text/html": "<b>x</b>", "text/plain": "x"}
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from ipycron.api.task import Task
     from ipycron.notebook.widgets.model import RunLike
-    from ipycron.process.shell.displays import DisplayData
+    from ipycron.process.wire.displays import DisplayData
 
 IDLE = 3600.0
 _LONGEST = 10_000  # characters of a line without an end

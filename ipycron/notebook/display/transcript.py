@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from ipycron.client.output import Piece
-    from ipycron.process.shell.displays import DisplayData
+    from ipycron.process.wire.displays import DisplayData
 
     Item = tuple[str, Any]
 

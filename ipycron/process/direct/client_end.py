@@ -28,8 +28,9 @@ from ipycron.process.direct.worker_end import (
     name_call,
     number_call,
 )
+from ipycron.process.posix import CHANGED_USER, has_changed_user
 from ipycron.process.refusal import SCARCE
-from ipycron.process.wire.payload import Payload
+from ipycron.process.wire.payload import Payload, make_lost, may_run_code
 from ipycron.process.wire.printable import show_controls
 from ipycron.process.wire.protocol import (
     Answered,
@@ -318,7 +319,10 @@ class DirectConnection:
     def _end(self, call: DirectCall, message: Answered) -> None:
         answers = self._answers
         if not answers or answers[-1][0].number != call.number:
-            answers.append((message, self._connections.hold(Payload(message.value))))
+            payload = Payload(message.value)
+            if may_run_code(payload) and has_changed_user(self.pid):
+                payload = make_lost(CHANGED_USER)
+            answers.append((message, self._connections.hold(payload)))
         call.completion.set(answers[-1][1].read)
         self._waiters.take(call.execution_id)
         self._finish(call)

@@ -32,9 +32,9 @@ from ipycron.process.wire.sources import register_source
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from ipycron.process.shell.displays import DisplayData
     from ipycron.process.shell.ipython import CellInteractiveShell
     from ipycron.process.shell.source import CompiledCell
+    from ipycron.process.wire.displays import DisplayData
 
 CONTEXT_NAME = "ctx"
 """The variable that tells a cell which run it is."""

@@ -7,45 +7,21 @@ from __future__ import annotations
 import base64
 import json
 import os
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from IPython.core.displayhook import DisplayHook
 from IPython.core.displaypub import DisplayPublisher
 
 from ipycron.process.posix import flush_stdio
+from ipycron.process.wire.displays import DisplayData
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-DisplayKind = Literal["display", "update", "clear", "result"]
-
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
 _HINT = "(A job has no page for widgets: this is the widget's text when it was shown.)"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DisplayData:
-    """One call of `display`, `update_display` or `clear_output`, or a result shown.
-
-    Holds built-in values only: it travels by plain pickle and becomes JSON.
-
-    Attributes:
-        kind: a new output, a new content for those of the same `display_id`, an
-            order to empty the outputs, or the value of a trailing expression.
-        data: the mimebundle; images and other bytes are base64 text.
-        metadata: by MIME type, as in Jupyter's messages.
-        display_id: the name that an "update" refers to, or None.
-        is_waiting: of a "clear": only when the next output comes.
-    """
-
-    kind: DisplayKind
-    data: dict[str, Any] = field(default_factory=dict)
-    metadata: dict[str, Any] = field(default_factory=dict)
-    display_id: str | None = None
-    is_waiting: bool = False
 
 
 def clean_bundle(data: dict[str, Any]) -> dict[str, Any]:

@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Coroutine
 
-    from ipycron.process.shell.displays import DisplayData
     from ipycron.process.shell.source import CompiledCell
+    from ipycron.process.wire.displays import DisplayData
 
 _DISPLAY_SECONDS = 10.0
 """That a cell's value may take to describe itself: a large table, a figure."""

@@ -23,7 +23,7 @@ from ipycron.process.supervisor.launcher import ProcessLauncher
 from ipycron.process.supervisor.worker_process import LoadFailed
 from ipycron.process.wire.channel import Channel, Frame
 from ipycron.process.wire.outcome import encode_error
-from ipycron.process.wire.payload import Payload, pack_plain
+from ipycron.process.wire.payload import Payload, pack_data
 from ipycron.process.wire.protocol import (
     ClockSetBack,
     Completed,
@@ -306,7 +306,7 @@ class Supervisor:
     def _warn(self, text: str) -> None:
         record = {"name": "ipycron", "levelno": logging.WARNING, "msg": text}
         record |= {"levelname": "WARNING", "args": None}
-        self._client.send(Logged("", ""), pack_plain(record))
+        self._client.send(Logged("", ""), pack_data(record))
 
     # --- the end ----------------------------------------------------------------
 

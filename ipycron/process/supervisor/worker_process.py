@@ -17,12 +17,18 @@ from ipycron.errors import (
     WorkerCrashed,
 )
 from ipycron.process.direct.supervisor_end import DirectLease
-from ipycron.process.posix import get_signal_name, kill_group, read_zombie
+from ipycron.process.posix import (
+    CHANGED_USER,
+    get_signal_name,
+    has_changed_user,
+    kill_group,
+    read_zombie,
+)
 from ipycron.process.standby import StandbyOrder, make_permit
 from ipycron.process.supervisor.pumps import Flood, Holdback, Pump, Rest
 from ipycron.process.wire.channel import Channel, Frame
 from ipycron.process.wire.frames import SMALL_HEADER_BYTES
-from ipycron.process.wire.payload import Payload
+from ipycron.process.wire.payload import Payload, make_lost, may_run_code
 from ipycron.process.wire.protocol import (
     Declined,
     Displayed,
@@ -338,7 +344,7 @@ class WorkerProcess:
                 self._order.believe(message.execution_id)
                 self._calls.believe(message.execution_id)
             if message.execution_id == self._execution_id:
-                self._end_run(message, frame.payload)
+                self._end_run(message, self._trust(frame.payload))
         elif isinstance(message, Displayed | Logged):
             if message.task_id == self._task_id:
                 if not self._uplink.is_congested():
@@ -347,7 +353,13 @@ class WorkerProcess:
         elif isinstance(message, Declined):
             self._begin_after_all(message.execution_id)
         elif isinstance(message, Loaded):
-            self._finish_load(message, frame.payload)
+            self._finish_load(message, self._trust(frame.payload))
+
+    def _trust(self, payload: Payload) -> Payload:
+        """Return what a job sent, if its client may unpickle it."""
+        if payload.size and may_run_code(payload) and has_changed_user(self.pid or 0):
+            return make_lost(CHANGED_USER)
+        return payload
 
     def _look(self) -> None:
         """See whose it is, what the worker has to say."""

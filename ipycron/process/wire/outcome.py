@@ -251,11 +251,6 @@ def _read_error(payload: Payload) -> _Error:
     )
 
 
-def unpack_display(payload: Payload) -> Any:
-    """Return what the worker's shell published."""
-    return unpack(payload)
-
-
 def get_traceback_text(error: BaseException) -> str | None:
     """Return the worker's traceback of a decoded error, or None for a local one."""
     last: BaseException | None = error

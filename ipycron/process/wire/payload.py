@@ -14,12 +14,16 @@ definitions, which are read only where the receiver lacks what the pickle refers
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import mmap
 import os
 import pickle
+import re
 import struct
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
 
 from ipycron.process.wire import identity
 
@@ -38,6 +42,7 @@ _LOST = _COUNT.pack(0xFFFFFFFF, 0)
 _PICKLE_AT = _COUNT.size + _SIZE.size  # where there are none
 _IOV = 512  # below IOV_MAX (1024 on Linux) of os.writev
 
+T = TypeVar("T")
 Buffer = bytes | bytearray | memoryview
 
 _settling = threading.Lock()
@@ -79,16 +84,19 @@ class Payload:
     def open(self) -> memoryview:
         """Return the bytes, writable and private to this process.
 
-        A descriptor is mapped copy-on-write: pages are read when they are touched.
+        A sealed descriptor is mapped copy-on-write: pages are read when they are
+        touched. Of others the sender could take pages away, or change them: they are
+        copied.
         """
         if self._fd is None:
             return memoryview(bytearray(self._data))
         if self.size == 0:
             return memoryview(bytearray())
-        try:
-            return memoryview(mmap.mmap(self._fd, self.size, flags=mmap.MAP_PRIVATE))
-        except OSError:  # it takes a descriptor, and there may be none
-            return memoryview(bytearray(os.pread(self._fd, self.size, 0)))
+        if _is_sealed(self._fd):
+            with contextlib.suppress(OSError):  # it takes a descriptor: none is left
+                private = mmap.mmap(self._fd, self.size, flags=mmap.MAP_PRIVATE)
+                return memoryview(private)
+        return memoryview(bytearray(os.pread(self._fd, self.size, 0)))
 
     def settle(self) -> None:
         """Take the bytes out of the descriptor and give it back. Safe in threads."""
@@ -122,6 +130,7 @@ def pack(parts: Sequence[Buffer]) -> Payload:
     fd = open_anonymous()
     try:
         _write_all(fd, parts)
+        _seal(fd)
     except BaseException:
         os.close(fd)
         raise
@@ -182,6 +191,50 @@ def pack_plain(value: object) -> Payload:
     return pack_pickle(pickle.dumps(value, protocol=5), [])
 
 
+def pack_data(value: object) -> Payload:
+    """Return the payload of plain data: reading it runs nobody's code.
+
+    What has no place there, lone surrogates and large integers, becomes text.
+    """
+    try:
+        return pack([msgspec.msgpack.encode(value)])
+    except (UnicodeEncodeError, OverflowError, TypeError):
+        return pack([msgspec.msgpack.encode(_make_plain(msgspec.to_builtins(value)))])
+
+
+def _make_plain(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict):
+        return {_make_plain(key): _make_plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_make_plain(item) for item in value]
+    if isinstance(value, int) and not -(1 << 63) <= value < 1 << 64:
+        return str(value)
+    return value
+
+
+def unpack_data(payload: Payload, kind: type[T]) -> T:
+    """Return plain data of this type.
+
+    Raises:
+        PayloadLost: if it could not be received.
+        msgspec.MsgspecError: if it is something else.
+    """
+    if payload.loss is not None:
+        raise PayloadLost(payload.loss)
+    return msgspec.msgpack.decode(bytes(payload.open()), type=kind)
+
+
+_CODE = re.compile(rb"[ci\x82-\x84\x93]")
+"""The opcodes of pickle that name a class or a function; or bytes like them."""
+
+
+def may_run_code(payload: Payload) -> bool:
+    """Return whether unpickling may call anything. False is sure."""
+    return payload.fd is not None or _CODE.search(payload.data) is not None
+
+
 def make_lost(reason: str) -> Payload:
     """Return what stands for a payload that could not be received."""
     return Payload(_LOST + reason.encode())
@@ -225,13 +278,31 @@ def _flatten(buffer: pickle.PickleBuffer) -> memoryview:
 
 def open_anonymous() -> int:
     """Return a descriptor of a nameless file that lives as long as its holders."""
-    if hasattr(os, "memfd_create"):
-        return os.memfd_create("ipycron", os.MFD_CLOEXEC)
+    with contextlib.suppress(AttributeError, OSError):  # not Linux, or forbidden
+        return os.memfd_create("ipycron", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     import tempfile  # noqa: PLC0415 - brings `random`, which reseeds at each fork
 
     fd, path = tempfile.mkstemp(prefix="ipycron-")
     os.unlink(path)  # noqa: PTH108 - as above
     return fd
+
+
+def _seal(fd: int) -> None:
+    """Let nobody change the file any more, where the system can do that."""
+    with contextlib.suppress(AttributeError, OSError):
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _get_seals() | fcntl.F_SEAL_SEAL)
+
+
+def _is_sealed(fd: int) -> bool:
+    try:
+        wanted = _get_seals()
+        return fcntl.fcntl(fd, fcntl.F_GET_SEALS) & wanted == wanted
+    except (AttributeError, OSError):
+        return False
+
+
+def _get_seals() -> int:
+    return fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_WRITE
 
 
 def _write_all(fd: int, parts: Sequence[Buffer]) -> None:

@@ -37,7 +37,7 @@ from ipycron.process.posix import (
 from ipycron.process.standby import Permit
 from ipycron.process.wire.channel import FD_SETSIZE, BlockingChannel
 from ipycron.process.wire.outcome import encode_error, encode_result
-from ipycron.process.wire.payload import PayloadLost, pack_plain
+from ipycron.process.wire.payload import PayloadLost, pack_data
 from ipycron.process.wire.protocol import (
     Answered,
     Declined,
@@ -326,14 +326,14 @@ class Worker:
         if in_order:
             flush_stdio()
             wait_until_read((1, termios.FIONREAD), (2, termios.FIONREAD))
-        self._channel.send(message, pack_plain(display))
+        self._channel.send(message, pack_data(display))
         if in_order:
             wait_until_read((self._channel.fileno(), termios.TIOCOUTQ))
 
     def _send_log(self, record: dict[str, Any]) -> None:
         message = Logged(self._load.task_id, self._execution_id)
         self._has_shown = True
-        self._channel.send(message, pack_plain(record))
+        self._channel.send(message, pack_data(record))
 
     def _leave_if_copy(self) -> None:
         """End a process that the job forked and that came back from the job."""

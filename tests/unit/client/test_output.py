@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 from ipycron.client.output import MAX_DISPLAYS, MAX_ENTRIES, Output
-from ipycron.process.shell.displays import DisplayData
 from ipycron.process.supervisor.pumps import HEAD_BYTES, TAIL_BYTES
-from ipycron.process.wire.payload import pack_plain
+from ipycron.process.wire.displays import DisplayData
+from ipycron.process.wire.payload import pack_data
 
 
 def _display(text: str) -> DisplayData:
@@ -28,7 +28,7 @@ def test_output_is_read_in_order_across_streams_and_displays():
     output = Output()
     output.write("stdout", b"a", 0)
     output.write("stderr", b"b", 0)
-    output.display(pack_plain(_display("figure")))
+    output.display(pack_data(_display("figure")))
     output.write("stdout", b"c", 0)
 
     pieces, position = output.read()
@@ -78,7 +78,7 @@ def test_output_keeps_the_newest_displays_when_there_are_too_many():
     """A display that was dropped is an empty piece; the newest are there."""
     output = Output()
     for number in range(MAX_DISPLAYS + 3):
-        output.display(pack_plain(_display(str(number))))
+        output.display(pack_data(_display(str(number))))
 
     texts = _flatten(output.read()[0])
 
