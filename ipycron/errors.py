@@ -520,7 +520,12 @@ class TaskNotInherited(IpycronError, RuntimeError):
 
 
 class OverlapError(IpycronError, RuntimeError):
-    """`execute()` of a `no_overlap` task while a run is in progress."""
+    """`execute()` of a `no_overlap` task while a run is in progress.
+
+    Attributes:
+        name: the task's.
+        execution_id: which run that is.
+    """
 
     name: str
     execution_id: str

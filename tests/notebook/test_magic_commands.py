@@ -147,7 +147,7 @@ def test_run_is_refused_when_the_task_is_stopped(session, report):
     """The refusal is one line."""
     session.run("%cron stop report")
     assert session.run("%cron run report") == (
-        "UsageError: task 'report' is stopped. Call start() before execute().\n"
+        "UsageError: task 'report' is stopped. Start it with %cron start.\n"
     )
 
 

@@ -7,6 +7,7 @@ from IPython.core.error import UsageError
 from polling import eventually
 
 from ipycron import get_task, get_tasks
+from ipycron.errors import OverlapError
 from ipycron.notebook.widgets.model import describe_run, describe_task
 
 
@@ -201,3 +202,58 @@ def test_widget_is_its_text_with_a_hint(session):
     assert hint == (
         "(A job has no page for widgets: this is the widget's text when it was shown.)"
     )
+
+
+# --- the words of the place ---------------------------------------------------------
+
+
+def test_run_that_overlaps_is_refused_in_the_words_of_magics(session):
+    """Options as they are typed there; no id of a run that nobody knows."""
+    session.run(
+        "%%cron @yearly --name job --no-overlap --quiet\nimport time\ntime.sleep(60)"
+    )
+    task = get_task("job")
+    completion = task.execute()
+    eventually(lambda: task.running)
+    session.run("%cron run job")
+    assert str(session.result.error_in_exec) == (
+        "task 'job' is busy with another run and --no-overlap is set. Wait for that "
+        "run, or create the task without --no-overlap."
+    )
+    with pytest.raises(
+        OverlapError, match=r"busy with run [^ ]+ and no_overlap"
+    ) as caught:
+        task.execute().result(10)
+    assert caught.value.execution_id == task.running[0].id
+    task.destroy(force=True).result(10)
+    completion.exception(10)
+
+
+def test_run_of_a_stopped_task_is_refused_in_the_words_of_magics(job, session):
+    """A command, not a method."""
+    session.run("%cron stop job")
+    session.run("%cron run job")
+    assert str(session.result.error_in_exec) == (
+        "task 'job' is stopped. Start it with %cron start."
+    )
+
+
+def test_timeout_is_said_in_the_words_of_magics(session):
+    """A start that takes too long, wherever it is looked at."""
+    session.run(
+        "import time\nclass Slow:\n"
+        "    def __reduce__(self): return time.sleep, (30,)\nslow = Slow()"
+    )
+    session.run("%%cron @yearly --name job --start-timeout 0.3 --quiet\nslow")
+    task = get_task("job")
+    assert "start_timeout" in str(task.start().exception(10))
+    row = describe_task(task, 0.0)["trouble"]
+    for text in (session.run("%cron show job"), session.run("%cron logs job"), row):
+        assert "raise --start-timeout" in text
+        assert "start_timeout" not in text
+
+
+def test_errors_of_the_users_are_not_reworded(session):
+    """A name that is an option's elsewhere is the user's own here."""
+    session.run("%%cron @yearly --name job --quiet\nmax_executions + 1")
+    assert "name 'max_executions' is not defined" in session.run("%cron run job --wait")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from ipycron import errors
+from ipycron.client.options import TaskOptions
 from ipycron.errors import IpycronError, StartRevoked
 from ipycron.process.wire.outcome import get_traceback_text, summarize_error
 from ipycron.process.wire.printable import keep_colours, show_hidden
@@ -18,6 +22,13 @@ if TYPE_CHECKING:
     from ipycron.api.task import Task
     from ipycron.notebook.widgets.model import RunLike
 
+
+_CALLS = {
+    "Call start() before execute().": "Start it with %cron start.",
+    "Call stop() or destroy() without waiting": "Stop or destroy it without waiting",
+}
+"""What programs are told, and what is to be done in a notebook instead."""
+_RUN_ID = re.compile(r"\bbusy with run \S+")
 
 _MINUTE = 60
 _HOUR = 3600
@@ -157,14 +168,46 @@ def find_start_error(task: Task) -> BaseException | None:
 def say_error(error: BaseException) -> str:
     """Return an error in a line; ours with all that they say."""
     if isinstance(error, IpycronError):
-        return f"{type(error).__name__}: {one_line(error)}"
+        return f"{type(error).__name__}: {one_line(say_text(str(error)))}"
     return summarize_error(error)
+
+
+def say_text(text: str) -> str:
+    """Return what ipycron says to programs in the words of the magics.
+
+    Examples:
+        >>> say_text("busy, and no_overlap is set: max_restarts=3")
+        'busy, and --no-overlap is set: --max-restarts 3'
+    """
+    for said, instead in _CALLS.items():
+        text = text.replace(said, instead)
+    text = _RUN_ID.sub("busy with another run", text)
+    return _get_options().sub(_say_option, text)
+
+
+def say_summary(summary: str) -> str:
+    """Return the summary of a failure; ours in the words of the magics."""
+    name = summary.partition(":")[0]
+    return say_text(summary) if hasattr(errors, name) else summary
+
+
+@functools.cache
+def _get_options() -> re.Pattern[str]:
+    names = "|".join(f.name for f in fields(TaskOptions) if "_" in f.name)
+    return re.compile(rf"\b({names})\b(?:=([\w,.]*\w))?|\boption (timeout|jitter)\b")
+
+
+def _say_option(match: re.Match[str]) -> str:
+    if match[3]:
+        return f"option --{match[3]}"
+    flag = f"--{match[1].replace('_', '-')}"
+    return flag if match[2] is None else f"{flag} {match[2]}"
 
 
 def explain_error(error: BaseException) -> str:
     """Return an error with its traceback; ours with what they say, they need none."""
     if isinstance(error, IpycronError):
-        return keep_colours(f"{type(error).__name__}: {error}")
+        return keep_colours(f"{type(error).__name__}: {say_text(str(error))}")
     return get_traceback_text(error) or summarize_error(error)
 
 
@@ -195,7 +238,7 @@ def say_run(run: RunLike, now: datetime) -> str:
     if run.outcome == "stopped":
         return f"{clock} stopped" + took.replace(" in ", " after ")
     if not run.is_ok:
-        return f"{clock} failed{took}: {run.summary}"
+        return f"{clock} failed{took}: {say_summary(run.summary)}"
     is_silent = run.summary in ("", "None")
     return f"{clock} finished{took}" + (f": {run.summary}" if not is_silent else "")
 

@@ -31,6 +31,7 @@ from ipycron.notebook.display.words import (
     say_fires,
     say_name,
     say_run,
+    say_text,
 )
 from ipycron.notebook.magic.choice import ChoiceOptions, choose_tasks, refuse_waiting
 from ipycron.process.wire.outcome import get_traceback_text, summarize_error
@@ -129,7 +130,7 @@ def _say_failure(task: Task, error: BaseException) -> str:
     if traceback_text:
         print(traceback_text)
     if isinstance(error, IpycronError):
-        return one_line(error)
+        return one_line(say_text(str(error)))
     return f"task {task.name!r} did not start: {summarize_error(error)}"
 
 
@@ -157,7 +158,7 @@ def _refuse(task: Task, error: BaseException | None) -> None:
     if isinstance(error, TaskNotStarted) and cause is not None:
         raise UsageError(f"{task.name!r} did not start: {say_error(cause)}")
     if isinstance(error, OverlapError | TaskDestroyed | TaskNotStarted):
-        raise UsageError(one_line(error))
+        raise UsageError(one_line(say_text(str(error))))
 
 
 def _print_end(task: Task, *, with_output: bool) -> None:

@@ -11,7 +11,11 @@ from typing import TYPE_CHECKING, Any, NotRequired, TypeAlias, TypedDict
 
 from ipycron.client.executions import read_instants
 from ipycron.client.jobs import Elsewhere
-from ipycron.notebook.display.words import find_start_error, say_status
+from ipycron.notebook.display.words import (
+    find_start_error,
+    say_status,
+    say_summary,
+)
 from ipycron.process.wire.outcome import UNSENT
 from ipycron.scheduling.plan import find_start
 
@@ -165,7 +169,7 @@ def _describe_trouble(task: Task) -> str | None:
     error = find_start_error(task)
     if error is None:
         return None
-    return clean(f"{type(error).__name__}: {error}", MAX_TROUBLE)
+    return clean(say_summary(f"{type(error).__name__}: {error}"), MAX_TROUBLE)
 
 
 def find_fires(task: Task, now: float, count: int = FIRES) -> list[float]:
@@ -190,7 +194,9 @@ def describe_run(run: RunLike) -> RunRow:
         started=None if begin is None else _round(begin),
         duration=took,
         state=run.outcome or "running",
-        summary=clean(run.summary, MAX_SUMMARY),
+        summary=clean(
+            run.summary if run.is_ok else say_summary(run.summary), MAX_SUMMARY
+        ),
     )
     if run.is_ok and run.summary.startswith(UNSENT):
         row["unsent"] = True
@@ -219,7 +225,7 @@ def describe_event(item: Item) -> EventRow:
         name=clean(item.name, MAX_NAME),
         run=item.run_id,
         duration=took if took is None else _round(took, 10_000),
-        summary=clean(item.summary, MAX_SUMMARY),
+        summary=clean(say_summary(item.summary), MAX_SUMMARY),
         reason=item.reason,
         missed=item.missed_count,
         stopped=item.is_stopped,
