@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import os
 import sys
 from dataclasses import fields
 from datetime import UTC, datetime
@@ -35,6 +36,10 @@ _ALIASES = {
 _FIELDS = ("second", "minute", "hour", "day of month", "month", "day of week")
 
 
+class UsageMistake(Exception):
+    """Words of the command line that cannot be meant; the text says what to write."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return the exit code."""
     _print_anything()
@@ -42,13 +47,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     try:
         result: int = given.run(given)
-    except (IpycronError, TypeError) as error:
+    except (IpycronError, TypeError, UsageMistake) as error:
         print(f"ipycron: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # `ipycron next … | head`
-        sys.stderr.close()
+        # What is left in the buffer goes nowhere, without an error at the exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     return result
 
@@ -77,11 +83,19 @@ def make_parser() -> argparse.ArgumentParser:
 
 def _add_run(commands: Any) -> None:
     run = commands.add_parser(
-        "run", help="schedule a file in the foreground, until Ctrl-C"
+        "run",
+        help="schedule a file in the foreground, until Ctrl-C",
+        epilog="Exit code: 1 if the last run that ended has failed, else 0. What "
+        "stands behind the file is the file's own, as with python.",
     )
     run.add_argument("expression", help="when, quoted: '*/5 * * * *'")
     run.add_argument("file", help="a task file, or any script")
-    run.add_argument("args", nargs="*", help="sys.argv[1:] of the file")
+    run.add_argument("args", nargs=argparse.REMAINDER, help="sys.argv[1:] of the file")
+    for flag, text in (
+        ("--timestamps", "begin each line of output with the time"),
+        ("--prefix", "begin each line of output with the task's name"),
+    ):
+        run.add_argument(flag, action="store_true", help=text)
     for field in fields(TaskOptions):
         if field.name in _RUN_OPTIONS:
             _add_option(run, field.name, field.default, field.metadata["help"])
@@ -122,10 +136,9 @@ def _make_expression(given: argparse.Namespace) -> CronExpression:
 
 def _count(text: str) -> int:
     """Return a number of fires; `argparse` makes one line of the error."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} fires, expected at least 1")
-    return number
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected a number from 1 on")
+    return int(text)
 
 
 def _add_explain(commands: Any) -> None:
@@ -139,12 +152,54 @@ def _add_explain(commands: Any) -> None:
 def _run_file(given: argparse.Namespace) -> int:
     from ipycron.cli.foreground import run_file  # noqa: PLC0415 - rich
 
+    _check_words(given)
     options = {
         name: value
         for name in _RUN_OPTIONS
-        if (value := getattr(given, name)) not in (None, False)
+        if (value := getattr(given, name)) is not None and value is not False
     }
-    return run_file(given.expression, given.file, args=given.args, **options)
+    return run_file(
+        given.expression,
+        given.file,
+        args=given.args[1:] if given.args[:1] == ["--"] else given.args,
+        timestamps=given.timestamps,
+        prefix=given.prefix,
+        **options,
+    )
+
+
+def _check_words(given: argparse.Namespace) -> None:
+    """Answer the commonest mistakes with what to write.
+
+    Raises:
+        UsageMistake: if the words are not an expression, a file and its arguments.
+    """
+    from pathlib import Path  # noqa: PLC0415 - beside its only use
+
+    from ipycron.cron import validate  # noqa: PLC0415 - as the others
+
+    expression, file, args = given.expression, given.file, given.args
+    if not validate(expression) and Path(expression).exists():
+        if validate(file):
+            raise UsageMistake(
+                f"the expression comes first: ipycron run {file!r} {expression}"
+            )
+        raise UsageMistake(
+            f"got {expression!r}, a file, for the expression: the shell has expanded "
+            "a *. Quote the expression: ipycron run '* * * * *' job.py"
+        )
+    if not Path(file).exists() and validate(
+        f"{expression} {file} {' '.join(args[:3])}"
+    ):
+        raise UsageMistake(
+            "quote the expression: ipycron run "
+            f"{' '.join([expression, file, *args[:3]])!r} job.py"
+        )
+    if args and args[0].endswith(".py") and Path(args[0]).is_file():
+        raise UsageMistake(
+            f"got a second file, {args[0]}: one command runs one file. Start another "
+            f"one; if it is an argument of {file}, write -- before it"
+        )
 
 
 def _run_demo(given: argparse.Namespace) -> int:

@@ -1,9 +1,11 @@
 """What the command says to what it cannot use, and to names that are no text."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
+import time
 
 import psutil
 import pytest
@@ -81,18 +83,121 @@ def test_next_prints_while_it_counts_and_ends_at_an_interrupt():
 
 
 def test_file_whose_name_is_no_text_is_run_and_its_failure_shown(tmp_path):
-    """What the terminal cannot show is written out."""
+    """What the encoding cannot show is written out; a failure is the exit code."""
     path = tmp_path / os.fsdecode(b"caf\xe9.py")
     path.write_text("def task(): raise ValueError('no luck')")
-    done = subprocess.run(
-        [*RUN, "--max-executions", "1", "* * * * * *", path.name],
-        cwd=tmp_path,
+    done = run("--prefix", "--max-executions", "1", EACH, path.name, cwd=tmp_path)
+    assert done.returncode == 1
+    assert b"caf\\xe9.py: Traceback" in done.stderr
+    assert done.stderr.count(b"ValueError: no luck") == 1
+    assert b"UnicodeEncodeError" not in done.stdout + done.stderr
+
+
+EACH = "* * * * * *"
+SPEAK = """
+import sys, time
+print("out", sys.argv[1:], flush=True)
+print("err", file=sys.stderr, flush=True)
+time.sleep(float(sys.argv[1]) if len(sys.argv) > 1 else 0)
+print("x" * 300)
+"""
+
+
+def run(*words, **options):
+    """Run the command to its end; return what it wrote."""
+    return subprocess.run(
+        [*RUN, *words],
         capture_output=True,
         timeout=30,
-        check=True,
+        check=False,
         stdin=subprocess.DEVNULL,
-        env={**os.environ, "COLUMNS": "300"},  # the path is on one line
+        **options,
     )
-    assert "caf\\udce9.py" in done.stdout.decode()
-    assert "caf\\xe9.py" in done.stdout.decode()
-    assert b"UnicodeEncodeError" not in done.stdout + done.stderr
+
+
+@pytest.fixture
+def job(tmp_path):
+    """A script that writes to both of its streams."""
+    path = tmp_path / "job.py"
+    path.write_text(SPEAK)
+    return path
+
+
+def test_run_passes_on_what_a_run_writes(job):
+    """Unwrapped, unchanged, each stream to its own; nothing else is written."""
+    done = run("--max", "1", EACH, job)
+    assert done.stdout == b"out []\n" + b"x" * 300 + b"\n"
+    assert (done.stderr, done.returncode) == (b"err\n", 0)
+
+
+def test_run_passes_lines_on_as_they_come(job):
+    """Whoever reads need not wait for the end of the run."""
+    words = [*RUN, "--max", "1", EACH, job, "20"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE) as running:
+        assert running.stdout.readline() == b"out ['20']\n"
+        assert running.poll() is None
+        running.send_signal(signal.SIGINT)
+        time.sleep(0.3)  # noqa: TID251 - a person's second Ctrl-C, while the run ends
+        running.send_signal(signal.SIGINT)
+        assert running.wait(3) == 130
+
+
+@pytest.mark.parametrize("words", [["--", "--flag", "x"], ["--flag", "x"]])
+def test_run_leaves_what_follows_the_file_to_it(tmp_path, words):
+    """With and without ``--``, as python does."""
+    path = tmp_path / "job.py"
+    path.write_text("import sys; print(sys.argv[1:])")
+    done = run("--max", "1", EACH, path, *words)
+    assert done.stdout == b"['--flag', 'x']\n"
+
+
+def test_run_marks_lines_on_request(job):
+    """By time and task; a line is never cut."""
+    done = run("--timestamps", "--prefix", "--name", "beat", "--max", "1", EACH, job)
+    time_text = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}[+-]\d\d:\d\d"
+    lines = done.stdout.decode().splitlines()
+    assert [re.sub(time_text, "T", line) for line in lines] == [
+        "T beat: out []",
+        f"T beat: {'x' * 300}",
+    ]
+
+
+def test_run_ends_when_nobody_reads(job):
+    """As in ``ipycron run … | head``."""
+    with subprocess.Popen([*RUN, EACH, job], stdout=subprocess.PIPE) as running:
+        assert running.stdout.readline() == b"out []\n"
+        running.stdout.close()
+        assert running.wait(20) == 0
+
+
+def test_exit_code_is_that_of_the_last_run(tmp_path):
+    """A failure that a success follows is over."""
+    path = tmp_path / "job.py"
+    path.write_text(
+        "from pathlib import Path\nseen = Path('seen')\n"
+        "if not seen.exists():\n    seen.touch()\n    raise ValueError('once')\n"
+    )
+    done = run("--max", "2", EACH, path, cwd=tmp_path)
+    assert (done.returncode, b"ValueError: once" in done.stderr) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--max-executions", "0", EACH, "job.py"], "max_executions: got 0"),
+        (
+            ["job.py", "other.py"],
+            "Quote the expression: ipycron run '* * * * *' job.py",
+        ),
+        (["job.py", EACH], "the expression comes first: ipycron run '* * * * * *' job"),
+        (["0", "9", "*", "*", "*", "job.py"], "quote the expression: ipycron run '0 9"),
+        ([EACH, "job.py", "other.py"], "got a second file, other.py"),
+    ],
+)
+def test_commonest_mistakes_are_answered(job, words, said):
+    """With what to write instead, in one line."""
+    (job.parent / "other.py").touch()
+    done = run(*words, cwd=job.parent)
+    assert done.returncode == 2
+    (line,) = done.stderr.decode().splitlines()
+    assert said in line

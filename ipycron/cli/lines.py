@@ -1,0 +1,141 @@
+"""The output of runs, passed on as it comes: for pipes, files and other programs."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from ipycron.client.registry import registry
+from ipycron.scheduling.clock import SystemClock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import IO
+
+    from ipycron.api.task import Task
+    from ipycron.client.executions import Execution
+    from ipycron.scheduling.events import TaskContext
+
+COALESCE = 0.02
+"""Seconds that output is collected before it is passed on."""
+_LONGEST_WAIT = 0.5
+
+
+class Lines:
+    """Passes on what runs write: stdout to stdout, stderr and tracebacks to stderr.
+
+    Bytes go out as they came; with timestamps or a prefix, whole lines do. Use `pump`
+    on one thread only.
+
+    Args:
+        tasks: whose runs.
+        timestamps: whether each line begins with the time.
+        prefix: whether each line begins with its task's name.
+    """
+
+    def __init__(
+        self, tasks: Iterable[Task], *, timestamps: bool = False, prefix: bool = False
+    ) -> None:
+        self._timestamps, self._prefix = timestamps, prefix
+        self._wake = threading.Event()
+        self._runs: list[TaskContext] = []  # begun, not passed on to their end
+        self._positions: dict[str, int] = {}
+        self._rests: dict[tuple[str, str], bytes] = {}  # lines without an end
+        self._ended: set[str] = set()
+        for task in tasks:
+            task.on("execution:started", self._see_start)
+            task.on("execution:finished", self._see_end)
+            task.on("execution:failed", self._see_end)
+        registry.event_log.watch(self._note)
+
+    def _note(self, _: str) -> None:
+        self._wake.set()
+
+    def _see_start(self, context: TaskContext) -> None:
+        self._runs.append(context)
+        self._wake.set()
+
+    def _see_end(self, context: TaskContext) -> None:
+        assert context.execution is not None
+        self._ended.add(context.execution.id)
+        self._wake.set()
+
+    def pump(self, ended: threading.Event) -> None:
+        """Pass on output until `ended` is set, and what came until then."""
+        pause = threading.Event()  # never set
+        while not ended.is_set():
+            self._wake.wait(_LONGEST_WAIT)
+            pause.wait(COALESCE)
+            self._wake.clear()
+            self.flush()
+        self.flush()
+
+    def flush(self) -> None:
+        """Pass on what has come.
+
+        Raises:
+            BrokenPipeError: if nobody reads any more.
+        """
+        for context in list(self._runs):
+            run = context.execution
+            assert run is not None
+            is_over = run.id in self._ended  # before the last look at its output
+            self._pass_on(context, run)
+            if is_over:
+                self._finish(context, run)
+        sys.stdout.flush()
+        sys.stderr.flush()
+
+    def _pass_on(self, context: TaskContext, run: Execution) -> None:
+        pieces, position = run.output.read(self._positions.get(run.id, 0))
+        self._positions[run.id] = position
+        for piece in pieces:
+            if piece.missing:
+                self._write(context, "stderr", _describe_missing(piece.missing))
+            if piece.data:
+                self._write(context, piece.kind, piece.data)
+
+    def _finish(self, context: TaskContext, run: Execution) -> None:
+        """Pass on what has no end of line, and the traceback of a failure."""
+        for stream in ("stdout", "stderr"):
+            rest = self._rests.pop((run.id, stream), b"")
+            if rest:
+                self._emit(context, stream, rest + b"\n")
+        if run.traceback_text:
+            text = run.traceback_text.rstrip() + "\n"
+            self._write(context, "stderr", text.encode(errors="backslashreplace"))
+            self._rests.pop((run.id, "stderr"), None)
+        self._runs.remove(context)
+        self._positions.pop(run.id, None)
+        self._ended.discard(run.id)
+
+    def _write(self, context: TaskContext, stream: str, data: bytes) -> None:
+        if not (self._timestamps or self._prefix):
+            _get_binary(stream).write(data)
+            return
+        assert context.execution is not None
+        key = context.execution.id, stream
+        *lines, rest = (self._rests.get(key, b"") + data).split(b"\n")
+        self._rests[key] = rest
+        for line in lines:
+            self._emit(context, stream, line + b"\n")
+
+    def _emit(self, context: TaskContext, stream: str, line: bytes) -> None:
+        """Write a line behind its time and its task's name."""
+        head = ""
+        if self._timestamps:
+            now = datetime.fromtimestamp(SystemClock().now()).astimezone()
+            head = f"{now.isoformat(' ', 'milliseconds')} "
+        if self._prefix:
+            head += f"{context.task.name}: "
+        _get_binary(stream).write(head.encode(errors="backslashreplace") + line)
+
+
+def _get_binary(stream: str) -> IO[bytes]:
+    return sys.stderr.buffer if stream == "stderr" else sys.stdout.buffer
+
+
+def _describe_missing(count: int) -> bytes:
+    return f"[{count} bytes were left out: too much at once]\n".encode()
