@@ -184,12 +184,31 @@ def dump_object(
 
 
 def _dump_definitions(writer: Pickler) -> bytes:
-    """Return the definitions; without those that cannot travel."""
-    objects = list(writer.referred.values())
-    if not objects:
+    """Return the definitions; without those that cannot travel.
+
+    Those of classes alone are kept: each run of a job returns the same ones, and the
+    receiver, who has them, will hardly read them.
+    """
+    if not writer.referred:
         return b""
-    if streams := _try_dump(objects):
-        return pickle.dumps([streams])
+    objects = list(writer.referred.values())
+    if not all(isinstance(obj, type) for obj in objects):
+        return _define(objects)
+    key = tuple(writer.referred)
+    if key not in _kept:
+        if len(_kept) >= _MAX_KEPT:
+            _kept.clear()
+        _kept[key] = _define(objects)
+    return _kept[key]
+
+
+_kept: dict[tuple[str, ...], bytes] = {}
+_MAX_KEPT = 8
+
+
+def _define(objects: list[object]) -> bytes:
+    if stream := _try_dump(objects):
+        return pickle.dumps([stream])
     return pickle.dumps([stream for obj in objects if (stream := _try_dump([obj]))])
 
 
