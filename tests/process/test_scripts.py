@@ -178,6 +178,20 @@ def test_files_are_finished_beside_a_daemon_thread(start, tmp_path):
     assert (tmp_path / "out").read_text() == "written"
 
 
+def test_module_that_does_not_bear_a_look_is_left_alone(start):
+    """Lazy modules load at a look, others raise."""
+    task = start("""
+        import sys
+        class Odd:
+            def __getattribute__(self, name):
+                print("looked at")
+                raise RuntimeError(name)
+        sys.modules["odd"] = Odd()
+    """)
+    assert run(task) == ""
+    assert task.last_run.output.stderr == ""
+
+
 def test_failing_exit_function_costs_nothing_else(start):
     """It is on stderr, and the run is what it was."""
     task = start("""

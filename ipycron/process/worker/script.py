@@ -86,6 +86,8 @@ class ScriptRunner:
 
     def end(self) -> None:
         """Do what Python does at the end of a program; see `LoadedJob.end`."""
+        if self._main is None:
+            return  # it has not begun
         _attempt(threading._shutdown)  # type: ignore[attr-defined]  # noqa: SLF001 - no other way
         run_exit_functions()
         _attempt(self._release)
@@ -100,11 +102,12 @@ class ScriptRunner:
             return
         names = [name for name in sys.modules if name not in self._known]
         modules = [sys.modules.pop(name) for name in names]
-        if self._main is not None:
-            _clear(self._main)
+        assert self._main is not None
+        _clear(self._main)
         gc.collect()
         for module in reversed(modules):
-            _clear(module)
+            if type(module) is ModuleType:  # others do anything when they are looked at
+                _clear(module)
         gc.collect()
         _flush_files()
 

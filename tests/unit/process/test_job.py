@@ -1,8 +1,12 @@
 """What a file is, by its code, and what a job is given."""
 
+import atexit
+import sys
+
 import pytest
 
 from ipycron.process.worker.job import FunctionRunner, binds_task
+from ipycron.process.worker.script import ScriptRunner
 
 MANY_NAMES = "\n".join(f"name_{number} = 1" for number in range(700))
 
@@ -65,3 +69,11 @@ def test_context_is_made_for_a_job_that_takes_it_alone():
     assert FunctionRunner(lambda ctx=0: ctx).run(describe) == 0
     assert made == []
     assert FunctionRunner(lambda ctx: ctx).run(describe) == "context"
+
+
+def test_script_that_has_not_run_has_no_end():
+    """Its worker is stopped: there is nothing to wait for, to call, to take apart."""
+    modules, calls = dict(sys.modules), atexit._ncallbacks()
+    ScriptRunner("script.py", ()).end()
+    assert sys.modules == modules
+    assert atexit._ncallbacks() == calls
