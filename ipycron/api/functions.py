@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from datetime import tzinfo
-from functools import lru_cache, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ipycron.api.task import Task
+from ipycron.api.task import Task, get_record
 from ipycron.client.client import LAST_EVENTS
-from ipycron.client.jobs import Inline, bind_arguments, make_source
+from ipycron.client.jobs import bind_arguments, make_source
 from ipycron.client.listeners import check_event, finish_here
 from ipycron.client.options import OPTIONS, TaskOptions, check_logger, make_options
+from ipycron.client.record import TaskRecord
 from ipycron.client.registry import registry
+from ipycron.client.schedules import check_zone, make_expression
 from ipycron.client.waits import check_may_block, check_not_inside, run_in_thread
 from ipycron.coordinate.protocol import check_coordinator
-from ipycron.cron import CronExpression
 from ipycron.errors import (
     IpycronError,
     StartRevoked,
@@ -24,21 +24,19 @@ from ipycron.errors import (
     UnknownTask,
 )
 from ipycron.process.nesting import is_importing
-from ipycron.process.wire.zones import describe_zone
-from ipycron.scheduling.clock import SystemClock
 from ipycron.scheduling.policy import check_duration
 
 if TYPE_CHECKING:
     import logging
     import os
     from collections.abc import Callable, Coroutine, Iterator, Sequence
-    from datetime import timedelta
+    from datetime import timedelta, tzinfo
     from typing import Literal, TypedDict, Unpack
 
     from ipycron.api.task import T
     from ipycron.client.completion import Completion
-    from ipycron.client.jobs import Source
     from ipycron.coordinate.protocol import RunCoordinator
+    from ipycron.cron import CronExpression
     from ipycron.process.wire.protocol import LauncherName
     from ipycron.scheduling.events import Event, EventName, TaskContext
 
@@ -176,13 +174,13 @@ def _create(
     job = bind_arguments(job, options)
     checked = make_options(options)
     task_id = uuid.uuid4().hex
-    parsed = _make_expression(expression, checked, task_id)
+    parsed = make_expression(expression, checked, task_id)
     if is_importing():
         from ipycron.api.inert import make_inert_task  # noqa: PLC0415 - most never do
 
         return make_inert_task(parsed, checked, task_id)
     source = make_source(job, checked)
-    _check_zone(parsed, source)
+    check_zone(parsed, source)
     _check_coordinator(checked)
     existing = _find_by_name(checked.name)
     if existing is not None:
@@ -191,10 +189,11 @@ def _create(
         if checked.if_exists == "keep":
             return existing
     client = registry.client
-    task = Task(client, parsed, source, checked, task_id=task_id)
+    record = TaskRecord(client, parsed, source, checked, task_id=task_id)
+    task: Task[Any] = Task(record)
     if existing is not None:
         existing.destroy()
-    client.add(task)
+    client.add(record)
     _warn(task)
     return task
 
@@ -224,50 +223,6 @@ def _warn(task: Task) -> None:
         )
 
 
-def _make_expression(
-    expression: str | CronExpression, options: TaskOptions, task_id: str
-) -> CronExpression:
-    if isinstance(expression, CronExpression):
-        parsed = expression
-    else:
-        has_hash = "h" in str(expression).lower()  # perhaps: Thu, March
-        parsed = CronExpression(
-            expression,
-            options.timezone,
-            day_or=options.day_or,
-            hash_id=(options.name or task_id) if has_hash else None,
-        )
-        if not isinstance(options.timezone, tzinfo):  # its own code says what is equal
-            parsed = _share(parsed, options.timezone is None)
-    parsed.check_fires(SystemClock().now())
-    return parsed
-
-
-@lru_cache(maxsize=64)
-def _share(expression: CronExpression, _: bool) -> CronExpression:  # noqa: FBT001
-    """Return one object for all expressions that are equal: many tasks have the same.
-
-    Not for one of the system's zone and one of a zone of this name: where they travel
-    to, the system may have another.
-    """
-    return expression
-
-
-def parse_schedule(
-    expression: str | CronExpression, options: TaskOptions, task_id: str, source: Source
-) -> CronExpression:
-    """Return another expression for a task, checked as its first one was."""
-    parsed = _make_expression(expression, options, task_id)
-    _check_zone(parsed, source)
-    return parsed
-
-
-def _check_zone(expression: CronExpression, source: Source) -> None:
-    """Check that the zone can travel to where it is needed."""
-    if not isinstance(source, Inline):
-        describe_zone(expression.timezone)
-
-
 def _check_coordinator(options: TaskOptions) -> None:
     if options.distributed or options.run_coordinator is not None:
         from ipycron.client.elections import check_election  # noqa: PLC0415 - asyncio
@@ -279,7 +234,7 @@ def _check_coordinator(options: TaskOptions) -> None:
 def _see_start(task: Task, completion: Completion[None]) -> None:
     """Have a failure reported where listeners are called; a good start asks nobody."""
     if completion.peek() is not None:
-        task.defer(partial(_report_start, task, completion))
+        get_record(task).defer(partial(_report_start, task, completion))
 
 
 def _report_start(task: Task, completion: Completion[None]) -> None:
@@ -300,7 +255,7 @@ def get_tasks() -> Mapping[str, Task]:
     A name finds its task, too; of several with one name, the newest.
     """
     client = registry.running_client
-    return TaskMap({} if client is None else dict(client.tasks))
+    return TaskMap({} if client is None else client.get_handles())
 
 
 class TaskMap(Mapping[str, Task]):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ipycron.api.task import Task
 from ipycron.client.client import Client
 from ipycron.client.jobs import Inline
+from ipycron.client.record import TaskRecord
 from ipycron.errors import NestedSchedule
 from ipycron.process.nesting import MARK, find_caller, find_new_caller
 
@@ -27,7 +28,7 @@ class InertClient(Client):
         place = find_caller()
         self._error = NestedSchedule(file=place.file, line=place.line, mark=MARK)
 
-    def make_over_error(self, task: Task) -> BaseException:  # noqa: ARG002
+    def make_over_error(self, task: TaskRecord) -> BaseException:  # noqa: ARG002
         """Return why a task cannot run; see `Client.make_over_error`."""
         return self._error
 
@@ -42,7 +43,8 @@ def make_inert_task(
     """
     _report(options.name)
     source = Inline(function=_never, wants_context=False, home=None, label="job")
-    return Task(InertClient(), expression, source, options, task_id=task_id)
+    client = InertClient()
+    return Task(TaskRecord(client, expression, source, options, task_id=task_id))
 
 
 def _never() -> None:

@@ -165,7 +165,7 @@ class _Watch:
     def _check(self) -> None:
         tasks = self._tasks
         if tasks is None:
-            tasks = list(self._client.tasks.values())
+            tasks = list(self._client.get_handles().values())
         if all(self._is_over(task) for task in tasks):
             self._done.set()
 

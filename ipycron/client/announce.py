@@ -15,9 +15,9 @@ from ipycron.process.wire.printable import keep_colours, show_controls, strip_co
 from ipycron.scheduling.events import Event, TaskContext, to_datetime
 
 if TYPE_CHECKING:
-    from ipycron.api.task import Task
     from ipycron.client.client import Client
     from ipycron.client.executions import Execution, PastRun
+    from ipycron.client.record import TaskRecord
     from ipycron.scheduling.events import Notice
 
 
@@ -32,12 +32,12 @@ _QUIET = {
 """Events that make a debug record at most."""
 
 
-def is_logged(task: Task, notice: Notice) -> bool:
+def is_logged(task: TaskRecord, notice: Notice) -> bool:
     """Return whether `log_event` may have something to say."""
     return notice.event not in _QUIET or task.logger.isEnabledFor(logging.DEBUG)
 
 
-def log_event(task: Task, notice: Notice, context: TaskContext) -> None:
+def log_event(task: TaskRecord, notice: Notice, context: TaskContext) -> None:
     """Write the line that an event deserves, if any."""
     logger = task.logger
     match notice.event:
@@ -68,7 +68,7 @@ def log_event(task: Task, notice: Notice, context: TaskContext) -> None:
             logger.debug("task %r: %s", task.name, notice.event)
 
 
-def _log_missed(task: Task, logger: logging.Logger, context: TaskContext) -> None:
+def _log_missed(task: TaskRecord, logger: logging.Logger, context: TaskContext) -> None:
     count = context.missed_count or 1
     if count > 1:
         logger.warning(
@@ -83,7 +83,9 @@ def _log_missed(task: Task, logger: logging.Logger, context: TaskContext) -> Non
         )
 
 
-def _log_failure(task: Task, logger: logging.Logger, context: TaskContext) -> None:
+def _log_failure(
+    task: TaskRecord, logger: logging.Logger, context: TaskContext
+) -> None:
     """Log the first failure of an incident; its repetitions are debug records.
 
     An incident is a row of runs that fail with the same type of error.
@@ -105,7 +107,7 @@ def _is_same(run: PastRun, error: BaseException) -> bool:
 
 
 def _log_error(
-    task: Task, logger: logging.Logger, what: str, error: BaseException | None
+    task: TaskRecord, logger: logging.Logger, what: str, error: BaseException | None
 ) -> None:
     assert error is not None
     if not logger.isEnabledFor(logging.ERROR):
@@ -128,7 +130,7 @@ def _log_error(
 
 
 def announce(
-    client: Client, task: Task, notice: Notice, execution: Execution | None
+    client: Client, task: TaskRecord, notice: Notice, execution: Execution | None
 ) -> None:
     """Write the line that an event deserves, and call who listens to it."""
     outcome = notice.outcome
@@ -139,7 +141,7 @@ def announce(
     context = TaskContext(
         date=to_datetime(notice.date, zone),
         triggered_at=to_datetime(notice.triggered_at, zone),
-        task=task,
+        task=task.handle,
         execution=execution,
         reason=notice.reason,
         error=error,

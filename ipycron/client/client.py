@@ -37,9 +37,9 @@ from ipycron.scheduling.services import IdMaker
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from ipycron.api.task import Task
     from ipycron.client.completion import Completion, Waiters
     from ipycron.client.engine import Engine
+    from ipycron.client.record import TaskRecord
     from ipycron.client.recovery import Action
     from ipycron.process.direct.client_end import Answer
     from ipycron.process.start import SupervisorProcess
@@ -73,7 +73,7 @@ class Client:
 
     def __init__(self, event_log: EventLog | None = None) -> None:
         self.event_log = event_log or EventLog()
-        self.tasks: dict[str, Task] = {}
+        self.tasks: dict[str, TaskRecord] = {}
         self.listeners = Listeners()
         self.logger: logging.Logger | None = None
         self.coordinator: Any = None
@@ -87,7 +87,7 @@ class Client:
         # the code that it interrupts does.
         self._lock = threading.RLock()
         self._engine: Engine | None = None
-        self._new: deque[Task] = deque()  # unknown to the engine
+        self._new: deque[TaskRecord] = deque()  # unknown to the engine
         self._newborn: SupervisorProcess | None = None  # not the engine's yet
         self._warned: set[str] = set()
         self._set_back_at: float | None = None  # when that was noticed last
@@ -149,7 +149,7 @@ class Client:
         while self._new:
             self._engine.add(self._new.popleft())
 
-    def add(self, task: Task) -> None:
+    def add(self, task: TaskRecord) -> None:
         """Register a task with the scheduler that will run it."""
         with self._lock:
             self._check_open()
@@ -170,7 +170,12 @@ class Client:
         self._get_engine(is_for_worker=True).warm(preload)
 
     def control(
-        self, task: Task, action: Action, completion: Completion[None], *, force: bool
+        self,
+        task: TaskRecord,
+        action: Action,
+        completion: Completion[None],
+        *,
+        force: bool,
     ) -> None:
         """Start, stop or destroy a task; `completion` ends with it."""
         try:
@@ -180,12 +185,12 @@ class Client:
         else:
             engine.control(task, action, completion, force=force)
 
-    def try_call(self, task: Task, completion: Completion[Any]) -> bool:
+    def try_call(self, task: TaskRecord, completion: Completion[Any]) -> bool:
         """Ask a task's worker itself for a run; return whether it has been asked."""
         engine = self._engine
         return engine is not None and engine.try_call(task, completion)
 
-    def catch_up(self, *tasks: Task) -> None:
+    def catch_up(self, *tasks: TaskRecord) -> None:
         """Have the books know of all runs whose results have been told."""
         if self._engine is not None:
             self._engine.catch_up(tasks)
@@ -197,14 +202,14 @@ class Client:
         self.catch_up(*list(self.tasks.values()))
         self.listeners.add(event, listener, once=once)
 
-    def reschedule(self, task: Task) -> None:
+    def reschedule(self, task: TaskRecord) -> None:
         """Have the task's scheduler, if it has one, follow its expression."""
         with self._lock:
             if self._engine is not None:
                 self._engine.reschedule(task)
         self.event_log.tell(task.id)
 
-    def execute(self, task: Task, execution_id: str) -> None:
+    def execute(self, task: TaskRecord, execution_id: str) -> None:
         """Run a task now; its end, or the refusal, reaches the task."""
         try:
             engine = self._engine or self._get_engine(is_for_worker=task.is_background)
@@ -331,7 +336,7 @@ class Client:
             now = SystemClock().now()
             self.take_notice(task.observed.describe_end(Event.TASK_DESTROYED, now))
 
-    def make_over_error(self, task: Task) -> BaseException:
+    def make_over_error(self, task: TaskRecord) -> BaseException:
         """Return why a task that is over cannot run."""
         if self._origin is not None:
             return TaskNotInherited(name=task.name, pid=self._origin)
@@ -342,7 +347,11 @@ class Client:
         """Whether this process is a fork of the one whose client it is."""
         return self._origin is not None
 
-    def get_logger(self, task: Task | None) -> logging.Logger:
+    def get_handles(self) -> dict[str, Any]:
+        """Return the users' `Task`s, by id; a snapshot."""
+        return {task.id: task.handle for task in list(self.tasks.values())}
+
+    def get_logger(self, task: TaskRecord | None) -> logging.Logger:
         """Return who logs for a task: its own logger, the client's, or ipycron's."""
         own = None if task is None else task.options.logger
         return own or self.logger or _log
@@ -420,13 +429,13 @@ def _import_engine() -> type[Engine]:
     return Engine
 
 
-def _describe_refusal(task: Task, error: OSError) -> BaseException:
+def _describe_refusal(task: TaskRecord, error: OSError) -> BaseException:
     if task.is_background:
         return describe_refusal(task.name, error)
     return StartRefused(name=task.name, reason=describe(error))
 
 
-def call(client: Client, task: Task) -> Completion[Any]:
+def call(client: Client, task: TaskRecord) -> Completion[Any]:
     """Ask for a run of a task; return its end. See `Task.execute`."""
     completion = task.make_completion("execute")
     # Behind another run that was called for, it must not be the first to arrive.

@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     import concurrent.futures
     from collections.abc import Callable, Iterable
 
-    from ipycron.api.task import Task
     from ipycron.client.client import Client
     from ipycron.client.completion import Completion
+    from ipycron.client.record import TaskRecord
     from ipycron.client.recovery import Action
     from ipycron.client.threads import ThreadPool
     from ipycron.executors.pools import ExecutorLauncher, Sink
@@ -121,11 +121,11 @@ class Engine:
             finally:
                 self._calls.popleft()  # last: it tells that the call is done
 
-    def add(self, task: Task) -> None:
+    def add(self, task: TaskRecord) -> None:
         """Register a task with the scheduler that will run it."""
         self.submit(partial(self._add, task))
 
-    def _add(self, task: Task) -> None:
+    def _add(self, task: TaskRecord) -> None:
         if task.is_background:
             self.background.add(task.id, task)
             return
@@ -137,11 +137,11 @@ class Engine:
             policy=task.options.get_policy(),
         )
 
-    def reschedule(self, task: Task) -> None:
+    def reschedule(self, task: TaskRecord) -> None:
         """Have the task's scheduler follow its expression as it is now."""
         self.submit(partial(self._reschedule, task))
 
-    def _reschedule(self, task: Task) -> None:
+    def _reschedule(self, task: TaskRecord) -> None:
         if self._is_destroyed(task):
             return
         if task.is_background:
@@ -158,7 +158,12 @@ class Engine:
             self.background.warm(preload)
 
     def control(
-        self, task: Task, action: Action, completion: Completion[None], *, force: bool
+        self,
+        task: TaskRecord,
+        action: Action,
+        completion: Completion[None],
+        *,
+        force: bool,
     ) -> None:
         """Start, stop or destroy a task; `completion` ends with it."""
         if action == "start" and not task.is_background:
@@ -168,7 +173,12 @@ class Engine:
             completion.set(read_nothing)  # all is destroyed
 
     def _control(
-        self, task: Task, action: Action, completion: Completion[None], *, force: bool
+        self,
+        task: TaskRecord,
+        action: Action,
+        completion: Completion[None],
+        *,
+        force: bool,
     ) -> None:
         if self._is_destroyed(task):
             completion.set(read_nothing)  # since the caller has looked
@@ -184,12 +194,14 @@ class Engine:
         )
         _settle(work, completion)
 
-    def _is_destroyed(self, task: Task) -> bool:
+    def _is_destroyed(self, task: TaskRecord) -> bool:
         if task.is_background:
             return not self.background.knows(task.id)
         return self._is_over
 
-    async def _control_inline(self, task: Task, action: Action, *, force: bool) -> None:
+    async def _control_inline(
+        self, task: TaskRecord, action: Action, *, force: bool
+    ) -> None:
         if action == "start":
             await self._scheduler.start(task.id)
         elif action == "stop":
@@ -197,7 +209,7 @@ class Engine:
         else:
             await self._scheduler.destroy(task.id, force=force)
 
-    def try_call(self, task: Task, completion: Completion[Any]) -> bool:
+    def try_call(self, task: TaskRecord, completion: Completion[Any]) -> bool:
         """Ask the task's worker itself for a run; return whether it has been asked."""
         if not task.is_background or self._calls:
             return False
@@ -207,7 +219,7 @@ class Engine:
             task.id, completion, task.calls, is_watched=task.hears_runs
         )
 
-    def catch_up(self, tasks: Iterable[Task]) -> None:
+    def catch_up(self, tasks: Iterable[TaskRecord]) -> None:
         """Return when the books have what was told of tasks' runs until now."""
         lines = self.background.lines
         behind = [task.id for task in tasks if lines.has_answers(task.id)]
@@ -225,7 +237,7 @@ class Engine:
         elif self.submit(catch_up):
             done.wait()
 
-    def execute(self, task: Task, execution_id: str) -> None:
+    def execute(self, task: TaskRecord, execution_id: str) -> None:
         """Run a task now; its end, or the refusal, reaches the task.
 
         A run in a worker is asked for on this very thread where nothing was asked
@@ -241,7 +253,7 @@ class Engine:
         if not self.submit(partial(self._execute, task, execution_id)):
             task.refuse(execution_id, TaskDestroyed(name=task.name))
 
-    def _execute(self, task: Task, execution_id: str) -> None:
+    def _execute(self, task: TaskRecord, execution_id: str) -> None:
         if self._is_destroyed(task):
             task.refuse(execution_id, TaskDestroyed(name=task.name))
             return
@@ -254,7 +266,7 @@ class Engine:
         if timeout is not None:
             self._loop.call_later(timeout, task.expire, execution_id, timeout)
 
-    def _execute_inline(self, task: Task, execution_id: str) -> None:
+    def _execute_inline(self, task: TaskRecord, execution_id: str) -> None:
         try:
             self._scheduler.execute_nowait(task.id, execution_id)
         except IpycronError as error:
@@ -262,7 +274,7 @@ class Engine:
 
     # --- on the loop ----------------------------------------------------------------
 
-    def forget(self, task: Task) -> None:
+    def forget(self, task: TaskRecord) -> None:
         """Give up a task that is destroyed. May be repeated."""
         self._launcher.forget(task.id)
         self.background.forget(task.id)
@@ -324,7 +336,7 @@ class ClientLauncher:
         self._elsewhere: ExecutorLauncher | None = None
         self._make_elsewhere = partial(_make_executor_launcher, pool, sink)
 
-    def register(self, task: Task) -> None:
+    def register(self, task: TaskRecord) -> None:
         """Remember what a task runs."""
         if isinstance(task.source, Elsewhere):
             if self._elsewhere is None:

@@ -12,7 +12,7 @@ from ipycron.scheduling.events import Event
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ipycron.api.task import Task
+    from ipycron.client.record import TaskRecord
     from ipycron.scheduling.events import Notice
 
     Watcher = Callable[[str], None]
@@ -84,13 +84,13 @@ class EventLog:
         for watcher in self._watchers:
             watcher(task_id)
 
-    def post(self, task: Task, *notices: Notice) -> None:
+    def post(self, task: TaskRecord, *notices: Notice) -> None:
         """Remember events of a task, and say that the task has changed."""
         for notice in notices:
             self._remember(task, notice)
         self.tell(task.id)
 
-    def _remember(self, task: Task, notice: Notice) -> None:
+    def _remember(self, task: TaskRecord, notice: Notice) -> None:
         run = notice.execution
         outcome = notice.outcome
         duration = None

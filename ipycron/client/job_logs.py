@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ipycron.api.task import Task
+    from ipycron.client.record import TaskRecord
 
 MAX_ONCE = 1000
 """Different records that are handled once only; beyond it, any number of times."""
@@ -35,7 +35,7 @@ class Records:
         self._told = 0
         self._once: set[str] = set()
 
-    def take(self, record: logging.LogRecord, task: Task | None) -> None:
+    def take(self, record: logging.LogRecord, task: TaskRecord | None) -> None:
         """Have a record handled soon. Called on the client's loop."""
         if self._is_repeated(record):
             return
@@ -54,7 +54,7 @@ class Records:
         self._once.add(key)
         return is_repeated
 
-    def _handle(self, record: logging.LogRecord, task: Task | None) -> None:
+    def _handle(self, record: logging.LogRecord, task: TaskRecord | None) -> None:
         try:
             logger = logging.getLogger(record.name)
             if task is not None:

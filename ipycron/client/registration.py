@@ -15,12 +15,12 @@ from ipycron.process.wire.zones import describe_zone
 from ipycron.scheduling.events import TaskContext, TaskDescription, to_datetime
 
 if TYPE_CHECKING:
-    from ipycron.api.task import Task
+    from ipycron.client.record import TaskRecord
     from ipycron.executors.pools import ExecutorJob
     from ipycron.scheduling.events import ScheduledExecution
 
 
-def make_registration(task: Task, setting: Setting) -> Register:
+def make_registration(task: TaskRecord, setting: Setting) -> Register:
     """Return what a supervisor must know of a background task.
 
     Of `max_executions` it is told what is left: it may be the second one.
@@ -40,7 +40,7 @@ def make_registration(task: Task, setting: Setting) -> Register:
     )
 
 
-def make_reschedule(task: Task) -> Reschedule:
+def make_reschedule(task: TaskRecord) -> Reschedule:
     """Return what the supervisor must know of a task's other schedule."""
     return Reschedule(
         task_id=task.id,
@@ -51,7 +51,7 @@ def make_reschedule(task: Task) -> Reschedule:
     )
 
 
-def make_inline_job(task: Task) -> InlineJob:
+def make_inline_job(task: TaskRecord) -> InlineJob:
     """Return what the inline launcher runs."""
     assert isinstance(task.source, Inline)
     wants_context = task.source.wants_context
@@ -65,7 +65,7 @@ def make_inline_job(task: Task) -> InlineJob:
     )
 
 
-def make_executor_job(task: Task) -> ExecutorJob:
+def make_executor_job(task: TaskRecord) -> ExecutorJob:
     """Return what the executor launcher runs."""
     from ipycron.executors.pools import ExecutorJob  # noqa: PLC0415 - few need it
 
@@ -89,7 +89,7 @@ def make_executor_job(task: Task) -> ExecutorJob:
     return ExecutorJob(load=load, payload=payload, executor=task.source.executor)
 
 
-def _make_job_context(task: Task, scheduled: ScheduledExecution) -> TaskContext:
+def _make_job_context(task: TaskRecord, scheduled: ScheduledExecution) -> TaskContext:
     zone = task.expression.timezone
     return TaskContext(
         date=to_datetime(scheduled.date, zone),

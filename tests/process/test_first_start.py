@@ -16,6 +16,7 @@ from polling import SECONDS, eventually
 from watching import find_living_children, is_dead, read_command
 
 import ipycron
+from ipycron.api.task import get_record
 from ipycron.client.background import BackgroundTasks
 from ipycron.client.client import Client
 from ipycron.client.registry import registry
@@ -143,7 +144,7 @@ def test_client_that_was_shut_down_takes_no_task():
     client = Client()
     client.shutdown(0)
     with pytest.raises(RuntimeError, match="ipycron was shut down"):
-        client.add(task)
+        client.add(get_record(task))
     assert client.tasks == {}
 
 

@@ -12,6 +12,7 @@ from polling import SECONDS, eventually
 from watching import find_living_children, read_command
 
 import ipycron
+from ipycron.api.task import get_record
 from ipycron.client.completion import Completion
 from ipycron.client.registry import registry
 from ipycron.errors import StartError, TaskDestroyed
@@ -30,17 +31,19 @@ def task(request):
 
 def ask(client, task, action):
     """Do what the task's method does, as who has looked a moment too early."""
-    completion = Completion(action, task)
-    client.control(task, action, completion, force=False)
+    record = get_record(task)
+    completion = Completion(action, record)
+    client.control(record, action, completion, force=False)
     return completion
 
 
 def call(client, task):
     """Do the same for a run."""
-    completion = Completion("execute", task)
+    record = get_record(task)
+    completion = Completion("execute", record)
     execution_id = uuid.uuid4().hex
-    task.calls.add(execution_id, completion)
-    client.execute(task, execution_id)
+    record.calls.add(execution_id, completion)
+    client.execute(record, execution_id)
     return completion
 
 

@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import re
 import typing
 from dataclasses import fields
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import ipycron
+from ipycron.api.task import get_record
 from ipycron.client.options import TaskOptions
 from ipycron.errors import UnknownOption
 from ipycron.scheduling.events import Event, EventName
@@ -61,6 +63,23 @@ def test_stub_imports_each_name_from_where_it_is():
             module = __import__(node.module, fromlist=["x"])
             for alias in node.names:
                 assert getattr(module, alias.name) is getattr(ipycron, alias.asname)
+
+
+def test_task_shows_public_names_only():
+    """Tab completion is a user interface: what it offers is in CONTRIBUTING.md."""
+    shown = {name for name in dir(ipycron.Task) if not name.startswith("_")}
+    text = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text()
+    (listed,) = re.findall(r"`Task` shows (.*?)\n\n", text, re.DOTALL)
+    assert shown == set(re.findall(r"`(\w+)`", listed))
+
+
+def test_listener_receives_the_very_task_that_the_user_holds():
+    """The handle stands for its record everywhere, identity included."""
+    task = ipycron.create_task("0 0 1 1 *", lambda: None)
+    assert ipycron.get_task(task.id) is task
+    assert ipycron.get_tasks()[task.name] is task
+    assert get_record(task).handle is task
+    ipycron.shutdown(0)
 
 
 def test_event_names_are_those_of_the_events():

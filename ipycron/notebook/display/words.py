@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from ipycron import errors
+from ipycron.api.task import get_record
 from ipycron.client.options import TaskOptions
 from ipycron.errors import IpycronError, StartRevoked
 from ipycron.process.wire.outcome import get_traceback_text, summarize_error
@@ -215,7 +216,7 @@ def say_status(task: Task) -> str:
     """Return a task's status, that of a start or a stop under way too."""
     if task.is_starting:
         return "starting"
-    is_stopping = task.observed.stop_by is not None and task.is_busy
+    is_stopping = get_record(task).observed.stop_by is not None and task.is_busy
     return "stopping" if is_stopping else str(task.status)
 
 

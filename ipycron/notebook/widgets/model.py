@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NotRequired, TypeAlias, TypedDict
 
+from ipycron.api.task import get_record
 from ipycron.client.executions import read_instants
 from ipycron.client.jobs import Elsewhere
 from ipycron.notebook.display.words import (
@@ -142,7 +143,7 @@ def describe_task(task: Task, now: float) -> TaskRow:
         job=clean(task.source.label, MAX_NAME),
         place=_find_place(task),
         status=say_status(task),
-        stop_by=task.observed.stop_by,
+        stop_by=get_record(task).observed.stop_by,
         trouble=_describe_trouble(task),
         fires=find_fires(task, now),
         runs_left=task.runs_left,
@@ -178,7 +179,9 @@ def find_fires(task: Task, now: float, count: int = FIRES) -> list[float]:
         return []
     if task.runs_left is not None:
         count = min(count, task.runs_left)
-    after = datetime.fromtimestamp(find_start(now, task.observed.passed), UTC)
+    after = datetime.fromtimestamp(
+        find_start(now, get_record(task).observed.passed), UTC
+    )
     upcoming = task.expression.upcoming(count, after)
     return [instant.timestamp() for instant in upcoming]
 

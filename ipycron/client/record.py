@@ -1,0 +1,321 @@
+"""What the client knows of one task: the record behind the user's handle."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import weakref
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from ipycron.client.announce import announce, is_logged
+from ipycron.client.completion import Completion, Waiters, read_nothing
+from ipycron.client.jobs import Background, Inline, get_folder, make_setting
+from ipycron.client.listeners import Listeners
+from ipycron.client.schedules import parse_schedule
+from ipycron.client.state import ENDS, ObservedState
+from ipycron.client.waits import check_may_block, check_not_inside, get_running_loop
+from ipycron.errors import BlockingCall, TaskDestroyed, WaitTimeout
+from ipycron.scheduling.clock import SystemClock
+from ipycron.scheduling.events import Event, Status
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+    from ipycron.client.client import Client
+    from ipycron.client.jobs import Source
+    from ipycron.client.options import TaskOptions
+    from ipycron.client.recovery import Action
+    from ipycron.cron import CronExpression
+    from ipycron.process.wire.payload import Payload
+    from ipycron.process.wire.protocol import Register, Setting
+    from ipycron.scheduling.events import Notice
+
+
+class TaskRecord:
+    """Everything about one task: its job, its state, its listeners and its callers.
+
+    The user holds an `ipycron.Task`, which shows the public part of this. Methods may
+    be called from any thread where they do not say otherwise.
+
+    Attributes:
+        id: unique.
+        name: the option `name`, or the id.
+        options: all options, checked.
+        expression: when it runs.
+        source: what it runs.
+        client: whose task it is.
+        handle: the `Task` that the user holds; listeners receive this very object.
+        observed: what its scheduler has reported.
+        calls: its runs that were called for.
+        start_error: what the last start failed with; None after a good one.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        expression: CronExpression,
+        source: Source,
+        options: TaskOptions,
+        *,
+        task_id: str,
+    ) -> None:
+        self.id = task_id
+        self.name = options.name or task_id
+        self.options = options
+        self.expression = expression
+        self.source = source
+        self.client = client
+        self.handle: Any = None
+        self.observed = ObservedState(
+            task_id,
+            zone=expression.timezone,
+            runs_left=options.max_executions,
+            defer=client.defer,
+        )
+        self.calls = Waiters()
+        self._start: Callable[[], Completion[None] | None] | None = None
+        self.start_error: BaseException | None = None
+        self._is_ref = not options.unref
+        self.listeners = Listeners()
+        # A copy of the environment: 5 KB that only a worker needs.
+        self._setting = self._take_setting() if self.is_background else None
+
+    def _take_setting(self) -> Setting:
+        options = self.options
+        return make_setting(
+            cwd=options.cwd or get_folder(),
+            env=options.env,
+            path=sys.path,
+            max_result_bytes=options.max_result_bytes,
+        )
+
+    # --- what it is -----------------------------------------------------------------
+
+    @property
+    def pattern(self) -> str:
+        """The expression's text."""
+        return self.expression.text
+
+    @property
+    def timezone(self) -> str:
+        """The schedule's time zone by name."""
+        return str(self.expression.timezone)
+
+    @property
+    def status(self) -> str:
+        """``"stopped"``, ``"idle"``, ``"running"`` or ``"destroyed"``."""
+        return self.observed.status
+
+    @property
+    def runs_left(self) -> int | None:
+        """Scheduled runs left under `max_executions`; None without a limit."""
+        return self.observed.runs_left
+
+    @property
+    def is_background(self) -> bool:
+        """Whether it runs in a worker process."""
+        return isinstance(self.source, Background)
+
+    @property
+    def is_starting(self) -> bool:
+        """Whether a start is under way: `status` is ``"stopped"`` until it is over."""
+        if self._start is None or self.client.is_copy:
+            return False
+        start = self._start()
+        return start is not None and not start.done()
+
+    @property
+    def is_started(self) -> bool:
+        """Whether its schedule is armed: neither stopped nor destroyed."""
+        return self.observed.status in (Status.IDLE, Status.RUNNING)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether any run is in progress, scheduled or manual."""
+        return bool(self.observed.running)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing can be asked of it any more."""
+        return self.observed.status is Status.DESTROYED or self.client.is_closed
+
+    # --- controls -------------------------------------------------------------------
+
+    def control(self, action: Action, *, force: bool = False) -> Completion[None]:
+        """Start, stop or destroy it; complete when that is done."""
+        completion: Completion[None] = self.make_completion(action)
+        if action == "start":
+            # Held by who does the work; one that nobody asks logs at its own end.
+            self._start = weakref.ref(completion)
+        if self.client.is_copy and action == "start":
+            completion.fail(self.client.make_over_error(self))
+            return completion
+        if self.is_over:
+            completion.set(read_nothing)
+            return completion
+        self.client.control(self, action, completion, force=force)
+        if action != "start":
+            self._note_stop(completion, is_forced=force)
+        if action == "start":
+            # A script that ends right now must live to see its task start.
+            self._update_keepalive()
+            completion.watch(self._see_start)
+        return completion
+
+    def _see_start(self, completion: Completion[None]) -> None:
+        self.start_error = completion.peek()
+        if self._start is not None and self._start() is completion:
+            self._start = None
+        self._update_keepalive()
+        self.client.event_log.tell(self.id)
+
+    def _note_stop(self, completion: Completion[None], *, is_forced: bool) -> None:
+        """Have it seen that a stop waits for a run, and until when."""
+        if not self.is_busy:
+            return
+        patience = 0.0 if is_forced else self.options.stop_timeout
+        self.observed.stop_by = SystemClock().now() + patience
+        self.client.event_log.tell(self.id)
+        completion.watch(self._see_stop)
+
+    def _see_stop(self, _: Completion[None]) -> None:
+        self.observed.stop_by = None
+        self.client.event_log.tell(self.id)
+
+    def reschedule(self, expression: str | CronExpression) -> None:
+        """Follow another expression; see `Task.reschedule`."""
+        parsed = parse_schedule(expression, self.options, self.id, self.source)
+        if self.is_over:
+            raise self.client.make_over_error(self)
+        self.expression = parsed
+        self.observed.move_to(parsed.timezone)
+        self.client.reschedule(self)
+
+    def set_ref(self, *, is_ref: bool) -> None:
+        """Keep the process alive while this is started, or do not."""
+        self._is_ref = is_ref
+        self._update_keepalive()
+
+    def _update_keepalive(self) -> None:
+        self.client.keepalive.update(self)
+
+    @property
+    def is_holding(self) -> bool:
+        """Whether it keeps a script alive: ref'd, and started or about to be."""
+        if isinstance(self.source, Inline) and self.source.is_homeless:
+            return False
+        # In this order: a start is over when the task has been told as started.
+        return self._is_ref and (self.is_starting or self.is_started)
+
+    @property
+    def is_stranded(self) -> bool:
+        """Whether it is a coroutine function whose loop does not run now."""
+        return isinstance(self.source, Inline) and self.source.is_stranded
+
+    def make_completion(self, what: str) -> Completion[Any]:
+        """Return the completion of what is asked of it."""
+        return Completion(f"{what} of task {self.name!r}", self)
+
+    def check_wait(self, what: str, *, blocks: bool) -> None:
+        """Raise if a wait for `what`, which has not ended, could not end.
+
+        Args:
+            what: the control's name, and more.
+            blocks: whether this thread would do nothing else meanwhile.
+        """
+        if self.client.is_copy:
+            raise self.client.make_over_error(self)
+        action = what.partition(" ")[0]
+        call = f"{action}() of task {self.name!r}"
+        if action in ("stop", "destroy"):
+            check_not_inside(call, self.id)
+        if blocks:
+            check_may_block(f"result() of {call}", f"`await task.{action}()`")
+            needs_loop = action == "execute" or (action != "start" and self.is_busy)
+            if needs_loop and self._runs_on(get_running_loop()):
+                raise BlockingCall(call=call, instead=f"`await task.{action}()`")
+            if isinstance(self.source, Inline) and self.source.origin is not None:
+                self.source.origin.see_blocked(get_running_loop())
+
+    def _runs_on(self, loop: asyncio.AbstractEventLoop | None) -> bool:
+        """Return whether a loop is that of its coroutine function."""
+        source = self.source
+        return isinstance(source, Inline) and loop is not None and source.home is loop
+
+    def defer(self, call: Callable[[], Any]) -> None:
+        """Call this where listeners are called."""
+        label = f"a callback of task {self.name!r}"
+        self.client.defer(call, lane=self.id, label=label)
+
+    def refuse(self, execution_id: str, error: BaseException) -> None:
+        """End the completion of a run that did not come about."""
+        completion = self.calls.take(execution_id)
+        if completion is not None:
+            completion.fail(error)
+
+    def expire(self, execution_id: str, timeout: float) -> None:
+        """End the waiting for a run, not the run."""
+        self.refuse(execution_id, WaitTimeout(name=self.name, timeout=timeout))
+
+    def refuse_all(self, error: BaseException) -> None:
+        """End the completions of all runs, which will not come about any more."""
+        for completion in self.calls.take_all():
+            completion.fail(error)
+
+    # --- what happens to it: called on the client's loop -----------------------------
+
+    def take_notice(self, notice: Notice) -> None:
+        """Follow an event."""
+        execution = self.observed.follow(notice)
+        if self._is_heard(notice):
+            self.defer(partial(announce, self.client, self, notice, execution))
+        if notice.event in ENDS and notice.execution is not None:
+            completion = self.calls.take(notice.execution.id)
+            if completion is not None and execution is not None:
+                is_ok = notice.event is Event.EXECUTION_FINISHED
+                completion.set(execution.read, is_ok=is_ok)
+        if notice.event is Event.TASK_DESTROYED:
+            self.refuse_all(TaskDestroyed(name=self.name))
+
+    @property
+    def hears_runs(self) -> bool:
+        """Whether anybody may listen to its runs, or have them logged."""
+        return (
+            bool(self.listeners)
+            or bool(self.client.listeners)
+            or self.logger.isEnabledFor(logging.DEBUG)
+        )
+
+    def _is_heard(self, notice: Notice) -> bool:
+        """Return whether anybody listens or anything is logged; most runs: no."""
+        return (
+            self.listeners.has(notice.event)
+            or self.client.listeners.has(notice.event)
+            or is_logged(self, notice)
+        )
+
+    @property
+    def logger(self) -> logging.Logger:
+        """Who logs for this task."""
+        return self.client.get_logger(self)
+
+    # --- what the schedulers need ---------------------------------------------------
+
+    @property
+    def registration(self) -> Register:
+        """What the supervisor must know of a background task."""
+        from ipycron.client.registration import make_registration  # noqa: PLC0415 - asyncio
+
+        assert self._setting is not None
+        return make_registration(self, self._setting)
+
+    @property
+    def payload(self) -> Payload:
+        """What travels beside the registration."""
+        assert isinstance(self.source, Background)
+        return self.source.payload
+
+    def __repr__(self) -> str:
+        return f"<TaskRecord {self.name!r} {self.status}>"
