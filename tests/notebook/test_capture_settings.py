@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ipycron import get_task
 from ipycron.notebook.capture.capture import capture_names
 from ipycron.process.shell.settings import apply_settings
 
@@ -169,3 +170,37 @@ def test_inline_backend_is_configured_as_in_the_notebook(execute):
         "sorted(run.output.displays[-1].data)",
     )
     assert "image/svg+xml" in execute(list(cells)).text(5)
+
+
+# --- attributes of modules ----------------------------------------------------------
+
+APP = "import edited_conf as c\ndef get(): return c.rate"
+
+
+@pytest.fixture
+def edited(session, tmp_path, monkeypatch):
+    """A session whose variable `conf` is a module of a file."""
+    (tmp_path / "edited_conf.py").write_text("rate = 1\nname = 'a'")
+    (tmp_path / "edited_app.py").write_text(APP)
+    monkeypatch.syspath_prepend(tmp_path)
+    session.shell.run_cell("import edited_conf as conf", store_history=True)
+    yield session
+    for name in ("edited_conf", "edited_app"):
+        sys.modules.pop(name, None)
+
+
+@pytest.mark.parametrize(
+    ("notebook", "cell", "expected"),
+    [
+        ("conf.rate = 7", "conf.rate, conf.name", (7, "a")),
+        ("if True:\n    conf.rate += 4", "conf.rate", 5),
+        ("conf.rate = 7", "import edited_app\nedited_app.get()", 7),
+        ("k = 3\nconf.name = lambda: k", "conf.name()", 3),
+        ("conf.rate == 7", "conf.rate", 1),
+    ],
+)
+def test_modules_are_as_the_notebook_has_edited_them(edited, notebook, cell, expected):
+    """Also for the modules that import them; what was not assigned is the file's."""
+    edited.shell.run_cell(notebook, store_history=True)
+    edited.run(f"%%cron @yearly --name job --quiet\n{cell}")
+    assert get_task("job").execute().result(20) == expected

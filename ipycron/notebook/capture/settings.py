@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import sys
 import warnings
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
+
+from ipycron.process.wire.by_value import is_made_module
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,6 +41,7 @@ _NUMPY_ERRORS = {
     "over": "warn",
     "under": "ignore",
 }
+_ASSIGNMENT = re.compile(r"^[ \t]*(\w+)\.(\w+)[ \t]*[-+*/|&]?=(?!=)", re.MULTILINE)
 _DECIMAL = ("prec", "rounding", "Emin", "Emax", "capitals", "clamp")
 
 
@@ -50,6 +55,33 @@ def read_settings(shell: Any) -> dict[str, Any]:
                 settings[library] = read(sys.modules[library])
     settings["InlineBackend"] = _read_inline_backend(shell)
     return {library: changed for library, changed in settings.items() if changed}
+
+
+def read_edits(shell: Any) -> dict[str, dict[str, Any]]:
+    """Return what the notebook's cells have assigned to attributes of modules.
+
+    ``config.rate = 7``: a worker imports `config` as its file has it. Modules of the
+    standard library are left alone; those of the process are among them.
+    """
+    names = {
+        name: module
+        for name, module in list(shell.user_ns.items())
+        if isinstance(module, ModuleType) and _is_edited_by_users(module)
+    }
+    edits: dict[str, dict[str, Any]] = {}
+    for cell in shell.user_ns.get("In", ()) if names else ():
+        for name, attribute in _ASSIGNMENT.findall(cell):
+            module = names.get(name)
+            if module is not None and attribute in vars(module):
+                value = vars(module)[attribute]
+                edits.setdefault(module.__name__, {})[attribute] = value
+    return edits
+
+
+def _is_edited_by_users(module: ModuleType) -> bool:
+    root = module.__name__.partition(".")[0]
+    is_standard = root in sys.stdlib_module_names or root == "__main__"
+    return not (is_standard or is_made_module(module))
 
 
 def _read_matplotlib(matplotlib: Any) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from ipycron.notebook.capture.pickling import (
     explain,
     find_place,
 )
-from ipycron.notebook.capture.settings import read_settings
+from ipycron.notebook.capture.settings import read_edits, read_settings
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -45,6 +45,9 @@ _MACHINERY = frozenset(
     }
 )
 """What each module has of its own."""
+
+_LARGEST_SETTINGS = 2**20
+"""Bytes of the settings of one library."""
 
 _WAY_OUT = "or leave it out: --capture NAMES sends exactly those, --no-capture nothing."
 
@@ -103,25 +106,35 @@ class SnapshotWriter:
             self._pickler.dump(found)
 
     def write_settings(self) -> dict[str, bool]:
-        """Write the settings of libraries; return what functions in them use."""
+        """Write the settings of libraries, and what was assigned to modules.
+
+        Returns:
+            What functions in them use, as `write_variable`.
+        """
         self._pickler.found = {}
         for library, settings in read_settings(self._shell).items():
-            pickled = self._pickle_settings(settings)
-            if pickled is None and isinstance(settings, dict):
-                kept = {k: v for k, v in settings.items() if self._can_travel(k, v)}
-                self.unsent += [f"{library}: {k}" for k in settings.keys() - kept]
-                pickled = self._pickle_settings(kept)
-            if pickled is not None:
-                self._pickler.dump(("settings", library, ""))
-                self._pickler.dump(pickled)
+            self._write_settings("settings", library, settings)
+        for module, attributes in read_edits(self._shell).items():
+            self._write_settings("attributes", module, attributes)
         return self._pickler.found
+
+    def _write_settings(self, kind: ItemKind, name: str, settings: Any) -> None:
+        """Write settings; those that cannot travel are `unsent`."""
+        pickled = self._pickle_settings(settings)
+        if pickled is None and isinstance(settings, dict):
+            kept = {k: v for k, v in settings.items() if self._can_travel(k, v)}
+            self.unsent += [f"{name}: {k}" for k in settings.keys() - kept]
+            pickled = self._pickle_settings(kept)
+        if pickled is not None:
+            self._pickler.dump((kind, name, ""))
+            self._pickler.dump(pickled)
 
     def _can_travel(self, name: str, value: object) -> bool:
         return self._pickle_settings({name: value}) is not None
 
     def _pickle_settings(self, settings: object) -> bytes | None:
         """Return settings as a pickle of their own; None if they cannot travel."""
-        sink = Sink(self._limit)
+        sink = Sink(_LARGEST_SETTINGS)
         pickler = NotebookPickler(sink, shell=self._shell)
         try:
             pickler.dump(settings)

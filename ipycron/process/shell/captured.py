@@ -22,6 +22,7 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any, Literal
 
 from ipycron.errors import CaptureError
+from ipycron.process.shell.imports import follow_import
 from ipycron.process.shell.settings import apply_settings
 from ipycron.process.wire.identity import is_loading_job, loading
 
@@ -29,14 +30,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from types import CodeType, ModuleType
 
-ItemKind = Literal["variable", "magic", "module", "imports", "settings"]
+ItemKind = Literal["variable", "magic", "module", "imports", "settings", "attributes"]
 
 Item = tuple[ItemKind, str, str]
 """What precedes each value in the stream: its kind, name and type.
 
 A "magic" is a function and its kind ("line" or "cell"). A "module" was made in the
 notebook and is known when it is unpickled; "imports" are names of modules, "settings"
-those of a library, pickled for when it is imported. The stream ends with a None.
+those of a library and "attributes" those of a module, pickled for when it is
+imported. The stream ends with a None.
 """
 
 
@@ -85,6 +87,8 @@ def restore(stream: bytes | memoryview, *buffers: Any) -> dict[str, Any]:
                 _import_modules(value)
             elif kind == "settings":
                 apply_settings(name, partial(_load_settings, value))
+            elif kind == "attributes":
+                follow_import(name, partial(_set_attributes, name, value))
     return variables
 
 
@@ -131,6 +135,11 @@ def _import_modules(names: Sequence[str]) -> None:
         # The cell perhaps does without it, and is told by an AttributeError if not.
         with contextlib.suppress(Exception):
             importlib.import_module(name)
+
+
+def _set_attributes(name: str, pickled: bytes) -> None:
+    for attribute, value in _load_settings(pickled).items():
+        setattr(sys.modules[name], attribute, value)
 
 
 def _load_settings(pickled: bytes) -> Any:
