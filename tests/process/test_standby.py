@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from house import EVERY_SECOND, Record
-from polling import eventually, pause
+from polling import eventually, eventually_async, pause
 from scores import score_test
 from trouble import get_supervisor, stopped
 
@@ -278,7 +278,7 @@ def test_worker_of_a_crowd_waits_on_one_core_and_runs_on_all(write, woken):
 
     async def watch(worker, execution):
         pinned = lambda: len(os.sched_getaffinity(worker.pid)) == 1  # noqa: E731
-        await asyncio.to_thread(eventually, pinned, 5, "the worker waits")
+        await eventually_async(pinned, "the worker waits", 5)
         waited_on.extend(os.sched_getaffinity(worker.pid))
         if woken == "by a call":
             assert worker.withdraw()
@@ -375,7 +375,7 @@ def test_worker_stands_by_on_a_descriptor_of_any_number(write):
         assert ended.started_at >= slot
         # Not when it was told: the rest is nobody's duration.
         assert ended.started_at <= ended.finished_at < slot + 0.9
-        assert CLOCK.now() >= slot + 1.0
+        assert CLOCK.now() > slot + 0.999  # by the clock of another process
         edge.send(Quit())
         assert process.wait(10) == 0
     finally:
