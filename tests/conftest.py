@@ -5,6 +5,7 @@ import os
 import signal
 import uuid
 
+import evidence
 import pytest
 from leaks import Belongings, end_processes, find_leaks
 from lengths import IS_FULL
@@ -18,6 +19,7 @@ PURE = ("unit", "property")
 def pytest_configure(config):
     """Mark every process that this test session will start."""
     config.pluginmanager.register(Scoreboard())
+    config.pluginmanager.register(evidence)
     os.environ[SESSION] = uuid.uuid4().hex
     # A shell that starts us in the background has us ignore SIGINT; loops that borrow
     # it put the default back.

@@ -17,6 +17,7 @@ from collections import deque
 from pathlib import Path
 
 import nbformat
+import playwright.sync_api
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
@@ -31,6 +32,8 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+PICTURES = Path(__file__).parents[2] / "build" / "screenshots"
+"""Of pages whose test has failed."""
 START_SECONDS = 40
 STEP_SECONDS = 30
 WARM = """%load_ext ipycron
@@ -63,13 +66,16 @@ def pytest_collection_modifyitems(items):
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item):
-    """Add what the page and the kernel said to the report of a failure."""
+    """Add a picture of the page, and what it and the kernel said, to a failure."""
     report = yield
     if report.failed:
-        for opened in item.funcargs.values():
-            if isinstance(opened, Notebook):
-                report.sections.append(("page", "\n".join(opened.console)))
-                report.sections.append(("server", opened.server.read_log()))
+        pages = {id(o): o for o in item.funcargs.values() if isinstance(o, Notebook)}
+        for opened in pages.values():
+            report.sections += [
+                ("screenshot", opened.take_picture(f"{item.name}-{report.when}")),
+                ("page", "\n".join(opened.console)),
+                ("server", opened.server.read_log()),
+            ]
     return report
 
 
@@ -329,6 +335,16 @@ class Notebook:
         self.page.wait_for_selector(
             f'body[data-jp-theme-light="{is_light}"]', state="attached"
         )
+
+    def take_picture(self, name: str) -> str:
+        """Save what the page shows; return where it is, or why there is none."""
+        PICTURES.mkdir(parents=True, exist_ok=True)
+        path = PICTURES / (re.sub(r"[^\w.-]+", "_", name)[:150] + ".png")
+        try:
+            path.write_bytes(self.page.screenshot(timeout=5000))
+        except playwright.sync_api.Error as error:
+            return f"none: {error}"
+        return str(path)
 
     def close(self) -> None:
         """Shut the kernel down and close the page."""

@@ -48,7 +48,7 @@ def read_command(pid):
     for program, name in PROGRAMS.items():
         if f"ipycron.process.{program} " in text:
             return name
-    return text[:200]
+    return text[:100]
 
 
 def read_stat(pid):

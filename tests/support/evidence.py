@@ -1,0 +1,105 @@
+"""What a person needs to know of a test that fails: who was alive, and what was said.
+
+A pytest plugin; the first conftest registers it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from watching import SESSION, find_family, find_marked, read_command, read_stat
+
+LAST_BYTES = 2000
+"""Of each stream: its end is what matters."""
+PATIENCE = 2.0
+"""Seconds for the client, which may be what hangs."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item):
+    """Add what is known of the processes to the report of a failure."""
+    report = yield
+    if report.failed:
+        pids = find_ours()
+        sections = {
+            "processes alive": describe_processes(pids),
+            "supervisor's last lines": describe_supervisors(pids),
+            "tasks and workers' last lines": describe_tasks_in_time(),
+        }
+        report.sections += [(name, text) for name, text in sections.items() if text]
+    return report
+
+
+def find_ours():
+    """Return the processes that this test session has started, parents first."""
+    family = find_family()
+    orphans = find_marked(os.environ.get(SESSION, "-"))
+    return [*family, *sorted(orphans.keys() - {*family, os.getpid()})]
+
+
+def describe_processes(pids):
+    """Return a line for each process."""
+    up = float(Path("/proc/uptime").read_text().split()[0])
+    tick = os.sysconf("SC_CLK_TCK")
+    lines = []
+    for pid in pids:
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            state, parent, *rest = read_stat(pid)
+            seconds = up - int(rest[17]) / tick
+            command = read_command(pid) or "(zombie)"
+            if command == read_command(parent) == "zygote":
+                command = "worker"  # a copy of the zygote, by that name
+            lines.append(f"{pid:>7} of {parent:>7} {state} {seconds:7.1f} s  {command}")
+    return "\n".join(lines)
+
+
+def describe_supervisors(pids):
+    """Return what the supervisors have complained of, in their own files."""
+    texts = []
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            path = Path(f"/proc/{pid}/fd/2")
+            # A worker's stderr is a pipe, which only its supervisor may read.
+            if read_command(pid) == "supervisor" and stat.S_ISREG(path.stat().st_mode):
+                said = path.read_bytes()[-LAST_BYTES:].decode("utf-8", "replace")
+                texts.append(f"{pid}: {said.strip() or '(nothing)'}")
+    return "\n".join(texts)
+
+
+def describe_tasks_in_time():
+    """Return what this process's client knows, unless it hangs."""
+    module = sys.modules.get("ipycron.client.registry")
+    client = module and module.registry.running_client
+    if client is None:
+        return ""
+    told = []
+    thread = threading.Thread(target=lambda: told.append(describe_tasks(client)))
+    thread.daemon = True
+    thread.start()
+    thread.join(PATIENCE)
+    return told[0] if told else f"(the client did not answer within {PATIENCE:g} s)"
+
+
+def describe_tasks(client):
+    """Return each task with its last run and the runs in progress."""
+    lines = []
+    for task in list(client.tasks.values()):
+        lines.append(repr(task))
+        runs = [*task.running, task.last_run]
+        lines += [line for run in runs if run is not None for line in describe_run(run)]
+    return "\n".join(lines)
+
+
+def describe_run(run):
+    """Return a run, and the last that its job has said."""
+    yield f"  {run!r}, worker {run.pid}"
+    for name in ("stdout", "stderr"):
+        text = getattr(run.output, name)[-LAST_BYTES:].strip()
+        if text:
+            yield f"    {name}: " + text.replace("\n", "\n      ")
