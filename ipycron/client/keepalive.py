@@ -9,6 +9,7 @@ its last line holds the process. A notebook's kernel and a prompt are never held
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -144,6 +145,20 @@ class Keepalive:
         self._signals.close()
 
 
+def _get_main_frame() -> FrameType | None:
+    """Return the innermost frame of the main thread."""
+    # CPython 3.11 holds a lock there that a starting thread takes with the GIL. A
+    # finalizer, called by the collector meanwhile, gives up the GIL: a deadlock
+    # (python/cpython#106883).
+    is_collecting = gc.isenabled()
+    gc.disable()
+    try:
+        return sys._current_frames().get(threading.main_thread().ident or 0)  # noqa: SLF001 - the documented function
+    finally:
+        if is_collecting:
+            gc.enable()
+
+
 class MainModule:
     """The main module's frame, which shows how it ended.
 
@@ -157,7 +172,7 @@ class MainModule:
     def remember(self) -> None:
         """Take the frame from the main thread's stack. May be called in any thread."""
         names = getattr(sys.modules.get("__main__"), "__dict__", None)
-        found = frame = sys._current_frames().get(threading.main_thread().ident or 0)  # noqa: SLF001 - the documented function
+        found = frame = _get_main_frame()
         while frame is not None:
             found = frame
             # Not always the outermost: a profiler or a debugger may run it.

@@ -372,3 +372,38 @@ def test_threads_are_there_when_a_start_has_been_asked_for(run):
     """)
     assert script.wait() == 0
     assert script.lines == ["0", "2"]
+
+
+def test_start_does_not_hang_beside_finalizers_and_threads(tmp_path):
+    """CPython has a deadlock there: the collector, in a look at all frames."""
+    path = tmp_path / "script.py"
+    path.write_text(
+        textwrap.dedent("""
+            import gc, os, sys, threading, time
+            from ipycron.client.keepalive import MainModule
+
+            class Cycle:
+                def __init__(self):
+                    self.me = self
+                def __del__(self):
+                    for _ in range(200):
+                        pass
+
+            def churn():
+                while True:
+                    thread = threading.Thread(target=Cycle)
+                    thread.start()
+                    thread.join()
+
+            sys.setswitchinterval(1e-6)
+            gc.set_threshold(3, 1, 1)
+            for _ in range(3):
+                threading.Thread(target=churn, daemon=True).start()
+            end = time.monotonic() + 2
+            while time.monotonic() < end:
+                Cycle()
+                MainModule().remember()
+            os._exit(0)
+        """)
+    )
+    subprocess.run([sys.executable, path], timeout=20, check=True)
