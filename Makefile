@@ -7,7 +7,7 @@ PYTEST_ARGS ?=
 SOAK_ARGS ?=
 BENCH_ARGS ?=
 
-.PHONY: demo test test-all test-full lint bench soak lab clean
+.PHONY: demo test test-all test-full test-bounds lint bench soak lab clean
 
 demo: $(STAMP)
 	$(BIN)/ipycron demo
@@ -41,6 +41,11 @@ test-all:
 # The same at full length: what goes on for a minute, every front end, every launcher.
 test-full:
 	IPYCRON_TEST_FULL=1 bash .ci/test-all $(PYTEST_ARGS)
+	PYTHON="$(PYTHON)" bash .ci/bounds
+
+# The lowest and the newest versions of what ipycron needs.
+test-bounds:
+	PYTHON="$(PYTHON)" bash .ci/bounds
 
 # In a container one is root, which Jupyter asks to be told.
 lab: $(STAMP)

@@ -10,6 +10,7 @@ from dataclasses import fields
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import ipycron
 from ipycron.client.options import TaskOptions
 from ipycron.errors import IpycronError
 from ipycron.scheduling.clock import SystemClock
@@ -71,6 +72,8 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="ipycron", description="Run files on a cron schedule, in workers."
     )
+    version = f"ipycron {ipycron.__version__}"
+    parser.add_argument("--version", action="version", version=version)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_run(commands)
     _add_next(commands)

@@ -10,6 +10,7 @@ import time
 import psutil
 import pytest
 
+import ipycron
 from ipycron.cli.command import main
 
 RUN = [sys.executable, "-m", "ipycron.cli", "run"]
@@ -22,6 +23,19 @@ def test_next_wants_a_number_of_fires(capsys, number):
         main(["next", "* * * * *", "-n", number])
     assert caught.value.code == 2
     assert "argument -n" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("module", ["ipycron", "ipycron.cli"])
+def test_version_is_printed_by_the_command_and_the_module(module):
+    """What a report of a fault begins with."""
+    done = subprocess.run(
+        [sys.executable, "-m", module, "--version"],
+        capture_output=True,
+        text=True,
+        timeout=25,
+        check=True,
+    )
+    assert done.stdout == f"ipycron {ipycron.__version__}\n"
 
 
 @pytest.mark.parametrize("command", ["next", "explain"])
