@@ -158,7 +158,7 @@ class Books:
         if self.unnoticed <= 0:
             place = len(self.events.notices)
             for task_id, life in self.scheduler._lives.items():
-                if life.entry.phase == "started":
+                if life.state.phase == "started":
                     self.noticed[task_id].append((place, self.clock.now()))
 
     # --- what is done to it ------------------------------------------------------
@@ -174,16 +174,16 @@ class Books:
     def watch_drops(self, task_id):
         """Keep which slots a stop drops without a word: their code has not begun."""
         life = self.scheduler._lives[task_id]
-        drop = life._gate.drop
+        drop = life._admission.drop
 
         def note_and_drop(error, *, is_missed=False):
             place = len(self.events.notices)
-            for run in life.entry.runs.values():
+            for run in life.state.runs.values():
                 if run.is_scheduled and run.stage is RunStage.PENDING and not is_missed:
                     self.dropped[task_id].append((place, run.execution.date))
             drop(error, is_missed=is_missed)
 
-        life._gate = WatchedGate(life._gate, note_and_drop)
+        life._admission = WatchedGate(life._admission, note_and_drop)
 
     def start(self, number):
         """Start a task."""
@@ -211,9 +211,9 @@ class Books:
     def call(self, number):
         """Call a task's worker, past the scheduler."""
         life = self.scheduler._lives.get(self.pick(number))
-        if life is not None and life._crew.main is not None:
+        if life is not None and life._workers.main is not None:
             self.called_count += 1
-            life._crew.main.call(f"called-{self.called_count}")
+            life._workers.main.call(f"called-{self.called_count}")
 
     def answer(self, _number):
         """Let workers that were called end those runs before anybody has heard."""
@@ -294,12 +294,12 @@ class Books:
             own = [w for w in self.launcher.alive if w.task_id == task_id]
             runs = self.scheduler.get_executions(task_id)
             life = self.scheduler._lives.get(task_id)
-            ending = 0 if life is None else len(life._crew._tasks or ())
+            ending = 0 if life is None else len(life._workers._tasks or ())
             assert len(own) <= 1 + len(runs) + ending
-            assert life is None or len(life._crew._workers) <= len(own) + ending
+            assert life is None or len(life._workers._workers) <= len(own) + ending
             for worker in own:
                 # Whoever has a run, or waits for one, has held the worker first.
-                assert not (worker.is_called and life.entry.runs)
+                assert not (worker.is_called and life.state.runs)
 
     def balance(self, task_id):
         """Check one task's books."""
