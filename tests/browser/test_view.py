@@ -308,9 +308,9 @@ def test_pane_says_that_the_first_run_has_printed_nothing_yet(bare_page):
           const note = () => texts.push(pane.empty.hidden || pane.empty.textContent);
           pane.showWhole(null);
           note();
-          pane.take({ run: { ok: null }, items: [], reset: true });
+          pane.take({ run: { state: "running" }, items: [], reset: true });
           note();
-          pane.take({ run: { ok: true }, items: [], reset: false });
+          pane.take({ run: { state: "finished" }, items: [], reset: false });
           note();
           return texts;
         }"""
