@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from _thread import RLock  # of C: `threading.RLock` is a call to it
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
@@ -386,3 +386,7 @@ class History:
     def find(self, run_id: str) -> PastRun | None:
         """Return the run of an id, None if it is not remembered."""
         return next((run for run in self if run.id == run_id), None)
+
+
+RunLike: TypeAlias = "Execution | PastRun"
+"""A run in progress, or one of the history."""

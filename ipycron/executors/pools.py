@@ -39,7 +39,6 @@ from ipycron.scheduling.standby import SharedWorker
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ipycron.client.threads import ThreadPool
     from ipycron.executors.guest import Report
     from ipycron.scheduling.events import ScheduledExecution
     from ipycron.scheduling.ports import Worker
@@ -49,6 +48,13 @@ if TYPE_CHECKING:
 
 
 _log = logging.getLogger("ipycron")
+
+
+class ThreadPool(Protocol):
+    """Threads for calls that block: the client's."""
+
+    def submit(self, call: Callable[[], None]) -> None:
+        """Run `call` on a thread soon. It must not raise."""
 
 
 class Sink(Protocol):

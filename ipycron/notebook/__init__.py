@@ -1,1 +1,1 @@
-"""The notebook: magics, what a cell takes along, its outputs, the panel."""
+"""What a notebook user sees. It knows the API and nothing of sockets."""

@@ -1,1 +1,4 @@
-"""Words, text, HTML, terminal: how tasks are shown."""
+"""How tasks are shown without widgets: words, text, static HTML, the terminal.
+
+Everything a task wrote is escaped here. Nothing here imports widgets or magics.
+"""

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ipycron.api.task import Task
-    from ipycron.notebook.widgets.model import RunLike
+    from ipycron.client.executions import RunLike
 
 MAX_CHARACTERS = 20_000
 """Text of a run that a page keeps: the end of it."""

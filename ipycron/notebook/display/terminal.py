@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Hashable
 
     from ipycron.api.task import Task
-    from ipycron.notebook.widgets.model import RunLike
+    from ipycron.client.executions import RunLike
     from ipycron.process.wire.displays import DisplayData
 
 IDLE = 3600.0
@@ -125,7 +125,7 @@ class Printer:
             sys.stdout.flush()
 
 
-class TerminalStage:
+class TerminalDisplay:
     """The stage of a session at a prompt; see `TaskDisplay`."""
 
     def __init__(self, shell: Any) -> None:

@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from ipycron.notebook.widgets.model import clean
+from ipycron.notebook.display.words import clean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

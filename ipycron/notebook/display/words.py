@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ipycron.api.task import Task
-    from ipycron.notebook.widgets.model import RunLike
+    from ipycron.client.executions import RunLike
 
 
 _CALLS = {
@@ -271,3 +271,10 @@ def say_count(count: int, noun: str) -> str:
 def get_now() -> datetime:
     """Return the present, in UTC."""
     return datetime.fromtimestamp(SystemClock().now(), UTC)
+
+
+def clean(text: str, limit: int) -> str:
+    """Return a text that JSON can carry, cut to `limit` characters."""
+    if len(text) > limit:
+        text = f"{text[: limit - 1]}…"
+    return text.encode("utf-8", "replace").decode()

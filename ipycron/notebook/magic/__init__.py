@@ -1,1 +1,4 @@
-"""From the text of a magic to a task."""
+"""From the text of `%cron` and `%%cron` to a task: grammar, declaration, commands.
+
+Uses the other rooms of the notebook and the API; nothing imports this room.
+"""

@@ -18,8 +18,14 @@ from ipycron.client.jobs import Cell
 from ipycron.errors import StartRevoked, TaskFileNotFound
 from ipycron.notebook.capture.capture import Captured, capture_names, check_syntax
 from ipycron.notebook.capture.writer import format_size
-from ipycron.notebook.display.stage import present
-from ipycron.notebook.display.words import explain_error, say_error, say_name
+from ipycron.notebook.display.words import (
+    explain_error,
+    get_now,
+    say_error,
+    say_fires,
+    say_name,
+    say_schedule,
+)
 from ipycron.notebook.magic.grammar import refuse_expression, split_expression
 from ipycron.notebook.magic.inline_cell import InlineCell
 from ipycron.notebook.magic.options import split_values
@@ -292,3 +298,35 @@ def check_file_options(cell: CellOptions) -> None:
     ):
         if is_given:
             raise UsageError(f"{flag} is for cells: a file takes no variables along")
+
+
+def present(
+    notebook: Notebook,
+    task: Task,
+    *,
+    notes: Sequence[str] = (),
+    warnings: Sequence[str] = (),
+    is_quiet: bool = False,
+) -> None:
+    """Say what was understood, and show the task from now on.
+
+    Args:
+        notebook: where it is shown.
+        task: the task.
+        notes: what the line says after the schedule.
+        warnings: what will perhaps go wrong, a line each.
+        is_quiet: show nothing.
+    """
+    if is_quiet:
+        notebook.quiet.add(task.name)
+        return
+    notebook.quiet.discard(task.name)
+    lines = (describe(task, notes), *(f"warning: {text}" for text in warnings))
+    print("\n".join(lines))  # noqa: T201 - the front end shows it under the cell
+    notebook.stage.show(task)
+
+
+def describe(task: Task, notes: Sequence[str] = ()) -> str:
+    """Return the line that says what was understood."""
+    said = f"{say_name(task)}: {say_schedule(task)}, {say_fires(task, get_now())}"
+    return "; ".join((said, *notes))

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from ipycron.api import functions as api
 from ipycron.errors import StartRevoked, TaskDestroyed, TaskNotStarted
 from ipycron.notebook.display.last_words import LastResort
-from ipycron.notebook.display.stage import make_stage
+from ipycron.notebook.display.terminal import TerminalDisplay
 from ipycron.notebook.display.words import say_name
 from ipycron.notebook.magic.cells import CellLedger
+from ipycron.notebook.widgets.page import PageDisplay
 from ipycron.process.wire.outcome import summarize_error
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from ipycron.api.task import Task
     from ipycron.client.completion import Completion
+    from ipycron.notebook.display.stage import TaskDisplay
 
 
 class Notebook:
@@ -79,3 +81,12 @@ class Notebook:
         self._last_resort.remove()
         if names:
             print(f"ended: {', '.join(names)}")
+
+
+def make_stage(shell: Any) -> TaskDisplay:
+    """Return where a shell's tasks are shown."""
+    return (
+        TerminalDisplay(shell)
+        if getattr(shell, "kernel", None) is None
+        else PageDisplay()
+    )

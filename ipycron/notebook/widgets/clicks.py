@@ -10,7 +10,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ipycron.errors import OverlapError, TaskDestroyed, TaskNotStarted
-from ipycron.notebook.widgets.model import MAX_SUMMARY, clean
+from ipycron.notebook.display.words import clean
+from ipycron.notebook.widgets.model import MAX_SUMMARY
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,12 +7,13 @@ every text into the page as text.
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NotRequired, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 from ipycron.api.task import get_record
 from ipycron.client.executions import read_instants
 from ipycron.client.jobs import Elsewhere
 from ipycron.notebook.display.words import (
+    clean,
     find_start_error,
     say_status,
     say_summary,
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from ipycron.api.task import Task
     from ipycron.client.event_log import Item
-    from ipycron.client.executions import Execution, PastRun
+    from ipycron.client.executions import PastRun, RunLike
 
 
 MAX_NAME = 300
@@ -36,10 +37,6 @@ MAX_TROUBLE = 4_000
 """Characters of what kept a task from starting."""
 FIRES = 3
 """Slots told in advance: the browser counts on by itself while the kernel is busy."""
-
-
-RunLike: TypeAlias = "Execution | PastRun"
-"""A run in progress, or one of the history."""
 
 
 class RunRow(TypedDict):
@@ -121,13 +118,6 @@ class EventRow(TypedDict):
     reason: str | None
     missed: int | None
     stopped: bool
-
-
-def clean(text: str, limit: int) -> str:
-    """Return a text that JSON can carry, cut to `limit` characters."""
-    if len(text) > limit:
-        text = f"{text[: limit - 1]}…"
-    return text.encode("utf-8", "replace").decode()
 
 
 def describe_task(task: Task, now: float) -> TaskRow:

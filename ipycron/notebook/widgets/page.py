@@ -152,7 +152,7 @@ def make_card(task: Task) -> Any:
     return card.make_card(task)
 
 
-class PageStage:
+class PageDisplay:
     """The stage of a kernel; see `TaskDisplay`."""
 
     def __init__(self) -> None:

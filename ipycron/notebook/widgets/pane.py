@@ -12,12 +12,13 @@ from ipycron.notebook.display.transcript import (
     MAX_GROUPS,
     Transcript,
 )
-from ipycron.notebook.widgets.model import RunInfo, RunLike, describe_shown
+from ipycron.notebook.widgets.model import RunInfo, describe_shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from ipycron.api.task import Task
+    from ipycron.client.executions import RunLike
     from ipycron.notebook.display.transcript import Group, Item
 
 

@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ipycron.process.direct.token import WorkerToken
-    from ipycron.process.supervisor.pumps import Uplink
-    from ipycron.process.wire.channel import Channel
+    from ipycron.process.wire.channel import Channel, Uplink
 
 SWITCH = "IPYCRON_DIRECT"
 """An environment variable: with ``0``, every call goes through the supervisor."""

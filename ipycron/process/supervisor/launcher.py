@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ipycron.process.start import ZygoteProcess
-    from ipycron.process.supervisor.pumps import Uplink
+    from ipycron.process.wire.channel import Uplink
     from ipycron.process.wire.payload import Payload
     from ipycron.scheduling.ports import Worker
 

@@ -18,7 +18,7 @@ import os
 import struct
 import termios
 from collections import Counter, deque
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from ipycron.process.wire.protocol import Displayed
 
@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
+    from ipycron.process.wire.channel import Uplink
     from ipycron.process.wire.payload import Payload
-    from ipycron.process.wire.protocol import Logged, Message
+    from ipycron.process.wire.protocol import Logged
 
 
 INTERVAL = 0.25
@@ -332,16 +333,6 @@ class OutputLog:
 MAX_HELD = 8
 """Messages of one worker that wait for the client: the last display of a progress bar
 is the one that counts."""
-
-
-class Uplink(Protocol):
-    """Where a worker's output goes: the edge to the client."""
-
-    def forward(self, message: Message, payload: Payload) -> None:
-        """Send to the client, untouched where there is room."""
-
-    def is_congested(self) -> bool:
-        """Return whether the client is behind."""
 
 
 class Holdback:

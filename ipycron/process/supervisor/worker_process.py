@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ipycron.process.direct.supervisor_end import DirectLeases
-    from ipycron.process.supervisor.pumps import Uplink
+    from ipycron.process.wire.channel import Uplink
     from ipycron.process.wire.protocol import StreamName
     from ipycron.scheduling.events import ScheduledExecution
     from ipycron.scheduling.ports import Worker

@@ -11,7 +11,7 @@ import os
 import select
 import threading
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ipycron.process.refusal import SCARCE, reserve
 from ipycron.process.wire.frames import (
@@ -421,3 +421,13 @@ class BlockingChannel:
         """Close this end. May be repeated."""
         with contextlib.suppress(OSError):
             self._sock.close()
+
+
+class Uplink(Protocol):
+    """Where a worker's output goes: the edge to the client."""
+
+    def forward(self, message: Message, payload: Payload) -> None:
+        """Send to the client, untouched where there is room."""
+
+    def is_congested(self) -> bool:
+        """Return whether the client is behind."""
