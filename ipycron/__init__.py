@@ -62,6 +62,7 @@ _HOMES = {
         "on",
         "once",
         "schedule",
+        "set_echo",
         "set_logger",
         "set_run_coordinator",
         "shutdown",

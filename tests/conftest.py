@@ -12,6 +12,8 @@ from lengths import IS_FULL
 from scores import Scoreboard
 from watching import SESSION
 
+import ipycron
+
 # Folders whose tests start no processes that could be orphaned.
 PURE = ("unit", "property")
 
@@ -39,6 +41,12 @@ def pytest_collection_finish():
     """Spare the garbage collector the thousands of tests that stay to the end."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quiet():
+    """Keep the output of jobs off the console of the tests, as pytest's users may."""
+    ipycron.set_echo(False)
 
 
 @pytest.fixture(autouse=True)

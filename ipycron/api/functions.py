@@ -24,7 +24,7 @@ from ipycron.errors import (
     UnknownTask,
 )
 from ipycron.process.nesting import is_importing
-from ipycron.scheduling.policy import check_duration
+from ipycron.scheduling.policy import check_duration, check_flag
 
 if TYPE_CHECKING:
     import logging
@@ -73,6 +73,7 @@ def schedule(
     background: bool | None = None,
     launcher: LauncherName | None = None,
     executor: Any = None,
+    echo: bool = True,
     unref: bool = False,
     max_result_bytes: int = 64 * 1024 * 1024,
     **unknown: Unpack[NoOptions],
@@ -108,6 +109,7 @@ def schedule(
         background: run a function in a worker process.
         launcher: how workers come to be: forked by default.
         executor: a `concurrent.futures.Executor` or a Dask client that runs the job.
+        echo: show what a background job prints on the console of a script.
         unref: let a script end while this is started.
         max_result_bytes: the largest result that a worker sends.
         **unknown: refused, with the name that may be meant.
@@ -158,6 +160,7 @@ def create_task(
     background: bool | None = None,
     launcher: LauncherName | None = None,
     executor: Any = None,
+    echo: bool = True,
     unref: bool = False,
     max_result_bytes: int = 64 * 1024 * 1024,
     **unknown: Unpack[NoOptions],
@@ -323,6 +326,15 @@ def off(
 def set_logger(logger: logging.Logger | None) -> None:
     """Have `logger` take all records of ipycron; None restores ``"ipycron"``."""
     registry.client.logger = check_logger("logger", logger)
+
+
+def set_echo(is_on: bool) -> None:  # noqa: FBT001 - as the other setters
+    """Show what background jobs print on the console of a script, or only keep it.
+
+    Each line begins with the task's name where several tasks are started. Notebooks
+    and prompts show output in their own ways.
+    """
+    registry.set_echo(is_on=check_flag("echo", is_on))
 
 
 def set_run_coordinator(coordinator: Any) -> None:

@@ -15,7 +15,7 @@ import psutil
 from rich.console import Console
 from rich.live import Live
 
-from ipycron.api.functions import schedule, shutdown
+from ipycron.api.functions import schedule, set_echo, shutdown
 from ipycron.cli.foreground import REFRESH
 from ipycron.cli.table import Watch
 from ipycron.errors import TaskFileNotFound
@@ -29,6 +29,7 @@ EVERY_SECOND = "* * * * * *"
 def run_demo(seconds: float) -> int:
     """Run the demonstration; return 0 if samples were stored and nothing is left."""
     console = Console()
+    set_echo(False)  # the table shows it
     with tempfile.TemporaryDirectory(prefix="ipycron-demo-") as folder:
         database = Path(folder) / "system_load.sqlite"
         tasks = _schedule_all(database)

@@ -50,7 +50,7 @@ def run_file(
     # A file's name need not be text, a task's must be.
     options.setdefault("name", os.fsencode(file).decode("utf-8", "backslashreplace"))
     options["logger"] = _make_logger()
-    task = schedule(expression, resolve_here(file), **options)
+    task = schedule(expression, resolve_here(file), echo=False, **options)
     ended = threading.Event()
     failed: deque[bool] = deque([False], maxlen=1)  # whether the last run has
     task.on("task:destroyed", lambda _: ended.set())

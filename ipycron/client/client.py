@@ -13,9 +13,10 @@ import sys
 import threading
 from collections import deque
 from datetime import timedelta
-from itertools import chain
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
+from ipycron.client.echo import Echo
 from ipycron.client.event_log import MAX_ITEMS, EventLog
 from ipycron.client.job_logs import Records
 from ipycron.client.keepalive import Keepalive
@@ -30,6 +31,7 @@ from ipycron.errors import (
 )
 from ipycron.process.refusal import describe
 from ipycron.process.start import describe_refusal, start_supervisor
+from ipycron.process.wire.protocol import Streamed
 from ipycron.scheduling.clock import SystemClock
 from ipycron.scheduling.events import Event, Outcome, to_datetime
 from ipycron.scheduling.services import IdMaker
@@ -44,7 +46,7 @@ if TYPE_CHECKING:
     from ipycron.process.direct.client_end import Answer
     from ipycron.process.start import SupervisorProcess
     from ipycron.process.wire.payload import Payload
-    from ipycron.process.wire.protocol import Displayed, Preload, Streamed
+    from ipycron.process.wire.protocol import Displayed, Preload
     from ipycron.scheduling.events import Notice, TaskContext
     from ipycron.scheduling.plan import Silence
 
@@ -80,6 +82,7 @@ class Client:
         self.make_id = IdMaker()
         self.dispatcher = Dispatcher()
         self.defer = self.dispatcher.submit
+        self.echo = Echo(self.defer)
         self._records = Records(self.defer)
         self.keepalive = Keepalive()
         self._pool = ThreadPool()
@@ -229,6 +232,7 @@ class Client:
         self.keepalive.update(task)
         if notice.event is Event.TASK_DESTROYED:
             self.tasks.pop(task.id, None)
+            self.echo.forget(task.id)
             if self._engine is not None:
                 self._engine.forget(task)
         self.event_log.post(task, notice)
@@ -266,7 +270,20 @@ class Client:
         task = self.tasks.get(message.task_id)
         if task is not None:
             task.observed.take_output(message, payload)
+            if isinstance(message, Streamed) and task.options.echo:
+                self._echo(task, message, payload)
             self.event_log.tell(task.id)
+
+    def _echo(self, task: TaskRecord, message: Streamed, payload: Payload) -> None:
+        started = (task for task in self.tasks.values() if task.is_started)
+        has_others = len([*islice(started, 2)]) > 1
+        self.echo.take(
+            task.id,
+            message.stream,
+            bytes(payload.open()),
+            message.dropped,
+            f"[{task.name}] " if has_others else "",
+        )
 
     def take_record(self, record: logging.LogRecord, task_id: str) -> None:
         """Have the record handled by this process's logging; see `ClientPort`."""

@@ -185,6 +185,9 @@ class TaskOptions(Policy):
         check_executor,
         "a concurrent.futures.Executor or a Dask client that runs the job elsewhere",
     )
+    echo: bool = option(
+        True, check_flag, "show a background job's output on a script's console"
+    )
     unref: bool = option(False, check_flag, "let a script end while this is started")
     max_result_bytes: int = option(
         64 * 1024 * 1024, _check_size, "largest result that a worker sends, bytes"

@@ -34,6 +34,7 @@ class Registry:
         # Taken again by a signal's handler that uses ipycron.
         self._lock = threading.RLock()
         self._client: Client | None = None
+        self._is_echoing = True
         self._closing: Client | None = None
         atexit.register(self.close, EXIT_TIMEOUT)
         # As concurrent.futures does: `atexit` comes after the interpreter has waited
@@ -48,6 +49,7 @@ class Registry:
         with self._lock:
             if self._client is None:
                 client = Client(self.event_log)
+                client.echo.is_on = self._is_echoing
                 if self._client is None:
                     self._client = client
                 else:  # a signal's handler has made one meanwhile
@@ -58,6 +60,12 @@ class Registry:
     def running_client(self) -> Client | None:
         """The client, or None while there is none."""
         return self._client
+
+    def set_echo(self, *, is_on: bool) -> None:
+        """Have this client, and those to come, show output on the console or not."""
+        self._is_echoing = is_on
+        if self._client is not None:
+            self._client.echo.is_on = is_on
 
     def get_single(self, kind: type[T]) -> T:
         """Return this process's only `kind`, made when first asked for.

@@ -26,7 +26,7 @@ _ALIASES = {
 }
 _WHEN_OFF = {"day_or": "both day fields must match, instead of either of them"}
 """What a flag does that switches something off."""
-_NOT_HERE = frozenset({"args", "background", "unref"})
+_NOT_HERE = frozenset({"args", "background", "echo", "unref"})
 """What the line says in other words, or what a notebook has no use for."""
 _FIRST = ("name", "timezone")
 _COMPLETES = {
