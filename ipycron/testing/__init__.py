@@ -3,6 +3,7 @@
 `Every` is a simple schedule; an `ipycron.cron.CronExpression` serves as well.
 
 >>> import asyncio
+>>> from ipycron.testing import *
 >>> from ipycron.scheduling.policy import Policy
 >>> from ipycron.scheduling.scheduler import Scheduler
 >>> async def main():
@@ -28,10 +29,14 @@
 
 from __future__ import annotations
 
-from ipycron.testing.clock import FakeClock
-from ipycron.testing.recorder import RecordedEvents
-from ipycron.testing.schedule import Every
-from ipycron.testing.workers import FakeLauncher, FakeWorker, Script
+from ipycron.lazy import make_getattr
+
+TYPE_CHECKING = False  # as in ipycron's `__init__`: each run of pytest comes by here
+if TYPE_CHECKING:
+    from ipycron.testing.clock import FakeClock
+    from ipycron.testing.recorder import RecordedEvents
+    from ipycron.testing.schedule import Every
+    from ipycron.testing.workers import FakeLauncher, FakeWorker, Script
 
 __all__ = [
     "Every",
@@ -41,3 +46,17 @@ __all__ = [
     "RecordedEvents",
     "Script",
 ]
+
+__getattr__ = make_getattr(
+    __name__,
+    {
+        "ipycron.testing.clock": ("FakeClock",),
+        "ipycron.testing.recorder": ("RecordedEvents",),
+        "ipycron.testing.schedule": ("Every",),
+        "ipycron.testing.workers": ("FakeLauncher", "FakeWorker", "Script"),
+    },
+)
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

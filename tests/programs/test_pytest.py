@@ -1,6 +1,7 @@
 """pytest, with and without xdist: a task that a test leaves holds up nothing."""
 
 import sys
+from importlib.metadata import entry_points
 
 import pytest
 
@@ -25,3 +26,55 @@ def test_run_ends_whatever_a_test_leaves(start, options):
     program = start(*PYTEST, *options, "test_left.py", test_left=TESTS)
     assert program.wait(20) == 1, program.stdout
     assert any("1 failed" in line for line in program.stdout), program.stdout
+
+
+PLUGIN = (
+    ()
+    if entry_points(group="pytest11", name="ipycron")
+    else ("-p", "ipycron.testing.plugin")  # a source tree that is not installed anew
+)
+LEAKS = """
+import ipycron, pytest
+
+pytestmark = pytest.mark.usefixtures("ipycron_tasks")
+
+def test_leaves_one():
+    ipycron.schedule("* * * * * *", "tick.py", name="tick").execute().result()
+
+def test_leaves_none():
+    assert not ipycron.get_tasks()
+    task = ipycron.schedule("* * * * * *", "tick.py", name="tock")
+    task.execute().result()
+    task.stop().result()
+    ipycron.create_task("* * * * * *", "tick.py")
+
+def test_uses_nothing():
+    pass
+"""
+
+
+def test_fixture_fails_the_test_that_leaves_a_task(start):
+    """It names the task, ends everything, and leaves the other tests alone."""
+    program = start(*PYTEST, *PLUGIN, "test_leaks.py", test_leaks=LEAKS)
+    assert program.wait(20) == 1, program.stdout
+    assert "3 passed, 1 error" in program.stdout[-1], program.stdout
+    said = "the test left tasks started: 'tick' (* * * * * *)"
+    assert any(said in line for line in program.stdout), program.stdout
+
+
+def test_plugin_loads_nothing_of_ipycron_until_it_is_used(start):
+    """Each run of pytest in this environment comes by it."""
+    program = start(
+        *PYTEST,
+        *PLUGIN,
+        "test_loaded.py",
+        test_loaded="""
+        import sys
+        def test_loaded():
+            loaded = {name for name in sys.modules if name.startswith("ipycron")}
+            assert loaded <= {
+                "ipycron", "ipycron.lazy", "ipycron.testing", "ipycron.testing.plugin"
+            }
+        """,
+    )
+    assert program.wait(20) == 0, program.stdout

@@ -1,0 +1,34 @@
+"""A plugin of pytest, found by itself where ipycron is installed.
+
+It loads nothing of ipycron but this module until a fixture is asked for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture
+def ipycron_tasks() -> Iterator[None]:
+    """Shut ipycron down after the test, and fail the test for tasks it left started.
+
+    What was started before the test is not the test's. A task that is stopped,
+    destroyed, or at the end of its `max_executions`, is no leak.
+    """
+    from ipycron.api.functions import get_tasks, shutdown  # noqa: PLC0415 - see above
+
+    before = set(get_tasks())
+    yield
+    left = [
+        f"{task.name!r} ({task.pattern})"
+        for task in get_tasks().values()
+        if task.id not in before and (task.is_started or task.is_starting)
+    ]
+    shutdown(0)
+    if left:
+        pytest.fail(f"the test left tasks started: {', '.join(left)}", pytrace=False)
