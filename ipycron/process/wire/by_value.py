@@ -24,6 +24,7 @@ from ipycron.process.wire.sources import find_lines, name_cell, register_source
 Reduced = Any
 """What `__reduce__` returns: a tuple, or a name."""
 
+_NO_FILE = "<dynamic-code>"
 MAINS = frozenset({"__main__", "__mp_main__"})
 """Names of modules that are another module in each process."""
 
@@ -203,6 +204,10 @@ def _fill_dispatcher(function: Any, state: tuple[dict[Any, Any], ...]) -> None:
 def _reduce_code(code: CodeType) -> Reduced:
     """Send code with the text it was made from, where that is in no file."""
     make, arguments = cloudpickle.Pickler.dispatch_table[CodeType](code)
+    # From 3.1.3 on cloudpickle leaves the file out, and tracebacks would lack lines.
+    arguments = tuple(
+        code.co_filename if argument == _NO_FILE else argument for argument in arguments
+    )
     lines = find_lines(code.co_filename)
     if lines is None:
         return make, arguments
