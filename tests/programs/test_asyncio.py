@@ -20,7 +20,7 @@ def raises(kind, call, said):
         assert said in str(error), error
     else:
         raise AssertionError(f"no {kind.__name__}")
-    assert time.monotonic() - begin < 0.5
+    assert time.monotonic() - begin < 2
 """
 
 
@@ -113,9 +113,9 @@ done = task.execute()
 assert await done == 7 == done.result()
 assert await ipycron.wait_async(task, timeout=0.05) is False
 waiting = asyncio.create_task(ipycron.wait_async(task, runs=2))
-await asyncio.sleep(0.1)
-await task.execute()
-await task.execute()
+while not waiting.done():
+    await task.execute()
+    await asyncio.sleep(0.01)
 assert await waiting is True
 waiting = asyncio.create_task(ipycron.wait_async())
 await asyncio.sleep(0.1)
