@@ -243,8 +243,10 @@ def test_11_instants_are_datetimes(house):
 @background
 def test_12_listener_that_raises_harms_nobody(house, caplog):
     """Defect 12: a listener that threw on a background task crashed the host."""
+    called = []
 
     def fail(context):
+        called.append(context)
         raise RuntimeError("mine")
 
     task = house.start(answer)
@@ -252,7 +254,8 @@ def test_12_listener_that_raises_harms_nobody(house, caplog):
     for _ in range(2):
         assert task.execute().result(SECONDS) == 42
     drain()
-    assert len(caplog.records) == 2
+    assert len(called) == 2
+    assert len(caplog.records) == 1  # a minute
 
 
 def test_13_unref_lets_a_script_end(tmp_path):

@@ -91,7 +91,7 @@ def describe_tasks(client):
     lines = []
     for task in list(client.tasks.values()):
         lines.append(repr(task))
-        runs = [*task.running, task.last_run]
+        runs = [*task.observed.running, task.observed.last_run]
         lines += [line for run in runs if run is not None for line in describe_run(run)]
     return "\n".join(lines)
 
