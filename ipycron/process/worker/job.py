@@ -6,13 +6,12 @@ what it leaves in its module or namespace is there at the next run.
 
 from __future__ import annotations
 
+import ast
 import inspect
-import opcode
 import os
 import sys
 from types import (
     AsyncGeneratorType,
-    CodeType,
     FunctionType,
     GeneratorType,
     ModuleType,
@@ -41,7 +40,6 @@ A_GENERATOR = (
     "a generator function: calling it runs nothing of its body. Use a function that "
     "iterates over it, such as `lambda: list(f())`."
 )
-_BINDING = (opcode.opmap["STORE_NAME"], opcode.opmap["STORE_GLOBAL"])
 
 
 class LoadedJob(Protocol):
@@ -202,7 +200,7 @@ def load_file(job: FileJob, source: bytes | None = None) -> LoadedJob:
     sys.path.insert(0, os.path.dirname(path))  # noqa: PTH120 - as in read_source
     text = read_source(path) if source is None else source
     code = compile_source(text, path)
-    if not _binds(code, TASK_NAME):
+    if not _binds(ast.parse(text, path).body, TASK_NAME):
         return ScriptRunner(path, args, source)
     sys.argv = [path, *args]
     module = _make_module(path)
@@ -234,24 +232,46 @@ def binds_task(source: bytes, filename: str) -> bool:
     Raises:
         SyntaxError: if the file is not Python.
     """
-    return _binds(compile_source(source, filename), TASK_NAME)
+    compile_source(source, filename)  # some mistakes are found by compiling only
+    return _binds(ast.parse(source, filename).body, TASK_NAME)
 
 
-def _binds(code: CodeType, name: str) -> bool:
-    """Return whether a module's own lines bind a name.
+_SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
 
-    `symtable` would tell, for a second compilation and 0.1 MB of a worker's memory.
+
+def _binds(statements: list[ast.stmt], name: str) -> bool:
+    """Return whether statements bind a name in their own scope, in any branch.
+
+    What is never reached counts, too: such a file means to define it.
     """
-    if name not in code.co_names:
-        return False
-    argument, words = 0, code.co_code
-    for operation, byte in zip(words[::2], words[1::2], strict=True):
-        argument = argument << 8 | byte
-        if operation == opcode.EXTENDED_ARG:
-            continue
-        if operation in _BINDING and code.co_names[argument] == name:
+    nodes: list[ast.AST] = [*statements]  # no recursion: a long sum is nested deeply
+    while nodes:
+        node = nodes.pop()
+        if _binds_itself(node, name):
             return True
-        argument = 0
+        if isinstance(node, ast.comprehension):
+            nodes += [node.iter, *node.ifs]  # its target is its own
+        elif not isinstance(node, _SCOPES):
+            nodes += ast.iter_child_nodes(node)
+    return False
+
+
+def _binds_itself(node: ast.AST, name: str) -> bool:
+    match node:
+        case ast.Name(id=bound, ctx=ast.Store()):
+            return bound == name
+        case ast.alias(name=bound, asname=alias):
+            return (alias or bound.partition(".")[0]) == name
+        case (
+            ast.FunctionDef(name=bound)
+            | ast.AsyncFunctionDef(name=bound)
+            | ast.ClassDef(name=bound)
+            | ast.ExceptHandler(name=bound)
+            | ast.MatchAs(name=bound)
+            | ast.MatchStar(name=bound)
+            | ast.MatchMapping(rest=bound)
+        ):
+            return bound == name
     return False
 
 

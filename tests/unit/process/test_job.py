@@ -24,6 +24,16 @@ MANY_NAMES = "\n".join(f"name_{number} = 1" for number in range(700))
         "if True:\n    def task(): pass",
         "for task in (): pass",
         "global task\ntask = 1",
+        "raise SystemExit\ndef task(): pass",
+        "import sys\nsys.exit()\nwhile True:\n    def task(): pass",
+        "if 0:\n    def task(): pass",
+        "try:\n    import x\nexcept ImportError:\n    def task(): pass",
+        "try:\n    pass\nfinally:\n    task = print",
+        "with open('x') as task: pass",
+        "match 1:\n    case 2:\n        async def task(): pass",
+        "match 1:\n    case task: pass",
+        "import task.part",
+        "print([(task := n) for n in ()])",
     ],
 )
 def test_file_that_binds_task(line):
@@ -42,6 +52,11 @@ def test_file_that_binds_task(line):
         "[task for task in ()]",
         "del task",
         "self.task = 1",
+        "if True:\n    def f():\n        task = 1",
+        "lambda: (task := 1)",
+        "import os.task",
+        "f(task=1)",
+        "raise SystemExit\nprint(task)",
         "",
     ],
 )
@@ -49,6 +64,13 @@ def test_file_that_does_not_bind_task(line):
     """A function's own name, an attribute, a mere mention."""
     assert not binds_task(line.encode(), "file")
     assert not binds_task(f"{MANY_NAMES}\n{line}".encode(), "file")
+
+
+def test_file_with_a_deeply_nested_expression():
+    """Five hundred texts that are added are five hundred levels."""
+    text = " + ".join(["'a'"] * 500)
+    assert not binds_task(f"x = {text}".encode(), "file")
+    assert binds_task(f"x = {text}\ntask = x".encode(), "file")
 
 
 def test_file_that_is_not_python():
