@@ -31,7 +31,9 @@ def clean_bundle(data: dict[str, Any]) -> dict[str, Any]:
     and an empty box would hide the plain text beside it.
     """
     cleaned = {
-        mime: _clean_value(value) for mime, value in data.items() if mime != WIDGET_VIEW
+        str.__str__(mime): _clean_value(value)  # of a subclass, a plain one
+        for mime, value in data.items()
+        if mime != WIDGET_VIEW
     }
     if WIDGET_VIEW in data:
         cleaned["text/plain"] = f"{cleaned.get('text/plain', 'a widget')}\n{_HINT}"
@@ -83,7 +85,7 @@ class CellPublisher(DisplayPublisher):
                 kind="update" if update else "display",
                 data=clean_bundle(data),
                 metadata=clean_metadata(metadata),
-                display_id=(transient or {}).get("display_id"),
+                display_id=_to_json((transient or {}).get("display_id")),
             )
         )
 
