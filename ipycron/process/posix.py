@@ -16,6 +16,8 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+from ipycron.process.refusal import reserve
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import TextIO
@@ -207,13 +209,16 @@ def has_changed_user(pid: int) -> bool:
     """
     if sys.platform != "linux" or os.geteuid() != 0:
         return False
+    # At the limit of descriptors, too: the reserve has one for it.
     try:
-        with open(f"/proc/{pid}/status", "rb") as file:  # noqa: PTH123 - as above
+        with reserve.lend(), open(f"/proc/{pid}/status", "rb") as file:  # noqa: PTH123
             users = file.read().partition(b"\nUid:")[2].partition(b"\n")[0].split()
     except FileNotFoundError:
         return False
     except OSError:
         return True
+    finally:
+        reserve.fill()
     return set(users) != {b"0"}
 
 

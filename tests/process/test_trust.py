@@ -6,7 +6,7 @@ import mmap
 import os
 
 import pytest
-from trouble import NEVER
+from house import NEVER
 from watching import wait_until
 
 import ipycron
