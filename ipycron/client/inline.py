@@ -19,8 +19,8 @@ from ipycron.process.wire.outcome import (
 from ipycron.process.wire.printable import show_controls
 from ipycron.process.worker.job import follow, is_awaitable, refuse_generator
 from ipycron.scheduling.events import Outcome
+from ipycron.scheduling.ports import SharedWorker
 from ipycron.scheduling.small_map import NOTHING, SmallMap
-from ipycron.scheduling.standby import SharedWorker
 
 if TYPE_CHECKING:
     from collections.abc import Callable

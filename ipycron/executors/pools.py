@@ -34,7 +34,7 @@ from ipycron.process.wire.protocol import Displayed, FileJob, Load, Run, Streame
 from ipycron.process.worker.logs import rebuild_record
 from ipycron.scheduling.aio import settle
 from ipycron.scheduling.events import Outcome
-from ipycron.scheduling.standby import SharedWorker
+from ipycron.scheduling.ports import SharedWorker
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ipycron.scheduling.events import Outcome, ScheduledExecution
-    from ipycron.scheduling.standby import Place
 
 
 class Timer(Protocol):
@@ -180,3 +179,47 @@ class Elector(Protocol):
 
     async def on_complete(self, task_id: str, key: str) -> None:
         """Say that the run of `key` has ended, however it ended."""
+
+
+class Place(msgspec.Struct, frozen=True):
+    """A worker's place among those that stand by for the same moment.
+
+    Attributes:
+        number: counted from 0.
+        crowd: how many they are.
+    """
+
+    number: int
+    crowd: int
+
+
+class SharedWorker:
+    """What the workers in the client's own process have in common."""
+
+    __slots__ = ()
+
+    pid = None
+    is_shared = True
+    is_single_use = False
+
+    def stand_by(
+        self,
+        execution_id: str,
+        slot: int,
+        *,
+        latest: float,
+        place: Place,
+        on_begun: Callable[[], None],
+    ) -> None:
+        """Leave it at that: nobody need be woken; see `Worker.stand_by`."""
+
+    def withdraw(self) -> bool:
+        """Have nothing to take back; see `Worker.withdraw`."""
+        return True
+
+    def offer(self, on_called: Callable[[str, float], None]) -> None:
+        """Leave it at that: nobody asks past the scheduler; see `Worker.offer`."""
+
+    def hold(self) -> bool:
+        """Have no other runs; see `Worker.hold`."""
+        return True

@@ -13,7 +13,8 @@ from ipycron.scheduling.plan import (
     plan_beat,
     plan_silence,
 )
-from ipycron.scheduling.standby import LATEST, LEAST, Place, Standby
+from ipycron.scheduling.ports import Place
+from ipycron.scheduling.standby import LATEST, LEAST, Standby
 from ipycron.scheduling.state import Phase
 
 if TYPE_CHECKING:

@@ -38,18 +38,6 @@ SHARE = 0.0001
 LONGEST_REST = 0.01
 
 
-class Place(msgspec.Struct, frozen=True):
-    """A worker's place among those that stand by for the same moment.
-
-    Attributes:
-        number: counted from 0.
-        crowd: how many they are.
-    """
-
-    number: int
-    crowd: int
-
-
 class Standby(msgspec.Struct, frozen=True):
     """A run that a worker begins at its slot.
 
@@ -67,38 +55,6 @@ class Standby(msgspec.Struct, frozen=True):
 def find_rest(crowd: int) -> float:
     """Return for how many seconds after its slot a crowd only begins runs."""
     return min(crowd * SHARE, LONGEST_REST) if crowd > CROWD else 0.0
-
-
-class SharedWorker:
-    """What the workers in the client's own process have in common."""
-
-    __slots__ = ()
-
-    pid = None
-    is_shared = True
-    is_single_use = False
-
-    def stand_by(
-        self,
-        execution_id: str,
-        slot: int,
-        *,
-        latest: float,
-        place: Place,
-        on_begun: Callable[[], None],
-    ) -> None:
-        """Leave it at that: nobody need be woken; see `Worker.stand_by`."""
-
-    def withdraw(self) -> bool:
-        """Have nothing to take back; see `Worker.withdraw`."""
-        return True
-
-    def offer(self, on_called: Callable[[str, float], None]) -> None:
-        """Leave it at that: nobody asks past the scheduler; see `Worker.offer`."""
-
-    def hold(self) -> bool:
-        """Have no other runs; see `Worker.hold`."""
-        return True
 
 
 class ClockAhead:

@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ipycron.scheduling.events import ScheduledExecution
-    from ipycron.scheduling.ports import Clock, Timer, Worker
-    from ipycron.scheduling.standby import Place
+    from ipycron.scheduling.ports import Clock, Place, Timer, Worker
 
 # The first process id that is given to a fake worker.
 _FIRST_PID = 1000

@@ -41,7 +41,8 @@ from ipycron.process.wire.protocol import (
 from ipycron.scheduling.clock import SystemClock
 from ipycron.scheduling.events import ScheduledExecution
 from ipycron.scheduling.policy import Policy
-from ipycron.scheduling.standby import LONGEST_REST, Place
+from ipycron.scheduling.ports import Place
+from ipycron.scheduling.standby import LONGEST_REST
 
 CLOCK = SystemClock()
 TABLE = "workers that stand by"

@@ -52,8 +52,7 @@ if TYPE_CHECKING:
     from ipycron.process.wire.channel import Uplink
     from ipycron.process.wire.protocol import StreamName
     from ipycron.scheduling.events import ScheduledExecution
-    from ipycron.scheduling.ports import Worker
-    from ipycron.scheduling.standby import Place
+    from ipycron.scheduling.ports import Place, Worker
 
 
 class WorkerPipes:

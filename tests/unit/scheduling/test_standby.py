@@ -6,7 +6,7 @@ import math
 import pytest
 
 from ipycron.errors import OverlapError
-from ipycron.scheduling.standby import Place
+from ipycron.scheduling.ports import Place
 
 RUN = ["execution:started", "execution:finished"]
 
