@@ -7,7 +7,7 @@ import os
 
 import pytest
 from house import NEVER
-from watching import wait_until
+from polling import eventually
 
 import ipycron
 from ipycron.process.wire.outcome import Unserializable
@@ -134,7 +134,7 @@ def test_record_keeps_its_attributes(write, caplog):
     task.start().result(10)
     with caplog.at_level(logging.WARNING, "job"):
         task.execute().result(10)
-        (record,) = wait_until(lambda: caplog.records, 5, "a record")
+        (record,) = eventually(lambda: caplog.records, "a record")
     assert record.getMessage() == "hello there"
     assert record.large == str(1 << 80)
     assert record.object.startswith("<function")
