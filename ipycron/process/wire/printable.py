@@ -29,7 +29,8 @@ _SEQUENCES = re.compile(
     r"|\x1b[ -/]*[0-~]"  # resets, character sets, keypad
     r"|(?P<rest>[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff])"
 )
-_RETURNS = re.compile(r"[^\n]*\r(?=[^\n])|\r")
+# From the beginning of a line only: tried anywhere, a line of a megabyte takes hours.
+_RETURNS = re.compile(r"^[^\n]*\r(?=[^\n])|\r", re.MULTILINE)
 
 
 def keep_colours(text: str) -> str:
