@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from ipycron.client.registry import registry
+from ipycron.process.wire.printable import keep_colours
 from ipycron.scheduling.clock import SystemClock
 
 if TYPE_CHECKING:
@@ -130,6 +131,9 @@ class Lines:
             head = f"{now.isoformat(' ', 'milliseconds')} "
         if self._prefix:
             head += f"{context.task.name}: "
+        if getattr(sys, stream).isatty():
+            text = keep_colours(line.decode(errors="replace"))
+            line = text.encode(errors="backslashreplace")
         _get_binary(stream).write(head.encode(errors="backslashreplace") + line)
 
 

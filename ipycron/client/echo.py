@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ipycron.client.keepalive import is_interactive
+from ipycron.process.wire.printable import keep_colours
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,6 +88,9 @@ class Echo:
 
     def _write(self, source: tuple[str, str], text: str, prefix: str) -> None:
         stream = getattr(sys, source[1])
+        with contextlib.suppress(ValueError, AttributeError):  # closed, or none
+            if stream.isatty():
+                text = keep_colours(text)
         before, self._unfinished = self._unfinished, None
         if prefix:
             lines = text.splitlines(keepends=True)

@@ -1,7 +1,9 @@
 """Control sequences of a job, on every way to a terminal: only colours stay."""
 
+import contextlib
 import logging
 import os
+import pty
 import re
 import subprocess
 import sys
@@ -64,20 +66,48 @@ def task():
 
 @pytest.mark.parametrize("args", [[], ["fail"]])
 def test_command_prints_no_control_sequences(write, args):
-    """`ipycron run`: output, traceback, table, errors."""
-    path = write(JOB)
-    command = [sys.executable, "-m", "ipycron.cli", "run", "* * * * * *", path]
-    done = subprocess.run(
-        [*command, *args, "--max", "1"],
-        capture_output=True,
-        text=True,
-        timeout=25,
-        check=False,
-        env={**os.environ, "COLUMNS": "200"},
+    """`ipycron run` in a terminal, line by line: the table moves the cursor itself."""
+    text = run_in_terminal(
+        "-m",
+        "ipycron",
+        "run",
+        "--prefix",
+        "--max",
+        "1",
+        "* * * * * *",
+        write(JOB),
+        *args,
     )
-    text = done.stdout + done.stderr
     assert "red" in text
     assert not FORBIDDEN.search(text), FORBIDDEN.findall(text)
+
+
+def test_script_prints_no_control_sequences_of_its_tasks(write, tmp_path):
+    """What the console of a script shows of its background tasks."""
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import sys, ipycron\n"
+        "task = ipycron.create_task('0 0 1 1 *', sys.argv[1])\n"
+        "task.start().result(10)\n"
+        "task.execute().result(10)\n"
+        "ipycron.shutdown()\n"
+    )
+    text = run_in_terminal(program, write(JOB))
+    assert "red" in text
+    assert not FORBIDDEN.search(text), FORBIDDEN.findall(text)
+
+
+def run_in_terminal(*command):
+    """Return what a Python program prints to a terminal of its own."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen([sys.executable, *command], stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    data = b""
+    with contextlib.suppress(OSError), os.fdopen(ours, "rb", buffering=0) as file:
+        while part := file.read(4096):
+            data += part
+    assert process.wait(20) in (0, 1)
+    return data.decode().replace("\r\n", "\n")
 
 
 class Lines(logging.Handler):
