@@ -206,7 +206,11 @@ def _reduce_code(code: CodeType) -> Reduced:
     make, arguments = cloudpickle.Pickler.dispatch_table[CodeType](code)
     # From 3.1.3 on cloudpickle leaves the file out, and tracebacks would lack lines.
     arguments = tuple(
-        code.co_filename if argument == _NO_FILE else argument for argument in arguments
+        code.co_filename
+        # Some are bytes, which -b would not have compared with text.
+        if isinstance(argument, str) and argument == _NO_FILE
+        else argument
+        for argument in arguments
     )
     lines = find_lines(code.co_filename)
     if lines is None:
