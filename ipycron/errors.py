@@ -285,7 +285,7 @@ class TaskExists(IpycronError, ValueError):
     def __init__(self, *, name: str) -> None:
         super().__init__(
             f"task {name!r} exists already. Destroy it first, choose another name, "
-            "or pass if_exists='replace' or 'keep'.",
+            "or pass if_exists='replace' or if_exists='keep'.",
             name=name,
         )
 

@@ -163,7 +163,7 @@ def refuse(session, source):
             (
                 "run coordinator: IPYCRON_RUN: got nothing, expected 'true' or "
                 "'false'. Set it to 'true' on the one instance that runs distributed "
-                "tasks and to 'false' on the others, or pass a run_coordinator."
+                "tasks and to 'false' on the others, or pass a --run-coordinator."
             ),
         ),
     ],
@@ -315,7 +315,7 @@ def test_name_that_exists_is_refused_when_so_asked(session):
     session.run("%%cron @daily --name report --if-exists error\n2")
     assert str(session.result.error_in_exec) == (
         "task 'report' exists already. Destroy it first, choose another name, or "
-        "pass if_exists='replace' or 'keep'."
+        "pass --if-exists replace or --if-exists keep."
     )
     assert [task.pattern for task in get_tasks().values()] == ["@yearly"]
 

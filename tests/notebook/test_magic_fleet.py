@@ -101,7 +101,7 @@ def test_file_runs_on_an_executor_of_the_notebook(away, tmp_path):
         ),
         (
             "--coordinator voter --name a",
-            "run_coordinator: got <*> expected None without distributed=True.",
+            "--run-coordinator: got <*> expected None without distributed=True.",
         ),
         (
             "--on pool --launcher spawn",

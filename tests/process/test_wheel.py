@@ -29,6 +29,9 @@ def pip(*words):
     assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
+BUILDERS = ("hatchling", "hatch_fancy_pypi_readme")
+
+
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
     """Build the wheel from a copy of the sources; return where it is installed."""
@@ -38,8 +41,8 @@ def installed(tmp_path_factory):
         shutil.copytree(ROOT / part, folder / "source" / part, ignore=unwanted)
     for name in FILES:
         shutil.copy(ROOT / name, folder / "source")
-    # Without the builder here pip fetches it.
-    is_here = importlib.util.find_spec("hatchling") is not None
+    # Without the builders here pip fetches them.
+    is_here = all(importlib.util.find_spec(name) for name in BUILDERS)
     flags = ["--no-build-isolation"] * is_here
     pip("wheel", "-q", "--no-deps", *flags, "-w", folder, folder / "source")
     (wheel,) = folder.glob("*.whl")

@@ -90,7 +90,7 @@ def describe_tasks(client):
     """Return each task with its last run and the runs in progress."""
     lines = []
     for task in list(client.tasks.values()):
-        lines.append(repr(task))
+        lines.append(repr(task.handle))
         runs = [*task.observed.running, task.observed.last_run]
         lines += [line for run in runs if run is not None for line in describe_run(run)]
     return "\n".join(lines)

@@ -195,7 +195,9 @@ def say_summary(summary: str) -> str:
 @functools.cache
 def _get_options() -> re.Pattern[str]:
     names = "|".join(f.name for f in fields(TaskOptions) if "_" in f.name)
-    return re.compile(rf"\b({names})\b(?:=([\w,.]*\w))?|\boption (timeout|jitter)\b")
+    return re.compile(
+        rf"\b({names})\b(?:='?([\w,.]*\w)'?)?|\boption (timeout|jitter)\b"
+    )
 
 
 def _say_option(match: re.Match[str]) -> str:
