@@ -67,11 +67,12 @@ def test_mypy_knows_results_and_refuses_what_is_not_there(tmp_path):
 
 @pytest.mark.timeout(120)
 def test_pyright_knows_results_and_refuses_what_is_not_there(tmp_path):
-    """Where pyright is installed: `npm install pyright` in the project, or on PATH."""
-    local = ROOT / "node_modules" / ".bin" / "pyright"
+    """Where pyright is installed: in `build/pyright`, or on PATH."""
+    # Not in the project: JupyterLab would start it as its language server.
+    local = ROOT / "build" / "pyright" / "node_modules" / ".bin" / "pyright"
     program = str(local) if local.exists() else shutil.which("pyright")
     if program is None:
-        pytest.skip("needs pyright: npm install --no-save pyright")
+        pytest.skip("needs pyright: npm install --prefix build/pyright pyright")
     script = tmp_path / "script.py"
     script.write_text(TYPED)
     command = [program, "--outputjson", "--pythonpath", sys.executable, str(script)]
