@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from watching import SESSION
 
 SUPPORT = Path(__file__).parents[1] / "support"
 HEAD = """
@@ -39,7 +40,12 @@ def run_pytest(folder, source):
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "evidence", path],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(SUPPORT), "COLUMNS": "200"},
+        env={
+            **os.environ,
+            "PYTHONPATH": str(SUPPORT),
+            "COLUMNS": "200",
+            SESSION: os.urandom(8).hex(),  # else it finds the processes of this session
+        },
         capture_output=True,
         text=True,
         timeout=60,

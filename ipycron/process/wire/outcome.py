@@ -242,7 +242,7 @@ def _read_error(payload: Payload) -> _Error:
         reason = f"{type(failure).__name__}: {failure}"
     return _Error(
         type_name="?",
-        message="an error that cannot be read",
+        message=f"an error that cannot be read ({reason})",
         traceback_text="",
         pickle=None,
         reason=reason,
