@@ -52,6 +52,7 @@ def main(folder):
         newest = dict(sorted(slots))
         return all(newest.get(task.id, 0) >= instant for task in noisy)
 
+    ipycron.set_echo(False)  # what it says itself is read from its stdout
     noisy = [
         ipycron.create_task("* * * * * *", cell, start_timeout=60) for _ in range(8)
     ]
