@@ -449,8 +449,12 @@ class FactorySubmitter:
         return self.prepare().submit(run_id, visit)
 
     def see_broken(self) -> None:
-        """Have the next run find a new executor."""
-        self.close()
+        """Have the next run find a new executor.
+
+        Called by the executor's own thread. From Python 3.12 on that holds a lock then
+        that a shutdown takes as well, so the old one is shut down elsewhere.
+        """
+        self._pool.submit(self._let_go())
 
     def end_run(self) -> bool:
         """Kill the processes of loky's pools, and of Python's from 3.14 on."""
@@ -465,15 +469,23 @@ class FactorySubmitter:
 
     def close(self) -> None:
         """Shut the executor down; what has begun there goes on."""
+        self._let_go()()
+
+    def _let_go(self) -> Callable[[], None]:
+        """Forget the executor; return what shuts it down."""
         with self._lock:
             submitter, self._submitter = self._submitter, None
             executor, self._executor = self._executor, None
-        if submitter is not None:
-            submitter.close()
-        if isinstance(executor, concurrent.futures.Executor):
-            executor.shutdown(wait=False)
-        elif executor is not None:  # a Dask client
-            executor.close()
+        return partial(_shut_down, submitter, executor)
+
+
+def _shut_down(submitter: Submitter | None, executor: Any) -> None:
+    if submitter is not None:
+        submitter.close()
+    if isinstance(executor, concurrent.futures.Executor):
+        executor.shutdown(wait=False)
+    elif executor is not None:  # a Dask client
+        executor.close()
 
 
 def _find_kill(executor: Any) -> Callable[[], object] | None:
