@@ -106,6 +106,7 @@ def test_repr_of_a_result_is_not_asked_for(start, deed):
     assert run.summary == "<Repr>"
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("deed", OFTEN)
 def test_result_that_does_not_pickle_is_described(start, deed):
     """Whatever it raises; its repr is asked for once."""

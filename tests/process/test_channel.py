@@ -7,6 +7,7 @@ import socket
 import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 
 import pytest
 from interrupts import Interrupts
@@ -172,7 +173,10 @@ def test_interrupted_sends_hold_up_nobody():
     ):
         received = pool.submit(receive_until, peer, "last")
         with Interrupts(seed=3, longest=0.0001) as interrupts:
-            for number in range(4000):
+            # On a busy machine few of the interrupts find a send under way.
+            for number in count():
+                if number >= 4000 and interrupts.count > 10:
+                    break
                 with contextlib.suppress(KeyboardInterrupt):
                     interrupts.may_come = True
                     channel.send_at_once(Execute(f"task-{number}", "r"))

@@ -118,7 +118,11 @@ def test_every_run_is_told_whatever_comes_around_the_slot(write, seed):
     dice = random.Random(seed)
     path = write(JOB)
     task, ends = start(path)
+    # It may have run by now: what is counted below begins with a stop.
+    task.stop().result(10)
     heard = Record(task)
+    before_that = len(ends)
+    task.start().result(10)
     asked = []
     for number in range(8):
         sleep_until(find_next_slot() + dice.uniform(-0.06, 0.02))
@@ -138,7 +142,7 @@ def test_every_run_is_told_whatever_comes_around_the_slot(write, seed):
     told = Counter(end.execution.id for end in ends)
     assert told == Counter(name for name, _, _ in runs)
     assert set(told.values()) == {1}
-    assert heard.count("execution:started") == len(ends)
+    assert heard.count("execution:started") == len(ends) - before_that
     assert sum(reason == "invoked" for _, reason, _ in runs) == len(asked)
 
 

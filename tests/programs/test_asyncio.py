@@ -95,13 +95,16 @@ assert not execution.cancel() or execution.cancelled()
 """)
 
 
+@pytest.mark.alone
 def test_blocking_calls_on_the_loop_raise_and_name_the_others(run):
     """At once: not as a time-out, and nothing is shut down by it."""
     run("""
 async def job():
     return 7
 task = ipycron.schedule("0 0 1 1 *", job)
-file = ipycron.schedule("0 0 1 1 *", "tick.py")
+with open("slow.py", "w") as slow:  # what has ended by then blocks nobody
+    slow.write("import time\\ndef task():\\n    time.sleep(1)")
+file = ipycron.schedule("0 0 1 1 *", "slow.py")
 await asyncio.gather(task.start(), file.start())
 raises(BlockingCall, ipycron.shutdown, "await ipycron.shutdown_async()")
 raises(BlockingCall, ipycron.wait, "await ipycron.wait_async()")
