@@ -335,6 +335,7 @@ def main() -> int:
     print(f"seed {options.seed}, {tasks} tasks, {seconds:g} s", flush=True)
     # The thousands of intended failures pass without a word.
     logging.getLogger("ipycron").setLevel(logging.CRITICAL)
+    ipycron.set_echo(False)  # its jobs print without an end
     is_well = soak(seconds, tasks)
     print("all accounted for" if is_well else "NOT as it should be")
     return 0 if is_well else 1
