@@ -38,7 +38,7 @@ class MemoryKeeper:
         """Let go of what a run has left; nothing of it may be referred to any more.
 
         Args:
-            seconds: the run's duration.
+            seconds: the run's duration, with the pickling of its result.
         """
         self._brief_runs += 1
         if seconds < BRIEF and self._brief_runs < MANY:

@@ -264,7 +264,8 @@ class Worker:
         if self._job.is_single_use:
             self._end_program()
         else:
-            self._memory.clean(self._finished_at - run.started_at)
+            # Pickling its result may leave more than the run itself.
+            self._memory.clean(read_wall_clock() - run.started_at)
         flush_stdio()
         if call is not None and is_ok and self._answer(call, run, payload, summary):
             self._surroundings.restore()
