@@ -87,7 +87,8 @@ def schedule(
         name: a label; the task's id where none is given.
         timezone: an IANA name or a `tzinfo`; the system's zone by default.
         day_or: either day field matches, as cron has it; False: both must.
-        no_overlap: skip a slot and refuse a manual run while a run is in progress.
+        no_overlap: skip a slot and refuse a manual run while a run is in progress
+            in this process; other instances of a fleet are not asked.
         max_executions: scheduled runs before the task is destroyed.
         jitter: the longest random delay before a scheduled run, seconds.
         tolerance: how late a slot may still run, seconds.

@@ -245,6 +245,9 @@ _OTHER_WAYS = {
     "kwargs": "Keyword arguments are for functions; a task file takes args=[…].",
     "coalesce": "Of the slots that a gap leaves, only the newest runs, if it is no "
     "later than tolerance.",
+    "fleet_overlap": "Whether runs overlap is decided by each instance for itself, "
+    "not for the fleet: a lock that an instance holds while it stands still could "
+    "not be trusted. Have the job hold one that its work checks.",
     "run_on_init": "Call execute() on the task to run it at once.",
     "run_immediately": "Call execute() on the task to run it at once.",
     "scheduled": "create_task() leaves a task stopped.",

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 LONGEST_CLAIM = 366 * 86_400.0
 """Seconds for which a fleet keeps a claim: no coordinator need store one for longer."""
+SHORT_LEASE = 2.0
+"""Seconds: a shorter lease covers clocks that differ, and no tolerance beside that."""
 MAX_WHOLE = 2**63 - 1
 """The largest number that a message holds."""
 Check = "Callable[[str, Any], Any]"
@@ -129,7 +131,7 @@ class Policy:
     no_overlap: bool = option(
         False,
         check_flag,
-        "skip a slot, refuse a manual run, while a run is in progress",
+        "skip a slot, refuse a manual run, while a run of this instance is in progress",
     )
     max_executions: int | None = option(
         None, check_limit, "scheduled runs before the task is destroyed"
@@ -167,7 +169,8 @@ class Policy:
 
         It must not run out while another instance may still begin the slot, because
         that one stood still: for as long as a slot may be late. `distributed_lease`
-        covers a tolerance of a second, an answer that takes its time, and clocks that
-        differ.
+        covers an answer that takes its time, clocks that differ, and, where it is not
+        shorter than `SHORT_LEASE`, a tolerance of a second.
         """
-        return self.distributed_lease + max(0.0, self.tolerance - 1.0)
+        covered = 1.0 if self.distributed_lease >= SHORT_LEASE else 0.0
+        return self.distributed_lease + max(0.0, self.tolerance - covered)

@@ -169,9 +169,13 @@ class Admission:
         )
 
     def _delay(self, run: Run) -> None:
-        """Begin the run after its random delay (R4)."""
+        """Begin the run after its random delay (R4).
+
+        Not where it is late before: an election in an instance that stood still may
+        have claimed a slot whose claim had run out.
+        """
         limit = self._state.policy.jitter
-        if limit > 0:
+        if limit > 0 and not self._is_late(run):
             delay = self._services.uniform(0.0, limit)
             tolerance = self._state.policy.tolerance
             run.latest = self._services.clock.now() + delay + tolerance

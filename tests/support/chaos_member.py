@@ -1,6 +1,7 @@
 """One instance of a fleet, until it is killed.
 
     python chaos_member.py FOLDER NAME inline|background sqlite:PATH|redis:PORT
+        [EXPRESSION LEASE TOLERANCE]
 
 Appends to FOLDER/runs ``slot name`` for each run, before it does anything else, and to
 FOLDER/skips ``slot name reason`` for each slot that it leaves.
@@ -56,17 +57,20 @@ def end_with_parent():
     os._exit(0)
 
 
-def main(folder, name, kind, coordinator):
+def main(  # noqa: PLR0917 - the words of a command line
+    folder, name, kind, coordinator, expression="* * * * * *", lease=LEASE, tolerance=1
+):
     """Schedule and wait."""
     threading.Thread(target=end_with_parent, daemon=True).start()
     task = ipycron.create_task(
-        "* * * * * *",
+        expression,
         partial(run, f"{folder}/runs", name),
         name=TASK,
         background=kind == "background",
         distributed=True,
         run_coordinator=make_coordinator(coordinator),
-        distributed_lease=LEASE,
+        distributed_lease=float(lease),
+        tolerance=float(tolerance),
     )
     task.on(
         "execution:skipped",

@@ -392,6 +392,7 @@ def test_wait_takes_one_task():
         ("replace_existing", "Here it is called 'if_exists'."),
         ("maxExecutions", "Did you mean 'max_executions'?"),
         ("coalesce", "only the newest runs"),
+        ("fleet_overlap", "by each instance for itself"),
         ("runOnInit", "Call execute()"),
         ("no_overlapp", "Did you mean 'no_overlap'?"),
     ],
