@@ -69,15 +69,13 @@ class Lifecycle:
         self._quiet: asyncio.Future[None] | None = None
         self._is_destroying = False
         self._is_limit_told = False
-        self._workers = TaskWorkers(state, services, life=self)
-        self._slots = Slots(state, services, life=self, workers=self._workers)
+        self._workers = TaskWorkers(state, services, observer=self)
         election = Election(state, services) if state.policy.distributed else None
         self._tracker = RunTracker(
             state,
             services,
-            life=self,
+            observer=self,
             workers=self._workers,
-            slots=self._slots,
             election=election,
         )
         self._admission = Admission(
@@ -85,8 +83,14 @@ class Lifecycle:
             services,
             workers=self._workers,
             tracker=self._tracker,
-            slots=self._slots,
             election=election,
+        )
+        self._slots = Slots(
+            state,
+            services,
+            observer=self,
+            workers=self._workers,
+            admission=self._admission,
         )
 
     # --- what the owner asks for -------------------------------------------------
@@ -287,11 +291,7 @@ class Lifecycle:
         self.state.emit(Event.TASK_DESTROYED)
         self._on_destroyed(self.state)
 
-    # --- what the parts report ---------------------------------------------------
-
-    def see_due(self, slot: int, lateness: float) -> None:
-        """Run a slot that is due, so many seconds late."""
-        self._admission.fire(slot, lateness)
+    # --- what the parts report: see `TaskObserver` --------------------------------
 
     def see_called(self, worker: Worker, execution_id: str, date: float) -> None:
         """Take over a run that a worker has begun because its owner asked it to."""
@@ -307,6 +307,10 @@ class Lifecycle:
     def see_hopeless(self, error: BaseException) -> None:
         """Fail the task: its worker died too often (R7), or its schedule is broken."""
         self._begin_stop(error=error)
+
+    def see_exhausted(self) -> None:
+        """Wait for no further slot: the last scheduled run has started (R5)."""
+        self._slots.disarm()
 
     def see_quiet(self) -> None:
         """Go on with what waits for the runs to end."""

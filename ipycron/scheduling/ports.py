@@ -193,6 +193,29 @@ class Place(msgspec.Struct, frozen=True):
     crowd: int
 
 
+class TaskObserver(Protocol):
+    """What the parts of a task report to whatever moves it between its phases."""
+
+    def see_called(self, worker: Worker, execution_id: str, date: float) -> None:
+        """A worker has begun a run that its client asked it for directly."""
+
+    def see_ready(self, error: BaseException | None) -> None:
+        """A new main worker is loaded.
+
+        `error` is the death that made it necessary, None after a timeout and after a
+        single-use worker.
+        """
+
+    def see_hopeless(self, error: BaseException) -> None:
+        """The task cannot go on: too many deaths in a row, or a broken schedule."""
+
+    def see_exhausted(self) -> None:
+        """The last run of `max_executions` has started."""
+
+    def see_quiet(self) -> None:
+        """A run has ended, or a long gap of missed slots has been reported."""
+
+
 class SharedWorker:
     """What the workers in the client's own process have in common."""
 

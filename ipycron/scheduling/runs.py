@@ -18,10 +18,8 @@ if TYPE_CHECKING:
 
     from ipycron.scheduling.election import Election
     from ipycron.scheduling.events import Reason
-    from ipycron.scheduling.lifecycle import Lifecycle
-    from ipycron.scheduling.ports import Worker
+    from ipycron.scheduling.ports import TaskObserver, Worker
     from ipycron.scheduling.services import Services
-    from ipycron.scheduling.slots import Slots
     from ipycron.scheduling.state import TaskState
     from ipycron.scheduling.workers import TaskWorkers
 
@@ -45,7 +43,6 @@ class Admission:
     __slots__ = (
         "_election",
         "_services",
-        "_slots",
         "_state",
         "_tracker",
         "_workers",
@@ -58,27 +55,30 @@ class Admission:
         *,
         workers: TaskWorkers,
         tracker: RunTracker,
-        slots: Slots,
         election: Election | None,
     ) -> None:
         self._state = state
         self._services = services
         self._workers = workers
         self._tracker = tracker
-        self._slots = slots
         self._election = election
 
-    def fire(self, slot: int, lateness: float) -> None:
-        """Run a slot that is due, or skip it because of the runs before it."""
+    def fire(self, slot: int, lateness: float, execution_id: str | None = None) -> None:
+        """Run a slot that is due, or skip it because of the runs before it.
+
+        Args:
+            slot: in Unix seconds.
+            lateness: seconds since then.
+            execution_id: the run's, where a worker that stood by has begun it; None
+                draws one.
+        """
         policy = self._state.policy
         self._workers.hold()
         if self._state.runs or self._state.lingering:
             self._state.emit(Event.EXECUTION_OVERLAP, date=slot)
             if policy.no_overlap or self._is_spoken_for():
                 return
-        standby, self._state.standby = self._state.standby, None
-        execution_id = None if standby is None else standby.execution_id
-        run = self._open("scheduled", slot, execution_id)
+        run = self._tracker.open("scheduled", slot, execution_id)
         patience = max(0.0, policy.tolerance - lateness)
         run.latest = self._services.clock.now() + patience
         if self._election is not None:
@@ -102,14 +102,14 @@ class Admission:
         busy_run = state.busy_run if state.policy.no_overlap else None
         if busy_run is not None:
             raise OverlapError(name=state.name, execution_id=busy_run)
-        run = self._open("invoked", self._services.clock.now(), execution_id)
-        run.end = end
+        now = self._services.clock.now()
+        run = self._tracker.open("invoked", now, execution_id, end=end)
         self._begin(run)
         return run
 
     def adopt(self, worker: Worker, execution_id: str, date: float) -> None:
         """Take note of a manual run that a worker has begun already."""
-        run = self._open("invoked", date, execution_id)
+        run = self._tracker.open("invoked", date, execution_id)
         self._workers.occupy(worker)
         self._tracker.start(run, worker)
 
@@ -134,16 +134,7 @@ class Admission:
                 continue
             self._tracker.forget(run)
             if is_missed:
-                self._slots.miss(run.execution.date)
-
-    def _open(
-        self, reason: Reason, date: float, execution_id: str | None = None
-    ) -> Run:
-        execution_id = execution_id or self._services.new_id()
-        execution = ScheduledExecution(id=execution_id, reason=reason, date=date)
-        run = Run(execution=execution, tracker=self._tracker)
-        self._state.runs = self._state.runs.add(execution_id, run)
-        return run
+                self._state.emit_missed(run.execution.date)
 
     def _is_spoken_for(self) -> bool:
         """Return whether pending runs may need all that is left of the limit."""
@@ -243,8 +234,10 @@ class Admission:
         try:
             worker = await self._workers.load()
         except Exception as error:  # noqa: BLE001 - the border to the job
+            run.undo = None
             self._tracker.fail(run, error)
             return
+        run.undo = None
         self._excuse(run, began, self._state.policy.start_timeout)
         if self._is_late(run):
             self._workers.release(worker)
@@ -255,7 +248,7 @@ class Admission:
     def _expire(self, run: Run) -> None:
         """Miss a slot that could not begin within the tolerance (R7, C2)."""
         self._tracker.forget(run)
-        self._slots.miss(run.execution.date)
+        self._state.emit_missed(run.execution.date)
 
 
 def undo(run: Run) -> None:
@@ -268,16 +261,14 @@ def undo(run: Run) -> None:
 class RunTracker:
     """Follows each run of one task from the code's start to its one end (R8).
 
-    Tells the `life` when a run has ended. No slot is armed any more when the last run
-    of `max_executions` has started.
-
+    The `observer` receives the start of the last run of `max_executions`, and the end
+    of every run.
     """
 
     __slots__ = (
         "_election",
-        "_life",
+        "_observer",
         "_services",
-        "_slots",
         "_state",
         "_workers",
     )
@@ -287,17 +278,30 @@ class RunTracker:
         state: TaskState,
         services: Services,
         *,
-        life: Lifecycle,
+        observer: TaskObserver,
         workers: TaskWorkers,
-        slots: Slots,
         election: Election | None,
     ) -> None:
         self._state = state
         self._services = services
-        self._life = life
+        self._observer = observer
         self._workers = workers
-        self._slots = slots
         self._election = election
+
+    def open(
+        self,
+        reason: Reason,
+        date: float,
+        execution_id: str | None = None,
+        *,
+        end: asyncio.Future[Outcome] | None = None,
+    ) -> Run:
+        """Return a new pending run; `end` is resolved with its outcome."""
+        execution_id = execution_id or self._services.new_id()
+        execution = ScheduledExecution(id=execution_id, reason=reason, date=date)
+        run = Run(execution=execution, observer=self, end=end)
+        self._state.runs = self._state.runs.add(execution_id, run)
+        return run
 
     def start(self, run: Run, worker: Worker) -> None:
         """Run the code on a worker that is free for it."""
@@ -346,13 +350,12 @@ class RunTracker:
         """Tell that a run starts, before it can show a sign of life."""
         state = self._state
         run.stage = RunStage.ACTIVE
-        run.undo = None
         run.execution.started_at = self._services.clock.now()
         state.active_count += 1
         if run.is_scheduled:
             state.started_count += 1
             if state.is_exhausted:
-                self._slots.disarm()
+                self._observer.see_exhausted()
         state.emit(
             Event.EXECUTION_STARTED, date=run.execution.date, execution=run.execution
         )
@@ -438,7 +441,7 @@ class RunTracker:
         )
         if run.end is not None and not run.end.done():
             run.end.set_result(outcome)
-        self._life.see_quiet()
+        self._observer.see_quiet()
         self._workers.offer()
 
     def _date_end(self, run: Run, outcome: Outcome) -> float:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ipycron.scheduling.events import Event
 from ipycron.scheduling.plan import (
     find_following,
     find_start,
@@ -20,24 +19,25 @@ from ipycron.scheduling.state import Phase
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ipycron.scheduling.lifecycle import Lifecycle
     from ipycron.scheduling.plan import Beat, Silence
-    from ipycron.scheduling.ports import Schedule
+    from ipycron.scheduling.ports import Schedule, TaskObserver
+    from ipycron.scheduling.runs import Admission
     from ipycron.scheduling.services import Services
     from ipycron.scheduling.state import TaskState
     from ipycron.scheduling.workers import TaskWorkers
 
 
 class Slots:
-    """Keeps a started task in the timetable and tells what became of each slot.
+    """Keeps a started task in the timetable and settles each of its slots once.
 
-    Tells the `life` of a slot to run, of a long gap of missed slots that has been
-    reported, and of what the schedule raised: a task that can never be due again must
-    not look idle.
+    A slot that is due goes to `admission`. The `observer` receives what the schedule
+    raised, since a task that can never be due again must not look idle, and the end of
+    a count of missed slots.
     """
 
     __slots__ = (
-        "_life",
+        "_admission",
+        "_observer",
         "_services",
         "_state",
         "_workers",
@@ -48,13 +48,15 @@ class Slots:
         state: TaskState,
         services: Services,
         *,
-        life: Lifecycle,
+        observer: TaskObserver,
         workers: TaskWorkers,
+        admission: Admission,
     ) -> None:
         self._state = state
         self._services = services
-        self._life = life
+        self._observer = observer
         self._workers = workers
+        self._admission = admission
 
     def arm(self, silence: Silence | None = None) -> Beat | None:
         """Wait for the first slot after this moment, unless the limit is reached.
@@ -91,7 +93,7 @@ class Slots:
         try:
             following = state.schedule.find_next(since)
         except Exception as error:  # noqa: BLE001 - the border to the schedule
-            self._life.see_hopeless(error)
+            self._observer.see_hopeless(error)
             return
         self.disarm()
         self._arm(following)
@@ -110,10 +112,6 @@ class Slots:
         self._services.timetable.disarm(self)
         self._services.outlook.disarm(self._look_ahead)
 
-    def miss(self, slot: float) -> None:
-        """Tell that a slot will not run any more."""
-        self._state.emit(Event.EXECUTION_MISSED, date=slot, missed_count=1)
-
     def _arm(self, slot: int | None) -> None:
         if slot is None:
             self._state.next_slot = None
@@ -131,7 +129,7 @@ class Slots:
         worker = self._workers.main
         if worker is None or state.runs or slot is None:
             return None
-        if slot - self._services.clock.now() < LEAST or not worker.hold():
+        if slot - self._services.clock.now() < LEAST or not self._workers.hold():
             return None
         number = self._services.timetable.note_standby()
         state.standby = Standby(self._services.new_id(), worker, number)
@@ -174,7 +172,7 @@ class Slots:
             return
         self._services.timetable.disarm(self)
         state.settled_slot, state.next_slot = slot, None
-        self._life.see_due(slot, 0.0)
+        self._fire(slot, 0.0)
         self._arm_next()
 
     def __call__(self, now: float) -> Callable[[], None] | None:
@@ -189,7 +187,7 @@ class Slots:
             # The usual case. The next slot is looked for when the other tasks' runs
             # of this second have begun.
             state.settled_slot, state.next_slot = slot, None
-            self._life.see_due(slot, now - slot)
+            self._fire(slot, now - slot)
             return self._arm_next
         self._settle(now)
         return None
@@ -198,6 +196,12 @@ class Slots:
         """Return whether a worker that stands by is as good as begun."""
         slot = self._state.next_slot
         return slot is not None and 0 <= now - slot <= self._patience
+
+    def _fire(self, slot: int, lateness: float) -> None:
+        """Run a slot that is due, `lateness` seconds after it."""
+        standby, self._state.standby = self._state.standby, None
+        execution_id = None if standby is None else standby.execution_id
+        self._admission.fire(slot, lateness, execution_id)
 
     def _arm_next(self) -> None:
         """Wait for the slot after the one that has just been settled."""
@@ -210,7 +214,7 @@ class Slots:
         try:
             following = find_following(state.schedule, slot, slot)
         except Exception as error:  # noqa: BLE001 - the border to the schedule
-            self._life.see_hopeless(error)
+            self._observer.see_hopeless(error)
             return
         self._arm(following)
 
@@ -220,14 +224,14 @@ class Slots:
         try:
             beat = self._plan(now)
         except Exception as error:  # noqa: BLE001 - the border to the schedule
-            self._life.see_hopeless(error)
+            self._observer.see_hopeless(error)
             return
         state.settled_slot = beat.newest
         self._arm(beat.next_slot)
         self.report(beat)
         # A receiver of a report may have stopped the task at once.
         if beat.due is not None and state.phase is Phase.STARTED:
-            self._life.see_due(beat.due, now - beat.due)
+            self._fire(beat.due, now - beat.due)
 
     def _plan(self, now: float) -> Beat:
         state = self._state
@@ -242,12 +246,12 @@ class Slots:
     def report(self, beat: Beat) -> None:
         """Tell the slots that a beat misses."""
         for slot in beat.missed:
-            self.miss(slot)
+            self._state.emit_missed(slot)
         if beat.gap is not None:
             self._services.missed.add(
                 self._state, self._state.schedule, beat.gap, report=self._miss_many
             )
 
     def _miss_many(self, count: int, newest: int) -> None:
-        self._state.emit(Event.EXECUTION_MISSED, date=newest, missed_count=count)
-        self._life.see_quiet()
+        self._state.emit_missed(newest, count)
+        self._observer.see_quiet()

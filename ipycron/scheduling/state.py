@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from enum import StrEnum
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from ipycron.scheduling.events import Outcome, ScheduledExecution, SkipReason
     from ipycron.scheduling.policy import Policy
     from ipycron.scheduling.ports import Schedule, Timer, Worker
-    from ipycron.scheduling.runs import RunTracker
     from ipycron.scheduling.services import Services
     from ipycron.scheduling.small_map import SmallMap
     from ipycron.scheduling.standby import Standby
@@ -56,6 +55,10 @@ TRANSITIONS: Mapping[Phase, frozenset[Phase]] = MappingProxyType(
 
 class TaskState:
     """One task of the scheduler: what it is, where it stands, what it has done.
+
+    Every part of the task reads it. Each attribute is written by one class only: the
+    phase by `Lifecycle`; the schedule, both slots and `standby` by `Slots`; the runs
+    and the counts by `RunTracker`.
 
     Attributes:
         phase: changed by `move` only.
@@ -152,6 +155,10 @@ class TaskState:
             raise RuntimeError(message)
         self.phase = phase
 
+    def emit_missed(self, slot: float, count: int = 1) -> None:
+        """Report `count` slots that will not run any more; `slot` is the newest."""
+        self.emit(Event.EXECUTION_MISSED, date=slot, missed_count=count)
+
     def emit(
         self,
         event: Event,
@@ -191,6 +198,13 @@ class RunStage(StrEnum):
     OVER = "over"  # told as finished or failed, or given up while pending
 
 
+class RunObserver(Protocol):
+    """What settles a run when its future is done."""
+
+    def settle(self, run: Run) -> None:
+        """Close the run as its worker, or the scheduler's verdict, says."""
+
+
 class Run(msgspec.Struct, eq=False, kw_only=True):
     """One run: the execution that is told, and what the scheduler needs to know.
 
@@ -198,7 +212,7 @@ class Run(msgspec.Struct, eq=False, kw_only=True):
     each of a thousand runs for the garbage collector to follow.
 
     Attributes:
-        runner: settles it when its future is done.
+        observer: settles it when its future is done.
         latest: the instant, Unix seconds, after which it does not begin any more and
             its slot is missed; None: it may wait as long as it takes.
         undo: ends what a pending run waits for.
@@ -212,7 +226,7 @@ class Run(msgspec.Struct, eq=False, kw_only=True):
     """
 
     execution: ScheduledExecution
-    tracker: RunTracker
+    observer: RunObserver
     latest: float | None = None
     stage: RunStage = RunStage.PENDING
     undo: Callable[[], object] | None = None
@@ -227,7 +241,7 @@ class Run(msgspec.Struct, eq=False, kw_only=True):
     def __call__(self, future: asyncio.Future[Outcome]) -> None:
         """Settle the run, as the callback of its future."""
         look_at(future)
-        self.tracker.settle(self)
+        self.observer.settle(self)
 
     @property
     def is_scheduled(self) -> bool:

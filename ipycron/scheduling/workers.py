@@ -15,8 +15,7 @@ from ipycron.scheduling.state import Phase
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-    from ipycron.scheduling.lifecycle import Lifecycle
-    from ipycron.scheduling.ports import Worker
+    from ipycron.scheduling.ports import TaskObserver, Worker
     from ipycron.scheduling.services import Services
     from ipycron.scheduling.state import TaskState
 
@@ -32,9 +31,13 @@ class MainWorkerState(StrEnum):
 
     EMPTY = "empty"  # none is loaded: runs wait for it
     IDLE = "idle"  # takes a run at once; a shared worker is never anything else
+    OFFERED = "offered"  # idle, and its client may call it: held before it is used
     BUSY = "busy"  # a further run needs a worker of its own
     LEAVING = "leaving"  # being ended after a timeout; as busy
     VACANT = "vacant"  # could not be loaded anew: each run loads a worker, or fails
+
+
+_FREE = (MainWorkerState.IDLE, MainWorkerState.OFFERED)
 
 
 class TaskWorkers:
@@ -44,15 +47,15 @@ class TaskWorkers:
     its own, which goes when that run is over: one kept warm would cost memory all
     day, for a fork of a few milliseconds.
 
-    Tells the `life` when a main worker was replaced, with the error of the death that
-    made it necessary, None after a timeout; and the error of the last death when there
-    were more in a row than `max_restarts`.
+    The `observer` receives each main worker that was replaced, with the error of the
+    death that made it necessary, None after a timeout; and the error of the last death
+    when there were more in a row than `max_restarts`.
     """
 
     __slots__ = (
         "_deaths",
-        "_life",
         "_mending",
+        "_observer",
         "_refusals",
         "_services",
         "_state",
@@ -63,11 +66,11 @@ class TaskWorkers:
     )
 
     def __init__(
-        self, state: TaskState, services: Services, *, life: Lifecycle
+        self, state: TaskState, services: Services, *, observer: TaskObserver
     ) -> None:
         self._state = state
         self._services = services
-        self._life = life
+        self._observer = observer
         # Few, and none at all most of the time: an empty set is 0.2 KB of each task.
         self._workers: tuple[Worker, ...] = ()
         self._tasks: set[asyncio.Task[Any]] | None = None
@@ -132,11 +135,7 @@ class TaskWorkers:
 
     def take(self) -> Worker | None:
         """Return the main worker for one run, or None if it cannot take it now."""
-        if (
-            self.main_state is not MainWorkerState.IDLE
-            or self.main is None
-            or not self.main.hold()
-        ):
+        if not self.hold() or self.main is None:
             return None
         if not self.main.is_shared:
             self.main_state = MainWorkerState.BUSY
@@ -144,16 +143,23 @@ class TaskWorkers:
 
     def occupy(self, worker: Worker) -> None:
         """Take note of a run that a worker has begun without us."""
-        if worker is self.main and self.main_state is MainWorkerState.IDLE:
+        if worker is self.main and self.main_state in _FREE:
             self.main_state = MainWorkerState.BUSY
 
-    def hold(self) -> None:
-        """Have no run begin past us; one that has begun is a run from now on.
+    def hold(self) -> bool:
+        """Take the main worker back from its client; return whether it is free.
 
-        For whatever looks at the runs in progress, before it does.
+        Called before the runs in progress are looked at. A run that has begun without
+        the scheduler is one of them from now on. The worker itself is asked only where
+        it was offered.
         """
-        if self.main is not None:
-            self.main.hold()
+        if (
+            self.main_state is MainWorkerState.OFFERED
+            and self.main is not None
+            and self.main.hold()
+        ):
+            self.main_state = MainWorkerState.IDLE
+        return self.main_state is MainWorkerState.IDLE
 
     def offer(self) -> None:
         """Let the main worker be called past us, while it has nothing else to do."""
@@ -161,13 +167,15 @@ class TaskWorkers:
         if (
             self.main is not None
             and self.main_state is MainWorkerState.IDLE
+            and not self.main.is_shared
             and not self.main.is_single_use
             and state.phase is Phase.STARTED
             and state.standby is None
             and state.policy.timeout is None
             and not state.runs
         ):
-            self.main.offer(partial(self._life.see_called, self.main))
+            self.main_state = MainWorkerState.OFFERED
+            self.main.offer(partial(self._observer.see_called, self.main))
 
     def release(self, worker: Worker) -> None:
         """Take back a worker whose run is over."""
@@ -240,7 +248,7 @@ class TaskWorkers:
 
         def on_death(worker: Worker, error: BaseException) -> None:
             deaths.append(error)
-            if worker is self.main and self.main_state is MainWorkerState.IDLE:
+            if worker is self.main and self.main_state in _FREE:
                 self._see_death(worker, error)  # before anybody gives it a run
             else:
                 # After the callbacks of its run's future, which has just failed.
@@ -286,7 +294,7 @@ class TaskWorkers:
             self.main_state = MainWorkerState.VACANT
         else:
             self.seat_main(worker)
-        self._life.see_ready(None)
+        self._observer.see_ready(None)
 
     def _mend(self, error: BaseException | None) -> None:
         if self._state.phase is Phase.STARTED:
@@ -296,7 +304,7 @@ class TaskWorkers:
         """Load a main worker; a load that fails is one more death."""
         while True:
             if error is not None and not await self._back_off(error):
-                self._life.see_hopeless(error)
+                self._observer.see_hopeless(error)
                 return
             try:
                 worker = await self.load()
@@ -304,7 +312,7 @@ class TaskWorkers:
                 error = failure
             else:
                 self.seat_main(worker)
-                self._life.see_ready(error)
+                self._observer.see_ready(error)
                 return
 
     async def _back_off(self, error: BaseException) -> bool:

@@ -178,3 +178,15 @@ async def test_task_with_a_timeout_takes_no_calls(world):
     """R6: nobody would end the run."""
     await start(world, timeout=10)
     assert not world.worker.call("c")
+
+
+@pytest.mark.parametrize("delay", [0, 20])
+async def test_worker_is_held_once_in_a_fire(world, monkeypatch, delay):
+    """Whether it stands by for the slot or is taken at it."""
+    await start(world, jitter=delay)
+    held = []
+    hold = world.worker.hold
+    monkeypatch.setattr(world.worker, "hold", lambda: held.append(1) or hold())
+    await world.clock.advance(59 + delay)
+    assert world.events.names() == [RUN[0]]
+    assert held == [1]

@@ -1,10 +1,13 @@
 """The small parts: waiting, counting, the state's table."""
 
+import ast
 import asyncio
 from itertools import product
+from pathlib import Path
 
 import pytest
 
+import ipycron.scheduling
 from ipycron.scheduling.aio import settle, share, sleep, within
 from ipycron.scheduling.events import Outcome, ScheduledExecution
 from ipycron.scheduling.missed import CHUNK, MissedCounter
@@ -38,6 +41,28 @@ def test_phase_moves_along_the_table_only(here, there):
             RuntimeError, match=f"^invalid transition from {here} to {there}$"
         ):
             entry.move(there)
+
+
+def test_each_field_of_the_state_has_one_writer():
+    """Whoever looks for what changes a field finds one class."""
+    writers = {}
+    for path in Path(ipycron.scheduling.__file__).parent.glob("*.py"):
+        for group in ast.walk(ast.parse(path.read_text())):
+            if isinstance(group, ast.ClassDef) and group.name != "TaskState":
+                for name in find_written(group):
+                    writers.setdefault(name, set()).add(group.name)
+    assert writers["standby"] == {"Slots"}
+    assert writers["runs"] == {"RunTracker"}
+    assert {name: many for name, many in writers.items() if len(many) > 1} == {}
+
+
+def find_written(group):
+    """Return the fields of a task's state that the methods of a class assign."""
+    for node in ast.walk(group):
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            owner = ast.unparse(node.value)
+            if owner in ("state", "self.state", "self._state"):
+                yield node.attr
 
 
 def test_table_of_phases_is_data_that_nobody_changes():
