@@ -110,7 +110,7 @@ def schedule(
         background: run a function in a worker process.
         launcher: how workers come to be: forked by default.
         executor: a `concurrent.futures.Executor` or a Dask client that runs the job.
-        echo: show what a background job prints on the console of a script.
+        echo: show what the job prints on the console of a script, too.
         unref: let a script end while this is started.
         max_result_bytes: the largest result that a worker sends.
         **unknown: refused, with the name that may be meant.

@@ -21,6 +21,7 @@ from ipycron.client.event_log import MAX_ITEMS, EventLog
 from ipycron.client.job_logs import Records
 from ipycron.client.keepalive import Keepalive
 from ipycron.client.listeners import Dispatcher, Listeners
+from ipycron.client.recording import StreamHooks
 from ipycron.client.threads import ThreadPool
 from ipycron.errors import (
     PythonNotFound,
@@ -83,6 +84,7 @@ class Client:
         self.dispatcher = Dispatcher()
         self.defer = self.dispatcher.submit
         self.echo = Echo(self.defer)
+        self.streams = StreamHooks()
         self._records = Records(self.defer)
         self.keepalive = Keepalive()
         self._pool = ThreadPool()
@@ -394,6 +396,7 @@ class Client:
             self._engine.shutdown(timeout, self._end_rest)
         self.keepalive.close()
         self._pool.close()
+        self.streams.close()
         self.dispatcher.close(timeout=max(timeout, LAST_EVENTS))
 
     def _end_rest(self) -> None:
@@ -417,6 +420,7 @@ class Client:
         self._lock = threading.RLock()
         self.defer = _forget
         self.keepalive.close_in_child()
+        self.streams.close()
         if self._newborn is not None:
             self._newborn.sock.close()
         if self._engine is not None:

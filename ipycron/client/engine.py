@@ -20,6 +20,7 @@ from ipycron.client.completion import Wakeup, read_nothing
 from ipycron.client.elections import TaskElector
 from ipycron.client.inline import InlineLauncher
 from ipycron.client.jobs import Elsewhere
+from ipycron.client.recording import leave_run
 from ipycron.client.registration import (
     make_executor_job,
     make_inline_job,
@@ -108,7 +109,9 @@ class Engine:
         """
         self._calls.append(call)
         try:
-            self._loop.call_soon_threadsafe(self._call_all)
+            # A job's request is not part of its run: what begins on the loop inherits
+            # the context, elections and other tasks' runs among it.
+            self._loop.call_soon_threadsafe(self._call_all, context=leave_run())
         except RuntimeError:  # it is closed
             return False
         return True

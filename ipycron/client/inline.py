@@ -23,13 +23,14 @@ from ipycron.scheduling.ports import SharedWorker
 from ipycron.scheduling.small_map import NOTHING, SmallMap
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
     from ipycron.client.threads import ThreadPool
     from ipycron.scheduling.events import ScheduledExecution, TaskContext
 
     MakeContext = Callable[[ScheduledExecution], TaskContext]
+    Record = Callable[[str], AbstractContextManager[None]]
 
 
 LANDING_PAUSE = 0.002
@@ -48,9 +49,19 @@ class InlineJob:
         make_context: makes it for a run; None without.
         home: the loop that a coroutine function runs on, None for sync functions.
         origin: awaits what a sync function returns; None: a loop of the run's own.
+        record: given a run's id, returns what records the output of code below it;
+            None records nothing.
     """
 
-    __slots__ = ("function", "home", "make_context", "name", "origin", "task_id")
+    __slots__ = (
+        "_record",
+        "function",
+        "home",
+        "make_context",
+        "name",
+        "origin",
+        "task_id",
+    )
 
     def __init__(
         self,
@@ -61,8 +72,10 @@ class InlineJob:
         make_context: MakeContext | None,
         home: asyncio.AbstractEventLoop | None,
         origin: LoopOfOrigin | None = None,
+        record: Record | None = None,
     ) -> None:
         self.origin = origin
+        self._record = record
         self.name = name
         self.task_id = task_id
         self.function = function
@@ -75,9 +88,15 @@ class InlineJob:
             return self.function()
         return self.function(self.make_context(execution))
 
-    def running(self) -> AbstractContextManager[None]:
-        """Return what is to be entered around a run."""
-        return running(self.task_id, self.name)
+    @contextlib.contextmanager
+    def running(self, execution: ScheduledExecution) -> Iterator[None]:
+        """While the code of a run is running here."""
+        with running(self.task_id, self.name):
+            if self._record is None:
+                yield
+            else:
+                with self._record(execution.id):
+                    yield
 
 
 class CompletionQueue:
@@ -146,7 +165,7 @@ class InlineRun:
     def __call__(self) -> None:
         """Call a function, in a thread of the pool."""
         try:
-            with self._worker.job.running():
+            with self._worker.job.running(self._execution):
                 result = self._worker.job.call(self._execution)
                 if is_awaitable(result):
                     result = self._await(result)
@@ -189,7 +208,7 @@ class InlineRun:
     async def _follow(self) -> None:
         """Call a coroutine function and await it."""
         try:
-            with self._worker.job.running():
+            with self._worker.job.running(self._execution):
                 result = self._worker.job.call(self._execution)
                 if is_awaitable(result):
                     result = await result

@@ -186,7 +186,7 @@ class TaskOptions(Policy):
         "a concurrent.futures.Executor or a Dask client that runs the job elsewhere",
     )
     echo: bool = option(
-        True, check_flag, "show a background job's output on a script's console"
+        True, check_flag, "show a job's output on the console of a script"
     )
     unref: bool = option(False, check_flag, "let a script end while this is started")
     max_result_bytes: int = option(

@@ -53,7 +53,7 @@ class _Entry:
 
 
 class _Record:
-    """What a run has said, in order. Written on the client's loop, under the lock."""
+    """What a run has said, in order. Written under the lock."""
 
     __slots__ = (
         "_entries",
@@ -66,7 +66,7 @@ class _Record:
     )
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()
         self.streams: dict[str, OutputLog] = {}
         self.displays: list[Payload] = []
         self.display_bytes = 0
@@ -156,6 +156,11 @@ class _Record:
         return Piece(kind="display", display=unpack_display(self.displays[kept]))
 
 
+_opening = threading.RLock()
+"""Held while a record is made: a job may have several threads. As each record's lock,
+it may be taken again, by a signal's handler or a finalizer that prints."""
+
+
 class Output(msgspec.Struct, gc=False, eq=False):
     """What a run printed and displayed. Grows while it runs; safe in any thread.
 
@@ -217,7 +222,7 @@ class Output(msgspec.Struct, gc=False, eq=False):
         with record.lock:
             return record.read(since), record.position
 
-    # --- on the client's loop -------------------------------------------------------
+    # --- while it runs: from the client's loop, or the threads of an inline job -------
 
     def write(
         self, stream: StreamName, data: bytes, dropped: int, dropped_lines: int = 0
@@ -243,7 +248,9 @@ class Output(msgspec.Struct, gc=False, eq=False):
 
     def _open(self) -> _Record:
         if self._record is None:
-            self._record = _Record()
+            with _opening:
+                if self._record is None:
+                    self._record = _Record()
         return self._record
 
     def __repr__(self) -> str:

@@ -12,6 +12,7 @@ from ipycron.client.announce import announce, is_logged
 from ipycron.client.completion import Completion, Waiters, read_nothing
 from ipycron.client.jobs import Background, Inline, get_folder, make_setting
 from ipycron.client.listeners import Listeners
+from ipycron.client.recording import Recorder
 from ipycron.client.schedules import parse_schedule
 from ipycron.client.state import ENDS, ObservedState
 from ipycron.client.waits import check_may_block, check_not_inside, get_running_loop
@@ -22,6 +23,7 @@ from ipycron.scheduling.events import Event, Status
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from ipycron.client.client import Client
     from ipycron.client.jobs import Source
@@ -302,6 +304,15 @@ class TaskRecord:
         return self.client.get_logger(self)
 
     # --- what the schedulers need ---------------------------------------------------
+
+    def record_run(self, execution_id: str) -> AbstractContextManager[None]:
+        """Return what records what code prints, for a run in this process."""
+        run = Recorder(
+            self.observed.find_output(execution_id),
+            partial(self.client.event_log.tell, self.id),
+            passes_on=self.options.echo,
+        )
+        return self.client.streams.recording(run)
 
     @property
     def registration(self) -> Register:

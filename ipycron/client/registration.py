@@ -62,6 +62,7 @@ def make_inline_job(task: TaskRecord) -> InlineJob:
         make_context=partial(_make_job_context, task) if wants_context else None,
         home=task.source.home,
         origin=task.source.origin,
+        record=task.record_run,
     )
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from ipycron.client.executions import MAX_RUNS, Execution, History
+from ipycron.client.output import Output
 from ipycron.process.wire.protocol import Displayed
 from ipycron.scheduling.events import Event, Notice, ScheduledExecution, Status
 from ipycron.scheduling.plan import count_slots, find_start, plan_silence
@@ -191,6 +192,11 @@ class ObservedState:
             outcome=None,
         )
         return started, ended
+
+    def find_output(self, execution_id: str) -> Output:
+        """Return where the words of a run go; nowhere if it was given up already."""
+        run = self._running.get(execution_id)
+        return Output() if run is None else run.output
 
     def take_output(self, message: Streamed | Displayed, payload: Payload) -> None:
         """Add to the run that made it; late words go to the last run."""

@@ -1,0 +1,158 @@
+"""Records what inline jobs print, run by run, where everything else goes on printing.
+
+A context variable names the run that code belongs to. Coroutines inherit it, as do
+threads that are started with a copy of the context (`asyncio.to_thread`); other threads
+have none. `sys.stdout` and `sys.stderr` stay the objects that they are, with a `write`
+that looks at the variable first: what no run prints is passed on untouched.
+
+What bypasses that method is not seen: ``sys.stdout.buffer``, descriptor 1, C code and
+child processes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import weakref
+from contextlib import contextmanager
+from contextvars import Context, ContextVar, copy_context
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from ipycron.client.output import Output
+
+    Stream = Literal["stdout", "stderr"]
+
+_STREAMS: tuple[Stream, ...] = ("stdout", "stderr")
+
+
+class Recorder:
+    """Takes what one run prints, in any thread.
+
+    Args:
+        output: the run's.
+        tell: says that the task has changed.
+
+    Attributes:
+        output: the run's; displays may be added to it, too.
+        passes_on: whether what the run prints goes on to the stream.
+    """
+
+    __slots__ = ("_tell", "output", "passes_on")
+
+    def __init__(
+        self, output: Output, tell: Callable[[], Any], *, passes_on: bool = True
+    ) -> None:
+        self.output = output
+        self.passes_on = passes_on
+        self._tell = tell
+
+    def write(self, stream: Stream, text: str) -> None:
+        """Add text of a stream."""
+        if text:
+            self.output.write(stream, text.encode("utf-8", "backslashreplace"), 0)
+            self._tell()
+
+
+recorder: ContextVar[Recorder | None] = ContextVar("ipycron_recorder", default=None)
+"""Of the run whose code is running here. A job that goes on in another context, as the
+cells of a notebook do, takes it along: ``context.run(recorder.set, recorder.get())``.
+"""
+
+
+def leave_run() -> Context | None:
+    """Return a copy of the context that belongs to no run; None where this one is so.
+
+    For `asyncio`, which copies the context itself where it is given none.
+    """
+    if recorder.get() is None:
+        return None
+    context = copy_context()
+    context.run(recorder.set, None)
+    return context
+
+
+class StreamHooks:
+    """The hooks in the process's streams, from the first inline run to the end."""
+
+    def __init__(self) -> None:
+        self._hooks: list[_WriteHook] = []
+
+    @contextmanager
+    def recording(self, run: Recorder) -> Iterator[None]:
+        """While the code of a run is running here."""
+        for name in _STREAMS:
+            self._hook(name)
+        token = recorder.set(run)
+        try:
+            yield
+        finally:
+            recorder.reset(token)
+
+    def _hook(self, name: Stream) -> None:
+        """See to a stream, which programs and tests may have replaced."""
+        stream = getattr(sys, name, None)  # None where there is no console
+        if stream is None or isinstance(getattr(stream, "write", None), _WriteHook):
+            return
+        # One that takes no attributes, and no weak reference, is left alone.
+        with contextlib.suppress(AttributeError, TypeError):
+            hook = _WriteHook(name, stream)
+            stream.write = hook
+            self._hooks = [h for h in self._hooks if h.is_needed] + [hook]
+
+    def close(self) -> None:
+        """Give the streams back. May be repeated."""
+        hooks, self._hooks = self._hooks, []
+        for hook in hooks:
+            hook.remove()
+
+
+class _WriteHook:
+    """Stands before the method `write` of one stream, as an attribute of it."""
+
+    __slots__ = ("_name", "_own", "_stream")
+
+    def __init__(self, name: Stream, stream: Any) -> None:
+        self._name = name
+        # Weak: with a circle of references a stream would close at a later time.
+        self._stream = weakref.ref(stream)
+        self._own = getattr(stream, "__dict__", {}).get("write")  # another's hook
+
+    def __call__(self, text: Any, /) -> Any:
+        run = recorder.get()
+        if run is None or not isinstance(text, str):
+            return self._pass_on(text)
+        run.write(self._name, text)
+        if not run.passes_on:
+            return len(text)
+        # Where a stream writes to another one, that must not record it again.
+        token = recorder.set(None)
+        try:
+            return self._pass_on(text)
+        finally:
+            recorder.reset(token)
+
+    def _pass_on(self, text: Any) -> Any:
+        if self._own is not None:
+            return self._own(text)
+        stream = self._stream()
+        if stream is None:
+            raise ValueError("I/O operation on closed file.")  # it is no more
+        return type(stream).write(stream, text)
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether its stream is still there."""
+        return self._stream() is not None
+
+    def remove(self) -> None:
+        """Have the stream's own method called again, unless another stands before."""
+        stream = self._stream()
+        if stream is None or stream.__dict__.get("write") is not self:
+            return
+        if self._own is None:
+            del stream.write
+        else:
+            stream.write = self._own
