@@ -225,6 +225,11 @@ class Client:
 
     # --- on the client's loop: what happens to tasks --------------------------------
 
+    def submit(self, call: Callable[[], object]) -> bool:
+        """Call this on the client's loop; return False where there is none."""
+        engine = self._engine
+        return engine is not None and engine.submit(call)
+
     def take_notice(self, notice: Notice) -> None:
         """Bring the task up to date and tell its listeners; see `ClientPort`."""
         task = self.tasks.get(notice.task_id)

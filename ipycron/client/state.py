@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import tzinfo
 
+    from ipycron.client.executions import RunLike
     from ipycron.client.recovery import Action
     from ipycron.process.wire.payload import Payload
     from ipycron.process.wire.protocol import Streamed
@@ -199,11 +200,9 @@ class ObservedState:
         return Output() if run is None else run.output
 
     def take_output(self, message: Streamed | Displayed, payload: Payload) -> None:
-        """Add to the run that made it; late words go to the last run."""
-        execution = self._running.get(message.execution_id)
-        last = self.last_run
-        if execution is None and last is not None and last.id == message.execution_id:
-            execution = last
+        """Add to the run that made it, also after its end."""
+        run_id = message.execution_id
+        execution = self._running.get(run_id) or self.history.find(run_id)
         if execution is None:
             # What a file prints while it loads is seen with its first run.
             self._early = (*self._early[1 - _EARLY :], (message, payload))
@@ -300,7 +299,7 @@ class ObservedState:
 
 
 def _add_output(
-    execution: Execution, message: Streamed | Displayed, payload: Payload
+    execution: RunLike, message: Streamed | Displayed, payload: Payload
 ) -> None:
     if isinstance(message, Displayed):
         execution.output.display(payload)

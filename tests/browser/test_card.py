@@ -319,3 +319,28 @@ def test_armed_task_whose_last_run_failed_is_failing(notebook):
     expect(status.locator(".icr-icon-failing")).to_be_visible()
     name = card.locator(".icr-name").bounding_box()
     assert name["x"] < status.bounding_box()["x"]
+
+
+INLINE = """%%cron 0 0 1 1 * --inline --name inline --run-now
+import asyncio, matplotlib.pyplot as plt
+print("drawing")
+fig, ax = plt.subplots()
+await asyncio.sleep(0.3)
+ax.plot([1, 2])
+"the end"
+"""
+
+
+def test_inline_runs_show_their_output_in_their_card(notebook):
+    """Prints, figures and the result, whole and there only, at the first run, too."""
+    notebook.run(INLINE)
+    card = get_card(notebook, "inline")
+    output = card.locator(".icr-output")
+    expect(card.locator(".icr-counts")).to_have_text("1 ok")
+    expect(output).to_contain_text("the end")
+    expect(output.locator("img[src^='data:image/png']")).to_have_count(1)
+    notebook.run("%cron run inline")
+    expect(card.locator(".icr-counts")).to_have_text("2 ok")
+    expect(output.locator("img[src^='data:image/png']")).to_have_count(1)
+    expect(output).to_have_text(re.compile("^drawing\\s*'the end'\\s*$"))
+    assert notebook.page.get_by_text("drawing", exact=True).count() == 1

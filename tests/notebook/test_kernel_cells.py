@@ -241,22 +241,62 @@ def test_errors_are_one_line(kernel):
 
 
 def test_inline_cell_runs_between_cells(kernel):
-    """On the main thread, with the notebook's variables; its output is its cell's."""
+    """On the main thread, with the notebook's variables; its output is its run's."""
     kernel.run("import threading\nseen = []")
-    declared = kernel.begin(
+    kernel.run(
         "%%cron * * * * * * --inline --name it\n"
         "print('run', len(seen))\n"
         "seen.append(threading.current_thread() is threading.main_thread())\nlen(seen)"
     )
-    kernel.finish(declared)
     kernel.strays.clear()
     kernel.run("before = len(seen)\ntime.sleep(2.5)\nduring = seen[before:]")
     # The first one may have come before the cell that sleeps.
     heard = [*kernel.strays, *kernel.drain(2)]
-    late = [m for m in heard if m["msg_type"] in ("stream", "display_data")]
-    assert {m["parent_header"]["msg_id"] for m in late} == {declared}
-    assert any("run 0" in m["content"].get("text", "") for m in late)
+    assert not [m for m in heard if m["msg_type"] in ("stream", "display_data")]
     assert kernel.run("print(during, all(seen), len(seen) > 0)") == "[] True True\n"
+    kernel.run("run = next(iter(ipycron.get_task('it').history))")
+    assert kernel.run("print(run.output.stdout)") == "run 0\n\n"
+    assert kernel.run("print(run.output.displays[0].data)") == "{'text/plain': '1'}\n"
+
+
+INLINE_FIGURES = """%%cron @yearly --inline --name it
+import asyncio, matplotlib.pyplot as plt
+plt.plot([1, 2]); begun = True
+await asyncio.sleep(0.5)
+plt.title("late"); print("end")
+"""
+
+
+def test_inline_cell_keeps_its_figures_while_other_cells_end(kernel):
+    """Half drawn figures are not shown, and closed, by the cell that runs meanwhile."""
+    kernel.run("import asyncio\nbegun = False")
+    kernel.run(INLINE_FIGURES)
+    said = kernel.run("%cron run it")
+    assert said == "it: runs now\n"
+    before = len(kernel.outputs)
+    kernel.run("while not begun: await asyncio.sleep(0.01)\nimport matplotlib.pyplot")
+    kernel.run("plt.plot([3, 4]); print(plt.get_fignums())")
+    kernel.run("while ipycron.get_task('it').is_busy: await asyncio.sleep(0.01)")
+    assert len([o for o in kernel.outputs[before:] if "image/png" in o]) == 1
+    displays = "ipycron.get_task('it').last_run.output.displays"
+    assert kernel.run(f"print(['image/png' in d.data for d in {displays}])") == (
+        "[True]\n"
+    )
+
+
+def test_inline_cell_renews_a_display_of_another_cell_where_it_stands(kernel):
+    """A handle of the notebook's own; what the run itself displays is the run's."""
+    kernel.run("handle = display('old', display_id='shown')")
+    kernel.run(
+        "%%cron @yearly --inline --name it\n"
+        "handle.update('new'); mine = display('a', display_id=True); mine.update('b')"
+    )
+    kernel.run("await ipycron.get_task('it').execute()")
+    assert kernel.displays["shown"]["text/plain"] == "'new'"
+    displays = "ipycron.get_task('it').last_run.output.displays"
+    assert kernel.run(f"print([d.kind for d in {displays}])") == (
+        "['display', 'update']\n"
+    )
 
 
 def test_inline_cell_awaits_on_the_loop_of_the_kernel(kernel):
@@ -276,7 +316,7 @@ def test_inline_cell_is_ended_by_an_interrupt(kernel):
         "print('begun', flush=True)\nimport time\ntime.sleep(60)"
     )
     kernel.run("%cron run it")
-    kernel.wait_for_text("begun")
+    kernel.find_display(lambda data: "\n  begun" in data.get("text/plain", ""))
     kernel.interrupt()
     said = kernel.run(
         "while ipycron.get_task('it').last_run is None:\n    time.sleep(0.01)\n"

@@ -5,6 +5,7 @@ Here at a prompt, where no loop is running; `test_kernel_cells.py` does it in a 
 
 import pytest
 from kernel import strip_colours
+from polling import eventually
 
 from ipycron import get_task, shutdown
 
@@ -55,3 +56,50 @@ def test_inline_cell_fails_with_the_lines_of_the_cell(session):
     assert "<cell it>:3" in text
     assert "----> 3 1 / 0" in text
     assert "inline_cell.py" not in text
+
+
+def test_inline_cell_says_what_it_does_in_its_run(session):
+    """Prints, displays, a result, warnings, log records: in order, and there only."""
+    session.run("import logging, sys\nhandler = logging.StreamHandler(sys.stderr)")
+    session.run(
+        "%%cron @yearly --inline --name it --quiet\n"
+        "print('out')\nprint('err', file=sys.stderr)\ndisplay('shown')\n"
+        "handler.emit(logging.makeLogRecord({'msg': 'logged'}))\n7"
+    )
+    get_task("it").execute().result(DEADLINE)
+    output = get_task("it").last_run.output
+    assert output.stdout == "out\n"
+    assert output.stderr == "err\nlogged\n"
+    assert [(d.kind, d.data["text/plain"]) for d in output.displays] == [
+        ("display", "'shown'"),
+        ("result", "7"),
+    ]
+    assert session.read() == ""
+    stdout = session.names["sys"].stdout
+    assert "ipycron" not in type(stdout.write).__module__
+
+
+def test_inline_cell_of_many_lines_says_them_all_in_order(session):
+    """However they are collected on their way."""
+    session.run("%%cron @yearly --inline --name it\nfor n in range(5000): print(n)")
+    get_task("it").execute().result(DEADLINE)
+    lines = get_task("it").last_run.output.stdout.split()
+    assert lines == [str(n) for n in range(5000)]
+
+
+def test_inline_runs_beside_each_other_keep_their_output_apart(session):
+    """And what is said in neither of them goes where it always goes."""
+    session.run("import threading\ngates = [threading.Event() for _ in range(2)]")
+    for number in range(2):
+        session.run(
+            f"%%cron @yearly --inline --name t{number} --quiet\n"
+            f"print('first {number}'); gates[{number}].wait(10); print('last {number}')"
+        )
+    runs = [get_task(f"t{number}").execute() for number in range(2)]
+    eventually(lambda: all(get_task(f"t{n}").running for n in range(2)), "both run")
+    assert session.run("print('beside')") == "beside\n"
+    for number in range(2):
+        session.names["gates"][number].set()
+        runs[number].result(DEADLINE)
+        output = get_task(f"t{number}").last_run.output
+        assert output.stdout == f"first {number}\nlast {number}\n"

@@ -16,6 +16,7 @@ from IPython.core.error import UsageError
 from ipycron.api import functions as api
 from ipycron.api.wait import wait as api_wait
 from ipycron.errors import (
+    BlockingCall,
     IpycronError,
     OverlapError,
     TaskDestroyed,
@@ -145,7 +146,8 @@ def run(notebook: Notebook, line: ParsedLine) -> None:
             _refuse(task, completion.exception())
             _print_end(task, with_output=not notebook.stage.prints(task))
             continue
-        with contextlib.suppress(TimeoutError):
+        # A run that needs the loop of this very thread begins when the cell has ended.
+        with contextlib.suppress(TimeoutError, BlockingCall):
             _refuse(task, completion.exception(GLANCE))
         completion.add_done_callback(partial(notebook.see_end, task))
         print(f"{say_name(task)}: runs now")

@@ -137,7 +137,7 @@ def _make_inline(notebook: Notebook, wish: _Declaration, source: str) -> Any:
     """Return the function that runs a cell here."""
     if wish.options.get("executor") is not None:
         raise UsageError("--inline runs in the notebook itself, --on does elsewhere")
-    inline = InlineCell(source, notebook.shell, name=wish.name)
+    inline = InlineCell(source, notebook, name=wish.name)
     if wish.options.get("timeout") is not None and not inline.is_async:
         raise UsageError(
             "--timeout cannot end a cell that runs in the notebook itself: leave "

@@ -6,7 +6,7 @@ awaits something, it may run). A cell that takes its time makes its runs late, a
 long run keeps the next cell waiting; an interrupt ends it. At a terminal's prompt no
 loop is running; there it runs on a thread, beside whatever is typed.
 
-What it prints and shows appears under the cell that declares it.
+What it prints and shows belongs to the run, as with a worker: `InlineOutput`.
 """
 
 # mypy: disable-error-code="no-untyped-call"
@@ -21,19 +21,23 @@ import threading
 from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any
 
-from IPython.display import display
-
+from ipycron.notebook.magic.inline_output import OwnFigures, own_figures
+from ipycron.process.shell.displays import clean_bundle, clean_metadata
 from ipycron.process.shell.source import (
     compile_cell,
     is_coroutine_code,
     parse_cell,
 )
 from ipycron.process.shell.tracebacks import format_coloured, trim_traceback
+from ipycron.process.wire.displays import DisplayData
 from ipycron.process.wire.outcome import WorkerTraceback, get_traceback_text, set_cause
 from ipycron.process.wire.sources import register_source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from ipycron.notebook.magic.inline_output import RunOutput
+    from ipycron.notebook.magic.notebook import Notebook
 
 _CONTEXT = "ctx"
 _ABSENT = object()
@@ -46,10 +50,12 @@ class InlineCell:
         is_async: whether it awaits.
     """
 
-    def __init__(self, source: str, shell: Any, *, name: str) -> None:
+    def __init__(self, source: str, notebook: Notebook, *, name: str) -> None:
+        shell: Any = notebook.shell
         self._shell = shell
+        self._output = notebook.inline_output
         self._filename = f"<cell {name}>"
-        # Where output goes is said by the context that a cell runs in.
+        # Where a thread or a log handler of the cell writes is said by the context.
         self._place = copy_context()
         register_source(self._filename, source, name)
         cell = parse_cell(
@@ -70,8 +76,9 @@ class InlineCell:
         place = self._place.copy()
         if self.is_async:
             loop = asyncio.get_running_loop()
-            return await loop.create_task(self._run_async(ctx), context=place)
-        with _interruptible():
+            run = OwnFigures(self._run_async(ctx))
+            return await loop.create_task(run, context=place)
+        with own_figures(), _interruptible():
             return place.run(self._run, ctx)
 
     def _run_on_thread(self, ctx: Any) -> Any:
@@ -81,38 +88,40 @@ class InlineCell:
         return place.run(self._run, ctx)
 
     def _run(self, ctx: Any) -> Any:
-        with self._running(ctx):
+        with self._running(ctx) as output:
             value = None
             for part in self._code.parts:
                 value = eval(part, self._shell.user_ns)  # noqa: S307 - the user's cell
-            return self._show(value)
+            return self._show(value, output)
 
     async def _run_async(self, ctx: Any) -> Any:
-        with self._running(ctx):
+        with self._running(ctx) as output:
             value = None
             for part in self._code.parts:
                 value = eval(part, self._shell.user_ns)  # noqa: S307 - as above
                 if is_coroutine_code(part):
                     value = await value
-            return self._show(value)
+            return self._show(value, output)
 
     @contextlib.contextmanager
-    def _running(self, ctx: Any) -> Iterator[None]:
+    def _running(self, ctx: Any) -> Iterator[RunOutput]:
         """Lend the notebook the variable `ctx`; show figures; trim tracebacks."""
         names = self._shell.user_ns
         before = names.get(_CONTEXT, _ABSENT)
         names[_CONTEXT] = ctx
-        try:
-            yield
-        except Exception as error:
-            self._attach_traceback(error)
-            raise
-        finally:
-            if before is _ABSENT:
-                names.pop(_CONTEXT, None)
-            else:
-                names[_CONTEXT] = before
-            self._shell.events.trigger("post_execute")  # shows the figures left open
+        with self._output.taking(ctx) as output:
+            try:
+                yield output
+            except Exception as error:
+                self._attach_traceback(error)
+                raise
+            finally:
+                if before is _ABSENT:
+                    names.pop(_CONTEXT, None)
+                else:
+                    names[_CONTEXT] = before
+                # Shows the figures that are open still.
+                self._shell.events.trigger("post_execute")
 
     def _attach_traceback(self, error: Exception) -> None:
         """Have an error say where in the cell it was raised, as a worker's does."""
@@ -124,10 +133,18 @@ class InlineCell:
             last = last.__cause__
         set_cause(last, WorkerTraceback(format_coloured(error, self._shell)))
 
-    def _show(self, value: Any) -> Any:
+    def _show(self, value: Any, output: RunOutput) -> Any:
         if not self._code.has_value or value is None:
             return None
-        display(value)
+        data, metadata = self._shell.display_formatter.format(value)
+        if data:  # else it has displayed itself
+            output.display(
+                DisplayData(
+                    kind="result",
+                    data=clean_bundle(data, has_page=True),
+                    metadata=clean_metadata(metadata),
+                )
+            )
         return value
 
 

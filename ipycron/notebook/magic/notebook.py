@@ -13,6 +13,7 @@ from ipycron.notebook.display.last_words import LastResort
 from ipycron.notebook.display.terminal import TerminalDisplay
 from ipycron.notebook.display.words import say_name
 from ipycron.notebook.magic.cells import CellLedger
+from ipycron.notebook.magic.inline_output import InlineOutput
 from ipycron.notebook.widgets.page import PageDisplay
 from ipycron.process.wire.outcome import summarize_error
 
@@ -31,6 +32,7 @@ class Notebook:
         shell: IPython's shell.
         cells: which cell has declared what.
         stage: where its tasks are shown.
+        inline_output: collects what inline cells print and show.
         quiet: names of the tasks that were declared with ``--quiet``.
     """
 
@@ -39,6 +41,7 @@ class Notebook:
         self.cells = CellLedger()
         self.stage = make_stage(shell)
         self.quiet: set[str] = set()
+        self.inline_output = InlineOutput(shell)
         self._last_resort = LastResort(self.stage, self.quiet)
         self._last_resort.install()
 
@@ -49,10 +52,12 @@ class Notebook:
 
     def begin_cell(self, info: Any) -> None:
         """Note that a cell begins: IPython's event ``pre_run_cell``."""
+        self.inline_output.settle()
         self.cells.begin(info)
 
     def end_cell(self, result: Any) -> None:
         """Note that a cell has ended: IPython's event ``post_run_cell``."""
+        self.inline_output.settle()
         key, is_outermost = self.cells.key, self.cells.depth == 1
         ended, kept = self.cells.end(result)
         if is_outermost:

@@ -24,18 +24,22 @@ WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 _HINT = "(A job has no page for widgets: this is the widget's text when it was shown.)"
 
 
-def clean_bundle(data: dict[str, Any]) -> dict[str, Any]:
+def clean_bundle(data: dict[str, Any], *, has_page: bool = False) -> dict[str, Any]:
     """Return a mimebundle of built-in values that a notebook can show.
 
     The view of a widget goes: its model is in the worker, where no browser looks,
     and an empty box would hide the plain text beside it.
+
+    Args:
+        data: the bundle, by MIME type.
+        has_page: whether this is the notebook's own process, where widgets live.
     """
     cleaned = {
         str.__str__(mime): _clean_value(value)  # of a subclass, a plain one
         for mime, value in data.items()
-        if mime != WIDGET_VIEW
+        if mime != WIDGET_VIEW or has_page
     }
-    if WIDGET_VIEW in data:
+    if WIDGET_VIEW in data and not has_page:
         cleaned["text/plain"] = f"{cleaned.get('text/plain', 'a widget')}\n{_HINT}"
     return cleaned
 

@@ -1,0 +1,327 @@
+"""What inline runs print and show: collected for their card, as a worker's output is.
+
+The cells run in the notebook's own process, where `print` and `display` write to the
+front end. While a run is in progress, both are patched in place: what is called in the
+context of the run goes to its output, everything else where it went before. Tasks and
+coroutines that the cell creates inherit its context; its threads do not.
+"""
+
+# mypy: disable-error-code="no-untyped-call"
+# Most of IPython's methods have no annotations.
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Coroutine
+from contextvars import ContextVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
+
+from ipycron.client.registry import registry
+from ipycron.process.shell.displays import clean_bundle, clean_metadata
+from ipycron.process.wire.displays import DisplayData, pack_display
+from ipycron.process.wire.payload import Payload
+from ipycron.process.wire.protocol import Displayed, Streamed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from ipycron.scheduling.events import TaskContext
+
+    StreamName = Literal["stdout", "stderr"]
+
+_STREAMS: tuple[StreamName, ...] = ("stdout", "stderr")
+
+
+class RunOutput:
+    """Takes what one run writes to the client's loop, which adds it to the run.
+
+    In any thread. What the loop has not fetched yet is sent in one go.
+    """
+
+    def __init__(self, ctx: TaskContext) -> None:
+        self._task_id, self._run_id = ctx.task.id, ctx.execution.id
+        self._pending: deque[tuple[StreamName, str] | DisplayData] = deque()
+        self._is_called = False
+        self._shown: set[str] = set()
+        self._pid = os.getpid()
+
+    @property
+    def is_here(self) -> bool:
+        """Whether this is the process of the run, not a child that it has forked."""
+        return os.getpid() == self._pid
+
+    def write(self, stream: StreamName, text: str) -> None:
+        """Add text."""
+        self._send((stream, text))
+
+    def display(self, display: DisplayData) -> None:
+        """Add a display."""
+        if display.display_id is not None:
+            self._shown.add(display.display_id)
+        self._send(display)
+
+    def has_shown(self, display_id: object) -> bool:
+        """Return whether a display of this id is in the run's output."""
+        return display_id in self._shown
+
+    def _send(self, item: tuple[StreamName, str] | DisplayData) -> None:
+        # First: a call that is under way either finds it or is made again.
+        self._pending.append(item)
+        client = registry.running_client
+        if not self._is_called and client is not None:
+            self._is_called = True
+            client.submit(self._deliver)
+
+    def _deliver(self) -> None:
+        """Hand over what waits; on the client's loop."""
+        self._is_called = False
+        texts: list[str] = []
+        last: StreamName = "stdout"
+        while self._pending:
+            item = self._pending.popleft()
+            if texts and (isinstance(item, DisplayData) or item[0] != last):
+                self._deliver_text(last, texts)
+                texts = []
+            if isinstance(item, DisplayData):
+                message = Displayed(self._task_id, self._run_id)
+                registry.client.take_output(message, pack_display(item))
+            else:
+                last = item[0]
+                texts.append(item[1])
+        if texts:
+            self._deliver_text(last, texts)
+
+    def _deliver_text(self, stream: StreamName, texts: list[str]) -> None:
+        message = Streamed(self._task_id, self._run_id, stream, 0)
+        data = "".join(texts).encode("utf-8", "replace")
+        registry.client.take_output(message, Payload(data))
+
+
+_RUN: ContextVar[RunOutput | None] = ContextVar("ipycron_inline_run", default=None)
+"""The run that the calling code belongs to."""
+
+
+class InlineOutput:
+    """Patches the streams and the displays of a shell while inline runs go on.
+
+    The objects themselves are patched: who has kept a reference to one, a log handler,
+    writes to the run, too. IPython does the same to the streams for each cell, and
+    puts back at its end what was there at its beginning: `settle` mends that.
+    """
+
+    def __init__(self, shell: Any) -> None:
+        self._shell = shell
+        self._lock = threading.Lock()
+        self._count = 0
+        self._patched: list[tuple[Any, str]] = []
+
+    @contextlib.contextmanager
+    def taking(self, ctx: TaskContext) -> Iterator[RunOutput]:
+        """Collect what the body of the ``with`` prints and shows for the run of `ctx`.
+
+        Several runs may be in progress at once.
+        """
+        output = RunOutput(ctx)
+        self._add(1)
+        token = _RUN.set(output)
+        try:
+            yield output
+        finally:
+            _RUN.reset(token)
+            self._add(-1)
+
+    def _add(self, count: int) -> None:
+        with self._lock:
+            self._count += count
+        self.settle()
+
+    def settle(self) -> None:
+        """Patch what is to be patched now; at the beginning and the end of a cell."""
+        with self._lock:
+            if self._count:
+                for name in _STREAMS:
+                    self._patch(getattr(sys, name), "write", partial(_make_write, name))
+                publisher = self._shell.display_pub
+                self._patch(publisher, "publish", _make_publish)
+                self._patch(publisher, "clear_output", _make_clear_output)
+            else:
+                # What IPython has patched since is ours again when the cell ends.
+                self._patched = [p for p in self._patched if not _restore(*p)]
+
+    def _patch(
+        self, owner: Any, name: str, make: Callable[[Any], Callable[..., Any]]
+    ) -> None:
+        below = getattr(owner, "__dict__", {}).get(name)
+        if isinstance(below, _Patch):
+            return
+        with contextlib.suppress(AttributeError):  # it takes no attributes
+            setattr(owner, name, _Patch(make(getattr(owner, name)), below))
+            if (owner, name) not in self._patched:
+                self._patched.append((owner, name))
+
+
+class _Patch:
+    """Stands in for a method of one object.
+
+    Args:
+        function: what is called.
+        below: what the object had as this attribute; None: the method of its class.
+    """
+
+    def __init__(self, function: Callable[..., Any], below: Any) -> None:
+        self._function = function
+        self.below = below
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        return self._function(*args, **options)
+
+
+def _restore(owner: Any, name: str) -> bool:
+    """Take our patch away; return False if another lies on it."""
+    patch = vars(owner).get(name)
+    if isinstance(patch, _Patch):
+        if patch.below is None:
+            delattr(owner, name)
+        else:
+            setattr(owner, name, patch.below)
+        return True
+    return patch is None
+
+
+def _find_run() -> RunOutput | None:
+    run = _RUN.get()
+    return run if run is not None and run.is_here else None
+
+
+def _make_write(
+    stream: StreamName, write: Callable[[Any], Any]
+) -> Callable[[Any], Any]:
+    def write_to_run(text: Any, /) -> Any:
+        run = _find_run()
+        if run is None or not isinstance(text, str):
+            return write(text)
+        run.write(stream, text)
+        return len(text)
+
+    return write_to_run
+
+
+def _make_publish(publish: Callable[..., Any]) -> Callable[..., Any]:
+    def publish_to_run(
+        data: dict[str, Any],
+        metadata: dict[str, Any] | None = None,
+        *args: Any,
+        **options: Any,
+    ) -> Any:
+        run = _find_run()
+        display_id = (options.get("transient") or {}).get("display_id")
+        is_update = bool(options.get("update"))
+        # What another cell has displayed is renewed where it stands.
+        if run is None or (is_update and not run.has_shown(display_id)):
+            return publish(data, metadata, *args, **options)
+        run.display(
+            DisplayData(
+                kind="update" if is_update else "display",
+                data=clean_bundle(data, has_page=True),
+                metadata=clean_metadata(metadata),
+                display_id=None if display_id is None else str(display_id),
+            )
+        )
+        return None
+
+    return publish_to_run
+
+
+def _make_clear_output(clear_output: Callable[..., Any]) -> Callable[..., Any]:
+    def clear_output_of_run(wait: bool = False) -> Any:  # noqa: FBT001, FBT002 - as IPython calls it
+        run = _find_run()
+        if run is None:
+            return clear_output(wait)
+        run.display(DisplayData(kind="clear", is_waiting=wait))
+        return None
+
+    return clear_output_of_run
+
+
+class OwnFigures(Coroutine[Any, Any, Any]):
+    """A coroutine whose open figures are not those of the cells beside it.
+
+    matplotlib's inline backend shows and closes all open figures at the end of every
+    cell. A run that awaits would lose what it has half drawn.
+
+    Args:
+        coroutine: what is run.
+    """
+
+    def __init__(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+        self._coroutine = coroutine
+        self._figures: _Figures | None = None
+
+    def send(self, value: Any, /) -> Any:
+        """Resume the coroutine; see `Coroutine`."""
+        with self._swapped():
+            return self._coroutine.send(value)
+
+    def throw(self, *error: Any) -> Any:
+        """Raise an error in the coroutine; see `Coroutine`."""
+        with self._swapped():
+            return self._coroutine.throw(*error)
+
+    def close(self) -> None:
+        """End the coroutine; see `Coroutine`."""
+        self._coroutine.close()
+
+    def __await__(self) -> Any:
+        """Await the coroutine, as a task does; see `Coroutine`."""
+        value = None
+        while True:
+            try:
+                yielded = self.send(value)
+            except StopIteration as end:
+                return end.value
+            value = yield yielded
+
+    @contextlib.contextmanager
+    def _swapped(self) -> Iterator[None]:
+        others = _swap_figures(self._figures)
+        try:
+            yield
+        finally:
+            self._figures = _swap_figures(others)
+
+
+@contextlib.contextmanager
+def own_figures() -> Iterator[None]:
+    """Show no figures but those that the body opens."""
+    others = _swap_figures(None)
+    try:
+        yield
+    finally:
+        _swap_figures(others)
+
+
+_Figures = tuple[Any, Any, Any]
+
+
+def _swap_figures(figures: _Figures | None) -> _Figures | None:
+    """Set the open figures of the inline backend; return what was set before.
+
+    Where it is not loaded there are none; with another backend they stay as they are.
+    """
+    backend = sys.modules.get("matplotlib_inline.backend_inline")
+    helpers = sys.modules.get("matplotlib._pylab_helpers")
+    if backend is None or helpers is None:
+        return None
+    show, manager = backend.show, helpers.Gcf
+    before = (manager.figs, show._to_draw, show._draw_called)  # noqa: SLF001 - all there is
+    manager.figs, show._to_draw, show._draw_called = figures or (  # noqa: SLF001 - as above
+        OrderedDict(),
+        [],
+        False,
+    )
+    return before
