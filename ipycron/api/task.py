@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Generic, Self
 
-from ipycron.client.client import call
 from ipycron.scheduling.clock import SystemClock
 from ipycron.scheduling.plan import find_start
 
@@ -139,13 +138,13 @@ class Task(Generic[T]):
     @property
     def last_run(self) -> Execution | None:
         """The run that ended last, or None."""
-        self._record.client.catch_up(self._record)
+        self._record.catch_up()
         return self._record.observed.last_run
 
     @property
     def history(self) -> History:
         """The last runs, oldest first, without their results."""
-        self._record.client.catch_up(self._record)
+        self._record.catch_up()
         return self._record.observed.history
 
     # --- when it runs ---------------------------------------------------------------
@@ -226,7 +225,7 @@ class Task(Generic[T]):
         or `TaskNotStarted`, `TaskDestroyed`, `OverlapError`, and `WaitTimeout`
         after `execute_timeout` (the run goes on).
         """
-        return call(self._record.client, self._record)
+        return self._record.call()
 
     def ref(self) -> Self:
         """Keep the process alive while this is started (the default)."""
@@ -271,7 +270,7 @@ class Task(Generic[T]):
         thread. What it raises is logged. One that takes longer than a second is
         logged, too, and delays no other task's listeners any more.
         """
-        self._record.client.catch_up(self._record)
+        self._record.catch_up()
         self._record.listeners.add(event, listener)
         return self
 
@@ -279,7 +278,7 @@ class Task(Generic[T]):
         self, event: Event | EventName, listener: Callable[[TaskContext], Any]
     ) -> Self:
         """As `on`, for the next time only."""
-        self._record.client.catch_up(self._record)
+        self._record.catch_up()
         self._record.listeners.add(event, listener, once=True)
         return self
 

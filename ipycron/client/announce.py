@@ -15,8 +15,8 @@ from ipycron.process.wire.printable import keep_colours, show_controls, strip_co
 from ipycron.scheduling.events import Event, TaskContext, to_datetime
 
 if TYPE_CHECKING:
-    from ipycron.client.client import Client
     from ipycron.client.executions import Execution, PastRun
+    from ipycron.client.listeners import Dispatcher, Listeners
     from ipycron.client.record import TaskRecord
     from ipycron.scheduling.events import Notice
 
@@ -30,6 +30,18 @@ _QUIET = {
     Event.EXECUTION_MAX_REACHED,
 }
 """Events that make a debug record at most."""
+
+
+def is_heard(task: TaskRecord, notice: Notice, listeners: Listeners) -> bool:
+    """Return whether `announce` has anything to do; for most runs it has not.
+
+    `listeners` are those of all tasks.
+    """
+    return (
+        task.listeners.has(notice.event)
+        or listeners.has(notice.event)
+        or is_logged(task, notice)
+    )
 
 
 def is_logged(task: TaskRecord, notice: Notice) -> bool:
@@ -130,9 +142,22 @@ def _log_error(
 
 
 def announce(
-    client: Client, task: TaskRecord, notice: Notice, execution: Execution | None
+    task: TaskRecord,
+    notice: Notice,
+    execution: Execution | None,
+    *,
+    listeners: Listeners,
+    dispatcher: Dispatcher,
 ) -> None:
-    """Write the line that an event deserves, and call who listens to it."""
+    """Log an event as it deserves, and call the listeners to it.
+
+    Args:
+        task: what the event is about.
+        notice: the event.
+        execution: the run that it is about, if any.
+        listeners: those of all tasks; the task's own are called first.
+        dispatcher: calls them.
+    """
     outcome = notice.outcome
     error = None
     if outcome is not None and not outcome.is_ok:
@@ -150,12 +175,10 @@ def announce(
         event=str(notice.event),
     )
     log_event(task, notice, context)
-    for listeners in (task.listeners, client.listeners):
-        for listener in listeners.take(notice.event):
-            client.dispatcher.call(
-                partial(listener, context),
-                f"a listener of {notice.event} of task {task.name!r}",
-            )
+    label = f"a listener of {notice.event} of task {task.name!r}"
+    for some in (task.listeners, listeners):
+        for listener in some.take(notice.event):
+            dispatcher.call(partial(listener, context), label)
 
 
 def _find_holder(notice: Notice) -> str | None:

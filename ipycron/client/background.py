@@ -13,6 +13,7 @@ from ipycron.client.connection import Connection
 from ipycron.client.elections import SupervisorElections
 from ipycron.client.executions import hold_result
 from ipycron.client.recovery import Controls, Resumptions
+from ipycron.client.registration import make_registration, make_reschedule
 from ipycron.errors import (
     ProtocolError,
     StartError,
@@ -37,7 +38,6 @@ from ipycron.process.wire.protocol import (
     Preload,
     Refused,
     Register,
-    Reschedule,
     Shutdown,
     Streamed,
 )
@@ -51,13 +51,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from ipycron.client.completion import Completion, Waiters
+    from ipycron.client.record import TaskRecord
     from ipycron.client.recovery import Action
     from ipycron.process.direct.client_end import Answer, CallState
     from ipycron.process.start import SupervisorProcess
     from ipycron.process.wire.channel import Frame
     from ipycron.scheduling.plan import Silence
-    from ipycron.scheduling.policy import Policy
-    from ipycron.scheduling.ports import Elector, Schedule
+    from ipycron.scheduling.ports import Elector
 
     LastWords = Mapping[str, Action | None]
 
@@ -119,25 +119,6 @@ class ClientPort(Protocol):
         """A task that no supervisor can be told of is destroyed."""
 
 
-class Job(Protocol):
-    """What is registered: a background task of the client's."""
-
-    @property
-    def name(self) -> str: ...  # noqa: D102
-
-    @property
-    def expression(self) -> Schedule: ...  # noqa: D102
-
-    @property
-    def options(self) -> Policy: ...  # noqa: D102
-
-    @property
-    def registration(self) -> Register: ...  # noqa: D102
-
-    @property
-    def payload(self) -> Payload: ...  # noqa: D102
-
-
 class BackgroundTasks:
     """The background half of the client. Its methods are called on its loop.
 
@@ -169,7 +150,7 @@ class BackgroundTasks:
         self._connection: Connection | None = None
         self._before: Connection | None = None
         self._environment: dict[bytes, bytes] = {}
-        self._jobs: dict[str, Job] = {}
+        self._tasks: dict[str, TaskRecord] = {}
         self._registered: set[str] = set()
         self._preloads: list[Preload] = []
         self._controls = Controls(self._send_control)
@@ -221,23 +202,23 @@ class BackgroundTasks:
                 self._loop.call_soon(self._try_again)
         return self._connection
 
-    def add(self, task_id: str, job: Job) -> None:
-        """Make a task known; the supervisor hears of it when it is needed."""
-        self._jobs[task_id] = job
+    def add(self, task: TaskRecord) -> None:
+        """Make a task known; it is registered with the supervisor when needed."""
+        self._tasks[task.id] = task
 
-    def reschedule(self, message: Reschedule) -> None:
+    def reschedule(self, task: TaskRecord) -> None:
         """Have the supervisor follow a task's other schedule, if it knows the task."""
-        if self._connection is not None and message.task_id in self._registered:
-            self.lines.see_to(message.task_id)
-            self._connection.send(message)
+        if self._connection is not None and task.id in self._registered:
+            self.lines.see_to(task.id)
+            self._connection.send(make_reschedule(task))
 
     def knows(self, task_id: str) -> bool:
         """Return whether a task can be controlled: not destroyed, nothing shut down."""
-        return task_id in self._jobs and not self.is_closed
+        return task_id in self._tasks and not self.is_closed
 
     def forget(self, task_id: str) -> None:
         """Give up a task that is destroyed. May be repeated."""
-        self._jobs.pop(task_id, None)
+        self._tasks.pop(task_id, None)
         self._registered.discard(task_id)
         self._resumptions.forget(task_id)
         self._parked.pop(task_id, None)
@@ -349,12 +330,13 @@ class BackgroundTasks:
     def _introduce(self, task_id: str) -> Connection:
         connection = self.warm()
         if task_id not in self._registered:
-            job = self._jobs[task_id]
+            task = self._tasks[task_id]
+            register, payload = make_registration(task)
             try:
-                connection.send(self._localize(job.registration), job.payload)
+                connection.send(self._localize(register), payload)
             except ProtocolError as error:
                 reason = f"{error.reason}, {_TOO_LARGE}"
-                raise StartError(name=job.name, reason=reason) from None
+                raise StartError(name=task.name, reason=reason) from None
             self._registered.add(task_id)  # last: another thread may call at once
         return connection
 
@@ -409,11 +391,11 @@ class BackgroundTasks:
             )
         )
         event = message.event
-        job = self._jobs.get(message.task_id)
-        if job is None:
+        task = self._tasks.get(message.task_id)
+        if task is None:
             return
         loss = self._resumptions.follow(
-            message, job.expression, no_overlap=job.options.no_overlap
+            message, task.expression, no_overlap=task.options.no_overlap
         )
         if loss is not None:
             event, outcome = Event.TASK_RESTARTED, Outcome.of_error(loss)
@@ -445,15 +427,15 @@ class BackgroundTasks:
         self._losses += 1
         is_first = not self._failures
         self._back_off(error, is_refusal=False)
-        jobs = self._jobs.copy()
-        last_words = {task_id: self._controls.get_last(task_id) for task_id in jobs}
+        tasks = self._tasks.copy()
+        last_words = {task_id: self._controls.get_last(task_id) for task_id in tasks}
         resumed = self._owner.take_loss(error, last_words, is_first=is_first)
         # Before starts that are under way are asked for again: they may be these.
         fresh = self._resumptions.begin(resumed, error)
         is_last = self._losses >= MAX_LOSSES
-        for task_id, job in jobs.items():
+        for task_id, task in tasks.items():
             is_failed = is_last and not self._resumptions.is_pending(task_id)
-            self._controls.take_loss(task_id, job.name, error if is_failed else None)
+            self._controls.take_loss(task_id, task.name, error if is_failed else None)
         for task_id in fresh:
             start = self._controls.add(task_id, "start")
             start.add_done_callback(partial(self._see_resumed, task_id))
@@ -478,7 +460,7 @@ class BackgroundTasks:
     def _answer_parked(self, task_id: str, action: Action) -> asyncio.Future[None]:
         """Stop or destroy a task that waits for a supervisor: nothing of it runs."""
         start = self._parked.pop(task_id)
-        error = StartRevoked(name=self._jobs[task_id].name)
+        error = StartRevoked(name=self._tasks[task_id].name)
         self._give_up(task_id, error, is_wanted=False)
         start.set_exception(error)
         if action == "destroy":
@@ -494,7 +476,7 @@ class BackgroundTasks:
             return
         parked, self._parked = self._parked, {}
         for task_id, start in parked.items():
-            if task_id in self._jobs and not start.done():
+            if task_id in self._tasks and not start.done():
                 answer = self._send_control(task_id, "start", force=False)
                 answer.add_done_callback(partial(_pass_on, start))
 
@@ -505,7 +487,7 @@ class BackgroundTasks:
 
     def _explain(self, task_id: str, error: Exception) -> Exception:
         if isinstance(error, _REFUSALS):
-            return describe_refusal(self._jobs[task_id].name, error)
+            return describe_refusal(self._tasks[task_id].name, error)
         return error
 
     def _see_resumed(self, task_id: str, start: asyncio.Future[None]) -> None:
@@ -530,7 +512,7 @@ class BackgroundTasks:
         for start in self._parked.values():
             start.set_exception(SupervisorLost(reason="it was shut down"))
         self._parked.clear()
-        for task_id in self._jobs:
+        for task_id in self._tasks:
             self.lines.see_to(task_id)  # or it would not be waited for
         connection, self._connection = self._connection, None
         self._registered.clear()

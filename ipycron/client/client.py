@@ -13,9 +13,11 @@ import sys
 import threading
 from collections import deque
 from datetime import timedelta
+from functools import partial
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
+from ipycron.client.announce import announce, is_heard
 from ipycron.client.echo import Echo
 from ipycron.client.event_log import MAX_ITEMS, EventLog
 from ipycron.client.job_logs import Records
@@ -235,14 +237,26 @@ class Client:
         task = self.tasks.get(notice.task_id)
         if task is None:
             return
-        task.take_notice(notice)
+        execution = task.observed.follow(notice)
+        if is_heard(task, notice, self.listeners):
+            task.defer(
+                partial(
+                    announce,
+                    task,
+                    notice,
+                    execution,
+                    listeners=self.listeners,
+                    dispatcher=self.dispatcher,
+                )
+            )
+        task.end_calls(notice, execution)
         self.keepalive.update(task)
         if notice.event is Event.TASK_DESTROYED:
             self.tasks.pop(task.id, None)
             self.echo.forget(task.id)
             if self._engine is not None:
                 self._engine.forget(task)
-        self.event_log.post(task, notice)
+        self.event_log.post(task.id, task.name, notice)
 
     def get_calls(self, task_id: str) -> Waiters | None:
         """Return a task's calls, None for one that is gone; see `ClientPort`."""
@@ -262,7 +276,8 @@ class Client:
             task.observed.follow_runs(answers)
             # No more than are remembered: each is two events.
             shown = [task.observed.describe_run(*a) for a in answers[-MAX_ITEMS // 2 :]]
-            self.event_log.post(task, *chain.from_iterable(shown))
+            notices = chain.from_iterable(shown)
+            self.event_log.post(task.id, task.name, *notices)
 
     def take_refusal(
         self, task_id: str, execution_id: str, error: BaseException
@@ -459,24 +474,3 @@ def _describe_refusal(task: TaskRecord, error: OSError) -> BaseException:
     if task.is_background:
         return describe_refusal(task.name, error)
     return StartRefused(name=task.name, reason=describe(error))
-
-
-def call(client: Client, task: TaskRecord) -> Completion[Any]:
-    """Ask for a run of a task; return its end. See `Task.execute`."""
-    completion = task.make_completion("execute")
-    # Behind another run that was called for, it must not be the first to arrive.
-    is_first = not (task.calls or task.observed.running or task.is_over)
-    if is_first and client.try_call(task, completion):
-        return completion
-    execution_id = client.make_id()
-    try:
-        task.calls.add(execution_id, completion)
-        # Last: whoever ends a task ends all its calls then, and this is one now.
-        if task.is_over:
-            task.refuse(execution_id, client.make_over_error(task))
-        else:
-            client.execute(task, execution_id)
-    except BaseException:  # a signal's handler: nobody has the completion
-        task.calls.take(execution_id)
-        raise
-    return completion

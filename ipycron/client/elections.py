@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ipycron.coordinate.environment import EnvRunCoordinator
 from ipycron.coordinate.session import CoordinatorSession
@@ -15,11 +15,11 @@ from ipycron.scheduling.policy import LONGEST_CLAIM
 from ipycron.scheduling.ports import Held
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Coroutine
+    from collections.abc import Callable, Collection, Coroutine, Mapping
 
-    from ipycron.client.client import Client
     from ipycron.client.connection import Connection
     from ipycron.client.options import TaskOptions
+    from ipycron.client.record import TaskRecord
     from ipycron.scheduling.ports import Elector
 
 
@@ -46,6 +46,18 @@ class _Known:
     is_dropped: bool = False
 
 
+class ElectorClient(Protocol):
+    """What the elector asks of the client: which coordinators there are."""
+
+    @property
+    def tasks(self) -> Mapping[str, TaskRecord]:
+        """All tasks that are not destroyed, by id."""
+
+    @property
+    def coordinator(self) -> Any:
+        """The coordinator of tasks without one of their own, or None."""
+
+
 class TaskElector:
     """The schedulers' `Elector`: asks the task's coordinator, or the process's.
 
@@ -54,7 +66,7 @@ class TaskElector:
     All methods are called on the client's loop.
     """
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: ElectorClient) -> None:
         self._client = client
         self._default: EnvRunCoordinator | None = None
         self._known: dict[int, _Known] = {}

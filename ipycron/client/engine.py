@@ -13,19 +13,15 @@ import errno
 import threading
 from collections import deque
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from ipycron.client.background import BackgroundTasks
+from ipycron.client.background import BackgroundTasks, ClientPort
 from ipycron.client.completion import Wakeup, read_nothing
-from ipycron.client.elections import TaskElector
+from ipycron.client.elections import ElectorClient, TaskElector
 from ipycron.client.inline import InlineLauncher
 from ipycron.client.jobs import Elsewhere
 from ipycron.client.recording import leave_run
-from ipycron.client.registration import (
-    make_executor_job,
-    make_inline_job,
-    make_reschedule,
-)
+from ipycron.client.registration import make_executor_job, make_inline_job
 from ipycron.errors import IpycronError, TaskDestroyed
 from ipycron.scheduling.clock import SystemClock
 from ipycron.scheduling.scheduler import Scheduler
@@ -34,7 +30,6 @@ if TYPE_CHECKING:
     import concurrent.futures
     from collections.abc import Callable, Iterable
 
-    from ipycron.client.client import Client
     from ipycron.client.completion import Completion
     from ipycron.client.record import TaskRecord
     from ipycron.client.recovery import Action
@@ -43,6 +38,10 @@ if TYPE_CHECKING:
     from ipycron.process.start import SupervisorProcess
     from ipycron.process.wire.protocol import Preload
     from ipycron.scheduling.ports import Worker
+
+
+class EngineClient(ClientPort, ElectorClient, Protocol):
+    """What the engine's parts ask of the client."""
 
 
 class Engine:
@@ -54,12 +53,15 @@ class Engine:
         supervisor: the first one, if it is there.
 
     Attributes:
-        remote: the background half.
+        background: the tasks in worker processes.
         elector: asks coordinators.
     """
 
     def __init__(
-        self, client: Client, pool: ThreadPool, supervisor: SupervisorProcess | None
+        self,
+        client: EngineClient,
+        pool: ThreadPool,
+        supervisor: SupervisorProcess | None,
     ) -> None:
         self._loop = asyncio.new_event_loop()
         self._calls: deque[Callable[[], Any]] = deque()  # submitted, not done yet
@@ -130,7 +132,7 @@ class Engine:
 
     def _add(self, task: TaskRecord) -> None:
         if task.is_background:
-            self.background.add(task.id, task)
+            self.background.add(task)
             return
         self._launcher.register(task)
         self._scheduler.add(
@@ -148,7 +150,7 @@ class Engine:
         if self._is_destroyed(task):
             return
         if task.is_background:
-            self.background.reschedule(make_reschedule(task))
+            self.background.reschedule(task)
         else:
             self._scheduler.reschedule(task.id, task.expression)
 

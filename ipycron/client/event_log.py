@@ -12,7 +12,6 @@ from ipycron.scheduling.events import Event
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ipycron.client.record import TaskRecord
     from ipycron.scheduling.events import Notice
 
     Watcher = Callable[[str], None]
@@ -84,13 +83,13 @@ class EventLog:
         for watcher in self._watchers:
             watcher(task_id)
 
-    def post(self, task: TaskRecord, *notices: Notice) -> None:
-        """Remember events of a task, and say that the task has changed."""
+    def post(self, task_id: str, name: str, *notices: Notice) -> None:
+        """Remember events of a task, and report that the task has changed."""
         for notice in notices:
-            self._remember(task, notice)
-        self.tell(task.id)
+            self._remember(task_id, name, notice)
+        self.tell(task_id)
 
-    def _remember(self, task: TaskRecord, notice: Notice) -> None:
+    def _remember(self, task_id: str, name: str, notice: Notice) -> None:
         run = notice.execution
         outcome = notice.outcome
         duration = None
@@ -101,8 +100,8 @@ class EventLog:
             sys.intern(str(notice.event)),  # one text for all events of a name
             notice.triggered_at,
             notice.date,
-            task.id,
-            task.name,
+            task_id,
+            name,
             None if run is None else run.id,
             duration,
             "" if outcome is None else outcome.summary,

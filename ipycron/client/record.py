@@ -6,9 +6,8 @@ import logging
 import sys
 import weakref
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from ipycron.client.announce import announce, is_logged
 from ipycron.client.completion import Completion, Waiters, read_nothing
 from ipycron.client.jobs import Background, Inline, get_folder, make_setting
 from ipycron.client.listeners import Listeners
@@ -25,14 +24,80 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
 
-    from ipycron.client.client import Client
+    from ipycron.client.event_log import EventLog
+    from ipycron.client.executions import Execution
     from ipycron.client.jobs import Source
+    from ipycron.client.keepalive import Keepalive
     from ipycron.client.options import TaskOptions
+    from ipycron.client.recording import StreamHooks
     from ipycron.client.recovery import Action
     from ipycron.cron import CronExpression
-    from ipycron.process.wire.payload import Payload
-    from ipycron.process.wire.protocol import Register, Setting
+    from ipycron.process.wire.protocol import Setting
     from ipycron.scheduling.events import Notice
+
+
+class TaskClient(Protocol):
+    """What a record asks of the client that it belongs to."""
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether everything is shut down, or about to be."""
+
+    @property
+    def is_copy(self) -> bool:
+        """Whether this process is a fork of the one whose client it is."""
+
+    @property
+    def listeners(self) -> Listeners:
+        """The listeners of all tasks."""
+
+    @property
+    def event_log(self) -> EventLog:
+        """Receives every change of a task."""
+
+    @property
+    def keepalive(self) -> Keepalive:
+        """Keeps the process alive for the tasks that ask for it."""
+
+    @property
+    def make_id(self) -> Callable[[], str]:
+        """Makes the ids of runs that are called for."""
+
+    @property
+    def streams(self) -> StreamHooks:
+        """Records what runs in this process print."""
+
+    @property
+    def defer(self) -> Callable[..., None]:
+        """Calls a function on the thread of the listeners; see `Dispatcher.submit`."""
+
+    def control(
+        self,
+        task: TaskRecord,
+        action: Action,
+        completion: Completion[None],
+        *,
+        force: bool,
+    ) -> None:
+        """Start, stop or destroy a task; `completion` ends with it."""
+
+    def reschedule(self, task: TaskRecord) -> None:
+        """Have the task's scheduler follow its expression as it is now."""
+
+    def try_call(self, task: TaskRecord, completion: Completion[Any]) -> bool:
+        """Ask the task's worker for a run directly; return whether that was done."""
+
+    def execute(self, task: TaskRecord, execution_id: str) -> None:
+        """Ask the task's scheduler for a run."""
+
+    def catch_up(self, *tasks: TaskRecord) -> None:
+        """Return when the tasks' histories have all runs that have ended."""
+
+    def get_logger(self, task: TaskRecord | None) -> logging.Logger:
+        """Return the logger for a task."""
+
+    def make_over_error(self, task: TaskRecord) -> BaseException:
+        """Return why a task that is over cannot run."""
 
 
 class TaskRecord:
@@ -51,12 +116,13 @@ class TaskRecord:
         handle: the `Task` that the user holds; listeners receive this very object.
         observed: what its scheduler has reported.
         calls: its runs that were called for.
+        setting: what a worker takes over from this process; None without a worker.
         start_error: what the last start failed with; None after a good one.
     """
 
     def __init__(
         self,
-        client: Client,
+        client: TaskClient,
         expression: CronExpression,
         source: Source,
         options: TaskOptions,
@@ -82,7 +148,7 @@ class TaskRecord:
         self._is_ref = not options.unref
         self.listeners = Listeners()
         # A copy of the environment: 5 KB that only a worker needs.
-        self._setting = self._take_setting() if self.is_background else None
+        self.setting = self._take_setting() if self.is_background else None
 
     def _take_setting(self) -> Setting:
         options = self.options
@@ -186,6 +252,31 @@ class TaskRecord:
         self.observed.stop_by = None
         self.client.event_log.tell(self.id)
 
+    def call(self) -> Completion[Any]:
+        """Ask for a run; return its end. See `Task.execute`."""
+        client = self.client
+        completion = self.make_completion("execute")
+        # Behind another run that was called for, it must not be the first to arrive.
+        is_first = not (self.calls or self.observed.running or self.is_over)
+        if is_first and client.try_call(self, completion):
+            return completion
+        execution_id = client.make_id()
+        try:
+            self.calls.add(execution_id, completion)
+            # Last: what ends a task ends all its calls then, and this is one now.
+            if self.is_over:
+                self.refuse(execution_id, client.make_over_error(self))
+            else:
+                client.execute(self, execution_id)
+        except BaseException:  # a signal's handler: nobody has the completion
+            self.calls.take(execution_id)
+            raise
+        return completion
+
+    def catch_up(self) -> None:
+        """Return when the history has all runs that have ended."""
+        self.client.catch_up(self)
+
     def reschedule(self, expression: str | CronExpression) -> None:
         """Follow another expression; see `Task.reschedule`."""
         parsed = parse_schedule(expression, self.options, self.id, self.source)
@@ -268,11 +359,8 @@ class TaskRecord:
 
     # --- what happens to it: called on the client's loop -----------------------------
 
-    def take_notice(self, notice: Notice) -> None:
-        """Follow an event."""
-        execution = self.observed.follow(notice)
-        if self._is_heard(notice):
-            self.defer(partial(announce, self.client, self, notice, execution))
+    def end_calls(self, notice: Notice, execution: Execution | None) -> None:
+        """Complete what an event ends: a call, or all calls of a destroyed task."""
         if notice.event in ENDS and notice.execution is not None:
             completion = self.calls.take(notice.execution.id)
             if completion is not None and execution is not None:
@@ -290,20 +378,10 @@ class TaskRecord:
             or self.logger.isEnabledFor(logging.DEBUG)
         )
 
-    def _is_heard(self, notice: Notice) -> bool:
-        """Return whether anybody listens or anything is logged; most runs: no."""
-        return (
-            self.listeners.has(notice.event)
-            or self.client.listeners.has(notice.event)
-            or is_logged(self, notice)
-        )
-
     @property
     def logger(self) -> logging.Logger:
-        """Who logs for this task."""
+        """The logger for this task."""
         return self.client.get_logger(self)
-
-    # --- what the schedulers need ---------------------------------------------------
 
     def record_run(self, execution_id: str) -> AbstractContextManager[None]:
         """Return what records what code prints, for a run in this process."""
@@ -313,20 +391,6 @@ class TaskRecord:
             passes_on=self.options.echo,
         )
         return self.client.streams.recording(run)
-
-    @property
-    def registration(self) -> Register:
-        """What the supervisor must know of a background task."""
-        from ipycron.client.registration import make_registration  # noqa: PLC0415 - asyncio
-
-        assert self._setting is not None
-        return make_registration(self, self._setting)
-
-    @property
-    def payload(self) -> Payload:
-        """What travels beside the registration."""
-        assert isinstance(self.source, Background)
-        return self.source.payload
 
     def __repr__(self) -> str:
         return f"<TaskRecord {self.name!r} {self.status}>"

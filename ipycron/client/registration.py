@@ -17,16 +17,18 @@ from ipycron.scheduling.events import TaskContext, TaskDescription, to_datetime
 if TYPE_CHECKING:
     from ipycron.client.record import TaskRecord
     from ipycron.executors.pools import ExecutorJob
+    from ipycron.process.wire.payload import Payload
     from ipycron.scheduling.events import ScheduledExecution
 
 
-def make_registration(task: TaskRecord, setting: Setting) -> Register:
-    """Return what a supervisor must know of a background task.
+def make_registration(task: TaskRecord) -> tuple[Register, Payload]:
+    """Return what a supervisor must know of a background task, and its job.
 
-    Of `max_executions` it is told what is left: it may be the second one.
+    Of `max_executions` it receives what is left: it may be the second supervisor.
     """
     assert isinstance(task.source, Background)
-    return Register(
+    assert task.setting is not None
+    register = Register(
         task_id=task.id,
         name=task.name,
         expression=task.pattern,
@@ -35,9 +37,10 @@ def make_registration(task: TaskRecord, setting: Setting) -> Register:
         hash_id=task.expression.hash_id,
         policy=replace(task.options.get_policy(), max_executions=task.runs_left),
         job=task.source.job,
-        setting=setting,
+        setting=task.setting,
         launcher=task.options.launcher or "fork",
     )
+    return register, task.source.payload
 
 
 def make_reschedule(task: TaskRecord) -> Reschedule:

@@ -39,11 +39,6 @@ def _notice(event: Event, number: int = 0, **facts) -> Notice:
     )
 
 
-class _Task:
-    id = "t"
-    name = "report"
-
-
 def test_history_keeps_the_newest_runs_when_there_are_many():
     """Twenty runs are remembered, all are counted."""
     history = History()
@@ -115,29 +110,29 @@ def test_history_reads_the_traceback_of_a_worker_and_leaves_the_payload():
     assert payload.size > 0
 
 
-def test_bulletin_keeps_problems_when_a_busy_schedule_floods_it():
+def test_event_log_keeps_problems_when_a_busy_schedule_floods_it():
     """A failure outlives ten thousand ordinary events."""
-    bulletin = EventLog()
-    bulletin.post(_Task(), _notice(Event.EXECUTION_FAILED, 1))
+    log = EventLog()
+    log.post("t", "report", _notice(Event.EXECUTION_FAILED, 1))
     for number in range(10_000):
-        bulletin.post(_Task(), _notice(Event.EXECUTION_STARTED, number))
+        log.post("t", "report", _notice(Event.EXECUTION_STARTED, number))
 
-    items = bulletin.read()
+    items = log.read()
 
     assert items[0].event == "execution:failed"
     assert len(items) == 1 + MAX_ITEMS
-    assert [item.number for item in bulletin.read(9_999)] == [10_000, 10_001]
+    assert [item.number for item in log.read(9_999)] == [10_000, 10_001]
 
 
-def test_bulletin_tells_watchers_once_and_not_after_they_left():
+def test_event_log_tells_watchers_once_and_not_after_they_left():
     """Watching twice is watching once."""
-    bulletin = EventLog()
+    log = EventLog()
     told: list[str] = []
-    bulletin.watch(told.append)
-    bulletin.watch(told.append)
-    bulletin.post(_Task(), _notice(Event.TASK_STARTED))
-    bulletin.unwatch(told.append)
-    bulletin.tell("other")
+    log.watch(told.append)
+    log.watch(told.append)
+    log.post("t", "report", _notice(Event.TASK_STARTED))
+    log.unwatch(told.append)
+    log.tell("other")
 
     assert told == ["t"]
 
