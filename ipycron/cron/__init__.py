@@ -2,7 +2,8 @@
 
 One parser (`parser`) reads the text into `Fields`; matching, searching (`days` and
 `walk` in local time, `zone` for the clock's changes, `expression` above both),
-describing and error reports all read that object. Only `ipycron.errors` is imported
+describing and error reports all read that object. `timezone` finds the zone that is
+meant, `zone_rules` reads and writes zones that have no name. Only `ipycron.errors` is imported
 from the house; croniter and cron-descriptor are when they are needed.
 """
 

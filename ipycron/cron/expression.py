@@ -17,6 +17,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from ipycron.cron.parser import find_wide_steps
+from ipycron.cron.timezone import get_key, resolve_timezone
 from ipycron.cron.validation import parse
 from ipycron.cron.walk import HORIZON, Walk
 from ipycron.cron.zone import (
@@ -25,8 +26,6 @@ from ipycron.cron.zone import (
     LAST_INSTANT,
     LONGEST_SHIFT,
     find_zone,
-    get_key,
-    resolve_timezone,
 )
 from ipycron.errors import InvalidOption
 

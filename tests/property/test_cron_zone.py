@@ -10,7 +10,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from ipycron.cron import CronExpression
-from ipycron.cron.zone import Zone, find_zone, resolve_timezone
+from ipycron.cron.timezone import resolve_timezone
+from ipycron.cron.zone import Zone, find_zone
 
 START = int(datetime(1930, 1, 1, tzinfo=UTC).timestamp())
 END = int(datetime(2050, 1, 1, tzinfo=UTC).timestamp())

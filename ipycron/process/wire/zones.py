@@ -14,7 +14,7 @@ def describe_zone(zone: tzinfo) -> Zone:
     A zone that the tz database does not have travels with its rules: the supervisor
     runs no foreign code to know the time.
     """
-    from ipycron.cron.zone import is_named  # noqa: PLC0415 - not for the zygote
+    from ipycron.cron.timezone import is_named  # noqa: PLC0415 - not for the zygote
 
     if is_named(zone):
         return str(zone)

@@ -254,7 +254,7 @@ def test_system_zone_travels_as_the_system_zone(monkeypatch):
     """A system zone that is a file without a name can be pickled all the same."""
     with open(f"{zoneinfo.TZPATH[0]}/Europe/Berlin", "rb") as file:  # noqa: PTH123
         nameless = ZoneInfo.from_file(file, key="local")
-    monkeypatch.setattr("ipycron.cron.zone._read_system_timezone", lambda: nameless)
+    monkeypatch.setattr("ipycron.cron.timezone._read_system_timezone", lambda: nameless)
     schedule = CronExpression("0 9 * * *")
     assert schedule.timezone is nameless
     again = pickle.loads(pickle.dumps(schedule))

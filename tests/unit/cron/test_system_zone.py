@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from ipycron.cron.zone import follow_localtime
+from ipycron.cron.timezone import follow_localtime
 
 
 @pytest.mark.parametrize(

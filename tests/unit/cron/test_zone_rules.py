@@ -14,7 +14,7 @@ import dateutil.tz
 import pytest
 
 from ipycron.cron import CronExpression
-from ipycron.cron.zone import is_named, read_localtime, read_variable
+from ipycron.cron.timezone import is_named, read_localtime, read_variable
 from ipycron.cron.zone_rules import find_rules, load_rules
 from ipycron.errors import InvalidOption, UnknownTimezone
 
