@@ -3,8 +3,8 @@
 One parser (`parser`) reads the text into `Fields`; matching, searching (`days` and
 `walk` in local time, `zone` for the clock's changes, `expression` above both),
 describing and error reports all read that object. `timezone` finds the zone that is
-meant, `zone_rules` reads and writes zones that have no name. Only `ipycron.errors` is imported
-from the house; croniter and cron-descriptor are when they are needed.
+meant, `zone_rules` reads and writes zones that have no name. Of the house only
+`ipycron.errors` is imported; croniter and cron-descriptor are when they are needed.
 """
 
 from ipycron.cron.expression import CronExpression
