@@ -489,18 +489,32 @@ class BlockingCall(IpycronError, RuntimeError):
 
 
 class SelfWait(IpycronError, RuntimeError):
-    """A run waited for its own end."""
+    """A run waited for its own end, or a listener for that of its task.
+
+    Attributes:
+        name: the task's.
+        call: what would wait.
+        is_listener: whether a listener has called it.
+    """
 
     name: str
     call: str
+    is_listener: bool
 
-    def __init__(self, *, name: str, call: str) -> None:
+    def __init__(self, *, name: str, call: str, is_listener: bool = False) -> None:
+        where = (
+            f"a listener of task {name!r} and would hold up the events that follow. "
+            "Call stop() or destroy() without waiting. Or wait outside of the listener."
+            if is_listener
+            else f"a run of task {name!r} and would wait for its end. Call stop() or "
+            "destroy() without waiting: they take effect when the run has ended. Or "
+            "wait outside of the job."
+        )
         super().__init__(
-            f"{call} was called by a run of task {name!r} and would wait for its end. "
-            "Call stop() or destroy() without waiting: they take effect when "
-            "the run has ended. Or wait outside of the job.",
+            f"{call} was called by {where}",
             name=name,
             call=call,
+            is_listener=is_listener,
         )
 
 

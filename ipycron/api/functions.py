@@ -15,7 +15,12 @@ from ipycron.client.options import OPTIONS, TaskOptions, check_logger, make_opti
 from ipycron.client.record import TaskRecord
 from ipycron.client.registry import registry
 from ipycron.client.schedules import check_zone, make_expression
-from ipycron.client.waits import check_may_block, check_not_inside, run_in_thread
+from ipycron.client.waits import (
+    check_may_block,
+    check_not_inside,
+    check_not_listening,
+    run_in_thread,
+)
 from ipycron.coordinate.protocol import check_coordinator
 from ipycron.errors import (
     IpycronError,
@@ -360,10 +365,11 @@ def shutdown(timeout: float | timedelta = 5) -> None:
     Raises:
         InvalidOption: if `timeout` is no duration; nothing is shut down then.
         BlockingCall: if an event loop runs in this thread: see `shutdown_async`.
-        SelfWait: if a run calls it, whose end it would wait for.
+        SelfWait: if a run calls it, whose end it would wait for, or a listener.
     """
     seconds = check_duration("timeout", timeout)
     check_not_inside("shutdown()")
+    check_not_listening("shutdown()")
     check_may_block("shutdown()", "`await ipycron.shutdown_async()`")
     registry.close(seconds)
 
@@ -375,6 +381,7 @@ async def shutdown_async(timeout: float | timedelta = 5) -> None:
     """
     seconds = check_duration("timeout", timeout)
     check_not_inside("shutdown_async()")
+    check_not_listening("shutdown_async()")
     await run_in_thread(partial(registry.close, seconds))
     registry.release_signals()
     await finish_here(max(seconds, LAST_EVENTS))

@@ -176,9 +176,13 @@ def announce(
     )
     log_event(task, notice, context)
     label = f"a listener of {notice.event} of task {task.name!r}"
-    for some in (task.listeners, listeners):
-        for listener in some.take(notice.event):
-            dispatcher.call(partial(listener, context), label)
+    dispatcher.follow_up(
+        [
+            (listener.lane, label, partial(listener, context))
+            for some in (task.listeners, listeners)
+            for listener in some.take(notice.event)
+        ]
+    )
 
 
 def _find_holder(notice: Notice) -> str | None:

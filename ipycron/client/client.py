@@ -450,7 +450,7 @@ class Client:
             task.observed.forget_in_child()
 
 
-def _forget(call: Callable[[], Any], *, lane: str = "", label: str = "") -> None:
+def _forget(call: Callable[[], Any], *, lane: str | int = "", label: str = "") -> None:
     """Call nothing: the thread that would is not here."""
 
 

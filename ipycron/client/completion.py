@@ -13,6 +13,7 @@ from concurrent.futures import CancelledError, Future
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from ipycron.client.waits import get_call_of_listener
 from ipycron.errors import IpycronError, StartRevoked
 from ipycron.process.wire.outcome import safe_str
 from ipycron.process.wire.printable import keep_colours, show_controls
@@ -63,6 +64,7 @@ class Completion(Future[T]):
 
     Attributes:
         courier: who fetches its end, if that does not come by itself; for ipycron.
+        asked_by: the call of a listener that asked for it, if one did.
     """
 
     __slots__ = (
@@ -77,6 +79,7 @@ class Completion(Future[T]):
         "_wakeups",
         "_watchers",
         "_what",
+        "asked_by",
         "courier",
     )
 
@@ -93,6 +96,7 @@ class Completion(Future[T]):
         # again: by a finalizer of the user's, anywhere.
         self._lock = RLock()
         self.courier: Courier | None = None
+        self.asked_by: object | None = None
         self._is_asked = False
         self._is_failed = False
         self._awaits: dict[Any, Generator[Any, None, T]] | None = None
@@ -241,7 +245,9 @@ class Completion(Future[T]):
 
     def _wait(self, timeout: float | None) -> None:
         """Return when it has ended, or raise `TimeoutError`."""
-        if not self.done():
+        # What a listener must not wait for is refused even where it was quick.
+        is_own = self.asked_by is not None and self.asked_by is get_call_of_listener()
+        if is_own or not self.done():
             self._owner.check_wait(self._what, blocks=True)
         seconds = timeout
         courier = self.courier  # it may be gone in a moment

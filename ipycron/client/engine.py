@@ -20,7 +20,7 @@ from ipycron.client.completion import Wakeup, read_nothing
 from ipycron.client.elections import ElectorClient, TaskElector
 from ipycron.client.inline import InlineLauncher
 from ipycron.client.jobs import Elsewhere
-from ipycron.client.recording import leave_run
+from ipycron.client.recording import outside_of_runs
 from ipycron.client.registration import make_executor_job, make_inline_job
 from ipycron.errors import IpycronError, TaskDestroyed
 from ipycron.scheduling.clock import SystemClock
@@ -113,7 +113,7 @@ class Engine:
         try:
             # A job's request is not part of its run: what begins on the loop inherits
             # the context, elections and other tasks' runs among it.
-            self._loop.call_soon_threadsafe(self._call_all, context=leave_run())
+            outside_of_runs(self._loop.call_soon_threadsafe, self._call_all)
         except RuntimeError:  # it is closed
             return False
         return True

@@ -4,16 +4,17 @@ A listener may block, raise or run for minutes; it never delays a schedule: the 
 that schedules inline tasks and talks to the supervisor only puts events into a queue.
 
 Listeners are called one after another, in the order of events. One that takes longer
-than a second is logged and keeps its thread, with the later events of its own task;
-those of other tasks go on in another thread. At most `MOST_SLOW` are slow at once. What
-a listener returns is awaited on the event loop that ran where it was added, and delays
-nobody.
+than a moment (`PATIENCE`) keeps its thread, and only its own later events wait for it:
+all others go on in another thread. After a second it is logged. At most `MOST_SLOW` are
+slow at once. What a listener returns is awaited on the event loop that ran where it was
+added, and delays nobody.
 """
 
 from __future__ import annotations
 
 import contextlib
 import inspect
+import itertools
 import logging
 import math
 import os
@@ -22,7 +23,7 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from ipycron.client.waits import get_running_loop
+from ipycron.client.waits import await_listening, get_running_loop, listening
 from ipycron.errors import InvalidOption, suggest
 from ipycron.scheduling.clock import SystemClock
 from ipycron.scheduling.events import Event
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from ipycron.scheduling.events import TaskContext
 
     Listener = Callable[[TaskContext], Any]
+    Lane = str | int
+    Item = tuple[Lane, str, Callable[[], Any]]
 
 ANY = "*"
 
@@ -46,7 +49,9 @@ signal's handler may take it again."""
 os.register_at_fork(after_in_child=_lock._at_fork_reinit)  # type: ignore[attr-defined] # noqa: SLF001
 
 
-_NOBODY: dict[str, list[tuple[Any, bool]]] = {}
+_lanes = itertools.count(1)
+
+_NOBODY: dict[str, list[tuple[Subscription, bool]]] = {}
 """Of all tasks that nobody listens to. Never changed."""
 
 
@@ -66,10 +71,20 @@ class Listeners:
                 option="listener", value=listener, expected="a function of one argument"
             )
         home = get_running_loop()
-        if home is not None:
-            listener = HomeListener(listener, home)
         with _lock:
-            self._own().setdefault(str(event), []).append((listener, once))
+            own = self._own()
+            lane = self._find_lane(listener)
+            subscription = (
+                Subscription(listener, lane)
+                if home is None
+                else HomeListener(listener, lane, home)
+            )
+            own.setdefault(str(event), []).append((subscription, once))
+
+    def _find_lane(self, listener: Listener) -> int:
+        """Return the lane of a listener, the same for all events that it listens to."""
+        known = itertools.chain.from_iterable(self._by_event.values())
+        return next((k.lane for k, _ in known if k == listener), None) or next(_lanes)
 
     def remove(self, event: str, listener: Listener | None = None) -> None:
         """Remove a listener, or all of an event. A stranger is ignored."""
@@ -81,7 +96,7 @@ class Listeners:
                 if listener is not None and entry[0] != listener
             ]
 
-    def _own(self) -> dict[str, list[tuple[Listener, bool]]]:
+    def _own(self) -> dict[str, list[tuple[Subscription, bool]]]:
         """Return the listeners, to be changed."""
         if self._by_event is _NOBODY:
             self._by_event = {}
@@ -100,7 +115,7 @@ class Listeners:
         """Return whether anybody listens to this event by its name."""
         return bool(self._by_event.get(event))
 
-    def take(self, event: str) -> list[Listener]:
+    def take(self, event: str) -> list[Subscription]:
         """Return who is to be called now; those of `once` are removed by it."""
         with _lock:
             entries = []
@@ -122,7 +137,39 @@ class Listeners:
             self._by_event.clear()
 
 
-class HomeListener:
+class Subscription:
+    """A listener of one task, or of all tasks.
+
+    Args:
+        listener: the user's; this is equal to it.
+        lane: what its calls have in common; see `Dispatcher`.
+    """
+
+    __slots__ = ("_listener", "lane")
+
+    def __init__(self, listener: Listener, lane: int) -> None:
+        self._listener = listener
+        self.lane = lane
+
+    def __call__(self, context: TaskContext) -> Any:
+        """Call the listener; return what is still to be awaited, if anything."""
+        with listening(context.task.id, context.task.name):
+            result = self._listener(context)
+        if not inspect.isawaitable(result):
+            return None
+        return self._await(result, context)
+
+    def _await(self, awaitable: Any, context: TaskContext) -> Any:
+        return await_listening(awaitable, context.task.id, context.task.name)
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or bool(self._listener == other)
+
+    def __hash__(self) -> int:
+        return hash(self._listener)
+
+
+class HomeListener(Subscription):
     """A listener that was added where an event loop ran, which awaits what it returns.
 
     One after the other, in the order of events, beside everything else: a coroutine
@@ -131,28 +178,27 @@ class HomeListener:
 
     Args:
         listener: the user's; this is equal to it.
+        lane: what its calls have in common.
         home: the loop.
     """
 
-    __slots__ = ("_home", "_listener", "_queue", "_worker")
+    __slots__ = ("_home", "_queue", "_worker")
 
-    def __init__(self, listener: Listener, home: asyncio.AbstractEventLoop) -> None:
-        self._listener = listener
+    def __init__(
+        self, listener: Listener, lane: int, home: asyncio.AbstractEventLoop
+    ) -> None:
+        super().__init__(listener, lane)
         self._home = home
         self._queue: deque[tuple[str, Any]] = deque()
         self._worker: asyncio.Task[None] | None = None
 
-    def __call__(self, context: TaskContext) -> Any:
-        """Call the listener; return what is still to be awaited, if anything."""
-        result = self._listener(context)
-        if not inspect.isawaitable(result):
-            return None
+    def _await(self, awaitable: Any, context: TaskContext) -> Any:
         if self._home.is_running():
             label = f"a listener of {context.event} of task {context.task.name!r}"
             with contextlib.suppress(RuntimeError):  # closed a moment ago
-                self._home.call_soon_threadsafe(self._take, label, result)
+                self._home.call_soon_threadsafe(self._take, label, awaitable)
                 return None
-        return result
+        return super()._await(awaitable, context)
 
     def _take(self, label: str, awaitable: Any) -> None:
         self._queue.append((label, awaitable))
@@ -172,12 +218,6 @@ class HomeListener:
                     late.cancel()
         finally:
             self._worker = None
-
-    def __eq__(self, other: object) -> bool:
-        return self is other or bool(self._listener == other)
-
-    def __hash__(self) -> int:
-        return hash(self._listener)
 
 
 HOME_TASK = "ipycron-listener"
@@ -217,11 +257,13 @@ def check_event(event: str) -> None:
         )
 
 
+PATIENCE = 0.1
+"""Seconds after which a listener no longer holds up others."""
 SLOW = 1.0
-"""Seconds after which a listener no longer holds up those of other tasks."""
-MOST_SLOW = 16
+"""Seconds after which that is logged."""
+MOST_SLOW = 100
 """Slow listeners beside which others still go on."""
-_LOOK = 0.25  # seconds between two looks at the calls in progress
+_LOOK = 0.05  # seconds between two looks at the calls in progress
 _QUIET_TIME = 60.0  # seconds in which the same is logged once
 _MOST_REMEMBERED = 1024
 
@@ -231,7 +273,7 @@ class _Call:
 
     __slots__ = ("began", "is_told", "label", "lane")
 
-    def __init__(self, lane: str, label: str, began: float) -> None:
+    def __init__(self, lane: Lane, label: str, began: float) -> None:
         self.lane, self.label, self.began = lane, label, began
         self.is_told = False
 
@@ -244,15 +286,17 @@ class Dispatcher:
     """
 
     def __init__(self) -> None:
-        self._queue: queue.SimpleQueue[tuple[str, str, Callable[[], Any]] | None]
-        self._queue = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Item | None] = queue.SimpleQueue()
+        # What comes before the queue: the calls that follow from one of its own.
+        self._agenda: deque[Item] = deque()
         self._lock = threading.RLock()  # a signal's handler may take it again
         self._is_closed = False
         self._local = threading.local()
         self._clock = SystemClock()
         self._calls: dict[threading.Thread, _Call] = {}
+        self._begun = 0
         # By lane, what waits for a slow call of it.
-        self._waiting: dict[str, deque[tuple[str, Callable[[], Any]]]] = {}
+        self._waiting: dict[Lane, deque[tuple[str, Callable[[], Any]]]] = {}
         self._logged: dict[str, float] = {}  # when something was said last
         self._watch: threading.Thread | None = None
         self._ended = threading.Event()
@@ -268,7 +312,7 @@ class Dispatcher:
         return self.thread is thread
 
     def submit(
-        self, call: Callable[[], Any], *, lane: str = "", label: str = ""
+        self, call: Callable[[], Any], *, lane: Lane = "", label: str = ""
     ) -> None:
         """Call this after everything submitted before. From any thread.
 
@@ -276,7 +320,7 @@ class Dispatcher:
 
         Args:
             call: a function, or one that returns an awaitable.
-            lane: whose calls stay in order whatever happens: a task's id.
+            lane: whose calls stay in order whatever happens: a task's, a listener's.
             label: what is logged of a call that fails or takes long.
         """
         with self._lock:
@@ -286,6 +330,21 @@ class Dispatcher:
                     self._start()
                 return
         self.call(call, label)
+
+    def follow_up(self, calls: list[Item]) -> None:
+        """Make these calls before all that was submitted; from one that is in progress.
+
+        Each is in a lane of its own, or in one with others: see `submit`.
+        """
+        with self._lock:
+            is_main = self.thread is threading.current_thread()
+            if is_main or not self._is_closed:
+                self._agenda.extend(calls)
+                if not is_main:
+                    self._queue.put(("", "", _do_nothing))  # it may wait for the queue
+                return
+        for _, label, call in calls:
+            self.call(call, label)
 
     def close(self, timeout: float | None = None) -> None:
         """Let what was submitted happen, then end the threads."""
@@ -315,7 +374,7 @@ class Dispatcher:
     def _run(self) -> None:
         """Make calls until the end, or until another thread has taken over."""
         try:
-            while (item := self._queue.get()) is not None:
+            while (item := self._get_next()) is not None:
                 if not self._take(*item):
                     return
         finally:
@@ -323,7 +382,12 @@ class Dispatcher:
             if loop is not None:
                 loop.close()
 
-    def _take(self, lane: str, label: str, call: Callable[[], Any]) -> bool:
+    def _get_next(self) -> Item | None:
+        if self._agenda:  # taken from by one thread at a time
+            return self._agenda.popleft()
+        return self._queue.get()
+
+    def _take(self, lane: Lane, label: str, call: Callable[[], Any]) -> bool:
         """Make a call, after a slow one of its lane; return whether to take more."""
         thread = threading.current_thread()
         with self._lock:
@@ -339,7 +403,7 @@ class Dispatcher:
         self._drain(thread, lane)
         return False
 
-    def _drain(self, thread: threading.Thread, lane: str) -> None:
+    def _drain(self, thread: threading.Thread, lane: Lane) -> None:
         """Make the calls that have waited for a slow one."""
         while True:
             with self._lock:
@@ -353,10 +417,6 @@ class Dispatcher:
 
     def call(self, call: Callable[[], Any], label: str = "") -> None:
         """Call, await what it returns, log what it raises."""
-        current = self._calls.get(threading.current_thread())
-        if current is not None:  # perhaps one of several listeners of an event
-            current.label, current.began = label, self._clock.monotonic()
-            current.is_told = False
         try:
             result = call()
             if inspect.isawaitable(result):
@@ -375,9 +435,10 @@ class Dispatcher:
 
     # --- slow ones ------------------------------------------------------------------
 
-    def _begin(self, thread: threading.Thread, lane: str, label: str) -> None:
+    def _begin(self, thread: threading.Thread, lane: Lane, label: str) -> None:
         """Note a call that begins, and see that somebody looks after it."""
         self._calls[thread] = _Call(lane, label, self._clock.monotonic())
+        self._begun += 1
         if self._watch is None and not self._ended.is_set():
             watch = threading.Thread(
                 target=self._look_after, name="ipycron-events-watch", daemon=True
@@ -387,38 +448,40 @@ class Dispatcher:
                 self._watch = watch
 
     def _look_after(self) -> None:
-        """Tell of slow calls and hand over, until nothing is in progress."""
+        """Log slow calls and hand over, until nothing was called between two looks."""
+        begun = -1
         while not self._ended.wait(_LOOK):
             with self._lock:
                 slow = self._find_slow()
-                if not self._calls:
+                if not self._calls and self._begun == begun:
                     self._watch = None
                     return
-            for label in slow:
-                if self._is_news(label, "is slow"):
-                    _log.warning(
-                        "%s has been running for more than %g s; the later events of "
-                        "its task wait for it",
-                        label or "a listener",
-                        SLOW,
-                    )
+                begun = self._begun
+            for call in slow:
+                if self._is_news(call.label, f"is slow {call.lane}"):
+                    _log_slow(call.label or "a listener")
 
-    def _find_slow(self) -> list[str]:
-        """Return the labels of calls that have become slow; others go on beside."""
+    def _find_slow(self) -> list[_Call]:
+        """Return the calls that have become slow; others go on beside."""
         now = self._clock.monotonic()
+        current = self._calls.get(self.thread) if self.thread is not None else None
+        if current is not None and now - current.began > PATIENCE:
+            self._hand_over(current.lane)
         slow = [
-            (thread, call)
-            for thread, call in self._calls.items()
+            call
+            for call in self._calls.values()
             if now - call.began > SLOW and not call.is_told
         ]
-        for thread, call in slow:
+        for call in slow:
             call.is_told = True
-            is_first = thread is self.thread and call.lane not in self._waiting
-            if is_first and len(self._waiting) < MOST_SLOW:
-                self._waiting[call.lane] = deque()
-                if not self._start():
-                    del self._waiting[call.lane]
-        return [call.label for _, call in slow]
+        return slow
+
+    def _hand_over(self, lane: Lane) -> None:
+        """Have another thread go on with all calls but those of one lane."""
+        if lane not in self._waiting and len(self._waiting) < MOST_SLOW:
+            self._waiting[lane] = deque()
+            if not self._start():
+                del self._waiting[lane]
 
     def _is_news(self, label: str, what: str) -> bool:
         """Return whether this was not logged in the last minute."""
@@ -433,6 +496,10 @@ class Dispatcher:
                 self._logged.clear()
             self._logged[key] = now
         return True
+
+
+def _do_nothing() -> None:
+    pass
 
 
 async def _await(awaitable: Any) -> Any:

@@ -14,7 +14,13 @@ from ipycron.client.listeners import Listeners
 from ipycron.client.recording import Recorder
 from ipycron.client.schedules import parse_schedule
 from ipycron.client.state import ENDS, ObservedState
-from ipycron.client.waits import check_may_block, check_not_inside, get_running_loop
+from ipycron.client.waits import (
+    check_may_block,
+    check_not_inside,
+    check_not_listening,
+    get_call_of_listener,
+    get_running_loop,
+)
 from ipycron.errors import BlockingCall, TaskDestroyed, WaitTimeout
 from ipycron.scheduling.clock import SystemClock
 from ipycron.scheduling.events import Event, Status
@@ -214,6 +220,8 @@ class TaskRecord:
     def control(self, action: Action, *, force: bool = False) -> Completion[None]:
         """Start, stop or destroy it; complete when that is done."""
         completion: Completion[None] = self.make_completion(action)
+        if action != "start":
+            completion.asked_by = get_call_of_listener(self.id)
         if action == "start":
             # Held by who does the work; one that nobody asks logs at its own end.
             self._start = weakref.ref(completion)
@@ -324,6 +332,8 @@ class TaskRecord:
         call = f"{action}() of task {self.name!r}"
         if action in ("stop", "destroy"):
             check_not_inside(call, self.id)
+            if blocks:
+                check_not_listening(call, self.id)
         if blocks:
             check_may_block(f"result() of {call}", f"`await task.{action}()`")
             needs_loop = action == "execute" or (action != "start" and self.is_busy)

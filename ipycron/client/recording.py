@@ -15,7 +15,7 @@ import contextlib
 import sys
 import weakref
 from contextlib import contextmanager
-from contextvars import Context, ContextVar, copy_context
+from contextvars import ContextVar, copy_context
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -62,16 +62,14 @@ cells of a notebook do, takes it along: ``context.run(recorder.set, recorder.get
 """
 
 
-def leave_run() -> Context | None:
-    """Return a copy of the context that belongs to no run; None where this one is so.
-
-    For `asyncio`, which copies the context itself where it is given none.
-    """
+def outside_of_runs(call: Callable[..., Any], *arguments: Any) -> None:
+    """Call something whose context, or a copy of it, is to belong to no run."""
     if recorder.get() is None:
-        return None
+        call(*arguments)
+        return
     context = copy_context()
     context.run(recorder.set, None)
-    return context
+    context.run(call, *arguments)
 
 
 class StreamHooks:

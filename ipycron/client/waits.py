@@ -52,6 +52,47 @@ def check_not_inside(call: str, task_id: str | None = None) -> None:
             raise SelfWait(name=name, call=call)
 
 
+_listening: ContextVar[tuple[str, str] | None] = ContextVar("listening", default=None)
+"""Id and name of the task of whose event a listener is told here."""
+
+
+@contextmanager
+def listening(task_id: str, name: str) -> Iterator[None]:
+    """While a listener is called here."""
+    token = _listening.set((task_id, name))
+    try:
+        yield
+    finally:
+        _listening.reset(token)
+
+
+async def await_listening(awaitable: Any, task_id: str, name: str) -> Any:
+    """Await what a listener has returned, as a part of its call."""
+    with listening(task_id, name):
+        return await awaitable
+
+
+def get_call_of_listener(task_id: str | None = None) -> object | None:
+    """Return which call of a listener this code belongs to; None for other code.
+
+    Two calls are never the same object. With a task's id, only its listeners count.
+    """
+    told = _listening.get()
+    return told if told is not None and task_id in (None, told[0]) else None
+
+
+def check_not_listening(call: str, task_id: str | None = None) -> None:
+    """Raise `SelfWait` where a listener would wait for what waits for listeners.
+
+    Args:
+        call: what would wait.
+        task_id: the task whose end it waits for; None for that of all tasks.
+    """
+    told = _listening.get()
+    if told is not None and task_id in (None, told[0]):
+        raise SelfWait(name=told[1], call=call, is_listener=True)
+
+
 def get_running_loop() -> asyncio.AbstractEventLoop | None:
     """Return the loop that runs in this thread; without loading asyncio."""
     # A signal's handler may come here while asyncio is imported: no loop runs then.

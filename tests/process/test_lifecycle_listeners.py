@@ -10,7 +10,7 @@ from house import BOTH, EVERY_SECOND, FORKED, INLINE, NEVER, Record, drain
 from polling import SECONDS, eventually
 
 import ipycron
-from ipycron.errors import InvalidOption
+from ipycron.errors import InvalidOption, SelfWait
 
 on_both = pytest.mark.parametrize("house", BOTH, indirect=True)
 
@@ -136,7 +136,7 @@ def test_coroutine_listeners_are_awaited_in_order(house):
 
 @on_both
 def test_schedules_go_on_while_a_listener_blocks(house):
-    """A listener that blocks for long delays its own task's listeners, and no run."""
+    """A listener that blocks for long delays nobody, no run least of all."""
     release, blocked = threading.Event(), threading.Event()
 
     def block(context):
@@ -179,33 +179,74 @@ def test_listener_may_unsubscribe_itself_and_add_others(house):
 
 
 @on_both
-def test_listener_may_control_its_task_and_wait_for_it(house):
-    """A listener may stop, start and execute, and wait for the end: no deadlock."""
+def test_listener_may_control_its_task(house):
+    """It may stop, start and execute; it may wait for a start, a run, another task."""
     heard = []
-    task = house.start(answer)
+    task, other = house.start(answer), house.start(answer)
 
     def restart(context):
-        task.stop().result(SECONDS)
+        task.stop()
         task.start().result(SECONDS)
+        other.stop().result(SECONDS)
         heard.append(task.execute().result(SECONDS))
 
     task.once("execution:finished", restart)
     task.execute().result(SECONDS)
     eventually(lambda: heard == [42])
+    assert other.status == "stopped"
+    task.once("execution:finished", lambda _: task.destroy())
+    task.execute().result(SECONDS)
+    eventually(lambda: task.status == "destroyed")
 
 
 @on_both
-def test_listener_may_shut_everything_down(house):
-    """`shutdown()` in a listener ends everything, the listener's thread at last."""
-    done = threading.Event()
+@pytest.mark.parametrize("of", ["the task", "all tasks", "once"])
+def test_listener_that_waits_for_the_end_of_its_task_is_told_so(house, of):
+    """An error at once, which names the task, the call, and what to do; no time-out."""
+    errors = []
+    task = house.start(answer, name="report")
+    before = task.stop()
+    before.result(SECONDS)
+    task.start().result(SECONDS)
 
-    def end(context):
-        ipycron.shutdown()
-        done.set()
+    def wait(context):
+        before.result(0)
+        for call in (
+            lambda: task.stop().result(SECONDS),
+            lambda: task.stop(force=True).exception(SECONDS),
+            lambda: task.destroy().result(SECONDS),
+            ipycron.shutdown,
+        ):
+            try:
+                call()
+            except SelfWait as error:
+                errors.append(str(error))
 
-    house.start(answer).once("execution:finished", end).execute().result(SECONDS)
-    assert done.wait(SECONDS)
-    assert not ipycron.get_tasks()
+    source = ipycron if of == "all tasks" else task
+    (source.once if of == "once" else source.on)("execution:finished", wait)
+    task.execute().result(SECONDS)
+    calls = eventually(lambda: len(errors) == 4 and errors)
+    for call, text in zip(("stop", "stop", "destroy", "shutdown"), calls, strict=True):
+        assert text.startswith(f"{call}() ")
+        assert "was called by a listener of task 'report'" in text
+        assert "Call stop() or destroy() without waiting" in text
+    eventually(lambda: task.status == "destroyed")
+
+
+def test_coroutine_listener_may_await_the_end_of_its_task(house):
+    """Where no loop is its own it is awaited as a part of the call: no shutdown."""
+    heard = []
+    task = house.start(answer)
+
+    async def end(context):
+        with pytest.raises(SelfWait):
+            await ipycron.shutdown_async()
+        await task.stop()
+        heard.append(task.status)
+
+    task.on("execution:finished", end)
+    task.execute().result(SECONDS)
+    assert eventually(lambda: heard) == ["stopped"]
 
 
 def test_context_tells_who_when_and_what(house):
@@ -282,19 +323,38 @@ def test_ten_thousand_events_all_come_in_order(house):
 
 
 @pytest.mark.parametrize("house", [INLINE, FORKED], indirect=True)
-def test_blocked_listener_is_logged_and_holds_up_its_own_task_only(house, caplog):
-    """With task and event; another task's listeners hear of their runs meanwhile."""
+def test_blocked_listeners_are_logged_and_hold_up_nobody(house, caplog):
+    """With task and event. Their own later events wait for them, in order."""
     slow, other = house.start(answer, name="slow"), house.start(answer, name="other")
-    release, heard = threading.Event(), []
-    slow.on("execution:finished", lambda _: release.wait(20))
+    release, heard, late = threading.Event(), [], []
+
+    def block(context):
+        release.wait(SECONDS)
+        late.append(context.event)
+
+    for _ in range(3):  # of one function: one lane
+        slow.on("execution:finished", block)
+    slow.on("execution:started", block)
+    for number in range(5):  # each of its own
+        slow.on("*", lambda _, number=number: number + release.wait(SECONDS))
+        slow.on("*", heard.append)
+    ipycron.on("execution:finished", heard.append)
     other.on("execution:finished", heard.append)
-    slow.execute().result(SECONDS)
+    for _ in range(2):
+        slow.execute().result(SECONDS)
     other.execute().result(SECONDS)
-    eventually(lambda: heard, "the other task's listener")
-    said = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+    eventually(lambda: len(heard) == 2 * 2 * 5 + 2 + 2, "all quick listeners")
+    assert late == []
+
+    def find_warnings():
+        return [r for r in caplog.records if r.levelno == logging.WARNING]
+
+    warnings = eventually(lambda: len(find_warnings()) == 6 and find_warnings())
     release.set()
-    (line,) = said
-    assert line.startswith("a listener of execution:finished of task 'slow' has been")
+    text = "a listener of execution:started of task 'slow' has been running for more"
+    assert all(record.getMessage().startswith(text) for record in warnings)
+    eventually(lambda: len(late) == 8, "the events that waited")
+    assert late == ["execution:started", *["execution:finished"] * 3] * 2
 
 
 @on_both

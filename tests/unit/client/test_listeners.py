@@ -178,17 +178,18 @@ def test_slow_call_does_not_hold_up_those_of_other_lanes(dispatcher, caplog):
     dispatcher.submit(other.set, lane="quick")
     assert other.wait(10)
     assert (seen, ended.is_set()) == ([], False)
+    (record,) = eventually(lambda: caplog.records, "the warning")
     release.set()
     done = threading.Event()
     eventually(lambda: len(seen) == 3, "the calls that waited")
     dispatcher.submit(done.set, lane="slow")
     assert done.wait(10)
     assert seen == [0, 1, 2]
-    (record,) = caplog.records
+    assert caplog.records == [record]
     assert record.levelno == logging.WARNING
     assert record.getMessage() == (
-        "a listener of x of task 'slow' has been running for more than 1 s; the later "
-        "events of its task wait for it"
+        "a listener of x of task 'slow' has been running for more than 1 s; its later "
+        "events wait for it"
     )
 
 
