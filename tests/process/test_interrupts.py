@@ -77,10 +77,10 @@ def test_word_of_an_interrupted_caller_holds_up_no_other(monkeypatch):
     wake = engine._loop.call_soon_threadsafe
     interrupts = [KeyboardInterrupt]
 
-    def wake_or_not(*arguments):
+    def wake_or_not(*arguments, **options):
         if interrupts:
             raise interrupts.pop()
-        return wake(*arguments)
+        return wake(*arguments, **options)
 
     monkeypatch.setattr(engine._loop, "call_soon_threadsafe", wake_or_not)
     with pytest.raises(KeyboardInterrupt):
