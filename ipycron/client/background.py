@@ -75,7 +75,7 @@ ANSWER_TIMEOUT = 6.0
 class ClientPort(Protocol):
     """What the background half calls: the client, which receives every message."""
 
-    def get_calls(self, task_id: str) -> Waiters | None:
+    def get_waiters(self, task_id: str) -> Waiters | None:
         """Return a task's runs that were called for; None for one that is gone."""
 
     def take_answers(self, task_id: str, answers: list[Answer]) -> None:
@@ -132,7 +132,7 @@ class BackgroundTasks:
         submit: calls a function on it, from any thread.
 
     Attributes:
-        lines: those to workers, past the supervisor.
+        direct: the connections to workers, past the supervisor.
         is_closed: whether all is shut down, or about to be.
     """
 
@@ -156,13 +156,13 @@ class BackgroundTasks:
         self._controls = Controls(self._send_control)
         self._loop = loop
         self._submit = submit
-        self.lines = DirectConnections(
-            get_waiters=owner.get_calls,
+        self.direct = DirectConnections(
+            get_waiters=owner.get_waiters,
             take_answers=owner.take_answers,
             hold=hold_result,
             loop=loop,
             submit=submit,
-            tell=self._send_called,
+            report=self._send_called,
         )
         self._resumptions = Resumptions()
         self._losses = 0
@@ -209,7 +209,7 @@ class BackgroundTasks:
     def reschedule(self, task: TaskRecord) -> None:
         """Have the supervisor follow a task's other schedule, if it knows the task."""
         if self._connection is not None and task.id in self._registered:
-            self.lines.see_to(task.id)
+            self.direct.report_call(task.id)
             self._connection.send(make_reschedule(task))
 
     def knows(self, task_id: str) -> bool:
@@ -222,13 +222,13 @@ class BackgroundTasks:
         self._registered.discard(task_id)
         self._resumptions.forget(task_id)
         self._parked.pop(task_id, None)
-        self.lines.close(task_id)
+        self.direct.close(task_id)
 
     def control(
         self, task_id: str, action: Action, *, force: bool
     ) -> asyncio.Future[None]:
         """Ask for a start, a stop or a destroy; a new supervisor is asked again."""
-        self.lines.see_to(task_id)
+        self.direct.report_call(task_id)
         return self._controls.add(task_id, action, force=force)
 
     def _send_control(
@@ -268,7 +268,7 @@ class BackgroundTasks:
 
     def execute(self, task_id: str, execution_id: str) -> None:
         """Ask for a run; its end is a notice, a refusal goes to the owner."""
-        self.lines.see_to(task_id)
+        self.direct.report_call(task_id)
         try:
             connection = self._introduce(task_id)
         except Exception as error:  # noqa: BLE001 - as above
@@ -288,7 +288,7 @@ class BackgroundTasks:
             return False
         if self._controls.has_open(task_id):
             return False  # a new supervisor may not have been told to start it
-        if not self.lines.see_to(task_id):
+        if not self.direct.report_call(task_id):
             return False
         return connection.send_at_once(Execute(task_id, execution_id))
 
@@ -306,7 +306,7 @@ class BackgroundTasks:
         """
         if self._connection is None or self._controls.has_open(task_id):
             return False
-        return self.lines.try_call(task_id, completion, waiters, is_watched=is_watched)
+        return self.direct.try_call(task_id, completion, waiters, is_watched=is_watched)
 
     def _send_called(self, task_id: str, execution_id: str, call: CallState) -> bool:
         """Ask the supervisor for a direct call too; see `DirectConnections`."""
@@ -364,7 +364,7 @@ class BackgroundTasks:
             self._owner.take_output(message, frame.payload)
         elif isinstance(message, Refused):
             error = decode_error(frame.payload)
-            self.lines.catch_up(message.task_id)
+            self.direct.catch_up(message.task_id)
             self._owner.take_refusal(message.task_id, message.execution_id, error)
         elif isinstance(message, Logged):
             record = rebuild_record(unpack_data(frame.payload, dict[str, Any]))
@@ -372,14 +372,14 @@ class BackgroundTasks:
         elif isinstance(message, ClockSetBack):
             self._owner.take_set_back(message.seconds)
         elif isinstance(message, DirectOpened) and not frame.is_short:
-            self.lines.open(message, frame.payload)
+            self.direct.open(message, frame.payload)
         elif isinstance(message, Elect | Completed):
             self._votes.take(message, self._connection)
 
     def _take_notice(self, message: Noticed, payload: Payload) -> None:
         if message.is_ok:
             self._losses = self._failures = 0
-        self.lines.catch_up(message.task_id)
+        self.direct.catch_up(message.task_id)
         outcome = (
             None
             if message.is_ok is None
@@ -419,7 +419,7 @@ class BackgroundTasks:
     def _lose(self, error: SupervisorLost) -> None:
         self._before, self._connection = self._connection, None
         self._registered.clear()
-        self.lines.close_all()
+        self.direct.close_all()
         if self.is_closed:
             return
         if self._loop.time() - self._started_at > STABLE_SECONDS:
@@ -513,7 +513,7 @@ class BackgroundTasks:
             start.set_exception(SupervisorLost(reason="it was shut down"))
         self._parked.clear()
         for task_id in self._tasks:
-            self.lines.see_to(task_id)  # or it would not be waited for
+            self.direct.report_call(task_id)  # or it would not be waited for
         connection, self._connection = self._connection, None
         self._registered.clear()
         if connection is not None:
@@ -525,7 +525,7 @@ class BackgroundTasks:
                     connection.hurry()
                     await end
             await connection.close()
-        self.lines.close_all()
+        self.direct.close_all()
         if self._first is not None:
             self._first.kill()
         if self._before is not None:
@@ -537,7 +537,7 @@ class BackgroundTasks:
             self._first.sock.close()
         if self._connection is not None:
             self._connection.close_in_child()
-        self.lines.close_in_child()
+        self.direct.close_in_child()
 
 
 def _describe_short(message: Displayed, payload: Payload) -> tuple[Streamed, Payload]:

@@ -258,10 +258,10 @@ class Client:
                 self._engine.forget(task)
         self.event_log.post(task.id, task.name, notice)
 
-    def get_calls(self, task_id: str) -> Waiters | None:
+    def get_waiters(self, task_id: str) -> Waiters | None:
         """Return a task's calls, None for one that is gone; see `ClientPort`."""
         task = self.tasks.get(task_id)
-        return None if task is None else task.calls
+        return None if task is None else task.waiters
 
     def take_answers(self, task_id: str, answers: list[Answer]) -> None:
         """Bring the task up to date with its direct calls; see `ClientPort`."""

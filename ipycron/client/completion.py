@@ -153,7 +153,7 @@ class Completion(Future[T]):
                 return self.cancelled()
             self._is_asked = True
             self._error = CancelledError()
-        self._ring()
+        self._announce()
         return True
 
     def cancelled(self) -> bool:
@@ -315,16 +315,16 @@ class Completion(Future[T]):
     ) -> None:
         with self._lock:
             if self.done():
-                self._ring()
+                self._announce()
                 return
             self._is_failed = is_failed  # first: who sees the end must see this
             self._read, self._error = read, error
-        self._ring()
+        self._announce()
 
-    def _ring(self) -> None:
+    def _announce(self) -> None:
         """Tell of the end. Once interrupted it may be done again."""
         for wakeup in self._wakeups:
-            wakeup.ring()
+            wakeup.set()
         for waiter in self._listed or ():
             waiter.add_cancelled(self) if self.cancelled() else waiter.add_result(self)
         while self._watchers:
@@ -399,7 +399,7 @@ class Wakeup:
             return self._lock.acquire()
         return self._lock.acquire(timeout=min(max(0.0, timeout), threading.TIMEOUT_MAX))
 
-    def ring(self) -> None:
+    def set(self) -> None:
         """Wake who waits. May be repeated."""
         with contextlib.suppress(RuntimeError):  # rung already
             self._lock.release()

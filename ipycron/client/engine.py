@@ -100,7 +100,7 @@ class Engine:
                 self._call_all()
         self._is_gone = True
         while self._wakeups:  # who is woken first may call again meanwhile
-            self._wakeups.popleft().ring()
+            self._wakeups.popleft().set()
 
     # --- from any thread ------------------------------------------------------------
 
@@ -221,19 +221,19 @@ class Engine:
         if task.options.execute_timeout is not None:
             return False  # it is the loop that ends the waiting
         return self.background.try_call(
-            task.id, completion, task.calls, is_watched=task.hears_runs
+            task.id, completion, task.waiters, is_watched=task.hears_runs
         )
 
     def catch_up(self, tasks: Iterable[TaskRecord]) -> None:
         """Return when the books have what was told of tasks' runs until now."""
-        lines = self.background.lines
-        behind = [task.id for task in tasks if lines.has_answers(task.id)]
+        direct = self.background.direct
+        behind = [task.id for task in tasks if direct.has_answers(task.id)]
         done = Wakeup()
 
         def catch_up() -> None:
             for task_id in behind:
-                lines.catch_up(task_id)
-            done.ring()
+                direct.catch_up(task_id)
+            done.set()
 
         if not behind:
             return

@@ -121,7 +121,7 @@ class TaskRecord:
         client: whose task it is.
         handle: the `Task` that the user holds; listeners receive this very object.
         observed: what its scheduler has reported.
-        calls: its runs that were called for.
+        waiters: its runs that callers wait for.
         setting: what a worker takes over from this process; None without a worker.
         start_error: what the last start failed with; None after a good one.
     """
@@ -148,7 +148,7 @@ class TaskRecord:
             runs_left=options.max_executions,
             defer=client.defer,
         )
-        self.calls = Waiters()
+        self.waiters = Waiters()
         self._start: Callable[[], Completion[None] | None] | None = None
         self.start_error: BaseException | None = None
         self._is_ref = not options.unref
@@ -265,19 +265,19 @@ class TaskRecord:
         client = self.client
         completion = self.make_completion("execute")
         # Behind another run that was called for, it must not be the first to arrive.
-        is_first = not (self.calls or self.observed.running or self.is_over)
+        is_first = not (self.waiters or self.observed.running or self.is_over)
         if is_first and client.try_call(self, completion):
             return completion
         execution_id = client.make_id()
         try:
-            self.calls.add(execution_id, completion)
+            self.waiters.add(execution_id, completion)
             # Last: what ends a task ends all its calls then, and this is one now.
             if self.is_over:
                 self.refuse(execution_id, client.make_over_error(self))
             else:
                 client.execute(self, execution_id)
         except BaseException:  # a signal's handler: nobody has the completion
-            self.calls.take(execution_id)
+            self.waiters.take(execution_id)
             raise
         return completion
 
@@ -354,7 +354,7 @@ class TaskRecord:
 
     def refuse(self, execution_id: str, error: BaseException) -> None:
         """End the completion of a run that did not come about."""
-        completion = self.calls.take(execution_id)
+        completion = self.waiters.take(execution_id)
         if completion is not None:
             completion.fail(error)
 
@@ -364,7 +364,7 @@ class TaskRecord:
 
     def refuse_all(self, error: BaseException) -> None:
         """End the completions of all runs, which will not come about any more."""
-        for completion in self.calls.take_all():
+        for completion in self.waiters.take_all():
             completion.fail(error)
 
     # --- what happens to it: called on the client's loop -----------------------------
@@ -372,7 +372,7 @@ class TaskRecord:
     def end_calls(self, notice: Notice, execution: Execution | None) -> None:
         """Complete what an event ends: a call, or all calls of a destroyed task."""
         if notice.event in ENDS and notice.execution is not None:
-            completion = self.calls.take(notice.execution.id)
+            completion = self.waiters.take(notice.execution.id)
             if completion is not None and execution is not None:
                 is_ok = notice.event is Event.EXECUTION_FINISHED
                 completion.set(execution.read, is_ok=is_ok)

@@ -61,10 +61,10 @@ def obedient(start, tmp_path):
 
 def call_twice(task):
     """Call a task until its line is there: the second run brings it."""
-    before = find_line(task)
+    before = find_connection(task)
     task.execute().result(SECONDS)
     task.execute().result(SECONDS)
-    eventually(lambda: is_other(find_line(task), before), "there is a line")
+    eventually(lambda: is_other(find_connection(task), before), "there is a connection")
 
 
 def is_other(line, before):
@@ -72,9 +72,9 @@ def is_other(line, before):
     return line is not None and not (line is before and line.is_closed)
 
 
-def find_line(task):
+def find_connection(task):
     """Return the line to a task's worker, or None."""
-    return registry.client._engine.background.lines.find(task.id)
+    return registry.client._engine.background.direct.find(task.id)
 
 
 @pytest.mark.parametrize(("value", "is_direct"), [("0", False), ("1", True)])
@@ -87,9 +87,9 @@ def test_switch_decides_whether_calls_go_directly(write, monkeypatch, value, is_
     task.start().result(SECONDS)
     assert [task.execute().result(SECONDS) for _ in range(4)] == [1, 2, 3, 4]
     if is_direct:
-        eventually(lambda: find_line(task), "there is a connection")
+        eventually(lambda: find_connection(task), "there is a connection")
     drain()
-    assert (find_line(task) is not None) == is_direct
+    assert (find_connection(task) is not None) == is_direct
     assert record.names.count("execution:finished") == 4
     registry.close(0)
 
@@ -578,7 +578,7 @@ def test_shutdown_waits_for_a_call_that_its_worker_has_yet_to_read(obedient):
     """A10: the worker stands still, with the call before it."""
     task, tell = obedient
     tell("result = 9")
-    worker = find_line(task).pid
+    worker = find_connection(task).pid
     os.kill(worker, signal.SIGSTOP)
     run = task.execute()
     shutdown = threading.Thread(target=ipycron.shutdown, args=(10,))

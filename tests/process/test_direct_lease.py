@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from ipycron.process.direct.supervisor_end import DirectLease, DirectLeases, Fate
-from ipycron.process.direct.token import WorkerToken, say_busy, say_free
+from ipycron.process.direct.token import WorkerToken, encode_busy, encode_free
 from ipycron.process.direct.worker_end import (
     WorkerEnd,
     date_call,
@@ -24,22 +24,22 @@ HUGE = (1 << 60).to_bytes(8, "little")
 
 
 class House:
-    """An offer, its worker's line and its client's end, in one process."""
+    """A lease, its worker's end and its client's end, in one process."""
 
     def __init__(self):
         self.told = []
         self.killed = []
         self.sent = []
         self.loop = asyncio.new_event_loop()
-        self.offer = DirectLease(self.loop, self.killed.append)
-        self.offer.open("t", 1, self, self)
-        self.offer.give(lambda *call: self.told.append(call))
+        self.lease = DirectLease(self.loop, self.killed.append)
+        self.lease.open("t", 1, self, self)
+        self.lease.give(lambda *call: self.told.append(call))
 
-    def send(self, line, fds):
+    def send(self, opened, fds):
         """Take the worker's ends, as its channel would."""
-        sock, floor = map(os.dup, fds)
-        self.token = WorkerToken(floor)
-        self.worker = WorkerEnd(socket.socket(fileno=sock), self.token, line.name)
+        sock, token = map(os.dup, fds)
+        self.token = WorkerToken(token)
+        self.worker = WorkerEnd(socket.socket(fileno=sock), self.token, opened.name)
 
     def forward(self, _, payload):
         """Take the client's end."""
@@ -56,18 +56,18 @@ class House:
         return self.worker.begin(number)
 
     def answer(self, number):
-        """End a run; return whether the line has told of it."""
+        """End a run; return whether its result was sent directly."""
         return self.worker.answer(Answered(number, "1", 0.0, 0.0, b""))
 
     def name(self, number):
         """Return the id of a run."""
-        return name_call(self.offer.name, number)
+        return name_call(self.lease.name, number)
 
     def close(self):
         """Give all descriptors back."""
         self.worker.close()
         self.client.close()
-        self.offer.close()
+        self.lease.close()
         self.loop.close()
 
 
@@ -98,30 +98,30 @@ def test_older_call_is_not_begun(house):
 
 def test_held_worker_declines(house):
     """Its supervisor uses it; afterwards it is offered again."""
-    assert house.offer.hold()
+    assert house.lease.hold()
     assert house.call(5) is None
-    house.offer.give(print)
+    house.lease.give(print)
     assert house.call(6)
 
 
 def test_hold_tells_of_a_run_in_progress_once(house):
-    """Whoever asks for the floor then has the run."""
+    """Whoever asks for the token then has the run."""
     house.call(5)
-    assert house.offer.hold()
-    assert house.offer.hold()
+    assert house.lease.hold()
+    assert house.lease.hold()
     assert house.told == [(house.name(5), date_call(5))]
     assert not house.answer(5)
-    assert house.offer.settle(house.name(5))
-    assert not house.offer.settle(house.name(5))
+    assert house.lease.settle(house.name(5))
+    assert not house.lease.settle(house.name(5))
 
 
 def test_look_gives_back_what_it_took(house):
     """After what was to be read has been read."""
-    house.offer.look()
+    house.lease.look()
     assert house.call(5) is None
     house.turn()
     assert house.call(6)
-    house.offer.look()
+    house.lease.look()
     house.turn()
     assert [call[0] for call in house.told] == [house.name(6)]
     assert house.call(7) is None
@@ -129,73 +129,73 @@ def test_look_gives_back_what_it_took(house):
 
 def test_look_gives_nothing_back_to_whom_it_was_taken_from(house):
     """The scheduler wanted it meanwhile."""
-    house.offer.look()
-    house.offer.hold()
+    house.lease.look()
+    house.lease.hold()
     house.turn()
     assert house.call(5) is None
 
 
 def test_fate_of_a_call(house):
     """Not begun, in progress, over; and each stays what it is."""
-    assert house.offer.withdraw(house.name(5)) is Fate.OPEN
-    assert house.offer.withdraw(house.name(5)) is Fate.TOLD
+    assert house.lease.withdraw(house.name(5)) is Fate.OPEN
+    assert house.lease.withdraw(house.name(5)) is Fate.REPORTED
     assert house.call(5) is None
-    house.offer.give(lambda *call: house.told.append(call))
+    house.lease.give(lambda *call: house.told.append(call))
     house.call(6)
-    assert house.offer.withdraw(house.name(6)) is Fate.TOLD
+    assert house.lease.withdraw(house.name(6)) is Fate.REPORTED
     assert len(house.told) == 1
-    house.offer.give(print)
+    house.lease.give(print)
     house.call(7)
     house.answer(7)
-    assert house.offer.withdraw(house.name(7)) is Fate.ANSWERED
+    assert house.lease.withdraw(house.name(7)) is Fate.ANSWERED
     assert house.call(8), "it has been given back"
 
 
 def test_fate_is_unknown_while_the_worker_has_the_floor(house):
     """Nobody waits long for it."""
     house.token.take()
-    assert not house.offer.hold()
-    assert house.offer.withdraw(house.name(5)) is Fate.UNKNOWN
+    assert not house.lease.hold()
+    assert house.lease.withdraw(house.name(5)) is Fate.UNKNOWN
 
 
 def test_fate_of_a_call_outlives_the_worker(house):
     """What is not begun can be run by the next one."""
-    offers = DirectLeases()
-    offers.add(house.offer)
+    leases = DirectLeases()
+    leases.add(house.lease)
     house.call(5)
     house.answer(5)
-    house.offer.look()
-    house.offer.close()
-    offers.remove(house.offer)
-    assert offers.withdraw(house.name(5), is_last=False) is Fate.ANSWERED
-    assert offers.withdraw(house.name(6), is_last=False) is Fate.OPEN
-    assert offers.withdraw("other-7", is_last=True) is Fate.ANSWERED
+    house.lease.look()
+    house.lease.close()
+    leases.remove(house.lease)
+    assert leases.withdraw(house.name(5), is_last=False) is Fate.ANSWERED
+    assert leases.withdraw(house.name(6), is_last=False) is Fate.OPEN
+    assert leases.withdraw("other-7", is_last=True) is Fate.ANSWERED
 
 
 def test_worker_that_keeps_the_floor_is_given_up(house):
     """In the end; and one that dies with it has left nothing behind."""
-    offers = DirectLeases()
-    offers.add(house.offer)
+    leases = DirectLeases()
+    leases.add(house.lease)
     house.token.take()
-    assert offers.withdraw(house.name(5), is_last=False) is Fate.UNKNOWN
+    assert leases.withdraw(house.name(5), is_last=False) is Fate.UNKNOWN
     assert house.killed == []
-    assert offers.withdraw(house.name(5), is_last=True) is Fate.UNKNOWN
+    assert leases.withdraw(house.name(5), is_last=True) is Fate.UNKNOWN
     assert len(house.killed) == 1
-    house.offer.close()
-    offers.remove(house.offer)
-    assert offers.withdraw(house.name(5), is_last=True) is Fate.ANSWERED
+    house.lease.close()
+    leases.remove(house.lease)
+    assert leases.withdraw(house.name(5), is_last=True) is Fate.ANSWERED
 
 
 def test_lost_offers_are_forgotten_in_the_end():
     """A hundred are enough: their clients ask at once."""
-    offers = DirectLeases()
+    leases = DirectLeases()
     for number in range(150):
-        offer = DirectLease(asyncio.new_event_loop(), print)
-        offer._loop.close()
-        offer.name = str(number)
-        offers.add(offer)
-        offers.remove(offer)
-    assert len(offers._lost) == 100
+        lease = DirectLease(asyncio.new_event_loop(), print)
+        lease._loop.close()
+        lease.name = str(number)
+        leases.add(lease)
+        leases.remove(lease)
+    assert len(leases._lost) == 100
 
 
 def test_what_a_job_puts_on_the_floor_is_not_believed(house):
@@ -203,7 +203,7 @@ def test_what_a_job_puts_on_the_floor_is_not_believed(house):
     house.call(5)
     os.write(house.token.fd, HUGE)
     assert not house.answer(5)
-    assert house.offer.withdraw(house.name(5)) is Fate.TOLD
+    assert house.lease.withdraw(house.name(5)) is Fate.REPORTED
     assert house.told == [(house.name(5), date_call(5))]
 
 
@@ -222,12 +222,12 @@ def test_what_a_job_opens_in_place_of_the_floor_is_not_written_to(house, tmp_pat
 def test_run_is_told_once_whatever_its_job_says(house):
     """It can say that it has ended, and return later."""
     house.call(5)
-    house.offer.hold()
-    house.offer.believe(house.name(5))
-    house.offer.give(lambda *call: house.told.append(call))
-    assert not house.answer(5), "the floor says that it is over"
-    house.offer.look()
-    house.offer.believe(house.name(5))
+    house.lease.hold()
+    house.lease.see_ended(house.name(5))
+    house.lease.give(lambda *call: house.told.append(call))
+    assert not house.answer(5), "the token says that it is over"
+    house.lease.look()
+    house.lease.see_ended(house.name(5))
     assert len(house.told) == 1
     house.turn()
     assert house.call(6)
@@ -235,27 +235,27 @@ def test_run_is_told_once_whatever_its_job_says(house):
 
 def test_full_floor_is_no_error(house):
     """A job has filled the counter: the worker is not offered."""
-    house.offer.hold()
+    house.lease.hold()
     os.write(house.token.fd, (2**64 - 2).to_bytes(8, "little"))
-    house.offer.give(print)
-    assert house.offer.hold()
+    house.lease.give(print)
+    assert house.lease.hold()
 
 
 def test_end_of_another_workers_run_is_not_believed(house):
     """A job can write any id to its socket."""
-    house.offer.believe("other-5")
-    house.offer.believe("nothing")
-    house.offer.believe(name_call(house.offer.name, 1 << 60))
+    house.lease.see_ended("other-5")
+    house.lease.see_ended("nothing")
+    house.lease.see_ended(name_call(house.lease.name, 1 << 60))
     assert house.told == []
 
 
-def test_client_that_is_gone_ends_the_line(house):
+def test_client_that_is_gone_ends_the_connection(house):
     """No more calls; an answer that cannot leave is the supervisor's to tell."""
     house.call(5)
     house.client.close()
     assert not house.answer(5)
     assert house.worker.receive() is None
-    house.offer.believe(house.name(5))
+    house.lease.see_ended(house.name(5))
     assert house.told
 
 
@@ -272,7 +272,7 @@ def test_ids_say_when_a_call_was_made():
 
 def test_words_are_in_order():
     """A later call is a greater word, in progress or over."""
-    words = [say_free(1), say_busy(1), say_free(2), say_busy(2)]
+    words = [encode_free(1), encode_busy(1), encode_free(2), encode_busy(2)]
     assert words == sorted(set(words))
     assert all(words), "a counter holds no 0"
 
@@ -290,7 +290,7 @@ def test_unread_output_is_seen(tmp_path):
     assert is_unread(writer)
 
 
-def test_small_results_only_travel_by_the_line():
+def test_only_small_results_are_sent_directly():
     """They wait in the client's memory."""
     assert fits(Payload(bytes(8192)))
     assert not fits(Payload(bytes(8193)))

@@ -42,7 +42,7 @@ def call(client, task):
     record = get_record(task)
     completion = Completion("execute", record)
     execution_id = uuid.uuid4().hex
-    record.calls.add(execution_id, completion)
+    record.waiters.add(execution_id, completion)
     client.execute(record, execution_id)
     return completion
 

@@ -142,8 +142,8 @@ def test_shutdown_may_be_called_again_while_the_first_is_told(monkeypatch):
     class Lingering(Wakeup):
         """Rings, and holds up who rang."""
 
-        def ring(self):
-            super().ring()
+        def set(self):
+            super().set()
             pause(0.2)
 
     errors = []

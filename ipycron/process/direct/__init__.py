@@ -1,7 +1,7 @@
-"""Calls that go straight from the client to a worker, past the supervisor.
+"""Calls from the client straight to a worker, past the supervisor.
 
-One port: the client calls `connections.DirectConnections.try_call`, the supervisor
-owns a `DirectLease` for each worker, the worker has its end. With
-``IPYCRON_DIRECT=0`` in the environment there are none, and everything else works the
-same.
+The client enters by `connections.DirectConnections.try_call`. The supervisor owns a
+`DirectLease` for each worker, and the worker serves a `WorkerEnd`. With
+``IPYCRON_DIRECT=0`` in the environment there are no direct connections, and everything
+else works the same.
 """

@@ -1,12 +1,13 @@
-"""The client's end of a line to a worker: calls, and whoever reads their answers.
+"""The client's end of a direct connection: it makes calls and reads their answers.
 
-Whoever waits for a call reads its answer itself, for a moment: that saves a wake-up of
-the client's loop, and of its own thread by that. All else is the loop's: an answer that
-nobody waits for, one that takes longer, and the books.
+A thread that waits for a call reads the answer itself for a moment. That saves two
+wake-ups: the loop's, and the thread's by the loop. The loop does everything else: it
+reads the answers that no thread waits for or that take longer, and adds the runs to
+their tasks' histories.
 
-A thread that waits may be interrupted anywhere, by Ctrl-C or by a handler that makes
-calls of its own. So nothing is done twice that may not be, each step can be repeated,
-and what is left undone the loop does at its next look.
+A waiting thread may be interrupted anywhere, by Ctrl-C or by a signal handler that
+makes calls of its own. Each step can therefore be repeated without harm, and the loop
+does at its next look what was left undone.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from ipycron.process.wire.printable import show_controls
 from ipycron.process.wire.protocol import (
     Answered,
     Call,
-    FromLine,
+    DirectReply,
     HandedOver,
     encode_message,
     make_decoder,
@@ -51,18 +52,18 @@ if TYPE_CHECKING:
 
 
 HURRY = 0.0003
-"""Seconds that who waits stays awake for it, if the last answer came within them."""
+"""Seconds that a waiting thread stays awake, if the last answer came within them."""
 CORES = count_cores()
 SOON = 0.004
-"""Seconds that a call may take before the supervisor is asked to see to it."""
+"""Seconds that a call may take before it is reported to the supervisor."""
 MAX_ANSWERS = 500
-"""Answers that wait for the books, of one line."""
+"""Answers of one connection that may wait before they are added to the history."""
 LONGEST_WAIT = 0.25
-"""Seconds that they wait, for whoever looks at a panel."""
+"""Seconds that they wait at most, so that a panel shows them soon."""
 PATIENCE = 0.02
-"""Seconds that a thread reads by itself. Longer runs gain nothing by it."""
+"""Seconds that a thread reads for itself. Longer runs gain nothing by it."""
 GRACE = 0.03
-"""Seconds after which the loop reads, whoever said to: it may have been interrupted."""
+"""Seconds after which the loop reads in place of a thread: it may be interrupted."""
 _FLAGS = (socket.MSG_DONTWAIT,)
 _SIZES = (PACKET_BYTES,)
 
@@ -79,13 +80,13 @@ class Held(Protocol):
 
 
 class Courier(Protocol):
-    """Fetches the end of a completion, where it does not come by itself."""
+    """Reads the end of a completion in the thread that waits for it."""
 
     def fetch(self, timeout: float | None) -> float | None:
-        """Wait for it a moment, and `timeout` at most; return what is left of that."""
+        """Read for a moment, at most `timeout` seconds; return what is left of them."""
 
     def leave(self) -> None:
-        """Let it come by itself."""
+        """Leave the reading to the loop."""
 
 
 class Ending(Protocol):
@@ -111,33 +112,33 @@ class Waiting(Protocol):
 
 
 class Connections(Protocol):
-    """What a connection needs of all of them: `DirectConnections`."""
+    """What a connection asks of `DirectConnections`."""
 
     loop: asyncio.AbstractEventLoop
     hold: Callable[[Payload], Held]
     submit: Callable[[Callable[[], object]], object]
-    tell: Callable[[str, str, CallState], bool]
+    report: Callable[[str, str, CallState], bool]
 
     def watch(self) -> None:
         """Have the loop look at the connections for as long as there are calls."""
 
-    def book(self, connection: DirectConnection) -> None:
-        """Report the runs that have ended."""
+    def deliver(self, connection: DirectConnection) -> None:
+        """Add the runs that have ended to the task's history."""
 
 
 class DirectConnection:
     """One task's connection to its worker. Thread-safe except where noted.
 
     Args:
-        connections: all of them, and the loop.
-        task_id: whose worker it is.
-        fd: our end.
-        name: the beginning of its runs' ids.
+        connections: all connections.
+        task_id: the worker's task.
+        fd: this end; `close` closes it.
+        name: the connection's, with which its runs' ids begin.
         pid: the worker's process.
-        waiters: the task's runs that were called for.
+        waiters: the task's runs that callers wait for.
 
     Attributes:
-        is_closed: whether it is gone.
+        is_closed: whether the worker has closed its end, or `close` this one.
     """
 
     def __init__(
@@ -153,11 +154,11 @@ class DirectConnection:
         self._connections = connections
         self._waiters = waiters
         self._sock = socket.socket(fileno=fd)
-        self._decoder = make_decoder(FromLine)
+        self._decoder = make_decoder(DirectReply)
         # Taken again by a signal's handler; each step within can be repeated.
         self._lock = threading.RLock()
-        self._inbox: deque[bytes] = deque()  # received, not understood yet
-        self._answers: deque[tuple[Answered, Held]] = deque()  # in no book yet
+        self._inbox: deque[bytes] = deque()  # received, not decoded yet
+        self._answers: deque[tuple[Answered, Held]] = deque()  # not delivered yet
         self._call: DirectCall | None = None
         self._last = 0
         self._sent_at = 0.0
@@ -179,7 +180,7 @@ class DirectConnection:
             waiters.add(call.execution_id, completion)
             if call.send():
                 if is_watched:
-                    call.leave()  # to be told at once
+                    call.leave()  # so that listeners are called without delay
                 return True
         except BaseException:  # a signal's handler: nobody has the completion
             call.drop()
@@ -191,7 +192,7 @@ class DirectConnection:
         return False
 
     def _prepare(self, completion: Ending) -> DirectCall | None:
-        """Return a call to send, None where there is one under way."""
+        """Return a call to send, or None while another one is in progress."""
         before = self._call
         if self.is_closed or not (before is None or before.is_past):
             return None
@@ -205,17 +206,17 @@ class DirectConnection:
         return call
 
     def drop(self, call: DirectCall) -> None:
-        """Be free for another call in place of one that is not sent."""
+        """Give up a call that was not sent, so that another can be made."""
         with self._lock:
             self._finish(call)
 
     def send(self, call: DirectCall) -> bool:
-        """Send a call; False: the line is gone."""
+        """Send a call; return False if the connection is closed."""
         self._sent_at = call.sent_at
-        self._connections.watch()  # first: whatever happens now, the loop looks at it
+        self._connections.watch()  # first: if this is interrupted, the loop goes on
         with self._lock:
             if self._call is not call:
-                return False  # it was taken for one that never would be sent
+                return False  # another call has taken its place meanwhile
             call.is_sent = True
         try:
             self._sock.send(encode_message(Call(call.number)))
@@ -226,7 +227,7 @@ class DirectConnection:
         return True
 
     def fetch(self, call: DirectCall, seconds: float) -> None:
-        """Read the answer to a call, if it comes soon and nobody else does."""
+        """Read the answer to a call if it comes soon and no other thread reads it."""
         with self._lock:
             if call.is_over or call.reader is not Reader.NOBODY:
                 return
@@ -240,12 +241,12 @@ class DirectConnection:
     def _fetch(self, call: DirectCall, seconds: float) -> None:
         watch = select.poll()
         watch.register(self._sock, select.POLLIN)
-        # Each packet but the answer is one of a call before: there is one at most.
+        # A packet that is not the answer belongs to the call before: at most one does.
         while not call.is_over:
             ready = watch.poll(0)
-            # To be woken takes as long as a short run: awake, if the last one was that.
+            # Waking up takes as long as a short run: stay awake if the last was short.
             while self._is_hurried and not ready:
-                os.sched_yield()  # to the worker, if it wants this very core
+                os.sched_yield()  # the worker may need this core
                 ready = watch.poll(0)
                 self._is_hurried = _clock.monotonic() - call.sent_at < HURRY
             if not (ready or watch.poll(seconds * 1000)):
@@ -254,26 +255,28 @@ class DirectConnection:
         self._is_hurried = CORES > 1 and _clock.monotonic() - call.sent_at < HURRY
 
     def leave(self, call: DirectCall) -> None:
-        """Leave the answer to a call to the loop."""
+        """Have the loop read the answer to a call."""
         if call.reader is not Reader.LOOP:
             call.reader = Reader.LOOP
             self._connections.submit(self._listen)
 
-    def tell(self) -> bool:
-        """Have the supervisor see to the call under way; return whether it is told.
+    def report(self) -> bool:
+        """Report the call in progress to the supervisor, once.
 
-        If not, it will be: by the loop, before what is submitted to it after this.
+        Returns:
+            False if the message is left to the loop, which sends it before anything
+            that is submitted to it after this.
         """
         call = self._call
-        if call is not None and call.is_sent and not (call.is_told or call.is_over):
-            call.is_told = True
-            return self._connections.tell(self.task_id, call.execution_id, "sent")
+        if call is not None and call.is_sent and not (call.is_reported or call.is_over):
+            call.is_reported = True
+            return self._connections.report(self.task_id, call.execution_id, "sent")
         return True
 
     # --- answers --------------------------------------------------------------------
 
     def read(self) -> bool:
-        """Take what has arrived; return whether there may be more."""
+        """Receive and handle what has arrived; return whether there may be more."""
         with self._lock:
             size = len(self._inbox)
             try:
@@ -302,7 +305,7 @@ class DirectConnection:
         try:
             message = self._decoder.decode(packet)
         except (msgspec.MsgspecError, ValueError):
-            return  # a job can write to its end; what comes after it is whole
+            return  # a job can write to the worker's end; the next packet is whole
         call = self._call
         if call is None:
             return
@@ -313,7 +316,7 @@ class DirectConnection:
             if message.number == call.number:
                 self._finish(call)
         elif message.execution_id == call.execution_id:  # it is `Declined`
-            self.tell()
+            self.report()
             self._finish(call)
 
     def _end(self, call: DirectCall, message: Answered) -> None:
@@ -334,39 +337,39 @@ class DirectConnection:
             self._call = None
 
     def _lose(self) -> None:
-        """Give up a line whose worker is gone; the supervisor knows of its run."""
+        """Note that the worker's end is closed; the supervisor knows what happened."""
         self.is_closed = True
         call = self._call
         if call is not None:
             if call.is_sent and not call.completion.done():
-                self._connections.tell(self.task_id, call.execution_id, "lost")
+                self._connections.report(self.task_id, call.execution_id, "lost")
             self._finish(call)
 
     # --- on the loop ----------------------------------------------------------------
 
     @property
     def is_busy(self) -> bool:
-        """Whether there is something that the loop must look at again."""
+        """Whether the loop must look at this connection again."""
         call = self._call
         is_left = call is None or call.is_over or call.reader is Reader.LOOP
         return bool(self._answers or self._inbox or not is_left)
 
     @property
     def has_answers(self) -> bool:
-        """Whether runs have ended that are in no book. In any thread."""
+        """Whether runs have ended that are not delivered. In any thread."""
         return bool(self._answers)
 
     def take_answers(self) -> list[Answer]:
         """Return the runs that have ended, each once."""
         with self._lock:
-            self._understand()  # what is not understood to its end puts them here again
+            self._understand()  # first: an interrupted step would add its answer again
             answers = [self._describe(*answer) for answer in self._answers]
             self._answers.clear()
         return answers
 
     def _describe(self, message: Answered, held: Held) -> Answer:
         date, now = date_call(message.number), _clock.now()
-        # A job can write to its end, and a clock may have been set.
+        # A job can write to the worker's end, and a clock may have been set.
         begin = message.started_at if date <= message.started_at <= now else date
         end = message.finished_at if begin <= message.finished_at <= now else now
         execution = ScheduledExecution(
@@ -382,7 +385,7 @@ class DirectConnection:
         )
 
     def look(self, now: float) -> bool:
-        """See to what nobody else does; return whether to look again soon.
+        """Do what no thread has done; return whether to look again soon.
 
         Args:
             now: the monotonic clock.
@@ -393,16 +396,16 @@ class DirectConnection:
         if call is not None and not call.is_over:
             age = now - call.sent_at
             if age >= SOON:
-                self.tell()
+                self.report()
             if age >= (SOON if call.reader is Reader.NOBODY else GRACE):
                 call.reader = Reader.LOOP
                 self._listen()
         if self._answers and self._is_time(now):
-            self._connections.book(self)
+            self._connections.deliver(self)
         return self.is_busy or now - self._sent_at < PATIENCE
 
     def _is_time(self, now: float) -> bool:
-        """Whether the answers go into the books now: when the calls have a pause."""
+        """Return whether to deliver the answers now: in a pause between calls."""
         return (
             now - self._sent_at >= SOON
             or len(self._answers) >= MAX_ANSWERS
@@ -410,40 +413,40 @@ class DirectConnection:
         )
 
     def _get_oldest(self) -> float:
-        """Return when the run was called for that has waited longest."""
+        """Return when the call whose answer has waited longest was made."""
         return date_call(self._answers[0][0].number)
 
     def _listen(self) -> None:
         if not (self._is_listening or self.is_closed):
             self._is_listening = True
-            self._connections.loop.add_reader(self._sock, self._hear)
+            self._connections.loop.add_reader(self._sock, self._on_readable)
 
-    def _hear(self) -> None:
+    def _on_readable(self) -> None:
         self.read()
         if self.is_closed or self._call is None or self._call.reader is not Reader.LOOP:
-            self._hush()
-        self._connections.book(self)
+            self._stop_listening()
+        self._connections.deliver(self)
 
-    def _hush(self) -> None:
+    def _stop_listening(self) -> None:
         if self._is_listening:
             self._is_listening = False
             self._connections.loop.remove_reader(self._sock)
 
     def close(self) -> None:
-        """Read what has arrived, then let go of it. May be repeated."""
+        """Read what has arrived, then close this end. May be repeated."""
         while self.read():
             pass
         self._lose()
-        self._hush()
+        self._stop_listening()
         self._sock.close()
 
     def close_in_child(self) -> None:
-        """Let go of it in a process that the client forked."""
+        """Close the socket in a process that the client forked."""
         self._sock.close()
 
 
 class Reader(Enum):
-    """Who reads the answer to a call."""
+    """What reads the answer to a call."""
 
     NOBODY = auto()
     CALLER = auto()
@@ -451,66 +454,71 @@ class Reader(Enum):
 
 
 class DirectCall:
-    """A call that is under way.
+    """A call in progress.
 
     Attributes:
-        execution_id: its run's.
-        completion: ends with it.
-        is_over: whether the line has no more to say of it.
-        is_sent: whether the worker may have it.
-        is_told: whether the supervisor has been asked to see to it.
+        execution_id: the run's id.
+        completion: ends with the run.
+        is_over: whether the connection will bring nothing more about it.
+        is_sent: whether the worker may have received it.
+        is_reported: whether it was reported to the supervisor.
     """
 
     __slots__ = (
-        "_line",
+        "_connection",
         "completion",
         "execution_id",
         "is_over",
+        "is_reported",
         "is_sent",
-        "is_told",
         "number",
         "reader",
         "sent_at",
     )
 
-    def __init__(self, line: DirectConnection, number: int, completion: Ending) -> None:
-        self._line = line
+    def __init__(
+        self, connection: DirectConnection, number: int, completion: Ending
+    ) -> None:
+        self._connection = connection
         self.number = number
-        self.execution_id = name_call(line.name, number)
+        self.execution_id = name_call(connection.name, number)
         self.completion = completion
         self.reader = Reader.NOBODY
         self.sent_at = _clock.monotonic()
         self.is_over = False
         self.is_sent = False
-        self.is_told = False
+        self.is_reported = False
 
     def send(self) -> bool:
-        """Send it; False: the line is gone, and nothing has happened."""
+        """Send the call; return False if the connection is closed."""
         self.completion.courier = self
-        return self._line.send(self)
+        return self._connection.send(self)
 
     @property
     def is_past(self) -> bool:
-        """Whether the line is free for another one.
+        """Whether another call may be made.
 
-        Ended by others; or whoever prepared it was interrupted before it was sent.
+        The run has ended, or the thread that prepared the call was interrupted before
+        it sent it.
         """
         if self.completion.done():
             return True
         return not self.is_sent and _clock.monotonic() - self.sent_at > GRACE
 
     def drop(self) -> None:
-        """Give it up where it was not sent: whoever wanted to was interrupted."""
+        """Give the call up if it was not sent: its thread was interrupted."""
         if not self.is_sent:
-            self._line.drop(self)
+            self._connection.drop(self)
 
     def fetch(self, timeout: float | None) -> float | None:
         """Wait for the answer, in the thread that wants it; see `Courier.fetch`."""
-        self._line.fetch(self, PATIENCE if timeout is None else min(timeout, PATIENCE))
+        self._connection.fetch(
+            self, PATIENCE if timeout is None else min(timeout, PATIENCE)
+        )
         if timeout is None or self.is_over:
             return timeout
         return max(0.0, timeout - PATIENCE)
 
     def leave(self) -> None:
-        """Leave the answer to the loop: somebody wants to be told."""
-        self._line.leave(self)
+        """Have the loop read the answer."""
+        self._connection.leave(self)

@@ -1,4 +1,4 @@
-"""All direct connections from a client to its workers: calls, answers, bookkeeping.
+"""All direct connections from a client to its workers.
 
 `DirectConnections.try_call` is the way in. Where it returns False, the caller asks the
 supervisor, as if there were no direct connections at all (``IPYCRON_DIRECT=0``).
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class DirectConnections:
-    """The connections of all tasks; one that belongs to a replaced worker is closed.
+    """The connections of all tasks. A replaced worker's connection is closed.
 
     Args:
         get_waiters: returns a task's runs that were called for, None for a task that
@@ -35,8 +35,8 @@ class DirectConnections:
         hold: returns the holder of a result that is not decoded yet.
         loop: the client's.
         submit: calls a function on the loop, from any thread.
-        tell: asks the supervisor to see to a call (task, run, what the line says), from
-            any thread; returns whether it has been asked, or the loop has yet to.
+        report: reports a call (task, run, state) to the supervisor, from any thread;
+            returns False if the message is left to the loop.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class DirectConnections:
         hold: Callable[[Payload], Held],
         loop: asyncio.AbstractEventLoop,
         submit: Callable[[Callable[[], object]], object],
-        tell: Callable[[str, str, CallState], bool],
+        report: Callable[[str, str, CallState], bool],
     ) -> None:
         self._get_waiters = get_waiters
         self._take_answers = take_answers
@@ -57,7 +57,7 @@ class DirectConnections:
         self.hold = hold
         self.loop = loop
         self.submit = submit
-        self.tell = tell
+        self.report = report
 
     # --- in any thread --------------------------------------------------------------
 
@@ -81,24 +81,24 @@ class DirectConnections:
         )
 
     def find(self, task_id: str) -> DirectConnection | None:
-        """Return the line to a task's worker, None where there is none."""
+        """Return the connection to a task's worker, or None without one."""
         return self._by_task.get(task_id)
 
     def watch(self) -> None:
-        """Have the loop look at the lines for as long as there are calls."""
+        """Have the loop look at the connections for as long as there are calls."""
         if not self._is_watching:
             self.submit(self._look_soon)
             self._is_watching = True
 
-    def see_to(self, task_id: str) -> bool:
-        """Report the call under way to the supervisor; see `DirectConnection.tell`."""
-        line = self._by_task.get(task_id)
-        return line is None or line.tell()
+    def report_call(self, task_id: str) -> bool:
+        """Report the call in progress; see `DirectConnection.report`."""
+        connection = self._by_task.get(task_id)
+        return connection is None or connection.report()
 
     # --- on the loop ----------------------------------------------------------------
 
     def open(self, opened: DirectOpened, payload: Payload) -> None:
-        """Take a line to a task's worker, in place of the one before."""
+        """Use a connection to a task's worker in place of the one before."""
         self.close(opened.task_id)
         waiters = self._get_waiters(opened.task_id)
         if waiters is None or payload.fd is None:
@@ -117,50 +117,50 @@ class DirectConnections:
             self._timer = self.loop.call_later(SOON, self._look)
 
     def _look(self) -> None:
-        # First: a look that fails must not be the last.
+        # Armed first: if this look raises, there is another one.
         timer = self._timer = self.loop.call_later(SOON, self._look)
         now = self.loop.time()
-        looks = [line.look(now) for line in tuple(self._by_task.values())]
+        looks = [each.look(now) for each in tuple(self._by_task.values())]
         if any(looks):
             return
         timer.cancel()
         self._timer = None
         self._is_watching = False
-        if any(line.is_busy for line in tuple(self._by_task.values())):
-            self.watch()  # a call came between the look and this
+        if any(each.is_busy for each in tuple(self._by_task.values())):
+            self.watch()  # a call was made since the look
 
-    def book(self, connection: DirectConnection) -> None:
-        """Have the runs that have ended put into the books."""
+    def deliver(self, connection: DirectConnection) -> None:
+        """Add a connection's runs that have ended to the task's history."""
         answers = connection.take_answers()
         if answers:
             self._take_answers(connection.task_id, answers)
 
     def catch_up(self, task_id: str) -> None:
-        """Put into the books what the line of a task has brought so far."""
-        line = self._by_task.get(task_id)
-        if line is not None:
-            while line.read():
+        """Add every run of a task that has ended so far to its history."""
+        connection = self._by_task.get(task_id)
+        if connection is not None:
+            while connection.read():
                 pass
-            self.book(line)
+            self.deliver(connection)
 
     def has_answers(self, task_id: str) -> bool:
-        """Return whether a task's books are behind. In any thread."""
-        line = self._by_task.get(task_id)
-        return line is not None and line.has_answers
+        """Return whether a task's history lacks runs that have ended. In any thread."""
+        connection = self._by_task.get(task_id)
+        return connection is not None and connection.has_answers
 
     def close(self, task_id: str) -> None:
-        """Give up the line of a task, if it has one. May be repeated."""
-        line = self._by_task.pop(task_id, None)
-        if line is not None:
-            line.close()
-            self.book(line)
+        """Close a task's connection, if it has one. May be repeated."""
+        connection = self._by_task.pop(task_id, None)
+        if connection is not None:
+            connection.close()
+            self.deliver(connection)
 
     def close_all(self) -> None:
-        """Give up all lines: their supervisor is gone."""
+        """Close all connections: the supervisor is gone, or shut down."""
         for task_id in tuple(self._by_task):
             self.close(task_id)
 
     def close_in_child(self) -> None:
-        """Let go of all in a process that the client forked."""
-        for line in tuple(self._by_task.values()):
-            line.close_in_child()
+        """Close all sockets in a process that the client forked."""
+        for connection in tuple(self._by_task.values()):
+            connection.close_in_child()

@@ -1,4 +1,4 @@
-"""A worker that its client may call, as the supervisor sees it."""
+"""The supervisor's end: it lends a worker to the client and takes it back."""
 
 from __future__ import annotations
 
@@ -9,8 +9,13 @@ from collections import OrderedDict
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from ipycron.process.direct.token import say_free
-from ipycron.process.direct.worker_end import date_call, make_line, name_call, read_call
+from ipycron.process.direct.token import encode_free
+from ipycron.process.direct.worker_end import (
+    date_call,
+    make_connection,
+    name_call,
+    read_call,
+)
 from ipycron.process.wire.payload import Payload
 from ipycron.process.wire.protocol import DirectOpened
 
@@ -25,28 +30,32 @@ SWITCH = "IPYCRON_DIRECT"
 """An environment variable: with ``0``, every call goes through the supervisor."""
 _NAME_BYTES = 8
 _PATIENCE = 1
-"""Milliseconds. A worker has the word for a few microseconds, unless it is stopped
-just then; who else would have to decide without it."""
+"""Milliseconds to wait for the token. A worker holds it for a few microseconds, unless
+it was stopped just then; without it, the fate of a call is unknown."""
 _MAX_LOST = 100
-"""Workers that are gone and have had a line: their clients ask within milliseconds."""
+"""Dead workers whose leases are remembered: the client asks within milliseconds."""
 _LAST = 1 << 52
-"""No call has a higher number before 2112: a job has put that there."""
+"""No call before 2112 has a higher number: a higher one was written by a job."""
 
 
 class Fate(StrEnum):
     """What became of a call that a worker was sent."""
 
-    OPEN = "open"  # it has not begun, and now it never will
-    TOLD = "told"  # it is the scheduler's, like any other run
-    ANSWERED = "answered"  # it is over, and nobody but the client knows how it ended
-    UNKNOWN = "unknown"  # the worker has the word: ask again
+    OPEN = "open"  # it has not begun, and the worker will decline it
+    REPORTED = "reported"  # the scheduler follows its run, like any other
+    ANSWERED = "answered"  # its run is over; only the client knows how it ended
+    UNKNOWN = "unknown"  # the worker holds the token: ask again
 
 
 class DirectLease:
-    """Offers one worker to its client, and takes it back.
+    """Lends one worker to its client, and takes it back.
+
+    Args:
+        loop: the supervisor's.
+        kill: kills the worker, for a reason in words.
 
     Attributes:
-        name: the line's, the beginning of its runs' ids; empty before there is one.
+        name: the connection's, with which its runs' ids begin; empty without one.
     """
 
     def __init__(
@@ -56,29 +65,29 @@ class DirectLease:
         self._kill: Callable[[str], None] | None = kill
         self._token: WorkerToken | None = None
         self._last = 1  # a counter holds no 0
-        self._is_held = True  # we have the word
-        self._is_wanted = True  # and the scheduler wants us to
-        self._told = 0  # the last call that was
+        self._is_held = True  # the supervisor holds the token
+        self._is_wanted = True  # the scheduler needs the supervisor to hold it
+        self._reported = 0  # the last call whose run was reported
         self._on_called: Callable[[str, float], None] | None = None
         self.name = ""
-        self._called_id = ""  # told, and nobody has taken note of it yet
+        self._called_id = ""  # a run that was reported and has not been adopted yet
 
     def open(self, task_id: str, pid: int, worker: Channel, client: Uplink) -> None:
-        """Make a line between a worker and its client, where that can be."""
+        """Connect a worker and its client, if the system can."""
         if os.environ.get(SWITCH) == "0":
             return
         try:
-            ours, theirs, self._token = make_line()
+            ours, theirs, self._token = make_connection()
         except (OSError, AttributeError):
-            return  # no descriptors, or none of this kind: it goes without
+            return  # no descriptors left, or no eventfd: calls take the other way
         self.name = os.urandom(_NAME_BYTES).hex()
-        line = DirectOpened(task_id, self.name, pid)
+        opened = DirectOpened(task_id, self.name, pid)
         with ours, theirs:
-            worker.send(line, fds=(theirs.fileno(), self._token.fd))
-            client.forward(line, Payload(fd=os.dup(ours.fileno())))
+            worker.send(opened, fds=(theirs.fileno(), self._token.fd))
+            client.forward(opened, Payload(fd=os.dup(ours.fileno())))
 
     def give(self, on_called: Callable[[str, float], None]) -> None:
-        """Let calls begin, if there is a line."""
+        """Let the client call the worker from now on, if they are connected."""
         self._on_called = on_called
         self._is_wanted = False
         self._put()
@@ -86,19 +95,23 @@ class DirectLease:
     def _put(self) -> None:
         if self._token is not None and self._is_held and not self._is_wanted:
             with contextlib.suppress(BlockingIOError):  # a job has filled it
-                self._token.put(say_free(self._last))
+                self._token.put(encode_free(self._last))
                 self._is_held = False
 
     def hold(self) -> bool:
-        """Let none begin, and tell of one that has; return whether all is known."""
+        """Let no call begin; report one in progress.
+
+        Returns:
+            whether the token is held. If not, a call may be in progress.
+        """
         self._is_wanted = True
         self._take()
         return self._is_held
 
     def look(self) -> None:
-        """Tell of a run in progress: the worker is about to show something of it.
+        """Report a run in progress, before output of it is read.
 
-        What is read right after this belongs to that run, or to none that has begun.
+        What is read right after this belongs to that run, or to no run.
         """
         if not self._is_held:
             self._take()
@@ -107,30 +120,30 @@ class DirectLease:
     def _take(self) -> None:
         if self._token is None or self._is_held:
             return
-        word = self._token.take() or self._wait(self._token)
-        if not word:
+        value = self._token.take() or self._wait(self._token)
+        if not value:
             return
         self._is_held = True
-        self._last = max(self._last, min(word >> 1, _LAST))
-        if word & 1:
-            self._tell(self._last)
+        self._last = max(self._last, min(value >> 1, _LAST))
+        if value & 1:
+            self._report(self._last)
 
-    def _tell(self, number: int) -> None:
-        """Tell of a run, once: a job can say that it has ended, and return later."""
-        is_told, self._told = number == self._told, number
-        if self._on_called is not None and not is_told:
+    def _report(self, number: int) -> None:
+        """Report a run, once: a job can forge its end, and return later."""
+        is_reported, self._reported = number == self._reported, number
+        if self._on_called is not None and not is_reported:
             self._is_wanted = True
             self._called_id = name_call(self.name, number)
             self._on_called(self._called_id, date_call(number))
 
-    def believe(self, execution_id: str) -> None:
-        """Tell of a run that its worker says has ended, whatever the token says.
+    def see_ended(self, execution_id: str) -> None:
+        """Report a run whose end the worker has sent, whatever the token's value is.
 
-        A job can write there, and whoever waits for its run must hear of the end.
+        A job can change the value, and the caller must receive the end all the same.
         """
-        line, number = read_call(execution_id)
-        if line and line == self.name and number < _LAST:
-            self._tell(number)
+        name, number = read_call(execution_id)
+        if name and name == self.name and number < _LAST:
+            self._report(number)
 
     @staticmethod
     def _wait(token: WorkerToken) -> int:
@@ -139,52 +152,55 @@ class DirectLease:
         return token.take() if watch.poll(_PATIENCE) else 0
 
     def settle(self, execution_id: str) -> bool:
-        """Take note that a run is known; return whether it is one that was told."""
-        is_told = self._called_id == execution_id
+        """Return whether a run that starts is the call reported last. Asked once."""
+        is_reported = self._called_id == execution_id
         self._called_id = ""
-        return is_told
+        return is_reported
 
     def withdraw(self, execution_id: str) -> Fate:
-        """Return what became of a call; one that is in progress is told first."""
+        """Return what became of a call; a run in progress is reported first."""
         self._take()
         if not self._is_held:
-            # One that died with the word was between two lines of ours.
+            # A worker that died with the token held it only to answer.
             return Fate.ANSWERED if self._token is None else Fate.UNKNOWN
         _, number = read_call(execution_id)
         if number > self._last:
-            self._last = self._told = number  # it will be, by the scheduler
+            self._last = self._reported = number  # the scheduler will report it
             return Fate.OPEN
         self._put()
-        return Fate.TOLD if number == self._told else Fate.ANSWERED
+        return Fate.REPORTED if number == self._reported else Fate.ANSWERED
 
     def close(self) -> None:
-        """Give the token up; what became of the last call can still be asked."""
+        """Close the token; `withdraw` still knows what became of the last call."""
         self._on_called = self._kill = None
         if self._token is not None:
             self._token.close()
             self._token = None
 
     def abandon(self) -> None:
-        """End a worker that keeps the word: stopped just then, or robbed by its job."""
+        """Kill a worker that never puts the token back.
+
+        It was stopped while it held the token, or its job has emptied the eventfd.
+        """
         if self._kill is not None:
-            self._kill("it did not say what became of a call")
+            self._kill("it did not report what became of a call")
 
 
 class DirectLeases:
-    """The offers of all workers, by the names of their lines; lost ones for a while."""
+    """The leases of all workers, by their connections' names; dead ones for a while."""
 
     def __init__(self) -> None:
         self._open: dict[str, DirectLease] = {}
         self._lost: OrderedDict[str, DirectLease] = OrderedDict()
 
-    def add(self, offer: DirectLease) -> None:
-        """Add one that has a line, or has not: then nobody asks."""
-        self._open[offer.name] = offer
+    def add(self, lease: DirectLease) -> None:
+        """Add a lease. One without a connection is never asked for."""
+        self._open[lease.name] = lease
 
-    def remove(self, offer: DirectLease) -> None:
+    def remove(self, lease: DirectLease) -> None:
         """Note that a worker is gone."""
-        if self._open.pop(offer.name, None) is not None:
-            self._lost[offer.name] = offer
+        if self._open.pop(lease.name, None) is not None:
+            self._lost[lease.name] = lease
             if len(self._lost) > _MAX_LOST:
                 self._lost.popitem(last=False)
 
@@ -193,13 +209,13 @@ class DirectLeases:
 
         Args:
             execution_id: the call's.
-            is_last: whether it has been asked often enough.
+            is_last: whether a worker that still does not answer is killed.
         """
         name, _ = read_call(execution_id)
-        offer = self._open.get(name) or self._lost.get(name)
-        if offer is None:
+        lease = self._open.get(name) or self._lost.get(name)
+        if lease is None:
             return Fate.ANSWERED
-        fate = offer.withdraw(execution_id)
+        fate = lease.withdraw(execution_id)
         if fate is Fate.UNKNOWN and is_last:
-            offer.abandon()
+            lease.abandon()
         return fate

@@ -1,9 +1,10 @@
-"""A line from the client to a worker, past the supervisor, for short and quiet runs.
+"""The worker's end of a direct connection from its client.
 
-A call by the supervisor is five wake-ups of four threads; by the line it is two. The
-line only carries what nobody else need hear of: a run that returns soon, and prints,
-displays and logs nothing. Every other run is handed over to the supervisor, who tells
-of it as of all others; see `WorkerToken` for who decides, and `DirectLease` for when.
+A call through the supervisor wakes four threads five times, a direct one two threads
+once each. Only the result of a run that returns soon and prints, displays and logs
+nothing travels back directly. Every other run is handed over to the supervisor, which
+reports it like any other. `WorkerToken` decides who owns the run, `DirectLease` when
+the worker may be called.
 
 Each message is a packet: it arrives whole or not at all.
 """
@@ -17,9 +18,9 @@ from typing import TYPE_CHECKING
 
 from ipycron.process.direct.token import (
     WorkerToken,
+    encode_busy,
+    encode_free,
     make_worker_token,
-    say_busy,
-    say_free,
 )
 from ipycron.process.wire.protocol import (
     Answered,
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from ipycron.process.wire.payload import Payload
 
 MAX_ANSWER_BYTES = 8 * 1024
-"""Largest result that travels by the line: answers wait in the client's memory."""
+"""Largest result that is sent directly: answers wait in the client's memory."""
 PACKET_BYTES = 2 * MAX_ANSWER_BYTES
 """More than any packet: a result, and a summary of 300 characters."""
 _MICROSECONDS = 1_000_000
@@ -45,7 +46,7 @@ _NONE = bytes(4)  # no bytes, as `ioctl` counts them
 
 
 def date_call(number: int) -> float:
-    """Return when a call was made, Unix seconds: that is what its number says."""
+    """Return when a call was made, in Unix seconds; its number encodes that."""
     return number / _MICROSECONDS
 
 
@@ -54,25 +55,26 @@ def number_call(now: float, last: int) -> int:
     return max(last + 1, int(now * _MICROSECONDS))
 
 
-def name_call(line: str, number: int) -> str:
-    """Return the id of a call's run, which three processes know without being told."""
-    return f"{line}-{number:x}"
+def name_call(connection: str, number: int) -> str:
+    """Return the id of a call's run, which each of the three processes can compute."""
+    return f"{connection}-{number:x}"
 
 
 def read_call(execution_id: str) -> tuple[str, int]:
-    """Return what `name_call` was given; no line and 0 for other ids."""
-    line, _, number = execution_id.rpartition("-")
+    """Return the arguments that `name_call` made an id of; ``("", 0)`` for others."""
+    connection, _, number = execution_id.rpartition("-")
     try:
-        return line, int(number, 16)
+        return connection, int(number, 16)
     except ValueError:
         return "", 0
 
 
-def make_line() -> tuple[socket.socket, socket.socket, WorkerToken]:
-    """Return the client's end, the worker's end, and who has the worker: we.
+def make_connection() -> tuple[socket.socket, socket.socket, WorkerToken]:
+    """Return the client's end, the worker's end, and the worker's token, taken.
 
     Raises:
-        OSError, AttributeError: if the system has none of these, or no more.
+        OSError: if there are no descriptors left.
+        AttributeError: if the system has no eventfd.
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
@@ -84,12 +86,12 @@ def make_line() -> tuple[socket.socket, socket.socket, WorkerToken]:
 
 
 class WorkerEnd:
-    """The worker's end: what it is called for, and what it says to that.
+    """Receives calls and sends their answers.
 
     Args:
-        sock: this end.
-        token: who has this worker.
-        name: the line's name, the beginning of its runs' ids.
+        sock: this end of the connection.
+        token: the worker's token.
+        name: the connection's name, with which its runs' ids begin.
     """
 
     def __init__(self, sock: Socket, token: WorkerToken, name: str) -> None:
@@ -100,7 +102,7 @@ class WorkerEnd:
         self.fd = sock.fileno()
 
     def receive(self) -> int | None:
-        """Return the number of a call that has arrived; None: there are no more."""
+        """Return the number of the next call, or None if the client has closed."""
         try:
             data = self._sock.recv(_CALL_BYTES)
         except OSError:
@@ -108,33 +110,41 @@ class WorkerEnd:
         return self._decoder.decode(data).number if data else None
 
     def begin(self, number: int) -> str | None:
-        """Return the id of the run that is to begin now; None where it must not."""
-        word = self._token.take()
-        if word and word < say_free(number):
-            self._token.put(say_busy(number))
+        """Begin a call.
+
+        Returns:
+            the id of the run, or None if it may not begin; the call is declined then.
+        """
+        value = self._token.take()
+        if value and value < encode_free(number):
+            self._token.put(encode_busy(number))
             return name_call(self._name, number)
-        if word:
-            self._token.put(word)  # the supervisor has had this call
+        if value:
+            self._token.put(value)  # the supervisor has taken this call over
         self._send(Declined(name_call(self._name, number)))
         return None
 
     def answer(self, answer: Answered) -> bool:
-        """Tell of a run that was short; False where the supervisor wants to hear it."""
-        word, busy = self._token.take(), say_busy(answer.number)
-        if word != busy:
-            if word and self._token.is_whole():
+        """Send a short run's result directly.
+
+        Returns:
+            False if the supervisor must report the run.
+        """
+        value, busy = self._token.take(), encode_busy(answer.number)
+        if value != busy:
+            if value and self._token.is_whole():
                 self._token.put(busy)  # a job has written there
-            return False  # else the supervisor has it
-        # First the token: a worker that dies here has lost one answer, and no more.
-        self._token.put(say_free(answer.number))
+            return False  # the supervisor has taken the run over
+        # First the token: a worker that dies between loses only this answer.
+        self._token.put(encode_free(answer.number))
         return self._send(answer)
 
     def hand_over(self, number: int) -> None:
-        """Tell that a run's end comes by the supervisor."""
+        """Tell the client that the supervisor will report the end of a run."""
         self._send(HandedOver(number))
 
     def _send(self, message: Answered | Declined | HandedOver) -> bool:
-        """Send; return whether it has left: the client, or the job, may close it."""
+        """Send a message; return False if the client or the job closed the socket."""
         try:
             self._sock.send(encode_message(message))
         except OSError:
@@ -142,15 +152,16 @@ class WorkerEnd:
         return True
 
     def close(self) -> None:
-        """Close this end, and our copy of the token; the supervisor has its own."""
+        """Close this end and the worker's copy of the token."""
         self._sock.close()
         self._token.close()
 
 
 def is_unread(*fds: int) -> bool:
-    """Return whether anything that was written to these pipes is unread.
+    """Return whether anything that was written to these pipes is still unread.
 
-    A descriptor that cannot tell (the job has put a file there) may hide something.
+    True, too, if a descriptor does not support the question: a job may have replaced
+    the pipe by a file.
     """
     try:
         for fd in fds:
@@ -162,5 +173,5 @@ def is_unread(*fds: int) -> bool:
 
 
 def fits(payload: Payload) -> bool:
-    """Return whether a result may travel by the line."""
+    """Return whether a result is small enough to be sent directly."""
     return payload.fd is None and payload.size <= MAX_ANSWER_BYTES

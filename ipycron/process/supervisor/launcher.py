@@ -299,7 +299,7 @@ class ProcessLauncher:
         self._uplink = uplink
         self._flood = Flood()
         self._registrations: dict[str, Registration] = {}
-        self.offers = DirectLeases()
+        self.leases = DirectLeases()
         self._loading: dict[str, WorkerProcess] = {}
 
     def register(self, register: Register, payload: Payload) -> None:
@@ -395,7 +395,7 @@ class ProcessLauncher:
             uplink=self._uplink,
             flood=self._flood,
             on_death=on_death,
-            offers=self.offers,
+            leases=self.leases,
         )
 
 

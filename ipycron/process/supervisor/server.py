@@ -214,7 +214,7 @@ class Supervisor:
         """Take back a call that has not begun; return whether it is ours to run."""
         if not self._launcher.knows(execute.task_id):
             return True  # let the scheduler say what became of it
-        fate = self._launcher.offers.withdraw(
+        fate = self._launcher.leases.withdraw(
             execute.execution_id, is_last=tries == MAX_TRIES
         )
         if fate is Fate.UNKNOWN:

@@ -140,8 +140,8 @@ REAP_GRACE = 1.0
 """Seconds for the zygote to tell of an end: it may be stopped, or import something."""
 KILL_GRACE = 5.0
 """Seconds for a killed process to be gone. What hangs in the kernel lives longer."""
-LINE_CALLS = 2
-"""Calls after which a worker gets a line: 45 KB that one called once need not pay."""
+CALLS_BEFORE_DIRECT = 2
+"""Calls before a worker gets a direct connection, which takes 45 KB."""
 _READ_BYTES = 32 * 1024
 """Small, so that fifty workers that display without pause delay a fire by little."""
 
@@ -167,7 +167,7 @@ class WorkerProcess:
         uplink: Uplink,
         flood: Flood,
         on_death: Callable[[Worker, BaseException], None],
-        offers: DirectLeases,
+        leases: DirectLeases,
     ) -> None:
         loop = asyncio.get_running_loop()
         self.pid: int | None = None
@@ -181,8 +181,8 @@ class WorkerProcess:
         self._uplink = uplink
         self._on_death = on_death
         self._order = StandbyOrder(self.ends.permit)
-        self._calls, self._call_count = DirectLease(loop, self.kill_remains), 0
-        self._offers = offers
+        self._lease, self._call_count = DirectLease(loop, self.kill_remains), 0
+        self._leases = leases
         self._execution: ScheduledExecution | None = None
         self._execution_id = ""
         self._outcome: asyncio.Future[Outcome] | None = None
@@ -253,15 +253,15 @@ class WorkerProcess:
         """Let the client call the worker; see `Worker.offer`."""
         if self._is_stopping or self._channel.is_closed or self._outcome is not None:
             return
-        if self._call_count >= LINE_CALLS and not self._calls.name:
+        if self._call_count >= CALLS_BEFORE_DIRECT and not self._lease.name:
             pid = self.pid or 0  # who has had a run has one
-            self._calls.open(self._task_id, pid, self._channel, self._uplink)
-            self._offers.add(self._calls)
-        self._calls.give(on_called)
+            self._lease.open(self._task_id, pid, self._channel, self._uplink)
+            self._leases.add(self._lease)
+        self._lease.give(on_called)
 
     def hold(self) -> bool:
         """Let no call begin, and tell of one that has; see `Worker.hold`."""
-        return self._calls.hold() and self._outcome is None
+        return self._lease.hold() and self._outcome is None
 
     def run(self, execution: ScheduledExecution) -> asyncio.Future[Outcome]:
         """Start the job now; see `Worker.run`."""
@@ -272,7 +272,7 @@ class WorkerProcess:
             pump.begin_run()
         self._execution = execution
         self._execution_id = execution.id
-        if not (self._order.is_for(execution.id) or self._calls.settle(execution.id)):
+        if not (self._order.is_for(execution.id) or self._lease.settle(execution.id)):
             self._send_run(execution)
         self._order.forget()
         return self._outcome
@@ -341,7 +341,7 @@ class WorkerProcess:
         if isinstance(message, Ended):
             if self._outcome is None:
                 self._order.believe(message.execution_id)
-                self._calls.believe(message.execution_id)
+                self._lease.see_ended(message.execution_id)
             if message.execution_id == self._execution_id:
                 self._end_run(message, self._trust(frame.payload))
         elif isinstance(message, Displayed | Logged):
@@ -363,7 +363,7 @@ class WorkerProcess:
     def _look(self) -> None:
         """See whose it is, what the worker has to say."""
         self._order.look()
-        self._calls.look()
+        self._lease.look()
 
     def _begin_after_all(self, execution_id: str) -> None:
         """See to a run that the worker stood by for and was too late to begin."""
@@ -474,8 +474,8 @@ class WorkerProcess:
         for pump in self._pumps:
             pump.close()
         self._order.forget()
-        self._calls.close()
-        self._offers.remove(self._calls)
+        self._lease.close()
+        self._leases.remove(self._lease)
         self.ends.permit.close()
         self._cut_lifeline()
         # Without these circles a dead worker's memory is free at once.

@@ -292,11 +292,11 @@ class Logged(Message, frozen=True):
 
 
 class DirectOpened(Message, frozen=True):
-    """There is a line. It comes beside this: to the worker with the token.
+    """A direct connection; its end travels beside this, to the worker with the token.
 
     Attributes:
-        task_id: whose worker it is.
-        name: the beginning of the ids of its runs.
+        task_id: the worker's task.
+        name: the connection's, with which its runs' ids begin.
         pid: the worker's process.
     """
 
@@ -306,13 +306,13 @@ class DirectOpened(Message, frozen=True):
 
 
 class Call(Message, frozen=True):
-    """Run the job now, if nobody else holds the token."""
+    """Run the job now, if no other process holds the token."""
 
     number: int
 
 
 class Answered(Message, frozen=True):
-    """The run of a call has returned; nobody else knows of it.
+    """The run of a call has returned; the supervisor does not know of it.
 
     Attributes:
         number: the call's.
@@ -330,7 +330,7 @@ class Answered(Message, frozen=True):
 
 
 class HandedOver(Message, frozen=True):
-    """The run of a call is over; its end is told by the supervisor."""
+    """The supervisor reports the end of a call's run."""
 
     number: int
 
@@ -481,7 +481,7 @@ ToZygote = Fork | Preload | Ping
 FromZygote = Forked | ForkFailed | Exited | Preloaded | Pong
 ToWorker = Load | StandBy | Run | DirectOpened | Quit
 FromWorker = Loaded | Ended | Declined | Displayed | Logged
-FromLine = Answered | Declined | HandedOver
+DirectReply = Answered | Declined | HandedOver
 
 _encoder = msgspec.msgpack.Encoder()
 

@@ -85,7 +85,7 @@ class Worker:
         self._finished_at = 0.0
         self._displays = 0
         self._has_shown = False
-        self._line: WorkerEnd | None = None
+        self._direct: WorkerEnd | None = None
         self._watch: select.poll
         self._is_hurried = False
         self._is_over = True  # until a job is loaded
@@ -112,18 +112,18 @@ class Worker:
                 self._stand_by(message)
             elif isinstance(message, DirectOpened):
                 if not frame.is_short:  # else its other end is closed, and all is said
-                    self.open_line(message, *frame.fds)
+                    self.open_direct(message, *frame.fds)
             else:
                 return 0
         return 0
 
     def _receive(self) -> Frame | None:
-        """Return what the supervisor says next; meanwhile do what the line says."""
-        while self._line is not None and not self._channel.has_frames():
+        """Return the supervisor's next message; run direct calls until it comes."""
+        while self._direct is not None and not self._channel.has_frames():
             ready = self.wait_for_call()
-            if len(ready) > 1 or ready[0][0] != self._line.fd:
+            if len(ready) > 1 or ready[0][0] != self._direct.fd:
                 break
-            self.answer_line()
+            self.answer_call()
         return self._channel.receive()
 
     def wait_for_call(self) -> list[tuple[int, int]]:
@@ -139,26 +139,26 @@ class Worker:
         self._is_hurried = CORES > 1 and time.monotonic() - begin < HURRY
         return ready or self._watch.poll()
 
-    def open_line(self, line: DirectOpened, sock: int, token: int) -> None:
-        """Take calls from now on; both descriptors are ours."""
-        if self._line is not None:
-            self._line.close()
-        self._line = WorkerEnd(
-            _socket.socket(fileno=sock), WorkerToken(token), line.name
+    def open_direct(self, opened: DirectOpened, sock: int, token: int) -> None:
+        """Take direct calls from now on. Both descriptors belong to the worker."""
+        if self._direct is not None:
+            self._direct.close()
+        self._direct = WorkerEnd(
+            _socket.socket(fileno=sock), WorkerToken(token), opened.name
         )
         self._watch = select.poll()
         self._watch.register(self._channel.fileno(), select.POLLIN)
         self._watch.register(sock, select.POLLIN)
 
-    def answer_line(self) -> None:
-        """Do what the line says: at the most one run."""
-        assert self._line is not None
-        number = self._line.receive()
+    def answer_call(self) -> None:
+        """Receive one direct call, and run the job if it may begin."""
+        assert self._direct is not None
+        number = self._direct.receive()
         if number is None:
-            self._line.close()
-            self._line = None
+            self._direct.close()
+            self._direct = None
             return
-        execution_id = self._line.begin(number)
+        execution_id = self._direct.begin(number)
         if execution_id is not None:
             run = Run(execution_id, "invoked", date_call(number), read_wall_clock())
             self._run(run, call=number)
@@ -179,9 +179,9 @@ class Worker:
         Their end means ours.
         """
         self._channel.close()
-        if self._line is not None:
-            self._line.close()
-            self._line = None
+        if self._direct is not None:
+            self._direct.close()
+            self._direct = None
 
     def _try_load(self, frame: Frame) -> bool:
         self._load = frame.message
@@ -226,7 +226,7 @@ class Worker:
                 if self._channel.wait(left, self._line_fd):
                     return None
                 if self._line_fd is not None and _is_ready(self._line_fd):
-                    self.answer_line()  # in one word: who stands by is not called
+                    self.answer_call()  # in one word: who stands by is not called
         finally:
             if cores is not None:
                 return_to(cores)
@@ -240,7 +240,7 @@ class Worker:
 
     @property
     def _line_fd(self) -> int | None:
-        return None if self._line is None else self._line.fd
+        return None if self._direct is None else self._direct.fd
 
     def _run(
         self, run: Run, order: StandBy | None = None, call: int | None = None
@@ -274,8 +274,8 @@ class Worker:
         started_at = run.started_at if is_ours else None
         ended = Ended(run.execution_id, is_ok, summary, started_at, self._finished_at)
         self._channel.send(ended, payload)
-        if call is not None and self._line is not None:
-            self._line.hand_over(call)
+        if call is not None and self._direct is not None:
+            self._direct.hand_over(call)
         if not self._is_over:
             self._surroundings.restore()
 
@@ -287,7 +287,7 @@ class Worker:
         self._finished_at = read_wall_clock()
 
     def _answer(self, call: int, run: Run, payload: Payload, summary: str) -> bool:
-        """Tell a run's end by the line; False where it is the supervisor's to tell."""
+        """Send a run's end directly; return False if the supervisor must report it."""
         if self._has_shown or not fits(payload) or is_unread(1, 2):
             return False
         value = bytes(payload.data)
@@ -295,9 +295,9 @@ class Worker:
         return self.tell(Answered(call, summary, *times, value))
 
     def tell(self, answer: Answered) -> bool:
-        """Tell of a run by the line; see `WorkerEnd.answer`."""
-        assert self._line is not None
-        return self._line.answer(answer)
+        """Send a run's result directly; see `WorkerEnd.answer`."""
+        assert self._direct is not None
+        return self._direct.answer(answer)
 
     def _call(self, run: Run, order: StandBy | None) -> Any:
         """Run the job; what follows, a traceback not least, waits for the crowd."""

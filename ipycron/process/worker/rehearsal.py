@@ -15,8 +15,8 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
-from ipycron.process.direct.token import say_free
-from ipycron.process.direct.worker_end import make_line
+from ipycron.process.direct.token import encode_free
+from ipycron.process.direct.worker_end import make_connection
 from ipycron.process.posix import close_others, die_with_parent, hold_lifeline
 from ipycron.process.standby import make_permit
 from ipycron.process.wire.channel import BlockingChannel
@@ -98,21 +98,21 @@ def _live() -> None:
             edge.send(Run("", "scheduled", 0.0, 0.0))
         permit.give()
         edge.send(StandBy("", 0.0, math.inf, crowd=sys.maxsize))
-        line = _open_line(edge)
+        direct = _open_direct(edge)
         edge.send(Quit())
         life = Worker(BlockingChannel(worker, ToWorker, takes_fds=True), permit)
         life.serve()
-        if line is not None:
-            _call(life, *line)
+        if direct is not None:
+            _call(life, *direct)
         life.let_go()
         life.close()
     permit.close()
 
 
-def _open_line(edge: BlockingChannel) -> tuple[socket.socket, WorkerToken] | None:
-    """Give a worker a line, where there are any; return the client's end."""
+def _open_direct(edge: BlockingChannel) -> tuple[socket.socket, WorkerToken] | None:
+    """Connect a worker directly, if the system can; return the client's end."""
     try:
-        ours, theirs, token = make_line()
+        ours, theirs, token = make_connection()
     except (OSError, AttributeError):
         return None
     edge.send(DirectOpened("", "rehearsal", 0), None, (theirs.fileno(), token.fd))
@@ -122,11 +122,11 @@ def _open_line(edge: BlockingChannel) -> tuple[socket.socket, WorkerToken] | Non
 
 def _call(life: Worker, ours: socket.socket, token: WorkerToken) -> None:
     """Call a worker past its supervisor."""
-    token.put(say_free(1))
+    token.put(encode_free(1))
     for number in range(2, 2 + RUNS):
         ours.send(encode_message(Call(number)))
         life.wait_for_call()
-        life.answer_line()
+        life.answer_call()
         # By hand: the zygote's own output goes where nobody can tell of it.
         life.tell(Answered(number, "", 0.0, 0.0, b""))
     ours.close()
