@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import ipycron
+from ipycron.cli.mistakes import UsageMistake
 from ipycron.client.options import TaskOptions
 from ipycron.errors import IpycronError
 from ipycron.scheduling.clock import SystemClock
@@ -35,10 +36,6 @@ _ALIASES = {
     "max_executions": ("--max",),
 }
 _FIELDS = ("second", "minute", "hour", "day of month", "month", "day of week")
-
-
-class UsageMistake(Exception):
-    """Words of the command line that cannot be meant; the text says what to write."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -87,13 +84,26 @@ def make_parser() -> argparse.ArgumentParser:
 def _add_run(commands: Any) -> None:
     run = commands.add_parser(
         "run",
-        help="schedule a file in the foreground, until Ctrl-C",
-        epilog="Exit code: 1 if the last run that ended has failed, else 0. What "
-        "stands behind the file is the file's own, as with python.",
+        help="schedule files in the foreground, until Ctrl-C",
+        usage="ipycron run [options] EXPRESSION FILE [ARGS ...]\n"
+        "       ipycron run [options] -f TASKS",
+        epilog="Exit code: 1 if a task's last run that ended has failed, else 0. What "
+        "stands behind the file is the file's own, as with python. A file of tasks has "
+        "a line EXPRESSION FILE [ARGS ...] for each, as in a crontab, with names "
+        "relative to its folder; # begins a line of comment. Its options are those of "
+        "all its tasks.",
     )
-    run.add_argument("expression", help="when, quoted: '*/5 * * * *'")
-    run.add_argument("file", help="a task file, or any script")
-    run.add_argument("args", nargs=argparse.REMAINDER, help="sys.argv[1:] of the file")
+    words = (
+        run.add_argument("expression", help="when, quoted: '*/5 * * * *'"),
+        run.add_argument("file", help="a task file, or any script"),
+        run.add_argument(
+            "args", nargs=argparse.REMAINDER, help="sys.argv[1:] of the file"
+        ),
+    )
+    words[-1].required = False  # Python has it, though it may be empty
+    run.add_argument(
+        "-f", dest="tasks", action=_make_replacing(words), help="run a file of tasks"
+    )
     for flag, text in (
         ("--timestamps", "begin each line of output with the time"),
         ("--prefix", "begin each line of output with the task's name"),
@@ -102,7 +112,25 @@ def _add_run(commands: Any) -> None:
     for field in fields(TaskOptions):
         if field.name in _RUN_OPTIONS:
             _add_option(run, field.name, field.default, field.metadata["help"])
-    run.set_defaults(run=_run_file)
+    run.set_defaults(run=_run_files)
+
+
+def _make_replacing(words: Sequence[argparse.Action]) -> type[argparse.Action]:
+    """Return the action of an option that stands for positional words."""
+
+    class Replacing(argparse.Action):
+        def __call__(
+            self,
+            parser: argparse.ArgumentParser,  # noqa: ARG002 - argparse's
+            namespace: argparse.Namespace,
+            values: Any,
+            option_string: str | None = None,  # noqa: ARG002
+        ) -> None:
+            setattr(namespace, self.dest, values)
+            for word in words:
+                word.required = False
+
+    return Replacing
 
 
 def _add_option(parser: Any, name: str, default: Any, text: str) -> None:
@@ -152,23 +180,36 @@ def _add_explain(commands: Any) -> None:
     explain.set_defaults(run=_explain)
 
 
-def _run_file(given: argparse.Namespace) -> int:
-    from ipycron.cli.foreground import run_file  # noqa: PLC0415 - rich
+def _run_files(given: argparse.Namespace) -> int:
+    from ipycron.cli.foreground import run_file, run_lines  # noqa: PLC0415 - rich
 
-    _check_words(given)
     options = {
         name: value
         for name in _RUN_OPTIONS
         if (value := getattr(given, name)) is not None and value is not False
     }
-    return run_file(
-        given.expression,
-        given.file,
-        args=given.args[1:] if given.args[:1] == ["--"] else given.args,
-        timestamps=given.timestamps,
-        prefix=given.prefix,
-        **options,
-    )
+    marks = {"timestamps": given.timestamps, "prefix": given.prefix}
+    if given.tasks is not None:
+        _check_alone(given)
+        return run_lines(given.tasks, **marks, **options)
+    _check_words(given)
+    args = given.args[1:] if given.args[:1] == ["--"] else given.args
+    return run_file(given.expression, given.file, args=args, **marks, **options)
+
+
+def _check_alone(given: argparse.Namespace) -> None:
+    """Raise `UsageMistake` for words beside a file of tasks that nothing would read."""
+    words = [given.expression, given.file, *(given.args or ())]
+    for word in words:
+        if word is not None:
+            raise UsageMistake(
+                f"got {word!r} beside -f {given.tasks}: with -f the expressions, files "
+                "and arguments are in its lines"
+            )
+    if given.name is not None:
+        raise UsageMistake(
+            "--name is for one task: those of -f have their files' names"
+        )
 
 
 def _check_words(given: argparse.Namespace) -> None:
@@ -198,10 +239,12 @@ def _check_words(given: argparse.Namespace) -> None:
             "quote the expression: ipycron run "
             f"{' '.join([expression, file, *args[:3]])!r} job.py"
         )
-    if args and args[0].endswith(".py") and Path(args[0]).is_file():
+    second = args[1] if len(args) > 1 and validate(args[0]) else next(iter(args), "")
+    if Path(second).is_file() and (second.endswith(".py") or second is not args[0]):
         raise UsageMistake(
-            f"got a second file, {args[0]}: one command runs one file. Start another "
-            f"one; if it is an argument of {file}, write -- before it"
+            f"got a second file, {second}: these words run one. Several are run by "
+            f"-f TASKS, a file with a line EXPRESSION FILE for each; if it is an "
+            f"argument of {file}, write -- before it"
         )
 
 

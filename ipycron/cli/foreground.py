@@ -1,4 +1,4 @@
-"""`ipycron run`: one file on a schedule, live, until Ctrl-C."""
+"""`ipycron run`: files on schedules, live, until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -7,18 +7,22 @@ import os
 import signal
 import sys
 import threading
-from collections import deque
 from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from ipycron.api.functions import schedule, shutdown
+from ipycron.api.functions import create_task, shutdown
 from ipycron.cli.lines import Lines
+from ipycron.cli.mistakes import BadLines
 from ipycron.cli.table import Watch
-from ipycron.process.wire.printable import keep_colours
+from ipycron.cli.tasks_file import read_tasks
+from ipycron.errors import IpycronError
+from ipycron.process.wire.printable import keep_colours, show_hidden
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,41 +42,119 @@ def run_file(
     prefix: bool = False,
     **options: Any,
 ) -> int:
-    """Schedule a file and show it until Ctrl-C, SIGTERM, or its last execution.
+    """Schedule a file and show it; arguments and exit code as `run_tasks`."""
+    # A file's name need not be text, a task's must be.
+    options.setdefault("name", make_name(file))
+    task = create_task(
+        expression, resolve_here(file), echo=False, logger=_make_logger(), **options
+    )
+    return run_tasks([task], timestamps=timestamps, prefix=prefix)
 
-    In a terminal as a live table; elsewhere what its runs write is passed on as it
-    comes. A second Ctrl-C ends it at once.
+
+def run_lines(
+    path: str, *, timestamps: bool = False, prefix: bool = False, **options: Any
+) -> int:
+    """Schedule the tasks of a file and show them, as `run_tasks` does.
+
+    Args:
+        path: of the file of tasks, see `read_tasks`.
+        timestamps: whether each line of output begins with the time.
+        prefix: whether it begins with its task's name; where there are several it
+            does.
+        options: of all its tasks.
+
+    Raises:
+        BadLines: if any line cannot be a task; none is started then.
+    """
+    folder = Path() if path == "-" else Path(path).expanduser().parent
+    logger, tasks = _make_logger(), []
+    lines, mistakes = read_tasks(path)
+    for line in lines:
+        file = str((folder / Path(line.file).expanduser()).absolute())
+        given = {**options, "args": line.args, "name": make_name(line.name)}
+        try:
+            tasks.append(
+                create_task(line.expression, file, echo=False, logger=logger, **given)
+            )
+        except IpycronError as error:
+            mistakes[line.number] = str(error)
+    if mistakes:
+        _shut_down()
+        listed = (f"{path}:{number}: {mistakes[number]}" for number in sorted(mistakes))
+        raise BadLines("\n".join(listed))
+    has_several = len(tasks) > 1
+    return run_tasks(tasks, timestamps=timestamps, prefix=prefix or has_several)
+
+
+class Ends:
+    """How tasks end, and whether each one's last run has failed.
+
+    Attributes:
+        all_over: set when no task is left, or on demand.
+    """
+
+    def __init__(self, tasks: list[Task]) -> None:
+        self.all_over = threading.Event()
+        self._left = {task.id for task in tasks}
+        self._failed: set[str] = set()
+        for task in tasks:
+            task.on("execution:finished", lambda c: self._failed.discard(c.task.id))
+            task.on("execution:failed", lambda c: self.fail(c.task.id))
+            task.on("task:failed", lambda c: self.end(c.task.id, is_failed=True))
+            task.on("task:destroyed", lambda c: self.end(c.task.id))
+
+    def fail(self, task_id: str) -> None:
+        """Note that a task's last run, or its start, has failed."""
+        self._failed.add(task_id)
+
+    def end(self, task_id: str, *, is_failed: bool = False) -> None:
+        """Note that a task runs no more."""
+        if is_failed:
+            self.fail(task_id)
+        self._left.discard(task_id)
+        if not self._left:
+            self.all_over.set()
+
+    @property
+    def exit_code(self) -> int:
+        """1 if a task has failed, and no run of it succeeded since."""
+        return int(bool(self._failed))
+
+
+def run_tasks(tasks: list[Task], *, timestamps: bool, prefix: bool) -> int:
+    """Start tasks and show them until Ctrl-C, SIGTERM, or their last executions.
+
+    In a terminal as a live table; elsewhere what their runs write is passed on as it
+    comes. A second Ctrl-C ends them at once.
 
     Returns:
-        1 if the last run that ended has failed, or the task did not start or was
-        stopped for good; else 0.
+        1 if the last run of a task that ended has failed, or a task did not start or
+        was stopped for good; else 0.
     """
-    # A file's name need not be text, a task's must be.
-    options.setdefault("name", os.fsencode(file).decode("utf-8", "backslashreplace"))
-    options["logger"] = _make_logger()
-    task = schedule(expression, resolve_here(file), echo=False, **options)
-    ended = threading.Event()
-    failed: deque[bool] = deque([False], maxlen=1)  # whether the last run has
-    task.on("task:destroyed", lambda _: ended.set())
-    task.on("execution:finished", lambda _: failed.append(False))
-    task.on("execution:failed", lambda _: failed.append(True))
-    task.on("task:failed", lambda _: failed.append(True))
-    task.on("task:failed", lambda _: ended.set())
-    is_plain = timestamps or prefix or not sys.stdout.isatty()
-    lines = Lines([task], timestamps=timestamps, prefix=prefix) if is_plain else None
+    ends = Ends(tasks)
+    is_marked = timestamps or (prefix and len(tasks) == 1)
+    is_plain = is_marked or not sys.stdout.isatty()
+    lines = Lines(tasks, timestamps=timestamps, prefix=prefix) if is_plain else None
     try:
-        error = task.start().exception()
-        if error is not None:
-            print(f"{type(error).__name__}: {error}", file=sys.stderr)
-            return 1
-        with _end_at_signal(ended):
+        with _end_at_signal(ends.all_over):
+            for task, start in [(task, task.start()) for task in tasks]:
+                error = start.exception()
+                if error is not None:
+                    name = f"{task.name}: " if len(tasks) > 1 else ""
+                    print(f"{name}{type(error).__name__}: {error}", file=sys.stderr)
+                    ends.end(task.id, is_failed=True)
             if lines is None:
-                _watch([task], ended)
+                _watch(tasks, ends.all_over)
             else:
-                lines.pump(ended)
-        return int(failed[0])
+                lines.pump(ends.all_over)
+        return ends.exit_code
     finally:
         _shut_down()
+
+
+def make_name(file: str) -> str:
+    """Return a file's name as text, which it need not be."""
+    return os.fsencode(file).decode("utf-8", "backslashreplace")
 
 
 def _make_logger() -> logging.Logger:
@@ -97,8 +179,6 @@ def _shut_down() -> None:
 
 def resolve_here(file: str) -> str:
     """Return a path that means what a shell's user means: from the working folder."""
-    from pathlib import Path  # noqa: PLC0415 - beside its only use
-
     return str(Path(file).expanduser().absolute())
 
 
@@ -117,13 +197,16 @@ def _end_at_signal(ended: threading.Event) -> Iterator[None]:
 def _watch(tasks: list[Task], ended: threading.Event) -> None:
     console = Console()
     for task in tasks:
-        task.on("execution:finished", lambda context: _print_output(console, context))
-        task.on("execution:failed", lambda context: _print_output(console, context))
+        show = partial(_print_output, console, has_others=len(tasks) > 1)
+        task.on("execution:finished", show)
+        task.on("execution:failed", show)
     with Live(Watch(tasks), console=console, refresh_per_second=REFRESH):
         ended.wait()
 
 
-def _print_output(console: Console, context: TaskContext) -> None:
+def _print_output(
+    console: Console, context: TaskContext, *, has_others: bool = False
+) -> None:
     execution = context.execution
     for text, style in (
         (execution.output.stdout, ""),
@@ -131,4 +214,6 @@ def _print_output(console: Console, context: TaskContext) -> None:
         (execution.traceback_text or "", "red"),
     ):
         if text.strip():
+            if has_others:
+                console.print(f"{show_hidden(context.task.name)}:", style="bold")
             console.print(Text.from_ansi(keep_colours(text.rstrip()), style=style))

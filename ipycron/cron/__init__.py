@@ -10,7 +10,13 @@ meant, `zone_rules` reads and writes zones that have no name. Of the house only
 from ipycron.cron.expression import CronExpression
 from ipycron.cron.fields import Fields
 from ipycron.cron.parser import FieldError
-from ipycron.cron.validation import Validation, parse, validate, validate_detailed
+from ipycron.cron.validation import (
+    Validation,
+    parse,
+    split_expression,
+    validate,
+    validate_detailed,
+)
 
 __all__ = [
     "CronExpression",
@@ -18,6 +24,7 @@ __all__ = [
     "Fields",
     "Validation",
     "parse",
+    "split_expression",
     "validate",
     "validate_detailed",
 ]

@@ -10,7 +10,11 @@ from ipycron.cron.parser import FieldError
 from ipycron.errors import CronSyntaxError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ipycron.cron.fields import Fields
+
+_LENGTHS = (6, 5, 1)  # fields with seconds, fields, a nickname or a quoted expression
 
 
 class Validation(NamedTuple):
@@ -53,6 +57,23 @@ def parse(text: str, *, hash_id: str | None = None) -> Fields:
         raise _make_error(repr(text), _check_type(text))
     # Without an H the id says nothing: a thousand tasks on one schedule read it once.
     return _parse_cached(text, hash_id if "h" in text.lower() else None)
+
+
+def split_expression(words: Sequence[str]) -> tuple[str, tuple[str, ...]] | None:
+    """Return the expression that the words begin with, and the words behind it.
+
+    Returns:
+        None if they do not begin with one.
+
+    Examples:
+        >>> split_expression("0 9 * * mon report.py -v".split())
+        ('0 9 * * mon', ('report.py', '-v'))
+    """
+    for length in _LENGTHS:
+        text = " ".join(words[:length])
+        if len(words) >= length and validate(text):
+            return text, tuple(words[length:])
+    return None
 
 
 def validate(text: object) -> bool:

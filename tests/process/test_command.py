@@ -215,3 +215,95 @@ def test_commonest_mistakes_are_answered(job, words, said):
     assert done.returncode == 2
     (line,) = done.stderr.decode().splitlines()
     assert said in line
+
+
+TASKS = """\
+# a file of tasks
+
+  * * * * * *  one.py x "y z"
+\t# indented
+"* * * * * *" sub/two.py
+@yearly one.py
+"""
+
+
+@pytest.fixture
+def tasks(tmp_path):
+    """A file of tasks, and what it runs."""
+    (tmp_path / "sub").mkdir()
+    for name in ("one.py", "sub/two.py"):
+        (tmp_path / name).write_text("import sys; print(sys.argv[1:])")
+    path = tmp_path / "tasks.cron"
+    path.write_text(TASKS)
+    return path
+
+
+def test_run_runs_the_tasks_of_a_file_until_an_interrupt(tasks):
+    """From any folder; each line of output is marked with its task's name."""
+    words = [*RUN, "-f", tasks]
+    with subprocess.Popen(words, stdout=subprocess.PIPE) as running:
+        lines = {running.stdout.readline() for _ in range(2)}
+        while len(lines) < 2:
+            lines.add(running.stdout.readline())
+        running.send_signal(signal.SIGINT)
+        running.stdout.read()
+        assert running.wait(20) == 0
+    assert lines == {b"one.py:3: ['x', 'y z']\n", b"sub/two.py: []\n"}
+
+
+def test_run_fails_when_a_task_of_a_file_has_failed_last(tasks):
+    """Whatever the others did after it."""
+    (tasks.parent / "bad.py").write_text("import sys; sys.exit(3)")
+    lines = b"* * * * * * one.py\n* * * * * * bad.py\n"
+    done = subprocess.run(
+        [*RUN, "--max", "1", "-f", "-"],
+        input=lines,
+        capture_output=True,
+        cwd=tasks.parent,
+        timeout=30,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (1, b"one.py: []\n")
+    assert b"bad.py: SystemExit: 3\n" in done.stderr
+
+
+def test_run_names_each_bad_line_of_a_file(tasks):
+    """By number, all of them at once, and runs nothing."""
+    bad = [
+        "* * * * * * one.py",
+        "61 * * * * one.py",
+        "* * * * *",
+        "* * * * * none.py",
+        "0 0 30 2 * one.py",
+        "PATH=/bin",
+        "@reboot one.py",
+        "* * * * * 'one.py",
+        "one.py * * * * *",
+    ]
+    tasks.write_text("\n".join(bad))
+    done = run("-f", tasks.name, cwd=tasks.parent)
+    said = done.stderr.decode()
+    assert (done.returncode, done.stdout) == (2, b"")
+    numbers = [int(n) for n in re.findall(r"tasks\.cron:(\d+): ", said)]
+    assert numbers == [2, 3, 4, 5, 6, 7, 8, 9]
+    assert "got '61'" in said
+    assert "none.py does not exist" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["-f", "none.cron"], "-f none.cron: No such file or directory"),
+        (["-f", "tasks.cron", EACH, "one.py"], f"got '{EACH}' beside -f tasks.cron"),
+        ([EACH, "-f", "tasks.cron", "one.py"], f"got '{EACH}' beside -f tasks.cron"),
+        (["-f", "tasks.cron", "--name", "x"], "--name is for one task"),
+        ([EACH, "one.py", EACH, "sub/two.py"], "got a second file, sub/two.py"),
+        ([EACH], "the following arguments are required: file"),
+        ([], "the following arguments are required: expression, file"),
+    ],
+)
+def test_run_takes_words_or_a_file_of_tasks(tasks, words, said):
+    """Nothing that is given is silently left unread."""
+    done = run(*words, cwd=tasks.parent)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert said in done.stderr.decode()

@@ -15,7 +15,8 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from ipycron.client.options import find_advice
-from ipycron.cron import CronExpression, validate
+from ipycron.cron import CronExpression
+from ipycron.cron import split_expression as split_expression  # noqa: PLC0414 - a part of the grammar
 from ipycron.errors import InvalidOption, suggest
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 HELP = frozenset({"-h", "--help"})
 
-_LENGTHS = (6, 5, 1)  # fields with seconds, fields, a nickname or a quoted expression
 _FLAG = re.compile(r"-[A-Za-z]|--.*")
 _PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ms|s|m|h|d|)")
 _SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -257,23 +257,6 @@ def read_duration(text: str) -> float | None:
         total += float(part[1]) * _SECONDS[part[2]]
         at = part.end()
     return total if at == len(text) and text else None
-
-
-def split_expression(words: Sequence[str]) -> tuple[str, tuple[str, ...]] | None:
-    """Return the expression that the words begin with, and the words behind it.
-
-    Returns:
-        None if they do not begin with one.
-
-    Examples:
-        >>> split_expression("0 9 * * mon report.py -v".split())
-        ('0 9 * * mon', ('report.py', '-v'))
-    """
-    for length in _LENGTHS:
-        text = " ".join(words[:length])
-        if len(words) >= length and validate(text):
-            return text, tuple(words[length:])
-    return None
 
 
 def refuse_expression(words: Sequence[str]) -> None:

@@ -1,0 +1,108 @@
+"""Files of tasks for `ipycron run -f`: a line EXPRESSION FILE [ARGS…] for each."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from ipycron.cli.mistakes import BadLines
+from ipycron.cron import CronExpression, split_expression
+from ipycron.errors import IpycronError
+
+_ASSIGNMENT = re.compile(r"\w+\s*=")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskLine:
+    """One task of a file.
+
+    Attributes:
+        number: of its line, from 1 on.
+        file: what it runs, absolute or relative to the folder of the file of tasks.
+        name: its file as written, with the line's number where several are alike.
+    """
+
+    number: int
+    expression: str
+    file: str
+    args: tuple[str, ...]
+    name: str
+
+
+def read_tasks(path: str) -> tuple[list[TaskLine], dict[int, str]]:
+    """Return the tasks of a file, in its order, and what is wrong with other lines.
+
+    Empty lines, and lines that begin with a ``#``, are skipped. Words are quoted as in
+    a shell; the expression needs no quotes.
+
+    Args:
+        path: the file; ``-`` reads stdin.
+
+    Returns:
+        the tasks, and by the number of its line each mistake.
+
+    Raises:
+        BadLines: if the file cannot be read, or has neither.
+    """
+    lines, mistakes = [], {}
+    for number, line in enumerate(_read_text(path).split("\n"), 1):
+        words = line.strip()
+        if not words or words.startswith("#"):
+            continue
+        try:
+            lines.append((number, *_read_line(words)))
+        except (ValueError, IpycronError) as error:
+            mistakes[number] = str(error)
+    if not lines and not mistakes:
+        raise BadLines(f"-f {path}: no task in it: a line is EXPRESSION FILE [ARGS…]")
+    counts = Counter(file for _, _, file, _ in lines)
+    tasks = [
+        TaskLine(
+            number=number,
+            expression=expression,
+            file=file,
+            args=args,
+            name=file if counts[file] == 1 else f"{file}:{number}",
+        )
+        for number, expression, file, args in lines
+    ]
+    return tasks, mistakes
+
+
+def _read_text(path: str) -> str:
+    try:
+        if path == "-":
+            return sys.stdin.read()
+        return Path(path).expanduser().read_text("utf-8-sig")
+    except OSError as error:
+        raise BadLines(f"-f {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise BadLines(f"-f {path}: not a text file in UTF-8") from None
+
+
+def _read_line(line: str) -> tuple[str, str, tuple[str, ...]]:
+    """Return the expression, the file and its arguments.
+
+    Raises:
+        ValueError: if a line is something else; `CronSyntaxError` with a caret.
+    """
+    if _ASSIGNMENT.match(line):
+        raise ValueError(
+            f"{line!r} sets a variable, which these files do not: set it for ipycron "
+            "run, whose environment the jobs have; --timezone is for the zone"
+        )
+    words = shlex.split(line)
+    split = split_expression(words)
+    if split is None:
+        is_alone = words[0].startswith("@") or " " in words[0]
+        refused = words[0] if is_alone else " ".join(words[:5])
+        CronExpression(refused, hash_id="")  # says what is wrong with it
+        raise ValueError("expected EXPRESSION FILE [ARGS…]")
+    expression, rest = split
+    if not rest:
+        raise ValueError("no file behind the expression: EXPRESSION FILE [ARGS…]")
+    return expression, rest[0], rest[1:]
