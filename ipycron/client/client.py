@@ -416,7 +416,6 @@ class Client:
             self._engine.shutdown(timeout, self._end_rest)
         self.keepalive.close()
         self._pool.close()
-        self.streams.close()
         self.dispatcher.close(timeout=max(timeout, LAST_EVENTS))
 
     def _end_rest(self) -> None:
@@ -440,7 +439,7 @@ class Client:
         self._lock = threading.RLock()
         self.defer = _forget
         self.keepalive.close_in_child()
-        self.streams.close()
+        self.streams.close_in_child()
         if self._newborn is not None:
             self._newborn.sock.close()
         if self._engine is not None:

@@ -1,5 +1,7 @@
 """Records what inline jobs print, run by run, where everything else goes on printing.
 
+Functions and the cells of a notebook alike; the notebook adds what cells display.
+
 A context variable names the run that code belongs to. Coroutines inherit it, as do
 threads that are started with a copy of the context (`asyncio.to_thread`); other threads
 have none. `sys.stdout` and `sys.stderr` stay the objects that they are, with a `write`
@@ -13,15 +15,19 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import threading
 import weakref
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
 from typing import TYPE_CHECKING, Any, Literal
 
+from ipycron.process.wire.displays import pack_display
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from ipycron.client.output import Output
+    from ipycron.process.wire.displays import DisplayData
 
     Stream = Literal["stdout", "stderr"]
 
@@ -36,24 +42,35 @@ class Recorder:
         tell: says that the task has changed.
 
     Attributes:
-        output: the run's; displays may be added to it, too.
         passes_on: whether what the run prints goes on to the stream.
     """
 
-    __slots__ = ("_tell", "output", "passes_on")
+    __slots__ = ("_output", "_shown", "_tell", "passes_on")
 
     def __init__(
         self, output: Output, tell: Callable[[], Any], *, passes_on: bool = True
     ) -> None:
-        self.output = output
         self.passes_on = passes_on
+        self._output = output
         self._tell = tell
+        self._shown: set[str] = set()
 
     def write(self, stream: Stream, text: str) -> None:
         """Add text of a stream."""
         if text:
-            self.output.write(stream, text.encode("utf-8", "backslashreplace"), 0)
+            self._output.write(stream, text.encode("utf-8", "backslashreplace"), 0)
             self._tell()
+
+    def display(self, display: DisplayData) -> None:
+        """Add a display."""
+        if display.display_id is not None:
+            self._shown.add(display.display_id)
+        self._output.display(pack_display(display))
+        self._tell()
+
+    def has_shown(self, display_id: object) -> bool:
+        """Return whether a display of this id is in the run's output."""
+        return display_id in self._shown
 
 
 recorder: ContextVar[Recorder | None] = ContextVar("ipycron_recorder", default=None)
@@ -73,21 +90,49 @@ def outside_of_runs(call: Callable[..., Any], *arguments: Any) -> None:
 
 
 class StreamHooks:
-    """The hooks in the process's streams, from the first inline run to the end."""
+    """The hooks in the process's streams, while any inline run is in progress."""
 
     def __init__(self) -> None:
+        self._lock = threading.RLock()
         self._hooks: list[_WriteHook] = []
+        self._runs = 0
 
     @contextmanager
     def recording(self, run: Recorder) -> Iterator[None]:
         """While the code of a run is running here."""
-        for name in _STREAMS:
-            self._hook(name)
+        self._count(1)
         token = recorder.set(run)
         try:
             yield
         finally:
             recorder.reset(token)
+            self._count(-1)
+
+    def _count(self, change: int) -> None:
+        with self._lock:
+            self._runs += change
+            self.settle()
+
+    def settle(self) -> None:
+        """Hook the streams, or give them back, as runs are in progress or not.
+
+        To be called again where somebody may have replaced streams or their methods
+        meanwhile: IPython does so for each cell, and puts back what was there before.
+        """
+        with self._lock:
+            if self._runs:
+                for name in _STREAMS:
+                    self._hook(name)
+            else:
+                # One below another's hook is given back when that is gone.
+                self._hooks = [hook for hook in self._hooks if not hook.remove()]
+
+    def close_in_child(self) -> None:
+        """Record nothing in a process that this one forked."""
+        self._lock = threading.RLock()
+        self._runs = 0
+        recorder.set(None)
+        self.settle()
 
     def _hook(self, name: Stream) -> None:
         """See to a stream, which programs and tests may have replaced."""
@@ -99,12 +144,6 @@ class StreamHooks:
             hook = _WriteHook(name, stream)
             stream.write = hook
             self._hooks = [h for h in self._hooks if h.is_needed] + [hook]
-
-    def close(self) -> None:
-        """Give the streams back. May be repeated."""
-        hooks, self._hooks = self._hooks, []
-        for hook in hooks:
-            hook.remove()
 
 
 class _WriteHook:
@@ -145,12 +184,14 @@ class _WriteHook:
         """Whether its stream is still there."""
         return self._stream() is not None
 
-    def remove(self) -> None:
-        """Have the stream's own method called again, unless another stands before."""
+    def remove(self) -> bool:
+        """Have what was there before called again; return False if it lies below."""
         stream = self._stream()
-        if stream is None or stream.__dict__.get("write") is not self:
-            return
-        if self._own is None:
-            del stream.write
-        else:
-            stream.write = self._own
+        if stream is None:
+            return True
+        if (first := stream.__dict__.get("write")) is self:
+            if self._own is None:
+                del stream.write
+            else:
+                stream.write = self._own
+        return first is self or first is None

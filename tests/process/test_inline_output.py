@@ -95,7 +95,6 @@ def test_other_threads_print_as_before(house, capsys):
     assert output.stderr == ""
     assert set(seen) == {stream}
     assert "noise" in capsys.readouterr().out
-    ipycron.shutdown()
     assert "write" not in vars(stream)
 
 

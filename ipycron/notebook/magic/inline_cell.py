@@ -21,6 +21,7 @@ import threading
 from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any
 
+from ipycron.client.recording import recorder
 from ipycron.notebook.magic.inline_output import OwnFigures, own_figures
 from ipycron.process.shell.displays import clean_bundle, clean_metadata
 from ipycron.process.shell.source import (
@@ -36,7 +37,7 @@ from ipycron.process.wire.sources import register_source
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from ipycron.notebook.magic.inline_output import RunOutput
+    from ipycron.client.recording import Recorder
     from ipycron.notebook.magic.notebook import Notebook
 
 _CONTEXT = "ctx"
@@ -73,7 +74,7 @@ class InlineCell:
         return self._run_on_loop
 
     async def _run_on_loop(self, ctx: Any) -> Any:
-        place = self._place.copy()
+        place = self._make_place()
         if self.is_async:
             loop = asyncio.get_running_loop()
             run = OwnFigures(self._run_async(ctx))
@@ -81,8 +82,14 @@ class InlineCell:
         with own_figures(), _interruptible():
             return place.run(self._run, ctx)
 
-    def _run_on_thread(self, ctx: Any) -> Any:
+    def _make_place(self) -> Context:
+        """Return the context of a run: that of the declaration, and whose run it is."""
         place: Context = self._place.copy()
+        place.run(recorder.set, recorder.get())
+        return place
+
+    def _run_on_thread(self, ctx: Any) -> Any:
+        place = self._make_place()
         if self.is_async:
             return place.run(asyncio.run, self._run_async(ctx))
         return place.run(self._run, ctx)
@@ -104,12 +111,12 @@ class InlineCell:
             return self._show(value, output)
 
     @contextlib.contextmanager
-    def _running(self, ctx: Any) -> Iterator[RunOutput]:
+    def _running(self, ctx: Any) -> Iterator[Recorder]:
         """Lend the notebook the variable `ctx`; show figures; trim tracebacks."""
         names = self._shell.user_ns
         before = names.get(_CONTEXT, _ABSENT)
         names[_CONTEXT] = ctx
-        with self._output.taking(ctx) as output:
+        with self._output.taking() as output:
             try:
                 yield output
             except Exception as error:
@@ -133,7 +140,7 @@ class InlineCell:
             last = last.__cause__
         set_cause(last, WorkerTraceback(format_coloured(error, self._shell)))
 
-    def _show(self, value: Any, output: RunOutput) -> Any:
+    def _show(self, value: Any, output: Recorder) -> Any:
         if not self._code.has_value or value is None:
             return None
         data, metadata = self._shell.display_formatter.format(value)

@@ -1,9 +1,9 @@
-"""What inline runs print and show: collected for their card, as a worker's output is.
+"""What inline cells print and show: collected for their card, as a worker's output is.
 
 The cells run in the notebook's own process, where `print` and `display` write to the
-front end. While a run is in progress, both are patched in place: what is called in the
-context of the run goes to its output, everything else where it went before. Tasks and
-coroutines that the cell creates inherit its context; its threads do not.
+front end. The client records what runs print (`client.recording`); while one is in
+progress, displays are patched in place as well, by the same context: what is displayed
+in the context of a run goes to its output, everything else where it went before.
 """
 
 # mypy: disable-error-code="no-untyped-call"
@@ -12,107 +12,25 @@ coroutines that the cell creates inherit its context; its threads do not.
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 import threading
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Coroutine
-from contextvars import ContextVar
-from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
+from ipycron.client.recording import recorder
 from ipycron.client.registry import registry
 from ipycron.process.shell.displays import clean_bundle, clean_metadata
-from ipycron.process.wire.displays import DisplayData, pack_display
-from ipycron.process.wire.payload import Payload
-from ipycron.process.wire.protocol import Displayed, Streamed
+from ipycron.process.wire.displays import DisplayData
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from ipycron.scheduling.events import TaskContext
-
-    StreamName = Literal["stdout", "stderr"]
-
-_STREAMS: tuple[StreamName, ...] = ("stdout", "stderr")
-
-
-class RunOutput:
-    """Takes what one run writes to the client's loop, which adds it to the run.
-
-    In any thread. What the loop has not fetched yet is sent in one go.
-    """
-
-    def __init__(self, ctx: TaskContext) -> None:
-        self._task_id, self._run_id = ctx.task.id, ctx.execution.id
-        self._pending: deque[tuple[StreamName, str] | DisplayData] = deque()
-        self._is_called = False
-        self._shown: set[str] = set()
-        self._pid = os.getpid()
-
-    @property
-    def is_here(self) -> bool:
-        """Whether this is the process of the run, not a child that it has forked."""
-        return os.getpid() == self._pid
-
-    def write(self, stream: StreamName, text: str) -> None:
-        """Add text."""
-        self._send((stream, text))
-
-    def display(self, display: DisplayData) -> None:
-        """Add a display."""
-        if display.display_id is not None:
-            self._shown.add(display.display_id)
-        self._send(display)
-
-    def has_shown(self, display_id: object) -> bool:
-        """Return whether a display of this id is in the run's output."""
-        return display_id in self._shown
-
-    def _send(self, item: tuple[StreamName, str] | DisplayData) -> None:
-        # First: a call that is under way either finds it or is made again.
-        self._pending.append(item)
-        client = registry.running_client
-        if not self._is_called and client is not None:
-            self._is_called = True
-            client.submit(self._deliver)
-
-    def _deliver(self) -> None:
-        """Hand over what waits; on the client's loop."""
-        self._is_called = False
-        texts: list[str] = []
-        last: StreamName = "stdout"
-        while self._pending:
-            item = self._pending.popleft()
-            if texts and (isinstance(item, DisplayData) or item[0] != last):
-                self._deliver_text(last, texts)
-                texts = []
-            if isinstance(item, DisplayData):
-                message = Displayed(self._task_id, self._run_id)
-                registry.client.take_output(message, pack_display(item))
-            else:
-                last = item[0]
-                texts.append(item[1])
-        if texts:
-            self._deliver_text(last, texts)
-
-    def _deliver_text(self, stream: StreamName, texts: list[str]) -> None:
-        message = Streamed(self._task_id, self._run_id, stream, 0)
-        data = "".join(texts).encode("utf-8", "replace")
-        registry.client.take_output(message, Payload(data))
-
-
-_RUN: ContextVar[RunOutput | None] = ContextVar("ipycron_inline_run", default=None)
-"""The run that the calling code belongs to."""
+    from ipycron.client.recording import Recorder
 
 
 class InlineOutput:
-    """Patches the streams and the displays of a shell while inline runs go on.
-
-    The objects themselves are patched: who has kept a reference to one, a log handler,
-    writes to the run, too. IPython does the same to the streams for each cell, and
-    puts back at its end what was there at its beginning: `settle` mends that.
-    """
+    """Patches the displays of a shell while inline cells go on."""
 
     def __init__(self, shell: Any) -> None:
         self._shell = shell
@@ -121,18 +39,18 @@ class InlineOutput:
         self._patched: list[tuple[Any, str]] = []
 
     @contextlib.contextmanager
-    def taking(self, ctx: TaskContext) -> Iterator[RunOutput]:
-        """Collect what the body of the ``with`` prints and shows for the run of `ctx`.
+    def taking(self) -> Iterator[Recorder]:
+        """Collect what the body of the ``with`` prints and shows for its run.
 
         Several runs may be in progress at once.
         """
-        output = RunOutput(ctx)
+        run = recorder.get()
+        assert run is not None
+        run.passes_on = False
         self._add(1)
-        token = _RUN.set(output)
         try:
-            yield output
+            yield run
         finally:
-            _RUN.reset(token)
             self._add(-1)
 
     def _add(self, count: int) -> None:
@@ -142,10 +60,10 @@ class InlineOutput:
 
     def settle(self) -> None:
         """Patch what is to be patched now; at the beginning and the end of a cell."""
+        if registry.running_client is not None:
+            registry.running_client.streams.settle()
         with self._lock:
             if self._count:
-                for name in _STREAMS:
-                    self._patch(getattr(sys, name), "write", partial(_make_write, name))
                 publisher = self._shell.display_pub
                 self._patch(publisher, "publish", _make_publish)
                 self._patch(publisher, "clear_output", _make_clear_output)
@@ -193,24 +111,6 @@ def _restore(owner: Any, name: str) -> bool:
     return patch is None
 
 
-def _find_run() -> RunOutput | None:
-    run = _RUN.get()
-    return run if run is not None and run.is_here else None
-
-
-def _make_write(
-    stream: StreamName, write: Callable[[Any], Any]
-) -> Callable[[Any], Any]:
-    def write_to_run(text: Any, /) -> Any:
-        run = _find_run()
-        if run is None or not isinstance(text, str):
-            return write(text)
-        run.write(stream, text)
-        return len(text)
-
-    return write_to_run
-
-
 def _make_publish(publish: Callable[..., Any]) -> Callable[..., Any]:
     def publish_to_run(
         data: dict[str, Any],
@@ -218,7 +118,7 @@ def _make_publish(publish: Callable[..., Any]) -> Callable[..., Any]:
         *args: Any,
         **options: Any,
     ) -> Any:
-        run = _find_run()
+        run = recorder.get()
         display_id = (options.get("transient") or {}).get("display_id")
         is_update = bool(options.get("update"))
         # What another cell has displayed is renewed where it stands.
@@ -239,7 +139,7 @@ def _make_publish(publish: Callable[..., Any]) -> Callable[..., Any]:
 
 def _make_clear_output(clear_output: Callable[..., Any]) -> Callable[..., Any]:
     def clear_output_of_run(wait: bool = False) -> Any:  # noqa: FBT001, FBT002 - as IPython calls it
-        run = _find_run()
+        run = recorder.get()
         if run is None:
             return clear_output(wait)
         run.display(DisplayData(kind="clear", is_waiting=wait))
