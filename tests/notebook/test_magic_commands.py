@@ -7,6 +7,7 @@ import pytest
 from polling import eventually
 
 from ipycron import get_task, get_tasks
+from ipycron.notebook.display.tables import write_text_table
 
 DEADLINE = 10.0
 
@@ -42,6 +43,37 @@ def test_list_shows_each_task_in_a_row(session, report):
         row,
     )
     assert session.run("%cron list").splitlines()[1].startswith("report")
+
+
+def test_list_tells_what_fails_and_how_many_run(session):
+    """As the panel: a task that is armed and whose last run failed is not "idle"."""
+    session.run("%%cron @yearly --name bad --quiet\n1 / 0")
+    session.run("%cron run bad --wait")
+    session.run("import threading; held = threading.Event()")
+    session.run("import ipycron; side = ipycron.schedule('@yearly', held.wait)")
+    session.run("ended = [side.execute() for _ in range(3)]")
+    eventually(lambda: len(session.names["side"].running) == 3)
+    bad, side = session.run("%cron").splitlines()[1:]
+    session.run("held.set(); [run.result(10) for run in ended]")
+
+    assert bad.split()[:2] == ["bad", "failing"]
+    assert side.split()[1:3] == ["3", "running"]
+    assert "idle" in session.run("%cron").splitlines()[2]
+
+
+@pytest.mark.parametrize(
+    ("room", "lines"),
+    [
+        (None, ["name" + " " * 28 + "last", "x" * 30 + "  " + "y" * 20]),
+        (52, ["name" + " " * 28 + "last", "x" * 30 + "  " + "y" * 20]),
+        (44, ["name" + " " * 20 + "last", "x" * 21 + "…  " + "y" * 20]),
+        (10, ["name" + " " * 10 + "last", "x" * 11 + "…  " + "y" * 11 + "…"]),
+    ],
+)
+def test_table_fits_its_terminal(room, lines):
+    """The widest columns give way first, down to a dozen letters."""
+    table = write_text_table((("name", "last"), ("x" * 30, "y" * 20)), room=room)
+    assert table.splitlines()[: len(lines)] == lines
 
 
 def test_list_tells_a_task_that_only_ends_from_the_one_in_its_place(session):

@@ -24,7 +24,7 @@ from ipycron.notebook.display.words import (
     say_next,
     say_run,
     say_schedule,
-    say_status,
+    say_shown_status,
 )
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def _describe(task: Task, now: datetime | None) -> list[tuple[str, str]]:
         now = _NO_DAY
         next_run = "" if following is None else say_instant(following, now)
     return [
-        (say_name(task), say_status(task)),
+        (say_name(task), say_shown_status(task)),
         ("schedule", f"{task.pattern}  {say_schedule(task)}"),
         ("next run", next_run),
         ("last run", "" if run is None else say_run(run, now)),

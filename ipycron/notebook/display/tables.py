@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
 
 _HEADS = ("name", "status", "schedule", "next run", "last run")
 _WIDEST = 60  # characters of a cell in a text table
+_NARROWEST = 12  # to which cells are cut for a terminal's sake
+_GAP = "  "
 TEXT_STYLE = "text-align:left;max-width:40em;overflow-wrap:break-word"
 """Of a cell in an HTML table: a long word does not widen the page."""
 
@@ -35,7 +39,9 @@ class TaskTable:
         return [(r.name, r.status, r.schedule, r.next_run, r.last_run) for r in rows]
 
     def __repr__(self) -> str:
-        return write_text_table((_HEADS, *self._get_rows()))
+        is_terminal = sys.stdout.isatty()
+        room = shutil.get_terminal_size().columns if is_terminal else None
+        return write_text_table((_HEADS, *self._get_rows()), room=room)
 
     def _repr_html_(self) -> str:
         return write_html_table(_HEADS, self._get_rows())
@@ -67,21 +73,36 @@ class ExpressionView:
         return write_html_table((), self._get_rows())
 
 
-def write_text_table(rows: Sequence[Sequence[str]]) -> str:
-    """Return columns of text, two blanks apart; long cells are cut."""
-    cut = [[_cut(cell) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*cut, strict=True)]
+def write_text_table(rows: Sequence[Sequence[str]], *, room: int | None = None) -> str:
+    """Return columns of text, two blanks apart; long cells are cut.
+
+    Args:
+        rows: texts, as many in each.
+        room: the characters of a line, None for no limit. The widest columns are cut
+            first; a line is longer where there are more columns than it has room for.
+    """
+    flat = [[_cut(cell, _WIDEST) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*flat, strict=True)]
+    if room is not None:
+        _narrow(widths, room - len(_GAP) * (len(widths) - 1))
     return "\n".join(
-        "  ".join(
-            cell.ljust(width) for cell, width in zip(row, widths, strict=True)
+        _GAP.join(
+            _cut(cell, width).ljust(width)
+            for cell, width in zip(row, widths, strict=True)
         ).rstrip()
-        for row in cut
+        for row in flat
     )
 
 
-def _cut(text: str) -> str:
+def _narrow(widths: list[int], room: int) -> None:
+    """Take from the widest columns until all fit, or none has anything to give."""
+    while sum(widths) > room and max(widths) > _NARROWEST:
+        widths[widths.index(max(widths))] -= 1
+
+
+def _cut(text: str, width: int) -> str:
     flat = " ".join(text.split())
-    return flat if len(flat) <= _WIDEST else f"{flat[: _WIDEST - 1]}…"
+    return flat if len(flat) <= width else f"{flat[: width - 1]}…"
 
 
 def write_html_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -119,7 +119,8 @@ class Row:
 
     Attributes:
         name: the task's.
-        status: its state; ``"running"`` too.
+        status: its state; how many runs are in progress, and ``"failing"`` where the
+            last run of a task that is armed failed.
         schedule: its expression and what that means.
         next_run: when, and how soon; empty if it is not armed.
         last_run: when, how long, and what came of it, or why the task did not start;
@@ -150,7 +151,7 @@ def describe_row(task: Task, now: datetime, *, is_replaced: bool = False) -> Row
         last_run = f"did not start: {say_error(error)}"
     return Row(
         name=say_name(task),
-        status="ending" if is_replaced else say_status(task),
+        status="ending" if is_replaced else say_shown_status(task),
         schedule=f"{task.pattern}  {task.expression.describe()}",
         next_run="" if is_replaced else say_next(task, now),
         last_run=last_run,
@@ -220,6 +221,18 @@ def say_status(task: Task) -> str:
         return "starting"
     is_stopping = get_record(task).observed.stop_by is not None and task.is_busy
     return "stopping" if is_stopping else str(task.status)
+
+
+def say_shown_status(task: Task) -> str:
+    """Return a task's status as the views show it: ``3 running``, ``failing``."""
+    status = say_status(task)
+    count = len(task.running)
+    if status == "running" and count > 1:
+        return f"{count} running"
+    history = task.history
+    if status == "idle" and history and history[-1].outcome == "failed":
+        return "failing"
+    return status
 
 
 def say_next(task: Task, now: datetime) -> str:
