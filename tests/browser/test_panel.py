@@ -267,14 +267,19 @@ def test_panel_shows_the_next_hours_and_what_has_happened(notebook):
     notebook.run(TASKS)
     notebook.run(PANEL)
     panel = notebook.page.locator(".icr-panel")
+    names = panel.locator(".icr-timeline-name")
 
-    expect(panel.locator(".icr-timeline-name")).to_have_text(["ticking", "working"])
+    # The range is a day: nothing but the task that is due in January is left out.
+    expect(names).to_have_text(["ticking", "daily", "working"])
     expect(panel.locator(".icr-band")).to_have_count(1)
+    expect(panel.locator(".icr-pace")).to_have_text("every second")
+    select = panel.get_by_label("How far ahead")
+    expect(select.locator("option:checked")).to_have_text("Auto: 24 hours")
+    select.select_option("6 hours")
+    expect(names).to_have_text(["ticking", "working"])
     assert panel.locator(".icr-tick").count() in (18, 19)
-    panel.get_by_label("How far ahead").select_option("7 days")
-    expect(panel.locator(".icr-timeline-name")).to_have_text(
-        ["ticking", "daily", "working"]
-    )
+    select.select_option("1 year")
+    expect(names).to_have_text(["ticking", "failing", "daily", "working"])
     log = panel.locator(".icr-events")
     expect(log).to_contain_text("finished in")
     panel.get_by_label("Problems only").check()
@@ -282,6 +287,170 @@ def test_panel_shows_the_next_hours_and_what_has_happened(notebook):
     expect(log).to_contain_text("ValueError: no <b>luck</b>")
     log.get_by_role("button", name="failing").first.click()
     expect(panel.locator(".icr-detail .icr-output")).to_have_text("before it fails")
+
+
+def test_panel_sorts_and_filters(notebook):
+    """Heads say the order, one click shows what fails, and the filter is for all."""
+    notebook.run(TASKS)
+    notebook.run(PANEL)
+    panel = notebook.page.locator(".icr-panel")
+    names = panel.locator(".icr-row .icr-name")
+    head = panel.get_by_role("columnheader", name="Last run")
+    wait_for_runs(get_row(notebook, "ticking"), 1)
+
+    expect(head).to_have_attribute("aria-sort", "none")
+    head.get_by_role("button").click()
+    expect(head).to_have_attribute("aria-sort", "descending")
+    expect(names.first).to_have_text("ticking")
+    expect(names.last).to_have_text("<i>resting</i>")
+    head.get_by_role("button").click()
+    expect(head).to_have_attribute("aria-sort", "ascending")
+    expect(names.first).to_have_text("failing")
+    expect(names.last).to_have_text("<i>resting</i>")
+
+    failing = panel.get_by_role("button", name="1 failing")
+    failing.click()
+    expect(failing).to_have_attribute("aria-pressed", "true")
+    expect(names).to_have_text(["failing"])
+    events = panel.locator(".icr-event .icr-link")
+    expect(events.first).to_have_text("failing")
+    assert set(events.all_inner_texts()) == {"failing"}
+    failing.click()
+    panel.get_by_role("searchbox").fill("running")
+    expect(names).to_have_text(["working"])
+    expect(panel.locator(".icr-timeline-name")).to_have_text(["working"])
+    expect(events.first).to_have_text("working")
+    assert set(events.all_inner_texts()) == {"working"}
+
+
+def test_panel_asks_in_words_before_it_destroys(notebook):
+    """Every button says whose it is; a task is gone only after an answer."""
+    notebook.run(TASKS)
+    notebook.run(PANEL)
+    row = get_row(notebook, "daily")
+    keyboard = notebook.page.keyboard
+
+    for label in ("Run now", "Stop", "Destroy"):
+        expect(row.get_by_role("button", name=f"{label}: daily")).to_be_visible()
+    destroy = row.get_by_role("button", name="Destroy: daily")
+    destroy.click()
+    question = row.get_by_role("group", name="Destroy daily? It will not run again.")
+    expect(question).to_contain_text("Destroy daily?")
+    keyboard.press("Escape")
+    expect(question).to_be_hidden()
+    expect(destroy).to_be_focused()
+    keyboard.press("Enter")
+    question.get_by_role("button", name="Keep").click()
+    expect(question).to_be_hidden()
+    destroy.click()
+    get_row(notebook, "working").locator(".icr-opener").focus()
+    expect(question).to_be_hidden()
+    destroy.click()
+    expect(get_row(notebook, "daily")).to_have_count(1)
+    question.get_by_role("button", name="Destroy").click()
+    expect(get_row(notebook, "daily")).to_have_count(0)
+
+
+LAYOUT = """([width]) => {
+  const panel = document.querySelector(".icr-panel");
+  panel.style.width = `${width}px`;
+  const box = panel.getBoundingClientRect();
+  const faults = [];
+  // Whatever is cut says so by an ellipsis, or is not there at all.
+  const walker = document.createTreeWalker(panel, NodeFilter.SHOW_TEXT);
+  for (let node = walker.nextNode(); node; node = walker.nextNode()) {
+    const { parentElement: parent, data } = node;
+    const isOff = !parent.checkVisibility({ visibilityProperty: true })
+      || parent.closest("[aria-hidden], select, .icr-hidden, .icr-scroll .icr-detail");
+    // A box of one pixel is there for screen readers.
+    if (isOff || !data.trim() || parent.clientWidth === 1) continue;
+    const range = document.createRange();
+    range.selectNodeContents(node);
+    const text = range.getBoundingClientRect();
+    if (text.width < 2) continue;
+    let edge = box.right;
+    let hasEllipsis = false;
+    for (let el = parent; el && el !== panel; el = el.parentElement) {
+      const style = getComputedStyle(el);
+      if (style.overflowX === "visible") continue;
+      edge = Math.min(edge, el.getBoundingClientRect().right);
+      hasEllipsis ||= style.textOverflow === "ellipsis";
+    }
+    if (text.right > edge + 1 && !hasEllipsis) faults.push(`${data} is cut`);
+  }
+  const rows = [...panel.querySelectorAll(".icr-row")];
+  const find = (row, name) => row.querySelector(name)?.getBoundingClientRect();
+  for (const row of rows) {
+    const top = row.getBoundingClientRect().top;
+    const first = [".icr-name", ".icr-status", ".icr-countdown", ".icr-last"];
+    const middles = first.map((name) => {
+      const found = find(row, name);
+      return Math.round(found.top + found.height / 2 - top);
+    });
+    if (Math.max(...middles) - Math.min(...middles) > 1) faults.push(`row: ${middles}`);
+    if (row.getBoundingClientRect().height !== rows[0].getBoundingClientRect().height) {
+      faults.push("rows of two heights");
+    }
+  }
+  const failing = panel.querySelector(".icr-failing");
+  if (failing.scrollWidth > failing.clientWidth + 1) faults.push("failing is cut");
+  if (failing.getBoundingClientRect().right > box.right) faults.push("failing is gone");
+  return faults;
+}"""
+
+
+def test_panel_cuts_nothing_without_saying_so(notebook):
+    """Names get the room that is free; all rows have their lines at one height."""
+    notebook.run(TASKS)
+    long = "a name that is long and has room"
+    notebook.run(f'ipycron.create_task("@weekly", tick, name="{long}");')
+    notebook.run(PANEL)
+    expect(notebook.page.locator(".icr-row")).to_have_count(6)
+    wait_for_runs(get_row(notebook, "ticking"), 1)
+
+    for width in (1200, 900, 600, 420):
+        assert notebook.page.evaluate(LAYOUT, [width]) == [], width
+    widths = notebook.page.evaluate(
+        """() => [1200, 600].map((width) => {
+          document.querySelector(".icr-panel").style.width = `${width}px`;
+          return [...document.querySelectorAll(".icr-row .icr-name")]
+            .filter((name) => name.scrollWidth > name.clientWidth)
+            .map((name) => name.textContent);
+        })"""
+    )
+    assert widths == [[], [long]]
+
+
+PARALLEL = """
+import ipycron, threading
+held = threading.Event()
+side = ipycron.schedule("0 0 1 1 *", held.wait, name="side")
+for number in range(3):
+    side.execute()
+"""
+
+
+@LAB
+def test_views_count_runs_that_are_in_progress_beside_each_other(notebook):
+    """Three are three, the newest first, and each can be looked at."""
+    notebook.run(PARALLEL)
+    notebook.run(f"display(side, {PANEL})")
+    detail = open_row(notebook, "side")
+
+    expect(get_row(notebook, "side").locator(".icr-status")).to_have_text("3 running")
+    card = notebook.page.locator(".icr-card")
+    expect(card.locator(".icr-status")).to_have_text("3 running")
+    runs = detail.locator(".icr-run")
+    expect(runs).to_have_count(3)
+    expect(runs.first).to_have_attribute("aria-selected", "true")
+    shown = [run.get_attribute("data-run") for run in runs.all()]
+    runs.last.click()
+    expect(runs.last).to_have_attribute("aria-selected", "true")
+    assert [run.get_attribute("data-run") for run in runs.all()] == shown
+    notebook.run("started = [run.id for run in side.running]; print(started, 'ids')")
+    output = notebook.page.get_by_text(re.compile(r"\['.*'\] ids"))
+    assert re.findall(r"[\w-]{6,}", output.inner_text()) == shown[::-1]
+    notebook.run("held.set()")
 
 
 @LAB

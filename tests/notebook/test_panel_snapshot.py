@@ -17,7 +17,13 @@ from ipycron.notebook.widgets.model import (
     describe_run,
     describe_task,
 )
-from ipycron.notebook.widgets.timeline import BUCKETS, find_marks
+from ipycron.notebook.widgets.timeline import (
+    BUCKETS,
+    HORIZONS,
+    find_marks,
+    find_pace,
+    fit_horizon,
+)
 from ipycron.scheduling.events import ScheduledExecution
 
 START = int(datetime(2026, 11, 24, 8, 0, tzinfo=UTC).timestamp())
@@ -224,6 +230,60 @@ def test_timeline_ends_with_the_runs_that_are_left():
 def test_timeline_of_an_expression_that_is_far_away_is_empty():
     """Nothing in the next hours is no mark."""
     assert _find("0 0 1 1 *") == []
+
+
+@pytest.mark.parametrize(
+    ("expression", "pace"),
+    [
+        ("* * * * * *", "every second"),
+        ("*/5 * * * * *", "every 5 s"),
+        ("*/7 * * * * *", "every 4 s to 7 s"),
+        ("* * * * *", "every minute"),
+        ("0 0 * * * *", "every hour"),
+        ("*/20 * * * *", "every 20 min"),
+        ("0 0 * * *", "every day"),
+    ],
+)
+def test_timeline_tells_how_often_a_band_fires(expression, pace):
+    """Marks that nobody could tell apart have words instead."""
+    schedule = CronExpression(expression, "UTC")
+    assert find_pace(schedule, schedule.find_next(START)) == pace
+
+
+def test_timeline_tells_no_pace_of_what_ends():
+    """Nothing follows the last slot."""
+
+    class Once:
+        def find_next(self, _):
+            return None
+
+    assert find_pace(Once(), START) == ""
+
+
+@pytest.mark.parametrize(
+    ("expressions", "hours"),
+    [
+        ([], 1),
+        (["* * * * * *", "*/5 * * * *"], 1),
+        (["* * * * *", "0 */2 * * *"], 6),
+        (["* * * * *", "5 8 * * *"], 24),  # due in five minutes, then in a day
+        (["@daily", "@weekly"], 7 * 24),
+        (["@daily", "@yearly"], 24),
+        (["@monthly", "@yearly"], 31 * 24),
+        (["@yearly"], 366 * 24),
+    ],
+)
+def test_timeline_reaches_as_far_as_its_tasks(expressions, hours):
+    """A daily task is seen without a choice; a yearly one does not hide the others."""
+    schedules = [(CronExpression(text, "UTC"), None) for text in expressions]
+    assert fit_horizon(schedules, START) == hours * HOUR
+    assert hours * HOUR in HORIZONS
+
+
+def test_timeline_of_a_last_run_reaches_no_further():
+    """Of a task with one run left, what would follow it does not count."""
+    assert fit_horizon([(CronExpression("5 8 * * *", "UTC"), 1)], START) == HOUR
+    assert fit_horizon([(CronExpression("@yearly", "UTC"), 0)], START) == HOUR
 
 
 def test_timeline_is_not_found_again_each_second():

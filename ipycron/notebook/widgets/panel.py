@@ -10,17 +10,19 @@ from ipycron.notebook.display.tables import TaskTable
 from ipycron.notebook.widgets.live import LiveView
 from ipycron.notebook.widgets.model import describe_event
 from ipycron.notebook.widgets.page import show_view
-from ipycron.notebook.widgets.timeline import BUCKETS, find_marks
+from ipycron.notebook.widgets.timeline import (
+    BUCKETS,
+    HORIZONS,
+    find_marks,
+    find_pace,
+    fit_horizon,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from ipycron.api.task import Task
     from ipycron.notebook.widgets.model import EventRow, TaskRow
-
-HORIZON = 6 * 3600
-"""Seconds that the timeline looks ahead, unless another is chosen."""
-_HORIZONS = (3600, 6 * 3600, 24 * 3600, 7 * 86_400)
 
 
 class Panel(LiveView):
@@ -90,17 +92,24 @@ class Panel(LiveView):
         """Return the marks of all armed tasks, None while they are folded away."""
         if not self.ui.get("timeline"):
             return None
-        wanted = self.ui.get("horizon")
-        horizon = wanted if wanted in _HORIZONS else HORIZON
+        armed = [task for task in self.find_tasks() if task.is_started]
+        horizon = self.ui.get("horizon")
+        if horizon not in HORIZONS:
+            schedules = [(task.expression, task.runs_left) for task in armed]
+            horizon = fit_horizon(schedules, int(now))
         # It moves a step at a time: most pushes find the one that was told.
         step = horizon // BUCKETS
         start = int(now) // step * step
         marks = {
             task.id: find_marks(task.expression, start, horizon, task.runs_left)
-            for task in self.find_tasks()
-            if task.is_started
+            for task in armed
         }
-        return {"start": start, "horizon": horizon, "marks": marks}
+        paces = {
+            task.id: find_pace(task.expression, start + band[0])
+            for task in armed
+            if (band := next((m for m in marks[task.id] if isinstance(m, tuple)), None))
+        }
+        return {"start": start, "horizon": horizon, "marks": marks, "paces": paces}
 
     def _ipython_display_(self) -> None:
         """Show the panel, and a table where there are no widgets."""

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from ipycron.notebook.display.words import say_duration
+
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ipycron.scheduling.ports import Schedule
 
     Mark = int | tuple[int, int]
@@ -13,6 +18,11 @@ if TYPE_CHECKING:
 BUCKETS = 240
 """Steps of the line. Slots closer together than two steps are one band: nobody
 could tell them apart, and a schedule of every second is not counted out."""
+HORIZONS = (3600, 6 * 3600, 24 * 3600, 7 * 86_400, 31 * 86_400, 366 * 86_400)
+"""Seconds that the line may look ahead."""
+_WEEK = HORIZONS[3]
+_SAMPLE = 12  # slots by which the pace of a band is told
+_UNITS = {1: "second", 60: "minute", 3600: "hour", 86_400: "day"}
 MAX_LIMIT = 1000
 """Slots left to a schedule beyond which its end is not looked for."""
 
@@ -60,3 +70,55 @@ def _add(marks: list[Mark], offset: int, *, reach: int) -> None:
         marks[-1] = (last, offset)
     else:
         marks.append(offset)
+
+
+@lru_cache(maxsize=1024)
+def find_pace(schedule: Schedule, first: int) -> str:
+    """Return how often a schedule fires from a slot on: ``every 5 s``.
+
+    Args:
+        schedule: when it fires.
+        first: the first slot of a band, Unix seconds.
+
+    Returns:
+        The words; the shortest and the longest pause where they differ; empty if
+        nothing follows.
+    """
+    slots: list[int] = [first]
+    while len(slots) <= _SAMPLE:
+        slot = schedule.find_next(slots[-1])
+        if slot is None:
+            break
+        slots.append(slot)
+    pauses = [after - before for before, after in itertools.pairwise(slots)]
+    if not pauses:
+        return ""
+    shortest, longest = min(pauses), max(pauses)
+    if shortest == longest:
+        return f"every {_UNITS.get(shortest) or say_duration(shortest)}"
+    return f"every {say_duration(shortest)} to {say_duration(longest)}"
+
+
+def fit_horizon(schedules: Iterable[tuple[Schedule, int | None]], now: int) -> int:
+    """Return the shortest range that shows what armed tasks do.
+
+    It reaches to the next slot of each, and is as long as the pause after that: a
+    daily task has a day even where its slot is near. Tasks that are due in more than a
+    week count only where no other task is.
+
+    Args:
+        schedules: of each task, and how many slots are left to it, None for no end.
+        now: Unix seconds.
+    """
+    reaches = [_find_reach(schedule, now, limit) for schedule, limit in schedules]
+    near = [reach for reach in reaches if reach <= _WEEK]
+    wanted = max(near) if near else min(reaches, default=0)
+    return next((h for h in HORIZONS if h >= wanted), HORIZONS[-1])
+
+
+def _find_reach(schedule: Schedule, now: int, limit: int | None) -> int:
+    first = schedule.find_next(now)
+    if first is None or limit == 0:
+        return 0
+    second = None if limit == 1 else schedule.find_next(first)
+    return max(first - now, 0 if second is None else second - first)

@@ -100,8 +100,9 @@ function drawMarks(svg, marks, horizon) {
       const [from, to] = Array.isArray(mark) ? mark : [mark, mark];
       const x = from * scale;
       const width = Math.max(2.4, (to - from) * scale);
-      const name = Array.isArray(mark) ? "icr-band" : "icr-tick";
-      return s("rect", { class: name, x: x.toFixed(1), y: 3, width: width.toFixed(1), height: 8 });
+      // A band has room for the words of how often it fires.
+      const shape = Array.isArray(mark) ? { class: "icr-band", y: 0, height: 14 } : { class: "icr-tick", y: 3, height: 8 };
+      return s("rect", { ...shape, x: x.toFixed(1), width: width.toFixed(1) });
     }),
   );
 }

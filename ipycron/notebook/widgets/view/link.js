@@ -181,6 +181,21 @@ class Store {
     return null;
   }
 
+  /** The tasks that the filter and "failing" leave, in the kernel's order. */
+  findWanted() {
+    return [...this.tasks.values()].filter((task) => this.isWanted(task));
+  }
+
+  isWanted(task) {
+    const { filter, failing } = this.ui;
+    if (failing && !isFailing(task)) return false;
+    return matches(task, (filter ?? "").trim().toLocaleLowerCase());
+  }
+
+  get isFiltered() {
+    return Boolean(this.ui.failing || (this.ui.filter ?? "").trim());
+  }
+
   get isWaiting() {
     return [...this.commands.values()].some((command) => command.isWaiting);
   }
@@ -231,6 +246,14 @@ class Store {
   get isDead() {
     return this.line === "restarted" || this.line === "gone";
   }
+}
+
+/** Whether a task has a text in its name, its schedule, its job or its status. */
+function matches(task, wanted) {
+  if (!wanted) return true;
+  const failing = isFailing(task) ? "failing\nfailed" : "";
+  const texts = [task.name, task.pattern, task.words, task.job, findStatus(task), failing];
+  return texts.join("\n").toLocaleLowerCase().includes(wanted);
 }
 
 /** The newest items of an output. */

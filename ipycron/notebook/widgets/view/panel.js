@@ -12,7 +12,13 @@ function renderPanel(store, el) {
     spellcheck: "false",
     on: { input: () => store.setUi({ filter: filter.value }) },
   });
-  const clock = h("span", { class: "icr-muted icr-number", title: "The kernel's time" });
+  const failing = h("button", {
+    type: "button",
+    class: "icr-button icr-failing",
+    title: "Show only tasks whose last run or start failed",
+    on: { click: () => store.setUi({ failing: !store.ui.failing }) },
+  });
+  const clock = h("span", { class: "icr-muted icr-number icr-clock", title: "The kernel's time" });
   const notices = new Notices(store, () => true);
   const table = new Table(store);
   const timeline = new Timeline(store);
@@ -25,6 +31,7 @@ function renderPanel(store, el) {
       { class: "icr-top" },
       h("span", { class: "icr-name" }, "Tasks"),
       summary,
+      failing,
       h("span", { class: "icr-grow" }),
       clock,
       filter,
@@ -36,7 +43,13 @@ function renderPanel(store, el) {
   );
 
   function drawState() {
-    setText(summary, describeTasks([...store.tasks.values()]));
+    const tasks = [...store.tasks.values()];
+    const count = tasks.filter(isFailing).length;
+    setText(summary, describeTasks(tasks));
+    setAttribute(summary, "title", summary.textContent);
+    setText(failing, `${count} failing`);
+    setAttribute(failing, "aria-pressed", String(Boolean(store.ui.failing)));
+    failing.hidden = !count && !store.ui.failing;
     table.draw(store.clock.now());
     timeline.draw();
     events.draw();
@@ -85,6 +98,7 @@ function renderPanel(store, el) {
   return () => {
     stops.forEach((stop) => stop());
     table.detail.pane.close();
+    timeline.close();
   };
 }
 
@@ -93,9 +107,7 @@ function describeTasks(tasks) {
   const parts = [tasks.length === 1 ? "1 task" : `${tasks.length} tasks`];
   const running = count((task) => task.status === "running");
   const stopped = count((task) => task.status === "stopped");
-  const failing = count(isFailing);
   if (running) parts.push(`${running} running`);
   if (stopped) parts.push(`${stopped} stopped`);
-  if (failing) parts.push(`${failing} failing`);
   return parts.join(" · ");
 }

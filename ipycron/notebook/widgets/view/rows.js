@@ -20,12 +20,22 @@ class StatusMark {
   }
 
   draw(task) {
-    const known = STATUS[task.status] ?? "stopped";
-    const status = known === "idle" && isFailing(task) ? "failing" : known;
+    const status = findStatus(task);
+    const count = task.running.length;
     setIcon(this.holder, status);
-    setText(this.word, status);
+    setText(this.word, status === "running" && count > 1 ? `${count} running` : status);
     setAttribute(this.el, "data-status", status);
   }
+}
+
+/** The status that is shown: a task that is armed and whose last run failed is failing. */
+function findStatus(task) {
+  const known = STATUS[task.status] ?? "stopped";
+  return known === "idle" && isFailing(task) ? "failing" : known;
+}
+
+function isFailing(task) {
+  return Boolean(task.trouble) || task.last?.state === "failed";
 }
 
 /** What a run is shown as; "warning": it has ended well, but its result is not here. */
@@ -56,14 +66,28 @@ class Controls {
     this.run = makeButton("run", "Run now", () => this.act("run"), isWide);
     this.start = makeButton("start", "Start", () => this.act("start"), isWide);
     this.stop = makeButton("stop", "Stop", () => this.act(this.isStopping ? "stop-now" : "stop"), isWide);
-    this.destroy = makeButton("destroy", "Destroy", () => this.askDestroy());
+    this.destroy = makeButton("destroy", "Destroy", () => this.ask());
+    this.question = h("bdi", { class: "icr-clip" });
+    this.answer = makeButton("destroy", "Destroy", () => this.confirm(), true);
+    const keep = makeButton("failed", "Keep", () => this.withdraw(), true);
+    this.asked = h(
+      "span",
+      { class: "icr-ask", role: "group", hidden: true, on: { keydown: (event) => this.see(event) } },
+      this.question,
+      this.answer,
+      keep,
+    );
+    this.asked.addEventListener("focusout", ({ relatedTarget }) => {
+      if (!this.asked.contains(relatedTarget)) this.close();
+    });
     this.el = h(
       "span",
-      { class: "icr-controls", role: "group", "aria-label": "Controls" },
+      { class: "icr-controls", role: "group" },
       this.run,
       this.start,
       this.stop,
       this.destroy,
+      this.asked,
     );
   }
 
@@ -77,31 +101,53 @@ class Controls {
     return { run: this.run, start: this.start, stop: this.stop, destroy: this.destroy };
   }
 
-  /** The first click asks, the second does it. */
-  askDestroy() {
-    if (this.destroy.hasAttribute("data-sure")) {
-      this.calm();
-      this.act("destroy");
-      return;
-    }
-    setAttribute(this.destroy, "data-sure", true);
-    this.label(this.destroy, "Destroy: press again to confirm");
-    this.calmTimer = setTimeout(() => this.calm(), 4000);
+  /** Ask, in words, before a task is gone for good. */
+  ask() {
+    if (this.destroy.getAttribute("aria-disabled")) return;
+    this.asked.hidden = false;
+    setAttribute(this.el, "data-asking", true);
+    this.answer.focus();
   }
 
-  calm() {
-    clearTimeout(this.calmTimer);
-    setAttribute(this.destroy, "data-sure", null);
-    this.label(this.destroy, "Destroy");
+  confirm() {
+    this.withdraw();
+    this.act("destroy");
   }
 
+  withdraw() {
+    this.close();
+    this.destroy.focus();
+  }
+
+  close() {
+    this.asked.hidden = true;
+    setAttribute(this.el, "data-asking", null);
+  }
+
+  see(event) {
+    if (event.key !== "Escape") return;
+    event.stopPropagation();
+    this.withdraw();
+  }
+
+  /** A button's label, and whose button it is for those who do not see the row. */
   label(button, text) {
     setAttribute(button, "title", text);
-    if (button.hasAttribute("aria-label")) setAttribute(button, "aria-label", text);
+    // A label that is seen is the name of its button; its group says whose it is.
+    if (button.hasAttribute("aria-label")) setAttribute(button, "aria-label", `${text}: ${this.name}`);
   }
 
   draw(task) {
-    const { status } = task;
+    const { status, name } = task;
+    if (name !== this.name) {
+      this.name = name;
+      setAttribute(this.el, "aria-label", `Controls of ${name}`);
+      setText(this.question, `Destroy ${name}?`);
+      setAttribute(this.question, "title", `Destroy ${name}? It will not run again.`);
+      setAttribute(this.asked, "aria-label", `Destroy ${name}? It will not run again.`);
+      this.label(this.start, "Start");
+      this.label(this.destroy, "Destroy");
+    }
     const isArmed = status !== "stopped" && status !== "destroyed";
     // The focus stays where it is when one takes the place of the other.
     const isFocused = [this.start, this.stop].includes(document.activeElement);
@@ -226,7 +272,8 @@ class RunList {
 
   /** @param {any} task @param {any[]} runs @param {string | null} shown @param {number} now */
   draw(task, runs, shown, now) {
-    const all = [...task.running, ...[...runs].reverse().filter((run) => !task.running.some(({ id }) => id === run.id))];
+    const ended = runs.filter((run) => !task.running.some(({ id }) => id === run.id));
+    const all = [...ended, ...task.running].reverse();
     const key = JSON.stringify([all.map((run) => [run.id, run.state]), shown]);
     if (key === this.drawn) return;
     this.drawn = key;

@@ -6,6 +6,8 @@ const HORIZONS = [
   [6 * 3600, "6 hours"],
   [24 * 3600, "24 hours"],
   [7 * 86400, "7 days"],
+  [31 * 86400, "31 days"],
+  [366 * 86400, "1 year"],
 ];
 
 /** A part of the panel that can be folded away. */
@@ -44,6 +46,23 @@ class Section {
   }
 }
 
+const WEEKDAY = { weekday: "short", ...MINUTES };
+/** Steps of the axis: seconds, how an instant is written, the pixels that this takes. */
+const STEPS = [
+  [300, MINUTES, 46],
+  [600, MINUTES, 46],
+  [1800, MINUTES, 46],
+  [3600, MINUTES, 46],
+  [7200, MINUTES, 46],
+  [14400, MINUTES, 46],
+  [43200, WEEKDAY, 74],
+  [86400, WEEKDAY, 74],
+  [2 * 86400, DAY, 56],
+  [7 * 86400, DAY, 56],
+  [30 * 86400, DAY, 56],
+  [91 * 86400, DAY, 56],
+];
+
 /** The next hours of every armed task, one line each. */
 class Timeline extends Section {
   constructor(store) {
@@ -52,8 +71,9 @@ class Timeline extends Section {
       {
         class: "icr-select",
         "aria-label": "How far ahead",
-        on: { change: () => store.setUi({ horizon: Number(select.value) }) },
+        on: { change: () => store.setUi({ horizon: Number(select.value) || null }) },
       },
+      h("option", { value: "" }, "Auto"),
       ...HORIZONS.map(([value, text]) => h("option", { value }, String(text))),
     );
     super(store, "timeline", "Next runs", select);
@@ -62,15 +82,22 @@ class Timeline extends Section {
     this.now = h("div", { class: "icr-now" });
     this.lines = h("div", { class: "icr-lines", role: "list" });
     this.chart = h("div", { class: "icr-timeline" }, this.axis, this.lines, this.now);
-    this.none = h("div", { class: "icr-empty" }, "No task is armed.");
+    this.none = h("div", { class: "icr-empty" });
     this.body.append(this.chart, this.none);
     /** @type {Map<string, any>} */
     this.rows = new Map();
+    // The axis has as many labels as there is room for.
+    this.sizes = new ResizeObserver(() => this.drawAxis());
+    this.sizes.observe(this.axis);
+  }
+
+  close() {
+    this.sizes.disconnect();
   }
 
   drawUi() {
     super.drawUi();
-    this.select.value = String(this.store.ui.horizon ?? HORIZONS[1][0]);
+    this.select.value = String(this.store.ui.horizon ?? "");
     this.draw();
   }
 
@@ -78,13 +105,17 @@ class Timeline extends Section {
     const { timeline } = this.store;
     if (!this.isOpen) return;
     const marks = timeline?.marks ?? {};
-    const ids = [...this.store.tasks.keys()].filter((id) => marks[id]?.length);
+    const armed = this.store.findWanted().filter(({ id }) => marks[id]);
+    const ids = armed.map(({ id }) => id).filter((id) => marks[id].length);
+    const range = HORIZONS.find(([value]) => value === timeline?.horizon)?.[1];
+    setText(this.select.options[0], range ? `Auto: ${range}` : "Auto");
+    setText(this.none, armed.length ? `Nothing is due in the next ${range}.` : this.describeNone());
     this.chart.hidden = ids.length === 0;
     this.none.hidden = ids.length > 0;
     if (timeline !== this.drawn) {
       this.drawn = timeline;
-      if (timeline) this.drawAxis(timeline);
-      for (const id of ids) this.drawRow(id, marks[id], timeline.horizon);
+      this.drawAxis();
+      for (const id of Object.keys(marks)) this.drawRow(id, timeline);
     }
     place(this.lines, ids.map((id) => this.getRow(id).el));
   }
@@ -99,29 +130,52 @@ class Timeline extends Section {
         preserveAspectRatio: "none",
         role: "img",
       });
-      row = { name, svg, el: h("div", { class: "icr-timeline-row", role: "listitem" }, name, svg) };
+      const paces = h("div", { class: "icr-paces", "aria-hidden": "true" });
+      const line = h("div", { class: "icr-timeline-line" }, svg, paces);
+      row = { name, svg, paces, el: h("div", { class: "icr-timeline-row", role: "listitem" }, name, line) };
       this.rows.set(id, row);
     }
     return row;
   }
 
-  drawRow(id, marks, horizon) {
-    const row = this.getRow(id);
-    const task = this.store.tasks.get(id);
-    setText(row.name, task.name);
-    setAttribute(row.name, "title", task.name);
-    drawMarks(row.svg, marks, horizon);
-    setAttribute(row.svg, "aria-label", `${task.words}`);
+  describeNone() {
+    return this.store.isFiltered ? "No task that is shown is armed." : "No task is armed.";
   }
 
-  drawAxis({ start, horizon }) {
-    const step = [300, 600, 1800, 3600, 7200, 14400, 43200, 86400].find((size) => horizon / size <= 8) ?? 86400;
-    const format = getFormat(undefined, step >= 43200 ? { weekday: "short", ...MINUTES } : MINUTES);
+  drawRow(id, { marks, paces, horizon }) {
+    const row = this.getRow(id);
+    const task = this.store.tasks.get(id);
+    if (!task) return;
+    setText(row.name, task.name);
+    setAttribute(row.name, "title", task.name);
+    drawMarks(row.svg, marks[id], horizon);
+    const pace = paces?.[id];
+    const bands = pace ? marks[id].filter(Array.isArray) : [];
+    row.paces.replaceChildren(
+      ...bands.map(([from, to]) => {
+        const label = h("span", { class: "icr-pace" }, h("span", {}, pace));
+        label.style.left = `${(from / horizon) * 100}%`;
+        label.style.width = `${((to - from) / horizon) * 100}%`;
+        return label;
+      }),
+    );
+    setAttribute(row.svg, "aria-label", task.words);
+    setAttribute(row.el, "title", pace ? `${task.words}: ${pace}` : task.words);
+  }
+
+  drawAxis() {
+    const { timeline } = this.store;
+    const width = this.axis.clientWidth;
+    if (!timeline || !width) return;
+    const { start, horizon } = timeline;
+    const [step, options] = STEPS.find(([size, , room]) => (size / horizon) * width >= room) ?? STEPS[STEPS.length - 1];
+    const format = getFormat(undefined, options);
+    const room = STEPS.find(([size]) => size === step)?.[2] ?? 0;
     // Whole hours of the browser's clock, which may be half an hour off UTC's.
     const shift = new Date(start * 1000).getTimezoneOffset() * 60;
     const first = Math.ceil((start - shift) / step) * step + shift;
     const labels = [];
-    for (let at = first; at < start + horizon * 0.97; at += step) {
+    for (let at = first; at <= start + horizon * (1 - room / width); at += step) {
       const label = h("span", {}, format.format(at * 1000));
       label.style.left = `${((at - start) / horizon) * 100}%`;
       labels.push(label);
@@ -157,7 +211,7 @@ class EventLog extends Section {
     super(store, "events", "Events", h("label", { class: "icr-check" }, box, "Problems only"));
     this.box = box;
     this.list = h("div", { class: "icr-events", role: "log", "aria-live": "off", tabindex: "0", "aria-label": "Events" });
-    this.none = h("div", { class: "icr-empty" }, "Nothing has happened yet.");
+    this.none = h("div", { class: "icr-empty" });
     this.body.append(this.list, this.none);
     this.newest = 0;
     /** @type {Map<string, any>} lines of runs that have begun, by run */
@@ -166,25 +220,43 @@ class EventLog extends Section {
 
   drawUi() {
     super.drawUi();
-    const isNarrow = Boolean(this.store.ui.problems);
-    if (this.isNarrow !== isNarrow) {
-      this.isNarrow = isNarrow;
-      this.newest = 0;
-      this.begun.clear();
-      this.list.replaceChildren();
-    }
-    this.box.checked = isNarrow;
+    this.box.checked = Boolean(this.store.ui.problems);
     this.draw();
+  }
+
+  /** Begin anew where other tasks or kinds of events are shown than before. */
+  narrow() {
+    const { ui, isFiltered } = this.store;
+    this.isNarrow = Boolean(ui.problems);
+    const tasks = isFiltered ? this.store.findWanted() : [];
+    this.wanted = isFiltered ? new Set(tasks.map((task) => task.id)) : null;
+    const key = JSON.stringify([this.isNarrow, ui.filter, ui.failing, tasks.map((task) => task.id)]);
+    if (key === this.drawn) return;
+    this.drawn = key;
+    this.newest = 0;
+    this.begun.clear();
+    this.list.replaceChildren();
+  }
+
+  isWanted(event) {
+    if (this.isNarrow && !isProblem(event)) return false;
+    if (!this.wanted || this.wanted.has(event.task)) return true;
+    // A task that is gone has its name left.
+    const { filter, failing } = this.store.ui;
+    const isGone = !this.store.tasks.has(event.task);
+    return isGone && !failing && event.name.toLocaleLowerCase().includes(filter.trim().toLocaleLowerCase());
   }
 
   draw() {
     if (!this.isOpen) return;
-    const wanted = this.store.events.filter((event) => !this.isNarrow || isProblem(event));
+    this.narrow();
+    const wanted = this.store.events.filter((event) => this.isWanted(event));
     const fresh = wanted.slice(-SHOWN).filter((event) => event.number > this.newest);
     if (fresh.length) this.newest = fresh[fresh.length - 1].number;
     const lines = fresh.map((event) => this.makeLine(event));
     this.list.prepend(...lines.filter((line) => !line.isOver).reverse());
     while (this.list.children.length > SHOWN) this.list.lastChild.remove();
+    setText(this.none, this.store.events.length ? "No event of the tasks that are shown." : "Nothing has happened yet.");
     this.list.hidden = !this.list.firstChild;
     this.none.hidden = !this.list.hidden;
   }

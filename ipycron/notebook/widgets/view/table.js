@@ -10,16 +10,33 @@ const COLUMNS = [
   { key: "duration", title: "Durations" },
   { key: "", title: "" },
 ];
-const RANKS = ["stopping", "running", "starting", "idle", "stopped", "destroyed"];
 
+/** What a column is sorted by: a text, a number, or null where there is nothing yet. */
 const SORTS = {
-  status: (task) => RANKS.indexOf(task.status),
-  name: (task) => task.name.toLocaleLowerCase(),
+  status: (task) => findStatus(task),
+  name: (task) => task.name,
   pattern: (task) => task.pattern,
-  next: (task, now) => findNext(task.fires, now) ?? Infinity,
-  last: (task) => -(task.last?.started ?? task.last?.date ?? 0),
-  duration: (task) => -(task.last?.duration ?? -1),
+  next: (task, now) => findNext(task.fires, now),
+  last: (task) => findStart(findLast(task)),
+  duration: (task) => task.last?.duration ?? null,
 };
+/** Columns whose first click shows the largest first: the newest run, the longest. */
+const FALLING = new Set(["last", "duration"]);
+const COLLATOR = new Intl.Collator(undefined, { numeric: true });
+
+/** Compare two values of a column as ascending; see `SORTS`. */
+function compare(a, b) {
+  return typeof a === "string" ? COLLATOR.compare(a, b) : a - b;
+}
+
+/** The run of which a row says when it was: the newest in progress, else the last. */
+function findLast(task) {
+  return task.running[task.running.length - 1] ?? task.last;
+}
+
+function findStart(run) {
+  return run ? (run.started ?? run.date) : null;
+}
 
 /** One task of the table, and its detail while it is open. */
 class Row {
@@ -34,10 +51,10 @@ class Row {
     this.name = h("bdi", { class: "icr-name icr-clip" });
     this.words = h("span", { class: "icr-small icr-clip" });
     this.pattern = h("code", { class: "icr-pattern icr-clip" });
-    this.at = h("span", { class: "icr-small icr-number" });
+    this.at = h("span", { class: "icr-small icr-number icr-clip" });
     this.lastHolder = h("span", { class: "icr-holder" });
     this.last = h("span", { class: "icr-number" });
-    this.took = h("span", { class: "icr-number icr-muted" });
+    this.took = h("span", { class: "icr-number icr-muted icr-clip" });
     this.lastLine = h("span", { class: "icr-last" }, this.lastHolder, this.last, this.took);
     this.summary = h("bdi", { class: "icr-small icr-clip" });
     const chevron = h("span", { class: "icr-holder" });
@@ -89,12 +106,12 @@ class Row {
     const isWhole = task.pattern.split(" ").length < 6; // no field of seconds
     const at = next === null ? "" : formatInstant(next, task.zone, now, isWhole);
     setText(this.at, at && at + nameZone(next, task.zone));
-    const run = task.running[task.running.length - 1] ?? task.last;
+    const run = findLast(task);
     const state = run ? findState(run) : "";
     setAttribute(this.lastLine, "data-state", state);
     this.lastHolder.hidden = !run;
     if (run) setIcon(this.lastHolder, state);
-    setText(this.last, run ? formatInstant(run.started ?? run.date, task.zone, now) : "–");
+    setText(this.last, run ? formatInstant(findStart(run), task.zone, now) : "–");
     setText(this.took, run ? describeTook(run, now) : "");
     const { trouble } = task;
     const summary = trouble ? `did not start: ${trouble}` : run ? describeSummary(run) : "";
@@ -178,11 +195,15 @@ class Table {
 
   makeHead({ key, title }) {
     if (!key) return h("th", { scope: "col" }, h("span", { class: "icr-hidden" }, "Controls"));
+    const orders = [key, `-${key}`, null];
+    const [first, second] = FALLING.has(key) ? [orders[1], orders[0]] : orders;
     const sort = () => {
       const { sort: before } = this.store.ui;
-      this.store.setUi({ sort: before === key ? `-${key}` : before === `-${key}` ? null : key });
+      this.store.setUi({ sort: before === first ? second : before === second ? null : first });
     };
-    return h("th", { scope: "col", "data-key": key }, h("button", { type: "button", on: { click: sort } }, title));
+    const hint = `Sort by ${key === "duration" ? "the last run's duration" : title.toLowerCase()}`;
+    const button = h("button", { type: "button", title: hint, on: { click: sort } }, title);
+    return h("th", { scope: "col", "data-key": key }, button);
   }
 
   keepScroll() {
@@ -205,16 +226,18 @@ class Table {
   }
 
   find(now) {
-    const { filter, sort } = this.store.ui;
-    const wanted = (filter ?? "").toLocaleLowerCase();
-    const tasks = [...this.store.tasks.values()].filter((task) => matches(task, wanted));
+    const { sort } = this.store.ui;
+    const tasks = this.store.findWanted();
     const key = (sort ?? "").replace("-", "");
     const rank = SORTS[key];
     if (!rank) return tasks;
     const sign = sort.startsWith("-") ? -1 : 1;
     const ranked = tasks.map((task) => [rank(task, now), task]);
-    ranked.sort(([a], [b]) => (a < b ? -sign : a > b ? sign : 0));
-    return ranked.map(([, task]) => task);
+    // What has no value comes last in both orders.
+    const missing = ranked.filter(([value]) => value === null);
+    const present = ranked.filter(([value]) => value !== null);
+    present.sort(([a], [b]) => sign * compare(a, b));
+    return [...present, ...missing].map(([, task]) => task);
   }
 
   draw(now) {
@@ -230,6 +253,7 @@ class Table {
     if (!wanted.includes(this.detail.el)) this.detail.id = null;
     const { size } = this.store.tasks;
     setText(this.none, size ? "No task matches the filter." : "No task is scheduled.");
+    this.fitNames(tasks);
     this.none.hidden = tasks.length > 0;
     this.table.hidden = tasks.length === 0;
     this.drawHeads();
@@ -250,11 +274,20 @@ class Table {
     return [row.el, this.detail.el];
   }
 
+  /** Tell the style sheet how wide the longest name is: the column takes what is free. */
+  fitNames(tasks) {
+    const names = tasks.map((task) => task.name).join("\n");
+    if (names === this.fitted) return;
+    this.fitted = names;
+    const width = Math.max(0, ...tasks.map((task) => measure(task.name)));
+    this.table.style.setProperty("--icr-names", `${Math.ceil(width)}px`);
+  }
+
   drawHeads() {
     const { sort } = this.store.ui;
     for (const head of this.heads) {
       const { key } = head.dataset;
-      const order = sort === key ? "ascending" : sort === `-${key}` ? "descending" : null;
+      const order = sort === key ? "ascending" : sort === `-${key}` ? "descending" : "none";
       setAttribute(head, "aria-sort", key ? order : null);
     }
   }
@@ -273,14 +306,15 @@ class Table {
   }
 }
 
-function isFailing(task) {
-  return Boolean(task.trouble) || task.last?.state === "failed";
-}
+/** @type {CanvasRenderingContext2D | null} */
+let canvas = null;
 
-function matches(task, wanted) {
-  if (!wanted) return true;
-  const text = [task.name, task.pattern, task.words, task.status, task.job].join("\n");
-  return text.toLocaleLowerCase().includes(wanted) || (wanted === "failed" && isFailing(task));
+/** How wide a name is, in pixels, without laying out anything. */
+function measure(name) {
+  canvas ??= document.createElement("canvas").getContext("2d");
+  if (!canvas) return 0;
+  canvas.font = `600 13px ${getComputedStyle(document.body).getPropertyValue("--jp-ui-font-family") || "sans-serif"}`;
+  return canvas.measureText(name.slice(0, 200)).width;
 }
 
 /** Put children in this order, moving as few as possible and keeping the focus. */
