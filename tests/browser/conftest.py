@@ -255,6 +255,30 @@ class Notebook:
             [source, is_awaited],
         )
 
+    def run_again(self, source: str) -> None:
+        """Change the last cell, run it, and wait until it has run."""
+        self.page.evaluate(
+            """async (source) => {
+              const app = window.jupyterapp;
+              const { content } = app.shell.currentWidget;
+              content.activeCellIndex = content.widgets.length - 1;
+              content.activeCell.model.sharedModel.setSource(source);
+              await app.commands.execute("notebook:run-cell");
+            }""",
+            source,
+        )
+
+    def delete_cell(self) -> None:
+        """Delete the last cell, as a user does."""
+        self.page.evaluate(
+            """async () => {
+              const app = window.jupyterapp;
+              const { content } = app.shell.currentWidget;
+              content.activeCellIndex = content.widgets.length - 1;
+              await app.commands.execute("notebook:delete-cell");
+            }"""
+        )
+
     def count_cells(self) -> int:
         """Return how many cells the notebook has."""
         return self.page.evaluate(

@@ -344,3 +344,30 @@ def test_inline_runs_show_their_output_in_their_card(notebook):
     expect(output.locator("img[src^='data:image/png']")).to_have_count(1)
     expect(output).to_have_text(re.compile("^drawing\\s*'the end'\\s*$"))
     assert notebook.page.get_by_text("drawing", exact=True).count() == 1
+
+
+DECLARED = """%%cron 0 0 1 1 * --name first
+1
+"""
+
+
+def test_tasks_that_no_cell_declares_have_a_button_that_ends_them(notebook):
+    """After another name, a syntax error, and the end of the cell itself."""
+    notebook.run(DECLARED)
+    expect(get_card(notebook, "first")).to_be_visible()
+    left = notebook.page.locator(".icr-leftover")
+    notebook.run_again(DECLARED.replace("first", "second"))
+    expect(left).to_have_text(re.compile("first.*the cell does not declare it"))
+    expect(get_card(notebook, "second")).to_be_visible()
+    left.get_by_role("button", name="End first").click()
+    expect(left.locator(".icr-reason")).to_have_text("has been ended")
+    notebook.run_again(DECLARED.replace("1\n", "1 +\n"))
+    expect(left).to_have_text(re.compile("second.*goes on as it was"))
+    notebook.delete_cell()
+    notebook.run("1;")
+    expect(left).to_have_text(re.compile("second.*its cell was deleted"))
+    copy = notebook.page.locator(".ipycron-static")
+    expect(copy).to_be_hidden()
+    left.get_by_role("button", name="End second").click()
+    expect(left.locator(".icr-reason")).to_have_text("has been ended")
+    notebook.wait_for_text(copy, "second: has been ended")

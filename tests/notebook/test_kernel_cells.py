@@ -240,6 +240,27 @@ def test_errors_are_one_line(kernel):
     assert kernel.run("%cron") == "no task is scheduled\n"
 
 
+def test_task_of_a_deleted_cell_is_named_by_the_next_cell(kernel):
+    """Front ends send which cells were deleted; once, and not for one that is back."""
+    kernel.run("%%cron @yearly --name named\n1", cell_id="a")
+    kernel.run("%%cron @yearly\n1", cell_id="b")
+    before = len(kernel.outputs)
+    kernel.run("1;", cell_id="c", deleted=["a", "b", "z", 7])
+    said = kernel.outputs[before + 1]["text/plain"].splitlines()
+    assert [line.partition(" ")[2] for line in said] == [
+        "goes on, though its cell was deleted; `%cron destroy named` ends it",
+        "goes on, though its cell was deleted; `%cron destroy cell-1` ends it",
+    ]
+    assert len(kernel.outputs) == before + 2
+    kernel.run("%cron", cell_id="c", deleted=["a", "b"])
+    table = kernel.outputs[-1]["text/plain"]
+    assert table.count(" (its cell was deleted)") == 2
+    assert len(kernel.outputs) == before + 3
+    kernel.run("%%cron @yearly --name named\n1", cell_id="a")
+    kernel.run("%cron")
+    assert kernel.outputs[-1]["text/plain"].count("its cell was deleted") == 1
+
+
 def test_inline_cell_runs_between_cells(kernel):
     """On the main thread, with the notebook's variables; its output is its run's."""
     kernel.run("import threading\nseen = []")

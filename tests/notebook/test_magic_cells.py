@@ -7,6 +7,7 @@ from kernel import strip_colours
 from polling import eventually
 from trouble import get_zygote, stopped
 
+import ipycron
 from ipycron import get_task, get_tasks
 from ipycron.errors import StartRevoked
 
@@ -230,12 +231,55 @@ def test_cell_says_that_a_task_goes_on_when_its_name_is_edited(session):
     assert "goes on" not in session.read()
     session.shell.run_cell("%%cron @yearly --name new\n2", cell_id="one")
     said = session.read().splitlines()[-1]
-    assert said == "old: goes on, though the cell does not declare it any more"
+    assert said == (
+        "old: goes on, though the cell does not declare it any more; "
+        "`%cron destroy old` ends it"
+    )
+    assert " (not declared any more)" in session.run("%cron")
     session.shell.run_cell(
         "%%cron @yearly --name new --if-exists keep\n3", cell_id="one"
     )
     assert "goes on" not in session.read()
     assert set(names()) == {"new", "old"}
+
+
+@pytest.mark.parametrize(
+    "edited",
+    [
+        "%%cron @yearly --name it\ndef f(:",
+        "%%cron @yeerly\n1",
+        "1 +",
+        "1 / 0",
+    ],
+)
+def test_cell_says_that_its_tasks_go_on_when_it_fails(session, edited):
+    """Nothing new was declared, and what was declared before runs on."""
+    for name in ("", "--name it"):
+        session.shell.run_cell(f"%%cron @yearly {name}\n1", cell_id="one" + name)
+        (task,) = get_tasks().values()
+        session.read()
+        session.shell.run_cell(edited, cell_id="one" + name)
+        said = session.read().splitlines()[-1]
+        assert said == (
+            f"{task.name}: goes on as it was: the cell failed before it declared "
+            f"anything; `%cron destroy {task.name}` ends it"
+        )
+        assert "declared before its cell failed" in session.run("%cron")
+        session.shell.run_cell(f"%%cron @yearly {name}\n2", cell_id="one" + name)
+        assert "goes on" not in session.read()
+        assert "its cell failed" not in session.run("%cron")
+        session.run("%cron destroy --all")
+
+
+def test_list_marks_tasks_of_no_cell_of_this_session(session):
+    """What a cell has made by a magic or by the API is its own; another's is marked."""
+    session.run("import ipycron, threading")
+    session.run("ipycron.schedule('@yearly', print, name='own')")
+    session.run("%%cron @yearly --name cell\n1")
+    ipycron.create_task("@yearly", print, name="other")
+    rows = {line.split()[0]: line for line in session.run("%cron").splitlines()}
+    assert "stopped (of no cell of this session)" in rows["other"]
+    assert not any("(" in rows[name].split("@")[0] for name in ("own", "cell"))
 
 
 def test_nothing_has_failed_when_a_start_is_called_off(session, caplog):

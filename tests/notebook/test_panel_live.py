@@ -282,7 +282,7 @@ def test_command_is_acknowledged_and_done():
 @pytest.mark.parametrize(
     ("name", "wants_task", "text"),
     [
-        ("run", True, "TaskNotStarted: task 'off' is stopped. Call start() before"),
+        ("run", True, "TaskNotStarted: task 'off' is stopped. Start it with %cron"),
         ("run", False, "this task is gone"),
         ("explode", True, "'explode' is not a command"),
         ("__class__", True, "'__class__' is not a command"),

@@ -57,7 +57,7 @@ class Kernel:
 
     # --- cells -----------------------------------------------------------------------
 
-    def begin(self, code, cell_id=None):
+    def begin(self, code, cell_id=None, deleted=()):
         """Send a cell; return its message's id. Its error aborts no cell after it."""
         message = self._client.session.msg(
             "execute_request",
@@ -72,12 +72,13 @@ class Kernel:
         )
         if cell_id is not None:
             message["metadata"]["cellId"] = cell_id
+        message["metadata"]["deletedCells"] = list(deleted)
         self._client.shell_channel.send(message)
         return message["header"]["msg_id"]
 
-    def run(self, code, cell_id=None):
+    def run(self, code, cell_id=None, deleted=()):
         """Run a cell; return all the text that it shows."""
-        return self.finish(self.begin(code, cell_id))
+        return self.finish(self.begin(code, cell_id, deleted))
 
     def finish(self, message_id):
         """Wait until a cell is done; return all the text that it shows."""

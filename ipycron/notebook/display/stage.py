@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Hashable, Mapping
 
     from ipycron.api.task import Task
 
@@ -19,6 +19,14 @@ class TaskDisplay(Protocol):
 
     def show(self, task: Task) -> None:
         """Show a task from now on, here."""
+
+    def show_leftovers(self, cell: Hashable, leftovers: Mapping[Task, str]) -> None:
+        """Show tasks that go on though no cell declares them, and what ends them.
+
+        Args:
+            cell: the one that runs.
+            leftovers: what is said of each task, after its name.
+        """
 
     def has(self, name: str) -> bool:
         """Return whether a task of this name is shown."""

@@ -7,6 +7,7 @@ when a notebook is saved. Everything is escaped but the displays that the job ma
 from __future__ import annotations
 
 import re
+import shlex
 from datetime import UTC, datetime, timedelta
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -28,7 +29,7 @@ from ipycron.notebook.display.words import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from ipycron.api.task import Task
     from ipycron.client.executions import RunLike
@@ -70,6 +71,27 @@ def write_text(task: Task, *, trouble: str | None = None) -> str:
             lines += _indent(strip_ansi(text))
         lines += _indent(strip_ansi(run.traceback_text or ""))
     return "\n".join(lines)
+
+
+def say_leftovers(leftovers: Mapping[Task, str]) -> str:
+    """Return a line for each task that goes on though no cell declares it.
+
+    Args:
+        leftovers: what is said of each, after its name.
+    """
+    return "\n".join(
+        f"{say_name(task)}: has been ended"
+        if task.status == "destroyed"
+        else f"{say_name(task)}: {reason}; `%cron destroy {shlex.quote(task.name)}` "
+        "ends it"
+        for task, reason in leftovers.items()
+    )
+
+
+def describe_leftovers(leftovers: Mapping[Task, str]) -> dict[str, Any]:
+    """Return the same as a mimebundle."""
+    text = say_leftovers(leftovers)
+    return {"text/plain": text, "text/html": _pre(text)}
 
 
 def _explain_trouble(task: Task) -> str | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ipycron.notebook.display.words import describe_row, get_now, say_instants
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from ipycron.api.task import Task
     from ipycron.cron import CronExpression
@@ -24,10 +24,18 @@ TEXT_STYLE = "text-align:left;max-width:40em;overflow-wrap:break-word"
 
 
 class TaskTable:
-    """A table of tasks, as they are when it is shown."""
+    """A table of tasks, as they are when it is shown.
 
-    def __init__(self, tasks: Iterable[Task]) -> None:
+    Args:
+        tasks: which.
+        marks: by id of a task, what is said of it beside its status.
+    """
+
+    def __init__(
+        self, tasks: Iterable[Task], marks: Mapping[str, str] | None = None
+    ) -> None:
         self._tasks = tuple(tasks)
+        self._marks = marks or {}
 
     def _get_rows(self) -> list[tuple[str, ...]]:
         now = get_now()
@@ -36,7 +44,15 @@ class TaskTable:
             describe_row(task, now, is_replaced=newest[task.name] is not task)
             for task in self._tasks
         ]
-        return [(r.name, r.status, r.schedule, r.next_run, r.last_run) for r in rows]
+        marks = [self._marks.get(task.id) for task in self._tasks]
+        states = [
+            f"{row.status} ({mark})" if mark and row.status != "ending" else row.status
+            for row, mark in zip(rows, marks, strict=True)
+        ]
+        return [
+            (r.name, state, r.schedule, r.next_run, r.last_run)
+            for r, state in zip(rows, states, strict=True)
+        ]
 
     def __repr__(self) -> str:
         is_terminal = sys.stdout.isatty()

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 from ipycron.client.registry import registry
 from ipycron.notebook.display.ansi import strip_ansi
 from ipycron.notebook.display.feed import Feed
-from ipycron.notebook.display.static import settle_lines
+from ipycron.notebook.display.static import say_leftovers, settle_lines
 from ipycron.notebook.display.words import get_now, say_name, say_run
 from ipycron.process.wire.printable import keep_colours
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Hashable, Mapping
 
     from ipycron.api.task import Task
     from ipycron.client.executions import RunLike
@@ -142,6 +142,10 @@ class TerminalDisplay:
                 del self._printers[task_id]
         printer = self._printers[task.id] = Printer(task, is_coloured=self._is_coloured)
         registry.get_single(Feed).attach(printer)
+
+    def show_leftovers(self, cell: Hashable, leftovers: Mapping[Task, str]) -> None:  # noqa: ARG002 - see `TaskDisplay`
+        """Print a line for each."""
+        print(say_leftovers(leftovers))  # noqa: T201 - what the cell has done
 
     def has(self, name: str) -> bool:
         """Return whether a task of this name is shown."""

@@ -3,7 +3,8 @@
 A cell that runs again replaces the tasks without a name that it declared before, and
 ends those that it does not declare any more. Tasks with a name are replaced by their
 name, wherever they are declared: one that the cell does not declare any more goes on,
-and that is said.
+and that is said. So do the tasks of a cell that fails before it declares anything, and
+those of a cell that is deleted: front ends that send ids of cells say which those are.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ipycron.api import functions as api
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Hashable, Iterable
 
     from ipycron.api.task import Task
 
@@ -30,11 +31,31 @@ class _Cell:
         names: of its tasks without a name, in the order in which it declares them.
         owned: its tasks without a name.
         named: the tasks that it has declared by a name.
+        is_deleted: whether the front end has said so.
     """
 
     names: list[str] = field(default_factory=list)
     owned: list[Task] = field(default_factory=list)
     named: list[Task] = field(default_factory=list)
+    is_deleted: bool = False
+
+    @property
+    def alive(self) -> list[Task]:
+        """Its tasks that are not destroyed."""
+        tasks = (*self.owned, *self.named)
+        return [task for task in tasks if task.status != "destroyed"]
+
+
+UNDECLARED = "goes on, though the cell does not declare it any more"
+FAILED = "goes on as it was: the cell failed before it declared anything"
+DELETED = "goes on, though its cell was deleted"
+MARKS = {
+    UNDECLARED: "not declared any more",
+    FAILED: "declared before its cell failed",
+    DELETED: "its cell was deleted",
+}
+"""What is said of such tasks where they are listed."""
+FOREIGN = "of no cell of this session"
 
 
 class Undeclared(NamedTuple):
@@ -42,11 +63,11 @@ class Undeclared(NamedTuple):
 
     Attributes:
         ended: those without a name, which are ended.
-        kept: those with a name, which go on.
+        kept: those that go on, and why.
     """
 
     ended: list[Task]
-    kept: list[Task]
+    kept: dict[Task, str]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -61,6 +82,7 @@ class _Run:
         declared: the tasks without a name that it has declared so far.
         named: the tasks with a name that it has declared by a magic so far.
         unnamed: how many names it has asked for.
+        orphans: the tasks of cells that were deleted since the last run of a cell.
     """
 
     key: Hashable
@@ -70,6 +92,7 @@ class _Run:
     declared: list[Task] = field(default_factory=list)
     named: list[Task] = field(default_factory=list)
     unnamed: int = 0
+    orphans: list[Task] = field(default_factory=list)
 
 
 class CellLedger:
@@ -79,9 +102,16 @@ class CellLedger:
         self._cells: dict[Hashable, _Cell] = {}
         self._stack: list[_Run | None] = []
         self._count = 0
+        self._known: set[str] = set()  # ids of the tasks that cells have made
+        self._left: dict[str, str] = {}  # why a task that no cell declares goes on
 
-    def begin(self, info: Any) -> None:
-        """Note that a cell begins: IPython's event ``pre_run_cell``."""
+    def begin(self, info: Any, deleted: Iterable[object] = ()) -> None:
+        """Note that a cell begins: IPython's event ``pre_run_cell``.
+
+        Args:
+            info: the event's.
+            deleted: ids of cells that were deleted, as the front end has sent them.
+        """
         if self._stack:  # %%capture, %rerun and the like run cells inside of cells
             self._stack.append(None)
             return
@@ -90,15 +120,26 @@ class CellLedger:
         # same text is the same cell.
         cell_id = getattr(info, "cell_id", None)
         key = ("id", cell_id) if cell_id else ("source", info.raw_cell)
+        cell = self._cells.get(key) or _Cell()
+        cell.is_deleted = False  # it may be back
         self._stack.append(
             _Run(
                 key=key,
-                cell=self._cells.get(key) or _Cell(),
+                cell=cell,
                 source=info.raw_cell,
+                orphans=[task for id_ in deleted for task in self._delete(id_)],
                 # Of the cell that loads us, what there was when it did.
                 before=getattr(info, "before", frozenset(api.get_tasks())),
             )
         )
+
+    def _delete(self, cell_id: object) -> list[Task]:
+        """Note that a cell was deleted; return its tasks, once."""
+        cell = self._cells.get(("id", cell_id)) if isinstance(cell_id, str) else None
+        if cell is None or cell.is_deleted:
+            return []
+        cell.is_deleted = True
+        return cell.alive
 
     def end(self, result: Any) -> Undeclared:
         """Note that a cell has ended: IPython's event ``post_run_cell``.
@@ -107,26 +148,49 @@ class CellLedger:
         """
         run = self._stack.pop() if self._stack else None
         if run is None:
-            return Undeclared([], [])
-        # What the cell scheduled by the API is its own, too.
-        known = {task.id for task in run.declared}
-        for task in api.get_tasks().values():
-            is_new = task.id not in run.before and task.id not in known
-            if is_new and task.options.name is None:
-                run.declared.append(task)
+            return Undeclared([], {})
+        self._add_made(run)
         if run.cell.names or run.declared or run.named:
             self._cells[run.key] = run.cell
         declared = [*run.declared, *run.named]
-        if not declared and not result.success:
-            return Undeclared([], [])  # a slip of the pen ends nothing
-        names = {task.name for task in declared}  # these were replaced
-        undeclared = Undeclared(
-            _find_left(run.cell.owned, names), _find_left(run.cell.named, names)
-        )
-        run.cell.owned, run.cell.named = run.declared, run.named
-        for task in undeclared.ended:
+        ended: list[Task] = []
+        if not declared and not result.success:  # a slip of the pen ends nothing
+            kept = dict.fromkeys(run.cell.alive, FAILED)
+        else:
+            names = {task.name for task in declared}  # these were replaced
+            ended = _find_left(run.cell.owned, names)
+            kept = dict.fromkeys(_find_left(run.cell.named, names), UNDECLARED)
+            run.cell.owned, run.cell.named = run.declared, run.named
+        orphans = [task for task in run.orphans if task.status != "destroyed"]
+        kept |= dict.fromkeys(orphans, DELETED)
+        for task in declared:
+            self._left.pop(task.id, None)
+        self._left |= {task.id: reason for task, reason in kept.items()}
+        for task in ended:
             task.destroy()
-        return undeclared
+        return Undeclared(ended, kept)
+
+    def _add_made(self, run: _Run) -> None:
+        """Add to a run's tasks what it has made by the API."""
+        known = {task.id for task in run.declared}
+        tasks = api.get_tasks()
+        for task in tasks.values():
+            is_new = task.id not in run.before and task.id not in known
+            if is_new and task.options.name is None:
+                run.declared.append(task)
+        made = {task.id for task in (*run.declared, *run.named)}
+        self._known |= made | (tasks.keys() - run.before)
+        self._known &= tasks.keys()
+        self._left = {id_: why for id_, why in self._left.items() if id_ in tasks}
+
+    def mark(self, task: Task) -> str:
+        """Return what a list says of a task that no cell declares; else nothing."""
+        reason = self._left.get(task.id)
+        if reason is not None:
+            return MARKS[reason]
+        run = self._find_run()
+        is_new = run is not None and task.id not in run.before
+        return "" if is_new or task.id in self._known else FOREIGN
 
     @property
     def depth(self) -> int:

@@ -9,6 +9,7 @@ and the layers below know nothing of notebooks.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def show_card(task: Task) -> None:
     card = make_card(task) if has_kernel else None
     if card is None:
         raise NotImplementedError
-    show_view(card, format_task(task))
+    show_view(card, partial(format_task, task))
 
 
 def format_task(task: Task, **_: Any) -> dict[str, Any]:

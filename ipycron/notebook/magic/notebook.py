@@ -53,21 +53,30 @@ class Notebook:
     def begin_cell(self, info: Any) -> None:
         """Note that a cell begins: IPython's event ``pre_run_cell``."""
         self.inline_output.settle()
-        self.cells.begin(info)
+        self.cells.begin(info, self._find_deleted())
 
     def end_cell(self, result: Any) -> None:
         """Note that a cell has ended: IPython's event ``post_run_cell``."""
         self.inline_output.settle()
         key, is_outermost = self.cells.key, self.cells.depth == 1
         ended, kept = self.cells.end(result)
-        if is_outermost:
-            self.stage.leave(key)
         if ended:
             names = ", ".join(say_name(task) for task in ended)
             print(f"{names}: ended, the cell does not declare it any more")
         if kept:
-            names = ", ".join(say_name(task) for task in kept)
-            print(f"{names}: goes on, though the cell does not declare it any more")
+            self.stage.show_leftovers(key, kept)
+        if is_outermost:
+            self.stage.leave(key)
+
+    def _find_deleted(self) -> list[object]:
+        """Return the ids of cells that were deleted since a cell ran last.
+
+        JupyterLab and Notebook send them with each cell.
+        """
+        get_parent = getattr(self.shell, "get_parent", None)
+        parent = {} if get_parent is None else get_parent() or {}
+        deleted = parent.get("metadata", {}).get("deletedCells")
+        return deleted if isinstance(deleted, list) else []
 
     def see_end(self, task: Task, completion: Completion[Any]) -> None:
         """Note how a run ended that nobody waits for: log what nobody sees."""

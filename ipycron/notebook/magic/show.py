@@ -61,13 +61,14 @@ class ExplainOptions:
     count: int = option(SHOWN_FIRES, check_limit, "how many fires")
 
 
-def list_tasks(_: Notebook, line: ParsedLine) -> None:
+def list_tasks(notebook: Notebook, line: ParsedLine) -> None:
     """Show a table of all tasks."""
     if line.words:
         raise UsageError(f"%cron list takes no words, got {line.words[0]!r}")
     tasks = tuple(api.get_tasks().values())
     if tasks:
-        display(TaskTable(tasks))
+        marks = {task.id: notebook.cells.mark(task) for task in tasks}
+        display(TaskTable(tasks, marks))
     else:
         print("no task is scheduled")
 

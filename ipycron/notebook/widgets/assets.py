@@ -23,6 +23,7 @@ _SCRIPTS = (
     "pane",
     "rows",
     "card",
+    "leftovers",
     "table",
     "sections",
     "panel",

@@ -15,6 +15,7 @@ from __future__ import annotations
 import threading
 import time
 import uuid
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from IPython import get_ipython
@@ -22,18 +23,22 @@ from IPython.display import publish_display_data
 
 from ipycron.client.registry import registry
 from ipycron.notebook.display.feed import Feed
-from ipycron.notebook.display.static import describe_task
+from ipycron.notebook.display.static import (
+    describe_leftovers,
+    describe_task,
+    say_leftovers,
+)
 from ipycron.process.shell.displays import WIDGET_VIEW
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Callable, Hashable, Mapping
 
     from ipycron.api.task import Task
 
 RENEW_EVERY = 1.0
 """Seconds between two copies, at least, where nobody looks at the card."""
 RENEW_WATCHED = 5.0
-"""The same where a browser shows the card."""
+"""The same where a browser shows the card, unless a run has ended."""
 _CHILD = ".jp-OutputArea-child"
 STAND_IN = (
     f"<style>{_CHILD}:not(:has(.jp-OutputArea-output > *))"
@@ -44,44 +49,62 @@ the view is there, its own style sheet hides the copy."""
 _IDLE = 3600.0
 
 
-class Page:
-    """The output of one task: a `View` of the feed."""
+class StaticCopy:
+    """What a notebook keeps of a view: an output of its own, renewed. A `View`.
 
-    def __init__(self, task: Task) -> None:
-        self.task = task
-        self._trouble: str | None = None
+    Args:
+        view: the live view; None where widgets are not installed.
+        write: returns the copy as it is now, as a mimebundle.
+    """
+
+    def __init__(self, view: Any, write: Callable[[], dict[str, Any]]) -> None:
+        self._view = view
+        self._write = write
         self._display_id = uuid.uuid4().hex
         self._lock = threading.Lock()
-        self._card = make_card(task)
         self._is_watched = False
         self._is_stale = False
+        self._shows_run = False
         self._shown_at = 0.0
-        if self._card is not None:
-            self._card.on_msg(self._see_browser)
+        if view is not None:
+            view.on_msg(self._see_browser)
+
+    # --- what it is a copy of: for subclasses to say ----------------------------
+
+    def _is_shown(self, task_id: str) -> bool:
+        return bool(self._view.is_shown(task_id))
+
+    def _find_tasks(self) -> list[Task]:
+        return list(self._view.find_tasks())
+
+    def _is_over(self) -> bool:
+        """Return whether nothing will change any more."""
+        return self._view.comm is None
+
+    # --- from any thread ----------------------------------------------------------
 
     def show(self) -> None:
-        """Display the task in the running cell's output, and keep it fresh."""
-        if self._card is not None:
-            publish_view(self._card)
+        """Display the view and the copy in the running cell, and keep that fresh."""
+        if self._view is not None:
+            publish_view(self._view)
         self._publish(update=False)
         registry.get_single(Feed).attach(self)
 
-    def tell_trouble(self, text: str) -> None:
-        """Show what kept the task from starting."""
-        self._trouble = text
+    def mark_stale(self) -> None:
+        """Have the copy renewed soon."""
         self._is_stale = True
         registry.get_single(Feed).wake()
 
     def renew(self) -> None:
-        """Show the task as it is now, if nobody sees the card."""
+        """Show it as it is now, if nobody sees the view."""
         if not self._is_watched:
             self._publish(update=True)
 
     def close(self) -> None:
-        """Leave the output as it is. The card lives on: others may show it."""
+        """Leave the output as it is. The view lives on: others may show it."""
         registry.get_single(Feed).detach(self)
-        if self._card is not None:
-            self._card.on_msg(self._see_browser, remove=True)
+        if self._view is not None:
+            self._view.on_msg(self._see_browser, remove=True)
 
     def _see_browser(self, *_: object) -> None:
         self._is_watched = True
@@ -90,27 +113,33 @@ class Page:
         with self._lock:
             self._is_stale = False
             self._shown_at = time.monotonic()
-            copy = describe_task(self.task, trouble=self._trouble)
+            self._shows_run = self._is_busy()
+            copy = self._write()
             publish_display_data(
-                copy if self._card is None else stand_in(copy),
+                copy if self._view is None else stand_in(copy),
                 transient={"display_id": self._display_id},
                 update=update,
             )
 
+    def _is_busy(self) -> bool:
+        return any(task.is_busy for task in self._find_tasks())
+
     # --- on the feed's thread ---------------------------------------------------------
 
     def note(self, task_ids: set[str]) -> None:
-        """Renew the copy soon if this task has changed; see `View`."""
-        if self.task.id in task_ids:
+        """Renew the copy soon if one of its tasks has changed; see `View`."""
+        if any(self._is_shown(task_id) for task_id in task_ids):
             self._is_stale = True
 
     def push(self, now: float) -> float:
         """Renew the copy if that is due; see `View`."""
-        is_over = self.task.status == "destroyed"
+        is_over = self._is_over()
         if is_over:
             self.close()
-        pause = RENEW_WATCHED if self._is_watched else RENEW_EVERY
-        due = self._shown_at + pause
+        # A run that has ended is not saved as one that goes on.
+        is_ended = self._shows_run and not self._is_busy()
+        is_rare = self._is_watched and not is_ended
+        due = self._shown_at + (RENEW_WATCHED if is_rare else RENEW_EVERY)
         if not self._is_stale:
             return now + _IDLE
         if is_over or now >= due:
@@ -118,14 +147,46 @@ class Page:
         return due
 
 
-def show_view(view: Any, copy: dict[str, Any]) -> None:
-    """Display a view, and in the next output its copy as it is now.
+class Page(StaticCopy):
+    """The output of one task: its card and the copy."""
 
-    At a terminal's prompt the copy alone: the view has no text of its own.
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        self._trouble: str | None = None
+        super().__init__(make_card(task), self._describe)
+
+    def _describe(self) -> dict[str, Any]:
+        return describe_task(self.task, trouble=self._trouble)
+
+    def _is_shown(self, task_id: str) -> bool:
+        return task_id == self.task.id
+
+    def _find_tasks(self) -> list[Task]:
+        return [self.task]
+
+    def _is_over(self) -> bool:
+        return self.task.status == "destroyed" and not self.task.is_busy
+
+    def tell_trouble(self, text: str) -> None:
+        """Show what kept the task from starting."""
+        self._trouble = text
+        self.mark_stale()
+
+
+def show_view(view: Any, write: Callable[[], dict[str, Any]]) -> None:
+    """Display a view, and in the next output its copy, from now on.
+
+    At a terminal's prompt the copy alone, once: the view has no text of its own.
     """
-    if getattr(get_ipython(), "kernel", None) is not None:
-        publish_view(view)
-    publish_display_data(stand_in(copy))
+    if get_kernel() is None:
+        publish_display_data(stand_in(write()))
+    else:
+        StaticCopy(view, write).show()
+
+
+def get_kernel() -> Any:
+    """Return the kernel of the notebook; None at a terminal's prompt."""
+    return getattr(get_ipython(), "kernel", None)
 
 
 def publish_view(view: Any) -> None:
@@ -152,6 +213,15 @@ def make_card(task: Task) -> Any:
     return card.make_card(task)
 
 
+def make_leftovers(leftovers: Mapping[Task, str]) -> Any:
+    """Return the view of tasks that go on; None where widgets are not installed."""
+    try:
+        from ipycron.notebook.widgets import leftovers as module  # noqa: PLC0415 - as above
+    except ImportError:
+        return None
+    return module.Leftovers(leftovers)
+
+
 class PageDisplay:
     """The stage of a kernel; see `TaskDisplay`."""
 
@@ -159,6 +229,7 @@ class PageDisplay:
         self._pages: list[Page] = []
         self._fresh: list[Page] = []
         self._by_cell: dict[Hashable, list[Page]] = {}
+        self._leftovers: dict[Hashable, Any] = {}
 
     def show(self, task: Task) -> None:
         """Show a task in the running cell's output."""
@@ -176,6 +247,17 @@ class PageDisplay:
         self._pages = [page for page in self._pages if page not in former]
         if self._fresh:
             self._by_cell[cell], self._fresh = self._fresh, []
+
+    def show_leftovers(self, cell: Hashable, leftovers: Mapping[Task, str]) -> None:
+        """Show them with a button that ends each; text where there are no widgets."""
+        view = make_leftovers(leftovers)
+        if view is None:
+            print(say_leftovers(leftovers))  # noqa: T201 - the front end shows it
+            return
+        show_view(view, partial(describe_leftovers, leftovers))
+        former, self._leftovers[cell] = self._leftovers.pop(cell, None), view
+        if former is not None:
+            former.close()
 
     def has(self, name: str) -> bool:
         """Return whether a task of this name is shown."""

@@ -113,6 +113,8 @@ class Panel(LiveView):
 
     def _ipython_display_(self) -> None:
         """Show the panel, and a table where there are no widgets."""
+        show_view(self, self._describe_table)
+
+    def _describe_table(self) -> dict[str, Any]:
         table = TaskTable(self.find_tasks())
-        copy = {"text/plain": repr(table), "text/html": table._repr_html_()}
-        show_view(self, copy)
+        return {"text/plain": repr(table), "text/html": table._repr_html_()}

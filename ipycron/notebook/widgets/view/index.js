@@ -10,7 +10,8 @@ export default ({ isSaved = false } = {}) => {
       return () => store.close();
     },
     render({ model, el }) {
-      return model.get("kind") === "panel" ? renderPanel(store, el) : renderCard(store, el);
+      const renders = { card: renderCard, panel: renderPanel, leftovers: renderLeftovers };
+      return renders[model.get("kind")](store, el);
     },
   };
 };
