@@ -131,7 +131,7 @@ class Policy:
     no_overlap: bool = option(
         False,
         check_flag,
-        "skip a slot, refuse a manual run, while a run of this instance is in progress",
+        "skip slots, refuse manual runs, while a run of this instance is in progress",
     )
     max_executions: int | None = option(
         None, check_limit, "scheduled runs before the task is destroyed"
