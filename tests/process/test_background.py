@@ -12,6 +12,8 @@ from polling import SECONDS, eventually
 import ipycron
 from ipycron.errors import WorkerCrashed
 
+pytestmark = pytest.mark.usefixtures("supervisor")
+
 KINDS = dict(zip(WORKERS, ("fork", "spawn"), strict=True))
 
 
@@ -210,25 +212,6 @@ def test_worker_leads_a_session_of_its_own(start, write):
         assert ours.name == __file__
     assert sid == group == pid
     assert not [link for link in links if link.endswith(".py")]
-
-
-def test_job_keeps_the_clients_limit_of_open_files(start, write):
-    """The supervisor needs more descriptors than a job may have: only itself."""
-    import resource  # noqa: PLC0415
-
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (512, hard))
-    try:
-        task = start(
-            write("""
-                import resource
-                def task():
-                    return resource.getrlimit(resource.RLIMIT_NOFILE)
-            """)
-        )
-        assert run(task) == (512, hard)
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 PID = "import os\ndef task():\n    return os.getpid()\n"

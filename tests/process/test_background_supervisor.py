@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import resource
 import signal
 import threading
 from datetime import timedelta
@@ -162,3 +163,22 @@ def test_missed_slots_are_told_one_by_one_when_the_supervisor_slept(write):
     newest = max(context.date for context in missed)
     late = next(c for c in started if c.date == newest + timedelta(seconds=1))
     assert late.execution.started_at - late.date < timedelta(seconds=1)
+
+
+@pytest.mark.parametrize("launcher", ["fork", "spawn"])
+def test_job_keeps_the_clients_limit_of_open_files(write, launcher):
+    """The supervisor needs more descriptors than a job may have: only itself."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (512, hard))
+    try:
+        task = start(
+            write("""
+                import resource
+                def task():
+                    return resource.getrlimit(resource.RLIMIT_NOFILE)
+            """),
+            launcher=launcher,
+        )
+        assert task.execute().result(SECONDS) == (512, hard)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -14,6 +14,8 @@ import ipycron
 from ipycron.errors import RemoteError, StartError, StartTimeout
 from ipycron.process.wire.outcome import get_traceback_text
 
+pytestmark = pytest.mark.usefixtures("supervisor")
+
 LAUNCHERS = dict(zip(WORKERS, ("fork", "spawn"), strict=True))
 
 

@@ -12,6 +12,8 @@ import ipycron
 from ipycron.errors import CaptureError, RemoteError
 from ipycron.process.wire.outcome import get_traceback_text
 
+pytestmark = pytest.mark.usefixtures("supervisor")
+
 MIB = 1 << 20
 
 

@@ -7,6 +7,8 @@ from polling import SECONDS, eventually
 import ipycron
 from ipycron.errors import ExecutionStopped, StartError, StopTimeout, TaskDestroyed
 
+pytestmark = pytest.mark.usefixtures("supervisor")
+
 
 def answer(ctx):
     """The simplest job."""

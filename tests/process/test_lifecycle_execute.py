@@ -15,6 +15,8 @@ from ipycron.errors import (
     WaitTimeout,
 )
 
+pytestmark = pytest.mark.usefixtures("supervisor")
+
 
 def fail(ctx):
     """The simplest job that fails."""

@@ -12,6 +12,8 @@ from polling import SECONDS, eventually
 import ipycron
 from ipycron.errors import InvalidOption
 
+pytestmark = pytest.mark.usefixtures("supervisor")
+
 on_both = pytest.mark.parametrize("house", BOTH, indirect=True)
 on_workers = pytest.mark.parametrize("house", WORKERS, indirect=True)
 

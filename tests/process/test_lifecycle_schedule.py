@@ -11,6 +11,8 @@ from polling import SECONDS, eventually
 import ipycron
 from ipycron.errors import ExecutionTimeout, InvalidOption
 
+pytestmark = pytest.mark.usefixtures("supervisor")
+
 on_both = pytest.mark.parametrize("house", BOTH, indirect=True)
 
 

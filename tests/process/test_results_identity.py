@@ -20,6 +20,8 @@ from polling import SECONDS
 import ipycron
 from ipycron.process.wire.outcome import Unserializable
 
+pytestmark = pytest.mark.usefixtures("supervisor")
+
 
 @pytest.fixture
 def declare():

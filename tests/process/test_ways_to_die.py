@@ -20,6 +20,8 @@ from watching import SESSION, find_marked
 import ipycron
 from ipycron.errors import ExecutionTimeout, RemoteError, WorkerCrashed
 
+pytestmark = pytest.mark.usefixtures("supervisor")
+
 GOAL = 3.0
 """Seconds from the fatal act to its event."""
 TABLE = "ways to die"

@@ -99,6 +99,43 @@ def drain():
         assert delivered.wait(SECONDS), "the dispatcher hangs"
 
 
+class Shared:
+    """A client, with its supervisor, that goes on from test to test of a file."""
+
+    client = None
+
+    @classmethod
+    def start(cls):
+        """Start it, with what it keeps from its first tasks on."""
+        for options in ({"background": True}, {}):
+            task = ipycron.create_task(NEVER, int, **options)
+            task.start().result(SECONDS)
+            task.destroy().result(SECONDS)
+        cls.client = registry.client
+
+    @classmethod
+    def close(cls):
+        """End it; fail if a test has ended it before."""
+        client, cls.client = cls.client, None
+        assert registry.running_client is client, "a test has shut ipycron down"
+        registry.close(0)
+
+
+def end_tasks():
+    """End all that a test has begun: everything, or all but what its file shares."""
+    client = registry.running_client
+    if client is None:
+        return
+    if client is not Shared.client:
+        registry.close(0)
+        return
+    for end in [task.destroy(force=True) for task in ipycron.get_tasks().values()]:
+        end.result(SECONDS)
+    drain()
+    for event in ("*", *ipycron.Event):
+        ipycron.off(event)
+
+
 class House:
     """Makes tasks of one kind from bodies (see `jobs`)."""
 
@@ -162,7 +199,7 @@ class House:
 
     def __exit__(self, *_):
         # First: coroutines need their home until they have ended.
-        registry.close(0)
+        end_tasks()
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(SECONDS)

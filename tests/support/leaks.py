@@ -17,6 +17,8 @@ DEADLINE = 15.0
 """Seconds for what a test has closed to be gone: threads end, processes are reaped."""
 LONGEST_PAUSE = 0.02
 """Seconds between two looks at what is not gone yet; the first ones come sooner."""
+_KEPT_THREADS = ("ipycron-job", "ipycron-events-watch")
+"""What a client that goes on keeps for a while, for the next calls."""
 
 
 class Belongings:
@@ -34,10 +36,14 @@ class Belongings:
         if has_orphans:
             self.processes |= find_marked(os.environ[SESSION]).keys()
         self.held = find_held()
+        self.client = find_client()
 
     def __sub__(self, other):
+        threads = self.threads - other.threads
+        if other.client is not None and self.client is other.client:
+            threads = {t for t in threads if t.name not in _KEPT_THREADS}
         return [
-            *(f"thread {t.name}" for t in self.threads - other.threads),
+            *(f"thread {t.name}" for t in threads),
             *(f"descriptor {d}" for d in sorted(self.descriptors - other.descriptors)),
             *(f"process {describe(p)}" for p in self.processes - other.processes),
             *(self.held - other.held),
@@ -68,12 +74,17 @@ def find_held():
         for number in (signal.SIGINT, signal.SIGTERM)
     }
     held.add(f"sys.excepthook {sys.excepthook}")
-    module = sys.modules.get("ipycron.client.registry")
-    if module is not None and module.registry.running_client is not None:
-        client = module.registry.running_client
+    client = find_client()
+    if client is not None:
         held |= {f"task {task.name!r}" for task in client.tasks.values()}
         held |= {f"listener of {event}" for event in client.listeners.events}
     return held
+
+
+def find_client():
+    """Return the client of this process, or None."""
+    module = sys.modules.get("ipycron.client.registry")
+    return None if module is None else module.registry.running_client
 
 
 def describe(pid):
