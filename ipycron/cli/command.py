@@ -15,6 +15,7 @@ from ipycron.cli.mistakes import UsageMistake
 from ipycron.client.options import TaskOptions
 from ipycron.errors import IpycronError
 from ipycron.scheduling.clock import SystemClock
+from ipycron.scheduling.policy import OptionKind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -111,7 +112,7 @@ def _add_run(commands: Any) -> None:
         run.add_argument(flag, action="store_true", help=text)
     for field in fields(TaskOptions):
         if field.name in _RUN_OPTIONS:
-            _add_option(run, field.name, field.default, field.metadata["help"])
+            _add_option(run, field.name, **field.metadata)
     run.set_defaults(run=_run_files)
 
 
@@ -133,13 +134,20 @@ def _make_replacing(words: Sequence[argparse.Action]) -> type[argparse.Action]:
     return Replacing
 
 
-def _add_option(parser: Any, name: str, default: Any, text: str) -> None:
+def _add_option(
+    parser: Any,
+    name: str,
+    *,
+    kind: OptionKind,
+    help: str,  # noqa: A002 - as `option` declares it
+    **_: Any,
+) -> None:
     flags = (f"--{name.replace('_', '-')}", *_ALIASES.get(name, ()))
-    if default is False:
-        parser.add_argument(*flags, action="store_true", help=text)
+    if kind is OptionKind.FLAG:
+        parser.add_argument(*flags, action="store_true", help=help)
         return
-    convert = {"max_executions": int, "jitter": float, "timeout": float}
-    parser.add_argument(*flags, type=convert.get(name, str), help=text)
+    convert = {OptionKind.NUMBER: int, OptionKind.DURATION: float}
+    parser.add_argument(*flags, type=convert.get(kind, str), help=help)
 
 
 def _add_next(commands: Any) -> None:

@@ -18,6 +18,7 @@ from ipycron.coordinate.protocol import check_coordinator
 from ipycron.errors import InvalidOption, UnknownOption, describe_value
 from ipycron.process.wire.protocol import LauncherName
 from ipycron.scheduling.policy import (
+    OptionKind,
     Policy,
     check_flag,
     check_optional_deadline,
@@ -145,52 +146,92 @@ def _advise(value: Any) -> str:
 class TaskOptions(Policy):
     """Everything that can be said about a task beside its expression and its job."""
 
-    name: str | None = option(None, check_text, "label; the id where none is given")
+    name: str | None = option(
+        None, check_text, "label; the id where none is given", kind=OptionKind.TEXT
+    )
     timezone: str | tzinfo | None = option(
-        None, _check_timezone, "IANA name; the system's zone where none is given"
+        None,
+        _check_timezone,
+        "IANA name; the system's zone where none is given",
+        kind=OptionKind.TEXT,
     )
     day_or: bool = option(
-        True, check_flag, "either day field matches (cron's rule), else both must"
+        True,
+        check_flag,
+        "either day field matches (cron's rule), else both must",
+        kind=OptionKind.FLAG,
     )
     suppress_missed_warning: bool = option(
-        False, check_flag, "do not log missed executions"
+        False, check_flag, "do not log missed executions", kind=OptionKind.FLAG
     )
     execute_timeout: float | None = option(
-        None, check_optional_deadline, "how long execute() waits, seconds"
+        None,
+        check_optional_deadline,
+        "how long execute() waits, seconds",
+        kind=OptionKind.DURATION,
     )
     run_coordinator: Any = option(
-        None, _check_run_coordinator, "decides which instance of a fleet runs a slot"
+        None,
+        _check_run_coordinator,
+        "decides which instance of a fleet runs a slot",
+        kind=OptionKind.OBJECT,
     )
     logger: logging.Logger | None = option(
-        None, check_logger, "takes this task's log records"
+        None, check_logger, "takes this task's log records", kind=OptionKind.OBJECT
     )
-    args: tuple[str, ...] = option((), _check_args, "sys.argv[1:] of a task file")
+    args: tuple[str, ...] = option(
+        (), _check_args, "sys.argv[1:] of a task file", kind=OptionKind.NAMES
+    )
     env: dict[str, str] | None = option(
-        None, _check_env, "environment variables to set for the job"
+        None,
+        _check_env,
+        "environment variables to set for the job",
+        kind=OptionKind.PAIR,
     )
-    cwd: str | None = option(None, _check_cwd, "working directory of the job")
+    cwd: str | None = option(
+        None, _check_cwd, "working directory of the job", kind=OptionKind.TEXT
+    )
     if_exists: str = option(
         "replace",
         _check_choice(IF_EXISTS),
         "what to do where a task of this name exists: replace, keep, error",
+        kind=OptionKind.TEXT,
     )
     background: bool | None = option(
-        None, _check_optional_flag, "run a function in a worker process"
+        None,
+        _check_optional_flag,
+        "run a function in a worker process",
+        kind=OptionKind.FLAG,
     )
     launcher: LauncherName | None = option(
-        None, _check_choice(get_args(LauncherName)), "how workers come to be"
+        None,
+        _check_choice(get_args(LauncherName)),
+        "how workers come to be",
+        kind=OptionKind.TEXT,
     )
     executor: Any = option(
         None,
         check_executor,
         "a concurrent.futures.Executor or a Dask client that runs the job elsewhere",
+        kind=OptionKind.OBJECT,
     )
     echo: bool = option(
-        True, check_flag, "show a job's output on the console of a script"
+        True,
+        check_flag,
+        "show a job's output on the console of a script",
+        kind=OptionKind.FLAG,
     )
-    unref: bool = option(False, check_flag, "let a script end while this is started")
+    unref: bool = option(
+        False,
+        check_flag,
+        "let a script end while this is started",
+        kind=OptionKind.FLAG,
+    )
     max_result_bytes: int = option(
-        64 * 1024 * 1024, _check_size, "largest result that a worker sends, bytes"
+        64 * 1024 * 1024,
+        _check_size,
+        "largest result that a worker sends, bytes",
+        kind=OptionKind.NUMBER,
     )
 
     def __repr__(self) -> str:

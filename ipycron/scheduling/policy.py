@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from ipycron.errors import InvalidOption
@@ -22,7 +23,25 @@ MAX_WHOLE = 2**63 - 1
 Check = "Callable[[str, Any], Any]"
 
 
-def option(default: Any, check: Callable[[str, Any], Any], help: str) -> Any:  # noqa: A002
+class OptionKind(Enum):
+    """How an option is read where it is text; the value is its place in a manual."""
+
+    FLAG = "flag"
+    TEXT = "TEXT"
+    NUMBER = "N"
+    DURATION = "TIME"
+    NAMES = "NAMES"
+    PAIR = "KEY=VALUE"
+    OBJECT = "VARIABLE"
+
+
+def option(
+    default: Any,
+    check: Callable[[str, Any], Any],
+    help: str,  # noqa: A002
+    *,
+    kind: OptionKind,
+) -> Any:
     """Declare an option of an options dataclass.
 
     Args:
@@ -30,8 +49,9 @@ def option(default: Any, check: Callable[[str, Any], Any], help: str) -> Any:  #
         check: takes the option's name and a value; returns the value to keep or
             raises `InvalidOption`.
         help: one line for people, without the default.
+        kind: how the option is read from a magic's line.
     """
-    return field(default=default, metadata={"check": check, "help": help})
+    return field(default=default, metadata={"check": check, "help": help, "kind": kind})
 
 
 def check_options(cls: Any, given: dict[str, Any]) -> dict[str, Any]:
@@ -132,35 +152,61 @@ class Policy:
         False,
         check_flag,
         "skip slots, refuse manual runs, while a run of this instance is in progress",
+        kind=OptionKind.FLAG,
     )
     max_executions: int | None = option(
-        None, check_limit, "scheduled runs before the task is destroyed"
+        None,
+        check_limit,
+        "scheduled runs before the task is destroyed",
+        kind=OptionKind.NUMBER,
     )
     jitter: float = option(
-        0.0, check_duration, "longest random delay before a scheduled run, seconds"
+        0.0,
+        check_duration,
+        "longest random delay before a scheduled run, seconds",
+        kind=OptionKind.DURATION,
     )
     tolerance: float = option(
-        1.0, check_duration, "how late a slot may still run, seconds"
+        1.0,
+        check_duration,
+        "how late a slot may still run, seconds",
+        kind=OptionKind.DURATION,
     )
     timeout: float | None = option(
-        None, check_optional_deadline, "longest run, seconds; a longer one is ended"
+        None,
+        check_optional_deadline,
+        "longest run, seconds; a longer one is ended",
+        kind=OptionKind.DURATION,
     )
     start_timeout: float = option(
-        5.0, check_deadline, "longest load of the job, seconds"
+        5.0,
+        check_deadline,
+        "longest load of the job, seconds",
+        kind=OptionKind.DURATION,
     )
     stop_timeout: float = option(
-        5.0, check_duration, "how long a stop lets a run go on, seconds"
+        5.0,
+        check_duration,
+        "how long a stop lets a run go on, seconds",
+        kind=OptionKind.DURATION,
     )
     max_restarts: int = option(
-        3, check_count, "new workers after deaths in a row without a finished run"
+        3,
+        check_count,
+        "new workers after deaths in a row without a finished run",
+        kind=OptionKind.NUMBER,
     )
     distributed: bool = option(
-        False, check_flag, "ask the run coordinator before each scheduled run"
+        False,
+        check_flag,
+        "ask the run coordinator before each scheduled run",
+        kind=OptionKind.FLAG,
     )
     distributed_lease: float = option(
         30.0,
         check_deadline,
-        "seconds that a claim on a slot outlasts it; clocks may differ by less",
+        "seconds that a claim outlasts its slot; clocks may differ by less",
+        kind=OptionKind.DURATION,
     )
 
     @property

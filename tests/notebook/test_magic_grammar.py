@@ -1,6 +1,7 @@
 """The text behind `%cron`: words, options, durations, expressions. Starts nothing."""
 
 import logging
+from dataclasses import dataclass
 
 import pytest
 
@@ -11,7 +12,12 @@ from ipycron.notebook.magic.grammar import (
     split_expression,
     split_words,
 )
-from ipycron.notebook.magic.options import get_task_options, split_values
+from ipycron.notebook.magic.options import (
+    get_task_options,
+    index_options,
+    split_values,
+)
+from ipycron.scheduling.policy import OptionKind, check_deadline, option
 
 
 def parse(line, **names):
@@ -206,3 +212,19 @@ def test_help_is_noticed_wherever_it_stands(word):
     """Help is asked for before or after anything else."""
     assert parse(f"* * * * * {word}").is_help
     assert parse(f"{word} --name x").is_help
+
+
+Seconds = float
+
+
+@dataclass(kw_only=True)
+class _Declared:
+    wait: Seconds = option(1.0, check_deadline, "how long", kind=OptionKind.DURATION)
+
+
+def test_option_is_read_as_its_declaration_says():
+    """However its type is spelled."""
+    options = index_options(_Declared)
+    assert parse_words(split_words("--wait 2m"), options, names={}).values == {
+        "wait": 120.0
+    }

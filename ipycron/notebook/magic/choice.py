@@ -11,7 +11,7 @@ from IPython.core.error import UsageError
 from ipycron.api import functions as api
 from ipycron.client.jobs import Inline
 from ipycron.notebook.display.words import say_name
-from ipycron.scheduling.policy import check_flag, option
+from ipycron.scheduling.policy import OptionKind, check_flag, option
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class ChoiceOptions:
     """Which tasks."""
 
-    all: bool = option(False, check_flag, "every task")
+    all: bool = option(False, check_flag, "every task", kind=OptionKind.FLAG)
 
 
 def choose_tasks(command: str, line: ParsedLine) -> list[Task]:

@@ -12,9 +12,9 @@ from ipycron.api import functions as api
 from ipycron.client.options import IF_EXISTS
 from ipycron.notebook.capture.writer import is_own
 from ipycron.notebook.magic.commands import COMMANDS
-from ipycron.notebook.magic.grammar import Kind
 from ipycron.notebook.magic.options import get_task_options, index_options
 from ipycron.process.wire.protocol import LauncherName
+from ipycron.scheduling.policy import OptionKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -73,7 +73,7 @@ def complete(text: str, shell: Any) -> Completions | None:
         else index_options(COMMANDS[command].options)
     )
     taking = options.get(words[-1]) if words else None
-    if taking is not None and taking.kind is not Kind.FLAG:
+    if taking is not None and taking.kind is not OptionKind.FLAG:
         return _complete_value(taking, fragment, shell)
     if fragment.startswith("-"):
         return _complete_option(options, words, fragment)
@@ -118,7 +118,9 @@ def _complete_value(
         case "launcher":
             return _pick(fragment, get_args(LauncherName), "text")
     # Nothing is known of what may stand here; files and variables do not belong.
-    return None if option.kind is Kind.OBJECT else Completions(fragment, [], "text")
+    return (
+        None if option.kind is OptionKind.OBJECT else Completions(fragment, [], "text")
+    )
 
 
 def _pick(fragment: str, known: Iterable[str], kind: str) -> Completions:

@@ -37,6 +37,7 @@ from ipycron.notebook.display.words import (
 from ipycron.notebook.magic.choice import ChoiceOptions, choose_tasks, refuse_waiting
 from ipycron.process.wire.outcome import get_traceback_text, summarize_error
 from ipycron.scheduling.policy import (
+    OptionKind,
     check_flag,
     check_limit,
     check_optional_deadline,
@@ -61,22 +62,30 @@ PATIENCE = 10.0
 class StopOptions(ChoiceOptions):
     """How to end something."""
 
-    force: bool = option(False, check_flag, "do not wait for a run in progress")
+    force: bool = option(
+        False, check_flag, "do not wait for a run in progress", kind=OptionKind.FLAG
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions(ChoiceOptions):
     """How to run something."""
 
-    wait: bool = option(False, check_flag, "return when the run has ended")
+    wait: bool = option(
+        False, check_flag, "return when the run has ended", kind=OptionKind.FLAG
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WaitOptions:
     """What to wait for."""
 
-    runs: int | None = option(None, check_limit, "until so many runs have ended")
-    for_: float | None = option(None, check_optional_deadline, "so long at most")
+    runs: int | None = option(
+        None, check_limit, "until so many runs have ended", kind=OptionKind.NUMBER
+    )
+    for_: float | None = option(
+        None, check_optional_deadline, "so long at most", kind=OptionKind.DURATION
+    )
 
 
 def start(notebook: Notebook, line: ParsedLine) -> None:

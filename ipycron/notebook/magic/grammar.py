@@ -11,13 +11,13 @@ import re
 import shlex
 from collections import deque
 from dataclasses import dataclass
-from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from ipycron.client.options import find_advice
 from ipycron.cron import CronExpression
 from ipycron.cron import split_expression as split_expression  # noqa: PLC0414 - a part of the grammar
 from ipycron.errors import InvalidOption, suggest
+from ipycron.scheduling.policy import OptionKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -31,18 +31,6 @@ _SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0
 
 class LineError(ValueError):
     """A line that cannot be read. The text is one sentence, for the user."""
-
-
-class Kind(Enum):
-    """How an option's text is read."""
-
-    FLAG = "flag"
-    TEXT = "TEXT"
-    NUMBER = "N"
-    DURATION = "TIME"
-    NAMES = "NAMES"
-    PAIR = "KEY=VALUE"
-    OBJECT = "VARIABLE"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +51,7 @@ class MagicOption:
     flag: str
     aliases: tuple[str, ...] = ()
     target: str
-    kind: Kind
+    kind: OptionKind
     value: bool = True
     check: Callable[[str, Any], Any]
     help: str
@@ -156,7 +144,7 @@ def _take_option(
 ) -> None:
     flag, has_text, text = word.partition("=")
     option = _find_option(flag, options)
-    if option.kind is Kind.FLAG:
+    if option.kind is OptionKind.FLAG:
         if has_text:
             raise LineError(f"{flag} takes no value, got {text!r}")
         values[option.target] = option.value
@@ -166,9 +154,9 @@ def _take_option(
             raise LineError(f"{flag}: got nothing, expected {_EXPECTED[option.kind]}")
         text = pending.popleft()
     value = _read(flag, text, option.kind, names)
-    if option.kind is Kind.PAIR:
+    if option.kind is OptionKind.PAIR:
         value = {**values.get(option.target, {}), **value}
-    elif option.kind is Kind.NAMES:
+    elif option.kind is OptionKind.NAMES:
         value = (*values.get(option.target, ()), *value)
     values[option.target] = _check(flag, text, value, option)
 
@@ -204,42 +192,42 @@ def _check(flag: str, text: str, value: Any, option: MagicOption) -> Any:
         raise LineError(f"{flag}: got {shown}, expected {expected}") from None
 
 
-def _read(flag: str, text: str, kind: Kind, names: Mapping[str, Any]) -> Any:
+def _read(flag: str, text: str, kind: OptionKind, names: Mapping[str, Any]) -> Any:
     match kind:
-        case Kind.NUMBER if re.fullmatch(r"[+-]?\d+", text):
+        case OptionKind.NUMBER if re.fullmatch(r"[+-]?\d+", text):
             return int(text)
-        case Kind.DURATION if (seconds := read_duration(text)) is not None:
+        case OptionKind.DURATION if (seconds := read_duration(text)) is not None:
             return seconds
-        case Kind.NAMES:
+        case OptionKind.NAMES:
             return tuple(name for name in re.split(r"[,\s]+", text) if name)
-        case Kind.PAIR if text.find("=") > 0:
+        case OptionKind.PAIR if text.find("=") > 0:
             name, _, value = text.partition("=")
             return {name: value}
-        case Kind.OBJECT if text in names:
+        case OptionKind.OBJECT if text in names:
             return names[text]
-        case Kind.TEXT:
+        case OptionKind.TEXT:
             return text
-    near = suggest(text, names) if kind is Kind.OBJECT else ""
+    near = suggest(text, names) if kind is OptionKind.OBJECT else ""
     raise LineError(
         f"{flag}: got {_show(text, kind)}, expected {_EXPECTED[kind]}"
         f"{near and '.'}{near}"
     )
 
 
-def _show(text: str, kind: Kind) -> str:
+def _show(text: str, kind: OptionKind) -> str:
     """Return what an error shows of an option's text: of a variable, not its value."""
-    if kind is Kind.PAIR and "=" in text:
+    if kind is OptionKind.PAIR and "=" in text:
         text = f"{text.partition('=')[0]}=…"
     return repr(text)
 
 
 _EXPECTED = {
-    Kind.TEXT: "a value",
-    Kind.NUMBER: "a whole number",
-    Kind.DURATION: "a time such as 90, 1.5, 10m or 2h",
-    Kind.NAMES: "names with commas between them",
-    Kind.PAIR: "KEY=VALUE",
-    Kind.OBJECT: "the name of a variable of the notebook",
+    OptionKind.TEXT: "a value",
+    OptionKind.NUMBER: "a whole number",
+    OptionKind.DURATION: "a time such as 90, 1.5, 10m or 2h",
+    OptionKind.NAMES: "names with commas between them",
+    OptionKind.PAIR: "KEY=VALUE",
+    OptionKind.OBJECT: "the name of a variable of the notebook",
 }
 
 

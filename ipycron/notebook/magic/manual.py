@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from ipycron.client.options import TaskOptions
 from ipycron.notebook.magic.commands import COMMANDS
-from ipycron.notebook.magic.grammar import Kind
 from ipycron.notebook.magic.options import CellOptions, make_options
+from ipycron.scheduling.policy import OptionKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -79,7 +79,7 @@ def _write_options(options: Iterable[MagicOption]) -> str:
 def _write_option(option: MagicOption) -> str:
     """Return how an option is typed: ``--timezone, --tz TEXT``."""
     names = ", ".join((option.flag, *option.aliases))
-    return names if option.kind is Kind.FLAG else f"{names} {option.kind.value}"
+    return names if option.kind is OptionKind.FLAG else f"{names} {option.kind.value}"
 
 
 def _write_table(rows: Iterable[tuple[str, str]]) -> str:

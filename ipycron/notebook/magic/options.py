@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from ipycron.client.options import TaskOptions
 from ipycron.errors import InvalidOption
-from ipycron.notebook.magic.grammar import Kind, MagicOption
-from ipycron.scheduling.policy import check_flag, option
+from ipycron.notebook.magic.grammar import MagicOption
+from ipycron.scheduling.policy import OptionKind, check_flag, option
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -64,21 +64,39 @@ def _is_name(value: Any) -> bool:
 class CellOptions:
     """What can be said about a cell beside the options of its task."""
 
-    run_now: bool = option(False, check_flag, "run once right now, too")
+    run_now: bool = option(
+        False, check_flag, "run once right now, too", kind=OptionKind.FLAG
+    )
     into: str | None = option(
-        None, check_variable, "variable of the notebook that each result is bound to"
+        None,
+        check_variable,
+        "variable of the notebook that each result is bound to",
+        kind=OptionKind.TEXT,
     )
     append_to: str | None = option(
-        None, check_variable, "list of the notebook that each result is added to"
+        None,
+        check_variable,
+        "list of the notebook that each result is added to",
+        kind=OptionKind.TEXT,
     )
     inline: bool = option(
-        False, check_flag, "run in the notebook's own process and namespace"
+        False,
+        check_flag,
+        "run in the notebook's own process and namespace",
+        kind=OptionKind.FLAG,
     )
     capture: tuple[str, ...] | None = option(
-        None, _check_names, "variables that the cell takes along: exactly these"
+        None,
+        _check_names,
+        "variables that the cell takes along: exactly these",
+        kind=OptionKind.NAMES,
     )
-    no_capture: bool = option(False, check_flag, "take no variables along")
-    quiet: bool = option(False, check_flag, "show nothing under the cell")
+    no_capture: bool = option(
+        False, check_flag, "take no variables along", kind=OptionKind.FLAG
+    )
+    quiet: bool = option(
+        False, check_flag, "show nothing under the cell", kind=OptionKind.FLAG
+    )
 
 
 @lru_cache(maxsize=1)
@@ -114,9 +132,9 @@ def make_options(declaration: type[Any]) -> list[MagicOption]:
 
 
 def _make_option(declared: Any) -> MagicOption:
-    kind = _find_kind(str(declared.type))
+    kind: OptionKind = declared.metadata["kind"]
     # A flag that is on by default is typed to switch it off.
-    is_off_switch = kind is Kind.FLAG and declared.default is True
+    is_off_switch = kind is OptionKind.FLAG and declared.default is True
     flag = f"--{'no-' * is_off_switch}{declared.name.strip('_').replace('_', '-')}"
     return MagicOption(
         flag=flag,
@@ -131,20 +149,3 @@ def _make_option(declared: Any) -> MagicOption:
         help=_WHEN_OFF[declared.name] if is_off_switch else declared.metadata["help"],
         completes=_COMPLETES.get(declared.name, ""),
     )
-
-
-def _find_kind(annotation: str) -> Kind:
-    """Return how an option is read, by the type that its declaration gives it."""
-    kinds = {
-        "bool": Kind.FLAG,
-        "float": Kind.DURATION,
-        "int": Kind.NUMBER,
-        "dict": Kind.PAIR,
-        "tuple": Kind.NAMES,
-        "str": Kind.TEXT,
-        "LauncherName": Kind.TEXT,
-    }
-    for name, kind in kinds.items():
-        if annotation.startswith(name):
-            return kind
-    return Kind.OBJECT

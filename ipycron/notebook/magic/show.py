@@ -29,7 +29,13 @@ from ipycron.notebook.display.words import (
 from ipycron.notebook.magic.choice import ChoiceOptions, choose_tasks
 from ipycron.notebook.magic.grammar import refuse_expression, split_expression
 from ipycron.notebook.widgets.overview import panel
-from ipycron.scheduling.policy import check_flag, check_limit, check_text, option
+from ipycron.scheduling.policy import (
+    OptionKind,
+    check_flag,
+    check_limit,
+    check_text,
+    option,
+)
 
 if TYPE_CHECKING:
     from ipycron.notebook.magic.grammar import ParsedLine
@@ -47,7 +53,9 @@ class NoOptions:
 class NextOptions(ChoiceOptions):
     """How many fires."""
 
-    count: int = option(SHOWN_FIRES, check_limit, "how many fires")
+    count: int = option(
+        SHOWN_FIRES, check_limit, "how many fires", kind=OptionKind.NUMBER
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,10 +63,17 @@ class ExplainOptions:
     """How an expression is read."""
 
     timezone: str | None = option(
-        None, check_text, "IANA name; the system's zone where none is given"
+        None,
+        check_text,
+        "IANA name; the system's zone where none is given",
+        kind=OptionKind.TEXT,
     )
-    day_or: bool = option(True, check_flag, "either day field matches")
-    count: int = option(SHOWN_FIRES, check_limit, "how many fires")
+    day_or: bool = option(
+        True, check_flag, "either day field matches", kind=OptionKind.FLAG
+    )
+    count: int = option(
+        SHOWN_FIRES, check_limit, "how many fires", kind=OptionKind.NUMBER
+    )
 
 
 def list_tasks(notebook: Notebook, line: ParsedLine) -> None:
