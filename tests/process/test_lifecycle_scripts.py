@@ -1,16 +1,13 @@
 """Whole scripts: when they stay alive, how they end, and that nothing is left."""
 
-import os
 import signal
 import subprocess
 import sys
 import textwrap
-import threading
 import time
 
 import pytest
-from polling import SECONDS, eventually
-from watching import MARK, find_marked
+from programs import Program
 
 JOB = """
 import os, time
@@ -20,72 +17,19 @@ def task():
 """
 
 
-class Script:
-    """A script in a process of its own; its lines are read as they come."""
-
-    def __init__(self, folder, source):
-        self.mark = os.urandom(8).hex()
-        (folder / "job.py").write_text(JOB.replace("SLEEP", "0"))
-        (folder / "slow.py").write_text(JOB.replace("SLEEP", "60"))
-        path = folder / "script.py"
-        path.write_text("import ipycron\n" + textwrap.dedent(source))
-        self.process = subprocess.Popen(
-            [sys.executable, "-W", "error", str(path)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            stdin=subprocess.DEVNULL,
-            env={**os.environ, MARK: self.mark},
-            text=True,
-        )
-        self.lines = []
-        self.complaints = []
-        self._readers = [
-            threading.Thread(target=self._read, args=pair)
-            for pair in (
-                (self.process.stdout, self.lines),
-                (self.process.stderr, self.complaints),
-            )
-        ]
-        for reader in self._readers:
-            reader.start()
-
-    @staticmethod
-    def _read(stream, lines):
-        lines.extend(line.rstrip() for line in stream)
-
-    def wait_line(self, line):
-        """Return when the script has printed this."""
-        eventually(lambda: line in self.lines or self._is_dead(), f"it prints {line}")
-        assert line in self.lines, self.complaints
-
-    def _is_dead(self):
-        return self.process.poll() is not None
-
-    def wait(self, seconds=SECONDS):
-        """Return the exit code; no process of the script may be left."""
-        code = self.process.wait(seconds)
-        for reader in self._readers:
-            reader.join(SECONDS)
-        eventually(lambda: not find_marked(self.mark), "nothing is left", seconds=5)
-        return code
-
-    def close(self):
-        """End it, whatever it does."""
-        self.process.kill()
-        self.process.wait()
-        for reader in self._readers:
-            reader.join(SECONDS)
-        self.process.stdout.close()
-        self.process.stderr.close()
-
-
 @pytest.fixture
 def run(tmp_path):
-    """Start a script."""
+    """Start a script, beside files with a quick job and a slow one."""
     scripts = []
 
     def start(source):
-        scripts.append(Script(tmp_path, source))
+        for name, seconds in (("job", "0"), ("slow", "60")):
+            (tmp_path / f"{name}.py").write_text(JOB.replace("SLEEP", seconds))
+        path = tmp_path / "script.py"
+        path.write_text("import ipycron\n" + textwrap.dedent(source))
+        elsewhere = tmp_path / "elsewhere"  # a job's path is relative to its script
+        elsewhere.mkdir(exist_ok=True)
+        scripts.append(Program(elsewhere, sys.executable, "-W", "error", str(path)))
         return scripts[-1]
 
     yield start
@@ -107,12 +51,12 @@ def test_script_lives_while_a_task_is_started_and_ends_with_the_last(run, job):
         print("last line", flush=True)
     """)
     assert script.wait() == 0
-    assert script.lines == [
+    assert script.stdout == [
         "last line",
         *("execution:finished", "execution:finished"),
         "task:destroyed",
     ]
-    assert script.complaints == []
+    assert script.stderr == []
 
 
 @pytest.mark.parametrize(
@@ -149,7 +93,7 @@ def test_script_lives_again_when_a_task_is_refd(run):
         task.on("execution:finished", count)
     """)
     assert script.wait() == 0
-    assert script.lines[:2] == ["run", "run"]
+    assert script.stdout[:2] == ["run", "run"]
 
 
 @pytest.mark.parametrize(
@@ -167,7 +111,7 @@ def test_script_ends_with_its_exception(run, statement, code, said):
         {statement}
     """)
     assert script.wait() == code
-    assert said in script.complaints
+    assert said in script.stderr
 
 
 def test_script_ends_when_the_loop_of_its_coroutine_is_closed(run):
@@ -184,7 +128,7 @@ def test_script_ends_when_the_loop_of_its_coroutine_is_closed(run):
         print(task.execute().exception(), flush=True)
     """)
     assert script.wait() == 0
-    assert "the event loop in which the coroutine function was" in script.lines[0]
+    assert "the event loop in which the coroutine function was" in script.stdout[0]
 
 
 def test_exception_hook_of_the_script_is_called_first(run):
@@ -202,8 +146,8 @@ def test_exception_hook_of_the_script_is_called_first(run):
         raise ValueError
     """)
     assert script.wait() == 1
-    assert script.lines == ["top", "mine"]
-    assert script.complaints == []
+    assert script.stdout == ["top", "mine"]
+    assert script.stderr == []
 
 
 def test_script_ends_when_it_is_interrupted(run):
@@ -235,8 +179,8 @@ def test_wait_shuts_down_cleanly_on_a_signal(run, number):
     script.wait_line("running")
     script.process.send_signal(number)
     assert script.wait() == 0
-    assert script.lines == ["running", "came: False", "42 destroyed destroyed"]
-    assert script.complaints == []
+    assert script.stdout == ["running", "came: False", "42 destroyed destroyed"]
+    assert script.stderr == []
 
 
 def test_wait_returns_when_the_last_task_is_over(run):
@@ -246,7 +190,7 @@ def test_wait_returns_when_the_last_task_is_over(run):
         print(ipycron.wait(), task.status, ipycron.wait(timeout=0.01), flush=True)
     """)
     assert script.wait() == 0
-    assert script.lines == ["True destroyed True"]
+    assert script.stdout == ["True destroyed True"]
 
 
 def test_nothing_is_left_when_a_script_is_killed(run):
@@ -281,8 +225,8 @@ def test_copy_of_the_process_is_not_the_client(run):
         ipycron.shutdown()
     """)
     assert script.wait() == 0
-    assert script.lines == ["child 0", "child 7", "parent 1 True"]
-    assert script.complaints == []
+    assert script.stdout == ["child 0", "child 7", "parent 1 True"]
+    assert script.stderr == []
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
@@ -304,7 +248,7 @@ def test_functions_of_a_script_run_in_its_children_of_multiprocessing(run, metho
             process.join()
     """)
     assert script.wait() == 0
-    assert script.lines == ["7"]
+    assert script.stdout == ["7"]
 
 
 @pytest.mark.parametrize(
@@ -338,7 +282,7 @@ def test_lock_that_another_thread_holds_during_a_fork_is_free_in_the_copy(run, n
         ipycron.shutdown()
     """)
     assert script.wait() == 0
-    assert script.lines == ["2"]
+    assert script.stdout == ["2"]
 
 
 def test_nothing_of_ours_is_printed(run):
@@ -357,7 +301,7 @@ def test_nothing_of_ours_is_printed(run):
         ipycron.shutdown()
     """)
     assert script.wait() == 0
-    assert (script.lines, script.complaints) == ([], [])
+    assert (script.stdout, script.stderr) == ([], [])
 
 
 def test_threads_are_there_when_a_start_has_been_asked_for(run):
@@ -371,7 +315,7 @@ def test_threads_are_there_when_a_start_has_been_asked_for(run):
         ipycron.shutdown()
     """)
     assert script.wait() == 0
-    assert script.lines == ["0", "2"]
+    assert script.stdout == ["0", "2"]
 
 
 def test_start_does_not_hang_beside_finalizers_and_threads(tmp_path):
