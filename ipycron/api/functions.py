@@ -77,6 +77,7 @@ def schedule(
     if_exists: Literal["replace", "keep", "error"] = "replace",
     background: bool | None = None,
     launcher: LauncherName | None = None,
+    worker_init: Callable[[], Any] | None = None,
     executor: Any = None,
     echo: bool = True,
     unref: bool = False,
@@ -114,6 +115,8 @@ def schedule(
         if_exists: what to do where a task of this name exists.
         background: run a function in a worker process.
         launcher: how workers come to be: forked by default.
+        worker_init: a function that each worker calls before it loads the job: it sets
+            up logging, say. An error in it is one of the start.
         executor: a `concurrent.futures.Executor` or a Dask client that runs the job.
         echo: show what the job prints on the console of a script, too.
         unref: let a script end while this is started.
@@ -165,6 +168,7 @@ def create_task(
     if_exists: Literal["replace", "keep", "error"] = "replace",
     background: bool | None = None,
     launcher: LauncherName | None = None,
+    worker_init: Callable[[], Any] | None = None,
     executor: Any = None,
     echo: bool = True,
     unref: bool = False,

@@ -96,7 +96,7 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
 
 Source = Background | Inline | Elsewhere
 
-_NOT_ELSEWHERE = ("background", "launcher", "env", "cwd")
+_NOT_ELSEWHERE = ("background", "launcher", "worker_init", "env", "cwd")
 
 
 def make_source(job: Any, options: TaskOptions) -> Source:
@@ -179,7 +179,7 @@ def bind_arguments(job: Any, options: dict[str, Any]) -> Any:
 
 def _check_inline(options: TaskOptions) -> None:
     """Refuse what only a process of the job's own can have."""
-    for name in ("launcher", "env", "cwd"):
+    for name in ("launcher", "worker_init", "env", "cwd"):
         value = getattr(options, name)
         if value is not None:
             raise InvalidOption(
@@ -351,10 +351,24 @@ def find_caller_folder() -> str:
     return os.getcwd()
 
 
+MAX_INIT_BYTES = 1024 * 1024
+"""A `worker_init` with all that it takes along: it is kept beside each task."""
+
+
 def make_setting(
-    *, cwd: str, env: dict[str, str] | None, path: list[str], max_result_bytes: int
+    *,
+    cwd: str,
+    env: dict[str, str] | None,
+    path: list[str],
+    max_result_bytes: int,
+    worker_init: Callable[[], Any] | None = None,
 ) -> Setting:
-    """Return the surroundings of a task that is created here and now."""
+    """Return the surroundings of a task that is created here and now.
+
+    Raises:
+        CaptureError: if `worker_init` cannot be sent to a worker.
+        InvalidOption: if it is too large.
+    """
     own = {os.fsencode(n): os.fsencode(v) for n, v in (env or {}).items()}
     return Setting(
         cwd=os.fsencode(cwd),
@@ -362,7 +376,21 @@ def make_setting(
         path=tuple(_encode_folders(path)),
         log_level=logging.getLogger().getEffectiveLevel(),
         max_result_bytes=max_result_bytes,
+        worker_init=b"" if worker_init is None else _pack_init(worker_init),
     )
+
+
+def _pack_init(function: Callable[[], Any]) -> bytes:
+    packed = bytes(_pack_function(function, _find_label(function)).open())
+    if len(packed) > MAX_INIT_BYTES:
+        raise InvalidOption(
+            option="worker_init",
+            value=_find_label(function),
+            expected=f"a function that takes at most {MAX_INIT_BYTES:,} bytes along, "
+            f"not {len(packed):,}",
+            advice=f"{_ADVICE}.",
+        )
+    return packed
 
 
 def get_folder() -> str:

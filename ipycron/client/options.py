@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import functools
+import inspect
 import logging
 import os
 import re
@@ -17,6 +19,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from ipycron.coordinate.protocol import check_coordinator
 from ipycron.errors import InvalidOption, UnknownOption, describe_value
 from ipycron.process.wire.protocol import LauncherName
+from ipycron.process.worker.job import is_generator_function, takes_context
 from ipycron.scheduling.policy import (
     OptionKind,
     Policy,
@@ -29,7 +32,7 @@ from ipycron.scheduling.policy import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 
 IF_EXISTS = ("replace", "keep", "error")
@@ -111,6 +114,22 @@ def _check_run_coordinator(name: str, value: Any) -> Any:  # noqa: ARG001 - a ch
 
 def _check_any(name: str, value: Any) -> Any:  # noqa: ARG001 - the shape of a check
     return value
+
+
+def check_worker_init(name: str, value: Any) -> Any:
+    """Accept a function that requires nothing and runs when it is called, or None."""
+    if value is None:
+        return None
+    never_runs = inspect.iscoroutinefunction(value) or is_generator_function(value)
+    if callable(value) and not never_runs:
+        with contextlib.suppress(TypeError):  # it requires several
+            if not takes_context(value):
+                return value
+    raise InvalidOption(
+        option=name,
+        value=value,
+        expected="a function without required parameters; no coroutine function",
+    )
 
 
 def check_executor(name: str, value: Any) -> Any:
@@ -209,6 +228,11 @@ class TaskOptions(Policy):
         "how workers come to be",
         kind=OptionKind.TEXT,
     )
+    worker_init: Callable[[], Any] | None = option(
+        None,
+        check_worker_init,
+        "a function that each worker calls before it loads the job",
+    )
     executor: Any = option(
         None,
         check_executor,
@@ -250,7 +274,9 @@ class TaskOptions(Policy):
         return shared
 
 
-_OWN = frozenset({"name", "env", "run_coordinator", "logger", "executor"})
+_OWN = frozenset(
+    {"name", "env", "run_coordinator", "logger", "worker_init", "executor"}
+)
 """Options whose values are a task's own, or no plain values: some have no hash, as
 dateutil's zones have none."""
 

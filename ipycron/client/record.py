@@ -163,6 +163,7 @@ class TaskRecord:
             env=options.env,
             path=sys.path,
             max_result_bytes=options.max_result_bytes,
+            worker_init=options.worker_init,
         )
 
     # --- what it is -----------------------------------------------------------------

@@ -94,6 +94,7 @@ class Setting(Message, frozen=True):
         path: `sys.path` of the client.
         log_level: the client's root logging level; records below stay away.
         max_result_bytes: largest result that travels.
+        worker_init: the function to call before the job is loaded, packed; or nothing.
     """
 
     cwd: bytes
@@ -101,6 +102,7 @@ class Setting(Message, frozen=True):
     path: tuple[bytes, ...]
     log_level: int
     max_result_bytes: int
+    worker_init: bytes = b""
 
     def __repr__(self) -> str:
         """Name the variables: their values are nobody's business."""

@@ -89,16 +89,25 @@ def load_job(job: Job, payload: Payload, publish: Callable[[Any], None]) -> Load
         return load_file(job)
     prefer_text_bars()
     if isinstance(job, FunctionJob):
-        return FunctionRunner(_load_function(job, payload))
+        return FunctionRunner(_load_function(job.label, payload))
     return CellRunner(job, payload, publish)
 
 
-def _load_function(job: FunctionJob, payload: Payload) -> Callable[..., Any]:
+def call_init(packed: bytes) -> None:
+    """Call the option `worker_init`; raises what it raises, with a note."""
+    try:
+        _load_function("worker_init", Payload(packed))()
+    except BaseException as error:
+        error.add_note("This was raised by worker_init, before the job was loaded.")
+        raise
+
+
+def _load_function(label: str, payload: Payload) -> Callable[..., Any]:
     try:
         function: Callable[..., Any] = unpack(payload, is_job=True)
     except Exception as error:
         raise CaptureError(
-            variable=job.label,
+            variable=label,
             type_name="function",
             reason=f"it cannot be rebuilt there ({type(error).__name__}: {error})",
             advice="Import or make what it needs inside the function.",

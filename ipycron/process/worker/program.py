@@ -52,7 +52,7 @@ from ipycron.process.wire.protocol import (
     ToWorker,
 )
 from ipycron.process.worker.context import make_run_context
-from ipycron.process.worker.job import CellFailed, LoadedJob, load_job
+from ipycron.process.worker.job import CellFailed, LoadedJob, call_init, load_job
 from ipycron.process.worker.logs import forward_logs
 from ipycron.process.worker.memory import MemoryKeeper
 from ipycron.process.worker.surroundings import Surroundings
@@ -189,6 +189,8 @@ class Worker:
             _arrange(self._load)
             forward_logs(self._send_log, self._load.setting.log_level)
             with loading_job():
+                if self._load.setting.worker_init:
+                    call_init(self._load.setting.worker_init)
                 self._job = load_job(self._load.job, frame.payload, self._publish)
         except BaseException as error:  # noqa: BLE001 - border: process main
             self._leave_if_copy()

@@ -156,8 +156,8 @@ def test_defaults_are_those_of_the_specification():
         "stop_timeout": 5, "max_restarts": 3, "distributed": False,
         "run_coordinator": None, "distributed_lease": 30, "logger": None,
         "args": (), "env": None, "cwd": None, "if_exists": "replace",
-        "background": None, "launcher": None, "executor": None, "echo": True,
-            "unref": False,
+        "background": None, "launcher": None, "worker_init": None, "executor": None,
+        "echo": True, "unref": False,
         "max_result_bytes": 64 * 1024 * 1024,
     }  # fmt: skip
 
