@@ -232,6 +232,7 @@ class TaskOptions(Policy):
         None,
         check_worker_init,
         "a function that each worker calls before it loads the job",
+        kind=OptionKind.OBJECT,
     )
     executor: Any = option(
         None,

@@ -38,6 +38,7 @@ _COMPLETES = {
     "capture": "variable",
     "run_coordinator": "variable",
     "executor": "variable",
+    "worker_init": "variable",
     "logger": "variable",
 }
 
