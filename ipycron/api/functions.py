@@ -202,6 +202,7 @@ def _create(
         if checked.if_exists == "keep":
             return existing
     client = registry.client
+    source = client.place(source, checked)
     record = TaskRecord(client, parsed, source, checked, task_id=task_id)
     task: Task[Any] = Task(record)
     if existing is not None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Generic, Self
 
-from ipycron.scheduling.clock import SystemClock
 from ipycron.scheduling.plan import find_start
 
 if TYPE_CHECKING:
@@ -158,7 +157,9 @@ class Task(Generic[T]):
         """
         if not (self.is_started or self.is_starting) or self.runs_left == 0:
             return None
-        after = find_start(SystemClock().now(), self._record.observed.passed)
+        after = find_start(
+            self._record.client.clock.now(), self._record.observed.passed
+        )
         return self.expression.next(datetime.fromtimestamp(after, UTC))
 
     def next_runs(self, count: int) -> list[datetime]:
@@ -175,11 +176,10 @@ class Task(Generic[T]):
         following = self.next_run
         if following is None:
             return None
-        return max(0.0, following.timestamp() - SystemClock().now())
+        return max(0.0, following.timestamp() - self._record.client.clock.now())
 
-    @staticmethod
-    def _now() -> datetime:
-        return datetime.fromtimestamp(SystemClock().now(), UTC)
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self._record.client.clock.now(), UTC)
 
     def reschedule(self, expression: str | CronExpression) -> Self:
         """Follow another expression from now on; everything else stays.

@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 
     from ipycron.client.completion import Completion, Waiters
     from ipycron.client.engine import Engine
+    from ipycron.client.jobs import Source
+    from ipycron.client.options import TaskOptions
     from ipycron.client.record import TaskRecord
     from ipycron.client.recovery import Action
     from ipycron.process.direct.client_end import Answer
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
     from ipycron.process.wire.protocol import Displayed, Preload
     from ipycron.scheduling.events import Notice, TaskContext
     from ipycron.scheduling.plan import Silence
+    from ipycron.scheduling.ports import Clock
 
 
 LAST_EVENTS = 1.0
@@ -72,12 +75,16 @@ class Client:
         event_log: the last events; outlives this client.
         logger: takes the records of tasks without a logger of their own.
         coordinator: elects for tasks without a coordinator of their own, or None.
+        clock: the time by which its own scheduler runs tasks.
         make_id: names the runs that are called for.
         defer: calls something where listeners are called, after them.
     """
 
-    def __init__(self, event_log: EventLog | None = None) -> None:
+    def __init__(
+        self, event_log: EventLog | None = None, clock: Clock | None = None
+    ) -> None:
         self.event_log = event_log or EventLog()
+        self.clock: Clock = clock or SystemClock()
         self.tasks: dict[str, TaskRecord] = {}
         self.listeners = Listeners()
         self.logger: logging.Logger | None = None
@@ -155,6 +162,10 @@ class Client:
         assert self._engine is not None
         while self._new:
             self._engine.add(self._new.popleft())
+
+    def place(self, source: Source, options: TaskOptions) -> Source:  # noqa: ARG002 - `ipycron.testing` places jobs elsewhere
+        """Return where a task's job is to run."""
+        return source
 
     def add(self, task: TaskRecord) -> None:
         """Register a task with the scheduler that will run it."""
@@ -323,7 +334,7 @@ class Client:
         lost = [task for task in self.tasks.values() if task.is_background]
         assert self._engine is not None
         self._engine.elector.abandon({task.id for task in lost})
-        now, outcome = SystemClock().now(), Outcome.of_error(error)
+        now, outcome = self.clock.now(), Outcome.of_error(error)
         if is_first:
             self.get_logger(None).error("%s", error)
         for task in lost:
@@ -341,7 +352,7 @@ class Client:
         """
         for task in list(self.tasks.values()):
             task.observed.passed = None
-        clock = SystemClock()
+        clock = self.clock
         if self._set_back_at is None or clock.monotonic() - self._set_back_at > AGAIN:
             self._set_back_at = clock.monotonic()
             self.get_logger(None).warning(
@@ -365,14 +376,14 @@ class Client:
                 self.take_notice(notice)
             event = Event.TASK_FAILED if is_wanted else Event.TASK_STOPPED
             outcome = Outcome.of_error(error) if is_wanted else None
-            now = SystemClock().now()
+            now = self.clock.now()
             self.take_notice(task.observed.describe_end(event, now, outcome))
 
     def take_destroy(self, task_id: str) -> None:
         """Tell that a task is destroyed; see `ClientPort`."""
         task = self.tasks.get(task_id)
         if task is not None:
-            now = SystemClock().now()
+            now = self.clock.now()
             self.take_notice(task.observed.describe_end(Event.TASK_DESTROYED, now))
 
     def make_over_error(self, task: TaskRecord) -> BaseException:
@@ -421,7 +432,7 @@ class Client:
     def _end_rest(self) -> None:
         """Destroy who was never started, or has lost its supervisor on the way."""
         lost = SupervisorLost(reason="it did not live to see the end of the shutdown")
-        now, outcome = SystemClock().now(), Outcome.of_error(lost)
+        now, outcome = self.clock.now(), Outcome.of_error(lost)
         for task in list(self.tasks.values()):
             for notice in task.observed.describe_loss(
                 now, outcome, last_word="destroy"

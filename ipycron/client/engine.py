@@ -13,7 +13,7 @@ import errno
 import threading
 from collections import deque
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from ipycron.client.background import BackgroundTasks, ClientPort
 from ipycron.client.completion import Wakeup, read_nothing
@@ -23,12 +23,11 @@ from ipycron.client.jobs import Elsewhere
 from ipycron.client.recording import outside_of_runs
 from ipycron.client.registration import make_executor_job, make_inline_job
 from ipycron.errors import IpycronError, TaskDestroyed
-from ipycron.scheduling.clock import SystemClock
 from ipycron.scheduling.scheduler import Scheduler
 
 if TYPE_CHECKING:
     import concurrent.futures
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Coroutine, Iterable
 
     from ipycron.client.completion import Completion
     from ipycron.client.record import TaskRecord
@@ -37,11 +36,17 @@ if TYPE_CHECKING:
     from ipycron.executors.pools import ExecutorLauncher, Sink
     from ipycron.process.start import SupervisorProcess
     from ipycron.process.wire.protocol import Preload
-    from ipycron.scheduling.ports import Worker
+    from ipycron.scheduling.ports import Clock, Worker
 
 
 class EngineClient(ClientPort, ElectorClient, Protocol):
-    """What the engine's parts ask of the client."""
+    """What the engine and its parts ask of the client."""
+
+    @property
+    def clock(self) -> Clock: ...  # noqa: D102
+
+
+T = TypeVar("T")
 
 
 class Engine:
@@ -69,7 +74,7 @@ class Engine:
         self._launcher = ClientLauncher(pool, client)
         self.elector = TaskElector(client)
         self._scheduler = Scheduler(
-            clock=SystemClock(),
+            clock=client.clock,
             launcher=self._launcher,
             emit=client.take_notice,
             elector=self.elector,
@@ -117,6 +122,15 @@ class Engine:
         except RuntimeError:  # it is closed
             return False
         return True
+
+    @property
+    def errands(self) -> Collection[asyncio.Task[Any]]:
+        """The scheduler's small tasks under way: starts, stops, elections."""
+        return self._scheduler.errands
+
+    def run(self, work: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
+        """Have the loop run a coroutine."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     def _call_all(self) -> None:
         """Do what was submitted; of who was interrupted then, the loop was not told."""

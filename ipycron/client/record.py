@@ -22,7 +22,6 @@ from ipycron.client.waits import (
     get_running_loop,
 )
 from ipycron.errors import BlockingCall, TaskDestroyed, WaitTimeout
-from ipycron.scheduling.clock import SystemClock
 from ipycron.scheduling.events import Event, Status
 
 if TYPE_CHECKING:
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
     from ipycron.cron import CronExpression
     from ipycron.process.wire.protocol import Setting
     from ipycron.scheduling.events import Notice
+    from ipycron.scheduling.ports import Clock
 
 
 class TaskClient(Protocol):
@@ -52,6 +52,10 @@ class TaskClient(Protocol):
     @property
     def is_copy(self) -> bool:
         """Whether this process is a fork of the one whose client it is."""
+
+    @property
+    def clock(self) -> Clock:
+        """The time that its tasks live on."""
 
     @property
     def listeners(self) -> Listeners:
@@ -253,7 +257,7 @@ class TaskRecord:
         if not self.is_busy:
             return
         patience = 0.0 if is_forced else self.options.stop_timeout
-        self.observed.stop_by = SystemClock().now() + patience
+        self.observed.stop_by = self.client.clock.now() + patience
         self.client.event_log.tell(self.id)
         completion.watch(self._see_stop)
 

@@ -10,10 +10,13 @@ import atexit
 import contextlib
 import os
 import threading
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ipycron.client.client import Client
 from ipycron.client.event_log import EventLog
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 T = TypeVar("T")
 
@@ -34,6 +37,7 @@ class Registry:
         # Taken again by a signal's handler that uses ipycron.
         self._lock = threading.RLock()
         self._client: Client | None = None
+        self._make: Callable[[EventLog], Client] = Client
         self._is_echoing = True
         self._closing: Client | None = None
         atexit.register(self.close, EXIT_TIMEOUT)
@@ -48,7 +52,7 @@ class Registry:
         """The client, made when first needed."""
         with self._lock:
             if self._client is None:
-                client = Client(self.event_log)
+                client = self._make(self.event_log)
                 client.echo.is_on = self._is_echoing
                 if self._client is None:
                     self._client = client
@@ -90,6 +94,24 @@ class Registry:
             closing = self._closing
         if closing is not None:
             closing.shutdown(timeout)
+
+    @contextlib.contextmanager
+    def exchange(self, make: Callable[[EventLog], Client]) -> Iterator[None]:
+        """Have `make` make the client for a while; the one before comes back then.
+
+        What the other one has at the end is shut down.
+        """
+        with self._lock:
+            before = self._make, self._client, self._closing
+            self._make, self._client, self._closing = make, None, None
+        try:
+            yield
+        finally:
+            try:
+                self.close(EXIT_TIMEOUT)
+            finally:
+                with self._lock:
+                    self._make, self._client, self._closing = before
 
     def release_signals(self) -> None:
         """Stop watching signals for the client that was shut down in another thread.

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import random
 from collections import OrderedDict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ipycron.errors import TaskDestroyed, TaskExists, UnknownTask
 from ipycron.scheduling.aio import drain, until
@@ -21,7 +21,7 @@ from ipycron.scheduling.state import RunStage, TaskState
 from ipycron.scheduling.timetable import Timetable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from ipycron.scheduling.events import Notice, Outcome, ScheduledExecution
     from ipycron.scheduling.plan import Silence
@@ -214,6 +214,11 @@ class Scheduler:
         errands = asyncio.ensure_future(drain(self._services.errands))
         await until(self._services.clock, DEADLINE, errands)
         errands.cancel()
+
+    @property
+    def errands(self) -> Collection[asyncio.Task[Any]]:
+        """The small tasks under way: starts, stops, elections."""
+        return self._services.errands
 
     def get_status(self, task_id: str) -> Status:
         """Return where the task stands."""

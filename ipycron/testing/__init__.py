@@ -1,4 +1,7 @@
-"""Tests of schedules without waiting: fake time, fake workers, recorded events.
+"""Tests of schedules without waiting.
+
+`time_travel` moves the time of one's own tasks. What `ipycron.testing` has beside it is
+for tests of a scheduler itself: fake time, fake workers, recorded events.
 
 `Every` is a simple schedule; an `ipycron.cron.CronExpression` serves as well.
 
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
     from ipycron.testing.clock import FakeClock
     from ipycron.testing.recorder import RecordedEvents
     from ipycron.testing.schedule import Every
+    from ipycron.testing.travel import TravelClock, time_travel
     from ipycron.testing.workers import FakeLauncher, FakeWorker, Script
 
 __all__ = [
@@ -45,6 +49,8 @@ __all__ = [
     "FakeWorker",
     "RecordedEvents",
     "Script",
+    "TravelClock",
+    "time_travel",
 ]
 
 __getattr__ = make_getattr(
@@ -53,6 +59,7 @@ __getattr__ = make_getattr(
         "ipycron.testing.clock": ("FakeClock",),
         "ipycron.testing.recorder": ("RecordedEvents",),
         "ipycron.testing.schedule": ("Every",),
+        "ipycron.testing.travel": ("TravelClock", "time_travel"),
         "ipycron.testing.workers": ("FakeLauncher", "FakeWorker", "Script"),
     },
 )

@@ -105,7 +105,7 @@ class FakeClock:
         while not future.done():
             if not self._timers or self._timers[0][0] > end:
                 future.cancel()
-                await _settle()
+                await self.settle()
                 message = f"not done within {limit:g} s of fake time"
                 raise TimeoutError(message)
             await self.advance((self._timers[0][0] - self._monotonic) / _SECOND)
@@ -114,28 +114,27 @@ class FakeClock:
     async def advance(self, seconds: float = 0.0) -> None:
         """Let time pass; return when everything due on the way has happened."""
         end = self._monotonic + round(seconds * _SECOND)
-        await _settle()
+        await self.settle()
         while self._timers and self._timers[0][0] <= end:
             deadline, _, timer = heapq.heappop(self._timers)
             self._pass(deadline)
             # As a loop does it: outside of any task, its failure reported there.
             asyncio.get_running_loop().call_soon(timer.fire)
-            await _settle()
+            await self.settle()
         self._pass(end)
+
+    async def settle(self) -> None:
+        """Return when the loop has nothing left to do at this instant."""
+        # asyncio shows its queue to nobody; its own loops keep it in this attribute.
+        queue = getattr(asyncio.get_running_loop(), "_ready", None)
+        if queue is None:
+            for _ in range(_TURNS):
+                await asyncio.sleep(0)
+            return
+        await asyncio.sleep(0)
+        while queue:  # noqa: ASYNC110 - nothing tells when a loop runs out of work
+            await asyncio.sleep(0)
 
     def _pass(self, deadline: int) -> None:
         self._wall += deadline - self._monotonic
         self._monotonic = deadline
-
-
-async def _settle() -> None:
-    """Return when the loop has nothing left to do at this instant."""
-    # asyncio shows its queue to nobody; its own loops keep it in this attribute.
-    queue = getattr(asyncio.get_running_loop(), "_ready", None)
-    if queue is None:
-        for _ in range(_TURNS):
-            await asyncio.sleep(0)
-        return
-    await asyncio.sleep(0)
-    while queue:  # noqa: ASYNC110 - nothing tells when a loop runs out of work
-        await asyncio.sleep(0)
