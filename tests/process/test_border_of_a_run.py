@@ -17,6 +17,8 @@ from ipycron.process.wire import describe
 from ipycron.process.wire.outcome import summarize
 from ipycron.process.wire.payload import Payload
 
+pytestmark = pytest.mark.usefixtures("supervisor")
+
 DEEDS = {
     "raises": "raise ValueError('no')",
     "exits": "raise SystemExit(3)",

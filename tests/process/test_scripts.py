@@ -13,6 +13,8 @@ from polling import SECONDS, eventually
 import ipycron
 from ipycron.errors import ExecutionTimeout, RemoteError, WorkerCrashed
 
+pytestmark = pytest.mark.usefixtures("supervisor")
+
 
 @pytest.fixture(params=["fork", "spawn"])
 def start(request, tmp_path):
@@ -26,8 +28,7 @@ def start(request, tmp_path):
         task.start().result(SECONDS)
         return task
 
-    yield start_script
-    ipycron.shutdown()
+    return start_script
 
 
 def _exists(path):

@@ -42,6 +42,7 @@ class Belongings:
         threads = self.threads - other.threads
         if other.client is not None and self.client is other.client:
             threads = {t for t in threads if t.name not in _KEPT_THREADS}
+            threads.discard(self.client.dispatcher.thread)  # another after a slow call
         return [
             *(f"thread {t.name}" for t in threads),
             *(f"descriptor {d}" for d in sorted(self.descriptors - other.descriptors)),
