@@ -18,6 +18,7 @@ import msgspec
 from ipycron.client.waits import LoopOfOrigin, get_running_loop
 from ipycron.errors import CaptureError, InvalidOption, TaskFileNotFound
 from ipycron.process.wire.payload import Payload, pack_object
+from ipycron.process.wire.places import find_place_in_job
 from ipycron.process.wire.protocol import CellJob, FileJob, FunctionJob, Job, Setting
 from ipycron.process.worker.job import (
     A_GENERATOR,
@@ -287,7 +288,9 @@ def _pack_function(function: Callable[..., Any], label: str) -> Payload:
     try:
         return pack_object(function)
     except Exception as error:
-        variable, value = find_unpicklable(function) or (label, function)
+        variable, value = (
+            _find_culprit(function) or find_unpicklable(function) or (label, function)
+        )
         raise CaptureError(
             variable=variable,
             type_name=type(value).__name__,
@@ -306,6 +309,15 @@ def _send_main_by_value() -> None:
         import cloudpickle  # noqa: PLC0415 - `pack_object` needs it anyway
 
         cloudpickle.register_pickle_by_value(main)
+
+
+def _find_culprit(function: Callable[..., Any]) -> tuple[str, Any] | None:
+    """Return where in a function it is that cannot travel, and what it is."""
+    from ipycron.process.wire.pickler import find_culprit  # noqa: PLC0415 - cloudpickle
+
+    culprit = find_culprit(function)
+    place = find_place_in_job(function, culprit)
+    return (place, culprit) if place else None
 
 
 def find_unpicklable(function: Callable[..., Any]) -> tuple[str, Any] | None:

@@ -1,13 +1,19 @@
 """What a task lets people change, and what it says where it does not."""
 
+import collections
+import functools
 import pickle
 import re
+import sys
+import threading
 
+import cloudpickle
 import pytest
 from polling import eventually
 
 import ipycron
 from ipycron.errors import (
+    CaptureError,
     CronSyntaxError,
     InvalidOption,
     TaskDestroyed,
@@ -156,3 +162,121 @@ def test_history_says_why_it_has_no_result():
     task.execute().result(10)
     with pytest.raises(AttributeError, match="the history keeps no results"):
         _ = task.history[0].result
+
+
+class Connection:
+    """Holds what cannot travel."""
+
+    def __init__(self):
+        self._conn = threading.Lock()
+
+
+class Engine:
+    """Holds a connection, in a slot."""
+
+    __slots__ = ("empty", "pool")
+
+    def __init__(self):
+        self.pool = Connection()
+
+
+class App:
+    """Holds an engine, and can be a job in several ways."""
+
+    def __init__(self):
+        self.engine = Engine()
+
+    def run(self):
+        """Do nothing."""
+
+    def __call__(self):
+        """Do nothing."""
+
+
+APP = App()
+Pair = collections.namedtuple("Pair", "left right")  # noqa: PYI024 - the plain kind
+
+
+def use_global():
+    """Use a global."""
+    return APP.engine
+
+
+def use_helper():
+    """Use a global by another function."""
+    return use_global()
+
+
+def enclose(value):
+    """Return a function that encloses a value."""
+
+    def inner():
+        return value
+
+    return inner
+
+
+def make_nested():
+    """Make the function that uses the global."""
+
+    def inner():
+        return APP
+
+    return inner
+
+
+def have_default(value=APP):
+    """Have a default."""
+
+
+class Odd:
+    """Says itself that it cannot travel."""
+
+    def __reduce__(self):
+        raise ValueError("it is odd")
+
+
+@pytest.mark.parametrize(
+    ("job", "place"),
+    [
+        (APP.run, "self.engine.pool._conn"),
+        (APP, "self.engine.pool._conn"),
+        (lambda: APP.run() or 1, "APP.engine.pool._conn"),
+        (use_global, "APP.engine.pool._conn"),
+        (use_helper, "use_global: APP.engine.pool._conn"),
+        (make_nested, "APP.engine.pool._conn"),
+        (have_default, "value.engine.pool._conn"),
+        (enclose(APP), "value.engine.pool._conn"),
+        (enclose({"a": [0, (Connection(),)]}), "value['a'][1][0]._conn"),
+        (enclose(Pair(1, Connection())), "value[1]._conn"),
+        (enclose(collections.deque([Connection()])), "value[0]._conn"),
+        (enclose(collections.defaultdict(list, b=[APP])), "value['b'][0].engine"),
+        (enclose({threading.Lock()}), "value{…}"),
+        (enclose(enclose(APP)), "value: value.engine.pool._conn"),
+        (enclose(APP.run), "value.__self__.engine.pool._conn"),
+        (enclose(threading.Event()), "value._cond._lock"),
+        (enclose(Odd()), "value"),
+        (functools.partial(lambda a, b: a + b, 1, b=APP), "kwargs['b'].engine.pool"),
+        (functools.partial(APP.run, 1), "self.engine.pool._conn"),
+        (functools.lru_cache(use_global), "self.__wrapped__: APP.engine.pool._conn"),
+    ],
+)
+def test_capture_error_names_the_place(job, place):
+    """The way from a name in the job to what cannot be sent, attribute by attribute."""
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    try:
+        with pytest.raises(CaptureError) as caught:
+            ipycron.create_task(NEVER, job, background=True)
+    finally:
+        cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
+    assert caught.value.variable.startswith(place)
+    assert str(caught.value).startswith(repr(caught.value.variable))
+    assert caught.value.type_name in ("lock", "Odd")
+
+
+def test_capture_error_names_an_argument():
+    """`args` and `kwargs` are called as in the call."""
+    with pytest.raises(CaptureError, match=r"'args\[1\].engine.pool._conn' \(lock\)"):
+        ipycron.create_task(NEVER, add, args=[1, APP], background=True)
+    with pytest.raises(CaptureError, match=r"\"kwargs\['c'\].engine.pool._conn\""):
+        ipycron.create_task(NEVER, add, args=[1], kwargs={"c": APP}, background=True)

@@ -10,13 +10,11 @@ look for them (`ipycron.process.shell.captured`).
 
 from __future__ import annotations
 
-import contextlib
 import io
 import pickle
 import sys
-from collections import deque
 from types import FunctionType, ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ipycron.notebook.capture.names import (
     find_code_globals,
@@ -26,11 +24,6 @@ from ipycron.notebook.capture.names import (
 from ipycron.notebook.capture.texts import find_text_names, runs_text
 from ipycron.process.wire.by_value import is_made_module
 from ipycron.process.wire.pickler import Pickler
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-_MOST_SEARCHED = 10_000
 
 
 class TooLargeError(Exception):
@@ -156,50 +149,6 @@ def explain(error: Exception) -> str:
     if isinstance(error.__cause__, RecursionError):
         return "it is nested too deeply"
     return str(error).strip().rstrip(".") or type(error).__name__
-
-
-def find_place(value: object, part: object) -> str:
-    """Return where a part is inside of a value: ``.pool['a'][0]``; empty: nowhere."""
-    seen: dict[int, object] = {id(value): value}
-    places = deque([("", value)])
-    while places and len(seen) < _MOST_SEARCHED:
-        place, holder = places.popleft()
-        for step, inner in _list_parts(holder):
-            if inner is part:
-                return f"{place}{step}"
-            if id(inner) not in seen:
-                seen[id(inner)] = inner
-                places.append((f"{place}{step}", inner))
-    return ""
-
-
-def _list_parts(holder: object) -> Iterator[tuple[str, object]]:
-    """Yield what an object holds, and how that is written. Runs none of its code."""
-    if type(holder) is dict:
-        yield from ((f"[{_name_key(key)}]", inner) for key, inner in holder.items())
-    elif type(holder) in (list, tuple):
-        assert isinstance(holder, list | tuple)
-        yield from ((f"[{index}]", inner) for index, inner in enumerate(holder))
-    elif isinstance(holder, FunctionType):
-        names = holder.__code__.co_freevars
-        for name, cell in zip(names, holder.__closure__ or (), strict=True):
-            with contextlib.suppress(ValueError):  # it is empty
-                yield f": {name}", cell.cell_contents
-    elif not isinstance(holder, ModuleType):
-        for name, inner in _get_attributes(holder).items():
-            yield f".{name}", inner
-
-
-def _get_attributes(holder: object) -> dict[str, object]:
-    if isinstance(holder, type):
-        return dict(vars(holder))
-    with contextlib.suppress(AttributeError):  # it has none
-        return dict(object.__getattribute__(holder, "__dict__"))
-    return {}
-
-
-def _name_key(key: object) -> str:
-    return repr(key) if type(key) in (str, int) else type(key).__name__
 
 
 def advise(*objects: object) -> str:

@@ -18,9 +18,9 @@ from ipycron.notebook.capture.pickling import (
     TooLargeError,
     advise,
     explain,
-    find_place,
 )
 from ipycron.notebook.capture.settings import read_edits, read_settings
+from ipycron.process.wire.places import find_place
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping

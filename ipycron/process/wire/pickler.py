@@ -159,6 +159,30 @@ class ErrorPickler(Pickler):
         return super().reducer_override(obj)
 
 
+class _Tracer(Pickler):
+    """Knows what it has pickled last: after an error, what could not be."""
+
+    culprit: object = None
+
+    def reducer_override(self, obj: Any) -> Any:
+        """Note the object; see `Pickler`."""
+        self.culprit = obj
+        return super().reducer_override(obj)
+
+
+def find_culprit(value: object) -> object:
+    """Return the part of a value that cannot be pickled, or None."""
+    tracer = _Tracer(io.BytesIO(), buffer_callback=lambda _: None)
+    try:
+        tracer.dump(value)
+    except Exception as error:  # noqa: BLE001 - pickling runs users' code
+        is_deep = isinstance(error, RecursionError) or isinstance(
+            error.__cause__, RecursionError
+        )
+        return None if is_deep else tracer.culprit
+    return None
+
+
 def dump_object(
     value: object,
     buffer_callback: Callable[[pickle.PickleBuffer], object] | None = None,
