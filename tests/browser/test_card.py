@@ -371,3 +371,36 @@ def test_tasks_that_no_cell_declares_have_a_button_that_ends_them(notebook):
     left.get_by_role("button", name="End second").click()
     expect(left.locator(".icr-reason")).to_have_text("has been ended")
     notebook.wait_for_text(copy, "second: has been ended")
+
+
+CAPTURING = """%%cron 0 0 1 1 * --name capturing --run-now --into got
+print("hello")
+(words, 7)
+"""
+
+
+def test_card_lists_what_was_captured_and_shows_the_result_once(notebook):
+    """A folded row of chips in the place of a line above it; open after a reload."""
+    notebook.run("words = ['a']")
+    notebook.run(CAPTURING)
+    card = get_card(notebook, "capturing")
+    fold = card.get_by_role("button", name=re.compile("Captured 1 variable, .* B"))
+    expect(fold).to_have_attribute("aria-expanded", "false")
+    expect(card.locator(".icr-facts")).to_contain_text("each result goes to got")
+    chips = card.locator(".icr-chip")
+    expect(chips).to_be_hidden()
+    fold.click()
+    expect(chips).to_have_text(re.compile(r"wordslist\d+ B"))
+    expect(chips).to_be_visible()
+    expect(card.locator(".icr-output")).to_have_text(re.compile(r"hello\(\['a'\], 7\)"))
+    expect(card.locator(".icr-summary")).to_be_empty()
+    notebook.reload()
+    expect(chips).to_be_visible()
+    copy = notebook.page.locator(".ipycron-static")
+    expect(copy).to_be_hidden()
+    notebook.wait_for_text(copy, "capturedwords (list)")
+    notebook.wait_for_text(copy, "noteeach result goes to got")
+    assert (
+        notebook.page.locator(".jp-OutputArea-child[data-mime-type*=stdout]").count()
+        == 0
+    )

@@ -45,7 +45,7 @@ def test_cell_shows_its_output_under_itself(kernel):
     """Text and HTML, renewed after each run, in the output of the declaring cell."""
     kernel.run("n = 20\ndef times(a):\n    return a * n")
     said = kernel.run("%%cron * * * * * * --name it\nprint('got', times(2))\n[1]")
-    assert said.startswith("it: Every second (")
+    assert said.lstrip().startswith("it: Every second (")
     assert "captured: times (function), n (int)" in said
     assert re.search(
         r"waited \d\.\d+ s; it: 2 runs\n", kernel.run("%cron wait it --runs 2")
@@ -211,7 +211,7 @@ def test_extension_loads_at_once(fresh):
         "%load_ext ipycron\nprint(time.thread_time() - began)"
     )
     assert float(said) < 0.05
-    assert fresh.run("%%cron @yearly --name it\n1").startswith("it: At 00:00")
+    assert "\nit: At 00:00" in fresh.run("%%cron @yearly --name it\n1")
 
 
 def test_unloading_ends_every_process(fresh):
@@ -247,10 +247,10 @@ def test_task_of_a_deleted_cell_is_named_by_the_next_cell(kernel):
     before = len(kernel.outputs)
     kernel.run("1;", cell_id="c", deleted=["a", "b", "z", 7])
     said = kernel.outputs[before + 1]["text/plain"].splitlines()
-    assert [line.partition(" ")[2] for line in said] == [
-        "goes on, though its cell was deleted; `%cron destroy named` ends it",
-        "goes on, though its cell was deleted; `%cron destroy cell-1` ends it",
-    ]
+    assert [line.partition(" ")[2].partition(";")[0] for line in said] == [
+        "goes on, though its cell was deleted",
+    ] * 2
+    assert said[0].endswith("; `%cron destroy named` ends it")
     assert len(kernel.outputs) == before + 2
     kernel.run("%cron", cell_id="c", deleted=["a", "b"])
     table = kernel.outputs[-1]["text/plain"]

@@ -43,6 +43,6 @@ def test_readme_cells_run_as_they_stand(execute):
     done = execute([*cells, "%cron wait sampler --runs 1 --for 20s"])
     assert len(cells) == 2
     declared = done.text(done.find("%%cron"))
-    assert declared.startswith("sampler: Every 5 seconds")
+    assert declared.lstrip().startswith("sampler: Every 5 seconds")
     assert "captured: threshold (float)" in declared
     assert "sampler: 1 run" in done.text(done.find("%cron wait"))

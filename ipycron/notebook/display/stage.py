@@ -6,7 +6,8 @@ without widgets and for saved notebooks. `terminal.py` prints what runs print.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping
@@ -14,11 +15,39 @@ if TYPE_CHECKING:
     from ipycron.api.task import Task
 
 
+class Variable(NamedTuple):
+    """A variable that a cell has captured, or left out, in words."""
+
+    name: str
+    type_name: str
+    size: str
+    is_left_out: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Understood:
+    """What was understood of a declaration.
+
+    Attributes:
+        line: all of it in a line.
+        variables: what the cell has captured.
+        size: of all of them together, in words.
+        captured: the same in a line; empty if there are none.
+        notes: what else there is to say: what it replaces, where results go.
+    """
+
+    line: str
+    variables: tuple[Variable, ...] = ()
+    size: str = ""
+    captured: str = ""
+    notes: tuple[str, ...] = ()
+
+
 class TaskDisplay(Protocol):
     """Where tasks are shown."""
 
-    def show(self, task: Task) -> None:
-        """Show a task from now on, here."""
+    def show(self, task: Task, understood: Understood) -> None:
+        """Say what was understood, and show a task from now on, here."""
 
     def show_leftovers(self, cell: Hashable, leftovers: Mapping[Task, str]) -> None:
         """Show tasks that go on though no cell declares them, and what ends them.

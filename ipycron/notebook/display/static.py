@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from ipycron.api.task import Task
     from ipycron.client.executions import RunLike
+    from ipycron.notebook.display.stage import Understood
 
 MAX_CHARACTERS = 20_000
 """Text of a run that a page keeps: the end of it."""
@@ -45,28 +46,34 @@ _PRE = f"margin:2px 0;white-space:pre-wrap;overflow-wrap:anywhere;{_MONO}"
 _ERROR = "border-left:3px solid #d33;padding-left:8px"
 
 
-def describe_task(task: Task, *, trouble: str | None = None) -> dict[str, Any]:
+def describe_task(
+    task: Task, *, trouble: str | None = None, understood: Understood | None = None
+) -> dict[str, Any]:
     """Return a task as a mimebundle: plain text and HTML.
 
     Args:
         task: which.
         trouble: what kept it from starting.
+        understood: what was said when it was declared.
     """
     return {
-        "text/plain": write_text(task, trouble=trouble),
-        "text/html": write_html(task, trouble=trouble),
+        "text/plain": write_text(task, trouble=trouble, understood=understood),
+        "text/html": write_html(task, trouble=trouble, understood=understood),
     }
 
 
-def write_text(task: Task, *, trouble: str | None = None) -> str:
+def write_text(
+    task: Task, *, trouble: str | None = None, understood: Understood | None = None
+) -> str:
     """Return a task, its last run and what that printed, as text."""
-    lines = [f"{name:9} {text}" for name, text in _describe(task, get_now()) if text]
+    lines = [] if understood is None else [understood.line]
+    lines += [f"{name:9} {text}" for name, text in _describe(task, get_now()) if text]
     trouble = trouble or _explain_trouble(task)
     if trouble:
         lines += ["did not start", *_indent(strip_ansi(trouble))]
     run = find_shown_run(task)
     if run is not None:
-        for _, value in _read_output(run):
+        for _, value in _read_output(read_transcript(run)):
             text = value if isinstance(value, str) else _get_plain(value)
             lines += _indent(strip_ansi(text))
         lines += _indent(strip_ansi(run.traceback_text or ""))
@@ -103,12 +110,18 @@ def _indent(text: str) -> list[str]:
     return [f"  {line}" for line in text.rstrip("\n").splitlines()]
 
 
-def write_html(task: Task, *, trouble: str | None = None) -> str:
+def write_html(
+    task: Task, *, trouble: str | None = None, understood: Understood | None = None
+) -> str:
     """Return the same as HTML."""
+    said = _describe(task, None)
+    if understood is not None:
+        said.append(("captured", understood.captured.removeprefix("captured: ")))
+        said.append(("note", "; ".join(understood.notes)))
     rows = "".join(
         f'<tr><td style="text-align:left;opacity:.7">{escape(name)}</td>'
         f'<td style="{TEXT_STYLE}">{escape(text)}</td></tr>'
-        for name, text in _describe(task, None)
+        for name, text in said
         if text
     )
     parts = [f"<table>{rows}</table>"]
@@ -117,7 +130,7 @@ def write_html(task: Task, *, trouble: str | None = None) -> str:
         parts.append(_pre(f"did not start\n{trouble}", style=_ERROR))
     run = find_shown_run(task)
     if run is not None:
-        for kind, value in _read_output(run):
+        for kind, value in _read_output(read_transcript(run)):
             parts.append(_write_item(kind, value))
         if run.traceback_text:
             parts.append(_pre(run.traceback_text, style=_ERROR))
@@ -141,14 +154,27 @@ def _describe(task: Task, now: datetime | None) -> list[tuple[str, str]]:
         (say_name(task), say_shown_status(task)),
         ("schedule", f"{task.pattern}  {say_schedule(task)}"),
         ("next run", next_run),
-        ("last run", "" if run is None else say_run(run, now)),
+        ("last run", "" if run is None else _say_run(run, now)),
     ]
 
 
-def _read_output(run: RunLike) -> Iterator[tuple[str, Any]]:
-    """Yield what a run wrote, in order: texts, and mimebundles for displays."""
+def _say_run(run: RunLike, now: datetime) -> str:
+    """Return a run in words; its result only if that is not shown below."""
+    said = say_run(run, now)
+    if run.is_ok and read_transcript(run).has_result:
+        return said.removesuffix(f": {run.summary}")
+    return said
+
+
+def read_transcript(run: RunLike) -> Transcript:
+    """Return what a run has written until now."""
     transcript = Transcript()
     transcript.feed(run.output.read()[0])
+    return transcript
+
+
+def _read_output(transcript: Transcript) -> Iterator[tuple[str, Any]]:
+    """Yield what a run wrote, in order: texts, and mimebundles for displays."""
     left = MAX_CHARACTERS
     items: list[tuple[str, Any]] = []
     for kind, value in reversed(transcript.items):

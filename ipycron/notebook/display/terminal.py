@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from ipycron.api.task import Task
     from ipycron.client.executions import RunLike
+    from ipycron.notebook.display.stage import Understood
     from ipycron.process.wire.displays import DisplayData
 
 IDLE = 3600.0
@@ -133,8 +134,9 @@ class TerminalDisplay:
         self._is_coloured = not is_plain and sys.stdout.isatty()
         self._printers: dict[str, Printer] = {}
 
-    def show(self, task: Task) -> None:
-        """Print what the task's runs print from now on."""
+    def show(self, task: Task, understood: Understood) -> None:
+        """Print what was understood, and from now on what the task's runs print."""
+        print(understood.line)  # noqa: T201 - what the cell has done
         if task.id in self._printers:
             return
         for task_id, printer in list(self._printers.items()):

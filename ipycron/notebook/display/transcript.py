@@ -70,12 +70,13 @@ class Transcript:
     Attributes:
         items: what is shown, in order.
         groups: the displays, by number; at most `MAX_GROUPS`.
-        changed: numbers of groups that have changed since `take_changed`.
+        has_result: whether the value of a trailing expression is among them.
     """
 
     def __init__(self) -> None:
         self.items: list[Item] = []
         self.groups: dict[int, Group] = {}
+        self.has_result = False
         self._changed: set[int] = set()
         self._characters = 0
         self._next_group = 0
@@ -138,6 +139,7 @@ class Transcript:
         if display.kind == "clear":
             self._is_clearing = display.is_waiting
             return [] if display.is_waiting else [self._clear()]
+        self.has_result |= display.kind == "result"
         output = _make_output(display)
         if display.kind == "update":
             self._update(display.display_id, output)

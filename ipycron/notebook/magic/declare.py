@@ -18,6 +18,7 @@ from ipycron.client.jobs import Cell
 from ipycron.errors import StartRevoked, TaskFileNotFound
 from ipycron.notebook.capture.capture import Captured, capture_names, check_syntax
 from ipycron.notebook.capture.writer import format_size
+from ipycron.notebook.display.stage import Understood, Variable
 from ipycron.notebook.display.words import (
     explain_error,
     get_now,
@@ -34,7 +35,7 @@ from ipycron.process.wire.outcome import Unserializable
 from ipycron.process.wire.payload import pack_pickle
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from ipycron.api.task import Task
     from ipycron.client.completion import Completion
@@ -86,8 +87,7 @@ def declare_cell(notebook: Notebook, line: ParsedLine, body: str) -> None:
         extensions=captured.extensions,
         left_behind=captured.left_behind,
     )
-    notes = _describe_captured(captured)
-    _declare(notebook, wish, job, notes=notes, warnings=captured.warnings)
+    _declare(notebook, wish, job, captured)
 
 
 def declare_file(notebook: Notebook, line: ParsedLine) -> None:
@@ -150,13 +150,18 @@ def _get_include(cell: CellOptions) -> tuple[str, ...] | None:
     return () if cell.no_capture else cell.capture
 
 
-def _describe_captured(captured: Captured) -> tuple[str, ...]:
+def _describe_captured(captured: Captured) -> str:
     said = captured.describe()
-    if not said:
-        return ()
     if len(captured.names) > 1:
         said += f", {format_size(captured.size_bytes)} in all"
-    return (said,)
+    return said
+
+
+def _list_variables(captured: Captured) -> Iterator[Variable]:
+    for names, is_left_out in ((captured.names, False), (captured.left_out, True)):
+        for found in names:
+            size = "" if is_left_out else format_size(found.size_bytes)
+            yield Variable(found.name, found.type_name, size, is_left_out)
 
 
 # --- the task -----------------------------------------------------------------------
@@ -166,17 +171,20 @@ def _declare(
     notebook: Notebook,
     wish: _Declaration,
     job: Any,
-    *,
-    notes: tuple[str, ...] = (),
-    warnings: tuple[str, ...] = (),
+    captured: Captured | None = None,
 ) -> None:
     """Create the task, show it and start it."""
+    captured = captured or Captured()
+    warnings = captured.warnings
+    notes: tuple[str, ...] = ()
     _check_list(notebook, wish.cell.append_to)
     existing = _find_task(wish.name)
     task = api.create_task(wish.expression, job, name=wish.name, **wish.options)
     notebook.cells.claim(task, is_named=not wish.is_unnamed)
     if task is existing:
-        present(notebook, task, notes=("kept as it was",), is_quiet=wish.cell.quiet)
+        kept = ("kept as it was",)
+        understood = Understood(line=describe(task, kept), notes=kept)
+        present(notebook, task, understood, is_quiet=wish.cell.quiet)
         return
     if wish.cell.into is not None:
         task.on("execution:finished", partial(_bind, notebook, wish.cell.into))
@@ -189,7 +197,16 @@ def _declare(
         warnings = (*warnings, text)
     if existing is not None:
         notes = (*notes, f"replaces {say_name(existing)}")
-    present(notebook, task, notes=notes, warnings=warnings, is_quiet=wish.cell.quiet)
+    understood = Understood(
+        line=describe(
+            task, [text for text in (_describe_captured(captured), *notes) if text]
+        ),
+        variables=tuple(_list_variables(captured)),
+        size=format_size(captured.size_bytes),
+        captured=_describe_captured(captured),
+        notes=notes,
+    )
+    present(notebook, task, understood, warnings=warnings, is_quiet=wish.cell.quiet)
     task.start().add_done_callback(partial(_report_start, notebook, task))
     if wish.cell.run_now:
         task.execute().add_done_callback(partial(notebook.see_end, task))
@@ -303,8 +320,8 @@ def check_file_options(cell: CellOptions) -> None:
 def present(
     notebook: Notebook,
     task: Task,
+    understood: Understood,
     *,
-    notes: Sequence[str] = (),
     warnings: Sequence[str] = (),
     is_quiet: bool = False,
 ) -> None:
@@ -313,7 +330,7 @@ def present(
     Args:
         notebook: where it is shown.
         task: the task.
-        notes: what the line says after the schedule.
+        understood: what is said of it.
         warnings: what will perhaps go wrong, a line each.
         is_quiet: show nothing.
     """
@@ -321,9 +338,9 @@ def present(
         notebook.quiet.add(task.name)
         return
     notebook.quiet.discard(task.name)
-    lines = (describe(task, notes), *(f"warning: {text}" for text in warnings))
-    print("\n".join(lines))  # noqa: T201 - the front end shows it under the cell
-    notebook.stage.show(task)
+    notebook.stage.show(task, understood)
+    for text in warnings:
+        print(f"warning: {text}")  # noqa: T201 - the front end shows it under the cell
 
 
 def describe(task: Task, notes: Sequence[str] = ()) -> str:

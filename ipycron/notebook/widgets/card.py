@@ -5,11 +5,14 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
+import traitlets
+
 from ipycron.client.registry import registry
 from ipycron.notebook.widgets.live import LiveView
 
 if TYPE_CHECKING:
     from ipycron.api.task import Task
+    from ipycron.notebook.display.stage import Understood
 
 MAX_ENDED = 20
 """Cards of destroyed tasks that stay on the page; older ones are closed, and the
@@ -20,9 +23,23 @@ _REST = 3600.0
 class Card(LiveView):
     """One task, its next run, and the output of its runs as it grows."""
 
+    facts = traitlets.Dict().tag(sync=True)
+
     def __init__(self, task: Task) -> None:
         self.task = task
         super().__init__(kind="card")
+
+    def tell(self, understood: Understood) -> None:
+        """Show what a declaration has captured, and what else was said of it.
+
+        One that has kept the task as it was says nothing of the variables.
+        """
+        facts = dict(self.facts)
+        if understood.variables or "variables" not in facts:
+            facts["variables"] = [list(v) for v in understood.variables]
+            facts["size"] = understood.size
+        facts["notes"] = list(understood.notes)
+        self.facts = facts
 
     def find_tasks(self) -> list[Task]:
         """Return the one task; see `LiveView`."""

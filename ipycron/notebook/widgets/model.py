@@ -58,10 +58,15 @@ class RunRow(TypedDict):
 
 
 class RunInfo(RunRow):
-    """The run whose output is shown."""
+    """The run whose output is shown.
+
+    Attributes:
+        shows_result: whether its result is part of the output.
+    """
 
     pid: int | None
     traceback: str | None
+    shows_result: bool
 
 
 class Counts(TypedDict):
@@ -199,10 +204,9 @@ def describe_run(run: RunLike) -> RunRow:
 def describe_shown(run: RunLike) -> RunInfo:
     """Return the run whose output is shown, with its traceback if it failed."""
     traceback = run.traceback_text if run.outcome == "failed" else None
+    shown = None if traceback is None else _cut_traceback(traceback)
     return RunInfo(
-        **describe_run(run),
-        pid=run.pid,
-        traceback=None if traceback is None else _cut_traceback(traceback),
+        **describe_run(run), pid=run.pid, traceback=shown, shows_result=False
     )
 
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping
 
     from ipycron.api.task import Task
+    from ipycron.notebook.display.stage import Understood
 
 RENEW_EVERY = 1.0
 """Seconds between two copies, at least, where nobody looks at the card."""
@@ -150,13 +151,19 @@ class StaticCopy:
 class Page(StaticCopy):
     """The output of one task: its card and the copy."""
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task, understood: Understood) -> None:
         self.task = task
+        self._understood = understood
         self._trouble: str | None = None
-        super().__init__(make_card(task), self._describe)
+        card = make_card(task)
+        if card is not None:
+            card.tell(understood)
+        super().__init__(card, self._describe)
 
     def _describe(self) -> dict[str, Any]:
-        return describe_task(self.task, trouble=self._trouble)
+        return describe_task(
+            self.task, trouble=self._trouble, understood=self._understood
+        )
 
     def _is_shown(self, task_id: str) -> bool:
         return task_id == self.task.id
@@ -231,9 +238,9 @@ class PageDisplay:
         self._by_cell: dict[Hashable, list[Page]] = {}
         self._leftovers: dict[Hashable, Any] = {}
 
-    def show(self, task: Task) -> None:
-        """Show a task in the running cell's output."""
-        page = Page(task)
+    def show(self, task: Task, understood: Understood) -> None:
+        """Show a task in the running cell's output, and there what was understood."""
+        page = Page(task, understood)
         page.show()
         self._pages = [p for p in self._pages if p.task.status != "destroyed"]
         self._pages.append(page)

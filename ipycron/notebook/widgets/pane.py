@@ -128,6 +128,7 @@ class Pane:
         is_past = is_new and info["state"] != "running"
         limit = MAX_CHARACTERS if is_past else MAX_FRESH
         items = self._transcript.feed(pieces, limit)
+        info["shows_result"] = self._transcript.has_result
         is_filled = self._fill()
         if not self._is_clean and (items or info["state"] != "running"):
             # Only now: what the run before showed stays until there is more to see.

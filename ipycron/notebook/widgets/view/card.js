@@ -17,6 +17,7 @@ function renderCard(store, el) {
   const pane = new Pane(store);
   const runs = new RunList((run) => store.setUi({ run }));
   const trouble = new Trouble();
+  const facts = new Facts(store);
   const notices = new Notices(store, () => true);
   const chevron = h("span", { class: "icr-holder" });
   setIcon(chevron, "chevron");
@@ -38,6 +39,8 @@ function renderCard(store, el) {
     { class: "icr icr-card", "data-task": id },
     h("div", { class: "icr-top" }, name, status.el, h("span", { class: "icr-grow" }), countdown.el, controls.el),
     h("div", { class: "icr-when" }, pattern, words, zone),
+    facts.el,
+    facts.list,
     notices.el,
     trouble.el,
     h("div", { class: "icr-bar-line" }, head.el, h("span", { class: "icr-grow" }), counts, bars.el, history),
@@ -80,6 +83,7 @@ function renderCard(store, el) {
   }
 
   function drawUi() {
+    facts.draw();
     const isOpen = Boolean(store.ui.history);
     list.hidden = !isOpen;
     setAttribute(history, "aria-expanded", String(isOpen));
@@ -95,7 +99,7 @@ function renderCard(store, el) {
 
   function update(what, news) {
     if (what === "state") drawState();
-    if (what === "ui") drawUi();
+    if (what === "ui" || what === "facts") drawUi();
     if (what === "line" || what === "commands") drawLine();
     if (what === "output") {
       if (news) pane.take(news);
@@ -114,6 +118,67 @@ function renderCard(store, el) {
     stops.forEach((stop) => stop());
     pane.close();
   };
+}
+
+/** What the declaration has captured, folded, and what else was said of it. */
+class Facts {
+  /** @param {Store} store */
+  constructor(store) {
+    this.store = store;
+    const id = `icr-${makeId()}`;
+    const chevron = h("span", { class: "icr-holder" });
+    setIcon(chevron, "chevron");
+    this.label = h("span", {});
+    this.button = h(
+      "button",
+      {
+        type: "button",
+        class: "icr-button icr-more",
+        "aria-controls": id,
+        on: { click: () => store.setUi({ captured: !store.ui.captured }) },
+      },
+      chevron,
+      this.label,
+    );
+    this.notes = h("span", { class: "icr-muted icr-clip" });
+    this.el = h("div", { class: "icr-facts" }, this.button, this.notes);
+    this.list = h("div", { class: "icr-chips", id, role: "list", "aria-label": "Captured variables" });
+  }
+
+  draw() {
+    const { variables = [], size = "", notes = [] } = this.store.model.get("facts") ?? {};
+    const isOpen = Boolean(this.store.ui.captured);
+    setText(this.label, describeVariables(variables, size));
+    setAttribute(this.button, "aria-expanded", String(isOpen));
+    this.button.hidden = !variables.length;
+    setText(this.notes, notes.join(" · "));
+    setAttribute(this.notes, "title", notes.join("\n") || null);
+    this.el.hidden = !variables.length && !notes.length;
+    this.list.hidden = !isOpen || !variables.length;
+    const key = JSON.stringify(variables);
+    if (key === this.drawn) return;
+    this.drawn = key;
+    this.list.replaceChildren(...variables.map(makeChip));
+  }
+}
+
+function describeVariables(variables, size) {
+  const sent = variables.filter(([, , , isLeftOut]) => !isLeftOut).length;
+  const left = variables.length - sent;
+  const parts = [];
+  if (sent) parts.push(`Captured ${sent === 1 ? "1 variable" : `${sent} variables`}, ${size}`);
+  if (left) parts.push(`${left} left out`);
+  return parts.join(", ");
+}
+
+function makeChip([name, type, size, isLeftOut]) {
+  return h(
+    "span",
+    { class: "icr-chip", role: "listitem", title: isLeftOut ? "left out: it cannot be sent" : null },
+    h("bdi", { class: "icr-chip-name icr-clip" }, name),
+    h("bdi", { class: "icr-muted icr-clip" }, type),
+    h("span", { class: "icr-number icr-muted" }, isLeftOut ? "left out" : size),
+  );
 }
 
 function describeCounts({ counts, runs_left: left }) {

@@ -27,9 +27,11 @@ class Store {
     this.onMessage = (message) => this.take(message);
     this.onRestart = () => this.setLine("restarted");
     this.onUi = () => this.tell("ui");
+    this.onFacts = () => this.tell("facts");
     model.on("msg:custom", this.onMessage);
     model.on("comm_live_update", this.onRestart);
     model.on("change:ui", this.onUi);
+    model.on("change:facts", this.onFacts);
     this.stopClock = this.clock.listen(() => this.checkSilence());
     this.send("hello", null);
   }
@@ -39,10 +41,11 @@ class Store {
     this.model.off("msg:custom", this.onMessage);
     this.model.off("comm_live_update", this.onRestart);
     this.model.off("change:ui", this.onUi);
+    this.model.off("change:facts", this.onFacts);
     for (const command of this.commands.values()) clearTimeout(command.timer);
   }
 
-  /** Call `view` with what changed: state, output, line, commands or ui. */
+  /** Call `view` with what changed: state, output, line, commands, ui, facts. */
   listen(view) {
     this.views.add(view);
     return () => this.views.delete(view);

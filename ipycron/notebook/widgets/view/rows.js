@@ -329,7 +329,7 @@ class RunHead {
         ? `running ${formatSpan(now - (run.started ?? now))}`
         : describeEnd(run);
     setText(this.how, `${run.reason === "invoked" ? "run now, " : ""}${end}`);
-    const summary = describeSummary(run);
+    const summary = run.shows_result && state === "finished" ? "" : describeSummary(run);
     setText(this.summary, state === "finished" && summary ? `→ ${summary}` : summary);
     setAttribute(this.summary, "title", summary || null);
     const home = task.place === "executor" ? "on its executor" : "in the notebook's own process";
