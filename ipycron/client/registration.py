@@ -90,7 +90,13 @@ def make_executor_job(task: TaskRecord) -> ExecutorJob:
         setting=setting,
     )
     payload = bytes(task.source.payload.open())
-    return ExecutorJob(load=load, payload=payload, executor=task.source.executor)
+    return ExecutorJob(
+        load=load,
+        payload=payload,
+        executor=task.source.executor,
+        # As long as one that waits for a worker of ours.
+        patience=task.options.tolerance + task.options.start_timeout,
+    )
 
 
 def _make_job_context(task: TaskRecord, scheduled: ScheduledExecution) -> TaskContext:

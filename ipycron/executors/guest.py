@@ -32,7 +32,7 @@ from ipycron.process.wire.payload import Payload, pack_data
 from ipycron.process.wire.protocol import CellJob, FileJob, FunctionJob
 from ipycron.process.worker.context import make_run_context
 from ipycron.process.worker.job import CellFailed, binds_task, load_file, load_job
-from ipycron.scheduling.clock import measure_wait
+from ipycron.scheduling.clock import measure_wait, read_wall_clock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,6 +85,7 @@ class RemoteRun:
         source: the text of a task file, None for other jobs.
         home: the process that sends it.
         software: what runs there.
+        latest: when it may begin at the latest, Unix seconds; None: whenever.
     """
 
     load: Load
@@ -93,16 +94,21 @@ class RemoteRun:
     source: bytes | None
     home: Place
     software: Software
+    latest: float | None = None
 
 
 class Report(NamedTuple):
-    """How a visit went, in built-in values."""
+    """How a visit went, in built-in values.
+
+    `lateness` says that it was too late for the job to begin: by so many seconds.
+    """
 
     is_ok: bool
     payload: bytes
     summary: str
     pieces: list[Piece]
     logs: list[dict[str, Any]]
+    lateness: float | None = None
 
 
 def pack_visit(visit: RemoteRun) -> bytes:
@@ -123,9 +129,14 @@ def run_guest(packed: bytes, *, is_due: bool = False) -> bytes:
 
     Args:
         packed: the `RemoteRun`.
-        is_due: whether its slot has come, whatever the clocks of this machine show.
+        is_due: whether its slot has come, and its time is not over, whatever the clocks
+            of this machine show.
     """
     visit: RemoteRun = pickle.loads(packed)  # noqa: S301 - our own client's
+    if not is_due and visit.latest is not None:
+        lateness = read_wall_clock() - visit.latest
+        if lateness > 0:  # it waited in the executor's queue (C2)
+            return pickle.dumps((False, b"", "", [], [], lateness), protocol=5)
     is_away = visit.home != find_place()
     level = visit.load.setting.log_level if is_away else None
     with visiting(is_away=is_away), record_output(level) as record:

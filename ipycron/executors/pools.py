@@ -69,11 +69,19 @@ class Sink(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecutorJob:
-    """A job, and the executor that runs it."""
+    """A job, and the executor that runs it.
+
+    Attributes:
+        load: the job and its task.
+        payload: what belongs to it.
+        executor: where it runs.
+        patience: seconds that a scheduled run may wait in the executor's queue.
+    """
 
     load: Load
     payload: bytes
     executor: Any
+    patience: float
 
 
 class ExecutorWorker(SharedWorker):
@@ -163,6 +171,9 @@ class ExecutorWorker(SharedWorker):
             source=source,
             home=find_place(),
             software=find_software(),
+            latest=run.started_at + self._job.patience
+            if run.reason == "scheduled"
+            else None,
         )
         return pack_visit(visit)
 
@@ -246,8 +257,22 @@ class ExecutorWorker(SharedWorker):
             self._is_dead = True
             self._on_death(self, error)
 
+    def _miss(self, end: End, lateness: float) -> None:
+        """End a run that has waited too long in the executor's queue: it is missed."""
+        patience = self._job.patience
+        error = ExecutorError(
+            name=self._job.load.name,
+            reason=f"took it up {patience + lateness:.1f} s after it was handed in, "
+            f"later than tolerance and start_timeout allow ({patience:g} s): it was "
+            "not run.",
+        )
+        end.set_result(Outcome.of_error(error, is_missed=True))
+
     def _deliver(self, run: Run, end: End, report: Report) -> None:
         if end.done():
+            return
+        if report.lateness is not None:
+            self._miss(end, report.lateness)
             return
         ids = self._job.load.task_id, run.execution_id
         for kind, data, *dropped in report.pieces:

@@ -106,6 +106,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         summary: one line for people: the result's short repr, or "ValueError: no".
         finished_at: when the job returned, Unix seconds, if whoever ran it says so.
         is_stopped: whether a stop ended it: then it is not ok, and no failure either.
+        is_missed: whether its code never began, for it was too late when it could have.
     """
 
     is_ok: bool
@@ -113,9 +114,10 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     summary: str = ""
     finished_at: float | None = None
     is_stopped: bool = False
+    is_missed: bool = False
 
     @classmethod
-    def of_error(cls, error: BaseException) -> Outcome:
+    def of_error(cls, error: BaseException, *, is_missed: bool = False) -> Outcome:
         """Return the outcome of what an exception ended, the exception in it."""
         head, _, _ = str(error).partition("\n")
         name = type(error).__name__
@@ -124,6 +126,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
             value=error,
             summary=f"{name}: {head}" if head else name,
             is_stopped=isinstance(error, ExecutionStopped),
+            is_missed=is_missed,
         )
 
 

@@ -439,6 +439,8 @@ class RunTracker:
             execution=run.execution,
             outcome=outcome,
         )
+        if outcome.is_missed and run.is_scheduled:
+            state.emit_missed(run.execution.date)
         if run.end is not None and not run.end.done():
             run.end.set_result(outcome)
         self._observer.see_quiet()

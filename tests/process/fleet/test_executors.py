@@ -28,6 +28,7 @@ from ipycron.errors import (
     OverlapError,
 )
 from ipycron.process.wire.payload import pack_object
+from ipycron.scheduling.clock import SystemClock
 
 SPAWN = multiprocessing.get_context("spawn")
 
@@ -464,3 +465,28 @@ def test_file_is_refused_when_the_executor_is_of_this_process(tmp_path):
         pytest.raises(InvalidOption, match="an executor of other processes"),
     ):
         ipycron.create_task(NEVER, path, executor=pool)
+
+
+def test_run_that_has_waited_too_long_in_a_queue_is_missed(start):
+    """It is judged again when the executor takes it up (C2); a call is not."""
+    gate = threading.Event()
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        pool.submit(gate.wait)
+        patience = {"tolerance": 0.2, "start_timeout": 0.3}
+        called = start(executors.pause, pool, **patience).execute()
+        task = start(
+            executors.pause, pool, EVERY_SECOND, max_executions=1, name="t", **patience
+        )
+        record = Record(task)
+        eventually(lambda: task.running)
+        began = task.running[0].started_at.timestamp()
+        eventually(lambda: SystemClock().now() > began + 0.6)
+        gate.set()
+        (failed,) = record.wait("execution:failed")
+        (missed,) = record.wait("execution:missed")
+        called.result(SECONDS)
+    error = failed.execution.error
+    assert isinstance(error, ExecutorError)
+    assert "(0.5 s): it was not run" in str(error)
+    assert missed.date == failed.date
+    assert not record.of("execution:finished")
