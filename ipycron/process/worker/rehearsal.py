@@ -12,7 +12,6 @@ import math
 import os
 import socket
 import sys
-import threading
 from typing import TYPE_CHECKING
 
 from ipycron.process.direct.token import encode_free
@@ -47,12 +46,6 @@ RUNS = 4
 _MAX_BYTES = 1 << 20
 _SOURCE = b"def task(ctx):\n    return 0\n"
 
-# What the interpreter runs in each child of a fork, and nobody else.
-_HOOKS = (
-    (threading, "_after_fork"),
-    (logging, "_after_at_fork_child_reinit_locks"),
-)
-
 
 def rehearse() -> None:
     """Live some lives. Afterwards nothing of them is left but what they have warmed."""
@@ -70,8 +63,6 @@ def rehearse() -> None:
 
 def _be_born() -> None:
     """Do what a worker does first, as far as it can be undone."""
-    for module, name in _HOOKS:
-        getattr(module, name, int)()
     close_others(int(fd) for fd in os.listdir("/dev/fd") if int(fd) > 2)  # noqa: PTH208, PLR2004
     die_with_parent(os.getppid(), 0)
     lifeline, end = os.pipe()
