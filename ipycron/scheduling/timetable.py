@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ipycron.scheduling.ports import Clock, Timer
 
     Owner = Callable[[float], Callable[[], None] | None]
+    Armed = tuple[int, int]  # a slot, and its place in the order of arming
 
 # Longest sleep in seconds. A suspend or a step of the wall clock moves no monotonic
 # timer, so a due slot is noticed after at most this long (R2).
@@ -34,11 +35,6 @@ REST = 0.002
 
 # Cancelled slots that the heap may carry before it is swept.
 _SWEEP_AT = 64
-
-# An armed slot is one number, the slot and behind it, in so many bits, its place in the
-# order of arming. As a tuple of the two it would be 0.1 KB more of each task, and an
-# object for the garbage collector to follow. A million a second last for 30 years.
-_ORDER_BITS = 50
 
 
 class Timetable:
@@ -63,10 +59,10 @@ class Timetable:
         self._on_set_back = on_set_back
         # The latest time that the wall clock has shown, and when that was.
         self._newest = self._looked_at = 0.0
-        self._heap: list[int] = []  # armed slots, and cancelled ones
+        self._heap: list[Armed] = []  # armed slots, and cancelled ones
         self._orders = count()
-        self._armed: dict[Owner, int] = {}  # owners and their armed slots
-        self._owners: dict[int, Owner] = {}  # the other way round
+        self._armed: dict[Owner, Armed] = {}  # owners and their armed slots
+        self._owners: dict[Armed, Owner] = {}  # the other way round
         self._latest = 0  # the slot that was armed last
         self._timer: Timer | None = None
         self._timer_deadline = 0.0
@@ -86,7 +82,7 @@ class Timetable:
             self._latest = slot
         if owner in self._armed:
             del self._owners[self._armed[owner]]
-        armed = slot << _ORDER_BITS | next(self._orders)
+        armed = slot, next(self._orders)
         self._armed[owner] = armed
         self._owners[armed] = owner
         heapq.heappush(self._heap, armed)
@@ -155,7 +151,7 @@ class Timetable:
             self._is_waking = False
             if self._armed:
                 self._drop_cancelled()
-                self._advance_timer(self._heap[0] >> _ORDER_BITS)
+                self._advance_timer(self._heap[0][0])
 
     def _call_due(self) -> None:
         afterwards: list[Callable[[], None]] = []
@@ -182,9 +178,7 @@ class Timetable:
     def _call_slots(self, afterwards: list[Callable[[], None]]) -> None:
         began = self._clock.monotonic()
         # The clock is read for each: lateness is what the task itself suffers.
-        while self._heap and (
-            self._heap[0] >> _ORDER_BITS <= (now := self._clock.now())
-        ):
+        while self._heap and self._heap[0][0] <= (now := self._clock.now()):
             armed = heapq.heappop(self._heap)
             if armed not in self._owners:
                 continue
