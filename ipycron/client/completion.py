@@ -53,7 +53,8 @@ class Completion(Future[T]):
 
     It is taken where a future of `concurrent.futures` is (`wait`, `as_completed`,
     `asyncio.wrap_future`), and where a coroutine is (`asyncio.create_task`,
-    `TaskGroup`, `gather`). `asyncio.wait` takes neither: make tasks of them first.
+    `TaskGroup`, `gather`). `asyncio.wait` refuses whatever `create_task` takes: give it
+    ``asyncio.create_task(completion)``.
 
     Not such a future inside: that is 1.3 KB, most of it for waiting, and of a hundred
     tasks that start together nobody waits for most.

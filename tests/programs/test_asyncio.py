@@ -51,6 +51,21 @@ async with ipycron.create_task("0 0 1 1 *", "tick.py") as task:
     await asyncio.wait_for(task.execute(), 10)
     await asyncio.wrap_future(task.execute())
     await asyncio.wait([asyncio.ensure_future(task.execute())], timeout=10)
+    one, two = asyncio.create_task(task.execute()), task.execute()
+    done, left = await asyncio.wait({one, asyncio.wrap_future(two)}, timeout=10)
+    assert len(done) == 2 and not left and two.done()
+    try:  # Python forbids it for whatever `create_task` takes
+        await asyncio.wait({task.execute()})
+    except TypeError as error:
+        assert "use tasks explicitly" in str(error), error
+    else:
+        raise AssertionError("asyncio.wait takes coroutines")
+    assert await asyncio.shield(task.execute()) is None
+    loop = asyncio.get_running_loop()
+    await loop.create_task(task.execute())
+    await asyncio.to_thread(
+        lambda: asyncio.run_coroutine_threadsafe(task.execute(), loop).result(10)
+    )
     for run in asyncio.as_completed([task.execute(), task.execute()]):
         await run
     runs = [task.execute() for _ in range(3)]
