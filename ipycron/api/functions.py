@@ -228,12 +228,14 @@ def _warn(task: Task) -> None:
     """Log what is perhaps not meant: said where the task is declared."""
     expression = task.expression
     for text in expression.warnings:
-        task.logger.warning("task %r: %s", task.name, text)
+        extra = {"ipycron_name": task.name}
+        task.logger.warning("task %r: %s", task.name, text, extra=extra)
     if expression.is_hashed and expression.hash_id == task.id:
         registry.client.warn_once(
             "task %r has an H in its schedule and no name: it draws another time at "
             "each start; give it a name to keep one",
             task.name,
+            extra={"ipycron_name": task.name},
         )
 
 
@@ -260,6 +262,7 @@ def _report_start(task: Task, completion: Completion[None]) -> None:
             type(error).__name__,
             error,
             exc_info=error if not isinstance(error, IpycronError) else None,
+            extra={"ipycron_name": task.name},
         )
 
 

@@ -1,6 +1,9 @@
 """Announcing an event: listeners are called and a log record is written.
 
 Runs on the dispatcher's thread. What each event is worth is specified in L1 and L3.
+
+A record about a task, here and elsewhere, has the task's name as `ipycron_name`: by
+that a notebook leaves out what a card shows anyway.
 """
 
 from __future__ import annotations
@@ -51,53 +54,43 @@ def is_logged(task: TaskRecord, notice: Notice) -> bool:
 
 def log_event(task: TaskRecord, notice: Notice, context: TaskContext) -> None:
     """Write the line that an event deserves, if any."""
-    logger = task.logger
     match notice.event:
         case Event.EXECUTION_MISSED:
             is_heard = task.listeners.has_named(notice.event)
             if not is_heard and not task.options.suppress_missed_warning:
-                _log_missed(task, logger, context)
+                _log_missed(task, context)
         case Event.EXECUTION_OVERLAP if task.options.no_overlap:
-            logger.warning(
-                "task %r: skipped %s, the run before is not over",
-                task.name,
-                context.date_local_iso,
-            )
+            text = "skipped %s, the run before is not over"
+            _log(task, logging.WARNING, text, context.date_local_iso)
         case Event.TASK_RESTARTED if context.error is not None:
-            logger.warning(
-                "task %r: the worker died and was replaced: %s",
-                task.name,
-                keep_colours(safe_str(context.error)),
-            )
+            text = "the worker died and was replaced: %s"
+            _log(task, logging.WARNING, text, keep_colours(safe_str(context.error)))
         case Event.EXECUTION_FAILED if context.execution.reason == "scheduled":
             # A manual run's failure is its caller's to hear (Completion).
-            _log_failure(task, logger, context)
+            _log_failure(task, context)
         case Event.TASK_FAILED:
-            _log_error(task, logger, "stopped for good", context.error)
+            _log_error(task, "stopped for good", context.error)
         case Event.EXECUTION_SKIPPED if notice.reason == "coordinator-error":
-            _log_error(task, logger, "not run, the coordinator failed", context.error)
+            _log_error(task, "not run, the coordinator failed", context.error)
         case _:
-            logger.debug("task %r: %s", task.name, notice.event)
+            _log(task, logging.DEBUG, "%s", notice.event)
 
 
-def _log_missed(task: TaskRecord, logger: logging.Logger, context: TaskContext) -> None:
-    count = context.missed_count or 1
+def _log(task: TaskRecord, level: int, text: str, *values: object) -> None:
+    message, extra = f"task %r: {text}", {"ipycron_name": task.name}
+    task.logger.log(level, message, task.name, *values, extra=extra)
+
+
+def _log_missed(task: TaskRecord, context: TaskContext) -> None:
+    count, last = context.missed_count or 1, context.date_local_iso
     if count > 1:
-        logger.warning(
-            "task %r: missed %d executions, the last at %s",
-            task.name,
-            count,
-            context.date_local_iso,
-        )
+        text = "missed %d executions, the last at %s"
+        _log(task, logging.WARNING, text, count, last)
     else:
-        logger.warning(
-            "task %r: missed the execution at %s", task.name, context.date_local_iso
-        )
+        _log(task, logging.WARNING, "missed the execution at %s", last)
 
 
-def _log_failure(
-    task: TaskRecord, logger: logging.Logger, context: TaskContext
-) -> None:
+def _log_failure(task: TaskRecord, context: TaskContext) -> None:
     """Log the first failure of an incident; its repetitions are debug records.
 
     An incident is a row of runs that fail with the same type of error.
@@ -107,21 +100,20 @@ def _log_failure(
     assert execution is not None
     before = task.observed.history.find_before(execution.id)
     if execution.is_stopped:
-        logger.debug("task %r: a run was ended by the stop", task.name)
+        _log(task, logging.DEBUG, "a run was ended by the stop")
     elif before is not None and _is_same(before, error):
-        logger.debug("task %r: a run failed again: %s", task.name, execution.summary)
+        _log(task, logging.DEBUG, "a run failed again: %s", execution.summary)
     else:
-        _log_error(task, logger, "a run failed", error)
+        _log_error(task, "a run failed", error)
 
 
 def _is_same(run: PastRun, error: BaseException) -> bool:
     return not run.is_ok and run.summary.partition(":")[0] == type(error).__name__
 
 
-def _log_error(
-    task: TaskRecord, logger: logging.Logger, what: str, error: BaseException | None
-) -> None:
+def _log_error(task: TaskRecord, what: str, error: BaseException | None) -> None:
     assert error is not None
+    logger = task.logger
     if not logger.isEnabledFor(logging.ERROR):
         return
     name = show_controls(type(error).__name__)

@@ -406,11 +406,13 @@ class Client:
         own = None if task is None else task.options.logger
         return own or self.logger or _log
 
-    def warn_once(self, message: str, *values: object) -> None:
+    def warn_once(
+        self, message: str, *values: object, extra: Mapping[str, object]
+    ) -> None:
         """Log a warning the first time that it is given."""
         if message not in self._warned:
             self._warned.add(message)
-            self.get_logger(None).warning(message, *values)
+            self.get_logger(None).warning(message, *values, extra=extra)
 
     # --- the end --------------------------------------------------------------------
 

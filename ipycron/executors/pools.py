@@ -234,6 +234,7 @@ class ExecutorWorker(SharedWorker):
                 "task %r: a run is no longer waited for. The executor cannot end it "
                 "and goes on with it; the task stays busy until it returns.",
                 self._job.load.name,
+                extra={"ipycron_name": self._job.load.name},
             )
             self._call_soon(partial(settle, answer))
 

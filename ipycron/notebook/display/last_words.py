@@ -59,12 +59,9 @@ class LastResort(logging.Handler):
             former.handle(_shorten(record))
 
     def _is_shown(self, record: logging.LogRecord) -> bool:
-        # Records about a task begin like this, see `ipycron.client.announce`.
-        is_of_task = record.name == "ipycron" and str(record.msg).startswith("task %r")
-        if not is_of_task or not isinstance(record.args, tuple) or not record.args:
-            return False
-        name = str(record.args[0])
-        return name in self._quiet or self._stage.has(name)
+        # The attribute of records about a task, see `ipycron.client.announce`.
+        name = getattr(record, "ipycron_name", None)
+        return name is not None and (name in self._quiet or self._stage.has(name))
 
     def _add_to_output(self, record: logging.LogRecord) -> bool:
         """Add what a job has logged to what its run has printed, if that is shown."""
@@ -91,7 +88,7 @@ class LastResort(logging.Handler):
 def _shorten(record: logging.LogRecord) -> logging.LogRecord:
     """Return a failure of a task as one line that says where its traceback is."""
     name = getattr(record, "ipycron_name", None)
-    if name is None:
+    if name is None or record.exc_text is None:
         return record
     short = copy.copy(record)
     short.exc_info = short.exc_text = None

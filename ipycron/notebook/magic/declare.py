@@ -248,7 +248,9 @@ def _report_start(notebook: Notebook, task: Task, completion: Completion[None]) 
     if error is None or isinstance(error, StartRevoked) or task.status == "destroyed":
         return
     notebook.stage.tell_trouble(task, explain_error(error))
-    task.logger.error("task %r did not start: %s", task.name, say_error(error))
+    extra = {"ipycron_name": task.name}
+    text = "task %r did not start: %s"
+    task.logger.error(text, task.name, say_error(error), extra=extra)
 
 
 def find_expression(words: Sequence[str]) -> tuple[str, tuple[str, ...]]:

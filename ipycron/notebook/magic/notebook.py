@@ -85,7 +85,9 @@ class Notebook:
             return  # a stop or a destroy came first: nothing has failed
         if error is not None and not self.stage.has(task.name):
             summary = summarize_error(error)
-            task.logger.error("task %r: a run failed: %s", task.name, summary)
+            extra = {"ipycron_name": task.name}
+            text = "task %r: a run failed: %s"
+            task.logger.error(text, task.name, summary, extra=extra)
 
     def close(self) -> None:
         """End all tasks and processes, and say which tasks that were."""
