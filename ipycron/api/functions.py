@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import uuid
 from collections.abc import Mapping
 from functools import partial
@@ -204,12 +205,28 @@ def _create(
     client = registry.client
     source = client.place(source, checked)
     record = TaskRecord(client, parsed, source, checked, task_id=task_id)
+    record.cell = _find_cell()
     task: Task[Any] = Task(record)
     if existing is not None:
         existing.destroy()
     client.add(record)
     _warn(task)
     return task
+
+
+def _find_cell() -> str | None:
+    """Return the front end's id of the notebook cell that is running, None elsewhere.
+
+    JupyterLab, Notebook and VS Code send one; nbclient and a terminal do not.
+    """
+    ipython = sys.modules.get("IPython")
+    shell = None if ipython is None else ipython.get_ipython()
+    get_parent = getattr(shell, "get_parent", None)  # ipykernel's shell has it
+    parent = None if get_parent is None else get_parent()
+    if not isinstance(parent, dict):
+        return None
+    cell = parent.get("metadata", {}).get("cellId")
+    return cell if isinstance(cell, str) and cell else None
 
 
 def _find_given(arguments: dict[str, Any]) -> dict[str, Any]:

@@ -128,6 +128,7 @@ class TaskRecord:
         waiters: its runs that callers wait for.
         setting: what a worker takes over from this process; None without a worker.
         start_error: what the last start failed with; None after a good one.
+        cell: the front end's id of the notebook cell that created it; None elsewhere.
     """
 
     def __init__(
@@ -155,6 +156,7 @@ class TaskRecord:
         self.waiters = Waiters()
         self._start: Callable[[], Completion[None] | None] | None = None
         self.start_error: BaseException | None = None
+        self.cell: str | None = None
         self._is_ref = not options.unref
         self.listeners = Listeners()
         # A copy of the environment: 5 KB that only a worker needs.

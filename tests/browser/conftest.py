@@ -316,6 +316,27 @@ class Notebook:
             }"""
         )
 
+    def delete_cell_with(self, text: str) -> None:
+        """Take away the first cell that has a text."""
+        self.page.evaluate(
+            """(text) => {
+              const { content } = window.jupyterapp.shell.currentWidget;
+              const { sharedModel } = content.model;
+              const has = (cell) => cell.getSource().includes(text);
+              sharedModel.deleteCell(sharedModel.cells.findIndex(has));
+            }""",
+            text,
+        )
+
+    def start_kernel(self) -> None:
+        """Start a kernel where there is none."""
+        self.page.evaluate(
+            """async () => {
+              const context = window.jupyterapp.shell.currentWidget.sessionContext;
+              await context.changeKernel({ name: "python3" });
+            }"""
+        )
+
     def shut_down_kernel(self) -> None:
         """End the kernel."""
         self.page.evaluate(
@@ -398,9 +419,9 @@ def notebook(shared):
 
 
 @pytest.fixture
-def own_notebook(server, browser):
-    """A notebook of a test's own, whose kernel it may end."""
-    opened = Notebook(server, browser, "lab")
+def own_notebook(request, server, browser):
+    """A notebook of a test's own, whose kernel it may end; in JupyterLab by default."""
+    opened = Notebook(server, browser, getattr(request, "param", "lab"))
     opened.open()
     opened.run(WARM)
     yield opened

@@ -56,6 +56,11 @@ def open_row(notebook, name):
     return notebook.page.locator(".icr-detail")
 
 
+def read_colour(text):
+    """Return the red, green and blue of a computed colour."""
+    return [int(number) for number in re.findall(r"\d+", text)[:3]]
+
+
 def count_runs(row):
     """Return how many runs a row says have finished."""
     found = re.match(r"(\d+) ok", row.locator(".icr-counts").inner_text())
@@ -494,8 +499,105 @@ def test_panel_stays_smooth_with_two_hundred_tasks(notebook):
         wait_for_runs(get_row(notebook, f"task {number}"), 3, seconds=4)
 
 
+RESTORED = """%%cron * * * * * * --name again
+print("tick")
+"""
+
+
+THEMES = ["JupyterLab Light", "JupyterLab Dark"]
+BROKEN = """%%cron 0 0 1 1 * --name broken
+1
+"""
+UNMET = """
+unmet = ipycron.schedule("0 0 1 1 *", tock, background=True, name="unmet")
+"""
+
+
+@pytest.mark.parametrize("own_notebook", ["lab", "notebook"], indirect=True)
+def test_panel_restores_its_tasks_after_a_restart(own_notebook):
+    """It is grey and stands still; one click runs the cells that declared its tasks."""
+    notebook = own_notebook
+    notebook.run(RESTORED)
+    notebook.run(TASKS)
+    notebook.run(PANEL)
+    panel = notebook.page.locator(".icr-panel")
+    wait_for_runs(get_row(notebook, "again"), 1)
+    restore = panel.get_by_role("button", name="Restore")
+    expect(restore).to_be_hidden()
+    notebook.restart()
+
+    expect(restore).to_have_text("Restore 6 tasks")
+    clock = panel.locator(".icr-clock")
+    seen = clock.inner_text(), get_row(notebook, "working").inner_text()
+    for theme in reversed(THEMES):
+        notebook.set_theme(theme)
+        colours = panel.locator(".icr-row .icr-status").evaluate_all(
+            "(all) => [...new Set(all.map((mark) => getComputedStyle(mark).color))]"
+        )
+        (grey,) = colours
+        assert max(shades := read_colour(grey)) - min(shades) < 32
+    notebook.page.wait_for_timeout(1200)
+    assert (clock.inner_text(), get_row(notebook, "working").inner_text()) == seen
+    restore.click()
+    expect(panel.locator(".icr-line-state")).to_be_hidden()
+    expect(panel).to_have_count(1)
+    expect(notebook.page.locator(".icr-row")).to_have_count(6)
+    wait_for_runs(get_row(notebook, "again"), 1)
+    card = notebook.page.locator(".icr-card")
+    expect(card.locator(".icr-output")).to_contain_text("tick")
+    expect(get_row(notebook, "working").locator(".icr-status")).to_have_text("running")
+    assert notebook.errors == []
+
+
+def test_panel_says_which_cell_cannot_be_restored(own_notebook):
+    """It offers what is left; a cell that is gone is not run."""
+    notebook = own_notebook
+    notebook.run(BROKEN)
+    notebook.run("def tock(): pass")
+    notebook.run(UNMET)
+    notebook.run(BROKEN.replace("broken", "deleted"))
+    notebook.run(PANEL)
+    panel = notebook.page.locator(".icr-panel")
+    expect(panel.locator(".icr-row")).to_have_count(3)
+    notebook.delete_cell_with("--name deleted")
+    notebook.restart()
+
+    restore = panel.locator(".icr-line-state").get_by_role("button")
+    expect(restore).to_have_text("Restore 2 tasks")
+    restore.click()
+    expect(restore).to_have_text("Restore 1 task")
+    notice = panel.locator(".icr-notice")
+    expect(notice).to_contain_text("failed: NameError: name 'tock' is not defined.")
+    notebook.run("def tock(): pass")
+    restore.click()
+    expect(panel.locator(".icr-line-state")).to_be_hidden()
+    names = notebook.page.locator(".icr-row .icr-name")
+    expect(names).to_have_text(["broken", "unmet"])
+    assert notebook.errors == []
+
+
+def test_panel_offers_to_restore_when_another_kernel_is_there(own_notebook):
+    """Not while there is none; a kernel that was killed comes back by itself."""
+    notebook = own_notebook
+    notebook.run(BROKEN)
+    notebook.run(PANEL)
+    panel = notebook.page.locator(".icr-panel")
+    line = panel.locator(".icr-line-state")
+    expect(panel.locator(".icr-row")).to_have_count(1)
+    notebook.shut_down_kernel()
+    expect(line).to_have_text("The kernel is gone: this is how it was.")
+    notebook.start_kernel()
+    line.get_by_role("button", name="Restore 1 task").click()
+    expect(line).to_be_hidden()
+    notebook.run(
+        "import os, signal; os.kill(os.getpid(), signal.SIGKILL)", is_awaited=False
+    )
+    expect(line).to_contain_text("The kernel was restarted")
+    expect(line.get_by_role("button", name="Restore 1 task")).to_be_visible()
+
+
 @LAB
-@pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])
+@pytest.mark.parametrize("theme", THEMES)
 def test_panel_and_card_can_be_read_by_everybody(notebook, theme):
     """No fault for axe: roles, names, contrast; pictures are kept to look at."""
     notebook.run(TASKS)

@@ -26,6 +26,7 @@ _SCRIPTS = (
     "leftovers",
     "table",
     "sections",
+    "restore",
     "panel",
     "index",
 )

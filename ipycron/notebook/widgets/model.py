@@ -88,6 +88,8 @@ class TaskRow(TypedDict):
         trouble: what the last start failed with, None after a good one.
         fires: the next slots, empty if it is not armed.
         bars: of its last runs, oldest first: when started, how long, its outcome.
+        cell: the front end's id of the cell that created it; not there where it is
+            not known.
     """
 
     id: str
@@ -106,6 +108,7 @@ class TaskRow(TypedDict):
     last: RunRow | None
     bars: list[tuple[float, float, str]]
     counts: Counts
+    cell: NotRequired[str]
 
 
 class EventRow(TypedDict):
@@ -129,7 +132,7 @@ def describe_task(task: Task, now: float) -> TaskRow:
     """Return the row of a task at an instant."""
     history = task.history
     runs = list(history)
-    return TaskRow(
+    row = TaskRow(
         id=task.id,
         name=clean(task.name, MAX_NAME),
         pattern=clean(task.pattern, MAX_NAME),
@@ -153,6 +156,9 @@ def describe_task(task: Task, now: float) -> TaskRow:
             skipped=history.skipped,
         ),
     )
+    if (cell := get_record(task).cell) is not None:
+        row["cell"] = cell
+    return row
 
 
 def _find_place(task: Task) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ipycron.api.functions import get_tasks
+from ipycron.api.task import get_record
 from ipycron.client.registry import registry
 from ipycron.notebook.display.tables import TaskTable
 from ipycron.notebook.widgets.live import LiveView
@@ -23,6 +24,15 @@ if TYPE_CHECKING:
 
     from ipycron.api.task import Task
     from ipycron.notebook.widgets.model import EventRow, TaskRow
+
+
+def list_cells() -> str:
+    """Return the ids of the cells that created the tasks, with blanks between them.
+
+    A panel of a former kernel asks which tasks are there again.
+    """
+    cells = {get_record(task).cell for task in get_tasks().values()}
+    return " ".join(sorted(cell for cell in cells if cell))
 
 
 class Panel(LiveView):

@@ -9,6 +9,8 @@ class Clock {
   constructor() {
     /** @type {number | null} */
     this.offset = null;
+    /** @type {number | undefined} */
+    this.frozen = undefined;
     this.listeners = new Set();
     this.timer = 0;
     this.onVisible = () => this.schedule();
@@ -23,9 +25,14 @@ class Clock {
     else this.offset += (offset - this.offset) / 50;
   }
 
+  /** Stay at this instant: the kernel is gone, and with it what was to come. */
+  freeze() {
+    this.frozen ??= this.now();
+  }
+
   /** Unix seconds by the kernel's clock. */
   now() {
-    return Date.now() / 1000 + (this.offset ?? 0);
+    return this.frozen ?? Date.now() / 1000 + (this.offset ?? 0);
   }
 
   /** Call `listener` at each whole second while the page is seen. */

@@ -24,6 +24,13 @@ class Store {
     this.line = isSaved ? "gone" : "live";
     this.heard = performance.now();
     this.takeWhole(model.get("state"));
+    if (isSaved) this.clock.freeze();
+    const session = findNotebook(model)?.sessionContext;
+    this.onStatus = (_, status) => this.takeStatus(status);
+    session?.statusChanged.connect(this.onStatus);
+    this.stopStatus = () => session?.statusChanged.disconnect(this.onStatus);
+    this.kernelId = this.getKernelId();
+    this.hadKernel = this.hasKernel;
     this.onMessage = (message) => this.take(message);
     this.onRestart = () => this.setLine("restarted");
     this.onUi = () => this.tell("ui");
@@ -38,6 +45,7 @@ class Store {
 
   close() {
     this.stopClock();
+    this.stopStatus();
     this.model.off("msg:custom", this.onMessage);
     this.model.off("comm_live_update", this.onRestart);
     this.model.off("change:ui", this.onUi);
@@ -225,15 +233,33 @@ class Store {
     return !manager || !("kernel" in manager) || Boolean(manager.kernel);
   }
 
+  getKernelId() {
+    return this.model.widget_manager?.kernel?.id ?? null;
+  }
+
+  /** What JupyterLab and Notebook say of the kernel. */
+  takeStatus(status) {
+    if (status === "restarting" || status === "autorestarting") this.setLine("restarted");
+    if (status === "dead" || status === "terminating") this.setLine("gone");
+  }
+
   checkSilence() {
     if (this.line !== "gone" && !this.hasKernel) this.setLine("gone");
+    const id = this.getKernelId();
+    if (id && this.kernelId && id !== this.kernelId) this.setLine("restarted");
+    if (this.hadKernel !== this.hasKernel) {
+      this.hadKernel = this.hasKernel;
+      this.tell("line");
+    }
     const silence = (performance.now() - this.heard) / 1000;
     if (this.line === "live" && silence > SILENCE) this.setLine("silent");
   }
 
   setLine(line) {
     if (this.line === line || this.line === "restarted") return;
+    if (this.line === "gone" && line !== "restarted") return;
     this.line = line;
+    if (this.isDead) this.clock.freeze();
     this.tell("line");
   }
 

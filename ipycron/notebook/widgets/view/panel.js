@@ -19,7 +19,8 @@ function renderPanel(store, el) {
     on: { click: () => store.setUi({ failing: !store.ui.failing }) },
   });
   const clock = h("span", { class: "icr-muted icr-number icr-clock", title: "The kernel's time" });
-  const notices = new Notices(store, () => true);
+  const restorer = new Restorer(store);
+  const notices = new Notices(store, () => true, restorer.button);
   const table = new Table(store);
   const timeline = new Timeline(store);
   const events = new EventLog(store);
@@ -74,6 +75,7 @@ function renderPanel(store, el) {
   function drawLine() {
     setAttribute(root, "data-line", store.line);
     setAttribute(root, "data-saved", store.isSaved);
+    restorer.draw();
     notices.draw();
     table.drawControls();
   }

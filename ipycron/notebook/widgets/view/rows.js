@@ -214,11 +214,16 @@ class Trouble {
 
 /** Messages: what was refused, what is wrong with the line. */
 class Notices {
-  /** @param {Store} store @param {(task: string) => boolean} isMine */
-  constructor(store, isMine) {
+  /**
+   * @param {Store} store
+   * @param {(task: string) => boolean} isMine
+   * @param {...any} tools what can be done about the line
+   */
+  constructor(store, isMine, ...tools) {
     this.store = store;
     this.isMine = isMine;
-    this.line = h("div", { class: "icr-line-state", hidden: true });
+    this.words = h("span", {});
+    this.line = h("div", { class: "icr-line-state", hidden: true }, this.words, ...tools);
     this.list = h("div", {});
     this.drawn = "";
     this.el = h("div", { class: "icr-notices", role: "status", "aria-live": "polite" }, this.line, this.list);
@@ -226,7 +231,7 @@ class Notices {
 
   draw() {
     const text = this.store.lineText;
-    setText(this.line, text);
+    setText(this.words, text);
     this.line.hidden = !text;
     const mine = this.store.notices.filter((notice) => this.isMine(notice.task));
     const key = mine.map((notice) => notice.at).join();

@@ -1,0 +1,167 @@
+// @ts-check
+// A panel outlives its kernel: it can have the cells run again that declared its tasks,
+// where the front end lets a view see its notebook, as JupyterLab and Notebook 7 do.
+
+// What a notebook with tasks begins with; its own cells may not be run again.
+const LOAD = "%load_ext ipycron\nimport ipycron";
+const SHOW = "%cron panel";
+const LIST = "__import__('ipycron.notebook.widgets.panel', fromlist=['_']).list_cells()";
+const VIEW = "application/vnd.jupyter.widget-view+json";
+
+/** The notebook that shows a model: its cells and its kernel. @param {any} model */
+function findNotebook(model) {
+  const context = model.widget_manager?.context;
+  return context?.model?.cells && context.sessionContext ? context : null;
+}
+
+/** The offer to declare the tasks of a former kernel again, a button. */
+class Restorer {
+  /** @param {Store} store */
+  constructor(store) {
+    this.store = store;
+    this.isBusy = false;
+    /** Cells whose tasks are there again. @type {Set<string>} */
+    this.done = new Set();
+    this.button = h("button", { type: "button", class: "icr-button", hidden: true, on: { click: () => this.restore() } });
+  }
+
+  get kernel() {
+    return findNotebook(this.store.model)?.sessionContext.session?.kernel ?? null;
+  }
+
+  /** The cells that declared tasks, in the notebook's order, and are there still. */
+  findCells() {
+    const cells = findNotebook(this.store.model)?.model.cells ?? [];
+    const wanted = new Set([...this.store.tasks.values()].map((task) => task.cell));
+    return [...cells].filter((cell) => cell.type === "code" && wanted.has(cell.id) && !this.done.has(cell.id));
+  }
+
+  draw() {
+    const cells = this.store.isDead && this.kernel ? new Set(this.findCells().map((cell) => cell.id)) : new Set();
+    const count = [...this.store.tasks.values()].filter((task) => cells.has(task.cell)).length;
+    this.button.hidden = count === 0;
+    const noun = count === 1 ? "task" : "tasks";
+    setText(this.button, count === 0 ? "" : this.isBusy ? "Restoring…" : `Restore ${count} ${noun}`);
+    setAttribute(this.button, "title", "Run the cells again that declare them");
+    setAttribute(this.button, "aria-busy", this.isBusy ? "true" : null);
+    setAttribute(this.button, "aria-disabled", this.isBusy ? "true" : null);
+  }
+
+  async restore() {
+    const { kernel } = this;
+    if (this.isBusy || !kernel) return;
+    this.isBusy = true;
+    this.draw();
+    try {
+      await this.run(kernel);
+    } catch (error) {
+      this.store.addNotice(`The tasks were not restored: ${error.message ?? error}`, null);
+    } finally {
+      this.isBusy = false;
+      this.draw();
+    }
+  }
+
+  async run(kernel) {
+    for (const id of await listCells(kernel)) this.done.add(id);
+    let hasFailed = false;
+    for (const cell of this.findCells()) {
+      const trouble = await runCell(kernel, cell);
+      if (!trouble) {
+        this.done.add(cell.id);
+        continue;
+      }
+      hasFailed = true;
+      const text = `Cell [${cell.executionCount ?? " "}] failed: ${trouble}. Run the cells that it needs, then restore again.`;
+      this.store.addNotice(text, null);
+    }
+    if (!hasFailed) await this.showPanel(kernel);
+  }
+
+  /** Put a live panel in the place of this one. */
+  async showPanel(kernel) {
+    for (const cell of findNotebook(this.store.model).model.cells) {
+      const all = cell.type === "code" ? cell.outputs.toJSON() : [];
+      const index = await this.findIndex(all);
+      if (index < 0) continue;
+      const fresh = await collect(kernel, SHOW);
+      const hasCopy = String(all[index + 1]?.data?.["text/html"] ?? "").includes("ipycron-static");
+      all.splice(index, hasCopy ? 2 : 1, ...fresh);
+      cell.trusted = true;
+      cell.outputs.fromJSON(all);
+    }
+  }
+
+  /** Which of a cell's outputs shows this panel, -1 for none. A view is not told its id. */
+  async findIndex(outputs) {
+    const { model } = this.store;
+    for (const [index, output] of outputs.entries()) {
+      const id = output.data?.[VIEW]?.model_id;
+      if (!id || !model.widget_manager.has_model(id)) continue;
+      const shown = await model.widget_manager.get_model(id);
+      if (shown.get("state") === model.get("state")) return index;
+    }
+    return -1;
+  }
+}
+
+/** Load ipycron; return the cells whose tasks are there. */
+async function listCells(kernel) {
+  const content = { code: LOAD, silent: true, store_history: false, user_expressions: { cells: LIST } };
+  const { content: reply } = await kernel.requestExecute(content).done;
+  const found = reply.user_expressions?.cells;
+  if (found?.status !== "ok") throw new Error(describeError(found?.status ? found : reply));
+  return found.data["text/plain"].replaceAll(/^['"]|['"]$/g, "").split(" ").filter(Boolean);
+}
+
+/** Run code; return its displays as a notebook's outputs. */
+async function collect(kernel, code) {
+  const displays = [];
+  const future = kernel.requestExecute({ code, store_history: false });
+  future.onIOPub = ({ header, content: { data, metadata } }) => {
+    if (header.msg_type === "display_data") displays.push({ output_type: "display_data", data, metadata });
+  };
+  const { content: reply } = await future.done;
+  if (reply.status !== "ok") throw new Error(describeError(reply));
+  return displays;
+}
+
+/** Run a cell as its notebook would; return what it failed with, or null. */
+async function runCell(kernel, cell) {
+  cell.trusted = true;
+  cell.clearExecution();
+  cell.executionState = "running";
+  const places = new Map();
+  const content = { code: cell.sharedModel.getSource(), stop_on_error: true };
+  // Not disposed of at its end: what is displayed may be updated later.
+  const future = kernel.requestExecute(content, false, { cellId: cell.id });
+  future.onIOPub = (message) => takeOutput(cell.outputs, places, message);
+  try {
+    const { content: reply } = await future.done;
+    cell.executionCount = reply.execution_count ?? null;
+    return reply.status === "ok" ? null : describeError(reply);
+  } finally {
+    cell.executionState = "idle";
+  }
+}
+
+/** Add a kernel's message to the outputs of a cell. */
+function takeOutput(outputs, places, { header, content }) {
+  const kind = header.msg_type;
+  const { transient, ...output } = content;
+  const id = transient?.display_id;
+  if (kind === "clear_output") {
+    outputs.clear(content.wait);
+    places.clear();
+  } else if (kind === "update_display_data") {
+    const at = places.get(id) ?? [];
+    for (const index of at) outputs.set(index, { ...output, output_type: "display_data" });
+  } else if (["stream", "display_data", "execute_result", "error"].includes(kind)) {
+    outputs.add({ ...output, output_type: kind });
+    if (id) places.set(id, [...(places.get(id) ?? []), outputs.length - 1]);
+  }
+}
+
+function describeError({ ename, evalue, status }) {
+  return ename ? `${ename}: ${evalue}`.slice(0, 300) : String(status);
+}
