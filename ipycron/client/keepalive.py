@@ -51,7 +51,6 @@ class Keepalive:
         self._running: threading.Event | None = None  # what a thread waits for
         self._is_main_over = self._is_given_up = False
         self._main = MainModule()
-        self._signals = SignalWatch()
 
     def update(self, task: Holder) -> None:
         """Ask a task whether it keeps the process alive, and see to it.
@@ -81,7 +80,7 @@ class Keepalive:
 
     def _hold(self) -> None:
         self._release = threading.Event()
-        self._signals.open()
+        _signals.open(self)
         if not self._is_main_over:
             self._main.remember()
 
@@ -106,7 +105,7 @@ class Keepalive:
         self._release.set()
         self._release = None
         self._main.forget()
-        self._signals.close()
+        _signals.close(self)
 
     def see_main_end(self) -> None:
         """Decide whether the process is held now that the main thread has ended.
@@ -117,7 +116,7 @@ class Keepalive:
             self._is_main_over = True
             if not self._held:
                 return
-            if self._main.was_cut_short() or self._signals.have_ended_it():
+            if self._main.was_cut_short() or _signals.have_ended_it():
                 self._is_given_up = True
                 self.close()
             else:
@@ -129,20 +128,20 @@ class Keepalive:
     def is_asked_to_end(self) -> bool:
         """Whether SIGINT or SIGTERM has come while something was held."""
         with self._lock:
-            return self._signals.has_seen_end()
+            return _signals.has_seen_end()
 
     def close(self) -> None:
         """Hold nothing any more."""
         with self._lock:
             self._held.clear()
             self._apply()
-            self._signals.close()
+            _signals.close(self)
 
     def close_in_child(self) -> None:
         """Hold nothing in a process that this one forked."""
         self._lock = threading.RLock()
         self._is_given_up = True
-        self._signals.close()
+        _signals.close(self)
 
 
 def _get_main_frame() -> FrameType | None:
@@ -203,6 +202,10 @@ class SignalWatch:
     signal that Python handles to its wakeup descriptor, which nobody else needs unless
     an event loop handles signals. Such a loop puts its own there, before or after us,
     and takes it away at its end: that is noticed, too.
+
+    A process has one such descriptor, so there is one watch for all its clients. Only
+    the main thread can give it back: a client that is shut down in another thread
+    leaves it to the next one.
     """
 
     _ENDING: frozenset[int] = frozenset({signal.SIGINT, signal.SIGTERM})
@@ -211,11 +214,21 @@ class SignalWatch:
         self._pipe: tuple[int, int] | None = None
         self._is_taken = False
         self._seen: set[int] = set()
+        self._users: set[object] = set()
 
-    def open(self) -> None:
-        """Begin to watch. Only the main thread can: elsewhere this does nothing."""
-        if self._pipe is not None or not _is_main_thread():
-            return
+    def open(self, user: object) -> None:
+        """Begin to watch for a user. Only the main thread can, where nobody watches."""
+        if not self._users:
+            # What an earlier one has left is older than what this one is to notice.
+            self._give_back()
+            self._read()
+            self._seen.clear()
+        if self._pipe is None and _is_main_thread():
+            self._take()
+        if self._pipe is not None:
+            self._users.add(user)
+
+    def _take(self) -> None:
         pipe = os.pipe()
         for end in pipe:
             os.set_blocking(end, False)
@@ -224,12 +237,12 @@ class SignalWatch:
         except ValueError:  # a subinterpreter
             _close(pipe)
             return
-        if before == -1:
-            self._pipe = pipe
-        else:
+        self._is_taken = before != -1
+        if self._is_taken:
             signal.set_wakeup_fd(before)
             _close(pipe)
-            self._is_taken = True
+        else:
+            self._pipe = pipe
 
     def have_ended_it(self) -> bool:
         """Return whether a signal, or whoever handles signals, has ended the program.
@@ -246,13 +259,21 @@ class SignalWatch:
 
     def has_seen_end(self) -> bool:
         """Return whether a signal has come that asks for the end. In any thread."""
+        self._read()
+        return not self._ENDING.isdisjoint(self._seen)
+
+    def _read(self) -> None:
         if self._pipe is not None:
             with contextlib.suppress(BlockingIOError):
                 self._seen.update(os.read(self._pipe[0], 65536))  # all that it holds
-        return not self._ENDING.isdisjoint(self._seen)
 
-    def close(self) -> None:
-        """Stop watching; in another thread than the main one it goes on."""
+    def close(self, user: object) -> None:
+        """Stop watching for a user; in another thread than the main one it goes on."""
+        self._users.discard(user)
+        if not self._users:
+            self._give_back()
+
+    def _give_back(self) -> None:
         if self._pipe is None or not _is_main_thread():
             return
         current = signal.set_wakeup_fd(-1)
@@ -261,6 +282,9 @@ class SignalWatch:
         _close(self._pipe)
         self._pipe = None
         self._seen.clear()
+
+
+_signals = SignalWatch()
 
 
 def _is_main_thread() -> bool:

@@ -97,6 +97,39 @@ def test_script_lives_again_when_a_task_is_refd(run):
 
 
 @pytest.mark.parametrize(
+    "end",
+    ["threading.Thread(target=ipycron.shutdown)", "threading.Thread(target=use_loop)"],
+)
+def test_script_lives_again_when_ipycron_was_shut_down_in_a_thread(run, end):
+    """However often: nothing of the clients before is left."""
+    script = run(f"""
+        import asyncio, os, signal, threading
+
+        def use_loop():
+            asyncio.run(ipycron.shutdown_async())
+
+        def count():
+            return len(os.listdir("/proc/self/fd"))
+
+        counts = []
+        for _ in range(4):
+            ipycron.schedule("0 0 1 1 *", print)
+            thread = {end}
+            thread.start()
+            thread.join()
+            counts.append(count())
+            ipycron.schedule("0 0 1 1 *", print)
+            ipycron.shutdown()
+        ipycron.schedule(
+            "* * * * * *", lambda: print("ran", flush=True), max_executions=1
+        )
+        print(counts[1] == counts[-1], flush=True)
+    """)
+    assert script.wait() == 0
+    assert script.stdout == ["True", "ran"], script.stderr
+
+
+@pytest.mark.parametrize(
     ("statement", "code", "said"),
     [
         ("raise KeyError('lost')", 1, "KeyError: 'lost'"),

@@ -125,6 +125,7 @@ def end_tasks():
     """End all that a test has begun: everything, or all but what its file shares."""
     client = registry.running_client
     if client is None:
+        registry.release_signals()  # a test may have shut down in a thread
         return
     if client is not Shared.client:
         registry.close(0)
