@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 __all__ = [
+    "BackgroundUnsupported",
     "BlockingCall",
     "CaptureError",
     "CoordinatorError",
@@ -327,6 +328,27 @@ class CaptureError(IpycronError, TypeError):
             f"{advice}",
             variable=variable,
             type_name=type_name,
+            reason=reason,
+        )
+
+
+class BackgroundUnsupported(IpycronError, RuntimeError):
+    """A background task was created where the system has no worker processes.
+
+    Attributes:
+        name: the job's.
+        reason: what the system lacks.
+    """
+
+    name: str
+    reason: str
+
+    def __init__(self, *, name: str, reason: str) -> None:
+        super().__init__(
+            f"{name!r} cannot run in the background: this system cannot have worker "
+            f"processes, {reason}. They need Linux or macOS. Here, schedule a function "
+            "without background=True, or pass an executor=.",
+            name=name,
             reason=reason,
         )
 

@@ -34,6 +34,7 @@ from ipycron.errors import (
 )
 from ipycron.process.refusal import describe
 from ipycron.process.start import describe_refusal, start_supervisor
+from ipycron.process.unix import find_lack
 from ipycron.process.wire.protocol import Streamed
 from ipycron.scheduling.clock import SystemClock
 from ipycron.scheduling.events import Event, Outcome, to_datetime
@@ -184,8 +185,9 @@ class Client:
             self._engine.submit(self._engine.elector.sweep)
 
     def warm(self, preload: Preload | None = None) -> None:
-        """Start the supervisor in advance, without waiting for it."""
-        self._get_engine(is_for_worker=True).warm(preload)
+        """Start the supervisor in advance, without waiting for it, where it can be."""
+        if not find_lack():
+            self._get_engine(is_for_worker=True).warm(preload)
 
     def control(
         self,

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
 from _thread import RLock  # of C: `threading.RLock` is a call to it
 from concurrent.futures import CancelledError, Future
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from ipycron.client.waits import get_call_of_listener
 from ipycron.errors import IpycronError, StartRevoked
+from ipycron.process.unix import call_in_child
 from ipycron.process.wire.outcome import safe_str
 from ipycron.process.wire.printable import keep_colours, show_controls
 from ipycron.scheduling.small_map import NOTHING, SmallMap
@@ -410,7 +410,7 @@ _lock = threading.RLock()
 """Held for a moment where calls come and go: one for all, there are many tasks. A
 signal's handler may take it again."""
 # As concurrent.futures does: another thread may hold it while this one forks.
-os.register_at_fork(after_in_child=_lock._at_fork_reinit)  # type: ignore[attr-defined] # noqa: SLF001
+call_in_child(_lock._at_fork_reinit)  # type: ignore[attr-defined] # noqa: SLF001
 
 
 class Waiters:

@@ -17,6 +17,7 @@ import msgspec
 
 from ipycron.client.waits import LoopOfOrigin, get_running_loop
 from ipycron.errors import CaptureError, InvalidOption, TaskFileNotFound
+from ipycron.process.unix import check_background
 from ipycron.process.wire.payload import Payload, pack_object
 from ipycron.process.wire.places import find_place_in_job
 from ipycron.process.wire.protocol import CellJob, FileJob, FunctionJob, Job, Setting
@@ -215,6 +216,7 @@ def _check_elsewhere(options: TaskOptions) -> None:
 def _place(job: Job, payload: Payload, label: str, options: TaskOptions) -> Source:
     """Return a job that can travel, for the executor or for a worker."""
     if options.executor is None:
+        check_background(label)
         return Background(job=job, payload=payload, label=label)
     if isinstance(options.executor, ThreadPoolExecutor) and not isinstance(
         job, FunctionJob

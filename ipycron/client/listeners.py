@@ -17,7 +17,6 @@ import inspect
 import itertools
 import logging
 import math
-import os
 import queue
 import threading
 from collections import deque
@@ -25,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from ipycron.client.waits import await_listening, get_running_loop, listening
 from ipycron.errors import InvalidOption, suggest
+from ipycron.process.unix import call_in_child
 from ipycron.scheduling.clock import SystemClock
 from ipycron.scheduling.events import Event
 
@@ -46,7 +46,7 @@ _lock = threading.RLock()
 """Held for a moment where listeners come and go: one for all, there are many tasks. A
 signal's handler may take it again."""
 # As concurrent.futures does: another thread may hold it while this one forks.
-os.register_at_fork(after_in_child=_lock._at_fork_reinit)  # type: ignore[attr-defined] # noqa: SLF001
+call_in_child(_lock._at_fork_reinit)  # type: ignore[attr-defined] # noqa: SLF001
 
 
 _lanes = itertools.count(1)

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import os
 import threading
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ipycron.client.client import Client
 from ipycron.client.event_log import EventLog
+from ipycron.process.unix import call_in_child
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -45,7 +45,7 @@ class Registry:
         # for its threads. It refuses once that has begun: there is no script to hold.
         with contextlib.suppress(RuntimeError):
             threading._register_atexit(self._see_main_end)  # type: ignore[attr-defined] # noqa: SLF001
-        os.register_at_fork(after_in_child=self._leave_in_child)
+        call_in_child(self._leave_in_child)
 
     @property
     def client(self) -> Client:

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from ipycron.errors import NestedSchedule
+from ipycron.process.unix import call_in_child
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -53,7 +54,7 @@ class _State:
         self.loads = 0
         self.visits = 0
         self.reported: set[Place] = set()
-        os.register_at_fork(after_in_child=self._renew_lock)
+        call_in_child(self._renew_lock)
 
     def _renew_lock(self) -> None:
         self.lock = threading.RLock()

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import fcntl
 import os
 import select
 import signal
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ipycron.process.refusal import reserve
+from ipycron.process.unix import fcntl
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -37,12 +37,21 @@ has no time for a flood must not hold up the job for longer."""
 _READ_PAUSE = 0.0002  # seconds: a supervisor with time reads within one or two
 _F_SETSIG = 10  # <fcntl.h>, Linux: which signal O_ASYNC sends
 _STUCK = ("stopped", "tracing-stop", "disk-sleep")  # as psutil names them
-_IGNORED = (signal.SIGPIPE, signal.SIGXFSZ)  # as the interpreter itself sets them
+_IGNORED = ("SIGPIPE", "SIGXFSZ")  # as the interpreter itself sets them
+_SIGKILL = 9  # has no name on Windows, where this is imported, too
+
+
+def _load_libc() -> Any:
+    try:
+        return ctypes.CDLL(None)
+    except TypeError:  # Windows; nothing below is called there
+        return None
+
 
 # Loaded once, in the zygote: a worker must not pay for it.
-_libc = ctypes.CDLL(None)
-_fflush = _libc.fflush
-_prctl = _libc.prctl if sys.platform == "linux" else None
+_libc = _load_libc()
+_fflush = getattr(_libc, "fflush", None)
+_prctl = getattr(_libc, "prctl", None) if sys.platform == "linux" else None
 _malloc_trim = getattr(_libc, "malloc_trim", None)  # of glibc
 
 
@@ -51,14 +60,14 @@ def reset_signals() -> None:
     for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
         if number == signal.SIGINT:
             signal.signal(number, signal.default_int_handler)
-        elif number in _IGNORED:
+        elif get_signal_name(number) in _IGNORED:
             signal.signal(number, signal.SIG_IGN)
         elif signal.getsignal(number) not in (signal.SIG_DFL, None):
             signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
 
 
-def die_with_parent(parent: int, number: int = signal.SIGKILL) -> None:
+def die_with_parent(parent: int, number: int = _SIGKILL) -> None:
     """Have the kernel send `number` when the parent process ends (Linux).
 
     The parent may be gone already, between fork and here: then leave at once.
@@ -159,7 +168,8 @@ def flush_stdio() -> None:
             stream.flush()
         except Exception:  # noqa: BLE001, S110 - as promised
             pass
-    _fflush(None)
+    if _fflush is not None:
+        _fflush(None)
 
 
 def trim_heap() -> None:

@@ -116,11 +116,12 @@ class _Starts:
         # Taken again by a signal's handler that forks in the middle of a start.
         self.lock = threading.RLock()
         self._ours: weakref.WeakSet[socket.socket] = weakref.WeakSet()
-        os.register_at_fork(
-            before=self._wait,
-            after_in_parent=self._go_on,
-            after_in_child=self._leave_in_child,
-        )
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(
+                before=self._wait,
+                after_in_parent=self._go_on,
+                after_in_child=self._leave_in_child,
+            )
 
     def add(self, ours: socket.socket) -> None:
         """Have children close our end of a supervisor's socket. With the lock held."""

@@ -26,8 +26,13 @@ SLACK = 0.01
 # Linux' coarse clock moves once a tick, every 1 to 10 ms, and is behind by up to one:
 # `time.localtime()` and `time.strftime()` show it, and so do the times of files. A job
 # must not see the second before its slot. Python has no name for it, see <time.h>.
-_COARSE = 5 if sys.platform == "linux" else None
-_TICK = time.clock_getres(_COARSE) if _COARSE is not None else 0.0
+_COARSE: int | None = 5 if sys.platform == "linux" else None
+try:
+    _TICK = 0.0 if _COARSE is None else time.clock_getres(_COARSE)
+    if _COARSE is not None:
+        time.clock_gettime(_COARSE)
+except (AttributeError, OSError):  # a sandbox refuses it
+    _COARSE, _TICK = None, 0.0
 
 # Seconds to wait instead where there is no such clock: the longest usual tick.
 _MARGIN = 0.010

@@ -64,7 +64,7 @@ PATIENCE = 0.02
 """Seconds that a thread reads for itself. Longer runs gain nothing by it."""
 GRACE = 0.03
 """Seconds after which the loop reads in place of a thread: it may be interrupted."""
-_FLAGS = (socket.MSG_DONTWAIT,)
+_FLAGS = (getattr(socket, "MSG_DONTWAIT", 0),)
 _SIZES = (PACKET_BYTES,)
 
 _clock = SystemClock()

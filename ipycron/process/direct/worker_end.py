@@ -11,9 +11,7 @@ Each message is a packet: it arrives whole or not at all.
 
 from __future__ import annotations
 
-import fcntl
 import socket
-import termios
 from typing import TYPE_CHECKING
 
 from ipycron.process.direct.token import (
@@ -22,6 +20,7 @@ from ipycron.process.direct.token import (
     encode_free,
     make_worker_token,
 )
+from ipycron.process.unix import fcntl, termios
 from ipycron.process.wire.protocol import (
     Answered,
     Call,

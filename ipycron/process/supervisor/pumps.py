@@ -13,13 +13,12 @@ Two bounds, so that no job can flood the house:
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import struct
-import termios
 from collections import Counter, deque
 from typing import TYPE_CHECKING
 
+from ipycron.process.unix import fcntl, termios
 from ipycron.process.wire.protocol import Displayed
 
 if TYPE_CHECKING:

@@ -191,6 +191,8 @@ def call_briefly(
 def _is_alarm_free() -> bool:
     if threading.current_thread() is not threading.main_thread():
         return False
+    if not hasattr(_signal, "setitimer"):
+        return False
     if _signal.getsignal(_signal.SIGALRM) != _signal.SIG_DFL:
         return False
     return not _signal.getitimer(_signal.ITIMER_REAL)[0]

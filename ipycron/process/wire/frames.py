@@ -38,7 +38,11 @@ MAX_HEADER_BYTES = 16 * 1024 * 1024
 SMALL_HEADER_BYTES = 64 * 1024
 """For what jobs can write to: their messages hold ids and one line of text."""
 _MAX_FDS = 8
-_ANCILLARY = socket.CMSG_SPACE(_MAX_FDS * array.array("i").itemsize)
+_ANCILLARY = (
+    socket.CMSG_SPACE(_MAX_FDS * array.array("i").itemsize)
+    if hasattr(socket, "CMSG_SPACE")  # not on Windows, where nothing is received
+    else 0
+)
 
 
 class Frame(NamedTuple):

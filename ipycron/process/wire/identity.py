@@ -22,9 +22,11 @@ import threading
 import types
 import weakref
 from contextlib import contextmanager
-from os import register_at_fork, urandom
+from os import urandom
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ipycron.process.unix import call_in_child
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -40,7 +42,7 @@ _HOOK = "__init_subclass__"
 
 _lock = threading.RLock()
 # Another thread may hold it while this one forks.
-register_at_fork(after_in_child=_lock._at_fork_reinit)  # type: ignore[attr-defined] # noqa: SLF001
+call_in_child(_lock._at_fork_reinit)  # type: ignore[attr-defined] # noqa: SLF001
 
 
 class Entry(NamedTuple):

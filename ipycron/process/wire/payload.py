@@ -14,7 +14,6 @@ definitions, which are read only where the receiver lacks what the pickle refers
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import mmap
 import os
 import pickle
@@ -25,6 +24,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
+from ipycron.process.unix import call_in_child, fcntl
 from ipycron.process.wire import identity
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ Buffer = bytes | bytearray | memoryview
 
 _settling = threading.Lock()
 # As concurrent.futures does: another thread may hold it while this one forks.
-os.register_at_fork(after_in_child=_settling._at_fork_reinit)  # type: ignore[attr-defined] # noqa: SLF001
+call_in_child(_settling._at_fork_reinit)  # type: ignore[attr-defined] # noqa: SLF001
 
 
 class PayloadLost(Exception):
