@@ -44,7 +44,7 @@ async def within(
     """Return what `work` returns, or cancel it and raise `late()` after `seconds`.
 
     Does not wait for the cancelled work to end: what refuses to be cancelled must
-    not hold up a deadline. Whoever made the task waits for it where that matters.
+    not hold up a deadline. The task's owner waits for it where that matters.
     A cancelled caller cancels the work too.
     """
     try:
@@ -54,7 +54,7 @@ async def within(
     finally:
         work.cancel()
     if work.cancelled():
-        # Not by us. Passed on as it is, it would read as our own caller's end.
+        # Cancelled by others. Raised as it is, it would read as the caller's own.
         raise RuntimeError("the call was cancelled from inside")
     return work.result()
 

@@ -1,4 +1,4 @@
-"""Trying again: how long to wait, and how often to say why."""
+"""Retrying: how long to wait, and how often to log the reason."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class RefusalLog:
     """Warns of what is refused, at most once a minute.
 
     Args:
-        clock: tells how long the last warning is ago.
+        clock: measures the time since the last warning.
         warn: takes the warning, one line.
     """
 

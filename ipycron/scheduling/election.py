@@ -33,7 +33,7 @@ logger = logging.getLogger("ipycron")
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):
     """Why a slot does not run here.
 
-    `outcome` is the coordinator's error, or one that is ok and says who holds it.
+    `outcome` is the coordinator's error, or an ok one whose summary names the holder.
     """
 
     reason: SkipReason
@@ -41,7 +41,7 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Election:
-    """Holds the elections of one task. Whatever is not a clear yes is a no."""
+    """Holds the elections of one task. Any answer but True refuses the run."""
 
     __slots__ = (
         "_services",
@@ -65,7 +65,7 @@ class Election:
         return Refusal(reason="not-elected", outcome=named)
 
     def release(self, run: Run) -> None:
-        """Tell the coordinator that a run which held a claim is over."""
+        """Report the end of a run to the coordinator, if it held a claim."""
         if run.key is not None:
             spawn(self._services.errands, self._complete(run.key))
             run.key = None
@@ -80,7 +80,7 @@ class Election:
         return await within(self._services.clock, DEADLINE, task, late=make_late_error)
 
     def _note_claim(self, run: Run, key: str, task: asyncio.Task[bool | Held]) -> None:
-        """Keep a claim with its run, or release it if the run is gone meanwhile."""
+        """Keep a claim with its run, or release it if the run is over already."""
         if task.cancelled() or task.exception() is not None:
             return
         if task.result() is True:
@@ -98,7 +98,7 @@ class Election:
                 late=make_late_error,
             )
         except Exception:
-            # The run itself is over and told; only the lease lasts longer now.
+            # The run is over and reported; only the lease lasts longer now.
             logger.exception("run coordinator: on_complete of %s failed", key)
 
     def _find_elector(self) -> Elector:
@@ -108,7 +108,7 @@ class Election:
 
 
 def check_answer(answer: object) -> bool | Held:
-    """Return the answer of a coordinator if it is a clear one."""
+    """Return the answer of a coordinator; raise if it is not a valid one."""
     if not isinstance(answer, bool | Held):
         raise CoordinatorError(
             reason=f"should_run answered {answer!r:.200}, expected True or False"

@@ -78,7 +78,7 @@ class ScheduledExecution(msgspec.Struct, kw_only=True, gc=False):
         id: unique among all runs.
         reason: whether the schedule or a caller asked for it.
         date: the slot of a scheduled run, the call time of a manual one.
-        started_at: when the job's code was told to start; None before.
+        started_at: when the job's code was started; None before.
         finished_at: when the job returned, by its worker's clock, or else when its end
             was known; None before.
         pid: the process that runs it, where it is not the client's own.
@@ -104,7 +104,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         value: its result or its error, opaque to the scheduler: an object of the
             launcher's (an encoded payload for workers, the object itself inline).
         summary: one line for people: the result's short repr, or "ValueError: no".
-        finished_at: when the job returned, Unix seconds, if whoever ran it says so.
+        finished_at: when the job returned, Unix seconds, where the worker reports it.
         is_stopped: whether a stop ended it: then it is not ok, and no failure either.
         is_missed: whether its code never began, for it was too late when it could have.
     """
@@ -143,7 +143,7 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
         outcome: how the run ended (finished, failed), or the error of a
             `task:failed`, a `task:restarted` or an execution that was skipped for
             a coordinator-error (then not ok). Of one that is not-elected it is ok,
-            and its summary says which instance runs the slot.
+            and its summary names the instance that runs the slot.
         reason: why an execution was skipped.
         missed_count: how many slots an `execution:missed` stands for; `date` is the
             newest of them.
@@ -184,7 +184,7 @@ class ExecutionDescription:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskContext:
-    """What happened, when, to whom. Jobs and listeners receive one.
+    """What happened, when, to which task. Jobs and listeners receive one.
 
     Attributes:
         date: the slot of a scheduled run; the call time of a manual one and of

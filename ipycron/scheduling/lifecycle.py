@@ -32,8 +32,8 @@ class Lifecycle:
     """Moves one task between its phases; owns all of its parts.
 
     One start and one stop may be under way at a time, the start waiting for the
-    stop. Callers share them. The last word counts: a stop revokes a start that is
-    under way or waiting. `on_destroyed` is called once, when nothing is left.
+    stop. Callers share them. The last control counts: a stop revokes a start that is
+    in progress or waiting. `on_destroyed` is called once, when nothing is left.
     """
 
     __slots__ = (
@@ -112,11 +112,11 @@ class Lifecycle:
         except asyncio.CancelledError:
             if not starting.cancelled():
                 raise  # not the start, its caller
-            # Revoked, perhaps before its first step. The stop clears up.
+            # Revoked, perhaps before its first step. The stop releases the worker.
             raise StartRevoked(name=state.name) from None
 
     def start_at_once(self) -> bool:
-        """Start a stopped task whose job is there; return whether it is started.
+        """Start a stopped task whose job is loaded; return whether it is started.
 
         A thousand inline tasks that start together are then a thousand calls, not as
         many tasks of asyncio. Whatever must wait, or fails, is left to `start`.
@@ -170,7 +170,7 @@ class Lifecycle:
         self._slots.recount(since)
 
     def force(self) -> None:
-        """Let a stop that is under way wait no longer for runs."""
+        """Have a stop in progress wait no longer for runs."""
         if self._quiet is not None:
             settle(self._quiet)
 
@@ -199,7 +199,7 @@ class Lifecycle:
         await self._load(silence)
 
     async def _until_stopped(self) -> None:
-        """Wait for a stop under way, so that a start is not lost (A7)."""
+        """Wait for a stop in progress, so that a start is not lost (A7)."""
         if self._stopping is not None:
             await asyncio.wait({self._stopping})
             self.state.move(Phase.STARTING)
@@ -237,7 +237,7 @@ class Lifecycle:
     def _begin_stop(
         self, *, patience: float | None = None, error: BaseException | None = None
     ) -> None:
-        """Disarm at once and begin to clear up; with an error the task has failed."""
+        """Disarm at once and begin to stop; with an error the task has failed."""
         state = self.state
         self._slots.withdraw()
         self._workers.hold()
@@ -263,7 +263,7 @@ class Lifecycle:
         error: BaseException | None,
         end: Event | None,
     ) -> None:
-        """Let runs end, end the rest, and tell (R8)."""
+        """Let runs end, end the rest, and report the stop (R8)."""
         if self._revoked:
             await asyncio.wait(self._revoked)
         await until(self._services.clock, patience, quiet)
@@ -313,7 +313,7 @@ class Lifecycle:
         self._slots.disarm()
 
     def see_quiet(self) -> None:
-        """Go on with what waits for the runs to end."""
+        """Continue a stop, or end the task, once its last run has ended."""
         state = self.state
         if state.is_exhausted and not state.runs and not self._is_limit_told:
             self._end_at_limit()

@@ -16,7 +16,7 @@ import msgspec
 if TYPE_CHECKING:
     from ipycron.scheduling.ports import Schedule
 
-# Missed slots that are told one by one; the rest is told as a number (R2).
+# Missed slots that are reported one by one; the rest is reported as a number (R2).
 MISSED_CAP = 100
 
 # Seconds by which a clock that is set back has been corrected: slots are counted anew
@@ -38,7 +38,7 @@ class Silence(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         since: up to here every slot is known to be settled.
         until: when its scheduler was lost. It may have run a slot before that and
-            not have told: nothing up to here runs again.
+            not have reported: nothing up to here runs again.
         settled: slots in between that are settled all the same: a slot that waits,
             for a random delay or for an election, is overtaken by later ones.
     """

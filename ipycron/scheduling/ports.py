@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 class Timer(Protocol):
-    """A call that was put off."""
+    """A call that was scheduled for later."""
 
     def cancel(self) -> None:
-        """Make sure that the call never happens. May be repeated."""
+        """Cancel the call. May be repeated."""
 
 
 class Clock(Protocol):
-    """The only thing that knows what time it is."""
+    """The only source of time."""
 
     def now(self) -> float:
         """Return the wall clock, in Unix seconds. May step in both directions."""
@@ -39,7 +39,7 @@ class Clock(Protocol):
         """
 
     def call_punctually(self, delay: float, callback: Callable[[], None]) -> Timer:
-        """Do the same as punctually as the clock can, at some cost of its own."""
+        """Do the same as punctually as the clock can, at some CPU cost."""
 
     def rest(self, seconds: float) -> None:
         """Leave the cores to other processes for a moment. Blocks the loop."""
@@ -106,30 +106,30 @@ class Worker(Protocol):
     ) -> None:
         """Have the job begin at `slot`, by the worker's own clock, not after `latest`.
 
-        Asked of idle workers only; one that cannot leaves it at that. At the slot
-        `run` is called with an execution of this id, which then only takes note.
+        Called on idle workers only; a worker that cannot do it does nothing. At the
+        slot `run` is called with an execution of this id, and does not begin it again.
         `place` is the worker's among all that stand by for this slot.
-        `on_begun` is called where the worker shows before that that it has begun.
-        Between, `withdraw` takes it back.
+        `on_begun` is called if the worker shows before that call that it has begun.
+        Until then `withdraw` cancels the order.
         """
 
     def withdraw(self) -> bool:
-        """Take back what `stand_by` ordered; False if the run has begun."""
+        """Cancel what `stand_by` ordered; return False if the run has begun."""
 
     def offer(self, on_called: Callable[[str, float], None]) -> None:
-        """Let runs begin that are asked of the worker itself, past the scheduler.
+        """Let the client start runs on the worker directly, past the scheduler.
 
-        Asked of idle workers only; one that cannot leaves it at that. A run that
-        ends soon is nobody's business here. `on_called` is called with the id and
-        the date of one that does not: where the worker shows that it is in progress,
-        and at the latest by `hold`. Then `run` is called with an execution of this
-        id, which only takes note.
+        Called on idle workers only; a worker that cannot do it does nothing. The
+        scheduler never learns of a run that ends soon. Otherwise `on_called` is called
+        with the run's id and date: when the worker shows that it is in progress, and at
+        the latest by `hold`. Then `run` is called with an execution of this id, and
+        does not begin it again.
         """
 
     def hold(self) -> bool:
-        """Let no run begin any more but by `run`; return whether the worker is free.
+        """Let no run begin but by `run`; return whether the worker is free.
 
-        Where it is not, a run has begun that was asked of itself, and is told now.
+        If a run is in progress that the client has started, it is reported now.
         """
 
     async def stop(self, *, grace: float) -> None:
@@ -162,11 +162,11 @@ class Launcher(Protocol):
         """Do the same where nothing need be waited for; elsewhere return None."""
 
     def explain_delay(self, task_id: str) -> str:
-        """Return why a launch takes so long, and what to do; empty if it is the job."""
+        """Return why a launch takes so long, and what to do; "" if the job is slow."""
 
 
 class Held(msgspec.Struct, frozen=True):
-    """The answer that another instance runs a slot, and which one, in words."""
+    """The answer that another instance runs the slot; `holder` names it."""
 
     holder: str
 
@@ -178,7 +178,7 @@ class Elector(Protocol):
         """Return whether this instance runs the slot `key` (``name:slot``)."""
 
     async def on_complete(self, task_id: str, key: str) -> None:
-        """Say that the run of `key` has ended, however it ended."""
+        """Report that the run of `key` has ended, successfully or not."""
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -217,7 +217,7 @@ class TaskObserver(Protocol):
 
 
 class SharedWorker:
-    """What the workers in the client's own process have in common."""
+    """The common part of workers in the client's own process."""
 
     __slots__ = ()
 
@@ -234,15 +234,15 @@ class SharedWorker:
         place: Place,
         on_begun: Callable[[], None],
     ) -> None:
-        """Leave it at that: nobody need be woken; see `Worker.stand_by`."""
+        """Do nothing: there is no process to wake; see `Worker.stand_by`."""
 
     def withdraw(self) -> bool:
-        """Have nothing to take back; see `Worker.withdraw`."""
+        """Return True: nothing was ordered; see `Worker.withdraw`."""
         return True
 
     def offer(self, on_called: Callable[[str, float], None]) -> None:
-        """Leave it at that: nobody asks past the scheduler; see `Worker.offer`."""
+        """Do nothing: every call goes through the scheduler; see `Worker.offer`."""
 
     def hold(self) -> bool:
-        """Have no other runs; see `Worker.hold`."""
+        """Return True: there are no other runs; see `Worker.hold`."""
         return True

@@ -29,15 +29,15 @@ _ROUNDING = 1e-6
 
 
 class Admission:
-    """Lets the runs of one task through to the runner, now, later, or never.
+    """Starts the runs of one task, at once or later, or drops them.
 
-    The way of a slot: overlap check, election, random delay, worker. A run on that
-    way is pending: it counts for overlap, and a stop drops it. Where there is
-    nothing to wait for, the whole way is one synchronous call.
+    The steps of a slot: overlap check, election, random delay, worker. Until the last
+    one a run is pending: it counts for overlap, and a stop drops it. If no step has to
+    wait, all of them are one synchronous call.
 
-    A slot for which no worker comes in time is missed. So is one that waited for
-    whatever it was while the computer slept: what has waited is judged again, by the
-    wall clock, before it begins (C2).
+    A slot that gets no worker in time is missed. So is one that waited while the
+    computer slept: after each wait the lateness is checked again, by the wall clock,
+    before the run begins (C2).
     """
 
     __slots__ = (
@@ -108,13 +108,13 @@ class Admission:
         return run
 
     def adopt(self, worker: Worker, execution_id: str, date: float) -> None:
-        """Take note of a manual run that a worker has begun already."""
+        """Follow a manual run that a worker has begun already."""
         run = self._tracker.open("invoked", date, execution_id)
         self._workers.occupy(worker)
         self._tracker.start(run, worker)
 
     def serve_waiting(self) -> None:
-        """Begin the runs that waited for a worker, which is there now."""
+        """Begin the runs that waited for a worker, which is loaded now."""
         for run in self._state.runs.values():
             if run.is_waiting and run.stage is RunStage.PENDING:
                 self._begin(run)
@@ -175,9 +175,9 @@ class Admission:
             self._begin(run)
 
     def _put_off(self, run: Run, delay: float, step: Callable[[Run], None]) -> None:
-        """Do a step after so many seconds by the wall clock, or by the monotonic one.
+        """Do a step after `delay` seconds by the wall clock or the monotonic one.
 
-        A suspend stops the one, a clock that is set back the other.
+        A suspend stops the monotonic clock, a correction may set back the wall clock.
         """
         clock = self._services.clock
         instant, deadline = clock.now() + delay, clock.monotonic() + delay
@@ -205,7 +205,7 @@ class Admission:
         return run.latest is not None and now > run.latest + _ROUNDING
 
     def _begin(self, run: Run) -> None:
-        """Find the run a worker."""
+        """Start the run on a worker, or have it wait for one."""
         undo(run)
         run.is_waiting = False
         if self._is_late(run):
@@ -311,7 +311,7 @@ class RunTracker:
         try:
             run.future = worker.run(run.execution)
         except Exception as error:  # noqa: BLE001 - the border to the job
-            # Out of threads, say. The worker is lost as if it had died in the run.
+            # No more threads, for example: treated as a worker that died in the run.
             run.future = asyncio.get_running_loop().create_future()
             run.future.set_exception(error)
         # The release of a claim calls a coordinator, in whatever context there was.
@@ -323,19 +323,19 @@ class RunTracker:
             run.timer = self._services.clock.call_later(timeout, expire)
 
     def fail(self, run: Run, error: BaseException) -> None:
-        """Fail a run whose code could not begin, told as any other failure (R8)."""
+        """Fail a run whose code could not begin; reported as any failure (R8)."""
         self._announce(run)
         self._close(run, Outcome.of_error(error))
 
     def forget(self, run: Run) -> None:
-        """Take a run out of the books, and release its claim."""
+        """Remove a run from the state, and release its claim."""
         run.stage = RunStage.OVER
         self._state.runs = self._state.runs.remove(run.execution.id)
         if self._election is not None:
             self._election.release(run)
 
     def condemn(self) -> None:
-        """Decide that the runs in progress end as stopped, unless they return."""
+        """Mark the runs in progress as stopped, unless they return in time."""
         for run in self._state.runs.values():
             if run.stage is RunStage.ACTIVE and run.verdict is None:
                 run.verdict = ExecutionStopped(name=self._state.name)
@@ -347,7 +347,7 @@ class RunTracker:
                 self.settle(run)
 
     def _announce(self, run: Run) -> None:
-        """Tell that a run starts, before it can show a sign of life."""
+        """Report the start of a run, before any output of it."""
         state = self._state
         run.stage = RunStage.ACTIVE
         run.execution.started_at = self._services.clock.now()
@@ -366,7 +366,7 @@ class RunTracker:
         self._workers.spawn(self._end(run))
 
     async def _end(self, run: Run) -> None:
-        """End one run by force, and see that the schedule has a worker (R6)."""
+        """End one run by force, and replace its worker (R6)."""
         assert run.worker is not None
         assert run.future is not None
         if run.worker.is_shared:
@@ -381,14 +381,14 @@ class RunTracker:
             self._workers.replace_main(run.worker)
 
     def settle(self, run: Run) -> None:
-        """Close a run as its worker, or the scheduler's verdict, says."""
+        """Close a run with its worker's outcome, or the scheduler's verdict."""
         if run.stage is RunStage.OVER:
             return
         assert run.worker is not None
         self._see_lingering(run)
         error = self._find_error(run)
         was_main = False
-        # With a verdict, whoever gave it also ends the worker.
+        # A verdict's author also ends the worker.
         if run.verdict is None:
             if error is None:
                 self._workers.note_survival()
@@ -400,7 +400,7 @@ class RunTracker:
             self._workers.mend(error)
 
     def _see_lingering(self, run: Run) -> None:
-        """Note where the code of a run goes on that is about to be told as over."""
+        """Note that the code of a run goes on that is about to be reported as over."""
         assert run.future is not None
         if run.future.done():
             return
@@ -426,7 +426,7 @@ class RunTracker:
         return Outcome.of_error(run.verdict or error or RuntimeError("unknown"))
 
     def _close(self, run: Run, outcome: Outcome) -> None:
-        """Tell the one end of a run."""
+        """Report the only end of a run."""
         state = self._state
         if run.timer is not None:
             run.timer.cancel()

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from ipycron.scheduling.policy import Policy
     from ipycron.scheduling.ports import Clock, Elector, Launcher, Schedule
 
-# Destroyed tasks whose names are remembered for the error of a late call. A notebook
-# that declares a task a second for a day must not grow by it.
+# Destroyed tasks whose names are remembered for the error of a late call: bounded, for
+# a notebook that declares a task a second for a day.
 GRAVES = 1024
 
 _log = logging.getLogger("ipycron")
@@ -38,8 +38,8 @@ _log = logging.getLogger("ipycron")
 class Scheduler:
     """Runs tasks when they are due, by their policies, on the workers it launches.
 
-    All methods are called on the loop; none blocks it. What happens is told to
-    `emit` as `Notice`s, in the order in which it happens (R8).
+    All methods are called on the loop; none blocks it. `emit` receives what happens as
+    `Notice`s, in the order in which it happens (R8).
 
     Args:
         clock: the time.
@@ -50,7 +50,7 @@ class Scheduler:
         new_id: makes the ids of scheduled runs, and of manual ones without their own.
         on_set_back: called with the seconds by which the clock was set back, where the
             slots have been counted anew for it (C3).
-        warn: takes a line about what the system refuses for a while.
+        warn: receives a line about what the system refuses for a while.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Scheduler:
     def add(
         self, task_id: str, *, name: str, schedule: Schedule, policy: Policy
     ) -> None:
-        """Take in a task, stopped.
+        """Add a task, stopped.
 
         Raises:
             TaskExists: if the id is taken.
@@ -187,9 +187,8 @@ class Scheduler:
     def execute_nowait(self, task_id: str, execution_id: str | None = None) -> str:
         """Begin what `execute` does and return the run's id.
 
-        The end is told by the notice with that id, `execution:finished` or
-        `execution:failed`: exactly one comes, whatever happens. It may come before
-        this returns.
+        Exactly one notice with that id reports the end, `execution:finished` or
+        `execution:failed`, whatever happens. It may be emitted before this returns.
 
         Raises:
             TaskNotStarted, TaskDestroyed, OverlapError: as `execute`.

@@ -27,7 +27,7 @@ class Services:
         uniform: draws the random delay of a run between two bounds.
         new_id: makes the id of a scheduled run.
         timetable: when slots are due.
-        outlook: when workers are told that they will be.
+        outlook: when workers are told of slots that will be due.
         refusals: warns of starts that the system refuses.
         errands: small tasks under way that belong to no run or worker, starts and
             stops among them; kept here because asyncio itself holds tasks weakly, and
@@ -71,5 +71,5 @@ class IdMaker:
         self._numbers = itertools.count(1)
 
     def __call__(self) -> str:
-        """Return an id that nobody else has."""
+        """Return a new, unique id."""
         return f"{self._prefix}-{next(self._numbers)}"

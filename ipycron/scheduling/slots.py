@@ -62,7 +62,7 @@ class Slots:
         """Wait for the first slot after this moment, unless the limit is reached.
 
         After a `silence` for the first one after it, which may be late already.
-        Returns what it owes, to be reported once the task is told as started.
+        Returns what it owes, to be reported after the task's start.
         """
         state = self._state
         if state.is_exhausted:
@@ -123,7 +123,7 @@ class Slots:
     def _look_ahead(self, _: float) -> Callable[[], None] | None:
         """Have a worker that is free stand by for the next slot.
 
-        Returns what tells it, when all are counted that do.
+        Returns the call that orders it, to be made when all such workers are counted.
         """
         state, slot = self._state, self._state.next_slot
         worker = self._workers.main
@@ -136,7 +136,7 @@ class Slots:
         return partial(self._order, state.standby, slot)
 
     def _order(self, standby: Standby, slot: int) -> None:
-        """Tell the worker, unless it is not to stand by any more."""
+        """Send the order to the worker, unless it was withdrawn."""
         if self._state.standby is not standby:
             return
         standby.worker.stand_by(
@@ -153,9 +153,9 @@ class Slots:
         return min(LATEST, self._state.policy.tolerance)
 
     def withdraw(self) -> None:
-        """Have nobody stand by for the next slot; one that has begun is due.
+        """Have no worker stand by for the next slot; if one has begun, fire the slot.
 
-        For whatever changes the task before its slot.
+        To be called before anything changes the task before its slot.
         """
         standby = self._state.standby
         if standby is None:
@@ -244,7 +244,7 @@ class Slots:
         )
 
     def report(self, beat: Beat) -> None:
-        """Tell the slots that a beat misses."""
+        """Report the slots that a beat misses."""
         for slot in beat.missed:
             self._state.emit_missed(slot)
         if beat.gap is not None:

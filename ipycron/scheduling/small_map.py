@@ -12,11 +12,11 @@ V = TypeVar("V")
 
 
 class SmallMap(Generic[K, V]):
-    """Items by their keys, oldest first, in 64 bytes for one and none for none.
+    """Items by key, oldest first: 64 bytes for one item, none for an empty map.
 
-    A dict or set of one is 250 bytes; every run of a thousand tasks on one second would
-    need three of them. What `add` and `remove` return takes the place of the collection
-    they are called on. A reader in another thread sees each item that stays.
+    A dict or set of one item is 250 bytes, and each run of a thousand tasks on one
+    second would need three. `add` and `remove` return the map that takes the place of the one
+    they are called on. A reader in another thread sees every item that is not removed.
 
     >>> items = SmallMap().add("a", 1).add("b", 2)
     >>> items.values()
@@ -33,7 +33,7 @@ class SmallMap(Generic[K, V]):
         self._others: dict[K, V] | None = None
 
     def add(self, key: K, value: V) -> SmallMap[K, V]:
-        """Add an item whose key is not there; return the collection with it."""
+        """Add an item under a new key; return the map with it."""
         items: SmallMap[K, V] = SmallMap() if self is NOTHING else self
         if items._key is None and items._others is None:
             items._key, items._value = key, value
@@ -43,7 +43,7 @@ class SmallMap(Generic[K, V]):
         return items
 
     def remove(self, key: K) -> SmallMap[K, V]:
-        """Remove an item, if it is there; return the collection without it."""
+        """Remove an item, if it is there; return the map without it."""
         if self._key == key:
             self._key = self._value = None
         elif self._others is not None:
@@ -75,4 +75,4 @@ class SmallMap(Generic[K, V]):
 
 
 NOTHING: SmallMap[Any, Any] = SmallMap()
-"""Of all who have nothing. Never changed."""
+"""The shared empty map. Never mutated."""

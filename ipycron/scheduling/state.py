@@ -69,9 +69,9 @@ class TaskState:
         runs: runs in progress and runs that wait, by id, oldest first.
         active_count: how many of them are in progress.
         started_count: scheduled runs started, the measure of `max_executions`.
-        lingering: runs that are told as over, and whose code goes on all the same, by
-            id. They count for overlap, also after a stop and a start.
-        standby: who begins the run of `next_slot` by its own clock, or None.
+        lingering: runs by id that are reported as over although their code goes on.
+            They count for overlap, also after a stop and a start.
+        standby: the worker that begins the run of `next_slot` by itself, or None.
     """
 
     __slots__ = (
@@ -169,7 +169,7 @@ class TaskState:
         reason: SkipReason | None = None,
         missed_count: int | None = None,
     ) -> None:
-        """Tell the owner what happened, with the state right after it."""
+        """Emit what happened, with the state right after it."""
         now = self._services.clock.now()
         notice = Notice(
             event=event,
@@ -191,38 +191,38 @@ class TaskState:
 
 
 class RunStage(StrEnum):
-    """How far a run has come."""
+    """The progress of a run."""
 
     PENDING = "pending"  # in election, in its random delay, or without a worker
-    ACTIVE = "active"  # told as started
-    OVER = "over"  # told as finished or failed, or given up while pending
+    ACTIVE = "active"  # reported as started
+    OVER = "over"  # reported as finished or failed, or given up while pending
 
 
 class RunObserver(Protocol):
     """What settles a run when its future is done."""
 
     def settle(self, run: Run) -> None:
-        """Close the run as its worker, or the scheduler's verdict, says."""
+        """Close the run with its worker's outcome, or the scheduler's verdict."""
 
 
 class Run(msgspec.Struct, eq=False, kw_only=True):
-    """One run: the execution that is told, and what the scheduler needs to know.
+    """One run: the execution that is reported, and what the scheduler adds.
 
-    Called by its future it is settled: a closure for that would be three objects of
-    each of a thousand runs for the garbage collector to follow.
+    It is its future's callback: a closure would be three objects more of each of a
+    thousand runs for the garbage collector to follow.
 
     Attributes:
         observer: settles it when its future is done.
         latest: the instant, Unix seconds, after which it does not begin any more and
             its slot is missed; None: it may wait as long as it takes.
-        undo: ends what a pending run waits for.
+        undo: cancels what a pending run waits for.
         is_waiting: whether that is the main worker.
         key: the slot's name in the fleet while this instance holds its claim.
-        worker: who runs it.
-        future: its end, as the worker tells it.
+        worker: runs it.
+        future: its end, as the worker reports it.
         timer: ends it after `timeout`.
-        verdict: why the scheduler ended it; told instead of what the worker says.
-        end: resolved with its outcome, for whoever called `execute`.
+        verdict: why the scheduler ended it; reported instead of the worker's outcome.
+        end: resolved with its outcome, for the caller of `execute`.
     """
 
     execution: ScheduledExecution

@@ -41,9 +41,9 @@ class Timetable:
     """Calls back at slots of the wall clock: never early, as little late as it can.
 
     A thousand slots on one second cost one wake-up. Slots of one second are called
-    in the order in which they were armed. What a callback returns is called after the
-    slots that are due with it, a moment later where they are many: whatever none of
-    them needs to wait for.
+    in the order in which they were armed. A callback may return work that no slot needs
+    to wait for: it is called after all slots that are due with it, a moment later if
+    they are many.
 
     Args:
         clock: the time.
@@ -93,11 +93,11 @@ class Timetable:
 
     @property
     def standing(self) -> int:
-        """How many workers begin at the next slot without being told."""
+        """How many workers stand by for the next slot."""
         return self._standing
 
     def note_standby(self) -> int:
-        """Count a worker that begins at the next slot; return how many did before."""
+        """Count a worker that stands by for the next slot; return its number."""
         self._standing += 1
         return self._standing - 1
 
@@ -166,7 +166,7 @@ class Timetable:
                 follow()
 
     def _notice_correction(self) -> None:
-        """Tell that the clock was set back by more than a few hours (C3)."""
+        """Report that the clock was set back by more than a few hours (C3)."""
         now, monotonic = self._clock.now(), self._clock.monotonic()
         since = monotonic - self._looked_at
         back = self._newest + since - now
@@ -202,7 +202,7 @@ class Timetable:
 
 
 def call_all(calls: Iterable[Callable[[], None]]) -> None:
-    """Call every one of them, then raise what the first that failed has raised."""
+    """Call all of them, then raise the first error."""
     failures: list[Exception] = []
     for call in calls:
         try:

@@ -1,4 +1,4 @@
-"""The workers of one task: hired, replaced when they die, sent home."""
+"""The workers of one task: loaded, replaced when they die, stopped."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 # Seconds between asking a busy worker to end and killing it (R6). A second is too
-# short for a job that closes a database, five are felt by whoever waits.
+# short for a job that closes a database, five are long for a user who waits.
 GRACE = 2.0
 
 
@@ -44,8 +44,8 @@ class TaskWorkers:
     """Owns every worker of one task, and every task that makes or ends one.
 
     The main worker lives from start to stop. An overlapping run gets a worker of
-    its own, which goes when that run is over: one kept warm would cost memory all
-    day, for a fork of a few milliseconds.
+    its own, which is stopped after that run: keeping it would cost memory all day to
+    save a fork of a few milliseconds.
 
     The `observer` receives each main worker that was replaced, with the error of the
     death that made it necessary, None after a timeout; and the error of the last death
@@ -100,7 +100,7 @@ class TaskWorkers:
             ),
         )
         if deaths:
-            # Between the launch and this line: nobody else has seen it.
+            # It died between the launch and this line, where no run was on it.
             self.spawn(self.retire(worker))
             raise deaths[0]
         return worker
@@ -120,7 +120,7 @@ class TaskWorkers:
 
     @property
     def can_stand_by(self) -> bool:
-        """Whether the main worker may begin a slot's run before anybody else speaks."""
+        """Whether the main worker may begin a slot's run by its own clock."""
         policy = self._state.policy
         return not (
             (self.main is not None and self.main.is_shared)
@@ -142,7 +142,7 @@ class TaskWorkers:
         return self.main
 
     def occupy(self, worker: Worker) -> None:
-        """Take note of a run that a worker has begun without us."""
+        """Note that a worker has begun a run that the scheduler did not start."""
         if worker is self.main and self.main_state in _FREE:
             self.main_state = MainWorkerState.BUSY
 
@@ -162,7 +162,7 @@ class TaskWorkers:
         return self.main_state is MainWorkerState.IDLE
 
     def offer(self) -> None:
-        """Let the main worker be called past us, while it has nothing else to do."""
+        """Let the client call the main worker directly while it is idle."""
         state = self._state
         if (
             self.main is not None
@@ -203,7 +203,7 @@ class TaskWorkers:
         self._tasks = self._tasks or None
 
     async def retire(self, worker: Worker) -> None:
-        """End a worker and return when it is gone. It gets no further run."""
+        """Stop a worker and return when it is gone. It gets no further run."""
         if worker is self.main:
             self.main_state = MainWorkerState.LEAVING
         try:
@@ -213,7 +213,7 @@ class TaskWorkers:
 
     def lose(self, worker: Worker) -> bool:
         """Give up a worker that is dead; return whether it was the main one."""
-        # It is stopped all the same: that is how a worker's last resources go.
+        # It is stopped all the same, to release its last resources.
         self.spawn(self.retire(worker))
         if worker is not self.main:
             return False
@@ -249,7 +249,7 @@ class TaskWorkers:
         def on_death(worker: Worker, error: BaseException) -> None:
             deaths.append(error)
             if worker is self.main and self.main_state in _FREE:
-                self._see_death(worker, error)  # before anybody gives it a run
+                self._see_death(worker, error)  # before it is given a run
             else:
                 # After the callbacks of its run's future, which has just failed.
                 loop.call_soon(self._see_death, worker, error)
@@ -259,7 +259,7 @@ class TaskWorkers:
         return worker
 
     def _see_death(self, worker: Worker, error: BaseException) -> None:
-        """Answer the end of a worker that was not in a run (else it is known)."""
+        """Replace a worker that died between two runs."""
         if (
             worker is self.main
             and self.main_state is not MainWorkerState.LEAVING
@@ -281,10 +281,10 @@ class TaskWorkers:
             self._mending = self.spawn(self._load_next(end))
 
     async def _load_next(self, end: asyncio.Task[None] | None) -> None:
-        """Load a main worker; if that fails, it is the failure of the runs to come.
+        """Load a main worker; if that fails, the next run loads one, or fails.
 
-        The job's file may be half written: nobody has died, and the next run looks
-        at it again.
+        The job's file may be half written: this is no death, and the next run reads
+        it again.
         """
         if end is not None:
             await asyncio.wait({end})
@@ -316,9 +316,9 @@ class TaskWorkers:
                 return
 
     async def _back_off(self, error: BaseException) -> bool:
-        """Count a death and wait; return False at once if it was one too many.
+        """Count a death and wait; return False at once if there were too many.
 
-        What the system refuses for a while is no death: it is tried without end.
+        A refusal of the system is no death: it is retried without limit.
         """
         if is_refusal(error):
             self._refusals += 1
