@@ -48,7 +48,7 @@ def is_heard(task: TaskRecord, notice: Notice, listeners: Listeners) -> bool:
 
 
 def is_logged(task: TaskRecord, notice: Notice) -> bool:
-    """Return whether `log_event` may have something to say."""
+    """Return whether `log_event` may write a record."""
     return notice.event not in _QUIET or task.logger.isEnabledFor(logging.DEBUG)
 
 
@@ -66,7 +66,7 @@ def log_event(task: TaskRecord, notice: Notice, context: TaskContext) -> None:
             text = "the worker died and was replaced: %s"
             _log(task, logging.WARNING, text, keep_colours(safe_str(context.error)))
         case Event.EXECUTION_FAILED if context.execution.reason == "scheduled":
-            # A manual run's failure is its caller's to hear (Completion).
+            # A manual run's failure is raised to its caller (Completion).
             _log_failure(task, context)
         case Event.TASK_FAILED:
             _log_error(task, "stopped for good", context.error)

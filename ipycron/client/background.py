@@ -65,11 +65,11 @@ MAX_LOSSES = 3
 """Supervisors lost in a row, without a finished run between, before a start that waits
 for one fails. Tasks that were started wait for as long as it takes."""
 STABLE_SECONDS = 60.0
-"""A supervisor that has lived so long is not one more in a row."""
+"""After so long, the loss of a supervisor does not count as one more in a row."""
 _REFUSALS = (OSError, MemoryError)
 _TOO_LARGE = "more than can be sent. Put what is large into a file"
 ANSWER_TIMEOUT = 6.0
-"""Seconds after a shutdown's own timeout for the supervisor to say that it is done."""
+"""Seconds beyond a shutdown's timeout for the supervisor to report its end."""
 
 
 class ClientPort(Protocol):
@@ -103,20 +103,20 @@ class ClientPort(Protocol):
     ) -> list[str]:
         """The supervisor is gone; return the ids of tasks to start again.
 
-        `last_words` tells what each task was last told to do and has not done yet.
-        Where it is not the first in a row, it is not logged here: see `warn`.
+        `last_words` maps each task to its last control that is not answered yet.
+        Only the first loss in a row is logged here; see `warn` for the others.
         """
 
     def warn(self, text: str) -> None:
-        """Warn people of what passes, but not by itself."""
+        """Warn the user of a problem that ipycron goes on trying to solve."""
 
     def take_failed_resume(
         self, task_id: str, error: BaseException, silence: Silence, *, is_wanted: bool
     ) -> None:
-        """A task did not start again; not `is_wanted`: it was told to stop."""
+        """A task did not start again. Not `is_wanted`: it was stopped meanwhile."""
 
     def take_destroy(self, task_id: str) -> None:
-        """A task that no supervisor can be told of is destroyed."""
+        """A task is destroyed without a supervisor, which cannot be started."""
 
 
 class BackgroundTasks:
@@ -125,7 +125,7 @@ class BackgroundTasks:
     `execute_at_once` alone may be called anywhere.
 
     Args:
-        owner: who is told.
+        owner: receives what happens.
         elector: answers the supervisor's questions.
         first: the first supervisor, if it is there.
         loop: the client's.
@@ -352,7 +352,7 @@ class BackgroundTasks:
         replace = msgspec.structs.replace
         return replace(register, setting=replace(setting, env=env))
 
-    # --- what the supervisor says ---------------------------------------------------
+    # --- messages of the supervisor -------------------------------------------------
 
     def _handle(self, frame: Frame) -> None:
         message = frame.message
@@ -494,7 +494,7 @@ class BackgroundTasks:
         error = start.exception()
         if error is None or self.is_closed:
             return
-        # Told to stop meanwhile, by a word that may have been answered already.
+        # It may have been stopped meanwhile, by a control that was answered already.
         is_wanted = not isinstance(error, StartRevoked) and self._controls.get_last(
             task_id
         ) in (None, "start")
@@ -532,7 +532,7 @@ class BackgroundTasks:
             await self._before.close()
 
     def close_in_child(self) -> None:
-        """Let go in a process that the client forked."""
+        """Close the descriptors in a process that the client forked."""
         if self._first is not None:
             self._first.sock.close()
         if self._connection is not None:

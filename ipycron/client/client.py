@@ -121,8 +121,8 @@ class Client:
     def _get_engine(self, *, is_for_worker: bool) -> Engine:
         """Return the engine, made when first needed.
 
-        Loaded on the calling thread: one of ours might be in the middle of it while
-        the user forks, and the copy could never import these modules.
+        Loaded on the calling thread: if a thread of ipycron's were importing it while
+        the user forks, the copy could never import these modules.
 
         Args:
             is_for_worker: whether the supervisor will be needed at once.
@@ -141,7 +141,7 @@ class Client:
         with contextlib.ExitStack() as undo:
             supervisor = None
             if is_for_worker:
-                # The engine tries again, and tells.
+                # The engine tries again, and reports the error.
                 with contextlib.suppress(OSError, PythonNotFound):
                     supervisor = self._newborn = start_supervisor()
                     undo.callback(supervisor.kill)
@@ -159,7 +159,7 @@ class Client:
             raise RuntimeError("ipycron was shut down")
 
     def _hand_over(self) -> None:
-        """Tell the engine of the tasks that it does not know, each once."""
+        """Pass the tasks to the engine that it does not know, each once."""
         assert self._engine is not None
         while self._new:
             self._engine.add(self._new.popleft())
@@ -211,7 +211,7 @@ class Client:
         return engine is not None and engine.try_call(task, completion)
 
     def catch_up(self, *tasks: TaskRecord) -> None:
-        """Have the books know of all runs whose results have been told."""
+        """Return when the tasks' histories have all runs whose results are known."""
         if self._engine is not None:
             self._engine.catch_up(tasks)
 
@@ -246,7 +246,7 @@ class Client:
         return engine is not None and engine.submit(call)
 
     def take_notice(self, notice: Notice) -> None:
-        """Bring the task up to date and tell its listeners; see `ClientPort`."""
+        """Update the task and call its listeners; see `ClientPort`."""
         task = self.tasks.get(notice.task_id)
         if task is None:
             return
@@ -371,7 +371,7 @@ class Client:
     def take_failed_resume(
         self, task_id: str, error: BaseException, silence: Silence, *, is_wanted: bool
     ) -> None:
-        """Tell that a task is stopped; see `ClientPort`."""
+        """Report that a task is stopped; see `ClientPort`."""
         task = self.tasks.get(task_id)
         if task is not None:
             for notice in task.observed.describe_missed(silence, task.expression):
@@ -382,7 +382,7 @@ class Client:
             self.take_notice(task.observed.describe_end(event, now, outcome))
 
     def take_destroy(self, task_id: str) -> None:
-        """Tell that a task is destroyed; see `ClientPort`."""
+        """Report that a task is destroyed; see `ClientPort`."""
         task = self.tasks.get(task_id)
         if task is not None:
             now = self.clock.now()
@@ -404,7 +404,7 @@ class Client:
         return {task.id: task.handle for task in list(self.tasks.values())}
 
     def get_logger(self, task: TaskRecord | None) -> logging.Logger:
-        """Return who logs for a task: its own logger, the client's, or ipycron's."""
+        """Return the logger for a task: its own, the client's, or ipycron's."""
         own = None if task is None else task.options.logger
         return own or self.logger or _log
 
@@ -434,8 +434,8 @@ class Client:
         self.dispatcher.close(timeout=max(timeout, LAST_EVENTS))
 
     def _end_rest(self) -> None:
-        """Destroy who was never started, or has lost its supervisor on the way."""
-        lost = SupervisorLost(reason="it did not live to see the end of the shutdown")
+        """Destroy tasks that were never started, or lost their supervisor meanwhile."""
+        lost = SupervisorLost(reason="it was lost during the shutdown")
         now, outcome = self.clock.now(), Outcome.of_error(lost)
         for task in list(self.tasks.values()):
             for notice in task.observed.describe_loss(
@@ -444,7 +444,7 @@ class Client:
                 self.take_notice(notice)
 
     def close_in_child(self) -> None:
-        """Let go of everything in a process that this one forked.
+        """Give up everything in a process that this one forked.
 
         Its threads are not there, its locks may be held by them, and its descriptors
         are shared with the client itself.

@@ -57,14 +57,14 @@ class Completion(Future[T]):
     ``asyncio.create_task(completion)``.
 
     Not such a future inside: that is 1.3 KB, most of it for waiting, and of a hundred
-    tasks that start together nobody waits for most.
+    tasks that start together most are never awaited.
 
     Args:
         what: a start, a run: for the log.
         owner: the task.
 
     Attributes:
-        courier: who fetches its end, if that does not come by itself; for ipycron.
+        courier: reads its end in a waiting thread, where the loop does not; internal.
         asked_by: the call of a listener that asked for it, if one did.
     """
 
@@ -209,7 +209,7 @@ class Completion(Future[T]):
         return self._resume(lambda steps: steps.throw(*error))
 
     def close(self) -> None:
-        """Leave it at that: nothing has begun here that must be ended."""
+        """Do nothing: there is nothing to clean up."""
 
     def _resume(self, step: Callable[[Generator[Any, None, T]], Any]) -> Any:
         import asyncio  # noqa: PLC0415 - as above
@@ -264,7 +264,7 @@ class Completion(Future[T]):
                 message = f"{self._what} has not ended within {seconds:g} s; it goes on"
                 raise TimeoutError(message)
         finally:
-            # Who polls by short waits has many of them.
+            # Many short waits must not leave as many behind.
             with self._lock:
                 self._wakeups = tuple(b for b in self._wakeups if b is not wakeup)
 
@@ -288,7 +288,7 @@ class Completion(Future[T]):
         self._tell(callback)
 
     def _forget(self, callback: Callable[[Completion[T]], Any]) -> None:
-        """Tell one no more that gave up: who polls by short awaits is many of them."""
+        """Forget the callback of a cancelled await: short ones must not pile up."""
         with self._lock:
             self._watchers = tuple(w for w in self._watchers if w is not callback)
 
@@ -296,11 +296,11 @@ class Completion(Future[T]):
         try:
             callback(self)
         except Exception:
-            # The border to a watcher: the others are told all the same.
+            # The border to a watcher: the others are called all the same.
             self._owner.logger.exception("a watcher of %r failed", self)
 
     def set(self, read: Callable[[], T], *, is_ok: bool = True) -> None:
-        """End it; `read` gives the result, or raises, each time somebody asks."""
+        """End it; `read` returns the result, or raises, each time it is called."""
         self._end(read, None, is_failed=not is_ok)
 
     def fail(self, error: BaseException) -> None:
@@ -318,12 +318,12 @@ class Completion(Future[T]):
             if self.done():
                 self._announce()
                 return
-            self._is_failed = is_failed  # first: who sees the end must see this
+            self._is_failed = is_failed  # first: a reader of the end must see this
             self._read, self._error = read, error
         self._announce()
 
     def _announce(self) -> None:
-        """Tell of the end. Once interrupted it may be done again."""
+        """Wake and call everything that waits. May be repeated after an interrupt."""
         for wakeup in self._wakeups:
             wakeup.set()
         for waiter in self._listed or ():
@@ -372,7 +372,7 @@ def _log_failure(
     trace = None if isinstance(error, IpycronError) else error
     name = type(error).__name__
     logger.error(
-        "%s failed and nobody asked: %s: %s",
+        "%s failed and its result was never retrieved: %s: %s",
         what,
         show_controls(name),
         keep_colours(safe_str(error)),
@@ -384,8 +384,8 @@ class Wakeup:
     """Wakes one thread, once.
 
     Not a `threading.Event`: that is written in Python, around a lock. A handler that
-    raises there, as that of Ctrl-C does, can leave the lock locked, and whoever rings
-    waits for ever. Here each step is one of C.
+    raises there, as that of Ctrl-C does, can leave the lock locked, and the thread that
+    calls `set` waits for ever. Here each step is one of C.
     """
 
     __slots__ = ("_lock",)
@@ -395,14 +395,14 @@ class Wakeup:
         self._lock.acquire()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Return whether it has rung within so many seconds; None waits for ever."""
+        """Return whether it was set within `timeout` seconds; None waits for ever."""
         if timeout is None:
             return self._lock.acquire()
         return self._lock.acquire(timeout=min(max(0.0, timeout), threading.TIMEOUT_MAX))
 
     def set(self) -> None:
-        """Wake who waits. May be repeated."""
-        with contextlib.suppress(RuntimeError):  # rung already
+        """Wake the waiting thread. May be repeated."""
+        with contextlib.suppress(RuntimeError):  # set already
             self._lock.release()
 
 
@@ -430,7 +430,7 @@ class Waiters:
         return self._completions is not NOTHING
 
     def take(self, execution_id: str) -> Completion[Any] | None:
-        """Return who waits for a run, once; None where nobody does."""
+        """Remove and return a run's completion, or None without one."""
         if self._completions is NOTHING:
             return None
         with _lock:
@@ -439,7 +439,7 @@ class Waiters:
         return completion
 
     def take_all(self) -> tuple[Completion[Any], ...]:
-        """Return who waits for any run, once."""
+        """Remove and return the completions of all runs."""
         with _lock:
             completions, self._completions = self._completions, NOTHING
         return completions.values()

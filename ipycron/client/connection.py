@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ipycron.process.wire.protocol import Message
 
 EXIT_TIMEOUT = 5.0
-"""Seconds for a supervisor to exit by itself once its end is closed, or ours."""
+"""Seconds for a supervisor to exit by itself once either end is closed."""
 _CODE_TIMEOUT = 0.05
 """Seconds to wait for the exit code of one that has closed its end; the loop waits."""
 _LAST_WORDS_BYTES = 2000
@@ -44,7 +44,7 @@ class Connection:
     """One supervisor process. All methods but `send_at_once` are called on one loop.
 
     Args:
-        supervisor: the process, ours from now on.
+        supervisor: the process; this object owns it from now on.
         on_frame: takes every message but replies.
         on_lost: called once if the supervisor ends without being asked to, after
             every open request has failed with the same error.
@@ -166,7 +166,7 @@ class Connection:
         self._process.kill()
 
     def hurry(self) -> None:
-        """Notice sooner if it hangs: somebody waits for its end."""
+        """Notice sooner if it hangs: a caller waits for its end."""
         with contextlib.suppress(ProcessLookupError):
             os.kill(self._process.pid, signal.SIGCONT)  # it may be stopped
         self._heartbeat.hurry()
@@ -218,7 +218,7 @@ class Connection:
         while not has_ended(leash) and loop.time() < deadline:  # noqa: ASYNC110 - as above
             await asyncio.sleep(_POLL)
         for process in self._family:
-            # Whoever has its number now is not meant: psutil compares when it began.
+            # A new process with its number is spared: psutil compares start times.
             with contextlib.suppress(Exception):
                 process.kill()
         self.leash = None

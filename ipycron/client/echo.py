@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 MAX_PENDING = 4 * 1024 * 1024
-"""Bytes that wait for the console; what comes beyond is left out, and that is said."""
+"""Bytes that wait for the console; the rest is dropped, with a notice."""
 
 
 class Echo:
@@ -103,7 +103,7 @@ class Echo:
                 text = f"\n{text}"
         if not text.endswith("\n"):
             self._unfinished = source
-        # The script may have closed its stream, or nobody may read it any more.
+        # The script may have closed its stream, or its reader may be gone.
         with contextlib.suppress(OSError, ValueError, AttributeError):
             stream.write(text)
             stream.flush()

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 CLOSE_TIMEOUT = 1.0
 """Seconds that a shutdown waits for all coordinators together: a healthy one answers
-in milliseconds, and a claim that nobody gives back runs out by itself."""
+in milliseconds, and a claim that is not released expires by itself."""
 
 _log = logging.getLogger("ipycron")
 
@@ -90,13 +90,13 @@ class TaskElector:
         return is_elected if holder is None else Held(holder)
 
     async def on_complete(self, task_id: str, key: str) -> None:
-        """Tell the coordinator, soon; see `Elector`. Its failure is logged."""
+        """Release the claim soon; see `Elector`. A failure is logged."""
         known = self._claims.pop((task_id, key), None)
         if known is not None:
             self._spawn(self._complete(known, key))
 
     def abandon(self, task_ids: Collection[str]) -> None:
-        """Give back the claims of tasks whose runs are lost, so that none is renewed.
+        """Stop renewing the claims of tasks whose runs are lost.
 
         They are kept for the rest of their lease: a lost run is not run again.
         """
@@ -105,7 +105,7 @@ class TaskElector:
                 self._spawn(self._complete(self._claims.pop((task_id, key)), key))
 
     def sweep(self) -> None:
-        """Let go of the coordinators that no task asks any more."""
+        """Close the coordinators that no task uses any more."""
         tasks = self._client.tasks.values()
         wanted = {id(task.options.run_coordinator) for task in tasks}
         wanted |= {id(self._client.coordinator), id(self._default)}
@@ -153,7 +153,7 @@ class TaskElector:
         try:
             await known.election.on_complete(key)
         except CoordinatorError:
-            # The run is over and told; only the lease lasts longer now.
+            # The run is over and reported; only the lease lasts longer now.
             _log.exception("run coordinator: on_complete of %s failed", key)
         finally:
             self._leave(known)
@@ -221,10 +221,10 @@ def check_election(options: TaskOptions, coordinator: Any) -> None:
 
 
 class SupervisorElections:
-    """Asks the coordinator for whichever supervisor wants to know.
+    """Asks coordinators on behalf of the supervisor.
 
     Args:
-        elector: who is asked.
+        elector: asks them.
         is_present: whether a connection is that of the present supervisor.
     """
 
@@ -236,7 +236,7 @@ class SupervisorElections:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def take(self, message: Elect | Completed, asking: Connection | None) -> None:
-        """Ask what a supervisor asks, or tell what it tells."""
+        """Answer a supervisor's question, or pass on its report."""
         if isinstance(message, Elect):
             vote = asyncio.ensure_future(self._vote(message, asking))
             vote.add_done_callback(self._tasks.discard)

@@ -85,7 +85,7 @@ class Engine:
         )
         self._lock = threading.RLock()  # a signal's handler may take it again
         self._is_over = self._is_gone = False
-        self._wakeups: deque[Wakeup] = deque()  # of who waits until it is gone
+        self._wakeups: deque[Wakeup] = deque()  # of threads that wait for its end
         self._end: concurrent.futures.Future[None] | None = None
         self.thread = threading.Thread(target=self._run, name="ipycron", daemon=True)
         try:
@@ -99,12 +99,12 @@ class Engine:
         self._loop.run_forever()
         self._is_over = True
         self._loop.close()
-        # What was submitted until then: somebody may wait for it.
+        # Calls that were submitted before: threads may wait for them.
         while self._calls:
             with contextlib.suppress(RuntimeError):  # there is no loop any more
                 self._call_all()
         self._is_gone = True
-        while self._wakeups:  # who is woken first may call again meanwhile
+        while self._wakeups:  # the first one woken may call again meanwhile
             self._wakeups.popleft().set()
 
     # --- from any thread ------------------------------------------------------------
@@ -133,12 +133,12 @@ class Engine:
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     def _call_all(self) -> None:
-        """Do what was submitted; of who was interrupted then, the loop was not told."""
+        """Make every submitted call, also if its thread was interrupted in `submit`."""
         while self._calls:
             try:
                 self._calls[0]()
             finally:
-                self._calls.popleft()  # last: it tells that the call is done
+                self._calls.popleft()  # last: an empty queue means that all is done
 
     def add(self, task: TaskRecord) -> None:
         """Register a task with the scheduler that will run it."""
@@ -239,7 +239,7 @@ class Engine:
         )
 
     def catch_up(self, tasks: Iterable[TaskRecord]) -> None:
-        """Return when the books have what was told of tasks' runs until now."""
+        """Return when the tasks' histories have all runs that have ended until now."""
         direct = self.background.direct
         behind = [task.id for task in tasks if direct.has_answers(task.id)]
         done = Wakeup()

@@ -1,4 +1,4 @@
-"""What has happened to all tasks lately, for whoever shows it."""
+"""The last events of all tasks, for the views."""
 
 from __future__ import annotations
 
@@ -57,10 +57,10 @@ class Item(NamedTuple):
 
 
 class EventLog:
-    """The last events of all tasks, and who wants to know that a task has changed.
+    """The last events of all tasks, and the watchers of changes.
 
     Events are posted on the client's loop, which must not wait: a watcher is called
-    with the task's id and only takes a note of it. Reading is safe in any thread.
+    with the task's id and only remembers it. Reading is safe in any thread.
     """
 
     def __init__(self) -> None:
@@ -70,16 +70,16 @@ class EventLog:
         self._watchers: tuple[Watcher, ...] = ()
 
     def watch(self, watcher: Watcher) -> None:
-        """Call `watcher` from now on. Again is once."""
+        """Call `watcher` from now on; a repeated call changes nothing."""
         if watcher not in self._watchers:
             self._watchers = (*self._watchers, watcher)
 
     def unwatch(self, watcher: Watcher) -> None:
-        """Stop calling `watcher`. A stranger is ignored."""
+        """Stop calling `watcher`. An unknown one is ignored."""
         self._watchers = tuple(known for known in self._watchers if known != watcher)
 
     def tell(self, task_id: str) -> None:
-        """Say that a task has changed."""
+        """Report that a task has changed."""
         for watcher in self._watchers:
             watcher(task_id)
 

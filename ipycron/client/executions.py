@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class RunFacts:
     """What the scheduler knows of a run, for people.
 
-    Most runs are looked at by nobody: a date is made when somebody asks for it.
+    Most runs are never looked at: a date is made when it is read.
     """
 
     __slots__ = ()
@@ -173,7 +173,7 @@ class Execution(RunFacts):
 class Encoded:
     """A value as it came from another process; decoded once, when first asked for.
 
-    Safe in threads: a listener and whoever waits for the run may ask at once.
+    Thread-safe: a listener and a caller of the run may read it at the same time.
     """
 
     __slots__ = ("_decode", "_is_decoded", "_lock", "_value")
@@ -204,7 +204,7 @@ def hold_value(outcome: Outcome) -> Any:
 
 
 def hold_result(payload: Payload) -> Encoded:
-    """Return a result as it came; who asks for it gets the same object each time."""
+    """Return a result as it came; every read returns the same object."""
     return Encoded(payload, decode_result)
 
 
@@ -248,7 +248,7 @@ class PastRun(RunFacts, msgspec.Struct, gc=False, eq=False):
         is_ok: whether it returned.
         is_stopped: whether a stop ended it.
         summary: its result or error in one short line.
-        output: what it printed and displayed; late words are still added.
+        output: what it printed and displayed; late output is still added.
     """
 
     _scheduled: ScheduledExecution
@@ -274,7 +274,7 @@ class PastRun(RunFacts, msgspec.Struct, gc=False, eq=False):
 
     @property
     def result(self) -> Any:
-        """Not kept: this raises `AttributeError` and says what is there instead."""
+        """Not kept: raises `AttributeError` and names the alternative."""
         message = (
             "the history keeps no results, they may be large: see summary, is_ok and "
             "output, and last_run.result for the newest. A listener of "
@@ -302,7 +302,7 @@ class History:
         finished: runs that returned, since the task was made.
         failed: runs that did not.
         stopped: runs that a stop ended; they did not fail.
-        missed: slots that nobody ran.
+        missed: slots that did not run in time.
         skipped: slots left to another instance, or for want of an answer.
     """
 
@@ -316,7 +316,7 @@ class History:
     )
 
     def __init__(self) -> None:
-        # Replaced, never changed: whoever reads has a snapshot.
+        # Replaced, never mutated: a reader has a snapshot.
         self._runs: tuple[PastRun, ...] = ()
         self.finished = 0
         self.failed = 0
@@ -325,7 +325,7 @@ class History:
         self.skipped = 0
 
     def add(self, execution: Execution, outcome: Outcome) -> PastRun:
-        """Remember a run that has ended, and forget what is too much."""
+        """Remember a run that has ended; forget the oldest ones beyond the limits."""
         run = PastRun.of(execution, outcome)
         if run.is_ok:
             self.finished += 1
@@ -342,9 +342,9 @@ class History:
         self.finished += count
 
     def _trim(self) -> None:
-        """Forget the oldest runs where all together say too much."""
-        # Only two can have said more since the last look: the newest run, and with its
-        # late words the one before it.
+        """Forget the oldest runs while the output of all together is too large."""
+        # Only two can have grown since the last look: the newest run, and by its late
+        # output the one before.
         if not any(run.output.position for run in self._runs[-2:]):
             return
         size = 0

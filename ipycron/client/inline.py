@@ -102,12 +102,12 @@ class InlineJob:
 class CompletionQueue:
     """Brings the ends of runs from any thread to the scheduler's loop.
 
-    A hundred that end together wake the loop once. Beginnings come first: a slot that
-    is told late runs late, an end that is told late is told late.
+    A hundred that end together wake the loop once. Starts come before ends: a late
+    start makes a run late, a late end is only reported late.
 
     Args:
         loop: the scheduler's.
-        has_waiting: tells whether calls wait for a thread of the pool.
+        has_waiting: returns whether calls wait for a thread of the pool.
     """
 
     def __init__(
@@ -120,12 +120,12 @@ class CompletionQueue:
         self._pauses = 0
 
     def bring(self, run: InlineRun) -> None:
-        """Let `run` land on the loop soon, after those brought before."""
-        # First: a call that is under way either finds it or is made again.
+        """Complete `run` on the loop soon, after those before it."""
+        # First: a call in progress either finds it or is made again.
         self._flights.append(run)
         if not self._is_called:
             self._is_called = True
-            # Once the client is closed nobody waits for this run any more.
+            # Once the client is closed, nothing waits for this run any more.
             with contextlib.suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(self._land)
 
@@ -351,7 +351,7 @@ def make_failure(error: BaseException) -> Outcome:
     """Return the outcome of an error that the job raised here."""
     summary = summarize_error(error)
     if not isinstance(error, Exception):
-        # Raised again by whoever asks, these would end the notebook or the script.
+        # Raised again in the caller, these would end the notebook or the script.
         error = RemoteError(
             type_name=type(error).__name__,
             message=safe_str(error),

@@ -20,10 +20,10 @@ the newest records beyond this are left out, and counted."""
 
 
 class Records:
-    """Hands records to the handlers, off the client's loop.
+    """Passes records to the handlers, off the client's loop.
 
     Args:
-        defer: calls a function soon, on the thread that may wait, in order.
+        defer: calls a function soon, in order, on a thread that may block.
     """
 
     def __init__(self, defer: Callable[[Callable[[], object]], None]) -> None:
@@ -73,5 +73,5 @@ class Records:
         left_out, self._told = self._left_out - self._told, self._left_out
         if left_out > 0:
             logging.getLogger("ipycron").warning(
-                "%d log records of tasks were left out: they came too fast", left_out
+                "%d log records of tasks were dropped: they arrived too fast", left_out
             )

@@ -170,7 +170,7 @@ def bind_arguments(job: Any, options: dict[str, Any]) -> Any:
         )
     try:
         inspect.signature(job).bind_partial(*args, **(kwargs or {}))
-    except ValueError:  # a built-in does not say what it takes
+    except ValueError:  # a built-in without a signature
         pass
     except TypeError as error:
         name, value = ("args", args) if args else ("kwargs", [*(kwargs or ())])
@@ -209,7 +209,7 @@ def _check_elsewhere(options: TaskOptions) -> None:
             raise InvalidOption(
                 option=name,
                 value=value,
-                expected="None with an executor, whose processes are not ours",
+                expected="None with an executor, which starts its own processes",
             )
 
 
@@ -225,7 +225,7 @@ def _place(job: Job, payload: Payload, label: str, options: TaskOptions) -> Sour
             option="executor",
             value=options.executor,
             expected="an executor of other processes for a file or a cell",
-            advice="They are __main__ while they run.",
+            advice="Files and cells run as __main__.",
         )
     return Elsewhere(job=job, payload=payload, executor=options.executor, label=label)
 

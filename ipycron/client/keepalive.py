@@ -26,7 +26,7 @@ _log = logging.getLogger("ipycron")
 
 
 class Holder(Protocol):
-    """What may keep the process alive: a task."""
+    """A task, which may keep the process alive."""
 
     id: str
 
@@ -44,7 +44,7 @@ class Keepalive:
 
     def __init__(self) -> None:
         # Taken again by a signal's handler that controls a task. No thread is started
-        # with it: the client's loop would wait for who is interrupted there.
+        # with it: the client's loop would wait for the thread interrupted there.
         self._lock = threading.RLock()
         self._held: dict[str, Holder] = {}
         self._release: threading.Event | None = None
@@ -53,7 +53,7 @@ class Keepalive:
         self._main = MainModule()
 
     def update(self, task: Holder) -> None:
-        """Ask a task whether it keeps the process alive, and see to it.
+        """Hold the process for a task, or release it, as the task requires.
 
         When this returns the process is held, also if another thread was about to:
         the script may be at its last line.
@@ -98,7 +98,7 @@ class Keepalive:
                 describe(error),
             )
         finally:
-            self._running = release  # also where none can be started: told once
+            self._running = release  # also where none can be started: logged once
 
     def _let_go(self) -> None:
         assert self._release is not None
@@ -181,7 +181,7 @@ class MainModule:
         self._frame = found
 
     def forget(self) -> None:
-        """Let go of the frame."""
+        """Forget the frame."""
         self._frame = None
 
     def was_cut_short(self) -> bool:
@@ -199,9 +199,9 @@ class SignalWatch:
 
     Servers handle SIGINT and SIGTERM themselves, or catch `KeyboardInterrupt`, and
     return: their main module then falls off its end. The interpreter writes each
-    signal that Python handles to its wakeup descriptor, which nobody else needs unless
-    an event loop handles signals. Such a loop puts its own there, before or after us,
-    and takes it away at its end: that is noticed, too.
+    signal that Python handles to its wakeup descriptor, which is free unless an event
+    loop handles signals. Such a loop sets its own, before or after this one, and
+    removes it at its end: that is noticed, too.
 
     A process has one such descriptor, so there is one watch for all its clients. Only
     the main thread can give it back: a client that is shut down in another thread
@@ -245,7 +245,7 @@ class SignalWatch:
             self._pipe = pipe
 
     def have_ended_it(self) -> bool:
-        """Return whether a signal, or whoever handles signals, has ended the program.
+        """Return whether a signal, or its handler, has ended the program.
 
         To be called in the main thread.
         """

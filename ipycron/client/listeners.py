@@ -1,4 +1,4 @@
-"""Listeners: who is told what, on threads of their own.
+"""Listeners, called on threads of their own.
 
 A listener may block, raise or run for minutes; it never delays a schedule: the thread
 that schedules inline tasks and talks to the supervisor only puts events into a queue.
@@ -7,7 +7,7 @@ Listeners are called one after another, in the order of events. One that takes l
 than a moment (`PATIENCE`) keeps its thread, and only its own later events wait for it:
 all others go on in another thread. After a second it is logged. At most `MOST_SLOW` are
 slow at once. What a listener returns is awaited on the event loop that ran where it was
-added, and delays nobody.
+added, and delays no other listener.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ call_in_child(_lock._at_fork_reinit)  # type: ignore[attr-defined] # noqa: SLF00
 
 _lanes = itertools.count(1)
 
-_NOBODY: dict[str, list[tuple[Subscription, bool]]] = {}
-"""Of all tasks that nobody listens to. Never changed."""
+_EMPTY: dict[str, list[tuple[Subscription, bool]]] = {}
+"""The shared empty map of tasks without listeners. Never mutated."""
 
 
 class Listeners:
@@ -61,7 +61,7 @@ class Listeners:
     __slots__ = ("_by_event",)
 
     def __init__(self) -> None:
-        self._by_event = _NOBODY  # until there is somebody: most tasks have none
+        self._by_event = _EMPTY  # until the first one: most tasks have none
 
     def add(self, event: str, listener: Listener, *, once: bool = False) -> None:
         """Add a listener to an event, or to all with ``"*"``."""
@@ -87,7 +87,7 @@ class Listeners:
         return next((k.lane for k, _ in known if k == listener), None) or next(_lanes)
 
     def remove(self, event: str, listener: Listener | None = None) -> None:
-        """Remove a listener, or all of an event. A stranger is ignored."""
+        """Remove a listener, or all of an event. An unknown one is ignored."""
         check_event(event)
         with _lock:
             self._own()[str(event)] = [
@@ -98,25 +98,25 @@ class Listeners:
 
     def _own(self) -> dict[str, list[tuple[Subscription, bool]]]:
         """Return the listeners, to be changed."""
-        if self._by_event is _NOBODY:
+        if self._by_event is _EMPTY:
             self._by_event = {}
         return self._by_event
 
     def __bool__(self) -> bool:
-        return self._by_event is not _NOBODY and any(self._by_event.values())
+        return self._by_event is not _EMPTY and any(self._by_event.values())
 
     def has(self, event: str) -> bool:
-        """Return whether anybody listens to this event."""
+        """Return whether there is a listener to this event."""
         if not self._by_event:
             return False
         return self.has_named(event) or bool(self._by_event.get(ANY))
 
     def has_named(self, event: str) -> bool:
-        """Return whether anybody listens to this event by its name."""
+        """Return whether there is a listener to this event by its name."""
         return bool(self._by_event.get(event))
 
     def take(self, event: str) -> list[Subscription]:
-        """Return who is to be called now; those of `once` are removed by it."""
+        """Return the listeners to call now; remove those of `once`."""
         with _lock:
             entries = []
             for name in (str(event), ANY):
@@ -127,7 +127,7 @@ class Listeners:
 
     @property
     def events(self) -> list[str]:
-        """The events that anybody listens to, ``"*"`` among them."""
+        """The events that have listeners, including ``"*"``."""
         with _lock:
             return [event for event, entries in self._by_event.items() if entries]
 
@@ -436,7 +436,7 @@ class Dispatcher:
     # --- slow ones ------------------------------------------------------------------
 
     def _begin(self, thread: threading.Thread, lane: Lane, label: str) -> None:
-        """Note a call that begins, and see that somebody looks after it."""
+        """Note a call that begins, and have it watched."""
         self._calls[thread] = _Call(lane, label, self._clock.monotonic())
         self._begun += 1
         if self._watch is None and not self._ended.is_set():

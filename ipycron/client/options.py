@@ -163,7 +163,7 @@ def _advise(value: Any) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskOptions(Policy):
-    """Everything that can be said about a task beside its expression and its job."""
+    """All options of a task, beside its expression and its job."""
 
     name: str | None = option(
         None, check_text, "label; the id where none is given", kind=OptionKind.TEXT

@@ -33,7 +33,7 @@ class Piece:
         kind: where it comes from.
         data: what was written; empty for a display.
         display: the display; None for text and for a display that was dropped.
-        missing: bytes before it that nobody kept.
+        missing: bytes before it that were not kept.
     """
 
     kind: Kind
@@ -53,7 +53,7 @@ class _Entry:
 
 
 class _Record:
-    """What a run has said, in order. Written under the lock."""
+    """The output of a run, in order. Written under the lock."""
 
     __slots__ = (
         "_entries",
@@ -164,9 +164,9 @@ it may be taken again, by a signal's handler or a finalizer that prints."""
 class Output(msgspec.Struct, gc=False, eq=False):
     """What a run printed and displayed. Grows while it runs; safe in any thread.
 
-    A struct, and empty until something is said: a thousand tasks remember twenty
-    thousand runs, most of which say nothing, and what the garbage collector need not
-    follow cannot hold up a schedule.
+    A struct, and empty until something is written: a thousand tasks remember twenty
+    thousand runs, most of which print nothing, and objects that the garbage collector
+    does not track cannot delay a schedule.
     """
 
     _record: _Record | None = None
@@ -232,7 +232,7 @@ class Output(msgspec.Struct, gc=False, eq=False):
         Args:
             stream: which.
             data: the bytes.
-            dropped: bytes before them that nobody kept.
+            dropped: bytes before them that were not kept.
             dropped_lines: ends of lines among those.
         """
         record = self._open()

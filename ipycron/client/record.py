@@ -114,7 +114,7 @@ class TaskRecord:
     """Everything about one task: its job, its state, its listeners and its callers.
 
     The user holds an `ipycron.Task`, which shows the public part of this. Methods may
-    be called from any thread where they do not say otherwise.
+    be called from any thread unless noted.
 
     Attributes:
         id: unique.
@@ -230,7 +230,7 @@ class TaskRecord:
         if action != "start":
             completion.asked_by = get_call_of_listener(self.id)
         if action == "start":
-            # Held by who does the work; one that nobody asks logs at its own end.
+            # Weak: a completion that is never read logs its failure when it is deleted.
             self._start = weakref.ref(completion)
         if self.client.is_copy and action == "start":
             completion.fail(self.client.make_over_error(self))
@@ -283,7 +283,7 @@ class TaskRecord:
                 self.refuse(execution_id, client.make_over_error(self))
             else:
                 client.execute(self, execution_id)
-        except BaseException:  # a signal's handler: nobody has the completion
+        except BaseException:  # a signal's handler: the caller never gets it
             self.waiters.take(execution_id)
             raise
         return completion
@@ -314,7 +314,7 @@ class TaskRecord:
         """Whether it keeps a script alive: ref'd, and started or about to be."""
         if isinstance(self.source, Inline) and self.source.is_homeless:
             return False
-        # In this order: a start is over when the task has been told as started.
+        # In this order: a start ends after the task was reported as started.
         return self._is_ref and (self.is_starting or self.is_started)
 
     @property
@@ -388,7 +388,7 @@ class TaskRecord:
 
     @property
     def hears_runs(self) -> bool:
-        """Whether anybody may listen to its runs, or have them logged."""
+        """Whether its runs have listeners, or are logged."""
         return (
             bool(self.listeners)
             or bool(self.client.listeners)

@@ -39,7 +39,7 @@ class Recorder:
 
     Args:
         output: the run's.
-        tell: says that the task has changed.
+        tell: reports that the task has changed.
 
     Attributes:
         passes_on: whether what the run prints goes on to the stream.

@@ -80,7 +80,7 @@ class _Resumption(NamedTuple):
 
 
 class Resumptions:
-    """Follows what is settled of each task, for the time when nobody tells."""
+    """Follows which slots of each task are settled, for the time without supervisor."""
 
     def __init__(self) -> None:
         self._settled: dict[str, Settled] = {}
@@ -122,7 +122,7 @@ class Resumptions:
             if known is None:
                 fresh.append(task_id)
                 known = _Resumption(error, self._make_silence(task_id, now))
-            # Nobody has run anything since the loss before: the silence goes on.
+            # No slot has run since the loss before: the silence goes on.
             self._pending[task_id] = known._replace(error=error)
         return fresh
 
@@ -132,7 +132,7 @@ class Resumptions:
         return Silence(since=settled.floor, until=now, settled=beyond)
 
     def get_silence(self, task_id: str) -> Silence | None:
-        """Return when nobody cared for a task that is to be started again."""
+        """Return the time without supervisor of a task that is to be started again."""
         resumption = self._pending.get(task_id)
         return None if resumption is None else resumption.silence
 
@@ -160,7 +160,7 @@ Action = Literal["start", "stop", "destroy"]
 
 
 class _Request:
-    """One word about a task; `answer` is what the present supervisor says to it."""
+    """A control; `answer` is the reply of the present supervisor."""
 
     def __init__(self, action: Action, *, force: bool) -> None:
         self.action = action
@@ -194,7 +194,7 @@ class Controls:
         return task_id in self._open
 
     def get_last(self, task_id: str) -> Action | None:
-        """Return the last word that is not answered yet, or None."""
+        """Return the last control that is not answered yet, or None."""
         requests = self._open.get(task_id)
         return requests[-1].action if requests else None
 

@@ -94,7 +94,7 @@ def make_executor_job(task: TaskRecord) -> ExecutorJob:
         load=load,
         payload=payload,
         executor=task.source.executor,
-        # As long as one that waits for a worker of ours.
+        # As long as a run waits for a worker of ipycron's.
         patience=task.options.tolerance + task.options.start_timeout,
     )
 

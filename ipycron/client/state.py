@@ -1,4 +1,4 @@
-"""A task's state as its scheduler tells it, kept in the client.
+"""A task's state as its scheduler reports it, kept in the client.
 
 The scheduler may be in another process; nothing here is guessed. Written on the
 client's loop, read anywhere.
@@ -88,7 +88,7 @@ class ObservedState:
         self._zone = zone
         self._defer = defer
         self._running: SmallMap[str, Execution] = NOTHING
-        # Whether its start is told and its stop is not.
+        # Whether its start was reported and its stop was not.
         self._is_started = False
         self._is_limit_told = False
         self._early: tuple[tuple[Streamed | Displayed, Payload], ...] = ()
@@ -152,7 +152,7 @@ class ObservedState:
         execution.finish(scheduled, outcome)
         self.last_run = execution
         run = self.history.add(execution, outcome)
-        # Last: whoever looks meanwhile finds the run in one place or in both.
+        # Last: a reader meanwhile finds the run in one place or in both.
         self._running = self._running.remove(scheduled.id)
         if not run.is_ok:
             # The traceback's text in place of the error, soon and elsewhere.
@@ -170,7 +170,7 @@ class ObservedState:
     def describe_run(
         self, execution: ScheduledExecution, outcome: Outcome
     ) -> tuple[Notice, Notice]:
-        """Return the notices of a run that no scheduler has told of."""
+        """Return the notices of a run that no scheduler has reported."""
         begin, end = execution.started_at, execution.finished_at
         assert begin is not None
         assert end is not None
@@ -195,7 +195,7 @@ class ObservedState:
         return started, ended
 
     def find_output(self, execution_id: str) -> Output:
-        """Return where the words of a run go; nowhere if it was given up already."""
+        """Return the output of a run; an unused one if it was given up already."""
         run = self._running.get(execution_id)
         return Output() if run is None else run.output
 
@@ -209,15 +209,14 @@ class ObservedState:
             return
         _add_output(execution, message, payload)
 
-    # --- what no scheduler tells any more ---------------------------------------------
+    # --- what no scheduler reports any more -------------------------------------------
 
     def describe_loss(
         self, now: float, outcome: Outcome, *, last_word: Action | None
     ) -> list[Notice]:
         """Return what the end of the supervisor means for the task.
 
-        Runs in progress have failed. What it was told to do last is done, unless that
-        was a start.
+        Runs in progress have failed. Its last control is done, unless that was a start.
 
         Args:
             now: the instant of the loss.
@@ -285,7 +284,7 @@ class ObservedState:
     def describe_end(
         self, event: Event, now: float, outcome: Outcome | None = None
     ) -> Notice:
-        """Return the notice of an end that no scheduler tells."""
+        """Return the notice of an end that no scheduler reports."""
         is_destroyed = event is Event.TASK_DESTROYED
         return Notice(
             event=event,

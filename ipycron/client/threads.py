@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    # What a thread that waits is woken by: acquired by it, released by who wakes it.
+    # Wakes a waiting thread: acquired by it, released by the thread that wakes it.
     Wakeup = threading.Lock
 
 MIN_THREADS = 2
@@ -33,7 +33,7 @@ IDLE_SECONDS = 10.0
 
 
 class Stall:
-    """Tells, look by look, when calls have waited long enough for more threads.
+    """Decides, look by look, whether waiting calls need more threads.
 
     Args:
         begun: calls begun so far.

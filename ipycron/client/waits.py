@@ -53,7 +53,7 @@ def check_not_inside(call: str, task_id: str | None = None) -> None:
 
 
 _listening: ContextVar[tuple[str, str] | None] = ContextVar("listening", default=None)
-"""Id and name of the task of whose event a listener is told here."""
+"""Id and name of the task whose listener is called here."""
 
 
 @contextmanager

@@ -14,9 +14,9 @@ V = TypeVar("V")
 class SmallMap(Generic[K, V]):
     """Items by key, oldest first: 64 bytes for one item, none for an empty map.
 
-    A dict or set of one item is 250 bytes, and each run of a thousand tasks on one
-    second would need three. `add` and `remove` return the map that takes the place of the one
-    they are called on. A reader in another thread sees every item that is not removed.
+    A dict or set of one item takes 250 bytes, and each run of a thousand tasks on one
+    second would need three. `add` and `remove` return the map to use in place of this
+    one. A reader in another thread sees every item that is not removed.
 
     >>> items = SmallMap().add("a", 1).add("b", 2)
     >>> items.values()

@@ -106,8 +106,8 @@ def test_file_runs_on_an_executor_of_the_notebook(away, tmp_path):
         (
             "--on pool --launcher spawn",
             (
-                "launcher: got 'spawn', expected None with an executor, whose "
-                "processes are not ours."
+                "launcher: got 'spawn', expected None with an executor, which "
+                "starts its own processes."
             ),
         ),
         (

@@ -136,7 +136,10 @@ def test_manual_failure_is_the_callers_to_hear(house, caplog):
             == [
                 (
                     "ERROR",
-                    "execute of task 'report' failed and nobody asked: ValueError: no",
+                    (
+                        "execute of task 'report' failed and its result was never "
+                        "retrieved: ValueError: no"
+                    ),
                 )
             ]
         )
@@ -176,7 +179,7 @@ def test_failed_start_of_schedule_is_logged_and_leaves_the_task_stopped(workers,
     )
     eventually(lambda: "did not start: LookupError: not here" in stream.getvalue())
     drain()
-    assert "nobody asked" not in stream.getvalue()  # once is enough
+    assert "never retrieved" not in stream.getvalue()  # once is enough
     logger.removeHandler(handler)
     assert task.status == "stopped"
     assert ipycron.get_task(task.id) is task

@@ -217,7 +217,8 @@ def test_failure_is_logged_once_when_nobody_asked(owner, caplog, ask):
     (record,) = caplog.records
     assert (record.name, record.levelname) == ("test.owner", "ERROR")
     assert record.getMessage() == (
-        "execute of task 'report' failed and nobody asked: ValueError: no"
+        "execute of task 'report' failed and its result was never retrieved: "
+        "ValueError: no"
     )
     assert record.exc_info[0] is ValueError
 
