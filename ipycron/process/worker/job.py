@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import ast
 import inspect
+import opcode
 import os
 import sys
 from types import (
     AsyncGeneratorType,
+    CodeType,
     FunctionType,
     GeneratorType,
     ModuleType,
@@ -209,7 +211,7 @@ def load_file(job: FileJob, source: bytes | None = None) -> LoadedJob:
     sys.path.insert(0, os.path.dirname(path))  # noqa: PTH120 - as in read_source
     text = read_source(path) if source is None else source
     code = compile_source(text, path)
-    if not _binds(ast.parse(text, path).body, TASK_NAME):
+    if not _binds(code, text, path, TASK_NAME):
         return ScriptRunner(path, args, source)
     sys.argv = [path, *args]
     module = _make_module(path)
@@ -241,18 +243,46 @@ def binds_task(source: bytes, filename: str) -> bool:
     Raises:
         SyntaxError: if the file is not Python.
     """
-    compile_source(source, filename)  # some mistakes are found by compiling only
-    return _binds(ast.parse(source, filename).body, TASK_NAME)
+    code = compile_source(source, filename)  # finds mistakes that parsing does not
+    return _binds(code, source, filename, TASK_NAME)
 
 
+_STORES = (opcode.opmap["STORE_NAME"], opcode.opmap["STORE_GLOBAL"])
 _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
 
 
-def _binds(statements: list[ast.stmt], name: str) -> bool:
-    """Return whether statements bind a name in their own scope, in any branch.
+def _binds(code: CodeType, source: bytes, path: str, name: str) -> bool:
+    """Return whether a module binds a name in its own scope, in any branch.
 
-    What is never reached counts, too: such a file means to define it.
+    What is never reached counts, too: such a file means to define it. Only for that is
+    the syntax tree asked, which takes 0.15 MB of a worker's memory.
     """
+    if _stores(code, name):
+        return True
+    if (
+        source.isascii() and name.encode() not in source
+    ):  # another spelling is not ASCII
+        return False
+    return _tree_binds(ast.parse(source, path).body, name)
+
+
+def _stores(code: CodeType, name: str) -> bool:
+    """Return whether a module's bytecode binds a name."""
+    if name not in code.co_names:
+        return False
+    argument, words = 0, code.co_code
+    for operation, byte in zip(words[::2], words[1::2], strict=True):
+        argument = argument << 8 | byte
+        if operation == opcode.EXTENDED_ARG:
+            continue
+        if operation in _STORES and code.co_names[argument] == name:
+            return True
+        argument = 0
+    return False
+
+
+def _tree_binds(statements: list[ast.stmt], name: str) -> bool:
+    """Return whether statements bind a name in their own scope."""
     nodes: list[ast.AST] = [*statements]  # no recursion: a long sum is nested deeply
     while nodes:
         node = nodes.pop()
