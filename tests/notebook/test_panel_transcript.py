@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from ipycron.client.output import Piece
+from ipycron.notebook.display.ansi import strip_ansi
+from ipycron.notebook.display.tracebacks import read_errors, tidy
 from ipycron.notebook.display.transcript import (
     MAX_BUNDLE_BYTES,
     MAX_CHARACTERS,
@@ -210,3 +214,118 @@ def test_transcript_leaves_out_a_library_without_a_word():
 def test_transcript_is_built_from_a_dropped_display():
     """A display beyond the newest two hundred leaves a mark."""
     assert Transcript().feed([Piece(kind="display")]) == [("missing", 0)]
+
+
+RULE = "-" * 75
+CHAIN = f"""{RULE}
+\x1b[31mKeyError\x1b[39m                      Traceback (most recent call last)
+\x1b[36mCell\x1b[39m report, line 4
+      3 try:
+----> 4     look(1)
+
+File \x1b[32m~/.venv/lib/python3.11/site-packages/pandas/frame.py:4330\x1b[39m, in f(x)
+-> 4330     indexer
+
+File pandas/_libs/index.pyx:172, in pandas._libs.index.get_loc()
+
+File /usr/lib/python3.11/json/decoder.py:337, in decode(self)
+--> 337 obj
+
+KeyError: 'b'
+a note
+
+During handling of the above exception, another exception occurred:
+
+ValueError                                Traceback (most recent call last)
+File /home/me/project/tool.py:3, in go()
+----> 3 raise ValueError("no\\n\\nway")
+
+ValueError: no
+
+way
+"""
+CELL = """Traceback (most recent call last):
+  Cell In[1], line 4, in say
+    raise ValueError("<b>")
+  File "~nobody\\0/x.py", line 4, in say
+ValueError: <b>
+"""
+PLAIN = """Traceback (most recent call last):
+  File "/home/me/tool.py", line 3, in go
+    read("KeyError: x")
+  File "<frozen importlib._bootstrap>", line 10, in _load
+json.decoder.JSONDecodeError: Expecting value
+"""
+
+
+def take_apart(text):
+    """Return the errors of a traceback: relation, title, libraries of its frames."""
+    lines = strip_ansi(text).split("\n")
+    return [
+        (
+            error.relation,
+            "\n".join(lines[error.first : error.end]),
+            [frame.library for frame in error.frames],
+        )
+        for error in read_errors(text)
+    ]
+
+
+def test_traceback_is_taken_apart_the_last_error_first():
+    """IPython's rendering: titles with their notes, frames and their libraries."""
+    assert take_apart(CHAIN) == [
+        ("", "ValueError: no\n\nway", [""]),
+        ("While handling", "KeyError: 'b'\na note", ["", "pandas", "pandas", "json"]),
+    ]
+    error = read_errors(CHAIN)[1]
+    first = CHAIN.split("\n")[error.frames[0].first : error.frames[0].end]
+    assert strip_ansi(first[0]) == "Cell report, line 4"
+    assert first[-1] == "----> 4     look(1)"
+
+
+def test_traceback_of_python_is_taken_apart_too():
+    """What functions and scripts have."""
+    title = "json.decoder.JSONDecodeError: Expecting value"
+    assert take_apart(PLAIN) == [("", title, ["", "importlib._bootstrap"])]
+    assert take_apart(CELL) == [("", "ValueError: <b>", ["", ""])]
+
+
+@pytest.mark.parametrize("text", [CHAIN, PLAIN, CELL, CHAIN.replace("File", "[... x")])
+def test_traceback_that_is_taken_apart_loses_no_line(text):
+    """But the rule, the headings and what says how the errors belong together."""
+    lines = text.split("\n")
+    shown = []
+    for error in read_errors(text):
+        for part in (error, *error.frames):
+            shown += lines[part.first : part.end]
+    said = ("Traceback (most", "During handling", "The above", RULE)
+    left = [line for line in lines if line.strip() and not any(s in line for s in said)]
+    assert sorted(line for line in shown if line.strip()) == sorted(left)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "\n\n",
+        "UsageError: no",
+        "  + Exception Group Traceback (most recent call last):\n  | ExceptionGroup: x",
+        RULE,
+        "Traceback (most recent call last):",
+        'Traceback (most recent call last):\n  File "a", line 1\n    x',
+        CHAIN.replace("KeyError: 'b'", "During handling"),
+        f"{PLAIN}\nDuring handling of the above exception, another exception occurred:",
+    ],
+)
+def test_traceback_that_is_none_is_not_taken_apart(text):
+    """It is shown as it is: nothing is lost."""
+    assert read_errors(text) == ()
+
+
+def test_tidy_traceback_has_no_rule_and_pythons_heading():
+    """For text: the order is Python's own."""
+    lines = tidy(CHAIN).split("\n")
+    assert lines[0] == "Traceback (most recent call last):"
+    assert lines.count(lines[0]) == 2
+    assert RULE not in lines
+    assert tidy(PLAIN) == PLAIN

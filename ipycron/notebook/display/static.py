@@ -10,16 +10,20 @@ import re
 import shlex
 from datetime import UTC, datetime, timedelta
 from html import escape
+from itertools import groupby
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from ipycron.notebook.display.ansi import strip_ansi, to_html
 from ipycron.notebook.display.tables import TEXT_STYLE
+from ipycron.notebook.display.tracebacks import read_errors, tidy
 from ipycron.notebook.display.transcript import Transcript
 from ipycron.notebook.display.words import (
     explain_error,
     find_shown_run,
     find_start_error,
     get_now,
+    say_count,
     say_instant,
     say_name,
     say_next,
@@ -76,7 +80,7 @@ def write_text(
         for _, value in _read_output(read_transcript(run)):
             text = value if isinstance(value, str) else _get_plain(value)
             lines += _indent(strip_ansi(text))
-        lines += _indent(strip_ansi(run.traceback_text or ""))
+        lines += _indent(tidy(strip_ansi(run.traceback_text or "")))
     return "\n".join(lines)
 
 
@@ -133,7 +137,7 @@ def write_html(
         for kind, value in _read_output(read_transcript(run)):
             parts.append(_write_item(kind, value))
         if run.traceback_text:
-            parts.append(_pre(run.traceback_text, style=_ERROR))
+            parts.append(_write_traceback(run.traceback_text))
     return f"<div>{''.join(parts)}</div>"
 
 
@@ -218,6 +222,31 @@ def _write_item(kind: str, value: Any) -> str:
     if kind == "stderr":
         return _pre(value, style="background:rgba(221,51,51,.12)")
     return _pre(value)
+
+
+def _write_traceback(text: str) -> str:
+    """Return a traceback as HTML: the last error first, libraries folded."""
+    lines = text.split("\n")
+    errors = read_errors(text)
+    if not errors:
+        return _pre(tidy(text), style=_ERROR)
+    parts = []
+    for error in errors:
+        title = "\n".join(lines[error.first : error.end])
+        relation = f"{error.relation}:\n" if error.relation else ""
+        parts.append(_pre(f"{relation}{title}", style="font-weight:bold"))
+        is_folding = not all(frame.library for frame in error.frames)
+        for library, frames in groupby(error.frames, attrgetter("library")):
+            shown = [_pre("\n".join(lines[f.first : f.end])) for f in frames]
+            if library and is_folding:
+                head = f"{say_count(len(shown), 'frame')} in {library}"
+                shown = [
+                    f"<details><summary>{escape(head)}</summary>",
+                    *shown,
+                    "</details>",
+                ]
+            parts += shown
+    return f'<div style="{_ERROR}">{"".join(parts)}</div>'
 
 
 def _pre(text: str, *, style: str = "") -> str:

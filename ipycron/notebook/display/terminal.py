@@ -15,6 +15,7 @@ from ipycron.client.registry import registry
 from ipycron.notebook.display.ansi import strip_ansi
 from ipycron.notebook.display.feed import Feed
 from ipycron.notebook.display.static import say_leftovers, settle_lines
+from ipycron.notebook.display.tracebacks import tidy
 from ipycron.notebook.display.words import get_now, say_name, say_run
 from ipycron.process.wire.printable import keep_colours
 
@@ -114,7 +115,7 @@ class Printer:
         self._printed = {past.id for past in self.task.history}
         if run.outcome == "failed":
             self.print_lines(say_run(run, get_now()).splitlines())
-            self.print_lines((run.traceback_text or "").splitlines())
+            self.print_lines(tidy(run.traceback_text or "").splitlines())
 
     def print_lines(self, lines: list[str]) -> None:
         """Print lines, the task's name before each."""

@@ -22,6 +22,7 @@ from ipycron.errors import (
     TaskDestroyed,
     TaskNotStarted,
 )
+from ipycron.notebook.display.tracebacks import tidy
 from ipycron.notebook.display.words import (
     find_start_error,
     get_now,
@@ -180,7 +181,7 @@ def _print_end(task: Task, *, with_output: bool) -> None:
         print(ended.output.stdout, end="")
         print(ended.output.stderr, end="", file=sys.stderr)
         if ended.traceback_text:
-            print(ended.traceback_text)
+            print(tidy(ended.traceback_text))
     print(f"{say_name(task)}: {say_run(ended, get_now())}")
 
 

@@ -17,6 +17,7 @@ from IPython.display import display
 from ipycron.api import functions as api
 from ipycron.cron import CronExpression
 from ipycron.notebook.display.tables import ExpressionView, TaskTable
+from ipycron.notebook.display.tracebacks import tidy
 from ipycron.notebook.display.words import (
     explain_error,
     find_shown_run,
@@ -106,7 +107,8 @@ def print_logs(_: Notebook, line: ParsedLine) -> None:
         if run is None:
             continue
         print(f"{say_name(task)}: {say_run(run, get_now())}")
-        for text in (run.output.stdout, run.output.stderr, run.traceback_text or ""):
+        trace = tidy(run.traceback_text or "")
+        for text in (run.output.stdout, run.output.stderr, trace):
             if text:
                 print(text, end="" if text.endswith("\n") else "\n")
 

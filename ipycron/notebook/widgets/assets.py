@@ -18,6 +18,7 @@ _SCRIPTS = (
     "dom",
     "clock",
     "terminal",
+    "trace",
     "charts",
     "link",
     "pane",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 from ipycron.api.task import get_record
 from ipycron.client.executions import read_instants
 from ipycron.client.jobs import Elsewhere
+from ipycron.notebook.display.tracebacks import read_errors
 from ipycron.notebook.display.words import (
     clean,
     find_start_error,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from ipycron.api.task import Task
     from ipycron.client.event_log import Item
     from ipycron.client.executions import PastRun, RunLike
+    from ipycron.notebook.display.tracebacks import ErrorText
 
 
 MAX_NAME = 300
@@ -57,15 +59,32 @@ class RunRow(TypedDict):
     unsent: NotRequired[bool]
 
 
+class ErrorInfo(TypedDict):
+    """One error of a traceback, the one that was raised last first.
+
+    Attributes:
+        title: the first line that says what it is, and the one after the last.
+        frames: the same of each frame, and the library that it is in, if any.
+        relation: what it is to the error before.
+    """
+
+    title: tuple[int, int]
+    frames: list[tuple[int, int, str]]
+    relation: str
+
+
 class RunInfo(RunRow):
     """The run whose output is shown.
 
     Attributes:
+        traceback: the text of the error, None without one.
+        errors: which lines of it show what; empty where nobody knows.
         shows_result: whether its result is part of the output.
     """
 
     pid: int | None
     traceback: str | None
+    errors: list[ErrorInfo]
     shows_result: bool
 
 
@@ -212,7 +231,21 @@ def describe_shown(run: RunLike) -> RunInfo:
     traceback = run.traceback_text if run.outcome == "failed" else None
     shown = None if traceback is None else _cut_traceback(traceback)
     return RunInfo(
-        **describe_run(run), pid=run.pid, traceback=shown, shows_result=False
+        **describe_run(run),
+        pid=run.pid,
+        traceback=shown,
+        errors=[]
+        if shown is None
+        else [_describe_error(e) for e in read_errors(shown)],
+        shows_result=False,
+    )
+
+
+def _describe_error(error: ErrorText) -> ErrorInfo:
+    return ErrorInfo(
+        title=(error.first, error.end),
+        frames=[(frame.first, frame.end, frame.library) for frame in error.frames],
+        relation=error.relation,
     )
 
 

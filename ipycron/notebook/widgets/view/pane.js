@@ -8,24 +8,53 @@ class Pane {
   constructor(store) {
     this.store = store;
     this.body = h("div", { class: "icr-output", tabindex: "0", role: "log", "aria-label": "Output" });
-    this.trace = h("div", { class: "icr-trace", role: "group", "aria-label": "Traceback", hidden: true });
+    this.trace = new Trace();
+    this.foot = new PaneFoot(this);
     this.empty = h("div", { class: "icr-empty" });
-    this.el = h("div", { class: "icr-pane" }, this.body, this.trace, this.empty);
+    this.el = h("div", { class: "icr-pane" }, this.body, this.trace.el, this.empty, this.foot.el);
     /** @type {Map<string, Slot>} */
     this.slots = new Map();
     this.terminal = null;
     this.run = null;
     this.isOld = false;
     this.isAtEnd = true;
-    this.tracebackText = null;
     this.views = [];
     this.isClosed = false;
     // A display is drawn late: the end of the output moves when it is.
     this.sizes = new ResizeObserver(() => this.follow());
+    this.sizes.observe(this.body);
+    this.sizes.observe(this.trace.el);
     this.body.addEventListener("scroll", () => {
       const { scrollHeight, scrollTop, clientHeight } = this.body;
-      this.isAtEnd = scrollHeight - scrollTop - clientHeight < 30;
+      const isWhereWePutIt = Math.abs(scrollTop - this.scrolledTo) < 2;
+      this.isAtEnd = isWhereWePutIt || scrollHeight - scrollTop - clientHeight < 30;
     });
+    this.scrolledTo = 0;
+    this.isHeld = false;
+    this.chosen = store.ui.run ?? null;
+    this.onSelect = () => this.isHeld && !this.hasSelection && this.release();
+    document.addEventListener("selectionchange", this.onSelect);
+    this.stop = store.listen((what) => what === "ui" && this.drawUi());
+    this.drawUi();
+  }
+
+  drawUi() {
+    setAttribute(this.el, "data-expanded", this.store.ui.expanded ? "true" : null);
+    const chosen = this.store.ui.run ?? null;
+    if (chosen !== this.chosen && this.hasSelection) document.getSelection()?.removeAllRanges();
+    this.chosen = chosen;
+    this.foot.fit();
+  }
+
+  /** Whether the user has selected text here: the next run must not take it away. */
+  get hasSelection() {
+    const selection = document.getSelection();
+    return Boolean(selection && !selection.isCollapsed && this.el.contains(selection.anchorNode));
+  }
+
+  release() {
+    this.isHeld = false;
+    this.showWhole(this.store.opened?.pane);
   }
 
   /** Show everything that is known. @param {any} pane */
@@ -38,6 +67,11 @@ class Pane {
 
   /** Add what came. A run that has said nothing yet leaves the last one in place. */
   take({ run, items, reset }) {
+    if (reset && this.run && run?.id !== this.run.id && this.hasSelection) this.isHeld = true;
+    if (this.isHeld) {
+      this.foot.draw();
+      return;
+    }
     if (reset) this.isOld = true;
     this.run = run;
     if (this.isOld && (items.length || run?.state !== "running")) this.clear();
@@ -76,8 +110,18 @@ class Pane {
     this.body.append(element);
   }
 
+  /** Show the end; of a display that is too high for that, its beginning. */
   follow() {
-    if (this.isAtEnd) this.body.scrollTop = this.body.scrollHeight;
+    this.foot.fit();
+    if (!this.isAtEnd) return;
+    const { body } = this;
+    const end = body.scrollHeight - body.clientHeight;
+    const top = (slot) => slot.el.offsetTop - body.offsetTop;
+    const cut = [...this.slots.values()].find(
+      (slot) => slot.el.parentElement === body && top(slot) < end && top(slot) + slot.el.offsetHeight > end,
+    );
+    this.scrolledTo = cut ? top(cut) : end;
+    body.scrollTop = this.scrolledTo;
   }
 
   /** The notebook's rendering of a group of displays; moved, never made twice. */
@@ -113,19 +157,23 @@ class Pane {
   }
 
   showEnd() {
-    const text = this.run?.traceback ?? null;
-    if (text !== this.tracebackText) {
-      this.tracebackText = text;
-      const terminal = new Terminal();
-      if (text) terminal.write(text.trim(), "plain");
-      this.trace.replaceChildren(terminal.el);
-      this.trace.hidden = !text;
-    }
+    this.trace.draw(this.run);
     const isBlank = !this.body.firstChild;
     if (this.isOld && !isBlank) return;
     this.body.hidden = isBlank;
-    this.empty.hidden = !isBlank || Boolean(text);
+    this.empty.hidden = !isBlank || !this.trace.el.hidden;
     setText(this.empty, describeEmpty(this.run));
+    this.foot.draw();
+  }
+
+  /** All of the output as text; a display is what can be read of it. */
+  get plain() {
+    const parts = (this.store.opened?.pane?.items ?? []).map(([kind, value]) => {
+      if (kind === "group") return `\n${this.slots.get(value[1])?.el.innerText.trim() || "[figure]"}\n`;
+      if (kind === "missing") return value ? `\n… ${formatBytes(value)} left out …\n` : "\n… a display left out …\n";
+      return kind === "clear" ? "" : value;
+    });
+    return stripControls(parts.join("")).replace(/\n{3,}/g, "\n\n").trim();
   }
 
   /** Wait until an element is on the page: outputs are drawn before, or folded. */
@@ -137,8 +185,100 @@ class Pane {
 
   close() {
     this.isClosed = true;
+    this.stop();
+    document.removeEventListener("selectionchange", this.onSelect);
     this.sizes.disconnect();
     for (const view of this.views) view.remove();
+  }
+}
+
+/** What can be done with an output: copied, saved, seen whole. */
+class PaneFoot {
+  /** @param {Pane} pane */
+  constructor(pane) {
+    this.pane = pane;
+    this.copyError = makeButton("copy", "Copy error", () => this.copy(this.copyError, pane.trace.plain), true);
+    this.copyOutput = makeButton("copy", "Copy output", () => this.copy(this.copyOutput, pane.plain), true);
+    this.save = makeButton("save", "Save output", () => this.saveOutput(), true);
+    this.grow = makeButton("expand", "Expand", () => this.toggle(), true);
+    this.held = h("span", { class: "icr-held", role: "status", hidden: true }, "Text is selected: a newer run waits");
+    this.said = h("span", { class: "icr-hidden", role: "status" });
+    this.el = h(
+      "div",
+      { class: "icr-foot", role: "group", "aria-label": "Output" },
+      this.copyError,
+      this.copyOutput,
+      this.save,
+      h("span", { class: "icr-grow" }),
+      this.held,
+      this.grow,
+      this.said,
+    );
+  }
+
+  draw() {
+    const { body, trace, isHeld } = this.pane;
+    this.held.hidden = !isHeld;
+    this.copyError.hidden = trace.el.hidden;
+    this.copyOutput.hidden = this.save.hidden = body.hidden;
+    this.fit();
+  }
+
+  /** Whether there is more than is seen is known when it has been drawn. */
+  fit() {
+    const { body, trace } = this.pane;
+    const isOpen = this.pane.el.hasAttribute("data-expanded");
+    const isCut = [body, trace.el].some((box) => box.scrollHeight > box.clientHeight + 2);
+    this.grow.hidden = !isOpen && !isCut;
+    setText(this.grow.lastChild, isOpen ? "Collapse" : "Expand");
+    setAttribute(this.grow, "title", isOpen ? "Collapse" : "Expand");
+    setAttribute(this.grow, "aria-expanded", String(isOpen));
+    this.el.hidden = this.grow.hidden && this.copyError.hidden && this.copyOutput.hidden;
+  }
+
+  toggle() {
+    const { store } = this.pane;
+    store.setUi({ expanded: !store.ui.expanded });
+    this.pane.drawUi();
+  }
+
+  async copy(button, text) {
+    const isCopied = await copyText(text);
+    const said = isCopied ? "Copied" : "Not copied";
+    setText(button.lastChild, said);
+    setText(this.said, said);
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => {
+      for (const each of [this.copyError, this.copyOutput]) setText(each.lastChild, each.title);
+      setText(this.said, "");
+    }, 2000);
+  }
+
+  saveOutput() {
+    const { run, store } = this.pane;
+    const name = store.tasks.get(store.opened?.task)?.name ?? "output";
+    const url = URL.createObjectURL(new Blob([`${this.pane.plain}\n`], { type: "text/plain" }));
+    const at = new Date((run?.started ?? run?.date ?? store.clock.now()) * 1000);
+    const stamp = at.toISOString().slice(0, 19).replace(/[-:]/g, "").replace("T", "-");
+    const link = h("a", { href: url, download: `${name.replace(/[^\p{L}\p{N}._-]+/gu, "_").slice(0, 80)}-${stamp}.txt` });
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(url), 1000);
+  }
+}
+
+/** Copy a text; the clipboard's own way is for pages of https and this machine alone. */
+async function copyText(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    const area = h("textarea", { class: "icr-hidden", "aria-hidden": "true" });
+    area.value = text;
+    document.body.append(area);
+    area.select();
+    const isCopied = document.execCommand("copy");
+    area.remove();
+    return isCopied;
   }
 }
 

@@ -223,20 +223,52 @@ function makeSpan(text, style) {
   }
   const span = h("span", { class: classes.join(" ") }, text);
   const isInverse = style.flags.split(" ").includes("7");
-  paint(span, isInverse ? "background-color" : "color", style.fg, isInverse);
-  paint(span, isInverse ? "color" : "background-color", style.bg, isInverse);
+  // A job's own colours are its own; those of a traceback are whatever IPython has.
+  const isOurs = style.kind === "plain";
+  if (isInverse) {
+    paint(span, "background-color", style.fg);
+    paint(span, "color", style.bg);
+  } else if (style.bg && (isOurs || !style.bg.startsWith("rgb"))) {
+    // The palette is made for text: behind text it is thin, the text the theme's own.
+    span.classList.add("icr-marked");
+    span.style.setProperty("--icr-behind", findColour(style.bg));
+  } else if (isOurs && style.fg.startsWith("rgb")) {
+    span.classList.add("icr-rgb");
+    span.style.setProperty("--icr-on-light", makeReadable(style.fg, 0));
+    span.style.setProperty("--icr-on-dark", makeReadable(style.fg, 255));
+  } else {
+    paint(span, "color", style.fg);
+    paint(span, "background-color", style.bg);
+  }
   return span;
 }
 
-function paint(span, property, colour, isInverse) {
-  if (!colour) return;
-  let value = colour;
-  if (!colour.startsWith("rgb")) {
-    value = `var(--icr-ansi${colour})`;
-    // The palette is made for text; behind text of the theme's own colour it is thin.
-    if (property !== "color" && !isInverse) {
-      value = `color-mix(in srgb, ${value} 30%, transparent)`;
-    }
+function paint(span, property, colour) {
+  if (colour) span.style.setProperty(property, findColour(colour));
+}
+
+function findColour(colour) {
+  return colour.startsWith("rgb") ? colour : `var(--icr-ansi${colour})`;
+}
+
+const READABLE = 4.6; // contrast to what is behind the text
+const BEHIND = { 0: 0.88, 255: 0.025 }; // luminance, at the worst, of light and dark
+
+/** Mix a colour with black or white until it can be read on light or dark. */
+function makeReadable(colour, end) {
+  let parts = colour.match(/\d+/g).map(Number);
+  for (let step = 0; step < 20; step += 1) {
+    const [low, high] = [luminance(parts), BEHIND[end]].sort((a, b) => a - b);
+    if ((high + 0.05) / (low + 0.05) >= READABLE) break;
+    parts = parts.map((part) => Math.round(part + (end - part) * 0.15));
   }
-  span.style.setProperty(property, value);
+  return `rgb(${parts.join(",")})`;
+}
+
+function luminance(parts) {
+  const [red, green, blue] = parts.map((part) => {
+    const share = part / 255;
+    return share <= 0.03928 ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4;
+  });
+  return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
 }
