@@ -3,7 +3,8 @@
     python benchmarks/soak.py [--seconds 600] [--tasks 200] [--seed 1]
 
 Tasks of every kind, stopped, started, executed, killed and declared again at random;
-zygotes and supervisors killed, too. In the end every slot of every task is exactly one
+zygotes and supervisors killed, too; descriptors, processes and the disk that Python is
+on refused for a while. In the end every slot of every task is exactly one
 of run, missed, overlapped, left to others, or not due; every run has one end; memory
 and descriptors are flat; no process is left. Exits 1 where one of these is not so.
 """
@@ -27,6 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from soak_books import Books, describe, is_balanced
+from soak_refusals import Refusals
 from soak_scales import ZYGOTE, Scales, find_children
 
 import ipycron
@@ -44,6 +46,8 @@ MARK = "IPYCRON_SOAK"
 QUIET_SHARE = 0.4
 """Share of the time in which no supervisor is killed, so that one lives long enough to
 have its memory judged."""
+REFUSED_SHARE = 0.05
+"""Share of the time for which each thing is refused."""
 ACTIONS_PER_SECOND = 6
 MAX_PROBLEMS = 10
 
@@ -260,11 +264,28 @@ def kill_zygote() -> None:
                 os.kill(pid, signal.SIGKILL)
 
 
-def live(seconds: float, chaos: Chaos, scales: Scales) -> float:
+def refuse(kind: str, seconds: float, chaos: Chaos, refusals: Refusals) -> None:
+    """Go on while the system refuses something, and something is to be replaced."""
+    pause = threading.Event()
+    with refusals.kinds[kind]():
+        if kind == "disk":
+            kill_supervisor()
+        elif kind != "descriptors here":
+            kill_zygote()
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            pause.wait(random.expovariate(ACTIONS_PER_SECOND))
+            chaos.act()
+    chaos.done[f"{kind} refused"] += 1
+
+
+def live(seconds: float, chaos: Chaos, scales: Scales, refusals: Refusals) -> float:
     """Let it all happen; return when the quiet time began."""
     began = time.monotonic()
     quiet_at = began + seconds * (1 - QUIET_SHARE)
     blows = [began + seconds * share for share in (0.15, 0.3, 0.45)]
+    needs = dict(zip((0.05, 0.2, 0.35, 0.5), refusals.kinds, strict=True))
+    needs = {began + seconds * share: kind for share, kind in needs.items()}
     weighed_at = 0.0
     pause = threading.Event()
     while (now := time.monotonic()) < began + seconds:
@@ -274,6 +295,8 @@ def live(seconds: float, chaos: Chaos, scales: Scales) -> float:
             blows.pop(0)
             (kill_zygote if len(blows) == 1 else kill_supervisor)()
             chaos.done["zygote or supervisor killed"] += 1
+        if needs and now > min(needs):
+            refuse(needs.pop(min(needs)), REFUSED_SHARE * seconds, chaos, refusals)
         if now > weighed_at + 1:
             weighed_at = now
             scales.weigh()
@@ -287,17 +310,19 @@ def soak(seconds: float, tasks: int) -> bool:
     home = asyncio.new_event_loop()
     threading.Thread(target=home.run_forever, daemon=True).start()
     ipycron.on("*", books.hear)
-    registry.client.warm(Preload((), shell=True))
     with tempfile.TemporaryDirectory() as folder:
+        refusals = Refusals(Path(folder))
+        registry.client.warm(Preload((), shell=True))
         population = Population(Path(folder), books, home)
         for number in range(tasks):
             population.declare(number)
         chaos = Chaos(population, books)
-        quiet_at = live(seconds, chaos, scales)
+        quiet_at = live(seconds, chaos, scales, refusals)
         at = time.time()
         for task in population.tasks.values():
             books.note_stop(task, at)
         ipycron.shutdown(10)
+        refusals.close()
     home.call_soon_threadsafe(home.stop)
     print_deeds(population, chaos)
     is_flat = scales.judge(quiet_at)

@@ -6,10 +6,11 @@ import subprocess
 import sys
 import time
 
+import psutil
 import pytest
 from house import EVERY_SECOND, NEVER, Record
 from polling import eventually, pause
-from shortage import limited_descriptors
+from shortage import ProcessLimit, limited_descriptors
 from trouble import get_supervisor, get_zygote, strike
 
 import ipycron
@@ -150,6 +151,62 @@ def test_worker_is_back_when_forks_were_refused(write, monkeypatch):
     strike(get_zygote())  # the next one may fork
     events.wait("task:restarted StartRefused", seconds=15)
     assert task.execute().result(10) != pid
+
+
+CROWDED = """
+import sys
+import ipycron
+
+tasks = [
+    ipycron.schedule("* * * * * *", lambda: 1, background=True, name=f"a{i}")
+    for i in range(3)
+]
+for task in tasks:
+    task.start().result(20)
+ipycron.wait(tasks, runs=1, timeout=20)
+print("ready", flush=True)
+sys.stdin.readline()
+for task in tasks:
+    runs = task.history.finished
+    ipycron.wait(task, runs=1, timeout=30)
+    print(task.status, task.history.finished > runs)
+ipycron.shutdown()
+"""
+
+
+@pytest.mark.timeout(90)
+@pytest.mark.parametrize("victim", ["supervisor", "worker"])
+def test_tasks_run_again_when_there_may_be_processes_again(tmp_path, victim):
+    """The kernel refuses each fork, root's too, while one of ours is replaced."""
+    program = tmp_path / "client.py"
+    program.write_text(CROWDED)
+    limit = ProcessLimit()
+    with subprocess.Popen(
+        [sys.executable, program],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        preexec_fn=limit.enter,  # noqa: PLW1509 - no thread of ours has its locks
+    ) as client:
+        try:
+            assert client.stdout.readline() == "ready\n"
+            supervisor = psutil.Process(client.pid).children()[0]
+            worker = supervisor.children()[0].children()[0]
+            limit.set(1)
+            strike((supervisor if victim == "supervisor" else worker).pid)
+            pause(1.5)
+            limit.set(None)
+            said, _ = client.communicate("go on\n", timeout=60)
+        finally:
+            client.kill()
+    eventually(lambda: not limit.is_used, "all have ended")
+    limit.close()
+    lines = said.splitlines()
+    assert len(lines) == 3
+    assert all(
+        line.split() in (["idle", "True"], ["running", "True"]) for line in lines
+    )
 
 
 THREADS = """

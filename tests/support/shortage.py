@@ -1,11 +1,16 @@
-"""Using up what the system gives a process: its descriptors."""
+"""Using up what the system gives a process: its descriptors, its children."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import resource
+import uuid
 from pathlib import Path
+
+import pytest
+
+_GROUPS = Path("/sys/fs/cgroup")
 
 
 def count_descriptors(pid="self"):
@@ -48,3 +53,42 @@ def limited_descriptors(pid, spare=0):
     finally:
         with contextlib.suppress(ProcessLookupError):
             resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
+
+
+class ProcessLimit:
+    """Limits how many processes a program and all that it starts may be.
+
+    By a group of the kernel's controller of processes, which holds for root, too.
+    """
+
+    def __init__(self):
+        parents = [_GROUPS / "pids", _GROUPS]
+        self._folder = None
+        for parent in parents:
+            folder = parent / f"ipycron-{uuid.uuid4().hex[:8]}"
+            with contextlib.suppress(OSError):
+                folder.mkdir()
+                if (folder / "pids.max").exists():
+                    self._folder = folder
+                    break
+                folder.rmdir()
+        if self._folder is None:
+            pytest.skip("needs a group of processes: root, and /sys/fs/cgroup")
+
+    def enter(self):
+        """Have this process, and its children, counted; in a program's first step."""
+        (self._folder / "cgroup.procs").write_text(str(os.getpid()))
+
+    def set(self, count):
+        """Allow so many processes and threads; None for any number."""
+        (self._folder / "pids.max").write_text("max" if count is None else str(count))
+
+    @property
+    def is_used(self):
+        """Whether a process is in the group."""
+        return bool((self._folder / "cgroup.procs").read_text())
+
+    def close(self):
+        """Remove the group, whose processes have ended."""
+        self.set(None)
+        self._folder.rmdir()
