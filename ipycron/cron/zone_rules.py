@@ -10,14 +10,16 @@ Source: RFC 9636 (TZif), POSIX.1-2024 section 8.3 (``TZ``).
 from __future__ import annotations
 
 import io
+import os
 import re
 import struct
+import time
 from collections import OrderedDict
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
-from ipycron.cron.zone import PROBE_STEP, find_zone
+from ipycron.cron.zone import PROBE_STEP, Zone, find_zone
 
 Rules = tuple[str, bytes]
 """A zone's name and the content of its TZif file."""
@@ -89,11 +91,45 @@ def read_posix(text: str) -> ZoneInfo | None:
     if found is None:
         return None
     is_ruled = found["dst"] is None or found["rules"] is not None
+    if not is_ruled and _is_of_the_process(text):
+        return load_rules((text, _write_process_file()))
     footer = text if is_ruled else text + _DEFAULT_RULES
     try:
         return load_rules((text, _join_file([], [(0, False, "UTC")], footer)))
     except ValueError:  # a date or an hour that does not exist
         return None
+
+
+class _ProcessZone(Zone):
+    """The zone that the C library has read from ``TZ`` when the process began."""
+
+    def _find_offset(self, instant: int) -> int:
+        return time.localtime(instant).tm_gmtoff
+
+
+def _is_of_the_process(text: str) -> bool:
+    """Return whether the C library itself goes by this string."""
+    if os.environ.get("TZ", "").removeprefix(":") != text:
+        return False
+    names = re.findall(r"<[^>]+>|[A-Za-z]{3,}", text)
+    return [name.strip("<>") for name in names] == [
+        *time.tzname
+    ]  # it may read it later
+
+
+def _write_process_file() -> bytes:
+    """Return the TZif file of what the C library answers.
+
+    Where a string has no dates, glibc shifts those of a file, by rules of its own that
+    nobody else has; what programs see is what a schedule goes by.
+    """
+    edges = [_FIRST, *_ProcessZone(UTC).find_changes(_FIRST, _END)]
+    locals_ = [time.localtime(edge) for edge in edges]
+    kinds = [(t.tm_gmtoff, t.tm_isdst > 0, t.tm_zone) for t in locals_]
+    types = list(dict.fromkeys(kinds))
+    edges[0] = _BEFORE
+    marks = [(e, types.index(k)) for e, k in zip(edges, kinds, strict=True)]
+    return _join_file(marks, types, "")
 
 
 def _write_file(zone: tzinfo) -> bytes:
