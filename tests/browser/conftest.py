@@ -19,6 +19,7 @@ from pathlib import Path
 import nbformat
 import playwright.sync_api
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect, sync_playwright
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -36,6 +37,8 @@ PICTURES = Path(__file__).parents[2] / "build" / "screenshots"
 """Of pages whose test has failed."""
 START_SECONDS = 40
 STEP_SECONDS = 30
+MANY_TEXTS = 40
+"""Fewer than a panel has; more than are seen of one that is scrolled away."""
 WARM = """%load_ext ipycron
 import ipycron
 ipycron.schedule("0 0 1 1 *", print, background=True).execute().result(20)
@@ -380,6 +383,42 @@ class Notebook:
         self.page.wait_for_selector(
             f'body[data-jp-theme-light="{is_light}"]', state="attached"
         )
+
+    def find_faults(self, *selectors: str) -> list[str]:
+        """Return what axe finds wrong in views; empty if nothing is.
+
+        Fails where it has not looked at the contrast of their texts. JupyterLab's body
+        has no height and hides what overflows it, so for axe nothing was visible; nor
+        is what is scrolled away.
+        """
+        size = self.page.viewport_size
+        self.page.set_viewport_size({**size, "height": 4000})
+        style = self.page.add_style_tag(
+            content="body { overflow: visible !important }"
+            ".icr-trace, .icr-output, .icr-events { max-height: none !important }"
+        )
+        context = {"include": [[selector] for selector in selectors]}
+        options = {"resultTypes": ["violations", "passes"]}
+        for _ in range(30):
+            # JupyterLab takes cells away and puts them back when the page grows.
+            self.page.locator(selectors[-1]).last.scroll_into_view_if_needed()
+            found = Axe().run(self.page, context, options)
+            passes = found.response["passes"]
+            seen = [len(p["nodes"]) for p in passes if p["id"] == "color-contrast"]
+            if sum(seen) > MANY_TEXTS:
+                break
+            self.page.wait_for_timeout(200)
+        assert sum(seen) > MANY_TEXTS, seen
+        style.evaluate("(style) => style.remove()")
+        self.page.set_viewport_size(size)
+        # Once more as it is: what scrolls must be reached by keys.
+        scrolled = Axe().run(self.page, context)
+        return [
+            f"{fault['id']}: {node['html'][:150]} {node['any'][:1]}"
+            for results in (found, scrolled)
+            for fault in results.response["violations"]
+            for node in fault["nodes"]
+        ]
 
     def take_picture(self, name: str) -> str:
         """Save what the page shows; return where it is, or why there is none."""

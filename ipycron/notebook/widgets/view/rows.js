@@ -199,7 +199,7 @@ class Countdown {
 class Trouble {
   constructor() {
     this.terminal = h("div", {});
-    this.el = h("div", { class: "icr-trace", role: "group", "aria-label": "Did not start", hidden: true }, this.terminal);
+    this.el = h("div", { class: "icr-trace", role: "group", "aria-label": "Did not start", tabindex: "0", hidden: true }, this.terminal);
   }
 
   draw({ trouble }) {
