@@ -123,6 +123,12 @@ class Keepalive:
                 # No loop of the main thread will run again.
                 for task in list(self._held.values()):
                     self.update(task)
+                if os.getpid() == 1 and (
+                    signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+                ):
+                    # The first process of a container, to which the kernel sends no
+                    # signal that is left to its default.
+                    signal.signal(signal.SIGTERM, lambda *_: self.close())
 
     @property
     def is_asked_to_end(self) -> bool:

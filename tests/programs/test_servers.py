@@ -58,6 +58,7 @@ if __name__ == "__main__":
 """
 SERVERS = {
     "uvicorn": (("uvicorn", "--port=0", "app:app"), MODULE),
+    "uvicorn uvloop": (("uvicorn", "--port=0", "--loop=uvloop", "app:app"), LIFESPAN),
     "uvicorn lifespan": (("uvicorn", "--port=0", "app:app"), LIFESPAN),
     "uvicorn --reload": (("uvicorn", "--port=0", "--reload", "app:app"), LIFESPAN),
     "uvicorn --workers": (("uvicorn", "--port=0", "--workers=2", "app:app"), MODULE),

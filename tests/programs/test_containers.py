@@ -1,0 +1,72 @@
+"""The first process of a container, below a root that nobody may write to."""
+
+import shutil
+import signal
+import subprocess
+import sys
+
+import psutil
+import pytest
+from polling import eventually
+
+UNSHARE = ("unshare", "--pid", "--mount", "--fork", "--kill-child", "--mount-proc")
+BEGIN = """
+import os
+import ipycron
+assert os.getpid() == 1
+try:
+    open("/etc/ipycron-test", "w")
+except OSError as error:
+    print(error.strerror, flush=True)
+
+def large():
+    return b"x" * 300_000
+
+ipycron.schedule("* * * * * *", "tick.py")
+task = ipycron.schedule("* * * * * *", large, background=True)
+assert len(task.execute().result(20)) == 300_000
+"""
+ENDS = {
+    "wait": "ipycron.wait()",
+    "last line": "",
+    "asyncio": """
+import asyncio
+async def main():
+    task = asyncio.current_task()
+    asyncio.get_running_loop().add_signal_handler(15, task.cancel)
+    await ipycron.wait_async()
+try:
+    asyncio.run(main())
+except asyncio.CancelledError:
+    pass
+""",
+}
+
+
+@pytest.fixture
+def contain(start, tmp_path):
+    """Start a program as the first process of a container; return its process."""
+    if shutil.which("unshare") is None or subprocess.call([*UNSHARE, "true"]):
+        pytest.skip("needs a system that lets this user make namespaces")
+
+    def run(source):
+        # The folder is a mount of its own, which stays as it is.
+        command = (
+            f"mount --bind {tmp_path} {tmp_path} && mount -o remount,ro,bind / && "
+            f"cd {tmp_path} && exec {sys.executable} -u app.py"
+        )
+        program = start(*UNSHARE, "sh", "-c", command, app=f"{BEGIN}{source}")
+        program.wait_line("Read-only file system")
+        return program, psutil.Process(program.process.pid).children()[0]
+
+    return run
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_container_runs_its_tasks_and_ends_with_the_first_signal(contain, end):
+    """Nothing needs to be written, and TERM, which container managers send, ends it."""
+    program, first = contain(ENDS[end])
+    program.wait_ticks(2)
+    first.send_signal(signal.SIGTERM)
+    assert program.wait(20) == 0, program.stderr
+    eventually(lambda: not first.is_running(), "it is gone")
