@@ -54,6 +54,7 @@ def main(section: Section) -> None:
         start_loaded(path)
         measure_starts(section, path)
         measure_executes(section, path)
+        measure_scripts(section, Path(folder) / "script.py")
         measure_many(section, path)
         measure_cells(section)
         measure_preloaded(section, analyst)
@@ -125,6 +126,20 @@ def measure_executes(section: Section, path: Path) -> None:
         peers={NODE_CRON: private},
         most=2,
     )
+
+
+def measure_scripts(section: Section, path: Path) -> None:
+    """A script's runs on call, one after the other: each waits for its process."""
+    path.write_text("")
+    task = start_loaded(path)
+    times = measure_calls(lambda: task.execute().result(10), section.pick(100, 30))
+    for share, most in ((0.5, 20), (0.99, 100)):
+        section.add(
+            f"`execute()` of a script, a process for each run, p{share * 100:g}",
+            "ms",
+            get_quantile(times, share) * 1e3,
+            most=most,
+        )
 
 
 def measure_many(section: Section, path: Path) -> None:

@@ -90,7 +90,9 @@ def schedule(
     Args:
         expression: when, as cron text: five fields, or six with seconds first.
         job: what. A path is a task file, run in a worker process. A function runs
-            in this process, with ``background=True`` in a worker.
+            in this process, with ``background=True`` in a worker. ``sys.exit()`` ends
+            a script's run, with 0 well; of a function it is a failure, whatever the
+            code: there is no program to end.
         name: a label; the task's id where none is given.
         timezone: an IANA name or a `tzinfo`; the system's zone by default.
         day_or: either day field matches, as cron has it; False: both must.
