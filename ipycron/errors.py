@@ -364,7 +364,7 @@ class StartError(IpycronError, RuntimeError):
     output: str
 
     def __init__(self, *, name: str, reason: str, output: str = "") -> None:
-        said = f" Its last words:\n{output}" if output else ""
+        said = f" Last lines of stderr:\n{output}" if output else ""
         super().__init__(
             f"task {name!r} did not start: {reason}.{said}",
             name=name,
@@ -665,7 +665,7 @@ class WorkerCrashed(IpycronError, RuntimeError):
             else "went away"
         )
         why = f": {reason}" if reason else ""
-        said = f" Its last words:\n{output}" if output else ""
+        said = f" Last lines of stderr:\n{output}" if output else ""
         super().__init__(
             f"task {name!r}: the worker {how}{why}.{said}",
             name=name,

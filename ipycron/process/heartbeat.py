@@ -18,16 +18,16 @@ PERIOD = 2.0
 MISSED = 3
 """Questions without an answer after which a peer counts as gone: 8 s at the most."""
 SHORT_PERIOD = 0.5
-"""Seconds between two questions where somebody waits for the peer's end."""
+"""Seconds between two questions while a caller waits for the peer's end."""
 _LATE = 1.0
-"""Seconds by which we are late where it is we who were stopped, or had no processor."""
+"""Seconds of delay that show that this process was stopped, or had no processor."""
 
 
 class Heartbeat:
-    """Asks a peer for a sign of life, and tells when it gives none.
+    """Asks a peer for a sign of life, and reports when there is none.
 
     Args:
-        loop: ours.
+        loop: this process's.
         pid: the peer's process.
         ask: asks; the answer calls `hear`.
         on_silence: called once, when enough questions have no answer.
@@ -54,11 +54,11 @@ class Heartbeat:
         self._timer = loop.call_later(PERIOD, self._beat)
 
     def hear(self) -> None:
-        """Take note of a sign of life."""
+        """Note a sign of life."""
         self._missed = 0
 
     def hurry(self) -> None:
-        """Ask more often: somebody waits for the peer's end."""
+        """Ask more often: a caller waits for the peer's end."""
         self._timer.cancel()
         self._period, self._missed = SHORT_PERIOD, 0
         self._beat_later()

@@ -45,7 +45,7 @@ class _State:
     Attributes:
         loads: how many jobs are being loaded.
         visits: how many runs of other processes are in progress here.
-        reported: the places that have been told of already.
+        reported: the places that were logged already.
     """
 
     def __init__(self) -> None:
@@ -75,7 +75,7 @@ def mark_process(role: Role) -> None:
 
 
 def make_environment(role: Role) -> Mapping[str, str]:
-    """Return the environment of a child of ours; a mark that is there stays."""
+    """Return the environment of a child process; an existing mark stays."""
     return {MARK: role, **os.environ}
 
 

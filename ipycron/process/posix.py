@@ -82,7 +82,7 @@ def die_with_parent(parent: int, number: int = _SIGKILL) -> None:
 def hold_lifeline(fd: int) -> None:
     """Have the kernel end this process group when `fd`'s other end is closed.
 
-    `fd` is the reading end of a pipe that nobody writes to. Signal-driven I/O needs
+    `fd` is the reading end of a pipe that is never written to. Signal-driven I/O needs
     no thread (user code may fork) and works while C code holds the GIL. SIGTERM:
     the zygote follows with SIGKILL.
     """
@@ -121,15 +121,15 @@ def close_others(keep: Iterable[int]) -> None:
 def keep_from_children(fds: Iterable[int]) -> None:
     """Let no program that is started here inherit these descriptors.
 
-    One that we were started with is passed on otherwise: a job's helper would hold its
-    socket, and the end of the job would not show.
+    Otherwise a helper of the job would inherit them and hold the job's socket open
+    after its end.
     """
     for fd in fds:
         os.set_inheritable(fd, False)
 
 
 def redirect_stdio(stdout: int, stderr: int) -> None:
-    """Put files of ours on descriptors 1 and 2, and nothing on 0."""
+    """Put these files on descriptors 1 and 2, and /dev/null on 0."""
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     os.dup2(stdout, 1)
@@ -183,7 +183,7 @@ def read_zombie(pid: int) -> int | None:
 
     Returns:
         the status as `os.waitpid` gives it; None while the process lives, and where
-        the system does not tell.
+        the system does not show it.
     """
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123 - as elsewhere here
@@ -197,7 +197,7 @@ def read_zombie(pid: int) -> int | None:
 def is_stuck(pid: int) -> bool:
     """Return whether a process does not run: stopped, traced, waiting for a disk.
 
-    Where the system does not tell, it counts as running.
+    Where the system does not show it, the process counts as running.
     """
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123 - as above
@@ -213,7 +213,7 @@ def is_stuck(pid: int) -> bool:
 
 
 def has_changed_user(pid: int) -> bool:
-    """Return whether a child of ours runs as somebody else (Linux).
+    """Return whether a child of this process runs as another user (Linux).
 
     Only root's children can. One that is gone already counts as itself.
     """
@@ -233,9 +233,9 @@ def has_changed_user(pid: int) -> bool:
 
 
 def wake_with_parent_end() -> None:
-    """Have the kernel wake us, should we be stopped, when the parent ends (Linux).
+    """Have the kernel wake this process, if stopped, when its parent ends (Linux).
 
-    We then see the end of its socket, and leave: nobody stays behind, stopped.
+    It then reads the end of the parent's socket and exits: no stopped process stays.
     """
     if _prctl is not None:
         _prctl(_PR_SET_PDEATHSIG, int(signal.SIGCONT), 0, 0, 0)
@@ -253,7 +253,7 @@ def wait_until_read(*ends: tuple[int, int]) -> None:
 
     Args:
         *ends: a descriptor and the request of `ioctl` that counts its unread bytes.
-            One that cannot tell (the job has put a file there) is not waited for.
+            One without that count (the job has put a file there) is not waited for.
     """
     deadline = time.monotonic() + READ_SECONDS
     for fd, request in ends:

@@ -23,7 +23,7 @@ _SPARE = 4
 """Descriptors kept back for what arrives: a message brings two at the most, and
 decoding it takes one more."""
 _NO_THREAD = ("can't start new thread", "no thread can be started")
-"""CPython's text for EAGAIN, and ours."""
+"""CPython's text for EAGAIN, and ipycron's."""
 
 
 def advise(error: BaseException) -> str:
@@ -70,8 +70,8 @@ class DescriptorReserve:
     """Descriptors kept open so that there are some when none are left.
 
     One per process, there while one of its channels is open. What takes descriptors out
-    of messages borrows them: Linux drops what does not fit, for good, and says so by a
-    flag alone.
+    of messages borrows them: Linux drops what does not fit, for good, and reports it
+    by a flag alone.
     """
 
     def __init__(self, size: int = _SPARE) -> None:

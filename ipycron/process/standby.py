@@ -1,4 +1,4 @@
-"""A run that a worker was told about before its slot: who may begin it.
+"""A run that was ordered from a worker before its slot, and the permit to begin it.
 
 A `Permit` can be taken once, by one process: the worker begins the run, or the
 supervisor takes it back. A `StandbyOrder` is the supervisor's view of such a run.
@@ -20,15 +20,16 @@ _ONE = (1).to_bytes(8, "little")  # a whole counter, or eight bytes of a pipe
 class Permit:
     """A semaphore of the kernel's, given by the supervisor.
 
-    Who takes it first has it: the worker, when the slot has come, or the supervisor,
-    which then knows that the run has not begun and never will. Neither waits.
+    The first process to take it has it: the worker, when the slot has come, or the
+    supervisor, which then knows that the run has not begun and never will. Neither
+    waits.
 
     Args:
         fd: where it is taken.
         giver: where it is given; None in the worker.
 
     Attributes:
-        fd: for who shall be able to take it, too.
+        fd: inherited by the process that may take it, too.
     """
 
     def __init__(self, fd: int, giver: int | None = None) -> None:
@@ -36,10 +37,10 @@ class Permit:
         self._giver = giver
 
     def give(self) -> bool:
-        """Put it where both can take it; it must not lie there already.
+        """Make it available to both; it must not be available already.
 
         Returns:
-            False where it cannot be: a job has filled the counter, or the pipe.
+            False if a job has filled the counter, or the pipe.
         """
         assert self._giver is not None
         try:
@@ -49,7 +50,7 @@ class Permit:
         return True
 
     def take(self) -> bool:
-        """Take it; return whether it was there."""
+        """Take it; return whether it was available."""
         try:
             os.read(self.fd, len(_ONE))
         except BlockingIOError:
@@ -57,20 +58,20 @@ class Permit:
         return True
 
     def is_there(self) -> bool:
-        """Return whether nobody has taken it yet."""
+        """Return whether it is still available."""
         watch = select.poll()
         watch.register(self.fd, select.POLLIN)
         return bool(watch.poll(0))
 
     def close(self) -> None:
-        """Close what a giver holds."""
+        """Close the descriptors."""
         os.close(self.fd)
         if self._giver is not None and self._giver != self.fd:
             os.close(self._giver)
 
 
 def make_permit() -> Permit:
-    """Return a permit that nobody has given yet. Raises `OSError`."""
+    """Return a permit that is not given yet. Raises `OSError`."""
     try:
         fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
     except (AttributeError, OSError):  # not Linux, or forbidden; no descriptor
@@ -84,10 +85,10 @@ def make_permit() -> Permit:
 
 
 class StandbyOrder:
-    """What one worker stands by for, until the scheduler takes note of the run.
+    """The run that one worker stands by for, until the scheduler follows it.
 
     Args:
-        permit: the leave to begin, which the worker takes or we take back.
+        permit: taken by the worker to begin, or by the supervisor to withdraw.
     """
 
     def __init__(self, permit: Permit) -> None:
@@ -96,7 +97,7 @@ class StandbyOrder:
         self._on_begun: Callable[[], None] | None = None
 
     def give(self, execution_id: str, on_begun: Callable[[], None]) -> bool:
-        """Let the worker begin a run, if it can be; to be called before it is told."""
+        """Give the permit for a run; to be called before the order is sent."""
         if not self._permit.give():
             return False
         self._execution_id, self._on_begun = execution_id, on_begun
@@ -110,12 +111,12 @@ class StandbyOrder:
         return True
 
     def look(self) -> None:
-        """Tell if the worker has begun before the scheduler has looked at the clock."""
+        """Report a run that has begun before the scheduler noticed its slot."""
         if self._on_begun is not None and not self._permit.is_there():
             self._on_begun()
 
-    def believe(self, execution_id: str) -> None:
-        """Tell of a run that the worker has ended, whoever has the permit now."""
+    def see_ended(self, execution_id: str) -> None:
+        """Report a run that the worker has ended, wherever the permit is."""
         if self.is_for(execution_id) and self._on_begun is not None:
             self._on_begun()
 

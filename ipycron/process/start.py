@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _ROOT = os.path.abspath(f"{__file__}/../../..")  # noqa: PTH100 - pathlib takes 3 ms
 # Not `-m`: that would put the working directory first, and a user's `queue.py` there
-# would break us. Ours comes last: an installed ipycron is found in its own place.
+# would break it. `_ROOT` comes last: an installed ipycron is found in its own place.
 # Modules leave no garbage, and the collector would look through them forty times: each
 # `main` sets it going again.
 _BOOT = (
@@ -36,7 +36,7 @@ _BOOT = (
 )
 
 
-# In the program, before it is anything: macOS sets nobody else's limits.
+# By the program itself, first of all: macOS cannot set another process's limits.
 _LIMIT = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, {limits}); "
 
 
@@ -51,9 +51,9 @@ def start_program(
 
     Args:
         name: the program's module.
-        fds: descriptors that it inherits; closing ours is the caller's business.
+        fds: descriptors that it inherits; the caller closes its own copies.
         more: further whole numbers for its `main`.
-        stderr: where its complaints go; our own by default.
+        stderr: where its errors are written; this process's own by default.
         file_limits: soft and hard RLIMIT_NOFILE; our own by default.
     """
     limit = "" if file_limits is None else _LIMIT.format(limits=file_limits)
@@ -160,7 +160,7 @@ class SupervisorProcess(NamedTuple):
     environment: dict[bytes, bytes]
 
     def kill(self) -> None:
-        """End one that nobody has talked to, and let go of it."""
+        """Kill a supervisor that has not been used, and close its descriptors."""
         self.process.kill()
         self.process.wait()
         self.sock.close()
@@ -173,7 +173,7 @@ def start_supervisor(predecessor: int | None = None) -> SupervisorProcess:
     """Start a supervisor. Raises `OSError`, in a process of a job `NestedSchedule`.
 
     Args:
-        predecessor: the leash of the one before. The supervisor waits until nobody
+        predecessor: the leash of the one before. The supervisor waits until no process
             holds it any more, so that no job runs beside its own former run.
     """
     check_not_inside()

@@ -101,7 +101,7 @@ def test_start_fails_when_the_job_kills_its_zygote(row, write):
     def task(): ...
     """
     task = ipycron.create_task(NEVER, write(source))
-    with pytest.raises(StartError, match="loses its zygote"):
+    with pytest.raises(StartError, match="its zygote was lost while it loaded"):
         task.start().result(10)
     assert task.status == "stopped"
 

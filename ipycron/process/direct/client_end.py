@@ -182,7 +182,7 @@ class DirectConnection:
                 if is_watched:
                     call.leave()  # so that listeners are called without delay
                 return True
-        except BaseException:  # a signal's handler: nobody has the completion
+        except BaseException:  # a signal's handler: the caller never gets it
             call.drop()
             if not call.is_sent:
                 waiters.take(call.execution_id)

@@ -72,8 +72,7 @@ class DirectConnections:
             task_id: the task.
             completion: ends with the run.
             waiters: where the run is added before it can end.
-            is_watched: whether the end must be reported without delay, since somebody
-                listens to it.
+            is_watched: whether the end must be reported without delay, to listeners.
         """
         connection = self._by_task.get(task_id)
         return connection is not None and connection.call(

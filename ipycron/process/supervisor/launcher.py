@@ -223,7 +223,7 @@ class ZygoteHandle:
             kill_group(process.pid, signal.SIGCONT)  # it may be stopped
             ended = asyncio.ensure_future(_reap(process))
             await asyncio.wait([ended], timeout=ZYGOTE_GRACE)
-            # One that is traced does not hear us; its workers go with it.
+            # A traced one does not react; its workers end with it.
             kill_group(process.pid, signal.SIGKILL)
             await asyncio.wait([ended], timeout=KILL_GRACE)
         if self._reaping:
@@ -315,7 +315,7 @@ class ProcessLauncher:
         return task_id in self._registrations
 
     def describe_lost(self, task_id: str) -> WorkerCrashed:
-        """Return the error of a run whose worker ended and left no word of it."""
+        """Return the error of a run whose worker ended without reporting it."""
         return WorkerCrashed(name=self._registrations[task_id].register.name)
 
     def launch_at_once(
@@ -335,7 +335,7 @@ class ProcessLauncher:
             except ZygoteLost as loss:
                 is_forked = is_forked or loss.is_forked
         if is_forked:
-            raise StartError(name=name, reason="it loses its zygote while it loads")
+            raise StartError(name=name, reason="its zygote was lost while it loaded")
         raise StartRefused(name=name, reason=_NO_ZYGOTE)
 
     async def _launch(

@@ -94,7 +94,7 @@ def _fork_zygote(file_limits: tuple[int, int], leash: int) -> ZygoteProcess:
 
 
 def _rename(program: bytes, copy: bytes) -> None:
-    """Have `ps` tell a copy from the program that it was forked from (Linux).
+    """Give a fork another name in `ps` than its parent's (Linux).
 
     ``/proc/PID/cmdline`` shows the memory where exec has put the arguments.
     """
@@ -110,7 +110,7 @@ def _rename(program: bytes, copy: bytes) -> None:
 
 
 def _import_asyncio() -> None:
-    """Import asyncio as on a Python without TLS: nobody here speaks it, for 10 ms."""
+    """Import asyncio as on a Python without TLS, which is not used: saves 10 ms."""
     sys.modules["ssl"] = None  # type: ignore[assignment]
     importlib.import_module("asyncio")
     del sys.modules["ssl"]

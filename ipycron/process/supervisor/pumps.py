@@ -152,7 +152,7 @@ class Pump:
             self._rest.start()
 
     def _enlarge(self) -> None:
-        """Let the writer say more between two looks, where the system does so."""
+        """Enlarge the pipe, where the system can, so that the writer rarely waits."""
         if not self._is_large and hasattr(fcntl, "F_SETPIPE_SZ"):
             self._is_large = True
             with contextlib.suppress(OSError):  # too many large pipes of one user
@@ -280,7 +280,7 @@ class OutputLog:
         return len(self._head) + len(self._tail)
 
     def append(self, data: bytes, dropped: int = 0, dropped_lines: int = 0) -> None:
-        """Add `data`, which came after bytes and ends of lines that nobody kept."""
+        """Add `data`, after a number of bytes and ends of lines that were not kept."""
         self._lines += dropped_lines + data.count(b"\n")
         if not dropped and self.size == len(self._head):
             room = HEAD_BYTES - len(self._head)
@@ -306,7 +306,7 @@ class OutputLog:
         """Return what is kept of the bytes from `start` to `stop`.
 
         Returns:
-            What the head holds, the number of bytes that nobody kept, and what the
+            What the head holds, the number of bytes that were not kept, and what the
             tail holds.
         """
         begin, end = self._find_gap()
@@ -338,12 +338,12 @@ class Holdback:
     """Passes a worker's messages on; the newest few where the client is behind.
 
     The worker does not wait for its client, whose kernel may be busy for minutes: the
-    schedule goes on. What is left out is counted and told.
+    schedule goes on. What is left out is counted and reported.
 
     Args:
         uplink: the way to the client.
         loop: the supervisor's.
-        tell: takes a line about what was left out.
+        tell: receives a line about what was left out.
     """
 
     def __init__(
@@ -387,6 +387,6 @@ class Holdback:
         if self._left_out:
             counts = " and ".join(f"{n:,} {what}" for what, n in self._left_out.items())
             self._left_out.clear()
-            self._tell(f"… {counts} left out: they came too fast …\n")
+            self._tell(f"… {counts} left out: they arrived too fast …\n")
         while self._held:
             self._uplink.forward(*self._held.popleft())

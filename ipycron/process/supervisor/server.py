@@ -70,7 +70,7 @@ ORPHAN_TIMEOUT = 0.0
 """Seconds that runs may go on once the client is gone."""
 END_TIMEOUT = 10.0
 """Seconds after a shutdown's own timeout to leave, whatever hangs: no schedule may
-outlive its client, and the zygote ends what we leave behind."""
+outlive its client, and the zygote ends what is left behind."""
 FLUSH_TIMEOUT = 2.0
 """Seconds for a client that is behind to read the last news."""
 AGAIN = 0.02
@@ -82,12 +82,12 @@ _WARM = Preload(("ipycron.process.wire.pickler",))
 
 
 class Supervisor:
-    """Serves one client until it says `Shutdown` or is gone.
+    """Serves one client until it sends `Shutdown` or is gone.
 
     Args:
-        sock: our end of the client's edge.
+        sock: the supervisor's end of the socket to the client.
         file_limits: the client's own RLIMIT_NOFILE, for the jobs.
-        leash: for the zygote, who holds it as we do; see `Connection`.
+        leash: held by the zygote, too; see `Connection`.
         zygote: the first one, if it is there.
     """
 
@@ -211,7 +211,7 @@ class Supervisor:
             self._refuse(execute, error)
 
     def _withdraw(self, execute: Execute, tries: int) -> bool:
-        """Take back a call that has not begun; return whether it is ours to run."""
+        """Take back a call that has not begun; return whether to run it here."""
         if not self._launcher.knows(execute.task_id):
             return True  # let the scheduler say what became of it
         fate = self._launcher.leases.withdraw(
@@ -296,7 +296,7 @@ class Supervisor:
         if outcome is None:
             self._client.send_within(NEWS_DELAY, message)
         elif run is not None and run.reason == "scheduled":
-            # Nobody waits for this very run: with those that end together.
+            # No caller waits for this run: reported with those that end together.
             self._client.send_within(0, message, _encode_value(outcome.value))
         else:
             self._client.send(message, _encode_value(outcome.value))
@@ -311,10 +311,10 @@ class Supervisor:
     # --- the end ----------------------------------------------------------------
 
     def end(self) -> None:
-        """The client is gone, or we are told to leave: end everything, then leave.
+        """End everything, then exit: the client is gone, or SIGTERM has come.
 
-        Told by somebody else than the client (SIGTERM), we are lost to it: it hears
-        no more of us, least of all that its tasks are destroyed.
+        After SIGTERM the client must take the supervisor for lost. It receives nothing
+        more, in particular not that its tasks are destroyed.
         """
         self._client.close()
         if self._ending is None:
@@ -358,13 +358,13 @@ class ClientElector:
             self._client.send(late)
 
     async def on_complete(self, task_id: str, key: str) -> None:
-        """Tell the client that the run of `key` has ended."""
+        """Report to the client that the run of `key` has ended."""
         self._client.send(Completed(task_id, key))
 
     def settle(self, elected: Elected) -> None:
-        """Take the client's answer; a claim that comes too late is given back.
+        """Take the client's answer; release a claim that comes too late.
 
-        The client would renew it for ever: nobody runs under it.
+        The client would renew it for ever, though no run needs it.
         """
         late = self._given_up.pop(elected.request_id, None)
         if late is not None:

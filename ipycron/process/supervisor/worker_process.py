@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 
 
 class WorkerPipes:
-    """The descriptors that a worker gets; ours until it has them."""
+    """The descriptors that a worker gets; the supervisor's until it has them."""
 
     def __init__(self) -> None:
         with contextlib.ExitStack() as made:
@@ -118,7 +118,7 @@ def describe_crash(
         name: its task's.
         status: as `os.waitpid` gives it.
         output: the last lines of its stderr.
-        reason: why we ended it, empty where we did not.
+        reason: why the supervisor ended it; empty if it did not.
         is_lost: whether it went with its zygote.
     """
     code = os.waitstatus_to_exitcode(status)
@@ -137,7 +137,7 @@ EXIT_GRACE = 1.0
 CLOSE_GRACE = 0.1
 """Seconds for a worker to exit after its socket closed, before it is killed."""
 REAP_GRACE = 1.0
-"""Seconds for the zygote to tell of an end: it may be stopped, or import something."""
+"""Seconds for the zygote to report an end: it may be stopped, or import something."""
 KILL_GRACE = 5.0
 """Seconds for a killed process to be gone. What hangs in the kernel lives longer."""
 CALLS_BEFORE_DIRECT = 2
@@ -254,13 +254,13 @@ class WorkerProcess:
         if self._is_stopping or self._channel.is_closed or self._outcome is not None:
             return
         if self._call_count >= CALLS_BEFORE_DIRECT and not self._lease.name:
-            pid = self.pid or 0  # who has had a run has one
+            pid = self.pid or 0  # a worker that has had a run has one
             self._lease.open(self._task_id, pid, self._channel, self._uplink)
             self._leases.add(self._lease)
         self._lease.give(on_called)
 
     def hold(self) -> bool:
-        """Let no call begin, and tell of one that has; see `Worker.hold`."""
+        """Let no call begin, and report one in progress; see `Worker.hold`."""
         return self._lease.hold() and self._outcome is None
 
     def run(self, execution: ScheduledExecution) -> asyncio.Future[Outcome]:
@@ -284,7 +284,7 @@ class WorkerProcess:
         )
 
     def give_up(self, future: asyncio.Future[Outcome]) -> asyncio.Future[Outcome]:
-        """Leave it at that: a process is stopped instead; see `Worker.give_up`."""
+        """Do nothing: the process is stopped instead; see `Worker.give_up`."""
         return future
 
     async def stop(self, *, grace: float) -> None:
@@ -294,7 +294,7 @@ class WorkerProcess:
             self._channel.send(Quit())
             await self._wait_gone(EXIT_GRACE)
         self._signal(signal.SIGTERM)
-        self._signal(signal.SIGCONT)  # one that is stopped would not hear it
+        self._signal(signal.SIGCONT)  # a stopped one would not receive it
         await self._wait_gone(grace)
         self.kill()
         await self._wait_gone(KILL_GRACE)
@@ -317,13 +317,13 @@ class WorkerProcess:
             await asyncio.wait([self.gone], timeout=seconds)
 
     def kill(self) -> None:
-        """End the process group now. `gone` tells when it is done."""
+        """Kill the process group now. `gone` is done when it has ended."""
         self._is_stopping = True
         self._signal(signal.SIGKILL)
         self._cut_lifeline()
 
     def _signal(self, number: signal.Signals) -> None:
-        # After `gone` the number may belong to somebody else.
+        # After `gone` the number may belong to another process.
         if self.pid is not None and not self.gone.done():
             kill_group(self.pid, number)
 
@@ -340,7 +340,7 @@ class WorkerProcess:
         self._look()
         if isinstance(message, Ended):
             if self._outcome is None:
-                self._order.believe(message.execution_id)
+                self._order.see_ended(message.execution_id)
                 self._lease.see_ended(message.execution_id)
             if message.execution_id == self._execution_id:
                 self._end_run(message, self._trust(frame.payload))
@@ -361,7 +361,7 @@ class WorkerProcess:
         return payload
 
     def _look(self) -> None:
-        """See whose it is, what the worker has to say."""
+        """Find the run that the worker's next output belongs to."""
         self._order.look()
         self._lease.look()
 
@@ -394,7 +394,7 @@ class WorkerProcess:
             finished_at=ended.finished_at,
         )
         self._correct_start(ended.started_at)
-        # Its end is no death, even where somebody else is quicker to see it.
+        # Its end is no death, even if another observer sees it first.
         self._is_stopping = self._is_stopping or self.is_single_use
         future, self._outcome = self._outcome, None
         if future is not None and not future.done():
@@ -426,7 +426,7 @@ class WorkerProcess:
         self._cut_lifeline()
 
     def _look_for_zombie(self) -> None:
-        """Take note of an end that the zygote has not told."""
+        """Note an end that the zygote has not reported."""
         if self.gone.done() or self.pid is None:
             return
         status = read_zombie(self.pid)
@@ -484,7 +484,7 @@ class WorkerProcess:
         self.gone.set_result(None)
         if not self.loaded.done():
             text = str(crash.args[0]).removeprefix(f"task {self._name!r}: ")
-            reason = text.split(" Its last words", 1)[0].removesuffix(".")
+            reason = text.split(" Last lines of stderr", 1)[0].removesuffix(".")
             self.loaded.set_exception(
                 StartError(name=self._name, reason=reason, output=crash.output)
             )

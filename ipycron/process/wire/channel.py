@@ -140,7 +140,7 @@ class Channel:
                     pass
                 except OSError as error:
                     if error.errno not in SCARCE:
-                        # The peer is gone; reading tells so, after its last words.
+                        # The peer is gone; reading shows that, after its last messages.
                         return
                 finally:
                     self._is_writing = False
@@ -281,7 +281,7 @@ class Channel:
             self._loop.add_reader(self._sock, self._read)
 
     def drain(self) -> None:
-        """Read what the peer has sent so far: it may have been its last words."""
+        """Read what the peer has sent so far, perhaps before its end."""
         for _ in range(_DRAIN_READS):
             if self.is_closed or not self._read_some():
                 return

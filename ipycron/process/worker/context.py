@@ -1,4 +1,4 @@
-"""What a job is told about its run, wherever it runs."""
+"""The context that a job receives about its run, wherever it runs."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ class LoadedJob(Protocol):
         """
 
     def close(self) -> None:
-        """Let go of what the runs have opened. A worker just ends instead."""
+        """Release what the runs have opened. A worker exits instead."""
 
 
 class CellFailed(Exception):

@@ -35,7 +35,7 @@ class MemoryKeeper:
         self._limit: float | None = None
 
     def clean(self, seconds: float) -> None:
-        """Let go of what a run has left; nothing of it may be referred to any more.
+        """Free what a run has left; it must not be referred to any more.
 
         Args:
             seconds: the run's duration, with the pickling of its result.
@@ -47,7 +47,7 @@ class MemoryKeeper:
         self._close_figures()
         size = read_size()
         if size is None:
-            gc.collect()  # here nobody tells whether it is needed
+            gc.collect()  # the size is unknown here: it may be needed
             return
         if self._limit is None:
             self._limit = allow(size)
@@ -74,7 +74,7 @@ def allow(size: float) -> float:
 
 
 def read_size() -> int | None:
-    """Return the bytes of memory that this process has; None where nobody tells."""
+    """Return the bytes of memory of this process; None where they are unknown."""
     # Opened each time: the job may close all descriptors, and open its own.
     try:
         fd = os.open(_STATM, os.O_RDONLY | os.O_CLOEXEC)

@@ -95,7 +95,7 @@ class Worker:
         self._surroundings: Surroundings
 
     def serve(self) -> int:
-        """Work until told to quit or the supervisor is gone; return the exit code.
+        """Serve until `Quit` comes or the supervisor is gone; return the exit code.
 
         A program's worker leaves after its first run, too.
         """
@@ -127,9 +127,9 @@ class Worker:
         return self._channel.receive()
 
     def wait_for_call(self) -> list[tuple[int, int]]:
-        """Wait for a word; awake for a moment where the last one came that soon.
+        """Wait for a message; stay awake for a moment if the last one came that soon.
 
-        To be woken takes as long as a call, where one comes after the other.
+        Waking up takes as long as a call, where one follows the other.
         """
         begin = time.monotonic()
         ready = self._watch.poll(0 if self._is_hurried else None)
@@ -170,13 +170,13 @@ class Worker:
             self._leave_if_copy()
 
     def close(self) -> None:
-        """Let go of the job. A process that was forked for it just ends."""
+        """Release the job. A process that was forked for it exits instead."""
         self._job.close()
 
     def let_go(self) -> None:
-        """Let go of the sockets: a copy that the job forks must not hold them.
+        """Close the sockets in a process that the job forks.
 
-        Their end means ours.
+        The supervisor takes their end of file for the worker's end.
         """
         self._channel.close()
         if self._direct is not None:
@@ -210,10 +210,10 @@ class Worker:
         return True
 
     def _stand_by(self, order: StandBy) -> None:
-        """Wait for the slot, and begin: a hundred workers need no word to each then."""
+        """Wait for the slot, and begin without a message from the supervisor."""
         started_at = self._wait_for_slot(order)
         if started_at is None:
-            return  # whoever speaks has taken the permit
+            return  # the supervisor has taken the permit before its message
         if not order.date <= started_at <= order.latest:
             self._channel.send(Declined(order.execution_id))
         elif self._permit.take():
@@ -221,14 +221,14 @@ class Worker:
             self._run(run, order)
 
     def _wait_for_slot(self, order: StandBy) -> float | None:
-        """Return when it is over, by the wall clock; None if somebody speaks before."""
+        """Return when it is over, by the wall clock; None if a message comes before."""
         cores = wait_on_one(order.number, order.crowd)
         try:
             while 0 < (left := measure_wait(order.date)) <= LONGEST_STANDBY:
                 if self._channel.wait(left, self._line_fd):
                     return None
                 if self._line_fd is not None and _is_ready(self._line_fd):
-                    self.answer_call()  # in one word: who stands by is not called
+                    self.answer_call()  # it declines: it stands by
         finally:
             if cores is not None:
                 return_to(cores)
@@ -302,7 +302,7 @@ class Worker:
         return self._direct.answer(answer)
 
     def _call(self, run: Run, order: StandBy | None) -> Any:
-        """Run the job; what follows, a traceback not least, waits for the crowd."""
+        """Run the job; what follows, such as a traceback, waits for the crowd."""
         try:
             return self._job.run(partial(make_run_context, self._load, run))
         finally:
@@ -395,8 +395,8 @@ def main(  # noqa: PLR0917 - a program's arguments
     except (BrokenPipeError, ConnectionResetError):
         code = 1  # the supervisor is gone
     except BaseException:  # noqa: BLE001 - border: process main
-        code = 70  # EX_SOFTWARE: we failed, or the job closed our socket
+        code = 70  # EX_SOFTWARE: a defect, or the job closed the socket
         with contextlib.suppress(Exception):
-            traceback.print_exc()  # the last words in the report of this crash
+            traceback.print_exc()  # part of the crash's report
     flush_stdio()
     os._exit(code)

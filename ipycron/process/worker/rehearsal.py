@@ -48,7 +48,7 @@ _SOURCE = b"def task(ctx):\n    return 0\n"
 
 
 def rehearse() -> None:
-    """Live some lives. Afterwards nothing of them is left but what they have warmed."""
+    """Live some lives. They leave nothing behind but warmed code and data."""
     path, argv, handlers = sys.path[:], sys.argv[:], logging.getLogger().handlers[:]
     try:
         for _ in range(LIVES):
@@ -67,13 +67,13 @@ def _be_born() -> None:
     die_with_parent(os.getppid(), 0)
     lifeline, end = os.pipe()
     hold_lifeline(lifeline)
-    # In this order: nobody is told of an end that nobody holds.
+    # In this order: closing the writing end first would signal the end.
     os.close(lifeline)
     os.close(end)
 
 
 def _live() -> None:
-    """Load a file and run it, by the word of a supervisor that is gone already."""
+    """Load a file and run it, by the messages of a supervisor that has gone."""
     script = open_anonymous()
     permit = make_permit()
     supervisor, worker = socket.socketpair()
@@ -118,7 +118,7 @@ def _call(life: Worker, ours: socket.socket, token: WorkerToken) -> None:
         ours.send(encode_message(Call(number)))
         life.wait_for_call()
         life.answer_call()
-        # By hand: the zygote's own output goes where nobody can tell of it.
+        # Sent here: a worker would look at its output pipes, which the zygote has not.
         life.tell(Answered(number, "", 0.0, 0.0, b""))
     ours.close()
     token.close()

@@ -93,7 +93,7 @@ class ScriptRunner:
         _attempt(self._release)
 
     def _release(self) -> None:
-        """Let go of the modules of the run: their files are closed, `__del__` called.
+        """Release the modules of the run: their files are closed, `__del__` is called.
 
         Beside a daemon thread, which needs them, only the files are written.
         """
@@ -112,7 +112,7 @@ class ScriptRunner:
         _flush_files()
 
     def close(self) -> None:
-        """Let go of the module, and so of what it holds; see `LoadedJob.close`."""
+        """Release the module, and so what it holds; see `LoadedJob.close`."""
         if self._main is not None and self._threads.issuperset(threading.enumerate()):
             _clear(self._main)
         self._main = None
@@ -184,7 +184,7 @@ def _is_private(name: str) -> bool:
 
 
 def _flush_files() -> None:
-    """Write what files hold that nobody has closed."""
+    """Flush the files that were not closed."""
     for thing in gc.get_objects():
         if issubclass(type(thing), io.IOBase) and not thing.closed:
             _attempt(thing.flush)

@@ -100,7 +100,7 @@ class Zygote:
     def _handle(self, frame: Frame) -> None:
         if isinstance(frame.message, Fork):
             if self._workers:
-                self._rehearse()  # the first one, and who waits for it, comes before
+                self._rehearse()  # after the first worker: a caller waits for it
             with contextlib.suppress(Exception):  # it may be gone from the disk
                 make_zone(frame.message.zone)
             if frame.is_short:
@@ -148,7 +148,7 @@ class Zygote:
             os.read(self._wakeup, 4096)
         for pid in list(self._workers):
             # Look before reaping: while the zombie stands, its process group's
-            # number cannot belong to anybody else.
+            # number cannot belong to another process.
             if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
                 continue
             kill_group(pid, signal.SIGKILL)
@@ -195,7 +195,7 @@ def _preload(message: Preload) -> str | None:
 
 
 def _settle() -> None:
-    """Keep workers off what is ours: their exits, and the pages that they share."""
+    """Keep workers from running the zygote's finalizers and copying its pages."""
     for info in weakref.finalize._registry.values():  # type: ignore[attr-defined]  # noqa: SLF001 - no other way
         info.atexit = False
     gc.collect()
