@@ -361,6 +361,15 @@ class History:
         elif notice.event is Event.EXECUTION_SKIPPED:
             self.skipped += 1
 
+    @property
+    def total(self) -> int:
+        """How many runs there were, those that are forgotten included."""
+        return self.finished + self.failed + self.stopped
+
+    def __repr__(self) -> str:
+        kept, total = len(self), self.total
+        return f"<History: {kept if kept == total else f'{kept} of {total}'} runs>"
+
     def __iter__(self) -> Iterator[PastRun]:
         """Iterate over a snapshot, oldest first."""
         return iter(self._runs)

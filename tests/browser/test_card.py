@@ -344,7 +344,8 @@ def test_inline_runs_show_their_output_in_their_card(notebook):
     expect(card.locator(".icr-counts")).to_have_text("2 ok")
     expect(output.locator("img[src^='data:image/png']")).to_have_count(1)
     expect(output).to_have_text(re.compile("^drawing\\s*'the end'\\s*$"))
-    assert notebook.page.locator("[data-mime-type$=stdout]").count() == 0
+    said = notebook.page.locator("[data-mime-type$=stdout]")
+    expect(said).to_have_text("inline: runs now\n")
 
 
 DECLARED = """%%cron 0 0 1 1 * --name first
@@ -401,10 +402,7 @@ def test_card_lists_what_was_captured_and_shows_the_result_once(notebook):
     expect(copy).to_be_hidden()
     notebook.wait_for_text(copy, "capturedwords (list)")
     notebook.wait_for_text(copy, "noteeach result goes to got")
-    assert (
-        notebook.page.locator(".jp-OutputArea-child[data-mime-type*=stdout]").count()
-        == 0
-    )
+    assert notebook.page.locator("[data-mime-type$=stdout]").count() == 0
 
 
 CHAINED = """%%cron 0 0 1 1 * --name chained --run-now
@@ -511,3 +509,89 @@ def test_selected_text_survives_the_next_run(notebook):
     notebook.page.evaluate("() => getSelection().removeAllRanges()")
     expect(output).not_to_have_text(before)
     expect(card.locator(".icr-held")).to_be_hidden()
+
+
+@LAB
+def test_history_says_how_many_runs_it_leaves_out(notebook):
+    """The last twenty are remembered, all are counted."""
+    notebook.run(
+        "task = ipycron.schedule('0 0 1 1 *', int, background=True, name='often')\n"
+        "task.start().result(20)\n"
+        "for _ in range(25): task.execute().result(10)\n"
+        "task"
+    )
+    card = get_card(notebook, "often")
+    expect(card.locator(".icr-counts")).to_have_text("25 ok")
+    card.get_by_role("button", name="History").click()
+    expect(card.locator(".icr-run")).to_have_count(20)
+    expect(card.locator(".icr-of")).to_have_text("The last 20 of 25 runs")
+    card.get_by_role("button", name="Run now").click()
+    expect(card.locator(".icr-of")).to_have_text("The last 20 of 26 runs")
+
+
+REVOKED = """declare = get_ipython().run_cell_magic
+declare("cron", "@yearly --name revoked --run-now", "1")
+%cron stop revoked
+"""
+
+
+def test_start_that_a_stop_came_before_is_no_failure(notebook):
+    """As in "Restart & Run All" with a stop further down: stopped, and nothing red."""
+    notebook.run(REVOKED)
+    card = get_card(notebook, "revoked")
+    expect(card.locator(".icr-status")).to_have_text("stopped")
+    expect(card.locator(".icr-trace:visible")).to_have_count(0)
+    expect(card.locator(".icr-counts")).not_to_contain_text("failed")
+    copy = notebook.page.locator(".ipycron-static")
+    notebook.wait_for_text(copy, "stopped")
+    assert "did not start" not in copy.text_content()
+
+
+UNSENT = """%%cron 0 0 1 1 * --name unsent --run-now --into got
+import threading
+threading.Lock()
+"""
+
+
+def test_result_that_cannot_travel_is_amber(notebook):
+    """The run has ended well, but its result is not here: said in one line."""
+    notebook.run(UNSENT)
+    card = get_card(notebook, "unsent")
+    head = card.locator(".icr-runhead")
+    expect(head).to_have_attribute("data-state", "warning")
+    expect(head.locator(".icr-icon-warning")).to_be_visible()
+    expect(head.locator(".icr-summary")).to_contain_text("lock")
+    expect(card.locator(".icr-trace:visible")).to_have_count(0)
+    for theme, colour in (
+        ("JupyterLab Dark", "rgb(224, 176, 80)"),
+        ("JupyterLab Light", "rgb(138, 93, 0)"),
+    ):
+        notebook.set_theme(theme)
+        expect(head.locator(".icr-holder")).to_have_css("color", colour)
+
+
+SLOW = """%%cron 0 0 1 1 * --name slow --run-now
+import time
+print("begun", flush=True)
+time.sleep(1.5)
+"""
+
+
+@LAB
+def test_saved_copies_are_as_new_as_what_is_seen(notebook):
+    """A run that has ended is not saved as running; a panel has the task of later."""
+    notebook.run("ipycron.panel()")
+    notebook.run(SLOW)
+    copies = notebook.page.locator(".ipycron-static")
+    expect(get_card(notebook, "slow").locator(".icr-how")).to_contain_text("finished")
+    notebook.wait_for_text(copies.last, "finished")
+    notebook.wait_for_text(copies.first, "slow")
+    notebook.wait_for_text(copies.first, "finished")
+    saved = [
+        output.data["text/html"]
+        for cell in notebook.save().cells
+        for output in cell.get("outputs", ())
+        if "text/html" in output.get("data", {})
+    ]
+    assert len(saved) == 2
+    assert all("finished" in html and "running" not in html for html in saved)

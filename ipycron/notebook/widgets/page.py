@@ -28,6 +28,7 @@ from ipycron.notebook.display.static import (
     describe_task,
     say_leftovers,
 )
+from ipycron.notebook.display.words import say_status
 from ipycron.process.shell.displays import WIDGET_VIEW
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class StaticCopy:
         self._lock = threading.Lock()
         self._is_watched = False
         self._is_stale = False
-        self._shows_run = False
+        self._shown: object = None
         self._shown_at = 0.0
         if view is not None:
             view.on_msg(self._see_browser)
@@ -114,7 +115,7 @@ class StaticCopy:
         with self._lock:
             self._is_stale = False
             self._shown_at = time.monotonic()
-            self._shows_run = self._is_busy()
+            self._shown = self._read_states()
             copy = self._write()
             publish_display_data(
                 copy if self._view is None else stand_in(copy),
@@ -122,8 +123,14 @@ class StaticCopy:
                 update=update,
             )
 
-    def _is_busy(self) -> bool:
-        return any(task.is_busy for task in self._find_tasks())
+    def _read_states(self) -> list[tuple[str, bool]]:
+        """Return what a copy must not be wrong about for long."""
+        return [(say_status(t), bool(t.history)) for t in self._find_tasks()]
+
+    def _is_wrong(self) -> bool:
+        """Return whether it shows another state, and no run goes on that changes it."""
+        is_busy = any(task.is_busy for task in self._find_tasks())
+        return not is_busy and self._shown != self._read_states()
 
     # --- on the feed's thread ---------------------------------------------------------
 
@@ -137,12 +144,11 @@ class StaticCopy:
         is_over = self._is_over()
         if is_over:
             self.close()
-        # A run that has ended is not saved as one that goes on.
-        is_ended = self._shows_run and not self._is_busy()
-        is_rare = self._is_watched and not is_ended
-        due = self._shown_at + (RENEW_WATCHED if is_rare else RENEW_EVERY)
         if not self._is_stale:
             return now + _IDLE
+        # A run that has ended is not saved as one that goes on.
+        is_rare = self._is_watched and not self._is_wrong()
+        due = self._shown_at + (RENEW_WATCHED if is_rare else RENEW_EVERY)
         if is_over or now >= due:
             self._publish(update=True)
         return due

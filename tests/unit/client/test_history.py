@@ -51,6 +51,8 @@ def test_history_keeps_the_newest_runs_when_there_are_many():
     assert history[-1].duration == 0.5
     assert history.find("run24") is history[-1]
     assert history.find("run1") is None
+    assert repr(history) == "<History: 20 of 25 runs>"
+    assert repr(History()) == "<History: 0 runs>"
 
 
 def test_history_forgets_old_runs_when_their_output_is_large():

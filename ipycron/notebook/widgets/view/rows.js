@@ -264,6 +264,7 @@ class RunList {
     this.choose = choose;
     this.el = h("div", { class: "icr-runs", role: "listbox", "aria-label": "Last runs" });
     this.el.addEventListener("keydown", (event) => this.step(event));
+    this.note = h("div", { class: "icr-of icr-muted icr-number", hidden: true });
   }
 
   step(event) {
@@ -279,9 +280,14 @@ class RunList {
   draw(task, runs, shown, now) {
     const ended = runs.filter((run) => !task.running.some(({ id }) => id === run.id));
     const all = [...ended, ...task.running].reverse();
-    const key = JSON.stringify([all.map((run) => [run.id, run.state]), shown]);
+    const { finished, failed, stopped } = task.counts;
+    const total = finished + failed + stopped + task.running.length;
+    const key = JSON.stringify([all.map((run) => [run.id, run.state]), shown, total]);
     if (key === this.drawn) return;
     this.drawn = key;
+    if (!this.note.parentElement) this.el.before(this.note);
+    this.note.hidden = total <= all.length;
+    setText(this.note, `The last ${all.length} of ${total} runs`);
     this.el.parentElement.classList.toggle("icr-void", all.length === 0);
     const focused = document.activeElement?.getAttribute?.("data-run");
     const hadFocus = this.el.contains(document.activeElement);
