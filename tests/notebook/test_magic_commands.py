@@ -244,7 +244,7 @@ def test_wait_returns_when_the_runs_have_ended(session):
 def test_wait_returns_when_the_time_is_over(session, report):
     """That is no error."""
     said = session.run("%cron wait --runs 1 --for 100ms")
-    assert re.fullmatch(r"0\.[1-9]\d s are over; report: 0 runs\n", said)
+    assert re.fullmatch(r"timed out after 0\.[1-9]\d s; report: 0 runs\n", said)
 
 
 def test_wait_returns_when_all_tasks_are_over(session):

@@ -11,7 +11,7 @@ from ipycron import get_tasks
 from ipycron.client.announce import _log_error
 from ipycron.client.registry import registry
 from ipycron.notebook.display.last_words import LastResort
-from ipycron.notebook.magic import warm
+from ipycron.notebook.magic import extension
 
 UNCHANGED = (
     "magics_manager.magics['line']",
@@ -68,13 +68,13 @@ def test_unloading_ends_the_tasks_and_says_which(fresh, capsys):
 
 def test_unloading_at_once_leaves_no_supervisor(fresh, monkeypatch):
     """What %load_ext has begun is over before everything is shut down."""
-    warm_up = warm.warm
+    warm_up = extension.warm
 
     def warm_up_late():
         pause(0.2)
         warm_up()
 
-    monkeypatch.setattr(warm, "warm", warm_up_late)
+    monkeypatch.setattr(extension, "warm", warm_up_late)
     fresh.run_cell("%load_ext ipycron").raise_error()
     fresh.run_cell("%unload_ext ipycron").raise_error()
     pause(0.3)

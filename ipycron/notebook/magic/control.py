@@ -197,7 +197,7 @@ def wait(notebook: Notebook, line: ParsedLine) -> None:
         tasks, runs=line.values.get("runs"), timeout=line.values.get("for_")
     )
     took = say_duration((get_now() - began).total_seconds())
-    said = [f"waited {took}" if is_done else f"{took} are over"]
+    said = [f"waited {took}" if is_done else f"timed out after {took}"]
     for task, (finished, failed) in zip(tasks, before, strict=True):
         failures = task.history.failed - failed
         count = say_count(task.history.finished - finished + failures, "run")
