@@ -412,7 +412,8 @@ class Notebook:
         style.evaluate("(style) => style.remove()")
         self.page.set_viewport_size(size)
         # Once more as it is: what scrolls must be reached by keys.
-        scrolled = Axe().run(self.page, context)
+        rules = {"runOnly": ["scrollable-region-focusable"]}
+        scrolled = Axe().run(self.page, context, rules)
         return [
             f"{fault['id']}: {node['html'][:150]} {node['any'][:1]}"
             for results in (found, scrolled)

@@ -274,13 +274,13 @@ class Table {
     return [row.el, this.detail.el];
   }
 
-  /** Tell the style sheet how wide the longest name is: the column takes what is free. */
+  /** Tell the style sheet how wide the longest name is: columns take what is free. */
   fitNames(tasks) {
     const names = tasks.map((task) => task.name).join("\n");
     if (names === this.fitted) return;
     this.fitted = names;
     const width = Math.max(0, ...tasks.map((task) => measure(task.name)));
-    this.table.style.setProperty("--icr-names", `${Math.ceil(width)}px`);
+    this.el.parentElement?.style.setProperty("--icr-names", `${Math.ceil(width)}px`);
   }
 
   drawHeads() {
