@@ -16,7 +16,12 @@ from polling import SECONDS, eventually
 from watching import find_children
 
 import ipycron
-from ipycron.errors import ExecutionStopped, OverlapError, WorkerCrashed
+from ipycron.errors import (
+    ExecutionStopped,
+    OverlapError,
+    RemoteError,
+    WorkerCrashed,
+)
 from ipycron.scheduling.clock import SystemClock
 
 inline = pytest.mark.parametrize("house", [ASYNC], indirect=True)
@@ -316,6 +321,21 @@ def test_15_nothing_raised_is_not_a_success(house):
         assert task.execute().exception(SECONDS) is not None
         assert task.last_run.is_ok is False
         assert task.last_run.error is not None
+
+
+@both
+@pytest.mark.parametrize("code", [None, 0, 3])
+def test_function_that_leaves_has_failed_whatever_its_code(house, code):
+    """It is no program: `sys.exit` ends nothing, and nothing was returned."""
+
+    def leave(ctx):
+        sys.exit(code)
+
+    task = house.start(leave)
+    error = task.execute().exception(SECONDS)
+    assert isinstance(error, RemoteError)
+    assert error.type_name == "SystemExit"
+    assert task.last_run.outcome == "failed"
 
 
 @background

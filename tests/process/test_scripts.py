@@ -3,7 +3,6 @@
 import logging
 import os
 import re
-import sys
 import textwrap
 from pathlib import Path
 
@@ -549,23 +548,6 @@ def test_exit_functions_are_not_called_when_a_worker_is_killed(write, tmp_path):
     task.start().result(SECONDS)
     assert isinstance(task.execute().exception(SECONDS), ExecutionTimeout)
     assert not out.exists()
-
-
-@pytest.mark.parametrize("code", ["", "0", "3"])
-@pytest.mark.parametrize("kind", ["inline", "background", "file"])
-def test_function_that_leaves_has_failed_whatever_its_code(kind, code, write):
-    """It is no program: nothing is ended by it, and nothing was returned."""
-    scope = {"sys": sys}
-    source = f"def task():\n    sys.exit({code})\n"
-    exec(source, scope)
-    job = write(f"import sys\n{source}") if kind == "file" else scope["task"]
-    background = True if kind == "background" else None
-    task = ipycron.create_task(NEVER, job, background=background)
-    task.start().result(SECONDS)
-    error = task.execute().exception(SECONDS)
-    assert isinstance(error, RemoteError)
-    assert error.type_name == "SystemExit"
-    assert task.last_run.outcome == "failed"
 
 
 @pytest.mark.parametrize("line", ["sys.exit(0)", "exit()", "quit(0)", "sys.exit()"])
