@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import ipycron
 from ipycron.cli.mistakes import UsageMistake
 from ipycron.client.options import TaskOptions
-from ipycron.errors import IpycronError
+from ipycron.errors import CronSyntaxError, IpycronError
 from ipycron.scheduling.clock import SystemClock
 from ipycron.scheduling.policy import OptionKind
 
@@ -166,9 +166,17 @@ def _add_when(parser: Any) -> None:
 
 
 def _make_expression(given: argparse.Namespace) -> CronExpression:
-    from ipycron.cron import CronExpression  # noqa: PLC0415 - as the others
+    from ipycron.cron import CronExpression, validate  # noqa: PLC0415 - as the others
 
-    expression = CronExpression(given.expression, given.timezone, hash_id=given.hash_id)
+    try:
+        expression = CronExpression(
+            given.expression, given.timezone, hash_id=given.hash_id
+        )
+    except CronSyntaxError as error:
+        if given.hash_id is not None or not validate(given.expression):
+            raise
+        # Valid but for what its H is drawn from.
+        raise UsageMistake(f"{error}\nHere that is --hash-id NAME.") from None
     expression.check_fires(SystemClock().now())
     return expression
 

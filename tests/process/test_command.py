@@ -77,7 +77,11 @@ def test_hashed_field_is_drawn_for_a_name(capsys, command):
     """Without a name the error says what is missing."""
     assert main([command, "H 9 * * *", "--hash-id", "report"]) == 0
     assert main([command, "H 9 * * *"]) == 2
-    assert "such as a name" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "such as a name" in said
+    assert "--hash-id NAME" in said
+    assert main([command, "61 9 * * *"]) == 2
+    assert "--hash-id" not in capsys.readouterr().err
 
 
 def test_next_prints_while_it_counts_and_ends_at_an_interrupt():
