@@ -132,6 +132,7 @@ def end_tasks():
         return
     for end in [task.destroy(force=True) for task in ipycron.get_tasks().values()]:
         end.result(SECONDS)
+    client.keepalive.close()  # here: only the main thread gives its descriptor back
     drain()
     for event in ("*", *ipycron.Event):
         ipycron.off(event)
