@@ -13,7 +13,9 @@ from house import NEVER, Record
 from polling import SECONDS
 
 import ipycron
+from ipycron.client.jobs import Cell
 from ipycron.errors import CaptureError, InvalidOption, RemoteError
+from ipycron.process.wire.payload import Payload
 
 LOCK = threading.Lock()
 
@@ -44,6 +46,18 @@ def test_worker_init_is_called_before_the_job_is_loaded(write, launcher):
     record.wait("task:restarted")
     result = function.execute().result(SECONDS)
     assert result == ([function.last_run.pid], 7)
+
+
+def test_worker_init_is_called_before_a_cell_is_loaded():
+    """As for a file."""
+
+    def set_up():
+        sys.initialized = os.getpid()
+
+    cell = Cell(source="import sys\nsys.initialized", filename="<x>", payload=Payload())
+    task = ipycron.create_task(NEVER, cell, worker_init=set_up)
+    task.start().result(SECONDS)
+    assert task.execute().result(SECONDS) == task.last_run.pid
 
 
 def test_worker_init_is_called_for_each_run_of_a_script(write, tmp_path):
