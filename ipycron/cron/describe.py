@@ -44,7 +44,7 @@ _WORKDAYS = frozenset(NAMES) - {
 """Whose words for the nearest, the first or the last weekday mean another day: the
 first of the week, one of the weekend, any."""
 
-# Translations of cron-descriptor 2.2 that say something else than the phrase.
+# Translations of cron-descriptor 2.2 that differ in meaning from the phrase.
 _FALSE: dict[str, frozenset[str]] = {
     "seconds {0} through {1} past the minute": frozenset({"fa_IR", "kk_KZ", "th_TH"}),
     "minutes {0} through {1} past the hour": frozenset({"fa_IR", "th_TH"}),
@@ -232,7 +232,7 @@ def _say_seconds(fields: Fields, language: _Language) -> str:
 
 
 def _say_minutes(fields: Fields, language: _Language) -> str:
-    """Return the minutes; empty where the seconds or the hours say all of it."""
+    """Return the minutes; empty where the seconds or the hours include them."""
     step = _find_rhythm(fields.minute, _MINUTE, fields)
     is_plain = fields.second == (0,)
     if step == 1:
@@ -258,7 +258,7 @@ def _say_minutes(fields: Fields, language: _Language) -> str:
 
 
 def _say_hours(fields: Fields, language: _Language, windows: list[Group]) -> str:
-    """Return the hours; empty for all of them, or where the minutes say them."""
+    """Return the hours; empty for all of them, or where the minutes include them."""
     step = _find_rhythm(fields.hour, _HOUR, fields)
     if step == 1:
         return ""
@@ -376,7 +376,7 @@ def _say_days_of_week(
 
     Args:
         fields: the schedule.
-        language: how to say it.
+        language: the language of the words.
         is_beside: whether days of the month are restricted too.
         is_either: whether one of the two is then enough.
     """

@@ -110,7 +110,7 @@ SPECS = (
     ),
 )
 
-# Source: crontab(5). @reboot and @every say nothing about the calendar.
+# Source: crontab(5). @reboot and @every do not refer to the calendar.
 NICKNAMES = MappingProxyType(
     {
         "@yearly": "0 0 1 1 *",

@@ -35,7 +35,7 @@ _CONJUNCTIONS = frozenset(
 _SHORTEST_NAME = 2
 _CLOSE_NAME = 0.65
 _CLOSE_NICKNAME = 0.8
-# Of other crons and of none. Empty where no expression says the same.
+# Of other crons and of none. Empty where no expression means the same.
 _OTHER_NICKNAMES = {
     "every": "",
     "reboot": "",
@@ -246,7 +246,7 @@ def _choose_zone(names: list[str]) -> str | None:
     }
     if len(offsets) != 1:
         return None
-    # Of "Europe/Berlin" and "Berlin" the one that says where.
+    # Of "Europe/Berlin" and "Berlin" the one with the region.
     return max(names, key=lambda name: ("/" in name, name))
 
 

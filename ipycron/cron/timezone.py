@@ -18,7 +18,7 @@ _OTHER_PLACES = (
     "etc/conf.d/clock",
 )
 
-# Instants at which a stranger's zone is tried: 1970, summer and winter of 2026, 2100.
+# Instants at which an unknown `tzinfo` is tried: 1970, summer and winter of 2026, 2100.
 _PROBES = (0, 1_767_225_600, 1_782_864_000, 4_102_444_800)
 
 
@@ -48,7 +48,7 @@ def resolve_timezone(timezone: tzinfo | str | None) -> tzinfo:
 
 
 def _check_offset(timezone: tzinfo) -> None:
-    """Refuse a tzinfo that cannot say what time it is."""
+    """Refuse a tzinfo that does not return its offset."""
     for instant in _PROBES:
         try:
             offset = datetime.fromtimestamp(instant, timezone).utcoffset()
@@ -85,7 +85,7 @@ def _make_unknown(text: str, variable: str | None = None) -> UnknownTimezone:
 
 
 def is_named(timezone: tzinfo) -> bool:
-    """Return whether a zone is the database's own, so that its name says all of it.
+    """Return whether a zone is the database's own, so that its name identifies it.
 
     One that was read from a file has whatever name its reader gave it.
     """
@@ -99,7 +99,7 @@ def is_named(timezone: tzinfo) -> bool:
 
 
 def get_key(timezone: tzinfo) -> tzinfo | str | tuple[str, bytes]:
-    """Return what tells a zone from others, and can be pickled.
+    """Return what identifies a zone, and can be pickled.
 
     That is its IANA name, the rules of a zone that was read from a file, or else the
     zone itself.
@@ -198,7 +198,7 @@ def _read_zone_file(path: str) -> tzinfo | None:
 
 
 def follow_localtime(root: str = "/") -> ZoneInfo | None:
-    """Return the zone that ``/etc/localtime`` links to, if nothing says otherwise.
+    """Return the zone that ``/etc/localtime`` links to, if no other place differs.
 
     What `tzlocal` finds on most systems, too, by trying each end of the path as a
     name: for those that are none, `zoneinfo` loads `tempfile` and `shutil`.

@@ -1,4 +1,4 @@
-"""Is this text an expression, and what does it say: `parse`, `validate` and how."""
+"""Checking and parsing the text of an expression: `parse`, `validate`."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def parse(text: str, *, hash_id: str | None = None) -> Fields:
     """
     if not isinstance(text, str):
         raise _make_error(repr(text), _check_type(text))
-    # Without an H the id says nothing: a thousand tasks on one schedule read it once.
+    # Without an H the id does not matter: a thousand tasks on one schedule share it.
     return _parse_cached(text, hash_id if "h" in text.lower() else None)
 
 

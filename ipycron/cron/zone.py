@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-# A week from the ends of what `datetime` can say, so that neither a zone's local time
+# A week from the ends of `datetime`'s range, so that neither a zone's local time
 # nor a search a little beyond it falls off them.
 FIRST_INSTANT = -62_134_992_000  # 0001-01-08 UTC
 LAST_INSTANT = 253_401_696_000  # 9999-12-25 UTC

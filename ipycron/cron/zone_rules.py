@@ -29,7 +29,7 @@ Rules = tuple[str, bytes]
 _BEFORE = -(2**40)
 _FIRST = 0  # 1970
 _END = 5_680_281_600  # 2150
-# Strangers' zones answer a hundred times as slowly as `zoneinfo`'s, and none of them
+# Other classes answer a hundred times as slowly as `zoneinfo`'s, and none of them
 # changes twice within twelve days; `zone` has the shortest time in the tz database.
 _STRANGERS_STEP = 12 * 86_400
 _HEADER = struct.Struct(">4sc15x6l")  # sizes: isutc, isstd, leap, times, types, names
@@ -108,7 +108,7 @@ class _ProcessZone(Zone):
 
 
 def _is_of_the_process(text: str) -> bool:
-    """Return whether the C library itself goes by this string."""
+    """Return whether the C library itself follows this string."""
     if os.environ.get("TZ", "").removeprefix(":") != text:
         return False
     names = re.findall(r"<[^>]+>|[A-Za-z]{3,}", text)
