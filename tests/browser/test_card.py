@@ -386,6 +386,9 @@ def test_card_lists_what_was_captured_and_shows_the_result_once(notebook):
     notebook.run("words = ['a']")
     notebook.run(CAPTURING)
     card = get_card(notebook, "capturing")
+    expect(card.locator(".icr-countdown")).to_have_attribute(
+        "title", re.compile(r"^Next run (.+ 00:00:00(, | )){3}\S+$")
+    )
     fold = card.get_by_role("button", name=re.compile("Captured 1 variable, .* B"))
     expect(fold).to_have_attribute("aria-expanded", "false")
     expect(card.locator(".icr-facts")).to_contain_text("each result goes to got")

@@ -190,7 +190,8 @@ class Countdown {
     const blank = this.label ? "" : "–";
     setText(this.value, next === null ? (isDue ? "now" : blank) : formatSpan(Math.ceil(next - now)));
     if (this.label) setText(this.label, isDue ? "next" : next === null ? "not scheduled" : "next in");
-    const title = next === null ? null : `Next run ${formatInstant(next, task.zone, now)} ${task.zone}`;
+    const coming = task.fires.filter((fire) => fire > now).map((fire) => formatInstant(fire, task.zone, now));
+    const title = next === null ? null : `Next run ${coming.join(", ")} ${task.zone}`;
     setAttribute(this.el, "title", title);
   }
 }
