@@ -67,6 +67,9 @@ class Keepalive:
                 else:
                     del self._held[task.id]
                 self._apply()
+            if is_held and self._release is not None:
+                # The client's loop may have been first: only the main thread can.
+                _signals.open(self)
             release = self._release if is_held else None
         if release is not None and release is not self._running:
             self._start(release)
