@@ -223,7 +223,7 @@ def has_changed_user(pid: int) -> bool:
     try:
         with reserve.lend(), open(f"/proc/{pid}/status", "rb") as file:  # noqa: PTH123
             users = file.read().partition(b"\nUid:")[2].partition(b"\n")[0].split()
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # the latter while it is read
         return False
     except OSError:
         return True

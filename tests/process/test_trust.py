@@ -4,12 +4,15 @@ import fcntl
 import logging
 import mmap
 import os
+import subprocess
+import threading
 
 import pytest
 from house import NEVER
 from polling import eventually
 
 import ipycron
+from ipycron.process.posix import has_changed_user
 from ipycron.process.wire.outcome import Unserializable
 from ipycron.process.wire.payload import INLINE_BYTES, Payload, pack, pack_data
 
@@ -138,3 +141,18 @@ def test_record_keeps_its_attributes(write, caplog):
     assert record.getMessage() == "hello there"
     assert record.large == str(1 << 80)
     assert record.object.startswith("<function")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's children change their user")
+def test_process_that_goes_has_not_changed_its_user():
+    """Nor at the moment at which its status can be opened and not be read."""
+    answers = set()
+    for _ in range(200):
+        child = subprocess.Popen(["true"])
+        gone = threading.Event()
+        ending = threading.Thread(target=lambda c=child, g=gone: (c.wait(), g.set()))
+        ending.start()
+        while not gone.is_set():
+            answers.add(has_changed_user(child.pid))
+        ending.join()
+    assert answers == {False}
