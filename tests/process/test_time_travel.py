@@ -161,8 +161,10 @@ def test_tasks_of_before_are_left_alone():
     assert list(ipycron.get_tasks().values()) == [before]
 
 
-def test_coroutines_run_on_their_loop():
+def test_coroutines_run_on_their_loop(monkeypatch):
     """The loop goes on in `advance_async`; `advance` would block it, and says so."""
+    # Another test of this process may have made an IPython.
+    monkeypatch.setattr("ipycron.client.waits.is_interactive", lambda: False)
 
     async def main():
         seen = []

@@ -444,8 +444,8 @@ def test_task_is_refused_when_an_option_does_not_go_with_an_executor(name, value
     with pytest.raises(InvalidOption) as caught:
         ipycron.create_task(NEVER, print, executor=Silent(), **{name: value})
     assert str(caught.value) == (
-        f"{name}: got {value!r}, expected None with an executor, whose processes are "
-        "not ours."
+        f"{name}: got {value!r}, expected None with an executor, which starts its "
+        "own processes."
     )
 
 
