@@ -54,7 +54,8 @@ lab: $(STAMP)
 # The stamp is older than what it was made from, or missing: install.
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python \
 	  --constraint constraints.txt --editable '.[redis,dask,bench,test,dev]'
 	touch $(STAMP)
 
