@@ -513,7 +513,11 @@ unmet = ipycron.schedule("0 0 1 1 *", tock, background=True, name="unmet")
 """
 
 
-@pytest.mark.parametrize("own_notebook", ["lab", "notebook"], indirect=True)
+@pytest.mark.parametrize(
+    "own_notebook",
+    ["lab", pytest.param("notebook", marks=pytest.mark.full)],
+    indirect=True,
+)
 def test_panel_restores_its_tasks_after_a_restart(own_notebook):
     """It is grey and stands still; one click runs the cells that declared its tasks."""
     notebook = own_notebook
@@ -607,7 +611,16 @@ except ValueError as error:
 """
 
 
-@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize(
+    ("shared", "theme"),
+    [
+        ("lab", "JupyterLab Dark"),
+        ("notebook", "JupyterLab Light"),
+        pytest.param("lab", "JupyterLab Light", marks=pytest.mark.full),
+        pytest.param("notebook", "JupyterLab Dark", marks=pytest.mark.full),
+    ],
+    indirect=["shared"],
+)
 def test_panel_and_card_can_be_read_by_everybody(notebook, theme):
     """No fault for axe: roles, names, contrast, that of tracebacks' colours, too.
 
