@@ -6,6 +6,7 @@ import re
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from front_ends import LAB_FIRST
 from playwright.sync_api import expect
 
 STEPS = """%%cron 0 0 1 1 * --name steps --run-now
@@ -63,9 +64,6 @@ def get_card(notebook, name):
     )
 
 
-LAB = pytest.mark.parametrize("shared", ["lab"], indirect=True)
-
-
 def test_card_shows_a_run_while_it_happens(notebook):
     """Text grows line by line, a bar moves in its place, the clock ticks."""
     notebook.run(STEPS)
@@ -107,7 +105,7 @@ def test_card_shows_displays_as_the_notebook_does(notebook):
     assert tops == sorted(tops)
 
 
-@LAB
+@LAB_FIRST
 def test_card_turns_red_when_a_run_fails(notebook):
     """The traceback stands under what was printed, with the cell's own lines."""
     notebook.run(FAILING)
@@ -123,7 +121,7 @@ def test_card_turns_red_when_a_run_fails(notebook):
     assert colour == "rgb(198, 35, 48)"
 
 
-@LAB
+@LAB_FIRST
 def test_card_counts_down_and_shows_each_run(notebook):
     """A task that runs each second is followed, and its history is one click away."""
     notebook.run(TICKING)
@@ -167,7 +165,7 @@ def test_card_stops_starts_and_runs_by_click_and_by_key(notebook):
     expect(status).to_have_text("destroyed")
 
 
-@LAB
+@LAB_FIRST
 def test_card_shows_hostile_text_as_text(notebook):
     """A name, an output and an error with markup are shown, never run."""
     notebook.run(HOSTILE)
@@ -180,7 +178,7 @@ def test_card_shows_hostile_text_as_text(notebook):
     assert card.locator("script").count() == 0
 
 
-@LAB
+@LAB_FIRST
 def test_card_keeps_its_shape_when_texts_are_long(notebook):
     """Ten thousand characters push nothing out of the card."""
     notebook.run(LONG)
@@ -469,7 +467,7 @@ plt.subplots(figsize=(4, 9));
 """
 
 
-@LAB
+@LAB_FIRST
 def test_output_can_be_expanded_and_shows_figures_from_their_top(notebook):
     """A figure that is higher than the box is cut below, until the box is opened."""
     notebook.run(TALL)
@@ -494,7 +492,7 @@ print("at", time.time_ns())
 """
 
 
-@LAB
+@LAB_FIRST
 def test_selected_text_survives_the_next_run(notebook):
     """It is shown, and that is said, until nothing is selected any more."""
     notebook.run(COUNTING)
@@ -514,7 +512,7 @@ def test_selected_text_survives_the_next_run(notebook):
     expect(card.locator(".icr-held")).to_be_hidden()
 
 
-@LAB
+@LAB_FIRST
 def test_history_says_how_many_runs_it_leaves_out(notebook):
     """The last twenty are remembered, all are counted."""
     notebook.run(
@@ -580,7 +578,7 @@ time.sleep(1.5)
 """
 
 
-@LAB
+@LAB_FIRST
 def test_saved_copies_are_as_new_as_what_is_seen(notebook):
     """A run that has ended is not saved as running; a panel has the task of later."""
     notebook.run("ipycron.panel()")

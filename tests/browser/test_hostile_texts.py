@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from front_ends import LAB_FIRST
 from hostile_texts import TEXTS
 from playwright.sync_api import expect
 from scores import score_test
 
-LAB = pytest.mark.parametrize("shared", ["lab"], indirect=True)
 TASK = """
 import sys, ipycron
 evil = {text!r}
@@ -25,7 +25,7 @@ FIND_LIVE = """node => [...node.querySelectorAll("*")].filter(e =>
 GET_WIDTHS = "node => [node.scrollWidth, node.clientWidth]"
 
 
-@LAB
+@LAB_FIRST
 @pytest.mark.parametrize("kind", TEXTS)
 def test_hostile_text_is_only_text_on_the_page(request, notebook, kind):
     """In the card, in the panel and its detail, and in the copy beside them."""

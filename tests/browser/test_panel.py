@@ -8,9 +8,9 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from front_ends import LAB_FIRST
 from playwright.sync_api import expect
 
-LAB = pytest.mark.parametrize("shared", ["lab"], indirect=True)
 SCREENSHOTS = Path(__file__).parent / "screenshots"
 PANEL = "ipycron.panel()"
 TASKS = """
@@ -106,7 +106,7 @@ def test_panel_shows_every_task(notebook):
     assert notebook.outside_requests == []
 
 
-@LAB
+@LAB_FIRST
 def test_panel_shows_the_output_of_a_row(notebook):
     """An opened row follows its task, and shows a failure's traceback."""
     notebook.run(TASKS)
@@ -141,7 +141,7 @@ def test_panel_goes_on_while_the_kernel_is_busy(notebook):
     expect(notebook.page.get_by_text("wokenwoken")).to_be_visible()
 
 
-@LAB
+@LAB_FIRST
 def test_panel_counts_on_while_the_interpreter_is_held(notebook):
     """A call that never lets go of the GIL: the page ticks, and says that it waits."""
     notebook.run(TASKS)
@@ -186,7 +186,7 @@ def test_panel_works_from_the_keyboard(notebook):
     assert notebook.count_cells() == cells
 
 
-@LAB
+@LAB_FIRST
 def test_panel_is_back_as_it_was_when_the_page_is_loaded_anew(notebook):
     """The opened row, the filter, the order and the folded parts are kept."""
     notebook.run(TASKS)
@@ -228,7 +228,7 @@ def test_panel_is_back_when_the_kernel_has_many_views(own_notebook):
     assert max(sizes) < count * 60_000
 
 
-@LAB
+@LAB_FIRST
 def test_views_fit_into_a_narrow_notebook(notebook):
     """Two notebooks side by side: names can be read, every button is in sight."""
     notebook.run(TASKS)
@@ -256,7 +256,7 @@ def test_views_fit_into_a_narrow_notebook(notebook):
     assert lost == []
 
 
-@LAB
+@LAB_FIRST
 def test_views_have_a_width_of_their_own_beside_each_other(notebook):
     """A box asks its children how wide they are."""
     notebook.run(TASKS)
@@ -265,7 +265,7 @@ def test_views_have_a_width_of_their_own_beside_each_other(notebook):
     assert notebook.page.locator(".icr").bounding_box()["width"] > 500
 
 
-@LAB
+@LAB_FIRST
 def test_panel_shows_the_next_hours_and_what_has_happened(notebook):
     """A line for each armed task; problems can be seen alone."""
     notebook.run(TASKS)
@@ -435,7 +435,7 @@ for number in range(3):
 """
 
 
-@LAB
+@LAB_FIRST
 def test_views_count_runs_that_are_in_progress_beside_each_other(notebook):
     """Three are three, the newest first, and each can be looked at."""
     notebook.run(PARALLEL)
@@ -458,7 +458,7 @@ def test_views_count_runs_that_are_in_progress_beside_each_other(notebook):
     notebook.run("held.set()")
 
 
-@LAB
+@LAB_FIRST
 def test_panels_are_two_at_once(notebook):
     """Each has its own opened row; both follow."""
     notebook.run(TASKS)
@@ -475,7 +475,7 @@ def test_panels_are_two_at_once(notebook):
         wait_for_runs(row, count_runs(row) + 1)
 
 
-@LAB
+@LAB_FIRST
 def test_panel_stays_smooth_with_two_hundred_tasks(notebook):
     """All of them due each second: the page is laid out a few times a second."""
     notebook.run(MANY)
