@@ -43,6 +43,12 @@ _ANCILLARY = (
     if hasattr(socket, "CMSG_SPACE")  # not on Windows, where nothing is received
     else 0
 )
+# As plain numbers: `socket` makes flags of `enum`, and one `&` of these would have each
+# worker write 90 kB of pages that belong to their classes.
+_CLOEXEC = int(getattr(socket, "MSG_CMSG_CLOEXEC", 0))
+"""Linux's; elsewhere descriptors are marked after they have arrived."""
+_TRUNCATED = int(getattr(socket, "MSG_CTRUNC", 0))
+_PEEK = int(socket.MSG_PEEK)
 
 
 class Frame(NamedTuple):
@@ -204,21 +210,19 @@ def receive_some(sock: Socket, size: int) -> tuple[bytes, list[int | None]]:
 
     A None after the descriptors stands for those that this process had no room for.
     """
-    # MSG_CMSG_CLOEXEC is Linux's; elsewhere the descriptors are marked below.
-    flags = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
     try:
-        data, ancillary, told, _ = sock.recvmsg(size, _ANCILLARY, flags)
+        data, ancillary, told, _ = sock.recvmsg(size, _ANCILLARY, _CLOEXEC)
     except ConnectionResetError:
         return b"", []  # the peer went away before it had read all: its end, too
     rights = array.array("i")
     for level, kind, block in ancillary:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
             rights.frombytes(block[: len(block) - len(block) % rights.itemsize])
-    if not flags:
+    if not _CLOEXEC:
         for fd in rights:
             os.set_inheritable(fd, False)
     fds: list[int | None] = list(rights)
-    if told & socket.MSG_CTRUNC:
+    if told & _TRUNCATED:
         fds.append(None)
     return data, fds
 
@@ -231,10 +235,10 @@ def receive_with_reserve(sock: Socket, size: int) -> tuple[bytes, list[int | Non
     """
     try:
         # Without room for descriptors, the flag tells whether there are any.
-        data, _, told, _ = sock.recvmsg(size, 0, socket.MSG_PEEK)
+        data, _, told, _ = sock.recvmsg(size, 0, _PEEK)
     except ConnectionResetError:
         return b"", []
-    if not told & socket.MSG_CTRUNC:
+    if not told & _TRUNCATED:
         return receive_some(sock, max(1, len(data)))
     with reserve.lend():
         return receive_some(sock, size)
