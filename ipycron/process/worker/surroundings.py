@@ -10,6 +10,7 @@ from __future__ import annotations
 import _locale
 import _signal
 import contextlib
+import marshal
 import os
 import sys
 from typing import Any
@@ -29,7 +30,7 @@ class Surroundings:
 
     def __init__(self) -> None:
         self._folder = _find_folder()
-        self._environ = dict(_environ)
+        self._environ = _copy_environment()
         self._path, self._paths = sys.path, sys.path[:]
         self._argv, self._arguments = sys.argv, sys.argv[:]
         self._umask = os.umask(0o022)
@@ -44,7 +45,7 @@ class Surroundings:
         if self._folder is not None and _find_folder() != self._folder:
             with contextlib.suppress(OSError):  # it is gone
                 os.chdir(self._folder)
-        if _environ != self._environ:
+        if _copy_environment() != self._environ:
             self._restore_environment()
         if sys.path is not self._path or sys.path != self._paths:
             sys.path = self._path
@@ -59,9 +60,10 @@ class Surroundings:
         self._logging.restore()
 
     def _restore_environment(self) -> None:
-        for name in _environ.keys() - self._environ.keys():
+        before: dict[bytes, bytes] = marshal.loads(self._environ)  # noqa: S302 - ours
+        for name in _environ.keys() - before.keys():
             del os.environb[name]
-        for name, value in self._environ.items():
+        for name, value in before.items():
             if _environ.get(name) != value:
                 os.environb[name] = value
 
@@ -72,6 +74,16 @@ class Surroundings:
                 # Only the main thread may; elsewhere the job could not either.
                 with contextlib.suppress(ValueError, OSError):
                     _signal.signal(number, before)
+
+
+def _copy_environment() -> bytes:
+    """Return the environment, the same bytes as long as nothing has changed.
+
+    Not a dictionary: one more reference to each name and value would have a worker
+    write all the pages that they lie on. Nor does `marshal` up to its version 2 count
+    references.
+    """
+    return marshal.dumps(_environ, 2)
 
 
 def _find_folder() -> bytes | None:
