@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ipycron.executors.guest_output import Piece, Record, record_output
 from ipycron.executors.guest_program import end_program, keep_surroundings
-from ipycron.process.nesting import loading_job, visiting
+from ipycron.process.nesting import LoadingJob, visiting
 from ipycron.process.wire.outcome import MAX_ERROR_BYTES, encode_error, encode_result
 from ipycron.process.wire.payload import Payload, pack_data
 from ipycron.process.wire.protocol import CellJob, FileJob, FunctionJob
@@ -170,7 +170,7 @@ def _run(visit: RemoteRun, record: Record) -> tuple[bool, Payload, str]:
     # Given back last: errors are described while their source can be quoted.
     with ExitStack() as borrowed:
         try:
-            with loading_job():
+            with LoadingJob():
                 job = _load(visit, record, borrowed)
             result = job.run(partial(make_run_context, visit.load, visit.run))
             return True, *encode_result(result, limit)

@@ -245,15 +245,14 @@ def _call_in_thread(
     return value  # type: ignore[no-any-return] # what the function has returned
 
 
-@contextmanager
-def room_to_recurse() -> Iterator[None]:
+class RoomToRecurse:
     """Let our own code run where the job has left little of the stack's limit."""
-    limit = sys.getrecursionlimit()
-    if limit >= _MAX_PLAIN_ITEMS:
-        yield
-        return
-    sys.setrecursionlimit(_MAX_PLAIN_ITEMS)
-    try:
-        yield
-    finally:
-        sys.setrecursionlimit(limit)
+
+    def __enter__(self) -> None:
+        self._limit = sys.getrecursionlimit()
+        if self._limit < _MAX_PLAIN_ITEMS:
+            sys.setrecursionlimit(_MAX_PLAIN_ITEMS)
+
+    def __exit__(self, *_: object) -> None:
+        if self._limit < _MAX_PLAIN_ITEMS:
+            sys.setrecursionlimit(self._limit)

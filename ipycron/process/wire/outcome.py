@@ -17,13 +17,13 @@ from typing import Any, NamedTuple
 from ipycron.errors import RemoteError
 from ipycron.process.wire.describe import (
     SCALARS,
+    RoomToRecurse,
     Text,
     call_briefly,
     get_error_text,
     get_short_name,
     get_type_name,
     render,
-    room_to_recurse,
 )
 from ipycron.process.wire.payload import (
     Payload,
@@ -95,7 +95,7 @@ def encode_result(value: object, max_bytes: int) -> tuple[Payload, str]:
     Whatever the object does when it is pickled, or the system does not allow.
     """
     try:
-        with room_to_recurse():
+        with RoomToRecurse():
             return _encode_result(value, max_bytes)
     except BaseException as error:  # noqa: BLE001 - border: job
         name = get_type_name(value)
@@ -167,7 +167,7 @@ def encode_error(
     """
     said = Text("", is_own=False)
     try:
-        with room_to_recurse():
+        with RoomToRecurse():
             said = get_error_text(error)
             if traceback_text is None:
                 traceback_text = format_traceback(error, said)

@@ -23,7 +23,7 @@ from ipycron.errors import StartRefused
 from ipycron.process.affinity import count_cores, return_to, wait_on_one
 from ipycron.process.direct.token import WorkerToken
 from ipycron.process.direct.worker_end import WorkerEnd, date_call, fits, is_unread
-from ipycron.process.nesting import loading_job, mark_process
+from ipycron.process.nesting import LoadingJob, mark_process
 from ipycron.process.posix import (
     close_others,
     die_with_parent,
@@ -188,7 +188,7 @@ class Worker:
         try:
             _arrange(self._load)
             forward_logs(self._send_log, self._load.setting.log_level)
-            with loading_job():
+            with LoadingJob():
                 if self._load.setting.worker_init:
                     call_init(self._load.setting.worker_init)
                 self._job = load_job(self._load.job, frame.payload, self._publish)

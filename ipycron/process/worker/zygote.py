@@ -21,7 +21,7 @@ import weakref
 from typing import TYPE_CHECKING
 
 from ipycron.errors import ProtocolError
-from ipycron.process.nesting import loading_job, mark_process
+from ipycron.process.nesting import LoadingJob, mark_process
 from ipycron.process.posix import (
     ORPHAN_GRACE,
     close_others,
@@ -183,7 +183,7 @@ def _preload(message: Preload) -> str | None:
     failed = []
     for name in message.modules:
         try:
-            with loading_job():
+            with LoadingJob():
                 importlib.import_module(name)
         except Exception as error:  # noqa: BLE001 - user modules fail in any way
             failed.append(f"{name}: {type(error).__name__}: {error}")
