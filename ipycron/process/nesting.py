@@ -54,10 +54,7 @@ class _State:
         self.loads = 0
         self.visits = 0
         self.reported: set[Place] = set()
-        call_in_child(self._renew_lock)
-
-    def _renew_lock(self) -> None:
-        self.lock = threading.RLock()
+        call_in_child(self.lock._at_fork_reinit)  # type: ignore[attr-defined] # noqa: SLF001
 
     def is_first(self, place: Place) -> bool:
         with self.lock:
