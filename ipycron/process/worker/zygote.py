@@ -13,7 +13,7 @@ import contextlib
 import gc
 import importlib
 import os
-import selectors
+import select
 import signal
 import socket
 import time
@@ -45,11 +45,12 @@ from ipycron.process.wire.protocol import (
     Preloaded,
     ToZygote,
 )
-from ipycron.process.wire.zones import make_zone
+from ipycron.process.wire.zones import Zone, make_zone
 from ipycron.process.worker import program as worker
 from ipycron.process.worker.rehearsal import rehearse
 
 if TYPE_CHECKING:
+    from datetime import tzinfo
     from typing import NoReturn
 
 _MAX_TEXT = 2000
@@ -63,22 +64,24 @@ class Zygote:
     def __init__(self, channel: BlockingChannel) -> None:
         self._channel = channel
         self._workers: dict[int, int] = {}  # pid → worker id
-        self._selector = selectors.DefaultSelector()
+        # Not `selectors`: a page that the zygote writes between two forks is one more
+        # in each worker, and its code was on many.
+        self._watch = select.poll()
         self._wakeup, wakeup = os.pipe()
         os.set_blocking(self._wakeup, False)
         os.set_blocking(wakeup, False)
         self._wakeup_end = wakeup
         self._is_rehearsed = False
+        self._zones: dict[Zone, tzinfo] = {}
 
     def serve(self) -> None:
         """Handle commands and children until the supervisor is gone."""
         signal.set_wakeup_fd(self._wakeup_end, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        self._selector.register(self._channel, selectors.EVENT_READ)
-        self._selector.register(self._wakeup, selectors.EVENT_READ)
+        self._watch.register(self._channel, select.POLLIN)
+        self._watch.register(self._wakeup, select.POLLIN)
         while True:
-            wait = None if self._is_rehearsed else QUIET
-            ready = {key.fd for key, _ in self._selector.select(wait)}
+            ready = dict(self._watch.poll(None if self._is_rehearsed else QUIET * 1000))
             if not ready:
                 self._rehearse()
             if self._wakeup in ready:
@@ -101,8 +104,8 @@ class Zygote:
         if isinstance(frame.message, Fork):
             if self._workers:
                 self._rehearse()  # after the first worker: a caller waits for it
-            with contextlib.suppress(Exception):  # it may be gone from the disk
-                make_zone(frame.message.zone)
+            if frame.message.zone not in self._zones:
+                self._warm_zone(frame.message.zone)
             if frame.is_short:
                 refusal = ForkFailed(frame.message.worker_id, describe_shortage())
                 self._channel.send(refusal)
@@ -114,6 +117,11 @@ class Zygote:
             error = _preload(frame.message)
             _settle()
             self._channel.send(Preloaded(error))
+
+    def _warm_zone(self, zone: Zone) -> None:
+        """Read a zone that workers will need, and hold it, once."""
+        with contextlib.suppress(Exception):  # it may be gone from the disk
+            self._zones[zone] = make_zone(zone)
 
     def _rehearse(self) -> None:
         """Warm what workers do, once."""
@@ -163,10 +171,10 @@ class Zygote:
         """The supervisor is gone: SIGTERM, grace, SIGKILL, and leave none behind."""
         for pid in self._workers:
             kill_group(pid, signal.SIGTERM)
-        self._selector.unregister(self._channel)
+        self._watch.unregister(self._channel)
         deadline = time.monotonic() + ORPHAN_GRACE
         while self._workers and (left := deadline - time.monotonic()) > 0:
-            self._selector.select(left)
+            self._watch.poll(left * 1000)
             self._reap()
         for pid in self._workers:
             kill_group(pid, signal.SIGKILL)
