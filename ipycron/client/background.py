@@ -21,7 +21,7 @@ from ipycron.errors import (
     SupervisorLost,
 )
 from ipycron.process.direct.connections import DirectConnections
-from ipycron.process.start import describe_refusal, start_supervisor
+from ipycron.process.supervision import describe_refusal, start_supervisor
 from ipycron.process.wire.outcome import decode_error
 from ipycron.process.wire.payload import Payload, unpack_data
 from ipycron.process.wire.printable import show_controls
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from ipycron.client.record import TaskRecord
     from ipycron.client.recovery import Action
     from ipycron.process.direct.client_end import Answer, CallState
-    from ipycron.process.start import SupervisorProcess
+    from ipycron.process.supervision import SupervisorProcess
     from ipycron.process.wire.channel import Frame
     from ipycron.scheduling.plan import Silence
     from ipycron.scheduling.ports import Elector

@@ -33,7 +33,7 @@ from ipycron.errors import (
     TaskNotInherited,
 )
 from ipycron.process.refusal import describe
-from ipycron.process.start import describe_refusal, start_supervisor
+from ipycron.process.supervision import describe_refusal, start_supervisor
 from ipycron.process.unix import find_lack
 from ipycron.process.wire.protocol import Streamed
 from ipycron.scheduling.clock import SystemClock
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from ipycron.client.record import TaskRecord
     from ipycron.client.recovery import Action
     from ipycron.process.direct.client_end import Answer
-    from ipycron.process.start import SupervisorProcess
+    from ipycron.process.supervision import SupervisorProcess
     from ipycron.process.wire.payload import Payload
     from ipycron.process.wire.protocol import Displayed, Preload
     from ipycron.scheduling.events import Notice, TaskContext

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     import psutil
 
-    from ipycron.process.start import SupervisorProcess
+    from ipycron.process.supervision import SupervisorProcess
     from ipycron.process.wire.payload import Payload
     from ipycron.process.wire.protocol import Message
 

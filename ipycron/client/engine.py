@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from ipycron.client.recovery import Action
     from ipycron.client.threads import ThreadPool
     from ipycron.executors.pools import ExecutorLauncher, Sink
-    from ipycron.process.start import SupervisorProcess
+    from ipycron.process.supervision import SupervisorProcess
     from ipycron.process.wire.protocol import Preload
     from ipycron.scheduling.ports import Clock, Worker
 

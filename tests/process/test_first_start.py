@@ -20,7 +20,7 @@ from ipycron.api.task import get_record
 from ipycron.client.background import BackgroundTasks
 from ipycron.client.client import Client
 from ipycron.client.registry import registry
-from ipycron.process.start import start_supervisor
+from ipycron.process.supervision import start_supervisor
 
 AT_IMPORT = """
 import json, keyword, os, sys
