@@ -67,10 +67,11 @@ class Surroundings:
             if _environ.get(name) != value:
                 os.environb[name] = value
 
-    def _restore_handlers(self, handlers: list[Any]) -> None:
+    def _restore_handlers(self, handlers: dict[int, Any]) -> None:
         _signal.setitimer(_signal.ITIMER_REAL, 0)  # an alarm would end the process now
-        for number, now, before in zip(_NUMBERS, handlers, self._handlers, strict=True):
-            if now != before and before is not None:
+        for number in handlers | self._handlers:
+            before = self._handlers.get(number, _signal.SIG_DFL)
+            if handlers.get(number, _signal.SIG_DFL) != before and before is not None:
                 # Only the main thread may; elsewhere the job could not either.
                 with contextlib.suppress(ValueError, OSError):
                     _signal.signal(number, before)
@@ -93,5 +94,11 @@ def _find_folder() -> bytes | None:
         return None  # it was removed
 
 
-def _get_handlers() -> list[Any]:
-    return [_signal.getsignal(number) for number in _NUMBERS]
+def _get_handlers() -> dict[int, Any]:
+    """Return the handlers that are not the default; None is one of C's."""
+    # Few: a list of all would be 50 kB of a worker's memory.
+    return {
+        number: handler
+        for number in _NUMBERS
+        if (handler := _signal.getsignal(number)) != _signal.SIG_DFL
+    }
