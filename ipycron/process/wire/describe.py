@@ -248,6 +248,8 @@ def _call_in_thread(
 class RoomToRecurse:
     """Let our own code run where the job has left little of the stack's limit."""
 
+    __slots__ = ("_limit",)
+
     def __enter__(self) -> None:
         self._limit = sys.getrecursionlimit()
         if self._limit < _MAX_PLAIN_ITEMS:

@@ -138,6 +138,8 @@ class LoggingState:
     Of one job's worker: the next that is made forgets this one.
     """
 
+    __slots__ = ("_disabled", "_modules", "_root")
+
     def __init__(self) -> None:
         _changed.clear()
         self._modules = len(sys.modules)
