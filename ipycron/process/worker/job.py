@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ipycron.errors import CaptureError
 from ipycron.process.shell.progress import prefer_text_bars
+from ipycron.process.wire.describe import SCALARS
 from ipycron.process.wire.payload import Payload, unpack
 from ipycron.process.wire.protocol import CellJob, FileJob, FunctionJob, Job
 from ipycron.process.worker.script import (
@@ -135,6 +136,8 @@ class FunctionRunner:
         """Call it; see `LoadedJob.run`."""
         arguments = (describe(),) if self._takes_context else ()
         result = self._function(*arguments)
+        if type(result) in SCALARS:
+            return result  # to look at its class further takes 50 kB of a worker's own
         if is_awaitable(result):
             return self._await(follow(result))
         refuse_generator(result)
