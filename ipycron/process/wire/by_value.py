@@ -1,8 +1,8 @@
-"""Pickles what a notebook or a script defines by value, also where pickle would not.
+"""Pickles by value what a notebook or script defines, even where pickle would not.
 
 Pickle and cloudpickle send some objects by their name only: functions with a cache,
-new types. A worker's `__main__` does not have these names. Here they are sent with
-what they are made of, or refused when they are pickled, never when they are loaded.
+new types. A worker's `__main__` does not have these names. Here such objects are sent
+with their contents, or refused when they are pickled, never when they are loaded.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Reduced = Any
 
 _NO_FILE = "<dynamic-code>"
 MAINS = frozenset({"__main__", "__mp_main__"})
-"""Names of modules that are another module in each process."""
+"""Names of modules that differ from process to process."""
 
 _PROTOCOL = 5
 _DISPATCHER: Any = functools.singledispatch(print)
@@ -35,7 +35,7 @@ _MODULE_PARTS = frozenset({"__builtins__", "__loader__", "__spec__", "__cached__
 
 
 class ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc] # has no types
-    """Cloudpickle that sends more by value, and nothing by a name of `__main__`."""
+    """Cloudpickle that sends more by value, and nothing as a name in `__main__`."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -43,7 +43,7 @@ class ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc] # has no types
         self._made: dict[int, ModuleType] = {}  # here, by the id of their variables
 
     def reducer_override(self, obj: Any) -> Reduced:
-        """Return how an object is rebuilt; refuse what only its name would tell.
+        """Return how an object is rebuilt; refuse one that would travel as a bare name.
 
         Raises:
             pickle.PicklingError: if a worker would not find the object.
@@ -67,7 +67,7 @@ class ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc] # has no types
         return reduced
 
     def describes_itself(self, kind: type) -> bool:
-        """Return whether a type decides itself how its instances are pickled."""
+        """Return whether a type itself decides how its instances are pickled."""
         known = self._kinds.get(kind)
         if known is None:
             plain: tuple[Any, ...] = object.__reduce_ex__, object.__reduce__
@@ -76,7 +76,7 @@ class ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc] # has no types
         return known
 
     def _reduce_member(self, obj: Any) -> Reduced:
-        """Send a function or a class of a module that was made here."""
+        """Send a function or class of a module that was created here."""
         if isinstance(obj, type):
             return cloudpickle.cloudpickle._dynamic_class_reduce(obj)  # noqa: SLF001 - there is no other way in
         reduced = _, new, state, *setter = self._dynamic_function_reduce(obj)
@@ -88,7 +88,7 @@ class ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc] # has no types
         return _make_member, (new[0], module, new[-1]), state, *setter
 
     def _reduce(self, obj: Any) -> Reduced:
-        """Do what pickle does, and look at the name that may come of it."""
+        """Do what pickle does, and check the name if that is all it returns."""
         reduce = self.dispatch_table.get(type(obj))
         reduced = obj.__reduce_ex__(_PROTOCOL) if reduce is None else reduce(obj)
         if isinstance(reduced, str) and pickle.whichmodule(obj, reduced) in MAINS:  # type: ignore[attr-defined] # not in its stub
@@ -103,7 +103,7 @@ def _get_globals(obj: Any) -> Any:
 
 
 def has_home(obj: Any) -> bool:
-    """Return whether a worker finds the object by its name, in a module on disk."""
+    """Return whether a worker can find the object by name, in a module on disk."""
     name = getattr(obj, "__module__", None)
     if not isinstance(name, str) or name in MAINS:
         return False
@@ -119,7 +119,7 @@ def has_home(obj: Any) -> bool:
 
 
 def is_made_module(module: ModuleType) -> bool:
-    """Return whether a module has to be sent with its content."""
+    """Return whether a module must be sent with its contents."""
     name = module.__name__
     return name not in sys.modules or is_made_here(name)
 
@@ -165,7 +165,7 @@ def _make_cached(function: Any, maxsize: int | None, typed: bool) -> Any:  # noq
 
 
 def _reduce_cached_property(cached: functools.cached_property[Any]) -> Reduced:
-    """Send a cached property without its lock, which it has before Python 3.12."""
+    """Send a cached property without the lock that it has before Python 3.12."""
     attributes = {k: v for k, v in vars(cached).items() if k != "lock"}
     return functools.cached_property, (cached.func,), attributes
 
@@ -202,12 +202,12 @@ def _fill_dispatcher(function: Any, state: tuple[dict[Any, Any], ...]) -> None:
 
 
 def _reduce_code(code: CodeType) -> Reduced:
-    """Send code with the text it was made from, where that is in no file."""
+    """Send code with its source text, if that is in no file."""
     make, arguments = cloudpickle.Pickler.dispatch_table[CodeType](code)
-    # From 3.1.3 on cloudpickle leaves the file out, and tracebacks would lack lines.
+    # From 3.1.3 on cloudpickle drops the file name; tracebacks would lack lines.
     arguments = tuple(
         code.co_filename
-        # Some are bytes, which -b would not have compared with text.
+        # Some are bytes; python -b warns if they are compared with text.
         if isinstance(argument, str) and argument == _NO_FILE
         else argument
         for argument in arguments
@@ -256,7 +256,7 @@ def _make_alias(name: str, value: Any, parameters: tuple[Any, ...]) -> Any:
 
 
 def _reduce_module(module: ModuleType) -> Reduced:
-    """Send a module that no file holds, such as ``types.ModuleType("settings")``."""
+    """Send a module that is in no file, such as ``types.ModuleType("settings")``."""
     name = module.__name__
     is_importable = sys.modules.get(name) is module
     state = {k: v for k, v in vars(module).items() if k not in _MODULE_PARTS}

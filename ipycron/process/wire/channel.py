@@ -1,7 +1,7 @@
 """One edge between two processes: frames over an inherited socket pair.
 
 `Channel` serves an asyncio loop, `BlockingChannel` a program without one. Neither
-decides what an end of file means: see the package's docstring.
+decides what end of file means: see the package's docstring.
 """
 
 from __future__ import annotations
@@ -37,34 +37,35 @@ if TYPE_CHECKING:
 __all__ = ["BlockingChannel", "Channel", "Frame"]
 
 _READ_BYTES = 64 * 1024
-"""Well below 128 KB, from where on `malloc` maps each buffer and unmaps it again: 22 µs
-of each message."""
+"""Well below 128 KB: from that size on `malloc` maps and unmaps each buffer, which
+costs 22 µs a message."""
 _SMALL_READ_BYTES = 4 * 1024
-"""For programs that wait: a large buffer would be the worker's largest memory."""
+"""For blocking programs: a large buffer would be most of a worker's memory."""
 _DELAYED_BYTES = 64 * 1024
-"""What is sent at once all the same: a peer that does not read shows by it."""
+"""Sent at once all the same: this is how a peer that does not read is noticed."""
 FD_SETSIZE = 1024  # <sys/select.h>
 _FLUSH_POLL = 0.005
 _DRAIN_READS = 64
 _AGAIN = 0.05
-"""Seconds until what the system refused, memory for a message, is tried again."""
+"""Seconds until a send is retried after the system refused memory for it."""
 
 
 class Channel:
-    """An edge on an asyncio loop. All methods but `send_at_once` are called there.
+    """An edge on an asyncio loop. Call every method but `send_at_once` on that loop.
 
     Args:
         sock: this end; the channel owns it.
         kind: the union of messages that may arrive.
-        on_frame: called for each frame, in order; what it raises is logged.
-        on_close: called once when the peer is gone or broke the protocol (then
-            with the error), never after `close()`.
-        on_flood: called after a read that filled the buffer: the peer may have more
-            to say than there is time for.
+        on_frame: called for each frame, in order; its exceptions are logged.
+        on_close: called once, when the peer is gone or has broken the protocol (then
+            with the error); never after `close()`.
+        on_flood: called after a read that filled the buffer: the peer may send more
+            than there is time to handle.
         max_header: bytes of the largest header that may arrive.
-        read_bytes: how much is read before other edges have their turn.
-        keeps_payloads: whether payloads stay here. Where descriptors are short they
-            move into memory then; elsewhere they are on their way already.
+        read_bytes: how much is read before other edges get their turn.
+        keeps_payloads: whether payloads stay in this process. If so, they move into
+            memory when descriptors run short; payloads that are passed on give theirs
+            back soon.
     """
 
     def __init__(
@@ -89,9 +90,9 @@ class Channel:
         self._on_flood = on_flood
         self._read_bytes = read_bytes
         self._keeps_payloads = keeps_payloads
-        # Held while the socket is written to. A signal's handler may take it again on
-        # the thread that has it; `_is_writing` then leaves its frame to the loop. (A
-        # lock that is tried, not waited for, would stay locked after an interrupt.)
+        # Held while the socket is written to. A signal handler may acquire it again on
+        # the same thread; `_is_writing` then leaves the handler's frame to the loop. (A
+        # lock acquired without blocking could stay locked after an interrupt.)
         self._lock = threading.RLock()
         self._is_writing = False
         self._queue: deque[tuple[memoryview, list[int], Payload | None]] = deque()
@@ -110,8 +111,8 @@ class Channel:
     ) -> None:
         """Send a frame, now or as soon as the peer reads.
 
-        Keeps a payload alive until it is sent; `fds` are duplicated if they must
-        wait, so the caller may close them at once. A closed channel drops it.
+        Keeps a payload alive until it is sent; `fds` are duplicated if they must wait,
+        so the caller may close them at once. A closed channel drops the frame.
         """
         if self.is_closed:
             return
@@ -140,7 +141,8 @@ class Channel:
                     pass
                 except OSError as error:
                     if error.errno not in SCARCE:
-                        # The peer is gone; reading shows that, after its last messages.
+                        # The peer is gone; reading will find that out, after its last
+                        # messages.
                         return
                 finally:
                     self._is_writing = False
@@ -151,10 +153,10 @@ class Channel:
         self._enqueue(memoryview(data)[done:], sent, payload, fds)
 
     def send_at_once(self, message: Message) -> bool:
-        """Send a frame from any thread, past the loop; it does not wait for the peer.
+        """Send a frame from any thread, bypassing the loop; never wait for the peer.
 
-        Returns whether it was sent, or the rest of it surely will be. If not, nothing
-        was: have the loop `send` it.
+        Returns whether it was sent, or is certain to be. If False, nothing was sent:
+        have the loop `send` it.
         """
         data, _ = encode_frame(message, None, ())
         with self._lock:
@@ -183,8 +185,9 @@ class Channel:
     ) -> None:
         """Send a frame with the next one, or after `delay` seconds.
 
-        For news that nobody waits for: one write, and one wake-up of the peer,
-        then serves many. With no delay it is what the loop has to say in this turn.
+        For messages that are not urgent: one write, and one wake-up of the peer, then
+        serves many. Without a delay, the messages of one turn of the loop are sent
+        together.
         """
         if self.is_closed:
             return
@@ -249,7 +252,7 @@ class Channel:
 
     @staticmethod
     def _release(fds: list[int], payload: Payload | None) -> None:
-        """Close the duplicates that waited; a payload closes its own."""
+        """Close the duplicates that waited; a payload closes its own descriptor."""
         for fd in fds:
             if payload is None or fd != payload.fd:
                 os.close(fd)
@@ -261,7 +264,7 @@ class Channel:
         self.backlog = 0
 
     async def flush(self, timeout: float) -> None:
-        """Return when all is sent, or the peer is gone, or after `timeout` seconds."""
+        """Return when all is sent, the peer is gone, or `timeout` seconds pass."""
         import asyncio  # noqa: PLC0415 - a worker imports this module without it
 
         self._send_delayed()
@@ -272,11 +275,11 @@ class Channel:
             await asyncio.sleep(_FLUSH_POLL)
 
     def pause(self) -> None:
-        """Read nothing until `resume`: the peer waits. May be repeated."""
+        """Stop reading until `resume`: the peer waits. Idempotent."""
         self._loop.remove_reader(self._sock)
 
     def resume(self) -> None:
-        """Read again. May be repeated."""
+        """Read again. Idempotent."""
         if not self.is_closed:
             self._loop.add_reader(self._sock, self._read)
 
@@ -331,7 +334,7 @@ class Channel:
             on_close(error)
 
     def close(self) -> None:
-        """Close this end, and let go of its owner. May be repeated."""
+        """Close this end and release its owner. Idempotent."""
         if self.is_closed:
             return
         self.is_closed = True
@@ -352,10 +355,10 @@ def _ignore(_: object) -> None:
 
 
 class BlockingChannel:
-    """An edge of a program that waits: the worker, the zygote.
+    """An edge of a blocking program: the worker, the zygote.
 
     `send` may be called from any thread; `receive` from one, and raises
-    `ProtocolError` where the peer broke the protocol.
+    `ProtocolError` if the peer broke the protocol.
     """
 
     def __init__(self, sock: Socket, kind: Any, *, takes_fds: bool = False) -> None:
@@ -374,7 +377,7 @@ class BlockingChannel:
         payload: Payload | None = None,
         fds: Sequence[int] = (),
     ) -> None:
-        """Send a frame; waits while the peer does not read. Raises `OSError`."""
+        """Send a frame; block while the peer does not read. Raises `OSError`."""
         data, sent = encode_frame(message, payload, fds)
         with self._lock:
             done = send_some(self._sock, data, sent)
@@ -382,17 +385,17 @@ class BlockingChannel:
                 self._sock.sendall(memoryview(data)[done:])
 
     def has_frames(self) -> bool:
-        """Return whether a frame is there that has been read already."""
+        """Return whether a frame has already been read and not yet received."""
         return bool(self._frames)
 
     def wait(self, seconds: float, also: int | None = None) -> bool:
-        """Wait until something arrives, the end perhaps; return whether it has.
+        """Wait until something arrives, possibly end of file; return whether it has.
 
-        As punctual as the kernel can: `poll` would round up to milliseconds.
+        As punctual as the kernel allows: `poll` would round up to milliseconds.
 
         Args:
             seconds: how long to wait.
-            also: a descriptor that ends the waiting, too, if `select` can watch it.
+            also: another descriptor that ends the wait, if `select` can watch it.
         """
         if self._frames:
             return True
@@ -411,7 +414,7 @@ class BlockingChannel:
         return self._frames.popleft()
 
     def receive_ready(self) -> list[Frame] | None:
-        """Return what has arrived, waiting for at least some bytes; None at the end."""
+        """Return what has arrived; wait for at least one byte. None at end of file."""
         if self._reader.error is not None:
             raise self._reader.error
         data, fds = receive_some(self._sock, _SMALL_READ_BYTES)
@@ -427,7 +430,7 @@ class Uplink(Protocol):
     """Where a worker's output goes: the edge to the client."""
 
     def forward(self, message: Message, payload: Payload) -> None:
-        """Send to the client, untouched where there is room."""
+        """Send to the client, unchanged if there is room."""
 
     def is_congested(self) -> bool:
         """Return whether the client is behind."""

@@ -1,7 +1,7 @@
-"""Describes users' objects, for little and whatever they do.
+"""Describes users' objects cheaply, whatever they do.
 
-`render` runs no code of the user's and looks at a few items only. Where their own text
-is wanted, `call_briefly` asks for it: once, for a second at most.
+`render` runs no user code and looks at a few items only. Where an object's own text is
+wanted, `call_briefly` asks for it: once, for at most a second.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ MAX_NAME = 200
 SCALARS = (type(None), bool, int, float, str, bytes)
 _CONTAINERS = {list: "[]", tuple: "()", set: "{}", frozenset: ("frozenset({", "})")}
 _SIZED = {*_CONTAINERS, dict, str, bytes, bytearray}
-_STR = BaseException.__str__  # of an only argument: that itself
+_STR = BaseException.__str__  # of a sole argument: its own str
 _MAX_CHARACTERS = 120
 _HALF = (_MAX_CHARACTERS - 3) // 2
 _MAX_ITEMS = 8
 _MAX_RENDERED = 60
 _MAX_DEPTH = 6
 _MAX_BITS = 2000
-"""Of an integer that is written out: less than any limit of Python's on digits."""
+"""Bits of an integer that is written out: below any digit limit of Python's."""
 _MAX_PLAIN_ITEMS = 1000
 _REPEAT = 0.05  # seconds until code that catches everything is interrupted again
 
@@ -43,8 +43,8 @@ class Text(NamedTuple):
 
     Attributes:
         text: its text.
-        is_own: whether it says so itself: not where it would only show a large value,
-            which is rendered instead, and not where it failed to.
+        is_own: whether the text is the exception's own: False if that would only show a
+            large value, which is rendered instead, and False if it failed.
     """
 
     text: str
@@ -52,11 +52,11 @@ class Text(NamedTuple):
 
 
 class TookTooLong(BaseException):
-    """Raised in code of the user's that was only to describe something."""
+    """Raised in user code that takes too long to describe something."""
 
 
 def get_type_name(value: object) -> str:
-    """Return an object's class with its module; asks neither it nor its metaclass."""
+    """Return an object's class with its module; run no code of it or its metaclass."""
     cls = type(value)
     name = _cut_name(type.__dict__["__qualname__"].__get__(cls))
     module = type.__dict__["__module__"].__get__(cls)
@@ -66,7 +66,7 @@ def get_type_name(value: object) -> str:
 
 
 def get_short_name(value: object) -> str:
-    """Return the name of an object's class; as `get_type_name`."""
+    """Return the name of an object's class; see `get_type_name`."""
     return _cut_name(type.__dict__["__name__"].__get__(type(value)))
 
 
@@ -75,12 +75,12 @@ def _cut_name(name: str) -> str:
 
 
 def render(value: object) -> str:
-    """Return a short repr of built-in values; everything else is only named."""
+    """Return a short repr of built-in values; anything else is only named."""
     return _Renderer().render(value, _MAX_DEPTH)
 
 
 class _Renderer:
-    """Renders one value, and counts what it has rendered."""
+    """Renders one value and counts what it has rendered."""
 
     def __init__(self) -> None:
         self._left = _MAX_RENDERED
@@ -105,7 +105,7 @@ class _Renderer:
             return repr(value)
         if depth == 0 or self._left <= 0:
             return f"{begin}...{end}"
-        # In one step each: another thread of the job may be changing it.
+        # Each in one step: another thread of the job may be changing the container.
         if kind is dict:
             pairs = list(islice(value.items(), _MAX_ITEMS))
             parts = [
@@ -122,7 +122,7 @@ class _Renderer:
 
 
 def _render_text(value: Any) -> str:
-    """Return the repr of a text or of bytes; of long ones both ends."""
+    """Return the repr of a str or bytes; of a long one, both ends."""
     if len(value) <= _MAX_CHARACTERS:
         return _shorten(repr(value))
     begin, end = value[:_MAX_CHARACTERS], value[-_MAX_CHARACTERS:]
@@ -153,7 +153,7 @@ def get_error_text(error: BaseException) -> Text:
 
 
 def _is_small(value: Any) -> bool:
-    """Return whether the text of a built-in value is soon written."""
+    """Return whether the repr of a built-in value is cheap."""
     left = _MAX_PLAIN_ITEMS
     pending = [value]
     while pending:
@@ -179,8 +179,8 @@ def call_briefly(
 ) -> T:
     """Return what a function returns; raises `TookTooLong` if it takes long.
 
-    On the main thread an alarm interrupts it, unless the process has one of its own.
-    Elsewhere it has a thread that is left behind.
+    On the main thread an alarm interrupts it, unless the process uses an alarm already.
+    Elsewhere it runs in a thread of its own, which is abandoned.
     """
     if _is_alarm_free():
         with interrupting(seconds):
@@ -200,7 +200,7 @@ def _is_alarm_free() -> bool:
 
 @contextmanager
 def interrupting(seconds: float) -> Iterator[None]:
-    """Raise `TookTooLong` in the block if it takes long, where an alarm can."""
+    """Raise `TookTooLong` in the block if it takes long, where alarms work."""
     if not _is_alarm_free():
         yield
         return
@@ -211,7 +211,7 @@ def interrupting(seconds: float) -> Iterator[None]:
     before = _signal.signal(_signal.SIGALRM, interrupt)
     blocked = _signal.pthread_sigmask(_signal.SIG_UNBLOCK, [_signal.SIGALRM])
     try:
-        # Twice: the alarm may go off in the very moment in which it is put off.
+        # Twice: the alarm may go off at the very moment when it is cancelled.
         try:
             _signal.setitimer(_signal.ITIMER_REAL, seconds, _REPEAT)
             yield
@@ -246,7 +246,7 @@ def _call_in_thread(
 
 
 class RoomToRecurse:
-    """Let our own code run where the job has left little of the stack's limit."""
+    """Let our own code run even if the job has nearly exhausted the stack limit."""
 
     __slots__ = ("_limit",)
 

@@ -1,4 +1,4 @@
-"""What a run displays, on its way from a worker to whoever shows it."""
+"""What a run displays, on its way from the worker to the front end."""
 
 from __future__ import annotations
 
@@ -22,12 +22,13 @@ class DisplayData:
     Holds built-in values only: it travels as plain data and becomes JSON.
 
     Attributes:
-        kind: a new output, a new content for those of the same `display_id`, an
-            order to empty the outputs, or the value of a trailing expression.
+        kind: a new output, new content for outputs with the same `display_id`, a
+            request to clear the outputs, or the value of a trailing expression.
         data: the mimebundle; images and other bytes are base64 text.
         metadata: by MIME type, as in Jupyter's messages.
         display_id: the name that an "update" refers to, or None.
-        is_waiting: of a "clear": only when the next output comes.
+        is_waiting: for a "clear": whether it takes effect only when the next output
+            arrives.
     """
 
     kind: DisplayKind
@@ -43,7 +44,7 @@ def pack_display(display: DisplayData) -> Payload:
 
 
 def unpack_display(payload: Payload) -> DisplayData:
-    """Return a display; a line of text where it is none: a job can send anything."""
+    """Return a display; a line of text if it is not one: a job can send anything."""
     try:
         return unpack_data(payload, DisplayData)
     except (msgspec.MsgspecError, PayloadLost, ValueError, OSError) as error:

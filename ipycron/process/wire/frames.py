@@ -1,12 +1,13 @@
-"""Frames: how messages, payloads and descriptors lie on a socket.
+"""Frames: how messages, payloads and descriptors are laid out on a socket.
 
 A frame is a prefix (sizes, number of descriptors), a header (`protocol.py`), and a
-payload, inline or as the first descriptor. Both ends are ours, yet nothing is
-trusted: sizes are bounded, headers are validated, descriptors are taken only where
-they are expected. Who breaks the protocol is heard up to there and no further.
+payload, inline or as the first descriptor. Both ends are ours, yet nothing is trusted:
+sizes are bounded, headers are validated, descriptors are accepted only where they are
+expected. Nothing is read after a violation of the protocol.
 
-A receiver without descriptors is not broken by its peer: Linux drops what it has no
-place for (``MSG_CTRUNC``). The frame arrives without them, see `Frame.is_short`.
+A receiver that is out of descriptors does not count as a violation by its peer: Linux
+drops those that do not fit (``MSG_CTRUNC``). The frame arrives without them; see
+`Frame.is_short`.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ _PREFIX = struct.Struct("<IIBB")  # header size, inline payload size, fds, paylo
 MAX_HEADER_BYTES = 16 * 1024 * 1024
 """A header holds a cell's source or a file's arguments, never a user's object."""
 SMALL_HEADER_BYTES = 64 * 1024
-"""For what jobs can write to: their messages hold ids and one line of text."""
+"""For sockets that jobs can write to: messages hold ids and one line of text."""
 _MAX_FDS = 8
 _ANCILLARY = (
     socket.CMSG_SPACE(_MAX_FDS * array.array("i").itemsize)
@@ -52,11 +53,11 @@ _PEEK = int(socket.MSG_PEEK)
 
 
 class Frame(NamedTuple):
-    """A received message with what came beside it. The receiver owns the fds.
+    """A received message and what came with it. The receiver owns the fds.
 
     Attributes:
-        is_short: whether this process had no room for its descriptors. The payload
-            then says so to whoever decodes it.
+        is_short: whether this process had no room for its descriptors. Decoding the
+            payload then raises `PayloadLost`.
     """
 
     message: Any
@@ -71,7 +72,7 @@ class FrameReader:
     Args:
         kind: the union of messages that may arrive.
         max_header: bytes of the largest header.
-        takes_fds: whether a message may bring descriptors besides its payload's.
+        takes_fds: whether a message may carry descriptors besides its payload's.
 
     Attributes:
         error: how the peer broke the protocol; nothing is read after that.
@@ -92,8 +93,8 @@ class FrameReader:
 
         Args:
             data: bytes as they came.
-            fds: the descriptors that came with them; None in the place of those that
-                the system dropped.
+            fds: the descriptors that came with them; None in place of those that the
+                system dropped.
         """
         self._bytes += data
         self._fds.extend(fds)
@@ -109,7 +110,7 @@ class FrameReader:
         return frames
 
     def close(self) -> None:
-        """Give back descriptors of frames that never completed."""
+        """Close the descriptors of frames that were never completed."""
         _close_all(self._fds)
         self._fds.clear()
 
@@ -120,8 +121,8 @@ class FrameReader:
             at = end
         if at:
             del self._bytes[:at]
-        # Descriptors come with the first byte of their frame: more than one frame's
-        # belong to none.
+        # Descriptors come with the first byte of their frame: any beyond one frame's
+        # belong to no frame.
         if len(self._fds) > (_MAX_FDS if self._bytes else 0):
             raise ProtocolError(reason="descriptors without a frame")
 
@@ -142,7 +143,7 @@ class FrameReader:
         start = at + _PREFIX.size
         if count > len(self._fds) and None not in self._fds:
             raise ProtocolError(reason="a frame without its descriptors")
-        # Before the descriptors are taken: what is no message leaves them to `close`.
+        # Before the descriptors are taken: if this is no message, `close` closes them.
         message = self._decode(start, start + header)
         fds = self._take_fds(count)
         if fds is None:
@@ -180,7 +181,7 @@ def encode_frame(
     """Return the bytes of a frame and the descriptors that go with the first one.
 
     Raises:
-        ProtocolError: if nobody would read it.
+        ProtocolError: if the peer would refuse it.
     """
     header = encode_message(message)
     if len(header) > MAX_HEADER_BYTES:
@@ -198,7 +199,7 @@ def encode_frame(
 
 
 def send_some(sock: Socket, data: memoryview | bytes, fds: Sequence[int]) -> int:
-    """Send what the socket takes, descriptors with the first byte; return how much."""
+    """Send what the socket accepts, fds with the first byte; return how many bytes."""
     if not fds:
         return sock.send(data)
     rights = array.array("i", fds)
@@ -208,12 +209,12 @@ def send_some(sock: Socket, data: memoryview | bytes, fds: Sequence[int]) -> int
 def receive_some(sock: Socket, size: int) -> tuple[bytes, list[int | None]]:
     """Return what has arrived; no bytes mean the end. Raises `OSError`.
 
-    A None after the descriptors stands for those that this process had no room for.
+    A None after the descriptors stands for those that did not fit in this process.
     """
     try:
         data, ancillary, told, _ = sock.recvmsg(size, _ANCILLARY, _CLOEXEC)
     except ConnectionResetError:
-        return b"", []  # the peer went away before it had read all: its end, too
+        return b"", []  # the peer left before it had read everything: also the end
     rights = array.array("i")
     for level, kind, block in ancillary:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
@@ -228,10 +229,10 @@ def receive_some(sock: Socket, size: int) -> tuple[bytes, list[int | None]]:
 
 
 def receive_with_reserve(sock: Socket, size: int) -> tuple[bytes, list[int | None]]:
-    """Do the same; descriptors that arrive find room in this process's reserve.
+    """Do the same, with room for arriving descriptors in this process's reserve.
 
-    Whoever takes them calls `make_room` afterwards. It is one look more for each read:
-    what is dropped is dropped for good.
+    The caller calls `make_room` afterwards. This costs one more check a read, but a
+    dropped descriptor cannot be recovered.
     """
     try:
         # Without room for descriptors, the flag tells whether there are any.
@@ -245,7 +246,7 @@ def receive_with_reserve(sock: Socket, size: int) -> tuple[bytes, list[int | Non
 
 
 def make_room(frames: Sequence[Frame]) -> None:
-    """Fill the reserve again; where there is no room, payloads move into memory."""
+    """Refill the reserve; if there is no room, move payloads into memory."""
     if reserve.fill():
         return
     for frame in frames:

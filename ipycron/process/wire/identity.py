@@ -1,15 +1,16 @@
-"""Classes, functions and modules of the user: one object here, however it arrives.
+"""The user's classes, functions and modules: one object here, however it arrives.
 
-What `__main__` defines travels by value. cloudpickle's loader sets the attributes of a
-class that it knows anew, and makes a new function and a new module each time: a job's
-result would undo what its receiver has changed meanwhile. Here everything that travels
-by value has a token, and a load never changes what this process already has:
+What `__main__` defines travels by value. cloudpickle's loader resets the attributes of
+a class that it already knows, and makes a new function and a new module each time: a
+job's result would undo changes that its receiver has made in the meantime. Here
+everything that travels by value has a token, and loading never changes what this
+process already has:
 
-- `define` makes what is new here, once, and leaves alone what is not;
-- `resolve` finds what this process has sent itself. Should it be gone by now, it is
-  made from the definitions that travel beside the pickle, unread until then.
+- `define` creates what is new here, once, and leaves the rest alone; - `resolve` finds
+what this process itself has sent. If that is gone by now, it is recreated from the
+definitions that travel beside the pickle, unread until then.
 
-The registry keeps nothing alive that can be referred to weakly.
+The registry keeps nothing alive that supports weak references.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 PATIENCE = 2.0
 """Seconds that a load waits for another one."""
 MAX_SENTINELS = 10_000
-"""Objects such as `object()` that are remembered: nothing refers to them weakly."""
+"""Objects remembered that do not support weak references, such as `object()`."""
 
 _HOOK = "__init_subclass__"
 
@@ -51,7 +52,7 @@ class Entry(NamedTuple):
     Attributes:
         ref: returns the object; None when it is gone.
         token: its name in all processes that have it.
-        is_received: whether a job has brought it here: its sender can resolve it.
+        is_received: whether it arrived with a job: the job's sender can resolve it.
     """
 
     ref: Callable[[], Any]
@@ -60,7 +61,7 @@ class Entry(NamedTuple):
 
 
 class Registry:
-    """Objects and their tokens. Compares objects by identity, whatever they define."""
+    """Objects and their tokens. Objects are compared by identity, never by `__eq__`."""
 
     def __init__(self) -> None:
         self._by_address: dict[int, Entry] = {}
@@ -68,7 +69,7 @@ class Registry:
         self._kept: dict[str, Callable[[], None]] = {}
 
     def add(self, obj: object, token: str, *, is_received: bool = False) -> None:
-        """Remember an object; the first of a token is the one that is found by it."""
+        """Remember an object; the first with a token is the one that `find` returns."""
         address = id(obj)
 
         def forget(ref: object) -> None:
@@ -87,7 +88,7 @@ class Registry:
     def _keep(
         self, obj: object, token: str, forget: Callable[[object], None]
     ) -> Callable[[], Any]:
-        """Keep an object that has no weak references, and let go of the oldest."""
+        """Keep an object without weak references; release the oldest."""
 
         def ref() -> object:
             return obj
@@ -98,12 +99,12 @@ class Registry:
         return ref
 
     def look_up(self, obj: object) -> Entry | None:
-        """Return what is known of an object."""
+        """Return what is known about an object."""
         entry = self._by_address.get(id(obj))
         return entry if entry is not None and entry.ref() is obj else None
 
     def find(self, token: str) -> Any:
-        """Return the object of a token; None where there is none, or no more."""
+        """Return the object of a token; None if there is none, or none any more."""
         entry = self._by_token.get(token)
         return None if entry is None else entry.ref()
 
@@ -122,8 +123,8 @@ def get_token(obj: object, fresh: str = "") -> str:
 
     Args:
         obj: the object.
-        fresh: the token of one that has none yet; empty: any that no other process
-            makes.
+        fresh: the token for an object that has none yet; empty for one that is unique
+            among all processes.
     """
     entry = registry.look_up(obj)
     if entry is not None:
@@ -139,15 +140,15 @@ class _Load:
     def __init__(self, definitions: Buffer, *, is_job: bool) -> None:
         self.is_job = is_job
         self.definitions = definitions
-        # What is made here, and lives as long as the load at least; what of it has
-        # not got its state yet.
+        # What was created here, kept at least as long as the load; which of it still
+        # lacks its state.
         self.made: dict[str, Any] = {}
         self.unfinished: set[str] = set()
 
     def find(self, token: str) -> Any:
         """Return what this process has by a token, or None.
 
-        A job brings along functions of its own, and all that another job has brought
+        A job brings its own functions along, even those that another job brought
         before: nothing of an earlier run is left in a pool's process.
         """
         if token in self.made:
@@ -169,7 +170,7 @@ class _Load:
 
 
 class _Loads(threading.local):
-    """The loads of a thread, the innermost last."""
+    """A thread's loads, innermost last."""
 
     def __init__(self) -> None:
         self.stack: list[_Load] = []
@@ -180,14 +181,14 @@ _loads = _Loads()
 
 @contextmanager
 def loading(definitions: Buffer = b"", *, is_job: bool = False) -> Iterator[None]:
-    """Let `define` and `resolve` work: for the time of one load, in one thread at once.
+    """Enable `define` and `resolve` during one load, in one thread at a time.
 
-    Two loads at once could both make the class that they have in common. A load that
-    hangs, in code of the user's, must not hold up all others for ever.
+    Two loads at once could both create the class that they share. A load that hangs in
+    user code must not block all others for ever.
 
     Args:
         definitions: pickles of what the load may refer to, in a pickled list.
-        is_job: whether a job is loaded, by its worker, not what one has returned.
+        is_job: whether this loads a job in its worker, not a job's result.
     """
     is_alone = _lock.acquire(timeout=PATIENCE)
     _loads.stack.append(_Load(definitions, is_job=is_job))
@@ -205,7 +206,7 @@ def is_loading_job() -> bool:
 
 
 def define(token: str, make: Callable[..., Any], *args: Any) -> Any:
-    """Return the object of a token; make it where this process has none."""
+    """Return the object of a token; create it if this process has none."""
     load = _loads.stack[-1]
     found = load.find(token)
     if found is None:
@@ -215,11 +216,11 @@ def define(token: str, make: Callable[..., Any], *args: Any) -> Any:
 
 
 def define_class(token: str, make: Callable[..., Any], *args: Any) -> Any:
-    """Return the class of a token; a new one is a copy, and not declared again.
+    """Return the class of a token; a new one is a copy, not a second declaration.
 
     What the hooks of its bases and its metaclass do to it is part of its state, and so
-    are the registries of theirs that travel by value. Those of libraries, which this
-    process has of its own, are told.
+    are their registries that travel by value. Hooks of libraries run, since this
+    process has its own copy of those registries.
     """
     bases = next(arg for arg in args if isinstance(arg, tuple))
     with _without_hooks(bases):
@@ -231,7 +232,7 @@ def define_class(token: str, make: Callable[..., Any], *args: Any) -> Any:
 def _make_plain_class(
     metaclass: Any, name: str, bases: tuple[Any, ...], names: dict[str, Any], *_: object
 ) -> Any:
-    """Return a class whose metaclass is the user's, as the library's below makes it."""
+    """Return a class with a user's metaclass, made by its library base metaclass."""
     base = next(cls for cls in metaclass.__mro__ if registry.look_up(cls) is None)
     resolved = types.resolve_bases(bases)
     if resolved is not bases:
@@ -241,7 +242,7 @@ def _make_plain_class(
 
 @contextmanager
 def _without_hooks(bases: tuple[Any, ...]) -> Iterator[None]:
-    """Keep `__init_subclass__` from running, in this thread, where it is the user's."""
+    """Keep a user's `__init_subclass__` from running in this thread."""
     hooks = _find_hooks(bases)
     for owner, hook in hooks.items():
         type.__setattr__(owner, _HOOK, _make_stand_in(owner, hook))
@@ -265,7 +266,7 @@ def _make_stand_in(owner: Any, hook: classmethod[Any, Any, None]) -> Any:
 
 
 def _find_hooks(bases: tuple[Any, ...]) -> dict[Any, classmethod[Any, Any, None]]:
-    """Return the classes of the user that have an `__init_subclass__`, and that."""
+    """Return the user's classes that have an `__init_subclass__`, with that method."""
     return {
         cls: vars(cls)[_HOOK]
         for base in types.resolve_bases(bases)
@@ -276,7 +277,7 @@ def _find_hooks(bases: tuple[Any, ...]) -> dict[Any, classmethod[Any, Any, None]
 
 
 def set_state(obj: Any, state: tuple[str, Callable[[Any, Any], object], Any]) -> None:
-    """Complete what `define` has made. What was here before stays as it is."""
+    """Complete what `define` has created. What was here before is left unchanged."""
     token, complete, inner = state
     load = _loads.stack[-1]
     if token in load.unfinished:
@@ -286,7 +287,7 @@ def set_state(obj: Any, state: tuple[str, Callable[[Any, Any], object], Any]) ->
 
 
 def define_blank(token: str, cls: type) -> Any:
-    """Return an object without state, such as a sentinel that is compared by `is`."""
+    """Return an object without state, such as a sentinel compared with `is`."""
     load = _loads.stack[-1]
     found = load.find(token)
     if type(found) is not cls or not is_blank(found):
@@ -296,7 +297,7 @@ def define_blank(token: str, cls: type) -> Any:
 
 
 def is_blank(obj: Any) -> bool:
-    """Return whether an object has no state, and its class nothing to say about it."""
+    """Return whether an object has no state and its class no pickling of its own."""
     return is_blank_reduction(obj.__reduce_ex__(4), type(obj))
 
 
@@ -312,7 +313,7 @@ def is_blank_reduction(reduced: Any, cls: type) -> bool:
 
 
 def find_constant(module: str, name: str, cls: type) -> Any:
-    """Return the object of a module's name; a new one where it is another kind."""
+    """Return a module's object by name; a new one if its type differs."""
     try:
         found = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError):
@@ -323,15 +324,15 @@ def find_constant(module: str, name: str, cls: type) -> Any:
 
 
 def find_member(cls: Any, name: str) -> Any:
-    """Return the member of an enum."""
+    """Return a member of an enum."""
     return cls._member_map_[name]
 
 
 def resolve(token: str, name: str) -> Any:
-    """Return what this process has sent itself.
+    """Return an object that this process itself has sent.
 
     Raises:
-        LookupError: if it is gone, and was not sent back either.
+        LookupError: if it is gone and its definition was not sent back.
     """
     load = _loads.stack[-1]
     found = load.find(token)
@@ -348,7 +349,7 @@ def resolve(token: str, name: str) -> Any:
     return found
 
 
-# --- cloudpickle's own table of classes: what others load by it is the same here ------
+# --- cloudpickle's own table of classes: what it loads is the same object here ------
 
 
 def _find_tracked(token: str) -> Any:

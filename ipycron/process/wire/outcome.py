@@ -1,7 +1,7 @@
-"""Results and errors across the process boundary: nothing lost, nobody hangs.
+"""Results and errors across the process boundary: nothing is lost, no caller hangs.
 
-The worker encodes, the client decodes when somebody asks. What cannot travel
-arrives as a description of itself and the reason, never as silence.
+The worker encodes, the client decodes on demand. What cannot travel arrives as a
+description of itself and the reason; it never vanishes silently.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ _PLAIN_LENGTH = 100
 _MAX_TEXT = 1_000_000
 """Characters of a message, a traceback or a repr that travel as text."""
 MAX_ERROR_BYTES = 4 * 1024 * 1024
-"""Largest pickle of an exception that travels; one that holds more arrives as text.
-It is decoded for listeners and logs, whether or not anybody looks at it."""
+"""Largest pickle of an exception that is sent; a larger one arrives as text.
+It is decoded for listeners and logs, even if no code looks at it."""
 _MAX_SUMMARY = 300
 UNSENT = "not sent: "
-"""What the summary of a result begins with that could not travel; no repr does."""
+"""Prefix of the summary of a result that could not travel; no repr begins with it."""
 _MAX_REASON = 1000
 _TRACEBACK_SECONDS = 5.0
 _SHORT_INT = 10**18
@@ -71,14 +71,14 @@ class Unserializable:
 
 
 class WorkerTraceback(Exception):
-    """The end of an error's chain of causes: where it was raised, in the worker."""
+    """Last in an error's chain of causes: where it was raised, in the worker."""
 
     def __str__(self) -> str:
         return f"\n{keep_colours(self.args[0].rstrip())}"
 
 
 class _Error(NamedTuple):
-    """An exception as plain text, with its pickle if it has one."""
+    """An exception as plain text, with its pickle if there is one."""
 
     type_name: str
     message: str
@@ -92,7 +92,7 @@ class _Error(NamedTuple):
 def encode_result(value: object, max_bytes: int) -> tuple[Payload, str]:
     """Return a result's payload and its one-line summary. Raises nothing.
 
-    Whatever the object does when it is pickled, or the system does not allow.
+    This holds whatever the object does when pickled and whatever the system refuses.
     """
     try:
         with RoomToRecurse():
@@ -122,7 +122,7 @@ def _name_reason(error: BaseException) -> str:
 
 
 def _is_plain(value: object, depth: int) -> bool:
-    """Return whether plain pickle does: for scalars, and small containers of them."""
+    """Return whether plain pickle suffices: for scalars and small collections."""
     kind = type(value)
     if kind in SCALARS:
         return True
@@ -160,10 +160,10 @@ def encode_error(
     """Return an error's payload and its one-line summary.
 
     Args:
-        error: the exception; its causes travel too.
-        max_bytes: an exception whose pickle is larger travels as text, as does one
-            of more than `MAX_ERROR_BYTES`.
-        traceback_text: the traceback where the caller has a better one.
+        error: the exception; its causes are sent too.
+        max_bytes: an exception whose pickle is larger, or exceeds `MAX_ERROR_BYTES`, is
+            sent as text.
+        traceback_text: the traceback, if the caller has a better one.
     """
     said = Text("", is_own=False)
     try:
@@ -182,8 +182,8 @@ def encode_error(
 def _encode_poor_error(
     error: BaseException, said: Text, reason: str
 ) -> tuple[Payload, str]:
-    """Return the payload of an error of which little more than its name can be sent."""
-    with contextlib.suppress(BaseException):  # what its frames hold may be what lacks
+    """Return the payload of an error when little more than its name can be sent."""
+    with contextlib.suppress(BaseException):  # frames may hold memory
         traceback.clear_frames(_get(error, "__traceback__"))
     described = _Error(
         type_name=get_type_name(error),
@@ -198,7 +198,7 @@ def _encode_poor_error(
 
 
 def decode_result(payload: Payload) -> Any:
-    """Return the result; an `Unserializable` where it cannot be rebuilt here."""
+    """Return the result; an `Unserializable` if it cannot be rebuilt here."""
     try:
         return unpack(payload)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - runs users' code
@@ -207,10 +207,11 @@ def decode_result(payload: Payload) -> Any:
 
 
 def decode_error(payload: Payload) -> BaseException:
-    """Return the exception, of its own type where it can be rebuilt here.
+    """Return the exception, with its own type if it can be rebuilt here.
 
-    Never raises: who waits for an error must get one. The payload stays readable:
-    listeners, the history and whoever waits decode it, each in its own thread.
+    Never raises: a caller that waits for an error must get one. The payload stays
+    readable: listeners, the history and waiting callers each decode it, in their own
+    threads.
     """
     described = _read_error(payload)
     error = _rebuild(described)
@@ -225,7 +226,7 @@ def decode_error(payload: Payload) -> BaseException:
 
 
 def _render(error: BaseException) -> list[str]:
-    """Return what IPython prints of an error whose text holds control sequences."""
+    """Return what IPython prints for an error whose text holds control sequences."""
     lines = traceback.format_exception(error)
     return keep_colours("".join(lines)).splitlines()
 
@@ -262,9 +263,9 @@ def get_traceback_text(error: BaseException) -> str | None:
 
 
 def read_traceback(value: Payload | BaseException) -> str:
-    """Return the traceback's text of a failed outcome's value, rebuilding nothing.
+    """Return the traceback text of a failed outcome's value without rebuilding it.
 
-    The value stays as it is: others may still decode it.
+    The value is left unchanged: other threads may still decode it.
     """
     if isinstance(value, BaseException):
         return get_traceback_text(value) or keep_colours(format_traceback(value))
@@ -272,9 +273,9 @@ def read_traceback(value: Payload | BaseException) -> str:
 
 
 def summarize(value: object) -> str:
-    """Return a short repr. Runs no user code: an unknown type is named only."""
+    """Return a short repr. Runs no user code: an unknown type is only named."""
     if value is None:
-        return "None"  # what most jobs return: one string for all runs that are kept
+        return "None"  # the commonest result: one string for all runs that are kept
     if type(value) is int and -_SHORT_INT < value < _SHORT_INT:
         return repr(value)
     try:
@@ -292,7 +293,7 @@ def summarize_error(error: BaseException, said: Text | None = None) -> str:
 
 
 def _is_ours(file: str) -> bool:
-    """Return whether a frame of this file runs the job, and is not part of it."""
+    """Return whether a frame of this file belongs to ipycron and not to the job."""
     return any(room in file for room in _OURS)
 
 
@@ -305,21 +306,21 @@ def format_traceback(error: BaseException, said: Text | None = None) -> str:
 
 
 def format_trace(error: BaseException, trace: Any, said: Text | None = None) -> str:
-    """Return Python's rendering of an error, whatever the error does about it."""
+    """Return Python's rendering of an error, whatever its own methods do."""
 
     def render_it(error: BaseException) -> str:
         return "".join(traceback.format_exception(type(error), error, trace))
 
     said = said or get_error_text(error)
     if said.is_own:
-        # Its causes, its notes and what is like a misspelt name run users' code, too.
+        # Causes, notes and the search for similar names run user code, too.
         with contextlib.suppress(BaseException):
             return call_briefly(render_it, error, _TRACEBACK_SECONDS)
     return render_it(_make_stand_in(error, said))
 
 
 def _make_stand_in(error: BaseException, said: Text, depth: int = 0) -> BaseException:
-    """Return an exception that looks like another, and runs no code of the user's."""
+    """Return an exception that looks like another and runs no user code."""
     module, _, name = get_type_name(error).rpartition(".")
     cls = type(name, (Exception,), {"__module__": module or "builtins"})
     stand_in: BaseException = cls(said.text)
@@ -353,10 +354,10 @@ def _describe(
 
 
 def _pickle_error(error: BaseException, max_bytes: int) -> tuple[bytes | None, str]:
-    """Return the pickle, or None and the reason. Proves that it can be rebuilt."""
+    """Return the pickle, or None and the reason. Checks that it can be rebuilt."""
     name = get_short_name(error)
     if not issubclass(type(error), Exception):
-        # Raised again in the client, these would end the notebook or the script.
+        # Raised again in the client, these would end the kernel or the script.
         return None, f"{name} ends a program"
     try:
         pickled = _dump_error(error)  # type: ignore[arg-type] # as was checked
@@ -371,13 +372,13 @@ def _pickle_error(error: BaseException, max_bytes: int) -> tuple[bytes | None, s
 
 
 def _dump_error(error: Exception) -> bytes:
-    """Return the block of an exception, pickled as the exception itself describes it.
+    """Return an exception's block, pickled as the exception itself defines.
 
-    A library may have registered another way with `copyreg`, for the whole process:
-    tblib, which comes with Dask, rebuilds a SyntaxError without its text.
+    A library may have registered a different reducer with `copyreg`, for the whole
+    process: tblib, which comes with Dask, rebuilds a SyntaxError without its text.
     """
     if type(error).__module__ == "ipycron.errors":
-        # Nothing to import for it, where there may be no descriptor to do so.
+        # Needs no import: there may be no descriptor left for one.
         return pack_bytes(pickle.dumps(error, protocol=5))
     from ipycron.process.wire.pickler import (  # noqa: PLC0415 - as in pack_object
         ErrorPickler,
@@ -409,12 +410,12 @@ def _rebuild(described: _Error) -> BaseException:
 
 
 def set_cause(error: BaseException, cause: BaseException) -> None:
-    """Chain an exception to its cause, also one that refuses to be changed."""
+    """Chain an exception to its cause, even if the exception refuses changes."""
     _set(error, "__cause__", cause)
 
 
 def _set(error: BaseException, name: str, value: object) -> None:
-    # Past the `__setattr__` of its class: a frozen dataclass raises there.
+    # Bypass the `__setattr__` of its class: that of a frozen dataclass raises.
     BaseException.__dict__[name].__set__(error, value)
 
 
@@ -429,7 +430,7 @@ def _to_wire(text: str) -> str:
 
 
 def safe_str(value: BaseException) -> str:
-    """Return an error's text, or what asking for it has raised."""
+    """Return an error's text, or say what `str` raised."""
     return get_error_text(value).text
 
 

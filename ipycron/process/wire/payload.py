@@ -1,14 +1,14 @@
-"""Payloads: users' objects on their way through processes that never look inside.
+"""Payloads: users' objects, passed through processes that never look inside.
 
 A payload is a block of bytes. A small one travels inside its frame, a large one as
 a file descriptor beside it (memfd, elsewhere an unlinked file), so that a result of
 100 MB costs the supervisor one descriptor and delays no fire.
 
-The block of an object is: the number of buffers, their sizes, the pickle, then the
+An object's block consists of the number of buffers, their sizes, the pickle, then the
 buffers (pickle protocol 5, out of band), so that a large array is written once and
-mapped, never copied into a pickle. A flag says whether the pickle defines or refers to
-what users define (see `identity`), another whether the last buffer holds
-definitions, which are read only where the receiver lacks what the pickle refers to.
+mapped, never copied into a pickle. One flag says whether the pickle defines or refers
+to user-defined objects (see `identity`), another whether the last buffer holds
+definitions, which are read only if the receiver lacks what the pickle refers to.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 INLINE_BYTES = 64 * 1024
-"""Above this a payload travels as a descriptor: about a socket buffer's third."""
+"""A larger payload travels as a descriptor: about a third of a socket buffer."""
 
 _COUNT = struct.Struct("<IB")
 _SIZE = struct.Struct("<Q")
 _DEFINES, _HAS_DEFINITIONS = 1, 2
 _NO_BUFFERS = _COUNT.pack(0, 0)
 _LOST = _COUNT.pack(0xFFFFFFFF, 0)
-"""In the place of the count: the reason follows, there is no object."""
-_PICKLE_AT = _COUNT.size + _SIZE.size  # where there are none
+"""Stands in place of the count: the reason follows, there is no object."""
+_PICKLE_AT = _COUNT.size + _SIZE.size  # in a block without buffers
 _IOV = 512  # below IOV_MAX (1024 on Linux) of os.writev
 
 T = TypeVar("T")
@@ -51,11 +51,11 @@ call_in_child(_settling._at_fork_reinit)  # type: ignore[attr-defined] # noqa: S
 
 
 class PayloadLost(Exception):
-    """A payload was sent, and a process on its way had no room for it."""
+    """A payload was sent, but a process on the way had no descriptor free for it."""
 
 
 class Payload:
-    """Bytes, or a descriptor that holds them. Owns the descriptor."""
+    """Bytes, or a descriptor that holds them; the payload owns the descriptor."""
 
     __slots__ = ("_data", "_fd", "size")
 
@@ -71,12 +71,12 @@ class Payload:
 
     @property
     def data(self) -> Buffer:
-        """The inline bytes; empty where a descriptor holds them."""
+        """The inline bytes; empty if a descriptor holds them."""
         return self._data
 
     @property
     def loss(self) -> str | None:
-        """Why the payload's bytes are missing; None where they are not."""
+        """Why the payload's bytes are missing; None if they are not."""
         if self._fd is not None or self._data[: _COUNT.size] != _LOST:
             return None
         return bytes(self._data[_COUNT.size :]).decode("utf-8", "replace")
@@ -85,34 +85,33 @@ class Payload:
         """Return the bytes, writable and private to this process.
 
         A sealed descriptor is mapped copy-on-write: pages are read when they are
-        touched. Of others the sender could take pages away, or change them: they are
-        copied.
+        touched. Any other is copied, since the sender could truncate or change it.
         """
         if self._fd is None:
             return memoryview(bytearray(self._data))
         if self.size == 0:
             return memoryview(bytearray())
         if _is_sealed(self._fd):
-            with contextlib.suppress(OSError):  # it takes a descriptor: none is left
+            with contextlib.suppress(OSError):  # no descriptor left for it
                 private = mmap.mmap(self._fd, self.size, flags=mmap.MAP_PRIVATE)
                 return memoryview(private)
         return memoryview(bytearray(os.pread(self._fd, self.size, 0)))
 
     def settle(self) -> None:
-        """Take the bytes out of the descriptor and give it back. Safe in threads."""
+        """Move the bytes into memory and close the descriptor. Thread-safe."""
         with _settling:
             if self._fd is not None:
                 self._data = os.pread(self._fd, self.size, 0)
                 self.close()
 
     def detach(self) -> int:
-        """Return the descriptor: it is the caller's now."""
+        """Return the descriptor; the caller now owns it."""
         fd, self._fd = self._fd, None
         assert fd is not None
         return fd
 
     def close(self) -> None:
-        """Give the descriptor back. May be repeated."""
+        """Close the descriptor. Idempotent."""
         fd, self._fd = self._fd, None
         if fd is not None:
             with contextlib.suppress(OSError):
@@ -169,8 +168,8 @@ def pack_object(value: object, *, is_answer: bool = False) -> Payload:
 
     Args:
         value: the object.
-        is_answer: whether it goes to the process that the running job came from,
-            which has what it has sent.
+        is_answer: whether it goes back to the process that sent the running job, which
+            still has what it sent.
     """
     from ipycron.process.wire.pickler import (  # noqa: PLC0415 - 44 ms that a worker without results saves
         dump_object,
@@ -192,9 +191,9 @@ def pack_plain(value: object) -> Payload:
 
 
 def pack_data(value: object) -> Payload:
-    """Return the payload of plain data: reading it runs nobody's code.
+    """Return the payload of plain data: reading it runs no user code.
 
-    What has no place there, lone surrogates and large integers, becomes text.
+    What the format cannot hold, lone surrogates and large integers, becomes text.
     """
     try:
         return pack([msgspec.msgpack.encode(value)])
@@ -219,7 +218,7 @@ def unpack_data(payload: Payload, kind: type[T]) -> T:
 
     Raises:
         PayloadLost: if it could not be received.
-        msgspec.MsgspecError: if it is something else.
+        msgspec.MsgspecError: if it is not of this type.
     """
     if payload.loss is not None:
         raise PayloadLost(payload.loss)
@@ -227,16 +226,16 @@ def unpack_data(payload: Payload, kind: type[T]) -> T:
 
 
 _CODE = re.compile(rb"[ci\x82-\x84\x93]")
-"""The opcodes of pickle that name a class or a function; or bytes like them."""
+"""Pickle's opcodes that name a class or function; data may contain such bytes."""
 
 
 def may_run_code(payload: Payload) -> bool:
-    """Return whether unpickling may call anything. False is sure."""
+    """Return whether unpickling may call anything. False is certain."""
     return payload.fd is not None or _CODE.search(payload.data) is not None
 
 
 def make_lost(reason: str) -> Payload:
-    """Return what stands for a payload that could not be received."""
+    """Return a placeholder for a payload that could not be received."""
     return Payload(_LOST + reason.encode())
 
 
@@ -245,10 +244,10 @@ def unpack(payload: Payload, *, is_job: bool = False) -> Any:
 
     Args:
         payload: what `pack_object` or `pack_plain` has made.
-        is_job: whether it is a job that this process is to run.
+        is_job: whether it is a job to be run by this process.
     """
     if payload.fd is None and payload.data[: _COUNT.size] == _NO_BUFFERS:
-        # Most results: nothing refers to these bytes afterwards, so they need no copy.
+        # Most results: nothing refers to these bytes afterwards; no copy is needed.
         return pickle.loads(memoryview(payload.data)[_PICKLE_AT:])  # noqa: S301
     if payload.loss is not None:
         raise PayloadLost(payload.loss)
@@ -277,7 +276,7 @@ def _flatten(buffer: pickle.PickleBuffer) -> memoryview:
 
 
 def open_anonymous() -> int:
-    """Return a descriptor of a nameless file that lives as long as its holders."""
+    """Return a descriptor of an unnamed file that exists as long as it is held open."""
     with contextlib.suppress(AttributeError, OSError):  # not Linux, or forbidden
         return os.memfd_create("ipycron", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     import tempfile  # noqa: PLC0415 - brings `random`, which reseeds at each fork
@@ -288,7 +287,7 @@ def open_anonymous() -> int:
 
 
 def _seal(fd: int) -> None:
-    """Let nobody change the file any more, where the system can do that."""
+    """Make the file immutable, where the system can."""
     with contextlib.suppress(AttributeError, OSError):
         fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _get_seals() | fcntl.F_SEAL_SEAL)
 

@@ -1,7 +1,7 @@
-"""Pickles what users define, so that it is not two things where it was one.
+"""Pickles what users define so that one object stays one object.
 
-Everything that travels by value gets a token (`ipycron.process.wire.identity`). To the
-process that a job came from, what came from there goes back as a reference.
+Everything that travels by value gets a token (`ipycron.process.wire.identity`). What
+came from the process that sent a job goes back to it as a reference.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 MAX_DEFINITION_BYTES = 1 << 20
-"""Of what is only referred to; the receiver has it, unless it has let go of it."""
+"""Of referenced objects; the receiver has them unless it has released them."""
 
 _PROTOCOL = 5
 _CACHED: Any = type(functools.lru_cache(print))
@@ -32,10 +32,10 @@ _DEFINITIONS = (type, FunctionType, ModuleType, _CACHED)
 
 
 class Pickler(ByValuePickler):
-    """Cloudpickle whose pickles `identity.loading` loads.
+    """A cloudpickle pickler whose output is loaded within `identity.loading`.
 
     Attributes:
-        referred: what was only referred to, by token.
+        referred: objects that were only referenced, by token.
         defines: whether the pickle needs `identity.loading`.
     """
 
@@ -46,12 +46,12 @@ class Pickler(ByValuePickler):
         buffer_callback: Callable[[pickle.PickleBuffer], object] | None = None,
         is_answer: bool = False,
     ) -> None:
-        """Write to a file.
+        """Set up pickling to a file.
 
         Args:
-            file: has a method `write`.
-            buffer_callback: takes the memory of large values, as pickle's own.
-            is_answer: whether the receiver is the one whose job runs here.
+            file: anything with a method `write`.
+            buffer_callback: receives the memory of large values, as in `pickle`.
+            is_answer: whether the receiver is the process whose job runs here.
         """
         super().__init__(file, _PROTOCOL, buffer_callback)
         self._is_answer = is_answer
@@ -61,7 +61,7 @@ class Pickler(ByValuePickler):
         self.defines = False
 
     def reducer_override(self, obj: Any) -> Any:
-        """Return how to pickle an object; NotImplemented: as pickle does."""
+        """Return how to pickle an object; NotImplemented for pickle's own way."""
         kind: Any = type(obj)
         if id(kind) in self._ordinary:
             return NotImplemented
@@ -77,7 +77,7 @@ class Pickler(ByValuePickler):
         return reduced
 
     def reduce_by_value(self, obj: Any) -> Any:
-        """Return how a class, function or module is pickled, but for its identity."""
+        """Return how to pickle a class, function or module, apart from its identity."""
         reduced = super().reducer_override(obj)
         if isinstance(obj, _CACHED) and isinstance(reduced, tuple):
             return *reduced, None, None, _update
@@ -99,7 +99,7 @@ class Pickler(ByValuePickler):
         make, args, state, *rest, complete = reduced
         define: Callable[..., Any]
         if isinstance(obj, type):
-            # Without cloudpickle's own token, which `identity` asks about instead.
+            # Without cloudpickle's own token, which `identity` replaces.
             token = identity.get_token(obj, args[-2])
             args = (*_add_slots(obj, args)[:-2], None, None)
             define = identity.define_class
@@ -110,7 +110,7 @@ class Pickler(ByValuePickler):
         return define, (token, make, *args), state, *rest, identity.set_state
 
     def _reduce_instance(self, obj: Any, kind: type) -> Any:
-        """Keep the identity of an object that has nothing else: a sentinel."""
+        """Preserve the identity of an object that has nothing else: a sentinel."""
         reduced = obj.__reduce_ex__(_PROTOCOL)
         if identity.is_blank_reduction(reduced, kind):
             if place := self._find_constant(obj, kind):
@@ -124,7 +124,7 @@ class Pickler(ByValuePickler):
         return reduced
 
     def _find_constant(self, obj: object, kind: type) -> tuple[str, str] | None:
-        """Return the module and the name of a sentinel of a library's."""
+        """Return the module and the name of a library's sentinel."""
         if kind is object:
             return self._find_anywhere(obj)
         name = kind.__module__
@@ -138,7 +138,7 @@ class Pickler(ByValuePickler):
         return None
 
     def _list_constants(self, name: str) -> dict[int, tuple[str, str]]:
-        """Return what stands in an importable module, by its address."""
+        """Return the contents of an importable module, by `id`."""
         if name not in self._constants:
             module = sys.modules.get(name)
             listed = self._constants[name] = {}
@@ -150,7 +150,7 @@ class Pickler(ByValuePickler):
 
 
 class ErrorPickler(Pickler):
-    """Pickles exceptions as they describe themselves, whatever is registered."""
+    """Pickles exceptions by their own `__reduce__`, whatever `copyreg` holds."""
 
     def reducer_override(self, obj: Any) -> Any:
         """Return how to pickle an object; see `Pickler`."""
@@ -160,7 +160,7 @@ class ErrorPickler(Pickler):
 
 
 class _Tracer(Pickler):
-    """Knows what it has pickled last: after an error, what could not be."""
+    """Remembers the last object it pickled: after an error, the culprit."""
 
     culprit: object = None
 
@@ -199,7 +199,8 @@ def dump_object(
         pickler: makes the pickle.
 
     Returns:
-        No definitions (None) where any loader can load it; none needed: empty.
+        The pickle and its definitions: None if any loader can load the pickle, empty if
+        no definitions are needed.
     """
     file = io.BytesIO()
     writer = pickler(file, buffer_callback=buffer_callback, is_answer=is_answer)
@@ -208,10 +209,10 @@ def dump_object(
 
 
 def _dump_definitions(writer: Pickler) -> bytes:
-    """Return the definitions; without those that cannot travel.
+    """Return the definitions, leaving out those that cannot travel.
 
-    Those of classes alone are kept: each run of a job returns the same ones, and the
-    receiver, who has them, will hardly read them.
+    Definitions of classes alone are cached: each run of a job returns the same ones,
+    and the receiver, which has them, will rarely read them.
     """
     if not writer.referred:
         return b""
@@ -237,7 +238,7 @@ def _define(objects: list[object]) -> bytes:
 
 
 def _try_dump(objects: list[object]) -> bytes | None:
-    """Return the pickle that defines the objects; None where there is none."""
+    """Return the pickle that defines the objects; None if they cannot be pickled."""
     file = _Bounded()
     try:
         Pickler(file).dump(objects)
@@ -247,7 +248,7 @@ def _try_dump(objects: list[object]) -> bytes | None:
 
 
 class _Bounded(io.BytesIO):
-    """Takes `MAX_DEFINITION_BYTES`."""
+    """A file that accepts `MAX_DEFINITION_BYTES` at most."""
 
     def write(self, data: Any, /) -> int:
         if self.tell() + len(data) > MAX_DEFINITION_BYTES:
@@ -256,9 +257,9 @@ class _Bounded(io.BytesIO):
 
 
 def _add_slots(cls: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Have a class made with its `__slots__`: cloudpickle sets them when it is made.
+    """Create a class with its `__slots__`: cloudpickle sets them only afterwards.
 
-    Then they are only an attribute, and its objects have a `__dict__` instead.
+    They would then be a mere attribute, and its objects would have a `__dict__`.
     """
     slots = type.__dict__["__dict__"].__get__(cls).get("__slots__")
     if not slots or not isinstance(args[0], type):  # an enum
@@ -268,7 +269,7 @@ def _add_slots(cls: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def _reduce_member(member: Any, cls: Any) -> Any:
-    """Pickle a member of an enum by its name: its value may be equal to nothing."""
+    """Pickle an enum member by its name: its value may not even equal itself."""
     name = member._name_
     if cls._member_map_.get(name) is member:
         return identity.find_member, (cls, name)
@@ -276,7 +277,7 @@ def _reduce_member(member: Any, cls: Any) -> Any:
 
 
 def _is_its_own_copy(obj: Any, kind: Any) -> bool:
-    """Return whether a class says that its objects must not be copied."""
+    """Return whether a class declares that its objects must not be copied."""
     if not (hasattr(kind, "__copy__") and hasattr(kind, "__deepcopy__")):
         return False
     return obj.__copy__() is obj and obj.__deepcopy__({}) is obj

@@ -1,6 +1,6 @@
-"""Where inside of an object another one is, in words: for errors of pickling.
+"""Where one object is inside another, in words: for pickling errors.
 
-Looks at what objects hold, and runs none of their code.
+Looks at what objects hold without running any of their code.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ _MOST_SEARCHED = 10_000
 
 
 def find_place(value: object, part: object) -> str:
-    """Return where a part is inside of a value: ``.pool['a'][0]``; empty: nowhere."""
+    """Return where a part is in a value: ``.pool['a'][0]``; empty if nowhere."""
     return _search([("", value)], part)
 
 
 def find_place_in_job(job: object, part: object) -> str:
     """Return where a part is among what a job uses: ``self.pool._conn``.
 
-    Empty if it is nowhere, or the job itself.
+    Empty if it is nowhere or is the job itself.
     """
     return _search(_list_roots(job), part)
 
 
 def _search(roots: list[Step], part: object) -> str:
-    """Return the shortest way to a part: what is near is searched first."""
+    """Return the shortest path to a part, by breadth-first search."""
     for place, root in roots:
         if root is part:
             return place
@@ -51,7 +51,7 @@ def _search(roots: list[Step], part: object) -> str:
 
 
 def _list_roots(job: object) -> list[Step]:
-    """Return what a job uses, by the names that stand in its code."""
+    """Return what a job uses, by the names in its code."""
     if isinstance(job, functools.partial):
         args = [(f"args[{index}]", arg) for index, arg in enumerate(job.args)]
         kwargs = [(f"kwargs[{name!r}]", arg) for name, arg in job.keywords.items()]
@@ -64,7 +64,7 @@ def _list_roots(job: object) -> list[Step]:
 
 
 def _list_parts(holder: object) -> Iterator[Step]:
-    """Yield what an object holds, and how that is written."""
+    """Yield what an object holds, and the text that accesses it."""
     if isinstance(holder, FunctionType):
         yield from ((f": {name}", inner) for name, inner in _list_variables(holder))
     elif isinstance(holder, MethodType):
@@ -80,7 +80,7 @@ def _list_parts(holder: object) -> Iterator[Step]:
 
 
 def _list_items(holder: object) -> Iterable[Step]:
-    """Return the items of a container; of a subclass those of its base."""
+    """Return the items of a container; for a subclass, those its base class holds."""
     if isinstance(holder, dict):
         items = list(dict.items(holder))
         return ((f"[{_name_key(key)}]", inner) for key, inner in items)
@@ -111,7 +111,7 @@ def _list_variables(function: FunctionType) -> Iterator[Step]:
 
 
 def _find_global_names(code: Any) -> Iterator[str]:
-    """Yield the names in a function's code, and in the functions that it makes."""
+    """Yield the names in a function's code and in its nested functions."""
     yield from code.co_names
     for constant in code.co_consts:
         if isinstance(constant, type(code)):
@@ -131,11 +131,11 @@ def _list_attributes(holder: object, dot: str) -> Iterator[Step]:
 
 
 def _read_slots(holder: object) -> dict[str, object]:
-    """Return what stands in the `__slots__` of the classes of an object."""
+    """Return the values in the `__slots__` of an object's classes."""
     slots = {}
     for cls in type.__dict__["__mro__"].__get__(type(holder)):
         names = type.__dict__["__dict__"].__get__(cls)
-        if "__slots__" in names:  # not of C
+        if "__slots__" in names:  # not one written in C
             for name, slot in names.items():
                 if type(slot) is MemberDescriptorType:
                     with contextlib.suppress(AttributeError):  # it is empty

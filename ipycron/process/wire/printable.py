@@ -1,23 +1,23 @@
-"""Text of others, made fit to be printed: nothing in it moves a cursor."""
+"""Makes foreign text safe to print: nothing in it moves the cursor."""
 
 from __future__ import annotations
 
 import re
 
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
-"""And what stands for bytes that are no text, in the names of files: no message of
-Jupyter's can carry it."""
+"""And the surrogates of undecodable bytes in file names, which no Jupyter message can
+carry."""
 _HIDDEN = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
-"""Controls, and the marks that turn the direction of what follows them."""
+"""Controls, and the marks that change the direction of the text after them."""
 
 
 _COLOURS = re.compile(r"\x1b\[[0-9;:]*m")
 
 
 def strip_colours(text: str) -> str:
-    """Return a text without a terminal's colours; other controls stay."""
+    """Return a text without terminal colours; other controls stay."""
     return _COLOURS.sub("", text)
 
 
@@ -29,16 +29,16 @@ _SEQUENCES = re.compile(
     r"|\x1b[ -/]*[0-~]"  # resets, character sets, keypad
     r"|(?P<rest>[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff])"
 )
-# From the beginning of a line only: tried anywhere, a line of a megabyte takes hours.
+# Anchored to the start of a line: unanchored, a line of a megabyte takes hours.
 _RETURNS = re.compile(r"^[^\n]*\r(?=[^\n])|\r", re.MULTILINE)
 
 
 def keep_colours(text: str) -> str:
-    r"""Return a text for a terminal that can do no more there than be read.
+    r"""Return a text that has no effect in a terminal other than being shown.
 
-    Colours stay. What moves the cursor, clears the screen, sets titles or links or
-    writes to the clipboard goes; other control characters are written out. Of a line
-    that goes back to its beginning the end is kept, as a terminal would show it.
+    Colours stay. Sequences that move the cursor, clear the screen, set titles or links
+    or write to the clipboard are removed; other control characters are escaped. After a
+    carriage return only the last part of the line is kept, as a terminal would show it.
 
     Examples:
         >>> keep_colours("\x1b[31mred\x1b[0m \x1b[2J\x1b]0;title\x07end")
@@ -57,7 +57,7 @@ def _keep_colour(match: re.Match[str]) -> str:
 
 
 def show_controls(text: str) -> str:
-    r"""Return a text with its control characters written out; lines stay lines.
+    r"""Return a text with its control characters escaped; line breaks stay.
 
     Examples:
         >>> show_controls("a\tb\x07 caf\udce9\n")
@@ -67,7 +67,7 @@ def show_controls(text: str) -> str:
 
 
 def show_hidden(text: str) -> str:
-    r"""Return a name or the like with what cannot be seen written out.
+    r"""Return a name or the like with invisible characters escaped.
 
     Examples:
         >>> show_hidden("\x1b[2J \u202eback")

@@ -19,9 +19,9 @@ worker → client       Answered Declined HandedOver
 ====================  =========================================================
 
 Instants are Unix seconds, durations seconds. A zone is an IANA name, the seconds
-of a fixed offset from UTC, or a name and the content of its zone file. What the file
-system and the environment hold is bytes, as `os.fsencode` gives them: it need not be
-UTF-8, and a header's text must be.
+of a fixed offset from UTC, or a name and the content of its zone file. Paths and
+environment variables are bytes, as `os.fsencode` returns them: they need not be UTF-8,
+and a header's text must be.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class FileJob(Message, frozen=True):
     args: tuple[bytes, ...] = ()
 
     def __repr__(self) -> str:
-        """Count the arguments: they may hold passwords."""
+        """Show only the number of arguments: they may hold passwords."""
         return f"<FileJob {self.path!r}, {len(self.args)} args>"
 
 
@@ -60,7 +60,7 @@ class FunctionJob(Message, frozen=True):
     """A callable; the payload beside it holds it, by cloudpickle.
 
     Attributes:
-        label: what people call it.
+        label: its name for display.
     """
 
     label: str = ""
@@ -73,7 +73,7 @@ class CellJob(Message, frozen=True):
         source: the cell's text as typed.
         filename: what tracebacks call it.
         extensions: IPython extensions that the cell's magics need.
-        left_behind: variables of the notebook that the cell did not take along.
+        left_behind: variables of the notebook that were not captured.
     """
 
     source: str
@@ -92,9 +92,10 @@ class Setting(Message, frozen=True):
         cwd: working directory.
         env: environment variables to set, or to remove (None).
         path: `sys.path` of the client.
-        log_level: the client's root logging level; records below stay away.
-        max_result_bytes: largest result that travels.
-        worker_init: the function to call before the job is loaded, packed; or nothing.
+        log_level: the client's root logging level; records below it are not sent.
+        max_result_bytes: the largest result that is sent.
+        worker_init: the function to call before the job is loaded, packed; empty if
+            none.
     """
 
     cwd: bytes
@@ -105,7 +106,7 @@ class Setting(Message, frozen=True):
     worker_init: bytes = b""
 
     def __repr__(self) -> str:
-        """Name the variables: their values are nobody's business."""
+        """Show only the names of the variables: their values may be secret."""
         return f"<Setting in {self.cwd!r}, env of {', '.join(map(repr, self.env))}>"
 
 
@@ -142,7 +143,7 @@ class Control(Message, frozen=True):
 
 
 class Reschedule(Message, frozen=True):
-    """Have a registered task follow another schedule; see `Register`."""
+    """Change the schedule of a registered task; see `Register`."""
 
     task_id: str
     expression: str
@@ -154,8 +155,9 @@ class Reschedule(Message, frozen=True):
 class Execute(Message, frozen=True):
     """Run a task now; answered by the `Noticed` of its end, or by `Refused`.
 
-    Where its worker was called for it before, the supervisor sees that it is told, or
-    that it happens; one that has ended meanwhile has its answer, unless that is lost.
+    If the client has already called the worker for this run, the supervisor makes sure
+    that the run is reported, or that it takes place. A run that has ended by then has
+    been answered, unless the answer was lost.
     """
 
     task_id: str
@@ -178,9 +180,9 @@ class Preload(Message, frozen=True):
 
 
 class Elected(Message, frozen=True):
-    """Answer to `Elect`; `error` where the coordinator failed.
+    """The answer to `Elect`; `error` is set if the coordinator failed.
 
-    `holder` says which instance has the claim, where that is known.
+    `holder` names the instance that has the claim, if known.
     """
 
     request_id: int
@@ -193,7 +195,7 @@ class Elected(Message, frozen=True):
 
 
 class Ping(Message, frozen=True):
-    """Say that you are there: `Pong`."""
+    """Check that the peer is alive; it answers with `Pong`."""
 
 
 class Pong(Message, frozen=True):
@@ -213,14 +215,14 @@ class ClockSetBack(Message, frozen=True):
 
 
 class Reply(Message, frozen=True):
-    """A request is done; where not ok the payload is the error."""
+    """A request is done; if not ok, the payload is the error."""
 
     request_id: int
     is_ok: bool
 
 
 class Refused(Message, frozen=True):
-    """An `Execute` that cannot be; the payload is the error."""
+    """An `Execute` was refused; the payload is the error."""
 
     task_id: str
     execution_id: str
@@ -244,10 +246,10 @@ class Noticed(Message, frozen=True):
 
 
 class Streamed(Message, frozen=True):
-    """Bytes that a worker wrote (the payload), after `dropped` bytes left out.
+    """Bytes that a worker wrote (the payload), after `dropped` omitted bytes.
 
     Attributes:
-        dropped_lines: ends of lines among those that were left out.
+        dropped_lines: line ends among the omitted bytes.
     """
 
     task_id: str
@@ -267,7 +269,7 @@ class Elect(Message, frozen=True):
 
 
 class Completed(Message, frozen=True):
-    """The run of `key` has ended; the coordinator may be told."""
+    """The run of `key` has ended; its coordinator can be notified."""
 
     task_id: str
     key: str
@@ -294,11 +296,11 @@ class Logged(Message, frozen=True):
 
 
 class DirectOpened(Message, frozen=True):
-    """A direct connection; its end travels beside this, to the worker with the token.
+    """A direct connection; its socket comes with this, to the worker with the token.
 
     Attributes:
         task_id: the worker's task.
-        name: the connection's, with which its runs' ids begin.
+        name: the connection's name, which is the prefix of its runs' ids.
         pid: the worker's process.
     """
 
@@ -314,7 +316,7 @@ class Call(Message, frozen=True):
 
 
 class Answered(Message, frozen=True):
-    """The run of a call has returned; the supervisor does not know of it.
+    """The run of a call has returned; the supervisor has not been notified.
 
     Attributes:
         number: the call's.
@@ -343,7 +345,7 @@ class HandedOver(Message, frozen=True):
 class Fork(Message, frozen=True):
     """Fork a worker. Descriptors: control socket, stdout, stderr, lifeline, permit.
 
-    The zone is its task's: the zygote loads it, for all workers that need it.
+    The zone is the task's: the zygote loads it for all workers that need it.
     """
 
     worker_id: int
@@ -358,7 +360,7 @@ class Forked(Message, frozen=True):
 
 
 class ForkFailed(Message, frozen=True):
-    """There is no such worker: the system refused a process."""
+    """The worker was not forked: the system refused a process."""
 
     worker_id: int
     reason: str
@@ -401,18 +403,18 @@ class Run(Message, frozen=True):
 
 
 class StandBy(Message, frozen=True):
-    """Begin a run at its slot, without another word, if the permit is there then.
+    """Begin a run at its slot without a further message, if the permit is there then.
 
-    Where anything else is said first, the permit is taken back already.
+    If another message comes first, the permit has already been taken back.
 
     Attributes:
         execution_id: the run's.
         date: the slot.
-        latest: after this moment, or where the clock was set back, it is `Declined`.
-        number: how many workers stand by that were told before.
+        latest: after this moment, or if the clock was set back, the run is `Declined`.
+        number: how many workers were told to stand by before this one.
         crowd: how many stand by.
-        rest: for how many seconds after the slot they only begin; what follows a run
-            waits so long.
+        rest: seconds after the slot that are reserved for beginning runs; work that
+            follows a run waits until then.
     """
 
     execution_id: str
@@ -424,16 +426,16 @@ class StandBy(Message, frozen=True):
 
 
 class Quit(Message, frozen=True):
-    """Leave, with exit code 0."""
+    """Exit with code 0."""
 
 
 class Loaded(Message, frozen=True):
-    """The job is loaded; where not ok the payload is the error.
+    """Loading the job has ended; if not ok, the payload is the error.
 
     Attributes:
-        is_ok: whether it is.
+        is_ok: whether the job is loaded.
         summary: the error in one line.
-        is_single_use: whether the worker leaves after its first run.
+        is_single_use: whether the worker exits after its first run.
     """
 
     is_ok: bool
@@ -445,8 +447,8 @@ class Ended(Message, frozen=True):
     """The run ended; the payload is its result or its error.
 
     Attributes:
-        started_at: when it began, where the worker began it by itself.
-        finished_at: when the job returned, before its result was made ready to be told.
+        started_at: when it began, if the worker began it by itself.
+        finished_at: when the job returned, before its result was encoded.
     """
 
     execution_id: str
@@ -457,7 +459,7 @@ class Ended(Message, frozen=True):
 
 
 class Declined(Message, frozen=True):
-    """A run that could not begin: late for its slot, or it is the supervisor's."""
+    """A run that could not begin: too late for its slot, or left to the supervisor."""
 
     execution_id: str
 
@@ -493,8 +495,8 @@ def encode_message(message: Message) -> bytes:
     return _encoder.encode(message)
 
 
-# Building one costs a worker 0.6 MB: the zygote has them all. By identity, for the
-# hash of a union is long.
+# Building one costs a worker 0.6 MB: the zygote has them all. Keyed by identity, for
+# hashing a union is slow.
 _decoders: dict[int, tuple[msgspec.msgpack.Decoder[Any], Any]] = {}
 
 

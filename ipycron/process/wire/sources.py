@@ -1,4 +1,4 @@
-"""The text of cells and of what else is in no file, for tracebacks and `inspect`."""
+"""The source of cells and other code without a file, for tracebacks and `inspect`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _PLACE = re.compile(r'File "([^"\n]+)", line ')
 
 
 def register_source(filename: str, source: str, label: str) -> None:
-    """Make the lines of a cell known to tracebacks and `inspect`.
+    """Register the lines of a cell for tracebacks and `inspect`.
 
     `label` takes the place of the full name in the `linecache` entry, which is
     only used for files: a shell's tracebacks then read ``Cell <label>, line 3``.
@@ -24,7 +24,7 @@ def register_source(filename: str, source: str, label: str) -> None:
 def find_lines(filename: str) -> list[str] | None:
     """Return the lines of a registered source, or None for any other file.
 
-    The very list of the entry: a pickle that holds it several times has it once.
+    The entry's own list: a pickle that refers to it several times holds it once.
     """
     entry = linecache.cache.get(filename)
     if entry is None or len(entry) != 4 or entry[1] is not None:  # noqa: PLR2004 - a lazy entry has one part
@@ -41,7 +41,7 @@ def find_label(filename: str) -> str | None:
 
 
 def name_cell(filename: str) -> str | None:
-    """Return the label of a source, or what IPython calls a cell of this process."""
+    """Return a source's label, or IPython's name for a cell of this process."""
     if find_lines(filename) is None:
         return None
     label = find_label(filename)
@@ -56,7 +56,7 @@ def _find_number(filename: str) -> str | None:
 
 
 def name_cells(text: str) -> str:
-    """Return a traceback's text with the names that people know cells by."""
+    """Return a traceback's text with the display names of cells."""
 
     def name(place: re.Match[str]) -> str:
         label = name_cell(place[1])

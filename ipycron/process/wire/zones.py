@@ -9,10 +9,10 @@ Zone = str | int | tuple[str, bytes]
 
 
 def describe_zone(zone: tzinfo) -> Zone:
-    """Return what stands for `zone` on the wire.
+    """Return the wire form of `zone`.
 
-    A zone that the tz database does not have travels with its rules: the supervisor
-    runs no foreign code to know the time.
+    A zone that is not in the tz database travels with its rules: the supervisor runs no
+    foreign code to tell the time.
     """
     from ipycron.cron.timezone import is_named  # noqa: PLC0415 - not for the zygote
 
