@@ -1,8 +1,8 @@
 """A notebook's variables on their way into a worker.
 
-The notebook pickles the variables one after the other, with one pickler: what they
-share stays shared, and the one that fails has a name. `seal` wraps the stream so
-that it travels as any other object does: unpickling it calls `restore`.
+The notebook pickles the variables one after another, with one pickler: what they share
+stays shared, and an error names the variable. `seal` wraps the stream so that it
+travels as any other object does: unpickling it calls `restore`.
 
 A function of the notebook runs in the worker's `__main__`. Plain cloudpickle would
 give it a namespace of its own; a cell could then not change what its functions see,
@@ -35,17 +35,17 @@ ItemKind = Literal["variable", "magic", "module", "imports", "settings", "attrib
 Item = tuple[ItemKind, str, str]
 """What precedes each value in the stream: its kind, name and type.
 
-A "magic" is a function and its kind ("line" or "cell"). A "module" was made in the
-notebook and is known when it is unpickled; "imports" are names of modules, "settings"
-those of a library and "attributes" those of a module, pickled for when it is
-imported. The stream ends with a None.
+A "magic" is a function and its kind ("line" or "cell"). A "module" was created in the
+notebook and is registered when it is unpickled; "imports" are names of modules;
+"settings" of a library and "attributes" of a module are pickled separately, to be
+applied when it is imported. The stream ends with a None.
 """
 
 
 def seal(
     stream: bytes, buffers: Sequence[pickle.PickleBuffer]
 ) -> tuple[bytes, list[pickle.PickleBuffer]]:
-    """Return the pickle, and its out-of-band buffers, that loads as a snapshot."""
+    """Return a pickle, with its out-of-band buffers, that loads as the snapshot."""
     outer: list[pickle.PickleBuffer] = []
     sealed = _Sealed([pickle.PickleBuffer(stream), *buffers])
     return pickle.dumps(sealed, protocol=5, buffer_callback=outer.append), outer
@@ -62,16 +62,16 @@ class _Sealed:
 
 
 def restore(stream: bytes | memoryview, *buffers: Any) -> dict[str, Any]:
-    """Return the variables by name; make their magics known.
+    """Return the variables by name; register their magics.
 
     Runs in the worker, after its shell is made: functions are bound to `__main__`.
 
     Args:
         stream: the items and values.
-        buffers: the memory of large values, used as it is, not copied. Hand over
-            memory that is writable and private (a ``MAP_PRIVATE`` mapping): an array
-            over read-only memory refuses to be assigned to. What was read-only in
-            the notebook stays so.
+        buffers: the memory of large values, used in place, not copied. Pass memory that
+            is writable and private (a ``MAP_PRIVATE`` mapping): an array over read-only
+            memory cannot be assigned to. What was read-only in the notebook stays
+            read-only.
 
     Raises:
         CaptureError: if a value cannot be rebuilt here; names the variable.
@@ -122,7 +122,7 @@ class _Unpickler(pickle.Unpickler):
 def _make_function(
     code: CodeType, namespace: dict[str, Any], *rest: Any
 ) -> FunctionType:
-    """Do what cloudpickle's function of this name does, in the right namespace."""
+    """Do what cloudpickle's function of the same name does, in the right namespace."""
     if namespace.get("__name__") == "__main__":
         main: ModuleType = sys.modules["__main__"]
         namespace = vars(main)
@@ -132,7 +132,7 @@ def _make_function(
 
 def _import_modules(names: Sequence[str]) -> None:
     for name in names:
-        # The cell perhaps does without it, and is told by an AttributeError if not.
+        # The cell may not need it; if it does, it gets an AttributeError.
         with contextlib.suppress(Exception):
             importlib.import_module(name)
 
@@ -143,8 +143,8 @@ def _set_attributes(name: str, pickled: bytes) -> None:
 
 
 def _load_settings(pickled: bytes) -> Any:
-    # What the snapshot brings is what the settings mean: now, in the same load, or
-    # later, when it is no job that is loaded.
+    # The settings refer to the snapshot's own objects: now, within the same load, or
+    # later, when no job is being loaded.
     with contextlib.nullcontext() if is_loading_job() else loading():
         return _Unpickler(io.BytesIO(pickled)).load()
 

@@ -1,12 +1,12 @@
 """The shell that runs cells in a worker.
 
 The zygote builds and warms it once (`prepare_shell`); a forked worker makes a
-`CellShell` of it, loads one cell and runs it many times on its main thread. Nothing
+`CellShell` from it, loads one cell and runs it many times on its main thread. Nothing
 here imports IPython before that.
 
-What the code leaves in its namespace is there at the next run. Results are not:
-`_`, `Out` and `In` stay empty, so that a task of a thousand runs holds no more than
-a task of one.
+What the code leaves in its namespace is still there at the next run. Results are not:
+`_`, `Out` and `In` stay empty, so that a task holds no more after a thousand runs than
+after one.
 """
 
 # mypy: disable-error-code="no-untyped-call"
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from ipycron.process.wire.displays import DisplayData
 
 CONTEXT_NAME = "ctx"
-"""The variable that tells a cell which run it is."""
+"""The variable with the context of the cell's run."""
 
 _WARM_RESULT = "[len('abc')]"
 _WARM_FAILURE = "1 / 0"
@@ -63,7 +63,7 @@ class CellOutcome:
 
     @property
     def is_ok(self) -> bool:
-        """Whether the cell ran to its end."""
+        """Whether the cell ran without an error."""
         return self.error is None
 
 
@@ -74,11 +74,11 @@ class CellShell:
     """
 
     def __init__(self, *, publish: Callable[[DisplayData], None]) -> None:
-        """Take the process's shell, built here where no zygote has built it.
+        """Use the process's shell; build it here if no zygote has.
 
         Args:
-            publish: takes each display as it happens, in the thread that shows it.
-                Never called in a process that the cell forks.
+            publish: called with each display as it happens, in the thread that shows
+                it. Never called in a process that the cell forks.
         """
         self._shell = _get_shell()
         self._shell.attach(publish)
@@ -100,7 +100,7 @@ class CellShell:
 
         Args:
             source: the text as typed; see `shell_source` about its first lines.
-            namespace: what the notebook gives it, by name.
+            namespace: the captured variables, by name.
             extensions: IPython extensions whose magics it uses.
             filename: what tracebacks call it, such as ``<cell report>``.
             left_behind: variables of the notebook that are not in the namespace.
@@ -119,7 +119,7 @@ class CellShell:
         shell.prepare_figures()
         register_source(filename, source, filename.strip("<>").removeprefix("cell "))
         with warnings.catch_warnings():
-            # The notebook has shown these when the cell was declared.
+            # The notebook showed these warnings when the cell was declared.
             warnings.simplefilter("ignore", SyntaxWarning)
             cell = parse_cell(source, transform=shell.transform_cell, filename=filename)
             tree = shell.transform_ast(cell.tree)
@@ -127,7 +127,7 @@ class CellShell:
         self._source, self._filename = source, filename
 
     def run(self, ctx: object) -> CellOutcome:
-        """Run the cell once and say how it ended. Raises nothing of the cell's.
+        """Run the cell once and return how it ended. Raises no error of the cell.
 
         Args:
             ctx: the variable `ctx` in the cell.
@@ -148,7 +148,7 @@ class CellShell:
         return CellOutcome(result=result)
 
     def _advise(self, error: BaseException) -> None:
-        """Say of a name that is not found that the notebook has it."""
+        """Add a note to a NameError if the notebook has the missing name."""
         name = find_missing_name(error)
         if name is not None and name in self._left_behind:
             names = ",".join((*self._captured, name))
@@ -158,28 +158,28 @@ class CellShell:
             )
 
     def close(self) -> None:
-        """Close what the runs have opened: their event loop."""
+        """Close the event loop that the runs have used."""
         self._shell.loop_runner.close()
 
 
 def prepare_shell() -> None:
-    """Build this process's shell and warm it; the second call does nothing.
+    """Build this process's shell and warm it; further calls do nothing.
 
-    For the zygote, before it forks: what this imports, workers inherit and share.
-    Starts no thread and leaves no descriptor open. From here on the shell's
-    namespace is `__main__`, and `input` refuses.
+    Called in the zygote before it forks: workers inherit and share what this imports.
+    Starts no thread and leaves no descriptor open. From then on the shell's namespace
+    is `__main__`, and `input` raises.
     """
     from ipycron.process.shell.ipython import CellInteractiveShell  # noqa: PLC0415 - IPython, 180 ms
 
     if not CellInteractiveShell.initialized():
         shell = _get_shell()
-        # A worker's shell ends with its process; a script's has none.
+        # A worker's shell ends with its process; a script has no shell.
         atexit.unregister(shell.atexit_operations)
         _warm(shell)
 
 
 def _get_shell() -> CellInteractiveShell:
-    """Return the process's shell, made at the first call."""
+    """Return the process's shell, created at the first call."""
     from ipycron.process.shell.ipython import get_shell  # noqa: PLC0415 - as above
 
     return get_shell()

@@ -25,9 +25,9 @@ _HINT = "(A job has no page for widgets: this is the widget's text when it was s
 
 
 def clean_bundle(data: dict[str, Any], *, has_page: bool = False) -> dict[str, Any]:
-    """Return a mimebundle of built-in values that a notebook can show.
+    """Return a mimebundle of built-in values, fit for a notebook.
 
-    The view of a widget goes: its model is in the worker, where no browser looks,
+    Widget views are removed: their model is in the worker, which no browser can reach,
     and an empty box would hide the plain text beside it.
 
     Args:
@@ -35,7 +35,7 @@ def clean_bundle(data: dict[str, Any], *, has_page: bool = False) -> dict[str, A
         has_page: whether this is the notebook's own process, where widgets live.
     """
     cleaned = {
-        str.__str__(mime): _clean_value(value)  # of a subclass, a plain one
+        str.__str__(mime): _clean_value(value)  # also of a subclass of str
         for mime, value in data.items()
         if mime != WIDGET_VIEW or has_page
     }
@@ -82,7 +82,7 @@ class CellPublisher(DisplayPublisher):
     ) -> None:
         """Publish a mimebundle as a display, or as an update of one.
 
-        What other versions of IPython pass beside these is of no use here.
+        Further arguments that some versions of IPython pass are ignored.
         """
         self.send(
             DisplayData(
@@ -97,16 +97,16 @@ class CellPublisher(DisplayPublisher):
         self,
         wait: bool = False,  # noqa: FBT001, FBT002 - as IPython calls it
     ) -> None:
-        """Ask for an empty output."""
+        """Ask the front end to clear the output."""
         self.send(DisplayData(kind="clear", is_waiting=wait))
 
     def send(self, display: DisplayData) -> None:
-        """Push out what was printed before, then send the display."""
+        """Flush what was printed before, then send the display."""
         flush_stdio()
         if os.getpid() == self.owner_pid:
             self.sink(display)
         elif text := display.data.get("text/plain"):
-            # A child that the cell forked: the connection is not its own.
+            # A child forked by the cell: the connection belongs to its parent.
             print(text)  # noqa: T201 - stdout is all that the child has
 
 
@@ -118,7 +118,7 @@ class CellDisplayHook(DisplayHook):
         return False
 
     def write_output_prompt(self) -> None:
-        """Write nothing: there is no ``Out[1]:``."""
+        """Write nothing: there is no ``Out[1]:`` here."""
 
     def finish_displayhook(self) -> None:
         """Write nothing: the cell may have closed stdout."""
@@ -138,5 +138,5 @@ class CellDisplayHook(DisplayHook):
         data, metadata = clean_bundle(format_dict), clean_metadata(md_dict)
         if isinstance(publisher, CellPublisher):
             publisher.send(DisplayData(kind="result", data=data, metadata=metadata))
-        else:  # one that captures, in the middle of %%capture
+        else:  # a capturing publisher, inside %%capture
             publisher.publish(data, metadata)

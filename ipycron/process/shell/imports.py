@@ -1,4 +1,4 @@
-"""What is to be done as soon as a module is imported, and not before."""
+"""Hooks that run as soon as a module is imported, and not before."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class _Finder:
-    """Calls what is to follow an import; finds nothing itself."""
+    """Runs the hooks of an import; finds no module itself."""
 
     def __init__(self) -> None:
         self.waiting: dict[str, list[Callable[[], object]]] = {}
@@ -42,11 +42,11 @@ _finder = _Finder()
 
 
 def follow_import(name: str, follow: Callable[[], object]) -> None:
-    """Call something when a module is imported; now, if it is already.
+    """Call a function when a module is imported; at once if it already is.
 
     Args:
         name: the module's.
-        follow: what to call. An error of it is not the import's.
+        follow: the function. Its errors do not fail the import.
     """
     if name in sys.modules:
         follow()

@@ -1,6 +1,6 @@
-"""The IPython shell of a worker: no history, no terminal, nobody who watches.
+"""The IPython shell of a worker: no history, no terminal, no user.
 
-Imports IPython, so nothing imports this module before `prepare_shell` does.
+It imports IPython, so only `prepare_shell` may import this module first.
 """
 
 # mypy: disable-error-code="no-untyped-call"
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from ipycron.process.wire.displays import DisplayData
 
 _DISPLAY_SECONDS = 10.0
-"""That a cell's value may take to describe itself: a large table, a figure."""
+"""Seconds that a cell's value may take to describe itself: a large table, a figure."""
 CANCEL_TIMEOUT = 1.0
 """Seconds that an interrupted coroutine gets to clean up."""
 
@@ -70,17 +70,17 @@ class Leave(ExitAutocall):
 
 
 class LoopRunner:
-    """Runs coroutines on one loop for all runs: what a cell keeps belongs to it.
+    """Runs coroutines on one loop for all runs: what a cell keeps is bound to it.
 
-    A coroutine that is interrupted is cancelled, so that nothing of a run is left
-    on the loop to wake up in the next one.
+    An interrupted coroutine is cancelled, so that nothing of one run is left on the
+    loop to wake up in the next.
     """
 
     def __init__(self) -> None:
         self._runner: asyncio.Runner | None = None
 
     def __call__(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        """Run a coroutine to its end; return or raise what it does."""
+        """Run a coroutine to its end; return its result or raise its error."""
         import asyncio  # noqa: PLC0415 - 80 ms in a shell that is not warm
 
         if self._runner is None:
@@ -95,7 +95,7 @@ class LoopRunner:
         try:
             return self._runner.run(run(), context=contextvars.copy_context())
         except BaseException:
-            # The runner itself cancels at SIGINT only.
+            # The runner itself cancels on SIGINT only.
             if task is not None and not task.done():
                 task.cancel()
                 self._runner.run(asyncio.wait([task], timeout=CANCEL_TIMEOUT))
@@ -110,13 +110,13 @@ class LoopRunner:
 class CellInteractiveShell(InteractiveShell):
     """An `InteractiveShell` whose code runs unattended.
 
-    Where IPython shows an error and goes on (`%run`, `%%capture`), this one raises
-    it: a run that nobody watches must not look like a success.
+    Where IPython shows an error and goes on (`%run`, `%%capture`), this shell raises
+    it: an unattended run that failed must not look like a success.
     """
 
     _is_evaluating = False
     is_guest = False
-    """Whether the process is shared, and its pipes are not those of the job."""
+    """Whether the process is shared, so that its pipes are not the job's."""
 
     display_pub_class = Type(CellPublisher)
     displayhook_class = Type(CellDisplayHook)
@@ -141,7 +141,7 @@ class CellInteractiveShell(InteractiveShell):
         self.loop_runner = LoopRunner()
 
     def prepare_figures(self) -> None:
-        """Show figures inline, where matplotlib was imported before we began.
+        """Show figures inline if matplotlib has already been imported.
 
         Later imports find the backend by ``MPLBACKEND``.
         """
@@ -151,7 +151,7 @@ class CellInteractiveShell(InteractiveShell):
 
     def run_compiled(self, cell: CompiledCell, source: str) -> Any:
         """Run a cell; return its value, published as a result. Raises its error."""
-        info = ExecutionInfo.__new__(ExecutionInfo)  # its arguments vary by version
+        info = ExecutionInfo.__new__(ExecutionInfo)  # arguments vary by version
         info.raw_cell = source
         execution = ExecutionResult(info)
         with self.builtin_trap, self.display_trap:
@@ -178,15 +178,15 @@ class CellInteractiveShell(InteractiveShell):
                 value = eval(part, self.user_global_ns, self.user_ns)  # noqa: S307 - the user's cell
         if not cell.has_value or value is None:
             return None
-        if type(value) is CoroutineType:  # else its body would never run
+        if type(value) is CoroutineType:  # otherwise its body would never run
             value = self.loop_runner(value)
         self._show_result(value)
         return value
 
     def _show_result(self, value: Any) -> None:
-        """Display the value of the cell; one that fails to describe itself is named.
+        """Display the value of the cell; if it fails to describe itself, name its type.
 
-        IPython shows what `Exception` it raises; that is no failure of the cell.
+        IPython shows an `Exception` raised by it; that does not fail the cell.
         """
         try:
             with interrupting(_DISPLAY_SECONDS):
@@ -208,12 +208,12 @@ class CellInteractiveShell(InteractiveShell):
     def system(self, cmd: str) -> None:
         """Run ``!cmd``: a subprocess that writes to the worker's own pipes.
 
-        IPython's goes through a pseudo-terminal, which costs 0.1 s a call.
+        IPython's own uses a pseudo-terminal, which costs 0.1 s a call.
         """
         if cmd.rstrip().endswith("&"):
             raise OSError("Background processes not supported.")
         flush_stdio()
-        # The names in `$name` and `{expression}` are those of our caller's frame.
+        # `$name` and `{expression}` refer to the names in our caller's frame.
         command = self.var_expand(cmd, depth=1)
         code = self._call(command)
         self.user_ns["_exit_code"] = code
@@ -269,9 +269,9 @@ class CellInteractiveShell(InteractiveShell):
         )
 
     def showtraceback(self, *args: Any, **options: Any) -> None:
-        """Raise the error that a magic means to show (`%time`, before IPython 9.4).
+        """Raise the error that a magic would show (`%time`, before IPython 9.4).
 
-        What other parts of IPython show is not the cell's: a repr that fails, a
+        Errors that other parts of IPython show are not the cell's: a repr that fails, a
         figure that cannot be drawn.
         """
         error = sys.exception()
@@ -280,15 +280,15 @@ class CellInteractiveShell(InteractiveShell):
         super().showtraceback(*args, **options)
 
     def enable_gui(self, gui: str | None = None) -> None:
-        """Do nothing: there is no event loop of a window system to join."""
+        """Do nothing: there is no GUI event loop to integrate with."""
 
     def enable_matplotlib(self, gui: str | None = None) -> Any:  # noqa: ARG002 - IPython's
-        """Show figures in the notebook, whatever window is asked for."""
+        """Show figures in the notebook, whatever backend is asked for."""
         return super().enable_matplotlib("inline")
 
     @contextlib.contextmanager
     def _tee(self, channel: str) -> Any:  # noqa: ARG002 - IPython's
-        # IPython's keeps all that is printed, for a history that is off.
+        # IPython's own keeps everything printed, for a history that is off.
         yield
 
     def _showtraceback(self, etype: object, evalue: object, stb: list[str]) -> None:  # noqa: ARG002 - IPython's
@@ -298,8 +298,8 @@ class CellInteractiveShell(InteractiveShell):
 def get_shell() -> CellInteractiveShell:
     """Return the shell of this process: it is `__main__` and `get_ipython()`.
 
-    Made at the first call, without a thread (history would start one) and without
-    an open descriptor.
+    Created at the first call, without a thread (history would start one) and without an
+    open descriptor.
     """
     if not CellInteractiveShell.initialized():
         _prepare_process()

@@ -1,4 +1,4 @@
-"""Progress bars of `tqdm.notebook` are text in a job: no page has their widgets."""
+"""Progress bars of `tqdm.notebook` are text in a job: no page shows their widgets."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _MODULE = "tqdm.notebook"
 
 
 def prefer_text_bars() -> None:
-    """Have `tqdm.notebook` make the bars of a terminal, whenever it is imported."""
+    """Have `tqdm.notebook` create terminal bars, whenever it is imported."""
     follow_import(_MODULE, _replace_bars)
 
 
@@ -20,7 +20,7 @@ def _replace_bars() -> None:
     base: Any = module.std_tqdm
 
     class TextBar(base):  # type: ignore[misc] # its base is not known here
-        """A bar of text that knows the options of the widget."""
+        """A text bar that accepts the options of the widget."""
 
         def __init__(self, *args: Any, display: bool = True, **options: Any) -> None:
             options.setdefault("disable", not display)

@@ -1,6 +1,6 @@
-"""Settings of libraries that a cell finds as its notebook has them.
+"""Library settings, which a cell finds as they are in its notebook.
 
-They are kept until the library is imported: nothing is imported for their sake.
+They are kept until the library is imported: nothing is imported just for them.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 Filter = tuple[str, str | None, Any, str | None, int]
-"""One of `warnings.filters`; the category by the names of its module and itself, or
-as it is where the notebook defines it."""
+"""One of `warnings.filters`; the category by module and name, or the class itself if
+the notebook defines it."""
 
 
 def apply_settings(library: str, read: Callable[[], Any]) -> None:
-    """Apply the settings of a library now or, if it is not there yet, then.
+    """Apply the settings of a library now, or once it is imported.
 
     Args:
         library: a name of `APPLY`.
         read: returns the settings.
     """
-    if library == "InlineBackend":  # is no module
+    if library == "InlineBackend":  # not a module
         APPLY[library](read())
     else:
         follow_import(library, lambda: APPLY[library](read()))
@@ -78,7 +78,7 @@ def _apply_inline_backend(settings: Mapping[str, Any]) -> None:
 
 
 def _apply_warnings(filters: list[Filter]) -> None:
-    """Set the filters; those of a category that is not imported when it is."""
+    """Set the filters; if a category is not imported yet, set its filter when it is."""
     warnings.resetwarnings()
     missing = set()
     for action, message, category, module, line in filters:
@@ -116,4 +116,4 @@ APPLY: dict[str, Callable[[Any], None]] = {
     "pandas": _apply_pandas,
     "warnings": _apply_warnings,
 }
-"""What applies the settings of each library."""
+"""The function that applies the settings of each library."""

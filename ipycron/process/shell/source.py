@@ -1,12 +1,12 @@
-"""A cell's source, parsed and compiled so that errors speak of the cell as typed.
+"""A cell's source, parsed and compiled so that errors refer to the cell as typed.
 
 IPython rewrites ``!ls``, ``%time`` and the like into Python before it compiles a
-cell; leading blank lines go, continued lines are joined. Tracebacks then number and
-quote lines that nobody wrote. Here every position is mapped back, and the text that
-tracebacks quote is the user's.
+cell; leading blank lines are dropped, continued lines are joined. Tracebacks would then
+number and quote lines that the user never wrote. Here every position is mapped back,
+and tracebacks quote the user's text.
 
 Blank lines at the top of a source count: a caller that replaces a header of n lines
-by n blank ones gets the line numbers of the whole.
+with n blank ones gets the line numbers of the whole cell.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ class CompiledCell:
     """A cell, ready to run.
 
     Attributes:
-        parts: code to run in order; the value of the last is the cell's, where
-            `has_value`. A part that awaits returns a coroutine.
+        parts: code to run in order; if `has_value`, the value of the last part is the
+            cell's. A part that awaits returns a coroutine.
         has_value: whether the cell ends in an expression (and no semicolon).
         is_async: whether a part awaits.
     """
@@ -102,10 +102,10 @@ def parse_cell(
 
 
 def compile_cell(cell: ParsedCell) -> CompiledCell:
-    """Compile a cell: its statements, then the expression that it ends with.
+    """Compile a cell: its statements, then its trailing expression.
 
     Raises:
-        SyntaxError: for what the grammar accepts but the compiler does not, such
+        SyntaxError: for code that the grammar accepts but the compiler does not, such
             as ``return`` outside of a function.
     """
     body = list(cell.tree.body)
@@ -127,7 +127,7 @@ def compile_cell(cell: ParsedCell) -> CompiledCell:
 
 
 def is_coroutine_code(code: CodeType) -> bool:
-    """Return whether evaluating a cell's part gives a coroutine to await."""
+    """Return whether evaluating a part of a cell returns a coroutine."""
     return bool(code.co_flags & inspect.CO_COROUTINE)
 
 
@@ -138,14 +138,14 @@ def _compile(
         code: CodeType = compile(tree, cell.filename, mode, flags, dont_inherit=True)
     except SyntaxError as error:
         lines = cell.source.splitlines(keepends=True)
-        error.text = lines[(error.lineno or 1) - 1]  # a tree has no text to quote
+        error.text = lines[(error.lineno or 1) - 1]  # a tree holds no text to quote
         _make_picklable(error)
         raise
     return code
 
 
 def _make_picklable(error: SyntaxError) -> None:
-    """Let an error keep its attributes where it is rebuilt: from its arguments."""
+    """Make an error keep its attributes when it is rebuilt from its arguments."""
     place = (error.filename, error.lineno, error.offset, error.text)
     error.args = (error.msg, (*place, error.end_lineno, error.end_offset))
 
@@ -159,7 +159,7 @@ def _ends_in_semicolon(tree: ast.Module, source: str) -> bool:
 
 
 class _Positions:
-    """Where each line of the rewritten source was in the source as typed."""
+    """Maps each line of the rewritten source to the source as typed."""
 
     def __init__(self, typed: str, rewritten: str) -> None:
         self._typed = typed.splitlines() or [""]
@@ -167,11 +167,11 @@ class _Positions:
         self._sources = list(self._align())
 
     def _align(self) -> Iterator[int]:
-        """Yield, for each rewritten line, the index of the typed line it is from."""
+        """Yield, for each rewritten line, the index of the typed line it comes from."""
         matcher = difflib.SequenceMatcher(
             None, self._typed, self._rewritten, autojunk=False
         )
-        # The lines that vanish at the top are blank; what follows is from below.
+        # Lines that vanish at the top are blank; the rest come from below them.
         blank = (i for i, line in enumerate(self._typed) if line.strip())
         first = next(blank, 0)
         for _, start, end, new_start, new_end in matcher.get_opcodes():
@@ -180,7 +180,7 @@ class _Positions:
                 yield max(0, min(start + offset, end - 1))
 
     def correct(self, error: SyntaxError) -> None:
-        """Give a syntax error the typed lines' numbers and text."""
+        """Give a syntax error the line numbers and text as typed."""
         index = self._clamp(error.lineno)
         end = self._clamp(error.end_lineno or error.lineno)
         if not self._is_kept(index):
@@ -191,15 +191,15 @@ class _Positions:
         error.msg = re.sub(r"\bline (\d+)", self._correct_mention, error.msg)
 
     def _correct_mention(self, mention: re.Match[str]) -> str:
-        """Return ``line 3`` of a message with the typed line's number."""
+        """Return ``line 3`` from a message with the number of the typed line."""
         return f"line {self._sources[self._clamp(int(mention[1]))] + 1}"
 
     def _clamp(self, number: int | None) -> int:
-        """Return the index of a rewritten line; an end of file may be beyond all."""
+        """Return the index of a rewritten line; the end of file may lie beyond all."""
         return min(max(number or 1, 1), len(self._sources)) - 1
 
     def move(self, tree: ast.Module) -> None:
-        """Give every node its typed position; of a rewritten line, all of it."""
+        """Give every node its typed position; a rewritten line is taken as a whole."""
         for node in ast.walk(tree):
             if hasattr(node, "lineno"):
                 self._move(node)

@@ -18,15 +18,15 @@ _QUOTED = re.compile(r"'(\w+)'")
 _NO_TABLE = re.compile(r"\bname (\w+) does not exist")  # duckdb's
 
 _SECONDS = 5.0
-"""That IPython may take: it asks what the exception says about itself."""
+"""Seconds that IPython may take: it runs the exception's own methods."""
 _MOST_FRAMES = 100
 """Above this IPython's rendering takes 0.6 ms a frame: a recursion is shown plain."""
 
 
 def trim_traceback(error: BaseException, filename: str) -> None:
-    """Let the traceback begin with the cell, not with what runs it.
+    """Make the traceback begin with the cell, not with the code that runs it.
 
-    One that never enters the cell (an extension that fails to load) stays whole.
+    A traceback that never enters the cell (an extension fails to load) stays whole.
     """
     trace = error.__traceback__
     while trace is not None and trace.tb_frame.f_code.co_filename != filename:
@@ -36,9 +36,9 @@ def trim_traceback(error: BaseException, filename: str) -> None:
 
 
 def find_missing_name(error: BaseException) -> str | None:
-    """Return the name that an error says is not there, or None."""
+    """Return the name that an error reports as missing, or None."""
     name: Any = None
-    with contextlib.suppress(BaseException):  # a user's class may say anything
+    with contextlib.suppress(BaseException):  # a user's class may return anything
         if isinstance(error, NameError):
             name = error.name or _QUOTED.search(safe_str(error))
         elif isinstance(error, KeyError):
@@ -51,12 +51,12 @@ def find_missing_name(error: BaseException) -> str | None:
 
 
 def format_plain(error: BaseException) -> str:
-    """Return Python's own rendering, whatever the exception does about it."""
+    """Return Python's own rendering, whatever the exception's methods do."""
     return format_trace(error, error.__traceback__)
 
 
 def format_coloured(error: BaseException, shell: InteractiveShell) -> str:
-    """Return IPython's rendering with ANSI colours; the plain one if that fails."""
+    """Return IPython's rendering with ANSI colours; if that fails, the plain one."""
     try:
         if get_error_text(error).is_own:
             return call_briefly(partial(_render, shell=shell), error, _SECONDS)
@@ -64,7 +64,7 @@ def format_coloured(error: BaseException, shell: InteractiveShell) -> str:
     except BaseException:  # noqa: BLE001 - a user's __str__, IPython's own bugs
         return format_plain(error)
     finally:
-        # IPython keeps the frames, and thereby what the cell's functions hold.
+        # IPython keeps the frames, and with them what the cell's functions hold.
         for renderer in (shell.InteractiveTB, shell.SyntaxTB):
             vars(renderer).update(tb=None, evalue=None, etype=None)
 
@@ -80,7 +80,7 @@ def _render(error: BaseException, shell: InteractiveShell) -> str:
     elif type(error) is UsageError:
         lines = [f"UsageError: {error}"]
     elif isinstance(error, SyntaxError):
-        frames: Any = traceback.extract_tb(trace)  # IPython's hint says otherwise
+        frames: Any = traceback.extract_tb(trace)  # IPython's hint says something else
         lines = shell.SyntaxTB.structured_traceback(type(error), error, frames)
     else:
         lines = shell.InteractiveTB.structured_traceback(
