@@ -1,7 +1,7 @@
-"""Launchers: how the supervisor comes by worker processes.
+"""Launchers: how the supervisor obtains worker processes.
 
-`ForkLauncher` asks the zygote, `SpawnLauncher` starts a fresh interpreter. The
-worker's code, its descriptors and its rules are the same in both.
+`ForkLauncher` asks the zygote, `SpawnLauncher` starts a fresh interpreter. The worker's
+code, descriptors and rules are the same for both.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ if TYPE_CHECKING:
     from ipycron.scheduling.ports import Worker
 
 TRIES = 2
-"""Launches of a worker whose zygote is lost before the job is loaded. Only one more:
-it may be the job that ends its zygote."""
+"""Launches of a worker whose zygote is lost before the job is loaded. Only one retry:
+the job itself may be what ends the zygote."""
 _NO_ZYGOTE = (
     "the zygote, which forks workers, ends before it has forked one. See that Python's "
     "own files can be read and that there is memory"
@@ -65,7 +65,7 @@ _UNFORKED = (
     "Start the task again."
 )
 PRELOAD_TRIES = 2
-"""Zygotes that may die of a preload before it is given up."""
+"""Zygotes that a preload may kill before it is given up."""
 
 
 class Starter(Protocol):
@@ -76,7 +76,7 @@ class Starter(Protocol):
 
 
 class ZygoteHandle:
-    """The supervisor's side of the zygote: started when needed, replaced when lost."""
+    """The supervisor's end of the zygote: started when needed, replaced when lost."""
 
     def __init__(
         self,
@@ -113,12 +113,12 @@ class ZygoteHandle:
         worker.ends.close_theirs()
 
     def preload(self, preload: Preload) -> None:
-        """Import modules in this zygote and in every one that replaces it."""
+        """Import modules in this zygote and in every replacement."""
         if preload not in self._preloads:
             self._preloads.append(preload)
             if self._channel is not None:
                 self._send_preload(self._channel, preload)
-        with contextlib.suppress(OSError):  # the next start tries again, and says why
+        with contextlib.suppress(OSError):  # the next start tries again and reports why
             self.warm()
 
     def _send_preload(self, channel: Channel, preload: Preload) -> None:
@@ -144,7 +144,7 @@ class ZygoteHandle:
                 started.pid,
                 ask=partial(self._channel.send, Ping()),
                 on_silence=self._replace,
-                # Imports of preloads, and the first ones, of its own.
+                # Time for the imports of preloads, and at first for its own.
                 may_be_busy=lambda: bool(self._unanswered),
             )
             for preload in self._preloads:
@@ -167,7 +167,7 @@ class ZygoteHandle:
                 self._warn(f"preload failed: {message.error}")
 
     def _lose(self, error: ProtocolError | None) -> None:  # noqa: ARG002
-        """The zygote is gone, and with it (``PR_SET_PDEATHSIG``) its children."""
+        """Handle the loss of the zygote and (``PR_SET_PDEATHSIG``) its children."""
         self._stop_asking()
         process, self._process = self._process, None
         self._channel = None
@@ -180,7 +180,7 @@ class ZygoteHandle:
         self._lose_workers()
 
     def _replace(self) -> None:
-        """Give up a zygote that does not answer, and its workers."""
+        """Give up a zygote that does not answer, with its workers."""
         assert self._channel is not None
         assert self._process is not None
         self._warn(
@@ -196,7 +196,7 @@ class ZygoteHandle:
             self._heartbeat = None
 
     def _doubt_preload(self) -> None:
-        """Leave out what zygotes die of: it would keep every worker from starting."""
+        """Drop a preload that kills zygotes: no worker could start with it."""
         if self._unanswered:
             suspect = self._unanswered[0]
             self._deaths[suspect] += 1
@@ -220,10 +220,10 @@ class ZygoteHandle:
             self._channel = None
         process, self._process = self._process, None
         if process is not None:
-            kill_group(process.pid, signal.SIGCONT)  # it may be stopped
+            kill_group(process.pid, signal.SIGCONT)  # it may be suspended
             ended = asyncio.ensure_future(_reap(process))
             await asyncio.wait([ended], timeout=ZYGOTE_GRACE)
-            # A traced one does not react; its workers end with it.
+            # A traced zygote does not react; its workers end with it.
             kill_group(process.pid, signal.SIGKILL)
             await asyncio.wait([ended], timeout=KILL_GRACE)
         if self._reaping:
@@ -232,7 +232,7 @@ class ZygoteHandle:
 
 
 async def _reap(process: ZygoteProcess) -> None:
-    """Return when a zygote is gone; one that waits for a disk may take its time."""
+    """Return when a zygote is gone; one blocked on a disk may take a while."""
     await _wait_exit(process.pid)
     process.wait()
 
@@ -279,10 +279,11 @@ class ProcessLauncher:
 
     Args:
         uplink: where workers' output goes.
-        warn: takes what people should know, as one line.
-        file_limits: soft and hard RLIMIT_NOFILE of every job; by default our own.
-        leash: a descriptor that the zygote holds as long as it lives.
-        zygote: the first one, if it is there.
+        warn: called with a warning for the user, as one line.
+        file_limits: soft and hard RLIMIT_NOFILE of every job; by default the
+            supervisor's own.
+        leash: a descriptor that the zygote keeps open as long as it lives.
+        zygote: the first zygote, if there is one.
     """
 
     def __init__(
@@ -307,11 +308,11 @@ class ProcessLauncher:
         self._registrations[register.task_id] = Registration(register, payload)
 
     def forget(self, task_id: str) -> None:
-        """Give up a task's job. May be repeated."""
+        """Forget a task's job. Idempotent."""
         self._registrations.pop(task_id, None)
 
     def knows(self, task_id: str) -> bool:
-        """Return whether a task is known, and not destroyed."""
+        """Return whether a task is registered and not destroyed."""
         return task_id in self._registrations
 
     def describe_lost(self, task_id: str) -> WorkerCrashed:
@@ -321,7 +322,7 @@ class ProcessLauncher:
     def launch_at_once(
         self, task_id: str, on_death: Callable[[Worker, BaseException], None]
     ) -> WorkerProcess | None:
-        """Return None: a process takes its time; see `Launcher.launch_at_once`."""
+        """Return None: a process takes time to start; see `Launcher.launch_at_once`."""
 
     async def launch(
         self, task_id: str, on_death: Callable[[Worker, BaseException], None]
@@ -350,7 +351,7 @@ class ProcessLauncher:
         try:
             try:
                 starter.start(worker)
-            except OSError as error:  # no process, no descriptors: for now
+            except OSError as error:  # no process or descriptor can be had at present
                 worker.refuse_start(describe(error))
             await asyncio.shield(worker.loaded)
         except BaseException:
@@ -362,7 +363,7 @@ class ProcessLauncher:
         return worker
 
     def explain_delay(self, task_id: str) -> str:
-        """Return why a start takes so long; see `Launcher.explain_delay`."""
+        """Return why a start is taking so long; see `Launcher.explain_delay`."""
         worker = self._loading.get(task_id)
         return _UNFORKED if worker is not None and worker.pid is None else ""
 
@@ -405,7 +406,7 @@ async def _wait_exit(pid: int) -> None:
     ended: asyncio.Future[None] = loop.create_future()
     try:
         fd = os.pidfd_open(pid)
-    except (AttributeError, OSError):  # macOS, an old kernel, a sandbox; no descriptor
+    except (AttributeError, OSError):  # macOS, an old kernel, a sandbox; no fd left
         pass
     else:
         loop.add_reader(fd, ended.set_result, None)
@@ -420,6 +421,6 @@ async def _wait_exit(pid: int) -> None:
         os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
         loop.call_soon_threadsafe(ended.set_result, None)
 
-    # A thread of its own each: a pool's few would be taken by the first workers.
+    # One thread each: the first workers would take up a pool's few threads.
     threading.Thread(target=wait, daemon=True).start()
     await ended

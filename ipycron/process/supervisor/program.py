@@ -1,9 +1,8 @@
 """The supervisor as a program, started by the client.
 
-Its first zygote is a copy of it, made as soon as what both need is loaded: that is
-nine tenths of the zygote, and half of the supervisor. The rest is loaded at once.
-Later zygotes are programs of their own: by then the supervisor has a loop, and sockets
-of workers.
+Its first zygote is forked from it as soon as what both need is loaded: nine tenths of
+the zygote and half of the supervisor. Each then loads the rest at the same time. Later
+zygotes are separate programs: by then the supervisor has a loop and workers' sockets.
 """
 
 from __future__ import annotations
@@ -45,11 +44,11 @@ def main(fd: int, leash: int, *predecessors: int) -> NoReturn:
     close_others([fd, leash, *predecessors])
     keep_from_children([fd, leash, *predecessors])
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    # Four descriptors a worker: 1,024 would end at 250 tasks.
+    # Four descriptors a worker: a limit of 1,024 would be reached at 250 tasks.
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     zygote = None
-    with contextlib.suppress(OSError):  # the first fork tries again, and says why not
+    with contextlib.suppress(OSError):  # the first fork retries and reports it
         zygote = _fork_zygote((soft, hard), leash)
 
     _import_asyncio()
@@ -60,23 +59,23 @@ def main(fd: int, leash: int, *predecessors: int) -> NoReturn:
     for predecessor in predecessors:
         has_ended(predecessor, ZYGOTE_GRACE + 1)
         os.close(predecessor)
-    # What is here now stays: the collector need not look at it again and again, and
-    # does not wait with the rest until that is a quarter of it.
+    # What exists now stays: the collector need not scan it again and again, nor wait
+    # with the rest until that has grown to a quarter of it.
     gc.freeze()
     gc.enable()
-    # The jobs keep the client's limits: select() and the like rely on a low one.
+    # Jobs keep the client's limits: select() and the like rely on low ones.
     asyncio.run(serve(socket.socket(fileno=fd), (soft, hard), leash, zygote))
     os._exit(0)
 
 
 def _fork_zygote(file_limits: tuple[int, int], leash: int) -> ZygoteProcess:
-    """Do as `start_zygote`, without a fresh interpreter. Raises `OSError`."""
+    """Do what `start_zygote` does, without a fresh interpreter. Raises `OSError`."""
     for name in ("channel", "outcome", "zones"):
         importlib.import_module(f"ipycron.process.wire.{name}")
     ours, theirs = socket.socketpair()
     pid = os.fork()  # noqa: TID251 - no loop yet, no thread, no other descriptor
     if pid == 0:
-        # Nothing of the supervisor's stack may ever run in the child.
+        # No frame of the supervisor's stack may ever resume in the child.
         try:
             os.setsid()
             _rename(b"supervisor.program", b"worker.zygote")
@@ -94,13 +93,13 @@ def _fork_zygote(file_limits: tuple[int, int], leash: int) -> ZygoteProcess:
 
 
 def _rename(program: bytes, copy: bytes) -> None:
-    """Give a fork another name in `ps` than its parent's (Linux).
+    """Give a forked process a name of its own in `ps` (Linux).
 
-    ``/proc/PID/cmdline`` shows the memory where exec has put the arguments.
+    ``/proc/PID/cmdline`` shows the memory where exec stored the arguments.
     """
-    with contextlib.suppress(OSError, ValueError):  # no such file, or not all of it
+    with contextlib.suppress(OSError, ValueError):  # no such file, or an incomplete one
         with open("/proc/self/stat", "rb") as file:  # noqa: PTH123
-            # The name, in parentheses, may hold anything.
+            # The name, in parentheses, may contain anything.
             fields = file.read().rpartition(b")")[2].split()
         start, end = map(int, fields[45:47])  # `arg_start` and `arg_end`
         words = ctypes.string_at(start, end - start)
@@ -110,7 +109,7 @@ def _rename(program: bytes, copy: bytes) -> None:
 
 
 def _import_asyncio() -> None:
-    """Import asyncio as on a Python without TLS, which is not used: saves 10 ms."""
+    """Import asyncio as if Python had no TLS, which is not used: saves 10 ms."""
     sys.modules["ssl"] = None  # type: ignore[assignment]
     importlib.import_module("asyncio")
     del sys.modules["ssl"]

@@ -1,11 +1,12 @@
-"""What workers write: read from their pipes, bounded, passed on in time.
+"""Pumps: read what workers write to their pipes, bound it, and pass it on in time.
 
-Two bounds, so that no job can flood the house:
+Two bounds keep a job from flooding the rest:
 
-* a pipe is read only as fast as the schedule allows: after a full read it rests,
+* a pipe is read only as fast as the schedule allows: after a full read it rests, for
   longer the more pipes flood, and its writer waits;
-* between two deliveries (`INTERVAL`) a stream keeps its newest `WINDOW_BYTES`; what
-  it leaves out is counted. Only the head of a run is delivered as it comes, and whole.
+* between two deliveries (`INTERVAL`) a stream keeps its newest `WINDOW_BYTES`; what is
+  left out is counted. Only the head of a run's output is delivered whole and as it
+  comes.
 
 `OutputLog` is the receiving end: the head and the tail of one run's stream.
 """
@@ -31,34 +32,34 @@ if TYPE_CHECKING:
 
 
 INTERVAL = 0.25
-"""Seconds between deliveries of one stream: four a second are enough for eyes."""
+"""Seconds between deliveries of one stream: four a second are enough to read."""
 WINDOW_BYTES = 64 * 1024
 HEAD_BYTES = 256 * 1024
 TAIL_BYTES = WINDOW_BYTES
-"""What is kept of a stream that is too long; no more than is sure to arrive, however
-fast the stream was: the same output is cut at the same places each time."""
+"""Bytes kept of a stream that is too long: no more than is certain to arrive however
+fast the stream was, so that the same output is always cut in the same places."""
 _PIPE_BYTES = 64 * 1024
 """A pipe's capacity on Linux. A larger buffer would be mapped and unmapped for each
-line: see `channel`."""
+line; see `channel`."""
 _FULL_BYTES = _PIPE_BYTES // 2
 _LARGE_PIPE_BYTES = 256 * 1024
-"""The capacity that a pipe gets when it floods: a gigabyte then takes seconds."""
+"""The capacity of a pipe once it floods: a gigabyte then takes seconds."""
 _REST = 0.001
 _LAST_WORDS_BYTES = 4096
 
 
 class Flood:
-    """Counts the descriptors that rest, for all readers of one supervisor."""
+    """Counts the resting descriptors, for all readers of one supervisor."""
 
     def __init__(self) -> None:
         self.count = 0
 
 
 class Rest:
-    """Leaves a descriptor that floods alone for a moment; its writer waits.
+    """Stops reading a flooding descriptor for a moment; its writer waits.
 
     Args:
-        flood: the longer the more of its descriptors rest.
+        flood: the more of its descriptors rest, the longer the pause.
         pause: stops the reading.
         resume: starts it again.
     """
@@ -90,7 +91,7 @@ class Rest:
         self._resume()
 
     def cancel(self) -> None:
-        """Do not resume. May be repeated."""
+        """Do not resume. Idempotent."""
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None
@@ -102,11 +103,11 @@ class Pump:
 
     Args:
         fd: the reading end; the pump owns it.
-        deliver: called with bytes, and with the number of bytes and of ends of lines
-            left out before them.
+        deliver: called with bytes, and with the number of bytes and of line ends left
+            out before them.
         is_congested: whether the receiver is behind; then nothing is delivered.
         flood: shared by all pumps of a loop.
-        before: called before something is read: whose is it?
+        before: called before each read, to assign the output to a run.
     """
 
     def __init__(
@@ -152,14 +153,14 @@ class Pump:
             self._rest.start()
 
     def _enlarge(self) -> None:
-        """Enlarge the pipe, where the system can, so that the writer rarely waits."""
+        """Enlarge the pipe, if the system can, so that the writer rarely waits."""
         if not self._is_large and hasattr(fcntl, "F_SETPIPE_SZ"):
             self._is_large = True
-            with contextlib.suppress(OSError):  # too many large pipes of one user
+            with contextlib.suppress(OSError):  # this user has too many large pipes
                 fcntl.fcntl(self._fd, fcntl.F_SETPIPE_SZ, _LARGE_PIPE_BYTES)
 
     def _read_some(self, size: int) -> bytes | None:
-        """Return what was read and kept; empty at the end, None if there is nothing."""
+        """Return what was read and kept; empty at the end, None if nothing is there."""
         self._before()
         try:
             data = os.read(self._fd, size)
@@ -217,15 +218,15 @@ class Pump:
         self._deliver(data, dropped, dropped_lines)
 
     def begin_run(self) -> None:
-        """Deliver what is kept: what comes now is the head of another run's output."""
+        """Deliver what is kept: what follows is the head of another run's output."""
         self.flush()
         self._head_left = HEAD_BYTES
 
     def drain(self) -> None:
         """Read all that was written before this call, and deliver it.
 
-        What others keep writing meanwhile is left for later: the amount is fixed
-        at the beginning.
+        What is written meanwhile is left for later: the amount is fixed at the
+        beginning.
         """
         left = self._count_readable()
         while left > 0:
@@ -247,7 +248,7 @@ class Pump:
         return self._last_words.decode("utf-8", "replace").strip()
 
     def close(self) -> None:
-        """Deliver what is left and close the pipe. May be repeated."""
+        """Deliver what is left and close the pipe. Idempotent."""
         if self.is_closed:
             return
         self._rest.cancel()
@@ -255,23 +256,23 @@ class Pump:
         self.flush()
         self.is_closed = True
         os.close(self._fd)
-        # Without these circles a dead worker's memory is free at once.
+        # Without these reference cycles a dead worker's memory is freed at once.
         del self._deliver, self._rest, self._before
 
 
 class OutputLog:
     """The head and the tail of one stream of one run, in the client.
 
-    Where something is left out, both are whole lines, if they have any.
+    If something is left out, both consist of whole lines, if they have any.
 
     Attributes:
-        size: bytes that the job wrote in all.
+        size: total bytes that the job wrote.
     """
 
     def __init__(self) -> None:
         self._head = bytearray()
         self._tail = bytearray()
-        self._lines = 0  # ends of lines that the job wrote in all
+        self._lines = 0  # total line ends that the job wrote
         self.size = 0
 
     @property
@@ -280,7 +281,7 @@ class OutputLog:
         return len(self._head) + len(self._tail)
 
     def append(self, data: bytes, dropped: int = 0, dropped_lines: int = 0) -> None:
-        """Add `data`, after a number of bytes and ends of lines that were not kept."""
+        """Add `data`, preceded by so many bytes and line ends that were not kept."""
         self._lines += dropped_lines + data.count(b"\n")
         if not dropped and self.size == len(self._head):
             room = HEAD_BYTES - len(self._head)
@@ -288,14 +289,14 @@ class OutputLog:
             self.size += len(data[:room])
             data = data[room:]
         if dropped:
-            # The tail must be one piece: what stood before the gap goes, too.
+            # The tail must be contiguous: what came before the gap is dropped, too.
             self._tail.clear()
         self._tail += data
         del self._tail[:-TAIL_BYTES]
         self.size += dropped + len(data)
 
     def _find_gap(self) -> tuple[int, int]:
-        """Return where the head ends and the tail begins; the same if all is there."""
+        """Return where the head ends and the tail begins; equal if none is missing."""
         begin, end = len(self._head), self.size - len(self._tail)
         if begin == end:
             return begin, end
@@ -306,8 +307,8 @@ class OutputLog:
         """Return what is kept of the bytes from `start` to `stop`.
 
         Returns:
-            What the head holds, the number of bytes that were not kept, and what the
-            tail holds.
+            The part from the head, the number of bytes that were not kept, and the part
+            from the tail.
         """
         begin, end = self._find_gap()
         head = bytes(self._head[start : min(stop, begin)])
@@ -330,12 +331,12 @@ class OutputLog:
 
 
 MAX_HELD = 8
-"""Messages of one worker that wait for the client: the last display of a progress bar
-is the one that counts."""
+"""Messages of one worker that wait for the client: of a progress bar's displays, only
+the last one matters."""
 
 
 class Holdback:
-    """Passes a worker's messages on; the newest few where the client is behind.
+    """Passes a worker's messages on; only the newest few while the client is behind.
 
     The worker does not wait for its client, whose kernel may be busy for minutes: the
     schedule goes on. What is left out is counted and reported.
@@ -343,7 +344,7 @@ class Holdback:
     Args:
         uplink: the way to the client.
         loop: the supervisor's.
-        tell: receives a line about what was left out.
+        tell: called with a line about what was left out.
     """
 
     def __init__(
@@ -361,7 +362,7 @@ class Holdback:
         self._look: asyncio.TimerHandle | None = None
 
     def forward(self, message: Displayed | Logged, payload: Payload) -> None:
-        """Pass a message on, now or later or never."""
+        """Pass a message on now or later, or drop it."""
         if not self._held and not self._uplink.is_congested():
             self._uplink.forward(message, payload)
             return
@@ -380,7 +381,7 @@ class Holdback:
             self.flush()
 
     def flush(self) -> None:
-        """Pass on what is held, now: the run is over. May be repeated."""
+        """Pass on what is held now, since the run is over. Idempotent."""
         if self._look is not None:
             self._look.cancel()
             self._look = None

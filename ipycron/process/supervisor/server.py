@@ -61,22 +61,22 @@ if TYPE_CHECKING:
 CONGESTION_BYTES = 4 * 1024 * 1024
 """Unsent output above which only the newest output is kept."""
 SWAMP_BYTES = 4 * CONGESTION_BYTES
-"""Unsent output above which no more of it is sent, not even at a run's end. Notices
-and results still are."""
+"""Unsent output above which no more output is sent, not even at a run's end. Notices
+and results are still sent."""
 NEWS_DELAY = 0.002
-"""Seconds that a notice without an outcome may wait for company. A short run's start
-and end are then one write, and a hundred starts at one second, too."""
+"""Seconds that a notice without an outcome may wait, to be sent with others. A short
+run's start and end are then one write, and so are a hundred starts at one second."""
 ORPHAN_TIMEOUT = 0.0
-"""Seconds that runs may go on once the client is gone."""
+"""Seconds that runs may continue once the client is gone."""
 END_TIMEOUT = 10.0
-"""Seconds after a shutdown's own timeout to leave, whatever hangs: no schedule may
+"""Seconds after a shutdown's own timeout until exit, whatever hangs: no schedule may
 outlive its client, and the zygote ends what is left behind."""
 FLUSH_TIMEOUT = 2.0
-"""Seconds for a client that is behind to read the last news."""
+"""Seconds for a client that is behind to read the last messages."""
 AGAIN = 0.02
-"""Seconds until a worker is asked again what became of a call."""
+"""Seconds until a worker is asked again about the outcome of a call."""
 MAX_TRIES = 100
-"""Times that it is asked: for two seconds it may be stopped."""
+"""Number of times that it is asked: it may be suspended for two seconds."""
 _ERROR_BYTES = 1 << 20
 _WARM = Preload(("ipycron.process.wire.pickler",))
 
@@ -87,8 +87,8 @@ class Supervisor:
     Args:
         sock: the supervisor's end of the socket to the client.
         file_limits: the client's own RLIMIT_NOFILE, for the jobs.
-        leash: held by the zygote, too; see `Connection`.
-        zygote: the first one, if it is there.
+        leash: also held by the zygote; see `Connection`.
+        zygote: the first zygote, if there is one.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class Supervisor:
             on_set_back=lambda seconds: self._client.send(ClockSetBack(seconds)),
             warn=self._warn,
         )
-        self._unregistered: dict[str, StartError] = {}  # why they could not be
+        self._unregistered: dict[str, StartError] = {}  # tasks without a job
         self._requests: set[asyncio.Task[None]] = set()
         self._ending: asyncio.Task[None] | None = None
         self._launcher.zygote.preload(_WARM)
@@ -130,7 +130,7 @@ class Supervisor:
     def _handle(self, frame: Frame) -> None:
         message = frame.message
         if isinstance(message, Execute):
-            # Not before the first step of a start that came just before it.
+            # Only after the first step of a start that was requested just before.
             if self._requests:
                 asyncio.get_running_loop().call_soon(self._execute, message)
             else:
@@ -151,7 +151,7 @@ class Supervisor:
             self._answer(message.request_id, self._shut_down(message.timeout))
 
     def _register(self, register: Register, payload: Payload) -> None:
-        """Take in a task; what fails is the answer to each start and run of it."""
+        """Register a task; an error is the answer to each of its starts and runs."""
         self._launcher.register(register, payload)
         try:
             self._scheduler.add(
@@ -182,7 +182,7 @@ class Supervisor:
             await self._scheduler.destroy(control.task_id, force=control.force)
 
     def _control_unregistered(self, control: Control, failure: StartError) -> None:
-        """Answer for a task that the scheduler does not have: it is stopped."""
+        """Answer for a task that the scheduler does not know: it counts as stopped."""
         if control.action == "start":
             raise failure
         if control.action == "destroy":
@@ -213,7 +213,7 @@ class Supervisor:
     def _withdraw(self, execute: Execute, tries: int) -> bool:
         """Take back a call that has not begun; return whether to run it here."""
         if not self._launcher.knows(execute.task_id):
-            return True  # let the scheduler say what became of it
+            return True  # let the scheduler report what became of it
         fate = self._launcher.leases.withdraw(
             execute.execution_id, is_last=tries == MAX_TRIES
         )
@@ -296,7 +296,8 @@ class Supervisor:
         if outcome is None:
             self._client.send_within(NEWS_DELAY, message)
         elif run is not None and run.reason == "scheduled":
-            # No caller waits for this run: reported with those that end together.
+            # No caller waits for this run: it is reported together with others that end
+            # now.
             self._client.send_within(0, message, _encode_value(outcome.value))
         else:
             self._client.send(message, _encode_value(outcome.value))
@@ -311,17 +312,17 @@ class Supervisor:
     # --- the end ----------------------------------------------------------------
 
     def end(self) -> None:
-        """End everything, then exit: the client is gone, or SIGTERM has come.
+        """End everything, then exit: the client is gone or SIGTERM was received.
 
-        After SIGTERM the client must take the supervisor for lost. It receives nothing
-        more, in particular not that its tasks are destroyed.
+        After SIGTERM the client must treat the supervisor as lost. It receives nothing
+        more; in particular, not that its tasks are destroyed.
         """
         self._client.close()
         if self._ending is None:
             self._ending = asyncio.ensure_future(self._shut_down(ORPHAN_TIMEOUT))
 
     async def flush(self) -> None:
-        """Let the client have the last news."""
+        """Send the client the last messages."""
         await self._client.flush(FLUSH_TIMEOUT)
 
 
@@ -354,7 +355,7 @@ class ClientElector:
         if answer.cancelled():
             self._given_up[request_id] = late
         elif answer.exception() is None and answer.result() is True:
-            # The yes and the cancellation came in one turn of the loop.
+            # The positive answer and the cancellation came in one turn of the loop.
             self._client.send(late)
 
     async def on_complete(self, task_id: str, key: str) -> None:
@@ -362,9 +363,9 @@ class ClientElector:
         self._client.send(Completed(task_id, key))
 
     def settle(self, elected: Elected) -> None:
-        """Take the client's answer; release a claim that comes too late.
+        """Handle the client's answer; release a claim that comes too late.
 
-        The client would renew it for ever, though no run needs it.
+        Otherwise the client would renew it for ever, though no run needs it.
         """
         late = self._given_up.pop(elected.request_id, None)
         if late is not None:
@@ -396,7 +397,7 @@ def _encode_value(value: object) -> Payload:
         return value
     if isinstance(value, LoadFailed):
         return value.payload
-    if value is None:  # who runs a slot instead: its summary says all
+    if value is None:  # the holder of a skipped slot: the summary is enough
         return Payload()
     assert isinstance(value, BaseException)
     text = None if not isinstance(value, IpycronError) else str(value)
@@ -413,5 +414,5 @@ async def serve(
     supervisor = Supervisor(sock, file_limits, leash, zygote)
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, supervisor.end)
     await supervisor.ended.wait()
-    await asyncio.sleep(0)  # the last reply is on its way
+    await asyncio.sleep(0)  # so that the last reply is sent
     await supervisor.flush()

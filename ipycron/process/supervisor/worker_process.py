@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 
 
 class WorkerPipes:
-    """The descriptors that a worker gets; the supervisor's until it has them."""
+    """A worker's descriptors; they belong to the supervisor until passed on."""
 
     def __init__(self) -> None:
         with contextlib.ExitStack() as made:
@@ -74,13 +74,13 @@ class WorkerPipes:
             self.stderr, stderr = make_pipe()
             lifeline, self.lifeline = make_pipe()
             self.permit = make_permit()
-            made.pop_all()  # no lack of descriptors: they stay
+            made.pop_all()  # descriptors are not short: keep payloads as they are
         self._theirs: socket.socket | None = theirs
         self._passed = (stdout, stderr, lifeline)
         self.fds = (theirs.fileno(), *self._passed, self.permit.fd)
 
     def close_theirs(self) -> None:
-        """Close the worker's ends here, so that their end of file means its end."""
+        """Close the worker's ends here, so that end of file means the worker's end."""
         if self._theirs is not None:
             self._theirs.close()
             self._theirs = None
@@ -101,7 +101,7 @@ class ZygoteLost(Exception):
     """The zygote is gone, and with it a worker that had not loaded its job.
 
     Attributes:
-        is_forked: whether there was a worker: it may be its job that ended the zygote.
+        is_forked: whether the worker existed: its job may have ended the zygote.
     """
 
     def __init__(self, *, is_forked: bool) -> None:
@@ -112,14 +112,14 @@ class ZygoteLost(Exception):
 def describe_crash(
     name: str, status: int, *, output: str, reason: str, is_lost: bool
 ) -> WorkerCrashed:
-    """Return the error that a worker's end is to its run.
+    """Return the error of a run whose worker ended.
 
     Args:
         name: its task's.
         status: as `os.waitpid` gives it.
-        output: the last lines of its stderr.
+        output: the last lines of the worker's stderr.
         reason: why the supervisor ended it; empty if it did not.
-        is_lost: whether it went with its zygote.
+        is_lost: whether the worker ended because its zygote was lost.
     """
     code = os.waitstatus_to_exitcode(status)
     return WorkerCrashed(
@@ -133,28 +133,30 @@ def describe_crash(
 
 
 EXIT_GRACE = 1.0
-"""Seconds for an idle worker to leave by itself before it is terminated."""
+"""Seconds for an idle worker to exit by itself before it is terminated."""
 CLOSE_GRACE = 0.1
 """Seconds for a worker to exit after its socket closed, before it is killed."""
 REAP_GRACE = 1.0
-"""Seconds for the zygote to report an end: it may be stopped, or import something."""
+"""Seconds for the zygote to report an exit: it may be suspended or busy importing."""
 KILL_GRACE = 5.0
-"""Seconds for a killed process to be gone. What hangs in the kernel lives longer."""
+"""Seconds for a killed process to be gone. A process that hangs in the kernel takes
+longer."""
 CALLS_BEFORE_DIRECT = 2
 """Calls before a worker gets a direct connection, which takes 45 KB."""
 _READ_BYTES = 32 * 1024
-"""Small, so that fifty workers that display without pause delay a fire by little."""
+"""Small, so that fifty workers that display without pause hardly delay a fire."""
 
 
 class WorkerProcess:
     """A `Worker` of the scheduler in a process of its own.
 
     Attributes:
-        pid: known once it is started.
+        pid: known once the process has started.
         zone: the time zone of its task, as on the wire.
-        loaded: ends when the job is loaded; fails with the load's error.
-        is_single_use: whether it leaves after its first run; known once it is loaded.
-        gone: ends when the process is reaped.
+        loaded: done when the job is loaded; fails with the load's error.
+        is_single_use: whether it exits after its first run; known once the job is
+            loaded.
+        gone: done when the process is reaped.
     """
 
     is_shared = False
@@ -207,7 +209,7 @@ class WorkerProcess:
             self._make_pump(self.ends.stdout, "stdout", flood),
             self._make_pump(self.ends.stderr, "stderr", flood),
         ]
-        # Written before the worker exists: it finds its job when it looks.
+        # Written before the worker exists: the job is there when it first reads.
         self._channel.send(load, payload)
 
     def _make_pump(self, fd: int, stream: StreamName, flood: Flood) -> Pump:
@@ -238,7 +240,7 @@ class WorkerProcess:
         """Have the job begin at its slot; see `Worker.stand_by`."""
         if self._is_stopping or self._channel.is_closed or self._outcome is not None:
             return
-        # First the permit: without it, an order that is read late is void.
+        # First the permit: without it, an order that is read late has no effect.
         if self._order.give(execution_id, on_begun):
             rest = find_rest(place.crowd)
             self._channel.send(
@@ -254,7 +256,7 @@ class WorkerProcess:
         if self._is_stopping or self._channel.is_closed or self._outcome is not None:
             return
         if self._call_count >= CALLS_BEFORE_DIRECT and not self._lease.name:
-            pid = self.pid or 0  # a worker that has had a run has one
+            pid = self.pid or 0  # a worker that has had a run has a direct connection
             self._lease.open(self._task_id, pid, self._channel, self._uplink)
             self._leases.add(self._lease)
         self._lease.give(on_called)
@@ -294,7 +296,7 @@ class WorkerProcess:
             self._channel.send(Quit())
             await self._wait_gone(EXIT_GRACE)
         self._signal(signal.SIGTERM)
-        self._signal(signal.SIGCONT)  # a stopped one would not receive it
+        self._signal(signal.SIGCONT)  # a suspended process would not receive it
         await self._wait_gone(grace)
         self.kill()
         await self._wait_gone(KILL_GRACE)
@@ -302,22 +304,22 @@ class WorkerProcess:
             raise StopTimeout(name=self._name, timeout=KILL_GRACE)
 
     async def discard(self) -> None:
-        """End a worker that did not load; see it gone, if it ever was there."""
+        """End a worker that did not load; wait until it is gone, if it ever existed."""
         self.kill()
         if self.pid is not None:
             await self._wait_gone(KILL_GRACE)
-        # Else the zygote is busy, or stopped. It may fork it yet: its lifeline is
-        # cut, so it leaves before it looks at its job.
+        # Otherwise the zygote is busy or suspended. It may still fork the worker; its
+        # lifeline is cut, so it exits before it loads its job.
         self.handle_exit(signal.SIGKILL)
         if self.loaded.done() and not self.loaded.cancelled():
-            self.loaded.exception()  # retrieved: its error is raised already, or moot
+            self.loaded.exception()  # mark its error as retrieved
 
     async def _wait_gone(self, seconds: float) -> None:
         if not self.gone.done():
             await asyncio.wait([self.gone], timeout=seconds)
 
     def kill(self) -> None:
-        """Kill the process group now. `gone` is done when it has ended."""
+        """Kill the process group now. `gone` is done when the process has ended."""
         self._is_stopping = True
         self._signal(signal.SIGKILL)
         self._cut_lifeline()
@@ -328,7 +330,7 @@ class WorkerProcess:
             kill_group(self.pid, number)
 
     def _cut_lifeline(self) -> None:
-        """A worker that is still being forked sees this and leaves before its job."""
+        """Make a worker that is still being forked exit before it loads its job."""
         if self._lifeline is not None:
             os.close(self._lifeline)
             self._lifeline = None
@@ -347,7 +349,7 @@ class WorkerProcess:
         elif isinstance(message, Displayed | Logged):
             if message.task_id == self._task_id:
                 if not self._uplink.is_congested():
-                    self._flush()  # keep the order in which the job wrote and displayed
+                    self._flush()  # keep the order of the job's output and displays
                 self._holdback.forward(message, frame.payload)
         elif isinstance(message, Declined):
             self._begin_after_all(message.execution_id)
@@ -355,7 +357,7 @@ class WorkerProcess:
             self._finish_load(message, self._trust(frame.payload))
 
     def _trust(self, payload: Payload) -> Payload:
-        """Return what a job sent, if its client may unpickle it."""
+        """Return what a job sent, if the client may unpickle it."""
         if payload.size and may_run_code(payload) and has_changed_user(self.pid or 0):
             return make_lost(CHANGED_USER)
         return payload
@@ -366,9 +368,9 @@ class WorkerProcess:
         self._lease.look()
 
     def _begin_after_all(self, execution_id: str) -> None:
-        """See to a run that the worker stood by for and was too late to begin."""
+        """Handle a run that the worker stood by for but was too late to begin."""
         if self._order.is_for(execution_id):
-            self.withdraw()  # the scheduler has not come to its slot yet
+            self.withdraw()  # the scheduler has not reached its slot yet
         elif execution_id == self._execution_id and self._outcome is not None:
             assert self._execution is not None
             if self.ends.permit.take():
@@ -394,23 +396,23 @@ class WorkerProcess:
             finished_at=ended.finished_at,
         )
         self._correct_start(ended.started_at)
-        # Its end is no death, even if another observer sees it first.
+        # Its exit is not a crash, even if another observer sees it first.
         self._is_stopping = self._is_stopping or self.is_single_use
         future, self._outcome = self._outcome, None
         if future is not None and not future.done():
             future.set_result(outcome)
 
     def _correct_start(self, started_at: float | None) -> None:
-        """Take over when a run began by the worker's clock, where that can be."""
+        """Adopt the worker's own start time of a run, if it is plausible."""
         execution, self._execution = self._execution, None
         if execution is None or started_at is None:
             return
-        # A job can write to our socket, and no date can be made of infinity.
+        # A job can write to our socket, and infinity is no valid date.
         if 0 <= started_at - execution.date <= LATEST:
             execution.started_at = started_at
 
     def _lose(self, error: ProtocolError | None) -> None:
-        """The socket is closed: the process is dying, or its job closed it."""
+        """Handle a closed socket: the process is dying, or its job closed it."""
         if error is not None:
             self._reason = str(error)
         loop = asyncio.get_running_loop()
@@ -418,7 +420,7 @@ class WorkerProcess:
         loop.call_later(CLOSE_GRACE + REAP_GRACE, self._look_for_zombie)
 
     def kill_remains(self, reason: str) -> None:
-        """End what is left of a process group whose leader is lost or dying."""
+        """Kill the rest of a process group whose leader is lost or dying."""
         is_alive = self.pid is not None and read_zombie(self.pid) is None
         if is_alive and not self._reason:
             self._reason = reason
@@ -426,7 +428,7 @@ class WorkerProcess:
         self._cut_lifeline()
 
     def _look_for_zombie(self) -> None:
-        """Note an end that the zygote has not reported."""
+        """Notice an exit that the zygote has not reported."""
         if self.gone.done() or self.pid is None:
             return
         status = read_zombie(self.pid)
@@ -437,24 +439,24 @@ class WorkerProcess:
             self.handle_exit(status)
 
     def handle_start(self, pid: int) -> None:
-        """The process exists."""
+        """Note that the process exists."""
         self.pid = pid
 
     def refuse_start(self, reason: str) -> None:
-        """There will be no process: the system refuses it, or what it needs."""
+        """Fail the start: the system refuses a process, or what it needs."""
         if not self.loaded.done():
             self.loaded.set_exception(StartRefused(name=self._name, reason=reason))
         self.handle_exit(signal.SIGKILL)
 
     def handle_loss(self) -> None:
-        """The zygote is gone, and so (``PR_SET_PDEATHSIG``) is the process."""
+        """Handle the loss of the zygote and (``PR_SET_PDEATHSIG``) this process."""
         self._is_lost = True
         if not self.loaded.done():
             self.loaded.set_exception(ZygoteLost(is_forked=self.pid is not None))
         self.handle_exit(signal.SIGKILL)
 
     def handle_exit(self, status: int) -> None:
-        """The process is reaped; `status` as `os.waitpid` gives it."""
+        """Handle the reaped process; `status` is that of `os.waitpid`."""
         if self.gone.done():
             return
         self.ends.close_theirs()
@@ -478,7 +480,7 @@ class WorkerProcess:
         self._leases.remove(self._lease)
         self.ends.permit.close()
         self._cut_lifeline()
-        # Without these circles a dead worker's memory is free at once.
+        # Without these reference cycles a dead worker's memory is freed at once.
         del self._rest, self._holdback
         self._pumps.clear()
         self.gone.set_result(None)
@@ -495,7 +497,7 @@ class WorkerProcess:
             self._on_death(self, crash)
 
     def _tell(self, text: str) -> None:
-        """Add a line of our own to the run's stderr."""
+        """Add a line of ours to the run's stderr."""
         message = Streamed(self._task_id, self._execution_id, "stderr", 0)
         self._uplink.forward(message, Payload(text.encode()))
 
