@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ipycron.process.wire.protocol import Load, Run
 
 
-@lru_cache(maxsize=8)  # a worker has one task, a guest's process some
+@lru_cache(maxsize=8)  # a worker has one task, an executor's process several
 def _describe_task(
     task_id: str, name: str, pattern: str, timezone: str
 ) -> TaskDescription:

@@ -1,7 +1,7 @@
-"""Jobs, loaded: a file with a `task`, a script, a function, a notebook cell.
+"""Loaded jobs: a file with a `task`, a script, a function, a notebook cell.
 
 Runs in the worker. A job is loaded once and run many times on the main thread;
-what it leaves in its module or namespace is there at the next run.
+what it leaves in its module or namespace is still there at the next run.
 """
 
 from __future__ import annotations
@@ -65,15 +65,15 @@ class LoadedJob(Protocol):
     def end(self) -> None:
         """Do what Python does at the end of a program. Raises nothing.
 
-        In a worker, before it ends by itself or because its task is stopped.
+        Called in a worker before it exits, by itself or because its task is stopped.
         """
 
     def close(self) -> None:
-        """Release what the runs have opened. A worker exits instead."""
+        """Release what the runs have opened. A worker exits instead of calling this."""
 
 
 class CellFailed(Exception):
-    """A cell's failure: carries the error and the traceback the shell made of it."""
+    """A cell's failure, with the error and the shell's traceback."""
 
     def __init__(self, error: BaseException, traceback_text: str) -> None:
         super().__init__(error, traceback_text)
@@ -82,12 +82,12 @@ class CellFailed(Exception):
 
 
 def load_job(job: Job, payload: Payload, publish: Callable[[Any], None]) -> LoadedJob:
-    """Return the job, loaded. Raises what its code raises.
+    """Load a job and return it. Raises what its code raises.
 
     Args:
         job: what to load.
         payload: the function, or the cell's captured variables.
-        publish: takes each rich display of a cell.
+        publish: called with each rich display of a cell.
     """
     if isinstance(job, FileJob):
         return load_file(job)
@@ -120,7 +120,7 @@ def _load_function(label: str, payload: Payload) -> Callable[..., Any]:
 
 
 class FunctionRunner:
-    """Calls a function, or runs a coroutine function on a loop of the worker's own."""
+    """Calls a function, or runs a coroutine function on the worker's own loop."""
 
     is_single_use = False
 
@@ -144,7 +144,7 @@ class FunctionRunner:
         return result
 
     def _await(self, coroutine: Any) -> Any:
-        # One loop for all runs: clients and sessions that a job keeps belong to it.
+        # One loop for all runs: clients and sessions that a job keeps are bound to it.
         if self._runner is None:
             import asyncio  # noqa: PLC0415 - 80 ms that sync jobs save
 
@@ -202,14 +202,14 @@ class CellRunner:
 
 
 def load_file(job: FileJob, source: bytes | None = None) -> LoadedJob:
-    """Return the `task` of a file, or the script that it is.
+    """Return the `task` of a file, or the file as a script.
 
     A file whose top level binds `task` is a module: it is executed once, here.
     Any other file is a script: only its syntax is checked here.
 
     Args:
         job: the file.
-        source: its text, where the file itself may be on another machine.
+        source: its text, if the file itself may be on another machine.
     """
     path, args = os.fsdecode(job.path), tuple(map(os.fsdecode, job.args))
     sys.path.insert(0, os.path.dirname(path))  # noqa: PTH120 - as in read_source
@@ -247,7 +247,7 @@ def binds_task(source: bytes, filename: str) -> bool:
     Raises:
         SyntaxError: if the file is not Python.
     """
-    code = compile_source(source, filename)  # finds mistakes that parsing does not
+    code = compile_source(source, filename)  # finds errors that parsing does not
     return _binds(code, source, filename, TASK_NAME)
 
 
@@ -258,14 +258,14 @@ _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
 def _binds(code: CodeType, source: bytes, path: str, name: str) -> bool:
     """Return whether a module binds a name in its own scope, in any branch.
 
-    What is never reached counts, too: such a file means to define it. Only for that is
-    the syntax tree asked, which takes 0.15 MB of a worker's memory.
+    Unreachable code counts, too: such a file is meant to define it. Only then is the
+    syntax tree used, which takes 0.15 MB of a worker's memory.
     """
     if _stores(code, name):
         return True
     if (
         source.isascii() and name.encode() not in source
-    ):  # another spelling is not ASCII
+    ):  # only a non-ASCII spelling can differ
         return False
     return _tree_binds(ast.parse(source, path).body, name)
 
@@ -287,13 +287,13 @@ def _stores(code: CodeType, name: str) -> bool:
 
 def _tree_binds(statements: list[ast.stmt], name: str) -> bool:
     """Return whether statements bind a name in their own scope."""
-    nodes: list[ast.AST] = [*statements]  # no recursion: a long sum is nested deeply
+    nodes: list[ast.AST] = [*statements]  # no recursion: a long sum nests deeply
     while nodes:
         node = nodes.pop()
         if _binds_itself(node, name):
             return True
         if isinstance(node, ast.comprehension):
-            nodes += [node.iter, *node.ifs]  # its target is its own
+            nodes += [node.iter, *node.ifs]  # its target has a scope of its own
         elif not isinstance(node, _SCOPES):
             nodes += ast.iter_child_nodes(node)
     return False
@@ -319,7 +319,7 @@ def _binds_itself(node: ast.AST, name: str) -> bool:
 
 
 def is_awaitable(value: object) -> bool:
-    """Return whether a job has left it to be awaited; asks neither it nor its class."""
+    """Return whether a job's result must be awaited; runs no code of its class."""
     kind = type(value)
     if kind is GeneratorType:
         return inspect.isawaitable(value)  # of `types.coroutine`
@@ -328,7 +328,7 @@ def is_awaitable(value: object) -> bool:
 
 
 async def follow(awaitable: Any) -> Any:
-    """Return what an awaitable of any kind returns: loops run coroutines only."""
+    """Await an awaitable of any kind: loops run coroutines only."""
     return await awaitable
 
 
@@ -342,9 +342,9 @@ def refuse_generator(result: object) -> None:
 
 
 def is_generator_function(function: Any) -> bool:
-    """Return whether calling it only makes a generator; looks through partials."""
+    """Return whether calling it only creates a generator; looks through partials."""
     if type(function) is FunctionType:
-        # As `inspect` would, for 0.1 MB of a worker's memory less.
+        # Like `inspect`, but saves 0.1 MB of a worker's memory.
         return bool(function.__code__.co_flags & _GENERATORS)
     while hasattr(function, "func"):
         function = function.func
@@ -356,7 +356,7 @@ def is_generator_function(function: Any) -> bool:
 
 
 def takes_context(function: Callable[..., Any]) -> bool:
-    """Return whether a job wants the context: whether it has a required parameter.
+    """Return whether a job takes the context: whether it has a required parameter.
 
     Raises:
         TypeError: if it requires more than one.
@@ -373,7 +373,7 @@ def takes_context(function: Callable[..., Any]) -> bool:
 def _find_required(function: Callable[..., Any]) -> tuple[list[str], bool]:
     """Return the parameters without a default, and whether all are positional."""
     if type(function) is FunctionType and not hasattr(function, "__wrapped__"):
-        # As `inspect.signature` would, for 0.3 MB of a worker's memory less.
+        # Like `inspect.signature`, but saves 0.3 MB of a worker's memory.
         code = function.__code__
         positional = code.co_argcount - len(function.__defaults__ or ())
         names = code.co_varnames[code.co_argcount :][: code.co_kwonlyargcount]
@@ -382,7 +382,7 @@ def _find_required(function: Callable[..., Any]) -> tuple[list[str], bool]:
     try:
         parameters = inspect.signature(function).parameters.values()
     except ValueError:
-        return [], True  # a built-in that does not tell
+        return [], True  # a built-in without a signature
     variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     required = [
         parameter
@@ -394,7 +394,7 @@ def _find_required(function: Callable[..., Any]) -> tuple[list[str], bool]:
 
 
 def _make_module(path: str) -> ModuleType:
-    """Return an empty module for the file, under its own name where that is free."""
+    """Return an empty module for the file, under its own name if that is free."""
     stem = os.path.basename(path).rpartition(".")[0]  # noqa: PTH119 - as above
     name = stem if stem.isidentifier() else "ipycron_task"
     if name in sys.modules:

@@ -1,4 +1,4 @@
-"""`logging` records of a job, on their way to the client's own handlers."""
+"""Forwards the `logging` records of a job to the client's own handlers."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ if TYPE_CHECKING:
 
 LoggerState = tuple[int, bool, bool, tuple[logging.Handler, ...]]
 _SHOWN = ("msg", "exc_text", "stack_info", "name", "levelname", "threadName")
-"""Attributes that handlers write: a job's may hold control sequences."""
+"""Attributes that handlers print: a job's may hold control sequences."""
 _SCALARS = (type(None), bool, int, float, str)
 
 
 class LogForwarder(logging.Handler):
-    """A root handler that hands each record, as plain data, to `send`."""
+    """A root handler that passes each record, as plain data, to `send`."""
 
     def __init__(self, send: Callable[[dict[str, Any]], None]) -> None:
         super().__init__()
         self.send = send
 
     def createLock(self) -> None:  # noqa: N802 - logging's name
-        """Do without: `send` has its own, and logging resets each at each fork."""
+        """Create no lock: `send` has one, and logging resets its locks at each fork."""
         self.lock = None
 
     def handle(self, record: logging.LogRecord) -> bool:
-        """Send what the filters let through; logging's own wants a lock on 3.13."""
+        """Send what passes the filters; logging's own method needs a lock on 3.13."""
         kept: object = self.filter(record)
-        if kept:  # from 3.12 on a filter may give another record
+        if kept:  # from 3.12 on a filter may return another record
             self.emit(kept if isinstance(kept, logging.LogRecord) else record)
         return bool(kept)
 
@@ -44,11 +44,11 @@ class LogForwarder(logging.Handler):
             self.handleError(record)
 
 
-# All of these are made and put in place in the zygote: a worker of its own that changes
-# the class of all loggers writes 0.1 MB.
+# All of these are created and installed in the zygote: a worker that changed the class
+# of all loggers itself would write 0.1 MB.
 _forwarder = LogForwarder(lambda _: None)
 _silence = logging.NullHandler()
-"""Keeps logging that a job has not configured from printing: it is forwarded."""
+"""Keeps unconfigured logging of a job from printing: records are forwarded."""
 _root = logging.getLogger()
 _originals = {
     name: getattr(logging.Logger, name)
@@ -56,14 +56,14 @@ _originals = {
 }
 _configure = logging.basicConfig
 _changed: dict[logging.Logger, LoggerState] = {}
-"""What loggers below the root were before they were changed, since a `LoggingState`
-was made."""
+"""The state of loggers below the root before they were changed, since a `LoggingState`
+was created."""
 
 
 def forward_logs(send: Callable[[dict[str, Any]], None], level: int) -> None:
     """Send every record at or above `level` to the client.
 
-    Not by a handler: jobs configure logging as they like, and remove what is there.
+    Not with a handler: jobs configure logging as they like and may remove handlers.
     """
     _forwarder.send = send
     if logging.Logger.callHandlers is not _call_and_forward:
@@ -84,7 +84,7 @@ def _ignore(_: dict[str, Any]) -> None:
 
 
 def _take_over() -> None:
-    """Have loggers forward what they handle, and note what they were."""
+    """Make loggers forward what they handle, and record their original state."""
     logging.Logger.callHandlers = _call_and_forward  # type: ignore[method-assign]
     for name in _originals.keys() - {"callHandlers"}:
         setattr(logging.Logger, name, _note_before(_originals[name]))
@@ -92,9 +92,9 @@ def _take_over() -> None:
 
 
 def configure_beside(handlers: list[logging.Handler]) -> Callable[..., None]:
-    """Return a `logging.basicConfig` for jobs: these handlers are none of theirs.
+    """Return a `logging.basicConfig` for jobs that ignores our handlers.
 
-    They are no reason to do nothing, and not replaced by ``force=True``.
+    They do not count as existing configuration, and ``force=True`` keeps them.
     """
 
     @functools.wraps(_configure)
@@ -121,7 +121,7 @@ def _call_and_forward(self: logging.Logger, record: logging.LogRecord) -> None:
 
 
 def _note_before(method: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a method of `Logger` that notes first what the logger is like."""
+    """Return a method of `Logger` that first records the logger's state."""
 
     @functools.wraps(method)
     def change(self: logging.Logger, *arguments: Any) -> Any:
@@ -133,9 +133,9 @@ def _note_before(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class LoggingState:
-    """The levels and handlers of all loggers, as they are when it is made.
+    """The levels and handlers of all loggers when this object is created.
 
-    Of one job's worker: the next that is made forgets this one.
+    There is one at a time, for the one job of a worker: a new one replaces it.
     """
 
     __slots__ = ("_disabled", "_modules", "_root")
@@ -149,8 +149,8 @@ class LoggingState:
     def restore(self) -> None:
         """Put back what has changed.
 
-        A logger of a module that was imported meanwhile stays as it is: the module is
-        not imported again.
+        The logger of a module imported in the meantime is left alone: the module will
+        not be imported again.
         """
         if _root.manager.disable != self._disabled:
             _root.manager.disable = self._disabled
@@ -174,7 +174,7 @@ def _restore_logger(logger: logging.Logger, state: LoggerState) -> None:
 
 
 def rebuild_record(described: dict[str, Any]) -> logging.LogRecord:
-    """Return the record in the client; it keeps its name, time, process and text."""
+    """Rebuild a record in the client, with its name, time, process and text."""
     for name in _SHOWN:
         if isinstance(described.get(name), str):
             described[name] = keep_colours(described[name])
@@ -182,9 +182,9 @@ def rebuild_record(described: dict[str, Any]) -> logging.LogRecord:
 
 
 def _describe(record: logging.LogRecord) -> dict[str, Any]:
-    """Return the record's attributes; text for what might not travel.
+    """Return the record's attributes, as text if they might not travel.
 
-    Source: as `logging.handlers.QueueHandler.prepare` does it.
+    Source: `logging.handlers.QueueHandler.prepare`.
     """
     described = {
         name: value if type(value) in _SCALARS else str(value)

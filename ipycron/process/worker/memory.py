@@ -1,9 +1,9 @@
-"""A worker's memory between two runs: what a run has left behind by mistake goes.
+"""A worker's memory between runs: garbage that a run has left is collected.
 
 A traceback, a function that uses a variable of its script, an object that refers to
 itself: such garbage waits for Python's collector, which counts objects, not bytes. A
-run of few large objects leaves hundreds of megabytes before it is called. So a worker
-looks at its own size after each run, and collects where that has grown.
+run with few large objects can leave hundreds of megabytes before it starts. So a worker
+checks its own size after each run, and collects if it has grown.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from typing import Any
 from ipycron.process.posix import trim_heap
 
 BRIEF = 0.0002
-"""Seconds; a run that is shorter can hardly have left a megabyte."""
+"""Seconds; a shorter run can hardly have left a megabyte."""
 MANY = 16
-"""Of these, the worker looks after the last."""
+"""A worker checks its size after this many short runs."""
 _SLACK_BYTES = 2 << 20
 _SLACK = 1.05
-"""How much larger it may be than it was, without being cleaned."""
+"""How much a worker may grow before garbage is collected."""
 _STATM = "/proc/self/statm"
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 class MemoryKeeper:
-    """Keeps a worker as large as its runs need it. Made when the job is loaded."""
+    """Keeps a worker no larger than its runs need. Created when the job is loaded."""
 
     def __init__(self) -> None:
         self._own_figures = set(_list_figures())
@@ -35,7 +35,7 @@ class MemoryKeeper:
         self._limit: float | None = None
 
     def clean(self, seconds: float) -> None:
-        """Free what a run has left; it must not be referred to any more.
+        """Free what a run has left; no reference to it may remain.
 
         Args:
             seconds: the run's duration, with the pickling of its result.
@@ -47,7 +47,7 @@ class MemoryKeeper:
         self._close_figures()
         size = read_size()
         if size is None:
-            gc.collect()  # the size is unknown here: it may be needed
+            gc.collect()  # the size is unknown here: collecting may be needed
             return
         if self._limit is None:
             self._limit = allow(size)
@@ -56,26 +56,26 @@ class MemoryKeeper:
                 break
             step()
             size = read_size() or size
-        # What a job needs is allowed from now on; what it has given back is not.
+        # Memory that the job needs is allowed from now on; memory it gave back is not.
         self._limit = (
             allow(size) if size > self._limit else min(self._limit, allow(size))
         )
 
     def _close_figures(self) -> None:
-        """Close what the run has opened with pyplot, which holds it until then."""
+        """Close the figures that the run has opened: pyplot holds them until then."""
         for number in _list_figures():
             if number not in self._own_figures:
                 sys.modules["matplotlib.pyplot"].close(number)
 
 
 def allow(size: float) -> float:
-    """Return the size up to which a worker of a size is left alone."""
+    """Return the size up to which a worker of this size is not cleaned."""
     return size * _SLACK + _SLACK_BYTES
 
 
 def read_size() -> int | None:
-    """Return the bytes of memory of this process; None where they are unknown."""
-    # Opened each time: the job may close all descriptors, and open its own.
+    """Return the memory of this process in bytes; None if unknown."""
+    # Opened each time: the job may close all descriptors and open its own.
     try:
         fd = os.open(_STATM, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -87,7 +87,7 @@ def read_size() -> int | None:
 
 
 def _collect_young() -> None:
-    """Collect what the run itself has made: most garbage, for little time."""
+    """Collect objects that the run itself created: most garbage, in little time."""
     gc.collect(1)
 
 

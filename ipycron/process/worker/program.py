@@ -1,7 +1,7 @@
 """A worker: loads one job, runs it on its main thread, one run at a time.
 
-A program for the spawn launcher, and the child's half of the zygote's fork: the same
-code from `main` on.
+It is a program for the spawn launcher, and the child's half of the zygote's fork; from
+`main` on the code is the same.
 """
 
 from __future__ import annotations
@@ -66,12 +66,13 @@ if TYPE_CHECKING:
 
 
 HURRY = 0.0003
-"""Seconds that a worker stays awake for the next call, if the last came within them."""
+"""Seconds that a worker stays awake for the next call, if the last one came that
+soon."""
 CORES = count_cores()
 LONGEST_STANDBY = 1.0
-"""Seconds; where the slot is further away, the clock was set back."""
+"""Seconds; if the slot is further away, the clock was set back."""
 ORDERED_DISPLAYS = 200
-"""Displays of a run that wait for their place; a flood of them does not."""
+"""Displays of a run that keep their exact place in the output; any more do not."""
 
 
 class Worker:
@@ -95,9 +96,9 @@ class Worker:
         self._surroundings: Surroundings
 
     def serve(self) -> int:
-        """Serve until `Quit` comes or the supervisor is gone; return the exit code.
+        """Serve until `Quit` arrives or the supervisor is gone; return the exit code.
 
-        A program's worker leaves after its first run, too.
+        A script's worker also exits after its first run.
         """
         frame = self._channel.receive()
         if frame is None or not isinstance(frame.message, Load):
@@ -111,14 +112,14 @@ class Worker:
             elif isinstance(message, StandBy):
                 self._stand_by(message)
             elif isinstance(message, DirectOpened):
-                if not frame.is_short:  # else its other end is closed, and all is said
+                if not frame.is_short:  # else a descriptor was lost
                     self.open_direct(message, *frame.fds)
             else:
                 return 0
         return 0
 
     def _receive(self) -> Frame | None:
-        """Return the supervisor's next message; run direct calls until it comes."""
+        """Return the supervisor's next message; run direct calls until it arrives."""
         while self._direct is not None and not self._channel.has_frames():
             ready = self.wait_for_call()
             if len(ready) > 1 or ready[0][0] != self._direct.fd:
@@ -127,20 +128,20 @@ class Worker:
         return self._channel.receive()
 
     def wait_for_call(self) -> list[tuple[int, int]]:
-        """Wait for a message; stay awake for a moment if the last one came that soon.
+        """Wait for a message; stay awake for a moment if the last came that soon.
 
-        Waking up takes as long as a call, where one follows the other.
+        Waking up takes as long as a call if calls follow each other closely.
         """
         begin = time.monotonic()
         ready = self._watch.poll(0 if self._is_hurried else None)
         while not ready and time.monotonic() - begin < HURRY:
-            os.sched_yield()  # to the client, if it wants this very core
+            os.sched_yield()  # to the client, if it needs this core
             ready = self._watch.poll(0)
         self._is_hurried = CORES > 1 and time.monotonic() - begin < HURRY
         return ready or self._watch.poll()
 
     def open_direct(self, opened: DirectOpened, sock: int, token: int) -> None:
-        """Take direct calls from now on. Both descriptors belong to the worker."""
+        """Accept direct calls from now on. Both descriptors belong to the worker."""
         if self._direct is not None:
             self._direct.close()
         self._direct = WorkerEnd(
@@ -164,19 +165,19 @@ class Worker:
             self._run(run, call=number)
 
     def end(self) -> None:
-        """Do what a program does at its end, unless its only run has done it."""
+        """Do what a program does at its end, unless its only run has done so."""
         if not self._is_over:
             self._job.end()
             self._leave_if_copy()
 
     def close(self) -> None:
-        """Release the job. A process that was forked for it exits instead."""
+        """Release the job. A process that was forked for the job exits instead."""
         self._job.close()
 
     def let_go(self) -> None:
         """Close the sockets in a process that the job forks.
 
-        The supervisor takes their end of file for the worker's end.
+        The supervisor treats their end of file as the worker's end.
         """
         self._channel.close()
         if self._direct is not None:
@@ -213,7 +214,7 @@ class Worker:
         """Wait for the slot, and begin without a message from the supervisor."""
         started_at = self._wait_for_slot(order)
         if started_at is None:
-            return  # the supervisor has taken the permit before its message
+            return  # the supervisor took the permit before it sent this message
         if not order.date <= started_at <= order.latest:
             self._channel.send(Declined(order.execution_id))
         elif self._permit.take():
@@ -221,21 +222,21 @@ class Worker:
             self._run(run, order)
 
     def _wait_for_slot(self, order: StandBy) -> float | None:
-        """Return when it is over, by the wall clock; None if a message comes before."""
+        """Return when the wait ended (wall clock); None if a message came first."""
         cores = wait_on_one(order.number, order.crowd)
         try:
             while 0 < (left := measure_wait(order.date)) <= LONGEST_STANDBY:
                 if self._channel.wait(left, self._line_fd):
                     return None
                 if self._line_fd is not None and _is_ready(self._line_fd):
-                    self.answer_call()  # it declines: it stands by
+                    self.answer_call()  # declined, since it stands by
         finally:
             if cores is not None:
                 return_to(cores)
         return read_wall_clock()
 
     def _rest(self, order: StandBy) -> None:
-        """Leave the cores to those of the crowd that have not begun yet."""
+        """Leave the cores to workers of the crowd that have not begun yet."""
         left = order.date + order.rest - read_wall_clock()
         if 0 < left <= order.rest:
             self._channel.wait(left)
@@ -262,11 +263,11 @@ class Worker:
             payload, summary = encode_result(result, limit)
             is_ok = True
             del result
-        self._leave_if_copy()  # what is pickled may fork, too
+        self._leave_if_copy()  # pickling may fork, too
         if self._job.is_single_use:
             self._end_program()
         else:
-            # Pickling its result may leave more than the run itself.
+            # Pickling the result may leave more garbage than the run itself.
             self._memory.clean(read_wall_clock() - run.started_at)
         flush_stdio()
         if call is not None and is_ok and self._answer(call, run, payload, summary):
@@ -282,7 +283,7 @@ class Worker:
             self._surroundings.restore()
 
     def _end_program(self) -> None:
-        """End the program that the run was, threads included: only then it is over."""
+        """End the script, its threads included: only then is the run over."""
         self._is_over = True
         self._job.end()
         self._leave_if_copy()
@@ -308,7 +309,7 @@ class Worker:
         finally:
             self._finished_at = read_wall_clock()
             if order is not None:
-                self._rest(order)  # an interrupt meanwhile is the job's
+                self._rest(order)  # an interrupt from here on is the job's
 
     def _encode_error(self, error: BaseException) -> tuple[Payload, str]:
         limit = self._load.setting.max_result_bytes
@@ -317,10 +318,10 @@ class Worker:
         return encode_error(error, limit)
 
     def _publish(self, display: Any) -> None:
-        """Send a display in its place between the lines around it.
+        """Send a display in its place among the printed lines.
 
-        Text goes another way, by the pipes: what was printed before must be read
-        before, and the display before what is printed next.
+        Text takes another way, through the pipes: what was printed before the display
+        must be read first, and the display before what is printed next.
         """
         message = Displayed(self._load.task_id, self._execution_id)
         self._has_shown = True
@@ -339,7 +340,7 @@ class Worker:
         self._channel.send(message, pack_data(record))
 
     def _leave_if_copy(self) -> None:
-        """End a process that the job forked and that came back from the job."""
+        """End a process that the job forked and that returned from the job."""
         if os.getpid() != self._pid:
             flush_stdio()
             os._exit(0)
@@ -352,7 +353,7 @@ def _is_ready(fd: int) -> bool:
 
 
 def _arrange(load: Load) -> None:
-    """Give the job the surroundings that its task was created in."""
+    """Set up the surroundings in which the job's task was created."""
     setting = load.setting
     for name, value in setting.env.items():
         if value is None:
@@ -367,11 +368,11 @@ def main(  # noqa: PLR0917 - a program's arguments
     control: int, stdout: int, stderr: int, lifeline: int, permit: int, parent: int
 ) -> NoReturn:
     """Run a worker on its five descriptors. The order of the steps matters."""
-    # What the zygote set; `signal.signal` costs 0.2 MB for its enums.
+    # The zygote's handlers; `signal.signal` costs 0.2 MB for its enums.
     _signal.signal(_signal.SIGINT, _signal.default_int_handler)
     _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
     close_others([control, stdout, stderr, lifeline, permit])
-    if control >= FD_SETSIZE:  # a worker that was not forked; for `select`
+    if control >= FD_SETSIZE:  # for `select`, in a worker that was not forked
         high, control = control, os.dup(control)
         os.close(high)
     keep_from_children([control, lifeline, permit])
@@ -395,8 +396,8 @@ def main(  # noqa: PLR0917 - a program's arguments
     except (BrokenPipeError, ConnectionResetError):
         code = 1  # the supervisor is gone
     except BaseException:  # noqa: BLE001 - border: process main
-        code = 70  # EX_SOFTWARE: a defect, or the job closed the socket
+        code = 70  # EX_SOFTWARE: a bug, or the job closed the socket
         with contextlib.suppress(Exception):
-            traceback.print_exc()  # part of the crash's report
+            traceback.print_exc()  # part of the crash report
     flush_stdio()
     os._exit(code)

@@ -1,8 +1,8 @@
-"""What every worker does, done before: a few whole lives of workers, in the zygote.
+"""A rehearsal in the zygote of what every worker does, from start to end.
 
-What is built on the way (decoders, a zone), and the form that CPython gives to the
-code of a function after its first calls, lies on pages that workers then only read.
-Without it each worker writes 0.4 MB more.
+Objects built on the way (decoders, a zone), and the form that CPython gives a
+function's code after its first calls, are then on pages that workers only read. Without
+the rehearsal each worker writes 0.4 MB more.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ if TYPE_CHECKING:
 
 LIVES = 12
 RUNS = 4
-"""In each life: CPython 3.11 adapts a function to its arguments at its eighth call."""
+"""Runs in each rehearsal: CPython 3.11 specializes a function at its eighth call."""
 _MAX_BYTES = 1 << 20
 _SOURCE = b"def task(ctx):\n    return 0\n"
 
 
 def rehearse() -> None:
-    """Live some lives. They leave nothing behind but warmed code and data."""
+    """Rehearse several times. Nothing is left but warmed code and data."""
     path, argv, handlers = sys.path[:], sys.argv[:], logging.getLogger().handlers[:]
     try:
         for _ in range(LIVES):
@@ -62,7 +62,7 @@ def rehearse() -> None:
 
 
 def _be_born() -> None:
-    """Do what a worker does first, as far as it can be undone."""
+    """Do what a worker does first, as far as that can be undone."""
     close_others(int(fd) for fd in os.listdir("/dev/fd") if int(fd) > 2)  # noqa: PTH208, PLR2004
     die_with_parent(os.getppid(), 0)
     lifeline, end = os.pipe()
@@ -73,7 +73,7 @@ def _be_born() -> None:
 
 
 def _live() -> None:
-    """Load a file and run it, by the messages of a supervisor that has gone."""
+    """Load a file and run it, on messages of a supervisor whose end is closed."""
     script = open_anonymous()
     permit = make_permit()
     supervisor, worker = socket.socketpair()
@@ -101,7 +101,7 @@ def _live() -> None:
 
 
 def _open_direct(edge: BlockingChannel) -> tuple[socket.socket, WorkerToken] | None:
-    """Connect a worker directly, if the system can; return the client's end."""
+    """Open a direct connection, if the system can; return the client's end."""
     try:
         ours, theirs, token = make_connection()
     except (OSError, AttributeError):
@@ -112,13 +112,14 @@ def _open_direct(edge: BlockingChannel) -> tuple[socket.socket, WorkerToken] | N
 
 
 def _call(life: Worker, ours: socket.socket, token: WorkerToken) -> None:
-    """Call a worker past its supervisor."""
+    """Call a worker without its supervisor."""
     token.put(encode_free(1))
     for number in range(2, 2 + RUNS):
         ours.send(encode_message(Call(number)))
         life.wait_for_call()
         life.answer_call()
-        # Sent here: a worker would look at its output pipes, which the zygote has not.
+        # Sent here: a worker would check its output pipes, which the zygote does not
+        # have.
         life.tell(Answered(number, "", 0.0, 0.0, b""))
     ours.close()
     token.close()

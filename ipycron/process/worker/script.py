@@ -1,9 +1,9 @@
 """A script: a file that is run from top to bottom, as `python FILE` runs it.
 
 In a worker each run has a process of its own, which ends with it. So whatever a run
-does to its process, imports and settings of all kinds, is gone at the next one. What
-Python does at the end of a program happens here, before the run's end is sent: it
-waits for threads, calls exit functions, and closes files.
+does to its process, such as imports and settings, is gone at the next run. What Python
+does at the end of a program happens here, before the run's end is sent: it waits for
+threads, calls exit functions, and closes files.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 _READ_BYTES = 4096
 _YOUNG_SECONDS = 2.0
-"""A source that was written so lately may be written again without a new date: the
-dates that bytecode is checked by are whole seconds."""
+"""A source this young may be written again without a new date: bytecode is checked
+against dates in whole seconds."""
 
 
 class ScriptRunner:
@@ -39,7 +39,7 @@ class ScriptRunner:
     Args:
         path: the file.
         args: its arguments.
-        source: its text, where the file itself may be on another machine.
+        source: its text, if the file itself may be on another machine.
     """
 
     is_single_use = True
@@ -60,7 +60,7 @@ class ScriptRunner:
     ) -> None:
         """Execute the file as it is now; see `LoadedJob.run`.
 
-        `sys.exit` with 0 or None is the end of a program that has succeeded.
+        `sys.exit` with 0 or None ends the program successfully.
         """
         text = read_source(self._path) if self._source is None else self._source
         code = compile_source(text, self._path)
@@ -87,15 +87,15 @@ class ScriptRunner:
     def end(self) -> None:
         """Do what Python does at the end of a program; see `LoadedJob.end`."""
         if self._main is None:
-            return  # it has not begun
+            return  # the run has not begun
         _attempt(threading._shutdown)  # type: ignore[attr-defined]  # noqa: SLF001 - no other way
         run_exit_functions()
         _attempt(self._release)
 
     def _release(self) -> None:
-        """Release the modules of the run: their files are closed, `__del__` is called.
+        """Release the run's modules: their files are closed, `__del__` is called.
 
-        Beside a daemon thread, which needs them, only the files are written.
+        A daemon thread still needs the modules: then files are only flushed.
         """
         if _thread._count():  # noqa: SLF001 - as above
             _flush_files()
@@ -106,7 +106,7 @@ class ScriptRunner:
         _clear(self._main)
         gc.collect()
         for module in reversed(modules):
-            if type(module) is ModuleType:  # others do anything when they are looked at
+            if type(module) is ModuleType:  # other types may run code when accessed
                 _clear(module)
         gc.collect()
         _flush_files()
@@ -120,7 +120,7 @@ class ScriptRunner:
 
 
 def is_success(error: SystemExit) -> bool:
-    """Return whether a program that leaves with this has succeeded."""
+    """Return whether a program that exits with this code has succeeded."""
     return error.code is None or (isinstance(error.code, int) and error.code == 0)
 
 
@@ -131,7 +131,7 @@ def run_exit_functions() -> None:
 
 def read_source(path: str) -> bytes:
     """Return a file's bytes."""
-    # Without `open` and `pathlib`: their buffers would be a worker's own memory.
+    # Without `open` and `pathlib`: their buffers would add to a worker's memory.
     file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         parts = []
@@ -148,9 +148,9 @@ def compile_source(text: bytes, path: str) -> CodeType:
 
 
 def distrust_young_bytecode() -> None:
-    """Have imports keep no bytecode of a source that was written just now.
+    """Have imports cache no bytecode for a source that was just written.
 
-    Edited twice within one second, a helper module would be found as it was first.
+    A helper module edited twice within one second would be run as first saved.
     """
     loader: Any = importlib.machinery.SourceFileLoader
     keep = loader._cache_bytecode  # noqa: SLF001 - the one place where it is decided
@@ -163,7 +163,7 @@ def distrust_young_bytecode() -> None:
 
 
 def _attempt(step: Callable[[], object]) -> None:
-    """Do one step of the end; one that fails must not keep the others from it."""
+    """Do one step of the end; a failing step must not prevent the others."""
     try:
         step()
     except BaseException:  # noqa: BLE001 - border: job
@@ -171,7 +171,7 @@ def _attempt(step: Callable[[], object]) -> None:
 
 
 def _clear(module: ModuleType) -> None:
-    """Empty a module in the order in which Python does it."""
+    """Clear a module in the order that Python uses."""
     names: Iterable[str] = list(module.__dict__)
     for is_private in (True, False):
         for name in names:

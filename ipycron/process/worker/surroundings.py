@@ -1,8 +1,8 @@
-"""What a job finds around it, the same at the beginning of each of its runs.
+"""A job's surroundings, which are the same at the beginning of each run.
 
-A worker lives on, and so do its modules and namespace; but a run that goes to another
-folder, sets variables of the environment or a signal's handler, or configures logging
-must not change what the next one begins with.
+A worker lives on, and so do its modules and namespace; but a run that changes the
+working folder, environment variables, signal handlers or logging must not affect the
+next one.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ _environ: dict[bytes, bytes] = os.environ._data  # type: ignore[attr-defined]  #
 class Surroundings:
     """Folder, environment, paths, arguments, umask, signals, locale and logging.
 
-    Taken when it is made. For the main thread of a process that is the job's alone, or
-    lent to it: see `restore`.
+    Recorded when this object is created. For the main thread of a process that belongs
+    to the job alone, or is lent to it; see `restore`.
     """
 
     def __init__(self) -> None:
@@ -40,10 +40,10 @@ class Surroundings:
         self._logging = LoggingState()
 
     def restore(self) -> None:
-        """Put back what has changed. Cheap where nothing has."""
+        """Restore what has changed. Cheap if nothing has."""
         os.umask(self._umask)
         if self._folder is not None and _find_folder() != self._folder:
-            with contextlib.suppress(OSError):  # it is gone
+            with contextlib.suppress(OSError):  # the folder is gone
                 os.chdir(self._folder)
         if _copy_environment() != self._environ:
             self._restore_environment()
@@ -72,7 +72,7 @@ class Surroundings:
         for number in handlers | self._handlers:
             before = self._handlers.get(number, _signal.SIG_DFL)
             if handlers.get(number, _signal.SIG_DFL) != before and before is not None:
-                # Only the main thread may; elsewhere the job could not either.
+                # Only the main thread may set them; elsewhere the job could not.
                 with contextlib.suppress(ValueError, OSError):
                     _signal.signal(number, before)
 
@@ -91,7 +91,7 @@ def _find_folder() -> bytes | None:
     try:
         return os.getcwdb()  # noqa: PTH109 - bytes, and without pathlib
     except OSError:
-        return None  # it was removed
+        return None  # the folder was removed
 
 
 def _get_handlers() -> dict[int, Any]:

@@ -1,10 +1,10 @@
 """The zygote: a warm, single-threaded process that forks workers on demand.
 
-A program, started by the supervisor; the first one is a copy of the supervisor's own
-program (`supervise`). It starts without IPython, asyncio or any thread; what should be
-warm is imported when the supervisor says so.
-It is the parent of every forked worker: it reaps them and reports their end. What
-user modules do to it (threads, crashes) costs the zygote, never the schedule.
+A program, started by the supervisor; the first zygote is forked from the supervisor's
+own program. It starts without IPython, asyncio or any thread; what should be warm is
+imported on the supervisor's request. It is the parent of every forked worker: it reaps
+them and reports their end. What user modules do to it (threads, crashes) affects the
+zygote, never the schedule.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 
 _MAX_TEXT = 2000
 QUIET = 0.1
-"""Seconds without a command after which there is time to rehearse."""
+"""Seconds without a command after which it may rehearse."""
 
 
 class Zygote:
@@ -91,7 +91,7 @@ class Zygote:
         self._end_workers()
 
     def _receive(self) -> bool:
-        """Handle what has arrived; return False where nothing will any more."""
+        """Handle what has arrived; return False if nothing more will."""
         try:
             frames = self._channel.receive_ready()
             for frame in frames or ():
@@ -124,10 +124,10 @@ class Zygote:
             self._zones[zone] = make_zone(zone)
 
     def _rehearse(self) -> None:
-        """Warm what workers do, once."""
+        """Warm up what workers do, once."""
         if not self._is_rehearsed:
             self._is_rehearsed = True
-            with contextlib.suppress(Exception):  # workers only take more memory then
+            with contextlib.suppress(Exception):  # workers then only take more memory
                 rehearse()
             _settle()
 
@@ -135,12 +135,12 @@ class Zygote:
         zygote = os.getpid()
         try:
             pid = os.fork()  # noqa: TID251 - the one place that forks workers
-        except OSError as error:  # no memory, too many processes: for now
+        except OSError as error:  # no memory or too many processes at present
             _close_all(fds)
             self._channel.send(ForkFailed(worker_id, describe(error)))
             return
         if pid == 0:
-            # Nothing of the zygote's stack may ever run in the child.
+            # No frame of the zygote's stack may ever resume in the child.
             try:
                 signal.set_wakeup_fd(-1)
                 control, stdout, stderr, lifeline, permit = fds
@@ -155,8 +155,8 @@ class Zygote:
         with contextlib.suppress(BlockingIOError):
             os.read(self._wakeup, 4096)
         for pid in list(self._workers):
-            # Look before reaping: while the zombie stands, its process group's
-            # number cannot belong to another process.
+            # Look before reaping: while the zombie exists, its process group id cannot
+            # be reused.
             if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
                 continue
             kill_group(pid, signal.SIGKILL)
@@ -168,7 +168,7 @@ class Zygote:
             self._channel.send(Exited(worker_id, status))
 
     def _end_workers(self) -> None:
-        """The supervisor is gone: SIGTERM, grace, SIGKILL, and leave none behind."""
+        """End all workers, as the supervisor is gone: SIGTERM, a wait, SIGKILL."""
         for pid in self._workers:
             kill_group(pid, signal.SIGTERM)
         self._watch.unregister(self._channel)
