@@ -1,5 +1,5 @@
-"""Runs elsewhere: a pool, a Dask cluster, anything that returns futures.
+"""Runs jobs elsewhere: in a pool, on a Dask cluster, on anything that returns futures.
 
-Imported by the first task that uses an executor. `guest.py` also runs on the other
-side, where only what it needs of `process/` may be imported.
+Imported by the first task that uses an executor. `guest.py` also runs on the remote
+side, where only the parts of `process/` that it needs may be imported.
 """

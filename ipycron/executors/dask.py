@@ -1,10 +1,10 @@
-"""A Dask cluster as an executor: each run at most once, losses told at once.
+"""A Dask cluster as an executor: each run at most once, losses reported at once.
 
-Dask computes a task again when the worker that had it is lost, for its tasks are
-meant to be pure. A scheduled job is not: it may have sent half of its mails. So a run
-raises a flag on Dask's scheduler before its job begins, and a second attempt finds it
-and gives up. The client hears of the lost worker by Dask's events, and fails the run
-without waiting for a second attempt, which may have no worker to begin on.
+Dask computes a task again when its worker is lost, since its tasks are meant to be
+pure. A scheduled job is not: it may have sent half of its mails. So a run sets a flag
+on Dask's scheduler before its job begins, and a second attempt finds it and gives up.
+The client learns of a lost worker from Dask's events, and fails the run without waiting
+for a second attempt, which may have no worker to begin on.
 
 Nothing here imports Dask before a user has passed a client of it.
 """
@@ -36,24 +36,24 @@ if TYPE_CHECKING:
     Defer = Callable[[Callable[[], None]], None]
 
 FLAG_SECONDS = 30.0
-"""How long a run's flag stays up after its end, at least. What the client and the
-scheduler say to each other meanwhile takes milliseconds, unless one of them hangs."""
+"""Minimum seconds that a run's flag is kept after its end. Messages between client and
+scheduler take milliseconds, unless one of them hangs."""
 
 LAST_FLAG_SECONDS = 2.0
-"""The same for flags that are up when the last task goes, maybe because its run was
-lost just now."""
+"""The same for flags that are set when the last task ends, perhaps because its run was
+just lost."""
 
 CHECK_SECONDS = 0.5
-"""When a worker is looked for that was gone, maybe, before the client heard of it: by
-then the scheduler has the wish to be told."""
+"""Seconds until a check for a worker that may have been lost before the client
+subscribed to its events: by then the scheduler has received the subscription."""
 
 LOOP_SECONDS = 0.5
-"""How often who waits for the client's loop looks whether it is there at all."""
+"""Seconds between checks, while waiting for the client's loop, that the loop exists."""
 
 _CLOSED = "the client is closed"
 
 _AGAIN = b""
-"""What a second attempt returns: no report is empty."""
+"""What a second attempt returns: a report is never empty."""
 
 
 @dataclass(slots=True, eq=False)
@@ -61,9 +61,9 @@ class _Run:
     """A run on the cluster.
 
     Attributes:
-        answer: told to who has submitted it.
+        answer: resolves with the run's report, for the submitter.
         remote: Dask's own future.
-        worker: the address of the worker that has begun with it.
+        worker: the address of the worker that has begun the run.
     """
 
     answer: Answer
@@ -72,14 +72,14 @@ class _Run:
 
 
 class DaskSubmitter:
-    """Hands runs in to a Dask client, plain or asynchronous; see `Submitter`.
+    """Submits runs to a Dask client, plain or asynchronous; see `Submitter`.
 
-    Methods are called in threads of ours, the handlers of events on Dask's loop.
+    Methods are called in ipycron's threads, event handlers on Dask's loop.
 
     Args:
-        client: the user's, and theirs to close.
-        options: of its `submit`, such as ``workers`` or ``resources``.
-        defer: calls a function in a thread that may block.
+        client: the user's client, which the user closes.
+        options: options of its `submit`, such as ``workers`` or ``resources``.
+        defer: calls a function in a thread, where it may block.
     """
 
     def __init__(self, client: Any, options: dict[str, Any], defer: Defer) -> None:
@@ -96,7 +96,7 @@ class DaskSubmitter:
         key = f"ipycron-{run_id}"
         run = _Run(concurrent.futures.Future())
         if not self._runs:
-            # Anew, for the scheduler may be another one since the last run.
+            # Each time, since the scheduler may have been replaced after the last run.
             self._watched.clear()
             self._client.subscribe_topic(self._topic, self._see_start)
         self._runs[key] = run
@@ -114,14 +114,14 @@ class DaskSubmitter:
     advice = ""
 
     def see_broken(self) -> None:
-        """Do nothing: a cluster mends itself."""
+        """Do nothing: a cluster recovers by itself."""
 
     def end_run(self) -> bool:
-        """Leave it at that: Dask cannot end what has begun on a worker."""
+        """Return False: Dask cannot end what has begun on a worker."""
         return False
 
     def close(self) -> None:
-        """Hear no more of the cluster, and leave nothing on it. Takes its time."""
+        """Unsubscribe from the cluster, and leave nothing on it. May take a while."""
         if self._flags:
             threading.Event().wait(LAST_FLAG_SECONDS)
         self._lower_flags(math.inf)
@@ -129,7 +129,7 @@ class DaskSubmitter:
             self._unsubscribe(topic)
 
     def _fetch(self, run: _Run) -> None:
-        """Bring the report home."""
+        """Fetch the report."""
         try:
             report = self._call(run.remote.result)
         except BaseException as error:  # noqa: BLE001 - border: Dask
@@ -142,7 +142,7 @@ class DaskSubmitter:
             run.answer.set_result(report)
 
     def _end(self, key: str, run: _Run) -> None:
-        """Clear up after a run, however it ended."""
+        """Clean up after a run, however it ended."""
         self._runs.pop(key, None)
         now = time.monotonic()
         self._flags.append((now, key))
@@ -150,12 +150,12 @@ class DaskSubmitter:
         self._defer(partial(self._lower_flags, now - FLAG_SECONDS))
 
     def _release(self, run: _Run) -> None:
-        """Have Dask forget the run: it would compute again what it still holds."""
+        """Have Dask forget the run: Dask would compute again what it still holds."""
         with contextlib.suppress(Exception):  # the client may be closed
             self._call(run.remote.cancel)
 
     def _check(self, address: str) -> None:
-        """Fail the runs of a worker that is not there any more."""
+        """Fail the runs of a worker that no longer exists."""
         count = partial(self._client.scheduler.ncores, workers=[address])
         with contextlib.suppress(Exception):  # the client may be closed
             if not self._call(count):
@@ -163,12 +163,12 @@ class DaskSubmitter:
                     _fail(run, WorkerLost(address))
 
     def _lower_flags(self, ended_by: float) -> None:
-        """Lower the flags of runs that Dask has long forgotten."""
+        """Clear the flags of runs that Dask has long forgotten."""
         from distributed import Event  # noqa: PLC0415 - see above
 
         while self._flags and self._flags[0][0] <= ended_by:
             _, key = self._flags.popleft()
-            with contextlib.suppress(Exception):  # a cluster that is gone has none
+            with contextlib.suppress(Exception):  # a cluster that is gone has no flags
                 self._call(Event(key, client=self._client).clear)
 
     def _call(self, method: Callable[[], Any]) -> Any:
@@ -184,7 +184,7 @@ class DaskSubmitter:
         if run is None:
             return
         if run.worker is None and not run.answer.done():
-            # From now on it cannot be cancelled: it goes on until it returns.
+            # From now on the run cannot be cancelled: it continues until it returns.
             with contextlib.suppress(concurrent.futures.InvalidStateError):
                 run.answer.set_running_or_notify_cancel()
         run.worker = address
@@ -207,7 +207,7 @@ class DaskSubmitter:
                 _fail(run, WorkerLost(address))
 
     def _look_for(self, address: str) -> None:
-        """See soon whether a worker is there, if it has a run still."""
+        """Check soon whether a worker exists, if it still has a run."""
         if self._find_runs(address):
             self._defer(partial(self._check, address))
 
@@ -226,7 +226,7 @@ def call_on_loop(loop: asyncio.AbstractEventLoop, method: Callable[[], Any]) -> 
     call, as it does when the user closes the client at that moment.
 
     Args:
-        loop: of a client, plain or asynchronous.
+        loop: the loop of a client, plain or asynchronous.
         method: returns an awaitable, as Dask's methods do on their own loop.
 
     Raises:
@@ -256,14 +256,14 @@ def _fail(run: _Run, error: BaseException) -> None:
 
 
 def run_on_dask(visit: bytes, key: str, topic: str) -> bytes:
-    """Run a guest in a Dask worker, unless another worker has begun with it."""
+    """Run a guest in a Dask worker, unless another worker has begun the run."""
     from distributed import Event, get_client, get_worker  # noqa: PLC0415 - see above
 
     flag = Event(key, client=get_client())
     if flag.is_set():
         return _AGAIN
     flag.set()
-    # Not by the worker's own `log_event`, which says it some time: the job may be the
-    # end of its worker.
+    # Not with the worker's own `log_event`, which sends it later: the job may kill its
+    # worker before.
     get_client().log_event(topic, {"key": key, "worker": get_worker().address})
     return run_guest(visit)

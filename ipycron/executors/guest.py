@@ -1,10 +1,10 @@
-"""A job as a guest: one run in a process that belongs to somebody else.
+"""A job as a guest: one run in a process that ipycron does not own.
 
-The far side of ``executor=``: a pool's process, a Dask worker, a rank of MPI. There
-is no supervisor and nothing is kept: a run brings its job along, has it loaded by
-the same code as in a worker, and takes everything home: result or error, output, log.
+The remote side of ``executor=``: a pool's process, a Dask worker, an MPI rank. There is
+no supervisor and nothing is kept: a run carries its job along, loads it with the same
+code as in a worker, and returns everything: result or error, output, log.
 
-The process is shared, often by threads. What a job needs of it alone (`__main__`,
+The process is shared, often by threads. What a job needs exclusively (`__main__`,
 `sys.argv`, IPython's shell) it borrows, one run at a time.
 """
 
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from ipycron.process.worker.job import LoadedJob
 
 Place = tuple[str, int]
-"""A process: its machine and its id."""
+"""Identifies a process: its machine and its id."""
 
 LONGEST_WAIT = 5.0
 """Seconds that a run waits for this machine's clock to reach its slot."""
@@ -57,7 +57,7 @@ def find_place() -> Place:
 
 
 def find_software() -> Software:
-    """Return what runs this code."""
+    """Return the versions that run this code."""
     package = sys.modules[__name__.partition(".")[0]]
     return package.__version__, "{}.{}".format(*sys.version_info)
 
@@ -81,11 +81,11 @@ class RemoteRun:
         load: the job, its task and its setting. Of the setting only `log_level` and
             `max_result_bytes` can hold in a process that is shared.
         run: which run it is.
-        payload: what belongs to the job: a function, a cell's variables.
+        payload: the job's payload: a function, a cell's variables.
         source: the text of a task file, None for other jobs.
-        home: the process that sends it.
-        software: what runs there.
-        latest: when it may begin at the latest, Unix seconds; None: whenever.
+        home: the process that sends the run.
+        software: the versions in that process.
+        latest: the latest time at which it may begin, Unix seconds; None for no limit.
     """
 
     load: Load
@@ -98,9 +98,9 @@ class RemoteRun:
 
 
 class Report(NamedTuple):
-    """How a visit went, in built-in values.
+    """The outcome of a guest's run, in built-in values.
 
-    `lateness` says that it was too late for the job to begin: by so many seconds.
+    If the run came too late for the job to begin, `lateness` is by how many seconds.
     """
 
     is_ok: bool
@@ -112,25 +112,25 @@ class Report(NamedTuple):
 
 
 def pack_visit(visit: RemoteRun) -> bytes:
-    """Return what `run_guest` takes."""
+    """Return the argument of `run_guest`."""
     return pickle.dumps(visit, protocol=5)
 
 
 def unpack_report(packed: bytes) -> Report:
-    """Return what `run_guest` has packed."""
+    """Return the report that `run_guest` has packed."""
     return Report(*pickle.loads(packed))  # noqa: S301 - our own code's
 
 
 def run_guest(packed: bytes, *, is_due: bool = False) -> bytes:
-    """Run a job here and return a packed `Report`. Raises nothing of the job's.
+    """Run a job here and return a packed `Report`. Raises no error of the job.
 
-    This is what executors call: a function of a module, that takes and gives bytes,
-    so that every executor can carry it.
+    Executors call this: a module-level function from bytes to bytes, which every
+    executor can transport.
 
     Args:
         packed: the `RemoteRun`.
-        is_due: whether its slot has come, and its time is not over, whatever the clocks
-            of this machine show.
+        is_due: whether the run is due, neither early nor late, whatever the clocks of
+            this machine show.
     """
     visit: RemoteRun = pickle.loads(packed)  # noqa: S301 - our own client's
     if not is_due and visit.latest is not None:
@@ -148,7 +148,7 @@ def run_guest(packed: bytes, *, is_due: bool = False) -> bytes:
 
 
 def _wait_for_slot(run: Run) -> None:
-    """Return when this machine's clocks show the run's slot, as its client's do."""
+    """Wait until this machine's clocks show the run's slot, as its client's do."""
     if run.reason != "scheduled":
         return
     deadline = time.monotonic() + LONGEST_WAIT
@@ -167,7 +167,7 @@ def _wait_for_slot(run: Run) -> None:
 def _run(visit: RemoteRun, record: Record) -> tuple[bool, Payload, str]:
     limit = visit.load.setting.max_result_bytes
     error_limit = min(limit, MAX_ERROR_BYTES)
-    # Given back last: errors are described while their source can be quoted.
+    # Released last: errors are described while their source can be quoted.
     with ExitStack() as borrowed:
         try:
             with LoadingJob():
@@ -205,7 +205,7 @@ def _load_file(visit: RemoteRun, job: FileJob, borrowed: ExitStack) -> LoadedJob
         with _borrow_main():
             loaded = load_file(job, source)
     else:
-        # A script is `__main__`, and what was told to read `sys.argv` reads it late.
+        # A script is `__main__`, and code may read `sys.argv` at any later time.
         _check_away(visit)
         borrowed.enter_context(_borrow_main())
         loaded = load_file(job, source)
@@ -227,7 +227,7 @@ def _check_software(visit: RemoteRun) -> None:
             "Install the same version on both sides."
         )
     if python != their_python and isinstance(visit.load.job, FunctionJob | CellJob):
-        # Its bytecode would do anything, up to a crash of the process.
+        # Running its bytecode could do anything, up to crashing the process.
         raise RuntimeError(
             f"Python {python} runs here, and Python {their_python} has sent a "
             "function. Use the same version on both sides, or schedule a file."
@@ -250,11 +250,12 @@ def _close(job: LoadedJob) -> None:
     try:
         job.close()
     except Exception:
-        # The job's own loop: what it left there must not cost its result.
+        # The job's own loop: what it left there must not lose its result.
         logging.getLogger("ipycron").exception("a job did not close")
 
 
-# --- what a process has one of --------------------------------------------------------
+# --- what a process has only one of
+# --------------------------------------------------------
 
 _main_lock = threading.RLock()
 
@@ -268,7 +269,7 @@ def _borrow_main() -> Iterator[None]:
             yield
         finally:
             sys.modules["__main__"], sys.argv = main, argv
-            # A file's folder stays: its functions may import when they run.
+            # A file's folder stays on the path: its functions may import when they run.
             _name_once(sys.path)
 
 
@@ -278,7 +279,7 @@ def _name_once(folders: list[str]) -> None:
 
 @contextmanager
 def _borrow_shell() -> Iterator[None]:
-    """Let a cell use this process's shell, and find it empty."""
+    """Let a cell use this process's shell, emptied first."""
     from IPython.core.interactiveshell import InteractiveShell  # noqa: PLC0415 - cells
 
     from ipycron.process.shell.ipython import (  # noqa: PLC0415 - imports IPython
@@ -308,7 +309,7 @@ def _borrow_shell() -> Iterator[None]:
 def _quote_source(path: str, source: bytes) -> Iterator[None]:
     """Let tracebacks quote a file that may not be on this machine."""
     lines = importlib.util.decode_source(source).splitlines(keepends=True)
-    # Without a time of change it is never compared with a file of this name.
+    # Without a modification time it is never checked against a file of this name.
     linecache.cache[path] = len(source), None, lines, path
     try:
         yield

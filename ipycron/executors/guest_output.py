@@ -1,9 +1,9 @@
 """What a job prints and logs in a process that it shares with others.
 
-`sys.stdout`, `sys.stderr` and the root logger belong to the whole process. While a
-job is a guest here they are watched, and what its own thread or coroutine writes
-goes to its `Record`. All else passes: the host's own words, those of threads that
-the job starts, of C code and of child processes.
+`sys.stdout`, `sys.stderr` and the root logger belong to the whole process. While a job
+is a guest here they are intercepted, and what its own thread or coroutine writes goes
+to its `Record`. Everything else passes through: output of the host itself, of threads
+that the job starts, of C code and of child processes.
 """
 
 from __future__ import annotations
@@ -24,16 +24,15 @@ if TYPE_CHECKING:
 
 Kind = Literal["stdout", "stderr", "display"]
 Piece = tuple[Kind, bytes, int, int]
-"""Where it comes from, its bytes, and how many bytes and ends of lines were left out
-before them."""
+"""The stream, its bytes, and how many bytes and line ends were left out before them."""
 
 MAX_DISPLAYS = 200
 MAX_LOGS = 10_000
-"""Log records of one run that travel; the rest are counted."""
+"""Log records of one run that are sent; the rest are counted."""
 
 
 class Record:
-    """What one run has written, bounded, in order. Safe in any thread."""
+    """What one run has written, bounded, in order. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -56,7 +55,7 @@ class Record:
                 tail = self._tails.setdefault(kind, bytearray())
                 tail += data[room:]
                 self._lines[kind] += data.count(b"\n", room)
-                # Not at every write: this moves all that is kept.
+                # Not at every write: this moves everything that is kept.
                 if len(tail) > 2 * TAIL_BYTES:
                     del tail[:-TAIL_BYTES]
 
@@ -66,7 +65,7 @@ class Record:
         self._pieces[-1][1].extend(data)
 
     def show(self, display: bytes) -> None:
-        """Add a display, packed; the first of them are kept."""
+        """Add a display, packed; only the first ones are kept."""
         with self._lock:
             self._displays += 1
             if self._displays <= MAX_DISPLAYS:
@@ -105,11 +104,12 @@ class Record:
 
 
 _record: ContextVar[Record | None] = ContextVar("ipycron_record", default=None)
-"""Of the run whose code is running: threads and coroutines each have their own."""
+"""The record of the run whose code is running: each thread and coroutine has its
+own."""
 
 
 class _Router(io.TextIOBase):
-    """A text stream that writes to the record of the run that calls it, or passes."""
+    """A text stream that writes to the calling run's record, or passes text through."""
 
     def __init__(self, kind: Kind, host: Any) -> None:
         self._kind = kind
@@ -141,7 +141,7 @@ class _Router(io.TextIOBase):
 
     @property
     def buffer(self) -> Any:
-        """Where bytes are written to."""
+        """The stream for bytes."""
         return self.host.buffer if _record.get() is None else _Bytes(self._kind)
 
     def __getattr__(self, name: str) -> Any:
@@ -165,7 +165,7 @@ class _Bytes(io.RawIOBase):
 
 
 class _LogTaker(LogForwarder):
-    """A root handler that takes the records of runs, and leaves all others alone."""
+    """A root handler that takes the records of runs and ignores all others."""
 
     def __init__(self) -> None:
         super().__init__(_take_log)
@@ -175,7 +175,7 @@ class _LogTaker(LogForwarder):
         if _record.get() is not None:
             super().emit(record)
             return
-        # Where the host has no handler, this one must not seem to be it.
+        # If the host has no handler, this one must not look like one.
         is_alone = logging.getLogger().handlers == [self]
         if is_alone and last is not None and record.levelno >= last.level:
             last.handle(record)
@@ -188,7 +188,7 @@ def _take_log(described: dict[str, Any]) -> None:
 
 
 class _HostOnly(logging.Filter):
-    """Leaves a host's handler what it had before: its own records, at its level."""
+    """Leaves a host's handler the records it had before: its own, at its level."""
 
     def __init__(self, level: int) -> None:
         super().__init__()
@@ -199,7 +199,7 @@ class _HostOnly(logging.Filter):
 
 
 class _Watch:
-    """Holds the process's streams and root logger while any run is a guest."""
+    """Replaces the process's streams and root logger while any run is a guest."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -208,7 +208,7 @@ class _Watch:
         self._restore: list[Callable[[], None]] = []
 
     def begin(self, level: int | None) -> None:
-        """Watch; with a level, the log as well, from that level on."""
+        """Begin to intercept; with a level, log records from that level up as well."""
         with self._lock:
             self._guests += 1
             if self._guests == 1:
@@ -218,7 +218,7 @@ class _Watch:
                 self._watch_log(level)
 
     def end(self) -> None:
-        """Give all back once the last guest has left."""
+        """Restore everything once the last guest has left."""
         with self._lock:
             self._guests -= 1
             if not self._guests:
@@ -229,7 +229,7 @@ class _Watch:
         router = _Router(name, getattr(sys, name))
 
         def restore() -> None:
-            # Whoever has put another stream there meanwhile is left alone.
+            # A stream that other code has installed meanwhile is left in place.
             if getattr(sys, name) is router:
                 setattr(sys, name, router.host)
 
@@ -237,7 +237,7 @@ class _Watch:
         self._restore.append(restore)
 
     def _watch_log(self, level: int) -> None:
-        """Take records from the lowest level that a guest has asked for."""
+        """Take records from the lowest level that any guest has asked for."""
         root = logging.getLogger()
         if self._watched_level is None:
             self._add_taker(root)
@@ -265,7 +265,7 @@ class _Watch:
 
 
 _watch = _Watch()
-"""A process has one `sys.stdout`; the far side of an executor has no registry."""
+"""A process has one `sys.stdout`; the remote side of an executor has no registry."""
 
 
 @contextmanager
@@ -273,8 +273,8 @@ def record_output(level: int | None) -> Iterator[Record]:
     """Record what the calling thread's code writes.
 
     Args:
-        level: of the log records to take; None leaves the log alone, since its
-            handlers are the client's own.
+        level: the lowest level of log records to take; None leaves logging alone, since
+            its handlers are the client's own.
     """
     record = Record()
     _watch.begin(level)

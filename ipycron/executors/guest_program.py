@@ -1,10 +1,10 @@
-"""A program as a guest: what it does to a process that it shares is undone.
+"""A program as a guest: what it does to a shared process is undone.
 
 A script in a worker has its process to itself, which ends with it. On an executor the
-process is somebody else's and stays. So what Python does at the end of a program is
-done here for what the script itself has made: its threads are waited for, the functions
-that it has registered with `atexit` are called, its modules are forgotten; and the
-folder, the environment and the like are put back.
+process is not ours and lives on. So what Python does at the end of a program is done
+here for the script alone: its threads are joined, the functions that it has registered
+with `atexit` are called, its modules are forgotten; and the folder, the environment and
+the like are restored.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def keep_surroundings() -> Iterator[None]:
-    """Put back what a job changes of its surroundings, and let it configure logging."""
+    """Restore what a job changes in its surroundings, and let it configure logging."""
     surroundings, configure = Surroundings(), logging.basicConfig
     logging.basicConfig = configure_beside(logging.getLogger().handlers[:])
     try:
@@ -41,7 +41,7 @@ def keep_surroundings() -> Iterator[None]:
 
 @contextmanager
 def end_program(folder: str) -> Iterator[None]:
-    """Do at the end what Python does at the end of a script in this folder."""
+    """Do at exit what Python does at the end of a script in this folder."""
     modules, threads = set(sys.modules), _Threads()
     importlib.invalidate_caches()  # a helper may be newer than its folder's listing
     threading.Thread.start = threads.make_start()  # type: ignore[method-assign, assignment]
@@ -60,14 +60,14 @@ def end_program(folder: str) -> Iterator[None]:
 
 
 class _Threads:
-    """The threads that a script starts, and those that they start; no other's."""
+    """The threads that a script starts, and those that they start; no others."""
 
     def __init__(self) -> None:
         self.original = threading.Thread.start
         self._started = [threading.current_thread()]
 
     def make_start(self) -> Callable[[threading.Thread], None]:
-        """Return a `Thread.start` that takes note of them."""
+        """Return a `Thread.start` that records them."""
 
         def start(thread: threading.Thread) -> None:
             if threading.current_thread() in self._started:
@@ -77,18 +77,18 @@ class _Threads:
         return start
 
     def join(self) -> None:
-        """Wait for those that are no daemons; more may come meanwhile."""
+        """Join those that are not daemons; more may be started meanwhile."""
         for thread in self._started:
             if thread is not threading.current_thread() and not thread.daemon:
-                with suppress(RuntimeError):  # it could not be started
+                with suppress(RuntimeError):  # the thread could not be started
                     thread.join()
 
 
 class _ExitFunctions:
-    """Stands for `atexit` while a script runs: takes what the script's code registers.
+    """Stands in for `atexit` while a script runs: takes what its code registers.
 
-    What a library registers that the script has imported is the process's, as the
-    library is.
+    What a library registers that the script has imported belongs to the process, as the
+    library does.
     """
 
     def __init__(self, folder: str) -> None:
@@ -97,7 +97,7 @@ class _ExitFunctions:
         self._calls: list[tuple[Callable[..., Any], Any, Any]] = []
 
     def register(self, function: Any, /, *args: Any, **kwargs: Any) -> Any:
-        """Remember the function, if it is the script's own."""
+        """Record the function, if it is the script's own."""
         if not self._is_own(sys._getframe(1)):  # noqa: SLF001 - who calls is the question
             return self.originals[0](function, *args, **kwargs)
         self._calls.append((function, args, kwargs))

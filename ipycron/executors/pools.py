@@ -1,7 +1,7 @@
-"""Jobs on an executor: a pool, a Dask cluster, anything that gives futures.
+"""Jobs on an executor: a pool, a Dask cluster, anything that returns futures.
 
-The schedule stays here, in the client's scheduler; each run goes elsewhere, is a
-guest there (`executors/guest.py`), and comes home with its result, output and log.
+The schedule stays here, in the client's scheduler; each run is sent elsewhere, is a
+guest there (`executors/guest.py`), and returns with its result, output and log.
 """
 
 from __future__ import annotations
@@ -51,20 +51,20 @@ _log = logging.getLogger("ipycron")
 
 
 class ThreadPool(Protocol):
-    """Threads for calls that block: the client's."""
+    """The client's threads for blocking calls."""
 
     def submit(self, call: Callable[[], None]) -> None:
         """Run `call` on a thread soon. It must not raise."""
 
 
 class Sink(Protocol):
-    """Who takes what a run has written: the client."""
+    """Receives what a run has written: the client."""
 
     def take_output(self, message: Streamed | Displayed, payload: Payload) -> None:
-        """A job wrote or displayed something."""
+        """Called when a job wrote or displayed something."""
 
     def take_record(self, record: logging.LogRecord, task_id: str) -> None:
-        """A job made a log record."""
+        """Called when a job made a log record."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +73,7 @@ class ExecutorJob:
 
     Attributes:
         load: the job and its task.
-        payload: what belongs to it.
+        payload: the job's payload.
         executor: where it runs.
         patience: seconds that a scheduled run may wait in the executor's queue.
     """
@@ -85,12 +85,12 @@ class ExecutorJob:
 
 
 class ExecutorWorker(SharedWorker):
-    """Sends runs away, several at once if the scheduler says so.
+    """Sends runs to an executor, several at once if the scheduler asks for it.
 
-    A run that is given up is cancelled where it has not begun. Elsewhere it goes on:
-    its future here is done when it ends there, and its result is ignored.
+    A run that is given up is cancelled if it has not begun. Otherwise it continues: its
+    future here is done when it ends there, and its result is ignored.
 
-    An executor that broke is the death of its worker: the scheduler asks for another
+    A broken executor counts as the death of its worker: the scheduler asks for another
     one, with backoff, and gives the task up after `max_restarts`.
     """
 
@@ -110,11 +110,11 @@ class ExecutorWorker(SharedWorker):
         self._on_death = on_death
         self._is_dead = False
         self._loop = asyncio.get_running_loop()
-        self._runs: dict[End, Remote | None] = {}  # None: not handed in yet
+        self._runs: dict[End, Remote | None] = {}  # None: not submitted yet
         self._answers: dict[End, asyncio.Future[None]] = {}
 
     def run(self, execution: ScheduledExecution) -> End:
-        """Send the run away; see `Worker.run`."""
+        """Submit the run; see `Worker.run`."""
         end: End = self._loop.create_future()
         self._runs[end] = None
         end.add_done_callback(self._forget)
@@ -129,7 +129,7 @@ class ExecutorWorker(SharedWorker):
         return end
 
     def give_up(self, future: End) -> asyncio.Future[None]:
-        """Cancel a run, or have it ended; see `Worker.give_up`."""
+        """Cancel a run or end it by force; see `Worker.give_up`."""
         answer = self._answers.get(future)
         if answer is None:
             answer = self._loop.create_future()
@@ -155,14 +155,14 @@ class ExecutorWorker(SharedWorker):
         except BaseException as error:  # noqa: BLE001 - border: executor
             self._lose(end, describe_refusal(error), error)
             return
-        # First: a run that ends at once is known by then.
+        # First, so that a run that ends at once is already known.
         if not self._call_soon(partial(self._follow, end, remote)):
             remote.cancel()
         remote.add_done_callback(partial(self._take, run, end))
 
     def _pack(self, run: Run) -> bytes:
         job = self._job.load.job
-        # As it is now: nothing of a job is kept from run to run.
+        # The file as it is now: nothing of a job is kept from run to run.
         source = read_file(job) if isinstance(job, FileJob) else None
         visit = RemoteRun(
             load=self._job.load,
@@ -178,7 +178,7 @@ class ExecutorWorker(SharedWorker):
         return pack_visit(visit)
 
     def _lose(self, end: End, reason: str, cause: BaseException) -> None:
-        """Fail a run that the executor did not bring to its end."""
+        """Fail a run that the executor did not complete."""
         is_broken = isinstance(cause, concurrent.futures.BrokenExecutor)
         if is_broken:
             self._submitter.see_broken()
@@ -209,7 +209,7 @@ class ExecutorWorker(SharedWorker):
             settle(answer)
 
     def _follow(self, end: End, remote: Remote) -> None:
-        """Note what came of a run's submission; it may be given up already."""
+        """Record the outcome of a run's submission; it may be given up already."""
         if end.done():
             return
         self._runs[end] = remote
@@ -218,9 +218,9 @@ class ExecutorWorker(SharedWorker):
             self._cancel(end, answer)
 
     def _cancel(self, end: End, answer: asyncio.Future[None]) -> None:
-        """Have a run cancelled, in a thread; `answer` is done when it goes on."""
+        """Cancel a run, in a thread; `answer` is done if that is impossible."""
         remote = self._runs.get(end)
-        if remote is None:  # a `submit` that blocks: for now it goes on
+        if remote is None:  # `submit` still blocks: the run continues for now
             settle(answer)
             return
         is_only_run = len(self._runs) == 1
@@ -252,7 +252,7 @@ class ExecutorWorker(SharedWorker):
         """Fail a run by the end of its executor, and report that once."""
         if end.done():
             return
-        was_given_up = end in self._answers  # then ipycron itself has ended it
+        was_given_up = end in self._answers  # ipycron itself has ended the run
         end.set_exception(error)
         if not (self._is_dead or was_given_up):
             self._is_dead = True
@@ -293,7 +293,7 @@ class ExecutorWorker(SharedWorker):
         )
 
     def _call_soon(self, call: Callable[[], object]) -> bool:
-        """Call on the client's loop; return False if it is closed."""
+        """Call on the client's loop; return False if the loop is closed."""
         try:
             self._loop.call_soon_threadsafe(call)
         except RuntimeError:
@@ -321,7 +321,7 @@ class ExecutorLauncher:
         self._jobs[task_id] = job
 
     def forget(self, task_id: str) -> None:
-        """Give up a task's job. May be repeated."""
+        """Forget a task's job. Idempotent."""
         job = self._jobs.pop(task_id, None)
         if job is None:
             return
@@ -335,7 +335,7 @@ class ExecutorLauncher:
         task_id: str,
         on_death: Callable[[Worker, BaseException], None],
     ) -> ExecutorWorker:
-        """Return a worker: runs bring their job along.
+        """Return a worker: each run carries its job along.
 
         Raises:
             OSError, SyntaxError: if a task file cannot be read, or is not Python.
@@ -355,7 +355,7 @@ class ExecutorLauncher:
         )
 
     async def _prepare(self, submitter: FactorySubmitter) -> None:
-        """Have an executor made, in a thread: factories connect, or start processes."""
+        """Have an executor made in a thread: factories connect, or start processes."""
         loop = asyncio.get_running_loop()
         prepared: asyncio.Future[None] = loop.create_future()
 
@@ -374,12 +374,12 @@ class ExecutorLauncher:
 
 
 def read_file(job: FileJob) -> bytes:
-    """Return what is in a task file now."""
+    """Return the current content of a task file."""
     return Path(os.fsdecode(job.path)).read_bytes()
 
 
 def check_file(job: FileJob) -> None:
-    """Raise what reading and compiling a task file raises."""
+    """Raise the error of reading or compiling a task file, if there is one."""
     compile(read_file(job), os.fsdecode(job.path), "exec", dont_inherit=True)
 
 
@@ -391,23 +391,23 @@ def _refuse(prepared: asyncio.Future[None], error: BaseException) -> None:
 
 
 class Submitter(Protocol):
-    """Where runs are handed in. Called in threads: it may block."""
+    """Submits runs. Called in threads: it may block."""
 
     def submit(self, run_id: str, visit: bytes) -> concurrent.futures.Future[bytes]:
-        """Have `run_guest` called with `visit`, elsewhere."""
+        """Have the executor call `run_guest` with `visit`."""
 
     def see_broken(self) -> None:
-        """Note that the executor has broken: it takes no run any more."""
+        """Note that the executor is broken: it accepts no more runs."""
 
     def end_run(self) -> bool:
-        """End the only run in progress by force; return False if that cannot be."""
+        """End the only run in progress by force; return False if that is impossible."""
 
     @property
     def advice(self) -> str:
-        """What to do about an executor that has broken, as the end of a sentence."""
+        """What to do about a broken executor, as the end of a message."""
 
     def close(self) -> None:
-        """Let go of what was opened here. A user's executor is theirs to close."""
+        """Release what was opened here. The user closes their own executor."""
 
 
 _LASTING = (
@@ -417,7 +417,7 @@ _LASTING = (
 
 
 class PoolSubmitter:
-    """Hands runs in to a `concurrent.futures.Executor`."""
+    """Submits runs to a `concurrent.futures.Executor`."""
 
     def __init__(self, executor: concurrent.futures.Executor) -> None:
         self._executor = executor
@@ -429,10 +429,10 @@ class PoolSubmitter:
     advice = _LASTING
 
     def see_broken(self) -> None:
-        """Do nothing: only its owner can make another one."""
+        """Do nothing: only the owner of the executor can replace it."""
 
     def end_run(self) -> bool:
-        """Leave it at that: the executor is its owner's."""
+        """Return False: the executor belongs to its owner."""
         return False
 
     def close(self) -> None:
@@ -440,10 +440,10 @@ class PoolSubmitter:
 
 
 class FactorySubmitter:
-    """Hands runs in to an executor that a function of the user's makes.
+    """Submits runs to an executor that a function of the user's makes.
 
-    The executor is made at the first start, again after it broke, and shut down with
-    the last task that uses it.
+    The executor is made at the first start, made again after it breaks, and shut down
+    with the last task that uses it.
     """
 
     advice = " A new one is made."
@@ -456,7 +456,7 @@ class FactorySubmitter:
         self._submitter: Submitter | None = None
 
     def prepare(self) -> Submitter:
-        """Return where runs are handed in now; makes the executor where there is none.
+        """Return the current submitter; make the executor if there is none.
 
         Raises:
             InvalidOption: if the function returns something else.
@@ -475,15 +475,16 @@ class FactorySubmitter:
         return self.prepare().submit(run_id, visit)
 
     def see_broken(self) -> None:
-        """Have the next run find a new executor.
+        """Make a new executor for the next run.
 
-        Called by the executor's own thread. From Python 3.12 on that holds a lock then
-        that a shutdown takes as well, so the old one is shut down elsewhere.
+        Called by the executor's own thread. From Python 3.12 on that thread holds a
+        lock that a shutdown also takes, so the old executor is shut down in another
+        thread.
         """
         self._pool.submit(self._let_go())
 
     def end_run(self) -> bool:
-        """Kill the processes of loky's pools, and of Python's from 3.14 on."""
+        """Kill the pool's processes: loky's, and Python's own from 3.14 on."""
         with self._lock:
             executor = self._executor
             kill = _find_kill(executor)
@@ -494,11 +495,11 @@ class FactorySubmitter:
         return True
 
     def close(self) -> None:
-        """Shut the executor down; what has begun there goes on."""
+        """Shut the executor down; runs that have begun continue."""
         self._let_go()()
 
     def _let_go(self) -> Callable[[], None]:
-        """Forget the executor; return what shuts it down."""
+        """Forget the executor; return the function that shuts it down."""
         with self._lock:
             submitter, self._submitter = self._submitter, None
             executor, self._executor = self._executor, None
@@ -515,7 +516,7 @@ def _shut_down(submitter: Submitter | None, executor: Any) -> None:
 
 
 def _find_kill(executor: Any) -> Callable[[], object] | None:
-    """Return what ends an executor and the runs that it has begun, or None."""
+    """Return the function that kills an executor and its runs, or None."""
     if type(executor).__module__.partition(".")[0] == "loky":
         return partial(executor.shutdown, wait=False, kill_workers=True)
     kill: Callable[[], object] | None = getattr(executor, "kill_workers", None)
@@ -523,23 +524,23 @@ def _find_kill(executor: Any) -> Callable[[], object] | None:
 
 
 def find_client(value: Any) -> tuple[Any, dict[str, Any]] | None:
-    """Return the Dask client of a client or of its executor, and how it submits.
+    """Return the Dask client of a client or of its executor, and its submit options.
 
-    None for everything else.
+    None for anything else.
     """
     client = sys.modules.get("distributed.client")
     if client is not None and isinstance(value, client.Client):
         return value, {}
     executor = sys.modules.get("distributed.cfexecutor")
     if executor is not None and isinstance(value, executor.ClientExecutor):
-        # What get_executor() has made: by itself it would run lost runs again.
+        # Made by get_executor(): by itself it would repeat lost runs.
         options = {k: v for k, v in value._kwargs.items() if k != "pure"}  # noqa: SLF001
         return value._client, options  # noqa: SLF001
     return None
 
 
 def make_submitter(executor: Any, pool: ThreadPool) -> Submitter:
-    """Return where runs for this executor are handed in."""
+    """Return the submitter for this executor."""
     client = find_client(executor)
     if client is not None:
         from ipycron.executors.dask import DaskSubmitter  # noqa: PLC0415 - few need it
@@ -562,7 +563,7 @@ def _check_made(executor: Any) -> None:
 
 
 def check_future(value: object) -> None:
-    """Raise `TypeError` for what an executor should not have returned."""
+    """Raise `TypeError` if an executor returned something other than a future."""
     if not isinstance(value, concurrent.futures.Future):
         raise TypeError(
             f"submit() returned a {type(value).__name__}, expected a "
@@ -571,7 +572,7 @@ def check_future(value: object) -> None:
 
 
 def describe_refusal(error: BaseException) -> str:
-    """Return what a `submit` that raised means for a run."""
+    """Return a run's error if `submit` raised."""
     reason = f"refused the run: {_describe(error)}"
     if not threading.main_thread().is_alive():
         reason += (
@@ -582,14 +583,14 @@ def describe_refusal(error: BaseException) -> str:
 
 
 def describe_cancellation(error: BaseException) -> str:
-    """Return what a future that others have cancelled means for a run."""
+    """Return a run's error if others have cancelled its future."""
     if not str(error):
         return "cancelled the run."
     return f"cancelled the run: {_describe(error)}"
 
 
 def describe_loss(error: BaseException) -> str:
-    """Return what any other end without a report means for a run."""
+    """Return a run's error for any other end without a report."""
     return f"lost the run: {_describe(error)}"
 
 
