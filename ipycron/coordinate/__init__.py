@@ -1,8 +1,8 @@
 """Which machine runs a fire: run coordinators for a fleet.
 
 Instances that run the same tasks ask a coordinator before each scheduled run; it
-elects one. `ipycron.coordinate.session` is the asking side. A script that belongs to
-no fleet loads none of them: SQLite and what draws tokens take 20 ms.
+elects one. `ipycron.coordinate.session` is the client side. A script that belongs to no
+fleet loads no coordinator: importing SQLite and `secrets` takes 20 ms.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Calls a method of a coordinator, plain or coroutine, and waits no longer than told.
+"""Calls a coordinator's method, plain or coroutine, with a deadline.
 
-A coordinator is somebody else's code. Whatever it does, block, raise, exit, never
-answer, the caller's loop goes on and hears a `CoordinatorError`.
+A coordinator is foreign code. Whatever it does (block, raise, exit, never answer), the
+caller's loop keeps running and the caller gets a `CoordinatorError`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class CallThreads:
     further calls wait; a waiting call that is cancelled is never made.
 
     Args:
-        limit: threads at one time.
+        limit: the largest number of threads at one time.
     """
 
     def __init__(self, *, limit: int = 16) -> None:
@@ -53,7 +53,7 @@ class CallThreads:
             threading.Thread(
                 target=self._serve, name="ipycron-coordinator", daemon=True
             ).start()
-        except RuntimeError:  # the system has no thread to give
+        except RuntimeError:  # the system refuses another thread
             with self._lock:
                 self._count -= 1
             future.cancel()
@@ -63,8 +63,8 @@ class CallThreads:
     def _serve(self) -> None:
         while True:
             with self._lock:
-                # Decided under the lock that `submit` holds, so that no call is
-                # left behind by a thread that is about to end.
+                # Decided under the lock that `submit` holds, so that a thread that is
+                # about to end leaves no call behind.
                 if not self._waiting:
                     self._count -= 1
                     return
@@ -86,17 +86,17 @@ def _make_call(future: Future[Any], function: Callable[[], Any]) -> None:
 
 
 DEADLINE = 5.0
-"""Seconds that a coordinator has for an answer. Source: node-cron 4.6.0."""
+"""Seconds within which a coordinator must answer. Source: node-cron 4.6.0."""
 
 
 class Caller:
     """Makes the calls of one coordinator. Used on one loop.
 
-    Each coordinator has a caller, and so threads, of its own: one that blocks
-    delays no other.
+    Each coordinator has its own caller, and so its own threads: one that blocks delays
+    no other.
 
     Args:
-        deadline: seconds from the call to the answer, waiting for a thread included.
+        deadline: seconds from the call to the answer, including the wait for a thread.
     """
 
     def __init__(self, *, deadline: float = DEADLINE) -> None:
@@ -148,7 +148,7 @@ class Caller:
 
 
 def _attempt(method: Callable[..., Any], args: tuple[Any, ...]) -> Any:
-    """Call in the thread; convert there, for a future cannot carry StopIteration."""
+    """Call in the thread; convert errors there: a future cannot carry StopIteration."""
     try:
         return method(*args)
     except CoordinatorError:
@@ -158,7 +158,7 @@ def _attempt(method: Callable[..., Any], args: tuple[Any, ...]) -> Any:
 
 
 def _fail(method: Callable[..., Any], error: BaseException) -> NoReturn:
-    # Not str(error): that is somebody else's code again.
+    # Not str(error), which would run foreign code again.
     text = traceback.format_exception_only(error)[-1].strip()
     raise CoordinatorError(reason=f"{_name(method)} raised {text:.500}") from error
 
@@ -170,6 +170,6 @@ def _name(method: Callable[..., Any]) -> str:
 
 
 def _discard(task: asyncio.Task[Any]) -> None:
-    """Take a late answer, so that nobody complains of an error never looked at."""
+    """Consume a late answer, so that its error is not reported as never retrieved."""
     if not task.cancelled():
         task.exception()

@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 BUSY_TIMEOUT = 4.0
-"""Seconds to wait for the file's lock: less than an election's deadline of 5 s, so
-that the answer is SQLite's reason and not silence."""
+"""Seconds to wait for the file's lock: less than an election's deadline of 5 s, so that
+the answer is SQLite's reason and not a timeout."""
 
 _PAUSE = 0.005
-"""Seconds between two attempts where SQLite does not wait by itself."""
+"""Seconds between two attempts when SQLite does not wait by itself."""
 
 _PREPARE = (
-    # Readers and the writer do not wait for each other, and a commit is one append.
+    # Readers and the writer do not block each other, and a commit is one append.
     "PRAGMA journal_mode = WAL",
     # No fsync per claim. A process may die at any point; after a power failure the
     # last claims may be gone, but so are their runs, and the file is sound.
@@ -47,9 +47,9 @@ class ClaimFile:
     """One statement at a time on the file's table ``claims``, from any thread.
 
     Holds one connection, opened at the first statement. It is closed before a fork
-    and opened anew in both processes: a child that has a connection of its parent,
-    or only its lock tables, breaks SQLite's locking. It is opened anew as well when
-    the file was removed or replaced, else two processes would claim in two files.
+    and opened anew in both processes: a child that has a connection of its parent, or
+    only its lock tables, breaks SQLite's locking. It is also reopened when the file was
+    removed or replaced; otherwise two processes would claim in two files.
 
     Args:
         path: absolute. Created if missing, readable by its user only.
@@ -68,7 +68,7 @@ class ClaimFile:
         # Re-entrant: a signal handler may fork inside a statement.
         self._lock = threading.RLock()
         self._close_over_fork()
-        # Deletes nothing, but only one who may write may say it.
+        # Deletes nothing, but succeeds only with write permission.
         self.change("DELETE FROM claims WHERE key IS NULL", {})
         self.close()
 
@@ -76,13 +76,13 @@ class ClaimFile:
         """Execute `statement`, which is its own transaction; return rows changed.
 
         Raises:
-            CoordinatorError: if the file cannot be used now; the next call tries anew.
+            CoordinatorError: if the file cannot be used now; the next call tries again.
         """
         with self._connected() as connection:
             return connection.execute(statement, values).rowcount
 
     def read(self, statement: str, values: Mapping[str, str | float]) -> str | None:
-        """Return the first value that `statement` selects, None without a row.
+        """Return the first value that `statement` selects; None if there is no row.
 
         Raises:
             CoordinatorError: as `change`.
@@ -93,10 +93,10 @@ class ClaimFile:
 
     @contextlib.contextmanager
     def _connected(self) -> Iterator[sqlite3.Connection]:
-        """Give one statement at a time the connection, for `BUSY_TIMEOUT` in all.
+        """Give the connection to one statement at a time, within `BUSY_TIMEOUT` in all.
 
-        The time counts from the call: threads that wait for each other would else
-        wait longer than an election lasts, and say nothing.
+        The time counts from the call: otherwise threads that wait for each other would
+        silently wait longer than an election lasts.
         """
         deadline = time.monotonic() + BUSY_TIMEOUT
         if not self._lock.acquire(timeout=BUSY_TIMEOUT):
@@ -127,7 +127,8 @@ class ClaimFile:
             self._close_unlocked()
         _make_private_file(self._path)
         _close_to_others(self._path)
-        # Before the file is opened: if it is replaced in between, the next call sees.
+        # Before the file is opened: if it is replaced in between, the next call
+        # notices.
         self._identity = _identify(self._path)
         self._connection = _open(self._path, seconds)
         _prepare(self._connection, seconds)
@@ -158,8 +159,8 @@ class ClaimFile:
     def _close_over_fork(self) -> None:
         if not hasattr(os, "register_at_fork"):
             return
-        # The hooks stay until the process ends, so they must not keep the file; and
-        # a thread may register them between another thread's `before` and `after`.
+        # The hooks stay until the process ends, so they must not keep the file; and one
+        # thread may register them between another thread's `before` and `after`.
         reference = weakref.ref(self)
         held: list[ClaimFile] = []
 
@@ -179,7 +180,7 @@ class ClaimFile:
 
 def _open(path: Path, seconds: float) -> sqlite3.Connection:
     return sqlite3.connect(
-        f"{path.as_uri()}?mode=rw",  # SQLite would create it for all to read
+        f"{path.as_uri()}?mode=rw",  # SQLite would create it readable by all
         uri=True,
         timeout=seconds,
         isolation_level=None,
@@ -188,7 +189,7 @@ def _open(path: Path, seconds: float) -> sqlite3.Connection:
 
 
 def _prepare(connection: sqlite3.Connection, seconds: float) -> None:
-    """Execute `_PREPARE`, and again while another process is doing the same.
+    """Execute `_PREPARE`; retry while another process is doing the same.
 
     SQLite's own busy timeout does not cover the switch to the write-ahead log.
     """
@@ -201,7 +202,7 @@ def _prepare(connection: sqlite3.Connection, seconds: float) -> None:
             is_busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
             if not is_busy or time.monotonic() >= deadline:
                 raise
-            threading.Event().wait(_PAUSE)  # nothing tells when the lock is free
+            threading.Event().wait(_PAUSE)  # SQLite does not notify us
         else:
             return
 
@@ -215,12 +216,12 @@ def _identify(path: Path) -> _Identity:
 
 
 def _close_to_others(path: Path) -> None:
-    """Take away what everybody may do with the file, and say so.
+    """Remove the file's permissions for others, and log that.
 
-    Whoever writes to it decides what runs here, or that nothing does.
+    Any process that can write to it decides what runs here, or that nothing does.
 
     Raises:
-        PermissionError: if another user lets everybody write to it.
+        PermissionError: if another user owns it and has made it writable for everybody.
     """
     for name in (path, *(Path(f"{path}{suffix}") for suffix in ("-wal", "-shm"))):
         try:
@@ -229,7 +230,7 @@ def _close_to_others(path: Path) -> None:
             continue
         mode = stat.S_IMODE(status.st_mode)
         if os.name == "nt" or not mode & stat.S_IRWXO:
-            continue  # a group may share one on purpose
+            continue  # a group may share a file on purpose
         if status.st_uid == os.geteuid():
             name.chmod(mode & stat.S_IRWXU)
             _log.warning(
@@ -246,8 +247,8 @@ def _close_to_others(path: Path) -> None:
 def _make_private_file(path: Path) -> None:
     """Make an empty file for this user only, unless the path exists.
 
-    Under another name first, and linked: to open and close the path itself would
-    take away the locks of this process's other connections to it.
+    It is created under another name and then linked: opening and closing the path
+    itself would release the locks of this process's other connections to it.
     """
     if path.exists():
         return

@@ -1,4 +1,4 @@
-"""One instance is told to run everything, by its environment."""
+"""An environment variable selects the one instance that runs everything."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from ipycron.errors import CoordinatorError
 
 
 class EnvRunCoordinator:
-    """Runs every fire, or none, as an environment variable says.
+    """Runs every fire or none, depending on an environment variable.
 
-    The variable is read at each fire, so that a process can be promoted while it
-    lives. Nothing takes over when the chosen instance dies.
+    The variable is read at each fire, so that a process can be promoted while it runs.
+    Nothing takes over when the chosen instance dies.
 
     Args:
         variable: its name; the value is ``true`` or ``false``.
 
     Raises:
-        CoordinatorError: if the variable is unset or says anything else, here and
-            at each fire.
+        CoordinatorError: if the variable is unset or has any other value, here and at
+            each fire.
 
     Source: node-cron 4.6.0, where the variable is ``NODE_CRON_RUN``.
     """
@@ -31,7 +31,7 @@ class EnvRunCoordinator:
         return f"<EnvRunCoordinator {self._variable}>"
 
     def should_run(self, key: str, lease: float) -> bool:  # noqa: ARG002 - protocol
-        """Return whether the variable says ``true`` now."""
+        """Return whether the variable is ``true`` now."""
         return self._read()
 
     def on_complete(self, key: str) -> None:

@@ -1,4 +1,4 @@
-"""What a run coordinator is."""
+"""The protocols of run coordinators."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class RunCoordinator(Protocol):
         """
 
     def on_complete(self, key: str) -> Awaitable[None] | None:
-        """Hear that the run of `key` has ended, well or badly.
+        """Called when the run of `key` has ended, whether it succeeded or failed.
 
         Called once for each `should_run` that answered True in time.
         """
@@ -49,7 +49,7 @@ class NamingCoordinator(RunCoordinator, Protocol):
     """
 
     def find_holder(self, key: str) -> str | Awaitable[str | None] | None:
-        """Return who holds the claim of `key`, in words; None if nobody does."""
+        """Return the holder of the claim of `key`, as text; None if there is none."""
 
 
 class RenewingCoordinator(RunCoordinator, Protocol):
@@ -70,10 +70,10 @@ class RenewingCoordinator(RunCoordinator, Protocol):
 
 
 def check_coordinator(value: object) -> RunCoordinator:
-    """Return `value` if it can be asked.
+    """Return `value` if it is a coordinator.
 
     Raises:
-        InvalidOption: if a method is missing, or if it is a class.
+        InvalidOption: if a method is missing, or if `value` is a class.
     """
     names = ("should_run", "on_complete")
     has_methods = all(callable(getattr(value, name, None)) for name in names)
@@ -89,20 +89,20 @@ def check_coordinator(value: object) -> RunCoordinator:
 
 
 def make_token() -> str:
-    """Return what nobody else has."""
+    """Return a unique token."""
     return secrets.token_hex(8)
 
 
 def make_owner(token: str) -> str:
-    """Return ``host:process:token``: unique, and readable where a person looks.
+    """Return ``host:process:token``: unique, and readable for people.
 
-    Asked for anew each time, since a forked copy is another owner.
+    Computed anew each time, since a forked copy is another owner.
     """
     return f"{platform.node()}:{os.getpid()}:{token}"
 
 
 def describe_owner(owner: str) -> str:
-    """Return what `make_owner` made, in words.
+    """Return the owner that `make_owner` made, as readable text.
 
     >>> describe_owner("host:12:0f0e")
     'process 12 on host'

@@ -1,4 +1,4 @@
-"""Many machines, and a Redis server that all of them reach."""
+"""A coordinator for many machines, on a Redis server that all of them can reach."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
     from ipycron.coordinate.redisserver import AsyncServer, BlockingServer
 
-# Redis runs a script as one step. A client that lost the reply sends the script
-# again with the same arguments: then the claim it finds is the one it made.
+# Redis runs a script atomically. A client that lost the reply sends the script again
+# with the same arguments: the claim it then finds is its own.
 _CLAIM = """
 if redis.call('set', KEYS[1], ARGV[1] .. ARGV[2], 'NX', 'PX', ARGV[3]) then return 1 end
 if redis.call('get', KEYS[1]) == ARGV[1] .. ARGV[2] then return 1 end
 return 0
 """
 
-# A claim that is gone is made again: the server has forgotten it (a restart without
-# persistence) or it ran out unrenewed, and the run is still going on.
+# A missing claim is made again: the server has lost it (a restart without persistence)
+# or it expired unrenewed, and the run is still in progress.
 _RENEW = """
 local holder = redis.call('get', KEYS[1])
 if not holder then
@@ -39,7 +39,7 @@ redis.call('pexpire', KEYS[1], ARGV[3])
 return 1
 """
 
-# In microseconds; as a script, so that a cluster answers like a single server.
+# In microseconds; a script, so that a cluster answers like a single server.
 _TIME = "local t = redis.call('time') return t[1] * 1000000 + t[2]"
 
 
@@ -49,8 +49,8 @@ class Health:
 
     Attributes:
         is_ok: whether the drift is within the threshold.
-        drift: seconds that this machine's clock is ahead; negative when behind.
-            Exact to half the time that the question took.
+        drift: seconds that this machine's clock is ahead; negative if behind. Exact to
+            half the duration of the request.
     """
 
     is_ok: bool
@@ -62,28 +62,28 @@ class RedisRunCoordinator:
 
     Guarantees at most one run per fire while the clocks of the instances differ by
     less than the lease. A claim is a key that expires by the server's clock, `lease`
-    seconds after the last renewal. What the server forgets (a restart without
-    persistence, an eviction, a failover to a replica that lagged) is not
-    coordinated any more, except that a run that is going on renews its claim.
+    seconds after the last renewal. Claims that the server loses (a restart without
+    persistence, an eviction, a failover to a lagging replica) no longer coordinate
+    anything, except that a run in progress renews its claim.
 
     With a `redis.Redis` the methods block; with a `redis.asyncio.Redis` they return
-    awaitables. An asyncio client belongs to the caller's loop, so the coordinator
-    opens connections of its own, with the same settings, on the loop that asks.
-    (Clients of a cluster or of Sentinel are used as they are: leave them to one loop.)
-    The client stays the caller's to close.
+    awaitables. An asyncio client belongs to the caller's loop, so the coordinator opens
+    connections of its own, with the same settings, on the calling loop. (Clients of a
+    cluster or of Sentinel are used as they are: use them on one loop only.) The caller
+    closes the client.
 
-    Nothing is sent on creation: a server may come later. `health_check` asks it.
+    Nothing is sent on creation: the server may start later. `health_check` contacts it.
 
     Args:
         client: the caller's client, with its retries and timeouts. It should have a
-            ``socket_timeout``, which some versions of redis-py do not set: without
-            one a question on a connection that died in silence keeps a thread for
-            good, and the threads of a coordinator are few.
-        prefix: what the keys begin with.
+            ``socket_timeout``, which some versions of redis-py do not set: without one
+            a request on a connection that died silently occupies a thread for good, and
+            a coordinator has few threads.
+        prefix: the prefix of the keys.
         now: this machine's clock in Unix seconds, for `health_check` only.
 
     Raises:
-        InvalidOption: if `client` is no client, or `prefix` no text.
+        InvalidOption: if `client` is not a Redis client, or `prefix` not a str.
         CoordinatorError: by each method, if the server cannot be reached, refuses
             the password or fails otherwise; its cause is the client's exception.
     """
@@ -106,11 +106,11 @@ class RedisRunCoordinator:
         return f"<RedisRunCoordinator {self._prefix}*>"
 
     def should_run(self, key: str, lease: float) -> bool | Awaitable[bool]:
-        """Claim the fire; return whether nobody had."""
+        """Claim the fire; return whether it was unclaimed."""
         return self._server.finish(self._take(_CLAIM, key, lease))
 
     def renew(self, key: str, lease: float) -> bool | Awaitable[bool]:
-        """Lengthen this process's claim, or make it again if it is gone."""
+        """Extend this process's claim, or make it again if it is gone."""
         return self._server.finish(self._take(_RENEW, key, lease))
 
     def find_holder(self, key: str) -> str | Awaitable[str | None] | None:
@@ -121,20 +121,20 @@ class RedisRunCoordinator:
         """Do nothing: the claim is kept until it expires."""
 
     def close(self) -> Awaitable[None] | None:
-        """Close the connections opened on this loop; the next question opens others."""
+        """Close the connections opened on this loop; the next request opens others."""
         return self._server.finish(self._server.close())
 
     def health_check(self, threshold: float = 1.0) -> Health | Awaitable[Health]:
         """Return how far this machine's clock is from the server's.
 
         Args:
-            threshold: most seconds of drift that are well. The lease must exceed
+            threshold: the largest acceptable drift in seconds. The lease must exceed
                 the drift between any two instances.
         """
         return self._server.finish(self._check_health(threshold))
 
     async def _take(self, script: str, key: str, lease: float) -> bool:
-        # Redis counts whole milliseconds; a claim is never shorter than asked.
+        # Redis counts whole milliseconds; a claim is never shorter than requested.
         milliseconds = math.ceil(lease * 1000)
         answer = await self._server.evaluate(
             script,
@@ -147,13 +147,13 @@ class RedisRunCoordinator:
 
     async def _find_holder(self, key: str) -> str | None:
         value = await self._server.get(self._prefix + key)
-        # Behind the slash stands the question that made the claim.
+        # After the slash comes the id of the request that made the claim.
         return None if value is None else describe_owner(value.rpartition("/")[0])
 
     async def _check_health(self, threshold: float) -> Health:
         server = self._server.copy()
         try:
-            # Once for nothing, so that connecting does not count as drift.
+            # A first request, so that connecting does not count as drift.
             await server.evaluate(_TIME, self._prefix)
             asked_at = self._now()
             told = await server.evaluate(_TIME, self._prefix) / 1_000_000

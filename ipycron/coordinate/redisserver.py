@@ -1,10 +1,10 @@
-"""One way to ask a Redis server, for plain and asyncio clients.
+"""One interface to a Redis server, for plain and asyncio clients.
 
 The coordinator's logic is written once, as coroutines. With a plain client they never
 suspend, and `finish` runs them on the spot.
 
-Imported when a client is at hand: then its package is installed, and the imports,
-which cost more than all the rest, are paid already.
+Imported once a client exists: its package is then installed, and the imports, which
+cost more than all the rest, are already done.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _CONNECTIONS = 16
-"""Most connections per loop; more elections at one instant wait for each other."""
+"""Maximum connections per loop; further simultaneous elections wait."""
 
 
 class BlockingServer:
-    """A server asked through a `redis.Redis`, which is safe in threads and forks."""
+    """A server reached through a `redis.Redis`, which is safe in threads and forks."""
 
     def __init__(self, client: Redis) -> None:
         self._client: Any = client
 
     async def evaluate(self, script: str, key: str, *args: str | int) -> int:
-        """Return the script's answer. Blocks, does not suspend.
+        """Return the script's answer. Blocks; never suspends.
 
         Raises:
             CoordinatorError: if the server cannot be reached or refuses.
@@ -69,11 +69,11 @@ class BlockingServer:
 
 
 class AsyncServer:
-    """A server asked through connections like those of a `redis.asyncio.Redis`.
+    """A server reached through connections like those of a `redis.asyncio.Redis`.
 
     The client's own connections belong to the loop that opened them, often the
-    notebook's, which stands still while a cell is busy. So each loop that asks gets
-    a client of its own, kept until `close` on that loop.
+    notebook's, which is blocked while a cell is busy. So each calling loop gets a
+    client of its own, kept until `close` on that loop.
     """
 
     def __init__(self, client: AsyncRedis) -> None:
@@ -105,7 +105,7 @@ class AsyncServer:
         return self._clients[loop]
 
     def copy(self) -> AsyncServer:
-        """Return the same server, asked through connections to be closed apart."""
+        """Return the same server with connections that are closed separately."""
         return AsyncServer(self._client)
 
     async def close(self) -> None:
@@ -115,25 +115,25 @@ class AsyncServer:
             await client.aclose()
 
     def finish(self, coroutine: Coroutine[Any, Any, T]) -> Coroutine[Any, Any, T]:
-        """Return `coroutine`, to be awaited on the loop that asks."""
+        """Return `coroutine`, to be awaited on the calling loop."""
         return coroutine
 
 
 def _to_text(value: bytes | str | None) -> str | None:
-    """Return a value of a client that decodes responses, or of one that does not."""
+    """Return a response as text, whether or not the client decodes responses."""
     return value.decode() if isinstance(value, bytes) else value
 
 
 def _copy(client: Any) -> Any:
-    """Return a client with the settings of `client` and connections of its own.
+    """Return a client with the settings of `client` and its own connections.
 
-    Those of a cluster or of Sentinel are returned as they are: their settings are
-    not all in the pool.
+    Clients of a cluster or of Sentinel are returned as they are: not all of their
+    settings are in the pool.
     """
     pool: Any = getattr(client, "connection_pool", None)
     if type(pool) not in {ConnectionPool, BlockingConnectionPool}:
         return client
-    # Blocking, since at its limit the plain pool fails instead of waiting.
+    # A blocking pool, since at its limit a plain one fails instead of waiting.
     return type(client).from_pool(
         BlockingConnectionPool(
             max_connections=_CONNECTIONS,
@@ -145,7 +145,7 @@ def _copy(client: Any) -> Any:
 
 @contextmanager
 def _reporting() -> Iterator[None]:
-    """Turn what the client raises into a `CoordinatorError`."""
+    """Convert what the client raises into a `CoordinatorError`."""
     try:
         yield
     except (RedisError, OSError) as error:

@@ -1,4 +1,4 @@
-"""Asks one coordinator, and keeps alive what it granted."""
+"""Asks one coordinator, and renews the claims that it granted."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ipycron.coordinate.protocol import RunCoordinator
 
 RENEWALS_PER_LEASE = 3
-"""So that two renewals in a row may fail before the claim runs out."""
+"""Renewals per lease: two in a row may fail before the claim expires."""
 
 _LOST = (
     "another instance holds the claim of a run that is still going on, because it "
@@ -26,7 +26,7 @@ _LOST = (
 
 
 def log_problem(key: str, error: CoordinatorError) -> None:
-    """Log a failed renewal: the run goes on, and nobody waits for an answer."""
+    """Log a failed renewal: the run continues, and no caller waits for an answer."""
     logging.getLogger("ipycron").error(
         "claim %r: could not be renewed", key, exc_info=error
     )
@@ -39,8 +39,8 @@ class CoordinatorSession:
     that share the coordinator.
 
     Args:
-        coordinator: whom to ask. Its optional methods are ``renew(key, lease)``
-            (see `RenewingCoordinator`) and ``close()``, which releases what it
+        coordinator: the coordinator to ask. Its optional methods are ``renew(key,
+            lease)`` (see `RenewingCoordinator`) and ``close()``, which releases what it
             opened and may be followed by further questions.
         deadline: seconds that each of its answers may take.
         report: called with a key and an error when a claim could not be renewed.
@@ -75,21 +75,21 @@ class CoordinatorSession:
         return is_elected
 
     async def find_holder(self, key: str) -> str | None:
-        """Return who holds the fire `key`, in words; None where that is not known."""
+        """Return the holder of the fire `key`, as text; None if unknown."""
         find = getattr(self._coordinator, "find_holder", None)
         if find is None:
             return None
         try:
             holder = await self._caller.call(find, key)
-        except CoordinatorError:  # it has answered: this is for people only
+        except CoordinatorError:  # the election is decided: this is for display only
             return None
         return holder if isinstance(holder, str) else None
 
     async def on_complete(self, key: str) -> None:
-        """Stop the renewal of `key` and tell the coordinator that its run ended.
+        """Stop the renewal of `key` and notify the coordinator that its run ended.
 
         Raises:
-            CoordinatorError: if it cannot be told; worth a line in the log.
+            CoordinatorError: if it cannot be notified; worth logging.
         """
         renewal = self._renewals.pop(key, None)
         if renewal is not None:
@@ -97,10 +97,10 @@ class CoordinatorSession:
         await self._caller.call(self._coordinator.on_complete, key)
 
     async def aclose(self) -> None:
-        """Stop all renewals and let the coordinator close. May be repeated."""
+        """Stop all renewals and let the coordinator close. Idempotent."""
         renewals = list(self._renewals.values())
         self._renewals.clear()
-        # Together, for each may wait for an answer until its deadline.
+        # Concurrently, since each may wait for an answer until its deadline.
         await asyncio.gather(*(renewal.stop() for renewal in renewals))
         close = getattr(self._coordinator, "close", None)
         if close is not None:
@@ -127,7 +127,7 @@ class CoordinatorSession:
 
 
 class _Renewal:
-    """Renews one claim until it is stopped, or lost."""
+    """Renews one claim until it is stopped or the claim is lost."""
 
     def __init__(
         self,
@@ -143,7 +143,7 @@ class _Renewal:
         self._task = asyncio.create_task(self._keep())
 
     async def stop(self) -> None:
-        """Return when no renewal is under way any more: a call's deadline at most."""
+        """Return when no renewal is in progress: after a call's deadline at most."""
         self._is_over.set()
         await self._task
 

@@ -1,4 +1,4 @@
-"""Many kernels and scripts of one machine, and nothing to install."""
+"""A coordinator for kernels and scripts of one machine, with nothing to install."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("ipycron")
 
-# Both are one statement, so one transaction: a process that is killed in the middle
-# has claimed or has not. `max`, for the wall clock may have stepped back meanwhile.
+# Both are one statement, so one transaction: a process that is killed in between either
+# has claimed or has not. `max`, since the wall clock may have stepped back meanwhile.
 _TAKE = (
     "INSERT INTO claims VALUES (:key, :owner, :now + :lease) "
     "ON CONFLICT (key) DO UPDATE SET owner = excluded.owner, "
@@ -35,20 +35,20 @@ class SQLiteRunCoordinator:
     """Claims in an SQLite file, for the processes of one machine.
 
     Guarantees at most one run per fire among all that use the file. A claim ends
-    `lease` seconds, by the machine's wall clock, after the last renewal, and is
-    removed by whoever completes a run later. The file may be deleted at any time,
-    together with its ``-wal`` and ``-shm``; its claims are then forgotten, the next
+    `lease` seconds, by the machine's wall clock, after the last renewal, and is removed
+    when any instance completes a later run. The file may be deleted at any time,
+    together with its ``-wal`` and ``-shm``; its claims are then lost, and the next
     fires are coordinated as before.
 
-    Methods are safe in any thread, in forked copies, and pickle sends the path.
+    Methods are safe in any thread and in forked copies; pickling keeps the path only.
 
     Args:
         path: the file, created if missing with mode 0600. On a local disk: SQLite's
             locks do not hold on network file systems.
-        now: the clock that expiry is measured by, in Unix seconds.
+        now: the clock that measures expiry, in Unix seconds.
 
     Raises:
-        InvalidOption: if `path` is no file's, such as ``":memory:"``.
+        InvalidOption: if `path` does not name a file, such as ``":memory:"``.
         CoordinatorError: if the folder is missing or read-only, or the file is not
             a database, or others may write to a file that is not ours; by each method
             too, if the file cannot be used or stays
@@ -59,11 +59,11 @@ class SQLiteRunCoordinator:
         self,
         path: str | os.PathLike[str],
         *,
-        # Other processes compare with it, so it is this machine's clock.
+        # Other processes compare with it, so it must be this machine's clock.
         now: Callable[[], float] = time.time,  # noqa: TID251
     ) -> None:
         _check_path(path)
-        # Absolute, for the working directory may change.
+        # Absolute, since the working directory may change.
         named = Path(path).expanduser()
         self.path = named.resolve()
         if named.is_symlink() and self.path.parent != named.parent.resolve():
@@ -84,11 +84,11 @@ class SQLiteRunCoordinator:
         return partial(SQLiteRunCoordinator, now=self._now), (self.path,)
 
     def should_run(self, key: str, lease: float) -> bool:
-        """Claim the fire; return whether nobody had."""
+        """Claim the fire; return whether it was unclaimed."""
         return self._take(_CLAIM, key, lease)
 
     def renew(self, key: str, lease: float) -> bool:
-        """Lengthen this process's claim, or make it again if it is gone."""
+        """Extend this process's claim, or make it again if it is gone."""
         return self._take(_RENEW, key, lease)
 
     def find_holder(self, key: str) -> str | None:
@@ -101,12 +101,12 @@ class SQLiteRunCoordinator:
         self._file.change(_CLEAN, {"now": self._now()})
 
     def close(self) -> None:
-        """Close the file. The next question opens it again."""
+        """Close the file. The next request reopens it."""
         self._file.close()
 
     def _take(self, statement: str, key: str, lease: float) -> bool:
         owner = make_owner(self._token)
-        # Read before any waiting for a lock: the lease counts from the question.
+        # Read before any waiting for a lock: the lease counts from the request.
         values: dict[str, str | float] = {
             "key": key,
             "owner": owner,
@@ -117,13 +117,14 @@ class SQLiteRunCoordinator:
 
 
 def _check_path(path: Any) -> None:
-    """Refuse what SQLite takes for a database of this process alone.
+    """Refuse paths that SQLite treats as a database of this process alone.
 
     Raises:
-        InvalidOption: if no other process could open it, so that each would run.
+        InvalidOption: if no other process could open it: every instance would run each
+            fire.
     """
     if not isinstance(path, str | os.PathLike):
-        return  # as everywhere in Python: `Path` refuses it
+        return  # `Path` raises the usual TypeError
     text = os.fsdecode(path)
     if not text.strip() or text == ":memory:" or text.startswith("file:"):
         raise InvalidOption(
