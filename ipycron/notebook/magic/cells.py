@@ -1,10 +1,10 @@
-"""Which cell has declared which tasks: a cell owns what it declares.
+"""Tracks which cell declared which tasks: a cell owns what it declares.
 
-A cell that runs again replaces the tasks without a name that it declared before, and
-ends those that it does not declare any more. Tasks with a name are replaced by their
-name, wherever they are declared: one that the cell does not declare any more goes on,
-and that is said. So do the tasks of a cell that fails before it declares anything, and
-those of a cell that is deleted: front ends that send ids of cells say which those are.
+A cell that runs again replaces the unnamed tasks that it declared before, and ends
+those that it no longer declares. Named tasks are replaced by name, wherever they are
+declared: one that the cell no longer declares continues, and a message says so. The
+same holds for tasks of a cell that fails before it declares anything, and of a deleted
+cell; front ends that send cell ids report which cells were deleted.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ MAGIC = "%%cron"
 
 @dataclass(slots=True, kw_only=True)
 class _Cell:
-    """What is known of one cell.
+    """What is known about one cell.
 
     Attributes:
-        names: of its tasks without a name, in the order in which it declares them.
-        owned: its tasks without a name.
-        named: the tasks that it has declared by a name.
-        is_deleted: whether the front end has said so.
+        names: names of its unnamed tasks, in the order of declaration.
+        owned: its unnamed tasks.
+        named: the named tasks that it has declared.
+        is_deleted: whether the front end has reported its deletion.
     """
 
     names: list[str] = field(default_factory=list)
@@ -54,16 +54,16 @@ MARKS = {
     FAILED: "declared before its cell failed",
     DELETED: "its cell was deleted",
 }
-"""What is said of such tasks where they are listed."""
+"""Notes on such tasks where tasks are listed."""
 FOREIGN = "of no cell of this session"
 
 
 class Undeclared(NamedTuple):
-    """Tasks that a cell does not declare any more.
+    """Tasks that a cell no longer declares.
 
     Attributes:
-        ended: those without a name, which are ended.
-        kept: those that go on, and why.
+        ended: the unnamed ones, which are ended.
+        kept: those that continue, and why.
     """
 
     ended: list[Task]
@@ -76,13 +76,13 @@ class _Run:
 
     Attributes:
         key: what identifies its cell.
-        cell: what is known of that.
+        cell: what is known about that cell.
         source: its whole text as typed.
-        before: ids of the tasks that were there when it began.
-        declared: the tasks without a name that it has declared so far.
-        named: the tasks with a name that it has declared by a magic so far.
-        unnamed: how many names it has asked for.
-        orphans: the tasks of cells that were deleted since the last run of a cell.
+        before: ids of the tasks that existed when it began.
+        declared: the unnamed tasks that it has declared so far.
+        named: the named tasks that it has declared with a magic so far.
+        unnamed: how many names of unnamed tasks it has claimed.
+        orphans: tasks of cells that were deleted since the last run of a cell.
     """
 
     key: Hashable
@@ -106,35 +106,35 @@ class CellLedger:
         self._left: dict[str, str] = {}  # why a task that no cell declares goes on
 
     def begin(self, info: Any, deleted: Iterable[object] = ()) -> None:
-        """Note that a cell begins: IPython's event ``pre_run_cell``.
+        """Record that a cell begins: IPython's event ``pre_run_cell``.
 
         Args:
             info: the event's.
-            deleted: ids of cells that were deleted, as the front end has sent them.
+            deleted: ids of deleted cells, as sent by the front end.
         """
-        if self._stack:  # %%capture, %rerun and the like run cells inside of cells
+        if self._stack:  # %%capture, %rerun and the like run cells inside cells
             self._stack.append(None)
             return
-        # The front end's own id of a cell outlives every edit. JupyterLab, Notebook
-        # and VS Code send one; a terminal, nbclient and papermill do not: there the
-        # same text is the same cell.
+        # The front end's own cell id survives every edit. JupyterLab, Notebook and VS
+        # Code send one; a terminal, nbclient and papermill do not: there, equal text
+        # means the same cell.
         cell_id = getattr(info, "cell_id", None)
         key = ("id", cell_id) if cell_id else ("source", info.raw_cell)
         cell = self._cells.get(key) or _Cell()
-        cell.is_deleted = False  # it may be back
+        cell.is_deleted = False  # the cell may have been restored
         self._stack.append(
             _Run(
                 key=key,
                 cell=cell,
                 source=info.raw_cell,
                 orphans=[task for id_ in deleted for task in self._delete(id_)],
-                # Of the cell that loads us, what there was when it did.
+                # For the cell that loads us: the tasks that existed when it did.
                 before=getattr(info, "before", frozenset(api.get_tasks())),
             )
         )
 
     def _delete(self, cell_id: object) -> list[Task]:
-        """Note that a cell was deleted; return its tasks, once."""
+        """Record that a cell was deleted; return its tasks, once."""
         cell = self._cells.get(("id", cell_id)) if isinstance(cell_id, str) else None
         if cell is None or cell.is_deleted:
             return []
@@ -142,9 +142,9 @@ class CellLedger:
         return cell.alive
 
     def end(self, result: Any) -> Undeclared:
-        """Note that a cell has ended: IPython's event ``post_run_cell``.
+        """Record that a cell has ended: IPython's event ``post_run_cell``.
 
-        Ends the tasks without a name that the cell does not declare any more.
+        Ends the unnamed tasks that the cell no longer declares.
         """
         run = self._stack.pop() if self._stack else None
         if run is None:
@@ -154,7 +154,7 @@ class CellLedger:
             self._cells[run.key] = run.cell
         declared = [*run.declared, *run.named]
         ended: list[Task] = []
-        if not declared and not result.success:  # a slip of the pen ends nothing
+        if not declared and not result.success:  # a typo must not end any task
             kept = dict.fromkeys(run.cell.alive, FAILED)
         else:
             names = {task.name for task in declared}  # these were replaced
@@ -171,7 +171,7 @@ class CellLedger:
         return Undeclared(ended, kept)
 
     def _add_made(self, run: _Run) -> None:
-        """Add to a run's tasks what it has made by the API."""
+        """Add to a run's tasks those it has made through the API."""
         known = {task.id for task in run.declared}
         tasks = api.get_tasks()
         for task in tasks.values():
@@ -184,7 +184,7 @@ class CellLedger:
         self._left = {id_: why for id_, why in self._left.items() if id_ in tasks}
 
     def mark(self, task: Task) -> str:
-        """Return what a list says of a task that no cell declares; else nothing."""
+        """Return the note on a task that no cell declares; empty for any other."""
         reason = self._left.get(task.id)
         if reason is not None:
             return MARKS[reason]
@@ -194,12 +194,12 @@ class CellLedger:
 
     @property
     def depth(self) -> int:
-        """How many cells run, each inside of the one before."""
+        """How many cells are running, one inside another."""
         return len(self._stack)
 
     @property
     def key(self) -> Hashable:
-        """What identifies the running cell; None if there is none."""
+        """The key of the running cell; None if there is none."""
         run = self._find_run()
         return None if run is None else run.key
 
@@ -213,10 +213,10 @@ class CellLedger:
         return self._stack[0] if self._stack else None
 
     def claim_name(self, taken: frozenset[str], stem: str = "cell") -> str:
-        """Return the name for a task of the running cell that has none.
+        """Return the name for an unnamed task of the running cell.
 
-        The first of a cell has the same name each time the cell runs, so has the
-        second, and so on.
+        The first one in a cell gets the same name each time the cell runs, and so does
+        the second, and so on.
         """
         run = self._find_run()
         names = [] if run is None else run.cell.names
@@ -241,15 +241,15 @@ class CellLedger:
         return name
 
     def claim(self, task: Task, *, is_named: bool) -> None:
-        """Note that the running cell has declared a task."""
+        """Record that the running cell has declared a task."""
         run = self._find_run()
         if run is not None:
             (run.named if is_named else run.declared).append(task)
 
     def number_lines(self, body: str) -> str:
-        """Return the body of a cell with blank lines for those above it.
+        """Return the body of a cell, with blank lines in place of those above it.
 
-        Errors then speak of the lines that the notebook shows.
+        Errors then refer to the lines that the notebook shows.
         """
         lines = self.source.splitlines()
         for index, line in enumerate(lines):
@@ -261,5 +261,5 @@ class CellLedger:
 
 
 def _find_left(tasks: list[Task], names: set[str]) -> list[Task]:
-    """Return those that are still there and have none of the names."""
+    """Return the tasks that still exist and have none of the names."""
     return [t for t in tasks if t.name not in names and t.status != "destroyed"]

@@ -32,7 +32,7 @@ def choose_tasks(command: str, line: ParsedLine) -> list[Task]:
 
     Raises:
         UnknownTask: if a name is not one; the text suggests one.
-        UsageError: if it names none, or names some and says ``--all``.
+        UsageError: if it names none, or combines names with ``--all``.
     """
     if line.values.get("all"):
         if line.words:
@@ -46,10 +46,11 @@ def choose_tasks(command: str, line: ParsedLine) -> list[Task]:
 
 
 def refuse_waiting(tasks: Iterable[Task]) -> None:
-    """Refuse to wait on a thread for what runs on this very thread's loop.
+    """Refuse to block this thread for a task that runs on this thread's loop.
 
     Raises:
-        UsageError: if one of the tasks does: its run would wait for the waiting.
+        UsageError: if one of the tasks does: its run could not begin until the wait
+            ends.
     """
     try:
         here = asyncio.get_running_loop()

@@ -1,4 +1,4 @@
-"""The commands of `%cron`: what there is, and how a line reaches it."""
+"""The table of commands of `%cron`, and how a line is dispatched to one."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class Command:
     """One command of `%cron`.
 
     Attributes:
-        run: does it.
-        options: what declares its options.
-        usage: what follows its name.
-        help: one line for people.
+        run: the function that carries it out.
+        options: the dataclass that declares its options.
+        usage: the arguments after its name.
+        help: one line for the manual.
     """
 
     run: Callable[[Notebook, ParsedLine], None]
@@ -114,7 +114,7 @@ ALIASES = {
     "rm": "destroy",
     "status": "list",
 }
-"""Other words for the commands; ``status NAME`` is ``show NAME``."""
+"""Aliases of the commands; ``status NAME`` is ``show NAME``."""
 
 _DESTROYING = frozenset({"destroy"})
 
@@ -139,18 +139,18 @@ _MEANT = {
     "tasks": "list",
     "trigger": "run",
 }
-"""What people call commands elsewhere."""
+"""Names of similar commands elsewhere."""
 
 
 def suggest_command(word: str) -> str:
-    """Return a suggestion for what is no command; never of one that destroys."""
+    """Return a suggestion for an unknown command; never one that destroys."""
     if word in _MEANT:
         return f" Did you mean {_MEANT[word]!r}?"
     return suggest(word, COMMANDS.keys() - _DESTROYING)
 
 
 def find_command(words: Sequence[str]) -> str | None:
-    """Return the command that the words begin with, by its own name, or None."""
+    """Return the command that the words begin with, without aliases, or None."""
     if not words:
         return "list"
     if words[0] == "status" and words[1:]:
@@ -160,12 +160,12 @@ def find_command(words: Sequence[str]) -> str | None:
 
 
 def run_command(notebook: Notebook, name: str, rest: Sequence[str]) -> None:
-    """Do what a command says.
+    """Run a command.
 
     Args:
-        notebook: where it stands.
+        notebook: the notebook that it is run in.
         name: the command.
-        rest: the words behind it.
+        rest: the words after it.
     """
     command = COMMANDS[name]
     options = index_options(command.options)

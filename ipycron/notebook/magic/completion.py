@@ -31,12 +31,12 @@ _TAKES_NAMES = frozenset(
 
 
 class Completions(NamedTuple):
-    """What may stand at the cursor.
+    """What can be completed at the cursor.
 
     Attributes:
-        fragment: what stands there already.
-        texts: what may take its place.
-        kind: what front ends call these.
+        fragment: the text already there.
+        texts: what can replace it.
+        kind: their type, as shown by front ends.
     """
 
     fragment: str
@@ -45,7 +45,7 @@ class Completions(NamedTuple):
 
 
 def match(context: CompletionContext, shell: Any) -> SimpleMatcherResult:
-    """Return what may stand at the cursor: a matcher of IPython's completer."""
+    """Return completions at the cursor: a matcher of IPython's completer."""
     found = complete(context.text_until_cursor, shell)
     if found is None:
         return {"completions": []}
@@ -60,7 +60,7 @@ def match(context: CompletionContext, shell: Any) -> SimpleMatcherResult:
 
 
 def complete(text: str, shell: Any) -> Completions | None:
-    """Return what may stand at the end of a line; None to leave that to others."""
+    """Return completions at the end of a line; None to leave that to others."""
     line = _LINE.fullmatch(text.rpartition("\n")[2])
     if line is None:
         return None
@@ -90,7 +90,7 @@ def complete(text: str, shell: Any) -> Completions | None:
 def _complete_option(
     options: Mapping[str, MagicOption], words: Sequence[str], fragment: str
 ) -> Completions | None:
-    """Complete an option that is not there yet; the long ways to type them."""
+    """Complete an option that is not given yet, in its long form."""
     given = {options[word].flag for word in words if word in options}
     flags = dict.fromkeys(option.flag for option in options.values())
     aliases = [name for name in options if name.startswith("--")]
@@ -117,7 +117,7 @@ def _complete_value(
             return _pick(fragment, IF_EXISTS, "text")
         case "launcher":
             return _pick(fragment, get_args(LauncherName), "text")
-    # Nothing is known of what may stand here; files and variables do not belong.
+    # No completions are known here; files and variables would be wrong.
     return (
         None if option.kind is OptionKind.OBJECT else Completions(fragment, [], "text")
     )

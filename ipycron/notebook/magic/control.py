@@ -1,6 +1,6 @@
-"""Commands that change something, or wait for it."""
+"""Commands that change something or wait for it."""
 
-# What a command has to say is printed: it is the output of the cell.
+# Commands print their messages: they are the output of the cell.
 # ruff: noqa: T201
 
 from __future__ import annotations
@@ -54,14 +54,14 @@ if TYPE_CHECKING:
     from ipycron.notebook.magic.notebook import Notebook
 
 GLANCE = 0.1
-"""Seconds that a refusal of a run is waited for: it comes at once or never."""
+"""Seconds to wait for a run to be refused: that happens at once or never."""
 PATIENCE = 10.0
-"""Seconds beyond a task's own limits that its start or stop is waited for."""
+"""Seconds to wait for a start or stop beyond the task's own limits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StopOptions(ChoiceOptions):
-    """How to end something."""
+    """How to stop or destroy tasks."""
 
     force: bool = option(
         False, check_flag, "do not wait for a run in progress", kind=OptionKind.FLAG
@@ -70,7 +70,7 @@ class StopOptions(ChoiceOptions):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions(ChoiceOptions):
-    """How to run something."""
+    """How to run tasks."""
 
     wait: bool = option(
         False, check_flag, "return when the run has ended", kind=OptionKind.FLAG
@@ -111,7 +111,7 @@ def destroy(notebook: Notebook, line: ParsedLine) -> None:
 def _control(
     notebook: Notebook, tasks: list[Task], act: Callable[[Task], Completion[None]]
 ) -> None:
-    """Have all the tasks do something at the same time; say what came of it."""
+    """Apply an operation to all the tasks at once; print the outcomes."""
     failures = []
     for task, completion in [(task, act(task)) for task in tasks]:
         limit = max(task.options.start_timeout, task.options.stop_timeout) + PATIENCE
@@ -136,7 +136,7 @@ def _say_state(task: Task) -> str:
 
 
 def _say_failure(task: Task, error: BaseException) -> str:
-    """Print the traceback of a job's own error; return the line for any error."""
+    """Print the traceback of a job's own error; return one line for any error."""
     traceback_text = get_traceback_text(error)
     if traceback_text:
         print(traceback_text)
@@ -156,7 +156,7 @@ def run(notebook: Notebook, line: ParsedLine) -> None:
             _refuse(task, completion.exception())
             _print_end(task, with_output=not notebook.stage.prints(task))
             continue
-        # A run that needs the loop of this very thread begins when the cell has ended.
+        # A run that needs this thread's loop begins when the cell has ended.
         with contextlib.suppress(TimeoutError, BlockingCall):
             _refuse(task, completion.exception(GLANCE))
         completion.add_done_callback(partial(notebook.see_end, task))
@@ -165,7 +165,7 @@ def run(notebook: Notebook, line: ParsedLine) -> None:
 
 
 def _refuse(task: Task, error: BaseException | None) -> None:
-    """Raise what kept a run from beginning; what it ended with is shown with it."""
+    """Raise the error that kept a run from beginning; not the error of a run."""
     cause = find_start_error(task)
     if isinstance(error, TaskNotStarted) and cause is not None:
         raise UsageError(f"{task.name!r} did not start: {say_error(cause)}")
@@ -186,7 +186,7 @@ def _print_end(task: Task, *, with_output: bool) -> None:
 
 
 def wait(notebook: Notebook, line: ParsedLine) -> None:
-    """Wait for runs to end, or for tasks to be over."""
+    """Wait for runs or tasks to end."""
     tasks = [api.get_task(name) for name in line.words]
     if not tasks:
         tasks = [t for t in api.get_tasks().values() if t.is_started or t.is_starting]

@@ -47,13 +47,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Declaration:
-    """What a line asks for, beside what is to be run.
+    """What a line asks for, apart from the code to run.
 
     Attributes:
-        expression: when.
+        expression: when the task runs.
         name: the task's.
         is_unnamed: whether the line gives no name.
-        options: the task's options but the name.
+        options: the task's options except the name.
         cell: the other options of the line.
     """
 
@@ -65,7 +65,7 @@ class _Declaration:
 
 
 def declare_cell(notebook: Notebook, line: ParsedLine, body: str) -> None:
-    """Schedule the cell that stands below the line."""
+    """Schedule the cell below the line."""
     expression, surplus = find_expression(line.words)
     if surplus or line.rest:
         refuse_expression([*line.words, *line.rest])
@@ -82,7 +82,7 @@ def declare_cell(notebook: Notebook, line: ParsedLine, body: str) -> None:
     job = Cell(
         source=source,
         filename=f"<cell {wish.name}>",
-        # The buffers are the notebook's own memory: written out before it goes on.
+        # The buffers are the notebook's own memory: write them out before it continues.
         payload=pack_pickle(captured.pickle, captured.buffers),
         extensions=captured.extensions,
         left_behind=captured.left_behind,
@@ -114,7 +114,7 @@ def _read(
     *,
     stem: str,
 ) -> _Declaration:
-    """Put together what a line asks for; name what has no name."""
+    """Collect what a line asks for; name the task if it has no name."""
     name = options.pop("name", None)
     is_unnamed = name is None
     if is_unnamed and options.get("distributed"):
@@ -213,7 +213,7 @@ def _declare(
 
 
 def _check_list(notebook: Notebook, name: str | None) -> None:
-    """Refuse to add results to what is no list."""
+    """Refuse to add results to something that is not a list."""
     value = notebook.shell.user_ns.get(name, [])
     if name is not None and not isinstance(value, list):
         raise UsageError(
@@ -232,7 +232,7 @@ def _bind(notebook: Notebook, name: str, context: TaskContext) -> None:
 
 
 def _append(notebook: Notebook, name: str, context: TaskContext) -> None:
-    """Add a result to a list, unless it could not travel: the summary says so."""
+    """Add a result to a list, unless it could not travel: the summary shows that."""
     result = context.execution.result
     if isinstance(result, Unserializable):
         return
@@ -244,7 +244,7 @@ def _append(notebook: Notebook, name: str, context: TaskContext) -> None:
 
 def _report_start(notebook: Notebook, task: Task, completion: Completion[None]) -> None:
     error = completion.exception()
-    # One that was stopped or ended meanwhile has done as it was told.
+    # A task that was stopped or ended meanwhile did as requested.
     if error is None or isinstance(error, StartRevoked) or task.status == "destroyed":
         return
     notebook.stage.tell_trouble(task, explain_error(error))
@@ -254,10 +254,10 @@ def _report_start(notebook: Notebook, task: Task, completion: Completion[None]) 
 
 
 def find_expression(words: Sequence[str]) -> tuple[str, tuple[str, ...]]:
-    """Return the expression that the words begin with, and the words behind it.
+    """Return the expression that the words begin with, and the words after it.
 
     Raises:
-        CronSyntaxError: if they begin with none; the words up to a file are at fault.
+        CronSyntaxError: if they begin with none; reports the words up to a file.
     """
     found = split_expression(words)
     if found is not None:
@@ -274,7 +274,7 @@ def _is_file(word: str) -> bool:
 
 
 def check_source(shell: Any, source: str) -> None:
-    """Refuse a cell that cannot be run, or that has nothing to run."""
+    """Refuse a cell that cannot be run or is empty."""
     try:
         check_syntax(source, shell)
     except SyntaxError as error:
@@ -286,7 +286,7 @@ def check_source(shell: Any, source: str) -> None:
 
 
 def find_file(text: str) -> Path:
-    """Return a task file; refuse one that is no Python, without running it."""
+    """Return a task file; refuse one that is not Python, without running it."""
     path = Path.cwd() / Path(text).expanduser()
     if not path.is_file():
         raise TaskFileNotFound(path=text, folder=str(Path.cwd()))
@@ -301,7 +301,7 @@ def find_file(text: str) -> Path:
 
 
 def check_cell_options(cell: CellOptions) -> None:
-    """Refuse options of a cell that exclude each other."""
+    """Refuse cell options that exclude each other."""
     if cell.no_capture and cell.capture is not None:
         raise UsageError("--capture and --no-capture exclude each other")
     if cell.inline and (cell.no_capture or cell.capture is not None):
@@ -309,7 +309,7 @@ def check_cell_options(cell: CellOptions) -> None:
 
 
 def check_file_options(cell: CellOptions) -> None:
-    """Refuse options of a cell for a file."""
+    """Refuse cell options for a file."""
     for flag, is_given in (
         ("--inline", cell.inline),
         ("--capture", cell.capture is not None),
@@ -327,13 +327,13 @@ def present(
     warnings: Sequence[str] = (),
     is_quiet: bool = False,
 ) -> None:
-    """Say what was understood, and show the task from now on.
+    """Print how the line was understood, and show the task from now on.
 
     Args:
-        notebook: where it is shown.
+        notebook: the notebook to show it in.
         task: the task.
-        understood: what is said of it.
-        warnings: what will perhaps go wrong, a line each.
+        understood: the description of the declaration.
+        warnings: likely problems, one line each.
         is_quiet: show nothing.
     """
     if is_quiet:
@@ -346,6 +346,6 @@ def present(
 
 
 def describe(task: Task, notes: Sequence[str] = ()) -> str:
-    """Return the line that says what was understood."""
+    """Return the line that describes a declaration as it was understood."""
     said = f"{say_name(task)}: {say_schedule(task)}, {say_fires(task, get_now())}"
     return "; ".join((said, *notes))

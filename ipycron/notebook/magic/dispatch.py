@@ -1,4 +1,4 @@
-"""From the line of a magic to what it asks for."""
+"""Dispatches the line of a magic."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ if TYPE_CHECKING:
 def run_magic(
     notebook: Notebook, line: str, cell: str | None, local_ns: Mapping[str, Any]
 ) -> None:
-    """Do what a line says.
+    """Carry out a line.
 
     Args:
-        notebook: where it stands.
+        notebook: the notebook that it is in.
         line: what follows `%cron` or `%%cron`, as typed.
         cell: the body below `%%cron`; None for `%cron`.
-        local_ns: the variables of the function that the line stands in.
+        local_ns: the variables of the function that contains the line.
 
     Raises:
-        UsageError: for everything that is the user's to mend, one line.
+        UsageError: for every mistake of the user's, in one line.
     """
     line = expand(line, {**notebook.shell.user_ns, **local_ns})
     with usage_errors():
@@ -58,7 +58,7 @@ def run_magic(
 
 
 def _help(notebook: Notebook, words: Sequence[str]) -> None:
-    """Print the manual, or how the command is used that the words name."""
+    """Print the manual, or the usage of the command that the words name."""
     command = find_command(words) if words else None
     if command is None:
         print(write_manual())  # noqa: T201 - the cell's output
@@ -85,7 +85,7 @@ def _declare(notebook: Notebook, words: Sequence[str], cell: str | None) -> None
 
 
 def _refuse_command(words: Sequence[str], *, is_cell: bool) -> None:
-    """Refuse what is meant as a command and is none, or stands above a cell."""
+    """Refuse an unknown command, or a command above a cell."""
     first = words[0] if words else ""
     if split_expression(words) or not first.isalpha() or len(first) == 1:
         return
@@ -103,7 +103,7 @@ def expand(line: str, namespace: Mapping[str, Any]) -> str:
     """Return the line with the values of its variables.
 
     Raises:
-        UsageError: if one cannot be evaluated; names it.
+        UsageError: if one cannot be evaluated; the text names it.
     """
     if "{" not in line and "}" not in line and "$" not in line:
         return line

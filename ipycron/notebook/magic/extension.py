@@ -1,7 +1,7 @@
 """``%load_ext ipycron`` and ``%unload_ext ipycron``.
 
-Loading imports next to nothing: what it takes to run tasks is imported, and the
-supervisor is started, on a thread of its own meanwhile.
+Loading imports next to nothing: what is needed to run tasks is imported, and the
+supervisor is started, on a thread in the background.
 """
 
 # mypy: disable-error-code="no-untyped-call"
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _WARMING = "ipycron-warm"
 _WARM_SECONDS = 10.0
-"""At most; it takes a fraction of one."""
+"""Maximum; it takes a fraction of a second."""
 
 
 def load_ipython_extension(shell: InteractiveShell) -> None:
@@ -34,9 +34,9 @@ def load_ipython_extension(shell: InteractiveShell) -> None:
 
 
 def unload_ipython_extension(shell: InteractiveShell) -> None:
-    """End all tasks, say which, and remove everything from the shell.
+    """End all tasks, report which, and remove everything from the shell.
 
-    ``%reload_ext`` comes by here, too: it changes nothing and ends no task.
+    ``%reload_ext`` also calls this: then nothing changes and no task ends.
     """
     magics = find_magics(shell)
     if magics is not None and not _is_reloading():
@@ -61,20 +61,20 @@ def _is_reloading() -> bool:
 
 
 def _wait_until_warm() -> None:
-    """Return when no supervisor can be started any more for a shell just loaded."""
+    """Wait until warming a recently loaded shell can start no supervisor."""
     for thread in threading.enumerate():
         if thread.name == _WARMING:
             thread.join(_WARM_SECONDS)
 
 
 def warm() -> None:
-    """Import what the first `%%cron` needs, and start the supervisor; 50 ms.
+    """Import what the first `%%cron` needs, and start the supervisor: 50 ms.
 
     The zygote builds a shell meanwhile. The first schedule of a process reads the
-    system's zone, looks for its changes in the years to come, and loads the words: 18
-    ms. Waits for no process.
+    system's zone, computes its coming transitions, and loads the descriptions: 18 ms.
+    Waits for no process.
     """
-    # Here, on this thread: loading the extension does not wait for it.
+    # On this background thread, so that loading the extension need not wait.
     from ipycron.client.registry import registry  # noqa: PLC0415
     from ipycron.cron import CronExpression  # noqa: PLC0415
     from ipycron.notebook.display.words import get_now  # noqa: PLC0415
@@ -82,7 +82,7 @@ def warm() -> None:
     from ipycron.process.nesting import is_inside  # noqa: PLC0415
     from ipycron.process.wire.protocol import Preload  # noqa: PLC0415
 
-    if is_inside():  # where jobs run, nothing is scheduled
+    if is_inside():  # nothing is scheduled in processes that run jobs
         return
     pickler = "ipycron.process.wire.pickler"
     registry.client.warm(Preload((pickler,), shell=True))  # noqa: S604 - IPython's

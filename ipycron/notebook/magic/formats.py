@@ -1,7 +1,7 @@
-"""How tasks and expressions look as the last line of a cell.
+"""How tasks and expressions are displayed as the last line of a cell.
 
-Registered with the shell by name: a notebook that shows none imports nothing for it,
-and the layers below know nothing of notebooks.
+The formatters are registered by type name: a notebook that shows no task imports
+nothing for it, and the layers below are independent of notebooks.
 """
 
 # mypy: disable-error-code="no-untyped-call"
@@ -22,7 +22,7 @@ _EXPRESSION = ("ipycron.cron.expression", "CronExpression")
 
 
 def register_formats(shell: Any) -> None:
-    """Have the shell show ipycron's objects richly."""
+    """Register rich displays of ipycron's objects with the shell."""
     shell.display_formatter.ipython_display_formatter.for_type_by_name(
         *_TASK, show_card
     )
@@ -33,7 +33,7 @@ def register_formats(shell: Any) -> None:
 
 
 def unregister_formats(shell: Any) -> None:
-    """Have the shell show ipycron's objects as any others."""
+    """Remove the rich displays of ipycron's objects from the shell."""
     formatter = shell.display_formatter.mimebundle_formatter
     shell.display_formatter.ipython_display_formatter.pop(".".join(_TASK), None)
     for kind in (_TASK, _EXPRESSION, _TASKS):
@@ -41,11 +41,11 @@ def unregister_formats(shell: Any) -> None:
 
 
 def show_card(task: Task) -> None:
-    """Show a task as its card, and its copy in an output of its own.
+    """Show a task as its card, with a static copy in an output of its own.
 
     Raises:
-        NotImplementedError: if nothing can show a card; IPython then asks for the
-            other forms.
+        NotImplementedError: if no card can be shown; IPython then tries the other
+            formats.
     """
     from IPython import get_ipython  # noqa: PLC0415 - as in all of this module
 
@@ -59,7 +59,7 @@ def show_card(task: Task) -> None:
 
 
 def format_task(task: Task, **_: Any) -> dict[str, Any]:
-    """Return a task's mimebundle, which needs no widget."""
+    """Return a task's mimebundle, without widgets."""
     from ipycron.notebook.display.static import describe_task  # noqa: PLC0415
 
     return describe_task(task)
@@ -73,7 +73,7 @@ def format_expression(expression: Any, **_: Any) -> dict[str, Any]:
 
 
 def format_mapping(mapping: TaskMap, **_: Any) -> Any:
-    """Return the table of `get_tasks()`; None where there is no task."""
+    """Return the table of `get_tasks()`; None if there is no task."""
     from ipycron.notebook.display.tables import TaskTable  # noqa: PLC0415
 
     tasks = tuple(mapping.values())

@@ -1,8 +1,8 @@
-"""The text behind `%cron`: words, options and expressions. Pure.
+"""The text after `%cron`: words, options and expressions. Pure.
 
-Words are split as a shell does it. An option stands anywhere; behind a ``--`` all
-words belong to the task file. The expression needs no quotes: it is the longest
-beginning of six, five or one words that is one.
+Words are split as in a shell. An option may be anywhere; after ``--`` all words belong
+to the task file. The expression needs no quotes: it is the longest prefix of six, five
+or one words that is valid.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ class MagicOption:
     """One option of a line.
 
     Attributes:
-        flag: as it is typed: ``--max-executions``.
+        flag: as typed: ``--max-executions``.
         aliases: other ways to type it.
-        target: the name that its value is kept under.
-        kind: how its text is read.
+        target: the name under which its value is stored.
+        kind: how its text is parsed.
         value: what a flag sets.
         check: takes the flag and the value; returns the value or raises.
-        help: one line for people.
-        completes: what may follow it, for completion: ``"variable"``, ``"zone"``.
+        help: one line for the manual.
+        completes: what may follow, for completion: ``"variable"``, ``"zone"``.
     """
 
     flag: str
@@ -63,10 +63,10 @@ class ParsedLine:
     """A line, split.
 
     Attributes:
-        words: what is no option.
+        words: the words that are not options.
         values: the options' values, checked, by target.
-        rest: the words behind ``--``.
-        is_help: whether help is asked for.
+        rest: the words after ``--``.
+        is_help: whether help is requested.
     """
 
     words: tuple[str, ...]
@@ -95,7 +95,7 @@ _SECRETIVE = re.compile(r"(--env\b|\.py\b|\s--\s).*", re.DOTALL)
 
 
 def _hide_values(line: str) -> str:
-    """Return the line up to variables and arguments, which may hold passwords."""
+    """Cut a line before variables and arguments, which may hold passwords."""
     return _SECRETIVE.sub(r"\1 …", line)
 
 
@@ -105,12 +105,12 @@ def parse_words(
     *,
     names: Mapping[str, Any],
 ) -> ParsedLine:
-    """Tell the options of a line from its other words.
+    """Separate the options of a line from its other words.
 
     Args:
         words: the words.
-        options: by flag and by alias.
-        names: the notebook's variables, for options that are objects.
+        options: the known options, by flag and by alias.
+        names: the notebook's variables, for options whose values are objects.
 
     Raises:
         LineError: if there is no such option (the text suggests one), or if a value
@@ -172,7 +172,7 @@ def _find_option(flag: str, options: Mapping[str, MagicOption]) -> MagicOption:
 
 
 def _find_near(flag: str, options: Mapping[str, MagicOption]) -> str:
-    """Return what is meant by a flag of another scheduler, or one that is mistyped."""
+    """Return a hint for a flag of another scheduler, or a mistyped one."""
     advice = find_advice(flag.lstrip("-"))
     ours = re.search("'(.*)'", advice)
     if ours is not None:
@@ -182,11 +182,11 @@ def _find_near(flag: str, options: Mapping[str, MagicOption]) -> str:
 
 
 def _check(flag: str, text: str, value: Any, option: MagicOption) -> Any:
-    """Return the value as its declaration keeps it; speak of it as it was typed."""
+    """Return the checked value; report errors in terms of the text as typed."""
     try:
         return option.check(flag, value)
     except InvalidOption as error:
-        # What follows is for programs: "(int, float or timedelta)", "or None".
+        # The rest is for programs: "(int, float or timedelta)", "or None".
         expected = error.expected.partition(" (")[0].removesuffix(", or None")
         shown = _show(text, option.kind)
         raise LineError(f"{flag}: got {shown}, expected {expected}") from None
@@ -215,7 +215,7 @@ def _read(flag: str, text: str, kind: OptionKind, names: Mapping[str, Any]) -> A
 
 
 def _show(text: str, kind: OptionKind) -> str:
-    """Return what an error shows of an option's text: of a variable, not its value."""
+    """Return what an error shows of an option: a variable's name, not its value."""
     if kind is OptionKind.PAIR and "=" in text:
         text = f"{text.partition('=')[0]}=…"
     return repr(text)
@@ -232,7 +232,7 @@ _EXPECTED = {
 
 
 def read_duration(text: str) -> float | None:
-    """Return the seconds of ``90``, ``1.5``, ``10m``, ``1h30m``; None for others.
+    """Return the seconds of ``90``, ``1.5``, ``10m``, ``1h30m``; None for other text.
 
     Examples:
         >>> read_duration("1h30m"), read_duration("1.5"), read_duration("soon")
@@ -248,7 +248,7 @@ def read_duration(text: str) -> float | None:
 
 
 def refuse_expression(words: Sequence[str]) -> None:
-    """Raise the error of words that begin with no expression, or go on behind it.
+    """Raise the error for words that do not form exactly one expression.
 
     Raises:
         CronSyntaxError: with a caret below what is wrong.

@@ -1,10 +1,10 @@
 """``%%cron --inline``: a cell that runs in the notebook's own process and namespace.
 
 In a kernel it runs on the kernel's event loop, which is the main thread's: between
-two cells, never in the middle of one, so it may touch what cells touch (while a cell
-awaits something, it may run). A cell that takes its time makes its runs late, and a
-long run keeps the next cell waiting; an interrupt ends it. At a terminal's prompt no
-loop is running; there it runs on a thread, beside whatever is typed.
+two cells, never in the middle of one, so it may use what cells use (it may also run
+while a cell awaits something). A slow cell makes its runs late, and a long run keeps
+the next cell waiting; an interrupt ends it. At a terminal's prompt no loop is running;
+there it runs on a thread, concurrently with what is typed.
 
 What it prints and shows belongs to the run, as with a worker: `InlineOutput`.
 """
@@ -56,7 +56,7 @@ class InlineCell:
         self._shell = shell
         self._output = notebook.inline_output
         self._filename = f"<cell {name}>"
-        # Where a thread or a log handler of the cell writes is said by the context.
+        # The context determines where a thread or log handler of the cell writes.
         self._place = copy_context()
         register_source(self._filename, source, name)
         cell = parse_cell(
@@ -66,7 +66,7 @@ class InlineCell:
         self.is_async = self._code.is_async
 
     def make_job(self) -> Callable[[Any], Any]:
-        """Return what is scheduled: a coroutine function where a loop is running."""
+        """Return the job to schedule: a coroutine function if a loop is running."""
         try:
             asyncio.get_running_loop()
         except RuntimeError:
@@ -83,7 +83,7 @@ class InlineCell:
             return place.run(self._run, ctx)
 
     def _make_place(self) -> Context:
-        """Return the context of a run: that of the declaration, and whose run it is."""
+        """Return a run's context: that of the declaration, marked with its run."""
         place: Context = self._place.copy()
         place.run(recorder.set, recorder.get())
         return place
@@ -112,7 +112,7 @@ class InlineCell:
 
     @contextlib.contextmanager
     def _running(self, ctx: Any) -> Iterator[Recorder]:
-        """Lend the notebook the variable `ctx`; show figures; trim tracebacks."""
+        """Set the notebook's variable `ctx`; show figures; trim tracebacks."""
         names = self._shell.user_ns
         before = names.get(_CONTEXT, _ABSENT)
         names[_CONTEXT] = ctx
@@ -127,11 +127,11 @@ class InlineCell:
                     names.pop(_CONTEXT, None)
                 else:
                     names[_CONTEXT] = before
-                # Shows the figures that are open still.
+                # Shows the figures that are still open.
                 self._shell.events.trigger("post_execute")
 
     def _attach_traceback(self, error: Exception) -> None:
-        """Have an error say where in the cell it was raised, as a worker's does."""
+        """Give an error a traceback into the cell, as a worker's error has."""
         if get_traceback_text(error) is not None:
             return
         trim_traceback(error, self._filename)
@@ -144,7 +144,7 @@ class InlineCell:
         if not self._code.has_value or value is None:
             return None
         data, metadata = self._shell.display_formatter.format(value)
-        if data:  # else it has displayed itself
+        if data:  # otherwise it has displayed itself
             output.display(
                 DisplayData(
                     kind="result",
@@ -157,7 +157,7 @@ class InlineCell:
 
 @contextlib.contextmanager
 def _interruptible() -> Iterator[None]:
-    """Let an interrupt end the run: between cells a kernel ignores it."""
+    """Make an interrupt end the run: between cells a kernel ignores it."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

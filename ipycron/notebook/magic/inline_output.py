@@ -1,4 +1,4 @@
-"""What inline cells print and show: collected for their card, as a worker's output is.
+"""Collects what inline cells print and show for their card, like a worker's output.
 
 The cells run in the notebook's own process, where `print` and `display` write to the
 front end. The client records what runs print (`client.recording`); while one is in
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class InlineOutput:
-    """Patches the displays of a shell while inline cells go on."""
+    """Patches the displays of a shell while inline cells run."""
 
     def __init__(self, shell: Any) -> None:
         self._shell = shell
@@ -40,7 +40,7 @@ class InlineOutput:
 
     @contextlib.contextmanager
     def taking(self) -> Iterator[Recorder]:
-        """Collect what the body of the ``with`` prints and shows for its run.
+        """Collect what the body of the ``with`` statement prints and shows.
 
         Several runs may be in progress at once.
         """
@@ -59,7 +59,7 @@ class InlineOutput:
         self.settle()
 
     def settle(self) -> None:
-        """Patch what is to be patched now; at the beginning and the end of a cell."""
+        """Install the patches needed now; called when a cell begins and ends."""
         if registry.running_client is not None:
             registry.running_client.streams.settle()
         with self._lock:
@@ -68,7 +68,8 @@ class InlineOutput:
                 self._patch(publisher, "publish", _make_publish)
                 self._patch(publisher, "clear_output", _make_clear_output)
             else:
-                # What IPython has patched since is ours again when the cell ends.
+                # What IPython has patched since then is patched again when the cell
+                # ends.
                 self._patched = [p for p in self._patched if not _restore(*p)]
 
     def _patch(
@@ -77,7 +78,7 @@ class InlineOutput:
         below = getattr(owner, "__dict__", {}).get(name)
         if isinstance(below, _Patch):
             return
-        with contextlib.suppress(AttributeError):  # it takes no attributes
+        with contextlib.suppress(AttributeError):  # its attributes cannot be set
             setattr(owner, name, _Patch(make(getattr(owner, name)), below))
             if (owner, name) not in self._patched:
                 self._patched.append((owner, name))
@@ -87,8 +88,8 @@ class _Patch:
     """Stands in for a method of one object.
 
     Args:
-        function: what is called.
-        below: what the object had as this attribute; None: the method of its class.
+        function: the replacement.
+        below: the object's previous attribute; None for the method of its class.
     """
 
     def __init__(self, function: Callable[..., Any], below: Any) -> None:
@@ -100,7 +101,7 @@ class _Patch:
 
 
 def _restore(owner: Any, name: str) -> bool:
-    """Take our patch away; return False if another lies on it."""
+    """Remove our patch; return False if another one covers it."""
     patch = vars(owner).get(name)
     if isinstance(patch, _Patch):
         if patch.below is None:
@@ -121,7 +122,7 @@ def _make_publish(publish: Callable[..., Any]) -> Callable[..., Any]:
         run = recorder.get()
         display_id = (options.get("transient") or {}).get("display_id")
         is_update = bool(options.get("update"))
-        # What another cell has displayed is renewed where it stands.
+        # A display of another cell is updated where it is.
         if run is None or (is_update and not run.has_shown(display_id)):
             return publish(data, metadata, *args, **options)
         run.display(
@@ -149,13 +150,13 @@ def _make_clear_output(clear_output: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class OwnFigures(Coroutine[Any, Any, Any]):
-    """A coroutine whose open figures are not those of the cells beside it.
+    """A coroutine with open figures of its own, separate from other cells'.
 
     matplotlib's inline backend shows and closes all open figures at the end of every
-    cell. A run that awaits would lose what it has half drawn.
+    cell. A run that awaits would lose a half-drawn figure.
 
     Args:
-        coroutine: what is run.
+        coroutine: the coroutine to run.
     """
 
     def __init__(self, coroutine: Coroutine[Any, Any, Any]) -> None:
@@ -197,7 +198,7 @@ class OwnFigures(Coroutine[Any, Any, Any]):
 
 @contextlib.contextmanager
 def own_figures() -> Iterator[None]:
-    """Show no figures but those that the body opens."""
+    """Show only figures that the body opens."""
     others = _swap_figures(None)
     try:
         yield
@@ -211,7 +212,7 @@ _Figures = tuple[Any, Any, Any]
 def _swap_figures(figures: _Figures | None) -> _Figures | None:
     """Set the open figures of the inline backend; return what was set before.
 
-    Where it is not loaded there are none; with another backend they stay as they are.
+    If it is not loaded there are none; with another backend they are left alone.
     """
     backend = sys.modules.get("matplotlib_inline.backend_inline")
     helpers = sys.modules.get("matplotlib._pylab_helpers")

@@ -39,7 +39,7 @@ class CronMagics(Magics):
 
     @cached_property
     def notebook(self) -> Notebook:
-        """What is known of this notebook; imports what it takes to run tasks."""
+        """The state of this notebook; imports what is needed to run tasks."""
         from ipycron.notebook.magic.notebook import Notebook  # noqa: PLC0415 - as above
 
         notebook = Notebook(self.shell)
@@ -58,11 +58,11 @@ class CronMagics(Magics):
 
         run_magic(self.notebook, line, cell, local_ns or {})
 
-    # IPython asks for this first: the manual is written when somebody reads it.
+    # IPython reads this first: the manual is only written when needed.
     vars(cron)["getdoc"] = _get_manual
 
     def load(self) -> None:
-        """Follow the shell's cells, complete lines, show ipycron's objects."""
+        """Register event handlers, completion and formatters with the shell."""
         shell = self.shell
         shell.register_magics(self)
         shell.events.register("pre_run_cell", self._begin_cell)
@@ -87,7 +87,7 @@ class CronMagics(Magics):
 
     @cached_property
     def _match(self) -> Any:
-        """The matcher of the completer; imports the rest when it is asked."""
+        """The completer's matcher; imports the rest at its first call."""
         from IPython.core.completer import context_matcher  # noqa: PLC0415 - as above
 
         @context_matcher()  # type: ignore[untyped-decorator] # IPython's
@@ -112,16 +112,16 @@ class CronMagics(Magics):
         self.notebook.begin_cell(info)
 
     def _end_cell(self, result: Any) -> None:
-        # The cell that loads us imports nothing more, unless it has made a task.
+        # The cell that loads us need import nothing more, unless it has made a task.
         if "notebook" in vars(self) or _find_task_ids():
             self.notebook.end_cell(result)
         self._loading = None
 
 
 def _find_task_ids() -> frozenset[str]:
-    """Return the ids of all tasks, without importing what makes some."""
+    """Return the ids of all tasks, without importing anything."""
     module = sys.modules.get("ipycron.client.registry")
-    # A module that another thread is still importing has no names yet, and no tasks.
+    # A module that another thread is still importing has no names and no tasks yet.
     registry = getattr(module, "registry", None)
     client = None if registry is None else registry.running_client
     return frozenset() if client is None else frozenset(client.tasks)
@@ -132,11 +132,11 @@ _HELP = re.compile(r"%%cron\s+(-h|--help)\s*")
 
 
 def clean_header(lines: list[str]) -> list[str]:
-    """Return the lines of a cell as IPython takes them for one of `%%cron`.
+    """Return the lines of a cell so that IPython recognizes `%%cron`.
 
-    IPython knows a cell magic by the very first line. Comments above `%%cron` go (the
-    cell's source, with its line numbers, is taken from the text as typed), and a
-    header that asks for help needs no body.
+    IPython knows a cell magic by the very first line. Comments above `%%cron` are
+    removed (the cell's source, with its line numbers, is taken from the text as typed),
+    and a header that asks for help needs no body.
     """
     for index, line in enumerate(lines):
         if _HEADER.match(line):

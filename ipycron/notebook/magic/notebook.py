@@ -1,6 +1,6 @@
-"""What ipycron knows of one notebook, or of one session at a prompt."""
+"""The state of one notebook, or of one session at a prompt."""
 
-# What a cell has done is the cell's output.
+# Messages about tasks are the output of the cell.
 # ruff: noqa: T201
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Notebook:
 
     Attributes:
         shell: IPython's shell.
-        cells: which cell has declared what.
+        cells: which cell has declared which tasks.
         stage: where its tasks are shown.
         inline_output: collects what inline cells print and show.
         quiet: names of the tasks that were declared with ``--quiet``.
@@ -51,12 +51,12 @@ class Notebook:
         return getattr(self.shell, "kernel", None)
 
     def begin_cell(self, info: Any) -> None:
-        """Note that a cell begins: IPython's event ``pre_run_cell``."""
+        """Record that a cell begins: IPython's event ``pre_run_cell``."""
         self.inline_output.settle()
         self.cells.begin(info, self._find_deleted())
 
     def end_cell(self, result: Any) -> None:
-        """Note that a cell has ended: IPython's event ``post_run_cell``."""
+        """Record that a cell has ended: IPython's event ``post_run_cell``."""
         self.inline_output.settle()
         key, is_outermost = self.cells.key, self.cells.depth == 1
         ended, kept = self.cells.end(result)
@@ -69,7 +69,7 @@ class Notebook:
             self.stage.leave(key)
 
     def _find_deleted(self) -> list[object]:
-        """Return the ids of cells that were deleted since a cell ran last.
+        """Return the ids of cells that were deleted since a cell last ran.
 
         JupyterLab and Notebook send them with each cell.
         """
@@ -79,10 +79,10 @@ class Notebook:
         return deleted if isinstance(deleted, list) else []
 
     def see_end(self, task: Task, completion: Completion[Any]) -> None:
-        """Note how a run ended that nobody waits for: log what nobody sees."""
+        """Log the failure of a run that no caller waits for and no view shows."""
         error = completion.exception()
         if isinstance(error, StartRevoked | TaskNotStarted | TaskDestroyed):
-            return  # a stop or a destroy came first: nothing has failed
+            return  # a stop or a destroy came first: not a failure
         if error is not None and not self.stage.has(task.name):
             summary = summarize_error(error)
             extra = {"ipycron_name": task.name}
@@ -90,7 +90,7 @@ class Notebook:
             task.logger.error(text, task.name, summary, extra=extra)
 
     def close(self) -> None:
-        """End all tasks and processes, and say which tasks that were."""
+        """End all tasks and processes, and print which tasks those were."""
         names = [say_name(task) for task in api.get_tasks().values()]
         api.shutdown()
         self.stage.close()
@@ -100,7 +100,7 @@ class Notebook:
 
 
 def make_stage(shell: Any) -> TaskDisplay:
-    """Return where a shell's tasks are shown."""
+    """Return the display for a shell's tasks."""
     return (
         TerminalDisplay(shell)
         if getattr(shell, "kernel", None) is None

@@ -25,9 +25,9 @@ _ALIASES = {
     "count": ("-n",),
 }
 _WHEN_OFF = {"day_or": "both day fields must match, instead of either of them"}
-"""What a flag does that switches something off."""
+"""Help of flags that switch something off."""
 _NOT_HERE = frozenset({"args", "background", "echo", "unref"})
-"""What the line says in other words, or what a notebook has no use for."""
+"""Options that the line expresses otherwise, or that notebooks do not need."""
 _FIRST = ("name", "timezone")
 _COMPLETES = {
     "timezone": "zone",
@@ -44,7 +44,7 @@ _COMPLETES = {
 
 
 def check_variable(name: str, value: Any) -> str | None:
-    """Accept what a variable can be called, or None."""
+    """Accept a variable name or None."""
     if value is None or _is_name(value):
         return value  # type: ignore[no-any-return]
     raise InvalidOption(option=name, value=value, expected="a name for a variable")
@@ -63,7 +63,7 @@ def _is_name(value: Any) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellOptions:
-    """What can be said about a cell beside the options of its task."""
+    """The options of a cell beyond those of its task."""
 
     run_now: bool = option(
         False, check_flag, "run once right now, too", kind=OptionKind.FLAG
@@ -109,7 +109,7 @@ def get_task_options() -> dict[str, MagicOption]:
 
 
 def split_values(values: dict[str, Any]) -> tuple[dict[str, Any], CellOptions]:
-    """Return the part of the values that is the task's, and the cell's options."""
+    """Split the values into the task's options and the cell's options."""
     own = {f.name for f in fields(CellOptions)}
     task = {name: value for name, value in values.items() if name not in own}
     cell = {name: value for name, value in values.items() if name in own}
@@ -134,7 +134,7 @@ def make_options(declaration: type[Any]) -> list[MagicOption]:
 
 def _make_option(declared: Any) -> MagicOption:
     kind: OptionKind = declared.metadata["kind"]
-    # A flag that is on by default is typed to switch it off.
+    # For an option that is on by default, the flag switches it off.
     is_off_switch = kind is OptionKind.FLAG and declared.default is True
     flag = f"--{'no-' * is_off_switch}{declared.name.strip('_').replace('_', '-')}"
     return MagicOption(

@@ -3,7 +3,7 @@
 # mypy: disable-error-code="no-untyped-call"
 # Most of IPython's methods have no annotations.
 
-# What a command has to say is printed: it is the output of the cell.
+# Commands print their messages: they are the output of the cell.
 # ruff: noqa: T201
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class NextOptions(ChoiceOptions):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExplainOptions:
-    """How an expression is read."""
+    """How to read an expression."""
 
     timezone: str | None = option(
         None,
@@ -90,13 +90,13 @@ def list_tasks(notebook: Notebook, line: ParsedLine) -> None:
 
 
 def show_tasks(_: Notebook, line: ParsedLine) -> None:
-    """Show tasks as the last line of a cell would."""
+    """Show tasks as they look as the last line of a cell."""
     for task in choose_tasks("show", line):
         display(task)
 
 
 def print_logs(_: Notebook, line: ParsedLine) -> None:
-    """Print what the last run, or the one in progress, has printed."""
+    """Print the output of the last run, or of the one in progress."""
     for task in choose_tasks("logs", line):
         run = find_shown_run(task)
         error = find_start_error(task)
@@ -141,7 +141,7 @@ def explain(_: Notebook, line: ParsedLine) -> None:
 
 
 def show_panel(notebook: Notebook, line: ParsedLine) -> None:
-    """Show the live panel; a table where the front end has no widgets."""
+    """Show the live panel; a table if the front end has no widgets."""
     if notebook.kernel is None:
         list_tasks(notebook, line)
         return

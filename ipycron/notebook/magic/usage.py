@@ -37,7 +37,7 @@ _MISTAKES = (
 
 @contextlib.contextmanager
 def usage_errors() -> Iterator[None]:
-    """Turn what is the user's to mend into a `UsageError`, of exactly that class."""
+    """Convert user mistakes into a `UsageError`, of exactly that class."""
     try:
         yield
     except CronSyntaxError as error:
@@ -47,7 +47,7 @@ def usage_errors() -> Iterator[None]:
 
 
 def describe_syntax_error(error: SyntaxError, *, where: str = "") -> str:
-    """Return the line that says what is wrong with which line of a cell or file."""
+    """Return a one-line description of a syntax error in a cell or file."""
     text = f": {error.text.strip()}" if error.text and error.text.strip() else ""
     place = f"{where}line {error.lineno}" if error.lineno else where.rstrip(", ")
     return f"{place}: {error.msg}{text}"
