@@ -1,4 +1,4 @@
-"""Colours of a terminal, for pages: what tracebacks and command lines print."""
+"""Terminal colours on pages, as tracebacks and command-line programs print them."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _NAMES = (
     ("#3e424d", "#e75c58", "#00a250", "#b27d12", "#208ffb", "#d160c4", "#60c6c8"),
     ("#282c36", "#b22b31", "#007427", "#b27d12", "#0065ca", "#a03196", "#258f8f"),
 )
-"""Normal and bright colours that read well on white and on black; the last of the
+"""Normal and bright colours that are readable on white and on black; the last of the
 eight, white, is left to the page."""
 
 _CUBE_FIRST, _GREY_FIRST = 16, 232
 
 
 def strip_ansi(text: str) -> str:
-    """Return the text without its colours, and with other controls written out."""
+    """Return the text without colours, with other control characters escaped."""
     return show_controls(_SEQUENCE.sub("", text))
 
 
@@ -55,7 +55,7 @@ class _Style:
         self._is_bold = False
 
     def wrap(self, text: str) -> str:
-        """Return a text in these colours."""
+        """Return a text wrapped in these colours."""
         if not text:
             return ""
         styles = []
@@ -67,7 +67,7 @@ class _Style:
         return f'<span style="{";".join(styles)}">{html}</span>' if styles else html
 
     def take(self, codes: str) -> None:
-        """Follow one sequence."""
+        """Apply one escape sequence."""
         pending = [int(code or 0) for code in re.split("[;:]", codes)]
         while pending:
             code = pending.pop(0)
@@ -102,7 +102,7 @@ def _take_extended(pending: list[int]) -> str | None:
 
 
 def _find_indexed(index: int) -> str | None:
-    """Return a colour of xterm's palette of 256."""
+    """Return a colour from xterm's palette of 256."""
     if index < _CUBE_FIRST:
         return _find_named(index % 8, is_bright=index >= 8)  # noqa: PLR2004 - two eights
     if index >= _GREY_FIRST:

@@ -1,8 +1,8 @@
 """The one thread that writes to the browser.
 
-Widgets are written to from nowhere else, so that nothing of ipycron waits for a
-front end: the client's loop notes which task has changed, this thread looks at the
-task a moment later, as often as each view allows.
+Nothing else writes to widgets, so that no other part of ipycron waits for a front end:
+the client's loop records which task has changed; this thread reads the task a moment
+later, as often as each view allows.
 """
 
 from __future__ import annotations
@@ -15,29 +15,30 @@ from typing import Protocol
 from ipycron.client.registry import registry
 
 COALESCE = 0.05
-"""Seconds that changes are collected before views are asked; a burst is one look."""
+"""Seconds that changes are collected before views are updated; a burst is one
+update."""
 BYTES_PER_SECOND = 400_000
-"""Output sent by all views together. Jupyter's server drops messages from 1,000,000
-bytes a second on, for every widget and print of the notebook."""
+"""Output sent by all views together. Above 1,000,000 bytes a second Jupyter's server
+drops messages, of every widget and print in the notebook."""
 TURN = 0.001
-"""Seconds that this thread holds the interpreter: whoever runs a cell would wait for it
-as long as this thread works, or for the 5 ms after which Python takes it away."""
+"""Seconds that this thread holds the interpreter: a running cell would otherwise wait
+until this thread is done, or for the 5 ms after which Python switches threads."""
 BREAK = 0.0001
 """Seconds of rest in between: long enough for another thread to wake up."""
 
 
 class View(Protocol):
-    """What is shown in a browser."""
+    """A view in a browser."""
 
     def note(self, task_ids: set[str]) -> None:
-        """These tasks have changed."""
+        """Record that these tasks have changed."""
 
     def push(self, now: float) -> float:
-        """Send what is due at monotonic `now`; return when to be asked again."""
+        """Send what is due at monotonic `now`; return when to call this again."""
 
 
 class Feed:
-    """Asks the attached views to send what has changed."""
+    """Makes the attached views send what has changed."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -63,25 +64,25 @@ class Feed:
         self._wake.set()
 
     def detach(self, view: View) -> None:
-        """Let go of a view. A stranger is ignored; without views the thread ends."""
+        """Detach a view. An unknown one is ignored; without views the thread ends."""
         with self._lock:
             self._views = tuple(known for known in self._views if known is not view)
         self._wake.set()
 
     def note(self, task_id: str) -> None:
-        """Remember that a task has changed. Never waits long: on the client's loop."""
+        """Record that a task has changed. Never blocks long: for the client's loop."""
         with self._lock:
             self._changed.add(task_id)
         self._wake.set()
 
     def wake(self) -> None:
-        """Ask the views soon, whatever they said."""
+        """Update the views soon, regardless of when they asked to be called."""
         self._wake.set()
 
     # --- on the feed's own thread ----------------------------------------------------
 
     def give_way(self) -> None:
-        """Let whoever runs a cell go first, if this thread has worked for a while."""
+        """Yield to a running cell if this thread has worked for a while."""
         if time.monotonic() > self._turn_ends:
             self._pause.wait(BREAK)
             self._turn_ends = time.monotonic() + TURN
@@ -112,7 +113,7 @@ class Feed:
             self._rotate()
 
     def _rotate(self) -> None:
-        """Let another view be the first to send output: there is not enough for all."""
+        """Let another view send output first: the budget may not suffice for all."""
         with self._lock:
             self._views = (*self._views[1:], *self._views[:1])
 

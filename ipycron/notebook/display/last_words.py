@@ -1,8 +1,8 @@
-"""Log records in a session without a log, and what is said at its end.
+"""Log records in a session without logging, and a message at its end.
 
 Where no handler is set up, Python writes warnings to stderr: a notebook shows that
-below whatever cell ran last. What a task's page or printer shows anyway need not be
-written there, and what its job logs belongs to what its run prints.
+below the cell that ran last. What a task's page or printer shows anyway is not repeated
+there, and a job's log records are added to its run's output.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 
 class LastResort(logging.Handler):
-    """Takes the place of `logging.lastResort`: ipycron's records go to the stage.
+    """Replaces `logging.lastResort`: ipycron's records go to the stage.
 
     Args:
         stage: where tasks are shown.
-        quiet: names of tasks of which nothing is shown.
+        quiet: names of tasks that are not shown.
     """
 
     def __init__(
@@ -40,18 +40,18 @@ class LastResort(logging.Handler):
         self._former = logging.lastResort
 
     def install(self) -> None:
-        """Take the place, and say at exit what was scheduled still."""
+        """Install this handler, and report at exit what was still scheduled."""
         logging.lastResort = self
         atexit.register(self.tell_scheduled)
 
     def remove(self) -> None:
-        """Give the place back, if nobody else has taken it since."""
+        """Restore the previous handler, unless it has been replaced since."""
         if logging.lastResort is self:
             logging.lastResort = self._former
         atexit.unregister(self.tell_scheduled)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a record where its task is shown, else as Python does."""
+        """Write a record where its task is shown; otherwise as Python does."""
         if self._is_shown(record) or self._add_to_output(record):
             return
         former = self._former
@@ -64,7 +64,7 @@ class LastResort(logging.Handler):
         return name is not None and (name in self._quiet or self._stage.has(name))
 
     def _add_to_output(self, record: logging.LogRecord) -> bool:
-        """Add what a job has logged to what its run has printed, if that is shown."""
+        """Add a job's log record to its run's output, if that is shown."""
         task = api.get_tasks().get(getattr(record, "ipycron_task", ""))
         if task is None or not self._stage.has(task.name):
             return False
@@ -86,7 +86,7 @@ class LastResort(logging.Handler):
 
 
 def _shorten(record: logging.LogRecord) -> logging.LogRecord:
-    """Return a failure of a task as one line that says where its traceback is."""
+    """Return a task's failure as one line that says how to see its traceback."""
     name = getattr(record, "ipycron_name", None)
     if name is None or record.exc_text is None:
         return record

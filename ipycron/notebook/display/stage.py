@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Variable(NamedTuple):
-    """A variable that a cell has captured, or left out, in words."""
+    """A variable that a cell has captured or left out, as text."""
 
     name: str
     type_name: str
@@ -26,14 +26,14 @@ class Variable(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Understood:
-    """What was understood of a declaration.
+    """How a declaration was understood.
 
     Attributes:
-        line: all of it in a line.
+        line: all of it in one line.
         variables: what the cell has captured.
-        size: of all of them together, in words.
-        captured: the same in a line; empty if there are none.
-        notes: what else there is to say: what it replaces, where results go.
+        size: their total size, as text.
+        captured: the same in one line; empty if there are none.
+        notes: further notes: which task it replaces, where results go.
     """
 
     line: str
@@ -47,30 +47,30 @@ class TaskDisplay(Protocol):
     """Where tasks are shown."""
 
     def show(self, task: Task, understood: Understood) -> None:
-        """Say what was understood, and show a task from now on, here."""
+        """Show how a declaration was understood, and show its task here from now on."""
 
     def show_leftovers(self, cell: Hashable, leftovers: Mapping[Task, str]) -> None:
-        """Show tasks that go on though no cell declares them, and what ends them.
+        """Show tasks that continue though no cell declares them, and how to end them.
 
         Args:
-            cell: the one that runs.
-            leftovers: what is said of each task, after its name.
+            cell: the running cell.
+            leftovers: the note on each task, shown after its name.
         """
 
     def has(self, name: str) -> bool:
         """Return whether a task of this name is shown."""
 
     def prints(self, task: Task) -> bool:
-        """Return whether what a task prints is printed here anyway."""
+        """Return whether a task's output is printed here anyway."""
 
     def tell_trouble(self, task: Task, text: str) -> None:
-        """Show what kept a task from starting."""
+        """Show why a task did not start."""
 
     def leave(self, cell: Hashable) -> None:
-        """Note that a cell has ended: what it showed before is gone."""
+        """Record that a cell has ended: its previous output is gone."""
 
     def flush(self) -> None:
-        """Show everything that has happened until now."""
+        """Show everything that has happened so far."""
 
     def close(self) -> None:
-        """Show nothing more."""
+        """Stop showing tasks."""

@@ -1,7 +1,7 @@
-"""A task on a page without life: as text, and as HTML that needs no script.
+"""A task on a static page: as text, and as HTML that needs no script.
 
-For terminals, for notebooks that nobody watches while they run, and for what stays
-when a notebook is saved. Everything is escaped but the displays that the job made.
+For terminals, for notebooks that run unattended, and for saved notebooks. Everything is
+escaped except the displays that the job made.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ if TYPE_CHECKING:
     from ipycron.notebook.display.stage import Understood
 
 MAX_CHARACTERS = 20_000
-"""Text of a run that a page keeps: the end of it."""
+"""Characters of a run's output that a page keeps: the last ones."""
 
 _NO_DAY = datetime.min.replace(tzinfo=UTC) + timedelta(days=2)
-"""No instant is of this day: all are told with their dates."""
+"""No instant is on this day: all are shown with their dates."""
 _IMAGES = ("image/png", "image/jpeg", "image/gif", "image/webp")
-_MONO = "font-family:var(--jp-code-font-family,monospace)"  # exported pages set none
+_MONO = "font-family:var(--jp-code-font-family,monospace)"  # exported pages set no font
 _PRE = f"margin:2px 0;white-space:pre-wrap;overflow-wrap:anywhere;{_MONO}"
 _ERROR = "border-left:3px solid #d33;padding-left:8px"
 
@@ -57,8 +57,8 @@ def describe_task(
 
     Args:
         task: which.
-        trouble: what kept it from starting.
-        understood: what was said when it was declared.
+        trouble: why it did not start.
+        understood: how its declaration was understood.
     """
     return {
         "text/plain": write_text(task, trouble=trouble, understood=understood),
@@ -69,7 +69,7 @@ def describe_task(
 def write_text(
     task: Task, *, trouble: str | None = None, understood: Understood | None = None
 ) -> str:
-    """Return a task, its last run and what that printed, as text."""
+    """Return a task, its last run and that run's output, as text."""
     lines = [] if understood is None else [understood.line]
     lines += [f"{name:9} {text}" for name, text in _describe(task, get_now()) if text]
     trouble = trouble or _explain_trouble(task)
@@ -85,10 +85,10 @@ def write_text(
 
 
 def say_leftovers(leftovers: Mapping[Task, str]) -> str:
-    """Return a line for each task that goes on though no cell declares it.
+    """Return a line for each task that continues though no cell declares it.
 
     Args:
-        leftovers: what is said of each, after its name.
+        leftovers: the note on each, shown after its name.
     """
     return "\n".join(
         f"{say_name(task)}: has been ended"
@@ -142,11 +142,11 @@ def write_html(
 
 
 def _describe(task: Task, now: datetime | None) -> list[tuple[str, str]]:
-    """Return the heads of a task's lines, and what they say.
+    """Return the labels of a task's lines and their texts.
 
     Args:
         task: which.
-        now: the present; None for what is read on any other day, too.
+        now: the present; None for text that is also read on other days.
     """
     run, following = find_shown_run(task), task.next_run
     if now is not None:
@@ -163,7 +163,7 @@ def _describe(task: Task, now: datetime | None) -> list[tuple[str, str]]:
 
 
 def _say_run(run: RunLike, now: datetime) -> str:
-    """Return a run in words; its result only if that is not shown below."""
+    """Return a run as text; with its result only if that is not shown below."""
     said = say_run(run, now)
     if run.is_ok and read_transcript(run).has_result:
         return said.removesuffix(f": {run.summary}")
@@ -171,7 +171,7 @@ def _say_run(run: RunLike, now: datetime) -> str:
 
 
 def read_transcript(run: RunLike) -> Transcript:
-    """Return what a run has written until now."""
+    """Return what a run has written so far."""
     transcript = Transcript()
     transcript.feed(run.output.read()[0])
     return transcript
@@ -195,7 +195,7 @@ def _read_output(transcript: Transcript) -> Iterator[tuple[str, Any]]:
 
 
 def settle_lines(text: str) -> str:
-    r"""Return what a terminal would show of lines that go back to their beginning.
+    r"""Return what a terminal would show of lines with carriage returns.
 
     Examples:
         >>> settle_lines("10 %\r100 %\ndone\r\n")
@@ -208,7 +208,7 @@ def settle_lines(text: str) -> str:
 def _settle_line(line: str) -> str:
     if "\r" not in line:
         return line
-    # A return at the end says that something may follow.
+    # After a return at the end, more may follow.
     return line.rstrip("\r").rpartition("\r")[2] + "\r" * line.endswith("\r")
 
 
@@ -254,7 +254,7 @@ def _pre(text: str, *, style: str = "") -> str:
 
 
 def write_bundle(data: dict[str, Any]) -> str:
-    """Return the richest form of a display that a page can show without help."""
+    """Return the richest form of a display that a page can show by itself."""
     if (html := data.get("text/html")) is not None:
         return f"<div>{_join(html)}</div>"
     if (svg := data.get("image/svg+xml")) is not None:
@@ -270,5 +270,5 @@ def write_bundle(data: dict[str, Any]) -> str:
 
 
 def _join(text: Any) -> str:
-    """Return text that Jupyter may hold as a list of lines."""
+    """Return text that Jupyter may store as a list of lines."""
     return text if isinstance(text, str) else "".join(map(str, text))

@@ -1,4 +1,4 @@
-"""What a notebook shows of many tasks, and of an expression: as text and as HTML."""
+"""Tables of tasks and of an expression in a notebook: as text and as HTML."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _WIDEST = 60  # characters of a cell in a text table
 _NARROWEST = 12  # to which cells are cut for a terminal's sake
 _GAP = "  "
 TEXT_STYLE = "text-align:left;max-width:40em;overflow-wrap:break-word"
-"""Of a cell in an HTML table: a long word does not widen the page."""
+"""Style of a cell in an HTML table: a long word does not widen the page."""
 
 
 class TaskTable:
-    """A table of tasks, as they are when it is shown.
+    """A table of tasks as they are when the table is shown.
 
     Args:
         tasks: which.
-        marks: by id of a task, what is said of it beside its status.
+        marks: by task id, a note to show beside the status.
     """
 
     def __init__(
@@ -93,9 +93,9 @@ def write_text_table(rows: Sequence[Sequence[str]], *, room: int | None = None) 
     """Return columns of text, two blanks apart; long cells are cut.
 
     Args:
-        rows: texts, as many in each.
-        room: the characters of a line, None for no limit. The widest columns are cut
-            first; a line is longer where there are more columns than it has room for.
+        rows: texts, the same number in each row.
+        room: the characters of a line; None for no limit. The widest columns are cut
+            first; a line is longer if not all columns fit.
     """
     flat = [[_cut(cell, _WIDEST) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*flat, strict=True)]
@@ -111,7 +111,7 @@ def write_text_table(rows: Sequence[Sequence[str]], *, room: int | None = None) 
 
 
 def _narrow(widths: list[int], room: int) -> None:
-    """Take from the widest columns until all fit, or none has anything to give."""
+    """Narrow the widest columns until all fit or none can be narrowed."""
     while sum(widths) > room and max(widths) > _NARROWEST:
         widths[widths.index(max(widths))] -= 1
 

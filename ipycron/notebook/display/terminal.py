@@ -1,7 +1,7 @@
-"""Tasks in a terminal: what their runs print is printed, as it comes.
+"""Tasks in a terminal: the output of their runs is printed as it comes.
 
-Each line begins with the task's name. While IPython asks for input, it has these
-lines stand above the prompt.
+Each line begins with the task's name. While IPython waits for input, the lines are
+printed above the prompt.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ipycron.process.wire.displays import DisplayData
 
 IDLE = 3600.0
-_LONGEST = 10_000  # characters of a line without an end
+_LONGEST = 10_000  # characters of a line that has not ended
 _STREAMS = ("stdout", "stderr")
 _make_decoder = codecs.getincrementaldecoder("utf-8")
 
@@ -37,8 +37,8 @@ class _Run:
     """How far a run has been printed.
 
     Attributes:
-        position: in its output.
-        partial: by stream, the line that has not ended yet.
+        position: the position in its output.
+        partial: by stream, the unfinished line.
         decoders: by stream.
     """
 
@@ -48,7 +48,7 @@ class _Run:
         self.decoders = {name: _make_decoder("replace") for name in _STREAMS}
 
     def read(self, run: RunLike) -> list[str]:
-        """Return the lines that have come to an end since the last call."""
+        """Return the lines that have been completed since the last call."""
         pieces, self.position = run.output.read(self.position)
         lines: list[str] = []
         for piece in pieces:
@@ -60,18 +60,18 @@ class _Run:
                 text += f"\n… {piece.missing:,} bytes left out …\n"
             text += self.decoders[piece.kind].decode(piece.data)
             *ended, rest = settle_lines(text).split("\n")
-            # Of a line that goes on (a progress bar) only the end is of interest.
+            # Of an unfinished line (a progress bar) only the end matters.
             self.partial[piece.kind] = rest[-_LONGEST:]
             lines += ended
         return lines
 
     def finish(self) -> list[str]:
-        """Return the lines that nothing will follow."""
+        """Return the unfinished lines: nothing will follow them."""
         return [text for text in self.partial.values() if text]
 
 
 def _get_lines(display: DisplayData | None) -> list[str]:
-    """Return the plain text of a display; the renewal of one says nothing new."""
+    """Return the plain text of a display; nothing for an update."""
     if display is None or display.kind in ("update", "clear"):
         return []
     return str(display.data.get("text/plain", "")).splitlines()
@@ -88,10 +88,10 @@ class Printer:
         self._printed = {run.id for run in task.history}
 
     def note(self, task_ids: set[str]) -> None:
-        """Do nothing: a look costs next to nothing."""
+        """Do nothing: checking costs next to nothing."""
 
     def push(self, now: float) -> float:
-        """Print what is new; return when to be asked again."""
+        """Print what is new; return when to call this again."""
         self.flush()
         if self.task.status == "destroyed" and not self.task.is_busy:
             registry.get_single(Feed).detach(self)
@@ -118,7 +118,7 @@ class Printer:
             self.print_lines(tidy(run.traceback_text or "").splitlines())
 
     def print_lines(self, lines: list[str]) -> None:
-        """Print lines, the task's name before each."""
+        """Print lines, each prefixed with the task's name."""
         name = say_name(self.task)
         filtered = keep_colours if self._is_coloured else strip_ansi
         lines = [filtered(line) for line in lines]
@@ -136,7 +136,7 @@ class TerminalDisplay:
         self._printers: dict[str, Printer] = {}
 
     def show(self, task: Task, understood: Understood) -> None:
-        """Print what was understood, and from now on what the task's runs print."""
+        """Print how a declaration was understood, and from now on the runs' output."""
         print(understood.line)  # noqa: T201 - what the cell has done
         if task.id in self._printers:
             return
@@ -155,11 +155,11 @@ class TerminalDisplay:
         return any(p.task.name == name for p in list(self._printers.values()))
 
     def prints(self, task: Task) -> bool:
-        """Return whether what a task prints is printed here anyway."""
+        """Return whether a task's output is printed here anyway."""
         return task.id in self._printers
 
     def tell_trouble(self, task: Task, text: str) -> None:
-        """Print what kept a task from starting."""
+        """Print why a task did not start."""
         printer = self._printers.get(task.id)
         if printer is not None:
             printer.print_lines(["did not start", *text.splitlines()])
@@ -173,7 +173,7 @@ class TerminalDisplay:
             printer.flush()
 
     def close(self) -> None:
-        """Print what is left, and no more."""
+        """Print what is left, then stop printing."""
         self.flush()
         for printer in self._printers.values():
             registry.get_single(Feed).detach(printer)

@@ -1,7 +1,7 @@
-"""The parts of a traceback's text: its errors, the newest first, and their frames.
+"""Parses a traceback's text: its errors, newest first, and their frames.
 
-Both renderings are read: IPython's, which cells have, and Python's own. What is not
-recognised is shown as it is.
+Both renderings are parsed: IPython's, as in cells, and Python's own. Unrecognised text
+is shown as it is.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Frame:
     Attributes:
         first: the number of the first line, from 0.
         end: the number of the line after the last one.
-        library: what its file belongs to; empty for the user's own.
+        library: the library its file belongs to; empty for the user's own files.
     """
 
     first: int
@@ -60,11 +60,10 @@ class ErrorText:
     """Lines of a traceback that show one error.
 
     Attributes:
-        first: of the lines that say what it is, its notes too.
-        end: after them.
+        first: the first of the lines that state the error, including its notes.
+        end: the number of the line after them.
         frames: where it was raised, the outermost frame first.
-        relation: what it has to do with the error before it in the list; empty for
-            the first.
+        relation: how it relates to the previous error in the list; empty for the first.
     """
 
     first: int
@@ -74,7 +73,7 @@ class ErrorText:
 
 
 def read_errors(text: str) -> tuple[ErrorText, ...]:
-    """Return the errors of a traceback, the one that was raised last before its causes.
+    """Return the errors of a traceback: the last one raised, then its causes.
 
     Empty if the text is no traceback of the usual form: a group of exceptions, a
     syntax error.
@@ -117,7 +116,7 @@ def _read_error(lines: list[str], first: int, end: int) -> ErrorText | None:
 
 
 def _find_title(lines: list[str], first: int, end: int, name: str | None) -> int | None:
-    """Return the line that says what the error is: the first that is not indented."""
+    """Return the line that states the error: the first that is not indented."""
     for number in range(first, end):
         line = lines[number]
         if name is not None and re.match(rf"{re.escape(name)}(?::|$)", line):
@@ -132,7 +131,7 @@ def _read_frames(lines: list[str], first: int, end: int) -> Iterator[Frame]:
         first += 1
     if first == end:
         return
-    # What stands before the first frame belongs to it: nothing is left out.
+    # Lines before the first frame belong to it: nothing is left out.
     starts = [n for n in range(first + 1, end) if _FRAME.match(lines[n])]
     starts.insert(0, first)
     for start, following in zip(starts, [*starts[1:], end], strict=True):
@@ -143,7 +142,7 @@ def _read_frames(lines: list[str], first: int, end: int) -> Iterator[Frame]:
 
 
 def find_library(line: str) -> str:
-    """Return which library the first line of a frame names; empty for none."""
+    """Return the library named in the first line of a frame; empty if none."""
     match = _PATH.match(line)
     if match is None:
         return ""
@@ -158,7 +157,7 @@ def find_library(line: str) -> str:
 
 
 def tidy(text: str) -> str:
-    r"""Return a traceback without the rule above it, and its heading as Python's.
+    r"""Return a traceback without the rule above it, with Python's heading.
 
     Examples:
         >>> tidy("-" * 75 + "\nKeyError            Traceback (most recent call last)")

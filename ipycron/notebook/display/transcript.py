@@ -1,4 +1,4 @@
-"""A run's output as a list of items for the browser: text, and places for displays.
+"""A run's output as a list of items for the browser: text, and slots for displays.
 
 Text is drawn by our own script, line by line as it comes; rich displays by the
 notebook's own renderers, each group in a *slot* (an `ipywidgets.Output`, see
@@ -24,28 +24,28 @@ if TYPE_CHECKING:
     Item = tuple[str, Any]
 
 MAX_CHARACTERS = 256 * 1024
-"""Text that is shown of one run; of more, its end."""
+"""Characters of one run's output that are shown: the last ones."""
 MAX_FRESH = 64 * 1024
-"""The same of what is added at once: what a worker's pipe delivers at most. Where many
-tasks print without end, each is shown a little now and then."""
+"""The same for one addition: the most that a worker's pipe delivers. If many tasks
+print without end, some output of each is shown now and then."""
 MAX_GROUPS = 32
-"""Groups of displays that are shown of one run; of more, the newest."""
+"""Groups of displays of one run that are shown: the newest ones."""
 SEALED_BYTES = 200_000
-"""Size of a group beyond which the next display starts another."""
+"""Bytes in a group beyond which the next display starts another."""
 MAX_BUNDLE_BYTES = 2_000_000
-"""Size of one display beyond which its plain text is shown: the server of a notebook
-drops what comes faster than a megabyte a second."""
+"""Bytes of one display beyond which its plain text is shown: a notebook server drops
+output above a megabyte a second."""
 
 _PLAIN = "text/plain"
 _UNSEEN = re.compile(
     r"<(script|style)\b.*?</\1\s*>|<!--.*?-->", re.DOTALL | re.IGNORECASE
 )
-"""What shows nothing by itself."""
+"""MIME types that show nothing by themselves."""
 
 
 @dataclass(slots=True)
 class Group:
-    """Displays that stand together. `number` counts up in a run."""
+    """Adjacent displays. `number` counts up within a run."""
 
     number: int
     outputs: list[dict[str, Any]] = field(default_factory=list)
@@ -63,9 +63,9 @@ class Transcript:
     An item is a pair:
 
     * ``("stdout", text)``, ``("stderr", text)``, ``("result", text)``
-    * ``("missing", bytes)``: so many were left out here
-    * ``("group", number)``: the displays of this group stand here
-    * ``("clear", None)``: everything before is taken away
+    * ``("missing", bytes)``: this number of bytes was left out here
+    * ``("group", number)``: the displays of this group go here
+    * ``("clear", None)``: everything before is removed
 
     Attributes:
         items: what is shown, in order.
@@ -86,11 +86,11 @@ class Transcript:
         self._decoders = {name: _make_decoder() for name in ("stdout", "stderr")}
 
     def feed(self, pieces: Iterable[Piece], limit: int = MAX_CHARACTERS) -> list[Item]:
-        """Add pieces; return the items to be added to what is shown.
+        """Add pieces; return the items to append to what is shown.
 
         Args:
             pieces: in order.
-            limit: characters of them that are shown: the last ones.
+            limit: the number of their last characters that are shown.
         """
         fresh: list[Item] = []
         for piece in pieces:
@@ -183,7 +183,7 @@ class Transcript:
                 self.items.append((kind, value))
                 self._characters += _count(kind, value)
         if self._characters > MAX_CHARACTERS or len(self.items) > 2 * MAX_CHARACTERS:
-            # Half of it, so that this is not done for every line from now on.
+            # Half of the limit, so that this is not done for every line from now on.
             self.items = _shorten(self.items, MAX_CHARACTERS // 2)
             self._characters = sum(_count(kind, value) for kind, value in self.items)
         shown = {value for kind, value in self.items if kind == "group"}
@@ -192,7 +192,7 @@ class Transcript:
 
 
 def measure(data: dict[str, Any]) -> int:
-    """Return about how many bytes a mimebundle takes."""
+    """Return the approximate size of a mimebundle in bytes."""
     return sum(
         len(value) if isinstance(value, str) else len(repr(value))
         for value in data.values()
@@ -200,7 +200,7 @@ def measure(data: dict[str, Any]) -> int:
 
 
 def _make_output(display: DisplayData) -> dict[str, Any]:
-    """Return a display as an output of a notebook, if it is not too large."""
+    """Return a display as a notebook output, if it is not too large."""
     data, metadata = display.data, display.metadata
     size = measure(data)
     if size > MAX_BUNDLE_BYTES:
@@ -213,7 +213,7 @@ def _make_output(display: DisplayData) -> dict[str, Any]:
 
 
 def _is_unseen(data: dict[str, Any]) -> bool:
-    """Return whether a display is a script alone: plotly sends its library once."""
+    """Return whether a display is only a script: plotly sends its library once."""
     html = data.get("text/html")
     return (
         isinstance(html, str) and len(data) == 1 and not _UNSEEN.sub("", html).strip()
@@ -225,7 +225,7 @@ def _make_decoder() -> codecs.IncrementalDecoder:
 
 
 def _join(items: list[Item]) -> list[Item]:
-    """Join neighbours of one kind, and drop what a clear takes away."""
+    """Merge neighbours of one kind, and drop what a clear removes."""
     for index in range(len(items) - 1, -1, -1):
         if items[index][0] == "clear":
             items = items[index:]
@@ -251,7 +251,7 @@ _TEXTS: tuple[Literal["stdout", "stderr", "result"], ...] = (
 
 
 def _shorten(items: list[Item], limit: int) -> list[Item]:
-    """Return the end of what is shown: at most `limit` characters, and the groups."""
+    """Return the last items: at most `limit` characters, and the groups."""
     excess = sum(_count(kind, value) for kind, value in items) - limit
     if excess <= 0:
         return items

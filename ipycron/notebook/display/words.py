@@ -1,4 +1,4 @@
-"""What is said about a task, in words: instants, durations, states. Pure."""
+"""Describes tasks in words: instants, durations, states. Pure."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _CALLS = {
     "Call start() before execute().": "Start it with %cron start.",
     "Call stop() or destroy() without waiting": "Stop or destroy it without waiting",
 }
-"""What programs are told, and what is to be done in a notebook instead."""
+"""Advice for programs, and its replacement in a notebook."""
 _RUN_ID = re.compile(r"\bbusy with run \S+")
 
 _MINUTE = 60
@@ -39,7 +39,7 @@ _MILLISECONDS, _HUNDREDTHS, _TENTHS = 0.0995, 9.995, 59.95  # seconds below whic
 
 
 def say_duration(seconds: float) -> str:
-    """Return a duration as people say it.
+    """Return a duration as readable text.
 
     Examples:
         >>> [say_duration(s) for s in (0.0123, 4.25, 75, 7260, 90000)]
@@ -62,7 +62,7 @@ def say_duration(seconds: float) -> str:
 
 
 def say_took(seconds: float) -> str:
-    """Return how long a run took, in the words of the views (`formatDuration`).
+    """Return a run's duration in the format of the views (`formatDuration`).
 
     Examples:
         >>> [say_took(s) for s in (0.0012, 0.42, 12.34, 245, 7290)]
@@ -82,12 +82,12 @@ def say_took(seconds: float) -> str:
 
 
 def say_instant(instant: datetime, now: datetime, *, seconds: bool = True) -> str:
-    """Return an instant by its own zone's clock; without the date if it is today.
+    """Return an instant in its own zone; without the date if it is today.
 
     Args:
         instant: with a zone.
         now: the present, in any zone.
-        seconds: whether they are of interest.
+        seconds: whether to show them.
     """
     clock = f"{instant:%H:%M:%S}" if seconds else f"{instant:%H:%M}"
     is_today = instant.date() == now.astimezone(instant.tzinfo).date()
@@ -95,7 +95,7 @@ def say_instant(instant: datetime, now: datetime, *, seconds: bool = True) -> st
 
 
 def say_instants(instants: Sequence[datetime], now: datetime) -> str:
-    """Return some instants, all in the same form."""
+    """Return several instants, all in the same format."""
     seconds = any(instant.second for instant in instants)
     return ", ".join(say_instant(i, now, seconds=seconds) for i in instants)
 
@@ -106,7 +106,7 @@ def say_schedule(task: Task) -> str:
 
 
 def say_fires(task: Task, now: datetime, count: int = 3) -> str:
-    """Return the next fires of a task, as if it were started now."""
+    """Return the next fires of a task as if it were started now."""
     if task.runs_left is not None:
         count = min(count, task.runs_left)
     fires = task.expression.upcoming(count, now)
@@ -115,16 +115,16 @@ def say_fires(task: Task, now: datetime, count: int = 3) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """What a table says of one task.
+    """The row of one task in a table.
 
     Attributes:
         name: the task's.
-        status: its state; how many runs are in progress, and ``"failing"`` where the
-            last run of a task that is armed failed.
+        status: its state; how many runs are in progress, and ``"failing"`` if the last
+            run of an armed task failed.
         schedule: its expression and what that means.
         next_run: when, and how soon; empty if it is not armed.
-        last_run: when, how long, and what came of it, or why the task did not start;
-            empty before the first.
+        last_run: when, how long, and with what result, or why the task did not start;
+            empty before the first run.
         is_failed: whether the last run, or the start, failed.
     """
 
@@ -137,12 +137,13 @@ class Row:
 
 
 def describe_row(task: Task, now: datetime, *, is_replaced: bool = False) -> Row:
-    """Return what a table says of a task.
+    """Return the row of a task.
 
     Args:
         task: which.
         now: the present.
-        is_replaced: whether another has its name: this one only ends its last run.
+        is_replaced: whether another task has its name: this one is only finishing its
+            last run.
     """
     run = find_shown_run(task)
     error = find_start_error(task)
@@ -160,7 +161,7 @@ def describe_row(task: Task, now: datetime, *, is_replaced: bool = False) -> Row
 
 
 def find_start_error(task: Task) -> BaseException | None:
-    """Return why a task did not start; None where it has, or was not meant to."""
+    """Return why a task did not start; None if it did or was not asked to."""
     error = task.start_error
     if task.is_started or task.is_starting or isinstance(error, StartRevoked):
         return None
@@ -168,14 +169,14 @@ def find_start_error(task: Task) -> BaseException | None:
 
 
 def say_error(error: BaseException) -> str:
-    """Return an error in a line; ours with all that they say."""
+    """Return an error as one line; ipycron's own with their full text."""
     if isinstance(error, IpycronError):
         return f"{type(error).__name__}: {one_line(say_text(str(error)))}"
     return summarize_error(error)
 
 
 def say_text(text: str) -> str:
-    """Return what ipycron says to programs in the words of the magics.
+    """Return a message of ipycron in terms of the magics.
 
     Examples:
         >>> say_text("busy, and no_overlap is set: max_restarts=3")
@@ -188,7 +189,7 @@ def say_text(text: str) -> str:
 
 
 def say_summary(summary: str) -> str:
-    """Return the summary of a failure; ours in the words of the magics."""
+    """Return the summary of a failure; ipycron's own in terms of the magics."""
     name = summary.partition(":")[0]
     return say_text(summary) if hasattr(errors, name) else summary
 
@@ -209,14 +210,14 @@ def _say_option(match: re.Match[str]) -> str:
 
 
 def explain_error(error: BaseException) -> str:
-    """Return an error with its traceback; ours with what they say, they need none."""
+    """Return an error with its traceback; ipycron's own errors need none."""
     if isinstance(error, IpycronError):
         return keep_colours(f"{type(error).__name__}: {say_text(str(error))}")
     return get_traceback_text(error) or summarize_error(error)
 
 
 def say_status(task: Task) -> str:
-    """Return a task's status, that of a start or a stop under way too."""
+    """Return a task's status, including a start or stop in progress."""
     if task.is_starting:
         return "starting"
     is_stopping = get_record(task).observed.stop_by is not None and task.is_busy
@@ -246,7 +247,7 @@ def say_next(task: Task, now: datetime) -> str:
 
 
 def say_run(run: RunLike, now: datetime) -> str:
-    """Return when a run was, how long it took and what came of it."""
+    """Return when a run was, how long it took and how it ended."""
     clock = say_instant(run.date, now)
     if run.is_ok is None:
         return f"{clock} running"
@@ -260,7 +261,7 @@ def say_run(run: RunLike, now: datetime) -> str:
 
 
 def find_shown_run(task: Task) -> RunLike | None:
-    """Return the run in progress, the newest of several, else the last one."""
+    """Return the run in progress (the newest of several), otherwise the last one."""
     running = task.running
     if running:
         return running[-1]
@@ -269,12 +270,12 @@ def find_shown_run(task: Task) -> RunLike | None:
 
 
 def one_line(value: Any) -> str:
-    """Return a text with single blanks for all that breaks it."""
+    """Return a text with each run of white space replaced by one space."""
     return " ".join(keep_colours(str(value)).split())
 
 
 def say_name(task: Task) -> str:
-    """Return a task's name, with nothing in it that moves a cursor or turns a line."""
+    """Return a task's name without anything that moves the cursor or reverses text."""
     return show_hidden(one_line(task.name))
 
 
