@@ -1,8 +1,8 @@
-"""The script and the style sheet of all views, once in a kernel.
+"""The script and style sheet of all views, once per kernel.
 
-A page that is loaded anew asks its kernel for the state of every widget, and gives up
-on those that it has not got after two seconds. With the script in each of them (86 KB)
-that was 12 MB for 120 views, and none came back.
+A page that is reloaded asks its kernel for the state of every widget, and gives up on
+those that have not arrived after two seconds. With the script in each of them (86 KB)
+that was 12 MB for 120 views, and none was restored.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _SCRIPTS = (
 
 
 def read_script() -> str:
-    """Return the one ES module: the files of ``view/``, one after the other.
+    """Return the one ES module: the files of ``view/``, concatenated.
 
     They share one scope, as if they were one file; only the last one exports.
     """
@@ -47,12 +47,12 @@ def read_style() -> str:
 
 
 def read_loader() -> str:
-    """Return the ES module that each view carries: it finds the other one."""
+    """Return the small ES module in each view, which loads the large one."""
     return (_VIEW / "loader.js").read_text("utf-8")
 
 
 class Assets(ipywidgets.Widget):  # type: ignore[misc]  # has no annotations
-    """What the views of one kernel have in common, a model that shows nothing."""
+    """What the views of one kernel share: a model that shows nothing."""
 
     script = traitlets.Unicode(read_only=True).tag(sync=True)
     style = traitlets.Unicode(read_only=True).tag(sync=True)
@@ -67,9 +67,9 @@ class Assets(ipywidgets.Widget):  # type: ignore[misc]  # has no annotations
 
 
 def refer_to_assets(assets: Any, _: Any) -> str:
-    """Return what stands for the assets in the state of a view.
+    """Return the reference to the assets in the state of a view.
 
-    They are opened if they are not: somebody may have closed all widgets.
+    They are opened if necessary: the user may have closed all widgets.
     """
     assets.open()
     return f"IPY_MODEL_{assets.model_id}"

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from ipycron.notebook.display.stage import Understood
 
 MAX_ENDED = 20
-"""Cards of destroyed tasks that stay on the page; older ones are closed, and the
-notebook shows their static copy."""
+"""Cards of destroyed tasks that stay live; older ones are closed, and the notebook
+shows their static copy."""
 _REST = 3600.0
 
 
@@ -30,9 +30,9 @@ class Card(LiveView):
         super().__init__(kind="card")
 
     def tell(self, understood: Understood) -> None:
-        """Show what a declaration has captured, and what else was said of it.
+        """Show what a declaration has captured, and its notes.
 
-        One that has kept the task as it was says nothing of the variables.
+        If it kept the existing task, no variables are shown.
         """
         facts = dict(self.facts)
         if understood.variables or "variables" not in facts:
@@ -46,20 +46,20 @@ class Card(LiveView):
         return [self.task]
 
     def find_task(self, task_id: str) -> Task | None:
-        """Return the task if it is this one; see `LiveView`."""
+        """Return the task if it is the card's; see `LiveView`."""
         return self.task if task_id == self.task.id else None
 
     def is_shown(self, task_id: str) -> bool:
-        """Return whether it is this task."""
+        """Return whether it is the card's task."""
         return task_id == self.task.id
 
     def find_opened(self) -> tuple[Task | None, str | None]:
-        """Return the task, and the run that was chosen from its history."""
+        """Return the task, and the run chosen from its history."""
         run = self.ui.get("run")
         return self.task, str(run) if run else None
 
     def push(self, now: float) -> float:
-        """Send what is due; rest for good when the task is over and all is told."""
+        """Send what is due; stop for good when the task is over and all is sent."""
         due = super().push(now)
         if self.is_over and not self.is_behind:
             self._feed.detach(self)
@@ -68,19 +68,19 @@ class Card(LiveView):
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing will happen to the task any more."""
+        """Whether nothing more will happen to the task."""
         return self.task.status == "destroyed" and not self.task.is_busy
 
 
 class Cards:
-    """The card of each task: one model, wherever and however often it is shown."""
+    """The cards of tasks: one model each, however often it is shown."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._cards: dict[str, Card] = {}
 
     def get(self, task: Task) -> Card:
-        """Return the card of a task, made when first asked for."""
+        """Return the card of a task, created at the first call."""
         with self._lock:
             card = self._cards.get(task.id)
             if card is None:

@@ -1,7 +1,7 @@
-"""What the buttons of a view ask for, and what is answered.
+"""Handles the commands of a view's buttons.
 
-Every command has an id. That it arrived is said at once (``ack``), what it came to
-when it is known (``done``): between the two a page shows that it waits.
+Every command has an id. It is acknowledged at once (``ack``); its outcome follows when
+it is known (``done``). In between, the page shows that it is waiting.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ _REFUSALS = (OverlapError, TaskDestroyed, TaskNotStarted)
 
 
 class Clicks:
-    """Carries out the commands of one view. In any thread; nothing here waits.
+    """Carries out the commands of one view. Thread-safe; nothing here blocks.
 
     Args:
         find_task: returns a task of the view, or None.
-        answer: takes a message for the page.
+        answer: called with a message for the page.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class Clicks:
         self._answer = answer
 
     def take(self, command_id: Any, name: str, task_id: str) -> None:
-        """Start, stop, run or destroy a task; "stop-now" waits for no run."""
+        """Start, stop, run or destroy a task; "stop-now" does not wait for a run."""
         task = self._find_task(task_id)
         if task is None:
             self._end(command_id, "this task is gone")
@@ -58,7 +58,7 @@ class Clicks:
         actions[name]().add_done_callback(see_end)
 
     def _see_end(self, command_id: Any, name: str, completion: Completion[Any]) -> None:
-        # Asking takes note of the error: it is shown, nobody needs to log it.
+        # This marks the error as retrieved: it is shown and need not be logged.
         error = completion.exception()
         # The failure of a run is shown with the run.
         if error is None or (name == "run" and not isinstance(error, _REFUSALS)):

@@ -1,4 +1,4 @@
-"""Tasks that go on though no cell declares them: a line for each, and its button."""
+"""Tasks that continue though no cell declares them: one line each, with a button."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 class Leftovers(LiveView):
-    """Says of tasks why they go on; a button ends each.
+    """Shows why tasks continue, with a button to end each.
 
     Args:
-        leftovers: what is said of each task, after its name.
+        leftovers: the note on each task, shown after its name.
     """
 
     reasons = traitlets.Dict().tag(sync=True)
@@ -37,7 +37,7 @@ class Leftovers(LiveView):
         return self._tasks.get(task_id)
 
     def is_shown(self, task_id: str) -> bool:
-        """Return whether it is one of them."""
+        """Return whether it is one of the tasks."""
         return task_id in self._tasks
 
     def find_opened(self) -> tuple[Task | None, str | None]:

@@ -1,17 +1,18 @@
-"""What the card and the panel have in common: one model, one script, one protocol.
+"""The common base of the card and the panel: one model, one script, one protocol.
 
 Python holds the truth. To the browser go:
 
-* ``state``: the whole snapshot, a trait whose value is made when it is asked for (a
-  page loads, another tab opens);
+* ``state``: the whole snapshot, a trait whose value is computed on demand (a page
+  loads, another tab opens);
 * ``{"type": "state", ...}``: what has changed since, at most once a second;
 * ``{"type": "output", ...}``: what the shown run wrote, at most four times a second;
 * ``{"type": "beat", "now": ...}``: after ten silent seconds, so that a dead kernel is
   noticed;
 * ``{"type": "ack" | "done", "id": ...}``: a command arrived, and how it ended.
 
-From it come ``{"type": "command", "id", "name", "task"}`` and the trait ``ui``: which
-row is open, the filter and so on, kept here so that a page finds it again.
+From the browser come ``{"type": "command", "id", "name", "task"}`` and the trait
+``ui``: which row is open, the filter and so on, kept here so that a page finds it
+again.
 """
 
 from __future__ import annotations
@@ -46,11 +47,11 @@ if TYPE_CHECKING:
 STATE_INTERVAL = 1.0
 OUTPUT_INTERVAL = 0.25
 BEAT_INTERVAL = 10.0
-"""Seconds between two messages of a kind, at least; between two of any, at most."""
+"""Minimum seconds between two messages of a kind; maximum between any two messages."""
 
 
 class Opened(TypedDict):
-    """The task whose runs are shown: those that are remembered, and one's output."""
+    """The task whose runs are shown: the remembered ones, and the output of one."""
 
     task: str
     runs: list[RunRow]
@@ -72,7 +73,7 @@ def _make_state(_: Any, view: LiveView) -> State:
 
 
 class LiveView(anywidget.AnyWidget):
-    """A view of tasks that follows them by itself."""
+    """A view of tasks that updates itself."""
 
     _esm = read_loader()
     assets = traitlets.Instance(Assets).tag(sync=True, to_json=refer_to_assets)
@@ -94,18 +95,19 @@ class LiveView(anywidget.AnyWidget):
         self.observe(self._take_ui, "ui")
 
     def open(self) -> None:
-        """Be there for a browser, again if somebody has closed all widgets."""
+        """Open the view for a browser, again if all widgets were closed."""
         self.layout.open()
-        self.__dict__.pop("_repr_mimebundle_", None)  # a widget that is closed hides it
+        self.__dict__.pop("_repr_mimebundle_", None)  # a closed widget hides it
         super().open()
-        # ipykernel 7.4 answers in the shell that made the comm, which is busy when
-        # somebody clicks "stop"; others do not look at this. See ipykernel #1565.
+        # ipykernel 7.4 handles messages in the shell thread that created the comm,
+        # which is busy when the user clicks "stop"; other versions ignore this. See
+        # ipykernel #1565.
         self.comm._reply_subshell_for = (  # noqa: SLF001 - there is no other way
             lambda _, default: default
         )
         self._feed.attach(self)
 
-    # --- what a view shows: for the card and the panel to say ---------------------
+    # --- what a view shows: overridden by the card and the panel ---------------------
 
     def find_tasks(self) -> list[Task]:
         """Return the tasks that are shown, in order."""
@@ -116,7 +118,7 @@ class LiveView(anywidget.AnyWidget):
         raise NotImplementedError
 
     def is_shown(self, task_id: str) -> bool:
-        """Return whether a change of this task is of interest."""
+        """Return whether this view shows changes of the task."""
         raise NotImplementedError
 
     def find_opened(self) -> tuple[Task | None, str | None]:
@@ -133,17 +135,17 @@ class LiveView(anywidget.AnyWidget):
             yield describe_task(task, now)
 
     def find_extras(self, now: float) -> dict[str, Any]:  # noqa: ARG002
-        """Return what else belongs to a change of state."""
+        """Return the other parts of a state change."""
         return {}
 
     def describe_extras(self, now: float) -> tuple[list[EventRow], Any]:  # noqa: ARG002
-        """Return all remembered events and the timeline, where they are shown."""
+        """Return all remembered events and the timeline, if this view shows them."""
         return [], None
 
     # --- to the browser -----------------------------------------------------------
 
     def make_state(self) -> State:
-        """Return the whole snapshot. In any thread."""
+        """Return the whole snapshot. Thread-safe."""
         now = SystemClock().now()
         with self._guard:
             events, timeline = self.describe_extras(now)
@@ -164,7 +166,7 @@ class LiveView(anywidget.AnyWidget):
         return Opened(task=task.id, runs=runs, pane=pane)
 
     def note(self, task_ids: set[str]) -> None:
-        """Look at these tasks at the next push; see `View`."""
+        """Check these tasks at the next push; see `View`."""
         if any(self.is_shown(task_id) for task_id in task_ids):
             self._is_stale = True
         if self._pane.task is not None and self._pane.task.id in task_ids:
@@ -181,7 +183,7 @@ class LiveView(anywidget.AnyWidget):
             return min(due, self._sent + BEAT_INTERVAL)
 
     def _push_state(self, now: float) -> float:
-        """Send what has changed if it may be; return when to look again."""
+        """Send what has changed if it is time; return when to check again."""
         due = self._state_sent + STATE_INTERVAL
         if not self._is_stale or now < due:
             return due if self._is_stale else now + BEAT_INTERVAL
@@ -225,11 +227,11 @@ class LiveView(anywidget.AnyWidget):
 
     @property
     def is_behind(self) -> bool:
-        """Whether there is something to be told yet."""
+        """Whether there is something left to send."""
         return self._is_stale or self._is_output_stale or bool(self._outbox)
 
     def refresh(self) -> None:
-        """Look at everything again soon."""
+        """Check everything again soon."""
         self._is_stale = self._is_output_stale = True
         self._feed.attach(self)
 
@@ -239,7 +241,7 @@ class LiveView(anywidget.AnyWidget):
         self.refresh()
 
     def _take_command(self, _: Any, content: Any, __: Any) -> None:
-        """Act on a click: nothing here waits."""
+        """Act on a click; nothing here blocks."""
         if not isinstance(content, dict) or content.get("type") != "command":
             return
         command_id, name = content.get("id"), content.get("name")
@@ -250,7 +252,7 @@ class LiveView(anywidget.AnyWidget):
             self._answer_whole()
         else:
             self._clicks.take(command_id, str(name), str(content.get("task")))
-        # Again: the card of a destroyed task has let go.
+        # Again: the card of a destroyed task has detached itself.
         self._feed.attach(self)
 
     def _answer_whole(self) -> None:

@@ -1,7 +1,7 @@
-"""What the browser is told about tasks and runs: plain values, cut to size.
+"""The data model for the browser: tasks and runs as plain, bounded values.
 
-Instants are Unix seconds, durations seconds. Nothing here is HTML: the browser puts
-every text into the page as text.
+Instants are Unix seconds, durations seconds. Nothing here is HTML: the browser inserts
+every text as text.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ if TYPE_CHECKING:
 MAX_NAME = 300
 MAX_SUMMARY = 300
 MAX_TRACEBACK = 40_000
-"""Characters of a traceback that are shown: its beginning and its end."""
+"""Characters of a traceback that are shown: from its beginning and its end."""
 MAX_TROUBLE = 4_000
-"""Characters of what kept a task from starting."""
+"""Characters of the reason why a task did not start."""
 FIRES = 3
-"""Slots told in advance: the browser counts on by itself while the kernel is busy."""
+"""Slots sent in advance: the browser counts on by itself while the kernel is busy."""
 
 
 class RunRow(TypedDict):
@@ -46,7 +46,7 @@ class RunRow(TypedDict):
 
     Attributes:
         state: "running", or its outcome.
-        unsent: there, and true, where its result could not travel.
+        unsent: present and true if its result could not travel.
     """
 
     id: str
@@ -60,12 +60,12 @@ class RunRow(TypedDict):
 
 
 class ErrorInfo(TypedDict):
-    """One error of a traceback, the one that was raised last first.
+    """One error of a traceback; the last one raised comes first.
 
     Attributes:
-        title: the first line that says what it is, and the one after the last.
-        frames: the same of each frame, and the library that it is in, if any.
-        relation: what it is to the error before.
+        title: the first line that states the error, and the line after the last.
+        frames: the same for each frame, and its library, if any.
+        relation: how it relates to the previous error.
     """
 
     title: tuple[int, int]
@@ -77,8 +77,8 @@ class RunInfo(RunRow):
     """The run whose output is shown.
 
     Attributes:
-        traceback: the text of the error, None without one.
-        errors: which lines of it show what; empty where nobody knows.
+        traceback: the text of the error; None without one.
+        errors: which lines of it show what; empty if unknown.
         shows_result: whether its result is part of the output.
     """
 
@@ -89,7 +89,7 @@ class RunInfo(RunRow):
 
 
 class Counts(TypedDict):
-    """How many runs and slots there were, by what came of them."""
+    """The number of runs and slots by outcome."""
 
     finished: int
     failed: int
@@ -103,12 +103,11 @@ class TaskRow(TypedDict):
 
     Attributes:
         status: `Task.status`, or "starting" or "stopping".
-        stop_by: when a stop that waits for a run will end it, None without one.
-        trouble: what the last start failed with, None after a good one.
+        stop_by: when a stop that waits for a run will end it; None if there is none.
+        trouble: the error of the last start; None if it succeeded.
         fires: the next slots, empty if it is not armed.
-        bars: of its last runs, oldest first: when started, how long, its outcome.
-        cell: the front end's id of the cell that created it; not there where it is
-            not known.
+        bars: its last runs, oldest first: start, duration, outcome.
+        cell: the front end's id of the cell that created it; absent if unknown.
     """
 
     id: str
@@ -194,7 +193,7 @@ def _describe_trouble(task: Task) -> str | None:
 
 
 def find_fires(task: Task, now: float, count: int = FIRES) -> list[float]:
-    """Return the next slots of a task that is armed, else none."""
+    """Return the next slots of an armed task; none for any other."""
     if task.next_run is None:
         return []
     if task.runs_left is not None:
@@ -279,22 +278,22 @@ def _cut_traceback(text: str) -> str:
 def _make_bar(run: PastRun) -> tuple[float, float, str]:
     date, begin, end = read_instants(run)
     outcome = run.outcome or ""
-    if begin is None or end is None:  # it was never started
+    if begin is None or end is None:  # the task was never started
         return _round(date), 0.0, outcome
     return _round(begin), _round(end - begin, 10_000), outcome
 
 
 def _round(seconds: float, parts: int = 1000) -> float:
-    """Return seconds to the thousandth; `round` takes five times as long."""
+    """Round seconds to milliseconds; `round` takes five times as long."""
     return int(seconds * parts + 0.5) / parts
 
 
 class Deltas:
-    """Remembers the rows of tasks as they were told, and finds what differs.
+    """Remembers the rows that were sent and finds what differs.
 
     A delta is a row's `id` with the fields that changed, as they are now. Of `bars`
-    only the new ones are sent, as `more`; the browser adds those that it does not
-    know, since a page that was loaded in between knows some of them.
+    only the new ones are sent, as `more`; the browser adds those that it lacks, since a
+    page loaded in between has some of them.
     """
 
     def __init__(self) -> None:
@@ -302,7 +301,7 @@ class Deltas:
         self._runs: tuple[str, set[str]] = ("", set())
 
     def find(self, rows: Iterable[TaskRow]) -> list[dict[str, Any]]:
-        """Return a delta of each row that differs; new rows are sent whole."""
+        """Return a delta for each row that differs; new rows are sent whole."""
         deltas = (self._find(row) for row in rows)
         return [delta for delta in deltas if delta is not None]
 
@@ -320,7 +319,7 @@ class Deltas:
         return {"id": row["id"], **delta} if delta else None
 
     def forget(self, ids: Iterable[str]) -> list[str]:
-        """Return the tasks that were told and are not among `ids` any more."""
+        """Return the tasks that were sent and are no longer among `ids`."""
         present = set(ids)
         gone = [task_id for task_id in self._rows if task_id not in present]
         for task_id in gone:
@@ -328,7 +327,7 @@ class Deltas:
         return gone
 
     def find_runs(self, task_id: str, runs: list[RunRow]) -> list[RunRow]:
-        """Return the runs of a task that were not told; all if the task is another."""
+        """Return the runs of a task that were not sent; all if the task has changed."""
         told = self._runs[1] if self._runs[0] == task_id else set()
         self._runs = task_id, {run["id"] for run in runs}
         return [run for run in runs if run["id"] not in told]

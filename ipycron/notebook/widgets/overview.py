@@ -1,4 +1,4 @@
-"""All tasks at a glance: the panel, or a table where there are no widgets."""
+"""All tasks at a glance: the panel, or a table if there are no widgets."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def panel() -> Panel | TaskTable:
     """Return a new panel of all tasks, to be shown as the last line of a cell.
 
-    Where widgets are not installed it is a table of the tasks as they are now.
+    If widgets are not installed, it is a table of the current tasks.
     """
     try:
         from ipycron.notebook.widgets.panel import Panel  # noqa: PLC0415 - anywidget, 260 ms

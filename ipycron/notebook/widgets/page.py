@@ -1,10 +1,10 @@
-"""Tasks on the page of a notebook: a view, and its static copy in the next output.
+"""Tasks in a notebook page: a view, and its static copy in the next output.
 
-Nobody says whether a front end has widgets: nbclient and papermill take the outputs
-as they are. So the copy is kept fresh until a browser answers through the card; from
-then on it is renewed for the saved notebook, less often. It is an output of its own
-because JupyterLab shows nothing else of an output whose widget is gone, and draws a
-card anew when its output changes. Style sheets show one of the two at a time.
+A kernel cannot know whether a front end has widgets: nbclient and papermill take the
+outputs as they are. So the copy is kept fresh until a browser answers through the card;
+from then on it is updated for the saved notebook, less often. It is a separate output
+because JupyterLab shows nothing else of an output whose widget is gone, and redraws a
+card when its output changes. Style sheets show one of the two at a time.
 """
 
 # mypy: disable-error-code="no-untyped-call"
@@ -38,21 +38,21 @@ if TYPE_CHECKING:
     from ipycron.notebook.display.stage import Understood
 
 RENEW_EVERY = 1.0
-"""Seconds between two copies, at least, where nobody looks at the card."""
+"""Minimum seconds between two copies while no browser shows the card."""
 RENEW_WATCHED = 5.0
-"""The same where a browser shows the card, unless a run has ended."""
+"""The same while a browser shows the card, unless a run has ended."""
 _CHILD = ".jp-OutputArea-child"
 STAND_IN = (
     f"<style>{_CHILD}:not(:has(.jp-OutputArea-output > *))"
     f":has(+ {_CHILD} .ipycron-static){{display:none}}</style>"
 )
-"""Hides the line that JupyterLab shows where a view was ("model not found"). While
-the view is there, its own style sheet hides the copy."""
+"""Hides the line that JupyterLab shows in place of a lost view ("model not found").
+While the view exists, its own style sheet hides the copy."""
 _IDLE = 3600.0
 
 
 class StaticCopy:
-    """What a notebook keeps of a view: an output of its own, renewed. A `View`.
+    """The static copy of a view in a notebook: a separate, updated output. A `View`.
 
     Args:
         view: the live view; None where widgets are not installed.
@@ -71,7 +71,7 @@ class StaticCopy:
         if view is not None:
             view.on_msg(self._see_browser)
 
-    # --- what it is a copy of: for subclasses to say ----------------------------
+    # --- what it is a copy of: overridden by subclasses ----------------------------
 
     def _is_shown(self, task_id: str) -> bool:
         return bool(self._view.is_shown(task_id))
@@ -80,30 +80,30 @@ class StaticCopy:
         return list(self._view.find_tasks())
 
     def _is_over(self) -> bool:
-        """Return whether nothing will change any more."""
+        """Return whether nothing will change again."""
         return self._view.comm is None
 
     # --- from any thread ----------------------------------------------------------
 
     def show(self) -> None:
-        """Display the view and the copy in the running cell, and keep that fresh."""
+        """Display the view and the copy in the running cell; keep the copy fresh."""
         if self._view is not None:
             publish_view(self._view)
         self._publish(update=False)
         registry.get_single(Feed).attach(self)
 
     def mark_stale(self) -> None:
-        """Have the copy renewed soon."""
+        """Have the copy updated soon."""
         self._is_stale = True
         registry.get_single(Feed).wake()
 
     def renew(self) -> None:
-        """Show it as it is now, if nobody sees the view."""
+        """Update the copy now, if no browser shows the view."""
         if not self._is_watched:
             self._publish(update=True)
 
     def close(self) -> None:
-        """Leave the output as it is. The view lives on: others may show it."""
+        """Leave the output as it is. The view stays open: it may be shown elsewhere."""
         registry.get_single(Feed).detach(self)
         if self._view is not None:
             self._view.on_msg(self._see_browser, remove=True)
@@ -124,29 +124,29 @@ class StaticCopy:
             )
 
     def _read_states(self) -> list[tuple[str, bool]]:
-        """Return what a copy must not be wrong about for long."""
+        """Return the states that a copy must not show wrongly for long."""
         return [(say_status(t), bool(t.history)) for t in self._find_tasks()]
 
     def _is_wrong(self) -> bool:
-        """Return whether it shows another state, and no run goes on that changes it."""
+        """Return whether the copy is out of date and no run is about to change it."""
         is_busy = any(task.is_busy for task in self._find_tasks())
         return not is_busy and self._shown != self._read_states()
 
     # --- on the feed's thread ---------------------------------------------------------
 
     def note(self, task_ids: set[str]) -> None:
-        """Renew the copy soon if one of its tasks has changed; see `View`."""
+        """Update the copy soon if one of its tasks has changed; see `View`."""
         if any(self._is_shown(task_id) for task_id in task_ids):
             self._is_stale = True
 
     def push(self, now: float) -> float:
-        """Renew the copy if that is due; see `View`."""
+        """Update the copy if that is due; see `View`."""
         is_over = self._is_over()
         if is_over:
             self.close()
         if not self._is_stale:
             return now + _IDLE
-        # A run that has ended is not saved as one that goes on.
+        # A run that has ended must not be saved as one in progress.
         is_rare = self._is_watched and not self._is_wrong()
         due = self._shown_at + (RENEW_WATCHED if is_rare else RENEW_EVERY)
         if is_over or now >= due:
@@ -181,15 +181,15 @@ class Page(StaticCopy):
         return self.task.status == "destroyed" and not self.task.is_busy
 
     def tell_trouble(self, text: str) -> None:
-        """Show what kept the task from starting."""
+        """Show why the task did not start."""
         self._trouble = text
         self.mark_stale()
 
 
 def show_view(view: Any, write: Callable[[], dict[str, Any]]) -> None:
-    """Display a view, and in the next output its copy, from now on.
+    """Display a view and, in the next output, its copy, from now on.
 
-    At a terminal's prompt the copy alone, once: the view has no text of its own.
+    At a terminal's prompt, only the copy, once: the view has no text form.
     """
     if get_kernel() is None:
         publish_display_data(stand_in(write()))
@@ -212,13 +212,13 @@ def publish_view(view: Any) -> None:
 
 
 def stand_in(copy: dict[str, Any]) -> dict[str, Any]:
-    """Return a copy that is seen only where the view before it is not."""
+    """Return a copy that is visible only if the view before it is not."""
     html = f'{STAND_IN}<div class="ipycron-static">{copy["text/html"]}</div>'
     return {**copy, "text/html": html}
 
 
 def make_card(task: Task) -> Any:
-    """Return the live card of a task; None where widgets are not installed."""
+    """Return the live card of a task; None if widgets are not installed."""
     try:
         from ipycron.notebook.widgets import card  # noqa: PLC0415 - anywidget, 260 ms
     except ImportError:
@@ -227,7 +227,7 @@ def make_card(task: Task) -> Any:
 
 
 def make_leftovers(leftovers: Mapping[Task, str]) -> Any:
-    """Return the view of tasks that go on; None where widgets are not installed."""
+    """Return the view of leftover tasks; None if widgets are not installed."""
     try:
         from ipycron.notebook.widgets import leftovers as module  # noqa: PLC0415 - as above
     except ImportError:
@@ -245,7 +245,7 @@ class PageDisplay:
         self._leftovers: dict[Hashable, Any] = {}
 
     def show(self, task: Task, understood: Understood) -> None:
-        """Show a task in the running cell's output, and there what was understood."""
+        """Show a task in the running cell's output, with how it was understood."""
         page = Page(task, understood)
         page.show()
         self._pages = [p for p in self._pages if p.task.status != "destroyed"]
@@ -253,7 +253,7 @@ class PageDisplay:
         self._fresh.append(page)
 
     def leave(self, cell: Hashable) -> None:
-        """Give up what a cell showed when it ran before: that output is gone."""
+        """Release what a cell showed when it last ran: that output is gone."""
         former = self._by_cell.pop(cell, [])
         for page in former:
             page.close()
@@ -262,7 +262,7 @@ class PageDisplay:
             self._by_cell[cell], self._fresh = self._fresh, []
 
     def show_leftovers(self, cell: Hashable, leftovers: Mapping[Task, str]) -> None:
-        """Show them with a button that ends each; text where there are no widgets."""
+        """Show them with a button to end each; as text if there are no widgets."""
         view = make_leftovers(leftovers)
         if view is None:
             print(say_leftovers(leftovers))  # noqa: T201 - the front end shows it
@@ -281,7 +281,7 @@ class PageDisplay:
         return False
 
     def tell_trouble(self, task: Task, text: str) -> None:
-        """Show what kept a task from starting."""
+        """Show why a task did not start."""
         for page in self._pages:
             if page.task is task:
                 page.tell_trouble(text)

@@ -1,4 +1,4 @@
-"""The output of one run, as it grows, for one view."""
+"""The growing output of one run, for one view."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 
 
 class PaneState(TypedDict):
-    """What a view shows of a run.
+    """The part of a run that a view shows.
 
     Attributes:
-        task: whose run it is.
-        run: None while there was none.
+        task: the task of the run.
+        run: None if there was none yet.
         items: see `Transcript`; a group is ``("group", [number, model id])``.
         start: the position in the output before `items`.
         end: the position after them.
-        reset: whether `items` are all that is shown, or come after what is.
+        reset: whether `items` replace what is shown; otherwise they are appended.
     """
 
     task: str
@@ -43,13 +43,13 @@ class PaneState(TypedDict):
 
 
 class Slots:
-    """Output widgets that show groups of displays; made when needed, used again."""
+    """Output widgets that show groups of displays; created on demand and reused."""
 
     def __init__(self) -> None:
         self._widgets: dict[int, Any] = {}
 
     def fill(self, group: Group) -> int:
-        """Show a group; return about how many bytes that sends."""
+        """Show a group; return approximately how many bytes that sends."""
         self._get(group.number).outputs = tuple(group.outputs)
         return group.size
 
@@ -65,7 +65,7 @@ class Slots:
         return model_id
 
     def clear(self, used: Iterable[int]) -> None:
-        """Empty all but those that show the groups `used`."""
+        """Clear all widgets except those that show the groups `used`."""
         kept = {number % MAX_GROUPS for number in used}
         for index, widget in self._widgets.items():
             if index not in kept and widget.outputs:
@@ -81,7 +81,7 @@ class Slots:
 class Pane:
     """Follows the newest run of a task, or shows a past one.
 
-    Not safe by itself: its view holds a lock.
+    Not thread-safe by itself: its view holds a lock.
     """
 
     def __init__(self) -> None:
@@ -97,20 +97,20 @@ class Pane:
 
     @property
     def task(self) -> Task | None:
-        """Whose runs it shows."""
+        """The task whose runs it shows."""
         return self._task
 
     def show(self, task: Task | None, run_id: str | None = None) -> bool:
-        """Show a run of a task, or its newest; return whether that is another."""
+        """Show a run of a task, or its newest; return whether that is a change."""
         if (task, run_id) == (self._task, self._pinned):
             return False
         self._task, self._pinned = task, run_id
         return True
 
     def collect(self) -> PaneState | None:
-        """Return what is new, None if nothing is. Fills the slots.
+        """Return what is new; None if nothing is. Fills the slots.
 
-        `size` is then about how many bytes this sends.
+        `size` is then approximately how many bytes this sends.
         """
         task = self._task
         if task is None:
@@ -121,7 +121,7 @@ class Pane:
         is_new = run.id != self._run_id
         if is_new:
             self._begin(run)
-        # The end first: what comes later is a change of its own.
+        # The end first: what comes later is another change.
         info = describe_shown(run)
         start = self._position
         pieces, self._position = run.output.read(start)
@@ -131,7 +131,8 @@ class Pane:
         info["shows_result"] = self._transcript.has_result
         is_filled = self._fill()
         if not self._is_clean and (items or info["state"] != "running"):
-            # Only now: what the run before showed stays until there is more to see.
+            # Only now: the previous run's output stays until there is something new to
+            # show.
             self._slots.clear(self._transcript.groups)
             self._is_clean = True
         if not (is_new or items or is_filled or info != self._info):
@@ -152,7 +153,7 @@ class Pane:
         return bool(changed)
 
     def describe(self) -> PaneState | None:
-        """Return all that is shown, for a page that begins now."""
+        """Return everything shown, for a page that is just loaded."""
         if self._task is None:
             return None
         items = list(self._transcript.items)
@@ -174,13 +175,13 @@ class Pane:
         return (kind, [value, self._slots.get_id(value)]) if kind == "group" else item
 
     def close(self) -> None:
-        """Give up everything."""
+        """Release everything."""
         self._task = None
         self._slots.close()
 
 
 def find_run(task: Task, run_id: str | None = None) -> RunLike | None:
-    """Return a run of a task by its id; else its newest, None if there was none."""
+    """Return a run of a task by its id, else its newest; None if there was none."""
     running = task.running
     if run_id is not None:
         past = task.history.find(run_id)

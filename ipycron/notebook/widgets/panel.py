@@ -29,17 +29,17 @@ if TYPE_CHECKING:
 def list_cells() -> str:
     """Return the ids of the cells that created the tasks, with blanks between them.
 
-    A panel of a former kernel asks which tasks are there again.
+    A panel of a former kernel asks which tasks exist again.
     """
     cells = {get_record(task).cell for task in get_tasks().values()}
     return " ".join(sorted(cell for cell in cells if cell))
 
 
 class Panel(LiveView):
-    """All tasks in a table, the next hours, the last events.
+    """Shows all tasks in a table, the next hours, and the last events.
 
-    A widget: the last line of a cell shows it, several may be shown at once. It goes
-    on by itself, and keeps what is opened and filtered when the page is loaded anew.
+    A widget: the last line of a cell shows it, several may be shown at once. It updates
+    itself, and keeps opened rows and filters when the page is reloaded.
     """
 
     def __init__(self) -> None:
@@ -82,7 +82,7 @@ class Panel(LiveView):
         return self._describe(tasks, now)
 
     def find_extras(self, now: float) -> dict[str, Any]:
-        """Return new events, and the timeline if it is another."""
+        """Return new events, and the timeline if it has changed."""
         extras: dict[str, Any] = {}
         items = registry.event_log.read(self._told_events)
         if items:
@@ -99,7 +99,7 @@ class Panel(LiveView):
         return events, self._make_timeline(now)
 
     def _make_timeline(self, now: float) -> dict[str, Any] | None:
-        """Return the marks of all armed tasks, None while they are folded away."""
+        """Return the marks of all armed tasks; None while they are collapsed."""
         if not self.ui.get("timeline"):
             return None
         armed = [task for task in self.find_tasks() if task.is_started]
@@ -107,7 +107,7 @@ class Panel(LiveView):
         if horizon not in HORIZONS:
             schedules = [(task.expression, task.runs_left) for task in armed]
             horizon = fit_horizon(schedules, int(now))
-        # It moves a step at a time: most pushes find the one that was told.
+        # It moves one step at a time: most pushes find it unchanged.
         step = horizon // BUCKETS
         start = int(now) // step * step
         marks = {
@@ -122,7 +122,7 @@ class Panel(LiveView):
         return {"start": start, "horizon": horizon, "marks": marks, "paces": paces}
 
     def _ipython_display_(self) -> None:
-        """Show the panel, and a table where there are no widgets."""
+        """Show the panel, and a table if there are no widgets."""
         show_view(self, self._describe_table)
 
     def _describe_table(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The next hours of a schedule as marks on a line: instants, and bands of many."""
+"""The next hours of a schedule as marks on a line: instants, and bands of slots."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ if TYPE_CHECKING:
     Mark = int | tuple[int, int]
 
 BUCKETS = 240
-"""Steps of the line. Slots closer together than two steps are one band: nobody
-could tell them apart, and a schedule of every second is not counted out."""
+"""Steps of the line. Slots closer together than two steps form one band: they could not
+be told apart, and a schedule of every second is not enumerated."""
 HORIZONS = (3600, 6 * 3600, 24 * 3600, 7 * 86_400, 31 * 86_400, 366 * 86_400)
-"""Seconds that the line may look ahead."""
+"""Maximum seconds that the line looks ahead."""
 _WEEK = HORIZONS[3]
-_SAMPLE = 12  # slots by which the pace of a band is told
+_SAMPLE = 12  # slots used to find the pace of a band
 _UNITS = {1: "second", 60: "minute", 3600: "hour", 86_400: "day"}
 MAX_LIMIT = 1000
-"""Slots left to a schedule beyond which its end is not looked for."""
+"""If a schedule has more slots left, its end is not computed."""
 
 
-@lru_cache(maxsize=1024)  # asked for each second; most of the time they stay the same
+@lru_cache(maxsize=1024)  # called each second; mostly the result stays the same
 def find_marks(
     schedule: Schedule, start: int, horizon: int, limit: int | None = None
 ) -> tuple[Mark, ...]:
     """Return the slots of a schedule in the seconds from `start` on.
 
-    Asks the schedule at most once a step.
+    Queries the schedule at most once a step.
 
     Args:
         schedule: when it fires.
         start: the first instant, Unix seconds.
-        horizon: how many seconds are looked at.
-        limit: slots that are left to it, None for no end. What stands in a band is
-            not counted: a band ends where its limit may.
+        horizon: how many seconds to cover.
+        limit: slots left to it; None for no end. Slots within a band are not counted: a
+            band ends where its limit may.
 
     Returns:
         Seconds after `start`, in order: a number for a single slot, a pair for the
@@ -57,7 +57,7 @@ def find_marks(
             break
         asked += 1
         _add(marks, slot - start, reach=2 * step)
-        # The next one that would be seen as another.
+        # The next slot that would be a visibly separate mark.
         slot = schedule.find_next(slot if limit is not None else slot + step - 1)
     return tuple(marks)
 
@@ -74,14 +74,14 @@ def _add(marks: list[Mark], offset: int, *, reach: int) -> None:
 
 @lru_cache(maxsize=1024)
 def find_pace(schedule: Schedule, first: int) -> str:
-    """Return how often a schedule fires from a slot on: ``every 5 s``.
+    """Return how often a schedule fires from a slot on, as text: ``every 5 s``.
 
     Args:
         schedule: when it fires.
         first: the first slot of a band, Unix seconds.
 
     Returns:
-        The words; the shortest and the longest pause where they differ; empty if
+        The text, with the shortest and the longest pause if they differ; empty if
         nothing follows.
     """
     slots: list[int] = [first]
@@ -100,14 +100,15 @@ def find_pace(schedule: Schedule, first: int) -> str:
 
 
 def fit_horizon(schedules: Iterable[tuple[Schedule, int | None]], now: int) -> int:
-    """Return the shortest range that shows what armed tasks do.
+    """Return the shortest horizon that shows what armed tasks do.
 
-    It reaches to the next slot of each, and is as long as the pause after that: a
-    daily task has a day even where its slot is near. Tasks that are due in more than a
-    week count only where no other task is.
+    It reaches to the next slot of each, and is as long as the pause after that: a daily
+    task gets a day even if its slot is near. Tasks that are due in more than a week
+    count only if there is no other task.
 
     Args:
-        schedules: of each task, and how many slots are left to it, None for no end.
+        schedules: the schedule of each task, and how many slots are left to it; None
+            for no end.
         now: Unix seconds.
     """
     reaches = [_find_reach(schedule, now, limit) for schedule, limit in schedules]
