@@ -1,4 +1,4 @@
-"""What a cell takes along to its worker: its names, their values, its magics.
+"""What a cell captures for its worker: names, their values, magics.
 
 `names.py` reads the cell's code and executes nothing; `writer.py` pickles the values.
 """

@@ -1,6 +1,6 @@
-"""What a scheduled cell takes along from its notebook.
+"""What a scheduled cell captures from its notebook.
 
-A snapshot: the names that the cell uses, with their values of now. Nothing is
+A snapshot: the names that the cell uses, with their current values. Nothing is
 executed, nothing of the notebook is changed, and a large array is not copied: the
 `buffers` are its own memory until they are written out.
 """
@@ -37,14 +37,14 @@ if TYPE_CHECKING:
     from ipycron.notebook.capture.names import CellNames
 
 LARGEST_CAPTURE = 256 * 2**20
-"""Bytes that are sent without being asked for by name."""
+"""Bytes that are sent without an explicit request by name."""
 
 CELL_NAMES = frozenset({"ctx"})
-"""Names that the worker gives to a cell itself."""
+"""Names that the worker itself defines for a cell."""
 
 _WORKER_NAMES = frozenset({"display", "get_ipython"})
 
-_SHOWN_FROM = 10 * 1024  # a size in bytes that is of interest
+_SHOWN_FROM = 10 * 1024  # a size in bytes that is worth showing
 _MOST_SHOWN = 12
 _MOST_LEFT_BEHIND = 1000
 
@@ -55,8 +55,9 @@ class CapturedName:
 
     Attributes:
         name: as in the notebook; ``%name`` for a magic that the notebook defines.
-        type_name: what people call its type: ``DataFrame``, ``function``, ``module``.
-        size_bytes: what it adds to the snapshot; less for what was sent before.
+        type_name: its type, for display: ``DataFrame``, ``function``, ``module``.
+        size_bytes: what it adds to the snapshot; objects already in it do not count
+            again.
     """
 
     name: str
@@ -74,16 +75,16 @@ class Captured:
     """A snapshot, ready to travel.
 
     Attributes:
-        names: what is in it: what the cell perhaps uses, what it uses, then what
-            its functions use.
-        left_out: what cannot be sent and the cell may do without, since it binds
-            these names itself on some of its ways.
+        names: its contents: what the cell may use, what it uses, then what its
+            functions use.
+        left_out: what cannot be sent and the cell may not need, since it binds these
+            names itself on some of its paths.
         extensions: IPython extensions that the cell's magics come from.
         pickle: loads, with the buffers, as a dictionary of the variables.
-        buffers: the memory of the variables as flat bytes, that of arrays is their
-            own. Write them out before the notebook goes on and changes it.
+        buffers: the memory of the variables as flat bytes; arrays are not copied. Write
+            the buffers out before the notebook continues and changes them.
         left_behind: the notebook's other variables.
-        warnings: what the cell will miss or find changed, a line each.
+        warnings: what the cell will miss or find changed, one line each.
     """
 
     names: tuple[CapturedName, ...] = ()
@@ -96,11 +97,11 @@ class Captured:
 
     @property
     def size_bytes(self) -> int:
-        """What all the variables take together."""
+        """The total size of all variables."""
         return sum(name.size_bytes for name in self.names)
 
     def describe(self) -> str:
-        """Return one line for people; empty if there is nothing to say."""
+        """Return a one-line description; empty if nothing was captured or left out."""
         parts = []
         if self.names:
             parts.append(f"captured: {_join(self.names)}")
@@ -110,7 +111,7 @@ class Captured:
 
 
 def check_syntax(source: str, shell: Any, *, filename: str = "<cell>") -> None:
-    """Make sure that a cell can be run, without running any of it.
+    """Check that a cell can be run, without running any of it.
 
     Args:
         source: the text as typed; blank lines at its top count.
@@ -134,15 +135,16 @@ def capture_names(
     """Return the snapshot of what a cell uses.
 
     Args:
-        source: the cell's text, of which `check_syntax` has seen that it is valid.
+        source: the cell's text, which `check_syntax` has accepted.
         shell: the notebook's `InteractiveShell`.
         include: send exactly these, and what functions among them use, however
             large; empty: nothing. None: what the source uses.
         exclude: names that are never sent.
-        limit: most bytes that are sent unless `include` asks for them.
+        limit: the most bytes that are sent unless `include` asks for more.
 
     Raises:
-        CaptureError: if a variable that the cell needs cannot travel; names it.
+        CaptureError: if a variable that the cell needs cannot travel; the text names
+            it.
         InvalidOption: if a name of `include` does not exist.
     """
     used = _analyse(source, shell)
@@ -161,7 +163,7 @@ def capture_names(
 
 
 class _Snapshot:
-    """Takes one snapshot; begins again without what turns out not to travel."""
+    """Takes one snapshot; starts again without names that turn out not to travel."""
 
     def __init__(
         self, shell: Any, used: CellNames, *, exclude: Collection[str], limit: int
@@ -178,7 +180,7 @@ class _Snapshot:
 
         Args:
             wanted: the names, and whether they are needed. Those that are not come
-                first: what cannot travel is found before much is written.
+                first, so that failures are found before much is written.
             magics: magics that the notebook defines.
         """
         writer = None
@@ -198,7 +200,7 @@ class _Snapshot:
     def _try_write(
         self, wanted: dict[str, bool], magics: OwnMagics
     ) -> SnapshotWriter | None:
-        """Write all that is wanted; None if a name that is not needed has failed."""
+        """Write everything wanted; return None if a name not needed has failed."""
         writer = SnapshotWriter(self._shell, limit=self._limit)
         pending = deque(wanted.items())
         for name, (function, kind) in magics.items():
@@ -237,7 +239,7 @@ class _Snapshot:
         return itertools.islice(names, _MOST_LEFT_BEHIND)
 
     def _warn(self, writer: SnapshotWriter) -> Iterator[str]:
-        """Yield a line for each name that the cell will not find as it expects."""
+        """Yield a warning for each name that the cell will not find as expected."""
         users = writer.users
         read = {*self._used.needed, *self._used.possible, *users}
         for name in sorted(read.intersection(self._exclude)):
@@ -286,7 +288,7 @@ def _analyse(source: str, shell: Any) -> CellNames:
         return parse_cell(text, transform=shell.transform_cell, filename="<cell>").tree
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", SyntaxWarning)  # check_syntax has shown them
+        warnings.simplefilter("ignore", SyntaxWarning)  # check_syntax has reported them
         return find_names(parse(source), parse=parse)
 
 
@@ -305,7 +307,7 @@ def _check_names(names: Iterable[str], shell: Any) -> list[str]:
 
 
 def _find_made_modules(names: Iterable[str]) -> dict[str, None]:
-    """Return the modules that were made in the notebook, and the packages of those."""
+    """Return the modules that were made in the notebook, and their packages."""
     return {
         parent: None
         for name in names

@@ -1,4 +1,4 @@
-"""Where the magics of a cell come from, so that a worker has them too."""
+"""Finds where the magics of a cell come from, so that a worker has them too."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def find_own_magics(magics: Iterable[tuple[MagicKind, str]], shell: Any) -> OwnM
 
 
 def _get_module(function: Any) -> str:
-    """Return the module that a magic is written in."""
+    """Return the module that defines a magic."""
     owner = getattr(function, "__self__", None)
     module = type(owner).__module__ if owner is not None else None
     return module or getattr(function, "__module__", None) or ""
@@ -48,8 +48,8 @@ def _get_module(function: Any) -> str:
 def _match(module: str, extensions: Iterable[str]) -> str | None:
     """Return the extension that shares most of its path with the module.
 
-    An extension is a module or package; its magics are written in it, below it, or
-    in a sister module. IPython's own extensions have sisters that are no extension.
+    An extension is a module or package; its magics are defined in it, below it, or in a
+    sibling module. IPython's own extensions have siblings that are not extensions.
     """
     best, length = None, 0
     for extension in sorted(extensions):

@@ -1,9 +1,9 @@
-"""Which names a cell takes from its notebook: an analysis of its syntax tree.
+"""Finds the names that a cell takes from its notebook, from its syntax tree.
 
-Pure: it knows nothing of a namespace and executes nothing. A name is *needed* where
-the cell certainly reads it before it binds it. It is *possible* where that depends
-on the way the cell takes (a branch, a function that is called later, a magic's
-text); a possible name that cannot travel is no error.
+Pure: it uses no namespace and executes nothing. A name is *needed* where the cell
+certainly reads it before it binds it. It is *possible* where that depends on the path
+the cell takes (a branch, a function that is called later, a magic's text); a possible
+name that cannot travel is no error.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 def find_expansions(text: str) -> Iterator[ast.expr]:
     """Yield the expressions of `$name` and `{expression}` in a text.
 
-    What is not Python belongs to somebody else: ``awk '{print $1}'``.
+    Text that is not Python is ignored: ``awk '{print $1}'``.
     """
     fields = [word for word in _split_dollars(text) if word.isidentifier()]
     try:
         parsed = list(string.Formatter().parse(text))
-    except ValueError:  # a brace of the shell's, not of ours
+    except ValueError:  # a brace for the shell, not for IPython
         parsed = []
     fields += [name for _, name, _, _ in parsed if name]
     for source in fields:
@@ -52,12 +52,12 @@ def _split_dollars(text: str) -> Iterator[str]:
 def find_code_globals(code: CodeType) -> tuple[set[str], set[str]]:
     """Return the global names that a function's code reads, and those it binds.
 
-    Functions inside of it are included. More exact than `co_names`, which holds
-    the names of attributes too.
+    Nested functions are included. More exact than `co_names`, which also holds
+    attribute names.
     """
     reads: set[str] = set()
     binds: set[str] = set()
-    own: set[str] = set()  # of the body of a class
+    own: set[str] = set()  # in a class body
     for instruction in dis.get_instructions(code):
         operation = instruction.opname
         if operation == "STORE_GLOBAL":
@@ -75,7 +75,7 @@ def find_code_globals(code: CodeType) -> tuple[set[str], set[str]]:
 
 
 def find_code_names(code: CodeType) -> tuple[set[str], set[str]]:
-    """Return all names in a function's code, those of attributes too, and its texts."""
+    """Return all names in a function's code, including attributes, and its strings."""
     names, texts = set(code.co_names), set()
     pending = list(code.co_consts)
     while pending:
@@ -122,7 +122,7 @@ _CODE_MAGICS = frozenset(
         "timeit",
     }
 )
-"""Magics whose text is Python: IPython's own, line_profiler's, memory_profiler's."""
+"""Magics that take Python code: IPython's, line_profiler's, memory_profiler's."""
 
 _HARMLESS_MAGICS = _CODE_MAGICS | {
     "bash",
@@ -153,7 +153,7 @@ _HARMLESS_MAGICS = _CODE_MAGICS | {
     "writefile",
     "xmode",
 }
-"""Magics of which it is known that they bind no names."""
+"""Magics that are known to bind no names."""
 
 _LEAVES = (ast.Return, ast.Raise, ast.Continue, ast.Break)
 _NAME_ERRORS = frozenset({"NameError", "Exception", "BaseException"})
@@ -167,12 +167,12 @@ class CellNames:
         needed: read before the cell binds them.
         possible: perhaps read before the cell binds them.
         magics: the magics that it runs, by kind and name.
-        expected: those of `needed` that only the notebook can give.
+        expected: those of `needed` that only the notebook can provide.
         bound: all names that it may bind.
-        binds_unseen: whether it may bind others that are not seen here (`exec`,
+        binds_unseen: whether it may bind others that are not visible here (`exec`,
             ``%run``); nothing is `expected` then.
-        attributes: all other names in its code: of attributes, in short strings.
-        modules: what it imports, by full name.
+        attributes: all other names in its code: attributes, names in short strings.
+        modules: the modules it imports, by full name.
     """
 
     needed: tuple[str, ...]
@@ -198,7 +198,7 @@ def find_names(tree: ast.Module, *, parse: Callable[[str], ast.Module]) -> CellN
 
 
 class _Visitor(ast.NodeVisitor):
-    """Walks a cell in the order of its execution and follows what is bound."""
+    """Walks a cell in order of execution and tracks which names are bound."""
 
     def __init__(self, parse: Callable[[str], ast.Module], *, runs_texts: bool) -> None:
         self._parse = parse
@@ -217,7 +217,7 @@ class _Visitor(ast.NodeVisitor):
         self._fallbacks: list[set[str]] = []  # see _find_fallbacks
 
     def finish(self) -> CellNames:
-        """Return what was found; judge what functions read by all that is bound."""
+        """Return what was found; resolve what functions read against all bindings."""
         for name in self._deferred:
             self._note(name, is_needed=name not in self._bound | self._maybe_bound)
         needed = tuple(name for name in self._names if self._names[name])
@@ -258,7 +258,7 @@ class _Visitor(ast.NodeVisitor):
             self._bound.add(name)
 
     def _defer(self, node: ast.stmt | ast.Lambda) -> None:
-        """Note what the body of a function reads, whenever it is called."""
+        """Record what a function body reads, whenever it is called."""
         module: Any = (
             ast.Expression(node)
             if isinstance(node, ast.Lambda)
@@ -312,7 +312,7 @@ class _Visitor(ast.NodeVisitor):
     # --- strings ------------------------------------------------------------------
 
     def visit_Expr(self, node: ast.Expr) -> None:
-        if not isinstance(node.value, ast.Constant):  # a docstring, or a lone result
+        if not isinstance(node.value, ast.Constant):  # a docstring or the like
             self.visit(node.value)
 
     def visit_Constant(self, node: ast.Constant) -> None:
@@ -320,7 +320,7 @@ class _Visitor(ast.NodeVisitor):
             self._visit_string(node.value)
 
     def _visit_string(self, text: str) -> None:
-        """Note the names in a string; none has to exist."""
+        """Record the names in a string; none has to exist."""
         if text.replace(".", "").isidentifier():
             self._attributes.update(text.split("."))
         for name in find_text_names(text, is_code=self._runs_texts):
@@ -398,14 +398,14 @@ class _Visitor(ast.NodeVisitor):
             self.visit(node)
 
     def _take(self, body: list[ast.stmt], before: set[str]) -> set[str] | None:
-        """Walk one way through the cell; return what it binds, None if it leaves."""
+        """Walk one path through the cell; return what it binds, None if it leaves."""
         self._bound = set(before)
         self._visit_all(body)
         self._maybe_bound |= self._bound
         return None if body and isinstance(body[-1], _LEAVES) else self._bound
 
     def _join(self, ways: Iterable[set[str] | None], otherwise: set[str]) -> None:
-        """Keep what all the ways that go on have bound."""
+        """Keep what all the paths that continue have bound."""
         going_on = [way for way in ways if way is not None]
         self._bound = set.intersection(*going_on) if going_on else set(otherwise)
 
@@ -472,7 +472,7 @@ class _Visitor(ast.NodeVisitor):
         self._join(ways if is_complete else [*ways, before], before)
 
     def _visit_capture(self, node: Any) -> None:
-        """Bind the name of a pattern, after those inside of it."""
+        """Bind the name of a pattern, after those inside it."""
         self.generic_visit(node)
         name = node.rest if isinstance(node, ast.MatchMapping) else node.name
         if name is not None:
@@ -551,7 +551,7 @@ class _Visitor(ast.NodeVisitor):
             self._visit_options_and_code(line)
 
     def _visit_options_and_code(self, line: str) -> None:
-        """Visit the code after a magic's options: the longest end that parses."""
+        """Visit the code after a magic's options: the longest suffix that parses."""
         words = line
         while words:
             if self._visit_text(words):
@@ -567,7 +567,7 @@ class _Visitor(ast.NodeVisitor):
         return True
 
     def _visit_expansions(self, text: str) -> None:
-        """Note the names in `$name` and `{expression}`; neither has to exist."""
+        """Record the names in `$name` and `{expression}`; none has to exist."""
         for expression in find_expansions(text):
             for part in ast.walk(expression):
                 if isinstance(part, ast.Name):
@@ -575,7 +575,7 @@ class _Visitor(ast.NodeVisitor):
 
 
 def _find_stores(body: Iterable[ast.AST]) -> set[str]:
-    """Return the names that statements bind, functions and classes left out."""
+    """Return the names that statements bind, except inside functions and classes."""
     return {
         part.id
         for statement in body
@@ -585,7 +585,7 @@ def _find_stores(body: Iterable[ast.AST]) -> set[str]:
 
 
 def _is_namespace(node: ast.expr) -> bool:
-    """Return whether an expression is ``globals()`` or another of its kind."""
+    """Return whether an expression is ``globals()`` or the like."""
     match node:
         case ast.Call(func=ast.Name(id=name), args=[]) | ast.Attribute(attr=name):
             return name in NAMESPACES
@@ -593,7 +593,7 @@ def _is_namespace(node: ast.expr) -> bool:
 
 
 def _runs_texts(tree: ast.Module) -> bool:
-    """Return whether a cell hands strings, or all its variables, to something else."""
+    """Return whether a cell passes strings, or all its variables, to other code."""
     asked = set()  # for one name only
     for node in ast.walk(tree):
         match node:
@@ -616,10 +616,10 @@ def _runs_texts(tree: ast.Module) -> bool:
 
 
 def _find_fallbacks(handlers: list[ast.ExceptHandler]) -> set[str]:
-    """Return the names that handlers bind where they may be missing.
+    """Return the names that exception handlers bind if they are missing.
 
     ``try: connection`` / ``except NameError: connection = connect()`` keeps a
-    connection from run to run; the notebook's own is not asked for.
+    connection from run to run; the notebook's own is not needed.
     """
     return {
         part.id

@@ -1,11 +1,11 @@
-"""Pickles a notebook's variables, one by one, and says which of them cannot travel.
+"""Pickles a notebook's variables one by one, and reports which cannot travel.
 
 One pickler for all, so that what they share stays shared: an array that two of
 them hold is sent once and is one array again.
 
-A function travels without the variables it uses. These are reported as `found`, and
-travel as variables themselves: the worker's `__main__` is where the function will
-look for them (`ipycron.process.shell.captured`).
+A function travels without the variables it uses. These are reported as `found`, and are
+sent as variables themselves: the function will look them up in the worker's `__main__`
+(`ipycron.process.shell.captured`).
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from ipycron.process.wire.pickler import Pickler
 
 
 class TooLargeError(Exception):
-    """More than the limit has been pickled."""
+    """Raised when more than the limit has been pickled."""
 
 
 class Sink(io.BytesIO):
-    """Where a pickle goes: counts it and its out-of-band buffers, up to a limit.
+    """Collects a pickle and its out-of-band buffers, up to a limit.
 
     Attributes:
         size: bytes so far, buffers included.
@@ -45,7 +45,7 @@ class Sink(io.BytesIO):
         self.buffers: list[pickle.PickleBuffer] = []
 
     def write(self, data: Any, /) -> int:
-        """Write a part of the pickle."""
+        """Append a part of the pickle."""
         self._count(len(data))
         return super().write(data)
 
@@ -61,16 +61,16 @@ class Sink(io.BytesIO):
 
 
 class NotebookPickler(Pickler):
-    """A pickler that knows its notebook.
+    """A pickler for one notebook's variables.
 
     Attributes:
-        culprit: what was pickled last: after an error, what could not be.
+        culprit: the object pickled last: after an error, the one that failed.
         found: the global names that the notebook's functions use, and whether they
             need them; the owner empties it.
-        users: which function it was, by name.
-        modules: what was pickled by its name.
-        names: all names in the code of functions, those of attributes too.
-        types: of all that was pickled.
+        users: the function that uses each name.
+        modules: modules pickled by name, and those that functions import.
+        names: all names in the code of functions, including attributes.
+        types: the types of everything pickled.
     """
 
     def __init__(self, sink: Sink, *, shell: Any) -> None:
@@ -84,7 +84,7 @@ class NotebookPickler(Pickler):
         self.types: set[type] = set()
 
     def reducer_override(self, obj: Any) -> Any:
-        """Pickle what is bound to this process by reference, or not at all."""
+        """Pickle by reference, or refuse, what is bound to this process."""
         self.culprit = obj
         self.types.add(type(obj))
         if obj is self._shell:
@@ -99,7 +99,7 @@ class NotebookPickler(Pickler):
         return super().reducer_override(obj)
 
     def adopt(self, other: NotebookPickler) -> None:
-        """Note what another pickler has found."""
+        """Take over what another pickler has found."""
         self.found |= other.found
         self.users |= other.users
 
@@ -111,7 +111,7 @@ class NotebookPickler(Pickler):
         return reduced
 
     def _detach(self, function: FunctionType, reduced: tuple[Any, ...]) -> None:
-        """Take the variables out of a function's state; note their names."""
+        """Remove the variables from a function's state; record their names."""
         _, slots = reduced[2]  # cloudpickle: a function's __dict__, its other slots
         slots["__globals__"] = {}
         reads, binds = find_code_globals(function.__code__)
@@ -121,7 +121,7 @@ class NotebookPickler(Pickler):
         is_code = runs_text(names)
         in_texts = {n for t in texts for n in find_text_names(t, is_code=is_code)}
         for name in sorted(reads | in_texts):
-            # One that the function also binds may not be there yet.
+            # A name that the function also binds may not exist yet.
             is_needed = name in reads - binds
             self.found[name] = self.found.get(name, False) or is_needed
             self.users.setdefault(name, function.__qualname__)
@@ -130,7 +130,7 @@ class NotebookPickler(Pickler):
 def _find_refusal(obj: object) -> str | None:
     """Return why an object must not be pickled although cloudpickle would try."""
     if isinstance(obj, io.TextIOWrapper):
-        return "it is an open file"  # would arrive as a StringIO of its content
+        return "it is an open file"  # would arrive as a StringIO with its content
     widgets = sys.modules.get("ipywidgets")
     if widgets is not None and isinstance(obj, widgets.Widget):
         return "it is a widget of this page"
@@ -138,7 +138,7 @@ def _find_refusal(obj: object) -> str | None:
 
 
 def _get_shell() -> Any:
-    """Return the shell of the process that this is unpickled in."""
+    """Return the shell of the process that unpickles this."""
     from IPython import get_ipython  # noqa: PLC0415 - not in every worker
 
     return get_ipython()
@@ -152,7 +152,7 @@ def explain(error: Exception) -> str:
 
 
 def advise(*objects: object) -> str:
-    """Return what to do about the first of the objects that has an advice."""
+    """Return the advice for the first of the objects that has any."""
     for obj in objects:
         for cls in type(obj).__mro__:
             name = f"{cls.__module__}.{cls.__qualname__}"

@@ -1,4 +1,4 @@
-"""The settings of libraries that a notebook has changed. Imports none of them."""
+"""The library settings that a notebook has changed. Imports no library."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _OF_THE_PROCESS = frozenset(
     {"backend", "backend_fallback", "interactive", "tk.window_focus", "toolbar"}
 )
-"""Parameters of matplotlib that say where it shows its figures, not how."""
+"""Parameters of matplotlib that determine where it shows figures, not how."""
 
 _NUMPY_PRINTS = {
     "edgeitems": 3,
@@ -46,11 +46,11 @@ _DECIMAL = ("prec", "rounding", "Emin", "Emax", "capitals", "clamp")
 
 
 def read_settings(shell: Any) -> dict[str, Any]:
-    """Return what has been changed, by library; for `apply_settings`."""
+    """Return the changed settings by library, for `apply_settings`."""
     settings = {}
     for library, read in _READERS.items():
         if library in sys.modules:
-            # Their insides may be others in another version.
+            # Their internals may differ in other versions.
             with contextlib.suppress(AttributeError, LookupError, TypeError):
                 settings[library] = read(sys.modules[library])
     settings["InlineBackend"] = _read_inline_backend(shell)
@@ -58,10 +58,10 @@ def read_settings(shell: Any) -> dict[str, Any]:
 
 
 def read_edits(shell: Any) -> dict[str, dict[str, Any]]:
-    """Return what the notebook's cells have assigned to attributes of modules.
+    """Return what the notebook's cells have assigned to module attributes.
 
-    ``config.rate = 7``: a worker imports `config` as its file has it. Modules of the
-    standard library are left alone; those of the process are among them.
+    ``config.rate = 7``: a worker imports `config` as it is in its file. Modules of the
+    standard library are left out, since some hold the state of the process.
     """
     names = {
         name: module
@@ -85,7 +85,7 @@ def _is_edited_by_users(module: ModuleType) -> bool:
 
 
 def _read_matplotlib(matplotlib: Any) -> dict[str, Any]:
-    # Past its own methods: to ask for the backend would choose one.
+    # Bypasses its own methods: reading the backend would choose one.
     before = dict(dict.items(matplotlib.rcParamsOrig))
     return {
         name: value
@@ -141,7 +141,7 @@ def _get_text(pattern: Any) -> str | None:
 
 
 def _read_inline_backend(shell: Any) -> dict[str, Any]:
-    """Return what ``%config InlineBackend`` has changed."""
+    """Return the settings that ``%config InlineBackend`` has changed."""
     changed = dict(shell.config.get("InlineBackend", {}))
     module: Any = sys.modules.get("matplotlib_inline.config")
     if module is not None and module.InlineBackend.initialized():

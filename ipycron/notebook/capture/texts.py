@@ -1,7 +1,7 @@
 """Names in strings: ``df.query("price > @limit")``, ``"select * from df"``.
 
-Nobody can know what a string is for. A name that stands in one is perhaps used; it
-travels where the notebook has such a variable.
+The purpose of a string cannot be known. A name in one may be used; it is sent if the
+notebook has such a variable.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
 RUNNERS = frozenset({"eval", "exec", "evaluate", "run_cell", "timeit"})
-"""Functions and methods whose text is Python, or close to it: pandas, numexpr."""
+"""Functions and methods that take Python-like text: pandas, numexpr."""
 
 NAMESPACES = frozenset({"globals", "locals", "vars", "user_ns", "user_global_ns"})
-"""What has the notebook's variables by their names."""
+"""Names that give access to the notebook's variables by name."""
 
 _LONGEST = 10_000
 _IDENTIFIER = re.compile(r"(?<![\w.])[^\W\d]\w*")
@@ -29,17 +29,17 @@ _TABLES = re.compile(
 
 
 def runs_text(names: Collection[str]) -> bool:
-    """Return whether code with these names may take a text for code."""
+    """Return whether code with these names may run a string as code."""
     return not (RUNNERS | NAMESPACES).isdisjoint(names)
 
 
 def find_text_names(text: str, *, is_code: bool) -> Iterator[str]:
-    """Yield the names that a text may refer to.
+    """Yield the names that a string may refer to.
 
     Args:
         text: a string of the cell or of a function.
-        is_code: whether all of it may be code; else only what is marked: ``@name``
-            of pandas, the tables of a query.
+        is_code: whether all of it may be code; otherwise only marked names count:
+            ``@name`` of pandas, the tables of a query.
     """
     text = text[:_LONGEST]
     if is_code:

@@ -1,7 +1,7 @@
-"""Writes a snapshot: variables, the magics of the notebook, the settings of libraries.
+"""Writes a snapshot: variables, the notebook's magics, library settings.
 
-Pure towards the notebook: it reads the namespace and changes nothing. One writer is
-one attempt; after a failure its pickler remembers what was never finished.
+It reads the namespace and changes nothing in the notebook. One writer makes one
+attempt: after a failure its pickler's memo holds unfinished objects.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ _MACHINERY = frozenset(
         "__spec__",
     }
 )
-"""What each module has of its own."""
+"""Attributes that every module has."""
 
 _LARGEST_SETTINGS = 2**20
-"""Bytes of the settings of one library."""
+"""Maximum bytes of one library's settings."""
 
 _WAY_OUT = "or leave it out: --capture NAMES sends exactly those, --no-capture nothing."
 
@@ -70,7 +70,7 @@ class SnapshotWriter:
         self.unsent: list[str] = []
 
     def write_magic(self, name: str, function: Any, kind: MagicKind) -> dict[str, bool]:
-        """Write a magic that the notebook defines; as `write_variable`."""
+        """Write a magic that the notebook defines; see `write_variable`."""
         shown = f"%{name}" if kind == "line" else f"%%{name}"
         return self._write("magic", name, (function, kind), shown=shown)
 
@@ -86,18 +86,18 @@ class SnapshotWriter:
         return self._write("variable", name, self._shell.user_ns[name], shown=name)
 
     def write_module(self, name: str) -> dict[str, bool]:
-        """Write a module that was made in the notebook; as `write_variable`."""
+        """Write a module that was made in the notebook; see `write_variable`."""
         return self._write("module", name, sys.modules[name], shown=name)
 
     def write_imports(self, names: Iterable[str], attributes: Collection[str]) -> None:
-        """Write which modules inside of packages the worker has to import.
+        """Write which modules inside packages the worker has to import.
 
-        ``import urllib.request`` binds `urllib`; that its module has `request` is
-        what the notebook did.
+        ``import urllib.request`` binds `urllib`; that `urllib.request` exists is an
+        effect of the notebook's import.
 
         Args:
-            names: of modules that the cell imports itself.
-            attributes: names in the cell's code, of attributes too.
+            names: names of modules that the cell imports itself.
+            attributes: names in the cell's code, including attributes.
         """
         packages = {*names, *self._pickler.modules}
         found = sorted(_find_submodules(packages, self._pickler.names | {*attributes}))
@@ -106,10 +106,10 @@ class SnapshotWriter:
             self._pickler.dump(found)
 
     def write_settings(self) -> dict[str, bool]:
-        """Write the settings of libraries, and what was assigned to modules.
+        """Write library settings and assignments to module attributes.
 
         Returns:
-            What functions in them use, as `write_variable`.
+            What functions in them use; see `write_variable`.
         """
         self._pickler.found = {}
         for library, settings in read_settings(self._shell).items():
@@ -133,7 +133,7 @@ class SnapshotWriter:
         return self._pickle_settings({name: value}) is not None
 
     def _pickle_settings(self, settings: object) -> bytes | None:
-        """Return settings as a pickle of their own; None if they cannot travel."""
+        """Return settings as a separate pickle; None if they cannot travel."""
         sink = Sink(_LARGEST_SETTINGS)
         pickler = NotebookPickler(sink, shell=self._shell)
         try:
@@ -145,7 +145,7 @@ class SnapshotWriter:
 
     @property
     def users(self) -> Mapping[str, str]:
-        """The names that functions use, and one function of each."""
+        """The names that functions use, with one function for each."""
         return self._pickler.users
 
     def finish(self) -> bytes:
@@ -208,7 +208,7 @@ class SnapshotWriter:
 
 
 def _find_submodules(packages: set[str], used: set[str]) -> set[str]:
-    """Return the imported modules inside of packages whose names are used."""
+    """Return the imported submodules whose names are used."""
     roots = {package.partition(".")[0] for package in packages}
     found = set()
     for name in list(sys.modules):
@@ -222,7 +222,7 @@ def _find_submodules(packages: set[str], used: set[str]) -> set[str]:
 
 
 def is_own(name: str, shell: Any) -> bool:
-    """Return whether a name is a variable of the notebook's user, not IPython's."""
+    """Return whether a name is the user's variable, not one of IPython's."""
     if name not in shell.user_ns or name in _MACHINERY:
         return False
     value = shell.user_ns[name]
@@ -233,7 +233,7 @@ def is_own(name: str, shell: Any) -> bool:
 
 
 def get_type_name(value: object) -> str:
-    """Return what people call the type of a value."""
+    """Return the type of a value, for display."""
     if isinstance(value, type):
         return "class"
     if isinstance(value, ModuleType):
@@ -243,7 +243,7 @@ def get_type_name(value: object) -> str:
 
 
 def format_size(size: float) -> str:
-    """Return bytes as people say them: ``1.2 MB``."""
+    """Return a size as readable text: ``1.2 MB``."""
     for unit in ("B", "KB", "MB"):
         if size < 1024:  # noqa: PLR2004 - the unit's factor
             return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
