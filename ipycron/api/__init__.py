@@ -1,5 +1,5 @@
-"""What the user holds: the functions of `import ipycron`, the `Task` handle, waiting.
+"""What users use: the functions of `import ipycron`, the `Task` handle, waiting.
 
 Only public names, and what they need to reach the client. The notebook and the command
-line use this room as a user would. No state is kept here.
+line use this package as a user would. No state is kept here.
 """

@@ -1,6 +1,6 @@
-"""What other schedulers call what is here: APScheduler, schedule, node-cron.
+"""Names in other schedulers (APScheduler, schedule, node-cron) and their counterparts.
 
-Loaded for the text of an error only.
+Loaded only to build the text of an error.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ NAMES: Mapping[str, str] = MappingProxyType(
         "validate_expression": "Use validate(expression).",
     }
 )
-"""By names of modules, in snake case."""
+"""Counterparts of module-level names, in snake case."""
 
 TASK_NAMES: Mapping[str, str] = MappingProxyType(
     {
@@ -95,18 +95,18 @@ TASK_NAMES: Mapping[str, str] = MappingProxyType(
         "update": "Use schedule() with the same name: it replaces the task.",
     }
 )
-"""By attributes of jobs and tasks, in snake case."""
+"""Counterparts of attributes of jobs and tasks, in snake case."""
 
 
 def to_snake_case(name: str) -> str:
-    """Return a name as Python writes it."""
+    """Return a name in snake case."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name.replace("-", "_")).lower()
 
 
 def find_name(
     name: str, known: Iterable[str], elsewhere: Mapping[str, str] = NAMES
 ) -> str:
-    """Return what a name that does not exist is here, with a blank before it."""
+    """Return the counterpart of a name that does not exist, after a space."""
     known = list(known)
     plain = to_snake_case(name)
     if plain in known:

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from ipycron.scheduling.events import Event, EventName, TaskContext
 
     class NoOptions(TypedDict):
-        """No further options: a type checker refuses what `make_options` refuses."""
+        """No further options: a type checker rejects what `make_options` rejects."""
 
 
 def schedule(
@@ -88,54 +88,53 @@ def schedule(
     """Create a task, register it and start it.
 
     Args:
-        expression: when, as cron text: five fields, or six with seconds first.
-        job: what. A path is a task file, run in a worker process. A function runs
-            in this process, with ``background=True`` in a worker. ``sys.exit()`` ends
-            a script's run, with 0 well; of a function it is a failure, whatever the
-            code: there is no program to end.
-        name: a label; the task's id where none is given.
+        expression: when to run, as cron text: five fields, or six with seconds first.
+        job: what to run. A path is a task file, run in a worker process. A function
+            runs in this process, or with ``background=True`` in a worker.
+            ``sys.exit()`` ends a script's run, with 0 successfully; in a function it is
+            a failure, whatever the code: there is no program to end.
+        name: a label; by default the task's id.
         timezone: an IANA name or a `tzinfo`; the system's zone by default.
-        day_or: either day field matches, as cron has it; False: both must.
-        no_overlap: skip a slot and refuse a manual run while a run is in progress
-            in this process; other instances of a fleet are not asked.
+        day_or: True: either day field matches, as in cron; False: both must.
+        no_overlap: skip a slot and refuse a manual run while a run is in progress in
+            this instance; other instances of a fleet are not checked.
         max_executions: scheduled runs before the task is destroyed.
         jitter: the longest random delay before a scheduled run, seconds.
-        tolerance: how late a slot may still run, seconds.
+        tolerance: how late a run may begin after its slot, seconds.
         suppress_missed_warning: do not log missed executions.
-        timeout: the longest run, seconds; a longer one is ended.
+        timeout: the longest duration of a run, seconds; a longer run is ended.
         execute_timeout: how long `execute()` waits, seconds.
-        start_timeout: the longest load of the job, seconds.
-        stop_timeout: how long a stop lets a run go on, seconds.
-        max_restarts: new workers after deaths in a row without a finished run.
+        start_timeout: the longest time to load the job, seconds.
+        stop_timeout: how long a stop waits for a run in progress, seconds.
+        max_restarts: new workers after consecutive deaths without a finished run.
         distributed: ask the run coordinator before each scheduled run.
         run_coordinator: decides which instance of a fleet runs a slot.
-        distributed_lease: the length of a claim on a slot, seconds.
-        logger: takes this task's log records.
-        args: what a function is called with; ``sys.argv[1:]`` of a task file.
-        kwargs: what a function is called with, by name.
+        distributed_lease: the duration of a claim on a slot, seconds.
+        logger: receives this task's log records.
+        args: positional arguments of a function; ``sys.argv[1:]`` of a task file.
+        kwargs: keyword arguments of a function.
         env: environment variables to set for the job.
         cwd: the working directory of the job.
-        if_exists: what to do where a task of this name exists.
+        if_exists: what to do if a task with this name exists.
         background: run a function in a worker process.
-        launcher: how workers come to be: forked by default.
-        worker_init: a function that each worker calls before it loads the job: it sets
-            up logging, say. An error in it is one of the start.
+        launcher: how workers are created: forked by default.
+        worker_init: a function that each worker calls before it loads the job, for
+            example to set up logging. An error in it fails the start.
         executor: a `concurrent.futures.Executor` or a Dask client that runs the job.
-        echo: show what the job prints on the console of a script, too.
+        echo: also show what the job prints on the console of a script.
         unref: let a script end while this is started.
         max_result_bytes: the largest result that a worker sends.
-        **unknown: refused, with the name that may be meant.
+        **unknown: refused; the error suggests the name that was probably meant.
 
     Returns:
-        The task. It starts meanwhile; `Task.execute` waits for that. A start that
-        fails is logged and leaves the task stopped.
+        The task. It starts in the background; `Task.execute` waits for that. A start
+        that fails is logged and leaves the task stopped.
 
     Raises:
         IpycronError: if the expression, the job or an option is wrong: everything
             that can be checked is checked before anything is started.
-        NestedSchedule: if a job calls it. Where a job's process only imports the
-            module that calls it, the task that is returned never runs, and a log
-            record says so.
+        NestedSchedule: if a job calls it. If a job's process only imports the module
+            that calls it, the returned task never runs, and a log record says so.
     """
     task: Task[T] = _create(expression, job, locals())
     if task.status == "stopped":
@@ -178,7 +177,7 @@ def create_task(
     max_result_bytes: int = 64 * 1024 * 1024,
     **unknown: Unpack[NoOptions],
 ) -> Task[T]:
-    """Create and register a task, stopped. Arguments and errors as `schedule`."""
+    """Create and register a task, stopped. Arguments and errors as for `schedule`."""
     return _create(expression, job, locals())
 
 
@@ -217,13 +216,13 @@ def _create(
 
 
 def _find_cell() -> str | None:
-    """Return the front end's id of the notebook cell that is running, None elsewhere.
+    """Return the front end's id of the running notebook cell; None elsewhere.
 
     JupyterLab, Notebook and VS Code send one; nbclient and a terminal do not.
     """
     ipython = sys.modules.get("IPython")
     shell = None if ipython is None else ipython.get_ipython()
-    get_parent = getattr(shell, "get_parent", None)  # ipykernel's shell has it
+    get_parent = getattr(shell, "get_parent", None)  # ipykernel's shell provides it
     parent = None if get_parent is None else get_parent()
     if not isinstance(parent, dict):
         return None
@@ -232,7 +231,7 @@ def _find_cell() -> str | None:
 
 
 def _find_given(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Return the options among the arguments that were given, unknown ones too."""
+    """Return the options that were given, including unknown ones."""
     given = {
         name: value
         for name, value in arguments.items()
@@ -244,7 +243,7 @@ def _find_given(arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 def _warn(task: Task) -> None:
-    """Log what is perhaps not meant: said where the task is declared."""
+    """Log what may be unintended, when the task is declared."""
     expression = task.expression
     for text in expression.warnings:
         extra = {"ipycron_name": task.name}
@@ -267,7 +266,7 @@ def _check_coordinator(options: TaskOptions) -> None:
 
 
 def _see_start(task: Task, completion: Completion[None]) -> None:
-    """Have a failure reported where listeners are called; a good start asks nobody."""
+    """Have a failure reported on the listeners' thread; do nothing on success."""
     if completion.peek() is not None:
         get_record(task).defer(partial(_report_start, task, completion))
 
@@ -288,14 +287,14 @@ def _report_start(task: Task, completion: Completion[None]) -> None:
 def get_tasks() -> Mapping[str, Task]:
     """Return all tasks that are not destroyed, by id: a read-only snapshot.
 
-    A name finds its task, too; of several with one name, the newest.
+    A task can also be looked up by its name; of several with one name, the newest.
     """
     client = registry.running_client
     return TaskMap({} if client is None else client.get_handles())
 
 
 class TaskMap(Mapping[str, Task]):
-    """Tasks by id, which a name finds as well. Never changed."""
+    """Tasks by id, with look-up by name as well. Immutable."""
 
     __slots__ = ("_tasks",)
 
@@ -342,14 +341,14 @@ def on(event: Event | EventName, listener: Callable[[TaskContext], Any]) -> None
 
 
 def once(event: Event | EventName, listener: Callable[[TaskContext], Any]) -> None:
-    """As `on`, for the next time only."""
+    """Like `on`, for the next occurrence only."""
     registry.client.listen(event, listener, once=True)
 
 
 def off(
     event: Event | EventName, listener: Callable[[TaskContext], Any] | None = None
 ) -> None:
-    """Remove a listener of all tasks, or all of them from an event."""
+    """Remove a listener of all tasks, or all such listeners of an event."""
     check_event(event)
     client = registry.running_client
     if client is not None:
@@ -357,21 +356,21 @@ def off(
 
 
 def set_logger(logger: logging.Logger | None) -> None:
-    """Have `logger` take all records of ipycron; None restores ``"ipycron"``."""
+    """Send all of ipycron's log records to `logger`; None restores ``"ipycron"``."""
     registry.client.logger = check_logger("logger", logger)
 
 
 def set_echo(is_on: bool) -> None:  # noqa: FBT001 - as the other setters
-    """Show what background jobs print on the console of a script, or only keep it.
+    """Set whether what background jobs print is shown on a script's console.
 
-    Each line begins with the task's name where several tasks are started. Notebooks
-    and prompts show output in their own ways.
+    Each line begins with the task's name if several tasks are started. Notebooks and
+    prompts show output in their own ways.
     """
     registry.set_echo(is_on=check_flag("echo", is_on))
 
 
 def set_run_coordinator(coordinator: Any) -> None:
-    """Have `coordinator` elect for every distributed task without its own.
+    """Use `coordinator` for every distributed task without its own.
 
     None restores the environment variable.
     """
@@ -384,15 +383,15 @@ def shutdown(timeout: float | timedelta = 5) -> None:
     """Destroy all tasks and end all processes.
 
     Args:
-        timeout: seconds that runs in progress may take, manual ones too, before
+        timeout: seconds that runs in progress, including manual ones, may take before
             they are ended.
 
-    Returns when every process of ipycron is gone. Using ipycron again starts anew.
+    Returns when every process of ipycron is gone. ipycron can then be used again.
 
     Raises:
-        InvalidOption: if `timeout` is no duration; nothing is shut down then.
+        InvalidOption: if `timeout` is not a duration; nothing is shut down then.
         BlockingCall: if an event loop runs in this thread: see `shutdown_async`.
-        SelfWait: if a run calls it, whose end it would wait for, or a listener.
+        SelfWait: if a listener calls it, or a run, whose own end it would wait for.
     """
     seconds = check_duration("timeout", timeout)
     check_not_inside("shutdown()")
@@ -402,9 +401,9 @@ def shutdown(timeout: float | timedelta = 5) -> None:
 
 
 async def shutdown_async(timeout: float | timedelta = 5) -> None:
-    """As `shutdown`, to be awaited: the event loop goes on meanwhile.
+    """Like `shutdown`, to be awaited: the event loop keeps running.
 
-    A caller that is cancelled stops waiting; the shutdown goes on.
+    A cancelled caller stops waiting; the shutdown continues.
     """
     seconds = check_duration("timeout", timeout)
     check_not_inside("shutdown_async()")

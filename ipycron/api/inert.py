@@ -36,7 +36,7 @@ class InertClient(Client):
 def make_inert_task(
     expression: CronExpression, options: TaskOptions, task_id: str
 ) -> Task:
-    """Return a task that is stopped for good and registered nowhere, and log why.
+    """Return a task that is stopped for good and not registered, and log why.
 
     Each line that schedules is logged once. `start()` and `stop()` do nothing,
     `execute()` fails with `NestedSchedule`.
@@ -48,7 +48,7 @@ def make_inert_task(
 
 
 def _never() -> None:
-    """Stand for a job that was not looked at."""
+    """Placeholder for a job that was not examined."""
 
 
 def _report(name: str | None) -> None:

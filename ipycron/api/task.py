@@ -24,7 +24,7 @@ _OF_SCHEDULE = ("expression", "pattern", "timezone", "next_run")
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
 
-    T = TypeVar("T", default=Any)  # of a file's task, say, nobody knows the result
+    T = TypeVar("T", default=Any)  # a file's result has no known type
 else:
     from typing import TypeVar
 
@@ -35,8 +35,8 @@ class Task(Generic[T]):
     """A job on a schedule, whose runs return a `T`.
 
     Made by `schedule()` and `create_task()`. Every method may be called from any
-    thread. The task follows the events of its scheduler: what its properties say
-    was true when the last event arrived, a moment ago.
+    thread. The task follows the events of its scheduler: its properties reflect the
+    state at the last event, a moment ago.
     """
 
     __slots__ = ("__weakref__", "_record")
@@ -52,7 +52,7 @@ class Task(Generic[T]):
             raise AttributeError(message, name=name, obj=self)
         super().__setattr__(name, value)
 
-    # --- what it is -----------------------------------------------------------------
+    # --- state ----------------------------------------------------------------------
 
     @property
     def id(self) -> str:
@@ -71,12 +71,12 @@ class Task(Generic[T]):
 
     @property
     def expression(self) -> CronExpression:
-        """When it runs."""
+        """The expression that says when it runs."""
         return self._record.expression
 
     @property
     def source(self) -> Source:
-        """What it runs."""
+        """The job that it runs."""
         return self._record.source
 
     @property
@@ -86,7 +86,7 @@ class Task(Generic[T]):
 
     @property
     def timezone(self) -> str:
-        """The schedule's time zone by name."""
+        """The name of the schedule's time zone."""
         return self._record.timezone
 
     @property
@@ -101,12 +101,12 @@ class Task(Generic[T]):
 
     @property
     def is_starting(self) -> bool:
-        """Whether a start is under way: `status` is ``"stopped"`` until it is over."""
+        """Whether a start is in progress: until it ends, `status` is ``"stopped"``."""
         return self._record.is_starting
 
     @property
     def start_error(self) -> BaseException | None:
-        """What the last start failed with; None after a good one."""
+        """The error of the last start; None if it succeeded."""
         return self._record.start_error
 
     @property
@@ -126,7 +126,7 @@ class Task(Generic[T]):
 
     @property
     def logger(self) -> logging.Logger:
-        """Who logs for this task."""
+        """The logger for this task."""
         return self._record.logger
 
     @property
@@ -146,14 +146,14 @@ class Task(Generic[T]):
         self._record.catch_up()
         return self._record.observed.history
 
-    # --- when it runs ---------------------------------------------------------------
+    # --- schedule -------------------------------------------------------------------
 
     @property
     def next_run(self) -> datetime | None:
         """The next slot; None unless started or about to be.
 
-        Random delays are not known yet. Where the clock was set back by up to three
-        hours, the slots that have passed already are not run again.
+        Random delays are not included. If the clock was set back by up to three hours,
+        slots that have already passed are not run again.
         """
         if not (self.is_started or self.is_starting) or self.runs_left == 0:
             return None
@@ -172,7 +172,7 @@ class Task(Generic[T]):
 
     @property
     def seconds_to_next(self) -> float | None:
-        """Seconds until `next_run`, None where there is none."""
+        """Seconds until `next_run`; None if there is none."""
         following = self.next_run
         if following is None:
             return None
@@ -182,14 +182,14 @@ class Task(Generic[T]):
         return datetime.fromtimestamp(self._record.client.clock.now(), UTC)
 
     def reschedule(self, expression: str | CronExpression) -> Self:
-        """Follow another expression from now on; everything else stays.
+        """Use another expression from now on; everything else stays.
 
-        Runs in progress go on; listeners, history and limits are kept. Text is read
-        with the task's options: its time zone, `day_or`.
+        Runs in progress continue; listeners, history and limits are kept. Text is
+        parsed with the task's options: its time zone, `day_or`.
 
         Raises:
-            CronSyntaxError: if the expression is wrong; nothing has changed then.
-            TaskDestroyed: if the task is.
+            CronSyntaxError: if the expression is invalid; nothing has changed then.
+            TaskDestroyed: if the task is destroyed.
         """
         self._record.reschedule(expression)
         return self
@@ -200,17 +200,17 @@ class Task(Generic[T]):
         """Load the job and arm the schedule.
 
         The completion fails with the error of the job's own code, `StartTimeout`
-        or `StartError`; then nothing is left running. A started or destroyed task
-        stays as it is.
+        or `StartError`; then nothing is left running. A started or destroyed task is
+        left as it is.
         """
         return self._record.control("start", force=False)
 
     def stop(self, *, force: bool = False) -> Completion[None]:
-        """Disarm the schedule and end the worker; complete when it is gone.
+        """Disarm the schedule and end the worker; completes when it is gone.
 
         Args:
-            force: do not wait for a run in progress. Without it the run has
-                `stop_timeout` seconds, then SIGTERM, then SIGKILL.
+            force: do not wait for a run in progress. Otherwise the run has
+                `stop_timeout` seconds, followed by SIGTERM, then SIGKILL.
         """
         return self._record.control("stop", force=force)
 
@@ -219,11 +219,11 @@ class Task(Generic[T]):
         return self._record.control("destroy", force=force)
 
     def execute(self) -> Completion[T]:
-        """Run the job now, beside its schedule; complete with this run's result.
+        """Run the job now, independently of its schedule; completes with the result.
 
         Waits for a start in progress. The completion fails with the job's error,
         or `TaskNotStarted`, `TaskDestroyed`, `OverlapError`, and `WaitTimeout`
-        after `execute_timeout` (the run goes on).
+        after `execute_timeout` (the run continues).
         """
         return self._record.call()
 
@@ -237,7 +237,7 @@ class Task(Generic[T]):
         self._record.set_ref(is_ref=False)
         return self
 
-    if not TYPE_CHECKING:  # a type checker would take it for every attribute
+    if not TYPE_CHECKING:  # a type checker would accept every attribute
 
         def __getattr__(self, name: str) -> Any:
             message = f"a task has no attribute {name!r}."
@@ -265,10 +265,10 @@ class Task(Generic[T]):
     ) -> Self:
         """Call `listener` with a `TaskContext` at each `event`; ``"*"`` means all.
 
-        It is called on a thread of ipycron's, for one event after the other. What it
-        returns is awaited on the event loop that ran where it was added, else on that
-        thread. What it raises is logged. One that takes longer than a second is
-        logged, too, and delays no other task's listeners any more.
+        It is called on a thread of ipycron's, for one event after another. An awaitable
+        that it returns is awaited on the event loop that was running where it was
+        added, otherwise on that thread. Exceptions are logged. A call that takes longer
+        than a second is also logged, and from then on delays no other task's listeners.
         """
         self._record.catch_up()
         self._record.listeners.add(event, listener)
@@ -277,7 +277,7 @@ class Task(Generic[T]):
     def once(
         self, event: Event | EventName, listener: Callable[[TaskContext], Any]
     ) -> Self:
-        """As `on`, for the next time only."""
+        """Like `on`, for the next occurrence only."""
         self._record.catch_up()
         self._record.listeners.add(event, listener, once=True)
         return self
@@ -300,5 +300,5 @@ class Task(Generic[T]):
 
 
 def get_record(task: Task[Any]) -> TaskRecord:
-    """Return what the client knows of a task. For ipycron itself."""
+    """Return the client's record of a task. For ipycron itself."""
     return task._record  # noqa: SLF001 - the handle shows public names only

@@ -1,4 +1,4 @@
-"""Waiting for tasks: what keeps a script, or a notebook without a reader, going."""
+"""Waiting for tasks: keeps a script or an unattended notebook running."""
 
 from __future__ import annotations
 
@@ -36,21 +36,21 @@ def wait(
 ) -> bool:
     """Block until no started task is left, or until `runs` runs have ended.
 
-    In a script Ctrl-C and SIGTERM end the waiting, and everything is shut down
-    before this returns. In a notebook an interrupt ends the waiting only.
+    In a script, Ctrl-C and SIGTERM end the wait, and everything is shut down before
+    this returns. In a notebook, an interrupt only ends the wait.
 
     Args:
-        tasks: the one, or those, to wait for; all by default.
-        runs: how many runs must end from now on, of each of the tasks.
-        timeout: seconds to wait at most; None waits for ever.
+        tasks: the task or tasks to wait for; all by default.
+        runs: how many runs of each task must end from now on.
+        timeout: the most seconds to wait; None waits for ever.
 
     Returns:
-        Whether what was waited for has come, before the timeout or a signal.
+        Whether the condition was met before the timeout or a signal.
 
     Raises:
         InvalidOption: if a number is out of range.
         BlockingCall: if an event loop runs in this thread: see `wait_async`.
-        SelfWait: if a run calls it and is among those that it would wait for.
+        SelfWait: if a run calls it that is among those it would wait for.
         KeyboardInterrupt: in a notebook, on an interrupt.
     """
     runs = check_limit("runs", runs)
@@ -71,10 +71,10 @@ async def wait_async(
     runs: int | None = None,
     timeout: float | timedelta | None = None,
 ) -> bool:
-    """As `wait`, to be awaited: the event loop goes on meanwhile.
+    """Like `wait`, to be awaited: the event loop keeps running.
 
-    Signals are the program's: Ctrl-C cancels what `asyncio.run` runs, this with it.
-    Nothing is shut down then.
+    Signals are left to the program: Ctrl-C cancels what `asyncio.run` runs, including
+    this. Nothing is shut down then.
     """
     runs = check_limit("runs", runs)
     seconds = check_optional_deadline("timeout", timeout)
@@ -88,7 +88,7 @@ async def wait_async(
 
 _SHUTDOWN_TIMEOUT = 5.0
 _LOOK_EVERY = 0.2
-"""Seconds between looks at the tasks: a start that fails is no event."""
+"""Seconds between checks of the tasks: a failed start emits no event."""
 
 
 def _check_tasks(tasks: Any) -> list[Task]:
@@ -105,7 +105,7 @@ def _check_tasks(tasks: Any) -> list[Task]:
 
 
 class _Watch:
-    """Counts what happens to some tasks until it is enough."""
+    """Counts the events of some tasks until the condition is met."""
 
     def __init__(self, tasks: Task | Sequence[Task] | None, runs: int | None) -> None:
         self._tasks = None if tasks is None else _check_tasks(tasks)
@@ -124,7 +124,7 @@ class _Watch:
             check_not_inside(call, task.id)
 
     def wait(self, seconds: float | None) -> bool:
-        """Return whether it was enough within `seconds`."""
+        """Return whether the condition was met within `seconds`."""
         events = (*_ENDS, *_RUNS)
         for event in events:
             self._client.listen(event, self._look)
@@ -142,14 +142,14 @@ class _Watch:
         while (left := deadline - clock.monotonic()) > 0:
             if self._done.wait(min(left, _LOOK_EVERY)) or self.is_signalled:
                 return
-            # In another thread than the main one: as `asyncio.to_thread` has it.
+            # In a thread other than the main one, as with `asyncio.to_thread`.
             if self.follows_signals and self._client.keepalive.is_asked_to_end:
                 self.signal()
                 return
             self._check()
 
     def signal(self) -> None:
-        """End the waiting, and what is waited for: at the next look.
+        """End the wait at the next check.
 
         For signal handlers: they interrupt the thread that waits, perhaps while it
         holds the event's own lock.
@@ -172,13 +172,13 @@ class _Watch:
     def _is_over(self, task: Task) -> bool:
         if self._runs is not None and self._counts.get(task.id, 0) >= self._runs:
             return True
-        # A task that is stopped, or on its way to start and failed, runs no more.
+        # A task that is stopped, or whose start failed, runs no more.
         return not (task.is_started or task.is_starting)
 
 
 @contextmanager
 def _ended_by_signals(watch: _Watch) -> Iterator[None]:
-    """Have Ctrl-C and SIGTERM end the waiting of a script's main thread."""
+    """Make Ctrl-C and SIGTERM end the wait of a script's main thread."""
     if is_interactive():
         yield
         return
