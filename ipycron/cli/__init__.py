@@ -1,4 +1,4 @@
-"""The `ipycron` command: run a file, look at an expression, see a demonstration."""
+"""The `ipycron` command: run a file, examine an expression, see a demonstration."""
 
 from ipycron.cli.command import main
 

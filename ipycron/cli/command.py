@@ -52,14 +52,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # `ipycron next … | head`
-        # What is left in the buffer goes nowhere, without an error at the exit.
+        # The rest of the buffer is discarded, without an error at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     return result
 
 
 def _print_anything() -> None:
-    """Have what the terminal's encoding has not written out: a file's name, say."""
+    """Escape what the terminal's encoding lacks, in a file's name for example."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -101,7 +101,7 @@ def _add_run(commands: Any) -> None:
             "args", nargs=argparse.REMAINDER, help="sys.argv[1:] of the file"
         ),
     )
-    words[-1].required = False  # Python has it, though it may be empty
+    words[-1].required = False  # Python defines it, though it may be empty
     run.add_argument(
         "-f", dest="tasks", action=_make_replacing(words), help="run a file of tasks"
     )
@@ -117,7 +117,7 @@ def _add_run(commands: Any) -> None:
 
 
 def _make_replacing(words: Sequence[argparse.Action]) -> type[argparse.Action]:
-    """Return the action of an option that stands for positional words."""
+    """Return the action of an option that replaces positional arguments."""
 
     class Replacing(argparse.Action):
         def __call__(
@@ -159,7 +159,7 @@ def _add_next(commands: Any) -> None:
 
 
 def _add_when(parser: Any) -> None:
-    """Add what an expression alone does not say."""
+    """Add options for what an expression alone does not specify."""
     zone = "IANA time zone; the system's by default"
     parser.add_argument("--timezone", "--tz", help=zone)
     parser.add_argument("--hash-id", metavar="NAME", help="the name that H draws from")
@@ -175,7 +175,7 @@ def _make_expression(given: argparse.Namespace) -> CronExpression:
     except CronSyntaxError as error:
         if given.hash_id is not None or not validate(given.expression):
             raise
-        # Valid but for what its H is drawn from.
+        # Valid except that its H needs a name.
         raise UsageMistake(f"{error}\nHere that is --hash-id NAME.") from None
     expression.check_fires(SystemClock().now())
     return expression
@@ -214,7 +214,7 @@ def _run_files(given: argparse.Namespace) -> int:
 
 
 def _check_alone(given: argparse.Namespace) -> None:
-    """Raise `UsageMistake` for words beside a file of tasks that nothing would read."""
+    """Raise `UsageMistake` for arguments that a file of tasks makes meaningless."""
     words = [given.expression, given.file, *(given.args or ())]
     for word in words:
         if word is not None:
@@ -229,7 +229,7 @@ def _check_alone(given: argparse.Namespace) -> None:
 
 
 def _check_words(given: argparse.Namespace) -> None:
-    """Answer the commonest mistakes with what to write.
+    """Answer the most common mistakes with the right usage.
 
     Raises:
         UsageMistake: if the words are not an expression, a file and its arguments.

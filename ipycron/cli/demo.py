@@ -27,9 +27,9 @@ EVERY_SECOND = "* * * * * *"
 
 
 def run_demo(seconds: float) -> int:
-    """Run the demonstration; return 0 if samples were stored and nothing is left."""
+    """Run the demonstration; return 0 if samples were stored and no process is left."""
     console = Console()
-    set_echo(False)  # the table shows it
+    set_echo(False)  # the table shows the failure
     with tempfile.TemporaryDirectory(prefix="ipycron-demo-") as folder:
         database = Path(folder) / "system_load.sqlite"
         tasks = _schedule_all(database)
@@ -68,7 +68,7 @@ def _schedule_all(database: Path) -> list[Task]:
 def find_tasks() -> Path:
     """Return the folder of the demonstration's task files.
 
-    They are installed beside this module; in a clone they are the notebooks' own.
+    They are installed beside this module; a clone has them in `notebooks/`.
     """
     installed, clone = Path(__file__).with_name("tasks"), Path(__file__).parents[2]
     for folder in (installed, clone / "notebooks" / "tasks"):

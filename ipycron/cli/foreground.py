@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ipycron.scheduling.events import TaskContext
 
 REFRESH = 4
-"""Redraws a second."""
+"""Redraws per second."""
 
 
 def run_file(
@@ -42,7 +42,7 @@ def run_file(
     prefix: bool = False,
     **options: Any,
 ) -> int:
-    """Schedule a file and show it; arguments and exit code as `run_tasks`."""
+    """Schedule a file and show it; see `run_tasks` for arguments and exit code."""
     # A file's name need not be text, a task's must be.
     options.setdefault("name", make_name(file))
     task = create_task(
@@ -54,17 +54,16 @@ def run_file(
 def run_lines(
     path: str, *, timestamps: bool = False, prefix: bool = False, **options: Any
 ) -> int:
-    """Schedule the tasks of a file and show them, as `run_tasks` does.
+    """Schedule the tasks in a file of tasks and show them; see `run_tasks`.
 
     Args:
-        path: of the file of tasks, see `read_tasks`.
+        path: the file of tasks; see `read_tasks`.
         timestamps: whether each line of output begins with the time.
-        prefix: whether it begins with its task's name; where there are several it
-            does.
-        options: of all its tasks.
+        prefix: whether it begins with its task's name; always true for several tasks.
+        options: options for all its tasks.
 
     Raises:
-        BadLines: if any line cannot be a task; none is started then.
+        BadLines: if any line is invalid; no task is started then.
     """
     folder = Path() if path == "-" else Path(path).expanduser().parent
     logger, tasks = _make_logger(), []
@@ -87,10 +86,10 @@ def run_lines(
 
 
 class Ends:
-    """How tasks end, and whether each one's last run has failed.
+    """Tracks how tasks end, and whether the last run of each failed.
 
     Attributes:
-        all_over: set when no task is left, or on demand.
+        all_over: set when no task is left, or on request.
     """
 
     def __init__(self, tasks: list[Task]) -> None:
@@ -104,11 +103,11 @@ class Ends:
             task.on("task:destroyed", lambda c: self.end(c.task.id))
 
     def fail(self, task_id: str) -> None:
-        """Note that a task's last run, or its start, has failed."""
+        """Record that a task's last run, or its start, has failed."""
         self._failed.add(task_id)
 
     def end(self, task_id: str, *, is_failed: bool = False) -> None:
-        """Note that a task runs no more."""
+        """Record that a task has ended."""
         if is_failed:
             self.fail(task_id)
         self._left.discard(task_id)
@@ -117,19 +116,19 @@ class Ends:
 
     @property
     def exit_code(self) -> int:
-        """1 if a task has failed, and no run of it succeeded since."""
+        """1 if a task has failed and no run of it has succeeded since."""
         return int(bool(self._failed))
 
 
 def run_tasks(tasks: list[Task], *, timestamps: bool, prefix: bool) -> int:
     """Start tasks and show them until Ctrl-C, SIGTERM, or their last executions.
 
-    In a terminal as a live table; elsewhere what their runs write is passed on as it
-    comes. A second Ctrl-C ends them at once.
+    In a terminal they are shown as a live table; elsewhere the output of their runs is
+    passed on as it comes. A second Ctrl-C ends them at once.
 
     Returns:
-        1 if the last run of a task that ended has failed, or a task did not start or
-        was stopped for good; else 0.
+        1 if the last completed run of any task failed, or if a task did not start or
+        was given up; else 0.
     """
     ends = Ends(tasks)
     is_marked = timestamps or (prefix and len(tasks) == 1)
@@ -153,12 +152,12 @@ def run_tasks(tasks: list[Task], *, timestamps: bool, prefix: bool) -> int:
 
 
 def make_name(file: str) -> str:
-    """Return a file's name as text, which it need not be."""
+    """Return a file's name as valid text, which it need not be."""
     return os.fsencode(file).decode("utf-8", "backslashreplace")
 
 
 def _make_logger() -> logging.Logger:
-    """Return a logger that leaves tracebacks of runs to us: we show each of them."""
+    """Return a logger without the tracebacks of runs: this module shows them all."""
     logger = logging.getLogger("ipycron.run")
     logger.addFilter(_is_no_run)
     return logger
@@ -170,7 +169,7 @@ def _is_no_run(record: logging.LogRecord) -> bool:
 
 
 def _shut_down() -> None:
-    """Let runs end; a second Ctrl-C ends everything at once."""
+    """Wait for runs to end; a second Ctrl-C ends everything at once."""
     try:
         shutdown()
     except KeyboardInterrupt:
@@ -178,13 +177,13 @@ def _shut_down() -> None:
 
 
 def resolve_here(file: str) -> str:
-    """Return a path that means what a shell's user means: from the working folder."""
+    """Return a path resolved from the working folder, as a shell's user expects."""
     return str(Path(file).expanduser().absolute())
 
 
 @contextmanager
 def _end_at_signal(ended: threading.Event) -> Iterator[None]:
-    """Have SIGTERM set `ended`, and Ctrl-C leave the block."""
+    """Make SIGTERM set `ended`, and Ctrl-C leave the block."""
     before = signal.signal(signal.SIGTERM, lambda *_: ended.set())
     try:
         yield

@@ -1,4 +1,4 @@
-"""The output of runs, passed on as it comes: for pipes, files and other programs."""
+"""Passes on the output of runs as it comes: for pipes, files and other programs."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ _LONGEST_WAIT = 0.5
 class Lines:
     """Passes on what runs write: stdout to stdout, stderr and tracebacks to stderr.
 
-    Bytes go out as they came; with timestamps or a prefix, whole lines do. Use `pump`
-    on one thread only.
+    Bytes are passed on unchanged; with timestamps or a prefix, in whole lines. Use
+    `pump` on one thread only.
 
     Args:
-        tasks: whose runs.
+        tasks: the tasks whose runs to follow.
         timestamps: whether each line begins with the time.
         prefix: whether each line begins with its task's name.
     """
@@ -41,9 +41,9 @@ class Lines:
     ) -> None:
         self._timestamps, self._prefix = timestamps, prefix
         self._wake = threading.Event()
-        self._runs: list[TaskContext] = []  # begun, not passed on to their end
+        self._runs: list[TaskContext] = []  # runs that are not completely passed on
         self._positions: dict[str, int] = {}
-        self._rests: dict[tuple[str, str], bytes] = {}  # lines without an end
+        self._rests: dict[tuple[str, str], bytes] = {}  # unfinished lines
         self._ended: set[str] = set()
         for task in tasks:
             task.on("execution:started", self._see_start)
@@ -64,7 +64,7 @@ class Lines:
         self._wake.set()
 
     def pump(self, ended: threading.Event) -> None:
-        """Pass on output until `ended` is set, and what came until then."""
+        """Pass on output until `ended` is set, including everything until then."""
         pause = threading.Event()  # never set
         while not ended.is_set():
             self._wake.wait(_LONGEST_WAIT)
@@ -74,15 +74,15 @@ class Lines:
         self.flush()
 
     def flush(self) -> None:
-        """Pass on what has come.
+        """Pass on what has arrived.
 
         Raises:
-            BrokenPipeError: if nobody reads any more.
+            BrokenPipeError: if the reader of the pipe is gone.
         """
         for context in list(self._runs):
             run = context.execution
             assert run is not None
-            is_over = run.id in self._ended  # before the last look at its output
+            is_over = run.id in self._ended  # before the last read
             self._pass_on(context, run)
             if is_over:
                 self._finish(context, run)
@@ -99,7 +99,7 @@ class Lines:
                 self._write(context, piece.kind, piece.data)
 
     def _finish(self, context: TaskContext, run: Execution) -> None:
-        """Pass on what has no end of line, and the traceback of a failure."""
+        """Pass on the unfinished line, and the traceback of a failure."""
         for stream in ("stdout", "stderr"):
             rest = self._rests.pop((run.id, stream), b"")
             if rest:
@@ -124,7 +124,7 @@ class Lines:
             self._emit(context, stream, line + b"\n")
 
     def _emit(self, context: TaskContext, stream: str, line: bytes) -> None:
-        """Write a line behind its time and its task's name."""
+        """Write a line after its time and its task's name."""
         head = ""
         if self._timestamps:
             now = datetime.fromtimestamp(SystemClock().now()).astimezone()

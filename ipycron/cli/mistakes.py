@@ -1,11 +1,11 @@
-"""What the command refuses by itself, before the API is asked."""
+"""Errors that the command itself reports, before it calls the API."""
 
 from __future__ import annotations
 
 
 class UsageMistake(Exception):
-    """Words of the command line that cannot be meant; the text says what to write."""
+    """Arguments that make no sense; the text says what to write instead."""
 
 
 class BadLines(UsageMistake):
-    """Lines of a file of tasks that are none; the text has a line for each."""
+    """Invalid lines in a file of tasks; the text has one line for each."""

@@ -25,7 +25,7 @@ _STYLES = {"idle": "green", "running": "cyan", "stopped": "dim", "destroyed": "d
 
 
 class Watch:
-    """Collects what the table shows of each task, from its events."""
+    """Collects what the table shows for each task, from its events."""
 
     def __init__(self, tasks: Iterable[Task]) -> None:
         self.tasks = list(tasks)
@@ -78,7 +78,7 @@ class Watch:
 
 
 def draw_bars(values: Iterable[float]) -> str:
-    """Return one bar a value, the largest at full height."""
+    """Return one bar per value, the largest at full height."""
     numbers = list(values)
     top = max(numbers, default=0.0) or 1.0
     steps = len(_BARS) - 1

@@ -21,9 +21,9 @@ class TaskLine:
     """One task of a file.
 
     Attributes:
-        number: of its line, from 1 on.
-        file: what it runs, absolute or relative to the folder of the file of tasks.
-        name: its file as written, with the line's number where several are alike.
+        number: the number of its line, from 1.
+        file: the file to run, absolute or relative to the folder of the file of tasks.
+        name: its file as written, with the line number if several are equal.
     """
 
     number: int
@@ -34,7 +34,7 @@ class TaskLine:
 
 
 def read_tasks(path: str) -> tuple[list[TaskLine], dict[int, str]]:
-    """Return the tasks of a file, in its order, and what is wrong with other lines.
+    """Return the tasks of a file, in order, and what is wrong with the other lines.
 
     Empty lines, and lines that begin with a ``#``, are skipped. Words are quoted as in
     a shell; the expression needs no quotes.
@@ -43,10 +43,10 @@ def read_tasks(path: str) -> tuple[list[TaskLine], dict[int, str]]:
         path: the file; ``-`` reads stdin.
 
     Returns:
-        the tasks, and by the number of its line each mistake.
+        The tasks, and the mistakes by line number.
 
     Raises:
-        BadLines: if the file cannot be read, or has neither.
+        BadLines: if the file cannot be read or contains neither.
     """
     lines, mistakes = [], {}
     for number, line in enumerate(_read_text(path).split("\n"), 1):
@@ -88,7 +88,7 @@ def _read_line(line: str) -> tuple[str, str, tuple[str, ...]]:
     """Return the expression, the file and its arguments.
 
     Raises:
-        ValueError: if a line is something else; `CronSyntaxError` with a caret.
+        ValueError: if the line is anything else; a `CronSyntaxError` has a caret.
     """
     if _ASSIGNMENT.match(line):
         raise ValueError(
@@ -100,7 +100,7 @@ def _read_line(line: str) -> tuple[str, str, tuple[str, ...]]:
     if split is None:
         is_alone = words[0].startswith("@") or " " in words[0]
         refused = words[0] if is_alone else " ".join(words[:5])
-        CronExpression(refused, hash_id="")  # says what is wrong with it
+        CronExpression(refused, hash_id="")  # raises if it is invalid
         raise ValueError("expected EXPRESSION FILE [ARGS…]")
     expression, rest = split
     if not rest:
