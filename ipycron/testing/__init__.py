@@ -1,7 +1,7 @@
 """Tests of schedules without waiting.
 
-`time_travel` moves the time of one's own tasks. What `ipycron.testing` has beside it is
-for tests of a scheduler itself: fake time, fake workers, recorded events.
+`time_travel` moves the time of your own tasks. The rest of `ipycron.testing` is for
+tests of a scheduler itself: fake time, fake workers, recorded events.
 
 `Every` is a simple schedule; an `ipycron.cron.CronExpression` serves as well.
 
@@ -34,7 +34,7 @@ from __future__ import annotations
 
 from ipycron.lazy import make_getattr
 
-TYPE_CHECKING = False  # as in ipycron's `__init__`: each run of pytest comes by here
+TYPE_CHECKING = False  # as in ipycron's `__init__`: every run of pytest imports this
 if TYPE_CHECKING:
     from ipycron.testing.clock import FakeClock
     from ipycron.testing.recorder import RecordedEvents

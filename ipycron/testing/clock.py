@@ -1,4 +1,4 @@
-"""A clock that moves when it is told to."""
+"""A clock that moves only when a test moves it."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _TURNS = 100
 
 
 class FakeTimer:
-    """A call that was put off, in fake time."""
+    """A delayed call, in fake time."""
 
     def __init__(self, callback: Callable[[], None]) -> None:
         self._callback: Callable[[], None] | None = callback
 
     def cancel(self) -> None:
-        """Make sure that the call never happens. May be repeated."""
+        """Make sure that the call never happens. Idempotent."""
         self._callback = None
 
     def fire(self) -> None:
@@ -38,17 +38,17 @@ class FakeTimer:
 
 
 class FakeClock:
-    """Stands still until it is told to go on.
+    """A clock that stands still until a test moves it.
 
-    `advance` is the passing of time: both clocks move, and each timer on the way
-    goes off at its own instant. `step` is what a suspend, NTP or an administrator
-    does: the wall clock moves alone, and no timer notices.
+    `advance` lets time pass: both clocks move, and each timer on the way fires at its
+    own instant. `step` does what a suspend, NTP or an administrator does: only the wall
+    clock moves, and no timer is affected.
 
     Threads and other processes do not live on fake time: `advance` does not wait
     for what happens there.
 
     Args:
-        at: where the wall clock stands: Unix seconds, or an aware datetime.
+        at: the initial wall clock: Unix seconds, or an aware datetime.
 
     >>> async def main():
     ...     clock = FakeClock(1_000)
@@ -118,14 +118,14 @@ class FakeClock:
         while self._timers and self._timers[0][0] <= end:
             deadline, _, timer = heapq.heappop(self._timers)
             self._pass(deadline)
-            # As a loop does it: outside of any task, its failure reported there.
+            # As a loop does: outside any task, with failures reported to the loop.
             asyncio.get_running_loop().call_soon(timer.fire)
             await self.settle()
         self._pass(end)
 
     async def settle(self) -> None:
         """Return when the loop has nothing left to do at this instant."""
-        # asyncio shows its queue to nobody; its own loops keep it in this attribute.
+        # asyncio does not expose its queue; its own loops keep it in this attribute.
         queue = getattr(asyncio.get_running_loop(), "_ready", None)
         if queue is None:
             for _ in range(_TURNS):

@@ -1,6 +1,6 @@
-"""A plugin of pytest, found by itself where ipycron is installed.
+"""A pytest plugin, discovered automatically where ipycron is installed.
 
-It loads nothing of ipycron but this module until a fixture is asked for.
+It loads only this module of ipycron until a fixture is requested.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 def ipycron_tasks() -> Iterator[None]:
     """Shut ipycron down after the test, and fail the test for tasks it left started.
 
-    What was started before the test is not the test's. A task that is stopped,
-    destroyed, or at the end of its `max_executions`, is no leak.
+    Tasks started before the test do not count. A task that is stopped, destroyed, or
+    has used up its `max_executions` is not a leak.
     """
     from ipycron.api.functions import get_tasks, shutdown  # noqa: PLC0415 - see above
 

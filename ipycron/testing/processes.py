@@ -1,4 +1,4 @@
-"""An executor for time travel: a process for each run, whatever the time is there."""
+"""An executor for time travel: a process for each run, on the real clock."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _PROGRAM = "from ipycron.testing.processes import main; main()"
 
 
 class ProcessPerRun(concurrent.futures.Executor):
-    """Starts a Python for each run, with this one's `sys.path`.
+    """Starts a Python process for each run, with this one's `sys.path`.
 
     Args:
-        cwd: its folder; this process's by default.
+        cwd: its working folder; this process's by default.
         env: environment variables to set for it.
     """
 
@@ -65,6 +65,6 @@ class ProcessPerRun(concurrent.futures.Executor):
 
 
 def main() -> None:
-    """Run what stdin has; write the report to the file that is named."""
+    """Run the packed run on stdin; write the report to the file named in `sys.argv`."""
     packed = sys.stdin.buffer.read()
     Path(sys.argv[1]).write_bytes(run_guest(packed, is_due=True))

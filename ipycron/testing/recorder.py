@@ -1,4 +1,4 @@
-"""Keeps what a scheduler tells."""
+"""Records the notices of a scheduler."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 class RecordedEvents:
-    """A receiver of notices that keeps them all, oldest first."""
+    """A receiver of notices that keeps all of them, oldest first."""
 
     def __init__(self) -> None:
         self.notices: list[Notice] = []
@@ -19,7 +19,7 @@ class RecordedEvents:
         self.notices.append(notice)
 
     def names(self, task_id: str | None = None) -> list[str]:
-        """Return the events' names, of one task or of all."""
+        """Return the names of the events, of one task or of all."""
         return [
             str(notice.event)
             for notice in self.notices

@@ -1,4 +1,4 @@
-"""A schedule that needs no cron line."""
+"""A schedule without a cron expression."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Every:
-    """Slots at the whole multiples of some seconds, counted from 1970.
+    """Slots at whole multiples of a number of seconds since 1970.
 
     >>> Every(60).find_next(59.9), Every(60).find_next(60)
     (60, 120)

@@ -1,4 +1,4 @@
-"""Time travel: one's own tasks run at their slots, and nobody waits for them."""
+"""Time travel: a test's tasks run at their slots without any waiting."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ipycron.client.options import TaskOptions
 
 _LOOK = 0.001
-"""Real seconds between two looks at runs in progress."""
+"""Real seconds between two checks of runs in progress."""
 
 
 @contextlib.contextmanager
@@ -39,29 +39,31 @@ def time_travel(
     timezone: str | tzinfo | None = None,
     patience: float = 10.0,
 ) -> Iterator[TravelClock]:
-    """Have the tasks that are created in the block live on a time that one moves.
+    """Run the tasks that are created in the block on a time that the test moves.
 
     Time stands still at `at` until the clock's `advance` is called, which returns when
-    everything due on the way has happened: runs are over, listeners have been called.
-    `next_run`, `context.date`, `last_run` and whatever else ipycron shows are in this
-    time; the job's own clocks (`time.time()`, `datetime.now()`) are the computer's.
+    everything due on the way has happened: runs have ended and listeners have been
+    called. `next_run`, `context.date`, `last_run` and whatever else ipycron shows are
+    in this time; the job's own clocks (`time.time()`, `datetime.now()`) are the
+    computer's.
 
-    Functions run in this process as always. Background tasks, functions with
-    ``background=True`` and files, run in a process of their own for each run: nothing
-    of a module stays from run to run. Their scheduler is this process's.
+    Functions run in this process as always. Background tasks (functions with
+    ``background=True`` and files) get a new process for each run: no module state is
+    kept from run to run. Their scheduler is this process's.
 
-    Tasks of before the block are not seen in it, and go on in real time. At its end
-    its tasks are destroyed. `ipycron.on`, `set_logger` and `set_run_coordinator` hold
-    in the block only. Blocks may stand in one another.
+    Tasks created before the block are not visible in it, and continue in real time.
+    When the block ends, its tasks are destroyed. `ipycron.on`, `set_logger` and
+    `set_run_coordinator` apply only within the block. Blocks may be nested.
 
     Args:
-        at: ISO text, a datetime, or Unix seconds. What has no zone is in `timezone`.
+        at: ISO text, a datetime, or Unix seconds. Values without a zone are in
+            `timezone`.
         timezone: an IANA name or a `tzinfo`; the system's zone by default.
-        patience: real seconds that `advance` waits for runs that begin on the way;
-            those that are not over go on, and are not waited for again.
+        patience: real seconds that `advance` waits for runs that begin on the way; runs
+            that take longer continue, and are not waited for again.
 
     Raises:
-        InvalidOption: if `at` is no instant, `patience` no duration.
+        InvalidOption: if `at` is not an instant, or `patience` not a duration.
 
     Example:
         >>> import ipycron
@@ -100,9 +102,9 @@ class TravelClock:
     """The time of a `time_travel` block, to be moved by the test.
 
     Args:
-        at: where it stands at first, Unix seconds.
-        zone: of the instants that it shows and takes.
-        patience: real seconds to wait for runs, see `time_travel`.
+        at: the initial time, Unix seconds.
+        zone: the zone of the instants that it returns and accepts.
+        patience: real seconds to wait for runs; see `time_travel`.
     """
 
     def __init__(self, at: float, zone: tzinfo, *, patience: float) -> None:
@@ -112,21 +114,21 @@ class TravelClock:
         self._client: TravelClient | None = None
 
     def make_client(self, event_log: EventLog) -> Client:
-        """Return a client that lives on this time."""
+        """Return a client that runs on this time."""
         at = self._at if self._client is None else self._client.travelled.now()
         self._client = TravelClient(event_log, at, patience=self._patience)
         return self._client
 
     @property
     def now(self) -> datetime:
-        """Where it stands."""
+        """The current time of this clock."""
         return datetime.fromtimestamp(self._get_client().travelled.now(), self._zone)
 
     def advance(self, seconds: float | timedelta = 0) -> None:
-        """Let time pass; return when all that is due on the way has happened.
+        """Let time pass; return when everything due on the way has happened.
 
         Raises:
-            InvalidOption: if `seconds` is no duration.
+            InvalidOption: if `seconds` is not a duration.
             BlockingCall: if an event loop runs in this thread: see `advance_async`.
             SelfWait: if a run calls it.
         """
@@ -136,7 +138,7 @@ class TravelClock:
         self._advance(wanted)
 
     async def advance_async(self, seconds: float | timedelta = 0) -> None:
-        """As `advance`, to be awaited: the event loop goes on meanwhile."""
+        """Like `advance`, to be awaited: the event loop keeps running."""
         wanted = check_duration("seconds", seconds)
         check_not_inside("advance_async()")
         await run_in_thread(partial(self._advance, wanted))
@@ -146,15 +148,16 @@ class TravelClock:
         """Let time pass until an instant, as `advance` does.
 
         Raises:
-            InvalidOption: if it is no instant, or a past one.
+            InvalidOption: if it is not an instant, or is in the past.
         """
         self.advance(_read_instant(at, self._zone) - self._get_client().travelled.now())
 
     def step(self, seconds: float | timedelta) -> None:
         """Set the clock forward, or back by a negative number; nothing runs meanwhile.
 
-        That is what a laptop's sleep does: slots passed are missed, or run where they
-        are within `tolerance`. As then it is noticed within five seconds: `advance`.
+        This is what a laptop's sleep does: slots that passed are missed, or run if they
+        are within `tolerance`. As with a real step, it is noticed within five seconds,
+        so `advance` afterwards.
         """
         wanted = seconds.total_seconds() if isinstance(seconds, timedelta) else seconds
         client = self._get_client()
@@ -176,7 +179,7 @@ async def _call(call: Callable[[], None]) -> None:
 
 
 class TravelClient(Client):
-    """A client whose own scheduler, the only one, lives on a time that is moved.
+    """A client whose only scheduler runs on a time that the test moves.
 
     Attributes:
         travelled: that time.
@@ -188,7 +191,7 @@ class TravelClient(Client):
         event_log.watch(self.travelled.note)
 
     def place(self, source: Source, options: TaskOptions) -> Source:
-        """Have what would run in a worker run in a process for each run."""
+        """Run what would run in a worker in a new process for each run."""
         if not isinstance(source, Background):
             return source
         executor = ProcessPerRun(cwd=options.cwd, env=options.env)
@@ -204,11 +207,11 @@ class TravelClient(Client):
         return self._get_engine(is_for_worker=False).run(work)
 
     def find_errands(self) -> Collection[asyncio.Task[Any]]:
-        """Return what the scheduler waits for, beside runs."""
+        """Return what the scheduler waits for, apart from runs."""
         return frozenset() if self._engine is None else self._engine.errands
 
     def shutdown(self, timeout: float) -> None:
-        """Shut down in real time: nobody moves the other one meanwhile."""
+        """Shut down in real time, since fake time does not move meanwhile."""
         if self._engine is not None:
             self._engine.submit(self.travelled.release)
         super().shutdown(timeout)
@@ -235,11 +238,11 @@ class _Clock(FakeClock):
         return timer
 
     def note(self, _: str = "") -> None:
-        """Note that something has happened which listeners may be called for."""
+        """Record that something has happened for which listeners may be called."""
         self._has_news = True
 
     def release(self) -> None:
-        """Have timers go by real time from now on."""
+        """Make timers follow real time from now on."""
         self._is_released = True
         loop = asyncio.get_running_loop()
         for deadline, _, timer in self._timers:
@@ -247,7 +250,7 @@ class _Clock(FakeClock):
         self._timers.clear()
 
     async def settle(self) -> None:
-        """Return when no run goes on and listeners have been called."""
+        """Return when no run is in progress and listeners have been called."""
         await super().settle()
         deadline = time.monotonic() + self._patience
         while time.monotonic() < deadline:
@@ -260,13 +263,13 @@ class _Clock(FakeClock):
                 left = max(0.0, deadline - time.monotonic())
                 await asyncio.wait([asyncio.wrap_future(told)], timeout=left)
                 await super().settle()
-                continue  # a listener may have called for a run
+                continue  # a listener may have requested a run
             await asyncio.sleep(_LOOK)
             await super().settle()
         self._given_up |= self._find_work()
 
     def _find_work(self) -> set[str]:
-        """Return what is under way in real time: runs, starts, elections."""
+        """Return what is in progress in real time: runs, starts, elections."""
         work = {f"errand {id(errand)}" for errand in self._client.find_errands()}
         for task in list(self._client.tasks.values()):
             work |= {run.id for run in task.observed.running}

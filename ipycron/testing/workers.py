@@ -1,4 +1,4 @@
-"""Workers without a job: their runs do what the test says."""
+"""Workers without a job: their runs do what the test's script specifies."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ if TYPE_CHECKING:
     from ipycron.scheduling.events import ScheduledExecution
     from ipycron.scheduling.ports import Clock, Place, Timer, Worker
 
-# The first process id that is given to a fake worker.
+# The first process id of a fake worker.
 _FIRST_PID = 1000
 
 
 @dataclass(slots=True, kw_only=True)
 class Script:
-    """What fake workers do from now on. Change it at any moment of a test.
+    """What fake workers do from now on. It may be changed at any point in a test.
 
     Attributes:
-        load_seconds: how long a load takes; None: it hangs.
+        load_seconds: how long a load takes; None: for ever.
         load_error: what a load raises.
         run_seconds: how long a run takes; None: until the test ends it.
         result: what a run returns.
         error: what a run raises.
-        dies: whether a run takes its worker with it.
+        dies: whether a run kills its worker.
         is_stubborn: whether a busy worker ignores a polite request to end.
-        stands_by: whether a run begins at its slot, before the scheduler asks for it.
+        stands_by: whether a run begins at its slot before the scheduler requests it.
         is_single_use: whether each worker ends after its first run.
     """
 
@@ -48,7 +48,7 @@ class Script:
     is_single_use: bool = False
 
     def make_outcome(self) -> Outcome:
-        """Return how a run ends that nobody interferes with."""
+        """Return the outcome of a run that is not interrupted."""
         if self.error is not None:
             return Outcome.of_error(self.error)
         return Outcome(is_ok=True, value=self.result, summary=repr(self.result))
@@ -58,9 +58,9 @@ class FakeWorker:
     """One loaded fake job.
 
     Attributes:
-        runs: what it was told to run, in order, finished runs too.
-        begun: ids of runs that it has begun by its own clock.
-        place: its place among those that stand by, as it was told last.
+        runs: the runs that it was given, in order, including finished ones.
+        begun: ids of runs that it began by its own clock.
+        place: the place among standby workers that it was last given.
         is_gone: whether it has ended.
     """
 
@@ -91,7 +91,7 @@ class FakeWorker:
 
     @property
     def pid(self) -> int | None:
-        """A number that no other fake worker has, None if it is shared."""
+        """A number unique among fake workers; None if the worker is shared."""
         return self._pid
 
     @property
@@ -106,7 +106,7 @@ class FakeWorker:
 
     @property
     def is_called(self) -> bool:
-        """Whether a run is in progress that the scheduler does not know."""
+        """Whether a run is in progress that the scheduler does not know about."""
         return self._called is not None
 
     @property
@@ -133,7 +133,7 @@ class FakeWorker:
         self._standby = execution_id, on_begun, timer
 
     def withdraw(self) -> bool:
-        """Take back what it stands by for, unless it has begun."""
+        """Withdraw the run it stands by for, unless it has begun."""
         if self._standby is not None:
             execution_id, _, timer = self._standby
             if execution_id in self.begun:
@@ -143,17 +143,17 @@ class FakeWorker:
         return True
 
     def _look_at_clock(self, slot: int, latest: float) -> None:
-        """Begin, unless the clock has been set meanwhile."""
+        """Begin, unless the clock has been set in the meantime."""
         if slot <= self._clock.now() <= latest:
             self.begin()
 
     def begin(self) -> None:
-        """Begin what it stands by for: its clock is ahead of the scheduler's."""
+        """Begin the run it stands by for: its clock is ahead of the scheduler's."""
         if self._standby is not None and self._standby[0] not in self.begun:
             self.begun.append(self._standby[0])
 
     def offer(self, on_called: Callable[[str, float], None]) -> None:
-        """Take calls from now on."""
+        """Accept direct calls from now on."""
         if self.is_shared:
             return
         assert not self.is_single_use, "a worker for one run was offered"
@@ -162,7 +162,7 @@ class FakeWorker:
         self._on_called = on_called
 
     def hold(self) -> bool:
-        """Take no calls any more; tell of one that is in progress."""
+        """Accept no more calls; report the one in progress, if any."""
         on_called, self._on_called = self._on_called, None
         called, self._called = self._called, None
         if called is None:
@@ -173,24 +173,24 @@ class FakeWorker:
         return False
 
     def call(self, execution_id: str) -> bool:
-        """Ask for a run past the scheduler; return whether it has begun."""
+        """Request a run without the scheduler; return whether it has begun."""
         if self._on_called is None or self._called is not None or self.is_gone:
             return False
         self._called = execution_id, self._clock.now()
         return True
 
     def answer(self) -> bool:
-        """End a call that nobody was told of; return whether there was one."""
+        """End a call that was not reported; return whether there was one."""
         called, self._called = self._called, None
         return called is not None
 
     def tell(self) -> None:
-        """Show that it has begun, before the scheduler has come to the slot."""
+        """Report that it has begun before the scheduler has reached the slot."""
         assert self._standby is not None
         self._standby[1]()
 
     def run(self, execution: ScheduledExecution) -> asyncio.Future[Outcome]:
-        """Begin a run, as the script says."""
+        """Begin a run as the script specifies."""
         if self._standby is not None:
             assert self._standby[0] == execution.id, "it stands by for another run"
             self.begin()
@@ -219,7 +219,7 @@ class FakeWorker:
         self._end(execution_id, Outcome(is_ok=True, value=result, summary=repr(result)))
 
     def return_at(self, finished_at: float | None) -> None:
-        """Let the oldest run have returned at a moment, Unix seconds, as it says."""
+        """End the oldest run with a given reported end time, Unix seconds."""
         self._end(None, Outcome(is_ok=True, finished_at=finished_at))
 
     def fail(self, error: Exception, *, execution_id: str | None = None) -> None:
@@ -233,9 +233,9 @@ class FakeWorker:
         signal_name: str | None = None,
         is_lost: bool = False,
     ) -> None:
-        """Let the worker end without being asked to, in a run or idle.
+        """Make the worker end without a request, during a run or while idle.
 
-        Where it `is_lost` it goes with the process that had forked it.
+        With `is_lost`, it ends because the process that had forked it was lost.
         """
         if not self.is_gone:
             error = self._leave(
@@ -244,7 +244,7 @@ class FakeWorker:
             self._on_death(self, error)
 
     def give_up(self, future: asyncio.Future[Outcome]) -> asyncio.Future[Outcome]:
-        """Cancel a run; a stubborn one goes on."""
+        """Cancel a run; a stubborn one continues."""
         if not self._script.is_stubborn:
             future.cancel()
         return future
@@ -261,13 +261,13 @@ class FakeWorker:
 
     def _kill(self) -> None:
         if self.is_shared:
-            # A thread: nothing can end it, it is only waited for no longer.
+            # A thread cannot be ended; the test only stops waiting for it.
             self._note_gone()
         elif not self.is_gone:
             self._leave(signal_name="SIGKILL")
 
     def _act(self, execution_id: str) -> None:
-        """End a run whose time has come."""
+        """End a run whose time is up."""
         if execution_id not in self._busy:
             return
         if self._script.dies:
@@ -305,7 +305,7 @@ class FakeLauncher:
 
     Args:
         clock: the clock that loads and runs take their time from.
-        is_shared: make workers that run several executions at once.
+        is_shared: whether workers run several executions at once.
         script: what the workers do; the attribute may be changed later.
 
     Attributes:
@@ -333,13 +333,13 @@ class FakeLauncher:
         return self.workers[-1]
 
     def explain_delay(self, task_id: str) -> str:  # noqa: ARG002
-        """Return nothing: it is the script that says how long a load takes."""
+        """Return nothing: the script specifies how long a load takes."""
         return ""
 
     def launch_at_once(
         self, task_id: str, on_death: Callable[[Worker, BaseException], None]
     ) -> FakeWorker | None:
-        """Load a fake job if it is there at once, as inline jobs are."""
+        """Load a fake job if that takes no time, as with inline jobs."""
         script = self.script
         if not self._is_shared or script.load_seconds != 0 or script.load_error:
             return None
@@ -348,7 +348,7 @@ class FakeLauncher:
     async def launch(
         self, task_id: str, on_death: Callable[[Worker, BaseException], None]
     ) -> FakeWorker:
-        """Load a fake job, as the script says."""
+        """Load a fake job as the script specifies."""
         self.loading += 1
         try:
             await self._load()
