@@ -1,9 +1,9 @@
 """Every exception of ipycron.
 
 Each class is an `IpycronError` and the built-in that a caller would expect.
-A constructor takes facts, keeps them as attributes and builds the text, so that
-a raise site is one line and a handler never parses a message. All of them pickle:
-they cross the process boundary like any other object.
+A constructor takes facts, keeps them as attributes and builds the text, so that a raise
+site is one line and a handler never parses a message. All of them can be pickled: they
+cross the process boundary like any other object.
 
 The lowest layer: this module imports nothing of ipycron.
 """
@@ -66,8 +66,8 @@ def suggest(word: str, known: Iterable[str]) -> str:
 class IpycronError(Exception):
     """Base of every exception that ipycron raises on purpose.
 
-    Subclasses take keyword facts; `_facts` is what pickle hands to the
-    constructor again, since the text alone would not rebuild the attributes.
+    Subclasses take facts as keywords; pickle passes `_facts` to the constructor again,
+    since the text alone would not restore the attributes.
     """
 
     def __init__(self, text: str, /, **facts: Any) -> None:
@@ -95,13 +95,13 @@ def _rebuild(
 
 
 class CronSyntaxError(IpycronError, ValueError):
-    """A cron expression that cannot be understood, or that never fires.
+    """A cron expression that is invalid or never fires.
 
     Attributes:
         expression: the whole text.
-        field: the bad field's name, or None where the whole text is at fault.
+        field: the invalid field's name, or None if the whole text is at fault.
         value: the offending token, or None.
-        message: one sentence: what was wrong, what the field takes.
+        message: one sentence: what is wrong and what the field accepts.
         column: zero-based position of `value` in `expression`, or None.
         suggestion: what to write instead, or None.
     """
@@ -140,7 +140,7 @@ class CronSyntaxError(IpycronError, ValueError):
 
 
 _WIDEST = 72  # columns of an expression that are shown
-_BEFORE = 24  # of them, where it is longer, those before the caret
+_BEFORE = 24  # of these, columns before the caret in a longer one
 
 
 def _point_at(expression: str, column: int, *, width: int) -> list[str]:
@@ -191,14 +191,14 @@ class UnknownTimezone(IpycronError, ValueError):
 
 
 _SECRETIVE = frozenset({"args", "env", "job"})
-"""Options that hold passwords and tokens: their values are nobody's business."""
+"""Options that may hold passwords and tokens: their values are not shown."""
 _MAX_KEYS = 8
 
 
 def describe_value(option: str, value: object) -> str:
-    """Return what texts show of an option's value.
+    """Return the text that errors show for an option's value.
 
-    Of one that may hold secrets: the type, and the keys of a dict.
+    For an option that may hold secrets: the type, and the keys of a dict.
     """
     is_empty = value is None or value in ({}, [], (), "")
     if option not in _SECRETIVE or is_empty or (option, type(value)) == _PATH:
@@ -226,8 +226,8 @@ class InvalidOption(IpycronError, ValueError):
 
     Attributes:
         option: its name.
-        value: what the text shows of the value; see `describe_value`.
-        expected: what it takes.
+        value: the text that stands for the value; see `describe_value`.
+        expected: what it accepts.
     """
 
     option: str
@@ -262,7 +262,7 @@ class UnknownOption(IpycronError, TypeError):
 
 
 class TaskFileNotFound(IpycronError, FileNotFoundError):
-    """A task file that does not exist when the task is created, or is no file."""
+    """A task file that does not exist when the task is created, or is not a file."""
 
     path: str
 
@@ -279,7 +279,7 @@ class TaskFileNotFound(IpycronError, FileNotFoundError):
 
 
 class TaskExists(IpycronError, ValueError):
-    """A task of this name exists and `if_exists="error"` refuses another."""
+    """A task with this name exists and `if_exists="error"` refuses another."""
 
     name: str
 
@@ -311,9 +311,9 @@ class CaptureError(IpycronError, TypeError):
     """A variable, or a job, that cannot travel to a worker.
 
     Attributes:
-        variable: the variable's name, or what stands for the job itself.
+        variable: the variable's name, or a name for the job itself.
         type_name: its type.
-        reason: what pickle said.
+        reason: pickle's reason.
     """
 
     variable: str
@@ -333,7 +333,7 @@ class CaptureError(IpycronError, TypeError):
 
 
 class BackgroundUnsupported(IpycronError, RuntimeError):
-    """A background task was created where the system has no worker processes.
+    """A background task was created on a system without worker processes.
 
     Attributes:
         name: the job's.
@@ -356,7 +356,7 @@ class BackgroundUnsupported(IpycronError, RuntimeError):
 class StartError(IpycronError, RuntimeError):
     """The worker ended while it loaded its job, without an exception to show.
 
-    Where the job's own code raised, that exception itself is the start's error.
+    If the job's own code raised, that exception itself is the start's error.
     """
 
     name: str
@@ -374,7 +374,7 @@ class StartError(IpycronError, RuntimeError):
 
 
 class PythonNotFound(IpycronError, RuntimeError):
-    """There is no Python to run workers with: a frozen app, or one that embeds it."""
+    """There is no Python to run workers: a frozen app, or one that embeds Python."""
 
     executable: str | None
 
@@ -390,10 +390,10 @@ class PythonNotFound(IpycronError, RuntimeError):
 
 
 class StartRefused(StartError):
-    """The system refuses a process, a thread, descriptors or memory, for now.
+    """The system currently refuses a process, a thread, descriptors or memory.
 
-    Nothing is wrong with the job: the same start succeeds when the cause is gone. What
-    was started before is tried again by itself.
+    Nothing is wrong with the job: the same start succeeds once the cause is gone. Tasks
+    that were started before are retried automatically.
     """
 
     def __init__(self, *, name: str, reason: str) -> None:
@@ -401,7 +401,7 @@ class StartRefused(StartError):
 
 
 class RunRefused(IpycronError, RuntimeError):
-    """The system refuses a run its thread, for now. The next slot is tried again."""
+    """The system currently refuses a thread for a run. The next slot is tried again."""
 
     name: str
     reason: str
@@ -437,7 +437,7 @@ class StartTimeout(IpycronError, TimeoutError):
 
 
 class StopTimeout(IpycronError, TimeoutError):
-    """A run could not be ended: a thread, or a process that hangs in the system."""
+    """A run could not be ended: a thread, or a process that hangs in the kernel."""
 
     name: str
     timeout: float
@@ -454,7 +454,7 @@ class StopTimeout(IpycronError, TimeoutError):
 
 
 class TaskDestroyed(IpycronError, RuntimeError):
-    """The task is destroyed; nothing can run it again."""
+    """The task is destroyed and cannot run again."""
 
     name: str
 
@@ -496,7 +496,7 @@ class NestedSchedule(IpycronError, RuntimeError):
 
 
 class BlockingCall(IpycronError, RuntimeError):
-    """A call that waits was made where an event loop runs, which it would hold up."""
+    """A blocking call was made in a thread whose event loop it would block."""
 
     call: str
     instead: str
@@ -511,11 +511,11 @@ class BlockingCall(IpycronError, RuntimeError):
 
 
 class SelfWait(IpycronError, RuntimeError):
-    """A run waited for its own end, or a listener for that of its task.
+    """A run waited for its own end, or a listener for the end of its task.
 
     Attributes:
         name: the task's.
-        call: what would wait.
+        call: the call that would wait.
         is_listener: whether a listener has called it.
     """
 
@@ -560,7 +560,7 @@ class OverlapError(IpycronError, RuntimeError):
 
     Attributes:
         name: the task's.
-        execution_id: which run that is.
+        execution_id: the id of that run.
     """
 
     name: str
@@ -576,7 +576,7 @@ class OverlapError(IpycronError, RuntimeError):
 
 
 class WaitTimeout(IpycronError, TimeoutError):
-    """`execute_timeout` passed; the run itself goes on."""
+    """`execute_timeout` passed; the run itself continues."""
 
     name: str
     timeout: float
@@ -591,11 +591,11 @@ class WaitTimeout(IpycronError, TimeoutError):
 
 
 class ExecutionTimeout(IpycronError, TimeoutError):
-    """A run took longer than `timeout`, and was ended where that is possible.
+    """A run took longer than `timeout`, and was ended if that was possible.
 
     Attributes:
-        is_ended: False where its code goes on: an executor cannot end it, or a
-            coroutine ignores its cancellation. The task stays busy until it returns.
+        is_ended: False if its code continues: an executor cannot end it, or a coroutine
+            ignores its cancellation. The task stays busy until it returns.
     """
 
     name: str
@@ -636,8 +636,8 @@ class WorkerCrashed(IpycronError, RuntimeError):
         exit_code: the exit status, or None where a signal ended it.
         signal_name: such as ``SIGSEGV``, or None.
         output: the last lines of its stderr.
-        reason: why ipycron itself ended it, empty where it did not.
-        is_lost: whether it went with the process that had forked it.
+        reason: why ipycron itself ended it; empty if it did not.
+        is_lost: whether it ended because the process that had forked it was lost.
     """
 
     name: str
@@ -678,10 +678,10 @@ class WorkerCrashed(IpycronError, RuntimeError):
 
 
 class ExecutorError(IpycronError, RuntimeError):
-    """An executor did not run the job to its end: it refused it, broke, or lost it.
+    """An executor did not complete the job: it refused the job, broke, or lost it.
 
-    Its cause is the executor's own exception, where there is one. What the job
-    itself raises is the run's error as it is.
+    Its cause is the executor's own exception, if there is one. An exception of the job
+    itself is the run's error, unchanged.
     """
 
     name: str
@@ -694,11 +694,11 @@ class ExecutorError(IpycronError, RuntimeError):
 
 
 class SupervisorLost(IpycronError, RuntimeError):
-    """The supervisor's process ended, its runs are lost; or it cannot be started.
+    """The supervisor's process ended and its runs are lost, or it cannot be started.
 
     Attributes:
-        reason: what is known of it.
-        is_refusal: whether the system refuses it, for now.
+        reason: what is known about it.
+        is_refusal: whether the system currently refuses the process.
     """
 
     reason: str
@@ -749,7 +749,7 @@ class CoordinatorError(IpycronError, RuntimeError):
 
 
 class ProtocolError(IpycronError, RuntimeError):
-    """Bytes between two processes of ipycron that are not one of its messages."""
+    """Bytes between two processes of ipycron that are not a valid message."""
 
     reason: str
 
