@@ -120,7 +120,7 @@ function renderCard(store, el) {
   };
 }
 
-/** What the declaration has captured, folded, and what else was said of it. */
+/** What the declaration has captured, collapsed, and its notes. */
 class Facts {
   /** @param {Store} store */
   constructor(store) {

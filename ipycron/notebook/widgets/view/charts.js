@@ -4,13 +4,13 @@
 const BARS = 20;
 const BAR = 5;
 const HEIGHT = 18;
-const FOOT = 3; // below the bars: the mark of the run that is shown
+const FOOT = 3; // below the bars: the mark of the shown run
 
 /**
- * Bars of the last runs, the newest at the right; failures are red, stopped runs grey.
+ * Bars of the last runs, newest at the right; failures are red, stopped runs grey.
  *
- * Three paths, since two hundred of these are drawn anew each second. Only a chart whose
- * bars can be picked has elements for each of them.
+ * Three paths, since two hundred of these are redrawn each second. Only a chart whose
+ * bars can be picked has an element for each bar.
  */
 class Bars {
   /** @param {((start: number) => void) | null} pick called with a run's start */
@@ -92,7 +92,7 @@ function describeBars(bars) {
 
 const WIDTH = 1000;
 
-/** One line of the next hours: a tick for each slot, a band where they are many. */
+/** One line of the next hours: a tick for each slot, a band for many slots. */
 function drawMarks(svg, marks, horizon) {
   const scale = WIDTH / horizon;
   svg.replaceChildren(
@@ -100,7 +100,7 @@ function drawMarks(svg, marks, horizon) {
       const [from, to] = Array.isArray(mark) ? mark : [mark, mark];
       const x = from * scale;
       const width = Math.max(2.4, (to - from) * scale);
-      // A band has room for the words of how often it fires.
+      // A band has room for text on how often it fires.
       const shape = Array.isArray(mark) ? { class: "icr-band", y: 0, height: 14 } : { class: "icr-tick", y: 3, height: 8 };
       return s("rect", { ...shape, x: x.toFixed(1), width: width.toFixed(1) });
     }),

@@ -1,9 +1,9 @@
 // @ts-check
-// Time as the kernel's machine has it, and how it is written.
+// The time of the kernel's machine, and its formats.
 
 /**
- * The kernel's clock, seen from the browser. Messages are late, never early: the
- * largest difference seen is the nearest to the truth.
+ * The kernel's clock, estimated in the browser. Messages are late, never early: the
+ * largest difference seen is the most accurate.
  */
 class Clock {
   constructor() {
@@ -16,16 +16,16 @@ class Clock {
     this.onVisible = () => this.schedule();
   }
 
-  /** Take over the kernel's time from a message. */
+  /** Adjust to the kernel's time in a message. */
   hear(now) {
     const offset = now - Date.now() / 1000;
     const isJump = this.offset !== null && Math.abs(offset - this.offset) > 5;
     if (this.offset === null || isJump || offset > this.offset) this.offset = offset;
-    // Clocks drift apart, and laptops wake up: what was heard last must win some day.
+    // Clocks drift apart, and laptops wake up: the latest message must win eventually.
     else this.offset += (offset - this.offset) / 50;
   }
 
-  /** Stay at this instant: the kernel is gone, and with it what was to come. */
+  /** Stop at this instant: the kernel is gone, and its next runs with it. */
   freeze() {
     this.frozen ??= this.now();
   }
@@ -35,7 +35,7 @@ class Clock {
     return this.frozen ?? Date.now() / 1000 + (this.offset ?? 0);
   }
 
-  /** Call `listener` at each whole second while the page is seen. */
+  /** Call `listener` at each whole second while the page is visible. */
   listen(listener) {
     if (this.listeners.size === 0) {
       document.addEventListener("visibilitychange", this.onVisible);
@@ -74,7 +74,7 @@ function formatSpan(seconds) {
   return hours ? `${hours}:${rest}` : rest;
 }
 
-/** A duration as people say it: 3 ms, 0.42 s, 12.3 s, 4 min 05 s. */
+/** A duration as readable text: 3 ms, 0.42 s, 12.3 s, 4 min 05 s. */
 function formatDuration(seconds) {
   if (seconds < 0.0995) return `${Math.round(seconds * 1000)} ms`;
   if (seconds < 9.995) return `${seconds.toFixed(2)} s`;
@@ -94,7 +94,7 @@ function getFormat(zone, options) {
     try {
       format = new Intl.DateTimeFormat(undefined, { ...options, timeZone: zone });
     } catch {
-      // A fixed offset of Python's, or a zone that this browser does not know.
+      // A fixed offset from Python, or a zone that this browser does not know.
       format = new Intl.DateTimeFormat(undefined, options);
     }
     FORMATS.set(key, format);
@@ -108,7 +108,7 @@ const DAY = { day: "2-digit", month: "short" };
 const YEAR = { ...DAY, year: "numeric" };
 
 /**
- * An instant by a zone's clock; without its date if that is today's.
+ * An instant in a zone; without the date if it is today.
  * @param {number} instant
  * @param {string | undefined} zone
  * @param {number} now
@@ -125,7 +125,7 @@ function formatInstant(instant, zone, now, isBrief = false) {
   return `${getFormat(zone, isFar ? YEAR : DAY).format(at)} ${time}`;
 }
 
-/** The city of a zone whose clock is not the browser's own, to stand after a time. */
+/** The city of a zone that differs from the browser's, shown after a time. */
 function nameZone(instant, zone) {
   const [theirs, ours] = [zone, undefined].map((z) => getFormat(z, { ...DAY, ...TIME }).format(instant * 1000));
   return theirs === ours ? "" : ` ${zone.split("/").pop().replaceAll("_", " ")}`;
@@ -138,7 +138,7 @@ function formatBytes(count) {
   return `${(count / 1e6).toFixed(1)} MB`;
 }
 
-/** The first of the fires that is still to come. */
+/** The first of the fires that is still in the future. */
 function findNext(fires, now) {
   return fires.find((fire) => fire > now) ?? null;
 }

@@ -1,6 +1,6 @@
 // @ts-check
-// The files of this folder are one ES module: Python joins them in the order that
-// live.py names. Only index.js exports.
+// The files in this folder form one ES module: Python concatenates them in the order
+// given in assets.py. Only index.js exports.
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -16,7 +16,7 @@ function h(tag, attributes = {}, ...children) {
   return fill(document.createElement(tag), attributes, children);
 }
 
-/** As `h`, in SVG's namespace. */
+/** Like `h`, in the SVG namespace. */
 function s(tag, attributes = {}, ...children) {
   return fill(document.createElementNS(SVG, tag), attributes, children);
 }
@@ -37,7 +37,7 @@ function fill(element, attributes, children) {
   return element;
 }
 
-/** Set an element's text, if it is another: nothing is laid out again for nothing. */
+/** Set an element's text if it differs: avoids needless layout. */
 function setText(element, text) {
   const first = element.firstChild;
   if (first && first === element.lastChild && first.nodeType === Node.TEXT_NODE) {
@@ -47,7 +47,7 @@ function setText(element, text) {
   }
 }
 
-/** Set or remove an attribute, if it is another. */
+/** Set or remove an attribute, if it differs. */
 function setAttribute(element, name, value) {
   if (value === null || value === undefined || value === false) {
     if (element.hasAttribute(name)) element.removeAttribute(name);
@@ -79,7 +79,7 @@ const ICONS = {
 };
 const SOLID = new Set(["run", "stop"]);
 
-/** An icon that the word beside it explains: hidden from screen readers. */
+/** An icon explained by the word beside it: hidden from screen readers. */
 function icon(name) {
   const path = s("path", { d: ICONS[name] });
   const attributes = {
@@ -91,7 +91,7 @@ function icon(name) {
   return s("svg", attributes, path);
 }
 
-/** Change an icon, if it is another. */
+/** Change an icon, if it differs. */
 function setIcon(holder, name) {
   if (holder.dataset.icon === name) return;
   holder.dataset.icon = name;
@@ -99,7 +99,7 @@ function setIcon(holder, name) {
 }
 
 /**
- * A button with an icon; its label is seen, or read out.
+ * A button with an icon; its label is visible or read aloud.
  * @param {string} name of the icon
  * @param {string} label
  * @param {() => void} act
@@ -119,7 +119,7 @@ function makeButton(name, label, act, isWide = false) {
   return h("button", attributes, holder, text);
 }
 
-/** A new id; `crypto.randomUUID` is missing on pages of plain http. */
+/** A new id; `crypto.randomUUID` is missing on plain http pages. */
 function makeId() {
   return globalThis.crypto && crypto.randomUUID
     ? crypto.randomUUID()

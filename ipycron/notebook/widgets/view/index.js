@@ -1,6 +1,6 @@
 // @ts-check
 
-/** One call per model: its views share what it knows. */
+/** Called once per model: its views share its state. */
 export default ({ isSaved = false } = {}) => {
   /** @type {Store} */
   let store;

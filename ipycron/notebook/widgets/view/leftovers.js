@@ -1,5 +1,5 @@
 // @ts-check
-// Tasks that go on though no cell declares them.
+// Tasks that continue though no cell declares them.
 
 /** @param {Store} store @param {any} el */
 function renderLeftovers(store, el) {
@@ -8,7 +8,7 @@ function renderLeftovers(store, el) {
   const rows = [...store.tasks.keys()].map((id) => new Leftover(store, id, reasons[id]));
   const root = h(
     "section",
-    { class: "icr icr-leftovers", "aria-label": "Tasks that go on" },
+    { class: "icr icr-leftovers", "aria-label": "Tasks that continue" },
     ...rows.map((row) => row.el),
     notices.el,
   );

@@ -1,8 +1,8 @@
 // @ts-check
-// What the page knows, and its line to the kernel.
+// The state of the page, and its connection to the kernel.
 
-const PATIENCE = 1000; // ms until a click that nobody acknowledged is said to wait
-const SILENCE = 25; // s without a word until the kernel is said to be silent
+const PATIENCE = 1000; // ms until an unacknowledged click is shown as waiting
+const SILENCE = 25; // s without a message until the kernel is shown as silent
 const MAX_EVENTS = 400;
 const MAX_TEXT = 600000; // characters of output that are kept for a second view
 
@@ -136,7 +136,7 @@ class Store {
 
   // --- to the kernel --------------------------------------------------------------
 
-  /** Send a command; views show whether it waits, and what became of it. */
+  /** Send a command; views show whether it is waiting, and its outcome. */
   send(name, task) {
     const command = { id: makeId(), name, task, isWaiting: false, timer: 0 };
     const isClick = name !== "hello" && name !== "sync";
@@ -184,7 +184,7 @@ class Store {
     this.tell("commands");
   }
 
-  /** The command that is under way for a task, if any. */
+  /** The command in progress for a task, if any. */
   findCommand(task) {
     for (const command of this.commands.values()) {
       if (command.task === task) return command;
@@ -192,7 +192,7 @@ class Store {
     return null;
   }
 
-  /** The tasks that the filter and "failing" leave, in the kernel's order. */
+  /** The tasks that pass the filter and "failing", in the kernel's order. */
   findWanted() {
     return [...this.tasks.values()].filter((task) => this.isWanted(task));
   }
@@ -215,7 +215,7 @@ class Store {
     return this.model.get("ui") ?? {};
   }
 
-  /** Change how the view looks: kept by the kernel, found again by the next page. */
+  /** Change the look of the view; the kernel keeps it for the next page. */
   setUi(patch) {
     this.model.set("ui", { ...this.ui, ...patch });
     try {
@@ -225,9 +225,9 @@ class Store {
     }
   }
 
-  // --- the line -------------------------------------------------------------------
+  // --- the connection -------------------------------------------------------------
 
-  /** JupyterLab tells by its manager that there is no kernel any more. */
+  /** JupyterLab's manager reports that there is no kernel any more. */
   get hasKernel() {
     const manager = this.model.widget_manager;
     return !manager || !("kernel" in manager) || Boolean(manager.kernel);
@@ -237,7 +237,7 @@ class Store {
     return this.model.widget_manager?.kernel?.id ?? null;
   }
 
-  /** What JupyterLab and Notebook say of the kernel. */
+  /** The kernel's status in JupyterLab and Notebook. */
   takeStatus(status) {
     if (status === "restarting" || status === "autorestarting") this.setLine("restarted");
     if (status === "dead" || status === "terminating") this.setLine("gone");
@@ -263,7 +263,7 @@ class Store {
     this.tell("line");
   }
 
-  /** What there is to say about the line; empty if all is well. */
+  /** The message about the connection; empty if all is well. */
   get lineText() {
     if (this.line === "restarted") return "The kernel was restarted: this is how it was before.";
     if (this.line === "gone") return "The kernel is gone: this is how it was.";
@@ -277,7 +277,7 @@ class Store {
   }
 }
 
-/** Whether a task has a text in its name, its schedule, its job or its status. */
+/** Whether a task's name, schedule, job or status contains a text. */
 function matches(task, wanted) {
   if (!wanted) return true;
   const failing = isFailing(task) ? "failing\nfailed" : "";
@@ -298,7 +298,7 @@ function shorten(items) {
 
 /** Keep a notebook's shortcuts off our buttons, except those with Ctrl or Cmd. */
 function guardKeys(root) {
-  // Lab listens on the document while the event goes down: only the window is before.
+  // Lab listens on the document in the capture phase: only the window comes earlier.
   const guard = (event) => {
     if (!root.contains(event.target)) return;
     const isTheirs = event.ctrlKey || event.metaKey || (event.shiftKey && event.key === "Enter");

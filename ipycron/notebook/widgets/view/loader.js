@@ -1,7 +1,7 @@
 // @ts-check
-// What every view carries: a page loads hundreds of them at once, and the kernel has
-// two seconds to answer for all. The script and the style are in one model for all, the
-// first view that needs them reads them. This file knows nothing of the others.
+// Included in every view: a page loads hundreds of them at once, and the kernel has
+// two seconds to answer for all. The script and the style are in one model for all; the
+// first view that needs them reads them. This file does not depend on the others.
 
 const PREFIX = "IPY_MODEL_";
 const PATIENCE = 1500;
@@ -55,7 +55,7 @@ function putStyle(text) {
   if (style.textContent !== text) style.textContent = text;
 }
 
-/** Stands for what the module's own factory makes, once that is here. */
+/** A placeholder for what the module's own factory makes, once it is loaded. */
 export default () => {
   /** @type {any} */
   let view;
@@ -64,7 +64,7 @@ export default () => {
       const assets = await findAssets(props.model);
       const module = await load(assets.get("script"));
       putStyle(assets.get("style"));
-      // In a notebook that was saved with its widgets nobody is behind them.
+      // In a notebook that was saved with its widgets, they have no kernel.
       view = module.default({ isSaved: assets.comm_live === false });
       return view.initialize(props);
     },

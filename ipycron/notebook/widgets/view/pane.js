@@ -1,5 +1,5 @@
 // @ts-check
-// The output of one run: text by a terminal of ours, displays by the notebook itself.
+// The output of one run: text in our terminal, displays rendered by the notebook.
 
 /** @typedef {{el: any, number: number}} Slot */
 
@@ -20,7 +20,7 @@ class Pane {
     this.isAtEnd = true;
     this.views = [];
     this.isClosed = false;
-    // A display is drawn late: the end of the output moves when it is.
+    // A display is drawn later, and the end of the output then moves.
     this.sizes = new ResizeObserver(() => this.follow());
     this.sizes.observe(this.body);
     this.sizes.observe(this.trace.el);
@@ -65,7 +65,7 @@ class Pane {
     else this.showEnd();
   }
 
-  /** Add what came. A run that has said nothing yet leaves the last one in place. */
+  /** Add new output. Until a run has any, the last run's output stays in place. */
   take({ run, items, reset }) {
     if (reset && this.run && run?.id !== this.run.id && this.hasSelection) this.isHeld = true;
     if (this.isHeld) {
@@ -110,7 +110,7 @@ class Pane {
     this.body.append(element);
   }
 
-  /** Show the end; of a display that is too high for that, its beginning. */
+  /** Scroll to the end, or to the beginning of a display that is too high. */
   follow() {
     this.foot.fit();
     if (!this.isAtEnd) return;
@@ -124,7 +124,7 @@ class Pane {
     body.scrollTop = this.scrolledTo;
   }
 
-  /** The notebook's rendering of a group of displays; moved, never made twice. */
+  /** The notebook's rendering of a group of displays; moved, never created twice. */
   getSlot(number, modelId) {
     let slot = this.slots.get(modelId);
     if (!slot) {
@@ -147,7 +147,7 @@ class Pane {
     if (manager.display_view) {
       await manager.display_view(view, el);
     } else if (widget?.constructor.attach) {
-      // Lumino's own attach: formulas are typeset when it tells them.
+      // Lumino's own attach: its message makes formulas be typeset.
       await this.whenConnected(el);
       if (!this.isClosed) widget.constructor.attach(widget, el);
     } else {
@@ -166,7 +166,7 @@ class Pane {
     this.foot.draw();
   }
 
-  /** All of the output as text; a display is what can be read of it. */
+  /** All of the output as text; of a display, its readable text. */
   get plain() {
     const parts = (this.store.opened?.pane?.items ?? []).map(([kind, value]) => {
       if (kind === "group") return `\n${this.slots.get(value[1])?.el.innerText.trim() || "[figure]"}\n`;
@@ -176,7 +176,7 @@ class Pane {
     return stripControls(parts.join("")).replace(/\n{3,}/g, "\n\n").trim();
   }
 
-  /** Wait until an element is on the page: outputs are drawn before, or folded. */
+  /** Wait until an element is on the page: outputs may be drawn before, or collapsed. */
   async whenConnected(el) {
     while (!el.isConnected && !this.isClosed) {
       await new Promise((resolve) => setTimeout(resolve, 50));
@@ -192,7 +192,7 @@ class Pane {
   }
 }
 
-/** What can be done with an output: copied, saved, seen whole. */
+/** The actions on an output: copy, save, show all. */
 class PaneFoot {
   /** @param {Pane} pane */
   constructor(pane) {
@@ -224,7 +224,7 @@ class PaneFoot {
     this.fit();
   }
 
-  /** Whether there is more than is seen is known when it has been drawn. */
+  /** Whether more exists than is visible is known only once it is drawn. */
   fit() {
     const { body, trace } = this.pane;
     const isOpen = this.pane.el.hasAttribute("data-expanded");
@@ -266,7 +266,7 @@ class PaneFoot {
   }
 }
 
-/** Copy a text; the clipboard's own way is for pages of https and this machine alone. */
+/** Copy a text; the clipboard API works only on https pages and localhost. */
 async function copyText(text) {
   try {
     await navigator.clipboard.writeText(text);

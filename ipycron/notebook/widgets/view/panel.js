@@ -1,5 +1,5 @@
 // @ts-check
-// Every task of the kernel: the table, the next hours, what has happened.
+// Every task of the kernel: the table, the next hours, the last events.
 
 /** @param {Store} store @param {any} el */
 function renderPanel(store, el) {
@@ -65,7 +65,7 @@ function renderPanel(store, el) {
   }
 
   function drawUi() {
-    // Not while it is typed in: the kernel's echo is older than the last letter.
+    // Not while the user types: the kernel's echo is older than the last letter.
     if (document.activeElement !== filter) filter.value = store.ui.filter ?? "";
     timeline.drawUi();
     events.drawUi();

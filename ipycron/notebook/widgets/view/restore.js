@@ -1,8 +1,8 @@
 // @ts-check
-// A panel outlives its kernel: it can have the cells run again that declared its tasks,
-// where the front end lets a view see its notebook, as JupyterLab and Notebook 7 do.
+// A panel outlives its kernel: it can run the cells that declared its tasks again, if
+// the front end lets a view see its notebook, as JupyterLab and Notebook 7 do.
 
-// What a notebook with tasks begins with; its own cells may not be run again.
+// The start of a notebook with tasks, whose own first cells may not be run again.
 const LOAD = "%load_ext ipycron\nimport ipycron";
 const SHOW = "%cron panel";
 const LIST = "__import__('ipycron.notebook.widgets.panel', fromlist=['_']).list_cells()";
@@ -29,7 +29,7 @@ class Restorer {
     return findNotebook(this.store.model)?.sessionContext.session?.kernel ?? null;
   }
 
-  /** The cells that declared tasks, in the notebook's order, and are there still. */
+  /** The cells that declared tasks and still exist, in the notebook's order. */
   findCells() {
     const cells = findNotebook(this.store.model)?.model.cells ?? [];
     const wanted = new Set([...this.store.tasks.values()].map((task) => task.cell));
@@ -78,7 +78,7 @@ class Restorer {
     if (!hasFailed) await this.showPanel(kernel);
   }
 
-  /** Put a live panel in the place of this one. */
+  /** Replace this panel with a live one. */
   async showPanel(kernel) {
     for (const cell of findNotebook(this.store.model).model.cells) {
       const all = cell.type === "code" ? cell.outputs.toJSON() : [];
@@ -92,7 +92,7 @@ class Restorer {
     }
   }
 
-  /** Which of a cell's outputs shows this panel, -1 for none. A view is not told its id. */
+  /** Which of a cell's outputs shows this panel, or -1. A view does not know its id. */
   async findIndex(outputs) {
     const { model } = this.store;
     for (const [index, output] of outputs.entries()) {
@@ -105,7 +105,7 @@ class Restorer {
   }
 }
 
-/** Load ipycron; return the cells whose tasks are there. */
+/** Load ipycron; return the cells whose tasks exist. */
 async function listCells(kernel) {
   const content = { code: LOAD, silent: true, store_history: false, user_expressions: { cells: LIST } };
   const { content: reply } = await kernel.requestExecute(content).done;
@@ -126,14 +126,14 @@ async function collect(kernel, code) {
   return displays;
 }
 
-/** Run a cell as its notebook would; return what it failed with, or null. */
+/** Run a cell as its notebook would; return its error, or null. */
 async function runCell(kernel, cell) {
   cell.trusted = true;
   cell.clearExecution();
   cell.executionState = "running";
   const places = new Map();
   const content = { code: cell.sharedModel.getSource(), stop_on_error: true };
-  // Not disposed of at its end: what is displayed may be updated later.
+  // Not disposed of at the end: displays may be updated later.
   const future = kernel.requestExecute(content, false, { cellId: cell.id });
   future.onIOPub = (message) => takeOutput(cell.outputs, places, message);
   try {

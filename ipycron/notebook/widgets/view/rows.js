@@ -10,8 +10,8 @@ const STATUS = {
   destroyed: "destroyed",
 };
 
-/** The status as a word with an icon: colour is a third sign, not the only one. A task
- *  that is armed and whose last run failed says so. */
+/** The status as a word with an icon: colour is a third sign, not the only one. An
+ *  armed task whose last run failed is marked. */
 class StatusMark {
   constructor() {
     this.holder = h("span", { class: "icr-holder" });
@@ -28,7 +28,7 @@ class StatusMark {
   }
 }
 
-/** The status that is shown: a task that is armed and whose last run failed is failing. */
+/** The displayed status: an armed task whose last run failed is failing. */
 function findStatus(task) {
   const known = STATUS[task.status] ?? "stopped";
   return known === "idle" && isFailing(task) ? "failing" : known;
@@ -38,7 +38,7 @@ function isFailing(task) {
   return Boolean(task.trouble) || task.last?.state === "failed";
 }
 
-/** What a run is shown as; "warning": it has ended well, but its result is not here. */
+/** How a run is shown; "warning": it succeeded, but its result is not here. */
 function findState(run) {
   return run.unsent ? "warning" : run.state;
 }
@@ -101,7 +101,7 @@ class Controls {
     return { run: this.run, start: this.start, stop: this.stop, destroy: this.destroy };
   }
 
-  /** Ask, in words, before a task is gone for good. */
+  /** Ask for confirmation before a task is destroyed. */
   ask() {
     if (this.destroy.getAttribute("aria-disabled")) return;
     this.asked.hidden = false;
@@ -130,10 +130,10 @@ class Controls {
     this.withdraw();
   }
 
-  /** A button's label, and whose button it is for those who do not see the row. */
+  /** A button's label, with the task's name for screen readers. */
   label(button, text) {
     setAttribute(button, "title", text);
-    // A label that is seen is the name of its button; its group says whose it is.
+    // A visible label is its button's name; the group names the task.
     if (button.hasAttribute("aria-label")) setAttribute(button, "aria-label", `${text}: ${this.name}`);
   }
 
@@ -149,7 +149,7 @@ class Controls {
       this.label(this.destroy, "Destroy");
     }
     const isArmed = status !== "stopped" && status !== "destroyed";
-    // The focus stays where it is when one takes the place of the other.
+    // The focus stays when one button replaces the other.
     const isFocused = [this.start, this.stop].includes(document.activeElement);
     this.start.hidden = isArmed;
     this.stop.hidden = !isArmed;
@@ -168,7 +168,7 @@ class Controls {
   }
 }
 
-/** The countdown to the next run, or how long this one has been going on. */
+/** The countdown to the next run, or how long this one has been running. */
 class Countdown {
   constructor(isLabelled = true) {
     this.label = isLabelled ? h("span", { class: "icr-muted" }) : null;
@@ -185,7 +185,7 @@ class Countdown {
       return;
     }
     const next = findNext(task.fires, now);
-    // All that were told are past: the kernel is busy, or has not said it yet.
+    // All known fires are past: the kernel is busy or has not sent more yet.
     const isDue = next === null && task.fires.length > 0;
     const blank = this.label ? "" : "–";
     setText(this.value, next === null ? (isDue ? "now" : blank) : formatSpan(Math.ceil(next - now)));
@@ -196,7 +196,7 @@ class Countdown {
   }
 }
 
-/** What kept a task from starting. */
+/** Why a task did not start. */
 class Trouble {
   constructor() {
     this.terminal = h("div", {});
@@ -213,7 +213,7 @@ class Trouble {
   }
 }
 
-/** Messages: what was refused, what is wrong with the line. */
+/** Messages: refused commands, and problems with the connection. */
 class Notices {
   /**
    * @param {Store} store

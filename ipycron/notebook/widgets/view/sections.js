@@ -1,5 +1,5 @@
 // @ts-check
-// Below the panel's table: the next hours, and what has happened.
+// Below the panel's table: the next hours, and the last events.
 
 const HORIZONS = [
   [3600, "1 hour"],
@@ -10,7 +10,7 @@ const HORIZONS = [
   [366 * 86400, "1 year"],
 ];
 
-/** A part of the panel that can be folded away. */
+/** A collapsible part of the panel. */
 class Section {
   constructor(store, key, title, ...tools) {
     this.store = store;
@@ -47,7 +47,7 @@ class Section {
 }
 
 const WEEKDAY = { weekday: "short", ...MINUTES };
-/** Steps of the axis: seconds, how an instant is written, the pixels that this takes. */
+/** Steps of the axis: seconds, format of an instant, its width in pixels. */
 const STEPS = [
   [300, MINUTES, 46],
   [600, MINUTES, 46],
@@ -86,7 +86,7 @@ class Timeline extends Section {
     this.body.append(this.chart, this.none);
     /** @type {Map<string, any>} */
     this.rows = new Map();
-    // The axis has as many labels as there is room for.
+    // The axis has as many labels as fit.
     this.sizes = new ResizeObserver(() => this.drawAxis());
     this.sizes.observe(this.axis);
   }
@@ -171,7 +171,7 @@ class Timeline extends Section {
     const [step, options] = STEPS.find(([size, , room]) => (size / horizon) * width >= room) ?? STEPS[STEPS.length - 1];
     const format = getFormat(undefined, options);
     const room = STEPS.find(([size]) => size === step)?.[2] ?? 0;
-    // Whole hours of the browser's clock, which may be half an hour off UTC's.
+    // Whole hours of the browser's clock, which may differ from UTC's by half an hour.
     const shift = new Date(start * 1000).getTimezoneOffset() * 60;
     const first = Math.ceil((start - shift) / step) * step + shift;
     const labels = [];
@@ -224,7 +224,7 @@ class EventLog extends Section {
     this.draw();
   }
 
-  /** Begin anew where other tasks or kinds of events are shown than before. */
+  /** Start over if other tasks or kinds of events are shown than before. */
   narrow() {
     const { ui, isFiltered } = this.store;
     this.isNarrow = Boolean(ui.problems);
@@ -241,7 +241,7 @@ class EventLog extends Section {
   isWanted(event) {
     if (this.isNarrow && !isProblem(event)) return false;
     if (!this.wanted || this.wanted.has(event.task)) return true;
-    // A task that is gone has its name left.
+    // Of a task that is gone, the name is left.
     const { filter, failing } = this.store.ui;
     const isGone = !this.store.tasks.has(event.task);
     return isGone && !failing && event.name.toLocaleLowerCase().includes(filter.trim().toLocaleLowerCase());
@@ -261,7 +261,7 @@ class EventLog extends Section {
     this.none.hidden = !this.list.hidden;
   }
 
-  /** The line of an event; that of a run's end takes the place of its beginning. */
+  /** The line of an event; a run's end replaces its beginning. */
   makeLine(event) {
     const begun = this.begun.get(event.run);
     if (begun) {

@@ -1,5 +1,5 @@
 // @ts-check
-// Every task of the kernel, a row each, and the detail of the row that is open.
+// Every task of the kernel, one row each, and the details of the open row.
 
 const COLUMNS = [
   { key: "name", title: "Task" },
@@ -11,7 +11,7 @@ const COLUMNS = [
   { key: "", title: "" },
 ];
 
-/** What a column is sorted by: a text, a number, or null where there is nothing yet. */
+/** The sort key of a column: a text, a number, or null if there is nothing yet. */
 const SORTS = {
   status: (task) => findStatus(task),
   name: (task) => task.name,
@@ -29,7 +29,7 @@ function compare(a, b) {
   return typeof a === "string" ? COLLATOR.compare(a, b) : a - b;
 }
 
-/** The run of which a row says when it was: the newest in progress, else the last. */
+/** The run whose time a row shows: the newest in progress, else the last. */
 function findLast(task) {
   return task.running[task.running.length - 1] ?? task.last;
 }
@@ -77,7 +77,7 @@ class Row {
       h("td", {}, this.bars.el),
       h("td", { class: "icr-end" }, this.controls.el),
     );
-    // A click anywhere in the row opens it, too; the button is for keys and readers.
+    // A click anywhere in the row also opens it; the button is for keyboard and reader.
     this.el.addEventListener("click", (event) => {
       const isText = !document.getSelection()?.isCollapsed;
       if (!event.target.closest("button") && !isText) toggle(id);
@@ -126,7 +126,7 @@ function describeTook(run, now) {
   return run.duration === null ? "" : formatDuration(run.duration);
 }
 
-/** The detail of the row that is open: its last runs and the output of one. */
+/** The details of the open row: its last runs and the output of one. */
 class Detail {
   /** @param {Store} store */
   constructor(store) {
@@ -233,7 +233,7 @@ class Table {
     if (!rank) return tasks;
     const sign = sort.startsWith("-") ? -1 : 1;
     const ranked = tasks.map((task) => [rank(task, now), task]);
-    // What has no value comes last in both orders.
+    // Rows without a value come last in both orders.
     const missing = ranked.filter(([value]) => value === null);
     const present = ranked.filter(([value]) => value !== null);
     present.sort(([a], [b]) => sign * compare(a, b));
@@ -274,7 +274,7 @@ class Table {
     return [row.el, this.detail.el];
   }
 
-  /** Tell the style sheet how wide the longest name is: columns take what is free. */
+  /** Pass the width of the longest name to the style sheet: columns share the rest. */
   fitNames(tasks) {
     const names = tasks.map((task) => task.name).join("\n");
     if (names === this.fitted) return;
@@ -309,7 +309,7 @@ class Table {
 /** @type {CanvasRenderingContext2D | null} */
 let canvas = null;
 
-/** How wide a name is, in pixels, without laying out anything. */
+/** The width of a name in pixels, without layout. */
 function measure(name) {
   canvas ??= document.createElement("canvas").getContext("2d");
   if (!canvas) return 0;

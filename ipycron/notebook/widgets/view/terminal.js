@@ -12,11 +12,11 @@ const LEVELS = [0, 95, 135, 175, 215, 255];
 /** @typedef {{kind: string, fg: string, bg: string, flags: string}} Style */
 
 /**
- * Text of several streams as it would stand in a terminal, the newest lines of it.
+ * Text of several streams as a terminal would show it: the newest lines.
  *
- * Each stream has a cursor of its own: what it writes goes on where it stopped, even
- * if another has written since. Two pipes never tell which was first, and a bar that
- * moves must not jump because of a line printed meanwhile.
+ * Each stream has a cursor of its own: its text continues where it stopped, even if
+ * another stream has written since. The order of two pipes is unknown, and a moving
+ * bar must not jump because of a line printed meanwhile.
  */
 class Terminal {
   /** @param {() => void} onDraw called when lines have been drawn */
@@ -93,7 +93,7 @@ class Terminal {
   move(character) {
     const { cursor } = this;
     if (character === "\n") {
-      // A cursor that went up comes down through the lines that are there.
+      // A cursor that moved up moves down through existing lines.
       const below = this.lines.indexOf(this.line(), -MAX_LINES) + 1;
       const own = cursor.isUp ? this.lines[below] : null;
       cursor.line = own ?? null;
@@ -223,13 +223,13 @@ function makeSpan(text, style) {
   }
   const span = h("span", { class: classes.join(" ") }, text);
   const isInverse = style.flags.split(" ").includes("7");
-  // A job's own colours are its own; those of a traceback are whatever IPython has.
+  // A job chooses its own colours; those of a traceback are IPython's.
   const isOurs = style.kind === "plain";
   if (isInverse) {
     paint(span, "background-color", style.fg);
     paint(span, "color", style.bg);
   } else if (style.bg && (isOurs || !style.bg.startsWith("rgb"))) {
-    // The palette is made for text: behind text it is thin, the text the theme's own.
+    // The palette is made for text: as a background it is faint, with the theme's text.
     span.classList.add("icr-marked");
     span.style.setProperty("--icr-behind", findColour(style.bg));
   } else if (isOurs && style.fg.startsWith("rgb")) {
@@ -251,7 +251,7 @@ function findColour(colour) {
   return colour.startsWith("rgb") ? colour : `var(--icr-ansi${colour})`;
 }
 
-const READABLE = 4.6; // contrast to what is behind the text
+const READABLE = 4.6; // contrast with the background
 const BEHIND = { 0: 0.88, 255: 0.025 }; // luminance, at the worst, of light and dark
 
 /** Mix a colour with black or white until it can be read on light or dark. */

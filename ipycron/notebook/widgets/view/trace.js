@@ -1,5 +1,5 @@
 // @ts-check
-// A traceback: what the error is, then where; what a library did is folded.
+// A traceback: first the error, then its frames; library frames are collapsed.
 
 const RULE = /^-{20,}$/;
 const PLAIN_HEADING = "Traceback (most recent call last):";
@@ -41,7 +41,7 @@ function drawErrors(lines, errors) {
   ]).filter(Boolean);
 }
 
-/** Frames that follow each other in libraries are one group; if all are, none is folded. */
+/** Adjacent library frames form one group; if all are library frames, none is folded. */
 function gatherFrames(frames) {
   const isFolding = frames.some(([, , library]) => !library);
   const groups = [];
@@ -69,7 +69,7 @@ function drawText(lines) {
   return terminal.el;
 }
 
-/** Text without colours, and with lines as they stand in the end. */
+/** Text without colours, with each line in its final state. */
 function stripControls(text) {
   return text
     .replace(CONTROL, (match) => (match === "\n" || match === "\r" || match === "\t" ? match : ""))
