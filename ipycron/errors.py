@@ -285,7 +285,7 @@ class TaskExists(IpycronError, ValueError):
 
     def __init__(self, *, name: str) -> None:
         super().__init__(
-            f"task {name!r} exists already. Destroy it first, choose another name, "
+            f"task {name!r} already exists. Destroy it first, choose another name, "
             "or pass if_exists='replace' or if_exists='keep'.",
             name=name,
         )
@@ -298,7 +298,7 @@ class UnknownTask(IpycronError, KeyError):
 
     def __init__(self, *, name: str, known: Iterable[str] = ()) -> None:
         names = sorted(known)
-        listed = f" Tasks: {', '.join(names)}." if names else " There is no task."
+        listed = f" Tasks: {', '.join(names)}." if names else " There are no tasks."
         super().__init__(
             f"no task is called {name!r}.{suggest(name, names)}{listed}", name=name
         )
@@ -460,7 +460,7 @@ class TaskDestroyed(IpycronError, RuntimeError):
 
     def __init__(self, *, name: str) -> None:
         super().__init__(
-            f"task {name!r} is destroyed. Schedule it anew to run it.", name=name
+            f"task {name!r} is destroyed. Schedule it again to run it.", name=name
         )
 
 
@@ -584,7 +584,7 @@ class WaitTimeout(IpycronError, TimeoutError):
     def __init__(self, *, name: str, timeout: float) -> None:
         super().__init__(
             f"task {name!r}: no result within {timeout:g} s (execute_timeout). "
-            "The run goes on; use the option timeout to end long runs.",
+            "The run continues; use the option timeout to end long runs.",
             name=name,
             timeout=timeout,
         )
@@ -606,8 +606,8 @@ class ExecutionTimeout(IpycronError, TimeoutError):
         what = (
             "was ended"
             if is_ended
-            else "is no longer waited for. What runs it cannot end it and goes on with "
-            "it; the task stays busy until then"
+            else "is no longer waited for. It cannot be ended, so it continues; the "
+            "task stays busy until then"
         )
         super().__init__(
             f"task {name!r}: a run took longer than {timeout:g} s and {what}.",

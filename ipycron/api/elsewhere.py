@@ -14,9 +14,9 @@ from ipycron.errors import suggest
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-_AT_ONCE = "Nothing need be called for what is due: a task runs by itself once started"
-_NO_DECORATOR = "schedule(expression, function) is a call, and no decorator"
-_SCHEDULER = "There is no scheduler to make: schedule(expression, job) starts a task"
+_AT_ONCE = "Nothing needs to be called: a started task runs by itself"
+_NO_DECORATOR = "schedule(expression, function) is a call, not a decorator"
+_SCHEDULER = "There is no scheduler to create: schedule(expression, job) starts a task"
 
 NAMES: Mapping[str, str] = MappingProxyType(
     {
@@ -32,11 +32,11 @@ NAMES: Mapping[str, str] = MappingProxyType(
         "cron_trigger": "Use CronExpression(text), or the text itself.",
         "date_trigger": "A task at one instant has no counterpart: name day and month, "
         "and pass max_executions=1.",
-        "every": 'Use schedule("*/10 * * * *", job): each 10 minutes.',
+        "every": 'Use schedule("*/10 * * * *", job): every 10 minutes.',
         "get_job": "Use get_task(name).",
         "get_jobs": "Use get_tasks().",
         "idle_seconds": "Use seconds_to_next of each of get_tasks().",
-        "interval_trigger": 'Use "*/10 * * * *" for each 10 minutes; other intervals '
+        "interval_trigger": 'Use "*/10 * * * *" for every 10 minutes; other intervals '
         "have no counterpart.",
         "modify_job": "Use schedule() with the same name: it replaces the task.",
         "next_run": "Use next_run of each of get_tasks().",
@@ -51,7 +51,7 @@ NAMES: Mapping[str, str] = MappingProxyType(
         "resume": "Use start() on each of get_tasks().",
         "resume_job": "Use get_task(name).start().",
         "run_all": "Use execute() on each of get_tasks().",
-        "run_pending": f"{_AT_ONCE}. wait() keeps a script going.",
+        "run_pending": f"{_AT_ONCE}. wait() keeps a script running.",
         "scheduled_job": f"{_NO_DECORATOR}.",
         "scheduled_task": "Use Task.",
         "scheduler": f"{_SCHEDULER}.",

@@ -250,7 +250,7 @@ def _warn(task: Task) -> None:
         task.logger.warning("task %r: %s", task.name, text, extra=extra)
     if expression.is_hashed and expression.hash_id == task.id:
         registry.client.warn_once(
-            "task %r has an H in its schedule and no name: it draws another time at "
+            "task %r has an H in its schedule and no name: it gets a different time at "
             "each start; give it a name to keep one",
             task.name,
             extra={"ipycron_name": task.name},

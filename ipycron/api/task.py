@@ -47,7 +47,7 @@ class Task(Generic[T]):
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not name.startswith("_"):
-            advice = "Use reschedule()" if name in _OF_SCHEDULE else "Schedule it anew"
+            advice = "Use reschedule()" if name in _OF_SCHEDULE else "Schedule it again"
             message = f"{name!r} of a task cannot be set. {advice}."
             raise AttributeError(message, name=name, obj=self)
         super().__setattr__(name, value)

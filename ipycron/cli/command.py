@@ -88,11 +88,11 @@ def _add_run(commands: Any) -> None:
         help="schedule files in the foreground, until Ctrl-C",
         usage="ipycron run [options] EXPRESSION FILE [ARGS ...]\n"
         "       ipycron run [options] -f TASKS",
-        epilog="Exit code: 1 if a task's last run that ended has failed, else 0. What "
-        "stands behind the file is the file's own, as with python. A file of tasks has "
-        "a line EXPRESSION FILE [ARGS ...] for each, as in a crontab, with names "
-        "relative to its folder; # begins a line of comment. Its options are those of "
-        "all its tasks.",
+        epilog="Exit code: 1 if the last completed run of a task failed, else 0. "
+        "Arguments after the file belong to the file, as with python. A file of tasks "
+        "has a line EXPRESSION FILE [ARGS ...] for each, as in a crontab, with names "
+        "relative to its folder; # begins a comment line. The options apply to all its "
+        "tasks.",
     )
     words = (
         run.add_argument("expression", help="when, quoted: '*/5 * * * *'"),
@@ -162,7 +162,7 @@ def _add_when(parser: Any) -> None:
     """Add options for what an expression alone does not specify."""
     zone = "IANA time zone; the system's by default"
     parser.add_argument("--timezone", "--tz", help=zone)
-    parser.add_argument("--hash-id", metavar="NAME", help="the name that H draws from")
+    parser.add_argument("--hash-id", metavar="NAME", help="the name that determines H")
 
 
 def _make_expression(given: argparse.Namespace) -> CronExpression:
@@ -184,12 +184,12 @@ def _make_expression(given: argparse.Namespace) -> CronExpression:
 def _count(text: str) -> int:
     """Return a number of fires; `argparse` makes one line of the error."""
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"got {text!r}, expected a number from 1 on")
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected a number from 1")
     return int(text)
 
 
 def _add_explain(commands: Any) -> None:
-    explain = commands.add_parser("explain", help="say an expression in words")
+    explain = commands.add_parser("explain", help="describe an expression in words")
     explain.add_argument("expression")
     _add_when(explain)
     explain.add_argument("--locale", default="en", help="language (en)")
@@ -258,7 +258,7 @@ def _check_words(given: argparse.Namespace) -> None:
     second = args[1] if len(args) > 1 and validate(args[0]) else next(iter(args), "")
     if Path(second).is_file() and (second.endswith(".py") or second is not args[0]):
         raise UsageMistake(
-            f"got a second file, {second}: these words run one. Several are run by "
+            f"got a second file, {second}: this command runs one. To run several, use "
             f"-f TASKS, a file with a line EXPRESSION FILE for each; if it is an "
             f"argument of {file}, write -- before it"
         )

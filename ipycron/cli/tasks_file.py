@@ -104,5 +104,5 @@ def _read_line(line: str) -> tuple[str, str, tuple[str, ...]]:
         raise ValueError("expected EXPRESSION FILE [ARGS…]")
     expression, rest = split
     if not rest:
-        raise ValueError("no file behind the expression: EXPRESSION FILE [ARGS…]")
+        raise ValueError("no file after the expression: EXPRESSION FILE [ARGS…]")
     return expression, rest[0], rest[1:]

@@ -155,7 +155,7 @@ def _advise(value: Any) -> str:
     if isinstance(value, type):
         return "Make an object of this class first."
     if callable(getattr(value, "get_client", None)):
-        return "Of a Dask cluster, distributed.Client(cluster) makes one."
+        return "distributed.Client(cluster) makes one from a Dask cluster."
     if callable(getattr(value, "executor", None)):
         return "Pass what its method executor() returns."
     return ""

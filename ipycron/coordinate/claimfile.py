@@ -47,8 +47,8 @@ class ClaimFile:
     """One statement at a time on the file's table ``claims``, from any thread.
 
     Holds one connection, opened at the first statement. It is closed before a fork
-    and opened anew in both processes: a child that has a connection of its parent, or
-    only its lock tables, breaks SQLite's locking. It is also reopened when the file was
+    and reopened in both processes: a child that has a connection of its parent, or only
+    its lock tables, breaks SQLite's locking. It is also reopened when the file was
     removed or replaced; otherwise two processes would claim in two files.
 
     Args:
@@ -234,7 +234,7 @@ def _close_to_others(path: Path) -> None:
         if status.st_uid == os.geteuid():
             name.chmod(mode & stat.S_IRWXU)
             _log.warning(
-                "run coordinator: everybody could use %s (mode %o): now its user only",
+                "run coordinator: %s was open to everybody (mode %o), now to its user",
                 name,
                 mode,
             )

@@ -96,7 +96,7 @@ def make_token() -> str:
 def make_owner(token: str) -> str:
     """Return ``host:process:token``: unique, and readable for people.
 
-    Computed anew each time, since a forked copy is another owner.
+    Computed each time, since a forked copy is another owner.
     """
     return f"{platform.node()}:{os.getpid()}:{token}"
 

@@ -180,7 +180,7 @@ def _check(client: object, prefix: object) -> None:
             option="client",
             value=type(client),  # a URL may hold a password
             expected="a redis.Redis or redis.asyncio.Redis",
-            advice="Of a URL, redis.Redis.from_url(url) makes one.",
+            advice="redis.Redis.from_url(url) makes one from a URL.",
         )
     if not isinstance(prefix, str):
         raise InvalidOption(option="prefix", value=prefix, expected="a string")

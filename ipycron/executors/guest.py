@@ -148,7 +148,7 @@ def run_guest(packed: bytes, *, is_due: bool = False) -> bytes:
 
 
 def _wait_for_slot(run: Run) -> None:
-    """Wait until this machine's clocks show the run's slot, as its client's do."""
+    """Wait until this machine's clocks show the run's slot, as the client's do."""
     if run.reason != "scheduled":
         return
     deadline = time.monotonic() + LONGEST_WAIT
@@ -156,12 +156,12 @@ def _wait_for_slot(run: Run) -> None:
         if time.monotonic() + wait > deadline:
             logging.getLogger("ipycron").warning(
                 "the clock of %s is %.1f s behind the one that schedules: the job sees "
-                "a time before its slot. Have both set by NTP.",
+                "a time before its slot. Synchronize both with NTP.",
                 platform.node(),
                 wait,
             )
             return
-        time.sleep(wait)  # noqa: TID251 - nothing else tells when a clock gets there
+        time.sleep(wait)  # noqa: TID251 - there is no other way to wait for a clock
 
 
 def _run(visit: RemoteRun, record: Record) -> tuple[bool, Payload, str]:
@@ -254,8 +254,7 @@ def _close(job: LoadedJob) -> None:
         logging.getLogger("ipycron").exception("a job did not close")
 
 
-# --- what a process has only one of
-# --------------------------------------------------------
+# --- what a process has only one of ---------------------------------------------------
 
 _main_lock = threading.RLock()
 

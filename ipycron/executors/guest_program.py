@@ -98,7 +98,7 @@ class _ExitFunctions:
 
     def register(self, function: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Record the function, if it is the script's own."""
-        if not self._is_own(sys._getframe(1)):  # noqa: SLF001 - who calls is the question
+        if not self._is_own(sys._getframe(1)):  # noqa: SLF001 - the caller matters
             return self.originals[0](function, *args, **kwargs)
         self._calls.append((function, args, kwargs))
         return function

@@ -231,8 +231,8 @@ class ExecutorWorker(SharedWorker):
             if is_only_run and self._submitter.end_run():
                 return
             _log.warning(
-                "task %r: a run is no longer waited for. The executor cannot end it "
-                "and goes on with it; the task stays busy until it returns.",
+                "task %r: a run is no longer waited for. The executor cannot end "
+                "it, so it continues; the task stays busy until it returns.",
                 self._job.load.name,
                 extra={"ipycron_name": self._job.load.name},
             )
@@ -263,7 +263,7 @@ class ExecutorWorker(SharedWorker):
         patience = self._job.patience
         error = ExecutorError(
             name=self._job.load.name,
-            reason=f"took it up {patience + lateness:.1f} s after it was handed in, "
+            reason=f"began it {patience + lateness:.1f} s after submission, "
             f"later than tolerance and start_timeout allow ({patience:g} s): it was "
             "not run.",
         )

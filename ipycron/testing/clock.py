@@ -87,7 +87,7 @@ class FakeClock:
         return self.call_later(delay, callback)
 
     def rest(self, seconds: float) -> None:
-        """Do not wait: no other process lives on fake time."""
+        """Do not wait: no other process runs on fake time."""
 
     def step(self, seconds: float) -> None:
         """Set the wall clock forward, or back by a negative number."""
@@ -132,7 +132,7 @@ class FakeClock:
                 await asyncio.sleep(0)
             return
         await asyncio.sleep(0)
-        while queue:  # noqa: ASYNC110 - nothing tells when a loop runs out of work
+        while queue:  # noqa: ASYNC110 - a loop does not report that it has no work left
             await asyncio.sleep(0)
 
     def _pass(self, deadline: int) -> None:

@@ -362,7 +362,7 @@ def test_tasks_that_no_cell_declares_have_a_button_that_ends_them(notebook):
     left.get_by_role("button", name="End first").click()
     expect(left.locator(".icr-reason")).to_have_text("has been ended")
     notebook.run_again(DECLARED.replace("1\n", "1 +\n"))
-    expect(left).to_have_text(re.compile("second.*goes on as it was"))
+    expect(left).to_have_text(re.compile("second.*continues unchanged"))
     notebook.delete_cell()
     notebook.run("1;")
     expect(left).to_have_text(re.compile("second.*its cell was deleted"))

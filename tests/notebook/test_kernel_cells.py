@@ -248,7 +248,7 @@ def test_task_of_a_deleted_cell_is_named_by_the_next_cell(kernel):
     kernel.run("1;", cell_id="c", deleted=["a", "b", "z", 7])
     said = kernel.outputs[before + 1]["text/plain"].splitlines()
     assert [line.partition(" ")[2].partition(";")[0] for line in said] == [
-        "goes on, though its cell was deleted",
+        "continues, although its cell was deleted",
     ] * 2
     assert said[0].endswith("; `%cron destroy named` ends it")
     assert len(kernel.outputs) == before + 2

@@ -218,9 +218,7 @@ def test_cell_ends_its_task_when_it_declares_it_no_more(session):
     (task,) = get_tasks().values()
     session.read()
     session.shell.run_cell("x = 1", cell_id="one")
-    assert (
-        session.read() == f"{task.name}: ended, the cell does not declare it any more\n"
-    )
+    assert session.read() == f"{task.name}: ended, the cell no longer declares it\n"
     eventually(lambda: not names())
 
 
@@ -228,18 +226,18 @@ def test_cell_says_that_a_task_goes_on_when_its_name_is_edited(session):
     """A name is for the whole notebook: nobody has said that the old task should go."""
     session.shell.run_cell("%%cron @yearly --name old\n1", cell_id="one")
     session.shell.run_cell("%%cron @yearly --name old\n2", cell_id="one")
-    assert "goes on" not in session.read()
+    assert "continues" not in session.read()
     session.shell.run_cell("%%cron @yearly --name new\n2", cell_id="one")
     said = session.read().splitlines()[-1]
     assert said == (
-        "old: goes on, though the cell does not declare it any more; "
+        "old: continues, although the cell no longer declares it; "
         "`%cron destroy old` ends it"
     )
-    assert " (not declared any more)" in session.run("%cron")
+    assert " (no longer declared)" in session.run("%cron")
     session.shell.run_cell(
         "%%cron @yearly --name new --if-exists keep\n3", cell_id="one"
     )
-    assert "goes on" not in session.read()
+    assert "continues" not in session.read()
     assert set(names()) == {"new", "old"}
 
 
@@ -261,12 +259,12 @@ def test_cell_says_that_its_tasks_go_on_when_it_fails(session, edited):
         session.shell.run_cell(edited, cell_id="one" + name)
         said = session.read().splitlines()[-1]
         assert said == (
-            f"{task.name}: goes on as it was: the cell failed before it declared "
+            f"{task.name}: continues unchanged: the cell failed before it declared "
             f"anything; `%cron destroy {task.name}` ends it"
         )
         assert "declared before its cell failed" in session.run("%cron")
         session.shell.run_cell(f"%%cron @yearly {name}\n2", cell_id="one" + name)
-        assert "goes on" not in session.read()
+        assert "continues" not in session.read()
         assert "its cell failed" not in session.run("%cron")
         session.run("%cron destroy --all")
 

@@ -265,7 +265,7 @@ def test_wait_returns_when_a_start_fails(session, tmp_path):
 def test_help_of_a_command_is_short(session):
     """How it is typed, and what it does."""
     assert session.run("%cron stop --help") == (
-        "%cron stop NAME... | --all [--force]\nstop; %cron start goes on\n"
+        "%cron stop NAME... | --all [--force]\nstop; %cron start resumes\n"
     )
 
 

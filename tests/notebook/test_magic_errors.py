@@ -241,7 +241,7 @@ def test_cell_without_a_body_is_refused(session):
         (
             "* * * * *",
             (
-                "'* * * * *' says when, but not what: write a file behind it, or "
+                "'* * * * *' says when, but not what: write a file after it, or "
                 "%%cron (two signs) above a cell"
             ),
         ),
@@ -267,23 +267,23 @@ def test_cell_without_a_body_is_refused(session):
         ),
         ("list all", "%cron list takes no words, got 'all'"),
         ("list --all", "got '--all', but there are no options here"),
-        ("stop", "%cron stop: name a task, or say --all. There is no task."),
+        ("stop", "%cron stop: name a task, or say --all. There are no tasks."),
         ("stop --all x", "%cron stop: names and --all exclude each other"),
-        ("stop nobody", "no task is called 'nobody'. There is no task."),
-        ("start nobody", "no task is called 'nobody'. There is no task."),
-        ("destroy nobody", "no task is called 'nobody'. There is no task."),
-        ("run nobody", "no task is called 'nobody'. There is no task."),
-        ("show nobody", "no task is called 'nobody'. There is no task."),
-        ("logs nobody", "no task is called 'nobody'. There is no task."),
-        ("next nobody", "no task is called 'nobody'. There is no task."),
-        ("wait nobody", "no task is called 'nobody'. There is no task."),
+        ("stop nobody", "no task is called 'nobody'. There are no tasks."),
+        ("start nobody", "no task is called 'nobody'. There are no tasks."),
+        ("destroy nobody", "no task is called 'nobody'. There are no tasks."),
+        ("run nobody", "no task is called 'nobody'. There are no tasks."),
+        ("show nobody", "no task is called 'nobody'. There are no tasks."),
+        ("logs nobody", "no task is called 'nobody'. There are no tasks."),
+        ("next nobody", "no task is called 'nobody'. There are no tasks."),
+        ("wait nobody", "no task is called 'nobody'. There are no tasks."),
         ("stop --forc", "'--forc' is not an option. Did you mean '--force'?"),
         ("wait --runs 0", "--runs: got '0', expected a whole number ≥ 1"),
         (
             "wait --for ever",
             "--for: got 'ever', expected a time such as 90, 1.5, 10m or 2h",
         ),
-        ("explain", "%cron explain: write an expression behind it"),
+        ("explain", "%cron explain: write an expression after it"),
         (
             "explain * * * *",
             f"expression: got 4 fields, {FIELDS}\n  * * * *\n        ^",
@@ -314,7 +314,7 @@ def test_name_that_exists_is_refused_when_so_asked(session):
     session.run("%%cron @yearly --name report\n1")
     session.run("%%cron @daily --name report --if-exists error\n2")
     assert str(session.result.error_in_exec) == (
-        "task 'report' exists already. Destroy it first, choose another name, or "
+        "task 'report' already exists. Destroy it first, choose another name, or "
         "pass --if-exists replace or --if-exists keep."
     )
     assert [task.pattern for task in get_tasks().values()] == ["@yearly"]

@@ -159,7 +159,7 @@ def test_preload_is_given_up_when_zygotes_die_of_it(row, write, caplog):
     # Listeners hear of it on a thread of their own, a moment after the result.
     heard = ["task:started", "execution:started", "execution:finished"]
     eventually(lambda: events.names == heard, lambda: events.names, 5)
-    eventually(lambda: "zygotes die of it: deadly" in caplog.text, caplog.text, 5)
+    eventually(lambda: "it kills zygotes: deadly" in caplog.text, caplog.text, 5)
 
 
 def test_tasks_are_restarted_when_the_zygote_is_killed(row, write):

@@ -61,7 +61,7 @@ def test_task_is_kept_when_asked_to(house):
 def test_second_task_is_refused_when_asked_to(house):
     """With ``if_exists="error"`` a name that is taken is an error, and nothing else."""
     old = house.start(answer, name="report")
-    with pytest.raises(TaskExists, match="'report' exists already"):
+    with pytest.raises(TaskExists, match="'report' already exists"):
         house.create(answer, name="report", if_exists="error")
     assert list(ipycron.get_tasks()) == [old.id]
     assert old.status == "idle"

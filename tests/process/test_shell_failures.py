@@ -65,7 +65,7 @@ def test_input_is_refused_at_once(run_in_fork):
     """`input()` has nobody to ask."""
     outcome = run_in_fork("input('name? ')")["outcomes"][0]
     assert outcome["error"][0] == "EOFError"
-    assert "nobody to ask" in outcome["error"][1]
+    assert "no user to ask" in outcome["error"][1]
     assert outcome["seconds"] < 5
 
 

@@ -87,9 +87,9 @@ def test_reschedule_refuses_what_schedule_would(options):
     [
         ("expression", "Use reschedule()."),
         ("pattern", "Use reschedule()."),
-        ("name", "Schedule it anew."),
-        ("options", "Schedule it anew."),
-        ("max_executions", "Schedule it anew."),
+        ("name", "Schedule it again."),
+        ("options", "Schedule it again."),
+        ("max_executions", "Schedule it again."),
     ],
 )
 def test_attribute_of_a_task_cannot_be_set(name, advice):

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ipycron.process.shell.captured import ItemKind
 
 EMPTY_NAMES = frozenset({"In", "Out", "_ih", "_oh"})
-"""IPython's own history, of which a worker has none."""
+"""IPython's own history, which a worker does not have."""
 
 _ANSWERS = re.compile(r"_{1,3}|_i{1,3}|_i?\d+")  # the last results and sources
 _MACHINERY = frozenset(

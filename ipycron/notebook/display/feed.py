@@ -70,7 +70,7 @@ class Feed:
         self._wake.set()
 
     def note(self, task_id: str) -> None:
-        """Record that a task has changed. Never blocks long: for the client's loop."""
+        """Record that a task has changed. Fast, as the client's loop calls this."""
         with self._lock:
             self._changed.add(task_id)
         self._wake.set()

@@ -46,11 +46,11 @@ class _Cell:
         return [task for task in tasks if task.status != "destroyed"]
 
 
-UNDECLARED = "goes on, though the cell does not declare it any more"
-FAILED = "goes on as it was: the cell failed before it declared anything"
-DELETED = "goes on, though its cell was deleted"
+UNDECLARED = "continues, although the cell no longer declares it"
+FAILED = "continues unchanged: the cell failed before it declared anything"
+DELETED = "continues, although its cell was deleted"
 MARKS = {
-    UNDECLARED: "not declared any more",
+    UNDECLARED: "no longer declared",
     FAILED: "declared before its cell failed",
     DELETED: "its cell was deleted",
 }
@@ -103,7 +103,7 @@ class CellLedger:
         self._stack: list[_Run | None] = []
         self._count = 0
         self._known: set[str] = set()  # ids of the tasks that cells have made
-        self._left: dict[str, str] = {}  # why a task that no cell declares goes on
+        self._left: dict[str, str] = {}  # why a task that no cell declares continues
 
     def begin(self, info: Any, deleted: Iterable[object] = ()) -> None:
         """Record that a cell begins: IPython's event ``pre_run_cell``.

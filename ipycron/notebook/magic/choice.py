@@ -40,7 +40,7 @@ def choose_tasks(command: str, line: ParsedLine) -> list[Task]:
         return list(api.get_tasks().values())
     if not line.words:
         names = ", ".join(say_name(task) for task in api.get_tasks().values())
-        known = f"Tasks: {names}." if names else "There is no task."
+        known = f"Tasks: {names}." if names else "There are no tasks."
         raise UsageError(f"%cron {command}: name a task, or say --all. {known}")
     return [api.get_task(name) for name in line.words]
 

@@ -54,13 +54,13 @@ COMMANDS: dict[str, Command] = {
         run=control.stop,
         options=control.StopOptions,
         usage=f"{_NAMES} [--force]",
-        help="stop; %cron start goes on",
+        help="stop; %cron start resumes",
     ),
     "run": Command(
         run=control.run,
         options=control.RunOptions,
         usage=f"{_NAMES} [--wait]",
-        help="run now, beside the schedule",
+        help="run now, in addition to the schedule",
     ),
     "destroy": Command(
         run=control.destroy,

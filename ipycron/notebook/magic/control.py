@@ -118,7 +118,7 @@ def _control(
         try:
             error = completion.exception(limit)
         except TimeoutError:
-            print(f"{say_name(task)}: still {task.status}, it takes its time")
+            print(f"{say_name(task)}: still {task.status}, which takes a while")
             continue
         if error is None:
             print(_say_state(task))

@@ -95,7 +95,7 @@ def declare_file(notebook: Notebook, line: ParsedLine) -> None:
     expression, words = find_expression(line.words)
     if not words:
         raise UsageError(
-            f"{expression!r} says when, but not what: write a file behind it, or "
+            f"{expression!r} says when, but not what: write a file after it, or "
             "%%cron (two signs) above a cell"
         )
     path = find_file(words[0])
@@ -193,7 +193,7 @@ def _declare(
         task.on("execution:finished", partial(_append, notebook, wish.cell.append_to))
         notes = (*notes, f"each result is added to {wish.cell.append_to}")
     if wish.is_unnamed and task.expression.is_hashed:
-        text = "H draws another time for each name; keep it by --name"
+        text = "H gives each name a different time; keep it with --name"
         warnings = (*warnings, text)
     if existing is not None:
         notes = (*notes, f"replaces {say_name(existing)}")

@@ -52,7 +52,7 @@ def find_magics(shell: InteractiveShell) -> CronMagics | None:
 
 
 def _is_reloading() -> bool:
-    frame = sys._getframe(1)  # noqa: SLF001 - IPython tells us in no other way
+    frame = sys._getframe(1)  # noqa: SLF001 - there is no other way to know
     while frame is not None:
         if frame.f_code is ExtensionManager.reload_extension.__code__:
             return True

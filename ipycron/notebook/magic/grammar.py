@@ -225,7 +225,7 @@ _EXPECTED = {
     OptionKind.TEXT: "a value",
     OptionKind.NUMBER: "a whole number",
     OptionKind.DURATION: "a time such as 90, 1.5, 10m or 2h",
-    OptionKind.NAMES: "names with commas between them",
+    OptionKind.NAMES: "names separated by commas",
     OptionKind.PAIR: "KEY=VALUE",
     OptionKind.OBJECT: "the name of a variable of the notebook",
 }

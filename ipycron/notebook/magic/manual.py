@@ -38,7 +38,7 @@ Examples:
     %cron @daily backup.py /srv          calls its task(), or runs the script
     %cron run poll                       once, now
     %cron stop poll
-    %cron wait poll --runs 3             for notebooks that nobody watches
+    %cron wait poll --runs 3             for unattended notebooks
     %cron explain 0 0 L * ?
 
 The cell is IPython code: !commands, %magics, await, display(). The variable ctx says
@@ -48,7 +48,7 @@ or $name. Running the cell again replaces its task.
 
 _TAIL = """\
 TIME is in seconds, or like 10m, 2h, 1h30m. Arguments of a file that begin with a dash
-stand behind --. rm and delete are destroy, pause is stop, resume is start, status is
+go after --. rm and delete are destroy, pause is stop, resume is start, status is
 list or show.
 """
 

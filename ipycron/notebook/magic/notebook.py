@@ -62,7 +62,7 @@ class Notebook:
         ended, kept = self.cells.end(result)
         if ended:
             names = ", ".join(say_name(task) for task in ended)
-            print(f"{names}: ended, the cell does not declare it any more")
+            print(f"{names}: ended, the cell no longer declares it")
         if kept:
             self.stage.show_leftovers(key, kept)
         if is_outermost:

@@ -66,7 +66,7 @@ class CellOptions:
     """The options of a cell beyond those of its task."""
 
     run_now: bool = option(
-        False, check_flag, "run once right now, too", kind=OptionKind.FLAG
+        False, check_flag, "also run once right now", kind=OptionKind.FLAG
     )
     into: str | None = option(
         None,

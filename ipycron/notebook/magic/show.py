@@ -125,7 +125,7 @@ def print_next(_: Notebook, line: ParsedLine) -> None:
 def explain(_: Notebook, line: ParsedLine) -> None:
     """Show what an expression means."""
     if not line.words:
-        raise UsageError("%cron explain: write an expression behind it")
+        raise UsageError("%cron explain: write an expression after it")
     found = split_expression(line.words)
     if found is None or found[1]:
         refuse_expression(line.words)

@@ -110,7 +110,7 @@ class LoopRunner:
 class CellInteractiveShell(InteractiveShell):
     """An `InteractiveShell` whose code runs unattended.
 
-    Where IPython shows an error and goes on (`%run`, `%%capture`), this shell raises
+    Where IPython shows an error and continues (`%run`, `%%capture`), this shell raises
     it: an unattended run that failed must not look like a success.
     """
 
@@ -325,7 +325,7 @@ def _prepare_process() -> None:
 
 def _refuse_input(prompt: object = "", /) -> NoReturn:  # noqa: ARG001 - the built-in's
     raise EOFError(
-        "input(): a scheduled cell has nobody to ask. Set a variable in the notebook "
+        "input(): a scheduled cell has no user to ask. Set a variable in the notebook "
         "and use it in the cell instead."
     )
 

@@ -60,9 +60,9 @@ _NO_ZYGOTE = (
     "own files can be read and that there is memory"
 )
 _UNFORKED = (
-    "It has no process yet: the zygote, which forks workers, does not answer. One that "
-    "imports a preload does so later; one that is stopped is replaced within seconds. "
-    "Start the task again."
+    "It has no process yet: the zygote, which forks workers, does not answer. If "
+    "it is importing a preload, it will answer later; if it is suspended, it is "
+    "replaced within seconds. Start the task again."
 )
 PRELOAD_TRIES = 2
 """Zygotes that a preload may kill before it is given up."""
@@ -184,8 +184,8 @@ class ZygoteHandle:
         assert self._channel is not None
         assert self._process is not None
         self._warn(
-            f"the zygote, process {self._process.pid}, does not answer: it is stopped, "
-            "traced or waits for a disk. It is replaced, and its workers with it"
+            f"the zygote, process {self._process.pid}, does not answer: it is "
+            "suspended, traced or blocked on a disk. It and its workers are replaced"
         )
         self._channel.close()
         self._lose(None)
@@ -203,7 +203,7 @@ class ZygoteHandle:
             if self._deaths[suspect] >= PRELOAD_TRIES:
                 self._preloads.remove(suspect)
                 names = ", ".join(suspect.modules)
-                self._warn(f"preload given up, zygotes die of it: {names}")
+                self._warn(f"preload given up, it kills zygotes: {names}")
         self._unanswered.clear()
 
     def _lose_workers(self) -> None:

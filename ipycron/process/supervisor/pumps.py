@@ -339,7 +339,7 @@ class Holdback:
     """Passes a worker's messages on; only the newest few while the client is behind.
 
     The worker does not wait for its client, whose kernel may be busy for minutes: the
-    schedule goes on. What is left out is counted and reported.
+    schedule continues. What is left out is counted and reported.
 
     Args:
         uplink: the way to the client.

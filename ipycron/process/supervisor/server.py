@@ -119,7 +119,7 @@ class Supervisor:
             on_set_back=lambda seconds: self._client.send(ClockSetBack(seconds)),
             warn=self._warn,
         )
-        self._unregistered: dict[str, StartError] = {}  # tasks without a job
+        self._unregistered: dict[str, StartError] = {}  # by task id
         self._requests: set[asyncio.Task[None]] = set()
         self._ending: asyncio.Task[None] | None = None
         self._launcher.zygote.preload(_WARM)

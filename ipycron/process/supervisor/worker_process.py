@@ -74,7 +74,7 @@ class WorkerPipes:
             self.stderr, stderr = make_pipe()
             lifeline, self.lifeline = make_pipe()
             self.permit = make_permit()
-            made.pop_all()  # descriptors are not short: keep payloads as they are
+            made.pop_all()  # all were created: keep them open
         self._theirs: socket.socket | None = theirs
         self._passed = (stdout, stderr, lifeline)
         self.fds = (theirs.fileno(), *self._passed, self.permit.fd)

@@ -235,7 +235,7 @@ def receive_with_reserve(sock: Socket, size: int) -> tuple[bytes, list[int | Non
     dropped descriptor cannot be recovered.
     """
     try:
-        # Without room for descriptors, the flag tells whether there are any.
+        # Without room for descriptors, the flag shows whether there are any.
         data, _, told, _ = sock.recvmsg(size, 0, _PEEK)
     except ConnectionResetError:
         return b"", []

@@ -209,7 +209,7 @@ class Hello(Message, frozen=True):
 
 
 class ClockSetBack(Message, frozen=True):
-    """The clock was set back so far that all slots have been counted anew."""
+    """The clock was set back so far that all slots have been computed again."""
 
     seconds: float
 

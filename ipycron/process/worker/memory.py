@@ -2,8 +2,8 @@
 
 A traceback, a function that uses a variable of its script, an object that refers to
 itself: such garbage waits for Python's collector, which counts objects, not bytes. A
-run with few large objects can leave hundreds of megabytes before it starts. So a worker
-checks its own size after each run, and collects if it has grown.
+run with few large objects can leave hundreds of megabytes before the collector starts.
+So a worker checks its own size after each run, and collects if it has grown.
 """
 
 from __future__ import annotations

@@ -72,7 +72,7 @@ CORES = count_cores()
 LONGEST_STANDBY = 1.0
 """Seconds; if the slot is further away, the clock was set back."""
 ORDERED_DISPLAYS = 200
-"""Displays of a run that keep their exact place in the output; any more do not."""
+"""Displays of a run that keep their exact place in the output; further ones may not."""
 
 
 class Worker:

@@ -1,8 +1,8 @@
 """A job's surroundings, which are the same at the beginning of each run.
 
-A worker lives on, and so do its modules and namespace; but a run that changes the
-working folder, environment variables, signal handlers or logging must not affect the
-next one.
+A worker survives its runs, and so do its modules and namespace; but a run that changes
+the working folder, environment variables, signal handlers or logging must not affect
+the next one.
 """
 
 from __future__ import annotations

@@ -271,7 +271,7 @@ def test_what_is_no_client_is_refused_without_showing_it(client):
         RedisRunCoordinator(client)
     assert str(caught.value) == (
         f"client: got {type(client)!r}, expected a redis.Redis or "
-        "redis.asyncio.Redis. Of a URL, redis.Redis.from_url(url) makes one."
+        "redis.asyncio.Redis. redis.Redis.from_url(url) makes one from a URL."
     )
 
 

@@ -49,7 +49,7 @@ def test_run_that_cannot_be_ended_keeps_its_task_busy(start, tmp_path, kind, cap
         with pytest.raises(OverlapError, match=failed.execution.id):
             task.execute().result(SECONDS)
         assert len(read_runs(tmp_path)) == 1
-        assert "cannot end it and goes on with it" in caplog.text
+        assert "cannot end it, so it continues" in caplog.text
         (tmp_path / "go").touch()
         record.wait("execution:finished")
         task.destroy().result(SECONDS)

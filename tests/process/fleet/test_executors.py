@@ -275,7 +275,7 @@ def test_run_fails_when_it_takes_too_long(loky_pool, start, tmp_path, caplog):
     with pytest.raises(ExecutionTimeout):
         task.execute().result(SECONDS)
     assert task.status == "idle"
-    eventually(lambda: "cannot end it and goes on with it" in caplog.text)
+    eventually(lambda: "cannot end it, so it continues" in caplog.text)
     (tmp_path / "go").touch()
     assert task.execute().result(SECONDS)
     assert len(task.history) == 2
@@ -424,7 +424,7 @@ EXPECTED = "expected a concurrent.futures.Executor or a distributed.Client."
         ),
         (
             Cluster(),
-            f"{EXPECTED} Of a Dask cluster, distributed.Client(cluster) makes one.",
+            f"{EXPECTED} distributed.Client(cluster) makes one from a Dask cluster.",
         ),
     ],
 )

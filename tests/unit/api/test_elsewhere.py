@@ -11,9 +11,9 @@ from ipycron.errors import InvalidOption
 MODULE = [
     ("add_job", "Use schedule(expression, job, name=…)."),
     ("addJob", "Use schedule(expression, job, name=…)."),
-    ("BackgroundScheduler", "There is no scheduler to make"),
+    ("BackgroundScheduler", "There is no scheduler to create"),
     ("every", 'Use schedule("*/10 * * * *", job)'),
-    ("run_pending", "wait() keeps a script going"),
+    ("run_pending", "wait() keeps a script running"),
     ("createTask", "Here it is called 'create_task'."),
     ("schedul", "Did you mean 'schedule'?"),
 ]

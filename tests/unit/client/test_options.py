@@ -430,7 +430,7 @@ def test_hash_without_a_name_is_logged_once(caplog):
         ipycron.create_task("H H * * *", lambda: 1)
     ipycron.shutdown()
     (record,) = caplog.records
-    assert "draws another time at each start; give it a name" in record.getMessage()
+    assert "gets a different time at each start; give it a name" in record.getMessage()
 
 
 @pytest.mark.parametrize(
