@@ -166,12 +166,12 @@ class TaskOptions(Policy):
     """All options of a task, beside its expression and its job."""
 
     name: str | None = option(
-        None, check_text, "label; the id where none is given", kind=OptionKind.TEXT
+        None, check_text, "label; by default the id", kind=OptionKind.TEXT
     )
     timezone: str | tzinfo | None = option(
         None,
         _check_timezone,
-        "IANA name; the system's zone where none is given",
+        "IANA name; by default the system's zone",
         kind=OptionKind.TEXT,
     )
     day_or: bool = option(
@@ -213,7 +213,7 @@ class TaskOptions(Policy):
     if_exists: str = option(
         "replace",
         _check_choice(IF_EXISTS),
-        "what to do where a task of this name exists: replace, keep, error",
+        "what to do if a task of this name exists: replace, keep, error",
         kind=OptionKind.TEXT,
     )
     background: bool | None = option(
@@ -225,7 +225,7 @@ class TaskOptions(Policy):
     launcher: LauncherName | None = option(
         None,
         _check_choice(get_args(LauncherName)),
-        "how workers come to be",
+        "how workers are created",
         kind=OptionKind.TEXT,
     )
     worker_init: Callable[[], Any] | None = option(

@@ -169,7 +169,7 @@ class Policy:
     tolerance: float = option(
         1.0,
         check_duration,
-        "how late a slot may still run, seconds",
+        "how late a run may begin after its slot, seconds",
         kind=OptionKind.DURATION,
     )
     timeout: float | None = option(
@@ -181,19 +181,19 @@ class Policy:
     start_timeout: float = option(
         5.0,
         check_deadline,
-        "longest load of the job, seconds",
+        "longest time to load the job, seconds",
         kind=OptionKind.DURATION,
     )
     stop_timeout: float = option(
         5.0,
         check_duration,
-        "how long a stop lets a run go on, seconds",
+        "how long a stop waits for a run, seconds",
         kind=OptionKind.DURATION,
     )
     max_restarts: int = option(
         3,
         check_count,
-        "new workers after deaths in a row without a finished run",
+        "new workers after consecutive deaths without a finished run",
         kind=OptionKind.NUMBER,
     )
     distributed: bool = option(

@@ -66,7 +66,7 @@ class ExplainOptions:
     timezone: str | None = option(
         None,
         check_text,
-        "IANA name; the system's zone where none is given",
+        "IANA name; by default the system's zone",
         kind=OptionKind.TEXT,
     )
     day_or: bool = option(
