@@ -227,6 +227,38 @@ def test_run_ends_well_however_rude_its_job_is(create, write):
         assert task.status == "stopped", how
 
 
+CHANGES = """
+    import os, signal
+
+    NUMBERS = signal.SIGINT, signal.SIGPIPE, signal.SIGUSR1, signal.SIGTERM
+    NAMES = "FIRST", "GONE", "NEW"
+    os.environ["FIRST"], os.environ["GONE"] = "1", "\\udc80\\u20ac"
+
+    def task():
+        found = [
+            [str(signal.getsignal(number)) for number in NUMBERS],
+            [os.environ.get(name) for name in NAMES],
+        ]
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        signal.signal(signal.SIGPIPE, lambda *_: None)
+        signal.signal(signal.SIGUSR1, lambda *_: None)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        os.environ["FIRST"], os.environ["NEW"] = "2", "1"
+        del os.environ["GONE"]
+        return found
+"""
+
+
+def test_next_run_finds_the_handlers_and_the_environment_of_the_first(create, write):
+    """Where they were the default and where not; variables that the file has set."""
+    task = create(write(CHANGES))
+    task.start().result(SECONDS)
+    handlers, variables = task.execute().result(SECONDS)
+    assert variables == ["1", "\udc80\u20ac", None]
+    for _ in range(2):
+        assert task.execute().result(SECONDS) == [handlers, variables]
+
+
 def test_job_that_ignores_sigterm_is_killed(create, write):
     """A stop is a stop: SIGTERM, two seconds, SIGKILL."""
     task = create(

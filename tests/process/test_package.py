@@ -34,6 +34,31 @@ def test_zygote_starts_without_ipython_asyncio_zmq_or_a_thread():
     assert threads == 1
 
 
+AT_FORK = """
+import json, os, sys
+names = set()
+register = os.register_at_fork
+
+def note(**handlers):
+    names.add(sys._getframe(1).f_globals["__name__"])
+    register(**handlers)
+
+os.register_at_fork = note
+import ipycron.process.supervisor.program, ipycron.process.supervisor.server
+own = {name for name in sys.modules if name.startswith("ipycron.client")}
+own |= {"ipycron.process.supervision"} & set(sys.modules)
+print(json.dumps([sorted(names), sorted(own)]))
+"""
+
+
+def test_workers_call_nothing_of_the_client_after_their_fork():
+    """Each worker would call it, and write the pages of its code."""
+    names, clients = run_fresh(AT_FORK)
+    assert clients == []
+    ours = {name for name in names if name.startswith("ipycron.")}
+    assert ours == {"ipycron.process.unix"}  # it renews locks, which calls no Python
+
+
 GUARD = """
 import json, os, socket, sys, time
 from pathlib import Path
