@@ -45,7 +45,7 @@ _ANCILLARY = (
     else 0
 )
 # As plain numbers: `socket` makes flags of `enum`, and one `&` of these would have each
-# worker write 90 kB of pages that belong to their classes.
+# worker touch 90 kB of pages that belong to their classes.
 _CLOEXEC = int(getattr(socket, "MSG_CMSG_CLOEXEC", 0))
 """Linux's; elsewhere descriptors are marked after they have arrived."""
 _TRUNCATED = int(getattr(socket, "MSG_CTRUNC", 0))
