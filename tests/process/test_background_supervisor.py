@@ -8,6 +8,7 @@ import threading
 from datetime import timedelta
 
 import pytest
+from fresh import run_fresh
 from house import EVERY_SECOND, NEVER, Record, drain, submit_to_client
 from polling import SECONDS, eventually
 
@@ -182,3 +183,34 @@ def test_job_keeps_the_clients_limit_of_open_files(write, launcher):
         assert task.execute().result(SECONDS) == (512, hard)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+LATE = """
+import os, time
+fork = os.fork
+def fork_and_dawdle():
+    pid = fork()
+    if pid:
+        time.sleep(0.5)
+    return pid
+os.fork = fork_and_dawdle
+"""
+QUICK = """
+import json, pathlib, ipycron
+task = ipycron.create_task("0 0 1 1 *", pathlib.Path({path!r}))
+task.start().result(20)
+pid = task.execute().result(20)
+print(json.dumps([pid, task.last_run.pid]))
+ipycron.shutdown()
+"""
+
+
+def test_run_has_its_process_when_the_worker_is_quicker_than_the_zygote(
+    write, tmp_path, monkeypatch
+):
+    """It may have loaded its job before the zygote has sent its pid."""
+    (tmp_path / "sitecustomize.py").write_text(LATE)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    path = write("import os\ndef task():\n    return os.getpid()\n")
+    pid, told = run_fresh(QUICK.format(path=str(path)))
+    assert told == pid

@@ -189,6 +189,7 @@ class WorkerProcess:
         self._execution_id = ""
         self._outcome: asyncio.Future[Outcome] | None = None
         self._is_loaded = self._is_stopping = self._is_lost = False
+        self._early: Frame | None = None  # a worker may load before its pid is here
         self._reason = ""
         self._lifeline: int | None = self.ends.lifeline
         self._channel = Channel(
@@ -354,7 +355,10 @@ class WorkerProcess:
         elif isinstance(message, Declined):
             self._begin_after_all(message.execution_id)
         elif isinstance(message, Loaded):
-            self._finish_load(message, self._trust(frame.payload))
+            if self.pid is None:
+                self._early = frame
+            else:
+                self._finish_load(message, self._trust(frame.payload))
 
     def _trust(self, payload: Payload) -> Payload:
         """Return what a job sent, if the client may unpickle it."""
@@ -439,8 +443,11 @@ class WorkerProcess:
             self.handle_exit(status)
 
     def handle_start(self, pid: int) -> None:
-        """Note that the process exists."""
+        """Note that the process exists, and handle what it was quicker to send."""
         self.pid = pid
+        if self._early is not None:
+            frame, self._early = self._early, None
+            self._handle(frame)
 
     def refuse_start(self, reason: str) -> None:
         """Fail the start: the system refuses a process, or what it needs."""
