@@ -357,7 +357,7 @@ def test_tasks_that_no_cell_declares_have_a_button_that_ends_them(notebook):
     expect(get_card(notebook, "first")).to_be_visible()
     left = notebook.page.locator(".icr-leftover")
     notebook.run_again(DECLARED.replace("first", "second"))
-    expect(left).to_have_text(re.compile("first.*the cell does not declare it"))
+    expect(left).to_have_text(re.compile("first.*the cell no longer declares it"))
     expect(get_card(notebook, "second")).to_be_visible()
     left.get_by_role("button", name="End first").click()
     expect(left.locator(".icr-reason")).to_have_text("has been ended")
