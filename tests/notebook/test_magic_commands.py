@@ -1,6 +1,7 @@
 """The commands of `%cron`: what they do, and what they say."""
 
 import re
+import threading
 import time
 
 import pytest
@@ -145,6 +146,35 @@ def test_run_does_not_wait(session):
     session.run("%%cron @yearly --name it --quiet\nimport time\ntime.sleep(60)")
     assert session.run("%cron run it") == "it: runs now\n"
     assert get_task("it").history.finished == 0
+
+
+SLOW = """%%cron 0 0 1 1 * --name it --into value
+import threading, time
+
+class Slow:
+    def __reduce__(self):
+        return time.sleep, (0.5,)
+
+Slow()
+"""
+
+
+@pytest.mark.parametrize("command", ["%cron run it --wait", "%cron wait it --runs 1"])
+def test_result_is_in_its_variable_when_the_wait_is_over(session, command):
+    """However long it takes to load, and whatever else listens."""
+    session.run(SLOW)
+    if "runs" in command:
+        threading.Timer(0.5, get_task("it").execute).start()
+    session.run(command)
+    assert "value" in session.names
+
+
+def test_run_that_is_stopped_is_no_failure_to_log(session, caplog):
+    """The stop was asked for."""
+    session.run("%%cron @yearly --name it --quiet\nimport time; time.sleep(60)")
+    session.run("%cron run it")
+    session.run("%cron destroy it --force")
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
 def test_run_that_nobody_sees_logs_its_failure(session, caplog):

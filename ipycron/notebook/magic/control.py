@@ -154,6 +154,7 @@ def run(notebook: Notebook, line: ParsedLine) -> None:
     for task, completion in [(task, task.execute()) for task in tasks]:
         if is_waiting:
             _refuse(task, completion.exception())
+            notebook.results.wait(task)
             _print_end(task, with_output=not notebook.stage.prints(task))
             continue
         # A run that needs this thread's loop begins when the cell has ended.
@@ -204,5 +205,6 @@ def wait(notebook: Notebook, line: ParsedLine) -> None:
         said.append(
             f"{say_name(task)}: {count}" + f", {failures} failed" * (failures > 0)
         )
+        notebook.results.wait(task)
     notebook.stage.flush()
     print("; ".join(said))

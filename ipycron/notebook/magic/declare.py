@@ -187,10 +187,10 @@ def _declare(
         present(notebook, task, understood, is_quiet=wish.cell.quiet)
         return
     if wish.cell.into is not None:
-        task.on("execution:finished", partial(_bind, notebook, wish.cell.into))
+        notebook.results.keep(task, partial(_bind, notebook, wish.cell.into))
         notes = (*notes, f"each result goes to {wish.cell.into}")
     if wish.cell.append_to is not None:
-        task.on("execution:finished", partial(_append, notebook, wish.cell.append_to))
+        notebook.results.keep(task, partial(_append, notebook, wish.cell.append_to))
         notes = (*notes, f"each result is added to {wish.cell.append_to}")
     if wish.is_unnamed and task.expression.is_hashed:
         text = "H gives each name a different time; keep it with --name"

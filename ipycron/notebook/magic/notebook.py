@@ -5,10 +5,17 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from ipycron.api import functions as api
-from ipycron.errors import StartRevoked, TaskDestroyed, TaskNotStarted
+from ipycron.errors import (
+    ExecutionStopped,
+    StartRevoked,
+    TaskDestroyed,
+    TaskNotStarted,
+)
 from ipycron.notebook.display.last_words import LastResort
 from ipycron.notebook.display.terminal import TerminalDisplay
 from ipycron.notebook.display.words import say_name
@@ -16,13 +23,55 @@ from ipycron.notebook.magic.cells import CellLedger
 from ipycron.notebook.magic.inline_output import InlineOutput
 from ipycron.notebook.widgets.page import PageDisplay
 from ipycron.process.wire.outcome import summarize_error
+from ipycron.scheduling.clock import SystemClock
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from IPython.core.interactiveshell import InteractiveShell
 
     from ipycron.api.task import Task
     from ipycron.client.completion import Completion
     from ipycron.notebook.display.stage import TaskDisplay
+    from ipycron.scheduling.events import TaskContext
+
+
+_LOADING_SECONDS = 30.0
+"""How long to wait for a result to be loaded; others are in place meanwhile."""
+_LOOK_SECONDS = 0.01
+_ENDED_ON_REQUEST = StartRevoked, TaskNotStarted, TaskDestroyed, ExecutionStopped
+
+
+class Results:
+    """Puts the results of tasks into variables of the notebook, each in its lane."""
+
+    def __init__(self) -> None:
+        self._kept: WeakKeyDictionary[Task, list[int]] = WeakKeyDictionary()
+
+    def keep(self, task: Task, put: Callable[[TaskContext], None]) -> None:
+        """Call `put` after each successful run of a task that has not been started."""
+        counts = self._kept.setdefault(task, [])
+        place = len(counts)
+        counts.append(0)
+
+        def put_next(context: TaskContext) -> None:
+            try:
+                put(context)
+            finally:
+                counts[place] += 1
+
+        task.on("execution:finished", put_next)
+
+    def wait(self, task: Task) -> None:
+        """Return when the results of the runs that have ended are in their variables.
+
+        Loading one may take seconds, for the libraries that it needs.
+        """
+        clock, ended = SystemClock(), task.history.finished
+        deadline = clock.monotonic() + _LOADING_SECONDS
+        counts = self._kept.get(task, [])
+        while min(counts, default=ended) < ended and clock.monotonic() < deadline:
+            threading.Event().wait(_LOOK_SECONDS)
 
 
 class Notebook:
@@ -33,6 +82,7 @@ class Notebook:
         cells: which cell has declared which tasks.
         stage: where its tasks are shown.
         inline_output: collects what inline cells print and show.
+        results: puts results into variables (`--into`, `--append-to`).
         quiet: names of the tasks that were declared with ``--quiet``.
     """
 
@@ -40,6 +90,7 @@ class Notebook:
         self.shell = shell
         self.cells = CellLedger()
         self.stage = make_stage(shell)
+        self.results = Results()
         self.quiet: set[str] = set()
         self.inline_output = InlineOutput(shell)
         self._last_resort = LastResort(self.stage, self.quiet)
@@ -81,9 +132,11 @@ class Notebook:
     def see_end(self, task: Task, completion: Completion[Any]) -> None:
         """Log the failure of a run that no caller waits for and no view shows."""
         error = completion.exception()
-        if isinstance(error, StartRevoked | TaskNotStarted | TaskDestroyed):
-            return  # a stop or a destroy came first: not a failure
-        if error is not None and not self.stage.has(task.name):
+        if isinstance(error, _ENDED_ON_REQUEST):
+            return  # stopped or destroyed: not a failure
+        # A quiet task may have been shown under the same name before.
+        is_shown = task.name not in self.quiet and self.stage.has(task.name)
+        if error is not None and not is_shown:
             summary = summarize_error(error)
             extra = {"ipycron_name": task.name}
             text = "task %r: a run failed: %s"
