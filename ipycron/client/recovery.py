@@ -98,9 +98,13 @@ class Resumptions:
         """
         task_id, execution = notice.task_id, notice.execution
         if notice.event is Event.TASK_STARTED:
-            self._settled[task_id] = Settled(notice.date)
             resumption = self._pending.pop(task_id, None)
-            return None if resumption is None else resumption.error
+            if resumption is None:
+                self._settled[task_id] = Settled(notice.date)
+                return None
+            # The slots of the silence are reported after this, or not at all, where
+            # this supervisor is lost as well.
+            return resumption.error
         if (
             notice.event in _SETTLING
             or (notice.event is Event.EXECUTION_OVERLAP and no_overlap)

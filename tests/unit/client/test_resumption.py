@@ -1,9 +1,14 @@
 """What is known to be settled of a task while nobody tells."""
 
+from functools import partial
+
 import pytest
 
 from ipycron.client import recovery as resumption
-from ipycron.client.recovery import Settled
+from ipycron.client.recovery import Resumptions, Settled
+from ipycron.errors import SupervisorLost
+from ipycron.process.wire.protocol import Noticed
+from ipycron.scheduling.events import Event, Status
 
 
 class Minutes:
@@ -51,3 +56,38 @@ def test_memory_is_bounded_when_a_slot_waits_for_ever(monkeypatch):
     for slot in (120, 180, 300, 420):
         settled.add(slot, Minutes())
     assert (settled.floor, settled.beyond) == (180, {300, 420})
+
+
+def make_notice(event, date):
+    """Return an event as the supervisor sends it."""
+    return Noticed(
+        event=event,
+        task_id="it",
+        status=Status.IDLE,
+        date=date,
+        triggered_at=date,
+        execution=None,
+        is_ok=None,
+        summary="",
+        reason=None,
+        missed_count=None,
+        is_stopped=False,
+        runs_left=None,
+    )
+
+
+def test_slots_of_a_silence_are_settled_when_they_are_reported():
+    """Not by the start that comes first: its supervisor may be lost before them."""
+    follow = partial(Resumptions.follow, schedule=Minutes(), no_overlap=False)
+    known, lost = Resumptions(), SupervisorLost(reason="killed")
+    follow(known, make_notice(Event.TASK_STARTED, 30))
+    follow(known, make_notice(Event.EXECUTION_MISSED, 60))
+    known.begin(["it"], lost)
+    assert follow(known, make_notice(Event.TASK_STARTED, 200)) is lost
+    known.begin(["it"], lost)
+    assert known.get_silence("it").since == 60
+    follow(known, make_notice(Event.TASK_STARTED, 400))
+    for slot in range(120, 301, 60):
+        follow(known, make_notice(Event.EXECUTION_MISSED, slot))
+    known.begin(["it"], lost)
+    assert known.get_silence("it").since == 300
