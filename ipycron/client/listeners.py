@@ -299,6 +299,7 @@ class Dispatcher:
         self._waiting: dict[Lane, deque[tuple[str, Callable[[], Any]]]] = {}
         self._logged: dict[str, float] = {}  # when something was said last
         self._watch: threading.Thread | None = None
+        self._is_watched = False
         self._ended = threading.Event()
         self.thread: threading.Thread | None = None
         self._start()
@@ -439,13 +440,13 @@ class Dispatcher:
         """Note a call that begins, and have it watched."""
         self._calls[thread] = _Call(lane, label, self._clock.monotonic())
         self._begun += 1
-        if self._watch is None and not self._ended.is_set():
+        if not self._is_watched and not self._ended.is_set():
             watch = threading.Thread(
                 target=self._look_after, name="ipycron-events-watch", daemon=True
             )
             with contextlib.suppress(RuntimeError):  # no thread: nobody looks
                 watch.start()
-                self._watch = watch
+                self._watch, self._is_watched = watch, True
 
     def _look_after(self) -> None:
         """Log slow calls and hand over, until nothing was called between two looks."""
@@ -454,7 +455,7 @@ class Dispatcher:
             with self._lock:
                 slow = self._find_slow()
                 if not self._calls and self._begun == begun:
-                    self._watch = None
+                    self._is_watched = False  # `close` waits for it all the same
                     return
                 begun = self._begun
             for call in slow:
