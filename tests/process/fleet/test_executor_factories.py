@@ -128,7 +128,8 @@ def test_factory_is_called_once_for_tasks_that_share_it(start):
 def test_lokys_pool_of_a_factory_ends_a_run_that_takes_too_long(start, tmp_path, quiet):
     """Its processes are ours to kill, and the next run has a new pool."""
     job = partial(note_and_wait, str(tmp_path))
-    task = start(job, FACTORIES["loky"], no_overlap=True, timeout=5, logger=quiet)
+    # Long enough for a new pool to begin a run on a busy machine.
+    task = start(job, FACTORIES["loky"], no_overlap=True, timeout=10, logger=quiet)
     error = task.execute().exception(SECONDS)
     assert type(error) is ExecutionTimeout
     assert error.is_ended
