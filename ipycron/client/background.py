@@ -19,6 +19,7 @@ from ipycron.errors import (
     StartError,
     StartRevoked,
     SupervisorLost,
+    TaskDestroyed,
 )
 from ipycron.process.direct.connections import DirectConnections
 from ipycron.process.supervision import describe_refusal, start_supervisor
@@ -109,6 +110,9 @@ class ClientPort(Protocol):
 
     def warn(self, text: str) -> None:
         """Warn the user of a problem that ipycron goes on trying to solve."""
+
+    def take_missed(self, task_id: str, silence: Silence) -> None:
+        """A task has missed the slots of a time without supervisor."""
 
     def take_failed_resume(
         self, task_id: str, error: BaseException, silence: Silence, *, is_wanted: bool
@@ -218,10 +222,12 @@ class BackgroundTasks:
 
     def forget(self, task_id: str) -> None:
         """Give up a task that is destroyed. May be repeated."""
-        self._tasks.pop(task_id, None)
+        task = self._tasks.pop(task_id, None)
         self._registered.discard(task_id)
         self._resumptions.forget(task_id)
-        self._parked.pop(task_id, None)
+        start = self._parked.pop(task_id, None)
+        if start is not None and task is not None:
+            start.set_exception(TaskDestroyed(name=task.name))
         self.direct.close(task_id)
 
     def control(
@@ -394,6 +400,8 @@ class BackgroundTasks:
         task = self._tasks.get(message.task_id)
         if task is None:
             return
+        if event is Event.TASK_DESTROYED:
+            self._report_silence(task.id)
         loss = self._resumptions.follow(
             message, task.expression, no_overlap=task.options.no_overlap
         )
@@ -429,6 +437,9 @@ class BackgroundTasks:
         self._back_off(error, is_refusal=False)
         tasks = self._tasks.copy()
         last_words = {task_id: self._controls.get_last(task_id) for task_id in tasks}
+        for task_id, word in last_words.items():
+            if word == "destroy":
+                self._report_silence(task_id)
         resumed = self._owner.take_loss(error, last_words, is_first=is_first)
         # Before starts that are under way are asked for again: they may be these.
         fresh = self._resumptions.begin(resumed, error)
@@ -454,7 +465,8 @@ class BackgroundTasks:
 
     def _park(self, task_id: str) -> asyncio.Future[None]:
         """Keep the start of a task that was started until there is a supervisor."""
-        self._parked[task_id] = asyncio.get_running_loop().create_future()
+        if task_id not in self._parked:  # a further start waits with the first
+            self._parked[task_id] = asyncio.get_running_loop().create_future()
         return self._parked[task_id]
 
     def _answer_parked(self, task_id: str, action: Action) -> asyncio.Future[None]:
@@ -504,6 +516,12 @@ class BackgroundTasks:
         silence = self._resumptions.give_up(task_id)
         if silence is not None:
             self._owner.take_failed_resume(task_id, error, silence, is_wanted=is_wanted)
+
+    def _report_silence(self, task_id: str) -> None:
+        """Report what a task has missed that is destroyed before it went on."""
+        silence = self._resumptions.give_up(task_id)
+        if silence is not None:
+            self._owner.take_missed(task_id, silence)
 
     async def shutdown(self, timeout: float) -> None:
         """Stop every run, wait until every process is gone."""

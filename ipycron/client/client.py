@@ -368,14 +368,20 @@ class Client:
         """Log what passes; see `ClientPort`."""
         self.get_logger(None).warning("%s", text)
 
+    def take_missed(self, task_id: str, silence: Silence) -> None:
+        """Report the slots of a time without supervisor; see `ClientPort`."""
+        task = self.tasks.get(task_id)
+        if task is not None:
+            for notice in task.observed.describe_missed(silence, task.expression):
+                self.take_notice(notice)
+
     def take_failed_resume(
         self, task_id: str, error: BaseException, silence: Silence, *, is_wanted: bool
     ) -> None:
         """Report that a task is stopped; see `ClientPort`."""
         task = self.tasks.get(task_id)
         if task is not None:
-            for notice in task.observed.describe_missed(silence, task.expression):
-                self.take_notice(notice)
+            self.take_missed(task_id, silence)
             event = Event.TASK_FAILED if is_wanted else Event.TASK_STOPPED
             outcome = Outcome.of_error(error) if is_wanted else None
             now = self.clock.now()

@@ -1,5 +1,6 @@
 """A supervisor that is killed again and again, stopped, or cannot be started."""
 
+import errno
 import logging
 import os
 import signal
@@ -8,6 +9,7 @@ import sys
 import textwrap
 import threading
 import time
+from datetime import timedelta
 
 import pytest
 from house import EVERY_SECOND, NEVER, Record
@@ -17,6 +19,7 @@ from trouble import get_supervisor, get_zygote, stopped, strike
 from watching import find_family, is_dead
 
 import ipycron
+from ipycron.client import background
 from ipycron.client.registry import registry
 from ipycron.errors import StartError
 from ipycron.process.posix import ORPHAN_GRACE
@@ -270,3 +273,54 @@ def test_loss_is_logged_once_with_what_the_supervisor_said(write, caplog):
         eventually(lambda: "supervisor is gone" in caplog.text, caplog.text, 5)
     (record,) = [r for r in caplog.records if "supervisor is gone" in r.getMessage()]
     assert "exit code -9" in record.getMessage()
+
+
+@pytest.fixture
+def refusal(monkeypatch):
+    """Have the system refuse supervisors until the returned event is set."""
+    start, is_over = background.start_supervisor, threading.Event()
+
+    def refuse(*arguments):
+        if is_over.is_set():
+            return start(*arguments)
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+
+    monkeypatch.setattr(background, "start_supervisor", refuse)
+    return is_over
+
+
+def test_every_start_ends_that_waits_for_a_supervisor(write, refusal):
+    """Those of the user, and that which brings the task back."""
+    task = ipycron.create_task(NEVER, write(QUICK))
+    refusal.set()
+    task.start().result(10)
+    refusal.clear()
+    strike(get_supervisor())
+    waiting = registry.client._engine.background._parked
+    eventually(lambda: task.id in waiting, "it waits")
+    starts = [task.start(), task.start()]
+    pause(0.1)
+    refusal.set()
+    for start in starts:
+        start.result(20)
+    assert task.execute().result(10)
+
+
+def test_slots_of_a_silence_are_reported_when_the_task_is_destroyed(write, refusal):
+    """Each slot from the last one that ran to the end."""
+    task = ipycron.create_task(EVERY_SECOND, write(QUICK))
+    record = Record(task)
+    refusal.set()
+    task.start().result(10)
+    record.wait("execution:finished")
+    refusal.clear()
+    strike(get_supervisor())
+    last = max(context.date for context in record.of("execution:started"))
+    pause(2.5)
+    refusal.set()
+    registry.client._engine.submit(registry.client._engine.background._try_again)
+    task.destroy().result(10)
+    destroyed = record.wait("task:destroyed")[0].triggered_at
+    known = {c.date for c in record.contexts if c.event.startswith("execution:")}
+    seconds = int((destroyed - last).total_seconds())
+    assert known >= {last + timedelta(seconds=n) for n in range(1, seconds)}
