@@ -107,8 +107,9 @@ class Books:
         """Yield what became of each slot that was owed."""
         told = _find_told(account.entries)
         policy = account.policy
-        # A slot may wait so long for a worker that is being replaced.
-        tolerance = policy.tolerance
+        # A slot may wait so long: for its random delay, and from then on for a worker
+        # that is being replaced.
+        patience = policy.jitter + policy.tolerance
         for since, until, grey in _find_periods(account):
             slot = account.expression.find_next(since)
             while slot is not None and slot <= until:
@@ -118,7 +119,7 @@ class Books:
                     yield "slots told twice"
                 elif kinds:
                     yield f"slots {kinds[0]}"
-                elif slot > grey - max(policy.jitter, tolerance) - EDGE:
+                elif slot > grey - patience - EDGE:
                     yield "slots dropped by a stop"
                 elif slot > since + EDGE:
                     self._note_problem(account, slot, "slots unaccounted")
