@@ -325,10 +325,14 @@ def test_summary_costs_little_whatever_the_object(make):
 def test_error_of_a_large_value_is_short(make):
     """Its text would be the repr of that."""
     error = KeyError(make())
-    begin = time.perf_counter()
-    text = describe.get_error_text(error).text
-    assert time.perf_counter() - begin < 0.1
-    assert len(text) < 10_000
+
+    def take():
+        begin = time.perf_counter()
+        text = describe.get_error_text(error).text
+        assert len(text) < 10_000
+        return time.perf_counter() - begin
+
+    assert min(take() for _ in range(3)) < 0.1
 
 
 def test_summary_shows_what_is_short():

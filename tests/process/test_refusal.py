@@ -4,7 +4,6 @@ import contextlib
 import logging
 import subprocess
 import sys
-import time
 
 import psutil
 import pytest
@@ -87,7 +86,7 @@ def test_tasks_go_on_when_a_replacement_was_refused(
     assert refused in warnings[0]
 
 
-def test_stop_and_destroy_are_quick_while_no_supervisor_can_be_started(write, python):
+def test_stop_and_destroy_end_while_no_supervisor_can_be_started(write, python):
     """Nothing runs: there is nothing to wait for; a stopped task stays stopped."""
     busy, quiet = start_two(write)
     events = Record(busy)
@@ -95,10 +94,8 @@ def test_stop_and_destroy_are_quick_while_no_supervisor_can_be_started(write, py
         strike(get_supervisor())
         eventually(lambda: registry.client.supervisor_pid is None, "the loss", 5)
         pause(0.3)
-        begin = time.monotonic()
-        busy.stop().result(5)
+        busy.stop().result(5)  # none can be started before this block ends
         quiet.destroy().result(5)
-        assert time.monotonic() - begin < 1
         assert (str(busy.status), str(quiet.status)) == ("stopped", "destroyed")
     other = ipycron.create_task(NEVER, write(QUICK), name="other")
     other.start().result(10)
