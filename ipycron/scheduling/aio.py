@@ -1,4 +1,4 @@
-"""Waiting with the clock of the scheduler: fake time reaches every deadline."""
+"""Waiting by the scheduler's clock, so that fake time reaches every deadline."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 async def sleep(clock: Clock, seconds: float) -> None:
-    """Return after so many monotonic seconds."""
+    """Return after `seconds` monotonic seconds."""
     over = asyncio.get_running_loop().create_future()
     timer = clock.call_later(seconds, partial(settle, over))
     try:
@@ -25,7 +25,7 @@ async def sleep(clock: Clock, seconds: float) -> None:
 
 
 async def until(clock: Clock, seconds: float, future: asyncio.Future[Any]) -> None:
-    """Return when `future` is over, or after so many seconds. Touches it not."""
+    """Return when `future` is done or `seconds` have passed. Never cancels it."""
     over = asyncio.get_running_loop().create_future()
     timer = clock.call_later(seconds, partial(settle, over))
     try:
@@ -43,9 +43,9 @@ async def within(
 ) -> T:
     """Return what `work` returns, or cancel it and raise `late()` after `seconds`.
 
-    Does not wait for the cancelled work to end: what refuses to be cancelled must
-    not hold up a deadline. The task's owner waits for it where that matters.
-    A cancelled caller cancels the work too.
+    Does not wait for the cancelled work to end: work that ignores its cancellation
+    must not delay a deadline. The task's owner waits for it where that matters.
+    If the caller is cancelled, so is the work.
     """
     try:
         await until(clock, seconds, work)
@@ -54,45 +54,46 @@ async def within(
     finally:
         work.cancel()
     if work.cancelled():
-        # Cancelled by others. Raised as it is, it would read as the caller's own.
+        # Cancelled by someone else. Re-raised as it is, the CancelledError would look
+        # like the caller's own cancellation.
         raise RuntimeError("the call was cancelled from inside")
     return work.result()
 
 
 async def share(task: asyncio.Task[T]) -> T:
-    """Return the result of a task that has several waiters.
+    """Return the result of a task that several callers wait for.
 
-    One of them that is cancelled neither cancels the task nor has its failure
-    reported to the loop, as `asyncio.shield` would from Python 3.14 on.
+    Cancelling one of them does not cancel the task. Nor is the task's failure then
+    reported to the loop, as it would be by `asyncio.shield` since Python 3.14.
     """
     await asyncio.wait({task})
     return task.result()
 
 
 async def drain(tasks: set[asyncio.Task[Any]]) -> None:
-    """Return when a set of tasks, which may still grow, is empty."""
+    """Return once the set is empty. Tasks may be added in the meantime."""
     while tasks:
         await asyncio.wait(set(tasks))
 
 
 def settle(future: asyncio.Future[None]) -> None:
-    """Resolve a future that may be over already."""
+    """Resolve a future unless it is already done."""
     if not future.done():
         future.set_result(None)
 
 
-def look_at(future: asyncio.Future[Any]) -> None:
-    """Mark a future's failure as seen; asyncio would report it otherwise."""
+def mark_retrieved(future: asyncio.Future[Any]) -> None:
+    """Mark a future's exception as retrieved, so that asyncio does not log it."""
     if not future.cancelled():
         future.exception()
 
 
 def spawn(
-    home: set[asyncio.Task[Any]], work: Coroutine[Any, Any, T]
+    tasks: set[asyncio.Task[Any]], work: Coroutine[Any, Any, T]
 ) -> asyncio.Task[T]:
-    """Start a task that `home` holds until it is done; its failure is seen."""
+    """Start a task that `tasks` holds until it is done; asyncio logs no failure."""
     task = asyncio.get_running_loop().create_task(work)
-    home.add(task)
-    task.add_done_callback(home.discard)
-    task.add_done_callback(look_at)
+    tasks.add(task)
+    task.add_done_callback(tasks.discard)
+    task.add_done_callback(mark_retrieved)
     return task

@@ -13,19 +13,19 @@ if TYPE_CHECKING:
 
     from ipycron.scheduling.ports import Timer
 
-# Seconds before its end at which a punctual timer stops to sleep and looks at the
-# clock at every turn of the loop: asyncio and epoll both round up to milliseconds.
+# Seconds before its deadline at which a punctual timer stops sleeping and reads the
+# clock on every iteration of the loop: asyncio and epoll round up to milliseconds.
 LAST_STRETCH = 0.002
 
-# Share of a sleep by which Linux may wake a process late, twice what it is for a
-# process of low priority (select_estimate_accuracy in fs/select.c).
-# Measured with a slot a second: 2.0 ms late without these two, 0.2 ms with them, for
-# 1 ms of a core per wake-up.
+# Fraction of a sleep by which Linux may wake a process late: twice the value that it
+# uses for low-priority processes (select_estimate_accuracy in fs/select.c).
+# Measured with one slot per second: 2.0 ms late without these two constants, 0.2 ms
+# with them, for 1 ms of CPU time per wake-up.
 SLACK = 0.01
 
-# Linux' coarse clock moves once a tick, every 1 to 10 ms, and is behind by up to one:
-# `time.localtime()` and `time.strftime()` show it, and so do the times of files. A job
-# must not see the second before its slot. Python has no name for it, see <time.h>.
+# Linux's coarse clock advances once per tick, every 1 to 10 ms, so it is up to a tick
+# behind. `time.localtime()`, `time.strftime()` and file timestamps use it. A job must
+# not see the second before its slot. Python has no name for it; see <time.h>.
 _COARSE: int | None = 5 if sys.platform == "linux" else None
 try:
     _TICK = 0.0 if _COARSE is None else time.clock_getres(_COARSE)
@@ -34,25 +34,26 @@ try:
 except (AttributeError, OSError):  # a sandbox refuses it
     _COARSE, _TICK = None, 0.0
 
-# Seconds to wait instead where there is no such clock: the longest usual tick.
+# Seconds to wait where there is no such clock: the longest usual tick.
 _MARGIN = 0.010
 
-# Seconds by which it can be behind. Where it is more, one of the two is not this
-# computer's time, a test's perhaps.
+# The most seconds it can be behind. If it is further behind, one of the two clocks is
+# not this computer's: a test may have replaced it.
 _LONGEST_LAG = 1.0
 
-# Seconds to look again after, where a tick is over that the kernel has yet to count.
+# Seconds until the next look if a tick has passed that the kernel has not counted yet.
 _RETRY = 0.00005
 
-# Seconds by which a timer may be late before this process is taken to have stood
-# still (SIGSTOP, swapping), and seconds it then waits for news that came meanwhile:
-# a job that was done in time must not be ended for our own pause.
+# A timer that is later than STALL seconds means that this process was suspended
+# (SIGSTOP, swapping). It then waits CATCH_UP seconds, so that messages that arrived in
+# the meantime are handled first: a job that finished in time must not be ended because
+# of our own pause.
 STALL = 0.5
 CATCH_UP = 0.5
 
 
 def _read_coarse(now: float) -> float:
-    """Return the time that the slowest clock of this computer shows at `now`."""
+    """Return the time shown by this computer's slowest clock at `now`."""
     if _COARSE is None:
         return now - _MARGIN
     coarse = time.clock_gettime(_COARSE)
@@ -60,10 +61,10 @@ def _read_coarse(now: float) -> float:
 
 
 def read_wall_clock() -> float:
-    """Return Unix seconds; a second begins when every clock of this computer shows it.
+    """Return Unix seconds; a second begins once every clock of this computer shows it.
 
-    Up to a tick long, at the beginning of a second, this is the last instant of the
-    second before.
+    For up to one tick at the start of a second, this is therefore the last instant of
+    the previous second.
     """
     now = time.time()  # noqa: TID251 - the one place that reads the clock
     second = math.floor(now)
@@ -73,7 +74,7 @@ def read_wall_clock() -> float:
 def measure_wait(moment: float) -> float:
     """Return the seconds until every clock of this computer has reached `moment`.
 
-    An estimate, to be asked again when they are over; 0.0 once it is reached.
+    This is an estimate: call again after waiting. Returns 0.0 once it is reached.
     """
     now = time.time()  # noqa: TID251 - as above
     coarse = _read_coarse(now)
@@ -88,8 +89,8 @@ def measure_wait(moment: float) -> float:
 class SystemClock:
     """The computer's clocks, and the running loop's timers.
 
-    The monotonic clock stands still while a laptop sleeps, on Linux and macOS:
-    a timer alone does not notice a suspend. See `Timetable`.
+    On Linux and macOS the monotonic clock stops while a laptop sleeps, so a timer
+    alone does not notice a suspend. See `Timetable`.
     """
 
     def now(self) -> float:
@@ -97,33 +98,34 @@ class SystemClock:
         return read_wall_clock()
 
     def monotonic(self) -> float:
-        """Return seconds that only ever grow."""
+        """Return monotonic seconds."""
         return time.monotonic()
 
     def call_later(self, delay: float, callback: Callable[[], None]) -> Timer:
         """Call `callback` on the running loop after `delay` monotonic seconds.
 
-        After a pause of this process a little later: see `STALL`.
+        After this process was suspended, slightly later: see `STALL`.
         """
         return _PatientTimer(delay, callback)
 
     def call_punctually(self, delay: float, callback: Callable[[], None]) -> Timer:
-        """Do the same, and keep the loop turning through the last millisecond.
+        """Do the same, but poll the clock during the last milliseconds.
 
-        Where that is the end of a second, when every clock shows the next one.
+        At the end of a second, wait until every clock shows the next one.
         """
         return _PunctualTimer(delay, callback)
 
     def rest(self, seconds: float) -> None:
-        """Leave the cores to other processes for a moment."""
+        """Sleep briefly, leaving the CPU to other processes. Blocks the loop."""
         time.sleep(seconds)  # noqa: TID251 - milliseconds, where waking costs more
 
 
 class _PatientTimer:
-    """A timer that after a pause of its process lets everything else go first.
+    """A timer that runs after everything else if its process was suspended.
 
-    Once it has rung it lets go of its handle, which holds the timer: a circle would
-    keep all that the callback holds until the garbage collector comes by.
+    When it expires it drops its handle, which refers back to the timer. Otherwise the
+    reference cycle would keep whatever the callback refers to alive until the next
+    garbage collection.
     """
 
     def __init__(self, delay: float, callback: Callable[[], None]) -> None:
@@ -131,15 +133,15 @@ class _PatientTimer:
         self._callback = callback
         self._deadline = self._loop.time() + max(delay, 0.0)
         self._handle: asyncio.TimerHandle | None = self._loop.call_at(
-            self._deadline, self._ring
+            self._deadline, self._expire
         )
 
     def cancel(self) -> None:
-        """Make sure that the call never happens. May be repeated."""
+        """Cancel the call. May be repeated."""
         if self._handle is not None:
             self._handle.cancel()
 
-    def _ring(self) -> None:
+    def _expire(self) -> None:
         self._handle = None
         if self._loop.time() - self._deadline > STALL:
             self._handle = self._loop.call_later(CATCH_UP, self._callback)
@@ -148,7 +150,7 @@ class _PatientTimer:
 
 
 class _PunctualTimer:
-    """A timer that wakes early, sleeps the rest, and waits out the last stretch."""
+    """A timer that wakes early, sleeps again, and polls until its deadline."""
 
     def __init__(self, delay: float, callback: Callable[[], None]) -> None:
         self._loop = _get_loop()
@@ -157,7 +159,7 @@ class _PunctualTimer:
         self._handle: asyncio.Handle | None = self._sleep(delay)
 
     def cancel(self) -> None:
-        """Make sure that the call never happens. May be repeated."""
+        """Cancel the call. May be repeated."""
         if self._handle is not None:
             self._handle.cancel()
 
@@ -169,7 +171,7 @@ class _PunctualTimer:
         if left > 2 * LAST_STRETCH:
             self._handle = self._sleep(left)
         elif left > 0:
-            # Other callbacks and I/O have their turn in between.
+            # Other callbacks and I/O run in between.
             self._handle = self._loop.call_soon(self._look)
         else:
             self._handle = None  # as above
@@ -178,11 +180,11 @@ class _PunctualTimer:
     def _measure_left(self) -> float:
         left = max(self._deadline - self._loop.time(), 0.0)
         now = time.time()  # noqa: TID251 - as above
-        # A slot is the beginning of a second; every clock must show it.
+        # A slot is the start of a second, and every clock must show it.
         return max(left, measure_wait(math.floor(now + left)))
 
 
 def _get_loop() -> asyncio.AbstractEventLoop:
-    import asyncio  # noqa: PLC0415 - 45 ms; who has a loop has it
+    import asyncio  # noqa: PLC0415 - 45 ms; with a loop running it is loaded
 
     return asyncio.get_running_loop()

@@ -1,4 +1,4 @@
-"""Asks the fleet whether a slot is this instance's to run (D1)."""
+"""Asks the run coordinator whether this instance should run a slot (D1)."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from ipycron.scheduling.services import Services
     from ipycron.scheduling.state import Run, TaskState
 
-# Seconds that a coordinator has to answer. Longer than a network round trip by
-# orders of magnitude, shorter than the shortest lease one would choose.
+# Seconds within which a coordinator must answer: orders of magnitude longer than a
+# network round trip, shorter than the shortest lease that makes sense.
 DEADLINE = 5.0
 
 logger = logging.getLogger("ipycron")
@@ -33,7 +33,8 @@ logger = logging.getLogger("ipycron")
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):
     """Why a slot does not run here.
 
-    `outcome` is the coordinator's error, or an ok one whose summary names the holder.
+    `outcome` holds the coordinator's error; or it is ok and its summary names the
+    instance that holds the claim.
     """
 
     reason: SkipReason
@@ -41,7 +42,7 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Election:
-    """Holds the elections of one task. Any answer but True refuses the run."""
+    """Holds the elections of one task. Any answer other than True refuses the run."""
 
     __slots__ = (
         "_services",
@@ -53,7 +54,7 @@ class Election:
         self._services = services
 
     async def hold(self, run: Run) -> Refusal | None:
-        """Return why the run may not go on, or None if it may."""
+        """Return why the run is refused, or None if this instance is elected."""
         try:
             answer = check_answer(await self._ask(run))
         except Exception as error:  # noqa: BLE001 - the border to the coordinator
@@ -65,7 +66,7 @@ class Election:
         return Refusal(reason="not-elected", outcome=named)
 
     def release(self, run: Run) -> None:
-        """Report the end of a run to the coordinator, if it held a claim."""
+        """Tell the coordinator that a run has ended, if the run held a claim."""
         if run.key is not None:
             spawn(self._services.errands, self._complete(run.key))
             run.key = None
@@ -77,10 +78,12 @@ class Election:
         call = elector.should_run(state.id, key, state.policy.claim_lease)
         task = spawn(self._services.errands, call)
         task.add_done_callback(partial(self._note_claim, run, key))
-        return await within(self._services.clock, DEADLINE, task, late=make_late_error)
+        return await within(
+            self._services.clock, DEADLINE, task, late=make_timeout_error
+        )
 
     def _note_claim(self, run: Run, key: str, task: asyncio.Task[bool | Held]) -> None:
-        """Keep a claim with its run, or release it if the run is over already."""
+        """Store a claim on its run, or release it if the run is already over."""
         if task.cancelled() or task.exception() is not None:
             return
         if task.result() is True:
@@ -95,20 +98,20 @@ class Election:
                 self._services.clock,
                 DEADLINE,
                 spawn(self._services.errands, call),
-                late=make_late_error,
+                late=make_timeout_error,
             )
         except Exception:
-            # The run is over and reported; only the lease lasts longer now.
+            # The run is over and reported; the claim just lasts until its lease ends.
             logger.exception("run coordinator: on_complete of %s failed", key)
 
     def _find_elector(self) -> Elector:
         if self._services.elector is None:
-            raise CoordinatorError(reason="a distributed task has none to ask")
+            raise CoordinatorError(reason="a distributed task has no coordinator")
         return self._services.elector
 
 
 def check_answer(answer: object) -> bool | Held:
-    """Return the answer of a coordinator; raise if it is not a valid one."""
+    """Return a coordinator's answer. Raises `CoordinatorError` if it is invalid."""
     if not isinstance(answer, bool | Held):
         raise CoordinatorError(
             reason=f"should_run answered {answer!r:.200}, expected True or False"
@@ -116,6 +119,6 @@ def check_answer(answer: object) -> bool | Held:
     return answer
 
 
-def make_late_error() -> CoordinatorError:
-    """Return the error of a coordinator that takes too long."""
+def make_timeout_error() -> CoordinatorError:
+    """Return the error for a coordinator that takes too long."""
     return CoordinatorError(reason=f"no answer within {DEADLINE:g} s")

@@ -1,8 +1,8 @@
 """What happens to a task, as data: statuses, events, executions, notices.
 
-Structs of msgspec: a thousand tasks at one second make thousands of these, and a
-frozen dataclass takes ten times as long to make. The garbage collector is spared
-those that hold no containers (`gc=False`).
+These are msgspec structs: a thousand tasks due in one second create thousands of
+them, and a frozen dataclass takes ten times as long to create. Those that hold no
+containers are not tracked by the garbage collector (`gc=False`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SkipReason = Literal["not-elected", "coordinator-error"]
 
 
 class Status(StrEnum):
-    """Where a task stands. `RUNNING` covers scheduled and manual runs alike."""
+    """A task's status. `RUNNING` covers scheduled and manual runs alike."""
 
     STOPPED = "stopped"
     IDLE = "idle"
@@ -34,7 +34,7 @@ class Status(StrEnum):
 
 
 class Event(StrEnum):
-    """The events of a task; each is also accepted as its string.
+    """The events of a task; their string values are accepted as well.
 
     Source: node-cron 4.6.0, with `task:restarted` added.
     """
@@ -68,7 +68,7 @@ EventName = Literal[
     "execution:max_reached",
     "execution:skipped",
 ]
-"""What may be listened to, as a string; ``"*"`` is every event."""
+"""The names of events as strings; ``"*"`` stands for every event."""
 
 
 class ScheduledExecution(msgspec.Struct, kw_only=True, gc=False):
@@ -78,10 +78,10 @@ class ScheduledExecution(msgspec.Struct, kw_only=True, gc=False):
         id: unique among all runs.
         reason: whether the schedule or a caller asked for it.
         date: the slot of a scheduled run, the call time of a manual one.
-        started_at: when the job's code was started; None before.
-        finished_at: when the job returned, by its worker's clock, or else when its end
-            was known; None before.
-        pid: the process that runs it, where it is not the client's own.
+        started_at: when the job's code was started; None before that.
+        finished_at: when the job returned, by its worker's clock, or otherwise when
+            its end was noticed; None before that.
+        pid: the process that runs it; None for the client's own process.
     """
 
     id: str
@@ -92,7 +92,7 @@ class ScheduledExecution(msgspec.Struct, kw_only=True, gc=False):
     pid: int | None = None
 
     def copy(self) -> ScheduledExecution:
-        """Return a snapshot: the scheduler goes on changing this one."""
+        """Return a snapshot: the scheduler keeps changing this one."""
         return msgspec.structs.replace(self)
 
 
@@ -101,12 +101,12 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         is_ok: whether the job returned.
-        value: its result or its error, opaque to the scheduler: an object of the
-            launcher's (an encoded payload for workers, the object itself inline).
+        value: its result or its error, opaque to the scheduler: an encoded payload for
+            workers, the object itself for inline jobs.
         summary: one line for people: the result's short repr, or "ValueError: no".
-        finished_at: when the job returned, Unix seconds, where the worker reports it.
-        is_stopped: whether a stop ended it: then it is not ok, and no failure either.
-        is_missed: whether its code never began, for it was too late when it could have.
+        finished_at: when the job returned, Unix seconds, if the worker reports it.
+        is_stopped: whether a stop ended it: it is then not ok, but not a failure.
+        is_missed: whether its code never began because it was too late.
     """
 
     is_ok: bool
@@ -118,7 +118,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of_error(cls, error: BaseException, *, is_missed: bool = False) -> Outcome:
-        """Return the outcome of what an exception ended, the exception in it."""
+        """Return the outcome of a run that an exception ended."""
         head, _, _ = str(error).partition("\n")
         name = type(error).__name__
         return cls(
@@ -135,17 +135,17 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         event: what happened.
-        task_id: to which task.
-        status: the task's status after it.
-        date: the slot or the call time it is about, Unix seconds.
+        task_id: the task's id.
+        status: the task's status after the event.
+        date: the slot or call time of the run concerned, Unix seconds.
         triggered_at: when it happened, Unix seconds.
-        execution: the run it is about (a copy), if any.
-        outcome: how the run ended (finished, failed), or the error of a
-            `task:failed`, a `task:restarted` or an execution that was skipped for
-            a coordinator-error (then not ok). Of one that is not-elected it is ok,
-            and its summary names the instance that runs the slot.
+        execution: the run concerned (a copy), if any.
+        outcome: how the run ended (finished, failed); or, not ok, the error of a
+            `task:failed`, a `task:restarted` or an execution skipped because of a
+            coordinator-error. For a skip with reason not-elected it is ok, and its
+            summary names the instance that runs the slot.
         reason: why an execution was skipped.
-        missed_count: how many slots an `execution:missed` stands for; `date` is the
+        missed_count: how many slots an `execution:missed` covers; `date` is the
             newest of them.
         runs_left: scheduled runs left under `max_executions`, None without a limit.
     """
@@ -174,7 +174,7 @@ class TaskDescription:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecutionDescription:
-    """A run as its own job sees it: it has begun, its end is not known."""
+    """A run as its own job sees it: begun, not yet ended."""
 
     id: str
     reason: Reason
@@ -184,19 +184,19 @@ class ExecutionDescription:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskContext:
-    """What happened, when, to which task. Jobs and listeners receive one.
+    """What happened, when, and to which task. Jobs and listeners receive one.
 
     Attributes:
         date: the slot of a scheduled run; the call time of a manual one and of
             the events of a task. In the task's time zone.
         triggered_at: when the event happened (for a job: when it began).
         task: the `Task` for listeners, a `TaskDescription` for jobs.
-        execution: the run, if the event is about one.
+        execution: the run, if the event concerns one.
         reason: why an execution was skipped.
         error: the exception of a failed run, start or worker.
-        missed_count: how many slots an `execution:missed` stands for.
-        holder: which instance runs a slot that was skipped as not-elected, in words;
-            None where that is not known.
+        missed_count: how many slots an `execution:missed` covers.
+        holder: text that names the instance that runs a slot skipped as not-elected;
+            None if unknown.
         event: the event's name; None for jobs.
 
     Source: node-cron 4.6.0, TaskContext.

@@ -1,4 +1,4 @@
-"""The life of one task: started, stopped, destroyed, in any order at any moment."""
+"""The life cycle of one task: start, stop and destroy, in any order, at any time."""
 
 from __future__ import annotations
 
@@ -31,15 +31,16 @@ if TYPE_CHECKING:
 class Lifecycle:
     """Moves one task between its phases; owns all of its parts.
 
-    One start and one stop may be under way at a time, the start waiting for the
-    stop. Callers share them. The last control counts: a stop revokes a start that is
-    in progress or waiting. `on_destroyed` is called once, when nothing is left.
+    At most one start and one stop are in progress at a time, and the start waits for
+    the stop. Concurrent callers share them. The latest request wins: a stop revokes a
+    start that is in progress or waiting. `on_destroyed` is called once, when nothing
+    of the task is left.
     """
 
     __slots__ = (
         "_admission",
         "_is_destroying",
-        "_is_limit_told",
+        "_is_limit_reported",
         "_on_destroyed",
         "_quiet",
         "_revoked",
@@ -65,10 +66,10 @@ class Lifecycle:
         self._starting: asyncio.Task[None] | None = None
         self._stopping: asyncio.Task[None] | None = None
         self._revoked: tuple[asyncio.Task[None], ...] = ()
-        # Resolved when a stop need not wait for the runs any longer.
+        # Resolved when a stop no longer needs to wait for runs.
         self._quiet: asyncio.Future[None] | None = None
         self._is_destroying = False
-        self._is_limit_told = False
+        self._is_limit_reported = False
         self._workers = TaskWorkers(state, services, observer=self)
         election = Election(state, services) if state.policy.distributed else None
         self._tracker = RunTracker(
@@ -93,10 +94,10 @@ class Lifecycle:
             admission=self._admission,
         )
 
-    # --- what the owner asks for -------------------------------------------------
+    # --- the owner's requests ----------------------------------------------------
 
     async def start(self, silence: Silence | None = None) -> None:
-        """Return when the job is loaded and the first slot armed (A6)."""
+        """Return once the job is loaded and the first slot is armed (A6)."""
         state = self.state
         if self._is_destroying or state.phase is Phase.DESTROYED:
             return
@@ -111,15 +112,15 @@ class Lifecycle:
             await share(starting)
         except asyncio.CancelledError:
             if not starting.cancelled():
-                raise  # not the start, its caller
+                raise  # the caller was cancelled, not the start
             # Revoked, perhaps before its first step. The stop releases the worker.
             raise StartRevoked(name=state.name) from None
 
     def start_at_once(self) -> bool:
-        """Start a stopped task whose job is loaded; return whether it is started.
+        """Start a stopped task whose job is already loaded; return whether it started.
 
-        A thousand inline tasks that start together are then a thousand calls, not as
-        many tasks of asyncio. Whatever must wait, or fails, is left to `start`.
+        Starting a thousand inline tasks together then takes a thousand calls instead of
+        a thousand asyncio tasks. Anything that must wait, or fails, is left to `start`.
         """
         state = self.state
         if state.phase is not Phase.STOPPED or self._starting or self._is_destroying:
@@ -127,11 +128,11 @@ class Lifecycle:
         worker = self._workers.load_at_once()
         if worker is None:
             return False
-        self._workers.seat_main(worker)
+        self._workers.set_main(worker)
         try:
             self._slots.arm()
         except Exception:  # noqa: BLE001 - the border to the schedule
-            self._workers.unseat()
+            self._workers.clear_main()
             return False
         state.move(Phase.STARTING)
         state.move(Phase.STARTED)
@@ -139,9 +140,9 @@ class Lifecycle:
         return True
 
     async def stop(self, *, force: bool, patience: float | None = None) -> None:
-        """Return when every worker is gone (A7).
+        """Return once every worker is gone (A7).
 
-        Runs in progress have `patience` seconds, by default `stop_timeout`.
+        Runs in progress get `patience` seconds, by default `stop_timeout`.
         """
         self._revoke_start()
         if self.state.phase in (Phase.STARTING, Phase.STARTED):
@@ -153,24 +154,24 @@ class Lifecycle:
         await share(self._stopping)
 
     async def destroy(self, *, force: bool, patience: float | None = None) -> None:
-        """Stop for good (A9)."""
+        """Stop the task permanently (A9)."""
         if self.state.phase is Phase.DESTROYED:
             return
         self._is_destroying = True
         await self.stop(force=force, patience=patience)
         if self.state.phase is Phase.STOPPED:
-            self._bury()
+            self._finish_destroy()
 
     def reschedule(self, schedule: Schedule) -> None:
-        """Follow another schedule from now on; runs in progress go on."""
+        """Switch to another schedule now; runs in progress continue."""
         self._slots.reschedule(schedule)
 
     def recount(self, since: float) -> None:
-        """Count the slots anew from an instant: the clock was set back (C3)."""
+        """Recompute the next slot from `since`: the clock was set back (C3)."""
         self._slots.recount(since)
 
     def force(self) -> None:
-        """Have a stop in progress wait no longer for runs."""
+        """Make a stop in progress stop waiting for runs."""
         if self._quiet is not None:
             settle(self._quiet)
 
@@ -180,8 +181,8 @@ class Lifecycle:
         """Open a manual run (A8).
 
         Raises:
-            TaskDestroyed, TaskNotStarted: if nothing can run it, now or soon.
-            OverlapError: if it would overlap and may not.
+            TaskDestroyed, TaskNotStarted: if the task cannot run now or soon.
+            OverlapError: if it would overlap another run and `no_overlap` is set.
         """
         state = self.state
         if self._is_destroying or state.phase is Phase.DESTROYED:
@@ -199,17 +200,17 @@ class Lifecycle:
         await self._load(silence)
 
     async def _until_stopped(self) -> None:
-        """Wait for a stop in progress, so that a start is not lost (A7)."""
+        """Wait for a stop in progress, so that the start is not lost (A7)."""
         if self._stopping is not None:
             await asyncio.wait({self._stopping})
             self.state.move(Phase.STARTING)
 
     async def _load(self, silence: Silence | None) -> None:
         try:
-            self._workers.seat_main(await self._workers.load())
+            self._workers.set_main(await self._workers.load())
             owed = self._slots.arm(silence)
         except Exception as error:
-            await self._workers.dismiss()
+            await self._workers.stop_all()
             self.state.move(Phase.STOPPED)
             self._starting = None
             self._admission.drop(error)
@@ -225,11 +226,11 @@ class Lifecycle:
         if self._starting is not None:
             self._starting.cancel()
             self._revoked = (*self._revoked, self._starting)
-            self._starting.add_done_callback(self._see_revoked)
+            self._starting.add_done_callback(self._forget_revoked)
             self._starting = None
             self._admission.drop(ExecutionStopped(name=self.state.name))
 
-    def _see_revoked(self, start: asyncio.Task[None]) -> None:
+    def _forget_revoked(self, start: asyncio.Task[None]) -> None:
         self._revoked = tuple(s for s in self._revoked if s is not start)
 
     # --- stopping ----------------------------------------------------------------
@@ -237,12 +238,12 @@ class Lifecycle:
     def _begin_stop(
         self, *, patience: float | None = None, error: BaseException | None = None
     ) -> None:
-        """Disarm at once and begin to stop; with an error the task has failed."""
+        """Disarm at once and begin to stop. With an `error`, the task has failed."""
         state = self.state
         self._slots.withdraw()
         self._workers.hold()
         if state.phase is Phase.STOPPING:
-            return  # the schedule failed after a slot that had begun
+            return  # withdrawing found a begun run, after which the schedule failed
         end = Event.TASK_STOPPED if state.phase is Phase.STARTED else None
         state.move(Phase.STOPPING)
         self._slots.disarm()
@@ -253,7 +254,7 @@ class Lifecycle:
         self._stopping = spawn(self._services.errands, work)
         dropped = error or ExecutionStopped(name=state.name)
         self._admission.drop(dropped, is_missed=error is not None)
-        self.see_quiet()
+        self.handle_work_done()
 
     async def _stop(
         self,
@@ -263,13 +264,13 @@ class Lifecycle:
         error: BaseException | None,
         end: Event | None,
     ) -> None:
-        """Let runs end, end the rest, and report the stop (R8)."""
+        """Give runs time to end, end the rest, and report the stop (R8)."""
         if self._revoked:
             await asyncio.wait(self._revoked)
         await until(self._services.clock, patience, quiet)
         self._services.missed.cut(self.state)
-        self._tracker.condemn()
-        failures = await self._workers.dismiss()
+        self._tracker.mark_stopped()
+        failures = await self._workers.stop_all()
         self._tracker.settle_all()
         if error is not None:
             self.state.emit(Event.TASK_FAILED, outcome=Outcome.of_error(error))
@@ -282,40 +283,40 @@ class Lifecycle:
     def _conclude(self) -> None:
         self._quiet = self._stopping = None
         if self._is_destroying:
-            self._bury()
+            self._finish_destroy()
         else:
             self.state.move(Phase.STOPPED)
 
-    def _bury(self) -> None:
+    def _finish_destroy(self) -> None:
         self.state.move(Phase.DESTROYED)
         self.state.emit(Event.TASK_DESTROYED)
         self._on_destroyed(self.state)
 
-    # --- what the parts report: see `TaskObserver` --------------------------------
+    # --- reports from the parts: see `TaskObserver` -------------------------------
 
-    def see_called(self, worker: Worker, execution_id: str, date: float) -> None:
-        """Take over a run that a worker has begun because its owner asked it to."""
+    def handle_direct_run(self, worker: Worker, execution_id: str, date: float) -> None:
+        """Adopt a run that the client started on a worker directly."""
         if self.state.phase not in (Phase.STOPPED, Phase.DESTROYED):
             self._admission.adopt(worker, execution_id, date)
 
-    def see_ready(self, error: BaseException | None) -> None:
-        """Go on with a new worker, after a death or a timeout."""
+    def handle_worker_ready(self, error: BaseException | None) -> None:
+        """Continue with a new worker, after a death or a timeout."""
         if error is not None:
             self.state.emit(Event.TASK_RESTARTED, outcome=Outcome.of_error(error))
         self._admission.serve_waiting()
 
-    def see_hopeless(self, error: BaseException) -> None:
-        """Fail the task: its worker died too often (R7), or its schedule is broken."""
+    def handle_failure(self, error: BaseException) -> None:
+        """Fail the task: its workers keep dying (R7), or its schedule is broken."""
         self._begin_stop(error=error)
 
-    def see_exhausted(self) -> None:
-        """Wait for no further slot: the last scheduled run has started (R5)."""
+    def handle_limit_reached(self) -> None:
+        """Disarm: the last scheduled run has started (R5)."""
         self._slots.disarm()
 
-    def see_quiet(self) -> None:
-        """Continue a stop, or end the task, once its last run has ended."""
+    def handle_work_done(self) -> None:
+        """Continue a stop, or end the task, once the last run has ended."""
         state = self.state
-        if state.is_exhausted and not state.runs and not self._is_limit_told:
+        if state.is_exhausted and not state.runs and not self._is_limit_reported:
             self._end_at_limit()
         if self._quiet is not None and not (
             state.active_count or self._services.missed.has(state)
@@ -324,7 +325,7 @@ class Lifecycle:
 
     def _end_at_limit(self) -> None:
         """Destroy the task: the last run of `max_executions` is over (R5)."""
-        self._is_limit_told = self._is_destroying = True
+        self._is_limit_reported = self._is_destroying = True
         self.state.emit(Event.EXECUTION_MAX_REACHED)
         self._revoke_start()
         if self.state.phase is Phase.STARTED:

@@ -1,4 +1,4 @@
-"""Counts long gaps of missed slots, a little at a time."""
+"""Counts long gaps of missed slots in small chunks."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from ipycron.scheduling.plan import Gap
     from ipycron.scheduling.ports import Clock, Schedule, Timer
 
-# Slots counted at one go: about a millisecond.
+# Slots per chunk: takes about a millisecond.
 CHUNK = 500
 
-# Seconds between two goes, so that the loop has most of its time for runs.
+# Seconds between two chunks, so that the loop spends most of its time on runs.
 PAUSE = 0.002
 
 
@@ -34,7 +34,7 @@ class MissedCounter:
     """Counts gaps in turn and reports each total once, with its newest slot.
 
     A gap of up to `CHUNK` slots is reported before `add` returns. A month of
-    ``* * * * * *`` has 2.6 million slots and takes seconds of a core, spread out.
+    ``* * * * * *`` has 2.6 million slots, which take seconds of CPU time, spread out.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -50,15 +50,15 @@ class MissedCounter:
         *,
         report: Callable[[int, int], None],
     ) -> None:
-        """Count `gap` and call `report(total, newest)` when that is done."""
+        """Count `gap`, then call `report(total, newest)`."""
         self._count(_Count(owner, schedule, gap, report))
 
     def has(self, owner: Hashable) -> bool:
-        """Return whether a count of this owner is under way."""
+        """Return whether a count for this owner is in progress."""
         return any(count.owner == owner for count in self._queue)
 
     def cut(self, owner: Hashable) -> None:
-        """Report what is counted for this owner so far, and count no further."""
+        """Stop counting for this owner and report the count so far."""
         cut = [count for count in self._queue if count.owner == owner]
         self._queue = deque(c for c in self._queue if c.owner != owner)
         if not self._queue and self._timer is not None:
@@ -80,9 +80,9 @@ class MissedCounter:
 
     def _set_timer(self) -> None:
         if self._timer is None:
-            self._timer = self._clock.call_later(PAUSE, self._go_on)
+            self._timer = self._clock.call_later(PAUSE, self._continue)
 
-    def _go_on(self) -> None:
+    def _continue(self) -> None:
         self._timer = None
         self._count(self._queue.popleft())
         if self._queue:

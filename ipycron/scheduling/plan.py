@@ -1,9 +1,9 @@
-"""Which slots a wake-up owes: a pure function of slot, time and schedule.
+"""Which slots a wake-up must settle: a pure function of slot, time and schedule.
 
-A wake-up may come late (a suspend, a busy loop, a clock step) and then owes many
-slots. Each of them is settled exactly once: it runs, it is missed, or it lies in
-a `Gap` that somebody counts later. The cost of one plan is bounded, however long
-the wake-up was away: about a hundred steps forward and thirty by halving.
+A wake-up may be late (a suspend, a busy loop, a clock step), and then several slots
+are due. Each is settled exactly once: it runs, it is missed, or it is part of a `Gap`
+that is counted later. The cost of one plan is bounded, however late the wake-up is:
+about a hundred steps forward and thirty steps of a binary search.
 """
 
 from __future__ import annotations
@@ -16,31 +16,32 @@ import msgspec
 if TYPE_CHECKING:
     from ipycron.scheduling.ports import Schedule
 
-# Missed slots that are reported one by one; the rest is reported as a number (R2).
+# Missed slots that are reported one by one; the rest are reported as a count (R2).
 MISSED_CAP = 100
 
-# Seconds by which a clock that is set back has been corrected: slots are counted anew
-# from the new time. By less, the slots that have passed are not run again (C3).
+# If the clock is set back by more than this many seconds, it was wrong before, and the
+# next slot is computed from the new time. If it is set back by less, slots that have
+# already passed are not run again (C3).
 # Source: Debian's cron.
 CORRECTION = 3 * 3600.0
 
-# Half a microsecond. Unix seconds as a float are good to a quarter of one, so that
-# a slot exactly `tolerance` late must not fail by the rounding of the clock.
+# Half a microsecond. Unix seconds as a float are exact to a quarter of a microsecond:
+# a slot that is late by exactly `tolerance` must not be missed because of rounding.
 _ROUNDING = 5e-7
 
-# The tolerance by which no slot runs.
+# A tolerance with which no slot runs.
 _NOT_AT_ALL = -1.0
 
 
 class Silence(msgspec.Struct, frozen=True, kw_only=True):
-    """Unix seconds between which a started task had no scheduler.
+    """A period in which a started task had no scheduler. Unix seconds.
 
     Attributes:
-        since: up to here every slot is known to be settled.
-        until: when its scheduler was lost. It may have run a slot before that and
-            not have reported: nothing up to here runs again.
-        settled: slots in between that are settled all the same: a slot that waits,
-            for a random delay or for an election, is overtaken by later ones.
+        since: every slot up to here is known to be settled.
+        until: when the scheduler was lost. It may have run a slot before that without
+            reporting it, so nothing up to here runs again.
+        settled: slots in between that are already settled: while one slot waits for
+            its random delay or its election, later slots may be settled.
     """
 
     since: float
@@ -49,21 +50,21 @@ class Silence(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Gap(msgspec.Struct, frozen=True, kw_only=True):
-    """The slots strictly between two instants: missed, not counted yet."""
+    """The missed slots strictly between two instants, not yet counted."""
 
     after: int
     before: int
 
 
 class Beat(msgspec.Struct, frozen=True, kw_only=True):
-    """What one wake-up owes.
+    """What one wake-up must do.
 
     Attributes:
         missed: slots to report one by one, oldest first, at most `MISSED_CAP`.
         gap: the missed slots beyond those, or None.
         due: the slot to run now, or None.
-        next_slot: the first slot that is not settled, or None where the schedule
-            has ended.
+        next_slot: the first slot that is not settled, or None if the schedule has
+            ended.
     """
 
     missed: tuple[int, ...] = ()
@@ -73,7 +74,7 @@ class Beat(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def newest(self) -> int | None:
-        """The newest slot that this beat settles, or None."""
+        """The newest slot that this wake-up settles, or None."""
         if self.due is not None:
             return self.due
         if self.gap is not None:
@@ -82,12 +83,12 @@ class Beat(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def plan_beat(slot: int, now: float, *, tolerance: float, schedule: Schedule) -> Beat:
-    """Return what is owed at `now` by a task whose next slot is `slot`.
+    """Return what a task whose next slot is `slot` must do at `now`.
 
     The newest slot that `now` has reached runs if it is at most `tolerance`
-    seconds late, to the microsecond; every older one is missed, since a newer one
-    superseded it. A slot ahead of `now` stays where it is: a clock that steps back
-    makes the task wait, and no slot is settled twice or early.
+    seconds late, to the microsecond. Every older slot is missed, since a newer one
+    superseded it. A slot after `now` remains the next slot: if the clock steps back,
+    the task waits, and no slot is settled twice or early.
 
     Source: node-cron 4.6.0, plan-beat, whose tolerance is up to a second too wide.
     """
@@ -95,7 +96,7 @@ def plan_beat(slot: int, now: float, *, tolerance: float, schedule: Schedule) ->
         return Beat(next_slot=slot)
     following = find_following(schedule, slot, now)
     if following is None or following > now:
-        # The usual case, one search for one slot.
+        # The usual case: one slot, one search.
         if is_within(now - slot, tolerance):
             return Beat(due=slot, next_slot=following)
         return Beat(missed=(slot,), next_slot=following)
@@ -103,7 +104,7 @@ def plan_beat(slot: int, now: float, *, tolerance: float, schedule: Schedule) ->
 
 
 def plan_silence(silence: Silence, schedule: Schedule) -> Beat:
-    """Return what is owed after a silence: all slots up to its end are missed."""
+    """Return what to do after a silence: all slots up to its end are missed."""
     owed = _Unsettled(schedule, silence.settled) if silence.settled else schedule
     first = owed.find_next(silence.since)
     if first is None or first > silence.until:
@@ -127,12 +128,12 @@ class _Unsettled:
 
 
 def find_start(now: float, passed: float | None) -> float:
-    """Return the instant after which the next slot lies.
+    """Return the instant after which to look for the next slot.
 
     Args:
-        now: the wall clock.
-        passed: an instant that it has shown, or a slot that is settled, if any. It
-            may be ahead of `now` where the clock was set back.
+        now: the wall clock's time.
+        passed: an earlier reading of the clock, or the newest settled slot; None if
+            there is none. It may be after `now` if the clock was set back.
     """
     if passed is None or passed > now + CORRECTION:
         return now
@@ -140,20 +141,20 @@ def find_start(now: float, passed: float | None) -> float:
 
 
 def is_within(lateness: float, tolerance: float) -> bool:
-    """Return whether a slot so many seconds late may still run."""
+    """Return whether a slot that is `lateness` seconds late may still run."""
     return lateness <= tolerance + _ROUNDING
 
 
 def is_only(slot: int, now: float, *, tolerance: float) -> bool:
-    """Return whether a slot is due and may run, before any later slot can be due."""
+    """Return whether a slot is due and may run, and no later slot can be due yet."""
     return slot <= now < slot + 1 and is_within(now - slot, tolerance)
 
 
 def find_following(schedule: Schedule, slot: int, now: float) -> int | None:
-    """Return the slot after `slot`, whatever the schedule answers.
+    """Return the slot after `slot`, even if the schedule is faulty.
 
-    A schedule that fails to advance is asked once more from `now`; if that does
-    not help either, it has ended. Otherwise one slot would run for ever.
+    A schedule that does not advance is asked again, from `now`; if it still does not
+    advance, it counts as ended. Otherwise the same slot would run for ever.
     """
     following = schedule.find_next(slot)
     if following is None or following > slot:
@@ -167,8 +168,8 @@ def count_slots(schedule: Schedule, gap: Gap, *, limit: int) -> tuple[int, int, 
     """Count the slots of a gap, at most `limit` of them.
 
     Returns:
-        how many there are, the last one counted (`gap.after` where there is none),
-        and whether the whole gap is counted.
+        The number of slots, the last slot counted (`gap.after` if there is none),
+        and whether the whole gap has been counted.
     """
     last = gap.after
     for count in range(limit):
@@ -182,7 +183,7 @@ def count_slots(schedule: Schedule, gap: Gap, *, limit: int) -> tuple[int, int, 
 def _plan_backlog(
     slot: int, now: float, *, tolerance: float, schedule: Schedule
 ) -> Beat:
-    """Plan for a wake-up that owes more than one slot."""
+    """Plan a wake-up at which more than one slot is due."""
     walked = [slot]
     following = find_following(schedule, slot, now)
     while following is not None and following <= now and len(walked) <= MISSED_CAP:
@@ -204,7 +205,7 @@ def _plan_backlog(
 
 
 def _find_gap(after: int, before: int, schedule: Schedule) -> Gap | None:
-    """Return the gap between two instants, or None if no slot lies in it."""
+    """Return the gap between two instants, or None if it contains no slot."""
     first = schedule.find_next(after)
     if first is None or not after < first < before:
         return None
@@ -212,10 +213,10 @@ def _find_gap(after: int, before: int, schedule: Schedule) -> Gap | None:
 
 
 def _find_newest(slot: int, now: float, schedule: Schedule) -> int:
-    """Return the newest slot at or before `now`; `slot` is one of those.
+    """Return the newest slot at or before `now`, given that `slot` is one.
 
-    A schedule only looks forward, so this halves the time between: 22 questions
-    for a month, where walking would take 2.6 million on ``* * * * * *``.
+    A schedule only searches forwards, so this is a binary search: 22 calls for a
+    month, where stepping through ``* * * * * *`` would take 2.6 million.
     """
     low, high = slot, math.floor(now)
     while low < high:

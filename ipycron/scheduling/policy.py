@@ -1,4 +1,4 @@
-"""The options that the scheduler follows; how any option is declared and checked."""
+"""The options that the scheduler follows, and how options are declared and checked."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 
 
 LONGEST_CLAIM = 366 * 86_400.0
-"""Seconds for which a fleet keeps a claim: no coordinator need store one for longer."""
+"""Longest claim in seconds: no coordinator needs to store one for longer."""
 SHORT_LEASE = 2.0
-"""Seconds: a shorter lease covers clocks that differ, and no tolerance beside that."""
+"""Seconds. A shorter lease covers differing clocks, but no tolerance in addition."""
 MAX_WHOLE = 2**63 - 1
-"""The largest number that a message holds."""
+"""The largest integer that a message can hold."""
 Check = "Callable[[str, Any], Any]"
 
 
 class OptionKind(Enum):
-    """How an option is read where it is text; the value is its place in a manual."""
+    """How an option is parsed from text; the value is its placeholder in the help."""
 
     FLAG = "flag"
     TEXT = "TEXT"
@@ -45,11 +45,11 @@ def option(
     """Declare an option of an options dataclass.
 
     Args:
-        default: the value where none is given; it is not checked.
+        default: the value if none is given; it is not checked.
         check: takes the option's name and a value; returns the value to keep or
             raises `InvalidOption`.
         help: one line for people, without the default.
-        kind: how the option is read from a magic's line.
+        kind: how the option is parsed from a magic's line.
     """
     return field(default=default, metadata={"check": check, "help": help, "kind": kind})
 
@@ -68,7 +68,7 @@ def check_flag(name: str, value: Any) -> bool:
 
 
 def check_text(name: str, value: Any) -> str | None:
-    """Accept non-empty text that can be written anywhere, or None."""
+    """Accept non-empty text that can be encoded as UTF-8, or None."""
     if value is None:
         return None
     if not isinstance(value, str) or not value.strip():
@@ -124,12 +124,12 @@ def check_deadline(name: str, value: Any) -> float:
 
 
 def check_optional_deadline(name: str, value: Any) -> float | None:
-    """As `check_deadline`, or None for no limit."""
+    """Accept what `check_deadline` accepts, or None for no limit."""
     return None if value is None else check_deadline(name, value)
 
 
 def _to_seconds(value: Any) -> float | None:
-    """Return finite seconds, or None for what is no duration."""
+    """Return finite seconds, or None if `value` is not a duration."""
     if isinstance(value, timedelta):
         return value.total_seconds()
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -143,7 +143,7 @@ def _to_seconds(value: Any) -> float | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """Options that decide whether and how long a task runs. Durations are seconds.
+    """Options that decide whether, and for how long, a task runs. Durations in seconds.
 
     The help of each field is its documentation; see `behaviour` R1 to R7.
     """
@@ -211,12 +211,12 @@ class Policy:
 
     @property
     def claim_lease(self) -> float:
-        """How long a claim is asked for, seconds.
+        """The lease of a claim, in seconds.
 
-        It must not run out while another instance may still begin the slot, because
-        that one stood still: for as long as a slot may be late. `distributed_lease`
-        covers an answer that takes its time, clocks that differ, and, where it is not
-        shorter than `SHORT_LEASE`, a tolerance of a second.
+        A claim must not expire while another instance, which was suspended, may still
+        begin the slot: that is, for as long as a slot may be late. `distributed_lease`
+        itself covers a slow answer, differing clocks and, unless it is shorter than
+        `SHORT_LEASE`, a tolerance of one second.
         """
         covered = 1.0 if self.distributed_lease >= SHORT_LEASE else 0.0
         return self.distributed_lease + max(0.0, self.tolerance - covered)

@@ -1,6 +1,6 @@
-"""What the scheduler needs from outside: a clock, workers, a vote, a schedule.
+"""What the scheduler needs from outside: clock, schedule, workers, run coordinator.
 
-The scheduler runs on one asyncio loop and calls all of these on it.
+The scheduler runs on one asyncio loop and calls all of these on that loop.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Timer(Protocol):
-    """A call that was scheduled for later."""
+    """A call scheduled for later."""
 
     def cancel(self) -> None:
         """Cancel the call. May be repeated."""
@@ -27,26 +27,26 @@ class Clock(Protocol):
     """The only source of time."""
 
     def now(self) -> float:
-        """Return the wall clock, in Unix seconds. May step in both directions."""
+        """Return the wall clock's time in Unix seconds. May step in both directions."""
 
     def monotonic(self) -> float:
-        """Return seconds that only ever grow. Durations are measured with it."""
+        """Return monotonic seconds, for measuring durations."""
 
     def call_later(self, delay: float, callback: Callable[[], None]) -> Timer:
         """Call `callback` on the loop after `delay` monotonic seconds.
 
-        Never early and never from within this call; a millisecond or two late.
+        Never early, never within this call, and at most a millisecond or two late.
         """
 
     def call_punctually(self, delay: float, callback: Callable[[], None]) -> Timer:
-        """Do the same as punctually as the clock can, at some CPU cost."""
+        """Do the same as punctually as possible, at some CPU cost."""
 
     def rest(self, seconds: float) -> None:
-        """Leave the cores to other processes for a moment. Blocks the loop."""
+        """Sleep briefly, leaving the CPU to other processes. Blocks the loop."""
 
 
 class Schedule(Protocol):
-    """When a task is due: `ipycron.cron.CronExpression` is one."""
+    """When a task is due; `ipycron.cron.CronExpression` is a schedule."""
 
     def find_next(self, after: float) -> int | None:
         """Return the first slot strictly after `after`, Unix seconds, or None."""
@@ -57,11 +57,11 @@ class Worker(Protocol):
 
     Attributes:
         pid: its process, or None for a job in the client's own process.
-        is_shared: whether it may run several executions at once (inline jobs);
-            where False the scheduler asks for one run at a time and launches a
-            further worker for an overlapping run.
-        is_single_use: whether it ends by itself after its first run, and the next
-            one needs another worker.
+        is_shared: whether it may run several executions at once (inline jobs). If
+            False, the scheduler starts one run at a time on it and launches another
+            worker for an overlapping run.
+        is_single_use: whether it exits after its first run, so that the next run needs
+            another worker.
     """
 
     @property
@@ -74,25 +74,25 @@ class Worker(Protocol):
     def is_single_use(self) -> bool: ...  # noqa: D102
 
     def run(self, execution: ScheduledExecution) -> asyncio.Future[Outcome]:
-        """Start the job now; the future ends with the run.
+        """Start the job now; the future is done when the run ends.
 
-        A job that raises is an `Outcome` that is not ok. The future itself fails
-        only where the worker is lost: `WorkerCrashed`. What this method itself
-        raises is taken the same way.
+        If the job raises, the future's result is an `Outcome` that is not ok. The
+        future itself fails with `WorkerCrashed` only if the worker is lost. An
+        exception raised by this method is handled in the same way.
 
-        A run that takes longer than its `timeout` is given up if the worker is shared
+        A run that exceeds its `timeout` is given up if the worker is shared
         (`give_up`). Other workers are stopped instead.
         """
 
     def give_up(self, future: asyncio.Future[Outcome]) -> asyncio.Future[Any]:
-        """Ask for the end of one run of a shared worker.
+        """Try to end one run of a shared worker.
 
-        `future` is what `run` returned. It is done only when the run's code has
-        ended: a coroutine may ignore its cancellation, an executor may be unable to
-        end what has begun.
+        `future` is what `run` returned. It is done only once the run's code has
+        ended: a coroutine may ignore its cancellation, and an executor may be unable
+        to end a run that has begun.
 
         Returns:
-            A future that is done when the run is over, or when it is known to go on.
+            A future that is done when the run is over, or is known to be still running.
         """
 
     def stand_by(
@@ -104,69 +104,69 @@ class Worker(Protocol):
         place: Place,
         on_begun: Callable[[], None],
     ) -> None:
-        """Have the job begin at `slot`, by the worker's own clock, not after `latest`.
+        """Have the job begin at `slot` by the worker's own clock, not after `latest`.
 
-        Called on idle workers only; a worker that cannot do it does nothing. At the
-        slot `run` is called with an execution of this id, and does not begin it again.
-        `place` is the worker's among all that stand by for this slot.
-        `on_begun` is called if the worker shows before that call that it has begun.
-        Until then `withdraw` cancels the order.
+        Only called on idle workers; workers that do not support it do nothing. At the
+        slot, `run` is called with this execution id and does not begin the run again.
+        `place` is the worker's place among all workers that stand by for this slot.
+        `on_begun` is called if the run is found to have begun before that call. Until
+        the run begins, `withdraw` cancels the order.
         """
 
     def withdraw(self) -> bool:
         """Cancel what `stand_by` ordered; return False if the run has begun."""
 
     def offer(self, on_called: Callable[[str, float], None]) -> None:
-        """Let the client start runs on the worker directly, past the scheduler.
+        """Let the client start runs on the worker directly, bypassing the scheduler.
 
-        Called on idle workers only; a worker that cannot do it does nothing. The
-        scheduler never learns of a run that ends soon. Otherwise `on_called` is called
-        with the run's id and date: when the worker shows that it is in progress, and at
-        the latest by `hold`. Then `run` is called with an execution of this id, and
-        does not begin it again.
+        Only called on idle workers; workers that do not support it do nothing. The
+        scheduler is never notified of a run that ends soon. Otherwise `on_called` is
+        called with the run's id and date once the run is known to be in progress, at
+        the latest by `hold`. `run` is then called with this execution id and does not
+        begin the run again.
         """
 
     def hold(self) -> bool:
-        """Let no run begin but by `run`; return whether the worker is free.
+        """Undo `offer`: only `run` starts runs now. Return whether the worker is free.
 
-        If a run is in progress that the client has started, it is reported now.
+        A run in progress that the client started is reported now.
         """
 
     async def stop(self, *, grace: float) -> None:
-        """End the worker and return when it is gone. May be repeated.
+        """End the worker and return once it is gone. May be repeated.
 
-        An idle worker just ends. A busy one is terminated, and killed after
+        An idle worker simply exits. A busy one is terminated, and killed after
         `grace` seconds; its run's future then fails with `WorkerCrashed` before
         this returns. Raises `StopTimeout` after `grace` if it cannot be killed.
         """
 
 
 class Launcher(Protocol):
-    """Makes workers."""
+    """Launches workers."""
 
     async def launch(
         self, task_id: str, on_death: Callable[[Worker, BaseException], None]
     ) -> Worker:
         """Return a worker that has loaded the task's job.
 
-        Raises the load's real error (an `Exception`), or `StartError`. When
-        cancelled (the scheduler does so at `start_timeout`), leaves nothing behind
-        and ends: stops and shutdowns wait for that.
-        `on_death` is called once if the worker later ends without being asked
-        to, after the future of its run, if any, has failed.
+        Raises the original error of the load (an `Exception`), or `StartError`. If
+        cancelled, as the scheduler does at `start_timeout`, it cleans up and ends:
+        stops and shutdowns wait for that.
+        `on_death` is called once if the worker later ends without being asked to,
+        after the future of its run, if any, has failed.
         """
 
     def launch_at_once(
         self, task_id: str, on_death: Callable[[Worker, BaseException], None]
     ) -> Worker | None:
-        """Do the same where nothing need be waited for; elsewhere return None."""
+        """Do the same if there is nothing to wait for; otherwise return None."""
 
     def explain_delay(self, task_id: str) -> str:
-        """Return why a launch takes so long, and what to do; "" if the job is slow."""
+        """Return why a launch is slow and what to do; "" if the job itself is slow."""
 
 
 class Held(msgspec.Struct, frozen=True):
-    """The answer that another instance runs the slot; `holder` names it."""
+    """The answer that another instance runs the slot; `holder` names that instance."""
 
     holder: str
 
@@ -186,7 +186,7 @@ class Place(msgspec.Struct, frozen=True):
 
     Attributes:
         number: counted from 0.
-        crowd: how many they are.
+        crowd: how many workers stand by.
     """
 
     number: int
@@ -194,30 +194,30 @@ class Place(msgspec.Struct, frozen=True):
 
 
 class TaskObserver(Protocol):
-    """What the parts of a task report to whatever moves it between its phases."""
+    """Receives reports from the parts of a task; implemented by `Lifecycle`."""
 
-    def see_called(self, worker: Worker, execution_id: str, date: float) -> None:
-        """A worker has begun a run that its client asked it for directly."""
+    def handle_direct_run(self, worker: Worker, execution_id: str, date: float) -> None:
+        """A worker has begun a run that the client started directly."""
 
-    def see_ready(self, error: BaseException | None) -> None:
+    def handle_worker_ready(self, error: BaseException | None) -> None:
         """A new main worker is loaded.
 
-        `error` is the death that made it necessary, None after a timeout and after a
+        `error` is the death of the previous one; None after a timeout and after a
         single-use worker.
         """
 
-    def see_hopeless(self, error: BaseException) -> None:
-        """The task cannot go on: too many deaths in a row, or a broken schedule."""
+    def handle_failure(self, error: BaseException) -> None:
+        """The task cannot continue: too many deaths in a row, or a broken schedule."""
 
-    def see_exhausted(self) -> None:
+    def handle_limit_reached(self) -> None:
         """The last run of `max_executions` has started."""
 
-    def see_quiet(self) -> None:
+    def handle_work_done(self) -> None:
         """A run has ended, or a long gap of missed slots has been reported."""
 
 
 class SharedWorker:
-    """The common part of workers in the client's own process."""
+    """Base class of workers in the client's own process."""
 
     __slots__ = ()
 
@@ -234,7 +234,7 @@ class SharedWorker:
         place: Place,
         on_begun: Callable[[], None],
     ) -> None:
-        """Do nothing: there is no process to wake; see `Worker.stand_by`."""
+        """Do nothing: there is no process to wake up; see `Worker.stand_by`."""
 
     def withdraw(self) -> bool:
         """Return True: nothing was ordered; see `Worker.withdraw`."""

@@ -1,4 +1,4 @@
-"""The runs of one task: what begins one, and how each ends."""
+"""The runs of one task: how each begins and ends."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ _ROUNDING = 1e-6
 class Admission:
     """Starts the runs of one task, at once or later, or drops them.
 
-    The steps of a slot: overlap check, election, random delay, worker. Until the last
-    one a run is pending: it counts for overlap, and a stop drops it. If no step has to
-    wait, all of them are one synchronous call.
+    The steps for a slot: overlap check, election, random delay, worker. Before the
+    last step the run is pending: it counts as an overlap, and a stop drops it. If no
+    step has to wait, all of them are one synchronous call.
 
     A slot that gets no worker in time is missed. So is one that waited while the
-    computer slept: after each wait the lateness is checked again, by the wall clock,
-    before the run begins (C2).
+    computer was asleep: after each wait the lateness is checked again, by the wall
+    clock, before the run begins (C2).
     """
 
     __slots__ = (
@@ -64,19 +64,19 @@ class Admission:
         self._election = election
 
     def fire(self, slot: int, lateness: float, execution_id: str | None = None) -> None:
-        """Run a slot that is due, or skip it because of the runs before it.
+        """Run a slot that is due, or skip it because of earlier runs.
 
         Args:
             slot: in Unix seconds.
-            lateness: seconds since then.
-            execution_id: the run's, where a worker that stood by has begun it; None
-                draws one.
+            lateness: seconds since the slot.
+            execution_id: the run's id if a worker that stood by has begun it; None for
+                a new id.
         """
         policy = self._state.policy
         self._workers.hold()
         if self._state.runs or self._state.lingering:
             self._state.emit(Event.EXECUTION_OVERLAP, date=slot)
-            if policy.no_overlap or self._is_spoken_for():
+            if policy.no_overlap or self._is_limit_reserved():
                 return
         run = self._tracker.open("scheduled", slot, execution_id)
         patience = max(0.0, policy.tolerance - lateness)
@@ -90,13 +90,13 @@ class Admission:
     def call(
         self, execution_id: str | None, end: asyncio.Future[Outcome] | None
     ) -> Run:
-        """Open a manual run and begin it; without a worker it waits for one.
+        """Open a manual run and begin it, or have it wait for a worker.
 
         `end` is resolved with the run's outcome.
 
         Raises:
-            OverlapError: if another run is pending or in progress, and the task
-                allows no overlap.
+            OverlapError: if another run is pending or in progress and `no_overlap` is
+                set.
         """
         state = self._state
         busy_run = state.busy_run if state.policy.no_overlap else None
@@ -108,13 +108,13 @@ class Admission:
         return run
 
     def adopt(self, worker: Worker, execution_id: str, date: float) -> None:
-        """Follow a manual run that a worker has begun already."""
+        """Follow a manual run that a worker has already begun."""
         run = self._tracker.open("invoked", date, execution_id)
         self._workers.occupy(worker)
         self._tracker.start(run, worker)
 
     def serve_waiting(self) -> None:
-        """Begin the runs that waited for a worker, which is loaded now."""
+        """Begin the runs that were waiting for a worker, which is now loaded."""
         for run in self._state.runs.values():
             if run.is_waiting and run.stage is RunStage.PENDING:
                 self._begin(run)
@@ -122,8 +122,9 @@ class Admission:
     def drop(self, error: BaseException, *, is_missed: bool = False) -> None:
         """Give up every run whose code has not begun.
 
-        A manual one fails with `error`. A scheduled one is dropped without an
-        event, since its owner ended the task before it; or it is reported as missed.
+        Manual runs fail with `error`. Scheduled ones are dropped without an event,
+        since the user ended the task before them; with `is_missed`, they are reported
+        as missed.
         """
         for run in self._state.runs.values():
             if run.stage is not RunStage.PENDING:
@@ -136,8 +137,8 @@ class Admission:
             if is_missed:
                 self._state.emit_missed(run.execution.date)
 
-    def _is_spoken_for(self) -> bool:
-        """Return whether pending runs may need all that is left of the limit."""
+    def _is_limit_reserved(self) -> bool:
+        """Return whether pending runs may use up the rest of the limit."""
         left = self._state.runs_left
         if left is None:
             return False
@@ -145,7 +146,7 @@ class Admission:
         return sum(run.is_scheduled for run in pending) >= left
 
     async def _elect(self, run: Run, election: Election) -> None:
-        """Let the fleet decide; asked before any delay, so that one instance waits."""
+        """Hold the election, before any random delay: only one instance waits then."""
         refusal = await election.hold(run)
         run.undo = None
         if refusal is None:
@@ -162,22 +163,23 @@ class Admission:
     def _delay(self, run: Run) -> None:
         """Begin the run after its random delay (R4).
 
-        Not where it is late before: an election in an instance that stood still may
-        have claimed a slot whose claim had run out.
+        Without a delay if it is late already: an instance that was suspended during the
+        election may have claimed the slot after another instance's claim had expired.
         """
         limit = self._state.policy.jitter
         if limit > 0 and not self._is_late(run):
             delay = self._services.uniform(0.0, limit)
             tolerance = self._state.policy.tolerance
             run.latest = self._services.clock.now() + delay + tolerance
-            self._put_off(run, delay, self._begin)
+            self._call_after(run, delay, self._begin)
         else:
             self._begin(run)
 
-    def _put_off(self, run: Run, delay: float, step: Callable[[Run], None]) -> None:
-        """Do a step after `delay` seconds by the wall clock or the monotonic one.
+    def _call_after(self, run: Run, delay: float, step: Callable[[Run], None]) -> None:
+        """Call `step` after `delay` seconds by the wall clock or the monotonic clock.
 
-        A suspend stops the monotonic clock, a correction may set back the wall clock.
+        A suspend stops the monotonic clock, and a correction may set the wall clock
+        back, so whichever comes first counts.
         """
         clock = self._services.clock
         instant, deadline = clock.now() + delay, clock.monotonic() + delay
@@ -191,16 +193,16 @@ class Admission:
 
         run.undo = clock.call_later(min(delay, LONGEST_SLEEP), look).cancel
 
-    def _excuse(self, run: Run, began: float, limit: float) -> None:
-        """Give a run the time that others took, by the monotonic clock.
+    def _extend_deadline(self, run: Run, began: float, limit: float) -> None:
+        """Extend a run's deadline by the time spent waiting, by the monotonic clock.
 
-        No more than they may take: in a process that stood still it goes on.
+        By at most `limit`, since that clock also runs while the process is suspended.
         """
         if run.latest is not None:
             run.latest += min(self._services.clock.monotonic() - began, limit)
 
     def _is_late(self, run: Run) -> bool:
-        """Return whether it is too late for a run to begin."""
+        """Return whether it is too late for the run to begin."""
         now = self._services.clock.now()
         return run.latest is not None and now > run.latest + _ROUNDING
 
@@ -211,8 +213,8 @@ class Admission:
         if self._is_late(run):
             self._expire(run)
             return
-        # While a task stops, its workers are for the runs in progress only; a call
-        # that came after belongs to the start that waits for the stop.
+        # While a task is stopping, its workers only serve the runs in progress. A call
+        # made in the meantime belongs to the start that waits for the stop.
         if (
             self._state.phase is not Phase.STARTED
             or self._workers.main_state is MainWorkerState.EMPTY
@@ -220,16 +222,16 @@ class Admission:
             run.is_waiting = True
             if run.latest is not None:
                 patience = run.latest - self._services.clock.now()
-                self._put_off(run, max(0.0, patience), self._expire)
+                self._call_after(run, max(0.0, patience), self._expire)
             return
         worker = self._workers.take()
         if worker is None:
-            run.undo = self._workers.spawn(self._hire(run)).cancel
+            run.undo = self._workers.spawn(self._start_on_own_worker(run)).cancel
         else:
             self._tracker.start(run, worker)
 
-    async def _hire(self, run: Run) -> None:
-        """Start a run on a worker of its own, since the main one is busy."""
+    async def _start_on_own_worker(self, run: Run) -> None:
+        """Start a run on its own worker, since the main worker is busy."""
         began = self._services.clock.monotonic()
         try:
             worker = await self._workers.load()
@@ -238,7 +240,7 @@ class Admission:
             self._tracker.fail(run, error)
             return
         run.undo = None
-        self._excuse(run, began, self._state.policy.start_timeout)
+        self._extend_deadline(run, began, self._state.policy.start_timeout)
         if self._is_late(run):
             self._workers.release(worker)
             self._expire(run)
@@ -246,23 +248,23 @@ class Admission:
             self._tracker.start(run, worker)
 
     def _expire(self, run: Run) -> None:
-        """Miss a slot that could not begin within the tolerance (R7, C2)."""
+        """Report a slot as missed: it could not begin within the tolerance (R7, C2)."""
         self._tracker.forget(run)
         self._state.emit_missed(run.execution.date)
 
 
 def undo(run: Run) -> None:
-    """End what a pending run waits for."""
+    """Cancel what a pending run is waiting for."""
     if run.undo is not None:
         run.undo()
         run.undo = None
 
 
 class RunTracker:
-    """Follows each run of one task from the code's start to its one end (R8).
+    """Follows each run of one task from the start of its code to its only end (R8).
 
-    The `observer` receives the start of the last run of `max_executions`, and the end
-    of every run.
+    The `observer` is notified when the last run of `max_executions` starts, and when
+    any run ends.
     """
 
     __slots__ = (
@@ -311,10 +313,10 @@ class RunTracker:
         try:
             run.future = worker.run(run.execution)
         except Exception as error:  # noqa: BLE001 - the border to the job
-            # No more threads, for example: treated as a worker that died in the run.
+            # No thread is left, for example: treated as a worker's death in the run.
             run.future = asyncio.get_running_loop().create_future()
             run.future.set_exception(error)
-        # The release of a claim calls a coordinator, in whatever context there was.
+        # Releasing a claim calls a coordinator, which must see the original context.
         context = self._services.context if self._election is None else None
         run.future.add_done_callback(run, context=context)
         timeout = self._state.policy.timeout
@@ -323,7 +325,7 @@ class RunTracker:
             run.timer = self._services.clock.call_later(timeout, expire)
 
     def fail(self, run: Run, error: BaseException) -> None:
-        """Fail a run whose code could not begin; reported as any failure (R8)."""
+        """Fail a run whose code could not begin; reported like any failure (R8)."""
         self._announce(run)
         self._close(run, Outcome.of_error(error))
 
@@ -334,8 +336,8 @@ class RunTracker:
         if self._election is not None:
             self._election.release(run)
 
-    def condemn(self) -> None:
-        """Mark the runs in progress as stopped, unless they return in time."""
+    def mark_stopped(self) -> None:
+        """Mark the runs in progress as stopped unless they return in time."""
         for run in self._state.runs.values():
             if run.stage is RunStage.ACTIVE and run.verdict is None:
                 run.verdict = ExecutionStopped(name=self._state.name)
@@ -355,7 +357,7 @@ class RunTracker:
         if run.is_scheduled:
             state.started_count += 1
             if state.is_exhausted:
-                self._observer.see_exhausted()
+                self._observer.handle_limit_reached()
         state.emit(
             Event.EXECUTION_STARTED, date=run.execution.date, execution=run.execution
         )
@@ -366,12 +368,12 @@ class RunTracker:
         self._workers.spawn(self._end(run))
 
     async def _end(self, run: Run) -> None:
-        """End one run by force, and replace its worker (R6)."""
+        """Force one run to end and replace its worker (R6)."""
         assert run.worker is not None
         assert run.future is not None
         if run.worker.is_shared:
-            # The worker's other runs go on. A coroutine that ignores its
-            # cancellation is no longer waited for after the same grace.
+            # The worker's other runs continue. A coroutine that ignores its
+            # cancellation is no longer waited for after the same grace period.
             answer = run.worker.give_up(run.future)
             await until(self._services.clock, GRACE, answer)
             self.settle(run)
@@ -385,22 +387,22 @@ class RunTracker:
         if run.stage is RunStage.OVER:
             return
         assert run.worker is not None
-        self._see_lingering(run)
+        self._note_lingering(run)
         error = self._find_error(run)
         was_main = False
-        # A verdict's author also ends the worker.
+        # Whoever sets a verdict also ends the worker.
         if run.verdict is None:
             if error is None:
-                self._workers.note_survival()
+                self._workers.reset_deaths()
                 self._workers.release(run.worker)
             elif not run.worker.is_shared:
                 was_main = self._workers.lose(run.worker)
         self._close(run, self._judge(run, error))
         if was_main and error is not None:
-            self._workers.mend(error)
+            self._workers.replace_dead(error)
 
-    def _see_lingering(self, run: Run) -> None:
-        """Note that the code of a run goes on that is about to be reported as over."""
+    def _note_lingering(self, run: Run) -> None:
+        """Note that the code of a run that is reported as over is still running."""
         assert run.future is not None
         if run.future.done():
             return
@@ -418,8 +420,8 @@ class RunTracker:
         return future.exception()
 
     def _judge(self, run: Run, error: BaseException | None) -> Outcome:
-        # A job that returns in the grace after a stop has returned. After a timeout
-        # it has failed: it took too long, whatever it made of the signal.
+        # A job that returns within the grace period after a stop has returned normally.
+        # After a timeout it has failed: it took too long, even if it then returned.
         if error is None and not isinstance(run.verdict, ExecutionTimeout):
             assert run.future is not None
             return run.future.result()
@@ -430,7 +432,7 @@ class RunTracker:
         state = self._state
         if run.timer is not None:
             run.timer.cancel()
-        run.execution.finished_at = self._date_end(run, outcome)
+        run.execution.finished_at = self._find_end_time(run, outcome)
         state.active_count -= 1
         self.forget(run)
         state.emit(
@@ -443,14 +445,14 @@ class RunTracker:
             state.emit_missed(run.execution.date)
         if run.end is not None and not run.end.done():
             run.end.set_result(outcome)
-        self._observer.see_quiet()
+        self._observer.handle_work_done()
         self._workers.offer()
 
-    def _date_end(self, run: Run, outcome: Outcome) -> float:
-        """Return when the job returned; in a crowd that is told a while after."""
-        now, told = self._services.clock.now(), outcome.finished_at
+    def _find_end_time(self, run: Run, outcome: Outcome) -> float:
+        """Return when the job returned; a crowd's workers report that with a delay."""
+        now, reported = self._services.clock.now(), outcome.finished_at
         begun = run.execution.started_at
         # A job can write to its worker's socket, and a clock may have been set.
-        if told is None or begun is None or not begun <= told <= now:
+        if reported is None or begun is None or not begun <= reported <= now:
             return now
-        return told
+        return reported

@@ -28,29 +28,29 @@ if TYPE_CHECKING:
     from ipycron.scheduling.policy import Policy
     from ipycron.scheduling.ports import Clock, Elector, Launcher, Schedule
 
-# Destroyed tasks whose names are remembered for the error of a late call: bounded, for
-# a notebook that declares a task a second for a day.
-GRAVES = 1024
+# Number of destroyed tasks whose names are kept for the error message of a late call.
+# Bounded, since a notebook may declare a new task every second, all day.
+MAX_DESTROYED_NAMES = 1024
 
 _log = logging.getLogger("ipycron")
 
 
 class Scheduler:
-    """Runs tasks when they are due, by their policies, on the workers it launches.
+    """Runs tasks when they are due, by their policies, on workers that it launches.
 
-    All methods are called on the loop; none blocks it. `emit` receives what happens as
-    `Notice`s, in the order in which it happens (R8).
+    All methods must be called on the loop; none blocks it. `emit` receives every event
+    as a `Notice`, in the order in which events happen (R8).
 
     Args:
-        clock: the time.
-        launcher: makes the workers.
-        emit: receives every notice, on the loop; what it raises is logged.
+        clock: the source of time.
+        launcher: launches the workers.
+        emit: receives every notice, on the loop; its exceptions are logged.
         elector: asked before each scheduled run of a `distributed` task.
         uniform: draws random delays.
-        new_id: makes the ids of scheduled runs, and of manual ones without their own.
-        on_set_back: called with the seconds by which the clock was set back, where the
-            slots have been counted anew for it (C3).
-        warn: receives a line about what the system refuses for a while.
+        new_id: creates the ids of scheduled runs, and of manual runs without an id.
+        on_set_back: called with the seconds by which the clock was set back, if the
+            next slots were recomputed because of it (C3).
+        warn: receives a line about starts that the system refuses for now.
     """
 
     def __init__(
@@ -67,8 +67,8 @@ class Scheduler:
     ) -> None:
         self._on_set_back = on_set_back
         self._lives: dict[str, Lifecycle] = {}
-        self._graves: OrderedDict[str, str] = OrderedDict()
-        self._on_destroyed = self._bury  # one object for all tasks
+        self._destroyed_names: OrderedDict[str, str] = OrderedDict()
+        self._on_destroyed = self._forget  # one object for all tasks
         self._services = Services(
             clock=clock,
             launcher=launcher,
@@ -76,8 +76,8 @@ class Scheduler:
             elector=elector,
             uniform=uniform,
             new_id=new_id or IdMaker(),
-            timetable=Timetable(clock, self._see_set_back),
-            outlook=Timetable(ClockAhead(clock)),
+            timetable=Timetable(clock, self._handle_set_back),
+            standby_timetable=Timetable(ClockAhead(clock)),
             missed=MissedCounter(clock),
             refusals=RefusalLog(clock, warn),
         )
@@ -99,7 +99,7 @@ class Scheduler:
             policy=policy,
             services=self._services,
         )
-        self._graves.pop(task_id, None)
+        self._destroyed_names.pop(task_id, None)
         self._lives[task_id] = Lifecycle(
             state, self._services, on_destroyed=self._on_destroyed
         )
@@ -107,77 +107,77 @@ class Scheduler:
     async def start(self, task_id: str, *, silence: Silence | None = None) -> None:
         """Load the task's job and arm its first slot, strictly after this moment.
 
-        After a `silence` the task goes on as if it had been started all along: its
-        slots meanwhile are missed, one that is not too late runs.
+        After a `silence` the task continues as if it had been started all along: slots
+        in the meantime are missed, except that one which is not too late runs.
 
-        Concurrent calls share one start; during a stop it waits for the stop. A
-        started or destroyed task is left as it is. After a failure the task is
+        Concurrent calls share one start; during a stop, the start waits for the stop.
+        A started or destroyed task is left as it is. After a failure the task is
         stopped and nothing of it is left running.
 
         Raises:
             StartTimeout: if the job is not loaded within `start_timeout`.
-            StartRevoked: if a stop came before the end of the start.
-            Exception: what the load raised, as it came.
+            StartRevoked: if the task was stopped before the start had finished.
+            Exception: the original error of the load.
         """
         life = self._find(task_id)
         if life is not None:
             await life.start(silence)
 
     def start_at_once(self, task_id: str) -> bool:
-        """Do what `start` does, where nothing need be waited for.
+        """Do what `start` does, if there is nothing to wait for.
 
         Returns:
-            whether the task is started now; if not, `start` it.
+            Whether the task is now started; if not, call `start`.
         """
         life = self._find(task_id)
         return life is not None and life.start_at_once()
 
     async def stop(self, task_id: str, *, force: bool = False) -> None:
-        """Disarm the task at once; return when its runs are over and workers gone.
+        """Disarm the task at once; return once its runs are over and workers gone.
 
-        Runs in progress have `stop_timeout` seconds, with `force` none; then they
-        are ended and fail with `ExecutionStopped`. A slot in election or in its
-        random delay is dropped without an event. Concurrent calls share one stop; one
-        with `force` hurries it. A start under way or waiting is revoked.
+        Runs in progress get `stop_timeout` seconds, or none with `force`; then they
+        are ended and fail with `ExecutionStopped`. A slot in its election or its
+        random delay is dropped without an event. Concurrent calls share one stop; a
+        call with `force` speeds it up. A start in progress or waiting is revoked.
 
         Raises:
-            StopTimeout: if a job could not be ended: it runs in a thread. The task
-                is stopped all the same, and the job's result ignored.
+            StopTimeout: if a job could not be ended because it runs in a thread. The
+                task is stopped nevertheless, and the job's result is ignored.
         """
         life = self._find(task_id)
         if life is not None:
             await life.stop(force=force)
 
     async def destroy(self, task_id: str, *, force: bool = False) -> None:
-        """Stop the task for good. May be repeated.
+        """Stop the task permanently. May be repeated.
 
         Raises:
-            StopTimeout: as `stop`; the task is destroyed all the same.
+            StopTimeout: as for `stop`; the task is destroyed nevertheless.
         """
         life = self._find(task_id)
         if life is not None:
             await life.destroy(force=force)
 
     def reschedule(self, task_id: str, schedule: Schedule) -> None:
-        """Have the task follow another schedule from now on, started or not.
+        """Switch the task to another schedule now, whether or not it is started.
 
-        Its runs in progress go on, what it has counted stays counted.
+        Runs in progress continue, and the number of runs left is kept.
         """
         life = self._find(task_id)
         if life is not None:
             life.reschedule(schedule)
 
     async def execute(self, task_id: str, execution_id: str | None = None) -> Outcome:
-        """Run the task now, or as soon as a start under way is over.
+        """Run the task now, or once a start in progress has finished.
 
-        A caller that is cancelled stops waiting; the run goes on.
+        A cancelled caller stops waiting; the run continues.
 
         Returns:
-            how the run ended, also if its job failed, the start failed, or a stop
-            came first.
+            How the run ended. That its job failed, that the start failed or that the
+            task was stopped first is an outcome, too.
 
         Raises:
-            TaskNotStarted, TaskDestroyed: if nothing can run it.
+            TaskNotStarted, TaskDestroyed: if the task cannot run.
             OverlapError: if a run is pending or in progress and `no_overlap` is set.
         """
         end: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
@@ -185,20 +185,20 @@ class Scheduler:
         return await end
 
     def execute_nowait(self, task_id: str, execution_id: str | None = None) -> str:
-        """Begin what `execute` does and return the run's id.
+        """Begin a run as `execute` does and return its id.
 
         Exactly one notice with that id reports the end, `execution:finished` or
         `execution:failed`, whatever happens. It may be emitted before this returns.
 
         Raises:
-            TaskNotStarted, TaskDestroyed, OverlapError: as `execute`.
+            TaskNotStarted, TaskDestroyed, OverlapError: as for `execute`.
         """
         return self._find_living(task_id).call(execution_id).execution.id
 
     async def shutdown(self, timeout: float) -> None:
-        """Destroy every task, and return when everything is gone.
+        """Destroy every task and return once everything is gone.
 
-        Runs in progress, manual ones too, have `timeout` seconds, whatever their
+        Runs in progress, including manual ones, get `timeout` seconds, whatever their
         tasks' `stop_timeout`; then they are ended. Pending runs are not waited for.
         """
         lives = list(self._lives.values())
@@ -216,16 +216,16 @@ class Scheduler:
 
     @property
     def errands(self) -> Collection[asyncio.Task[Any]]:
-        """The small tasks under way: starts, stops, elections."""
+        """The asyncio tasks in progress: starts, stops, elections."""
         return self._services.errands
 
     def get_status(self, task_id: str) -> Status:
-        """Return where the task stands."""
+        """Return the task's status."""
         life = self._find(task_id)
         return Status.DESTROYED if life is None else life.state.status
 
     def get_runs_left(self, task_id: str) -> int | None:
-        """Return the scheduled runs left, None without `max_executions`."""
+        """Return the number of scheduled runs left; None without `max_executions`."""
         return self._find_living(task_id).state.runs_left
 
     def get_executions(self, task_id: str) -> tuple[ScheduledExecution, ...]:
@@ -237,30 +237,30 @@ class Scheduler:
     def _find(self, task_id: str) -> Lifecycle | None:
         """Return the task, or None if it is destroyed."""
         life = self._lives.get(task_id)
-        if life is None and task_id not in self._graves:
+        if life is None and task_id not in self._destroyed_names:
             raise UnknownTask(name=task_id)
         return life
 
     def _find_living(self, task_id: str) -> Lifecycle:
         life = self._find(task_id)
         if life is None:
-            raise TaskDestroyed(name=self._graves[task_id])
+            raise TaskDestroyed(name=self._destroyed_names[task_id])
         return life
 
-    def _see_set_back(self, seconds: float, since: float) -> None:
+    def _handle_set_back(self, seconds: float, since: float) -> None:
         for life in list(self._lives.values()):
             life.recount(since)
         if self._on_set_back is not None:
             self._on_set_back(seconds)
 
-    def _bury(self, state: TaskState) -> None:
+    def _forget(self, state: TaskState) -> None:
         del self._lives[state.id]
-        self._graves[state.id] = state.name
-        if len(self._graves) > GRAVES:
-            self._graves.popitem(last=False)
+        self._destroyed_names[state.id] = state.name
+        if len(self._destroyed_names) > MAX_DESTROYED_NAMES:
+            self._destroyed_names.popitem(last=False)
 
 
 def force_all(lives: list[Lifecycle]) -> None:
-    """Let no stop wait for runs any longer."""
+    """Make all stops in progress stop waiting for runs."""
     for life in lives:
         life.force()

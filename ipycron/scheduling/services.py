@@ -1,4 +1,4 @@
-"""What all tasks of one scheduler share, the maker of ids included."""
+"""What all tasks of one scheduler share, including the source of ids."""
 
 from __future__ import annotations
 
@@ -21,19 +21,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
-    """The outside world and the common parts, as every task sees them.
+    """The shared parts and the connections to the outside, for every task.
 
     Attributes:
         uniform: draws the random delay of a run between two bounds.
-        new_id: makes the id of a scheduled run.
-        timetable: when slots are due.
-        outlook: when workers are told of slots that will be due.
-        refusals: warns of starts that the system refuses.
-        errands: small tasks under way that belong to no run or worker, starts and
-            stops among them; kept here because asyncio itself holds tasks weakly, and
+        new_id: creates the id of a scheduled run.
+        timetable: calls tasks when their slots are due.
+        standby_timetable: calls tasks shortly before their slots are due, so that their
+            workers can stand by.
+        refusals: warns about starts that the system refuses.
+        errands: asyncio tasks in progress that belong to no run or worker, such as
+            starts and stops. Kept here because asyncio only holds tasks weakly, and
             awaited at shutdown.
-        context: of the callbacks of runs, none of which calls code of the user's: one
-            for all in place of a copy for each run in progress.
+        context: the context of the callbacks of runs. None of them calls user code, so
+            they share one context instead of copying one for each run.
     """
 
     clock: Clock
@@ -43,7 +44,7 @@ class Services:
     uniform: Callable[[float, float], float]
     new_id: Callable[[], str]
     timetable: Timetable
-    outlook: Timetable
+    standby_timetable: Timetable
     missed: MissedCounter
     refusals: RefusalLog
     errands: set[asyncio.Task[Any]] = field(default_factory=set)
@@ -51,15 +52,15 @@ class Services:
 
 
 _PREFIX_BYTES = 8
-"""A million processes in one fleet draw two alike with a chance of 1 in 30 million.
-Each remembered run has one: a UUID would be another 16 bytes."""
+"""For a million processes in one fleet, the chance of a collision is 1 in 30 million.
+Each run in a history has an id: a UUID would take another 16 bytes."""
 
 
 class IdMaker:
-    """Makes ids, in any thread: a random prefix, drawn once, and a number.
+    """Creates ids, in any thread: a random prefix, drawn once, and a number.
 
-    A UUID for each run would ask the kernel for entropy, 10 to 40 µs of every run.
-    Belongs to one process: a copy that is forked must make its own.
+    A UUID for each run would have to read entropy from the kernel: 10 to 40 µs a run.
+    Belongs to one process: a forked child must create its own.
 
     >>> make_id = IdMaker()
     >>> make_id() == make_id()

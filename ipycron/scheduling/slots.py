@@ -1,4 +1,4 @@
-"""The slots of one task: armed one after another, each settled once."""
+"""The slots of one task: armed one at a time, each settled once."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 class Slots:
     """Keeps a started task in the timetable and settles each of its slots once.
 
-    A slot that is due goes to `admission`. The `observer` receives what the schedule
-    raised, since a task that can never be due again must not look idle, and the end of
-    a count of missed slots.
+    A slot that is due goes to `admission`. The `observer` is notified of exceptions
+    that the schedule raises, since a task that can never be due again must not look
+    idle, and of the end of a count of missed slots.
     """
 
     __slots__ = (
@@ -59,10 +59,10 @@ class Slots:
         self._admission = admission
 
     def arm(self, silence: Silence | None = None) -> Beat | None:
-        """Wait for the first slot after this moment, unless the limit is reached.
+        """Wait for the first slot from now on, unless the limit is reached.
 
-        After a `silence` for the first one after it, which may be late already.
-        Returns what it owes, to be reported after the task's start.
+        After a `silence`, wait for the first slot after it, which may already be late,
+        and return what the silence missed, to be reported after the task's start.
         """
         state = self._state
         if state.is_exhausted:
@@ -74,14 +74,14 @@ class Slots:
         return None
 
     def reschedule(self, schedule: Schedule) -> None:
-        """Wait for the first slot of another schedule after this moment."""
+        """Wait for the first slot of another schedule from now on."""
         state = self._state
         self.withdraw()
         state.schedule = schedule
         self._rearm(find_start(self._services.clock.now(), state.settled_slot))
 
     def recount(self, since: float) -> None:
-        """Wait for the first slot after an instant: the clock was set back (C3)."""
+        """Wait for the first slot after `since`: the clock was set back (C3)."""
         self.withdraw()
         self._state.settled_slot = None
         self._rearm(since)
@@ -93,7 +93,7 @@ class Slots:
         try:
             following = state.schedule.find_next(since)
         except Exception as error:  # noqa: BLE001 - the border to the schedule
-            self._observer.see_hopeless(error)
+            self._observer.handle_failure(error)
             return
         self.disarm()
         self._arm(following)
@@ -107,10 +107,10 @@ class Slots:
         return beat
 
     def disarm(self) -> None:
-        """Wait for no further slot."""
+        """Stop waiting for slots."""
         self._state.next_slot = None
         self._services.timetable.disarm(self)
-        self._services.outlook.disarm(self._look_ahead)
+        self._services.standby_timetable.disarm(self._look_ahead)
 
     def _arm(self, slot: int | None) -> None:
         if slot is None:
@@ -118,12 +118,13 @@ class Slots:
             return
         self._state.next_slot = self._services.timetable.arm(self, slot)
         if self._workers.can_stand_by:
-            self._services.outlook.arm(self._look_ahead, slot)
+            self._services.standby_timetable.arm(self._look_ahead, slot)
 
     def _look_ahead(self, _: float) -> Callable[[], None] | None:
-        """Have a worker that is free stand by for the next slot.
+        """Have the main worker, if it is free, stand by for the next slot.
 
-        Returns the call that orders it, to be made when all such workers are counted.
+        Returns the call that sends the order, to be made once all workers that stand by
+        have been counted.
         """
         state, slot = self._state, self._state.next_slot
         worker = self._workers.main
@@ -136,7 +137,7 @@ class Slots:
         return partial(self._order, state.standby, slot)
 
     def _order(self, standby: Standby, slot: int) -> None:
-        """Send the order to the worker, unless it was withdrawn."""
+        """Send the order to the worker, unless it has been withdrawn."""
         if self._state.standby is not standby:
             return
         standby.worker.stand_by(
@@ -144,18 +145,18 @@ class Slots:
             slot,
             latest=slot + self._patience,
             place=Place(standby.number, self._services.timetable.standing),
-            on_begun=self._see_begun,
+            on_begun=self._handle_begun,
         )
 
     @property
     def _patience(self) -> float:
-        """Seconds by which a worker that stands by may begin late."""
+        """Seconds by which a worker that stands by may be late."""
         return min(LATEST, self._state.policy.tolerance)
 
     def withdraw(self) -> None:
-        """Have no worker stand by for the next slot; if one has begun, fire the slot.
+        """Withdraw the order to stand by; if its run has begun, settle the slot.
 
-        To be called before anything changes the task before its slot.
+        Must be called before anything changes the task ahead of its slot.
         """
         standby = self._state.standby
         if standby is None:
@@ -163,10 +164,10 @@ class Slots:
         if standby.worker.withdraw():
             self._state.standby = None
         else:
-            self._see_begun()
+            self._handle_begun()
 
-    def _see_begun(self) -> None:
-        """Settle the slot whose run a worker has begun by its own clock."""
+    def _handle_begun(self) -> None:
+        """Settle the slot whose run a worker that stood by has begun."""
         state, slot = self._state, self._state.next_slot
         if state.standby is None or slot is None:
             return
@@ -176,16 +177,16 @@ class Slots:
         self._arm_next()
 
     def __call__(self, now: float) -> Callable[[], None] | None:
-        """Settle what a wake-up owes this task, as the timetable's owner of a slot."""
+        """Settle this task's due slots; called by the timetable."""
         state = self._state
         slot, tolerance = state.next_slot, state.policy.tolerance
         if state.standby is not None and not self._is_punctual(now):
             self.withdraw()
             if state.next_slot != slot:
-                return None  # it had begun: the next one is armed
+                return None  # its run had begun: the next slot is armed
         if slot is not None and is_only(slot, now, tolerance=tolerance):
-            # The usual case. The next slot is looked for when the other tasks' runs
-            # of this second have begun.
+            # The usual case. The next slot is searched for only after the other tasks'
+            # runs of this second have begun.
             state.settled_slot, state.next_slot = slot, None
             self._fire(slot, now - slot)
             return self._arm_next
@@ -193,7 +194,7 @@ class Slots:
         return None
 
     def _is_punctual(self, now: float) -> bool:
-        """Return whether a worker that stands by is as good as begun."""
+        """Return whether a worker that stands by begins in time without help."""
         slot = self._state.next_slot
         return slot is not None and 0 <= now - slot <= self._patience
 
@@ -210,26 +211,26 @@ class Slots:
         if state.phase is not Phase.STARTED or state.is_exhausted or slot is None:
             return
         if state.next_slot is not None:
-            return  # stopped and started meanwhile
+            return  # stopped and started in the meantime
         try:
             following = find_following(state.schedule, slot, slot)
         except Exception as error:  # noqa: BLE001 - the border to the schedule
-            self._observer.see_hopeless(error)
+            self._observer.handle_failure(error)
             return
         self._arm(following)
 
     def _settle(self, now: float) -> None:
-        """Settle what a late wake-up owes, or what a clock that steps back leaves."""
+        """Settle the slots of a wake-up that is late, or follows a clock step back."""
         state = self._state
         try:
             beat = self._plan(now)
         except Exception as error:  # noqa: BLE001 - the border to the schedule
-            self._observer.see_hopeless(error)
+            self._observer.handle_failure(error)
             return
         state.settled_slot = beat.newest
         self._arm(beat.next_slot)
         self.report(beat)
-        # A receiver of a report may have stopped the task at once.
+        # A receiver of a report may already have stopped the task.
         if beat.due is not None and state.phase is Phase.STARTED:
             self._fire(beat.due, now - beat.due)
 
@@ -244,14 +245,14 @@ class Slots:
         )
 
     def report(self, beat: Beat) -> None:
-        """Report the slots that a beat misses."""
+        """Report the missed slots of a wake-up."""
         for slot in beat.missed:
             self._state.emit_missed(slot)
         if beat.gap is not None:
             self._services.missed.add(
-                self._state, self._state.schedule, beat.gap, report=self._miss_many
+                self._state, self._state.schedule, beat.gap, report=self._report_many
             )
 
-    def _miss_many(self, count: int, newest: int) -> None:
+    def _report_many(self, count: int, newest: int) -> None:
         self._state.emit_missed(newest, count)
-        self._observer.see_quiet()
+        self._observer.handle_work_done()

@@ -1,4 +1,4 @@
-"""A collection for one item: most tasks have one run at a time, or none."""
+"""A map optimised for one item: most tasks have one run at a time, or none."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ V = TypeVar("V")
 class SmallMap(Generic[K, V]):
     """Items by key, oldest first: 64 bytes for one item, none for an empty map.
 
-    A dict or set of one item takes 250 bytes, and each run of a thousand tasks on one
-    second would need three. `add` and `remove` return the map to use in place of this
-    one. A reader in another thread sees every item that is not removed.
+    A dict or set of one item takes 250 bytes, and a thousand tasks that run in the same
+    second would need three thousand of them. `add` and `remove` return the map to use
+    instead of this one. A reader in another thread sees every item that is not removed.
 
     >>> items = SmallMap().add("a", 1).add("b", 2)
     >>> items.values()
@@ -33,7 +33,7 @@ class SmallMap(Generic[K, V]):
         self._others: dict[K, V] | None = None
 
     def add(self, key: K, value: V) -> SmallMap[K, V]:
-        """Add an item under a new key; return the map with it."""
+        """Add an item under a new key; return the resulting map."""
         items: SmallMap[K, V] = SmallMap() if self is NOTHING else self
         if items._key is None and items._others is None:
             items._key, items._value = key, value
@@ -43,7 +43,7 @@ class SmallMap(Generic[K, V]):
         return items
 
     def remove(self, key: K) -> SmallMap[K, V]:
-        """Remove an item, if it is there; return the map without it."""
+        """Remove an item, if present; return the resulting map."""
         if self._key == key:
             self._key = self._value = None
         elif self._others is not None:
@@ -52,19 +52,19 @@ class SmallMap(Generic[K, V]):
         return self or NOTHING
 
     def get(self, key: K) -> V | None:
-        """Return an item, None if it is not there."""
+        """Return an item; None if it is not present."""
         if self._key == key:
             return self._value
         return None if self._others is None else self._others.get(key)
 
     def values(self) -> tuple[V, ...]:
-        """Return the items: a snapshot."""
+        """Return a snapshot of the items, oldest first."""
         value, others = self._value, self._others
         first = () if value is None else (value,)
         return first if others is None else (*first, *others.copy().values())
 
     def __iter__(self) -> Iterator[K]:
-        """Iterate over the keys: of a snapshot."""
+        """Iterate over a snapshot of the keys, oldest first."""
         key, others = self._key, self._others
         if key is not None:
             yield key

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from ipycron.scheduling.aio import look_at
+from ipycron.scheduling.aio import mark_retrieved
 from ipycron.scheduling.events import Event, Notice, Status
 from ipycron.scheduling.small_map import NOTHING
 
@@ -29,7 +29,7 @@ logger = logging.getLogger("ipycron")
 
 
 class Phase(StrEnum):
-    """Where a task is between start and end. Its `Status` follows from it."""
+    """A task's phase in its life cycle, from which its `Status` follows."""
 
     STOPPED = "stopped"
     STARTING = "starting"
@@ -40,13 +40,13 @@ class Phase(StrEnum):
 
 TRANSITIONS: Mapping[Phase, frozenset[Phase]] = MappingProxyType(
     {
-        # started; destroyed while nothing was there to stop
+        # started; destroyed while stopped
         Phase.STOPPED: frozenset({Phase.STARTING, Phase.DESTROYED}),
-        # loaded; failed to load; stopped or destroyed meanwhile
+        # loaded; failed to load; stopped or destroyed in the meantime
         Phase.STARTING: frozenset({Phase.STARTED, Phase.STOPPED, Phase.STOPPING}),
-        # stopped, destroyed, at its limit, or out of restarts
+        # stopped, destroyed, limit reached, or too many deaths
         Phase.STARTED: frozenset({Phase.STOPPING}),
-        # everything of it is gone
+        # everything is gone
         Phase.STOPPING: frozenset({Phase.STOPPED, Phase.DESTROYED}),
         Phase.DESTROYED: frozenset(),
     }
@@ -54,24 +54,25 @@ TRANSITIONS: Mapping[Phase, frozenset[Phase]] = MappingProxyType(
 
 
 class TaskState:
-    """One task of the scheduler: what it is, where it stands, what it has done.
+    """The state of one task of the scheduler.
 
-    Every part of the task reads it. Each attribute is written by one class only: the
+    All parts of the task read it. Each attribute is written by one class only: the
     phase by `Lifecycle`; the schedule, both slots and `standby` by `Slots`; the runs
     and the counts by `RunTracker`.
 
     Attributes:
         phase: changed by `move` only.
-        next_slot: the first slot that is not settled, None where there is none.
+        next_slot: the first slot that is not settled; None if there is none.
         settled_slot: the newest slot that ran, was missed or was skipped. It
-            outlives stop and start: no slot is settled twice, even if the clock
+            survives stop and start: no slot is settled twice, even if the clock
             steps back in between.
-        runs: runs in progress and runs that wait, by id, oldest first.
+        runs: runs in progress and pending runs, by id, oldest first.
         active_count: how many of them are in progress.
-        started_count: scheduled runs started, the measure of `max_executions`.
-        lingering: runs by id that are reported as over although their code goes on.
-            They count for overlap, also after a stop and a start.
-        standby: the worker that begins the run of `next_slot` by itself, or None.
+        started_count: scheduled runs started so far, limited by `max_executions`.
+        lingering: runs by id that were reported as over although their code is still
+            running. They count as overlap, even after a stop and a start.
+        standby: the order of the worker that begins the run of `next_slot` by itself,
+            or None.
     """
 
     __slots__ = (
@@ -115,7 +116,7 @@ class TaskState:
 
     @property
     def status(self) -> Status:
-        """The status that the phase and the runs amount to."""
+        """The status that follows from the phase and the runs."""
         if self.active_count:
             return Status.RUNNING
         if self.phase is Phase.STARTED:
@@ -126,7 +127,7 @@ class TaskState:
 
     @property
     def runs_left(self) -> int | None:
-        """Scheduled runs left under `max_executions`, None without a limit."""
+        """Scheduled runs left under `max_executions`; None without a limit."""
         limit = self.policy.max_executions
         return None if limit is None else limit - self.started_count
 
@@ -137,11 +138,11 @@ class TaskState:
 
     @property
     def busy_run(self) -> str | None:
-        """The id of a run that a further one would overlap with, or None."""
+        """The id of a run that another run would overlap with, or None."""
         return next(iter(self.runs), None) or next(iter(self.lingering), None)
 
     def linger(self, execution_id: str, end: asyncio.Future[Outcome]) -> None:
-        """Note that the code of a run goes on, until `end` is done."""
+        """Note that a run's code is still running, until `end` is done."""
         self.lingering = self.lingering.add(execution_id, end)
         end.add_done_callback(lambda _: self._end_lingering(execution_id))
 
@@ -149,14 +150,14 @@ class TaskState:
         self.lingering = self.lingering.remove(execution_id)
 
     def move(self, phase: Phase) -> None:
-        """Change the phase, along the table only."""
+        """Change the phase, as `TRANSITIONS` allows."""
         if phase not in TRANSITIONS[self.phase]:
             message = f"invalid transition from {self.phase} to {phase}"
             raise RuntimeError(message)
         self.phase = phase
 
     def emit_missed(self, slot: float, count: int = 1) -> None:
-        """Report `count` slots that will not run any more; `slot` is the newest."""
+        """Report `count` missed slots; `slot` is the newest."""
         self.emit(Event.EXECUTION_MISSED, date=slot, missed_count=count)
 
     def emit(
@@ -169,7 +170,7 @@ class TaskState:
         reason: SkipReason | None = None,
         missed_count: int | None = None,
     ) -> None:
-        """Emit what happened, with the state right after it."""
+        """Emit an event, with the state right after it."""
         now = self._services.clock.now()
         notice = Notice(
             event=event,
@@ -186,43 +187,44 @@ class TaskState:
         try:
             self._services.emit(notice)
         except Exception:
-            # The border to the listeners: nothing of theirs may stop a schedule.
+            # The border to the listeners: none of their errors may stop a schedule.
             logger.exception("a receiver of %s failed", event)
 
 
 class RunStage(StrEnum):
     """The progress of a run."""
 
-    PENDING = "pending"  # in election, in its random delay, or without a worker
+    PENDING = "pending"  # in its election, in its random delay, or without a worker
     ACTIVE = "active"  # reported as started
     OVER = "over"  # reported as finished or failed, or given up while pending
 
 
 class RunObserver(Protocol):
-    """What settles a run when its future is done."""
+    """Settles a run once its future is done."""
 
     def settle(self, run: Run) -> None:
         """Close the run with its worker's outcome, or the scheduler's verdict."""
 
 
 class Run(msgspec.Struct, eq=False, kw_only=True):
-    """One run: the execution that is reported, and what the scheduler adds.
+    """One run: the execution that is reported, and the scheduler's own state.
 
-    It is its future's callback: a closure would be three objects more of each of a
-    thousand runs for the garbage collector to follow.
+    The run itself is its future's callback: a closure would be three more objects per
+    run for the garbage collector to traverse, for a thousand runs.
 
     Attributes:
-        observer: settles it when its future is done.
-        latest: the instant, Unix seconds, after which it does not begin any more and
-            its slot is missed; None: it may wait as long as it takes.
-        undo: cancels what a pending run waits for.
-        is_waiting: whether that is the main worker.
-        key: the slot's name in the fleet while this instance holds its claim.
-        worker: runs it.
-        future: its end, as the worker reports it.
-        timer: ends it after `timeout`.
-        verdict: why the scheduler ended it; reported instead of the worker's outcome.
-        end: resolved with its outcome, for the caller of `execute`.
+        observer: settles the run once its future is done.
+        latest: the instant, in Unix seconds, after which the run does not begin and its
+            slot is missed; None if it may wait indefinitely.
+        undo: cancels what the pending run is waiting for.
+        is_waiting: whether it is waiting for the main worker.
+        key: the key of the slot's claim, while this instance holds the claim.
+        worker: the worker that runs it.
+        future: resolved by the worker with the outcome.
+        timer: ends the run after `timeout`.
+        verdict: why the scheduler ended the run; reported instead of the worker's
+            outcome.
+        end: resolved with the outcome, for the caller of `execute`.
     """
 
     execution: ScheduledExecution
@@ -239,11 +241,11 @@ class Run(msgspec.Struct, eq=False, kw_only=True):
     end: asyncio.Future[Outcome] | None = None
 
     def __call__(self, future: asyncio.Future[Outcome]) -> None:
-        """Settle the run, as the callback of its future."""
-        look_at(future)
+        """Settle the run; the callback of its future."""
+        mark_retrieved(future)
         self.observer.settle(self)
 
     @property
     def is_scheduled(self) -> bool:
-        """Whether the schedule asked for it, and it counts towards the limit."""
+        """Whether the schedule asked for it, so that it counts towards the limit."""
         return self.execution.reason == "scheduled"

@@ -16,40 +16,41 @@ if TYPE_CHECKING:
     from ipycron.scheduling.ports import Clock, Timer
 
     Owner = Callable[[float], Callable[[], None] | None]
-    Armed = tuple[int, int]  # a slot, and its place in the order of arming
+    Armed = tuple[int, int]  # a slot and its position in the order of arming
 
-# Longest sleep in seconds. A suspend or a step of the wall clock moves no monotonic
-# timer, so a due slot is noticed after at most this long (R2).
+# Longest sleep in seconds. A suspend or a step of the wall clock does not affect
+# monotonic timers, so a due slot is noticed within this time (R2).
 LONGEST_SLEEP = 5.0
 
-# Seconds after which a long series of due slots lets the loop do other work: after
-# a suspend a thousand tasks may owe a hundred reports each. A thousand tasks that owe
-# one run each take less: the ends of the first must not delay the last.
+# Seconds after which a long series of due slots yields to other work on the loop: after
+# a suspend, a thousand tasks may have a hundred missed slots each to report. Starting
+# one run of each of a thousand tasks takes less time, and must not be interrupted: the
+# first runs' ends must not delay the last run's start.
 BURST = 0.1
 
-# How many slots have what follows them stand back, and for how many seconds: the
-# interpreter is for the jobs that have just been started. Measured with a thousand
-# inline tasks: the last begins 5 ms earlier.
+# If more than MANY slots were due together, the work that follows them waits for REST
+# seconds, so that the jobs just started get the interpreter first. Measured with a
+# thousand inline tasks: the last one begins 5 ms earlier.
 MANY = 50
 REST = 0.002
 
-# Cancelled slots that the heap may carry before it is swept.
+# Cancelled slots that the heap may contain before it is rebuilt.
 _SWEEP_AT = 64
 
 
 class Timetable:
-    """Calls back at slots of the wall clock: never early, as little late as it can.
+    """Calls back at slots of the wall clock: never early, and as punctually as it can.
 
-    A thousand slots on one second cost one wake-up. Slots of one second are called
-    in the order in which they were armed. A callback may return work that no slot needs
-    to wait for: it is called after all slots that are due with it, a moment later if
-    they are many.
+    A thousand slots in one second cost one wake-up. Slots of the same second are called
+    in the order in which they were armed. A callback may return follow-up work that no
+    slot should wait for: it is called after all slots that are due at the same time,
+    slightly later if there are many.
 
     Args:
-        clock: the time.
-        on_set_back: called where the wall clock was set back by so much that it is
-            a correction (C3), before anything that is due: with the seconds, and the
-            new time of the last look at the clock.
+        clock: the source of time.
+        on_set_back: called before anything that is due if the wall clock was set back
+            by more than `CORRECTION` (C3). Receives the seconds, and the instant of the
+            last reading of the clock in terms of the new time.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class Timetable:
     ) -> None:
         self._clock = clock
         self._on_set_back = on_set_back
-        # The latest time that the wall clock has shown, and when that was.
+        # The latest reading of the wall clock, and its monotonic time.
         self._newest = self._looked_at = 0.0
         self._heap: list[Armed] = []  # armed slots, and cancelled ones
         self._orders = count()
@@ -70,11 +71,11 @@ class Timetable:
         self._is_waking = False
 
     def arm(self, owner: Owner, slot: int) -> int:
-        """Call `owner(now)` once at `slot`, instead of its slot before.
+        """Call `owner(now)` once at `slot`, instead of at its previous slot.
 
         Returns:
-            the slot, for the owner to keep: one object for all that are armed for it
-            in a row. A thousand tasks remember the dates of twenty thousand runs.
+            The slot, for the owner to keep: consecutive owners of one slot share one
+            int object. A thousand tasks keep the dates of twenty thousand runs.
         """
         if slot == self._latest:
             slot = self._latest
@@ -93,7 +94,7 @@ class Timetable:
 
     @property
     def standing(self) -> int:
-        """How many workers stand by for the next slot."""
+        """The number of workers that stand by for the next slot."""
         return self._standing
 
     def note_standby(self) -> int:
@@ -112,7 +113,7 @@ class Timetable:
             self._cancel_timer()
 
     def _advance_timer(self, slot: int) -> None:
-        """Make sure that the timer is no later than `slot`."""
+        """Make sure that the timer expires at `slot` or earlier."""
         now = self._clock.now()
         if now >= self._newest:
             self._newest, self._looked_at = now, self._clock.monotonic()
@@ -134,7 +135,7 @@ class Timetable:
             self._timer = None
 
     def _wake(self) -> None:
-        """Call what is due, then sleep until the next slot."""
+        """Call the owners of due slots, then sleep until the next slot."""
         self._timer = None
         standing, self._standing = self._standing, 0
         if rest := find_rest(standing):
@@ -142,12 +143,12 @@ class Timetable:
         self._work(self._call_due)
 
     def _work(self, work: Callable[[], None]) -> None:
-        """Do `work`, and set the timer once for all that it arms."""
+        """Do `work`, and set the timer once for everything that it arms."""
         self._is_waking = True
         try:
             work()
         finally:
-            # Also after a callback that raised: the others' slots go on.
+            # Also after a callback that raised: the other owners' slots still count.
             self._is_waking = False
             if self._armed:
                 self._drop_cancelled()
@@ -166,7 +167,7 @@ class Timetable:
                 follow()
 
     def _notice_correction(self) -> None:
-        """Report that the clock was set back by more than a few hours (C3)."""
+        """Report the clock being set back by more than `CORRECTION` (C3)."""
         now, monotonic = self._clock.now(), self._clock.monotonic()
         since = monotonic - self._looked_at
         back = self._newest + since - now
@@ -177,7 +178,7 @@ class Timetable:
 
     def _call_slots(self, afterwards: list[Callable[[], None]]) -> None:
         began = self._clock.monotonic()
-        # The clock is read for each: lateness is what the task itself suffers.
+        # The clock is read for each slot: the lateness is that of this very task.
         while self._heap and self._heap[0][0] <= (now := self._clock.now()):
             armed = heapq.heappop(self._heap)
             if armed not in self._owners:
@@ -195,7 +196,7 @@ class Timetable:
             heapq.heappop(self._heap)
 
     def _sweep(self) -> None:
-        """Rebuild the heap once cancelled slots are most of it."""
+        """Rebuild the heap once most of it is cancelled slots."""
         if len(self._heap) > _SWEEP_AT + 2 * len(self._armed):
             self._heap = [armed for armed in self._heap if armed in self._owners]
             heapq.heapify(self._heap)
@@ -207,7 +208,7 @@ def call_all(calls: Iterable[Callable[[], None]]) -> None:
     for call in calls:
         try:
             call()
-        except Exception as error:  # noqa: BLE001 - the others' slots go on
+        except Exception as error:  # noqa: BLE001 - the other calls still count
             failures.append(error)
     if failures:
         raise failures[0]

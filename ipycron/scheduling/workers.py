@@ -21,42 +21,42 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# Seconds between asking a busy worker to end and killing it (R6). A second is too
-# short for a job that closes a database, five are long for a user who waits.
+# Seconds between terminating a busy worker and killing it (R6). One second is too short
+# for a job that closes a database; five are long for a user who is waiting.
 GRACE = 2.0
 
 
 class MainWorkerState(StrEnum):
-    """The state of the main worker's place. Other workers serve one run each."""
+    """The state of the main worker. Other workers serve one run each."""
 
-    EMPTY = "empty"  # none is loaded: runs wait for it
-    IDLE = "idle"  # takes a run at once; a shared worker is never anything else
-    OFFERED = "offered"  # idle, and its client may call it: held before it is used
-    BUSY = "busy"  # a further run needs a worker of its own
-    LEAVING = "leaving"  # being ended after a timeout; as busy
-    VACANT = "vacant"  # could not be loaded anew: each run loads a worker, or fails
+    EMPTY = "empty"  # none is loaded yet: runs wait for it
+    IDLE = "idle"  # takes a run at once; a loaded shared worker is always idle
+    OFFERED = "offered"  # idle, and the client may call it: `hold` it before using it
+    BUSY = "busy"  # another run needs its own worker
+    LEAVING = "leaving"  # being ended after a timeout; treated like busy
+    VACANT = "vacant"  # could not be reloaded: each run loads its own, or fails
 
 
 _FREE = (MainWorkerState.IDLE, MainWorkerState.OFFERED)
 
 
 class TaskWorkers:
-    """Owns every worker of one task, and every task that makes or ends one.
+    """Owns every worker of one task, and the asyncio tasks that start or end them.
 
-    The main worker lives from start to stop. An overlapping run gets a worker of
-    its own, which is stopped after that run: keeping it would cost memory all day to
-    save a fork of a few milliseconds.
+    The main worker lives from start to stop. An overlapping run gets its own worker,
+    which is stopped after that run: keeping it would permanently cost memory to save a
+    fork of a few milliseconds.
 
-    The `observer` receives each main worker that was replaced, with the error of the
-    death that made it necessary, None after a timeout; and the error of the last death
-    when there were more in a row than `max_restarts`.
+    The `observer` is notified when the main worker has been replaced, with the error of
+    the previous one's death, or None after a timeout; and when more workers than
+    `max_restarts` have died in a row, with the error of the last death.
     """
 
     __slots__ = (
         "_deaths",
-        "_mending",
         "_observer",
         "_refusals",
+        "_replacement",
         "_services",
         "_state",
         "_tasks",
@@ -71,10 +71,10 @@ class TaskWorkers:
         self._state = state
         self._services = services
         self._observer = observer
-        # Few, and none at all most of the time: an empty set is 0.2 KB of each task.
+        # Usually none or one: an empty set would take 0.2 KB per task.
         self._workers: tuple[Worker, ...] = ()
         self._tasks: set[asyncio.Task[Any]] | None = None
-        self._mending: asyncio.Task[None] | None = None
+        self._replacement: asyncio.Task[None] | None = None
         self._deaths = 0
         self._refusals = 0
         self.main: Worker | None = None
@@ -84,8 +84,8 @@ class TaskWorkers:
         """Return a new worker of this task, loaded within `start_timeout`.
 
         Raises:
-            StartTimeout: if it takes longer; the launch is cancelled then.
-            Exception: what the load raised, as it came.
+            StartTimeout: if it takes longer; the launch is then cancelled.
+            Exception: the original error of the load.
         """
         name, timeout = self._state.name, self._state.policy.start_timeout
         deaths: list[BaseException] = []
@@ -100,20 +100,20 @@ class TaskWorkers:
             ),
         )
         if deaths:
-            # It died between the launch and this line, where no run was on it.
+            # It died between the launch and this line, without a run.
             self.spawn(self.retire(worker))
             raise deaths[0]
         return worker
 
     def load_at_once(self) -> Worker | None:
-        """Return a new worker of this task, or None where it must be waited for."""
+        """Return a new worker of this task, or None if loading it takes time."""
         launcher = self._services.launcher
-        worker = launcher.launch_at_once(self._state.id, self._see_death)
+        worker = launcher.launch_at_once(self._state.id, self._handle_death)
         if worker is not None:
             self._workers = (*self._workers, worker)
         return worker
 
-    def seat_main(self, worker: Worker) -> None:
+    def set_main(self, worker: Worker) -> None:
         """Make a loaded worker the main one."""
         self.main = worker
         self.main_state = MainWorkerState.IDLE
@@ -128,8 +128,8 @@ class TaskWorkers:
             or policy.jitter
         )
 
-    def unseat(self) -> None:
-        """Give no run to the main worker any more."""
+    def clear_main(self) -> None:
+        """Stop giving runs to the main worker."""
         self.main = None
         self.main_state = MainWorkerState.EMPTY
 
@@ -142,15 +142,15 @@ class TaskWorkers:
         return self.main
 
     def occupy(self, worker: Worker) -> None:
-        """Note that a worker has begun a run that the scheduler did not start."""
+        """Note that a worker is busy with a run that the scheduler did not start."""
         if worker is self.main and self.main_state in _FREE:
             self.main_state = MainWorkerState.BUSY
 
     def hold(self) -> bool:
-        """Take the main worker back from its client; return whether it is free.
+        """Take the main worker back from the client; return whether it is free.
 
-        Called before the runs in progress are looked at. A run that has begun without
-        the scheduler is one of them from now on. The worker itself is asked only where
+        Call this before looking at the runs in progress: a run that the client has
+        started directly is one of them afterwards. The worker itself is asked only if
         it was offered.
         """
         if (
@@ -175,7 +175,7 @@ class TaskWorkers:
             and not state.runs
         ):
             self.main_state = MainWorkerState.OFFERED
-            self.main.offer(partial(self._observer.see_called, self.main))
+            self.main.offer(partial(self._observer.handle_direct_run, self.main))
 
     def release(self, worker: Worker) -> None:
         """Take back a worker whose run is over."""
@@ -188,12 +188,12 @@ class TaskWorkers:
         elif self.main_state is MainWorkerState.BUSY:
             self.main_state = MainWorkerState.IDLE
 
-    def note_survival(self) -> None:
-        """Start counting deaths anew: a worker has lived through a run."""
+    def reset_deaths(self) -> None:
+        """Reset the count of deaths, since a worker has survived a run."""
         self._deaths = self._refusals = 0
 
     def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """Start a task that makes or ends a worker; `dismiss` waits for it."""
+        """Start an asyncio task that starts or ends a worker; `stop_all` awaits it."""
         self._tasks = self._tasks or set()
         task = spawn(self._tasks, work)
         task.add_done_callback(self._note_end)
@@ -203,7 +203,7 @@ class TaskWorkers:
         self._tasks = self._tasks or None
 
     async def retire(self, worker: Worker) -> None:
-        """Stop a worker and return when it is gone. It gets no further run."""
+        """Stop a worker and return once it is gone. It gets no further runs."""
         if worker is self.main:
             self.main_state = MainWorkerState.LEAVING
         try:
@@ -212,29 +212,29 @@ class TaskWorkers:
             self._workers = tuple(w for w in self._workers if w is not worker)
 
     def lose(self, worker: Worker) -> bool:
-        """Give up a worker that is dead; return whether it was the main one."""
-        # It is stopped all the same, to release its last resources.
+        """Give up a dead worker; return whether it was the main one."""
+        # It is stopped nevertheless, to release its remaining resources.
         self.spawn(self.retire(worker))
         if worker is not self.main:
             return False
-        self.unseat()
+        self.clear_main()
         return True
 
     def replace_main(self, worker: Worker) -> None:
-        """Put a new main worker in the place of one that was ended (R6)."""
+        """Replace the main worker after it was ended (R6)."""
         if worker is self.main:
-            self.unseat()
-            self._mend(None)
+            self.clear_main()
+            self._replace_main(None)
 
-    def mend(self, error: BaseException) -> None:
-        """Put a new main worker in the place of one that died (R7)."""
-        self._mend(error)
+    def replace_dead(self, error: BaseException) -> None:
+        """Replace the main worker after it died (R7)."""
+        self._replace_main(error)
 
-    async def dismiss(self) -> list[BaseException]:
-        """End every worker and return when all are gone, with what they raised."""
-        if self._mending is not None:
-            self._mending.cancel()
-        self.unseat()
+    async def stop_all(self) -> list[BaseException]:
+        """End every worker; once all are gone, return the errors that they raised."""
+        if self._replacement is not None:
+            self._replacement.cancel()
+        self.clear_main()
         while self._tasks:
             await asyncio.wait(set(self._tasks))
         ends = [self.retire(worker) for worker in self._workers]
@@ -243,48 +243,48 @@ class TaskWorkers:
         return [result for result in results if result is not None]
 
     async def _launch(self, deaths: list[BaseException]) -> Worker:
-        """Launch a worker and own it from its first moment."""
+        """Launch a worker and take ownership of it at once."""
         loop = asyncio.get_running_loop()
 
         def on_death(worker: Worker, error: BaseException) -> None:
             deaths.append(error)
             if worker is self.main and self.main_state in _FREE:
-                self._see_death(worker, error)  # before it is given a run
+                self._handle_death(worker, error)  # before it is given a run
             else:
                 # After the callbacks of its run's future, which has just failed.
-                loop.call_soon(self._see_death, worker, error)
+                loop.call_soon(self._handle_death, worker, error)
 
         worker = await self._services.launcher.launch(self._state.id, on_death)
         self._workers = (*self._workers, worker)
         return worker
 
-    def _see_death(self, worker: Worker, error: BaseException) -> None:
-        """Replace a worker that died between two runs."""
+    def _handle_death(self, worker: Worker, error: BaseException) -> None:
+        """Replace the main worker if it died between two runs."""
         if (
             worker is self.main
             and self.main_state is not MainWorkerState.LEAVING
             and self.lose(worker)
         ):
-            self._mend(error)
+            self._replace_main(error)
 
     def _renew(self, end: asyncio.Task[None] | None = None) -> None:
-        """Load the next main worker, after the only run of the one before.
+        """Load the next main worker, after the only run of a single-use one.
 
         Args:
-            end: ends when that one is gone: what it holds, a port or a lock, the next
-                run may want.
+            end: done once the previous worker is gone: the next run may need what it
+                holds, such as a port or a lock.
         """
-        self.unseat()
+        self.clear_main()
         if self._state.is_exhausted:
-            self.main_state = MainWorkerState.VACANT  # a call may still come
+            self.main_state = MainWorkerState.VACANT  # a manual run may still come
         elif self._state.phase is Phase.STARTED:
-            self._mending = self.spawn(self._load_next(end))
+            self._replacement = self.spawn(self._load_next(end))
 
     async def _load_next(self, end: asyncio.Task[None] | None) -> None:
-        """Load a main worker; if that fails, the next run loads one, or fails.
+        """Load a main worker; if that fails, the next run loads its own, or fails.
 
-        The job's file may be half written: this is no death, and the next run reads
-        it again.
+        The job's file may be half written: that does not count as a death, and the next
+        run reads it again.
         """
         if end is not None:
             await asyncio.wait({end})
@@ -293,32 +293,32 @@ class TaskWorkers:
         except Exception:  # noqa: BLE001 - raised again by the next run's own load
             self.main_state = MainWorkerState.VACANT
         else:
-            self.seat_main(worker)
-        self._observer.see_ready(None)
+            self.set_main(worker)
+        self._observer.handle_worker_ready(None)
 
-    def _mend(self, error: BaseException | None) -> None:
+    def _replace_main(self, error: BaseException | None) -> None:
         if self._state.phase is Phase.STARTED:
-            self._mending = self.spawn(self._load_until_ready(error))
+            self._replacement = self.spawn(self._load_until_ready(error))
 
     async def _load_until_ready(self, error: BaseException | None) -> None:
-        """Load a main worker; a load that fails is one more death."""
+        """Load a main worker; a failed load counts as another death."""
         while True:
             if error is not None and not await self._back_off(error):
-                self._observer.see_hopeless(error)
+                self._observer.handle_failure(error)
                 return
             try:
                 worker = await self.load()
             except Exception as failure:  # noqa: BLE001 - the border to the job
                 error = failure
             else:
-                self.seat_main(worker)
-                self._observer.see_ready(error)
+                self.set_main(worker)
+                self._observer.handle_worker_ready(error)
                 return
 
     async def _back_off(self, error: BaseException) -> bool:
         """Count a death and wait; return False at once if there were too many.
 
-        A refusal of the system is no death: it is retried without limit.
+        A refusal by the system is not a death: it is retried without limit.
         """
         if is_refusal(error):
             self._refusals += 1

@@ -302,4 +302,4 @@ async def test_destroyed_names_are_forgotten_when_there_are_many(world):
     for number in range(1100):
         world.add(str(number))
         await world.scheduler.destroy(str(number))
-    assert len(world.scheduler._graves) == 1024
+    assert len(world.scheduler._destroyed_names) == 1024
