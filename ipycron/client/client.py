@@ -34,7 +34,7 @@ from ipycron.errors import (
 )
 from ipycron.process.refusal import describe
 from ipycron.process.supervision import describe_refusal, start_supervisor
-from ipycron.process.unix import find_lack
+from ipycron.process.unix import find_missing_feature
 from ipycron.process.wire.protocol import Streamed
 from ipycron.scheduling.clock import SystemClock
 from ipycron.scheduling.events import Event, Outcome, to_datetime
@@ -186,7 +186,7 @@ class Client:
 
     def warm(self, preload: Preload | None = None) -> None:
         """Start the supervisor in advance, without waiting for it, where it can be."""
-        if not find_lack():
+        if not find_missing_feature():
             self._get_engine(is_for_worker=True).warm(preload)
 
     def control(

@@ -68,7 +68,7 @@ class Connection:
         self._requests: dict[int, asyncio.Future[None]] = {}
         self._reaping: asyncio.Task[None] | None = None
         self._process = supervisor.process
-        self._complaints = supervisor.complaints
+        self._complaints = supervisor.stderr
         self.leash: int | None = supervisor.leash
         self._sock = supervisor.sock
         self._channel = Channel(
@@ -122,7 +122,7 @@ class Connection:
 
     def _handle(self, frame: Frame) -> None:
         self._is_ready = True
-        self._heartbeat.hear()
+        self._heartbeat.note_alive()
         if isinstance(frame.message, Reply):
             self._settle(frame.message, frame.payload)
         elif not isinstance(frame.message, Pong):

@@ -1,4 +1,4 @@
-"""WHO: the processes that run jobs in the background, and what connects them.
+"""WHO: the processes that run jobs in the background, and how they are connected.
 
 ::
 
@@ -11,44 +11,48 @@
                           ├────── lifeline ─► worker
                           ├────── permit ───► worker
                           └────── token ────► worker
-    client ───────────line───────────────────── worker
+    client ──────direct connection──────────── worker
 
-A worker is told of a slot a moment before it and begins by its own clock. The permit,
-an eventfd, is the leave to do so: the worker takes it at the slot, or the supervisor
-takes it back before it says anything else.
+Shortly before a slot, the worker receives an order to stand by, and then begins by its
+own clock. The permit, an eventfd, decides whether it may: the worker takes it at the
+slot, or the supervisor takes it back before it sends any other message.
 
-A worker that has been called twice has a line to its client: `execute()` then goes past
-the supervisor, for runs that return within milliseconds and show nothing on the way.
-The token, another eventfd, says which call was the last and whether its run is in
-progress. Who takes its word has the worker until it is put back: the worker, for two
-steps, to begin a call or to end it; the supervisor, for all that it does itself.
+A worker that has been called twice gets a direct connection to its client: `execute()`
+then bypasses the supervisor, for runs that return within milliseconds and produce no
+output. The token, another eventfd, holds the number of the latest call and whether its
+run is in progress. Whoever has taken the token owns the worker until it is put back:
+the worker takes it briefly to begin a call and to end it, the supervisor takes it for
+all that it does itself.
 
-What an end of file means:
+What end of file means:
 
 * client's end closed, seen by the supervisor: the client is gone. Every worker is
-  ended (SIGTERM, grace, SIGKILL, by process group) and the supervisor leaves.
+  ended (SIGTERM, grace, SIGKILL, by process group) and the supervisor exits.
 * supervisor's end closed, seen by the zygote: the same, by the zygote, for the
   workers that it forked.
-* supervisor's end closed, seen by an idle worker: it leaves.
-* lifeline closed, while user code runs: the kernel sends the worker's process group
-  SIGTERM, whatever Python is doing; a worker whose zygote dies is killed by
-  ``PR_SET_PDEATHSIG`` as well.
-* supervisor's end closed, seen by the client: its runs are lost, a new supervisor
-  is started and every started task resumes. A supervisor that is told to end by
-  anybody else (SIGTERM) closes its end first and is silent: it is lost, too.
-* leash closed, seen by the next supervisor: the one before, its zygote and so its
-  workers are gone. Only then does it start a worker: no job runs beside itself.
+* supervisor's end closed, seen by an idle worker: it exits.
+* lifeline closed, while user code runs: the kernel sends SIGTERM to the worker's
+  process group, whatever Python is doing. A worker whose zygote dies is also killed by
+  ``PR_SET_PDEATHSIG``.
+* supervisor's end closed, seen by the client: the runs in progress are lost, a new
+  supervisor is started and every started task resumes. A supervisor that receives
+  SIGTERM from someone else closes its end first and sends nothing more: it counts as
+  lost, too.
+* leash closed, seen by the next supervisor: the previous one, its zygote and thus its
+  workers are gone. Only then does it start a worker, so that no job runs twice at once.
 * zygote's end closed, seen by the supervisor: its workers are lost with it; a start
-  that was under way is made again with the next zygote.
+  that was in progress is repeated with the next zygote.
 * worker's end closed, seen by the supervisor: the worker is dying or has closed its
-  socket; its process group is killed, the exit status tells which. A zygote that is
-  stopped or busy does not reap: after a second the end is read from ``/proc``.
-* worker's end of the line closed, seen by the client: it asks the supervisor what
-  became of its call. Client's end closed, seen by the worker: it takes no more calls.
-* none at all, and no answer to `Ping`: a zygote or a supervisor that is stopped, traced
-  or waits for a disk is ended after 8 s, as is all below it; a new one takes over.
+  socket. Its process group is killed; the exit status shows which it was. A zygote that
+  is suspended or busy does not reap: after a second the status is read from ``/proc``.
+* worker's end of the direct connection closed, seen by the client: it asks the
+  supervisor what became of its call. Client's end closed, seen by the worker: it takes
+  no more calls.
+* no end of file, but no answer to `Ping` either: a zygote or supervisor that is
+  suspended, traced or waiting for a disk is ended after 8 s, with all processes below
+  it; a new one takes over.
 * stdout or stderr closed: nothing. A job may close them, a grandchild may hold them.
 
-Every process below the client leads a session of its own, so that an interrupt of a
-kernel's process group reaches no job. Nothing listens on any port.
+Every process below the client leads its own session, so that an interrupt of a kernel's
+process group reaches no job. Nothing listens on any port.
 """

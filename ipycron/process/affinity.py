@@ -1,9 +1,9 @@
-"""Where a crowd of workers waits for its slot.
+"""On which cores a crowd of workers waits for its slot.
 
-The kernel wakes a process on the core where it fell asleep. Beside a client that holds
-a core, all workers fell asleep on the others, and all of them were woken there: twice
-as late with two cores. Waiting on every core alike, each wakes in front of whoever has
-it, as anybody does who has slept.
+The kernel wakes a process on the core on which it went to sleep. Next to a client that
+occupies one core, all workers went to sleep on the other cores and were all woken
+there: on two cores, twice as late. If they wait evenly on all cores, each is scheduled
+ahead of the process that occupies its core, since it has been asleep.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ Cores = set[int]
 
 
 def wait_on_one(number: int, crowd: int) -> Cores | None:
-    """Have this thread wait on the core of its number, if it may use that.
+    """Pin this thread to the core that its number selects, if that is allowed.
 
     Args:
         number: this worker's place in the crowd.
-        crowd: how many will be woken together. The kernel finds better places for
-            fewer than there are cores.
+        crowd: how many workers will be woken together. If they are fewer than the
+            cores, the kernel places them better itself.
 
     Returns:
-        what to `return_to` when it is awake; None where nothing was changed.
+        The cores for `return_to` after waking up; None if nothing was changed.
     """
     try:
         cores = os.sched_getaffinity(0)
@@ -43,8 +43,8 @@ def count_cores() -> int:
 
 
 def return_to(cores: Cores) -> None:
-    """Let this thread be on any of these cores again."""
+    """Let this thread run on any of these cores again."""
     try:  # noqa: SIM105 - at the slot, where microseconds count
         os.sched_setaffinity(0, cores)
     except OSError:
-        pass  # all of them were taken away: the kernel has chosen others
+        pass  # none of them is available any more: the kernel has chosen others

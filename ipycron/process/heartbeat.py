@@ -1,4 +1,4 @@
-"""Noticing a peer that is there and does nothing: stopped, traced, or stuck.
+"""Detects a peer that exists but does nothing: suspended, traced or stuck.
 
 A process that ends closes its socket; one that hangs does not.
 """
@@ -14,25 +14,25 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 PERIOD = 2.0
-"""Seconds between two questions."""
+"""Seconds between two pings."""
 MISSED = 3
-"""Questions without an answer after which a peer counts as gone: 8 s at the most."""
+"""Unanswered pings after which a peer counts as gone: within 8 s."""
 SHORT_PERIOD = 0.5
-"""Seconds between two questions while a caller waits for the peer's end."""
+"""Seconds between two pings while a caller waits for the peer's end."""
 _LATE = 1.0
-"""Seconds of delay that show that this process was stopped, or had no processor."""
+"""A timer this many seconds late means that this process was suspended or starved."""
 
 
 class Heartbeat:
-    """Asks a peer for a sign of life, and reports when there is none.
+    """Pings a peer, and reports when it no longer answers.
 
     Args:
-        loop: this process's.
-        pid: the peer's process.
-        ask: asks; the answer calls `hear`.
-        on_silence: called once, when enough questions have no answer.
-        may_be_busy: whether the peer may have reason not to answer, such as an import.
-            It is given up then only if the system says that it does not run.
+        loop: this process's event loop.
+        pid: the peer's process id.
+        ask: sends a ping; whoever receives the answer calls `note_alive`.
+        on_silence: called once, when enough pings are unanswered.
+        may_be_busy: returns whether the peer may have a reason not to answer, such as
+            an import. It is then given up only if the system says it is not running.
     """
 
     def __init__(
@@ -53,12 +53,12 @@ class Heartbeat:
         self._missed = 0
         self._timer = loop.call_later(PERIOD, self._beat)
 
-    def hear(self) -> None:
-        """Note a sign of life."""
+    def note_alive(self) -> None:
+        """Note that the peer has answered."""
         self._missed = 0
 
     def hurry(self) -> None:
-        """Ask more often: a caller waits for the peer's end."""
+        """Ping more often: a caller is waiting for the peer's end."""
         self._timer.cancel()
         self._period, self._missed = SHORT_PERIOD, 0
         self._beat_later()
@@ -68,7 +68,7 @@ class Heartbeat:
 
     def _beat(self) -> None:
         if self._loop.time() - self._timer.when() > _LATE:
-            self._missed = 0  # the answers may be there, and not be read yet
+            self._missed = 0  # the answers may have arrived but not been read yet
         if self._missed >= MISSED and self._is_given_up():
             self._on_silence()
             return
@@ -80,5 +80,5 @@ class Heartbeat:
         return not self._may_be_busy() or is_stuck(self._pid)
 
     def close(self) -> None:
-        """Ask no more. May be repeated."""
+        """Stop pinging. May be repeated."""
         self._timer.cancel()

@@ -1,8 +1,8 @@
-"""Which Python runs ipycron's own programs, and with which of its options.
+"""Which Python runs ipycron's own programs, and with which options.
 
-A frozen app and a program that embeds Python have none of their own in
-`sys.executable`: to start that would start the whole app again, and each copy the next.
-Source: `multiprocessing.set_executable` and `freeze_support` meet the same.
+In a frozen app, or a program that embeds Python, `sys.executable` is not a Python
+interpreter: starting it would start the whole app again, which would start the next.
+Source: `multiprocessing.set_executable` and `freeze_support` solve the same problem.
 """
 
 from __future__ import annotations
@@ -26,27 +26,27 @@ _FLAGS = {
     "no_user_site": "s",
     "optimize": "O",
 }
-"""By their names in `sys.flags`: what changes how code runs, or which code does.
-Options of the prompt and of debugging (-i, -q, -v, -d) are the client's alone."""
+"""Options that change which code runs, or how, by their names in `sys.flags`. Options
+for the prompt and for debugging (-i, -q, -v, -d) are not passed on."""
 
 
 class _Choice:
-    """The Python that was chosen by the user, if any."""
+    """The Python that the user has chosen, if any."""
 
     executable: str | None = None
 
 
 def set_executable(path: str | os.PathLike[str] | None) -> None:
-    """Have background tasks run by this Python; None for the one that runs this code.
+    """Run background tasks with this Python; None for the one that runs this code.
 
-    For frozen apps and programs that embed Python. It needs the same version, and the
-    packages that the jobs use, ipycron among them.
+    For frozen apps and programs that embed Python. The interpreter must be of the same
+    version and have the packages that the jobs use, including ipycron.
 
     Args:
         path: a Python interpreter.
 
     Raises:
-        PythonNotFound: if there is no file that can be executed.
+        PythonNotFound: if `path` is not an executable file.
     """
     text = None if path is None else os.fspath(path)
     if text is not None and not os.access(text, os.X_OK):
@@ -58,7 +58,7 @@ def find_executable() -> str:
     """Return the Python for our programs.
 
     Raises:
-        PythonNotFound: if this process is no Python, and none was chosen.
+        PythonNotFound: if this process is not a Python interpreter and none was chosen.
     """
     if _Choice.executable is not None:
         return _Choice.executable
@@ -69,15 +69,15 @@ def find_executable() -> str:
 
 
 def _is_python(path: str) -> bool:
-    """Return whether a program is called as a Python is: it is not run to find out."""
+    """Return whether a program has the name of a Python; it is not run to find out."""
     names = {os.path.basename(path), os.path.basename(os.path.realpath(path))}  # noqa: PTH119
     return any(word in name.lower() for name in names for word in _NAMES)
 
 
 def make_options() -> list[str]:
-    """Return the options of this interpreter, for one that is to behave alike.
+    """Return the options that make another interpreter behave like this one.
 
-    Always with ``-P``: the working directory must not hide our modules.
+    Always includes ``-P``: files in the working directory must not shadow our modules.
     """
     flags = [
         "-" + letter * getattr(sys.flags, name)
@@ -93,21 +93,21 @@ def _make_warnings() -> Iterator[str]:
 
 
 def _make_extras() -> Iterator[str]:
-    # Documented in the library's reference, in spite of its name.
+    # Documented in the library reference, despite its name.
     extras = sys._xoptions  # noqa: SLF001
     for name, value in extras.items():
         yield f"-X{name}" if value is True else f"-X{name}={value}"
 
 
 def find_paths(root: str) -> str:
-    """Return the folders that our programs import from, after their own.
+    """Return the folders to append to our programs' `sys.path`.
 
     Args:
-        root: ipycron's own.
+        root: the folder that contains ipycron.
 
     Returns:
-        Folders with `os.pathsep` between them: without `site`, all that the user has
-        added himself, for what ipycron needs is there.
+        Folders separated by `os.pathsep`. With ``-S`` (no `site`) they include this
+        process's `sys.path`, since the packages that ipycron needs are found there.
     """
     folders = [*sys.path, root] if sys.flags.no_site else [root]
     return os.pathsep.join(map(str, folders))

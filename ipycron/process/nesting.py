@@ -1,10 +1,10 @@
 """Whether this process belongs to a job, and so must not schedule anything.
 
-A worker imports the user's modules to find its job. A module that schedules when it is
-imported would schedule again there, start a supervisor and workers of its own, and
-these would import it again. So whoever runs user code for ipycron is marked: workers
-and zygotes for good, the processes of an executor while a run is in progress. The mark
-is an environment variable: children of a job inherit it.
+A worker imports the user's modules to find its job. A module that schedules on import
+would schedule again there, start its own supervisor and workers, and these would import
+it yet again. So every process that runs user code for ipycron is marked: workers and
+zygotes permanently, the processes of an executor while a run is in progress. The mark
+is an environment variable, which the children of a job inherit.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from types import FrameType
 
 MARK = "IPYCRON_INSIDE"
-"""The environment variable. A program that a job starts, and that is to schedule on its
-own, is started without it."""
+"""The environment variable. To let a program started by a job schedule its own tasks,
+start it without this variable."""
 
 Role = Literal["supervisor", "worker", "guest"]
 
@@ -40,16 +40,16 @@ class Place(NamedTuple):
 
 
 class _State:
-    """What this process does for ipycron.
+    """What this process is doing for ipycron.
 
     Attributes:
         loads: how many jobs are being loaded.
-        visits: how many runs of other processes are in progress here.
-        reported: the places that were logged already.
+        visits: how many runs sent by other processes are in progress here.
+        reported: the places that have already been logged.
     """
 
     def __init__(self) -> None:
-        # Taken again by a signal's handler that schedules.
+        # Re-entrant: a signal handler may schedule while it is held.
         self.lock = threading.RLock()
         self.loads = 0
         self.visits = 0
@@ -67,17 +67,17 @@ _state = _State()
 
 
 def mark_process(role: Role) -> None:
-    """Mark this process, and those that it will start, for good."""
+    """Mark this process and its future children permanently."""
     os.environ[MARK] = role
 
 
 def make_environment(role: Role) -> Mapping[str, str]:
-    """Return the environment of a child process; an existing mark stays."""
+    """Return the environment for a child process; an existing mark is kept."""
     return {MARK: role, **os.environ}
 
 
 def check_not_inside() -> None:
-    """Raise `NestedSchedule` if this process works for a job."""
+    """Raise `NestedSchedule` if this process runs a job or was started by one."""
     if is_inside():
         raise _make_error(find_caller())
 
@@ -88,16 +88,16 @@ def is_inside() -> bool:
 
 
 def check_not_below_job() -> None:
-    """Raise `NestedSchedule` if a job has started this supervisor."""
+    """Raise `NestedSchedule` if this supervisor was started by a job."""
     if os.environ.get(MARK) in {"worker", "guest"}:
         raise _make_error(find_caller())
 
 
 class LoadingJob:
-    """While a job is loaded: what its modules schedule is not meant for here.
+    """Context manager for loading a job: tasks that its modules schedule stay inert.
 
-    A class, as `RoomToRecurse` is: a worker that enters no generator of `contextlib`
-    saves 50 kB, and by the slots 30 kB more.
+    A class, like `RoomToRecurse`: a worker that never enters a `contextlib` generator
+    saves 50 kB, and `__slots__` saves another 30 kB.
     """
 
     __slots__ = ()
@@ -113,11 +113,11 @@ class LoadingJob:
 
 @contextmanager
 def visiting(*, is_away: bool) -> Iterator[None]:
-    """While a run is a guest here.
+    """Mark this process during a run on an executor.
 
     Args:
-        is_away: whether another process has sent it. Where it comes from this very
-            process, that may schedule as before.
+        is_away: whether another process sent the run. If it was sent by this very
+            process, scheduling stays allowed.
     """
     if not is_away:
         yield
@@ -136,7 +136,7 @@ def visiting(*, is_away: bool) -> Iterator[None]:
 
 
 def is_importing() -> bool:
-    """Return whether user code is only imported here, and does not run as a job.
+    """Return whether user code is merely being imported here, not run as a job.
 
     Raises:
         NestedSchedule: if it runs as a job, or was started by one.
@@ -151,13 +151,13 @@ def is_importing() -> bool:
 
 
 def find_new_caller() -> Place | None:
-    """Return which line of the user's called, or None if it was asked for before."""
+    """Return the calling line of user code; None if it was returned before."""
     place = find_caller()
     return place if _state.is_first(place) else None
 
 
 def find_caller() -> Place:
-    """Return the nearest line on the stack that is not ipycron's."""
+    """Return the innermost line on the stack that is not ipycron's."""
     frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - `inspect.stack` reads files
     while frame is not None:
         if frame.f_globals.get("__name__", "").partition(".")[0] != _PACKAGE:
@@ -171,9 +171,9 @@ def _make_error(place: Place) -> NestedSchedule:
 
 
 def _is_preparing_child() -> bool:
-    """Return whether multiprocessing imports the main module of a new child.
+    """Return whether multiprocessing is importing the main module of a new child.
 
-    Source: `multiprocessing.spawn` refuses to start processes by the same attribute.
+    Source: `multiprocessing.spawn` checks the same attribute.
     """
     process = sys.modules.get("multiprocessing.process")
     return process is not None and getattr(

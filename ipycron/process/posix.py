@@ -1,7 +1,7 @@
-"""What every process below the client does first: cut itself loose, tie itself down.
+"""What every process below the client does first: detach, but end with its parent.
 
-Cut loose: a session of its own, default signal handlers, no descriptor that is not
-its own. Tied down: it must not outlive its parent, whatever its code is doing.
+It detaches: its own session, default signal handlers, no descriptors but its own. And
+it must not outlive its parent, whatever its code is doing.
 """
 
 from __future__ import annotations
@@ -25,30 +25,30 @@ if TYPE_CHECKING:
 ORPHAN_GRACE = 2.0
 """Seconds between SIGTERM and SIGKILL for workers whose supervisor is gone."""
 ZYGOTE_GRACE = ORPHAN_GRACE + 1.0
-"""Seconds for a zygote to end its workers and leave, before it is killed."""
+"""Seconds for a zygote to end its workers and exit, before it is killed."""
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 CHANGED_USER = (
     "its job has changed its user, and objects of another user are not loaded here. "
     "Return numbers, or write a file"
 )
 READ_SECONDS = 0.1
-"""Seconds that a display waits for the lines before it to be read: a supervisor that
-has no time for a flood must not hold up the job for longer."""
-_READ_PAUSE = 0.0002  # seconds: a supervisor with time reads within one or two
+"""Seconds that a display waits for earlier output to be read: a supervisor that is busy
+with a flood must not block the job for longer."""
+_READ_PAUSE = 0.0002  # seconds: an idle supervisor reads within one or two pauses
 _F_SETSIG = 10  # <fcntl.h>, Linux: which signal O_ASYNC sends
 _STUCK = ("stopped", "tracing-stop", "disk-sleep")  # as psutil names them
-_IGNORED = ("SIGPIPE", "SIGXFSZ")  # as the interpreter itself sets them
-_SIGKILL = 9  # has no name on Windows, where this is imported, too
+_IGNORED = ("SIGPIPE", "SIGXFSZ")  # as the interpreter ignores them
+_SIGKILL = 9  # has no name on Windows, where this module is imported, too
 
 
 def _load_libc() -> Any:
     try:
         return ctypes.CDLL(None)
-    except TypeError:  # Windows; nothing below is called there
+    except TypeError:  # Windows: nothing below is called there
         return None
 
 
-# Loaded once, in the zygote: a worker must not pay for it.
+# Loaded once, in the zygote, so that workers need not load it.
 _libc = _load_libc()
 _fflush = getattr(_libc, "fflush", None)
 _prctl = getattr(_libc, "prctl", None) if sys.platform == "linux" else None
@@ -56,7 +56,7 @@ _malloc_trim = getattr(_libc, "malloc_trim", None)  # of glibc
 
 
 def reset_signals() -> None:
-    """Give every signal the handling that a fresh interpreter has."""
+    """Reset the handling of all signals to that of a fresh interpreter."""
     for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
         if number == signal.SIGINT:
             signal.signal(number, signal.default_int_handler)
@@ -70,8 +70,8 @@ def reset_signals() -> None:
 def die_with_parent(parent: int, number: int = _SIGKILL) -> None:
     """Have the kernel send `number` when the parent process ends (Linux).
 
-    The parent may be gone already, between fork and here: then leave at once.
-    Its thread counts, not its process: the parent must fork in its main thread.
+    If the parent is already gone, since the fork, exit at once.
+    The kernel watches the thread that forked: the parent must fork in its main thread.
     """
     if _prctl is not None:
         _prctl(_PR_SET_PDEATHSIG, int(number), 0, 0, 0)
@@ -83,26 +83,26 @@ def hold_lifeline(fd: int) -> None:
     """Have the kernel end this process group when `fd`'s other end is closed.
 
     `fd` is the reading end of a pipe that is never written to. Signal-driven I/O needs
-    no thread (user code may fork) and works while C code holds the GIL. SIGTERM:
-    the zygote follows with SIGKILL.
+    no thread (user code may fork) and works while C code holds the GIL. The kernel
+    sends SIGTERM; the zygote follows with SIGKILL.
     """
     if sys.platform == "linux":
         fcntl.fcntl(fd, _F_SETSIG, signal.SIGTERM)
     else:
-        # Elsewhere O_ASYNC always sends SIGIO, which would be discarded.
+        # Elsewhere O_ASYNC always sends SIGIO, which is ignored by default.
         signal.signal(signal.SIGIO, lambda *_: os.killpg(0, signal.SIGTERM))
     fcntl.fcntl(fd, fcntl.F_SETOWN, -os.getpgrp())
     fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) | os.O_ASYNC)
     if has_ended(fd):
-        os._exit(1)  # it was closed before O_ASYNC was set: no signal will come
+        os._exit(1)  # closed before O_ASYNC was set: no signal will come
 
 
 def has_ended(fd: int, seconds: float = 0.0) -> bool:
-    """Return whether the other end of a pipe that carries nothing is closed.
+    """Return whether the other end of a pipe that is never written to is closed.
 
     Args:
-        fd: this end.
-        seconds: how long to wait for that.
+        fd: the reading end.
+        seconds: how long to wait for the other end to close.
     """
     watch = select.poll()
     watch.register(fd, select.POLLIN)
@@ -119,17 +119,17 @@ def close_others(keep: Iterable[int]) -> None:
 
 
 def keep_from_children(fds: Iterable[int]) -> None:
-    """Let no program that is started here inherit these descriptors.
+    """Keep programs started here from inheriting these descriptors.
 
-    Otherwise a helper of the job would inherit them and hold the job's socket open
-    after its end.
+    Otherwise a program started by the job would hold the worker's socket open after the
+    worker's end.
     """
     for fd in fds:
         os.set_inheritable(fd, False)
 
 
 def redirect_stdio(stdout: int, stderr: int) -> None:
-    """Put these files on descriptors 1 and 2, and /dev/null on 0."""
+    """Move these files to descriptors 1 and 2, and /dev/null to 0."""
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     os.dup2(stdout, 1)
@@ -139,7 +139,7 @@ def redirect_stdio(stdout: int, stderr: int) -> None:
 
 
 def open_stdio() -> None:
-    """Make fresh text files on the descriptors 0 to 2."""
+    """Open new text files on descriptors 0 to 2 and make them `sys.stdin` and so on."""
     sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
     sys.stdout = _open_text(1)
     sys.stderr = _open_text(2)
@@ -148,8 +148,8 @@ def open_stdio() -> None:
 
 
 def _open_text(fd: int) -> TextIO:
-    # Line by line, so that output is seen while it happens; what cannot be encoded
-    # is escaped, so that a print never ends a run.
+    # Line-buffered, so that output is seen as it is printed. What cannot be encoded is
+    # escaped, so that a print never ends a run.
     return open(
         fd,
         "w",
@@ -161,9 +161,9 @@ def _open_text(fd: int) -> TextIO:
 
 
 def flush_stdio() -> None:
-    """Push out what Python and C hold. Never raises: the job may have closed it."""
+    """Flush the buffers of Python and C. Never raises: the job may have closed them."""
     for stream in (sys.stdout, sys.stderr):
-        # Not `contextlib.suppress`: this comes after each run.
+        # Not `contextlib.suppress`, which is slower: this happens after each run.
         try:  # noqa: SIM105
             stream.flush()
         except Exception:  # noqa: BLE001, S110 - as promised
@@ -173,17 +173,17 @@ def flush_stdio() -> None:
 
 
 def trim_heap() -> None:
-    """Give memory that is free back to the system, where the C library can."""
+    """Return free memory to the system, if the C library can."""
     if _malloc_trim is not None:
         _malloc_trim(0)
 
 
 def read_zombie(pid: int) -> int | None:
-    """Return how a process has ended that its parent has not reaped (Linux).
+    """Return the exit status of a process that its parent has not reaped (Linux).
 
     Returns:
-        the status as `os.waitpid` gives it; None while the process lives, and where
-        the system does not show it.
+        The status as `os.waitpid` gives it; None while the process is alive, or if the
+        system does not show the status.
     """
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123 - as elsewhere here
@@ -195,9 +195,9 @@ def read_zombie(pid: int) -> int | None:
 
 
 def is_stuck(pid: int) -> bool:
-    """Return whether a process does not run: stopped, traced, waiting for a disk.
+    """Return whether a process is suspended, traced or waiting for a disk.
 
-    Where the system does not show it, the process counts as running.
+    If the system does not show its state, it counts as running.
     """
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123 - as above
@@ -215,15 +215,15 @@ def is_stuck(pid: int) -> bool:
 def has_changed_user(pid: int) -> bool:
     """Return whether a child of this process runs as another user (Linux).
 
-    Only root's children can. One that is gone already counts as itself.
+    Only root's children can. For a child that is already gone, returns False.
     """
     if sys.platform != "linux" or os.geteuid() != 0:
         return False
-    # At the limit of descriptors, too: the reserve has one for it.
+    # Works even when no descriptors are left: the reserve has one for it.
     try:
         with reserve.lend(), open(f"/proc/{pid}/status", "rb") as file:  # noqa: PTH123
             users = file.read().partition(b"\nUid:")[2].partition(b"\n")[0].split()
-    except (FileNotFoundError, ProcessLookupError):  # the latter while it is read
+    except (FileNotFoundError, ProcessLookupError):  # the latter while reading
         return False
     except OSError:
         return True
@@ -233,27 +233,28 @@ def has_changed_user(pid: int) -> bool:
 
 
 def wake_with_parent_end() -> None:
-    """Have the kernel wake this process, if stopped, when its parent ends (Linux).
+    """Have the kernel resume this process, if suspended, when its parent ends (Linux).
 
-    It then reads the end of the parent's socket and exits: no stopped process stays.
+    It then reads end of file from its parent's socket and exits, so that no suspended
+    process is left behind.
     """
     if _prctl is not None:
         _prctl(_PR_SET_PDEATHSIG, int(signal.SIGCONT), 0, 0, 0)
 
 
 def get_signal_name(number: int) -> str:
-    """Return a signal's name; its number where it has none."""
+    """Return a signal's name, or "signal" and its number if it has no name."""
     with contextlib.suppress(ValueError):
         return signal.Signals(number).name
     return f"signal {number}"
 
 
 def wait_until_read(*ends: tuple[int, int]) -> None:
-    """Wait, a moment at most, until what was written to descriptors has been read.
+    """Wait, for `READ_SECONDS` at most, until data written to descriptors is read.
 
     Args:
-        *ends: a descriptor and the request of `ioctl` that counts its unread bytes.
-            One without that count (the job has put a file there) is not waited for.
+        *ends: a descriptor and the `ioctl` request that counts its unread bytes. One
+            without such a count (the job may have put a file there) is not waited for.
     """
     deadline = time.monotonic() + READ_SECONDS
     for fd, request in ends:

@@ -1,7 +1,7 @@
-"""What the system refuses for a while: processes, threads, descriptors, memory.
+"""Temporary refusals by the system: of processes, threads, descriptors, memory.
 
-None of it means that a peer is broken or a task is over: it is said, with what to do,
-and tried again.
+None of them means that a peer is broken or that a task has ended. They are reported,
+with advice, and the operation is retried.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ SCARCE_DESCRIPTORS = frozenset(
     {errno.EMFILE, errno.ENFILE, errno.ETOOMANYREFS, errno.EMSGSIZE}
 )
 SCARCE = SCARCE_DESCRIPTORS | {errno.ENOBUFS, errno.ENOMEM}
-"""Errors of a socket that lie with this machine and not with the peer."""
+"""Socket errors that are caused by this machine, not by the peer."""
 _SPARE = 4
-"""Descriptors kept back for what arrives: a message brings two at the most, and
+"""Descriptors reserved for incoming messages: a message carries at most two, and
 decoding it takes one more."""
 _NO_THREAD = ("can't start new thread", "no thread can be started")
-"""CPython's text for EAGAIN, and ipycron's."""
+"""The texts of CPython and of ipycron for EAGAIN."""
 
 
 def advise(error: BaseException) -> str:
-    """Return what the user can do about a refusal, as one sentence or two."""
+    """Return what the user can do about a refusal, in one or two sentences."""
     number = error.errno if isinstance(error, OSError) else None
     if number in SCARCE_DESCRIPTORS:
         return (
@@ -42,8 +42,8 @@ def advise(error: BaseException) -> str:
     if number in {errno.ENOMEM, errno.ENOBUFS} or isinstance(error, MemoryError):
         return "Free memory, or raise the container's memory limit."
     if number in {errno.ENOENT, errno.EACCES, errno.EIO, errno.ENOEXEC}:
-        return "Check that Python's own files are there and that their disk is mounted."
-    return "Start the task again when the cause is gone."
+        return "Check that Python's own files exist and that their disk is mounted."
+    return "Start the task again once the cause is removed."
 
 
 def describe(error: BaseException) -> str:
@@ -53,9 +53,9 @@ def describe(error: BaseException) -> str:
 
 
 def describe_shortage() -> str:
-    """Return why descriptors of a message could not be received here."""
+    """Return why the descriptors of a message could not be received here."""
     error = OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-    return f"process {os.getpid()} had no room to receive it: {describe(error)}"
+    return f"process {os.getpid()} had no descriptor to receive it: {describe(error)}"
 
 
 def _get_file_limit() -> str:
@@ -67,11 +67,11 @@ def _get_file_limit() -> str:
 
 
 class DescriptorReserve:
-    """Descriptors kept open so that there are some when none are left.
+    """Descriptors kept open as a reserve for when no others are left.
 
-    One per process, there while one of its channels is open. What takes descriptors out
-    of messages borrows them: Linux drops what does not fit, for good, and reports it
-    by a flag alone.
+    One per process, held while any of its channels is open. Code that receives
+    descriptors borrows them: Linux silently drops descriptors that do not fit, and only
+    sets a flag.
     """
 
     def __init__(self, size: int = _SPARE) -> None:
@@ -80,18 +80,18 @@ class DescriptorReserve:
         self._users = 0
 
     def open(self) -> None:
-        """Hold descriptors from now on, for one user more."""
+        """Hold descriptors for one more user."""
         self._users += 1
         self.fill()
 
     def close(self) -> None:
-        """Undo one `open`; the last one gives the descriptors back."""
+        """Undo one `open`; the last call releases the descriptors."""
         self._users -= 1
         if not self._users:
             self._give_back()
 
     def fill(self) -> bool:
-        """Take what is missing; return whether the reserve is whole."""
+        """Open missing descriptors; return whether the reserve is full."""
         try:
             while self._users and len(self._held) < self._size:
                 self._held.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
@@ -101,13 +101,13 @@ class DescriptorReserve:
 
     @contextlib.contextmanager
     def lend(self) -> Iterator[None]:
-        """While the descriptors of the reserve are free. `fill` takes them back."""
+        """Free the reserve's descriptors for the block. `fill` takes them back."""
         self._give_back()
         yield
 
     def _give_back(self) -> None:
         while self._held:
-            with contextlib.suppress(OSError):  # the user's code has closed it
+            with contextlib.suppress(OSError):  # user code has closed it
                 os.close(self._held.pop())
 
 

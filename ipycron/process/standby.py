@@ -1,7 +1,7 @@
-"""A run that was ordered from a worker before its slot, and the permit to begin it.
+"""A run that a worker was ordered to begin at its slot, and the permit to begin it.
 
-A `Permit` can be taken once, by one process: the worker begins the run, or the
-supervisor takes it back. A `StandbyOrder` is the supervisor's view of such a run.
+A `Permit` can be taken only once, by one process: either the worker begins the run, or
+the supervisor withdraws it. A `StandbyOrder` is the supervisor's view of such a run.
 """
 
 from __future__ import annotations
@@ -18,18 +18,17 @@ _ONE = (1).to_bytes(8, "little")  # a whole counter, or eight bytes of a pipe
 
 
 class Permit:
-    """A semaphore of the kernel's, given by the supervisor.
+    """A kernel semaphore that the supervisor posts and one process takes.
 
-    The first process to take it has it: the worker, when the slot has come, or the
-    supervisor, which then knows that the run has not begun and never will. Neither
-    waits.
+    Whoever takes it first has it: the worker, at the slot, or the supervisor, which
+    then knows that the run has not begun and never will. Neither blocks.
 
     Args:
-        fd: where it is taken.
-        giver: where it is given; None in the worker.
+        fd: the descriptor for taking it.
+        giver: the descriptor for posting it; None in the worker.
 
     Attributes:
-        fd: inherited by the process that may take it, too.
+        fd: also inherited by the worker.
     """
 
     def __init__(self, fd: int, giver: int | None = None) -> None:
@@ -37,10 +36,10 @@ class Permit:
         self._giver = giver
 
     def give(self) -> bool:
-        """Make it available to both; it must not be available already.
+        """Make the permit available; it must not be available already.
 
         Returns:
-            False if a job has filled the counter, or the pipe.
+            False if a job has filled the counter or the pipe.
         """
         assert self._giver is not None
         try:
@@ -50,7 +49,7 @@ class Permit:
         return True
 
     def take(self) -> bool:
-        """Take it; return whether it was available."""
+        """Take the permit; return whether it was available."""
         try:
             os.read(self.fd, len(_ONE))
         except BlockingIOError:
@@ -58,7 +57,7 @@ class Permit:
         return True
 
     def is_there(self) -> bool:
-        """Return whether it is still available."""
+        """Return whether the permit is still available."""
         watch = select.poll()
         watch.register(self.fd, select.POLLIN)
         return bool(watch.poll(0))
@@ -71,10 +70,10 @@ class Permit:
 
 
 def make_permit() -> Permit:
-    """Return a permit that is not given yet. Raises `OSError`."""
+    """Return a permit that is not available yet. Raises `OSError`."""
     try:
         fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-    except (AttributeError, OSError):  # not Linux, or forbidden; no descriptor
+    except (AttributeError, OSError):  # not Linux, or forbidden; or no descriptor left
         pass
     else:
         return Permit(fd, fd)
@@ -85,7 +84,7 @@ def make_permit() -> Permit:
 
 
 class StandbyOrder:
-    """The run that one worker stands by for, until the scheduler follows it.
+    """The run that one worker stands by for, until the scheduler takes over.
 
     Args:
         permit: taken by the worker to begin, or by the supervisor to withdraw.
@@ -97,26 +96,26 @@ class StandbyOrder:
         self._on_begun: Callable[[], None] | None = None
 
     def give(self, execution_id: str, on_begun: Callable[[], None]) -> bool:
-        """Give the permit for a run; to be called before the order is sent."""
+        """Make the permit available for a run. Call this before sending the order."""
         if not self._permit.give():
             return False
         self._execution_id, self._on_begun = execution_id, on_begun
         return True
 
     def withdraw(self) -> bool:
-        """Take the order back, if there is one; return False if the run has begun."""
+        """Withdraw the order, if there is one; return False if the run has begun."""
         if self._execution_id is not None and not self._permit.take():
             return False
         self.forget()
         return True
 
     def look(self) -> None:
-        """Report a run that has begun before the scheduler noticed its slot."""
+        """Report a run that began before the scheduler noticed its slot."""
         if self._on_begun is not None and not self._permit.is_there():
             self._on_begun()
 
     def see_ended(self, execution_id: str) -> None:
-        """Report a run that the worker has ended, wherever the permit is."""
+        """Report a run that has ended, whether or not the permit was taken."""
         if self.is_for(execution_id) and self._on_begun is not None:
             self._on_begun()
 
@@ -125,5 +124,5 @@ class StandbyOrder:
         return self._execution_id == execution_id
 
     def forget(self) -> None:
-        """Forget the order: the scheduler knows of its run, or it is withdrawn."""
+        """Forget the order: the scheduler has taken over, or it was withdrawn."""
         self._execution_id = self._on_begun = None

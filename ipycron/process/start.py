@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 
 
 _ROOT = os.path.abspath(f"{__file__}/../../..")  # noqa: PTH100 - pathlib takes 3 ms
-# Not `-m`: that would put the working directory first, and a user's `queue.py` there
-# would break it. `_ROOT` comes last: an installed ipycron is found in its own place.
-# Modules leave no garbage, and the collector would look through them forty times: each
-# `main` sets it going again.
+# Not `-m`: that would put the working directory first on `sys.path`, where a user's
+# `queue.py` would break it. `_ROOT` comes last: an installed ipycron is found in its
+# usual place. Importing leaves no garbage, but would trigger the collector forty times:
+# each `main` enables it again.
 _BOOT = (
     "{limit}import gc, sys; gc.disable(); sys.path += sys.argv[1].split({sep!r}); "
     "from ipycron.process.{name} import main; main(*map(int, sys.argv[2:]))"
 )
 
 
-# By the program itself, first of all: macOS cannot set another process's limits.
+# Set by the program itself, first of all: macOS cannot set another process's limits.
 _LIMIT = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, {limits}); "
 
 
@@ -37,14 +37,14 @@ def start_program(
     stderr: int | None = None,
     file_limits: tuple[int, int] | None = None,
 ) -> subprocess.Popen[bytes]:
-    """Run ``ipycron.process.<name>.main(*fds, *more)`` in a session of its own.
+    """Run ``ipycron.process.<name>.main(*fds, *more)`` in its own session.
 
     Args:
         name: the program's module.
         fds: descriptors that it inherits; the caller closes its own copies.
-        more: further whole numbers for its `main`.
-        stderr: where its errors are written; this process's own by default.
-        file_limits: soft and hard RLIMIT_NOFILE; our own by default.
+        more: further integers for its `main`.
+        stderr: the descriptor for its stderr; this process's own by default.
+        file_limits: soft and hard RLIMIT_NOFILE; this process's own by default.
     """
     limit = "" if file_limits is None else _LIMIT.format(limits=file_limits)
     return subprocess.Popen(  # noqa: S603 - our own interpreter and module
@@ -68,8 +68,8 @@ class ZygoteProcess(NamedTuple):
     """A zygote as its parent sees it.
 
     Attributes:
-        pid: its process.
-        wait: returns when it has ended, and reaps it.
+        pid: its process id.
+        wait: waits until it has ended, and reaps it.
         sock: our end of its socket.
     """
 

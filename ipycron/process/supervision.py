@@ -1,8 +1,8 @@
-"""Starting a supervisor: what only a client does.
+"""Starting a supervisor, which only a client does.
 
-Without asyncio: a client starts its supervisor first and loads its own half meanwhile,
-which takes as long. Apart from `start`, which zygotes have, too: what is called here
-after a fork would be called in each worker, and takes 40 kB of its memory.
+Does not import asyncio: a client first starts its supervisor and then loads its own
+half in parallel, which takes as long. Separate from `start`, which zygotes import, too:
+the fork hook here would be called in each worker and cost 40 kB of its memory.
 """
 
 from __future__ import annotations
@@ -26,36 +26,36 @@ if TYPE_CHECKING:
 
 
 class _Starts:
-    """Keeps starts and forks of this process apart.
+    """Keeps this process from forking during a start.
 
-    A start holds the far ends of pipes and sockets for some milliseconds, and one that
-    shows that the new program runs. A child that another thread forks meanwhile would
-    hold them, too, for as long as it lives: the start would never return, nor would
-    the end of a supervisor be seen.
+    During a start, this process holds the other ends of pipes and sockets for some
+    milliseconds, among them the one that shows that the new program runs. A child
+    forked by another thread in the meantime would hold them, too, for as long as it
+    lives: the start would never return, and a supervisor's end would not be noticed.
     """
 
     def __init__(self) -> None:
-        # Taken again by a signal's handler that forks in the middle of a start.
+        # Re-entrant: a signal handler may fork during a start.
         self.lock = threading.RLock()
         self._ours: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(
-                before=self._wait,
-                after_in_parent=self._go_on,
-                after_in_child=self._leave_in_child,
+                before=self._acquire,
+                after_in_parent=self._release,
+                after_in_child=self._reset_in_child,
             )
 
     def add(self, ours: socket.socket) -> None:
-        """Have children close our end of a supervisor's socket. With the lock held."""
+        """Have children close our end of a supervisor's socket. Hold the lock."""
         self._ours.add(ours)
 
-    def _wait(self) -> None:
+    def _acquire(self) -> None:
         self.lock.acquire()
 
-    def _go_on(self) -> None:
+    def _release(self) -> None:
         self.lock.release()
 
-    def _leave_in_child(self) -> None:
+    def _reset_in_child(self) -> None:
         self.lock = threading.RLock()
         for sock in tuple(self._ours):
             sock.close()  # a supervisor ends with its client, not with its copies
@@ -65,45 +65,45 @@ _starts = _Starts()
 
 
 class SupervisorProcess(NamedTuple):
-    """A supervisor, and what the client holds of it.
+    """A supervisor, and the client's connections to it.
 
     Attributes:
         process: the supervisor.
         sock: our end of its socket.
-        leash: our end of a pipe that it and its zygote hold as long as they live.
-        complaints: the file of its stderr.
-        environment: what it has inherited.
+        leash: our end of a pipe that it and its zygote hold open as long as they live.
+        stderr: the file that its stderr is written to.
+        environment: the environment that it inherited.
     """
 
     process: subprocess.Popen[bytes]
     sock: socket.socket
     leash: int
-    complaints: int
+    stderr: int
     environment: dict[bytes, bytes]
 
     def kill(self) -> None:
-        """Kill a supervisor that has not been used, and close its descriptors."""
+        """Kill a supervisor that was never used, and close its descriptors."""
         self.process.kill()
         self.process.wait()
         self.sock.close()
         has_ended(self.leash, ZYGOTE_GRACE)
         os.close(self.leash)
-        os.close(self.complaints)
+        os.close(self.stderr)
 
 
 def start_supervisor(predecessor: int | None = None) -> SupervisorProcess:
-    """Start a supervisor. Raises `OSError`, in a process of a job `NestedSchedule`.
+    """Start a supervisor. Raises `OSError`; in a process of a job, `NestedSchedule`.
 
     Args:
-        predecessor: the leash of the one before. The supervisor waits until no process
-            holds it any more, so that no job runs beside its own former run.
+        predecessor: the leash of the previous supervisor. The new one waits until no
+            process holds it any more, so that no job runs twice at once.
     """
     check_not_inside()
     environment = dict(os.environb)
     with _starts.lock, contextlib.ExitStack() as undo:
-        # Its complaints go to a file, not to a notebook's cell; read if it dies.
-        complaints = open_anonymous()
-        undo.callback(os.close, complaints)
+        # Its stderr goes to a file, not to a notebook's cell; it is read if it dies.
+        stderr = open_anonymous()
+        undo.callback(os.close, stderr)
         ours, theirs = socket.socketpair()
         undo.enter_context(ours)
         _starts.add(ours)
@@ -112,12 +112,12 @@ def start_supervisor(predecessor: int | None = None) -> SupervisorProcess:
         held = [theirs.fileno(), leash]
         held += [] if predecessor is None else [predecessor]
         with theirs, os.fdopen(leash):
-            process = start_program("supervisor.program", held, stderr=complaints)
+            process = start_program("supervisor.program", held, stderr=stderr)
         undo.pop_all()
-    return SupervisorProcess(process, ours, ours_of_leash, complaints, environment)
+    return SupervisorProcess(process, ours, ours_of_leash, stderr, environment)
 
 
 def describe_refusal(name: str, error: BaseException) -> SupervisorLost:
-    """Return what it means to a task that the system refuses what a start needs."""
+    """Return the error for a task whose start the system refuses."""
     reason = f"task {name!r} needs it, and it cannot be started: {describe(error)}"
     return SupervisorLost(reason=reason.rstrip("."), is_refusal=True)

@@ -1,6 +1,6 @@
-"""What only Unix has. Elsewhere background tasks are refused, and all else works.
+"""What only Unix has. Elsewhere background tasks are refused; everything else works.
 
-A module is None where it is missing: only background tasks come to where it is used.
+A missing module is None here: only background tasks reach the code that uses it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,13 @@ if TYPE_CHECKING:
     import termios
     from collections.abc import Callable
 
-__all__ = ["call_in_child", "check_background", "fcntl", "find_lack", "termios"]
+__all__ = [
+    "call_in_child",
+    "check_background",
+    "fcntl",
+    "find_missing_feature",
+    "termios",
+]
 
 
 def _import(name: str) -> Any:
@@ -32,32 +38,32 @@ if not TYPE_CHECKING:
 
 
 def call_in_child(call: Callable[[], Any]) -> None:
-    """Have this called in each process that this one forks, if it can fork."""
+    """Register a function to be called in every child that this process forks."""
     register = getattr(os, "register_at_fork", None)
     if register is not None:
         register(after_in_child=call)
 
 
 def check_background(name: str) -> None:
-    """Raise `BackgroundUnsupported` where there cannot be workers.
+    """Raise `BackgroundUnsupported` if this system cannot run workers.
 
     Args:
-        name: the job, for the error.
+        name: the job's name, for the error.
     """
-    lack = find_lack()
-    if lack:
-        raise BackgroundUnsupported(name=name, reason=lack)
+    missing = find_missing_feature()
+    if missing:
+        raise BackgroundUnsupported(name=name, reason=missing)
 
 
-def find_lack() -> str:
-    """Return what workers would lack here, tried by using it; empty: nothing."""
+def find_missing_feature() -> str:
+    """Return what workers need but this system lacks; "" if nothing. Tries each."""
     for module in ("fcntl", "termios", "resource"):
         if _import(module) is None:
             return f"there is no module {module}"
     for function in ("fork", "register_at_fork", "waitid"):
         if not hasattr(os, function):
             return f"there is no os.{function}"
-    import socket  # noqa: PLC0415 - 5 ms that most processes save
+    import socket  # noqa: PLC0415 - takes 5 ms, which most processes save
 
     try:
         for end in socket.socketpair(socket.AF_UNIX):
@@ -65,5 +71,5 @@ def find_lack() -> str:
     except AttributeError:
         return "there are no Unix sockets"
     except OSError:
-        pass  # refused for now: the start says why, and tries again
+        pass  # refused for now: a start reports why and retries
     return ""

@@ -33,8 +33,8 @@ def count(self, message, *more):
 
 BlockingChannel.send = count
 rehearsal.rehearse()
-print(told["LoadedTrue"] == rehearsal.LIVES,
-      told["EndedTrue"] == rehearsal.LIVES * (rehearsal.RUNS + 1))
+print(told["LoadedTrue"] == rehearsal.REHEARSALS,
+      told["EndedTrue"] == rehearsal.REHEARSALS * (rehearsal.RUNS + 1))
 """
 
 

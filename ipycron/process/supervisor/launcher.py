@@ -154,7 +154,7 @@ class ZygoteHandle:
     def _handle(self, frame: Frame) -> None:
         message = frame.message
         if self._heartbeat is not None:
-            self._heartbeat.hear()
+            self._heartbeat.note_alive()
         if isinstance(message, Forked):
             self._workers[message.worker_id].handle_start(message.pid)
         elif isinstance(message, Exited):

@@ -45,7 +45,7 @@ _FULL_BYTES = _PIPE_BYTES // 2
 _LARGE_PIPE_BYTES = 256 * 1024
 """The capacity of a pipe once it floods: a gigabyte then takes seconds."""
 _REST = 0.001
-_LAST_WORDS_BYTES = 4096
+_LAST_OUTPUT_BYTES = 4096
 
 
 class Flood:
@@ -134,7 +134,7 @@ class Pump:
         self._dropped = self._dropped_lines = 0
         self._delivered_at = 0.0
         self._delivery: asyncio.TimerHandle | None = None
-        self._last_words = b""
+        self._last_output = b""
         self.is_closed = False
         self._resume()
 
@@ -213,7 +213,7 @@ class Pump:
         self._send(data, 0, 0)
 
     def _send(self, data: bytes, dropped: int, dropped_lines: int) -> None:
-        self._last_words = (self._last_words + data)[-_LAST_WORDS_BYTES:]
+        self._last_output = (self._last_output + data)[-_LAST_OUTPUT_BYTES:]
         self._delivered_at = self._loop.time()
         self._deliver(data, dropped, dropped_lines)
 
@@ -243,9 +243,9 @@ class Pump:
         count: int = struct.unpack("i", answer)[0]
         return count
 
-    def get_last_words(self) -> str:
+    def get_last_output(self) -> str:
         """Return the end of what was delivered, for the report of a crash."""
-        return self._last_words.decode("utf-8", "replace").strip()
+        return self._last_output.decode("utf-8", "replace").strip()
 
     def close(self) -> None:
         """Deliver what is left and close the pipe. Idempotent."""
@@ -344,7 +344,7 @@ class Holdback:
     Args:
         uplink: the way to the client.
         loop: the supervisor's.
-        tell: called with a line about what was left out.
+        report: called with a line about what was left out.
     """
 
     def __init__(
@@ -352,11 +352,11 @@ class Holdback:
         uplink: Uplink,
         *,
         loop: asyncio.AbstractEventLoop,
-        tell: Callable[[str], None],
+        report: Callable[[str], None],
     ) -> None:
         self._uplink = uplink
         self._loop = loop
-        self._tell = tell
+        self._report = report
         self._held: deque[tuple[Displayed | Logged, Payload]] = deque()
         self._left_out: Counter[str] = Counter()
         self._look: asyncio.TimerHandle | None = None
@@ -388,6 +388,6 @@ class Holdback:
         if self._left_out:
             counts = " and ".join(f"{n:,} {what}" for what, n in self._left_out.items())
             self._left_out.clear()
-            self._tell(f"… {counts} left out: they arrived too fast …\n")
+            self._report(f"… {counts} left out: they arrived too fast …\n")
         while self._held:
             self._uplink.forward(*self._held.popleft())

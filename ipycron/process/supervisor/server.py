@@ -60,10 +60,10 @@ if TYPE_CHECKING:
 
 CONGESTION_BYTES = 4 * 1024 * 1024
 """Unsent output above which only the newest output is kept."""
-SWAMP_BYTES = 4 * CONGESTION_BYTES
+MAX_BACKLOG_BYTES = 4 * CONGESTION_BYTES
 """Unsent output above which no more output is sent, not even at a run's end. Notices
 and results are still sent."""
-NEWS_DELAY = 0.002
+NOTICE_DELAY = 0.002
 """Seconds that a notice without an outcome may wait, to be sent with others. A short
 run's start and end are then one write, and so are a hundred starts at one second."""
 ORPHAN_TIMEOUT = 0.0
@@ -73,7 +73,7 @@ END_TIMEOUT = 10.0
 outlive its client, and the zygote ends what is left behind."""
 FLUSH_TIMEOUT = 2.0
 """Seconds for a client that is behind to read the last messages."""
-AGAIN = 0.02
+RETRY_DELAY = 0.02
 """Seconds until a worker is asked again about the outcome of a call."""
 MAX_TRIES = 100
 """Number of times that it is asked: it may be suspended for two seconds."""
@@ -219,7 +219,7 @@ class Supervisor:
         )
         if fate is Fate.UNKNOWN:
             loop = asyncio.get_running_loop()
-            loop.call_later(AGAIN, self._execute, execute, tries + 1)
+            loop.call_later(RETRY_DELAY, self._execute, execute, tries + 1)
         elif fate is Fate.ANSWERED and execute.call == "lost":
             self._refuse(execute, self._launcher.describe_lost(execute.task_id))
         return fate is Fate.OPEN
@@ -258,7 +258,7 @@ class Supervisor:
 
     def forward(self, message: Message, payload: Payload) -> None:
         """Send a worker's message on; see `Uplink`."""
-        if self._client.backlog > SWAMP_BYTES:
+        if self._client.backlog > MAX_BACKLOG_BYTES:
             if not isinstance(message, Streamed):
                 return
             message = replace(
@@ -294,7 +294,7 @@ class Supervisor:
         )
         run = notice.execution
         if outcome is None:
-            self._client.send_within(NEWS_DELAY, message)
+            self._client.send_within(NOTICE_DELAY, message)
         elif run is not None and run.reason == "scheduled":
             # No caller waits for this run: it is reported together with others that end
             # now.

@@ -205,7 +205,7 @@ class WorkerProcess:
         self._rest = Rest(
             loop, flood, pause=self._channel.pause, resume=self._channel.resume
         )
-        self._holdback = Holdback(uplink, loop=loop, tell=self._tell)
+        self._holdback = Holdback(uplink, loop=loop, report=self._write_to_stderr)
         self._pumps = [
             self._make_pump(self.ends.stdout, "stdout", flood),
             self._make_pump(self.ends.stderr, "stderr", flood),
@@ -361,13 +361,13 @@ class WorkerProcess:
                 self._finish_load(message, self._trust(frame.payload))
 
     def _trust(self, payload: Payload) -> Payload:
-        """Return what a job sent, if the client may unpickle it."""
+        """Return what a job sent, or a stand-in if the client must not unpickle it."""
         if payload.size and may_run_code(payload) and has_changed_user(self.pid or 0):
             return make_lost(CHANGED_USER)
         return payload
 
     def _look(self) -> None:
-        """Find the run that the worker's next output belongs to."""
+        """Determine which run the worker's next output belongs to."""
         self._order.look()
         self._lease.look()
 
@@ -450,7 +450,7 @@ class WorkerProcess:
             self._handle(frame)
 
     def refuse_start(self, reason: str) -> None:
-        """Fail the start: the system refuses a process, or what it needs."""
+        """Fail the start: the system refused a process, or something it needs."""
         if not self.loaded.done():
             self.loaded.set_exception(StartRefused(name=self._name, reason=reason))
         self.handle_exit(signal.SIGKILL)
@@ -472,11 +472,11 @@ class WorkerProcess:
         self._rest.cancel()
         self._drain()
         self._look()
-        said = self._pumps[1].get_last_words()
+        last_output = self._pumps[1].get_last_output()
         crash = describe_crash(
             self._name,
             status,
-            output=said,
+            output=last_output,
             reason=self._reason,
             is_lost=self._is_lost,
         )
@@ -503,8 +503,8 @@ class WorkerProcess:
         if self._is_loaded and not self._is_stopping:
             self._on_death(self, crash)
 
-    def _tell(self, text: str) -> None:
-        """Add a line of ours to the run's stderr."""
+    def _write_to_stderr(self, text: str) -> None:
+        """Add a line from ipycron to the run's stderr."""
         message = Streamed(self._task_id, self._execution_id, "stderr", 0)
         self._uplink.forward(message, Payload(text.encode()))
 

@@ -46,7 +46,7 @@ _DELAYED_BYTES = 64 * 1024
 FD_SETSIZE = 1024  # <sys/select.h>
 _FLUSH_POLL = 0.005
 _DRAIN_READS = 64
-_AGAIN = 0.05
+_RETRY_DELAY = 0.05
 """Seconds until a send is retried after the system refused memory for it."""
 
 
@@ -238,7 +238,7 @@ class Channel:
                 except OSError as error:
                     if error.errno in SCARCE:
                         self._loop.remove_writer(self._sock)
-                        self._loop.call_later(_AGAIN, self._watch)
+                        self._loop.call_later(_RETRY_DELAY, self._watch)
                         return
                     self._drop_queue()
                     break
@@ -303,7 +303,7 @@ class Channel:
         except OSError as error:
             if error.errno in SCARCE:
                 self.pause()
-                self._loop.call_later(_AGAIN, self.resume)
+                self._loop.call_later(_RETRY_DELAY, self.resume)
                 return 0
             data, fds = b"", []
         if not data:

@@ -143,7 +143,7 @@ class FrameReader:
         start = at + _PREFIX.size
         if count > len(self._fds) and None not in self._fds:
             raise ProtocolError(reason="a frame without its descriptors")
-        # Before the descriptors are taken: if this is no message, `close` closes them.
+        # Before the descriptors are taken: if decoding fails, `close` closes them.
         message = self._decode(start, start + header)
         fds = self._take_fds(count)
         if fds is None:
@@ -172,7 +172,7 @@ class FrameReader:
             with memoryview(self._bytes) as view:
                 return self._decoder.decode(view[start:stop])
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-            raise ProtocolError(reason=f"a message that is none: {error}") from error
+            raise ProtocolError(reason=f"not a message: {error}") from error
 
 
 def encode_frame(
@@ -212,7 +212,7 @@ def receive_some(sock: Socket, size: int) -> tuple[bytes, list[int | None]]:
     A None after the descriptors stands for those that did not fit in this process.
     """
     try:
-        data, ancillary, told, _ = sock.recvmsg(size, _ANCILLARY, _CLOEXEC)
+        data, ancillary, flags, _ = sock.recvmsg(size, _ANCILLARY, _CLOEXEC)
     except ConnectionResetError:
         return b"", []  # the peer left before it had read everything: also the end
     rights = array.array("i")
@@ -223,7 +223,7 @@ def receive_some(sock: Socket, size: int) -> tuple[bytes, list[int | None]]:
         for fd in rights:
             os.set_inheritable(fd, False)
     fds: list[int | None] = list(rights)
-    if told & _TRUNCATED:
+    if flags & _TRUNCATED:
         fds.append(None)
     return data, fds
 
@@ -236,10 +236,10 @@ def receive_with_reserve(sock: Socket, size: int) -> tuple[bytes, list[int | Non
     """
     try:
         # Without room for descriptors, the flag shows whether there are any.
-        data, _, told, _ = sock.recvmsg(size, 0, _PEEK)
+        data, _, flags, _ = sock.recvmsg(size, 0, _PEEK)
     except ConnectionResetError:
         return b"", []
-    if not told & _TRUNCATED:
+    if not flags & _TRUNCATED:
         return receive_some(sock, max(1, len(data)))
     with reserve.lend():
         return receive_some(sock, size)

@@ -6,9 +6,9 @@ job's result would undo changes that its receiver has made in the meantime. Here
 everything that travels by value has a token, and loading never changes what this
 process already has:
 
-- `define` creates what is new here, once, and leaves the rest alone; - `resolve` finds
-what this process itself has sent. If that is gone by now, it is recreated from the
-definitions that travel beside the pickle, unread until then.
+- `define` creates what is new here, once, and leaves the rest alone;
+- `resolve` finds what this process itself has sent. If that no longer exists, it is
+  recreated from the definitions that travel with the pickle, which are not read before.
 
 The registry keeps nothing alive that supports weak references.
 """
@@ -104,7 +104,7 @@ class Registry:
         return entry if entry is not None and entry.ref() is obj else None
 
     def find(self, token: str) -> Any:
-        """Return the object of a token; None if there is none, or none any more."""
+        """Return the object of a token; None if there is none, or no longer."""
         entry = self._by_token.get(token)
         return None if entry is None else entry.ref()
 

@@ -238,7 +238,7 @@ def _read_error(payload: Payload) -> _Error:
         texts = (described.type_name, described.message, described.traceback_text)
         if all(type(text) is str for text in texts):
             return described
-        reason = "it is none"
+        reason = "it is not one"
     except Exception as failure:  # noqa: BLE001 - a job wrote to its own socket
         reason = f"{type(failure).__name__}: {failure}"
     return _Error(

@@ -137,7 +137,7 @@ class FunctionRunner:
         arguments = (describe(),) if self._takes_context else ()
         result = self._function(*arguments)
         if type(result) in SCALARS:
-            return result  # to look at its class further takes 50 kB of a worker's own
+            return result  # inspecting its class further would cost a worker 50 kB
         if is_awaitable(result):
             return self._await(follow(result))
         refuse_generator(result)

@@ -1,4 +1,4 @@
-"""A worker's memory between runs: garbage that a run has left is collected.
+"""A worker's memory between runs: garbage left by a run is collected.
 
 A traceback, a function that uses a variable of its script, an object that refers to
 itself: such garbage waits for Python's collector, which counts objects, not bytes. A

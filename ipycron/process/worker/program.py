@@ -174,7 +174,7 @@ class Worker:
         """Release the job. A process that was forked for the job exits instead."""
         self._job.close()
 
-    def let_go(self) -> None:
+    def close_sockets(self) -> None:
         """Close the sockets in a process that the job forks.
 
         The supervisor treats their end of file as the worker's end.
@@ -295,9 +295,9 @@ class Worker:
             return False
         value = bytes(payload.data)
         times = run.started_at, self._finished_at
-        return self.tell(Answered(call, summary, *times, value))
+        return self.send_answer(Answered(call, summary, *times, value))
 
-    def tell(self, answer: Answered) -> bool:
+    def send_answer(self, answer: Answered) -> bool:
         """Send a run's result directly; see `WorkerEnd.answer`."""
         assert self._direct is not None
         return self._direct.answer(answer)
@@ -389,7 +389,7 @@ def main(  # noqa: PLR0917 - a program's arguments
     sock = _socket.socket(fileno=control)
     try:
         worker = Worker(BlockingChannel(sock, ToWorker, takes_fds=True), Permit(permit))
-        os.register_at_fork(after_in_child=worker.let_go)
+        os.register_at_fork(after_in_child=worker.close_sockets)
         code = worker.serve()
         if code == 0:
             worker.end()

@@ -40,7 +40,7 @@ from ipycron.process.worker.program import Worker
 if TYPE_CHECKING:
     from ipycron.process.direct.token import WorkerToken
 
-LIVES = 12
+REHEARSALS = 12
 RUNS = 4
 """Runs in each rehearsal: CPython 3.11 specializes a function at its eighth call."""
 _MAX_BYTES = 1 << 20
@@ -51,9 +51,9 @@ def rehearse() -> None:
     """Rehearse several times. Nothing is left but warmed code and data."""
     path, argv, handlers = sys.path[:], sys.argv[:], logging.getLogger().handlers[:]
     try:
-        for _ in range(LIVES):
-            _be_born()
-            _live()
+        for _ in range(REHEARSALS):
+            _start_up()
+            _run_worker()
             encode_error(ValueError(), _MAX_BYTES)
     finally:
         stop_forwarding()
@@ -61,8 +61,8 @@ def rehearse() -> None:
         logging.getLogger().handlers[:] = handlers
 
 
-def _be_born() -> None:
-    """Do what a worker does first, as far as that can be undone."""
+def _start_up() -> None:
+    """Do what a worker does first, as far as it can be undone."""
     close_others(int(fd) for fd in os.listdir("/dev/fd") if int(fd) > 2)  # noqa: PTH208, PLR2004
     die_with_parent(os.getppid(), 0)
     lifeline, end = os.pipe()
@@ -72,7 +72,7 @@ def _be_born() -> None:
     os.close(end)
 
 
-def _live() -> None:
+def _run_worker() -> None:
     """Load a file and run it, on messages of a supervisor whose end is closed."""
     script = open_anonymous()
     permit = make_permit()
@@ -95,7 +95,7 @@ def _live() -> None:
         life.serve()
         if direct is not None:
             _call(life, *direct)
-        life.let_go()
+        life.close_sockets()
         life.close()
     permit.close()
 
@@ -120,6 +120,6 @@ def _call(life: Worker, ours: socket.socket, token: WorkerToken) -> None:
         life.answer_call()
         # Sent here: a worker would check its output pipes, which the zygote does not
         # have.
-        life.tell(Answered(number, "", 0.0, 0.0, b""))
+        life.send_answer(Answered(number, "", 0.0, 0.0, b""))
     ours.close()
     token.close()

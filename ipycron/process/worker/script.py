@@ -112,7 +112,7 @@ class ScriptRunner:
         _flush_files()
 
     def close(self) -> None:
-        """Release the module, and so what it holds; see `LoadedJob.close`."""
+        """Release the module and whatever it holds; see `LoadedJob.close`."""
         if self._main is not None and self._threads.issuperset(threading.enumerate()):
             _clear(self._main)
         self._main = None

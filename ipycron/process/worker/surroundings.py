@@ -80,9 +80,9 @@ class Surroundings:
 def _copy_environment() -> bytes:
     """Return the environment, the same bytes as long as nothing has changed.
 
-    Not a dictionary: one more reference to each name and value would have a worker
-    write all the pages that they lie on. Nor does `marshal` up to its version 2 count
-    references.
+    Not a dictionary: another reference to each name and value would make a worker
+    write to all the pages that contain them. `marshal` up to its version 2 does not
+    count references, either.
     """
     return marshal.dumps(_environ, 2)
 
@@ -95,7 +95,7 @@ def _find_folder() -> bytes | None:
 
 
 def _get_handlers() -> dict[int, Any]:
-    """Return the handlers that are not the default; None is one of C's."""
+    """Return the handlers that are not the default; None for one set by C code."""
     # Few: a list of all would be 50 kB of a worker's memory.
     return {
         number: handler

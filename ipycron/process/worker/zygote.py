@@ -64,8 +64,8 @@ class Zygote:
     def __init__(self, channel: BlockingChannel) -> None:
         self._channel = channel
         self._workers: dict[int, int] = {}  # pid → worker id
-        # Not `selectors`: a page that the zygote writes between two forks is one more
-        # in each worker, and its code was on many.
+        # Not `selectors`: each page that the zygote writes to between two forks is one
+        # more in each worker, and its code was spread over many.
         self._watch = select.poll()
         self._wakeup, wakeup = os.pipe()
         os.set_blocking(self._wakeup, False)
@@ -119,7 +119,7 @@ class Zygote:
             self._channel.send(Preloaded(error))
 
     def _warm_zone(self, zone: Zone) -> None:
-        """Read a zone that workers will need, and hold it, once."""
+        """Load a zone that workers will need, and keep it; once."""
         with contextlib.suppress(Exception):  # it may be gone from the disk
             self._zones[zone] = make_zone(zone)
 
