@@ -284,6 +284,47 @@ def test_clock_follows_the_kernel_where_the_browser_is_wrong(bare_page):
     assert offset == pytest.approx(3600, abs=0.05)
 
 
+@pytest.mark.parametrize(
+    ("status", "last", "trouble", "shown"),
+    [
+        ("idle", "failed", None, ["failing", True]),
+        ("idle", "finished", None, ["idle", False]),
+        ("running", "failed", None, ["running", True]),
+        ("stopping", "failed", None, ["stopping", False]),
+        ("stopped", "failed", None, ["stopped", False]),
+        ("stopped", None, "ImportError: no", ["failing", True]),
+        ("starting", None, "ImportError: no", ["starting", False]),
+        ("destroyed", "failed", "ImportError: no", ["destroyed", False]),
+    ],
+)
+def test_status_and_filter_agree_on_what_is_failing(
+    bare_page, status, last, trouble, shown
+):
+    """A task that was stopped is stopped; one that could not be started is failing."""
+    task = {
+        "id": "t",
+        "name": "it",
+        "status": status,
+        "trouble": trouble,
+        "last": last and {"state": last},
+    }
+    found = bare_page.evaluate(
+        """(task) => {
+          const summary = describeTasks([task]);
+          const isStopped = findStatus(task) === "stopped";
+          if (summary.includes("stopped") !== isStopped) return summary;
+          return [findStatus(task), isFailing(task)];
+        }""",
+        task,
+    )
+    assert found == shown
+    is_found = [
+        bare_page.evaluate("([task, word]) => matches(task, word)", [task, word])
+        for word in (shown[0], "failing", "failed")
+    ]
+    assert is_found == [True, shown[1], shown[1] or last == "failed"]
+
+
 def test_ids_are_made_where_the_browser_offers_none(bare_page):
     """Pages of plain http have no `crypto.randomUUID`."""
     ids = bare_page.evaluate(

@@ -60,6 +60,8 @@ def test_list_tells_what_fails_and_how_many_run(session):
     assert bad.split()[:2] == ["bad", "failing"]
     assert side.split()[1:3] == ["3", "running"]
     assert "idle" in session.run("%cron").splitlines()[2]
+    session.run("%cron stop bad")
+    assert session.run("%cron").splitlines()[1].split()[:2] == ["bad", "stopped"]
 
 
 @pytest.mark.parametrize(

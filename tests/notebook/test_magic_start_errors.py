@@ -31,8 +31,10 @@ def test_start_error_is_a_capture_error(odd):
 
 
 def test_table_says_why_a_task_did_not_start(odd, session):
-    """In the place of its last run."""
-    assert "did not start: CaptureError: 'odd' (Odd) " in session.run("%cron")
+    """In the place of its last run; the task is failing, as in the panel."""
+    table = session.run("%cron")
+    assert "did not start: CaptureError: 'odd' (Odd) " in table
+    assert table.splitlines()[1].split()[:2] == ["odd-task", "failing"]
 
 
 @pytest.mark.parametrize("command", ["show", "logs"])

@@ -120,7 +120,7 @@ class Row:
     Attributes:
         name: the task's.
         status: its state; how many runs are in progress, and ``"failing"`` if the last
-            run of an armed task failed.
+            run of an armed task failed, or the last start.
         schedule: its expression and what that means.
         next_run: when, and how soon; empty if it is not armed.
         last_run: when, how long, and with what result, or why the task did not start;
@@ -232,6 +232,8 @@ def say_shown_status(task: Task) -> str:
         return f"{count} running"
     history = task.history
     if status == "idle" and history and history[-1].outcome == "failed":
+        return "failing"
+    if status == "stopped" and find_start_error(task) is not None:
         return "failing"
     return status
 

@@ -280,8 +280,9 @@ class Store {
 /** Whether a task's name, schedule, job or status contains a text. */
 function matches(task, wanted) {
   if (!wanted) return true;
-  const failing = isFailing(task) ? "failing\nfailed" : "";
-  const texts = [task.name, task.pattern, task.words, task.job, findStatus(task), failing];
+  const failing = isFailing(task) ? "failing" : "";
+  const failed = failing || task.last?.state === "failed" ? "failed" : "";
+  const texts = [task.name, task.pattern, task.words, task.job, findStatus(task), failing, failed];
   return texts.join("\n").toLocaleLowerCase().includes(wanted);
 }
 

@@ -15,7 +15,7 @@ function renderPanel(store, el) {
   const failing = h("button", {
     type: "button",
     class: "icr-button icr-failing",
-    title: "Show only tasks whose last run or start failed",
+    title: "Show only tasks whose last start failed, and armed ones whose last run failed",
     on: { click: () => store.setUi({ failing: !store.ui.failing }) },
   });
   const clock = h("span", { class: "icr-muted icr-number icr-clock", title: "The kernel's time" });
@@ -108,7 +108,7 @@ function describeTasks(tasks) {
   const count = (test) => tasks.filter(test).length;
   const parts = [tasks.length === 1 ? "1 task" : `${tasks.length} tasks`];
   const running = count((task) => task.status === "running");
-  const stopped = count((task) => task.status === "stopped");
+  const stopped = count((task) => findStatus(task) === "stopped");
   if (running) parts.push(`${running} running`);
   if (stopped) parts.push(`${stopped} stopped`);
   return parts.join(" · ");

@@ -28,14 +28,18 @@ class StatusMark {
   }
 }
 
-/** The displayed status: an armed task whose last run failed is failing. */
+/** The displayed status: a task that is failing says so, unless it is doing something. */
 function findStatus(task) {
   const known = STATUS[task.status] ?? "stopped";
-  return known === "idle" && isFailing(task) ? "failing" : known;
+  const isAtRest = known === "idle" || known === "stopped";
+  return isAtRest && isFailing(task) ? "failing" : known;
 }
 
+/** Whether a task's last start failed, or the last run of an armed one. A task that was
+ *  stopped is not failing any more, whatever its last run did. */
 function isFailing(task) {
-  return Boolean(task.trouble) || task.last?.state === "failed";
+  const isArmed = task.status === "idle" || task.status === "running";
+  return isArmed ? task.last?.state === "failed" : task.status === "stopped" && Boolean(task.trouble);
 }
 
 /** How a run is shown; "warning": it succeeded, but its result is not here. */
