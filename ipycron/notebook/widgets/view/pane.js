@@ -1,7 +1,7 @@
 // @ts-check
 // The output of one run: text in our terminal, displays rendered by the notebook.
 
-/** @typedef {{el: any, number: number}} Slot */
+/** @typedef {{el: any, number: number, model: any, shown: any, isFrozen: boolean}} Slot */
 
 class Pane {
   /** @param {Store} store */
@@ -32,7 +32,7 @@ class Pane {
     this.scrolledTo = 0;
     this.isHeld = false;
     this.chosen = store.ui.run ?? null;
-    this.onSelect = () => this.isHeld && !this.hasSelection && this.release();
+    this.onSelect = () => this.takeSelection();
     document.addEventListener("selectionchange", this.onSelect);
     this.stop = store.listen((what) => what === "ui" && this.drawUi());
     this.drawUi();
@@ -52,6 +52,16 @@ class Pane {
     return Boolean(selection && !selection.isCollapsed && this.el.contains(selection.anchorNode));
   }
 
+  /** What is selected stays as long as it is: displays, too, keep what they show. */
+  takeSelection() {
+    const { hasSelection } = this;
+    for (const slot of this.slots.values()) {
+      if (hasSelection) freeze(slot);
+      else thaw(slot);
+    }
+    if (this.isHeld && !hasSelection) this.release();
+  }
+
   release() {
     this.isHeld = false;
     this.showWhole(this.store.opened?.pane);
@@ -67,7 +77,9 @@ class Pane {
 
   /** Add new output. Until a run has any, the last run's output stays in place. */
   take({ run, items, reset }) {
-    if (reset && this.run && run?.id !== this.run.id && this.hasSelection) this.isHeld = true;
+    const isOther = reset && this.run && run?.id !== this.run.id;
+    const isReplaced = isOther || items.some(([kind]) => kind === "clear");
+    if (isReplaced && this.hasSelection) this.isHeld = true;
     if (this.isHeld) {
       this.foot.draw();
       return;
@@ -128,9 +140,9 @@ class Pane {
   getSlot(number, modelId) {
     let slot = this.slots.get(modelId);
     if (!slot) {
-      slot = { el: h("div", { class: "icr-slot" }), number };
+      slot = { el: h("div", { class: "icr-slot" }), number, model: null, shown: null, isFrozen: false };
       this.slots.set(modelId, slot);
-      this.attach(slot.el, modelId).catch(() => {
+      this.attach(slot, modelId).catch(() => {
         setText(slot.el, "This front end cannot show the display.");
       });
     }
@@ -138,9 +150,11 @@ class Pane {
     return slot.el;
   }
 
-  async attach(el, modelId) {
+  async attach(slot, modelId) {
+    const { el } = slot;
     const manager = this.store.model.widget_manager;
     const model = await manager.get_model(modelId);
+    slot.model = model;
     const view = await manager.create_view(model);
     const widget = view.luminoWidget ?? view.pWidget;
     this.views.push(view);
@@ -188,8 +202,29 @@ class Pane {
     this.stop();
     document.removeEventListener("selectionchange", this.onSelect);
     this.sizes.disconnect();
+    for (const slot of this.slots.values()) thaw(slot);
     for (const view of this.views) view.remove();
   }
+}
+
+/** Keep a display as it is: an update would remove the elements that are selected. The
+ *  kernel changes the model before it says that there is a new run. */
+function freeze(slot) {
+  const { model } = slot;
+  if (slot.isFrozen || !model?.setOutputs) return;
+  model.stopListening(model, "change:outputs", model.setOutputs);
+  slot.shown = model.get("outputs");
+  slot.isFrozen = true;
+}
+
+/** Let a display show what has come since. */
+function thaw(slot) {
+  const { model } = slot;
+  if (!slot.isFrozen) return;
+  slot.isFrozen = false;
+  model.listenTo(model, "change:outputs", model.setOutputs);
+  if (model.get("outputs") !== slot.shown) model.setOutputs();
+  slot.shown = null;
 }
 
 /** The actions on an output: copy, save, show all. */
@@ -201,7 +236,7 @@ class PaneFoot {
     this.copyOutput = makeButton("copy", "Copy output", () => this.copy(this.copyOutput, pane.plain), true);
     this.save = makeButton("save", "Save output", () => this.saveOutput(), true);
     this.grow = makeButton("expand", "Expand", () => this.toggle(), true);
-    this.held = h("span", { class: "icr-held", role: "status", hidden: true }, "Text is selected: a newer run waits");
+    this.held = h("span", { class: "icr-held", role: "status", hidden: true }, "Text is selected: newer output waits");
     this.said = h("span", { class: "icr-hidden", role: "status" });
     this.el = h(
       "div",
