@@ -93,7 +93,11 @@ def test_card_shows_displays_as_the_notebook_does(notebook):
 
     expect(output).to_contain_text("the end")
     expect(output.locator("table.dataframe")).to_be_visible()
-    expect(output.locator("img[src^='data:image/png']")).to_be_visible()
+    figure = output.locator("img[src^='data:image/png']")
+    expect(figure).to_be_visible()
+    expect(figure).to_have_attribute(
+        "alt", re.compile(r"^Figure of rich, run at \d\d:\d\d:\d\d$")
+    )
     expect(output.locator("mjx-container")).to_be_visible()
     green = output.get_by_text("the end")
     assert "icr-ansi2" in green.get_attribute("style")
@@ -341,6 +345,10 @@ def test_inline_runs_show_their_output_in_their_card(notebook):
     notebook.run("%cron run inline")
     expect(card.locator(".icr-counts")).to_have_text("2 ok")
     expect(output.locator("img[src^='data:image/png']")).to_have_count(1)
+    at = card.locator(".icr-runhead .icr-number").first.inner_text()
+    expect(output.get_by_role("img")).to_have_accessible_name(
+        f"Figure of inline, run at {at}"
+    )
     expect(output).to_have_text(re.compile("^drawing\\s*'the end'\\s*$"))
     said = notebook.page.locator("[data-mime-type$=stdout]")
     expect(said).to_have_text("inline: runs now\n")

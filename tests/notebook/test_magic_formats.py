@@ -1,6 +1,7 @@
 """How tasks, tables and expressions look: as text, and as HTML that is safe."""
 
 import re
+from html import unescape
 from types import MappingProxyType
 
 import pytest
@@ -109,11 +110,16 @@ def test_rich_displays_stay_rich(session, run):
 
 
 def test_figures_are_part_of_the_page(session, run):
-    """An image needs no file beside it."""
+    """An image needs no file beside it, and says what it is if it cannot be seen."""
     pytest.importorskip("matplotlib")
-    task = run("import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()")
+    code = "import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()"
+    task = run(code, name='a "plot"')
     html = show(session, task)["text/html"]
-    assert re.search(r'<img alt="" src="data:image/png;base64,[A-Za-z0-9+/=]+">', html)
+    (alt,) = re.findall(
+        r'<img alt="([^"]*)" src="data:image/png;base64,[\w+/=]+">', html
+    )
+    at = f"{task.last_run.date:%Y-%m-%d %H:%M:%S}"
+    assert unescape(alt) == f'Figure of a "plot", run at {at}'
 
 
 def test_long_output_is_cut_at_its_beginning(session, run):

@@ -134,8 +134,10 @@ def write_html(
         parts.append(_pre(f"did not start\n{trouble}", style=_ERROR))
     run = find_shown_run(task)
     if run is not None:
+        at = say_instant(run.date, _NO_DAY)
+        caption = f"Figure of {say_name(task)}, run at {at}"
         for kind, value in _read_output(read_transcript(run)):
-            parts.append(_write_item(kind, value))
+            parts.append(_write_item(kind, value, caption))
         if run.traceback_text:
             parts.append(_write_traceback(run.traceback_text))
     return f"<div>{''.join(parts)}</div>"
@@ -216,9 +218,9 @@ def _get_plain(data: dict[str, Any]) -> str:
     return f"{data.get('text/plain', '')}\n"
 
 
-def _write_item(kind: str, value: Any) -> str:
+def _write_item(kind: str, value: Any, caption: str) -> str:
     if kind == "display":
-        return write_bundle(value)
+        return write_bundle(value, caption)
     if kind == "stderr":
         return _pre(value, style="background:rgba(221,51,51,.12)")
     return _pre(value)
@@ -253,8 +255,13 @@ def _pre(text: str, *, style: str = "") -> str:
     return f'<pre style="{_PRE};{style}">{to_html(text)}</pre>'
 
 
-def write_bundle(data: dict[str, Any]) -> str:
-    """Return the richest form of a display that a page can show by itself."""
+def write_bundle(data: dict[str, Any], caption: str = "") -> str:
+    """Return the richest form of a display that a page can show by itself.
+
+    Args:
+        data: the display's mimebundle.
+        caption: what an image is, for those who do not see it.
+    """
     if (html := data.get("text/html")) is not None:
         return f"<div>{_join(html)}</div>"
     if (svg := data.get("image/svg+xml")) is not None:
@@ -262,7 +269,7 @@ def write_bundle(data: dict[str, Any]) -> str:
     for mime in _IMAGES:
         if mime in data:
             source = re.sub(r"[^A-Za-z0-9+/=]", "", _join(data[mime]))
-            return f'<img alt="" src="data:{mime};base64,{source}">'
+            return f'<img alt="{escape(caption)}" src="data:{mime};base64,{source}">'
     for mime in ("text/latex", "text/markdown", "text/plain"):
         if mime in data:
             return _pre(_join(data[mime]))

@@ -24,6 +24,7 @@ class Pane {
     this.sizes = new ResizeObserver(() => this.follow());
     this.sizes.observe(this.body);
     this.sizes.observe(this.trace.el);
+    this.figures = new MutationObserver(() => this.describeFigures());
     this.body.addEventListener("scroll", () => {
       const { scrollHeight, scrollTop, clientHeight } = this.body;
       const isWhereWePutIt = Math.abs(scrollTop - this.scrolledTo) < 2;
@@ -168,16 +169,31 @@ class Pane {
       el.append(view.el);
     }
     this.sizes.observe(el);
+    this.figures.observe(el, { childList: true, subtree: true });
+    this.describeFigures();
   }
 
   showEnd() {
     this.trace.draw(this.run);
+    this.describeFigures();
     const isBlank = !this.body.firstChild;
     if (this.isOld && !isBlank) return;
     this.body.hidden = isBlank;
     this.empty.hidden = !isBlank || !this.trace.el.hidden;
     setText(this.empty, describeEmpty(this.run));
     this.foot.draw();
+  }
+
+  /** Say whose the images are that say nothing themselves, for those who do not see them. */
+  describeFigures() {
+    const task = this.store.tasks.get(this.store.opened?.task);
+    if (!task || !this.run || this.isHeld) return;
+    const at = formatInstant(this.run.started ?? this.run.date, task.zone, this.store.clock.now());
+    const text = `Figure of ${task.name}, run at ${at}`;
+    for (const image of this.body.querySelectorAll(".icr-slot img:not([alt]), .icr-slot img[data-icr-alt]")) {
+      setAttribute(image, "data-icr-alt", true);
+      setAttribute(image, "alt", text);
+    }
   }
 
   /** All of the output as text; of a display, its readable text. */
@@ -202,6 +218,7 @@ class Pane {
     this.stop();
     document.removeEventListener("selectionchange", this.onSelect);
     this.sizes.disconnect();
+    this.figures.disconnect();
     for (const slot of this.slots.values()) thaw(slot);
     for (const view of this.views) view.remove();
   }
