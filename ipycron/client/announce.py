@@ -35,7 +35,7 @@ _QUIET = {
 """Events that make a debug record at most."""
 
 
-def is_heard(task: TaskRecord, notice: Notice, listeners: Listeners) -> bool:
+def needs_announcement(task: TaskRecord, notice: Notice, listeners: Listeners) -> bool:
     """Return whether `announce` has anything to do; for most runs it has not.
 
     `listeners` are those of all tasks.
@@ -56,8 +56,8 @@ def log_event(task: TaskRecord, notice: Notice, context: TaskContext) -> None:
     """Write the line that an event deserves, if any."""
     match notice.event:
         case Event.EXECUTION_MISSED:
-            is_heard = task.listeners.has_named(notice.event)
-            if not is_heard and not task.options.suppress_missed_warning:
+            has_listener = task.listeners.has_named(notice.event)
+            if not has_listener and not task.options.suppress_missed_warning:
                 _log_missed(task, context)
         case Event.EXECUTION_OVERLAP if task.options.no_overlap:
             text = "skipped %s, the run before is not over"

@@ -60,7 +60,7 @@ if TYPE_CHECKING:
     from ipycron.scheduling.plan import Silence
     from ipycron.scheduling.ports import Elector
 
-    LastWords = Mapping[str, Action | None]
+    OpenControls = Mapping[str, Action | None]
 
 MAX_LOSSES = 3
 """Supervisors lost in a row, without a finished run between, before a start that waits
@@ -100,11 +100,11 @@ class ClientPort(Protocol):
         """The clock was set back, and all slots have been counted anew (C3)."""
 
     def take_loss(
-        self, error: SupervisorLost, last_words: LastWords, *, is_first: bool
+        self, error: SupervisorLost, open_controls: OpenControls, *, is_first: bool
     ) -> list[str]:
         """The supervisor is gone; return the ids of tasks to start again.
 
-        `last_words` maps each task to its last control that is not answered yet.
+        `open_controls` maps each task to its last control that is not answered yet.
         Only the first loss in a row is logged here; see `warn` for the others.
         """
 
@@ -436,11 +436,11 @@ class BackgroundTasks:
         is_first = not self._failures
         self._back_off(error, is_refusal=False)
         tasks = self._tasks.copy()
-        last_words = {task_id: self._controls.get_last(task_id) for task_id in tasks}
-        for task_id, word in last_words.items():
-            if word == "destroy":
+        open_controls = {task_id: self._controls.get_last(task_id) for task_id in tasks}
+        for task_id, control in open_controls.items():
+            if control == "destroy":
                 self._report_silence(task_id)
-        resumed = self._owner.take_loss(error, last_words, is_first=is_first)
+        resumed = self._owner.take_loss(error, open_controls, is_first=is_first)
         # Before starts that are under way are asked for again: they may be these.
         fresh = self._resumptions.begin(resumed, error)
         is_last = self._losses >= MAX_LOSSES

@@ -17,7 +17,7 @@ from functools import partial
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
-from ipycron.client.announce import announce, is_heard
+from ipycron.client.announce import announce, needs_announcement
 from ipycron.client.echo import Echo
 from ipycron.client.event_log import MAX_ITEMS, EventLog
 from ipycron.client.job_logs import Records
@@ -103,7 +103,7 @@ class Client:
         self._lock = threading.RLock()
         self._engine: Engine | None = None
         self._new: deque[TaskRecord] = deque()  # unknown to the engine
-        self._newborn: SupervisorProcess | None = None  # not the engine's yet
+        self._supervisor: SupervisorProcess | None = None  # not the engine's yet
         self._warned: set[str] = set()
         self._set_back_at: float | None = None  # when that was noticed last
         self.is_closed = False
@@ -143,12 +143,12 @@ class Client:
             if is_for_worker:
                 # The engine tries again, and reports the error.
                 with contextlib.suppress(OSError, PythonNotFound):
-                    supervisor = self._newborn = start_supervisor()
+                    supervisor = self._supervisor = start_supervisor()
                     undo.callback(supervisor.kill)
             engine = _import_engine()(self, self._pool, supervisor)
             undo.pop_all()
         if self._engine is None and not self.is_closed:
-            self._engine, self._newborn = engine, None
+            self._engine, self._supervisor = engine, None
             self._hand_over()
         else:  # a signal's handler has made one meanwhile, or shut all down
             engine.shutdown(0.0, lambda: None)
@@ -176,7 +176,7 @@ class Client:
             self._new.append(task)
             if self._engine is not None:
                 self._hand_over()
-        self.event_log.tell(task.id)
+        self.event_log.notify(task.id)
 
     def set_coordinator(self, coordinator: Any) -> None:
         """Have it elect for tasks without a coordinator of their own."""
@@ -227,7 +227,7 @@ class Client:
         with self._lock:
             if self._engine is not None:
                 self._engine.reschedule(task)
-        self.event_log.tell(task.id)
+        self.event_log.notify(task.id)
 
     def execute(self, task: TaskRecord, execution_id: str) -> None:
         """Run a task now; its end, or the refusal, reaches the task."""
@@ -251,7 +251,7 @@ class Client:
         if task is None:
             return
         execution = task.observed.follow(notice)
-        if is_heard(task, notice, self.listeners):
+        if needs_announcement(task, notice, self.listeners):
             task.defer(
                 partial(
                     announce,
@@ -281,7 +281,7 @@ class Client:
         task = self.tasks.get(task_id)
         if task is None:
             return
-        if task.hears_runs:
+        if task.needs_run_events:
             for answer in answers:
                 for notice in task.observed.describe_run(*answer):
                     self.take_notice(notice)
@@ -307,7 +307,7 @@ class Client:
             task.observed.take_output(message, payload)
             if isinstance(message, Streamed) and task.options.echo:
                 self._echo(task, message, payload)
-            self.event_log.tell(task.id)
+            self.event_log.notify(task.id)
 
     def _echo(self, task: TaskRecord, message: Streamed, payload: Payload) -> None:
         started = (task for task in self.tasks.values() if task.is_started)
@@ -328,7 +328,7 @@ class Client:
     def take_loss(
         self,
         error: SupervisorLost,
-        last_words: Mapping[str, Action | None],
+        open_controls: Mapping[str, Action | None],
         *,
         is_first: bool,
     ) -> list[str]:
@@ -341,7 +341,7 @@ class Client:
             self.get_logger(None).error("%s", error)
         for task in lost:
             for notice in task.observed.describe_loss(
-                now, outcome, last_word=last_words.get(task.id)
+                now, outcome, open_control=open_controls.get(task.id)
             ):
                 self.take_notice(notice)
             task.refuse_all(error)
@@ -445,7 +445,7 @@ class Client:
         now, outcome = self.clock.now(), Outcome.of_error(lost)
         for task in list(self.tasks.values()):
             for notice in task.observed.describe_loss(
-                now, outcome, last_word="destroy"
+                now, outcome, open_control="destroy"
             ):
                 self.take_notice(notice)
 
@@ -461,8 +461,8 @@ class Client:
         self.defer = _forget
         self.keepalive.close_in_child()
         self.streams.close_in_child()
-        if self._newborn is not None:
-            self._newborn.sock.close()
+        if self._supervisor is not None:
+            self._supervisor.sock.close()
         if self._engine is not None:
             self._engine.background.close_in_child()
             self._abandoned, self._engine = self._engine, None

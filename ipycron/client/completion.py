@@ -285,14 +285,14 @@ class Completion(Future[T]):
                 if courier is not None:
                     courier.leave()
                 return
-        self._tell(callback)
+        self._call_watcher(callback)
 
     def _forget(self, callback: Callable[[Completion[T]], Any]) -> None:
         """Forget the callback of a cancelled await: short ones must not pile up."""
         with self._lock:
             self._watchers = tuple(w for w in self._watchers if w is not callback)
 
-    def _tell(self, callback: Callable[[Completion[T]], Any]) -> None:
+    def _call_watcher(self, callback: Callable[[Completion[T]], Any]) -> None:
         try:
             callback(self)
         except Exception:
@@ -332,7 +332,7 @@ class Completion(Future[T]):
             with self._lock:
                 watchers, self._watchers = self._watchers, ()
             for watcher in watchers:
-                self._tell(watcher)
+                self._call_watcher(watcher)
 
     def __repr__(self) -> str:
         state = "pending"

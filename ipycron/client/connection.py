@@ -30,7 +30,7 @@ EXIT_TIMEOUT = 5.0
 """Seconds for a supervisor to exit by itself once either end is closed."""
 _CODE_TIMEOUT = 0.05
 """Seconds to wait for the exit code of one that has closed its end; the loop waits."""
-_LAST_WORDS_BYTES = 2000
+_STDERR_BYTES = 2000
 _POLL = 0.002
 _KILL_GRACE = 1.0
 """Seconds for a supervisor that was killed to be gone."""
@@ -68,7 +68,7 @@ class Connection:
         self._requests: dict[int, asyncio.Future[None]] = {}
         self._reaping: asyncio.Task[None] | None = None
         self._process = supervisor.process
-        self._complaints = supervisor.stderr
+        self._stderr = supervisor.stderr
         self.leash: int | None = supervisor.leash
         self._sock = supervisor.sock
         self._channel = Channel(
@@ -143,8 +143,8 @@ class Connection:
             self._process.kill()
         reason = silence or str(error or self._describe_end())
         self._reaping = asyncio.ensure_future(self._reap())
-        said = self._read_complaints()
-        lost = SupervisorLost(reason=f"{reason}\n{said}" if said else reason)
+        stderr = self._read_stderr()
+        lost = SupervisorLost(reason=f"{reason}\n{stderr}" if stderr else reason)
         self._fail_requests(lost)
         self._on_lost(lost)
 
@@ -182,11 +182,11 @@ class Connection:
             if not future.done():
                 future.set_exception(error)
 
-    def _read_complaints(self) -> str:
-        size = os.fstat(self._complaints).st_size
-        start = max(0, size - _LAST_WORDS_BYTES)
-        data = os.pread(self._complaints, _LAST_WORDS_BYTES, start)
-        os.close(self._complaints)
+    def _read_stderr(self) -> str:
+        size = os.fstat(self._stderr).st_size
+        start = max(0, size - _STDERR_BYTES)
+        data = os.pread(self._stderr, _STDERR_BYTES, start)
+        os.close(self._stderr)
         return data.decode("utf-8", "replace").strip()
 
     def close_in_child(self) -> None:
@@ -199,7 +199,7 @@ class Connection:
             self._heartbeat.close()
             self._channel.close()
             self._fail_requests(SupervisorLost(reason="it was shut down"))
-            os.close(self._complaints)
+            os.close(self._stderr)
             self._reaping = asyncio.ensure_future(self._reap())
         await self._reaping
 

@@ -238,22 +238,22 @@ class SupervisorElections:
     def take(self, message: Elect | Completed, asking: Connection | None) -> None:
         """Answer a supervisor's question, or pass on its report."""
         if isinstance(message, Elect):
-            vote = asyncio.ensure_future(self._vote(message, asking))
-            vote.add_done_callback(self._tasks.discard)
+            task = asyncio.ensure_future(self._elect(message, asking))
+            task.add_done_callback(self._tasks.discard)
         else:
             work = self._elector.on_complete(message.task_id, message.key)
-            vote = asyncio.ensure_future(work)
-            vote.add_done_callback(self._finish)
-        self._tasks.add(vote)
+            task = asyncio.ensure_future(work)
+            task.add_done_callback(self._finish)
+        self._tasks.add(task)
 
-    def _finish(self, vote: asyncio.Task[None]) -> None:
-        self._tasks.discard(vote)
-        if not vote.cancelled() and (error := vote.exception()) is not None:
+    def _finish(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
             logging.getLogger("ipycron").error(
                 "run coordinator: on_complete failed", exc_info=error
             )
 
-    async def _vote(self, elect: Elect, asking: Connection | None) -> None:
+    async def _elect(self, elect: Elect, asking: Connection | None) -> None:
         error = holder = None
         is_elected = False
         try:

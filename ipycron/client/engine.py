@@ -235,7 +235,7 @@ class Engine:
         if task.options.execute_timeout is not None:
             return False  # it is the loop that ends the waiting
         return self.background.try_call(
-            task.id, completion, task.waiters, is_watched=task.hears_runs
+            task.id, completion, task.waiters, is_watched=task.needs_run_events
         )
 
     def catch_up(self, tasks: Iterable[TaskRecord]) -> None:

@@ -78,7 +78,7 @@ class EventLog:
         """Stop calling `watcher`. An unknown one is ignored."""
         self._watchers = tuple(known for known in self._watchers if known != watcher)
 
-    def tell(self, task_id: str) -> None:
+    def notify(self, task_id: str) -> None:
         """Report that a task has changed."""
         for watcher in self._watchers:
             watcher(task_id)
@@ -87,7 +87,7 @@ class EventLog:
         """Remember events of a task, and report that the task has changed."""
         for notice in notices:
             self._remember(task_id, name, notice)
-        self.tell(task_id)
+        self.notify(task_id)
 
     def _remember(self, task_id: str, name: str, notice: Notice) -> None:
         run = notice.execution

@@ -31,8 +31,8 @@ class Records:
         # Each is written by one thread: the loop, and the one that `defer` uses.
         self._taken = 0
         self._handled = 0
-        self._left_out = 0
-        self._told = 0
+        self._dropped = 0
+        self._reported = 0
         self._once: set[str] = set()
 
     def take(self, record: logging.LogRecord, task: TaskRecord | None) -> None:
@@ -40,7 +40,7 @@ class Records:
         if self._is_repeated(record):
             return
         if self._taken - self._handled >= MAX_WAITING:
-            self._left_out += 1
+            self._dropped += 1
             return
         self._taken += 1
         self._defer(partial(self._handle, record, task))
@@ -67,11 +67,11 @@ class Records:
         finally:
             self._handled += 1
         if self._handled == self._taken:
-            self._tell()
+            self._report_dropped()
 
-    def _tell(self) -> None:
-        left_out, self._told = self._left_out - self._told, self._left_out
-        if left_out > 0:
+    def _report_dropped(self) -> None:
+        dropped, self._reported = self._dropped - self._reported, self._dropped
+        if dropped > 0:
             logging.getLogger("ipycron").warning(
-                "%d log records of tasks were dropped: they arrived too fast", left_out
+                "%d log records of tasks were dropped: they arrived too fast", dropped
             )

@@ -5,7 +5,7 @@ that schedules inline tasks and talks to the supervisor only puts events into a 
 
 Listeners are called one after another, in the order of events. One that takes longer
 than a moment (`PATIENCE`) keeps its thread, and only its own later events wait for it:
-all others go on in another thread. After a second it is logged. At most `MOST_SLOW` are
+all others go on in another thread. After a second it is logged. At most `MAX_SLOW` are
 slow at once. What a listener returns is awaited on the event loop that ran where it was
 added, and delays no other listener.
 """
@@ -261,21 +261,21 @@ PATIENCE = 0.1
 """Seconds after which a listener no longer holds up others."""
 SLOW = 1.0
 """Seconds after which that is logged."""
-MOST_SLOW = 100
+MAX_SLOW = 100
 """Slow listeners beside which others still go on."""
 _LOOK = 0.05  # seconds between two looks at the calls in progress
 _QUIET_TIME = 60.0  # seconds in which the same is logged once
-_MOST_REMEMBERED = 1024
+_MAX_REMEMBERED = 1024
 
 
 class _Call:
     """A call in progress on one thread."""
 
-    __slots__ = ("began", "is_told", "label", "lane")
+    __slots__ = ("began", "is_logged", "label", "lane")
 
     def __init__(self, lane: Lane, label: str, began: float) -> None:
         self.lane, self.label, self.began = lane, label, began
-        self.is_told = False
+        self.is_logged = False
 
 
 class Dispatcher:
@@ -471,15 +471,15 @@ class Dispatcher:
         slow = [
             call
             for call in self._calls.values()
-            if now - call.began > SLOW and not call.is_told
+            if now - call.began > SLOW and not call.is_logged
         ]
         for call in slow:
-            call.is_told = True
+            call.is_logged = True
         return slow
 
     def _hand_over(self, lane: Lane) -> None:
         """Have another thread go on with all calls but those of one lane."""
-        if lane not in self._waiting and len(self._waiting) < MOST_SLOW:
+        if lane not in self._waiting and len(self._waiting) < MAX_SLOW:
             self._waiting[lane] = deque()
             if not self._start():
                 del self._waiting[lane]
@@ -493,7 +493,7 @@ class Dispatcher:
             before = self._logged.get(key)
             if before is not None and now - before < _QUIET_TIME:
                 return False
-            if len(self._logged) >= _MOST_REMEMBERED:
+            if len(self._logged) >= _MAX_REMEMBERED:
                 self._logged.clear()
             self._logged[key] = now
         return True

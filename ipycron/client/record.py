@@ -252,7 +252,7 @@ class TaskRecord:
         if self._start is not None and self._start() is completion:
             self._start = None
         self._update_keepalive()
-        self.client.event_log.tell(self.id)
+        self.client.event_log.notify(self.id)
 
     def _note_stop(self, completion: Completion[None], *, is_forced: bool) -> None:
         """Have it seen that a stop waits for a run, and until when."""
@@ -260,12 +260,12 @@ class TaskRecord:
             return
         patience = 0.0 if is_forced else self.options.stop_timeout
         self.observed.stop_by = self.client.clock.now() + patience
-        self.client.event_log.tell(self.id)
+        self.client.event_log.notify(self.id)
         completion.watch(self._see_stop)
 
     def _see_stop(self, _: Completion[None]) -> None:
         self.observed.stop_by = None
-        self.client.event_log.tell(self.id)
+        self.client.event_log.notify(self.id)
 
     def call(self) -> Completion[Any]:
         """Ask for a run; return its end. See `Task.execute`."""
@@ -387,7 +387,7 @@ class TaskRecord:
             self.refuse_all(TaskDestroyed(name=self.name))
 
     @property
-    def hears_runs(self) -> bool:
+    def needs_run_events(self) -> bool:
         """Whether its runs have listeners, or are logged."""
         return (
             bool(self.listeners)
@@ -404,7 +404,7 @@ class TaskRecord:
         """Return what records what code prints, for a run in this process."""
         run = Recorder(
             self.observed.find_output(execution_id),
-            partial(self.client.event_log.tell, self.id),
+            partial(self.client.event_log.notify, self.id),
             passes_on=self.options.echo,
         )
         return self.client.streams.recording(run)

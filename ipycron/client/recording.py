@@ -39,34 +39,34 @@ class Recorder:
 
     Args:
         output: the run's.
-        tell: reports that the task has changed.
+        on_change: reports that the task has changed.
 
     Attributes:
         passes_on: whether what the run prints goes on to the stream.
     """
 
-    __slots__ = ("_output", "_shown", "_tell", "passes_on")
+    __slots__ = ("_on_change", "_output", "_shown", "passes_on")
 
     def __init__(
-        self, output: Output, tell: Callable[[], Any], *, passes_on: bool = True
+        self, output: Output, on_change: Callable[[], Any], *, passes_on: bool = True
     ) -> None:
         self.passes_on = passes_on
         self._output = output
-        self._tell = tell
+        self._on_change = on_change
         self._shown: set[str] = set()
 
     def write(self, stream: Stream, text: str) -> None:
         """Add text of a stream."""
         if text:
             self._output.write(stream, text.encode("utf-8", "backslashreplace"), 0)
-            self._tell()
+            self._on_change()
 
     def display(self, display: DisplayData) -> None:
         """Add a display."""
         if display.display_id is not None:
             self._shown.add(display.display_id)
         self._output.display(pack_display(display))
-        self._tell()
+        self._on_change()
 
     def has_shown(self, display_id: object) -> bool:
         """Return whether a display of this id is in the run's output."""

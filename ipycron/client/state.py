@@ -212,7 +212,7 @@ class ObservedState:
     # --- what no scheduler reports any more -------------------------------------------
 
     def describe_loss(
-        self, now: float, outcome: Outcome, *, last_word: Action | None
+        self, now: float, outcome: Outcome, *, open_control: Action | None
     ) -> list[Notice]:
         """Return what the end of the supervisor means for the task.
 
@@ -221,7 +221,7 @@ class ObservedState:
         Args:
             now: the instant of the loss.
             outcome: the error.
-            last_word: the last control that is not answered.
+            open_control: the last control that is not answered.
         """
         ends = [
             self._describe_run_end(execution, now, outcome)
@@ -232,9 +232,9 @@ class ObservedState:
             changes = [Event.TASK_STOPPED, Event.TASK_DESTROYED]
             if not self._is_limit_told:
                 changes.insert(0, Event.EXECUTION_MAX_REACHED)
-        elif last_word in ("stop", "destroy"):
+        elif open_control in ("stop", "destroy"):
             changes = [Event.TASK_STOPPED] if self._is_started else []
-            if last_word == "destroy":
+            if open_control == "destroy":
                 changes.append(Event.TASK_DESTROYED)
         return [*ends, *(self.describe_end(event, now) for event in changes)]
 

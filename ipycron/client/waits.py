@@ -77,8 +77,8 @@ def get_call_of_listener(task_id: str | None = None) -> object | None:
 
     Two calls are never the same object. With a task's id, only its listeners count.
     """
-    told = _listening.get()
-    return told if told is not None and task_id in (None, told[0]) else None
+    current = _listening.get()
+    return current if current is not None and task_id in (None, current[0]) else None
 
 
 def check_not_listening(call: str, task_id: str | None = None) -> None:
@@ -88,9 +88,9 @@ def check_not_listening(call: str, task_id: str | None = None) -> None:
         call: what would wait.
         task_id: the task whose end it waits for; None for that of all tasks.
     """
-    told = _listening.get()
-    if told is not None and task_id in (None, told[0]):
-        raise SelfWait(name=told[1], call=call, is_listener=True)
+    current = _listening.get()
+    if current is not None and task_id in (None, current[0]):
+        raise SelfWait(name=current[1], call=call, is_listener=True)
 
 
 def get_running_loop() -> asyncio.AbstractEventLoop | None:

@@ -10,7 +10,7 @@ from polling import pause
 from ipycron import get_tasks
 from ipycron.client.announce import _log_error
 from ipycron.client.registry import registry
-from ipycron.notebook.display.last_words import LastResort
+from ipycron.notebook.display.last_resort import LastResort
 from ipycron.notebook.magic import extension
 
 UNCHANGED = (
@@ -188,7 +188,7 @@ def test_end_of_a_session_tells_what_is_scheduled_still(session, caplog):
     session.run("%%cron @yearly --name a --quiet\n1")
     session.run("%%cron @yearly --name b --quiet\n1")
     session.run("%cron start --all\n%cron stop b")
-    LastResort.tell_scheduled()
+    LastResort.log_scheduled()
     (record,) = [r for r in caplog.records if "still" in r.message]
     assert record.message == "still scheduled at the end of this session: a"
     assert record.levelno == logging.WARNING

@@ -63,7 +63,7 @@ class TaskDisplay(Protocol):
     def prints(self, task: Task) -> bool:
         """Return whether a task's output is printed here anyway."""
 
-    def tell_trouble(self, task: Task, text: str) -> None:
+    def show_trouble(self, task: Task, text: str) -> None:
         """Show why a task did not start."""
 
     def leave(self, cell: Hashable) -> None:

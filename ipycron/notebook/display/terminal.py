@@ -158,7 +158,7 @@ class TerminalDisplay:
         """Return whether a task's output is printed here anyway."""
         return task.id in self._printers
 
-    def tell_trouble(self, task: Task, text: str) -> None:
+    def show_trouble(self, task: Task, text: str) -> None:
         """Print why a task did not start."""
         printer = self._printers.get(task.id)
         if printer is not None:

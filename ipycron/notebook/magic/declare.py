@@ -247,7 +247,7 @@ def _report_start(notebook: Notebook, task: Task, completion: Completion[None]) 
     # A task that was stopped or ended meanwhile did as requested.
     if error is None or isinstance(error, StartRevoked) or task.status == "destroyed":
         return
-    notebook.stage.tell_trouble(task, explain_error(error))
+    notebook.stage.show_trouble(task, explain_error(error))
     extra = {"ipycron_name": task.name}
     text = "task %r did not start: %s"
     task.logger.error(text, task.name, say_error(error), extra=extra)

@@ -16,7 +16,7 @@ from ipycron.errors import (
     TaskDestroyed,
     TaskNotStarted,
 )
-from ipycron.notebook.display.last_words import LastResort
+from ipycron.notebook.display.last_resort import LastResort
 from ipycron.notebook.display.terminal import TerminalDisplay
 from ipycron.notebook.display.words import say_name
 from ipycron.notebook.magic.cells import CellLedger

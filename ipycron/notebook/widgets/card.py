@@ -29,7 +29,7 @@ class Card(LiveView):
         self.task = task
         super().__init__(kind="card")
 
-    def tell(self, understood: Understood) -> None:
+    def show_declaration(self, understood: Understood) -> None:
         """Show what a declaration has captured, and its notes.
 
         If it kept the existing task, no variables are shown.

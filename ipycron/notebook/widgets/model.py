@@ -314,8 +314,8 @@ class Deltas:
         before: dict[str, Any] = dict(known)
         delta = {name: now[name] for name in now if now[name] != before[name]}
         if "bars" in delta:
-            told = set(before["bars"])
-            delta["more"] = [bar for bar in delta.pop("bars") if bar not in told]
+            sent = set(before["bars"])
+            delta["more"] = [bar for bar in delta.pop("bars") if bar not in sent]
         return {"id": row["id"], **delta} if delta else None
 
     def forget(self, ids: Iterable[str]) -> list[str]:
@@ -328,6 +328,6 @@ class Deltas:
 
     def find_runs(self, task_id: str, runs: list[RunRow]) -> list[RunRow]:
         """Return the runs of a task that were not sent; all if the task has changed."""
-        told = self._runs[1] if self._runs[0] == task_id else set()
+        sent = self._runs[1] if self._runs[0] == task_id else set()
         self._runs = task_id, {run["id"] for run in runs}
-        return [run for run in runs if run["id"] not in told]
+        return [run for run in runs if run["id"] not in sent]

@@ -163,7 +163,7 @@ class Page(StaticCopy):
         self._trouble: str | None = None
         card = make_card(task)
         if card is not None:
-            card.tell(understood)
+            card.show_declaration(understood)
         super().__init__(card, self._describe)
 
     def _describe(self) -> dict[str, Any]:
@@ -180,7 +180,7 @@ class Page(StaticCopy):
     def _is_over(self) -> bool:
         return self.task.status == "destroyed" and not self.task.is_busy
 
-    def tell_trouble(self, text: str) -> None:
+    def show_trouble(self, text: str) -> None:
         """Show why the task did not start."""
         self._trouble = text
         self.mark_stale()
@@ -280,11 +280,11 @@ class PageDisplay:
         """Return False: a page shows it elsewhere."""
         return False
 
-    def tell_trouble(self, task: Task, text: str) -> None:
+    def show_trouble(self, task: Task, text: str) -> None:
         """Show why a task did not start."""
         for page in self._pages:
             if page.task is task:
-                page.tell_trouble(text)
+                page.show_trouble(text)
 
     def flush(self) -> None:
         """Show everything as it is now."""

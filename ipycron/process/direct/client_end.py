@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     Answer = tuple[ScheduledExecution, Outcome]
 
 
-HURRY = 0.0003
+SPIN_SECONDS = 0.0003
 """Seconds that a waiting thread stays awake, if the last answer came within them."""
 CORES = count_cores()
 SOON = 0.004
@@ -162,7 +162,7 @@ class DirectConnection:
         self._call: DirectCall | None = None
         self._last = 0
         self._sent_at = 0.0
-        self._is_hurried = False
+        self._is_spinning = False
         self._is_listening = False
         self.task_id = task_id
         self.name = name
@@ -245,14 +245,16 @@ class DirectConnection:
         while not call.is_over:
             ready = watch.poll(0)
             # Waking up takes as long as a short run: stay awake if the last was short.
-            while self._is_hurried and not ready:
+            while self._is_spinning and not ready:
                 os.sched_yield()  # the worker may need this core
                 ready = watch.poll(0)
-                self._is_hurried = _clock.monotonic() - call.sent_at < HURRY
+                self._is_spinning = _clock.monotonic() - call.sent_at < SPIN_SECONDS
             if not (ready or watch.poll(seconds * 1000)):
                 return
             self.read()
-        self._is_hurried = CORES > 1 and _clock.monotonic() - call.sent_at < HURRY
+        self._is_spinning = (
+            CORES > 1 and _clock.monotonic() - call.sent_at < SPIN_SECONDS
+        )
 
     def leave(self, call: DirectCall) -> None:
         """Have the loop read the answer to a call."""
@@ -288,10 +290,10 @@ class DirectConnection:
                 if error.errno not in SCARCE:
                     self._inbox.append(b"")
             is_new = len(self._inbox) > size
-            self._understand()
+            self._decode_inbox()
             return not self.is_closed and is_new
 
-    def _understand(self) -> None:
+    def _decode_inbox(self) -> None:
         while self._inbox:
             packet = self._inbox[0]
             self._take(packet)
@@ -362,7 +364,7 @@ class DirectConnection:
     def take_answers(self) -> list[Answer]:
         """Return the runs that have ended, each once."""
         with self._lock:
-            self._understand()  # first: an interrupted step would add its answer again
+            self._decode_inbox()  # first: an interrupted step adds its answer again
             answers = [self._describe(*answer) for answer in self._answers]
             self._answers.clear()
         return answers

@@ -134,7 +134,7 @@ def test_event_log_tells_watchers_once_and_not_after_they_left():
     log.watch(told.append)
     log.post("t", "report", _notice(Event.TASK_STARTED))
     log.unwatch(told.append)
-    log.tell("other")
+    log.notify("other")
 
     assert told == ["t"]
 

@@ -48,9 +48,9 @@ class Told:
             )
         )
 
-    def lose(self, last_word=None):
+    def lose(self, open_control=None):
         """Return the events that a loss means, and where they lead."""
-        notices = self.observed.describe_loss(9.0, LOST, last_word=last_word)
+        notices = self.observed.describe_loss(9.0, LOST, open_control=open_control)
         for notice in notices:
             self.observed.follow(notice)
         return [str(notice.event) for notice in notices]
@@ -111,7 +111,7 @@ def test_loss_fails_the_runs_and_no_more_when_another_takes_over(told):
 
 
 @pytest.mark.parametrize(
-    ("last_word", "events", "status"),
+    ("open_control", "events", "status"),
     [
         (None, [], Status.IDLE),
         ("start", [], Status.IDLE),
@@ -119,19 +119,21 @@ def test_loss_fails_the_runs_and_no_more_when_another_takes_over(told):
         ("destroy", ["task:stopped", "task:destroyed"], Status.DESTROYED),
     ],
 )
-def test_last_word_counts_when_the_supervisor_is_lost(told, last_word, events, status):
+def test_last_word_counts_when_the_supervisor_is_lost(
+    told, open_control, events, status
+):
     """What was told to stop has stopped; the rest goes on with the next one."""
-    assert told.lose(last_word) == events
+    assert told.lose(open_control) == events
     assert told.observed.status is status
 
 
 @pytest.mark.parametrize(
-    ("last_word", "events"),
+    ("open_control", "events"),
     [(None, []), ("start", []), ("stop", []), ("destroy", ["task:destroyed"])],
 )
-def test_loss_means_little_to_a_task_that_is_not_started(last_word, events):
+def test_loss_means_little_to_a_task_that_is_not_started(open_control, events):
     """A stopped task is not stopped again."""
-    assert Told().lose(last_word) == events
+    assert Told().lose(open_control) == events
 
 
 def test_limit_is_told_once_when_the_last_run_is_lost():

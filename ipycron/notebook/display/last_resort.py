@@ -42,13 +42,13 @@ class LastResort(logging.Handler):
     def install(self) -> None:
         """Install this handler, and report at exit what was still scheduled."""
         logging.lastResort = self
-        atexit.register(self.tell_scheduled)
+        atexit.register(self.log_scheduled)
 
     def remove(self) -> None:
         """Restore the previous handler, unless it has been replaced since."""
         if logging.lastResort is self:
             logging.lastResort = self._former
-        atexit.unregister(self.tell_scheduled)
+        atexit.unregister(self.log_scheduled)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record where its task is shown; otherwise as Python does."""
@@ -72,11 +72,11 @@ class LastResort(logging.Handler):
         if run is None:
             return False
         run.output.write("stderr", f"{self.format(record)}\n".encode(), 0)
-        registry.event_log.tell(task.id)
+        registry.event_log.notify(task.id)
         return True
 
     @staticmethod
-    def tell_scheduled() -> None:
+    def log_scheduled() -> None:
         """Log which tasks end with this process (N9)."""
         left = [task.name for task in api.get_tasks().values() if task.is_started]
         if left:
