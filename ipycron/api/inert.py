@@ -42,7 +42,7 @@ def make_inert_task(
     `execute()` fails with `NestedSchedule`.
     """
     _report(options.name)
-    source = Inline(function=_never, wants_context=False, home=None, label="job")
+    source = Inline(function=_never, wants_context=False, loop=None, label="job")
     client = InertClient()
     return Task(TaskRecord(client, expression, source, options, task_id=task_id))
 

@@ -12,7 +12,7 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ipycron.client.executions import hold_value, read_value
+from ipycron.client.executions import read_value, wrap_value
 from ipycron.process.wire.outcome import read_traceback, safe_str
 from ipycron.process.wire.printable import keep_colours, show_controls, strip_colours
 from ipycron.scheduling.events import Event, TaskContext, to_datetime
@@ -153,7 +153,7 @@ def announce(
     outcome = notice.outcome
     error = None
     if outcome is not None and not outcome.is_ok:
-        error = read_value(hold_value(outcome))
+        error = read_value(wrap_value(outcome))
     zone = task.expression.timezone
     context = TaskContext(
         date=to_datetime(notice.date, zone),

@@ -11,7 +11,7 @@ import msgspec
 
 from ipycron.client.connection import Connection
 from ipycron.client.elections import SupervisorElections
-from ipycron.client.executions import hold_result
+from ipycron.client.executions import wrap_result
 from ipycron.client.recovery import Controls, Resumptions
 from ipycron.client.registration import make_registration, make_reschedule
 from ipycron.errors import (
@@ -163,7 +163,7 @@ class BackgroundTasks:
         self.direct = DirectConnections(
             get_waiters=owner.get_waiters,
             take_answers=owner.take_answers,
-            hold=hold_result,
+            wrap_result=wrap_result,
             loop=loop,
             submit=submit,
             report=self._send_called,

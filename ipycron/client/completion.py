@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import logging
     from collections.abc import Callable, Generator
 
-    from ipycron.process.direct.client_end import Courier
+    from ipycron.process.direct.client_end import AnswerReader
 
 
 T = TypeVar("T")
@@ -64,7 +64,7 @@ class Completion(Future[T]):
         owner: the task.
 
     Attributes:
-        courier: reads its end in a waiting thread, where the loop does not; internal.
+        answer_reader: reads its end in a waiting thread; internal.
         asked_by: the call of a listener that asked for it, if one did.
     """
 
@@ -80,8 +80,8 @@ class Completion(Future[T]):
         "_wakeups",
         "_watchers",
         "_what",
+        "answer_reader",
         "asked_by",
-        "courier",
     )
 
     def __init__(self, what: str, owner: Owner) -> None:
@@ -96,7 +96,7 @@ class Completion(Future[T]):
         # Of its own: a fork may come while another thread holds one. It may be taken
         # again: by a finalizer of the user's, anywhere.
         self._lock = RLock()
-        self.courier: Courier | None = None
+        self.answer_reader: AnswerReader | None = None
         self.asked_by: object | None = None
         self._is_asked = False
         self._is_failed = False
@@ -251,9 +251,9 @@ class Completion(Future[T]):
         if is_own or not self.done():
             self._owner.check_wait(self._what, blocks=True)
         seconds = timeout
-        courier = self.courier  # it may be gone in a moment
-        if courier is not None and not self.done():
-            timeout = courier.fetch(timeout)
+        answer_reader = self.answer_reader  # it may be gone in a moment
+        if answer_reader is not None and not self.done():
+            timeout = answer_reader.fetch(timeout)
         wakeup = Wakeup()
         with self._lock:
             if self.done():
@@ -281,9 +281,9 @@ class Completion(Future[T]):
         with self._lock:
             if not self.done():
                 self._watchers = (*self._watchers, callback)
-                courier = self.courier
-                if courier is not None:
-                    courier.leave()
+                answer_reader = self.answer_reader
+                if answer_reader is not None:
+                    answer_reader.leave()
                 return
         self._call_watcher(callback)
 

@@ -131,7 +131,7 @@ class Execution(RunFacts):
         """Take over how the run ended."""
         self._scheduled = scheduled
         self.summary = outcome.summary
-        self._value = hold_value(outcome)
+        self._value = wrap_value(outcome)
         self.is_stopped = outcome.is_stopped
         self.is_ok = outcome.is_ok
 
@@ -195,7 +195,7 @@ class Encoded:
             return self._value
 
 
-def hold_value(outcome: Outcome) -> Any:
+def wrap_value(outcome: Outcome) -> Any:
     """Return an outcome's value, for `read_value`: as it is, or not decoded yet."""
     value = outcome.value
     if isinstance(value, Payload):
@@ -203,14 +203,14 @@ def hold_value(outcome: Outcome) -> Any:
     return value
 
 
-def hold_result(payload: Payload) -> Encoded:
+def wrap_result(payload: Payload) -> Encoded:
     """Return a result as it came; every read returns the same object."""
     return Encoded(payload, decode_result)
 
 
-def read_value(held: Any) -> Any:
-    """Return the result or the error that `hold_value` holds."""
-    return held.read() if isinstance(held, Encoded) else held
+def read_value(wrapped: Any) -> Any:
+    """Return the result or the error that `wrap_value` holds."""
+    return wrapped.read() if isinstance(wrapped, Encoded) else wrapped
 
 
 MAX_RUNS = 20

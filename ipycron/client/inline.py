@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     Record = Callable[[str], AbstractContextManager[None]]
 
 
-LANDING_PAUSE = 0.002
+COMPLETION_PAUSE = 0.002
 """Seconds that the ends of runs stand back for runs that wait for a thread."""
 MAX_PAUSES = 5
 """How often in a row: what waits may wait for long, if every thread is blocked."""
@@ -47,7 +47,7 @@ class InlineJob:
         task_id: the task's.
         function: sync, or a coroutine function.
         make_context: makes it for a run; None without.
-        home: the loop that a coroutine function runs on, None for sync functions.
+        loop: the loop that a coroutine function runs on, None for sync functions.
         origin: awaits what a sync function returns; None: a loop of the run's own.
         record: given a run's id, returns what records the output of code below it;
             None records nothing.
@@ -56,7 +56,7 @@ class InlineJob:
     __slots__ = (
         "_record",
         "function",
-        "home",
+        "loop",
         "make_context",
         "name",
         "origin",
@@ -70,7 +70,7 @@ class InlineJob:
         function: Callable[..., Any],
         *,
         make_context: MakeContext | None,
-        home: asyncio.AbstractEventLoop | None,
+        loop: asyncio.AbstractEventLoop | None,
         origin: LoopOfOrigin | None = None,
         record: Record | None = None,
     ) -> None:
@@ -80,7 +80,7 @@ class InlineJob:
         self.task_id = task_id
         self.function = function
         self.make_context = make_context
-        self.home = home
+        self.loop = loop
 
     def call(self, execution: ScheduledExecution) -> Any:
         """Call the function for one run."""
@@ -115,29 +115,29 @@ class CompletionQueue:
     ) -> None:
         self._loop = loop
         self._has_waiting = has_waiting
-        self._flights: deque[InlineRun] = deque()
+        self._runs: deque[InlineRun] = deque()
         self._is_called = False
         self._pauses = 0
 
-    def bring(self, run: InlineRun) -> None:
+    def add(self, run: InlineRun) -> None:
         """Complete `run` on the loop soon, after those before it."""
         # First: a call in progress either finds it or is made again.
-        self._flights.append(run)
+        self._runs.append(run)
         if not self._is_called:
             self._is_called = True
             # Once the client is closed, nothing waits for this run any more.
             with contextlib.suppress(RuntimeError):
-                self._loop.call_soon_threadsafe(self._land)
+                self._loop.call_soon_threadsafe(self._complete)
 
-    def _land(self) -> None:
+    def _complete(self) -> None:
         if self._pauses < MAX_PAUSES and self._has_waiting():
             self._pauses += 1
-            self._loop.call_later(LANDING_PAUSE, self._land)
+            self._loop.call_later(COMPLETION_PAUSE, self._complete)
             return
         self._pauses = 0
         self._is_called = False
-        while self._flights:
-            self._flights.popleft().land()
+        while self._runs:
+            self._runs.popleft().complete()
 
 
 class InlineRun:
@@ -225,9 +225,9 @@ class InlineRun:
     def end(self, outcome: Outcome) -> None:
         """Bring the end to the scheduler's loop."""
         self._outcome = outcome
-        self._worker.completions.bring(self)
+        self._worker.completions.add(self)
 
-    def land(self) -> None:
+    def complete(self) -> None:
         """Resolve the future, on the scheduler's loop."""
         self._worker.forget(self.future)
         if not self.future.done():
@@ -262,14 +262,14 @@ class InlineWorker(SharedWorker):
         future = asyncio.get_running_loop().create_future()
         run = InlineRun(self, execution, future)
         self._runs = self._runs.add(future, run)
-        if self.job.home is None:
+        if self.job.loop is None:
             try:
                 self._pool.submit(run)
             except RuntimeError as error:
                 self.forget(future)
                 raise RunRefused(name=self.job.name, reason=describe(error)) from None
         else:
-            self._start_coroutine(run, self.job.home)
+            self._start_coroutine(run, self.job.loop)
         return future
 
     def forget(self, future: asyncio.Future[Outcome]) -> None:
@@ -277,27 +277,27 @@ class InlineWorker(SharedWorker):
         self._runs = self._runs.remove(future)
 
     @staticmethod
-    def _start_coroutine(run: InlineRun, home: asyncio.AbstractEventLoop) -> None:
+    def _start_coroutine(run: InlineRun, loop: asyncio.AbstractEventLoop) -> None:
         try:
-            home.call_soon_threadsafe(run.start)
+            loop.call_soon_threadsafe(run.start)
         except RuntimeError:  # the notebook's or script's loop is closed
-            run.end(make_failure(RuntimeError(_HOMELESS)))
+            run.end(make_failure(RuntimeError(_LOOP_CLOSED)))
 
     def give_up(self, future: asyncio.Future[Outcome]) -> asyncio.Future[Outcome]:
         """Cancel a coroutine; a thread goes on. See `Worker.give_up`."""
-        run, home = self._runs.get(future), self.job.home
+        run, loop = self._runs.get(future), self.job.loop
         if run is not None:
-            if home is None:
+            if loop is None:
                 run.cancel()
             else:
-                self._cancel(run, home)
+                self._cancel(run, loop)
         return future
 
     @staticmethod
-    def _cancel(run: InlineRun, home: asyncio.AbstractEventLoop) -> None:
+    def _cancel(run: InlineRun, loop: asyncio.AbstractEventLoop) -> None:
         with contextlib.suppress(RuntimeError):  # closed
-            home.call_soon_threadsafe(run.cancel)
-        if not home.is_running():
+            loop.call_soon_threadsafe(run.cancel)
+        if not loop.is_running():
             run.future.cancel()  # nothing runs there any more
 
     async def stop(self, *, grace: float) -> None:
@@ -306,11 +306,11 @@ class InlineWorker(SharedWorker):
         if not futures:
             return
         _, pending = await asyncio.wait(futures, timeout=grace)
-        if pending and self.job.home is None:
+        if pending and self.job.loop is None:
             raise StopTimeout(name=self.job.name, timeout=grace)
 
 
-_HOMELESS = (
+_LOOP_CLOSED = (
     "the event loop in which the coroutine function was scheduled is closed. Keep it "
     "running, or use background=True."
 )

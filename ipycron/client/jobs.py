@@ -64,26 +64,26 @@ class Inline(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         function: the function.
         wants_context: whether it takes the context.
-        home: the loop of a coroutine function.
+        loop: the loop of a coroutine function.
         origin: the loop of a function that may leave something to be awaited.
         label: what it is called.
     """
 
     function: Callable[..., Any]
     wants_context: bool
-    home: asyncio.AbstractEventLoop | None
+    loop: asyncio.AbstractEventLoop | None
     origin: LoopOfOrigin | None = None
     label: str
 
     @property
-    def is_homeless(self) -> bool:
+    def has_closed_loop(self) -> bool:
         """Whether it cannot run any more: its loop is closed."""
-        return self.home is not None and self.home.is_closed()
+        return self.loop is not None and self.loop.is_closed()
 
     @property
-    def is_stranded(self) -> bool:
+    def lacks_loop(self) -> bool:
         """Whether it cannot run now: its loop does not."""
-        return self.home is not None and not self.home.is_running()
+        return self.loop is not None and not self.loop.is_running()
 
 
 class Cell(msgspec.Struct, frozen=True, kw_only=True):
@@ -239,20 +239,20 @@ def _make_function(function: Callable[..., Any], options: TaskOptions) -> Source
         job = FunctionJob(label.encode("utf-8", "backslashreplace").decode())
         return _place(job, _pack_function(function, label), label, options)
     _check_inline(options)
-    home = _get_home(label) if is_coroutine_function(function) else None
-    if home is None and options.timeout is not None:
+    loop = _get_loop(label) if is_coroutine_function(function) else None
+    if loop is None and options.timeout is not None:
         raise InvalidOption(
             option="timeout",
             value=options.timeout,
             expected="None for an inline function: a thread cannot be killed",
             advice="Use background=True, or a coroutine function.",
         )
-    loop = get_running_loop() if home is None else None
+    origin = get_running_loop() if loop is None else None
     return Inline(
         function=function,
         wants_context=wants_context,
-        home=home,
-        origin=None if loop is None else LoopOfOrigin(loop),
+        loop=loop,
+        origin=None if origin is None else LoopOfOrigin(origin),
         label=label,
     )
 
@@ -271,7 +271,7 @@ def is_coroutine_function(function: Callable[..., Any]) -> bool:
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)
 
 
-def _get_home(label: str) -> asyncio.AbstractEventLoop:
+def _get_loop(label: str) -> asyncio.AbstractEventLoop:
     import asyncio  # noqa: PLC0415 - 45 ms; who has a loop has it
 
     try:

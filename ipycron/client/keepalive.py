@@ -35,7 +35,7 @@ class Holder(Protocol):
         """Whether it does now."""
 
     @property
-    def is_stranded(self) -> bool:
+    def lacks_loop(self) -> bool:
         """Whether it needs an event loop that does not run now."""
 
 
@@ -60,7 +60,7 @@ class Keepalive:
         """
         with self._lock:
             # Asked here: an answer from outside may be older than another thread's.
-            is_held = task.is_holding and not (self._is_main_over and task.is_stranded)
+            is_held = task.is_holding and not (self._is_main_over and task.lacks_loop)
             if is_held != (task.id in self._held):  # most events change nothing
                 if is_held:
                     self._held[task.id] = task

@@ -70,14 +70,14 @@ class Listeners:
             raise InvalidOption(
                 option="listener", value=listener, expected="a function of one argument"
             )
-        home = get_running_loop()
+        loop = get_running_loop()
         with _lock:
             own = self._own()
             lane = self._find_lane(listener)
             subscription = (
                 Subscription(listener, lane)
-                if home is None
-                else HomeListener(listener, lane, home)
+                if loop is None
+                else LoopListener(listener, lane, loop)
             )
             own.setdefault(str(event), []).append((subscription, once))
 
@@ -169,7 +169,7 @@ class Subscription:
         return hash(self._listener)
 
 
-class HomeListener(Subscription):
+class LoopListener(Subscription):
     """A listener that was added where an event loop ran, which awaits what it returns.
 
     One after the other, in the order of events, beside everything else: a coroutine
@@ -179,37 +179,37 @@ class HomeListener(Subscription):
     Args:
         listener: the user's; this is equal to it.
         lane: what its calls have in common.
-        home: the loop.
+        loop: the loop.
     """
 
-    __slots__ = ("_home", "_queue", "_worker")
+    __slots__ = ("_loop", "_queue", "_worker")
 
     def __init__(
-        self, listener: Listener, lane: int, home: asyncio.AbstractEventLoop
+        self, listener: Listener, lane: int, loop: asyncio.AbstractEventLoop
     ) -> None:
         super().__init__(listener, lane)
-        self._home = home
+        self._loop = loop
         self._queue: deque[tuple[str, Any]] = deque()
         self._worker: asyncio.Task[None] | None = None
 
     def _await(self, awaitable: Any, context: TaskContext) -> Any:
-        if self._home.is_running():
+        if self._loop.is_running():
             label = f"a listener of {context.event} of task {context.task.name!r}"
             with contextlib.suppress(RuntimeError):  # closed a moment ago
-                self._home.call_soon_threadsafe(self._take, label, awaitable)
+                self._loop.call_soon_threadsafe(self._take, label, awaitable)
                 return None
         return super()._await(awaitable, context)
 
     def _take(self, label: str, awaitable: Any) -> None:
         self._queue.append((label, awaitable))
         if self._worker is None:
-            self._worker = self._home.create_task(self._work(), name=HOME_TASK)
+            self._worker = self._loop.create_task(self._work(), name=LISTENER_TASK)
 
     async def _work(self) -> None:
         try:
             while self._queue:
                 label, awaitable = self._queue.popleft()
-                late = self._home.call_later(SLOW, _log_slow, label)
+                late = self._loop.call_later(SLOW, _log_slow, label)
                 try:
                     await awaitable
                 except Exception:  # noqa: BLE001 - border: listener
@@ -220,7 +220,7 @@ class HomeListener(Subscription):
             self._worker = None
 
 
-HOME_TASK = "ipycron-listener"
+LISTENER_TASK = "ipycron-listener"
 """The name of the tasks of event loops that await listeners."""
 
 
@@ -240,7 +240,7 @@ async def finish_here(timeout: float) -> None:
     tasks = [
         task
         for task in asyncio.all_tasks()
-        if task.get_name() == HOME_TASK and task is not current
+        if task.get_name() == LISTENER_TASK and task is not current
     ]
     if tasks:
         await asyncio.wait(tasks, timeout=timeout)

@@ -312,15 +312,15 @@ class TaskRecord:
     @property
     def is_holding(self) -> bool:
         """Whether it keeps a script alive: ref'd, and started or about to be."""
-        if isinstance(self.source, Inline) and self.source.is_homeless:
+        if isinstance(self.source, Inline) and self.source.has_closed_loop:
             return False
         # In this order: a start ends after the task was reported as started.
         return self._is_ref and (self.is_starting or self.is_started)
 
     @property
-    def is_stranded(self) -> bool:
+    def lacks_loop(self) -> bool:
         """Whether it is a coroutine function whose loop does not run now."""
-        return isinstance(self.source, Inline) and self.source.is_stranded
+        return isinstance(self.source, Inline) and self.source.lacks_loop
 
     def make_completion(self, what: str) -> Completion[Any]:
         """Return the completion of what is asked of it."""
@@ -352,7 +352,7 @@ class TaskRecord:
     def _runs_on(self, loop: asyncio.AbstractEventLoop | None) -> bool:
         """Return whether a loop is that of its coroutine function."""
         source = self.source
-        return isinstance(source, Inline) and loop is not None and source.home is loop
+        return isinstance(source, Inline) and loop is not None and source.loop is loop
 
     def defer(self, call: Callable[[], Any]) -> None:
         """Call this where listeners are called."""

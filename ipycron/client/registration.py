@@ -63,7 +63,7 @@ def make_inline_job(task: TaskRecord) -> InlineJob:
         task.id,
         task.source.function,
         make_context=partial(_make_job_context, task) if wants_context else None,
-        home=task.source.home,
+        loop=task.source.loop,
         origin=task.source.origin,
         record=task.record_run,
     )

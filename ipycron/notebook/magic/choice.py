@@ -57,7 +57,7 @@ def refuse_waiting(tasks: Iterable[Task]) -> None:
     except RuntimeError:
         return
     for task in tasks:
-        if isinstance(task.source, Inline) and task.source.home is here:
+        if isinstance(task.source, Inline) and task.source.loop is here:
             raise UsageError(
                 f"{task.name!r} runs in the notebook itself, between two cells: use "
                 f"`await ipycron.get_task({task.name!r}).execute()`, or leave "

@@ -72,14 +72,14 @@ _clock = SystemClock()
 CallState = Literal["sent", "lost"]
 
 
-class Held(Protocol):
+class LazyResult(Protocol):
     """A result as it came, decoded when it is first read."""
 
     def read(self) -> Any:
         """Return the result."""
 
 
-class Courier(Protocol):
+class AnswerReader(Protocol):
     """Reads the end of a completion in the thread that waits for it."""
 
     def fetch(self, timeout: float | None) -> float | None:
@@ -92,7 +92,7 @@ class Courier(Protocol):
 class Ending(Protocol):
     """The end of a run that a caller waits for: the client's `Completion`."""
 
-    courier: Courier | None
+    answer_reader: AnswerReader | None
 
     def done(self) -> bool:
         """Return whether it has ended."""
@@ -115,7 +115,7 @@ class Connections(Protocol):
     """What a connection asks of `DirectConnections`."""
 
     loop: asyncio.AbstractEventLoop
-    hold: Callable[[Payload], Held]
+    wrap_result: Callable[[Payload], LazyResult]
     submit: Callable[[Callable[[], object]], object]
     report: Callable[[str, str, CallState], bool]
 
@@ -158,7 +158,7 @@ class DirectConnection:
         # Taken again by a signal's handler; each step within can be repeated.
         self._lock = threading.RLock()
         self._inbox: deque[bytes] = deque()  # received, not decoded yet
-        self._answers: deque[tuple[Answered, Held]] = deque()  # not delivered yet
+        self._answers: deque[tuple[Answered, LazyResult]] = deque()  # not delivered yet
         self._call: DirectCall | None = None
         self._last = 0
         self._sent_at = 0.0
@@ -229,7 +229,7 @@ class DirectConnection:
     def fetch(self, call: DirectCall, seconds: float) -> None:
         """Read the answer to a call if it comes soon and no other thread reads it."""
         with self._lock:
-            if call.is_over or call.reader is not Reader.NOBODY:
+            if call.is_over or call.reader is not Reader.NONE:
                 return
             call.reader = Reader.CALLER
         try:
@@ -327,14 +327,14 @@ class DirectConnection:
             payload = Payload(message.value)
             if may_run_code(payload) and has_changed_user(self.pid):
                 payload = make_lost(CHANGED_USER)
-            answers.append((message, self._connections.hold(payload)))
+            answers.append((message, self._connections.wrap_result(payload)))
         call.completion.set(answers[-1][1].read)
         self._waiters.take(call.execution_id)
         self._finish(call)
 
     def _finish(self, call: DirectCall) -> None:
         call.is_over = True
-        call.completion.courier = None
+        call.completion.answer_reader = None
         if self._call is call:
             self._call = None
 
@@ -369,7 +369,7 @@ class DirectConnection:
             self._answers.clear()
         return answers
 
-    def _describe(self, message: Answered, held: Held) -> Answer:
+    def _describe(self, message: Answered, result: LazyResult) -> Answer:
         date, now = date_call(message.number), _clock.now()
         # A job can write to the worker's end, and a clock may have been set.
         begin = message.started_at if date <= message.started_at <= now else date
@@ -383,7 +383,7 @@ class DirectConnection:
             pid=self.pid,
         )
         return execution, Outcome(
-            is_ok=True, value=held, summary=show_controls(message.summary)
+            is_ok=True, value=result, summary=show_controls(message.summary)
         )
 
     def look(self, now: float) -> bool:
@@ -399,7 +399,7 @@ class DirectConnection:
             age = now - call.sent_at
             if age >= SOON:
                 self.report()
-            if age >= (SOON if call.reader is Reader.NOBODY else GRACE):
+            if age >= (SOON if call.reader is Reader.NONE else GRACE):
                 call.reader = Reader.LOOP
                 self._listen()
         if self._answers and self._is_time(now):
@@ -450,7 +450,7 @@ class DirectConnection:
 class Reader(Enum):
     """What reads the answer to a call."""
 
-    NOBODY = auto()
+    NONE = auto()
     CALLER = auto()
     LOOP = auto()
 
@@ -485,7 +485,7 @@ class DirectCall:
         self.number = number
         self.execution_id = name_call(connection.name, number)
         self.completion = completion
-        self.reader = Reader.NOBODY
+        self.reader = Reader.NONE
         self.sent_at = _clock.monotonic()
         self.is_over = False
         self.is_sent = False
@@ -493,7 +493,7 @@ class DirectCall:
 
     def send(self) -> bool:
         """Send the call; return False if the connection is closed."""
-        self.completion.courier = self
+        self.completion.answer_reader = self
         return self._connection.send(self)
 
     @property
@@ -513,7 +513,7 @@ class DirectCall:
             self._connection.drop(self)
 
     def fetch(self, timeout: float | None) -> float | None:
-        """Wait for the answer, in the thread that wants it; see `Courier.fetch`."""
+        """Wait for the answer in the calling thread; see `AnswerReader.fetch`."""
         self._connection.fetch(
             self, PATIENCE if timeout is None else min(timeout, PATIENCE)
         )

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
         Answer,
         CallState,
         Ending,
-        Held,
+        LazyResult,
         Waiting,
     )
     from ipycron.process.wire.payload import Payload
@@ -32,7 +32,7 @@ class DirectConnections:
         get_waiters: returns a task's runs that were called for, None for a task that
             is gone.
         take_answers: receives a task's runs that have ended, in their order.
-        hold: returns the holder of a result that is not decoded yet.
+        wrap_result: returns the holder of a result that is not decoded yet.
         loop: the client's.
         submit: calls a function on the loop, from any thread.
         report: reports a call (task, run, state) to the supervisor, from any thread;
@@ -44,7 +44,7 @@ class DirectConnections:
         *,
         get_waiters: Callable[[str], Waiting | None],
         take_answers: Callable[[str, list[Answer]], None],
-        hold: Callable[[Payload], Held],
+        wrap_result: Callable[[Payload], LazyResult],
         loop: asyncio.AbstractEventLoop,
         submit: Callable[[Callable[[], object]], object],
         report: Callable[[str, str, CallState], bool],
@@ -54,7 +54,7 @@ class DirectConnections:
         self._by_task: dict[str, DirectConnection] = {}
         self._is_watching = False
         self._timer: asyncio.TimerHandle | None = None
-        self.hold = hold
+        self.wrap_result = wrap_result
         self.loop = loop
         self.submit = submit
         self.report = report

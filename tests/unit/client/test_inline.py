@@ -12,8 +12,8 @@ from ipycron.errors import RemoteError
 class InlineRun:
     """A run that has ended in some thread."""
 
-    def __init__(self, land):
-        self.land = land
+    def __init__(self, complete):
+        self.complete = complete
 
 
 @pytest.mark.parametrize(
@@ -27,21 +27,21 @@ class InlineRun:
 def test_ends_stand_back_for_beginnings(looks, expected):
     """For a few milliseconds, in the order in which they came."""
     left = list(looks)
-    landed = []
+    completed = []
 
     async def live():
-        landing = CompletionQueue(
+        queue = CompletionQueue(
             asyncio.get_running_loop(), has_waiting=lambda: left.pop(0)
         )
         is_done = asyncio.Event()
         for number in range(3):
-            landing.bring(InlineRun(lambda number=number: landed.append(number)))
-        landing.bring(InlineRun(is_done.set))
+            queue.add(InlineRun(lambda number=number: completed.append(number)))
+        queue.add(InlineRun(is_done.set))
         await is_done.wait()
         return len(looks) - len(left)
 
     asked = asyncio.run(live())
-    assert (asked, landed) == (expected, [0, 1, 2])
+    assert (asked, completed) == (expected, [0, 1, 2])
 
 
 def test_ends_are_brought_together():
@@ -49,14 +49,14 @@ def test_ends_are_brought_together():
     asked = []
 
     async def live():
-        landed = []
-        landing = CompletionQueue(
+        completed = []
+        queue = CompletionQueue(
             asyncio.get_running_loop(), has_waiting=lambda: asked.append(1)
         )
         for number in range(100):
-            landing.bring(InlineRun(lambda number=number: landed.append(number)))
+            queue.add(InlineRun(lambda number=number: completed.append(number)))
         await asyncio.sleep(0.01)
-        return landed
+        return completed
 
     assert asyncio.run(live()) == list(range(100))
     assert asked == [1]

@@ -29,7 +29,7 @@ class Holder:
 
     id: str
     is_holding: bool
-    is_stranded: bool = False
+    lacks_loop: bool = False
 
 
 def count():
@@ -89,7 +89,7 @@ def test_task_is_asked_after_whoever_came_before(held):
 
     class Asked:
         id = "a"
-        is_stranded = False
+        lacks_loop = False
 
         @property
         def is_holding(self):

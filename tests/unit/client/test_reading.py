@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from ipycron.client.executions import hold_value, read_value
+from ipycron.client.executions import read_value, wrap_value
 from ipycron.process.wire.outcome import encode_error, encode_result, read_traceback
 from ipycron.process.wire.payload import INLINE_BYTES
 from ipycron.scheduling.events import Outcome
@@ -41,7 +41,7 @@ def test_error_is_whole_for_each_of_its_readers(text):
     payload, summary = encode_error(ValueError(text), 1 << 20)
     outcome = Outcome(is_ok=False, value=payload, summary=summary)
     for _ in range(2):
-        error = read_value(hold_value(outcome))
+        error = read_value(wrap_value(outcome))
         assert type(error) is ValueError
         assert str(error) == text
     assert "ValueError" in read_traceback(payload)
@@ -51,7 +51,7 @@ def test_result_is_decoded_once_when_many_ask_at_once():
     """A large one has a descriptor, which is given back after the first."""
     payload, summary = encode_result(Slow(LARGE), 1 << 20)
     assert payload.fd is not None
-    held = hold_value(Outcome(is_ok=True, value=payload, summary=summary))
+    held = wrap_value(Outcome(is_ok=True, value=payload, summary=summary))
     rebuilt.clear()  # packing has tried it
     first, *others = ask_at_once(lambda: read_value(held))
     assert first.text == LARGE
