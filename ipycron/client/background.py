@@ -63,10 +63,10 @@ if TYPE_CHECKING:
     OpenControls = Mapping[str, Action | None]
 
 MAX_LOSSES = 3
-"""Supervisors lost in a row, without a finished run between, before a start that waits
-for one fails. Tasks that were started wait for as long as it takes."""
+"""Supervisors lost in a row, with no run finished in between, before a pending start
+fails. Tasks that were started keep waiting."""
 STABLE_SECONDS = 60.0
-"""After so long, the loss of a supervisor does not count as one more in a row."""
+"""A supervisor that has lived this long ends a row of losses."""
 _REFUSALS = (OSError, MemoryError)
 _TOO_LARGE = "more than can be sent. Put what is large into a file"
 ANSWER_TIMEOUT = 6.0
@@ -74,70 +74,73 @@ ANSWER_TIMEOUT = 6.0
 
 
 class ClientPort(Protocol):
-    """What the background half calls: the client, which receives every message."""
+    """What `BackgroundTasks` calls: the client, which handles every message."""
 
     def get_waiters(self, task_id: str) -> Waiters | None:
-        """Return a task's runs that were called for; None for one that is gone."""
+        """Return the waiters of a task's manual runs; None if the task is gone."""
 
     def take_answers(self, task_id: str, answers: list[Answer]) -> None:
-        """Runs have begun and returned, one after the other."""
+        """Handle direct runs that have begun and returned, in order."""
 
     def take_notice(self, notice: Notice) -> None:
-        """Something happened to a task."""
+        """Handle an event of a task."""
 
     def take_refusal(
         self, task_id: str, execution_id: str, error: BaseException
     ) -> None:
-        """A run that was asked for cannot be."""
+        """Handle a refused run."""
 
     def take_output(self, message: Streamed | Displayed, payload: Payload) -> None:
-        """A worker wrote or displayed something."""
+        """Handle what a worker wrote or displayed."""
 
     def take_record(self, record: logging.LogRecord, task_id: str) -> None:
-        """A worker made a log record."""
+        """Handle a log record of a worker."""
 
     def take_set_back(self, seconds: float) -> None:
-        """The clock was set back, and all slots have been counted anew (C3)."""
+        """Handle a clock that was set back: all slots were computed again (C3)."""
 
     def take_loss(
         self, error: SupervisorLost, open_controls: OpenControls, *, is_first: bool
     ) -> list[str]:
-        """The supervisor is gone; return the ids of tasks to start again.
+        """Handle the loss of the supervisor; return the ids of tasks to start again.
 
-        `open_controls` maps each task to its last control that is not answered yet.
-        Only the first loss in a row is logged here; see `warn` for the others.
+        `open_controls` maps each task to its last unanswered control. Only the first
+        loss in a row is logged here; see `warn` for the others.
         """
 
     def warn(self, text: str) -> None:
-        """Warn the user of a problem that ipycron goes on trying to solve."""
+        """Warn the user of a problem that ipycron keeps trying to solve."""
 
     def take_missed(self, task_id: str, silence: Silence) -> None:
-        """A task has missed the slots of a time without supervisor."""
+        """Handle the slots that a task missed while there was no supervisor."""
 
     def take_failed_resume(
         self, task_id: str, error: BaseException, silence: Silence, *, is_wanted: bool
     ) -> None:
-        """A task did not start again. Not `is_wanted`: it was stopped meanwhile."""
+        """Handle a task that did not start again.
+
+        `is_wanted` is False if it was stopped in the meantime.
+        """
 
     def take_destroy(self, task_id: str) -> None:
-        """A task is destroyed without a supervisor, which cannot be started."""
+        """Handle a destroy for which no supervisor can be started."""
 
 
 class BackgroundTasks:
-    """The background half of the client. Its methods are called on its loop.
+    """The client's background tasks. Methods are called on the client's loop.
 
-    `execute_at_once` alone may be called anywhere.
+    Only `execute_at_once` and `try_call` may be called from any thread.
 
     Args:
-        owner: receives what happens.
-        elector: answers the supervisor's questions.
-        first: the first supervisor, if it is there.
+        owner: handles the messages.
+        elector: holds the elections that the supervisor requests.
+        first: the first supervisor, if it has been started already.
         loop: the client's.
-        submit: calls a function on it, from any thread.
+        submit: calls a function on the loop, from any thread.
 
     Attributes:
-        direct: the connections to workers, past the supervisor.
-        is_closed: whether all is shut down, or about to be.
+        direct: the direct connections to workers.
+        is_closed: whether everything is shut down, or about to be.
     """
 
     def __init__(
@@ -173,7 +176,7 @@ class BackgroundTasks:
         self._failures = 0  # losses and refusals in a row
         self._started_at = 0.0
         self._retry: asyncio.TimerHandle | None = None
-        self._parked: dict[str, asyncio.Future[None]] = {}  # starts, until there is one
+        self._parked: dict[str, asyncio.Future[None]] = {}  # waiting starts
         self._refusals = RefusalLog(SystemClock(), owner.warn)
         self.is_closed = False
         self._votes = SupervisorElections(
@@ -182,7 +185,7 @@ class BackgroundTasks:
 
     @property
     def supervisor_pid(self) -> int | None:
-        """The supervisor's process, None while there is none."""
+        """The supervisor's process id; None while there is no supervisor."""
         return None if self._connection is None else self._connection.pid
 
     def warm(self, preload: Preload | None = None) -> Connection:
@@ -207,11 +210,11 @@ class BackgroundTasks:
         return self._connection
 
     def add(self, task: TaskRecord) -> None:
-        """Make a task known; it is registered with the supervisor when needed."""
+        """Add a task; it is registered with the supervisor when needed."""
         self._tasks[task.id] = task
 
     def reschedule(self, task: TaskRecord) -> None:
-        """Have the supervisor follow a task's other schedule, if it knows the task."""
+        """Send a task's new schedule to the supervisor, if it is registered there."""
         if self._connection is not None and task.id in self._registered:
             self.direct.report_call(task.id)
             self._connection.send(make_reschedule(task))
@@ -221,7 +224,7 @@ class BackgroundTasks:
         return task_id in self._tasks and not self.is_closed
 
     def forget(self, task_id: str) -> None:
-        """Give up a task that is destroyed. May be repeated."""
+        """Forget a destroyed task. Idempotent."""
         task = self._tasks.pop(task_id, None)
         self._registered.discard(task_id)
         self._resumptions.forget(task_id)
@@ -233,7 +236,7 @@ class BackgroundTasks:
     def control(
         self, task_id: str, action: Action, *, force: bool
     ) -> asyncio.Future[None]:
-        """Ask for a start, a stop or a destroy; a new supervisor is asked again."""
+        """Request a start, stop or destroy; again of a new supervisor, if need be."""
         self.direct.report_call(task_id)
         return self._controls.add(task_id, action, force=force)
 
@@ -247,7 +250,7 @@ class BackgroundTasks:
             if action != "start" and task_id in self._parked:
                 return self._answer_parked(task_id, action)
             connection = self._introduce(task_id)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer
+        except Exception as error:  # noqa: BLE001 - any error is the answer
             if is_resumed and isinstance(error, _REFUSALS):
                 self._back_off(self._explain(task_id, error), is_refusal=True)
                 return self._park(task_id)
@@ -262,7 +265,7 @@ class BackgroundTasks:
     def _answer_unsent(
         self, task_id: str, action: Action, error: Exception
     ) -> asyncio.Future[None]:
-        """Answer a control that no supervisor can be asked for."""
+        """Answer a control for which there is no supervisor."""
         answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if action == "start" or isinstance(error, _REFUSALS):
             answer.set_exception(self._explain(task_id, error))
@@ -273,7 +276,7 @@ class BackgroundTasks:
         return answer
 
     def execute(self, task_id: str, execution_id: str) -> None:
-        """Ask for a run; its end is a notice, a refusal goes to the owner."""
+        """Request a run; its end arrives as a notice, a refusal goes to the owner."""
         self.direct.report_call(task_id)
         try:
             connection = self._introduce(task_id)
@@ -284,16 +287,16 @@ class BackgroundTasks:
             connection.send(Execute(task_id, execution_id))
 
     def execute_at_once(self, task_id: str, execution_id: str) -> bool:
-        """Do the same from any thread; False: nothing was done, ask on the loop.
+        """Request a run from any thread; return False if the loop must do so.
 
-        Whatever the caller asked before must have reached the supervisor.
+        The caller's earlier requests must have been sent already.
         """
-        # First the connection, then the task: a new supervisor knows none at first.
+        # The connection first, then the task: a new supervisor knows no task yet.
         connection = self._connection
         if connection is None or task_id not in self._registered:
             return False
         if self._controls.has_open(task_id):
-            return False  # a new supervisor may not have been told to start it
+            return False  # a new supervisor may not have received its start
         if not self.direct.report_call(task_id):
             return False
         return connection.send_at_once(Execute(task_id, execution_id))
@@ -306,19 +309,19 @@ class BackgroundTasks:
         *,
         is_watched: bool,
     ) -> bool:
-        """Ask the worker itself for a run; see `DirectConnections.try_call`.
+        """Call the worker directly; see `DirectConnections.try_call`.
 
-        As `execute_at_once`, in any thread.
+        From any thread, under the same condition as `execute_at_once`.
         """
         if self._connection is None or self._controls.has_open(task_id):
             return False
         return self.direct.try_call(task_id, completion, waiters, is_watched=is_watched)
 
     def _send_called(self, task_id: str, execution_id: str, call: CallState) -> bool:
-        """Ask the supervisor for a direct call too; see `DirectConnections`."""
+        """Report a direct call to the supervisor; see `DirectConnections`."""
         connection = self._connection
         if connection is None:
-            return True  # its worker goes, too, and the run is lost
+            return True  # its worker ends as well, and the run is lost
         message = Execute(task_id, execution_id, call)
         if self._is_on_loop():
             connection.send(message)
@@ -441,7 +444,7 @@ class BackgroundTasks:
             if control == "destroy":
                 self._report_silence(task_id)
         resumed = self._owner.take_loss(error, open_controls, is_first=is_first)
-        # Before starts that are under way are asked for again: they may be these.
+        # Before pending starts are requested again: these may be among them.
         fresh = self._resumptions.begin(resumed, error)
         is_last = self._losses >= MAX_LOSSES
         for task_id, task in tasks.items():
@@ -451,10 +454,10 @@ class BackgroundTasks:
             start = self._controls.add(task_id, "start")
             start.add_done_callback(partial(self._see_resumed, task_id))
 
-    # --- waiting for another one ----------------------------------------------------
+    # --- waiting for a new supervisor -----------------------------------------------
 
     def _back_off(self, error: BaseException, *, is_refusal: bool) -> None:
-        """Count a failure, and wait before the next supervisor; not after one loss."""
+        """Count a failure; wait before the next supervisor, unless it is one loss."""
         self._failures += 1
         if self._failures == 1 and not is_refusal:
             return
@@ -464,7 +467,7 @@ class BackgroundTasks:
             self._retry = self._loop.call_later(delay, self._try_again)
 
     def _park(self, task_id: str) -> asyncio.Future[None]:
-        """Keep the start of a task that was started until there is a supervisor."""
+        """Keep the start of a task until there is a supervisor."""
         if task_id not in self._parked:  # a further start waits with the first
             self._parked[task_id] = asyncio.get_running_loop().create_future()
         return self._parked[task_id]
@@ -482,7 +485,7 @@ class BackgroundTasks:
         return answer
 
     def _try_again(self) -> None:
-        """Start a supervisor, and then what waits for it."""
+        """Start a supervisor, then the tasks that wait for it."""
         self._stop_waiting()
         if self.is_closed:
             return
@@ -518,13 +521,13 @@ class BackgroundTasks:
             self._owner.take_failed_resume(task_id, error, silence, is_wanted=is_wanted)
 
     def _report_silence(self, task_id: str) -> None:
-        """Report what a task has missed that is destroyed before it went on."""
+        """Report what a task missed that is destroyed before it was resumed."""
         silence = self._resumptions.give_up(task_id)
         if silence is not None:
             self._owner.take_missed(task_id, silence)
 
     async def shutdown(self, timeout: float) -> None:
-        """Stop every run, wait until every process is gone."""
+        """Stop every run and wait until every process is gone."""
         self.is_closed = True
         self._stop_waiting()
         for start in self._parked.values():
@@ -535,8 +538,8 @@ class BackgroundTasks:
         connection, self._connection = self._connection, None
         self._registered.clear()
         if connection is not None:
-            # If it is lost meanwhile, that is what was asked for. One that is stopped
-            # does not answer: its end is closed then, and it is killed in the end.
+            # Its loss is what was requested. A supervisor stopped by a signal does not
+            # answer: the connection is closed then, and it is killed.
             with contextlib.suppress(SupervisorLost, TimeoutError):
                 async with asyncio.timeout(timeout + ANSWER_TIMEOUT):
                     end = connection.request(lambda number: Shutdown(number, timeout))
@@ -559,14 +562,14 @@ class BackgroundTasks:
 
 
 def _describe_short(message: Displayed, payload: Payload) -> tuple[Streamed, Payload]:
-    """Return a line of stderr in the place of a display that could not be received."""
+    """Return a line of stderr in place of a display that could not be received."""
     text = f"ipycron: a display was lost: {payload.loss}\n"
     streamed = Streamed(message.task_id, message.execution_id, "stderr", 0)
     return streamed, Payload(text.encode())
 
 
 def _pass_on(waiting: asyncio.Future[None], answer: asyncio.Future[None]) -> None:
-    """Answer a start that was parked as the supervisor answers it."""
+    """Copy the supervisor's answer to a parked start."""
     error = answer.exception()
     if waiting.done():
         return

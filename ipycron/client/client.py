@@ -1,7 +1,7 @@
 """The client: everything of ipycron that runs in the user's process.
 
-What a script needs to create a task and to start the supervisor comes first. The
-engine, asyncio not least, is loaded while the supervisor loads, too.
+Importing this module loads only what a script needs to create a task and to start the
+supervisor. The engine, and asyncio with it, is imported while the supervisor starts.
 """
 
 from __future__ import annotations
@@ -59,26 +59,26 @@ if TYPE_CHECKING:
 
 
 LAST_EVENTS = 1.0
-"""Seconds at least that listeners and log handlers have for the last events."""
+"""Minimum seconds for listeners and log handlers to handle the last events."""
 
 AGAIN = 60.0
-"""Seconds in which a step of the clock is noticed by all schedulers."""
+"""Seconds within which all schedulers report one step of the clock."""
 
 _log = logging.getLogger("ipycron")
 
 
 class Client:
-    """Everything of ipycron that runs in this process; made when first needed.
+    """Everything of ipycron that runs in this process; created when first needed.
 
     Attributes:
         tasks: by id, all that are not destroyed.
         listeners: those of all tasks.
-        event_log: the last events; outlives this client.
-        logger: takes the records of tasks without a logger of their own.
-        coordinator: elects for tasks without a coordinator of their own, or None.
-        clock: the time by which its own scheduler runs tasks.
-        make_id: names the runs that are called for.
-        defer: calls something where listeners are called, after them.
+        event_log: the last events; it outlives this client.
+        logger: for tasks without a logger of their own.
+        coordinator: for tasks without a coordinator of their own; may be None.
+        clock: its own scheduler's.
+        make_id: makes the ids of manual runs.
+        defer: calls a function on the listeners' thread, after pending listeners.
     """
 
     def __init__(
@@ -98,37 +98,37 @@ class Client:
         self._records = Records(self.defer)
         self.keepalive = Keepalive()
         self._pool = ThreadPool()
-        # Taken again by a signal's handler that starts a task, or shuts all down, while
-        # the code that it interrupts does.
+        # Reentrant: a signal handler may start a task or shut everything down while the
+        # code that it interrupts does so.
         self._lock = threading.RLock()
         self._engine: Engine | None = None
-        self._new: deque[TaskRecord] = deque()  # unknown to the engine
-        self._supervisor: SupervisorProcess | None = None  # not the engine's yet
+        self._new: deque[TaskRecord] = deque()  # not yet passed to the engine
+        self._supervisor: SupervisorProcess | None = None  # until there is an engine
         self._warned: set[str] = set()
-        self._set_back_at: float | None = None  # when that was noticed last
+        self._set_back_at: float | None = None  # when that was last reported
         self.is_closed = False
         self._pid = os.getpid()
-        self._origin: int | None = None  # in a fork's child: whose copy this is
+        self._origin: int | None = None  # in a forked child: the process of the client
         self._abandoned: Engine | None = None
 
     @property
     def supervisor_pid(self) -> int | None:
-        """The supervisor's process, None while there is none."""
+        """The supervisor's process id; None while there is no supervisor."""
         return None if self._engine is None else self._engine.background.supervisor_pid
 
     # --- from any thread ------------------------------------------------------------
 
     def _get_engine(self, *, is_for_worker: bool) -> Engine:
-        """Return the engine, made when first needed.
+        """Return the engine, created when first needed.
 
-        Loaded on the calling thread: if a thread of ipycron's were importing it while
-        the user forks, the copy could never import these modules.
+        It is imported on the calling thread: if a thread of ipycron's own were doing so
+        while the user forks, the child could never import these modules.
 
         Args:
             is_for_worker: whether the supervisor will be needed at once.
 
         Raises:
-            OSError: if the system refuses descriptors; it may be tried again.
+            OSError: if no descriptors are left; the call may be repeated.
         """
         with self._lock:
             if self._engine is None:
@@ -150,7 +150,7 @@ class Client:
         if self._engine is None and not self.is_closed:
             self._engine, self._supervisor = engine, None
             self._hand_over()
-        else:  # a signal's handler has made one meanwhile, or shut all down
+        else:  # a signal handler has made one, or shut everything down
             engine.shutdown(0.0, lambda: None)
             self._check_open()
 
@@ -159,7 +159,7 @@ class Client:
             raise RuntimeError("ipycron was shut down")
 
     def _hand_over(self) -> None:
-        """Pass the tasks to the engine that it does not know, each once."""
+        """Pass new tasks to the engine, each once."""
         assert self._engine is not None
         while self._new:
             self._engine.add(self._new.popleft())
@@ -179,13 +179,13 @@ class Client:
         self.event_log.notify(task.id)
 
     def set_coordinator(self, coordinator: Any) -> None:
-        """Have it elect for tasks without a coordinator of their own."""
+        """Use it for tasks without a coordinator of their own."""
         self.coordinator = coordinator
         if self._engine is not None:
             self._engine.submit(self._engine.elector.sweep)
 
     def warm(self, preload: Preload | None = None) -> None:
-        """Start the supervisor in advance, without waiting for it, where it can be."""
+        """Start the supervisor in advance, if possible, without waiting for it."""
         if not find_missing_feature():
             self._get_engine(is_for_worker=True).warm(preload)
 
@@ -206,12 +206,12 @@ class Client:
             engine.control(task, action, completion, force=force)
 
     def try_call(self, task: TaskRecord, completion: Completion[Any]) -> bool:
-        """Ask a task's worker itself for a run; return whether it has been asked."""
+        """Call a task's worker directly; return whether the call was made."""
         engine = self._engine
         return engine is not None and engine.try_call(task, completion)
 
     def catch_up(self, *tasks: TaskRecord) -> None:
-        """Return when the tasks' histories have all runs whose results are known."""
+        """Wait until the tasks' histories contain every run whose result is known."""
         if self._engine is not None:
             self._engine.catch_up(tasks)
 
@@ -223,7 +223,7 @@ class Client:
         self.listeners.add(event, listener, once=once)
 
     def reschedule(self, task: TaskRecord) -> None:
-        """Have the task's scheduler, if it has one, follow its expression."""
+        """Pass the task's new expression to its scheduler, if it has one."""
         with self._lock:
             if self._engine is not None:
                 self._engine.reschedule(task)
@@ -241,7 +241,7 @@ class Client:
     # --- on the client's loop: what happens to tasks --------------------------------
 
     def submit(self, call: Callable[[], object]) -> bool:
-        """Call this on the client's loop; return False where there is none."""
+        """Call this on the client's loop; return False if there is none."""
         engine = self._engine
         return engine is not None and engine.submit(call)
 
@@ -272,7 +272,7 @@ class Client:
         self.event_log.post(task.id, task.name, notice)
 
     def get_waiters(self, task_id: str) -> Waiters | None:
-        """Return a task's calls, None for one that is gone; see `ClientPort`."""
+        """Return a task's waiters; None if the task is gone; see `ClientPort`."""
         task = self.tasks.get(task_id)
         return None if task is None else task.waiters
 
@@ -287,7 +287,7 @@ class Client:
                     self.take_notice(notice)
         else:
             task.observed.follow_runs(answers)
-            # No more than are remembered: each is two events.
+            # No more than are remembered: each run is two events.
             shown = [task.observed.describe_run(*a) for a in answers[-MAX_ITEMS // 2 :]]
             notices = chain.from_iterable(shown)
             self.event_log.post(task.id, task.name, *notices)
@@ -295,7 +295,7 @@ class Client:
     def take_refusal(
         self, task_id: str, execution_id: str, error: BaseException
     ) -> None:
-        """End the completion of a run that cannot be; see `ClientPort`."""
+        """Fail the completion of a refused run; see `ClientPort`."""
         task = self.tasks.get(task_id)
         if task is not None:
             task.refuse(execution_id, error)
@@ -348,9 +348,9 @@ class Client:
         return [task.id for task in lost if task.is_started]
 
     def take_set_back(self, seconds: float) -> None:
-        """Count slots from the new time, and log it once; see `ClientPort`.
+        """Follow a clock that was set back, and log that once; see `ClientPort`.
 
-        Two schedulers may notice it, one after the other.
+        Two schedulers may report the same step, one after the other.
         """
         for task in list(self.tasks.values()):
             task.observed.passed = None
@@ -365,11 +365,11 @@ class Client:
             )
 
     def warn(self, text: str) -> None:
-        """Log what passes; see `ClientPort`."""
+        """Log a warning; see `ClientPort`."""
         self.get_logger(None).warning("%s", text)
 
     def take_missed(self, task_id: str, silence: Silence) -> None:
-        """Report the slots of a time without supervisor; see `ClientPort`."""
+        """Report the slots missed without a supervisor; see `ClientPort`."""
         task = self.tasks.get(task_id)
         if task is not None:
             for notice in task.observed.describe_missed(silence, task.expression):
@@ -402,7 +402,7 @@ class Client:
 
     @property
     def is_copy(self) -> bool:
-        """Whether this process is a fork of the one whose client it is."""
+        """Whether this process was forked from the client's."""
         return self._origin is not None
 
     def get_handles(self) -> dict[str, Any]:
@@ -417,7 +417,7 @@ class Client:
     def warn_once(
         self, message: str, *values: object, extra: Mapping[str, object]
     ) -> None:
-        """Log a warning the first time that it is given."""
+        """Log a warning unless it was logged before."""
         if message not in self._warned:
             self._warned.add(message)
             self.get_logger(None).warning(message, *values, extra=extra)
@@ -425,7 +425,7 @@ class Client:
     # --- the end --------------------------------------------------------------------
 
     def shutdown(self, timeout: float) -> None:
-        """Stop everything and return when it is gone. Ends the client's threads.
+        """Stop everything, wait until it is gone, and end the client's threads.
 
         May be called again: see `Engine.shutdown`.
         """
@@ -440,7 +440,7 @@ class Client:
         self.dispatcher.close(timeout=max(timeout, LAST_EVENTS))
 
     def _end_rest(self) -> None:
-        """Destroy tasks that were never started, or lost their supervisor meanwhile."""
+        """Destroy tasks that were never started, or have lost their supervisor."""
         lost = SupervisorLost(reason="it was lost during the shutdown")
         now, outcome = self.clock.now(), Outcome.of_error(lost)
         for task in list(self.tasks.values()):
@@ -450,10 +450,10 @@ class Client:
                 self.take_notice(notice)
 
     def close_in_child(self) -> None:
-        """Give up everything in a process that this one forked.
+        """Release everything in a process that the client forked.
 
-        Its threads are not there, its locks may be held by them, and its descriptors
-        are shared with the client itself.
+        The client's threads do not exist there, they may have held its locks at the
+        fork, and its descriptors are shared with the parent.
         """
         self.is_closed = True
         self._origin = self._pid
@@ -471,14 +471,15 @@ class Client:
 
 
 def _forget(call: Callable[[], Any], *, lane: str | int = "", label: str = "") -> None:
-    """Call nothing: the thread that would is not here."""
+    """Do nothing: the thread for such calls does not exist in this process."""
 
 
 def _import_engine() -> type[Engine]:
-    """Import the engine, and asyncio, whole or not at all.
+    """Import the engine, and asyncio, completely or not at all.
 
-    A package whose import is interrupted is forgotten, its modules are not: the next
-    import would take them for there and find no names of theirs in it, for ever.
+    When the import of a package is interrupted, `sys.modules` loses the package but
+    keeps its modules: the next import would not run those again, and the package would
+    lack their names forever.
     """
     try:
         from ipycron.client.engine import Engine  # noqa: PLC0415 - see the module

@@ -31,13 +31,13 @@ T = TypeVar("T")
 
 
 class Owner(Protocol):
-    """Whose completion it is: the task."""
+    """The task that a completion belongs to."""
 
     @property
     def logger(self) -> logging.Logger: ...  # noqa: D102
 
     def defer(self, call: Callable[[], Any]) -> None:
-        """Call this on the thread of listeners."""
+        """Call this on the listeners' thread."""
 
     def check_wait(self, what: str, *, blocks: bool) -> None:
         """Raise if a wait for `what`, which has not ended, could not end."""
@@ -47,25 +47,24 @@ class Completion(Future[T]):
     """The end of a start, a stop, a destroy or a run.
 
     ``await completion`` in a notebook, ``completion.result(timeout)`` in a script;
-    both give the result or raise the error. It may be asked any number of times,
-    from any thread. A failure that nobody has asked for when the completion is
-    thrown away is logged once.
+    both return the result or raise the error, any number of times and in any thread.
+    A failure that was never retrieved is logged once, when the completion is deleted.
 
-    It is taken where a future of `concurrent.futures` is (`wait`, `as_completed`,
+    It is accepted where a future of `concurrent.futures` is (`wait`, `as_completed`,
     `asyncio.wrap_future`), and where a coroutine is (`asyncio.create_task`,
-    `TaskGroup`, `gather`). `asyncio.wait` refuses whatever `create_task` takes: give it
+    `TaskGroup`, `gather`). `asyncio.wait` accepts no coroutine: pass it
     ``asyncio.create_task(completion)``.
 
-    Not such a future inside: that is 1.3 KB, most of it for waiting, and of a hundred
-    tasks that start together most are never awaited.
+    It does not initialize its base class: a future takes 1.3 KB, most of it for
+    waiting, and of a hundred tasks that start together most are never awaited.
 
     Args:
-        what: a start, a run: for the log.
+        what: names it in the log: a start, a run.
         owner: the task.
 
     Attributes:
         answer_reader: reads its end in a waiting thread; internal.
-        asked_by: the call of a listener that asked for it, if one did.
+        asked_by: the call of a listener that requested it, if any.
     """
 
     __slots__ = (
@@ -85,16 +84,16 @@ class Completion(Future[T]):
     )
 
     def __init__(self, what: str, owner: Owner) -> None:
-        # Not the base's: see above.
+        # Not the base class's: see above.
         self._what = what
         self._owner = owner
-        # Its end: one of the two, once. `_read` gives the result, or raises.
+        # Its end: one of the two is set, once. `_read` returns the result or raises.
         self._read: Callable[[], T] | None = None
         self._error: BaseException | None = None
         self._watchers: tuple[Callable[[Completion[T]], Any], ...] = ()
         self._wakeups: tuple[Wakeup, ...] = ()  # of the threads that wait
-        # Of its own: a fork may come while another thread holds one. It may be taken
-        # again: by a finalizer of the user's, anywhere.
+        # A lock of its own: a fork may happen while another thread holds one.
+        # Reentrant: a finalizer of the user's may acquire it again, anywhere.
         self._lock = RLock()
         self.answer_reader: AnswerReader | None = None
         self.asked_by: object | None = None
@@ -110,7 +109,7 @@ class Completion(Future[T]):
             timeout: seconds to wait; None waits for ever.
 
         Raises:
-            TimeoutError: if it has not ended within `timeout`. It goes on.
+            TimeoutError: if it has not ended within `timeout`. It continues.
             BaseException: whatever it failed with.
         """
         self._is_asked = True
@@ -125,7 +124,7 @@ class Completion(Future[T]):
             raise CancelledError
         if self._error is not None:
             return self._error
-        if self._is_failed:  # a result is not for us to decode
+        if self._is_failed:  # a result need not be decoded here
             try:
                 self._get_result()
             except Exception as failure:  # noqa: BLE001 - it is what was asked for
@@ -133,9 +132,9 @@ class Completion(Future[T]):
         return None
 
     def peek(self) -> BaseException | None:
-        """Return what it has failed with; None if it has not, or not ended.
+        """Return its error; None if it has none, or has not ended.
 
-        Unlike `exception`, this leaves a failure that nobody asks for one to log.
+        Unlike `exception`, this does not mark the failure as retrieved.
         """
         return self._error
 
@@ -144,10 +143,10 @@ class Completion(Future[T]):
         return self._read is not None or self._error is not None
 
     def cancel(self) -> bool:
-        """Stop the waiting, everybody's; what is waited for goes on.
+        """End all waiting for it; the operation itself continues.
 
         Returns:
-            False if it has ended before.
+            False if it has already ended.
         """
         with self._lock:
             if self.done():
@@ -166,14 +165,14 @@ class Completion(Future[T]):
         return not self.done()
 
     def add_done_callback(self, callback: Callable[[Any], Any]) -> None:
-        """Call `callback` with this when it ends, soon if it has ended.
+        """Call `callback` with this when it ends; soon, if it has ended.
 
-        It runs where listeners run: it may block, ask, and control tasks.
+        It is called on the listeners' thread: it may block, and control tasks.
         """
         self.watch(lambda done: self._owner.defer(partial(callback, done)))
 
     def __await__(self) -> Generator[Any, None, T]:
-        import asyncio  # noqa: PLC0415 - 45 ms; who awaits has it
+        import asyncio  # noqa: PLC0415 - 45 ms, loaded where there is a loop
 
         from ipycron.scheduling.aio import settle  # noqa: PLC0415 - as above
 
@@ -181,7 +180,7 @@ class Completion(Future[T]):
         if not self.done():
             self._owner.check_wait(self._what, blocks=False)
         loop = asyncio.get_running_loop()
-        # A future of each waiter: a cancelled await ends the waiting of one.
+        # A future for each await: a cancelled one does not end the others.
         waiter: asyncio.Future[None] = loop.create_future()
 
         def wake(_: object) -> None:
@@ -197,11 +196,11 @@ class Completion(Future[T]):
             raise asyncio.CancelledError
         return self._get_result()
 
-    # What makes it a coroutine for `asyncio.create_task`: each task has an await of its
-    # own, from the first `send` to the end.
+    # These methods make it a coroutine for `asyncio.create_task`. Each task has its own
+    # await, from the first `send` to the end.
 
     def send(self, value: None) -> Any:
-        """Go on with the running task's await; for asyncio."""
+        """Resume the running task's await; for asyncio."""
         return self._resume(lambda steps: steps.send(value))
 
     def throw(self, *error: Any) -> Any:
@@ -226,10 +225,10 @@ class Completion(Future[T]):
             del awaits[task]
             raise
 
-    # What `concurrent.futures.wait` and `as_completed` look at.
+    # Used by `concurrent.futures.wait` and `as_completed`.
 
     @property
-    def _state(self) -> str:  # type: ignore[override] # nobody but us sets it
+    def _state(self) -> str:  # type: ignore[override] # nothing else sets it
         if self.cancelled():
             return "CANCELLED_AND_NOTIFIED"
         return "FINISHED" if self.done() else "PENDING"
@@ -246,12 +245,12 @@ class Completion(Future[T]):
 
     def _wait(self, timeout: float | None) -> None:
         """Return when it has ended, or raise `TimeoutError`."""
-        # What a listener must not wait for is refused even where it was quick.
+        # What a listener must not wait for is refused even if it would be quick.
         is_own = self.asked_by is not None and self.asked_by is get_call_of_listener()
         if is_own or not self.done():
             self._owner.check_wait(self._what, blocks=True)
         seconds = timeout
-        answer_reader = self.answer_reader  # it may be gone in a moment
+        answer_reader = self.answer_reader  # another thread may clear it
         if answer_reader is not None and not self.done():
             timeout = answer_reader.fetch(timeout)
         wakeup = Wakeup()
@@ -264,7 +263,7 @@ class Completion(Future[T]):
                 message = f"{self._what} has not ended within {seconds:g} s; it goes on"
                 raise TimeoutError(message)
         finally:
-            # Many short waits must not leave as many behind.
+            # Many short waits must not accumulate wakeups.
             with self._lock:
                 self._wakeups = tuple(b for b in self._wakeups if b is not wakeup)
 
@@ -288,7 +287,7 @@ class Completion(Future[T]):
         self._call_watcher(callback)
 
     def _forget(self, callback: Callable[[Completion[T]], Any]) -> None:
-        """Forget the callback of a cancelled await: short ones must not pile up."""
+        """Remove the callback of a cancelled await: they must not accumulate."""
         with self._lock:
             self._watchers = tuple(w for w in self._watchers if w is not callback)
 
@@ -296,7 +295,7 @@ class Completion(Future[T]):
         try:
             callback(self)
         except Exception:
-            # The border to a watcher: the others are called all the same.
+            # A watcher's error must not keep the others from being called.
             self._owner.logger.exception("a watcher of %r failed", self)
 
     def set(self, read: Callable[[], T], *, is_ok: bool = True) -> None:
@@ -318,7 +317,7 @@ class Completion(Future[T]):
             if self.done():
                 self._announce()
                 return
-            self._is_failed = is_failed  # first: a reader of the end must see this
+            self._is_failed = is_failed  # first: readers of the end rely on it
             self._read, self._error = read, error
         self._announce()
 
@@ -343,16 +342,16 @@ class Completion(Future[T]):
         return f"<Completion of {self._what}: {state}>"
 
     def __del__(self) -> None:
-        # One that was interrupted while it was made has neither.
+        # If its constructor was interrupted, it has neither attribute.
         if getattr(self, "_is_failed", False) and not self._is_asked:
-            # Any thread at all comes by here: the error is decoded elsewhere.
+            # Any thread may run this, so the error is decoded elsewhere.
             read, error = self._read, self._error
             log = partial(_log_failure, self._owner.logger, self._what, read, error)
             self._owner.defer(log)
 
 
 def read_nothing() -> None:
-    """Read the result of what has none: a start, a stop, a destroy."""
+    """Return None, the result of a start, a stop or a destroy."""
 
 
 def _log_failure(
@@ -367,7 +366,7 @@ def _log_failure(
         except BaseException as failure:  # noqa: BLE001 - it is what is logged
             error = failure
     if isinstance(error, StartRevoked):
-        return  # whoever stopped the task knows
+        return  # the task was stopped on request
     assert error is not None
     trace = None if isinstance(error, IpycronError) else error
     name = type(error).__name__
@@ -383,9 +382,9 @@ def _log_failure(
 class Wakeup:
     """Wakes one thread, once.
 
-    Not a `threading.Event`: that is written in Python, around a lock. A handler that
-    raises there, as that of Ctrl-C does, can leave the lock locked, and the thread that
-    calls `set` waits for ever. Here each step is one of C.
+    Not a `threading.Event`: that is written in Python, around a lock. A signal handler
+    that raises there, as the one of Ctrl-C does, can leave the lock locked, and the
+    thread that calls `set` blocks forever. Here each step is a single call into C.
     """
 
     __slots__ = ("_lock",)
@@ -407,14 +406,14 @@ class Wakeup:
 
 
 _lock = threading.RLock()
-"""Held for a moment where calls come and go: one for all, there are many tasks. A
-signal's handler may take it again."""
+"""Held briefly while calls are added or removed. One lock for all of the tasks, as
+there may be many; reentrant, as a signal handler may acquire it again."""
 # As concurrent.futures does: another thread may hold it while this one forks.
 call_in_child(_lock._at_fork_reinit)  # type: ignore[attr-defined] # noqa: SLF001
 
 
 class Waiters:
-    """The called runs of one task that have not ended, by id. Safe in threads."""
+    """The completions of a task's manual runs in progress, by id. Thread-safe."""
 
     __slots__ = ("_completions",)
 
@@ -422,7 +421,7 @@ class Waiters:
         self._completions: SmallMap[str, Completion[Any]] = NOTHING
 
     def add(self, execution_id: str, completion: Completion[Any]) -> None:
-        """Note that a run was called for."""
+        """Add the completion of a manual run."""
         with _lock:
             self._completions = self._completions.add(execution_id, completion)
 

@@ -25,19 +25,19 @@ if TYPE_CHECKING:
 
 CLOSE_TIMEOUT = 1.0
 """Seconds that a shutdown waits for all coordinators together: a healthy one answers
-in milliseconds, and a claim that is not released expires by itself."""
+in milliseconds, and a claim that is not released expires."""
 
 _log = logging.getLogger("ipycron")
 
 
 @dataclass(slots=True, eq=False)
 class _Known:
-    """A coordinator that has been asked, and its election.
+    """A coordinator in use, and its session.
 
     Attributes:
-        coordinator: kept, so that its id stays its own.
-        uses: questions under way and claims held.
-        is_dropped: whether no task will ask it any more, as things stand.
+        coordinator: kept, so that no other object gets its `id()`.
+        uses: elections in progress and claims held.
+        is_dropped: whether no task has this coordinator any more.
     """
 
     coordinator: Any
@@ -47,7 +47,7 @@ class _Known:
 
 
 class ElectorClient(Protocol):
-    """What the elector asks of the client: which coordinators there are."""
+    """What the elector needs of the client: which coordinators there are."""
 
     @property
     def tasks(self) -> Mapping[str, TaskRecord]:
@@ -61,8 +61,8 @@ class ElectorClient(Protocol):
 class TaskElector:
     """The schedulers' `Elector`: asks the task's coordinator, or the process's.
 
-    Where there is neither, the environment variable decides. A claim is given back
-    to the coordinator that granted it, whatever has become of the task meanwhile.
+    If there is neither, the environment variable decides. A claim is released at the
+    coordinator that granted it, even if the task has changed or is gone.
     All methods are called on the client's loop.
     """
 
@@ -98,7 +98,7 @@ class TaskElector:
     def abandon(self, task_ids: Collection[str]) -> None:
         """Stop renewing the claims of tasks whose runs are lost.
 
-        They are kept for the rest of their lease: a lost run is not run again.
+        The claims last for the rest of their lease: a lost run is not run again.
         """
         for task_id, key in list(self._claims):
             if task_id in task_ids:
@@ -114,7 +114,7 @@ class TaskElector:
             self._drop_if_unused(known)
 
     async def aclose(self) -> None:
-        """Give back every claim and close every coordinator, or give up soon."""
+        """Release every claim and close every coordinator, within `CLOSE_TIMEOUT`."""
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT):
                 self.abandon({task_id for task_id, _ in self._claims})
@@ -144,7 +144,7 @@ class TaskElector:
         return known
 
     def _get_default(self) -> EnvRunCoordinator:
-        # Made late: it refuses an environment that does not decide.
+        # Created on demand: it raises if the environment variable decides nothing.
         if self._default is None:
             self._default = EnvRunCoordinator()
         return self._default
@@ -153,7 +153,7 @@ class TaskElector:
         try:
             await known.election.on_complete(key)
         except CoordinatorError:
-            # The run is over and reported; only the lease lasts longer now.
+            # The run has ended and is reported; the claim only lasts longer.
             _log.exception("run coordinator: on_complete of %s failed", key)
         finally:
             self._leave(known)
@@ -184,15 +184,15 @@ class TaskElector:
 
 
 def check_election(options: TaskOptions, coordinator: Any) -> None:
-    """Check that a task can be elected for, if it is distributed.
+    """Check that elections can be held for a task, if it is distributed.
 
     Args:
         options: the task's.
         coordinator: the process's own, None without one.
 
     Raises:
-        InvalidOption: if options do not go together.
-        CoordinatorError: if the environment is to decide and does not.
+        InvalidOption: if options exclude each other.
+        CoordinatorError: if the environment variable should decide and does not.
     """
     if not options.distributed:
         if options.run_coordinator is not None:
@@ -217,15 +217,15 @@ def check_election(options: TaskOptions, coordinator: Any) -> None:
             "in a fleet, which keeps its claims as long as a slot may be late",
         )
     if options.run_coordinator is None and coordinator is None:
-        EnvRunCoordinator()  # refuses an environment that does not decide
+        EnvRunCoordinator()  # raises if the environment variable decides nothing
 
 
 class SupervisorElections:
     """Asks coordinators on behalf of the supervisor.
 
     Args:
-        elector: asks them.
-        is_present: whether a connection is that of the present supervisor.
+        elector: asks the coordinators.
+        is_present: returns whether a connection is the current supervisor's.
     """
 
     def __init__(
@@ -236,7 +236,7 @@ class SupervisorElections:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def take(self, message: Elect | Completed, asking: Connection | None) -> None:
-        """Answer a supervisor's question, or pass on its report."""
+        """Hold an election for a supervisor, or pass on the end of a run."""
         if isinstance(message, Elect):
             task = asyncio.ensure_future(self._elect(message, asking))
             task.add_done_callback(self._tasks.discard)
@@ -269,5 +269,5 @@ class SupervisorElections:
         if asking is not None and self._is_present(asking):
             asking.send(Elected(elect.request_id, is_elected, error, holder))
         elif is_elected:
-            # Another supervisor would take it for the answer to its own question.
+            # Another supervisor would take it for the answer to its own request.
             await self._elector.on_complete(elect.task_id, elect.key)

@@ -1,6 +1,6 @@
-"""The engine: the client's thread, its loop, and all that lives there.
+"""The engine: the client's thread, its event loop, and all that runs there.
 
-Daemon thread ``ipycron`` with an asyncio loop. It calls no user code: inline
+A daemon thread, ``ipycron``, with an asyncio loop. It calls no user code: inline
 functions run on threads of a pool or on the user's loop, listeners and log handlers
 on the dispatcher's thread.
 """
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 
 class EngineClient(ClientPort, ElectorClient, Protocol):
-    """What the engine and its parts ask of the client."""
+    """What the engine and its parts need of the client."""
 
     @property
     def clock(self) -> Clock: ...  # noqa: D102
@@ -53,13 +53,13 @@ class Engine:
     """Schedules inline tasks and talks to the supervisor.
 
     Args:
-        client: whose engine it is.
+        client: the client that it belongs to.
         pool: runs inline functions.
-        supervisor: the first one, if it is there.
+        supervisor: the first one, if it has been started already.
 
     Attributes:
         background: the tasks in worker processes.
-        elector: asks coordinators.
+        elector: asks the run coordinators.
     """
 
     def __init__(
@@ -83,9 +83,9 @@ class Engine:
         self.background = BackgroundTasks(
             client, self.elector, supervisor, loop=self._loop, submit=self.submit
         )
-        self._lock = threading.RLock()  # a signal's handler may take it again
+        self._lock = threading.RLock()  # reentrant for signal handlers
         self._is_over = self._is_gone = False
-        self._wakeups: deque[Wakeup] = deque()  # of threads that wait for its end
+        self._wakeups: deque[Wakeup] = deque()  # of threads that wait for the end
         self._end: concurrent.futures.Future[None] | None = None
         self.thread = threading.Thread(target=self._run, name="ipycron", daemon=True)
         try:
@@ -99,25 +99,25 @@ class Engine:
         self._loop.run_forever()
         self._is_over = True
         self._loop.close()
-        # Calls that were submitted before: threads may wait for them.
+        # Make the calls still pending: threads may be waiting for them.
         while self._calls:
-            with contextlib.suppress(RuntimeError):  # there is no loop any more
+            with contextlib.suppress(RuntimeError):  # the loop is closed
                 self._call_all()
         self._is_gone = True
-        while self._wakeups:  # the first one woken may call again meanwhile
+        while self._wakeups:  # the first thread woken may add another
             self._wakeups.popleft().set()
 
     # --- from any thread ------------------------------------------------------------
 
     def submit(self, call: Callable[[], Any]) -> bool:
-        """Call this on the loop; return False where that has ended.
+        """Call this on the loop; return False if the loop has ended.
 
-        Without a lock: a signal's handler that comes here may shut all down.
+        Takes no lock: a signal handler that shuts everything down may interrupt it.
         """
         self._calls.append(call)
         try:
-            # A job's request is not part of its run: what begins on the loop inherits
-            # the context, elections and other tasks' runs among it.
+            # A job's request is not part of its run: whatever starts on the loop would
+            # inherit its context, such as elections and other tasks' runs.
             outside_of_runs(self._loop.call_soon_threadsafe, self._call_all)
         except RuntimeError:  # it is closed
             return False
@@ -125,15 +125,15 @@ class Engine:
 
     @property
     def errands(self) -> Collection[asyncio.Task[Any]]:
-        """The scheduler's small tasks under way: starts, stops, elections."""
+        """The scheduler's asyncio tasks in progress: starts, stops, elections."""
         return self._scheduler.errands
 
     def run(self, work: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
-        """Have the loop run a coroutine."""
+        """Run a coroutine on the loop."""
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     def _call_all(self) -> None:
-        """Make every submitted call, also if its thread was interrupted in `submit`."""
+        """Make every submitted call, even if its thread was interrupted in `submit`."""
         while self._calls:
             try:
                 self._calls[0]()
@@ -157,7 +157,7 @@ class Engine:
         )
 
     def reschedule(self, task: TaskRecord) -> None:
-        """Have the task's scheduler follow its expression as it is now."""
+        """Pass the task's new expression to its scheduler."""
         self.submit(partial(self._reschedule, task))
 
     def _reschedule(self, task: TaskRecord) -> None:
@@ -186,10 +186,10 @@ class Engine:
     ) -> None:
         """Start, stop or destroy a task; `completion` ends with it."""
         if action == "start" and not task.is_background:
-            self._pool.prepare()  # here and now: the script may be at its end
+            self._pool.prepare()  # now: the main thread may be about to end
         call = partial(self._control, task, action, completion, force=force)
         if not self.submit(call):
-            completion.set(read_nothing)  # all is destroyed
+            completion.set(read_nothing)  # everything is destroyed
 
     def _control(
         self,
@@ -200,7 +200,7 @@ class Engine:
         force: bool,
     ) -> None:
         if self._is_destroyed(task):
-            completion.set(read_nothing)  # since the caller has looked
+            completion.set(read_nothing)  # in the meantime
             return
         is_inline_start = action == "start" and not task.is_background
         if is_inline_start and self._scheduler.start_at_once(task.id):
@@ -229,17 +229,17 @@ class Engine:
             await self._scheduler.destroy(task.id, force=force)
 
     def try_call(self, task: TaskRecord, completion: Completion[Any]) -> bool:
-        """Ask the task's worker itself for a run; return whether it has been asked."""
+        """Call the task's worker directly; return whether the call was made."""
         if not task.is_background or self._calls:
             return False
         if task.options.execute_timeout is not None:
-            return False  # it is the loop that ends the waiting
+            return False  # the loop must end the wait after the timeout
         return self.background.try_call(
             task.id, completion, task.waiters, is_watched=task.needs_run_events
         )
 
     def catch_up(self, tasks: Iterable[TaskRecord]) -> None:
-        """Return when the tasks' histories have all runs that have ended until now."""
+        """Wait until the tasks' histories contain every run that has ended so far."""
         direct = self.background.direct
         behind = [task.id for task in tasks if direct.has_answers(task.id)]
         done = Wakeup()
@@ -259,8 +259,8 @@ class Engine:
     def execute(self, task: TaskRecord, execution_id: str) -> None:
         """Run a task now; its end, or the refusal, reaches the task.
 
-        A run in a worker is asked for on this very thread where nothing was asked
-        before that has not left yet: that saves a wake-up of the loop.
+        A worker's run is requested in the calling thread if no earlier request is still
+        to be sent: that saves waking the loop.
         """
         if (
             task.is_background
@@ -279,7 +279,7 @@ class Engine:
         if task.is_background:
             self.background.execute(task.id, execution_id)
         else:
-            # Not before the first step of a start that came just before it.
+            # Only after the first step of a start that was requested just before.
             self._loop.call_soon(self._execute_inline, task, execution_id)
         timeout = task.options.execute_timeout
         if timeout is not None:
@@ -294,7 +294,7 @@ class Engine:
     # --- on the loop ----------------------------------------------------------------
 
     def forget(self, task: TaskRecord) -> None:
-        """Give up a task that is destroyed. May be repeated."""
+        """Forget a destroyed task. Idempotent."""
         self._launcher.forget(task.id)
         self.background.forget(task.id)
         if task.options.distributed:
@@ -303,10 +303,10 @@ class Engine:
     # --- the end --------------------------------------------------------------------
 
     def shutdown(self, timeout: float, end_rest: Callable[[], None]) -> None:
-        """Stop everything and return when it is gone. Ends the thread.
+        """Stop everything, wait until it is gone, and end the thread.
 
-        May be called again where a call was interrupted, and within one, by a signal's
-        handler: they wait for the same end.
+        May be called again after a call was interrupted, and by a signal handler during
+        a call: both wait for the same end.
 
         Args:
             timeout: seconds that runs in progress may take.
@@ -317,7 +317,7 @@ class Engine:
                 work = self._shutdown(timeout, end_rest)
                 self._end = asyncio.run_coroutine_threadsafe(work, self._loop)
                 self._end.add_done_callback(self._leave)
-        # Not its `result`, nor `join`: neither bears to be interrupted and repeated.
+        # Neither `result` nor `join` can be interrupted and repeated safely.
         wakeup = Wakeup()
         self._wakeups.append(wakeup)
         if not self._is_gone:
@@ -356,7 +356,7 @@ class ClientLauncher:
         self._make_elsewhere = partial(_make_executor_launcher, pool, sink)
 
     def register(self, task: TaskRecord) -> None:
-        """Remember what a task runs."""
+        """Store a task's job."""
         if isinstance(task.source, Elsewhere):
             if self._elsewhere is None:
                 self._elsewhere = self._make_elsewhere()
@@ -365,7 +365,7 @@ class ClientLauncher:
             self._inline.register(task.id, make_inline_job(task))
 
     def forget(self, task_id: str) -> None:
-        """Give up what a task runs. May be repeated."""
+        """Forget a task's job. Idempotent."""
         self._inline.forget(task_id)
         if self._elsewhere is not None:
             self._elsewhere.forget(task_id)
@@ -389,11 +389,11 @@ class ClientLauncher:
         return self._inline.launch(task_id)
 
     def explain_delay(self, task_id: str) -> str:  # noqa: ARG002
-        """Return nothing: it is the job; see `Launcher.explain_delay`."""
+        """Return no other cause than the job itself; see `Launcher.explain_delay`."""
         return ""
 
 
 def _make_executor_launcher(pool: ThreadPool, sink: Sink) -> ExecutorLauncher:
-    from ipycron.executors.pools import ExecutorLauncher  # noqa: PLC0415 - few need it
+    from ipycron.executors.pools import ExecutorLauncher  # noqa: PLC0415 - rarely needed
 
     return ExecutorLauncher(pool, sink)

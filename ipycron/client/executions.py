@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 
 class RunFacts:
-    """What the scheduler knows of a run, for people.
+    """What the scheduler knows about a run, in the user's terms.
 
-    Most runs are never looked at: a date is made when it is read.
+    Most runs are never inspected: a date is computed when it is read.
     """
 
     __slots__ = ()
@@ -41,7 +41,7 @@ class RunFacts:
     def outcome(self) -> str | None:
         """``"finished"``, ``"failed"`` or ``"stopped"``; None before the end.
 
-        A run that a stop ended is no failure.
+        A run that a stop ended has not failed.
         """
         if self.is_ok is None:
             return None
@@ -89,16 +89,16 @@ class RunFacts:
 
 
 def read_instants(run: RunFacts) -> tuple[float, float | None, float | None]:
-    """Return a run's date, start and end in Unix seconds, as they are at one moment.
+    """Return a run's date, start and end in Unix seconds, consistent with each other.
 
-    Quick: many are asked for at once, while the run may go on.
+    Fast, as many are read at once, possibly while the run is in progress.
     """
     scheduled = run._scheduled  # noqa: SLF001 - for the values, no dates
     return scheduled.date, scheduled.started_at, scheduled.finished_at
 
 
 class Execution(RunFacts):
-    """One run of a task. Filled in while it happens; its end changes it last.
+    """One run of a task. It changes while the run is in progress, then no more.
 
     Attributes:
         is_ok: whether it returned; None before its end.
@@ -128,7 +128,7 @@ class Execution(RunFacts):
         self._value: Any = None
 
     def finish(self, scheduled: ScheduledExecution, outcome: Outcome) -> None:
-        """Take over how the run ended."""
+        """Record how the run ended."""
         self._scheduled = scheduled
         self.summary = outcome.summary
         self._value = wrap_value(outcome)
@@ -155,7 +155,7 @@ class Execution(RunFacts):
         return None if error is None else read_traceback(error)
 
     def read(self) -> Any:
-        """Return the result or raise the error: how a completion ends."""
+        """Return the result or raise the error, for a completion."""
         error = self.error
         if error is not None:
             raise error
@@ -171,7 +171,7 @@ class Execution(RunFacts):
 
 
 class Encoded:
-    """A value as it came from another process; decoded once, when first asked for.
+    """A value received from another process; decoded once, when first read.
 
     Thread-safe: a listener and a caller of the run may read it at the same time.
     """
@@ -182,7 +182,7 @@ class Encoded:
         self._value: Any = value
         self._decode = decode
         self._is_decoded = False
-        # Decoding runs the user's code, which may ask as well.
+        # Reentrant: decoding runs the user's code, which may read it as well.
         self._lock = RLock()
 
     def read(self) -> Any:
@@ -196,7 +196,7 @@ class Encoded:
 
 
 def wrap_value(outcome: Outcome) -> Any:
-    """Return an outcome's value, for `read_value`: as it is, or not decoded yet."""
+    """Return an outcome's value for `read_value`, without decoding it."""
     value = outcome.value
     if isinstance(value, Payload):
         return Encoded(value, decode_result if outcome.is_ok else decode_error)
@@ -204,25 +204,25 @@ def wrap_value(outcome: Outcome) -> Any:
 
 
 def wrap_result(payload: Payload) -> Encoded:
-    """Return a result as it came; every read returns the same object."""
+    """Return a result, not yet decoded; every read returns the same object."""
     return Encoded(payload, decode_result)
 
 
 def read_value(wrapped: Any) -> Any:
-    """Return the result or the error that `wrap_value` holds."""
+    """Return the result or the error that `wrap_value` has wrapped."""
     return wrapped.read() if isinstance(wrapped, Encoded) else wrapped
 
 
 MAX_RUNS = 20
-"""Runs that are remembered."""
+"""Runs that are kept."""
 MAX_OUTPUT_BYTES = 4 * 1024 * 1024
-"""Output that all remembered runs may keep; the last run's is always kept."""
+"""Limit for the output of all kept runs; the last run's is always kept."""
 
 
 class _Failure:
     """The error of a run, until its text is known.
 
-    An error may hold the frames of a whole notebook: it is given up then.
+    The error may hold the frames of a whole notebook, so it is released then.
     """
 
     __slots__ = ("_error", "_lock", "_text")
@@ -261,10 +261,10 @@ class PastRun(RunFacts, msgspec.Struct, gc=False, eq=False):
 
     @classmethod
     def of(cls, execution: Execution, outcome: Outcome) -> PastRun:
-        """Return what is remembered of an execution that has ended."""
+        """Return what the history keeps of an execution that has ended."""
         return cls(
-            execution._scheduled,  # noqa: SLF001 - kin
-            execution._zone,  # noqa: SLF001 - kin
+            execution._scheduled,  # noqa: SLF001 - this module's
+            execution._zone,  # noqa: SLF001 - as above
             outcome.is_ok,
             outcome.is_stopped,
             outcome.summary,
@@ -274,7 +274,7 @@ class PastRun(RunFacts, msgspec.Struct, gc=False, eq=False):
 
     @property
     def result(self) -> Any:
-        """Not kept: raises `AttributeError` and names the alternative."""
+        """Raises `AttributeError`, with the alternatives: results are not kept."""
         message = (
             "the history keeps no results, they may be large: see summary, is_ok and "
             "output, and last_run.result for the newest. A listener of "
@@ -286,7 +286,7 @@ class PastRun(RunFacts, msgspec.Struct, gc=False, eq=False):
     def traceback_text(self) -> str | None:
         """The traceback of a failure where it was raised; None after a success.
 
-        The first to ask runs the exception's own code: not for the client's loop.
+        The first read runs the exception's own code; not for the client's loop.
         """
         return None if self._failure is None else self._failure.read()
 
@@ -296,14 +296,14 @@ class PastRun(RunFacts, msgspec.Struct, gc=False, eq=False):
 
 
 class History:
-    """The last runs of one task. Written on the client's loop, read anywhere.
+    """The last runs of one task. Written on the client's loop, read in any thread.
 
     Attributes:
-        finished: runs that returned, since the task was made.
+        finished: runs that returned, since the task was created.
         failed: runs that did not.
-        stopped: runs that a stop ended; they did not fail.
+        stopped: runs that a stop ended; they count as neither.
         missed: slots that did not run in time.
-        skipped: slots left to another instance, or for want of an answer.
+        skipped: slots left to another instance, or without a coordinator's answer.
     """
 
     __slots__ = (
@@ -325,7 +325,7 @@ class History:
         self.skipped = 0
 
     def add(self, execution: Execution, outcome: Outcome) -> PastRun:
-        """Remember a run that has ended; forget the oldest ones beyond the limits."""
+        """Add a run that has ended; forget the oldest ones beyond the limits."""
         run = PastRun.of(execution, outcome)
         if run.is_ok:
             self.finished += 1
@@ -343,8 +343,8 @@ class History:
 
     def _trim(self) -> None:
         """Forget the oldest runs while the output of all together is too large."""
-        # Only two can have grown since the last look: the newest run, and by its late
-        # output the one before.
+        # Only two can have grown since the last check: the newest run and, by late
+        # output, the one before.
         if not any(run.output.position for run in self._runs[-2:]):
             return
         size = 0
@@ -355,7 +355,7 @@ class History:
                 break
 
     def count(self, notice: Notice) -> None:
-        """Count a slot that came to nothing."""
+        """Count a slot that did not run."""
         if notice.event is Event.EXECUTION_MISSED:
             self.missed += notice.missed_count or 1
         elif notice.event is Event.EXECUTION_SKIPPED:
@@ -363,7 +363,7 @@ class History:
 
     @property
     def total(self) -> int:
-        """How many runs there were, those that are forgotten included."""
+        """The number of all runs, including those forgotten."""
         return self.finished + self.failed + self.stopped
 
     def __repr__(self) -> str:
@@ -384,7 +384,7 @@ class History:
         return self._runs[index]
 
     def find_before(self, run_id: str) -> PastRun | None:
-        """Return the run that ended before the run of an id, if both are remembered."""
+        """Return the run that ended before the one with this id, if both are kept."""
         before = None
         for run in self:
             if run.id == run_id:
@@ -393,7 +393,7 @@ class History:
         return None
 
     def find(self, run_id: str) -> PastRun | None:
-        """Return the run of an id, None if it is not remembered."""
+        """Return the run with this id; None if it is not kept."""
         return next((run for run in self if run.id == run_id), None)
 
 

@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 
 
 COMPLETION_PAUSE = 0.002
-"""Seconds that the ends of runs stand back for runs that wait for a thread."""
+"""Seconds that completions are delayed while runs wait for a thread."""
 MAX_PAUSES = 5
-"""How often in a row: what waits may wait for long, if every thread is blocked."""
+"""Delays in a row: if every thread is blocked, a run may wait for long."""
 
 
 class InlineJob:
@@ -46,11 +46,11 @@ class InlineJob:
         name: the task's.
         task_id: the task's.
         function: sync, or a coroutine function.
-        make_context: makes it for a run; None without.
+        make_context: makes the context of a run; None if the function takes none.
         loop: the loop that a coroutine function runs on, None for sync functions.
-        origin: awaits what a sync function returns; None: a loop of the run's own.
-        record: given a run's id, returns what records the output of code below it;
-            None records nothing.
+        origin: awaits what a sync function returns; None uses a loop of the run's own.
+        record: given a run's id, returns a context that records its output; None
+            records nothing.
     """
 
     __slots__ = (
@@ -90,7 +90,7 @@ class InlineJob:
 
     @contextlib.contextmanager
     def running(self, execution: ScheduledExecution) -> Iterator[None]:
-        """While the code of a run is running here."""
+        """Mark the code in this context as part of a run."""
         with running(self.task_id, self.name):
             if self._record is None:
                 yield
@@ -100,14 +100,14 @@ class InlineJob:
 
 
 class CompletionQueue:
-    """Brings the ends of runs from any thread to the scheduler's loop.
+    """Passes ended runs from any thread to the scheduler's loop.
 
-    A hundred that end together wake the loop once. Starts come before ends: a late
+    A hundred runs that end together wake the loop once. Starts have priority: a late
     start makes a run late, a late end is only reported late.
 
     Args:
         loop: the scheduler's.
-        has_waiting: returns whether calls wait for a thread of the pool.
+        has_waiting: returns whether calls are waiting for a thread of the pool.
     """
 
     def __init__(
@@ -121,7 +121,7 @@ class CompletionQueue:
 
     def add(self, run: InlineRun) -> None:
         """Complete `run` on the loop soon, after those before it."""
-        # First: a call in progress either finds it or is made again.
+        # First: a call in progress either sees it or is followed by another.
         self._runs.append(run)
         if not self._is_called:
             self._is_called = True
@@ -141,10 +141,10 @@ class CompletionQueue:
 
 
 class InlineRun:
-    """One run on its way: in a thread or on a coroutine's loop, then to the scheduler.
+    """One run: in a thread or on a coroutine's loop, then on the scheduler's loop.
 
-    Called in a thread it calls the job. One object for the whole way, not a closure
-    for each step: those of a thousand runs are what starts the garbage collector.
+    Calling it calls the job. It is one object instead of a closure for each step: the
+    closures of a thousand runs would trigger the garbage collector.
     """
 
     __slots__ = ("_awaited", "_execution", "_outcome", "_task", "_worker", "future")
@@ -163,7 +163,7 @@ class InlineRun:
         self.future = future
 
     def __call__(self) -> None:
-        """Call a function, in a thread of the pool."""
+        """Call a sync function, in a thread of the pool."""
         try:
             with self._worker.job.running(self._execution):
                 result = self._worker.job.call(self._execution)
@@ -176,7 +176,7 @@ class InlineRun:
         self.end(outcome)
 
     def _await(self, awaitable: Any) -> Any:
-        """Have a loop await what the function has returned; wait for that."""
+        """Await on a loop what the function has returned; wait for that."""
         origin = self._worker.job.origin
         if origin is not None:
             self._awaited = origin.start(awaitable)
@@ -220,10 +220,10 @@ class InlineRun:
             outcome = make_failure(error)
         self.end(outcome)
 
-    # --- to the scheduler's -----------------------------------------------------------
+    # --- to the scheduler's loop ------------------------------------------------------
 
     def end(self, outcome: Outcome) -> None:
-        """Bring the end to the scheduler's loop."""
+        """Pass the outcome to the scheduler's loop."""
         self._outcome = outcome
         self._worker.completions.add(self)
 
@@ -235,11 +235,11 @@ class InlineRun:
 
 
 class InlineWorker(SharedWorker):
-    """Runs an inline job, several runs at once if the scheduler says so.
+    """Runs an inline job, several runs at once if the scheduler starts them.
 
     Attributes:
         job: what it runs.
-        completions: where the ends of its runs go.
+        completions: receives its ended runs.
     """
 
     __slots__ = (
@@ -273,18 +273,18 @@ class InlineWorker(SharedWorker):
         return future
 
     def forget(self, future: asyncio.Future[Outcome]) -> None:
-        """Note the end of a run."""
+        """Remove a run that has ended."""
         self._runs = self._runs.remove(future)
 
     @staticmethod
     def _start_coroutine(run: InlineRun, loop: asyncio.AbstractEventLoop) -> None:
         try:
             loop.call_soon_threadsafe(run.start)
-        except RuntimeError:  # the notebook's or script's loop is closed
+        except RuntimeError:  # the loop is closed
             run.end(make_failure(RuntimeError(_LOOP_CLOSED)))
 
     def give_up(self, future: asyncio.Future[Outcome]) -> asyncio.Future[Outcome]:
-        """Cancel a coroutine; a thread goes on. See `Worker.give_up`."""
+        """Cancel a coroutine; a thread continues. See `Worker.give_up`."""
         run, loop = self._runs.get(future), self.job.loop
         if run is not None:
             if loop is None:
@@ -298,7 +298,7 @@ class InlineWorker(SharedWorker):
         with contextlib.suppress(RuntimeError):  # closed
             loop.call_soon_threadsafe(run.cancel)
         if not loop.is_running():
-            run.future.cancel()  # nothing runs there any more
+            run.future.cancel()  # a loop that is not running cancels nothing
 
     async def stop(self, *, grace: float) -> None:
         """Cancel coroutines, wait for them and for threads; see `Worker.stop`."""
@@ -325,15 +325,15 @@ class InlineLauncher:
         self._jobs: dict[str, InlineJob] = {}
 
     def register(self, task_id: str, job: InlineJob) -> None:
-        """Remember what a task calls."""
+        """Store a task's job."""
         self._jobs[task_id] = job
 
     def forget(self, task_id: str) -> None:
-        """Give up a task's function. May be repeated."""
+        """Forget a task's job. Idempotent."""
         self._jobs.pop(task_id, None)
 
     def launch(self, task_id: str) -> InlineWorker:
-        """Return a worker at once: there is nothing to load, and nothing dies."""
+        """Return a worker at once: it has nothing to load and cannot die."""
         job = self._jobs[task_id]
         if self._completions is None:
             self._completions = CompletionQueue(

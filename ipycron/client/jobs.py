@@ -1,6 +1,6 @@
 """The job of a task and its surroundings, checked when the task is created."""
 
-# Without pathlib: 3 ms that a script waits before its supervisor is started.
+# Without pathlib, whose import delays the start of the supervisor by 3 ms.
 # ruff: noqa: PTH109, PTH111, PTH113, PTH117, PTH118, PTH119, PTH120
 from __future__ import annotations
 
@@ -65,8 +65,8 @@ class Inline(msgspec.Struct, frozen=True, kw_only=True):
         function: the function.
         wants_context: whether it takes the context.
         loop: the loop of a coroutine function.
-        origin: the loop of a function that may leave something to be awaited.
-        label: what it is called.
+        origin: the loop that awaits what a sync function returns.
+        label: its name in messages.
     """
 
     function: Callable[..., Any]
@@ -82,7 +82,7 @@ class Inline(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def lacks_loop(self) -> bool:
-        """Whether it cannot run now: its loop does not."""
+        """Whether it cannot run now: its loop is not running."""
         return self.loop is not None and not self.loop.is_running()
 
 
@@ -107,7 +107,7 @@ def make_source(job: Any, options: TaskOptions) -> Source:
     Raises:
         TaskFileNotFound: if a path does not exist.
         CaptureError: if a function cannot be sent to a worker.
-        InvalidOption: if it is neither, or an option does not go with it.
+        InvalidOption: if it is neither, or does not support an option.
         TypeError: if it requires more than one argument, or is a generator function.
     """
     if options.executor is not None:
@@ -149,7 +149,7 @@ def make_source(job: Any, options: TaskOptions) -> Source:
 
 
 def bind_arguments(job: Any, options: dict[str, Any]) -> Any:
-    """Return a function with the `args` and `kwargs` out of `options`, else the job.
+    """Return a function bound to the `args` and `kwargs` of `options`, else the job.
 
     A function may take the context beside them, where one argument is still required.
 
@@ -180,7 +180,7 @@ def bind_arguments(job: Any, options: dict[str, Any]) -> Any:
 
 
 def _check_inline(options: TaskOptions) -> None:
-    """Refuse what only a process of the job's own can have."""
+    """Refuse options that require a process of the job's own."""
     for name in ("launcher", "worker_init", "env", "cwd"):
         value = getattr(options, name)
         if value is not None:
@@ -202,7 +202,7 @@ def _forks(executor: Any) -> bool:
 
 
 def _check_elsewhere(options: TaskOptions) -> None:
-    """Refuse what an executor decides by itself."""
+    """Refuse options that an executor decides by itself."""
     for name in _NOT_ELSEWHERE:
         value = getattr(options, name)
         if value is not None:
@@ -272,7 +272,7 @@ def is_coroutine_function(function: Callable[..., Any]) -> bool:
 
 
 def _get_loop(label: str) -> asyncio.AbstractEventLoop:
-    import asyncio  # noqa: PLC0415 - 45 ms; who has a loop has it
+    import asyncio  # noqa: PLC0415 - 45 ms, loaded where there is a loop
 
     try:
         return asyncio.get_running_loop()
@@ -302,9 +302,9 @@ def _pack_function(function: Callable[..., Any], label: str) -> Payload:
 
 
 def _send_main_by_value() -> None:
-    """Have the main module of a child of multiprocessing travel as `__main__` does.
+    """Pickle the main module of a multiprocessing child by value, as `__main__` is.
 
-    There it has a name under which no worker can import it.
+    No worker can import it under the name that it has there.
     """
     main = sys.modules.get("__mp_main__")
     if main is not None:
@@ -314,7 +314,7 @@ def _send_main_by_value() -> None:
 
 
 def _find_culprit(function: Callable[..., Any]) -> tuple[str, Any] | None:
-    """Return where in a function it is that cannot travel, and what it is."""
+    """Return what in a function cannot be pickled: where it is, and the object."""
     from ipycron.process.wire.pickler import find_culprit  # noqa: PLC0415 - cloudpickle
 
     culprit = find_culprit(function)
@@ -323,7 +323,7 @@ def _find_culprit(function: Callable[..., Any]) -> tuple[str, Any] | None:
 
 
 def find_unpicklable(function: Callable[..., Any]) -> tuple[str, Any] | None:
-    """Return name and value of the first thing a function uses that cannot travel."""
+    """Return name and value of the first thing a function uses and cannot pickle."""
     try:
         used = inspect.getclosurevars(inspect.unwrap(function))
     except TypeError:
@@ -366,7 +366,7 @@ def find_caller_folder() -> str:
 
 
 MAX_INIT_BYTES = 1024 * 1024
-"""A `worker_init` with all that it takes along: it is kept beside each task."""
+"""Limit of a pickled `worker_init`: one is kept for each task."""
 
 
 def make_setting(
@@ -377,7 +377,7 @@ def make_setting(
     max_result_bytes: int,
     worker_init: Callable[[], Any] | None = None,
 ) -> Setting:
-    """Return the surroundings of a task that is created here and now.
+    """Return the surroundings of a task that is created now.
 
     Raises:
         CaptureError: if `worker_init` cannot be sent to a worker.
@@ -420,8 +420,8 @@ def get_folder() -> str:
 
 
 def _encode_folders(path: Iterable[object]) -> Iterator[bytes]:
-    """Return what an import looks at: a `Path` in `sys.path` it passes over."""
+    """Return the entries that imports use: they ignore a `Path` in `sys.path`."""
     for folder in path:
         if isinstance(folder, str):
-            with contextlib.suppress(UnicodeEncodeError):  # no folder is called so
+            with contextlib.suppress(UnicodeEncodeError):  # no folder has such a name
                 yield os.fsencode(folder)

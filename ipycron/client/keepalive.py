@@ -1,9 +1,10 @@
 """Keeps a script alive while a task is started, and decides when not to.
 
 The interpreter waits for threads that are not daemons before it ends; one such thread
-stands for all started, ref'd tasks. It waits whatever ended the main module: its last
-line, `sys.exit()` or an exception. So at that point we look at what ended it, and only
-its last line holds the process. A notebook's kernel and a prompt are never held.
+represents all started, ref'd tasks. The interpreter does so however the main module
+ended: at its last line, by `sys.exit()` or by an exception. This module then finds out
+which, and keeps the process alive only after the last line. It never does so in a
+notebook's kernel or at a prompt.
 """
 
 from __future__ import annotations
@@ -32,34 +33,34 @@ class Holder(Protocol):
 
     @property
     def is_holding(self) -> bool:
-        """Whether it does now."""
+        """Whether it keeps the process alive now."""
 
     @property
     def lacks_loop(self) -> bool:
-        """Whether it needs an event loop that does not run now."""
+        """Whether it needs an event loop that is not running."""
 
 
 class Keepalive:
-    """Holds the interpreter while any task is held."""
+    """Keeps the interpreter alive while any task requires it."""
 
     def __init__(self) -> None:
-        # Taken again by a signal's handler that controls a task. No thread is started
-        # with it: the client's loop would wait for the thread interrupted there.
+        # Reentrant: a signal handler may control a task. No thread is started while it
+        # is held: the client's loop would wait for the interrupted thread.
         self._lock = threading.RLock()
         self._held: dict[str, Holder] = {}
         self._release: threading.Event | None = None
-        self._running: threading.Event | None = None  # what a thread waits for
+        self._running: threading.Event | None = None  # ends the thread
         self._is_main_over = self._is_given_up = False
         self._main = MainModule()
 
     def update(self, task: Holder) -> None:
         """Hold the process for a task, or release it, as the task requires.
 
-        When this returns the process is held, also if another thread was about to:
-        the script may be at its last line.
+        When this returns, the process is held, even if another thread was about to hold
+        it: the script may be at its last line.
         """
         with self._lock:
-            # Asked here: an answer from outside may be older than another thread's.
+            # Read under the lock: a value read before may be outdated.
             is_held = task.is_holding and not (self._is_main_over and task.lacks_loop)
             if is_held != (task.id in self._held):  # most events change nothing
                 if is_held:
@@ -68,7 +69,7 @@ class Keepalive:
                     del self._held[task.id]
                 self._apply()
             if is_held and self._release is not None:
-                # The client's loop may have been first: only the main thread can.
+                # Only the main thread can do this; the loop may have come first.
                 _signals.open(self)
             release = self._release if is_held else None
         if release is not None and release is not self._running:
@@ -88,7 +89,7 @@ class Keepalive:
             self._main.remember()
 
     def _start(self, release: threading.Event) -> None:
-        """Start the thread. Two that come at once start two, for the same time."""
+        """Start the thread. Two concurrent calls start two, which end together."""
         thread = threading.Thread(
             target=release.wait, name="ipycron-keepalive", daemon=False
         )
@@ -101,7 +102,7 @@ class Keepalive:
                 describe(error),
             )
         finally:
-            self._running = release  # also where none can be started: logged once
+            self._running = release  # even if none can be started: logged once
 
     def _let_go(self) -> None:
         assert self._release is not None
@@ -123,19 +124,19 @@ class Keepalive:
                 self._is_given_up = True
                 self.close()
             else:
-                # No loop of the main thread will run again.
+                # No event loop of the main thread will run again.
                 for task in list(self._held.values()):
                     self.update(task)
                 if os.getpid() == 1 and (
                     signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
                 ):
-                    # The first process of a container, to which the kernel sends no
-                    # signal that is left to its default.
+                    # For the first process of a container, the kernel ignores signals
+                    # without a handler.
                     signal.signal(signal.SIGTERM, lambda *_: self.close())
 
     @property
     def is_asked_to_end(self) -> bool:
-        """Whether SIGINT or SIGTERM has come while something was held."""
+        """Whether SIGINT or SIGTERM was received while a task was held."""
         with self._lock:
             return _signals.has_seen_end()
 
@@ -155,9 +156,9 @@ class Keepalive:
 
 def _get_main_frame() -> FrameType | None:
     """Return the innermost frame of the main thread."""
-    # CPython 3.11 holds a lock there that a starting thread takes with the GIL. A
-    # finalizer, called by the collector meanwhile, gives up the GIL: a deadlock
-    # (python/cpython#106883).
+    # CPython 3.11 holds a lock there that a starting thread acquires with the GIL. A
+    # finalizer that the garbage collector calls in the meantime releases the GIL: a
+    # deadlock (python/cpython#106883).
     is_collecting = gc.isenabled()
     gc.disable()
     try:
@@ -170,8 +171,8 @@ def _get_main_frame() -> FrameType | None:
 class MainModule:
     """The main module's frame, which shows how it ended.
 
-    A frame that has been left keeps the position of its last instruction: the return
-    at the end of the module, or whatever raised `SystemExit` or another exception.
+    A frame that has ended keeps the position of its last instruction: the return at
+    the end of the module, or the one that raised `SystemExit` or another exception.
     """
 
     def __init__(self) -> None:
@@ -204,17 +205,17 @@ class MainModule:
 
 
 class SignalWatch:
-    """Notices the signals that ask a process to end, whatever handles them.
+    """Detects the signals that ask a process to end, whatever handles them.
 
     Servers handle SIGINT and SIGTERM themselves, or catch `KeyboardInterrupt`, and
-    return: their main module then falls off its end. The interpreter writes each
-    signal that Python handles to its wakeup descriptor, which is free unless an event
+    return: the main module then ends at its last line. The interpreter writes each
+    signal that Python handles to its wakeup descriptor, which is unused unless an event
     loop handles signals. Such a loop sets its own, before or after this one, and
-    removes it at its end: that is noticed, too.
+    removes it when it ends: that is detected as well.
 
     A process has one such descriptor, so there is one watch for all its clients. Only
-    the main thread can give it back: a client that is shut down in another thread
-    leaves it to the next one.
+    the main thread can restore it: a client that is shut down in another thread
+    leaves that to the next one.
     """
 
     _ENDING: frozenset[int] = frozenset({signal.SIGINT, signal.SIGTERM})
@@ -226,9 +227,9 @@ class SignalWatch:
         self._users: set[object] = set()
 
     def open(self, user: object) -> None:
-        """Begin to watch for a user. Only the main thread can, where nobody watches."""
+        """Start watching for a user. Only the main thread can install the watch."""
         if not self._users:
-            # What an earlier one has left is older than what this one is to notice.
+            # Signals left from an earlier watch do not concern this one.
             self._give_back()
             self._read()
             self._seen.clear()
@@ -267,7 +268,7 @@ class SignalWatch:
         return current != self._pipe[1]
 
     def has_seen_end(self) -> bool:
-        """Return whether a signal has come that asks for the end. In any thread."""
+        """Return whether a signal has asked the process to end. In any thread."""
         self._read()
         return not self._ENDING.isdisjoint(self._seen)
 
@@ -277,7 +278,7 @@ class SignalWatch:
                 self._seen.update(os.read(self._pipe[0], 65536))  # all that it holds
 
     def close(self, user: object) -> None:
-        """Stop watching for a user; in another thread than the main one it goes on."""
+        """Stop watching for a user; the watch ends in the main thread only."""
         self._users.discard(user)
         if not self._users:
             self._give_back()

@@ -4,10 +4,10 @@ A listener may block, raise or run for minutes; it never delays a schedule: the 
 that schedules inline tasks and talks to the supervisor only puts events into a queue.
 
 Listeners are called one after another, in the order of events. One that takes longer
-than a moment (`PATIENCE`) keeps its thread, and only its own later events wait for it:
-all others go on in another thread. After a second it is logged. At most `MAX_SLOW` are
-slow at once. What a listener returns is awaited on the event loop that ran where it was
-added, and delays no other listener.
+than `PATIENCE` keeps its thread, and only its own later events wait for it; another
+thread calls the other listeners. After a second it is logged. At most `MAX_SLOW`
+listeners are slow at once. An awaitable that a listener returns is awaited on the event
+loop that was running where the listener was added, and delays no other listener.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ ANY = "*"
 _log = logging.getLogger("ipycron")
 
 _lock = threading.RLock()
-"""Held for a moment where listeners come and go: one for all, there are many tasks. A
-signal's handler may take it again."""
+"""Held briefly while listeners are added or removed. One lock for all of the tasks, as
+there may be many; reentrant, as a signal handler may acquire it again."""
 # As concurrent.futures does: another thread may hold it while this one forks.
 call_in_child(_lock._at_fork_reinit)  # type: ignore[attr-defined] # noqa: SLF001
 
@@ -97,7 +97,7 @@ class Listeners:
             ]
 
     def _own(self) -> dict[str, list[tuple[Subscription, bool]]]:
-        """Return the listeners, to be changed."""
+        """Return the listeners as a dictionary that may be changed."""
         if self._by_event is _EMPTY:
             self._by_event = {}
         return self._by_event
@@ -112,7 +112,7 @@ class Listeners:
         return self.has_named(event) or bool(self._by_event.get(ANY))
 
     def has_named(self, event: str) -> bool:
-        """Return whether there is a listener to this event by its name."""
+        """Return whether there is a listener to this event by name, not by ``"*"``."""
         return bool(self._by_event.get(event))
 
     def take(self, event: str) -> list[Subscription]:
@@ -142,7 +142,7 @@ class Subscription:
 
     Args:
         listener: the user's; this is equal to it.
-        lane: what its calls have in common; see `Dispatcher`.
+        lane: orders its calls; see `Dispatcher.submit`.
     """
 
     __slots__ = ("_listener", "lane")
@@ -170,16 +170,16 @@ class Subscription:
 
 
 class LoopListener(Subscription):
-    """A listener that was added where an event loop ran, which awaits what it returns.
+    """A listener added where an event loop was running; the loop awaits its results.
 
-    One after the other, in the order of events, beside everything else: a coroutine
-    that never ends keeps only its own later events. Where the loop does not run any
-    more, the dispatcher awaits it.
+    One awaitable after another, in the order of events, concurrently with everything
+    else: a coroutine that never ends delays only its own later events. If the loop is
+    no longer running, the dispatcher awaits the awaitable.
 
     Args:
         listener: the user's; this is equal to it.
-        lane: what its calls have in common.
-        loop: the loop.
+        lane: orders its calls.
+        loop: the event loop.
     """
 
     __slots__ = ("_loop", "_queue", "_worker")
@@ -234,7 +234,7 @@ def _log_slow(label: str) -> None:
 
 async def finish_here(timeout: float) -> None:
     """Return when the listeners of the running loop have ended, or after `timeout`."""
-    import asyncio  # noqa: PLC0415 - who awaits has it
+    import asyncio  # noqa: PLC0415 - loaded: there is a loop
 
     current = asyncio.current_task()
     tasks = [
@@ -247,7 +247,7 @@ async def finish_here(timeout: float) -> None:
 
 
 def check_event(event: str) -> None:
-    """Raise `InvalidOption` for what is no event."""
+    """Raise `InvalidOption` if this is not an event."""
     if event != ANY and event not in set(Event):
         raise InvalidOption(
             option="event",
@@ -262,9 +262,9 @@ PATIENCE = 0.1
 SLOW = 1.0
 """Seconds after which that is logged."""
 MAX_SLOW = 100
-"""Slow listeners beside which others still go on."""
-_LOOK = 0.05  # seconds between two looks at the calls in progress
-_QUIET_TIME = 60.0  # seconds in which the same is logged once
+"""Slow listeners at once; with more of them, all others wait."""
+_LOOK = 0.05  # seconds between two checks of the calls in progress
+_QUIET_TIME = 60.0  # seconds in which the same message is logged once
 _MAX_REMEMBERED = 1024
 
 
@@ -287,7 +287,7 @@ class Dispatcher:
 
     def __init__(self) -> None:
         self._queue: queue.SimpleQueue[Item | None] = queue.SimpleQueue()
-        # What comes before the queue: the calls that follow from one of its own.
+        # Calls that come before those in the queue: a call in progress has added them.
         self._agenda: deque[Item] = deque()
         self._lock = threading.RLock()  # a signal's handler may take it again
         self._is_closed = False
@@ -295,9 +295,9 @@ class Dispatcher:
         self._clock = SystemClock()
         self._calls: dict[threading.Thread, _Call] = {}
         self._begun = 0
-        # By lane, what waits for a slow call of it.
+        # By lane, the calls that wait for a slow one.
         self._waiting: dict[Lane, deque[tuple[str, Callable[[], Any]]]] = {}
-        self._logged: dict[str, float] = {}  # when something was said last
+        self._logged: dict[str, float] = {}  # when each message was logged last
         self._watch: threading.Thread | None = None
         self._is_watched = False
         self._ended = threading.Event()
@@ -305,7 +305,7 @@ class Dispatcher:
         self._start()
 
     def _start(self) -> bool:
-        """Start the thread; where the system refuses it, the next call tries again."""
+        """Start the thread; if the system refuses, the next call tries again."""
         thread = threading.Thread(target=self._run, name="ipycron-events", daemon=True)
         with contextlib.suppress(RuntimeError):
             thread.start()
@@ -317,12 +317,13 @@ class Dispatcher:
     ) -> None:
         """Call this after everything submitted before. From any thread.
 
-        Once closed it is called here and now.
+        After `close` it is called at once, in this thread.
 
         Args:
-            call: a function, or one that returns an awaitable.
-            lane: whose calls stay in order whatever happens: a task's, a listener's.
-            label: what is logged of a call that fails or takes long.
+            call: a function; if it returns an awaitable, that is awaited.
+            lane: calls of one lane, such as a listener's, stay in order even if one of
+                them is slow.
+            label: names a call that fails or is slow in the log.
         """
         with self._lock:
             if not self._is_closed:
@@ -333,22 +334,22 @@ class Dispatcher:
         self.call(call, label)
 
     def follow_up(self, calls: list[Item]) -> None:
-        """Make these calls before all that was submitted; from one that is in progress.
+        """Make these calls before those submitted; to be used by a call in progress.
 
-        Each is in a lane of its own, or in one with others: see `submit`.
+        For their lanes, see `submit`.
         """
         with self._lock:
             is_main = self.thread is threading.current_thread()
             if is_main or not self._is_closed:
                 self._agenda.extend(calls)
                 if not is_main:
-                    self._queue.put(("", "", _do_nothing))  # it may wait for the queue
+                    self._queue.put(("", "", _do_nothing))  # it may be waiting for one
                 return
         for _, label, call in calls:
             self.call(call, label)
 
     def close(self, timeout: float | None = None) -> None:
-        """Let what was submitted happen, then end the threads."""
+        """Make the calls that were submitted, then end the threads."""
         with self._lock:
             self._is_closed = True
             self._queue.put(None)
@@ -361,7 +362,7 @@ class Dispatcher:
             watch.join()
 
     def _join(self, timeout: float) -> None:
-        """Wait for the threads that make calls; a slow one may hand over meanwhile."""
+        """Wait for the threads that make calls; a slow one may hand over."""
         deadline = self._clock.monotonic() + timeout
         while (left := deadline - self._clock.monotonic()) > 0:
             with self._lock:
@@ -384,12 +385,12 @@ class Dispatcher:
                 loop.close()
 
     def _get_next(self) -> Item | None:
-        if self._agenda:  # taken from by one thread at a time
+        if self._agenda:  # one thread at a time uses it
             return self._agenda.popleft()
         return self._queue.get()
 
     def _take(self, lane: Lane, label: str, call: Callable[[], Any]) -> bool:
-        """Make a call, after a slow one of its lane; return whether to take more."""
+        """Make a call, or queue it in its lane; return whether to take another one."""
         thread = threading.current_thread()
         with self._lock:
             if lane in self._waiting:
@@ -428,7 +429,7 @@ class Dispatcher:
 
     def _get_loop(self) -> asyncio.AbstractEventLoop:
         if getattr(self._local, "loop", None) is None:
-            import asyncio  # noqa: PLC0415 - 45 ms that most never need here
+            import asyncio  # noqa: PLC0415 - 45 ms, and rarely needed
 
             self._local.loop = asyncio.new_event_loop()
         loop: asyncio.AbstractEventLoop = self._local.loop
@@ -437,19 +438,19 @@ class Dispatcher:
     # --- slow ones ------------------------------------------------------------------
 
     def _begin(self, thread: threading.Thread, lane: Lane, label: str) -> None:
-        """Note a call that begins, and have it watched."""
+        """Record that a call begins, and start the watch if there is none."""
         self._calls[thread] = _Call(lane, label, self._clock.monotonic())
         self._begun += 1
         if not self._is_watched and not self._ended.is_set():
             watch = threading.Thread(
                 target=self._look_after, name="ipycron-events-watch", daemon=True
             )
-            with contextlib.suppress(RuntimeError):  # no thread: nobody looks
+            with contextlib.suppress(RuntimeError):  # no thread, then no watch
                 watch.start()
                 self._watch, self._is_watched = watch, True
 
     def _look_after(self) -> None:
-        """Log slow calls and hand over, until nothing was called between two looks."""
+        """Log slow calls and hand over, until no call was made between two checks."""
         begun = -1
         while not self._ended.wait(_LOOK):
             with self._lock:
@@ -463,7 +464,7 @@ class Dispatcher:
                     _log_slow(call.label or "a listener")
 
     def _find_slow(self) -> list[_Call]:
-        """Return the calls that have become slow; others go on beside."""
+        """Return the calls that have become slow; start another thread if needed."""
         now = self._clock.monotonic()
         current = self._calls.get(self.thread) if self.thread is not None else None
         if current is not None and now - current.began > PATIENCE:
@@ -478,7 +479,7 @@ class Dispatcher:
         return slow
 
     def _hand_over(self, lane: Lane) -> None:
-        """Have another thread go on with all calls but those of one lane."""
+        """Have another thread make all calls but those of one lane."""
         if lane not in self._waiting and len(self._waiting) < MAX_SLOW:
             self._waiting[lane] = deque()
             if not self._start():

@@ -1,4 +1,4 @@
-"""What the client knows of one task: the record behind the user's handle."""
+"""What the client knows about one task: the record behind the user's handle."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 
 class TaskClient(Protocol):
-    """What a record asks of the client that it belongs to."""
+    """What a record needs of the client that it belongs to."""
 
     @property
     def is_closed(self) -> bool:
@@ -51,11 +51,11 @@ class TaskClient(Protocol):
 
     @property
     def is_copy(self) -> bool:
-        """Whether this process is a fork of the one whose client it is."""
+        """Whether this process was forked from the client's."""
 
     @property
     def clock(self) -> Clock:
-        """The time that its tasks live on."""
+        """The clock that its tasks follow."""
 
     @property
     def listeners(self) -> Listeners:
@@ -67,11 +67,11 @@ class TaskClient(Protocol):
 
     @property
     def keepalive(self) -> Keepalive:
-        """Keeps the process alive for the tasks that ask for it."""
+        """Keeps the process alive for the tasks that require it."""
 
     @property
     def make_id(self) -> Callable[[], str]:
-        """Makes the ids of runs that are called for."""
+        """Makes the ids of manual runs."""
 
     @property
     def streams(self) -> StreamHooks:
@@ -92,16 +92,16 @@ class TaskClient(Protocol):
         """Start, stop or destroy a task; `completion` ends with it."""
 
     def reschedule(self, task: TaskRecord) -> None:
-        """Have the task's scheduler follow its expression as it is now."""
+        """Pass the task's new expression to its scheduler."""
 
     def try_call(self, task: TaskRecord, completion: Completion[Any]) -> bool:
-        """Ask the task's worker for a run directly; return whether that was done."""
+        """Call the task's worker directly; return whether the call was made."""
 
     def execute(self, task: TaskRecord, execution_id: str) -> None:
-        """Ask the task's scheduler for a run."""
+        """Request a run from the task's scheduler."""
 
     def catch_up(self, *tasks: TaskRecord) -> None:
-        """Return when the tasks' histories have all runs that have ended."""
+        """Wait until the tasks' histories contain every run that has ended."""
 
     def get_logger(self, task: TaskRecord | None) -> logging.Logger:
         """Return the logger for a task."""
@@ -122,12 +122,12 @@ class TaskRecord:
         options: all options, checked.
         expression: when it runs.
         source: what it runs.
-        client: whose task it is.
+        client: the client that it belongs to.
         handle: the `Task` that the user holds; listeners receive this very object.
         observed: what its scheduler has reported.
         waiters: its runs that callers wait for.
-        setting: what a worker takes over from this process; None without a worker.
-        start_error: what the last start failed with; None after a good one.
+        setting: the surroundings that a worker copies; None without a worker.
+        start_error: the error of the last start; None if it succeeded.
         cell: the front end's id of the notebook cell that created it; None elsewhere.
     """
 
@@ -159,7 +159,7 @@ class TaskRecord:
         self.cell: str | None = None
         self._is_ref = not options.unref
         self.listeners = Listeners()
-        # A copy of the environment: 5 KB that only a worker needs.
+        # It copies the environment: 5 KB that only a worker needs.
         self.setting = self._take_setting() if self.is_background else None
 
     def _take_setting(self) -> Setting:
@@ -201,7 +201,7 @@ class TaskRecord:
 
     @property
     def is_starting(self) -> bool:
-        """Whether a start is under way: `status` is ``"stopped"`` until it is over."""
+        """Whether a start is in progress: until it ends, `status` is ``"stopped"``."""
         if self._start is None or self.client.is_copy:
             return False
         start = self._start()
@@ -219,13 +219,13 @@ class TaskRecord:
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing can be asked of it any more."""
+        """Whether it can no longer be controlled."""
         return self.observed.status is Status.DESTROYED or self.client.is_closed
 
     # --- controls -------------------------------------------------------------------
 
     def control(self, action: Action, *, force: bool = False) -> Completion[None]:
-        """Start, stop or destroy it; complete when that is done."""
+        """Start, stop or destroy it; return the completion."""
         completion: Completion[None] = self.make_completion(action)
         if action != "start":
             completion.asked_by = get_call_of_listener(self.id)
@@ -242,7 +242,7 @@ class TaskRecord:
         if action != "start":
             self._note_stop(completion, is_forced=force)
         if action == "start":
-            # A script that ends right now must live to see its task start.
+            # A script that is about to end must stay alive until its task has started.
             self._update_keepalive()
             completion.watch(self._see_start)
         return completion
@@ -255,7 +255,7 @@ class TaskRecord:
         self.client.event_log.notify(self.id)
 
     def _note_stop(self, completion: Completion[None], *, is_forced: bool) -> None:
-        """Have it seen that a stop waits for a run, and until when."""
+        """Record that a stop waits for a run, and until when."""
         if not self.is_busy:
             return
         patience = 0.0 if is_forced else self.options.stop_timeout
@@ -268,17 +268,17 @@ class TaskRecord:
         self.client.event_log.notify(self.id)
 
     def call(self) -> Completion[Any]:
-        """Ask for a run; return its end. See `Task.execute`."""
+        """Request a run; return its completion. See `Task.execute`."""
         client = self.client
         completion = self.make_completion("execute")
-        # Behind another run that was called for, it must not be the first to arrive.
+        # A direct call must not overtake a manual run that was requested before it.
         is_first = not (self.waiters or self.observed.running or self.is_over)
         if is_first and client.try_call(self, completion):
             return completion
         execution_id = client.make_id()
         try:
             self.waiters.add(execution_id, completion)
-            # Last: what ends a task ends all its calls then, and this is one now.
+            # Last: the end of a task ends all of its calls, and this is one by now.
             if self.is_over:
                 self.refuse(execution_id, client.make_over_error(self))
             else:
@@ -289,11 +289,11 @@ class TaskRecord:
         return completion
 
     def catch_up(self) -> None:
-        """Return when the history has all runs that have ended."""
+        """Wait until the history contains every run that has ended."""
         self.client.catch_up(self)
 
     def reschedule(self, expression: str | CronExpression) -> None:
-        """Follow another expression; see `Task.reschedule`."""
+        """Use another expression; see `Task.reschedule`."""
         parsed = parse_schedule(expression, self.options, self.id, self.source)
         if self.is_over:
             raise self.client.make_over_error(self)
@@ -302,7 +302,7 @@ class TaskRecord:
         self.client.reschedule(self)
 
     def set_ref(self, *, is_ref: bool) -> None:
-        """Keep the process alive while this is started, or do not."""
+        """Set whether this keeps the process alive while it is started."""
         self._is_ref = is_ref
         self._update_keepalive()
 
@@ -311,7 +311,7 @@ class TaskRecord:
 
     @property
     def is_holding(self) -> bool:
-        """Whether it keeps a script alive: ref'd, and started or about to be."""
+        """Whether it keeps a script alive: ref'd, and started or starting."""
         if isinstance(self.source, Inline) and self.source.has_closed_loop:
             return False
         # In this order: a start ends after the task was reported as started.
@@ -323,15 +323,15 @@ class TaskRecord:
         return isinstance(self.source, Inline) and self.source.lacks_loop
 
     def make_completion(self, what: str) -> Completion[Any]:
-        """Return the completion of what is asked of it."""
+        """Return a completion for an operation on the task."""
         return Completion(f"{what} of task {self.name!r}", self)
 
     def check_wait(self, what: str, *, blocks: bool) -> None:
         """Raise if a wait for `what`, which has not ended, could not end.
 
         Args:
-            what: the control's name, and more.
-            blocks: whether this thread would do nothing else meanwhile.
+            what: the operation; its first word is the method's name.
+            blocks: whether the wait would block this thread.
         """
         if self.client.is_copy:
             raise self.client.make_over_error(self)
@@ -350,17 +350,17 @@ class TaskRecord:
                 self.source.origin.see_blocked(get_running_loop())
 
     def _runs_on(self, loop: asyncio.AbstractEventLoop | None) -> bool:
-        """Return whether a loop is that of its coroutine function."""
+        """Return whether its coroutine function runs on this loop."""
         source = self.source
         return isinstance(source, Inline) and loop is not None and source.loop is loop
 
     def defer(self, call: Callable[[], Any]) -> None:
-        """Call this where listeners are called."""
+        """Call this on the listeners' thread."""
         label = f"a callback of task {self.name!r}"
         self.client.defer(call, lane=self.id, label=label)
 
     def refuse(self, execution_id: str, error: BaseException) -> None:
-        """End the completion of a run that did not come about."""
+        """Fail the completion of a run that was refused."""
         completion = self.waiters.take(execution_id)
         if completion is not None:
             completion.fail(error)
@@ -370,7 +370,7 @@ class TaskRecord:
         self.refuse(execution_id, WaitTimeout(name=self.name, timeout=timeout))
 
     def refuse_all(self, error: BaseException) -> None:
-        """End the completions of all runs, which will not come about any more."""
+        """Fail the completions of all runs: none of them will run."""
         for completion in self.waiters.take_all():
             completion.fail(error)
 
@@ -388,7 +388,7 @@ class TaskRecord:
 
     @property
     def needs_run_events(self) -> bool:
-        """Whether its runs have listeners, or are logged."""
+        """Whether the events of its runs have listeners or are logged."""
         return (
             bool(self.listeners)
             or bool(self.client.listeners)
@@ -401,7 +401,7 @@ class TaskRecord:
         return self.client.get_logger(self)
 
     def record_run(self, execution_id: str) -> AbstractContextManager[None]:
-        """Return what records what code prints, for a run in this process."""
+        """Return a context that records the output of a run in this process."""
         run = Recorder(
             self.observed.find_output(execution_id),
             partial(self.client.event_log.notify, self.id),

@@ -1,7 +1,7 @@
 """A task's state as its scheduler reports it, kept in the client.
 
 The scheduler may be in another process; nothing here is guessed. Written on the
-client's loop, read anywhere.
+client's loop, read in any thread.
 """
 
 from __future__ import annotations
@@ -42,22 +42,22 @@ _IS_STARTED_AFTER = MappingProxyType(
     }
 )
 MAX_COUNTED = 10_000
-"""Missed slots that the client counts itself: 50 ms of its loop."""
-_EARLY = 100  # pieces of output that wait for the first run
+"""Missed slots that the client counts itself, which blocks its loop for 50 ms."""
+_EARLY = 100  # pieces of output kept for the first run
 
 
 class ObservedState:
-    """Where a task stands, what runs, what ran last.
+    """A task's status, its runs in progress and its history.
 
     Args:
-        task_id: whose state it is.
+        task_id: the task's.
         zone: the zone of the instants shown.
         runs_left: the limit of scheduled runs, None without one.
         defer: calls a function soon, off the client's loop.
 
     Attributes:
-        passed: the latest instant at which the task's scheduler is known to have
-            looked at the clock, Unix seconds. Ahead of it where it was set back.
+        passed: the latest instant at which the task's scheduler is known to have read
+            the clock, Unix seconds. It is in the future if the clock was set back.
     """
 
     __slots__ = (
@@ -101,11 +101,11 @@ class ObservedState:
         self.history = History()
 
     def move_to(self, zone: tzinfo) -> None:
-        """Show the instants of runs from now on in another zone."""
+        """Show the instants of future runs in another zone."""
         self._zone = zone
 
     def forget_in_child(self) -> None:
-        """Show nothing as under way, in a process that the client forked."""
+        """Show nothing as in progress, in a process that the client forked."""
         self.status = Status.STOPPED
         self._running = NOTHING
 
@@ -115,7 +115,7 @@ class ObservedState:
         return self._running.values()
 
     def follow(self, notice: Notice) -> Execution | None:
-        """Follow an event; return the run it is about."""
+        """Apply an event; return the run it is about."""
         self._note_state(notice)
         scheduled = notice.execution
         if scheduled is None:
@@ -152,14 +152,14 @@ class ObservedState:
         execution.finish(scheduled, outcome)
         self.last_run = execution
         run = self.history.add(execution, outcome)
-        # Last: a reader meanwhile finds the run in one place or in both.
+        # Last: a concurrent reader finds the run in one place or in both.
         self._running = self._running.remove(scheduled.id)
         if not run.is_ok:
-            # The traceback's text in place of the error, soon and elsewhere.
+            # Replaces the error by its traceback's text, soon and in another thread.
             self._defer(lambda: run.traceback_text)
 
     def follow_runs(self, runs: Sequence[tuple[ScheduledExecution, Outcome]]) -> None:
-        """Follow runs that have ended one after the other, all of them well."""
+        """Apply runs that have ended one after the other, all successfully."""
         self.history.count_finished(len(runs[:-MAX_RUNS]))
         for scheduled, outcome in runs[-MAX_RUNS:]:
             execution = Execution(scheduled, self._zone)
@@ -195,33 +195,33 @@ class ObservedState:
         return started, ended
 
     def find_output(self, execution_id: str) -> Output:
-        """Return the output of a run; an unused one if it was given up already."""
+        """Return the output of a run; an unused one if the run was forgotten."""
         run = self._running.get(execution_id)
         return Output() if run is None else run.output
 
     def take_output(self, message: Streamed | Displayed, payload: Payload) -> None:
-        """Add to the run that made it, also after its end."""
+        """Add to the output of a run, even after its end."""
         run_id = message.execution_id
         execution = self._running.get(run_id) or self.history.find(run_id)
         if execution is None:
-            # What a file prints while it loads is seen with its first run.
+            # What a file prints while it loads is shown with its first run.
             self._early = (*self._early[1 - _EARLY :], (message, payload))
             return
         _add_output(execution, message, payload)
 
-    # --- what no scheduler reports any more -------------------------------------------
+    # --- what no scheduler reports ----------------------------------------------------
 
     def describe_loss(
         self, now: float, outcome: Outcome, *, open_control: Action | None
     ) -> list[Notice]:
         """Return what the end of the supervisor means for the task.
 
-        Runs in progress have failed. Its last control is done, unless that was a start.
+        Runs in progress have failed. Its open control is done, unless it was a start.
 
         Args:
             now: the instant of the loss.
             outcome: the error.
-            open_control: the last control that is not answered.
+            open_control: its last unanswered control, if any.
         """
         ends = [
             self._describe_run_end(execution, now, outcome)
@@ -265,7 +265,7 @@ class ObservedState:
         beat = plan_silence(silence, schedule)
         counts = [(slot, 1) for slot in beat.missed]
         if beat.gap is not None:
-            # Bounded: the client's loop waits for it.
+            # Bounded: this blocks the client's loop.
             count, newest, _ = count_slots(schedule, beat.gap, limit=MAX_COUNTED)
             counts.append((newest, count))
         return [
