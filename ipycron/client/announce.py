@@ -1,9 +1,9 @@
 """Announcing an event: listeners are called and a log record is written.
 
-Runs on the dispatcher's thread. What each event is worth is specified in L1 and L3.
+Runs on the dispatcher's thread. L1 and L3 specify the level of each event.
 
-A record about a task, here and elsewhere, has the task's name as `ipycron_name`: by
-that a notebook leaves out what a card shows anyway.
+A record about a task, here and elsewhere, has the task's name as `ipycron_name`: with
+it, a notebook omits what a card shows anyway.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ _QUIET = {
     Event.EXECUTION_FINISHED,
     Event.EXECUTION_MAX_REACHED,
 }
-"""Events that make a debug record at most."""
+"""Events that are logged at the debug level only."""
 
 
 def needs_announcement(task: TaskRecord, notice: Notice, listeners: Listeners) -> bool:
-    """Return whether `announce` has anything to do; for most runs it has not.
+    """Return whether `announce` has anything to do; for most runs, it does not.
 
     `listeners` are those of all tasks.
     """
@@ -53,7 +53,7 @@ def is_logged(task: TaskRecord, notice: Notice) -> bool:
 
 
 def log_event(task: TaskRecord, notice: Notice, context: TaskContext) -> None:
-    """Write the line that an event deserves, if any."""
+    """Write an event's log record, if it has one."""
     match notice.event:
         case Event.EXECUTION_MISSED:
             has_listener = task.listeners.has_named(notice.event)
@@ -91,9 +91,9 @@ def _log_missed(task: TaskRecord, context: TaskContext) -> None:
 
 
 def _log_failure(task: TaskRecord, context: TaskContext) -> None:
-    """Log the first failure of an incident; its repetitions are debug records.
+    """Log the first failure of an incident; log its repetitions as debug records.
 
-    An incident is a row of runs that fail with the same type of error.
+    An incident is a series of runs that fail with the same type of error.
     """
     error, execution = context.error, context.execution
     assert error is not None
@@ -126,8 +126,8 @@ def _log_error(task: TaskRecord, what: str, error: BaseException | None) -> None
         (task.name, what, name, keep_colours(safe_str(error))),
         (type(error), error, error.__traceback__),
     )
-    # The traceback once, where the error was raised: logging's own text would add the
-    # one of a cause that stands for it.
+    # The traceback once, where the error was raised: logging's own text would add that
+    # of the cause, which represents it.
     record.exc_text = strip_colours(keep_colours(read_traceback(error))).rstrip()
     record.ipycron_name = task.name
     logger.handle(record)
@@ -141,12 +141,12 @@ def announce(
     listeners: Listeners,
     dispatcher: Dispatcher,
 ) -> None:
-    """Log an event as it deserves, and call the listeners to it.
+    """Log an event at its level, and call its listeners.
 
     Args:
         task: what the event is about.
         notice: the event.
-        execution: the run that it is about, if any.
+        execution: the run that the event is about, if any.
         listeners: those of all tasks; the task's own are called first.
         dispatcher: calls them.
     """

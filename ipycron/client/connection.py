@@ -1,4 +1,4 @@
-"""The client's side of the supervisor: asks it, notices its end."""
+"""The client's connection to the supervisor: sends requests, detects its end."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     from ipycron.process.wire.protocol import Message
 
 EXIT_TIMEOUT = 5.0
-"""Seconds for a supervisor to exit by itself once either end is closed."""
+"""Seconds for a supervisor to exit by itself after either end is closed."""
 _CODE_TIMEOUT = 0.05
-"""Seconds to wait for the exit code of one that has closed its end; the loop waits."""
+"""Seconds to wait for the exit code of one that has closed its end; blocks the loop."""
 _STDERR_BYTES = 2000
 _POLL = 0.002
 _KILL_GRACE = 1.0
-"""Seconds for a supervisor that was killed to be gone."""
+"""Seconds for a killed supervisor to be gone."""
 _SILENT = (
     "it does not answer: it is stopped, traced or waits for a disk. It was killed, and "
     "its workers with it"
@@ -44,15 +44,15 @@ class Connection:
     """One supervisor process. All methods but `send_at_once` are called on one loop.
 
     Args:
-        supervisor: the process; this object owns it from now on.
-        on_frame: takes every message but replies.
-        on_lost: called once if the supervisor ends without being asked to, after
-            every open request has failed with the same error.
+        supervisor: the process; owned by this object from now on.
+        on_frame: receives every message except replies.
+        on_lost: called once if the supervisor ends unrequested, after every open
+            request has failed with the same error.
 
     Attributes:
-        leash: a pipe that the supervisor and its zygote hold as long as they live;
-            the zygote outlives its workers. For the next connection; None when all
-            are gone.
+        leash: a pipe that the supervisor and its zygote keep open as long as they
+            live; the zygote outlives its workers. For the next connection; None once
+            they are all gone.
     """
 
     def __init__(
@@ -91,11 +91,11 @@ class Connection:
 
     @property
     def pid(self) -> int:
-        """The supervisor's process."""
+        """The supervisor's process id."""
         return self._process.pid
 
     def send(self, message: Message, payload: Payload | None = None) -> None:
-        """Send a message that wants no answer."""
+        """Send a message that has no reply."""
         self._channel.send(message, payload)
 
     def send_at_once(self, message: Message) -> bool:
@@ -105,11 +105,11 @@ class Connection:
     def request(
         self, make_message: Callable[[int], Message], payload: Payload | None = None
     ) -> asyncio.Future[None]:
-        """Send a message that is answered by `Reply`; the future ends with it.
+        """Send a message that is answered by a `Reply`, with which the future ends.
 
         Args:
             make_message: takes the request's id.
-            payload: travels beside the message.
+            payload: the message's payload.
         """
         request_id = next(self._ids)
         future = asyncio.get_running_loop().create_future()
@@ -149,24 +149,24 @@ class Connection:
         self._on_lost(lost)
 
     def _give_up(self) -> None:
-        """End a supervisor that does not answer, and all below it."""
+        """End a supervisor that does not answer, and all its descendants."""
         self._channel.close()
         self._end_family()
         self._lose(None, _SILENT)
 
     def _end_family(self) -> None:
-        """Kill the supervisor; what is below it follows, or is killed later.
+        """Kill the supervisor; its descendants end by themselves, or are killed later.
 
-        A zygote sees its end and ends its workers in order, if it is not stopped, too.
+        A zygote detects the end and shuts its workers down, unless it is stopped too.
         """
-        import psutil  # noqa: PLC0415 - 20 ms that nobody needs otherwise
+        import psutil  # noqa: PLC0415 - 20 ms, needed only here
 
         with contextlib.suppress(psutil.Error):
             self._family = psutil.Process(self._process.pid).children(recursive=True)
         self._process.kill()
 
     def hurry(self) -> None:
-        """Notice sooner if it hangs: a caller waits for its end."""
+        """Detect sooner that it hangs, because a caller waits for its end."""
         with contextlib.suppress(ProcessLookupError):
             os.kill(self._process.pid, signal.SIGCONT)  # it may be stopped
         self._heartbeat.hurry()
@@ -174,7 +174,7 @@ class Connection:
     def _describe_end(self) -> str:
         with contextlib.suppress(subprocess.TimeoutExpired):
             return f"exit code {self._process.wait(_CODE_TIMEOUT)}"
-        return "it was told to end"  # by somebody else; it ends its workers first
+        return "it was told to end"  # not by the client; it ends its workers first
 
     def _fail_requests(self, error: SupervisorLost) -> None:
         requests, self._requests = self._requests, {}
@@ -190,11 +190,11 @@ class Connection:
         return data.decode("utf-8", "replace").strip()
 
     def close_in_child(self) -> None:
-        """Close our end in a process that the client forked: it is not the client."""
+        """Close our end in a process that the client forked."""
         self._sock.close()
 
     async def close(self) -> None:
-        """Close our end and wait until the supervisor is gone, and all below it."""
+        """Close our end and wait until the supervisor and its descendants are gone."""
         if self._reaping is None:
             self._heartbeat.close()
             self._channel.close()
@@ -204,12 +204,12 @@ class Connection:
         await self._reaping
 
     async def _reap(self) -> None:
-        # Polled: no executor starts threads any more while the interpreter ends.
+        # Polled: while the interpreter exits, no executor starts a thread.
         loop = asyncio.get_running_loop()
         deadline = loop.time() + EXIT_TIMEOUT
         while self._process.poll() is None:
             if loop.time() > deadline + _KILL_GRACE:
-                break  # it waits for a disk, and ends when that answers
+                break  # blocked in the kernel; it ends when that returns
             if loop.time() > deadline and not self._family:
                 self._end_family()
             await asyncio.sleep(_POLL)
@@ -218,7 +218,7 @@ class Connection:
         while not has_ended(leash) and loop.time() < deadline:  # noqa: ASYNC110 - as above
             await asyncio.sleep(_POLL)
         for process in self._family:
-            # A new process with its number is spared: psutil compares start times.
+            # A new process with the same id is spared: psutil compares start times.
             with contextlib.suppress(Exception):
                 process.kill()
         self.leash = None

@@ -1,7 +1,7 @@
 """Shows what background jobs print on the console of the script that scheduled them.
 
-As it comes, stdout to stdout and stderr to stderr. Where several tasks run, each line
-begins with the name of its task. In a notebook the cards and `%cron logs` show it.
+As it arrives, stdout on stdout and stderr on stderr. If several tasks are started, each
+line begins with its task's name. In a notebook, the cards and `%cron logs` show it.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Echo:
         self._pending = 0
         self._dropped = 0
         self._decoders: dict[tuple[str, str], codecs.IncrementalDecoder] = {}
-        self._unfinished: tuple[str, str] | None = None  # whose line has no end yet
+        self._unfinished: tuple[str, str] | None = None  # of an unfinished line
 
     def take(
         self, task_id: str, stream: str, data: bytes, dropped: int, prefix: str
@@ -46,11 +46,11 @@ class Echo:
         """Show what a job wrote; on the client's loop.
 
         Args:
-            task_id: whose it is.
+            task_id: the task.
             stream: ``"stdout"`` or ``"stderr"``.
             data: the bytes.
-            dropped: bytes before them that were left out.
-            prefix: what each line begins with.
+            dropped: bytes before them that were dropped.
+            prefix: the beginning of each line.
         """
         if not self.is_on or is_interactive():
             return
@@ -103,7 +103,7 @@ class Echo:
                 text = f"\n{text}"
         if not text.endswith("\n"):
             self._unfinished = source
-        # The script may have closed its stream, or its reader may be gone.
+        # The script may have closed the stream, or its reader may have ended.
         with contextlib.suppress(OSError, ValueError, AttributeError):
             stream.write(text)
             stream.flush()

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     Watcher = Callable[[str], None]
 
 MAX_ITEMS = 200
-"""Events that are remembered, and problems beside them: a busy schedule must not
-wash the one failure of an hour away."""
+"""Events that are remembered, and as many problems: a busy schedule must not displace
+the only failure of an hour."""
 
 PROBLEMS = frozenset(
     {
@@ -36,9 +36,9 @@ class Item(NamedTuple):
     """One event, in plain values. Instants are Unix seconds.
 
     Attributes:
-        number: counts up over all events of this process.
+        number: increases over all events of this process.
         duration: seconds that the run took, None where the event ends no run.
-        summary: the result or the error in one line.
+        summary: the result or error in one line.
         is_stopped: whether a stop ended the run.
     """
 
@@ -59,8 +59,8 @@ class Item(NamedTuple):
 class EventLog:
     """The last events of all tasks, and the watchers of changes.
 
-    Events are posted on the client's loop, which must not wait: a watcher is called
-    with the task's id and only remembers it. Reading is safe in any thread.
+    Events are posted on the client's loop, which must not block: a watcher is called
+    with the task's id and only stores it. Reading is thread-safe.
     """
 
     def __init__(self) -> None:
@@ -79,12 +79,12 @@ class EventLog:
         self._watchers = tuple(known for known in self._watchers if known != watcher)
 
     def notify(self, task_id: str) -> None:
-        """Report that a task has changed."""
+        """Notify the watchers that a task has changed."""
         for watcher in self._watchers:
             watcher(task_id)
 
     def post(self, task_id: str, name: str, *notices: Notice) -> None:
-        """Remember events of a task, and report that the task has changed."""
+        """Remember events of a task, and notify the watchers."""
         for notice in notices:
             self._remember(task_id, name, notice)
         self.notify(task_id)
@@ -97,7 +97,7 @@ class EventLog:
             duration = run.finished_at - run.started_at
         item = Item(
             next(self._numbers),
-            sys.intern(str(notice.event)),  # one text for all events of a name
+            sys.intern(str(notice.event)),  # one string for all events of a kind
             notice.triggered_at,
             notice.date,
             task_id,

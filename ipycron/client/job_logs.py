@@ -1,4 +1,4 @@
-"""Log records of jobs on their way to the handlers of this process."""
+"""Passes log records of jobs to the handlers of this process."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from ipycron.client.record import TaskRecord
 
 MAX_ONCE = 1000
-"""Different records that are handled once only; beyond it, any number of times."""
+"""Different records that are handled once only; beyond it, repetitions are too."""
 
 MAX_WAITING = 2000
-"""Records that wait for the handlers. A job that logs in a loop is faster than a file;
-the newest records beyond this are left out, and counted."""
+"""Records that may wait for the handlers. A job that logs in a loop is faster than a
+file; the newest records beyond this are dropped and counted."""
 
 
 class Records:
@@ -28,7 +28,7 @@ class Records:
 
     def __init__(self, defer: Callable[[Callable[[], object]], None]) -> None:
         self._defer = defer
-        # Each is written by one thread: the loop, and the one that `defer` uses.
+        # Each counter is written by one thread: the loop's, or the one of `defer`.
         self._taken = 0
         self._handled = 0
         self._dropped = 0
@@ -36,7 +36,7 @@ class Records:
         self._once: set[str] = set()
 
     def take(self, record: logging.LogRecord, task: TaskRecord | None) -> None:
-        """Have a record handled soon. Called on the client's loop."""
+        """Pass on a record soon. Called on the client's loop."""
         if self._is_repeated(record):
             return
         if self._taken - self._handled >= MAX_WAITING:
@@ -46,7 +46,7 @@ class Records:
         self._defer(partial(self._handle, record, task))
 
     def _is_repeated(self, record: logging.LogRecord) -> bool:
-        """Return whether a record that each new worker makes was here already."""
+        """Return whether a record that every new worker makes was received before."""
         key = getattr(record, "ipycron_once", None)
         if key is None or len(self._once) >= MAX_ONCE:
             return False
@@ -58,7 +58,7 @@ class Records:
         try:
             logger = logging.getLogger(record.name)
             if task is not None:
-                # For handlers that sort by task, such as a notebook's.
+                # For handlers that tell tasks apart, such as a notebook's.
                 record.ipycron_task = task.id
                 if record.name == "ipycron":
                     logger = task.logger

@@ -47,12 +47,12 @@ def _check_timezone(name: str, value: Any) -> Any:
 
 
 def _is_native(text: Any) -> bool:
-    """Return whether it is text that the system can hold: in C, and as bytes."""
+    """Return whether the system can represent this text: as a C string, in bytes."""
     if not isinstance(text, str) or "\0" in text:
         return False
     try:
         os.fsencode(text)
-    except UnicodeEncodeError:  # a lone surrogate that stands for no byte
+    except UnicodeEncodeError:  # a lone surrogate that represents no byte
         return False
     return True
 
@@ -94,7 +94,7 @@ def _check_choice(choices: Sequence[str]) -> Any:
 
 
 def check_logger(name: str, value: Any) -> logging.Logger | None:
-    """Accept a logger, or None for the one above."""
+    """Accept a logger, or None for the default."""
     if value is None or isinstance(value, logging.Logger):
         return value
     raise InvalidOption(option=name, value=value, expected="a logging.Logger, or None")
@@ -163,7 +163,7 @@ def _advise(value: Any) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskOptions(Policy):
-    """All options of a task, beside its expression and its job."""
+    """All options of a task, apart from its expression and its job."""
 
     name: str | None = option(
         None, check_text, "label; by default the id", kind=OptionKind.TEXT
@@ -260,7 +260,7 @@ class TaskOptions(Policy):
     )
 
     def __repr__(self) -> str:
-        """Show what was asked for; of secretive options only that they were."""
+        """Show the options that were given; secret ones without their values."""
         shown = [
             f"{f.name}={describe_value(f.name, getattr(self, f.name))}"
             for f in fields(self)
@@ -269,7 +269,7 @@ class TaskOptions(Policy):
         return f"TaskOptions({', '.join(shown)})"
 
     def get_policy(self) -> Policy:
-        """Return the part that the scheduler knows."""
+        """Return the options that the scheduler uses."""
         policy = Policy(**{f.name: getattr(self, f.name) for f in fields(Policy)})
         shared: Policy = _share(policy)
         return shared
@@ -278,13 +278,13 @@ class TaskOptions(Policy):
 _OWN = frozenset(
     {"name", "env", "run_coordinator", "logger", "worker_init", "executor"}
 )
-"""Options whose values are a task's own, or no plain values: some have no hash, as
-dateutil's zones have none."""
+"""Options whose values are specific to a task, or not plain: some cannot be hashed,
+such as dateutil's zones."""
 
 
 @functools.lru_cache(maxsize=64)
 def _share(options: Any) -> Any:
-    """Return one object for all options that are equal: most tasks have the same."""
+    """Return one object for equal options: most tasks share them."""
     return options
 
 
@@ -307,8 +307,8 @@ _ELSEWHERE = {
     "unref": "daemon",
     "distributed_lease": "lease lock_ttl",
 }
-"""What other schedulers call our options: APScheduler, Celery, Airflow, Kubernetes,
-systemd, node-cron."""
+"""The names of our options in APScheduler, Celery, Airflow, Kubernetes, systemd and
+node-cron."""
 _OTHER_WAYS = {
     "kwargs": "Keyword arguments are for functions; a task file takes args=[…].",
     "coalesce": "Of the slots that a gap leaves, only the newest runs, if it is no "
@@ -323,7 +323,7 @@ _OTHER_WAYS = {
 
 
 def find_advice(name: str) -> str:
-    """Return what an option of another scheduler is here, with a blank before it."""
+    """Return the counterpart of another scheduler's option, after a space."""
     plain = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name.replace("-", "_")).lower()
     for ours, theirs in _ELSEWHERE.items():
         if plain in theirs.split():
@@ -336,7 +336,7 @@ OPTIONS: dict[str, Any] = {f.name: f.default for f in fields(TaskOptions)}
 
 
 def make_options(given: dict[str, Any]) -> TaskOptions:
-    """Return the options, every one of them checked.
+    """Return the options, all of them checked.
 
     Raises:
         UnknownOption: if a name is not an option; the text suggests one.

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 MAX_DISPLAYS = 200
 """Displays kept of one run; the oldest are dropped and counted."""
 MAX_ENTRIES = 2000
-"""Turns between streams and displays that are remembered; beyond, the older half
+"""Switches between streams and displays that are remembered; beyond it, the older half
 becomes one block of each."""
 
 Kind = Literal["stdout", "stderr", "display"]
@@ -44,7 +44,7 @@ class Piece:
 
 @dataclass(slots=True)
 class _Entry:
-    """A turn of one kind: `size` units of it from `start`, its `offset`-th on."""
+    """Adjacent output of one kind: `size` units at `start`, from its `offset`-th on."""
 
     kind: Kind
     start: int
@@ -53,7 +53,7 @@ class _Entry:
 
 
 class _Record:
-    """The output of a run, in order. Written under the lock."""
+    """The output of a run, in order. Written under `_lock`."""
 
     __slots__ = (
         "_entries",
@@ -108,7 +108,7 @@ class _Record:
             self._fold()
 
     def _fold(self) -> None:
-        """Forget the order within the older half: one entry of each kind stands in."""
+        """Forget the order within the older half; keep one entry of each kind."""
         half = len(self._entries) // 2
         old, self._entries = self._entries[:half], self._entries[half:]
         folded: list[_Entry] = []
@@ -142,7 +142,7 @@ class _Record:
         first = len(self._entries)
         while first and self._entries[first - 1].start >= since:
             first -= 1
-        # The one before may have grown since.
+        # The entry before may have grown since then.
         if first and self._entries[first - 1].start + self._entries[first - 1].size > (
             since
         ):
@@ -157,28 +157,28 @@ class _Record:
 
 
 _opening = threading.RLock()
-"""Held while a record is made: a job may have several threads. As each record's lock,
-it may be taken again, by a signal's handler or a finalizer that prints."""
+"""Held while a record is created: a job may have several threads. It and each record's
+lock are reentrant, as a signal handler or a finalizer may print."""
 
 
 class Output(msgspec.Struct, gc=False, eq=False):
     """What a run printed and displayed. Grows while it runs; safe in any thread.
 
     A struct, and empty until something is written: a thousand tasks remember twenty
-    thousand runs, most of which print nothing, and objects that the garbage collector
-    does not track cannot delay a schedule.
+    thousand runs, most of which print nothing, and what the garbage collector does not
+    track cannot delay a schedule.
     """
 
     _record: _Record | None = None
 
     @property
     def stdout(self) -> str:
-        """Text of standard output: whole, or its head and tail."""
+        """The text of standard output; if it is too long, its beginning and end."""
         return self._get_text("stdout")
 
     @property
     def stderr(self) -> str:
-        """Text of standard error: whole, or its head and tail."""
+        """The text of standard error; if it is too long, its beginning and end."""
         return self._get_text("stderr")
 
     def _get_text(self, stream: StreamName) -> str:
@@ -197,12 +197,12 @@ class Output(msgspec.Struct, gc=False, eq=False):
 
     @property
     def dropped_displays(self) -> int:
-        """Displays left out, beyond the newest 200."""
+        """The number of displays dropped, beyond the newest 200."""
         return 0 if self._record is None else self._record.dropped_displays
 
     @property
     def position(self) -> int:
-        """How much came so far: each byte and each display counts one."""
+        """The amount of output so far: each byte and each display counts as one."""
         return 0 if self._record is None else self._record.position
 
     @property
@@ -240,7 +240,7 @@ class Output(msgspec.Struct, gc=False, eq=False):
             record.write(stream, data, dropped, dropped_lines)
 
     def display(self, payload: Payload) -> None:
-        """Add a display. Its bytes, not a descriptor: 200 of those are too many."""
+        """Add a display, as bytes: 200 descriptors would be too many."""
         payload.settle()
         record = self._open()
         with record.lock:

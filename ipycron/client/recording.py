@@ -1,14 +1,14 @@
-"""Records what inline jobs print, run by run, where everything else goes on printing.
+"""Records what each run of an inline job prints; other output is unaffected.
 
-Functions and the cells of a notebook alike; the notebook adds what cells display.
+This covers functions and the cells of a notebook; the notebook adds what cells display.
 
-A context variable names the run that code belongs to. Coroutines inherit it, as do
+A context variable identifies the run that code belongs to. Coroutines inherit it, as do
 threads that are started with a copy of the context (`asyncio.to_thread`); other threads
-have none. `sys.stdout` and `sys.stderr` stay the objects that they are, with a `write`
-that looks at the variable first: what no run prints is passed on untouched.
+have none. `sys.stdout` and `sys.stderr` remain the same objects, with a `write` that
+reads the variable first: what is printed outside of a run is passed on unchanged.
 
-What bypasses that method is not seen: ``sys.stdout.buffer``, descriptor 1, C code and
-child processes.
+Output that bypasses this method is not recorded: ``sys.stdout.buffer``, descriptor 1, C
+code and child processes.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ _STREAMS: tuple[Stream, ...] = ("stdout", "stderr")
 
 
 class Recorder:
-    """Takes what one run prints, in any thread.
+    """Records what one run prints, in any thread.
 
     Args:
         output: the run's.
         on_change: reports that the task has changed.
 
     Attributes:
-        passes_on: whether what the run prints goes on to the stream.
+        passes_on: whether what the run prints is also written to the stream.
     """
 
     __slots__ = ("_on_change", "_output", "_shown", "passes_on")
@@ -74,13 +74,14 @@ class Recorder:
 
 
 recorder: ContextVar[Recorder | None] = ContextVar("ipycron_recorder", default=None)
-"""Of the run whose code is running here. A job that goes on in another context, as the
-cells of a notebook do, takes it along: ``context.run(recorder.set, recorder.get())``.
+"""The recorder of the run that this code belongs to. A job that continues in another
+context, as the cells of a notebook do, copies it:
+``context.run(recorder.set, recorder.get())``.
 """
 
 
 def outside_of_runs(call: Callable[..., Any], *arguments: Any) -> None:
-    """Call something whose context, or a copy of it, is to belong to no run."""
+    """Call something in a context that belongs to no run."""
     if recorder.get() is None:
         call(*arguments)
         return
@@ -90,7 +91,7 @@ def outside_of_runs(call: Callable[..., Any], *arguments: Any) -> None:
 
 
 class StreamHooks:
-    """The hooks in the process's streams, while any inline run is in progress."""
+    """The hooks in the process's streams while inline runs are in progress."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
@@ -99,7 +100,7 @@ class StreamHooks:
 
     @contextmanager
     def recording(self, run: Recorder) -> Iterator[None]:
-        """While the code of a run is running here."""
+        """Record the output of the code in this context."""
         self._count(1)
         token = recorder.set(run)
         try:
@@ -114,17 +115,17 @@ class StreamHooks:
             self.settle()
 
     def settle(self) -> None:
-        """Hook the streams, or give them back, as runs are in progress or not.
+        """Hook the streams while runs are in progress; otherwise remove the hooks.
 
-        To be called again where somebody may have replaced streams or their methods
-        meanwhile: IPython does so for each cell, and puts back what was there before.
+        To be called again after other code may have replaced streams or their methods:
+        IPython does so for each cell, and restores them afterwards.
         """
         with self._lock:
             if self._runs:
                 for name in _STREAMS:
                     self._hook(name)
             else:
-                # One below another's hook is given back when that is gone.
+                # A hook below someone else's is removed once that is gone.
                 self._hooks = [hook for hook in self._hooks if not hook.remove()]
 
     def close_in_child(self) -> None:
@@ -135,11 +136,11 @@ class StreamHooks:
         self.settle()
 
     def _hook(self, name: Stream) -> None:
-        """See to a stream, which programs and tests may have replaced."""
+        """Hook a stream, which programs and tests may have replaced."""
         stream = getattr(sys, name, None)  # None where there is no console
         if stream is None or isinstance(getattr(stream, "write", None), _WriteHook):
             return
-        # One that takes no attributes, and no weak reference, is left alone.
+        # A stream without settable attributes or weak references is left alone.
         with contextlib.suppress(AttributeError, TypeError):
             hook = _WriteHook(name, stream)
             stream.write = hook
@@ -147,15 +148,15 @@ class StreamHooks:
 
 
 class _WriteHook:
-    """Stands before the method `write` of one stream, as an attribute of it."""
+    """Replaces the method `write` of one stream, as an attribute of it."""
 
     __slots__ = ("_name", "_own", "_stream")
 
     def __init__(self, name: Stream, stream: Any) -> None:
         self._name = name
-        # Weak: with a circle of references a stream would close at a later time.
+        # Weak: in a reference cycle, the stream would be closed later.
         self._stream = weakref.ref(stream)
-        self._own = getattr(stream, "__dict__", {}).get("write")  # another's hook
+        self._own = getattr(stream, "__dict__", {}).get("write")  # someone else's hook
 
     def __call__(self, text: Any, /) -> Any:
         run = recorder.get()
@@ -164,7 +165,7 @@ class _WriteHook:
         run.write(self._name, text)
         if not run.passes_on:
             return len(text)
-        # Where a stream writes to another one, that must not record it again.
+        # If a stream writes to another one, that must not record it again.
         token = recorder.set(None)
         try:
             return self._pass_on(text)
@@ -176,16 +177,16 @@ class _WriteHook:
             return self._own(text)
         stream = self._stream()
         if stream is None:
-            raise ValueError("I/O operation on closed file.")  # it is no more
+            raise ValueError("I/O operation on closed file.")  # the stream is gone
         return type(stream).write(stream, text)
 
     @property
     def is_needed(self) -> bool:
-        """Whether its stream is still there."""
+        """Whether its stream still exists."""
         return self._stream() is not None
 
     def remove(self) -> bool:
-        """Have what was there before called again; return False if it lies below."""
+        """Restore the previous method; return False if another hook covers this one."""
         stream = self._stream()
         if stream is None:
             return True

@@ -1,7 +1,7 @@
 """What carries over when a supervisor is lost and a new one takes its place.
 
-`Controls` asks the new supervisor for the controls that the lost one did not answer;
-`Resumptions` knows which tasks are started again, and which slots they missed.
+`Controls` sends the new supervisor the controls that the lost one did not answer;
+`Resumptions` tracks which tasks are started again, and which slots they missed.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ _SETTLING = (
     Event.EXECUTION_SKIPPED,
 )
 MAX_BEYOND = 1000
-"""Settled slots that are remembered behind one that waits. Beyond, the oldest that
-wait are taken as settled."""
+"""Settled slots that are remembered while an earlier one is open. Beyond it, the oldest
+open slots count as settled."""
 
 
 class Settled:
-    """Which slots of one task are settled: all up to a floor, and some beyond.
+    """The settled slots of one task: all up to `floor`, and some beyond it.
 
     Slots are not settled in order: one that waits for an election or a random delay
-    is overtaken by the next.
+    is settled after the next.
 
     Attributes:
-        floor: up to here there is no slot that is not settled, Unix seconds.
-        beyond: later slots that are.
+        floor: every slot up to this instant is settled, Unix seconds.
+        beyond: later slots that are settled.
     """
 
     def __init__(self, floor: float) -> None:
@@ -51,7 +51,7 @@ class Settled:
         self.beyond: set[int] = set()
 
     def add(self, slot: int, schedule: Schedule) -> None:
-        """Note that a slot is settled."""
+        """Record that a slot is settled."""
         if slot <= self.floor:
             return
         self.beyond.add(slot)
@@ -61,7 +61,7 @@ class Settled:
             self._rise(schedule)
 
     def add_all(self, slot: int) -> None:
-        """Note that every slot up to this one is settled."""
+        """Record that every slot up to this one is settled."""
         self.floor = max(self.floor, slot)
         self.beyond = {later for later in self.beyond if later > self.floor}
 
@@ -80,7 +80,7 @@ class _Resumption(NamedTuple):
 
 
 class Resumptions:
-    """Follows which slots of each task are settled, for the time without supervisor."""
+    """Tracks the settled slots of each task, for times without a supervisor."""
 
     def __init__(self) -> None:
         self._settled: dict[str, Settled] = {}
@@ -89,7 +89,7 @@ class Resumptions:
     def follow(
         self, notice: Noticed, schedule: Schedule, *, no_overlap: bool
     ) -> SupervisorLost | None:
-        """Follow an event; return the loss that a start makes good, if it does.
+        """Apply an event; return the loss that it recovers from, if it is such a start.
 
         Args:
             notice: the event.
@@ -102,8 +102,8 @@ class Resumptions:
             if resumption is None:
                 self._settled[task_id] = Settled(notice.date)
                 return None
-            # The slots of the silence are reported after this, or not at all, where
-            # this supervisor is lost as well.
+            # The slots of the silence are reported after this, or not at all if this
+            # supervisor is lost as well.
             return resumption.error
         if (
             notice.event in _SETTLING
@@ -118,7 +118,7 @@ class Resumptions:
         return None
 
     def begin(self, task_ids: Iterable[str], error: SupervisorLost) -> list[str]:
-        """Note that tasks must be started again; return those not noted before."""
+        """Record that tasks must be started again; return those not recorded before."""
         now = SystemClock().now()
         fresh = []
         for task_id in task_ids:
@@ -126,7 +126,7 @@ class Resumptions:
             if known is None:
                 fresh.append(task_id)
                 known = _Resumption(error, self._make_silence(task_id, now))
-            # No slot has run since the loss before: the silence goes on.
+            # No slot has run since the previous loss: the silence continues.
             self._pending[task_id] = known._replace(error=error)
         return fresh
 
@@ -136,16 +136,16 @@ class Resumptions:
         return Silence(since=settled.floor, until=now, settled=beyond)
 
     def get_silence(self, task_id: str) -> Silence | None:
-        """Return the time without supervisor of a task that is to be started again."""
+        """Return the silence of a task that is to be started again, or None."""
         resumption = self._pending.get(task_id)
         return None if resumption is None else resumption.silence
 
     def is_pending(self, task_id: str) -> bool:
-        """Return whether a task that was started waits to be started again."""
+        """Return whether a started task waits to be started again."""
         return task_id in self._pending
 
     def give_up(self, task_id: str) -> Silence | None:
-        """Note that a task does not start again; return its silence, up to now."""
+        """Record that a task does not start again; return its silence up to now."""
         resumption = self._pending.pop(task_id, None)
         if resumption is None:
             return None
@@ -155,7 +155,7 @@ class Resumptions:
         )
 
     def forget(self, task_id: str) -> None:
-        """Give up a task that is destroyed. May be repeated."""
+        """Forget a destroyed task. Idempotent."""
         self._settled.pop(task_id, None)
         self._pending.pop(task_id, None)
 
@@ -164,7 +164,7 @@ Action = Literal["start", "stop", "destroy"]
 
 
 class _Request:
-    """A control; `answer` is the reply of the present supervisor."""
+    """A control; `answer` is the reply of the current supervisor."""
 
     def __init__(self, action: Action, *, force: bool) -> None:
         self.action = action
@@ -174,10 +174,10 @@ class _Request:
 
 
 class Controls:
-    """Every control that is not answered yet, by task, oldest first.
+    """The unanswered controls of each task, oldest first.
 
     Args:
-        ask: sends a control (id, action, `force`) and returns the answer to come.
+        ask: sends a control (id, action, `force`) and returns its future answer.
     """
 
     def __init__(self, ask: Ask) -> None:
@@ -187,18 +187,18 @@ class Controls:
     def add(
         self, task_id: str, action: Action, *, force: bool = False
     ) -> asyncio.Future[None]:
-        """Ask for a control; the future outlives the supervisor that is asked."""
+        """Send a control; the future survives the loss of the supervisor."""
         request = _Request(action, force=force)
         self._open.setdefault(task_id, []).append(request)
         self._send(task_id, request)
         return request.end
 
     def has_open(self, task_id: str) -> bool:
-        """Return whether a control is not answered yet. From any thread."""
+        """Return whether a task has an unanswered control. Thread-safe."""
         return task_id in self._open
 
     def get_last(self, task_id: str) -> Action | None:
-        """Return the last control that is not answered yet, or None."""
+        """Return the last unanswered control of a task, or None."""
         requests = self._open.get(task_id)
         return requests[-1].action if requests else None
 
@@ -229,12 +229,12 @@ class Controls:
             request.end.set_exception(error)
 
     def take_loss(self, task_id: str, name: str, error: SupervisorLost | None) -> None:
-        """The supervisor is gone: end what is open, or ask the next one.
+        """End the open controls of a lost supervisor, or send them to the next one.
 
         Args:
-            task_id: whose controls these are.
-            name: that task's name.
-            error: what starts fail with where nothing takes over, else None.
+            task_id: the task's id.
+            name: the task's name.
+            error: the error of its starts; None if the next supervisor retries them.
         """
         requests = list(self._open.get(task_id, ()))
         for place, request in enumerate(requests):

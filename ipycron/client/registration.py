@@ -1,4 +1,4 @@
-"""What a task hands to the scheduler that will run it."""
+"""What a task passes to the scheduler that will run it."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 
 def make_registration(task: TaskRecord) -> tuple[Register, Payload]:
-    """Return what a supervisor must know of a background task, and its job.
+    """Return what a supervisor must know about a background task, and its job.
 
-    Of `max_executions` it receives what is left: it may be the second supervisor.
+    `max_executions` is what is left of the limit: this may be the second supervisor.
     """
     assert isinstance(task.source, Background)
     assert task.setting is not None
@@ -44,7 +44,7 @@ def make_registration(task: TaskRecord) -> tuple[Register, Payload]:
 
 
 def make_reschedule(task: TaskRecord) -> Reschedule:
-    """Return what the supervisor must know of a task's other schedule."""
+    """Return what the supervisor must know about a task's new schedule."""
     return Reschedule(
         task_id=task.id,
         expression=task.pattern,
@@ -71,7 +71,7 @@ def make_inline_job(task: TaskRecord) -> InlineJob:
 
 def make_executor_job(task: TaskRecord) -> ExecutorJob:
     """Return what the executor launcher runs."""
-    from ipycron.executors.pools import ExecutorJob  # noqa: PLC0415 - few need it
+    from ipycron.executors.pools import ExecutorJob  # noqa: PLC0415 - rarely needed
 
     assert isinstance(task.source, Elsewhere)
     setting = Setting(
@@ -94,7 +94,7 @@ def make_executor_job(task: TaskRecord) -> ExecutorJob:
         load=load,
         payload=payload,
         executor=task.source.executor,
-        # As long as a run waits for a worker of ipycron's.
+        # As long as a run may wait for a worker of ipycron's own.
         patience=task.options.tolerance + task.options.start_timeout,
     )
 

@@ -1,7 +1,7 @@
-"""The one module with state: the client of this process.
+"""The only module with state: the client of this process.
 
-Nothing else in the package keeps a global, `ipycron/__init__.py` least of all: it is
-executed again by ``%reload_ext``.
+Nothing else in the package keeps globals, least of all `ipycron/__init__.py`, which
+``%reload_ext`` executes again.
 """
 
 from __future__ import annotations
@@ -21,58 +21,58 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 EXIT_TIMEOUT = 0.0
-"""Seconds that runs may go on when the interpreter ends."""
+"""Seconds that runs may take when the interpreter exits."""
 
 
 class Registry:
     """Holds the client while there is one.
 
     Attributes:
-        event_log: what has happened lately, whichever client it happened in.
+        event_log: the last events, of this client and of earlier ones.
     """
 
     def __init__(self) -> None:
         self.event_log = EventLog()
         self._singles: dict[type, Any] = {}
-        # Taken again by a signal's handler that uses ipycron.
+        # Reentrant: a signal handler may use ipycron.
         self._lock = threading.RLock()
         self._client: Client | None = None
         self._make: Callable[[EventLog], Client] = Client
         self._is_echoing = True
         self._closing: Client | None = None
         atexit.register(self.close, EXIT_TIMEOUT)
-        # As concurrent.futures does: `atexit` comes after the interpreter has waited
-        # for its threads. It refuses once that has begun: there is no script to hold.
+        # As concurrent.futures does: `atexit` runs after the interpreter has waited for
+        # its threads. It raises once that has begun: no script is left to keep alive.
         with contextlib.suppress(RuntimeError):
             threading._register_atexit(self._see_main_end)  # type: ignore[attr-defined] # noqa: SLF001
         call_in_child(self._leave_in_child)
 
     @property
     def client(self) -> Client:
-        """The client, made when first needed."""
+        """The client, created when first needed."""
         with self._lock:
             if self._client is None:
                 client = self._make(self.event_log)
                 client.echo.is_on = self._is_echoing
                 if self._client is None:
                     self._client = client
-                else:  # a signal's handler has made one meanwhile
+                else:  # a signal handler has created one
                     client.shutdown(0.0)
             return self._client
 
     @property
     def running_client(self) -> Client | None:
-        """The client, or None while there is none."""
+        """The client; None while there is none."""
         return self._client
 
     def set_echo(self, *, is_on: bool) -> None:
-        """Have this client, and those to come, show output on the console or not."""
+        """Set whether this client and later ones show output on the console."""
         self._is_echoing = is_on
         if self._client is not None:
             self._client.echo.is_on = is_on
 
     def get_single(self, kind: type[T]) -> T:
-        """Return this process's only `kind`, made when first asked for.
+        """Return this process's only `kind`, created when first needed.
 
         For the layers above, which keep no globals of their own.
         """
@@ -83,10 +83,10 @@ class Registry:
             return single
 
     def close(self, timeout: float) -> None:
-        """Shut the client down; the next use makes a new one.
+        """Shut the client down; the next use creates a new one.
 
-        Returns when its processes are gone, also where another thread shuts it down,
-        or a call below this one, or one that was interrupted.
+        Returns when its processes are gone, even if another thread is shutting it down,
+        or a call that this one interrupts, or one that was interrupted earlier.
         """
         with self._lock:
             if self._client is not None:
@@ -97,9 +97,9 @@ class Registry:
 
     @contextlib.contextmanager
     def exchange(self, make: Callable[[EventLog], Client]) -> Iterator[None]:
-        """Have `make` make the client for a while; the one before comes back then.
+        """Use a client that `make` creates, until the context ends.
 
-        What the other one has at the end is shut down.
+        Then the new client is shut down and the previous one restored.
         """
         with self._lock:
             before = self._make, self._client, self._closing
@@ -114,9 +114,9 @@ class Registry:
                     self._make, self._client, self._closing = before
 
     def release_signals(self) -> None:
-        """Stop watching signals for the client that was shut down in another thread.
+        """Stop watching signals for a client that was shut down in another thread.
 
-        To be called in the main thread, elsewhere it does nothing.
+        To be called in the main thread; it does nothing in others.
         """
         if self._closing is not None:
             self._closing.keepalive.close()
@@ -126,7 +126,7 @@ class Registry:
             self._client.keepalive.see_main_end()
 
     def _leave_in_child(self) -> None:
-        """A copy of this process is not the client: it starts with none."""
+        """Start without a client in a forked child."""
         client, self._client = self._client, None
         self._closing = None
         self._lock = threading.RLock()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def make_expression(
     expression: str | CronExpression, options: TaskOptions, task_id: str
 ) -> CronExpression:
-    """Return a task's expression; raises if it is wrong or never fires."""
+    """Return a task's expression; raise if it is invalid or never fires."""
     if isinstance(expression, CronExpression):
         parsed = expression
     else:
@@ -30,7 +30,7 @@ def make_expression(
             day_or=options.day_or,
             hash_id=(options.name or task_id) if has_hash else None,
         )
-        if not isinstance(options.timezone, tzinfo):  # its own code says what is equal
+        if not isinstance(options.timezone, tzinfo):  # its code decides what is equal
             parsed = _share(parsed, options.timezone is None)
     parsed.check_fires(SystemClock().now())
     return parsed
@@ -38,10 +38,10 @@ def make_expression(
 
 @lru_cache(maxsize=64)
 def _share(expression: CronExpression, _: bool) -> CronExpression:  # noqa: FBT001
-    """Return one object for all expressions that are equal: many tasks have the same.
+    """Return one object for equal expressions: many tasks share a schedule.
 
-    Not for one of the system's zone and one of a zone of this name: where they travel
-    to, the system may have another.
+    An expression in the system's zone and one in a zone of that name are not equal: the
+    system that they are sent to may have another zone.
     """
     return expression
 
@@ -49,13 +49,13 @@ def _share(expression: CronExpression, _: bool) -> CronExpression:  # noqa: FBT0
 def parse_schedule(
     expression: str | CronExpression, options: TaskOptions, task_id: str, source: Source
 ) -> CronExpression:
-    """Return another expression for a task, checked as its first one was."""
+    """Return a task's new expression, checked like its first one."""
     parsed = make_expression(expression, options, task_id)
     check_zone(parsed, source)
     return parsed
 
 
 def check_zone(expression: CronExpression, source: Source) -> None:
-    """Check that the zone can travel to where it is needed."""
+    """Check that the zone can be sent to where it is needed."""
     if not isinstance(source, Inline):
         describe_zone(expression.timezone)

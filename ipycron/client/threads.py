@@ -1,7 +1,7 @@
 """Threads for inline functions: reused, as many as the functions need.
 
 Not `concurrent.futures`: its pools refuse work as soon as the main thread has ended,
-which is when a script that only schedules lives on for its tasks (A12).
+which is when a script that only schedules stays alive for its tasks (A12).
 """
 
 from __future__ import annotations
@@ -14,31 +14,31 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    # Wakes a waiting thread: acquired by it, released by the thread that wakes it.
+    # Wakes a thread: the waiting thread acquires it, the waking one releases it.
     Wakeup = threading.Lock
 
 MIN_THREADS = 2
 GROW_AFTER = 0.002
-"""Seconds without progress after which threads are added for the calls that wait.
+"""Seconds without progress after which threads are added for the waiting calls.
 
-Short calls, a thousand at one second, are then served by few threads; calls that
-block get a thread each.
+A few threads then serve a thousand short calls at one second; calls that block get a
+thread each.
 """
 BUSY_SHARE = 0.5
-"""Processors in use by this process from which on it counts as busy."""
+"""Processors that this process must use to count as busy."""
 BUSY_FACTOR = 0.1
-"""What a second counts for meanwhile: more threads help calls that wait for
-something; those that compute only take the interpreter from one another."""
+"""The weight of a second while the process is busy: more threads help calls that wait
+for something; calls that compute only compete for the interpreter."""
 IDLE_SECONDS = 10.0
 
 
 class Stall:
-    """Decides, look by look, whether waiting calls need more threads.
+    """Decides, at each check, whether waiting calls need more threads.
 
     Args:
         begun: calls begun so far.
         now: monotonic seconds.
-        used: seconds of processor that this process has used.
+        used: processor seconds that this process has used.
     """
 
     def __init__(self, *, begun: int, now: float, used: float) -> None:
@@ -46,10 +46,10 @@ class Stall:
         self._seconds = 0.0
 
     def look(self, *, begun: int, now: float, used: float, threads: int) -> bool:
-        """Return whether threads are to be added, at a look while calls wait.
+        """Return whether to add threads, at a check while calls wait.
 
-        As long as there are as many beginnings as threads between two looks, no call
-        holds its thread for long.
+        As long as there are as many new calls as threads between two checks, no call
+        occupies its thread for long.
         """
         progress, elapsed, in_use = (
             begun - self._begun,
@@ -70,9 +70,9 @@ class Stall:
 class ThreadPool:
     """Runs calls on daemon threads; grows when calls wait, shrinks when idle.
 
-    One thread is woken at a time, the one that fell idle last, and wakes the next
-    where there is more to do: thirty threads that are woken for thirty short calls
-    would take turns with the thread that schedules.
+    One thread is woken at a time, the one that became idle last, and wakes the next if
+    there is more to do: thirty threads woken for thirty short calls would compete with
+    the scheduling thread.
     """
 
     def __init__(self) -> None:
@@ -86,16 +86,16 @@ class ThreadPool:
         self._watch: threading.Thread | None = None
 
     def prepare(self) -> None:
-        """Start the threads that stay. May be repeated.
+        """Start the permanent threads. Idempotent.
 
-        Python 3.12 starts no thread once the main thread has ended: these serve all
-        calls of a script that lives on for its tasks.
+        Python 3.12 starts no thread after the main thread has ended: these serve all
+        calls of a script that stays alive for its tasks.
         """
         with self._lock:
             missing = max(0, MIN_THREADS - self._threads)
             self._threads += missing
-        # Not with the lock: a signal's handler that comes here may wait for the
-        # client's loop, and that for the lock.
+        # Without the lock: a signal handler may run here and wait for the client's
+        # loop, which may wait for the lock.
         for _ in range(missing):
             if _start_thread(self._work, "ipycron-job") is None:
                 with self._lock:
@@ -120,7 +120,7 @@ class ThreadPool:
         return bool(self._calls)
 
     def close(self) -> None:
-        """Let the threads end when their calls have. Nothing is waited for."""
+        """End the threads once their calls have ended, without waiting for them."""
         with self._lock:
             self._is_closed = True
             for wakeup in self._idle:
@@ -134,7 +134,7 @@ class ThreadPool:
             self._threads += 1
 
     def _wake(self) -> bool:
-        """Wake an idle thread unless one is on its way; return whether one is."""
+        """Wake an idle thread unless one is waking; return whether one is waking."""
         if not self._is_waking and self._idle:
             self._is_waking = True
             self._idle.pop().release()
@@ -151,7 +151,7 @@ class ThreadPool:
         wakeup.acquire()
         while (call := self._take(wakeup)) is not None:
             call()
-            del call  # the last call of an idle thread must not live on
+            del call  # an idle thread must not keep its last call alive
 
     def _take(self, wakeup: Wakeup) -> Callable[[], None] | None:
         """Return the next call; None when the thread is to end."""
@@ -173,7 +173,7 @@ class ThreadPool:
                 else:
                     self._is_waking = False
                     if not is_woken:
-                        wakeup.acquire()  # it rang a moment too late
+                        wakeup.acquire()  # it was woken just after the timeout
 
     def _begin(self) -> Callable[[], None]:
         call = self._calls.popleft()
@@ -185,7 +185,7 @@ class ThreadPool:
     # --- on a thread of its own -----------------------------------------------------
 
     def _grow(self) -> None:
-        """Add threads while calls wait and none begins; ends when none waits."""
+        """Add threads while calls wait and none begins; end when none waits."""
         pause = threading.Event()
         stall = Stall(begun=self._begun, now=time.monotonic(), used=time.process_time())
         while True:
@@ -201,13 +201,13 @@ class ThreadPool:
                     threads=self._threads,
                 )
                 if is_over and not self._idle:
-                    # As many again: a thousand blocked calls need ten rounds.
+                    # Double them: a thousand blocked calls need ten rounds.
                     for _ in range(min(len(self._calls), max(1, self._threads))):
                         self._add_thread()
 
 
 def _start_thread(work: Callable[[], None], name: str) -> threading.Thread | None:
-    """Return a new thread, or None where none can be started: see `prepare`."""
+    """Return a new thread, or None if none can be started; see `prepare`."""
     thread = threading.Thread(target=work, name=name, daemon=True)
     try:
         thread.start()

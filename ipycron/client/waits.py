@@ -1,8 +1,8 @@
-"""Refuses waits that could not end, or that would hold up an event loop.
+"""Refuses waits that could not end, or that would block an event loop.
 
-A run that waits for its own end, and a loop that waits for what runs on it, would only
-get a time-out, seconds later and without a reason. What a run calls is known by a
-context variable, which threads started by `asyncio.to_thread` inherit.
+A run that waits for its own end, and a loop that waits for what runs on it, would time
+out seconds later, without an explanation. A context variable identifies the code that a
+run calls; threads started by `asyncio.to_thread` inherit it.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _MOMENT = 0.05
-"""Seconds between two looks whether a loop has begun what it was given."""
+"""Seconds between two checks of whether a loop has begun what it was given."""
 
 _running: ContextVar[tuple[tuple[str, str], ...]] = ContextVar("running", default=())
-"""Ids and names of the tasks whose runs this code belongs to, the innermost last."""
+"""Ids and names of the tasks whose runs called this code, the innermost last."""
 
 
 @contextmanager
 def running(task_id: str, name: str) -> Iterator[None]:
-    """While the run of an inline job is in progress here."""
+    """Mark the code in this context as called by a run of an inline job."""
     token = _running.set((*_running.get(), (task_id, name)))
     try:
         yield
@@ -41,11 +41,11 @@ def running(task_id: str, name: str) -> Iterator[None]:
 
 
 def check_not_inside(call: str, task_id: str | None = None) -> None:
-    """Raise `SelfWait` where a run would wait for its own end.
+    """Raise `SelfWait` if a run would wait for its own end.
 
     Args:
         call: what would wait.
-        task_id: the task whose runs it waits for; None for those of all tasks.
+        task_id: the task whose runs it would wait for; None for all tasks.
     """
     for running_id, name in _running.get():
         if task_id in (None, running_id):
@@ -53,12 +53,12 @@ def check_not_inside(call: str, task_id: str | None = None) -> None:
 
 
 _listening: ContextVar[tuple[str, str] | None] = ContextVar("listening", default=None)
-"""Id and name of the task whose listener is called here."""
+"""Id and name of the task whose listener called this code."""
 
 
 @contextmanager
 def listening(task_id: str, name: str) -> Iterator[None]:
-    """While a listener is called here."""
+    """Mark the code in this context as called by a listener."""
     token = _listening.set((task_id, name))
     try:
         yield
@@ -73,20 +73,20 @@ async def await_listening(awaitable: Any, task_id: str, name: str) -> Any:
 
 
 def get_call_of_listener(task_id: str | None = None) -> object | None:
-    """Return which call of a listener this code belongs to; None for other code.
+    """Return an object that identifies the listener call that this code is part of.
 
-    Two calls are never the same object. With a task's id, only its listeners count.
+    None if it is part of none. With a task's id, only its listeners count.
     """
     current = _listening.get()
     return current if current is not None and task_id in (None, current[0]) else None
 
 
 def check_not_listening(call: str, task_id: str | None = None) -> None:
-    """Raise `SelfWait` where a listener would wait for what waits for listeners.
+    """Raise `SelfWait` if a listener would wait for something that waits for it.
 
     Args:
         call: what would wait.
-        task_id: the task whose end it waits for; None for that of all tasks.
+        task_id: the task whose end it would wait for; None for all tasks.
     """
     current = _listening.get()
     if current is not None and task_id in (None, current[0]):
@@ -94,8 +94,8 @@ def check_not_listening(call: str, task_id: str | None = None) -> None:
 
 
 def get_running_loop() -> asyncio.AbstractEventLoop | None:
-    """Return the loop that runs in this thread; without loading asyncio."""
-    # A signal's handler may come here while asyncio is imported: no loop runs then.
+    """Return the loop that runs in this thread, without importing asyncio."""
+    # A signal handler may call this while asyncio is being imported: no loop then.
     find: Callable[[], asyncio.AbstractEventLoop | None] | None = getattr(
         sys.modules.get("asyncio"), "_get_running_loop", None
     )
@@ -103,19 +103,19 @@ def get_running_loop() -> asyncio.AbstractEventLoop | None:
 
 
 def check_may_block(call: str, instead: str) -> None:
-    """Raise `BlockingCall` where an event loop runs in this thread.
+    """Raise `BlockingCall` if an event loop runs in this thread.
 
-    A notebook is spared: its cells run on the kernel's loop, and may block it.
+    Not in a notebook: its cells run on the kernel's loop, and may block it.
     """
     if get_running_loop() is not None and not is_interactive():
         raise BlockingCall(call=call, instead=instead)
 
 
 class LoopOfOrigin:
-    """The loop on which a task was created: it awaits what its function returns.
+    """The loop on which a task was created; it awaits what the function returns.
 
     Args:
-        loop: runs in the thread that has created the task.
+        loop: the loop that was running in the thread that created the task.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -123,7 +123,7 @@ class LoopOfOrigin:
         self._is_blocked = False
 
     def see_blocked(self, loop: asyncio.AbstractEventLoop | None) -> None:
-        """Note that a loop is going to be held up by a wait for the task's run."""
+        """Record that a loop is about to be blocked by a wait for the task's run."""
         if loop is self._loop:
             self._is_blocked = True
             loop.call_soon(self._see_free)
@@ -132,7 +132,7 @@ class LoopOfOrigin:
         self._is_blocked = False
 
     def start(self, awaitable: Any) -> AwaitedElsewhere | None:
-        """Have it awaited there, from another thread; None where the loop is closed."""
+        """Await it there, from another thread; return None if the loop is closed."""
         import asyncio  # noqa: PLC0415 - loaded: there is a loop
 
         awaited = AwaitedElsewhere(awaitable)
@@ -146,12 +146,12 @@ class LoopOfOrigin:
 
     @property
     def has_no_time(self) -> bool:
-        """Whether it does not run, or waits for the very run."""
+        """Whether it is not running, or blocked by a wait for this run."""
         return self._is_blocked or not self._loop.is_running()
 
 
 class AwaitedElsewhere:
-    """What a function has returned, on its way through another thread's loop."""
+    """An awaitable that a function returned, awaited on another thread's loop."""
 
     def __init__(self, awaitable: Any) -> None:
         self.future: concurrent.futures.Future[Any]
@@ -165,11 +165,11 @@ class AwaitedElsewhere:
             return is_first
 
     async def follow(self) -> Any:
-        """Await it, unless it has been taken back."""
+        """Await it, unless it has been withdrawn."""
         return await self._awaitable if self._begin() else None
 
     def wait(self, origin: LoopOfOrigin) -> bool:
-        """Return when it is over; False if it is taken back, for want of a loop."""
+        """Wait for its end; return False if it is withdrawn for lack of a loop."""
         import concurrent.futures  # noqa: PLC0415 - as above
 
         while not self._is_begun:
@@ -183,10 +183,11 @@ class AwaitedElsewhere:
 async def run_in_thread(call: Callable[[], T]) -> T:
     """Return what `call` returns, called in a thread of its own.
 
-    Not in the loop's executor: that may be full of what is waited for, and the end of
-    `asyncio.run` would wait for it. A cancelled caller leaves the thread to itself.
+    Not in the loop's executor: the calls that it waits for may occupy that, and
+    `asyncio.run` would wait for it at its end. If the caller is cancelled, the thread
+    continues.
     """
-    import asyncio  # noqa: PLC0415 - who awaits has it
+    import asyncio  # noqa: PLC0415 - loaded: there is a loop
 
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
