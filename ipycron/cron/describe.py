@@ -13,6 +13,7 @@ minutes 0, 25 and 50 that it means.
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from itertools import product
 from typing import TYPE_CHECKING
@@ -35,14 +36,16 @@ _MOST_TIMES = 6  # so many times of day are listed one by one
 _SHORTEST_RUN = 3  # so many values in a row are a range
 _ORDINALS = ("first", "second", "third", "fourth", "fifth")
 _SECOND, _MINUTE, _HOUR, _DAY, _MONTH, _WEEKDAY = SPECS
+_SHORTEST_MONTH = 28
 _MOST_WINDOWS = 4  # so many parts of the day are listed one by one
 
 _WORKDAYS = frozenset(NAMES) - {
-    "da_DK", "de_DE", "el_GR", "en_US", "fr_FR", "ja_JP", "nl_NL", "pl_PL", "ru_RU",
-    "sl_SI", "uk_UA", "zh_CN", "zh_TW",
+    "el_GR", "en_US", "ja_JP", "nl_NL", "pl_PL", "ru_RU", "sl_SI", "uk_UA", "zh_CN",
+    "zh_TW",
 }  # fmt: skip
 """Whose words for the nearest, the first or the last weekday mean another day: the
-first of the week, one of the weekend, any."""
+first of the week, one of the weekend, any, or one that may be a Saturday ("Werktag",
+"jour ouvrable", "hverdag")."""
 
 # Translations of cron-descriptor 2.2 that differ in meaning from the phrase.
 _FALSE: dict[str, frozenset[str]] = {
@@ -50,7 +53,13 @@ _FALSE: dict[str, frozenset[str]] = {
     "minutes {0} through {1} past the hour": frozenset({"fa_IR", "th_TH"}),
     "at {0} seconds past the minute": frozenset({"cs_CZ", "fi_FI", "kk_KZ"}),
     "at {0} minutes past the hour": frozenset({"kk_KZ", "vi_VN"}),
-    ", every {0} months": frozenset({"nb_NO", "sv_SE"}),
+    # The Chinese phrase is also "every February".
+    ", every {0} months": frozenset({"nb_NO", "sv_SE", "zh_CN", "zh_TW"}),
+    ", on the last day of the month": frozenset({"ja_JP"}),
+    # In Hebrew and Vietnamese an ordinal in front of the weekday is another weekday, in
+    # Japanese and Tamil it counts the months.
+    " {0} of the month": frozenset({"he_IL", "ja_JP", "ta_IN", "vi_VN"}),
+    "second": frozenset({"nb_NO"}),  # that of a minute
     ", {0} days before the last day of the month": frozenset(
         {"kk_KZ", "sl_SI", "zh_TW"}
     ),
@@ -98,9 +107,12 @@ class _Language:
         self.is_english = code == _ENGLISH
         self._code = code
         self._weekdays, self._months = (names.split("|") for names in NAMES[code])
-        self._options = Options(locale_code=code, use_24hour_time_format=is_24_hour)
+        options = Options(locale_code=code, use_24hour_time_format=is_24_hour)
         # With a year, since the library guesses whether six fields have one.
-        self.library = ExpressionDescriptor("* * * * * * *", self._options)
+        self.library = ExpressionDescriptor("* * * * * * *", options)
+        if not (self.library.translate("AM") and self.library.translate("PM")):
+            # Half past two would be either; the library keeps the options themselves.
+            options.use_24hour_time_format = True
         *self.labels, self.otherwise = LABELS[code].split("|")
 
     def say(self, phrase: str, *values: object) -> str:
@@ -159,7 +171,7 @@ def _write(fields: Fields, language: _Language, *, day_or: bool) -> str:
     )
     if is_either and not (of_month and of_week):
         of_month = of_week = ""  # one of the two is every day, so both are
-    months = _say_months(fields, language)
+    months = _say_months(fields, language, is_in_day=bool(of_month and not of_week))
     is_daily = not (of_month or of_week or months)
     time = _say_time(fields, language, is_daily=is_daily)
     sentence = f"{time}{of_month}{of_week}{months}"
@@ -221,10 +233,8 @@ def _say_seconds(fields: Fields, language: _Language) -> str:
         return language.say("every second")
     if step is not None:
         return language.say("every {0} seconds", step)
-    is_always = len(fields.minute) == _MINUTE.high + 1 and len(fields.hour) == 24  # noqa: PLR2004 - a day's
-    groups = list(_group(fields.second, _SECOND if is_always else None))
     return _say_groups(
-        groups,
+        list(_group(fields.second, None)),
         language,
         of_range="seconds {0} through {1} past the minute",
         of_list="at {0} seconds past the minute",
@@ -248,9 +258,8 @@ def _say_minutes(fields: Fields, language: _Language) -> str:
         if start is not None:
             first, step = start
             return f"every {step} minutes, starting at {first} minutes past the hour"
-    groups = list(_group(fields.minute, _MINUTE if is_always else None))
     return _say_groups(
-        groups,
+        list(_group(fields.minute, None)),
         language,
         of_range="minutes {0} through {1} past the hour",
         of_list="at {0} minutes past the hour",
@@ -420,20 +429,33 @@ def _say_weekday_token(token: str, language: _Language) -> str:
     return f"{language.say(', on the ')}{ordinal}{of_month}"
 
 
-def _say_months(fields: Fields, language: _Language) -> str:
-    """Return the clause for the months; empty for all of them."""
+def _say_months(fields: Fields, language: _Language, *, is_in_day: bool) -> str:
+    """Return the clause for the months; empty for all of them.
+
+    Args:
+        fields: the schedule.
+        language: the language of the words.
+        is_in_day: whether the days are said, and said as days of the month alone.
+    """
     months = fields.month
     if len(months) == _MONTH.high:
         return ""
     step = _find_step(months, _MONTH, fields)
-    is_once = len(fields.day_of_month) == 1 and len(fields.day_of_week) == _WEEKDAY.top
-    if step is not None and _MONTH.high % step == 0 and is_once:
+    if step is not None and _MONTH.high % step == 0 and is_in_day and _is_once(fields):
         return language.say(", every {0} months", step)
     groups = list(_group(months, _MONTH))
     named = language.list_groups(groups, language.name_month)
     if len(groups) == 1 and groups[0][0] != groups[0][1]:
         return f", {named}"
     return language.say(", only in {0}", named)
+
+
+def _is_once(fields: Fields) -> bool:
+    """Return whether the day of month is one that each month has, once."""
+    token, *others = fields.day_of_month
+    day = int(re.sub(r"\D", "", str(token)) or 1)
+    last = _SHORTEST_MONTH - str(token).startswith("L-")
+    return not others and day <= last
 
 
 def _find_step(values: tuple[int, ...], spec: FieldSpec, fields: Fields) -> int | None:
@@ -482,16 +504,11 @@ def _group(
 
 def _list_fields(fields: Fields, language: _Language, *, day_or: bool) -> str:
     """Return the fields that are restricted, each with its values."""
-    seconds, minutes, hours, days = language.labels
     try:
         parts = [_say_time(fields, language, is_daily=False)]
     except _SilentError:
-        parts = [
-            _list_values(label, getattr(fields, spec.name), spec)
-            for label, spec in ((seconds, _SECOND), (minutes, _MINUTE), (hours, _HOUR))
-            if spec is not _SECOND or fields.second != (0,)
-        ]
-    of_month = _list_values(days, fields.day_of_month, _DAY)
+        parts = list(_list_time(fields, language))
+    of_month = _list_values(language.labels[3], fields.day_of_month, _DAY)
     of_week = _list_weekdays(fields, language)
     is_either = _is_either(fields, day_or=day_or)
     if is_either and of_month and of_week:
@@ -501,6 +518,23 @@ def _list_fields(fields: Fields, language: _Language, *, day_or: bool) -> str:
     if len(fields.month) < _MONTH.high:
         parts.append(_list_names(fields.month, language.name_month))
     return "; ".join(part for part in parts if part)
+
+
+def _list_time(fields: Fields, language: _Language) -> Iterator[str]:
+    """Yield seconds, minutes and hours, except for second 0 alone.
+
+    "Every second" is said, since a field that is not named would be taken for 0; that
+    this is in every minute is then clear.
+    """
+    is_every = False
+    for label, spec in zip(language.labels, (_SECOND, _MINUTE, _HOUR), strict=False):
+        values = getattr(fields, spec.name)
+        is_part, is_every = is_every, len(values) == spec.high + 1
+        if is_every:
+            if not is_part:
+                yield language.say(f"every {spec.name}")
+        elif spec is not _SECOND or values != (0,):
+            yield _list_values(label, values, spec)
 
 
 def _list_values(label: str, values: tuple[int | str, ...], spec: FieldSpec) -> str:

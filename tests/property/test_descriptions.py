@@ -3,7 +3,8 @@
 The English words are read back, by a grammar of their own, and compared with the fires
 of a year: each fire must be in the words, and each moment of the words must fire. Every
 other language must name the same hours, minutes, days and months as the English words;
-where it gives a list of fields, that list is read back itself.
+where it gives a list of fields, that list is read back itself. And in no language do
+two schedules with other fires have the same words.
 """
 
 from __future__ import annotations
@@ -13,13 +14,15 @@ import re
 from calendar import monthrange
 from datetime import UTC, date, datetime, timedelta
 
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ipycron.cron import CronExpression
 from ipycron.cron.names import LABELS, NAMES
+from ipycron.cron.walk import Walk
 
 YEAR = datetime(2026, 1, 1, tzinfo=UTC)
+DAYS = [timedelta(days=n) for n in range(365)]
 WEEKDAYS, MONTHS = (names.split("|") for names in NAMES["en_US"])
 ORDINALS = ("first", "second", "third", "fourth", "fifth")
 TIME = r"(\d\d):(\d\d)(?::(\d\d))?"
@@ -279,6 +282,9 @@ def read_words(words):
     joint = re.match(r"(?:, )?(or|only)? ?", days)
     of_week, left = take_clauses(days[joint.end() :], WEEK_CLAUSES)
     assert left == ""
+    if re.search(r", every \d+ months$", words):
+        assert len(of_month) == 1
+        assert not of_week
 
     def has(day):
         in_month = any(meets_day(*clause, day) for clause in of_month)
@@ -303,6 +309,9 @@ def read_words(words):
 @example("*/10 */5 * * * *", True, 0)
 @example("0 * 22-2 * * 1", True, 0)
 @example("58-2 * 9 * * *", True, 0)
+@example("0 0 0 1 */2 0-6", True, 0)
+@example("0 0 0 31 */2 *", True, 0)
+@example("0 0 0 L-28 */3 *", True, 0)
 def test_english_words_are_the_fires_of_a_year(text, day_or, seed):
     """Each fire is in the words, and each moment of the words fires."""
     schedule = CronExpression(text, UTC, day_or=day_or)
@@ -322,6 +331,9 @@ def test_english_words_are_the_fires_of_a_year(text, day_or, seed):
         for second in chosen[:3]:
             moment = midnight + timedelta(seconds=second)
             assert schedule.matches(moment), (words, moment)
+    if re.search(r", every \d+ months$", words):
+        year = [day for day in map(YEAR.date().__add__, DAYS) if has(day)]
+        assert [day.month for day in year] == list(schedule.fields.month)
     for second in chosen:
         day = next(filter(has, days), None)
         if day is not None:
@@ -407,3 +419,44 @@ def test_every_language_names_what_the_english_words_name(text, code):
         known = english[0], sorted(english[0] + first), sorted(english[0] + night)
         assert sorted(numbers) in known, words
         assert (of_week, of_year) == english[1:], words
+
+
+NEIGHBOURS = (
+    ("0", "*", "7", "58-2"),
+    ("*", "0", "7", "*/5"),
+    ("*", "0", "1-23/2", "2", "14"),
+    ("*", "1", "31", "1-31", "L"),
+    ("*", "*/2", "2", "11-2"),
+    ("*", "1", "0-6", "5#2"),
+)
+"""What each field is replaced with, to have a schedule that is almost the same."""
+TWELVE_HOURS = ("en_US", "es_MX", "en_IE", "fr_CA", "es_CO", "es_PE")
+
+
+def find_fires(schedule):
+    """Return what two schedules with the same fires have in common."""
+    fields = schedule.fields
+    walk = Walk(fields._replace(second=(0,), minute=(0,), hour=(0,)), day_or=True)
+    days, local = [], 0
+    while (local := walk.find_next(local, 3 * 366 * 86_400)) is not None:
+        days.append(local)
+        local += 1
+    return fields.second, fields.minute, fields.hour, days
+
+
+@settings(max_examples=50)
+@given(EXPRESSIONS, st.sampled_from([*LANGUAGES, *TWELVE_HOURS]))
+@example("0 5 1-23/2 * * *", "de_DE")
+@example("0 * */2 * * 1", "es_ES")
+@example("0 0 2 * * *", "fr_CA")
+@example("7 * * * * *", "th_TH")
+def test_no_language_has_the_same_words_for_other_fires(text, code):
+    """Nothing that decides when a schedule is due is left out of its words."""
+    schedule = CronExpression(text, UTC)
+    words, fires, parts = schedule.describe(code), find_fires(schedule), text.split()
+    for place, others in enumerate(NEIGHBOURS):
+        for part in others:
+            near = [*parts[:place], part, *parts[place + 1 :]]
+            other = CronExpression(" ".join(near), UTC)
+            if find_fires(other) != fires:
+                assert other.describe(code) != words, (words, near)

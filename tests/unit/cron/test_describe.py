@@ -83,7 +83,7 @@ from ipycron.errors import InvalidOption
         ("30 */5 * * * *", "At 30 seconds past the minute, every 5 minutes"),
         ("0-30 * * * * *", "Seconds 0 through 30 past the minute"),
         ("1-3,10-20 * * * *", "At 1 through 3 and 10 through 20 minutes past the hour"),
-        ("58-2 * * * *", "Minutes 58 through 2 past the hour"),
+        ("58-2 * * * *", "At 0 through 2, 58, and 59 minutes past the hour"),
         ("* 22-2 * * *", "Every minute, between 22:00 and 02:59"),
         ("*/15 9-17 * * 1-5", (
             "Every 15 minutes, between 09:00 and 17:59, Monday through Friday"
@@ -106,6 +106,26 @@ from ipycron.errors import InvalidOption
         ("0 0 5/5 * *", "At 00:00, on day 5, 10, 15, 20, 25 and 30 of the month"),
         ("0 0 29 2 *", "At 00:00, on day 29 of the month, only in February"),
         ("0 0 1 */2 *", "At 00:00, on day 1 of the month, every 2 months"),
+        # Every 2 months: once in each of them, which has the day.
+        ("0 0 1 */2 0-6", (
+            "At 00:00, only in January, March, May, July, September and November"
+        )),
+        ("0 0 1-31 */6 1", "At 00:00, only in January and July"),
+        ("0 0 31 */3 *", (
+            "At 00:00, on day 31 of the month, only in January, April, July and October"
+        )),
+        ("0 0 29W */4 *", (
+            "At 00:00, on the weekday nearest day 29 of the month, only in January, "
+            "May and September"
+        )),
+        ("0 0 L-28 */2 *", (
+            "At 00:00, 28 days before the last day of the month, only in January, "
+            "March, May, July, September and November"
+        )),
+        ("0 0 28 */2 *", "At 00:00, on day 28 of the month, every 2 months"),
+        ("0 0 LW */2 *", (
+            "At 00:00, on the last weekday of the month, every 2 months"
+        )),
         ("0 0 1 */5 *", (
             "At 00:00, on day 1 of the month, only in January, June and November"
         )),
@@ -186,8 +206,9 @@ def test_days_that_are_both_needed_stand_beside_each_other_in_other_languages():
     [
         ("de", "0 9 * * mon-fri", "Um 09:00, Montag bis Freitag"),
         ("de", "0 0 1 3 *", "Um 00:00, am 1 Tag des Monats, nur im März"),
-        ("de", "0 9 1W,L * *", (
-            "Um 09:00, am ersten Werktag des Monats und am letzten Tag des Monats"
+        ("nl", "0 9 1W,L * *", (
+            "Om 09:00, op de eerste werkdag van de maand en op de laatste dag van de "
+            "maand"
         )),
         ("de", "0 0 */2 * *", (
             "Um 00:00, am 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29 und 31 "
@@ -223,8 +244,35 @@ def test_schedule_is_said_in_other_languages(language, text, words):
         ("th", "5 30 9 1-10 3 *", "09:30:05; วัน: 1-10; มีนาคม"),
         # "On the first weekend day", "from minute 7 on", "in the week".
         ("cs", "0 9 1W * *", "Ve 09:00; dny: 1W"),
-        ("vi", "7 * * * *", "phút: 7"),
+        ("vi", "7 * * * *", "phút: 7; mỗi giờ"),
         ("it", "0 9 LW * *", "Alle 09:00; giorni: LW"),
+        # A Saturday may be one of these.
+        ("de", "0 9 1W * *", "Um 09:00; Tage: 1W"),
+        ("fr", "0 9 LW * *", "À 09:00; jours: LW"),
+        ("da", "0 9 15W * *", "kl 09:00; dage: 15W"),
+        # "On Tuesday, Friday", "on Friday of the third month", "on the second".
+        ("he", "0 9 * * 5#3", "ב 09:00; יום שישי#3"),
+        ("vi", "0 9 * * 5#3", "Tại 09:00; Thứ Sáu#3"),
+        ("ja", "0 9 * * 5#3", "次において実施 09:00; 金曜日#3"),
+        ("ta", "0 9 * * 5#3", "Ve 09:00; வெள்ளி#3"),
+        ("nb", "0 9 * * 5#2", "På 09:00; fredag#2"),
+        ("nb", "0 9 * * 5#3", "På 09:00, på den tredje fredag av måneden"),
+        # "Every February", "on the next last day".
+        ("zh", "0 9 1 */2 *", "在 09:00; 天: 1; 一月, 三月, 五月, 七月, 九月, 十一月"),
+        ("ja", "0 9 L * *", "次において実施 09:00; 日: L"),
+        # Every minute and every second are said: neither is minute 0.
+        ("de", "0 1-23/2 * * *", (
+            "Minuten: 0; Stunden: 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23"
+        )),
+        ("de", "* 1-23/2 * * *", (
+            "jede Minute; Stunden: 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23"
+        )),
+        ("de", "* * 1-23/2 * * *", (
+            "Jede Sekunde; Stunden: 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23"
+        )),
+        ("th", "5 * * * * *", "วินาที: 5; ทุกนาที"),
+        ("th", "5 * * * *", "นาที: 5; ทุกชั่วโมง"),
+        ("th", "* 5 * * * *", "ทุกวินาที; นาที: 5; ทุกชั่วโมง"),
     ],
 )  # fmt: skip
 def test_schedule_is_listed_where_a_language_has_no_true_words(language, text, words):
@@ -242,6 +290,10 @@ def test_schedule_is_listed_where_a_language_has_no_true_words(language, text, w
         ("de_AT.UTF-8", "Um 14:30"),
         ("pt-BR", "Às 14:30"),
         ("es_MX", "A las 02:30 P. M."),
+        # They count to twelve, in a translation without words for the two halves.
+        ("fr_CA", "À 14:30"),
+        ("es_CO", "A las 14:30"),
+        ("es_HN", "A las 14:30"),
     ],
 )
 def test_locale_is_found_by_its_language(asked, words):
