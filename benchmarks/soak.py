@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import random
@@ -49,6 +50,9 @@ have its memory judged."""
 REFUSED_SHARE = 0.05
 """Share of the time for which each thing is refused."""
 ACTIONS_PER_SECOND = 6
+KINDS = 21
+"""So many tasks are of all kinds that there are."""
+DESTROY_SECONDS = 60
 MAX_PROBLEMS = 10
 
 JOB = """
@@ -136,6 +140,25 @@ class Population:
         self.tasks[name] = task
         self._books.open(task)
         self.follow(task.start())
+
+    def declare_all(self, numbers: range) -> None:
+        """Make several tasks."""
+        for number in numbers:
+            self.declare(number)
+
+    def note_stops(self) -> None:
+        """Tell the books that all tasks stop now."""
+        at = time.time()
+        for task in self.tasks.values():
+            self._books.note_stop(task, at)
+
+    def destroy_all(self) -> None:
+        """Destroy all tasks, and forget them and the results of their runs."""
+        self.note_stops()
+        for completion in [task.destroy() for task in self.tasks.values()]:
+            completion.result(DESTROY_SECONDS)
+        self.tasks.clear()
+        gc.collect()
 
     def follow(self, completion: Completion[Any]) -> None:
         """Count a completion, and its end; nothing of it is kept."""
@@ -306,7 +329,7 @@ def live(seconds: float, chaos: Chaos, scales: Scales, refusals: Refusals) -> fl
 def soak(seconds: float, tasks: int) -> bool:
     """Run a soak and print its books; return whether all is well."""
     mark = os.environ[MARK] = uuid.uuid4().hex
-    books, scales = Books(), Scales()
+    books = Books()
     home = asyncio.new_event_loop()
     threading.Thread(target=home.run_forever, daemon=True).start()
     ipycron.on("*", books.hear)
@@ -314,19 +337,22 @@ def soak(seconds: float, tasks: int) -> bool:
         refusals = Refusals(Path(folder))
         registry.client.warm(Preload((), shell=True))
         population = Population(Path(folder), books, home)
-        for number in range(tasks):
-            population.declare(number)
+        population.declare_all(range(KINDS))  # so that all is there that is kept
+        population.destroy_all()
+        scales = Scales()
+        population.declare_all(range(tasks))
         chaos = Chaos(population, books)
         quiet_at = live(seconds, chaos, scales, refusals)
-        at = time.time()
-        for task in population.tasks.values():
-            books.note_stop(task, at)
+        population.destroy_all()
+        print_deeds(population, chaos)
+        is_well = scales.judge_memory(quiet_at)
+        is_well &= scales.judge_files()
+        population.declare_all(range(tasks))  # a shutdown amid starts
+        population.note_stops()
         ipycron.shutdown(10)
         refusals.close()
     home.call_soon_threadsafe(home.stop)
-    print_deeds(population, chaos)
-    is_flat = scales.judge(quiet_at)
-    return report(books, population, mark) and is_flat
+    return report(books, population, mark) and is_well
 
 
 def print_deeds(population: Population, chaos: Chaos) -> None:

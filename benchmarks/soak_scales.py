@@ -1,9 +1,10 @@
-"""What a soak weighs every second: memory and descriptors of client and supervisor."""
+"""What a soak weighs: memory every second, descriptors before and after all tasks."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import threading
 import time
 from pathlib import Path
 
@@ -11,45 +12,65 @@ from ipycron.client.registry import registry
 
 MAX_GROWTH = 16e6
 """Bytes by which the fitted line may rise over the quiet time. Allocators breathe."""
-MAX_MORE_DESCRIPTORS = 20
-FILES_A_WORKER = 4
-"""A socket, two pipes, the lifeline: see `process.supervisor.ends.WorkerPipes`."""
+MAX_MORE_DESCRIPTORS = 5
+"""By which a process may have more when all tasks are destroyed than before the first.
+
+While there are tasks, chance decides: a worker has some in its supervisor, a task that
+is called directly has one, a large result that nobody has asked for is one."""
+SECONDS_TO_LEAVE = 10.0
 ZYGOTE = b"ipycron.process.worker.zygote"
 
 
 class Scales:
-    """Weighs the client and the supervisor every second."""
+    """Weighs the client and its supervisor. To be made before the first task."""
 
     def __init__(self) -> None:
-        self._samples: dict[tuple[str, int], list[tuple[float, float, int]]] = {}
+        self._samples: dict[tuple[str, int], list[tuple[float, float]]] = {}
+        self._files = {name: count_files(pid) for name, pid in find_weighed()}
 
     def weigh(self) -> None:
-        """Note memory and descriptors."""
+        """Note the memory of both."""
         now = time.monotonic()
-        pids = {"client": os.getpid(), "supervisor": registry.client.supervisor_pid}
-        for name, pid in pids.items():
+        for name, pid in find_weighed():
             with contextlib.suppress(OSError):
-                if pid is not None:
-                    samples = self._samples.setdefault((name, pid), [])
-                    samples.append((now, read_memory(pid), count_own_files(pid)))
+                samples = self._samples.setdefault((name, pid), [])
+                samples.append((now, read_memory(pid)))
 
-    def judge(self, since: float) -> bool:
+    def judge_memory(self, since: float) -> bool:
         """Print the slopes since an instant; return whether all is flat."""
         is_flat = True
         for (name, _), samples in self._samples.items():
             late = [sample for sample in samples if sample[0] >= since]
             if len(late) < 5:
                 continue
-            seconds = late[-1][0] - late[0][0]
-            memory = fit_slope([(at, size) for at, size, _ in late])
-            descriptors = fit_slope([(at, count) for at, _, count in late])
-            is_flat &= memory * seconds <= MAX_GROWTH
-            is_flat &= descriptors * seconds <= MAX_MORE_DESCRIPTORS
-            print(
-                f"{name:<12}{late[-1][1] / 1e6:8.1f} MB {memory / 1e3:+9.2f} kB/s"
-                f"{late[-1][2]:8} descriptors of its own {descriptors:+8.3f}/s"
-            )
+            slope = fit_slope(late)
+            is_flat &= slope * (late[-1][0] - late[0][0]) <= MAX_GROWTH
+            print(f"{name:<12}{late[-1][1] / 1e6:8.1f} MB {slope / 1e3:+9.2f} kB/s")
         return is_flat
+
+    def judge_files(self) -> bool:
+        """Print the descriptors that are open without tasks; return whether few.
+
+        The last worker may still be going: waits for it.
+        """
+        deadline = time.monotonic() + SECONDS_TO_LEAVE
+        pause = threading.Event()
+        while True:
+            files = {name: count_files(pid) for name, pid in find_weighed()}
+            more = max(files[name] - self._files[name] for name in files)
+            if more <= MAX_MORE_DESCRIPTORS or time.monotonic() > deadline:
+                break
+            pause.wait(0.1)
+        for name, count in files.items():
+            first = self._files[name]
+            print(f"{name:<12}{count:8} descriptors without tasks, {first} at first")
+        return more <= MAX_MORE_DESCRIPTORS
+
+
+def find_weighed() -> list[tuple[str, int]]:
+    """Return the processes that there are to weigh: name, process ID."""
+    pids = {"client": os.getpid(), "supervisor": registry.client.supervisor_pid}
+    return [(name, pid) for name, pid in pids.items() if pid is not None]
 
 
 def read_memory(pid: int) -> float:
@@ -60,22 +81,9 @@ def read_memory(pid: int) -> float:
     return 0.0
 
 
-def count_own_files(pid: int) -> int:
-    """Return a process's descriptors but those that hold its workers (Linux).
-
-    How many workers there are is chance: a stopped task has none.
-    """
-    workers = len(find_workers(pid)) if pid != os.getpid() else 0
-    return len(list(Path(f"/proc/{pid}/fd").iterdir())) - FILES_A_WORKER * workers
-
-
-def find_workers(supervisor: int) -> list[int]:
-    """Return the workers below a supervisor: forked by its zygote, or spawned."""
-    found = []
-    for child in find_children(supervisor):
-        command = Path(f"/proc/{child}/cmdline").read_bytes()
-        found += find_children(child) if ZYGOTE in command else [child]
-    return found
+def count_files(pid: int) -> int:
+    """Return how many descriptors a process has open (Linux)."""
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
 
 
 def find_children(pid: int) -> list[int]:
