@@ -508,6 +508,9 @@ THEMES = ["JupyterLab Light", "JupyterLab Dark"]
 BROKEN = """%%cron 0 0 1 1 * --name broken
 1
 """
+TAKING = """%%cron 0 0 1 1 * --name taking
+print(level)
+"""
 UNMET = """
 unmet = ipycron.schedule("0 0 1 1 *", tock, background=True, name="unmet")
 """
@@ -555,29 +558,43 @@ def test_panel_restores_its_tasks_after_a_restart(own_notebook):
 
 
 def test_panel_says_which_cell_cannot_be_restored(own_notebook):
-    """It offers what is left; a cell that is gone is not run."""
+    """It offers what is left; a cell that is gone is not run.
+
+    A cell whose variables are not there again says which, whether it fails at once or
+    its runs would.
+    """
     notebook = own_notebook
     notebook.run(BROKEN)
-    notebook.run("def tock(): pass")
+    notebook.run("level = 1\ndef tock(): pass")
     notebook.run(UNMET)
+    notebook.run(TAKING)
     notebook.run(BROKEN.replace("broken", "deleted"))
     notebook.run(PANEL)
     panel = notebook.page.locator(".icr-panel")
-    expect(panel.locator(".icr-row")).to_have_count(3)
+    expect(panel.locator(".icr-row")).to_have_count(4)
     notebook.delete_cell_with("--name deleted")
     notebook.restart()
 
-    restore = panel.locator(".icr-line-state").get_by_role("button")
+    line = panel.locator(".icr-line-state")
+    restore = line.get_by_role("button")
+    expect(restore).to_have_text("Restore 3 tasks")
+    expect(line).to_contain_text("first run the cells above that define what they use")
+    restore.click()
     expect(restore).to_have_text("Restore 2 tasks")
+    advice = "not defined yet: run the cells above that define it, then restore again."
+    expect(panel.locator(".icr-notice")).to_have_text(
+        [
+            re.compile(rf"^Cell \[\d+\] uses '{name}', {advice}")
+            for name in ("tock", "level")
+        ]
+    )
+    notebook.run("level = 2\ndef tock(): pass")
     restore.click()
-    expect(restore).to_have_text("Restore 1 task")
-    notice = panel.locator(".icr-notice")
-    expect(notice).to_contain_text("failed: NameError: name 'tock' is not defined.")
-    notebook.run("def tock(): pass")
-    restore.click()
-    expect(panel.locator(".icr-line-state")).to_be_hidden()
+    expect(line).to_be_hidden()
     names = notebook.page.locator(".icr-row .icr-name")
-    expect(names).to_have_text(["broken", "unmet"])
+    expect(names).to_have_text(["broken", "unmet", "taking"])
+    notebook.run("ipycron.get_task('taking').execute().result(20)")
+    expect(get_row(notebook, "taking").locator(".icr-counts")).to_have_text("1 ok")
     assert notebook.errors == []
 
 

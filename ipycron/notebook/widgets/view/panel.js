@@ -20,7 +20,7 @@ function renderPanel(store, el) {
   });
   const clock = h("span", { class: "icr-muted icr-number icr-clock", title: "The kernel's time" });
   const restorer = new Restorer(store);
-  const notices = new Notices(store, () => true, restorer.button);
+  const notices = new Notices(store, () => true, restorer.note, restorer.button);
   const table = new Table(store);
   const timeline = new Timeline(store);
   const events = new EventLog(store);

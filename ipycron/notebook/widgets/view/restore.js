@@ -5,6 +5,8 @@
 // The start of a notebook with tasks, whose own first cells may not be run again.
 const LOAD = "%load_ext ipycron\nimport ipycron";
 const SHOW = "%cron panel";
+const NOTE =
+  "Restoring runs the cells that declare these tasks, and no others: first run the cells above that define what they use.";
 const LIST = "__import__('ipycron.notebook.widgets.panel', fromlist=['_']).list_cells()";
 const VIEW = "application/vnd.jupyter.widget-view+json";
 
@@ -22,6 +24,9 @@ class Restorer {
     this.isBusy = false;
     /** Cells whose tasks are there again. @type {Set<string>} */
     this.done = new Set();
+    /** What cells lacked that are to run again, by cell. @type {Map<string, string>} */
+    this.lacking = new Map();
+    this.note = h("span", { class: "icr-grow" });
     this.button = h("button", { type: "button", class: "icr-button", hidden: true, on: { click: () => this.restore() } });
   }
 
@@ -42,7 +47,8 @@ class Restorer {
     this.button.hidden = count === 0;
     const noun = count === 1 ? "task" : "tasks";
     setText(this.button, count === 0 ? "" : this.isBusy ? "Restoring…" : `Restore ${count} ${noun}`);
-    setAttribute(this.button, "title", "Run the cells again that declare them");
+    setText(this.note, count === 0 ? "" : NOTE);
+    setAttribute(this.button, "title", NOTE);
     setAttribute(this.button, "aria-busy", this.isBusy ? "true" : null);
     setAttribute(this.button, "aria-disabled", this.isBusy ? "true" : null);
   }
@@ -63,16 +69,22 @@ class Restorer {
   }
 
   async run(kernel) {
-    for (const id of await listCells(kernel)) this.done.add(id);
+    for (const id of await listCells(kernel)) if (!this.lacking.has(id)) this.done.add(id);
     let hasFailed = false;
     for (const cell of this.findCells()) {
-      const trouble = await runCell(kernel, cell);
-      if (!trouble) {
+      const error = await runCell(kernel, cell);
+      const missing = findMissing(error, cell);
+      // What is missing a second time may never have been there.
+      if (!error && (!missing || missing === this.lacking.get(cell.id))) {
         this.done.add(cell.id);
         continue;
       }
       hasFailed = true;
-      const text = `Cell [${cell.executionCount ?? " "}] failed: ${trouble}. Run the cells that it needs, then restore again.`;
+      if (missing) this.lacking.set(cell.id, missing);
+      const name = `Cell [${cell.executionCount ?? " "}]`;
+      const text = missing
+        ? `${name} uses ${missing}, not defined yet: run the cells above that define it, then restore again.`
+        : `${name} failed: ${describeError(error)}. Run the cells that it needs, then restore again.`;
       this.store.addNotice(text, null);
     }
     if (!hasFailed) await this.showPanel(kernel);
@@ -126,6 +138,22 @@ async function collect(kernel, code) {
   return displays;
 }
 
+/** The name that a cell has lacked, quoted; null if none. A declaration lacks what its runs
+ *  will not find: it says so, and has not failed. */
+function findMissing(error, cell) {
+  const texts = error ? [error.ename === "NameError" ? error.evalue : ""] : readOutput(cell);
+  const found = texts.map((text) => /(?:^name|^warning:) ('[^']+') is not defined/m.exec(text)).find(Boolean);
+  return found ? found[1] : null;
+}
+
+/** What a cell has printed. */
+function readOutput(cell) {
+  return cell.outputs
+    .toJSON()
+    .filter((output) => output.output_type === "stream")
+    .map(({ text }) => (Array.isArray(text) ? text.join("") : text));
+}
+
 /** Run a cell as its notebook would; return its error, or null. */
 async function runCell(kernel, cell) {
   cell.trusted = true;
@@ -139,7 +167,7 @@ async function runCell(kernel, cell) {
   try {
     const { content: reply } = await future.done;
     cell.executionCount = reply.execution_count ?? null;
-    return reply.status === "ok" ? null : describeError(reply);
+    return reply.status === "ok" ? null : reply;
   } finally {
     cell.executionState = "idle";
   }
