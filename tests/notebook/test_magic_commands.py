@@ -33,17 +33,30 @@ def test_list_says_so_when_there_is_nothing(session):
 
 
 def test_list_shows_each_task_in_a_row(session, report):
-    """Name, status, schedule with its words, next run, last run."""
+    """Name, status, schedule with its words, next run, last run, runs kept."""
     session.run("%cron run report --wait")
     head, row = session.run("%cron").splitlines()
     assert head.split("  ")[0] == "name"
     assert re.fullmatch(
         r"report  idle    @yearly At 00:00, on day 1 of the month, only in January"
         r"  20\d\d-01-01 00:00, in \d+ d( \d+ h)?"
-        r"  \d\d:\d\d:\d\d finished in \d+ ms: 42",
+        r"  \d\d:\d\d:\d\d finished in \d+ ms: 42  1",
         row,
     )
     assert session.run("%cron list").splitlines()[1].startswith("report")
+
+
+def test_list_and_show_say_how_many_runs_they_leave_out(session, report):
+    """The last twenty are remembered, all are counted, as on the card."""
+    assert "runs kept  " not in session.run("%cron show report")
+    for _ in range(22):
+        report.execute().result(DEADLINE)
+    head, row = session.run("%cron").splitlines()
+    assert head.endswith("  runs kept")
+    assert row.endswith("  20 of 22")
+    assert "runs kept 20 of 22" in session.run("%cron show report").splitlines()
+    bundle = session.shell.display_formatter.format(report)[0]
+    assert re.search(r"runs kept</td><td[^>]*>20 of 22<", bundle["text/html"])
 
 
 def test_list_tells_what_fails_and_how_many_run(session):

@@ -25,6 +25,7 @@ from ipycron.notebook.display.words import (
     get_now,
     say_count,
     say_instant,
+    say_kept,
     say_name,
     say_next,
     say_run,
@@ -161,6 +162,7 @@ def _describe(task: Task, now: datetime | None) -> list[tuple[str, str]]:
         ("schedule", f"{task.pattern}  {say_schedule(task)}"),
         ("next run", next_run),
         ("last run", "" if run is None else _say_run(run, now)),
+        ("runs kept", say_kept(task.history)),
     ]
 
 

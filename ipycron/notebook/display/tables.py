@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ipycron.api.task import Task
     from ipycron.cron import CronExpression
 
-_HEADS = ("name", "status", "schedule", "next run", "last run")
+_HEADS = ("name", "status", "schedule", "next run", "last run", "runs kept")
 _WIDEST = 60  # characters of a cell in a text table
 _NARROWEST = 12  # to which cells are cut for a terminal's sake
 _GAP = "  "
@@ -50,7 +50,7 @@ class TaskTable:
             for row, mark in zip(rows, marks, strict=True)
         ]
         return [
-            (r.name, state, r.schedule, r.next_run, r.last_run)
+            (r.name, state, r.schedule, r.next_run, r.last_run, r.history)
             for r, state in zip(rows, states, strict=True)
         ]
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ipycron.api.task import Task
-    from ipycron.client.executions import RunLike
+    from ipycron.client.executions import History, RunLike
 
 
 _CALLS = {
@@ -125,7 +125,7 @@ class Row:
         next_run: when, and how soon; empty if it is not armed.
         last_run: when, how long, and with what result, or why the task did not start;
             empty before the first run.
-        is_failed: whether the last run, or the start, failed.
+        history: how many runs are remembered, and of how many.
     """
 
     name: str
@@ -133,7 +133,7 @@ class Row:
     schedule: str
     next_run: str
     last_run: str
-    is_failed: bool
+    history: str
 
 
 def describe_row(task: Task, now: datetime, *, is_replaced: bool = False) -> Row:
@@ -156,8 +156,16 @@ def describe_row(task: Task, now: datetime, *, is_replaced: bool = False) -> Row
         schedule=f"{task.pattern}  {task.expression.describe()}",
         next_run="" if is_replaced else say_next(task, now),
         last_run=last_run,
-        is_failed=error is not None or (run is not None and run.outcome == "failed"),
+        history=say_kept(task.history),
     )
+
+
+def say_kept(history: History) -> str:
+    """Return how many runs a history holds: ``3``, or ``20 of 125``; empty for none."""
+    kept, total = len(history), history.total
+    if not total:
+        return ""
+    return str(kept) if kept == total else f"{kept} of {total:,}"
 
 
 def find_start_error(task: Task) -> BaseException | None:
