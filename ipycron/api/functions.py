@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ipycron.api.task import Task, get_record
+from ipycron.api.text_table import list_tasks
 from ipycron.client.client import LAST_EVENTS
 from ipycron.client.jobs import bind_arguments, make_source
 from ipycron.client.listeners import check_event, finish_here
@@ -317,7 +318,10 @@ class TaskMap(Mapping[str, Task]):
         return len(self._tasks)
 
     def __repr__(self) -> str:
-        return f"<TaskMap {self._tasks!r}>"
+        if not self._tasks:
+            return "<TaskMap: no tasks>"
+        count = "1 task" if len(self) == 1 else f"{len(self)} tasks"
+        return f"<TaskMap: {count}, by id or name>\n{list_tasks(self.values())}"
 
 
 def get_task(id_or_name: str) -> Task:

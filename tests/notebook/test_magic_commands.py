@@ -8,7 +8,7 @@ import pytest
 from polling import eventually
 
 from ipycron import get_task, get_tasks
-from ipycron.notebook.display.tables import write_text_table
+from ipycron.api.text_table import write_text_table
 
 DEADLINE = 10.0
 

@@ -1,5 +1,7 @@
 """The tasks of a process: found by id and name, replaced, kept, refused."""
 
+import re
+
 import pytest
 from house import BOTH, Record, drain
 from polling import SECONDS, eventually
@@ -28,6 +30,29 @@ def test_tasks_are_found_by_id_and_by_name(house):
     first.destroy().result(SECONDS)
     assert first.id in tasks
     assert first.id not in ipycron.get_tasks()
+
+
+def test_tasks_are_printed_as_a_table(house):
+    """One line each, under the words that say how to look one up."""
+    assert repr(ipycron.get_tasks()) == "<TaskMap: no tasks>"
+    report = house.start(answer, name="report\n\u202e")
+    report.execute().result(SECONDS)
+    house.create(answer, name="second")
+    title, head, *rows = repr(ipycron.get_tasks()).splitlines()
+    assert title == "<TaskMap: 2 tasks, by id or name>"
+    assert re.split("  +", head) == [
+        "name",
+        "status",
+        "schedule",
+        "next run",
+        "last run",
+        "runs kept",
+    ]
+    cells = [re.split("  +", row) for row in rows]
+    following = f"{report.next_run:%Y-%m-%d %H:%M:%S}"
+    last = f"{report.last_run.date:%Y-%m-%d %H:%M:%S} finished: 42"
+    first = [r"report \u202e", "idle", report.pattern, following, last, "1"]
+    assert cells == [first, ["second", "stopped", report.pattern]]
 
 
 def test_unknown_name_is_met_with_a_suggestion(house):

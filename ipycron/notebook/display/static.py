@@ -14,6 +14,7 @@ from itertools import groupby
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
+from ipycron.api.text_table import say_kept
 from ipycron.notebook.display.ansi import strip_ansi, to_html
 from ipycron.notebook.display.tables import TEXT_STYLE
 from ipycron.notebook.display.tracebacks import read_errors, tidy
@@ -25,7 +26,6 @@ from ipycron.notebook.display.words import (
     get_now,
     say_count,
     say_instant,
-    say_kept,
     say_name,
     say_next,
     say_run,

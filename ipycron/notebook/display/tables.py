@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
 from html import escape
 from typing import TYPE_CHECKING
 
+from ipycron.api.text_table import find_room, write_text_table
 from ipycron.notebook.display.words import describe_row, get_now, say_instants
 
 if TYPE_CHECKING:
@@ -16,9 +15,6 @@ if TYPE_CHECKING:
     from ipycron.cron import CronExpression
 
 _HEADS = ("name", "status", "schedule", "next run", "last run", "runs kept")
-_WIDEST = 60  # characters of a cell in a text table
-_NARROWEST = 12  # to which cells are cut for a terminal's sake
-_GAP = "  "
 TEXT_STYLE = "text-align:left;max-width:40em;overflow-wrap:break-word"
 """Style of a cell in an HTML table: a long word does not widen the page."""
 
@@ -55,9 +51,7 @@ class TaskTable:
         ]
 
     def __repr__(self) -> str:
-        is_terminal = sys.stdout.isatty()
-        room = shutil.get_terminal_size().columns if is_terminal else None
-        return write_text_table((_HEADS, *self._get_rows()), room=room)
+        return write_text_table((_HEADS, *self._get_rows()), room=find_room())
 
     def _repr_html_(self) -> str:
         return write_html_table(_HEADS, self._get_rows())
@@ -87,38 +81,6 @@ class ExpressionView:
 
     def _repr_html_(self) -> str:
         return write_html_table((), self._get_rows())
-
-
-def write_text_table(rows: Sequence[Sequence[str]], *, room: int | None = None) -> str:
-    """Return columns of text, two blanks apart; long cells are cut.
-
-    Args:
-        rows: texts, the same number in each row.
-        room: the characters of a line; None for no limit. The widest columns are cut
-            first; a line is longer if not all columns fit.
-    """
-    flat = [[_cut(cell, _WIDEST) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*flat, strict=True)]
-    if room is not None:
-        _narrow(widths, room - len(_GAP) * (len(widths) - 1))
-    return "\n".join(
-        _GAP.join(
-            _cut(cell, width).ljust(width)
-            for cell, width in zip(row, widths, strict=True)
-        ).rstrip()
-        for row in flat
-    )
-
-
-def _narrow(widths: list[int], room: int) -> None:
-    """Narrow the widest columns until all fit or none can be narrowed."""
-    while sum(widths) > room and max(widths) > _NARROWEST:
-        widths[widths.index(max(widths))] -= 1
-
-
-def _cut(text: str, width: int) -> str:
-    flat = " ".join(text.split())
-    return flat if len(flat) <= width else f"{flat[: width - 1]}…"
 
 
 def write_html_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ipycron import errors
 from ipycron.api.task import get_record
+from ipycron.api.text_table import say_kept
 from ipycron.client.options import TaskOptions
 from ipycron.errors import IpycronError, StartRevoked
 from ipycron.process.wire.outcome import get_traceback_text, summarize_error
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ipycron.api.task import Task
-    from ipycron.client.executions import History, RunLike
+    from ipycron.client.executions import RunLike
 
 
 _CALLS = {
@@ -158,14 +159,6 @@ def describe_row(task: Task, now: datetime, *, is_replaced: bool = False) -> Row
         last_run=last_run,
         history=say_kept(task.history),
     )
-
-
-def say_kept(history: History) -> str:
-    """Return how many runs a history holds: ``3``, or ``20 of 125``; empty for none."""
-    kept, total = len(history), history.total
-    if not total:
-        return ""
-    return str(kept) if kept == total else f"{kept} of {total:,}"
 
 
 def find_start_error(task: Task) -> BaseException | None:

@@ -1,0 +1,96 @@
+"""Tables as plain text: of tasks in a program, in a terminal and in a notebook."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from ipycron.process.wire.printable import show_hidden
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from ipycron.api.task import Task
+    from ipycron.client.executions import History, PastRun
+
+_HEADS = ("name", "status", "schedule", "next run", "last run", "runs kept")
+_WIDEST = 60  # characters of a cell in a text table
+_NARROWEST = 12  # to which cells are cut for a terminal's sake
+_GAP = "  "
+
+
+def list_tasks(tasks: Iterable[Task]) -> str:
+    """Return a table of tasks in the words of programs, with whole dates."""
+    rows = [_HEADS, *map(_make_row, tasks)]
+    return write_text_table(rows, room=find_room())
+
+
+def _make_row(task: Task) -> tuple[str, ...]:
+    following = task.next_run
+    when = "" if following is None else f"{following:%Y-%m-%d %H:%M:%S}"
+    status = "starting" if task.is_starting else task.status
+    kept = say_kept(task.history)
+    cells = (task.name, status, task.pattern, when, _say_last(task), kept)
+    return tuple(show_hidden(" ".join(cell.split())) for cell in cells)
+
+
+def _say_last(task: Task) -> str:
+    error = task.start_error
+    if error is not None and not (task.is_started or task.is_starting):
+        return f"did not start: {type(error).__name__}: {error}"
+    history = task.history
+    return _say_run(history[-1]) if history else ""
+
+
+def _say_run(run: PastRun) -> str:
+    said = f"{run.date:%Y-%m-%d %H:%M:%S} {run.outcome}"
+    return f"{said}: {run.summary}" if run.summary not in ("", "None") else said
+
+
+def say_kept(history: History) -> str:
+    """Return how many runs a history holds: ``3``, or ``20 of 125``; empty for none."""
+    kept, total = len(history), history.total
+    if not total:
+        return ""
+    return str(kept) if kept == total else f"{kept} of {total:,}"
+
+
+def find_room() -> int | None:
+    """Return the characters of a line where stdout is a terminal; None elsewhere."""
+    if not sys.stdout.isatty():
+        return None
+    from shutil import get_terminal_size  # noqa: PLC0415 - loads nine modules
+
+    return get_terminal_size().columns
+
+
+def write_text_table(rows: Sequence[Sequence[str]], *, room: int | None = None) -> str:
+    """Return columns of text, two blanks apart; long cells are cut.
+
+    Args:
+        rows: texts, the same number in each row.
+        room: the characters of a line; None for no limit. The widest columns are cut
+            first; a line is longer if not all columns fit.
+    """
+    flat = [[_cut(cell, _WIDEST) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*flat, strict=True)]
+    if room is not None:
+        _narrow(widths, room - len(_GAP) * (len(widths) - 1))
+    return "\n".join(
+        _GAP.join(
+            _cut(cell, width).ljust(width)
+            for cell, width in zip(row, widths, strict=True)
+        ).rstrip()
+        for row in flat
+    )
+
+
+def _narrow(widths: list[int], room: int) -> None:
+    """Narrow the widest columns until all fit or none can be narrowed."""
+    while sum(widths) > room and max(widths) > _NARROWEST:
+        widths[widths.index(max(widths))] -= 1
+
+
+def _cut(text: str, width: int) -> str:
+    flat = " ".join(text.split())
+    return flat if len(flat) <= width else f"{flat[: width - 1]}…"
