@@ -139,7 +139,7 @@ def schedule(
     """
     task: Task[T] = _create(expression, job, locals())
     if task.status == "stopped":
-        task.start().watch(partial(_see_start, task))
+        task.start().watch(partial(_handle_start, task))
     return task
 
 
@@ -266,7 +266,7 @@ def _check_coordinator(options: TaskOptions) -> None:
         check_election(options, None if client is None else client.coordinator)
 
 
-def _see_start(task: Task, completion: Completion[None]) -> None:
+def _handle_start(task: Task, completion: Completion[None]) -> None:
     """Have a failure reported on the listeners' thread; do nothing on success."""
     if completion.peek() is not None:
         get_record(task).defer(partial(_report_start, task, completion))

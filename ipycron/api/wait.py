@@ -127,13 +127,13 @@ class _Watch:
         """Return whether the condition was met within `seconds`."""
         events = (*_ENDS, *_RUNS)
         for event in events:
-            self._client.listen(event, self._look)
+            self._client.listen(event, self._on_event)
         try:
             self._check()
             self._wait(seconds)
         finally:
             for event in events:
-                self._client.listeners.remove(event, self._look)
+                self._client.listeners.remove(event, self._on_event)
         return self._done.is_set() and not self.is_signalled
 
     def _wait(self, seconds: float | None) -> None:
@@ -156,7 +156,7 @@ class _Watch:
         """
         self.is_signalled = True
 
-    def _look(self, context: TaskContext) -> None:
+    def _on_event(self, context: TaskContext) -> None:
         if context.event in _RUNS:
             task_id = context.task.id
             self._counts[task_id] = self._counts.get(task_id, 0) + 1

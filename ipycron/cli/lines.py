@@ -46,19 +46,19 @@ class Lines:
         self._rests: dict[tuple[str, str], bytes] = {}  # unfinished lines
         self._ended: set[str] = set()
         for task in tasks:
-            task.on("execution:started", self._see_start)
-            task.on("execution:finished", self._see_end)
-            task.on("execution:failed", self._see_end)
+            task.on("execution:started", self._handle_start)
+            task.on("execution:finished", self._handle_end)
+            task.on("execution:failed", self._handle_end)
         registry.event_log.watch(self._note)
 
     def _note(self, _: str) -> None:
         self._wake.set()
 
-    def _see_start(self, context: TaskContext) -> None:
+    def _handle_start(self, context: TaskContext) -> None:
         self._runs.append(context)
         self._wake.set()
 
-    def _see_end(self, context: TaskContext) -> None:
+    def _handle_end(self, context: TaskContext) -> None:
         assert context.execution is not None
         self._ended.add(context.execution.id)
         self._wake.set()

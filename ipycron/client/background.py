@@ -79,27 +79,27 @@ class ClientPort(Protocol):
     def get_waiters(self, task_id: str) -> Waiters | None:
         """Return the waiters of a task's manual runs; None if the task is gone."""
 
-    def take_answers(self, task_id: str, answers: list[Answer]) -> None:
+    def handle_answers(self, task_id: str, answers: list[Answer]) -> None:
         """Handle direct runs that have begun and returned, in order."""
 
-    def take_notice(self, notice: Notice) -> None:
+    def handle_notice(self, notice: Notice) -> None:
         """Handle an event of a task."""
 
-    def take_refusal(
+    def handle_refusal(
         self, task_id: str, execution_id: str, error: BaseException
     ) -> None:
         """Handle a refused run."""
 
-    def take_output(self, message: Streamed | Displayed, payload: Payload) -> None:
+    def handle_output(self, message: Streamed | Displayed, payload: Payload) -> None:
         """Handle what a worker wrote or displayed."""
 
-    def take_record(self, record: logging.LogRecord, task_id: str) -> None:
+    def handle_record(self, record: logging.LogRecord, task_id: str) -> None:
         """Handle a log record of a worker."""
 
-    def take_set_back(self, seconds: float) -> None:
+    def handle_set_back(self, seconds: float) -> None:
         """Handle a clock that was set back: all slots were computed again (C3)."""
 
-    def take_loss(
+    def handle_loss(
         self, error: SupervisorLost, open_controls: OpenControls, *, is_first: bool
     ) -> list[str]:
         """Handle the loss of the supervisor; return the ids of tasks to start again.
@@ -111,10 +111,10 @@ class ClientPort(Protocol):
     def warn(self, text: str) -> None:
         """Warn the user of a problem that ipycron keeps trying to solve."""
 
-    def take_missed(self, task_id: str, silence: Silence) -> None:
+    def handle_missed(self, task_id: str, silence: Silence) -> None:
         """Handle the slots that a task missed while there was no supervisor."""
 
-    def take_failed_resume(
+    def handle_failed_resume(
         self, task_id: str, error: BaseException, silence: Silence, *, is_wanted: bool
     ) -> None:
         """Handle a task that did not start again.
@@ -122,7 +122,7 @@ class ClientPort(Protocol):
         `is_wanted` is False if it was stopped in the meantime.
         """
 
-    def take_destroy(self, task_id: str) -> None:
+    def handle_destroy(self, task_id: str) -> None:
         """Handle a destroy for which no supervisor can be started."""
 
 
@@ -165,7 +165,7 @@ class BackgroundTasks:
         self._submit = submit
         self.direct = DirectConnections(
             get_waiters=owner.get_waiters,
-            take_answers=owner.take_answers,
+            handle_answers=owner.handle_answers,
             wrap_result=wrap_result,
             loop=loop,
             submit=submit,
@@ -179,7 +179,7 @@ class BackgroundTasks:
         self._parked: dict[str, asyncio.Future[None]] = {}  # waiting starts
         self._refusals = RefusalLog(SystemClock(), owner.warn)
         self.is_closed = False
-        self._votes = SupervisorElections(
+        self._elections = SupervisorElections(
             elector, lambda asking: asking is self._connection
         )
 
@@ -272,7 +272,7 @@ class BackgroundTasks:
         else:
             answer.set_result(None)  # it has never run
             if action == "destroy":
-                self._owner.take_destroy(task_id)
+                self._owner.handle_destroy(task_id)
         return answer
 
     def execute(self, task_id: str, execution_id: str) -> None:
@@ -282,7 +282,7 @@ class BackgroundTasks:
             connection = self._introduce(task_id)
         except Exception as error:  # noqa: BLE001 - as above
             error = self._explain(task_id, error)
-            self._owner.take_refusal(task_id, execution_id, error)
+            self._owner.handle_refusal(task_id, execution_id, error)
         else:
             connection.send(Execute(task_id, execution_id))
 
@@ -366,26 +366,26 @@ class BackgroundTasks:
     def _handle(self, frame: Frame) -> None:
         message = frame.message
         if isinstance(message, Noticed):
-            self._take_notice(message, frame.payload)
+            self._handle_notice(message, frame.payload)
         elif isinstance(message, Displayed) and frame.is_short:
-            self._owner.take_output(*_describe_short(message, frame.payload))
+            self._owner.handle_output(*_describe_short(message, frame.payload))
         elif isinstance(message, Streamed | Displayed):
-            self._owner.take_output(message, frame.payload)
+            self._owner.handle_output(message, frame.payload)
         elif isinstance(message, Refused):
             error = decode_error(frame.payload)
             self.direct.catch_up(message.task_id)
-            self._owner.take_refusal(message.task_id, message.execution_id, error)
+            self._owner.handle_refusal(message.task_id, message.execution_id, error)
         elif isinstance(message, Logged):
             record = rebuild_record(unpack_data(frame.payload, dict[str, Any]))
-            self._owner.take_record(record, message.task_id)
+            self._owner.handle_record(record, message.task_id)
         elif isinstance(message, ClockSetBack):
-            self._owner.take_set_back(message.seconds)
+            self._owner.handle_set_back(message.seconds)
         elif isinstance(message, DirectOpened) and not frame.is_short:
             self.direct.open(message, frame.payload)
         elif isinstance(message, Elect | Completed):
-            self._votes.take(message, self._connection)
+            self._elections.handle(message, self._connection)
 
-    def _take_notice(self, message: Noticed, payload: Payload) -> None:
+    def _handle_notice(self, message: Noticed, payload: Payload) -> None:
         if message.is_ok:
             self._losses = self._failures = 0
         self.direct.catch_up(message.task_id)
@@ -410,7 +410,7 @@ class BackgroundTasks:
         )
         if loss is not None:
             event, outcome = Event.TASK_RESTARTED, Outcome.of_error(loss)
-        self._owner.take_notice(
+        self._owner.handle_notice(
             Notice(
                 event=event,
                 task_id=message.task_id,
@@ -443,16 +443,16 @@ class BackgroundTasks:
         for task_id, control in open_controls.items():
             if control == "destroy":
                 self._report_silence(task_id)
-        resumed = self._owner.take_loss(error, open_controls, is_first=is_first)
+        resumed = self._owner.handle_loss(error, open_controls, is_first=is_first)
         # Before pending starts are requested again: these may be among them.
         fresh = self._resumptions.begin(resumed, error)
         is_last = self._losses >= MAX_LOSSES
         for task_id, task in tasks.items():
             is_failed = is_last and not self._resumptions.is_pending(task_id)
-            self._controls.take_loss(task_id, task.name, error if is_failed else None)
+            self._controls.handle_loss(task_id, task.name, error if is_failed else None)
         for task_id in fresh:
             start = self._controls.add(task_id, "start")
-            start.add_done_callback(partial(self._see_resumed, task_id))
+            start.add_done_callback(partial(self._handle_resumed, task_id))
 
     # --- waiting for a new supervisor -----------------------------------------------
 
@@ -479,7 +479,7 @@ class BackgroundTasks:
         self._give_up(task_id, error, is_wanted=False)
         start.set_exception(error)
         if action == "destroy":
-            self._owner.take_destroy(task_id)
+            self._owner.handle_destroy(task_id)
         answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         answer.set_result(None)
         return answer
@@ -505,7 +505,7 @@ class BackgroundTasks:
             return describe_refusal(self._tasks[task_id].name, error)
         return error
 
-    def _see_resumed(self, task_id: str, start: asyncio.Future[None]) -> None:
+    def _handle_resumed(self, task_id: str, start: asyncio.Future[None]) -> None:
         error = start.exception()
         if error is None or self.is_closed:
             return
@@ -518,13 +518,15 @@ class BackgroundTasks:
     def _give_up(self, task_id: str, error: BaseException, *, is_wanted: bool) -> None:
         silence = self._resumptions.give_up(task_id)
         if silence is not None:
-            self._owner.take_failed_resume(task_id, error, silence, is_wanted=is_wanted)
+            self._owner.handle_failed_resume(
+                task_id, error, silence, is_wanted=is_wanted
+            )
 
     def _report_silence(self, task_id: str) -> None:
         """Report what a task missed that is destroyed before it was resumed."""
         silence = self._resumptions.give_up(task_id)
         if silence is not None:
-            self._owner.take_missed(task_id, silence)
+            self._owner.handle_missed(task_id, silence)
 
     async def shutdown(self, timeout: float) -> None:
         """Stop every run and wait until every process is gone."""

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from ipycron.client.announce import announce, needs_announcement
 from ipycron.client.echo import Echo
 from ipycron.client.event_log import MAX_ITEMS, EventLog
-from ipycron.client.job_logs import Records
+from ipycron.client.job_logs import JobLogs
 from ipycron.client.keepalive import Keepalive
 from ipycron.client.listeners import Dispatcher, Listeners
 from ipycron.client.recording import StreamHooks
@@ -95,7 +95,7 @@ class Client:
         self.defer = self.dispatcher.submit
         self.echo = Echo(self.defer)
         self.streams = StreamHooks()
-        self._records = Records(self.defer)
+        self._job_logs = JobLogs(self.defer)
         self.keepalive = Keepalive()
         self._pool = ThreadPool()
         # Reentrant: a signal handler may start a task or shut everything down while the
@@ -245,7 +245,7 @@ class Client:
         engine = self._engine
         return engine is not None and engine.submit(call)
 
-    def take_notice(self, notice: Notice) -> None:
+    def handle_notice(self, notice: Notice) -> None:
         """Update the task and call its listeners; see `ClientPort`."""
         task = self.tasks.get(notice.task_id)
         if task is None:
@@ -276,7 +276,7 @@ class Client:
         task = self.tasks.get(task_id)
         return None if task is None else task.waiters
 
-    def take_answers(self, task_id: str, answers: list[Answer]) -> None:
+    def handle_answers(self, task_id: str, answers: list[Answer]) -> None:
         """Bring the task up to date with its direct calls; see `ClientPort`."""
         task = self.tasks.get(task_id)
         if task is None:
@@ -284,7 +284,7 @@ class Client:
         if task.needs_run_events:
             for answer in answers:
                 for notice in task.observed.describe_run(*answer):
-                    self.take_notice(notice)
+                    self.handle_notice(notice)
         else:
             task.observed.follow_runs(answers)
             # No more than are remembered: each run is two events.
@@ -292,7 +292,7 @@ class Client:
             notices = chain.from_iterable(shown)
             self.event_log.post(task.id, task.name, *notices)
 
-    def take_refusal(
+    def handle_refusal(
         self, task_id: str, execution_id: str, error: BaseException
     ) -> None:
         """Fail the completion of a refused run; see `ClientPort`."""
@@ -300,11 +300,11 @@ class Client:
         if task is not None:
             task.refuse(execution_id, error)
 
-    def take_output(self, message: Streamed | Displayed, payload: Payload) -> None:
+    def handle_output(self, message: Streamed | Displayed, payload: Payload) -> None:
         """Add to the output of a run; see `ClientPort`."""
         task = self.tasks.get(message.task_id)
         if task is not None:
-            task.observed.take_output(message, payload)
+            task.observed.add_output(message, payload)
             if isinstance(message, Streamed) and task.options.echo:
                 self._echo(task, message, payload)
             self.event_log.notify(task.id)
@@ -312,7 +312,7 @@ class Client:
     def _echo(self, task: TaskRecord, message: Streamed, payload: Payload) -> None:
         started = (task for task in self.tasks.values() if task.is_started)
         has_others = len([*islice(started, 2)]) > 1
-        self.echo.take(
+        self.echo.submit(
             task.id,
             message.stream,
             bytes(payload.open()),
@@ -320,12 +320,12 @@ class Client:
             f"[{task.name}] " if has_others else "",
         )
 
-    def take_record(self, record: logging.LogRecord, task_id: str) -> None:
+    def handle_record(self, record: logging.LogRecord, task_id: str) -> None:
         """Have the record handled by this process's logging; see `ClientPort`."""
         task = self.tasks.get(task_id)
-        self._records.take(record, task)
+        self._job_logs.submit(record, task)
 
-    def take_loss(
+    def handle_loss(
         self,
         error: SupervisorLost,
         open_controls: Mapping[str, Action | None],
@@ -343,11 +343,11 @@ class Client:
             for notice in task.observed.describe_loss(
                 now, outcome, open_control=open_controls.get(task.id)
             ):
-                self.take_notice(notice)
+                self.handle_notice(notice)
             task.refuse_all(error)
         return [task.id for task in lost if task.is_started]
 
-    def take_set_back(self, seconds: float) -> None:
+    def handle_set_back(self, seconds: float) -> None:
         """Follow a clock that was set back, and log that once; see `ClientPort`.
 
         Two schedulers may report the same step, one after the other.
@@ -368,31 +368,31 @@ class Client:
         """Log a warning; see `ClientPort`."""
         self.get_logger(None).warning("%s", text)
 
-    def take_missed(self, task_id: str, silence: Silence) -> None:
+    def handle_missed(self, task_id: str, silence: Silence) -> None:
         """Report the slots missed without a supervisor; see `ClientPort`."""
         task = self.tasks.get(task_id)
         if task is not None:
             for notice in task.observed.describe_missed(silence, task.expression):
-                self.take_notice(notice)
+                self.handle_notice(notice)
 
-    def take_failed_resume(
+    def handle_failed_resume(
         self, task_id: str, error: BaseException, silence: Silence, *, is_wanted: bool
     ) -> None:
         """Report that a task is stopped; see `ClientPort`."""
         task = self.tasks.get(task_id)
         if task is not None:
-            self.take_missed(task_id, silence)
+            self.handle_missed(task_id, silence)
             event = Event.TASK_FAILED if is_wanted else Event.TASK_STOPPED
             outcome = Outcome.of_error(error) if is_wanted else None
             now = self.clock.now()
-            self.take_notice(task.observed.describe_end(event, now, outcome))
+            self.handle_notice(task.observed.describe_end(event, now, outcome))
 
-    def take_destroy(self, task_id: str) -> None:
+    def handle_destroy(self, task_id: str) -> None:
         """Report that a task is destroyed; see `ClientPort`."""
         task = self.tasks.get(task_id)
         if task is not None:
             now = self.clock.now()
-            self.take_notice(task.observed.describe_end(Event.TASK_DESTROYED, now))
+            self.handle_notice(task.observed.describe_end(Event.TASK_DESTROYED, now))
 
     def make_over_error(self, task: TaskRecord) -> BaseException:
         """Return why a task that is over cannot run."""
@@ -447,7 +447,7 @@ class Client:
             for notice in task.observed.describe_loss(
                 now, outcome, open_control="destroy"
             ):
-                self.take_notice(notice)
+                self.handle_notice(notice)
 
     def close_in_child(self) -> None:
         """Release everything in a process that the client forked.

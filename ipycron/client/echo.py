@@ -40,7 +40,7 @@ class Echo:
         self._decoders: dict[tuple[str, str], codecs.IncrementalDecoder] = {}
         self._unfinished: tuple[str, str] | None = None  # of an unfinished line
 
-    def take(
+    def submit(
         self, task_id: str, stream: str, data: bytes, dropped: int, prefix: str
     ) -> None:
         """Show what a job wrote; on the client's loop.

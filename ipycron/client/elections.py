@@ -235,7 +235,7 @@ class SupervisorElections:
         self._is_present = is_present
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def take(self, message: Elect | Completed, asking: Connection | None) -> None:
+    def handle(self, message: Elect | Completed, asking: Connection | None) -> None:
         """Hold an election for a supervisor, or pass on the end of a run."""
         if isinstance(message, Elect):
             task = asyncio.ensure_future(self._elect(message, asking))

@@ -76,9 +76,9 @@ class Engine:
         self._scheduler = Scheduler(
             clock=client.clock,
             launcher=self._launcher,
-            emit=client.take_notice,
+            emit=client.handle_notice,
             elector=self.elector,
-            on_set_back=client.take_set_back,
+            on_set_back=client.handle_set_back,
         )
         self.background = BackgroundTasks(
             client, self.elector, supervisor, loop=self._loop, submit=self.submit

@@ -191,9 +191,9 @@ class InlineRun:
     def start(self) -> None:
         """Start a coroutine function."""
         self._task = asyncio.get_running_loop().create_task(self._follow())
-        self._task.add_done_callback(self._see_cancelled)
+        self._task.add_done_callback(self._handle_cancelled)
 
-    def _see_cancelled(self, task: asyncio.Task[None]) -> None:
+    def _handle_cancelled(self, task: asyncio.Task[None]) -> None:
         """End a run that was cancelled before its first step."""
         if task.cancelled():
             self.end(make_failure(ExecutionStopped(name=self._worker.job.name)))

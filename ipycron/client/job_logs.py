@@ -19,7 +19,7 @@ MAX_WAITING = 2000
 file; the newest records beyond this are dropped and counted."""
 
 
-class Records:
+class JobLogs:
     """Passes records to the handlers, off the client's loop.
 
     Args:
@@ -35,7 +35,7 @@ class Records:
         self._reported = 0
         self._once: set[str] = set()
 
-    def take(self, record: logging.LogRecord, task: TaskRecord | None) -> None:
+    def submit(self, record: logging.LogRecord, task: TaskRecord | None) -> None:
         """Pass on a record soon. Called on the client's loop."""
         if self._is_repeated(record):
             return

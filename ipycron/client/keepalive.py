@@ -111,7 +111,7 @@ class Keepalive:
         self._main.forget()
         _signals.close(self)
 
-    def see_main_end(self) -> None:
+    def handle_main_end(self) -> None:
         """Decide whether the process is held now that the main thread has ended.
 
         Called on the main thread, before the interpreter waits for other threads.

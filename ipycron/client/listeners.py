@@ -263,7 +263,7 @@ SLOW = 1.0
 """Seconds after which that is logged."""
 MAX_SLOW = 100
 """Slow listeners at once; with more of them, all others wait."""
-_LOOK = 0.05  # seconds between two checks of the calls in progress
+_POLL_INTERVAL = 0.05  # seconds between two checks of the calls in progress
 _QUIET_TIME = 60.0  # seconds in which the same message is logged once
 _MAX_REMEMBERED = 1024
 
@@ -371,7 +371,7 @@ class Dispatcher:
             others = [t for t in living if t is not threading.current_thread()]
             if not others:
                 return
-            others[0].join(min(left, _LOOK))
+            others[0].join(min(left, _POLL_INTERVAL))
 
     def _run(self) -> None:
         """Make calls until the end, or until another thread has taken over."""
@@ -424,7 +424,7 @@ class Dispatcher:
             if inspect.isawaitable(result):
                 self._get_loop().run_until_complete(_await(result))
         except BaseException:  # noqa: BLE001 - border: listener, and its sys.exit()
-            if self._is_news(label, f"failed {id(getattr(call, 'func', None))}"):
+            if self._is_new(label, f"failed {id(getattr(call, 'func', None))}"):
                 _log.exception("%s failed", label or "a listener")
 
     def _get_loop(self) -> asyncio.AbstractEventLoop:
@@ -443,16 +443,16 @@ class Dispatcher:
         self._begun += 1
         if not self._is_watched and not self._ended.is_set():
             watch = threading.Thread(
-                target=self._look_after, name="ipycron-events-watch", daemon=True
+                target=self._watch_calls, name="ipycron-events-watch", daemon=True
             )
             with contextlib.suppress(RuntimeError):  # no thread, then no watch
                 watch.start()
                 self._watch, self._is_watched = watch, True
 
-    def _look_after(self) -> None:
+    def _watch_calls(self) -> None:
         """Log slow calls and hand over, until no call was made between two checks."""
         begun = -1
-        while not self._ended.wait(_LOOK):
+        while not self._ended.wait(_POLL_INTERVAL):
             with self._lock:
                 slow = self._find_slow()
                 if not self._calls and self._begun == begun:
@@ -460,7 +460,7 @@ class Dispatcher:
                     return
                 begun = self._begun
             for call in slow:
-                if self._is_news(call.label, f"is slow {call.lane}"):
+                if self._is_new(call.label, f"is slow {call.lane}"):
                     _log_slow(call.label or "a listener")
 
     def _find_slow(self) -> list[_Call]:
@@ -485,7 +485,7 @@ class Dispatcher:
             if not self._start():
                 del self._waiting[lane]
 
-    def _is_news(self, label: str, what: str) -> bool:
+    def _is_new(self, label: str, what: str) -> bool:
         """Return whether this was not logged in the last minute."""
         if not label:
             return True

@@ -160,9 +160,9 @@ class TaskRecord:
         self._is_ref = not options.unref
         self.listeners = Listeners()
         # It copies the environment: 5 KB that only a worker needs.
-        self.setting = self._take_setting() if self.is_background else None
+        self.setting = self._make_setting() if self.is_background else None
 
-    def _take_setting(self) -> Setting:
+    def _make_setting(self) -> Setting:
         options = self.options
         return make_setting(
             cwd=options.cwd or get_folder(),
@@ -244,10 +244,10 @@ class TaskRecord:
         if action == "start":
             # A script that is about to end must stay alive until its task has started.
             self._update_keepalive()
-            completion.watch(self._see_start)
+            completion.watch(self._handle_start)
         return completion
 
-    def _see_start(self, completion: Completion[None]) -> None:
+    def _handle_start(self, completion: Completion[None]) -> None:
         self.start_error = completion.peek()
         if self._start is not None and self._start() is completion:
             self._start = None
@@ -261,9 +261,9 @@ class TaskRecord:
         patience = 0.0 if is_forced else self.options.stop_timeout
         self.observed.stop_by = self.client.clock.now() + patience
         self.client.event_log.notify(self.id)
-        completion.watch(self._see_stop)
+        completion.watch(self._handle_stop)
 
-    def _see_stop(self, _: Completion[None]) -> None:
+    def _handle_stop(self, _: Completion[None]) -> None:
         self.observed.stop_by = None
         self.client.event_log.notify(self.id)
 
@@ -347,7 +347,7 @@ class TaskRecord:
             if needs_loop and self._runs_on(get_running_loop()):
                 raise BlockingCall(call=call, instead=f"`await task.{action}()`")
             if isinstance(self.source, Inline) and self.source.origin is not None:
-                self.source.origin.see_blocked(get_running_loop())
+                self.source.origin.mark_blocked(get_running_loop())
 
     def _runs_on(self, loop: asyncio.AbstractEventLoop | None) -> bool:
         """Return whether its coroutine function runs on this loop."""

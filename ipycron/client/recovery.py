@@ -228,7 +228,9 @@ class Controls:
         else:
             request.end.set_exception(error)
 
-    def take_loss(self, task_id: str, name: str, error: SupervisorLost | None) -> None:
+    def handle_loss(
+        self, task_id: str, name: str, error: SupervisorLost | None
+    ) -> None:
         """End the open controls of a lost supervisor, or send them to the next one.
 
         Args:

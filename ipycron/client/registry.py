@@ -44,7 +44,7 @@ class Registry:
         # As concurrent.futures does: `atexit` runs after the interpreter has waited for
         # its threads. It raises once that has begun: no script is left to keep alive.
         with contextlib.suppress(RuntimeError):
-            threading._register_atexit(self._see_main_end)  # type: ignore[attr-defined] # noqa: SLF001
+            threading._register_atexit(self._handle_main_end)  # type: ignore[attr-defined] # noqa: SLF001
         call_in_child(self._leave_in_child)
 
     @property
@@ -121,9 +121,9 @@ class Registry:
         if self._closing is not None:
             self._closing.keepalive.close()
 
-    def _see_main_end(self) -> None:
+    def _handle_main_end(self) -> None:
         if self._client is not None:
-            self._client.keepalive.see_main_end()
+            self._client.keepalive.handle_main_end()
 
     def _leave_in_child(self) -> None:
         """Start without a client in a forked child."""

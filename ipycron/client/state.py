@@ -199,7 +199,7 @@ class ObservedState:
         run = self._running.get(execution_id)
         return Output() if run is None else run.output
 
-    def take_output(self, message: Streamed | Displayed, payload: Payload) -> None:
+    def add_output(self, message: Streamed | Displayed, payload: Payload) -> None:
         """Add to the output of a run, even after its end."""
         run_id = message.execution_id
         execution = self._running.get(run_id) or self.history.find(run_id)

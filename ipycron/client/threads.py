@@ -45,7 +45,7 @@ class Stall:
         self._begun, self._now, self._used = begun, now, used
         self._seconds = 0.0
 
-    def look(self, *, begun: int, now: float, used: float, threads: int) -> bool:
+    def check(self, *, begun: int, now: float, used: float, threads: int) -> bool:
         """Return whether to add threads, at a check while calls wait.
 
         As long as there are as many new calls as threads between two checks, no call
@@ -194,7 +194,7 @@ class ThreadPool:
                 if not self._calls:
                     self._watch = None
                     return
-                is_over = stall.look(
+                is_over = stall.check(
                     begun=self._begun,
                     now=time.monotonic(),
                     used=time.process_time(),

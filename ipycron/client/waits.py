@@ -122,13 +122,13 @@ class LoopOfOrigin:
         self._loop = loop
         self._is_blocked = False
 
-    def see_blocked(self, loop: asyncio.AbstractEventLoop | None) -> None:
+    def mark_blocked(self, loop: asyncio.AbstractEventLoop | None) -> None:
         """Record that a loop is about to be blocked by a wait for the task's run."""
         if loop is self._loop:
             self._is_blocked = True
-            loop.call_soon(self._see_free)
+            loop.call_soon(self._mark_free)
 
-    def _see_free(self) -> None:
+    def _mark_free(self) -> None:
         self._is_blocked = False
 
     def start(self, awaitable: Any) -> AwaitedElsewhere | None:

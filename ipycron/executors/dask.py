@@ -98,7 +98,7 @@ class DaskSubmitter:
         if not self._runs:
             # Each time, since the scheduler may have been replaced after the last run.
             self._watched.clear()
-            self._client.subscribe_topic(self._topic, self._see_start)
+            self._client.subscribe_topic(self._topic, self._handle_start)
         self._runs[key] = run
         try:
             run.remote = self._client.submit(
@@ -113,7 +113,7 @@ class DaskSubmitter:
 
     advice = ""
 
-    def see_broken(self) -> None:
+    def handle_broken(self) -> None:
         """Do nothing: a cluster recovers by itself."""
 
     def end_run(self) -> bool:
@@ -177,7 +177,7 @@ class DaskSubmitter:
 
     # --- on Dask's loop -------------------------------------------------------------
 
-    def _see_start(self, event: tuple[float, Any]) -> None:
+    def _handle_start(self, event: tuple[float, Any]) -> None:
         """Watch the worker that a run has begun on."""
         _, message = event
         run, address = self._runs.get(message["key"]), message["worker"]
@@ -190,11 +190,11 @@ class DaskSubmitter:
         run.worker = address
         if address not in self._watched:
             self._watched.add(address)
-            self._client.subscribe_topic(address, partial(self._see_worker, address))
+            self._client.subscribe_topic(address, partial(self._handle_worker, address))
             loop = asyncio.get_running_loop()
             loop.call_later(CHECK_SECONDS, self._look_for, address)
 
-    def _see_worker(self, address: str, event: tuple[float, Any]) -> None:
+    def _handle_worker(self, address: str, event: tuple[float, Any]) -> None:
         """Fail the runs of a worker that the scheduler has removed."""
         _, message = event
         if message.get("action") != "remove-worker":

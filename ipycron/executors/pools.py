@@ -60,10 +60,10 @@ class ThreadPool(Protocol):
 class Sink(Protocol):
     """Receives what a run has written: the client."""
 
-    def take_output(self, message: Streamed | Displayed, payload: Payload) -> None:
+    def handle_output(self, message: Streamed | Displayed, payload: Payload) -> None:
         """Called when a job wrote or displayed something."""
 
-    def take_record(self, record: logging.LogRecord, task_id: str) -> None:
+    def handle_record(self, record: logging.LogRecord, task_id: str) -> None:
         """Called when a job made a log record."""
 
 
@@ -181,7 +181,7 @@ class ExecutorWorker(SharedWorker):
         """Fail a run that the executor did not complete."""
         is_broken = isinstance(cause, concurrent.futures.BrokenExecutor)
         if is_broken:
-            self._submitter.see_broken()
+            self._submitter.handle_broken()
             reason += self._submitter.advice
         error = ExecutorError(name=self._job.load.name, reason=reason)
         error.__cause__ = cause
@@ -282,9 +282,9 @@ class ExecutorWorker(SharedWorker):
                 message = Displayed(*ids)
             else:
                 message = Streamed(*ids, kind, *dropped)
-            self._sink.take_output(message, Payload(data))
+            self._sink.handle_output(message, Payload(data))
         for described in report.logs:
-            self._sink.take_record(rebuild_record(described), ids[0])
+            self._sink.handle_record(rebuild_record(described), ids[0])
         value = Payload(report.payload)
         end.set_result(
             Outcome(
@@ -396,7 +396,7 @@ class Submitter(Protocol):
     def submit(self, run_id: str, visit: bytes) -> concurrent.futures.Future[bytes]:
         """Have the executor call `run_guest` with `visit`."""
 
-    def see_broken(self) -> None:
+    def handle_broken(self) -> None:
         """Note that the executor is broken: it accepts no more runs."""
 
     def end_run(self) -> bool:
@@ -428,7 +428,7 @@ class PoolSubmitter:
 
     advice = _LASTING
 
-    def see_broken(self) -> None:
+    def handle_broken(self) -> None:
         """Do nothing: only the owner of the executor can replace it."""
 
     def end_run(self) -> bool:
@@ -474,7 +474,7 @@ class FactorySubmitter:
         """Submit the run; see `Submitter`."""
         return self.prepare().submit(run_id, visit)
 
-    def see_broken(self) -> None:
+    def handle_broken(self) -> None:
         """Make a new executor for the next run.
 
         Called by the executor's own thread. From Python 3.12 on that thread holds a

@@ -114,7 +114,7 @@ class StandbyOrder:
         if self._on_begun is not None and not self._permit.is_there():
             self._on_begun()
 
-    def see_ended(self, execution_id: str) -> None:
+    def handle_end(self, execution_id: str) -> None:
         """Report a run that has ended, whether or not the permit was taken."""
         if self.is_for(execution_id) and self._on_begun is not None:
             self._on_begun()

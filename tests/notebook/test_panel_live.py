@@ -359,13 +359,13 @@ def flood(tasks, seconds, events):
     def post(number):
         for task in tasks:
             for step in range(number, number + events // rounds // len(tasks) // 2):
-                client.take_notice(make_notice(task, Event.EXECUTION_STARTED, step))
+                client.handle_notice(make_notice(task, Event.EXECUTION_STARTED, step))
                 message = Streamed(task.id, f"r{step}", "stdout", 0)
-                client.take_output(message, Payload(b"x" * 1000))
+                client.handle_output(message, Payload(b"x" * 1000))
                 notice = make_notice(
                     task, Event.EXECUTION_FINISHED, step, outcome=outcome
                 )
-                client.take_notice(notice)
+                client.handle_notice(notice)
 
     for number in range(rounds):
         submit_to_client(partial(post, number * 1000))
@@ -400,14 +400,14 @@ def test_views_share_the_bytes_that_the_server_takes():
     client = registry.client
     for task in tasks:
         notice = make_notice(task, Event.EXECUTION_STARTED, 1)
-        submit_to_client(partial(client.take_notice, notice))
+        submit_to_client(partial(client.handle_notice, notice))
     begun = time.monotonic()
     pause = threading.Event()
     for _ in range(16):
         for task in tasks:
             message = Streamed(task.id, "r1", "stdout", 0)
             payload = Payload(b"y" * 60_000)
-            submit_to_client(partial(client.take_output, message, payload))
+            submit_to_client(partial(client.handle_output, message, payload))
         pause.wait(0.25)
 
     sent = sum(

@@ -223,11 +223,11 @@ def test_run_is_told_once_whatever_its_job_says(house):
     """It can say that it has ended, and return later."""
     house.call(5)
     house.lease.hold()
-    house.lease.see_ended(house.name(5))
+    house.lease.handle_end(house.name(5))
     house.lease.give(lambda *call: house.told.append(call))
     assert not house.answer(5), "the token says that it is over"
     house.lease.look()
-    house.lease.see_ended(house.name(5))
+    house.lease.handle_end(house.name(5))
     assert len(house.told) == 1
     house.turn()
     assert house.call(6)
@@ -243,9 +243,9 @@ def test_full_floor_is_no_error(house):
 
 def test_end_of_another_workers_run_is_not_believed(house):
     """A job can write any id to its socket."""
-    house.lease.see_ended("other-5")
-    house.lease.see_ended("nothing")
-    house.lease.see_ended(name_call(house.lease.name, 1 << 60))
+    house.lease.handle_end("other-5")
+    house.lease.handle_end("nothing")
+    house.lease.handle_end(name_call(house.lease.name, 1 << 60))
     assert house.told == []
 
 
@@ -255,7 +255,7 @@ def test_client_that_is_gone_ends_the_connection(house):
     house.client.close()
     assert not house.answer(5)
     assert house.worker.receive() is None
-    house.lease.see_ended(house.name(5))
+    house.lease.handle_end(house.name(5))
     assert house.told
 
 

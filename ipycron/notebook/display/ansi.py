@@ -42,7 +42,7 @@ def to_html(text: str) -> str:
         parts.append(style.wrap(text[at : match.start()]))
         at = match.end()
         if match[1] is not None:
-            style.take(match[1])
+            style.apply(match[1])
     parts.append(style.wrap(text[at:]))
     return "".join(parts)
 
@@ -66,7 +66,7 @@ class _Style:
         html = escape(show_controls(text))
         return f'<span style="{";".join(styles)}">{html}</span>' if styles else html
 
-    def take(self, codes: str) -> None:
+    def apply(self, codes: str) -> None:
         """Apply one escape sequence."""
         pending = [int(code or 0) for code in re.split("[;:]", codes)]
         while pending:

@@ -87,7 +87,7 @@ class Feed:
             self._pause.wait(BREAK)
             self._turn_ends = time.monotonic() + TURN
 
-    def take(self, size: int) -> None:
+    def count_output(self, size: int) -> None:
         """Account for output that was sent."""
         now = time.monotonic()
         self._free_at = max(self._free_at, now) + size / BYTES_PER_SECOND

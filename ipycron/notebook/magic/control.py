@@ -160,7 +160,7 @@ def run(notebook: Notebook, line: ParsedLine) -> None:
         # A run that needs this thread's loop begins when the cell has ended.
         with contextlib.suppress(TimeoutError, BlockingCall):
             _refuse(task, completion.exception(GLANCE))
-        completion.add_done_callback(partial(notebook.see_end, task))
+        completion.add_done_callback(partial(notebook.handle_end, task))
         print(f"{say_name(task)}: runs now")
     notebook.stage.flush()
 

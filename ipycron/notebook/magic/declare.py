@@ -209,7 +209,7 @@ def _declare(
     present(notebook, task, understood, warnings=warnings, is_quiet=wish.cell.quiet)
     task.start().add_done_callback(partial(_report_start, notebook, task))
     if wish.cell.run_now:
-        task.execute().add_done_callback(partial(notebook.see_end, task))
+        task.execute().add_done_callback(partial(notebook.handle_end, task))
 
 
 def _check_list(notebook: Notebook, name: str | None) -> None:

@@ -129,7 +129,7 @@ class Notebook:
         deleted = parent.get("metadata", {}).get("deletedCells")
         return deleted if isinstance(deleted, list) else []
 
-    def see_end(self, task: Task, completion: Completion[Any]) -> None:
+    def handle_end(self, task: Task, completion: Completion[Any]) -> None:
         """Log the failure of a run that no caller waits for and no view shows."""
         error = completion.exception()
         if isinstance(error, _ENDED_ON_REQUEST):

@@ -38,7 +38,7 @@ class Clicks:
         self._find_task = find_task
         self._answer = answer
 
-    def take(self, command_id: Any, name: str, task_id: str) -> None:
+    def handle(self, command_id: Any, name: str, task_id: str) -> None:
         """Start, stop, run or destroy a task; "stop-now" does not wait for a run."""
         task = self._find_task(task_id)
         if task is None:
@@ -54,10 +54,12 @@ class Clicks:
         if name not in actions:
             self._end(command_id, f"{name!r} is not a command")
             return
-        see_end = partial(self._see_end, command_id, name)
-        actions[name]().add_done_callback(see_end)
+        handle_end = partial(self._handle_end, command_id, name)
+        actions[name]().add_done_callback(handle_end)
 
-    def _see_end(self, command_id: Any, name: str, completion: Completion[Any]) -> None:
+    def _handle_end(
+        self, command_id: Any, name: str, completion: Completion[Any]
+    ) -> None:
         # This marks the error as retrieved: it is shown and need not be logged.
         error = completion.exception()
         # The failure of a run is shown with the run.

@@ -217,7 +217,7 @@ class LiveView(anywidget.AnyWidget):
         news = self._pane.collect()
         if news is not None:
             self._output_sent = now
-            self._feed.take(self._pane.size)
+            self._feed.count_output(self._pane.size)
             self._post({"type": "output", **news}, now)
         return now + BEAT_INTERVAL
 
@@ -251,7 +251,7 @@ class LiveView(anywidget.AnyWidget):
         elif name == "sync":
             self._answer_whole()
         else:
-            self._clicks.take(command_id, str(name), str(content.get("task")))
+            self._clicks.handle(command_id, str(name), str(content.get("task")))
         # Again: the card of a destroyed task has detached itself.
         self._feed.attach(self)
 

@@ -69,7 +69,7 @@ class StaticCopy:
         self._shown: object = None
         self._shown_at = 0.0
         if view is not None:
-            view.on_msg(self._see_browser)
+            view.on_msg(self._handle_browser)
 
     # --- what it is a copy of: overridden by subclasses ----------------------------
 
@@ -106,9 +106,9 @@ class StaticCopy:
         """Leave the output as it is. The view stays open: it may be shown elsewhere."""
         registry.get_single(Feed).detach(self)
         if self._view is not None:
-            self._view.on_msg(self._see_browser, remove=True)
+            self._view.on_msg(self._handle_browser, remove=True)
 
-    def _see_browser(self, *_: object) -> None:
+    def _handle_browser(self, *_: object) -> None:
         self._is_watched = True
 
     def _publish(self, *, update: bool) -> None:

@@ -7,7 +7,7 @@ their tasks' histories.
 
 A waiting thread may be interrupted anywhere, by Ctrl-C or by a signal handler that
 makes calls of its own. Each step can therefore be repeated without harm, and the loop
-does at its next look what was left undone.
+completes at its next poll what was left undone.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ class Connections(Protocol):
     report: Callable[[str, str, CallState], bool]
 
     def watch(self) -> None:
-        """Have the loop look at the connections for as long as there are calls."""
+        """Have the loop poll the connections for as long as there are calls."""
 
     def deliver(self, connection: DirectConnection) -> None:
         """Add the runs that have ended to the task's history."""
@@ -351,7 +351,7 @@ class DirectConnection:
 
     @property
     def is_busy(self) -> bool:
-        """Whether the loop must look at this connection again."""
+        """Whether the loop must poll this connection again."""
         call = self._call
         is_left = call is None or call.is_over or call.reader is Reader.LOOP
         return bool(self._answers or self._inbox or not is_left)
@@ -386,8 +386,8 @@ class DirectConnection:
             is_ok=True, value=result, summary=show_controls(message.summary)
         )
 
-    def look(self, now: float) -> bool:
-        """Do what no thread has done; return whether to look again soon.
+    def poll(self, now: float) -> bool:
+        """Do what no thread has done; return whether to poll again soon.
 
         Args:
             now: the monotonic clock.

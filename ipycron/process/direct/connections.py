@@ -31,7 +31,7 @@ class DirectConnections:
     Args:
         get_waiters: returns a task's runs that were called for, None for a task that
             is gone.
-        take_answers: receives a task's runs that have ended, in their order.
+        handle_answers: receives a task's runs that have ended, in their order.
         wrap_result: returns the holder of a result that is not decoded yet.
         loop: the client's.
         submit: calls a function on the loop, from any thread.
@@ -43,14 +43,14 @@ class DirectConnections:
         self,
         *,
         get_waiters: Callable[[str], Waiting | None],
-        take_answers: Callable[[str, list[Answer]], None],
+        handle_answers: Callable[[str, list[Answer]], None],
         wrap_result: Callable[[Payload], LazyResult],
         loop: asyncio.AbstractEventLoop,
         submit: Callable[[Callable[[], object]], object],
         report: Callable[[str, str, CallState], bool],
     ) -> None:
         self._get_waiters = get_waiters
-        self._take_answers = take_answers
+        self._handle_answers = handle_answers
         self._by_task: dict[str, DirectConnection] = {}
         self._is_watching = False
         self._timer: asyncio.TimerHandle | None = None
@@ -84,9 +84,9 @@ class DirectConnections:
         return self._by_task.get(task_id)
 
     def watch(self) -> None:
-        """Have the loop look at the connections for as long as there are calls."""
+        """Have the loop poll the connections for as long as there are calls."""
         if not self._is_watching:
-            self.submit(self._look_soon)
+            self.submit(self._poll_soon)
             self._is_watching = True
 
     def report_call(self, task_id: str) -> bool:
@@ -111,28 +111,28 @@ class DirectConnections:
             waiters=waiters,
         )
 
-    def _look_soon(self) -> None:
+    def _poll_soon(self) -> None:
         if self._timer is None:
-            self._timer = self.loop.call_later(SOON, self._look)
+            self._timer = self.loop.call_later(SOON, self._poll)
 
-    def _look(self) -> None:
-        # Armed first: if this look raises, there is another one.
-        timer = self._timer = self.loop.call_later(SOON, self._look)
+    def _poll(self) -> None:
+        # Armed first: if this poll raises, there is another one.
+        timer = self._timer = self.loop.call_later(SOON, self._poll)
         now = self.loop.time()
-        looks = [each.look(now) for each in tuple(self._by_task.values())]
-        if any(looks):
+        polls = [each.poll(now) for each in tuple(self._by_task.values())]
+        if any(polls):
             return
         timer.cancel()
         self._timer = None
         self._is_watching = False
         if any(each.is_busy for each in tuple(self._by_task.values())):
-            self.watch()  # a call was made since the look
+            self.watch()  # a call was made since the poll
 
     def deliver(self, connection: DirectConnection) -> None:
         """Add a connection's runs that have ended to the task's history."""
         answers = connection.take_answers()
         if answers:
-            self._take_answers(connection.task_id, answers)
+            self._handle_answers(connection.task_id, answers)
 
     def catch_up(self, task_id: str) -> None:
         """Add every run of a task that has ended so far to its history."""

@@ -136,7 +136,7 @@ class DirectLease:
             self._called_id = name_call(self.name, number)
             self._on_called(self._called_id, date_call(number))
 
-    def see_ended(self, execution_id: str) -> None:
+    def handle_end(self, execution_id: str) -> None:
         """Report a run whose end the worker has sent, whatever the token's value is.
 
         A job can change the value, and the caller must receive the end all the same.

@@ -343,8 +343,8 @@ class WorkerProcess:
         self._look()
         if isinstance(message, Ended):
             if self._outcome is None:
-                self._order.see_ended(message.execution_id)
-                self._lease.see_ended(message.execution_id)
+                self._order.handle_end(message.execution_id)
+                self._lease.handle_end(message.execution_id)
             if message.execution_id == self._execution_id:
                 self._end_run(message, self._trust(frame.payload))
         elif isinstance(message, Displayed | Logged):

@@ -62,7 +62,7 @@ async def test_start_is_asked_again_when_the_supervisor_is_lost():
     supervisors = Supervisors()
     controls = Controls(supervisors.ask)
     start = controls.add("t", "start")
-    controls.take_loss("t", "t", None)
+    controls.handle_loss("t", "t", None)
     await supervisors.answer(0, LOST)
     assert not start.done()
     assert supervisors.asked == [("t", "start", False)] * 2
@@ -75,7 +75,7 @@ async def test_stop_and_destroy_are_done_when_the_supervisor_is_lost():
     supervisors = Supervisors()
     controls = Controls(supervisors.ask)
     ends = [controls.add("t", action) for action in ("stop", "destroy")]
-    controls.take_loss("t", "t", None)
+    controls.handle_loss("t", "t", None)
     assert [end.result() for end in ends] == [None, None]
     assert len(supervisors.asked) == 2
     assert controls.get_last("t") is None
@@ -88,7 +88,7 @@ async def test_start_is_revoked_when_a_stop_came_after_it():
     revoked = controls.add("t", "start")
     controls.add("t", "stop")
     wanted = controls.add("t", "start")
-    controls.take_loss("t", "report", None)
+    controls.handle_loss("t", "report", None)
     assert isinstance(revoked.exception(), StartRevoked)
     assert revoked.exception().name == "report"
     assert not wanted.done()
@@ -102,7 +102,7 @@ async def test_start_fails_when_nobody_takes_over():
     supervisors = Supervisors()
     controls = Controls(supervisors.ask)
     start = controls.add("t", "start")
-    controls.take_loss("t", "t", LOST)
+    controls.handle_loss("t", "t", LOST)
     assert start.exception() is LOST
 
 

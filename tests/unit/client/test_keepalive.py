@@ -138,7 +138,7 @@ def test_wakeup_descriptor_of_a_loop_stays(held):
 def test_main_module_that_runs_on_is_no_last_line(held):
     """As where a child of multiprocessing ends: its copy of it has not ended."""
     held.update(Holder("a", True))
-    held.see_main_end()
+    held.handle_main_end()
     eventually(lambda: count() == 0)
     held.update(Holder("b", True))
     assert count() == 0

@@ -87,7 +87,7 @@ def test_output_belongs_to_the_run_that_made_it(told):
     """Early words wait for the first run, late ones go to the last."""
 
     def write(run, text):
-        told.observed.take_output(
+        told.observed.add_output(
             Streamed("t", run, "stdout", 0), Payload(text.encode())
         )
 

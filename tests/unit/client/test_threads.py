@@ -75,7 +75,7 @@ def look_at(stall, looks, *, threads):
     found = []
     for number, (progress, elapsed, share) in enumerate(looks):
         begun, now, used = begun + progress, now + elapsed, used + elapsed * share
-        if stall.look(begun=begun, now=now, used=used, threads=threads):
+        if stall.check(begun=begun, now=now, used=used, threads=threads):
             found.append(number)
     return found
 
