@@ -156,8 +156,8 @@ class RedisRunCoordinator:
             # A first request, so that connecting does not count as drift.
             await server.evaluate(_TIME, self._prefix)
             asked_at = self._now()
-            told = await server.evaluate(_TIME, self._prefix) / 1_000_000
-            drift = (asked_at + self._now()) / 2 - told
+            server_time = await server.evaluate(_TIME, self._prefix) / 1_000_000
+            drift = (asked_at + self._now()) / 2 - server_time
         finally:
             await server.close()
         return Health(is_ok=abs(drift) <= threshold, drift=drift)

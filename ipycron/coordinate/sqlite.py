@@ -49,10 +49,9 @@ class SQLiteRunCoordinator:
 
     Raises:
         InvalidOption: if `path` does not name a file, such as ``":memory:"``.
-        CoordinatorError: if the folder is missing or read-only, or the file is not
-            a database, or others may write to a file that is not ours; by each method
-            too, if the file cannot be used or stays
-            locked for 4 seconds.
+        CoordinatorError: if the folder is missing or read-only, the file is not a
+            database, or it belongs to another user and is writable by everybody. Also
+            by each method, if the file cannot be used or stays locked for 4 seconds.
     """
 
     def __init__(

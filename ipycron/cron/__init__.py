@@ -1,10 +1,10 @@
 """WHEN: expression text to fields to instants. Pure: no I/O beyond zone data, no clock.
 
-One parser (`parser`) reads the text into `Fields`; matching, searching (`days` and
-`walk` in local time, `zone` for the clock's changes, `expression` above both),
-describing and error reports all read that object. `timezone` finds the zone that is
-meant, `zone_rules` reads and writes zones that have no name. Of the house only
-`ipycron.errors` is imported; croniter and cron-descriptor are when they are needed.
+One parser (`parser`) turns the text into `Fields`; matching, searching (`days` and
+`walk` in local time, `zone` for clock changes, `expression` on top of both), describing
+and error reports all use that object. `timezone` resolves time zones, `zone_rules`
+reads and writes zones that have no name. The only other ipycron module imported is
+`ipycron.errors`; croniter and cron-descriptor are imported on demand.
 """
 
 from ipycron.cron.expression import CronExpression

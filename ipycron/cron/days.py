@@ -32,10 +32,10 @@ def make_mask(values: Iterable[int]) -> int:
 
 
 class Days:
-    """The days of one schedule. Immutable but for its cache; safe in any thread.
+    """The days of one schedule. Immutable apart from its cache; thread-safe.
 
-    A month's days depend on its length and on the weekday of its first day alone:
-    28 kinds of months, each worked out once, as a mask with bit `n` for day `n`.
+    A month's days depend only on its length and on the weekday of its first day:
+    28 kinds of months, each computed once, as a mask with bit `n` for day `n`.
     """
 
     __slots__ = ("_are_either", "_kinds", "_months", "_of_month", "_of_week")
@@ -44,8 +44,8 @@ class Days:
         self._of_month = fields.day_of_month
         self._of_week = fields.day_of_week
         self._months = make_mask(fields.month)
-        # Source: Debian cron. A field that begins with a star restricts, it does not
-        # add: "*/2" beside "mon" means the odd days that are Mondays.
+        # Source: Debian cron. A field that begins with a star only restricts and never
+        # adds days: "*/2" with "mon" means Mondays on odd days.
         self._are_either = day_or and fields.starred.isdisjoint(
             ("day_of_month", "day_of_week")
         )
@@ -53,7 +53,7 @@ class Days:
 
     @property
     def are_all(self) -> bool:
-        """Whether every day is one of these."""
+        """Whether the schedule includes every day."""
         plain = self._of_month == tuple(range(1, 32)), self._of_week == tuple(range(7))
         is_free = any(plain) if self._are_either else all(plain)
         return is_free and self._months.bit_count() == _DECEMBER
@@ -97,16 +97,16 @@ class Days:
         return None
 
     def _find_mask(self, before: int, length: int) -> int:
-        """Return what the day fields choose in the month that begins after `before`."""
+        """Return the days chosen in the month that starts after `before`, as a mask."""
         weekday = (before + 1 + _EPOCH_WEEKDAY) % 7
         kind = weekday * 4 + length - 28
         mask = self._kinds.get(kind)
         if mask is None:
-            mask = self._kinds[kind] = self._work_out(weekday, length)
+            mask = self._kinds[kind] = self._compute_mask(weekday, length)
         return mask
 
-    def _work_out(self, weekday: int, length: int) -> int:
-        """Combine what the day fields choose in a month that begins on `weekday`."""
+    def _compute_mask(self, weekday: int, length: int) -> int:
+        """Compute the mask of the days chosen in a month that begins on `weekday`."""
         of_month = make_mask(
             day
             for token in self._of_month
@@ -126,7 +126,7 @@ def _is_leap(year: int) -> bool:
 
 
 def _choose_day(token: Token, weekday: int, length: int) -> int | None:
-    """Return the day of the month that a token stands for; None if it has none."""
+    """Return the day of the month for a token; None if the month has no such day."""
     if isinstance(token, int):
         day = token
     elif token == "LW":  # noqa: S105 - a token of the grammar
@@ -140,7 +140,7 @@ def _choose_day(token: Token, weekday: int, length: int) -> int | None:
 
 
 def _find_weekday(day: int, weekday: int, length: int) -> int:
-    """Return the day from Monday to Friday nearest to `day`, within the month."""
+    """Return the nearest day to `day` from Monday to Friday, within the month."""
     of_day = (weekday + day - 1) % 7
     if of_day == _SATURDAY:
         return day - 1 if day > 1 else day + 2
@@ -150,7 +150,7 @@ def _find_weekday(day: int, weekday: int, length: int) -> int:
 
 
 def _choose_weekdays(token: Token, weekday: int, length: int) -> list[int]:
-    """Return the days of the month that a weekday's token stands for."""
+    """Return the days of the month for a weekday token."""
     of_week = token if isinstance(token, int) else int(token[0])
     days = list(range(1 + (of_week - weekday) % 7, length + 1, 7))
     if isinstance(token, int):

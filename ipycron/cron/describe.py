@@ -1,14 +1,14 @@
 """A schedule in words, in the languages of cron-descriptor.
 
-The library's translated phrases are used, its sentences are not: it says that
+The library's translated phrases are used, but not its sentences: it says that
 ``*/5 9,17`` is due "at 09:00 and 17:00", and ``* */12`` "every 12 hours". It takes
-names from the language of the process, drops without a word what a translation lacks,
-and misreads lists of day tokens. So the sentence is put together here, from phrases
-that are true of the schedule. Where a language has no phrase, or one that says
-something else (`_FALSE`), the schedule is given field by field.
+names from the language of the process, silently drops what a translation lacks, and
+misreads lists of day tokens. So the sentence is composed here, from phrases that are
+true of the schedule. If a language has no phrase, or one with a different meaning
+(`_FALSE`), the schedule is listed field by field.
 
-What is described are the values of `Fields`, not the text: ``*/25`` is said as the
-minutes 0, 25 and 50 that it means.
+The description is of the values in `Fields`, not of the text: ``*/25`` is described as
+the minutes 0, 25 and 50.
 """
 
 from __future__ import annotations
@@ -32,22 +32,22 @@ if TYPE_CHECKING:
     Group = tuple[int, int]
 
 _ENGLISH = "en_US"
-_MOST_TIMES = 6  # so many times of day are listed one by one
-_SHORTEST_RUN = 3  # so many values in a row are a range
+_MOST_TIMES = 6  # up to this many times of day are listed one by one
+_SHORTEST_RUN = 3  # from this many consecutive values on, they are a range
 _ORDINALS = ("first", "second", "third", "fourth", "fifth")
 _SECOND, _MINUTE, _HOUR, _DAY, _MONTH, _WEEKDAY = SPECS
 _SHORTEST_MONTH = 28
-_MOST_WINDOWS = 4  # so many parts of the day are listed one by one
+_MOST_WINDOWS = 4  # up to this many parts of the day are listed one by one
 
 _WORKDAYS = frozenset(NAMES) - {
     "el_GR", "en_US", "ja_JP", "nl_NL", "pl_PL", "ru_RU", "sl_SI", "uk_UA", "zh_CN",
     "zh_TW",
 }  # fmt: skip
-"""Whose words for the nearest, the first or the last weekday mean another day: the
-first of the week, one of the weekend, any, or one that may be a Saturday ("Werktag",
-"jour ouvrable", "hverdag")."""
+"""Locales whose words for the nearest, first or last weekday mean a different day: the
+first day of the week, a day of the weekend, any day, or one that may be a Saturday
+("Werktag", "jour ouvrable", "hverdag")."""
 
-# Translations of cron-descriptor 2.2 that differ in meaning from the phrase.
+# Locales whose translation in cron-descriptor 2.2 differs in meaning, by phrase.
 _FALSE: dict[str, frozenset[str]] = {
     "seconds {0} through {1} past the minute": frozenset({"fa_IR", "kk_KZ", "th_TH"}),
     "minutes {0} through {1} past the hour": frozenset({"fa_IR", "th_TH"}),
@@ -70,7 +70,7 @@ _FALSE: dict[str, frozenset[str]] = {
 
 
 class _SilentError(Exception):
-    """The language has no phrase for this; never leaves this module."""
+    """The language has no phrase for something; never leaves this module."""
 
 
 @lru_cache(maxsize=512)
@@ -79,7 +79,7 @@ def describe(fields: Fields, *, day_or: bool, locale: str) -> str:
     language, _, rest = str(locale).replace("-", "_").partition("_")
     full = f"{language.lower()}_{rest.partition('.')[0].upper()}"
     code = _find_code(full, asked=locale)
-    # The library knows by a locale's full name whether it counts hours to twelve.
+    # The library needs a locale's full name to know whether it uses 12-hour times.
     is_24_hour = Options(locale_code=full).use_24hour_time_format
     words = _Language(code, is_24_hour=is_24_hour)
     try:
@@ -89,7 +89,7 @@ def describe(fields: Fields, *, day_or: bool, locale: str) -> str:
 
 
 def _find_code(full: str, *, asked: object) -> str:
-    """Return the library's locale of this name, or else of this language."""
+    """Return the library's locale with this name, or else one of this language."""
     if full in NAMES:
         return full
     language = full.partition("_")[0]
@@ -108,21 +108,21 @@ class _Language:
         self._code = code
         self._weekdays, self._months = (names.split("|") for names in NAMES[code])
         options = Options(locale_code=code, use_24hour_time_format=is_24_hour)
-        # With a year, since the library guesses whether six fields have one.
+        # With a year: with six fields, the library would guess whether one is a year.
         self.library = ExpressionDescriptor("* * * * * * *", options)
         if not (self.library.translate("AM") and self.library.translate("PM")):
-            # Half past two would be either; the library keeps the options themselves.
+            # Half past two would be ambiguous; the library keeps this options object.
             options.use_24hour_time_format = True
         *self.labels, self.otherwise = LABELS[code].split("|")
 
     def say(self, phrase: str, *values: object) -> str:
-        """Return a phrase in this language, with the values in it."""
+        """Return a phrase in this language, with the values filled in."""
         said = self.library.translate(phrase)
         if not said or self._code in _FALSE.get(phrase, ()):
             raise _SilentError
         try:
             return str(said.format(*values))
-        except IndexError:  # Persian asks for a number where the phrase has none
+        except IndexError:  # the Persian translation has one placeholder too many
             raise _SilentError from None
 
     def name_weekday(self, weekday: int) -> str:
@@ -150,7 +150,7 @@ class _Language:
         )
 
     def join_clauses(self, clauses: Sequence[str]) -> str:
-        """Return ", on this and on that": clauses begin with their comma."""
+        """Return ", on this and on that"; each clause begins with its comma."""
         if not clauses:
             return ""
         first, *rest = clauses
@@ -158,7 +158,7 @@ class _Language:
 
 
 def _strip(clause: str) -> str:
-    """Return a clause without the comma that it begins with, in any script."""
+    """Return a clause without its leading comma, in any script."""
     return clause.lstrip(",、，، ")  # noqa: RUF001 - see the docstring
 
 
@@ -179,7 +179,7 @@ def _write(fields: Fields, language: _Language, *, day_or: bool) -> str:
 
 
 def _is_either(fields: Fields, *, day_or: bool) -> bool:
-    """Return whether one of the two day fields is enough."""
+    """Return whether matching one of the two day fields is enough."""
     return day_or and fields.starred.isdisjoint((_DAY.name, _WEEKDAY.name))
 
 
@@ -187,7 +187,7 @@ def _is_either(fields: Fields, *, day_or: bool) -> bool:
 
 
 def _say_time(fields: Fields, language: _Language, *, is_daily: bool) -> str:
-    """Return the time of day: a few times, or seconds, minutes and hours of each."""
+    """Return the times of day: a list of times, or seconds, minutes and hours."""
     every_hours = _find_rhythm(fields.hour, _HOUR, fields)
     every_minutes = _find_rhythm(fields.minute, _MINUTE, fields)
     times = list(product(fields.hour, fields.minute))
@@ -198,7 +198,8 @@ def _say_time(fields: Fields, language: _Language, *, is_daily: bool) -> str:
     if span is not None:
         shown = (_show_time(language, fields.hour[0], minute) for minute in span)
         return language.say("Every minute between {0} and {1}", *shown)
-    # By day a window past midnight would begin on one and end on another.
+    # If days are restricted, a window past midnight would begin on one day and end on
+    # another.
     cycle = _HOUR if is_daily else None
     windows = list(_group(fields.hour, cycle, shortest=1))
     parts = [
@@ -212,7 +213,7 @@ def _say_time(fields: Fields, language: _Language, *, is_daily: bool) -> str:
 def _say_times(times: list[Group], second: int, language: _Language) -> str:
     """Return "At 09:00 and 17:00"."""
     shown = [_show_time(language, hour, minute, second) for hour, minute in times]
-    # Not `say`: the languages without a word for "at" begin with the time.
+    # Not `say`: languages without a word for "at" begin with the time.
     at: str = language.library.translate("At ")
     return at + language.list_items(shown)
 
@@ -247,7 +248,7 @@ def _say_minutes(fields: Fields, language: _Language) -> str:
     is_plain = fields.second == (0,)
     if step == 1:
         return language.say("every minute") if is_plain else ""
-    # "Every 10 seconds, every 5 minutes" would be two rhythms at once.
+    # "Every 10 seconds, every 5 minutes" would combine two rhythms.
     if step is not None and len(fields.second) == 1:
         return language.say("every {0} minutes", step)
     is_always = len(fields.hour) == 24  # noqa: PLR2004 - a day's
@@ -271,7 +272,7 @@ def _say_hours(fields: Fields, language: _Language, windows: list[Group]) -> str
     step = _find_rhythm(fields.hour, _HOUR, fields)
     if step == 1:
         return ""
-    # A step is a rhythm only where each of its hours has one moment.
+    # A step is a rhythm only if each of its hours has a single time.
     if step is not None and len(fields.minute) == len(fields.second) == 1:
         return language.say("every {0} hours", step)
     if len(windows) > _MOST_WINDOWS:
@@ -303,7 +304,7 @@ def _say_groups(
 
 
 def _find_span(fields: Fields) -> Group | None:
-    """Return the minutes of one hour that are due one after another, else None."""
+    """Return the consecutive minutes of a single hour, or None."""
     groups = list(_group(fields.minute, None))
     if fields.second != (0,) or len(fields.hour) > 1 or len(groups) > 1:
         return None
@@ -314,7 +315,7 @@ def _find_span(fields: Fields) -> Group | None:
 def _find_rhythm(
     values: tuple[int, ...], spec: FieldSpec, fields: Fields
 ) -> int | None:
-    """Return the step of values that go on evenly past the field's end, else None."""
+    """Return the step of values that are evenly spaced across cycles, or None."""
     size = spec.high + 1
     if len(values) == size:
         return 1
@@ -326,7 +327,7 @@ def _find_rhythm(
 
 
 def _find_start(minutes: tuple[int, ...]) -> Group | None:
-    """Return start and step of many minutes that go on evenly, else None."""
+    """Return start and step of many minutes that are evenly spaced, or None."""
     if len(minutes) <= _MOST_TIMES:
         return None
     step = minutes[1] - minutes[0]
@@ -340,7 +341,7 @@ def _find_start(minutes: tuple[int, ...]) -> Group | None:
 
 
 def _say_days_of_month(fields: Fields, language: _Language) -> list[str]:
-    """Return a clause for the plain days and one for each token; none for all days."""
+    """Return clauses for the numbers and for each token; none if all days match."""
     days = tuple(day for day in fields.day_of_month if isinstance(day, int))
     if len(days) == _DAY.high:
         return []
@@ -352,7 +353,7 @@ def _say_days_of_month(fields: Fields, language: _Language) -> list[str]:
 def _say_plain_days(days: tuple[int, ...], fields: Fields, language: _Language) -> str:
     """Return the clause for the numbers of the day of month."""
     step = _find_step(days, _DAY, fields)
-    if step is not None and language.is_english:  # elsewhere it would be a rhythm
+    if step is not None and language.is_english:  # other languages have no such phrase
         return f", every {step} days from day 1 of the month"
     groups = list(_group(days, None))
     if len(groups) == 1 and groups[0][0] != groups[0][1]:
@@ -386,10 +387,10 @@ def _say_days_of_week(
     Args:
         fields: the schedule.
         language: the language of the words.
-        is_beside: whether days of the month are restricted too.
-        is_either: whether one of the two is then enough.
+        is_beside: whether days of the month are restricted, too.
+        is_either: whether matching one of the two is then enough.
     """
-    # A week that begins on Monday keeps Saturday and Sunday together.
+    # With weeks that begin on Monday, Saturday and Sunday are adjacent.
     days = sorted((day - 1) % 7 for day in fields.day_of_week if isinstance(day, int))
     if len(days) == _WEEKDAY.top:
         return ""
@@ -472,12 +473,12 @@ def _group(
     *,
     shortest: int = _SHORTEST_RUN,
 ) -> Iterator[Group]:
-    """Yield ranges, and the values that are in none one by one.
+    """Yield ranges, and single values (as ranges of one) for the rest.
 
     Args:
         values: in ascending order.
-        cycle: the field whose end runs on at its beginning; None: it does not.
-        shortest: so many values in a row are a range.
+        cycle: the field, if ranges may wrap around its end; else None.
+        shortest: the number of consecutive values from which on they are a range.
     """
     runs: list[list[int]] = []
     for value in values:
@@ -551,7 +552,7 @@ def _list_values(label: str, values: tuple[int | str, ...], spec: FieldSpec) -> 
 
 
 def _list_weekdays(fields: Fields, language: _Language) -> str:
-    """Return weekdays by name; those of the month as in cron: "Friday#2"."""
+    """Return weekdays by name; ordinals as in cron: "Friday#2"."""
     days = [day for day in fields.day_of_week if isinstance(day, int)]
     if len(days) == _WEEKDAY.top:
         return ""

@@ -1,4 +1,4 @@
-"""Why an expression that is good grammar never fires."""
+"""Why a grammatically valid expression never fires."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def explain_never(
     """Return the error for an expression that never fires.
 
     Args:
-        text: the expression, with single blanks.
-        fields: what it holds.
+        text: the expression, with single spaces.
+        fields: its fields.
         clock: the name of its time zone.
-        day_or: whether one of two restricted day fields is enough.
+        day_or: whether matching one of two restricted day fields is enough.
     """
     words = text.split(" ")
     day, month, weekday = words[-3:]
@@ -54,5 +54,5 @@ def explain_never(
 
 
 def has_days(fields: Fields, *, day_or: bool) -> bool:
-    """Return whether a schedule runs on any day of 100 years."""
+    """Return whether a schedule runs on any day within 100 years."""
     return Days(fields, day_or=day_or).find_next(0, HORIZON // DAY) is not None

@@ -1,11 +1,11 @@
 """`CronExpression`: when a schedule fires, as instants in a time zone.
 
-How the clock's changes are treated is one rule for each kind of schedule, after
-Debian's cron. With *interval* schedules an instant fires if its local time matches:
-a repeated hour fires again, a skipped one does not. With *fixed-time* schedules a
-local time fires at the first instant at which the zone's clock shows it or has
-passed it: in a repeated hour that is the first showing, in a skipped hour the end
-of the gap. `Span.fresh` says where a clock is ahead of, or behind, what it has shown.
+Clock changes are handled by one rule for each kind of schedule, following Debian's
+cron. In *interval* schedules, an instant fires if its local time matches: a repeated
+hour fires again, a skipped one does not. In *fixed-time* schedules, a local time fires
+at the first instant at which the zone's clock shows it or has passed it: in a repeated
+hour, that is its first occurrence; in a skipped hour, the end of the gap. `Span.fresh`
+says from where on local times are new.
 """
 
 from __future__ import annotations
@@ -38,20 +38,21 @@ if TYPE_CHECKING:
 class CronExpression:
     """A cron expression in a time zone: when something is due. Immutable.
 
-    Equal expressions have the same text (blanks aside), zone, `day_or` and `hash_id`.
-    All methods are pure, and safe in any thread.
+    Expressions are equal if their text (apart from white space), zone, `day_or` and
+    `hash_id` are equal. All methods are pure and thread-safe.
 
     Args:
         text: five fields, six with seconds first, or a nickname.
-        timezone: an IANA name or a tzinfo; None is the system's zone, as it is when
-            a process first asks for it.
-        day_or: how two restricted day fields combine: either may match (cron), or
-            both must (False, as in node-cron).
-        hash_id: what ``H`` fields draw their values from: a task's name.
+        timezone: an IANA name or a tzinfo. None means the system's zone, as it was when
+            this process first read it.
+        day_or: how two restricted day fields combine: either may match (True, as in
+            cron), or both must (False, as in node-cron).
+        hash_id: the text that the values of ``H`` fields are derived from, such as a
+            task's name.
 
     Raises:
         CronSyntaxError: if the text is not an expression.
-        UnknownTimezone: if the zone's name is not known.
+        UnknownTimezone: if the zone's name is unknown.
         InvalidOption: if another argument has the wrong type.
 
     Examples:
@@ -87,7 +88,7 @@ class CronExpression:
     ) -> None:
         _check_options(day_or=day_or, hash_id=hash_id)
         self._fields = parse(text, hash_id=hash_id)
-        self._text = sys.intern(" ".join(text.split()))  # one for a thousand tasks
+        self._text = sys.intern(" ".join(text.split()))  # a thousand tasks share one
         self._day_or = day_or
         self._hash_id = hash_id
         self._set_up(timezone)
@@ -98,27 +99,27 @@ class CronExpression:
         self._timezone = resolve_timezone(timezone)
         self._zone = find_zone(self._timezone)
         self._walk = _share_walk(self._fields, day_or=self._day_or)
-        # Source: Debian cron, E7: a star in any of these makes an interval.
+        # Source: Debian cron, E7: with a star in any of these, it is an interval.
         self._is_fixed = self._fields.starred.isdisjoint(("second", "minute", "hour"))
 
     @property
     def text(self) -> str:
-        """The expression as it was written, with single blanks."""
+        """The expression as it was written, with single spaces."""
         return self._text
 
     @property
     def timezone(self) -> tzinfo:
-        """The zone whose clock the fields are read on."""
+        """The time zone in which the fields are interpreted."""
         return self._timezone
 
     @property
     def day_or(self) -> bool:
-        """Whether one of two restricted day fields is enough."""
+        """Whether matching one of two restricted day fields is enough."""
         return self._day_or
 
     @property
     def hash_id(self) -> str | None:
-        """What ``H`` fields draw their values from."""
+        """The text that the values of ``H`` fields are derived from."""
         return self._hash_id
 
     @property
@@ -128,15 +129,15 @@ class CronExpression:
 
     @property
     def is_hashed(self) -> bool:
-        """Whether ``H`` fields draw values from `hash_id`."""
+        """Whether there is an ``H`` field, whose values depend on `hash_id`."""
         return any(word[0] in "hH" for word in self._text.split())
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What is valid and perhaps not what was meant, a sentence each.
+        """Warnings about parts that are valid but perhaps unintended, a sentence each.
 
-        That is a step wider than what it steps through, such as ``*/90`` of minutes:
-        cron begins anew in each hour, so only minute 0 is left.
+        These are steps wider than the range they step through, such as ``*/90`` for
+        minutes: cron starts over in each hour, so only minute 0 remains.
         """
         return tuple(
             f"{spec.label}: the step of {item!r} is wider than its {size} "
@@ -148,10 +149,10 @@ class CronExpression:
         """Return the first fire strictly after an instant.
 
         Returns:
-            An instant of whole seconds in the expression's zone, or None if nothing
-            fires within 100 years. In a repeated hour its `fold` tells the showings
-            apart; Python holds no such time equal to one of another zone (PEP 495),
-            so compare their `timestamp()`.
+            An instant in whole seconds, in the expression's zone, or None if nothing
+            fires within 100 years. In a repeated hour its `fold` tells the two
+            occurrences apart. Python never considers such a time equal to a time in
+            another zone (PEP 495), so compare their `timestamp()`.
 
         Raises:
             InvalidOption: if `after` is not a datetime with a time zone.
@@ -163,7 +164,7 @@ class CronExpression:
         )
 
     def previous(self, before: datetime) -> datetime | None:
-        """Return the last fire strictly before an instant; else as `next`."""
+        """Return the last fire strictly before an instant; see `next`."""
         last = _floor(before, "before")
         if not before.microsecond:
             last -= 1
@@ -189,7 +190,7 @@ class CronExpression:
         return found
 
     def matches(self, instant: datetime) -> bool:
-        """Return whether this is one of the instants that `next` returns."""
+        """Return whether `instant` is one that `next` would return."""
         second = _floor(instant, "instant")
         return not instant.microsecond and self._find_first(second, second) is not None
 
@@ -204,14 +205,14 @@ class CronExpression:
         return self._find_last(last, last - HORIZON)
 
     def check_fires(self, after: float) -> None:
-        """Check that the expression fires at all within 100 years.
+        """Check that the expression fires within 100 years.
 
         Args:
-            after: the present, in Unix seconds.
+            after: the current time, in Unix seconds.
 
         Raises:
-            CronSyntaxError: if it does not: its dates do not exist, or its two day
-                fields never agree.
+            CronSyntaxError: if it never fires: its dates do not exist, its two day
+                fields never match together, or the clock always skips its time.
         """
         if self.find_next(after) is None:
             from ipycron.cron.diagnosis import explain_never  # noqa: PLC0415 - rare
@@ -228,11 +229,11 @@ class CronExpression:
 
         Args:
             locale: a language such as ``"de"``, or a locale such as ``"en_US"``, which
-                writes 12-hour times. A sentence that the language's translation has
-                no words for is given in English.
+                uses 12-hour times. If a translation lacks the words for a schedule, its
+                fields are listed instead.
 
         Raises:
-            InvalidOption: if there is no translation into it.
+            InvalidOption: if there is no translation for it.
         """
         from ipycron.cron.describe import describe  # noqa: PLC0415 - loads gettext
 
@@ -250,13 +251,13 @@ class CronExpression:
         return self._identity() == other._identity()
 
     def __hash__(self) -> int:
-        # Without the zone: dateutil's zones have no hash.
+        # Without the zone: dateutil's zones are unhashable.
         return hash((self._text, self._day_or, self._hash_id))
 
     def __getstate__(self) -> tuple[Any, ...]:
-        # The system's zone is the same in every process of one machine. Drawn values
-        # travel, so that the other side neither loads croniter nor draws others by
-        # another version.
+        # The system's zone is the same in all processes of one machine. The values of H
+        # fields are sent, so that the receiver need not load croniter, whose version
+        # there might yield different values.
         timezone = None if self._is_system_zone else get_key(self._timezone)
         drawn = None if self._hash_id is None else self._fields
         return self._text, timezone, self._day_or, self._hash_id, drawn
@@ -275,7 +276,7 @@ class CronExpression:
         return self._text, get_key(self._timezone), self._day_or, self._hash_id
 
     def _to_datetime(self, instant: int | None) -> datetime | None:
-        """Return an instant on the clock of the expression's zone."""
+        """Return an instant as a datetime in the expression's zone."""
         if instant is None:
             return None
         return datetime.fromtimestamp(instant, self._timezone)
@@ -292,7 +293,7 @@ class CronExpression:
                 start, end, offset, fresh = zone.find_span(instant)
             local = instant + offset
             if (local < fresh or instant == start) and self._is_fixed:
-                local = fresh  # with what was skipped, without what is repeated
+                local = fresh  # includes skipped local times, excludes repeated ones
             found = walk.find_next(local, end - 1 + offset)
             if found is not None:
                 fire = found - offset
@@ -301,8 +302,8 @@ class CronExpression:
                 return fire if fire <= last else None
             if end > last:
                 return None
-            # No later clock shows less than this, and before `found` none matches:
-            # go near to it at once, whatever lies between.
+            # No later span begins below this local time, and nothing before `found`
+            # matches: skip the spans in between.
             found = walk.find_next(end + offset - LONGEST_SHIFT, last + LONGEST_SHIFT)
             if found is None:
                 return None
@@ -333,12 +334,12 @@ class CronExpression:
 
 @lru_cache(maxsize=1024)
 def _share_walk(fields: Fields, *, day_or: bool) -> Walk:
-    """Return the one `Walk` of a schedule: it is the same in every zone."""
+    """Return the shared `Walk` of a schedule: it is the same in every zone."""
     return Walk(fields, day_or=day_or)
 
 
 def _check_options(*, day_or: bool, hash_id: str | None) -> None:
-    """Refuse options of a wrong type before they are kept for years."""
+    """Refuse options of a wrong type."""
     if not isinstance(day_or, bool):
         raise InvalidOption(option="day_or", value=day_or, expected="True or False")
     if hash_id is not None and not isinstance(hash_id, str):

@@ -1,7 +1,7 @@
-"""An expression's six fields: what each takes, and what one expression holds.
+"""An expression's six fields: what each accepts, and their values.
 
-Value types of this package are named tuples: immutable, hashable and picklable like
-the frozen dataclasses of the rest of the house, without the 10 ms that importing
+The value types of this package are named tuples: immutable, hashable and picklable like
+the frozen dataclasses elsewhere in ipycron, but without the 10 ms that importing
 `dataclasses` adds to the start of every supervisor.
 """
 
@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# What a day field may hold besides numbers: "L", "L-3", "15W", "LW"; "5#3", "5L".
+# A value of a day field: a number, or "L", "L-3", "15W", "LW", "5#3", "5L".
 Token = int | str
 
 
 class Fields(NamedTuple):
-    """One expression, expanded: every value that it names, in ascending order.
+    """One expression, expanded: all values of each field, in ascending order.
 
     Weekdays are 0 (Sunday) to 6. Day tokens follow the numbers, upper case, with the
     weekday as a number: ``fri#2`` is ``"5#2"``.
@@ -30,9 +30,9 @@ class Fields(NamedTuple):
         day_of_month: 1 to 31, then ``"L"``, ``"L-3"``, ``"15W"``, ``"LW"``.
         month: 1 to 12.
         day_of_week: 0 to 6, then ``"5#3"``, ``"5L"``.
-        starred: names of the fields whose text begins with ``*`` (or is ``?``).
-            crontab(5) hangs two rules on it: how the day fields combine, and what
-            counts as an interval at a change of the clock.
+        starred: names of the fields whose text begins with ``*`` (or is ``?``). Two
+            rules of crontab(5) depend on this: how the day fields combine, and what
+            counts as an interval when the clock changes.
     """
 
     second: tuple[int, ...]
@@ -45,16 +45,16 @@ class Fields(NamedTuple):
 
 
 class FieldSpec(NamedTuple):
-    """What one field takes.
+    """What one field accepts.
 
     Attributes:
         name: the attribute of `Fields`.
         label: the name in messages.
-        low: the least value.
-        high: the greatest value that ``*`` and ``a/step`` reach.
-        top: the greatest value that may be written: 7 is a second name of Sunday.
-        names: words in lower case and their values.
-        takes: the values in words.
+        low: the smallest value.
+        high: the largest value that ``*`` and ``a/step`` include.
+        top: the largest value that may be written: 7 is another name for Sunday.
+        names: lower-case words and their values.
+        takes: the accepted values, as text for messages.
     """
 
     name: str
@@ -67,7 +67,7 @@ class FieldSpec(NamedTuple):
 
 
 def _make_names(words: str, low: int) -> Mapping[str, int]:
-    """Number the words from `low`, under their full and their three-letter name."""
+    """Number the words from `low`, by their full and their three-letter names."""
     names = {}
     for value, word in enumerate(words.split(), low):
         names[word] = names[word[:3]] = value

@@ -1,4 +1,4 @@
-"""The values of an ``H`` field: croniter's, so that a schedule moves in as it is."""
+"""The values of an ``H`` field: those of croniter, so that schedules can migrate."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ipycron.cron.fields import FieldSpec
 
-# croniter counts fields with the seconds last, and its hash depends on the count.
+# croniter puts the seconds last, and its hash depends on a field's position.
 _POSITIONS = {
     "minute": 0,
     "hour": 1,
@@ -19,9 +19,9 @@ _POSITIONS = {
 
 
 def draw(spec: FieldSpec, text: str, hash_id: str) -> tuple[int, ...]:
-    """Return the values that `hash_id` draws in a checked ``H`` field, ascending.
+    """Return the values of a checked ``H`` field for `hash_id`, in ascending order.
 
-    Imports croniter, which takes 57 ms, when the first ``H`` of a process is read.
+    The first call in a process imports croniter, which takes 57 ms.
     """
     from croniter import croniter  # noqa: PLC0415 - see above
 

@@ -1,8 +1,9 @@
 # ruff: noqa: RUF001 - names in their own scripts
-"""Weekdays and months in the languages that cron-descriptor speaks.
+"""Weekdays and months in the languages that cron-descriptor supports.
 
 cron-descriptor takes these names from the process's LC_TIME, so that a German sentence
-holds English days; these do not depend on the machine. Weekdays begin with Sunday.
+may contain English days; the names here do not depend on the machine. Weekdays begin
+with Sunday.
 
 Source: Unicode CLDR, the stand-alone wide names; the long display names of units and
 the "or" of lists.
@@ -145,7 +146,7 @@ NAMES: dict[str, tuple[str, str]] = {
     ),
 }
 
-# By locale: seconds, minutes, hours, days, and what stands between two alternatives.
+# By locale: seconds, minutes, hours, days, and the word between two alternatives.
 LABELS: dict[str, str] = {
     "cs_CZ": "sekundy|minuty|hodiny|dny| nebo ",
     "da_DK": "sekunder|minutter|timer|dage| eller ",

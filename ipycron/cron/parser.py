@@ -1,12 +1,12 @@
 """Expression text to `Fields`: the only reader of the grammar.
 
-The grammar is read here and not by croniter. croniter knows neither ``LW``, ``L-3``,
-lists with ``W`` nor plain days beside ``#``, takes ``5-5`` for the whole cycle, and
-cannot say where in the text a token stands; working around that in front of it would
-have been a second parser. And its import costs every supervisor 57 ms. What only
-croniter can define, the hash behind ``H``, is still asked of it (`hashing`).
+This parser replaces croniter's. croniter does not support ``LW``, ``L-3``, lists with
+``W``, or plain days combined with ``#``; it reads ``5-5`` as the whole cycle and cannot
+report a token's position in the text. Working around that would have taken a second
+parser in front of it, and importing it costs every supervisor 57 ms. It is still used
+for what only croniter can define: the hash behind ``H`` (`hashing`).
 
-The parser does not suggest: `repair` does, from the error and the text.
+The parser makes no suggestions: `repair` does, from the error and the text.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     Hasher = Callable[[FieldSpec, str], tuple[int, ...]]
 
-# Every value of every field written out is 690 characters. A limit keeps the time to
-# refuse a text independent of its length.
+# An expression that lists every value of every field has 690 characters. The limit
+# makes the time to reject a text independent of its length.
 MAX_LENGTH = 1000
 
 _EXPECTED = (
@@ -33,19 +33,19 @@ _EXPECTED = (
 )
 
 _LONGEST_QUOTE = 40
-_ZONES = ("CRON_TZ=", "TZ=")  # as cronie, Go's cron and Kubernetes take them
+_ZONES = ("CRON_TZ=", "TZ=")  # accepted by cronie, Go's cron and Kubernetes
 _HASHED = r"H(?:\(([0-9]{1,4})-([0-9]{1,4})\))?(?:/([0-9]{1,4}))?"
 _LAST_OFFSETS = range(1, 31)
 _ORDINALS = range(1, 6)
 
 
 class FieldError(NamedTuple):
-    """One thing that is wrong with an expression.
+    """One error in an expression.
 
     Attributes:
         field: the field's name in `Fields`, or ``"expression"`` for the whole text.
-        value: the offending token, or None where there is none to show.
-        message: one sentence: what was wrong, what the field takes.
+        value: the offending token, or None if there is none.
+        message: one sentence: what was wrong and what the field accepts.
         column: zero-based position of `value` in the text, or None.
         suggestion: what to write instead of `value`, or None.
     """
@@ -58,14 +58,14 @@ class FieldError(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """What reading a text gave: fields, or every error in it."""
+    """The result of reading a text: its fields, or every error in it."""
 
     fields: Fields | None
     errors: tuple[FieldError, ...]
 
 
 class _Rejected(Exception):
-    """Carries one error out of the depth of a field; never leaves this module."""
+    """Carries an error out of nested calls; never leaves this module."""
 
     def __init__(self, error: FieldError) -> None:
         super().__init__(error.message)
@@ -73,7 +73,7 @@ class _Rejected(Exception):
 
 
 class _Piece(NamedTuple):
-    """A part of the text, with the position that a caret would point at."""
+    """A part of the text, with its position, for the caret in error messages."""
 
     text: str
     column: int
@@ -83,7 +83,7 @@ class _Piece(NamedTuple):
         return _Piece(self.text[start:end], self.column + start)
 
     def split(self, separator: str) -> Iterator[_Piece]:
-        """Yield the parts between separators, empty ones too."""
+        """Yield the parts between separators, including empty ones."""
         start = 0
         for part in self.text.split(separator):
             yield self.cut(start, start + len(part))
@@ -91,11 +91,11 @@ class _Piece(NamedTuple):
 
 
 def read(text: str, hasher: Hasher | None) -> Reading:
-    """Read an expression. No text makes it raise.
+    """Read an expression. Never raises, whatever the text.
 
     Args:
         text: the expression as the user wrote it.
-        hasher: gives the values of an ``H`` field; None makes such a field an error.
+        hasher: returns the values of an ``H`` field; if None, such a field is an error.
     """
     try:
         words = _split_words(text)
@@ -117,7 +117,7 @@ def read(text: str, hasher: Hasher | None) -> Reading:
 
 
 def _split_words(text: str) -> list[_Piece]:
-    """Split a text into its five or six words; a nickname becomes its five."""
+    """Split a text into its five or six words; expand a nickname."""
     if len(text) > MAX_LENGTH:
         _reject_whole(
             f"got {len(text)} characters, expected at most {MAX_LENGTH}", None
@@ -158,12 +158,12 @@ def _reject_whole(message: str, at: _Piece | None) -> NoReturn:
 
 
 def take_lowest(spec: FieldSpec, text: str) -> tuple[int, ...]:  # noqa: ARG001 - a Hasher
-    """Stand in for the hash of an ``H`` field where only the grammar is asked."""
+    """Replace the hash of an ``H`` field if only the grammar matters."""
     return (spec.low,)
 
 
 def _reject(spec: FieldSpec, piece: _Piece, expected: str | None = None) -> NoReturn:
-    """Reject `piece`, saying what was expected: by default all that a field takes."""
+    """Reject `piece`; by default, the message lists everything the field accepts."""
     if expected is None:
         expected = f"{spec.takes}; also lists (1,5), ranges (1-5), steps (*/5)"
     got = _quote(piece.text) if piece.text else "an empty list item"
@@ -172,14 +172,14 @@ def _reject(spec: FieldSpec, piece: _Piece, expected: str | None = None) -> NoRe
 
 
 def _quote(text: str) -> str:
-    """Quote a token, short enough for a message."""
+    """Quote a token, shortened for a message."""
     return repr(text if len(text) <= _LONGEST_QUOTE else f"{text[:_LONGEST_QUOTE]}…")
 
 
 def _read_field(
     spec: FieldSpec, word: _Piece, hasher: Hasher | None
 ) -> tuple[Token, ...]:
-    """Read one field: numbers in order, then tokens in order, each once."""
+    """Read one field: sorted numbers, then sorted tokens, without duplicates."""
     if word.text == "*":  # most fields of most expressions
         return tuple(range(spec.low, spec.high + 1))
     if word.text[0] in "hH":
@@ -212,7 +212,7 @@ def _check_hashed(spec: FieldSpec, word: _Piece) -> None:
 
 
 def _read_token(spec: FieldSpec, item: _Piece) -> str | None:
-    """Read what only a day field takes; None for anything that is not of its form."""
+    """Read a token that only a day field accepts; None if `item` is not one."""
     text = item.text.upper()
     if spec.name == "day_of_month":
         if text in ("L", "LW"):
@@ -244,10 +244,10 @@ def _read_values(spec: FieldSpec, item: _Piece) -> list[int]:
 
 
 def find_wide_steps(text: str) -> list[tuple[FieldSpec, str, int]]:
-    """Return the steps of an expression that leave only their first value.
+    """Return the steps that are so wide that only their first value remains.
 
     Returns:
-        for each its field, its list item, and how many values it steps through.
+        For each step: its field, its list item, and how many values it steps through.
     """
     words = _split_words(text)
     found = []
@@ -267,7 +267,7 @@ def find_wide_steps(text: str) -> list[tuple[FieldSpec, str, int]]:
 def _read_base(
     spec: FieldSpec, base: _Piece, item: _Piece, *, is_stepped: bool
 ) -> list[int]:
-    """Read what stands before a step. A single value then runs to the field's end."""
+    """Read the part before a step, where a single value means "to the field's end"."""
     if base.text == "*":
         return list(range(spec.low, spec.high + 1))
     start_piece, *rest = base.split("-")
@@ -282,9 +282,9 @@ def _read_base(
 
 
 def _walk_range(spec: FieldSpec, start: int, end: int) -> list[int]:
-    """List the values from `start` to `end`, through the field's end if need be."""
+    """List the values from `start` to `end`, wrapping around if necessary."""
     if start == spec.high + 1 != end:
-        start = spec.low  # a week may begin with 7; only Sunday can be past the end
+        start = spec.low  # a range may start with 7; only Sunday can be past the end
     if start <= end:
         return list(range(start, end + 1))
     return [*range(start, spec.high + 1), *range(spec.low, end + 1)]
@@ -293,8 +293,7 @@ def _walk_range(spec: FieldSpec, start: int, end: int) -> list[int]:
 def _read_value(spec: FieldSpec, piece: _Piece, item: _Piece) -> int:
     """Read a number within the field, or one of its names.
 
-    A piece that is empty, as in ``5-``, has nothing to point at: then the item is
-    what is wrong.
+    If the piece is empty, as in ``5-``, the error points at the whole item.
     """
     named = spec.names.get(piece.text.lower())
     if named is not None:
@@ -308,9 +307,9 @@ def _read_value(spec: FieldSpec, piece: _Piece, item: _Piece) -> int:
 def _read_number(
     spec: FieldSpec, item: _Piece, start: int, allowed: range | None
 ) -> int:
-    """Read what follows `start` in an item: an offset, an ordinal or a step.
+    """Read the number at `start` in an item: an offset, an ordinal or a step.
 
-    `allowed` is None for a step, which takes every number from 1.
+    `allowed` is None for a step, which may be any number from 1 on.
     """
     piece = item.cut(start)
     value = _to_number(piece.text)
@@ -324,5 +323,5 @@ def _read_number(
 
 
 def _to_number(text: str) -> int | None:
-    """Read ASCII digits only: `int` takes ``+1``, ``1_0`` and other scripts' digits."""
+    """Read ASCII digits only: `int` also accepts ``+1``, ``1_0`` and other scripts."""
     return int(text) if text.isascii() and text.isdigit() else None

@@ -1,7 +1,7 @@
-"""What to write instead: guesses at what was meant, each tried before it is shown.
+"""Suggestions for invalid expressions; each is checked before it is shown.
 
-A suggestion that is itself refused would be worse than none. So a guess is put into
-the text, the text is read again, and only a guess that cures its error is kept.
+A suggestion that is itself invalid would be worse than none. So each guess is put into
+the text, the text is parsed again, and only guesses that fix their error are kept.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _CONJUNCTIONS = frozenset(
 _SHORTEST_NAME = 2
 _CLOSE_NAME = 0.65
 _CLOSE_NICKNAME = 0.8
-# Of other crons and of none. Empty where no expression means the same.
+# From other crons, and invented ones. Empty if no expression is equivalent.
 _OTHER_NICKNAMES = {
     "every": "",
     "reboot": "",
@@ -58,8 +58,9 @@ _SPECS = {spec.name: spec for spec in SPECS}
 
 
 def suggest_each(text: str, errors: tuple[FieldError, ...]) -> tuple[FieldError, ...]:
-    """Return the errors, each with the token to write instead where one is clear."""
-    if any(map(_is_read, _join_items(text))):  # no item is empty: a blank is too much
+    """Return the errors, each with a suggested token if one is clear."""
+    # What looks like an empty list item is then a superfluous space.
+    if any(map(_is_read, _join_items(text))):
         return errors
     return tuple(
         error._replace(suggestion=_find_token(text, error)) for error in errors
@@ -67,16 +68,16 @@ def suggest_each(text: str, errors: tuple[FieldError, ...]) -> tuple[FieldError,
 
 
 def suggest_whole(text: str) -> str | None:
-    """Return an expression that cures every error of a text at once, or None."""
+    """Return an expression that fixes every error in a text at once, or None."""
     if len(text.strip().splitlines()) > 1:
         return None  # several lines: which one was meant?
-    guesses = [*_join_items(text), *_cure_tokens(text), *_guess_texts(text)]
+    guesses = [*_join_items(text), *_fix_tokens(text), *_guess_texts(text)]
     plain = (" ".join(guess.split()) for guess in guesses if guess != text)
     return next(filter(_is_read, plain), None)
 
 
 def _join_items(text: str) -> Iterator[str]:
-    """Yield the text without the blanks inside of its lists and ranges."""
+    """Yield the text without the spaces inside its lists and ranges."""
     if len(text) > parser.MAX_LENGTH:
         return
     joined = _BLANKS_INSIDE.sub(r"\1", text)
@@ -84,8 +85,8 @@ def _join_items(text: str) -> Iterator[str]:
         yield joined
 
 
-def _cure_tokens(text: str) -> Iterator[str]:
-    """Yield the text with its bad tokens replaced one after another."""
+def _fix_tokens(text: str) -> Iterator[str]:
+    """Yield the text with its invalid tokens replaced, one after another."""
     for _ in range(_MOST_REPAIRS):
         errors = parser.read(text, parser.take_lowest).errors
         token = _find_token(text, errors[0]) if errors else None
@@ -96,7 +97,7 @@ def _cure_tokens(text: str) -> Iterator[str]:
 
 
 def _find_token(text: str, error: FieldError) -> str | None:
-    """Return what to write instead of the error's value."""
+    """Return a replacement for the error's value, or None."""
     if error.field == "expression" or error.value is None or error.column is None:
         return None
     spec = _SPECS[error.field]
@@ -104,7 +105,7 @@ def _find_token(text: str, error: FieldError) -> str | None:
         if token and token == error.value:
             continue
         read_again = parser.read(_put(text, error, token), parser.take_lowest)
-        # Cured is what is read without an error up to the end of the token.
+        # Fixed means: no error up to the end of the token.
         end = error.column + len(token)
         if all(
             other.field != error.field or (other.column or 0) >= end
@@ -121,18 +122,18 @@ def _is_read(text: str) -> bool:
 
 
 def _put(text: str, error: FieldError, token: str) -> str:
-    """Write `token` in the place of the error's value."""
+    """Replace the error's value by `token`."""
     assert error.column is not None
     assert error.value is not None
     start, end = error.column, error.column + len(error.value)
-    if not error.value:  # an empty list item goes with one of its commas
+    if not error.value:  # an empty list item is removed with one of its commas
         before = text[start - 1 : start] == ","
         start, end = (start - 1, end) if before else (start, end + 1)
     return text[:start] + token + text[end:]
 
 
 def _guess_tokens(spec: FieldSpec, text: str, error: FieldError) -> Iterator[str]:
-    """Yield what may have been meant by a token, likeliest first."""
+    """Yield guesses at what a token was meant to be, likeliest first."""
     value, column = error.value or "", error.column or 0
     before = text[column - 1 : column]
     yield value.strip(_QUOTES)
@@ -155,9 +156,9 @@ def _guess_tokens(spec: FieldSpec, text: str, error: FieldError) -> Iterator[str
 
 
 def _guess_names(spec: FieldSpec, value: str) -> Iterator[str]:
-    """Yield the three letters of the one month or weekday that a word is like.
+    """Yield the three-letter name of the only month or weekday similar to a word.
 
-    It begins with the same letter: ``lun`` is Monday in half of Europe, not ``sun``.
+    Both begin with the same letter: ``lun`` is Monday in half of Europe, not ``sun``.
     """
     word = value.lower()
     if not word.isalpha() or len(word) < _SHORTEST_NAME:
@@ -172,7 +173,7 @@ def _guess_names(spec: FieldSpec, value: str) -> Iterator[str]:
 
 
 def _guess_texts(text: str) -> Iterator[str]:
-    """Yield what may have been meant by a text, likeliest first."""
+    """Yield guesses at what a text was meant to be, likeliest first."""
     if len(text) > parser.MAX_LENGTH:
         return
     yield text.strip().strip(_QUOTES)
@@ -180,13 +181,13 @@ def _guess_texts(text: str) -> Iterator[str]:
     words = text.split()
     if len(words) == 1:
         yield from _guess_nicknames(words[0].lower().lstrip("@"))
-    for count in (6, 5):  # Quartz adds a year, a crontab a command
+    for count in (6, 5):  # Quartz appends a year, a crontab a command
         if len(words) > count and _is_surplus(words[count]):
             yield " ".join(words[:count])
 
 
 def _guess_nicknames(word: str) -> Iterator[str]:
-    """Yield the nickname that a word is like, or what one of another cron means."""
+    """Yield a similar nickname, or the meaning of another cron's nickname."""
     meanings = {name[1:]: name for name in NICKNAMES} | _OTHER_NICKNAMES
     for name in difflib.get_close_matches(word, meanings, n=1, cutoff=_CLOSE_NICKNAME):
         if name[0] == word[0]:
@@ -194,7 +195,7 @@ def _guess_nicknames(word: str) -> Iterator[str]:
 
 
 def _is_surplus(word: str) -> bool:
-    """Return whether a word that follows an expression is no part of it."""
+    """Return whether a word that follows an expression is not part of it."""
     if _YEAR.fullmatch(word):
         return True
     if word.lower() in _CONJUNCTIONS:
@@ -204,10 +205,10 @@ def _is_surplus(word: str) -> bool:
 
 
 def suggest_zone(text: str) -> str | None:
-    """Return the IANA name that was meant, None where that is not clear.
+    """Return the IANA name that was probably meant; None if it is not clear.
 
-    An abbreviation means nothing: CST is a zone of three continents. An offset is
-    what ``Etc/GMT`` names, with the other sign.
+    Abbreviations are ambiguous: CST is a zone on three continents. For an offset, it is
+    an ``Etc/GMT`` name, whose sign is inverted.
     """
     offset = _OFFSET.fullmatch(text.strip())
     if offset is not None:
@@ -215,7 +216,7 @@ def suggest_zone(text: str) -> str | None:
     known = available_timezones()
     wanted = _fold_zone(text)
     folded = {_fold_zone(name): name for name in sorted(known)}
-    if wanted in folded:  # another case, or a blank for the underscore
+    if wanted in folded:  # another case, or a space instead of the underscore
         return folded[wanted]
     if len(wanted) <= _LONGEST_ABBREVIATION and "/" not in wanted:
         return None
@@ -236,7 +237,7 @@ def _fold_zone(name: str) -> str:
 
 
 def _choose_zone(names: list[str]) -> str | None:
-    """Return one of several names if they all have the same offset, else None."""
+    """Return one of the names if they all have the same offset, else None."""
     offsets = {
         tuple(
             datetime(2026, month, 1, tzinfo=ZoneInfo(name)).utcoffset()
@@ -246,12 +247,12 @@ def _choose_zone(names: list[str]) -> str | None:
     }
     if len(offsets) != 1:
         return None
-    # Of "Europe/Berlin" and "Berlin" the one with the region.
+    # Prefer names with a region: "Europe/Berlin" over "Berlin".
     return max(names, key=lambda name: ("/" in name, name))
 
 
 def _name_offset(sign: str, hours: int, minutes: str | None) -> str | None:
-    """Return the name of a fixed offset of whole hours, None for any other."""
+    """Return the name of a fixed offset of whole hours; None for any other offset."""
     if int(minutes or "0") or hours > (14 if sign == "+" else 12):
         return None
     if hours == 0:
@@ -260,12 +261,12 @@ def _name_offset(sign: str, hours: int, minutes: str | None) -> str | None:
 
 
 def _to_ascii(text: str) -> str:
-    """Replace dashes, stars and digits of other scripts by the plain ones."""
+    """Replace other scripts' dashes, stars and digits by the ASCII ones."""
     return "".join(map(_plain, unicodedata.normalize("NFKC", text)))
 
 
 def _plain(character: str) -> str:
-    """Return the ASCII character that one of another script stands for."""
+    """Return the ASCII equivalent of a character."""
     if unicodedata.category(character) == "Pd":
         return "-"
     if character.isdecimal():

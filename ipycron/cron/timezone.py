@@ -1,4 +1,4 @@
-"""Which time zone is meant: by a name, a `tzinfo`, a variable, or the system's own."""
+"""Resolves time zones: a name, a `tzinfo`, the variable TZ, or the system's zone."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from zoneinfo import TZPATH, ZoneInfo
 
 from ipycron.errors import InvalidOption, UnknownTimezone
 
-# Where else a system may name its zone: Android, BSD, old CentOS, Gentoo.
+# Other files that may name the system's zone: Android, BSD, old CentOS, Gentoo.
 _OTHER_PLACES = (
     "system/bin/getprop",
     "var/db/zoneinfo",
@@ -18,16 +18,16 @@ _OTHER_PLACES = (
     "etc/conf.d/clock",
 )
 
-# Instants at which an unknown `tzinfo` is tried: 1970, summer and winter of 2026, 2100.
+# Instants at which a foreign `tzinfo` is tested: 1970, winter and summer 2026, 2100.
 _PROBES = (0, 1_767_225_600, 1_782_864_000, 4_102_444_800)
 
 
 def resolve_timezone(timezone: tzinfo | str | None) -> tzinfo:
-    """Return the zone for what a user may give: nothing, an IANA name or a tzinfo.
+    """Return the zone for a user's value: an IANA name, a tzinfo, or None.
 
     Raises:
-        UnknownTimezone: if the system's database has no such name.
-        InvalidOption: if it is neither, or a tzinfo that does not know its offset.
+        UnknownTimezone: if the tz database has no such name.
+        InvalidOption: if it is something else, or a tzinfo that has no offset.
     """
     if timezone is None:
         return _read_system_timezone()
@@ -48,7 +48,7 @@ def resolve_timezone(timezone: tzinfo | str | None) -> tzinfo:
 
 
 def _check_offset(timezone: tzinfo) -> None:
-    """Refuse a tzinfo that does not return its offset."""
+    """Refuse a tzinfo that does not return a valid offset."""
     for instant in _PROBES:
         try:
             offset = datetime.fromtimestamp(instant, timezone).utcoffset()
@@ -69,7 +69,7 @@ def _check_offset(timezone: tzinfo) -> None:
 
 
 def _find_named(name: str) -> ZoneInfo | None:
-    """Return the zone of an IANA name, None where the database has none."""
+    """Return the zone with an IANA name; None if the database has none."""
     try:
         return ZoneInfo(name)
     except (LookupError, ValueError, OSError):  # also "", "../x" and "Europe"
@@ -85,9 +85,9 @@ def _make_unknown(text: str, variable: str | None = None) -> UnknownTimezone:
 
 
 def is_named(timezone: tzinfo) -> bool:
-    """Return whether a zone is the database's own, so that its name identifies it.
+    """Return whether a zone comes from the tz database, so that its name identifies it.
 
-    One that was read from a file has whatever name its reader gave it.
+    A zone read from a file has whatever name its reader gave it.
     """
     if type(timezone) is not ZoneInfo or timezone.key is None:
         return False
@@ -99,10 +99,10 @@ def is_named(timezone: tzinfo) -> bool:
 
 
 def get_key(timezone: tzinfo) -> tzinfo | str | tuple[str, bytes]:
-    """Return what identifies a zone, and can be pickled.
+    """Return a picklable value that identifies a zone.
 
-    That is its IANA name, the rules of a zone that was read from a file, or else the
-    zone itself.
+    It is an IANA name, the rules of a zone that was read from a file, or else the zone
+    itself.
     """
     if is_named(timezone):
         assert isinstance(timezone, ZoneInfo)
@@ -116,7 +116,7 @@ def get_key(timezone: tzinfo) -> tzinfo | str | tuple[str, bytes]:
 
 @lru_cache(maxsize=1)
 def _read_system_timezone() -> tzinfo:
-    """Return the system's zone as it is now; a later change is not followed."""
+    """Return the system's zone, read once: later changes are not noticed."""
     variable = os.environ.get("TZ")
     if variable is not None:
         return read_variable(variable)
@@ -124,22 +124,22 @@ def _read_system_timezone() -> tzinfo:
 
 
 def _ask_tzlocal() -> tzinfo | None:
-    """Return the zone that one of many places names, None where they disagree."""
+    """Return the zone that the other files name; None if they disagree."""
     if not any(map(os.path.exists, _list_places("/"))):
         return None
-    # 17 ms that most can do without
+    # takes 17 ms, and most systems do not need it
     from tzlocal.unix import get_localzone_name  # noqa: PLC0415
 
     try:
         return _find_named(get_localzone_name() or "")
     except (LookupError, ValueError, OSError):
-        return None  # the C library looks at /etc/localtime alone
+        return None  # the C library reads /etc/localtime only
 
 
 def read_localtime(root: str = "/") -> tzinfo | None:
-    """Return the zone in ``/etc/localtime`` where that is a file of its own.
+    """Return the zone in ``/etc/localtime`` if that is a regular file.
 
-    By the name in ``/etc/timezone`` if it is a copy of that zone's file.
+    It gets the name in ``/etc/timezone`` if it is a copy of that zone's file.
     """
     path = os.path.join(root, "etc/localtime")  # noqa: PTH118
     name = _read_word(os.path.join(root, "etc/timezone"))  # noqa: PTH118
@@ -161,10 +161,10 @@ def _is_copy(path: str, original: str) -> bool:
 
 
 def read_variable(text: str) -> tzinfo:
-    """Return the zone that the C library takes from the variable ``TZ``.
+    """Return the zone that the C library reads from the variable ``TZ``.
 
-    That is an IANA name, the path of a zone file, a POSIX string such as ``EST5``, and
-    UTC where it is empty.
+    Its value is an IANA name, the path of a zone file, or a POSIX string such as
+    ``EST5``; an empty value means UTC.
 
     Raises:
         UnknownTimezone: if it is none of these; the C library would silently use UTC.
@@ -183,7 +183,7 @@ def read_variable(text: str) -> tzinfo:
 
 
 def _read_zone_file(path: str) -> tzinfo | None:
-    """Return the zone in a file: by its name if it is the database's own."""
+    """Return the zone in a file; by its name if the file is in the tz database."""
     real = os.path.realpath(path)
     for folder in TZPATH:
         if real.startswith(f"{os.path.realpath(folder)}/"):
@@ -198,22 +198,22 @@ def _read_zone_file(path: str) -> tzinfo | None:
 
 
 def follow_localtime(root: str = "/") -> ZoneInfo | None:
-    """Return the zone that ``/etc/localtime`` links to, if no other place differs.
+    """Return the zone that ``/etc/localtime`` links to, unless another file disagrees.
 
-    What `tzlocal` finds on most systems, too, by trying each end of the path as a
-    name: for those that are none, `zoneinfo` loads `tempfile` and `shutil`.
+    On most systems `tzlocal` finds the same zone, but by trying every suffix of the
+    path as a name; for each invalid name, `zoneinfo` imports `tempfile` and `shutil`.
 
     Args:
-        root: where ``etc`` is.
+        root: the folder that contains ``etc``.
 
     Returns:
-        None where there is no such link, or another place has a word in it.
+        None if there is no such link, or if another file may name the zone.
     """
     places = _list_places(root)
     localtime = os.path.join(root, "etc/localtime")  # noqa: PTH118
     if os.environ.get("TZ") or any(map(os.path.exists, places)):
         return None
-    if not os.path.exists(localtime):  # noqa: PTH110 - the system itself is at UTC then
+    if not os.path.exists(localtime):  # noqa: PTH110 - the system then uses UTC
         return None
     link = os.path.realpath(localtime)
     name = link.rpartition("/zoneinfo/")[2]
@@ -221,12 +221,16 @@ def follow_localtime(root: str = "/") -> ZoneInfo | None:
         return None
     try:
         return ZoneInfo(name)
-    except (LookupError, ValueError, OSError):  # no link: the path itself is no name
+    except (
+        LookupError,
+        ValueError,
+        OSError,
+    ):  # not a link: a path is not a name
         return None
 
 
 def _list_places(root: str) -> list[str]:
-    """Return the other places that may name the zone."""
+    """Return the paths of the other files that may name the zone."""
     return [os.path.join(root, place) for place in _OTHER_PLACES]  # noqa: PTH118
 
 

@@ -18,13 +18,14 @@ _LENGTHS = (6, 5, 1)  # fields with seconds, fields, a nickname or a quoted expr
 
 
 class Validation(NamedTuple):
-    """The verdict on a text; true where it is an expression.
+    """The result of validating a text; true if it is an expression.
 
     Attributes:
-        valid: the verdict.
-        fields: the expanded fields of a valid text, else None. An ``H`` field then
-            holds only its least value: which one it takes depends on the name.
-        errors: every bad field, in the order of the text; empty if valid.
+        valid: whether the text is an expression.
+        fields: the expanded fields of a valid text, else None. An ``H`` field contains
+            only its smallest value, since its real values depend on the task's name.
+        errors: an error for every invalid field, in the order of the text; empty if
+            valid.
     """
 
     valid: bool
@@ -38,12 +39,12 @@ class Validation(NamedTuple):
 def parse(text: str, *, hash_id: str | None = None) -> Fields:
     """Return the expanded fields of an expression.
 
-    Whether the dates exist is not asked here: ``0 0 30 2 *`` is grammar, and
-    `CronExpression.check_fires` is where it is refused.
+    This does not check that the dates exist: ``0 0 30 2 *`` is valid grammar;
+    `CronExpression.check_fires` refuses it.
 
     Args:
         text: the expression.
-        hash_id: what the values of ``H`` fields are drawn from.
+        hash_id: the text that the values of ``H`` fields are derived from.
 
     Raises:
         CronSyntaxError: if the text is not an expression, or has an ``H`` field and
@@ -60,10 +61,10 @@ def parse(text: str, *, hash_id: str | None = None) -> Fields:
 
 
 def split_expression(words: Sequence[str]) -> tuple[str, tuple[str, ...]] | None:
-    """Return the expression that the words begin with, and the words behind it.
+    """Return the expression that the words begin with, and the words after it.
 
     Returns:
-        None if they do not begin with one.
+        None if they do not begin with an expression.
 
     Examples:
         >>> split_expression("0 9 * * mon report.py -v".split())
@@ -87,7 +88,7 @@ def validate(text: object) -> bool:
 
 
 def validate_detailed(text: object) -> Validation:
-    """Return the verdict with every bad field of the text. Never raises.
+    """Validate a text and return an error for every invalid field. Never raises.
 
     Examples:
         >>> [(e.field, e.value) for e in validate_detailed("61 * * * mo").errors]
@@ -98,7 +99,7 @@ def validate_detailed(text: object) -> Validation:
     reading = parser.read(text, parser.take_lowest)
     if not reading.errors:
         return Validation(valid=True, fields=reading.fields, errors=())
-    from ipycron.cron import repair  # noqa: PLC0415 - errors are rare, imports are not
+    from ipycron.cron import repair  # noqa: PLC0415 - only for errors
 
     errors = repair.suggest_each(text, reading.errors)
     return Validation(valid=False, fields=None, errors=errors)
@@ -106,7 +107,7 @@ def validate_detailed(text: object) -> Validation:
 
 @lru_cache(maxsize=1024)
 def _parse_cached(text: str, hash_id: str | None) -> Fields:
-    """Parse; the same text is parsed once. What is refused is not kept."""
+    """Parse a text, once; errors are not cached."""
     hasher = None if hash_id is None else partial(hashing.draw, hash_id=hash_id)
     reading = parser.read(text, hasher)
     if reading.fields is None:
@@ -115,14 +116,14 @@ def _parse_cached(text: str, hash_id: str | None) -> Fields:
 
 
 def _check_type(text: object) -> tuple[FieldError, ...]:
-    """Return the error of something that is not text."""
+    """Return the error for a value that is not text."""
     got = f"{text!r:.40} ({type(text).__name__})"
     message = f"expression: got {got}, expected text such as '*/5 * * * *'."
     return (FieldError("expression", None, message),)
 
 
 def _make_error(text: str, errors: tuple[FieldError, ...]) -> CronSyntaxError:
-    """Return the exception for the first error, with a repair of all of them."""
+    """Return the exception for the first error, with a suggestion that fixes all."""
     from ipycron.cron import repair  # noqa: PLC0415 - as above
 
     first = errors[0]

@@ -1,9 +1,9 @@
-"""The search in local time: no zone, no offset, seconds on one endless clock.
+"""The search in local time, without zones and offsets.
 
-A local second is counted like a Unix second, as if the place were on UTC. `Walk`
-never steps from second to second: the seconds of a minute and the minutes of a day
-are bit masks in which the next set bit is one operation away, and days are found by
-whole months (`days`).
+A local second is counted like a Unix second, as if local time were UTC. `Walk` never
+steps from second to second: the seconds of a minute and the minutes of a day are bit
+masks, in which the next set bit is found in one operation, and days are found by whole
+months (`days`).
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 DAY = 86_400
 
-# How far a search goes: 100 years. The rarest schedules that fire at all, a weekday
-# on 29 February, leave 40 years between two fires.
+# How far a search looks, in seconds: 100 years. The rarest schedules that fire at all,
+# such as a weekday on 29 February, have up to 40 years between two fires.
 HORIZON = 100 * 31_557_600
 
 
 class Walk:
-    """All local seconds that one schedule names. Immutable, safe in any thread."""
+    """All local seconds that match one schedule. Immutable and thread-safe."""
 
     __slots__ = (
         "_days",
@@ -40,7 +40,7 @@ class Walk:
         self._days = Days(fields, day_or=day_or)
         self._is_daily = self._days.are_all
         self._seconds = make_mask(fields.second)
-        # A product of masks sets a bit for every sum: hours are 60 bits apart.
+        # Multiplying the masks sets a bit for every sum: hours are 60 bits apart.
         hours = make_mask(hour * 60 for hour in fields.hour)
         self._minutes = make_mask(fields.minute) * hours
         self._first_second, self._last_second = fields.second[0], fields.second[-1]
@@ -50,7 +50,7 @@ class Walk:
         self._last_time = last_minute * 60 + self._last_second
 
     def find_next(self, local: int, last: int) -> int | None:
-        """Return the first of the schedule's seconds from `local` to `last`."""
+        """Return the first matching second from `local` to `last`, or None."""
         day = local // DAY
         found_day = day if self._is_daily else self._days.find_next(day, last // DAY)
         if found_day == day:
@@ -76,7 +76,7 @@ class Walk:
         return found if found <= last else None
 
     def find_previous(self, local: int, first: int) -> int | None:
-        """Return the last of the schedule's seconds from `first` to `local`."""
+        """Return the last matching second from `first` to `local`, or None."""
         day = local // DAY
         found_day = self._days.find_previous(day, first // DAY)
         if found_day == day:

@@ -1,7 +1,7 @@
-"""Time zones as spans of constant offset, so that a search adds and never asks.
+"""Time zones as spans of constant offset, so that a search only has to add.
 
-`zoneinfo` answers one instant at a time. `Zone` asks it along a stretch of about a
-year, once, and keeps where the offset changes.
+`zoneinfo` returns the offset of one instant at a time. `Zone` queries it once for each
+block of about a year, and keeps the instants at which the offset changes.
 """
 
 from __future__ import annotations
@@ -12,32 +12,32 @@ from typing import NamedTuple
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-# A week from the ends of `datetime`'s range, so that neither a zone's local time
-# nor a search a little beyond it falls off them.
+# A week inside the range of `datetime`, so that neither a zone's local time nor a
+# search slightly beyond it leaves that range.
 FIRST_INSTANT = -62_134_992_000  # 0001-01-08 UTC
 LAST_INSTANT = 253_401_696_000  # 9999-12-25 UTC
 
-# Offsets lie strictly between -24 h and 24 h, so two of them differ by less than
-# this, and no change of the clock repeats or skips more.
+# Offsets are strictly between -24 h and 24 h, so two of them differ by less than this,
+# and no clock change repeats or skips more.
 LONGEST_SHIFT = 2 * 86_400
 
 _BLOCK_BITS = 25  # blocks of 388 days
-# The shortest time between two changes in the tz database is 3.99 days (Freetown in
-# 1939), the next 6.96 (Hebron in 2040): a change between two probes is never missed.
+# The shortest interval between two changes in the tz database is 3.99 days (Freetown in
+# 1939), the next 6.96 (Hebron in 2040), so no change between two probes is missed.
 PROBE_STEP = 3 * 86_400
 
 
 class Span(NamedTuple):
-    """A stretch of time in which a zone's clock runs evenly.
+    """A period in which a zone's offset is constant.
 
     Attributes:
         start: its first instant, Unix seconds.
         end: the instant after its last.
         offset: local time minus UTC, in seconds.
-        fresh: the first local second that no earlier instant has shown or passed.
-            Later than the local time of `start` where an hour is repeated: the
-            local times before it are repeats. Earlier where an hour was skipped:
-            the local times from it on never were.
+        fresh: the first local second that the clock had neither shown nor passed before
+            `start`. If an hour is repeated, it is later than the local time of `start`:
+            local times before it are repetitions. If an hour was skipped, it is
+            earlier: the local times from it on were never shown.
     """
 
     start: int
@@ -47,10 +47,10 @@ class Span(NamedTuple):
 
 
 class Zone:
-    """The spans of one time zone, found as they are asked for. Safe in any thread.
+    """The spans of one time zone, computed on demand. Thread-safe.
 
     Attributes:
-        recent: the span that was asked for last. Most searches look into it again.
+        recent: the span returned last, which most searches need again.
     """
 
     __slots__ = ("_blocks", "_timezone", "recent")
@@ -61,14 +61,14 @@ class Zone:
         self.recent = Span(0, 0, 0, 0)
 
     def find_span(self, instant: int) -> Span:
-        """Return the span that holds `instant`.
+        """Return the span that contains `instant`.
 
-        A span may end where no clock changes: at the edge of a block.
+        A span may also end without a clock change, at the end of a block.
         """
         block = instant >> _BLOCK_BITS
         spans = self._blocks.get(block)
         if spans is None:
-            # Two threads may both do this work; they store equal lists.
+            # Two threads may both compute this; they store equal lists.
             spans = self._blocks[block] = self._find_spans(block)
         for span in spans:
             if instant < span.end:
@@ -77,9 +77,9 @@ class Zone:
         raise AssertionError  # pragma: no cover - the last span ends with its block
 
     def _find_spans(self, block: int) -> list[Span]:
-        """Return the spans that a block is made of."""
+        """Return the spans of a block."""
         start, end = block << _BLOCK_BITS, (block + 1) << _BLOCK_BITS
-        # What was shown before the block decides what is fresh in it.
+        # What the clock showed before the block decides what is fresh in it.
         edges = [*self.find_changes(start - LONGEST_SHIFT, end), end]
         spans = []
         since, shown = start - LONGEST_SHIFT, None
@@ -87,7 +87,7 @@ class Zone:
             offset = self._find_offset(since)
             fresh = since + offset if shown is None else shown
             if edge > start:
-                if since < start:  # no change at the edge of the block: no gap
+                if since < start:  # no change at the start of the block: no gap
                     since, fresh = start, max(fresh, start + offset)
                 spans.append(Span(since, edge, offset, fresh))
             shown = max(fresh, edge + offset)
@@ -97,7 +97,7 @@ class Zone:
     def find_changes(
         self, start: int, end: int, *, step: int = PROBE_STEP
     ) -> list[int]:
-        """Return every instant after `start` and before `end` with a new offset.
+        """Return every instant between `start` and `end` at which the offset changes.
 
         Two changes within `step` seconds may be missed.
         """
@@ -133,13 +133,13 @@ class Zone:
 
 @lru_cache(maxsize=256)
 def share_zone(timezone: tzinfo) -> Zone:
-    """Return the one `Zone` of a time zone, so that its spans are found once."""
+    """Return the shared `Zone` of a time zone, so that its spans are computed once."""
     return Zone(timezone)
 
 
 def find_zone(timezone: tzinfo) -> Zone:
-    """Return the `Zone` of a time zone, shared where the zone can be hashed."""
+    """Return the `Zone` of a time zone, shared if the zone is hashable."""
     try:
         return share_zone(timezone)
-    except TypeError:  # dateutil's zones have no hash
+    except TypeError:  # dateutil's zones are unhashable
         return Zone(timezone)

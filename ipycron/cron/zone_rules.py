@@ -1,8 +1,8 @@
 """Time zones by their rules: for zones that have no name in the tz database.
 
-A zone is a copied file, a POSIX ``TZ`` string or anybody's `tzinfo`. What travels to
-another process is what `zoneinfo` reads: the content of a TZif file. For a `tzinfo`
-whose rules nobody can read it is made from its answers.
+Such a zone is a copied file, a POSIX ``TZ`` string or any `tzinfo`. It is sent to
+another process as the content of a TZif file, which `zoneinfo` reads. For a `tzinfo`
+whose rules cannot be read, the file is built by asking it for its offsets.
 
 Source: RFC 9636 (TZif), POSIX.1-2024 section 8.3 (``TZ``).
 """
@@ -24,18 +24,18 @@ from ipycron.cron.zone import PROBE_STEP, Zone, find_zone
 Rules = tuple[str, bytes]
 """A zone's name and the content of its TZif file."""
 
-# The stretch that is asked for where a zone only answers: past it, its clock stays as
-# it is. A search looks 100 years ahead.
+# The period for which a zone is asked for its offsets; after it, the last offset
+# applies. A search looks 100 years ahead.
 _BEFORE = -(2**40)
 _FIRST = 0  # 1970
 _END = 5_680_281_600  # 2150
-# Other classes answer a hundred times as slowly as `zoneinfo`'s, and none of them
-# changes twice within twelve days; `zone` has the shortest time in the tz database.
+# Other classes are a hundred times slower than `zoneinfo`, and none of them changes its
+# offset twice within twelve days; `zone` has the shortest interval in the tz database.
 _STRANGERS_STEP = 12 * 86_400
 _HEADER = struct.Struct(">4sc15x6l")  # sizes: isutc, isstd, leap, times, types, names
 _TYPE = struct.Struct(">lBB")
 _LONGEST_NAME = 24
-_MOST_NAMES = 255  # bytes that an abbreviation's place can count
+_MOST_NAMES = 255  # bytes: the largest offset of an abbreviation
 _MOST_TYPES = 255
 
 _NAME = r"(?:[A-Za-z]{3,}|<[A-Za-z0-9+-]{3,}>)"
@@ -45,7 +45,7 @@ _RULE = rf",{_DATE}(?:/{_TIME})?"
 _POSIX = re.compile(
     rf"{_NAME}{_TIME}(?P<dst>{_NAME}(?:{_TIME})?(?P<rules>{_RULE}{_RULE})?)?"
 )
-# Source: glibc's TZDEFRULES and POSIX: the dates are the system's choice.
+# Source: glibc's TZDEFRULES. POSIX leaves the dates to the system.
 _DEFAULT_RULES = ",M3.2.0,M11.1.0"
 
 _MOST_KEPT = 64
@@ -53,12 +53,12 @@ _kept: OrderedDict[int, tuple[tzinfo, Rules]] = OrderedDict()
 
 
 def find_rules(zone: tzinfo) -> Rules:
-    """Return the rules of any zone; asked again, the same ones.
+    """Return the rules of any zone; cached by zone.
 
-    The first time takes 20 to 200 ms: a zone is asked every few days of 1970 to
-    2150.
+    The first call for a zone takes 20 to 200 ms: its offset is read every few days from
+    1970 to 2150.
     """
-    kept = _kept.get(id(zone))  # some zones have no hash; kept ones keep their id
+    kept = _kept.get(id(zone))  # some zones are unhashable; cached ones keep their id
     if kept is not None:
         return kept[1]
     rules = str(zone), _write_file(zone)
@@ -70,17 +70,17 @@ def find_rules(zone: tzinfo) -> Rules:
 
 @lru_cache(maxsize=256)
 def load_rules(rules: Rules) -> ZoneInfo:
-    """Return the zone of these rules.
+    """Return the zone with these rules.
 
     Raises:
-        ValueError: if they are none.
+        ValueError: if they are not valid.
     """
     name, content = rules
     return ZoneInfo.from_file(io.BytesIO(content), key=name)
 
 
 def read_posix(text: str) -> ZoneInfo | None:
-    """Return the zone of a POSIX ``TZ`` string, None where it is none.
+    """Return the zone of a POSIX ``TZ`` string; None if `text` is not one.
 
     Examples:
         >>> from datetime import datetime
@@ -101,14 +101,14 @@ def read_posix(text: str) -> ZoneInfo | None:
 
 
 class _ProcessZone(Zone):
-    """The zone that the C library has read from ``TZ`` when the process began."""
+    """The zone that the C library read from ``TZ`` when the process started."""
 
     def _find_offset(self, instant: int) -> int:
         return time.localtime(instant).tm_gmtoff
 
 
 def _is_of_the_process(text: str) -> bool:
-    """Return whether the C library itself follows this string."""
+    """Return whether the C library itself uses this string."""
     if os.environ.get("TZ", "").removeprefix(":") != text:
         return False
     names = re.findall(r"<[^>]+>|[A-Za-z]{3,}", text)
@@ -118,10 +118,10 @@ def _is_of_the_process(text: str) -> bool:
 
 
 def _write_process_file() -> bytes:
-    """Return the TZif file of what the C library answers.
+    """Return a TZif file made from the C library's offsets.
 
-    Where a string has no dates, glibc shifts those of a file, by rules of its own that
-    nobody else has; what programs see is what a schedule goes by.
+    If a string has no dates, glibc derives them from a file by rules that no other
+    library has. A schedule must agree with what programs on this system see.
     """
     edges = [_FIRST, *_ProcessZone(UTC).find_changes(_FIRST, _END)]
     locals_ = [time.localtime(edge) for edge in edges]
@@ -133,7 +133,7 @@ def _write_process_file() -> bytes:
 
 
 def _write_file(zone: tzinfo) -> bytes:
-    """Return the TZif file of what a zone answers."""
+    """Return a TZif file made from a zone's offsets."""
     step = PROBE_STEP if isinstance(zone, ZoneInfo) else _STRANGERS_STEP
     edges = [_FIRST, *find_zone(zone).find_changes(_FIRST, _END, step=step)]
     types: dict[tuple[int, bool, str], int] = {}
@@ -143,18 +143,18 @@ def _write_file(zone: tzinfo) -> bytes:
         if len(types) >= _MOST_TYPES and kind not in types:
             kind = kind[0], kind[1], ""
         marks.append((edge, types.setdefault(kind, len(types))))
-    marks[0] = (_BEFORE, marks[0][1])  # else a reader takes the first winter time
+    marks[0] = (_BEFORE, marks[0][1])  # otherwise readers use the first winter time
     return _join_file(marks, list(types), "")
 
 
 def _describe(zone: tzinfo, instant: int) -> tuple[int, bool, str]:
-    """Return offset, daylight saving and abbreviation from an instant on."""
+    """Return the offset, whether it is daylight saving time, and the abbreviation."""
     local = datetime.fromtimestamp(instant, UTC).astimezone(zone)
     offset = local.utcoffset()
     assert offset is not None
     try:
         name, is_dst = local.tzname() or "", bool(local.dst())
-    except Exception:  # noqa: BLE001 - foreign code; neither decides when a slot is
+    except Exception:  # noqa: BLE001 - foreign code; slots depend on neither
         name, is_dst = "", False
     plain = "".join(c for c in name if c.isascii() and c.isprintable())
     return offset // timedelta(seconds=1), is_dst, plain[:_LONGEST_NAME]
@@ -166,9 +166,10 @@ def _join_file(
     """Return a TZif file of version 2.
 
     Args:
-        marks: instants and the places of the types that hold from them on.
-        types: offset, daylight saving, abbreviation; the first one holds before.
-        footer: a POSIX string for what follows; may be empty.
+        marks: instants, with the index of the type that applies from then on.
+        types: offset, daylight saving time, abbreviation; the first type applies before
+            the first mark.
+        footer: a POSIX string for the time after the last mark; may be empty.
     """
     names = b""
     described = b""
