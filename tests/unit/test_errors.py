@@ -1,4 +1,4 @@
-"""Every exception crosses the process boundary whole."""
+"""Every exception crosses the process boundary completely."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_error_pickles_with_its_text_and_facts(cls):
 
 @pytest.mark.parametrize("cls", CLASSES)
 def test_error_is_a_built_in_too(cls):
-    """Who does not know ipycron can still catch it."""
+    """Code that does not know ipycron can still catch it."""
     built_ins = (ValueError, TypeError, LookupError, RuntimeError, OSError)
     assert issubclass(cls, built_ins)
 

@@ -8,7 +8,7 @@ REFERENCE = re.compile(r"`((?:process|unit|property)/[\w/]+\.py)(?:::(test_\w+))
 
 
 def test_every_named_test_exists():
-    """A test that is renamed takes its line in the table along."""
+    """A renamed test must be renamed in the table, too."""
     text = (TESTS / "process" / "node_cron.md").read_text()
     references = REFERENCE.findall(text)
     assert len(references) > 100

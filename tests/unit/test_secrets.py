@@ -1,4 +1,4 @@
-"""What `env`, `args` and captured variables hold appears in no text of ours."""
+"""Contents of `env`, `args` and captured variables never appear in our texts."""
 
 import pickle
 import traceback
@@ -16,7 +16,7 @@ SECRET = "hunter2"
 
 
 class Revealing:
-    """An object whose repr says everything."""
+    """An object whose repr shows a secret."""
 
     def __repr__(self):
         return f"<password {SECRET}>"
@@ -26,7 +26,7 @@ class Revealing:
 
 
 def check(text, *words):
-    """Fail where a text shows the secret, or lacks a word that helps."""
+    """Fail if a text shows the secret, or lacks a helpful word."""
     assert SECRET not in text
     for word in words:
         assert word in text, text
@@ -49,7 +49,7 @@ def check(text, *words):
     ],
 )
 def test_refused_value_is_described_by_its_type_and_keys(option, value, words):
-    """Whoever reads the log learns what was wrong, and no password."""
+    """The log says what was wrong, but shows no password."""
     with pytest.raises(InvalidOption) as caught:
         make_options({option: value})
     check("".join(traceback.format_exception(caught.value)), option, *words)
@@ -59,14 +59,14 @@ def test_refused_value_is_described_by_its_type_and_keys(option, value, words):
 
 @pytest.mark.parametrize("job", [["report", SECRET], {"cmd": SECRET}, Revealing()])
 def test_refused_job_is_described_by_its_type(job):
-    """A command line in the place of a file is refused without being shown."""
+    """A command line given instead of a file is refused without showing it."""
     with pytest.raises(InvalidOption) as caught:
         make_source(job, make_options({}))
     check(str(caught.value), "job", type(job).__name__)
 
 
 def test_variable_that_cannot_be_captured_is_named_only():
-    """Its name and its type help; what it holds does not."""
+    """Its name and type are shown, its contents are not."""
     connection = Revealing()
 
     def job():
@@ -89,14 +89,14 @@ def test_variable_that_cannot_be_captured_is_named_only():
     ],
 )
 def test_refused_line_does_not_show_values(line, word):
-    """A magic's line: what is wrong with it, without variables and arguments."""
+    """The error says what is wrong with the line, without values."""
     with pytest.raises(LineError) as caught:
         parse_words(split_words(line), get_task_options(), names={})
     check(str(caught.value), word)
 
 
 def test_what_holds_secrets_does_not_print_them():
-    """Debug logs and error reports print objects; these name keys and counts."""
+    """Their reprs, as in debug logs, show only keys and counts."""
     env = {"DB_PASSWORD": SECRET}
     setting = make_setting(cwd="/", env=env, path=[], max_result_bytes=1)
     check(repr(setting), "DB_PASSWORD")

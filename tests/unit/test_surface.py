@@ -1,4 +1,4 @@
-"""What editors and type checkers see: signatures, the stub, the events' names."""
+"""What editors and type checkers see: signatures, the stub, the event names."""
 
 import ast
 import inspect
@@ -20,7 +20,7 @@ STUB = ast.parse(Path(ipycron.__file__).with_suffix(".pyi").read_text())
 
 @pytest.mark.parametrize("function", [ipycron.schedule, ipycron.create_task])
 def test_signature_names_every_option_with_its_default(function):
-    """Shift-Tab shows all options; the declaration in `TaskOptions` is the truth."""
+    """The signatures agree with the declarations in `TaskOptions`."""
     parameters = inspect.signature(function).parameters.values()
     keywords = [p for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY]
     shown = {parameter.name: parameter.default for parameter in keywords}
@@ -30,26 +30,26 @@ def test_signature_names_every_option_with_its_default(function):
 
 
 def test_both_signatures_are_the_same_but_for_what_they_do():
-    """An option that is added to one is added to the other."""
+    """An option added to one must be added to the other."""
     one, other = map(inspect.signature, (ipycron.schedule, ipycron.create_task))
     assert one == other
 
 
 def test_docstring_describes_every_option():
-    """The help of `schedule` is complete."""
+    """The docstring of `schedule` is complete."""
     described = inspect.getdoc(ipycron.schedule)
     assert [f.name for f in fields(TaskOptions) if f"{f.name}: " not in described] == []
 
 
 @pytest.mark.parametrize("function", [ipycron.schedule, ipycron.create_task])
 def test_unknown_option_is_refused_with_a_suggestion(function):
-    """The explicit parameters have not made it a bare `TypeError`."""
+    """Explicit parameters have not made it a bare `TypeError`."""
     with pytest.raises(UnknownOption, match="Did you mean 'no_overlap'"):
         function("* * * * *", lambda: None, no_overlaps=True)
 
 
 def test_stub_has_every_public_name():
-    """What `import ipycron` offers is what an editor completes."""
+    """Everything that `import ipycron` offers is completed by editors."""
     (listed,) = [n.value for n in STUB.body if isinstance(n, ast.Assign)]
     imported = [a for n in STUB.body if isinstance(n, ast.ImportFrom) for a in n.names]
     assert ast.literal_eval(listed) == ipycron.__all__
@@ -57,7 +57,7 @@ def test_stub_has_every_public_name():
 
 
 def test_stub_imports_each_name_from_where_it_is():
-    """A stub that is wrong misleads; each import of it is carried out."""
+    """A wrong stub misleads; each of its imports is executed here."""
     for node in STUB.body:
         if isinstance(node, ast.ImportFrom):
             module = __import__(node.module, fromlist=["x"])
@@ -66,7 +66,7 @@ def test_stub_imports_each_name_from_where_it_is():
 
 
 def test_task_shows_public_names_only():
-    """Tab completion is a user interface: what it offers is in CONTRIBUTING.md."""
+    """Tab completion is a user interface; see CONTRIBUTING.md."""
     shown = {name for name in dir(ipycron.Task) if not name.startswith("_")}
     text = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text()
     (listed,) = re.findall(r"`Task` shows (.*?)\n\n", text, re.DOTALL)
@@ -74,7 +74,7 @@ def test_task_shows_public_names_only():
 
 
 def test_listener_receives_the_very_task_that_the_user_holds():
-    """The handle stands for its record everywhere, identity included."""
+    """Listeners get the same handle object as the user."""
     task = ipycron.create_task("0 0 1 1 *", lambda: None)
     assert ipycron.get_task(task.id) is task
     assert ipycron.get_tasks()[task.name] is task
@@ -83,5 +83,5 @@ def test_listener_receives_the_very_task_that_the_user_holds():
 
 
 def test_event_names_are_those_of_the_events():
-    """A type checker knows each event, and no other."""
+    """Type checkers know every event, and no others."""
     assert set(typing.get_args(EventName)) == {"*", *map(str, Event)}

@@ -1,4 +1,4 @@
-"""Names of other schedulers are answered with ours."""
+"""Names known from other schedulers are answered with ipycron's names."""
 
 import re
 
@@ -36,27 +36,27 @@ def task():
 
 @pytest.mark.parametrize(("name", "advice"), MODULE)
 def test_function_of_another_scheduler_is_pointed_to_ours(name, advice):
-    """APScheduler's, schedule's and node-cron's, and what is only mistyped."""
+    """Names of APScheduler, schedule and node-cron, and misspelt names of ours."""
     with pytest.raises(AttributeError, match=re.escape(advice)):
         getattr(ipycron, name)
 
 
 @pytest.mark.parametrize(("name", "advice"), TASK)
 def test_attribute_of_another_job_is_pointed_to_ours(task, name, advice):
-    """As the functions."""
+    """Attributes are answered like functions."""
     with pytest.raises(AttributeError, match=re.escape(advice)):
         getattr(task, name)
     assert not hasattr(task, name)
 
 
 def test_event_of_node_cron_is_pointed_to_ours(task):
-    """Its names are in camel case."""
+    """node-cron writes event names in camel case."""
     with pytest.raises(InvalidOption, match=r"Did you mean 'execution:max_reached'\?"):
         task.on("execution:maxReached", print)
 
 
 def test_advice_names_only_what_there_is(task):
-    """No advice leads to another error, nor away from a name of ours."""
+    """No advice leads to another error, or away from a name of ours."""
     members = {*dir(ipycron), *dir(task)}
     for name, advice in {**NAMES, **TASK_NAMES}.items():
         called = re.findall(r"([A-Za-z_]+)\(", advice)

@@ -1,4 +1,4 @@
-"""Completions: asked by anybody, watched, and never silent about a failure."""
+"""Completions can be read by any caller and never hide a failure."""
 
 import asyncio
 import gc
@@ -12,7 +12,7 @@ from ipycron.errors import StartRevoked, TaskNotStarted
 
 
 class Owner:
-    """A task as its completions see it; deferred calls wait for the test."""
+    """A task as its completions see it; deferred calls are made by the test."""
 
     logger = logging.getLogger("test.owner")
 
@@ -20,14 +20,14 @@ class Owner:
         self.deferred = []
 
     def defer(self, call):
-        """Put a call off."""
+        """Defer a call."""
         self.deferred.append(call)
 
     def check_wait(self, what, *, blocks):
-        """Have nothing against it."""
+        """Allow every wait."""
 
     def run(self):
-        """Make the calls that were put off."""
+        """Make the deferred calls."""
         while self.deferred:
             self.deferred.pop(0)()
 
@@ -40,17 +40,17 @@ def owner():
 
 @pytest.fixture
 def completion(owner):
-    """A completion that has not ended."""
+    """A completion that is not done."""
     return Completion("execute of task 'report'", owner)
 
 
 def fail():
-    """What a failed run reads."""
+    """Raise, as reading a failed run does."""
     raise ValueError("no")
 
 
 def test_result_is_read_at_each_question(completion):
-    """The result is decoded when somebody asks, not before."""
+    """The result is decoded when it is asked for, not before."""
     read = []
     completion.set(lambda: read.append(1) or len(read))
     assert read == []
@@ -58,7 +58,7 @@ def test_result_is_read_at_each_question(completion):
 
 
 def test_first_end_counts(completion):
-    """A completion ends once, however many ends come."""
+    """A completion ends only once; later ends are ignored."""
     completion.set(lambda: 1)
     completion.set(lambda: 2)
     completion.fail(ValueError())
@@ -66,7 +66,7 @@ def test_first_end_counts(completion):
 
 
 def test_result_raises_when_nothing_comes_in_time(completion):
-    """Waiting has its own timeout; what is waited for goes on."""
+    """The wait has its own timeout; the run itself continues."""
     with pytest.raises(TimeoutError):
         completion.result(0.001)
     assert not completion.done()
@@ -76,7 +76,7 @@ def test_result_raises_when_nothing_comes_in_time(completion):
 
 @pytest.mark.parametrize("is_read", [True, False])
 def test_exception_is_returned_whoever_raises_it(completion, is_read):
-    """The error of a run and that of a refusal are asked for in one way."""
+    """A run's error and a refusal are read in the same way."""
     if is_read:
         completion.set(fail, is_ok=False)
     else:
@@ -97,7 +97,7 @@ def test_callbacks_run_where_the_owner_says(completion, owner):
 
 
 def test_every_watcher_is_told_when_one_fails(completion, caplog):
-    """What a watcher raises is logged; the end is told to all, in their order."""
+    """A callback's exception is logged; all callbacks are called, in order."""
     told = []
     completion.watch(lambda _: told.append(1))
     completion.watch(lambda _: 1 / 0)
@@ -110,7 +110,7 @@ def test_every_watcher_is_told_when_one_fails(completion, caplog):
 
 
 def test_all_threads_wake_when_the_end_comes(completion):
-    """Any number of threads may wait; each gets the one result."""
+    """Any number of threads may wait; all of them get the same result."""
     with ThreadPoolExecutor(8) as pool:
         waiting = [pool.submit(completion.result, 10) for _ in range(8)]
         with pytest.raises(TimeoutError):
@@ -120,14 +120,14 @@ def test_all_threads_wake_when_the_end_comes(completion):
 
 
 def test_error_is_found_while_the_completion_is_held(completion):
-    """A finalizer of the user's may ask in the middle of anything: no deadlock."""
+    """A finalizer may read a completion at any time without a deadlock."""
     with completion._lock:
         completion.fail(ValueError("no"))
         assert isinstance(completion.exception(0), ValueError)
 
 
 def test_await_that_gives_up_leaves_nothing_behind(completion):
-    """A notebook may poll one for a day; the others hear of the end all the same."""
+    """Waiters that give up leave nothing behind; others are still notified."""
     told = []
     completion.watch(told.append)
 
@@ -144,7 +144,7 @@ def test_await_that_gives_up_leaves_nothing_behind(completion):
 
 
 def test_await_gives_the_result_from_another_thread(completion):
-    """`await` wakes when any thread ends the completion."""
+    """`await` returns when any thread ends the completion."""
 
     async def main():
         loop = asyncio.get_running_loop()
@@ -155,7 +155,7 @@ def test_await_gives_the_result_from_another_thread(completion):
 
 
 def test_cancelled_await_leaves_the_completion_alone(completion):
-    """One waiter gives up; nobody else hears of it, neither now nor at the end."""
+    """Cancelling one waiter affects no other waiter."""
     complaints = []
 
     async def wait():
@@ -180,7 +180,7 @@ def test_cancelled_await_leaves_the_completion_alone(completion):
 
 
 def test_waiter_may_be_gone_when_the_end_comes(completion):
-    """A loop that is closed meanwhile is no error of the completion."""
+    """A waiter's loop may be closed before the completion ends."""
 
     async def main():
         await asyncio.wait_for(asyncio.ensure_future(_await(completion)), 0.001)
@@ -197,7 +197,7 @@ async def _await(completion):
 
 @pytest.mark.parametrize("ask", ["", "result", "exception", "await"])
 def test_failure_is_logged_once_when_nobody_asked(owner, caplog, ask):
-    """A failure that is thrown away is logged by the task's logger, then forgotten."""
+    """A failure that nobody reads is logged once by the task's logger."""
     completion = Completion("execute of task 'report'", owner)
     completion.set(fail, is_ok=False)
     if ask == "await":
@@ -224,7 +224,7 @@ def test_failure_is_logged_once_when_nobody_asked(owner, caplog, ask):
 
 
 def test_refusal_is_logged_without_a_traceback_of_ours(owner, caplog):
-    """Our own errors say all in their text."""
+    """The text of our own errors says everything."""
     Completion("execute of task 'report'", owner).fail(TaskNotStarted(name="report"))
     gc.collect()
     owner.run()
@@ -234,7 +234,7 @@ def test_refusal_is_logged_without_a_traceback_of_ours(owner, caplog):
 
 
 def test_revoked_start_is_not_logged(owner, caplog):
-    """Whoever stopped a task that was starting needs not be told."""
+    """A start that the user stopped is not logged as a failure."""
     Completion("start of task 'report'", owner).fail(StartRevoked(name="report"))
     gc.collect()
     owner.run()
@@ -242,7 +242,7 @@ def test_revoked_start_is_not_logged(owner, caplog):
 
 
 def test_success_is_not_decoded_when_nobody_asked(owner):
-    """A result that nobody wants costs nothing and logs nothing."""
+    """A result that nobody reads is neither decoded nor logged."""
     read = []
     Completion("execute", owner).set(lambda: read.append(1))
     gc.collect()
@@ -251,7 +251,7 @@ def test_success_is_not_decoded_when_nobody_asked(owner):
 
 
 def test_repr_tells_the_state(owner):
-    """What it is the end of, and how it ended."""
+    """The repr says what the completion is for and how it ended."""
     completion = Completion("stop of task 'report'", owner)
     assert repr(completion) == "<Completion of stop of task 'report': pending>"
     completion.set(fail, is_ok=False)

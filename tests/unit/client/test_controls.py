@@ -12,20 +12,20 @@ LOST = SupervisorLost(reason="killed")
 
 
 class Supervisors:
-    """Answers by hand; remembers what was asked."""
+    """Answered by the test; remembers the requests."""
 
     def __init__(self):
         self.asked = []
         self.answers = []
 
     def ask(self, task_id, action, *, force):
-        """Take a control; its answer comes when the test says so."""
+        """Take a control; the test answers it."""
         self.asked.append((task_id, action, force))
         self.answers.append(asyncio.get_running_loop().create_future())
         return self.answers[-1]
 
     async def answer(self, number=-1, error=None):
-        """Answer a control and let it be heard."""
+        """Answer a control and let the answer be processed."""
         if error is None:
             self.answers[number].set_result(None)
         else:
@@ -36,14 +36,14 @@ class Supervisors:
 
 @pytest.fixture(autouse=True)
 def run_coroutines(request):
-    """Run each test of this file on a loop of its own."""
+    """Run each test of this file on its own loop."""
     test = request.function
     if inspect.iscoroutinefunction(test):
         request.node.obj = lambda: asyncio.run(test())
 
 
 async def test_answer_ends_the_request():
-    """What the supervisor says is what the caller hears."""
+    """The supervisor's answer is what the caller gets."""
     supervisors = Supervisors()
     controls = Controls(supervisors.ask)
     start = controls.add("t", "start")
@@ -58,7 +58,7 @@ async def test_answer_ends_the_request():
 
 
 async def test_start_is_asked_again_when_the_supervisor_is_lost():
-    """The caller waits on; the old answer, an error by now, is not heard."""
+    """The caller keeps waiting; the old supervisor's late answer is ignored."""
     supervisors = Supervisors()
     controls = Controls(supervisors.ask)
     start = controls.add("t", "start")
@@ -71,7 +71,7 @@ async def test_start_is_asked_again_when_the_supervisor_is_lost():
 
 
 async def test_stop_and_destroy_are_done_when_the_supervisor_is_lost():
-    """Its workers die with it: nothing is left to stop."""
+    """Workers die with their supervisor: nothing is left to stop."""
     supervisors = Supervisors()
     controls = Controls(supervisors.ask)
     ends = [controls.add("t", action) for action in ("stop", "destroy")]
@@ -82,7 +82,7 @@ async def test_stop_and_destroy_are_done_when_the_supervisor_is_lost():
 
 
 async def test_start_is_revoked_when_a_stop_came_after_it():
-    """The last word counts: a start before a stop is not made again."""
+    """The latest request wins: a start before a stop is not repeated."""
     supervisors = Supervisors()
     controls = Controls(supervisors.ask)
     revoked = controls.add("t", "start")
@@ -98,7 +98,7 @@ async def test_start_is_revoked_when_a_stop_came_after_it():
 
 
 async def test_start_fails_when_nobody_takes_over():
-    """After too many losses the start ends with the loss."""
+    """After too many losses the start fails with the last loss."""
     supervisors = Supervisors()
     controls = Controls(supervisors.ask)
     start = controls.add("t", "start")
@@ -107,7 +107,7 @@ async def test_start_fails_when_nobody_takes_over():
 
 
 async def test_caller_that_has_gone_is_no_error():
-    """A cancelled waiter is ignored when the answer comes."""
+    """A cancelled waiter is ignored when the answer arrives."""
     supervisors = Supervisors()
     controls = Controls(supervisors.ask)
     controls.add("t", "start").cancel()
@@ -116,7 +116,7 @@ async def test_caller_that_has_gone_is_no_error():
 
 
 async def test_control_is_open_until_it_is_answered():
-    """A call must not overtake it."""
+    """A call must not overtake an unanswered control."""
     supervisors = Supervisors()
     controls = Controls(supervisors.ask)
     controls.add("t", "start")

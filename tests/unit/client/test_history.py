@@ -1,4 +1,4 @@
-"""What a task remembers of its runs is bounded, in number and in size."""
+"""A task's history is bounded, in number and in size."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _notice(event: Event, number: int = 0, **facts) -> Notice:
 
 
 def test_history_keeps_the_newest_runs_when_there_are_many():
-    """Twenty runs are remembered, all are counted."""
+    """Twenty runs are kept; all are counted."""
     history = History()
     for number in range(MAX_RUNS + 5):
         history.add(_run(number), Outcome(is_ok=number % 5 > 0, value=ValueError()))
@@ -56,7 +56,7 @@ def test_history_keeps_the_newest_runs_when_there_are_many():
 
 
 def test_history_forgets_old_runs_when_their_output_is_large():
-    """The output of all remembered runs has one bound; the last run always stays."""
+    """The output of all kept runs is bounded; the last run is always kept."""
     history = History()
     for number in range(12):
         history.add(_run(number, 500_000), Outcome(is_ok=True))
@@ -66,7 +66,7 @@ def test_history_forgets_old_runs_when_their_output_is_large():
 
 
 def test_history_forgets_old_runs_when_late_words_are_many():
-    """What a run's processes say after its end counts with the next run."""
+    """Output written after a run's end counts towards the next run."""
     history = History()
     most = MAX_OUTPUT_BYTES // 500_000
     for number in range(most):
@@ -80,7 +80,7 @@ def test_history_forgets_old_runs_when_late_words_are_many():
 
 
 def test_history_keeps_the_text_of_an_error_and_not_the_error():
-    """An exception's frames may hold a notebook: they are let go."""
+    """An exception's frames may hold large objects: they are released."""
 
     class _Big:
         pass
@@ -104,7 +104,7 @@ def test_history_keeps_the_text_of_an_error_and_not_the_error():
 
 
 def test_history_reads_the_traceback_of_a_worker_and_leaves_the_payload():
-    """The worker's text is shown as it came; the error can still be decoded."""
+    """The worker's traceback is shown as text; the error can still be decoded."""
     payload, _ = encode_error(ValueError("no"), 10_000, "worker's traceback")
     run = History().add(_run(1), Outcome(is_ok=False, value=payload))
 
@@ -113,7 +113,7 @@ def test_history_reads_the_traceback_of_a_worker_and_leaves_the_payload():
 
 
 def test_event_log_keeps_problems_when_a_busy_schedule_floods_it():
-    """A failure outlives ten thousand ordinary events."""
+    """A failure is still listed after ten thousand ordinary events."""
     log = EventLog()
     log.post("t", "report", _notice(Event.EXECUTION_FAILED, 1))
     for number in range(10_000):
@@ -127,7 +127,7 @@ def test_event_log_keeps_problems_when_a_busy_schedule_floods_it():
 
 
 def test_event_log_tells_watchers_once_and_not_after_they_left():
-    """Watching twice is watching once."""
+    """Watching twice has the same effect as watching once."""
     log = EventLog()
     told: list[str] = []
     log.watch(told.append)
@@ -140,7 +140,7 @@ def test_event_log_tells_watchers_once_and_not_after_they_left():
 
 
 def test_history_counts_every_missed_slot_of_a_notice():
-    """One notice may stand for many slots."""
+    """One notice may report many slots."""
     history = History()
     history.count(_notice(Event.EXECUTION_MISSED, missed_count=7))
     history.count(_notice(Event.EXECUTION_MISSED))

@@ -1,4 +1,4 @@
-"""Ends of inline runs come to the loop together, and after the beginnings."""
+"""Ends of inline runs reach the loop in batches, after pending starts."""
 
 import asyncio
 
@@ -25,7 +25,7 @@ class InlineRun:
     ],
 )
 def test_ends_stand_back_for_beginnings(looks, expected):
-    """For a few milliseconds, in the order in which they came."""
+    """Ends wait a few milliseconds, and keep their order."""
     left = list(looks)
     completed = []
 
@@ -45,7 +45,7 @@ def test_ends_stand_back_for_beginnings(looks, expected):
 
 
 def test_ends_are_brought_together():
-    """A hundred wake the loop once."""
+    """A hundred ends wake the loop only once."""
     asked = []
 
     async def live():
@@ -63,7 +63,7 @@ def test_ends_are_brought_together():
 
 
 def test_failure_whose_text_fails_is_a_failure():
-    """An error that ends a program is told as text, if it has one."""
+    """An error is reported as text even if producing its text fails."""
 
     class Mute(BaseException):
         def __str__(self):

@@ -1,4 +1,4 @@
-"""Which events are logged, at which level, in which words."""
+"""Which events are logged, at which level, with which text."""
 
 import logging
 from datetime import UTC, datetime
@@ -17,7 +17,7 @@ logger = logging.getLogger("test.journal")
 
 @pytest.fixture
 def task():
-    """As much of a task as its journal asks for."""
+    """The part of a task that its journal uses."""
     options = SimpleNamespace(suppress_missed_warning=False, no_overlap=True)
     return SimpleNamespace(
         name="report",
@@ -52,12 +52,12 @@ def log(task, event, reason=None, **facts):
 
 
 def texts(caplog):
-    """Return level and text of what was logged."""
+    """Return level and text of the log records."""
     return [(record.levelname, record.getMessage()) for record in caplog.records]
 
 
 def test_missed_execution_is_a_warning_unless_heard_or_suppressed(task, caplog):
-    """One slot is named, many are counted; who listens by name needs no warning."""
+    """One slot is named, many are counted; with a named listener, no warning."""
     log(task, Event.EXECUTION_MISSED, missed_count=1)
     log(task, Event.EXECUTION_MISSED, missed_count=7)
     at = "2026-03-01T09:00:00+00:00"
@@ -79,7 +79,7 @@ def test_missed_execution_is_a_warning_unless_heard_or_suppressed(task, caplog):
 
 
 def test_overlap_is_a_warning_where_it_is_skipped(task, caplog):
-    """A run beside another is the user's choice, and a debug record."""
+    """An overlapping run that is allowed to start is only a debug record."""
     caplog.set_level(logging.DEBUG)
     log(task, Event.EXECUTION_OVERLAP)
     task.options.no_overlap = False
@@ -108,7 +108,7 @@ def test_overlap_is_a_warning_where_it_is_skipped(task, caplog):
     ],
 )
 def test_event_is_logged_at_its_level(task, caplog, event, facts, expected):
-    """Failures are errors with a traceback, restarts warnings, the rest is debug."""
+    """Failures are errors with a traceback, restarts warnings, the rest debug."""
     caplog.set_level(logging.DEBUG)
     log(task, event, **facts)
     level, text = expected
@@ -120,7 +120,7 @@ def test_event_is_logged_at_its_level(task, caplog, event, facts, expected):
 
 @pytest.mark.parametrize("event", Event)
 def test_quiet_events_are_passed_over_unless_somebody_debugs(task, caplog, event):
-    """Most events make no record: that is known before a context is made."""
+    """Most events create no record, which is known before a context is made."""
     logger.setLevel(logging.INFO)
     is_quiet = event not in {
         *(Event.EXECUTION_MISSED, Event.EXECUTION_OVERLAP, Event.EXECUTION_SKIPPED),
@@ -143,7 +143,7 @@ def test_quiet_events_are_passed_over_unless_somebody_debugs(task, caplog, event
 def test_failure_is_an_error_unless_the_run_before_failed_alike(
     task, caplog, before, level
 ):
-    """An incident is a row of failures with one type of error."""
+    """Consecutive failures with the same type of error are one incident."""
     caplog.set_level(logging.DEBUG)
     is_ok, summary = before
     past = SimpleNamespace(id="0", is_ok=is_ok, summary=summary)
@@ -154,7 +154,7 @@ def test_failure_is_an_error_unless_the_run_before_failed_alike(
 
 
 def test_run_that_a_stop_ended_is_no_error(task, caplog):
-    """The user wanted it to end."""
+    """The user asked for the stop."""
     caplog.set_level(logging.DEBUG)
     log(task, Event.EXECUTION_FAILED, is_stopped=True)
     assert [name for name, _ in texts(caplog)] == ["DEBUG"]

@@ -1,4 +1,4 @@
-"""What keeps a script alive, and when it lets go."""
+"""What keeps a script alive, and when it stops doing so."""
 
 import asyncio
 import signal
@@ -16,7 +16,7 @@ from ipycron.client.keepalive import Keepalive, is_interactive
 
 @pytest.fixture
 def held(monkeypatch):
-    """A keepalive in what looks like a script; pytest may be anything."""
+    """A keepalive in what looks like a script, whatever pytest is."""
     monkeypatch.setattr(keepalive, "is_interactive", lambda: False)
     held = Keepalive()
     yield held
@@ -25,7 +25,7 @@ def held(monkeypatch):
 
 @dataclass
 class Holder:
-    """A task, as far as it matters here."""
+    """The part of a task that matters here."""
 
     id: str
     is_holding: bool
@@ -33,19 +33,19 @@ class Holder:
 
 
 def count():
-    """Return how many threads hold the interpreter."""
+    """Return how many threads keep the interpreter alive."""
     return sum(t.name == "ipycron-keepalive" for t in threading.enumerate())
 
 
 def find_wakeup():
-    """Return the interpreter's wakeup descriptor, -1 without one."""
+    """Return the interpreter's wakeup descriptor; -1 if there is none."""
     current = signal.set_wakeup_fd(-1)
     signal.set_wakeup_fd(current)
     return current
 
 
 def test_one_thread_stands_for_all_held_tasks(held):
-    """The first task that is held adds it, the last one that is let go ends it."""
+    """The first held task adds the thread; releasing the last one ends it."""
     for task in "abc":
         held.update(Holder(task, True))
     assert count() == 1
@@ -61,7 +61,7 @@ def test_one_thread_stands_for_all_held_tasks(held):
 
 
 def test_process_is_held_when_update_returns(held, monkeypatch):
-    """Also for who finds that another thread is about to see to it."""
+    """Even if another thread is about to do the work."""
     is_there, may_go_on = threading.Event(), threading.Event()
 
     class Late(threading.Thread):
@@ -84,7 +84,7 @@ def test_process_is_held_when_update_returns(held, monkeypatch):
 
 
 def test_task_is_asked_after_whoever_came_before(held):
-    """What it says while another thread holds the books would be too old."""
+    """A state read while another thread holds the lock would be outdated."""
     answers = [False, True]
 
     class Asked:
@@ -107,7 +107,7 @@ def test_task_is_asked_after_whoever_came_before(held):
 
 
 def test_nothing_is_left_behind_when_it_lets_go(held):
-    """Neither a hook, nor a handler, nor a wakeup descriptor of the interpreter's."""
+    """No hook, no handler and no wakeup descriptor are left behind."""
     before = (sys.excepthook, find_descriptors(), find_wakeup())
     held.update(Holder("a", True))
     assert find_wakeup() != -1
@@ -116,7 +116,7 @@ def test_nothing_is_left_behind_when_it_lets_go(held):
 
 
 def test_wakeup_descriptor_of_a_loop_stays(held):
-    """Before ours or after: it is the loop's."""
+    """It belongs to the loop, whether set before or after ours."""
     loop = asyncio.new_event_loop()
     loop.add_signal_handler(signal.SIGUSR1, print)
     loops = find_wakeup()
@@ -136,7 +136,7 @@ def test_wakeup_descriptor_of_a_loop_stays(held):
 
 
 def test_main_module_that_runs_on_is_no_last_line(held):
-    """As where a child of multiprocessing ends: its copy of it has not ended."""
+    """A multiprocessing child ends while its copy of `__main__` has not."""
     held.update(Holder("a", True))
     held.handle_main_end()
     eventually(lambda: count() == 0)
@@ -145,7 +145,7 @@ def test_main_module_that_runs_on_is_no_last_line(held):
 
 
 def test_prompt_is_never_held(monkeypatch):
-    """Somebody sits there, or a kernel waits: nothing is to be kept alive."""
+    """An interactive prompt or a kernel needs no keepalive."""
     monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
     assert is_interactive()
     held = Keepalive()

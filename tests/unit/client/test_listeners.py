@@ -1,4 +1,4 @@
-"""Who is told of an event, once or always; and the thread that tells."""
+"""Listeners: once or permanent, and the threads that call them."""
 
 import asyncio
 import logging
@@ -14,12 +14,12 @@ from ipycron.scheduling.events import Event
 
 @pytest.fixture
 def listeners():
-    """No listeners yet."""
+    """An empty registry of listeners."""
     return Listeners()
 
 
 def test_listeners_are_taken_in_order_named_before_star(listeners):
-    """Those of the event come first, each group in the order of adding."""
+    """Listeners of the event come first, each group in the order of adding."""
     listeners.add("*", str)
     listeners.add("task:started", int)
     listeners.add(Event.TASK_STARTED, len)
@@ -28,7 +28,7 @@ def test_listeners_are_taken_in_order_named_before_star(listeners):
 
 
 def test_once_is_taken_once(listeners):
-    """Taking removes the listeners of `once`, and only those."""
+    """Taking removes the listeners added by `once`, and only those."""
     listeners.add("task:started", int, once=True)
     listeners.add("*", str, once=True)
     listeners.add("task:started", len)
@@ -37,7 +37,7 @@ def test_once_is_taken_once(listeners):
 
 
 def test_remove_takes_one_listener_or_all(listeners):
-    """Without a listener all of the event go; a stranger is ignored."""
+    """Without a listener, all of the event are removed; unknown ones are ignored."""
     for listener in (int, len):
         listeners.add("task:started", listener)
     listeners.remove("task:started", str)
@@ -49,7 +49,7 @@ def test_remove_takes_one_listener_or_all(listeners):
 
 
 def test_has_tells_named_listeners_from_star(listeners):
-    """A missed execution is heard by those who asked for it by name."""
+    """Only listeners that name the event count as listening for missed runs."""
     listeners.add("*", str)
     assert listeners.has("task:started")
     assert not listeners.has_named("task:started")
@@ -60,7 +60,7 @@ def test_has_tells_named_listeners_from_star(listeners):
 
 @pytest.mark.parametrize("event", ["", "started", "task:Started", "execution:*", "**"])
 def test_unknown_event_is_refused(listeners, event):
-    """A misspelt event would never come: it is an error."""
+    """A misspelt event would never occur, so it is an error."""
     for call in (check_event, listeners.remove, lambda e: listeners.add(e, str)):
         with pytest.raises(
             InvalidOption, match=r"expected '\*' or one of task:started"
@@ -70,7 +70,7 @@ def test_unknown_event_is_refused(listeners, event):
 
 @pytest.mark.parametrize("event", [*Event, "*"])
 def test_known_events_are_accepted(event):
-    """Members and their strings alike."""
+    """Enum members and their strings."""
     check_event(event)
     check_event(str(event))
 
@@ -84,7 +84,7 @@ def dispatcher():
 
 
 def test_calls_are_made_in_order_on_one_thread(dispatcher):
-    """What is submitted first is called first, and nowhere else."""
+    """Calls are made in the order of submission, all on one thread."""
     seen, done = [], threading.Event()
     for number in range(100):
         dispatcher.submit(
@@ -99,7 +99,7 @@ def test_calls_are_made_in_order_on_one_thread(dispatcher):
     "error", [ValueError("no"), SystemExit(3), KeyboardInterrupt()]
 )
 def test_call_that_raises_is_logged_and_the_thread_lives(dispatcher, caplog, error):
-    """Nothing that a listener raises ends the thread of all listeners."""
+    """No exception of a listener ends the thread of all listeners."""
 
     def fail():
         raise error
@@ -114,7 +114,7 @@ def test_call_that_raises_is_logged_and_the_thread_lives(dispatcher, caplog, err
 
 
 def test_awaitables_are_awaited(dispatcher):
-    """A coroutine is run to its end before the next call."""
+    """A coroutine runs to its end before the next call."""
     seen, done = [], threading.Event()
 
     async def listen():
@@ -128,7 +128,7 @@ def test_awaitables_are_awaited(dispatcher):
 
 
 def test_close_lets_happen_what_was_submitted(dispatcher):
-    """Closing is the last call; what comes later is called at once, here."""
+    """Closing completes submitted calls; later ones are called directly."""
     seen = []
     for number in range(10):
         dispatcher.submit(lambda number=number: seen.append(number))
@@ -140,7 +140,7 @@ def test_close_lets_happen_what_was_submitted(dispatcher):
 
 
 def test_close_waits_only_as_long_as_it_may(dispatcher):
-    """A listener that blocks does not hold up an end with a deadline."""
+    """A blocking listener does not delay a close beyond its deadline."""
     release = threading.Event()
     dispatcher.submit(lambda: release.wait(10))
     dispatcher.close(timeout=0.01)
@@ -158,7 +158,7 @@ def test_dispatcher_may_be_closed_by_a_listener(dispatcher):
 
 
 def block(dispatcher, lane="slow", label="a listener of x of task 'slow'"):
-    """Submit a call that blocks; return what ends it and what tells that it has."""
+    """Submit a call that blocks; return how to end it and its end."""
     release, ended = threading.Event(), threading.Event()
 
     def listen():
@@ -170,7 +170,7 @@ def block(dispatcher, lane="slow", label="a listener of x of task 'slow'"):
 
 
 def test_slow_call_does_not_hold_up_those_of_other_lanes(dispatcher, caplog):
-    """The next one goes on in another thread; its own lane waits, in order."""
+    """Other lanes continue on another thread; its own lane waits, in order."""
     release, ended = block(dispatcher)
     seen, other = [], threading.Event()
     for number in range(3):
@@ -194,7 +194,7 @@ def test_slow_call_does_not_hold_up_those_of_other_lanes(dispatcher, caplog):
 
 
 def test_many_slow_calls_leave_a_thread_for_the_others(dispatcher):
-    """Each of them keeps a thread of its own, up to a limit."""
+    """Each slow call occupies its own thread, up to a limit."""
     blocked = [block(dispatcher, lane=f"t{number}", label="") for number in range(3)]
     other = threading.Event()
     dispatcher.submit(other.set, lane="quick")
@@ -206,7 +206,7 @@ def test_many_slow_calls_leave_a_thread_for_the_others(dispatcher):
 
 
 def test_slow_coroutine_does_not_hold_up_those_of_other_lanes(dispatcher):
-    """What is awaited blocks its thread, too."""
+    """A coroutine being awaited blocks its thread, too."""
     release, other = threading.Event(), threading.Event()
 
     async def listen():
@@ -220,7 +220,7 @@ def test_slow_coroutine_does_not_hold_up_those_of_other_lanes(dispatcher):
 
 
 def test_blocked_call_does_not_keep_the_last_events_of_others(dispatcher):
-    """A close hands over as well, within its time."""
+    """A close delivers the other lanes' events within its time, too."""
     release, _ = block(dispatcher)
     other = threading.Event()
     dispatcher.submit(other.set, lane="quick")
@@ -230,7 +230,7 @@ def test_blocked_call_does_not_keep_the_last_events_of_others(dispatcher):
 
 
 def test_same_failure_is_logged_once_a_minute(dispatcher, caplog):
-    """With its label; another one is another line."""
+    """Per label; a different failure is logged separately."""
 
     def fail():
         raise ValueError

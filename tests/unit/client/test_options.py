@@ -1,4 +1,4 @@
-"""Options: every wrong value is an error that names the option and what it takes."""
+"""Options: every wrong value is an error that names the option and its values."""
 
 import dataclasses
 import logging
@@ -36,7 +36,7 @@ NEVER = "0 0 1 1 *"
 @pytest.mark.parametrize("name", DURATIONS + DEADLINES)
 @pytest.mark.parametrize("value", NO_DURATION)
 def test_duration_refuses_what_is_none(name, value):
-    """Negative, NaN, infinite, bool, text: no number of seconds to wait."""
+    """Negative, NaN, infinite, bool and text are not durations."""
     with pytest.raises(InvalidOption) as caught:
         make_options({name: value})
     assert str(caught.value).startswith(f"{name}: got {value!r:.200}, expected seconds")
@@ -46,7 +46,7 @@ def test_duration_refuses_what_is_none(name, value):
 @pytest.mark.parametrize("name", DURATIONS + DEADLINES)
 @pytest.mark.parametrize("value", [1, 0.5, timedelta(minutes=2)])
 def test_duration_is_kept_as_seconds(name, value):
-    """int, float and timedelta all become float seconds."""
+    """int, float and timedelta are converted to float seconds."""
     seconds = value.total_seconds() if isinstance(value, timedelta) else value
     kept = getattr(make_options({name: value}), name)
     assert (kept, type(kept)) == (seconds, float)
@@ -54,20 +54,20 @@ def test_duration_is_kept_as_seconds(name, value):
 
 @pytest.mark.parametrize("name", DEADLINES)
 def test_deadline_refuses_zero(name):
-    """A timeout of nothing would end everything at once."""
+    """A timeout of zero would end everything at once."""
     with pytest.raises(InvalidOption, match=f"{name}: got 0, expected seconds > 0"):
         make_options({name: 0})
 
 
 @pytest.mark.parametrize("name", DURATIONS)
 def test_duration_may_be_zero(name):
-    """No delay, no tolerance, no patience: all of these make sense."""
+    """Zero delay, tolerance and patience are all valid."""
     assert getattr(make_options({name: 0}), name) == 0.0
 
 
 @pytest.mark.parametrize("value", [0, -1, True, 1.0, "3", float("nan")])
 def test_limit_refuses_what_is_no_count(value):
-    """`max_executions=0` is no way to say unlimited; None is."""
+    """`max_executions=0` does not mean unlimited; None does."""
     with pytest.raises(InvalidOption, match="expected a whole number ≥ 1, or None"):
         make_options({"max_executions": value})
 
@@ -83,7 +83,7 @@ def test_restarts_refuse_what_is_no_count(value):
 @pytest.mark.parametrize("name", FLAGS)
 @pytest.mark.parametrize("value", [1, 0, "yes", None])
 def test_flag_is_true_or_false_only(name, value):
-    """Truthy is not true: ``unref="no"`` must not mean yes."""
+    """Truthy values are refused: ``unref="no"`` must not mean True."""
     with pytest.raises(InvalidOption, match=rf"{name}: got .* expected True or False"):
         make_options({name: value})
 
@@ -117,7 +117,7 @@ WRONG = [
 
 @pytest.mark.parametrize(("name", "value", "expected"), WRONG)
 def test_wrong_value_names_the_option_and_what_it_takes(name, value, expected):
-    """Subject, what it got, what it expected: one sentence."""
+    """Option, value and expectation, in one sentence."""
     with pytest.raises(InvalidOption) as caught:
         make_options({name: value})
     shown = describe_value(name, value)  # of `env` and `args` never the value
@@ -145,7 +145,7 @@ def test_unknown_option_is_met_with_the_known_ones(typo, meant):
 
 
 def test_defaults_are_those_of_the_specification():
-    """A13, value by value."""
+    """Every default of A13."""
     options = make_options({})
     names = TaskOptions.__dataclass_fields__
     assert {name: getattr(options, name) for name in names} == {
@@ -163,7 +163,7 @@ def test_defaults_are_those_of_the_specification():
 
 
 def test_every_option_has_its_help():
-    """The magics and the command line read their help from here."""
+    """The magics and the command take their help from here."""
     for field in TaskOptions.__dataclass_fields__.values():
         assert field.metadata["help"]
 
@@ -182,7 +182,7 @@ NAMES = [
 
 @pytest.mark.parametrize("name", NAMES)
 def test_any_text_may_be_a_name(name):
-    """Names are shown escaped, not refused; they are found again as they are."""
+    """Unusual names are escaped when shown, not refused, and can be looked up."""
     task = ipycron.create_task(NEVER, lambda: 1, name=name)
     try:
         assert ipycron.get_task(name) is task
@@ -193,7 +193,7 @@ def test_any_text_may_be_a_name(name):
 
 
 def test_job_and_expression_are_checked_before_anything_starts(tmp_path):
-    """What can be checked is checked at the call, and leaves no task behind."""
+    """A call with invalid arguments fails and leaves no task behind."""
     missing = tmp_path / "missing.py"
     cases = [
         ((NEVER, missing), {}, TaskFileNotFound, "missing.py does not exist"),
@@ -221,7 +221,7 @@ def test_job_and_expression_are_checked_before_anything_starts(tmp_path):
 
 
 def test_coroutine_function_needs_a_running_loop():
-    """Without a loop there is nowhere to run it; the way out is said."""
+    """Without a loop it is refused, with advice."""
 
     async def job():
         return 1
@@ -231,7 +231,7 @@ def test_coroutine_function_needs_a_running_loop():
 
 
 def test_function_that_cannot_travel_names_the_variable():
-    """The error of a capture names the variable and its type."""
+    """The capture error names the variable and its type."""
     generator = (x for x in ())
 
     def job():
@@ -246,20 +246,20 @@ def test_function_that_cannot_travel_names_the_variable():
     ["Europe/Berlin", ZoneInfo("Europe/Berlin"), UTC, timezone(timedelta(hours=2))],
 )
 def test_zone_may_be_a_name_or_a_tzinfo(zone):
-    """The task's zone is the schedule's, however it was given."""
+    """A task's zone is its schedule's, however it was given."""
     task = ipycron.create_task(NEVER, lambda: 1, timezone=zone)
     assert task.timezone == str(zone)
     ipycron.shutdown()
 
 
 def test_logger_may_be_any_logger():
-    """A logger is kept as it is."""
+    """A logger is stored as it is."""
     logger = logging.getLogger("x")
     assert make_options({"logger": logger}).logger is logger
 
 
 def test_tasks_that_are_told_the_same_share_it():
-    """A thousand tasks on one schedule know it once; another zone is another."""
+    """Tasks on the same schedule share one object; another zone is another."""
     first, same, other = (
         ipycron.create_task(NEVER, lambda: 1, stop_timeout=7, timezone=zone)
         for zone in ("UTC", "UTC", None)
@@ -272,7 +272,7 @@ def test_tasks_that_are_told_the_same_share_it():
 
 
 def test_tasks_do_not_share_what_is_drawn_from_their_names():
-    """Each has its own minute for an H, though the text is the same."""
+    """Each task has its own minute for an H, though the text is the same."""
     tasks = [ipycron.create_task("H H * * *", print, name=f"n{n}") for n in range(20)]
     assert [task.expression.hash_id for task in tasks] == [task.name for task in tasks]
     assert len({task.next_runs(1)[0] for task in tasks}) > 1
@@ -280,7 +280,7 @@ def test_tasks_do_not_share_what_is_drawn_from_their_names():
 
 
 class Alike:
-    """Something that says it is equal to all of its kind, and has no hash."""
+    """Compares equal to every instance of its class, and is unhashable."""
 
     def __eq__(self, other):
         return isinstance(other, Alike)
@@ -289,14 +289,14 @@ class Alike:
 
 
 class OwnLogger(Alike, logging.Logger):
-    """A logger of the user's."""
+    """A user's logger."""
 
 
 class OwnCoordinator(Alike):
-    """A coordinator of the user's."""
+    """A user's coordinator."""
 
     def should_run(self, key, lease):
-        """Run what there is time for."""
+        """Run everything."""
         return bool(key and lease)
 
     def on_complete(self, key):
@@ -304,7 +304,7 @@ class OwnCoordinator(Alike):
 
 
 class OwnExecutor(Alike, ThreadPoolExecutor):
-    """An executor of the user's."""
+    """A user's executor."""
 
 
 @pytest.mark.parametrize(
@@ -317,13 +317,13 @@ class OwnExecutor(Alike, ThreadPoolExecutor):
     ],
 )
 def test_options_with_values_of_their_own_are_not_shared(name, make):
-    """Each task has what it was given, whatever that says it is equal to."""
+    """Each task keeps its own objects, even if they compare equal."""
     first, second = (make_options({name: make()}) for _ in range(2))
     assert getattr(first, name) is not getattr(second, name)
 
 
 def test_system_zone_is_not_the_zone_of_its_name():
-    """Where a task travels to, the system may have another."""
+    """The system's zone may differ where a task is sent."""
     system = ipycron.create_task(NEVER, lambda: 1)
     named = ipycron.create_task(NEVER, lambda: 1, timezone=system.timezone)
     assert named.expression is not system.expression
@@ -331,20 +331,20 @@ def test_system_zone_is_not_the_zone_of_its_name():
 
 
 class OwnZone(Alike, tzinfo):
-    """A zone of the user's."""
+    """A user's time zone."""
 
     def utcoffset(self, _):
-        """Be an hour ahead."""
+        """Return one hour."""
         return timedelta(hours=1)
 
     def dst(self, _):
-        """Keep no summer time."""
+        """Return no daylight saving time."""
         return timedelta(0)
 
 
 @pytest.mark.parametrize("zone", [tz.gettz("Europe/Berlin"), tz.tzutc(), OwnZone()])
 def test_zone_needs_no_hash(zone):
-    """Two tasks in one zone: dateutil's zones cannot be keys."""
+    """Two tasks in one unhashable zone, as those of dateutil are."""
     tasks = [ipycron.create_task(NEVER, print, timezone=zone) for _ in range(2)]
     assert all(task.expression.timezone is zone for task in tasks)
     assert all(task.next_runs(1) for task in tasks)
@@ -352,7 +352,7 @@ def test_zone_needs_no_hash(zone):
 
 
 def test_folder_that_was_deleted_is_named(tmp_path, monkeypatch):
-    """A background task takes its working directory along."""
+    """A background task needs its working directory."""
     folder = tmp_path / "gone"
     folder.mkdir()
     monkeypatch.chdir(folder)
@@ -366,13 +366,13 @@ def test_folder_that_was_deleted_is_named(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("value", ["name", 7, [None]])
 def test_wait_refuses_what_is_no_task(value):
-    """One, several, or all."""
+    """It takes one task, several, or none for all."""
     with pytest.raises(InvalidOption, match="expected tasks, or None for all of them"):
         ipycron.wait(value)
 
 
 def test_wait_takes_one_task():
-    """It need not be put into a list."""
+    """A single task need not be put into a list."""
     try:
         assert ipycron.wait(ipycron.create_task(NEVER, lambda: 1), timeout=5)
     finally:
@@ -398,7 +398,7 @@ def test_wait_takes_one_task():
     ],
 )
 def test_option_of_another_scheduler_is_pointed_to_ours(name, advice):
-    """What people know from elsewhere is answered with our name for it."""
+    """Options known from elsewhere are answered with our names for them."""
     with pytest.raises(UnknownOption, match=re.escape(advice)):
         make_options({name: 1})
 
@@ -411,7 +411,7 @@ def test_every_option_that_is_pointed_to_exists():
 
 
 def test_step_wider_than_its_field_is_logged_where_it_is_declared(caplog):
-    """It is valid, and perhaps not what was meant."""
+    """It is valid but perhaps unintended."""
     ipycron.create_task("*/90 * * * *", lambda: 1, name="report")
     ipycron.create_task(ipycron.CronExpression("0 */36 * * *"), lambda: 1, name="other")
     ipycron.shutdown()
@@ -422,7 +422,7 @@ def test_step_wider_than_its_field_is_logged_where_it_is_declared(caplog):
 
 
 def test_hash_without_a_name_is_logged_once(caplog):
-    """It draws another time at each start, whoever declares how many of them."""
+    """Its times differ at each start; logged once, however many tasks do it."""
     ipycron.create_task("H 9 * * *", lambda: 1, name="named")
     ipycron.create_task("0 9 * * Thu", lambda: 1)
     assert not caplog.records
@@ -442,10 +442,10 @@ def test_hash_without_a_name_is_logged_once(caplog):
     ],
 )
 def test_option_without_effect_is_refused(options, text):
-    """Nothing would read it, so it was meant for something else."""
+    """An option that nothing would read was meant for something else."""
     with pytest.raises(InvalidOption, match=text):
         ipycron.create_task(NEVER, print_nothing, **options)
 
 
 def print_nothing():
-    """The least of jobs."""
+    """The smallest job."""

@@ -1,4 +1,4 @@
-"""What a run wrote can be read in order, from any point on."""
+"""A run's output can be read in order, from any position."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _flatten(pieces):
 
 
 def test_output_is_read_in_order_across_streams_and_displays():
-    """Text and displays come back in the order in which they came."""
+    """Text and displays are returned in the order of their arrival."""
     output = Output()
     output.write("stdout", b"a", 0)
     output.write("stderr", b"b", 0)
@@ -39,7 +39,7 @@ def test_output_is_read_in_order_across_streams_and_displays():
 
 
 def test_output_is_read_on_from_a_position_when_an_entry_has_grown():
-    """Each byte is read once, wherever the reader stopped before."""
+    """Each byte is read once, wherever the last read stopped."""
     output = Output()
     output.write("stdout", b"one ", 0)
     _, position = output.read()
@@ -52,7 +52,7 @@ def test_output_is_read_on_from_a_position_when_an_entry_has_grown():
 
 
 def test_output_says_how_much_is_missing_when_a_stream_was_flooded():
-    """A gap between head and tail is a piece that counts the bytes."""
+    """The gap between head and tail is a piece that counts the missing bytes."""
     output = Output()
     output.write("stdout", b"x" * (HEAD_BYTES + TAIL_BYTES + 100), 0)
 
@@ -63,7 +63,7 @@ def test_output_says_how_much_is_missing_when_a_stream_was_flooded():
 
 
 def test_output_says_how_much_is_missing_when_the_supervisor_dropped():
-    """Bytes that never arrived count as missing, and positions stay true."""
+    """Bytes that never arrived count as missing; positions stay correct."""
     output = Output()
     output.write("stdout", b"a", 0)
     output.write("stdout", b"b", 10)
@@ -75,7 +75,7 @@ def test_output_says_how_much_is_missing_when_the_supervisor_dropped():
 
 
 def test_output_keeps_the_newest_displays_when_there_are_too_many():
-    """A display that was dropped is an empty piece; the newest are there."""
+    """A dropped display is an empty piece; the newest are kept."""
     output = Output()
     for number in range(MAX_DISPLAYS + 3):
         output.display(pack_data(_display(str(number))))
@@ -88,7 +88,7 @@ def test_output_keeps_the_newest_displays_when_there_are_too_many():
 
 
 def test_output_keeps_every_byte_when_streams_alternate_for_long():
-    """Only the order within the older half is given up."""
+    """Only the order within the older half is lost."""
     output = Output()
     for number in range(MAX_ENTRIES):
         output.write("stdout", b"o", 0)
@@ -105,7 +105,7 @@ def test_output_keeps_every_byte_when_streams_alternate_for_long():
 
 
 def test_long_output_is_cut_between_lines():
-    """Head and tail are whole lines; the marker's lines and bytes add up."""
+    """Head and tail are whole lines; the marker's counts are correct."""
     text = "".join(f"line {number}\n" for number in range(100_000))
     output = Output()
     output.write("stdout", text.encode(), 0)
@@ -126,7 +126,7 @@ def test_long_output_is_cut_between_lines():
 
 
 def test_long_output_is_cut_where_it_must_be_when_it_has_no_lines():
-    """One endless line keeps its beginning and its end."""
+    """A single endless line keeps its beginning and its end."""
     output = Output()
     output.write("stdout", b"x" * HEAD_BYTES + b"y" * 2 * TAIL_BYTES, 0)
 

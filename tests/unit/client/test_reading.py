@@ -1,4 +1,4 @@
-"""Results and errors, read by several at once: by listeners, the history, a caller."""
+"""Results and errors read concurrently: by listeners, history and callers."""
 
 import os
 import threading
@@ -19,7 +19,7 @@ rebuilt = []
 
 
 class Slow:
-    """Takes its time to be rebuilt."""
+    """An object that is slow to rebuild."""
 
     def __init__(self, text):
         self.text = text
@@ -29,7 +29,7 @@ class Slow:
 
 
 def rebuild(text):
-    """Return the object, late."""
+    """Return the object after a delay."""
     rebuilt.append(text)
     time.sleep(0.05)  # noqa: TID251 - while the others ask
     return Slow(text)
@@ -37,7 +37,7 @@ def rebuild(text):
 
 @pytest.mark.parametrize("text", ["small", LARGE])
 def test_error_is_whole_for_each_of_its_readers(text):
-    """In whatever order they come: none takes the bytes from the next."""
+    """Every reader gets all bytes, in whatever order they read."""
     payload, summary = encode_error(ValueError(text), 1 << 20)
     outcome = Outcome(is_ok=False, value=payload, summary=summary)
     for _ in range(2):
@@ -48,7 +48,7 @@ def test_error_is_whole_for_each_of_its_readers(text):
 
 
 def test_result_is_decoded_once_when_many_ask_at_once():
-    """A large one has a descriptor, which is given back after the first."""
+    """A large result's descriptor is closed after the first decoding."""
     payload, summary = encode_result(Slow(LARGE), 1 << 20)
     assert payload.fd is not None
     held = wrap_value(Outcome(is_ok=True, value=payload, summary=summary))
@@ -61,7 +61,7 @@ def test_result_is_decoded_once_when_many_ask_at_once():
 
 
 def test_bytes_are_taken_out_once_when_many_settle_at_once(monkeypatch):
-    """Nobody reads from a descriptor that another has given back."""
+    """No thread reads from a descriptor that another has closed."""
     payload, _ = encode_result(LARGE, 1 << 20)
     read = os.pread
 
@@ -75,7 +75,7 @@ def test_bytes_are_taken_out_once_when_many_settle_at_once(monkeypatch):
 
 
 def ask_at_once(call):
-    """Return what four threads get that call together."""
+    """Return what four threads get from concurrent calls."""
     meeting = threading.Barrier(4)
 
     def ask(_):

@@ -1,4 +1,4 @@
-"""What is known to be settled of a task while nobody tells."""
+"""Which slots of a task are known to be settled while no scheduler reports."""
 
 from functools import partial
 
@@ -32,7 +32,7 @@ class Minutes:
     ],
 )
 def test_floor_rises_over_settled_slots_only(slots, floor, beyond):
-    """In whatever order they are settled; what waits stays known."""
+    """Whatever the order; slots that still wait are remembered."""
     settled = Settled(30)
     for slot in slots:
         settled.add(slot, Minutes())
@@ -40,7 +40,7 @@ def test_floor_rises_over_settled_slots_only(slots, floor, beyond):
 
 
 def test_floor_rises_over_what_is_told_in_bulk():
-    """A number of missed slots stands for all before it."""
+    """A count of missed slots includes all slots before its date."""
     settled = Settled(30)
     settled.add(600, Minutes())
     settled.add(180, Minutes())
@@ -50,7 +50,7 @@ def test_floor_rises_over_what_is_told_in_bulk():
 
 
 def test_memory_is_bounded_when_a_slot_waits_for_ever(monkeypatch):
-    """The oldest that wait are given up."""
+    """The oldest waiting slots are given up."""
     monkeypatch.setattr(resumption, "MAX_BEYOND", 3)
     settled = Settled(30)
     for slot in (120, 180, 300, 420):
@@ -77,7 +77,7 @@ def make_notice(event, date):
 
 
 def test_slots_of_a_silence_are_settled_when_they_are_reported():
-    """Not by the start that comes first: its supervisor may be lost before them."""
+    """Not by the start before that: its supervisor may be lost again."""
     follow = partial(Resumptions.follow, schedule=Minutes(), no_overlap=False)
     known, lost = Resumptions(), SupervisorLost(reason="killed")
     follow(known, make_notice(Event.TASK_STARTED, 30))

@@ -1,4 +1,4 @@
-"""What the client knows of a task, and what it concludes when a supervisor is lost."""
+"""The client's view of a task, and its conclusions when a supervisor is lost."""
 
 import math
 from datetime import UTC
@@ -14,7 +14,7 @@ LOST = Outcome.of_error(RuntimeError("gone"))
 
 
 class Told:
-    """A mirror and the short way to tell it events."""
+    """An observed state, and a shorthand for feeding it events."""
 
     def __init__(self, runs_left=None):
         self.deferred = []
@@ -23,7 +23,7 @@ class Told:
         )
 
     def tell(self, event, status, *, run=None, runs_left=None, is_ok=None):
-        """Tell an event."""
+        """Feed an event."""
         outcome = None if is_ok is None else Outcome(is_ok=is_ok, value=ValueError())
         execution = None
         if run is not None:
@@ -49,7 +49,7 @@ class Told:
         )
 
     def lose(self, open_control=None):
-        """Return the events that a loss means, and where they lead."""
+        """Return the events and the resulting state after a loss."""
         notices = self.observed.describe_loss(9.0, LOST, open_control=open_control)
         for notice in notices:
             self.observed.follow(notice)
@@ -58,14 +58,14 @@ class Told:
 
 @pytest.fixture
 def told():
-    """A mirror of a task that is started."""
+    """The observed state of a started task."""
     told = Told()
     told.tell(Event.TASK_STARTED, Status.IDLE)
     return told
 
 
 def test_run_is_in_progress_from_start_to_end(told):
-    """`running` holds a run until it ends; then it is the last run."""
+    """`running` contains a run until it ends; then it is the last run."""
     run = told.tell(Event.EXECUTION_STARTED, Status.RUNNING, run="r1")
     assert told.observed.running == (run,)
     assert told.observed.status is Status.RUNNING
@@ -76,7 +76,7 @@ def test_run_is_in_progress_from_start_to_end(told):
 
 
 def test_traceback_of_a_failure_is_read_elsewhere(told):
-    """Users' exceptions are not asked on the client's loop."""
+    """Users' exceptions are never inspected on the client's loop."""
     told.tell(Event.EXECUTION_STARTED, Status.RUNNING, run="r1")
     told.tell(Event.EXECUTION_FAILED, Status.IDLE, run="r1", is_ok=False)
     (read,) = told.deferred
@@ -84,7 +84,7 @@ def test_traceback_of_a_failure_is_read_elsewhere(told):
 
 
 def test_output_belongs_to_the_run_that_made_it(told):
-    """Early words wait for the first run, late ones go to the last."""
+    """Early output is kept for the first run, late output for the last."""
 
     def write(run, text):
         told.observed.add_output(
@@ -122,7 +122,7 @@ def test_loss_fails_the_runs_and_no_more_when_another_takes_over(told):
 def test_last_word_counts_when_the_supervisor_is_lost(
     told, open_control, events, status
 ):
-    """What was told to stop has stopped; the rest goes on with the next one."""
+    """A task that was being stopped is stopped; other tasks are resumed."""
     assert told.lose(open_control) == events
     assert told.observed.status is status
 
@@ -137,7 +137,7 @@ def test_loss_means_little_to_a_task_that_is_not_started(open_control, events):
 
 
 def test_limit_is_told_once_when_the_last_run_is_lost():
-    """The last run counts although it was lost; the limit is not told twice."""
+    """A lost last run counts; the limit is reported only once."""
     ends = ["task:stopped", "task:destroyed"]
     told = Told(runs_left=1)
     told.tell(Event.TASK_STARTED, Status.IDLE, runs_left=1)

@@ -1,4 +1,4 @@
-"""The pool of inline functions: as many threads as are needed, none too long."""
+"""The thread pool for inline functions: as many threads as needed, not for long."""
 
 import threading
 
@@ -18,12 +18,12 @@ def pool():
 
 
 def count_threads():
-    """Return how many job threads there are."""
+    """Return the number of job threads."""
     return sum(thread.name == "ipycron-job" for thread in threading.enumerate())
 
 
 def test_calls_run_in_order_on_few_threads_when_they_are_short(pool, monkeypatch):
-    """A thousand short calls need two threads at most."""
+    """A thousand short calls need at most two threads."""
     monkeypatch.setattr(threads, "GROW_AFTER", 0.1)  # a busy machine lets them wait
     done = []
     for number in range(1000):
@@ -53,7 +53,7 @@ def test_second_call_runs_when_the_first_blocks(pool):
 
 
 def test_idle_threads_sleep_when_one_can_serve(pool):
-    """Who fell idle last is woken first, so that the others' time runs out."""
+    """The thread idle last is woken first, so that the others time out."""
     meeting = threading.Barrier(31)
     for _ in range(30):
         pool.submit(lambda: meeting.wait(10))
@@ -70,7 +70,7 @@ def test_idle_threads_sleep_when_one_can_serve(pool):
 
 
 def look_at(stall, looks, *, threads):
-    """Return the numbers of the looks that end in more threads."""
+    """Return the numbers of the checks that add threads."""
     begun, now, used = 0, 0.0, 0.0
     found = []
     for number, (progress, elapsed, share) in enumerate(looks):
@@ -92,20 +92,20 @@ def look_at(stall, looks, *, threads):
     ],
 )
 def test_threads_are_added_when_calls_make_no_progress(look, expected):
-    """At once for calls that wait, ten times later for calls that compute."""
+    """At once for blocked calls, ten times later for computing ones."""
     stall = threads.Stall(begun=0, now=0.0, used=0.0)
     assert len(look_at(stall, [look] * 10, threads=2)) == expected
 
 
 def test_stall_is_forgotten_when_calls_begin():
-    """A busy moment here and there adds up to nothing."""
+    """Short busy periods do not accumulate."""
     stall = threads.Stall(begun=0, now=0.0, used=0.0)
     looks = [(0, 0.002, 1.0)] * 9 + [(2, 0.002, 1.0)]
     assert look_at(stall, looks * 10, threads=2) == []
 
 
 def test_calls_are_served_when_no_thread_can_be_started_any_more(pool, monkeypatch):
-    """Python 3.12 starts none once the main thread has ended."""
+    """Python 3.12 starts no threads once the main thread has ended."""
 
     def refuse(thread):
         raise RuntimeError("can't create new thread at interpreter shutdown")
@@ -123,7 +123,7 @@ def test_calls_are_served_when_no_thread_can_be_started_any_more(pool, monkeypat
 def test_call_is_refused_when_there_is_no_thread_and_none_can_be_started(
     pool, monkeypatch
 ):
-    """Its run fails with the reason; preparing for it hangs nobody."""
+    """Its run fails with the reason; nothing hangs."""
 
     def refuse(thread):
         raise RuntimeError("can't start new thread")
@@ -135,7 +135,7 @@ def test_call_is_refused_when_there_is_no_thread_and_none_can_be_started(
 
 
 def test_call_is_served_when_it_comes_after_idle_time(pool, monkeypatch):
-    """Threads that have ended for want of work are replaced."""
+    """Threads that ended while idle are replaced."""
     monkeypatch.setattr(threads, "IDLE_SECONDS", 0.01)
     meeting = threading.Barrier(10)
     for _ in range(10):
@@ -147,7 +147,7 @@ def test_call_is_served_when_it_comes_after_idle_time(pool, monkeypatch):
 
 
 def test_threads_end_when_the_pool_is_closed_before_their_calls_are_over(pool):
-    """A thread that outlives the pool ends with its call, not ten seconds later."""
+    """A thread that outlives the pool ends right after its call."""
     release, begun = threading.Event(), threading.Event()
 
     def work():

@@ -1,4 +1,4 @@
-"""Runs that were called for: whoever waits is told once, whichever thread asks."""
+"""Waiters for runs: each is resolved once, whichever thread does it."""
 
 import sys
 import threading
@@ -8,7 +8,7 @@ from ipycron.client.completion import Waiters
 
 
 def test_call_is_taken_once():
-    """Later ones, and strangers, find nobody waiting."""
+    """Later lookups, and unknown ids, find no waiter."""
     calls = Waiters()
     calls.add("a", "first")
     calls.add("b", "second")
@@ -20,7 +20,7 @@ def test_call_is_taken_once():
 
 
 def test_no_call_is_lost_between_threads():
-    """One thread calls while another ends the runs."""
+    """One thread adds calls while another ends the runs."""
     calls = Waiters()
     barrier = threading.Barrier(4)
     interval = sys.getswitchinterval()

@@ -12,7 +12,7 @@ ADVICE = (
 
 
 def test_env_coordinator_reads_the_variable_at_each_fire(monkeypatch):
-    """A process is promoted and demoted while it lives."""
+    """A process can be promoted and demoted while it runs."""
     monkeypatch.setenv("IPYCRON_RUN", "true")
     coordinator = EnvRunCoordinator()
     assert coordinator.should_run("report:x", 30) is True
@@ -25,7 +25,7 @@ def test_env_coordinator_reads_the_variable_at_each_fire(monkeypatch):
 def test_env_coordinator_is_refused_when_the_variable_says_anything_else(
     monkeypatch, value
 ):
-    """A typo never runs everything everywhere, or nothing anywhere."""
+    """A typo must never run everything everywhere, or nothing anywhere."""
     monkeypatch.setenv("IPYCRON_RUN", value)
     with pytest.raises(CoordinatorError) as caught:
         EnvRunCoordinator()
@@ -56,7 +56,7 @@ def test_env_coordinator_raises_at_the_fire_when_the_variable_became_bad(monkeyp
 
 
 def test_env_coordinator_reads_another_variable_when_told(monkeypatch):
-    """Two fleets on one machine have a variable each."""
+    """Two fleets on one machine can use different variables."""
     monkeypatch.delenv("IPYCRON_RUN", raising=False)
     monkeypatch.setenv("NIGHT_RUN", "true")
     coordinator = EnvRunCoordinator("NIGHT_RUN")

@@ -1,4 +1,4 @@
-"""What is accepted as a run coordinator, and what importing costs."""
+"""What is accepted as a run coordinator, and what importing coordinators costs."""
 
 import subprocess
 import sys
@@ -11,7 +11,7 @@ from ipycron.errors import InvalidOption
 
 
 class Plain:
-    """The least that is a coordinator."""
+    """The smallest coordinator."""
 
     def should_run(self, _key, _lease):
         """Run everything."""
@@ -30,7 +30,7 @@ class WithoutEnd:
 
 
 def test_check_coordinator_returns_any_object_with_both_methods():
-    """Nothing is to be inherited."""
+    """No base class is needed."""
     coordinator = Plain()
     assert check_coordinator(coordinator) is coordinator
 
@@ -47,13 +47,13 @@ def test_check_coordinator_raises_when_a_method_is_missing(value):
 
 
 def test_check_coordinator_raises_when_given_the_class():
-    """A class has the methods but cannot be asked."""
+    """A class has the methods, but they cannot be called."""
     with pytest.raises(InvalidOption, match="Make an object of this class first"):
         check_coordinator(EnvRunCoordinator)
 
 
 def test_importing_the_coordinators_loads_neither_redis_nor_asyncio():
-    """Redis is an extra, and asyncio costs more than all the rest."""
+    """Redis is an extra, and asyncio costs more than everything else."""
     code = (
         "import sys, ipycron.coordinate as c\n"
         "from ipycron.coordinate import *\n"
@@ -67,7 +67,7 @@ def test_importing_the_coordinators_loads_neither_redis_nor_asyncio():
 
 
 def test_script_without_a_fleet_loads_no_coordinator():
-    """SQLite and Redis would be 20 ms of its first task."""
+    """SQLite and Redis would add 20 ms to its first task."""
     code = (
         "import sys, ipycron\n"
         "ipycron.create_task('0 0 1 1 *', print).start().result(10)\n"

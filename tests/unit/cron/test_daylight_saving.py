@@ -173,7 +173,7 @@ INTERVAL_AUTUMN = [
     [*FIXED_SPRING, *FIXED_AUTUMN, *INTERVAL_SPRING, *INTERVAL_AUTUMN],
 )
 def test_schedule_fires_by_debians_rule(zone, text, after, fires):
-    """Forwards, backwards and by question, a schedule has these fires and no other."""
+    """`next`, `previous` and `matches` agree on exactly these fires."""
     schedule = CronExpression(text, zone)
     start = datetime.fromisoformat(after)
     found = schedule.upcoming(len(fires), start)
@@ -200,7 +200,7 @@ def test_schedule_fires_by_debians_rule(zone, text, after, fires):
     ],
 )
 def test_instant_beside_a_change_is_no_fire(zone, text, moment):
-    """`matches` denies what `next` would not return."""
+    """`matches` rejects what `next` would not return."""
     assert not CronExpression(text, zone).matches(datetime.fromisoformat(moment))
 
 
@@ -222,7 +222,7 @@ def test_instant_beside_a_change_is_no_fire(zone, text, moment):
     ],
 )
 def test_star_in_a_time_field_makes_an_interval(text, is_interval):
-    """Intervals fire again in the repeated hour, fixed times do not."""
+    """Intervals fire again in a repeated hour, fixed times do not."""
     schedule = CronExpression(text, "America/New_York")
     second_showing = datetime.fromisoformat("2026-11-01T01:00:00-05:00").timestamp()
     found = schedule.find_next(second_showing - 1)

@@ -1,4 +1,4 @@
-"""Which days are chosen: tokens of the day fields, and how the two combine (E4, E5).
+"""Which days are chosen: tokens of the day fields, and their combination (E4, E5).
 
 November 2025 begins on a Saturday and ends on a Sunday; February 2026 begins on a
 Sunday and has 28 days; May 2026 ends on a Sunday, 1 August 2026 is a Saturday.
@@ -74,7 +74,7 @@ def list_days(text: str, month: str, *, day_or: bool = True) -> list[int]:
     ],
 )
 def test_token_chooses_its_days(text, month, days):
-    """Each token stands for these days of this month."""
+    """Each token stands for these days of the month."""
     assert list_days(text, month) == days
 
 
@@ -118,13 +118,13 @@ def test_day_fields_combine_as_cron_or_as_node_cron(text, day_or, days):
     ],
 )
 def test_schedule_of_all_days_is_known(text, day_or, are_all):
-    """A schedule that runs every day needs no search for its day."""
+    """A schedule that runs every day needs no search for its days."""
     assert Days(parse(f"0 0 {text}"), day_or=day_or).are_all is are_all
 
 
 @pytest.mark.parametrize("text", ["L * *", "15W 2,11 *", "29 2 *", "* * 5#5", "31 * 1"])
 def test_search_backwards_finds_the_same_days(text):
-    """`find_previous` visits the days of `find_next` in reverse, over eight years."""
+    """`find_previous` returns the days of `find_next` in reverse order."""
     days = Days(parse(f"0 0 {text}"), day_or=True)
     first = (date(2023, 12, 30) - EPOCH).days
     last = (date(2032, 3, 2) - EPOCH).days
@@ -141,7 +141,7 @@ def test_search_backwards_finds_the_same_days(text):
 
 
 def test_search_ends_at_its_limits():
-    """A day beyond the last, or before the first, is not found."""
+    """A day after the last, or before the first, is not found."""
     days = Days(parse("0 0 15 * *"), day_or=True)
     start = (date(2026, 1, 1) - EPOCH).days
     assert days.find_next(start, start + 13) is None

@@ -1,5 +1,5 @@
 # ruff: noqa: RUF001 - sentences in their own scripts
-"""Schedules in words: a table, every locale, and what falls back to English."""
+"""Descriptions: a table, every locale, and schedules without suitable words."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ from ipycron.errors import InvalidOption
     ],
 )  # fmt: skip
 def test_schedule_is_said_in_english(text, words):
-    """The words are true of the values, for every form of the grammar."""
+    """The words match the values, for every form of the grammar."""
     assert CronExpression(text).describe() == words
 
 
@@ -190,12 +190,12 @@ def test_schedule_is_said_in_english(text, words):
     ],
 )  # fmt: skip
 def test_both_day_fields_are_said_to_be_needed_without_day_or(text, words):
-    """With day_or=False the sentence narrows instead of adding."""
+    """With day_or=False the sentence narrows the days instead of adding more."""
     assert CronExpression(text, day_or=False).describe() == words
 
 
 def test_days_that_are_both_needed_stand_beside_each_other_in_other_languages():
-    """A language has no "only" for a token: two clauses narrow by themselves."""
+    """Other languages have no "only" for a token: two clauses narrow the days."""
     schedule = CronExpression("0 0 13 * 5#2", day_or=False)
     words = "Um 00:00, am 13 Tag des Monats, am zweiten Freitag des Monats"
     assert schedule.describe("de") == words
@@ -224,7 +224,7 @@ def test_days_that_are_both_needed_stand_beside_each_other_in_other_languages():
     ],
 )  # fmt: skip
 def test_schedule_is_said_in_other_languages(language, text, words):
-    """Names and phrases are the language's own."""
+    """Names and phrases are in the language itself."""
     assert CronExpression(text).describe(language) == words
 
 
@@ -276,7 +276,7 @@ def test_schedule_is_said_in_other_languages(language, text, words):
     ],
 )  # fmt: skip
 def test_schedule_is_listed_where_a_language_has_no_true_words(language, text, words):
-    """Half a sentence, half of two languages, or a false one are worse than a list."""
+    """A list is better than an incomplete, mixed or false sentence."""
     assert CronExpression(text).describe(language) == words
 
 
@@ -297,13 +297,13 @@ def test_schedule_is_listed_where_a_language_has_no_true_words(language, text, w
     ],
 )
 def test_locale_is_found_by_its_language(asked, words):
-    """Tags, variants and encodings lead to a language; en_US counts to twelve."""
+    """Tags, variants and encodings are understood; en_US uses 12-hour times."""
     assert CronExpression("30 14 * * *").describe(asked) == words
 
 
 @pytest.mark.parametrize("asked", ["xx", "", "C", None, 5])
 def test_unknown_locale_is_refused(asked):
-    """A language without a translation is an error, with the known ones."""
+    """A language without a translation is an error that lists the known ones."""
     with pytest.raises(
         InvalidOption, match=r"^locale: got .*, expected one of cs, da,"
     ):
@@ -312,7 +312,7 @@ def test_unknown_locale_is_refused(asked):
 
 @pytest.mark.parametrize("code", NAMES)
 def test_every_language_says_every_form(code):
-    """No language fails, leaves a hole, or begins with a comma."""
+    """No language fails, leaves a gap, or begins with a comma."""
     for text in (
         "*/5 * * * * *",
         "15 30 9 1,L,L-3,15W,LW * 1,5#2,5L",
@@ -327,7 +327,7 @@ def test_every_language_says_every_form(code):
 
 
 def test_names_do_not_depend_on_the_locale_of_the_process(monkeypatch):
-    """cron-descriptor alone would say what LC_TIME says."""
+    """cron-descriptor alone would use the names of LC_TIME."""
     monkeypatch.setattr(calendar, "day_name", ["dies"] * 7)
     monkeypatch.setattr(calendar, "month_name", ["mensis"] * 13)
     words = CronExpression("7 9 * 3 1").describe("de")

@@ -23,7 +23,7 @@ NOON = datetime(2026, 11, 27, 12, tzinfo=UTC)  # a Friday
 
 
 def test_next_is_strictly_after_and_in_the_zone_of_the_schedule():
-    """`next` answers in the schedule's zone, whatever zone the question is in."""
+    """`next` returns times in the schedule's zone, whatever zone it is given."""
     nine = CronExpression("0 9 * * *", "Europe/Berlin")
     found = nine.next(datetime(2026, 11, 27, 2, tzinfo=ZoneInfo("America/New_York")))
     assert found == datetime(2026, 11, 27, 9, tzinfo=BERLIN)
@@ -32,7 +32,7 @@ def test_next_is_strictly_after_and_in_the_zone_of_the_schedule():
 
 
 def test_next_has_whole_seconds_when_the_question_has_fractions():
-    """Microseconds count in the question and never appear in the answer."""
+    """Microseconds of the argument count, but never appear in the result."""
     second = CronExpression("* * * * * *", UTC)
     moment = NOON.replace(microsecond=1)
     assert second.next(moment) == NOON + timedelta(seconds=1)
@@ -52,7 +52,7 @@ def test_previous_is_strictly_before():
 
 
 def test_upcoming_lists_fires_in_order():
-    """`upcoming` is `next` repeated."""
+    """`upcoming` is `next`, repeated."""
     schedule = CronExpression("*/20 * * * *", UTC)
     found = schedule.upcoming(4, NOON)
     assert found == [NOON + timedelta(minutes=20 * n) for n in (1, 2, 3, 4)]
@@ -78,12 +78,12 @@ def test_upcoming_is_shorter_when_fires_run_out():
     ],
 )
 def test_matches_is_true_for_the_instants_of_next(instant, is_match):
-    """`matches` asks for the instant, not for what a clock shows."""
+    """`matches` is about the instant, not about the local time shown."""
     assert CronExpression("0 12 * * fri", UTC).matches(instant) is is_match
 
 
 def test_unix_seconds_in_unix_seconds_out():
-    """`find_next` and `find_previous` are exact about fractions."""
+    """`find_next` and `find_previous` handle fractions exactly."""
     minute = CronExpression("* * * * *", UTC)
     assert minute.find_next(60) == 120
     assert minute.find_next(59.999) == 60
@@ -109,7 +109,7 @@ def test_rare_schedules_are_found_across_decades():
     [("0 0 30 2 *", True), ("* * * 1 * 1#2", False), ("0 0 */100 * mon#4", True)],
 )
 def test_never_is_none_and_known_within_50_ms(text, day_or, zone):
-    """A schedule that cannot fire is known at once, in both directions."""
+    """A schedule that cannot fire is detected quickly, in both directions."""
     schedule = CronExpression(text, zone, day_or=day_or)
     began = time.process_time()
     assert schedule.next(NOON) is None
@@ -118,7 +118,7 @@ def test_never_is_none_and_known_within_50_ms(text, day_or, zone):
 
 
 def test_search_ends_after_100_years():
-    """A fire further away than 100 years is none."""
+    """A fire more than 100 years away is not found."""
     schedule = CronExpression("0 0 1 1 *", UTC)
     start = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
     assert schedule._find_first(int(start) + 1, int(start) + 365 * 86_400) is not None
@@ -128,7 +128,7 @@ def test_search_ends_after_100_years():
 
 
 def test_search_stays_within_the_span_that_it_is_asked_about():
-    """A question that one span of the zone answers is not carried further."""
+    """A search that one span of the zone can answer reads no other span."""
     schedule = CronExpression("0 0 29 2 *", "America/New_York")
     middle = int(datetime(2026, 7, 1, tzinfo=UTC).timestamp())
     assert schedule._find_first(middle, middle + 86_400) is None
@@ -137,7 +137,7 @@ def test_search_stays_within_the_span_that_it_is_asked_about():
 
 
 def test_search_ends_when_the_next_local_match_is_beyond_its_end():
-    """West of Greenwich a match of the last local day may be past the last instant."""
+    """West of Greenwich, a match on the last local day may be past the end."""
     schedule = CronExpression("0 0 1 1 *", "Pacific/Niue")  # 11 hours behind
     new_year = int(datetime(2030, 1, 1, 11, tzinfo=UTC).timestamp())
     for earlier in range(0, 26 * 3600, 1800):
@@ -148,7 +148,7 @@ def test_search_ends_when_the_next_local_match_is_beyond_its_end():
 
 @pytest.mark.parametrize("zone", ["UTC", "Pacific/Kiritimati", "Pacific/Niue"])
 def test_ends_of_the_calendar_are_ends_of_the_search(zone):
-    """Near year 1 and year 9999 there is no next, and no error."""
+    """Near year 1 and year 9999 the result is None, not an error."""
     minute = CronExpression("* * * * *", zone)
     last = datetime(9999, 12, 24, tzinfo=UTC)
     first = datetime(1, 1, 9, tzinfo=UTC)
@@ -176,7 +176,7 @@ def test_ends_of_the_calendar_are_ends_of_the_search(zone):
     [datetime(2026, 1, 1), NOON.date(), 1.5, "now", None],  # noqa: DTZ001
 )
 def test_instant_without_a_zone_is_refused(moment):
-    """An instant is a datetime that knows its zone."""
+    """An instant must be a datetime with a time zone."""
     schedule = CronExpression("* * * * *")
     for ask in (schedule.next, schedule.previous, schedule.matches):
         with pytest.raises(InvalidOption, match="expected a datetime with a time zone"):
@@ -187,13 +187,13 @@ def test_instant_without_a_zone_is_refused(moment):
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_number_that_is_no_instant_is_refused(value):
-    """Not-a-number and infinity have no next."""
+    """NaN and infinity are refused."""
     with pytest.raises((ValueError, OverflowError)):
         CronExpression("* * * * *").find_next(value)
 
 
 def test_properties_show_what_was_given():
-    """What an expression was made of can be read, and not written."""
+    """The arguments can be read but not assigned."""
     schedule = CronExpression(" 0  H * * mon ", BERLIN, day_or=False, hash_id="x")
     assert schedule.text == str(schedule) == "0 H * * mon"
     assert schedule.timezone is BERLIN
@@ -208,7 +208,7 @@ def test_properties_show_what_was_given():
 
 
 def test_expressions_are_equal_by_text_zone_and_options():
-    """Equality and hash follow the identity, blanks aside."""
+    """Equality and hash ignore white space."""
     schedule = CronExpression("0 9 * * *", "Europe/Berlin")
     same = CronExpression("  0 9\t* * *", BERLIN)
     assert schedule == same
@@ -246,12 +246,12 @@ def test_expression_survives_pickle_and_copy(schedule):
 
 
 def test_pickle_is_small():
-    """An expression travels as its arguments."""
+    """An expression is pickled as its arguments."""
     assert len(pickle.dumps(CronExpression("*/5 * * * *", "Europe/Berlin"))) < 200
 
 
 def test_system_zone_travels_as_the_system_zone(monkeypatch):
-    """A system zone that is a file without a name can be pickled all the same."""
+    """A system zone that is a file without a name can be pickled, too."""
     with open(f"{zoneinfo.TZPATH[0]}/Europe/Berlin", "rb") as file:  # noqa: PTH123
         nameless = ZoneInfo.from_file(file, key="local")
     monkeypatch.setattr("ipycron.cron.timezone._read_system_timezone", lambda: nameless)
@@ -263,7 +263,7 @@ def test_system_zone_travels_as_the_system_zone(monkeypatch):
 
 
 def test_default_zone_is_the_system_zone():
-    """Without a zone, the fields are read on the system's clock."""
+    """Without a zone, the fields are interpreted in the system's zone."""
     assert CronExpression("* * * * *").timezone == tzlocal.get_localzone()
 
 
@@ -278,7 +278,7 @@ def test_default_zone_is_the_system_zone():
     ],
 )
 def test_unknown_zone_is_refused_with_a_near_name(name, suggestion):
-    """A misspelt zone is an error that names the zone that was meant."""
+    """The error for a misspelt zone suggests the zone that was meant."""
     with pytest.raises(UnknownTimezone) as caught:
         CronExpression("* * * * *", name)
     assert f"Did you mean {suggestion!r}?" in str(caught.value)
@@ -307,7 +307,7 @@ def test_unknown_zone_is_refused_with_a_near_name(name, suggestion):
 def test_zone_is_suggested_only_where_it_has_the_offset_that_was_meant(
     name, suggestion
 ):
-    """An abbreviation is no zone, and a like name on another continent is none."""
+    """Abbreviations and similar names on other continents are not suggested."""
     with pytest.raises(UnknownTimezone) as caught:
         CronExpression("* * * * *", name)
     assert caught.value.suggestion == suggestion
@@ -332,14 +332,14 @@ def test_zone_that_is_no_name_is_refused(name):
     ],
 )
 def test_option_of_a_wrong_type_is_refused(options, message):
-    """Options are checked where they are given."""
+    """Options are checked when they are given."""
     with pytest.raises(InvalidOption) as caught:
         CronExpression("* * * * *", **options)
     assert str(caught.value).startswith(message)
 
 
 class _Unhashable(tzinfo):
-    """A zone as dateutil makes them."""
+    """A zone like dateutil's."""
 
     __hash__ = None
 
@@ -400,7 +400,7 @@ def test_any_tzinfo_is_a_zone(zone):
 def test_schedule_that_never_fires_is_refused_with_the_reason(
     text, day_or, reason, caret
 ):
-    """`check_fires` says why a well-formed expression is of no use (E10)."""
+    """`check_fires` says why a valid expression never fires (E10)."""
     schedule = CronExpression(text, UTC, day_or=day_or)
     with pytest.raises(CronSyntaxError) as caught:
         schedule.check_fires(NOON.timestamp())
@@ -408,7 +408,7 @@ def test_schedule_that_never_fires_is_refused_with_the_reason(
 
 
 def test_schedule_that_day_or_stops_is_refused_with_that_advice():
-    """Where both day fields must match because of `day_or`, the error says so."""
+    """If both day fields must match because of `day_or`, the error says so."""
     schedule = CronExpression("0 0 1 * mon#3", UTC, day_or=False)
     with pytest.raises(CronSyntaxError) as caught:
         schedule.check_fires(NOON.timestamp())
@@ -419,7 +419,7 @@ def test_schedule_that_day_or_stops_is_refused_with_that_advice():
 
 
 def test_schedule_that_the_clock_always_skips_is_refused():
-    """An interval within the hour that spring skips has dates but no time."""
+    """An interval within the hour skipped in spring never has a time."""
     schedule = CronExpression("* 30 2 * 3 0L", "Europe/Berlin")
     with pytest.raises(CronSyntaxError) as caught:
         schedule.check_fires(NOON.timestamp())
@@ -432,5 +432,5 @@ def test_schedule_that_the_clock_always_skips_is_refused():
     "text", ["* * * * *", "0 0 29 2 *", "0 0 30 2 mon", "0 0 31 1-12/2 *", "@yearly"]
 )
 def test_schedule_that_fires_is_accepted(text):
-    """`check_fires` says nothing about schedules that fire, however rarely."""
+    """`check_fires` accepts schedules that fire, however rarely."""
     CronExpression(text, "Europe/Berlin").check_fires(NOON.timestamp())

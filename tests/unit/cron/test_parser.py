@@ -1,5 +1,5 @@
 # ruff: noqa: RUF001 - one row is a digit of another script
-"""The grammar: what every form expands to, and how every other text is refused."""
+"""The grammar: what every form expands to, and how any other text is refused."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ TAKES = {
 
 
 def put(field: str, text: str) -> str:
-    """Return an expression of six fields with one of them given."""
+    """Return an expression of six fields, one of them given."""
     words = ["*"] * 6
     words[POSITIONS[field]] = text
     return " ".join(words)
@@ -95,7 +95,7 @@ def put(field: str, text: str) -> str:
     ],
 )
 def test_field_expands_to_its_values(field, text, values):
-    """A field's text stands for these values (E2 to E4)."""
+    """A field's text expands to these values (E2 to E4)."""
     assert getattr(parse(put(field, text)), field) == values
 
 
@@ -110,7 +110,7 @@ def test_field_expands_to_its_values(field, text, values):
     ],
 )
 def test_starred_names_the_fields_that_begin_with_a_star(text, starred):
-    """The rules for days and intervals hang on a field's first character (E5, E7)."""
+    """The rules for days and intervals depend on the first character (E5, E7)."""
     assert parse(text).starred == starred
 
 
@@ -135,24 +135,24 @@ def test_five_fields_fire_at_second_zero():
     ],
 )
 def test_nickname_is_short_for_an_expression(nickname, plain):
-    """Nicknames mean what crontab(5) says, in any case (E1)."""
+    """Nicknames mean what crontab(5) says, in upper or lower case (E1)."""
     assert parse(nickname) == parse(plain)
 
 
 def test_nickname_is_plain_when_a_hash_id_is_given():
-    """@daily stays at midnight for a named task; only H is spread."""
+    """@daily stays at midnight even with a hash_id; only H is spread."""
     assert parse("@daily", hash_id="report") == parse("0 0 * * *")
 
 
 @pytest.mark.parametrize("blank", [" ", "   ", "\t", "\n", "\u00a0", " \t\r\n"])
 def test_any_run_of_blanks_separates_fields(blank):
-    """Blanks of all kinds separate, also before and after (E1)."""
+    """Any white space separates fields and may surround them (E1)."""
     text = blank + blank.join(["0", "9", "*", "*", "1"]) + blank
     assert parse(text) == parse("0 9 * * 1")
 
 
 def test_expression_of_every_value_is_within_the_longest_text():
-    """The limit on length leaves room for all values written out."""
+    """The length limit leaves room for listing all values."""
     text = " ".join(",".join(map(str, values)) for values in EVERY.values())
     assert len(text) <= MAX_LENGTH
     assert parse(text)[:6] == tuple(EVERY.values())
@@ -168,7 +168,7 @@ BAD_EVERYWHERE = [
 @pytest.mark.parametrize("token", BAD_EVERYWHERE)
 @pytest.mark.parametrize("field", EVERY)
 def test_token_is_refused_in_every_field(field, token):
-    """What is no token of the grammar is refused, naming the field (E2)."""
+    """An invalid token is refused, and the field is named (E2)."""
     with pytest.raises(CronSyntaxError) as caught:
         parse(put(field, token))
     assert caught.value.field == field
@@ -194,7 +194,7 @@ def test_token_is_refused_in_every_field(field, token):
     ],
 )
 def test_token_of_another_field_is_refused_with_what_the_field_takes(field, token):
-    """The message quotes the piece that is wrong and says what is right (E10)."""
+    """The message quotes the invalid part and says what is valid (E10)."""
     with pytest.raises(CronSyntaxError) as caught:
         parse(put(field, token))
     error = caught.value
@@ -236,7 +236,7 @@ def test_token_of_another_field_is_refused_with_what_the_field_takes(field, toke
 def test_number_after_a_sign_is_refused_with_its_own_range(
     field, token, value, message
 ):
-    """A step, an offset and an ordinal have ranges of their own."""
+    """A step, an offset and an ordinal have their own ranges."""
     with pytest.raises(CronSyntaxError) as caught:
         parse(put(field, token))
     assert (caught.value.value, caught.value.message) == (value, message)
@@ -245,7 +245,7 @@ def test_number_after_a_sign_is_refused_with_its_own_range(
 @pytest.mark.parametrize("token", [",", "1,", ",1", "1,,2"])
 @pytest.mark.parametrize("field", EVERY)
 def test_empty_list_item_is_refused(field, token):
-    """A list has something between its commas (E2)."""
+    """List items must not be empty (E2)."""
     with pytest.raises(CronSyntaxError) as caught:
         parse(put(field, token))
     label = field.replace("_", " ")
@@ -264,7 +264,7 @@ def test_empty_list_item_is_refused(field, token):
     ],
 )
 def test_wrong_number_of_fields_is_refused(text, got):
-    """There are five fields or six (E1)."""
+    """There are five or six fields (E1)."""
     with pytest.raises(CronSyntaxError) as caught:
         parse(text)
     assert caught.value.field is None
@@ -276,7 +276,7 @@ def test_wrong_number_of_fields_is_refused(text, got):
 
 @pytest.mark.parametrize("text", ["@reboot", "@every 5m", "@", "@daily @daily"])
 def test_unknown_nickname_is_refused_with_the_known_ones(text):
-    """What begins with @ is a nickname or nothing."""
+    """A text that begins with @ must be a nickname."""
     with pytest.raises(CronSyntaxError) as caught:
         parse(text)
     assert caught.value.message == (
@@ -286,7 +286,7 @@ def test_unknown_nickname_is_refused_with_the_known_ones(text):
 
 
 def test_text_beyond_the_limit_is_refused_by_its_length():
-    """A megabyte is refused unread, and not repeated in the message."""
+    """A megabyte is refused without parsing, and not repeated in the message."""
     with pytest.raises(CronSyntaxError) as caught:
         parse("* " * 500_000)
     assert str(caught.value) == (
@@ -299,7 +299,7 @@ def test_text_beyond_the_limit_is_refused_by_its_length():
     [(5, "5 (int)"), (None, "None (NoneType)"), (b"* * * * *", "b'* * * * *' (bytes)")],
 )
 def test_what_is_not_text_is_refused(value, got):
-    """A value that is not a string gets the same error, and says its type."""
+    """A value that is not a string gets the same error, with its type."""
     with pytest.raises(CronSyntaxError) as caught:
         parse(value)
     assert str(caught.value) == (

@@ -1,4 +1,4 @@
-"""Examples that other schedulers publish: the same answers, or a reason why not.
+"""Examples published by other schedulers: the same answers, or a reason why not.
 
 Sources: the README and tests of croniter 7, the tests of cronsim 2.8, the
 documentation and tests of node-cron 4.6.0. Instants without a zone are UTC.
@@ -139,7 +139,7 @@ NODE_CRON = [
     ],
 )
 def test_published_example_has_the_published_answer(text, after, fires, day_or):
-    """What others promise of this grammar holds here."""
+    """What others document for this grammar holds here."""
     start = datetime.fromisoformat(after).replace(tzinfo=UTC)
     found = CronExpression(text, UTC, day_or=day_or).upcoming(len(fires), start)
     assert found == [datetime.fromisoformat(fire).replace(tzinfo=UTC) for fire in fires]
@@ -147,7 +147,7 @@ def test_published_example_has_the_published_answer(text, after, fires, day_or):
 
 @pytest.mark.parametrize(("text", "after", "fires"), CRONSIM_RIGA)
 def test_published_example_holds_at_a_change_of_the_clock(text, after, fires):
-    """Debian's rule, by the examples of cronsim."""
+    """Debian's rule, with cronsim's examples."""
     start = datetime.fromisoformat(after)
     found = CronExpression(text, "Europe/Riga").upcoming(len(fires), start)
     assert [moment.isoformat(timespec="minutes") for moment in found] == fires
@@ -180,7 +180,7 @@ ACCEPTED = [
 
 @pytest.mark.parametrize(("text", "theirs", "ours"), REFUSED)
 def test_text_that_others_accept_is_refused_on_purpose(text, theirs, ours):
-    """Each of these is a decision, with its reason."""
+    """Each of these is a decision with a reason."""
     assert theirs
     assert ours
     assert not validate(text)
@@ -188,7 +188,7 @@ def test_text_that_others_accept_is_refused_on_purpose(text, theirs, ours):
 
 @pytest.mark.parametrize(("text", "theirs", "ours"), ACCEPTED)
 def test_text_that_others_refuse_is_accepted_on_purpose(text, theirs, ours):
-    """Each of these is a decision, with its reason."""
+    """Each of these is a decision with a reason."""
     assert theirs
     assert ours
     assert validate(text)
@@ -221,7 +221,7 @@ def test_text_that_others_refuse_is_accepted_on_purpose(text, theirs, ours):
     ],
 )  # fmt: skip
 def test_answer_differs_on_purpose(text, zone, after, theirs, ours):
-    """Where an instant of ours is not theirs, a rule of the specification says so."""
+    """Where our instants differ from theirs, a rule of the specification says so."""
     schedule = CronExpression(text, zone, hash_id="hello")
     found = schedule.find_next(datetime.fromisoformat(after).timestamp())
     assert found == datetime.fromisoformat(ours).timestamp()

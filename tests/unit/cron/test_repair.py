@@ -1,5 +1,5 @@
 # ruff: noqa: RUF001 - suggestions for look-alikes are the subject
-"""How an error is shown, and what is suggested instead (E10)."""
+"""How errors are shown, and which corrections are suggested (E10)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def show(text: str) -> str:
 
 
 def test_error_shows_a_caret_under_the_token():
-    """The expression, a caret under what is wrong, what the field takes."""
+    """The expression, a caret under the invalid token, and what the field takes."""
     assert show("61 * * * *") == (
         "minute: got '61', expected 0 to 59; also lists (1,5), ranges (1-5), "
         "steps (*/5).\n"
@@ -41,12 +41,12 @@ def test_error_shows_a_caret_under_the_token():
     ],
 )
 def test_caret_points_into_the_text_as_it_was_written(text, shown, caret):
-    """Blanks and control characters do not move the caret."""
+    """White space and control characters do not move the caret."""
     assert show(text).splitlines()[1:3] == [shown, caret]
 
 
 def test_long_text_is_shown_around_the_caret():
-    """A list of a thousand characters is cut where the error is."""
+    """A text of a thousand characters is shortened around the error."""
     text = f"{','.join(['1'] * 100)},61,{','.join(['2'] * 100)} * * * *"
     _, shown, caret = show(text).splitlines()
     assert shown == f"  …{'1,' * 12}61{',2' * 23}…"
@@ -54,7 +54,7 @@ def test_long_text_is_shown_around_the_caret():
 
 
 def test_long_token_is_cut_in_the_message():
-    """One token does not fill the screen either."""
+    """A single token does not fill the screen, either."""
     message, shown, caret = show(f"{'9' * 500} * * * *").splitlines()
     assert message.startswith(f"minute: got '{'9' * 40}…', expected")
     assert shown == f"  {'9' * 72}…"
@@ -118,7 +118,7 @@ def test_long_token_is_cut_in_the_message():
     ],
 )
 def test_suggestion_repairs_the_whole_expression(text, suggestion):
-    """Where it is plain what was meant, a working expression is offered."""
+    """If it is clear what was meant, a valid expression is suggested."""
     with pytest.raises(CronSyntaxError) as caught:
         parse(text)
     assert caught.value.suggestion == suggestion
@@ -159,7 +159,7 @@ def test_suggestion_repairs_the_whole_expression(text, suggestion):
     ],
 )
 def test_nothing_is_suggested_when_nothing_is_plain(text):
-    """A guess that may be wrong is not made."""
+    """Nothing is suggested if the guess may be wrong."""
     with pytest.raises(CronSyntaxError) as caught:
         parse(text)
     assert caught.value.suggestion is None
@@ -168,7 +168,7 @@ def test_nothing_is_suggested_when_nothing_is_plain(text):
 @pytest.mark.parametrize("variable", ["CRON_TZ", "TZ", "cron_tz"])
 @pytest.mark.parametrize("fields", ["0 9 * * *", "0 0 9 * * *", "@daily"])
 def test_zone_in_the_text_is_pointed_to_its_option(variable, fields):
-    """Other crons take it there; here it would be one more field."""
+    """Other crons accept a zone in the text; the error names the option."""
     text = f"{variable}=Asia/Tokyo {fields}"
     with pytest.raises(CronSyntaxError) as caught:
         parse(text)
@@ -178,7 +178,7 @@ def test_zone_in_the_text_is_pointed_to_its_option(variable, fields):
 
 
 def test_detailed_errors_suggest_tokens():
-    """Each error of `validate_detailed` suggests what to write for its value."""
+    """Each error of `validate_detailed` suggests a replacement for its value."""
     errors = validate_detailed("60 9 1,,2 foo mo").errors
     assert [(e.field, e.value, e.column, e.suggestion) for e in errors] == [
         ("minute", "60", 0, "0"),
@@ -189,7 +189,7 @@ def test_detailed_errors_suggest_tokens():
 
 
 def test_error_pickles_with_its_facts():
-    """The error crosses a process boundary whole."""
+    """The error arrives in another process with all attributes."""
     with pytest.raises(CronSyntaxError) as caught:
         parse("60 * * * *")
     copy = pickle.loads(pickle.dumps(caught.value))

@@ -22,7 +22,7 @@ from ipycron.cron.timezone import follow_localtime
 def test_link_of_localtime_is_followed_unless_another_place_disagrees(
     tmp_path, monkeypatch, files, found
 ):
-    """The link alone tells the zone; where there is more to weigh, `tzlocal` does."""
+    """A link alone names the zone; if other files may disagree, `tzlocal` decides."""
     monkeypatch.delenv("TZ", raising=False)
     (tmp_path / "etc").mkdir()
     target = tmp_path / "usr" / "zoneinfo" / "Europe" / "Berlin"
@@ -39,7 +39,7 @@ def test_link_of_localtime_is_followed_unless_another_place_disagrees(
 def test_localtime_is_not_followed_when_it_is_no_link_or_the_environment_says(
     tmp_path, monkeypatch
 ):
-    """A file without a name, none at all, or ``TZ``: `tzlocal` knows what to do."""
+    """A plain file, no file, or ``TZ`` set: the link is not used."""
     monkeypatch.delenv("TZ", raising=False)
     assert follow_localtime(str(tmp_path)) is None
     (tmp_path / "etc").mkdir()

@@ -9,7 +9,7 @@ from ipycron.cron import parse, validate, validate_detailed
 
 @pytest.mark.parametrize("text", ["* * * * *", "@daily", "0 0 30 2 *", "H H * * *"])
 def test_grammar_is_valid_whatever_its_dates(text):
-    """The verdict is on the grammar; that dates exist is asked of a task."""
+    """Only the grammar is validated; a task checks that the dates exist."""
     assert validate(text)
     verdict = validate_detailed(text)
     assert verdict
@@ -19,7 +19,7 @@ def test_grammar_is_valid_whatever_its_dates(text):
 
 @pytest.mark.parametrize("value", ["", "61 * * * *", None, 5, b"* * * * *", ["*"]])
 def test_anything_else_is_invalid_and_raises_nothing(value):
-    """Neither function raises, whatever it is given."""
+    """Neither function ever raises."""
     assert not validate(value)
     verdict = validate_detailed(value)
     assert not verdict
@@ -28,7 +28,7 @@ def test_anything_else_is_invalid_and_raises_nothing(value):
 
 
 def test_every_bad_field_is_reported_at_once():
-    """All errors come together, in the order of the text."""
+    """All errors are returned, in the order of the text."""
     verdict = validate_detailed("60 61 25 32 13 8")
     assert [error.field for error in verdict.errors] == [
         "second",
@@ -51,17 +51,17 @@ def test_every_bad_field_is_reported_at_once():
 
 @pytest.mark.parametrize("text", ["", "* * * *", "@x", "x" * 2000])
 def test_whole_text_is_reported_as_expression(text):
-    """An error of no single field has the field "expression"."""
+    """An error that concerns no single field has the field "expression"."""
     (error,) = validate_detailed(text).errors
     assert error.field == "expression"
     assert error.message.startswith("expression: got ")
 
 
 def test_detailed_verdict_holds_the_fields_that_parse_returns():
-    """A valid text's verdict carries its expansion."""
+    """The result for a valid text contains its fields."""
     assert validate_detailed("*/5 9 * * mon").fields == parse("*/5 9 * * mon")
 
 
 def test_text_is_parsed_once():
-    """The same text gives the same object: building again is cheap."""
+    """The same text gives the same object, so repeated parsing is cheap."""
     assert parse("1 2 3 4 5") is parse("1 2 3 4 5")

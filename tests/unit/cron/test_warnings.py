@@ -1,4 +1,4 @@
-"""What is valid and perhaps not meant: steps wider than what they step through."""
+"""Valid but perhaps unintended: steps wider than the range they step through."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from ipycron.cron import CronExpression
     ],
 )
 def test_step_wider_than_its_field_is_warned_of(text, warned):
-    """Each of them is named with its field, its text and the number of values."""
+    """Each is reported with its field, its text and the number of values."""
     found = CronExpression(text, hash_id="job").warnings
     assert len(found) == len(warned)
     assert all(map(str.startswith, found, warned))

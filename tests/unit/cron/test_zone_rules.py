@@ -1,5 +1,5 @@
 # ruff: noqa: D102, D103, ARG002 - tzinfo has these methods, and helpers are plain
-"""Zones without a name in the tz database: files, ``TZ``, anybody's tzinfo."""
+"""Zones without a name in the tz database: files, ``TZ``, any tzinfo."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SECONDS = (0, 1_000_000_000, 1_790_000_000, 2_500_000_000, 4_500_000_000)
 
 
 class Localized(tzinfo):
-    """A zone as pytz has it: `fromutc` answers with another tzinfo than itself."""
+    """A zone like pytz's: `fromutc` returns times with another tzinfo."""
 
     def __init__(self, offset=timedelta(minutes=53), inner=None):
         self._offset, self._inner = offset, inner or ZoneInfo("Europe/Berlin")
@@ -44,7 +44,7 @@ class Localized(tzinfo):
 
 
 class HalfHour(tzinfo):
-    """A zone of somebody's own, with a summer time of half an hour."""
+    """A user's own zone, with daylight saving time of half an hour."""
 
     def utcoffset(self, moment):
         return timedelta(hours=10, minutes=30) + self.dst(moment)
@@ -76,7 +76,7 @@ STRANGERS = {
 
 @pytest.mark.parametrize("kind", STRANGERS)
 def test_rules_are_those_of_the_zone(kind):
-    """What travels shows the same time at every instant, whatever it is called."""
+    """The rules give the same local time at every instant, whatever their name."""
     zone = STRANGERS[kind]()
     again = load_rules(find_rules(zone))
     assert not is_named(again)
@@ -89,7 +89,7 @@ def test_rules_are_those_of_the_zone(kind):
 
 @pytest.mark.parametrize("kind", ["file", "file-of-a-false-name"])
 def test_expression_in_a_zone_of_a_file_is_pickled(kind):
-    """`zoneinfo` refuses to pickle such a zone, or would send another by its name."""
+    """`zoneinfo` would refuse to pickle such a zone, or send only its name."""
     schedule = CronExpression("0 9 * * *", STRANGERS[kind]())
     again = pickle.loads(pickle.dumps(schedule))
     assert again == schedule
@@ -98,7 +98,7 @@ def test_expression_in_a_zone_of_a_file_is_pickled(kind):
 
 
 def test_only_zones_of_the_database_go_by_their_names():
-    """A key is what the reader of a file chose."""
+    """Whoever reads a file can choose any key for it."""
     assert is_named(ZoneInfo("Asia/Tokyo"))
     assert is_named(ZoneInfo.no_cache("Asia/Tokyo"))
     assert not is_named(read(DATABASE / "Asia/Tokyo", "Asia/Tokyo"))
@@ -127,7 +127,7 @@ def test_only_zones_of_the_database_go_by_their_names():
     ],
 )
 def test_variable_is_read_as_the_c_library_reads_it(text, monkeypatch):
-    """The oracle is `localtime` itself, through the year."""
+    """Compared with `localtime` throughout a year."""
     monkeypatch.setenv("TZ", text)
     time.tzset()
     try:
@@ -141,7 +141,7 @@ def test_variable_is_read_as_the_c_library_reads_it(text, monkeypatch):
 
 
 def test_variable_without_dates_has_those_of_the_c_library():
-    """POSIX leaves them to the system: the second Sunday of March on most."""
+    """POSIX leaves the dates to the system, usually the second Sunday of March."""
     zone = read_variable("CET-1CEST")
     hours = [
         datetime(2026, *day, 12, tzinfo=zone).utcoffset() / timedelta(hours=1)
@@ -155,7 +155,7 @@ def test_variable_without_dates_has_those_of_the_c_library():
     ["Foo/Bar", '"Europe/Berlin"', "CEST", "X5", "/nowhere", "/etc/passwd", "EST+25"],
 )
 def test_variable_that_says_nothing_is_one_error_that_names_it(text):
-    """Where the C library silently takes UTC."""
+    """The C library would silently use UTC."""
     with pytest.raises(UnknownTimezone) as caught:
         read_variable(text)
     assert str(caught.value).startswith(
@@ -164,7 +164,7 @@ def test_variable_that_says_nothing_is_one_error_that_names_it(text):
 
 
 def test_file_in_the_place_of_localtime_is_read(tmp_path):
-    """A plain copy has rules, but no name: its path is shown."""
+    """A copied file has rules but no name: its path is shown."""
     assert read_localtime(str(tmp_path)) is None
     (tmp_path / "etc").mkdir()
     path = tmp_path / "etc" / "localtime"
@@ -188,7 +188,7 @@ def test_path_into_the_database_is_its_name():
 
 
 class Silent(tzinfo):
-    """Knows no offset."""
+    """A zone without offsets."""
 
     def utcoffset(self, moment):
         return None
@@ -201,14 +201,14 @@ class Silent(tzinfo):
 
 
 class Summer(Silent):
-    """Knows none in winter."""
+    """A zone without an offset in winter."""
 
     def utcoffset(self, moment):
         return timedelta(hours=2) if moment and moment.month == 7 else None
 
 
 class Broken(Silent):
-    """Fails."""
+    """A zone that raises."""
 
     def utcoffset(self, moment):
         return {}["offset"]
@@ -216,7 +216,7 @@ class Broken(Silent):
 
 @pytest.mark.parametrize("zone", [Silent(), Summer(), Broken(), tzinfo()])
 def test_tzinfo_that_does_not_know_its_offset_is_refused(zone):
-    """One error of ours, as zone and as the zone of an instant."""
+    """The same error for a zone and for the zone of an instant."""
     with pytest.raises(InvalidOption, match="expected a tzinfo that knows its offset"):
         CronExpression("* * * * *", zone)
     moment = datetime(2026, 1, 1, tzinfo=zone)

@@ -1,4 +1,4 @@
-"""Code that travels by value keeps its file: a traceback shows its lines."""
+"""Code sent by value keeps its file name, so that tracebacks show its lines."""
 
 import io
 import pickle
@@ -10,7 +10,7 @@ from ipycron.process.wire.by_value import ByValuePickler
 
 
 def outer():
-    """Return a function of a function."""
+    """Return a function that returns a function."""
 
     def inner():
         raise ValueError
@@ -19,7 +19,7 @@ def outer():
 
 
 def test_code_that_is_sent_by_value_keeps_its_file(monkeypatch):
-    """Also where cloudpickle leaves it out, as from 3.1.3 on; nested code, too."""
+    """Cloudpickle drops it from 3.1.3 on; nested code keeps it, too."""
     reduce = cloudpickle.Pickler.dispatch_table[CodeType]
 
     def leave_out(code):

@@ -1,4 +1,4 @@
-"""A job in a process that it shares: what it may take, what it must leave."""
+"""A job in a shared process: what it may use and what it must leave unchanged."""
 
 # ruff: noqa: T201 - what guests print is looked at
 
@@ -32,7 +32,7 @@ AWAY = ("elsewhere", 1)
 
 
 def make_visit(job, **changes):
-    """Return a visit of a function, or of a file with its source."""
+    """Return a run of a function, or of a file with its source."""
     source = None
     payload = b""
     if isinstance(job, FileJob):
@@ -54,19 +54,19 @@ def make_visit(job, **changes):
 
 
 def run(job, **changes):
-    """Run a job as a guest of this process; return the report."""
+    """Run a job in this process as on an executor; return the report."""
     return unpack_report(run_guest(pickle.dumps(make_visit(job, **changes))))
 
 
 def get_error(report):
-    """Return the error of a report that is one of a failure."""
+    """Return the error of a report of a failure."""
     assert not report.is_ok
     return decode_error(Payload(report.payload))
 
 
 @contextlib.contextmanager
 def hosting():
-    """Give the host streams of its own. No fixture: pytest sets its own after those."""
+    """Give the host its own streams. Not a fixture: pytest sets its own later."""
     streams = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(streams[0]), contextlib.redirect_stderr(streams[1]):
         yield streams
@@ -74,14 +74,14 @@ def hosting():
 
 
 def test_job_is_told_what_a_worker_would_tell():
-    """The same context, of this process."""
+    """It receives the same context as in a worker, with this process's pid."""
     ctx = decode_result(Payload(run(lambda ctx: ctx).payload))
     assert ctx.date_local_iso == "2026-11-24T08:00:00+01:00"
     assert (ctx.task.name, ctx.execution.reason) == ("report", "scheduled")
 
 
 def test_scheduled_run_waits_for_this_machines_clock():
-    """A machine that is late by a part of a second begins at the slot by its own."""
+    """If this machine's clock is slightly behind, the run begins at its slot by it."""
     slot = SystemClock().now() + 0.25
     visit = Run("run", "scheduled", slot, slot)
     shown = decode_result(Payload(run(_read_clocks, run=visit).payload))
@@ -96,7 +96,7 @@ def _read_clocks():
 
 @pytest.mark.parametrize("reason", ["scheduled", "invoked"])
 def test_run_does_not_wait_for_a_clock_that_is_wrong(reason):
-    """One that is minutes behind is told; a call is nothing to wait for."""
+    """A clock minutes behind is reported; a manual run never waits."""
     began = time.monotonic()
     ahead = SystemClock().now() + 600
     report = run(lambda: 1, run=Run("run", reason, ahead, 0.0))
@@ -106,7 +106,7 @@ def test_run_does_not_wait_for_a_clock_that_is_wrong(reason):
 
 
 def test_output_is_the_guests_own():
-    """What it prints comes home in order, as text or as bytes."""
+    """Its output is returned in order, text and bytes alike."""
 
     def talk():
         print("one")
@@ -126,7 +126,7 @@ def test_output_is_the_guests_own():
 
 
 def test_output_of_others_passes():
-    """The host's threads, and those of the job, print where they always do."""
+    """Other threads, of the host or the job, print where they always do."""
 
     def talk():
         print("mine")
@@ -138,7 +138,7 @@ def test_output_of_others_passes():
 
 
 def test_outputs_are_kept_apart_when_guests_meet():
-    """Two at a time, each in its thread; the last one gives the streams back."""
+    """Two runs in two threads; the last one restores the streams."""
     meeting = threading.Barrier(2, timeout=10)
     pieces = {}
 
@@ -162,7 +162,7 @@ def test_outputs_are_kept_apart_when_guests_meet():
 
 
 def test_output_is_bounded_when_a_job_floods():
-    """Head and tail of each stream, with the number of bytes between them."""
+    """Head and tail of each stream, with the number of bytes in between."""
     size = 3 * guest_output.HEAD_BYTES
 
     def flood():
@@ -180,20 +180,20 @@ def test_output_is_bounded_when_a_job_floods():
 
 
 class Taker(logging.Handler):
-    """A handler of the host's."""
+    """A handler of the host."""
 
     def __init__(self):
         super().__init__()
         self.texts = []
 
     def emit(self, record):
-        """Keep the text."""
+        """Store the text."""
         self.texts.append(record.getMessage())
 
 
 @contextlib.contextmanager
 def logging_as_host(*handlers):
-    """Give the root logger these handlers, at the level of warnings."""
+    """Give the root logger these handlers and the level WARNING."""
     root = logging.getLogger()
     before = root.handlers[:], root.level
     root.handlers[:] = handlers
@@ -209,14 +209,14 @@ def logging_as_host(*handlers):
 
 
 def call_in_thread(function, *args):
-    """Call as the host does: in a thread that is no guest's."""
+    """Call from a thread that belongs to no run."""
     thread = threading.Thread(target=function, args=args)
     thread.start()
     thread.join()
 
 
 def test_log_goes_home_from_the_level_that_home_wants():
-    """The host neither sees it, nor sees more of its own."""
+    """The host does not see these records, nor more of its own."""
 
     def talk():
         log = logging.getLogger("job")
@@ -233,7 +233,7 @@ def test_log_goes_home_from_the_level_that_home_wants():
 
 
 def test_log_stays_when_the_guest_is_at_home():
-    """Its handlers are the client's own: a record must not come twice."""
+    """In the client's own process, a record must not be handled twice."""
     taker = Taker()
     with logging_as_host(taker):
         report = run(lambda: logging.getLogger("job").error("seen"), home=find_place())
@@ -242,7 +242,7 @@ def test_log_stays_when_the_guest_is_at_home():
 
 
 def test_host_without_handlers_keeps_its_last_resort():
-    """Ours must not seem to be the handler that it lacks."""
+    """Our handler must not count as the host's own."""
 
     def talk():
         call_in_thread(logging.getLogger("host").error, "seen")
@@ -253,7 +253,7 @@ def test_host_without_handlers_keeps_its_last_resort():
 
 
 def test_log_is_bounded_when_a_job_floods(monkeypatch):
-    """The rest is counted."""
+    """Further records are only counted."""
     monkeypatch.setattr(guest_output, "MAX_LOGS", 10)
 
     def talk():
@@ -270,7 +270,7 @@ def test_log_is_bounded_when_a_job_floods(monkeypatch):
 
 
 def test_script_is_main_and_gives_it_back():
-    """`__main__`, `sys.argv` and the path are as before."""
+    """`__main__`, `sys.argv` and the path are restored."""
     main, argv, path = sys.modules["__main__"], sys.argv, list(sys.path)
     job = FileJob(b"/nowhere/script.py", (b"x",))
     source = b"import sys\nprint(__name__, __file__, sys.argv)\nclass A: pass\n"
@@ -295,7 +295,7 @@ def task(ctx):
 
 
 def test_file_leaves_no_module_behind():
-    """Its errors travel by value, and quote a text that is nowhere on a disk."""
+    """Its errors are sent by value and quote its text, which is on no disk."""
     before = set(sys.modules)
     report = run(FileJob(b"/nowhere/odd_job.py"), source=FILE)
     error = get_error(report)
@@ -316,7 +316,7 @@ def test_file_leaves_no_module_behind():
     ],
 )
 def test_file_that_cannot_be_loaded_is_a_failed_run(source, text):
-    """The same errors as in a worker."""
+    """The errors are the same as in a worker."""
     before = set(sys.modules), list(sys.path)
     error = get_error(run(FileJob(b"/nowhere/odd_job.py"), source=source))
     assert text in str(error)
@@ -325,7 +325,7 @@ def test_file_that_cannot_be_loaded_is_a_failed_run(source, text):
 
 
 def test_scripts_run_one_at_a_time():
-    """There is one `__main__`; functions do not wait for it."""
+    """There is only one `__main__`; functions do not wait for it."""
     job = FileJob(b"/nowhere/script.py")
     source = (
         b"import sys, test_guest_state as state\n"
@@ -354,7 +354,7 @@ def test_scripts_run_one_at_a_time():
 
 
 def test_script_is_refused_in_the_process_that_sends_it():
-    """It would be `__main__` of a notebook."""
+    """It would replace the `__main__` of a notebook."""
     report = run(FileJob(b"/nowhere/a.py"), source=b"", home=find_place())
     assert "Use an executor of other processes" in str(get_error(report))
 
@@ -367,13 +367,13 @@ def test_script_is_refused_in_the_process_that_sends_it():
     ],
 )
 def test_function_is_refused_when_the_sides_differ(software, text):
-    """Bytecode of another Python would do anything."""
+    """Bytecode of another Python version could do anything."""
     report = run(lambda: 1, software=software)
     assert text in str(get_error(report))
 
 
 def test_file_is_taken_when_only_python_differs():
-    """Text is text."""
+    """Source text does not depend on the version."""
     software = find_software()[0], "3.2"
     report = run(FileJob(b"/nowhere/a.py"), source=b"def task(): 0", software=software)
     assert report.is_ok
@@ -381,7 +381,7 @@ def test_file_is_taken_when_only_python_differs():
 
 
 def test_coroutines_end_with_their_run():
-    """The loop of a run is closed; what it left undone costs no result."""
+    """The run's loop is closed; unfinished tasks do not affect the result."""
 
     async def job():
         import asyncio  # noqa: PLC0415 - as jobs do
@@ -395,6 +395,6 @@ def test_coroutines_end_with_their_run():
 
 
 def test_process_exit_is_a_failed_run():
-    """`sys.exit` of a job must not end its host."""
+    """A job's `sys.exit` must not end its host."""
     report = run(lambda: sys.exit(3))
     assert report.summary == "SystemExit: 3"

@@ -1,4 +1,4 @@
-"""What travels by value is one object in a process, however often it arrives."""
+"""What is sent by value is one object per process, however often it arrives."""
 
 import gc
 import io
@@ -21,7 +21,7 @@ def declare(source):
 
 
 def receive(value):
-    """Return the payload of a value as another process sends it: unknown here."""
+    """Return the payload of a value as from another process: unknown here."""
     payload = pack_object(value)
     for table in (identity.registry._by_address, identity.registry._by_token):
         table.clear()
@@ -31,13 +31,13 @@ def receive(value):
 
 @pytest.fixture(autouse=True)
 def registry(monkeypatch):
-    """A registry of the test's own."""
+    """A registry for the test."""
     monkeypatch.setattr(identity, "registry", identity.Registry())
     return identity.registry
 
 
 def test_cloudpickle_describes_a_class_as_we_read_it():
-    """Its token is the last but one of the arguments, its table knows the class."""
+    """The token is the last argument but one, and its table knows the class."""
     cls = declare("class K: pass")["K"]
     _, args, *_, complete = cloudpickle.Pickler(io.BytesIO()).reducer_override(cls)
     assert identity._find_tracked(args[-2]) is cls
@@ -45,7 +45,7 @@ def test_cloudpickle_describes_a_class_as_we_read_it():
 
 
 def test_class_that_cloudpickle_has_loaded_is_that_class():
-    """On a cluster whose own data have brought it."""
+    """As on a cluster whose own data included it."""
     cls = declare("class K: n = 1")["K"]
     payload = receive(cls)
     tracker = cloudpickle.cloudpickle
@@ -56,7 +56,7 @@ def test_class_that_cloudpickle_has_loaded_is_that_class():
 
 
 def test_objects_are_told_apart_by_identity_alone():
-    """Whatever their classes say about equality and hashes."""
+    """Equality and hashes of their classes are ignored."""
     names = declare(
         "class Same:\n    def __eq__(self, other): return True\nA = Same()\nB = Same()"
     )
@@ -67,7 +67,7 @@ def test_objects_are_told_apart_by_identity_alone():
 
 
 def test_registry_lets_go(registry):
-    """Of what nobody else holds; of objects without weak references the oldest."""
+    """It keeps no object alive, but a bounded number without weak references."""
     names = declare("class K: pass\ndef f(): pass")
     pack_object([names["K"], names["f"], object()])
     refs = [weakref.ref(names["K"]), weakref.ref(names["f"])]
@@ -81,7 +81,7 @@ def test_registry_lets_go(registry):
 
 
 def test_class_that_two_threads_receive_at_once_is_one_class():
-    """Two results may be the first of their class."""
+    """Two results may both be the first to contain a class."""
     value = declare("class K: pass\nfor i in range(99): setattr(K, f'a{i}', i)")["K"]()
     payload = receive(value)
     gate, made = threading.Barrier(8), []
@@ -109,7 +109,7 @@ class Holder:
 
 
 def test_class_whose_load_fails_is_not_left_half_made():
-    """The next load makes it from the beginning."""
+    """The next load creates it from scratch."""
     names = declare(BROKEN)
     payload = receive([names["Holder"], names["K"]])
     for _ in range(2):
@@ -123,7 +123,7 @@ def test_class_whose_load_fails_is_not_left_half_made():
 
 
 def test_load_does_not_wait_for_ever_for_another_one(monkeypatch):
-    """One that hangs in code of the user's holds up nobody."""
+    """A load that hangs in user code blocks no other load."""
     monkeypatch.setattr(identity, "PATIENCE", 0.01)
     hangs, release = threading.Event(), threading.Event()
 
@@ -144,6 +144,6 @@ def test_load_does_not_wait_for_ever_for_another_one(monkeypatch):
 
 
 def test_plain_values_need_no_loading():
-    """What no user defines is pickle as it always was."""
+    """Values without user-defined types are plain pickles."""
     payload = pack_object([1, {"a": 2.5}, ValueError("x")])
     assert str(pickle.loads(bytes(payload.data)[13:])[2]) == "x"

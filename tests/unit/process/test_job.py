@@ -1,4 +1,4 @@
-"""What a file is, by its code, and what a job is given."""
+"""How a file is classified by its code, and what a job is given."""
 
 import atexit
 import sys
@@ -37,7 +37,7 @@ MANY_NAMES = "\n".join(f"name_{number} = 1" for number in range(700))
     ],
 )
 def test_file_that_binds_task(line):
-    """Whatever the statement, and however many names come before."""
+    """By any statement, and after any number of names."""
     assert binds_task(line.encode(), "file")
     assert binds_task(f"{MANY_NAMES}\n{line}".encode(), "file")
 
@@ -61,26 +61,26 @@ def test_file_that_binds_task(line):
     ],
 )
 def test_file_that_does_not_bind_task(line):
-    """A function's own name, an attribute, a mere mention."""
+    """A local name, an attribute or a mere mention is not a binding."""
     assert not binds_task(line.encode(), "file")
     assert not binds_task(f"{MANY_NAMES}\n{line}".encode(), "file")
 
 
 def test_file_with_a_deeply_nested_expression():
-    """Five hundred texts that are added are five hundred levels."""
+    """A sum of five hundred strings is five hundred levels deep."""
     text = " + ".join(["'a'"] * 500)
     assert not binds_task(f"x = {text}".encode(), "file")
     assert binds_task(f"x = {text}\ntask = x".encode(), "file")
 
 
 def test_file_that_is_not_python():
-    """It is said here, before anything runs."""
+    """The error is raised before anything runs."""
     with pytest.raises(SyntaxError):
         binds_task(b"def task(:", "file")
 
 
 def test_context_is_made_for_a_job_that_takes_it_alone():
-    """It is a fifth of what a worker does around a job that is silent and short."""
+    """Making it takes a fifth of a worker's time around a short, silent job."""
     made = []
 
     def describe():
@@ -94,7 +94,7 @@ def test_context_is_made_for_a_job_that_takes_it_alone():
 
 
 def test_script_that_has_not_run_has_no_end():
-    """Its worker is stopped: there is nothing to wait for, to call, to take apart."""
+    """Its worker was stopped: there is nothing to wait for or clean up."""
     modules, calls = dict(sys.modules), atexit._ncallbacks()
     ScriptRunner("script.py", ()).end()
     assert sys.modules == modules

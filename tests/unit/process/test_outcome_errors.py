@@ -1,4 +1,4 @@
-"""Errors on their way: strange ones, and libraries with ideas of their own."""
+"""Errors sent between processes: unusual ones, and libraries that interfere."""
 
 import contextlib
 import copyreg
@@ -18,7 +18,7 @@ from ipycron.process.wire.outcome import (
 
 @contextlib.contextmanager
 def registered(cls, reduce):
-    """Have all of the process pickle exceptions of a class this way."""
+    """Make the whole process pickle exceptions of a class like this."""
     before = copyreg.dispatch_table.get(cls)
     copyreg.pickle(cls, reduce)
     try:
@@ -30,13 +30,13 @@ def registered(cls, reduce):
 
 
 def rebuild_dull(cls):
-    """Make an exception as tblib does, without its constructor."""
+    """Create an exception like tblib, without its constructor."""
     return cls.__new__(cls)
 
 
 @pytest.mark.parametrize("error", [SyntaxError("no colon"), KeyError("x"), OSError(2)])
 def test_error_keeps_its_text_when_a_library_pickles_it_otherwise(error):
-    """Importing Dask must not cost a job the text of its errors."""
+    """Importing Dask must not cost a job's errors their text."""
     with registered(type(error), lambda error: (rebuild_dull, (type(error),))):
         payload, _ = encode_error(error, 1 << 20)
         decoded = decode_error(payload)
@@ -46,7 +46,7 @@ def test_error_keeps_its_text_when_a_library_pickles_it_otherwise(error):
 
 
 def test_error_of_main_travels_by_value():
-    """As every object that a notebook defines."""
+    """Like every object that a notebook defines."""
     scope = {"__name__": "__main__"}
     exec("class Mine(Exception):\n    code = 7", scope)
     payload, _ = encode_error(scope["Mine"]("text"), 1 << 20)
@@ -56,20 +56,20 @@ def test_error_of_main_travels_by_value():
 
 @dataclass(frozen=True, slots=True)
 class QuotaExceeded(Exception):
-    """An error that is what it is."""
+    """An error with attributes of its own."""
 
     limit: int
 
 
 class Stubborn(Exception):
-    """An error that refuses everything."""
+    """An error that refuses every change."""
 
     def __setattr__(self, name, value):
         raise AttributeError(name)
 
 
 class Leaver:
-    """A result that ends the program that unpacks it."""
+    """A result that exits the program that unpickles it."""
 
     def __reduce__(self):
         return _leave, ()
@@ -81,7 +81,7 @@ def _leave():
 
 @pytest.mark.parametrize("error", [QuotaExceeded(3), Stubborn("no", 3)])
 def test_error_that_refuses_to_be_changed_travels(error):
-    """Its type, its arguments, its cause and its traceback all the same."""
+    """Its type, arguments, cause and traceback arrive nevertheless."""
     try:
         raise error from KeyError("first")
     except type(error):
@@ -95,7 +95,7 @@ def test_error_that_refuses_to_be_changed_travels(error):
 
 
 def test_result_that_leaves_when_it_is_unpacked_is_a_description():
-    """Who asks for a result must not end by it."""
+    """Reading a result must not end the reader."""
     payload, _ = encode_result(Leaver(), 1 << 20)
     decoded = decode_result(payload)
     assert isinstance(decoded, Unserializable)

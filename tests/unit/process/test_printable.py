@@ -1,4 +1,4 @@
-"""Text of others on its way to a terminal: however long, soon."""
+"""Foreign text for a terminal is cleaned quickly, however long it is."""
 
 import time
 
@@ -20,7 +20,7 @@ LONG = {
 
 @pytest.mark.parametrize("kind", LONG)
 def test_long_text_is_shown_soon(kind):
-    """An error's message of megabytes holds nobody up: no step is taken twice."""
+    """An error message of megabytes takes linear time."""
     began = time.process_time()
     assert "\r" not in keep_colours(LONG[kind])
     assert time.process_time() - began < 5

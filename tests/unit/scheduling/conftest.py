@@ -1,4 +1,4 @@
-"""A scheduler on fake time, and coroutine tests that may leave nothing behind."""
+"""A scheduler on fake time, and coroutine tests that must leave nothing behind."""
 
 import asyncio
 import inspect
@@ -14,7 +14,7 @@ HALF = 0.5
 
 
 class World:
-    """A scheduler with everything around it fake, standing at the hour."""
+    """A scheduler whose surroundings are all fake; the time is the full hour."""
 
     def __init__(self):
         self.clock = FakeClock(3600)
@@ -27,7 +27,7 @@ class World:
 
     @property
     def scheduler(self):
-        """The scheduler, made at first use."""
+        """The scheduler, created on first use."""
         if self._scheduler is None:
             self._scheduler = Scheduler(
                 clock=self.clock,
@@ -50,35 +50,35 @@ class World:
         return f"r{self.ids}"
 
     def share_workers(self):
-        """Let workers run several executions at once, as inline jobs do."""
+        """Let workers run several executions at once, like inline jobs."""
         self.launcher = FakeLauncher(self.clock, script=self.script, is_shared=True)
 
     def add(self, task_id="t", *, every=60, **policy):
-        """Take in a task, due at every minute unless told otherwise."""
+        """Add a task, due every minute by default."""
         schedule = Every(every) if isinstance(every, int) else every
         self.scheduler.add(
             task_id, name=task_id, schedule=schedule, policy=Policy(**policy)
         )
 
     async def start(self, task_id="t", **options):
-        """Take in and start a task."""
+        """Add and start a task."""
         self.add(task_id, **options)
         await self.scheduler.start(task_id)
 
     def status(self, task_id="t"):
-        """Return a task's status as a word."""
+        """Return a task's status as a string."""
         return str(self.scheduler.get_status(task_id))
 
     def told(self, since=3600):
-        """Return what was told so far: seconds since the hour, event."""
+        """Return the notices so far: seconds since the hour, event."""
         return [(n.triggered_at - since, str(n.event)) for n in self.events.notices]
 
     def slots(self, event):
-        """Return the slots that an event was told of, in seconds since the hour."""
+        """Return the slots of an event's notices, in seconds since the hour."""
         return [notice.date - 3600 for notice in self.events.of(event)]
 
     async def close(self):
-        """End everything."""
+        """Shut everything down."""
         if self._scheduler is not None:
             await self.clock.pass_until(self._scheduler.shutdown(0))
 
@@ -90,7 +90,7 @@ def world():
 
 
 async def _play(test, arguments):
-    """Run a coroutine test, then look for what it left behind."""
+    """Run a coroutine test, then check what it left behind."""
     complaints = []
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda _, context: complaints.append(context))
@@ -108,7 +108,7 @@ async def _play(test, arguments):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem):
-    """Run coroutine tests of this folder on a loop of their own."""
+    """Run each coroutine test of this folder on its own loop."""
     test = pyfuncitem.obj
     if not inspect.iscoroutinefunction(test):
         return None

@@ -1,4 +1,4 @@
-"""Runs that a worker is asked for past the scheduler (A8, R3, A7)."""
+"""Runs that the client starts on a worker directly, past the scheduler (A8, R3, A7)."""
 
 import asyncio
 
@@ -11,13 +11,13 @@ RUN = ["execution:started", "execution:finished"]
 
 @pytest.fixture
 def world(world):
-    """A scheduler whose runs last for ever."""
+    """A scheduler whose runs never end by themselves."""
     world.script.run_seconds = None
     return world
 
 
 async def start(world, **policy):
-    """Start a task and let a first run end: from then on its worker is offered."""
+    """Start a task and end its first run: from then on its worker is offered."""
     await world.start(**policy)
     assert not world.worker.call("early"), "offered before it was ever called"
     world.scheduler.execute_nowait("t", "first")
@@ -28,7 +28,7 @@ async def start(world, **policy):
 
 
 async def test_short_run_is_nobodys_business(world):
-    """One that ends before anybody looks leaves no trace here."""
+    """A run that ends before the scheduler checks leaves no trace here."""
     await start(world)
     assert world.worker.call("c")
     assert not world.worker.call("d"), "one at a time"
@@ -39,7 +39,7 @@ async def test_short_run_is_nobodys_business(world):
 
 
 async def test_shown_run_is_told_and_ended_like_any_other(world):
-    """The date is that of the call."""
+    """Its date is the time of the call."""
     await start(world)
     world.worker.call("c")
     await world.clock.advance(2)
@@ -58,7 +58,7 @@ async def test_shown_run_is_told_and_ended_like_any_other(world):
 
 
 async def test_slot_overlaps_a_run_that_nobody_has_told(world):
-    """R3: it runs in parallel, on a worker of its own."""
+    """R3: the slot runs in parallel, on its own worker."""
     await start(world)
     world.worker.call("c")
     await world.clock.advance(59)
@@ -72,7 +72,7 @@ async def test_slot_overlaps_a_run_that_nobody_has_told(world):
 
 @pytest.mark.parametrize("delay", [0, 20])
 async def test_slot_is_skipped_where_nothing_may_overlap(world, delay):
-    """R3 with `no_overlap`, whether the worker was asked to stand by or not."""
+    """R3 with `no_overlap`, whether or not the worker was to stand by."""
     await start(world, no_overlap=True, jitter=delay)
     world.worker.call("c")
     await world.clock.advance(59)
@@ -80,7 +80,7 @@ async def test_slot_is_skipped_where_nothing_may_overlap(world, delay):
 
 
 async def test_call_by_the_scheduler_names_the_run(world):
-    """A8: an `OverlapError` names the run that is in progress."""
+    """A8: the `OverlapError` names the run in progress."""
     await start(world, no_overlap=True)
     world.worker.call("c")
     with pytest.raises(OverlapError, match="run c "):
@@ -88,7 +88,7 @@ async def test_call_by_the_scheduler_names_the_run(world):
 
 
 async def test_second_run_has_a_worker_of_its_own(world):
-    """Both are in progress at once."""
+    """Both runs are in progress at the same time."""
     await start(world)
     world.worker.call("c")
     world.scheduler.execute_nowait("t", "d")
@@ -98,7 +98,7 @@ async def test_second_run_has_a_worker_of_its_own(world):
 
 
 async def test_nothing_begins_past_a_run(world):
-    """While one is in progress the worker takes no calls."""
+    """While a run is in progress, the worker takes no calls."""
     await start(world)
     world.scheduler.execute_nowait("t", "d")
     await world.clock.advance()
@@ -106,7 +106,7 @@ async def test_nothing_begins_past_a_run(world):
 
 
 async def test_nothing_begins_past_a_run_that_waits(world):
-    """A slot's run waits for its random delay; a run by the scheduler has ended."""
+    """Nor while a slot's run is in its random delay and another run has ended."""
     await start(world, jitter=1000)
     await world.clock.advance(59)
     world.scheduler.execute_nowait("t", "d")
@@ -119,7 +119,7 @@ async def test_nothing_begins_past_a_run_that_waits(world):
 
 
 async def test_worker_that_stands_by_takes_no_calls(world):
-    """It would be late for its slot."""
+    """A call would make it late for its slot."""
     world.script.stands_by = True
     await start(world)
     await world.clock.advance(58.99)
@@ -129,7 +129,7 @@ async def test_worker_that_stands_by_takes_no_calls(world):
 
 
 async def test_worker_that_was_called_does_not_stand_by(world):
-    """The slot overlaps the run."""
+    """The slot then overlaps the called run."""
     world.script.stands_by = True
     await start(world)
     world.worker.call("c")
@@ -139,7 +139,7 @@ async def test_worker_that_was_called_does_not_stand_by(world):
 
 
 async def test_stop_waits_for_the_run(world):
-    """A7: it has `stop_timeout` seconds, and ends before the task is stopped."""
+    """A7: it gets `stop_timeout` seconds and ends before the task is stopped."""
     await start(world, stop_timeout=5)
     worker = world.worker
     worker.call("c")
@@ -153,7 +153,7 @@ async def test_stop_waits_for_the_run(world):
 
 
 async def test_no_call_begins_once_a_stop_has(world):
-    """The worker is about to go."""
+    """The worker is about to end."""
     await start(world)
     worker = world.worker
     stop = asyncio.ensure_future(world.scheduler.stop("t"))
@@ -163,7 +163,7 @@ async def test_no_call_begins_once_a_stop_has(world):
 
 
 async def test_death_fails_the_run(world):
-    """R7: nobody had told of it, and its worker dies."""
+    """R7: a worker dies in a run that was never reported."""
     await start(world)
     world.worker.call("c")
     world.worker.die(signal_name="SIGKILL")
@@ -175,14 +175,14 @@ async def test_death_fails_the_run(world):
 
 
 async def test_task_with_a_timeout_takes_no_calls(world):
-    """R6: nobody would end the run."""
+    """R6: a direct run could not be ended by the timeout."""
     await start(world, timeout=10)
     assert not world.worker.call("c")
 
 
 @pytest.mark.parametrize("delay", [0, 20])
 async def test_worker_is_held_once_in_a_fire(world, monkeypatch, delay):
-    """Whether it stands by for the slot or is taken at it."""
+    """Whether it stands by for the slot or is taken at the slot."""
     await start(world, jitter=delay)
     held = []
     hold = world.worker.hold

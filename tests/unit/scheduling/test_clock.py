@@ -1,4 +1,4 @@
-"""What every clock keeps, the real and the fake one alike."""
+"""The contract of every clock, real and fake."""
 
 import asyncio
 import gc
@@ -16,7 +16,7 @@ from ipycron.testing import FakeClock
 
 
 class Real:
-    """The real clock, and how time passes by it."""
+    """The real clock, and how a test lets time pass on it."""
 
     def __init__(self):
         self.clock = SystemClock()
@@ -26,13 +26,13 @@ class Real:
         await asyncio.sleep(seconds + 0.003)
 
     async def pass_until(self, condition):
-        """Let real time pass until something is so."""
+        """Let real time pass until a condition holds."""
         while not condition():  # noqa: ASYNC110 - what is waited for has no event
             await asyncio.sleep(0.001)
 
 
 class Fake:
-    """The fake clock, and how time passes by it."""
+    """The fake clock, and how a test lets time pass on it."""
 
     def __init__(self):
         self.clock = FakeClock()
@@ -42,25 +42,25 @@ class Fake:
         await self.clock.advance(seconds)
 
     async def pass_until(self, condition):
-        """Let fake time pass until something is so."""
+        """Let real time pass until a condition holds."""
         while not condition():
             await self.clock.advance(0.001)
 
 
 @pytest.fixture(params=[Real, Fake])
 def time(request):
-    """A clock and its time."""
+    """A clock and a way to let its time pass."""
     return request.param()
 
 
 @pytest.fixture(params=["call_later", "call_punctually"])
 def call(request, time):
-    """One of the two ways to put off a call."""
+    """One of the two ways to schedule a call."""
     return getattr(time.clock, request.param)
 
 
 async def test_clocks_go_on(time):
-    """Both clocks show what has passed."""
+    """Both kinds of time show what has passed."""
     wall, monotonic = time.clock.now(), time.clock.monotonic()
     await time.pass_time(0.01)
     assert 0.009 < time.clock.now() - wall < 5
@@ -68,7 +68,7 @@ async def test_clocks_go_on(time):
 
 
 async def test_call_comes_once_and_not_early(time, call):
-    """A call that is put off comes when its time has come."""
+    """A scheduled call is made at its time."""
     calls = []
     began = time.clock.monotonic()
     call(0.01, lambda: calls.append(time.clock.monotonic() - began))
@@ -79,7 +79,7 @@ async def test_call_comes_once_and_not_early(time, call):
 
 
 async def test_calls_come_in_the_order_of_their_deadlines(time, call):
-    """A later deadline is a later call, whatever was asked first."""
+    """A later deadline means a later call, whatever was scheduled first."""
     calls = []
     call(0.01, lambda: calls.append("late"))
     call(0.005, lambda: calls.append("early"))
@@ -89,7 +89,7 @@ async def test_calls_come_in_the_order_of_their_deadlines(time, call):
 
 @pytest.mark.parametrize("delay", [0, -1])
 async def test_call_without_a_delay_comes_soon_but_not_at_once(time, call, delay):
-    """No callback runs inside the call that puts it off."""
+    """No callback runs inside the call that schedules it."""
     calls = []
     call(delay, lambda: calls.append(1))
     assert calls == []
@@ -108,7 +108,7 @@ async def test_cancelled_call_never_comes(time, call):
 
 
 async def test_cancel_may_come_late(time, call):
-    """A cancel after the call changes nothing."""
+    """Cancelling after the call changes nothing."""
     calls = []
     timer = call(0.005, lambda: calls.append(1))
     await time.pass_until(lambda: calls)
@@ -118,7 +118,7 @@ async def test_cancel_may_come_late(time, call):
 
 
 async def test_call_may_be_cancelled_by_one_that_comes_before(time, call):
-    """What is cancelled at the last moment does not come."""
+    """A call that is cancelled at the last moment is not made."""
     calls = []
     # Far enough apart for a machine that is busy.
     later = call(0.025, lambda: calls.append("later"))
@@ -129,7 +129,7 @@ async def test_call_may_be_cancelled_by_one_that_comes_before(time, call):
 
 
 async def test_call_may_put_off_another(time, call):
-    """A callback may ask for the next one."""
+    """A callback may schedule the next one."""
     calls = []
     call(0.005, lambda: call(0.005, lambda: calls.append(1)))
     await time.pass_until(lambda: calls)
@@ -137,7 +137,7 @@ async def test_call_may_put_off_another(time, call):
 
 
 async def test_call_is_let_go_of_when_it_was_made(time, call):
-    """What a call holds lives no longer, without the garbage collector, too."""
+    """Objects held by a call are released after it, without the collector."""
 
     class Held:
         def ring(self):
@@ -159,7 +159,7 @@ async def test_call_is_let_go_of_when_it_was_made(time, call):
 
 
 async def test_call_that_raises_harms_no_other(time, call):
-    """The loop hears of the failure, and the others come."""
+    """The failure is reported to the loop; the other calls are made."""
     failures, calls = [], []
     asyncio.get_running_loop().set_exception_handler(
         lambda _, context: failures.append(context["exception"])
@@ -176,7 +176,7 @@ async def test_call_that_raises_harms_no_other(time, call):
 
 
 async def test_punctual_call_is_punctual():
-    """The real clock is late by much less than the two milliseconds of its timer."""
+    """The real clock is much less late than its timers' two milliseconds."""
     clock = SystemClock()
     lateness = []
     # The best of several, since the machine may be busy with something else.
@@ -190,7 +190,7 @@ async def test_punctual_call_is_punctual():
 
 
 async def test_punctual_call_sleeps_most_of_its_delay(monkeypatch):
-    """Woken early, it goes back to sleep, and turns the loop only near the end."""
+    """Woken early, it sleeps again, and polls only near the end."""
     monkeypatch.setattr(clock_module, "SLACK", 0.5)
     clock, done = SystemClock(), asyncio.Event()
     # Half of it is slept at first: a busy machine may wake it so much late.
@@ -206,14 +206,14 @@ async def test_punctual_call_sleeps_most_of_its_delay(monkeypatch):
 
 
 async def test_fake_clock_begins_where_it_is_told():
-    """An aware datetime or Unix seconds."""
+    """At an aware datetime or at Unix seconds."""
     at = datetime(2026, 11, 24, 9, tzinfo=UTC)
     assert FakeClock(at).now() == at.timestamp()
     assert FakeClock(12.5).now() == 12.5
 
 
 async def test_fake_clock_adds_up_without_error():
-    """A thousand small steps are exactly one large one."""
+    """A thousand small steps are exactly one large step."""
     clock = FakeClock(1_764_000_000)
     for _ in range(1000):
         await clock.advance(0.001)
@@ -222,7 +222,7 @@ async def test_fake_clock_adds_up_without_error():
 
 
 async def test_fake_step_moves_the_wall_clock_only():
-    """A step is noticed by nobody until a timer goes off."""
+    """A step has no effect until a timer expires."""
     clock = FakeClock(100)
     calls = []
     clock.call_later(10, lambda: calls.append(clock.now()))
@@ -237,7 +237,7 @@ async def test_fake_step_moves_the_wall_clock_only():
 
 
 async def test_fake_advance_waits_for_what_the_calls_start():
-    """Tasks that a timer starts have gone as far as they can."""
+    """Tasks that a timer starts run as far as they can."""
     clock = FakeClock()
     steps = []
 
@@ -253,7 +253,7 @@ async def test_fake_advance_waits_for_what_the_calls_start():
 
 
 async def test_fake_advance_works_when_the_loop_hides_its_queue(monkeypatch):
-    """On a foreign loop a fixed number of turns does."""
+    """On a foreign loop, it runs a fixed number of iterations."""
 
     class Foreign:
         call_soon = asyncio.get_running_loop().call_soon
@@ -267,7 +267,7 @@ async def test_fake_advance_works_when_the_loop_hides_its_queue(monkeypatch):
 
 
 async def test_fake_time_passes_until_the_work_is_done():
-    """The result comes back, and no more time passes than it took."""
+    """The result is returned, and no more time passes than it took."""
     clock = FakeClock(0)
     over = asyncio.get_running_loop().create_future()
     clock.call_later(30, lambda: over.set_result("done"))
@@ -277,7 +277,7 @@ async def test_fake_time_passes_until_the_work_is_done():
 
 
 async def test_fake_time_does_not_pass_for_ever():
-    """Work that nothing on the clock will end is given up."""
+    """Work that no timer will ever end is given up."""
     clock = FakeClock(0)
     with pytest.raises(TimeoutError, match="not done within 10 s of fake time"):
         await clock.pass_until(asyncio.Event().wait(), limit=10)
@@ -289,7 +289,7 @@ async def test_fake_time_does_not_pass_for_ever():
 async def test_call_waits_for_what_came_first_when_the_process_stood_still(
     monkeypatch,
 ):
-    """A deadline that passed during our own pause lets the news of it go first."""
+    """Messages that arrived during our own pause are handled before a deadline."""
     monkeypatch.setattr(clock_module, "STALL", 0.02)
     monkeypatch.setattr(clock_module, "CATCH_UP", 0.05)
     order = []
@@ -309,7 +309,7 @@ async def test_call_waits_for_what_came_first_when_the_process_stood_still(
 
 
 class Hands:
-    """The two hands of a computer's clock: each shows what the test says."""
+    """The two readings of a computer's clock, both set by the test."""
 
     def __init__(self, monkeypatch):
         self.real = self.coarse = 0.0
@@ -321,7 +321,7 @@ class Hands:
 
 @pytest.fixture
 def hands(monkeypatch):
-    """The clock's hands."""
+    """The clock's two readings."""
     return Hands(monkeypatch)
 
 
@@ -338,7 +338,7 @@ def hands(monkeypatch):
     ],
 )
 def test_second_begins_when_every_clock_shows_it(hands, real, coarse, shown):
-    """Before that it is the last instant of the second before: no clock goes back."""
+    """Until then it is the last instant of the previous second."""
     hands.real, hands.coarse = real, coarse
     assert SystemClock().now() == shown
 
@@ -367,13 +367,13 @@ def test_second_begins_after_a_margin_where_no_clock_is_known_to_be_slow(
     ],
 )
 def test_wait_is_until_the_tick_that_shows_the_moment(hands, real, coarse, wait):
-    """All that wait for one slot wake once, when they may begin."""
+    """All that wait for one slot wake up once, when they may begin."""
     hands.real, hands.coarse = real, coarse
     assert clock_module.measure_wait(100.0) == pytest.approx(wait, abs=1e-9)
 
 
 async def test_punctual_call_comes_when_every_clock_shows_its_second():
-    """Asked to come at the beginning of a second, it finds no clock behind."""
+    """At the start of a second, no clock is behind."""
     clock, seen = SystemClock(), asyncio.get_running_loop().create_future()
     now = clock.now()
     slot = math.floor(now) + 1

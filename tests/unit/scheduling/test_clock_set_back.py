@@ -1,4 +1,4 @@
-"""A clock that is set back by hours, and runs that waited during a sleep (C2, C3).
+"""A clock set back by hours, and runs that waited while asleep (C2, C3).
 
 The world stands at the hour and is due at every minute; its dice give half a delay.
 """
@@ -12,7 +12,7 @@ DAY = 86_400
 
 
 async def test_slots_are_counted_anew_when_the_clock_was_a_day_ahead(world):
-    """A wrong clock that is corrected does not silence a task for a day."""
+    """Correcting a wrong clock does not silence a task for a day."""
     told = []
     world.scheduler._on_set_back = told.append
     world.clock.step(DAY)
@@ -28,7 +28,7 @@ async def test_slots_are_counted_anew_when_the_clock_was_a_day_ahead(world):
 
 
 async def test_task_that_has_not_run_yet_is_counted_anew(world):
-    """The next slot of a clock that is ahead is not the next one."""
+    """The next slot computed from a wrong clock is discarded."""
     world.clock.step(DAY)
     await world.start(every=6 * HOUR)
     world.clock.step(-DAY)
@@ -37,7 +37,7 @@ async def test_task_that_has_not_run_yet_is_counted_anew(world):
 
 
 async def test_slots_that_have_passed_are_not_run_again_within_three_hours(world):
-    """Less than that is an adjustment: the task waits for the clock."""
+    """A smaller step is an adjustment: the task waits for the clock."""
     told = []
     world.scheduler._on_set_back = told.append
     await world.start(every=1800)
@@ -52,7 +52,7 @@ async def test_slots_that_have_passed_are_not_run_again_within_three_hours(world
 
 
 async def test_task_that_is_started_again_after_a_correction_counts_anew(world):
-    """What a stopped task ran in the false time binds nobody."""
+    """Slots that a stopped task ran in the wrong time do not count."""
     world.clock.step(DAY)
     await world.start()
     await world.clock.advance(60)
@@ -64,7 +64,7 @@ async def test_task_that_is_started_again_after_a_correction_counts_anew(world):
 
 
 async def test_limit_stays_reached_after_a_correction(world):
-    """Counting anew arms nothing that has ended."""
+    """A correction does not arm a task that has reached its limit."""
     world.script.run_seconds = None
     world.clock.step(DAY)
     await world.start(max_executions=1)
@@ -76,7 +76,7 @@ async def test_limit_stays_reached_after_a_correction(world):
 
 
 async def test_run_that_stands_by_is_taken_back_by_a_correction(world):
-    """Its slot is a day ahead now."""
+    """Its slot is now a day ahead."""
     world.script.stands_by = True
     world.clock.step(DAY)
     await world.start()
@@ -87,7 +87,7 @@ async def test_run_that_stands_by_is_taken_back_by_a_correction(world):
 
 
 async def test_delayed_run_is_missed_when_the_computer_slept_meanwhile(world):
-    """Hours late is not delayed: the slot is missed, and told so at once."""
+    """A run hours late is not merely delayed: it is reported as missed at once."""
     await world.start(jitter=40)
     await world.clock.advance(65)
     world.clock.step(5 * HOUR)
@@ -98,7 +98,7 @@ async def test_delayed_run_is_missed_when_the_computer_slept_meanwhile(world):
 
 
 async def test_delayed_run_begins_by_the_wall_clock_after_a_short_sleep(world):
-    """The end of its delay passed during the sleep, by less than the tolerance."""
+    """Its delay ended while asleep, less than the tolerance ago."""
     await world.start(every=HOUR, jitter=1200, tolerance=30)
     await world.clock.advance(HOUR + 60)
     world.clock.step(545)
@@ -117,7 +117,7 @@ async def test_delayed_run_waits_no_longer_when_the_clock_is_set_back(world):
 
 
 async def test_run_without_a_worker_is_missed_when_the_computer_slept(world):
-    """The worker comes back after the sleep, and finds nothing to run."""
+    """The worker is back after the sleep, too late for the slot."""
     await world.start(tolerance=50, every=HOUR)
     world.script.load_seconds = 3
     await world.clock.advance(HOUR - 1)
@@ -130,7 +130,7 @@ async def test_run_without_a_worker_is_missed_when_the_computer_slept(world):
 
 
 async def test_overlapping_run_is_missed_when_the_computer_slept_meanwhile(world):
-    """It waits for a worker of its own."""
+    """It was waiting for its own worker."""
     world.script.run_seconds = None
     await world.start(every=HOUR)
     await world.clock.advance(HOUR)
@@ -143,25 +143,25 @@ async def test_overlapping_run_is_missed_when_the_computer_slept_meanwhile(world
 
 
 class SlowFleet:
-    """A coordinator that takes its time."""
+    """A slow coordinator."""
 
     def __init__(self, clock):
         self.clock, self.completed = clock, []
 
     async def should_run(self, *_):
-        """Say yes after three seconds."""
+        """Answer True after three seconds."""
         over = asyncio.get_running_loop().create_future()
         self.clock.call_later(3, lambda: over.set_result(True))
         return await over
 
     async def on_complete(self, _, key):
-        """Take note."""
+        """Record the key."""
         self.completed.append(key)
 
 
 @pytest.mark.parametrize("sleep", [0, 5 * HOUR])
 async def test_elected_run_is_missed_only_when_the_computer_slept(world, sleep):
-    """An answer within the tolerance is in time; after a sleep the claim goes back."""
+    """A late answer within the tolerance counts; after a sleep it does not."""
     world.elector = SlowFleet(world.clock)
     await world.start(distributed=True, every=HOUR, tolerance=5)
     await world.clock.advance(HOUR + 1)

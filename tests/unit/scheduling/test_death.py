@@ -8,7 +8,7 @@ from ipycron.errors import WorkerCrashed
 
 
 async def test_idle_worker_that_dies_is_replaced(world):
-    """A new worker is loaded after the backoff, and that is told with the reason."""
+    """A new worker is loaded after the backoff; the restart has the reason."""
     await world.start()
     world.worker.die(exit_code=0)
     await world.clock.advance(0.05)
@@ -26,7 +26,7 @@ async def test_idle_worker_that_dies_is_replaced(world):
 
 
 async def test_call_in_the_turn_of_an_idle_workers_death_waits_for_the_next(world):
-    """The dead one must not get it: nobody would ever tell how it ended."""
+    """The dead worker must not get the run, which would never end."""
     await world.start(no_overlap=True)
     dead = world.worker
     dead.die(signal_name="SIGKILL")
@@ -42,7 +42,7 @@ async def test_call_in_the_turn_of_an_idle_workers_death_waits_for_the_next(worl
     "end", [{"exit_code": 0}, {"exit_code": 3}, {"signal_name": "SIGTERM"}]
 )
 async def test_run_fails_when_its_worker_dies(world, end):
-    """However a worker ends, its run has failed and the task goes on (defect 5)."""
+    """However the worker ends, its run fails and the task continues (defect 5)."""
     world.script.run_seconds = None
     await world.start()
     call = asyncio.ensure_future(world.scheduler.execute("t"))
@@ -57,7 +57,7 @@ async def test_run_fails_when_its_worker_dies(world, end):
 
 
 async def test_backoff_doubles_and_is_bounded(world):
-    """0.1 s, then twice as long each time, up to 30 s."""
+    """0.1 s, doubled each time, up to 30 s."""
     await world.start(max_restarts=12)
     world.script.load_error = OSError("no more processes")
     world.worker.die(exit_code=1)
@@ -77,7 +77,7 @@ async def test_backoff_doubles_and_is_bounded(world):
 
 
 async def test_backoff_does_not_overflow_when_there_are_very_many_deaths(world):
-    """Ten thousand restarts are a number like any other."""
+    """Ten thousand restarts work like one."""
     await world.start(max_restarts=10_000)
     world.scheduler._lives["t"]._workers._deaths = 5_000
     world.worker.die(exit_code=1)
@@ -86,7 +86,7 @@ async def test_backoff_does_not_overflow_when_there_are_very_many_deaths(world):
 
 
 async def test_task_fails_when_there_are_too_many_deaths(world):
-    """After max_restarts deaths in a row the task is stopped, and says why."""
+    """After max_restarts deaths in a row the task stops with an error."""
     world.script.dies = True
     await world.start(max_restarts=2)
     await world.clock.advance(600)
@@ -110,7 +110,7 @@ async def test_task_fails_when_there_are_too_many_deaths(world):
 
 
 async def test_task_fails_at_the_first_death_when_restarts_are_off(world):
-    """max_restarts=0 is what node-cron does."""
+    """max_restarts=0 does what node-cron does."""
     await world.start(max_restarts=0)
     world.worker.die(signal_name="SIGKILL")
     await world.clock.advance()
@@ -119,7 +119,7 @@ async def test_task_fails_at_the_first_death_when_restarts_are_off(world):
 
 
 async def test_failed_task_can_be_started_again(world):
-    """A start begins afresh, with all its restarts."""
+    """A new start has all its restarts again."""
     await world.start(max_restarts=1)
     world.script.load_error = OSError()
     world.worker.die(exit_code=1)
@@ -133,7 +133,7 @@ async def test_failed_task_can_be_started_again(world):
 
 
 async def test_deaths_are_counted_anew_when_a_run_has_ended(world):
-    """A worker that lives through a run, even a failing one, clears the count."""
+    """A worker that survives a run, even a failing one, resets the count."""
     world.script.error = ValueError()
     await world.start(max_restarts=1)
     for _ in range(5):
@@ -144,7 +144,7 @@ async def test_deaths_are_counted_anew_when_a_run_has_ended(world):
 
 
 async def test_slot_waits_when_no_worker_is_loaded(world):
-    """A slot within the backoff runs as soon as the new worker is there."""
+    """A slot during the backoff runs as soon as the new worker is loaded."""
     await world.start()
     await world.clock.advance(59.95)
     world.worker.die(exit_code=1)
@@ -158,7 +158,7 @@ async def test_slot_waits_when_no_worker_is_loaded(world):
 
 
 async def test_slot_is_missed_when_no_worker_comes_within_its_tolerance(world):
-    """Waiting for a worker is lateness like any other."""
+    """Waiting for a worker makes a slot late like any other delay."""
     await world.start(tolerance=3, no_overlap=True)
     world.script.load_seconds = 4
     await world.clock.advance(59.5)
@@ -170,7 +170,7 @@ async def test_slot_is_missed_when_no_worker_comes_within_its_tolerance(world):
 
 
 async def test_slots_overlap_when_one_waits_for_a_worker(world):
-    """A slot that waits is a pending run."""
+    """A slot that waits for a worker is a pending run."""
     await world.start(every=1, tolerance=5, no_overlap=True)
     world.script.load_seconds = 2
     await world.clock.advance(0.5)
@@ -181,7 +181,7 @@ async def test_slots_overlap_when_one_waits_for_a_worker(world):
 
 
 async def test_slots_that_wait_run_side_by_side_when_overlap_is_allowed(world):
-    """The first takes the new worker, the second gets one of its own."""
+    """The first gets the new worker, the second one its own."""
     world.script.run_seconds = 10
     await world.start(every=1, tolerance=5)
     world.script.load_seconds = 2
@@ -194,7 +194,7 @@ async def test_slots_that_wait_run_side_by_side_when_overlap_is_allowed(world):
 
 
 async def test_manual_run_waits_when_no_worker_is_loaded(world):
-    """A call in the backoff runs on the new worker, however long that takes."""
+    """A call during the backoff waits for the new worker, however long."""
     await world.start()
     world.script.load_seconds = 4
     world.worker.die(exit_code=1)
@@ -217,7 +217,7 @@ async def test_waiting_runs_end_when_the_task_fails(world):
 
 
 async def test_overlap_worker_that_dies_is_not_replaced(world):
-    """Its run fails; the main worker is there."""
+    """Its run fails; the main worker is still there."""
     world.script.run_seconds = None
     await world.start(max_restarts=0)
     await world.clock.advance(120)
@@ -229,7 +229,7 @@ async def test_overlap_worker_that_dies_is_not_replaced(world):
 
 
 async def test_restart_is_given_up_when_the_task_stops(world):
-    """A stop in the backoff or in the new load leaves nothing."""
+    """A stop during the backoff or the new load leaves nothing behind."""
     await world.start()
     world.worker.die(exit_code=1)
     await world.clock.advance(0.05)
@@ -246,7 +246,7 @@ async def test_restart_is_given_up_when_the_task_stops(world):
 
 
 async def test_death_while_stopping_is_the_end_of_the_run(world):
-    """Nothing is restarted, and the crash is told as such."""
+    """Nothing is restarted, and the crash is reported as such."""
     world.script.run_seconds = None
     await world.start()
     await world.clock.advance(60)
@@ -261,7 +261,7 @@ async def test_death_while_stopping_is_the_end_of_the_run(world):
 
 
 async def test_other_runs_have_time_to_end_when_the_task_fails(world):
-    """Overlapping runs end as in a stop, then the failure is told."""
+    """Overlapping runs end as in a stop; then the failure is reported."""
     world.script.run_seconds = None
     await world.start(max_restarts=0, every=1)
     await world.clock.advance(2)
@@ -275,7 +275,7 @@ async def test_other_runs_have_time_to_end_when_the_task_fails(world):
 
 
 async def test_failed_task_is_destroyed_when_that_was_asked_meanwhile(world):
-    """A destroy during the clearing up after a failure is final."""
+    """A destroy during the cleanup after a failure takes effect."""
     world.script.run_seconds = None
     await world.start(max_restarts=0)
     await world.clock.advance(120)
@@ -288,7 +288,7 @@ async def test_failed_task_is_destroyed_when_that_was_asked_meanwhile(world):
 
 
 async def test_failed_run_of_a_shared_worker_is_no_death(world):
-    """A future that fails is told as a failed run; the inline worker stays."""
+    """A future that fails is a failed run; the inline worker stays."""
     world.share_workers()
     await world.start()
 
@@ -303,7 +303,7 @@ async def test_failed_run_of_a_shared_worker_is_no_death(world):
 
 
 async def test_run_that_is_cancelled_by_others_has_failed(world):
-    """A cancelled future is an end, not a silence."""
+    """A cancelled future ends its run like a failure."""
     world.share_workers()
     world.script.run_seconds = None
     await world.start()
@@ -315,7 +315,7 @@ async def test_run_that_is_cancelled_by_others_has_failed(world):
 
 
 async def test_run_fails_when_its_worker_refuses_it(world):
-    """A worker that raises instead of running is lost, and replaced."""
+    """A worker whose `run` raises is lost and replaced."""
     await world.start()
 
     def refuse(_execution):
@@ -334,7 +334,7 @@ async def test_run_fails_when_its_worker_refuses_it(world):
 
 
 async def test_run_fails_when_a_shared_worker_refuses_it(world):
-    """Out of threads is the failure of one run."""
+    """Running out of threads fails one run only."""
     world.share_workers()
     await world.start()
     run, world.worker.run = world.worker.run, None

@@ -9,7 +9,7 @@ from ipycron.scheduling.aio import sleep
 
 
 class Elector:
-    """Answers what it is told to, after some fake seconds."""
+    """Gives the answers it is told to, after some fake seconds."""
 
     def __init__(self, clock, *, answer=True, seconds=0.0, complete_error=None):
         self.clock = clock
@@ -20,7 +20,7 @@ class Elector:
         self.completed = []
 
     async def should_run(self, task_id, key, lease):
-        """Answer, or raise the answer."""
+        """Answer, or raise."""
         self.asked.append((task_id, key, lease))
         if self.seconds:
             await sleep(self.clock, self.seconds)
@@ -29,7 +29,7 @@ class Elector:
         return self.answer
 
     async def on_complete(self, task_id, key):
-        """Keep the key."""
+        """Record the key."""
         self.completed.append((task_id, key))
         if self.complete_error is not None:
             raise self.complete_error
@@ -39,7 +39,7 @@ KEY = "t:1970-01-01T01:01:00+00:00"
 
 
 async def test_slot_runs_when_elected(world):
-    """The coordinator is asked for the slot, and told when the run is over."""
+    """The coordinator is asked about the slot and notified of the run's end."""
     world.elector = Elector(world.clock)
     world.script.run_seconds = 5
     await world.start(distributed=True, distributed_lease=12)
@@ -52,19 +52,19 @@ async def test_slot_runs_when_elected(world):
 
 
 async def test_end_is_told_in_the_context_of_the_run(world):
-    """A coordinator finds its context variables when it is asked, and at the end."""
+    """A coordinator sees its context variables in both calls."""
     tenant = ContextVar("tenant", default="nobody")
 
     class Tenants(Elector):
-        """Keeps who it is called for."""
+        """Records the context in which it is called."""
 
         async def should_run(self, *_):
-            """Answer."""
+            """Answer, or raise."""
             self.asked.append(tenant.get())
             return True
 
         async def on_complete(self, *_):
-            """Keep the end."""
+            """Record the key."""
             self.completed.append(tenant.get())
 
     world.elector = elector = Tenants(world.clock)
@@ -76,7 +76,7 @@ async def test_end_is_told_in_the_context_of_the_run(world):
 
 
 async def test_slot_is_skipped_when_not_elected(world):
-    """Another instance runs it; the skip is told with its reason."""
+    """Another instance runs it; the skip has its reason."""
     world.elector = Elector(world.clock, answer=False)
     await world.start(distributed=True)
     await world.clock.advance(60)
@@ -101,7 +101,7 @@ async def test_slot_is_skipped_when_not_elected(world):
 async def test_slot_is_skipped_when_the_coordinator_gives_no_clear_answer(
     world, answer, summary
 ):
-    """An error or any other value than True and False is a no (fail closed)."""
+    """An error, or any value but True and False, means no (fail closed)."""
     world.elector = Elector(world.clock, answer=answer)
     await world.start(distributed=True)
     await world.clock.advance(60)
@@ -112,7 +112,7 @@ async def test_slot_is_skipped_when_the_coordinator_gives_no_clear_answer(
 
 
 async def test_slot_is_skipped_when_the_coordinator_takes_too_long(world):
-    """No answer in five seconds is a no, and the next slot is asked anew."""
+    """No answer within five seconds means no; the next slot is asked again."""
     world.elector = Elector(world.clock, seconds=6)
     await world.start(distributed=True, no_overlap=True)
     await world.clock.advance(64.9)
@@ -127,7 +127,7 @@ async def test_slot_is_skipped_when_the_coordinator_takes_too_long(world):
 
 
 async def test_slot_is_skipped_when_there_is_no_coordinator(world):
-    """A distributed task that nobody coordinates does not run everywhere."""
+    """A distributed task without a coordinator must not run everywhere."""
     await world.start(distributed=True)
     await world.clock.advance(60)
     (skipped,) = world.events.of("execution:skipped")
@@ -135,7 +135,7 @@ async def test_slot_is_skipped_when_there_is_no_coordinator(world):
 
 
 async def test_late_yes_is_given_back_when_the_coordinator_ignored_its_deadline(world):
-    """A claim that comes after the skip is released, since nothing runs under it."""
+    """A claim granted after the skip is released, since no run uses it."""
     elector = Elector(world.clock)
 
     async def should_run(task_id, key, lease):
@@ -155,7 +155,7 @@ async def test_late_yes_is_given_back_when_the_coordinator_ignored_its_deadline(
 
 
 async def test_election_is_pending_and_overlaps(world):
-    """A slot whose election is under way counts as a pending run."""
+    """A slot in its election counts as a pending run."""
     world.elector = Elector(world.clock, seconds=1.5)
     await world.start(distributed=True, no_overlap=True, every=1, tolerance=2)
     await world.clock.advance(2.6)
@@ -165,7 +165,7 @@ async def test_election_is_pending_and_overlaps(world):
 
 @pytest.mark.parametrize("seconds", [1.2, 4.5])
 async def test_slot_is_missed_when_the_coordinator_answers_too_late(world, seconds):
-    """A yes after the tolerance begins nothing, and the claim is given back."""
+    """A yes after the tolerance starts nothing, and the claim is released."""
     world.elector = Elector(world.clock, seconds=seconds)
     await world.start(distributed=True, every=1)
     await world.clock.advance(10)
@@ -178,7 +178,7 @@ async def test_slot_is_missed_when_the_coordinator_answers_too_late(world, secon
 
 
 async def test_slot_runs_when_the_coordinator_answers_within_the_tolerance(world):
-    """However long that is, within the deadline of an election."""
+    """However long that is, within an election's deadline."""
     world.elector = Elector(world.clock, seconds=4.5)
     await world.start(distributed=True, tolerance=4.6)
     await world.clock.advance(65)
@@ -187,7 +187,7 @@ async def test_slot_runs_when_the_coordinator_answers_within_the_tolerance(world
 
 
 async def test_delay_comes_after_the_election(world):
-    """One instance is elected, then it waits; the others do not wait (R4)."""
+    """One instance is elected and then waits; the others do not wait (R4)."""
     world.elector = Elector(world.clock, seconds=1)
     await world.start(distributed=True, jitter=20)
     await world.clock.advance(70.9)
@@ -197,7 +197,7 @@ async def test_delay_comes_after_the_election(world):
 
 
 async def test_elected_run_gives_its_claim_back_when_it_fails(world):
-    """on_complete comes however the run ended."""
+    """on_complete is called however the run ended."""
     world.elector = Elector(world.clock)
     world.script.error = ValueError()
     await world.start(distributed=True)
@@ -206,7 +206,7 @@ async def test_elected_run_gives_its_claim_back_when_it_fails(world):
 
 
 async def test_elected_run_gives_its_claim_back_when_it_is_dropped_in_its_delay(world):
-    """A claim is not renewed for a run that will not come."""
+    """A claim is not renewed for a run that will never start."""
     world.elector = Elector(world.clock)
     await world.start(distributed=True, jitter=20)
     await world.clock.advance(65)
@@ -229,7 +229,7 @@ async def test_election_is_dropped_when_the_task_stops(world):
 
 
 async def test_claim_is_given_back_when_the_yes_meets_a_stop(world):
-    """A yes that nobody waits for any more is released."""
+    """A claim that no run needs any more is released."""
     answer = asyncio.get_running_loop().create_future()
     world.elector = Elector(world.clock)
 
@@ -248,7 +248,7 @@ async def test_claim_is_given_back_when_the_yes_meets_a_stop(world):
 
 
 async def test_failure_of_on_complete_is_logged_only(world, caplog):
-    """The run has ended well, whatever the coordinator says to it."""
+    """The run's outcome does not depend on the coordinator's answer."""
     world.elector = Elector(world.clock, complete_error=ConnectionError("no route"))
     await world.start(distributed=True)
     await world.clock.advance(60)
@@ -257,7 +257,7 @@ async def test_failure_of_on_complete_is_logged_only(world, caplog):
 
 
 async def test_manual_run_is_not_elected(world):
-    """A call runs here, because it was made here."""
+    """A manual run takes place where it was requested."""
     world.elector = Elector(world.clock, answer=False)
     await world.start(distributed=True)
     assert (await world.scheduler.execute("t")).is_ok
@@ -265,7 +265,7 @@ async def test_manual_run_is_not_elected(world):
 
 
 async def test_skipped_slots_do_not_count_towards_the_limit(world):
-    """Only runs that start here count, and a slot in election reserves one."""
+    """Only runs started here count; a slot in its election reserves one."""
     world.elector = Elector(world.clock, answer=False, seconds=1.5)
     await world.start(distributed=True, max_executions=1, every=1, tolerance=2)
     await world.clock.advance(2.6)
@@ -278,7 +278,7 @@ async def test_skipped_slots_do_not_count_towards_the_limit(world):
 
 
 async def test_shutdown_waits_for_on_complete(world):
-    """Claims are given back before the loop goes."""
+    """Claims are released before the loop ends."""
     world.elector = Elector(world.clock)
     world.script.run_seconds = 3
 
@@ -298,7 +298,7 @@ async def test_shutdown_waits_for_on_complete(world):
 
 
 async def test_shutdown_gives_up_a_coordinator_that_refuses_to_end(world):
-    """A call that ignores its cancellation holds up nobody for long."""
+    """A call that ignores its cancellation delays a shutdown only briefly."""
     end = asyncio.Event()
     world.elector = Elector(world.clock)
 

@@ -13,7 +13,7 @@ from ipycron.errors import (
 
 
 async def test_execute_returns_the_outcome_of_its_run(world):
-    """The result of this very run comes back, and the events are told."""
+    """The result of this very run is returned, and its events are emitted."""
     world.script.run_seconds = 2
     world.script.result = 42
     await world.start()
@@ -46,7 +46,7 @@ async def test_execute_returns_a_failure_when_the_job_raises(world):
 
 
 async def test_execute_waits_when_a_start_is_under_way(world):
-    """A call right after the start runs when the job is loaded (defect 7)."""
+    """A call right after the start runs once the job is loaded (defect 7)."""
     world.script.load_seconds = 2
     world.add()
     start = asyncio.ensure_future(world.scheduler.start("t"))
@@ -77,7 +77,7 @@ async def test_execute_fails_when_the_start_it_waits_for_fails(world):
 
 
 async def test_execute_fails_when_a_stop_revokes_the_start_it_waits_for(world):
-    """A stop ends the waiting call too; the call does not hang."""
+    """A stop ends the waiting call, too; it does not hang."""
     world.script.load_seconds = 2
     world.add()
     start = asyncio.ensure_future(world.scheduler.start("t"))
@@ -91,7 +91,7 @@ async def test_execute_fails_when_a_stop_revokes_the_start_it_waits_for(world):
 
 
 async def test_execute_waits_for_the_next_start_when_called_during_a_stop(world):
-    """A call that follows stop and start runs on the new worker."""
+    """A call after stop and start runs on the new worker."""
     world.script.run_seconds = 3
     await world.start()
     await world.clock.advance(60)
@@ -115,7 +115,7 @@ async def test_execute_waits_for_the_next_start_when_called_during_a_stop(world)
 
 
 async def test_execute_is_refused_when_stopped(world):
-    """A stopped task has nothing that could run."""
+    """A stopped task has no worker that could run it."""
     world.add()
     with pytest.raises(TaskNotStarted):
         await world.scheduler.execute("t")
@@ -126,7 +126,7 @@ async def test_execute_is_refused_when_stopped(world):
 
 
 async def test_execute_is_refused_when_stopping(world):
-    """A stop that waits for a run takes no new one."""
+    """A stop that waits for a run accepts no new one."""
     world.script.run_seconds = 3
     await world.start()
     await world.clock.advance(60)
@@ -139,7 +139,7 @@ async def test_execute_is_refused_when_stopping(world):
 
 
 async def test_execute_is_refused_when_destroyed_or_about_to_be(world):
-    """A destroyed task says so, also while its last run ends."""
+    """Also while the last run of a task being destroyed ends."""
     world.script.run_seconds = 3
     await world.start()
     await world.clock.advance(60)
@@ -154,7 +154,7 @@ async def test_execute_is_refused_when_destroyed_or_about_to_be(world):
 
 
 async def test_execute_is_refused_when_no_overlap_and_a_run_is_in_progress(world):
-    """With no_overlap a manual run is refused and names the run (defect 10)."""
+    """With no_overlap it is refused, and the run is named (defect 10)."""
     world.script.run_seconds = 3
     await world.start(no_overlap=True)
     await world.clock.advance(60)
@@ -170,7 +170,7 @@ async def test_execute_is_refused_when_no_overlap_and_a_run_is_in_progress(world
 
 
 async def test_execute_gets_a_worker_of_its_own_when_the_main_one_is_busy(world):
-    """Overlapping calls run side by side, and the extra worker goes afterwards."""
+    """Overlapping calls run in parallel; the extra worker is stopped after."""
     world.script.run_seconds = 3
     await world.start()
     calls = [asyncio.ensure_future(world.scheduler.execute("t")) for _ in range(3)]
@@ -184,7 +184,7 @@ async def test_execute_gets_a_worker_of_its_own_when_the_main_one_is_busy(world)
 
 
 async def test_execute_fails_when_its_own_worker_cannot_be_loaded(world):
-    """A worker that cannot be had fails the run that needed it, and nothing else."""
+    """It fails only the run that needed the worker."""
     world.script.run_seconds = 3
     await world.start()
     first = asyncio.ensure_future(world.scheduler.execute("t"))
@@ -210,7 +210,7 @@ async def test_execute_runs_on_when_its_caller_gives_up(world):
 
 
 async def test_execute_does_not_count_towards_the_limit(world):
-    """Manual runs leave max_executions alone."""
+    """Manual runs do not count for max_executions."""
     await world.start(max_executions=1)
     for _ in range(3):
         await world.clock.pass_until(world.scheduler.execute("t"))
@@ -219,7 +219,7 @@ async def test_execute_does_not_count_towards_the_limit(world):
 
 
 async def test_execute_nowait_returns_the_id_of_the_run(world):
-    """The synchronous call begins the run and tells its end by a notice."""
+    """It begins the run; a notice with this id reports its end."""
     world.script.run_seconds = 1
     await world.start()
     assert world.scheduler.execute_nowait("t") == "r1"
@@ -230,7 +230,7 @@ async def test_execute_nowait_returns_the_id_of_the_run(world):
 
 
 async def test_execute_nowait_raises_what_execute_does(world):
-    """Refusals are exceptions of the call itself."""
+    """Refusals are raised by the call itself."""
     world.add()
     with pytest.raises(TaskNotStarted):
         world.scheduler.execute_nowait("t")
@@ -249,7 +249,7 @@ async def test_queries_answer_when_the_task_is_destroyed(world):
 
 
 async def test_get_executions_returns_a_snapshot(world):
-    """What is returned is the caller's own."""
+    """The caller may keep or change what is returned."""
     world.script.run_seconds = 3
     await world.start()
     await world.clock.advance(60)

@@ -1,4 +1,4 @@
-"""The fakes that users test their schedules with are what they stand for."""
+"""The fakes for users' tests behave like what they replace."""
 
 import asyncio
 import doctest
@@ -25,7 +25,7 @@ from ipycron.testing import schedule as schedule_module
 
 @pytest.mark.parametrize("module", [testing, clock_module, schedule_module])
 def test_examples_run(module):
-    """What the documentation shows is what happens."""
+    """The documentation's examples are correct."""
     result = doctest.testmod(module)
     assert result.attempted
     assert not result.failed
@@ -43,7 +43,7 @@ def test_examples_run(module):
     ],
 )
 def test_ports_are_served(port, made):
-    """Each method of a port is there, with its very parameters."""
+    """Fakes have each method of a port, with the same parameters."""
     for name, member in vars(port).items():
         if name.startswith("_"):
             continue
@@ -71,7 +71,7 @@ def deaths():
 
 @pytest.fixture
 def launch(clock, deaths):
-    """Return a new fake worker that behaves by a script."""
+    """Return a new fake worker with a script."""
 
     async def launch(*, is_shared=False, **script):
         launcher = FakeLauncher(clock, is_shared=is_shared, script=Script(**script))
@@ -81,12 +81,12 @@ def launch(clock, deaths):
 
 
 def make_execution(name="r"):
-    """Return a run to be given to a worker."""
+    """Return an execution to run."""
     return ScheduledExecution(id=name, reason="invoked", date=0)
 
 
 async def test_worker_runs_as_its_script_says(clock, launch):
-    """After its seconds the run returns its result or raises its error."""
+    """After its seconds, the run returns its result or raises its error."""
     worker = await launch(run_seconds=3, result=42)
     run = worker.run(make_execution())
     await clock.advance(2)
@@ -99,7 +99,7 @@ async def test_worker_runs_as_its_script_says(clock, launch):
 
 
 async def test_worker_ends_runs_when_told(launch):
-    """By default the oldest, or the one that is named."""
+    """The oldest by default, or the given one."""
     worker = await launch(is_shared=True, run_seconds=None)
     runs = [worker.run(make_execution(name)) for name in "abc"]
     worker.finish(1)
@@ -110,7 +110,7 @@ async def test_worker_ends_runs_when_told(launch):
 
 
 async def test_worker_fails_its_run_before_it_reports_its_death(launch, deaths):
-    """As the port asks: first the run, then on_death, once."""
+    """As the port requires: first the run, then on_death, once."""
     worker = await launch(run_seconds=None)
     run = worker.run(make_execution())
     worker.die(signal_name="SIGSEGV")
@@ -121,7 +121,7 @@ async def test_worker_fails_its_run_before_it_reports_its_death(launch, deaths):
 
 
 async def test_worker_that_is_stopped_reports_no_death(launch, deaths):
-    """A stop that was asked for is no death, and may be repeated."""
+    """A requested stop is not a death and may be repeated."""
     idle, busy = await launch(), await launch(run_seconds=None)
     run = busy.run(make_execution())
     for worker in (idle, busy, idle, busy):
@@ -132,7 +132,7 @@ async def test_worker_that_is_stopped_reports_no_death(launch, deaths):
 
 
 async def test_stubborn_worker_is_killed_after_its_grace(clock, launch):
-    """Two stops at once wait for the same end."""
+    """Two concurrent stops wait for the same end."""
     worker = await launch(run_seconds=None, is_stubborn=True)
     run = worker.run(make_execution())
     stops = [asyncio.ensure_future(worker.stop(grace=2)) for _ in range(2)]
@@ -144,7 +144,7 @@ async def test_stubborn_worker_is_killed_after_its_grace(clock, launch):
 
 
 async def test_stubborn_worker_that_ends_by_itself_is_not_killed(clock, launch):
-    """A death in the grace is the end."""
+    """It may still end within the grace period."""
     worker = await launch(run_seconds=None, is_stubborn=True)
     run = worker.run(make_execution())
     stop = asyncio.ensure_future(worker.stop(grace=2))
@@ -156,7 +156,7 @@ async def test_stubborn_worker_that_ends_by_itself_is_not_killed(clock, launch):
 
 
 async def test_stubborn_shared_worker_cannot_be_ended(clock, launch):
-    """A thread goes on: the stop says so, and its run may still end."""
+    """A thread keeps running: the stop reports it, and the run may still end."""
     worker = await launch(is_shared=True, run_seconds=None, is_stubborn=True)
     run = worker.run(make_execution())
     stop = asyncio.ensure_future(worker.stop(grace=2))
@@ -182,7 +182,7 @@ async def test_end_of_a_cancelled_run_is_nothing(clock, launch):
 
 
 async def test_launch_takes_its_time_and_may_fail(clock):
-    """A load lasts, hangs or raises, and leaves nothing when it is cancelled."""
+    """A load takes time, hangs or raises; a cancelled one leaves nothing."""
     launcher = FakeLauncher(clock, script=Script(load_seconds=2))
     first = asyncio.ensure_future(launcher.launch("t", print))
     await clock.advance(1)
@@ -202,7 +202,7 @@ async def test_launch_takes_its_time_and_may_fail(clock):
 
 
 async def test_recorder_keeps_what_it_is_told(world):
-    """By task, by event, and anew after a clear."""
+    """By task, by event, and empty again after a clear."""
     await world.start("a")
     await world.start("b")
     assert world.events.names("a") == ["task:started"]
@@ -213,5 +213,5 @@ async def test_recorder_keeps_what_it_is_told(world):
 
 
 def test_recorder_begins_empty():
-    """Nothing is told before something happens."""
+    """There are no notices before the first event."""
     assert RecordedEvents().names() == []

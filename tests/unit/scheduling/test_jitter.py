@@ -1,4 +1,4 @@
-"""The random delay before a run (R4). The world's dice always give half of it."""
+"""The random delay before a run (R4). The world's random source returns half of it."""
 
 import asyncio
 
@@ -8,7 +8,7 @@ from ipycron.errors import OverlapError
 
 
 async def test_run_starts_after_its_delay(world):
-    """The started event comes when the code starts, not at the slot."""
+    """The started event is emitted when the code starts, not at the slot."""
     await world.start(jitter=20)
     await world.clock.advance(69)
     assert world.events.names() == ["task:started"]
@@ -19,7 +19,7 @@ async def test_run_starts_after_its_delay(world):
 
 
 async def test_slot_overlaps_when_the_one_before_is_delayed(world):
-    """A run in its delay is a pending run."""
+    """A run in its random delay is a pending run."""
     await world.start(jitter=150, no_overlap=True)
     await world.clock.advance(135)
     assert world.told()[1:] == [
@@ -30,7 +30,7 @@ async def test_slot_overlaps_when_the_one_before_is_delayed(world):
 
 
 async def test_manual_run_is_refused_when_no_overlap_and_a_run_is_delayed(world):
-    """What is pending may begin at any moment, so it counts."""
+    """A pending run may begin at any moment, so it counts."""
     await world.start(jitter=20, no_overlap=True)
     await world.clock.advance(65)
     with pytest.raises(OverlapError):
@@ -38,13 +38,13 @@ async def test_manual_run_is_refused_when_no_overlap_and_a_run_is_delayed(world)
 
 
 async def test_manual_run_is_not_delayed(world):
-    """A call runs now."""
+    """A manual run starts at once."""
     await world.start(jitter=20)
     assert (await world.scheduler.execute("t")).is_ok
 
 
 async def test_delayed_run_is_dropped_when_the_task_stops(world):
-    """A stop does not wait out a delay, and tells nothing of the run (defect 9)."""
+    """A stop does not wait for a delay, and emits nothing (defect 9)."""
     await world.start(jitter=20)
     await world.clock.advance(65)
     await world.scheduler.stop("t")
@@ -54,7 +54,7 @@ async def test_delayed_run_is_dropped_when_the_task_stops(world):
 
 
 async def test_delayed_runs_are_within_the_limit(world):
-    """Pending runs count towards max_executions before they start (defect 8)."""
+    """Pending runs count for max_executions before they start (defect 8)."""
     await world.start(jitter=250, max_executions=1)
     await world.clock.advance(400)
     assert world.slots("execution:started") == [60]
@@ -63,7 +63,7 @@ async def test_delayed_runs_are_within_the_limit(world):
 
 
 async def test_delayed_run_waits_when_the_worker_has_died(world):
-    """The tolerance is counted from the moment the run wants a worker."""
+    """The tolerance counts from the moment the run needs a worker."""
     await world.start(jitter=20)
     await world.clock.advance(69.95)
     world.worker.die(exit_code=1)
@@ -73,7 +73,7 @@ async def test_delayed_run_waits_when_the_worker_has_died(world):
 
 
 async def test_shutdown_does_not_wait_for_a_delayed_run(world):
-    """A task in its delay is not busy (defect 9)."""
+    """A task in its random delay is not busy (defect 9)."""
     await world.start(jitter=20)
     await world.clock.advance(65)
     down = asyncio.ensure_future(world.scheduler.shutdown(100))

@@ -6,7 +6,7 @@ END = ["execution:max_reached", "task:stopped", "task:destroyed"]
 
 
 async def test_task_is_destroyed_when_the_limit_is_reached(world):
-    """After the last run: the limit, once, then the end of the task."""
+    """After the last run, the limit is reported once and the task destroyed."""
     await world.start(max_executions=2)
     assert world.scheduler.get_runs_left("t") == 2
     await world.clock.advance(600)
@@ -23,7 +23,7 @@ async def test_task_is_destroyed_when_the_limit_is_reached(world):
 
 
 async def test_failed_runs_count(world):
-    """An always failing task ends at its limit (defect 8)."""
+    """A task that always fails ends at its limit (defect 8)."""
     world.script.error = ValueError()
     await world.start(max_executions=2)
     await world.clock.advance(600)
@@ -32,7 +32,7 @@ async def test_failed_runs_count(world):
 
 
 async def test_overlapping_runs_never_exceed_the_limit(world):
-    """A slow task with a limit of one runs once (defect 8)."""
+    """A slow task with a limit of one runs only once (defect 8)."""
     world.script.run_seconds = 200
     await world.start(max_executions=1)
     await world.clock.advance(600)
@@ -42,7 +42,7 @@ async def test_overlapping_runs_never_exceed_the_limit(world):
 
 
 async def test_limit_is_told_when_the_last_of_several_overlapping_runs_ends(world):
-    """The task goes when nothing of it runs any more, whatever ends first."""
+    """The task ends once none of its runs is left, whichever ends first."""
     world.script.run_seconds = None
     await world.start(max_executions=2)
     await world.clock.advance(120)
@@ -57,7 +57,7 @@ async def test_limit_is_told_when_the_last_of_several_overlapping_runs_ends(worl
 
 
 async def test_manual_run_goes_on_when_the_limit_is_reached(world):
-    """The task waits for its manual runs too."""
+    """The task waits for its manual runs, too."""
     world.script.run_seconds = 30
     await world.start(max_executions=1)
     await world.clock.advance(80)
@@ -70,7 +70,7 @@ async def test_manual_run_goes_on_when_the_limit_is_reached(world):
 
 
 async def test_limit_survives_a_stop_and_a_start(world):
-    """The count is the task's, not the start's."""
+    """The count belongs to the task, not to the start."""
     await world.start(max_executions=2)
     await world.clock.advance(60)
     await world.scheduler.stop("t")
@@ -81,7 +81,7 @@ async def test_limit_survives_a_stop_and_a_start(world):
 
 
 async def test_task_is_destroyed_when_it_is_stopped_in_its_last_run(world):
-    """A stop of a task that has nothing left ends it."""
+    """Stopping a task that has no runs left destroys it."""
     world.script.run_seconds = None
     await world.start(max_executions=1)
     await world.clock.advance(60)
@@ -94,7 +94,7 @@ async def test_task_is_destroyed_when_it_is_stopped_in_its_last_run(world):
 
 
 async def test_restart_arms_nothing_when_a_manual_run_waits_and_no_run_is_left(world):
-    """A last manual run may follow the limit across a restart; no slot does."""
+    """A manual run may follow the limit after a restart; no slot does."""
     world.script.run_seconds = None
     await world.start(max_executions=1)
     await world.clock.advance(60)
@@ -113,7 +113,7 @@ async def test_restart_arms_nothing_when_a_manual_run_waits_and_no_run_is_left(w
 
 
 async def test_limit_counts_a_crash_and_ends_the_task_without_a_restart(world):
-    """A last run that takes its worker with it is still the last run."""
+    """A last run that kills its worker is still the last run."""
     world.script.dies = True
     await world.start(max_executions=1)
     await world.clock.advance(600)

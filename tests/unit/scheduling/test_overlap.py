@@ -1,10 +1,10 @@
-"""Slots that fall due while a run is pending or in progress (R3)."""
+"""Slots that are due while a run is pending or in progress (R3)."""
 
 import asyncio
 
 
 async def test_slot_is_skipped_when_no_overlap_and_a_run_is_in_progress(world):
-    """With no_overlap the slot is told as an overlap and does not run."""
+    """With no_overlap the overlap is reported and the slot does not run."""
     world.script.run_seconds = 90
     await world.start(no_overlap=True)
     await world.clock.advance(300)
@@ -13,7 +13,7 @@ async def test_slot_is_skipped_when_no_overlap_and_a_run_is_in_progress(world):
 
 
 async def test_slot_runs_in_parallel_when_overlap_is_allowed(world):
-    """Without no_overlap it is told too, and runs on a worker of its own."""
+    """Otherwise it is reported, too, and runs on its own worker."""
     world.script.run_seconds = 90
     await world.start()
     await world.clock.advance(120)
@@ -28,7 +28,7 @@ async def test_slot_runs_in_parallel_when_overlap_is_allowed(world):
 
 
 async def test_overlapping_run_shares_the_worker_when_it_can(world):
-    """Inline jobs need no second worker."""
+    """Inline jobs do not need a second worker."""
     world.share_workers()
     world.script.run_seconds = 90
     await world.start()
@@ -39,7 +39,7 @@ async def test_overlapping_run_shares_the_worker_when_it_can(world):
 
 
 async def test_status_is_running_until_the_last_overlapping_run_ends(world):
-    """The first of two overlapping runs to end leaves the task running."""
+    """The first end of two overlapping runs leaves the task running."""
     world.script.run_seconds = 90
     await world.start()
     await world.clock.advance(150)
@@ -49,7 +49,7 @@ async def test_status_is_running_until_the_last_overlapping_run_ends(world):
 
 
 async def test_slot_overlaps_when_a_manual_run_is_in_progress(world):
-    """Manual runs count (defect 10)."""
+    """Manual runs count, too (defect 10)."""
     world.script.run_seconds = 90
     await world.start(no_overlap=True)
     await world.clock.advance(50)
@@ -62,7 +62,7 @@ async def test_slot_overlaps_when_a_manual_run_is_in_progress(world):
 
 
 async def test_no_overlap_survives_when_the_task_is_stopped_and_started(world):
-    """The option is the task's, not the start's (defect 10)."""
+    """The option belongs to the task, not to the start (defect 10)."""
     world.script.run_seconds = 90
     await world.start(no_overlap=True)
     await world.scheduler.stop("t")
@@ -73,7 +73,7 @@ async def test_no_overlap_survives_when_the_task_is_stopped_and_started(world):
 
 
 async def test_slot_is_free_when_a_run_fails(world):
-    """A failed run blocks nothing."""
+    """A failed run does not block the next slot."""
     world.script.error = ValueError()
     world.script.run_seconds = 30
     await world.start(no_overlap=True)
@@ -83,7 +83,7 @@ async def test_slot_is_free_when_a_run_fails(world):
 
 
 async def test_slot_is_failed_when_its_own_worker_cannot_be_loaded(world):
-    """An overlapping slot never ends in silence."""
+    """An overlapping slot never disappears silently."""
     world.script.run_seconds = 90
     await world.start()
     await world.clock.advance(60)
@@ -97,7 +97,7 @@ async def test_slot_is_failed_when_its_own_worker_cannot_be_loaded(world):
 
 
 async def test_loading_overlap_worker_is_given_up_when_the_task_stops(world):
-    """A stop leaves no launch behind, and the slot is dropped without an event."""
+    """A stop cancels the launch and drops the slot without an event."""
     world.script.run_seconds = 90
     await world.start()
     await world.clock.advance(60)

@@ -1,4 +1,4 @@
-"""The small parts: waiting, counting, the state's table."""
+"""Small parts: waiting, counting, the table of phases."""
 
 import ast
 import asyncio
@@ -30,7 +30,7 @@ ALLOWED = {
 
 @pytest.mark.parametrize(("here", "there"), list(product(Phase, Phase)))
 def test_phase_moves_along_the_table_only(here, there):
-    """Eight moves are allowed, every other one is a defect and says so."""
+    """Eight transitions are allowed; any other raises."""
     entry = TaskState("t", name="t", schedule=Every(1), policy=Policy(), services=None)
     entry.phase = here
     if (here, there) in ALLOWED:
@@ -44,7 +44,7 @@ def test_phase_moves_along_the_table_only(here, there):
 
 
 def test_each_field_of_the_state_has_one_writer():
-    """Whoever looks for what changes a field finds one class."""
+    """Exactly one class assigns each attribute."""
     writers = {}
     for path in Path(ipycron.scheduling.__file__).parent.glob("*.py"):
         for group in ast.walk(ast.parse(path.read_text())):
@@ -57,7 +57,7 @@ def test_each_field_of_the_state_has_one_writer():
 
 
 def find_written(group):
-    """Return the fields of a task's state that the methods of a class assign."""
+    """Return the attributes of a task's state that a class assigns."""
     for node in ast.walk(group):
         if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
             owner = ast.unparse(node.value)
@@ -73,7 +73,7 @@ def test_table_of_phases_is_data_that_nobody_changes():
 
 
 def test_outcome_of_an_error_has_one_line():
-    """The summary is for people: the type and the first line of the text."""
+    """The summary is the type and the first line of the text."""
     error = ValueError("no\nand more")
     outcome = Outcome.of_error(error)
     assert outcome == Outcome(is_ok=False, value=error, summary="ValueError: no")
@@ -81,7 +81,7 @@ def test_outcome_of_an_error_has_one_line():
 
 
 def test_copy_of_an_execution_is_whole():
-    """A snapshot has every field and a life of its own."""
+    """A snapshot has every field and does not change with the original."""
     execution = ScheduledExecution(
         id="r", reason="invoked", date=1, started_at=2, finished_at=3, pid=4
     )
@@ -92,7 +92,7 @@ def test_copy_of_an_execution_is_whole():
 
 
 async def test_sleep_is_woken_by_its_clock():
-    """Fake seconds pass as they are told to."""
+    """Fake seconds pass as the test says."""
     clock = FakeClock()
     nap = asyncio.ensure_future(sleep(clock, 10))
     await clock.advance(9.9)
@@ -102,7 +102,7 @@ async def test_sleep_is_woken_by_its_clock():
 
 
 async def test_sleep_leaves_no_timer_when_cancelled():
-    """A cancelled sleep does not go off later."""
+    """A cancelled sleep leaves no timer behind."""
     clock = FakeClock()
     nap = asyncio.ensure_future(sleep(clock, 10))
     await clock.advance(1)
@@ -112,7 +112,7 @@ async def test_sleep_leaves_no_timer_when_cancelled():
 
 
 async def test_within_cancels_its_work_when_its_caller_is_cancelled():
-    """Nothing is left behind by a caller that goes away."""
+    """A cancelled caller leaves nothing behind."""
     clock = FakeClock()
     work = asyncio.ensure_future(asyncio.Event().wait())
     call = asyncio.ensure_future(within(clock, 10, work, late=TimeoutError))
@@ -130,15 +130,15 @@ async def test_share_returns_the_result_to_all():
 
 
 async def test_settle_may_be_repeated():
-    """A future that is over stays as it is."""
+    """A future that is done stays as it is."""
     future = asyncio.get_running_loop().create_future()
     settle(future)
     settle(future)
     assert future.result() is None
 
 
-async def test_tally_counts_small_gaps_at_once():
-    """A gap of one portion is told before the call returns."""
+async def test_counter_counts_small_gaps_at_once():
+    """A gap of one chunk is reported before the call returns."""
     reports = []
     tally = MissedCounter(FakeClock())
     tally.add(
@@ -148,8 +148,8 @@ async def test_tally_counts_small_gaps_at_once():
     assert not tally.has("a")
 
 
-async def test_tally_takes_turns():
-    """A long count does not hold up a short one."""
+async def test_counter_takes_turns():
+    """A long count does not block a short one."""
     clock = FakeClock()
     reports = []
     tally = MissedCounter(clock)
@@ -167,8 +167,8 @@ async def test_tally_takes_turns():
     assert not tally.has("long")
 
 
-async def test_tally_tells_what_it_has_when_cut():
-    """A cut count is told once, and the others go on."""
+async def test_counter_reports_its_count_when_stopped():
+    """A stopped count is reported once; other counts continue."""
     clock = FakeClock()
     reports = []
     tally = MissedCounter(clock)

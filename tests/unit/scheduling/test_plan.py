@@ -1,4 +1,4 @@
-"""What a wake-up owes: tables for plan_beat (R1, R2)."""
+"""What a wake-up must settle: tables for plan_beat (R1, R2)."""
 
 import pytest
 
@@ -18,14 +18,14 @@ MINUTE = Every(60)
 
 
 class Counting:
-    """A schedule that counts how often it is asked."""
+    """A schedule that counts its calls."""
 
     def __init__(self, seconds):
         self.every = Every(seconds)
         self.calls = 0
 
     def find_next(self, after):
-        """Count, and answer as Every does."""
+        """Count the call, and answer like Every."""
         self.calls += 1
         return self.every.find_next(after)
 
@@ -64,13 +64,13 @@ class Counting:
     ],
 )
 def test_plan_settles_what_is_owed(now, tolerance, beat):
-    """Older slots are missed, the newest runs if it may, the next is named."""
+    """Older slots are missed, the newest runs if it may, the next is returned."""
     assert plan_beat(60, now, tolerance=tolerance, schedule=MINUTE) == beat
 
 
 @pytest.mark.parametrize("owed", [99, 100, 101, 102, 150])
 def test_plan_reports_a_hundred_and_leaves_the_rest_in_a_gap(owed):
-    """Up to the cap there is no gap; beyond it the gap has exactly the rest."""
+    """Up to the cap there is no gap; beyond it the gap holds exactly the rest."""
     beat = plan_beat(60, owed * 60 + 30, tolerance=1, schedule=MINUTE)
     assert len(beat.missed) == min(owed, MISSED_CAP)
     counted = 0
@@ -83,7 +83,7 @@ def test_plan_reports_a_hundred_and_leaves_the_rest_in_a_gap(owed):
 
 
 def test_plan_of_a_month_of_seconds_is_cheap():
-    """The newest of 2.6 million slots is found without walking to it."""
+    """The newest of 2.6 million slots is found without stepping through them."""
     schedule = Counting(1)
     month = 30 * 86_400
     beat = plan_beat(1, month + 0.5, tolerance=1, schedule=schedule)
@@ -101,7 +101,7 @@ def test_plan_of_one_slot_asks_once():
 
 
 def test_tolerance_forgives_the_rounding_of_the_clock():
-    """Unix seconds as a float are off by a quarter of a microsecond."""
+    """Unix seconds as a float may be off by a quarter of a microsecond."""
     slot = 1_764_000_000
     assert is_within((slot + 0.3) - slot, 0.3)
     assert is_within((slot + 0.1) - slot, 0.1)
@@ -109,13 +109,13 @@ def test_tolerance_forgives_the_rounding_of_the_clock():
 
 
 class Stuck:
-    """A schedule that answers one slot, whatever it is asked."""
+    """A schedule that always returns the same slot."""
 
     def __init__(self, slot):
         self.slot = slot
 
     def find_next(self, _after):
-        """Return the slot."""
+        """Count the call, and answer like Every."""
         return self.slot
 
 
@@ -123,12 +123,12 @@ class Stuck:
     ("answer", "following"), [(59, None), (60, None), (61, 61), (None, None)]
 )
 def test_following_slot_is_later_or_none(answer, following):
-    """A schedule that goes back or stands still has ended."""
+    """A schedule that goes back or does not advance has ended."""
     assert find_following(Stuck(answer), 60, 60) == following
 
 
 def test_following_slot_is_asked_from_now_when_the_schedule_stands_still():
-    """A schedule that is stuck at one point gets a second chance after it."""
+    """A schedule that is stuck at one slot is tried again from now."""
 
     class Hole:
         def find_next(self, after):
@@ -138,19 +138,19 @@ def test_following_slot_is_asked_from_now_when_the_schedule_stands_still():
 
 
 def test_plan_runs_a_slot_once_when_the_schedule_stands_still():
-    """The slot runs, and there is no next."""
+    """The slot runs, and there is no next slot."""
     beat = plan_beat(60, 60, tolerance=1, schedule=Stuck(60))
     assert beat == Beat(due=60, next_slot=None)
 
 
 def test_plan_ends_when_the_schedule_does():
-    """The last slot is settled, and there is no next."""
+    """The last slot is settled, and there is no next slot."""
     beat = plan_beat(60, 90, tolerance=1, schedule=Stuck(None))
     assert beat == Beat(missed=(60,), next_slot=None)
 
 
 def test_plan_ends_when_the_schedule_does_within_a_backlog():
-    """A schedule that ended while nobody looked is settled to its last slot."""
+    """A schedule that ended in the meantime is settled to its last slot."""
 
     class Ends:
         def find_next(self, after):
@@ -164,19 +164,19 @@ def test_plan_ends_when_the_schedule_does_within_a_backlog():
 
 
 def test_count_stops_at_its_limit():
-    """What is left is counted from the last slot on."""
+    """The rest can be counted from the last slot on."""
     gap = Gap(after=0, before=601)
     assert count_slots(MINUTE, gap, limit=4) == (4, 240, False)
     assert count_slots(MINUTE, Gap(after=240, before=601), limit=99) == (6, 600, True)
 
 
 def test_count_of_an_empty_gap_is_nothing():
-    """No slot, and the last is where the gap began."""
+    """There is no slot, and the last one is the start of the gap."""
     assert count_slots(MINUTE, Gap(after=60, before=120), limit=9) == (0, 60, True)
 
 
 def test_beat_without_any_slot_has_no_newest():
-    """A wake-up that came early settles nothing."""
+    """A wake-up that is early settles nothing."""
     assert Beat(next_slot=60).newest is None
 
 
@@ -192,5 +192,5 @@ def test_beat_without_any_slot_has_no_newest():
     ],
 )
 def test_slot_is_the_only_one_when_it_is_due_and_not_late(late, tolerance, expected):
-    """Whatever else there is to settle takes the long way."""
+    """All other cases take the general path."""
     assert is_only(3600, 3600 + late, tolerance=tolerance) is expected

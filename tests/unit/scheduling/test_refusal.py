@@ -1,4 +1,4 @@
-"""Starts that the system refuses for a while: no deaths, tried again without end."""
+"""Starts that the system refuses for now: not deaths, and retried without end."""
 
 import pytest
 
@@ -10,7 +10,7 @@ MINUTES = 10
 
 @pytest.mark.parametrize("max_restarts", [0, 3])
 async def test_task_goes_on_when_its_worker_is_refused_for_long(world, max_restarts):
-    """However few deaths are allowed; the slots meanwhile are missed, each once."""
+    """However few deaths are allowed; slots in the meantime are missed, once."""
     await world.start(max_restarts=max_restarts, tolerance=1)
     world.script.load_error = REFUSED
     world.worker.die(signal_name="SIGKILL", is_lost=True)
@@ -29,7 +29,7 @@ async def test_task_goes_on_when_its_worker_is_refused_for_long(world, max_resta
 
 
 async def test_refusal_is_warned_of_once_a_minute(world, caplog):
-    """With the task's name, and what to do; for all tasks together."""
+    """With the task's name and advice; one warning for all tasks."""
     for name in ("t", "u"):
         await world.start(name)
     world.script.load_error = REFUSED
@@ -43,7 +43,7 @@ async def test_refusal_is_warned_of_once_a_minute(world, caplog):
 
 
 async def test_deaths_are_counted_apart_from_refusals(world):
-    """A job that dies at each load fails its task, whatever was refused between."""
+    """A job that dies at each load fails its task despite refusals in between."""
     await world.start(max_restarts=2)
     world.script.load_error = REFUSED
     world.worker.die(signal_name="SIGKILL", is_lost=True)
@@ -56,7 +56,7 @@ async def test_deaths_are_counted_apart_from_refusals(world):
 
 
 async def test_start_that_is_refused_fails_at_once(world):
-    """Whoever asks for it learns why, and asks again."""
+    """The caller gets the reason and may try again."""
     world.script.load_error = REFUSED
     with pytest.raises(StartRefused):
         await world.start()

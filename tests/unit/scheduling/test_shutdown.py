@@ -1,16 +1,16 @@
-"""The end of everything (A10, node-cron defects 2 and 9)."""
+"""Shutting down (A10, node-cron defects 2 and 9)."""
 
 import asyncio
 
 
 async def test_shutdown_returns_when_there_is_no_task(world):
-    """Nothing to end is no reason to wait."""
+    """Without tasks there is nothing to wait for."""
     await world.scheduler.shutdown(5)
     await world.scheduler.shutdown(5)
 
 
 async def test_shutdown_may_be_called_twice_at_once(world):
-    """Both return when everything is gone, and each task ends once."""
+    """Both return once everything is gone, and each task ends once."""
     await world.start("a")
     world.add("b")
     await asyncio.gather(world.scheduler.shutdown(5), world.scheduler.shutdown(5))
@@ -18,7 +18,7 @@ async def test_shutdown_may_be_called_twice_at_once(world):
 
 
 async def test_shutdown_destroys_stopped_and_started_tasks(world):
-    """Idle tasks go at once, and their workers are gone when it returns."""
+    """Idle tasks end at once; their workers are gone when it returns."""
     await world.start("a")
     world.add("b")
     await world.scheduler.shutdown(5)
@@ -28,7 +28,7 @@ async def test_shutdown_destroys_stopped_and_started_tasks(world):
 
 
 async def test_shutdown_waits_for_scheduled_and_manual_runs(world):
-    """Both kinds of run end by themselves if they do in time (defect 9)."""
+    """Both kinds may end by themselves within the time (defect 9)."""
     world.script.run_seconds = 8
     await world.start("a")
     await world.start("b", stop_timeout=1)
@@ -45,7 +45,7 @@ async def test_shutdown_waits_for_scheduled_and_manual_runs(world):
 
 
 async def test_shutdown_ends_runs_when_the_time_is_over(world):
-    """What does not end is ended, killed if it must be, and gone (defect 9)."""
+    """Remaining runs are ended, killed if necessary (defect 9)."""
     world.script.run_seconds = None
     world.script.is_stubborn = True
     await world.start("a", stop_timeout=100)
@@ -61,7 +61,7 @@ async def test_shutdown_ends_runs_when_the_time_is_over(world):
 
 
 async def test_shutdown_hurries_a_stop_that_is_under_way(world):
-    """A patient stop from before has no more time than the shutdown."""
+    """An earlier stop gets no more time than the shutdown."""
     world.script.run_seconds = None
     await world.start(stop_timeout=100)
     await world.clock.advance(60)
@@ -74,7 +74,7 @@ async def test_shutdown_hurries_a_stop_that_is_under_way(world):
 
 
 async def test_shutdown_ends_starts_that_are_under_way(world):
-    """A task that loads is destroyed, and its load leaves nothing."""
+    """A task being loaded is destroyed, and its load leaves nothing behind."""
     world.script.load_seconds = None
     world.add()
     start = asyncio.ensure_future(world.scheduler.start("t"))
@@ -87,7 +87,7 @@ async def test_shutdown_ends_starts_that_are_under_way(world):
 
 
 async def test_shutdown_returns_when_a_thread_cannot_be_ended(world):
-    """What cannot be ended is waited for no longer than its grace."""
+    """A thread that cannot be ended is waited for only for its grace period."""
     world.share_workers()
     world.script.run_seconds = None
     world.script.is_stubborn = True
@@ -100,7 +100,7 @@ async def test_shutdown_returns_when_a_thread_cannot_be_ended(world):
 
 
 async def test_many_tasks_are_destroyed_while_others_start(world):
-    """Any mixture of starts and ends leaves each task where it belongs (defect 2)."""
+    """Concurrent starts and ends leave each task in the right state (defect 2)."""
     world.script.load_seconds = 0.2
     names = [str(number) for number in range(40)]
     for name in names:

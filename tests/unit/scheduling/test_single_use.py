@@ -1,4 +1,4 @@
-"""Workers that end after their first run, as scripts' do."""
+"""Workers that exit after their first run, like those of scripts."""
 
 import asyncio
 
@@ -9,7 +9,7 @@ from ipycron.errors import OverlapError
 
 @pytest.fixture
 def world(world):
-    """A world where each run needs a worker of its own."""
+    """A world in which each run needs its own worker."""
     world.script.is_single_use = True
     return world
 
@@ -20,7 +20,7 @@ def count_runs(world):
 
 
 async def test_next_worker_is_loaded_when_a_run_has_ended(world):
-    """It is there before the next slot, and nothing is told of it."""
+    """It is ready before the next slot, without an event."""
     await world.start()
     await world.clock.advance(60)
     assert count_runs(world) == [1, 0]
@@ -32,7 +32,7 @@ async def test_next_worker_is_loaded_when_a_run_has_ended(world):
 
 
 async def test_next_worker_stands_by(world):
-    """A run begins by its worker's own clock, each time."""
+    """Each run begins by its own worker's clock."""
     world.script.stands_by = True
     await world.start()
     await world.clock.advance(180)
@@ -43,7 +43,7 @@ async def test_next_worker_stands_by(world):
 
 
 async def test_call_waits_for_the_next_worker(world):
-    """Two calls in a row are two workers; neither is lost."""
+    """Two consecutive calls use two workers; neither is lost."""
     await world.start()
     for _ in range(2):
         call = asyncio.ensure_future(world.scheduler.execute("t"))
@@ -60,7 +60,7 @@ async def test_call_waits_for_the_next_worker(world):
 
 
 async def test_runs_overlap_as_they_always_do(world):
-    """A slot during a run gets a worker of its own, or is skipped."""
+    """A slot during a run gets its own worker, or is skipped."""
     world.script.run_seconds = 90
     await world.start(no_overlap=True)
     await world.clock.advance(60)
@@ -73,7 +73,7 @@ async def test_runs_overlap_as_they_always_do(world):
 
 
 async def test_file_that_cannot_be_loaded_fails_the_runs_and_not_the_task(world):
-    """Half written at one run, whole at the next: the task goes on by itself."""
+    """A file may be half written at one run; the task recovers by itself."""
     await world.start(max_restarts=0)
     world.script.load_error = SyntaxError("half")
     await world.clock.advance(60 * 3)
@@ -89,7 +89,7 @@ async def test_file_that_cannot_be_loaded_fails_the_runs_and_not_the_task(world)
 
 
 async def test_death_in_a_run_is_a_death(world):
-    """Backoff, a restart that is told, and the end after too many in a row."""
+    """Backoff, a restart event, and failure after too many in a row."""
     world.script.dies = True
     await world.start(max_restarts=1)
     await world.clock.advance(61)
@@ -100,7 +100,7 @@ async def test_death_in_a_run_is_a_death(world):
 
 
 async def test_last_run_needs_no_further_worker(world):
-    """`max_executions` ends the task; nobody is loaded for nothing."""
+    """`max_executions` ends the task; no worker is loaded in vain."""
     await world.start(max_executions=2)
     await world.clock.advance(180)
     assert count_runs(world) == [1, 1]
@@ -109,7 +109,7 @@ async def test_last_run_needs_no_further_worker(world):
 
 @pytest.mark.parametrize("seconds", [0.0, None])
 async def test_stop_while_the_next_worker_is_loaded_leaves_nothing(world, seconds):
-    """A load that is under way is cancelled, and a start begins anew."""
+    """The load in progress is cancelled; a new start begins afresh."""
     await world.start()
     world.script.load_seconds = seconds
     await world.scheduler.execute("t")

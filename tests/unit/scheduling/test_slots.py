@@ -1,4 +1,4 @@
-"""Slots on time, late, and under a clock that steps (R1, R2)."""
+"""Slots on time, late, and with clock steps (R1, R2)."""
 
 import asyncio
 
@@ -14,24 +14,24 @@ class Ends:
     """A schedule with a last slot."""
 
     def find_next(self, after):
-        """Return the minutes up to the third."""
+        """Return a slot, or raise."""
         slot = Every(60).find_next(after)
         return slot if slot <= 3600 + 180 else None
 
 
 class Fixed:
-    """A schedule that does not advance: a defect, not to be answered by a storm."""
+    """A faulty schedule that does not advance, which must not cause a storm."""
 
     def __init__(self, slot):
         self.slot = slot
 
     def find_next(self, _after):
-        """Return the same slot, whatever is asked."""
+        """Return a slot, or raise."""
         return self.slot
 
 
 async def test_slots_run_when_they_are_due(world):
-    """Each slot runs at its own instant, to the microsecond of fake time."""
+    """Each slot runs at its instant, to the microsecond of fake time."""
     await world.start()
     await world.clock.advance(180)
     assert world.told() == [
@@ -46,7 +46,7 @@ async def test_slots_run_when_they_are_due(world):
 
 
 async def test_notice_of_a_scheduled_run_names_its_slot(world):
-    """The date is the slot; the reason, the worker and the moments are told."""
+    """Its date is the slot; it has the reason, the worker and the times."""
     world.script.run_seconds = 2
     await world.start()
     await world.clock.advance(62)
@@ -60,7 +60,7 @@ async def test_notice_of_a_scheduled_run_names_its_slot(world):
 
 
 async def test_ids_of_runs_are_unique_by_default():
-    """Without a maker of its own the scheduler makes ids that never repeat."""
+    """The scheduler's own ids never repeat."""
     makers = [IdMaker(), IdMaker()]
     assert len({make() for make in makers for _ in range(100)}) == 200
 
@@ -79,7 +79,7 @@ async def test_many_tasks_cost_one_wakeup_when_due_together(world):
 
 
 async def test_next_slots_wait_for_the_jobs_when_many_are_due_together(world):
-    """The interpreter is for the jobs first; nothing is lost meanwhile."""
+    """The jobs get the interpreter first; nothing is lost in the meantime."""
     many = 2 * timetable.MANY
     for number in range(many):
         await world.start(str(number), every=1)
@@ -95,7 +95,7 @@ async def test_next_slots_wait_for_the_jobs_when_many_are_due_together(world):
 
 
 async def test_task_obeys_when_its_next_slot_is_not_armed_yet(world):
-    """Stopped, started again or destroyed in the moment after many slots."""
+    """Stopped, restarted or destroyed right after many slots."""
     for number in range(2 * timetable.MANY):
         await world.start(str(number), every=1)
     await world.clock.advance(1)
@@ -113,7 +113,7 @@ async def test_task_obeys_when_its_next_slot_is_not_armed_yet(world):
 
 
 async def test_idle_schedule_wakes_within_five_seconds_whatever_is_due(world):
-    """A slot in a year is no reason to sleep for a year: clocks are set."""
+    """Even if the next slot is in a year, since clocks can be set."""
     await world.start(every=86_400)
     world.clock.step(86_400 - 3600)
     await world.clock.advance(5)
@@ -122,7 +122,7 @@ async def test_idle_schedule_wakes_within_five_seconds_whatever_is_due(world):
 
 
 async def test_slot_runs_when_noticed_within_its_tolerance(world):
-    """A suspend shorter than the tolerance costs nothing but time."""
+    """A suspend shorter than the tolerance only delays the run."""
     await world.start(tolerance=10)
     await world.clock.advance(58)
     world.clock.step(5)
@@ -142,7 +142,7 @@ async def test_slot_runs_when_noticed_within_its_tolerance(world):
     ],
 )
 async def test_tolerance_is_exact(world, late, event):
-    """A tolerance of one second is one second (node-cron defect 14)."""
+    """A tolerance of one second is exactly one second (node-cron defect 14)."""
     await world.start()
     await world.clock.advance(59.5)
     world.clock.step(late)
@@ -152,7 +152,7 @@ async def test_tolerance_is_exact(world, late, event):
 
 
 async def test_newest_slot_runs_when_several_are_owed(world):
-    """After a jump the older slots are missed one by one, the newest runs."""
+    """After a jump, older slots are missed one by one, and the newest runs."""
     await world.start(tolerance=30)
     await world.clock.advance(5)
     world.clock.step(290)
@@ -164,7 +164,7 @@ async def test_newest_slot_runs_when_several_are_owed(world):
 
 
 async def test_missed_slots_are_counted_when_there_are_many(world):
-    """A hundred are told one by one, the rest as a number (R2)."""
+    """A hundred are reported one by one, the rest as a count (R2)."""
     await world.start()
     await world.clock.advance(5)
     world.clock.step(3600 * 24)
@@ -179,7 +179,7 @@ async def test_missed_slots_are_counted_when_there_are_many(world):
 
 
 async def test_days_of_seconds_are_counted_without_stalling_the_loop(world):
-    """Very many slots are settled in small portions, the newest one first."""
+    """Very many slots are counted in small chunks; the newest runs first."""
     await world.start(every=1, tolerance=10)
     await world.clock.advance(4.5)
     world.clock.step(2 * 86_400)
@@ -196,7 +196,7 @@ async def test_days_of_seconds_are_counted_without_stalling_the_loop(world):
 
 
 async def test_stop_cuts_a_count_when_it_takes_too_long(world):
-    """A stop waits for the count as for a run, then tells what is counted."""
+    """A stop waits for the count like for a run, then reports the part counted."""
     await world.start(every=1)
     await world.clock.advance(0.5)
     world.clock.step(30 * 86_400)
@@ -210,7 +210,7 @@ async def test_stop_cuts_a_count_when_it_takes_too_long(world):
 
 
 async def test_stop_waits_for_a_count(world):
-    """What a stop has patience for is told in full before it."""
+    """A count that ends in time is reported in full before the stop."""
     await world.start(every=1)
     await world.clock.advance(0.5)
     world.clock.step(86_400)
@@ -234,7 +234,7 @@ async def test_no_slot_runs_twice_when_the_clock_steps_back(world):
 
 
 async def test_no_slot_runs_early_when_the_clock_steps_back_just_before(world):
-    """The timer's end is not the slot: the wall clock is."""
+    """The wall clock decides, not the timer."""
     await world.start()
     await world.clock.advance(58)
     world.clock.step(-2)
@@ -245,7 +245,7 @@ async def test_no_slot_runs_early_when_the_clock_steps_back_just_before(world):
 
 
 async def test_task_is_idle_when_its_schedule_has_ended(world):
-    """After the last slot nothing is due, and a manual run still works."""
+    """After the last slot nothing is due; manual runs still work."""
     await world.start(every=Ends())
     await world.clock.advance(600)
     assert world.slots("execution:started") == [60, 120, 180]
@@ -261,14 +261,14 @@ async def test_task_without_any_slot_is_idle(world):
 
 
 async def test_slot_runs_once_when_the_schedule_does_not_advance(world):
-    """A defective schedule ends instead of running one slot for ever."""
+    """A faulty schedule ends instead of running one slot for ever."""
     await world.start(every=Fixed(3660))
     await world.clock.advance(600)
     assert world.slots("execution:started") == [60]
 
 
 async def test_a_receiver_that_raises_breaks_nothing(world, caplog):
-    """What emit raises is logged; the schedule goes on."""
+    """Exceptions of emit are logged; the schedule continues."""
     told = []
 
     def receive(notice):
@@ -283,7 +283,7 @@ async def test_a_receiver_that_raises_breaks_nothing(world, caplog):
 
 
 async def test_a_receiver_may_stop_the_task_at_once(world):
-    """What a report makes its receiver do counts before the slot that is due."""
+    """A stop in response to a notice takes effect before the slot that is due."""
     await world.start(tolerance=30)
 
     def receive(notice):
@@ -310,7 +310,7 @@ class Broken:
         self.slots = slots
 
     def find_next(self, after):
-        """Return a minute's slot, or raise."""
+        """Return a slot, or raise."""
         slot = Every(60).find_next(after)
         if slot > 3600 + 60 * self.slots:
             raise ZeroDivisionError
@@ -318,7 +318,7 @@ class Broken:
 
 
 async def test_task_fails_when_its_schedule_raises(world):
-    """A task that can never be due again says so; the others go on."""
+    """A task that can never be due again fails; other tasks continue."""
     await world.start("broken", every=Broken(2))
     await world.start("good")
     await world.clock.advance(180)
@@ -330,7 +330,7 @@ async def test_task_fails_when_its_schedule_raises(world):
 
 
 async def test_start_fails_when_the_schedule_raises(world):
-    """The worker that was loaded for nothing is gone."""
+    """The worker that was loaded in vain is gone."""
     world.add(every=Broken(0))
     with pytest.raises(ZeroDivisionError):
         await world.scheduler.start("t")
@@ -355,7 +355,7 @@ async def test_start_fails_when_the_schedule_raises(world):
     ],
 )
 async def test_slots_of_a_silence_are_settled_once(world, silence, now, missed, ran):
-    """A task that goes on after a loss owes each slot since the last settled one."""
+    """A task resumed after a loss settles each slot since the last settled one."""
     await world.clock.advance(now)
     world.add()
     since, until = (3600 + seconds for seconds in silence)
@@ -368,7 +368,7 @@ async def test_slots_of_a_silence_are_settled_once(world, silence, now, missed, 
 
 
 async def test_slots_settled_beyond_one_that_waits_are_not_told_again(world):
-    """An election or a random delay lets later slots overtake an earlier one."""
+    """Later slots may be settled before one in its election or random delay."""
     await world.clock.advance(400)
     world.add()
     silence = Silence(since=3660, until=3999, settled=(3780, 3900))
@@ -377,7 +377,7 @@ async def test_slots_settled_beyond_one_that_waits_are_not_told_again(world):
 
 
 async def test_long_silence_is_counted_in_bulk(world):
-    """A month of slots without a scheduler is told as a hundred and a number."""
+    """A month of slots without a scheduler is reported as a hundred and a count."""
     await world.clock.advance(30 * 86400 + 30)
     world.add()
     await world.scheduler.start(
@@ -391,7 +391,7 @@ async def test_long_silence_is_counted_in_bulk(world):
 
 
 async def test_next_slots_are_looked_for_when_all_runs_have_begun(world):
-    """The search for one task's next slot delays no other task's run."""
+    """Searching one task's next slot delays no other task's run."""
     begun_at_searches = []
 
     class Noting:
@@ -409,7 +409,7 @@ async def test_next_slots_are_looked_for_when_all_runs_have_begun(world):
 
 
 async def test_no_slot_is_armed_when_a_receiver_has_stopped_the_task(world):
-    """What the start of a run makes its receiver do counts before the next slot."""
+    """A stop in response to a run's start takes effect before the next slot."""
     await world.start()
 
     def receive(notice):

@@ -1,4 +1,4 @@
-"""Few items by their keys: as a dict, in less room."""
+"""A map for few items: like a dict, but smaller."""
 
 import doctest
 
@@ -13,7 +13,7 @@ STEPS = st.lists(st.tuples(st.booleans(), st.integers(0, 4)))
 
 @given(STEPS)
 def test_few_hold_what_a_dict_holds(steps):
-    """Whatever comes and goes, in the order in which it came."""
+    """Whatever is added and removed, in insertion order."""
     items, model = NOTHING, {}
     for number, (is_new, key) in enumerate(steps):
         if is_new and key not in model:
@@ -31,12 +31,12 @@ def test_few_hold_what_a_dict_holds(steps):
 
 
 def test_example_is_right():
-    """The docstring shows what happens."""
+    """The docstring's example is correct."""
     assert doctest.testmod(few) == (0, 3)
 
 
 def test_nothing_stays_what_it_is():
-    """All who have nothing share it, and it costs nothing to give back."""
+    """All empty maps are the same object, which is never changed."""
     one = NOTHING.add("a", 1)
     assert isinstance(one, SmallMap)
     assert not NOTHING
@@ -45,7 +45,7 @@ def test_nothing_stays_what_it_is():
 
 
 def test_snapshot_may_be_taken_while_items_go():
-    """Of the keys as of the items."""
+    """Of keys as well as of items."""
     items = NOTHING
     for key in "abc":
         items = items.add(key, key.upper())

@@ -1,4 +1,4 @@
-"""Workers that stand by for a slot, and all that may come between (R1, A7, A8)."""
+"""Workers that stand by for a slot, and what may happen before it (R1, A7, A8)."""
 
 import asyncio
 import math
@@ -13,13 +13,13 @@ RUN = ["execution:started", "execution:finished"]
 
 @pytest.fixture
 def world(world):
-    """A scheduler whose workers begin at their slots by their own clocks."""
+    """A scheduler whose workers begin slots by their own clocks."""
     world.script.stands_by = True
     return world
 
 
 async def test_run_is_the_one_that_the_worker_has_begun(world):
-    """One run for each slot, and its id is known to both."""
+    """There is one run per slot, with the same id on both sides."""
     await world.start()
     await world.clock.advance(180)
     assert world.worker.begun == [run.id for run in world.worker.runs]
@@ -29,7 +29,7 @@ async def test_run_is_the_one_that_the_worker_has_begun(world):
 
 
 async def test_worker_is_told_shortly_before_the_slot(world):
-    """Not a second before: a call or a stop would have to take it back."""
+    """Not earlier: a call or a stop would have to withdraw the order."""
     await world.start()
     await world.clock.advance(59.9)
     assert world.ids == 0
@@ -39,7 +39,7 @@ async def test_worker_is_told_shortly_before_the_slot(world):
 
 
 async def test_worker_is_not_told_at_the_last_moment(world):
-    """It would hear of the slot when it is over: it is woken as it always was."""
+    """The order would arrive too late: the run is started the usual way."""
     await world.clock.advance(59.999)
     await world.start()
     await world.clock.advance()
@@ -49,7 +49,7 @@ async def test_worker_is_not_told_at_the_last_moment(world):
 
 
 async def test_begun_run_is_told_when_the_worker_shows_it(world):
-    """A scheduler that is late hears of the run by its output, or its end."""
+    """A late scheduler learns of the run by its output or its end."""
     await world.start()
     await world.clock.advance(59.99)
     world.worker.begin()
@@ -71,7 +71,7 @@ async def test_stop_in_time_keeps_the_run_from_beginning(world):
 
 
 async def test_stop_that_comes_too_late_waits_for_the_run(world):
-    """What has begun is told, and has its time to end."""
+    """A run that has begun is reported and gets its time to end."""
     world.script.run_seconds = 2
     await world.start()
     await world.clock.advance(59.99)
@@ -85,7 +85,7 @@ async def test_stop_that_comes_too_late_waits_for_the_run(world):
 
 
 async def test_task_that_is_started_again_in_that_moment_runs_once(world):
-    """The slot is the new start's, as if nobody had stood by for it."""
+    """The slot belongs to the new start."""
     await world.start()
     await world.clock.advance(59.99)
     await world.scheduler.stop("t")
@@ -95,7 +95,7 @@ async def test_task_that_is_started_again_in_that_moment_runs_once(world):
 
 
 async def test_call_in_time_goes_first(world):
-    """The worker is the call's; the slot comes after it as it always did."""
+    """The call gets the worker; the slot then overlaps as usual."""
     await world.start()
     await world.clock.advance(59.99)
     world.scheduler.execute_nowait("t", "mine")
@@ -118,7 +118,7 @@ async def test_call_that_comes_too_late_overlaps(world):
 
 
 async def test_slot_is_missed_when_the_clock_jumps_over_it(world):
-    """The worker has not begun, and may not begin any more."""
+    """The worker has not begun and must not begin any more."""
     await world.start(tolerance=1)
     await world.clock.advance(59.99)
     world.clock.step(30)
@@ -129,7 +129,7 @@ async def test_slot_is_missed_when_the_clock_jumps_over_it(world):
 
 
 async def test_slot_that_has_begun_is_not_missed_when_the_clock_jumps(world):
-    """A scheduler that stood still sees what its worker has done meanwhile."""
+    """A scheduler that was suspended sees what its worker has done."""
     await world.start(tolerance=1)
     await world.clock.advance(59.99)
     world.worker.begin()
@@ -140,7 +140,7 @@ async def test_slot_that_has_begun_is_not_missed_when_the_clock_jumps(world):
 
 
 async def test_slot_runs_once_when_the_clock_steps_back(world):
-    """Not at the moment that the worker was told, and not twice."""
+    """Neither at the time originally ordered nor twice."""
     await world.start()
     await world.clock.advance(59.99)
     world.clock.step(-30)
@@ -152,7 +152,7 @@ async def test_slot_runs_once_when_the_clock_steps_back(world):
 
 
 async def test_death_before_the_slot_leaves_it_to_the_next_worker(world):
-    """Nothing had begun: the slot is not lost."""
+    """Nothing had begun, so the slot is not lost."""
     await world.start()
     await world.clock.advance(59.99)
     world.worker.die(exit_code=1)
@@ -162,7 +162,7 @@ async def test_death_before_the_slot_leaves_it_to_the_next_worker(world):
 
 
 async def test_death_after_it_has_begun_is_the_run_s_failure(world):
-    """Told as started, then as failed, though the scheduler had not come to it."""
+    """Reported as started and failed, though the scheduler was late."""
     await world.start()
     await world.clock.advance(59.99)
     world.worker.begin()
@@ -174,7 +174,7 @@ async def test_death_after_it_has_begun_is_the_run_s_failure(world):
 
 @pytest.mark.parametrize("policy", [{"distributed": True}, {"jitter": 5}])
 async def test_nobody_stands_by_where_the_slot_is_not_all(world, policy):
-    """An election or a dice decides when, and whether."""
+    """With an election or a random delay, the slot alone does not decide."""
     await world.start(**policy)
     await world.clock.advance(70)
     assert world.worker.begun == []
@@ -192,7 +192,7 @@ async def test_last_run_of_a_limit_is_one_that_has_begun(world):
 
 
 async def test_shutdown_waits_for_a_run_that_has_begun(world):
-    """It ends as any other run."""
+    """It may end like any other run."""
     world.script.run_seconds = 1
     await world.start()
     await world.clock.advance(59.99)
@@ -202,7 +202,7 @@ async def test_shutdown_waits_for_a_run_that_has_begun(world):
 
 
 async def test_many_that_stand_by_are_left_alone_for_a_moment(world, monkeypatch):
-    """The cores are theirs: the scheduler rests, not long, and not for a few."""
+    """The scheduler briefly leaves the cores to them, unless they are few."""
     rests = []
     monkeypatch.setattr(world.clock, "rest", rests.append)
     for number in range(40):
@@ -217,7 +217,7 @@ async def test_many_that_stand_by_are_left_alone_for_a_moment(world, monkeypatch
 
 
 async def test_each_that_stands_by_knows_how_many_do(world):
-    """And which of them it is: they share the cores."""
+    """And its own number, since they share the cores."""
     for number in range(40):
         await world.start(f"t{number}")
     for _ in range(2):
@@ -227,7 +227,7 @@ async def test_each_that_stands_by_knows_how_many_do(world):
 
 
 async def test_worker_of_a_crowd_is_not_told_once_its_task_is_stopped(world):
-    """Many are counted first, and told a moment later."""
+    """All are counted before the orders are sent."""
     for number in range(60):
         await world.start(f"t{number}")
     await world.clock.advance(59.951)
@@ -251,7 +251,7 @@ async def test_worker_of_a_crowd_is_not_told_once_its_task_is_stopped(world):
     ],
 )
 async def test_run_ends_when_its_worker_says_unless_that_cannot_be(world, told, shown):
-    """A crowd's end is told late; a job may write anything to its worker's socket."""
+    """A crowd reports ends late; a job may send any time on its socket."""
     world.script.run_seconds = None
     await world.start()
     await world.clock.advance(62)

@@ -9,7 +9,7 @@ from ipycron.scheduling.aio import sleep
 
 
 async def test_start_loads_and_arms(world):
-    """A start resolves when the job is loaded, and says so once."""
+    """A start returns once the job is loaded, and emits one event."""
     world.script.load_seconds = 2
     world.add()
     start = asyncio.ensure_future(world.scheduler.start("t"))
@@ -23,14 +23,14 @@ async def test_start_loads_and_arms(world):
 
 
 async def test_start_arms_the_first_slot_after_it_when_called_at_a_slot(world):
-    """A slot at the very moment of the start is not due."""
+    """A slot at the very instant of the start is not due."""
     await world.start()
     await world.clock.advance(60)
     assert world.slots("execution:started") == [60]
 
 
 async def test_start_is_shared_when_called_twice(world):
-    """Concurrent starts load one worker and end together."""
+    """Concurrent starts load one worker and return together."""
     world.script.load_seconds = 1
     world.add()
     starts = [asyncio.ensure_future(world.scheduler.start("t")) for _ in range(3)]
@@ -40,7 +40,7 @@ async def test_start_is_shared_when_called_twice(world):
 
 
 async def test_start_goes_on_when_one_of_its_callers_is_cancelled(world):
-    """A caller that gives up takes the start from nobody else."""
+    """One caller giving up does not affect the others."""
     world.script.load_seconds = 1
     world.add()
     first = asyncio.ensure_future(world.scheduler.start("t"))
@@ -54,7 +54,7 @@ async def test_start_goes_on_when_one_of_its_callers_is_cancelled(world):
 
 
 async def test_start_does_nothing_when_the_task_is_started(world):
-    """Starting a started task changes nothing and tells nothing."""
+    """Starting a started task changes nothing and emits nothing."""
     await world.start()
     await world.scheduler.start("t")
     assert world.events.names() == ["task:started"]
@@ -70,7 +70,7 @@ async def test_start_does_nothing_when_the_task_is_destroyed(world):
 
 
 async def test_start_raises_the_load_error_as_it_came(world):
-    """The error of the load is the start's error, and the task is stopped."""
+    """The load's original error is raised, and the task is stopped."""
     world.script.load_error = ZeroDivisionError("division by zero")
     world.add()
     with pytest.raises(ZeroDivisionError):
@@ -91,7 +91,7 @@ async def test_start_works_when_an_earlier_one_failed(world):
 
 
 async def test_start_times_out_when_the_load_hangs(world):
-    """A load has start_timeout seconds, then it is cancelled."""
+    """A load gets start_timeout seconds; then it is cancelled."""
     world.script.load_seconds = None
     world.add(start_timeout=7)
     start = asyncio.ensure_future(world.scheduler.start("t"))
@@ -105,7 +105,7 @@ async def test_start_times_out_when_the_load_hangs(world):
 
 
 async def test_start_fails_when_the_load_is_cancelled_from_inside(world):
-    """A load that is cancelled by others does not look like a cancelled caller."""
+    """A load cancelled from within does not look like a cancelled caller."""
     world.script.load_error = asyncio.CancelledError()
     world.add()
     with pytest.raises(RuntimeError, match="cancelled from inside"):
@@ -114,7 +114,7 @@ async def test_start_fails_when_the_load_is_cancelled_from_inside(world):
 
 
 async def test_start_is_revoked_when_a_stop_comes(world):
-    """A stop during a start ends both, and leaves nothing."""
+    """A stop during a start ends both and leaves nothing behind."""
     world.script.load_seconds = 3
     world.add()
     start = asyncio.ensure_future(world.scheduler.start("t"))
@@ -128,7 +128,7 @@ async def test_start_is_revoked_when_a_stop_comes(world):
 
 
 async def test_start_is_revoked_when_a_stop_comes_before_its_first_step(world):
-    """A start that had no turn of the loop yet fails as any other revoked one."""
+    """A start whose task has not run yet fails like any other revoked one."""
     world.add()
     starting = asyncio.ensure_future(world.scheduler.start("t"))
     await asyncio.sleep(0)  # the caller has its turn, the start itself has not
@@ -139,7 +139,7 @@ async def test_start_is_revoked_when_a_stop_comes_before_its_first_step(world):
 
 
 async def test_start_is_revoked_when_it_clears_up_after_a_failure(world):
-    """A stop while a failed start clears up is a stop."""
+    """A stop while a failed start cleans up counts as a stop."""
 
     async def launch(task_id, on_death):
         try:
@@ -161,7 +161,7 @@ async def test_start_is_revoked_when_it_clears_up_after_a_failure(world):
 
 
 async def test_start_is_revoked_when_a_destroy_comes(world):
-    """A destroy during a start destroys."""
+    """A destroy during a start destroys the task."""
     world.script.load_seconds = 3
     world.add()
     start = asyncio.ensure_future(world.scheduler.start("t"))
@@ -173,7 +173,7 @@ async def test_start_is_revoked_when_a_destroy_comes(world):
 
 
 async def test_start_is_not_lost_when_it_follows_a_stop_at_once(world):
-    """Start, stop, start in one breath is a start."""
+    """Start, stop, start without waiting is a start."""
     world.script.load_seconds = 1
     world.add()
     first = asyncio.ensure_future(world.scheduler.start("t"))
@@ -189,7 +189,7 @@ async def test_start_is_not_lost_when_it_follows_a_stop_at_once(world):
 
 
 async def test_start_fails_when_the_worker_dies_as_soon_as_it_is_loaded(world):
-    """A worker that is dead before its first run is a failed start."""
+    """A worker that dies before its first run is a failed start."""
     world.add()
     launch = world.launcher.launch
 
@@ -205,14 +205,14 @@ async def test_start_fails_when_the_worker_dies_as_soon_as_it_is_loaded(world):
 
 
 async def test_add_refuses_an_id_that_is_taken(world):
-    """Two tasks of one id cannot be told apart."""
+    """Two tasks with one id could not be told apart."""
     world.add()
     with pytest.raises(TaskExists):
         world.add()
 
 
 async def test_add_takes_an_id_that_was_destroyed(world):
-    """A replaced task may keep its id."""
+    """A replaced task may reuse its id."""
     world.add()
     await world.scheduler.destroy("t")
     await world.start()
@@ -220,14 +220,14 @@ async def test_add_takes_an_id_that_was_destroyed(world):
 
 
 async def test_calls_are_refused_when_the_task_is_unknown(world):
-    """An id that was never added is a mistake of the owner."""
+    """An id that was never added is an error."""
     for call in (world.scheduler.start, world.scheduler.stop, world.scheduler.destroy):
         with pytest.raises(UnknownTask, match="no task is called 'x'"):
             await call("x")
 
 
 async def test_revoked_starts_are_forgotten(world):
-    """A task that is started and stopped all day long does not grow by it."""
+    """A task that is started and stopped all day does not grow."""
     world.script.load_seconds = 2
     world.add()
     for _ in range(5):
@@ -240,7 +240,7 @@ async def test_revoked_starts_are_forgotten(world):
 
 
 async def test_start_at_once_needs_no_turn_of_the_loop(world):
-    """A job that is there already: the task is started when the call returns."""
+    """If the job is already loaded, the task is started when the call returns."""
     world.share_workers()
     world.add()
     assert world.scheduler.start_at_once("t")
@@ -251,7 +251,7 @@ async def test_start_at_once_needs_no_turn_of_the_loop(world):
 
 
 async def test_start_at_once_leaves_to_start_what_must_wait(world):
-    """A job that must be loaded, a stop under way, a start or an end before it."""
+    """A job to be loaded, or a start, stop or destroy in progress."""
     world.add()
     assert not world.scheduler.start_at_once("t")
     assert world.launcher.workers == []
@@ -272,7 +272,7 @@ async def test_start_at_once_leaves_to_start_what_must_wait(world):
 
 
 async def test_start_at_once_leaves_an_error_to_start(world):
-    """A schedule that fails is told by `start`; no worker is left."""
+    """A schedule's error is raised by `start`; no worker is left."""
 
     class Broken:
         def find_next(self, after):

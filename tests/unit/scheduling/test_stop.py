@@ -8,7 +8,7 @@ from ipycron.errors import ExecutionStopped, StartError, StopTimeout
 
 
 async def test_stop_ends_the_worker_when_idle(world):
-    """An idle task stops at once, and its worker is gone then."""
+    """An idle task stops at once, and its worker is then gone."""
     await world.start()
     await world.scheduler.stop("t")
     assert world.launcher.alive == []
@@ -17,7 +17,7 @@ async def test_stop_ends_the_worker_when_idle(world):
 
 
 async def test_stop_disarms_when_called(world):
-    """No slot runs and none is missed while a task is stopped."""
+    """No slot runs or is missed while a task is stopped."""
     await world.start()
     await world.scheduler.stop("t")
     await world.clock.advance(600)
@@ -25,7 +25,7 @@ async def test_stop_disarms_when_called(world):
 
 
 async def test_stop_does_nothing_when_stopped(world):
-    """Nothing changes, so nothing is told."""
+    """Nothing changes, so nothing is emitted."""
     world.add()
     await world.scheduler.stop("t")
     await world.start("u")
@@ -35,7 +35,7 @@ async def test_stop_does_nothing_when_stopped(world):
 
 
 async def test_stop_lets_a_run_end_when_it_does_within_the_timeout(world):
-    """The run finishes, then the task is stopped, in this order."""
+    """The run finishes first, then the task is stopped."""
     world.script.run_seconds = 3
     await world.start()
     await world.clock.advance(60)
@@ -54,7 +54,7 @@ async def test_stop_lets_a_run_end_when_it_does_within_the_timeout(world):
 
 
 async def test_stop_ends_a_run_when_it_takes_longer_than_the_timeout(world):
-    """After stop_timeout the worker is terminated; the run has failed as stopped."""
+    """After stop_timeout the worker is terminated; the run fails as stopped."""
     world.script.run_seconds = None
     await world.start(stop_timeout=4)
     await world.clock.advance(60)
@@ -70,7 +70,7 @@ async def test_stop_ends_a_run_when_it_takes_longer_than_the_timeout(world):
 
 
 async def test_stop_kills_a_run_when_it_ignores_the_signal(world):
-    """A stubborn worker has two seconds of grace; the stop waits until it is gone."""
+    """A stubborn worker gets two seconds; the stop waits until it is gone."""
     world.script.run_seconds = None
     world.script.is_stubborn = True
     await world.start(stop_timeout=4)
@@ -84,7 +84,7 @@ async def test_stop_kills_a_run_when_it_ignores_the_signal(world):
 
 
 async def test_stop_keeps_the_result_when_a_run_returns_in_its_grace(world):
-    """A job that ends well on the signal has ended well."""
+    """A job that returns on the signal has finished normally."""
     world.script.run_seconds = 5
     world.script.is_stubborn = True
     await world.start(stop_timeout=4)
@@ -105,7 +105,7 @@ async def test_stop_does_not_wait_when_forced(world):
 
 
 async def test_stop_hurries_when_a_second_one_forces(world):
-    """A stop with force takes the patience from the one under way."""
+    """A forced stop ends the patience of the stop in progress."""
     world.script.run_seconds = None
     await world.start(stop_timeout=400)
     await world.clock.advance(60)
@@ -118,7 +118,7 @@ async def test_stop_hurries_when_a_second_one_forces(world):
 
 
 async def test_stop_is_shared_when_called_twice(world):
-    """Concurrent stops end together and tell one stop."""
+    """Concurrent stops return together and emit one event."""
     world.script.run_seconds = 3
     await world.start()
     await world.clock.advance(60)
@@ -132,7 +132,7 @@ async def test_stop_is_shared_when_called_twice(world):
 
 
 async def test_stop_ends_overlap_workers_too(world):
-    """Every worker of the task is gone when the stop resolves."""
+    """Every worker of the task is gone when the stop returns."""
     world.script.run_seconds = None
     await world.start()
     await world.clock.advance(180)
@@ -163,7 +163,7 @@ async def test_stop_then_start_works_when_a_run_was_in_progress(world):
 
 
 async def test_start_stop_cycle_leaves_nobody_when_a_run_refuses_to_end(world):
-    """After a stop that had to kill, the next cycle is a fresh one (defect 4)."""
+    """After a stop that had to kill, the next cycle starts afresh (defect 4)."""
     world.script.run_seconds = None
     world.script.is_stubborn = True
     await world.start()
@@ -183,7 +183,7 @@ async def test_start_stop_cycle_leaves_nobody_when_a_run_refuses_to_end(world):
 
 
 async def test_start_is_revoked_when_it_waits_for_a_stop_and_another_comes(world):
-    """The last word counts: stop, start, stop is a stop."""
+    """The latest request wins: stop, start, stop is a stop."""
     world.script.run_seconds = 3
     await world.start()
     await world.clock.advance(60)
@@ -202,7 +202,7 @@ async def test_start_is_revoked_when_it_waits_for_a_stop_and_another_comes(world
 
 
 async def test_stop_raises_when_a_thread_cannot_be_ended(world):
-    """The task is stopped, its run failed, its result ignored, and the stop says so."""
+    """The task is stopped, its run failed, its result ignored; the stop raises."""
     world.share_workers()
     world.script.run_seconds = None
     world.script.is_stubborn = True
@@ -222,7 +222,7 @@ async def test_stop_raises_when_a_thread_cannot_be_ended(world):
 async def test_slot_is_not_repeated_when_the_clock_steps_back_between_stop_and_start(
     world,
 ):
-    """A slot runs once, also if the wall clock reaches it again after a restart."""
+    """A slot runs once, even if the clock reaches it again after a restart."""
     await world.start()
     await world.clock.advance(60)
     await world.scheduler.stop("t")
@@ -233,7 +233,7 @@ async def test_slot_is_not_repeated_when_the_clock_steps_back_between_stop_and_s
 
 
 async def test_slots_run_when_the_clock_was_set_back_before_a_start(world):
-    """Slots that no one has settled are due, wherever the clock was before."""
+    """Slots that were never settled are due, whatever the clock showed before."""
     await world.start()
     await world.scheduler.stop("t")
     world.clock.step(-600)
@@ -252,14 +252,14 @@ async def test_destroy_stops_first(world):
 
 
 async def test_destroy_tells_nothing_else_when_stopped(world):
-    """A stopped task is destroyed without being stopped again."""
+    """A stopped task is destroyed without another stop."""
     world.add()
     await world.scheduler.destroy("t")
     assert world.events.names() == ["task:destroyed"]
 
 
 async def test_destroy_may_be_repeated(world):
-    """Destroying twice is destroying once, also at the same time."""
+    """Destroying twice, even concurrently, destroys once."""
     world.script.run_seconds = 3
     await world.start()
     await world.clock.advance(60)
@@ -272,7 +272,7 @@ async def test_destroy_may_be_repeated(world):
 
 
 async def test_destroy_wins_when_a_stop_is_under_way(world):
-    """A destroy turns the stop under way into an end."""
+    """A destroy makes the stop in progress final."""
     world.script.run_seconds = 3
     await world.start()
     await world.clock.advance(60)

@@ -8,7 +8,7 @@ from ipycron.errors import ExecutionTimeout, OverlapError, StopTimeout
 
 
 async def test_run_is_ended_when_it_takes_too_long(world):
-    """The run fails with ExecutionTimeout and a new worker goes on."""
+    """The run fails with ExecutionTimeout, and a new worker takes over."""
     world.script.run_seconds = None
     await world.start(timeout=10)
     await world.clock.advance(70)
@@ -25,7 +25,7 @@ async def test_run_is_ended_when_it_takes_too_long(world):
 
 
 async def test_run_is_killed_when_it_ignores_the_signal(world):
-    """The worker has two seconds of grace; until then the run is in progress."""
+    """It gets two seconds, during which the run is still in progress."""
     world.script.run_seconds = None
     world.script.is_stubborn = True
     await world.start(timeout=10, no_overlap=True)
@@ -37,7 +37,7 @@ async def test_run_is_killed_when_it_ignores_the_signal(world):
 
 
 async def test_run_has_failed_when_it_returns_in_its_grace(world):
-    """Too long is too long, whatever the job makes of the signal."""
+    """It took too long, however it reacts to the signal."""
     world.script.run_seconds = 11
     world.script.is_stubborn = True
     await world.start(timeout=10)
@@ -48,7 +48,7 @@ async def test_run_has_failed_when_it_returns_in_its_grace(world):
 
 
 async def test_run_is_left_alone_when_it_ends_in_time(world):
-    """The clock of a finished run does not strike."""
+    """The timer of a finished run has no effect."""
     world.script.run_seconds = 5
     await world.start(timeout=10)
     await world.clock.advance(100)
@@ -57,7 +57,7 @@ async def test_run_is_left_alone_when_it_ends_in_time(world):
 
 
 async def test_manual_run_is_ended_when_it_takes_too_long(world):
-    """The timeout is for any run, and the caller hears of it."""
+    """The timeout applies to any run, and the caller gets the error."""
     world.script.run_seconds = None
     await world.start(timeout=10)
     outcome = await world.clock.pass_until(world.scheduler.execute("t"))
@@ -65,7 +65,7 @@ async def test_manual_run_is_ended_when_it_takes_too_long(world):
 
 
 async def test_timeouts_are_no_deaths(world):
-    """Any number of them leaves the restarts alone, and none is told as one."""
+    """Any number of them counts for no restart, and none emits one."""
     world.script.run_seconds = None
     await world.start(timeout=10, max_restarts=0)
     await world.clock.advance(300)
@@ -75,7 +75,7 @@ async def test_timeouts_are_no_deaths(world):
 
 
 async def test_slot_gets_a_worker_of_its_own_when_the_main_one_is_being_ended(world):
-    """A slot in the grace of a stubborn run does not wait for its end."""
+    """A slot does not wait for the end of a stubborn run."""
     world.script.run_seconds = None
     world.script.is_stubborn = True
     await world.start(timeout=59)
@@ -90,7 +90,7 @@ async def test_slot_gets_a_worker_of_its_own_when_the_main_one_is_being_ended(wo
 
 
 async def test_overlap_worker_is_not_replaced_when_its_run_takes_too_long(world):
-    """The main worker goes on by itself."""
+    """The main worker is not affected."""
     world.script.run_seconds = None
     await world.start(timeout=100)
     await world.clock.advance(155)
@@ -102,7 +102,7 @@ async def test_overlap_worker_is_not_replaced_when_its_run_takes_too_long(world)
 
 
 async def test_new_worker_that_fails_to_load_is_a_death(world):
-    """After a timeout the load may fail; that is answered as any death (R7)."""
+    """A failed load after a timeout counts as a death (R7)."""
     world.script.run_seconds = None
     await world.start(timeout=10)
     await world.clock.advance(60)
@@ -116,7 +116,7 @@ async def test_new_worker_that_fails_to_load_is_a_death(world):
 
 
 async def test_one_run_of_a_shared_worker_is_ended_alone(world):
-    """An inline run that takes too long is cancelled; its neighbour goes on."""
+    """Only the inline run that takes too long is cancelled."""
     world.share_workers()
     world.script.run_seconds = None
     await world.start(timeout=10)
@@ -135,7 +135,7 @@ async def test_one_run_of_a_shared_worker_is_ended_alone(world):
 
 
 async def test_shared_run_is_given_up_when_it_ignores_its_cancellation(world):
-    """After the grace the run is told as failed; what it returns later is nothing."""
+    """After the grace period it has failed; a later result is ignored."""
     world.share_workers()
     world.script.run_seconds = None
     await world.start(timeout=10)
@@ -158,7 +158,7 @@ async def test_shared_run_is_given_up_when_it_ignores_its_cancellation(world):
 
 
 async def test_timeout_and_stop_may_meet(world):
-    """A stop while a run is being ended ends with it, and replaces nothing."""
+    """A stop during the end of a run ends with it, and replaces nothing."""
     world.script.run_seconds = None
     world.script.is_stubborn = True
     await world.start(timeout=10)
@@ -172,7 +172,7 @@ async def test_timeout_and_stop_may_meet(world):
 
 
 async def test_run_that_goes_on_counts_for_overlap(world):
-    """What cannot be ended is told as over and keeps its task busy, also later."""
+    """A run that cannot be ended is reported as over but keeps its task busy."""
     world.share_workers()
     world.script.run_seconds = None
     world.script.is_stubborn = True
@@ -194,7 +194,7 @@ async def test_run_that_goes_on_counts_for_overlap(world):
 
 
 async def test_run_that_goes_on_counts_for_overlap_after_stop_and_start(world):
-    """A thread that outlives the stop is not joined by another run."""
+    """A thread that outlives the stop still counts as an overlap."""
     world.share_workers()
     world.script.run_seconds = None
     world.script.is_stubborn = True

@@ -10,31 +10,31 @@ from ipycron.testing import FakeClock
 
 
 class Watched(FakeClock):
-    """A fake clock that keeps the delays it is asked for."""
+    """A fake clock that records requested delays."""
 
     def __init__(self):
         super().__init__(0)
         self.delays = []
 
     def call_punctually(self, delay, callback):
-        """Keep the delay."""
+        """Record the delay."""
         self.delays.append(delay)
         return super().call_punctually(delay, callback)
 
 
 @pytest.fixture
 def clock():
-    """A watched clock at zero."""
+    """A recording clock at zero."""
     return Watched()
 
 
 class Owner:
-    """Whose slot it is: calls what was said last."""
+    """The owner of a slot; calls the function set last."""
 
     call = None
 
     def __call__(self, now):
-        """Call it."""
+        """Call the function."""
         return self.call(now)
 
 
@@ -46,12 +46,12 @@ class Named(Timetable):
         self.owners = defaultdict(Owner)
 
     def arm(self, name, slot, call):
-        """Have it called at a slot."""
+        """Arm a slot for an owner."""
         self.owners[name].call = call
         return super().arm(self.owners[name], slot)
 
     def disarm(self, name):
-        """Forget the slot of a name."""
+        """Disarm an owner."""
         super().disarm(self.owners[name])
 
 
@@ -62,7 +62,7 @@ def table(clock):
 
 
 async def test_slots_are_called_in_order(clock, table):
-    """Earlier slots first, slots of one second as they were armed."""
+    """Earlier slots first; slots of one second in the order of arming."""
     calls = []
     for owner, slot in [("a", 3), ("b", 2), ("c", 3), ("d", 2)]:
         table.arm(owner, slot, lambda now, owner=owner: calls.append((owner, now)))
@@ -71,7 +71,7 @@ async def test_slots_are_called_in_order(clock, table):
 
 
 async def test_timer_is_set_once_when_slots_are_armed_together(clock, table):
-    """A slot that is not the earliest costs no new timer."""
+    """A slot that is not the earliest needs no new timer."""
     for owner in range(100):
         table.arm(owner, 3, print)
     assert clock.delays == [3]
@@ -80,14 +80,14 @@ async def test_timer_is_set_once_when_slots_are_armed_together(clock, table):
 
 
 async def test_timer_sleeps_no_longer_than_its_limit(clock, table):
-    """A slot in a day is looked at every few seconds."""
+    """Even for a slot in a day, the clock is checked every few seconds."""
     table.arm("a", 86_400, print)
     await clock.advance(11)
     assert clock.delays == [LONGEST_SLEEP] * 3
 
 
 async def test_slot_is_called_when_the_clock_steps_over_it(clock, table):
-    """A step is noticed at the next look."""
+    """A step is noticed at the next check."""
     calls = []
     table.arm("a", 3600, calls.append)
     await clock.advance(1)
@@ -97,7 +97,7 @@ async def test_slot_is_called_when_the_clock_steps_over_it(clock, table):
 
 
 async def test_slot_armed_after_a_step_is_on_time(clock, table):
-    """The timer is compared in monotonic time, which no step touches."""
+    """Timers are compared in monotonic time, which no step affects."""
     calls = []
     table.arm("a", 86_400, print)
     clock.step(1000)
@@ -107,7 +107,7 @@ async def test_slot_armed_after_a_step_is_on_time(clock, table):
 
 
 async def test_slot_is_not_called_when_disarmed(clock, table):
-    """A disarmed owner hears nothing; the others do."""
+    """A disarmed owner is not called; the others are."""
     calls = []
     table.arm("a", 2, calls.append)
     table.arm("b", 2, calls.append)
@@ -118,7 +118,7 @@ async def test_slot_is_not_called_when_disarmed(clock, table):
 
 
 async def test_timer_is_gone_when_nothing_is_armed(clock, table):
-    """An empty timetable does not wake."""
+    """An empty timetable does not wake up."""
     table.arm("a", 2, print)
     table.disarm("a")
     assert table._timer is None
@@ -127,7 +127,7 @@ async def test_timer_is_gone_when_nothing_is_armed(clock, table):
 
 
 async def test_slot_is_replaced_when_armed_again(clock, table):
-    """An owner has one slot."""
+    """An owner has only one slot."""
     calls = []
     table.arm("a", 2, calls.append)
     table.arm("a", 4, calls.append)
@@ -136,14 +136,14 @@ async def test_slot_is_replaced_when_armed_again(clock, table):
 
 
 async def test_slot_is_one_object_for_all_that_are_armed_for_it(table):
-    """A thousand tasks on one second remember one number, not a thousand."""
+    """A thousand tasks due at one second keep one int object."""
     slots = [table.arm(owner, int("1795856400"), print) for owner in "abc"]
     assert slots == [1795856400] * 3
     assert len({id(slot) for slot in slots}) == 1
 
 
 async def test_slot_may_be_armed_and_disarmed_by_a_call(clock, table):
-    """What a call changes counts at once, also for the same second."""
+    """A callback's changes take effect at once, even in the same second."""
     calls = []
 
     def first(now):
@@ -159,7 +159,7 @@ async def test_slot_may_be_armed_and_disarmed_by_a_call(clock, table):
 
 
 async def test_others_are_called_when_a_call_raises(clock, table):
-    """The failure reaches the loop; the timetable goes on."""
+    """The failure is reported to the loop; the timetable continues."""
     failures, calls = [], []
     asyncio.get_running_loop().set_exception_handler(
         lambda _, context: failures.append(context)
@@ -177,7 +177,7 @@ async def test_others_are_called_when_a_call_raises(clock, table):
 
 
 async def test_what_a_call_returns_is_called_after_the_slots(clock, table):
-    """It waits for what is due now only, and is not lost when a call raises."""
+    """It only waits for slots due now, and is not lost if a call raises."""
     asyncio.get_running_loop().set_exception_handler(lambda *_: None)
     calls = []
 
@@ -199,7 +199,7 @@ async def test_what_a_call_returns_is_called_after_the_slots(clock, table):
 
 
 async def test_all_is_called_after_the_slots_when_one_of_it_raises(clock, table):
-    """A task whose next slot cannot be armed costs the others none of theirs."""
+    """One task's error while arming costs the others no slot."""
     failures, calls = [], []
     asyncio.get_running_loop().set_exception_handler(
         lambda _, context: failures.append(context)
@@ -219,7 +219,7 @@ async def test_all_is_called_after_the_slots_when_one_of_it_raises(clock, table)
 
 
 async def test_long_burst_lets_the_loop_do_other_work(clock, table):
-    """After a while of calls the loop has a turn, and nothing is lost."""
+    """After some time the loop gets its turn, and nothing is lost."""
     calls = []
 
     def work(now):
@@ -237,7 +237,7 @@ async def test_long_burst_lets_the_loop_do_other_work(clock, table):
 
 
 async def test_cancelled_slots_are_swept_when_there_are_many(clock, table):
-    """Stops and starts of a yearly task do not pile up."""
+    """Stops and starts of a yearly task do not accumulate."""
     for slot in range(1000):
         table.arm("a", 1_000_000 + slot, print)
     assert len(table._heap) < 70
@@ -246,7 +246,7 @@ async def test_cancelled_slots_are_swept_when_there_are_many(clock, table):
 
 
 async def test_cancelled_slots_cost_no_wakeup(clock, table):
-    """After a wake-up the timer is set for the next slot that counts."""
+    """After a wake-up the timer is set for the next slot that is still armed."""
     table.arm("a", 1, lambda _: None)
     table.arm("b", 2, print)
     table.arm("c", 4, lambda _: None)
