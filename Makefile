@@ -51,11 +51,13 @@ test-bounds:
 lab: $(STAMP)
 	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) notebooks/quickstart.ipynb
 
-# The stamp is older than what it was made from, or missing: install.
+# The stamp is older than what it was made from, or missing: install. With bytecode,
+# for where Python may not write it (PYTHONDONTWRITEBYTECODE, set in many containers):
+# every process would compile again whatever it imports.
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python \
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python \
 	  --constraint constraints.txt --editable '.[redis,dask,bench,test,dev]'
 	touch $(STAMP)
 
