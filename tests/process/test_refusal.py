@@ -81,7 +81,7 @@ def test_tasks_go_on_when_a_replacement_was_refused(
     assert quiet.execute().result(10) == 1
     busy.stop().result(10)
     assert sorted(slots) == list(range(int(min(slots)), int(max(slots)) + 1))
-    warnings = [r.getMessage() for r in caplog.records if "tried again" in r.message]
+    warnings = [r.getMessage() for r in caplog.records if "Retrying" in r.message]
     assert len(warnings) == 1
     assert refused in warnings[0]
 
