@@ -6,7 +6,6 @@ import contextlib
 import os
 import resource
 import sys
-import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,10 +14,11 @@ from soak_scales import find_children
 import ipycron
 from ipycron.client.registry import registry
 
+sys.path.append(str(Path(__file__).resolve().parents[1] / "tests" / "support"))
+from shortage import limited_descriptors, make_process_group, no_descriptors
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-GROUPS = (Path("/sys/fs/cgroup/pids"), Path("/sys/fs/cgroup"))
 
 
 class Refusals:
@@ -33,7 +33,7 @@ class Refusals:
         self._python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
         self._python.chmod(0o755)
         ipycron.set_executable(self._python)
-        self._group = _make_group()
+        self._group = _join_group()
         self.kinds = {
             "descriptors here": self.descriptors_here,
             "descriptors below": self.descriptors_below,
@@ -44,32 +44,16 @@ class Refusals:
     @contextlib.contextmanager
     def descriptors_here(self) -> Iterator[None]:
         """While this process may open nothing more."""
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        top = max(int(entry.name) for entry in Path("/proc/self/fd").iterdir()) + 1
-        resource.setrlimit(resource.RLIMIT_NOFILE, (top, hard))
-        held = []
-        try:
-            with contextlib.suppress(OSError):
-                while True:
-                    held.append(os.open(os.devnull, os.O_RDONLY))
+        with no_descriptors():
             yield
-        finally:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-            for fd in held:
-                os.close(fd)
 
     @contextlib.contextmanager
     def descriptors_below(self) -> Iterator[None]:
         """While supervisor and zygote may open nothing more."""
-        pids = [pid for pid in _find_ours() if Path(f"/proc/{pid}").exists()]
         with contextlib.ExitStack() as undo:
-            for pid in pids:
-                with contextlib.suppress(OSError):
-                    used = {int(e.name) for e in Path(f"/proc/{pid}/fd").iterdir()}
-                    before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-                    limit = next(n for n in range(len(used) + 1) if n not in used)
-                    resource.prlimit(pid, resource.RLIMIT_NOFILE, (limit, before[1]))
-                    undo.callback(_restore, pid, resource.RLIMIT_NOFILE, before)
+            for pid in _find_ours():
+                with contextlib.suppress(OSError):  # it is gone
+                    undo.enter_context(limited_descriptors(pid))
             yield
 
     @contextlib.contextmanager
@@ -112,17 +96,16 @@ class Refusals:
                 self._group.rmdir()
 
 
-def _make_group() -> Path | None:
+def _join_group() -> Path | None:
     """Return a group of processes that this one is in; None where there can be none."""
-    for parent in GROUPS:
-        folder = parent / f"ipycron-soak-{uuid.uuid4().hex[:8]}"
-        with contextlib.suppress(OSError):
-            folder.mkdir()
-            if (folder / "pids.max").exists():
-                (folder / "cgroup.procs").write_text(str(os.getpid()))
-                return folder
-            folder.rmdir()
-    return None
+    group = make_process_group()
+    if group is not None:
+        try:
+            (group / "cgroup.procs").write_text(str(os.getpid()))
+        except OSError:
+            group.rmdir()
+            return None
+    return group
 
 
 def _find_ours() -> list[int]:

@@ -181,14 +181,22 @@ def bind_arguments(job: Any, options: dict[str, Any]) -> Any:
 
 def _check_inline(options: TaskOptions) -> None:
     """Refuse options that require a process of the job's own."""
-    for name in ("launcher", "worker_init", "env", "cwd"):
+    _refuse_options(
+        options,
+        ("launcher", "worker_init", "env", "cwd"),
+        expected="None for a function in this process",
+        advice="Use background=True.",
+    )
+
+
+def _refuse_options(
+    options: TaskOptions, names: Iterable[str], *, expected: str, advice: str = ""
+) -> None:
+    for name in names:
         value = getattr(options, name)
         if value is not None:
             raise InvalidOption(
-                option=name,
-                value=value,
-                expected="None for a function in this process",
-                advice="Use background=True.",
+                option=name, value=value, expected=expected, advice=advice
             )
 
 
@@ -203,14 +211,11 @@ def _forks(executor: Any) -> bool:
 
 def _check_elsewhere(options: TaskOptions) -> None:
     """Refuse options that an executor decides by itself."""
-    for name in _NOT_ELSEWHERE:
-        value = getattr(options, name)
-        if value is not None:
-            raise InvalidOption(
-                option=name,
-                value=value,
-                expected="None with an executor, which starts its own processes",
-            )
+    _refuse_options(
+        options,
+        _NOT_ELSEWHERE,
+        expected="None with an executor, which starts its own processes",
+    )
 
 
 def _place(job: Job, payload: Payload, label: str, options: TaskOptions) -> Source:

@@ -7,6 +7,15 @@ import textwrap
 
 import pytest
 
+NO_PACKETS = """
+        pair = socket.socketpair
+        def make_pair(family=None, type=socket.SOCK_STREAM, proto=0):
+            if type == socket.SOCK_SEQPACKET:
+                refuse()
+            return pair(family, type, proto) if family else pair()
+        socket.socketpair = make_pair
+    """
+
 HIDE = {
     "forbidden": """
         import errno, os, socket
@@ -14,13 +23,8 @@ HIDE = {
             raise PermissionError(errno.EPERM, "Operation not permitted")
         for name in ("eventfd", "memfd_create", "pidfd_open", "sched_setaffinity"):
             setattr(os, name, refuse)
-        pair = socket.socketpair
-        def make_pair(family=None, type=socket.SOCK_STREAM, proto=0):
-            if type == socket.SOCK_SEQPACKET:
-                refuse()
-            return pair(family, type, proto) if family else pair()
-        socket.socketpair = make_pair
-    """,
+    """
+    + NO_PACKETS,
     "missing": """
         import os, socket
         for name in ("eventfd", "memfd_create", "pidfd_open"):
@@ -37,13 +41,8 @@ HIDE = {
         def refuse(*_, **__):
             raise OSError(errno.ENOSYS, "Function not implemented")
         os.eventfd = os.memfd_create = os.pidfd_open = refuse
-        pair = socket.socketpair
-        def make_pair(family=None, type=socket.SOCK_STREAM, proto=0):
-            if type == socket.SOCK_SEQPACKET:
-                refuse()
-            return pair(family, type, proto) if family else pair()
-        socket.socketpair = make_pair
-    """,
+    """
+    + NO_PACKETS,
     "no proc": """
         import builtins, errno, os
         plain = builtins.open

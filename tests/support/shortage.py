@@ -8,8 +8,6 @@ import resource
 import uuid
 from pathlib import Path
 
-import pytest
-
 _GROUPS = Path("/sys/fs/cgroup")
 
 
@@ -55,6 +53,18 @@ def limited_descriptors(pid, spare=0):
             resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
 
 
+def make_process_group():
+    """Return the folder of a new group of the kernel's pids controller, or None."""
+    for parent in (_GROUPS / "pids", _GROUPS):
+        folder = parent / f"ipycron-{uuid.uuid4().hex[:8]}"
+        with contextlib.suppress(OSError):
+            folder.mkdir()
+            if (folder / "pids.max").exists():
+                return folder
+            folder.rmdir()
+    return None
+
+
 class ProcessLimit:
     """Limits how many processes a program and all that it starts may be.
 
@@ -62,18 +72,12 @@ class ProcessLimit:
     """
 
     def __init__(self):
-        parents = [_GROUPS / "pids", _GROUPS]
-        self._folder = None
-        for parent in parents:
-            folder = parent / f"ipycron-{uuid.uuid4().hex[:8]}"
-            with contextlib.suppress(OSError):
-                folder.mkdir()
-                if (folder / "pids.max").exists():
-                    self._folder = folder
-                    break
-                folder.rmdir()
-        if self._folder is None:
+        folder = make_process_group()
+        if folder is None:
+            import pytest  # noqa: PLC0415 - the soak runs without it
+
             pytest.skip("needs a group of processes: root, and /sys/fs/cgroup")
+        self._folder = folder
 
     def enter(self):
         """Have this process, and its children, counted; in a program's first step."""
