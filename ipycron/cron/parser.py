@@ -33,7 +33,8 @@ _EXPECTED = (
 )
 
 _LONGEST_QUOTE = 40
-_ZONES = ("CRON_TZ=", "TZ=")  # accepted by cronie, Go's cron and Kubernetes
+# Accepted by cronie, Go's cron and Kubernetes.
+_ZONE = re.compile(r"\s*(?:CRON_)?TZ\s*=\s*(\S+)", re.IGNORECASE)
 _HASHED = r"H(?:\(([0-9]{1,4})-([0-9]{1,4})\))?(?:/([0-9]{1,4}))?"
 _LAST_OFFSETS = range(1, 31)
 _ORDINALS = range(1, 6)
@@ -134,11 +135,13 @@ def _split_words(text: str) -> list[_Piece]:
             return [_Piece(word, words[0].column) for word in plain.split()]
     if not words:
         _reject_whole(f"got an empty text, {_EXPECTED}", None)
-    if words[0].text.upper().startswith(_ZONES):
-        zone = words[0].text.partition("=")[2]
+    variable = _ZONE.match(text)
+    if variable is not None:
+        zone = variable[1].strip("\"'")
         _reject_whole(
-            f"got {_quote(words[0].text)}, expected the fields alone. Give the zone "
-            f"beside them: timezone={zone!r}, in a magic or a shell --timezone {zone}",
+            f"got {_quote(variable[0].strip())}, expected the fields alone. Give the "
+            f"zone beside them: timezone={zone!r}, in a magic or a shell "
+            f"--timezone {zone}",
             words[0],
         )
     if words[0].text[0] == "@":

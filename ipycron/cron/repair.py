@@ -16,18 +16,23 @@ from zoneinfo import ZoneInfo, available_timezones
 from ipycron.cron import parser
 from ipycron.cron.diagnosis import has_days
 from ipycron.cron.fields import NICKNAMES, SPECS
+from ipycron.cron.names import NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ipycron.cron.fields import FieldSpec
+    from ipycron.cron.fields import FieldSpec, Token
     from ipycron.cron.parser import FieldError
 
 _QUOTES = "\"'`´‘’“”«»"  # noqa: RUF001 - these are what word processors make of quotes
 _SWAPPED = re.compile(r"([LW])([0-9]+)", re.IGNORECASE)
 _MOST_REPAIRS = 12
 _STAR_NUMBER = re.compile(r"\*[0-9]+")
-_BLANKS_INSIDE = re.compile(r"\s*(,|(?<=\s)-(?=\s))\s*")
+# In a list, in a range, before a step or after its slash.
+_BLANKS_INSIDE = re.compile(r"\s*,\s*|(?<=\w)\s*-\s*(?=\w)|(?<=[\w*])\s*/\s*(?=[0-9])")
+# After a number alone, "/5" is perhaps "*/5" without its star.
+_STEP_ALONE = re.compile(r"(?<![-\w])[0-9]+\s+/[0-9]")
+_TORN_OFF = re.compile(r"[-/,][0-9]+")
 _YEAR = re.compile(r"(?:[12][0-9]{3}(?:-[12][0-9]{3})?|\*)")
 _CONJUNCTIONS = frozenset(
     {"and", "or", "to", "through", "until", "till", "at", "&", "-"}
@@ -52,7 +57,6 @@ _OFFSET = re.compile(
     r"(?:UTC|GMT|Etc/UTC)?\s?(?P<sign>[+-])(?P<hours>[0-9]{1,2})(?::?(?P<minutes>[0-9]{2}))?",
     re.IGNORECASE,
 )
-_LONGEST_ABBREVIATION = 5
 _CLOSE_ZONE = 0.85
 _SPECS = {spec.name: spec for spec in SPECS}
 
@@ -71,16 +75,22 @@ def suggest_whole(text: str) -> str | None:
     """Return an expression that fixes every error in a text at once, or None."""
     if len(text.strip().splitlines()) > 1:
         return None  # several lines: which one was meant?
-    guesses = [*_join_items(text), *_fix_tokens(text), *_guess_texts(text)]
+    joined = list(_join_items(text))
+    guesses = [*joined, *_fix_tokens(text)]
+    for each in (text, *joined):
+        guesses += _guess_texts(each)
     plain = (" ".join(guess.split()) for guess in guesses if guess != text)
-    return next(filter(_is_read, plain), None)
+    found = list(filter(_is_read, plain))
+    if _STEP_ALONE.search(text) and len(set(map(_read_values, found))) > 1:
+        return None
+    return found[0] if found else None
 
 
 def _join_items(text: str) -> Iterator[str]:
     """Yield the text without the spaces inside its lists and ranges."""
     if len(text) > parser.MAX_LENGTH:
         return
-    joined = _BLANKS_INSIDE.sub(r"\1", text)
+    joined = _BLANKS_INSIDE.sub(lambda found: "".join(found[0].split()), text)
     if joined != text:
         yield joined
 
@@ -119,6 +129,12 @@ def _is_read(text: str) -> bool:
     """Return whether a text is an expression that fires."""
     fields = parser.read(text, parser.take_lowest).fields
     return fields is not None and has_days(fields, day_or=True)
+
+
+def _read_values(text: str) -> tuple[tuple[Token, ...], ...] | None:
+    """Return the values of all fields, however they are written."""
+    fields = parser.read(text, parser.take_lowest).fields
+    return None if fields is None else fields[:-1]
 
 
 def _put(text: str, error: FieldError, token: str) -> str:
@@ -166,10 +182,25 @@ def _guess_names(spec: FieldSpec, value: str) -> Iterator[str]:
     begun = [name for name in spec.names if name.startswith(word)]
     plural = [name for name in (word.removesuffix("s"),) if name in spec.names]
     close = difflib.get_close_matches(word, spec.names, n=4, cutoff=_CLOSE_NAME)
-    for names in (begun, plural, [name for name in close if name[0] == word[0]]):
+    foreign = _find_foreign(spec, word)
+    close = [
+        name for name in close if name[0] == word[0] and foreign <= {spec.names[name]}
+    ]
+    for names in (begun, plural, close):
         if len({spec.names[name] for name in names}) == 1:
             yield names[0][:3]
             return
+
+
+def _find_foreign(spec: FieldSpec, word: str) -> set[int]:
+    """Return what a word may mean in any language: ``oca`` is a Turkish January."""
+    place = 1 if spec.name == "month" else 0
+    return {
+        value
+        for names in NAMES.values()
+        for value, name in enumerate(names[place].casefold().split("|"), spec.low)
+        if name.startswith(word)
+    }
 
 
 def _guess_texts(text: str) -> Iterator[str]:
@@ -198,7 +229,7 @@ def _is_surplus(word: str) -> bool:
     """Return whether a word that follows an expression is not part of it."""
     if _YEAR.fullmatch(word):
         return True
-    if word.lower() in _CONJUNCTIONS:
+    if word.lower() in _CONJUNCTIONS or _TORN_OFF.fullmatch(word):
         return False
     fields = ("* " * place + word + " *" * (4 - place) for place in range(5))
     return not any(parser.read(text, parser.take_lowest).fields for text in fields)
@@ -218,8 +249,6 @@ def suggest_zone(text: str) -> str | None:
     folded = {_fold_zone(name): name for name in sorted(known)}
     if wanted in folded:  # another case, or a space instead of the underscore
         return folded[wanted]
-    if len(wanted) <= _LONGEST_ABBREVIATION and "/" not in wanted:
-        return None
     cities = [
         n for n in known if "/" in n and _fold_zone(n.rpartition("/")[2]) == wanted
     ]

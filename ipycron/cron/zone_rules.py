@@ -95,9 +95,14 @@ def read_posix(text: str) -> ZoneInfo | None:
         return load_rules((text, _write_process_file()))
     footer = text if is_ruled else text + _DEFAULT_RULES
     try:
-        return load_rules((text, _join_file([], [(0, False, "UTC")], footer)))
-    except ValueError:  # a date or an hour that does not exist
+        zone = load_rules((text, _join_file([], [(0, False, "UTC")], footer)))
+        # A date or an hour that does not exist; a whole day, which a datetime cannot be
+        # off by, perhaps only in summer.
+        for day in range(0, 366, 7):
+            datetime.fromtimestamp(day * 86_400, zone).utcoffset()
+    except ValueError:
         return None
+    return zone
 
 
 class _ProcessZone(Zone):

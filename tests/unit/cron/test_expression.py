@@ -293,6 +293,8 @@ def test_unknown_zone_is_refused_with_a_near_name(name, suggestion):
         ("UTC+0", "UTC"),
         ("Asia/Calcuta", "Asia/Calcutta"),
         ("new york", "America/New_York"),
+        ("Tokyo", "Asia/Tokyo"),
+        ("lima", "America/Lima"),
         ("CEST", None),
         ("PST", None),
         ("IST", None),

@@ -107,9 +107,21 @@ def test_long_token_is_cut_in_the_message():
         ("1, 2, 3 * * * *", "1,2,3 * * * *"),
         ("0 9 * * mon, wed , fri", "0 9 * * mon,wed,fri"),
         ("0 9 * * mon - fri", "0 9 * * mon-fri"),
+        ("0 9 * * 1 -5", "0 9 * * 1-5"),
+        ("0 9 * * mon- fri", "0 9 * * mon-fri"),
+        ("0 9 1 -15 * *", "0 9 1-15 * *"),
+        ("*/ 5 * * * *", "*/5 * * * *"),
+        ("* /5 * * * *", "*/5 * * * *"),
+        ("0 9-17 /2 * * *", "0 9-17/2 * * *"),
+        ("0 9-17/ 2 * * *", "0 9-17/2 * * *"),
+        ("0 /5 * * * *", "0/5 * * * *"),  # as 0 */5 of six fields
+        ("0 9 * * 1, 3 /bin/backup", "0 9 * * 1,3"),
+        ("0 9 * * 1 - 5 root /bin/backup", "0 9 * * 1-5"),
         ("0 9 * * 1;3", "0 9 * * 1,3"),
         ("0 9 * * mo", "0 9 * * mon"),
         ("0 9 * okt *", "0 9 * oct *"),
+        ("0 9 * * fredag", "0 9 * * fri"),
+        ("0 9 * * sa", "0 9 * * sat"),
         ("0 9 * * * root /bin/backup", "0 9 * * *"),
         ("0 9 * * * # daily", "0 9 * * *"),
         ("@minutely", "* * * * *"),
@@ -150,6 +162,13 @@ def test_suggestion_repairs_the_whole_expression(text, suggestion):
         "0 9 * * mar",  # Tuesday, in the field of weekdays
         "0 9 * jn *",
         "0 9 * ju *",
+        "0 9 * * tirsdag",  # not thu: Tuesday
+        "0 9 * srp *",  # not sep: August
+        "0 9 * oca *",  # not oct: January
+        "0 9 * ara *",  # not apr: December
+        "5 /2 * * * *",  # 5/2, or 5 */2 of six fields?
+        "0 9 * * * -5",
+        "0 9 * * 1 /5",
         "0 9 * * mon and fri",
         "0 9 * * 1 to 5",
         "0 9 * * 1 3 5",
@@ -165,13 +184,23 @@ def test_nothing_is_suggested_when_nothing_is_plain(text):
     assert caught.value.suggestion is None
 
 
-@pytest.mark.parametrize("variable", ["CRON_TZ", "TZ", "cron_tz"])
+@pytest.mark.parametrize(
+    "zone",
+    [
+        "CRON_TZ=Asia/Tokyo",
+        "TZ=Asia/Tokyo",
+        "cron_tz=Asia/Tokyo",
+        'CRON_TZ="Asia/Tokyo"',
+        "TZ='Asia/Tokyo'",
+        "CRON_TZ = Asia/Tokyo",
+        "CRON_TZ=Asia/Tokyo\n",
+    ],
+)
 @pytest.mark.parametrize("fields", ["0 9 * * *", "0 0 9 * * *", "@daily"])
-def test_zone_in_the_text_is_pointed_to_its_option(variable, fields):
+def test_zone_in_the_text_is_pointed_to_its_option(zone, fields):
     """Other crons accept a zone in the text; the error names the option."""
-    text = f"{variable}=Asia/Tokyo {fields}"
     with pytest.raises(CronSyntaxError) as caught:
-        parse(text)
+        parse(f"{zone} {fields}")
     assert "timezone='Asia/Tokyo'" in str(caught.value)
     assert "--timezone Asia/Tokyo" in str(caught.value)
     assert caught.value.suggestion is None

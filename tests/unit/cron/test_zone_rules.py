@@ -152,7 +152,20 @@ def test_variable_without_dates_has_those_of_the_c_library():
 
 @pytest.mark.parametrize(
     "text",
-    ["Foo/Bar", '"Europe/Berlin"', "CEST", "X5", "/nowhere", "/etc/passwd", "EST+25"],
+    [
+        "Foo/Bar",
+        '"Europe/Berlin"',
+        "CEST",
+        "X5",
+        "/nowhere",
+        "/etc/passwd",
+        "EST+25",
+        "XXX-24",
+        "ABC24:59:59",
+        "AAA-23BBB,M3.2.0,M11.1.0",
+        "AAA23BBB24,M3.2.0,M3.3.0",
+        "CET-1CEST,M13.1.0,M10.5.0",
+    ],
 )
 def test_variable_that_says_nothing_is_one_error_that_names_it(text):
     """The C library would silently use UTC."""
