@@ -289,37 +289,54 @@ def _share(options: Any) -> Any:
 
 
 _ELSEWHERE = {
-    "timezone": "tz time_zone timezone_name tzinfo cron_tz",
+    "timezone": "tz time_zone timezone_name tzinfo cron_tz zone",
     "jitter": "max_random_delay random_delay randomized_delay randomized_delay_sec "
     "splay random_sleep",
     "tolerance": "missed_execution_tolerance misfire_grace_time grace_time grace "
     "starting_deadline_seconds recover_missed_executions",
     "no_overlap": "max_instances max_active_runs concurrency_policy allow_overlap "
-    "overlap prevent_overlap protect singleton",
-    "max_executions": "max_runs max_run run_limit repeat times count",
-    "name": "id job_id task_id title label",
+    "overlap prevent_overlap protect singleton concurrency skip_if_running "
+    "without_overlapping mutex",
+    "max_executions": "max_runs max_run run_limit repeat times count limit",
+    "name": "id job_id task_id title label job_name dag_id",
     "if_exists": "replace_existing",
-    "timeout": "execution_timeout time_limit hard_time_limit max_run_time "
-    "active_deadline_seconds",
+    "timeout": "execution_timeout time_limit hard_time_limit soft_time_limit "
+    "max_run_time timeout_seconds active_deadline_seconds",
     "cwd": "working_directory workdir working_dir",
     "env": "environment environ env_vars",
     "args": "argv arguments parameters",
-    "unref": "daemon",
+    "background": "process subprocess detached",
+    "unref": "daemon unref_timeout",
+    "distributed": "on_one_server",
     "distributed_lease": "lease lock_ttl",
 }
-"""The names of our options in APScheduler, Celery, Airflow, Kubernetes, systemd and
-node-cron."""
+"""The names of our options in APScheduler, Celery, Airflow, Kubernetes, systemd,
+Laravel and node's cron packages."""
 _OTHER_WAYS = {
-    "kwargs": "Keyword arguments are for functions; a task file takes args=[…].",
-    "coalesce": "Of the slots that a gap leaves, only the newest runs, if it is no "
-    "later than tolerance.",
-    "fleet_overlap": "Whether runs overlap is decided by each instance for itself, "
-    "not for the fleet: a lock that an instance holds while it stands still could "
-    "not be trusted. Have the job hold one that its work checks.",
-    "run_on_init": "Call execute() on the task to run it at once.",
-    "run_immediately": "Call execute() on the task to run it at once.",
-    "scheduled": "create_task() leaves a task stopped.",
+    "Keyword arguments are for functions; a task file takes args=[…].": "kwargs",
+    "Of the slots that a gap leaves, only the newest runs, if it is no later than "
+    "tolerance.": "coalesce catchup persistent",
+    "Whether runs overlap is decided by each instance for itself, not for the fleet: a "
+    "lock that an instance holds while it stands still could not be trusted. Have the "
+    "job hold one that its work checks.": "fleet_overlap",
+    "Call execute() on the task to run it at once.": "run_on_init run_immediately "
+    "run_on_start next_run_time",
+    "create_task() leaves a task stopped.": "scheduled start enabled paused",
+    "When it runs is the expression: '*/10 9-17 * * mon-fri'.": "second minute hour "
+    "day week month year day_of_week seconds minutes hours days weeks interval "
+    "schedule_interval every at crontab cron trigger",
+    "A first and a last date have no counterpart: call start() and stop(), or pass "
+    "max_executions.": "start_date end_date start_time end_time expires",
+    "A failed run is not repeated before its next slot: repeat in the job what may "
+    "fail, or call execute() in a listener.": "retries max_retries retry retry_delay",
+    "Pass max_executions=1.": "once run_once",
+    "Pass timezone=, a name or a datetime.timezone.": "utc_offset",
+    "Tasks are not stored: they live as long as the program.": "jobstore",
+    "Tasks have a name; tags have no counterpart.": "tag tags",
+    'Use on("execution:failed", listener) of the task.': "on_failure on_error",
+    'Use on("execution:finished", listener) of the task.': "on_success on_complete",
 }
+"""What to do instead of an option that has no counterpart."""
 
 
 def find_advice(name: str) -> str:
@@ -328,7 +345,10 @@ def find_advice(name: str) -> str:
     for ours, theirs in _ELSEWHERE.items():
         if plain in theirs.split():
             return f" Here it is called {ours!r}."
-    return f" {_OTHER_WAYS[plain]}" if plain in _OTHER_WAYS else ""
+    for advice, theirs in _OTHER_WAYS.items():
+        if plain in theirs.split():
+            return f" {advice}"
+    return ""
 
 
 OPTIONS: dict[str, Any] = {f.name: f.default for f in fields(TaskOptions)}

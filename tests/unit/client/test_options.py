@@ -394,6 +394,16 @@ def test_wait_takes_one_task():
         ("coalesce", "only the newest runs"),
         ("fleet_overlap", "by each instance for itself"),
         ("runOnInit", "Call execute()"),
+        ("next_run_time", "Call execute()"),
+        ("day_of_week", "When it runs is the expression"),
+        ("schedule_interval", "When it runs is the expression"),
+        ("second", "When it runs is the expression"),
+        ("start_date", "call start() and stop()"),
+        ("max_retries", "A failed run is not repeated"),
+        ("once", "Pass max_executions=1."),
+        ("tags", "tags have no counterpart"),
+        ("onComplete", 'Use on("execution:finished", listener)'),
+        ("unrefTimeout", "Here it is called 'unref'."),
         ("no_overlapp", "Did you mean 'no_overlap'?"),
     ],
 )
@@ -407,7 +417,9 @@ def test_every_option_that_is_pointed_to_exists():
     """No advice leads to another error, or away from an option of ours."""
     known = {field.name for field in dataclasses.fields(TaskOptions)}
     assert set(_ELSEWHERE) <= known
-    assert known.isdisjoint([*" ".join(_ELSEWHERE.values()).split(), *_OTHER_WAYS])
+    theirs = " ".join([*_ELSEWHERE.values(), *_OTHER_WAYS.values()]).split()
+    assert known.isdisjoint(theirs)
+    assert len(theirs) == len(set(theirs))
 
 
 def test_step_wider_than_its_field_is_logged_where_it_is_declared(caplog):
