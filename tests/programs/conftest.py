@@ -7,7 +7,7 @@ from programs import Program, write_files
 
 
 def pytest_collection_modifyitems(items):
-    """Give the tests of this folder less time than the whole suite's limit."""
+    """Give the tests of this folder a shorter time limit than the suite's."""
     here = Path(__file__).parent
     for item in items:
         if here in item.path.parents and item.get_closest_marker("timeout") is None:
@@ -16,7 +16,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture
 def start(tmp_path):
-    """Write modules, and start a program beside them."""
+    """Write modules, and start a program next to them."""
     programs = []
 
     def start_program(*command, environment=None, **sources):

@@ -1,4 +1,4 @@
-"""asyncio programs: nothing of ipycron holds up their loop, or waits for itself."""
+"""asyncio programs: ipycron neither blocks their loop nor waits for itself."""
 
 import signal
 import sys
@@ -26,7 +26,7 @@ def raises(kind, call, said):
 
 @pytest.fixture(params=LOOPS)
 def run(request, start):
-    """Run the body of a coroutine as a program; return its lines."""
+    """Run the body of a coroutine as a program; return its output lines."""
 
     def run_main(body):
         lines = "".join(f"    {line}\n" for line in body.strip().splitlines())
@@ -39,7 +39,7 @@ def run(request, start):
 
 
 def test_completion_goes_where_asyncio_takes_awaitables(run):
-    """`create_task`, `TaskGroup`, `gather`, `wait_for`, `wrap_future`, and as often."""
+    """`create_task`, `TaskGroup`, `gather`, `wait_for`, `wrap_future`, repeatedly."""
     run("""
 async with ipycron.create_task("0 0 1 1 *", "tick.py") as task:
     assert task.status == "idle", task
@@ -78,7 +78,7 @@ await ipycron.shutdown_async()
 
 
 def test_failure_and_cancellation_arrive_in_a_task(run):
-    """The job's own error; a cancelled wait ends alone, a completion for all."""
+    """The job's own error; cancelling one wait does not affect others."""
     run("""
 async def fail():
     raise KeyError("lost")
@@ -112,7 +112,7 @@ assert not execution.cancel() or execution.cancelled()
 
 @pytest.mark.alone
 def test_blocking_calls_on_the_loop_raise_and_name_the_others(run):
-    """At once: not as a time-out, and nothing is shut down by it."""
+    """At once, naming the non-blocking ones; nothing is shut down."""
     run("""
 async def job():
     return 7
@@ -144,7 +144,7 @@ await ipycron.shutdown_async(1)
 
 
 def test_run_that_waits_for_itself_is_told_so(run):
-    """A coroutine, a thread, and a thread that a coroutine has asked."""
+    """From a coroutine, a thread, and a thread called by a coroutine."""
     run("""
 def block(task):
     raises(SelfWait, lambda: task().stop().result(), "'own'")
@@ -182,7 +182,7 @@ await ipycron.shutdown_async()
 
 
 def test_run_may_stop_its_own_task_where_it_does_not_wait(run):
-    """It takes effect when the run has ended."""
+    """The stop takes effect when the run has ended."""
     run("""
 def job():
     task.stop()
@@ -198,7 +198,7 @@ await ipycron.shutdown_async()
 
 @pytest.mark.parametrize("wait", ["wait_async()", "to_thread"])
 def test_interrupt_ends_a_program_that_waits(start, wait):
-    """Ctrl-C cancels the main coroutine; the thread that waits ends with it."""
+    """Ctrl-C cancels the main coroutine; the waiting thread ends with it."""
     call = (
         "asyncio.to_thread(ipycron.wait)" if wait == "to_thread" else f"ipycron.{wait}"
     )
@@ -218,7 +218,7 @@ def test_interrupt_ends_a_program_that_waits(start, wait):
 
 
 def test_async_listener_runs_on_the_loop_where_it_was_added(run):
-    """In the order of events; what it uses of the loop is the loop's own."""
+    """In the order of events; it can use objects of that loop."""
     run("""
 seen, lock = [], asyncio.Lock()
 async def listener(context):
@@ -243,7 +243,7 @@ assert seen == [0, 1, 2, 3, 4], seen
 
 
 def test_coroutine_that_never_returns_delays_no_other_listener(run):
-    """It keeps its own later events, and is logged once."""
+    """It only blocks its own later events, and is logged once."""
     run("""
 import logging
 records = []

@@ -1,4 +1,4 @@
-"""What background jobs print, on the console of the script that schedules them."""
+"""Output of background jobs on the console of the script that schedules them."""
 
 import sys
 
@@ -32,7 +32,7 @@ def run(*names, **options):
 
 
 def test_output_of_one_task_comes_as_it_is(start):
-    """Byte for byte, each stream to its own; and it is kept as well."""
+    """Byte for byte, on the right stream; it is kept as well."""
     program = start(
         *PYTHON,
         job=JOB,
@@ -50,7 +50,7 @@ def test_output_of_one_task_comes_as_it_is(start):
 
 
 def test_each_line_has_its_task_where_several_run(start):
-    """A line without an end is ended before another task's."""
+    """An unfinished line is ended before another task's output."""
     app = f"{HEAD}\nrun('one', 'two')\nipycron.shutdown()\n"
     program = start(*PYTHON, app=app)
     assert program.wait() == 0, program.stderr
@@ -67,7 +67,7 @@ def test_each_line_has_its_task_where_several_run(start):
     ["run('one', echo=False)", "ipycron.set_echo(False)\nrun('one')"],
 )
 def test_output_is_only_kept_where_that_is_asked_for(start, calls):
-    """For one task, or for all."""
+    """For one task or for all."""
     kept = "\nassert ipycron.get_task('one').last_run.output.stdout[:4] == 'from'"
     program = start(*PYTHON, app=f"{HEAD}\n{calls}{kept}\nipycron.shutdown()\n")
     assert program.wait() == 0, program.stderr
@@ -75,7 +75,7 @@ def test_output_is_only_kept_where_that_is_asked_for(start, calls):
 
 
 def test_console_that_nobody_reads_holds_up_no_schedule(start):
-    """A closed stream ends nothing; the runs go on."""
+    """A closed stream ends nothing; the runs continue."""
     program = start(
         *PYTHON,
         app=f"""{HEAD}

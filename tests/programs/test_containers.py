@@ -1,4 +1,4 @@
-"""The first process of a container, below a root that nobody may write to."""
+"""As the first process of a container, below a read-only root."""
 
 import shutil
 import signal
@@ -64,7 +64,7 @@ def contain(start, tmp_path):
 
 @pytest.mark.parametrize("end", ENDS)
 def test_container_runs_its_tasks_and_ends_with_the_first_signal(contain, end):
-    """Nothing needs to be written, and TERM, which container managers send, ends it."""
+    """It writes no files, and exits on the TERM that container managers send."""
     program, first = contain(ENDS[end])
     program.wait_ticks(2)
     first.send_signal(signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""Who ends a process is its host: a task holds only what fell off its last line."""
+"""Whether a process stays alive is its host's decision, unless a script just ends."""
 
 import signal
 import sys
@@ -76,7 +76,7 @@ asyncio.run(main())
 
 @pytest.mark.parametrize("end", ENDS)
 def test_program_that_ends_itself_is_not_held(start, end):
-    """The main module did not run to its end, or a signal asked it to end."""
+    """The main module did not run to its end, or a signal asked it to exit."""
     source, code = ENDS[end]
     program = start(*PYTHON, app=f"import ipycron, signal\n{SCHEDULE}{source}\n")
     assert program.wait() in ((0, 5) if code is None else (code,)), program.stderr
@@ -84,7 +84,7 @@ def test_program_that_ends_itself_is_not_held(start, end):
 
 @pytest.mark.parametrize("end", ["sys.exit", "exception"])
 def test_program_whose_thread_schedules_is_not_held_either(start, end):
-    """The main thread's end is what counts, whichever thread has scheduled."""
+    """What counts is the main thread's end, whichever thread scheduled."""
     source, code = ENDS[end]
     call = f"import threading\ndef call():\n    {SCHEDULE}\n"
     call += "thread = threading.Thread(target=call)\nthread.start()\nthread.join()\n"
@@ -106,7 +106,7 @@ HELD = {
 
 @pytest.mark.parametrize("end", HELD)
 def test_script_that_falls_off_its_end_is_held_until_a_signal(start, end):
-    """What it did before does not matter, nor what else handles signals."""
+    """Whatever it did before, and whatever else handles signals."""
     program = start(*PYTHON, app=f"import ipycron, signal\n{SCHEDULE}{HELD[end]}\n")
     program.wait_ticks()
     assert program.end(signal.SIGTERM) < QUICK
@@ -115,7 +115,7 @@ def test_script_that_falls_off_its_end_is_held_until_a_signal(start, end):
 
 @pytest.mark.parametrize("runner", ["-m cProfile -o out", "-m trace -c -R", "-m"])
 def test_script_is_held_as_well_where_another_program_runs_it(start, runner):
-    """The main module is the script, and not what runs it."""
+    """The script is the main module, not the program that runs it."""
     # -R: trace's report is made while other threads go on adding to what it counts.
     name = "app" if runner == "-m" else "app.py"
     app = f"import ipycron\n{SCHEDULE}"
@@ -127,7 +127,7 @@ def test_script_is_held_as_well_where_another_program_runs_it(start, runner):
 
 @pytest.mark.parametrize("loop", ["closed", "left open"])
 def test_coroutine_whose_loop_has_ended_holds_nothing(start, loop):
-    """It can never run again, closed or not."""
+    """It can never run again, whether or not the loop is closed."""
     program = start(
         *PYTHON,
         app=f"""

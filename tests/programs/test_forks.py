@@ -1,4 +1,4 @@
-"""Hosts that fork while a supervisor is started, and what the copies can do."""
+"""Hosts that fork while a supervisor is started, and what the children can do."""
 
 import signal
 import sys
@@ -50,7 +50,7 @@ for pause in (0.003, 0.006, 0.012):
 
 
 def test_start_comes_through_while_another_thread_forks(start):
-    """The main thread starts the supervisor, another one forks all the time."""
+    """The main thread starts the supervisor while another forks continuously."""
     program = start(
         *PYTHON,
         app=f"""{FORKS}
@@ -79,7 +79,7 @@ finally:
 
 
 def test_supervisor_ends_with_its_client_whatever_children_live_on(start):
-    """A child that was forked in the middle of a start keeps nothing alive."""
+    """A child forked in the middle of a start keeps nothing alive."""
     program = start(
         *PYTHON,
         app=f"""{FORKS}
@@ -101,7 +101,7 @@ time.sleep(60)
 
 @pytest.mark.parametrize("kind", ["'tick.py'", "lambda: 1"])
 def test_task_is_inert_in_a_copy_and_says_so(start, kind):
-    """Nothing hangs there, nothing happens in the parent, and a new task runs."""
+    """Nothing hangs or affects the parent there, and a new task runs."""
     program = start(
         *PYTHON,
         app=f"""{FORKS}

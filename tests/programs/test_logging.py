@@ -1,4 +1,4 @@
-"""Logging of jobs: the recipes of the page, by which their records reach a file."""
+"""Logging in jobs: the documented recipes, whose records reach a file."""
 
 import re
 import sys
@@ -24,7 +24,7 @@ EXPECTED = {
 
 @pytest.mark.parametrize("name", EXPECTED)
 def test_recipe_runs(start, tmp_path, name):
-    """Each record of a worker is in the program's file once, with its traceback."""
+    """Each record of a worker is in the program's file exactly once."""
     program = start(sys.executable, "app.py", app=RECIPES[name])
     assert program.wait(30) == 0, program.stderr
     log = (tmp_path / "app.log").read_text()
@@ -36,6 +36,6 @@ def test_recipe_runs(start, tmp_path, name):
 
 
 def test_page_has_no_other_programs():
-    """What the page shows is what is tested."""
+    """Every program on the page is tested."""
     assert set(RECIPES) == set(EXPECTED)
     assert PAGE.read_text().count("```python") == len(EXPECTED)

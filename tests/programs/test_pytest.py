@@ -1,4 +1,4 @@
-"""pytest, with and without xdist: a task that a test leaves holds up nothing."""
+"""pytest, with and without xdist: a task left by a test blocks nothing."""
 
 import sys
 from importlib.metadata import entry_points
@@ -22,7 +22,7 @@ PYTEST = (sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q")
 
 @pytest.mark.parametrize("options", [(), ("-n2",), ("-x",)], ids=str)
 def test_run_ends_whatever_a_test_leaves(start, options):
-    """A failing test ends with its task still started: so does the run of pytest."""
+    """A test fails with its task still started, and pytest still ends."""
     program = start(*PYTEST, *options, "test_left.py", test_left=TESTS)
     assert program.wait(20) == 1, program.stdout
     assert any("1 failed" in line for line in program.stdout), program.stdout
@@ -54,7 +54,7 @@ def test_uses_nothing():
 
 
 def test_fixture_fails_the_test_that_leaves_a_task(start):
-    """It names the task, ends everything, and leaves the other tests alone."""
+    """It names the task, ends everything, and does not affect other tests."""
     program = start(*PYTEST, *PLUGIN, "test_leaks.py", test_leaks=LEAKS)
     assert program.wait(20) == 1, program.stdout
     assert "3 passed, 1 error" in program.stdout[-1], program.stdout
@@ -63,7 +63,7 @@ def test_fixture_fails_the_test_that_leaves_a_task(start):
 
 
 def test_plugin_loads_nothing_of_ipycron_until_it_is_used(start):
-    """Each run of pytest in this environment comes by it."""
+    """Every pytest run in this environment loads the plugin."""
     program = start(
         *PYTEST,
         *PLUGIN,

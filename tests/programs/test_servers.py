@@ -1,4 +1,4 @@
-"""Web servers: what they schedule runs, and their end takes no longer for it."""
+"""Web servers: what they schedule runs, without delaying their exit."""
 
 import signal
 import sys
@@ -88,7 +88,7 @@ except KeyboardInterrupt:
 )
 @pytest.mark.parametrize("server", SERVERS)
 def test_server_runs_its_tasks_and_ends_at_once(start, server, number):
-    """TERM as a supervisor sends it, INT as Ctrl-C does; no process is left."""
+    """On TERM from a service manager, or INT from Ctrl-C; no process is left."""
     (command, *arguments), app = SERVERS[server]
     program = start(BIN / command, *arguments, app=app)
     program.wait_ticks()
@@ -98,7 +98,7 @@ def test_server_runs_its_tasks_and_ends_at_once(start, server, number):
 
 
 def test_nothing_of_ours_outlives_a_master_that_is_killed(start):
-    """Its workers notice in their own time; the supervisor at once."""
+    """The server's workers notice later; the supervisor notices at once."""
     (command, *arguments), app = SERVERS["gunicorn --preload"]
     program = start(BIN / command, *arguments, app=app)
     program.wait_ticks()

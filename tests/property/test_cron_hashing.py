@@ -1,4 +1,4 @@
-"""``H`` fields: croniter's draw, stable, alone in its field (E6)."""
+"""``H`` fields: croniter's values, stable, alone in their field (E6)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NAMES = ["", "a", "report", "Ünïcode ☃", "x" * 300, *map(str, range(40))]
     ],
 )
 def test_values_are_those_that_croniter_draws(text):
-    """Five fields with H mean what croniter says they mean, for many names."""
+    """Five fields with H mean what croniter says, for many names."""
     every = (range(60), range(24), range(1, 32), range(1, 13), range(7))
     for name in NAMES:
         columns, _ = croniter.expand(text.lower(), hash_id=name.encode())
@@ -38,7 +38,7 @@ def test_values_are_those_that_croniter_draws(text):
 
 
 def test_seconds_are_drawn_like_croniters():
-    """Six fields have the seconds first here and last there; the draw is the same."""
+    """With seconds, croniter's fields are in another order; the values agree."""
     ours = CronExpression("H H H * * *", "UTC", hash_id="report")
     columns, _ = croniter.expand("h h * * * h", hash_id=b"report")
     minute, hour, second = columns[0][0], columns[1][0], columns[5][0]
@@ -46,7 +46,7 @@ def test_seconds_are_drawn_like_croniters():
 
 
 def test_draw_is_the_same_in_another_process():
-    """A name draws the same values for ever, whatever the hash seed."""
+    """A name always gives the same values, whatever the hash seed."""
     code = (
         "from ipycron.cron import parse; print(parse('H H * * *', hash_id='r').minute)"
     )
@@ -61,13 +61,13 @@ def test_draw_is_the_same_in_another_process():
 
 
 def test_names_spread_over_the_field():
-    """Many tasks do not meet at one minute."""
+    """Many tasks are not all due in the same minute."""
     drawn = {parse("H * * * *", hash_id=f"task {n}").minute for n in range(400)}
     assert len(drawn) == 60
 
 
 def test_draw_needs_a_name():
-    """Without hash_id an H field is an error that says so; it is valid grammar."""
+    """Without hash_id an H field is an error, though valid grammar."""
     with pytest.raises(CronSyntaxError) as caught:
         CronExpression("0 H * * *")
     assert str(caught.value) == (

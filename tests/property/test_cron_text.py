@@ -1,4 +1,4 @@
-"""Any text: it parses or it is refused, and quickly (E9, E10)."""
+"""Any text is parsed or refused, quickly (E9, E10)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PIECES = [
 
 @pytest.fixture(autouse=True, scope="module")
 def _loaded():
-    """Load what the first error, and the first H, of a process load."""
+    """Load what the first error and the first H of a process load."""
     validate_detailed("61 * * * *")
     parse("H * * * *", hash_id="x")
 
@@ -37,7 +37,7 @@ def try_parse(text: str) -> tuple[Fields | None, CronSyntaxError | None]:
 
 
 def judge(text: str) -> None:
-    """Check that a text is parsed or refused within 50 ms, and consistently."""
+    """Check that a text is parsed or refused within 50 ms, consistently."""
     for _ in range(3):  # processor time, and again, since others share the machine
         began = time.process_time()
         fields, error = try_parse(text)
@@ -58,7 +58,7 @@ def judge(text: str) -> None:
 
 
 def test_ten_thousand_random_texts_are_judged():
-    """Texts of random pieces, a fixed seed, up to a megabyte."""
+    """Texts of random pieces, with a fixed seed, of up to a megabyte."""
     source = random.Random(20261124)
     for _ in range(10_000):
         count = source.choice((1, 2, 5, 9, 20))
@@ -66,7 +66,7 @@ def test_ten_thousand_random_texts_are_judged():
 
 
 def test_texts_of_a_megabyte_are_judged():
-    """Length alone is refused without reading."""
+    """Too long a text is refused without parsing."""
     for text in ("* " * 500_000, "9" * 1_000_000, "\n" * 1_000_000, "1," * 500_000):
         judge(text)
 
@@ -75,14 +75,14 @@ def test_texts_of_a_megabyte_are_judged():
 @given(st.text())
 @example("* * * * *\ud800")
 def test_any_text_is_judged(text):
-    """Whatever characters there are."""
+    """Any characters."""
     judge(text)
 
 
 @settings(max_examples=300, deadline=None)
 @given(st.lists(st.sampled_from(PIECES), max_size=9).map(" ".join))
 def test_any_words_are_judged(text):
-    """Words in the places of fields."""
+    """Any words as fields."""
     judge(text)
 
 
@@ -94,7 +94,7 @@ def test_any_words_are_judged(text):
     st.integers(0, 5),
 )
 def test_any_token_of_the_grammars_characters_is_judged(token, position):
-    """Near misses in every field."""
+    """Near misses, in every field."""
     words = ["*"] * 6
     words[position] = token
     judge(" ".join(words))

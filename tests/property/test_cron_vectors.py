@@ -1,5 +1,5 @@
 # ruff: noqa: RUF001 - the vectors hold digits of another script
-"""The recorded answers of node-cron, of cronsim and of an independent walk (E11)."""
+"""Recorded answers of node-cron, cronsim and an independent search (E11)."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def read_vectors(name: str) -> list[dict]:
     ],
 )
 def test_next_gives_the_recorded_instants(name, count, day_or):
-    """Every line's expression fires at the recorded instants and at no other."""
+    """Every line's expression fires at the recorded instants and no others."""
     vectors = read_vectors(name)
     assert len(vectors) == count
     wrong = []
@@ -81,7 +81,7 @@ def test_next_gives_the_recorded_instants(name, count, day_or):
     [("next.jsonl", False), ("dst.jsonl", True), ("dst-hard.jsonl", True)],
 )
 def test_previous_gives_the_recorded_instants_backwards(name, day_or):
-    """From the last recorded instant, `find_previous` returns through the others."""
+    """From the last recorded instant, `find_previous` returns the others."""
     wrong = []
     for vector in read_vectors(name):
         if vector["next"] is None:
@@ -100,7 +100,7 @@ def test_previous_gives_the_recorded_instants_backwards(name, day_or):
 
 
 def test_verdicts_are_those_of_node_cron_but_for_the_listed():
-    """A text is refused, in the same fields, if and only if node-cron refuses it."""
+    """A text is refused, in the same fields, exactly if node-cron refuses it."""
     vectors = read_vectors("validity.jsonl")
     assert len(vectors) == 500
     wrong = {}

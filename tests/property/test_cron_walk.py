@@ -1,4 +1,4 @@
-"""The search against brute force: an oracle that steps through real time.
+"""The search compared with brute force: an oracle that steps through real time.
 
 The oracle shares nothing with the engine but the text. It reads the fields with a
 reader of its own, asks `zoneinfo` what the clock shows at every single minute (or
@@ -84,14 +84,14 @@ def read_field(name: str, text: str) -> tuple[set[int], list[str]]:
 
 
 def find_workday(year: int, month: int, target: int) -> int:
-    """Return the workday of the month that is nearest to a day."""
+    """Return the workday of the month nearest to a day."""
     last = calendar.monthrange(year, month)[1]
     workdays = [n for n in range(1, last + 1) if calendar.weekday(year, month, n) < 5]
     return min(workdays, key=lambda n: (abs(n - target), n > target))
 
 
 class Oracle:
-    """One expression, read and judged without the engine."""
+    """One expression, parsed and evaluated without the engine."""
 
     def __init__(self, text: str, zone: str, *, day_or: bool = True) -> None:
         words = ["0", *text.split()][-6:]
@@ -127,7 +127,7 @@ class Oracle:
         return fires
 
     def is_shown(self, shown: datetime) -> bool:
-        """Return whether the expression matches what a clock shows."""
+        """Return whether the expression matches a local time."""
         if (
             shown.second not in self.read["second"][0]
             or shown.minute not in self.read["minute"][0]
@@ -140,14 +140,14 @@ class Oracle:
         return self.days[day]
 
     def is_day(self, day: date) -> bool:
-        """Return whether the three day fields choose a date."""
+        """Return whether the three day fields include a date."""
         if day.month not in self.read["month"][0]:
             return False
         of_month, of_week = self.is_day_of_month(day), self.is_day_of_week(day)
         return (of_month or of_week) if self.is_either else (of_month and of_week)
 
     def is_day_of_month(self, day: date) -> bool:
-        """Return whether the day of month chooses a date."""
+        """Return whether the day of month includes a date."""
         days, tokens = self.read["day"]
         last = calendar.monthrange(day.year, day.month)[1]
         chosen = set(days)
@@ -162,7 +162,7 @@ class Oracle:
         return day.day in chosen
 
     def is_day_of_week(self, day: date) -> bool:
-        """Return whether the day of week chooses a date."""
+        """Return whether the day of week includes a date."""
         numbers, tokens = self.read["weekday"]
         weekday = day.isoweekday() % 7
         week_later = day + timedelta(days=7)
@@ -179,7 +179,7 @@ class Oracle:
 
 
 def items(name: str) -> st.SearchStrategy[str]:
-    """Draw one item of a list."""
+    """Draw a list item."""
     low, high = LIMITS[name]
     number = st.integers(low, high).map(str)
     step = st.integers(1, high).map(lambda n: f"/{n}")
@@ -194,7 +194,7 @@ def items(name: str) -> st.SearchStrategy[str]:
 
 
 def words(name: str) -> st.SearchStrategy[str]:
-    """Draw one field."""
+    """Draw a field."""
     item = items(name)
     if name == "day":
         item |= st.sampled_from(["L", "LW", "L-1", "L-5", "1W", "15W", "31W", "L-30"])
@@ -244,7 +244,7 @@ def find_all_backwards(schedule: CronExpression, first: int, last: int) -> list[
 @example(text="0 9 30 12 *", change=("Pacific/Apia", "2011-12-30T10:00Z"), day_or=True)
 @example(text="*/7 1-3 * * *", change=CHANGES[12], day_or=False)
 def test_fires_are_those_of_every_minute_around_a_change(text, change, day_or):
-    """Over three days around a change, minute by minute, nothing differs."""
+    """Three days around a change, compared minute by minute."""
     zone, moment = change
     middle = int(datetime.fromisoformat(moment).timestamp())
     first, last = middle - DAY, middle + 2 * DAY
@@ -257,7 +257,7 @@ def test_fires_are_those_of_every_minute_around_a_change(text, change, day_or):
 @settings(max_examples=12, deadline=None)
 @given(text=FIVE, change=NEAR, day_or=st.booleans(), ahead=st.integers(0, 30))
 def test_fires_are_those_of_every_minute_over_40_days(text, change, day_or, ahead):
-    """Over forty days that hold a change, nothing between two fires matches."""
+    """Forty days around a change: nothing between two fires matches."""
     zone, moment = change
     first = int(datetime.fromisoformat(moment).timestamp()) - ahead * DAY
     last = first + 40 * DAY
@@ -272,7 +272,7 @@ def test_fires_are_those_of_every_minute_over_40_days(text, change, day_or, ahea
 @example(text="*/7 59 1 * * *", change=CHANGES[1])
 @example(text="59 59 23 * * *", change=("Asia/Beirut", "2026-10-24T21:00Z"))
 def test_fires_are_those_of_every_second_over_a_day(text, change):
-    """Six fields follow the same rule, second by second (E7)."""
+    """Six fields follow the same rule, compared second by second (E7)."""
     zone, moment = change
     middle = int(datetime.fromisoformat(moment).timestamp())
     first, last = middle - DAY // 2, middle + DAY // 2
@@ -290,7 +290,7 @@ def test_fires_are_those_of_every_second_over_a_day(text, change):
     shift=st.floats(-40 * DAY, 40 * DAY),
 )
 def test_next_and_previous_mirror_each_other(text, change, day_or, shift):
-    """Both are strict, both match, and each undoes the other."""
+    """Both are strict, both results match, and each undoes the other."""
     zone, moment = change
     instant = datetime.fromisoformat(moment).timestamp() + shift
     schedule = CronExpression(text, zone, day_or=day_or)
@@ -314,7 +314,7 @@ def test_next_and_previous_mirror_each_other(text, change, day_or, shift):
     text=FIVE | SIX, change=NEAR, shift=st.integers(-DAY, DAY), micro=st.integers(0, 3)
 )
 def test_matches_holds_for_the_instants_of_next_alone(text, change, shift, micro):
-    """An instant matches if and only if `next` of just before returns it."""
+    """An instant matches exactly if `next` of just before returns it."""
     zone, moment = change
     schedule = CronExpression(text, zone)
     instant = datetime.fromisoformat(moment) + timedelta(seconds=shift)
@@ -327,7 +327,7 @@ def test_matches_holds_for_the_instants_of_next_alone(text, change, shift, micro
 @settings(max_examples=200, deadline=None)
 @given(text=FIVE | SIX, change=NEAR, day_or=st.booleans())
 def test_text_of_an_expression_is_the_expression(text, change, day_or):
-    """`str` gives back what makes an equal expression, and the same fields."""
+    """`str` returns a text that gives an equal expression."""
     schedule = CronExpression(text, change[0], day_or=day_or)
     assert CronExpression(str(schedule), change[0], day_or=day_or) == schedule
     assert parse(str(schedule)) == schedule.fields

@@ -1,4 +1,4 @@
-"""Spans of constant offset: the whole of a zone's history, and its edges."""
+"""Spans of constant offset: a zone's whole history, and its ends."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_spans_have_every_change_of_the_zones_file(name):
 
 
 def test_fresh_tells_gaps_from_repeats():
-    """`fresh` is behind at a gap, ahead at a repeated hour, level elsewhere."""
+    """`fresh` is behind at a gap, ahead at a repeated hour, equal elsewhere."""
     zone = Zone(ZoneInfo("America/New_York"))
 
     def lead(text: str) -> int:
@@ -74,7 +74,7 @@ def test_fresh_tells_gaps_from_repeats():
 
 
 class SetBack(tzinfo):
-    """A clock that is set back once, by the hour that it was ahead of UTC."""
+    """A zone whose clock is set back once, to UTC."""
 
     def __init__(self, change: int) -> None:
         self.change = datetime.fromtimestamp(change, UTC).replace(tzinfo=None)
@@ -87,19 +87,19 @@ class SetBack(tzinfo):
         return timedelta(hours=0 if is_late else 1)
 
     def fromutc(self, moment: datetime) -> datetime:
-        """Return what the clock shows at an instant of UTC."""
+        """Return the local time of an instant in UTC."""
         elapsed = moment.replace(tzinfo=None) - self.change
         if elapsed < timedelta(0):
             return moment + timedelta(hours=1)
         return moment.replace(fold=elapsed < timedelta(hours=1))
 
     def dst(self, moment: datetime) -> timedelta:
-        """Return the same: without it the base class would not convert."""
+        """Return the same offset: without it, the base class would not convert."""
         return self.utcoffset(moment)
 
 
 def test_repeated_hour_is_known_when_a_block_begins_inside_it():
-    """A change just before a block still says what is fresh in it."""
+    """A change just before a block still decides what is fresh in it."""
     block = 100 << 25
     timezone = SetBack(block - 1800)
     zone = Zone(timezone)
@@ -115,19 +115,19 @@ def test_repeated_hour_is_known_when_a_block_begins_inside_it():
 
 
 def test_zone_is_shared_by_its_expressions():
-    """Spans are found once for all tasks of a zone."""
+    """Spans are computed once for all tasks in a zone."""
     assert find_zone(ZoneInfo("Europe/Paris")) is find_zone(ZoneInfo("Europe/Paris"))
     assert find_zone(UTC) is find_zone(timezone(timedelta(0)))
 
 
 def test_name_and_object_resolve_to_the_same_zone():
-    """An IANA name is the zone of that name."""
+    """An IANA name means the zone with that name."""
     assert resolve_timezone("Europe/Paris") is ZoneInfo("Europe/Paris")
     assert resolve_timezone(UTC) is UTC
 
 
 def test_threads_may_search_one_zone_at_once():
-    """Searches in many threads give what one thread gives."""
+    """Concurrent searches give the same results as sequential ones."""
     expressions = [
         CronExpression(f"{minute} */3 * * *", ZoneInfo.no_cache("Europe/Berlin"))
         for minute in range(8)

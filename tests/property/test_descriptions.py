@@ -1,4 +1,4 @@
-"""No description says what the expression does not do, in any language.
+"""No description claims anything that the expression does not do, in any language.
 
 The English words are read back, by a grammar of their own, and compared with the fires
 of a year: each fire must be in the words, and each moment of the words must fire. Every
@@ -73,7 +73,7 @@ def read_list(text):
 
 
 def wrap(first, last):
-    """Return a range that may go on past the end of an hour or a minute."""
+    """Return a range that may wrap around the end of an hour or a minute."""
     if first <= last:
         return set(range(first, last + 1))
     return {*range(first, 60), *range(last + 1)}
@@ -94,7 +94,7 @@ def read_windows(text):
 
 
 def read_time(text):
-    """Return the moments of the day, as seconds, that the words name."""
+    """Return the times of day, as seconds, that the words name."""
     if re.fullmatch(rf"At {TIME}(?:(?:, | and ){TIME})*", text):
         return {
             int(h) * 3600 + int(m) * 60 + int(s or 0)
@@ -168,7 +168,7 @@ MONTH_LIST = (
 
 
 def read_names(text, names):
-    """Return the places of the names of a list, ranges filled."""
+    """Return the numbers of the names in a list, with ranges expanded."""
     found = set()
     for item in re.split(", | and ", text):
         first, _, last = item.partition(" through ")
@@ -210,7 +210,7 @@ WEEK_CLAUSES = (
 
 
 def find_nearest(day, year, month):
-    """Return the weekday nearest a day, within its month; None where it has no such."""
+    """Return the weekday nearest to a day in its month; None if there is none."""
     last = monthrange(year, month)[1]
     if day > last:
         return None
@@ -223,7 +223,7 @@ def find_nearest(day, year, month):
 
 
 def meets_day(kind, groups, day):
-    """Return whether a date is among the days of a month that a clause names."""
+    """Return whether a date is among the days of the month in a clause."""
     last = monthrange(day.year, day.month)[1]
     if kind == "step":
         return (day.day - 1) % int(groups[0]) == 0
@@ -240,7 +240,7 @@ def meets_day(kind, groups, day):
 
 
 def meets_week(kind, groups, day):
-    """Return whether a date is among the weekdays that a clause names."""
+    """Return whether a date is among the weekdays in a clause."""
     weekday = (day.weekday() + 1) % 7
     last = monthrange(day.year, day.month)[1]
     if kind == "names":
@@ -252,7 +252,7 @@ def meets_week(kind, groups, day):
 
 
 def take_clauses(text, clauses):
-    """Take clauses off the front of a text; return them and the rest."""
+    """Split clauses off the start of a text; return them and the rest."""
     taken = []
     while True:
         for pattern, kind in clauses:
@@ -266,7 +266,7 @@ def take_clauses(text, clauses):
 
 
 def read_words(words):
-    """Return the moments of the day and a test of dates, as the words have them."""
+    """Return the times of day and a predicate for dates, as read from the words."""
     rest, months = read_months(words)
     starts = [
         match.start()
@@ -313,7 +313,7 @@ def read_words(words):
 @example("0 0 0 31 */2 *", True, 0)
 @example("0 0 0 L-28 */3 *", True, 0)
 def test_english_words_are_the_fires_of_a_year(text, day_or, seed):
-    """Each fire is in the words, and each moment of the words fires."""
+    """Every fire is described, and everything described fires."""
     schedule = CronExpression(text, UTC, day_or=day_or)
     words = schedule.describe()
     moments, has = read_words(words)
@@ -349,7 +349,7 @@ UNSPACED = ("ja_JP", "ko_KR", "th_TH", "zh_CN", "zh_TW")
 
 
 def strip_names(words, names, code):
-    """Take the names out of a text; return it and the places of the names."""
+    """Remove the names from a text; return it and the names' numbers."""
     order = sorted(names, key=len, reverse=True)
     pattern = f"(?:{'|'.join(map(re.escape, order))})"
     if code not in UNSPACED:  # Tamil's vowel signs are no letters to `re`
@@ -359,7 +359,7 @@ def strip_names(words, names, code):
 
 
 def find_named(words, code):
-    """Return the numbers, weekdays and months that a text names."""
+    """Return the numbers, weekdays and months in a text."""
     weekdays, months = (names.split("|") for names in NAMES[code])
     if code == "ro_RO":  # "every 2 months" has the word for Monday
         words = re.sub(r"(\d) luni", r"\1", words)
@@ -389,7 +389,7 @@ def read_fields(words, code):
 @example("0 30 */2 1-5 3,4 1-5", "kk_KZ")
 @example("14-11 */12 21-7 LW * 0-6,1,1L,1-5", "it_IT")
 def test_every_language_names_what_the_english_words_name(text, code):
-    """The same hours, minutes, days and months; a list has the fields' own values."""
+    """The same hours, minutes, days and months; lists have the exact values."""
     schedule = CronExpression(text, UTC)
     words, fields = schedule.describe(code), schedule.fields
     seconds, minutes, hours, days, _ = LABELS[code].split("|")

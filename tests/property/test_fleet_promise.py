@@ -1,4 +1,4 @@
-"""Each slot runs at most once in a fleet, whatever options meet (D1, D2)."""
+"""In a fleet each slot runs at most once, with any combination of options (D1, D2)."""
 
 import asyncio
 from collections import Counter
@@ -20,10 +20,10 @@ STEP = 0.5
 
 
 class FrozenClock(FakeClock):
-    """A clock of a process that may stand still: its timers then ring late."""
+    """The clock of a process that may be suspended: its timers are then late."""
 
     def freeze(self, seconds):
-        """Let time pass without the process."""
+        """Let time pass while the process is suspended."""
         nanoseconds = round(seconds * 1e9)
         self._wall += nanoseconds
         self._monotonic += nanoseconds
@@ -33,14 +33,14 @@ class FrozenClock(FakeClock):
 
 
 class Claims:
-    """What a server keeps: each claim until its lease is over, by its own clock."""
+    """A server's state: each claim until its lease expires by its own clock."""
 
     def __init__(self):
         self.now = 0.0
         self._ends = {}
 
     def take(self, key, lease):
-        """Claim a key; return whether nobody had."""
+        """Claim a key; return whether it was free."""
         if self._ends.get(key, 0.0) > self.now:
             return False
         self._ends[key] = self.now + lease
@@ -48,7 +48,7 @@ class Claims:
 
 
 class Elector:
-    """One instance's way to the claims: a question takes its time."""
+    """An instance's connection to the claims, with a delay."""
 
     def __init__(self, clock, claims, travel):
         self._clock = clock
@@ -56,7 +56,7 @@ class Elector:
         self._travel = travel
 
     async def should_run(self, _, key, lease):
-        """Ask."""
+        """Ask for the claim, or refuse."""
         await sleep(self._clock, self._travel)
         return self._claims.take(key, lease)
 
@@ -65,7 +65,7 @@ class Elector:
 
 
 class Instance:
-    """One process of the fleet, which stands still now and then."""
+    """One process of the fleet, which is suspended now and then."""
 
     def __init__(self, claims, policy, *, skew, freezes, script, travel, delay):
         self.clock = FrozenClock(skew)
@@ -82,7 +82,7 @@ class Instance:
         self.scheduler.add("t", name="t", schedule=Every(PERIOD), policy=policy)
 
     async def go_on(self, now):
-        """Live through one step, or stand still for it."""
+        """Run for one step, or be suspended for it."""
         if any(begin <= now < begin + length for begin, length in self._freezes):
             self.clock.freeze(STEP)
         else:
@@ -90,7 +90,7 @@ class Instance:
 
 
 async def live(policy, lives, *, script, travel, delays):
-    """Have two instances live side by side; return how often each slot ran."""
+    """Run two instances in parallel; return how often each slot ran."""
     claims = Claims()
     instances = [
         Instance(
@@ -154,7 +154,7 @@ JITTERY = {"distributed_lease": 1, "tolerance": 0, "jitter": 15}
 def test_slot_runs_at_most_once_with_any_options(  # noqa: PLR0917 - Hypothesis'
     options, lives, skew, run_seconds, travel, delays
 ):
-    """Through instances that stand still, late answers, and clocks that differ."""
+    """With suspended instances, late answers and clocks that differ."""
     policy = make_options({**options, "name": "t", "distributed": True}).get_policy()
     # As far as is promised: by less than the lease, a second of which is tolerance.
     skew *= max(0.0, policy.distributed_lease - 1) * 0.9
@@ -175,7 +175,7 @@ def test_slot_runs_at_most_once_with_any_options(  # noqa: PLR0917 - Hypothesis'
     st.floats(1, 400),
 )
 def test_pair_that_cannot_keep_the_promise_is_refused(fault, days):
-    """Where the task is created, by the option that is to be changed."""
+    """When the task is created; the error names the option to change."""
     options = {"name": "t", "distributed": True, "run_coordinator": Nobody()}
     year = 366 * 86_400
     if fault == "name":
@@ -195,11 +195,11 @@ def test_pair_that_cannot_keep_the_promise_is_refused(fault, days):
 
 
 class Nobody:
-    """A coordinator."""
+    """A coordinator that never elects."""
 
     def should_run(self, _key, _lease):
-        """Say no."""
+        """Ask for the claim, or refuse."""
         return False
 
     def on_complete(self, _key):
-        """Do nothing."""
+        """Keep the claim."""

@@ -1,4 +1,4 @@
-"""Any bytes and any text: a value or one clear error, no hang, no growth."""
+"""Any bytes and any text give a value or one clear error: no hang, no growth."""
 
 import importlib.util
 import os
@@ -46,7 +46,7 @@ examples = settings(
 
 @st.composite
 def frames(draw):
-    """Bytes that are frames, nearly."""
+    """Bytes that are almost frames."""
     parts = [bytes([draw(st.integers(0, 255))])]
     for _ in range(draw(st.integers(1, 5))):
         header = encode_message(draw(st.sampled_from(MESSAGES)))
@@ -67,14 +67,14 @@ def frames(draw):
 @examples
 @given(st.one_of(frames(), st.binary(max_size=300)))
 def test_frames_are_read_or_refused_whatever_the_bytes(data):
-    """A reader yields frames until the first violation, and keeps no descriptor."""
+    """A reader yields frames up to the first violation and leaks no descriptor."""
     fuzz_targets.read_frames(data)
 
 
 @examples
 @given(st.binary(max_size=200))
 def test_outcomes_are_decoded_to_something_whatever_the_bytes(data):
-    """Who waits for a result or an error gets one."""
+    """A caller that waits for a result or an error gets one."""
     fuzz_targets.decode_outcomes(data)
 
 
@@ -99,7 +99,7 @@ nearly_expressions = st.lists(
 @example("\ud800 * * * *")
 @example("0 0 30 2 *")
 def test_expressions_are_read_or_refused_whatever_the_text(text):
-    """One verdict, from all three who give one; in time."""
+    """All three ways to check an expression agree, in time."""
     fuzz_targets.read_expression(text)
 
 
@@ -117,7 +117,7 @@ words = st.sampled_from(
 @example("'" * 999)
 @example("--name " + "x" * 10_000)
 def test_lines_are_read_or_refused_whatever_the_text(text):
-    """A magic's line is understood, or refused by one `UsageError`."""
+    """A magic's line is parsed, or refused with one `UsageError`."""
     fuzz_targets.read_line(text)
 
 
@@ -125,7 +125,7 @@ def test_lines_are_read_or_refused_whatever_the_text(text):
     importlib.util.find_spec("atheris") is None, reason="atheris is not installed"
 )
 def test_nothing_breaks_when_atheris_looks_for_it(request, tmp_path):
-    """Guided by coverage, for some seconds; its finds end the process with an error."""
+    """Coverage-guided fuzzing for some seconds; a finding exits with an error."""
     names = [*fuzz_targets.BYTES, *fuzz_targets.TEXTS]
     with ThreadPoolExecutor(len(names)) as pool:
         runs = {name: pool.submit(run_atheris, name, tmp_path) for name in names}
@@ -150,7 +150,7 @@ def test_nothing_breaks_when_atheris_looks_for_it(request, tmp_path):
 
 
 def run_atheris(name, folder):
-    """Fuzz a target in a process of its own; what it finds goes into the folder."""
+    """Fuzz a target in its own process; findings are written to the folder."""
     return subprocess.run(
         [sys.executable, PROGRAM, name, str(SECONDS)],
         capture_output=True,

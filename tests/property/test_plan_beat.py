@@ -12,7 +12,7 @@ MONTH = 30 * 86_400
 
 
 class Listed:
-    """A schedule of listed slots, which counts how often it is asked."""
+    """A schedule of listed slots that counts its calls."""
 
     def __init__(self, slots):
         self.slots = sorted(set(slots))
@@ -41,7 +41,7 @@ tolerances = st.floats(0, 100) | st.sampled_from([0.0, 1.0, 1e6])
 
 @given(slot_lists, st.lists(instants, min_size=1, max_size=12), tolerances)
 def test_each_slot_is_settled_exactly_once(slots, wakes, tolerance):
-    """Through any wakes, late, early and backwards: no slot twice, none early."""
+    """With wake-ups late, early and backwards: no slot twice, none early."""
     schedule = Listed(slots)
     next_slot = schedule.slots[0]
     settled = []
@@ -67,7 +67,7 @@ def test_each_slot_is_settled_exactly_once(slots, wakes, tolerance):
 
 @given(slot_lists, instants, tolerances)
 def test_reports_are_capped_and_gaps_hold_the_rest(slots, now, tolerance):
-    """At most a hundred are told one by one, and the gap is no empty promise."""
+    """At most a hundred are reported one by one; a gap is never empty."""
     schedule = Listed(slots)
     beat = plan_beat(schedule.slots[0], now, tolerance=tolerance, schedule=schedule)
     assert len(beat.missed) <= MISSED_CAP
@@ -97,8 +97,8 @@ def test_cost_is_bounded_however_late_the_wake_up_is(seconds, lateness, toleranc
 
 
 @given(slot_lists, st.integers(1, 50))
-def test_counting_in_portions_counts_the_same(slots, portion):
-    """However small the portions, the total and the newest slot are the gap's."""
+def test_counting_in_chunks_counts_the_same(slots, portion):
+    """However small the chunks, the total and the newest slot are the gap's."""
     schedule = Listed(slots)
     whole = plan_beat(0, 60_000, tolerance=0, schedule=schedule).gap
     if whole is None:

@@ -1,4 +1,4 @@
-"""The scheduler's books balance, whatever is done to it in whatever order.
+"""Every slot and run is accounted for, whatever is done to the scheduler.
 
 A player starts, stops, calls and destroys tasks, lets workers hang, fail and die,
 and moves both clocks. Afterwards every slot of every task is in the books exactly
@@ -36,7 +36,7 @@ policies = st.builds(
 
 
 class Elector:
-    """Says yes, no, nothing, or fails, as it is told to."""
+    """Answers yes, no, not at all, or fails, as told."""
 
     def __init__(self, clock):
         self.clock = clock
@@ -45,7 +45,7 @@ class Elector:
         self.claimed = Counter()
 
     async def should_run(self, _task_id, key, _lease):
-        """Answer after a while."""
+        """Answer after a delay."""
         await sleep(self.clock, self.seconds)
         if self.answer == "error":
             raise ConnectionError
@@ -54,7 +54,7 @@ class Elector:
         return self.answer
 
     async def on_complete(self, _task_id, key):
-        """Take a claim back."""
+        """Release a claim."""
         self.claimed[key] -= 1
 
 
@@ -78,7 +78,7 @@ tasks = st.lists(
 
 
 class WatchedGate:
-    """A gate that tells what it drops."""
+    """An `Admission` that reports what it drops."""
 
     def __init__(self, gate, drop):
         self._gate = gate
@@ -89,7 +89,7 @@ class WatchedGate:
 
 
 class Books:
-    """Some tasks, their scheduler, and what was told of them."""
+    """Some tasks, their scheduler, and the notices so far."""
 
     def __init__(self, tasks, *, is_shared, stands_by):
         self.complaints = []
@@ -123,7 +123,7 @@ class Books:
             self.watch_drops(task_id)
 
     async def play(self, story):
-        """Do what the story says, end everything, balance the books."""
+        """Execute the story, end everything, check the accounts."""
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(lambda _, context: self.complaints.append(context))
         for task_id in self.every:
@@ -141,7 +141,7 @@ class Books:
         assert not +self.elector.claimed, "a claim was kept"
 
     async def close(self):
-        """Shut down; nothing may be left."""
+        """Shut down and check that nothing is left."""
         await self.clock.pass_until(self.scheduler.shutdown(3))
         await self.clock.advance(10)
         assert asyncio.all_tasks() == {asyncio.current_task()}
@@ -152,7 +152,7 @@ class Books:
                 assert isinstance(call.exception(), (IpycronError, OSError))
 
     async def advance(self, seconds):
-        """Let time pass, and note when every step before must have been noticed."""
+        """Let time pass, and note by when each earlier clock step must be noticed."""
         await self.clock.advance(seconds)
         self.unnoticed -= seconds
         if self.unnoticed <= 0:
@@ -164,7 +164,7 @@ class Books:
     # --- what is done to it ------------------------------------------------------
 
     def spawn(self, work):
-        """Begin a call."""
+        """Start a call."""
         self.calls.append(asyncio.ensure_future(work))
 
     def pick(self, number):
@@ -172,7 +172,7 @@ class Books:
         return f"t{number % len(self.every)}"
 
     def watch_drops(self, task_id):
-        """Keep which slots a stop drops without a word: their code has not begun."""
+        """Record which slots a stop drops without an event: their code has not begun."""
         life = self.scheduler._lives[task_id]
         drop = life._admission.drop
 
@@ -198,7 +198,7 @@ class Books:
             self.execute(number)
 
     def force(self, number):
-        """Stop a task by force, or now and then destroy it."""
+        """Stop a task by force, or sometimes destroy it."""
         if number < 80:
             self.stop(number, force=True)
         else:
@@ -209,19 +209,19 @@ class Books:
         self.spawn(self.scheduler.execute(self.pick(number)))
 
     def call(self, number):
-        """Call a task's worker, past the scheduler."""
+        """Start a run on a task's worker directly."""
         life = self.scheduler._lives.get(self.pick(number))
         if life is not None and life._workers.main is not None:
             self.called_count += 1
             life._workers.main.call(f"called-{self.called_count}")
 
     def answer(self, _number):
-        """Let workers that were called end those runs before anybody has heard."""
+        """Let workers end direct runs before the scheduler notices them."""
         for worker in self.launcher.alive:
             worker.answer()
 
     def show(self, number):
-        """Let a worker that was called show it."""
+        """Let a worker show that its direct run has begun."""
         for worker in self.launcher.alive[number % 2 :]:
             if worker.is_called:
                 worker.hold()
@@ -238,7 +238,7 @@ class Books:
         self.unnoticed = 5.0
 
     def load(self, number):
-        """Change how loads go."""
+        """Change how loads behave."""
         self.script.load_seconds = (0.5, 0, 3, None)[number % 4]
         self.script.load_error = OSError("no") if number > 50 else None
 
@@ -251,7 +251,7 @@ class Books:
         self.script.error = ValueError("no")
 
     def die(self, _number):
-        """Let jobs take their workers with them."""
+        """Let jobs kill their workers."""
         self.script.dies = not self.launcher._is_shared
 
     def stubborn(self, _number):
@@ -266,12 +266,12 @@ class Books:
         script.run_seconds = 0 if number < 50 else 2
 
     def sway(self, number):
-        """Change what the coordinator answers, and when."""
+        """Change the coordinator's answer and its delay."""
         self.elector.answer = (True, False, "error")[number % 3]
         self.elector.seconds = (0, 2, 6)[number // 3 % 3]
 
     def kill(self, number):
-        """Let a worker die, busy or idle."""
+        """Kill a worker, busy or idle."""
         alive = [worker for worker in self.launcher.alive if not worker.is_shared]
         if alive:
             how = {"exit_code": 0} if number < 50 else {"signal_name": "SIGKILL"}
@@ -280,7 +280,7 @@ class Books:
     # --- what must hold ----------------------------------------------------------
 
     def check_statuses(self):
-        """The last notice of a task says where it stands now."""
+        """The last notice of a task has its current status."""
         last = {notice.task_id: notice for notice in self.events.notices}
         for task_id, notice in last.items():
             status = self.scheduler.get_status(task_id)
@@ -289,7 +289,7 @@ class Books:
             assert active == (status == "running")
 
     def check_workers(self):
-        """There is one for the task, one for each run, and those about to end."""
+        """There is one for the task, one per run, and those about to end."""
         for task_id in self.every:
             own = [w for w in self.launcher.alive if w.task_id == task_id]
             runs = self.scheduler.get_executions(task_id)
@@ -302,7 +302,7 @@ class Books:
                 assert not (worker.is_called and life.state.runs)
 
     def balance(self, task_id):
-        """Check one task's books."""
+        """Check one task's accounts."""
         told = enumerate(self.events.notices)
         placed = [(place, n) for place, n in told if n.task_id == task_id]
         notices = [notice for _, notice in placed]
@@ -315,7 +315,7 @@ class Books:
         assert names["task:started"] == ends
 
     def balance_slots(self, task_id, placed):
-        """Each slot is in the books once, and none between two of them is missing."""
+        """Each slot is accounted for once, and none in between is missing."""
         every, policy = self.every[task_id], self.policy[task_id]
         settled, overlaps = Counter(), Counter()
         entries = [(place, [slot]) for place, slot in self.dropped[task_id]]
@@ -334,7 +334,7 @@ class Books:
         self.balance_spans(task_id, placed, entries)
 
     def balance_spans(self, task_id, placed, entries):
-        """From each start to its end, all slots are told up to the last one."""
+        """From each start to its end, all slots are reported up to the last one."""
         every, last = self.every[task_id], 0
         for begin, end, notice in self.spans(placed):
             after = max(notice.triggered_at, last)
@@ -350,7 +350,7 @@ class Books:
                 assert max(last, first - every) >= max(noticed) // every * every
 
     def spans(self, placed):
-        """Yield each start with its place and the place of its end."""
+        """Yield each start with its index and the index of its end."""
         for number, (place, notice) in enumerate(placed):
             if notice.event == "task:started":
                 rest = placed[number:]
@@ -358,13 +358,13 @@ class Books:
                 yield place, next(p for p, n in rest if n.event in ends), notice
 
     def is_exhausted(self, task_id, placed, end):
-        """Return whether the limit had been reached by a place."""
+        """Return whether the limit was reached at an index."""
         limit = self.policy[task_id].max_executions
         left = [n.runs_left for place, n in placed if place <= end]
         return limit is not None and left[-1] == 0
 
     def slots_of(self, notice, every):
-        """Return the slots that a notice settles, or that overlap."""
+        """Return the slots that a notice settles or that overlap."""
         if notice.event == "execution:missed":
             return [notice.date - every * k for k in range(notice.missed_count)]
         if notice.event in ("execution:skipped", "execution:overlap"):
@@ -375,7 +375,7 @@ class Books:
         return []
 
     def balance_runs(self, task_id, notices):
-        """Each run has one beginning and one end; limits hold at each moment."""
+        """Each run has one start and one end; limits hold at all times."""
         policy = self.policy[task_id]
         open_runs, ended, scheduled = set(), set(), 0
         for notice in notices:
@@ -404,6 +404,6 @@ class Books:
 @settings(max_examples=40, deadline=None)
 @given(tasks, st.booleans(), st.booleans(), st.lists(steps, min_size=30, max_size=80))
 def test_books_balance(tasks, is_shared, stands_by, story):
-    """Every slot and every run is accounted for, whatever happens in between."""
+    """Whatever happens in between, every slot and every run is accounted for."""
     books = Books(tasks, is_shared=is_shared, stands_by=stands_by)
     asyncio.run(books.play(story))

@@ -31,16 +31,16 @@ def informed(context: TaskContext) -> str:
 
 
 async def coroutine() -> None:
-    """A job to be awaited."""
+    """A coroutine job."""
 
 
 async def listener(context: TaskContext) -> None:
-    """A listener to be awaited."""
+    """An async listener."""
     assert_type(context.event, str | None)
 
 
 def declare() -> None:
-    """Paths, functions, coroutine functions, expressions as text and as objects."""
+    """Paths, functions, coroutine functions; expressions as text and as objects."""
     ipycron.schedule("0 3 * * *", "./tasks/backup.py", args=["--all"], unref=True)
     ipycron.schedule("@daily", Path("backup.py"), timeout=timedelta(minutes=5))
     ipycron.create_task("* * * * *", plain, logger=logging.getLogger())
@@ -56,7 +56,7 @@ def declare() -> None:
 
 
 def return_results() -> None:
-    """A typed function's result is that of its runs."""
+    """A typed function's result is the type of its runs' results."""
     assert_type(ipycron.schedule("* * * * *", plain), Task[int])
     assert_type(ipycron.create_task("* * * * *", informed), Task[str])
     assert_type(ipycron.schedule("* * * * *", "backup.py"), Task[Any])
@@ -73,7 +73,7 @@ def name_events(task: Task) -> None:
 
 
 async def control(task: Task) -> None:
-    """Every control is awaited in a notebook and asked in a script."""
+    """Every control can be awaited in a notebook and called in a script."""
     start: Completion[None] = task.start()
     assert_type(await task.execute(), Any)
     assert_type(task.execute().result(5), Any)
@@ -85,7 +85,7 @@ async def control(task: Task) -> None:
 
 
 def look(task: Task) -> None:
-    """What a task tells of itself."""
+    """The attributes of a task."""
     assert_type(task.id, str)
     assert_type(task.name, str)
     assert_type(task.pattern, str)
@@ -102,7 +102,7 @@ def look(task: Task) -> None:
 
 
 def look_at_a_run(run: Execution | None) -> None:
-    """What a run tells of itself."""
+    """The attributes of a run."""
     assert run is not None
     assert_type(run.started_at, datetime | None)
     assert_type(run.duration, float | None)
@@ -123,7 +123,7 @@ def listen(task: Task) -> None:
 
 
 def manage(coordinator: RunCoordinator) -> None:
-    """The functions of the module."""
+    """The functions of the package."""
     assert_type(ipycron.get_tasks(), Mapping[str, Task])
     assert_type(ipycron.get_task("report"), Task)
     ipycron.get_tasks()["x"] = ipycron.get_task("y")  # type: ignore[index] # read-only
@@ -142,7 +142,7 @@ def manage(coordinator: RunCoordinator) -> None:
 
 
 def compute(expression: CronExpression, zone: tzinfo) -> None:
-    """A schedule by itself."""
+    """Expressions without tasks."""
     now = datetime(2026, 1, 1, tzinfo=zone)
     assert_type(expression.next(now), datetime | None)
     assert_type(expression.previous(now), datetime | None)
@@ -152,7 +152,7 @@ def compute(expression: CronExpression, zone: tzinfo) -> None:
 
 
 def handle(error: IpycronError) -> int | None:
-    """Errors hold facts, not texts to be parsed."""
+    """Errors have typed attributes."""
     if isinstance(error, WorkerCrashed):
         assert_type(error.signal_name, str | None)
         return error.exit_code
