@@ -1,4 +1,4 @@
-"""Fixtures of the processes' tests: tasks of every kind, cells in forked children."""
+"""Fixtures for tests of processes: tasks of every kind, cells in forked children."""
 
 import textwrap
 
@@ -9,14 +9,14 @@ from redis_server import Clients, RedisServer, require_redis
 
 @pytest.fixture(autouse=True)
 def shut_down():
-    """End everything of ipycron after each test, but for what its file shares."""
+    """Shut ipycron down after each test, except for what its file shares."""
     yield
     end_tasks()
 
 
 @pytest.fixture(scope="module")
 def supervisor():
-    """One supervisor for all tests of a file, which do not shut ipycron down.
+    """One supervisor for all tests of a file, which never shut ipycron down.
 
     ``pytestmark = pytest.mark.usefixtures("supervisor")``: it saves each test the start
     of one, a sixth of a second on both cores.
@@ -35,7 +35,7 @@ def house(request, tmp_path):
 
 @pytest.fixture(params=WORKERS)
 def workers(request, tmp_path):
-    """Tasks that run in processes of their own: forked, spawned."""
+    """Tasks that run in their own processes: forked, spawned."""
     with House(request.param, tmp_path) as house:
         yield house
 
@@ -54,7 +54,7 @@ def write(tmp_path):
 
 @pytest.fixture
 def run_in_fork(zygote):
-    """Run one cell in a child of its own; return the report."""
+    """Run one cell in its own child; return the report."""
 
     def run_cell(source, **options):
         (report,) = zygote.run({"source": source, **options})
@@ -66,7 +66,7 @@ def run_in_fork(zygote):
 
 @pytest.fixture
 def make_server(tmp_path):
-    """Make Redis servers, not started, that a test may stop as it likes."""
+    """Create Redis servers, not started, that a test may stop at will."""
     require_redis()
     servers = []
 
@@ -82,7 +82,7 @@ def make_server(tmp_path):
 
 @pytest.fixture
 def clients():
-    """Make clients that are closed at the end."""
+    """Create clients that are closed at the end."""
     clients = Clients()
     yield clients
     clients.close()

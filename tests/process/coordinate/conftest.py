@@ -1,4 +1,4 @@
-"""A real Redis server, clients of both kinds, and elections by them."""
+"""A real Redis server, clients of both kinds, and elections with them."""
 
 import asyncio
 import multiprocessing
@@ -14,7 +14,7 @@ KEY = "report:2026-11-24T09:00:00.000Z"
 
 
 class Asker:
-    """Coordinators of one kind, asked on one loop."""
+    """Coordinators of one kind, called on one loop."""
 
     def __init__(self, kind, clients, port):
         self._kind = kind
@@ -24,7 +24,7 @@ class Asker:
         self._elections = []
 
     def make(self, *, deadline=5.0, prefix="ipycron:claim:", **options):
-        """Return an election by a coordinator with a client of its own."""
+        """Return a session with a coordinator that has its own client."""
         client = self._clients.make(self._kind, self._port, **options)
         coordinator = RedisRunCoordinator(client, prefix=prefix)
         # Without `renew` in the election: tests here renew by hand.
@@ -32,24 +32,24 @@ class Asker:
         return self._elections[-1]
 
     def ask(self, election, key=KEY, lease=30):
-        """Elect."""
+        """Ask whether to run."""
         return self._runner.run(election.should_run(key, lease))
 
     def find_holder(self, election, key=KEY):
-        """Return who holds a claim."""
+        """Return the holder of a claim."""
         return self._runner.run(election.find_holder(key))
 
     def renew(self, election, key=KEY, lease=30):
-        """Renew once, as the election does."""
+        """Renew once, like a session."""
         call = election._caller.call
         return self._runner.run(call(election._coordinator.renew, key, lease))
 
     def complete(self, election, key=KEY):
-        """End the run."""
+        """Report the end of a run."""
         self._runner.run(election.on_complete(key))
 
     def run(self, coroutine):
-        """Run it on the loop."""
+        """Run a coroutine on the loop."""
         return self._runner.run(coroutine)
 
     def close(self):
@@ -61,14 +61,14 @@ class Asker:
 
 @pytest.fixture(scope="session", autouse=True)
 def kept_by_multiprocessing():
-    """What it makes once and keeps is no test's leak: a process, an arena."""
+    """Create what it keeps for good: a process, an arena; no test leaks them."""
     resource_tracker.ensure_running()
     multiprocessing.get_context("fork").Barrier(2)
 
 
 @pytest.fixture(scope="session")
 def shared_server(tmp_path_factory):
-    """The server of all tests that do not stop it."""
+    """The server of all tests that never stop it."""
     require_redis()
     server = RedisServer(tmp_path_factory.mktemp("redis")).start()
     yield server
@@ -77,14 +77,14 @@ def shared_server(tmp_path_factory):
 
 @pytest.fixture
 def server(shared_server, clients):
-    """A running server without a key."""
+    """A running server without keys."""
     clients.make("sync", shared_server.port).flushall()
     return shared_server
 
 
 @pytest.fixture
 def asker(kind, clients, server):
-    """Ask the shared server by clients of the test's kind."""
+    """Use the shared server through clients of the test's kind."""
     asker = Asker(kind, clients, server.port)
     yield asker
     asker.close()
@@ -92,7 +92,7 @@ def asker(kind, clients, server):
 
 @pytest.fixture
 def make_asker(kind, clients):
-    """Ask another server."""
+    """Use another server."""
     askers = []
 
     def make(port):

@@ -1,4 +1,4 @@
-"""Asking a coordinator: sync and async, blocking, raising, lying, silent (D1)."""
+"""Calling a coordinator: sync, async, blocking, raising, invalid, silent (D1)."""
 
 import asyncio
 import gc
@@ -16,7 +16,7 @@ YES = True
 
 
 class Sync:
-    """Answers what it is told to; raises what is an exception."""
+    """Returns what it is told to, or raises it."""
 
     def __init__(self, answer=YES):
         self.answer = answer
@@ -27,7 +27,7 @@ class Sync:
         return self._say(("should_run", key, lease), self.answer)
 
     def on_complete(self, key):
-        """Hear, or raise."""
+        """Record the key, or raise."""
         self._say(("on_complete", key), None)
 
     def _say(self, call, answer):
@@ -38,7 +38,7 @@ class Sync:
 
 
 class Async(Sync):
-    """The same, in coroutines."""
+    """The same, with coroutines."""
 
     async def should_run(self, key, lease):
         """Answer."""
@@ -46,7 +46,7 @@ class Async(Sync):
         return Sync.should_run(self, key, lease)
 
     async def on_complete(self, key):
-        """Hear."""
+        """Record the key, or raise."""
         await asyncio.sleep(0)
         Sync.on_complete(self, key)
 
@@ -59,7 +59,7 @@ class Deferred(Sync):
         return Async.should_run(self, key, lease)
 
     def on_complete(self, key):
-        """Hear."""
+        """Record the key, or raise."""
         return Async.on_complete(self, key)
 
 
@@ -67,14 +67,14 @@ KINDS = pytest.mark.parametrize("kind", [Sync, Async, Deferred])
 
 
 def run(coroutine):
-    """Run it on a fresh loop."""
+    """Run a coroutine on a fresh loop."""
     return asyncio.run(coroutine)
 
 
 @KINDS
 @pytest.mark.parametrize("answer", [True, False])
 def test_should_run_returns_the_answer_of_every_kind_of_coordinator(kind, answer):
-    """Plain functions, coroutine functions and awaitables are equal."""
+    """Plain functions, coroutine functions and awaitables are all supported."""
     coordinator = kind(answer)
 
     async def ask():
@@ -100,7 +100,7 @@ def test_plain_methods_are_called_in_a_thread_and_coroutines_on_the_loop():
 @KINDS
 @pytest.mark.parametrize("answer", [1, 0, None, "true", [True]])
 def test_should_run_raises_when_the_answer_is_no_boolean(kind, answer):
-    """A truthy mistake never runs a fire everywhere."""
+    """A truthy mistake must never run a fire everywhere."""
     with pytest.raises(CoordinatorError) as caught:
         run(CoordinatorSession(kind(answer)).should_run("report:x", LEASE))
     assert str(caught.value) == (
@@ -110,7 +110,7 @@ def test_should_run_raises_when_the_answer_is_no_boolean(kind, answer):
 
 
 class Unspeakable(Exception):
-    """Cannot even be printed."""
+    """An error that cannot even be printed."""
 
     def __str__(self):
         raise ZeroDivisionError
@@ -130,7 +130,7 @@ class Unspeakable(Exception):
 def test_should_run_raises_coordinator_error_when_the_coordinator_raises(
     kind, error, text
 ):
-    """Whatever it raises, the loop goes on and the cause is kept."""
+    """Whatever it raises, the loop keeps running and the cause is kept."""
     with pytest.raises(CoordinatorError) as caught:
         run(CoordinatorSession(kind(error)).should_run("report:x", LEASE))
     assert text in str(caught.value)
@@ -142,7 +142,7 @@ def test_should_run_raises_coordinator_error_when_the_coordinator_raises(
 
 @KINDS
 def test_should_run_raises_the_same_error_when_it_is_a_coordinator_error(kind):
-    """It is not wrapped twice."""
+    """It is not wrapped again."""
     error = CoordinatorError(reason="Redis: down")
     with pytest.raises(CoordinatorError) as caught:
         run(CoordinatorSession(kind(error)).should_run("report:x", LEASE))
@@ -150,7 +150,7 @@ def test_should_run_raises_the_same_error_when_it_is_a_coordinator_error(kind):
 
 
 def test_should_run_raises_in_time_when_a_plain_coordinator_blocks():
-    """The loop goes on meanwhile; a late answer changes nothing."""
+    """The loop keeps running; a late answer changes nothing."""
     gate = threading.Event()
     coordinator = Sync()
     coordinator.should_run = lambda *_: gate.wait(10)
@@ -176,7 +176,7 @@ def test_should_run_raises_in_time_when_a_plain_coordinator_blocks():
 
 
 def test_should_run_raises_in_time_when_a_coroutine_refuses_its_cancellation():
-    """Its late error is dropped without a complaint."""
+    """Its late error is dropped silently."""
     refused = []
 
     class Stubborn(Async):
@@ -213,7 +213,7 @@ def test_should_run_raises_when_the_coroutine_cancels_itself():
 
 
 def test_should_run_is_cancelled_with_its_caller():
-    """The coroutine ends with whoever waits for it."""
+    """The coroutine ends with its caller."""
     ended = []
 
     class Slow(Async):
@@ -237,7 +237,7 @@ def test_should_run_is_cancelled_with_its_caller():
 
 
 def test_calls_of_one_coordinator_that_blocks_do_not_delay_another():
-    """Each has threads of its own."""
+    """Each has its own threads."""
     gate = threading.Event()
     blocked = Sync()
     blocked.should_run = lambda *_: gate.wait(10)
@@ -254,7 +254,7 @@ def test_calls_of_one_coordinator_that_blocks_do_not_delay_another():
 
 
 def test_election_names_a_method_that_is_no_method():
-    """Any callable may be asked, and the error says which."""
+    """Any callable may be a method, and errors name it."""
 
     class Callable_:  # noqa: N801 - a fixture
         def __call__(self, *_):
@@ -273,7 +273,7 @@ def test_election_refuses_what_is_no_coordinator():
 
 
 def test_on_complete_raises_when_the_coordinator_does():
-    """The caller logs it: the run has ended all the same."""
+    """The caller logs it: the run has ended anyway."""
     coordinator = Sync()
 
     def fail(key):

@@ -1,4 +1,4 @@
-"""Eight processes and one fire each time, over kill -9 (D1, D2)."""
+"""Eight processes compete for each fire, with kill -9 (D1, D2)."""
 
 import asyncio
 import multiprocessing
@@ -23,30 +23,30 @@ LEASE = 60.0
 
 
 def make_sqlite(tmp_path, request):
-    """Return a maker of coordinators of one file."""
+    """Return a factory of coordinators that use one file."""
     return lambda: SQLiteRunCoordinator(tmp_path / "claims.db")
 
 
 def make_redis(tmp_path, request):
-    """Return a maker of coordinators of one server, by plain clients."""
+    """Return a factory of coordinators that use one server, by plain clients."""
     port = request.getfixturevalue("server").port
     return lambda: RedisRunCoordinator(redis.Redis(port=port))
 
 
 def make_async_redis(tmp_path, request):
-    """Return a maker of coordinators of one server, by asyncio clients."""
+    """Return a factory of coordinators that use one server, by asyncio clients."""
     port = request.getfixturevalue("server").port
     return lambda: RedisRunCoordinator(redis_asyncio.Redis(port=port))
 
 
 @pytest.fixture(params=[make_sqlite, make_redis, make_async_redis])
 def make(request, tmp_path, shared_server):
-    """Return a maker of coordinators that share their claims."""
+    """Return a factory of coordinators that share their claims."""
     return request.param(tmp_path, request)
 
 
 def race(make, log, start):
-    """Claim all keys in an order of its own; note those that were won."""
+    """Claim all keys in a random order; record those that were won."""
     won = []
 
     async def run():
@@ -65,7 +65,7 @@ def race(make, log, start):
 
 
 def fire(make, log, period):
-    """Claim one key per period of the system's monotonic clock, until killed."""
+    """Claim one key per period of the monotonic clock, until killed."""
 
     async def run():
         election = CoordinatorSession(make())
@@ -89,7 +89,7 @@ def read_wins(folder):
 
 
 def test_each_key_is_won_once_when_eight_processes_race(make, tmp_path):
-    """They make the file at the same instant, too."""
+    """They also create the file at the same instant."""
     start = FORK.Barrier(PROCESSES)
     children = [
         FORK.Process(target=race, args=(make, tmp_path / f"{number}.log", start))
@@ -104,7 +104,7 @@ def test_each_key_is_won_once_when_eight_processes_race(make, tmp_path):
 
 
 def test_no_key_is_won_twice_when_processes_are_killed(make, tmp_path):
-    """A killed process costs at most the fire that it had just won."""
+    """A killed process loses at most the fire that it has just won."""
     period, seconds = 0.01, 4
     log = os.open(tmp_path / "all.log", os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
 
@@ -138,7 +138,7 @@ def test_no_key_is_won_twice_when_processes_are_killed(make, tmp_path):
 
 
 def count_claims(coordinator):
-    """Return how many claims there are, read behind the coordinator's back."""
+    """Return the number of claims, read directly from the store."""
     if isinstance(coordinator, SQLiteRunCoordinator):
         coordinator.close()
         connection = sqlite3.connect(coordinator.path)

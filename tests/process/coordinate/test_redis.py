@@ -24,7 +24,7 @@ KINDS = pytest.mark.parametrize("kind", ["sync", "async"])
 
 @KINDS
 def test_should_run_is_true_for_the_first_that_asks_only(asker):
-    """One fire, one instance; it does not get it twice either."""
+    """One fire, one instance; asking twice is not granted, either."""
     first, second = asker.make(), asker.make()
     assert asker.ask(first) is True
     assert asker.ask(second) is False
@@ -34,7 +34,7 @@ def test_should_run_is_true_for_the_first_that_asks_only(asker):
 
 @KINDS
 def test_holder_of_a_claim_is_named(asker):
-    """By process and machine; nobody holds what was never claimed."""
+    """By process and machine; unclaimed keys have no holder."""
     first, second = asker.make(), asker.make()
     assert asker.find_holder(second) is None
     assert asker.ask(first)
@@ -46,7 +46,7 @@ def test_holder_of_a_claim_is_named(asker):
 def test_a_claim_is_kept_for_its_whole_lease_when_the_run_was_quick(
     asker, clients, server
 ):
-    """An instance whose clock is late by less than the lease does not run it again."""
+    """An instance whose clock is late by less than the lease does not run it."""
     first, second = asker.make(), asker.make()
     assert asker.ask(first, lease=30)
     asker.complete(first)
@@ -57,7 +57,7 @@ def test_a_claim_is_kept_for_its_whole_lease_when_the_run_was_quick(
 
 @KINDS
 def test_a_claim_ends_when_its_lease_has_passed(asker):
-    """By the server's clock; a lease of a fraction of a millisecond is rounded up."""
+    """By the server's clock; fractions of a millisecond are rounded up."""
     first, second = asker.make(), asker.make()
     assert asker.ask(first, lease=0.2)
     asker.complete(first)
@@ -68,7 +68,7 @@ def test_a_claim_ends_when_its_lease_has_passed(asker):
 
 @KINDS
 def test_a_claim_is_renewed_while_the_run_lasts(asker):
-    """A run of three leases is alone all the time."""
+    """A run of three leases is never run elsewhere."""
     first, second = asker.make(), asker.make()
 
     async def live():
@@ -87,7 +87,7 @@ def test_a_claim_is_renewed_while_the_run_lasts(asker):
 
 @KINDS
 def test_renew_is_refused_while_another_holds_the_claim(asker, clients, server):
-    """Only the holder renews, and the other's lease is not touched."""
+    """Only the holder renews, and the other's lease is not changed."""
     first, second = asker.make(), asker.make()
     assert asker.ask(first, lease=30)
     assert asker.renew(second, lease=3000) is False
@@ -98,7 +98,7 @@ def test_renew_is_refused_while_another_holds_the_claim(asker, clients, server):
 
 @KINDS
 def test_renew_makes_the_claim_again_when_the_server_forgot_it(asker, clients, server):
-    """The run is still going on."""
+    """The run is still in progress."""
     first, second = asker.make(), asker.make()
     assert asker.ask(first)
     clients.make("sync", server.port).flushall()
@@ -108,7 +108,7 @@ def test_renew_makes_the_claim_again_when_the_server_forgot_it(asker, clients, s
 
 @KINDS
 def test_keys_begin_with_the_prefix_and_hold_any_text(asker, clients, server):
-    """Two fleets share a server; names are the user's."""
+    """Two fleets may share a server, and names may be any text."""
     name = "ü☃ * \r\n\x00 {a}"
     first, second = asker.make(), asker.make(prefix="night:")
     assert asker.ask(first, name)
@@ -119,7 +119,7 @@ def test_keys_begin_with_the_prefix_and_hold_any_text(asker, clients, server):
 
 @KINDS
 def test_a_client_may_decode_responses(asker):
-    """The caller's settings do not matter."""
+    """The caller's setting makes no difference."""
     first, second = asker.make(decode_responses=True), asker.make(protocol=3)
     assert asker.ask(first) is True
     assert asker.ask(second) is False
@@ -128,7 +128,7 @@ def test_a_client_may_decode_responses(asker):
 
 @KINDS
 def test_more_elections_at_one_instant_than_connections_all_get_an_answer(asker):
-    """Hundreds of tasks at midnight wait for each other."""
+    """Hundreds of tasks due at midnight wait for free connections."""
     first, second = asker.make(), asker.make()
 
     async def ask(election):
@@ -171,7 +171,7 @@ def test_an_asyncio_client_may_belong_to_a_loop_that_stands_still(server, client
 
 
 def test_a_client_whose_pool_is_special_is_used_as_it_is(server):
-    """Its settings are not all in the pool, as with Sentinel."""
+    """Not all of its settings are in the pool, as with Sentinel."""
 
     class SpecialPool(redis_asyncio.ConnectionPool):
         pass
@@ -190,7 +190,7 @@ def test_a_client_whose_pool_is_special_is_used_as_it_is(server):
 
 @KINDS
 def test_close_ends_the_connections_that_were_opened_here(asker, kind, clients, server):
-    """And only those; a later question opens others."""
+    """Only those; the next request opens others."""
     admin = clients.make("sync", server.port)
     before = len(admin.client_list())
     election = asker.make()
@@ -210,7 +210,7 @@ def test_close_ends_the_connections_that_were_opened_here(asker, kind, clients, 
 def test_health_check_reports_how_far_the_clock_is_ahead(
     kind, clients, server, shift, is_ok
 ):
-    """Negative when it is behind; no connection is left by the check."""
+    """Negative if behind; the check leaves no connection open."""
 
     async def check():
         client = clients.make(kind, server.port)
@@ -229,7 +229,7 @@ def test_health_check_reports_how_far_the_clock_is_ahead(
 
 @KINDS
 def test_health_check_connects_before_it_reads_the_clock(kind, clients, server):
-    """A slow handshake is no drift."""
+    """A slow handshake does not count as drift."""
     admin = clients.make("sync", server.port)
     connected = []
 
@@ -249,7 +249,7 @@ def test_health_check_connects_before_it_reads_the_clock(kind, clients, server):
 
 @KINDS
 def test_health_check_raises_when_the_server_is_away(kind, make_server, clients):
-    """No answer is no health."""
+    """An unreachable server is an error."""
     server = make_server()
 
     async def check():
@@ -266,7 +266,7 @@ def test_health_check_raises_when_the_server_is_away(kind, make_server, clients)
 
 @pytest.mark.parametrize("client", [None, "redis://:secret@host", dict])
 def test_what_is_no_client_is_refused_without_showing_it(client):
-    """A URL may hold a password."""
+    """A URL may contain a password."""
     with pytest.raises(InvalidOption) as caught:
         RedisRunCoordinator(client)
     assert str(caught.value) == (
@@ -276,7 +276,7 @@ def test_what_is_no_client_is_refused_without_showing_it(client):
 
 
 def test_a_client_class_and_a_prefix_that_is_no_text_are_refused(clients):
-    """At creation, not at the first fire."""
+    """On creation, not at the first fire."""
     with pytest.raises(InvalidOption, match="client"):
         RedisRunCoordinator(redis_asyncio.Redis)
     client = clients.make("sync", 1)
@@ -286,7 +286,7 @@ def test_a_client_class_and_a_prefix_that_is_no_text_are_refused(clients):
 
 
 def test_a_plain_client_never_waits_on_a_loop():
-    """The logic is written in coroutines; one that suspended would be lost."""
+    """The logic is written as coroutines, which must never suspend here."""
     forever = asyncio.sleep(0)
     with pytest.raises(AssertionError, match="suspended without a loop"):
         BlockingServer(None).finish(forever)

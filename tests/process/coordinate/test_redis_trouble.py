@@ -1,4 +1,4 @@
-"""A Redis server that is away, restarts, hangs, refuses, loses answers (D2)."""
+"""A Redis server that is down, restarts, hangs, refuses or loses answers (D2)."""
 
 import asyncio
 import contextlib
@@ -17,7 +17,7 @@ KINDS = pytest.mark.parametrize("kind", ["sync", "async"])
 
 @KINDS
 def test_a_coordinator_is_made_before_its_server(make_server, make_asker):
-    """Until the server comes every election is an error; then they work."""
+    """Until the server is up every election is an error; then they work."""
     server = make_server()
     asker = make_asker(server.port)
     election = asker.make()
@@ -31,7 +31,7 @@ def test_a_coordinator_is_made_before_its_server(make_server, make_asker):
 @KINDS
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
 def test_a_coordinator_outlives_its_server(make_server, make_asker, how):
-    """Down is an error, not an answer; up again is up again."""
+    """Down is an error, not an answer; once it is up again, elections work."""
     server = make_server().start()
     asker = make_asker(server.port)
     election = asker.make()
@@ -45,7 +45,7 @@ def test_a_coordinator_outlives_its_server(make_server, make_asker, how):
 
 @KINDS
 def test_a_restart_between_two_fires_is_not_noticed(make_server, make_asker):
-    """With a client that tries again a stale connection costs nothing."""
+    """With a client that retries, a stale connection has no effect."""
     server = make_server().start()
     asker = make_asker(server.port)
     election = asker.make(is_patient=True)
@@ -56,7 +56,7 @@ def test_a_restart_between_two_fires_is_not_noticed(make_server, make_asker):
 
 @KINDS
 def test_claims_outlive_a_killed_server_that_keeps_a_log(make_server, make_asker):
-    """With `appendonly yes` the guarantee holds over a crash of the server."""
+    """With `appendonly yes` the guarantee survives a crash of the server."""
     server = make_server("--appendonly", "yes").start()
     asker = make_asker(server.port)
     first, second = asker.make(is_patient=True), asker.make(is_patient=True)
@@ -68,7 +68,7 @@ def test_claims_outlive_a_killed_server_that_keeps_a_log(make_server, make_asker
 
 @KINDS
 def test_the_claim_of_a_run_comes_back_when_a_server_forgot_it(make_server, make_asker):
-    """Without persistence the claims of runs in progress are made again."""
+    """Without persistence, claims of runs in progress are made again."""
     server = make_server().start()
     asker = make_asker(server.port)
     first, second = asker.make(is_patient=True), asker.make(is_patient=True)
@@ -85,7 +85,7 @@ def test_the_claim_of_a_run_comes_back_when_a_server_forgot_it(make_server, make
 
 @KINDS
 def test_a_server_that_hangs_is_an_error_in_time(make_server, make_asker):
-    """The loop waits for the deadline only, and the next fire is asked anew."""
+    """The loop waits only until the deadline, and the next fire asks again."""
     server = make_server().start()
     asker = make_asker(server.port)
     election = asker.make(deadline=0.3)
@@ -104,7 +104,7 @@ def test_a_server_that_hangs_is_an_error_in_time(make_server, make_asker):
 @KINDS
 @pytest.mark.parametrize("password", [None, "wrong"])
 def test_a_wrong_password_is_an_error(make_server, make_asker, password):
-    """The server's own words are in it, the password is not."""
+    """The error contains the server's text, but not the password."""
     server = make_server("--requirepass", "right").start()
     asker = make_asker(server.port)
     with pytest.raises(CoordinatorError, match="Redis: Authentication") as caught:
@@ -128,7 +128,7 @@ def test_a_server_that_refuses_to_write_is_an_error(make_server, make_asker, cli
 
 
 class Proxy:
-    """Passes bytes on, and loses the first answer to a claim."""
+    """Forwards bytes, and drops the first answer to a claim."""
 
     def __init__(self, port):
         self._port = port
@@ -174,7 +174,7 @@ class Proxy:
 
 @KINDS
 def test_a_claim_whose_answer_was_lost_is_recognised(server, make_asker):
-    """The client asks again by itself; else the fire would run nowhere."""
+    """The client retries by itself; otherwise the fire would run nowhere."""
     proxy = Proxy(server.port)
     try:
         asker, direct = make_asker(proxy.port), make_asker(server.port)

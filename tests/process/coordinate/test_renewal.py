@@ -1,4 +1,4 @@
-"""A claim is kept alive from the election to the end of the run."""
+"""A claim is renewed from the election to the end of the run."""
 
 import asyncio
 import logging
@@ -14,7 +14,7 @@ LEASE = 30.0
 
 
 class Renewing:
-    """Elects; renews with the next of `renewals`, then with True."""
+    """Elects; answers renewals with `renewals` in turn, then with True."""
 
     def __init__(self, *, is_elected=True, renewals=()):
         self.is_elected = is_elected
@@ -35,12 +35,12 @@ class Renewing:
         return answer
 
     def on_complete(self, _key):
-        """Hear."""
+        """Record the key."""
         self.calls.append("on_complete")
 
 
 def test_a_claim_is_renewed_every_third_of_its_lease_until_completion():
-    """A run may last longer than the lease; nothing renews it afterwards."""
+    """A run may exceed the lease; nothing renews it afterwards."""
     coordinator = Renewing()
 
     async def live():
@@ -69,7 +69,7 @@ def test_a_claim_that_was_not_granted_is_not_renewed():
 
 
 def test_a_renewal_that_failed_is_reported_and_tried_again():
-    """A server that is away for a moment does not cost the claim."""
+    """A server that is briefly unreachable does not cost the claim."""
     coordinator = Renewing(renewals=[OSError("away"), None])
     reports = []
 
@@ -88,7 +88,7 @@ def test_a_renewal_that_failed_is_reported_and_tried_again():
 
 
 def test_a_renewal_ends_with_a_report_when_the_claim_is_lost():
-    """The run goes on; somebody should know that it may not be the only one."""
+    """The run continues; the log says that it may not be the only one."""
     coordinator = Renewing(renewals=[False])
     reports = []
 
@@ -108,7 +108,7 @@ def test_a_renewal_ends_with_a_report_when_the_claim_is_lost():
 
 
 def test_on_complete_waits_for_the_renewal_under_way():
-    """A coordinator that forgets its claims on completion does not renew after it."""
+    """Otherwise a renewal might recreate the claim after completion."""
     gate = threading.Event()
 
     class Slow(Renewing):
@@ -139,7 +139,7 @@ def test_on_complete_waits_for_the_renewal_under_way():
 
 
 def test_one_renewal_runs_when_a_key_is_granted_twice():
-    """A careless coordinator does not leave a renewal without end."""
+    """A careless coordinator must not leave a renewal running for ever."""
     coordinator = Renewing()
 
     async def live():
@@ -154,7 +154,7 @@ def test_one_renewal_runs_when_a_key_is_granted_twice():
 
 
 def test_aclose_stops_renewals_and_closes_the_coordinator():
-    """May be repeated; a coordinator without `close` is left alone."""
+    """May be repeated; a coordinator without `close` works, too."""
     coordinator = Renewing()
     closed = []
 
@@ -172,7 +172,7 @@ def test_aclose_stops_renewals_and_closes_the_coordinator():
 
 
 def test_log_problem_logs_an_error_with_its_traceback(caplog):
-    """By default a failed renewal is an error in the log of ipycron."""
+    """By default, a failed renewal is an error in ipycron's log."""
     error = CoordinatorError(reason="Redis: down")
     with caplog.at_level(logging.ERROR, "ipycron"):
         log_problem("report:x", error)

@@ -1,4 +1,4 @@
-"""Claims in an SQLite file over forks, spawns and users (D2)."""
+"""Claims in an SQLite file with forks, spawned processes and other users (D2)."""
 
 import multiprocessing
 import os
@@ -19,7 +19,7 @@ FORK = multiprocessing.get_context("fork")
 
 @pytest.fixture
 def coordinator(tmp_path):
-    """A coordinator of a new file."""
+    """A coordinator with a new file."""
     coordinator = SQLiteRunCoordinator(tmp_path / "claims.db")
     yield coordinator
     coordinator.close()
@@ -42,14 +42,14 @@ def run_in_fork(function):
 
 
 def count_open_files(path):
-    """Return how often this process has `path` or its companions open."""
+    """Return how often this process has `path` and its companions open."""
     links = [Path(f"/proc/self/fd/{number}") for number in range(256)]
     names = [link.readlink() for link in links if link.is_symlink()]
     return sum(str(name).startswith(str(path)) for name in names)
 
 
 def test_no_connection_is_shared_with_a_forked_child(coordinator):
-    """Parent and child each open the file anew and see each other's claims."""
+    """Parent and child each reopen the file and see each other's claims."""
     assert coordinator.should_run("k:1", 30)
     assert count_open_files(coordinator.path) > 0
 
@@ -63,14 +63,14 @@ def test_no_connection_is_shared_with_a_forked_child(coordinator):
 
 
 def test_a_forked_copy_does_not_renew_its_parents_claim(coordinator):
-    """The copy is another instance: it did not win."""
+    """The child is another instance: it did not win."""
     assert coordinator.should_run("k:1", 30)
     assert run_in_fork(lambda: coordinator.renew("k:1", 30)) is False
     assert coordinator.renew("k:1", 30)
 
 
 def test_a_child_keeps_its_claims_when_its_parent_closes(coordinator):
-    """The last connection removes the log: the child's must count."""
+    """The last connection removes the log: the child's connection must count."""
     assert coordinator.should_run("k:1", 30)
     go_on, closed = FORK.Event(), FORK.Event()
 
@@ -102,7 +102,7 @@ def test_a_child_keeps_its_claims_when_its_parent_closes(coordinator):
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
 def test_a_fork_waits_for_the_claim_that_another_thread_is_making(coordinator):
-    """No child is born with half a claim, or with a lock that nobody releases."""
+    """No child starts with half a claim, or with a lock that nobody releases."""
     stop = threading.Event()
     won = []
 
@@ -126,7 +126,7 @@ def test_a_fork_waits_for_the_claim_that_another_thread_is_making(coordinator):
 
 
 def test_the_hooks_of_a_fork_do_not_keep_a_dropped_coordinator(tmp_path):
-    """They stay until the process ends, the coordinator does not."""
+    """The hooks stay until the process ends; the coordinator does not."""
     for number in range(3):
         SQLiteRunCoordinator(tmp_path / f"{number}.db").should_run("k:1", 30)
     assert count_open_files(tmp_path) == 0
@@ -136,7 +136,7 @@ def test_the_hooks_of_a_fork_do_not_keep_a_dropped_coordinator(tmp_path):
 def test_a_hook_that_was_registered_in_the_middle_of_a_fork_does_nothing(
     tmp_path, monkeypatch
 ):
-    """Another thread may make a coordinator between `before` and `after`."""
+    """A thread may create a coordinator between `before` and `after`."""
     hooks = {}
     monkeypatch.setattr(os, "register_at_fork", lambda **given: hooks.update(given))
     file = ClaimFile(tmp_path / "claims.db")
@@ -160,7 +160,7 @@ def test_a_coordinator_travels_to_a_spawned_process(coordinator):
 
 
 def refuse_as_nobody(path):
-    """Return the error's text where a user without rights makes a coordinator."""
+    """Return the error when an unprivileged user creates a coordinator."""
 
     def make():
         if os.getuid() == 0:
@@ -175,7 +175,7 @@ def refuse_as_nobody(path):
 
 
 def open_up(folder):
-    """Let other users in, from the root down to `folder`."""
+    """Give other users access, from the root down to `folder`."""
     for path in (folder, *folder.parents):
         if path.stat().st_uid == os.getuid() and len(path.parts) > 2:
             path.chmod(path.stat().st_mode | 0o055)
@@ -188,7 +188,7 @@ ADVICE = (
 
 
 def test_a_read_only_folder_is_refused(tmp_path):
-    """Without leaving anything there."""
+    """Nothing is left in it."""
     open_up(tmp_path)
     tmp_path.chmod(0o555)
     path = tmp_path / "claims.db"
@@ -201,7 +201,7 @@ def test_a_read_only_folder_is_refused(tmp_path):
 
 
 def test_a_file_that_one_may_read_only_is_refused_at_once(coordinator, tmp_path):
-    """Even though its table is there and nothing would have to be written."""
+    """Even if the table exists and nothing would have to be written."""
     coordinator.should_run("k:1", 30)
     coordinator.close()
     open_up(tmp_path)
@@ -215,7 +215,7 @@ def test_a_file_that_one_may_read_only_is_refused_at_once(coordinator, tmp_path)
 
 
 def test_a_file_that_one_may_not_open_is_refused(coordinator, tmp_path):
-    """Such as another user's."""
+    """For example, another user's file."""
     open_up(tmp_path)
     tmp_path.chmod(0o777)
     coordinator.path.chmod(0)
@@ -226,7 +226,7 @@ def test_a_file_that_one_may_not_open_is_refused(coordinator, tmp_path):
 
 
 def test_a_process_killed_inside_a_transaction_leaves_a_sound_file(coordinator):
-    """What it had not committed never happened, and its lock is gone with it."""
+    """What it had not committed never happened, and its lock is released."""
     ready = FORK.Event()
 
     def die():

@@ -1,4 +1,4 @@
-"""Claims in an SQLite file, in one process, by an injected clock (D2)."""
+"""Claims in an SQLite file, within one process, with an injected clock (D2)."""
 
 import os
 import pickle
@@ -23,7 +23,7 @@ class Clock:
         self.at = 1_800_000_000.0
 
     def __call__(self):
-        """Return the instant."""
+        """Return the current time."""
         return self.at
 
 
@@ -35,7 +35,7 @@ def clock():
 
 @pytest.fixture
 def make(tmp_path, clock):
-    """Make coordinators of one file, closed at the end."""
+    """Create coordinators of one file, closed at the end."""
     made = []
 
     def make_one(now=clock, path=tmp_path / "claims.db"):
@@ -65,7 +65,7 @@ def read_keys(path):
 
 
 def test_should_run_is_true_for_the_first_that_asks_only(make):
-    """One fire, one instance; it does not get it twice either."""
+    """One fire, one instance; asking twice is not granted, either."""
     first, second = make(), make()
     assert first.should_run(KEY, 30) is True
     assert second.should_run(KEY, 30) is False
@@ -74,7 +74,7 @@ def test_should_run_is_true_for_the_first_that_asks_only(make):
 
 
 def test_a_claim_is_kept_for_its_whole_lease_when_the_run_was_quick(make, clock):
-    """An instance whose clock is late by less than the lease does not run it again."""
+    """An instance whose clock is late by less than the lease does not run it."""
     first, second = make(), make()
     assert first.should_run(KEY, 30)
     first.on_complete(KEY)
@@ -85,7 +85,7 @@ def test_a_claim_is_kept_for_its_whole_lease_when_the_run_was_quick(make, clock)
 
 
 def test_renew_makes_a_claim_last_a_lease_from_now(make, clock):
-    """A run may be longer than its lease."""
+    """A run may take longer than its lease."""
     first, second = make(), make()
     assert first.should_run(KEY, 30)
     for _ in range(9):
@@ -98,7 +98,7 @@ def test_renew_makes_a_claim_last_a_lease_from_now(make, clock):
 
 
 def test_renew_is_refused_while_another_holds_the_claim(make, clock):
-    """Only the holder renews; a holder that came too late has lost it."""
+    """Only the holder renews; a holder that is too late has lost it."""
     first, second = make(), make()
     assert first.should_run(KEY, 30)
     assert second.renew(KEY, 30) is False
@@ -109,7 +109,7 @@ def test_renew_is_refused_while_another_holds_the_claim(make, clock):
 
 
 def test_renew_makes_the_claim_again_when_it_is_gone(make, clock):
-    """It ran out and was cleaned, but the run is still going on."""
+    """It expired and was removed, but the run is still in progress."""
     first, second = make(), make()
     assert first.should_run(KEY, 30)
     clock.at += 31
@@ -119,7 +119,7 @@ def test_renew_makes_the_claim_again_when_it_is_gone(make, clock):
 
 
 def test_renew_does_not_shorten_a_claim_when_the_clock_stepped_back(make, clock):
-    """A corrected clock frees nothing early."""
+    """A corrected clock releases nothing early."""
     first, second = make(), make()
     assert first.should_run(KEY, 30)
     clock.at -= 3600
@@ -139,7 +139,7 @@ def test_on_complete_removes_expired_claims_and_no_others(make, clock, tmp_path)
 
 
 def test_a_key_may_hold_any_text(make):
-    """Names are the user's."""
+    """Names may be any text."""
     first, second = make(), make()
     key = "'; DROP TABLE claims; -- ü☃ \x00 \n" + "x" * 10_000
     assert first.should_run(key, 30)
@@ -147,7 +147,7 @@ def test_a_key_may_hold_any_text(make):
 
 
 def test_the_lease_counts_from_the_question_by_the_machines_clock(tmp_path):
-    """Without an injected clock it is the wall clock, which other processes share."""
+    """The default clock is the wall clock, which other processes share."""
     with_lease = SQLiteRunCoordinator(tmp_path / "claims.db")
     try:
         assert with_lease.should_run(KEY, 3600)
@@ -177,7 +177,7 @@ def test_threads_share_a_coordinator(make):
 
 @pytest.mark.parametrize("round_", range(5))
 def test_coordinators_made_at_one_instant_share_one_new_file(make, round_):
-    """Switching on the write-ahead log fails for all but one, who must try again."""
+    """Switching to the write-ahead log fails for all but one, which must retry."""
     start = threading.Barrier(8)
     won = []
 
@@ -194,7 +194,7 @@ def test_coordinators_made_at_one_instant_share_one_new_file(make, round_):
 
 
 def test_a_file_that_is_busy_on_opening_is_tried_again(tmp_path):
-    """Also where SQLite itself does not wait, as in the switch to the log."""
+    """Even where SQLite itself does not wait: in the switch to the log."""
     path = tmp_path / "claims.db"
     busy = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     busy.execute("BEGIN EXCLUSIVE")
@@ -211,7 +211,7 @@ def test_a_file_that_is_busy_on_opening_is_tried_again(tmp_path):
 
 
 def test_the_file_is_for_its_user_only_whatever_the_umask(make, tmp_path):
-    """Task names may be private; nothing else is left in the folder."""
+    """Task names may be private; no other file is left in the folder."""
     old = os.umask(0)
     try:
         coordinator = make()
@@ -230,7 +230,7 @@ def test_the_file_is_for_its_user_only_whatever_the_umask(make, tmp_path):
 
 @pytest.mark.parametrize("mode", [0o666, 0o777, 0o644, 0o604, 0o606])
 def test_a_file_that_everybody_may_use_is_tightened(make, tmp_path, mode, caplog):
-    """Whoever writes to it decides what runs here; it is said in one line."""
+    """Whoever can write to it decides what runs here; one line is logged."""
     path = tmp_path / "claims.db"
     path.touch()
     path.chmod(mode)
@@ -243,7 +243,7 @@ def test_a_file_that_everybody_may_use_is_tightened(make, tmp_path, mode, caplog
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make another user's file")
 def test_a_file_of_another_user_that_everybody_may_write_to_is_refused(make, tmp_path):
-    """It cannot be tightened, and is not trusted."""
+    """Its mode cannot be changed, so it is not trusted."""
     path = tmp_path / "claims.db"
     path.touch()
     path.chmod(0o666)
@@ -253,7 +253,7 @@ def test_a_file_of_another_user_that_everybody_may_write_to_is_refused(make, tmp
 
 
 def test_a_link_out_of_the_folder_is_said(make, tmp_path, caplog):
-    """The claims are where they were not expected."""
+    """The log says where the claims really are."""
     elsewhere, here = tmp_path / "elsewhere", tmp_path / "here"
     elsewhere.mkdir()
     here.mkdir()
@@ -265,7 +265,7 @@ def test_a_link_out_of_the_folder_is_said(make, tmp_path, caplog):
 
 
 def test_a_link_within_the_folder_needs_no_word(make, tmp_path, caplog):
-    """As one to a folder above does not."""
+    """Neither does a link to a parent folder."""
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "real")
     (tmp_path / "real" / "claims.db").symlink_to("other.db")
@@ -286,13 +286,13 @@ def test_a_file_that_is_shared_with_a_group_keeps_its_mode(make, tmp_path):
     "name", ["a b.db", "what?mode=ro.db", "50%.db", "#.db", "ü.db"]
 )
 def test_the_file_may_have_any_name(make, tmp_path, name):
-    """Names are not read as a URI."""
+    """Names are not parsed as URIs."""
     assert make(path=tmp_path / name).should_run(KEY, 30)
     assert (tmp_path / name).is_file()
 
 
 def test_a_path_is_absolute_from_the_creation_on(make, tmp_path, monkeypatch):
-    """The working directory may change; the home folder is understood."""
+    """The working directory may change; ``~`` is expanded."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     coordinator = make(path="claims.db")
@@ -303,7 +303,7 @@ def test_a_path_is_absolute_from_the_creation_on(make, tmp_path, monkeypatch):
 
 
 def test_two_coordinators_agree_again_when_the_file_was_deleted(make, tmp_path):
-    """Claims in a file that has no name any more would protect nobody."""
+    """Claims in a deleted file would protect nothing."""
     first, second = make(), make()
     assert first.should_run("k:1", 30)
     assert not second.should_run("k:1", 30)
@@ -315,7 +315,7 @@ def test_two_coordinators_agree_again_when_the_file_was_deleted(make, tmp_path):
 
 
 def test_close_may_be_repeated_and_followed_by_questions(make, tmp_path):
-    """The scheduler closes; another task may still ask."""
+    """The scheduler closes it; another task may still ask."""
     coordinator = make()
     coordinator.close()
     coordinator.close()
@@ -325,7 +325,7 @@ def test_close_may_be_repeated_and_followed_by_questions(make, tmp_path):
 
 
 def test_a_dropped_coordinator_closes_its_file(tmp_path):
-    """No descriptor is left when nobody holds it any more."""
+    """No descriptor is left once nothing refers to it."""
     before = count_descriptors()
     coordinator = SQLiteRunCoordinator(tmp_path / "claims.db")
     coordinator.should_run(KEY, 30)
@@ -335,7 +335,7 @@ def test_a_dropped_coordinator_closes_its_file(tmp_path):
 
 
 def test_a_pickled_coordinator_is_another_one_of_the_same_file(tmp_path):
-    """It may travel to another process; its claims stay where they were made."""
+    """It may be sent to another process; its claims remain its own."""
     first = SQLiteRunCoordinator(tmp_path / "claims.db")
     second = pickle.loads(pickle.dumps(first))
     try:
@@ -349,7 +349,7 @@ def test_a_pickled_coordinator_is_another_one_of_the_same_file(tmp_path):
 
 
 def test_a_coordinator_works_where_the_system_cannot_fork(make, monkeypatch):
-    """Windows has no hooks to register, and needs none."""
+    """Windows has no fork hooks, and needs none."""
     monkeypatch.delattr(os, "register_at_fork")
     assert make().should_run(KEY, 30)
 
@@ -360,7 +360,7 @@ def test_a_coordinator_works_where_the_system_cannot_fork(make, monkeypatch):
 def test_a_locked_file_is_an_error_in_time_and_forgotten_later(
     make, tmp_path, monkeypatch
 ):
-    """SQLite's reason arrives before the election's deadline."""
+    """SQLite's own reason is reported before the election's deadline."""
     assert claimfile.BUSY_TIMEOUT < 5
     monkeypatch.setattr(claimfile, "BUSY_TIMEOUT", 0.05)
     coordinator = make()
@@ -390,7 +390,7 @@ def test_a_folder_that_vanished_is_an_error_at_the_fire(make, tmp_path):
 
 
 def test_holder_of_a_claim_is_named(make):
-    """By process and machine; nobody holds what was never claimed."""
+    """By process and machine; unclaimed keys have no holder."""
     first, second = make(), make()
     assert second.find_holder(KEY) is None
     assert first.should_run(KEY, 30)
@@ -399,7 +399,7 @@ def test_holder_of_a_claim_is_named(make):
 
 
 def test_threads_that_wait_for_a_locked_file_give_up_together(make, tmp_path):
-    """Each within its own time: in a row they would outlast every election."""
+    """Each within its own time: one after another would take too long."""
     coordinator = make()
     other = sqlite3.connect(tmp_path / "claims.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")

@@ -1,4 +1,4 @@
-"""Paths that cannot hold claims are refused on creation, one clear error each."""
+"""Paths that cannot hold claims are refused on creation, each with a clear error."""
 
 import sqlite3
 from pathlib import Path
@@ -15,14 +15,14 @@ def count_descriptors():
 
 
 def refuse(path):
-    """Return the text of the error that a path is refused with."""
+    """Return the text of the error for a path."""
     with pytest.raises(CoordinatorError) as caught:
         SQLiteRunCoordinator(path)
     return str(caught.value)
 
 
 def test_a_missing_folder_is_refused(tmp_path):
-    """The folder is named, not only the file."""
+    """The error names the folder, not only the file."""
     path = tmp_path / "none" / "claims.db"
     assert refuse(path) == (
         f"run coordinator: {path}: the folder {path.parent} does not exist. Make it "
@@ -31,7 +31,7 @@ def test_a_missing_folder_is_refused(tmp_path):
 
 
 def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path):
-    """Nobody's notes become a database."""
+    """A text file must not be overwritten."""
     path = tmp_path / "notes.txt"
     path.write_text("Dear diary, " * 100)
     assert refuse(path) == (
@@ -43,7 +43,7 @@ def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path):
 
 
 def test_a_folder_instead_of_a_file_is_refused(tmp_path):
-    """A common slip."""
+    """A common mistake."""
     assert refuse(tmp_path) == (
         f"run coordinator: {tmp_path}: unable to open database file. The claims need "
         "a file, in a folder that this user may write to, on a disk of this machine."
@@ -51,7 +51,7 @@ def test_a_folder_instead_of_a_file_is_refused(tmp_path):
 
 
 def test_a_database_whose_table_of_claims_is_another_is_refused(tmp_path):
-    """A file of some other program is not written to."""
+    """Another program's file is not written to."""
     path = tmp_path / "other.db"
     connection = sqlite3.connect(path)
     connection.execute("CREATE TABLE claims (customer TEXT)")
@@ -60,7 +60,7 @@ def test_a_database_whose_table_of_claims_is_another_is_refused(tmp_path):
 
 
 def test_a_refused_coordinator_leaves_no_descriptor(tmp_path):
-    """An error in the constructor releases what it had taken."""
+    """An error in the constructor releases everything."""
     (tmp_path / "notes.txt").write_text("Dear diary, " * 100)
     before = count_descriptors()
     refuse(tmp_path / "notes.txt")
@@ -68,13 +68,13 @@ def test_a_refused_coordinator_leaves_no_descriptor(tmp_path):
 
 
 def test_a_path_that_is_no_path_is_refused():
-    """As everywhere in Python."""
+    """With the usual TypeError."""
     with pytest.raises(TypeError):
         SQLiteRunCoordinator(7)
 
 
 @pytest.mark.parametrize("path", [":memory:", "", " ", "file::memory:?cache=shared"])
 def test_database_of_one_process_is_refused(path):
-    """Each instance would claim in its own, and each would run."""
+    """Each instance would claim in its own database, and each would run."""
     with pytest.raises(InvalidOption, match="a file that all instances open"):
         SQLiteRunCoordinator(path)

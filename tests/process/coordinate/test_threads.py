@@ -18,7 +18,7 @@ def wait_for_no_thread():
 
 
 def test_submit_returns_the_result_or_the_error():
-    """SystemExit too: it must reach the caller, not end a thread in silence."""
+    """SystemExit, too: it must reach the caller, not end a thread silently."""
     threads = CallThreads()
     assert threads.submit(lambda: 7).result(5) == 7
     assert isinstance(threads.submit(lambda: 1 / 0).exception(5), ZeroDivisionError)
@@ -26,7 +26,7 @@ def test_submit_returns_the_result_or_the_error():
 
 
 def test_threads_end_when_no_call_is_waiting():
-    """Nothing is left to close."""
+    """There is nothing to close."""
     threads = CallThreads()
     futures = [threads.submit(lambda: None) for _ in range(50)]
     for future in futures:
@@ -36,7 +36,7 @@ def test_threads_end_when_no_call_is_waiting():
 
 
 def test_submit_uses_no_more_threads_than_the_limit():
-    """Further calls wait, and are made when a thread is free again."""
+    """Further calls wait until a thread is free."""
     threads = CallThreads(limit=2)
     gate = threading.Event()
     stuck = [threads.submit(lambda: gate.wait(10)) for _ in range(2)]
@@ -50,7 +50,7 @@ def test_submit_uses_no_more_threads_than_the_limit():
 
 
 def test_a_waiting_call_that_was_cancelled_is_never_made():
-    """A claim that nobody waits for any more must not be made."""
+    """A claim that nobody waits for must not be made."""
     threads = CallThreads(limit=1)
     gate = threading.Event()
     made = []
@@ -66,7 +66,7 @@ def test_a_waiting_call_that_was_cancelled_is_never_made():
 
 
 def test_submit_raises_when_the_system_has_no_thread_to_give(monkeypatch):
-    """The call is not made later either, and the next one is tried anew."""
+    """The call is not made later, either, and the next one tries again."""
     threads = CallThreads(limit=1)
     made = []
 
@@ -82,7 +82,7 @@ def test_submit_raises_when_the_system_has_no_thread_to_give(monkeypatch):
 
 
 def test_threads_do_not_keep_the_interpreter_alive():
-    """A coordinator that never answers does not hold up the end of a script."""
+    """A coordinator that never answers does not keep a script from ending."""
     assert all(
         CallThreads().submit(lambda: threading.current_thread().daemon).result(5)
         for _ in range(3)

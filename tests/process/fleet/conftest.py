@@ -1,4 +1,4 @@
-"""Fleets: coordinators that tests look into, executors, a Dask cluster."""
+"""Fleets: coordinators that record their calls, executors, a Dask cluster."""
 
 import multiprocessing.resource_tracker
 
@@ -13,28 +13,28 @@ from ipycron.client.registry import registry
 
 @pytest.fixture(scope="session", autouse=True)
 def kept_by_pools():
-    """What pools make once and keep is no test's leak: their trackers of resources."""
+    """Create what pools keep for good, their resource trackers: no test leaks."""
     multiprocessing.resource_tracker.ensure_running()
     loky.backend.resource_tracker.ensure_running()
 
 
 @pytest.fixture(params=[INLINE, FORKED])
 def house(request, tmp_path):
-    """Tasks of the client's scheduler, and of the supervisor's."""
+    """Tasks of the client's scheduler and of the supervisor's."""
     with House(request.param, tmp_path) as house:
         yield house
 
 
 @pytest.fixture
 def inline(tmp_path):
-    """Tasks of the client's scheduler, where both do the same."""
+    """Tasks of the client's scheduler, where both behave alike."""
     with House(INLINE, tmp_path) as house:
         yield house
 
 
 @pytest.fixture(scope="session")
 def dask_threads(tmp_path_factory):
-    """Dask's threads of this process are no test's leak either."""
+    """Dask's threads in this process are not a test's leak, either."""
     from dask_cluster import warm_dask  # noqa: PLC0415 - tests without Dask save 1 s
 
     warm_dask(tmp_path_factory.mktemp("warm"))

@@ -1,4 +1,4 @@
-"""Eight instances with wrong clocks, killed and started again at random (D1, D2)."""
+"""Eight instances with wrong clocks, killed and restarted at random (D1, D2)."""
 
 import os
 import random
@@ -31,7 +31,7 @@ OUTAGE = 1.5
 
 
 class Fleet:
-    """Instances of one task. Each start has a name of its own: place.generation."""
+    """Instances of one task. Each start has its own name: place.generation."""
 
     def __init__(self, folder, coordinator):
         self._folder = folder
@@ -42,7 +42,7 @@ class Fleet:
         self.pids = {}
 
     def start(self, place):
-        """Start an instance, with a clock that is wrong."""
+        """Start an instance with a wrong clock."""
         self._generations[place] += 1
         name = f"{place}.{self._generations[place]}"
         kind = "background" if place < IN_BACKGROUND else "inline"
@@ -63,7 +63,7 @@ class Fleet:
         self.pids[name] = self._members[place].pid
 
     def kill(self, place):
-        """Kill an instance as a crash of its machine would."""
+        """Kill an instance, like a crash of its machine."""
         member = self._members.pop(place)
         assert member.poll() is None, "an instance ended by itself"
         self.killed_pids.add(member.pid)
@@ -72,12 +72,12 @@ class Fleet:
         member.stdin.close()
 
     def close(self):
-        """Kill what is left."""
+        """Kill the remaining instances."""
         for place in list(self._members):
             self.kill(place)
 
     def read(self, name):
-        """Return the lines of a file that the instances have written."""
+        """Return the lines of a file written by the instances."""
         path = self._folder / name
         if not path.exists():
             return []
@@ -86,7 +86,7 @@ class Fleet:
 
 @pytest.fixture
 def make_fleet(tmp_path):
-    """Make a fleet whose instances are gone at the end."""
+    """Create a fleet whose instances are gone at the end."""
     fleets = []
 
     def make(coordinator):
@@ -99,7 +99,7 @@ def make_fleet(tmp_path):
 
 
 def make_trouble(fleet, seconds, disturb=lambda: None):
-    """Kill and restart instances, all in so many seconds; return the slots to judge."""
+    """Kill and restart instances for some seconds; return the slots to judge."""
     began = time.monotonic()
     for place in range(MEMBERS):
         fleet.start(place)
@@ -123,12 +123,12 @@ def make_trouble(fleet, seconds, disturb=lambda: None):
 
 
 def read_clock():
-    """Return the wall clock, which slots are of."""
+    """Return the wall clock's time."""
     return time.time()  # noqa: TID251 - as SystemClock does
 
 
 def judge(fleet, slots, claims):
-    """Return how many slots ran how often, and why those that did not were lost."""
+    """Count how often each slot ran; return the counts and reasons for losses."""
     runs = Counter(int(slot) for slot, _ in fleet.read("runs"))
     errors = {int(s) for s, _, reason in fleet.read("skips") if reason != "not-elected"}
     counts = Counter()
@@ -146,7 +146,7 @@ def judge(fleet, slots, claims):
 
 
 def find_slot(key):
-    """Return the slot that a claim is for."""
+    """Return the slot of a claim."""
     text = key.partition(f"{TASK}:")[2]
     return int(datetime.fromisoformat(text).astimezone(UTC).timestamp())
 
@@ -157,7 +157,7 @@ def find_pid(owner):
 
 
 def check(request, name, fleet, slots, claims):
-    """Print what came of every fire, and see that none ran twice or was forgotten."""
+    """Print every fire's fate; check that none ran twice or was lost silently."""
     counts = judge(fleet, slots, claims)
     by_members = {name.partition(".")[0] for _, name in fleet.read("runs")}
     with scored(request, "fleet in chaos", name) as notes:
@@ -175,7 +175,7 @@ def check(request, name, fleet, slots, claims):
 def test_no_fire_runs_twice_or_is_lost_with_redis(
     make_fleet, make_server, clients, request
 ):
-    """A server that is killed once, and keeps a log, loses no claim."""
+    """A server that is killed once, but keeps a log, loses no claim."""
     server = make_server("--appendonly", "yes").start()
 
     def restart():
@@ -195,7 +195,7 @@ def test_no_fire_runs_twice_or_is_lost_with_redis(
 
 @pytest.mark.timeout(2 * SECONDS + 60)
 def test_no_fire_runs_twice_or_is_lost_with_sqlite(make_fleet, tmp_path, request):
-    """Processes that are killed in the middle of a claim leave a sound file."""
+    """Processes killed in the middle of a claim leave the file intact."""
     path = tmp_path / "claims.db"
     fleet = make_fleet(f"sqlite:{path}")
     slots = make_trouble(fleet, SECONDS)

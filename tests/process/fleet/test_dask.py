@@ -22,7 +22,7 @@ from ipycron.executors.dask import call_on_loop
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory, dask_threads):
-    """The cluster of all tests that do it no harm."""
+    """The cluster of all tests that do not damage it."""
     cluster = Cluster(tmp_path_factory.mktemp("dask"))
     cluster.add_workers(2)
     yield cluster
@@ -31,14 +31,14 @@ def shared(tmp_path_factory, dask_threads):
 
 @pytest.fixture
 def cluster(tmp_path, dask_threads):
-    """A cluster of the test's own."""
+    """A cluster for one test."""
     cluster = Cluster(tmp_path)
     yield cluster
     cluster.close()
 
 
 def find_on_scheduler(client):
-    """Return the runs that Dask's scheduler knows, and the flags that are up."""
+    """Return the runs and variables that Dask's scheduler holds."""
 
     def ask(dask_scheduler):
         events = dask_scheduler.extensions["events"]._events
@@ -50,7 +50,7 @@ def find_on_scheduler(client):
 
 @pytest.fixture(params=["client", "executor"])
 def way(request, shared):
-    """A client as it is, and what its `get_executor` makes."""
+    """A client itself, and what its `get_executor` returns."""
     client = shared.client
     return client if request.param == "client" else client.get_executor()
 
@@ -67,7 +67,7 @@ def test_run_comes_home_with_everything(way, start, caplog):
 
 
 def test_run_comes_home_with_its_error(way, start):
-    """As it was raised; Dask does not try again."""
+    """As it was raised; Dask does not retry."""
     task = start(executors.fail, way)
     with pytest.raises(executors.Boom) as caught:
         task.execute().result(SECONDS)
@@ -76,7 +76,7 @@ def test_run_comes_home_with_its_error(way, start):
 
 
 def test_result_leaves_its_class_as_it_is(shared, start):
-    """It comes home as a reference."""
+    """The class is returned as a reference."""
     scope = {"__name__": "__main__"}
     exec("class Mine:\n    n = 0\ndef job(): return Mine(), job", scope)
     task = start(scope["job"], shared.client)
@@ -87,7 +87,7 @@ def test_result_leaves_its_class_as_it_is(shared, start):
 
 
 def test_each_fire_is_computed(shared, start):
-    """Dask keeps results by their arguments; a fire is never one that it knows."""
+    """Dask caches results by arguments; no two fires have the same."""
     record = Record(ipycron)  # before the first slot
     start(lambda: 42, shared.client, EVERY_SECOND, max_executions=2)
     record.wait("task:destroyed")
@@ -95,7 +95,7 @@ def test_each_fire_is_computed(shared, start):
 
 
 def test_job_may_use_its_worker(shared, start):
-    """It is a task of Dask's like any other."""
+    """It is an ordinary Dask task."""
 
     def ask():
         from distributed import get_client, get_worker  # noqa: PLC0415 - in the worker
@@ -108,7 +108,7 @@ def test_job_may_use_its_worker(shared, start):
 
 
 def test_runs_are_as_many_as_the_cluster_takes(shared, start, tmp_path):
-    """Two workers, two at a time; the third waits with Dask."""
+    """Two workers run two at a time; the third waits in Dask."""
     task = start(partial(note_and_wait, str(tmp_path)), shared.client)
     runs = [task.execute() for _ in range(3)]
     eventually(lambda: len(read_runs(tmp_path)) == 2)
@@ -118,7 +118,7 @@ def test_runs_are_as_many_as_the_cluster_takes(shared, start, tmp_path):
 
 
 def test_run_is_cancelled_when_it_takes_too_long(shared, start, tmp_path):
-    """One that waits for a worker is never begun; the schedule goes on."""
+    """A run that waits for a worker never begins; the schedule continues."""
     job = partial(note_and_wait, str(tmp_path))
     holders = start(job, shared.client, name="holders")
     held = [holders.execute() for _ in range(2)]
@@ -134,7 +134,7 @@ def test_run_is_cancelled_when_it_takes_too_long(shared, start, tmp_path):
 
 
 def test_run_that_goes_on_keeps_its_task_busy(shared, start, tmp_path):
-    """Dask cannot end what has begun: the task is busy until that returns."""
+    """Dask cannot end a run that has begun: the task is busy until it returns."""
     job = partial(note_and_wait, str(tmp_path))
     task = start(job, shared.client, timeout=2, no_overlap=True)
     error = task.execute().exception(SECONDS)
@@ -148,7 +148,7 @@ def test_run_that_goes_on_keeps_its_task_busy(shared, start, tmp_path):
 
 
 def test_nothing_is_left_on_the_cluster(shared, start):
-    """Results are released, flags are lowered once the last task is gone."""
+    """Results and variables are released once the last task is gone."""
     task = start(lambda: 42, shared.client)
     for _ in range(3):
         task.execute().result(SECONDS)
@@ -159,7 +159,7 @@ def test_nothing_is_left_on_the_cluster(shared, start):
 
 
 def test_asynchronous_client_is_taken_as_it_is(shared, start):
-    """One of a notebook's loop, which ipycron's thread may not wait on."""
+    """It may belong to a notebook's loop, on which ipycron must not wait."""
     from distributed import Client  # noqa: PLC0415 - beside its only use
 
     async def run():
@@ -179,7 +179,7 @@ def test_asynchronous_client_is_taken_as_it_is(shared, start):
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_run_fails_once_when_its_worker_is_killed(cluster, start, tmp_path, count):
-    """At once, whether another worker could take over or not; nobody runs it again."""
+    """At once, even if another worker could take over; it is not run again."""
     cluster.add_workers(count)
     task = start(partial(note_and_wait, str(tmp_path)), cluster.client)
     run = task.execute()
@@ -202,7 +202,7 @@ def test_run_fails_once_when_its_worker_is_killed(cluster, start, tmp_path, coun
 
 
 def test_run_fails_when_its_first_line_ends_its_worker(cluster, start, tmp_path):
-    """However soon that is: the cluster says who has a run before the run begins."""
+    """However soon: the cluster reports who has a run before it begins."""
     cluster.add_workers(1)
     task = start(partial(end_process, str(tmp_path)), cluster.client)
     # A worker that has run something runs the next at once.
@@ -215,7 +215,7 @@ def test_run_fails_when_its_first_line_ends_its_worker(cluster, start, tmp_path)
 def test_run_fails_when_its_worker_is_gone_before_the_client_hears_of_it(
     cluster, start, tmp_path
 ):
-    """A client that is busy at that moment asks too late to be told of the worker."""
+    """A busy client may ask too late to be notified about the worker."""
     task = start(partial(end_process, str(tmp_path)), cluster.client)
     (tmp_path / "go").touch()
     run = task.execute()
@@ -230,7 +230,7 @@ def test_run_fails_when_its_worker_is_gone_before_the_client_hears_of_it(
 
 
 def test_schedule_goes_on_when_a_worker_is_killed(cluster, start, tmp_path):
-    """The lost fire is told, the next ones run on the worker that is left."""
+    """The lost fire is reported; the next ones run on the remaining worker."""
     cluster.add_workers(2)
     record = Record(ipycron)  # before the first slot
     task = start(partial(note_and_wait, str(tmp_path)), cluster.client, EVERY_SECOND)
@@ -247,7 +247,7 @@ def test_schedule_goes_on_when_a_worker_is_killed(cluster, start, tmp_path):
 def test_result_is_not_computed_again_when_its_worker_is_killed(
     cluster, start, tmp_path
 ):
-    """Dask would, for a result that it still holds."""
+    """Dask would do so for a result that it still holds."""
     cluster.add_workers(2)
     (tmp_path / "go").touch()
     task = start(partial(note_and_wait, str(tmp_path)), cluster.client)
@@ -261,7 +261,7 @@ def test_result_is_not_computed_again_when_its_worker_is_killed(
 
 
 def test_runs_wait_when_there_is_no_worker(cluster, start, tmp_path):
-    """A cluster that grows later runs them then; `timeout` bounds the wait."""
+    """They run once the cluster grows; `timeout` limits the wait."""
     task = start(lambda: 42, cluster.client)
     bounded = start(lambda: 42, cluster.client, name="bounded", timeout=0.3)
     run = task.execute()
@@ -272,7 +272,7 @@ def test_runs_wait_when_there_is_no_worker(cluster, start, tmp_path):
 
 
 def test_runs_fail_when_the_scheduler_is_killed(cluster, start, tmp_path):
-    """What was under way is lost, what comes after is refused, nothing hangs."""
+    """Runs in progress are lost, later ones refused; nothing hangs."""
     cluster.add_workers(1)
     task = start(partial(note_and_wait, str(tmp_path)), cluster.client, timeout=5)
     run = task.execute()
@@ -285,7 +285,7 @@ def test_runs_fail_when_the_scheduler_is_killed(cluster, start, tmp_path):
 
 
 def test_runs_fail_when_the_client_is_closed(cluster, start, tmp_path):
-    """The same, by the user's own hand."""
+    """The same, if the user closes it."""
     cluster.add_workers(1)
     task = start(partial(note_and_wait, str(tmp_path)), cluster.client)
     run = task.execute()
@@ -298,7 +298,7 @@ def test_runs_fail_when_the_client_is_closed(cluster, start, tmp_path):
 
 @pytest.mark.parametrize("is_closed", [False, True], ids=["stopped", "closed"])
 def test_call_ends_when_the_loop_ends_before_it(is_closed):
-    """Who closes a client while we ask it something leaves no thread of ours behind."""
+    """Closing a client during one of our calls leaves no thread behind."""
     loop = asyncio.new_event_loop()
     is_asked, is_held = threading.Event(), threading.Event()
 
@@ -326,7 +326,7 @@ def test_call_ends_when_the_loop_ends_before_it(is_closed):
 
 
 def test_call_raises_what_the_method_raises(shared):
-    """Not all that ends a call is the loop's end."""
+    """Not every failure of a call means that the loop has ended."""
 
     async def fail():
         raise RuntimeError("the method's own")
@@ -336,7 +336,7 @@ def test_call_raises_what_the_method_raises(shared):
 
 
 def test_dask_is_imported_only_for_its_clients():
-    """Who passes a pool pays for no cluster."""
+    """A pool does not cost the import of Dask."""
     code = (
         "import sys, concurrent.futures as cf, ipycron\n"
         "with cf.ThreadPoolExecutor(1) as pool:\n"

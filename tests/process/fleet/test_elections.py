@@ -1,4 +1,4 @@
-"""Distributed tasks, inline and in the background: who is asked, who is told (D1)."""
+"""Distributed tasks, inline and in the background: who is asked and notified (D1)."""
 
 import gc
 import os
@@ -19,7 +19,7 @@ from ipycron.errors import CoordinatorError, InvalidOption
 
 
 def schedule(house, body=lambda _: 42, *, name="report", **options):
-    """Return a distributed task on every second, and its events."""
+    """Return a distributed task that is due every second, and its events."""
     task = house.create(body, EVERY_SECOND, name=name, distributed=True, **options)
     record = Record(task)
     task.start().result(SECONDS)
@@ -27,7 +27,7 @@ def schedule(house, body=lambda _: 42, *, name="report", **options):
 
 
 def test_coordinator_is_asked_and_told_when_the_task_has_its_own(house):
-    """One question a slot: its name and its instant in UTC, the lease; then the end."""
+    """One question per slot, with name, UTC instant and lease; then the end."""
     tasks, voters, records = [], [Voter(), AsyncVoter()], []
     for number, voter in enumerate(voters):
         task, record = schedule(
@@ -58,7 +58,7 @@ UNCLEAR = [
 
 
 def test_slot_is_skipped_when_the_answer_is_not_yes(house):
-    """A no, and what is neither: told once, nothing runs; the next slot asks anew."""
+    """No, or an invalid answer: one event, no run; the next slot asks again."""
     answers = [answer for answer, _ in UNCLEAR]
     voters = [Voter(answer) for answer in (False, *answers)]
     records = [
@@ -82,10 +82,10 @@ def test_slot_is_skipped_when_the_answer_is_not_yes(house):
 
 
 class Naming(Voter):
-    """Says no, and who runs the fire."""
+    """Answers no, and names the holder."""
 
     def find_holder(self, key):
-        """Return somebody, or what is no name."""
+        """Return a holder, or an invalid name."""
         return self.holder(key) if callable(self.holder) else self.holder
 
 
@@ -94,7 +94,7 @@ class Naming(Voter):
     [("process 7 on host", "process 7 on host"), (None, None), (3, None)],
 )
 def test_skipped_slot_names_who_runs_it(house, holder, expected):
-    """Where the coordinator knows; one that fails to say it changes nothing."""
+    """If the coordinator knows; an error while asking changes nothing."""
     voters = [Naming(False), Naming(False)]
     voters[0].holder = holder
     voters[1].holder = lambda _: 1 / 0
@@ -109,7 +109,7 @@ def test_skipped_slot_names_who_runs_it(house, holder, expected):
 
 
 def test_schedules_go_on_when_a_coordinator_hangs(tmp_path):
-    """Five seconds are a no; neither other tasks nor a shutdown wait for it."""
+    """Five seconds mean no; other tasks and a shutdown do not wait for it."""
     end = threading.Event()
     hung = Voter(lambda: end.wait(30))
     records, beats = [], []
@@ -140,7 +140,7 @@ def test_schedules_go_on_when_a_coordinator_hangs(tmp_path):
 
 
 def test_shutdown_does_not_wait_when_a_coordinator_hangs_at_the_end(inline):
-    """The last word to a coordinator may take a second, not longer."""
+    """The last call to a coordinator may take a second, no longer."""
     end = threading.Event()
     voter = Voter()
     voter.on_end = lambda: end.wait(30)
@@ -157,7 +157,7 @@ def test_shutdown_does_not_wait_when_a_coordinator_hangs_at_the_end(inline):
 
 
 def test_process_wide_coordinator_is_asked_when_the_task_has_none(inline):
-    """A task's own comes first, then that of the process."""
+    """A task's own coordinator takes precedence."""
     common, own = Voter(), Voter()
     ipycron.set_run_coordinator(common)
     _, first = schedule(inline, name="common")
@@ -169,7 +169,7 @@ def test_process_wide_coordinator_is_asked_when_the_task_has_none(inline):
 
 
 def test_environment_decides_when_there_is_no_coordinator(inline, monkeypatch):
-    """The variable is read at each fire: an instance is promoted while it lives."""
+    """The variable is read at each fire: an instance can be promoted."""
     monkeypatch.setenv("IPYCRON_RUN", "false")
     _, record = schedule(inline)
     (skipped, *_) = record.wait("execution:skipped")
@@ -182,7 +182,7 @@ def test_environment_decides_when_there_is_no_coordinator(inline, monkeypatch):
 def test_distributed_task_is_refused_when_the_environment_does_not_decide(
     monkeypatch, value
 ):
-    """What cannot elect is found out when the task is created."""
+    """A task that cannot elect is refused on creation."""
     monkeypatch.delenv("IPYCRON_RUN", raising=False)
     if value is not None:
         monkeypatch.setenv("IPYCRON_RUN", value)
@@ -250,7 +250,7 @@ def test_task_is_refused_when_its_options_cannot_elect(options, text):
 
 
 def test_process_wide_coordinator_is_refused_when_it_is_none():
-    """The same check, and the one before stays."""
+    """The same check; the previous coordinator stays."""
     voter = Voter()
     ipycron.set_run_coordinator(voter)
     with pytest.raises(InvalidOption, match="run_coordinator: got 3"):
@@ -274,7 +274,7 @@ def hold(house, voter, **options):
 
 
 def test_claim_goes_back_to_who_granted_it_when_the_task_is_gone(house):
-    """A run that outlives its task still tells its own coordinator."""
+    """A run that outlives its task still notifies its own coordinator."""
     voter, other = Voter(), Voter()
     ipycron.set_run_coordinator(other)
     task, _, gate = hold(house, voter, no_overlap=True)
@@ -287,7 +287,7 @@ def test_claim_goes_back_to_who_granted_it_when_the_task_is_gone(house):
 
 
 def test_claim_goes_back_to_who_granted_it_when_another_takes_over(inline):
-    """A coordinator replaced in the middle of a run hears of its end, then closes."""
+    """A coordinator replaced during a run is notified of its end, then closed."""
     before, after = Voter(), Voter()
     ipycron.set_run_coordinator(before)
     gate = inline.gate()
@@ -306,7 +306,7 @@ def test_claim_goes_back_to_who_granted_it_when_another_takes_over(inline):
 
 
 def test_claim_is_renewed_until_the_run_is_over(inline):
-    """A lease shorter than the run is lengthened every third of it."""
+    """A lease shorter than the run is extended every third of it."""
     voter = Voter()
     task, _, gate = hold(inline, voter, distributed_lease=0.3, no_overlap=True)
     eventually(lambda: len(voter.renewed) >= 4)
@@ -320,7 +320,7 @@ def test_claim_is_renewed_until_the_run_is_over(inline):
 
 
 def test_claim_is_given_back_when_the_supervisor_dies(tmp_path):
-    """A lost run is not renewed for ever."""
+    """A lost run's claim is not renewed for ever."""
     voter = Voter()
     gate = tmp_path / "gate"
 
@@ -352,7 +352,7 @@ def test_claim_is_given_back_when_the_supervisor_dies(tmp_path):
 
 
 def test_claim_is_given_back_when_the_yes_comes_after_a_stop(house):
-    """A slot that was dropped in its election is not renewed for ever."""
+    """The claim of a slot dropped in its election is not renewed for ever."""
     asked, end = threading.Event(), threading.Event()
 
     def answer():
@@ -376,7 +376,7 @@ def test_claim_is_given_back_when_the_yes_comes_after_a_stop(house):
 
 
 def test_coordinators_are_closed_when_nobody_asks_them_any_more(inline):
-    """A task that is destroyed, a shutdown: what was opened for elections goes."""
+    """After a destroy or a shutdown, what elections opened is closed."""
     own, common = Voter(), Voter()
     ipycron.set_run_coordinator(common)
     first, events = schedule(inline, name="own", run_coordinator=own)
@@ -399,7 +399,7 @@ def test_coordinators_are_closed_when_nobody_asks_them_any_more(inline):
 
 
 def test_manual_run_asks_nobody(inline):
-    """A call runs here, because it was made here."""
+    """A manual run takes place where it was requested."""
     voter = Voter(answer=False)
     task = inline.start(
         lambda _: 42, name="report", distributed=True, run_coordinator=voter

@@ -1,4 +1,4 @@
-"""Executors that cannot end a run, that break, and that a function makes (D3)."""
+"""Executors that cannot end a run, that break, and that a function creates (D3)."""
 
 import concurrent.futures
 import logging
@@ -28,7 +28,7 @@ FACTORIES = {
 
 @pytest.fixture
 def quiet():
-    """A logger that keeps no errors, whose frames would hold the pool."""
+    """A logger that stores no errors, whose frames would keep the pool alive."""
     logger = logging.getLogger("test_executor_factories.quiet")
     logger.setLevel(logging.CRITICAL)
     return logger
@@ -36,7 +36,7 @@ def quiet():
 
 @pytest.mark.parametrize("kind", ["python", THREADS])
 def test_run_that_cannot_be_ended_keeps_its_task_busy(start, tmp_path, kind, caplog):
-    """Slots overlap with it and calls are refused, until it really is over."""
+    """Slots overlap it and calls are refused until it is really over."""
     with FACTORIES[kind]() as pool:
         job = partial(note_and_wait, str(tmp_path))
         task = start(job, pool, EVERY_SECOND, no_overlap=True, timeout=0.2)
@@ -56,7 +56,7 @@ def test_run_that_cannot_be_ended_keeps_its_task_busy(start, tmp_path, kind, cap
 
 
 def test_run_that_has_not_begun_is_ended_by_its_timeout(start, tmp_path):
-    """It waits for a thread: it is cancelled, and its task is free at once."""
+    """A run that waits for a thread is cancelled; its task is free at once."""
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         release = threading.Event()
         pool.submit(release.wait)
@@ -69,7 +69,7 @@ def test_run_that_has_not_begun_is_ended_by_its_timeout(start, tmp_path):
 
 
 def test_pool_that_broke_fails_its_task_with_the_way_out(start, tmp_path, quiet):
-    """An object that is broken stays so: after `max_restarts` that is said."""
+    """A broken pool stays broken: after `max_restarts` the error says so."""
     with FACTORIES["python"]() as pool:
         task = start(
             partial(executors.leave, str(tmp_path)), pool, max_restarts=1, logger=quiet
@@ -88,7 +88,7 @@ def test_pool_that_broke_fails_its_task_with_the_way_out(start, tmp_path, quiet)
 
 @pytest.mark.parametrize("kind", ["python", "loky"])
 def test_factory_makes_a_new_pool_when_one_broke(start, tmp_path, quiet, kind):
-    """The run that broke it fails, the next one finds another pool."""
+    """The run that broke it fails; the next one gets another pool."""
     made = []
 
     def make():
@@ -126,7 +126,7 @@ def test_factory_is_called_once_for_tasks_that_share_it(start):
 
 
 def test_lokys_pool_of_a_factory_ends_a_run_that_takes_too_long(start, tmp_path, quiet):
-    """Its processes are ours to kill, and the next run has a new pool."""
+    """We may kill its processes, and the next run gets a new pool."""
     job = partial(note_and_wait, str(tmp_path))
     # Long enough for a new pool to begin a run on a busy machine.
     task = start(job, FACTORIES["loky"], no_overlap=True, timeout=10, logger=quiet)
@@ -148,7 +148,7 @@ def test_lokys_pool_of_a_factory_ends_a_run_that_takes_too_long(start, tmp_path,
     ],
 )
 def test_start_fails_when_the_factory_does(factory, error, text):
-    """With its own error, and the task stays stopped."""
+    """With the factory's own error; the task stays stopped."""
     task = ipycron.create_task(NEVER, print, executor=factory)
     with pytest.raises(error, match=text):
         task.start().result(SECONDS)

@@ -1,4 +1,4 @@
-"""What a pool cannot do is known, and said, where the task is declared."""
+"""A pool's limitations are known and reported when the task is declared."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ipycron.process.wire.payload import Payload
 
 
 def test_cell_on_a_pool_that_forks_is_refused():
-    """Its processes have a copy of the notebook's shell: each fire would fail."""
+    """Its processes copy the notebook's shell: each fire would fail."""
     cell = Cell(source="1", filename="cell", payload=Payload())
     fork = multiprocessing.get_context("fork")
     with ProcessPoolExecutor(1, mp_context=fork) as pool:

@@ -1,4 +1,4 @@
-"""Jobs on executors of other processes: pools of Python's and loky's (D3)."""
+"""Jobs on executors with other processes: Python's pools and loky's (D3)."""
 
 import concurrent.futures
 import logging
@@ -35,7 +35,7 @@ SPAWN = multiprocessing.get_context("spawn")
 
 @pytest.fixture(scope="module")
 def pools():
-    """Two processes of Python's pool that start afresh, two of joblib's engine."""
+    """Two processes of Python's pool, spawned, and two of joblib's engine."""
     pools = {
         "spawn": concurrent.futures.ProcessPoolExecutor(2, mp_context=SPAWN),
         "loky": loky.ProcessPoolExecutor(2),
@@ -55,12 +55,12 @@ def pool(request, pools):
 
 @pytest.fixture
 def loky_pool(pools):
-    """One of them, where both do the same."""
+    """One of them, where both behave alike."""
     return pools["loky"]
 
 
 def test_run_comes_home_with_everything_when_it_succeeds(pool, start, caplog):
-    """Result, context, output and log are as if it had run here."""
+    """Result, context, output and log are the same as for a local run."""
     caplog.set_level(logging.INFO)
     task = start(executors.talk, pool, timezone="Asia/Tokyo")
     ctx = task.execute().result(SECONDS)
@@ -79,7 +79,7 @@ def test_run_comes_home_with_everything_when_it_succeeds(pool, start, caplog):
 
 
 def test_run_comes_home_with_its_error_when_it_fails(pool, start):
-    """Type, attributes, cause and the far traceback; the schedule is not touched."""
+    """Type, attributes, cause and remote traceback; the schedule continues."""
     task = start(executors.fail, pool)
     with pytest.raises(Boom) as caught:
         task.execute().result(SECONDS)
@@ -91,7 +91,7 @@ def test_run_comes_home_with_its_error_when_it_fails(pool, start):
 
 
 def test_functions_travel_as_they_are(pool, start):
-    """Closures, lambdas, coroutine functions, those of the main module."""
+    """Closures, lambdas, coroutine functions, those of `__main__`."""
     rate = 7
     assert start(lambda: rate * 6, pool).execute().result(SECONDS) == 42
     awaited = start(executors.wait_a_little, pool).execute().result(SECONDS)
@@ -102,7 +102,7 @@ def test_functions_travel_as_they_are(pool, start):
 
 
 def test_results_leave_their_classes_as_they_are(pool, start):
-    """They come home as references; each run has classes of its own."""
+    """Classes return as references; those made in a run are new each time."""
     scope = {"__name__": "__main__"}
     exec(
         "class Mine:\n    n = 0\n    def f(self): return 1\n"
@@ -120,7 +120,7 @@ def test_results_leave_their_classes_as_they_are(pool, start):
 
 
 def test_result_is_described_when_it_cannot_travel(pool, start):
-    """An execution never hangs for want of serialisation."""
+    """A run never hangs because its result cannot be pickled."""
     stand_in = start(threading.Lock, pool).execute().result(SECONDS)
     assert isinstance(stand_in, ipycron.Unserializable)
     assert "lock" in stand_in.type_name
@@ -129,7 +129,7 @@ def test_result_is_described_when_it_cannot_travel(pool, start):
 
 
 def test_output_is_bounded_when_a_job_floods(pool, start):
-    """Head and tail are kept, and what is missing is counted."""
+    """Head and tail are kept, and the missing bytes are counted."""
     task = start(partial(executors.flood, 30_000), pool)
     task.execute().result(SECONDS)
     text = task.last_run.output.stdout
@@ -156,7 +156,7 @@ def task(ctx):
 
 
 def test_file_travels_as_its_text(pool, start, tmp_path):
-    """Loaded afresh for each run, by the text that it has then."""
+    """Loaded afresh for each run, with its current text."""
     path = tmp_path / "job.py"
     path.write_text(MODULE)
     task = start(path, pool, args=["a", "b"])
@@ -170,7 +170,7 @@ def test_file_travels_as_its_text(pool, start, tmp_path):
 
 
 def test_failure_of_a_file_quotes_its_text(pool, start, tmp_path):
-    """The far side need not have the file: its lines are in the traceback."""
+    """The executor need not have the file: the traceback has its lines."""
     path = tmp_path / "job.py"
     path.write_text(MODULE)
     task = start(path, pool, name="odd")
@@ -181,7 +181,7 @@ def test_failure_of_a_file_quotes_its_text(pool, start, tmp_path):
 
 
 def test_script_is_main_and_leaves_nothing_behind(pool, start, tmp_path):
-    """It runs from top to bottom with its arguments; the next job finds no trace."""
+    """It runs from top to bottom with its arguments; no trace is left."""
     path = tmp_path / "script.py"
     path.write_text("import sys\nleft = 1\nprint(__name__, sys.argv[1:])\n")
     task = start(path, pool, args=["x"])
@@ -192,12 +192,12 @@ def test_script_is_main_and_leaves_nothing_behind(pool, start, tmp_path):
 
 
 def make_cell(source, **variables):
-    """Return a cell of a notebook, with what it takes along."""
+    """Return a notebook's cell with its captured variables."""
     return Cell(source=source, filename="<cell report>", payload=pack_object(variables))
 
 
 def test_cell_runs_in_a_shell_of_the_far_side(pool, start):
-    """Commands, displays, the context and a value, all of them brought home."""
+    """Commands, displays, the context and a value all work."""
     source = (
         "from IPython.display import display, HTML\n"
         "print('hello', ctx.task.name)\n"
@@ -226,7 +226,7 @@ def test_cell_comes_home_with_its_error(pool, start):
 
 
 def test_start_fails_when_the_file_is_no_python(pool, tmp_path):
-    """What can be known before the first run is told by the start."""
+    """The start reports what can be known before the first run."""
     path = tmp_path / "job.py"
     path.write_text("def task(:\n")
     task = ipycron.create_task(NEVER, path, executor=pool)
@@ -239,7 +239,7 @@ def test_start_fails_when_the_file_is_no_python(pool, tmp_path):
 
 
 def test_schedule_keeps_its_rules_elsewhere(loky_pool, start, tmp_path):
-    """Overlap is skipped and told, `max_executions` ends the task."""
+    """Overlaps are skipped and reported; `max_executions` ends the task."""
     job = partial(note_and_wait, str(tmp_path))
     record = Record(ipycron)  # before the first slot
     task = start(job, loky_pool, EVERY_SECOND, no_overlap=True, max_executions=2)
@@ -259,7 +259,7 @@ def test_schedule_keeps_its_rules_elsewhere(loky_pool, start, tmp_path):
 
 
 def test_runs_overlap_when_they_may(loky_pool, start, tmp_path):
-    """Two processes, two runs at a time."""
+    """Two processes run two at a time."""
     task = start(partial(note_and_wait, str(tmp_path)), loky_pool)
     runs = [task.execute() for _ in range(2)]
     eventually(lambda: len(read(tmp_path)) == 2)
@@ -269,7 +269,7 @@ def test_runs_overlap_when_they_may(loky_pool, start, tmp_path):
 
 
 def test_run_fails_when_it_takes_too_long(loky_pool, start, tmp_path, caplog):
-    """The future is cancelled; what is under way elsewhere goes on unheard."""
+    """The future is cancelled; what still runs elsewhere is ignored."""
     job = partial(note_and_wait, str(tmp_path))
     task = start(job, loky_pool, timeout=0.3)
     with pytest.raises(ExecutionTimeout):
@@ -309,7 +309,7 @@ def find_refusal(record):
 
 
 def test_schedule_goes_on_when_the_executor_breaks(start, tmp_path):
-    """A process that dies breaks Python's pool for good: a failed run each time."""
+    """A dying process breaks Python's pool for good: each run then fails."""
     # Records of the log hold errors, whose frames hold the pool and its pipes.
     quiet = logging.getLogger("test_executors.quiet")
     quiet.setLevel(logging.CRITICAL)
@@ -328,7 +328,7 @@ def test_schedule_goes_on_when_the_executor_breaks(start, tmp_path):
 
 
 def test_schedule_goes_on_when_the_executor_is_shut_down(start):
-    """Its own words are the reason."""
+    """The executor's own error is the reason."""
     pool = concurrent.futures.ThreadPoolExecutor(1)
     task = start(print, pool)
     task.execute().result(SECONDS)
@@ -372,7 +372,7 @@ def test_schedule_goes_on_when_the_executor_is_shut_down(start):
 def test_run_fails_with_the_reason_when_the_executor_misbehaves(
     start, executor, reason
 ):
-    """Whatever an executor does, the run has one end, and the task lives on."""
+    """Whatever an executor does, each run ends once and the task continues."""
     task = start(print, executor)
     for _ in range(2):
         with pytest.raises(ExecutorError) as caught:
@@ -383,7 +383,7 @@ def test_run_fails_with_the_reason_when_the_executor_misbehaves(
 
 
 def test_other_tasks_go_on_when_an_executor_blocks(start):
-    """A `submit` that waits for room holds up its own run only."""
+    """A `submit` that waits for space blocks only its own run."""
     blocking = Blocking()
     stuck = start(print, blocking, name="stuck", timeout=0.3)
     free = start(lambda: 42, concurrent.futures.ThreadPoolExecutor(1), name="free")
@@ -401,10 +401,10 @@ def test_other_tasks_go_on_when_an_executor_blocks(start):
 
 
 class Cluster:
-    """Looks like one of Dask's."""
+    """Looks like a Dask cluster."""
 
     def get_client(self):
-        """Not asked for."""
+        """Never called."""
 
 
 EXPECTED = "expected a concurrent.futures.Executor or a distributed.Client."
@@ -450,7 +450,7 @@ def test_task_is_refused_when_an_option_does_not_go_with_an_executor(name, value
 
 
 def test_task_is_refused_when_its_function_cannot_travel():
-    """As for a worker: the variable is named."""
+    """As for a worker: the error names the variable."""
     lock = threading.Lock()
     with pytest.raises(CaptureError, match="'lock'"):
         ipycron.create_task(NEVER, lambda: lock, executor=Silent())
@@ -468,7 +468,7 @@ def test_file_is_refused_when_the_executor_is_of_this_process(tmp_path):
 
 
 def test_run_that_has_waited_too_long_in_a_queue_is_missed(start):
-    """It is judged again when the executor takes it up (C2); a call is not."""
+    """Checked again when the executor begins it (C2); manual runs never are."""
     gate = threading.Event()
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         pool.submit(gate.wait)

@@ -1,4 +1,4 @@
-"""An instance that stands still for longer than the lease, within the tolerance."""
+"""An instance suspended for longer than the lease, within the tolerance."""
 
 from __future__ import annotations
 
@@ -59,17 +59,17 @@ read_clock = SystemClock().now
 
 
 def read(path):
-    """Return the lines of a file that instances write."""
+    """Return the lines of a file written by instances."""
     return path.read_text().splitlines() if path.exists() else []
 
 
 def find_family(pid):
-    """Return the processes of an instance: itself, its supervisor and workers."""
+    """Return an instance's processes: itself, its supervisor and workers."""
     return [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
 
 
 def find_slot():
-    """Return the next slot that there is time to freeze a process before."""
+    """Return the next slot before which there is time to suspend a process."""
     return math.ceil((read_clock() + 1) / PERIOD) * PERIOD
 
 
@@ -86,7 +86,7 @@ def signal_all(processes, number):
 def test_fire_runs_once_when_an_instance_stood_still_over_it(
     store, kind, tmp_path, make_server
 ):
-    """The claim outlasts the time in which the slot may still begin anywhere."""
+    """The claim lasts as long as the slot may still begin anywhere."""
     coordinator = make_store(store, tmp_path, make_server)
     words = MEMBER % {"lease": LEASE, "period": PERIOD}
     program = [sys.executable, "-c", words, str(SUPPORT)]
@@ -116,7 +116,7 @@ def test_fire_runs_once_when_an_instance_stood_still_over_it(
 
 
 def make_store(store, tmp_path, make_server):
-    """Return the words for a coordinator's store, which is there."""
+    """Return a coordinator's store, as a command-line argument."""
     if store == "sqlite":
         return f"sqlite:{tmp_path}/claims"
     return f"redis:{make_server().start().port}"
@@ -126,7 +126,7 @@ def make_store(store, tmp_path, make_server):
 def test_no_fire_runs_twice_while_instances_stand_still_at_random(
     store, tmp_path, make_server, request
 ):
-    """Each for longer than the lease, and less than the tolerance."""
+    """Each for longer than the lease, but less than the tolerance."""
     words = make_store(store, tmp_path, make_server), "*/2 * * * * *", str(LEASE), "20"
     kinds = "background", "inline", "inline", "inline"
     members = [
@@ -169,14 +169,14 @@ def test_no_fire_runs_twice_while_instances_stand_still_at_random(
 @pytest.mark.parametrize("tolerance", [0, 0.5, 1, 2, 60, 3600])
 @pytest.mark.parametrize("lease", [0.1, 0.5, 1, 2, 30, 600])
 def test_claim_outlasts_whatever_tolerance(lease, tolerance):
-    """By the lease, less the second that one of two seconds and more covers."""
+    """By the lease, less the second that a lease of two seconds covers."""
     policy = Policy(distributed_lease=lease, tolerance=tolerance)
     assert policy.claim_lease >= lease
     assert policy.claim_lease >= tolerance + min(lease, max(1, lease - 1))
 
 
 def test_tolerance_that_no_claim_can_outlast_is_refused():
-    """The promise of one run is kept, or is not made."""
+    """A guarantee that cannot be kept is not given."""
     with pytest.raises(InvalidOption, match=r"a year\) in a fleet"):
         ipycron.create_task(
             "0 9 * * *",

@@ -1,4 +1,4 @@
-"""Tasks that a real Redis server coordinates, while it comes and goes (D1, D2)."""
+"""Tasks coordinated by a real Redis server, which goes down and up (D1, D2)."""
 
 import signal
 from datetime import UTC
@@ -19,7 +19,7 @@ BOTH = pytest.mark.parametrize(
 
 @pytest.fixture
 def world(request, tmp_path, clients):
-    """Make distributed tasks of one kind, with clients of one kind."""
+    """Create distributed tasks of one kind, with clients of one kind."""
     kind, client_kind = getattr(request, "param", (INLINE, "async"))
     with House(kind, tmp_path) as house:
 
@@ -46,14 +46,14 @@ def wait_for_error(record):
 
 
 def wait_for_run(record):
-    """Return when another run has finished."""
+    """Return once another run has finished."""
     count = len(record.of("execution:finished"))
     record.wait("execution:finished", count=count + 1)
 
 
 @BOTH
 def test_runs_pause_while_the_server_is_away(make_server, world):
-    """Not there at creation, killed in the middle: an error a slot, then runs again."""
+    """Down at creation, killed later: an error per slot, then runs again."""
     server = make_server()
     record = world(server.port)
     assert "run coordinator: Redis: ConnectionError" in wait_for_error(record)
@@ -66,7 +66,7 @@ def test_runs_pause_while_the_server_is_away(make_server, world):
 
 
 def test_nothing_runs_when_the_password_is_wrong(make_server, world):
-    """The error is the server's, and does not tell the password."""
+    """The error is the server's and does not contain the password."""
     server = make_server("--requirepass", "right").start()
     error = wait_for_error(world(server.port, password="mistaken"))
     assert "Redis: AuthenticationError" in error
@@ -74,7 +74,7 @@ def test_nothing_runs_when_the_password_is_wrong(make_server, world):
 
 
 def test_claim_outlasts_its_lease_when_the_run_is_longer(make_server, clients, world):
-    """Another instance, three leases later, still finds the fire taken."""
+    """Three leases later, another instance still finds the fire claimed."""
     server = make_server().start()
     gate = world.house.gate()
 

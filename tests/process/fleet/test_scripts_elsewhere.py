@@ -1,4 +1,4 @@
-"""Scripts on an executor: as `python FILE`, as far as a shared process allows."""
+"""Scripts on an executor: like `python FILE`, as far as a shared process allows."""
 
 import concurrent.futures
 import logging
@@ -19,7 +19,7 @@ SPAWN = multiprocessing.get_context("spawn")
 
 @pytest.fixture(scope="module")
 def pool():
-    """One process, so that each run comes after the one before it."""
+    """One process, so that each run follows the previous one."""
     with concurrent.futures.ProcessPoolExecutor(1, mp_context=SPAWN) as pool:
         pool.submit(pause, 0).result()
         yield pool
@@ -45,7 +45,7 @@ def run(pool, start, tmp_path):
 
 @pytest.mark.parametrize("is_cell", [False, True])
 def test_exit_codes_are_those_of_a_program(run, is_cell):
-    """0 and None are successes, others failures with the code."""
+    """0 and None mean success; others are failures with the code."""
     for line in ("sys.exit(0)", "sys.exit()"):
         task = run(f"import sys\nprint('here')\n{line}", is_cell=is_cell)
         assert task.last_run.is_ok
@@ -89,7 +89,7 @@ def test_each_run_finds_what_the_first_did(run, is_cell):
 def test_logging_that_a_job_configures_is_its_output_and_forwarded(
     run, caplog, is_cell
 ):
-    """In its format; and once for the client's handlers, each run."""
+    """In its own format, and once to the client's handlers, in each run."""
     caplog.set_level(logging.INFO)
     task = run(
         """
@@ -131,7 +131,7 @@ def test_end_of_a_program_is_the_end_of_the_run(run, tmp_path):
 
 
 def test_helper_that_was_edited_is_read_anew(run, tmp_path):
-    """As the script itself is."""
+    """Like the script itself."""
     helper = tmp_path / "helper_elsewhere.py"
     helper.write_text("VALUE = 1")
     task = run("import helper_elsewhere\nprint(helper_elsewhere.VALUE)")
