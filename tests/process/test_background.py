@@ -1,4 +1,4 @@
-"""Files in workers: what they see, what stays, how they die and come back."""
+"""Files in workers: what they see, what is kept, how they die and recover."""
 
 import os
 import signal
@@ -36,7 +36,7 @@ def run(task):
 
 
 def test_module_is_loaded_once_and_its_state_stays(start, write):
-    """What a file keeps in its module is there at the next run, until a restart."""
+    """A file's module state is kept from run to run, until a restart."""
     task = start(
         write("""
             import os
@@ -55,7 +55,7 @@ def test_module_is_loaded_once_and_its_state_stays(start, write):
 
 
 def test_script_is_run_afresh_each_time_with_its_arguments(start, write):
-    """A file without `task` is a script: `__main__`, its arguments, its newest text."""
+    """A file without `task` is a script: `__main__`, arguments, current text."""
     source = """
         import sys
         from pathlib import Path
@@ -93,7 +93,7 @@ def test_task_may_be_anything_that_can_be_called(start, write):
 def test_job_has_the_surroundings_of_its_declaration(
     start, write, tmp_path, monkeypatch
 ):
-    """Folder, environment and module path are those of the moment of creation."""
+    """Folder, environment and module path are those at the creation."""
     path = write("""
         import os, sys
         def task():
@@ -116,7 +116,7 @@ def test_job_has_the_surroundings_of_its_declaration(
 
 
 def test_job_lacks_what_its_declaration_lacked(start, write, monkeypatch):
-    """Also where the supervisor, which was started before, has inherited it."""
+    """Even if the supervisor, started earlier, has inherited it."""
     path = write("""
         import os
         def task():
@@ -150,12 +150,12 @@ def task():
 
 
 def test_collector_works_in_a_job(start, write):
-    """Our programs load without it; what users make is theirs to be collected."""
+    """Our programs load with the collector off; users' garbage is collected."""
     assert run(start(write("import gc\ndef task(): return gc.isenabled()"))) is True
 
 
 def test_paths_are_text_or_paths_and_relative_to_the_caller(monkeypatch):
-    """A relative path starts at the file that calls, wherever the process is."""
+    """A relative path starts at the calling file, wherever the process is."""
     monkeypatch.chdir("/")
     file = Path(__file__).parents[2] / "notebooks/tasks/now_and_then.py"
     relative = os.path.relpath(file, Path(__file__).parent)
@@ -170,7 +170,7 @@ def test_paths_are_text_or_paths_and_relative_to_the_caller(monkeypatch):
 
 
 def test_output_belongs_to_its_run(start, write):
-    """What a run prints is its own, late words too; loading speaks with the first."""
+    """Late output, too; output while loading belongs to the first run."""
     task = start(
         write("""
             import os, sys
@@ -193,7 +193,7 @@ def test_output_belongs_to_its_run(start, write):
 
 
 def test_worker_leads_a_session_of_its_own(start, write):
-    """An interrupt of our process group reaches no job; nobody hands it our files."""
+    """An interrupt of our process group reaches no job; no file is inherited."""
     task = start(
         write("""
             import os
@@ -219,7 +219,7 @@ PID = "import os\ndef task():\n    return os.getpid()\n"
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_worker_that_dies_idle_is_replaced(start, write, number):
-    """A worker that somebody kills is noticed at once, told, and replaced."""
+    """A killed worker is noticed at once, reported, and replaced."""
     task = start(write(PID))
     record = Record(task)
     before = run(task)
@@ -236,7 +236,7 @@ EXIT = "import os\ndef task():\n    os._exit(CODE)\n"
 
 @pytest.mark.parametrize("code", [0, 7])
 def test_run_fails_when_its_worker_exits(start, write, code):
-    """An exit in the middle of a run is a failure that names the code, 0 too."""
+    """An exit during a run is a failure that names the code, even 0."""
     task = start(write(EXIT.replace("CODE", str(code))))
     record = Record(task)
     with pytest.raises(WorkerCrashed, match=f"exited with code {code}") as caught:
@@ -248,7 +248,7 @@ def test_run_fails_when_its_worker_exits(start, write, code):
 
 
 def test_task_fails_when_its_workers_keep_dying(start, write):
-    """After `max_restarts` deaths in a row the task is stopped, and says why."""
+    """After `max_restarts` deaths in a row the task stops with an error."""
     task = start(write(EXIT.replace("CODE", "3")), max_restarts=1)
     record = Record(task)
     for _ in range(2):
@@ -262,7 +262,7 @@ def test_task_fails_when_its_workers_keep_dying(start, write):
 
 
 def test_first_death_is_the_last_when_no_restart_is_wanted(start, write):
-    """`max_restarts=0` is node-cron's rule: the task is stopped by one death."""
+    """`max_restarts=0` is node-cron's rule: one death stops the task."""
     task = start(write(PID), max_restarts=0)
     record = Record(task)
     os.kill(run(task), signal.SIGKILL)
@@ -272,7 +272,7 @@ def test_first_death_is_the_last_when_no_restart_is_wanted(start, write):
 
 
 def test_task_restarts_for_ever_when_runs_succeed_in_between(start, write):
-    """Deaths count in a row: one good run forgives those before it."""
+    """Only consecutive deaths count: one good run resets the count."""
     task = start(write(PID), max_restarts=1)
     record = Record(task)
     for count in range(1, 4):

@@ -1,4 +1,4 @@
-"""The supervisor is lost or sleeps: who takes over, and what is not done twice."""
+"""The supervisor is lost or suspended: what resumes, and what is not repeated."""
 
 import itertools
 import os
@@ -21,7 +21,7 @@ SLOW = "import time\ndef task():\n    time.sleep(60)\n"
 
 
 def strike(number=signal.SIGKILL):
-    """Send the supervisor a signal, right after what was asked of it so far."""
+    """Send the supervisor a signal, right after all earlier requests."""
     struck = threading.Event()
     client = registry.client
 
@@ -34,14 +34,14 @@ def strike(number=signal.SIGKILL):
 
 
 def start(path, expression=NEVER, **options):
-    """Return a task that is started."""
+    """Return a started task."""
     task = ipycron.create_task(expression, path, **options)
     task.start().result(SECONDS)
     return task
 
 
 def test_tasks_resume_and_runs_in_progress_fail(write):
-    """Each started task is started again, once; a run that was lost says why."""
+    """Each started task is restarted once; a lost run fails with the reason."""
     idle = start(write(PID, "pid.py"))
     busy = start(write(SLOW, "slow.py"))
     stopped = ipycron.create_task(NEVER, write(PID, "pid.py"))
@@ -64,7 +64,7 @@ def test_tasks_resume_and_runs_in_progress_fail(write):
 
 
 def test_limit_goes_on_where_it_was(write):
-    """Of three runs two are left after one: a new supervisor does not start over."""
+    """After one of three runs, two are left with the new supervisor."""
     task = ipycron.create_task(EVERY_SECOND, write(PID), max_executions=3)
     record = Record(task)
     task.start().result(SECONDS)
@@ -80,7 +80,7 @@ def test_limit_goes_on_where_it_was(write):
 
 
 def test_task_is_over_when_its_last_run_is_lost(write):
-    """A limit that was reached is told also where the last run did not end well."""
+    """A limit that was reached is reported even if the last run was lost."""
     task = ipycron.create_task(EVERY_SECOND, write(SLOW), max_executions=1)
     record = Record(task)
     task.start().result(SECONDS)
@@ -95,7 +95,7 @@ def test_task_is_over_when_its_last_run_is_lost(write):
 
 
 def test_last_word_counts_when_it_was_not_answered(write):
-    """A stop is done, a destroy is done, a start goes on with the next supervisor."""
+    """A stop or destroy is done; a start continues with the next supervisor."""
     path = write(PID)
     stopped, destroyed = start(path), start(path)
     starting = ipycron.create_task(NEVER, path)
@@ -114,7 +114,7 @@ def test_last_word_counts_when_it_was_not_answered(write):
 
 
 def test_run_that_had_not_begun_is_refused(write):
-    """Whoever waits for a run that was never started hears of the loss."""
+    """A caller whose run was never started gets the loss as its error."""
     task = ipycron.create_task(NEVER, write("import time\ntime.sleep(1)\n" + PID))
     task.start()
     run = task.execute()
@@ -124,7 +124,7 @@ def test_run_that_had_not_begun_is_refused(write):
 
 
 def test_shutdown_replaces_no_supervisor(write):
-    """A supervisor that is lost while everything is shut down stays lost."""
+    """A supervisor lost during a shutdown is not replaced."""
     task = start(write(SLOW))
     record = Record(task)
     run = task.execute()
@@ -142,7 +142,7 @@ def test_shutdown_replaces_no_supervisor(write):
 
 
 def test_missed_slots_are_told_one_by_one_when_the_supervisor_slept(write):
-    """After five seconds of SIGSTOP: older slots missed, the newest run, none twice."""
+    """After five seconds of SIGSTOP: older slots missed, the newest run once."""
     task = start(write(PID), EVERY_SECOND)
     record = Record(task)
     record.wait("execution:finished")
@@ -168,7 +168,7 @@ def test_missed_slots_are_told_one_by_one_when_the_supervisor_slept(write):
 
 @pytest.mark.parametrize("launcher", ["fork", "spawn"])
 def test_job_keeps_the_clients_limit_of_open_files(write, launcher):
-    """The supervisor needs more descriptors than a job may have: only itself."""
+    """Only the supervisor itself raises its limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (512, hard))
     try:
@@ -208,7 +208,7 @@ ipycron.shutdown()
 def test_run_has_its_process_when_the_worker_is_quicker_than_the_zygote(
     write, tmp_path, monkeypatch
 ):
-    """It may have loaded its job before the zygote has sent its pid."""
+    """A worker may have loaded its job before the zygote has sent its pid."""
     (tmp_path / "sitecustomize.py").write_text(LATE)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     path = write("import os\ndef task():\n    return os.getpid()\n")

@@ -1,4 +1,4 @@
-"""Jobs that cannot be started, and jobs that misbehave while they run."""
+"""Jobs that cannot be started, and jobs that misbehave while running."""
 
 import os
 import signal
@@ -21,7 +21,7 @@ LAUNCHERS = dict(zip(WORKERS, ("fork", "spawn"), strict=True))
 
 @pytest.fixture(params=WORKERS)
 def create(request):
-    """Make a task of a file; its launcher is fork, then spawn."""
+    """Create a task of a file; its launcher is fork, then spawn."""
 
     def create_task(path, expression=NEVER, **options):
         return ipycron.create_task(
@@ -32,7 +32,7 @@ def create(request):
 
 
 def count_workers():
-    """Return how many processes hold a worker of this session's supervisor."""
+    """Return how many workers of this session's supervisor there are."""
     return sum(b"worker" in read_command(pid) for pid in find_marked(_mark()))
 
 
@@ -41,7 +41,7 @@ def _mark():
 
 
 def read_command(pid):
-    """Return a process's command line; empty when it is gone."""
+    """Return a process's command line; empty if it is gone."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
@@ -74,7 +74,7 @@ BROKEN = {
 
 
 def test_start_fails_with_the_real_error_when_the_file_is_broken(create, write):
-    """The start's error is the file's own; the task is stopped, and nothing is left."""
+    """The start raises the file's own error; the task stops, nothing is left."""
     for what, (source, kind, text) in BROKEN.items():
         task = create(write(source))
         record = Record(task)
@@ -88,7 +88,7 @@ def test_start_fails_with_the_real_error_when_the_file_is_broken(create, write):
 
 
 def test_start_works_when_the_file_is_mended(create, write):
-    """A failed start costs nothing: the next one reads the file again."""
+    """After a failed start, the next one reads the file again."""
     task = create(write("def task(): pass\nraise LookupError('config')"))
     for _ in range(2):
         with pytest.raises(LookupError, match="config"):
@@ -99,7 +99,7 @@ def test_start_works_when_the_file_is_mended(create, write):
 
 
 def test_execute_fails_with_the_starts_error(create, write):
-    """Whoever executes while the start is failing hears why."""
+    """A call during a failing start gets the start's error."""
     task = create(write("import time\ntime.sleep(0.2)\ntask = {}['config']"))
     start, run = task.start(), task.execute()
     for completion in (start, run):
@@ -217,7 +217,7 @@ RUDE = {
 
 
 def test_run_ends_well_however_rude_its_job_is(create, write):
-    """The run gives its result, the next run too, and the stop leaves nobody."""
+    """The result arrives, the next run works, and the stop leaves nothing."""
     for number, (how, source) in enumerate(RUDE.items()):
         task = create(write(source, f"job{number}.py"))
         task.start().result(SECONDS)
@@ -250,7 +250,7 @@ CHANGES = """
 
 
 def test_next_run_finds_the_handlers_and_the_environment_of_the_first(create, write):
-    """Where they were the default and where not; variables that the file has set."""
+    """Both default and other handlers; and variables that the file has set."""
     task = create(write(CHANGES))
     task.start().result(SECONDS)
     handlers, variables = task.execute().result(SECONDS)
@@ -260,7 +260,7 @@ def test_next_run_finds_the_handlers_and_the_environment_of_the_first(create, wr
 
 
 def test_job_that_ignores_sigterm_is_killed(create, write):
-    """A stop is a stop: SIGTERM, two seconds, SIGKILL."""
+    """A stop is final: SIGTERM, two seconds, SIGKILL."""
     task = create(
         write("""
             import signal, time
@@ -279,7 +279,7 @@ def test_job_that_ignores_sigterm_is_killed(create, write):
 
 
 def test_schedule_goes_on_beside_a_job_that_holds_the_processor(create, write):
-    """A busy job delays its own next run by overlap, never the schedule."""
+    """A busy job only overlaps its own next run; other tasks are on time."""
     task = create(
         write("""
             import time
@@ -299,7 +299,7 @@ def test_schedule_goes_on_beside_a_job_that_holds_the_processor(create, write):
 
 
 def test_worker_is_there_again_after_an_interrupt_of_the_job(create, write):
-    """SIGINT of a worker is the job's KeyboardInterrupt; the worker lives on."""
+    """SIGINT raises KeyboardInterrupt in the job; the worker survives."""
     task = create(write("import time\ndef task():\n    time.sleep(30)"))
     task.start().result(SECONDS)
     run = task.execute()

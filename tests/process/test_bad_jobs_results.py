@@ -1,4 +1,4 @@
-"""Results and errors that do not travel well (V5), and what cannot be sent at all."""
+"""Results and errors that are hard or impossible to send (V5)."""
 
 import sqlite3
 import threading
@@ -19,7 +19,7 @@ MIB = 1 << 20
 
 @pytest.fixture
 def start(write):
-    """Start a task of a file; forked."""
+    """Start a forked task of a file."""
 
     def start_task(source, **options):
         path = write(source, f"job_{uuid.uuid4().hex}.py")
@@ -31,7 +31,7 @@ def start(write):
 
 
 def fail(task):
-    """Return the error of one run, which is told as failed once."""
+    """Return the error of one run, which is reported as failed once."""
     record = Record(task)
     error = task.execute().exception(SECONDS)
     drain()
@@ -56,7 +56,7 @@ TRAVELLERS = {
 
 
 def test_results_arrive_as_they_were_returned(start):
-    """Built-in values, functions and large blocks are the same on this side."""
+    """Built-in values, functions and large blocks arrive unchanged."""
     for source, expected in TRAVELLERS.values():
         value = start(f"def task(): return {source}").execute().result(SECONDS)
         if source.startswith("lambda"):
@@ -100,7 +100,7 @@ STRANGERS = {
 
 
 def test_result_that_cannot_travel_is_described(start, caplog):
-    """It arrives as its repr and the reason; the run has finished; it is logged."""
+    """It arrives as its repr and the reason; the run finishes; it is logged."""
     for what, (source, type_name) in STRANGERS.items():
         caplog.clear()
         task = start(source)
@@ -117,7 +117,7 @@ def test_result_that_cannot_travel_is_described(start, caplog):
 
 
 def test_result_that_cannot_travel_survives_a_broken_log(start):
-    """The warning about it is the job's own logging, which may be broken."""
+    """The warning uses the job's own logging, which may be broken."""
     task = start("""
         import logging, threading
         class Broken(logging.Handler):
@@ -142,7 +142,7 @@ def test_result_that_is_too_large_is_described(start, caplog):
 
 
 def test_result_that_cannot_be_rebuilt_here_is_described(start):
-    """A value whose own code fails on this side ends as a description, too."""
+    """A value whose own code fails in the client is described, too."""
     task = start("""
         class Picky:
             def __reduce__(self): return (int, ("no number",))
@@ -157,7 +157,7 @@ def test_result_that_cannot_be_rebuilt_here_is_described(start):
 
 
 def test_error_keeps_type_arguments_attributes_cause_and_notes(start):
-    """What can travel arrives whole, with the worker's traceback at its end."""
+    """Everything picklable arrives, with the worker's traceback at its end."""
     task = start("""
         def task():
             try:
@@ -221,7 +221,7 @@ def test_error_that_cannot_travel_is_described(start):
 
 
 def test_groups_of_errors_arrive_whole(start):
-    """An ExceptionGroup is an exception like any other."""
+    """An ExceptionGroup is sent like any other exception."""
     error = fail(
         start("def task(): raise ExceptionGroup('two', [KeyError(1), OSError()])")
     )
@@ -233,7 +233,7 @@ def test_groups_of_errors_arrive_whole(start):
 
 
 def test_function_that_captures_what_cannot_travel_is_refused():
-    """The error names the variable, its type and the way out; nothing is started."""
+    """The error names the variable, its type and what to do."""
     database = sqlite3.connect(":memory:")
 
     def job():
@@ -250,7 +250,7 @@ def test_function_that_captures_what_cannot_travel_is_refused():
 
 @pytest.mark.parametrize("house", BOTH, indirect=True)
 def test_inline_results_are_the_objects_themselves(house):
-    """What never leaves the process needs no pickle."""
+    """What never leaves the process need not be picklable."""
     task = house.start(lambda _: threading.Lock())
     value = task.execute().result(SECONDS)
     if house.kind == FORKED:
@@ -262,7 +262,7 @@ def test_inline_results_are_the_objects_themselves(house):
 
 @pytest.mark.parametrize("house", BOTH, indirect=True)
 def test_program_ending_errors_do_not_end_the_program(house):
-    """SystemExit in a job is a failure with a name, not the end of who asks."""
+    """SystemExit in a job is a named failure; it does not end the caller."""
 
     def leave(ctx):
         raise SystemExit(3)

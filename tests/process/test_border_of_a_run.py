@@ -1,4 +1,4 @@
-"""Whatever a result or an error does at the end of its run ends that run only (V5)."""
+"""Whatever a result or error does at its run's end, only that run ends (V5)."""
 
 import signal
 import textwrap
@@ -57,7 +57,7 @@ class Chained(Exception): pass
 
 @pytest.fixture
 def start():
-    """Start a task of a function that knows what is hostile, in a worker."""
+    """Start a task in a worker, of a function that returns hostile objects."""
 
     def start_task(source, deed="pass", **options):
         names = {"__name__": "__main__"}
@@ -74,13 +74,13 @@ def start():
 
 @pytest.fixture(autouse=True)
 def briefly(monkeypatch):
-    """Nothing here; workers take the second that they take."""
+    """Nothing for inline tasks; workers use their limit of a second."""
     monkeypatch.setattr(describe, "BRIEFLY", 0.2)
 
 
 @pytest.fixture
 def without_alarm():
-    """Pytest's own alarm is away for a moment."""
+    """Suspend pytest's own alarm."""
     left, again = signal.setitimer(signal.ITIMER_REAL, 0)
     handler = signal.signal(signal.SIGALRM, signal.SIG_DFL)
     yield
@@ -89,7 +89,7 @@ def without_alarm():
 
 
 def survive(task, runs=2):
-    """Run a task; return its last run. The worker must still be the first one."""
+    """Run a task; return its last run. The worker must be the same as before."""
     task.execute().exception(SECONDS)
     pid = eventually(lambda: task.last_run.pid)
     for _ in range(runs - 1):
@@ -101,7 +101,7 @@ def survive(task, runs=2):
 
 @pytest.mark.parametrize("deed", DEEDS)
 def test_repr_of_a_result_is_not_asked_for(start, deed):
-    """The result arrives, its summary says the type."""
+    """The result arrives; its summary is its type."""
     run = survive(start("return Repr()", deed))
     assert run.is_ok
     assert type(run.result).__name__ == "Repr"
@@ -111,7 +111,7 @@ def test_repr_of_a_result_is_not_asked_for(start, deed):
 @pytest.mark.alone
 @pytest.mark.parametrize("deed", OFTEN)
 def test_result_that_does_not_pickle_is_described(start, deed):
-    """Whatever it raises; its repr is asked for once."""
+    """Whatever it raises; its repr is called once."""
     for name in ("Reduce", "Both"):
         run = survive(start(f"return [{name}()]", deed))
         assert run.is_ok
@@ -121,7 +121,7 @@ def test_result_that_does_not_pickle_is_described(start, deed):
 
 @pytest.mark.parametrize("deed", ["blocks", "spins"])
 def test_repr_of_what_does_not_pickle_is_given_a_second(start, deed):
-    """Then the result is described without it."""
+    """If it takes longer, the result is described without it."""
     source = "value = Repr()\nvalue.lock = __import__('threading').Lock()\nreturn value"
     run = survive(start(source, deed))
     assert run.result.text == "<repr() raised TookTooLong>"
@@ -130,7 +130,7 @@ def test_repr_of_what_does_not_pickle_is_given_a_second(start, deed):
 
 @pytest.mark.parametrize("deed", DEEDS)
 def test_text_of_an_error_is_asked_for_and_not_waited_for(start, deed):
-    """The run fails with the error all the same; the traceback shows where."""
+    """The run fails with the error anyway; the traceback shows where."""
     run = survive(start("raise Error(1)", deed), runs=1 + (deed in OFTEN))
     assert run.is_ok is False
     assert type(run.error).__name__ == "Error"
@@ -149,7 +149,7 @@ def test_error_that_does_not_pickle_is_told_as_text(start, deed):
 
 
 def test_cause_may_do_as_it_likes(start):
-    """It is told with what can be known of it."""
+    """It is described as far as possible."""
     run = survive(start("raise Chained('top') from Error(2)", "exits"))
     assert str(run.error) == "top"
     assert type(run.error.__cause__).__name__ == "Error"
@@ -191,7 +191,7 @@ LIMITED = {
 
 @pytest.mark.parametrize("source", LIMITED.values(), ids=LIMITED)
 def test_worker_lives_whatever_its_result_is(start, source):
-    """And tells of it."""
+    """The result is described."""
     run = survive(start(source))
     if "\nraise" in f"\n{source}":
         assert run.error is not None
@@ -206,7 +206,7 @@ def test_worker_lives_whatever_its_result_is(start, source):
 
 @pytest.mark.parametrize("deed", [*OFTEN, "sleeps"])
 def test_cell_that_fails_with_such_an_error_fails(deed):
-    """IPython's rendering of it is not waited for either."""
+    """IPython's rendering of it has a time limit, too."""
     sleep = "import time; time.sleep(3)"
     source = HOSTILE.format(deed=DEEDS.get(deed, sleep)) + "\nraise Error(1)"
     cell = Cell(source=source, filename="<cell it>", payload=Payload())
@@ -219,7 +219,7 @@ def test_cell_that_fails_with_such_an_error_fails(deed):
 
 @pytest.mark.parametrize("deed", OFTEN)
 def test_cell_whose_value_cannot_be_displayed_finishes(deed):
-    """Its output says why, its result arrives."""
+    """Its output says why; its result arrives."""
     source = HOSTILE.format(deed=DEEDS[deed]) + "\nRepr()"
     cell = Cell(source=source, filename="<cell it>", payload=Payload())
     task = ipycron.create_task(NEVER, cell, start_timeout=20)
@@ -231,7 +231,7 @@ def test_cell_whose_value_cannot_be_displayed_finishes(deed):
 
 
 def test_display_of_strange_texts_is_sent_as_plain_ones():
-    """Of classes of the user's: nothing else than text travels."""
+    """Instances of users' str subclasses are sent as plain text."""
     source = """
     from IPython.display import display
     class Text(str): pass
@@ -250,7 +250,7 @@ def test_display_of_strange_texts_is_sent_as_plain_ones():
 
 
 def test_what_takes_too_long_is_interrupted_in_the_main_thread(without_alarm):
-    """Also while it waits; the process's alarm is as it was before."""
+    """Even while it waits; the process's alarm is restored."""
     with pytest.raises(describe.TookTooLong), describe.interrupting(0.05):
         threading.Event().wait(10)
     after = signal.getsignal(signal.SIGALRM), signal.getitimer(signal.ITIMER_REAL)
@@ -258,7 +258,7 @@ def test_what_takes_too_long_is_interrupted_in_the_main_thread(without_alarm):
 
 
 def test_alarm_of_the_job_is_left_alone(without_alarm):
-    """What takes long is left behind in a thread then."""
+    """A slow repr is then abandoned in a thread."""
     signal.signal(signal.SIGALRM, lambda *_: None)
     signal.setitimer(signal.ITIMER_REAL, 100)
     with pytest.raises(describe.TookTooLong):
@@ -268,7 +268,7 @@ def test_alarm_of_the_job_is_left_alone(without_alarm):
 
 @pytest.mark.parametrize("deed", [*OFTEN, "sleeps"])
 def test_inline_run_ends_as_well(deed):
-    """In the client, where nobody's thread is held up."""
+    """In the client, without blocking any thread."""
     names = {"__name__": "__main__"}
     exec(HOSTILE.format(deed=DEEDS.get(deed, "import time; time.sleep(1)")), names)
 
@@ -297,13 +297,13 @@ LARGE = {
 
 
 def make_tree(depth):
-    """Return lists of eight in lists of eight."""
+    """Return nested lists of eight lists each."""
     return [make_tree(depth - 1)] * 8 if depth else "leaf" * 100
 
 
 @pytest.mark.parametrize("make", LARGE.values(), ids=LARGE)
 def test_summary_costs_little_whatever_the_object(make):
-    """No more than 1 MB and 5 ms, at the best of three."""
+    """At most 1 MB and 5 ms, as the best of three."""
     value = make()
     tracemalloc.start()
     try:
@@ -323,7 +323,7 @@ def test_summary_costs_little_whatever_the_object(make):
 
 @pytest.mark.parametrize("make", LARGE.values(), ids=LARGE)
 def test_error_of_a_large_value_is_short(make):
-    """Its text would be the repr of that."""
+    """Its text would be the repr of the value."""
     error = KeyError(make())
 
     def take():
@@ -336,7 +336,7 @@ def test_error_of_a_large_value_is_short(make):
 
 
 def test_summary_shows_what_is_short():
-    """As Python writes it."""
+    """As Python's repr."""
     for value in (7, -1.5, "text", b"x", [1, (2,), ()], {"a": {3}}, {"k": None}, set()):
         assert summarize(value) == repr(value)
     assert summarize(frozenset({1})) == "frozenset({1})"

@@ -1,4 +1,4 @@
-"""Frames that leave together, and those that other threads send past the loop."""
+"""Frames that are sent together, and those that threads send past the loop."""
 
 import asyncio
 import contextlib
@@ -46,7 +46,7 @@ def receive(peer, count):
 
 @pytest.mark.parametrize("first", [0, SECONDS])
 def test_news_of_one_turn_leave_in_one_write(first):
-    """In order, and with the one that has no time to lose."""
+    """In order, together with an urgent frame."""
 
     async def tell():
         with make_edge() as (channel, peer):
@@ -61,7 +61,7 @@ def test_news_of_one_turn_leave_in_one_write(first):
 
 
 def test_nothing_overtakes_news():
-    """Not what is sent at once, be it large, or have a descriptor."""
+    """Neither urgent nor large frames, nor those with a descriptor."""
 
     async def tell():
         with make_edge() as (channel, peer):
@@ -80,7 +80,7 @@ def test_nothing_overtakes_news():
 
 
 def test_news_are_not_kept_from_a_peer_that_does_not_read():
-    """They are a backlog, as all else: who floods must notice."""
+    """They count as backlog, so that a flood is noticed."""
 
     async def tell():
         with make_edge() as (channel, _):
@@ -93,7 +93,7 @@ def test_news_are_not_kept_from_a_peer_that_does_not_read():
 
 
 def test_frames_of_threads_and_of_the_loop_arrive_whole():
-    """However threads and the loop compete, each frame arrives once and unbroken."""
+    """However threads and the loop compete, each frame arrives once, intact."""
 
     async def compete():
         with make_edge() as (channel, peer):
@@ -120,7 +120,7 @@ def test_frames_of_threads_and_of_the_loop_arrive_whole():
 
 
 def test_nothing_overtakes_what_waits_for_the_peer():
-    """A frame of a thread is refused while frames before it wait to be sent."""
+    """A thread's frame is refused while earlier frames wait to be sent."""
 
     async def fill():
         with make_edge() as (channel, peer):
@@ -138,7 +138,7 @@ def test_nothing_overtakes_what_waits_for_the_peer():
 
 
 def test_nothing_is_sent_when_the_channel_is_closed():
-    """A closed channel refuses: the loop knows what to do instead."""
+    """A closed channel refuses; the loop handles it instead."""
 
     async def close():
         with make_edge() as (channel, _):
@@ -149,7 +149,7 @@ def test_nothing_is_sent_when_the_channel_is_closed():
 
 
 def test_handler_leaves_its_frame_to_the_loop():
-    """A signal may come while its thread writes: the frame waits, not the thread."""
+    """A signal may interrupt a write: its frame waits, its thread does not."""
 
     async def compete():
         with make_edge() as (channel, peer):
@@ -165,7 +165,7 @@ def test_handler_leaves_its_frame_to_the_loop():
 
 
 def test_interrupted_sends_hold_up_nobody():
-    """Ctrl-C may come at any line; what follows is sent, and each frame is whole."""
+    """Ctrl-C may come at any line; later frames are sent, intact."""
     with (
         running_loop() as loop,
         make_edge(loop) as (channel, peer),
@@ -189,12 +189,12 @@ def test_interrupted_sends_hold_up_nobody():
 
 
 def find_number(task_id):
-    """Return the number in an id; the last one has none."""
+    """Return the number in an id; the last id has none."""
     return int(task_id.partition("-")[2] or MANY**2)
 
 
 def receive_until(peer, last):
-    """Return the ids of all frames up to one."""
+    """Return the ids of all frames up to a given one."""
     ids = []
     while not ids or ids[-1] != last:
         ids += receive(peer, 1)
@@ -203,7 +203,7 @@ def receive_until(peer, last):
 
 @contextlib.contextmanager
 def running_loop():
-    """Yield a loop that runs in a thread of its own."""
+    """Yield a loop that runs in its own thread."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()

@@ -40,7 +40,7 @@ ipycron.shutdown()
 
 
 def run(kind, shift, folder):
-    """Run a task by a clock that is set back by so many seconds; return the script."""
+    """Run a task with a clock that is set back by some seconds."""
     clock = folder / "clock"
     clock.write_text("0")
     return subprocess.run(
@@ -68,6 +68,6 @@ def test_task_goes_on_when_a_clock_that_was_ahead_is_corrected(kind, tmp_path):
 
 
 def test_next_run_says_that_slots_are_not_run_again(tmp_path):
-    """By an hour: `next_run` is an hour away, as the task is."""
+    """After an hour's step, both `next_run` and the run are an hour away."""
     ended = run("background", -3600, tmp_path)
     assert (ended.stdout.split(), ended.stderr) == (["True", "True"], "")

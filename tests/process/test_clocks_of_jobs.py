@@ -1,4 +1,4 @@
-"""What the clocks that a job can read show: never a second before its slot."""
+"""The clocks that a job can read never show the second before its slot."""
 
 import concurrent.futures
 import multiprocessing
@@ -48,7 +48,7 @@ CELL = READ + "ctx.date.timestamp(), read_clocks()\n"
 
 
 def make_function():
-    """Return the job as a function that travels by value."""
+    """Return the job as a function that is sent by value."""
     scope = {}
     exec(FUNCTION, scope)
     return scope["task"]
@@ -81,13 +81,13 @@ def make_jobs(write, pool):
 
 @pytest.fixture(scope="module", autouse=True)
 def tracker():
-    """What Python starts once and keeps is no test's leak."""
+    """Python starts it once and keeps it: no test leaks it."""
     multiprocessing.resource_tracker.ensure_running()
 
 
 @pytest.fixture
 def pool():
-    """A pool of processes that are there already."""
+    """A pool whose processes already exist."""
     spawn = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(2, mp_context=spawn) as pool:
         list(pool.map(jobs.as_function, [print] * 4))
@@ -96,7 +96,7 @@ def pool():
 
 
 def test_no_clock_shows_the_second_before_the_slot(write, pool):
-    """Each kind of job, each clock: `time`, `localtime`, `date`, the times of files."""
+    """Every kind of job and clock: `time`, `localtime`, `date`, file times."""
     ends, tasks = {}, []
     for name, job, options in make_jobs(write, pool):
         task = ipycron.create_task(EVERY_SECOND, job, name=name, **options)
@@ -119,7 +119,7 @@ def test_no_clock_shows_the_second_before_the_slot(write, pool):
 
 
 def read_report(end):
-    """Return what the clocks of a run have shown."""
+    """Return the clock readings of a run."""
     execution = end.execution
     if execution.result is None:
         return eval(execution.output.stdout)

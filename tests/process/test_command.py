@@ -1,4 +1,4 @@
-"""What the command says to what it cannot use, and to names that are no text."""
+"""The command's answers to invalid input, and names that are not valid text."""
 
 import os
 import re
@@ -18,7 +18,7 @@ RUN = [sys.executable, "-m", "ipycron.cli", "run"]
 
 @pytest.mark.parametrize("number", ["0", "-1", "many"])
 def test_next_wants_a_number_of_fires(capsys, number):
-    """Nothing printed and exit code 0 would look like an answer."""
+    """Exit code 0 without output would look like an answer."""
     with pytest.raises(SystemExit) as caught:
         main(["next", "* * * * *", "-n", number])
     assert caught.value.code == 2
@@ -27,7 +27,7 @@ def test_next_wants_a_number_of_fires(capsys, number):
 
 @pytest.mark.parametrize("module", ["ipycron", "ipycron.cli"])
 def test_version_is_printed_by_the_command_and_the_module(module):
-    """What a report of a fault begins with."""
+    """Bug reports start with it."""
     done = subprocess.run(
         [sys.executable, "-m", module, "--version"],
         capture_output=True,
@@ -50,7 +50,7 @@ def test_expression_that_never_fires_is_an_error(capsys, command):
 @pytest.mark.parametrize("flag", ["--timezone", "--tz"])
 @pytest.mark.parametrize("command", ["next", "explain"])
 def test_zone_is_given_by_either_name(capsys, command, flag):
-    """As to `run`, to the magics and to `schedule`."""
+    """As for `run`, the magics and `schedule`."""
     assert main([command, "0 9 * * *", flag, "Asia/Tokyo"]) == 0
     assert ("JST" if command == "next" else "Asia/Tokyo") in capsys.readouterr().out
 
@@ -65,7 +65,7 @@ def test_run_takes_the_zone_by_either_name(tmp_path, capsys):
 
 
 def test_explain_tells_of_a_step_wider_than_its_field(capsys):
-    """It is valid, and perhaps not what was meant."""
+    """It is valid, but perhaps unintended."""
     assert main(["explain", "*/90 * * * * *"]) == 0
     said = capsys.readouterr().out
     assert said.startswith("Every minute (")
@@ -85,7 +85,7 @@ def test_hashed_field_is_drawn_for_a_name(capsys, command):
 
 
 def test_next_prints_while_it_counts_and_ends_at_an_interrupt():
-    """A hundred million fires are neither gathered first nor waited for."""
+    """A hundred million fires are printed one by one."""
     program = [sys.executable, "-m", "ipycron.cli", "next", "* * * * * *"]
     with subprocess.Popen(
         [*program, "-n", "999999999"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -101,7 +101,7 @@ def test_next_prints_while_it_counts_and_ends_at_an_interrupt():
 
 
 def test_file_whose_name_is_no_text_is_run_and_its_failure_shown(tmp_path):
-    """What the encoding cannot show is written out; a failure is the exit code."""
+    """Undecodable characters are escaped; a failure gives an exit code."""
     path = tmp_path / os.fsdecode(b"caf\xe9.py")
     path.write_text("def task(): raise ValueError('no luck')")
     done = run("--prefix", "--max-executions", "1", EACH, path.name, cwd=tmp_path)
@@ -122,7 +122,7 @@ print("x" * 300)
 
 
 def run(*words, **options):
-    """Run the command to its end; return what it wrote."""
+    """Run the command to its end; return its output."""
     return subprocess.run(
         [*RUN, *words],
         capture_output=True,
@@ -135,21 +135,21 @@ def run(*words, **options):
 
 @pytest.fixture
 def job(tmp_path):
-    """A script that writes to both of its streams."""
+    """A script that writes to both streams."""
     path = tmp_path / "job.py"
     path.write_text(SPEAK)
     return path
 
 
 def test_run_passes_on_what_a_run_writes(job):
-    """Unwrapped, unchanged, each stream to its own; nothing else is written."""
+    """Unchanged, each stream to its own; nothing else is written."""
     done = run("--max", "1", EACH, job)
     assert done.stdout == b"out []\n" + b"x" * 300 + b"\n"
     assert (done.stderr, done.returncode) == (b"err\n", 0)
 
 
 def test_run_passes_lines_on_as_they_come(job):
-    """Whoever reads need not wait for the end of the run."""
+    """A reader need not wait for the end of the run."""
     words = [*RUN, "--max", "1", EACH, job, "20"]
     with subprocess.Popen(words, stdout=subprocess.PIPE) as running:
         assert running.stdout.readline() == b"out ['20']\n"
@@ -162,7 +162,7 @@ def test_run_passes_lines_on_as_they_come(job):
 
 @pytest.mark.parametrize("words", [["--", "--flag", "x"], ["--flag", "x"]])
 def test_run_leaves_what_follows_the_file_to_it(tmp_path, words):
-    """With and without ``--``, as python does."""
+    """With and without ``--``, like python."""
     path = tmp_path / "job.py"
     path.write_text("import sys; print(sys.argv[1:])")
     done = run("--max", "1", EACH, path, *words)
@@ -170,7 +170,7 @@ def test_run_leaves_what_follows_the_file_to_it(tmp_path, words):
 
 
 def test_run_marks_lines_on_request(job):
-    """By time and task; a line is never cut."""
+    """With time and task; no line is truncated."""
     done = run("--timestamps", "--prefix", "--name", "beat", "--max", "1", EACH, job)
     time_text = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}[+-]\d\d:\d\d"
     lines = done.stdout.decode().splitlines()
@@ -189,7 +189,7 @@ def test_run_ends_when_nobody_reads(job):
 
 
 def test_exit_code_is_that_of_the_last_run(tmp_path):
-    """A failure that a success follows is over."""
+    """A failure followed by a success is forgotten."""
     path = tmp_path / "job.py"
     path.write_text(
         "from pathlib import Path\nseen = Path('seen')\n"
@@ -213,7 +213,7 @@ def test_exit_code_is_that_of_the_last_run(tmp_path):
     ],
 )
 def test_commonest_mistakes_are_answered(job, words, said):
-    """With what to write instead, in one line."""
+    """With the correct form, in one line."""
     (job.parent / "other.py").touch()
     done = run(*words, cwd=job.parent)
     assert done.returncode == 2
@@ -233,7 +233,7 @@ TASKS = """\
 
 @pytest.fixture
 def tasks(tmp_path):
-    """A file of tasks, and what it runs."""
+    """A file of tasks, and the jobs that it runs."""
     (tmp_path / "sub").mkdir()
     for name in ("one.py", "sub/two.py"):
         (tmp_path / name).write_text("import sys; print(sys.argv[1:])")
@@ -243,7 +243,7 @@ def tasks(tmp_path):
 
 
 def test_run_runs_the_tasks_of_a_file_until_an_interrupt(tasks):
-    """From any folder; each line of output is marked with its task's name."""
+    """From any folder; output lines are marked with their task's name."""
     words = [*RUN, "-f", tasks]
     with subprocess.Popen(words, stdout=subprocess.PIPE) as running:
         lines = {running.stdout.readline() for _ in range(2)}
@@ -256,7 +256,7 @@ def test_run_runs_the_tasks_of_a_file_until_an_interrupt(tasks):
 
 
 def test_run_fails_when_a_task_of_a_file_has_failed_last(tasks):
-    """Whatever the others did after it."""
+    """Whatever the other tasks did afterwards."""
     (tasks.parent / "bad.py").write_text("import sys; sys.exit(3)")
     lines = b"* * * * * * one.py\n* * * * * * bad.py\n"
     done = subprocess.run(
@@ -272,7 +272,7 @@ def test_run_fails_when_a_task_of_a_file_has_failed_last(tasks):
 
 
 def test_run_names_each_bad_line_of_a_file(tasks):
-    """By number, all of them at once, and runs nothing."""
+    """By number, all of them together; nothing is run."""
     bad = [
         "* * * * * * one.py",
         "61 * * * * one.py",
@@ -307,7 +307,7 @@ def test_run_names_each_bad_line_of_a_file(tasks):
     ],
 )
 def test_run_takes_words_or_a_file_of_tasks(tasks, words, said):
-    """Nothing that is given is silently left unread."""
+    """No argument is silently ignored."""
     done = run(*words, cwd=tasks.parent)
     assert (done.returncode, done.stdout) == (2, b"")
     assert said in done.stderr.decode()

@@ -1,4 +1,4 @@
-"""What importing the engine costs, and that its examples run."""
+"""What importing cron costs, and that its examples run."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ HEAVY = {
 
 
 def test_import_is_light():
-    """A fresh interpreter loads neither libraries nor what only errors need."""
+    """A fresh interpreter loads no library, and nothing only errors need."""
     code = (
         "import sys; before = set(sys.modules); import ipycron.cron; "
         "print(*set(sys.modules) - before)"
@@ -50,7 +50,7 @@ def test_import_is_light():
 
 @pytest.mark.parametrize("name", ["expression", "validation"])
 def test_examples_in_docstrings_run(name):
-    """Every example in a docstring gives what it shows."""
+    """Every example in a docstring is correct."""
     module = import_module(f"ipycron.cron.{name}")
     failed, tried = doctest.testmod(module)
     assert tried
@@ -58,7 +58,7 @@ def test_examples_in_docstrings_run(name):
 
 
 def test_command_prints_the_caret():
-    """The example of a mistyped expression, as a user sees it."""
+    """For a mistyped expression, as a user sees it."""
     code = "from ipycron.cron import CronExpression as C; print(C('61 * * * *'))"
     found = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=False

@@ -1,4 +1,4 @@
-"""What descriptors workers have, and what they pass on to programs of the job."""
+"""The descriptors of workers, and those that a job's programs inherit."""
 
 import pytest
 from house import NEVER
@@ -32,7 +32,7 @@ LOOK = """
 
 @pytest.fixture
 def look(write):
-    """Run a job that looks at its descriptors; return what it sees."""
+    """Run a job that inspects its descriptors; return its report."""
 
     def run(launcher):
         task = ipycron.create_task(NEVER, write(LOOK), launcher=launcher)
@@ -43,7 +43,7 @@ def look(write):
 
 
 def test_spawned_worker_has_the_descriptors_of_a_forked_one(look):
-    """Of the same kinds, and as private."""
+    """The same kinds, with the same flags."""
     (forked, _), (spawned, _) = look("fork"), look("spawn")
     assert spawned == forked
 

@@ -1,4 +1,4 @@
-"""Calls that go past the supervisor (A8): short quiet runs, and all that are not."""
+"""Calls that bypass the supervisor (A8): short silent runs, and all the others."""
 
 import asyncio
 import contextlib
@@ -36,7 +36,7 @@ TOLD = """
 
 @pytest.fixture
 def start(write):
-    """Start a task whose worker can be called past the supervisor."""
+    """Start a task whose worker can be called directly."""
 
     def start(source=ADDING, expression=NEVER, **options):
         task = ipycron.create_task(expression, write(source), **options)
@@ -49,7 +49,7 @@ def start(write):
 
 @pytest.fixture
 def obedient(start, tmp_path):
-    """A task whose runs do what they are told; and how to tell them."""
+    """A task whose runs follow instructions, and a way to send those."""
     order = tmp_path / "order.txt"
 
     def tell(text):
@@ -60,7 +60,7 @@ def obedient(start, tmp_path):
 
 
 def call_twice(task):
-    """Call a task until its line is there: the second run brings it."""
+    """Call a task until it has a direct connection, from the second run on."""
     before = find_connection(task)
     task.execute().result(SECONDS)
     task.execute().result(SECONDS)
@@ -68,18 +68,18 @@ def call_twice(task):
 
 
 def is_other(line, before):
-    """Return whether there is a line that goes somewhere, the one before perhaps."""
+    """Return whether there is a connection other than the given one."""
     return line is not None and not (line is before and line.is_closed)
 
 
 def find_connection(task):
-    """Return the line to a task's worker, or None."""
+    """Return the direct connection to a task's worker, or None."""
     return registry.client._engine.background.direct.find(task.id)
 
 
 @pytest.mark.parametrize(("value", "is_direct"), [("0", False), ("1", True)])
 def test_switch_decides_whether_calls_go_directly(write, monkeypatch, value, is_direct):
-    """With IPYCRON_DIRECT=0, every call goes through the supervisor, and works."""
+    """With IPYCRON_DIRECT=0, every call works through the supervisor."""
     registry.close(0)  # the supervisor inherits the variable
     monkeypatch.setenv("IPYCRON_DIRECT", value)
     task = ipycron.create_task(NEVER, write(ADDING))
@@ -103,7 +103,7 @@ def is_supervised(task):
 
 
 def is_call_supervised(task):
-    """Return whether one does."""
+    """Return whether one call does."""
     supervisor = registry.client.supervisor_pid
     os.kill(supervisor, signal.SIGSTOP)
     try:
@@ -120,14 +120,14 @@ def is_call_supervised(task):
 
 
 def test_short_quiet_run_needs_no_supervisor(start):
-    """A supervisor that is stopped does not hold it up."""
+    """A suspended supervisor does not delay it."""
     task = start()
     assert not is_supervised(task)
     assert task.execute().result(SECONDS) >= 4
 
 
 def test_books_are_right_when_the_result_is_there(start):
-    """History, counts and last run know of each run before anybody can ask."""
+    """History, counts and last run include a run before they can be read."""
     task = start()
     for number in range(3, 40):
         assert task.execute().result(SECONDS) == number
@@ -139,7 +139,7 @@ def test_books_are_right_when_the_result_is_there(start):
 
 
 def test_books_are_right_after_a_burst(start):
-    """More runs than are remembered, and nobody has looked in between."""
+    """With more runs than are kept, and no reads in between."""
     task = start()
     results = [task.execute().result(SECONDS) for _ in range(1200)]
     assert results == list(range(3, 1203))
@@ -159,7 +159,7 @@ def test_same_object_is_the_result_each_time(start):
 
 
 def test_run_is_told_like_any_other(start):
-    """R8, V4: started, finished, once each, with the times of the worker."""
+    """R8, V4: started and finished, once each, with the worker's times."""
     task = start()
     record = Record(task)
     before = SystemClock().now()
@@ -176,7 +176,7 @@ def test_run_is_told_like_any_other(start):
 
 
 def test_nobody_need_wait_for_a_run(start):
-    """Its end is in the books all the same, soon."""
+    """Its end is soon in the history anyway."""
     task = start()
     task.execute()
     eventually(lambda: task.history.finished == 3, "it has ended")
@@ -184,7 +184,7 @@ def test_nobody_need_wait_for_a_run(start):
 
 
 def test_waiters_of_all_kinds_get_the_result(start):
-    """Await, a callback, `done()`, and a second thread."""
+    """Await, a callback, `done()`, and another thread."""
     task = start()
 
     async def wait():
@@ -200,7 +200,7 @@ def test_waiters_of_all_kinds_get_the_result(start):
 
 
 def test_threads_share_a_task(start):
-    """Whoever finds the line in use goes by the supervisor."""
+    """While the connection is in use, calls go through the supervisor."""
     task = start("import threading\ndef task():\n    return threading.get_ident()")
     failures = []
 
@@ -222,7 +222,7 @@ def test_threads_share_a_task(start):
 
 
 def test_what_a_run_prints_is_there_when_its_result_is(obedient):
-    """R8: output comes before the end, and belongs to its run."""
+    """R8: output arrives before the end, and belongs to its run."""
     task, tell = obedient
     for number in range(60):
         if number % 3:
@@ -243,7 +243,7 @@ def test_what_a_run_prints_is_there_when_its_result_is(obedient):
     ],
 )
 def test_run_that_says_something_is_told_by_the_supervisor(obedient, order, caplog):
-    """By a child, past Python, or to a log."""
+    """Output of a child, of C code, or log records."""
     task, tell = obedient
     tell(f"import os; {order}; result = 1")
     assert task.execute().result(SECONDS) == 1
@@ -270,7 +270,7 @@ def test_run_that_fails_is_told_whole(obedient):
 
 @pytest.mark.parametrize("size", [0, 7_000, 9_000, 70_000, 3_000_000])
 def test_result_of_any_size_arrives(obedient, size):
-    """Large ones go by the supervisor."""
+    """Large ones go through the supervisor."""
     task, tell = obedient
     tell(f"result = bytes({size})")
     assert task.execute().result(SECONDS) == bytes(size)
@@ -278,7 +278,7 @@ def test_result_of_any_size_arrives(obedient, size):
 
 
 def test_long_run_is_seen_while_it_is_in_progress(obedient):
-    """Status, `running` and events, as of any run."""
+    """Status, `running` and events, as for any run."""
     task, tell = obedient
     record = Record(task)
     tell("import time; time.sleep(0.5); result = 1")
@@ -294,7 +294,7 @@ def test_long_run_is_seen_while_it_is_in_progress(obedient):
 
 @pytest.mark.parametrize("seconds", [0.002, 0.004, 0.006, 0.02, 0.03])
 def test_run_of_any_length_ends_once(obedient, seconds):
-    """Around the moments at which others take over."""
+    """Around the times at which others take over."""
     task, tell = obedient
     record = Record(task)
     tell(f"import time; time.sleep({seconds}); result = 1")
@@ -305,7 +305,7 @@ def test_run_of_any_length_ends_once(obedient, seconds):
 
 
 def test_second_call_overlaps_the_first(start):
-    """R3: the run that came first is named, whoever has heard of it."""
+    """R3: the earlier run is named, whoever knows of it."""
     task = start("import time\ndef task():\n    time.sleep(0.3)", no_overlap=True)
     record = Record(task)
     first = task.execute()
@@ -325,7 +325,7 @@ def test_slot_overlaps_a_called_run(start):
 
 
 def test_slots_are_on_time_beside_calls(start):
-    """R1: none is missed, and each is told."""
+    """R1: none is missed, and each is reported."""
     task = start(expression=EVERY_SECOND)
     record = Record(task)
     end = SystemClock().monotonic() + 3.5
@@ -349,7 +349,7 @@ def test_slots_are_on_time_beside_calls(start):
 
 @pytest.mark.parametrize("action", ["stop", "destroy"])
 def test_run_before_a_stop_ends_before_it(start, action):
-    """A7: a call is not overtaken by a word that came after it."""
+    """A7: a later request does not overtake a call."""
     task = start("import time\ndef task():\n    time.sleep(0.05)\n    return 5")
     for _ in range(5 if action == "stop" else 1):
         record = Record(task)
@@ -369,7 +369,7 @@ def test_run_before_a_stop_ends_before_it(start, action):
 
 
 def test_stop_by_force_ends_a_called_run(obedient):
-    """As any other run."""
+    """Like any other run."""
     task, tell = obedient
     tell("import time; time.sleep(60); result = 0")
     run = task.execute()
@@ -380,7 +380,7 @@ def test_stop_by_force_ends_a_called_run(obedient):
 
 @pytest.mark.parametrize("delay", [0, 0.002, 0.1])
 def test_worker_dies_in_a_called_run(obedient, delay):
-    """R7: the run fails, once, and the next one is well."""
+    """R7: the run fails, once, and the next one works."""
     task, tell = obedient
     record = Record(task)
     tell(f"import os, time; time.sleep({delay}); os.kill(os.getpid(), 9)")
@@ -395,7 +395,7 @@ def test_worker_dies_in_a_called_run(obedient, delay):
 
 @pytest.mark.parametrize("seconds", [0, 0.001, 0.003, 0.3])
 def test_worker_that_died_idle_fails_its_run_or_has_none(start, seconds):
-    """R7: whoever calls while it dies hears of that, and is told like any other."""
+    """R7: a call during the death gets an error, reported as usual."""
     task = start()
     for _ in range(4):
         record = Record(task)
@@ -439,7 +439,7 @@ def test_worker_that_is_stopped_may_be_killed(start):
 
 
 def test_supervisor_is_lost_in_a_called_run(obedient):
-    """The run is lost with it; the task goes on with the next one."""
+    """The run is lost, too; the task continues with the next supervisor."""
     task, tell = obedient
     tell("import time; time.sleep(30); result = 0")
     run = task.execute()
@@ -461,7 +461,7 @@ def test_supervisor_is_lost_in_a_called_run(obedient):
     ],
 )
 def test_job_that_closes_our_descriptors_hangs_nobody(obedient, order):
-    """R9: the run ends, one way or the other, and the next one is well."""
+    """R9: the run ends one way or the other, and the next one works."""
     task, tell = obedient
     tell(
         f"import os\n"
@@ -479,7 +479,7 @@ def test_job_that_closes_our_descriptors_hangs_nobody(obedient, order):
 
 
 def test_job_that_says_it_has_ended_is_told_once(obedient):
-    """It returns later, and the next run is well."""
+    """It returns later, and the next run works."""
     task, tell = obedient
     record = Record(task)
     tell(
@@ -503,7 +503,7 @@ def test_job_that_says_it_has_ended_is_told_once(obedient):
 
 
 def test_job_that_writes_to_our_descriptors_hangs_nobody(obedient):
-    """What it says there is not believed."""
+    """What it writes there is not trusted."""
     task, tell = obedient
     tell(
         "import os, contextlib\n"
@@ -523,7 +523,7 @@ def test_job_that_writes_to_our_descriptors_hangs_nobody(obedient):
 
 
 def test_handler_may_call_while_another_call_is_under_way(obedient):
-    """The handler's call, and the one that it interrupts, get their own results."""
+    """The handler's call and the interrupted one get their own results."""
     task, tell = obedient
     tell("import time; time.sleep(0.01); result = 1")
     results = []
@@ -545,7 +545,7 @@ def test_handler_may_call_while_another_call_is_under_way(obedient):
 
 
 def test_shutdown_waits_for_a_called_run(obedient):
-    """A10: it has its time, and its result arrives."""
+    """A10: it gets its time, and its result arrives."""
     task, tell = obedient
     tell("import time; time.sleep(0.2); result = 9")
     run = task.execute()
@@ -556,7 +556,7 @@ def test_shutdown_waits_for_a_called_run(obedient):
 
 @pytest.mark.parametrize("pause_seconds", [0, 0.0001, 0.002])
 def test_shutdown_right_after_a_call_waits_for_its_run(start, tmp_path, pause_seconds):
-    """A10: also where the worker had not read of it."""
+    """A10: even if the worker has not read the call yet."""
     source = """
         import time
         from pathlib import Path
@@ -575,7 +575,7 @@ def test_shutdown_right_after_a_call_waits_for_its_run(start, tmp_path, pause_se
 
 
 def test_shutdown_waits_for_a_call_that_its_worker_has_yet_to_read(obedient):
-    """A10: the worker stands still, with the call before it."""
+    """A10: the worker is suspended before it reads the call."""
     task, tell = obedient
     tell("result = 9")
     worker = find_connection(task).pid
@@ -592,7 +592,7 @@ def test_shutdown_waits_for_a_call_that_its_worker_has_yet_to_read(obedient):
 
 @pytest.mark.parametrize("time", ["inf", "-inf", "nan", "0", "1e300"])
 def test_times_that_a_job_makes_up_are_not_believed(obedient, time):
-    """No date can be made of them."""
+    """They need not be valid dates."""
     task, tell = obedient
     tell(
         "import gc\n"
@@ -613,7 +613,7 @@ def test_times_that_a_job_makes_up_are_not_believed(obedient, time):
 
 
 def test_no_descriptor_is_left_after_many_workers(start):
-    """Each worker brings a line, and takes it along."""
+    """Each worker's connection is closed with it."""
     task = start()
 
     def count():

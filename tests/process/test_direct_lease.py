@@ -1,4 +1,4 @@
-"""Who has a worker that both its supervisor and its client may call."""
+"""Who owns a worker that both its supervisor and its client may call."""
 
 import asyncio
 import os
@@ -24,7 +24,7 @@ HUGE = (1 << 60).to_bytes(8, "little")
 
 
 class House:
-    """A lease, its worker's end and its client's end, in one process."""
+    """A lease, the worker's end and the client's end, in one process."""
 
     def __init__(self):
         self.told = []
@@ -36,7 +36,7 @@ class House:
         self.lease.give(lambda *call: self.told.append(call))
 
     def send(self, opened, fds):
-        """Take the worker's ends, as its channel would."""
+        """Take the worker's ends, like its channel."""
         sock, token = map(os.dup, fds)
         self.token = WorkerToken(token)
         self.worker = WorkerEnd(socket.socket(fileno=sock), self.token, opened.name)
@@ -46,7 +46,7 @@ class House:
         self.client = socket.socket(fileno=payload.detach())
 
     def turn(self):
-        """Let the loop do what it has to do."""
+        """Let the loop run its callbacks."""
         self.loop.run_until_complete(asyncio.sleep(0))
 
     def call(self, number):
@@ -64,7 +64,7 @@ class House:
         return name_call(self.lease.name, number)
 
     def close(self):
-        """Give all descriptors back."""
+        """Close all descriptors."""
         self.worker.close()
         self.client.close()
         self.lease.close()
@@ -80,7 +80,7 @@ def house():
 
 
 def test_call_is_begun_and_answered(house):
-    """Nobody else has heard of it."""
+    """No other process is notified."""
     assert house.call(5) == house.name(5)
     assert house.answer(5)
     assert house.call(6) == house.name(6)
@@ -88,7 +88,7 @@ def test_call_is_begun_and_answered(house):
 
 
 def test_older_call_is_not_begun(house):
-    """It has had its turn."""
+    """Its turn has passed."""
     assert house.call(5)
     assert house.answer(5)
     assert house.call(5) is None
@@ -105,7 +105,7 @@ def test_held_worker_declines(house):
 
 
 def test_hold_tells_of_a_run_in_progress_once(house):
-    """Whoever asks for the token then has the run."""
+    """Whoever asks for the token then owns the run."""
     house.call(5)
     assert house.lease.hold()
     assert house.lease.hold()
@@ -116,7 +116,7 @@ def test_hold_tells_of_a_run_in_progress_once(house):
 
 
 def test_look_gives_back_what_it_took(house):
-    """After what was to be read has been read."""
+    """After everything pending has been read."""
     house.lease.look()
     assert house.call(5) is None
     house.turn()
@@ -128,7 +128,7 @@ def test_look_gives_back_what_it_took(house):
 
 
 def test_look_gives_nothing_back_to_whom_it_was_taken_from(house):
-    """The scheduler wanted it meanwhile."""
+    """The scheduler took it in the meantime."""
     house.lease.look()
     house.lease.hold()
     house.turn()
@@ -136,7 +136,7 @@ def test_look_gives_nothing_back_to_whom_it_was_taken_from(house):
 
 
 def test_fate_of_a_call(house):
-    """Not begun, in progress, over; and each stays what it is."""
+    """Not begun, in progress, over; and it does not change afterwards."""
     assert house.lease.withdraw(house.name(5)) is Fate.OPEN
     assert house.lease.withdraw(house.name(5)) is Fate.REPORTED
     assert house.call(5) is None
@@ -152,14 +152,14 @@ def test_fate_of_a_call(house):
 
 
 def test_fate_is_unknown_while_the_worker_has_the_floor(house):
-    """Nobody waits long for it."""
+    """The wait for it is short."""
     house.token.take()
     assert not house.lease.hold()
     assert house.lease.withdraw(house.name(5)) is Fate.UNKNOWN
 
 
 def test_fate_of_a_call_outlives_the_worker(house):
-    """What is not begun can be run by the next one."""
+    """A call that has not begun can be run by the next worker."""
     leases = DirectLeases()
     leases.add(house.lease)
     house.call(5)
@@ -173,7 +173,7 @@ def test_fate_of_a_call_outlives_the_worker(house):
 
 
 def test_worker_that_keeps_the_floor_is_given_up(house):
-    """In the end; and one that dies with it has left nothing behind."""
+    """In the end; one that dies with the token leaves nothing behind."""
     leases = DirectLeases()
     leases.add(house.lease)
     house.token.take()
@@ -199,7 +199,7 @@ def test_lost_offers_are_forgotten_in_the_end():
 
 
 def test_what_a_job_puts_on_the_floor_is_not_believed(house):
-    """The worker answers by its supervisor, which learns that there is a run."""
+    """The worker answers through its supervisor, which learns of the run."""
     house.call(5)
     os.write(house.token.fd, HUGE)
     assert not house.answer(5)
@@ -208,7 +208,7 @@ def test_what_a_job_puts_on_the_floor_is_not_believed(house):
 
 
 def test_what_a_job_opens_in_place_of_the_floor_is_not_written_to(house, tmp_path):
-    """Its descriptor may have the same number."""
+    """The job's descriptor may have the same number."""
     house.call(5)
     file = tmp_path / "data"
     file.write_bytes(bytes(range(1, 17)))
@@ -220,7 +220,7 @@ def test_what_a_job_opens_in_place_of_the_floor_is_not_written_to(house, tmp_pat
 
 
 def test_run_is_told_once_whatever_its_job_says(house):
-    """It can say that it has ended, and return later."""
+    """A job can claim to have ended, and return later."""
     house.call(5)
     house.lease.hold()
     house.lease.handle_end(house.name(5))
@@ -250,7 +250,7 @@ def test_end_of_another_workers_run_is_not_believed(house):
 
 
 def test_client_that_is_gone_ends_the_connection(house):
-    """No more calls; an answer that cannot leave is the supervisor's to tell."""
+    """No more calls; the supervisor reports what cannot be sent directly."""
     house.call(5)
     house.client.close()
     assert not house.answer(5)
@@ -260,7 +260,7 @@ def test_client_that_is_gone_ends_the_connection(house):
 
 
 def test_ids_say_when_a_call_was_made():
-    """Microseconds, each number once."""
+    """In microseconds; each number is used once."""
     number = number_call(1_700_000_000.25, 0)
     assert date_call(number) == 1_700_000_000.25
     assert number_call(1_700_000_000.25, number) == number + 1
@@ -271,14 +271,14 @@ def test_ids_say_when_a_call_was_made():
 
 
 def test_words_are_in_order():
-    """A later call is a greater word, in progress or over."""
+    """A later call has a greater value, in progress or over."""
     words = [encode_free(1), encode_busy(1), encode_free(2), encode_busy(2)]
     assert words == sorted(set(words))
     assert all(words), "a counter holds no 0"
 
 
 def test_unread_output_is_seen(tmp_path):
-    """In a pipe; and whatever cannot tell may hide something."""
+    """In a pipe; anything that cannot tell may contain unread output."""
     reader, writer = os.pipe()
     assert not is_unread(writer)
     os.write(writer, b"x")
@@ -291,6 +291,6 @@ def test_unread_output_is_seen(tmp_path):
 
 
 def test_only_small_results_are_sent_directly():
-    """They wait in the client's memory."""
+    """They are buffered in the client's memory."""
     assert fits(Payload(bytes(8192)))
     assert not fits(Payload(bytes(8193)))

@@ -1,4 +1,4 @@
-"""What a cell prints and what it displays, in the order in which it did."""
+"""A cell's printed lines and displays, in the order in which it made them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MARKS = r"before \d+|<b>\d+</b>|after \d+"
 
 @pytest.mark.parametrize("launcher", ["fork", "spawn"])
 def test_displays_stand_between_the_lines_around_them(launcher):
-    """Text comes by the pipes, displays by the socket; neither overtakes the other."""
+    """Text arrives by pipes, displays by the socket, in the right order."""
     cell = Cell(source=SOURCE, filename="<cell order>", payload=Payload())
     task = create_task("0 0 1 1 *", cell, launcher=launcher, start_timeout=20)
     task.start().result(20)

@@ -1,4 +1,4 @@
-"""Completion in editors and notebooks (Jedi), and the type checkers that they run."""
+"""Completion in editors and notebooks (Jedi), and type checkers."""
 
 import json
 import shutil
@@ -24,7 +24,7 @@ TASK = "import ipycron\ntask = ipycron.schedule('0 9 * * *', 'a.py')\n"
 
 
 def read_output(command):
-    """Return what a checker prints; it fails when it has found something."""
+    """Return a checker's output; fail if it reports an error."""
     return subprocess.run(
         command, check=False, capture_output=True, text=True, cwd=ROOT
     ).stdout
@@ -55,7 +55,7 @@ def test_jedi_completes(code, expected):
 
 @pytest.mark.timeout(120)
 def test_mypy_knows_results_and_refuses_what_is_not_there(tmp_path):
-    """As `tests/typing`, for a script that is not ours."""
+    """As in `tests/typing`, for a user's script."""
     script = tmp_path / "script.py"
     script.write_text(TYPED)
     command = [sys.executable, "-m", "mypy", "--cache-dir", str(tmp_path), str(script)]
@@ -67,7 +67,7 @@ def test_mypy_knows_results_and_refuses_what_is_not_there(tmp_path):
 
 @pytest.mark.timeout(120)
 def test_pyright_knows_results_and_refuses_what_is_not_there(tmp_path):
-    """Where pyright is installed: in `build/pyright`, or on PATH."""
+    """If pyright is installed, in `build/pyright` or on PATH."""
     # Not in the project: JupyterLab would start it as its language server.
     local = ROOT / "build" / "pyright" / "node_modules" / ".bin" / "pyright"
     program = str(local) if local.exists() else shutil.which("pyright")

@@ -1,4 +1,4 @@
-"""What a test prints that fails: a test of the tests."""
+"""What a failing test prints: a test of the tests."""
 
 import os
 import subprocess
@@ -34,7 +34,7 @@ FAILING = {
 
 
 def run_pytest(folder, source):
-    """Run a file of tests; return what is printed."""
+    """Run a file of tests; return the output."""
     path = folder / "test_failing.py"
     path.write_text(HEAD + source)
     done = subprocess.run(
@@ -56,7 +56,7 @@ def run_pytest(folder, source):
 
 @pytest.mark.parametrize("when", FAILING)
 def test_failure_names_the_processes_and_their_last_lines(tmp_path, when):
-    """Whoever reads it need not run the test again to see who was there."""
+    """The reader need not run the test again to see which were there."""
     printed = run_pytest(tmp_path, FAILING[when])
     _, alive = printed.split("processes alive", 1)
     alive, rest = alive.split("supervisor's last lines", 1)
@@ -69,7 +69,7 @@ def test_failure_names_the_processes_and_their_last_lines(tmp_path, when):
 
 
 def test_success_prints_nothing_of_it(tmp_path):
-    """What nobody asks for is not looked for."""
+    """Nothing is collected for a passing test."""
     printed = run_pytest(tmp_path, "def test_it(over):\n    begin()\n")
     assert "1 passed" in printed
     assert "processes alive" not in printed

@@ -1,4 +1,4 @@
-"""The fault matrix: who is struck, by which signal, while a task is in which state.
+"""The fault matrix: which process gets which signal while a task is in which state.
 
 Each cell has a client of its own, in a process of its own, and real signals. Cells of
 one signal run side by side: most of their time is waiting.
@@ -45,7 +45,7 @@ def crash(error):
 
 
 def with_gone(table, *gone):
-    """Return a table of expectations with processes that must be gone."""
+    """Return a table of expectations with the processes that must be gone."""
     return {
         state: replace(expected, gone=frozenset(gone))
         for state, expected in table.items()
@@ -124,7 +124,7 @@ MATRIX = {
 
 
 def find_difference(cell, pids, since, expected):
-    """Return what is not yet as expected, or an empty text."""
+    """Return what is not yet as expected, or ""."""
     events = cell.get_events("subject", since)
     wrong = [
         f"{name}: {is_!r}, expected {wanted!r}"
@@ -150,7 +150,7 @@ def find_difference(cell, pids, since, expected):
 
 
 def run_cell(target, number, state):
-    """Return the seconds that a cell took to be as expected; raises where it is not."""
+    """Return the seconds until a cell was as expected; raise if it never was."""
     cell = Cell(state)
     try:
         pids = cell.wait_ready()
@@ -180,7 +180,7 @@ def run_cell(target, number, state):
 
 
 def check_survivors(cell, pids, at, expected):
-    """Wait until all is as expected; return what is not."""
+    """Wait until everything is as expected; return what is not."""
     deadline = time.monotonic() + PATIENCE
     while difference := find_difference(cell, pids, at, expected):
         if time.monotonic() > deadline:
@@ -192,7 +192,7 @@ def check_survivors(cell, pids, at, expected):
 
 
 def wait_for_nobody(cell):
-    """Return who of the cell is still there after the goal."""
+    """Return which of the cell's processes are still there after the goal."""
     deadline = time.monotonic() + GOAL
     while (left := find_marked(cell.mark)) and time.monotonic() < deadline:
         pause(0.05)
@@ -222,7 +222,7 @@ def check_books(cell):
     ],
 )
 def test_faults_are_survived_when_any_process_gets(number, side_by_side, request):
-    """Whoever is struck, nothing is lost silently and nobody is left behind."""
+    """Whichever process is hit, nothing is lost silently or left behind."""
     cells = [(target, state) for target in TARGETS for state in STATES]
     with ThreadPoolExecutor(side_by_side) as pool:
         futures = {

@@ -1,4 +1,4 @@
-"""Processes that are there and do not answer: noticed, and replaced."""
+"""Processes that exist but do not answer are noticed and replaced."""
 
 import os
 import signal
@@ -26,7 +26,7 @@ PID = "import os\ndef task(): return os.getpid()\n"
     [(get_supervisor, "SupervisorLost"), (get_zygote, "WorkerCrashed")],
 )
 def test_process_that_is_stopped_is_replaced(write, caplog, victim, error):
-    """Within ten seconds, with what it had started; its tasks go on, starts too."""
+    """Within ten seconds, with its children; tasks and starts continue."""
     path = write(PID)
     task = ipycron.create_task(EVERY_SECOND, path, max_restarts=0)
     events = Record(task)
@@ -45,7 +45,7 @@ def test_process_that_is_stopped_is_replaced(write, caplog, victim, error):
 
 
 def test_start_names_the_zygote_when_that_does_not_answer(write):
-    """It is not the file that takes so long."""
+    """The file itself is not what takes so long."""
     task = ipycron.create_task(NEVER, write(PID), name="report", start_timeout=0.5)
     with stopped(get_zygote()):
         with pytest.raises(StartTimeout, match=r"'report'.*zygote.*Start the task"):
@@ -59,7 +59,7 @@ def test_start_names_the_zygote_when_that_does_not_answer(write):
     "victims", [(get_supervisor,), (get_zygote,), (get_zygote, get_supervisor)]
 )
 def test_shutdown_keeps_its_time_when_processes_are_stopped(write, victims):
-    """They are woken, and end in order."""
+    """They are resumed, and end in order."""
     task = ipycron.create_task(NEVER, write(PID))
     task.start().result(10)
     pids = [get_supervisor(), get_zygote(), task.execute().result(10)]
@@ -83,7 +83,7 @@ sys.stdin.read()
 
 @pytest.mark.parametrize("depth", [(1,), (2,), (1, 2), (1, 2, 3)])
 def test_nobody_stays_when_stopped_processes_lose_their_client(write, tmp_path, depth):
-    """A supervisor (1), a zygote (2), a worker (3): woken or killed, and gone."""
+    """A supervisor (1), a zygote (2), a worker (3): resumed or killed, and gone."""
     program = tmp_path / "client.py"
     program.write_text(textwrap.dedent(CLIENT))
     client = subprocess.Popen(

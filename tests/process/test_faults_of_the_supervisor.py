@@ -1,4 +1,4 @@
-"""A supervisor that is killed again and again, stopped, or cannot be started."""
+"""A supervisor that is killed repeatedly, suspended, or cannot be started."""
 
 import errno
 import logging
@@ -36,7 +36,7 @@ def row(request):
 
 
 def lose_supervisor():
-    """Kill the supervisor and return when the client has another one."""
+    """Kill the supervisor; return once the client has another one."""
     lost = get_supervisor()
     strike(lost)
     client = registry.client
@@ -44,7 +44,7 @@ def lose_supervisor():
 
 
 def test_tasks_go_on_when_supervisors_die_in_a_row(write):
-    """Without a finished run between, each one is waited for a little longer."""
+    """Without a finished run in between, each wait is a little longer."""
     tasks = [ipycron.create_task(NEVER, write(QUICK)) for _ in range(3)]
     events = [Record(task) for task in tasks]
     for task in tasks:
@@ -59,7 +59,7 @@ def test_tasks_go_on_when_supervisors_die_in_a_row(write):
 
 
 def test_losses_are_forgiven_when_runs_finish_between(write):
-    """A long life may lose any number of supervisors."""
+    """In time, any number of supervisors may be lost."""
     task = ipycron.create_task(NEVER, write(QUICK))
     events = Record(task)
     task.start().result(10)
@@ -71,7 +71,7 @@ def test_losses_are_forgiven_when_runs_finish_between(write):
 
 
 def test_run_waits_for_its_former_self_when_the_supervisor_is_lost(write, tmp_path):
-    """A job that resists SIGTERM is gone before its task goes on."""
+    """A job that resists SIGTERM is gone before its task continues."""
     log = tmp_path / "log"
     path = write(f"""
         import os, signal, time
@@ -99,7 +99,7 @@ def test_run_waits_for_its_former_self_when_the_supervisor_is_lost(write, tmp_pa
 
 
 def test_slots_are_told_as_missed_when_nobody_could_run_them(write):
-    """Slots between two supervisors are missed, and each slot is told once."""
+    """Slots between two supervisors are missed, each reported once."""
     task = ipycron.create_task(EVERY_SECOND, write(QUICK), tolerance=0.3)
     slots = []
     task.on("execution:started", lambda c: slots.append(c.date.timestamp()))
@@ -120,17 +120,17 @@ def test_slots_are_told_as_missed_when_nobody_could_run_them(write):
 
 
 def test_slot_that_waits_is_told_when_the_supervisor_is_lost(write):
-    """A slot in election is overtaken by later ones; none of them is forgotten."""
+    """Later slots may pass one in its election; none is forgotten."""
     released, asked = threading.Event(), []
 
     class Coordinator:
         def should_run(self, key, lease):  # noqa: ARG002 - see `RunCoordinator`
-            """Leave the first question open until the test is over."""
+            """Leave the first question unanswered until the test is over."""
             asked.append(key)
             return released.wait(4) if len(asked) == 1 else True
 
         def on_complete(self, key):
-            """Hear."""
+            """Do nothing."""
 
     task = ipycron.create_task(
         EVERY_SECOND,
@@ -158,7 +158,7 @@ def test_slot_that_waits_is_told_when_the_supervisor_is_lost(write):
 
 
 def test_shutdown_returns_when_the_supervisor_is_stopped(write, monkeypatch):
-    """What does not answer is killed; nobody is left."""
+    """A process that does not answer is killed; none is left."""
     monkeypatch.setattr("ipycron.client.background.ANSWER_TIMEOUT", 0.5)
     monkeypatch.setattr("ipycron.client.connection.EXIT_TIMEOUT", 0.5)
     task = ipycron.create_task(NEVER, write(QUICK))
@@ -170,7 +170,7 @@ def test_shutdown_returns_when_the_supervisor_is_stopped(write, monkeypatch):
 
 
 def test_shutdown_returns_when_the_zygote_is_stopped(write):
-    """The supervisor kills a zygote that does not leave, and its workers."""
+    """The supervisor kills a zygote that does not exit, and its workers."""
     task = ipycron.create_task(NEVER, write(QUICK))
     task.start().result(10)
     pids = [get_supervisor(), get_zygote(), task.execute().result(10)]
@@ -180,7 +180,7 @@ def test_shutdown_returns_when_the_zygote_is_stopped(write):
 
 
 def test_everybody_leaves_when_the_client_is_killed_amid_starts(write, tmp_path):
-    """Twenty workers on their way into life follow their client out of it."""
+    """Twenty workers being started end with their client."""
     path = write("import time\ntime.sleep(0.2)\ndef task(): ...")
     program = tmp_path / "client.py"
     program.write_text(
@@ -225,7 +225,7 @@ ipycron.shutdown()
 
 
 def test_start_fails_when_there_are_no_descriptors(write, tmp_path):
-    """A supervisor that cannot be started is an error, and may be tried again."""
+    """It is an error to start a supervisor then; it may be retried."""
     (tmp_path / "script.py").write_text(SCRIPT)
     done = subprocess.run(
         [sys.executable, tmp_path / "script.py", write(QUICK)],
@@ -251,7 +251,7 @@ if os.getuid() == 0:
 
 
 def test_start_fails_when_there_are_no_processes(write, monkeypatch):
-    """A fork that the system refuses is an error of this start; others live on."""
+    """A refused fork is an error of this start; other tasks continue."""
     path = write(QUICK)
     write(LIMITED, "limited.py")
     monkeypatch.setenv("PYTHONPATH", str(path.parent))
@@ -265,7 +265,7 @@ def test_start_fails_when_there_are_no_processes(write, monkeypatch):
 
 
 def test_loss_is_logged_once_with_what_the_supervisor_said(write, caplog):
-    """Who reads the log learns what happened."""
+    """The log says what happened."""
     task = ipycron.create_task(NEVER, write(QUICK))
     task.start().result(10)
     with caplog.at_level(logging.ERROR, "ipycron"):
@@ -290,7 +290,7 @@ def refusal(monkeypatch):
 
 
 def test_every_start_ends_that_waits_for_a_supervisor(write, refusal):
-    """Those of the user, and that which brings the task back."""
+    """Both users' starts and the one that resumes the task."""
     task = ipycron.create_task(NEVER, write(QUICK))
     refusal.set()
     task.start().result(10)
@@ -307,7 +307,7 @@ def test_every_start_ends_that_waits_for_a_supervisor(write, refusal):
 
 
 def test_slots_of_a_silence_are_reported_when_the_task_is_destroyed(write, refusal):
-    """Each slot from the last one that ran to the end."""
+    """Every slot from the last one that ran to the end."""
     task = ipycron.create_task(EVERY_SECOND, write(QUICK))
     record = Record(task)
     refusal.set()

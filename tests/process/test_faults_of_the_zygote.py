@@ -1,4 +1,4 @@
-"""A zygote that is stopped, busy, killed, or dies of what it imports."""
+"""A zygote that is suspended, busy, killed, or dies of its imports."""
 
 import os
 import signal
@@ -34,7 +34,7 @@ def row(request):
 
 
 def test_start_fails_in_time_when_the_zygote_is_stopped(row, write):
-    """StartTimeout comes after start_timeout; nothing of it runs when it goes on."""
+    """StartTimeout after start_timeout; nothing runs once it is resumed."""
     path = write(MARKED)
     zygote = get_zygote()
     task = ipycron.create_task(NEVER, path, start_timeout=0.5)
@@ -54,7 +54,7 @@ def test_start_fails_in_time_when_the_zygote_is_stopped(row, write):
 
 
 def test_stop_is_quick_when_the_fork_has_not_happened(row, write):
-    """A start that waits for a busy zygote is revoked at once, and stays so."""
+    """A start that waits for a busy zygote is revoked at once, for good."""
     path = write(MARKED)
     imported = path.with_name("imported")
     write(
@@ -81,7 +81,7 @@ def test_stop_is_quick_when_the_fork_has_not_happened(row, write):
 
 
 def test_start_is_made_again_when_the_zygote_dies_under_it(row, write):
-    """A zygote lost while it forks costs a start some time, not more."""
+    """A zygote lost while forking only delays the start."""
     zygote = get_zygote()
     task = ipycron.create_task(NEVER, write(MARKED))
     with stopped(zygote):
@@ -95,7 +95,7 @@ def test_start_is_made_again_when_the_zygote_dies_under_it(row, write):
 
 
 def test_start_fails_when_the_job_kills_its_zygote(row, write):
-    """A job that ends its zygote while it loads is tried twice, no more."""
+    """A job that ends its zygote while loading is tried only twice."""
     source = """
     import os, signal
     if os.getppid() == os.getppid():
@@ -111,7 +111,7 @@ def test_start_fails_when_the_job_kills_its_zygote(row, write):
 
 
 def test_stop_ends_when_the_zygote_is_stopped(row, write):
-    """Nobody reaps the worker; it is seen dead all the same."""
+    """The worker is not reaped, but known to be dead."""
     task = ipycron.create_task(NEVER, write(MARKED))
     task.start().result(10)
     pid = task.execute().result(10)
@@ -125,7 +125,7 @@ def test_stop_ends_when_the_zygote_is_stopped(row, write):
     [("os._exit(3)", {"exit_code": 3}), ("os.abort()", {"signal_name": "SIGABRT"})],
 )
 def test_death_is_told_truly_when_the_zygote_is_stopped(row, write, end, told):
-    """How a worker ended is read from the system where the zygote does not tell."""
+    """A worker's exit status is read from the system instead."""
     task = ipycron.create_task(NEVER, write(f"import os\ndef task():\n    {end}\n"))
     record = Record(task)
     task.start().result(10)
@@ -138,7 +138,7 @@ def test_death_is_told_truly_when_the_zygote_is_stopped(row, write, end, told):
 
 
 def test_schedule_goes_on_when_the_zygote_is_stopped(row, write):
-    """Workers that exist need no zygote to run."""
+    """Existing workers need no zygote to run."""
     task = ipycron.create_task(EVERY_SECOND, write(MARKED))
     events = Record(task)
     task.start().result(10)
@@ -148,7 +148,7 @@ def test_schedule_goes_on_when_the_zygote_is_stopped(row, write):
 
 
 def test_preload_is_given_up_when_zygotes_die_of_it(row, write, caplog):
-    """A module that ends its zygote keeps no worker from starting for long."""
+    """A module that ends its zygote does not block workers for long."""
     path = write(MARKED)
     write("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)", "deadly.py")
     with pytest.MonkeyPatch.context() as patch:
@@ -167,7 +167,7 @@ def test_preload_is_given_up_when_zygotes_die_of_it(row, write, caplog):
 
 
 def test_tasks_are_restarted_when_the_zygote_is_killed(row, write):
-    """Every worker is lost with it; every task goes on with a new one."""
+    """Every worker is lost with it; every task continues with a new one."""
     tasks = [ipycron.create_task(NEVER, write(MARKED)) for _ in range(10)]
     for task in tasks:
         task.start().result(10)

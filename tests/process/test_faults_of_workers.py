@@ -1,4 +1,4 @@
-"""Workers that hold on to life, and workers that turn on their supervisor."""
+"""Workers that resist their end, and workers that attack their supervisor."""
 
 import os
 import signal
@@ -59,7 +59,7 @@ def run_stubborn(write, prelude="pass", body="time.sleep(60)", **options):
 
 
 def test_lifeline_ends_a_worker_when_python_does_not_listen(write):
-    """Without supervisor, and with a stopped zygote, the kernel sends SIGTERM."""
+    """Without supervisor and with a suspended zygote, the kernel ends it."""
     pid = run_stubborn(write, body=IN_C)
     zygote = get_zygote()
     with stopped(zygote):
@@ -68,14 +68,14 @@ def test_lifeline_ends_a_worker_when_python_does_not_listen(write):
 
 
 def test_zygote_kills_a_worker_when_it_blocks_sigterm(write):
-    """SIGTERM of the lifeline waits for ever; SIGKILL comes after the grace."""
+    """The lifeline's SIGTERM stays pending; SIGKILL follows after the grace."""
     pid = run_stubborn(write, prelude=BLOCKED, body=IN_C)
     os.kill(get_supervisor(), signal.SIGKILL)
     eventually(lambda: is_dead(pid), "the worker is gone", 5)
 
 
 def test_parents_death_kills_a_worker_when_it_blocks_sigterm(write):
-    """With supervisor and zygote gone there is still the kernel."""
+    """Without supervisor and zygote, the kernel still kills it."""
     pid = run_stubborn(write, prelude=BLOCKED, body=IN_C)
     zygote = get_zygote()
     with stopped(get_supervisor()):
@@ -91,7 +91,7 @@ def test_parents_death_kills_a_spawned_worker_when_it_blocks_sigterm(write):
 
 
 def test_grandchildren_go_with_a_worker_when_both_are_stopped(write, tmp_path):
-    """SIGKILL of the group reaches who sleeps under SIGSTOP."""
+    """SIGKILL of the group reaches suspended processes."""
     path = write("""
         import os, subprocess
         child = subprocess.Popen(["sleep", "60"])
@@ -134,7 +134,7 @@ HOSTILE = {
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_supervisor_ends_a_worker_when_it_sends(write, name):
-    """Who breaks the protocol is killed and told so; nothing of it stays behind."""
+    """A worker that violates the protocol is killed, with the reason."""
     path = write(
         f"{FIND_CONTROL}\nimport time\ndef task():\n    {HOSTILE[name]}\n"
         "    time.sleep(60)\n"
@@ -154,7 +154,7 @@ def test_supervisor_ends_a_worker_when_it_sends(write, name):
 
 @pytest.mark.parametrize("moment", ["float('inf')", "float('nan')", "-1e300", "1e300"])
 def test_start_that_a_worker_invents_is_not_believed(write, moment):
-    """It may only say when it began after its slot: no date can be made of infinity."""
+    """Only times after the slot count; infinity is not a date."""
     path = write(
         FIND_CONTROL
         + f"""
@@ -174,7 +174,7 @@ def task(ctx):
 
 
 def test_supervisor_ignores_a_worker_when_it_speaks_for_others(write):
-    """Ends of other runs, and displays of other tasks, are not believed."""
+    """Ends of other runs and displays of other tasks are ignored."""
     path = write(
         FIND_CONTROL
         + """
@@ -201,7 +201,7 @@ def task(ctx):
 
 
 def test_supervisor_does_not_grow_when_workers_send_half_a_frame(write):
-    """What never completes is bounded, and goes with its worker."""
+    """An incomplete frame is bounded, and dropped with its worker."""
     path = write(
         FIND_CONTROL
         + """
@@ -225,7 +225,7 @@ def task():
 
 
 def test_worker_is_told_to_have_closed_its_connection_when_it_did(write):
-    """A job that closes every descriptor and goes on is ended, with the reason."""
+    """A job that closes all descriptors and continues is ended; the error says so."""
     path = write("""
         import os, time
         def task():

@@ -1,4 +1,4 @@
-"""What may come in the middle of the first start of all, in fresh interpreters.
+"""What may happen in the middle of the first start, in fresh interpreters.
 
 A signal's handler runs between any two steps; here it runs at the import of a module.
 """
@@ -97,20 +97,20 @@ ipycron.shutdown()
 
 
 def run(story: str, name: str) -> object:
-    """Return what a story prints as JSON, interrupted at the import of `name`."""
+    """Return a program's JSON output, interrupted at the import of `name`."""
     return run_fresh(AT_IMPORT.format(name=name) + story)
 
 
 @pytest.mark.parametrize("name", ["asyncio", "ipycron.client.engine", "asyncio.tasks"])
 def test_handler_may_shut_down_the_first_start(name):
-    """Nobody hangs: the start fails, and the next client starts as ever."""
+    """Nothing hangs: the start fails, and the next client starts normally."""
     told, status, again = run(SHUT_DOWN, name)
     assert told == "ipycron was shut down"
     assert (status, again) == ("destroyed", "destroyed")
 
 
 def test_handler_may_start_a_task_in_the_first_start():
-    """Both are started, by one supervisor."""
+    """Both are started by one supervisor."""
     found, supervisors = run(START_ANOTHER, "ipycron.client.engine")
     assert found == [None, 1]
     assert supervisors == 1
@@ -118,19 +118,19 @@ def test_handler_may_start_a_task_in_the_first_start():
 
 @pytest.mark.parametrize("name", ["asyncio.tasks", "ipycron.client.background"])
 def test_first_start_may_be_interrupted_and_repeated(name):
-    """Ctrl-C leaves no supervisor behind, and no half of asyncio."""
+    """Ctrl-C leaves no supervisor behind, and no partly imported asyncio."""
     assert run(INTERRUPT, name) == ["", "idle", "well"]
 
 
 def test_copy_that_is_forked_in_the_first_start_holds_no_socket():
-    """A supervisor would not see the end of its client as long as the copy lives."""
+    """Otherwise a supervisor would outlive its client with the child."""
     before, held = run(FORK, "ipycron.client.engine")
     assert before > 0
     assert held == []
 
 
 def test_copy_that_is_forked_before_the_first_call_holds_no_socket():
-    """The engine has the supervisor then, and has not talked to it yet."""
+    """The engine then has the supervisor but has not contacted it yet."""
     supervisor = start_supervisor()
     remote = BackgroundTasks(Mock(), None, supervisor, loop=None, submit=None)
     remote.close_in_child()
@@ -139,7 +139,7 @@ def test_copy_that_is_forked_before_the_first_call_holds_no_socket():
 
 
 def test_client_that_was_shut_down_takes_no_task():
-    """It would be in no list, and nobody would ever end it."""
+    """Such a task would be in no list, and nothing would ever end it."""
     task = ipycron.create_task(NEVER, lambda: 1)
     client = Client()
     client.shutdown(0)
@@ -149,7 +149,7 @@ def test_client_that_was_shut_down_takes_no_task():
 
 
 def test_first_zygote_is_a_process_of_its_own():
-    """It is forked from the supervisor; it leads a session, and each has its name."""
+    """Forked from the supervisor, it has its own session and name."""
     ipycron.create_task(NEVER, os.__file__.replace("os.py", "this.py")).start().result(
         SECONDS
     )
@@ -163,7 +163,7 @@ def test_first_zygote_is_a_process_of_its_own():
 
 
 def test_supervisor_that_nobody_talked_to_is_gone_with_its_zygote():
-    """Whoever waits for the end need not look for a copy that lives a little longer."""
+    """Whoever waits for its end need not wait for its zygote, too."""
     supervisor = start_supervisor()
     pid = supervisor.process.pid
     eventually(lambda: find_living_children(pid), "it has forked its zygote")
@@ -191,5 +191,5 @@ supervise.main(theirs.fileno(), leash)
 
 
 def test_supervisor_collects_its_garbage():
-    """It loads without the collector, and then runs for months."""
+    """It loads with the collector off, and then runs for months."""
     assert run_fresh(COLLECTING) is True

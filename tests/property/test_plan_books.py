@@ -172,7 +172,7 @@ class Books:
         return f"t{number % len(self.every)}"
 
     def watch_drops(self, task_id):
-        """Record the slots that a stop drops silently, since their code has not begun."""
+        """Record the slots that a stop drops silently because they have not begun."""
         life = self.scheduler._lives[task_id]
         drop = life._admission.drop
 

@@ -38,7 +38,7 @@ def cluster(tmp_path, dask_threads):
 
 
 def find_on_scheduler(client):
-    """Return the runs and variables that Dask's scheduler holds."""
+    """Return how many runs and events Dask's scheduler holds."""
 
     def ask(dask_scheduler):
         events = dask_scheduler.extensions["events"]._events
@@ -148,7 +148,7 @@ def test_run_that_goes_on_keeps_its_task_busy(shared, start, tmp_path):
 
 
 def test_nothing_is_left_on_the_cluster(shared, start):
-    """Results and variables are released once the last task is gone."""
+    """Results and events are released once the last task is gone."""
     task = start(lambda: 42, shared.client)
     for _ in range(3):
         task.execute().result(SECONDS)
