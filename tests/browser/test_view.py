@@ -325,6 +325,32 @@ def test_status_and_filter_agree_on_what_is_failing(
     assert is_found == [True, shown[1], shown[1] or last == "failed"]
 
 
+@pytest.mark.parametrize(
+    ("libraries", "folded"),
+    [
+        ([["", "json"], ["json", "json"]], ["1 frame in json", "2 frames in json"]),
+        ([["json"], ["http", ""]], ["1 frame in json", "1 frame in http"]),
+        ([["json"], ["http"]], []),
+    ],
+)
+def test_traceback_folds_libraries_if_any_of_its_errors_has_other_frames(
+    bare_page, libraries, folded
+):
+    """A cause inside a library, as pandas' KeyErrors have, is not shown at length."""
+    found = bare_page.evaluate(
+        """(libraries) => {
+          const errors = libraries.map((frames) => ({
+            title: [0, 1], frames: frames.map((library) => [0, 1, library]),
+          }));
+          const drawn = h("div", {}, ...drawErrors(["a line"], errors));
+          const folds = drawn.querySelectorAll("details > summary");
+          return [...folds].map((fold) => fold.textContent);
+        }""",
+        libraries,
+    )
+    assert found == folded
+
+
 def test_ids_are_made_where_the_browser_offers_none(bare_page):
     """Pages of plain http have no `crypto.randomUUID`."""
     ids = bare_page.evaluate(

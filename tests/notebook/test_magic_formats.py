@@ -62,6 +62,17 @@ def test_task_shows_the_traceback_of_its_failure(session, run):
     assert '<span style="color:' in bundle["text/html"]
 
 
+def test_traceback_folds_the_frames_of_a_cause_that_are_all_a_library_s(session, run):
+    """As on the card: what the cell's own lines did is what is looked for."""
+    task = run("import urllib.request as u\nu.urlopen('http://127.0.0.1:1')")
+    html = show(session, task)["text/html"]
+    cause = html.partition("ConnectionRefusedError")[2]
+    assert re.search(r"<summary>\d+ frames in [\w, ]+</summary>", cause)
+    assert not re.search(
+        r"socket\.py", re.sub(r"<details>.*?</details>", "", html, flags=re.DOTALL)
+    )
+
+
 def test_failure_names_a_file_whose_name_is_no_text(session, run):
     """No message to the page could carry the name as it is; it is written out."""
     bundle = show(session, run("open(b'/caf\\xe9')"))

@@ -235,11 +235,11 @@ def _write_traceback(text: str) -> str:
     if not errors:
         return _pre(tidy(text), style=_ERROR)
     parts = []
+    is_folding = any(not frame.library for error in errors for frame in error.frames)
     for error in errors:
         title = "\n".join(lines[error.first : error.end])
         relation = f"{error.relation}:\n" if error.relation else ""
         parts.append(_pre(f"{relation}{title}", style="font-weight:bold"))
-        is_folding = not all(frame.library for frame in error.frames)
         for library, frames in groupby(error.frames, attrgetter("library")):
             shown = [_pre("\n".join(lines[f.first : f.end])) for f in frames]
             if library and is_folding:

@@ -34,16 +34,17 @@ function drawErrors(lines, errors) {
     const kept = lines.filter((line) => !RULE.test(stripControls(line)) && !HEADING.test(stripControls(line)));
     return [drawText(kept)];
   }
+  // If all frames are a library's, of all errors, none is folded.
+  const isFolding = errors.some(({ frames }) => frames.some(([, , library]) => !library));
   return errors.flatMap(({ title, frames, relation }) => [
     relation ? h("div", { class: "icr-relation" }, relation) : null,
     h("div", { class: "icr-error" }, drawText(lines.slice(...title))),
-    ...gatherFrames(frames).map((group) => drawGroup(lines, group)),
+    ...gatherFrames(frames, isFolding).map((group) => drawGroup(lines, group)),
   ]).filter(Boolean);
 }
 
-/** Adjacent library frames form one group; if all are library frames, none is folded. */
-function gatherFrames(frames) {
-  const isFolding = frames.some(([, , library]) => !library);
+/** Adjacent library frames form one group. */
+function gatherFrames(frames, isFolding) {
   const groups = [];
   for (const frame of frames) {
     const isFolded = isFolding && Boolean(frame[2]);
