@@ -16,13 +16,14 @@ if TYPE_CHECKING:
 _HEADS = ("name", "status", "schedule", "next run", "last run", "runs kept")
 _WIDEST = 60  # characters of a cell in a text table
 _NARROWEST = 12  # to which cells are cut for a terminal's sake
+_PAGE = 100  # characters of a line where none fits better, as below a cell
 _GAP = "  "
 
 
 def list_tasks(tasks: Iterable[Task]) -> str:
     """Return a table of tasks in the words of programs, with whole dates."""
     rows = [_HEADS, *map(_make_row, tasks)]
-    return write_text_table(rows, room=find_room())
+    return write_text_table(rows, room=find_room() or _PAGE)
 
 
 def _make_row(task: Task) -> tuple[str, ...]:
@@ -57,7 +58,11 @@ def say_kept(history: History) -> str:
 
 def find_room() -> int | None:
     """Return the characters of a line where stdout is a terminal; None elsewhere."""
-    if not sys.stdout.isatty():
+    try:
+        is_terminal = sys.stdout.isatty()
+    except (AttributeError, ValueError):  # there is no console, or it is closed
+        return None
+    if not is_terminal:
         return None
     from shutil import get_terminal_size  # noqa: PLC0415 - loads nine modules
 
@@ -73,12 +78,12 @@ def write_text_table(rows: Sequence[Sequence[str]], *, room: int | None = None) 
             first; a line is longer if not all columns fit.
     """
     flat = [[_cut(cell, _WIDEST) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*flat, strict=True)]
+    widths = [max(map(measure, column)) for column in zip(*flat, strict=True)]
     if room is not None:
         _narrow(widths, room - len(_GAP) * (len(widths) - 1))
     return "\n".join(
         _GAP.join(
-            _cut(cell, width).ljust(width)
+            _fill(_cut(cell, width), width)
             for cell, width in zip(row, widths, strict=True)
         ).rstrip()
         for row in flat
@@ -91,6 +96,30 @@ def _narrow(widths: list[int], room: int) -> None:
         widths[widths.index(max(widths))] -= 1
 
 
+def _fill(text: str, width: int) -> str:
+    return text + " " * (width - measure(text))
+
+
 def _cut(text: str, width: int) -> str:
     flat = " ".join(text.split())
-    return flat if len(flat) <= width else f"{flat[: width - 1]}…"
+    if measure(flat) <= width:
+        return flat
+    cut = flat[: width - 1]
+    while measure(cut) > width - 1:
+        cut = cut[:-1]
+    return f"{cut}…"
+
+
+def measure(text: str) -> int:
+    r"""Return the columns that a text takes in a terminal.
+
+    Examples:
+        >>> [measure(text) for text in ("plain", "数据", "🚀", "e\u0301")]
+        [5, 4, 2, 1]
+    """
+    if text.isascii():
+        return len(text)
+    from unicodedata import category, east_asian_width  # noqa: PLC0415 - few need it
+
+    shown = (char for char in text if category(char) not in ("Mn", "Me", "Cf"))
+    return sum(2 if east_asian_width(char) in "WF" else 1 for char in shown)

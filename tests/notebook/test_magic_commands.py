@@ -92,6 +92,18 @@ def test_table_fits_its_terminal(room, lines):
     assert table.splitlines()[: len(lines)] == lines
 
 
+def test_table_is_straight_whatever_letters_names_have():
+    """A terminal shows some in two columns, and accents in none."""
+    names = ("name", "数据 🚀", "e\u0301te\u0301", "数" * 40)
+    table = write_text_table([(name, "|") for name in names], room=24).splitlines()
+    assert table == [
+        "name" + " " * 19 + "|",
+        "数据 🚀" + " " * 16 + "|",
+        "e\u0301te\u0301" + " " * 20 + "|",
+        "数" * 10 + "…  |",
+    ]
+
+
 def test_list_tells_a_task_that_only_ends_from_the_one_in_its_place(session):
     """A run in progress may end; the name is another task's already."""
     body = "import time\ntime.sleep(60)"

@@ -53,6 +53,8 @@ def test_tasks_are_printed_as_a_table(house):
     last = f"{report.last_run.date:%Y-%m-%d %H:%M:%S} finished: 42"
     first = [r"report \u202e", "idle", report.pattern, following, last, "1"]
     assert cells == [first, ["second", "stopped", report.pattern]]
+    house.create(answer, name="n" * 200)
+    assert max(map(len, repr(ipycron.get_tasks()).splitlines())) <= 100
 
 
 def test_unknown_name_is_met_with_a_suggestion(house):
