@@ -227,7 +227,7 @@ def test_run_shows_the_failure_that_it_waits_for(session):
     said = session.run("%cron run it --wait")
     assert "ZeroDivisionError" in said
     assert re.search(
-        r"it: .* failed in .*: ZeroDivisionError: division by zero\n", said
+        r"it: .* failed after .*: ZeroDivisionError: division by zero\n", said
     )
     assert session.result.success
 

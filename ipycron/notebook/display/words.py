@@ -254,13 +254,13 @@ def say_run(run: RunLike, now: datetime) -> str:
     clock = say_instant(run.date, now)
     if run.is_ok is None:
         return f"{clock} running"
-    took = "" if run.duration is None else f" in {say_took(run.duration)}"
-    if run.outcome == "stopped":
-        return f"{clock} stopped" + took.replace(" in ", " after ")
+    took = "" if run.duration is None else say_took(run.duration)
     if not run.is_ok:
-        return f"{clock} failed{took}: {say_summary(run.summary)}"
-    is_silent = run.summary in ("", "None")
-    return f"{clock} finished{took}" + (f": {run.summary}" if not is_silent else "")
+        said = f"{clock} {run.outcome}" + (took and f" after {took}")
+        is_failed = run.outcome == "failed"
+        return f"{said}: {say_summary(run.summary)}" if is_failed else said
+    said = f"{clock} finished" + (took and f" in {took}")
+    return said if run.summary in ("", "None") else f"{said}: {run.summary}"
 
 
 def find_shown_run(task: Task) -> RunLike | None:
