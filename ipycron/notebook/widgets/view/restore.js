@@ -26,7 +26,7 @@ class Restorer {
     this.done = new Set();
     /** What cells lacked that are to run again, by cell. @type {Map<string, string>} */
     this.lacking = new Map();
-    this.note = h("span", { class: "icr-grow" });
+    this.note = h("span", {});
     this.button = h("button", { type: "button", class: "icr-button", hidden: true, on: { click: () => this.restore() } });
   }
 

@@ -222,13 +222,15 @@ class Notices {
   /**
    * @param {Store} store
    * @param {(task: string) => boolean} isMine
-   * @param {...any} tools what can be done about the line
+   * @param {any} note more words on the line
+   * @param {any} tool what can be done about it
    */
-  constructor(store, isMine, ...tools) {
+  constructor(store, isMine, note = null, tool = null) {
     this.store = store;
     this.isMine = isMine;
     this.words = h("span", {});
-    this.line = h("div", { class: "icr-line-state", hidden: true }, this.words, ...tools);
+    const texts = h("span", { class: "icr-grow" }, this.words, " ", note);
+    this.line = h("div", { class: "icr-line-state", hidden: true }, texts, tool);
     this.list = h("div", {});
     this.drawn = "";
     this.el = h("div", { class: "icr-notices", role: "status", "aria-live": "polite" }, this.line, this.list);
