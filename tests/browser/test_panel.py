@@ -236,12 +236,25 @@ def test_views_fit_into_a_narrow_notebook(notebook):
     views = notebook.page.locator(".icr")
     expect(views).to_have_count(2)
     expect(notebook.page.locator(".icr-row")).to_have_count(5)
+    expect(open_row(notebook, "working").locator(".icr-run")).to_be_visible()
     lost = notebook.page.evaluate(
         """(widths) => widths.flatMap((width) => {
           const views = [...document.querySelectorAll(".icr")];
           for (const view of views) view.style.width = `${width}px`;
           const name = document.querySelector(".icr-card .icr-name");
           const lost = name.scrollWidth > name.clientWidth ? ["name"] : [];
+          const find = (selector) => document.querySelector(selector);
+          const isNarrow = width <= 480;
+          const isShort = getComputedStyle(find(".icr-took")).display === "none";
+          if (isShort !== isNarrow) lost.push(`duration at ${width}`);
+          const runs = find(".icr-detail .icr-history").getBoundingClientRect();
+          const output = find(".icr-detail-main").getBoundingClientRect();
+          if (output.top >= runs.bottom !== isNarrow) lost.push(`output at ${width}`);
+          const heads = document.querySelectorAll(".icr-section-head .icr-opener");
+          for (const { offsetHeight, textContent } of heads) {
+            if (offsetHeight > 26) lost.push(`${textContent} at ${width}`);
+          }
+          if (width < 350) return lost; // the table scrolls
           for (const view of views) {
             const end = view.getBoundingClientRect().right - 2;
             for (const button of view.querySelectorAll(".icr-controls button")) {
@@ -251,7 +264,7 @@ def test_views_fit_into_a_narrow_notebook(notebook):
           }
           return lost;
         })""",
-        [380, 480, 640, 760, 1000],
+        [250, 380, 480, 640, 760, 1000],
     )
     assert lost == []
 

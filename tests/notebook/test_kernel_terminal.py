@@ -121,7 +121,9 @@ def test_views_are_text_at_a_prompt(terminal):
 def test_failure_prints_its_traceback_once(terminal):
     """With the lines of the cell, and not in the log again."""
     terminal.run_cell("%%cron @yearly --name bad --run-now", "1 / 0")
-    terminal.expect(r"\[bad\] .*failed after .*: ZeroDivisionError: division by zero\r?\n")
+    terminal.expect(
+        r"\[bad\] .*failed after .*: ZeroDivisionError: division by zero\r?\n"
+    )
     terminal.expect(r"\[bad\] ZeroDivisionError: division by zero\r?\n")
     said = terminal.run("%cron run bad --wait") + terminal.run("'over'")
     assert said.count("ZeroDivisionError: division by zero") == 3

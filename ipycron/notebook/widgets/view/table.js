@@ -54,7 +54,7 @@ class Row {
     this.at = h("span", { class: "icr-small icr-number icr-clip" });
     this.lastHolder = h("span", { class: "icr-holder" });
     this.last = h("span", { class: "icr-number" });
-    this.took = h("span", { class: "icr-number icr-muted icr-clip" });
+    this.took = h("span", { class: "icr-took icr-number icr-muted icr-clip" });
     this.lastLine = h("span", { class: "icr-last" }, this.lastHolder, this.last, this.took);
     this.summary = h("bdi", { class: "icr-small icr-clip" });
     const chevron = h("span", { class: "icr-holder" });
