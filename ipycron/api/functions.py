@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ipycron.api.task import Task, get_record
 from ipycron.api.text_table import list_tasks
 from ipycron.client.client import LAST_EVENTS
+from ipycron.client.completion import log_error
 from ipycron.client.jobs import bind_arguments, make_source
 from ipycron.client.listeners import check_event, finish_here
 from ipycron.client.options import OPTIONS, TaskOptions, check_logger, make_options
@@ -274,15 +275,14 @@ def _handle_start(task: Task, completion: Completion[None]) -> None:
 
 def _report_start(task: Task, completion: Completion[None]) -> None:
     error = completion.exception()
-    if error is not None and not isinstance(error, StartRevoked):
-        task.logger.error(
-            "task %r did not start: %s: %s",
-            task.name,
-            type(error).__name__,
-            error,
-            exc_info=error if not isinstance(error, IpycronError) else None,
-            extra={"ipycron_name": task.name},
-        )
+    if error is None or isinstance(error, StartRevoked):
+        return
+    text = "task %r did not start: %s: %s"
+    if isinstance(error, IpycronError):
+        extra = {"ipycron_name": task.name}
+        task.logger.error(text, task.name, type(error).__name__, error, extra=extra)
+    else:
+        log_error(task.logger, error, text, task.name, task=task.name)
 
 
 def get_tasks() -> Mapping[str, Task]:

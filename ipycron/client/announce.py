@@ -12,9 +12,10 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING
 
+from ipycron.client.completion import log_error
 from ipycron.client.executions import read_value, wrap_value
-from ipycron.process.wire.outcome import read_traceback, safe_str
-from ipycron.process.wire.printable import keep_colours, show_controls, strip_colours
+from ipycron.process.wire.outcome import safe_str
+from ipycron.process.wire.printable import keep_colours
 from ipycron.scheduling.events import Event, TaskContext, to_datetime
 
 if TYPE_CHECKING:
@@ -113,24 +114,8 @@ def _is_same(run: PastRun, error: BaseException) -> bool:
 
 def _log_error(task: TaskRecord, what: str, error: BaseException | None) -> None:
     assert error is not None
-    logger = task.logger
-    if not logger.isEnabledFor(logging.ERROR):
-        return
-    name = show_controls(type(error).__name__)
-    record = logger.makeRecord(
-        logger.name,
-        logging.ERROR,
-        __file__,
-        0,
-        "task %r: %s: %s: %s",
-        (task.name, what, name, keep_colours(safe_str(error))),
-        (type(error), error, error.__traceback__),
-    )
-    # The traceback once, where the error was raised: logging's own text would add that
-    # of the cause, which represents it.
-    record.exc_text = strip_colours(keep_colours(read_traceback(error))).rstrip()
-    record.ipycron_name = task.name
-    logger.handle(record)
+    text = "task %r: %s: %s: %s"
+    log_error(task.logger, error, text, task.name, what, task=task.name)
 
 
 def announce(

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 from _thread import RLock  # of C: `threading.RLock` is a call to it
 from concurrent.futures import CancelledError, Future
@@ -15,13 +16,12 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from ipycron.client.waits import get_call_of_listener
 from ipycron.errors import IpycronError, StartRevoked
 from ipycron.process.unix import call_in_child
-from ipycron.process.wire.outcome import safe_str
-from ipycron.process.wire.printable import keep_colours, show_controls
+from ipycron.process.wire.outcome import read_traceback, safe_str
+from ipycron.process.wire.printable import keep_colours, show_controls, strip_colours
 from ipycron.scheduling.small_map import NOTHING, SmallMap
 
 if TYPE_CHECKING:
     import asyncio
-    import logging
     from collections.abc import Callable, Generator
 
     from ipycron.process.direct.client_end import AnswerReader
@@ -368,15 +368,49 @@ def _log_failure(
     if isinstance(error, StartRevoked):
         return  # the task was stopped on request
     assert error is not None
-    trace = None if isinstance(error, IpycronError) else error
-    name = type(error).__name__
-    logger.error(
-        "%s failed and its result was never retrieved: %s: %s",
-        what,
-        show_controls(name),
-        keep_colours(safe_str(error)),
-        exc_info=trace,
+    text = "%s failed and its result was never retrieved: %s: %s"
+    if not isinstance(error, IpycronError):
+        log_error(logger, error, text, what)
+        return
+    name = show_controls(type(error).__name__)
+    logger.error(text, what, name, keep_colours(safe_str(error)))
+
+
+def log_error(
+    logger: logging.Logger,
+    error: BaseException,
+    text: str,
+    *arguments: object,
+    task: str | None = None,
+) -> None:
+    """Log an error with its traceback, once: that of where it was raised.
+
+    Logging's own text would add the frames that decode the error here, and its cause,
+    which represents the traceback.
+
+    Args:
+        logger: by which.
+        error: with a worker's traceback or its own.
+        text: has places for the arguments, the error's type and its message.
+        arguments: of the text.
+        task: the task's name, if the record is about a task that views show.
+    """
+    if not logger.isEnabledFor(logging.ERROR):
+        return
+    name = show_controls(type(error).__name__)
+    record = logger.makeRecord(
+        logger.name,
+        logging.ERROR,
+        __file__,
+        0,
+        text,
+        (*arguments, name, keep_colours(safe_str(error))),
+        (type(error), error, error.__traceback__),
     )
+    record.exc_text = strip_colours(keep_colours(read_traceback(error))).rstrip()
+    if task is not None:
+        record.ipycron_name = task
+    logger.handle(record)
 
 
 class Wakeup:

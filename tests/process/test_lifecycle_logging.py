@@ -1,5 +1,6 @@
 """What is logged, at which level, by whom (L1 to L3)."""
 
+import gc
 import io
 import logging
 import os
@@ -180,9 +181,30 @@ def test_failed_start_of_schedule_is_logged_and_leaves_the_task_stopped(workers,
     eventually(lambda: "did not start: LookupError: not here" in stream.getvalue())
     drain()
     assert "never retrieved" not in stream.getvalue()  # once is enough
+    assert stream.getvalue().count("Traceback (most recent call last)") == 1
+    assert "direct cause" not in stream.getvalue()
     logger.removeHandler(handler)
     assert task.status == "stopped"
     assert ipycron.get_task(task.id) is task
+
+
+@on_both
+def test_failure_that_nobody_asks_for_is_logged_with_one_traceback(house, caplog):
+    """Where it was raised; nothing of how it came here."""
+
+    def fail(ctx):
+        raise LookupError("gone")
+
+    task = house.start(fail)
+    completion = task.execute()
+    eventually(completion.done)
+    del completion
+    gc.collect()
+    eventually(lambda: "never retrieved" in caplog.text)
+    assert caplog.text.count("Traceback (most recent call last)") == 1
+    assert "LookupError: gone" in caplog.text
+    assert "direct cause" not in caplog.text
+    assert "WorkerTraceback" not in caplog.text
 
 
 @on_both

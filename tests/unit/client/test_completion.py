@@ -221,6 +221,9 @@ def test_failure_is_logged_once_when_nobody_asked(owner, caplog, ask):
         "ValueError: no"
     )
     assert record.exc_info[0] is ValueError
+    said = logging.Formatter().format(record)
+    assert said.count("Traceback (most recent call last)") == 1
+    assert said.count("ValueError: no") == 2  # above the traceback and below it
 
 
 def test_refusal_is_logged_without_a_traceback_of_ours(owner, caplog):
