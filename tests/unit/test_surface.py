@@ -1,6 +1,8 @@
 """What editors and type checkers see: signatures, the stub, the event names."""
 
 import ast
+import contextlib
+import importlib
 import inspect
 import re
 import typing
@@ -15,6 +17,7 @@ from ipycron.client.options import TaskOptions
 from ipycron.errors import UnknownOption
 from ipycron.scheduling.events import Event, EventName
 
+ROOT = Path(__file__).parents[2]
 STUB = ast.parse(Path(ipycron.__file__).with_suffix(".pyi").read_text())
 
 
@@ -68,9 +71,46 @@ def test_stub_imports_each_name_from_where_it_is():
 def test_task_shows_public_names_only():
     """Tab completion is a user interface; see CONTRIBUTING.md."""
     shown = {name for name in dir(ipycron.Task) if not name.startswith("_")}
-    text = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text()
+    text = (ROOT / "CONTRIBUTING.md").read_text()
     (listed,) = re.findall(r"`Task` shows (.*?)\n\n", text, re.DOTALL)
     assert shown == set(re.findall(r"`(\w+)`", listed))
+
+
+def test_contributing_names_only_what_exists():
+    """The map of the code leads to files, rooms, classes and methods that are there."""
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    text = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+    before, departures = text.split("## Where the code departs")
+    # The left column of that table has former names.
+    departures = re.sub(r"^\| [^|]* \|", "|", departures, flags=re.MULTILINE)
+    named = set(re.findall(r"`([\w./]+)`", before + departures)) - FOREIGN
+    assert len(named) > 100
+    assert sorted(name for name in named if not exists(name)) == []
+
+
+FOREIGN = {".venv", "H", "LW", "RLock", "Logger.callHandlers", "os.fork"}
+FOREIGN |= {"threading.Event"}
+CODE = {path: path.read_text() for path in (ROOT / "ipycron").rglob("*.py")}
+CLASSES = set(re.findall(r"^class (\w+)", "\n".join(CODE.values()), re.MULTILINE))
+
+
+def exists(name):
+    """Return whether a name is a path, a class, a method or a module's attribute."""
+    if "/" in name or name.endswith((".py", ".toml")):
+        paths = [ROOT / name, ROOT / "ipycron" / name]
+        return any(p.exists() for p in paths) or any((ROOT / "ipycron").rglob(name))
+    head, _, rest = name.partition(".")
+    if head[0].isupper():
+        # A method, or a field of a message.
+        member = re.compile(rf"^    (def {rest}\(|{rest}:)", re.MULTILINE)
+        return head in CLASSES and (not rest or any(map(member.search, CODE.values())))
+    if not rest:
+        return True  # a word: an option, a thread, a room
+    path = name.removeprefix("ipycron.")
+    with contextlib.suppress(ImportError):
+        return bool(importlib.import_module(f"ipycron.{path}"))
+    place, _, attribute = f"ipycron.{path}".rpartition(".")
+    return hasattr(importlib.import_module(place), attribute)
 
 
 def test_listener_receives_the_very_task_that_the_user_holds():
