@@ -289,7 +289,7 @@ class Dispatcher:
         self._queue: queue.SimpleQueue[Item | None] = queue.SimpleQueue()
         # Calls that come before those in the queue: a call in progress has added them.
         self._agenda: deque[Item] = deque()
-        self._lock = threading.RLock()  # a signal's handler may take it again
+        self._lock = threading.RLock()  # reentrant for signal handlers
         self._is_closed = False
         self._local = threading.local()
         self._clock = SystemClock()

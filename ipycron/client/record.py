@@ -283,7 +283,7 @@ class TaskRecord:
                 self.refuse(execution_id, client.make_over_error(self))
             else:
                 client.execute(self, execution_id)
-        except BaseException:  # a signal's handler: the caller never gets it
+        except BaseException:  # a signal handler raised: the caller never gets it
             self.waiters.take(execution_id)
             raise
         return completion

@@ -109,7 +109,7 @@ class StandbyOrder:
         self.forget()
         return True
 
-    def look(self) -> None:
+    def check(self) -> None:
         """Report a run that began before the scheduler noticed its slot."""
         if self._on_begun is not None and not self._permit.is_there():
             self._on_begun()

@@ -33,7 +33,7 @@ class House:
         self.loop = asyncio.new_event_loop()
         self.lease = DirectLease(self.loop, self.killed.append)
         self.lease.open("t", 1, self, self)
-        self.lease.give(lambda *call: self.told.append(call))
+        self.lease.grant(lambda *call: self.told.append(call))
 
     def send(self, opened, fds):
         """Take the worker's ends, like its channel."""
@@ -100,7 +100,7 @@ def test_held_worker_declines(house):
     """Its supervisor uses it; afterwards it is offered again."""
     assert house.lease.hold()
     assert house.call(5) is None
-    house.lease.give(print)
+    house.lease.grant(print)
     assert house.call(6)
 
 
@@ -111,25 +111,25 @@ def test_hold_tells_of_a_run_in_progress_once(house):
     assert house.lease.hold()
     assert house.told == [(house.name(5), date_call(5))]
     assert not house.answer(5)
-    assert house.lease.settle(house.name(5))
-    assert not house.lease.settle(house.name(5))
+    assert house.lease.claim_reported(house.name(5))
+    assert not house.lease.claim_reported(house.name(5))
 
 
-def test_look_gives_back_what_it_took(house):
+def test_check_gives_back_what_it_took(house):
     """After everything pending has been read."""
-    house.lease.look()
+    house.lease.check()
     assert house.call(5) is None
     house.turn()
     assert house.call(6)
-    house.lease.look()
+    house.lease.check()
     house.turn()
     assert [call[0] for call in house.told] == [house.name(6)]
     assert house.call(7) is None
 
 
-def test_look_gives_nothing_back_to_whom_it_was_taken_from(house):
+def test_check_gives_nothing_back_to_whom_it_was_taken_from(house):
     """The scheduler took it in the meantime."""
-    house.lease.look()
+    house.lease.check()
     house.lease.hold()
     house.turn()
     assert house.call(5) is None
@@ -140,11 +140,11 @@ def test_fate_of_a_call(house):
     assert house.lease.withdraw(house.name(5)) is Fate.OPEN
     assert house.lease.withdraw(house.name(5)) is Fate.REPORTED
     assert house.call(5) is None
-    house.lease.give(lambda *call: house.told.append(call))
+    house.lease.grant(lambda *call: house.told.append(call))
     house.call(6)
     assert house.lease.withdraw(house.name(6)) is Fate.REPORTED
     assert len(house.told) == 1
-    house.lease.give(print)
+    house.lease.grant(print)
     house.call(7)
     house.answer(7)
     assert house.lease.withdraw(house.name(7)) is Fate.ANSWERED
@@ -164,7 +164,7 @@ def test_fate_of_a_call_outlives_the_worker(house):
     leases.add(house.lease)
     house.call(5)
     house.answer(5)
-    house.lease.look()
+    house.lease.check()
     house.lease.close()
     leases.remove(house.lease)
     assert leases.withdraw(house.name(5), is_last=False) is Fate.ANSWERED
@@ -224,9 +224,9 @@ def test_run_is_told_once_whatever_its_job_says(house):
     house.call(5)
     house.lease.hold()
     house.lease.handle_end(house.name(5))
-    house.lease.give(lambda *call: house.told.append(call))
+    house.lease.grant(lambda *call: house.told.append(call))
     assert not house.answer(5), "the token says that it is over"
-    house.lease.look()
+    house.lease.check()
     house.lease.handle_end(house.name(5))
     assert len(house.told) == 1
     house.turn()
@@ -237,7 +237,7 @@ def test_full_floor_is_no_error(house):
     """A job has filled the counter: the worker is not offered."""
     house.lease.hold()
     os.write(house.token.fd, (2**64 - 2).to_bytes(8, "little"))
-    house.lease.give(print)
+    house.lease.grant(print)
     assert house.lease.hold()
 
 

@@ -1,4 +1,4 @@
-"""Calls from the client straight to a worker, past the supervisor.
+"""Direct calls from the client to a worker, bypassing the supervisor.
 
 The client enters by `connections.DirectConnections.try_call`. The supervisor owns a
 `DirectLease` for each worker, and the worker serves a `WorkerEnd`. With

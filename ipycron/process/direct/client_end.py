@@ -52,18 +52,18 @@ if TYPE_CHECKING:
 
 
 SPIN_SECONDS = 0.0003
-"""Seconds that a waiting thread stays awake, if the last answer came within them."""
+"""Seconds that a waiting thread spins, if the last answer took no longer."""
 CORES = count_cores()
-SOON = 0.004
+REPORT_SECONDS = 0.004
 """Seconds that a call may take before it is reported to the supervisor."""
 MAX_ANSWERS = 500
 """Answers of one connection that may wait before they are added to the history."""
-LONGEST_WAIT = 0.25
-"""Seconds that they wait at most, so that a panel shows them soon."""
-PATIENCE = 0.02
-"""Seconds that a thread reads for itself. Longer runs gain nothing by it."""
-GRACE = 0.03
-"""Seconds after which the loop reads in place of a thread: it may be interrupted."""
+MAX_WAIT = 0.25
+"""Maximum seconds that they wait, so that a panel shows them soon."""
+READ_SECONDS = 0.02
+"""Seconds that a calling thread reads itself. Longer runs gain nothing from it."""
+TAKEOVER_SECONDS = 0.03
+"""Seconds after which the loop reads instead of a thread, possibly interrupted."""
 _FLAGS = (getattr(socket, "MSG_DONTWAIT", 0),)
 _SIZES = (PACKET_BYTES,)
 
@@ -73,7 +73,7 @@ CallState = Literal["sent", "lost"]
 
 
 class LazyResult(Protocol):
-    """A result as it came, decoded when it is first read."""
+    """A received result, decoded when it is first read."""
 
     def read(self) -> Any:
         """Return the result."""
@@ -112,7 +112,7 @@ class Waiting(Protocol):
 
 
 class Connections(Protocol):
-    """What a connection asks of `DirectConnections`."""
+    """What a connection needs of `DirectConnections`."""
 
     loop: asyncio.AbstractEventLoop
     wrap_result: Callable[[Payload], LazyResult]
@@ -155,7 +155,7 @@ class DirectConnection:
         self._waiters = waiters
         self._sock = socket.socket(fileno=fd)
         self._decoder = make_decoder(DirectReply)
-        # Taken again by a signal's handler; each step within can be repeated.
+        # Reentrant for signal handlers; each step while it is held can be repeated.
         self._lock = threading.RLock()
         self._inbox: deque[bytes] = deque()  # received, not decoded yet
         self._answers: deque[tuple[Answered, LazyResult]] = deque()  # not delivered yet
@@ -182,7 +182,7 @@ class DirectConnection:
                 if is_watched:
                     call.leave()  # so that listeners are called without delay
                 return True
-        except BaseException:  # a signal's handler: the caller never gets it
+        except BaseException:  # a signal handler raised: the caller never gets it
             call.drop()
             if not call.is_sent:
                 waiters.take(call.execution_id)
@@ -199,7 +199,7 @@ class DirectConnection:
         number = number_call(_clock.now(), self._last)
         call = DirectCall(self, number, completion)
         with self._lock:
-            # A handler, or another thread, may have been here meanwhile.
+            # A signal handler or another thread may have made a call.
             if self._call is not before or number <= self._last:
                 return None
             self._last, self._call = number, call
@@ -213,10 +213,10 @@ class DirectConnection:
     def send(self, call: DirectCall) -> bool:
         """Send a call; return False if the connection is closed."""
         self._sent_at = call.sent_at
-        self._connections.watch()  # first: if this is interrupted, the loop goes on
+        self._connections.watch()  # first: the loop continues if this is interrupted
         with self._lock:
             if self._call is not call:
-                return False  # another call has taken its place meanwhile
+                return False  # another call has replaced it
             call.is_sent = True
         try:
             self._sock.send(encode_message(Call(call.number)))
@@ -244,7 +244,7 @@ class DirectConnection:
         # A packet that is not the answer belongs to the call before: at most one does.
         while not call.is_over:
             ready = watch.poll(0)
-            # Waking up takes as long as a short run: stay awake if the last was short.
+            # Waking up takes as long as a short run: spin if the last run was short.
             while self._is_spinning and not ready:
                 os.sched_yield()  # the worker may need this core
                 ready = watch.poll(0)
@@ -282,7 +282,7 @@ class DirectConnection:
         with self._lock:
             size = len(self._inbox)
             try:
-                # Received and kept in one step of C: no interrupt can come between.
+                # Received and stored in one step of C: no signal handler runs between.
                 self._inbox.extend(map(self._sock.recv, _SIZES, _FLAGS))
             except BlockingIOError:
                 pass
@@ -339,7 +339,7 @@ class DirectConnection:
             self._call = None
 
     def _lose(self) -> None:
-        """Note that the worker's end is closed; the supervisor knows what happened."""
+        """Record that the worker has closed its end; the supervisor knows why."""
         self.is_closed = True
         call = self._call
         if call is not None:
@@ -387,7 +387,7 @@ class DirectConnection:
         )
 
     def poll(self, now: float) -> bool:
-        """Do what no thread has done; return whether to poll again soon.
+        """Do what the calling threads have left; return whether to poll again soon.
 
         Args:
             now: the monotonic clock.
@@ -397,21 +397,23 @@ class DirectConnection:
         call = self._call
         if call is not None and not call.is_over:
             age = now - call.sent_at
-            if age >= SOON:
+            if age >= REPORT_SECONDS:
                 self.report()
-            if age >= (SOON if call.reader is Reader.NONE else GRACE):
+            if age >= (
+                REPORT_SECONDS if call.reader is Reader.NONE else TAKEOVER_SECONDS
+            ):
                 call.reader = Reader.LOOP
                 self._listen()
         if self._answers and self._is_time(now):
             self._connections.deliver(self)
-        return self.is_busy or now - self._sent_at < PATIENCE
+        return self.is_busy or now - self._sent_at < READ_SECONDS
 
     def _is_time(self, now: float) -> bool:
         """Return whether to deliver the answers now: in a pause between calls."""
         return (
-            now - self._sent_at >= SOON
+            now - self._sent_at >= REPORT_SECONDS
             or len(self._answers) >= MAX_ANSWERS
-            or _clock.now() - self._get_oldest() >= LONGEST_WAIT
+            or _clock.now() - self._get_oldest() >= MAX_WAIT
         )
 
     def _get_oldest(self) -> float:
@@ -461,7 +463,7 @@ class DirectCall:
     Attributes:
         execution_id: the run's id.
         completion: ends with the run.
-        is_over: whether the connection will bring nothing more about it.
+        is_over: whether the connection will deliver nothing more for it.
         is_sent: whether the worker may have received it.
         is_reported: whether it was reported to the supervisor.
     """
@@ -505,7 +507,7 @@ class DirectCall:
         """
         if self.completion.done():
             return True
-        return not self.is_sent and _clock.monotonic() - self.sent_at > GRACE
+        return not self.is_sent and _clock.monotonic() - self.sent_at > TAKEOVER_SECONDS
 
     def drop(self) -> None:
         """Give the call up if it was not sent: its thread was interrupted."""
@@ -515,11 +517,11 @@ class DirectCall:
     def fetch(self, timeout: float | None) -> float | None:
         """Wait for the answer in the calling thread; see `AnswerReader.fetch`."""
         self._connection.fetch(
-            self, PATIENCE if timeout is None else min(timeout, PATIENCE)
+            self, READ_SECONDS if timeout is None else min(timeout, READ_SECONDS)
         )
         if timeout is None or self.is_over:
             return timeout
-        return max(0.0, timeout - PATIENCE)
+        return max(0.0, timeout - READ_SECONDS)
 
     def leave(self) -> None:
         """Have the loop read the answer."""

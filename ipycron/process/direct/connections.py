@@ -1,14 +1,14 @@
 """All direct connections from a client to its workers.
 
-`DirectConnections.try_call` is the way in. Where it returns False, the caller asks the
-supervisor, as if there were no direct connections at all (``IPYCRON_DIRECT=0``).
+`DirectConnections.try_call` is the entry point. If it returns False, the caller asks
+the supervisor, as it always does with ``IPYCRON_DIRECT=0``.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ipycron.process.direct.client_end import SOON, DirectConnection
+from ipycron.process.direct.client_end import REPORT_SECONDS, DirectConnection
 
 if TYPE_CHECKING:
     import asyncio
@@ -29,10 +29,10 @@ class DirectConnections:
     """The connections of all tasks. A replaced worker's connection is closed.
 
     Args:
-        get_waiters: returns a task's runs that were called for, None for a task that
-            is gone.
+        get_waiters: returns the waiters of a task's manual runs; None if the task is
+            gone.
         handle_answers: receives a task's runs that have ended, in their order.
-        wrap_result: returns the holder of a result that is not decoded yet.
+        wrap_result: wraps a result that is not decoded yet.
         loop: the client's.
         submit: calls a function on the loop, from any thread.
         report: reports a call (task, run, state) to the supervisor, from any thread;
@@ -64,9 +64,9 @@ class DirectConnections:
     def try_call(
         self, task_id: str, completion: Ending, waiters: Waiting, *, is_watched: bool
     ) -> bool:
-        """Ask a task's worker for a run; return whether it has been asked.
+        """Call a task's worker; return whether the call was made.
 
-        If not, nothing has happened.
+        If not, nothing has changed.
 
         Args:
             task_id: the task.
@@ -97,7 +97,7 @@ class DirectConnections:
     # --- on the loop ----------------------------------------------------------------
 
     def open(self, opened: DirectOpened, payload: Payload) -> None:
-        """Use a connection to a task's worker in place of the one before."""
+        """Use a connection to a task's worker instead of the previous one."""
         self.close(opened.task_id)
         waiters = self._get_waiters(opened.task_id)
         if waiters is None or payload.fd is None:
@@ -113,11 +113,11 @@ class DirectConnections:
 
     def _poll_soon(self) -> None:
         if self._timer is None:
-            self._timer = self.loop.call_later(SOON, self._poll)
+            self._timer = self.loop.call_later(REPORT_SECONDS, self._poll)
 
     def _poll(self) -> None:
         # Armed first: if this poll raises, there is another one.
-        timer = self._timer = self.loop.call_later(SOON, self._poll)
+        timer = self._timer = self.loop.call_later(REPORT_SECONDS, self._poll)
         now = self.loop.time()
         polls = [each.poll(now) for each in tuple(self._by_task.values())]
         if any(polls):

@@ -39,7 +39,7 @@ _LAST = 1 << 52
 
 
 class Fate(StrEnum):
-    """What became of a call that a worker was sent."""
+    """What became of a call that was sent to a worker."""
 
     OPEN = "open"  # it has not begun, and the worker will decline it
     REPORTED = "reported"  # the scheduler follows its run, like any other
@@ -86,7 +86,7 @@ class DirectLease:
             worker.send(opened, fds=(theirs.fileno(), self._token.fd))
             client.forward(opened, Payload(fd=os.dup(ours.fileno())))
 
-    def give(self, on_called: Callable[[str, float], None]) -> None:
+    def grant(self, on_called: Callable[[str, float], None]) -> None:
         """Let the client call the worker from now on, if they are connected."""
         self._on_called = on_called
         self._is_wanted = False
@@ -99,7 +99,7 @@ class DirectLease:
                 self._is_held = False
 
     def hold(self) -> bool:
-        """Let no call begin; report one in progress.
+        """Keep calls from beginning; report one in progress.
 
         Returns:
             whether the token is held. If not, a call may be in progress.
@@ -108,8 +108,8 @@ class DirectLease:
         self._take()
         return self._is_held
 
-    def look(self) -> None:
-        """Report a run in progress, before output of it is read.
+    def check(self) -> None:
+        """Report a run in progress before its output is read.
 
         What is read right after this belongs to that run, or to no run.
         """
@@ -139,7 +139,7 @@ class DirectLease:
     def handle_end(self, execution_id: str) -> None:
         """Report a run whose end the worker has sent, whatever the token's value is.
 
-        A job can change the value, and the caller must receive the end all the same.
+        A job can change the value, and the caller must still receive the end.
         """
         name, number = read_call(execution_id)
         if name and name == self.name and number < _LAST:
@@ -151,8 +151,8 @@ class DirectLease:
         watch.register(token.fd, select.POLLIN)
         return token.take() if watch.poll(_PATIENCE) else 0
 
-    def settle(self, execution_id: str) -> bool:
-        """Return whether a run that starts is the call reported last. Asked once."""
+    def claim_reported(self, execution_id: str) -> bool:
+        """Return whether a starting run is the call reported last; then forget it."""
         is_reported = self._called_id == execution_id
         self._called_id = ""
         return is_reported
@@ -178,7 +178,7 @@ class DirectLease:
             self._token = None
 
     def abandon(self) -> None:
-        """Kill a worker that never puts the token back.
+        """Kill a worker that does not return the token.
 
         It was stopped while it held the token, or its job has emptied the eventfd.
         """
@@ -187,18 +187,18 @@ class DirectLease:
 
 
 class DirectLeases:
-    """The leases of all workers, by their connections' names; dead ones for a while."""
+    """The leases of all workers, by connection name; of dead workers for a while."""
 
     def __init__(self) -> None:
         self._open: dict[str, DirectLease] = {}
         self._lost: OrderedDict[str, DirectLease] = OrderedDict()
 
     def add(self, lease: DirectLease) -> None:
-        """Add a lease. One without a connection is never asked for."""
+        """Add a lease. Without a connection it is never looked up."""
         self._open[lease.name] = lease
 
     def remove(self, lease: DirectLease) -> None:
-        """Note that a worker is gone."""
+        """Record that a worker is gone."""
         if self._open.pop(lease.name, None) is not None:
             self._lost[lease.name] = lease
             if len(self._lost) > _MAX_LOST:

@@ -134,12 +134,12 @@ class WorkerEnd:
             if value and self._token.is_whole():
                 self._token.put(busy)  # a job has written there
             return False  # the supervisor has taken the run over
-        # First the token: a worker that dies between loses only this answer.
+        # The token first: a worker that dies in between loses only this answer.
         self._token.put(encode_free(answer.number))
         return self._send(answer)
 
     def hand_over(self, number: int) -> None:
-        """Tell the client that the supervisor will report the end of a run."""
+        """Notify the client that the supervisor will report the end of a run."""
         self._send(HandedOver(number))
 
     def _send(self, message: Answered | Declined | HandedOver) -> bool:
@@ -159,8 +159,8 @@ class WorkerEnd:
 def is_unread(*fds: int) -> bool:
     """Return whether anything that was written to these pipes is still unread.
 
-    True, too, if a descriptor does not support the question: a job may have replaced
-    the pipe by a file.
+    Also True if a descriptor does not support the query: a job may have replaced the
+    pipe with a file.
     """
     try:
         for fd in fds:

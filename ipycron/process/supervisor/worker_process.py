@@ -260,7 +260,7 @@ class WorkerProcess:
             pid = self.pid or 0  # a worker that has had a run has a direct connection
             self._lease.open(self._task_id, pid, self._channel, self._uplink)
             self._leases.add(self._lease)
-        self._lease.give(on_called)
+        self._lease.grant(on_called)
 
     def hold(self) -> bool:
         """Let no call begin, and report one in progress; see `Worker.hold`."""
@@ -275,7 +275,9 @@ class WorkerProcess:
             pump.begin_run()
         self._execution = execution
         self._execution_id = execution.id
-        if not (self._order.is_for(execution.id) or self._lease.settle(execution.id)):
+        if not (
+            self._order.is_for(execution.id) or self._lease.claim_reported(execution.id)
+        ):
             self._send_run(execution)
         self._order.forget()
         return self._outcome
@@ -368,8 +370,8 @@ class WorkerProcess:
 
     def _look(self) -> None:
         """Determine which run the worker's next output belongs to."""
-        self._order.look()
-        self._lease.look()
+        self._order.check()
+        self._lease.check()
 
     def _begin_after_all(self, execution_id: str) -> None:
         """Handle a run that the worker stood by for but was too late to begin."""
