@@ -192,6 +192,23 @@ def test_output_belongs_to_its_run(start, write):
     assert (first.stderr, second.stderr) == ("oh\n", "oh\n")
 
 
+def test_character_split_over_reads_stays_whole(write):
+    """Text is decoded when somebody reads it, not piece by piece."""
+    task = ipycron.create_task(
+        NEVER,
+        write("""
+        import os, time
+        def task():
+            for byte in "a€é😀z".encode():
+                os.write(1, bytes([byte]))
+                time.sleep(0.3 if byte > 127 else 0)  # longer than a delivery waits
+    """),
+    )
+    task.start().result(SECONDS)
+    run(task)
+    assert task.last_run.output.stdout == "a€é😀z"
+
+
 def test_worker_leads_a_session_of_its_own(start, write):
     """An interrupt of our process group reaches no job; no file is inherited."""
     task = start(

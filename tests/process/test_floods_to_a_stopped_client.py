@@ -14,9 +14,9 @@ from watching import read_rss
 
 from ipycron.scheduling.clock import SystemClock
 
-MAX_GROWN = 60_000_000
+MAX_GROWN = choose(short=45_000_000, full=60_000_000)
 TASKS = 8  # of the client
-SECONDS = choose(short=4, full=10)
+SECONDS = choose(short=3, full=10)
 PROGRAM = Path(__file__).parents[1] / "support" / "flood_client.py"
 
 

@@ -93,23 +93,27 @@ def start(path, **options):
     return task, ends
 
 
-@pytest.mark.parametrize("launcher", ["fork", "spawn"])
 @pytest.mark.alone
-def test_runs_begin_at_their_slots(write, launcher):
+def test_runs_begin_at_their_slots(write, tmp_path):
     """Each slot once, soon after it; the job and the task name the same beginning."""
-    path = write(JOB)
-    task, ends = start(path, launcher=launcher)
-    eventually(lambda: len(ends) >= 3, "three runs")
-    task.stop().result(10)
-    dates = [end.date.timestamp() for end in ends]
-    assert dates == [dates[0] + number for number in range(len(dates))]
-    for end in ends:
-        lateness, started_at, pid = end.execution.result
-        assert 0 <= lateness < 0.5
-        assert started_at == end.execution.started_at
-        assert pid == end.execution.pid
-        assert end.execution.output.stdout == "here\n"
-    assert [name for name, _, _ in read_runs(path)] == [e.execution.id for e in ends]
+    started = []
+    for launcher in ("fork", "spawn"):
+        (tmp_path / launcher).mkdir()
+        path = write(JOB, f"{launcher}/job.py")
+        started.append((path, *start(path, launcher=launcher)))
+    for path, task, ends in started:
+        eventually(lambda ends=ends: len(ends) >= 3, "three runs")
+        task.stop().result(10)
+        dates = [end.date.timestamp() for end in ends]
+        assert dates == [dates[0] + number for number in range(len(dates))]
+        for end in ends:
+            lateness, started_at, pid = end.execution.result
+            assert 0 <= lateness < 0.5
+            assert started_at == end.execution.started_at
+            assert pid == end.execution.pid
+            assert end.execution.output.stdout == "here\n"
+        runs = [end.execution.id for end in ends]
+        assert [name for name, _, _ in read_runs(path)] == runs
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -152,7 +156,7 @@ def test_worker_that_stood_still_over_its_slot_runs_it_after_all(write):
     path = write(JOB)
     task, ends = start(path, tolerance=1)
     pid = task.execute().result(10)[2]
-    slot = find_next_slot() + 1
+    slot = find_next_slot()
     sleep_until(slot - 0.3)
     with stopped(pid):
         sleep_until(slot + 0.4)
@@ -167,7 +171,7 @@ def test_worker_that_stood_still_when_it_was_told_begins_in_time(write):
     path = write(JOB)
     task, ends = start(path)
     pid = task.execute().result(10)[2]
-    slot = find_next_slot() + 1
+    slot = find_next_slot()
     sleep_until(slot - 0.2)
     with stopped(pid):
         sleep_until(slot - 0.01)
@@ -181,7 +185,7 @@ def test_supervisor_that_stands_still_over_a_slot_tells_of_the_run(write):
     task, ends = start(path, tolerance=0.3, max_restarts=0)
     heard = Record(task)
     eventually(lambda: ends, "a run")
-    slot = find_next_slot() + 1
+    slot = find_next_slot()
     sleep_until(slot - 0.02)
     with stopped(get_supervisor()):
         sleep_until(slot + 1.6)
@@ -322,7 +326,7 @@ def test_slot_is_missed_where_the_machine_stood_still_over_it(write):
     heard = []
     task.on("execution:missed", lambda context: heard.append(context.date.timestamp()))
     pid = task.execute().result(10)[2]
-    slot = find_next_slot() + 1
+    slot = find_next_slot()
     sleep_until(slot - 0.02)
     with stopped(get_supervisor()):
         with stopped(pid):
