@@ -6,8 +6,6 @@ import sys
 from pathlib import Path
 
 import jupyter_core.utils
-import nbclient
-import nbformat
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from kernel import strip_colours
@@ -145,6 +143,8 @@ class Executed:
 @pytest.fixture
 def execute():
     """Execute a notebook, or a list of cells, from top to bottom in a real kernel."""
+    import nbclient  # noqa: PLC0415 - a second, for those who need it
+    import nbformat  # noqa: PLC0415 - as above
 
     def run(cells, *, allow_errors=False, cwd=NOTEBOOKS):
         if isinstance(cells, Path):

@@ -3,8 +3,6 @@
 import subprocess
 import sys
 
-import nbclient
-import nbformat
 import pytest
 
 NOTEBOOK = """
@@ -32,12 +30,9 @@ EXPECTED = "_own int, factor int, m module, scale function, shift function, stre
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_capture_works_in_a_kernel():
+def test_capture_works_in_a_kernel(execute):
     """A notebook's kernel: its streams, its file names, its history."""
-    notebook = nbformat.v4.new_notebook()
-    notebook.cells = [nbformat.v4.new_code_cell(source) for source in (NOTEBOOK, CELL)]
-    nbclient.NotebookClient(notebook, timeout=60).execute()
-    (output,) = notebook.cells[1].outputs
+    (output,) = execute([NOTEBOOK, CELL]).cells[1].outputs
     assert output["text"] == f"{EXPECTED}OutStream\n"
 
 
