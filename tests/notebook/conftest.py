@@ -1,4 +1,4 @@
-"""Fixtures of the notebook's tests: a shell here, workers in forks, real kernels."""
+"""Fixtures for notebook tests: a shell in this process, forked workers, kernels."""
 
 import builtins
 import pickle
@@ -17,7 +17,7 @@ from ipycron.notebook.capture.capture import capture_names
 
 @pytest.fixture(scope="module")
 def module_shell():
-    """A plain IPython shell in this process, put away afterwards."""
+    """A plain IPython shell in this process, removed afterwards."""
     before = dict(vars(builtins)), sys.modules["__main__"]
     config = Config()
     config.HistoryManager.enabled = False
@@ -65,7 +65,7 @@ def use(shell, zygote):
 
 
 class Session:
-    """A shell with the extension, at work: cells, and what they write."""
+    """A shell with the extension: runs cells and captures their output."""
 
     def __init__(self, shell, capsys):
         self.shell = shell
@@ -73,7 +73,7 @@ class Session:
         self._capsys = capsys
 
     def run(self, source):
-        """Run a cell; return what it wrote to stdout and stderr."""
+        """Run a cell; return its stdout and stderr."""
         self._capsys.readouterr()
         self.result = self.shell.run_cell(source)
         written = self._capsys.readouterr()
@@ -86,7 +86,7 @@ class Session:
 
 @pytest.fixture(scope="module")
 def loaded_shell(module_shell):
-    """The shell with the extension loaded; the supervisor and the threads are there."""
+    """The shell with the extension loaded, its supervisor and threads started."""
     module_shell.run_cell("%load_ext ipycron").raise_error()
     module_shell.run_cell("%%cron @yearly --name warm --quiet\n1").raise_error()
     module_shell.run_cell("%cron run warm --wait\n%cron destroy warm").raise_error()
@@ -99,7 +99,7 @@ def loaded_shell(module_shell):
 
 @pytest.fixture
 def session(loaded_shell, capsys):
-    """A session without tasks and variables; those of the test end with it."""
+    """A session without tasks and variables; the test's own are removed at its end."""
     yield Session(loaded_shell, capsys)
     if get_tasks():
         loaded_shell.run_cell("%cron destroy --all --force")
@@ -113,13 +113,13 @@ NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 
 
 class Executed:
-    """A notebook that has run: its code cells and what they show."""
+    """A notebook that was executed: its code cells and their outputs."""
 
     def __init__(self, notebook):
         self.cells = [c for c in notebook.cells if c.cell_type == "code"]
 
     def text(self, index):
-        """Return all text that a cell shows, colours stripped."""
+        """Return all text in a cell's outputs, without colours."""
         parts, stream = [], None
         for output in self.cells[index].outputs:
             before, stream = stream, output.get("name")
@@ -134,7 +134,7 @@ class Executed:
         return strip_colours("\n".join(parts))
 
     def find(self, start):
-        """Return the index of the first cell whose source begins so."""
+        """Return the index of the first cell whose source begins with a text."""
         return next(
             i for i, c in enumerate(self.cells) if c.source.strip().startswith(start)
         )
@@ -168,7 +168,7 @@ def execute():
 
 @pytest.fixture(scope="session", autouse=True)
 def jupyter_loop():
-    """Jupyter's clients keep one loop a thread; it is here before any test counts."""
+    """Start the loop per thread that Jupyter's clients keep, before any counting."""
     loop = jupyter_core.utils.ensure_event_loop()
     yield
     loop.close()

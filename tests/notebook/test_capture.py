@@ -1,4 +1,4 @@
-"""What a cell takes along: captured from a shell here, used by a cell in a fork."""
+"""What a cell captures: from a shell in this process, used in a forked worker."""
 
 import pickle
 
@@ -160,7 +160,7 @@ def test_cell_sees_the_notebook(use, notebook, cell, expected):
 
 
 def test_functions_and_cell_share_one_namespace(use):
-    """A function sees what the cell sets, the cell what a function sets."""
+    """A function sees what the cell sets, and the cell what a function sets."""
     notebook = (
         "count = 0\nstep = 1\n"
         "def bump():\n    global count\n    count += step\n    return count"
@@ -170,18 +170,18 @@ def test_functions_and_cell_share_one_namespace(use):
 
 
 def test_result_of_a_notebook_class_is_of_that_class(use, shell):
-    """An instance comes back as an instance of the notebook's own class."""
+    """An instance returned by a cell is one of the notebook's own class."""
     result = use("class P:\n    x = 1", "P()")
     assert isinstance(result, shell.user_ns["P"])
 
 
 def test_state_stays_from_run_to_run_when_captured(use):
-    """A captured value is a start value: later runs see what runs have made of it."""
+    """A captured value is an initial value: later runs see earlier changes."""
     assert use("items = []", "items.append(ctx)\nlen(items)", contexts=[1, 2, 3]) == 3
 
 
 def test_snapshot_is_of_now(shell):
-    """What the notebook does later does not reach the snapshot."""
+    """Later changes in the notebook do not affect the snapshot."""
     shell.run_cell("x = [1]")
     captured = capture_names("x", shell)
     shell.run_cell("x.append(2)")
@@ -189,7 +189,7 @@ def test_snapshot_is_of_now(shell):
 
 
 def test_magic_of_the_notebook_travels(use):
-    """A magic that a cell of the notebook defines works in the worker."""
+    """A magic defined in a cell of the notebook works in the worker."""
     notebook = (
         "from IPython.core.magic import register_line_magic, register_cell_magic\n"
         "@register_line_magic\ndef shout(line): return line.upper() + MARK\n"
@@ -201,7 +201,7 @@ def test_magic_of_the_notebook_travels(use):
 
 
 def test_extension_is_found_for_the_magics_that_the_cell_uses(use, shell):
-    """An extension that the notebook has loaded is loaded where it is used."""
+    """A loaded extension is also loaded in the worker if it is used."""
     notebook = "%load_ext autoreload\n%load_ext storemagic"
     assert use(notebook, "%autoreload 0\n5") == 5
     assert capture_names("%autoreload 0", shell).extensions == (
@@ -212,7 +212,7 @@ def test_extension_is_found_for_the_magics_that_the_cell_uses(use, shell):
 
 
 def test_traceback_quotes_the_notebooks_cell(shell, zygote):
-    """A function's lines are shown in the worker, under its own cell's name."""
+    """A function's lines are shown in the worker, with its own cell's name."""
     shell.run_cell("def fail():\n    return 1 / 0  # in the notebook")
     captured = capture_names("fail()", shell)
     snapshot = captured.pickle, [bytes(buffer) for buffer in captured.buffers]
@@ -227,7 +227,7 @@ def test_traceback_quotes_the_notebooks_cell(shell, zygote):
 
 
 def test_large_array_is_not_copied(shell):
-    """A 100 MB array travels as its own memory; two names share it."""
+    """A 100 MB array is sent as its own memory; two names share it."""
     shell.run_cell("import numpy as np\nbig = np.zeros(100 * 2**17)\nview = big")
     captured = capture_names("big, view", shell)
     assert len(captured.pickle) < 4096
@@ -241,7 +241,7 @@ def test_large_array_is_not_copied(shell):
 
 
 def test_array_is_writable_over_writable_memory(shell):
-    """An array may be assigned to in the worker, as in the notebook."""
+    """As in the notebook, the worker may assign to an array."""
     shell.run_cell("import numpy as np\na = np.arange(3)")
     captured = capture_names("a", shell)
     private = [bytearray(buffer) for buffer in captured.buffers]
@@ -251,7 +251,7 @@ def test_array_is_writable_over_writable_memory(shell):
 
 
 def test_capture_above_the_limit_asks_to_be_confirmed(shell):
-    """More than 256 MB are sent only when asked for by name."""
+    """More than 256 MB are only sent if requested by name."""
     shell.run_cell("import numpy as np\nbig = np.zeros(2**27)\nsmall = 1")
     with pytest.raises(CaptureError) as caught:
         capture_names("big + small", shell)
@@ -265,14 +265,14 @@ def test_capture_above_the_limit_asks_to_be_confirmed(shell):
 
 
 def test_limit_counts_what_is_in_the_pickle(shell):
-    """A large list stops the pickling when the limit is passed, not at its end."""
+    """Pickling a large list stops at the limit, not at its end."""
     shell.run_cell("numbers = [str(n) * 10 for n in range(100_000)]")
     with pytest.raises(CaptureError, match=r"'numbers' \(list\)"):
         capture_names("numbers", shell, limit=100_000)
 
 
 def test_description_says_what_and_how_large(shell):
-    """One line: names, types, sizes where they matter."""
+    """One line: names, types, and sizes if they matter."""
     shell.run_cell(
         "import numpy as np\ndf = np.zeros(150_000)\nthreshold = 0.5\n"
         "def clean(x): return x\nclass Row: pass\n"
@@ -289,7 +289,7 @@ def test_description_says_what_and_how_large(shell):
 
 
 def test_description_is_short_when_there_are_many_names(shell):
-    """After a dozen names the rest is counted."""
+    """After a dozen names the others are counted."""
     shell.run_cell("\n".join(f"v{n} = {n}" for n in range(20)))
     captured = capture_names("+".join(f"v{n}" for n in range(20)), shell)
     assert captured.describe().endswith("v11 (int) and 8 more")
@@ -312,7 +312,7 @@ def test_restore_needs_no_shell_for_an_empty_snapshot():
 
 
 def test_analysis_is_of_ipython_code(shell):
-    """Magics inside of `%%time` are code like any other."""
+    """Code inside `%%time` is analysed like any other."""
     shell.run_cell("x = 1\ny = 2")
     captured = capture_names("%%time\nz = !echo {x}\ny", shell)
     assert {name.name for name in captured.names} == {"x", "y"}

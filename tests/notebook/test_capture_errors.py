@@ -1,4 +1,4 @@
-"""What a cell cannot take along, and what it is asked to take."""
+"""Variables that a cell cannot capture, and explicit lists of captures."""
 
 import pickle
 import re
@@ -37,7 +37,7 @@ DIRECT = [
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_error_names_variable_type_and_way_out(shell, notebook, type_name, advice):
-    """What cannot travel is said with its name and what to do."""
+    """The error for what cannot be pickled says its name and what to do."""
     shell.run_cell(notebook).raise_error()
     with pytest.raises(CaptureError) as caught:
         capture_names("print(v)", shell)
@@ -75,7 +75,7 @@ def test_error_names_variable_type_and_way_out(shell, notebook, type_name, advic
     ],
 )
 def test_error_names_what_is_behind_the_failure(shell, notebook, message):
-    """A function's connection is named, not the function."""
+    """The error names a function's connection, not the function."""
     shell.run_cell(f"import sqlite3\nconn = sqlite3.connect(':memory:')\n{notebook}")
     with pytest.raises(CaptureError) as caught:
         capture_names("v", shell)
@@ -108,7 +108,7 @@ def test_error_names_what_is_behind_the_failure(shell, notebook, message):
     ],
 )
 def test_error_says_where_inside_of_a_variable_the_culprit_is(shell, notebook, place):
-    """An attribute of a class or an object, an item, what a function encloses."""
+    """An attribute of a class or object, an item, a closure's variable."""
     shell.run_cell(f"import threading\n{notebook}").raise_error()
     with pytest.raises(
         CaptureError, match=re.escape(f"'_thread.lock' object ({place}).")
@@ -130,7 +130,7 @@ def test_error_says_where_inside_of_a_variable_the_culprit_is(shell, notebook, p
     ],
 )
 def test_name_that_the_cell_binds_need_not_travel(shell, cell):
-    """A leftover of the notebook's is no error where the cell has its own."""
+    """The notebook's leftover does not matter if the cell binds the name."""
     shell.run_cell("v = (i for i in 'ab')\nw = 1\ndef g(): return v")
     captured = capture_names(cell + "\nw", shell)
     assert "w" in {name.name for name in captured.names}
@@ -138,14 +138,14 @@ def test_name_that_the_cell_binds_need_not_travel(shell, cell):
 
 
 def test_name_that_a_function_needs_must_travel(shell):
-    """What the cell may do without, a function that it calls may not."""
+    """The cell itself may not need it, but a function that it calls does."""
     shell.run_cell("v = (i for i in 'ab')\ndef f(): return v")
     with pytest.raises(CaptureError, match="'v'"):
         capture_names("if len('a'):\n    v = 1\nv, f()", shell)
 
 
 def test_function_that_makes_a_global_itself_travels_without_it(use):
-    """A function that opens its connection at first use does so in the worker."""
+    """A function that opens a connection at first use does so in the worker."""
     notebook = (
         "conn = (i for i in 'ab')\n"
         "def connect():\n    global conn\n    conn = 'fresh'\n    return conn"
@@ -154,7 +154,7 @@ def test_function_that_makes_a_global_itself_travels_without_it(use):
 
 
 def test_error_in_the_worker_names_the_variable(shell, tmp_path, monkeypatch):
-    """A value that cannot be rebuilt is named there too."""
+    """The error names a value that cannot be rebuilt there, too."""
     (tmp_path / "helper_module.py").write_text("class Helper: pass")
     monkeypatch.syspath_prepend(tmp_path)
     shell.run_cell("import helper_module\nv = helper_module.Helper()").raise_error()
@@ -174,7 +174,7 @@ def test_error_in_the_worker_names_the_variable(shell, tmp_path, monkeypatch):
 
 
 def test_include_sends_exactly_those(use, shell):
-    """`--capture a,b` replaces the analysis; functions bring what they use."""
+    """`--capture a,b` replaces the analysis; functions include what they use."""
     notebook = "a = 1\nb = 2\nk = 3\ndef f(): return k"
     assert use(
         notebook, "sorted(n for n in 'abfk' if n in globals())", include=["a", "f"]
@@ -197,7 +197,7 @@ def test_include_sends_exactly_those(use, shell):
     ],
 )
 def test_include_refuses_what_does_not_exist(shell, name, hint):
-    """One clear error, with a suggestion where one is near."""
+    """One clear error, with a suggestion for a near miss."""
     shell.run_cell("thresh = 1")
     with pytest.raises(InvalidOption) as caught:
         capture_names("1", shell, include=["thresh", name])
@@ -223,13 +223,13 @@ def test_include_refuses_what_does_not_exist(shell, name, hint):
     ],
 )
 def test_names_of_ipython_stay_where_they_are(shell, name):
-    """The worker has its own `In`, `Out`, `get_ipython`, built-ins."""
+    """The worker has its own `In`, `Out`, `get_ipython` and built-ins."""
     shell.run_cell("41 + 1", store_history=True)
     assert capture_names(f"print({name})", shell).names == ()
 
 
 def test_capture_changes_nothing(shell):
-    """Neither the namespace nor the compiler's flags are touched."""
+    """Neither the namespace nor the compiler's flags."""
     shell.run_cell("x = 1")
     before, flags = dict(shell.user_ns), shell.compile.flags
     check_syntax("from __future__ import annotations\nx", shell)

@@ -37,7 +37,7 @@ def test_capture_works_in_a_kernel(execute):
 
 
 def test_capture_works_in_a_terminal(tmp_path):
-    """IPython in a terminal: its own names stay out, cells give functions lines."""
+    """IPython's own names are left out; functions of cells have source lines."""
     script = tmp_path / "session.ipy"
     cells = "\n".join(
         f"get_ipython().run_cell({c!r}).raise_error()" for c in (NOTEBOOK, CELL)

@@ -1,4 +1,4 @@
-"""What plain pickle sends by its name, or not at all, and cells use all the same."""
+"""Values that plain pickle sends by name only, or not at all, but cells use."""
 
 import pytest
 
@@ -55,12 +55,12 @@ from ipycron.notebook.capture.capture import capture_names
     ],
 )
 def test_module_has_what_the_notebook_has_imported(use, notebook, cell, expected):
-    """`import a.b` binds `a`; the worker's `a` has its `b` too."""
+    """`import a.b` binds `a`; the worker's `a` has its `b`, too."""
     assert use(notebook, cell) == expected
 
 
 def test_modules_that_are_not_used_are_not_imported(use):
-    """Of a package only what the cell names is imported in the worker."""
+    """The worker imports only those modules of a package that the cell names."""
     start = "xml.__name__ + '.s'"
     cell = f"import sys\n[m for m in sys.modules if m.startswith({start})]"
     assert use("import xml.dom.minidom, xml.sax.handler", cell) == []
@@ -111,7 +111,7 @@ MADE = (
 def test_module_that_nobody_can_import_travels_with_its_content(
     use, notebook, cell, expected
 ):
-    """Made with `types.ModuleType`, or loaded from a file that is not on the path."""
+    """Made with `types.ModuleType`, or loaded from a file outside the path."""
     try:
         assert use(notebook, cell) == expected
     finally:
@@ -216,14 +216,14 @@ def test_module_that_nobody_can_import_travels_with_its_content(
     ],
 )
 def test_what_pickle_sends_by_name_travels(use, notebook, cell, expected):
-    """Caches, dispatchers, new types, classes that are registered when made."""
+    """Caches, dispatchers, new types, classes that register their subclasses."""
     if expected == 0:
         expected = (3, "Id")
     assert use(notebook, cell) == expected
 
 
 def test_what_only_has_a_name_is_refused_at_once(shell):
-    """What the worker would look for in its own `__main__` never gets there."""
+    """The worker would search its own `__main__` for it in vain."""
     shell.run_cell(
         "class Named:\n    def __reduce__(self): return 'thing'\nthing = Named()"
     )
@@ -265,7 +265,7 @@ FRAME = "import pandas as pd\nlow = 1\ndf = pd.DataFrame({'a': [1, 2, 3]})\n"
     ],
 )
 def test_names_in_strings_are_found(use, notebook, cell, expected):
-    """What pandas, `eval` and a dictionary of all variables look up."""
+    """Names looked up by pandas, `eval` or a dictionary of all variables."""
     assert use(notebook, cell) == expected
 
 
@@ -284,7 +284,7 @@ def test_names_in_strings_are_found(use, notebook, cell, expected):
     ],
 )
 def test_names_in_strings_are_those_that_are_marked(shell, cell, expected):
-    """A word in a sentence is no variable; a table of a query may be one."""
+    """A word in a sentence is not a variable; a table in a query may be one."""
     shell.run_cell("df = 1\nother = 2\nlow = 3\nsql = model = print")
     captured = capture_names(cell, shell)
     names = {name.name for name in captured.names}
@@ -295,7 +295,7 @@ def test_names_in_strings_are_those_that_are_marked(shell, cell, expected):
 
 
 def test_last_results_are_variables(use):
-    """`_`, `_i` and their like are what they are in the notebook."""
+    """`_`, `_i` and the like have their values from the notebook."""
     notebook = ["6 * 7", "'b'"]
     assert use(notebook, "_, __, [q for q in _]") == ("b", 42, ["b"])
 
@@ -309,7 +309,7 @@ def test_result_by_its_number_is_a_variable(use, shell):
 
 @pytest.mark.parametrize("name", ["__version__", "__author__", "__file__", "__all__"])
 def test_names_between_underscores_travel_when_the_notebook_sets_them(use, name):
-    """Only what Python itself puts into each module stays."""
+    """Only those that Python itself sets in each module are left out."""
     assert use(f"{name} = 'mine'", name) == "mine"
     assert use([], "__name__") == "__main__"
 
@@ -364,7 +364,7 @@ EMPTY = (
     ],
 )
 def test_cell_that_will_miss_something_is_told(shell, notebook, cell, expected):
-    """One line for each, when the cell is declared."""
+    """One line per missing name, when the cell is declared."""
     shell.run_cell(notebook)
     assert capture_names(cell, shell).warnings == (expected,)
 
@@ -398,14 +398,14 @@ def test_cell_that_will_miss_something_is_told(shell, notebook, cell, expected):
     ],
 )
 def test_cell_that_misses_nothing_is_told_nothing(shell, cell):
-    """What the cell binds itself, on whatever way, is no reason to warn."""
+    """Names that the cell binds in any way cause no warning."""
     shell.run_cell("def f(): return late\nf.late = 1" if cell != "f()" else "f = len")
     assert capture_names(cell, shell).warnings == ()
 
 
 @pytest.mark.parametrize("include", [(), ("a",)])
 def test_variable_that_is_left_behind_on_purpose_is_told(shell, include):
-    """`--capture` and `--no-capture` may forget one."""
+    """`--capture` and `--no-capture` may omit one by mistake."""
     shell.run_cell("a = 1\nb = 2")
     captured = capture_names("a + b", shell, include=include)
     missing = [name for name in "ab" if name not in include]
@@ -415,7 +415,7 @@ def test_variable_that_is_left_behind_on_purpose_is_told(shell, include):
 
 
 def test_warning_is_a_line_of_its_own_and_prevents_nothing(session):
-    """The magic says it below what it has understood; the task is there."""
+    """It is printed below the declaration; the task exists."""
     text = session.run("%%cron @yearly --name odd\nprint(not_here)")
     lines = text.splitlines()
     assert lines[0].startswith("odd: ")

@@ -1,4 +1,4 @@
-"""Which names a cell takes from its notebook, judged by its source alone."""
+"""Which names a cell takes from its notebook, judging by its source alone."""
 
 import ast
 
@@ -8,13 +8,13 @@ from ipycron.notebook.capture.names import find_expansions, find_names
 
 
 def parse(source):
-    """Parse as a cell is parsed after IPython's rewriting."""
+    """Parse a cell after IPython's rewriting."""
     flags = ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
     return compile(source, "<cell>", "exec", flags)
 
 
 def find(source):
-    """Return the needed and the possible names, built-ins left out."""
+    """Return the needed and the possible names, without built-ins."""
     names = find_names(parse(source), parse=parse)
     ignored = {"print", "len", "range", "open", "NameError", "Exception", "get_ipython"}
     needed = " ".join(name for name in names.needed if name not in ignored)
@@ -104,12 +104,12 @@ def find(source):
     ],
 )
 def test_names_are_what_the_cell_takes(source, needed, possible):
-    """Needed: read before it is bound. Possible: on some ways only."""
+    """Needed: read before it is bound. Possible: read on some paths only."""
     assert find(source) == (needed, possible)
 
 
 def call(method, *texts):
-    """Return what IPython makes of a magic."""
+    """Return IPython's rewriting of a magic."""
     return f"get_ipython().{method}({', '.join(map(repr, texts))})"
 
 
@@ -135,12 +135,12 @@ def call(method, *texts):
     ],
 )
 def test_names_in_magics_are_found(source, needed, possible):
-    """What a magic runs is code; what a command expands may exist or not."""
+    """A magic runs code; names that a command expands may exist or not."""
     assert find(source) == (needed, possible)
 
 
 def test_magics_are_listed_once_with_their_kind():
-    """The magics of a cell, also those inside of `%%time`."""
+    """The magics of a cell, including those inside `%%time`."""
     source = (
         f"{call('run_line_magic', 'cd', 'x')}\n{call('run_line_magic', 'cd', 'y')}\n"
         + call("run_cell_magic", "time", "", call("run_line_magic", "sql", "q"))
@@ -160,5 +160,5 @@ def test_magics_are_listed_once_with_their_kind():
     ],
 )
 def test_expansions_are_those_of_ipython(text, expected):
-    """A dollar and a name, or braces and an expression."""
+    """A dollar and a name, or an expression in braces."""
     assert " ".join(map(ast.unparse, find_expansions(text))) == expected

@@ -1,4 +1,4 @@
-"""Settings of libraries: a cell finds them as its notebook has them."""
+"""Library settings: a cell finds them as they are in its notebook."""
 
 import sys
 import warnings
@@ -15,7 +15,7 @@ from ipycron.process.shell.settings import apply_settings
 
 @pytest.fixture(autouse=True)
 def restored():
-    """The libraries of this process as they were."""
+    """Restore the libraries of this process afterwards."""
     prints, errors = np.get_printoptions(), np.geterr()
     with warnings.catch_warnings(), mpl.rc_context():
         yield
@@ -98,7 +98,7 @@ def test_settings_are_those_of_the_notebook(use, notebook, cell, expected):
 
 
 def test_settings_import_nothing(use):
-    """A cell that does without a library does without its settings."""
+    """A cell that does not use a library gets none of its settings."""
     notebook = (
         "import matplotlib as mpl, numpy as np, pandas as pd, warnings\n"
         "mpl.rcParams['lines.linewidth'] = 7.5\n"
@@ -110,7 +110,7 @@ def test_settings_import_nothing(use):
 
 
 def test_filter_of_a_category_waits_for_its_library(use):
-    """`pd.errors.PerformanceWarning` is known when the cell imports pandas."""
+    """`pd.errors.PerformanceWarning` exists once the cell imports pandas."""
     notebook = (
         "import pandas as pd, warnings\n"
         "warnings.simplefilter('ignore', pd.errors.PerformanceWarning)"
@@ -123,7 +123,7 @@ def test_filter_of_a_category_waits_for_its_library(use):
 
 
 def test_settings_that_were_not_changed_are_not_sent(shell):
-    """What a worker has anyway does not travel."""
+    """A worker has the defaults anyway."""
     shell.run_cell("import numpy, pandas, matplotlib, decimal")
     pickled = capture_names("1", shell).buffers[0]
     for library in ("numpy", "pandas", "matplotlib", "decimal"):
@@ -131,7 +131,7 @@ def test_settings_that_were_not_changed_are_not_sent(shell):
 
 
 def test_setting_that_cannot_travel_is_said(shell):
-    """The others travel."""
+    """Other settings are sent."""
     shell.run_cell(
         "import pandas as pd, threading\nlock = threading.Lock()\n"
         "pd.options.display.float_format = lambda x, lock=lock: str(x)\n"
@@ -147,7 +147,7 @@ def test_setting_that_cannot_travel_is_said(shell):
 
 
 def test_setting_that_this_version_does_not_know_is_left_out(monkeypatch):
-    """The import of the library does not fail for it."""
+    """Importing the library does not fail because of it."""
     monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
     apply_settings("matplotlib", lambda: {"no.such": 1, "lines.linewidth": 3.5})
     assert mpl.rcParams["lines.linewidth"] == 3.5
@@ -160,7 +160,7 @@ DRAWS = (
 
 
 def test_inline_backend_is_configured_as_in_the_notebook(execute):
-    """`%config InlineBackend.figure_format` holds for the figures of a cell."""
+    """`%config InlineBackend.figure_format` applies to the cell's figures."""
     cells = (
         "%load_ext ipycron",
         "%config InlineBackend.figure_format = 'svg'",
@@ -179,7 +179,7 @@ APP = "import edited_conf as c\ndef get(): return c.rate"
 
 @pytest.fixture
 def edited(session, tmp_path, monkeypatch):
-    """A session whose variable `conf` is a module of a file."""
+    """A session whose variable `conf` is a module from a file."""
     (tmp_path / "edited_conf.py").write_text("rate = 1\nname = 'a'")
     (tmp_path / "edited_app.py").write_text(APP)
     monkeypatch.syspath_prepend(tmp_path)
@@ -200,7 +200,7 @@ def edited(session, tmp_path, monkeypatch):
     ],
 )
 def test_modules_are_as_the_notebook_has_edited_them(edited, notebook, cell, expected):
-    """Also for the modules that import them; what was not assigned is the file's."""
+    """For modules that import them, too; other values are the file's."""
     edited.shell.run_cell(notebook, store_history=True)
     edited.run(f"%%cron @yearly --name job --quiet\n{cell}")
     assert get_task("job").execute().result(20) == expected

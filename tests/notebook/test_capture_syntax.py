@@ -24,7 +24,7 @@ from ipycron.notebook.capture.capture import capture_names, check_syntax
     ],
 )
 def test_syntax_of_a_cell_is_accepted(shell, source):
-    """IPython code is no syntax error."""
+    """IPython code is not a syntax error."""
     check_syntax(source, shell)
 
 
@@ -43,7 +43,7 @@ def test_syntax_of_a_cell_is_accepted(shell, source):
     ],
 )
 def test_syntax_error_has_the_line_as_typed(shell, source, line, text):
-    """The number and the text of the line are those of the cell."""
+    """Line number and text are those of the cell."""
     with pytest.raises(SyntaxError) as caught:
         check_syntax(source, shell, filename="<cell report>")
     error = caught.value
@@ -53,7 +53,7 @@ def test_syntax_error_has_the_line_as_typed(shell, source, line, text):
 
 
 def describe(error):
-    """Return what a syntax error tells."""
+    """Return the attributes of a syntax error."""
     place = error.filename, error.lineno, error.offset, error.text
     return error.msg, place, error.end_lineno, error.end_offset
 
@@ -67,14 +67,14 @@ def describe(error):
     ],
 )
 def test_syntax_error_mentions_lines_as_typed(shell, source, message):
-    """A message that names a line names the cell's own."""
+    """Line numbers in messages are the cell's own."""
     with pytest.raises(SyntaxError) as caught:
         check_syntax(source, shell)
     assert message in caught.value.msg
 
 
 def test_syntax_warning_is_shown_once(shell):
-    """What the compiler warns of is said when the syntax is checked, not again."""
+    """Compiler warnings are shown in the syntax check and not again."""
     with pytest.warns(SyntaxWarning, match="is"):
         check_syntax("x = 1 is 1", shell)
     capture_names("x = 1 is 1", shell)

@@ -1,4 +1,4 @@
-"""Names, outputs and errors that are markup, escapes or far too long: only text."""
+"""Names, outputs and errors with markup, escapes or excessive length: only text."""
 
 import io
 from html.parser import HTMLParser
@@ -22,10 +22,10 @@ TAGS = {
 
 
 class Checker(HTMLParser):
-    """Refuses whatever could run, and tags that the job made."""
+    """Rejects anything that could run, and tags that come from the job."""
 
     def handle_starttag(self, tag, attrs):
-        """Look at one tag."""
+        """Check a tag."""
         assert tag in TAGS, tag
         for name, value in attrs:
             assert not name.startswith("on"), name
@@ -35,7 +35,7 @@ class Checker(HTMLParser):
 
 
 def check(bundle):
-    """Check what a front end gets of a task or a table."""
+    """Check what a front end receives for a task or a table."""
     checker = Checker()
     checker.feed(bundle.get("text/html", ""))
     checker.close()
@@ -47,7 +47,7 @@ def check(bundle):
 
 @pytest.mark.parametrize("kind", TEXTS)
 def test_hostile_text_is_only_text_wherever_it_appears(session, request, kind):
-    """In the plain text and the HTML of the task, and of the table of all tasks."""
+    """In plain text and HTML, for a task and for the table of tasks."""
     score_test(request, TABLE, kind)
     text = TEXTS[kind]
     name = f"it {text}"
@@ -72,7 +72,7 @@ def test_hostile_text_is_only_text_wherever_it_appears(session, request, kind):
 
 @pytest.mark.parametrize("kind", TEXTS)
 def test_hostile_name_is_only_text_in_a_terminal(kind):
-    """`ipycron run` draws a table: nothing in it moves the cursor."""
+    """Nothing in the table of `ipycron run` moves the cursor."""
     console = Console(file=io.StringIO(), width=100)
     task = ipycron.create_task("@daily", print, name=TEXTS[kind])
     console.print(Watch([task]))

@@ -11,18 +11,18 @@ pytestmark = pytest.mark.filterwarnings("default")
 
 @pytest.fixture
 def fresh():
-    """A kernel of its own, with the extension loaded."""
+    """A kernel for one test, with the extension loaded."""
     yield from make_kernel()
 
 
 @pytest.fixture(scope="module")
 def shared():
-    """A kernel for many tests, with the extension loaded and a warm supervisor."""
+    """A kernel for many tests, with the extension loaded and the supervisor ready."""
     yield from make_kernel()
 
 
 def make_kernel():
-    """Yield a kernel; shut it down whatever happens."""
+    """Yield a kernel; shut it down in any case."""
     kernel = Kernel()
     try:
         assert kernel.run("%load_ext ipycron\nimport time, ipycron") == ""
@@ -42,7 +42,7 @@ def kernel(shared):
 
 
 def test_cell_shows_its_output_under_itself(kernel):
-    """Text and HTML, renewed after each run, in the output of the declaring cell."""
+    """Text and HTML in the declaring cell's output, updated after each run."""
     kernel.run("n = 20\ndef times(a):\n    return a * n")
     said = kernel.run("%%cron * * * * * * --name it\nprint('got', times(2))\n[1]")
     assert said.lstrip().startswith("it: Every second (")
@@ -56,7 +56,7 @@ def test_cell_shows_its_output_under_itself(kernel):
 
 
 def test_failures_stay_under_their_cell(kernel):
-    """Nothing is written below the cell that happens to be the last."""
+    """Nothing is written below another cell that happens to be the last."""
     kernel.run("%%cron * * * * * * --name it\n1 / 0")
     kernel.run("%cron wait it --runs 1")
     kernel.run("x = 1")
@@ -68,7 +68,7 @@ def test_failures_stay_under_their_cell(kernel):
 
 
 def test_log_records_of_a_job_are_part_of_its_output(kernel):
-    """Where no logging is set up, a warning belongs to the run that gives it."""
+    """Without logging configuration, a warning belongs to its run's output."""
     kernel.run(
         "%%cron @yearly --name it\nimport logging\n"
         "logging.getLogger('job').warning('beware of %s', 'it')"
@@ -81,7 +81,7 @@ def test_log_records_of_a_job_are_part_of_its_output(kernel):
 
 
 def test_log_records_of_a_job_go_to_the_notebook_s_own_handlers(kernel):
-    """Who sets up logging gets them, and the output does not."""
+    """With logging configured, they go to its handlers and not to the output."""
     kernel.run(
         "import logging\nkept = []\nhandler = logging.Handler()\n"
         "handler.emit = lambda record: kept.append(record.getMessage())\n"
@@ -96,7 +96,7 @@ def test_log_records_of_a_job_go_to_the_notebook_s_own_handlers(kernel):
 
 
 def test_everything_but_widgets_works_without_them(fresh):
-    """Text and HTML stand in for the card, a table for the panel."""
+    """Text and HTML replace the card, a table replaces the panel."""
     fresh.run("import sys\nsys.modules['anywidget'] = None")
     fresh.run("%%cron @yearly --name it\n'fine'")
     assert "it: " in fresh.run("%cron run it --wait")
@@ -109,7 +109,7 @@ def test_everything_but_widgets_works_without_them(fresh):
 
 
 def test_start_that_fails_says_why_under_its_cell(kernel, tmp_path):
-    """The traceback of the file, where it was declared."""
+    """The file's traceback, where it was declared."""
     (tmp_path / "bad.py").write_text("import nothing_here\ndef task(): pass\n")
     kernel.run(f"%cron @yearly {tmp_path}/bad.py")
     data = kernel.find_display(lambda d: "did not start" in d["text/plain"])
@@ -117,7 +117,7 @@ def test_start_that_fails_says_why_under_its_cell(kernel, tmp_path):
 
 
 def test_cell_replaces_its_task_when_it_is_edited(kernel):
-    """The kernel passes on the id that the front end gives a cell."""
+    """The kernel receives the cell's id from the front end."""
     kernel.run("%%cron @yearly\n1", cell_id="a")
     assert "replaces cell-1" in kernel.run("%%cron @daily\n2", cell_id="a")
     kernel.run("%%cron @weekly\n1", cell_id="b")
@@ -129,7 +129,7 @@ def test_cell_replaces_its_task_when_it_is_edited(kernel):
 
 
 def test_results_go_to_a_variable_of_the_notebook(kernel):
-    """``--into`` binds them while the notebook does something else."""
+    """``--into`` binds them even while the notebook is busy."""
     kernel.run("%%cron @yearly --run-now --into got\n{'a': [1]}")
     kernel.run(
         "for _ in range(100):\n    if 'got' in dir(): break\n    time.sleep(0.1)"
@@ -138,7 +138,7 @@ def test_results_go_to_a_variable_of_the_notebook(kernel):
 
 
 def test_interrupt_stops_the_cell_and_no_task(kernel):
-    """A run in progress goes on, and so does the schedule."""
+    """A run in progress continues, and so does the schedule."""
     kernel.run(
         "%%cron * * * * * * --name it --no-overlap\n"
         "import time\ntime.sleep(1.5)\n'done'"
@@ -158,7 +158,7 @@ def test_interrupt_stops_the_cell_and_no_task(kernel):
 
 
 def test_interrupt_ends_a_wait_and_no_task(kernel):
-    """`%cron wait` is a cell like any other."""
+    """`%cron wait` is interrupted like any cell."""
     kernel.run("%%cron @yearly --name it\n1")
     waiting = kernel.begin("print('waiting')\n%cron wait it --runs 1")
     kernel.wait_for_text("waiting")
@@ -169,7 +169,7 @@ def test_interrupt_ends_a_wait_and_no_task(kernel):
 
 @pytest.mark.alone
 def test_busy_cell_delays_no_run(kernel):
-    """Slots are kept while the main thread sleeps, and while it holds the GIL."""
+    """Slots are on time while the main thread sleeps or holds the GIL."""
     kernel.run(
         "%%cron * * * * * * --name it\nimport time\ntime.time() - ctx.date.timestamp()"
     )
@@ -184,7 +184,7 @@ def test_busy_cell_delays_no_run(kernel):
 
 
 def test_restart_ends_every_process(fresh):
-    """The fresh is back soon, and nothing of before is left."""
+    """The new kernel is soon ready, and no old process is left."""
     pids = (
         "import psutil\nfrom ipycron.client.registry import registry\n"
         "top = psutil.Process(registry.client.supervisor_pid)\n"
@@ -203,7 +203,7 @@ def test_restart_ends_every_process(fresh):
 
 @pytest.mark.alone
 def test_extension_loads_at_once(fresh):
-    """It takes the notebook under 50 ms; the supervisor starts meanwhile."""
+    """It blocks the notebook for under 50 ms; the supervisor starts meanwhile."""
     fresh.restart()
     # The thread's own time: other work on this machine is not the extension's.
     said = fresh.run(
@@ -241,7 +241,7 @@ def test_errors_are_one_line(kernel):
 
 
 def test_task_of_a_deleted_cell_is_named_by_the_next_cell(kernel):
-    """Front ends send which cells were deleted; once, and not for one that is back."""
+    """Front ends report deleted cells; once, and not for one that was restored."""
     kernel.run("%%cron @yearly --name named\n1", cell_id="a")
     kernel.run("%%cron @yearly\n1", cell_id="b")
     before = len(kernel.outputs)
@@ -262,7 +262,7 @@ def test_task_of_a_deleted_cell_is_named_by_the_next_cell(kernel):
 
 
 def test_inline_cell_runs_between_cells(kernel):
-    """On the main thread, with the notebook's variables; its output is its run's."""
+    """On the main thread, with the notebook's variables and its own output."""
     kernel.run("import threading\nseen = []")
     kernel.run(
         "%%cron * * * * * * --inline --name it\n"
@@ -289,7 +289,7 @@ plt.title("late"); print("end")
 
 
 def test_inline_cell_keeps_its_figures_while_other_cells_end(kernel):
-    """Half drawn figures are not shown, and closed, by the cell that runs meanwhile."""
+    """Other cells neither show nor close its unfinished figures."""
     kernel.run("import asyncio\nbegun = False")
     kernel.run(INLINE_FIGURES)
     said = kernel.run("%cron run it")
@@ -306,7 +306,7 @@ def test_inline_cell_keeps_its_figures_while_other_cells_end(kernel):
 
 
 def test_inline_cell_renews_a_display_of_another_cell_where_it_stands(kernel):
-    """A handle of the notebook's own; what the run itself displays is the run's."""
+    """The notebook's own handle; the run's own displays belong to the run."""
     kernel.run("handle = display('old', display_id='shown')")
     kernel.run(
         "%%cron @yearly --inline --name it\n"
@@ -331,7 +331,7 @@ def test_inline_cell_awaits_on_the_loop_of_the_kernel(kernel):
 
 
 def test_inline_cell_is_ended_by_an_interrupt(kernel):
-    """Between two cells a kernel ignores interrupts; a run does not."""
+    """Between cells a kernel ignores interrupts; a run does not."""
     kernel.run(
         "%%cron @yearly --inline --name it\n"
         "print('begun', flush=True)\nimport time\ntime.sleep(60)"
@@ -347,7 +347,7 @@ def test_inline_cell_is_ended_by_an_interrupt(kernel):
 
 
 def test_wait_is_refused_for_what_runs_on_the_waiting_thread(kernel):
-    """The run would wait for the end of the waiting."""
+    """The run would wait for the end of the wait."""
     kernel.run("%%cron * * * * * * --inline --name it\n1")
     assert kernel.run("%cron wait it --runs 1") == (
         "UsageError: 'it' runs in the notebook itself, between two cells: use "
@@ -356,7 +356,7 @@ def test_wait_is_refused_for_what_runs_on_the_waiting_thread(kernel):
 
 
 def test_kernel_completes_and_inspects(kernel):
-    """What a front end asks the kernel for."""
+    """As a front end requests it from the kernel."""
     kernel.run("%%cron @yearly --name report\n1")
     assert "--timezone" in kernel.complete("%%cron * * * * * --time")
     assert kernel.complete("%cron stop rep") == ["report"]
@@ -365,7 +365,7 @@ def test_kernel_completes_and_inspects(kernel):
 
 @pytest.mark.parametrize("source", ["ipycron.get_task('it')", "ipycron.panel()"])
 def test_view_is_an_output_and_its_copy_the_next(kernel, source):
-    """An output whose widget is gone shows nothing else: the copy has its own."""
+    """If a widget is gone, its output shows nothing: the copy has its own."""
     kernel.run("%%cron @yearly --name it --quiet\n1")
     before = len(kernel.outputs)
     kernel.run(source)

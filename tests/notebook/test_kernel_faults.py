@@ -52,7 +52,7 @@ time.sleep(2)
 
 
 def begin_slow_run(kernel):
-    """Have a run of two seconds in progress; return its worker's pid."""
+    """Start a run of two seconds; return its worker's pid."""
     kernel.run(SCHEDULE)
     said = kernel.run(SLOW)
     assert "Error" not in said, said
@@ -70,14 +70,14 @@ print(slow.running[0].pid)
 
 
 def wait_for_nobody(kernel, pids):
-    """Return when these processes are gone."""
+    """Return once these processes are gone."""
     at = time.monotonic()
     eventually(lambda: all(is_dead(pid) for pid in pids), f"gone: {pids}")
     assert time.monotonic() - at < 2 * GOAL
 
 
 def test_run_survives_when_the_kernel_is_interrupted(make_kernel):
-    """Ctrl-C in a notebook is for the cell, never for a job."""
+    """Ctrl-C in a notebook is meant for the cell, never for a job."""
     kernel = make_kernel()
     begin_slow_run(kernel)
     cell = kernel.begin("import time\ntime.sleep(60)")
@@ -88,7 +88,7 @@ def test_run_survives_when_the_kernel_is_interrupted(make_kernel):
 
 
 def test_restart_leaves_nothing_and_the_new_kernel_works(make_kernel):
-    """No job of the old kernel lives on beside the new one."""
+    """No job of the old kernel runs next to the new one."""
     kernel = make_kernel()
     begin_slow_run(kernel)
     before = {**kernel.find_others(), kernel.pid: "kernel"}
@@ -100,7 +100,7 @@ def test_restart_leaves_nothing_and_the_new_kernel_works(make_kernel):
 
 
 def test_shutdown_leaves_nothing(make_kernel):
-    """A notebook that is closed has no jobs."""
+    """A closed notebook has no jobs."""
     kernel = make_kernel()
     begin_slow_run(kernel)
     everybody = [*kernel.find_others(), kernel.pid]
@@ -109,7 +109,7 @@ def test_shutdown_leaves_nothing(make_kernel):
 
 
 def test_death_of_the_kernel_leaves_nothing(make_kernel):
-    """A kernel that runs out of memory takes its jobs with it."""
+    """A kernel killed for its memory takes its jobs with it."""
     kernel = make_kernel()
     begin_slow_run(kernel)
     everybody = [*kernel.find_others(), kernel.pid]
@@ -118,7 +118,7 @@ def test_death_of_the_kernel_leaves_nothing(make_kernel):
 
 
 def test_death_amid_starts_leaves_nothing(make_kernel):
-    """Workers on their way into life follow their kernel out of it."""
+    """Workers being started end with their kernel."""
     kernel = make_kernel()
     kernel.run(SCHEDULE)
     kernel.begin(
@@ -134,7 +134,7 @@ def test_death_amid_starts_leaves_nothing(make_kernel):
 
 
 def test_two_kernels_in_one_folder_do_not_meet(make_kernel):
-    """Tasks of one name in two notebooks are two tasks."""
+    """Tasks with one name in two notebooks are two tasks."""
     kernels = make_kernel(), make_kernel()
     workers = [begin_slow_run(kernel) for kernel in kernels]
     kernels[0].kill()
@@ -144,13 +144,13 @@ def test_two_kernels_in_one_folder_do_not_meet(make_kernel):
 
 
 def list_shared():
-    """Return what is in shared memory under a name."""
+    """Return the entries in shared memory with a name."""
     folder = Path("/dev/shm")
     return {path.name for path in folder.iterdir()} if folder.exists() else set()
 
 
 def test_restarts_in_a_row_leave_nothing_anywhere(make_kernel, tmp_path):
-    """Restarts leave no process, no file, no shared memory."""
+    """No process, no file, no shared memory."""
     kernel = make_kernel()
     shared = list_shared()
     seen = set()

@@ -1,4 +1,4 @@
-"""The notebook of fleets: kernels that share a file, then Redis; a Dask cluster."""
+"""The fleet notebook: kernels that share a file, then Redis; a Dask cluster."""
 
 import re
 from pathlib import Path
@@ -12,14 +12,14 @@ pytestmark = pytest.mark.filterwarnings("default")
 
 
 def check_fires(text):
-    """See that every fire is there once, whoever ran it."""
+    """Check that every fire ran exactly once, wherever."""
     found = re.findall(r"^(\d\d:\d\d:\d\d) by kernel [123]$", text, re.MULTILINE)
     assert len(found) >= 2
     assert len(set(found)) == len(found)
 
 
 def test_fleet_does_what_it_says_when_executed(execute):
-    """Each fire once, over a killed kernel; skips with a reason; work elsewhere."""
+    """Each fire once, despite a killed kernel; skips with a reason; remote runs."""
     require_redis()
     done = execute(NOTEBOOKS / "fleet.ipynb")
     by_file, by_redis = (

@@ -1,4 +1,4 @@
-"""Functions of a notebook as jobs and in cells: their source, in a real kernel."""
+"""A notebook's functions as jobs and in cells: their source, in a real kernel."""
 
 import pytest
 
@@ -32,7 +32,7 @@ def run(job):
 
 @pytest.fixture
 def texts(execute):
-    """What each cell of a notebook shows after the definitions."""
+    """The output text of each cell after the definitions."""
 
     def run(*cells):
         executed = execute([DEFINITIONS, *cells])
@@ -42,7 +42,7 @@ def texts(execute):
 
 
 def test_function_jobs_show_their_source_and_their_cell(texts):
-    """As in the notebook, in tracebacks and for `inspect`."""
+    """In tracebacks and for `inspect`, as in the notebook."""
     failed, source, cached, method = texts(
         "print(run(lambda: divide(0)))",
         "print(run(lambda: inspect.getsource(divide)))",
@@ -58,7 +58,7 @@ def test_function_jobs_show_their_source_and_their_cell(texts):
 
 
 def test_source_of_a_function_can_be_read_in_a_cell(texts):
-    """By `inspect`, also of one that a cache is around."""
+    """By `inspect`, even for a cached function."""
     _, shown = texts(
         "%%cron @yearly --name reads --quiet\nprint(inspect.getsource(cached))",
         "%cron run reads --wait",
@@ -67,7 +67,7 @@ def test_source_of_a_function_can_be_read_in_a_cell(texts):
 
 
 def test_cell_shows_where_in_the_notebook_it_failed(texts):
-    """Cell, line and the lines around, one frame after the other."""
+    """Cell, line and surrounding lines, frame by frame."""
     _, shown = texts(
         "%%cron @yearly --name uses --quiet\nGauge().read()", "%cron run uses --wait"
     )

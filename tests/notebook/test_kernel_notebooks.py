@@ -1,4 +1,4 @@
-"""The notebooks that we ship, executed from top to bottom in a real kernel."""
+"""The shipped notebooks, executed from top to bottom in a real kernel."""
 
 import re
 from pathlib import Path
@@ -31,7 +31,7 @@ def test_quickstart_shows_what_it_says_when_executed(execute):
 
 
 def test_events_and_control_does_what_it_says_when_executed(execute):
-    """Listeners, runs by hand, overlap and limits show what the text promises."""
+    """Listeners, manual runs, overlaps and limits behave as the text says."""
     done = execute(NOTEBOOKS / "events_and_control.ipynb")
     heard = done.text(done.find("flaky = "))
     assert re.search(r"waited \d\.\d+ s; flaky: 4 runs, [1-3] failed\n", heard)

@@ -11,7 +11,7 @@ pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.timeout(120)]
 
 
 def test_outputs_brings_back_what_cells_print_show_and_raise(execute):
-    """Text, tables, figures, progress and failures arrive as the text says."""
+    """Text, tables, figures, progress and failures appear as the text says."""
     done = execute(NOTEBOOKS / "outputs.ipynb")
     lines = done.text(done.find("%cron wait lines"))
     assert "counting\n0 1 2 \nfrom the shell\n" in lines
@@ -25,7 +25,7 @@ def test_outputs_brings_back_what_cells_print_show_and_raise(execute):
 
 
 def test_recipes_do_what_people_schedule(execute):
-    """A service is polled, a frame grows, a model is fitted, a failure is told."""
+    """Polling a service, growing a frame, fitting a model, a failure alert."""
     done = execute(NOTEBOOKS / "recipes.ipynb")
     assert re.search(r"'visitors': 1\d\d", done.text(done.find("%cron wait poll")))
     assert "waited" in done.text(done.find("%cron wait samples"))
@@ -37,7 +37,7 @@ def test_recipes_do_what_people_schedule(execute):
 
 
 def test_readme_cells_run_as_they_stand(execute):
-    """The README's two cells, one after the other, and a run of the second."""
+    """The README's two cells in order, and a run of the second."""
     text = (NOTEBOOKS.parent / "README.md").read_text(encoding="utf-8")
     cells = re.findall(r"```\n(%.*?)```", text, re.DOTALL)
     done = execute([*cells, "%cron wait sampler --runs 1 --for 20s"])

@@ -1,4 +1,4 @@
-"""IPython in a terminal: cells are scheduled, what they print appears by name."""
+"""IPython in a terminal: cells are scheduled, their output is marked by name."""
 
 import re
 import sys
@@ -18,7 +18,7 @@ def strip_colours(text):
 
 
 class Terminal:
-    """IPython at a prompt of its plainest kind."""
+    """IPython at a plain prompt."""
 
     def __init__(self):
         self._process = pexpect.spawn(
@@ -45,22 +45,22 @@ class Terminal:
         return strip_colours(self._process.before)
 
     def begin(self, line):
-        """Type a line that takes its time."""
+        """Type a line that takes some time."""
         self._process.sendline(line)
 
     def run(self, line):
-        """Type a line; return what it writes."""
+        """Type a line; return its output."""
         self._process.sendline(line)
         return self.read_to_prompt()
 
     def run_cell(self, *lines):
-        """Type a cell and the blank lines that end it; return what it writes."""
+        """Type a cell and the blank lines that end it; return its output."""
         for line in (*lines, "", ""):
             self._process.sendline(line)
         return self.read_to_prompt()
 
     def expect(self, pattern):
-        """Return when something is written by itself."""
+        """Return once a text appears by itself."""
         self._process.expect(pattern)
 
     def interrupt(self):
@@ -68,7 +68,7 @@ class Terminal:
         self._process.sendintr()
 
     def leave(self):
-        """Type exit; return what is written at the end. Again is nothing."""
+        """Type exit; return the last output. Further calls do nothing."""
         if not self._process.isalive():
             return ""
         self._process.sendline("exit")
@@ -77,7 +77,7 @@ class Terminal:
         return strip_colours(self._process.before)
 
     def kill(self):
-        """End it whatever it does."""
+        """End it in any state."""
         if self._process.isalive():
             self._process.close(force=True)
 
@@ -95,7 +95,7 @@ def terminal():
 
 
 def test_cell_prints_above_the_prompt_with_its_name(terminal):
-    """Each line as it comes, failures too, and the session goes on."""
+    """Line by line, failures too; the session continues."""
     terminal.run("who = 'world'")
     said = terminal.run_cell(
         "%%cron * * * * * * --name greeter", "print('hello', who)", "!echo from a shell"
@@ -108,7 +108,7 @@ def test_cell_prints_above_the_prompt_with_its_name(terminal):
 
 
 def test_views_are_text_at_a_prompt(terminal):
-    """A task and the panel of all, as values: what a page shows beside the widget."""
+    """A task, and the panel of all tasks, as values."""
     terminal.run_cell("%%cron @yearly --name it --quiet", "1")
     terminal.run("import ipycron")
     for source in ("ipycron.panel()", "ipycron.get_tasks()"):
@@ -119,7 +119,7 @@ def test_views_are_text_at_a_prompt(terminal):
 
 
 def test_failure_prints_its_traceback_once(terminal):
-    """With the lines of the cell, and not in the log again."""
+    """With the cell's lines, and not again in the log."""
     terminal.run_cell("%%cron @yearly --name bad --run-now", "1 / 0")
     terminal.expect(
         r"\[bad\] .*failed after .*: ZeroDivisionError: division by zero\r?\n"
@@ -131,7 +131,7 @@ def test_failure_prints_its_traceback_once(terminal):
 
 
 def test_interrupts_at_the_prompt_and_in_a_cell_end_no_task(terminal):
-    """Ctrl-C is for what is typed."""
+    """Ctrl-C is for what the user is typing or running."""
     terminal.run_cell("%%cron * * * * * * --name it --quiet", "1")
     time.sleep(0.5)  # noqa: TID251 - an interrupt must find readline reading
     terminal.interrupt()

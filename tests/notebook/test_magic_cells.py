@@ -1,4 +1,4 @@
-"""What `%%cron` does: schedules the cell, says so, owns what it declares."""
+"""`%%cron`: schedules the cell, reports it, and owns what it declares."""
 
 import re
 
@@ -23,7 +23,7 @@ def names():
 
 
 def test_cell_says_what_it_has_understood(session):
-    """One line: name, schedule in words, zone, next fires, what goes along."""
+    """One line: name, schedule in words, zone, next fires, captured variables."""
     session.run("n = 3\ndef double(x):\n    return 2 * x")
     said = session.run("%%cron 0 9 * * mon-fri --tz Europe/Berlin\ndouble(n)")
     assert re.fullmatch(
@@ -35,19 +35,19 @@ def test_cell_says_what_it_has_understood(session):
 
 
 def test_cell_says_seconds_where_there_are_some(session):
-    """Fires are told as exactly as they differ."""
+    """Fires are shown as precisely as they differ."""
     said = session.run("%%cron */20 * * * * *\n1")
     assert re.search(r"next (\d\d:\d\d:\d\d(, )?){3}\n", said)
 
 
 def test_cell_says_no_more_fires_than_there_will_be(session):
-    """``--max`` counts."""
+    """``--max`` is taken into account."""
     said = session.run("%%cron */10 * * * * --max 1\n1")
     assert re.search(r"next [^,]*\n", said)
 
 
 def test_cell_is_silent_when_it_is_to_be_quiet(session):
-    """``--quiet`` shows nothing; the task is there."""
+    """``--quiet`` prints nothing; the task exists."""
     assert session.run("%%cron @yearly --quiet --name still\nprint(1)") == ""
     session.run("%cron run still --wait")
     assert names() == ["still"]
@@ -68,7 +68,7 @@ def test_line_expands_variables_and_the_body_does_not(session):
 
 
 def test_line_expands_the_variables_of_the_function_it_stands_in(session, tmp_path):
-    """A loop or a function schedules many files."""
+    """A loop or a function can schedule many files."""
     (tmp_path / "job.py").write_text("print(1)")
     session.run(
         f"def schedule(name):\n    %cron @yearly --name {{name}} {tmp_path}/job.py\n"
@@ -81,7 +81,7 @@ def test_line_expands_the_variables_of_the_function_it_stands_in(session, tmp_pa
 
 
 def test_cell_runs_with_what_it_uses(session):
-    """Variables, functions, modules, and a snapshot of them."""
+    """Variables, functions and modules, and a snapshot of them."""
     session.run("import math\nn = 3\ndef area(r):\n    return math.pi * r ** n")
     session.run("%%cron @yearly --name it\nround(area(2), 2)")
     session.run("n = 4")
@@ -95,7 +95,7 @@ def test_cell_knows_its_run(session):
 
 
 def test_cell_takes_exactly_what_is_asked_for(session):
-    """``--capture`` and ``--no-capture`` say what goes along."""
+    """``--capture`` and ``--no-capture`` decide what is captured."""
     session.run("a, b = 1, 2")
     said = session.run(
         "%%cron @yearly --name it --capture a\nsorted(set('ab') & set(globals()))"
@@ -115,7 +115,7 @@ def test_cell_has_the_magics_of_loaded_extensions(session):
 
 
 def test_failure_speaks_of_the_lines_of_the_cell(session):
-    """Line numbers count the header, and the cell has its task's name."""
+    """Line numbers include the header; the cell has its task's name."""
     session.run("%%cron @yearly --name it\nx = 1\nx / 0")
     completion = get_task("it").execute()
     with pytest.raises(ZeroDivisionError):
@@ -126,7 +126,7 @@ def test_failure_speaks_of_the_lines_of_the_cell(session):
 
 
 def test_results_go_to_a_variable(session):
-    """``--into`` binds the value of each run that returns, and of no other."""
+    """``--into`` binds the value of each successful run, and of no other."""
     session.run("%%cron @yearly --name it --into got\nlen(str(ctx.date))\n[1, 2]")
     get_task("it").execute().result(DEADLINE)
     assert eventually(lambda: session.names.get("got")) == [1, 2]
@@ -136,7 +136,7 @@ def test_results_go_to_a_variable(session):
 
 
 def test_results_leave_the_notebook_as_it_is(session):
-    """Classes and functions that went along come back as themselves."""
+    """Captured classes and functions are returned as themselves."""
     session.run(
         "import enum\nrate = 1\nMISSING = object()\n"
         "class K:\n    n = 0\n    def f(self): return rate\n"
@@ -170,7 +170,7 @@ def test_cell_runs_at_once_when_it_is_to(session):
 
 
 def test_cell_runs_on_its_schedule(session):
-    """Each second, until it is stopped."""
+    """Every second, until it is stopped."""
     session.run("%%cron * * * * * * --name it\nctx.date.second")
     eventually(lambda: get_task("it").history.finished >= 2)
     first, second = [run.date.second for run in get_task("it").history][:2]
@@ -178,7 +178,7 @@ def test_cell_runs_on_its_schedule(session):
 
 
 def test_file_runs_with_its_arguments(session, tmp_path, monkeypatch):
-    """A script is named after its file; words behind it are its arguments."""
+    """A script is named after its file; words after it are its arguments."""
     (tmp_path / "job.py").write_text("import sys\nprint(sys.argv[1:])")
     monkeypatch.chdir(tmp_path)
     session.run("%cron @yearly job.py a --timeout 10 -- --name b")
@@ -192,7 +192,7 @@ def test_file_runs_with_its_arguments(session, tmp_path, monkeypatch):
 
 
 def test_cell_replaces_its_task_when_it_runs_again(session):
-    """The same cell has the same task, under the same name."""
+    """The same cell has the same task, with the same name."""
     session.run("%%cron @yearly\n1")
     (before,) = get_tasks().values()
     said = session.run("%%cron @yearly\n1")
@@ -202,7 +202,7 @@ def test_cell_replaces_its_task_when_it_runs_again(session):
 
 
 def test_cell_replaces_its_task_when_it_is_edited(session):
-    """The front end's id tells a cell whatever is written in it."""
+    """The front end's id identifies a cell, whatever it contains."""
     session.shell.run_cell("%%cron @yearly\n1", cell_id="one")
     session.shell.run_cell("%%cron @yearly\n1", cell_id="two")
     first, second = get_tasks().values()
@@ -213,7 +213,7 @@ def test_cell_replaces_its_task_when_it_is_edited(session):
 
 
 def test_cell_ends_its_task_when_it_declares_it_no_more(session):
-    """A cell that was emptied of its schedule ends it, and says so."""
+    """A cell from which the magic was removed ends its task and says so."""
     session.shell.run_cell("%%cron @yearly\n1", cell_id="one")
     (task,) = get_tasks().values()
     session.read()
@@ -223,7 +223,7 @@ def test_cell_ends_its_task_when_it_declares_it_no_more(session):
 
 
 def test_cell_says_that_a_task_goes_on_when_its_name_is_edited(session):
-    """A name is for the whole notebook: nobody has said that the old task should go."""
+    """A name is for the whole notebook: the old task was not ended."""
     session.shell.run_cell("%%cron @yearly --name old\n1", cell_id="one")
     session.shell.run_cell("%%cron @yearly --name old\n2", cell_id="one")
     assert "continues" not in session.read()
@@ -251,7 +251,7 @@ def test_cell_says_that_a_task_goes_on_when_its_name_is_edited(session):
     ],
 )
 def test_cell_says_that_its_tasks_go_on_when_it_fails(session, edited):
-    """Nothing new was declared, and what was declared before runs on."""
+    """Nothing new was declared, and earlier declarations continue."""
     for name in ("", "--name it"):
         session.shell.run_cell(f"%%cron @yearly {name}\n1", cell_id="one" + name)
         (task,) = get_tasks().values()
@@ -270,7 +270,7 @@ def test_cell_says_that_its_tasks_go_on_when_it_fails(session, edited):
 
 
 def test_list_marks_tasks_of_no_cell_of_this_session(session):
-    """What a cell has made by a magic or by the API is its own; another's is marked."""
+    """A cell's own tasks are not marked; others are."""
     session.run("import ipycron, threading")
     session.run("ipycron.schedule('@yearly', print, name='own')")
     session.run("%%cron @yearly --name cell\n1")
@@ -281,7 +281,7 @@ def test_list_marks_tasks_of_no_cell_of_this_session(session):
 
 
 def test_nothing_has_failed_when_a_start_is_called_off(session, caplog):
-    """A task that is stopped before it is loaded has done as it was told."""
+    """Stopping a task that is being loaded is not a failure."""
     with stopped(get_zygote()):
         session.shell.run_cell("%%cron @yearly --name it\n1")
         task = get_task("it")
@@ -294,7 +294,7 @@ def test_nothing_has_failed_when_a_start_is_called_off(session, caplog):
 
 
 def test_cell_keeps_its_task_when_it_fails(session):
-    """A slip of the pen ends nothing."""
+    """A typo ends nothing."""
     session.shell.run_cell("%%cron @yearly\n1", cell_id="one")
     before = names()
     session.shell.run_cell("%%cron @yearlyy\n1", cell_id="one")
@@ -303,7 +303,7 @@ def test_cell_keeps_its_task_when_it_fails(session):
 
 
 def test_cell_owns_several_tasks(session, tmp_path):
-    """Each of a loop's tasks has its own name, each time."""
+    """Tasks made in a loop have their own names, each time."""
     (tmp_path / "job.py").write_text("print(1)")
     loop = f"for e in ('@daily', '@weekly'):\n    %cron {{e}} {tmp_path}/job.py"
     session.shell.run_cell(loop, cell_id="loop")
@@ -327,7 +327,7 @@ def test_cell_owns_what_it_schedules_by_the_api(session):
 
 
 def test_named_task_belongs_to_nobody(session):
-    """A name is replaced by the name, wherever it is declared."""
+    """A task with a name is replaced by name, wherever it is declared."""
     session.shell.run_cell("%%cron @yearly --name a\n1", cell_id="one")
     session.shell.run_cell("x = 1", cell_id="one")
     assert names() == ["a"]
@@ -337,7 +337,7 @@ def test_named_task_belongs_to_nobody(session):
 
 
 def test_named_task_is_kept_when_so_asked(session):
-    """``--if-exists keep`` leaves the first as it is, and says so."""
+    """``--if-exists keep`` leaves the first task as it is, and says so."""
     session.run("%%cron @yearly --name a\n1")
     before = get_task("a")
     said = session.run("%%cron @daily --name a --if-exists keep\n2")
@@ -347,7 +347,7 @@ def test_named_task_is_kept_when_so_asked(session):
 
 
 def test_cells_inside_of_a_cell_belong_to_it(session):
-    """`%%capture` runs a cell within; the owner is the one that was run."""
+    """`%%capture` runs a cell inside; the outer cell is the owner."""
     magic = "get_ipython().run_cell_magic('cron', '@yearly', '1')"
     source = f"%%capture out\n%cron list\n{magic}"
     session.shell.run_cell(source, cell_id="one")
@@ -368,7 +368,7 @@ def test_cells_inside_of_a_cell_belong_to_it(session):
     ],
 )
 def test_name_that_was_left_behind_is_named_with_the_way_out(session, cell, kind):
-    """Where the cell finds a variable of the notebook by a text that nobody can see."""
+    """If the cell looks up a notebook's variable by a computed name."""
     session.run("thresh = 1\nbase = 2")
     session.run(f"%%cron @yearly --name left\nbase\n{cell}")
     text = session.run("%cron run left --wait")
@@ -380,6 +380,6 @@ def test_name_that_was_left_behind_is_named_with_the_way_out(session, cell, kind
 
 
 def test_name_that_nobody_has_is_left_alone(session):
-    """A `KeyError` of the cell's own says nothing of the notebook."""
+    """A `KeyError` of the cell's own has no note about the notebook."""
     session.run("%%cron @yearly --name left\n{}['nobody']")
     assert "The notebook has" not in session.run("%cron run left --wait")

@@ -1,4 +1,4 @@
-"""The commands of `%cron`: what they do, and what they say."""
+"""The commands of `%cron`: what they do and print."""
 
 import re
 import threading
@@ -20,7 +20,7 @@ def names():
 
 @pytest.fixture
 def report(session):
-    """A task called report, loaded; what it said is forgotten."""
+    """A task called report, loaded; its output so far is discarded."""
     session.run("%%cron @yearly --name report\nprint('hello')\n6 * 7")
     task = get_task("report")
     task.start().result(DEADLINE)
@@ -28,7 +28,7 @@ def report(session):
 
 
 def test_list_says_so_when_there_is_nothing(session):
-    """An empty table would be a riddle."""
+    """An empty table would be confusing."""
     assert session.run("%cron") == "no task is scheduled\n"
 
 
@@ -60,7 +60,7 @@ def test_list_and_show_say_how_many_runs_they_leave_out(session, report):
 
 
 def test_list_tells_what_fails_and_how_many_run(session):
-    """As the panel: a task that is armed and whose last run failed is not "idle"."""
+    """As in the panel: a task whose last run failed is not just "idle"."""
     session.run("%%cron @yearly --name bad --quiet\n1 / 0")
     session.run("%cron run bad --wait")
     session.run("import threading; held = threading.Event()")
@@ -87,7 +87,7 @@ def test_list_tells_what_fails_and_how_many_run(session):
     ],
 )
 def test_table_fits_its_terminal(room, lines):
-    """The widest columns give way first, down to a dozen letters."""
+    """The widest columns shrink first, down to a dozen characters."""
     table = write_text_table((("name", "last"), ("x" * 30, "y" * 20)), room=room)
     assert table.splitlines()[: len(lines)] == lines
 
@@ -105,7 +105,7 @@ def test_table_is_straight_whatever_letters_names_have():
 
 
 def test_list_tells_a_task_that_only_ends_from_the_one_in_its_place(session):
-    """A run in progress may end; the name is another task's already."""
+    """A run in progress may end while another task has the name already."""
     body = "import time\ntime.sleep(60)"
     session.run(f"%%cron @yearly --name it --stop-timeout 60 --quiet\n{body}")
     session.run("%cron run it")
@@ -117,7 +117,7 @@ def test_list_tells_a_task_that_only_ends_from_the_one_in_its_place(session):
 
 
 def test_tasks_are_stopped_and_started(session, report):
-    """Each says its new state."""
+    """Each command prints the new state."""
     assert session.run("%cron stop report") == "report: stopped\n"
     assert report.status == "stopped"
     assert re.fullmatch(
@@ -134,7 +134,7 @@ def test_tasks_are_destroyed(session, report):
 
 @pytest.mark.alone
 def test_all_tasks_are_stopped_at_the_same_time(session):
-    """Two runs that end within their patience, one after the other, would take 2 s."""
+    """Waiting for two runs one after the other would take 2 s."""
     for name in "ab":
         session.run(
             f"%%cron @yearly --name {name} --stop-timeout 1 --run-now --quiet\n"
@@ -169,7 +169,7 @@ def test_start_says_why_it_fails(session, tmp_path):
 
 
 def test_run_does_not_wait(session):
-    """It says that the run goes on."""
+    """It says that the run is in progress."""
     session.run("%%cron @yearly --name it --quiet\nimport time\ntime.sleep(60)")
     assert session.run("%cron run it") == "it: runs now\n"
     assert get_task("it").history.finished == 0
@@ -188,7 +188,7 @@ Slow()
 
 @pytest.mark.parametrize("command", ["%cron run it --wait", "%cron wait it --runs 1"])
 def test_result_is_in_its_variable_when_the_wait_is_over(session, command):
-    """However long it takes to load, and whatever else listens."""
+    """However long loading takes, and whatever other listeners there are."""
     session.run(SLOW)
     if "runs" in command:
         threading.Timer(0.5, get_task("it").execute).start()
@@ -197,7 +197,7 @@ def test_result_is_in_its_variable_when_the_wait_is_over(session, command):
 
 
 def test_run_that_is_stopped_is_no_failure_to_log(session, caplog):
-    """The stop was asked for."""
+    """The user asked for the stop."""
     session.run("%%cron @yearly --name it --quiet\nimport time; time.sleep(60)")
     session.run("%cron run it")
     session.run("%cron destroy it --force")
@@ -205,7 +205,7 @@ def test_run_that_is_stopped_is_no_failure_to_log(session, caplog):
 
 
 def test_run_that_nobody_sees_logs_its_failure(session, caplog):
-    """A quiet task has no other place for it."""
+    """A quiet task shows it nowhere else."""
     session.run("%%cron @yearly --name it --quiet\n1 / 0")
     session.run("%cron run it")
     eventually(lambda: caplog.records)
@@ -215,14 +215,14 @@ def test_run_that_nobody_sees_logs_its_failure(session, caplog):
 
 
 def test_run_waits_when_it_is_to(session):
-    """What was printed, then when, how long and what came of it."""
+    """Its output, then when it ran, how long, and the result."""
     session.run("%%cron @yearly --name it --quiet\nprint('hello')\n[4]")
     said = session.run("%cron run it --wait")
     assert re.fullmatch(r"hello\nit: \d\d:\d\d:\d\d finished in \d+ ms: \[4\]\n", said)
 
 
 def test_run_shows_the_failure_that_it_waits_for(session):
-    """A failed run is no mistake of the line."""
+    """A failed run is not an error in the line."""
     session.run("%%cron @yearly --name it --quiet\n1 / 0")
     said = session.run("%cron run it --wait")
     assert "ZeroDivisionError" in said
@@ -241,7 +241,7 @@ def test_run_is_refused_when_the_task_is_stopped(session, report):
 
 
 def test_show_tells_all_of_a_task(session, report):
-    """State, schedule, next and last run, and what that printed."""
+    """State, schedule, next and last run, and the last run's output."""
     session.run("%cron run report --wait")
     lines = session.run("%cron show report").splitlines()
     assert lines[0].split() == ["report", "idle"]
@@ -253,7 +253,7 @@ def test_show_tells_all_of_a_task(session, report):
 
 
 def test_logs_print_the_last_run(session, report):
-    """What was printed, or that there was no run."""
+    """Its output, or that there was no run."""
     assert session.run("%cron logs report") == "report: has not run yet\n"
     session.run("%cron run report --wait")
     assert re.fullmatch(
@@ -263,7 +263,7 @@ def test_logs_print_the_last_run(session, report):
 
 
 def test_next_prints_as_many_fires_as_asked_for(session):
-    """Whether the task is armed or not."""
+    """Whether or not the task is armed."""
     session.run("%%cron 0 0 1 1 * --tz UTC --name it --quiet\n1")
     session.run("%cron stop it")
     said = session.run("%cron next it -n 2")
@@ -285,12 +285,12 @@ def test_explain_tells_what_an_expression_means(session):
 
 
 def test_panel_is_a_table_at_a_prompt(session, report):
-    """Where there are no widgets."""
+    """Since there are no widgets."""
     assert session.run("%cron panel").splitlines()[1].startswith("report  idle")
 
 
 def test_wait_returns_when_the_runs_have_ended(session):
-    """It says how long it took and how many there were."""
+    """It prints how long it took and how many runs there were."""
     session.run("%%cron * * * * * * --name it --quiet\n1 / 0")
     assert re.fullmatch(
         r"waited \d\.\d+ s; it: 2 runs, 2 failed\n",
@@ -299,19 +299,19 @@ def test_wait_returns_when_the_runs_have_ended(session):
 
 
 def test_wait_returns_when_the_time_is_over(session, report):
-    """That is no error."""
+    """A timeout is not an error."""
     said = session.run("%cron wait --runs 1 --for 100ms")
     assert re.fullmatch(r"timed out after 0\.[1-9]\d s; report: 0 runs\n", said)
 
 
 def test_wait_returns_when_all_tasks_are_over(session):
-    """A task that was told how often ends by itself."""
+    """A task with a limit ends by itself."""
     session.run("%%cron * * * * * * --max 1 --name it --quiet\n1")
     assert re.fullmatch(r"waited \d\.\d+ s; it: 1 run\n", session.run("%cron wait"))
 
 
 def test_wait_returns_when_a_start_fails(session, tmp_path):
-    """Nothing will ever come of that task."""
+    """That task will never run."""
     (tmp_path / "bad.py").write_text("1 / 0\ndef task(): pass\n")
     session.run(f"%cron * * * * * * {tmp_path}/bad.py --quiet")
     assert re.fullmatch(
@@ -320,7 +320,7 @@ def test_wait_returns_when_a_start_fails(session, tmp_path):
 
 
 def test_help_of_a_command_is_short(session):
-    """How it is typed, and what it does."""
+    """Its syntax, and what it does."""
     assert session.run("%cron stop --help") == (
         "%cron stop NAME... | --all [--force]\nstop; %cron start resumes\n"
     )

@@ -1,4 +1,4 @@
-"""What a front end offers behind `%cron` and `%%cron`."""
+"""What a front end offers after `%cron` and `%%cron`."""
 
 import pytest
 from IPython.core.completer import CompletionContext, provisionalcompleter
@@ -8,13 +8,13 @@ from ipycron.notebook.magic.completion import complete
 
 
 def offer(session, text):
-    """Return what may take the place of the last word."""
+    """Return the completions for the last word."""
     found = complete(text, session.shell)
     return None if found is None else found.texts
 
 
 def offer_all(session, text):
-    """Return what the shell's own completer offers."""
+    """Return the completions of the shell's own completer."""
     completer = session.shell.Completer
     with provisionalcompleter():
         return [found.text for found in completer.completions(text, len(text))]
@@ -22,7 +22,7 @@ def offer_all(session, text):
 
 @pytest.fixture
 def tasks(session):
-    """Two tasks, one with a blank in its name; variables."""
+    """Two tasks, one with a space in its name, and variables."""
     session.run("apple, avocado, berry = 1, 2, 3")
     for name in ("report", "read mail"):
         create_task("@yearly", len, name=name)
@@ -62,7 +62,7 @@ def tasks(session):
     ],
 )
 def test_line_is_completed_by_what_may_stand_there(tasks, text, offered):
-    """Commands, options that are not there yet, names, zones, variables."""
+    """Commands, options not yet given, names, zones, variables."""
     got = offer(tasks, text)
     # Variables of other tests' making do not matter here.
     assert got == offered
@@ -77,7 +77,7 @@ def test_line_is_completed_by_what_may_stand_there(tasks, text, offered):
     ],
 )
 def test_completer_of_the_shell_offers_nothing_else(tasks, text, wanted, unwanted):
-    """No builtins between the options: what we know of, others leave alone."""
+    """Where we offer completions, no built-ins are mixed in."""
     offered = offer_all(tasks, text)
     assert wanted in offered
     assert unwanted not in offered
@@ -86,7 +86,7 @@ def test_completer_of_the_shell_offers_nothing_else(tasks, text, wanted, unwante
 def test_completer_of_the_shell_offers_files_behind_an_expression(
     tasks, tmp_path, monkeypatch
 ):
-    """A path is IPython's own business."""
+    """IPython itself completes paths."""
     (tmp_path / "backup.py").touch()
     monkeypatch.chdir(tmp_path)
     text = "%cron @daily back"

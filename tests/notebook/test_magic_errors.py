@@ -1,4 +1,4 @@
-"""Bad input: one clear line, of exactly `UsageError`, and nothing is scheduled."""
+"""Invalid input: one clear line, exactly a `UsageError`, and nothing is scheduled."""
 
 import pytest
 from IPython.core.error import UsageError
@@ -169,7 +169,7 @@ def refuse(session, source):
     ],
 )
 def test_cell_is_refused_when_its_line_is_wrong(session, line, message):
-    """The line says what it got, what it takes, and what may have been meant."""
+    """The error says what was wrong, what is valid, and what was meant."""
     assert refuse(session, f"%%cron {line}\nprint(1)") == message
 
 
@@ -209,18 +209,18 @@ def test_cell_is_refused_when_its_line_is_wrong(session, line, message):
     ],
 )
 def test_cell_is_refused_when_it_cannot_run(session, body, message):
-    """Errors of the cell count its lines as the notebook does."""
+    """Errors in the cell have the notebook's line numbers."""
     assert refuse(session, f"%%cron * * * * *\n{body}") == message
 
 
 def test_cell_is_refused_with_its_line_below_comments_and_blanks(session):
-    """Lines above the header count as well."""
+    """Lines above the header count, too."""
     source = "\n# every minute\n\n%%cron * * * * *\nx = 1\nx = = 2"
     assert refuse(session, source) == "line 6: invalid syntax: x = = 2"
 
 
 def test_cell_without_a_body_is_refused(session):
-    """IPython's own words: they name the other magic."""
+    """With IPython's own error, which names the other magic."""
     assert refuse(session, "%%cron * * * * *") == (
         "%%cron is a cell magic, but the cell body is empty. Did you mean the line "
         "magic %cron (single %)?"
@@ -293,7 +293,7 @@ def test_cell_without_a_body_is_refused(session):
 def test_line_is_refused_when_it_is_wrong(
     session, tmp_path, monkeypatch, line, message
 ):
-    """`%cron` refuses as `%%cron` does."""
+    """`%cron` reports errors like `%%cron`."""
     (tmp_path / "bad.py").write_text("import os\ndef task()\n    pass\n")
     (tmp_path / "good.py").write_text("print(1)\n")
     monkeypatch.chdir(tmp_path)
@@ -310,7 +310,7 @@ def test_file_is_refused_when_it_is_not_there(session, tmp_path, monkeypatch):
 
 
 def test_name_that_exists_is_refused_when_so_asked(session):
-    """``--if-exists error`` keeps the first."""
+    """``--if-exists error`` keeps the first task."""
     session.run("%%cron @yearly --name report\n1")
     session.run("%%cron @daily --name report --if-exists error\n2")
     assert str(session.result.error_in_exec) == (
@@ -321,7 +321,7 @@ def test_name_that_exists_is_refused_when_so_asked(session):
 
 
 def test_large_variable_is_refused_until_it_is_confirmed(session):
-    """Above 256 MB a variable travels only when it is asked for by name."""
+    """More than 256 MB are only captured if requested by name."""
     session.run("big = bytes(300 * 2**20)")
     session.run("%%cron @yearly\nlen(big)")
     message = str(session.result.error_in_exec)

@@ -1,4 +1,4 @@
-"""Loading, loading again, unloading; what a session is told at its end."""
+"""Loading, reloading, unloading; and what is printed at a session's end."""
 
 import logging
 from types import SimpleNamespace
@@ -26,7 +26,7 @@ UNCHANGED = (
 
 
 def vars_of(shell):
-    """Return the names that a path may begin with."""
+    """Return the possible first names of a path."""
     return {
         name: getattr(shell, name) for name in {p.partition(".")[0] for p in UNCHANGED}
     }
@@ -39,14 +39,14 @@ def copy(shell):
 
 @pytest.fixture
 def fresh(module_shell, capsys):
-    """A shell without the extension; unloaded afterwards in any case."""
+    """A shell without the extension, which is unloaded afterwards in any case."""
     yield module_shell
     module_shell.run_cell("%unload_ext ipycron")
     module_shell.reset(new_session=False)
 
 
 def test_unloading_leaves_nothing_in_the_shell(fresh, capsys):
-    """Magics, events, transformers, matchers and formats are as before."""
+    """Magics, events, transformers, matchers and formatters are as before."""
     before = copy(fresh), logging.lastResort
     fresh.run_cell("%load_ext ipycron").raise_error()
     fresh.run_cell("%cron")
@@ -56,7 +56,7 @@ def test_unloading_leaves_nothing_in_the_shell(fresh, capsys):
 
 
 def test_unloading_ends_the_tasks_and_says_which(fresh, capsys):
-    """Nothing runs on without anybody to see it."""
+    """No task continues that the user can no longer see."""
     fresh.run_cell("%load_ext ipycron").raise_error()
     fresh.run_cell("%%cron @yearly --name a --quiet\n1")
     fresh.run_cell("%%cron @yearly --name b --quiet\n1")
@@ -67,7 +67,7 @@ def test_unloading_ends_the_tasks_and_says_which(fresh, capsys):
 
 
 def test_unloading_at_once_leaves_no_supervisor(fresh, monkeypatch):
-    """What %load_ext has begun is over before everything is shut down."""
+    """What %load_ext has started is finished before the shutdown."""
     warm_up = extension.warm
 
     def warm_up_late():
@@ -82,7 +82,7 @@ def test_unloading_at_once_leaves_no_supervisor(fresh, monkeypatch):
 
 
 def test_loading_twice_is_loading_once(fresh, capsys):
-    """A second extension object would answer each event twice."""
+    """A second extension object would handle each event twice."""
     fresh.run_cell("%load_ext ipycron").raise_error()
     loaded = copy(fresh)
     fresh.run_cell("%load_ext ipycron")
@@ -93,7 +93,7 @@ def test_loading_twice_is_loading_once(fresh, capsys):
 
 
 def test_reloading_keeps_the_tasks(fresh, capsys):
-    """``%reload_ext`` is for code, not for ending anything."""
+    """``%reload_ext`` reloads code and ends nothing."""
     fresh.run_cell("%load_ext ipycron").raise_error()
     fresh.run_cell("%%cron @yearly --name a --quiet\n1")
     loaded = copy(fresh)
@@ -104,7 +104,7 @@ def test_reloading_keeps_the_tasks(fresh, capsys):
 
 
 def test_loading_imports_next_to_nothing():
-    """What runs tasks is imported on another thread, widgets at the first display."""
+    """The rest is imported on another thread, widgets at the first display."""
     program = (
         "import sys\n"
         "from IPython.core.interactiveshell import InteractiveShell\n"
@@ -132,10 +132,10 @@ def test_loading_imports_next_to_nothing():
 
 
 class Shown:
-    """A stage that shows one task."""
+    """A display that shows one task."""
 
     def has(self, name):
-        """Say that it is shown."""
+        """Return that it is shown."""
         return name == "shown"
 
 
@@ -152,7 +152,7 @@ class Shown:
 def test_log_without_handlers_leaves_out_what_is_shown_anyway(
     capsys, monkeypatch, logger, name, is_written
 ):
-    """A failure that a card shows is not written below some other cell as well.
+    """A failure shown in a card is not printed below another cell as well.
 
     Not its text decides, which anybody may write, but what the record says.
     """
@@ -165,13 +165,13 @@ def test_log_without_handlers_leaves_out_what_is_shown_anyway(
 
 
 def log_failure(name):
-    """Log a failed run as the client does."""
+    """Log a failed run like the client."""
     task = SimpleNamespace(name=name, logger=logging.getLogger("ipycron"))
     _log_error(task, "a run failed", ValueError("no"))
 
 
 def test_failure_in_a_notebook_is_one_line_that_says_where_to_look(capsys, monkeypatch):
-    """It stands below some other cell: the traceback has a place of its own."""
+    """It appears below another cell, so the traceback is shown elsewhere."""
     monkeypatch.setattr(logging.getLogger(), "handlers", [])
     resort = LastResort(Shown(), {"quiet"})
     monkeypatch.setattr(logging, "lastResort", resort)
@@ -213,5 +213,5 @@ print(json.dumps(imported))
 
 
 def test_first_cell_imports_nothing():
-    """A moment after %load_ext all is there that a `%%cron` needs."""
+    """Soon after %load_ext, everything that `%%cron` needs is imported."""
     assert run_fresh(FIRST_CELL, 60) == []

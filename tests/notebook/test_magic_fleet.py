@@ -1,4 +1,4 @@
-"""`--distributed --coordinator NAME` and `--on NAME`: variables of the notebook."""
+"""`--distributed --coordinator NAME` and `--on NAME`: objects of the notebook."""
 
 import re
 
@@ -11,7 +11,7 @@ from ipycron.notebook.widgets.model import describe_task
 
 
 class Voter:
-    """Says what it is told to."""
+    """Gives the answer it is told to."""
 
     def __init__(self, answer):
         self.answer = answer
@@ -28,7 +28,7 @@ class Voter:
 
 @pytest.fixture(scope="module")
 def pool():
-    """A process of joblib's engine, as a notebook would have it."""
+    """One process of joblib's engine, as in a notebook."""
     pool = loky.ProcessPoolExecutor(1)
     pool.submit(int).result(20)
     yield pool
@@ -37,14 +37,14 @@ def pool():
 
 @pytest.fixture
 def away(session, pool):
-    """A session whose tasks run elsewhere; the threads that hand them in end, too."""
+    """A session whose tasks run on an executor; its submitting threads end, too."""
     session.names["pool"] = pool
     yield session
     ipycron.shutdown()
 
 
 def test_cell_is_elected_by_a_coordinator_of_the_notebook(session):
-    """The variable is the coordinator, and the lease is a time like others."""
+    """The variable is the coordinator; the lease is a duration option."""
     voters = session.names["no"], session.names["yes"] = Voter(False), Voter(True)
     for name in ("no", "yes"):
         session.run(
@@ -60,7 +60,7 @@ def test_cell_is_elected_by_a_coordinator_of_the_notebook(session):
 
 
 def test_cell_runs_on_an_executor_of_the_notebook(away):
-    """With what it captures; its output and result come back."""
+    """With captured variables; output and result are returned."""
     away.run("import os\nhere = os.getpid()\ndef double(x):\n    return 2 * x")
     away.run(
         "%%cron @yearly --name away --on pool\n"

@@ -1,4 +1,4 @@
-"""How tasks, tables and expressions look: as text, and as HTML that is safe."""
+"""How tasks, tables and expressions are displayed: as text, and as safe HTML."""
 
 import re
 from html import unescape
@@ -16,7 +16,7 @@ DISPLAY = "from IPython.display import display\n"
 
 
 def show(session, value):
-    """Return the mimebundle that the shell makes of a value."""
+    """Return the shell's mimebundle for a value."""
     return session.shell.display_formatter.format(value)[0]
 
 
@@ -34,7 +34,7 @@ def run(session):
 
 
 def test_task_shows_its_state_and_its_last_run(session, run):
-    """Plain text and HTML say the same."""
+    """Plain text and HTML agree."""
     bundle = show(session, run("print('hello')\n[1, 2]"))
     text, html = bundle["text/plain"], bundle["text/html"]
     assert text.splitlines()[0].split() == ["it", "idle"]
@@ -44,7 +44,7 @@ def test_task_shows_its_state_and_its_last_run(session, run):
 
 
 def test_page_tells_dates_for_whoever_reads_it_on_another_day(session, run):
-    """A saved notebook says when that was, not how soon it would have been."""
+    """A saved notebook shows dates, not how soon something would have been."""
     task = run("'fine'")
     bundle = show(session, task)
     html = bundle["text/html"]
@@ -55,7 +55,7 @@ def test_page_tells_dates_for_whoever_reads_it_on_another_day(session, run):
 
 
 def test_task_shows_the_traceback_of_its_failure(session, run):
-    """The colours become spans."""
+    """Its colours become spans."""
     bundle = show(session, run("1 / 0"))
     assert "ZeroDivisionError: division by zero" in bundle["text/plain"]
     assert "\x1b" not in bundle["text/plain"] + bundle["text/html"]
@@ -74,7 +74,7 @@ def test_traceback_folds_the_frames_of_a_cause_that_are_all_a_library_s(session,
 
 
 def test_failure_names_a_file_whose_name_is_no_text(session, run):
-    """No message to the page could carry the name as it is; it is written out."""
+    """The name is escaped, since no message could contain it as it is."""
     bundle = show(session, run("open(b'/caf\\xe9')"))
     for form in ("text/plain", "text/html"):
         assert "caf" in bundle[form].encode().decode()
@@ -98,7 +98,7 @@ def test_failure_names_a_file_whose_name_is_no_text(session, run):
     ],
 )
 def test_task_escapes_what_its_job_says(session, run, body):
-    """Text stays text, wherever it comes from."""
+    """Text is only text, wherever it comes from."""
     html = show(session, run(body))["text/html"]
     assert EVIL not in html
     assert '"x" onerror' not in html
@@ -106,7 +106,7 @@ def test_task_escapes_what_its_job_says(session, run, body):
 
 
 def test_names_are_escaped_everywhere(session, run):
-    """A task may be called anything."""
+    """A task's name may be any text."""
     task = run("1", name=EVIL)
     for value in (task, get_tasks()):
         html = show(session, value)["text/html"]
@@ -115,13 +115,13 @@ def test_names_are_escaped_everywhere(session, run):
 
 
 def test_rich_displays_stay_rich(session, run):
-    """What the job made HTML on purpose is HTML."""
+    """HTML that the job displays on purpose is kept."""
     task = run("from IPython.display import HTML\nHTML('<b>bold</b>')")
     assert "<b>bold</b>" in show(session, task)["text/html"]
 
 
 def test_figures_are_part_of_the_page(session, run):
-    """An image needs no file beside it, and says what it is if it cannot be seen."""
+    """An image needs no separate file."""
     pytest.importorskip("matplotlib")
     code = "import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()"
     task = run(code, name='a "plot"')
@@ -155,19 +155,19 @@ def test_tasks_are_a_table(session, run):
 
 @pytest.mark.parametrize("value", [{}, {"a": 1}])
 def test_other_mappings_look_as_ever(session, value):
-    """The type is Python's, not ours."""
+    """Our format must not apply to Python's own type."""
     bundle = show(session, MappingProxyType(value))
     assert bundle == {"text/plain": f"mappingproxy({value})"}
 
 
 def test_tasks_in_a_list_are_one_line_each(session, run):
-    """Only the value itself is shown at length."""
+    """Only a value itself is shown in full."""
     task = run("1")
     assert show(session, [task])["text/plain"] == f"[{task!r}]"
 
 
 def test_expression_shows_its_words_and_its_fires(session):
-    """What it means, where, and when."""
+    """Its meaning, its zone and its next fires."""
     bundle = show(session, CronExpression("0 0 1 1 *", "Europe/Rome"))
     lines = bundle["text/plain"].splitlines()
     assert lines[:3] == [
@@ -197,7 +197,7 @@ def test_expression_shows_its_words_and_its_fires(session):
     ],
 )
 def test_colours_become_spans(text, html):
-    """The sequences that tracebacks and command lines use; others vanish."""
+    """Sequences of tracebacks and command-line tools; others are removed."""
     assert to_html(text) == html
     assert strip_ansi(text).strip("plain <b>") in ("x", "xy", "")
 
@@ -213,7 +213,7 @@ def test_colours_become_spans(text, html):
     ],
 )
 def test_progress_is_what_a_terminal_would_show(text, settled):
-    """A line that goes back to its beginning shows its last state."""
+    """A line with carriage returns shows its last state."""
     assert settle_lines(text) == settled
 
 
@@ -227,5 +227,5 @@ def test_progress_is_what_a_terminal_would_show(text, settled):
     ],
 )
 def test_displays_take_their_richest_form(data, part):
-    """As far as a page can show it without help."""
+    """As far as a page can show it without further files."""
     assert part in write_bundle(data)

@@ -1,4 +1,4 @@
-"""The text behind `%cron`: words, options, durations, expressions. Starts nothing."""
+"""The text after `%cron`: words, options, durations, expressions. Starts nothing."""
 
 import logging
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from ipycron.scheduling.policy import OptionKind, check_deadline, option
 
 
 def parse(line, **names):
-    """Return a line of `%%cron`, parsed."""
+    """Parse a line of `%%cron`."""
     return parse_words(split_words(line), get_task_options(), names=names)
 
 
@@ -44,7 +44,7 @@ def parse(line, **names):
     ],
 )
 def test_expression_is_the_longest_beginning_that_is_one(line, expression, rest):
-    """Six words, five or one: the most that make an expression."""
+    """The longest of six words, five or one that is an expression."""
     assert split_expression(split_words(line)) == (expression, rest)
 
 
@@ -52,7 +52,7 @@ def test_expression_is_the_longest_beginning_that_is_one(line, expression, rest)
     "line", ["* * * *", "x.py", "", "61 * * * *", "list", "@often", "a b c d e f g"]
 )
 def test_expression_is_none_when_no_beginning_is_one(line):
-    """What is no expression is not taken for one."""
+    """Other text is not taken for an expression."""
     assert split_expression(split_words(line)) is None
 
 
@@ -98,7 +98,7 @@ def test_duration_is_read_as_people_write_it(text, seconds):
     ],
 )
 def test_words_are_split_as_by_a_shell(line, words):
-    """Quotes keep blanks together; ``#`` begins no comment."""
+    """Quotes keep spaces together; ``#`` starts no comment."""
     assert split_words(line) == words
 
 
@@ -148,7 +148,7 @@ def test_words_are_split_as_by_a_shell(line, words):
     ],
 )
 def test_line_is_refused_with_one_sentence_when_it_cannot_be_read(line, message):
-    """The sentence names the option as it was typed, what it got, what it takes."""
+    """It names the option as typed, its value, and what is valid."""
     with pytest.raises(LineError) as caught:
         parse(line, log=object())
     assert str(caught.value) == message
@@ -162,7 +162,7 @@ def test_options_stand_anywhere():
 
 
 def test_words_behind_two_dashes_belong_to_the_file():
-    """An argument that looks like an option is left alone there."""
+    """An argument that looks like an option is not parsed."""
     parsed = parse("* * * * * x.py a -- --name b")
     assert parsed.words[-2:] == ("x.py", "a")
     assert parsed.rest == ("--name", "b")
@@ -190,18 +190,18 @@ def test_words_behind_two_dashes_belong_to_the_file():
     ],
 )
 def test_options_are_read_by_their_declaration(line, values):
-    """Aliases, switches for what is on by default, repeated pairs and names."""
+    """Aliases, switches to turn a default off, repeated pairs and names."""
     assert parse(line).values == values
 
 
 def test_objects_are_variables_of_the_notebook():
-    """An option that is no text takes the name of a variable."""
+    """An option whose value is an object takes a variable's name."""
     log = logging.getLogger("jobs")
     assert parse("--logger log", log=log).values["logger"] is log
 
 
 def test_values_are_split_into_those_of_the_task_and_of_the_cell():
-    """The API gets what it knows, the notebook keeps the rest."""
+    """The API gets its options, the notebook keeps the others."""
     task, cell = split_values(parse("--name a --into r --run-now --max 2").values)
     assert task == {"name": "a", "max_executions": 2}
     assert (cell.into, cell.run_now, cell.quiet) == ("r", True, False)
@@ -209,7 +209,7 @@ def test_values_are_split_into_those_of_the_task_and_of_the_cell():
 
 @pytest.mark.parametrize("word", ["-h", "--help"])
 def test_help_is_noticed_wherever_it_stands(word):
-    """Help is asked for before or after anything else."""
+    """Before or after anything else."""
     assert parse(f"* * * * * {word}").is_help
     assert parse(f"{word} --name x").is_help
 
@@ -223,7 +223,7 @@ class _Declared:
 
 
 def test_option_is_read_as_its_declaration_says():
-    """However its type is spelled."""
+    """However its type is written."""
     options = index_options(_Declared)
     assert parse_words(split_words("--wait 2m"), options, names={}).values == {
         "wait": 120.0

@@ -31,7 +31,7 @@ def test_inline_cell_runs_in_the_notebook(session):
 
 
 def test_inline_cell_keeps_the_variable_that_it_borrows(session):
-    """`ctx` is the notebook's again afterwards."""
+    """The notebook's `ctx` is restored afterwards."""
     session.run("ctx = 'mine'")
     session.run("%%cron @yearly --inline --name it\nctx.execution.reason")
     assert get_task("it").execute().result(DEADLINE) == "invoked"
@@ -39,7 +39,7 @@ def test_inline_cell_keeps_the_variable_that_it_borrows(session):
 
 
 def test_inline_cell_awaits_on_a_thread_where_no_loop_is_running(session):
-    """At a prompt there is no loop between two cells."""
+    """At a prompt no loop runs between two cells."""
     session.run("import asyncio, threading")
     session.run(
         "%%cron @yearly --inline --name it --into got\n"
@@ -59,7 +59,7 @@ def test_inline_cell_fails_with_the_lines_of_the_cell(session):
 
 
 def test_inline_cell_says_what_it_does_in_its_run(session):
-    """Prints, displays, a result, warnings, log records: in order, and there only."""
+    """Prints, displays, result, warnings, logs: in order, and only there."""
     session.run("import logging, sys\nhandler = logging.StreamHandler(sys.stderr)")
     session.run(
         "%%cron @yearly --inline --name it --quiet\n"
@@ -80,7 +80,7 @@ def test_inline_cell_says_what_it_does_in_its_run(session):
 
 
 def test_inline_cell_of_many_lines_says_them_all_in_order(session):
-    """However they are collected on their way."""
+    """However they are collected on the way."""
     session.run("%%cron @yearly --inline --name it\nfor n in range(5000): print(n)")
     get_task("it").execute().result(DEADLINE)
     lines = get_task("it").last_run.output.stdout.split()
@@ -88,7 +88,7 @@ def test_inline_cell_of_many_lines_says_them_all_in_order(session):
 
 
 def test_inline_runs_beside_each_other_keep_their_output_apart(session):
-    """And what is said in neither of them goes where it always goes."""
+    """Other output goes where it always goes."""
     session.run("import threading\ngates = [threading.Event() for _ in range(2)]")
     for number in range(2):
         session.run(

@@ -1,4 +1,4 @@
-"""A task that did not start says why wherever it is looked at."""
+"""Why a task did not start is shown wherever the task is."""
 
 import pytest
 from IPython.core.error import UsageError
@@ -14,7 +14,7 @@ REBUILT = (
 
 @pytest.fixture
 def odd(session):
-    """A task that does not start: its variable cannot be rebuilt in a worker."""
+    """A task that does not start, since its variable cannot be rebuilt."""
     session.run("class Odd:\n    def __reduce__(self): return eval, ('1 / 0',)")
     session.run("odd = Odd()")
     session.run("%%cron @yearly --name odd-task\nodd")
@@ -24,14 +24,14 @@ def odd(session):
 
 
 def test_start_error_is_a_capture_error(odd):
-    """What could not be rebuilt is named, with the way out."""
+    """It names what could not be rebuilt, and what to do."""
     with pytest.raises(CaptureError) as caught:
         odd.start().result(10)
     assert f"CaptureError: {caught.value}" == REBUILT
 
 
 def test_table_says_why_a_task_did_not_start(odd, session):
-    """In the place of its last run; the task is failing, as in the panel."""
+    """In place of its last run."""
     table = session.run("%cron")
     assert "did not start: CaptureError: 'odd' (Odd) " in table
     assert table.splitlines()[1].split()[:2] == ["odd-task", "failing"]
@@ -39,7 +39,7 @@ def test_table_says_why_a_task_did_not_start(odd, session):
 
 @pytest.mark.parametrize("command", ["show", "logs"])
 def test_commands_say_why_a_task_did_not_start(odd, session, command):
-    """All of it, and nothing of a run."""
+    """The full error, and nothing about runs."""
     text = session.run(f"%cron {command} odd-task")
     assert "did not start" in text
     assert REBUILT in text
@@ -47,7 +47,7 @@ def test_commands_say_why_a_task_did_not_start(odd, session, command):
 
 
 def test_run_says_why_a_task_did_not_start(odd, session):
-    """Its start is what is to be mended, not the run."""
+    """The start must be fixed, not the run."""
     session.run("%cron run odd-task --wait")
     error = session.result.error_in_exec
     assert type(error) is UsageError
@@ -55,7 +55,7 @@ def test_run_says_why_a_task_did_not_start(odd, session):
 
 
 def test_nothing_is_said_of_a_start_that_was_called_off(session):
-    """A task that was stopped while it started has no error."""
+    """A task that was stopped while starting has no error."""
     session.run("%%cron @yearly --name off\n1\n")
     session.run("%cron stop off --force")
     for command in ("", "show off", "logs off"):

@@ -1,4 +1,4 @@
-"""The words of `%cron`: what people type, and what they are told."""
+"""The wording of `%cron`: what people type, and what it prints."""
 
 import re
 
@@ -22,13 +22,13 @@ def job(session):
 
 @pytest.mark.parametrize("line", ["rm job", "delete job", "delete --all", "rm --all"])
 def test_other_words_for_destroy_work(job, session, line):
-    """As elsewhere: a task that is deleted is gone."""
+    """Synonyms from other tools: a deleted task is gone."""
     assert "job: destroyed" in session.run(f"%cron {line}")
     assert get_tasks() == {}
 
 
 def test_other_words_for_the_rest_work(job, session):
-    """Status is list, or show; pause is stop, resume is start; help is the manual."""
+    """Status is list or show, pause is stop, resume is start."""
     assert session.run("%cron status").startswith("name")
     assert "schedule  @yearly" in session.run("%cron status job")
     assert "job: stopped" in session.run("%cron pause job")
@@ -52,7 +52,7 @@ def test_other_words_for_the_rest_work(job, session):
     ],
 )
 def test_unknown_command_suggests_the_one_that_is_meant(session, line, meant):
-    """Before any of its options is looked at."""
+    """Before any of its options is checked."""
     session.run(f"%cron {line}")
     error = session.result.error_in_exec
     assert type(error) is UsageError
@@ -66,13 +66,13 @@ def test_unknown_command_suggests_the_one_that_is_meant(session, line, meant):
     "line", ["destory job", "detroy --all", "remove job", "drop --all --force", "x12 y"]
 )
 def test_nothing_suggests_what_destroys(session, line):
-    """A slip of the hand must not end in a task that is gone."""
+    """A typo must not lead to a destroyed task."""
     session.run(f"%cron {line}")
     assert "Did you mean" not in str(session.result.error_in_exec)
 
 
 def test_task_that_was_stopped_while_it_started_has_not_failed(session, caplog):
-    """`Restart & Run All` with a `%cron stop` further down: nothing is red."""
+    """As in `Restart & Run All` with a `%cron stop` below: nothing is red."""
     for _ in range(5):
         session.run("%%cron @yearly --name job --run-now --quiet\n1")
         session.run("%cron stop job --force")
@@ -90,7 +90,7 @@ def test_task_that_was_stopped_while_it_started_has_not_failed(session, caplog):
 
 
 def test_results_are_added_to_a_list(session):
-    """A new list, or one that is there; what stands in it stays."""
+    """A new list or an existing one, whose items are kept."""
     session.run("rows = ['first']")
     text = session.run(
         "%%cron @yearly --name job --append-to rows\nctx.execution.reason"
@@ -106,7 +106,7 @@ def test_results_are_added_to_a_list(session):
 
 
 def test_results_are_added_to_lists_only(session):
-    """What is no list is not lost for one."""
+    """Another value is not replaced by a list."""
     session.run("rows = {}")
     session.run("%%cron @yearly --append-to rows\n1")
     assert str(session.result.error_in_exec) == (
@@ -116,7 +116,7 @@ def test_results_are_added_to_lists_only(session):
 
 
 def test_result_that_cannot_travel_is_said_and_marked(session):
-    """In the line of its run; the views show it in amber; no list holds a stand-in."""
+    """In its run's line, amber in the views; a list gets no stand-in."""
     session.run(
         "%%cron @yearly --name job --append-to rows --into last --quiet\n"
         "(i for i in 'ab')"
@@ -133,7 +133,7 @@ def test_result_that_cannot_travel_is_said_and_marked(session):
 
 @pytest.mark.parametrize("cell", ["'not sent: a text'", "1", "None"])
 def test_result_that_travels_is_not_marked(session, cell):
-    """Whatever it says."""
+    """Whatever its text."""
     session.run(f"%%cron @yearly --name job --quiet\n{cell}")
     session.run("%cron run job --wait")
     assert "unsent" not in describe_run(get_task("job").last_run)
@@ -156,7 +156,7 @@ BARS = (
 @pytest.mark.parametrize("where", ["notebook", "cell", "function"])
 @pytest.mark.parametrize("source", BARS)
 def test_progress_bars_are_text_and_move(session, source, where):
-    """A widget of a job would stand still: bars are those of a terminal."""
+    """A job's widget would never move: terminal bars are used."""
     body = "for _ in tqdm(range(3), desc='going', mininterval=0): pass"
     if where == "notebook":
         session.run(source)
@@ -178,7 +178,7 @@ def test_progress_bars_are_text_and_move(session, source, where):
 
 
 def test_notebook_range_and_its_options_work_in_a_job(session):
-    """`trange`, `display=False`: what the widget knows, the text knows too."""
+    """`trange`, `display=False`: the text bars accept what widgets accept."""
     session.run(
         "%%cron @yearly --name job --quiet\nfrom tqdm.notebook import trange\n"
         "sum(trange(4, desc='range')) + sum(trange(3, display=False, desc='hidden'))"
@@ -190,7 +190,7 @@ def test_notebook_range_and_its_options_work_in_a_job(session):
 
 
 def test_widget_is_its_text_with_a_hint(session):
-    """One line says why it is no widget."""
+    """One line says why it is not a widget."""
     session.run(
         "%%cron @yearly --name job --quiet\nimport ipywidgets\n"
         "ipywidgets.IntSlider(value=3)"
@@ -208,7 +208,7 @@ def test_widget_is_its_text_with_a_hint(session):
 
 
 def test_run_that_overlaps_is_refused_in_the_words_of_magics(session):
-    """Options as they are typed there; no id of a run that nobody knows."""
+    """With options as typed there, and without a run's id."""
     session.run(
         "%%cron @yearly --name job --no-overlap --quiet\nimport time\ntime.sleep(60)"
     )
@@ -230,7 +230,7 @@ def test_run_that_overlaps_is_refused_in_the_words_of_magics(session):
 
 
 def test_run_of_a_stopped_task_is_refused_in_the_words_of_magics(job, session):
-    """A command, not a method."""
+    """It names a command, not a method."""
     session.run("%cron stop job")
     session.run("%cron run job")
     assert str(session.result.error_in_exec) == (
@@ -239,7 +239,7 @@ def test_run_of_a_stopped_task_is_refused_in_the_words_of_magics(job, session):
 
 
 def test_timeout_is_said_in_the_words_of_magics(session):
-    """A start that takes too long, wherever it is looked at."""
+    """For a start that takes too long, wherever it is shown."""
     session.run(
         "import time\nclass Slow:\n"
         "    def __reduce__(self): return time.sleep, (30,)\nslow = Slow()"
@@ -254,6 +254,6 @@ def test_timeout_is_said_in_the_words_of_magics(session):
 
 
 def test_errors_of_the_users_are_not_reworded(session):
-    """A name that is an option's elsewhere is the user's own here."""
+    """A user's own name may equal an option's."""
     session.run("%%cron @yearly --name job --quiet\nmax_executions + 1")
     assert "name 'max_executions' is not defined" in session.run("%cron run job --wait")

@@ -1,4 +1,4 @@
-"""Views follow their tasks by themselves, and never send more than they may."""
+"""Views follow their tasks by themselves, and limit what they send."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ YEARLY = "0 0 1 1 *"
 
 
 class RecordingComm(BaseComm):
-    """A comm without a browser that remembers what was sent, and when."""
+    """A comm without a browser that records messages and their times."""
 
     def __init__(self, *args, **kwargs):
         self.sent = []
         super().__init__(*args, **kwargs)
 
     def publish_msg(self, msg_type, data=None, *_args, **_kwargs):
-        """Remember a message."""
+        """Record a message."""
         self.sent.append((time.monotonic(), msg_type, data or {}))
 
     def find(self, kind):
@@ -56,7 +56,7 @@ class RecordingComm(BaseComm):
 
 @pytest.fixture(autouse=True)
 def recording(monkeypatch):
-    """Have widgets talk to a record; end tasks, views and their thread afterwards."""
+    """Have widgets send to a record; end tasks, views and their thread afterwards."""
     monkeypatch.setattr(comm, "create_comm", RecordingComm)
     monkeypatch.setattr(registry, "_singles", {})
     yield
@@ -67,14 +67,14 @@ def recording(monkeypatch):
 
 
 def make_task(function=lambda: None, **options):
-    """Return a started inline task that is never due in a test."""
+    """Return a started inline task that is never due during a test."""
     task = api.create_task(YEARLY, function, **options)
     task.start().result(5)
     return task
 
 
 def click(view, name, task=""):
-    """Send a command as the browser does; return its id."""
+    """Send a command like the browser; return its id."""
     command_id = uuid.uuid4().hex
     command = {"type": "command", "id": command_id, "name": name, "task": task}
     view._handle_custom_msg(command, [])
@@ -82,7 +82,7 @@ def click(view, name, task=""):
 
 
 def wait_for_end(view, command_id):
-    """Return what a command came to."""
+    """Return the outcome of a command."""
     done = partial(view.comm.find, "done")
     return eventually(lambda: [m for _, m in done() if m["id"] == command_id])[0][
         "error"
@@ -93,7 +93,7 @@ def wait_for_end(view, command_id):
 
 
 def test_panel_tells_of_a_task_that_is_made_later():
-    """Nobody refreshes anything."""
+    """Without a refresh."""
     view = panel()
     task = make_task(name="later")
 
@@ -104,7 +104,7 @@ def test_panel_tells_of_a_task_that_is_made_later():
 
 
 def test_panel_tells_that_a_task_is_gone():
-    """A destroyed task leaves the table."""
+    """A destroyed task is removed from the table."""
     task = make_task()
     view = panel()
     eventually(lambda: view.comm.find("state"))
@@ -115,7 +115,7 @@ def test_panel_tells_that_a_task_is_gone():
 
 
 def test_panel_tells_of_events_once_each():
-    """The log of a page never shows an event twice."""
+    """A page's log never shows an event twice."""
     view = panel()
     task = make_task()
     task.execute().result(5)
@@ -129,7 +129,7 @@ def test_panel_tells_of_events_once_each():
 
 
 def test_card_sends_the_output_of_a_run_that_fails():
-    """What a worker prints comes as items, its traceback with the run's end."""
+    """A worker's output is sent as items, its traceback at the run's end."""
 
     def fail():
         print("before")  # noqa: T201 - what is tested
@@ -153,7 +153,7 @@ def test_card_sends_the_output_of_a_run_that_fails():
 
 
 def test_card_shows_why_a_task_did_not_start(tmp_path):
-    """A start that fails makes no run: the card tells of it all the same."""
+    """A failed start has no run: the card shows it nevertheless."""
     path = tmp_path / "broken.py"
     path.write_text("import nonsense_that_is_not_there\ndef task(): ...\n")
     task = api.create_task(YEARLY, path)
@@ -168,7 +168,7 @@ def test_card_shows_why_a_task_did_not_start(tmp_path):
 
 
 def test_view_makes_its_snapshot_when_a_page_asks_for_it():
-    """A page that is loaded anew gets the present, not what was at the beginning."""
+    """A reloaded page gets the current state, not the initial one."""
     view = panel()
     make_task(name="new")
 
@@ -178,7 +178,7 @@ def test_view_makes_its_snapshot_when_a_page_asks_for_it():
 
 
 def test_view_snapshot_holds_the_output_that_was_sent():
-    """A page that is loaded anew shows the whole output, then goes on from there."""
+    """A reloaded page shows the whole output, then continues."""
     task = api.schedule(YEARLY, partial(print, "hello"), background=True)
     view = make_card(task)
     task.execute().result(DEADLINE)
@@ -195,7 +195,7 @@ def test_view_snapshot_holds_the_output_that_was_sent():
 
 
 def test_panel_follows_the_row_that_is_opened():
-    """The trait that the browser sets says whose runs are sent."""
+    """The trait that the browser sets decides whose runs are sent."""
     tasks = [make_task(name=name) for name in ("a", "b")]
     for task in tasks:
         task.execute().result(5)
@@ -212,7 +212,7 @@ def test_panel_follows_the_row_that_is_opened():
 
 
 def test_panels_are_two_with_states_of_their_own():
-    """What is opened in one is not opened in the other."""
+    """A row opened in one panel is not opened in the other."""
     task = make_task()
     one, two = panel(), panel()
     one.set_state({"ui": {"open": task.id}})
@@ -225,14 +225,14 @@ def test_panels_are_two_with_states_of_their_own():
 
 
 def test_card_of_a_task_is_one_model_wherever_it_is_shown():
-    """Two outputs, one line to the kernel."""
+    """Two outputs share one connection to the kernel."""
     task = make_task()
 
     assert make_card(task) is make_card(task)
 
 
 def test_card_rests_when_its_task_is_destroyed_and_answers_still():
-    """The feed forgets it; a page that is loaded anew is told the end."""
+    """The feed drops it; a reloaded page still gets its final state."""
     task = make_task()
     view = make_card(task)
     feed = registry.get_single(Feed)
@@ -263,7 +263,7 @@ def test_cards_of_ended_tasks_are_closed_when_there_are_many():
 
 
 def test_command_is_acknowledged_and_done():
-    """A click is heard at once, and its end is told."""
+    """A click is acknowledged at once, and its outcome is sent."""
     task = make_task()
     view = make_card(task)
     stop = click(view, "stop", task.id)
@@ -289,7 +289,7 @@ def test_command_is_acknowledged_and_done():
     ],
 )
 def test_command_that_cannot_be_is_refused(name, wants_task, text):
-    """The page says why nothing happened."""
+    """The page shows why nothing happened."""
     task = api.create_task(YEARLY, lambda: None, name="off")
     view = panel()
 
@@ -299,7 +299,7 @@ def test_command_that_cannot_be_is_refused(name, wants_task, text):
 
 
 def test_command_run_of_a_job_that_fails_is_no_refusal(caplog):
-    """The run shows its own failure; nothing is logged as unheard."""
+    """The run shows its own failure; nothing is logged as unread."""
 
     def fail():
         raise ValueError("no")
@@ -313,7 +313,7 @@ def test_command_run_of_a_job_that_fails_is_no_refusal(caplog):
 
 @pytest.mark.parametrize("content", [None, 3, "stop", {}, {"type": "other"}, []])
 def test_command_of_no_shape_is_ignored(content):
-    """Whatever a page sends, the kernel does not stumble."""
+    """No message of a page breaks the kernel."""
     view = panel()
 
     view._handle_custom_msg(content, [])
@@ -322,7 +322,7 @@ def test_command_of_no_shape_is_ignored(content):
 
 
 def test_command_is_refused_for_another_task_than_the_cards():
-    """A card controls its own task."""
+    """A card controls only its own task."""
     mine, other = make_task(), make_task()
     view = make_card(mine)
 
@@ -334,7 +334,7 @@ def test_command_is_refused_for_another_task_than_the_cards():
 
 
 def make_notice(task, event, number, **facts):
-    """Return an event as a scheduler gives it."""
+    """Return an event like a scheduler's."""
     run = ScheduledExecution(
         id=f"r{number}", reason="scheduled", date=number, started_at=number
     )
@@ -373,13 +373,13 @@ def flood(tasks, seconds, events):
 
 
 def keeps_rate(messages, period):
-    """Return whether there was at most one message a period; one may come late."""
+    """Return whether there was at most one message a period, but for one late."""
     times = [at for at, _ in messages]
     return times[-1] - times[0] >= (len(times) - 1.5) * period
 
 
 def test_views_keep_their_rate_when_ten_thousand_events_flood_them():
-    """One state message a second and four of output, whatever the tasks do."""
+    """One state message and four output messages a second, at most."""
     tasks = [make_task() for _ in range(10)]
     table, card = panel(), make_card(tasks[0])
     table.set_state({"ui": {"open": tasks[0].id, "timeline": True}})
@@ -394,7 +394,7 @@ def test_views_keep_their_rate_when_ten_thousand_events_flood_them():
 
 
 def test_views_share_the_bytes_that_the_server_takes():
-    """Ten cards of tasks that print without end stay below the server's limit."""
+    """Ten cards with endless output stay below the server's limit."""
     tasks = [make_task() for _ in range(10)]
     cards = [make_card(task) for task in tasks]
     client = registry.client
@@ -423,7 +423,7 @@ def test_views_share_the_bytes_that_the_server_takes():
 
 
 def test_view_says_nothing_when_nothing_happens():
-    """A notebook of idle tasks is silent but for a beat in ten seconds."""
+    """A notebook of idle tasks sends only a heartbeat every ten seconds."""
     for _ in range(5):
         make_task()
     view = panel()
@@ -436,7 +436,7 @@ def test_view_says_nothing_when_nothing_happens():
 
 
 def test_view_beats_when_it_has_been_silent(monkeypatch):
-    """A page learns from it that the kernel lives."""
+    """It tells the page that the kernel is alive."""
     monkeypatch.setattr("ipycron.notebook.widgets.live.BEAT_INTERVAL", 0.3)
     view = panel()
 
@@ -465,7 +465,7 @@ def test_feed_goes_on_when_one_view_fails(caplog):
 
 
 def test_feed_ends_its_thread_when_the_last_view_is_closed():
-    """Nothing of the views stays behind."""
+    """Nothing of the views is left."""
     view = panel()
     eventually(lambda: [t for t in threading.enumerate() if t.name == "ipycron-views"])
     view.close()
@@ -479,7 +479,7 @@ def test_feed_ends_its_thread_when_the_last_view_is_closed():
 
 
 def test_script_and_style_ask_for_nothing_from_the_network():
-    """One module and one sheet, whole in themselves."""
+    """One module and one style sheet, self-contained."""
     for text in (read_loader(), read_script(), read_style()):
         bare = text.replace("http://www.w3.org/2000/svg", "")
         assert "http:" not in bare
@@ -491,7 +491,7 @@ def test_script_and_style_ask_for_nothing_from_the_network():
 
 
 def test_a_view_carries_neither_the_script_nor_the_style():
-    """Both are in one model for all: a page asks for every view at once."""
+    """Both are in one shared model: a page requests every view at once."""
     card, table = make_card(make_task()).get_state(), panel().get_state()
 
     assets = registry.get_single(Assets)
@@ -504,7 +504,7 @@ def test_a_view_carries_neither_the_script_nor_the_style():
 
 
 def test_a_view_that_was_closed_is_open_when_it_is_shown_again(monkeypatch):
-    """``Widget.close_all()`` is not the end: the card of a task is one and the same."""
+    """A task's card is shared: it reopens even after ``Widget.close_all()``."""
     task = make_task()
     card = make_card(task)
     Widget.close_all()
@@ -522,7 +522,7 @@ def test_a_view_that_was_closed_is_open_when_it_is_shown_again(monkeypatch):
 
 
 def test_a_view_that_is_embedded_takes_its_script_along():
-    """``ipywidgets.embed`` follows the references of a widget's traits."""
+    """``ipywidgets.embed`` follows the references in a widget's traits."""
     view = panel()
 
     states = dependency_state([view], drop_defaults=True)

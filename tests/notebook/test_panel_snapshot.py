@@ -1,4 +1,4 @@
-"""What the browser is told is plain, small, and only what has changed."""
+"""Messages to the browser are plain, small, and contain only changes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _work():
 
 @pytest.fixture
 def make_task():
-    """Return a function that makes stopped tasks; the client ends with the test."""
+    """Return a function that creates stopped tasks; the client ends with the test."""
 
     def make(expression="0 9 * * *", **options):
         return api.create_task(expression, _work, timezone="UTC", **options)
@@ -46,7 +46,7 @@ def make_task():
 
 
 def test_snapshot_of_a_stopped_task_is_plain_json(make_task):
-    """All fields are there, and JSON carries them."""
+    """All fields are present, and can be encoded as JSON."""
     row = describe_task(make_task(name="report", max_executions=3), START)
 
     assert json.loads(json.dumps(row)) == {
@@ -84,7 +84,7 @@ def test_snapshot_tells_the_next_fires_of_a_started_task(make_task):
 
 
 def test_snapshot_tells_the_last_run(make_task):
-    """When, how long, what came of it, and the same in a bar of the chart."""
+    """When, how long, and how it ended; and the same in a bar of the chart."""
     task = make_task()
     task.start().result(5)
     task.execute().result(5)
@@ -108,7 +108,7 @@ def test_snapshot_tells_the_last_run(make_task):
     ],
 )
 def test_clean_makes_texts_that_json_can_carry(text, limit, cleaned):
-    """Lone surrogates would end the kernel's sender; the rest is the browser's."""
+    """Lone surrogates would break the kernel's sender."""
     assert clean(text, limit) == cleaned
     cleaned.encode()
 
@@ -125,7 +125,7 @@ def _row(task_id="a", **fields):
 
 
 def test_deltas_send_a_new_row_whole_and_then_what_changed():
-    """A row that stays as it was costs nothing."""
+    """An unchanged row is not sent."""
     deltas = Deltas()
 
     assert deltas.find([_row()]) == [_row()]
@@ -134,14 +134,14 @@ def test_deltas_send_a_new_row_whole_and_then_what_changed():
 
 
 def test_run_that_ends_while_it_is_described_is_of_one_moment():
-    """The feed reads while the client's loop writes: no run of 0 s that took 5."""
+    """The loop may write while the feed reads: no run of 0 s that took 5."""
     fact = ScheduledExecution(id="r", reason="invoked", date=1, started_at=2)
     later = ScheduledExecution(
         id="r", reason="invoked", date=1, started_at=2, finished_at=7
     )
 
     class Ending(Execution):
-        """Has ended when somebody looks again."""
+        """Has ended the next time it is read."""
 
         looks = 0
 
@@ -156,7 +156,7 @@ def test_run_that_ends_while_it_is_described_is_of_one_moment():
 
 
 def test_deltas_send_only_the_bars_that_are_new():
-    """Twenty bars a task and second would be most of the traffic."""
+    """Twenty bars per task and second would be most of the traffic."""
     deltas = Deltas()
     first, second = (1.0, 0.1, True), (2.0, 0.2, False)
     deltas.find([_row(bars=[first])])
@@ -174,7 +174,7 @@ def test_deltas_say_once_which_rows_are_gone():
 
 
 def test_deltas_send_the_runs_of_another_task_whole():
-    """Opening another row begins anew."""
+    """Opening another row starts over."""
     deltas = Deltas()
     one, two = {"id": "1"}, {"id": "2"}
 
@@ -184,7 +184,7 @@ def test_deltas_send_the_runs_of_another_task_whole():
 
 
 class CountingSchedule:
-    """Every minute, and how often that was asked."""
+    """Due every minute; counts its calls."""
 
     def __init__(self):
         self.asked = 0
@@ -200,13 +200,13 @@ def _find(expression, horizon=6 * HOUR, limit=None):
 
 
 def test_timeline_marks_single_slots():
-    """Slots that can be told apart are marks of their own."""
+    """Slots that can be distinguished are separate marks."""
     assert _find("0 * * * *") == [hour * HOUR for hour in range(7)]
     assert _find("30 9 * * *") == [HOUR + HOUR // 2]
 
 
 def test_timeline_draws_a_dense_schedule_as_one_band():
-    """A slot each second is a band, found in a few hundred questions."""
+    """A slot every second is a band, found with a few hundred calls."""
     (band,) = _find("* * * * * *")
 
     step = 6 * HOUR // BUCKETS
@@ -215,20 +215,20 @@ def test_timeline_draws_a_dense_schedule_as_one_band():
 
 
 def test_timeline_breaks_a_band_where_the_schedule_rests():
-    """Every minute of two hours a day: two bands in as many days."""
+    """Every minute for two hours a day: two bands in two days."""
     marks = _find("* 9-10 * * *", horizon=48 * HOUR)
 
     assert [mark[0] for mark in marks] == [HOUR, 25 * HOUR]
 
 
 def test_timeline_ends_with_the_runs_that_are_left():
-    """A task of two runs has two marks."""
+    """A task with two runs left has two marks."""
     assert _find("0 * * * *", limit=2) == [0, HOUR]
     assert _find("* * * * *", limit=3) == [(0, 120)]
 
 
 def test_timeline_of_an_expression_that_is_far_away_is_empty():
-    """Nothing in the next hours is no mark."""
+    """Without slots in the next hours there are no marks."""
     assert _find("0 0 1 1 *") == []
 
 
@@ -245,7 +245,7 @@ def test_timeline_of_an_expression_that_is_far_away_is_empty():
     ],
 )
 def test_timeline_tells_how_often_a_band_fires(expression, pace):
-    """Marks that nobody could tell apart have words instead."""
+    """Marks too dense to distinguish are described in words."""
     schedule = CronExpression(expression, "UTC")
     assert find_pace(schedule, schedule.find_next(START)) == pace
 
@@ -274,20 +274,20 @@ def test_timeline_tells_no_pace_of_what_ends():
     ],
 )
 def test_timeline_reaches_as_far_as_its_tasks(expressions, hours):
-    """A daily task is seen without a choice; a yearly one does not hide the others."""
+    """It shows a daily task; a yearly one does not squeeze the others."""
     schedules = [(CronExpression(text, "UTC"), None) for text in expressions]
     assert fit_horizon(schedules, START) == hours * HOUR
     assert hours * HOUR in HORIZONS
 
 
 def test_timeline_of_a_last_run_reaches_no_further():
-    """Of a task with one run left, what would follow it does not count."""
+    """Slots after a task's last run do not count."""
     assert fit_horizon([(CronExpression("5 8 * * *", "UTC"), 1)], START) == HOUR
     assert fit_horizon([(CronExpression("@yearly", "UTC"), 0)], START) == HOUR
 
 
 def test_timeline_is_not_found_again_each_second():
-    """A panel asks for it at every push, for every task."""
+    """A panel needs it for every task at every update."""
     schedule = CountingSchedule()
     first = find_marks(schedule, START, HOUR)
     asked = schedule.asked

@@ -1,4 +1,4 @@
-"""A run's output becomes items for the browser, in order and within bounds."""
+"""A run's output becomes items for the browser, in order and within limits."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ HTML = {"text/html": "<b>x</b>", "text/plain": "x"}
 
 
 def out(text):
-    """Return a piece of standard output."""
+    """Return a piece of stdout."""
     data = text if isinstance(text, bytes) else text.encode()
     return Piece(kind="stdout", data=data)
 
 
 def err(text):
-    """Return a piece of standard error."""
+    """Return a piece of stderr."""
     return Piece(kind="stderr", data=text.encode())
 
 
@@ -37,7 +37,7 @@ def show(data=None, **facts):
 
 
 def test_transcript_keeps_the_order_of_text_and_displays():
-    """A table stands between the lines that were printed around it."""
+    """A table appears between the lines printed around it."""
     items = Transcript().feed([out("a\n"), show(), out("b\n"), err("c\n"), show()])
 
     assert items == [
@@ -50,7 +50,7 @@ def test_transcript_keeps_the_order_of_text_and_displays():
 
 
 def test_transcript_puts_displays_without_text_between_into_one_group():
-    """Figures in a row are one output of the notebook."""
+    """Consecutive figures are one output of the notebook."""
     transcript = Transcript()
     items = transcript.feed([show(), show()])
 
@@ -61,7 +61,7 @@ def test_transcript_puts_displays_without_text_between_into_one_group():
 
 
 def test_transcript_names_a_group_again_when_it_has_grown():
-    """Only what has changed is sent again, and no item for it."""
+    """Only what has changed is sent again."""
     transcript = Transcript()
     transcript.feed([show()])
     transcript.take_changed()
@@ -72,7 +72,7 @@ def test_transcript_names_a_group_again_when_it_has_grown():
 
 
 def test_transcript_seals_a_large_group():
-    """A new figure does not send a large one again."""
+    """A new figure does not resend a large group."""
     large = {"image/png": "x" * (SEALED_BYTES + 1)}
     transcript = Transcript()
     transcript.feed([show(large)])
@@ -90,7 +90,7 @@ def test_transcript_writes_a_plain_result_as_text():
 
 
 def test_transcript_updates_a_display_in_its_place():
-    """`update_display` changes what stands there; nothing is added."""
+    """`update_display` changes the display; nothing is added."""
     transcript = Transcript()
     transcript.feed([show(display_id="bar"), out("text")])
     transcript.take_changed()
@@ -102,7 +102,7 @@ def test_transcript_updates_a_display_in_its_place():
 
 
 def test_transcript_ignores_an_update_of_a_stranger():
-    """An update of what was never displayed shows nothing, as in a notebook."""
+    """Updating what was never displayed shows nothing, as in a notebook."""
     transcript = Transcript()
 
     assert transcript.feed([show(kind="update", display_id="who")]) == []
@@ -110,7 +110,7 @@ def test_transcript_ignores_an_update_of_a_stranger():
 
 
 def test_transcript_clears_at_once_when_told():
-    """`clear_output()` takes away what stands there."""
+    """`clear_output()` removes the output."""
     transcript = Transcript()
     items = transcript.feed([out("old"), show({}, kind="clear"), out("new")])
 
@@ -130,7 +130,7 @@ def test_transcript_clears_with_the_next_output_when_told_to_wait():
 
 
 def test_transcript_joins_a_character_that_was_cut_in_two():
-    """Bytes of one character may come in two deliveries."""
+    """The bytes of one character may arrive in two deliveries."""
     transcript = Transcript()
     euro = "€".encode()
 
@@ -150,7 +150,7 @@ def test_transcript_says_what_is_missing():
 
 
 def test_transcript_keeps_the_end_of_a_flood_and_counts_the_rest():
-    """However much a job prints, what is shown has one bound."""
+    """However much a job prints, what is shown is bounded."""
     transcript = Transcript()
     for _ in range(20):
         transcript.feed([out("x" * 60_000)])
@@ -166,7 +166,7 @@ def test_transcript_keeps_the_end_of_a_flood_and_counts_the_rest():
 
 
 def test_transcript_adds_no_more_at_once_than_it_is_told():
-    """What is shown and what is sent lose the same."""
+    """The same part is left out of what is shown and what is sent."""
     transcript = Transcript()
     fresh = transcript.feed([out("a" * 100 + "b" * 50)], 50)
 
@@ -174,7 +174,7 @@ def test_transcript_adds_no_more_at_once_than_it_is_told():
 
 
 def test_transcript_keeps_the_newest_groups_when_there_are_many():
-    """A loop that shows a hundred figures does not make a hundred widgets."""
+    """A loop that shows a hundred figures does not create a hundred widgets."""
     transcript = Transcript()
     for number in range(MAX_GROUPS + 10):
         transcript.feed([show(), out(f"{number}\n")])
@@ -185,7 +185,7 @@ def test_transcript_keeps_the_newest_groups_when_there_are_many():
 
 
 def test_transcript_shows_the_text_of_a_display_that_is_too_large():
-    """Jupyter's server would drop it, and what comes after it."""
+    """Jupyter's server would drop it, and what follows it."""
     data = {"image/png": "x" * (MAX_BUNDLE_BYTES + 1), "text/plain": "<Figure>"}
     transcript = Transcript()
     transcript.feed([show(data, display_id="f")])
@@ -197,7 +197,7 @@ def test_transcript_shows_the_text_of_a_display_that_is_too_large():
 
 
 def test_transcript_leaves_out_a_library_without_a_word():
-    """Plotly sends five megabytes of script before its figure; nobody misses them."""
+    """Plotly sends five megabytes of script before its figure."""
     script = f"<!-- it --> <script>{'x' * MAX_BUNDLE_BYTES}</script><style>b</style>\n"
     texts = []
     for html in (script, f"{script}<b>seen</b>"):
@@ -212,7 +212,7 @@ def test_transcript_leaves_out_a_library_without_a_word():
 
 
 def test_transcript_is_built_from_a_dropped_display():
-    """A display beyond the newest two hundred leaves a mark."""
+    """A display before the newest two hundred leaves a mark."""
     assert Transcript().feed([Piece(kind="display")]) == [("missing", 0)]
 
 
@@ -259,7 +259,7 @@ json.decoder.JSONDecodeError: Expecting value
 
 
 def take_apart(text):
-    """Return the errors of a traceback: relation, title, libraries of its frames."""
+    """Return the errors of a traceback: relation, title, libraries of the frames."""
     lines = strip_ansi(text).split("\n")
     return [
         (
@@ -272,7 +272,7 @@ def take_apart(text):
 
 
 def test_traceback_is_taken_apart_the_last_error_first():
-    """IPython's rendering: titles with their notes, frames and their libraries."""
+    """IPython's rendering: titles with notes, frames and libraries."""
     assert take_apart(CHAIN) == [
         ("", "ValueError: no\n\nway", [""]),
         ("While handling", "KeyError: 'b'\na note", ["", "pandas", "pandas", "json"]),
@@ -284,7 +284,7 @@ def test_traceback_is_taken_apart_the_last_error_first():
 
 
 def test_traceback_of_python_is_taken_apart_too():
-    """What functions and scripts have."""
+    """As functions and scripts have."""
     title = "json.decoder.JSONDecodeError: Expecting value"
     assert take_apart(PLAIN) == [("", title, ["", "importlib._bootstrap"])]
     assert take_apart(CELL) == [("", "ValueError: <b>", ["", ""])]
@@ -292,7 +292,7 @@ def test_traceback_of_python_is_taken_apart_too():
 
 @pytest.mark.parametrize("text", [CHAIN, PLAIN, CELL, CHAIN.replace("File", "[... x")])
 def test_traceback_that_is_taken_apart_loses_no_line(text):
-    """But the rule, the headings and what says how the errors belong together."""
+    """Except the rule, the headings and the lines that relate the errors."""
     lines = text.split("\n")
     shown = []
     for error in read_errors(text):
@@ -318,12 +318,12 @@ def test_traceback_that_is_taken_apart_loses_no_line(text):
     ],
 )
 def test_traceback_that_is_none_is_not_taken_apart(text):
-    """It is shown as it is: nothing is lost."""
+    """Other text is shown as it is."""
     assert read_errors(text) == ()
 
 
 def test_tidy_traceback_has_no_rule_and_pythons_heading():
-    """For text: the order is Python's own."""
+    """As text, in Python's own order."""
     lines = tidy(CHAIN).split("\n")
     assert lines[0] == "Traceback (most recent call last):"
     assert lines.count(lines[0]) == 2

@@ -1,4 +1,4 @@
-"""Jobs that say too much: nobody else waits, and nothing grows.
+"""Jobs that produce too much output: nothing else waits, and nothing grows.
 
 Other tasks run every second meanwhile; their lateness and the memory of client and
 supervisor are printed in the summary.
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.alone
 
 @pytest.fixture
 def gauge(tmp_path, request):
-    """Measure during the test, then hold it against the limits."""
+    """Measure during the test, then compare with the limits."""
     with Gauge(tmp_path) as gauge:
         yield gauge
         gauge.wait_for_runs(2 * WATCHERS)
@@ -53,7 +53,7 @@ def run(job, **options):
 
 
 def check_cut(text, head, tail):
-    """Check that a text is a head, a line that tells what is missing, and a tail."""
+    """Check that a text is a head, a line about what is missing, and a tail."""
     assert text.startswith(head)
     assert text.rstrip().endswith(tail)
     assert " bytes left out …" in text
@@ -61,7 +61,7 @@ def check_cut(text, head, tail):
 
 
 def test_a_gigabyte_printed_is_head_and_tail(gauge, write):
-    """The printer waits; what is kept says what it lacks."""
+    """The job waits while printing; what is kept says what is missing."""
     task = run(
         write("""
         import os
@@ -78,7 +78,7 @@ def test_a_gigabyte_printed_is_head_and_tail(gauge, write):
 
 
 def test_a_line_of_200_mb_is_head_and_tail(gauge, write):
-    """A line without an end is nothing special."""
+    """An endless line is not special."""
     task = run(
         write("""
         import sys
@@ -108,12 +108,12 @@ def test_bytes_that_are_no_text_are_shown_as_such(gauge, write):
 
 
 def make_cell(source):
-    """Return a cell as the notebook makes one, without captured variables."""
+    """Return a cell like the notebook's, without captured variables."""
     return Cell(source=source, filename="<cell flood>", payload=Payload())
 
 
 def test_100_000_displays_end_with_the_newest(gauge):
-    """The last displays are there, and it is known that others were."""
+    """The last displays are there, and the others are counted."""
     registry.client.warm(Preload((), shell=True))
     task = run(
         make_cell("""
@@ -131,7 +131,7 @@ for number in range(100_000):
 
 
 class Counting(logging.Handler):
-    """Counts the job's records, slowly; keeps what ipycron says itself."""
+    """Counts the job's records, slowly; stores ipycron's own."""
 
     def __init__(self):
         super().__init__()
@@ -139,7 +139,7 @@ class Counting(logging.Handler):
         self.said = ""
 
     def emit(self, record):
-        """Take a record."""
+        """Count a record."""
         if record.name == "chatty":
             self.count += 1
             pause(0.00005)
@@ -148,7 +148,7 @@ class Counting(logging.Handler):
 
 
 def test_100_000_log_records_are_handled_or_counted(gauge, write):
-    """A handler that is slower than the job costs records, not memory."""
+    """A handler slower than the job loses records, but uses no memory."""
     handler = Counting()
     logging.getLogger().addHandler(handler)
     try:
@@ -173,7 +173,7 @@ def test_100_000_log_records_are_handled_or_counted(gauge, write):
 
 
 def test_a_result_of_500_mb_passes_by(gauge, write):
-    """It travels as a descriptor, is there when asked for, and is given back."""
+    """It is sent as a descriptor, can be read, and is closed again."""
     path = write("def task(): return bytearray(b'abcde') * 100_000_000")
     pids = os.getpid(), get_supervisor()
     before = [count_descriptors(pid) for pid in pids]
@@ -195,7 +195,7 @@ def test_a_result_of_500_mb_passes_by(gauge, write):
 
 
 def test_an_exception_of_50_mb_is_told_in_short(gauge, write):
-    """Its kind and the beginning of its text arrive."""
+    """Its type and the beginning of its text arrive."""
     task = ipycron.create_task(
         NEVER, write("def task(): raise ValueError('long' * 12_500_000)")
     )
@@ -207,7 +207,7 @@ def test_an_exception_of_50_mb_is_told_in_short(gauge, write):
 
 
 def test_50_tasks_printing_without_pause_wait_for_the_others(gauge, write):
-    """However many flood, a fire is on time."""
+    """However many tasks flood, fires are on time."""
     path = write("""
         import os, time
         block = b"x" * 65536
@@ -226,7 +226,7 @@ def test_50_tasks_printing_without_pause_wait_for_the_others(gauge, write):
 
 
 def test_5_tasks_displaying_without_pause_wait_for_the_others(gauge, write):
-    """Messages are bounded as pipes are."""
+    """Messages are bounded like pipes."""
     registry.client.warm(Preload((), shell=True))
     cell = make_cell("""
 import time
@@ -244,7 +244,7 @@ while time.monotonic() < end:
 
 
 def test_events_of_100_tasks_are_all_told(gauge, write):
-    """Nothing is lost where nothing is too large."""
+    """No event is lost if nothing is too large."""
     path = write("def task(): return 1")
     tasks = [
         ipycron.create_task(EVERY_SECOND, path, start_timeout=30) for _ in range(100)

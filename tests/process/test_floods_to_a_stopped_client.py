@@ -1,4 +1,4 @@
-"""A client that reads nothing for some seconds, while its tasks say a lot."""
+"""A client that reads nothing for some seconds, while its tasks produce output."""
 
 import json
 import signal
@@ -23,7 +23,7 @@ PROGRAM = Path(__file__).parents[1] / "support" / "flood_client.py"
 @pytest.mark.alone
 @pytest.mark.timeout(120)
 def test_supervisor_is_bounded_when_its_client_is_stopped(tmp_path, request):
-    """Output is left out and told; the schedule goes on; results arrive."""
+    """Output is dropped and counted; schedule and results are not affected."""
     score_test(request, "floods", f"client_stopped_for_{SECONDS}_seconds")
     client = subprocess.Popen(
         [sys.executable, PROGRAM, tmp_path],

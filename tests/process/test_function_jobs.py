@@ -1,4 +1,4 @@
-"""Functions of a script as jobs: what they use arrives, or its name is said."""
+"""Functions of a script as jobs: what they use arrives, or is named in the error."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Control sequences of a job, on every way to a terminal: only colours stay."""
+"""Control sequences of a job never reach a terminal; only colours do."""
 
 import contextlib
 import logging
@@ -37,7 +37,7 @@ FORBIDDEN = re.compile(r"\x1b(?!\[[0-9;:]*m)|[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x
 
 @pytest.mark.parametrize("kind", BAD)
 def test_only_colours_and_text_remain(kind):
-    """Whatever stands around a sequence stays, too."""
+    """Whatever surrounds a sequence remains, too."""
     shown = keep_colours(f"before {RED}{BAD[kind]} after")
     assert not FORBIDDEN.search(shown)
     assert shown.startswith(f"before {RED}")
@@ -66,7 +66,7 @@ def task():
 
 @pytest.mark.parametrize("args", [[], ["fail"]])
 def test_command_prints_no_control_sequences(write, args):
-    """`ipycron run` in a terminal, line by line: the table moves the cursor itself."""
+    """`ipycron run` in a terminal: only its table moves the cursor."""
     text = run_in_terminal(
         "-m",
         "ipycron",
@@ -83,7 +83,7 @@ def test_command_prints_no_control_sequences(write, args):
 
 
 def test_script_prints_no_control_sequences_of_its_tasks(write, tmp_path):
-    """What the console of a script shows of its background tasks."""
+    """Output of background tasks on a script's console."""
     program = tmp_path / "program.py"
     program.write_text(
         "import sys, ipycron\n"
@@ -98,7 +98,7 @@ def test_script_prints_no_control_sequences_of_its_tasks(write, tmp_path):
 
 
 def run_in_terminal(*command):
-    """Return what a Python program prints to a terminal of its own."""
+    """Return what a Python program prints to its own terminal."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen([sys.executable, *command], stdout=theirs, stderr=theirs)
     os.close(theirs)
@@ -111,7 +111,7 @@ def run_in_terminal(*command):
 
 
 class Lines(logging.Handler):
-    """Keeps what a handler would write."""
+    """Stores what a handler would write."""
 
     def __init__(self):
         super().__init__()
@@ -124,7 +124,7 @@ class Lines(logging.Handler):
 
 @pytest.mark.parametrize("args", [(), ("fail",)])
 def test_what_a_job_makes_is_shown_without_control_sequences(write, args):
-    """Logs, representations, summaries, and what IPython and Python print of errors."""
+    """Logs, reprs, summaries, and errors printed by IPython and Python."""
     handler = Lines()
     root = logging.getLogger()
     root.addHandler(handler)

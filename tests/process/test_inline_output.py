@@ -1,4 +1,4 @@
-"""What inline jobs print is in the output of their runs, and nothing else is."""
+"""Output of inline jobs belongs to their runs, and no other output does."""
 # ruff: noqa: T201 - printing is what is tested
 
 import asyncio
@@ -27,7 +27,7 @@ def execute(task):
 
 
 def test_inline_run_has_its_output(house, capsys):
-    """Both streams, in order, what logging prints among it; the console has it, too."""
+    """Both streams and logging, in order; the console shows it, too."""
 
     def speak(ctx):
         print("one")
@@ -49,7 +49,7 @@ def test_inline_run_has_its_output(house, capsys):
 
 
 def test_runs_beside_each_other_keep_their_output_apart(house):
-    """Each has its own words, in order, however they are mixed with others'."""
+    """Each has its own output, in order, however the runs interleave."""
     over = house.gate()
 
     def speak(ctx):
@@ -71,7 +71,7 @@ def test_runs_beside_each_other_keep_their_output_apart(house):
 
 
 def test_other_threads_print_as_before(house, capsys):
-    """Their words never land in a run, and their `sys.stdout` stays what it is."""
+    """Their output never belongs to a run, and `sys.stdout` is unchanged."""
     over, stream, seen = threading.Event(), sys.stdout, []
 
     def make_noise():
@@ -99,7 +99,7 @@ def test_other_threads_print_as_before(house, capsys):
 
 
 def test_threads_with_the_context_of_a_run_belong_to_it(house, capsys):
-    """What a job starts with a copy of its context is the run's; the rest is not."""
+    """Threads with a copy of the job's context belong to the run, others not."""
 
     def speak(ctx):
         context = contextvars.copy_context()
@@ -113,7 +113,7 @@ def test_threads_with_the_context_of_a_run_belong_to_it(house, capsys):
 
 
 def test_what_a_job_asks_for_is_not_part_of_its_run(house):
-    """The client's loop does not go on in the context of whoever asked."""
+    """The client's loop does not run in the context of the calling job."""
     seen = []
 
     def ask(ctx):
@@ -126,7 +126,7 @@ def test_what_a_job_asks_for_is_not_part_of_its_run(house):
 
 
 def test_output_is_only_kept_where_echo_is_off(house, capsys):
-    """As a background job's."""
+    """As for a background job."""
 
     def speak(ctx):
         print("quiet")
@@ -136,7 +136,7 @@ def test_output_is_only_kept_where_echo_is_off(house, capsys):
 
 
 def test_streams_may_be_replaced_at_any_time(house, monkeypatch, capsys):
-    """A stream that writes to another records once; a redirection is the job's own."""
+    """A stream that writes to another records once; redirections work."""
 
     class Tee(io.TextIOBase):
         def __init__(self, below):
@@ -164,7 +164,7 @@ def test_streams_may_be_replaced_at_any_time(house, monkeypatch, capsys):
 
 
 def test_output_of_an_inline_run_is_bounded(house, monkeypatch):
-    """As a worker's: the head, the tail, and what is left out between them."""
+    """As a worker's: head, tail, and a count of what is missing."""
     monkeypatch.setattr(sys, "stdout", io.StringIO())
 
     def flood(ctx):
@@ -180,7 +180,7 @@ def test_output_of_an_inline_run_is_bounded(house, monkeypatch):
 
 
 def test_text_that_no_stream_takes_is_kept(house, monkeypatch):
-    """Half a character, and what was printed to a stream that is closed."""
+    """Half a character, and text printed to a closed stream."""
     stream = io.StringIO()
     monkeypatch.setattr(sys, "stdout", stream)
 
@@ -194,7 +194,7 @@ def test_text_that_no_stream_takes_is_kept(house, monkeypatch):
 
 
 def test_coroutine_that_moves_to_a_thread_takes_its_run_along(house):
-    """`asyncio.to_thread` and tasks of the job's own."""
+    """`asyncio.to_thread` and the job's own tasks."""
 
     async def speak():
         await asyncio.to_thread(print, "thread")

@@ -1,4 +1,4 @@
-"""Which Python runs background tasks, with which options: as the client, or none."""
+"""Which Python runs background tasks, with which options: the client's, or none."""
 
 import json
 import os
@@ -53,7 +53,7 @@ ipycron.shutdown()
     ids=" ".join,
 )
 def test_options_of_the_interpreter_reach_the_workers(tmp_path, options):
-    """What isolates the client, or changes what its code does, holds for its jobs.
+    """Options that isolate the client, or change its code, apply to its jobs.
 
     A `sitecustomize` on PYTHONPATH runs below a client only where it runs in it.
     """
@@ -83,7 +83,7 @@ def test_options_of_the_interpreter_reach_the_workers(tmp_path, options):
 
 
 def test_options_are_those_that_subprocesses_of_python_get():
-    """Pinned to what `multiprocessing` uses, which is private."""
+    """Compared with those of `multiprocessing`, whose function is private."""
     expected = subprocess._args_from_interpreter_flags()
     given = make_options()
     short = "".join(option[1:] for option in given if option[1] not in "WX")
@@ -123,7 +123,7 @@ ipycron.shutdown()
 
 @pytest.mark.parametrize("kind", ["app", "frozen", "none", "empty"])
 def test_program_that_is_no_python_is_never_started(tmp_path, kind):
-    """One clear error, with the option that mends it; inline tasks work as always."""
+    """One clear error names the option that helps; inline tasks still work."""
     app = tmp_path / ("app" if kind == "app" else "python-app")
     program = tmp_path / "client.py"
     executable = {"none": None, "empty": ""}.get(kind, str(app))
@@ -144,7 +144,7 @@ def test_program_that_is_no_python_is_never_started(tmp_path, kind):
 
 
 def test_chosen_python_must_be_there(tmp_path):
-    """A typo is refused where it is made."""
+    """A typo is refused at once."""
     with pytest.raises(PythonNotFound, match="python3"):
         ipycron.set_executable(tmp_path / "python3")
     ipycron.set_executable(None)

@@ -1,4 +1,4 @@
-"""Exceptions that a signal's handler raises, between any two steps of a call (R9)."""
+"""Exceptions raised by signal handlers between any two steps of a call (R9)."""
 
 import pytest
 from fresh import run_fresh
@@ -57,7 +57,7 @@ print(json.dumps([count, late, task.history.finished - ran]))
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_interrupted_calls_lose_nothing(seed, tmp_path):
-    """All that was asked for comes to an end, and each run is counted once.
+    """Every request comes to an end, and each run is counted once.
 
     An interrupt used to leave a lock locked, of the connection or of who waits, that
     the loop needs; or each call was done when the next one came.
@@ -70,7 +70,7 @@ def test_interrupted_calls_lose_nothing(seed, tmp_path):
 
 
 def test_word_of_an_interrupted_caller_holds_up_no_other(monkeypatch):
-    """It is done with the next one."""
+    """It is carried out with the next one."""
     task = ipycron.create_task(NEVER, lambda: 1)
     task.start().result(SECONDS)
     engine = registry.client._engine

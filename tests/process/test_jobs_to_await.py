@@ -1,4 +1,4 @@
-"""Jobs that return what must still be run: it is run, or refused (A2)."""
+"""Jobs that return something to be awaited: it is awaited, or refused (A2)."""
 
 import asyncio
 import concurrent.futures
@@ -16,19 +16,19 @@ from ipycron.process.wire.payload import Payload
 
 
 async def work():
-    """Do something after a moment; return the loop's thread."""
+    """Do something after a short wait; return the loop's thread."""
     await asyncio.sleep(0)
     return threading.current_thread().name, threading.get_ident()
 
 
 @functools.wraps(work)
 def wrapped():
-    """Return the coroutine, as a decorator's wrapper does."""
+    """Return the coroutine, like a decorator's wrapper."""
     return work()
 
 
 class Later:
-    """An awaitable that is no coroutine."""
+    """An awaitable that is not a coroutine."""
 
     def __await__(self):
         """Await the work."""
@@ -41,7 +41,7 @@ def make_later():
 
 
 def lazy():
-    """Only call it."""
+    """Call it without awaiting."""
     return work()
 
 
@@ -67,7 +67,7 @@ class Generating:
 
 
 def run(job, **options):
-    """Return what one run of a job returns."""
+    """Return the result of one run of a job."""
     task = ipycron.create_task(NEVER, job, **options)
     task.start().result(SECONDS)
     return task.execute().result(SECONDS)
@@ -76,14 +76,14 @@ def run(job, **options):
 @pytest.mark.parametrize("job", RETURNING.values(), ids=RETURNING)
 @pytest.mark.parametrize("background", [None, True])
 def test_what_comes_back_is_awaited(job, background):
-    """In a worker, and inline where no loop is: on a loop of its own."""
+    """In a worker, or inline without a loop, on a loop of its own."""
     name, _ = run(job, background=background)
     assert (name == "MainThread") is bool(background)
 
 
 @pytest.mark.parametrize("job", RETURNING.values(), ids=RETURNING)
 def test_what_comes_back_is_awaited_on_the_loop_of_the_task(job):
-    """Where the task was created; so clients of that loop can be used."""
+    """Where the task was created, so that clients of that loop can be used."""
 
     async def main():
         task = ipycron.create_task(NEVER, job)
@@ -94,7 +94,7 @@ def test_what_comes_back_is_awaited_on_the_loop_of_the_task(job):
 
 
 def test_loop_that_is_over_is_replaced():
-    """Where the task was created, no loop runs any more."""
+    """The loop on which the task was created no longer runs."""
 
     async def main():
         return ipycron.create_task(NEVER, lazy)
@@ -106,7 +106,7 @@ def test_loop_that_is_over_is_replaced():
 
 
 def test_loop_that_waits_for_the_run_is_not_waited_for(monkeypatch):
-    """As a notebook's cell does, which may block the kernel's loop."""
+    """For example, a notebook's cell may block the kernel's loop."""
     monkeypatch.setattr("ipycron.client.waits.is_interactive", lambda: True)
 
     async def main():
@@ -120,7 +120,7 @@ def test_loop_that_waits_for_the_run_is_not_waited_for(monkeypatch):
 
 
 def test_stop_cancels_what_is_awaited():
-    """As it cancels a coroutine function."""
+    """As with a coroutine function."""
 
     async def main():
         begun = asyncio.Event()
@@ -141,7 +141,7 @@ def test_stop_cancels_what_is_awaited():
 
 
 def test_error_of_what_is_awaited_is_the_runs():
-    """Whatever it is, a time-out or a cancelled future, too."""
+    """Whatever it is, even a timeout or a cancelled future."""
 
     async def fail(error):
         raise error
@@ -178,14 +178,14 @@ GENERATORS = {
 @pytest.mark.parametrize("job", GENERATORS.values(), ids=GENERATORS)
 @pytest.mark.parametrize("background", [None, True])
 def test_generator_function_is_refused_when_the_task_is_created(job, background):
-    """It says what to do."""
+    """The error says what to do."""
     with pytest.raises(TypeError, match=r"generator function: calling it runs nothing"):
         ipycron.create_task(NEVER, job, background=background)
 
 
 @pytest.mark.parametrize("source", ["def task(): yield", "async def task(): yield"])
 def test_generator_function_of_a_file_is_refused_at_its_start(write, source):
-    """The file is read then."""
+    """That is when the file is read."""
     task = ipycron.create_task(NEVER, write(source))
     with pytest.raises(TypeError, match=r"job.py defines task as a generator function"):
         task.start().result(SECONDS)
@@ -193,7 +193,7 @@ def test_generator_function_of_a_file_is_refused_at_its_start(write, source):
 
 @pytest.mark.parametrize("background", [None, True])
 def test_run_that_returns_a_generator_fails(background):
-    """What a wrapper hides is found when it comes back."""
+    """A wrapper may hide it until it is returned."""
     task = ipycron.create_task(NEVER, lambda: [generate()][0], background=background)
     task.start().result(SECONDS)
     with pytest.raises(TypeError, match="returned a generator, whose body has not run"):

@@ -1,4 +1,4 @@
-"""Words to a task that come when it is about to be gone, or all is."""
+"""Requests to a task that is about to be gone, or during a shutdown."""
 
 import asyncio
 import os
@@ -30,7 +30,7 @@ def task(request):
 
 
 def ask(client, task, action):
-    """Do what the task's method does, as who has looked a moment too early."""
+    """Do what the task's method does, after a check that was just too early."""
     record = get_record(task)
     completion = Completion(action, record)
     client.control(record, action, completion, force=False)
@@ -49,21 +49,21 @@ def call(client, task):
 
 @pytest.mark.parametrize("action", ACTIONS)
 def test_control_ends_when_the_task_is_destroyed_before_it_is_heard(task, action):
-    """It changes nothing (A9), and nobody waits for ever."""
+    """It changes nothing (A9), and no caller waits for ever."""
     task.destroy().result(SECONDS)
     ask(registry.client, task, action).result(SECONDS)
     assert task.status == "destroyed"
 
 
 def test_call_fails_when_the_task_is_destroyed_before_it_is_heard(task):
-    """As any call of a destroyed task."""
+    """Like any call of a destroyed task."""
     task.destroy().result(SECONDS)
     with pytest.raises(TaskDestroyed):
         call(registry.client, task).result(SECONDS)
 
 
 def test_call_fails_when_its_task_ends_while_it_is_made(task, monkeypatch):
-    """Who ended all calls has been there before this one was noted."""
+    """All calls were ended just before this one was added."""
     client = registry.client
     make_id = client.make_id
 
@@ -78,7 +78,7 @@ def test_call_fails_when_its_task_ends_while_it_is_made(task, monkeypatch):
 
 @pytest.mark.parametrize("action", [*ACTIONS, "execute"])
 def test_word_that_comes_during_the_shutdown_starts_nothing(task, action):
-    """A supervisor that nobody ends would go on running the task."""
+    """The task would run on in a supervisor that nobody ends."""
     client = registry.client
     remote = client._engine.background
     shut_down = remote.shutdown
@@ -105,7 +105,7 @@ def test_word_that_comes_during_the_shutdown_starts_nothing(task, action):
 
 @pytest.mark.parametrize("action", [*ACTIONS, "execute"])
 def test_word_that_comes_after_the_shutdown_is_answered(task, action):
-    """The loop that it would have gone to is closed."""
+    """The loop that would have handled it is closed."""
     client = registry.client
     ipycron.shutdown(0)
     if action == "execute":
@@ -116,7 +116,7 @@ def test_word_that_comes_after_the_shutdown_is_answered(task, action):
 
 
 def test_task_that_is_too_large_to_be_told_of_fails_alone(write):
-    """The others go on, and it can be destroyed."""
+    """Other tasks continue, and it can be destroyed."""
     path = write("def task(): return 1")
     other = ipycron.create_task(NEVER, path)
     other.start().result(SECONDS)
@@ -135,7 +135,7 @@ def test_task_that_is_too_large_to_be_told_of_fails_alone(write):
 
 @pytest.mark.parametrize("place", ["_localize", "_resumptions.get_silence"])
 def test_call_does_not_overtake_the_start_by_the_next_supervisor(write, place):
-    """Whichever step of the resumption it comes in, it waits for the start (A8)."""
+    """At any step of the resumption, a call waits for the start (A8)."""
     task = ipycron.create_task(NEVER, write("def task(): return 1"))
     task.start().result(SECONDS)
     owner = registry.client._engine.background

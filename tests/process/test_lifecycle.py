@@ -1,4 +1,4 @@
-"""The life of a task, the same for all four kinds: started, stopped, destroyed."""
+"""A task's life cycle, the same for all four kinds: start, stop, destroy."""
 
 import pytest
 from house import INLINE, Record, drain
@@ -16,7 +16,7 @@ def answer(ctx):
 
 
 def test_status_follows_the_life_of_a_task(house):
-    """A task is stopped, idle, running, idle, stopped, destroyed: and says so."""
+    """Stopped, idle, running, idle, stopped, destroyed, in this order."""
     gate = house.gate()
 
     def wait(ctx):
@@ -40,7 +40,7 @@ def test_status_follows_the_life_of_a_task(house):
 
 
 def test_each_event_comes_once_and_in_order_when_a_task_lives_twice(house):
-    """Every step of a life is told once, in the order in which it happened."""
+    """Every step is reported once, in the order in which it happened."""
     task = house.create(answer)
     record = Record(task)
     task.start().result(SECONDS)
@@ -61,7 +61,7 @@ def test_each_event_comes_once_and_in_order_when_a_task_lives_twice(house):
 
 
 def test_start_is_shared_when_it_is_asked_for_three_times(house):
-    """Starting twice at once, and once more when started, starts one worker."""
+    """Two concurrent starts, and one when started, load one worker."""
     task = house.create(lambda ctx: ctx.execution.pid)
     record = Record(task)
     starts = [task.start(), task.start()]
@@ -75,7 +75,7 @@ def test_start_is_shared_when_it_is_asked_for_three_times(house):
 
 
 def test_task_runs_again_when_it_is_started_after_a_stop(house):
-    """A stop is not the end: the next start makes the task run as before."""
+    """A stop is not final: after the next start the task runs as before."""
     task = house.start(answer)
     task.stop().result(SECONDS)
     assert task.next_run is None
@@ -85,7 +85,7 @@ def test_task_runs_again_when_it_is_started_after_a_stop(house):
 
 
 def test_stop_is_harmless_when_the_task_is_stopped(house):
-    """Stopping what is stopped changes nothing and tells nothing."""
+    """Stopping a stopped task changes nothing and emits nothing."""
     task = house.create(answer)
     record = Record(task)
     task.stop().result(SECONDS)
@@ -94,7 +94,7 @@ def test_stop_is_harmless_when_the_task_is_stopped(house):
 
 
 def test_last_word_counts_when_stop_follows_start_at_once(house):
-    """A stop during the start leaves the task stopped, and nothing of it running."""
+    """A stop during the start leaves the task stopped, with nothing running."""
     task = house.create(answer)
     start, stop = task.start(), task.stop()
     stop.result(SECONDS)
@@ -105,7 +105,7 @@ def test_last_word_counts_when_stop_follows_start_at_once(house):
 
 
 def test_start_is_not_lost_when_it_comes_during_a_stop(house):
-    """A start while the stop waits for a run takes effect after the stop."""
+    """A start while a stop waits for a run takes effect after the stop."""
     gate = house.gate()
 
     def wait(ctx):
@@ -135,7 +135,7 @@ def test_start_is_not_lost_when_it_comes_during_a_stop(house):
 
 
 def test_run_ends_well_when_it_ends_within_the_stop_timeout(house):
-    """A stop lets the run in progress finish, then tells that the task is stopped."""
+    """A stop lets the run in progress finish; then the task is stopped."""
     gate = house.gate()
 
     def wait(ctx):
@@ -155,7 +155,7 @@ def test_run_ends_well_when_it_ends_within_the_stop_timeout(house):
 
 @pytest.mark.parametrize("how", ["force", "stop_timeout"])
 def test_run_is_ended_when_the_stop_does_not_wait_longer(house, how):
-    """A forced stop, or one whose time is up, ends the run and says so."""
+    """A forced stop, or one that has timed out, ends the run with an error."""
     gate = house.gate()
 
     def wait(ctx):
@@ -180,7 +180,7 @@ def test_run_is_ended_when_the_stop_does_not_wait_longer(house, how):
 
 
 def test_destroy_is_final_and_may_be_repeated(house):
-    """A destroyed task is out of the registry, and nothing revives it."""
+    """A destroyed task is not in the registry, and nothing revives it."""
     task = house.start(answer)
     record = Record(task)
     destroys = [task.destroy(), task.destroy()]
@@ -198,7 +198,7 @@ def test_destroy_is_final_and_may_be_repeated(house):
 
 
 def test_task_can_be_destroyed_when_it_never_started(house):
-    """A task that was only created is destroyed without ever having been stopped."""
+    """A task that was only created is destroyed without a stop."""
     task = house.create(answer)
     record = Record(task)
     task.destroy().result(SECONDS)
@@ -207,7 +207,7 @@ def test_task_can_be_destroyed_when_it_never_started(house):
 
 
 def test_events_of_a_stopped_task_have_a_context(house):
-    """The events of a task that has no worker carry a whole context, too."""
+    """Events of a task without a worker have a complete context, too."""
     task = house.create(answer)
     record = Record(task)
     task.destroy().result(SECONDS)
@@ -219,7 +219,7 @@ def test_events_of_a_stopped_task_have_a_context(house):
 
 
 def test_last_word_counts_when_fifty_controls_come_at_once(house):
-    """Controls thrown at a task without waiting settle all, and the last one counts."""
+    """All controls come to an end, and the last one counts."""
     task = house.create(answer)
     completions = [task.stop() if turn % 3 == 1 else task.start() for turn in range(51)]
     for completion in completions:

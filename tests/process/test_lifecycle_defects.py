@@ -326,7 +326,7 @@ def test_15_nothing_raised_is_not_a_success(house):
 @both
 @pytest.mark.parametrize("code", [None, 0, 3])
 def test_function_that_leaves_has_failed_whatever_its_code(house, code):
-    """It is no program: `sys.exit` ends nothing, and nothing was returned."""
+    """A function is not a program: `sys.exit` is a failure, with any code."""
 
     def leave(ctx):
         sys.exit(code)

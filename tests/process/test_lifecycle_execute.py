@@ -1,4 +1,4 @@
-"""Runs that a caller asks for: `execute`, and the completion that it returns."""
+"""Runs that a caller requests: `execute`, and the completion that it returns."""
 
 import asyncio
 import threading
@@ -19,12 +19,12 @@ pytestmark = pytest.mark.usefixtures("supervisor")
 
 
 def fail(ctx):
-    """The simplest job that fails."""
+    """The simplest failing job."""
     raise LookupError("no such thing", 7)
 
 
 def test_execute_gives_the_result_and_tells_the_run_once(house):
-    """The completion holds what the job returned; started and finished come once."""
+    """The completion has the job's result; started and finished come once."""
     task = house.start(lambda _: {"rows": [1, 2, 3]})
     record = Record(task)
     assert task.execute().result(SECONDS) == {"rows": [1, 2, 3]}
@@ -32,7 +32,7 @@ def test_execute_gives_the_result_and_tells_the_run_once(house):
 
 
 def test_execute_raises_what_the_job_raised(house):
-    """The completion fails with the job's own error, and the run is told as failed."""
+    """The completion raises the job's error; the run is reported as failed."""
     task = house.start(fail)
     record = Record(task)
     with pytest.raises(LookupError) as caught:
@@ -43,13 +43,13 @@ def test_execute_raises_what_the_job_raised(house):
 
 
 def test_execute_waits_for_the_start_when_it_follows_at_once(house):
-    """The first example of every manual works: schedule, then execute."""
+    """The first example of the documentation works: schedule, then execute."""
     task = house.schedule(lambda _: 42)
     assert task.execute().result(SECONDS) == 42
 
 
 def test_execute_is_refused_when_the_task_is_stopped(house):
-    """A task that nobody started says so, and what to do."""
+    """The error says that the task is not started, and what to do."""
     task = house.create(lambda _: 42)
     with pytest.raises(TaskNotStarted, match=r"Call start\(\)"):
         task.execute().result(SECONDS)
@@ -60,7 +60,7 @@ def test_execute_is_refused_when_the_task_is_stopped(house):
 
 
 def test_each_caller_gets_its_own_run_when_several_execute_at_once(house):
-    """Ten calls are ten runs: each completion gives the result of its own."""
+    """Ten calls are ten runs; each completion has its own run's result."""
     task = house.start(lambda ctx: ctx.execution.id)
     record = Record(task)
     results = [task.execute() for _ in range(10)]
@@ -77,7 +77,7 @@ def test_each_caller_gets_its_own_run_when_several_execute_at_once(house):
 
 
 def test_manual_run_is_seen_while_it_runs(house):
-    """Status, is_busy and running tell a manual run as they tell a scheduled one."""
+    """Status, is_busy and running include manual runs."""
     gate = house.gate()
 
     def wait(ctx):
@@ -97,7 +97,7 @@ def test_manual_run_is_seen_while_it_runs(house):
 
 
 def test_last_run_tells_a_success(house):
-    """`last_run` is the whole run: instants, duration, result."""
+    """`last_run` has instants, duration and result."""
     before = datetime.now(UTC) - timedelta(milliseconds=1)  # noqa: TID251 - the test's
     task = house.start(lambda _: 42)
     assert task.last_run is None
@@ -109,7 +109,7 @@ def test_last_run_tells_a_success(house):
 
 
 def test_last_run_tells_a_failure(house):
-    """After a failure `last_run` has the error and its traceback, and no result."""
+    """After a failure `last_run` has the error and traceback, and no result."""
     task = house.start(fail)
     task.execute().exception(SECONDS)
     run = task.last_run
@@ -120,7 +120,7 @@ def test_last_run_tells_a_failure(house):
 
 
 def test_manual_runs_do_not_count_towards_the_limit(house):
-    """`max_executions` limits the schedule, not the people."""
+    """`max_executions` limits the schedule, not manual runs."""
     task = house.start(lambda _: 42, max_executions=1)
     for _ in range(3):
         assert task.execute().result(SECONDS) == 42
@@ -129,7 +129,7 @@ def test_manual_runs_do_not_count_towards_the_limit(house):
 
 
 def test_execute_names_the_run_it_would_overlap_when_no_overlap_is_set(house):
-    """With `no_overlap` a second manual run is refused, and the first one is named."""
+    """With `no_overlap` a second run is refused, and the first one is named."""
     gate = house.gate()
 
     def wait(ctx):
@@ -148,7 +148,7 @@ def test_execute_names_the_run_it_would_overlap_when_no_overlap_is_set(house):
 
 
 def test_runs_overlap_when_nobody_forbids_it(house):
-    """Two manual runs at once run at once; workers have a process for each."""
+    """Two manual runs take place in parallel; in workers, in two processes."""
     gate = house.gate()
 
     def wait(ctx):
@@ -164,7 +164,7 @@ def test_runs_overlap_when_nobody_forbids_it(house):
 
 
 def test_run_goes_on_when_nobody_waits_for_it_any_longer(house):
-    """`execute_timeout` ends the waiting; the run ends as it would have."""
+    """`execute_timeout` ends the wait, not the run."""
     gate = house.gate()
 
     def wait(ctx):
@@ -182,7 +182,7 @@ def test_run_goes_on_when_nobody_waits_for_it_any_longer(house):
 
 
 def test_completion_settles_when_the_task_is_stopped_or_destroyed(house):
-    """Whoever waits for a run hears that it was ended."""
+    """A caller that waits for a run gets an error when it is ended."""
     gate = house.gate()
 
     def wait(ctx):
@@ -202,7 +202,7 @@ def test_completion_settles_when_the_task_is_stopped_or_destroyed(house):
 
 
 def test_completion_may_be_asked_often_and_by_anybody(house):
-    """Result and error are there for every thread, and for `await`."""
+    """Result and error can be read by every thread, and by `await`."""
     task = house.start(lambda _: [1])
     run = task.execute()
     answers = []
@@ -236,7 +236,7 @@ def test_failure_is_awaited_as_an_exception(house):
 
 
 def test_run_goes_on_when_the_waiting_is_cancelled(house):
-    """Cancelling an `await` stops the waiting of this one waiter only."""
+    """Cancelling an `await` ends only this wait."""
     gate = house.gate()
 
     def wait(ctx):

@@ -1,4 +1,4 @@
-"""Listeners: told once, in order, apart from one another and from every schedule."""
+"""Listeners: called once, in order, isolated from each other and from schedules."""
 
 import logging
 import sys
@@ -21,7 +21,7 @@ def answer(ctx):
 
 
 def test_once_is_called_once(house):
-    """A listener added by `once` hears the next event of its kind and no other."""
+    """A listener added by `once` gets the next event of its kind, and no more."""
     task = house.start(answer)
     heard = []
     task.once("execution:finished", heard.append)
@@ -33,7 +33,7 @@ def test_once_is_called_once(house):
 
 @on_both
 def test_off_removes_one_listener_or_all_of_an_event(house):
-    """A removed listener hears nothing; a stranger is ignored."""
+    """A removed listener is not called; an unknown one is ignored."""
     task = house.start(answer)
     first, second, other = [], [], []
     task.on("execution:finished", first.append)
@@ -50,7 +50,7 @@ def test_off_removes_one_listener_or_all_of_an_event(house):
 
 @on_both
 def test_star_and_module_listeners_hear_every_event_of_theirs(house):
-    """``"*"`` hears every event of a task, `ipycron.on` those of all tasks."""
+    """``"*"`` gets every event of a task, `ipycron.on` those of all tasks."""
     everything, ends, once = [], [], []
     ipycron.on("*", everything.append)
     ipycron.on(ipycron.Event.EXECUTION_FINISHED, ends.append)
@@ -77,7 +77,7 @@ def test_star_and_module_listeners_hear_every_event_of_theirs(house):
 
 
 def test_unknown_event_is_refused():
-    """A misspelt event, or a listener that cannot be called, is an error at once."""
+    """A misspelt event, or a listener that is not callable, is an error."""
     task = ipycron.create_task(NEVER, lambda: 42)
     with pytest.raises(InvalidOption, match=r"'execution:done', expected '\*' or one"):
         task.on("execution:done", print)
@@ -89,7 +89,7 @@ def test_unknown_event_is_refused():
 
 @on_both
 def test_failing_listener_is_logged_and_touches_nothing_else(house, caplog):
-    """What a listener raises is logged; the other listeners and the run go on."""
+    """A listener's exception is logged; other listeners and the run continue."""
 
     def fail(context):
         raise RuntimeError("listener of mine")
@@ -136,7 +136,7 @@ def test_coroutine_listeners_are_awaited_in_order(house):
 
 @on_both
 def test_schedules_go_on_while_a_listener_blocks(house):
-    """A listener that blocks for long delays nobody, no run least of all."""
+    """A blocking listener delays no other listener and no run."""
     release, blocked = threading.Event(), threading.Event()
 
     def block(context):
@@ -160,7 +160,7 @@ def test_schedules_go_on_while_a_listener_blocks(house):
 
 @on_both
 def test_listener_may_unsubscribe_itself_and_add_others(house):
-    """The listeners of an event are those that were there when it came."""
+    """An event goes to the listeners that were registered when it happened."""
     heard = []
     task = house.start(answer)
 
@@ -180,7 +180,7 @@ def test_listener_may_unsubscribe_itself_and_add_others(house):
 
 @on_both
 def test_listener_may_control_its_task(house):
-    """It may stop, start and execute; it may wait for a start, a run, another task."""
+    """It may stop, start and execute, and wait for a start, run or other task."""
     heard = []
     task, other = house.start(answer), house.start(answer)
 
@@ -202,7 +202,7 @@ def test_listener_may_control_its_task(house):
 @on_both
 @pytest.mark.parametrize("of", ["the task", "all tasks", "once"])
 def test_listener_that_waits_for_the_end_of_its_task_is_told_so(house, of):
-    """An error at once, which names the task, the call, and what to do; no time-out."""
+    """An immediate error that names task, call and advice; no timeout."""
     errors = []
     task = house.start(answer, name="report")
     before = task.stop()
@@ -234,7 +234,7 @@ def test_listener_that_waits_for_the_end_of_its_task_is_told_so(house, of):
 
 
 def test_coroutine_listener_may_await_the_end_of_its_task(house):
-    """Where no loop is its own it is awaited as a part of the call: no shutdown."""
+    """Without a loop of its own, it is awaited within the call."""
     heard = []
     task = house.start(answer)
 
@@ -250,7 +250,7 @@ def test_coroutine_listener_may_await_the_end_of_its_task(house):
 
 
 def test_context_tells_who_when_and_what(house):
-    """Every instant is a datetime in the task's zone; the run is told whole."""
+    """Instants are datetimes in the task's zone; the run is complete."""
     task = house.start(answer, timezone="America/St_Johns", name="report")
     record = Record(task)
     task.execute().result(SECONDS)
@@ -274,7 +274,7 @@ def test_context_tells_who_when_and_what(house):
 
 
 def test_job_receives_the_context_too(house):
-    """A job with one parameter is told its slot, its run and its task."""
+    """A job with one parameter gets its slot, its run and its task."""
 
     def look(ctx):
         return (
@@ -304,7 +304,7 @@ def test_job_receives_the_context_too(house):
 
 @pytest.mark.parametrize("house", [INLINE, FORKED], indirect=True)
 def test_ten_thousand_events_all_come_in_order(house):
-    """A burst of events loses none, and the client keeps answering meanwhile."""
+    """A burst of events loses none, and the client keeps answering."""
     heard = []
     count = 2_500 if house.is_background else 5_000
     task = house.start(lambda _: None)
@@ -324,7 +324,7 @@ def test_ten_thousand_events_all_come_in_order(house):
 
 @pytest.mark.parametrize("house", [INLINE, FORKED], indirect=True)
 def test_blocked_listeners_are_logged_and_hold_up_nobody(house, caplog):
-    """With task and event. Their own later events wait for them, in order."""
+    """With task and event. Only their own later events wait for them."""
     slow, other = house.start(answer, name="slow"), house.start(answer, name="other")
     release, heard, late = threading.Event(), [], []
 
@@ -359,7 +359,7 @@ def test_blocked_listeners_are_logged_and_hold_up_nobody(house, caplog):
 
 @on_both
 def test_listener_that_fails_is_logged_with_task_and_event_once_a_minute(house, caplog):
-    """A listener of each run that is broken does not fill the log."""
+    """A broken listener of every run does not fill the log."""
     task = house.start(answer, name="report")
     task.on("execution:finished", lambda _: 1 / 0)
     for _ in range(3):

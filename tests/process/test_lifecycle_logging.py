@@ -1,4 +1,4 @@
-"""What is logged, at which level, by whom (L1 to L3)."""
+"""What is logged, at which level, by which logger (L1 to L3)."""
 
 import gc
 import io
@@ -25,12 +25,12 @@ def answer(ctx):
 
 
 def fail(ctx):
-    """A job that fails."""
+    """A failing job."""
     raise ValueError("no")
 
 
 def levels(caplog, name="ipycron"):
-    """Return level and text of the records of a logger."""
+    """Return levels and texts of a logger's records."""
     return [
         (record.levelname, record.getMessage())
         for record in caplog.records
@@ -40,7 +40,7 @@ def levels(caplog, name="ipycron"):
 
 @pytest.fixture
 def own_logger():
-    """A logger of the user's, with a handler that keeps records."""
+    """A user's logger, with a handler that stores records."""
     logger = logging.getLogger("test.mine")
     logger.propagate = False
     logger.setLevel(logging.DEBUG)
@@ -56,7 +56,7 @@ def own_logger():
 
 @on_both
 def test_life_of_a_task_is_logged_at_debug_only(house, caplog):
-    """A quiet program stays quiet; whoever debugs sees every step."""
+    """Normally nothing is logged; at level DEBUG, every step."""
     caplog.set_level(logging.DEBUG, "ipycron")
     task = house.start(answer, name="report")
     task.execute().result(SECONDS)
@@ -73,7 +73,7 @@ def test_life_of_a_task_is_logged_at_debug_only(house, caplog):
 
 @on_both
 def test_scheduled_failure_is_logged_with_its_traceback(house, caplog):
-    """A run that the schedule asked for and that failed is an error record."""
+    """A failed scheduled run is an error record."""
     task = house.start(fail, EVERY_SECOND, name="report")
     Record(task).wait("execution:failed")
     task.destroy().result(SECONDS)
@@ -89,7 +89,7 @@ def test_scheduled_failure_is_logged_with_its_traceback(house, caplog):
 
 @on_both
 def test_failures_of_one_incident_are_logged_once(house, caplog):
-    """A row of failures with one type of error is one error record."""
+    """Consecutive failures with one type of error are one error record."""
     log = house.log()
 
     def alternate(ctx):
@@ -108,12 +108,12 @@ def test_failures_of_one_incident_are_logged_once(house, caplog):
 
 
 def run_for_ever(ctx):
-    """Run until it is ended."""
+    """Run until ended."""
     threading.Event().wait(60)
 
 
 def test_run_that_a_stop_ended_is_no_error(workers, caplog):
-    """The user wanted it to end."""
+    """The user asked for the stop."""
     task = workers.start(run_for_ever, EVERY_SECOND, stop_timeout=0)
     record = Record(task)
     record.wait("execution:started")
@@ -125,7 +125,7 @@ def test_run_that_a_stop_ended_is_no_error(workers, caplog):
 
 @on_both
 def test_manual_failure_is_the_callers_to_hear(house, caplog):
-    """Whoever asks for the error of a manual run gets it, and the log does not."""
+    """A manual run's error goes to its caller, if it is read, not to the log."""
     task = house.start(fail, name="report")
     assert isinstance(task.execute().exception(SECONDS), ValueError)
     drain()
@@ -149,7 +149,7 @@ def test_manual_failure_is_the_callers_to_hear(house, caplog):
 
 @on_both
 def test_skipped_overlap_is_a_warning(house, caplog):
-    """A slot that `no_overlap` skips is a warning; one that runs is none."""
+    """A slot that `no_overlap` skips is a warning; one that runs is not."""
     gate = house.gate()
 
     def wait(ctx):
@@ -166,7 +166,7 @@ def test_skipped_overlap_is_a_warning(house, caplog):
 
 
 def test_failed_start_of_schedule_is_logged_and_leaves_the_task_stopped(workers, write):
-    """Nobody holds the start of `schedule`: the log has the file's own error."""
+    """Nobody waits for the start of `schedule`: the log has the file's error."""
     stream = io.StringIO()
     logger = logging.getLogger("test.start")
     handler = logging.StreamHandler(stream)
@@ -211,7 +211,7 @@ def test_failure_that_nobody_asks_for_is_logged_with_one_traceback(house, caplog
 def test_logger_of_the_process_and_of_the_task_take_the_records(
     house, own_logger, caplog
 ):
-    """`set_logger` takes what `logger=` does not; None restores the default."""
+    """`set_logger` applies without `logger=`; None restores the default."""
     caplog.set_level(logging.DEBUG, "ipycron")
     other = logging.getLogger("test.other")
     other.setLevel(logging.DEBUG)
@@ -229,7 +229,7 @@ def test_logger_of_the_process_and_of_the_task_take_the_records(
 
 @pytest.mark.parametrize("logger", ["ipycron", print, 3])
 def test_what_is_no_logger_is_refused(logger):
-    """A logger is a `logging.Logger`; a name or a function is an error at once."""
+    """Only a `logging.Logger` is accepted, not a name or a function."""
     with pytest.raises(InvalidOption, match=r"logger: got .* expected a logging"):
         ipycron.create_task("0 0 1 1 *", lambda: 42, logger=logger)
     with pytest.raises(InvalidOption, match=r"logger: got .* expected a logging"):
@@ -238,7 +238,7 @@ def test_what_is_no_logger_is_refused(logger):
 
 @on_workers
 def test_records_of_a_worker_are_handled_here_under_their_own_names(house, caplog):
-    """What a job logs reaches this process's handlers: name, level, text, traceback."""
+    """A job's records reach this process's handlers unchanged."""
 
     def job(ctx):
         import logging  # noqa: PLC0415 - in the worker
@@ -268,7 +268,7 @@ def test_records_of_a_worker_are_handled_here_under_their_own_names(house, caplo
 
 @on_workers
 def test_levels_of_this_process_count_for_records_of_workers(house, caplog):
-    """A logger that is told to be quiet here is quiet for workers, too."""
+    """A logger silenced here is silent for workers, too."""
 
     def job(ctx):
         import logging  # noqa: PLC0415 - in the worker

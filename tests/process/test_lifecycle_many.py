@@ -1,4 +1,4 @@
-"""Many tasks due on the same second: none is missed, none runs twice.
+"""Many tasks due at the same second: none is missed, none runs twice.
 
 How late they are is measured by the benchmarks, on a machine of their own.
 """
@@ -48,7 +48,7 @@ def test_no_slot_is_missed_when_five_hundred_tasks_are_due_together(record):
 
 
 def test_no_slot_is_missed_when_fifty_workers_are_due_together(record, write):
-    """Background tasks wake a process each, and all of them in time."""
+    """Background tasks each wake a process, all of them in time."""
     path = write("def task(): pass")
     tasks = [ipycron.create_task(EVERY_SECOND, path) for _ in range(50)]
     for start in [task.start() for task in tasks]:

@@ -18,7 +18,7 @@ def answer(ctx):
 
 
 def test_tasks_are_found_by_id_and_by_name(house):
-    """`get_tasks` is by id, read-only and a snapshot; `get_task` takes both."""
+    """`get_tasks` is by id, read-only and a snapshot; `get_task` accepts both."""
     first = house.create(answer, name="report")
     second = house.create(answer)
     tasks = ipycron.get_tasks()
@@ -58,14 +58,14 @@ def test_tasks_are_printed_as_a_table(house):
 
 
 def test_unknown_name_is_met_with_a_suggestion(house):
-    """A task that does not exist is an error that knows the near miss."""
+    """The error for an unknown task suggests a similar name."""
     house.create(answer, name="weekly report")
     with pytest.raises(UnknownTask, match="Did you mean 'weekly report'"):
         ipycron.get_task("weekly repotr")
 
 
 def test_task_is_replaced_when_its_name_is_declared_again(house):
-    """The old task of a name is destroyed; the new one is the one that is found."""
+    """The old task is destroyed, and lookups return the new one."""
     old = house.start(answer, name="report")
     record = Record(old)
     new = house.start(lambda _: 43, name="report")
@@ -78,7 +78,7 @@ def test_task_is_replaced_when_its_name_is_declared_again(house):
 
 
 def test_task_is_kept_when_asked_to(house):
-    """With ``if_exists="keep"`` the declaration gives the task that is there."""
+    """With ``if_exists="keep"`` the declaration returns the existing task."""
     old = house.start(answer, name="report")
     again = house.schedule(lambda _: 43, name="report", if_exists="keep")
     assert again is old
@@ -86,7 +86,7 @@ def test_task_is_kept_when_asked_to(house):
 
 
 def test_second_task_is_refused_when_asked_to(house):
-    """With ``if_exists="error"`` a name that is taken is an error, and nothing else."""
+    """With ``if_exists="error"`` a name that is taken is only an error."""
     old = house.start(answer, name="report")
     with pytest.raises(TaskExists, match="'report' already exists"):
         house.create(answer, name="report", if_exists="error")
@@ -104,7 +104,7 @@ def test_old_task_stays_when_its_replacement_is_wrong(house):
 
 
 def test_task_says_what_it_is(house):
-    """The repr of a task is a sentence: name, status, next run, zone."""
+    """A task's repr has name, status, next run and zone."""
     task = house.create(answer, "0 9 * * *", name="report", timezone="Europe/Berlin")
     assert repr(task) == "<Task 'report' stopped>"
     task.start().result(SECONDS)

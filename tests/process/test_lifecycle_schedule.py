@@ -1,4 +1,4 @@
-"""Runs that the schedule asks for: slots, limits, overlaps, delays, timeouts."""
+"""Scheduled runs: slots, limits, overlaps, delays, timeouts."""
 
 import itertools
 from datetime import timedelta
@@ -17,7 +17,7 @@ on_both = pytest.mark.parametrize("house", BOTH, indirect=True)
 
 
 def test_every_slot_runs_once_and_not_early(house):
-    """Three seconds are three runs: one for each slot, none before its time."""
+    """Three seconds are three runs: one per slot, none early."""
     task = house.start(lambda _: 42, EVERY_SECOND)
     record = Record(task)
     record.wait("execution:finished", 3)
@@ -37,7 +37,7 @@ def test_every_slot_runs_once_and_not_early(house):
 
 
 def pairs(items):
-    """Return each item with the one after it."""
+    """Return each item with the next one."""
     return itertools.pairwise(items)
 
 
@@ -59,7 +59,7 @@ def test_failing_runs_do_not_stop_the_schedule(house):
 
 
 def test_next_run_is_there_while_the_task_is_started(house):
-    """The next slot is known from start to stop, in the zone of the schedule."""
+    """The next slot is known from start to stop, in the schedule's zone."""
     zone = ZoneInfo("Pacific/Chatham")
     task = house.create(lambda _: 42, "30 4 * * *", timezone="Pacific/Chatham")
     assert (task.next_run, task.seconds_to_next) == (None, None)
@@ -80,7 +80,7 @@ def test_next_run_is_there_while_the_task_is_started(house):
 
 
 def test_task_is_destroyed_when_its_limit_is_reached(house):
-    """Two runs and no more: then the limit is told, and the task is gone."""
+    """After two runs the limit is reported, and the task is gone."""
     task = house.create(lambda _: 42, EVERY_SECOND, max_executions=2)
     record = Record(task)
     assert task.runs_left == 2
@@ -104,7 +104,7 @@ def test_task_is_destroyed_when_its_limit_is_reached(house):
 
 @on_both
 def test_overlap_is_told_and_both_run_when_nobody_forbids_it(house):
-    """A slot that comes during a run tells the overlap, and runs beside it."""
+    """A slot during a run reports the overlap, and runs in parallel."""
     gate = house.gate()
 
     def wait(ctx):
@@ -130,7 +130,7 @@ def test_overlap_is_told_and_both_run_when_nobody_forbids_it(house):
 
 @on_both
 def test_overlapping_slot_is_skipped_when_no_overlap_is_set(house):
-    """With `no_overlap` a slot that comes during a run is told, and not run."""
+    """With `no_overlap` a slot during a run is reported, but does not run."""
     gate = house.gate()
 
     def wait(ctx):
@@ -148,7 +148,7 @@ def test_overlapping_slot_is_skipped_when_no_overlap_is_set(house):
 
 @on_both
 def test_manual_run_counts_for_overlap_also_after_stop_and_start(house):
-    """`no_overlap` survives stop and start, and sees runs that a caller asked for."""
+    """`no_overlap` survives stop and start, and includes manual runs."""
     gate = house.gate()
 
     def wait(ctx):
@@ -167,7 +167,7 @@ def test_manual_run_counts_for_overlap_also_after_stop_and_start(house):
 
 
 def test_long_run_is_ended_when_it_exceeds_its_timeout(house):
-    """`timeout` ends a run, the failure says so, and the schedule goes on."""
+    """`timeout` ends a run with an error, and the schedule continues."""
     gate = house.gate()
 
     def wait(ctx):
@@ -192,7 +192,7 @@ def test_long_run_is_ended_when_it_exceeds_its_timeout(house):
 
 @on_both
 def test_run_starts_when_its_random_delay_is_over(house):
-    """`jitter` puts off the code, and the event that tells its start."""
+    """`jitter` delays the code and its started event."""
     task = house.start(lambda _: 42, EVERY_SECOND, jitter=0.9)
     record = Record(task)
     contexts = record.wait("execution:started", 3)

@@ -19,7 +19,7 @@ def task():
 
 @pytest.fixture
 def run(tmp_path):
-    """Start a script, beside files with a quick job and a slow one."""
+    """Start a script, with files for a quick and a slow job."""
     scripts = []
 
     def start(source):
@@ -39,7 +39,7 @@ def run(tmp_path):
 
 @pytest.mark.parametrize("job", ["'job.py'", "print"])
 def test_script_lives_while_a_task_is_started_and_ends_with_the_last(run, job):
-    """The process outlives its last line for its schedule, and ends by its limit."""
+    """The schedule keeps the process alive, until the limit ends it."""
     script = run(f"""
         def tell(context):
             print(context.event, flush=True)
@@ -73,7 +73,7 @@ def test_script_lives_while_a_task_is_started_and_ends_with_the_last(run, job):
     ],
 )
 def test_script_ends_by_itself_when_nothing_holds_it(run, end):
-    """Unref'd, stopped, destroyed, never started: none of these keeps a process."""
+    """Unref'd, stopped, destroyed or unstarted tasks keep no process alive."""
     begin = time.monotonic()
     assert run(end).wait() == 0
     assert time.monotonic() - begin < 8
@@ -101,7 +101,7 @@ def test_script_lives_again_when_a_task_is_refd(run):
     ["threading.Thread(target=ipycron.shutdown)", "threading.Thread(target=use_loop)"],
 )
 def test_script_lives_again_when_ipycron_was_shut_down_in_a_thread(run, end):
-    """However often: nothing of the clients before is left."""
+    """However often: nothing of earlier clients is left."""
     script = run(f"""
         import asyncio, os, signal, threading
 
@@ -137,7 +137,7 @@ def test_script_lives_again_when_ipycron_was_shut_down_in_a_thread(run, end):
     ],
 )
 def test_script_ends_with_its_exception(run, statement, code, said):
-    """A script whose main thread dies ends as any other, whatever it has scheduled."""
+    """A script whose main thread raises ends normally, whatever is scheduled."""
     script = run(f"""
         ipycron.schedule("* * * * * *", "job.py").execute().result()
         ipycron.schedule("* * * * * *", "slow.py").execute()
@@ -148,7 +148,7 @@ def test_script_ends_with_its_exception(run, statement, code, said):
 
 
 def test_script_ends_when_the_loop_of_its_coroutine_is_closed(run):
-    """The task cannot run any more: nothing is held for it."""
+    """The task can no longer run, so it keeps nothing alive."""
     script = run("""
         import asyncio
         async def job():
@@ -165,7 +165,7 @@ def test_script_ends_when_the_loop_of_its_coroutine_is_closed(run):
 
 
 def test_exception_hook_of_the_script_is_called_first(run):
-    """A hook that the script has set, before or after, keeps working."""
+    """A hook that the script set, before or after, keeps working."""
     script = run("""
         import sys
         sys.excepthook = lambda *_: print("mine", flush=True)
@@ -196,7 +196,7 @@ def test_script_ends_when_it_is_interrupted(run):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_wait_shuts_down_cleanly_on_a_signal(run, number):
-    """`wait()` returns on Ctrl-C and SIGTERM, when a run in progress has ended."""
+    """`wait()` returns on Ctrl-C and SIGTERM, once a run in progress has ended."""
     script = run("""
         import time
         def job():
@@ -217,7 +217,7 @@ def test_wait_shuts_down_cleanly_on_a_signal(run, number):
 
 
 def test_wait_returns_when_the_last_task_is_over(run):
-    """`wait()` ends with the tasks; what comes after it is the script's own."""
+    """`wait()` returns with the last task; the script then continues."""
     script = run("""
         task = ipycron.schedule("* * * * * *", "job.py", max_executions=1)
         print(ipycron.wait(), task.status, ipycron.wait(timeout=0.01), flush=True)
@@ -239,7 +239,7 @@ def test_nothing_is_left_when_a_script_is_killed(run):
 
 
 def test_copy_of_the_process_is_not_the_client(run):
-    """A child that the script forks has no tasks, and its end ends none."""
+    """A forked child has no tasks, and its end ends none."""
     script = run("""
         import os, warnings
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -264,7 +264,7 @@ def test_copy_of_the_process_is_not_the_client(run):
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_functions_of_a_script_run_in_its_children_of_multiprocessing(run, method):
-    """Their main module is a copy, under another name."""
+    """Their main module is a copy with another name."""
     script = run(f"""
         import multiprocessing
         class Found:
@@ -293,7 +293,7 @@ def test_functions_of_a_script_run_in_its_children_of_multiprocessing(run, metho
     ],
 )
 def test_lock_that_another_thread_holds_during_a_fork_is_free_in_the_copy(run, name):
-    """Nobody in the copy would ever give it back."""
+    """In the child, no thread would ever release it."""
     script = run(f"""
         import os, threading
         import ipycron.client.completion, ipycron.client.listeners
@@ -319,7 +319,7 @@ def test_lock_that_another_thread_holds_during_a_fork_is_free_in_the_copy(run, n
 
 
 def test_nothing_of_ours_is_printed(run):
-    """Every word of ipycron goes through logging: a quiet script stays quiet."""
+    """Ipycron only writes through logging: a quiet script stays quiet."""
     script = run("""
         import logging, time
         logging.getLogger("ipycron").addHandler(logging.NullHandler())
@@ -338,7 +338,7 @@ def test_nothing_of_ours_is_printed(run):
 
 
 def test_threads_are_there_when_a_start_has_been_asked_for(run):
-    """Before the call returns: Python 3.12 starts none once the last line is over."""
+    """Python 3.12 starts no threads once the main thread has ended."""
     script = run("""
         import threading
         task = ipycron.create_task("0 0 1 1 *", print, unref=True)
@@ -352,7 +352,7 @@ def test_threads_are_there_when_a_start_has_been_asked_for(run):
 
 
 def test_start_does_not_hang_beside_finalizers_and_threads(tmp_path):
-    """CPython has a deadlock there: the collector, in a look at all frames."""
+    """CPython can deadlock if the collector runs while it lists all frames."""
     path = tmp_path / "script.py"
     path.write_text(
         textwrap.dedent("""

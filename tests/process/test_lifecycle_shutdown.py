@@ -1,4 +1,4 @@
-"""Shutting down: every run waited for or ended, every process gone, then anew."""
+"""Shutting down: runs waited for or ended, all processes gone, then a new start."""
 
 import threading
 import time
@@ -22,14 +22,14 @@ def answer(ctx):
 
 
 def test_shutdown_is_harmless_when_there_is_nothing():
-    """Nothing to end is nothing to do, and a second call is as harmless."""
+    """Without tasks it does nothing, even when repeated."""
     ipycron.shutdown()
     ipycron.shutdown()
     assert not ipycron.get_tasks()
 
 
 def test_shutdown_destroys_idle_tasks_and_returns_when_all_is_gone(house):
-    """Idle tasks are told as stopped and destroyed; no process is left."""
+    """Idle tasks are reported as stopped and destroyed; no process is left."""
     before = find_children()
     tasks = [house.start(answer) for _ in range(3)]
     records = [Record(task) for task in tasks]
@@ -48,7 +48,7 @@ def test_shutdown_destroys_idle_tasks_and_returns_when_all_is_gone(house):
 
 
 def test_shutdown_waits_for_runs_in_progress(house):
-    """A manual run in progress ends as it would have."""
+    """A manual run in progress ends normally."""
     gate = house.gate()
 
     def wait(ctx):
@@ -66,7 +66,7 @@ def test_shutdown_waits_for_runs_in_progress(house):
 
 
 def test_shutdown_ends_runs_that_take_too_long(house):
-    """When the time is up workers are killed, coroutines cancelled, threads left."""
+    """After the timeout workers are killed, coroutines cancelled, threads left."""
     gate = house.gate()
 
     def wait(ctx):
@@ -87,7 +87,7 @@ def test_shutdown_ends_runs_that_take_too_long(house):
 
 @on_both
 def test_shutdown_does_not_wait_for_a_random_delay(house):
-    """A run that has not begun holds nobody up."""
+    """A run that has not begun delays nothing."""
     task = house.start(answer, EVERY_SECOND, jitter=3600)
     Record(task).wait("execution:overlap")  # one run waits for its delay
     begin = time.monotonic()
@@ -97,7 +97,7 @@ def test_shutdown_does_not_wait_for_a_random_delay(house):
 
 @on_both
 def test_shutdown_revokes_a_start(house):
-    """A task that was starting is gone as well, and whoever waits for it hears so."""
+    """A task being started is gone as well, and its start fails."""
     task = house.schedule(answer)
     start = task.start()
     ipycron.shutdown()
@@ -107,7 +107,7 @@ def test_shutdown_revokes_a_start(house):
 
 @on_both
 def test_ipycron_is_usable_again_after_a_shutdown(house):
-    """The next task starts everything anew; the old ones stay destroyed."""
+    """The next task starts everything again; old tasks stay destroyed."""
     old = house.start(answer)
     for _ in range(2):
         ipycron.shutdown()
@@ -137,10 +137,10 @@ def test_shutdown_may_be_called_from_several_threads_at_once(house):
 
 
 def test_shutdown_may_be_called_again_while_the_first_is_told(monkeypatch):
-    """Who has returned from one asks again before the engine's thread has ended."""
+    """The second call may come before the engine's thread has ended."""
 
     class Lingering(Wakeup):
-        """Rings, and holds up who rang."""
+        """Signals that it was reached, and blocks."""
 
         def set(self):
             super().set()
@@ -160,7 +160,7 @@ def test_shutdown_may_be_called_again_while_the_first_is_told(monkeypatch):
 
 @pytest.mark.parametrize("timeout", [-1, float("nan"), True, "5", None])
 def test_shutdown_refuses_what_is_no_duration(timeout):
-    """A wrong timeout is an error, and ends nothing."""
+    """An invalid timeout is an error, and ends nothing."""
     task = ipycron.create_task(NEVER, lambda: 42)
     task.start().result(SECONDS)
     with pytest.raises(InvalidOption, match=r"timeout: got .*expected seconds"):

@@ -13,19 +13,19 @@ TEXT = "".join(f"line {number}\n" for number in range(100_000))
 
 
 def print_lines():
-    """Print them one by one."""
+    """Print lines one by one."""
     for number in range(100_000):
         print("line", number)  # noqa: T201 - what is tested
 
 
 def write_at_once():
-    """Write all of them in one go."""
+    """Write all lines with one call."""
     sys.stdout.write(TEXT)
 
 
 @pytest.mark.parametrize("job", [print_lines, write_at_once])
 def test_100_000_lines_are_cut_at_the_same_places_each_time(job):
-    """Whole lines of the head and the tail; what is between them is counted."""
+    """Whole lines of head and tail; the lines in between are counted."""
     task = create_task("@yearly", job, background=True)
     task.start().result(DEADLINE)
     outputs = set()

@@ -1,4 +1,4 @@
-"""Systems that lack what Linux has, or forbid it: workers work all the same."""
+"""Systems that lack or forbid what Linux has: workers work nevertheless."""
 
 import os
 import subprocess
@@ -200,7 +200,7 @@ def test_all_but_workers_works_as_on_windows(tmp_path):
 
 @pytest.mark.parametrize("kind", HIDE)
 def test_workers_do_without_what_the_system_lacks(write, tmp_path, kind):
-    """Each capability is tried by using it, here and below."""
+    """Each capability is tested by using it."""
     folder = tmp_path / "site"
     folder.mkdir()
     (folder / "sitecustomize.py").write_text(textwrap.dedent(HIDE[kind]))

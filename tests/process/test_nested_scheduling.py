@@ -1,4 +1,4 @@
-"""Modules that schedule, imported where jobs run: nothing may be scheduled there."""
+"""Modules that schedule on import, imported where jobs run: nothing is scheduled."""
 
 import json
 import os
@@ -38,7 +38,7 @@ background = ipycron.schedule(
 
 
 class Program:
-    """Runs a main program, and ends it if it becomes more than `MOST` processes."""
+    """Runs a main program; kills it if it becomes more than `MOST` processes."""
 
     def __init__(self, folder, launcher="fork"):
         self.folder = folder
@@ -52,7 +52,7 @@ class Program:
         (self.folder / name).write_text(textwrap.dedent(source))
 
     def run(self, source, *arguments):
-        """Run `source` as the main program; return what it printed last, JSON."""
+        """Run `source` as the main program; return its last output line, as JSON."""
         self.write("main.py", source)
         process = subprocess.Popen(
             [sys.executable, *(arguments or ["main.py"])],
@@ -86,14 +86,14 @@ class Program:
 
 @pytest.fixture(params=["fork", "spawn"])
 def program(request, tmp_path):
-    """Make a program, with an application that schedules when it is imported."""
+    """Create a program with an application that schedules on import."""
     program = Program(tmp_path, request.param)
     program.write("app.py", APP)
     return program
 
 
 def test_module_that_schedules_is_imported_for_its_function_without_scheduling(program):
-    """A worker that imports it runs the job; only the program's own tasks exist."""
+    """A worker that imports it runs the job; only the program's tasks exist."""
     found = program.run("""
         import json, os, app, ipycron
         app.background.execute().result(10)
@@ -107,7 +107,7 @@ def test_module_that_schedules_is_imported_for_its_function_without_scheduling(p
 
 
 def test_import_that_schedules_is_logged_once_with_its_line(program):
-    """The record names the file, the line and the way out."""
+    """The record names the file, the line and what to do."""
     program.run("""
         import json, logging, app, ipycron
         app.background.execute().result(10)
@@ -128,7 +128,7 @@ FILES = {
 
 @pytest.mark.parametrize("kind", FILES)
 def test_file_that_imports_the_application_schedules_nothing(program, kind):
-    """A task file, a script and a job that imports late run, and that is all."""
+    """A task file, a script and a job with a late import just run."""
     program.write("job.py", FILES[kind])
     found = program.run("""
         import json, os, app, ipycron
@@ -148,7 +148,7 @@ def test_file_that_imports_the_application_schedules_nothing(program, kind):
 
 
 def test_scheduling_job_fails_with_a_clear_error(workers):
-    """A job that calls schedule() while it runs is refused, and the worker lives."""
+    """A job that calls schedule() is refused, and the worker survives."""
 
     def job():
         return ipycron.schedule("* * * * *", print)
@@ -164,7 +164,7 @@ def test_scheduling_job_fails_with_a_clear_error(workers):
 
 
 def test_script_that_schedules_itself_fails_with_a_clear_error(tmp_path):
-    """A script's own lines are a job that runs."""
+    """A script's own code is a running job."""
     path = tmp_path / "job.py"
     path.write_text("import ipycron\nipycron.schedule('* * * * * *', __file__)\n")
     task = ipycron.create_task("0 0 1 1 *", path)
@@ -212,7 +212,7 @@ def test_program_started_by_a_job_does_not_schedule(program, way):
 
 
 def test_program_started_without_the_mark_schedules_on_its_own(program):
-    """The way out that the error names."""
+    """As the error suggests."""
     program.write(
         "work.py",
         f"""
@@ -241,7 +241,7 @@ def test_program_started_without_the_mark_schedules_on_its_own(program):
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_multiprocessing_children_of_a_job_schedule_nothing(tmp_path, method):
-    """Neither where their module is imported anew, nor where they call schedule()."""
+    """Neither when their module is imported again nor by calling schedule()."""
     program = Program(tmp_path)
     program.write("app.py", APP)
     program.write(
@@ -281,7 +281,7 @@ POOLS = {
 
 @pytest.mark.parametrize("pool", POOLS)
 def test_processes_of_a_pool_schedule_nothing(tmp_path, pool):
-    """A main program without a guard is imported by its pool's processes, and again."""
+    """Each process of a pool imports a main program without a guard again."""
     program = Program(tmp_path)
     program.write("app.py", APP)
     program.write("nested.py", "import ipycron\nipycron.schedule('* * * * *', print)\n")
@@ -308,7 +308,7 @@ def test_processes_of_a_pool_schedule_nothing(tmp_path, pool):
 
 
 def test_worker_of_a_dask_cluster_schedules_nothing(tmp_path):
-    """Nor does it keep the mark when the run is over: it is not ipycron's process."""
+    """Nor does it keep the mark after the run: it is not ipycron's process."""
     program = Program(tmp_path)
     program.write("app.py", APP)
     program.write(
@@ -341,7 +341,7 @@ def test_worker_of_a_dask_cluster_schedules_nothing(tmp_path):
 
 
 def test_cell_that_imports_the_application_schedules_nothing(tmp_path):
-    """Neither by the import, nor by a magic or a call of its own."""
+    """Neither by the import, nor by its own magic or call."""
     program = Program(tmp_path)
     program.write("app.py", APP)
     found = program.run("""
@@ -362,7 +362,7 @@ def test_cell_that_imports_the_application_schedules_nothing(tmp_path):
 
 
 def test_thread_pool_of_the_program_itself_may_schedule(tmp_path):
-    """A job in a thread of the client is no stranger there."""
+    """A job in a thread of the client is in the client's own process."""
     found = Program(tmp_path).run("""
         import json, ipycron
         from concurrent.futures import ThreadPoolExecutor
@@ -378,7 +378,7 @@ def test_thread_pool_of_the_program_itself_may_schedule(tmp_path):
 
 
 def test_inert_task_does_nothing_and_says_why(tmp_path):
-    """It can be started, stopped, listened to and waited for; it never runs."""
+    """It can be started, stopped, listened to and waited for, but never runs."""
     program = Program(tmp_path)
     program.write(
         "app.py",
@@ -405,7 +405,7 @@ def test_inert_task_does_nothing_and_says_why(tmp_path):
 
 
 def test_supervisor_below_a_job_refuses_to_start(tmp_path):
-    """Whatever asked for it: the mark that it has inherited says no."""
+    """Because of the mark that it inherited."""
     code = "from ipycron.process.supervisor.program import main; main(0, 1)"
     done = subprocess.run(
         [sys.executable, "-c", code],

@@ -1,4 +1,4 @@
-"""No port, no file that others may read, no name that others may guess."""
+"""No port, no file readable by others, no name that others could guess."""
 
 import contextlib
 import os
@@ -30,7 +30,7 @@ def row(request):
 
 @pytest.fixture
 def family(write):
-    """Start a worker of each kind; return this process, the supervisor, those below."""
+    """Start a worker of each kind; return this process and all those below it."""
     registry.client.warm(Preload((), shell=True))
     path = write("def task(): return 1")
     jobs = [
@@ -52,7 +52,7 @@ def family(write):
 
 
 def test_no_process_listens(family):
-    """All edges are inherited pairs of sockets without a name."""
+    """All connections are inherited, unnamed socket pairs."""
     assert len(family) >= 1 + 2 + 4  # we, supervisor and zygote, four workers
     for process in family[1:]:
         assert process.net_connections("inet") == []
@@ -64,7 +64,7 @@ def test_no_process_listens(family):
 
 
 def test_no_process_inherits_what_is_not_its_own(family):
-    """A socket or a file of the client's is open nowhere else."""
+    """The client's sockets and files are open nowhere else."""
     with tempfile.TemporaryFile() as file:
         mine = os.fstat(file.fileno()).st_ino
         for process in family[1:]:
@@ -73,7 +73,7 @@ def test_no_process_inherits_what_is_not_its_own(family):
 
 
 def test_payloads_have_no_name_on_the_disk(write, tmp_path, monkeypatch):
-    """Captured values and results, however large, are memory."""
+    """Captured values and results, however large, are in memory."""
     spot = tmp_path / "temporary"
     spot.mkdir()
     monkeypatch.setenv("TMPDIR", str(spot))
@@ -94,7 +94,7 @@ def test_payloads_have_no_name_on_the_disk(write, tmp_path, monkeypatch):
 def test_payloads_are_nameless_files_where_there_is_no_memory_file(
     tmp_path, monkeypatch
 ):
-    """Elsewhere than on Linux: a file only we may read, unlinked at once."""
+    """Without memfd: a file readable only by us, unlinked at once."""
     monkeypatch.delattr(os, "memfd_create")
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     from ipycron.process.wire.payload import pack  # noqa: PLC0415 - beside its test
@@ -109,7 +109,7 @@ def test_payloads_are_nameless_files_where_there_is_no_memory_file(
 
 
 def test_command_lines_tell_nothing(family):
-    """Names, code and values travel by sockets: `ps` shows none of them."""
+    """Names, code and values are sent by sockets: `ps` shows none of them."""
     for process in family[1:]:
         if process.is_running():
             text = " ".join(process.cmdline())

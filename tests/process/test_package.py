@@ -1,4 +1,4 @@
-"""What importing costs: pinned in fresh interpreters."""
+"""What importing costs, measured in fresh interpreters."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ print(json.dumps([names, threading.active_count()]))
 
 
 def test_import_loads_the_standard_library_only():
-    """`import ipycron` loads no other package, nothing slow, and starts no thread."""
+    """`import ipycron` loads no other package, nothing slow, and no thread."""
     names, threads = run_fresh(LOADED.format(module="ipycron"))
     foreign = set(names) - set(sys.stdlib_module_names) - {"ipycron"}
     assert foreign == set()
@@ -28,7 +28,7 @@ def test_import_loads_the_standard_library_only():
 
 
 def test_zygote_starts_without_ipython_asyncio_zmq_or_a_thread():
-    """The zygote's program is light; what is warm comes later, by message."""
+    """The zygote's program is light; more is loaded later, on request."""
     names, threads = run_fresh(LOADED.format(module="ipycron.process.worker.zygote"))
     assert {"IPython", "asyncio", "zmq", "croniter", "rich"} & set(names) == set()
     assert threads == 1
@@ -52,7 +52,7 @@ print(json.dumps([sorted(names), sorted(own)]))
 
 
 def test_workers_call_nothing_of_the_client_after_their_fork():
-    """Each worker would call it, and write the pages of its code."""
+    """Each worker would call it, and write to the pages of its code."""
     names, clients = run_fresh(AT_FORK)
     assert clients == []
     ours = {name for name in names if name.startswith("ipycron.")}
@@ -95,7 +95,7 @@ main(theirs.fileno(), leash)
 
 
 def test_supervisor_starts_its_zygote_before_it_loads_itself():
-    """Both load at once: a script's first task waits for the slower of them."""
+    """Both load at once: a script's first task waits for the slower one."""
     (command,) = run_fresh(FIRST_CHILDREN)
     assert "ipycron.process.worker.zygote" in command
 
@@ -114,7 +114,7 @@ task.start()
 
 
 def test_client_starts_its_supervisor_before_it_loads_its_engine():
-    """At the first start, not before: creating a task starts nothing."""
+    """Only at the first start: creating a task starts nothing."""
     (command,) = run_fresh(CLIENT_CHILDREN)
     assert "ipycron.process.supervisor.program" in command
 
@@ -131,7 +131,7 @@ print(json.dumps([name for name in sys.modules if name.startswith("ipycron.")]))
 
 
 def test_script_without_executors_does_not_load_their_modules():
-    """A script that schedules a function pays for nothing that it does not use."""
+    """A script that schedules a function does not load what it does not use."""
     loaded = run_fresh(FIRST_TASK)
     rooms = {name.split(".")[1] for name in loaded}
     assert rooms & {"api", "client", "process", "scheduling"}
@@ -151,7 +151,7 @@ print(json.dumps([told, task.status, "asyncio" in sys.modules]))
 
 
 def test_shutdown_destroys_tasks_that_were_never_started():
-    """They need no engine, and their listeners hear of it all the same."""
+    """They need no engine, and their listeners are called nevertheless."""
     told, status, has_engine = run_fresh(NEVER_STARTED)
     assert told == ["task:destroyed", "task:destroyed"]
     assert status == "destroyed"
@@ -159,26 +159,26 @@ def test_shutdown_destroys_tasks_that_were_never_started():
 
 
 def test_supervisor_imports_no_ipython_and_no_pickler_of_functions():
-    """The supervisor runs no user code, so it loads nothing that would."""
+    """The supervisor runs no user code, so it needs neither."""
     names, _ = run_fresh(LOADED.format(module="ipycron.process.supervisor.server"))
     assert {"IPython", "cloudpickle", "numpy", "zmq", "rich"} & set(names) == set()
 
 
 @pytest.mark.parametrize("name", ipycron.__all__)
 def test_public_name_exists(name):
-    """Every name of `__all__` can be had and is listed."""
+    """Every name in `__all__` exists and is listed."""
     assert getattr(ipycron, name) is not None
     assert name in dir(ipycron)
 
 
 def test_schedule_stays_the_function_when_its_package_is_imported():
-    """No subpackage takes the place of a public function."""
+    """No subpackage replaces a public function."""
     import ipycron.scheduling.scheduler  # noqa: PLC0415
 
     assert callable(ipycron.schedule)
 
 
 def test_unknown_attribute_is_an_attribute_error():
-    """The lazy lookup says no as any module does."""
+    """The lazy lookup fails like that of any module."""
     with pytest.raises(AttributeError, match="no attribute 'shedule'"):
         _ = ipycron.shedule

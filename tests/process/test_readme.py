@@ -1,4 +1,4 @@
-"""The README's examples, run as they stand: scripts and shell commands."""
+"""The README's examples, run as they are: scripts and shell commands."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DEADLINE = 30
 
 @pytest.fixture
 def folder(tmp_path):
-    """A user's folder with a database and the task file that the README names."""
+    """A user's folder with a database and the task file named in the README."""
     tasks = tmp_path / "tasks"
     tasks.mkdir()
     shutil.copy(ROOT / "notebooks" / "tasks" / "backup.py", tasks)
@@ -31,7 +31,7 @@ def folder(tmp_path):
 
 
 def run_script(script):
-    """Run a script in its folder; return what it printed."""
+    """Run a script in its folder; return its output."""
     return subprocess.run(
         [sys.executable, script],
         cwd=script.parent,
@@ -54,7 +54,7 @@ def interrupt_until_ended(process):
 
 
 def test_script_schedules_a_file_and_waits_until_interrupted(folder):
-    """The first example runs the file now, prints when it is due, ends by Ctrl-C."""
+    """The first example runs the file, prints its next run, ends by Ctrl-C."""
     script = folder / "script.py"
     # Before the wait Ctrl-C would just end a script; so it is ignored until then.
     ready = (
@@ -106,7 +106,7 @@ def test_fleet_elects_the_only_instance(folder):
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_command_prints_an_answer(command):
-    """The shell's examples succeed and print something."""
+    """The shell examples succeed and print something."""
     _, *words = shlex.split(command)
     done = subprocess.run(
         [sys.executable, "-m", "ipycron.cli", *words],

@@ -1,4 +1,4 @@
-"""What the system refuses for a while: nothing is stopped, it is tried again."""
+"""Temporary refusals by the system: nothing stops, and the operation is retried."""
 
 import contextlib
 import logging
@@ -22,7 +22,7 @@ QUICK = "def task(): return 1"
 
 @pytest.fixture
 def python(tmp_path, monkeypatch):
-    """A Python on a disk that can go away; return a context in which it is away."""
+    """A Python on a disk that can disappear; return a context without the disk."""
     path, away = tmp_path / "python", tmp_path / "away"
     path.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
     path.chmod(0o755)
@@ -41,7 +41,7 @@ def python(tmp_path, monkeypatch):
 
 
 def start_two(write, **options):
-    """Start a task of every second and one that is only called."""
+    """Start a task that is due every second, and one for manual runs."""
     path = write(QUICK)
     tasks = [
         ipycron.create_task(EVERY_SECOND, path, name="busy", **options),
@@ -59,7 +59,7 @@ def start_two(write, **options):
 def test_tasks_go_on_when_a_replacement_was_refused(
     write, python, caplog, victim, refused
 ):
-    """Neither a lost supervisor nor a lost zygote ends a task, however long it takes.
+    """Neither a lost supervisor nor a lost zygote ends a task, for any time.
 
     Each slot meanwhile is told once, and one line says what is refused.
     """
@@ -87,7 +87,7 @@ def test_tasks_go_on_when_a_replacement_was_refused(
 
 
 def test_stop_and_destroy_end_while_no_supervisor_can_be_started(write, python):
-    """Nothing runs: there is nothing to wait for; a stopped task stays stopped."""
+    """Nothing runs, so there is nothing to wait for; the task stays stopped."""
     busy, quiet = start_two(write)
     events = Record(busy)
     with python():
@@ -107,7 +107,7 @@ def test_stop_and_destroy_end_while_no_supervisor_can_be_started(write, python):
 
 
 def test_first_start_names_the_task_when_it_is_refused(write, python):
-    """Whoever asks gets the answer at once, with what to do; the next try succeeds."""
+    """The caller gets the error at once, with advice; the next try succeeds."""
     task = ipycron.create_task(NEVER, write(QUICK), name="report")
     with python():
         for end in (task.start(), task.execute()):
@@ -129,7 +129,7 @@ if not os.path.exists(__file__ + ".off"):
 
 
 def test_worker_is_back_when_forks_were_refused(write, monkeypatch):
-    """A dead worker is replaced as soon as there may be processes again."""
+    """A dead worker is replaced as soon as forks succeed again."""
     path = write(QUICK.replace("return 1", "import os; return os.getpid()"))
     write(LIMITED, "limited.py")
     monkeypatch.setenv("PYTHONPATH", str(path.parent))
@@ -174,7 +174,7 @@ ipycron.shutdown()
 @pytest.mark.timeout(90)
 @pytest.mark.parametrize("victim", ["supervisor", "worker"])
 def test_tasks_run_again_when_there_may_be_processes_again(tmp_path, victim):
-    """The kernel refuses each fork, root's too, while one of ours is replaced."""
+    """The kernel refuses every fork, even root's, during a replacement."""
     program = tmp_path / "client.py"
     program.write_text(CROWDED)
     limit = ProcessLimit()
@@ -239,7 +239,7 @@ ipycron.shutdown()
 @pytest.mark.parametrize("background", [True, False])
 @pytest.mark.parametrize("prefix", ["ipycron", "ipycron-events", "ipycron-job"])
 def test_thread_that_is_refused_is_said(tmp_path, background, prefix):
-    """With the task and what to do; when there are threads again, all is well."""
+    """With the task and advice; once threads can be started, all is well."""
     program = tmp_path / "client.py"
     program.write_text(THREADS.format(prefix=prefix, background=background))
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""Descriptors used up in each of the processes: nothing is stopped, nothing is lost."""
+"""Descriptors used up in each of the processes: nothing stops or is lost."""
 
 import asyncio
 import socket
@@ -57,12 +57,12 @@ def exchange(before=lambda: None):
 
 
 def test_payload_arrives_when_no_descriptor_is_left():
-    """The reserve is for this; the bytes move into memory."""
+    """The reserve is used, and the bytes move into memory."""
     assert exchange() == ([LARGE, 1], [])
 
 
 def test_lost_payload_is_a_stand_in_when_there_is_no_reserve(monkeypatch):
-    """It says what to do, the peer is not blamed, and the next message arrives."""
+    """It has advice; the peer is not blamed, and the next message arrives."""
     monkeypatch.setattr("ipycron.process.wire.channel.reserve", DescriptorReserve(0))
     monkeypatch.setattr("ipycron.process.wire.frames.reserve", DescriptorReserve(0))
     (lost, small), ends = exchange()
@@ -73,7 +73,7 @@ def test_lost_payload_is_a_stand_in_when_there_is_no_reserve(monkeypatch):
 
 
 def test_reserve_is_given_back_when_the_last_channel_closes():
-    """No channel, no descriptor."""
+    """Without channels, no descriptors are held."""
     before, _ = count_descriptors()
     exchange()
     assert count_descriptors()[0] == before
@@ -112,7 +112,7 @@ ipycron.shutdown()
 
 
 def test_tasks_go_on_when_the_client_has_no_descriptors(tmp_path):
-    """Results of any size arrive meanwhile, whole."""
+    """Results of any size still arrive complete."""
     program = tmp_path / "client.py"
     support = Path(__file__).parents[1] / "support"
     program.write_text(textwrap.dedent(CLIENT.format(support=str(support))))
@@ -130,7 +130,7 @@ def test_tasks_go_on_when_the_client_has_no_descriptors(tmp_path):
 
 @pytest.mark.parametrize("size", [1, 200_000])
 def test_result_arrives_when_the_supervisor_has_no_descriptors(write, size):
-    """It passes through, by the reserve."""
+    """It passes through, thanks to the reserve."""
     path = write(f"def task(): return b'x' * {size}")
     task = ipycron.create_task(NEVER, path)
     task.start().result(10)
@@ -141,7 +141,7 @@ def test_result_arrives_when_the_supervisor_has_no_descriptors(write, size):
 
 @pytest.mark.parametrize("who", [get_supervisor, get_zygote])
 def test_start_says_what_to_do_when_it_is_refused_descriptors(write, who):
-    """It names the task; the next one succeeds, other tasks are not touched."""
+    """It names the task; the next start succeeds, other tasks continue."""
     path = write("def task(): return 1")
     first, second = (ipycron.create_task(NEVER, path, name=n) for n in ("one", "two"))
     events = Record(first)
@@ -157,7 +157,7 @@ def test_start_says_what_to_do_when_it_is_refused_descriptors(write, who):
 
 
 def test_calls_go_on_when_the_worker_has_no_descriptors(write):
-    """The way past the supervisor needs two, and is not taken without them."""
+    """A direct connection needs two, and is not opened without them."""
     path = write("""
         import os, resource
         held = []

@@ -1,4 +1,4 @@
-"""The zygote's rehearsal of workers' lives: it leaves nothing behind."""
+"""The zygote's rehearsal of workers leaves nothing behind."""
 
 import json
 import subprocess
@@ -39,7 +39,7 @@ print(told["LoadedTrue"] == rehearsal.REHEARSALS,
 
 
 def run_program(program):
-    """Return what a program prints; it warns of nothing."""
+    """Return a program's output; it must print no warning."""
     command = [sys.executable, "-W", "error", "-c", program, "argument"]
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=60, check=False
@@ -49,11 +49,11 @@ def run_program(program):
 
 
 def test_rehearsal_leaves_nothing_behind():
-    """Not a descriptor, a module, a handler or a path more than before."""
+    """No descriptor, module, handler or path more than before."""
     before, after = json.loads(run_program(LOOK))
     assert after == before
 
 
 def test_rehearsal_lives_whole_lives():
-    """Each loads its job and runs it, often enough for its code to be adapted."""
+    """Each loads its job and runs it, often enough for CPython to specialize it."""
     assert run_program(COUNT).split() == ["True", "True"]

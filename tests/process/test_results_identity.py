@@ -1,4 +1,4 @@
-"""A job's results and errors change nothing of the process that receives them (V5).
+"""A job's results and errors change nothing in the receiving process (V5).
 
 Each test declares what a script or a notebook would, under `__main__`: that travels by
 value. What the receiver has sent comes back as itself.
@@ -36,14 +36,14 @@ def declare():
 
 
 def start(job, **options):
-    """Return a started task of a job in a worker."""
+    """Return a started task whose job runs in a worker."""
     task = ipycron.create_task(NEVER, job, background=True, **options)
     task.start().result(SECONDS)
     return task
 
 
 def run(task):
-    """Return what one run returns."""
+    """Return the result of one run."""
     return task.execute().result(SECONDS)
 
 
@@ -58,7 +58,7 @@ def job(): return K()
 
 @pytest.mark.parametrize("launcher", ["fork", "spawn"])
 def test_result_leaves_its_class_as_the_receiver_has_changed_it(declare, launcher):
-    """Attributes, methods, globals: the class is the receiver's, as are its objects."""
+    """Attributes, methods and globals stay the receiver's, as do its objects."""
     names = declare(CLASS)
     cls, mine = names["K"], names["K"]()
     task = start(names["job"], launcher=launcher)
@@ -85,7 +85,7 @@ def job():
 
 
 def test_error_leaves_its_class_as_the_receiver_has_changed_it(declare):
-    """Also one that nobody looks at: it is decoded for the log."""
+    """Even an error that nobody reads: it is decoded for the log."""
     names = declare(FAILURE)
     task = start(names["job"])
     names["Base"].code = names["Failure"].code = 2
@@ -122,7 +122,7 @@ def job():
 
 
 def test_what_was_sent_comes_back_by_reference(declare):
-    """Classes, functions, methods and modules, also after the job has changed them."""
+    """Classes, functions, methods and modules, even after the job's changes."""
     names = declare(REFERENCES)
     names["inner"]()
     cls, helper, inner, module, bound, static, job, plain = run(start(names["job"]))
@@ -144,7 +144,7 @@ def job():
 
 
 def test_class_comes_back_whatever_the_job_has_put_into_it(declare):
-    """A reference holds nothing, so nothing in it can fail to travel."""
+    """A reference contains nothing, so nothing in it can fail to be pickled."""
     names = declare(LOCKED)
     value, job = run(start(names["job"]))
     assert type(value) is names["K"]
@@ -185,7 +185,7 @@ def job(given=MISSING):
 
 
 def test_sentinels_are_the_same_object_on_both_sides(declare):
-    """What is compared by `is`: of the user, of the standard library, of enums."""
+    """Objects compared by `is`: users', the standard library's, enums'."""
     names = declare(SENTINELS)
     here, there, libraries, value, fresh = run(start(names["job"]))
     assert here == [True] * 4
@@ -222,7 +222,7 @@ def job():
 
 
 def test_sentinels_of_libraries_are_the_same_object_on_both_sides(declare):
-    """Those of attrs, and one that has a state but says that it is its only copy."""
+    """Those of attrs, and one with a state that claims to be the only copy."""
     attrs, traitlets = pytest.importorskip("attrs"), pytest.importorskip("traitlets")
     names = declare(LIBRARIES)
     there, point, sentinels = run(start(names["job"]))
@@ -297,7 +297,7 @@ def job():
 
 
 def test_classes_of_any_kind_are_untouched(declare):
-    """Not one attribute of theirs is another one than before; slots are slots."""
+    """All their attributes are the same as before; slots are slots."""
     names = declare(CLASSES)
     task = start(names["job"])
     ours = [c for c in names.values() if getattr(c, "__module__", "") == "__main__"]
@@ -349,7 +349,7 @@ def job():
 
 
 def test_hooks_and_registries_are_untouched(declare):
-    """No class is declared again, here or there; `isinstance` says what it said."""
+    """No class is declared again on either side; `isinstance` is unchanged."""
     names = declare(REGISTRIES)
     task = start(names["job"])
     for _ in range(2):
@@ -365,7 +365,7 @@ def test_hooks_and_registries_are_untouched(declare):
 
 
 def test_class_of_a_task_file_is_made_once(write):
-    """New to the receiver, it is then the receiver's own."""
+    """New to the receiver, it is the receiver's own from then on."""
     path = write("""
         class Point:
             n = 0
@@ -391,7 +391,7 @@ def test_two_tasks_share_a_class_of_the_receiver(declare):
 
 
 def test_class_that_is_redefined_is_left_alone_by_a_task_of_the_old_one(declare):
-    """The old class comes back while it lives; else it is made anew, once."""
+    """The old class is returned while it exists; else it is created, once."""
     names = declare(CLASS)
     task = start(names["job"])
     new = declare("class K:\n    n = 'new'")["K"]
@@ -408,7 +408,7 @@ def test_class_that_is_redefined_is_left_alone_by_a_task_of_the_old_one(declare)
 
 
 def test_function_that_is_gone_is_made_anew(declare):
-    """A lambda that only the task has had."""
+    """A lambda that only the task refers to."""
     names = declare("def make():\n    f = lambda: (f, 41)\n    return f")
     task = start(names["make"]())
     gc.collect()
@@ -417,7 +417,7 @@ def test_function_that_is_gone_is_made_anew(declare):
 
 
 def test_class_that_is_gone_and_cannot_travel_is_described(declare):
-    """The reason names it."""
+    """The reason names the class."""
     names = declare(LOCKED)
     task = start(names["job"])
     del names
@@ -428,7 +428,7 @@ def test_class_that_is_gone_and_cannot_travel_is_described(declare):
 
 
 def test_nothing_of_a_destroyed_task_stays(declare):
-    """Neither what was sent nor what came back."""
+    """Neither what was sent nor what was returned."""
     names = declare(SENTINELS)
     task = start(names["job"])
     refs = [weakref.ref(names[name]) for name in ("A", "Color", "UNDEFINED", "job")]
@@ -440,7 +440,7 @@ def test_nothing_of_a_destroyed_task_stays(declare):
 
 
 def test_threads_run_leaves_the_class_as_it_is(declare):
-    """In a pool of the same process: the class is the very one, and is not loaded."""
+    """In a thread pool, the class is the very same and is not loaded."""
     names = declare(CLASS + "def job():\n    K.n += 1\n    return K(), K.n, job")
     cls = names["K"]
     method = cls.f
@@ -477,7 +477,7 @@ def test_subclass_that_a_job_declares_is_one_of_the_receivers(declare):
 
 
 def test_main_of_the_receiver_is_untouched(declare):
-    """A job that returns `__main__`, or names of it, replaces nothing there."""
+    """A job that returns `__main__`, or names in it, replaces nothing there."""
     names = declare("import sys\ndef job():\n    return sys.modules['__main__']")
     before = dict(vars(sys.modules["__main__"]))
     assert run(start(names["job"])) is sys.modules["__main__"]

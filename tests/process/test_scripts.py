@@ -1,4 +1,4 @@
-"""Scripts: each run is what `python FILE` is, and leaves nothing behind."""
+"""Scripts: each run is like `python FILE`, and leaves nothing behind."""
 
 import logging
 import os
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("supervisor")
 
 @pytest.fixture(params=["fork", "spawn"])
 def start(request, tmp_path):
-    """Start a task of a script's text; return it. Forked and spawned."""
+    """Start a task with a script's text; return it. Forked and spawned."""
 
     def start_script(source, expression=NEVER, **options):
         path = tmp_path / "script.py"
@@ -36,7 +36,7 @@ def _exists(path):
 
 
 def run(task):
-    """Run a task once; return what it printed."""
+    """Run a task once; return its output."""
     assert task.execute().result(SECONDS) is None
     return task.last_run.output.stdout
 
@@ -58,7 +58,7 @@ def run(task):
     ],
 )
 def test_script_that_leaves_with_success_has_finished(start, line):
-    """Whatever way it takes to say 0."""
+    """By any way of exiting with 0."""
     task = start(
         f"import sys\ndef main(): return 0\nprint('here')\n{line}\nprint('no')"
     )
@@ -77,7 +77,7 @@ def test_script_that_leaves_with_success_has_finished(start, line):
     ],
 )
 def test_script_that_leaves_with_another_code_has_failed(start, line, text, said):
-    """The code is told, and a text is on stderr as well."""
+    """The code is reported; a text is written to stderr as well."""
     task = start(f"import sys\n{line}")
     error = task.execute().exception(SECONDS)
     assert isinstance(error, RemoteError)
@@ -87,7 +87,7 @@ def test_script_that_leaves_with_another_code_has_failed(start, line, text, said
 
 
 def test_run_ends_when_its_threads_do(start):
-    """Those that are no daemons; what they print is the run's."""
+    """Threads that are not daemons; their output belongs to the run."""
     task = start("""
         import threading, time
         def work(name):
@@ -102,7 +102,7 @@ def test_run_ends_when_its_threads_do(start):
 
 
 def test_threads_of_a_failed_run_end_before_it(start):
-    """As in Python: the traceback first, and the threads still have their time."""
+    """As in Python: the traceback first, then threads may end."""
     task = start("""
         import concurrent.futures, time
         pool = concurrent.futures.ThreadPoolExecutor()
@@ -114,7 +114,7 @@ def test_threads_of_a_failed_run_end_before_it(start):
 
 
 def test_timeout_ends_a_thread_that_does_not(start):
-    """The run is in progress until then, and the next one is as the first."""
+    """Until then the run is in progress; the next run is not affected."""
     task = start(
         "import threading\nthreading.Thread(target=threading.Event().wait).start()",
         timeout=0.5,
@@ -141,7 +141,7 @@ ENDS = {
 @pytest.mark.parametrize("source", ENDS.values(), ids=ENDS)
 @pytest.mark.parametrize("end", ["", "\nraise ValueError('no')", "\nexit()"])
 def test_exit_functions_are_called_at_the_end_of_each_run(start, source, end):
-    """However it ends; what they print is the run's."""
+    """However it ends; their output belongs to the run."""
     task = start(source + end)
     for _ in range(2):
         task.execute().exception(SECONDS)
@@ -149,7 +149,7 @@ def test_exit_functions_are_called_at_the_end_of_each_run(start, source, end):
 
 
 def test_files_and_folders_are_finished_at_the_end_of_a_run(start, tmp_path):
-    """What was written to an open file is there, a temporary folder is not."""
+    """Open files are written out, temporary folders removed."""
     task = start("""
         import tempfile
         folder = tempfile.TemporaryDirectory()
@@ -164,7 +164,7 @@ def test_files_and_folders_are_finished_at_the_end_of_a_run(start, tmp_path):
 
 
 def test_files_are_finished_beside_a_daemon_thread(start, tmp_path):
-    """It goes on to the end, and says nothing about it."""
+    """The thread runs to the end without complaints."""
     task = start("""
         import threading, time
         def work():
@@ -180,7 +180,7 @@ def test_files_are_finished_beside_a_daemon_thread(start, tmp_path):
 
 
 def test_module_that_does_not_bear_a_look_is_left_alone(start):
-    """Lazy modules load at a look, others raise."""
+    """Accessing lazy modules loads them; others raise."""
     task = start("""
         import sys
         class Odd:
@@ -194,7 +194,7 @@ def test_module_that_does_not_bear_a_look_is_left_alone(start):
 
 
 def test_failing_exit_function_costs_nothing_else(start):
-    """It is on stderr, and the run is what it was."""
+    """It is reported on stderr, and the run's outcome is unchanged."""
     task = start("""
         import atexit
         atexit.register(print, "still")
@@ -205,7 +205,7 @@ def test_failing_exit_function_costs_nothing_else(start):
 
 
 def test_exception_hook_of_the_script_is_called(start):
-    """As at the end of a program that it ends."""
+    """As at the end of a failing program."""
     task = start("""
         import sys
         sys.excepthook = lambda kind, error, trace: print("hook", kind.__name__, error)
@@ -216,7 +216,7 @@ def test_exception_hook_of_the_script_is_called(start):
 
 
 def test_error_of_a_class_of_the_script_comes_home(start):
-    """It is described before the script's own module is taken apart."""
+    """It is described before the script's module is cleared."""
     task = start("""
         class Odd(Exception):
             def __str__(self): return f"odd: {NAME}"
@@ -283,7 +283,7 @@ def test_each_run_finds_what_the_first_did(start):
 @pytest.mark.parametrize("launcher", ["fork", "spawn"])
 @pytest.mark.parametrize("kind", ["file", "function", "cell"])
 def test_each_run_of_a_worker_finds_what_the_first_did(write, launcher, kind):
-    """Of a file with `task`, a function and a cell, too: a worker lives on."""
+    """For a file with `task`, a function and a cell, whose worker lives on."""
     options = {"launcher": launcher}
     if kind == "file":
         job = write(MEDDLER + "def task(): return run()")
@@ -302,7 +302,7 @@ def test_each_run_of_a_worker_finds_what_the_first_did(write, launcher, kind):
 
 
 def make_cell(source):
-    """Return a cell of a notebook that takes nothing along."""
+    """Return a notebook's cell without captured variables."""
     from ipycron.client.jobs import Cell  # noqa: PLC0415 - as other tests of cells do
     from ipycron.process.wire.payload import pack_object  # noqa: PLC0415 - as above
 
@@ -311,7 +311,7 @@ def make_cell(source):
 
 @pytest.mark.parametrize("settles", [True, False])
 def test_helper_that_was_edited_is_read_anew(start, tmp_path, settles):
-    """Also within the second in which it was written first."""
+    """Even within the same second in which it was first written."""
     helper = tmp_path / "helper_of_script.py"
     task = start("import helper_of_script\nprint(helper_of_script.VALUE)")
     for value in range(3):
@@ -322,7 +322,7 @@ def test_helper_that_was_edited_is_read_anew(start, tmp_path, settles):
 
 
 def test_script_that_is_broken_for_a_while_fails_until_it_is_not(start, tmp_path):
-    """It is read anew at each run; the task goes on, and stays a script's."""
+    """Each run reads it again; the task continues and remains a script."""
     task = start("print('one')", max_restarts=0)
     path = tmp_path / "script.py"
     assert run(task) == "one\n"
@@ -374,7 +374,7 @@ LOGS = {
 def test_logging_that_a_job_configures_is_its_output_and_forwarded(
     start, caplog, source, kind
 ):
-    """In its format, at its level; and once for the client's handlers, each run."""
+    """In its format and level, and once to the client's handlers, in each run."""
     caplog.set_level(logging.INFO)
     text = (
         f"import logging\nF = '%(levelname)s|%(message)s'\n{source}\n"
@@ -394,13 +394,13 @@ def test_logging_that_a_job_configures_is_its_output_and_forwarded(
 
 
 def get_records(caplog):
-    """Return name and text of what jobs have logged."""
+    """Return names and texts of the jobs' log records."""
     names = ("root", "a.b")
     return [(r.name, r.getMessage()) for r in caplog.records if r.name in names]
 
 
 def test_levels_of_the_client_count_for_what_a_script_logs(start, caplog):
-    """What it prints is its own affair."""
+    """Not for what it prints itself."""
     caplog.set_level(logging.WARNING)
     task = start("""
         import logging
@@ -417,7 +417,7 @@ def test_levels_of_the_client_count_for_what_a_script_logs(start, caplog):
 
 
 def test_runs_begin_at_their_slots_each_in_a_process_of_its_own(start):
-    """The next one is there before its slot; the pid that is told is the script's."""
+    """The next process is ready before its slot; the reported pid is right."""
     task = start(
         """
         import os, time
@@ -438,7 +438,7 @@ def test_runs_begin_at_their_slots_each_in_a_process_of_its_own(start):
 
 
 def test_process_is_gone_after_its_run(start):
-    """One waits for the next run, and nobody else does."""
+    """One process waits for the next run, and no other is left."""
     task = start("import os\nprint(os.getpid())")
     pids = [int(run(task)) for _ in range(3)]
     eventually(lambda: not any(_exists(f"/proc/{pid}") for pid in pids))
@@ -452,7 +452,7 @@ def test_process_is_gone_after_its_run(start):
     ],
 )
 def test_death_of_a_script_is_a_crash(start, line, text):
-    """With its last words, and a restart that is told."""
+    """With its last lines of stderr, and a restart event."""
     task = start(f"import os, sys\nprint('last', file=sys.stderr, flush=True)\n{line}")
     record = Record(task)
     error = task.execute().exception(SECONDS)
@@ -463,7 +463,7 @@ def test_death_of_a_script_is_a_crash(start, line, text):
 
 
 def test_calls_do_not_wait_for_each_other_and_overlap_if_they_may(start, tmp_path):
-    """Each has its own process; `no_overlap` is another matter."""
+    """Each has its own process; `no_overlap` still applies."""
     task = start("""
         import os, time
         open(str(os.getpid()) + ".pid", "w").close()
@@ -476,7 +476,7 @@ def test_calls_do_not_wait_for_each_other_and_overlap_if_they_may(start, tmp_pat
 
 
 def test_stop_lets_a_script_end_and_start_begins_anew(start):
-    """As ever: a run in progress has its time."""
+    """As for any task: a run in progress gets its time."""
     task = start("import time\ntime.sleep(0.3)\nprint('done')")
     call = task.execute()
     eventually(lambda: task.running)
@@ -487,7 +487,7 @@ def test_stop_lets_a_script_end_and_start_begins_anew(start):
 
 
 def test_broken_script_does_not_start(start, tmp_path):
-    """The real error, whether or not it has run before."""
+    """The original error is raised, whether or not it has run before."""
     task = start("print(1)")
     run(task)
     task.stop().result(SECONDS)
@@ -515,7 +515,7 @@ def leave():
 def test_exit_functions_of_a_worker_are_called_at_the_stop(
     write, tmp_path, launcher, kind
 ):
-    """`atexit`, finalizers, temporary folders: not after each run, and once."""
+    """`atexit`, finalizers, temporary folders: not after each run, only once."""
     out = tmp_path / "out"
     source = LEAVE.replace("PATH", repr(str(out)))
     once = "atexit.register(leave); weakref.finalize(c, leave)\n"
@@ -537,7 +537,7 @@ def test_exit_functions_of_a_worker_are_called_at_the_stop(
 
 
 def test_exit_functions_are_not_called_when_a_worker_is_killed(write, tmp_path):
-    """A timeout, a force: as a killed program."""
+    """After a timeout or a forced stop, as in a killed program."""
     out = tmp_path / "out"
     source = LEAVE.replace("PATH", repr(str(out))) + "atexit.register(leave)\n"
     task = ipycron.create_task(
@@ -552,7 +552,7 @@ def test_exit_functions_are_not_called_when_a_worker_is_killed(write, tmp_path):
 
 @pytest.mark.parametrize("line", ["sys.exit(0)", "exit()", "quit(0)", "sys.exit()"])
 def test_cell_that_leaves_with_success_has_finished(line):
-    """Nothing is returned; another code is a failure with the code."""
+    """Its result is None; another code is a failure with that code."""
     task = ipycron.create_task(NEVER, make_cell(f"import sys\nprint('here')\n{line}"))
     task.start().result(SECONDS)
     assert run(task) == "here\n"

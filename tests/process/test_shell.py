@@ -1,4 +1,4 @@
-"""The shell of a worker: real cells in real forked children."""
+"""A worker's shell: real cells in really forked children."""
 
 import pickle
 
@@ -7,7 +7,7 @@ from fresh import run_fresh
 
 
 def get_result(report):
-    """Return the result of the last run, which must have ended well."""
+    """Return the result of the last run, which must have succeeded."""
     outcome = report["outcomes"][-1]
     assert outcome["is_ok"], outcome["text"]
     return pickle.loads(outcome["result"])
@@ -24,7 +24,7 @@ def test_module_imports_no_ipython_when_imported(zygote):
 
 
 def test_preparation_leaves_one_thread_and_no_descriptor(zygote):
-    """What forks has one thread and hands no descriptor down."""
+    """The forking process has one thread and passes on no descriptor."""
     before, after = zygote.preparation["before"], zygote.preparation["after"]
     assert after["threads"] == after["os_threads"] == 1
     assert after["descriptors"] == before["descriptors"]
@@ -34,7 +34,7 @@ def test_preparation_leaves_one_thread_and_no_descriptor(zygote):
 
 
 def test_forks_run_correctly_when_twenty_at_once(zygote):
-    """Twenty cells in parallel each get their own result and output."""
+    """Each of twenty parallel cells gets its own result and output."""
     cells = [
         {
             "source": f"import asyncio\nawait asyncio.sleep(0.05)\n"
@@ -51,7 +51,7 @@ def test_forks_run_correctly_when_twenty_at_once(zygote):
 
 @pytest.mark.alone
 def test_first_run_is_quick_and_small(run_in_fork):
-    """A fork's first run takes milliseconds and little memory of its own."""
+    """A child's first run takes milliseconds and little memory of its own."""
     reports = [run_in_fork("x = 1", contexts=[None] * 5) for _ in range(5)]
     seconds = sorted(
         report["load_seconds"] + report["outcomes"][0]["seconds"] for report in reports
@@ -128,14 +128,14 @@ def test_result_is_the_value_of_the_trailing_expression(run_in_fork, source, exp
     ],
 )
 def test_output_goes_to_the_pipes(run_in_fork, source, stdout, stderr):
-    """Whatever writes, Python or not, writes to fds 1 and 2, in order."""
+    """All output, Python's or not, goes to fds 1 and 2, in order."""
     report = run_in_fork(source)
     get_result(report)
     assert (report["stdout"], report["stderr"]) == (stdout, stderr)
 
 
 def test_time_magic_says_how_long(run_in_fork):
-    """`%time` prints as in a notebook."""
+    """`%time` prints the same as in a notebook."""
     assert "Wall time" in run_in_fork("%time 1")["stdout"]
 
 
@@ -156,7 +156,7 @@ def test_background_command_is_refused(run_in_fork):
 
 
 def test_namespace_stays_from_run_to_run(run_in_fork):
-    """What the code leaves is there at the next run; `ctx` is each run's own."""
+    """Variables are kept for the next run; each run has its own `ctx`."""
     source = "try:\n    n += 1\nexcept NameError:\n    n = 1\n(n, ctx)"
     report = run_in_fork(source, contexts=["a", "b", "c"])
     results = [pickle.loads(outcome["result"]) for outcome in report["outcomes"]]
@@ -164,7 +164,7 @@ def test_namespace_stays_from_run_to_run(run_in_fork):
 
 
 def test_event_loop_stays_from_run_to_run(run_in_fork):
-    """What belongs to the loop may be kept: a lock, a session, a queue."""
+    """Objects of the loop may be kept: a lock, a session, a queue."""
     source = (
         "import asyncio\n"
         "try:\n    queue\nexcept NameError:\n    queue = asyncio.Queue()\n"
@@ -208,7 +208,7 @@ def test_failures_are_not_kept(run_in_fork):
 
 
 def test_extension_is_loaded_with_the_cell(run_in_fork, tmp_path):
-    """An extension's magics work, its events come with every run."""
+    """An extension's magics work, and its events occur in every run."""
     (tmp_path / "my_extension.py").write_text(
         "def load_ipython_extension(ip):\n"
         "    ip.register_magic_function(lambda line: line.upper(), 'line', 'upper')\n"
@@ -227,7 +227,7 @@ def test_missing_extension_is_an_error_of_load(run_in_fork):
 
 
 def test_file_run_by_the_cell_fails_it(run_in_fork, tmp_path):
-    """`%run` of a script that raises is no success, as it would be in IPython."""
+    """`%run` of a script that raises is a failure, unlike in IPython."""
     script = tmp_path / "script.py"
     script.write_text("value = 6\n1 / 0\n")
     outcome = run_in_fork(f"%run {script}")["outcomes"][0]
@@ -237,7 +237,7 @@ def test_file_run_by_the_cell_fails_it(run_in_fork, tmp_path):
 
 
 def test_shell_is_built_where_no_zygote_has_prepared_one():
-    """A spawned worker builds its shell itself."""
+    """A spawned worker builds its own shell."""
     code = (
         "from ipycron.process.shell.cell import CellShell\n"
         "shell = CellShell(publish=print)\n"

@@ -7,7 +7,7 @@ import pytest
 
 
 def get_result(report):
-    """Return the result of the last run, which must have ended well."""
+    """Return the result of the last run, which must have succeeded."""
     outcome = report["outcomes"][-1]
     assert outcome["is_ok"], outcome["text"]
     return pickle.loads(outcome["result"])
@@ -24,7 +24,7 @@ def test_result_is_displayed_with_its_mimebundle(run_in_fork):
 
 
 def test_displays_arrive_in_order_of_their_calls(run_in_fork):
-    """`display`, updates and clearing are distinct and keep their ids."""
+    """`display`, updates and clearing are told apart and keep their ids."""
     report = run_in_fork(
         "from IPython.display import HTML, clear_output\n"
         "h = display(HTML('<b>1</b>'), display_id='one')\n"
@@ -43,7 +43,7 @@ def test_displays_arrive_in_order_of_their_calls(run_in_fork):
 
 
 def test_display_holds_built_in_values_only(run_in_fork):
-    """Bytes become base64, values that JSON lacks become text."""
+    """Bytes become base64; values unknown to JSON become text."""
     report = run_in_fork(
         "import datetime, decimal\n"
         "display({'image/png': b'\\x89PNG', 'text/plain': 'p', 'application/json': "
@@ -63,7 +63,7 @@ def test_data_frame_is_shown_as_a_table(run_in_fork):
 
 
 def test_widget_shows_its_text(run_in_fork):
-    """A widget of a worker has no model in the page: its view is left out."""
+    """A worker's widget has no model in the page: its view is left out."""
     report = run_in_fork(
         "import ipywidgets, ipykernel.ipkernel\n"
         "slider = ipywidgets.IntSlider(value=3)\nslider.value = 4\n"
@@ -75,7 +75,7 @@ def test_widget_shows_its_text(run_in_fork):
 
 
 def test_display_of_a_forked_child_is_printed(run_in_fork):
-    """A process that the cell forks has only stdout: the connection is not its own."""
+    """A child forked by the cell has only stdout, not the connection."""
     report = run_in_fork(
         "import os\n"
         "if (pid := os.fork()) == 0:\n"
@@ -99,7 +99,7 @@ def test_help_is_displayed(run_in_fork):
 
 
 def test_figures_appear_without_asking(run_in_fork):
-    """Figures that are open when a run ends are published as PNG and closed."""
+    """Figures still open at a run's end are published as PNG and closed."""
     report = run_in_fork(
         "import matplotlib.pyplot as plt\n"
         "print(plt.get_fignums())\n"
@@ -126,7 +126,7 @@ def test_figures_appear_without_asking(run_in_fork):
     ],
 )
 def test_figure_appears_however_it_is_drawn(run_in_fork, source):
-    """What the cell calls may draw too, a failure shows what was drawn."""
+    """Functions of the cell may draw, too; a failure shows what was drawn."""
     displays = run_in_fork(source)["displays"]
     assert [list(d["data"]) for d in displays].count(["text/plain", "image/png"]) == 1
 
@@ -135,7 +135,7 @@ def test_figure_appears_however_it_is_drawn(run_in_fork, source):
     ("backend", "count"), [("module://matplotlib_inline.backend_inline", 1), ("agg", 0)]
 )
 def test_figures_appear_when_matplotlib_was_preloaded(run_in_fork, backend, count):
-    """A zygote's preload knows no backend yet; a backend of the user's stays."""
+    """A preload in the zygote sets no backend; a user's backend is kept."""
     report = run_in_fork(
         "import matplotlib.pyplot as plt\nplt.plot([1]);",
         preload=["matplotlib.pyplot"],
@@ -145,6 +145,6 @@ def test_figures_appear_when_matplotlib_was_preloaded(run_in_fork, backend, coun
 
 
 def test_matplotlib_is_not_imported_for_other_cells(run_in_fork):
-    """A cell that draws nothing pays nothing."""
+    """A cell that draws nothing does not import it."""
     report = run_in_fork("print(1)\n[2]")
     assert not [m for m in report["process"]["modules"] if m.startswith("matplotlib")]

@@ -1,4 +1,4 @@
-"""How a cell fails: the real error, at the cell's own line."""
+"""How cells fail: with the original error, at the cell's own line."""
 
 import pickle
 import re
@@ -7,7 +7,7 @@ import pytest
 
 
 def get_result(report):
-    """Return the result of the last run, which must have ended well."""
+    """Return the result of the last run, which must have succeeded."""
     outcome = report["outcomes"][-1]
     assert outcome["is_ok"], outcome["text"]
     return pickle.loads(outcome["result"])
@@ -46,7 +46,7 @@ def get_result(report):
 def test_failure_has_the_real_error_and_the_cells_line(
     run_in_fork, source, error, line
 ):
-    """Whatever ends a cell is a failed outcome with that very exception."""
+    """Any exception that ends a cell is its failure."""
     outcome = run_in_fork(source)["outcomes"][0]
     assert not outcome["is_ok"]
     name, text = outcome["error"]
@@ -55,14 +55,14 @@ def test_failure_has_the_real_error_and_the_cells_line(
 
 
 def test_exit_keeps_its_code(run_in_fork):
-    """`sys.exit(3)` is a failure with exit code 3 and says nothing on stderr."""
+    """`sys.exit(3)` is a failure with exit code 3 and prints nothing on stderr."""
     report = run_in_fork("import sys\nsys.exit(3)")
     assert report["outcomes"][0]["code"] == 3
     assert report["stderr"] == ""
 
 
 def test_input_is_refused_at_once(run_in_fork):
-    """`input()` has nobody to ask."""
+    """There is no user to answer."""
     outcome = run_in_fork("input('name? ')")["outcomes"][0]
     assert outcome["error"][0] == "EOFError"
     assert "no user to ask" in outcome["error"][1]
@@ -90,7 +90,7 @@ def strip_ansi(text):
 
 
 def test_traceback_shows_causes_notes_and_groups(run_in_fork):
-    """Nothing that the exception says is lost."""
+    """Every part of the exception is shown."""
     source = (
         "try:\n    {}['k']\nexcept KeyError as e:\n"
         "    error = ExceptionGroup('many', [ValueError('v')])\n"
@@ -103,7 +103,7 @@ def test_traceback_shows_causes_notes_and_groups(run_in_fork):
 
 
 def test_failure_is_reported_when_the_error_cannot_be_printed(run_in_fork):
-    """An exception whose text raises is still a failure with a name."""
+    """An exception whose text raises is still reported with its name."""
     report = run_in_fork(
         "class Bad(Exception):\n"
         "    def __str__(self):\n        raise OSError\n"
@@ -126,7 +126,7 @@ def test_failure_is_reported_when_the_error_cannot_be_printed(run_in_fork):
 )
 @pytest.mark.alone
 def test_extreme_failure_is_reported_at_once(run_in_fork, source, error):
-    """Deep recursion, no memory, what is not even an `Exception`."""
+    """Deep recursion, no memory, errors that are not an `Exception`."""
     outcome = run_in_fork(source)["outcomes"][0]
     assert outcome["error"][0] == error
     assert error in outcome["text"]
@@ -142,7 +142,7 @@ def test_extreme_failure_is_reported_at_once(run_in_fork, source, error):
     ],
 )
 def test_error_may_render_itself(run_in_fork, body, shown):
-    """IPython's protocol is honoured, and a bug in it hides nothing."""
+    """IPython's protocol is supported, and a bug in it hides nothing."""
     outcome = run_in_fork(f"class Odd(Exception):\n    {body}\nraise Odd")["outcomes"][
         0
     ]
@@ -172,12 +172,12 @@ def test_error_may_render_itself(run_in_fork, body, shown):
     ],
 )
 def test_error_that_ipython_would_only_show_fails_the_run(run_in_fork, source, error):
-    """A run that nobody watches must not look like a success."""
+    """An unattended run must not look like a success."""
     assert run_in_fork(source)["outcomes"][0]["error"][0] == error
 
 
 def test_repr_that_fails_is_no_failure(run_in_fork):
-    """As in a notebook the value is the result, and the repr's error is shown."""
+    """As in a notebook, the value is the result, and the error is shown."""
     report = run_in_fork("class C:\n    def __repr__(self): 1 / 0\nC()")
     assert report["outcomes"][0]["is_ok"]
     assert "ZeroDivisionError" in report["stderr"]
@@ -199,7 +199,7 @@ def test_interrupt_ends_a_run(run_in_fork, source):
 
 @pytest.mark.parametrize("number", ["SIGINT", "SIGALRM"])
 def test_interrupted_coroutine_does_not_wake_up_in_the_next_run(run_in_fork, number):
-    """What an interrupted run awaited is cancelled, and the loop goes on."""
+    """What an interrupted run awaited is cancelled; the loop continues."""
     report = run_in_fork(
         "import asyncio\n"
         "async def wait():\n"
@@ -229,7 +229,7 @@ def test_interrupted_coroutine_does_not_wake_up_in_the_next_run(run_in_fork, num
     ],
 )
 def test_syntax_error_is_raised_by_load(run_in_fork, source, line, text):
-    """A cell that is no IPython code fails when it is loaded, at its own line."""
+    """Invalid IPython code fails when it is loaded, at its own line."""
     report = run_in_fork(source)
     if line is None:  # a magic's body is the magic's affair, when it runs
         # Python 3.13 has a class of its own for what may only be unfinished.
@@ -242,7 +242,7 @@ def test_syntax_error_is_raised_by_load(run_in_fork, source, line, text):
 
 
 def test_stdout_that_the_cell_closed_is_no_failure(run_in_fork):
-    """A cell may close fd 1 or `sys.stdout`; its run ends all the same."""
+    """A cell may close fd 1 or `sys.stdout`; its run still ends normally."""
     report = run_in_fork("import os, sys\nprint(1)\nsys.stdout.flush()\nos.close(1)\n5")
     assert get_result(report) == 5
     report = run_in_fork("import sys\nsys.stdout.close()\n6")

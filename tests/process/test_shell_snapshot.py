@@ -1,4 +1,4 @@
-"""A snapshot, read where no shell is: what it makes of its items."""
+"""Reading a snapshot without a shell."""
 
 import io
 import linecache
@@ -26,18 +26,18 @@ def write(*items, buffer_callback=None):
 
 
 def test_restore_returns_variables_by_name():
-    """Variables are a dictionary, and what is beside them is not in it."""
+    """The result contains only variables, no other items."""
     stream = write((("variable", "x", "int"), 1), (("variable", "y", "str"), "b"))
     assert restore(stream) == {"x": 1, "y": "b"}
 
 
 def test_restore_leaves_magics_out_when_there_is_no_shell():
-    """A magic needs a shell to be a magic."""
+    """Magics can only be registered with a shell."""
     assert restore(write((("magic", "shout", "magic"), (len, "line")))) == {}
 
 
 def test_function_brings_the_source_of_its_cell():
-    """Lines and a name are there for tracebacks, and once in the pickle."""
+    """Tracebacks have its lines and name; a pickle contains them once."""
     register_source("<snapshot test>", "def f():\n    return lambda: 1 / 0\n", "In[7]")
     namespace = {"__name__": "__main__"}
     exec(
@@ -59,7 +59,7 @@ def test_function_brings_the_source_of_its_cell():
 
 
 def test_restore_names_the_variable_that_fails():
-    """An error speaks of the variable, not of a pickle."""
+    """The error names the variable, not the pickle."""
     stream = pickle.dumps(("variable", "x", "Helper"), protocol=5)
     with pytest.raises(CaptureError, match=r"'x' \(Helper\) cannot be sent") as caught:
         restore(stream + b"cno_such_module\nHelper\n.")
@@ -67,7 +67,7 @@ def test_restore_names_the_variable_that_fails():
 
 
 def test_restore_gives_functions_of_a_notebook_the_main_module():
-    """Others keep a namespace of their own."""
+    """Other functions keep their own namespaces."""
     source = "def f(): return missing"
     for name, is_main in (("__main__", True), ("elsewhere", False)):
         namespace = {"__name__": name}
@@ -79,7 +79,7 @@ def test_restore_gives_functions_of_a_notebook_the_main_module():
 
 
 def test_sealed_snapshot_loads_like_any_object():
-    """Whoever unpickles it gets the variables; buffers are used, not copied."""
+    """Unpickling gives the variables; buffers are used, not copied."""
     memory = bytearray(b"abc")
     buffers = []
     item = ("variable", "x", "bytes"), pickle.PickleBuffer(memory)
@@ -105,7 +105,7 @@ print(json.dumps(sorted(set(sys.modules) - before)))
 
 
 def test_prepared_shell_has_all_that_loading_a_cell_imports():
-    """Each worker would import the rest for itself, 2 to 5 ms of its start."""
+    """Otherwise each worker would import it itself, 2 to 5 ms of its start."""
     pickled, (buffer,) = seal(write((("variable", "x", "int"), 1)), [])
     stream = bytes(buffer.raw())
     assert run_fresh(LOADED.format(pickled=pickled, stream=stream)) == []

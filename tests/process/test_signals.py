@@ -83,20 +83,20 @@ tell(heard, pathlib.Path(f"/proc/{pid}").exists())
 
 
 def run(*parts):
-    """Return what the program tells that these make."""
+    """Return a program's JSON output."""
     return run_fresh("".join((BEGINNING, *parts)))
 
 
 @pytest.mark.parametrize("ending", [TWICE, WITHIN], ids=["twice", "within"])
 def test_handler_shuts_down_within_a_shutdown(ending):
-    """It returns when all is gone, as the one does that it has interrupted."""
+    """It returns once all is gone, like the shutdown that it interrupts."""
     heard, is_there = run(IN_A_SHUTDOWN, ending, IS_GONE)
     assert set(heard) == {"destroyed"}
     assert not is_there
 
 
 def test_shutdown_after_one_that_was_interrupted_waits_for_its_end():
-    """Ctrl-C ends the waiting alone."""
+    """Ctrl-C only ends the wait."""
     heard, is_there = run(IN_A_SHUTDOWN, INTERRUPTED, IS_GONE)
     assert heard == ["running", "destroyed"]
     assert not is_there
@@ -106,6 +106,6 @@ def test_shutdown_after_one_that_was_interrupted_waits_for_its_end():
     "name", ["ipycron", "ipycron-events", "ipycron-job", "ipycron-keepalive"]
 )
 def test_handler_shuts_down_while_a_thread_of_ours_is_started(name):
-    """Nothing is held then that the shutdown, or a thread it waits for, needs."""
+    """No lock is held that the shutdown, or a thread it waits for, needs."""
     told, _ = run(AT_THE_START_OF_A_THREAD.replace("{name!r}", repr(name)))
     assert told == "down"

@@ -1,4 +1,4 @@
-"""What a task lets people change, and what it says where it does not."""
+"""What users may change on a task, and the errors where they may not."""
 
 import collections
 import functools
@@ -25,18 +25,18 @@ NEVER = "0 0 1 1 *"
 
 
 def add(a, b=0, *, c=0):
-    """Return what it was given."""
+    """Return its arguments."""
     return (a, b, c)
 
 
 def add_with_context(context, *, c):
-    """Return what it was given, and the slot's reason."""
+    """Return its arguments and the reason of the run."""
     return (c, context.execution.reason)
 
 
 @pytest.fixture(params=[False, True], ids=["inline", "background"])
 def options(request):
-    """Where the task runs."""
+    """Options that select where the task runs."""
     return {"background": request.param}
 
 
@@ -57,7 +57,7 @@ def test_reschedule_keeps_listeners_history_and_limits(options):
 
 
 def test_reschedule_to_a_rare_slot_ends_the_old_series(options):
-    """No slot of the former schedule comes any more."""
+    """No slot of the previous schedule occurs any more."""
     task = ipycron.schedule("* * * * * *", add, args=[1], **options)
     eventually(lambda: task.last_run, "it has run")
     task.reschedule(NEVER)
@@ -68,7 +68,7 @@ def test_reschedule_to_a_rare_slot_ends_the_old_series(options):
 
 
 def test_reschedule_refuses_what_schedule_would(options):
-    """Nothing has changed then."""
+    """Then nothing has changed."""
     task = ipycron.schedule(NEVER, add, args=[1], timezone="Europe/Berlin", **options)
     with pytest.raises(CronSyntaxError):
         task.reschedule("61 * * * *")
@@ -93,7 +93,7 @@ def test_reschedule_refuses_what_schedule_would(options):
     ],
 )
 def test_attribute_of_a_task_cannot_be_set(name, advice):
-    """It would change nothing of what runs."""
+    """It would not affect what runs."""
     task = ipycron.create_task(NEVER, add, args=[1])
     message = f"{name!r} of a task cannot be set. {advice}"
     with pytest.raises(AttributeError, match=re.escape(message)):
@@ -110,7 +110,7 @@ def test_attribute_of_a_task_cannot_be_set(name, advice):
     ],
 )
 def test_function_gets_its_arguments(options, job, given, result):
-    """Bound when it is scheduled; the context comes where one is still required."""
+    """Bound when scheduled; the context is passed if one more is required."""
     task = ipycron.create_task(NEVER, job, **given, **options)
     task.start().result(10)
     assert task.execute().result(10) == result
@@ -137,7 +137,7 @@ def test_arguments_that_cannot_be_are_refused(write, job, given, said):
 
 
 def test_tasks_are_found_by_name_too():
-    """By id first; the newest of a name; else a KeyError that names what there is."""
+    """By id first, then the newest with a name; else a helpful KeyError."""
     task = ipycron.create_task(NEVER, add, args=[1], name="report")
     tasks = ipycron.get_tasks()
     assert tasks["report"] is tasks[task.id] is tasks.get("report") is task
@@ -156,7 +156,7 @@ def test_tasks_are_found_by_name_too():
 
 
 def test_history_says_why_it_has_no_result():
-    """It is not an attribute that somebody forgot."""
+    """The error explains why the attribute is missing."""
     task = ipycron.create_task(NEVER, add, args=[1])
     task.start().result(10)
     task.execute().result(10)
@@ -165,14 +165,14 @@ def test_history_says_why_it_has_no_result():
 
 
 class Connection:
-    """Holds what cannot travel."""
+    """Contains something that cannot be pickled."""
 
     def __init__(self):
         self._conn = threading.Lock()
 
 
 class Engine:
-    """Holds a connection, in a slot."""
+    """Holds a connection in a slot."""
 
     __slots__ = ("empty", "pool")
 
@@ -181,7 +181,7 @@ class Engine:
 
 
 class App:
-    """Holds an engine, and can be a job in several ways."""
+    """Holds an engine, and has several methods that can be jobs."""
 
     def __init__(self):
         self.engine = Engine()
@@ -203,7 +203,7 @@ def use_global():
 
 
 def use_helper():
-    """Use a global by another function."""
+    """Use a global through another function."""
     return use_global()
 
 
@@ -217,7 +217,7 @@ def enclose(value):
 
 
 def make_nested():
-    """Make the function that uses the global."""
+    """Return a nested function that uses the global."""
 
     def inner():
         return APP
@@ -226,11 +226,11 @@ def make_nested():
 
 
 def have_default(value=APP):
-    """Have a default."""
+    """Have it as a default."""
 
 
 class Odd:
-    """Says itself that it cannot travel."""
+    """Refuses to be pickled, with a reason."""
 
     def __reduce__(self):
         raise ValueError("it is odd")
@@ -262,7 +262,7 @@ class Odd:
     ],
 )
 def test_capture_error_names_the_place(job, place):
-    """The way from a name in the job to what cannot be sent, attribute by attribute."""
+    """The path from a name in the job to the culprit, attribute by attribute."""
     cloudpickle.register_pickle_by_value(sys.modules[__name__])
     try:
         with pytest.raises(CaptureError) as caught:
@@ -275,7 +275,7 @@ def test_capture_error_names_the_place(job, place):
 
 
 def test_capture_error_names_an_argument():
-    """`args` and `kwargs` are called as in the call."""
+    """`args` and `kwargs` are named as in the call."""
     with pytest.raises(CaptureError, match=r"'args\[1\].engine.pool._conn' \(lock\)"):
         ipycron.create_task(NEVER, add, args=[1, APP], background=True)
     with pytest.raises(CaptureError, match=r"\"kwargs\['c'\].engine.pool._conn\""):

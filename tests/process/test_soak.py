@@ -1,4 +1,4 @@
-"""Everything at once: the books balance, nothing grows, nobody is left."""
+"""Everything at once: all slots accounted for, nothing grows, nothing is left."""
 
 import subprocess
 import sys
@@ -14,7 +14,7 @@ SOAK = Path(__file__).parents[2] / "benchmarks" / "soak.py"
 
 @pytest.mark.timeout(SECONDS + 90)
 def test_every_slot_is_accounted_for_when_everything_happens_at_once(request):
-    """No slot lost or told twice, no run without its end, no orphan, flat memory."""
+    """No slot lost or reported twice, every run ends, no orphans, flat memory."""
     done = subprocess.run(
         [sys.executable, SOAK, "--seconds", str(SECONDS), "--tasks", "80"],
         capture_output=True,

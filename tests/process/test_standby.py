@@ -66,7 +66,7 @@ def row(request):
 
 
 def read_runs(path):
-    """Return (id, reason, Unix seconds) of each run that has begun, as its job says."""
+    """Return (id, reason, Unix seconds) of each run that began, as its job says."""
     file = path.with_name("runs")
     lines = file.read_text().splitlines() if file.exists() else []
     words = [line.split() for line in lines]
@@ -74,17 +74,17 @@ def read_runs(path):
 
 
 def sleep_until(moment):
-    """Return at a moment, Unix seconds."""
+    """Return at an instant, Unix seconds."""
     pause(max(0.0, moment - CLOCK.now()))
 
 
 def find_next_slot():
-    """Return the second that begins after half of one at least."""
+    """Return the next full second that is at least half a second away."""
     return math.floor(CLOCK.now() + 0.5) + 1
 
 
 def start(path, **options):
-    """Start a task that is due each second; return it and the ends it tells."""
+    """Start a task that is due every second; return it and its end events."""
     task = ipycron.create_task(EVERY_SECOND, path, **options)
     ends = []
     task.on("execution:finished", ends.append)
@@ -95,7 +95,7 @@ def start(path, **options):
 
 @pytest.mark.alone
 def test_runs_begin_at_their_slots(write, tmp_path):
-    """Each slot once, soon after it; the job and the task name the same beginning."""
+    """Each slot once, soon after it; job and task report the same start."""
     started = []
     for launcher in ("fork", "spawn"):
         (tmp_path / launcher).mkdir()
@@ -118,7 +118,7 @@ def test_runs_begin_at_their_slots(write, tmp_path):
 
 @pytest.mark.parametrize("seed", range(2))
 def test_every_run_is_told_whatever_comes_around_the_slot(write, seed):
-    """Stops, starts and calls in the milliseconds about each slot: none is lost."""
+    """Stops, starts and calls within milliseconds of each slot lose none."""
     dice = random.Random(seed)
     path = write(JOB)
     task, ends = start(path)
@@ -152,7 +152,7 @@ def test_every_run_is_told_whatever_comes_around_the_slot(write, seed):
 
 @pytest.mark.alone
 def test_worker_that_stood_still_over_its_slot_runs_it_after_all(write):
-    """Too late to begin by itself, it is told again; the slot is not too late."""
+    """It declines and is ordered again while the slot is not too late."""
     path = write(JOB)
     task, ends = start(path, tolerance=1)
     pid = task.execute().result(10)[2]
@@ -167,7 +167,7 @@ def test_worker_that_stood_still_over_its_slot_runs_it_after_all(write):
 
 @pytest.mark.alone
 def test_worker_that_stood_still_when_it_was_told_begins_in_time(write):
-    """It reads the order after it has come back, and there is time left."""
+    """It reads the order after it is resumed, before the slot."""
     path = write(JOB)
     task, ends = start(path)
     pid = task.execute().result(10)[2]
@@ -180,7 +180,7 @@ def test_worker_that_stood_still_when_it_was_told_begins_in_time(write):
 
 @pytest.mark.alone
 def test_supervisor_that_stands_still_over_a_slot_tells_of_the_run(write):
-    """The worker begins without it; what nobody stood by for is missed."""
+    """The worker begins without it; slots without standby are missed."""
     path = write(JOB)
     task, ends = start(path, tolerance=0.3, max_restarts=0)
     heard = Record(task)
@@ -197,7 +197,7 @@ def test_supervisor_that_stands_still_over_a_slot_tells_of_the_run(write):
 
 
 class Late:
-    """A supervisor that does not come to its slot, and hears of the run."""
+    """A supervisor that is late for its slot and then learns of the run."""
 
     def __init__(self):
         self.told = []
@@ -210,7 +210,7 @@ class Late:
         self.told.append((message.execution_id, bytes(payload.data)))
 
     def is_congested(self):
-        """Read everything at once; see `Uplink`."""
+        """Return False; see `Uplink`."""
         return False
 
     async def play(self, path, place=ALONE, meanwhile=None):
@@ -247,7 +247,7 @@ class Late:
 
 @pytest.mark.alone
 def test_run_is_told_by_its_end(write):
-    """The first that is heard of it; it began soon after its slot."""
+    """The end is its first sign; it began soon after its slot."""
     late = Late()
     outcome = asyncio.run(late.play(write("def task():\n    return 7\n")))
     assert decode_result(outcome.value) == 7
@@ -257,7 +257,7 @@ def test_run_is_told_by_its_end(write):
 
 @pytest.mark.alone
 def test_run_is_told_by_its_first_words(write):
-    """They are its own: not the run's before, and not nobody's."""
+    """They belong to it, not to the previous run or to none."""
     late = Late()
     source = "import os\ndef task():\n    os.write(1, b'mine')\n    os.kill(0, 9)\n"
     with pytest.raises(WorkerCrashed):
@@ -267,7 +267,7 @@ def test_run_is_told_by_its_first_words(write):
 
 @pytest.mark.alone
 def test_run_is_told_by_its_death(write):
-    """It has failed: the worker did not die idle."""
+    """The run has failed: the worker did not die idle."""
     with pytest.raises(WorkerCrashed, match="exited with code 3"):
         asyncio.run(Late().play(write("import os\ndef task():\n    os._exit(3)\n")))
 
@@ -280,7 +280,7 @@ WOKEN = ["by the slot", "by a call"]
 @pytest.mark.parametrize("woken", WOKEN)
 @pytest.mark.alone
 def test_worker_of_a_crowd_waits_on_one_core_and_runs_on_all(write, woken):
-    """Each on another, so that nobody has to wait for who holds a core (R1)."""
+    """Each on another, so that none waits for a busy core (R1)."""
     cores = sorted(os.sched_getaffinity(0))
     place = Place(len(cores) + 1, 1000)
     waited_on = []
@@ -301,7 +301,7 @@ def test_worker_of_a_crowd_waits_on_one_core_and_runs_on_all(write, woken):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="no process has cores elsewhere")
 def test_few_wait_wherever_the_kernel_has_them():
-    """With a core for each it finds better places."""
+    """If there is a core for each, the kernel places them better."""
     before = os.sched_getaffinity(0)
     assert wait_on_one(0, len(before)) is None
     assert os.sched_getaffinity(0) == before
@@ -310,7 +310,7 @@ def test_few_wait_wherever_the_kernel_has_them():
 @pytest.mark.parametrize("source", ["return 7", "raise ValueError('no')"])
 @pytest.mark.alone
 def test_worker_of_a_crowd_tells_its_end_when_all_have_begun(write, source):
-    """It leaves the cores to them for a moment, a traceback is more work than most."""
+    """It leaves the cores to the others first; a traceback takes time, too."""
     late = Late()
     path = write(f"def task():\n    {source}\n")
     outcome = asyncio.run(late.play(path, Place(0, 1000)))
@@ -320,7 +320,7 @@ def test_worker_of_a_crowd_tells_its_end_when_all_have_begun(write, source):
 
 @pytest.mark.alone
 def test_slot_is_missed_where_the_machine_stood_still_over_it(write):
-    """The worker wakes first, and does not begin what is too late by then."""
+    """The worker wakes up first, and does not begin too late."""
     path = write(JOB)
     task, ends = start(path, tolerance=0.3)
     heard = []
@@ -337,7 +337,7 @@ def test_slot_is_missed_where_the_machine_stood_still_over_it(write):
 
 
 def test_worker_that_is_killed_at_its_slot_is_replaced(write):
-    """The run has failed, or has not begun and is the next worker's."""
+    """The run has failed, or the next worker runs it."""
     path = write(JOB)
     task, ends = start(path, max_restarts=20)
     heard = Record(task)
@@ -361,7 +361,7 @@ def test_worker_that_is_killed_at_its_slot_is_replaced(write):
 
 @pytest.mark.alone
 def test_worker_stands_by_on_a_descriptor_of_any_number(write):
-    """One that is not forked gets its supervisor's numbers: `select` ends at 1,024."""
+    """A spawned worker inherits descriptor numbers: `select` ends at 1,024."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, hard), hard))
     sleep_until(find_next_slot() - 0.4)
@@ -413,7 +413,7 @@ def task(ctx):
 
 
 def test_job_that_fills_its_permit_is_told_of_each_slot(write):
-    """Nobody stands by then, and the schedule goes on as it always did."""
+    """Its worker never stands by, and the schedule works without that."""
     task, ends = start(write(MEDDLER))
     heard = Record(task)
     eventually(lambda: len(ends) >= 3, "three runs")
@@ -424,7 +424,7 @@ def test_job_that_fills_its_permit_is_told_of_each_slot(write):
 
 @pytest.mark.parametrize("has_eventfd", [True, False])
 def test_permit_is_taken_once(monkeypatch, has_eventfd):
-    """By whichever of three comes first; also where there are only pipes."""
+    """By whichever of three tries first; with pipes, too."""
     if not has_eventfd:
         monkeypatch.delattr(os, "eventfd", raising=False)
     permit = make_permit()

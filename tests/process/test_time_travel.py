@@ -1,4 +1,4 @@
-"""`ipycron.testing.time_travel`: one's own tasks on a time that a test moves."""
+"""`ipycron.testing.time_travel`: users' tasks on a clock that the test moves."""
 
 import asyncio
 import threading
@@ -16,7 +16,7 @@ BERLIN = "Europe/Berlin"
 
 
 def test_task_runs_at_its_slot_and_not_before():
-    """With its slot as date; nothing waits for real time."""
+    """Its date is the slot; nothing waits for real time."""
     ran = []
     with time_travel("2026-12-01 08:59", timezone=BERLIN) as clock:
         task = ipycron.schedule(
@@ -35,7 +35,7 @@ def test_task_runs_at_its_slot_and_not_before():
 
 
 def test_listeners_have_been_called_when_time_has_passed():
-    """Those of the task and of all tasks, and what they start is over, too."""
+    """Of the task and of all tasks; what they start is over, too."""
     with time_travel(0) as clock:
         seen = []
         other = ipycron.create_task("0 0 1 1 *", lambda: seen.append("other"))
@@ -57,7 +57,7 @@ def test_listeners_have_been_called_when_time_has_passed():
     ],
 )
 def test_time_passes_as_the_clocks_of_the_zone_do(expression, at, seconds, hours):
-    """Through the hours that are not there, and those that come twice."""
+    """Through skipped and repeated hours."""
     ran = []
     with time_travel(at, timezone=BERLIN) as clock:
         ipycron.schedule(
@@ -68,7 +68,7 @@ def test_time_passes_as_the_clocks_of_the_zone_do(expression, at, seconds, hours
 
 
 def test_step_misses_the_slots_that_it_passes():
-    """As a laptop's sleep does; one within the tolerance runs."""
+    """Like a laptop's sleep; a slot within the tolerance runs."""
     with time_travel(0, timezone="UTC") as clock:
         missed, ran = [], []
         task = ipycron.schedule(
@@ -114,7 +114,7 @@ def test_background_jobs_run_in_processes(tmp_path):
 
 
 def test_run_that_goes_on_is_waited_for_once():
-    """So that overlaps can be tested; the end of the block does not hang."""
+    """Overlaps can be tested; the end of the block does not hang."""
     gate = threading.Event()
     with time_travel(0, patience=0.2) as clock:
         skipped = []
@@ -133,7 +133,7 @@ def test_run_that_goes_on_is_waited_for_once():
 
 
 def test_fleets_and_delays_live_on_it(tmp_path):
-    """An election takes real time, a random delay takes the other one."""
+    """An election takes real time, a random delay takes simulated time."""
     claims = SQLiteRunCoordinator(tmp_path / "claims")
     with time_travel(0) as clock:
         task = ipycron.schedule(
@@ -149,7 +149,7 @@ def test_fleets_and_delays_live_on_it(tmp_path):
 
 
 def test_tasks_of_before_are_left_alone():
-    """They are not seen in the block, and are there after it."""
+    """They are not visible in the block, and are back after it."""
     ran = threading.Event()
     before = ipycron.schedule("* * * * * *", ran.set, name="t")
     with time_travel(0) as clock:
@@ -165,7 +165,7 @@ def test_tasks_of_before_are_left_alone():
 
 
 def test_coroutines_run_on_their_loop(monkeypatch):
-    """The loop goes on in `advance_async`; `advance` would block it, and says so."""
+    """`advance_async` lets the loop run; `advance` would block it and says so."""
     # Another test of this process may have made an IPython.
     monkeypatch.setattr("ipycron.client.waits.is_interactive", lambda: False)
 
@@ -193,7 +193,7 @@ def test_coroutines_run_on_their_loop(monkeypatch):
 
 
 def test_time_goes_on_where_ipycron_is_shut_down_within():
-    """A new client begins where the other one has ended."""
+    """A new client starts at the time at which the old one ended."""
     with time_travel(0, timezone="UTC") as clock:
         ipycron.schedule("* * * * *", lambda: 1)
         clock.advance(90)
@@ -206,13 +206,13 @@ def test_time_goes_on_where_ipycron_is_shut_down_within():
 
 @pytest.mark.parametrize("at", ["tomorrow", None, True, "25:00"])
 def test_instant_that_is_none_is_refused(at):
-    """With what is expected."""
+    """The error says what is expected."""
     with pytest.raises(InvalidOption, match="at: got"), time_travel(at):
         pass
 
 
 def test_misuse_is_refused():
-    """Time that goes back, and a run that would wait for itself."""
+    """Time that runs backwards, and a run that would wait for itself."""
     with time_travel(0) as clock:
         with pytest.raises(InvalidOption, match="seconds"):
             clock.advance(-1)

@@ -1,4 +1,4 @@
-"""What a job sends: data, unless its result is asked for; and who may send that."""
+"""What a job sends is plain data, except its result; and who may send that."""
 
 import fcntl
 import logging
@@ -44,7 +44,7 @@ def forge(kind, ctx):
 
 @pytest.mark.parametrize("kind", ["Logged", "Displayed"])
 def test_forged_record_or_display_runs_no_code(write, tmp_path, kind):
-    """They are plain data; what is none is passed over, or shown as such."""
+    """They are plain data; invalid ones are ignored or shown as invalid."""
     beacon = tmp_path / "beacon"
     source = FORGE.replace("{beacon}", str(beacon))
     path = write(f"{source}\ndef task(ctx):\n    forge({kind!r}, ctx)\n    return 7\n")
@@ -63,7 +63,7 @@ def test_forged_record_or_display_runs_no_code(write, tmp_path, kind):
 def test_result_of_a_job_that_changed_its_user_runs_no_code(
     write, tmp_path, calls, size
 ):
-    """Numbers pass; objects arrive as what they were, and why they are not loaded."""
+    """Numbers pass; objects arrive as a description with the reason."""
     beacon = tmp_path / "beacon"
     tmp_path.chmod(0o777)
     path = write(f"""
@@ -94,7 +94,7 @@ def test_result_of_a_job_that_changed_its_user_runs_no_code(
 
 
 def test_large_payload_is_sealed():
-    """Nobody takes pages away, or changes them, under a process that has mapped it."""
+    """No process can shrink or change it while another has it mapped."""
     payload = pack([b"x" * (INLINE_BYTES + 1)])
     for change in (
         lambda: os.ftruncate(payload.fd, 0),
@@ -108,7 +108,7 @@ def test_large_payload_is_sealed():
 
 
 def test_payload_without_seals_is_copied():
-    """A job that sends a file of its own cannot take it away later."""
+    """A job that sends its own file cannot change it later."""
     fd = os.memfd_create("job")
     os.write(fd, b"x" * 100_000)
     payload = Payload(fd=fd)
@@ -121,12 +121,12 @@ def test_payload_without_seals_is_copied():
     "value", ["caf\udce9", 1 << 80, float("nan"), {"a\ud800": ["b\ud800", -(1 << 70)]}]
 )
 def test_data_that_no_message_holds_becomes_text(value):
-    """A log record with an odd attribute arrives all the same."""
+    """A log record with an unusual attribute arrives nevertheless."""
     assert pack_data({"value": value}).size
 
 
 def test_record_keeps_its_attributes(write, caplog):
-    """Of plain types; others as text."""
+    """Those of plain types; others as text."""
     path = write("""
         import logging
         def task():
@@ -145,7 +145,7 @@ def test_record_keeps_its_attributes(write, caplog):
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root's children change their user")
 def test_process_that_goes_has_not_changed_its_user():
-    """Nor at the moment at which its status can be opened and not be read."""
+    """Nor at the moment when its status can be opened but not read."""
     answers = set()
     for _ in range(200):
         child = subprocess.Popen(["true"])

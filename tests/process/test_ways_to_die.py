@@ -1,4 +1,4 @@
-"""Every way in which a run can end a process, by fork and by spawn (R9).
+"""Every way in which a run can end its process, by fork and by spawn (R9).
 
 Each ends as one finished or failed execution with a true reason, within three
 seconds; the schedule goes on with another run; of the worker's process group nobody
@@ -123,7 +123,7 @@ WAYS = {
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("kind", WORKERS)
 def test_run_ends_once_and_the_schedule_goes_on(way, kind, tmp_path, request):
-    """One event with a true reason, in time; then the next run works."""
+    """One event with the true reason, in time; then the next run works."""
     source, expected, text = WAYS[way]
     with scored(request, TABLE, f"{way}, {kind}") as notes:
         mark = tmp_path / "mark"

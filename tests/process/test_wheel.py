@@ -1,4 +1,4 @@
-"""The wheel: what is installed is all that the command needs."""
+"""The wheel: what it installs is all that the command needs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ COMMANDS = {
 
 
 def pip(*words):
-    """Run pip; a failure shows what it said."""
+    """Run pip; show its output if it fails."""
     command = [sys.executable, "-m", "pip", *map(str, words)]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stdout + ended.stderr
@@ -54,7 +54,7 @@ def installed(tmp_path_factory):
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("name", COMMANDS)
 def test_each_command_works_where_only_the_wheel_is(name, installed, tmp_path):
-    """Nothing of the clone is within reach."""
+    """Nothing of the repository can be imported."""
     (tmp_path / "job.py").write_text("print('ran', 'here')")
     words, expected = COMMANDS[name]
     ended = subprocess.run(

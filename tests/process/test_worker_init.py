@@ -22,7 +22,7 @@ LOCK = threading.Lock()
 
 @pytest.mark.parametrize("launcher", ["fork", "spawn"])
 def test_worker_init_is_called_before_the_job_is_loaded(write, launcher):
-    """Once in each worker, of a file and of a function; what it sets up stays."""
+    """Once per worker, for a file and a function; its effects last."""
 
     def set_up():
         sys.initialized = [*getattr(sys, "initialized", []), os.getpid()]
@@ -61,7 +61,7 @@ def test_worker_init_is_called_before_a_cell_is_loaded():
 
 
 def test_worker_init_is_called_for_each_run_of_a_script(write, tmp_path):
-    """Each run has a process of its own."""
+    """Each run has its own process."""
     log = str(tmp_path / "log")
 
     def set_up():
@@ -78,7 +78,7 @@ def test_worker_init_is_called_for_each_run_of_a_script(write, tmp_path):
 @pytest.mark.parametrize("launcher", ["fork", "spawn"])
 @pytest.mark.parametrize("error", [KeyError("lost"), SystemExit(3)])
 def test_error_of_worker_init_is_one_of_the_start(launcher, error):
-    """It says where it comes from; nothing is left running."""
+    """It says where it was raised; nothing is left running."""
 
     def fail():
         raise error
@@ -94,7 +94,7 @@ def test_error_of_worker_init_is_one_of_the_start(launcher, error):
 
 
 async def wait():
-    """A coroutine function: nobody awaits it."""
+    """A coroutine function, which is never awaited."""
 
 
 def generate():
@@ -117,14 +117,14 @@ def generate():
     ],
 )
 def test_worker_init_that_cannot_be_is_refused(init, options, said):
-    """Where the task is created, with the reason."""
+    """When the task is created, with the reason."""
     with pytest.raises((InvalidOption, CaptureError)) as refused:
         ipycron.create_task(NEVER, lambda: 1, worker_init=init, **options)
     assert said in str(refused.value)
 
 
 def test_worker_init_that_takes_much_along_is_refused():
-    """It is kept beside the task, and sent to each worker."""
+    """It is stored with the task, and sent to each worker."""
     data = bytes(2_000_000)
     with pytest.raises(InvalidOption, match="at most 1,048,576 bytes along, not 2,000"):
         ipycron.create_task(

@@ -1,4 +1,4 @@
-"""A worker is no larger after many runs than after two (R): garbage of runs goes."""
+"""A worker does not grow from run to run (R): the runs' garbage is collected."""
 
 import contextlib
 import textwrap
@@ -69,7 +69,7 @@ def measure():
 
 
 def check(task, runs=RUNS):
-    """Run a task often; what its processes take must come back to what it was.
+    """Run a task often; the memory of its processes must return to its level.
 
     A run of a script has a process of its own, which may still be going when the next
     one is there: what is left behind stays, that process does not.
@@ -100,7 +100,7 @@ def test_function_leaves_no_garbage(body):
 
 
 def test_coroutine_leaves_no_garbage():
-    """Its loop stays, what it held does not."""
+    """Its loop stays; what the run held does not."""
 
     async def job():
         big = bytearray(8 << 20)
@@ -115,19 +115,19 @@ def test_coroutine_leaves_no_garbage():
 
 @pytest.mark.parametrize("source", [SCRIPT, SCRIPT + "1 / 0"], ids=["ends", "fails"])
 def test_script_leaves_no_garbage(write, source):
-    """Functions and classes refer to the whole of it."""
+    """Functions and classes refer to all of its module."""
     check(ipycron.create_task(NEVER, write(source)))
 
 
 @pytest.mark.parametrize("source", [CELL_FAILURE, CELL_CYCLE], ids=["fails", "ends"])
 def test_cell_leaves_no_garbage(source):
-    """IPython's traceback keeps none of the cell's frames."""
+    """IPython's traceback keeps no frame of the cell."""
     cell = Cell(source=source, filename="<cell it>", payload=Payload())
     check(ipycron.create_task(NEVER, cell, start_timeout=20))
 
 
 def test_run_leaves_no_figures_and_a_file_keeps_its_own(write):
-    """What pyplot has open is closed after a run, unless it was open before."""
+    """Pyplot's figures are closed after a run, unless they were open before."""
     path = write("""
         import matplotlib
         matplotlib.use("Agg")
@@ -144,7 +144,7 @@ def test_run_leaves_no_figures_and_a_file_keeps_its_own(write):
 
 
 def test_brief_runs_are_not_measured(monkeypatch):
-    """A call takes 30 µs, a look at the memory five."""
+    """A call takes 30 µs, reading the size five."""
     looks = []
     monkeypatch.setattr(
         "ipycron.process.worker.memory.read_size", lambda: looks.append(1) or 1 << 20

@@ -36,7 +36,7 @@ ZONES = {
 
 @pytest.mark.parametrize("kind", ZONES)
 def test_worker_has_the_rules_of_a_zone_without_a_name(kind):
-    """The slot in the job's context has the zone's offset, and its name."""
+    """The slot in the job's context has the zone's offset and name."""
     zone = ZONES[kind]()
     task = ipycron.create_task(
         NEVER,
@@ -62,7 +62,7 @@ ipycron.shutdown()
 
 
 def run_script(tz):
-    """Run a script that runs a background task in the system's zone."""
+    """Run a script with a background task in the system's zone."""
     return subprocess.run(
         [sys.executable, "-c", SCRIPT],
         env={**os.environ, "TZ": tz},
@@ -75,7 +75,7 @@ def run_script(tz):
 
 @pytest.mark.parametrize("tz", ["EST5", "file"])
 def test_background_task_runs_in_the_zone_of_the_variable(tz, tmp_path):
-    """``TZ`` as POSIX has it, or as a file that is no part of the database."""
+    """``TZ`` as a POSIX string, or as a file outside the database."""
     path = tmp_path / "zone"
     path.write_bytes(TOKYO.read_bytes())
     ended = run_script(str(path) if tz == "file" else tz)
@@ -85,7 +85,7 @@ def test_background_task_runs_in_the_zone_of_the_variable(tz, tmp_path):
 
 
 def test_variable_that_names_no_zone_is_one_error(tmp_path):
-    """It is raised where the task is created, in our words."""
+    """It is raised when the task is created, as our own error."""
     ended = run_script("Foo/Bar")
     *_, last = ended.stderr.strip().splitlines()
     assert last.startswith(
@@ -94,7 +94,7 @@ def test_variable_that_names_no_zone_is_one_error(tmp_path):
 
 
 def test_registration_that_fails_is_reported_as_that_failure(tmp_path):
-    """The supervisor does not have the client's folder of zones: it says so."""
+    """The supervisor cannot see the client's folder of zones: it says so."""
     (tmp_path / "Office").mkdir()
     (tmp_path / "Office" / "Tokyo").write_bytes(TOKYO.read_bytes())
     zoneinfo.reset_tzpath([tmp_path])
