@@ -56,7 +56,7 @@ SETTINGS = {
 
 
 def pytest_collection_modifyitems(items):
-    """Without a browser: skip on a developer's machine, fail on the build server."""
+    """Without a browser, skip on a developer's machine and fail in CI."""
     if CHROMIUM is not None:
         return
     for item in items:
@@ -69,7 +69,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item):
-    """Add a picture of the page, and what it and the kernel said, to a failure."""
+    """Add a screenshot and the logs of page and kernel to a failure."""
     report = yield
     if report.failed:
         pages = {id(o): o for o in item.funcargs.values() if isinstance(o, Notebook)}
@@ -84,12 +84,12 @@ def pytest_runtest_makereport(item):
 
 @pytest.fixture
 def no_chromium():
-    """Fail: the build server must have a browser."""
+    """Fail: CI must have a browser."""
     pytest.fail("Chromium is not installed; .ci/run installs it")
 
 
 class Server:
-    """JupyterLab and Notebook 7, one process, with a configuration of its own."""
+    """JupyterLab and Notebook 7, one process, with their own configuration."""
 
     def __init__(self, home: Path) -> None:
         self.root = home / "notebooks"
@@ -150,7 +150,7 @@ class Server:
             path.write_text(json.dumps(settings))
 
     def wait(self) -> None:
-        """Return when it answers."""
+        """Return once it answers."""
         deadline = time.monotonic() + START_SECONDS
         while True:
             try:
@@ -164,7 +164,7 @@ class Server:
                 return
 
     def read_log(self) -> str:
-        """Return the last that the server and its kernels said."""
+        """Return the end of the server's and its kernels' output."""
         return (self._home / "server.log").read_text()[-5000:]
 
     def close(self) -> None:
@@ -218,7 +218,7 @@ class Notebook:
         self.page.on("console", lambda message: self.console.append(message.text))
 
     def _take_error(self, error) -> None:
-        """Remember an error of our script: anywidget loads it from a blob."""
+        """Record an error of our script: anywidget loads it from a blob."""
         if "blob:" in (error.stack or ""):
             self.errors.append(error.stack)
 
@@ -243,7 +243,7 @@ class Notebook:
         )
 
     def run(self, source: str, *, is_awaited: bool = True) -> None:
-        """Add a cell at the end, run it, and wait until it has run."""
+        """Add a cell at the end, run it, and wait until it has finished."""
         self.page.evaluate(
             """async ([source, isAwaited]) => {
               const app = window.jupyterapp;
@@ -259,7 +259,7 @@ class Notebook:
         )
 
     def run_again(self, source: str) -> None:
-        """Change the last cell, run it, and wait until it has run."""
+        """Change the last cell, run it, and wait until it has finished."""
         self.page.evaluate(
             """async (source) => {
               const app = window.jupyterapp;
@@ -272,7 +272,7 @@ class Notebook:
         )
 
     def delete_cell(self) -> None:
-        """Delete the last cell, as a user does."""
+        """Delete the last cell, like a user."""
         self.page.evaluate(
             """async () => {
               const app = window.jupyterapp;
@@ -283,13 +283,13 @@ class Notebook:
         )
 
     def count_cells(self) -> int:
-        """Return how many cells the notebook has."""
+        """Return the number of cells in the notebook."""
         return self.page.evaluate(
             "() => window.jupyterapp.shell.currentWidget.content.widgets.length"
         )
 
     def clear(self) -> None:
-        """End all tasks and take all cells away."""
+        """End all tasks and delete all cells."""
         self.run(END)
         self.page.evaluate(
             """() => {
@@ -301,7 +301,7 @@ class Notebook:
 
     @property
     def outside_requests(self) -> list[str]:
-        """What the page asked for from other machines."""
+        """Requests of the page to other machines."""
         inside = (
             self.server.url,
             "data:",
@@ -311,7 +311,7 @@ class Notebook:
         return [url for url in self.requests if not url.startswith(inside)]
 
     def restart(self) -> None:
-        """Restart the kernel, without a question."""
+        """Restart the kernel, without confirmation."""
         self.page.evaluate(
             """async () => {
               const context = window.jupyterapp.shell.currentWidget.sessionContext;
@@ -320,7 +320,7 @@ class Notebook:
         )
 
     def delete_cell_with(self, text: str) -> None:
-        """Take away the first cell that has a text."""
+        """Delete the first cell that contains a text."""
         self.page.evaluate(
             """(text) => {
               const { content } = window.jupyterapp.shell.currentWidget;
@@ -332,7 +332,7 @@ class Notebook:
         )
 
     def start_kernel(self) -> None:
-        """Start a kernel where there is none."""
+        """Start a kernel if there is none."""
         self.page.evaluate(
             """async () => {
               const context = window.jupyterapp.shell.currentWidget.sessionContext;
@@ -350,28 +350,28 @@ class Notebook:
         )
 
     def open_again(self) -> None:
-        """Open the file in a page that knows nothing of the last one."""
+        """Open the file in a new page without state."""
         self.page.goto("about:blank")
         self.open()
 
     def wait_for_text(self, locator, text: str) -> None:
-        """Wait until hidden elements hold a text."""
+        """Wait until hidden elements contain a text."""
         expect(locator).to_have_text(re.compile(re.escape(text)))
 
     def command(self, name: str, **arguments) -> None:
-        """Run a command of the front end."""
+        """Execute a command of the front end."""
         self.page.evaluate(
             "([name, args]) => window.jupyterapp.commands.execute(name, args)",
             [name, arguments],
         )
 
     def save(self) -> nbformat.NotebookNode:
-        """Save the notebook; return what is in the file."""
+        """Save the notebook; return the file's contents."""
         self.command("docmanager:save")
         return nbformat.read(self.server.root / self.name, 4)
 
     def reload(self) -> None:
-        """Save, and load the page anew."""
+        """Save, and reload the page."""
         self.save()
         self.page.reload()
         self.wait_for_kernel()
@@ -385,7 +385,7 @@ class Notebook:
         )
 
     def find_faults(self, *selectors: str) -> list[str]:
-        """Return what axe finds wrong in views; empty if nothing is.
+        """Return axe's findings in views; empty if there are none.
 
         Fails where it has not looked at the contrast of their texts. JupyterLab's body
         has no height and hides what overflows it, so for axe nothing was visible; nor
@@ -422,7 +422,7 @@ class Notebook:
         ]
 
     def take_picture(self, name: str) -> str:
-        """Save what the page shows; return where it is, or why there is none."""
+        """Save a screenshot; return its path, or why there is none."""
         PICTURES.mkdir(parents=True, exist_ok=True)
         path = PICTURES / (re.sub(r"[^\w.-]+", "_", name)[:150] + ".png")
         try:
@@ -441,7 +441,7 @@ class Notebook:
 
 @pytest.fixture(scope="session", params=["lab", "notebook"])
 def shared(request, server, browser):
-    """A notebook for many tests, in each of the front ends; ipycron is loaded."""
+    """A notebook for many tests, in each front end, with ipycron loaded."""
     opened = Notebook(server, browser, request.param)
     opened.open()
     opened.run(WARM)
@@ -451,7 +451,7 @@ def shared(request, server, browser):
 
 @pytest.fixture
 def notebook(shared):
-    """The shared notebook, without tasks and cells, and without errors of ours."""
+    """The shared notebook, without tasks, cells and errors."""
     shared.errors.clear()
     yield shared
     shared.clear()
@@ -460,7 +460,7 @@ def notebook(shared):
 
 @pytest.fixture
 def own_notebook(request, server, browser):
-    """A notebook of a test's own, whose kernel it may end; in JupyterLab by default."""
+    """A notebook for one test, whose kernel it may end; in JupyterLab by default."""
     opened = Notebook(server, browser, getattr(request, "param", "lab"))
     opened.open()
     opened.run(WARM)

@@ -65,7 +65,7 @@ def get_card(notebook, name):
 
 
 def test_card_shows_a_run_while_it_happens(notebook):
-    """Text grows line by line, a bar moves in its place, the clock ticks."""
+    """Text grows line by line, a bar updates in place, the clock ticks."""
     notebook.run(STEPS)
     card = get_card(notebook, "steps")
     output = card.locator(".icr-output")
@@ -86,7 +86,7 @@ def test_card_shows_a_run_while_it_happens(notebook):
 
 
 def test_card_shows_displays_as_the_notebook_does(notebook):
-    """A table, a figure and a formula stand between the lines around them."""
+    """A table, a figure and a formula appear between the lines around them."""
     notebook.run(RICH)
     card = get_card(notebook, "rich")
     output = card.locator(".icr-output")
@@ -111,7 +111,7 @@ def test_card_shows_displays_as_the_notebook_does(notebook):
 
 @LAB_FIRST
 def test_card_turns_red_when_a_run_fails(notebook):
-    """The traceback stands under what was printed, with the cell's own lines."""
+    """The traceback is below the output, with the cell's own lines."""
     notebook.run(FAILING)
     card = get_card(notebook, "failing")
     trace = card.locator(".icr-trace:visible")
@@ -127,7 +127,7 @@ def test_card_turns_red_when_a_run_fails(notebook):
 
 @LAB_FIRST
 def test_card_counts_down_and_shows_each_run(notebook):
-    """A task that runs each second is followed, and its history is one click away."""
+    """A task that runs every second is followed; its history is a click away."""
     notebook.run(TICKING)
     card = get_card(notebook, "ticking")
 
@@ -145,7 +145,7 @@ def test_card_counts_down_and_shows_each_run(notebook):
 
 
 def test_card_stops_starts_and_runs_by_click_and_by_key(notebook):
-    """Buttons work by mouse and keyboard, and the notebook's shortcuts stay away."""
+    """Buttons work by mouse and keyboard, without the notebook's shortcuts."""
     notebook.run(TICKING)
     card = get_card(notebook, "ticking")
     status = card.locator(".icr-status")
@@ -171,7 +171,7 @@ def test_card_stops_starts_and_runs_by_click_and_by_key(notebook):
 
 @LAB_FIRST
 def test_card_shows_hostile_text_as_text(notebook):
-    """A name, an output and an error with markup are shown, never run."""
+    """A name, output or error with markup is shown, never executed."""
     notebook.run(HOSTILE)
     card = get_card(notebook, "<script>")
 
@@ -184,7 +184,7 @@ def test_card_shows_hostile_text_as_text(notebook):
 
 @LAB_FIRST
 def test_card_keeps_its_shape_when_texts_are_long(notebook):
-    """Ten thousand characters push nothing out of the card."""
+    """Ten thousand characters do not push anything out of the card."""
     notebook.run(LONG)
     card = get_card(notebook, "nnn")
 
@@ -197,7 +197,7 @@ def test_card_keeps_its_shape_when_texts_are_long(notebook):
 
 
 def test_card_is_back_when_the_page_is_loaded_anew(notebook):
-    """Output, history and clock go on where they were."""
+    """Output, history and clock continue where they were."""
     notebook.run(FAILING)
     card = get_card(notebook, "failing")
     expect(card.locator(".icr-trace:visible")).to_contain_text("KeyError")
@@ -213,7 +213,7 @@ def test_card_is_back_when_the_page_is_loaded_anew(notebook):
 
 
 def test_card_says_that_the_kernel_was_restarted(own_notebook):
-    """What is shown is the past: nothing counts down, nothing can be pressed."""
+    """Old state is shown: nothing counts down, no button works."""
     notebook = own_notebook
     notebook.run(TICKING)
     card = get_card(notebook, "ticking")
@@ -227,7 +227,7 @@ def test_card_says_that_the_kernel_was_restarted(own_notebook):
 
 
 def test_card_leaves_a_readable_copy_in_the_saved_notebook(own_notebook):
-    """Opened again without the kernel, the notebook shows text, output and all."""
+    """Opened without a kernel, the notebook shows text, output and everything."""
     notebook = own_notebook
     notebook.run(FAILING)
     expect(get_card(notebook, "failing").locator(".icr-trace:visible")).to_be_visible()
@@ -249,7 +249,7 @@ def test_card_leaves_a_readable_copy_in_the_saved_notebook(own_notebook):
 
 @pytest.mark.parametrize("source", ["ipycron.get_task('failing')", "ipycron.panel()"])
 def test_view_as_a_last_line_leaves_a_readable_copy(own_notebook, source):
-    """A task or a panel that a cell shows by its value is readable afterwards, too."""
+    """A task or panel shown as a cell's value is readable afterwards, too."""
     notebook = own_notebook
     notebook.run(FAILING.replace("--run-now", "--quiet"))
     notebook.run(source)
@@ -266,7 +266,7 @@ def test_view_as_a_last_line_leaves_a_readable_copy(own_notebook, source):
 
 
 def test_views_that_were_saved_with_their_widgets_give_way_to_the_copies(own_notebook):
-    """What the file holds of a view is as old as the view; nobody is behind it."""
+    """A saved view is outdated and has no kernel, so the copy is shown."""
     notebook = own_notebook
     notebook.run(FAILING.replace("--run-now", "--quiet"))
     notebook.run("display(ipycron.get_task('failing'), ipycron.panel())")
@@ -294,7 +294,7 @@ time.sleep(60)
 
 
 def test_stop_says_that_it_waits_and_can_be_cut_short(notebook):
-    """It counts down to the end of the run; "Stop now" ends it, and nothing failed."""
+    """It counts down; "Stop now" ends the run, which is not a failure."""
     notebook.run(BUSY)
     card = get_card(notebook, "busy")
     status = card.locator(".icr-status")
@@ -313,7 +313,7 @@ def test_stop_says_that_it_waits_and_can_be_cut_short(notebook):
 
 
 def test_armed_task_whose_last_run_failed_is_failing(notebook):
-    """Its pill has another colour, another shape and another word than "idle"."""
+    """Its pill has another colour, shape and word than "idle"."""
     notebook.run(FAILING)
     card = get_card(notebook, "failing")
     status = card.locator(".icr-status")
@@ -335,7 +335,7 @@ ax.plot([1, 2])
 
 
 def test_inline_runs_show_their_output_in_their_card(notebook):
-    """Prints, figures and the result, whole and there only, at the first run, too."""
+    """Prints, figures and result, complete and only there, from the first run."""
     notebook.run(INLINE)
     card = get_card(notebook, "inline")
     output = card.locator(".icr-output")
@@ -360,7 +360,7 @@ DECLARED = """%%cron 0 0 1 1 * --name first
 
 
 def test_tasks_that_no_cell_declares_have_a_button_that_ends_them(notebook):
-    """After another name, a syntax error, and the end of the cell itself."""
+    """After a changed name, a syntax error, or the deletion of the cell."""
     notebook.run(DECLARED)
     expect(get_card(notebook, "first")).to_be_visible()
     left = notebook.page.locator(".icr-leftover")
@@ -388,7 +388,7 @@ print("hello")
 
 
 def test_card_lists_what_was_captured_and_shows_the_result_once(notebook):
-    """A folded row of chips in the place of a line above it; open after a reload."""
+    """A folded row of chips replaces the line above it; open after a reload."""
     notebook.run("words = ['a']")
     notebook.run(CAPTURING)
     card = get_card(notebook, "capturing")
@@ -427,7 +427,7 @@ read("{")
 
 
 def test_traceback_begins_with_the_last_error_and_folds_libraries(notebook):
-    """No rule, no heading; what is copied is what Python says; it can all be read."""
+    """Copying gives Python's own text, and all of it can be read."""
     notebook.context.grant_permissions(["clipboard-read", "clipboard-write"])
     notebook.run(CHAINED)
     card = get_card(notebook, "chained")
@@ -477,7 +477,7 @@ plt.subplots(figsize=(4, 9));
 
 @LAB_FIRST
 def test_output_can_be_expanded_and_shows_figures_from_their_top(notebook):
-    """A figure that is higher than the box is cut below, until the box is opened."""
+    """A figure higher than the box is cut off below until the box is opened."""
     notebook.run(TALL)
     card = get_card(notebook, "tall")
     output, figure = card.locator(".icr-output"), card.locator(".icr-slot")
@@ -505,7 +505,7 @@ display(HTML(f"<table><tr><td>since</td><td>{time.time_ns()}</td></tr></table>")
 @LAB_FIRST
 @pytest.mark.parametrize("where", [".icr-output", ".icr-output table"])
 def test_selected_text_survives_the_next_run(notebook, where):
-    """It is shown, and that is said, until nothing is selected any more.
+    """It stays, with a note, until nothing is selected any more.
 
     A table is rendered by the notebook: its new output comes by another way.
     """
@@ -534,7 +534,7 @@ def test_selected_text_survives_the_next_run(notebook, where):
 
 @LAB_FIRST
 def test_history_says_how_many_runs_it_leaves_out(notebook):
-    """The last twenty are remembered, all are counted."""
+    """The last twenty are kept, all are counted."""
     notebook.run(
         "task = ipycron.schedule('0 0 1 1 *', int, background=True, name='often')\n"
         "task.start().result(20)\n"
@@ -557,7 +557,7 @@ declare("cron", "@yearly --name revoked --run-now", "1")
 
 
 def test_start_that_a_stop_came_before_is_no_failure(notebook):
-    """As in "Restart & Run All" with a stop further down: stopped, and nothing red."""
+    """As in "Restart & Run All" with a stop below: stopped, and nothing is red."""
     notebook.run(REVOKED)
     card = get_card(notebook, "revoked")
     expect(card.locator(".icr-status")).to_have_text("stopped")
@@ -575,7 +575,7 @@ threading.Lock()
 
 
 def test_result_that_cannot_travel_is_amber(notebook):
-    """The run has ended well, but its result is not here: said in one line."""
+    """The run succeeded, but its result is not here: one line says so."""
     notebook.run(UNSENT)
     card = get_card(notebook, "unsent")
     head = card.locator(".icr-runhead")
@@ -600,7 +600,7 @@ time.sleep(1.5)
 
 @LAB_FIRST
 def test_saved_copies_are_as_new_as_what_is_seen(notebook):
-    """A run that has ended is not saved as running; a panel has the task of later."""
+    """A finished run is not saved as running; a panel includes later tasks."""
     notebook.run("ipycron.panel()")
     notebook.run(SLOW)
     copies = notebook.page.locator(".ipycron-static")

@@ -1,4 +1,4 @@
-"""Names, outputs and errors that are markup, escapes or far too long, on the page."""
+"""Names, outputs and errors with markup, escapes or excessive length, on the page."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ GET_WIDTHS = "node => [node.scrollWidth, node.clientWidth]"
 @LAB_FIRST
 @pytest.mark.parametrize("kind", TEXTS)
 def test_hostile_text_is_only_text_on_the_page(request, notebook, kind):
-    """In the card, in the panel and its detail, and in the copy beside them."""
+    """In the card, in the panel and its detail, and in the saved copy."""
     score_test(request, "hostile texts on the page", kind)
     notebook.run(TASK.format(text=TEXTS[kind]))
     notebook.run("task")

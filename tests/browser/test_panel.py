@@ -42,7 +42,7 @@ for number in range(200):
 
 
 def get_row(notebook, name):
-    """Return the row of a task, in the first panel."""
+    """Return a task's row in the first panel."""
     panel = notebook.page.locator(".icr-panel").first
     return panel.locator(".icr-row").filter(
         has=notebook.page.locator(".icr-name", has_text=name)
@@ -50,7 +50,7 @@ def get_row(notebook, name):
 
 
 def open_row(notebook, name):
-    """Open the detail of a task; return it."""
+    """Open a task's detail; return it."""
     get_row(notebook, name).locator(".icr-opener").click()
     return notebook.page.locator(".icr-detail")
 
@@ -61,13 +61,13 @@ def read_colour(text):
 
 
 def count_runs(row):
-    """Return how many runs a row says have finished."""
+    """Return a row's number of finished runs."""
     found = re.match(r"(\d+) ok", row.locator(".icr-counts").inner_text())
     return int(found[1]) if found else 0
 
 
 def wait_for_runs(row, count, seconds=20):
-    """Wait until a row says that so many runs have finished."""
+    """Wait until a row shows so many finished runs."""
     numbers = "|".join(map(str, range(count, count + 60)))
     expect(row.locator(".icr-counts")).to_have_text(
         re.compile(rf"^({numbers}) ok"), timeout=seconds * 1000
@@ -75,13 +75,13 @@ def wait_for_runs(row, count, seconds=20):
 
 
 def count_work(devtools):
-    """Return how often a page was laid out and styled, among others."""
+    """Return a page's layout and style counts, among others."""
     metrics = devtools.send("Performance.getMetrics")["metrics"]
     return Counter({item["name"]: int(item["value"]) for item in metrics})
 
 
 def test_panel_shows_every_task(notebook):
-    """Status, schedule in words, next and last run, each where it belongs."""
+    """Status, schedule in words, next and last run, each in its column."""
     notebook.run(TASKS)
     notebook.run(PANEL)
 
@@ -108,7 +108,7 @@ def test_panel_shows_every_task(notebook):
 
 @LAB_FIRST
 def test_panel_shows_the_output_of_a_row(notebook):
-    """An opened row follows its task, and shows a failure's traceback."""
+    """An opened row follows its task and shows a failure's traceback."""
     notebook.run(TASKS)
     notebook.run(PANEL)
     detail = open_row(notebook, "working")
@@ -125,7 +125,7 @@ def test_panel_shows_the_output_of_a_row(notebook):
 
 
 def test_panel_goes_on_while_the_kernel_is_busy(notebook):
-    """A cell that sleeps stops neither the news nor the buttons."""
+    """A sleeping cell blocks neither updates nor buttons."""
     notebook.run(TASKS)
     notebook.run(PANEL)
     ticking = get_row(notebook, "ticking")
@@ -143,7 +143,7 @@ def test_panel_goes_on_while_the_kernel_is_busy(notebook):
 
 @LAB_FIRST
 def test_panel_counts_on_while_the_interpreter_is_held(notebook):
-    """A call that never lets go of the GIL: the page ticks, and says that it waits."""
+    """While a call holds the GIL, the page ticks and says that it is waiting."""
     notebook.run(TASKS)
     notebook.run(PANEL)
     daily = get_row(notebook, "daily").locator(".icr-countdown")
@@ -162,7 +162,7 @@ def test_panel_counts_on_while_the_interpreter_is_held(notebook):
 
 
 def test_panel_works_from_the_keyboard(notebook):
-    """Rows are walked through, opened and controlled without a mouse."""
+    """Rows can be visited, opened and controlled without a mouse."""
     notebook.run(TASKS)
     notebook.run(PANEL)
     keyboard = notebook.page.keyboard
@@ -188,7 +188,7 @@ def test_panel_works_from_the_keyboard(notebook):
 
 @LAB_FIRST
 def test_panel_is_back_as_it_was_when_the_page_is_loaded_anew(notebook):
-    """The opened row, the filter, the order and the folded parts are kept."""
+    """The opened row, the filter, the order and folded parts are restored."""
     notebook.run(TASKS)
     notebook.run(PANEL)
     panel = notebook.page.locator(".icr-panel")
@@ -210,7 +210,7 @@ def test_panel_is_back_as_it_was_when_the_page_is_loaded_anew(notebook):
 
 
 def test_panel_is_back_when_the_kernel_has_many_views(own_notebook):
-    """A page gives its kernel two seconds to tell of all: the script is told once."""
+    """A page gives the kernel two seconds for all: the script is sent once."""
     count, sizes = 100, []
 
     def listen(socket):
@@ -230,7 +230,7 @@ def test_panel_is_back_when_the_kernel_has_many_views(own_notebook):
 
 @LAB_FIRST
 def test_views_fit_into_a_narrow_notebook(notebook):
-    """Two notebooks side by side: names can be read, every button is in sight."""
+    """Two notebooks side by side: names are readable, all buttons visible."""
     notebook.run(TASKS)
     notebook.run(f"display(ipycron.get_task('working'), {PANEL})")
     views = notebook.page.locator(".icr")
@@ -271,7 +271,7 @@ def test_views_fit_into_a_narrow_notebook(notebook):
 
 @LAB_FIRST
 def test_views_have_a_width_of_their_own_beside_each_other(notebook):
-    """A box asks its children how wide they are."""
+    """A box asks its children for their width."""
     notebook.run(TASKS)
     notebook.run(f"import ipywidgets as w; w.HBox([{PANEL}, w.Label('and more')])")
     expect(notebook.page.locator(".icr-row")).to_have_count(5)
@@ -280,7 +280,7 @@ def test_views_have_a_width_of_their_own_beside_each_other(notebook):
 
 @LAB_FIRST
 def test_panel_shows_the_next_hours_and_what_has_happened(notebook):
-    """A line for each armed task; problems can be seen alone."""
+    """A line for each armed task; problems can be filtered."""
     notebook.run(TASKS)
     notebook.run(PANEL)
     panel = notebook.page.locator(".icr-panel")
@@ -307,7 +307,7 @@ def test_panel_shows_the_next_hours_and_what_has_happened(notebook):
 
 
 def test_panel_sorts_and_filters(notebook):
-    """Heads say the order, one click shows what fails, and the filter is for all."""
+    """Headers show the order, a click filters failures, a text filters all."""
     notebook.run(TASKS)
     notebook.run(PANEL)
     panel = notebook.page.locator(".icr-panel")
@@ -341,7 +341,7 @@ def test_panel_sorts_and_filters(notebook):
 
 
 def test_panel_asks_in_words_before_it_destroys(notebook):
-    """Every button says whose it is; a task is gone only after an answer."""
+    """Every button names its task; a task is destroyed only when confirmed."""
     notebook.run(TASKS)
     notebook.run(PANEL)
     row = get_row(notebook, "daily")
@@ -417,7 +417,7 @@ LAYOUT = """([width]) => {
 
 
 def test_panel_cuts_nothing_without_saying_so(notebook):
-    """Names get the room that is free; all rows have their lines at one height."""
+    """Names use the free space; all rows have the same height."""
     notebook.run(TASKS)
     long = "a name that is long and has room"
     notebook.run(f'ipycron.create_task("@weekly", tick, name="{long}");')
@@ -450,7 +450,7 @@ for number in range(3):
 
 @LAB_FIRST
 def test_views_count_runs_that_are_in_progress_beside_each_other(notebook):
-    """Three are three, the newest first, and each can be looked at."""
+    """Three runs are counted, newest first, and each can be inspected."""
     notebook.run(PARALLEL)
     notebook.run(f"display(side, {PANEL})")
     detail = open_row(notebook, "side")
@@ -473,7 +473,7 @@ def test_views_count_runs_that_are_in_progress_beside_each_other(notebook):
 
 @LAB_FIRST
 def test_panels_are_two_at_once(notebook):
-    """Each has its own opened row; both follow."""
+    """Each has its own opened row; both are updated."""
     notebook.run(TASKS)
     notebook.run(PANEL)
     notebook.run(PANEL)
@@ -490,7 +490,7 @@ def test_panels_are_two_at_once(notebook):
 
 @LAB_FIRST
 def test_panel_stays_smooth_with_two_hundred_tasks(notebook):
-    """All of them due each second: the page is laid out a few times a second."""
+    """All are due every second; the page is laid out a few times a second."""
     notebook.run(MANY)
     notebook.run(PANEL)
     expect(notebook.page.locator(".icr-row")).to_have_count(200)
@@ -535,7 +535,7 @@ unmet = ipycron.schedule("0 0 1 1 *", tock, background=True, name="unmet")
     indirect=True,
 )
 def test_panel_restores_its_tasks_after_a_restart(own_notebook):
-    """It is grey and stands still; one click runs the cells that declared its tasks."""
+    """It is grey and inactive; a click runs the cells that declared its tasks."""
     notebook = own_notebook
     notebook.run(RESTORED)
     notebook.run(TASKS)
@@ -571,7 +571,7 @@ def test_panel_restores_its_tasks_after_a_restart(own_notebook):
 
 
 def test_panel_says_which_cell_cannot_be_restored(own_notebook):
-    """It offers what is left; a cell that is gone is not run.
+    """It offers the others; a deleted cell is not run.
 
     A cell whose variables are not there again says which, whether it fails at once or
     its runs would.
@@ -612,7 +612,7 @@ def test_panel_says_which_cell_cannot_be_restored(own_notebook):
 
 
 def test_panel_offers_to_restore_when_another_kernel_is_there(own_notebook):
-    """Not while there is none; a kernel that was killed comes back by itself."""
+    """Not without a kernel; a killed kernel is restarted by itself."""
     notebook = own_notebook
     notebook.run(BROKEN)
     notebook.run(PANEL)
@@ -652,7 +652,7 @@ except ValueError as error:
     indirect=["shared"],
 )
 def test_panel_and_card_can_be_read_by_everybody(notebook, theme):
-    """No fault for axe: roles, names, contrast, that of tracebacks' colours, too.
+    """Axe finds nothing: roles, names, contrast, even of tracebacks' colours.
 
     Pictures are kept to look at.
     """

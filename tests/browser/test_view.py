@@ -1,4 +1,4 @@
-"""The views' script by itself, in a page without Jupyter."""
+"""The views' script alone, in a page without Jupyter."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def bare_page(browser):
 
 @pytest.fixture
 def write(bare_page):
-    """Return a function that writes into a terminal and returns its lines."""
+    """Return a function that writes to a terminal and returns its lines."""
 
     def run(*writes):
         return bare_page.evaluate(
@@ -90,12 +90,12 @@ def write(bare_page):
     ],
 )
 def test_terminal_shows_what_a_terminal_shows(write, writes, lines):
-    """Lines, returns, tabs and cursor moves; escapes are obeyed or left out."""
+    """Lines, returns, tabs and cursor moves; escapes are applied or removed."""
     assert write(*writes) == lines
 
 
 def test_terminal_keeps_a_bar_in_its_place_when_another_stream_writes(write):
-    """What goes to stdout does not tear a bar on stderr in two."""
+    """Output on stdout does not split a progress bar on stderr."""
     lines = write(
         ("  0%", "stderr"),
         ("a line\n", "stdout"),
@@ -121,7 +121,7 @@ def test_terminal_keeps_a_bar_in_its_place_when_another_stream_writes(write):
     ],
 )
 def test_terminal_paints_the_colours_of_ansi(bare_page, codes, style):
-    """Sixteen by the theme, the others as they are."""
+    """Sixteen from the theme, the others as given."""
     painted = bare_page.evaluate(
         """(codes) => {
           const terminal = new Terminal();
@@ -135,7 +135,7 @@ def test_terminal_paints_the_colours_of_ansi(bare_page, codes, style):
 
 
 def test_terminal_keeps_the_newest_lines_when_there_are_many(write):
-    """However much comes, the page holds two thousand lines of it."""
+    """However much arrives, the page keeps two thousand lines."""
     lines = write("".join(f"line {number}\n" for number in range(5000)))
 
     assert len(lines) == 2000
@@ -143,7 +143,7 @@ def test_terminal_keeps_the_newest_lines_when_there_are_many(write):
 
 
 def test_terminal_takes_a_line_without_end(write):
-    """A megabyte without a new line does not stop the page."""
+    """A megabyte without a line break does not block the page."""
     (line,) = write("x" * 1_000_000)
 
     assert len(line) == 10_000
@@ -176,12 +176,12 @@ def test_terminal_takes_a_line_without_end(write):
     ],
 )
 def test_times_are_written_as_people_read_them(bare_page, call, text):
-    """No number jumps from 59 to 60, and no unit is missing."""
+    """No value skips from 59 to 60, and no unit is missing."""
     assert bare_page.evaluate(call) == text
 
 
 def test_instants_of_another_day_and_year_say_so(bare_page):
-    """Tomorrow has a date, the year after next has a year."""
+    """Tomorrow has a date, another year has a year."""
     day, year = bare_page.evaluate(
         "[86400, 86400 * 800].map((at) => formatInstant(at, 'UTC', 0))"
     )
@@ -192,7 +192,7 @@ def test_instants_of_another_day_and_year_say_so(bare_page):
 
 
 def test_store_asks_for_everything_when_output_was_missed(bare_page):
-    """A page that was loaded between two messages does not show a hole."""
+    """A page loaded between two messages must not show a gap."""
     sent = bare_page.evaluate(
         """() => {
           const pane = { task: "t", run: { id: "r" }, items: [], start: 0, end: 10 };
@@ -208,7 +208,7 @@ def test_store_asks_for_everything_when_output_was_missed(bare_page):
 
 
 def test_store_adds_no_event_and_no_bar_twice(bare_page):
-    """What a snapshot told already may come again in the next message."""
+    """The next message may repeat the contents of a snapshot."""
     events, bars = bare_page.evaluate(
         """() => {
           const tasks = [{ id: "t", bars: [[1, 0.1, "finished"]] }];
@@ -264,7 +264,7 @@ def test_store_says_that_a_click_waits_until_the_kernel_answers(bare_page):
     ],
 )
 def test_store_knows_when_the_kernel_is_no_more(bare_page, happens, line):
-    """A closed line, a restart, a shutdown and silence are told apart."""
+    """A closed connection, a restart, a shutdown and silence are told apart."""
     found = bare_page.evaluate(
         f"() => {{ const [store, model] = makeStore(); {happens}; return store.line; }}"
     )
@@ -272,7 +272,7 @@ def test_store_knows_when_the_kernel_is_no_more(bare_page, happens, line):
 
 
 def test_clock_follows_the_kernel_where_the_browser_is_wrong(bare_page):
-    """Countdowns are right on a laptop whose clock is an hour off."""
+    """Countdowns are right even if the browser's clock is an hour off."""
     offset = bare_page.evaluate(
         """() => {
           const clock = new Clock();
@@ -352,7 +352,7 @@ def test_traceback_folds_libraries_if_any_of_its_errors_has_other_frames(
 
 
 def test_ids_are_made_where_the_browser_offers_none(bare_page):
-    """Pages of plain http have no `crypto.randomUUID`."""
+    """Pages served by plain http have no `crypto.randomUUID`."""
     ids = bare_page.evaluate(
         """() => {
           const keep = crypto.randomUUID;
@@ -367,7 +367,7 @@ def test_ids_are_made_where_the_browser_offers_none(bare_page):
 
 
 def test_pane_says_that_the_first_run_has_printed_nothing_yet(bare_page):
-    """Before it there was no run: the same empty place says another thing."""
+    """Before the first run the text in the empty pane is different."""
     texts = bare_page.evaluate(
         """() => {
           const pane = new Pane(makeStore()[0]);
@@ -386,7 +386,7 @@ def test_pane_says_that_the_first_run_has_printed_nothing_yet(bare_page):
 
 
 def test_store_of_a_saved_view_is_gone_from_the_beginning(bare_page):
-    """It counts nothing and offers nothing: no kernel has made it."""
+    """Without a kernel it neither counts down nor offers buttons."""
     lines = bare_page.evaluate(
         "() => [true, false].map((saved) => new Store(makeModel(EMPTY), saved).line)"
     )

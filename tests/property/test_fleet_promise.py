@@ -56,7 +56,7 @@ class Elector:
         self._travel = travel
 
     async def should_run(self, _, key, lease):
-        """Ask for the claim, or refuse."""
+        """Ask for the claim."""
         await sleep(self._clock, self._travel)
         return self._claims.take(key, lease)
 
@@ -198,8 +198,8 @@ class Nobody:
     """A coordinator that never elects."""
 
     def should_run(self, _key, _lease):
-        """Ask for the claim, or refuse."""
+        """Return False."""
         return False
 
     def on_complete(self, _key):
-        """Keep the claim."""
+        """Do nothing."""

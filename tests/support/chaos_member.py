@@ -26,7 +26,7 @@ RUN_SECONDS = 0.05
 
 
 def note(path, *words):
-    """Append a line in one write, which others' cannot get into."""
+    """Append a line in one write, so that other processes cannot interleave."""
     descriptor = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
     os.write(descriptor, (" ".join(map(str, words)) + "\n").encode())
     os.close(descriptor)
@@ -38,13 +38,13 @@ def get_slot(context):
 
 
 def run(path, name, ctx):
-    """Run for a moment, in which a kill may come."""
+    """Run briefly, during which a kill may happen."""
     note(path, get_slot(ctx), name)
     threading.Event().wait(RUN_SECONDS)
 
 
 def make_coordinator(text):
-    """Return the coordinator that the command line names."""
+    """Return the coordinator named on the command line."""
     kind, _, where = text.partition(":")
     if kind == "sqlite":
         return SQLiteRunCoordinator(where)
@@ -52,7 +52,7 @@ def make_coordinator(text):
 
 
 def end_with_parent():
-    """End when the other end of stdin is closed: nobody would kill us any more."""
+    """Exit when the other end of stdin is closed: the test is gone."""
     sys.stdin.read()
     os._exit(0)
 
@@ -60,7 +60,7 @@ def end_with_parent():
 def main(  # noqa: PLR0917 - the words of a command line
     folder, name, kind, coordinator, expression="* * * * * *", lease=LEASE, tolerance=1
 ):
-    """Schedule and wait."""
+    """Schedule the task and wait."""
     threading.Thread(target=end_with_parent, daemon=True).start()
     task = ipycron.create_task(
         expression,

@@ -19,7 +19,7 @@ START_SECONDS = 20.0
 
 
 def warm_dask(folder):
-    """Have Dask start the threads of this process that come once and stay."""
+    """Have Dask start those threads of this process that stay for good."""
     cluster = Cluster(folder)
     cluster.client.sync(offload, int)
     called = threading.Event()
@@ -31,7 +31,7 @@ def warm_dask(folder):
 
 
 class Cluster:
-    """One scheduler, the workers that a test asks for, and a client of this process.
+    """One scheduler, a test's workers, and a client in this process.
 
     The workers have no nanny: one that is killed stays away.
     """
@@ -50,13 +50,13 @@ class Cluster:
         self.client.sync(self._fill_pool)
 
     async def _fill_pool(self):
-        """Open the connections that a test may need: Dask keeps them for later."""
+        """Open the connections that a test may need: Dask keeps them."""
         ask = self.client.scheduler.identity
         await asyncio.gather(*(ask() for _ in range(8)))
 
     @property
     def address(self):
-        """Where the scheduler listens."""
+        """The scheduler's address."""
         return self._find_address()
 
     def _find_address(self):
@@ -79,36 +79,36 @@ class Cluster:
         )
 
     def add_workers(self, count=2):
-        """Start workers of one thread each; return when the scheduler knows them."""
+        """Start workers of one thread each; return once the scheduler knows them."""
         for _ in range(count):
             worker = self.start_worker()
             self._workers[worker.pid] = worker
         self.client.wait_for_workers(len(self._workers), timeout=START_SECONDS)
 
     def start_worker(self):
-        """Start a worker; return its process, which nobody ends."""
+        """Start a worker; return its process, which the caller must end."""
         words = "--no-nanny", "--nthreads", "1", "--local-directory", str(self._folder)
         words += "--death-timeout", "30"
         return self._start("dask_worker", self.address, *words)
 
     def kill(self, pid, number=signal.SIGKILL):
-        """End a worker; return when it is gone."""
+        """Kill a worker; return once it is gone."""
         worker = self._workers.pop(pid)
         worker.send_signal(number)
         worker.wait(10)
 
     def kill_all(self):
-        """End every worker."""
+        """Kill every worker."""
         for pid in list(self._workers):
             self.kill(pid)
 
     def kill_scheduler(self):
-        """End the scheduler; return when it is gone."""
+        """Kill the scheduler; return once it is gone."""
         self._scheduler.kill()
         self._scheduler.wait(10)
 
     def close(self):
-        """End everything."""
+        """Shut everything down."""
         self.client.close()
         self.kill_all()
         self.kill_scheduler()

@@ -1,4 +1,4 @@
-"""What a person needs to know of a test that fails: who was alive, and what was said.
+"""What explains a failing test: which processes were alive, and their output.
 
 A pytest plugin; the first conftest registers it.
 """
@@ -23,7 +23,7 @@ PATIENCE = 2.0
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item):
-    """Add what is known of the processes to the report of a failure."""
+    """Add information about processes to the report of a failure."""
     report = yield
     if report.failed:
         pids = find_ours()
@@ -60,7 +60,7 @@ def describe_processes(pids):
 
 
 def describe_supervisors(pids):
-    """Return what the supervisors have complained of, in their own files."""
+    """Return the supervisors' stderr, from their own files."""
     texts = []
     for pid in pids:
         with contextlib.suppress(OSError):
@@ -73,7 +73,7 @@ def describe_supervisors(pids):
 
 
 def describe_tasks_in_time():
-    """Return what this process's client knows, unless it hangs."""
+    """Return the state of this process's client, unless it hangs."""
     module = sys.modules.get("ipycron.client.registry")
     client = module and module.registry.running_client
     if client is None:
@@ -97,7 +97,7 @@ def describe_tasks(client):
 
 
 def describe_run(run):
-    """Return a run, and the last that its job has said."""
+    """Return a run, and the end of its job's output."""
     yield f"  {run!r}, worker {run.pid}"
     for name in ("stdout", "stderr"):
         text = getattr(run.output, name)[-LAST_BYTES:].strip()

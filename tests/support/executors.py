@@ -1,4 +1,4 @@
-"""Executors that do not do what they should, and jobs for those that do."""
+"""Executors that misbehave, and jobs for those that do not."""
 
 # ruff: noqa: T201 - what jobs print is looked at
 
@@ -15,26 +15,26 @@ from pathlib import Path
 
 
 class Silent(concurrent.futures.Executor):
-    """Takes every run, and never ends one."""
+    """Accepts every run, and never ends one."""
 
     def __init__(self):
         self.futures = []
 
     def submit(self, *_, **__):
-        """Return a future that nobody ends."""
+        """Return a future that never ends."""
         self.futures.append(concurrent.futures.Future())
         return self.futures[-1]
 
 
 class Answering(Silent):
-    """Ends every future at once: with a value, an error, or by cancelling it."""
+    """Ends every future at once: with a value, an error or a cancellation."""
 
     def __init__(self, answer):
         super().__init__()
         self._answer = answer
 
     def submit(self, *_, **__):
-        """Return a future that is over."""
+        """Return a future that is done."""
         future = super().submit()
         if self._answer is None:
             future.cancel()
@@ -47,26 +47,26 @@ class Answering(Silent):
 
 
 class Rejecting(concurrent.futures.Executor):
-    """Raises, or returns what is no future."""
+    """Raises, or returns something other than a future."""
 
     def __init__(self, answer):
         self._answer = answer
 
     def submit(self, *_, **__):
-        """Refuse."""
+        """Raise, or return an invalid value."""
         if isinstance(self._answer, BaseException):
             raise self._answer
         return self._answer
 
 
 class Blocking(concurrent.futures.Executor):
-    """Has no room, and waits for it."""
+    """Has no capacity, and waits for it."""
 
     def __init__(self):
         self.room = threading.Event()
 
     def submit(self, *_, **__):
-        """Wait."""
+        """Block."""
         self.room.wait(30)
         raise RuntimeError("no room")
 
@@ -78,7 +78,7 @@ class Boom(Exception):
 
 
 def talk(ctx):
-    """Write everywhere; return what the job has been told."""
+    """Write to every kind of output; return the context's contents."""
     print("to stdout", ctx.task.name)
     print("to stderr", file=sys.stderr)
     sys.stdout.buffer.write(b"bytes\n")
@@ -87,7 +87,7 @@ def talk(ctx):
 
 
 def fail():
-    """Fail with an error of a class of its own and a cause."""
+    """Fail with an error of its own class and a cause."""
     try:
         {}["first"]
     except KeyError as error:
@@ -97,12 +97,12 @@ def fail():
 
 
 def pause(seconds=0.005):
-    """Do nothing for a while."""
+    """Sleep for a while."""
     threading.Event().wait(seconds)
 
 
 async def wait_a_little():
-    """Await and return."""
+    """Await briefly, and return."""
     import asyncio  # noqa: PLC0415 - as other jobs do
 
     await asyncio.sleep(0.01)
@@ -110,20 +110,20 @@ async def wait_a_little():
 
 
 def leave(folder):
-    """End the process in the middle of a run."""
+    """Exit the process in the middle of a run."""
     (Path(folder) / str(os.getpid())).touch()
     os._exit(3)
 
 
 def leave_once(folder):
-    """End the first process that runs this; in the next, return who it is."""
+    """Exit the first process that runs this; in the next, return its pid."""
     if not list(Path(folder).iterdir()):
         leave(folder)
     return os.getpid()
 
 
 def note_and_wait(folder):
-    """Tell who runs this, then wait until the test says so."""
+    """Record this process's pid, then wait for the test."""
     folder = Path(folder)
     with (folder / "runs").open("a") as file:
         file.write(f"{os.getpid()}\n")
@@ -134,18 +134,18 @@ def note_and_wait(folder):
 
 
 def end_process(folder):
-    """End whoever runs this, without a last word, as soon as the test says so."""
+    """Kill this process without warning, as soon as the test says so."""
     if (Path(folder) / "go").exists():
         os.kill(os.getpid(), signal.SIGKILL)
 
 
 def read_runs(folder):
-    """Return the processes that `note_and_wait` has run in."""
+    """Return the pids of the processes in which `note_and_wait` has run."""
     path = Path(folder) / "runs"
     return [int(line) for line in path.read_text().split()] if path.exists() else []
 
 
 def flood(count):
-    """Print more than anybody keeps."""
+    """Print more than is kept."""
     for number in range(count):
         print(f"{number:099d}")

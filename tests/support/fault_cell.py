@@ -1,4 +1,4 @@
-"""One cell of the fault matrix: a client, a target, a signal, and what came of it."""
+"""One cell of the fault matrix: a client, a target, a signal, and the outcome."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Expected:
 
 
 class Cell:
-    """Runs one fault; `check` raises what is not as expected."""
+    """Runs one fault; `check` raises if something is not as expected."""
 
     def __init__(self, state):
         self._folder = tempfile.TemporaryDirectory()
@@ -81,7 +81,7 @@ class Cell:
         self.complaints = self._process.stderr.read()
 
     def find(self, **facts):
-        """Return the lines that have these facts."""
+        """Return the lines with these values."""
         return [
             line
             for line in list(self.lines)
@@ -113,7 +113,7 @@ class Cell:
         }
 
     def strike(self, pid, number, stop_seconds=STOP_SECONDS):
-        """Send the signal; a stopped process goes on after a while.
+        """Send the signal; resume a suspended process after a while.
 
         Returns the instants of the fault and of its end.
         """
@@ -142,7 +142,7 @@ class Cell:
         return found[0]["error"] or "ok"
 
     def leave(self):
-        """Have the client shut down; return its last words."""
+        """Have the client shut down; return its last output."""
         self._process.stdin.close()
         self._process.wait(30)
         for reader in self._readers:
@@ -150,7 +150,7 @@ class Cell:
         return self.find(bye=True)
 
     def close(self):
-        """End what is left, whatever it is, and say what that was."""
+        """Kill everything that is left, and say what it was."""
         if self._process.stdin:
             self._process.stdin.close()
         try:
@@ -175,5 +175,5 @@ def tuple_of(line):
 
 
 def are_dead(pids):
-    """Return whether all of these are gone."""
+    """Return whether all of these processes are gone."""
     return all(is_dead(pid) for pid in pids)

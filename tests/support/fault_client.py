@@ -1,4 +1,4 @@
-"""A client for the fault matrix: brings one task into a state, then tells what it sees.
+"""A client for the fault matrix: brings one task into a state, and reports events.
 
     python fault_client.py FOLDER STATE
 
@@ -93,12 +93,12 @@ def follow(name, completion):
 
 
 def wait_for(path):
-    """Return when a file is there."""
+    """Return once a file exists."""
     eventually(path.exists, path, 30)
 
 
 def wait_to_hear(event):
-    """Return when the subject's listeners have heard of what has happened."""
+    """Return once the subject's listeners were called for past events."""
     eventually(lambda: ("subject", event) in _heard, event, 30)
 
 

@@ -1,4 +1,4 @@
-"""A client whose tasks print, log and display without pause; it says what it got.
+"""A client whose tasks print, log and display without pause; reports what it got.
 
     python flood_client.py FOLDER
 

@@ -1,4 +1,4 @@
-"""Programs in interpreters of their own, where nothing is loaded yet."""
+"""Programs in their own interpreters, where nothing is loaded yet."""
 
 import json
 import subprocess
@@ -6,7 +6,7 @@ import sys
 
 
 def run_fresh(code: str, seconds: float = 30) -> object:
-    """Return what `code` prints last, JSON, in an interpreter of its own."""
+    """Return the last output line of `code`, as JSON, from its own interpreter."""
     done = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,

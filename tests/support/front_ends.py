@@ -1,4 +1,4 @@
-"""In which front ends a test of the browser runs: by default in both."""
+"""The front ends in which a browser test runs: both by default."""
 
 import pytest
 

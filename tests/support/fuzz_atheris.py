@@ -1,4 +1,4 @@
-"""Lets atheris look for inputs that break a target, guided by what they reach.
+"""Runs atheris to find inputs that break a target, guided by coverage.
 
     python fuzz_atheris.py TARGET SECONDS
 

@@ -1,4 +1,4 @@
-"""What hostile input must end in: a value or one clear error, soon, and nothing kept.
+"""What hostile input must lead to: a value or one clear error, soon, without leaks.
 
 The targets of Hypothesis and of atheris; see `tests/property/test_fuzz.py`.
 """
@@ -35,7 +35,7 @@ HELD_BYTES = 1 << 20
 
 
 def read_frames(data: bytes) -> None:
-    """Feed bytes to the reader of an edge, in pieces, some with descriptors."""
+    """Feed bytes to a frame reader, in pieces, some with descriptors."""
     if not data:
         return
     kind, size = KINDS[data[0] % len(KINDS)], 1 + data[0] // len(KINDS)
@@ -57,7 +57,7 @@ def read_frames(data: bytes) -> None:
 
 
 def decode_outcomes(data: bytes) -> None:
-    """Take bytes for a result, and for an error."""
+    """Decode bytes as a result, and as an error."""
     # What unpickles is a job's own object; here only what does not is of interest.
     junk = b"\xff" + data
     assert isinstance(decode_result(Payload(junk)), Unserializable)
@@ -66,7 +66,7 @@ def decode_outcomes(data: bytes) -> None:
 
 
 def read_expression(text: str) -> None:
-    """Take a text for a cron expression."""
+    """Parse a text as a cron expression."""
     began = time.monotonic()
     verdict = validate(text)
     report = validate_detailed(text)
@@ -86,7 +86,7 @@ def read_expression(text: str) -> None:
 
 
 def read_line(text: str) -> None:
-    """Take a text for the line of a magic."""
+    """Parse a text as the line of a magic."""
     from IPython.core.error import UsageError  # noqa: PLC0415 - a second of imports
 
     from ipycron.notebook.magic.dispatch import expand  # noqa: PLC0415

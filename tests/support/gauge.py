@@ -1,4 +1,4 @@
-"""What a flood costs those who only watch: memory, and the lateness of other tasks."""
+"""What a flood costs its neighbours: memory, and the lateness of other tasks."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ PERIOD = 0.02
 
 
 class Gauge:
-    """Runs bystanders and measures until it is left.
+    """Runs other tasks and measures until it is closed.
 
     Attributes:
         lateness: seconds between slot and first line of every bystander's run, in
@@ -76,7 +76,7 @@ class Gauge:
                 self.grown[name] = max(self.grown[name], read_rss(pid) - before)
 
     def stop(self):
-        """Measure no more memory. May be repeated."""
+        """Stop measuring memory. May be repeated."""
         self._over.set()
         self._sampler.join()
 
@@ -87,12 +87,12 @@ class Gauge:
             self.machine += map(float, self._control.stdout.read().split())
 
     def wait_for_runs(self, count):
-        """Return when the watchers have run so often, all together."""
+        """Return once the neighbours have had so many runs, all together."""
         eventually(lambda: len(self.lateness) >= count, f"{count} runs", 20)
 
     @property
     def excess(self):
-        """By how much our p99 exceeds the machine's, in seconds."""
+        """By how many seconds our p99 exceeds the machine's."""
         return get_p99(self.lateness) - get_p99(self.machine)
 
     def __str__(self):
@@ -105,5 +105,5 @@ class Gauge:
 
 
 def get_p99(late):
-    """Return the lateness that 99 of 100 do not exceed."""
+    """Return the 99th percentile of the lateness."""
     return sorted(late)[int(0.99 * (len(late) - 1))]

@@ -1,4 +1,4 @@
-"""Texts that want to be more than text, in names, outputs and errors."""
+"""Texts that try to be more than text, for names, outputs and errors."""
 
 TEXTS = {
     "script": "<script>window.hacked = 1</script>",

@@ -1,4 +1,4 @@
-"""The real thing, in four kinds, with what tests need around it."""
+"""The real thing, in four kinds, with helpers for tests."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _OPTIONS = {
 
 
 class Record:
-    """Every event of a task, or of all, in the order in which listeners hear them.
+    """Every event of a task, or of all tasks, in the order of delivery.
 
     An event may be asked for with the type of its error: ``"task:failed StartError"``.
     """
@@ -58,11 +58,11 @@ class Record:
         ]
 
     def count(self, event):
-        """Return how often an event has come so far."""
+        """Return how many times an event has occurred so far."""
         return len(self.of(event))
 
     def wait(self, event, count=1, seconds=SECONDS):
-        """Return the contexts of an event once there are so many."""
+        """Return the contexts of an event once it has occurred that often."""
         eventually(
             lambda: self.count(event) >= count,
             lambda: f"{count} × {event} in {self.texts}",
@@ -71,7 +71,7 @@ class Record:
         return self.of(event)
 
     def expect(self, *names):
-        """Fail unless these, and no others, have come when all is delivered."""
+        """Fail unless exactly these events have occurred once all are delivered."""
         drain()
         assert self.names == list(names)
 
@@ -83,12 +83,12 @@ def describe(context):
 
 
 def submit_to_client(call):
-    """Have the client's loop make a call, after what it was asked so far."""
+    """Have the client's loop make a call, after all earlier requests."""
     registry.client._engine.submit(call)
 
 
 def drain():
-    """Return when every event that has reached this process is with its listeners."""
+    """Return once all events that have reached this process are delivered."""
     client = registry.running_client
     if client is not None:
         delivered = threading.Event()
@@ -100,13 +100,13 @@ def drain():
 
 
 class Shared:
-    """A client, with its supervisor, that goes on from test to test of a file."""
+    """A client, with its supervisor, shared by the tests of a file."""
 
     client = None
 
     @classmethod
     def start(cls):
-        """Start it, with what it keeps from its first tasks on."""
+        """Start it, with the processes and threads that it then keeps."""
         for options in ({"background": True}, {}):
             task = ipycron.create_task(NEVER, int, **options)
             task.start().result(SECONDS)
@@ -115,14 +115,14 @@ class Shared:
 
     @classmethod
     def close(cls):
-        """End it; fail if a test has ended it before."""
+        """Shut down; fail if a test has done so before."""
         client, cls.client = cls.client, None
         assert registry.running_client is client, "a test has shut ipycron down"
         registry.close(0)
 
 
 def end_tasks():
-    """End all that a test has begun: everything, or all but what its file shares."""
+    """End everything that a test has started, except what its file shares."""
     client = registry.running_client
     if client is None:
         registry.release_signals()  # a test may have shut down in a thread
@@ -139,7 +139,7 @@ def end_tasks():
 
 
 class House:
-    """Makes tasks of one kind from bodies (see `jobs`)."""
+    """Creates tasks of one kind from bodies (see `jobs`)."""
 
     def __init__(self, kind, folder):
         self.kind = kind
@@ -149,11 +149,11 @@ class House:
 
     @property
     def is_background(self):
-        """Whether jobs run in processes of their own."""
+        """Whether jobs run in their own processes."""
         return self.kind in WORKERS
 
     def gate(self, name="gate"):
-        """Return a gate that is closed."""
+        """Return a closed gate."""
         return Gate(self.folder / name)
 
     def log(self, name="log"):
@@ -161,15 +161,15 @@ class House:
         return Log(self.folder / name)
 
     def create(self, body, expression=NEVER, **options):
-        """Return a task that is stopped."""
+        """Return a stopped task."""
         return self._make(ipycron.create_task, body, expression, options)
 
     def schedule(self, body, expression=NEVER, **options):
-        """Return a task that is starting."""
+        """Return a task that is being started."""
         return self._make(ipycron.schedule, body, expression, options)
 
     def start(self, body, expression=NEVER, **options):
-        """Return a task that is started."""
+        """Return a started task."""
         task = self.create(body, expression, **options)
         task.start().result(SECONDS)
         return task
@@ -185,7 +185,7 @@ class House:
         return make(expression, job, **_OPTIONS[self.kind], **options)
 
     def call_on_loop(self, call):
-        """Call in the thread of a running event loop: the home of coroutines."""
+        """Call in the thread of a running event loop, for coroutine jobs."""
         if self._loop is None:
             self._loop = asyncio.new_event_loop()
             self._thread = threading.Thread(target=self._loop.run_forever, name="home")

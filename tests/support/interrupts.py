@@ -1,4 +1,4 @@
-"""Exceptions between any two steps of the main thread, as Ctrl-C makes them."""
+"""Exceptions between any two steps of the main thread, like Ctrl-C."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import threading
 
 
 class Interrupts:
-    """Raises `KeyboardInterrupt` on the main thread again and again, where it may.
+    """Raises `KeyboardInterrupt` on the main thread repeatedly, where allowed.
 
     Not with a timer: pytest's own limit of time is one.
 

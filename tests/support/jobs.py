@@ -1,4 +1,4 @@
-"""Jobs that tests hand to ipycron: one body for inline, coroutine and worker alike.
+"""Jobs for tests: one body, usable inline, as a coroutine and in a worker.
 
 A body is a function of the context. One that waits is a generator: where it yields,
 a sync job sleeps and a coroutine gives way. Imported by workers: kept light.
@@ -52,33 +52,33 @@ def as_coroutine(body):
 
 
 class Gate:
-    """Keeps jobs of any process waiting until the test opens it."""
+    """Makes jobs in any process wait until the test opens it."""
 
     def __init__(self, path):
         self._path = Path(path)
 
     def open(self):
-        """Let every job through, now and later."""
+        """Let every job continue, now and later."""
         self._path.touch()
 
     def close(self):
-        """Hold jobs up again."""
+        """Make jobs wait again."""
         self._path.unlink()
 
     def pass_through(self):
-        """Yield until it is open: for bodies."""
+        """Yield until it is open; for bodies."""
         while not self._path.exists():
             yield
 
 
 class Log:
-    """Lines that jobs of any process write, in order."""
+    """Lines written by jobs in any process, in order."""
 
     def __init__(self, path):
         self._path = Path(path)
 
     def write(self, line):
-        """Add a line, whole even if several processes write at once."""
+        """Append a line atomically, even with several writers."""
         fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             os.write(fd, f"{line}\n".encode())

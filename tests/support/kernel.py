@@ -1,4 +1,4 @@
-"""A real kernel, and a client that does what a front end does."""
+"""A real kernel, and a client that behaves like a front end."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def strip_colours(text):
 
 
 class Kernel:
-    """A kernel and its client, with a deadline for everything.
+    """A kernel and its client, with a deadline for every operation.
 
     Attributes:
         mark: in the environment of the kernel and of all that it starts.
@@ -58,7 +58,7 @@ class Kernel:
     # --- cells -----------------------------------------------------------------------
 
     def begin(self, code, cell_id=None, deleted=()):
-        """Send a cell; return its message's id. Its error aborts no cell after it."""
+        """Send a cell; return its message's id. Its error aborts no later cell."""
         message = self._client.session.msg(
             "execute_request",
             {
@@ -77,11 +77,11 @@ class Kernel:
         return message["header"]["msg_id"]
 
     def run(self, code, cell_id=None, deleted=()):
-        """Run a cell; return all the text that it shows."""
+        """Run a cell; return all text in its output."""
         return self.finish(self.begin(code, cell_id, deleted))
 
     def finish(self, message_id):
-        """Wait until a cell is done; return all the text that it shows."""
+        """Wait until a cell is done; return all text in its output."""
         texts = []
         end = time.monotonic() + DEADLINE
         while True:
@@ -102,7 +102,7 @@ class Kernel:
                 texts.append(content["data"].get("text/plain", "") + "\n")
 
     def _note(self, message):
-        """Follow displays that are renewed, whichever cell they belong to."""
+        """Record updates of displays, whichever cell they belong to."""
         if message["msg_type"] in ("display_data", "update_display_data"):
             transient = message["content"].get("transient", {})
             if "display_id" in transient:
@@ -110,7 +110,7 @@ class Kernel:
                 self.displays[display] = message["content"]["data"]
 
     def find_display(self, look):
-        """Return a display that `look` accepts, as soon as there is one."""
+        """Return a display that `look` accepts, once there is one."""
         end = time.monotonic() + DEADLINE
         while True:
             for data in self.displays.values():
@@ -123,7 +123,7 @@ class Kernel:
                 continue
 
     def wait_for_text(self, text):
-        """Return when something has been printed."""
+        """Return once a text has been printed."""
         end = time.monotonic() + DEADLINE
         while True:
             message = self._client.get_iopub_msg(timeout=end - time.monotonic())
@@ -131,7 +131,7 @@ class Kernel:
                 return
 
     def drain(self, seconds):
-        """Return the messages that come meanwhile."""
+        """Return the messages that arrive in the meantime."""
         end = time.monotonic() + seconds
         messages = []
         while (left := end - time.monotonic()) > 0:
@@ -142,23 +142,23 @@ class Kernel:
         return messages
 
     def complete(self, code):
-        """Return what the kernel offers at the end of a text."""
+        """Return the kernel's completions at the end of a text."""
         reply = self._client.complete(code, reply=True, timeout=DEADLINE)
         return reply["content"]["matches"]
 
     def inspect(self, code):
-        """Return what the kernel shows for ``code?``."""
+        """Return the kernel's answer to ``code?``."""
         reply = self._client.inspect(code, len(code), reply=True, timeout=DEADLINE)
         return strip_colours(reply["content"]["data"]["text/plain"])
 
     # --- the kernel itself -----------------------------------------------------------
 
     def interrupt(self):
-        """Interrupt, as the stop button does."""
+        """Interrupt, like the stop button."""
         self._manager.interrupt_kernel()
 
     def restart(self, *, now=False):
-        """Restart, as the restart button does; return when the new kernel answers.
+        """Restart, like the restart button; return when the new kernel answers.
 
         Args:
             now: whether the old one is killed, without a chance to shut down.
@@ -168,16 +168,16 @@ class Kernel:
         self._connect()
 
     def shut_down(self, *, now=False):
-        """Shut down, as closing the notebook does."""
+        """Shut down, like closing the notebook."""
         self._client.stop_channels()
         self._manager.shutdown_kernel(now=now)
 
     def kill(self):
-        """Kill the kernel as the system would."""
+        """Kill the kernel, like the system would."""
         os.kill(self.pid, signal.SIGKILL)
 
     def close(self):
-        """End it, whatever state it is in, and let go of everything."""
+        """End it in any state, and release everything."""
         if self._manager.has_kernel:
             self.shut_down(now=True)
         self._client.stop_channels()

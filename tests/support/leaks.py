@@ -1,4 +1,4 @@
-"""What a process owns, counted before and after a test."""
+"""What a process holds, counted before and after a test."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _KEPT_THREADS = ("ipycron-job", "ipycron-events-watch")
 
 
 class Belongings:
-    """A snapshot of what this process holds; `-` tells what one has more.
+    """A snapshot of what this process holds; `-` gives the difference.
 
     Args:
         has_orphans: whether to look for processes that are nobody's children any
@@ -52,7 +52,7 @@ class Belongings:
 
 
 def find_descriptors():
-    """Return number and target of every open descriptor, but those of the reserve.
+    """Return the numbers and targets of open descriptors, without the reserve's.
 
     Those are opened anew, under other numbers, when descriptors have been received.
     """
@@ -69,7 +69,7 @@ def find_descriptors():
 
 
 def find_held():
-    """Return what ipycron and the interpreter were told and not told back."""
+    """Return what was registered with ipycron or the interpreter and not removed."""
     held = {
         f"handler {signal.getsignal(number)} of {number.name}"
         for number in (signal.SIGINT, signal.SIGTERM)
@@ -97,7 +97,7 @@ def describe(pid):
 
 
 def find_leaks(before, *, has_orphans):
-    """Return what is there now and was not before, however long one waits."""
+    """Return what exists now but did not before, after waiting for its end."""
     deadline = time.monotonic() + DEADLINE
     seconds = 0.001
     while leaks := Belongings(has_orphans=has_orphans) - before:
@@ -112,7 +112,7 @@ def find_leaks(before, *, has_orphans):
 
 
 def end_processes(before):
-    """Kill what a test has left, so that the tests after it are judged alone."""
+    """Kill what a test has left, so that later tests are not affected."""
     ours = find_children() | find_marked(os.environ[SESSION]).keys()
     for pid in ours - before.processes:
         with contextlib.suppress(OSError):

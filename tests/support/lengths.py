@@ -1,4 +1,4 @@
-"""How long those tests take that could go on for ever.
+"""The length of tests that could go on indefinitely.
 
 Short by default: long enough to see each thing happen that they look for. ``make
 test-full`` sets ``IPYCRON_TEST_FULL=1`` for the full lengths, and for the tests marked
@@ -13,5 +13,5 @@ IS_FULL = os.environ.get("IPYCRON_TEST_FULL") == "1"
 
 
 def choose(short, full):
-    """Return the length of this run."""
+    """Return the length for this run."""
     return full if IS_FULL else short

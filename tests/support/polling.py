@@ -1,4 +1,4 @@
-"""Waiting: the one way to do it, never longer than it takes."""
+"""Waiting, the one way to do it: never longer than necessary."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _LONGEST = 0.02
 
 
 def eventually(ask, what="it", seconds=SECONDS):
-    """Return the first true answer; fail when there is none in time.
+    """Return the first true answer; fail if there is none in time.
 
     Args:
         ask: called again and again.
@@ -33,7 +33,7 @@ def eventually(ask, what="it", seconds=SECONDS):
 
 
 async def eventually_async(ask, what="it", seconds=SECONDS):
-    """Do the same while the loop goes on."""
+    """Do the same while the loop keeps running."""
     deadline = time.monotonic() + seconds
     while not (answer := ask()):
         assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
@@ -42,5 +42,5 @@ async def eventually_async(ask, what="it", seconds=SECONDS):
 
 
 def pause(seconds):
-    """Let time pass, where that is the test; to wait for something, ask for it."""
+    """Let time pass, where that is what is tested; otherwise use `eventually`."""
     threading.Event().wait(seconds)

@@ -1,4 +1,4 @@
-"""Programs of other people that use ipycron, run for real in processes of their own."""
+"""Other people's programs that use ipycron, run in their own processes."""
 
 import contextlib
 import os
@@ -23,7 +23,7 @@ def task():
 
 
 class Program:
-    """A program in a folder of its own; its lines are read as they come.
+    """A program in its own folder; its lines are read as they arrive.
 
     Attributes:
         process: its first process.
@@ -66,7 +66,7 @@ class Program:
         return 0
 
     def wait_ticks(self, count=1, seconds=15):
-        """Return once the job has run so many times from now on."""
+        """Return once the job has run so many more times."""
         wanted = self.count_ticks() + count
         eventually(
             lambda: self.count_ticks() >= wanted or self.process.poll() is not None,
@@ -76,7 +76,7 @@ class Program:
         assert self.count_ticks() >= wanted, (self.stdout, self.stderr)
 
     def wait_line(self, part, seconds=15):
-        """Return once a line with this has been printed, on either stream."""
+        """Return once a line containing this was printed, on either stream."""
 
         def is_there():
             return any(part in line for line in [*self.stdout, *self.stderr])
@@ -89,14 +89,14 @@ class Program:
         assert is_there(), (self.stdout, self.stderr)
 
     def end(self, number=signal.SIGTERM, seconds=10):
-        """Send a signal to the first process; return the seconds until it is gone."""
+        """Send a signal to the first process; return the seconds until its end."""
         begin = time.monotonic()
         self.process.send_signal(number)
         self.process.wait(seconds)
         return time.monotonic() - begin
 
     def find_ours(self):
-        """Return the processes that ipycron has started for it."""
+        """Return the processes that ipycron has started for the program."""
         found = []
         for pid in find_marked(self.mark):
             with contextlib.suppress(OSError):
@@ -105,7 +105,7 @@ class Program:
         return found
 
     def wait_gone(self):
-        """Return once no process that ipycron has started for it is left."""
+        """Return once ipycron's processes for the program are gone."""
         eventually(lambda: not self.find_ours(), "ours are gone", seconds=5)
 
     def wait(self, seconds=SECONDS):
@@ -117,7 +117,7 @@ class Program:
         return code
 
     def close(self):
-        """End it and all that it has started, whatever they do."""
+        """Kill it and everything that it has started."""
         for pid in {*find_marked(self.mark), self.process.pid}:
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)

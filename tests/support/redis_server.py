@@ -31,7 +31,7 @@ class RedisServer:
         self._process = None
 
     def start(self):
-        """Return when it answers."""
+        """Start it; return once it answers."""
         self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL)
         deadline = time.monotonic() + 10
         while not self._answers():
@@ -41,7 +41,7 @@ class RedisServer:
         return self
 
     def stop(self, how=signal.SIGTERM):
-        """Return when the process is gone. May be repeated."""
+        """Stop it; return once the process is gone. May be repeated."""
         self._process.send_signal(signal.SIGCONT)
         self._process.send_signal(how)
         try:
@@ -51,16 +51,16 @@ class RedisServer:
             self._process.wait(10)
 
     def restart(self, how=signal.SIGTERM):
-        """Stop it and start it on the same port."""
+        """Stop it and start it again on the same port."""
         self.stop(how)
         self.start()
 
     def freeze(self):
-        """Leave its connections open and its questions unanswered."""
+        """Suspend it: connections stay open, requests are not answered."""
         self._process.send_signal(signal.SIGSTOP)
 
     def thaw(self):
-        """Let it go on."""
+        """Resume it."""
         self._process.send_signal(signal.SIGCONT)
 
     def _answers(self):
@@ -80,7 +80,7 @@ class Clients:
         self._made = []
 
     def make(self, kind, port, *, is_patient=False, **options):
-        """Return a client that gives up at once, or, when patient, tries again."""
+        """Return a client that gives up at once, or that retries if `patient`."""
         retry = redis.asyncio.retry.Retry if kind == "async" else Retry
         options["retry"] = retry(NoBackoff(), 3 if is_patient else 0)
         if is_patient:  # redis 5 wants to be told which errors
@@ -97,13 +97,13 @@ class Clients:
 
 
 def find_free_port():
-    """Return a port of the loopback interface that nobody listens on."""
+    """Return a free port of the loopback interface."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return listener.getsockname()[1]
 
 
 def require_redis():
-    """Skip without the server on a developer's machine, fail in CI."""
+    """Without the server, skip on a developer's machine and fail in CI."""
     if shutil.which("redis-server") is None:
         message = "redis-server is not installed (Debian: apt install redis-server)"
         if os.environ.get("CI"):

@@ -21,7 +21,7 @@ class Scoreboard:
         self._failed = set()
 
     def pytest_runtest_logreport(self, report):
-        """Add up what a test has counted, as soon as it is over."""
+        """Add up the counts of a test that has ended."""
         if report.failed:
             self._failed.add(report.nodeid)
         if report.when != "teardown":
@@ -33,7 +33,7 @@ class Scoreboard:
                 self._add(*value, 1, int(report.nodeid in self._failed), "")
 
     def _add(self, table, row, tried, lost, note):
-        """Add to a row of a table; the last note stays."""
+        """Add to a table's row; the last note is kept."""
         counter, _ = self._rows.setdefault(table, {}).get(row) or (Counter(), "")
         counter.update(tried=tried, lost=lost)
         self._rows[table][row] = counter, note
@@ -54,19 +54,19 @@ class Scoreboard:
 
 
 def score_test(request, table, row):
-    """Count this test in a row of a table."""
+    """Count this test in a table's row."""
     request.node.user_properties.append((_TEST, (table, row)))
 
 
 def count_score(request, table, row, *, tried=1, lost=0, note=""):
-    """Add to a row of a table; the last note is printed beside it."""
+    """Add to a table's row; the last note is printed next to it."""
     value = (table, row, int(tried), int(lost), note)
     request.node.user_properties.append((_COUNT, value))
 
 
 @contextmanager
 def scored(request, table, row):
-    """Count a scenario: survived, or lost where the block raises.
+    """Count a scenario as survived, or as lost if the block raises.
 
     Yields a list; what is put into it is printed beside the counts.
     """

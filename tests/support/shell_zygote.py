@@ -1,4 +1,4 @@
-"""A small zygote for the tests of the shell: forks a child for every cell.
+"""A small zygote for tests of the shell: forks a child for every cell.
 
 A program. Reads pickled requests (a list of cells each) on stdin and answers with a
 list of reports on stdout. All cells of a request run at the same time, each in a
@@ -213,7 +213,7 @@ class Zygote:
         self.preparation = self._receive()
 
     def run(self, *cells):
-        """Return the reports of cells that run at the same time."""
+        """Return the reports of cells that run in parallel."""
         data = pickle.dumps(cells)
         self._process.stdin.write(struct.pack("<Q", len(data)) + data)
         self._process.stdin.flush()

@@ -1,4 +1,4 @@
-"""Using up what the system gives a process: its descriptors, its children."""
+"""Using up a process's resources: its descriptors, its children."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _GROUPS = Path("/sys/fs/cgroup")
 
 
 def count_descriptors(pid="self"):
-    """Return how many descriptors a process has, and one above the highest."""
+    """Return a process's number of descriptors, and the highest one plus one."""
     numbers = [int(entry.name) for entry in Path(f"/proc/{pid}/fd").iterdir()]
     return len(numbers), max(numbers) + 1
 
 
 @contextlib.contextmanager
 def no_descriptors():
-    """While this process has every descriptor in use that it may have."""
+    """Context manager in which this process has no free descriptor."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     _, top = count_descriptors()
     resource.setrlimit(resource.RLIMIT_NOFILE, (top, hard))
@@ -37,7 +37,7 @@ def no_descriptors():
 
 @contextlib.contextmanager
 def limited_descriptors(pid, spare=0):
-    """While another process may open `spare` descriptors more, and no others."""
+    """Context manager: another process may open only `spare` more descriptors."""
     before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
     free = 0
     used = {int(entry.name) for entry in Path(f"/proc/{pid}/fd").iterdir()}
@@ -66,7 +66,7 @@ def make_process_group():
 
 
 class ProcessLimit:
-    """Limits how many processes a program and all that it starts may be.
+    """Limits the number of processes of a program and all that it starts.
 
     By a group of the kernel's controller of processes, which holds for root, too.
     """
@@ -80,11 +80,11 @@ class ProcessLimit:
         self._folder = folder
 
     def enter(self):
-        """Have this process, and its children, counted; in a program's first step."""
+        """Add this process and its children to the group; the program's first step."""
         (self._folder / "cgroup.procs").write_text(str(os.getpid()))
 
     def set(self, count):
-        """Allow so many processes and threads; None for any number."""
+        """Allow this many processes and threads; None for any number."""
         (self._folder / "pids.max").write_text("max" if count is None else str(count))
 
     @property

@@ -1,4 +1,4 @@
-"""A cell on a schedule, in a shell: do the installed versions go together?"""
+"""A scheduled cell in a shell: do the installed versions work together?"""
 
 import threading
 
@@ -8,7 +8,7 @@ import ipycron
 
 
 def main():
-    """Run one cell once, with a variable, and look at its result."""
+    """Run one cell once, with a variable, and check its result."""
     shell = InteractiveShell.instance()
     shell.run_line_magic("load_ext", "ipycron")
     shell.run_cell("answer = 42", silent=True)

@@ -1,4 +1,4 @@
-"""Finding and striking the processes of this process's client."""
+"""Finding and killing the processes of this process's client."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def get_zygote():
 
 @contextmanager
 def stopped(pid):
-    """Keep a process stopped meanwhile."""
+    """Suspend a process during the block."""
     os.kill(pid, signal.SIGSTOP)
     try:
         yield
@@ -42,6 +42,6 @@ def stopped(pid):
 
 
 def strike(pid):
-    """Kill a process and see it dead."""
+    """Kill a process and wait until it is dead."""
     os.kill(pid, signal.SIGKILL)
     eventually(lambda: is_dead(pid), f"{pid} is dead")

@@ -1,4 +1,4 @@
-"""Coordinators that tests look into."""
+"""Coordinators that record their calls."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import threading
 
 
 class Voter:
-    """Answers what it is told to, and remembers what it was asked.
+    """Gives the answers it is told to, and records its calls.
 
     Args:
         answer: returned by `should_run`; an exception is raised, a function called.
@@ -29,31 +29,31 @@ class Voter:
         return answer
 
     def renew(self, key, lease):  # noqa: ARG002 - the protocol's
-        """Agree."""
+        """Return True."""
         self.renewed.append(key)
         return True
 
     def on_complete(self, key):
-        """Hear."""
+        """Record the key."""
         self.on_end()
         self.completed.append(key)
 
     def close(self):
-        """Hear that nobody asks any more."""
+        """Record the call."""
         self.closed.set()
 
 
 class AsyncVoter(Voter):
-    """The same, by coroutines, on the loop that asks."""
+    """The same, with coroutines, on the calling loop."""
 
     async def should_run(self, key, lease):
         """Answer."""
         return super().should_run(key, lease)
 
     async def renew(self, key, lease):
-        """Agree."""
+        """Return True."""
         return super().renew(key, lease)
 
     async def on_complete(self, key):
-        """Hear."""
+        """Record the key."""
         super().on_complete(key)

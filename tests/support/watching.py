@@ -1,4 +1,4 @@
-"""Looking at processes from outside: who is there, of whom, holding what."""
+"""Inspecting processes from outside: which exist, whose they are, what they hold."""
 
 # Called before and after each test, where pathlib would take most of the time.
 # ruff: noqa: PTH123, PTH208
@@ -21,7 +21,7 @@ PROGRAMS = {
 
 
 def find_marked(mark):
-    """Return pid and command of every living process whose environment has `mark`."""
+    """Return pid and command of each living process with `mark` in its environment."""
     wanted = {f"{name}={mark}".encode() for name in (SESSION, MARK)}
     found = {}
     for pid in find_all():
@@ -39,7 +39,7 @@ def find_all():
 
 
 def read_command(pid):
-    """Return the command line, shortened to what tells the programs apart.
+    """Return the command line, shortened to the part that identifies the program.
 
     Empty for a zombie; raises `OSError` for who is gone.
     """
@@ -58,7 +58,7 @@ def read_stat(pid):
 
 
 def is_dead(pid):
-    """Return whether a process is gone, or a zombie that nobody has reaped yet."""
+    """Return whether a process is gone, or a zombie."""
     try:
         return read_stat(pid)[0] in "ZX"
     except OSError:
@@ -66,7 +66,7 @@ def is_dead(pid):
 
 
 def find_children(pid="self"):
-    """Return the ids of a process's children, those too that it has not reaped."""
+    """Return the pids of a process's children, including zombies."""
     found = set()
     with contextlib.suppress(OSError):
         for thread in os.listdir(f"/proc/{pid}/task"):
@@ -79,12 +79,12 @@ def find_children(pid="self"):
 
 
 def find_living_children(pid):
-    """Return the ids of the children that live, in the order of their birth."""
+    """Return the pids of the living children, oldest first."""
     return [child for child in sorted(find_children(pid)) if not is_dead(child)]
 
 
 def find_family(pid="self"):
-    """Return the ids of all descendants of a process, parents first."""
+    """Return the pids of all descendants of a process, parents first."""
     family = []
     for child in sorted(find_children(pid)):
         family += [child, *find_family(child)]
@@ -92,7 +92,7 @@ def find_family(pid="self"):
 
 
 def read_rss(pid):
-    """Return the private and shared memory of a process without files, in bytes.
+    """Return a process's private and shared memory without files, in bytes.
 
     A memfd that it maps or holds counts for nobody.
     """

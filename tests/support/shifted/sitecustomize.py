@@ -1,4 +1,4 @@
-"""A clock that goes wrong: for a process and all that it starts.
+"""A wrong clock, for a process and everything that it starts.
 
 Python imports this first in every process whose path leads here. The seconds stand in
 an environment variable, or in a file that may be written while the processes run.

@@ -42,7 +42,7 @@ class Fake:
         await self.clock.advance(seconds)
 
     async def pass_until(self, condition):
-        """Let real time pass until a condition holds."""
+        """Let fake time pass until a condition holds."""
         while not condition():
             await self.clock.advance(0.001)
 

@@ -59,12 +59,12 @@ async def test_end_is_told_in_the_context_of_the_run(world):
         """Records the context in which it is called."""
 
         async def should_run(self, *_):
-            """Answer, or raise."""
+            """Record the tenant; return True."""
             self.asked.append(tenant.get())
             return True
 
         async def on_complete(self, *_):
-            """Record the key."""
+            """Record the tenant."""
             self.completed.append(tenant.get())
 
     world.elector = elector = Tenants(world.clock)

@@ -115,7 +115,7 @@ class Stuck:
         self.slot = slot
 
     def find_next(self, _after):
-        """Count the call, and answer like Every."""
+        """Return the slot."""
         return self.slot
 
 

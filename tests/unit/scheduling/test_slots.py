@@ -14,7 +14,7 @@ class Ends:
     """A schedule with a last slot."""
 
     def find_next(self, after):
-        """Return a slot, or raise."""
+        """Return minutes up to the third one."""
         slot = Every(60).find_next(after)
         return slot if slot <= 3600 + 180 else None
 
@@ -26,7 +26,7 @@ class Fixed:
         self.slot = slot
 
     def find_next(self, _after):
-        """Return a slot, or raise."""
+        """Always return the same slot."""
         return self.slot
 
 
@@ -310,7 +310,7 @@ class Broken:
         self.slots = slots
 
     def find_next(self, after):
-        """Return a slot, or raise."""
+        """Return a minute's slot, or raise."""
         slot = Every(60).find_next(after)
         if slot > 3600 + 60 * self.slots:
             raise ZeroDivisionError
