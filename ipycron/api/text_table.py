@@ -30,25 +30,25 @@ def _make_row(task: Task) -> tuple[str, ...]:
     following = task.next_run
     when = "" if following is None else f"{following:%Y-%m-%d %H:%M:%S}"
     status = "starting" if task.is_starting else task.status
-    kept = say_kept(task.history)
-    cells = (task.name, status, task.pattern, when, _say_last(task), kept)
+    kept = format_kept(task.history)
+    cells = (task.name, status, task.pattern, when, _format_last(task), kept)
     return tuple(show_hidden(" ".join(cell.split())) for cell in cells)
 
 
-def _say_last(task: Task) -> str:
+def _format_last(task: Task) -> str:
     error = task.start_error
     if error is not None and not (task.is_started or task.is_starting):
         return f"did not start: {type(error).__name__}: {error}"
     history = task.history
-    return _say_run(history[-1]) if history else ""
+    return _format_run(history[-1]) if history else ""
 
 
-def _say_run(run: PastRun) -> str:
-    said = f"{run.date:%Y-%m-%d %H:%M:%S} {run.outcome}"
-    return f"{said}: {run.summary}" if run.summary not in ("", "None") else said
+def _format_run(run: PastRun) -> str:
+    text = f"{run.date:%Y-%m-%d %H:%M:%S} {run.outcome}"
+    return f"{text}: {run.summary}" if run.summary not in ("", "None") else text
 
 
-def say_kept(history: History) -> str:
+def format_kept(history: History) -> str:
     """Return how many runs a history holds: ``3``, or ``20 of 125``; empty for none."""
     kept, total = len(history), history.total
     if not total:

@@ -20,22 +20,22 @@ from ipycron.notebook.display.words import find_shown_run
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
-    from ipycron.notebook.display.stage import TaskDisplay
+    from ipycron.notebook.display.task_display import TaskDisplay
 
 
 class LastResort(logging.Handler):
-    """Replaces `logging.lastResort`: ipycron's records go to the stage.
+    """Replaces `logging.lastResort`: ipycron's records go where tasks are shown.
 
     Args:
-        stage: where tasks are shown.
+        display: where tasks are shown.
         quiet: names of tasks that are not shown.
     """
 
     def __init__(
-        self, stage: TaskDisplay, quiet: AbstractSet[str] = frozenset()
+        self, display: TaskDisplay, quiet: AbstractSet[str] = frozenset()
     ) -> None:
         super().__init__(logging.WARNING)
-        self._stage = stage
+        self._display = display
         self._quiet = quiet
         self._former = logging.lastResort
 
@@ -61,12 +61,12 @@ class LastResort(logging.Handler):
     def _is_shown(self, record: logging.LogRecord) -> bool:
         # The attribute of records about a task, see `ipycron.client.announce`.
         name = getattr(record, "ipycron_name", None)
-        return name is not None and (name in self._quiet or self._stage.has(name))
+        return name is not None and (name in self._quiet or self._display.has(name))
 
     def _add_to_output(self, record: logging.LogRecord) -> bool:
         """Add a job's log record to its run's output, if that is shown."""
         task = api.get_tasks().get(getattr(record, "ipycron_task", ""))
-        if task is None or not self._stage.has(task.name):
+        if task is None or not self._display.has(task.name):
             return False
         run = find_shown_run(task)
         if run is None:

@@ -14,7 +14,7 @@ from itertools import groupby
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from ipycron.api.text_table import say_kept
+from ipycron.api.text_table import format_kept
 from ipycron.notebook.display.ansi import strip_ansi, to_html
 from ipycron.notebook.display.tables import TEXT_STYLE
 from ipycron.notebook.display.tracebacks import read_errors, tidy
@@ -23,14 +23,14 @@ from ipycron.notebook.display.words import (
     explain_error,
     find_shown_run,
     find_start_error,
+    format_count,
+    format_instant,
+    format_name,
+    format_next,
+    format_run,
+    format_schedule,
+    format_shown_status,
     get_now,
-    say_count,
-    say_instant,
-    say_name,
-    say_next,
-    say_run,
-    say_schedule,
-    say_shown_status,
 )
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from ipycron.api.task import Task
     from ipycron.client.executions import RunLike
-    from ipycron.notebook.display.stage import Understood
+    from ipycron.notebook.display.task_display import Interpretation
 
 MAX_CHARACTERS = 20_000
 """Characters of a run's output that a page keeps: the last ones."""
@@ -52,26 +52,32 @@ _ERROR = "border-left:3px solid #d33;padding-left:8px"
 
 
 def describe_task(
-    task: Task, *, trouble: str | None = None, understood: Understood | None = None
+    task: Task,
+    *,
+    trouble: str | None = None,
+    interpretation: Interpretation | None = None,
 ) -> dict[str, Any]:
     """Return a task as a mimebundle: plain text and HTML.
 
     Args:
         task: which.
         trouble: why it did not start.
-        understood: how its declaration was understood.
+        interpretation: how its declaration was understood.
     """
     return {
-        "text/plain": write_text(task, trouble=trouble, understood=understood),
-        "text/html": write_html(task, trouble=trouble, understood=understood),
+        "text/plain": write_text(task, trouble=trouble, interpretation=interpretation),
+        "text/html": write_html(task, trouble=trouble, interpretation=interpretation),
     }
 
 
 def write_text(
-    task: Task, *, trouble: str | None = None, understood: Understood | None = None
+    task: Task,
+    *,
+    trouble: str | None = None,
+    interpretation: Interpretation | None = None,
 ) -> str:
     """Return a task, its last run and that run's output, as text."""
-    lines = [] if understood is None else [understood.line]
+    lines = [] if interpretation is None else [interpretation.line]
     lines += [f"{name:9} {text}" for name, text in _describe(task, get_now()) if text]
     trouble = trouble or _explain_trouble(task)
     if trouble:
@@ -85,16 +91,16 @@ def write_text(
     return "\n".join(lines)
 
 
-def say_leftovers(leftovers: Mapping[Task, str]) -> str:
+def format_leftovers(leftovers: Mapping[Task, str]) -> str:
     """Return a line for each task that continues though no cell declares it.
 
     Args:
         leftovers: the note on each, shown after its name.
     """
     return "\n".join(
-        f"{say_name(task)}: has been ended"
+        f"{format_name(task)}: has been ended"
         if task.status == "destroyed"
-        else f"{say_name(task)}: {reason}; `%cron destroy {shlex.quote(task.name)}` "
+        else f"{format_name(task)}: {reason}; `%cron destroy {shlex.quote(task.name)}` "
         "ends it"
         for task, reason in leftovers.items()
     )
@@ -102,7 +108,7 @@ def say_leftovers(leftovers: Mapping[Task, str]) -> str:
 
 def describe_leftovers(leftovers: Mapping[Task, str]) -> dict[str, Any]:
     """Return the same as a mimebundle."""
-    text = say_leftovers(leftovers)
+    text = format_leftovers(leftovers)
     return {"text/plain": text, "text/html": _pre(text)}
 
 
@@ -116,17 +122,20 @@ def _indent(text: str) -> list[str]:
 
 
 def write_html(
-    task: Task, *, trouble: str | None = None, understood: Understood | None = None
+    task: Task,
+    *,
+    trouble: str | None = None,
+    interpretation: Interpretation | None = None,
 ) -> str:
     """Return the same as HTML."""
-    said = _describe(task, None)
-    if understood is not None:
-        said.append(("captured", understood.captured.removeprefix("captured: ")))
-        said.append(("note", "; ".join(understood.notes)))
+    lines = _describe(task, None)
+    if interpretation is not None:
+        lines.append(("captured", interpretation.captured.removeprefix("captured: ")))
+        lines.append(("note", "; ".join(interpretation.notes)))
     rows = "".join(
         f'<tr><td style="text-align:left;opacity:.7">{escape(name)}</td>'
         f'<td style="{TEXT_STYLE}">{escape(text)}</td></tr>'
-        for name, text in said
+        for name, text in lines
         if text
     )
     parts = [f"<table>{rows}</table>"]
@@ -135,8 +144,8 @@ def write_html(
         parts.append(_pre(f"did not start\n{trouble}", style=_ERROR))
     run = find_shown_run(task)
     if run is not None:
-        at = say_instant(run.date, _NO_DAY)
-        caption = f"Figure of {say_name(task)}, run at {at}"
+        at = format_instant(run.date, _NO_DAY)
+        caption = f"Figure of {format_name(task)}, run at {at}"
         for kind, value in _read_output(read_transcript(run)):
             parts.append(_write_item(kind, value, caption))
         if run.traceback_text:
@@ -153,25 +162,25 @@ def _describe(task: Task, now: datetime | None) -> list[tuple[str, str]]:
     """
     run, following = find_shown_run(task), task.next_run
     if now is not None:
-        next_run = say_next(task, now)
+        next_run = format_next(task, now)
     else:
         now = _NO_DAY
-        next_run = "" if following is None else say_instant(following, now)
+        next_run = "" if following is None else format_instant(following, now)
     return [
-        (say_name(task), say_shown_status(task)),
-        ("schedule", f"{task.pattern}  {say_schedule(task)}"),
+        (format_name(task), format_shown_status(task)),
+        ("schedule", f"{task.pattern}  {format_schedule(task)}"),
         ("next run", next_run),
-        ("last run", "" if run is None else _say_run(run, now)),
-        ("runs kept", say_kept(task.history)),
+        ("last run", "" if run is None else _format_run(run, now)),
+        ("runs kept", format_kept(task.history)),
     ]
 
 
-def _say_run(run: RunLike, now: datetime) -> str:
+def _format_run(run: RunLike, now: datetime) -> str:
     """Return a run as text; with its result only if that is not shown below."""
-    said = say_run(run, now)
+    text = format_run(run, now)
     if run.is_ok and read_transcript(run).has_result:
-        return said.removesuffix(f": {run.summary}")
-    return said
+        return text.removesuffix(f": {run.summary}")
+    return text
 
 
 def read_transcript(run: RunLike) -> Transcript:
@@ -243,7 +252,7 @@ def _write_traceback(text: str) -> str:
         for library, frames in groupby(error.frames, attrgetter("library")):
             shown = [_pre("\n".join(lines[f.first : f.end])) for f in frames]
             if library and is_folding:
-                head = f"{say_count(len(shown), 'frame')} in {library}"
+                head = f"{format_count(len(shown), 'frame')} in {library}"
                 shown = [
                     f"<details><summary>{escape(head)}</summary>",
                     *shown,

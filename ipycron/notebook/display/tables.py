@@ -6,7 +6,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from ipycron.api.text_table import find_room, write_text_table
-from ipycron.notebook.display.words import describe_row, get_now, say_instants
+from ipycron.notebook.display.words import describe_row, format_instants, get_now
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -72,7 +72,7 @@ class ExpressionView:
             ("expression", expression.text),
             ("means", expression.describe()),
             ("zone", str(expression.timezone)),
-            ("next", say_instants(fires, now) or "never"),
+            ("next", format_instants(fires, now) or "never"),
             *(("warning", text) for text in expression.warnings),
         ]
 

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from ipycron.client.registry import registry
 from ipycron.notebook.display.ansi import strip_ansi
 from ipycron.notebook.display.feed import Feed
-from ipycron.notebook.display.static import say_leftovers, settle_lines
+from ipycron.notebook.display.static import format_leftovers, settle_lines
 from ipycron.notebook.display.tracebacks import tidy
-from ipycron.notebook.display.words import get_now, say_name, say_run
+from ipycron.notebook.display.words import format_name, format_run, get_now
 from ipycron.process.wire.printable import keep_colours
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from ipycron.api.task import Task
     from ipycron.client.executions import RunLike
-    from ipycron.notebook.display.stage import Understood
+    from ipycron.notebook.display.task_display import Interpretation
     from ipycron.process.wire.displays import DisplayData
 
 IDLE = 3600.0
@@ -114,12 +114,12 @@ class Printer:
         self.print_lines(self._runs.pop(run.id).finish())
         self._printed = {past.id for past in self.task.history}
         if run.outcome == "failed":
-            self.print_lines(say_run(run, get_now()).splitlines())
+            self.print_lines(format_run(run, get_now()).splitlines())
             self.print_lines(tidy(run.traceback_text or "").splitlines())
 
     def print_lines(self, lines: list[str]) -> None:
         """Print lines, each prefixed with the task's name."""
-        name = say_name(self.task)
+        name = format_name(self.task)
         filtered = keep_colours if self._is_coloured else strip_ansi
         lines = [filtered(line) for line in lines]
         if lines:
@@ -128,16 +128,16 @@ class Printer:
 
 
 class TerminalDisplay:
-    """The stage of a session at a prompt; see `TaskDisplay`."""
+    """The display of a session at a prompt; see `TaskDisplay`."""
 
     def __init__(self, shell: Any) -> None:
         is_plain = str(getattr(shell, "colors", "")).casefold() == "nocolor"
         self._is_coloured = not is_plain and sys.stdout.isatty()
         self._printers: dict[str, Printer] = {}
 
-    def show(self, task: Task, understood: Understood) -> None:
+    def show(self, task: Task, interpretation: Interpretation) -> None:
         """Print how a declaration was understood, and from now on the runs' output."""
-        print(understood.line)  # noqa: T201 - what the cell has done
+        print(interpretation.line)  # noqa: T201 - what the cell has done
         if task.id in self._printers:
             return
         for task_id, printer in list(self._printers.items()):
@@ -148,7 +148,7 @@ class TerminalDisplay:
 
     def show_leftovers(self, cell: Hashable, leftovers: Mapping[Task, str]) -> None:  # noqa: ARG002 - see `TaskDisplay`
         """Print a line for each."""
-        print(say_leftovers(leftovers))  # noqa: T201 - what the cell has done
+        print(format_leftovers(leftovers))  # noqa: T201 - what the cell has done
 
     def has(self, name: str) -> bool:
         """Return whether a task of this name is shown."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ipycron import errors
 from ipycron.api.task import get_record
-from ipycron.api.text_table import say_kept
+from ipycron.api.text_table import format_kept
 from ipycron.client.options import TaskOptions
 from ipycron.errors import IpycronError, StartRevoked
 from ipycron.process.wire.outcome import get_traceback_text, summarize_error
@@ -39,11 +39,11 @@ _BRIEF = 10  # seconds below which tenths are of interest
 _MILLISECONDS, _HUNDREDTHS, _TENTHS = 0.0995, 9.995, 59.95  # seconds below which
 
 
-def say_duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Return a duration as readable text.
 
     Examples:
-        >>> [say_duration(s) for s in (0.0123, 4.25, 75, 7260, 90000)]
+        >>> [format_duration(s) for s in (0.0123, 4.25, 75, 7260, 90000)]
         ['0.01 s', '4.2 s', '1 min 15 s', '2 h 1 min', '1 d 1 h']
     """
     if seconds < 1:
@@ -62,11 +62,11 @@ def say_duration(seconds: float) -> str:
     return f"{whole} s"
 
 
-def say_took(seconds: float) -> str:
+def format_took(seconds: float) -> str:
     """Return a run's duration in the format of the views (`formatDuration`).
 
     Examples:
-        >>> [say_took(s) for s in (0.0012, 0.42, 12.34, 245, 7290)]
+        >>> [format_took(s) for s in (0.0012, 0.42, 12.34, 245, 7290)]
         ['1 ms', '0.42 s', '12.3 s', '4 min 05 s', '2 h 02 min']
     """
     if seconds < _MILLISECONDS:
@@ -82,7 +82,7 @@ def say_took(seconds: float) -> str:
     return f"{hours} h {minutes:02} min"
 
 
-def say_instant(instant: datetime, now: datetime, *, seconds: bool = True) -> str:
+def format_instant(instant: datetime, now: datetime, *, seconds: bool = True) -> str:
     """Return an instant in its own zone; without the date if it is today.
 
     Args:
@@ -95,23 +95,23 @@ def say_instant(instant: datetime, now: datetime, *, seconds: bool = True) -> st
     return clock if is_today else f"{instant:%Y-%m-%d} {clock}"
 
 
-def say_instants(instants: Sequence[datetime], now: datetime) -> str:
+def format_instants(instants: Sequence[datetime], now: datetime) -> str:
     """Return several instants, all in the same format."""
     seconds = any(instant.second for instant in instants)
-    return ", ".join(say_instant(i, now, seconds=seconds) for i in instants)
+    return ", ".join(format_instant(i, now, seconds=seconds) for i in instants)
 
 
-def say_schedule(task: Task) -> str:
+def format_schedule(task: Task) -> str:
     """Return a task's schedule in words and its zone."""
     return f"{task.expression.describe()} ({task.timezone})"
 
 
-def say_fires(task: Task, now: datetime, count: int = 3) -> str:
+def format_fires(task: Task, now: datetime, count: int = 3) -> str:
     """Return the next fires of a task as if it were started now."""
     if task.runs_left is not None:
         count = min(count, task.runs_left)
     fires = task.expression.upcoming(count, now)
-    return f"next {say_instants(fires, now)}" if fires else "it will not fire again"
+    return f"next {format_instants(fires, now)}" if fires else "it will not fire again"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,16 +148,16 @@ def describe_row(task: Task, now: datetime, *, is_replaced: bool = False) -> Row
     """
     run = find_shown_run(task)
     error = find_start_error(task)
-    last_run = "" if run is None else say_run(run, now)
+    last_run = "" if run is None else format_run(run, now)
     if error is not None:
-        last_run = f"did not start: {say_error(error)}"
+        last_run = f"did not start: {format_error(error)}"
     return Row(
-        name=say_name(task),
-        status="ending" if is_replaced else say_shown_status(task),
+        name=format_name(task),
+        status="ending" if is_replaced else format_shown_status(task),
         schedule=f"{task.pattern}  {task.expression.describe()}",
-        next_run="" if is_replaced else say_next(task, now),
+        next_run="" if is_replaced else format_next(task, now),
         last_run=last_run,
-        history=say_kept(task.history),
+        history=format_kept(task.history),
     )
 
 
@@ -169,30 +169,30 @@ def find_start_error(task: Task) -> BaseException | None:
     return error
 
 
-def say_error(error: BaseException) -> str:
+def format_error(error: BaseException) -> str:
     """Return an error as one line; ipycron's own with their full text."""
     if isinstance(error, IpycronError):
-        return f"{type(error).__name__}: {one_line(say_text(str(error)))}"
+        return f"{type(error).__name__}: {one_line(format_text(str(error)))}"
     return summarize_error(error)
 
 
-def say_text(text: str) -> str:
+def format_text(text: str) -> str:
     """Return a message of ipycron in terms of the magics.
 
     Examples:
-        >>> say_text("busy, and no_overlap is set: max_restarts=3")
+        >>> format_text("busy, and no_overlap is set: max_restarts=3")
         'busy, and --no-overlap is set: --max-restarts 3'
     """
-    for said, instead in _CALLS.items():
-        text = text.replace(said, instead)
+    for phrase, instead in _CALLS.items():
+        text = text.replace(phrase, instead)
     text = _RUN_ID.sub("busy with another run", text)
-    return _get_options().sub(_say_option, text)
+    return _get_options().sub(_format_option, text)
 
 
-def say_summary(summary: str) -> str:
+def format_summary(summary: str) -> str:
     """Return the summary of a failure; ipycron's own in terms of the magics."""
     name = summary.partition(":")[0]
-    return say_text(summary) if hasattr(errors, name) else summary
+    return format_text(summary) if hasattr(errors, name) else summary
 
 
 @functools.cache
@@ -203,7 +203,7 @@ def _get_options() -> re.Pattern[str]:
     )
 
 
-def _say_option(match: re.Match[str]) -> str:
+def _format_option(match: re.Match[str]) -> str:
     if match[3]:
         return f"option --{match[3]}"
     flag = f"--{match[1].replace('_', '-')}"
@@ -213,11 +213,11 @@ def _say_option(match: re.Match[str]) -> str:
 def explain_error(error: BaseException) -> str:
     """Return an error with its traceback; ipycron's own errors need none."""
     if isinstance(error, IpycronError):
-        return keep_colours(f"{type(error).__name__}: {say_text(str(error))}")
+        return keep_colours(f"{type(error).__name__}: {format_text(str(error))}")
     return get_traceback_text(error) or summarize_error(error)
 
 
-def say_status(task: Task) -> str:
+def format_status(task: Task) -> str:
     """Return a task's status, including a start or stop in progress."""
     if task.is_starting:
         return "starting"
@@ -225,9 +225,9 @@ def say_status(task: Task) -> str:
     return "stopping" if is_stopping else str(task.status)
 
 
-def say_shown_status(task: Task) -> str:
+def format_shown_status(task: Task) -> str:
     """Return a task's status as the views show it: ``3 running``, ``failing``."""
-    status = say_status(task)
+    status = format_status(task)
     count = len(task.running)
     if status == "running" and count > 1:
         return f"{count} running"
@@ -239,28 +239,28 @@ def say_shown_status(task: Task) -> str:
     return status
 
 
-def say_next(task: Task, now: datetime) -> str:
+def format_next(task: Task, now: datetime) -> str:
     """Return when a task runs next, and how soon; empty if it is not armed."""
     following = task.next_run
     if following is None:
         return ""
     left = max(1, math.ceil((following - now).total_seconds()))
-    clock = say_instant(following, now, seconds=bool(following.second))
-    return f"{clock}, in {say_duration(left)}"
+    clock = format_instant(following, now, seconds=bool(following.second))
+    return f"{clock}, in {format_duration(left)}"
 
 
-def say_run(run: RunLike, now: datetime) -> str:
+def format_run(run: RunLike, now: datetime) -> str:
     """Return when a run was, how long it took and how it ended."""
-    clock = say_instant(run.date, now)
+    clock = format_instant(run.date, now)
     if run.is_ok is None:
         return f"{clock} running"
-    took = "" if run.duration is None else say_took(run.duration)
+    took = "" if run.duration is None else format_took(run.duration)
     if not run.is_ok:
-        said = f"{clock} {run.outcome}" + (took and f" after {took}")
+        text = f"{clock} {run.outcome}" + (took and f" after {took}")
         is_failed = run.outcome == "failed"
-        return f"{said}: {say_summary(run.summary)}" if is_failed else said
-    said = f"{clock} finished" + (took and f" in {took}")
-    return said if run.summary in ("", "None") else f"{said}: {run.summary}"
+        return f"{text}: {format_summary(run.summary)}" if is_failed else text
+    text = f"{clock} finished" + (took and f" in {took}")
+    return text if run.summary in ("", "None") else f"{text}: {run.summary}"
 
 
 def find_shown_run(task: Task) -> RunLike | None:
@@ -277,12 +277,12 @@ def one_line(value: Any) -> str:
     return " ".join(keep_colours(str(value)).split())
 
 
-def say_name(task: Task) -> str:
+def format_name(task: Task) -> str:
     """Return a task's name without anything that moves the cursor or reverses text."""
     return show_hidden(one_line(task.name))
 
 
-def say_count(count: int, noun: str) -> str:
+def format_count(count: int, noun: str) -> str:
     """Return ``1 run``, ``2 runs``."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 

@@ -95,7 +95,7 @@ class _Run:
     orphans: list[Task] = field(default_factory=list)
 
 
-class CellLedger:
+class CellTracker:
     """Follows the cells of a notebook as they run, on its main thread."""
 
     def __init__(self) -> None:

@@ -10,7 +10,7 @@ from IPython.core.error import UsageError
 
 from ipycron.api import functions as api
 from ipycron.client.jobs import Inline
-from ipycron.notebook.display.words import say_name
+from ipycron.notebook.display.words import format_name
 from ipycron.scheduling.policy import OptionKind, check_flag, option
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def choose_tasks(command: str, line: ParsedLine) -> list[Task]:
             raise UsageError(f"%cron {command}: names and --all exclude each other")
         return list(api.get_tasks().values())
     if not line.words:
-        names = ", ".join(say_name(task) for task in api.get_tasks().values())
+        names = ", ".join(format_name(task) for task in api.get_tasks().values())
         known = f"Tasks: {names}." if names else "There are no tasks."
         raise UsageError(f"%cron {command}: name a task, or say --all. {known}")
     return [api.get_task(name) for name in line.words]

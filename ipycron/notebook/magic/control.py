@@ -25,15 +25,15 @@ from ipycron.errors import (
 from ipycron.notebook.display.tracebacks import tidy
 from ipycron.notebook.display.words import (
     find_start_error,
+    format_count,
+    format_duration,
+    format_error,
+    format_fires,
+    format_name,
+    format_run,
+    format_text,
     get_now,
     one_line,
-    say_count,
-    say_duration,
-    say_error,
-    say_fires,
-    say_name,
-    say_run,
-    say_text,
 )
 from ipycron.notebook.magic.choice import ChoiceOptions, choose_tasks, refuse_waiting
 from ipycron.process.wire.outcome import get_traceback_text, summarize_error
@@ -118,30 +118,30 @@ def _control(
         try:
             error = completion.exception(limit)
         except TimeoutError:
-            print(f"{say_name(task)}: still {task.status}, which takes a while")
+            print(f"{format_name(task)}: still {task.status}, which takes a while")
             continue
         if error is None:
-            print(_say_state(task))
+            print(_format_state(task))
         else:
-            failures.append(_say_failure(task, error))
-    notebook.stage.flush()
+            failures.append(_format_failure(task, error))
+    notebook.display.flush()
     if failures:
         raise UsageError("; ".join(failures))
 
 
-def _say_state(task: Task) -> str:
+def _format_state(task: Task) -> str:
     if task.is_started:
-        return f"{say_name(task)}: {task.status}, {say_fires(task, get_now(), 1)}"
-    return f"{say_name(task)}: {task.status}"
+        return f"{format_name(task)}: {task.status}, {format_fires(task, get_now(), 1)}"
+    return f"{format_name(task)}: {task.status}"
 
 
-def _say_failure(task: Task, error: BaseException) -> str:
+def _format_failure(task: Task, error: BaseException) -> str:
     """Print the traceback of a job's own error; return one line for any error."""
     traceback_text = get_traceback_text(error)
     if traceback_text:
         print(traceback_text)
     if isinstance(error, IpycronError):
-        return one_line(say_text(str(error)))
+        return one_line(format_text(str(error)))
     return f"task {task.name!r} did not start: {summarize_error(error)}"
 
 
@@ -155,23 +155,23 @@ def run(notebook: Notebook, line: ParsedLine) -> None:
         if is_waiting:
             _refuse(task, completion.exception())
             notebook.results.wait(task)
-            _print_end(task, with_output=not notebook.stage.prints(task))
+            _print_end(task, with_output=not notebook.display.prints(task))
             continue
         # A run that needs this thread's loop begins when the cell has ended.
         with contextlib.suppress(TimeoutError, BlockingCall):
             _refuse(task, completion.exception(GLANCE))
         completion.add_done_callback(partial(notebook.handle_end, task))
-        print(f"{say_name(task)}: runs now")
-    notebook.stage.flush()
+        print(f"{format_name(task)}: runs now")
+    notebook.display.flush()
 
 
 def _refuse(task: Task, error: BaseException | None) -> None:
     """Raise the error that kept a run from beginning; not the error of a run."""
     cause = find_start_error(task)
     if isinstance(error, TaskNotStarted) and cause is not None:
-        raise UsageError(f"{task.name!r} did not start: {say_error(cause)}")
+        raise UsageError(f"{task.name!r} did not start: {format_error(cause)}")
     if isinstance(error, OverlapError | TaskDestroyed | TaskNotStarted):
-        raise UsageError(one_line(say_text(str(error))))
+        raise UsageError(one_line(format_text(str(error))))
 
 
 def _print_end(task: Task, *, with_output: bool) -> None:
@@ -183,7 +183,7 @@ def _print_end(task: Task, *, with_output: bool) -> None:
         print(ended.output.stderr, end="", file=sys.stderr)
         if ended.traceback_text:
             print(tidy(ended.traceback_text))
-    print(f"{say_name(task)}: {say_run(ended, get_now())}")
+    print(f"{format_name(task)}: {format_run(ended, get_now())}")
 
 
 def wait(notebook: Notebook, line: ParsedLine) -> None:
@@ -197,14 +197,14 @@ def wait(notebook: Notebook, line: ParsedLine) -> None:
     is_done = api_wait(
         tasks, runs=line.values.get("runs"), timeout=line.values.get("for_")
     )
-    took = say_duration((get_now() - began).total_seconds())
-    said = [f"waited {took}" if is_done else f"timed out after {took}"]
+    took = format_duration((get_now() - began).total_seconds())
+    parts = [f"waited {took}" if is_done else f"timed out after {took}"]
     for task, (finished, failed) in zip(tasks, before, strict=True):
         failures = task.history.failed - failed
-        count = say_count(task.history.finished - finished + failures, "run")
-        said.append(
-            f"{say_name(task)}: {count}" + f", {failures} failed" * (failures > 0)
+        count = format_count(task.history.finished - finished + failures, "run")
+        parts.append(
+            f"{format_name(task)}: {count}" + f", {failures} failed" * (failures > 0)
         )
         notebook.results.wait(task)
-    notebook.stage.flush()
-    print("; ".join(said))
+    notebook.display.flush()
+    print("; ".join(parts))

@@ -18,14 +18,14 @@ from ipycron.client.jobs import Cell
 from ipycron.errors import StartRevoked, TaskFileNotFound
 from ipycron.notebook.capture.capture import Captured, capture_names, check_syntax
 from ipycron.notebook.capture.writer import format_size
-from ipycron.notebook.display.stage import Understood, Variable
+from ipycron.notebook.display.task_display import Interpretation, Variable
 from ipycron.notebook.display.words import (
     explain_error,
+    format_error,
+    format_fires,
+    format_name,
+    format_schedule,
     get_now,
-    say_error,
-    say_fires,
-    say_name,
-    say_schedule,
 )
 from ipycron.notebook.magic.grammar import refuse_expression, split_expression
 from ipycron.notebook.magic.inline_cell import InlineCell
@@ -74,20 +74,20 @@ def declare_cell(notebook: Notebook, line: ParsedLine, body: str) -> None:
     source = notebook.cells.number_lines(body)
     check_source(notebook.shell, source)
     if cell.inline:
-        wish = _read(notebook, expression, options, cell, stem="cell")
-        _declare(notebook, wish, _make_inline(notebook, wish, source))
+        declaration = _read(notebook, expression, options, cell, stem="cell")
+        _declare(notebook, declaration, _make_inline(notebook, declaration, source))
         return
     captured = capture_names(source, notebook.shell, include=_get_include(cell))
-    wish = _read(notebook, expression, options, cell, stem="cell")
+    declaration = _read(notebook, expression, options, cell, stem="cell")
     job = Cell(
         source=source,
-        filename=f"<cell {wish.name}>",
+        filename=f"<cell {declaration.name}>",
         # The buffers are the notebook's own memory: write them out before it continues.
         payload=pack_pickle(captured.pickle, captured.buffers),
         extensions=captured.extensions,
         left_behind=captured.left_behind,
     )
-    _declare(notebook, wish, job, captured)
+    _declare(notebook, declaration, job, captured)
 
 
 def declare_file(notebook: Notebook, line: ParsedLine) -> None:
@@ -102,8 +102,8 @@ def declare_file(notebook: Notebook, line: ParsedLine) -> None:
     options, cell = split_values(line.values)
     check_file_options(cell)
     options["args"] = (*words[1:], *line.rest)
-    wish = _read(notebook, expression, options, cell, stem=path.stem)
-    _declare(notebook, wish, path)
+    declaration = _read(notebook, expression, options, cell, stem=path.stem)
+    _declare(notebook, declaration, path)
 
 
 def _read(
@@ -133,12 +133,12 @@ def _read(
     )
 
 
-def _make_inline(notebook: Notebook, wish: _Declaration, source: str) -> Any:
+def _make_inline(notebook: Notebook, declaration: _Declaration, source: str) -> Any:
     """Return the function that runs a cell here."""
-    if wish.options.get("executor") is not None:
+    if declaration.options.get("executor") is not None:
         raise UsageError("--inline runs in the notebook itself, --on does elsewhere")
-    inline = InlineCell(source, notebook, name=wish.name)
-    if wish.options.get("timeout") is not None and not inline.is_async:
+    inline = InlineCell(source, notebook, name=declaration.name)
+    if declaration.options.get("timeout") is not None and not inline.is_async:
         raise UsageError(
             "--timeout cannot end a cell that runs in the notebook itself: leave "
             "--inline out, or interrupt the kernel"
@@ -151,10 +151,10 @@ def _get_include(cell: CellOptions) -> tuple[str, ...] | None:
 
 
 def _describe_captured(captured: Captured) -> str:
-    said = captured.describe()
+    text = captured.describe()
     if len(captured.names) > 1:
-        said += f", {format_size(captured.size_bytes)} in all"
-    return said
+        text += f", {format_size(captured.size_bytes)} in all"
+    return text
 
 
 def _list_variables(captured: Captured) -> Iterator[Variable]:
@@ -169,7 +169,7 @@ def _list_variables(captured: Captured) -> Iterator[Variable]:
 
 def _declare(
     notebook: Notebook,
-    wish: _Declaration,
+    declaration: _Declaration,
     job: Any,
     captured: Captured | None = None,
 ) -> None:
@@ -177,27 +177,31 @@ def _declare(
     captured = captured or Captured()
     warnings = captured.warnings
     notes: tuple[str, ...] = ()
-    _check_list(notebook, wish.cell.append_to)
-    existing = _find_task(wish.name)
-    task = api.create_task(wish.expression, job, name=wish.name, **wish.options)
-    notebook.cells.claim(task, is_named=not wish.is_unnamed)
+    _check_list(notebook, declaration.cell.append_to)
+    existing = _find_task(declaration.name)
+    task = api.create_task(
+        declaration.expression, job, name=declaration.name, **declaration.options
+    )
+    notebook.cells.claim(task, is_named=not declaration.is_unnamed)
     if task is existing:
         kept = ("kept as it was",)
-        understood = Understood(line=describe(task, kept), notes=kept)
-        present(notebook, task, understood, is_quiet=wish.cell.quiet)
+        interpretation = Interpretation(line=describe(task, kept), notes=kept)
+        present(notebook, task, interpretation, is_quiet=declaration.cell.quiet)
         return
-    if wish.cell.into is not None:
-        notebook.results.keep(task, partial(_bind, notebook, wish.cell.into))
-        notes = (*notes, f"each result goes to {wish.cell.into}")
-    if wish.cell.append_to is not None:
-        notebook.results.keep(task, partial(_append, notebook, wish.cell.append_to))
-        notes = (*notes, f"each result is added to {wish.cell.append_to}")
-    if wish.is_unnamed and task.expression.is_hashed:
+    if declaration.cell.into is not None:
+        notebook.results.keep(task, partial(_bind, notebook, declaration.cell.into))
+        notes = (*notes, f"each result goes to {declaration.cell.into}")
+    if declaration.cell.append_to is not None:
+        notebook.results.keep(
+            task, partial(_append, notebook, declaration.cell.append_to)
+        )
+        notes = (*notes, f"each result is added to {declaration.cell.append_to}")
+    if declaration.is_unnamed and task.expression.is_hashed:
         text = "H gives each name a different time; keep it with --name"
         warnings = (*warnings, text)
     if existing is not None:
-        notes = (*notes, f"replaces {say_name(existing)}")
-    understood = Understood(
+        notes = (*notes, f"replaces {format_name(existing)}")
+    interpretation = Interpretation(
         line=describe(
             task, [text for text in (_describe_captured(captured), *notes) if text]
         ),
@@ -206,9 +210,15 @@ def _declare(
         captured=_describe_captured(captured),
         notes=notes,
     )
-    present(notebook, task, understood, warnings=warnings, is_quiet=wish.cell.quiet)
+    present(
+        notebook,
+        task,
+        interpretation,
+        warnings=warnings,
+        is_quiet=declaration.cell.quiet,
+    )
     task.start().add_done_callback(partial(_report_start, notebook, task))
-    if wish.cell.run_now:
+    if declaration.cell.run_now:
         task.execute().add_done_callback(partial(notebook.handle_end, task))
 
 
@@ -247,10 +257,10 @@ def _report_start(notebook: Notebook, task: Task, completion: Completion[None]) 
     # A task that was stopped or ended meanwhile did as requested.
     if error is None or isinstance(error, StartRevoked) or task.status == "destroyed":
         return
-    notebook.stage.show_trouble(task, explain_error(error))
+    notebook.display.show_trouble(task, explain_error(error))
     extra = {"ipycron_name": task.name}
     text = "task %r did not start: %s"
-    task.logger.error(text, task.name, say_error(error), extra=extra)
+    task.logger.error(text, task.name, format_error(error), extra=extra)
 
 
 def find_expression(words: Sequence[str]) -> tuple[str, tuple[str, ...]]:
@@ -322,7 +332,7 @@ def check_file_options(cell: CellOptions) -> None:
 def present(
     notebook: Notebook,
     task: Task,
-    understood: Understood,
+    interpretation: Interpretation,
     *,
     warnings: Sequence[str] = (),
     is_quiet: bool = False,
@@ -332,7 +342,7 @@ def present(
     Args:
         notebook: the notebook to show it in.
         task: the task.
-        understood: the description of the declaration.
+        interpretation: the description of the declaration.
         warnings: likely problems, one line each.
         is_quiet: show nothing.
     """
@@ -340,12 +350,14 @@ def present(
         notebook.quiet.add(task.name)
         return
     notebook.quiet.discard(task.name)
-    notebook.stage.show(task, understood)
+    notebook.display.show(task, interpretation)
     for text in warnings:
         print(f"warning: {text}")  # noqa: T201 - the front end shows it under the cell
 
 
 def describe(task: Task, notes: Sequence[str] = ()) -> str:
     """Return the line that describes a declaration as it was understood."""
-    said = f"{say_name(task)}: {say_schedule(task)}, {say_fires(task, get_now())}"
-    return "; ".join((said, *notes))
+    text = (
+        f"{format_name(task)}: {format_schedule(task)}, {format_fires(task, get_now())}"
+    )
+    return "; ".join((text, *notes))

@@ -18,8 +18,8 @@ from ipycron.errors import (
 )
 from ipycron.notebook.display.last_resort import LastResort
 from ipycron.notebook.display.terminal import TerminalDisplay
-from ipycron.notebook.display.words import say_name
-from ipycron.notebook.magic.cells import CellLedger
+from ipycron.notebook.display.words import format_name
+from ipycron.notebook.magic.cells import CellTracker
 from ipycron.notebook.magic.inline_output import InlineOutput
 from ipycron.notebook.widgets.page import PageDisplay
 from ipycron.process.wire.outcome import summarize_error
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from ipycron.api.task import Task
     from ipycron.client.completion import Completion
-    from ipycron.notebook.display.stage import TaskDisplay
+    from ipycron.notebook.display.task_display import TaskDisplay
     from ipycron.scheduling.events import TaskContext
 
 
@@ -80,7 +80,7 @@ class Notebook:
     Attributes:
         shell: IPython's shell.
         cells: which cell has declared which tasks.
-        stage: where its tasks are shown.
+        display: where its tasks are shown.
         inline_output: collects what inline cells print and show.
         results: puts results into variables (`--into`, `--append-to`).
         quiet: names of the tasks that were declared with ``--quiet``.
@@ -88,12 +88,12 @@ class Notebook:
 
     def __init__(self, shell: InteractiveShell) -> None:
         self.shell = shell
-        self.cells = CellLedger()
-        self.stage = make_stage(shell)
+        self.cells = CellTracker()
+        self.display = make_display(shell)
         self.results = Results()
         self.quiet: set[str] = set()
         self.inline_output = InlineOutput(shell)
-        self._last_resort = LastResort(self.stage, self.quiet)
+        self._last_resort = LastResort(self.display, self.quiet)
         self._last_resort.install()
 
     @property
@@ -112,12 +112,12 @@ class Notebook:
         key, is_outermost = self.cells.key, self.cells.depth == 1
         ended, kept = self.cells.end(result)
         if ended:
-            names = ", ".join(say_name(task) for task in ended)
+            names = ", ".join(format_name(task) for task in ended)
             print(f"{names}: ended, the cell no longer declares it")
         if kept:
-            self.stage.show_leftovers(key, kept)
+            self.display.show_leftovers(key, kept)
         if is_outermost:
-            self.stage.leave(key)
+            self.display.leave(key)
 
     def _find_deleted(self) -> list[object]:
         """Return the ids of cells that were deleted since a cell last ran.
@@ -135,7 +135,7 @@ class Notebook:
         if isinstance(error, _ENDED_ON_REQUEST):
             return  # stopped or destroyed: not a failure
         # A quiet task may have been shown under the same name before.
-        is_shown = task.name not in self.quiet and self.stage.has(task.name)
+        is_shown = task.name not in self.quiet and self.display.has(task.name)
         if error is not None and not is_shown:
             summary = summarize_error(error)
             extra = {"ipycron_name": task.name}
@@ -144,15 +144,15 @@ class Notebook:
 
     def close(self) -> None:
         """End all tasks and processes, and print which tasks those were."""
-        names = [say_name(task) for task in api.get_tasks().values()]
+        names = [format_name(task) for task in api.get_tasks().values()]
         api.shutdown()
-        self.stage.close()
+        self.display.close()
         self._last_resort.remove()
         if names:
             print(f"ended: {', '.join(names)}")
 
 
-def make_stage(shell: Any) -> TaskDisplay:
+def make_display(shell: Any) -> TaskDisplay:
     """Return the display for a shell's tasks."""
     return (
         TerminalDisplay(shell)

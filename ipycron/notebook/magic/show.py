@@ -22,10 +22,10 @@ from ipycron.notebook.display.words import (
     explain_error,
     find_shown_run,
     find_start_error,
+    format_instants,
+    format_name,
+    format_run,
     get_now,
-    say_instants,
-    say_name,
-    say_run,
 )
 from ipycron.notebook.magic.choice import ChoiceOptions, choose_tasks
 from ipycron.notebook.magic.grammar import refuse_expression, split_expression
@@ -101,12 +101,12 @@ def print_logs(_: Notebook, line: ParsedLine) -> None:
         run = find_shown_run(task)
         error = find_start_error(task)
         if error is not None:
-            print(f"{say_name(task)}: did not start\n{explain_error(error)}")
+            print(f"{format_name(task)}: did not start\n{explain_error(error)}")
         elif run is None:
-            print(f"{say_name(task)}: has not run yet")
+            print(f"{format_name(task)}: has not run yet")
         if run is None:
             continue
-        print(f"{say_name(task)}: {say_run(run, get_now())}")
+        print(f"{format_name(task)}: {format_run(run, get_now())}")
         trace = tidy(run.traceback_text or "")
         for text in (run.output.stdout, run.output.stderr, trace):
             if text:
@@ -119,7 +119,7 @@ def print_next(_: Notebook, line: ParsedLine) -> None:
     for task in choose_tasks("next", line):
         fires = task.expression.upcoming(count, get_now())
         armed = "" if task.next_run is not None else f" (it is {task.status})"
-        print(f"{say_name(task)}: {say_instants(fires, get_now())}{armed}")
+        print(f"{format_name(task)}: {format_instants(fires, get_now())}{armed}")
 
 
 def explain(_: Notebook, line: ParsedLine) -> None:

@@ -17,7 +17,7 @@ from ipycron.errors import (
     UnknownTask,
     UnknownTimezone,
 )
-from ipycron.notebook.display.words import one_line, say_text
+from ipycron.notebook.display.words import format_text, one_line
 from ipycron.notebook.magic.grammar import LineError
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def usage_errors() -> Iterator[None]:
     except CronSyntaxError as error:
         raise UsageError(str(error)) from None  # with its caret
     except _MISTAKES as error:
-        raise UsageError(one_line(say_text(str(error)))) from None
+        raise UsageError(one_line(format_text(str(error)))) from None
 
 
 def describe_syntax_error(error: SyntaxError, *, where: str = "") -> str:

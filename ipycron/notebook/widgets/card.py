@@ -12,7 +12,7 @@ from ipycron.notebook.widgets.live import LiveView
 
 if TYPE_CHECKING:
     from ipycron.api.task import Task
-    from ipycron.notebook.display.stage import Understood
+    from ipycron.notebook.display.task_display import Interpretation
 
 MAX_ENDED = 20
 """Cards of destroyed tasks that stay live; older ones are closed, and the notebook
@@ -29,16 +29,16 @@ class Card(LiveView):
         self.task = task
         super().__init__(kind="card")
 
-    def show_declaration(self, understood: Understood) -> None:
+    def show_declaration(self, interpretation: Interpretation) -> None:
         """Show what a declaration has captured, and its notes.
 
         If it kept the existing task, no variables are shown.
         """
         facts = dict(self.facts)
-        if understood.variables or "variables" not in facts:
-            facts["variables"] = [list(v) for v in understood.variables]
-            facts["size"] = understood.size
-        facts["notes"] = list(understood.notes)
+        if interpretation.variables or "variables" not in facts:
+            facts["variables"] = [list(v) for v in interpretation.variables]
+            facts["size"] = interpretation.size
+        facts["notes"] = list(interpretation.notes)
         self.facts = facts
 
     def find_tasks(self) -> list[Task]:

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ipycron.errors import OverlapError, TaskDestroyed, TaskNotStarted
-from ipycron.notebook.display.words import clean, say_error
+from ipycron.notebook.display.words import clean, format_error
 from ipycron.notebook.widgets.model import MAX_SUMMARY
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Clicks:
         if error is None or (name == "run" and not isinstance(error, _REFUSALS)):
             self._end(command_id, None)
         else:
-            self._end(command_id, say_error(error))
+            self._end(command_id, format_error(error))
 
     def _end(self, command_id: Any, error: str | None) -> None:
         text = None if error is None else clean(error, MAX_SUMMARY)

@@ -16,8 +16,8 @@ from ipycron.notebook.display.tracebacks import read_errors
 from ipycron.notebook.display.words import (
     clean,
     find_start_error,
-    say_status,
-    say_summary,
+    format_status,
+    format_summary,
 )
 from ipycron.process.wire.outcome import UNSENT
 from ipycron.scheduling.plan import find_start
@@ -158,7 +158,7 @@ def describe_task(task: Task, now: float) -> TaskRow:
         zone=task.timezone,
         job=clean(task.source.label, MAX_NAME),
         place=_find_place(task),
-        status=say_status(task),
+        status=format_status(task),
         stop_by=get_record(task).observed.stop_by,
         trouble=_describe_trouble(task),
         fires=find_fires(task, now),
@@ -189,7 +189,7 @@ def _describe_trouble(task: Task) -> str | None:
     error = find_start_error(task)
     if error is None:
         return None
-    return clean(say_summary(f"{type(error).__name__}: {error}"), MAX_TROUBLE)
+    return clean(format_summary(f"{type(error).__name__}: {error}"), MAX_TROUBLE)
 
 
 def find_fires(task: Task, now: float, count: int = FIRES) -> list[float]:
@@ -217,7 +217,7 @@ def describe_run(run: RunLike) -> RunRow:
         duration=took,
         state=run.outcome or "running",
         summary=clean(
-            run.summary if run.is_ok else say_summary(run.summary), MAX_SUMMARY
+            run.summary if run.is_ok else format_summary(run.summary), MAX_SUMMARY
         ),
     )
     if run.is_ok and run.summary.startswith(UNSENT):
@@ -260,7 +260,7 @@ def describe_event(item: Item) -> EventRow:
         name=clean(item.name, MAX_NAME),
         run=item.run_id,
         duration=took if took is None else _round(took, 10_000),
-        summary=clean(say_summary(item.summary), MAX_SUMMARY),
+        summary=clean(format_summary(item.summary), MAX_SUMMARY),
         reason=item.reason,
         missed=item.missed_count,
         stopped=item.is_stopped,

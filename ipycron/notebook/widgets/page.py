@@ -26,16 +26,16 @@ from ipycron.notebook.display.feed import Feed
 from ipycron.notebook.display.static import (
     describe_leftovers,
     describe_task,
-    say_leftovers,
+    format_leftovers,
 )
-from ipycron.notebook.display.words import say_status
+from ipycron.notebook.display.words import format_status
 from ipycron.process.shell.displays import WIDGET_VIEW
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping
 
     from ipycron.api.task import Task
-    from ipycron.notebook.display.stage import Understood
+    from ipycron.notebook.display.task_display import Interpretation
 
 RENEW_EVERY = 1.0
 """Minimum seconds between two copies while no browser shows the card."""
@@ -125,7 +125,7 @@ class StaticCopy:
 
     def _read_states(self) -> list[tuple[str, bool]]:
         """Return the states that a copy must not show wrongly for long."""
-        return [(say_status(t), bool(t.history)) for t in self._find_tasks()]
+        return [(format_status(t), bool(t.history)) for t in self._find_tasks()]
 
     def _is_wrong(self) -> bool:
         """Return whether the copy is out of date and no run is about to change it."""
@@ -157,18 +157,18 @@ class StaticCopy:
 class Page(StaticCopy):
     """The output of one task: its card and the copy."""
 
-    def __init__(self, task: Task, understood: Understood) -> None:
+    def __init__(self, task: Task, interpretation: Interpretation) -> None:
         self.task = task
-        self._understood = understood
+        self._interpretation = interpretation
         self._trouble: str | None = None
         card = make_card(task)
         if card is not None:
-            card.show_declaration(understood)
+            card.show_declaration(interpretation)
         super().__init__(card, self._describe)
 
     def _describe(self) -> dict[str, Any]:
         return describe_task(
-            self.task, trouble=self._trouble, understood=self._understood
+            self.task, trouble=self._trouble, interpretation=self._interpretation
         )
 
     def _is_shown(self, task_id: str) -> bool:
@@ -236,7 +236,7 @@ def make_leftovers(leftovers: Mapping[Task, str]) -> Any:
 
 
 class PageDisplay:
-    """The stage of a kernel; see `TaskDisplay`."""
+    """The display of a kernel; see `TaskDisplay`."""
 
     def __init__(self) -> None:
         self._pages: list[Page] = []
@@ -244,9 +244,9 @@ class PageDisplay:
         self._by_cell: dict[Hashable, list[Page]] = {}
         self._leftovers: dict[Hashable, Any] = {}
 
-    def show(self, task: Task, understood: Understood) -> None:
+    def show(self, task: Task, interpretation: Interpretation) -> None:
         """Show a task in the running cell's output, with how it was understood."""
-        page = Page(task, understood)
+        page = Page(task, interpretation)
         page.show()
         self._pages = [p for p in self._pages if p.task.status != "destroyed"]
         self._pages.append(page)
@@ -265,7 +265,7 @@ class PageDisplay:
         """Show them with a button to end each; as text if there are no widgets."""
         view = make_leftovers(leftovers)
         if view is None:
-            print(say_leftovers(leftovers))  # noqa: T201 - the front end shows it
+            print(format_leftovers(leftovers))  # noqa: T201 - the front end shows it
             return
         show_view(view, partial(describe_leftovers, leftovers))
         former, self._leftovers[cell] = self._leftovers.pop(cell, None), view

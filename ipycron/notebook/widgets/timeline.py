@@ -6,7 +6,7 @@ import itertools
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from ipycron.notebook.display.words import say_duration
+from ipycron.notebook.display.words import format_duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -95,8 +95,8 @@ def find_pace(schedule: Schedule, first: int) -> str:
         return ""
     shortest, longest = min(pauses), max(pauses)
     if shortest == longest:
-        return f"every {_UNITS.get(shortest) or say_duration(shortest)}"
-    return f"every {say_duration(shortest)} to {say_duration(longest)}"
+        return f"every {_UNITS.get(shortest) or format_duration(shortest)}"
+    return f"every {format_duration(shortest)} to {format_duration(longest)}"
 
 
 def fit_horizon(schedules: Iterable[tuple[Schedule, int | None]], now: int) -> int:

@@ -25,7 +25,7 @@ class Variable(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Understood:
+class Interpretation:
     """How a declaration was understood.
 
     Attributes:
@@ -46,7 +46,7 @@ class Understood:
 class TaskDisplay(Protocol):
     """Where tasks are shown."""
 
-    def show(self, task: Task, understood: Understood) -> None:
+    def show(self, task: Task, interpretation: Interpretation) -> None:
         """Show how a declaration was understood, and show its task here from now on."""
 
     def show_leftovers(self, cell: Hashable, leftovers: Mapping[Task, str]) -> None:
