@@ -79,6 +79,22 @@ def test_inline_cell_says_what_it_does_in_its_run(session):
     assert "ipycron" not in type(stdout.write).__module__
 
 
+def test_inline_cell_has_the_output_of_what_it_awaits_and_not_of_its_threads(session):
+    """As the manual says: a thread outlives its run, and may work for another."""
+    session.run("import asyncio, threading")
+    session.run(
+        "%%cron @yearly --inline --name it --quiet\n"
+        "await asyncio.to_thread(print, 'awaited')\n"
+        "thread = threading.Thread(target=print, args=('thread',))\n"
+        "thread.start(); thread.join()"
+    )
+    get_task("it").execute().result(DEADLINE)
+    assert get_task("it").last_run.output.stdout == "awaited\n"
+    assert session.read() == "thread\n"
+    manual = " ".join(session.run("%cron --help").split())
+    assert "prints where threads of any cell do" in manual
+
+
 def test_inline_cell_of_many_lines_says_them_all_in_order(session):
     """However they are collected on the way."""
     session.run("%%cron @yearly --inline --name it\nfor n in range(5000): print(n)")

@@ -6,7 +6,9 @@ while a cell awaits something). A slow cell makes its runs late, and a long run 
 the next cell waiting; an interrupt ends it. At a terminal's prompt no loop is running;
 there it runs on a thread, concurrently with what is typed.
 
-What it prints and shows belongs to the run, as with a worker: `InlineOutput`.
+What it prints and shows belongs to the run, as with a worker: `InlineOutput`. Not what
+its threads print: they inherit no context variable, and if we made them do so, a thread
+of a pool would print for all later runs and cells into the run that it was started in.
 """
 
 # mypy: disable-error-code="no-untyped-call"

@@ -47,6 +47,9 @@ or $name. Running the cell again replaces its task.
 """
 
 _TAIL = """\
+A thread that an --inline cell starts prints where threads of any cell do; what
+asyncio.to_thread() and asyncio tasks print is on the card, with the cell's own output.
+
 TIME is in seconds, or like 10m, 2h, 1h30m. Arguments of a file that begin with a dash
 go after --. rm and delete are destroy, pause is stop, resume is start, status is
 list or show.
