@@ -244,13 +244,13 @@ def test_timeline_of_an_expression_that_is_far_away_is_empty():
         ("0 0 * * *", "every day"),
     ],
 )
-def test_timeline_tells_how_often_a_band_fires(expression, pace):
+def test_timeline_shows_how_often_a_band_fires(expression, pace):
     """Marks too dense to distinguish are described in words."""
     schedule = CronExpression(expression, "UTC")
     assert find_pace(schedule, schedule.find_next(START)) == pace
 
 
-def test_timeline_tells_no_pace_of_what_ends():
+def test_timeline_shows_no_pace_of_what_ends():
     """Nothing follows the last slot."""
 
     class Once:

@@ -196,7 +196,7 @@ def test_transcript_shows_the_text_of_a_display_that_is_too_large():
     assert output["data"]["text/plain"].startswith("<Figure>\n[2,000,009 bytes")
 
 
-def test_transcript_leaves_out_a_library_without_a_word():
+def test_transcript_leaves_out_a_library_silently():
     """Plotly sends five megabytes of script before its figure."""
     script = f"<!-- it --> <script>{'x' * MAX_BUNDLE_BYTES}</script><style>b</style>\n"
     texts = []

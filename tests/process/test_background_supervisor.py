@@ -94,7 +94,7 @@ def test_task_is_over_when_its_last_run_is_lost(write):
     assert task.id not in ipycron.get_tasks()
 
 
-def test_last_word_counts_when_it_was_not_answered(write):
+def test_latest_request_counts_when_it_was_not_answered(write):
     """A stop or destroy is done; a start continues with the next supervisor."""
     path = write(PID)
     stopped, destroyed = start(path), start(path)
@@ -141,7 +141,7 @@ def test_shutdown_replaces_no_supervisor(write):
     )
 
 
-def test_missed_slots_are_told_one_by_one_when_the_supervisor_slept(write):
+def test_missed_slots_are_reported_one_by_one_when_the_supervisor_slept(write):
     """After five seconds of SIGSTOP: older slots missed, the newest run once."""
     task = start(write(PID), EVERY_SECOND)
     record = Record(task)

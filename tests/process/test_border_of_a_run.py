@@ -140,7 +140,7 @@ def test_text_of_an_error_is_asked_for_and_not_waited_for(start, deed):
 
 
 @pytest.mark.parametrize("deed", OFTEN)
-def test_error_that_does_not_pickle_is_told_as_text(start, deed):
+def test_error_that_does_not_pickle_is_sent_as_text(start, deed):
     """With its type and its message."""
     run = survive(start("raise Unsendable('the text')", deed))
     assert isinstance(run.error, RemoteError)

@@ -45,7 +45,7 @@ def receive(peer, count):
 
 
 @pytest.mark.parametrize("first", [0, SECONDS])
-def test_news_of_one_turn_leave_in_one_write(first):
+def test_delayed_frames_of_one_turn_leave_in_one_write(first):
     """In order, together with an urgent frame."""
 
     async def tell():
@@ -60,7 +60,7 @@ def test_news_of_one_turn_leave_in_one_write(first):
     assert asyncio.run(tell()) == ["task-0", "task-1", "task-2"]
 
 
-def test_nothing_overtakes_news():
+def test_nothing_overtakes_delayed_frames():
     """Neither urgent nor large frames, nor those with a descriptor."""
 
     async def tell():
@@ -79,7 +79,7 @@ def test_nothing_overtakes_news():
     assert asyncio.run(tell()) == [f"task-{number}" for number in range(6)]
 
 
-def test_news_are_not_kept_from_a_peer_that_does_not_read():
+def test_delayed_frames_count_as_backlog():
     """They count as backlog, so that a flood is noticed."""
 
     async def tell():
@@ -164,7 +164,7 @@ def test_handler_leaves_its_frame_to_the_loop():
     assert asyncio.run(compete()) == ["b"]
 
 
-def test_interrupted_sends_hold_up_nobody():
+def test_interrupted_sends_block_no_others():
     """Ctrl-C may come at any line; later frames are sent, intact."""
     with (
         running_loop() as loop,

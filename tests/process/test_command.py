@@ -64,7 +64,7 @@ def test_run_takes_the_zone_by_either_name(tmp_path, capsys):
         assert "timezone: got 'Mars/Phobos'" in capsys.readouterr().err
 
 
-def test_explain_tells_of_a_step_wider_than_its_field(capsys):
+def test_explain_warns_about_a_step_wider_than_its_field(capsys):
     """It is valid, but perhaps unintended."""
     assert main(["explain", "*/90 * * * * *"]) == 0
     said = capsys.readouterr().out

@@ -126,7 +126,7 @@ def test_short_quiet_run_needs_no_supervisor(start):
     assert task.execute().result(SECONDS) >= 4
 
 
-def test_books_are_right_when_the_result_is_there(start):
+def test_history_is_complete_when_the_result_is_there(start):
     """History, counts and last run include a run before they can be read."""
     task = start()
     for number in range(3, 40):
@@ -138,7 +138,7 @@ def test_books_are_right_when_the_result_is_there(start):
     assert len({run.id for run in task.history}) == 20
 
 
-def test_books_are_right_after_a_burst(start):
+def test_history_is_complete_after_a_burst(start):
     """With more runs than are kept, and no reads in between."""
     task = start()
     results = [task.execute().result(SECONDS) for _ in range(1200)]
@@ -158,7 +158,7 @@ def test_same_object_is_the_result_each_time(start):
     assert task.last_run.result is run.result(SECONDS)
 
 
-def test_run_is_told_like_any_other(start):
+def test_run_is_reported_like_any_other(start):
     """R8, V4: started and finished, once each, with the worker's times."""
     task = start()
     record = Record(task)
@@ -175,7 +175,7 @@ def test_run_is_told_like_any_other(start):
     assert first.summary == "3"
 
 
-def test_nobody_need_wait_for_a_run(start):
+def test_run_need_not_be_waited_for(start):
     """Its end is soon in the history anyway."""
     task = start()
     task.execute()
@@ -242,7 +242,7 @@ def test_what_a_run_prints_is_there_when_its_result_is(obedient):
         "import logging; logging.getLogger('job').warning('hello')",
     ],
 )
-def test_run_that_says_something_is_told_by_the_supervisor(obedient, order, caplog):
+def test_run_with_output_is_reported_by_the_supervisor(obedient, order, caplog):
     """Output of a child, of C code, or log records."""
     task, tell = obedient
     tell(f"import os; {order}; result = 1")
@@ -256,7 +256,7 @@ def test_run_that_says_something_is_told_by_the_supervisor(obedient, order, capl
     assert "hello" not in task.last_run.output.stdout + task.last_run.output.stderr
 
 
-def test_run_that_fails_is_told_whole(obedient):
+def test_failed_run_is_reported_completely(obedient):
     """V5: type, arguments and the worker's traceback."""
     task, tell = obedient
     tell("raise LookupError('no', 7)")
@@ -460,7 +460,7 @@ def test_supervisor_is_lost_in_a_called_run(obedient):
         "os.close(socket_fd()); result = 1",
     ],
 )
-def test_job_that_closes_our_descriptors_hangs_nobody(obedient, order):
+def test_job_that_closes_our_descriptors_causes_no_hang(obedient, order):
     """R9: the run ends one way or the other, and the next one works."""
     task, tell = obedient
     tell(
@@ -478,7 +478,7 @@ def test_job_that_closes_our_descriptors_hangs_nobody(obedient, order):
     assert task.last_run.result == 1
 
 
-def test_job_that_says_it_has_ended_is_told_once(obedient):
+def test_job_that_claims_to_have_ended_is_reported_once(obedient):
     """It returns later, and the next run works."""
     task, tell = obedient
     record = Record(task)
@@ -502,7 +502,7 @@ def test_job_that_says_it_has_ended_is_told_once(obedient):
     assert record.names == ["execution:started", "execution:finished"] * 2
 
 
-def test_job_that_writes_to_our_descriptors_hangs_nobody(obedient):
+def test_job_that_writes_to_our_descriptors_causes_no_hang(obedient):
     """What it writes there is not trusted."""
     task, tell = obedient
     tell(

@@ -104,7 +104,7 @@ def test_held_worker_declines(house):
     assert house.call(6)
 
 
-def test_hold_tells_of_a_run_in_progress_once(house):
+def test_hold_reports_a_run_in_progress_once(house):
     """Whoever asks for the token then owns the run."""
     house.call(5)
     assert house.lease.hold()
@@ -151,7 +151,7 @@ def test_fate_of_a_call(house):
     assert house.call(8), "it has been given back"
 
 
-def test_fate_is_unknown_while_the_worker_has_the_floor(house):
+def test_fate_is_unknown_while_the_worker_has_the_token(house):
     """The wait for it is short."""
     house.token.take()
     assert not house.lease.hold()
@@ -172,7 +172,7 @@ def test_fate_of_a_call_outlives_the_worker(house):
     assert leases.withdraw("other-7", is_last=True) is Fate.ANSWERED
 
 
-def test_worker_that_keeps_the_floor_is_given_up(house):
+def test_worker_that_keeps_the_token_is_given_up(house):
     """In the end; one that dies with the token leaves nothing behind."""
     leases = DirectLeases()
     leases.add(house.lease)
@@ -198,7 +198,7 @@ def test_lost_offers_are_forgotten_in_the_end():
     assert len(leases._lost) == 100
 
 
-def test_what_a_job_puts_on_the_floor_is_not_believed(house):
+def test_what_a_job_writes_to_the_token_is_not_trusted(house):
     """The worker answers through its supervisor, which learns of the run."""
     house.call(5)
     os.write(house.token.fd, HUGE)
@@ -207,7 +207,7 @@ def test_what_a_job_puts_on_the_floor_is_not_believed(house):
     assert house.told == [(house.name(5), date_call(5))]
 
 
-def test_what_a_job_opens_in_place_of_the_floor_is_not_written_to(house, tmp_path):
+def test_what_a_job_opens_in_place_of_the_token_is_not_written_to(house, tmp_path):
     """The job's descriptor may have the same number."""
     house.call(5)
     file = tmp_path / "data"
@@ -219,7 +219,7 @@ def test_what_a_job_opens_in_place_of_the_floor_is_not_written_to(house, tmp_pat
     assert file.read_bytes() == bytes(range(1, 17))
 
 
-def test_run_is_told_once_whatever_its_job_says(house):
+def test_run_is_reported_once_whatever_its_job_claims(house):
     """A job can claim to have ended, and return later."""
     house.call(5)
     house.lease.hold()
@@ -233,7 +233,7 @@ def test_run_is_told_once_whatever_its_job_says(house):
     assert house.call(6)
 
 
-def test_full_floor_is_no_error(house):
+def test_full_token_is_no_error(house):
     """A job has filled the counter: the worker is not offered."""
     house.lease.hold()
     os.write(house.token.fd, (2**64 - 2).to_bytes(8, "little"))
@@ -270,7 +270,7 @@ def test_ids_say_when_a_call_was_made():
     assert read_call("0af-zz") == ("", 0)
 
 
-def test_words_are_in_order():
+def test_token_values_are_in_order():
     """A later call has a greater value, in progress or over."""
     words = [encode_free(1), encode_busy(1), encode_free(2), encode_busy(2)]
     assert words == sorted(set(words))

@@ -82,7 +82,9 @@ sys.stdin.read()
 
 
 @pytest.mark.parametrize("depth", [(1,), (2,), (1, 2), (1, 2, 3)])
-def test_nobody_stays_when_stopped_processes_lose_their_client(write, tmp_path, depth):
+def test_no_process_stays_when_stopped_processes_lose_their_client(
+    write, tmp_path, depth
+):
     """A supervisor (1), a zygote (2), a worker (3): resumed or killed, and gone."""
     program = tmp_path / "client.py"
     program.write_text(textwrap.dedent(CLIENT))

@@ -98,7 +98,7 @@ def test_run_waits_for_its_former_self_when_the_supervisor_is_lost(write, tmp_pa
     task.stop(force=True).result(10)
 
 
-def test_slots_are_told_as_missed_when_nobody_could_run_them(write):
+def test_slots_are_reported_as_missed_when_they_could_not_run(write):
     """Slots between two supervisors are missed, each reported once."""
     task = ipycron.create_task(EVERY_SECOND, write(QUICK), tolerance=0.3)
     slots = []
@@ -119,7 +119,7 @@ def test_slots_are_told_as_missed_when_nobody_could_run_them(write):
     assert events.count("execution:missed") >= 2
 
 
-def test_slot_that_waits_is_told_when_the_supervisor_is_lost(write):
+def test_waiting_slot_is_reported_when_the_supervisor_is_lost(write):
     """Later slots may pass one in its election; none is forgotten."""
     released, asked = threading.Event(), []
 
@@ -179,7 +179,7 @@ def test_shutdown_returns_when_the_zygote_is_stopped(write):
         eventually(lambda: all(is_dead(pid) for pid in pids), "everybody is gone", 3)
 
 
-def test_everybody_leaves_when_the_client_is_killed_amid_starts(write, tmp_path):
+def test_all_processes_end_when_the_client_is_killed_amid_starts(write, tmp_path):
     """Twenty workers being started end with their client."""
     path = write("import time\ntime.sleep(0.2)\ndef task(): ...")
     program = tmp_path / "client.py"

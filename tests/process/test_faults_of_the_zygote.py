@@ -124,7 +124,7 @@ def test_stop_ends_when_the_zygote_is_stopped(row, write):
     ("end", "told"),
     [("os._exit(3)", {"exit_code": 3}), ("os.abort()", {"signal_name": "SIGABRT"})],
 )
-def test_death_is_told_truly_when_the_zygote_is_stopped(row, write, end, told):
+def test_death_is_reported_correctly_when_the_zygote_is_stopped(row, write, end, told):
     """A worker's exit status is read from the system instead."""
     task = ipycron.create_task(NEVER, write(f"import os\ndef task():\n    {end}\n"))
     record = Record(task)

@@ -224,7 +224,7 @@ def task():
     assert read_rss(supervisor) - before < 5_000_000
 
 
-def test_worker_is_told_to_have_closed_its_connection_when_it_did(write):
+def test_worker_is_reported_to_have_closed_its_connection(write):
     """A job that closes all descriptors and continues is ended; the error says so."""
     path = write("""
         import os, time

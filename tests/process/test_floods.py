@@ -194,7 +194,7 @@ def test_a_result_of_500_mb_passes_by(gauge, write):
     eventually(lambda: count() <= before, f"{before}, {count()}", 5)
 
 
-def test_an_exception_of_50_mb_is_told_in_short(gauge, write):
+def test_an_exception_of_50_mb_is_shortened(gauge, write):
     """Its type and the beginning of its text arrive."""
     task = ipycron.create_task(
         NEVER, write("def task(): raise ValueError('long' * 12_500_000)")
@@ -243,7 +243,7 @@ while time.monotonic() < end:
     assert all(task.last_run.output.displays for task in tasks)
 
 
-def test_events_of_100_tasks_are_all_told(gauge, write):
+def test_events_of_100_tasks_are_all_delivered(gauge, write):
     """No event is lost if nothing is too large."""
     path = write("def task(): return 1")
     tasks = [

@@ -69,7 +69,7 @@ def test_interrupted_calls_lose_nothing(seed, tmp_path):
     assert difference == 0
 
 
-def test_word_of_an_interrupted_caller_holds_up_no_other(monkeypatch):
+def test_request_of_an_interrupted_caller_blocks_no_other(monkeypatch):
     """It is carried out with the next one."""
     task = ipycron.create_task(NEVER, lambda: 1)
     task.start().result(SECONDS)

@@ -93,7 +93,7 @@ def test_stop_is_harmless_when_the_task_is_stopped(house):
     assert task.status == "stopped"
 
 
-def test_last_word_counts_when_stop_follows_start_at_once(house):
+def test_latest_request_counts_when_stop_follows_start_at_once(house):
     """A stop during the start leaves the task stopped, with nothing running."""
     task = house.create(answer)
     start, stop = task.start(), task.stop()
@@ -218,7 +218,7 @@ def test_events_of_a_stopped_task_have_a_context(house):
     assert context.execution is None
 
 
-def test_last_word_counts_when_fifty_controls_come_at_once(house):
+def test_latest_request_counts_when_fifty_come_at_once(house):
     """All controls come to an end, and the last one counts."""
     task = house.create(answer)
     completions = [task.stop() if turn % 3 == 1 else task.start() for turn in range(51)]

@@ -23,7 +23,7 @@ def fail(ctx):
     raise LookupError("no such thing", 7)
 
 
-def test_execute_gives_the_result_and_tells_the_run_once(house):
+def test_execute_returns_the_result_and_reports_the_run_once(house):
     """The completion has the job's result; started and finished come once."""
     task = house.start(lambda _: {"rows": [1, 2, 3]})
     record = Record(task)
@@ -96,7 +96,7 @@ def test_manual_run_is_seen_while_it_runs(house):
     assert (task.status, task.is_busy, task.running) == ("idle", False, ())
 
 
-def test_last_run_tells_a_success(house):
+def test_last_run_describes_a_success(house):
     """`last_run` has instants, duration and result."""
     before = datetime.now(UTC) - timedelta(milliseconds=1)  # noqa: TID251 - the test's
     task = house.start(lambda _: 42)
@@ -108,7 +108,7 @@ def test_last_run_tells_a_success(house):
     assert run.duration == (run.finished_at - run.started_at).total_seconds()
 
 
-def test_last_run_tells_a_failure(house):
+def test_last_run_describes_a_failure(house):
     """After a failure `last_run` has the error and traceback, and no result."""
     task = house.start(fail)
     task.execute().exception(SECONDS)
@@ -147,7 +147,7 @@ def test_execute_names_the_run_it_would_overlap_when_no_overlap_is_set(house):
     assert task.execute().result(SECONDS) == 42
 
 
-def test_runs_overlap_when_nobody_forbids_it(house):
+def test_runs_overlap_by_default(house):
     """Two manual runs take place in parallel; in workers, in two processes."""
     gate = house.gate()
 

@@ -201,7 +201,7 @@ def test_listener_may_control_its_task(house):
 
 @on_both
 @pytest.mark.parametrize("of", ["the task", "all tasks", "once"])
-def test_listener_that_waits_for_the_end_of_its_task_is_told_so(house, of):
+def test_listener_that_waits_for_the_end_of_its_task_gets_an_error(house, of):
     """An immediate error that names task, call and advice; no timeout."""
     errors = []
     task = house.start(answer, name="report")
@@ -249,7 +249,7 @@ def test_coroutine_listener_may_await_the_end_of_its_task(house):
     assert eventually(lambda: heard) == ["stopped"]
 
 
-def test_context_tells_who_when_and_what(house):
+def test_context_describes_the_event(house):
     """Instants are datetimes in the task's zone; the run is complete."""
     task = house.start(answer, timezone="America/St_Johns", name="report")
     record = Record(task)
@@ -323,7 +323,7 @@ def test_ten_thousand_events_all_come_in_order(house):
 
 
 @pytest.mark.parametrize("house", [INLINE, FORKED], indirect=True)
-def test_blocked_listeners_are_logged_and_hold_up_nobody(house, caplog):
+def test_blocked_listeners_are_logged_and_block_no_others(house, caplog):
     """With task and event. Only their own later events wait for them."""
     slow, other = house.start(answer, name="slow"), house.start(answer, name="other")
     release, heard, late = threading.Event(), [], []

@@ -103,7 +103,7 @@ def test_task_is_destroyed_when_its_limit_is_reached(house):
 
 
 @on_both
-def test_overlap_is_told_and_both_run_when_nobody_forbids_it(house):
+def test_overlap_is_reported_and_both_run_by_default(house):
     """A slot during a run reports the overlap, and runs in parallel."""
     gate = house.gate()
 

@@ -136,7 +136,7 @@ def test_shutdown_may_be_called_from_several_threads_at_once(house):
     assert left == [("destroyed", set())] * 3
 
 
-def test_shutdown_may_be_called_again_while_the_first_is_told(monkeypatch):
+def test_shutdown_may_be_called_again_while_the_first_ends(monkeypatch):
     """The second call may come before the engine's thread has ended."""
 
     class Lingering(Wakeup):

@@ -117,7 +117,7 @@ def test_runs_begin_at_their_slots(write, tmp_path):
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_every_run_is_told_whatever_comes_around_the_slot(write, seed):
+def test_every_run_is_reported_whatever_happens_around_the_slot(write, seed):
     """Stops, starts and calls within milliseconds of each slot lose none."""
     dice = random.Random(seed)
     path = write(JOB)
@@ -166,7 +166,7 @@ def test_worker_that_stood_still_over_its_slot_runs_it_after_all(write):
 
 
 @pytest.mark.alone
-def test_worker_that_stood_still_when_it_was_told_begins_in_time(write):
+def test_worker_that_stood_still_when_it_was_ordered_begins_in_time(write):
     """It reads the order after it is resumed, before the slot."""
     path = write(JOB)
     task, ends = start(path)
@@ -179,7 +179,7 @@ def test_worker_that_stood_still_when_it_was_told_begins_in_time(write):
 
 
 @pytest.mark.alone
-def test_supervisor_that_stands_still_over_a_slot_tells_of_the_run(write):
+def test_supervisor_suspended_over_a_slot_reports_the_run(write):
     """The worker begins without it; slots without standby are missed."""
     path = write(JOB)
     task, ends = start(path, tolerance=0.3, max_restarts=0)
@@ -246,7 +246,7 @@ class Late:
 
 
 @pytest.mark.alone
-def test_run_is_told_by_its_end(write):
+def test_run_is_noticed_by_its_end(write):
     """The end is its first sign; it began soon after its slot."""
     late = Late()
     outcome = asyncio.run(late.play(write("def task():\n    return 7\n")))
@@ -256,7 +256,7 @@ def test_run_is_told_by_its_end(write):
 
 
 @pytest.mark.alone
-def test_run_is_told_by_its_first_words(write):
+def test_run_is_noticed_by_its_first_output(write):
     """They belong to it, not to the previous run or to none."""
     late = Late()
     source = "import os\ndef task():\n    os.write(1, b'mine')\n    os.kill(0, 9)\n"
@@ -266,7 +266,7 @@ def test_run_is_told_by_its_first_words(write):
 
 
 @pytest.mark.alone
-def test_run_is_told_by_its_death(write):
+def test_run_is_noticed_by_its_workers_death(write):
     """The run has failed: the worker did not die idle."""
     with pytest.raises(WorkerCrashed, match="exited with code 3"):
         asyncio.run(Late().play(write("import os\ndef task():\n    os._exit(3)\n")))
@@ -309,7 +309,7 @@ def test_few_wait_wherever_the_kernel_has_them():
 
 @pytest.mark.parametrize("source", ["return 7", "raise ValueError('no')"])
 @pytest.mark.alone
-def test_worker_of_a_crowd_tells_its_end_when_all_have_begun(write, source):
+def test_worker_of_a_crowd_reports_its_end_when_all_have_begun(write, source):
     """It leaves the cores to the others first; a traceback takes time, too."""
     late = Late()
     path = write(f"def task():\n    {source}\n")
@@ -412,7 +412,7 @@ def task(ctx):
 """
 
 
-def test_job_that_fills_its_permit_is_told_of_each_slot(write):
+def test_job_that_fills_its_permit_runs_at_each_slot(write):
     """Its worker never stands by, and the schedule works without that."""
     task, ends = start(write(MEDDLER))
     heard = Record(task)

@@ -144,7 +144,7 @@ await ipycron.shutdown_async(1)
 """)
 
 
-def test_run_that_waits_for_itself_is_told_so(run):
+def test_run_that_waits_for_itself_gets_an_error(run):
     """From a coroutine, a thread, and a thread called by a coroutine."""
     run("""
 def block(task):

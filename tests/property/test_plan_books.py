@@ -77,7 +77,7 @@ tasks = st.lists(
 )
 
 
-class WatchedGate:
+class WatchedAdmission:
     """An `Admission` that reports what it drops."""
 
     def __init__(self, gate, drop):
@@ -183,7 +183,7 @@ class Books:
                     self.dropped[task_id].append((place, run.execution.date))
             drop(error, is_missed=is_missed)
 
-        life._admission = WatchedGate(life._admission, note_and_drop)
+        life._admission = WatchedAdmission(life._admission, note_and_drop)
 
     def start(self, number):
         """Start a task."""
@@ -403,7 +403,7 @@ class Books:
 @pytest.mark.timeout(300)
 @settings(max_examples=40, deadline=None)
 @given(tasks, st.booleans(), st.booleans(), st.lists(steps, min_size=30, max_size=80))
-def test_books_balance(tasks, is_shared, stands_by, story):
+def test_every_slot_and_run_is_accounted_for(tasks, is_shared, stands_by, story):
     """Whatever happens in between, every slot and every run is accounted for."""
     books = Books(tasks, is_shared=is_shared, stands_by=stands_by)
     asyncio.run(books.play(story))

@@ -252,7 +252,7 @@ def test_a_file_of_another_user_that_everybody_may_write_to_is_refused(make, tmp
         make()
 
 
-def test_a_link_out_of_the_folder_is_said(make, tmp_path, caplog):
+def test_a_link_out_of_the_folder_is_logged(make, tmp_path, caplog):
     """The log says where the claims really are."""
     elsewhere, here = tmp_path / "elsewhere", tmp_path / "here"
     elsewhere.mkdir()
@@ -264,7 +264,7 @@ def test_a_link_out_of_the_folder_is_said(make, tmp_path, caplog):
     assert (elsewhere / "shared.db").exists()
 
 
-def test_a_link_within_the_folder_needs_no_word(make, tmp_path, caplog):
+def test_a_link_within_the_folder_is_not_logged(make, tmp_path, caplog):
     """Neither does a link to a parent folder."""
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "real")

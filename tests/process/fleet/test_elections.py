@@ -26,7 +26,7 @@ def schedule(house, body=lambda _: 42, *, name="report", **options):
     return task, record
 
 
-def test_coordinator_is_asked_and_told_when_the_task_has_its_own(house):
+def test_coordinator_is_asked_and_notified_when_the_task_has_its_own(house):
     """One question per slot, with name, UTC instant and lease; then the end."""
     tasks, voters, records = [], [Voter(), AsyncVoter()], []
     for number, voter in enumerate(voters):
@@ -375,7 +375,7 @@ def test_claim_is_given_back_when_the_yes_comes_after_a_stop(house):
     assert record.of("execution:started") == []
 
 
-def test_coordinators_are_closed_when_nobody_asks_them_any_more(inline):
+def test_coordinators_are_closed_when_no_longer_needed(inline):
     """After a destroy or a shutdown, what elections opened is closed."""
     own, common = Voter(), Voter()
     ipycron.set_run_coordinator(common)
@@ -398,7 +398,7 @@ def test_coordinators_are_closed_when_nobody_asks_them_any_more(inline):
     assert common.closed.is_set()
 
 
-def test_manual_run_asks_nobody(inline):
+def test_manual_run_asks_no_coordinator(inline):
     """A manual run takes place where it was requested."""
     voter = Voter(answer=False)
     task = inline.start(

@@ -96,7 +96,7 @@ def test_callbacks_run_where_the_owner_says(completion, owner):
     assert called == [completion]
 
 
-def test_every_watcher_is_told_when_one_fails(completion, caplog):
+def test_every_callback_is_called_when_one_fails(completion, caplog):
     """A callback's exception is logged; all callbacks are called, in order."""
     told = []
     completion.watch(lambda _: told.append(1))
@@ -253,7 +253,7 @@ def test_success_is_not_decoded_when_nobody_asked(owner):
     assert read == []
 
 
-def test_repr_tells_the_state(owner):
+def test_repr_shows_the_state(owner):
     """The repr says what the completion is for and how it ended."""
     completion = Completion("stop of task 'report'", owner)
     assert repr(completion) == "<Completion of stop of task 'report': pending>"

@@ -65,7 +65,7 @@ def test_history_forgets_old_runs_when_their_output_is_large():
     assert len(history) == MAX_OUTPUT_BYTES // 500_000
 
 
-def test_history_forgets_old_runs_when_late_words_are_many():
+def test_history_forgets_old_runs_when_late_output_is_large():
     """Output written after a run's end counts towards the next run."""
     history = History()
     most = MAX_OUTPUT_BYTES // 500_000
@@ -126,7 +126,7 @@ def test_event_log_keeps_problems_when_a_busy_schedule_floods_it():
     assert [item.number for item in log.read(9_999)] == [10_000, 10_001]
 
 
-def test_event_log_tells_watchers_once_and_not_after_they_left():
+def test_event_log_notifies_watchers_once_and_not_after_they_left():
     """Watching twice has the same effect as watching once."""
     log = EventLog()
     told: list[str] = []

@@ -258,7 +258,7 @@ def test_logger_may_be_any_logger():
     assert make_options({"logger": logger}).logger is logger
 
 
-def test_tasks_that_are_told_the_same_share_it():
+def test_tasks_with_equal_options_share_them():
     """Tasks on the same schedule share one object; another zone is another."""
     first, same, other = (
         ipycron.create_task(NEVER, lambda: 1, stop_timeout=7, timezone=zone)

@@ -119,7 +119,7 @@ def test_loss_fails_the_runs_and_no_more_when_another_takes_over(told):
         ("destroy", ["task:stopped", "task:destroyed"], Status.DESTROYED),
     ],
 )
-def test_last_word_counts_when_the_supervisor_is_lost(
+def test_latest_request_counts_when_the_supervisor_is_lost(
     told, open_control, events, status
 ):
     """A task that was being stopped is stopped; other tasks are resumed."""
@@ -136,7 +136,7 @@ def test_loss_means_little_to_a_task_that_is_not_started(open_control, events):
     assert Told().lose(open_control) == events
 
 
-def test_limit_is_told_once_when_the_last_run_is_lost():
+def test_limit_is_reported_once_when_the_last_run_is_lost():
     """A lost last run counts; the limit is reported only once."""
     ends = ["task:stopped", "task:destroyed"]
     told = Told(runs_left=1)

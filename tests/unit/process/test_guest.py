@@ -73,7 +73,7 @@ def hosting():
         assert (sys.stdout, sys.stderr) == streams
 
 
-def test_job_is_told_what_a_worker_would_tell():
+def test_job_receives_the_context_of_a_worker():
     """It receives the same context as in a worker, with this process's pid."""
     ctx = decode_result(Payload(run(lambda ctx: ctx).payload))
     assert ctx.date_local_iso == "2026-11-24T08:00:00+01:00"

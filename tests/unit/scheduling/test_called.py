@@ -27,7 +27,7 @@ async def start(world, **policy):
     world.events.notices.clear()
 
 
-async def test_short_run_is_nobodys_business(world):
+async def test_short_run_leaves_no_trace(world):
     """A run that ends before the scheduler checks leaves no trace here."""
     await start(world)
     assert world.worker.call("c")
@@ -38,7 +38,7 @@ async def test_short_run_is_nobodys_business(world):
     assert world.worker.answer()
 
 
-async def test_shown_run_is_told_and_ended_like_any_other(world):
+async def test_shown_run_is_reported_and_ended_like_any_other(world):
     """Its date is the time of the call."""
     await start(world)
     world.worker.call("c")
@@ -57,7 +57,7 @@ async def test_shown_run_is_told_and_ended_like_any_other(world):
     assert world.worker.call("d"), "offered again"
 
 
-async def test_slot_overlaps_a_run_that_nobody_has_told(world):
+async def test_slot_overlaps_an_unreported_run(world):
     """R3: the slot runs in parallel, on its own worker."""
     await start(world)
     world.worker.call("c")

@@ -51,7 +51,7 @@ async def test_slot_runs_when_elected(world):
     assert world.events.names()[1:] == ["execution:started", "execution:finished"]
 
 
-async def test_end_is_told_in_the_context_of_the_run(world):
+async def test_end_is_reported_in_the_context_of_the_run(world):
     """A coordinator sees its context variables in both calls."""
     tenant = ContextVar("tenant", default="nobody")
 

@@ -201,7 +201,7 @@ async def test_launch_takes_its_time_and_may_fail(clock):
     assert launcher.worker is first.result()
 
 
-async def test_recorder_keeps_what_it_is_told(world):
+async def test_recorder_keeps_notices(world):
     """By task, by event, and empty again after a clear."""
     await world.start("a")
     await world.start("b")

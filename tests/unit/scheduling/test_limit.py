@@ -41,7 +41,7 @@ async def test_overlapping_runs_never_exceed_the_limit(world):
     assert world.told()[-1] == (260, "task:destroyed")
 
 
-async def test_limit_is_told_when_the_last_of_several_overlapping_runs_ends(world):
+async def test_limit_is_reported_when_the_last_of_several_overlapping_runs_ends(world):
     """The task ends once none of its runs is left, whichever ends first."""
     world.script.run_seconds = None
     await world.start(max_executions=2)

@@ -367,7 +367,7 @@ async def test_slots_of_a_silence_are_settled_once(world, silence, now, missed, 
     assert world.status() == "idle"
 
 
-async def test_slots_settled_beyond_one_that_waits_are_not_told_again(world):
+async def test_slots_settled_beyond_one_that_waits_are_not_reported_again(world):
     """Later slots may be settled before one in its election or random delay."""
     await world.clock.advance(400)
     world.add()

@@ -28,7 +28,7 @@ async def test_run_is_the_one_that_the_worker_has_begun(world):
     assert world.told()[1:3] == [(60, RUN[0]), (60, RUN[1])]
 
 
-async def test_worker_is_told_shortly_before_the_slot(world):
+async def test_worker_gets_its_order_shortly_before_the_slot(world):
     """Not earlier: a call or a stop would have to withdraw the order."""
     await world.start()
     await world.clock.advance(59.9)
@@ -38,7 +38,7 @@ async def test_worker_is_told_shortly_before_the_slot(world):
     assert world.worker.begun == []
 
 
-async def test_worker_is_not_told_at_the_last_moment(world):
+async def test_worker_gets_no_order_at_the_last_moment(world):
     """The order would arrive too late: the run is started the usual way."""
     await world.clock.advance(59.999)
     await world.start()
@@ -48,7 +48,7 @@ async def test_worker_is_not_told_at_the_last_moment(world):
     assert world.slots("execution:started") == [60]
 
 
-async def test_begun_run_is_told_when_the_worker_shows_it(world):
+async def test_begun_run_is_reported_when_the_worker_shows_it(world):
     """A late scheduler learns of the run by its output or its end."""
     await world.start()
     await world.clock.advance(59.99)
@@ -173,7 +173,7 @@ async def test_death_after_it_has_begun_is_the_run_s_failure(world):
 
 
 @pytest.mark.parametrize("policy", [{"distributed": True}, {"jitter": 5}])
-async def test_nobody_stands_by_where_the_slot_is_not_all(world, policy):
+async def test_no_worker_stands_by_where_the_slot_is_not_all(world, policy):
     """With an election or a random delay, the slot alone does not decide."""
     await world.start(**policy)
     await world.clock.advance(70)
@@ -226,7 +226,7 @@ async def test_each_that_stands_by_knows_how_many_do(world):
         assert places == [Place(number, 40) for number in range(40)]
 
 
-async def test_worker_of_a_crowd_is_not_told_once_its_task_is_stopped(world):
+async def test_worker_of_a_crowd_gets_no_order_once_its_task_is_stopped(world):
     """All are counted before the orders are sent."""
     for number in range(60):
         await world.start(f"t{number}")

@@ -162,7 +162,7 @@ async def test_stop_then_start_works_when_a_run_was_in_progress(world):
     assert world.slots("execution:started") == [60, 120, 180]
 
 
-async def test_start_stop_cycle_leaves_nobody_when_a_run_refuses_to_end(world):
+async def test_start_stop_cycle_leaves_nothing_when_a_run_refuses_to_end(world):
     """After a stop that had to kill, the next cycle starts afresh (defect 4)."""
     world.script.run_seconds = None
     world.script.is_stubborn = True
@@ -251,7 +251,7 @@ async def test_destroy_stops_first(world):
     assert world.launcher.alive == []
 
 
-async def test_destroy_tells_nothing_else_when_stopped(world):
+async def test_destroy_emits_no_other_event_when_stopped(world):
     """A stopped task is destroyed without another stop."""
     world.add()
     await world.scheduler.destroy("t")

@@ -77,7 +77,7 @@ def test_call_fails_when_its_task_ends_while_it_is_made(task, monkeypatch):
 
 
 @pytest.mark.parametrize("action", [*ACTIONS, "execute"])
-def test_word_that_comes_during_the_shutdown_starts_nothing(task, action):
+def test_request_during_the_shutdown_starts_nothing(task, action):
     """The task would run on in a supervisor that nobody ends."""
     client = registry.client
     remote = client._engine.background
@@ -104,7 +104,7 @@ def test_word_that_comes_during_the_shutdown_starts_nothing(task, action):
 
 
 @pytest.mark.parametrize("action", [*ACTIONS, "execute"])
-def test_word_that_comes_after_the_shutdown_is_answered(task, action):
+def test_request_after_the_shutdown_is_answered(task, action):
     """The loop that would have handled it is closed."""
     client = registry.client
     ipycron.shutdown(0)
@@ -115,7 +115,7 @@ def test_word_that_comes_after_the_shutdown_is_answered(task, action):
         ask(client, task, action).result(SECONDS)
 
 
-def test_task_that_is_too_large_to_be_told_of_fails_alone(write):
+def test_task_that_is_too_large_to_register_fails_alone(write):
     """Other tasks continue, and it can be destroyed."""
     path = write("def task(): return 1")
     other = ipycron.create_task(NEVER, path)
