@@ -7,6 +7,7 @@ the rehearsal each worker writes 0.4 MB more.
 
 from __future__ import annotations
 
+import _signal
 import logging
 import math
 import os
@@ -64,7 +65,7 @@ def rehearse() -> None:
 def _start_up() -> None:
     """Do what a worker does first, as far as it can be undone."""
     close_others(int(fd) for fd in os.listdir("/dev/fd") if int(fd) > 2)  # noqa: PTH208, PLR2004
-    die_with_parent(os.getppid(), 0)
+    die_with_parent(os.getppid(), _signal.SIGCONT)  # as `wake_with_parent_end` asked
     lifeline, end = os.pipe()
     hold_lifeline(lifeline)
     # In this order: closing the writing end first would signal the end.
