@@ -47,6 +47,7 @@ from ipycron.process.wire.protocol import (
 )
 from ipycron.process.wire.zones import Zone, make_zone
 from ipycron.process.worker import program as worker
+from ipycron.process.worker.heap import fill_gaps
 from ipycron.process.worker.rehearsal import rehearse
 
 if TYPE_CHECKING:
@@ -203,10 +204,11 @@ def _preload(message: Preload) -> str | None:
 
 
 def _settle() -> None:
-    """Keep workers from running the zygote's finalizers and copying its pages."""
+    """Keep workers from running the zygote's finalizers and writing on its pages."""
     for info in weakref.finalize._registry.values():  # type: ignore[attr-defined]  # noqa: SLF001 - no other way
         info.atexit = False
     gc.collect()
+    fill_gaps()
     gc.freeze()
 
 
