@@ -45,6 +45,17 @@ rehearsal.rehearse()
 print(told["LoadedTrue"] == rehearsal.REHEARSALS,
       told["EndedTrue"] == rehearsal.REHEARSALS * (rehearsal.RUNS + 1))
 """
+GATHERED = """
+from ipycron.process.worker import rehearsal
+from ipycron.process.worker.program import Worker
+from ipycron.process.worker.zygote import Zygote
+
+functions = Worker._run, Zygote.serve
+before = [function.__code__ for function in functions]
+rehearsal.rehearse()
+print(*(f.__code__ is code for f, code in zip(functions, before)),
+      *(f.__code__ == code for f, code in zip(functions, before)))
+"""
 
 
 def run_program(program):
@@ -66,3 +77,8 @@ def test_rehearsal_leaves_nothing_behind():
 def test_rehearsal_lives_whole_lives():
     """Each loads its job and runs it, often enough for CPython to specialize it."""
     assert run_program(COUNT).split() == ["True", "True"]
+
+
+def test_rehearsal_moves_the_code_that_workers_use():
+    """It moves no other code; the copies are equal."""
+    assert run_program(GATHERED).split() == ["False", "True", "True", "True"]
