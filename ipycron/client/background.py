@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from ipycron.process.direct.client_end import Answer, CallState
     from ipycron.process.supervision import SupervisorProcess
     from ipycron.process.wire.channel import Frame
-    from ipycron.scheduling.plan import Silence
+    from ipycron.scheduling.plan import Outage
     from ipycron.scheduling.ports import Elector
 
     OpenControls = Mapping[str, Action | None]
@@ -111,11 +111,11 @@ class ClientPort(Protocol):
     def warn(self, text: str) -> None:
         """Warn the user of a problem that ipycron keeps trying to solve."""
 
-    def handle_missed(self, task_id: str, silence: Silence) -> None:
+    def handle_missed(self, task_id: str, outage: Outage) -> None:
         """Handle the slots that a task missed while there was no supervisor."""
 
     def handle_failed_resume(
-        self, task_id: str, error: BaseException, silence: Silence, *, is_wanted: bool
+        self, task_id: str, error: BaseException, outage: Outage, *, is_wanted: bool
     ) -> None:
         """Handle a task that did not start again.
 
@@ -255,11 +255,11 @@ class BackgroundTasks:
                 self._back_off(self._explain(task_id, error), is_refusal=True)
                 return self._park(task_id)
             return self._answer_unsent(task_id, action, error)
-        silence = None
+        outage = None
         if action == "start":
-            silence = self._resumptions.get_silence(task_id)
+            outage = self._resumptions.get_outage(task_id)
         return connection.request(
-            lambda request_id: Control(request_id, task_id, action, force, silence)
+            lambda request_id: Control(request_id, task_id, action, force, outage)
         )
 
     def _answer_unsent(
@@ -404,7 +404,7 @@ class BackgroundTasks:
         if task is None:
             return
         if event is Event.TASK_DESTROYED:
-            self._report_silence(task.id)
+            self._report_outage(task.id)
         loss = self._resumptions.follow(
             message, task.expression, no_overlap=task.options.no_overlap
         )
@@ -442,7 +442,7 @@ class BackgroundTasks:
         open_controls = {task_id: self._controls.get_last(task_id) for task_id in tasks}
         for task_id, control in open_controls.items():
             if control == "destroy":
-                self._report_silence(task_id)
+                self._report_outage(task_id)
         resumed = self._owner.handle_loss(error, open_controls, is_first=is_first)
         # Before pending starts are requested again: these may be among them.
         fresh = self._resumptions.begin(resumed, error)
@@ -509,24 +509,24 @@ class BackgroundTasks:
         error = start.exception()
         if error is None or self.is_closed:
             return
-        # It may have been stopped meanwhile, by a control that was answered already.
+        # It may have been stopped since, by a control that is already answered.
         is_wanted = not isinstance(error, StartRevoked) and self._controls.get_last(
             task_id
         ) in (None, "start")
         self._give_up(task_id, error, is_wanted=is_wanted)
 
     def _give_up(self, task_id: str, error: BaseException, *, is_wanted: bool) -> None:
-        silence = self._resumptions.give_up(task_id)
-        if silence is not None:
+        outage = self._resumptions.give_up(task_id)
+        if outage is not None:
             self._owner.handle_failed_resume(
-                task_id, error, silence, is_wanted=is_wanted
+                task_id, error, outage, is_wanted=is_wanted
             )
 
-    def _report_silence(self, task_id: str) -> None:
+    def _report_outage(self, task_id: str) -> None:
         """Report what a task missed that is destroyed before it was resumed."""
-        silence = self._resumptions.give_up(task_id)
-        if silence is not None:
-            self._owner.handle_missed(task_id, silence)
+        outage = self._resumptions.give_up(task_id)
+        if outage is not None:
+            self._owner.handle_missed(task_id, outage)
 
     async def shutdown(self, timeout: float) -> None:
         """Stop every run and wait until every process is gone."""

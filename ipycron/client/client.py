@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from ipycron.process.wire.payload import Payload
     from ipycron.process.wire.protocol import Displayed, Preload
     from ipycron.scheduling.events import Notice, TaskContext
-    from ipycron.scheduling.plan import Silence
+    from ipycron.scheduling.plan import Outage
     from ipycron.scheduling.ports import Clock
 
 
@@ -368,20 +368,20 @@ class Client:
         """Log a warning; see `ClientPort`."""
         self.get_logger(None).warning("%s", text)
 
-    def handle_missed(self, task_id: str, silence: Silence) -> None:
+    def handle_missed(self, task_id: str, outage: Outage) -> None:
         """Report the slots missed without a supervisor; see `ClientPort`."""
         task = self.tasks.get(task_id)
         if task is not None:
-            for notice in task.observed.describe_missed(silence, task.expression):
+            for notice in task.observed.describe_missed(outage, task.expression):
                 self.handle_notice(notice)
 
     def handle_failed_resume(
-        self, task_id: str, error: BaseException, silence: Silence, *, is_wanted: bool
+        self, task_id: str, error: BaseException, outage: Outage, *, is_wanted: bool
     ) -> None:
         """Report that a task is stopped; see `ClientPort`."""
         task = self.tasks.get(task_id)
         if task is not None:
-            self.handle_missed(task_id, silence)
+            self.handle_missed(task_id, outage)
             event = Event.TASK_FAILED if is_wanted else Event.TASK_STOPPED
             outcome = Outcome.of_error(error) if is_wanted else None
             now = self.clock.now()

@@ -260,7 +260,9 @@ class Completion(Future[T]):
             self._wakeups = (*self._wakeups, wakeup)
         try:
             if not wakeup.wait(timeout):
-                message = f"{self._what} has not ended within {seconds:g} s; it goes on"
+                message = (
+                    f"{self._what} has not ended within {seconds:g} s; it continues"
+                )
                 raise TimeoutError(message)
         finally:
             # Many short waits must not accumulate wakeups.

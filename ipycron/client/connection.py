@@ -137,11 +137,11 @@ class Connection:
         else:
             future.set_exception(decode_error(payload))
 
-    def _lose(self, error: ProtocolError | None, silence: str = "") -> None:
+    def _lose(self, error: ProtocolError | None, reason: str = "") -> None:
         self._heartbeat.close()
         if error is not None:
             self._process.kill()
-        reason = silence or str(error or self._describe_end())
+        reason = reason or str(error or self._describe_end())
         self._reaping = asyncio.ensure_future(self._reap())
         stderr = self._read_stderr()
         lost = SupervisorLost(reason=f"{reason}\n{stderr}" if stderr else reason)

@@ -37,7 +37,7 @@ class _Known:
     Attributes:
         coordinator: kept, so that no other object gets its `id()`.
         uses: elections in progress and claims held.
-        is_dropped: whether no task has this coordinator any more.
+        is_dropped: whether no task uses it any longer.
     """
 
     coordinator: Any
@@ -105,7 +105,7 @@ class TaskElector:
                 self._spawn(self._complete(self._claims.pop((task_id, key)), key))
 
     def sweep(self) -> None:
-        """Close the coordinators that no task uses any more."""
+        """Close the coordinators that no task uses any longer."""
         tasks = self._client.tasks.values()
         wanted = {id(task.options.run_coordinator) for task in tasks}
         wanted |= {id(self._client.coordinator), id(self._default)}

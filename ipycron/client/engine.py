@@ -124,9 +124,9 @@ class Engine:
         return True
 
     @property
-    def errands(self) -> Collection[asyncio.Task[Any]]:
+    def async_tasks(self) -> Collection[asyncio.Task[Any]]:
         """The scheduler's asyncio tasks in progress: starts, stops, elections."""
-        return self._scheduler.errands
+        return self._scheduler.async_tasks
 
     def run(self, work: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
         """Run a coroutine on the loop."""

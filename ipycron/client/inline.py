@@ -125,7 +125,7 @@ class CompletionQueue:
         self._runs.append(run)
         if not self._is_called:
             self._is_called = True
-            # Once the client is closed, nothing waits for this run any more.
+            # Once the client is closed, nothing waits for this run.
             with contextlib.suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(self._complete)
 

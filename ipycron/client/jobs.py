@@ -77,7 +77,7 @@ class Inline(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def has_closed_loop(self) -> bool:
-        """Whether it cannot run any more: its loop is closed."""
+        """Whether it can no longer run: its loop is closed."""
         return self.loop is not None and self.loop.is_closed()
 
     @property

@@ -141,7 +141,7 @@ class Keepalive:
             return _signals.has_seen_end()
 
     def close(self) -> None:
-        """Hold nothing any more."""
+        """Release the process."""
         with self._lock:
             self._held.clear()
             self._apply()

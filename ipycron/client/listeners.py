@@ -456,7 +456,7 @@ class Dispatcher:
             with self._lock:
                 slow = self._find_slow()
                 if not self._calls and self._begun == begun:
-                    self._is_watched = False  # `close` waits for it all the same
+                    self._is_watched = False  # `close` still waits for it
                     return
                 begun = self._begun
             for call in slow:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from ipycron.errors import StartRevoked
 from ipycron.scheduling.clock import SystemClock
 from ipycron.scheduling.events import Event
-from ipycron.scheduling.plan import Silence
+from ipycron.scheduling.plan import Outage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -76,7 +76,7 @@ class Settled:
 
 class _Resumption(NamedTuple):
     error: SupervisorLost
-    silence: Silence
+    outage: Outage
 
 
 class Resumptions:
@@ -102,7 +102,7 @@ class Resumptions:
             if resumption is None:
                 self._settled[task_id] = Settled(notice.date)
                 return None
-            # The slots of the silence are reported after this, or not at all if this
+            # The slots of the outage are reported after this, or not at all if this
             # supervisor is lost as well.
             return resumption.error
         if (
@@ -125,33 +125,33 @@ class Resumptions:
             known = self._pending.get(task_id)
             if known is None:
                 fresh.append(task_id)
-                known = _Resumption(error, self._make_silence(task_id, now))
-            # No slot has run since the previous loss: the silence continues.
+                known = _Resumption(error, self._make_outage(task_id, now))
+            # No slot has run since the previous loss: the outage continues.
             self._pending[task_id] = known._replace(error=error)
         return fresh
 
-    def _make_silence(self, task_id: str, now: float) -> Silence:
+    def _make_outage(self, task_id: str, now: float) -> Outage:
         settled = self._settled.get(task_id) or Settled(now)
         beyond = tuple(sorted(settled.beyond))
-        return Silence(since=settled.floor, until=now, settled=beyond)
+        return Outage(since=settled.floor, until=now, settled=beyond)
 
-    def get_silence(self, task_id: str) -> Silence | None:
-        """Return the silence of a task that is to be started again, or None."""
+    def get_outage(self, task_id: str) -> Outage | None:
+        """Return the outage of a task that is to be started again, or None."""
         resumption = self._pending.get(task_id)
-        return None if resumption is None else resumption.silence
+        return None if resumption is None else resumption.outage
 
     def is_pending(self, task_id: str) -> bool:
         """Return whether a started task waits to be started again."""
         return task_id in self._pending
 
-    def give_up(self, task_id: str) -> Silence | None:
-        """Record that a task does not start again; return its silence up to now."""
+    def give_up(self, task_id: str) -> Outage | None:
+        """Record that a task does not start again; return its outage up to now."""
         resumption = self._pending.pop(task_id, None)
         if resumption is None:
             return None
-        silence = resumption.silence
-        return Silence(
-            since=silence.since, until=SystemClock().now(), settled=silence.settled
+        outage = resumption.outage
+        return Outage(
+            since=outage.since, until=SystemClock().now(), settled=outage.settled
         )
 
     def forget(self, task_id: str) -> None:

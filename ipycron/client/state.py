@@ -15,7 +15,7 @@ from ipycron.client.executions import MAX_RUNS, Execution, History
 from ipycron.client.output import Output
 from ipycron.process.wire.protocol import Displayed
 from ipycron.scheduling.events import Event, Notice, ScheduledExecution, Status
-from ipycron.scheduling.plan import count_slots, find_start, plan_silence
+from ipycron.scheduling.plan import count_slots, find_start, plan_outage
 from ipycron.scheduling.small_map import NOTHING, SmallMap
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ipycron.process.wire.payload import Payload
     from ipycron.process.wire.protocol import Streamed
     from ipycron.scheduling.events import Outcome
-    from ipycron.scheduling.plan import Silence
+    from ipycron.scheduling.plan import Outage
     from ipycron.scheduling.ports import Schedule
 
 ENDS = (Event.EXECUTION_FINISHED, Event.EXECUTION_FAILED)
@@ -260,9 +260,9 @@ class ObservedState:
             runs_left=self.runs_left,
         )
 
-    def describe_missed(self, silence: Silence, schedule: Schedule) -> list[Notice]:
+    def describe_missed(self, outage: Outage, schedule: Schedule) -> list[Notice]:
         """Return the slots of a time in which the task had no scheduler."""
-        beat = plan_silence(silence, schedule)
+        beat = plan_outage(outage, schedule)
         counts = [(slot, 1) for slot in beat.missed]
         if beat.gap is not None:
             # Bounded: this blocks the client's loop.
@@ -274,7 +274,7 @@ class ObservedState:
                 task_id=self._task_id,
                 status=self.status,
                 date=slot,
-                triggered_at=silence.until,
+                triggered_at=outage.until,
                 missed_count=count,
                 runs_left=self.runs_left,
             )

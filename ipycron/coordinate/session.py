@@ -19,7 +19,7 @@ RENEWALS_PER_LEASE = 3
 """Renewals per lease: two in a row may fail before the claim expires."""
 
 _LOST = (
-    "another instance holds the claim of a run that is still going on, because it "
+    "another instance holds the claim of a run that is still in progress, because it "
     "could not be renewed in time. The fire may run twice. Use a longer "
     "distributed_lease."
 )

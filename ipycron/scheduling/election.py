@@ -68,7 +68,7 @@ class Election:
     def release(self, run: Run) -> None:
         """Tell the coordinator that a run has ended, if the run held a claim."""
         if run.key is not None:
-            spawn(self._services.errands, self._complete(run.key))
+            spawn(self._services.async_tasks, self._complete(run.key))
             run.key = None
 
     async def _ask(self, run: Run) -> object:
@@ -76,7 +76,7 @@ class Election:
         slot = datetime.fromtimestamp(run.execution.date, UTC)
         key = f"{state.name}:{slot.isoformat()}"
         call = elector.should_run(state.id, key, state.policy.claim_lease)
-        task = spawn(self._services.errands, call)
+        task = spawn(self._services.async_tasks, call)
         task.add_done_callback(partial(self._note_claim, run, key))
         return await within(
             self._services.clock, DEADLINE, task, late=make_timeout_error
@@ -97,7 +97,7 @@ class Election:
             await within(
                 self._services.clock,
                 DEADLINE,
-                spawn(self._services.errands, call),
+                spawn(self._services.async_tasks, call),
                 late=make_timeout_error,
             )
         except Exception:

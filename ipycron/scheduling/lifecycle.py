@@ -22,7 +22,7 @@ from ipycron.scheduling.workers import TaskWorkers
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ipycron.scheduling.plan import Silence
+    from ipycron.scheduling.plan import Outage
     from ipycron.scheduling.ports import Schedule, Worker
     from ipycron.scheduling.services import Services
     from ipycron.scheduling.state import Run, TaskState
@@ -96,7 +96,7 @@ class Lifecycle:
 
     # --- the owner's requests ----------------------------------------------------
 
-    async def start(self, silence: Silence | None = None) -> None:
+    async def start(self, outage: Outage | None = None) -> None:
         """Return once the job is loaded and the first slot is armed (A6)."""
         state = self.state
         if self._is_destroying or state.phase is Phase.DESTROYED:
@@ -104,7 +104,7 @@ class Lifecycle:
         if self._starting is None:
             if state.phase is Phase.STARTED:
                 return
-            self._starting = spawn(self._services.errands, self._start(silence))
+            self._starting = spawn(self._services.async_tasks, self._start(outage))
             if state.phase is Phase.STOPPED:
                 state.move(Phase.STARTING)
         starting = self._starting
@@ -195,9 +195,9 @@ class Lifecycle:
 
     # --- starting ----------------------------------------------------------------
 
-    async def _start(self, silence: Silence | None) -> None:
+    async def _start(self, outage: Outage | None) -> None:
         await self._until_stopped()
-        await self._load(silence)
+        await self._load(outage)
 
     async def _until_stopped(self) -> None:
         """Wait for a stop in progress, so that the start is not lost (A7)."""
@@ -205,10 +205,10 @@ class Lifecycle:
             await asyncio.wait({self._stopping})
             self.state.move(Phase.STARTING)
 
-    async def _load(self, silence: Silence | None) -> None:
+    async def _load(self, outage: Outage | None) -> None:
         try:
             self._workers.set_main(await self._workers.load())
-            owed = self._slots.arm(silence)
+            owed = self._slots.arm(outage)
         except Exception as error:
             await self._workers.stop_all()
             self.state.move(Phase.STOPPED)
@@ -251,7 +251,7 @@ class Lifecycle:
         if patience is None:
             patience = state.policy.stop_timeout
         work = self._stop(self._quiet, patience, error=error, end=end)
-        self._stopping = spawn(self._services.errands, work)
+        self._stopping = spawn(self._services.async_tasks, work)
         dropped = error or ExecutionStopped(name=state.name)
         self._admission.drop(dropped, is_missed=error is not None)
         self.handle_work_done()

@@ -33,7 +33,7 @@ _ROUNDING = 5e-7
 _NOT_AT_ALL = -1.0
 
 
-class Silence(msgspec.Struct, frozen=True, kw_only=True):
+class Outage(msgspec.Struct, frozen=True, kw_only=True):
     """A period in which a started task had no scheduler. Unix seconds.
 
     Attributes:
@@ -103,13 +103,13 @@ def plan_beat(slot: int, now: float, *, tolerance: float, schedule: Schedule) ->
     return _plan_backlog(slot, now, tolerance=tolerance, schedule=schedule)
 
 
-def plan_silence(silence: Silence, schedule: Schedule) -> Beat:
-    """Return what to do after a silence: all slots up to its end are missed."""
-    owed = _Unsettled(schedule, silence.settled) if silence.settled else schedule
-    first = owed.find_next(silence.since)
-    if first is None or first > silence.until:
+def plan_outage(outage: Outage, schedule: Schedule) -> Beat:
+    """Return what to do after an outage: all slots up to its end are missed."""
+    owed = _Unsettled(schedule, outage.settled) if outage.settled else schedule
+    first = owed.find_next(outage.since)
+    if first is None or first > outage.until:
         return Beat(next_slot=first)
-    return plan_beat(first, silence.until, tolerance=_NOT_AT_ALL, schedule=owed)
+    return plan_beat(first, outage.until, tolerance=_NOT_AT_ALL, schedule=owed)
 
 
 class _Unsettled:

@@ -83,7 +83,7 @@ class Admission:
         run.latest = self._services.clock.now() + patience
         if self._election is not None:
             elect = self._elect(run, self._election)
-            run.undo = spawn(self._services.errands, elect).cancel
+            run.undo = spawn(self._services.async_tasks, elect).cancel
         else:
             self._delay(run)
 

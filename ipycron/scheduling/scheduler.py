@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from ipycron.scheduling.events import Notice, Outcome, ScheduledExecution
-    from ipycron.scheduling.plan import Silence
+    from ipycron.scheduling.plan import Outage
     from ipycron.scheduling.policy import Policy
     from ipycron.scheduling.ports import Clock, Elector, Launcher, Schedule
 
@@ -104,10 +104,10 @@ class Scheduler:
             state, self._services, on_destroyed=self._on_destroyed
         )
 
-    async def start(self, task_id: str, *, silence: Silence | None = None) -> None:
+    async def start(self, task_id: str, *, outage: Outage | None = None) -> None:
         """Load the task's job and arm its first slot, strictly after this moment.
 
-        After a `silence` the task continues as if it had been started all along: slots
+        After an `outage` the task continues as if it had been started all along: slots
         in the meantime are missed, except that one which is not too late runs.
 
         Concurrent calls share one start; during a stop, the start waits for the stop.
@@ -121,7 +121,7 @@ class Scheduler:
         """
         life = self._find(task_id)
         if life is not None:
-            await life.start(silence)
+            await life.start(outage)
 
     def start_at_once(self, task_id: str) -> bool:
         """Do what `start` does, if there is nothing to wait for.
@@ -210,14 +210,14 @@ class Scheduler:
             )
         finally:
             timer.cancel()
-        errands = asyncio.ensure_future(drain(self._services.errands))
-        await until(self._services.clock, DEADLINE, errands)
-        errands.cancel()
+        drained = asyncio.ensure_future(drain(self._services.async_tasks))
+        await until(self._services.clock, DEADLINE, drained)
+        drained.cancel()
 
     @property
-    def errands(self) -> Collection[asyncio.Task[Any]]:
+    def async_tasks(self) -> Collection[asyncio.Task[Any]]:
         """The asyncio tasks in progress: starts, stops, elections."""
-        return self._services.errands
+        return self._services.async_tasks
 
     def get_status(self, task_id: str) -> Status:
         """Return the task's status."""

@@ -30,7 +30,7 @@ class Services:
         standby_timetable: calls tasks shortly before their slots are due, so that their
             workers can stand by.
         refusals: warns about starts that the system refuses.
-        errands: asyncio tasks in progress that belong to no run or worker, such as
+        async_tasks: asyncio tasks in progress that belong to no run or worker, such as
             starts and stops. Kept here because asyncio only holds tasks weakly, and
             awaited at shutdown.
         context: the context of the callbacks of runs. None of them calls user code, so
@@ -47,7 +47,7 @@ class Services:
     standby_timetable: Timetable
     missed: MissedCounter
     refusals: RefusalLog
-    errands: set[asyncio.Task[Any]] = field(default_factory=set)
+    async_tasks: set[asyncio.Task[Any]] = field(default_factory=set)
     context: Context = field(default_factory=Context)
 
 

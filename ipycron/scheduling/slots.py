@@ -10,7 +10,7 @@ from ipycron.scheduling.plan import (
     find_start,
     is_only,
     plan_beat,
-    plan_silence,
+    plan_outage,
 )
 from ipycron.scheduling.ports import Place
 from ipycron.scheduling.standby import LATEST, LEAST, Standby
@@ -19,7 +19,7 @@ from ipycron.scheduling.state import Phase
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ipycron.scheduling.plan import Beat, Silence
+    from ipycron.scheduling.plan import Beat, Outage
     from ipycron.scheduling.ports import Schedule, TaskObserver
     from ipycron.scheduling.runs import Admission
     from ipycron.scheduling.services import Services
@@ -58,17 +58,17 @@ class Slots:
         self._workers = workers
         self._admission = admission
 
-    def arm(self, silence: Silence | None = None) -> Beat | None:
+    def arm(self, outage: Outage | None = None) -> Beat | None:
         """Wait for the first slot from now on, unless the limit is reached.
 
-        After a `silence`, wait for the first slot after it, which may already be late,
-        and return what the silence missed, to be reported after the task's start.
+        After an `outage`, wait for the first slot after it, which may already be late,
+        and return what the outage missed, to be reported after the task's start.
         """
         state = self._state
         if state.is_exhausted:
             return None
-        if silence is not None:
-            return self._arm_after(silence)
+        if outage is not None:
+            return self._arm_after(outage)
         after = find_start(self._services.clock.now(), state.settled_slot)
         self._arm(state.schedule.find_next(after))
         return None
@@ -98,9 +98,9 @@ class Slots:
         self.disarm()
         self._arm(following)
 
-    def _arm_after(self, silence: Silence) -> Beat:
+    def _arm_after(self, outage: Outage) -> Beat:
         state = self._state
-        beat = plan_silence(silence, state.schedule)
+        beat = plan_outage(outage, state.schedule)
         if beat.newest is not None:
             state.settled_slot = beat.newest
         self._arm(beat.next_slot)

@@ -206,9 +206,9 @@ class TravelClient(Client):
         """Have the engine's loop run a coroutine."""
         return self._get_engine(is_for_worker=False).run(work)
 
-    def find_errands(self) -> Collection[asyncio.Task[Any]]:
+    def find_async_tasks(self) -> Collection[asyncio.Task[Any]]:
         """Return what the scheduler waits for, apart from runs."""
-        return frozenset() if self._engine is None else self._engine.errands
+        return frozenset() if self._engine is None else self._engine.async_tasks
 
     def shutdown(self, timeout: float) -> None:
         """Shut down in real time, since fake time does not move meanwhile."""
@@ -270,7 +270,7 @@ class _Clock(FakeClock):
 
     def _find_work(self) -> set[str]:
         """Return what is in progress in real time: runs, starts, elections."""
-        work = {f"errand {id(errand)}" for errand in self._client.find_errands()}
+        work = {f"task {id(task)}" for task in self._client.find_async_tasks()}
         for task in list(self._client.tasks.values()):
             work |= {run.id for run in task.observed.running}
             if task.is_starting:

@@ -184,7 +184,7 @@ class FakeWorker:
         called, self._called = self._called, None
         return called is not None
 
-    def tell(self) -> None:
+    def report_begun(self) -> None:
         """Report that it has begun before the scheduler has reached the slot."""
         assert self._standby is not None
         self._standby[1]()
@@ -284,7 +284,7 @@ class FakeWorker:
 
     def _leave(self, **how: Any) -> WorkerCrashed:
         if self._standby is not None and not self.withdraw():
-            self.tell()
+            self.report_begun()
         self.hold()
         error = WorkerCrashed(name=self.task_id, **how)
         self._note_gone()

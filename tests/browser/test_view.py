@@ -36,7 +36,7 @@ function makeStore(state = EMPTY) {
 }
 """
 
-SILENCE = "store.heard -= 26000; store.checkSilence()"
+SILENCE = "store.lastMessageAt -= 26000; store.checkSilence()"
 
 
 @pytest.fixture(scope="session")
@@ -276,8 +276,8 @@ def test_clock_follows_the_kernel_where_the_browser_is_wrong(bare_page):
     offset = bare_page.evaluate(
         """() => {
           const clock = new Clock();
-          clock.hear(Date.now() / 1000 + 3600);
-          clock.hear(Date.now() / 1000 + 3599.7); // a message that was slow
+          clock.adjust(Date.now() / 1000 + 3600);
+          clock.adjust(Date.now() / 1000 + 3599.7); // a message that was slow
           return clock.now() - Date.now() / 1000;
         }"""
     )

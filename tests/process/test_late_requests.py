@@ -133,7 +133,7 @@ def test_task_that_is_too_large_to_register_fails_alone(write):
     assert registry.client.supervisor_pid == pid
 
 
-@pytest.mark.parametrize("place", ["_localize", "_resumptions.get_silence"])
+@pytest.mark.parametrize("place", ["_localize", "_resumptions.get_outage"])
 def test_call_does_not_overtake_the_start_by_the_next_supervisor(write, place):
     """At any step of the resumption, a call waits for the start (A8)."""
     task = ipycron.create_task(NEVER, write("def task(): return 1"))

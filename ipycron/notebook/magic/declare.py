@@ -254,7 +254,7 @@ def _append(notebook: Notebook, name: str, context: TaskContext) -> None:
 
 def _report_start(notebook: Notebook, task: Task, completion: Completion[None]) -> None:
     error = completion.exception()
-    # A task that was stopped or ended meanwhile did as requested.
+    # A task that was stopped or ended since did as requested.
     if error is None or isinstance(error, StartRevoked) or task.status == "destroyed":
         return
     notebook.display.show_trouble(task, explain_error(error))

@@ -70,7 +70,7 @@ def _wait_until_warm() -> None:
 def warm() -> None:
     """Import what the first `%%cron` needs, and start the supervisor: 50 ms.
 
-    The zygote builds a shell meanwhile. The first schedule of a process reads the
+    Meanwhile, the zygote builds a shell. The first schedule of a process reads the
     system's zone, computes its coming transitions, and loads the descriptions: 18 ms.
     Waits for no process.
     """

@@ -175,7 +175,7 @@ class Supervisor:
             self._control_unregistered(control, failure)
             return
         if control.action == "start":
-            await self._scheduler.start(control.task_id, silence=control.silence)
+            await self._scheduler.start(control.task_id, outage=control.outage)
         elif control.action == "stop":
             await self._scheduler.stop(control.task_id, force=control.force)
         else:

@@ -37,7 +37,7 @@ from ipycron.scheduling.events import (  # noqa: TC001 - msgspec reads the annot
     SkipReason,
     Status,
 )
-from ipycron.scheduling.plan import Silence  # noqa: TC001 - as above
+from ipycron.scheduling.plan import Outage  # noqa: TC001 - as above
 from ipycron.scheduling.policy import Policy  # noqa: TC001 - as above
 
 
@@ -139,7 +139,7 @@ class Control(Message, frozen=True):
     task_id: str
     action: Literal["start", "stop", "destroy"]
     force: bool = False
-    silence: Silence | None = None
+    outage: Outage | None = None
 
 
 class Reschedule(Message, frozen=True):

@@ -85,9 +85,9 @@ def test_slots_of_a_silence_are_settled_when_they_are_reported():
     known.begin(["it"], lost)
     assert follow(known, make_notice(Event.TASK_STARTED, 200)) is lost
     known.begin(["it"], lost)
-    assert known.get_silence("it").since == 60
+    assert known.get_outage("it").since == 60
     follow(known, make_notice(Event.TASK_STARTED, 400))
     for slot in range(120, 301, 60):
         follow(known, make_notice(Event.EXECUTION_MISSED, slot))
     known.begin(["it"], lost)
-    assert known.get_silence("it").since == 300
+    assert known.get_outage("it").since == 300

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from ipycron.scheduling import timetable
-from ipycron.scheduling.plan import Silence
+from ipycron.scheduling.plan import Outage
 from ipycron.scheduling.services import IdMaker
 from ipycron.testing import Every
 
@@ -340,7 +340,7 @@ async def test_start_fails_when_the_schedule_raises(world):
 
 
 @pytest.mark.parametrize(
-    ("silence", "now", "missed", "ran"),
+    ("outage", "now", "missed", "ran"),
     [
         # Settled at 60, lost at 100, here again at 110: nothing was due.
         ((60, 100), 110, [], []),
@@ -354,12 +354,12 @@ async def test_start_fails_when_the_schedule_raises(world):
         ((60, 130), 240.5, [120, 180], [240]),
     ],
 )
-async def test_slots_of_a_silence_are_settled_once(world, silence, now, missed, ran):
+async def test_slots_of_a_silence_are_settled_once(world, outage, now, missed, ran):
     """A task resumed after a loss settles each slot since the last settled one."""
     await world.clock.advance(now)
     world.add()
-    since, until = (3600 + seconds for seconds in silence)
-    await world.scheduler.start("t", silence=Silence(since=since, until=until))
+    since, until = (3600 + seconds for seconds in outage)
+    await world.scheduler.start("t", outage=Outage(since=since, until=until))
     await world.clock.advance(0.1)
     assert str(world.events.notices[0].event) == "task:started"
     assert world.slots("execution:missed") == missed
@@ -371,8 +371,8 @@ async def test_slots_settled_beyond_one_that_waits_are_not_reported_again(world)
     """Later slots may be settled before one in its election or random delay."""
     await world.clock.advance(400)
     world.add()
-    silence = Silence(since=3660, until=3999, settled=(3780, 3900))
-    await world.scheduler.start("t", silence=silence)
+    outage = Outage(since=3660, until=3999, settled=(3780, 3900))
+    await world.scheduler.start("t", outage=outage)
     assert world.slots("execution:missed") == [120, 240, 360]
 
 
@@ -380,9 +380,7 @@ async def test_long_silence_is_counted_in_bulk(world):
     """A month of slots without a scheduler is reported as a hundred and a count."""
     await world.clock.advance(30 * 86400 + 30)
     world.add()
-    await world.scheduler.start(
-        "t", silence=Silence(since=3600, until=world.clock.now())
-    )
+    await world.scheduler.start("t", outage=Outage(since=3600, until=world.clock.now()))
     await world.clock.advance(60)
     counts = [n.missed_count for n in world.events.of("execution:missed")]
     assert counts[:100] == [1] * 100

@@ -53,7 +53,7 @@ async def test_begun_run_is_reported_when_the_worker_shows_it(world):
     await world.start()
     await world.clock.advance(59.99)
     world.worker.begin()
-    world.worker.tell()
+    world.worker.report_begun()
     await world.clock.advance()
     assert world.events.names()[1:] == RUN
     await world.clock.advance(60.01)
@@ -185,7 +185,7 @@ async def test_last_run_of_a_limit_is_one_that_has_begun(world):
     await world.start(max_executions=1)
     await world.clock.advance(59.99)
     world.worker.begin()
-    world.worker.tell()
+    world.worker.report_begun()
     await world.clock.advance(120)
     assert world.slots("execution:started") == [60]
     assert world.status() == "destroyed"

@@ -17,7 +17,7 @@ class Clock {
   }
 
   /** Adjust to the kernel's time in a message. */
-  hear(now) {
+  adjust(now) {
     const offset = now - Date.now() / 1000;
     const isJump = this.offset !== null && Math.abs(offset - this.offset) > 5;
     if (this.offset === null || isJump || offset > this.offset) this.offset = offset;

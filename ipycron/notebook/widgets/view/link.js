@@ -22,7 +22,7 @@ class Store {
     this.commands = new Map();
     this.notices = [];
     this.line = isSaved ? "gone" : "live";
-    this.heard = performance.now();
+    this.lastMessageAt = performance.now();
     this.takeWhole(model.get("state"));
     if (isSaved) this.clock.freeze();
     const session = findNotebook(model)?.sessionContext;
@@ -33,8 +33,8 @@ class Store {
     this.hadKernel = this.hasKernel;
     this.onMessage = (message) => this.take(message);
     this.onRestart = () => this.setLine("restarted");
-    this.onUi = () => this.tell("ui");
-    this.onFacts = () => this.tell("facts");
+    this.onUi = () => this.notify("ui");
+    this.onFacts = () => this.notify("facts");
     model.on("msg:custom", this.onMessage);
     model.on("comm_live_update", this.onRestart);
     model.on("change:ui", this.onUi);
@@ -59,15 +59,15 @@ class Store {
     return () => this.views.delete(view);
   }
 
-  tell(what, detail) {
+  notify(what, detail) {
     for (const view of this.views) view(what, detail);
   }
 
   // --- from the kernel ------------------------------------------------------------
 
   take(message) {
-    this.heard = performance.now();
-    if (message.now) this.clock.hear(message.now);
+    this.lastMessageAt = performance.now();
+    if (message.now) this.clock.adjust(message.now);
     if (this.line === "silent") this.setLine("live");
     if (message.type === "state") this.takeState(message);
     else if (message.type === "output") this.takeOutput(message);
@@ -77,14 +77,14 @@ class Store {
   }
 
   takeWhole(state, isTold = false) {
-    this.clock.hear(state.now);
+    this.clock.adjust(state.now);
     this.tasks = new Map(state.tasks.map((task) => [task.id, task]));
     this.events = state.events;
     this.timeline = state.timeline;
     this.opened = state.opened;
     if (isTold) {
-      this.tell("state");
-      this.tell("output", null);
+      this.notify("state");
+      this.notify("output", null);
     }
   }
 
@@ -94,7 +94,7 @@ class Store {
     if (message.events) this.addEvents(message.events);
     if (message.timeline !== undefined) this.timeline = message.timeline;
     if (message.runs) this.addRuns(message.runs);
-    this.tell("state");
+    this.notify("state");
   }
 
   takeTask({ more, ...delta }) {
@@ -131,7 +131,7 @@ class Store {
     }
     const items = news.reset ? news.items : before.items.concat(news.items);
     this.opened.pane = { ...news, start: 0, items: shorten(items) };
-    this.tell("output", news);
+    this.notify("output", news);
   }
 
   // --- to the kernel --------------------------------------------------------------
@@ -150,10 +150,10 @@ class Store {
     if (!isClick) return;
     command.timer = setTimeout(() => {
       command.isWaiting = true;
-      this.tell("commands");
+      this.notify("commands");
     }, PATIENCE);
     this.commands.set(command.id, command);
-    this.tell("commands");
+    this.notify("commands");
   }
 
   takeAck(id) {
@@ -161,7 +161,7 @@ class Store {
     if (!command) return;
     clearTimeout(command.timer);
     command.isWaiting = false;
-    this.tell("commands");
+    this.notify("commands");
   }
 
   takeDone({ id, error }) {
@@ -170,18 +170,18 @@ class Store {
     clearTimeout(command.timer);
     this.commands.delete(id);
     if (error) this.addNotice(`${command.name}: ${error}`, command.task);
-    this.tell("commands");
+    this.notify("commands");
   }
 
   addNotice(text, task) {
     const notice = { text, task, at: this.clock.now() };
     this.notices = [...this.notices.slice(-4), notice];
-    this.tell("commands");
+    this.notify("commands");
   }
 
   dropNotice(notice) {
     this.notices = this.notices.filter((known) => known !== notice);
-    this.tell("commands");
+    this.notify("commands");
   }
 
   /** The command in progress for a task, if any. */
@@ -249,9 +249,9 @@ class Store {
     if (id && this.kernelId && id !== this.kernelId) this.setLine("restarted");
     if (this.hadKernel !== this.hasKernel) {
       this.hadKernel = this.hasKernel;
-      this.tell("line");
+      this.notify("line");
     }
-    const silence = (performance.now() - this.heard) / 1000;
+    const silence = (performance.now() - this.lastMessageAt) / 1000;
     if (this.line === "live" && silence > SILENCE) this.setLine("silent");
   }
 
@@ -260,7 +260,7 @@ class Store {
     if (this.line === "gone" && line !== "restarted") return;
     this.line = line;
     if (this.isDead) this.clock.freeze();
-    this.tell("line");
+    this.notify("line");
   }
 
   /** The message about the connection; empty if all is well. */
