@@ -121,8 +121,7 @@ class Keepalive:
             if not self._held:
                 return
             if self._main.was_cut_short() or _signals.have_ended_it():
-                self._is_given_up = True
-                self.close()
+                self.give_up()
             else:
                 # No event loop of the main thread will run again.
                 for task in list(self._held.values()):
@@ -139,6 +138,12 @@ class Keepalive:
         """Whether SIGINT or SIGTERM was received while a task was held."""
         with self._lock:
             return _signals.has_seen_end()
+
+    def give_up(self) -> None:
+        """Hold the process no longer, whatever is started from now on."""
+        with self._lock:
+            self._is_given_up = True
+            self.close()
 
     def close(self) -> None:
         """Release the process."""

@@ -5,6 +5,7 @@ It loads only this module of ipycron until a fixture is requested.
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -32,3 +33,16 @@ def ipycron_tasks() -> Iterator[None]:
     shutdown(0)
     if left:
         pytest.fail(f"the test left tasks started: {', '.join(left)}", pytrace=False)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Let a worker of pytest-xdist end, whatever its tests have left started.
+
+    Its main module runs to the last line when the tests are over, as a script's does
+    that is kept alive by its tasks; pytest-xdist would wait for ten seconds.
+    """
+    if hasattr(config, "workerinput") and "ipycron.client.registry" in sys.modules:
+        from ipycron.client.registry import registry  # noqa: PLC0415 - see above
+
+        if registry.running_client is not None:
+            registry.running_client.keepalive.give_up()

@@ -6,7 +6,12 @@ from importlib.metadata import entry_points
 import pytest
 
 TESTS = """
+import atexit, os
+from pathlib import Path
 import ipycron
+
+# Not in a process that is killed because something keeps it alive.
+atexit.register(Path(f"ended-{os.getpid()}").touch)
 
 def test_fails():
     task = ipycron.schedule("* * * * * *", "tick.py", name="tick")
@@ -20,19 +25,24 @@ def test_passes():
 PYTEST = (sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q")
 
 
-@pytest.mark.parametrize("options", [(), ("-n2",), ("-x",)], ids=str)
-def test_run_ends_whatever_a_test_leaves(start, options):
-    """A test fails with its task still started, and pytest still ends."""
-    program = start(*PYTEST, *options, "test_left.py", test_left=TESTS)
-    assert program.wait(20) == 1, program.stdout
-    assert any("1 failed" in line for line in program.stdout), program.stdout
-
-
 PLUGIN = (
     ()
     if entry_points(group="pytest11", name="ipycron")
     else ("-p", "ipycron.testing.plugin")  # a source tree that is not installed anew
 )
+
+
+@pytest.mark.parametrize(
+    ("options", "processes"), [((), 1), (("-n2",), 2), (("-x",), 1)], ids=str
+)
+def test_run_ends_whatever_a_test_leaves(start, options, processes):
+    """A failing test ends with its task still started: so does the run of pytest."""
+    program = start(*PYTEST, *PLUGIN, *options, "test_left.py", test_left=TESTS)
+    assert program.wait(30) == 1, program.stdout
+    assert any("1 failed" in line for line in program.stdout), program.stdout
+    assert len(list(program.folder.glob("ended-*"))) == processes
+
+
 LEAKS = """
 import ipycron, pytest
 
