@@ -366,6 +366,16 @@ def test_tasks_that_no_cell_declares_have_a_button_that_ends_them(notebook):
     left = notebook.page.locator(".icr-leftover")
     notebook.run_again(DECLARED.replace("first", "second"))
     expect(left).to_have_text(re.compile("first.*the cell no longer declares it"))
+    name = left.locator(".icr-name")
+    widths = name.evaluate(
+        """(node) => {
+          node.closest(".icr").style.width = "320px";
+          const widths = [node.scrollWidth, node.clientWidth];
+          node.closest(".icr").style.width = "";
+          return widths;
+        }"""
+    )
+    assert widths[0] <= widths[1]
     expect(get_card(notebook, "second")).to_be_visible()
     left.get_by_role("button", name="End first").click()
     expect(left.locator(".icr-reason")).to_have_text("has been ended")
