@@ -43,6 +43,31 @@ def test_task_shows_its_state_and_its_last_run(session, run):
         assert part in html
 
 
+def test_page_names_the_task_above_its_facts(session, run):
+    """However long it is: the facts keep their room; blanks that separate stay."""
+    name = "a long name " * 20
+    html = show(session, run("1", name=name))["text/html"]
+    title = re.search(r'<td colspan="2"[^>]*><b>([^<]*)</b>  idle</td>', html)
+    assert title[1] == name.strip()
+    assert re.search(r"white-space:pre-wrap\">@yearly  At 00:00", html)
+
+
+def test_bar_is_not_repeated_for_each_line_beside_it(session, run):
+    """As on the card: what has moved on is shown where it began, once."""
+    lines = [
+        "import sys, time",
+        "for n in range(3):",
+        "    print(f'\\r{n} of 2', end='', file=sys.stderr, flush=True)",
+        "    time.sleep(0.1)",
+        "    print('line', n, flush=True)",
+        "    time.sleep(0.1)",
+        "print(' done', file=sys.stderr)",
+    ]
+    text = show(session, run("\n".join(lines)))["text/plain"]
+    shown = [line.strip() for line in text.splitlines() if line.startswith("  ")]
+    assert sorted(shown) == ["2 of 2 done", "line 0", "line 1", "line 2"]
+
+
 def test_page_tells_dates_for_whoever_reads_it_on_another_day(session, run):
     """A saved notebook shows dates, not how soon something would have been."""
     task = run("'fine'")

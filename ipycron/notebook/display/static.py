@@ -34,11 +34,12 @@ from ipycron.notebook.display.words import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from ipycron.api.task import Task
     from ipycron.client.executions import RunLike
     from ipycron.notebook.display.task_display import Interpretation
+    from ipycron.notebook.display.transcript import Item
 
 MAX_CHARACTERS = 20_000
 """Characters of a run's output that a page keeps: the last ones."""
@@ -132,10 +133,16 @@ def write_html(
     if interpretation is not None:
         lines.append(("captured", interpretation.captured.removeprefix("captured: ")))
         lines.append(("note", "; ".join(interpretation.notes)))
-    rows = "".join(
-        f'<tr><td style="text-align:left;opacity:.7">{escape(name)}</td>'
+    (name, status), *facts = lines
+    rows = (
+        f'<tr><td colspan="2" style="{TEXT_STYLE}"><b>{escape(name)}</b>  '
+        f"{escape(status)}</td></tr>"
+    )
+    rows += "".join(
+        f'<tr><td style="text-align:left;white-space:nowrap;opacity:.7">'
+        f"{escape(label)}</td>"
         f'<td style="{TEXT_STYLE}">{escape(text)}</td></tr>'
-        for name, text in lines
+        for label, text in facts
         if text
     )
     parts = [f"<table>{rows}</table>"]
@@ -194,7 +201,7 @@ def _read_output(transcript: Transcript) -> Iterator[tuple[str, Any]]:
     """Yield what a run wrote, in order: texts, and mimebundles for displays."""
     left = MAX_CHARACTERS
     items: list[tuple[str, Any]] = []
-    for kind, value in reversed(transcript.items):
+    for kind, value in reversed(continue_lines(transcript.items)):
         if kind == "group":
             outputs = transcript.groups[value].outputs
             items += [("display", output["data"]) for output in reversed(outputs)]
@@ -205,6 +212,36 @@ def _read_output(transcript: Transcript) -> Iterator[tuple[str, Any]]:
             items.append((kind, text if len(text) <= left else f"…{text[-left:]}"))
             left -= len(text)
     yield from reversed(items)
+
+
+def continue_lines(items: Iterable[Item]) -> list[Item]:
+    r"""Return items in which each stream continues its last line where that stands.
+
+    As on the card: a bar on one stream is not repeated for each line on the other.
+
+    Examples:
+        >>> continue_lines([("stderr", "1 %"), ("stdout", "a\n"), ("stderr", "\r2 %")])
+        [('stderr', '1 %\r2 %'), ('stdout', 'a\n')]
+    """
+    joined: list[Item] = []
+    unfinished: dict[str, int] = {}
+    for kind, value in items:
+        if kind in ("group", "missing"):
+            unfinished.clear()
+            joined.append((kind, value))
+            continue
+        text = value
+        if (place := unfinished.get(kind)) is not None:
+            line, end, text = value.partition("\n")
+            joined[place] = (kind, joined[place][1] + line + end)
+            if not end:
+                continue
+            del unfinished[kind]
+        if text:
+            if not text.endswith("\n"):
+                unfinished[kind] = len(joined)
+            joined.append((kind, text))
+    return joined
 
 
 def settle_lines(text: str) -> str:

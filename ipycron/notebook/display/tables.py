@@ -15,8 +15,11 @@ if TYPE_CHECKING:
     from ipycron.cron import CronExpression
 
 _HEADS = ("name", "status", "schedule", "next run", "last run", "runs kept")
-TEXT_STYLE = "text-align:left;max-width:40em;overflow-wrap:break-word"
-"""Style of a cell in an HTML table: a long word does not widen the page."""
+TEXT_STYLE = (
+    "text-align:left;max-width:40em;overflow-wrap:break-word;white-space:pre-wrap"
+)
+"""Style of a cell in an HTML table: a long word does not widen the page, and the two
+blanks between an expression and its words stay two."""
 
 
 class TaskTable:
