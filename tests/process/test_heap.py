@@ -34,6 +34,17 @@ def test_new_objects_are_adjacent_only_if_gaps_are_filled(size, is_filled):
     assert run_fresh(FILL.format(size=size, is_filled=is_filled)) is is_filled
 
 
+@pytest.mark.parametrize("allocator", ["malloc", "debug"])
+def test_nothing_is_filled_with_another_allocator(monkeypatch, allocator):
+    """Where objects go is not known there: filling would only take memory."""
+    monkeypatch.setenv("PYTHONMALLOC", allocator)
+    program = (
+        "from ipycron.process.worker import heap; heap.fill_gaps(); "
+        "print(sum(map(len, heap._fillers)))"
+    )
+    assert run_fresh(program) == 0
+
+
 class Sample:
     """Methods of all kinds."""
 

@@ -10,7 +10,7 @@ A worker gets its own copy of each page that it writes to, even of a single byte
 
 Source: `Objects/obmalloc.c` of CPython, which keeps objects of up to 512 bytes in
 pools, each for one size, and glibc's `malloc`, which CPython uses for larger ones. With
-another allocator this does no harm: filling stops at `_MOST_BYTES` of each size.
+another allocator, adjacent objects are not found, and nothing is filled.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ _MALLOC_SIZES = (*(1 << shift for shift in range(16, 10, -1)), *range(1024, 528,
 """From large to small: what one size leaves of a gap, the next ones fill."""
 _MALLOC_ROW = 3
 """Adjacent blocks that cannot be in a gap: larger ones would have filled it."""
-_MOST_BYTES = 1 << 18
+_MOST_BYTES = 1 << 20
+"""More than the gaps of one size."""
 
 _EMPTY = sys.getsizeof(b"")
 _fillers: list[bytes] = []
@@ -45,12 +46,14 @@ def fill_gaps() -> None:
     with contextlib.suppress(MemoryError):  # workers then only take more memory
         for size in _POOL_SIZES:
             row = (_POOL_BYTES - _POOL_HEADER) // size // 4
-            _fill(size, size, row, _POOL_HEADER + (row - 1) * size)
+            if not _fill(size, size, row, _POOL_HEADER + (row - 1) * size):
+                return
         for size in _MALLOC_SIZES:
-            _fill(size - _MALLOC_HEADER, size, _MALLOC_ROW)
+            if not _fill(size - _MALLOC_HEADER, size, _MALLOC_ROW):
+                return
 
 
-def _fill(size: int, step: int, row: int, end: int | None = None) -> None:
+def _fill(size: int, step: int, row: int, end: int | None = None) -> bool:
     """Create objects of one size until no gap is left for it.
 
     Args:
@@ -58,16 +61,22 @@ def _fill(size: int, step: int, row: int, end: int | None = None) -> None:
         step: bytes from one to the next if they are adjacent.
         row: how many adjacent ones show that no gap is left. They are freed again.
         end: where in its pool the last of these must be; None for any place.
+
+    Returns:
+        whether they were found. If not, none of the objects are kept.
     """
     last = length = 0
+    before = len(_fillers)
     for _ in range(_MOST_BYTES // size + row):
         filler = bytes(size - _EMPTY)
         _fillers.append(filler)
         length = length + 1 if id(filler) == last + step else 1
         last = id(filler)
         if length >= row and end in {None, last % _POOL_BYTES}:
-            break
-    del _fillers[-row:]
+            del _fillers[-row:]
+            return True
+    del _fillers[before:]
+    return False
 
 
 def record_code(call: Callable[[], None]) -> Places:
