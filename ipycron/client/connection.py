@@ -84,7 +84,7 @@ class Connection:
         self._heartbeat = Heartbeat(
             asyncio.get_running_loop(),
             supervisor.process.pid,
-            ask=lambda: self._channel.send(Ping()),
+            send_ping=lambda: self._channel.send(Ping()),
             on_silence=self._give_up,
             may_be_busy=lambda: not self._is_ready,
         )

@@ -234,13 +234,14 @@ def _close_to_others(path: Path) -> None:
         if status.st_uid == os.geteuid():
             name.chmod(mode & stat.S_IRWXU)
             _log.warning(
-                "run coordinator: %s was open to everybody (mode %o), now to its user",
+                "run coordinator: %s was accessible to everybody (mode %o), now only "
+                "to its user",
                 name,
                 mode,
             )
         elif mode & stat.S_IWOTH:
             raise PermissionError(
-                f"it is another user's, and everybody may write to it (mode {mode:o})"
+                f"it is another user's file and writable by everybody (mode {mode:o})"
             )
 
 

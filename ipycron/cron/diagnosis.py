@@ -43,12 +43,12 @@ def explain_never(
             message=f"expression: the clock in {clock} always skips this time. "
             "It never fires.",
         )
-    advice = "" if day_or else " Without day_or=False, one of them may be enough."
+    advice = "" if day_or else " Without day_or=False, one match is enough."
     return CronSyntaxError(
         expression=text,
         value=f"{day} {month} {weekday}",
         message=f"expression: the day of month, {day!r}, and the day of week, "
-        f"{weekday!r}, never agree. It never fires.{advice}",
+        f"{weekday!r}, never match together. It never fires.{advice}",
         column=column,
     )
 

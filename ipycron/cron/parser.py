@@ -140,8 +140,8 @@ def _split_words(text: str) -> list[_Piece]:
         zone = variable[1].strip("\"'")
         _reject_whole(
             f"got {_quote(variable[0].strip())}, expected the fields alone. Give the "
-            f"zone beside them: timezone={zone!r}, in a magic or a shell "
-            f"--timezone {zone}",
+            f"zone separately: timezone={zone!r}, or --timezone {zone} in a magic or "
+            "a shell",
             words[0],
         )
     if words[0].text[0] == "@":

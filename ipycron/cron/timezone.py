@@ -61,9 +61,9 @@ def _check_offset(timezone: tzinfo) -> None:
         raise InvalidOption(
             option="timezone",
             value=timezone,
-            expected="a tzinfo that knows its offset from UTC at any time, in steps "
-            "of whole seconds",
-            advice=f"Here {problem}. Give an IANA name such as "
+            expected="a tzinfo that returns its offset from UTC, in whole seconds, for "
+            "any time",
+            advice=f"Here, {problem}. Give an IANA name such as "
             "'Europe/Berlin', or a datetime.timezone.",
         )
 

@@ -29,7 +29,7 @@ class Heartbeat:
     Args:
         loop: this process's event loop.
         pid: the peer's process id.
-        ask: sends a ping; whoever receives the answer calls `note_alive`.
+        send_ping: sends a ping; whoever receives the answer calls `note_alive`.
         on_silence: called once, when enough pings are unanswered.
         may_be_busy: returns whether the peer may have a reason not to answer, such as
             an import. It is then given up only if the system says it is not running.
@@ -40,13 +40,13 @@ class Heartbeat:
         loop: asyncio.AbstractEventLoop,
         pid: int,
         *,
-        ask: Callable[[], object],
+        send_ping: Callable[[], object],
         on_silence: Callable[[], object],
         may_be_busy: Callable[[], bool],
     ) -> None:
         self._loop = loop
         self._pid = pid
-        self._ask = ask
+        self._send_ping = send_ping
         self._on_silence = on_silence
         self._may_be_busy = may_be_busy
         self._period = PERIOD
@@ -73,7 +73,7 @@ class Heartbeat:
             self._on_silence()
             return
         self._missed += 1
-        self._ask()
+        self._send_ping()
         self._beat_later()
 
     def _is_given_up(self) -> bool:

@@ -66,7 +66,7 @@ class Scheduler:
         warn: Callable[[str], None] = _log.warning,
     ) -> None:
         self._on_set_back = on_set_back
-        self._lives: dict[str, Lifecycle] = {}
+        self._lifecycles: dict[str, Lifecycle] = {}
         self._destroyed_names: OrderedDict[str, str] = OrderedDict()
         self._on_destroyed = self._forget  # one object for all tasks
         self._services = Services(
@@ -90,7 +90,7 @@ class Scheduler:
         Raises:
             TaskExists: if the id is taken.
         """
-        if task_id in self._lives:
+        if task_id in self._lifecycles:
             raise TaskExists(name=task_id)
         state = TaskState(
             task_id,
@@ -100,7 +100,7 @@ class Scheduler:
             services=self._services,
         )
         self._destroyed_names.pop(task_id, None)
-        self._lives[task_id] = Lifecycle(
+        self._lifecycles[task_id] = Lifecycle(
             state, self._services, on_destroyed=self._on_destroyed
         )
 
@@ -119,9 +119,9 @@ class Scheduler:
             StartRevoked: if the task was stopped before the start had finished.
             Exception: the original error of the load.
         """
-        life = self._find(task_id)
-        if life is not None:
-            await life.start(outage)
+        lifecycle = self._find(task_id)
+        if lifecycle is not None:
+            await lifecycle.start(outage)
 
     def start_at_once(self, task_id: str) -> bool:
         """Do what `start` does, if there is nothing to wait for.
@@ -129,8 +129,8 @@ class Scheduler:
         Returns:
             Whether the task is now started; if not, call `start`.
         """
-        life = self._find(task_id)
-        return life is not None and life.start_at_once()
+        lifecycle = self._find(task_id)
+        return lifecycle is not None and lifecycle.start_at_once()
 
     async def stop(self, task_id: str, *, force: bool = False) -> None:
         """Disarm the task at once; return once its runs are over and workers gone.
@@ -144,9 +144,9 @@ class Scheduler:
             StopTimeout: if a job could not be ended because it runs in a thread. The
                 task is stopped nevertheless, and the job's result is ignored.
         """
-        life = self._find(task_id)
-        if life is not None:
-            await life.stop(force=force)
+        lifecycle = self._find(task_id)
+        if lifecycle is not None:
+            await lifecycle.stop(force=force)
 
     async def destroy(self, task_id: str, *, force: bool = False) -> None:
         """Stop the task permanently. May be repeated.
@@ -154,18 +154,18 @@ class Scheduler:
         Raises:
             StopTimeout: as for `stop`; the task is destroyed nevertheless.
         """
-        life = self._find(task_id)
-        if life is not None:
-            await life.destroy(force=force)
+        lifecycle = self._find(task_id)
+        if lifecycle is not None:
+            await lifecycle.destroy(force=force)
 
     def reschedule(self, task_id: str, schedule: Schedule) -> None:
         """Switch the task to another schedule now, whether or not it is started.
 
         Runs in progress continue, and the number of runs left is kept.
         """
-        life = self._find(task_id)
-        if life is not None:
-            life.reschedule(schedule)
+        lifecycle = self._find(task_id)
+        if lifecycle is not None:
+            lifecycle.reschedule(schedule)
 
     async def execute(self, task_id: str, execution_id: str | None = None) -> Outcome:
         """Run the task now, or once a start in progress has finished.
@@ -201,11 +201,14 @@ class Scheduler:
         Runs in progress, including manual ones, get `timeout` seconds, whatever their
         tasks' `stop_timeout`; then they are ended. Pending runs are not waited for.
         """
-        lives = list(self._lives.values())
-        timer = self._services.clock.call_later(timeout, lambda: force_all(lives))
+        lifecycles = list(self._lifecycles.values())
+        timer = self._services.clock.call_later(timeout, lambda: force_all(lifecycles))
         try:
             await asyncio.gather(
-                *(life.destroy(force=False, patience=timeout) for life in lives),
+                *(
+                    lifecycle.destroy(force=False, patience=timeout)
+                    for lifecycle in lifecycles
+                ),
                 return_exceptions=True,
             )
         finally:
@@ -221,8 +224,8 @@ class Scheduler:
 
     def get_status(self, task_id: str) -> Status:
         """Return the task's status."""
-        life = self._find(task_id)
-        return Status.DESTROYED if life is None else life.state.status
+        lifecycle = self._find(task_id)
+        return Status.DESTROYED if lifecycle is None else lifecycle.state.status
 
     def get_runs_left(self, task_id: str) -> int | None:
         """Return the number of scheduled runs left; None without `max_executions`."""
@@ -230,37 +233,37 @@ class Scheduler:
 
     def get_executions(self, task_id: str) -> tuple[ScheduledExecution, ...]:
         """Return a snapshot of the runs in progress, oldest first."""
-        life = self._find(task_id)
-        runs = () if life is None else life.state.runs.values()
+        lifecycle = self._find(task_id)
+        runs = () if lifecycle is None else lifecycle.state.runs.values()
         return tuple(r.execution.copy() for r in runs if r.stage is RunStage.ACTIVE)
 
     def _find(self, task_id: str) -> Lifecycle | None:
         """Return the task, or None if it is destroyed."""
-        life = self._lives.get(task_id)
-        if life is None and task_id not in self._destroyed_names:
+        lifecycle = self._lifecycles.get(task_id)
+        if lifecycle is None and task_id not in self._destroyed_names:
             raise UnknownTask(name=task_id)
-        return life
+        return lifecycle
 
     def _find_living(self, task_id: str) -> Lifecycle:
-        life = self._find(task_id)
-        if life is None:
+        lifecycle = self._find(task_id)
+        if lifecycle is None:
             raise TaskDestroyed(name=self._destroyed_names[task_id])
-        return life
+        return lifecycle
 
     def _handle_set_back(self, seconds: float, since: float) -> None:
-        for life in list(self._lives.values()):
-            life.recount(since)
+        for lifecycle in list(self._lifecycles.values()):
+            lifecycle.recount(since)
         if self._on_set_back is not None:
             self._on_set_back(seconds)
 
     def _forget(self, state: TaskState) -> None:
-        del self._lives[state.id]
+        del self._lifecycles[state.id]
         self._destroyed_names[state.id] = state.name
         if len(self._destroyed_names) > MAX_DESTROYED_NAMES:
             self._destroyed_names.popitem(last=False)
 
 
-def force_all(lives: list[Lifecycle]) -> None:
+def force_all(lifecycles: list[Lifecycle]) -> None:
     """Make all stops in progress stop waiting for runs."""
-    for life in lives:
-        life.force()
+    for lifecycle in lifecycles:
+        lifecycle.force()

@@ -144,7 +144,7 @@ class Slots:
             standby.execution_id,
             slot,
             latest=slot + self._patience,
-            place=Place(standby.number, self._services.timetable.standing),
+            place=Place(standby.number, self._services.timetable.standby_count),
             on_begun=self._handle_begun,
         )
 

@@ -67,7 +67,7 @@ class Timetable:
         self._latest = 0  # the slot that was armed last
         self._timer: Timer | None = None
         self._timer_deadline = 0.0
-        self._standing = 0
+        self._standby_count = 0
         self._is_waking = False
 
     def arm(self, owner: Owner, slot: int) -> int:
@@ -93,14 +93,14 @@ class Timetable:
         return slot
 
     @property
-    def standing(self) -> int:
+    def standby_count(self) -> int:
         """The number of workers that stand by for the next slot."""
-        return self._standing
+        return self._standby_count
 
     def note_standby(self) -> int:
         """Count a worker that stands by for the next slot; return its number."""
-        self._standing += 1
-        return self._standing - 1
+        self._standby_count += 1
+        return self._standby_count - 1
 
     def disarm(self, owner: Owner) -> None:
         """Forget the owner's slot, if it has one."""
@@ -137,8 +137,8 @@ class Timetable:
     def _wake(self) -> None:
         """Call the owners of due slots, then sleep until the next slot."""
         self._timer = None
-        standing, self._standing = self._standing, 0
-        if rest := find_rest(standing):
+        standby_count, self._standby_count = self._standby_count, 0
+        if rest := find_rest(standby_count):
             self._clock.rest(rest)
         self._work(self._call_due)
 

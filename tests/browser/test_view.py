@@ -7,7 +7,7 @@ import pytest
 from ipycron.notebook.display.tables import write_html_table
 from ipycron.notebook.widgets.assets import read_script
 
-# A model without a kernel: what the script sends is kept, what it hears is said to it.
+# A model without a kernel: it stores what the script sends; tests send to it.
 MODEL = """
 function makeModel(state) {
   const listeners = {};

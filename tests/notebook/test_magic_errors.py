@@ -92,8 +92,8 @@ def refuse(session, source):
             "CRON_TZ=Asia/Tokyo 0 9 * * *",
             (
                 "expression: got 'CRON_TZ=Asia/Tokyo', expected the fields alone. Give "
-                "the zone beside them: timezone='Asia/Tokyo', in a magic or a shell "
-                "--timezone Asia/Tokyo.\n  CRON_TZ=Asia/Tokyo 0 9 * * *\n"
+                "the zone separately: timezone='Asia/Tokyo', or --timezone Asia/Tokyo "
+                "in a magic or a shell.\n  CRON_TZ=Asia/Tokyo 0 9 * * *\n"
                 "  ^^^^^^^^^^^^^^^^^^"
             ),
         ),

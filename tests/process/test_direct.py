@@ -629,7 +629,7 @@ def test_no_descriptor_is_left_after_many_workers(start):
     before = count()
     for _ in range(10):
         start_again()
-    # Either may have been counted with something on its way: a few, not one of each.
+    # Either may have been counted while in transit: a few, not one of each.
     eventually(
         lambda: all(now < then + 5 for now, then in zip(count(), before, strict=True)),
         f"{before}",

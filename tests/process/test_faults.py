@@ -191,7 +191,7 @@ def check_survivors(cell, pids, at, expected):
         if time.monotonic() > deadline:
             return difference
         pause(0.02)
-    # And stays so: nothing comes twice.
+    # And it stays like that: nothing happens twice.
     pause(0.3)
     return find_difference(cell, pids, at, expected)
 

@@ -85,7 +85,7 @@ def test_run_waits_for_its_former_self_when_the_supervisor_is_lost(write, tmp_pa
     events = Record(task)
     task.start().result(10)
     (first,) = eventually(lambda: log.exists() and log.read_text().split(), "a run")
-    events.wait("execution:started")  # an untold run would be told as missed
+    events.wait("execution:started")  # an unreported run would be reported as missed
     at = time.monotonic()
     strike(get_supervisor())
     events.wait("execution:failed SupervisorLost")
@@ -109,7 +109,7 @@ def test_slots_are_reported_as_missed_when_they_could_not_run(write):
     events.wait("execution:finished", count=2)
     supervisor = get_supervisor()
     with stopped(supervisor):
-        pause(2.5)  # slots that nobody serves, before the loss
+        pause(2.5)  # slots without a scheduler, before the loss
         os.kill(supervisor, signal.SIGKILL)
     events.wait("task:restarted SupervisorLost")
     count = events.count("execution:finished")

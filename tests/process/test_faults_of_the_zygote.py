@@ -44,7 +44,7 @@ def test_start_fails_in_time_when_the_zygote_is_stopped(row, write):
             task.start().result(10)
         assert time.monotonic() - at < 2
         assert task.status == "stopped"
-    # The fork happens now; the worker finds its lifeline cut and leaves.
+    # The fork happens now; the worker finds its lifeline closed and exits.
     other = ipycron.create_task(NEVER, write("def task(): return 1", "other.py"))
     other.start().result(10)
     eventually(
@@ -160,7 +160,7 @@ def test_preload_is_given_up_when_zygotes_die_of_it(row, write, caplog):
         while task.status != "idle" and time.monotonic() < deadline:
             task.start().exception(10)
     assert task.execute().result(10)
-    # Listeners hear of it on a thread of their own, a moment after the result.
+    # Listeners are called on their own thread, shortly after the result.
     heard = ["task:started", "execution:started", "execution:finished"]
     eventually(lambda: events.names == heard, lambda: events.names, 5)
     eventually(lambda: "it kills zygotes: deadly" in caplog.text, caplog.text, 5)

@@ -195,7 +195,7 @@ def task(ctx):
     events = Record(task)
     task.start().result(10)
     assert [task.execute().result(10) for _ in range(3)] == ["truth"] * 3
-    events.wait("execution:finished", count=3)  # told after the result is there
+    events.wait("execution:finished", count=3)  # reported after the result
     assert events.count("execution:finished") == 3
     assert task.last_run.output.displays == []
 

@@ -51,7 +51,7 @@ def test_supervisor_is_bounded_when_its_client_is_stopped(tmp_path, request):
         assert client.wait(30) == 0
     assert grown < MAX_GROWN, f"{grown / 1e6:.0f} MB"
     assert told["size"] == 200_000
-    # Each second was told of, run or missed, and what the machine could run has ended.
+    # Each second was reported, run or missed, and the runs that began have ended.
     slots = [slot for _, slot in told["slots"] if stopped < slot < continued]
     assert len(slots) >= TASKS * (SECONDS - 1)
     assert told["ended"] > ended

@@ -168,7 +168,7 @@ def test_run_is_ended_when_the_stop_does_not_wait_longer(house, how):
     stop = task.stop(force=how == "force")
     error = stop.exception(SECONDS)
     if house.kind == INLINE:
-        # A thread cannot be killed; that is said, and its result ignored.
+        # A thread cannot be killed; the stop says so, and its result is ignored.
         assert isinstance(error, StopTimeout)
         gate.open()
     else:

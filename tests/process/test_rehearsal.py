@@ -74,7 +74,7 @@ def test_rehearsal_leaves_nothing_behind():
     assert after == before
 
 
-def test_rehearsal_lives_whole_lives():
+def test_rehearsal_runs_whole_workers():
     """Each loads its job and runs it, often enough for CPython to specialize it."""
     assert run_program(COUNT).split() == ["True", "True"]
 

@@ -382,7 +382,7 @@ def test_worker_stands_by_on_a_descriptor_of_any_number(write):
         ended = edge.receive().message
         assert (ended.execution_id, ended.is_ok) == ("run", True)
         assert ended.started_at >= slot
-        # Not when it was told: the rest is nobody's duration.
+        # Not when it was reported: the rest belongs to no run's duration.
         assert ended.started_at <= ended.finished_at < slot + 0.9
         assert CLOCK.now() > slot + 0.999  # by the clock of another process
         edge.send(Quit())

@@ -123,7 +123,7 @@ def test_run_that_goes_on_is_waited_for_once():
         clock.advance(120)
         assert (task.is_busy, len(skipped)) == (True, 1)
         gate.set()
-        # It was given up: `advance` waits for it no more.
+        # It was given up: `advance` no longer waits for it.
         eventually(lambda: task.last_run is not None, "it ends")
         clock.advance(60)
         assert task.last_run.result is True
@@ -166,7 +166,7 @@ def test_tasks_of_before_are_left_alone():
 
 def test_coroutines_run_on_their_loop(monkeypatch):
     """`advance_async` lets the loop run; `advance` would block it and says so."""
-    # Another test of this process may have made an IPython.
+    # Another test in this process may have created an IPython shell.
     monkeypatch.setattr("ipycron.client.waits.is_interactive", lambda: False)
 
     async def main():

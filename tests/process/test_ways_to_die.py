@@ -136,7 +136,7 @@ def test_run_ends_once_and_the_schedule_goes_on(way, kind, tmp_path, request):
         task.start().result(SECONDS)
         _check_end(task, mark, expected, text, notes)
     if "daemon" in way:
-        # It has left the worker's session on purpose: it is nobody's to end.
+        # It has left the worker's session on purpose, so nothing ends it.
         daemon = Path(f"{mark}.daemon")
         os.kill(int(eventually(lambda: daemon.exists() and daemon.read_text())), 9)
 

@@ -50,7 +50,7 @@ def contain(start, tmp_path):
         pytest.skip("needs a system that lets this user make namespaces")
 
     def run(source):
-        # The folder is a mount of its own, which stays as it is.
+        # The folder is a separate mount and stays writable.
         command = (
             f"mount --bind {tmp_path} {tmp_path} && mount -o remount,ro,bind / && "
             f"cd {tmp_path} && exec {sys.executable} -u app.py"

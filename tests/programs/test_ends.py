@@ -116,7 +116,7 @@ def test_script_that_falls_off_its_end_is_held_until_a_signal(start, end):
 @pytest.mark.parametrize("runner", ["-m cProfile -o out", "-m trace -c -R", "-m"])
 def test_script_is_held_as_well_where_another_program_runs_it(start, runner):
     """The script is the main module, not the program that runs it."""
-    # -R: trace's report is made while other threads go on adding to what it counts.
+    # -R: trace would write its report while other threads still add to its counts.
     name = "app" if runner == "-m" else "app.py"
     app = f"import ipycron\n{SCHEDULE}"
     program = start(sys.executable, *runner.split(), name, app=app)

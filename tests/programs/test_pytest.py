@@ -28,7 +28,7 @@ PYTEST = (sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q")
 PLUGIN = (
     ()
     if entry_points(group="pytest11", name="ipycron")
-    else ("-p", "ipycron.testing.plugin")  # a source tree that is not installed anew
+    else ("-p", "ipycron.testing.plugin")  # a source tree that was not reinstalled
 )
 
 

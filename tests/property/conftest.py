@@ -2,6 +2,6 @@
 
 from hypothesis import settings
 
-# The time that an example takes says nothing on a busy machine.
+# An example's duration means nothing on a busy machine.
 settings.register_profile("ipycron", deadline=None)
 settings.load_profile("ipycron")

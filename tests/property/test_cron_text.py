@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ipycron.cron import Fields, parse, validate, validate_detailed
 from ipycron.errors import CronSyntaxError
 
-# What the grammar is made of, what resembles it, and what breaks readers.
+# Pieces of the grammar, similar pieces, and pieces that break parsers.
 PIECES = [
     *"0123456789*,-/LW#?HR() \t\n@:.;~%^&|'\"“”–−∗＊٣²½Ⅷ\x00\x1b\u200b\u202e😀ßİ",  # noqa: RUF001
     *("jan", "Sept", "february", "mon", "SUNDAY", "tues", "60", "24", "99999999999"),
@@ -38,7 +38,7 @@ def try_parse(text: str) -> tuple[Fields | None, CronSyntaxError | None]:
 
 def judge(text: str) -> None:
     """Check that a text is parsed or refused within 50 ms, consistently."""
-    for _ in range(3):  # processor time, and again, since others share the machine
+    for _ in range(3):  # CPU time, the best of three: the machine is shared
         began = time.process_time()
         fields, error = try_parse(text)
         elapsed = time.process_time() - began

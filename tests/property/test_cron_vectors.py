@@ -17,7 +17,7 @@ FIELDS = {"dayOfMonth": "day_of_month", "dayOfWeek": "day_of_week"}
 
 HASHED = "E6: H is a field of ours"
 LOCATED = "node-cron refuses the character anywhere; we name the field that holds it"
-# Every line of validity.jsonl that we judge otherwise: what we report, and why.
+# Each line of validity.jsonl that we judge differently: our error, and why.
 EXCEPTIONS = {
     "* 26,*/22,20 * H */1 *": ([], HASHED),
     "* H 20-10 7W * *": ([], HASHED),

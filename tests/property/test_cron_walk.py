@@ -43,7 +43,7 @@ CHANGES = [
     ("Africa/Casablanca", "2026-03-22T02:00Z"),
     ("Pacific/Apia", "2011-12-30T10:00Z"),
     ("America/Juneau", "1983-10-30T10:00Z"),  # two hours back at once
-    ("Asia/Kathmandu", "1985-12-31T18:30Z"),  # a quarter of an hour, for good
+    ("Asia/Kathmandu", "1985-12-31T18:30Z"),  # a quarter of an hour, permanently
     ("UTC", "2026-03-01T00:00Z"),
 ]
 

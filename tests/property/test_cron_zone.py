@@ -106,7 +106,7 @@ def test_repeated_hour_is_known_when_a_block_begins_inside_it():
     before, after = zone.find_span(block - 1), zone.find_span(block)
     assert (before.start, after.start) == (block - 1800, block)
     assert before.fresh == after.fresh == block + 1800
-    # A quarter past the start of the block, the clock shows a time it has shown.
+    # A quarter of an hour into the block, the clock repeats a local time.
     shown = datetime.fromtimestamp(block + 900, timezone)
     text = f"{shown.second} {shown.minute} {shown.hour} * * *"
     schedule = CronExpression(text, timezone)

@@ -352,7 +352,7 @@ def strip_names(words, names, code):
     """Remove the names from a text; return it and the names' numbers."""
     order = sorted(names, key=len, reverse=True)
     pattern = f"(?:{'|'.join(map(re.escape, order))})"
-    if code not in UNSPACED:  # Tamil's vowel signs are no letters to `re`
+    if code not in UNSPACED:  # `re` does not consider Tamil's vowel signs letters
         pattern = rf"(?<![\w\u0b80-\u0bff]){pattern}(?![\w\u0b80-\u0bff])"
     places = {names.index(name) for name in re.findall(pattern, words)}
     return re.sub(pattern, "·", words), places
@@ -361,7 +361,7 @@ def strip_names(words, names, code):
 def find_named(words, code):
     """Return the numbers, weekdays and months in a text."""
     weekdays, months = (names.split("|") for names in NAMES[code])
-    if code == "ro_RO":  # "every 2 months" has the word for Monday
+    if code == "ro_RO":  # "every 2 months" contains the word for Monday
         words = re.sub(r"(\d) luni", r"\1", words)
     rest, of_week = strip_names(words, weekdays, code)
     rest, of_year = strip_names(rest, months, code)

@@ -121,7 +121,7 @@ async def live(policy, lives, *, script, travel, delays):
 
 leases = st.sampled_from([0.3, 1, 2, 5, 30])
 durations = st.sampled_from([0, 0.5, 1, 3, 15, 60])
-# Around slots: that is where standing still matters.
+# Around slots, since that is where being suspended matters.
 begins = st.builds(
     lambda slot, offset: slot * PERIOD + offset, st.integers(1, 6), st.floats(-2, 3)
 )
@@ -156,7 +156,7 @@ def test_slot_runs_at_most_once_with_any_options(  # noqa: PLR0917 - Hypothesis'
 ):
     """With suspended instances, late answers and clocks that differ."""
     policy = make_options({**options, "name": "t", "distributed": True}).get_policy()
-    # As far as is promised: by less than the lease, a second of which is tolerance.
+    # Within the guarantee: by less than the lease, of which a second is tolerance.
     skew *= max(0.0, policy.distributed_lease - 1) * 0.9
     runs = asyncio.run(
         live(

@@ -78,7 +78,7 @@ def test_outcomes_are_decoded_to_something_whatever_the_bytes(data):
     fuzz_targets.decode_outcomes(data)
 
 
-# Tokens of the language, so that more than the first check is reached.
+# Tokens of the grammar, so that inputs pass more than the first check.
 tokens = st.sampled_from(
     (  # noqa: SIM905 - forty words read better without their quotes
         "0 1 7 31 59 60 99999999999999999999 * */ / - , # L W LW L-3 ? H H( ) H(0-5)/2 "

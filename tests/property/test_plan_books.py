@@ -58,8 +58,8 @@ class Elector:
         self.claimed[key] -= 1
 
 
-# What is done, and with what: most of it works most of the time, so that there are
-# long stories, not only quick ends.
+# The actions and their arguments. Most of them succeed most of the time, so that
+# stories get long instead of ending early.
 numbers = st.integers(0, 99)
 actions = st.sampled_from(
     [
@@ -69,7 +69,7 @@ actions = st.sampled_from(
         *["forward", "back"],
     ]
 )
-# Seconds that pass after it; None: the next comes in the same turn of the loop.
+# Seconds that pass after it; None: the next follows in the same loop iteration.
 pauses = st.sampled_from([0.3, 0, None, 1, 2.5, 7, 31, 60])
 steps = st.tuples(actions, numbers, pauses)
 tasks = st.lists(
@@ -157,7 +157,7 @@ class Books:
         self.unnoticed -= seconds
         if self.unnoticed <= 0:
             place = len(self.events.notices)
-            for task_id, life in self.scheduler._lives.items():
+            for task_id, life in self.scheduler._lifecycles.items():
                 if life.state.phase == "started":
                     self.noticed[task_id].append((place, self.clock.now()))
 
@@ -173,7 +173,7 @@ class Books:
 
     def watch_drops(self, task_id):
         """Record the slots that a stop drops silently because they have not begun."""
-        life = self.scheduler._lives[task_id]
+        life = self.scheduler._lifecycles[task_id]
         drop = life._admission.drop
 
         def note_and_drop(error, *, is_missed=False):
@@ -210,7 +210,7 @@ class Books:
 
     def call(self, number):
         """Start a run on a task's worker directly."""
-        life = self.scheduler._lives.get(self.pick(number))
+        life = self.scheduler._lifecycles.get(self.pick(number))
         if life is not None and life._workers.main is not None:
             self.called_count += 1
             life._workers.main.call(f"called-{self.called_count}")
@@ -293,7 +293,7 @@ class Books:
         for task_id in self.every:
             own = [w for w in self.launcher.alive if w.task_id == task_id]
             runs = self.scheduler.get_executions(task_id)
-            life = self.scheduler._lives.get(task_id)
+            life = self.scheduler._lifecycles.get(task_id)
             ending = 0 if life is None else len(life._workers._tasks or ())
             assert len(own) <= 1 + len(runs) + ending
             assert life is None or len(life._workers._workers) <= len(own) + ending

@@ -42,7 +42,7 @@ class Cluster:
         # Its web server's own port is taken by the first of two, and the second warns.
         ports = "--port", "0", "--dashboard-address", "127.0.0.1:0"
         words = *ports, "--scheduler-file", str(self._file)
-        # Should this process be killed, they end by themselves.
+        # If this process is killed, they end by themselves.
         self._scheduler = self._start("dask_scheduler", *words, "--idle-timeout", "60")
         self._workers = {}
         eventually(self._find_address, "a scheduler", START_SECONDS)
@@ -72,7 +72,7 @@ class Cluster:
                 *("--host", "127.0.0.1", "--no-dashboard", *words),
             ],
             cwd=self._folder,
-            # Jobs of these tests are functions of modules beside this one.
+            # The jobs of these tests are functions of modules next to this one.
             env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

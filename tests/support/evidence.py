@@ -49,12 +49,12 @@ def describe_processes(pids):
     tick = os.sysconf("SC_CLK_TCK")
     lines = []
     for pid in pids:
-        with contextlib.suppress(OSError):  # it has ended meanwhile
+        with contextlib.suppress(OSError):  # it has ended in the meantime
             state, parent, *rest = read_stat(pid)
             seconds = up - int(rest[17]) / tick
             command = read_command(pid) or "(zombie)"
             if command == read_command(parent) == "zygote":
-                command = "worker"  # a copy of the zygote, by that name
+                command = "worker"  # a fork of the zygote, recognised by its name
             lines.append(f"{pid:>7} of {parent:>7} {state} {seconds:7.1f} s  {command}")
     return "\n".join(lines)
 

@@ -1,6 +1,6 @@
 """Executors that misbehave, and jobs for those that do not."""
 
-# ruff: noqa: T201 - what jobs print is looked at
+# ruff: noqa: T201 - tests check what jobs print
 
 from __future__ import annotations
 

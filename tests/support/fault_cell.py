@@ -122,7 +122,7 @@ class Cell:
         (self.folder / "struck").touch()
         if number == signal.SIGSTOP:
             pause(stop_seconds)
-            with contextlib.suppress(ProcessLookupError):  # it did not live so long
+            with contextlib.suppress(ProcessLookupError):  # it did not live that long
                 os.kill(pid, signal.SIGCONT)
         return at, time.monotonic()
 

@@ -48,11 +48,11 @@ def main(folder):
         slots.add((context.task.id, context.date.timestamp()))
 
     def knows_all(instant):
-        # Of each task, in this order: who has heard of a slot knows all before it.
+        # For each task, in this order: a reported slot implies all before it.
         newest = dict(sorted(slots))
         return all(newest.get(task.id, 0) >= instant for task in noisy)
 
-    ipycron.set_echo(False)  # what it says itself is read from its stdout
+    ipycron.set_echo(False)  # its own output is read from its stdout
     noisy = [
         ipycron.create_task("* * * * * *", cell, start_timeout=60) for _ in range(8)
     ]
@@ -74,7 +74,7 @@ def main(folder):
         said = noisy[0].last_run.output.stderr
         heard = {"ended": len(ended), "slots": sorted(slots), "said": said[-200:]}
         tell({"size": size, "shown": shown, **heard})
-    ipycron.shutdown(1)  # the runs in progress flood for longer
+    ipycron.shutdown(1)  # the runs in progress keep flooding for longer
 
 
 def tell(facts):

@@ -58,7 +58,7 @@ def read_frames(data: bytes) -> None:
 
 def decode_outcomes(data: bytes) -> None:
     """Decode bytes as a result, and as an error."""
-    # What unpickles is a job's own object; here only what does not is of interest.
+    # Valid pickles are the job's own objects; only invalid ones matter here.
     junk = b"\xff" + data
     assert isinstance(decode_result(Payload(junk)), Unserializable)
     assert isinstance(decode_error(Payload(junk)), IpycronError)
@@ -100,7 +100,7 @@ def read_line(text: str) -> None:
 
     began = time.monotonic()
     refusal = None
-    # What is in braces is Python of the user's: it may do anything, and is not tried.
+    # Braces contain the user's Python code, which is not executed here.
     plain = text.replace("{", "{{").replace("}", "}}").replace("$", "$$")
     try:
         with usage_errors():

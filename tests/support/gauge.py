@@ -19,7 +19,7 @@ import time
 def task(ctx):
     return time.time() - ctx.date.timestamp()
 """
-# Sleeps from tenth to tenth of a second and tells how late it woke up.
+# Sleeps until each tenth of a second and reports how late it woke up.
 CONTROL = """
 import time
 for _ in range(3000):

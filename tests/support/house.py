@@ -132,7 +132,7 @@ def end_tasks():
         return
     for end in [task.destroy(force=True) for task in ipycron.get_tasks().values()]:
         end.result(SECONDS)
-    client.keepalive.close()  # here: only the main thread gives its descriptor back
+    client.keepalive.close()  # only the main thread can restore its descriptor
     drain()
     for event in ("*", *ipycron.Event):
         ipycron.off(event)
@@ -200,7 +200,7 @@ class House:
         return self
 
     def __exit__(self, *_):
-        # First: coroutines need their home until they have ended.
+        # First: coroutines need their loop until they have ended.
         end_tasks()
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._loop.stop)

@@ -60,7 +60,7 @@ def find_descriptors():
     reserve = [] if refusal is None else refusal.reserve._held
     found = set()
     for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 - before and after each test
-        # The folder's own descriptor is among them, and gone by now.
+        # The folder's own descriptor is listed, too, but already closed.
         with contextlib.suppress(OSError):
             if int(name) in reserve:
                 continue
@@ -105,7 +105,7 @@ def find_leaks(before, *, has_orphans):
             return leaks
         # Most threads end at once, and a collection takes longer than that.
         if seconds >= LONGEST_PAUSE:
-            gc.collect()  # what only a reference cycle holds is not held
+            gc.collect()  # objects held only by a reference cycle are not leaks
         pause(seconds)
         seconds = min(2 * seconds, LONGEST_PAUSE)
     return []

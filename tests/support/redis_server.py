@@ -67,7 +67,7 @@ class RedisServer:
         try:
             with socket.create_connection(("127.0.0.1", self.port), 1) as connection:
                 connection.sendall(b"PING\r\n")
-                # A password may be asked for: that is an answer, too.
+                # A request for a password is an answer, too.
                 return connection.recv(64).startswith((b"+PONG", b"-NOAUTH"))
         except OSError:
             return False
@@ -83,7 +83,7 @@ class Clients:
         """Return a client that gives up at once, or that retries if `patient`."""
         retry = redis.asyncio.retry.Retry if kind == "async" else Retry
         options["retry"] = retry(NoBackoff(), 3 if is_patient else 0)
-        if is_patient:  # redis 5 wants to be told which errors
+        if is_patient:  # redis 5 needs a list of the errors
             options["retry_on_error"] = [redis.ConnectionError]
         if kind == "async":
             return redis.asyncio.Redis(port=port, **options)

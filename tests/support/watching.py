@@ -25,7 +25,7 @@ def find_marked(mark):
     wanted = {f"{name}={mark}".encode() for name in (SESSION, MARK)}
     found = {}
     for pid in find_all():
-        # Whoever ends meanwhile is not there any more.
+        # A process may end in the meantime.
         with contextlib.suppress(OSError), open(f"/proc/{pid}/environ", "rb") as file:
             words = file.read().split(b"\0")
             if not wanted.isdisjoint(words) and not is_dead(pid):

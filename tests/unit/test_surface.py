@@ -27,7 +27,7 @@ def test_signature_names_every_option_with_its_default(function):
     parameters = inspect.signature(function).parameters.values()
     keywords = [p for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY]
     shown = {parameter.name: parameter.default for parameter in keywords}
-    assert shown.pop("kwargs") is None  # they are bound to the function, no option
+    assert shown.pop("kwargs") is None  # they are bound to the function, not options
     assert shown == {field.name: field.default for field in fields(TaskOptions)}
     assert all(p.annotation is not p.empty for p in keywords)
 

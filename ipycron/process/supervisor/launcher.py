@@ -56,8 +56,8 @@ TRIES = 2
 """Launches of a worker whose zygote is lost before the job is loaded. Only one retry:
 the job itself may be what ends the zygote."""
 _NO_ZYGOTE = (
-    "the zygote, which forks workers, ends before it has forked one. See that Python's "
-    "own files can be read and that there is memory"
+    "the zygote, which forks workers, ended before it had forked one. Check that "
+    "Python's own files can be read and that there is enough memory"
 )
 _UNFORKED = (
     "It has no process yet: the zygote, which forks workers, does not answer. If "
@@ -142,7 +142,7 @@ class ZygoteHandle:
             self._heartbeat = Heartbeat(
                 asyncio.get_running_loop(),
                 started.pid,
-                ask=partial(self._channel.send, Ping()),
+                send_ping=partial(self._channel.send, Ping()),
                 on_silence=self._replace,
                 # Time for the imports of preloads, and at first for its own.
                 may_be_busy=lambda: bool(self._unanswered),

@@ -5,8 +5,8 @@ Two bounds keep a job from flooding the rest:
 * a pipe is read only as fast as the schedule allows: after a full read it rests, for
   longer the more pipes flood, and its writer waits;
 * between two deliveries (`INTERVAL`) a stream keeps its newest `WINDOW_BYTES`; what is
-  left out is counted. Only the head of a run's output is delivered whole and as it
-  comes.
+  left out is counted. Only the head of a run's output is delivered completely and
+  immediately.
 
 `OutputLog` is the receiving end: the head and the tail of one run's stream.
 """
@@ -160,7 +160,7 @@ class Pump:
                 fcntl.fcntl(self._fd, fcntl.F_SETPIPE_SZ, _LARGE_PIPE_BYTES)
 
     def _read_some(self, size: int) -> bytes | None:
-        """Return what was read and kept; empty at the end, None if nothing is there."""
+        """Return what was read and kept; empty at the end of file, None if nothing."""
         self._before()
         try:
             data = os.read(self._fd, size)
@@ -225,7 +225,7 @@ class Pump:
     def drain(self) -> None:
         """Read all that was written before this call, and deliver it.
 
-        What is written meanwhile is left for later: the amount is fixed at the
+        What is written in the meantime is left for later: the amount is fixed at the
         beginning.
         """
         left = self._count_readable()

@@ -1,8 +1,8 @@
 """The supervisor: owns the schedule of every background task of one client.
 
-Its program is `supervise`. It runs no user code and imports no user module. It
-routes: requests of the client to the scheduler, notices of the scheduler and output of
-the workers to the client.
+Its program is `program`. It runs no user code and imports no user module. It routes
+the client's requests to the scheduler, and the scheduler's notices and the workers'
+output to the client.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ costs 22 µs a message."""
 _SMALL_READ_BYTES = 4 * 1024
 """For blocking programs: a large buffer would be most of a worker's memory."""
 _DELAYED_BYTES = 64 * 1024
-"""Sent at once all the same: this is how a peer that does not read is noticed."""
+"""More than this is sent at once, so that a peer that does not read is noticed."""
 FD_SETSIZE = 1024  # <sys/select.h>
 _FLUSH_POLL = 0.005
 _DRAIN_READS = 64

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     Buffer = bytes | bytearray | memoryview
 
-PATIENCE = 2.0
+LOAD_TIMEOUT = 2.0
 """Seconds that a load waits for another one."""
 MAX_SENTINELS = 10_000
 """Objects remembered that do not support weak references, such as `object()`."""
@@ -190,7 +190,7 @@ def loading(definitions: Buffer = b"", *, is_job: bool = False) -> Iterator[None
         definitions: pickles of what the load may refer to, in a pickled list.
         is_job: whether this loads a job in its worker, not a job's result.
     """
-    is_alone = _lock.acquire(timeout=PATIENCE)
+    is_alone = _lock.acquire(timeout=LOAD_TIMEOUT)
     _loads.stack.append(_Load(definitions, is_job=is_job))
     try:
         yield

@@ -411,7 +411,7 @@ class StandBy(Message, frozen=True):
         execution_id: the run's.
         date: the slot.
         latest: after this moment, or if the clock was set back, the run is `Declined`.
-        number: how many workers were told to stand by before this one.
+        number: how many workers were ordered to stand by before this one.
         crowd: how many stand by.
         rest: seconds after the slot that are reserved for beginning runs; work that
             follows a run waits until then.

@@ -120,12 +120,12 @@ def _run_worker() -> None:
         edge.send(StandBy("", 0.0, math.inf, crowd=sys.maxsize))
         direct = _open_direct(edge)
         edge.send(Quit())
-        life = Worker(BlockingChannel(worker, ToWorker, takes_fds=True), permit)
-        life.serve()
+        rehearsed = Worker(BlockingChannel(worker, ToWorker, takes_fds=True), permit)
+        rehearsed.serve()
         if direct is not None:
-            _call(life, *direct)
-        life.close_sockets()
-        life.close()
+            _call(rehearsed, *direct)
+        rehearsed.close_sockets()
+        rehearsed.close()
     permit.close()
 
 
@@ -140,15 +140,15 @@ def _open_direct(edge: BlockingChannel) -> tuple[socket.socket, WorkerToken] | N
     return ours, token
 
 
-def _call(life: Worker, ours: socket.socket, token: WorkerToken) -> None:
+def _call(rehearsed: Worker, ours: socket.socket, token: WorkerToken) -> None:
     """Call a worker without its supervisor."""
     token.put(encode_free(1))
     for number in range(2, 2 + RUNS):
         ours.send(encode_message(Call(number)))
-        life.wait_for_call()
-        life.answer_call()
+        rehearsed.wait_for_call()
+        rehearsed.answer_call()
         # Sent here: a worker would check its output pipes, which the zygote does not
         # have.
-        life.send_answer(Answered(number, "", 0.0, 0.0, b""))
+        rehearsed.send_answer(Answered(number, "", 0.0, 0.0, b""))
     ours.close()
     token.close()

@@ -187,7 +187,7 @@ def test_run_fails_once_when_its_worker_is_killed(cluster, start, tmp_path, coun
     cluster.kill(pid)
     with pytest.raises(ExecutorError) as caught:
         run.result(SECONDS)
-    # Without an address where the second attempt was faster than the news.
+    # Without an address if the second attempt was faster than the notification.
     assert re.fullmatch(
         r"task 'report': the executor lost the run: the Dask worker( \S+)? that had it "
         r"is gone\. It is not run again, for it may have done a part of its work\.",

@@ -21,7 +21,7 @@ class InlineRun:
     [
         ([False], 1),  # nothing waits: at once
         ([True, True, False], 3),  # after the last beginning
-        ([True] * 100, inline.MAX_PAUSES),  # they may wait for long
+        ([True] * 100, inline.MAX_PAUSES),  # they may wait for a long time
     ],
 )
 def test_ends_stand_back_for_beginnings(looks, expected):

@@ -210,7 +210,7 @@ def test_job_and_expression_are_checked_before_anything_starts(tmp_path):
         ((NEVER, lambda: 1), {"timeout": 5}, InvalidOption, "a thread cannot be kill"),
         ((NEVER, __file__), {"background": False}, InvalidOption, "a file runs in a"),
         ((NEVER, __file__), {"timezone": timezone(timedelta(seconds=0.5))},
-         InvalidOption, "of whole seconds"),
+         InvalidOption, "in whole seconds"),
         ((NEVER, lambda: 1), {"distributed": True}, InvalidOption, "a name with dist"),
     ]  # fmt: skip
     for arguments, options, kind, text in cases:

@@ -24,7 +24,7 @@ def count_threads():
 
 def test_calls_run_in_order_on_few_threads_when_they_are_short(pool, monkeypatch):
     """A thousand short calls need at most two threads."""
-    monkeypatch.setattr(threads, "GROW_AFTER", 0.1)  # a busy machine lets them wait
+    monkeypatch.setattr(threads, "GROW_AFTER", 0.1)  # on a busy machine they wait
     done = []
     for number in range(1000):
         pool.submit(lambda number=number: done.append(number))
@@ -58,8 +58,8 @@ def test_idle_threads_sleep_when_one_can_serve(pool):
     for _ in range(30):
         pool.submit(lambda: meeting.wait(10))
     meeting.wait(10)
-    # On a busy machine there are more: threads are added for calls that others, just
-    # started, are about to take.
+    # On a busy machine there are more: threads are added for calls that other threads,
+    # just started, are about to take.
     eventually(lambda: len(pool._idle) == pool._threads >= 30)
     servers = set()
     for _ in range(100):

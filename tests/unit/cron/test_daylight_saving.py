@@ -31,7 +31,7 @@ FIXED_SPRING = [
         "2026-03-08T03:00:00-04:00", "2026-03-09T02:00:00-04:00"]),
     ("America/New_York", "0 3 * * *", "2026-03-07T12:00-05:00", [
         "2026-03-08T03:00:00-04:00", "2026-03-09T03:00:00-04:00"]),
-    # Three times in the gap and one at its end are one fire.
+    # Three times within the gap and one at its end make one fire.
     ("America/New_York", "0,20,40 2,3 * * *", "2026-03-08T01:00-05:00", [
         "2026-03-08T03:00:00-04:00", "2026-03-08T03:20:00-04:00"]),
     ("America/New_York", "7,9 30 2 * * *", "2026-03-08T01:00-05:00", [
@@ -61,7 +61,7 @@ FIXED_SPRING = [
         "2026-09-27T03:45:00+13:45", "2026-09-28T03:00:00+13:45"]),
     ("Africa/Casablanca", "30 2 * * *", "2026-03-21T12:00+00:00", [
         "2026-03-22T03:00:00+01:00", "2026-03-23T02:30:00+01:00"]),
-    # The 30th of December did not exist: what was due on it is due when it is over.
+    # 30 December did not exist: what was due on it is due at its end.
     ("Pacific/Apia", "0 9 * * *", "2011-12-29T08:00-10:00", [
         "2011-12-29T09:00:00-10:00", "2011-12-31T00:00:00+14:00",
         "2011-12-31T09:00:00+14:00"]),
@@ -79,7 +79,7 @@ FIXED_AUTUMN = [
     ("America/New_York", "0,20,40 1,2 * * *", "2026-11-01T01:10-04:00", [
         "2026-11-01T01:20:00-04:00", "2026-11-01T01:40:00-04:00",
         "2026-11-01T02:00:00-05:00"]),
-    # Asked in the second showing of 01:20, the first of 01:30 is past.
+    # In the second occurrence of 01:20, the first 01:30 has passed.
     ("America/New_York", "30 1 * * *", "2026-11-01T01:20-05:00", [
         "2026-11-02T01:30:00-05:00"]),
     ("America/New_York", "7,9 30 1 * * *", "2026-11-01T01:30:08-04:00", [
@@ -101,7 +101,7 @@ FIXED_AUTUMN = [
         "2026-04-05T03:00:00+13:45", "2026-04-06T03:00:00+12:45"]),
     ("Africa/Casablanca", "30 2 * * *", "2026-02-14T12:00+01:00", [
         "2026-02-15T02:30:00+01:00", "2026-02-16T02:30:00+00:00"]),
-    # Bought from Russia, Alaska lived the 18th of October 1867 a second time.
+    # Bought from Russia, Alaska had 18 October 1867 twice.
     ("America/Juneau", "0 16 18 10 *", "1867-10-01T00:00+15:00", [
         "1867-10-18T16:00:00+15:02:19", "1868-10-18T16:00:00-08:57:41"]),
 ]
@@ -190,7 +190,7 @@ def test_schedule_fires_by_debians_rule(zone, text, after, fires):
 @pytest.mark.parametrize(
     ("zone", "text", "moment"),
     [
-        # Fixed: the second showing of a repeated time is no fire.
+        # Fixed: the second occurrence of a repeated time is not a fire.
         ("America/New_York", "30 1 * * *", "2026-11-01T01:30-05:00"),
         # Fixed: the gap's times are due at its end, not where they would have been.
         ("America/New_York", "30 2 * * *", "2026-03-08T03:30-04:00"),

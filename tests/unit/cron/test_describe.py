@@ -23,7 +23,7 @@ from ipycron.errors import InvalidOption
             "Every 10 seconds, at 0, 5, 10, 15, 20, 25, 30, 35, 40, 45, 50, and 55 "
             "minutes past the hour"
         )),
-        # Two rhythms, or a list of hours beside a rhythm, are no moments of their own.
+        # Two rhythms, or a list of hours with a rhythm, are not a list of times.
         ("*/5 9,17 * * *", (
             "Every 5 minutes, between 09:00 and 09:59 and between 17:00 and 17:59"
         )),
@@ -58,7 +58,7 @@ from ipycron.errors import InvalidOption
         ("0 9 1 */6 1", (
             "At 09:00, on day 1 of the month, or on Monday, only in January and July"
         )),
-        # By day, an hour after midnight is the day's own, not the evening before's.
+        # With restricted days, an hour after midnight belongs to that day.
         ("* 22-2 * * 1", (
             "Every minute, between 00:00 and 02:59 and between 22:00 and 23:59, only "
             "on Monday"
@@ -106,7 +106,7 @@ from ipycron.errors import InvalidOption
         ("0 0 5/5 * *", "At 00:00, on day 5, 10, 15, 20, 25 and 30 of the month"),
         ("0 0 29 2 *", "At 00:00, on day 29 of the month, only in February"),
         ("0 0 1 */2 *", "At 00:00, on day 1 of the month, every 2 months"),
-        # Every 2 months: once in each of them, which has the day.
+        # Every 2 months: once in each of them, and each has the day.
         ("0 0 1 */2 0-6", (
             "At 00:00, only in January, March, May, July, September and November"
         )),
@@ -239,7 +239,7 @@ def test_schedule_is_said_in_other_languages(language, text, words):
             "Minuten: 0, 30; Stunden: 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22; "
             "Montag - Freitag, Sonntag L"
         )),
-        # A phrase that asks for what it is not given.
+        # A phrase with a placeholder too many.
         ("fa", "0 12 L * *", "در 12:00; روز: L"),
         ("th", "5 30 9 1-10 3 *", "09:30:05; วัน: 1-10; มีนาคม"),
         # "On the first weekend day", "from minute 7 on", "in the week".

@@ -393,7 +393,7 @@ def test_any_tzinfo_is_a_zone(zone):
             True,
             (
                 "expression: the day of month, '*/100', and the day of week, 'mon#4', "
-                "never agree."
+                "never match together."
             ),
             "    ^^^^^^^^^^^^^",
         ),
@@ -415,8 +415,8 @@ def test_schedule_that_day_or_stops_is_refused_with_that_advice():
     with pytest.raises(CronSyntaxError) as caught:
         schedule.check_fires(NOON.timestamp())
     assert caught.value.message == (
-        "expression: the day of month, '1', and the day of week, 'mon#3', never agree. "
-        "It never fires. Without day_or=False, one of them may be enough."
+        "expression: the day of month, '1', and the day of week, 'mon#3', never match "
+        "together. It never fires. Without day_or=False, one match is enough."
     )
 
 

@@ -230,7 +230,7 @@ class Broken(Silent):
 @pytest.mark.parametrize("zone", [Silent(), Summer(), Broken(), tzinfo()])
 def test_tzinfo_that_does_not_know_its_offset_is_refused(zone):
     """The same error for a zone and for the zone of an instant."""
-    with pytest.raises(InvalidOption, match="expected a tzinfo that knows its offset"):
+    with pytest.raises(InvalidOption, match="expected a tzinfo that returns its"):
         CronExpression("* * * * *", zone)
     moment = datetime(2026, 1, 1, tzinfo=zone)
     with pytest.raises(InvalidOption, match="expected a datetime with a time zone"):

@@ -1,6 +1,6 @@
 """A job in a shared process: what it may use and what it must leave unchanged."""
 
-# ruff: noqa: T201 - what guests print is looked at
+# ruff: noqa: T201 - tests check what guests print
 
 import contextlib
 import io
@@ -89,7 +89,7 @@ def test_scheduled_run_waits_for_this_machines_clock():
 
 
 def _read_clocks():
-    # The slow one is the kernel's coarse clock, which dates what is written.
+    # The slow one is the kernel's coarse clock, which dates files.
     with tempfile.NamedTemporaryFile() as file:
         return SystemClock().now(), os.fstat(file.fileno()).st_mtime
 

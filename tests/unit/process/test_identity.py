@@ -124,7 +124,7 @@ def test_class_whose_load_fails_is_not_left_half_made():
 
 def test_load_does_not_wait_for_ever_for_another_one(monkeypatch):
     """A load that hangs in user code blocks no other load."""
-    monkeypatch.setattr(identity, "PATIENCE", 0.01)
+    monkeypatch.setattr(identity, "LOAD_TIMEOUT", 0.01)
     hangs, release = threading.Event(), threading.Event()
 
     def hang():

@@ -9,7 +9,7 @@ from ipycron.scheduling.policy import Policy
 from ipycron.scheduling.scheduler import Scheduler
 from ipycron.testing import Every, FakeClock, FakeLauncher, RecordedEvents, Script
 
-# Longest random delay that the world's dice give, as a share of what is asked.
+# The world's random delay, as a fraction of the longest.
 HALF = 0.5
 
 

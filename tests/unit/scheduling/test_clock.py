@@ -27,7 +27,7 @@ class Real:
 
     async def pass_until(self, condition):
         """Let real time pass until a condition holds."""
-        while not condition():  # noqa: ASYNC110 - what is waited for has no event
+        while not condition():  # noqa: ASYNC110 - there is no event to wait for
             await asyncio.sleep(0.001)
 
 
@@ -120,7 +120,7 @@ async def test_cancel_may_come_late(time, call):
 async def test_call_may_be_cancelled_by_one_that_comes_before(time, call):
     """A call that is cancelled at the last moment is not made."""
     calls = []
-    # Far enough apart for a machine that is busy.
+    # Far enough apart for a busy machine.
     later = call(0.025, lambda: calls.append("later"))
     call(0.005, lambda: (later.cancel(), calls.append("before")))
     await time.pass_until(lambda: calls)
@@ -299,7 +299,7 @@ async def test_call_waits_for_what_came_first_when_the_process_stood_still(
 
     def stand_still():
         threading.Event().wait(0.04)
-        # What came meanwhile takes a few turns of the loop to arrive.
+        # What arrived in the meantime takes a few iterations of the loop.
         loop.call_soon(loop.call_soon, loop.call_soon, order.append, "news")
 
     loop.call_soon(stand_still)

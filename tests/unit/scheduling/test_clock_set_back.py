@@ -80,7 +80,7 @@ async def test_run_that_stands_by_is_taken_back_by_a_correction(world):
     world.script.stands_by = True
     world.clock.step(DAY)
     await world.start()
-    await world.clock.advance(59.96)  # told to begin
+    await world.clock.advance(59.96)  # ordered to begin
     world.clock.step(-DAY)
     await world.clock.advance(70)
     assert world.slots("execution:started")[-2:] == [60, 120]

@@ -79,7 +79,7 @@ async def test_backoff_doubles_and_is_bounded(world):
 async def test_backoff_does_not_overflow_when_there_are_very_many_deaths(world):
     """Ten thousand restarts work like one."""
     await world.start(max_restarts=10_000)
-    world.scheduler._lives["t"]._workers._deaths = 5_000
+    world.scheduler._lifecycles["t"]._workers._deaths = 5_000
     world.worker.die(exit_code=1)
     await world.clock.advance(30)
     assert world.events.names()[-1] == "task:restarted"

@@ -74,7 +74,7 @@ async def test_many_tasks_cost_one_wakeup_when_due_together(world):
     world.scheduler._services.timetable._call_due = lambda: wakes.append(wake())
     await world.clock.advance(60)
     assert len(world.events.of("execution:finished")) == 200
-    # Eleven looks at the clock on the way, and one for the slot.
+    # Eleven checks of the clock on the way, and one for the slot.
     assert len(wakes) == 12
 
 
@@ -289,7 +289,7 @@ async def test_a_receiver_may_stop_the_task_at_once(world):
     def receive(notice):
         events(notice)
         if notice.event == "execution:missed":
-            life = world.scheduler._lives["t"]
+            life = world.scheduler._lifecycles["t"]
             if life._stopping is None:
                 life._begin_stop()
 
@@ -344,7 +344,7 @@ async def test_start_fails_when_the_schedule_raises(world):
     [
         # Settled at 60, lost at 100, here again at 110: nothing was due.
         ((60, 100), 110, [], []),
-        # The slot at 120 came while nobody looked; it is too late.
+        # The slot at 120 passed without a scheduler; it is too late.
         ((60, 100), 150, [120], []),
         # It is half a second late: it runs.
         ((60, 100), 120.5, [], [120]),
@@ -413,7 +413,7 @@ async def test_no_slot_is_armed_when_a_receiver_has_stopped_the_task(world):
     def receive(notice):
         events(notice)
         if notice.event == "execution:started":
-            world.scheduler._lives["t"]._begin_stop()
+            world.scheduler._lifecycles["t"]._begin_stop()
 
     events = world.events
     object.__setattr__(world.scheduler._services, "emit", receive)

@@ -236,7 +236,7 @@ async def test_revoked_starts_are_forgotten(world):
         await world.clock.pass_until(world.scheduler.stop("t"))
         with pytest.raises(StartRevoked):
             await start
-    assert world.scheduler._lives["t"]._revoked == ()
+    assert world.scheduler._lifecycles["t"]._revoked == ()
 
 
 async def test_start_at_once_needs_no_turn_of_the_loop(world):
