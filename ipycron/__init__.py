@@ -76,7 +76,7 @@ _HOMES = {
 
 
 def _advise(name: str) -> str:
-    from ipycron.api.elsewhere import find_name  # noqa: PLC0415 - errors are rare
+    from ipycron.api.counterparts import find_name  # noqa: PLC0415 - errors are rare
 
     return find_name(name, __all__)
 

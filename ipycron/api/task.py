@@ -242,7 +242,7 @@ class Task(Generic[T]):
         def __getattr__(self, name: str) -> Any:
             message = f"a task has no attribute {name!r}."
             if not name.startswith("_"):
-                from ipycron.api.elsewhere import (  # noqa: PLC0415 - errors are rare
+                from ipycron.api.counterparts import (  # noqa: PLC0415 - errors are rare
                     TASK_NAMES,
                     find_name,
                 )

@@ -143,7 +143,7 @@ class _Watch:
             if self._done.wait(min(left, _LOOK_EVERY)) or self.is_signalled:
                 return
             # In a thread other than the main one, as with `asyncio.to_thread`.
-            if self.follows_signals and self._client.keepalive.is_asked_to_end:
+            if self.follows_signals and self._client.keepalive.is_end_requested:
                 self.signal()
                 return
             self._check()

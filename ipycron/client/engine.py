@@ -19,7 +19,7 @@ from ipycron.client.background import BackgroundTasks, ClientPort
 from ipycron.client.completion import Wakeup, read_nothing
 from ipycron.client.elections import ElectorClient, TaskElector
 from ipycron.client.inline import InlineLauncher
-from ipycron.client.jobs import Elsewhere
+from ipycron.client.jobs import OnExecutor
 from ipycron.client.recording import outside_of_runs
 from ipycron.client.registration import make_executor_job, make_inline_job
 from ipycron.errors import IpycronError, TaskDestroyed
@@ -357,7 +357,7 @@ class ClientLauncher:
 
     def register(self, task: TaskRecord) -> None:
         """Store a task's job."""
-        if isinstance(task.source, Elsewhere):
+        if isinstance(task.source, OnExecutor):
             if self._elsewhere is None:
                 self._elsewhere = self._make_elsewhere()
             self._elsewhere.register(task.id, make_executor_job(task))

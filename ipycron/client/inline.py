@@ -7,7 +7,7 @@ import contextlib
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from ipycron.client.waits import AwaitedElsewhere, LoopOfOrigin, running
+from ipycron.client.waits import AwaitedElsewhere, OriginLoop, running
 from ipycron.errors import ExecutionStopped, RemoteError, RunRefused, StopTimeout
 from ipycron.process.refusal import describe
 from ipycron.process.wire.outcome import (
@@ -71,7 +71,7 @@ class InlineJob:
         *,
         make_context: MakeContext | None,
         loop: asyncio.AbstractEventLoop | None,
-        origin: LoopOfOrigin | None = None,
+        origin: OriginLoop | None = None,
         record: Record | None = None,
     ) -> None:
         self.origin = origin

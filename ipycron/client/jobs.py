@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ipycron.client.waits import LoopOfOrigin, get_running_loop
+from ipycron.client.waits import OriginLoop, get_running_loop
 from ipycron.errors import CaptureError, InvalidOption, TaskFileNotFound
 from ipycron.process.unix import check_background
 from ipycron.process.wire.payload import Payload, pack_object
@@ -49,7 +49,7 @@ class Background(msgspec.Struct, frozen=True, kw_only=True):
     label: str
 
 
-class Elsewhere(msgspec.Struct, frozen=True, kw_only=True):
+class OnExecutor(msgspec.Struct, frozen=True, kw_only=True):
     """A job for an executor, and the payload that belongs to it."""
 
     job: Job
@@ -72,7 +72,7 @@ class Inline(msgspec.Struct, frozen=True, kw_only=True):
     function: Callable[..., Any]
     wants_context: bool
     loop: asyncio.AbstractEventLoop | None
-    origin: LoopOfOrigin | None = None
+    origin: OriginLoop | None = None
     label: str
 
     @property
@@ -96,9 +96,9 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
     left_behind: tuple[str, ...] = ()
 
 
-Source = Background | Inline | Elsewhere
+Source = Background | Inline | OnExecutor
 
-_NOT_ELSEWHERE = ("background", "launcher", "worker_init", "env", "cwd")
+_NOT_ON_EXECUTOR = ("background", "launcher", "worker_init", "env", "cwd")
 
 
 def make_source(job: Any, options: TaskOptions) -> Source:
@@ -111,7 +111,7 @@ def make_source(job: Any, options: TaskOptions) -> Source:
         TypeError: if it requires more than one argument, or is a generator function.
     """
     if options.executor is not None:
-        _check_elsewhere(options)
+        _check_on_executor(options)
     if isinstance(job, Cell):
         if options.args:
             raise InvalidOption(
@@ -209,11 +209,11 @@ def _forks(executor: Any) -> bool:
     return context is not None and context.get_start_method() == "fork"
 
 
-def _check_elsewhere(options: TaskOptions) -> None:
+def _check_on_executor(options: TaskOptions) -> None:
     """Refuse options that an executor decides by itself."""
     _refuse_options(
         options,
-        _NOT_ELSEWHERE,
+        _NOT_ON_EXECUTOR,
         expected="None with an executor, which starts its own processes",
     )
 
@@ -232,7 +232,7 @@ def _place(job: Job, payload: Payload, label: str, options: TaskOptions) -> Sour
             expected="an executor of other processes for a file or a cell",
             advice="Files and cells run as __main__.",
         )
-    return Elsewhere(job=job, payload=payload, executor=options.executor, label=label)
+    return OnExecutor(job=job, payload=payload, executor=options.executor, label=label)
 
 
 def _make_function(function: Callable[..., Any], options: TaskOptions) -> Source:
@@ -257,7 +257,7 @@ def _make_function(function: Callable[..., Any], options: TaskOptions) -> Source
         function=function,
         wants_context=wants_context,
         loop=loop,
-        origin=None if origin is None else LoopOfOrigin(origin),
+        origin=None if origin is None else OriginLoop(origin),
         label=label,
     )
 

@@ -78,11 +78,11 @@ class Keepalive:
     def _apply(self) -> None:
         if self._held and self._release is None:
             if not self._is_given_up and not is_interactive():
-                self._hold()
+                self._hold_process()
         elif not self._held and self._release is not None:
-            self._let_go()
+            self._release_process()
 
-    def _hold(self) -> None:
+    def _hold_process(self) -> None:
         self._release = threading.Event()
         _signals.open(self)
         if not self._is_main_over:
@@ -104,7 +104,7 @@ class Keepalive:
         finally:
             self._running = release  # even if none can be started: logged once
 
-    def _let_go(self) -> None:
+    def _release_process(self) -> None:
         assert self._release is not None
         self._release.set()
         self._release = None
@@ -120,7 +120,7 @@ class Keepalive:
             self._is_main_over = True
             if not self._held:
                 return
-            if self._main.was_cut_short() or _signals.have_ended_it():
+            if self._main.was_cut_short() or _signals.have_ended_main():
                 self.give_up()
             else:
                 # No event loop of the main thread will run again.
@@ -134,7 +134,7 @@ class Keepalive:
                     signal.signal(signal.SIGTERM, lambda *_: self.close())
 
     @property
-    def is_asked_to_end(self) -> bool:
+    def is_end_requested(self) -> bool:
         """Whether SIGINT or SIGTERM was received while a task was held."""
         with self._lock:
             return _signals.has_seen_end()
@@ -235,7 +235,7 @@ class SignalWatch:
         """Start watching for a user. Only the main thread can install the watch."""
         if not self._users:
             # Signals left from an earlier watch do not concern this one.
-            self._give_back()
+            self._restore()
             self._read()
             self._seen.clear()
         if self._pipe is None and _is_main_thread():
@@ -259,7 +259,7 @@ class SignalWatch:
         else:
             self._pipe = pipe
 
-    def have_ended_it(self) -> bool:
+    def have_ended_main(self) -> bool:
         """Return whether a signal, or its handler, has ended the program.
 
         To be called in the main thread.
@@ -286,9 +286,9 @@ class SignalWatch:
         """Stop watching for a user; the watch ends in the main thread only."""
         self._users.discard(user)
         if not self._users:
-            self._give_back()
+            self._restore()
 
-    def _give_back(self) -> None:
+    def _restore(self) -> None:
         if self._pipe is None or not _is_main_thread():
             return
         current = signal.set_wakeup_fd(-1)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ipycron.client.executions import Execution
 from ipycron.client.inline import InlineJob
-from ipycron.client.jobs import Background, Elsewhere, Inline
+from ipycron.client.jobs import Background, Inline, OnExecutor
 from ipycron.process.wire.protocol import Load, Register, Reschedule, Setting
 from ipycron.process.wire.zones import describe_zone
 from ipycron.scheduling.events import TaskContext, TaskDescription, to_datetime
@@ -73,7 +73,7 @@ def make_executor_job(task: TaskRecord) -> ExecutorJob:
     """Return what the executor launcher runs."""
     from ipycron.executors.pools import ExecutorJob  # noqa: PLC0415 - rarely needed
 
-    assert isinstance(task.source, Elsewhere)
+    assert isinstance(task.source, OnExecutor)
     setting = Setting(
         cwd=b"",
         env={},

@@ -111,7 +111,7 @@ def check_may_block(call: str, instead: str) -> None:
         raise BlockingCall(call=call, instead=instead)
 
 
-class LoopOfOrigin:
+class OriginLoop:
     """The loop on which a task was created; it awaits what the function returns.
 
     Args:
@@ -145,7 +145,7 @@ class LoopOfOrigin:
         return awaited
 
     @property
-    def has_no_time(self) -> bool:
+    def is_unavailable(self) -> bool:
         """Whether it is not running, or blocked by a wait for this run."""
         return self._is_blocked or not self._loop.is_running()
 
@@ -168,13 +168,13 @@ class AwaitedElsewhere:
         """Await it, unless it has been withdrawn."""
         return await self._awaitable if self._begin() else None
 
-    def wait(self, origin: LoopOfOrigin) -> bool:
+    def wait(self, origin: OriginLoop) -> bool:
         """Wait for its end; return False if it is withdrawn for lack of a loop."""
         import concurrent.futures  # noqa: PLC0415 - as above
 
         while not self._is_begun:
             concurrent.futures.wait([self.future], _MOMENT)
-            if origin.has_no_time and self._begin():
+            if origin.is_unavailable and self._begin():
                 return False
         concurrent.futures.wait([self.future])
         return True

@@ -91,7 +91,7 @@ class DaskSubmitter:
         self._runs: dict[str, _Run] = {}
         self._flags: collections.deque[tuple[float, str]] = collections.deque()
 
-    def submit(self, run_id: str, visit: bytes) -> Answer:
+    def submit(self, run_id: str, packed: bytes) -> Answer:
         """Submit the run; see `Submitter`."""
         key = f"ipycron-{run_id}"
         run = _Run(concurrent.futures.Future())
@@ -102,7 +102,7 @@ class DaskSubmitter:
         self._runs[key] = run
         try:
             run.remote = self._client.submit(
-                run_on_dask, visit, key, self._topic, key=key, **self._options
+                run_on_dask, packed, key, self._topic, key=key, **self._options
             )
         except BaseException:
             del self._runs[key]
@@ -255,7 +255,7 @@ def _fail(run: _Run, error: BaseException) -> None:
         run.answer.set_exception(error)
 
 
-def run_on_dask(visit: bytes, key: str, topic: str) -> bytes:
+def run_on_dask(packed: bytes, key: str, topic: str) -> bytes:
     """Run a guest in a Dask worker, unless another worker has begun the run."""
     from distributed import Event, get_client, get_worker  # noqa: PLC0415 - see above
 
@@ -266,4 +266,4 @@ def run_on_dask(visit: bytes, key: str, topic: str) -> bytes:
     # Not with the worker's own `log_event`, which sends it later: the job may kill its
     # worker before.
     get_client().log_event(topic, {"key": key, "worker": get_worker().address})
-    return run_guest(visit)
+    return run_guest(packed)

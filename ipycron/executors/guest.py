@@ -111,9 +111,9 @@ class Report(NamedTuple):
     lateness: float | None = None
 
 
-def pack_visit(visit: RemoteRun) -> bytes:
+def pack_remote_run(remote_run: RemoteRun) -> bytes:
     """Return the argument of `run_guest`."""
-    return pickle.dumps(visit, protocol=5)
+    return pickle.dumps(remote_run, protocol=5)
 
 
 def unpack_report(packed: bytes) -> Report:
@@ -132,17 +132,17 @@ def run_guest(packed: bytes, *, is_due: bool = False) -> bytes:
         is_due: whether the run is due, neither early nor late, whatever the clocks of
             this machine show.
     """
-    visit: RemoteRun = pickle.loads(packed)  # noqa: S301 - our own client's
-    if not is_due and visit.latest is not None:
-        lateness = read_wall_clock() - visit.latest
+    remote_run: RemoteRun = pickle.loads(packed)  # noqa: S301 - our own client's
+    if not is_due and remote_run.latest is not None:
+        lateness = read_wall_clock() - remote_run.latest
         if lateness > 0:  # it waited in the executor's queue (C2)
             return pickle.dumps((False, b"", "", [], [], lateness), protocol=5)
-    is_away = visit.home != find_place()
-    level = visit.load.setting.log_level if is_away else None
+    is_away = remote_run.home != find_place()
+    level = remote_run.load.setting.log_level if is_away else None
     with visiting(is_away=is_away), record_output(level) as record:
         if not is_due:
-            _wait_for_slot(visit.run)
-        is_ok, payload, summary = _run(visit, record)
+            _wait_for_slot(remote_run.run)
+        is_ok, payload, summary = _run(remote_run, record)
     output = record.get_pieces(), record.get_logs()
     return pickle.dumps((is_ok, bytes(payload.open()), summary, *output), protocol=5)
 
@@ -164,15 +164,15 @@ def _wait_for_slot(run: Run) -> None:
         time.sleep(wait)  # noqa: TID251 - there is no other way to wait for a clock
 
 
-def _run(visit: RemoteRun, record: Record) -> tuple[bool, Payload, str]:
-    limit = visit.load.setting.max_result_bytes
+def _run(remote_run: RemoteRun, record: Record) -> tuple[bool, Payload, str]:
+    limit = remote_run.load.setting.max_result_bytes
     error_limit = min(limit, MAX_ERROR_BYTES)
     # Released last: errors are described while their source can be quoted.
     with ExitStack() as borrowed:
         try:
             with LoadingJob():
-                job = _load(visit, record, borrowed)
-            result = job.run(partial(make_run_context, visit.load, visit.run))
+                job = _load(remote_run, record, borrowed)
+            result = job.run(partial(make_run_context, remote_run.load, remote_run.run))
             return True, *encode_result(result, limit)
         except CellFailed as failure:
             text = failure.traceback_text
@@ -181,13 +181,13 @@ def _run(visit: RemoteRun, record: Record) -> tuple[bool, Payload, str]:
             return False, *encode_error(error, error_limit)
 
 
-def _load(visit: RemoteRun, record: Record, borrowed: ExitStack) -> LoadedJob:
-    _check_software(visit)
-    job, payload = visit.load.job, Payload(visit.payload)
+def _load(remote_run: RemoteRun, record: Record, borrowed: ExitStack) -> LoadedJob:
+    _check_software(remote_run)
+    job, payload = remote_run.load.job, Payload(remote_run.payload)
     if isinstance(job, FileJob):
-        return _load_file(visit, job, borrowed)
+        return _load_file(remote_run, job, borrowed)
     if isinstance(job, CellJob):
-        _check_away(visit)
+        _check_away(remote_run)
         borrowed.enter_context(_borrow_main())
         borrowed.enter_context(keep_surroundings())
         borrowed.enter_context(_borrow_shell())
@@ -196,8 +196,8 @@ def _load(visit: RemoteRun, record: Record, borrowed: ExitStack) -> LoadedJob:
     return loaded
 
 
-def _load_file(visit: RemoteRun, job: FileJob, borrowed: ExitStack) -> LoadedJob:
-    source = visit.source
+def _load_file(remote_run: RemoteRun, job: FileJob, borrowed: ExitStack) -> LoadedJob:
+    source = remote_run.source
     assert source is not None
     path = os.fsdecode(job.path)
     borrowed.enter_context(_quote_source(path, source))
@@ -206,7 +206,7 @@ def _load_file(visit: RemoteRun, job: FileJob, borrowed: ExitStack) -> LoadedJob
             loaded = load_file(job, source)
     else:
         # A script is `__main__`, and code may read `sys.argv` at any later time.
-        _check_away(visit)
+        _check_away(remote_run)
         borrowed.enter_context(_borrow_main())
         loaded = load_file(job, source)
         _name_once(sys.path)
@@ -219,14 +219,15 @@ def _load_file(visit: RemoteRun, job: FileJob, borrowed: ExitStack) -> LoadedJob
     return loaded
 
 
-def _check_software(visit: RemoteRun) -> None:
-    (ours, python), (theirs, their_python) = find_software(), visit.software
+def _check_software(remote_run: RemoteRun) -> None:
+    (ours, python), (theirs, their_python) = find_software(), remote_run.software
     if ours != theirs:
         raise RuntimeError(
             f"ipycron {ours} runs here, and ipycron {theirs} has sent the job. "
             "Install the same version on both sides."
         )
-    if python != their_python and isinstance(visit.load.job, FunctionJob | CellJob):
+    job = remote_run.load.job
+    if python != their_python and isinstance(job, FunctionJob | CellJob):
         # Running its bytecode could do anything, up to crashing the process.
         raise RuntimeError(
             f"Python {python} runs here, and Python {their_python} has sent a "
@@ -234,8 +235,8 @@ def _check_software(visit: RemoteRun) -> None:
         )
 
 
-def _check_away(visit: RemoteRun) -> None:
-    if visit.home == find_place():
+def _check_away(remote_run: RemoteRun) -> None:
+    if remote_run.home == find_place():
         raise RuntimeError(
             "a script or a cell is __main__ while it runs, so it cannot run in the "
             "process that schedules it. Use an executor of other processes."

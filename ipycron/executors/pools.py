@@ -24,7 +24,7 @@ from ipycron.executors.guest import (
     WorkerLost,
     find_place,
     find_software,
-    pack_visit,
+    pack_remote_run,
     run_guest,
     unpack_report,
 )
@@ -164,7 +164,7 @@ class ExecutorWorker(SharedWorker):
         job = self._job.load.job
         # The file as it is now: nothing of a job is kept from run to run.
         source = read_file(job) if isinstance(job, FileJob) else None
-        visit = RemoteRun(
+        remote_run = RemoteRun(
             load=self._job.load,
             run=run,
             payload=self._job.payload,
@@ -175,7 +175,7 @@ class ExecutorWorker(SharedWorker):
             if run.reason == "scheduled"
             else None,
         )
-        return pack_visit(visit)
+        return pack_remote_run(remote_run)
 
     def _lose(self, end: End, reason: str, cause: BaseException) -> None:
         """Fail a run that the executor did not complete."""
@@ -393,8 +393,8 @@ def _refuse(prepared: asyncio.Future[None], error: BaseException) -> None:
 class Submitter(Protocol):
     """Submits runs. Called in threads: it may block."""
 
-    def submit(self, run_id: str, visit: bytes) -> concurrent.futures.Future[bytes]:
-        """Have the executor call `run_guest` with `visit`."""
+    def submit(self, run_id: str, packed: bytes) -> concurrent.futures.Future[bytes]:
+        """Have the executor call `run_guest` with a packed run."""
 
     def handle_broken(self) -> None:
         """Note that the executor is broken: it accepts no more runs."""
@@ -422,9 +422,9 @@ class PoolSubmitter:
     def __init__(self, executor: concurrent.futures.Executor) -> None:
         self._executor = executor
 
-    def submit(self, run_id: str, visit: bytes) -> concurrent.futures.Future[bytes]:  # noqa: ARG002 - Dask wants one
+    def submit(self, run_id: str, packed: bytes) -> concurrent.futures.Future[bytes]:  # noqa: ARG002 - Dask wants one
         """Submit the run; see `Submitter`."""
-        return self._executor.submit(run_guest, visit)
+        return self._executor.submit(run_guest, packed)
 
     advice = _LASTING
 
@@ -470,9 +470,9 @@ class FactorySubmitter:
                 self._submitter = make_submitter(executor, self._pool)
             return self._submitter
 
-    def submit(self, run_id: str, visit: bytes) -> concurrent.futures.Future[bytes]:
+    def submit(self, run_id: str, packed: bytes) -> concurrent.futures.Future[bytes]:
         """Submit the run; see `Submitter`."""
-        return self.prepare().submit(run_id, visit)
+        return self.prepare().submit(run_id, packed)
 
     def handle_broken(self) -> None:
         """Make a new executor for the next run.
@@ -481,7 +481,7 @@ class FactorySubmitter:
         lock that a shutdown also takes, so the old executor is shut down in another
         thread.
         """
-        self._pool.submit(self._let_go())
+        self._pool.submit(self._release())
 
     def end_run(self) -> bool:
         """Kill the pool's processes: loky's, and Python's own from 3.14 on."""
@@ -496,9 +496,9 @@ class FactorySubmitter:
 
     def close(self) -> None:
         """Shut the executor down; runs that have begun continue."""
-        self._let_go()()
+        self._release()()
 
-    def _let_go(self) -> Callable[[], None]:
+    def _release(self) -> Callable[[], None]:
         """Forget the executor; return the function that shuts it down."""
         with self._lock:
             submitter, self._submitter = self._submitter, None

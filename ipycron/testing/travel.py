@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ipycron.client.client import Client
-from ipycron.client.jobs import Background, Elsewhere
+from ipycron.client.jobs import Background, OnExecutor
 from ipycron.client.listeners import finish_here
 from ipycron.client.registry import registry
 from ipycron.client.waits import check_may_block, check_not_inside, run_in_thread
@@ -195,7 +195,7 @@ class TravelClient(Client):
         if not isinstance(source, Background):
             return source
         executor = ProcessPerRun(cwd=options.cwd, env=options.env)
-        return Elsewhere(
+        return OnExecutor(
             job=source.job,
             payload=source.payload,
             executor=executor,

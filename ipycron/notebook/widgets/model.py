@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 from ipycron.api.task import get_record
 from ipycron.client.executions import read_instants
-from ipycron.client.jobs import Elsewhere
+from ipycron.client.jobs import OnExecutor
 from ipycron.notebook.display.tracebacks import read_errors
 from ipycron.notebook.display.words import (
     clean,
@@ -180,7 +180,7 @@ def describe_task(task: Task, now: float) -> TaskRow:
 
 
 def _find_place(task: Task) -> str:
-    if isinstance(task.source, Elsewhere):
+    if isinstance(task.source, OnExecutor):
         return "executor"
     return "worker" if task.is_background else "inline"
 

@@ -31,7 +31,7 @@ from ipycron.scheduling.clock import SystemClock
 AWAY = ("elsewhere", 1)
 
 
-def make_visit(job, **changes):
+def make_remote_run(job, **changes):
     """Return a run of a function, or of a file with its source."""
     source = None
     payload = b""
@@ -42,7 +42,7 @@ def make_visit(job, **changes):
         job = FunctionJob()
     level = changes.pop("level", logging.WARNING)
     setting = Setting(b"", {}, (), level, changes.pop("max_result_bytes", 1 << 20))
-    visit = RemoteRun(
+    remote_run = RemoteRun(
         load=Load("id", "report", "* * * * *", "Europe/Berlin", job, setting),
         run=Run("run", "scheduled", 1_795_503_600.0, 1_795_503_600.5),
         payload=payload,
@@ -50,12 +50,12 @@ def make_visit(job, **changes):
         home=AWAY,
         software=find_software(),
     )
-    return replace(visit, **changes)
+    return replace(remote_run, **changes)
 
 
 def run(job, **changes):
     """Run a job in this process as on an executor; return the report."""
-    return unpack_report(run_guest(pickle.dumps(make_visit(job, **changes))))
+    return unpack_report(run_guest(pickle.dumps(make_remote_run(job, **changes))))
 
 
 def get_error(report):
@@ -83,8 +83,8 @@ def test_job_receives_the_context_of_a_worker():
 def test_scheduled_run_waits_for_this_machines_clock():
     """If this machine's clock is slightly behind, the run begins at its slot by it."""
     slot = SystemClock().now() + 0.25
-    visit = Run("run", "scheduled", slot, slot)
-    shown = decode_result(Payload(run(_read_clocks, run=visit).payload))
+    remote_run = Run("run", "scheduled", slot, slot)
+    shown = decode_result(Payload(run(_read_clocks, run=remote_run).payload))
     assert min(shown) >= slot
 
 
@@ -142,7 +142,7 @@ def test_outputs_are_kept_apart_when_guests_meet():
     meeting = threading.Barrier(2, timeout=10)
     pieces = {}
 
-    def visit(word):
+    def remote_run(word):
         # Not by `run`: the barrier cannot be packed.
         with guest_output.record_output(None) as record:
             meeting.wait()
@@ -151,7 +151,7 @@ def test_outputs_are_kept_apart_when_guests_meet():
             meeting.wait()
         pieces[word] = record.get_pieces()
 
-    threads = [threading.Thread(target=visit, args=[word]) for word in ("a", "b")]
+    threads = [threading.Thread(target=remote_run, args=[word]) for word in ("a", "b")]
     with hosting():
         for thread in threads:
             thread.start()

@@ -5,7 +5,7 @@ import re
 import pytest
 
 import ipycron
-from ipycron.api.elsewhere import NAMES, TASK_NAMES
+from ipycron.api.counterparts import NAMES, TASK_NAMES
 from ipycron.errors import InvalidOption
 
 MODULE = [
