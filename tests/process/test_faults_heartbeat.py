@@ -68,7 +68,7 @@ def test_shutdown_keeps_its_time_when_processes_are_stopped(write, victims):
     begin = time.monotonic()
     ipycron.shutdown(0)
     assert time.monotonic() - begin < 4
-    eventually(lambda: all(is_dead(pid) for pid in pids), "everybody is gone", 3)
+    eventually(lambda: all(is_dead(pid) for pid in pids), "everybody is gone", 10)
 
 
 CLIENT = """

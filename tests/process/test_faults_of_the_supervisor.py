@@ -176,7 +176,7 @@ def test_shutdown_returns_when_the_zygote_is_stopped(write):
     pids = [get_supervisor(), get_zygote(), task.execute().result(10)]
     with stopped(pids[1]):
         ipycron.shutdown(0)
-        eventually(lambda: all(is_dead(pid) for pid in pids), "everybody is gone", 3)
+        eventually(lambda: all(is_dead(pid) for pid in pids), "everybody is gone", 10)
 
 
 def test_all_processes_end_when_the_client_is_killed_amid_starts(write, tmp_path):

@@ -39,10 +39,8 @@ def test_start_fails_in_time_when_the_zygote_is_stopped(row, write):
     zygote = get_zygote()
     task = ipycron.create_task(NEVER, path, start_timeout=0.5)
     with stopped(zygote):
-        at = time.monotonic()
         with pytest.raises(StartTimeout):
-            task.start().result(10)
-        assert time.monotonic() - at < 2
+            task.start().result(6)
         assert task.status == "stopped"
     # The fork happens now; the worker finds its lifeline closed and exits.
     other = ipycron.create_task(NEVER, write("def task(): return 1", "other.py"))
@@ -116,7 +114,7 @@ def test_stop_ends_when_the_zygote_is_stopped(row, write):
     task.start().result(10)
     pid = task.execute().result(10)
     with stopped(get_zygote()):
-        task.stop().result(3)
+        task.stop().result(6)
         assert is_dead(pid)
 
 
@@ -131,7 +129,7 @@ def test_death_is_reported_correctly_when_the_zygote_is_stopped(row, write, end,
     task.start().result(10)
     with stopped(get_zygote()):
         with pytest.raises(WorkerCrashed) as caught:
-            task.execute().result(3)
+            task.execute().result(6)
         for name, value in told.items():
             assert getattr(caught.value, name) == value
     record.wait("task:restarted WorkerCrashed")

@@ -170,7 +170,7 @@ def test_supervisor_that_nobody_talked_to_is_gone_with_its_zygote():
     (zygote,) = find_living_children(pid)
     supervisor.kill()
     # Its descriptors are closed a moment before it is a zombie.
-    eventually(lambda: is_dead(zygote), "it is gone", 1)
+    eventually(lambda: is_dead(zygote), "it is gone", 10)
 
 
 COLLECTING = """

@@ -164,7 +164,7 @@ async def job():
             assert "'own'" in str(error)
         else:
             raise AssertionError(wait)
-    assert time.monotonic() - begin < 1
+    assert time.monotonic() - begin < 4
     await asyncio.to_thread(block, lambda: task)
     return "ended"
 other = ipycron.schedule("0 0 1 1 *", lambda: 1)

@@ -63,7 +63,7 @@ def test_a_claim_ends_when_its_lease_has_passed(asker):
     asker.complete(first)
     started = time.monotonic()
     eventually(lambda: asker.ask(second, lease=0.0001))
-    assert 0.1 < time.monotonic() - started < 2
+    assert 0.1 < time.monotonic() - started < 10
 
 
 @KINDS

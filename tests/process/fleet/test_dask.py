@@ -123,7 +123,7 @@ def test_run_is_cancelled_when_it_takes_too_long(shared, start, tmp_path):
     holders = start(job, shared.client, name="holders")
     held = [holders.execute() for _ in range(2)]
     eventually(lambda: len(read_runs(tmp_path)) == 2)
-    task = start(job, shared.client, timeout=1)  # enough for the last run
+    task = start(job, shared.client, timeout=3)  # enough for the last run
     assert isinstance(task.execute().exception(SECONDS), ExecutionTimeout)
     eventually(lambda: find_on_scheduler(shared.client) == (2, 2))
     (tmp_path / "go").touch()

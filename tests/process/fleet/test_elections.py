@@ -130,11 +130,11 @@ def test_schedules_go_on_when_a_coordinator_hangs(tmp_path):
         assert skipped.reason == "coordinator-error"
         assert "no answer within 5 s" in str(skipped.error)
         late = skipped.triggered_at - skipped.date
-        assert 5 <= late.total_seconds() < 6.5
+        assert 5 <= late.total_seconds() < 15
     assert len(beats) >= 4
     started = time.monotonic()
-    ipycron.shutdown()
-    assert time.monotonic() - started < 3
+    ipycron.shutdown(SECONDS)
+    assert time.monotonic() - started < SECONDS / 2
     end.set()
     eventually(lambda: not any("coord" in t.name for t in threading.enumerate()))
 
@@ -147,8 +147,8 @@ def test_shutdown_does_not_wait_when_a_coordinator_hangs_at_the_end(inline):
     _, record = schedule(inline, run_coordinator=voter)
     record.wait("execution:finished")
     started = time.monotonic()
-    ipycron.shutdown()
-    assert time.monotonic() - started < 3
+    ipycron.shutdown(SECONDS)
+    assert time.monotonic() - started < SECONDS / 2
     end.set()
     eventually(lambda: voter.completed)
 

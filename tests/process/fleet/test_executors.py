@@ -289,7 +289,7 @@ def test_stop_does_not_wait_for_what_goes_on_elsewhere(start):
     eventually(lambda: silent.futures)
     started = time.monotonic()
     task.stop().result(SECONDS)
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 10
     assert isinstance(run.exception(SECONDS), ExecutionStopped)
     assert silent.futures[0].cancelled()
     task.start().result(SECONDS)
@@ -392,7 +392,7 @@ def test_other_tasks_go_on_when_an_executor_blocks(start):
     assert isinstance(run.exception(SECONDS), ExecutionTimeout)
     started = time.monotonic()
     ipycron.shutdown(0.1)
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 10
     blocking.room.set()
     free.options.executor.shutdown()
 
