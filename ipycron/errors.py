@@ -195,6 +195,17 @@ _SECRETIVE = frozenset({"args", "env", "job"})
 _MAX_KEYS = 8
 
 
+def describe_type(value: object) -> str:
+    """Return the type of a value with its article.
+
+    Examples:
+        >>> [describe_type(value) for value in (1, "a", None)]
+        ['an int', 'a str', 'a NoneType']
+    """
+    name = type(value).__qualname__
+    return f"an {name}" if name[:1].lower() in "aeio" else f"a {name}"
+
+
 def describe_value(option: str, value: object) -> str:
     """Return the text that errors show for an option's value.
 
@@ -203,7 +214,7 @@ def describe_value(option: str, value: object) -> str:
     is_empty = value is None or value in ({}, [], (), "")
     if option not in _SECRETIVE or is_empty or (option, type(value)) == _PATH:
         return f"{value!r:.200}"
-    name = f"a {type(value).__qualname__}"
+    name = describe_type(value)
     if isinstance(value, dict):
         keys = [f"{key!r:.60}" for key in list(value)[:_MAX_KEYS]]
         more = ["…"] if len(value) > _MAX_KEYS else []

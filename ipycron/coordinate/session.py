@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ipycron.coordinate.call import DEADLINE, Caller
 from ipycron.coordinate.protocol import check_coordinator
-from ipycron.errors import CoordinatorError
+from ipycron.errors import CoordinatorError, describe_type
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -122,7 +122,7 @@ class CoordinatorSession:
             return answer
         raise CoordinatorError(
             reason=f"{type(self._coordinator).__name__}.{method.__name__}() returned "
-            f"a {type(answer).__name__}, expected True or False."
+            f"{describe_type(answer)}, expected True or False."
         )
 
 

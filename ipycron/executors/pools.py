@@ -18,7 +18,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ipycron.errors import ExecutionStopped, ExecutorError, InvalidOption
+from ipycron.errors import (
+    ExecutionStopped,
+    ExecutorError,
+    InvalidOption,
+    describe_type,
+)
 from ipycron.executors.guest import (
     RemoteRun,
     WorkerLost,
@@ -566,7 +571,7 @@ def check_future(value: object) -> None:
     """Raise `TypeError` if an executor returned something other than a future."""
     if not isinstance(value, concurrent.futures.Future):
         raise TypeError(
-            f"submit() returned a {type(value).__name__}, expected a "
+            f"submit() returned {describe_type(value)}, expected a "
             "concurrent.futures.Future"
         )
 

@@ -122,6 +122,8 @@ def test_function_gets_its_arguments(options, job, given, result):
         (add, {"args": [1, 2, 3]}, "args: got"),
         (add, {"args": [1], "kwargs": {"d": 1}}, "got an unexpected keyword argument"),
         (add, {"args": "a"}, "args: got a str, expected a list."),
+        (add, {"args": 1}, "args: got an int, expected a list."),
+        (5, {}, "job: got an int, expected a path, a function or a coroutine function"),
         (add, {"kwargs": [1]}, "expected a dict with str as keys"),
         (add, {"kwargs": {1: 2}}, "expected a dict with str as keys"),
         ("job.py", {"kwargs": {"a": 1}}, "Keyword arguments are for functions"),
