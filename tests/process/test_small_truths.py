@@ -50,7 +50,7 @@ def test_reschedule_keeps_listeners_history_and_limits(options):
     task.execute().result(10)
     assert task.reschedule("* * * * * *") is task
     assert task.pattern == "* * * * * *"
-    assert task.seconds_to_next <= 1
+    assert task.seconds_to_next < 2  # if a slot has just been taken, above 1
     eventually(lambda: task.status == "destroyed", "both slots have run")
     eventually(lambda: len(ended) == 3, "the listener has heard of each run")
     assert len(task.history) == 3
