@@ -57,7 +57,17 @@ class TaskTable:
         return write_text_table((_HEADS, *self._get_rows()), room=find_room())
 
     def _repr_html_(self) -> str:
-        return write_html_table(_HEADS, self._get_rows())
+        rows = [
+            (*before, _join_units(next_run), last_run, kept)
+            for *before, next_run, last_run, kept in self._get_rows()
+        ]
+        return write_html_table(_HEADS, rows)
+
+
+def _join_units(next_run: str) -> str:
+    """Have "in 17 min 56 s" stay on one line."""
+    at, comma, left = next_run.partition(", ")
+    return at + comma + left.replace(" ", "\N{NO-BREAK SPACE}")
 
 
 class ExpressionView:
