@@ -154,6 +154,7 @@ def test_card_stops_starts_and_runs_by_click_and_by_key(notebook):
     card.get_by_role("button", name="Stop").click()
     expect(status).to_have_text("stopped")
     expect(card.locator(".icr-countdown")).to_have_text("not scheduled")
+    expect(card.locator(".icr-countdown .icr-number")).to_be_hidden()
     start = card.get_by_role("button", name="Start")
     start.focus()
     notebook.page.keyboard.press("Enter")
