@@ -197,7 +197,7 @@ def test_card_keeps_its_shape_when_texts_are_long(notebook):
     expect(card.get_by_role("button", name="Stop")).to_be_in_viewport()
 
 
-def test_card_is_back_when_the_page_is_loaded_anew(notebook):
+def test_card_is_restored_when_the_page_is_reloaded(notebook):
     """Output, history and clock continue where they were."""
     notebook.run(FAILING)
     card = get_card(notebook, "failing")
@@ -567,7 +567,7 @@ declare("cron", "@yearly --name revoked --run-now", "1")
 """
 
 
-def test_start_that_a_stop_came_before_is_no_failure(notebook):
+def test_start_revoked_by_a_stop_is_not_a_failure(notebook):
     """As in "Restart & Run All" with a stop below: stopped, and nothing is red."""
     notebook.run(REVOKED)
     card = get_card(notebook, "revoked")

@@ -190,7 +190,7 @@ def test_panel_works_from_the_keyboard(notebook):
 
 
 @LAB_FIRST
-def test_panel_is_back_as_it_was_when_the_page_is_loaded_anew(notebook):
+def test_panel_is_restored_when_the_page_is_reloaded(notebook):
     """The opened row, the filter, the order and folded parts are restored."""
     notebook.run(TASKS)
     notebook.run(PANEL)

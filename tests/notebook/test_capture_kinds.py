@@ -108,7 +108,7 @@ MADE = (
         ),
     ],
 )
-def test_module_that_nobody_can_import_travels_with_its_content(
+def test_module_that_cannot_be_imported_is_sent_with_its_contents(
     use, notebook, cell, expected
 ):
     """Made with `types.ModuleType`, or loaded from a file outside the path."""

@@ -130,7 +130,7 @@ def test_settings_that_were_not_changed_are_not_sent(shell):
         assert library.encode() not in bytes(pickled)
 
 
-def test_setting_that_cannot_travel_is_said(shell):
+def test_setting_that_cannot_be_sent_is_reported(shell):
     """Other settings are sent."""
     shell.run_cell(
         "import pandas as pd, threading\nlock = threading.Lock()\n"

@@ -326,7 +326,7 @@ def test_cell_owns_what_it_schedules_by_the_api(session):
     assert list(get_tasks().values()) == [second]
 
 
-def test_named_task_belongs_to_nobody(session):
+def test_named_task_belongs_to_no_cell(session):
     """A task with a name is replaced by name, wherever it is declared."""
     session.shell.run_cell("%%cron @yearly --name a\n1", cell_id="one")
     session.shell.run_cell("x = 1", cell_id="one")
@@ -379,7 +379,7 @@ def test_name_that_was_left_behind_is_named_with_the_way_out(session, cell, kind
     ) in text
 
 
-def test_name_that_nobody_has_is_left_alone(session):
+def test_unknown_name_is_left_alone(session):
     """A `KeyError` of the cell's own has no note about the notebook."""
     session.run("%%cron @yearly --name left\n{}['nobody']")
     assert "The notebook has" not in session.run("%cron run left --wait")

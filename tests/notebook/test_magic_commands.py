@@ -196,7 +196,7 @@ def test_result_is_in_its_variable_when_the_wait_is_over(session, command):
     assert "value" in session.names
 
 
-def test_run_that_is_stopped_is_no_failure_to_log(session, caplog):
+def test_stopped_run_is_not_logged_as_a_failure(session, caplog):
     """The user asked for the stop."""
     session.run("%%cron @yearly --name it --quiet\nimport time; time.sleep(60)")
     session.run("%cron run it")
@@ -204,7 +204,7 @@ def test_run_that_is_stopped_is_no_failure_to_log(session, caplog):
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
-def test_run_that_nobody_sees_logs_its_failure(session, caplog):
+def test_unseen_run_logs_its_failure(session, caplog):
     """A quiet task shows it nowhere else."""
     session.run("%%cron @yearly --name it --quiet\n1 / 0")
     session.run("%cron run it")

@@ -68,7 +68,7 @@ def test_bar_is_not_repeated_for_each_line_beside_it(session, run):
     assert sorted(shown) == ["2 of 2 done", "line 0", "line 1", "line 2"]
 
 
-def test_page_tells_dates_for_whoever_reads_it_on_another_day(session, run):
+def test_page_shows_dates_for_readers_on_another_day(session, run):
     """A saved notebook shows dates, not how soon something would have been."""
     task = run("'fine'")
     bundle = show(session, task)
@@ -98,7 +98,7 @@ def test_traceback_folds_the_frames_of_a_cause_that_are_all_a_library_s(session,
     )
 
 
-def test_failure_names_a_file_whose_name_is_no_text(session, run):
+def test_failure_names_a_file_whose_name_is_not_text(session, run):
     """The name is escaped, since no message could contain it as it is."""
     bundle = show(session, run("open(b'/caf\\xe9')"))
     for form in ("text/plain", "text/html"):

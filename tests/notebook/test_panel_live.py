@@ -298,7 +298,7 @@ def test_command_that_cannot_be_is_refused(name, wants_task, text):
     assert error.startswith(text)
 
 
-def test_command_run_of_a_job_that_fails_is_no_refusal(caplog):
+def test_command_run_of_a_failing_job_is_not_a_refusal(caplog):
     """The run shows its own failure; nothing is logged as unread."""
 
     def fail():

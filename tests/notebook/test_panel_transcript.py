@@ -317,7 +317,7 @@ def test_traceback_that_is_taken_apart_loses_no_line(text):
         f"{PLAIN}\nDuring handling of the above exception, another exception occurred:",
     ],
 )
-def test_traceback_that_is_none_is_not_taken_apart(text):
+def test_text_that_is_not_a_traceback_is_not_taken_apart(text):
     """Other text is shown as it is."""
     assert read_errors(text) == ()
 

@@ -100,7 +100,7 @@ def test_next_prints_while_it_counts_and_ends_at_an_interrupt():
     assert (running.returncode, said) == (130, b"")
 
 
-def test_file_whose_name_is_no_text_is_run_and_its_failure_shown(tmp_path):
+def test_file_whose_name_is_not_text_is_run_and_its_failure_shown(tmp_path):
     """Undecodable characters are escaped; a failure gives an exit code."""
     path = tmp_path / os.fsdecode(b"caf\xe9.py")
     path.write_text("def task(): raise ValueError('no luck')")
@@ -180,7 +180,7 @@ def test_run_marks_lines_on_request(job):
     ]
 
 
-def test_run_ends_when_nobody_reads(job):
+def test_run_ends_when_its_output_is_not_read(job):
     """As in ``ipycron run … | head``."""
     with subprocess.Popen([*RUN, EACH, job], stdout=subprocess.PIPE) as running:
         assert running.stdout.readline() == b"out []\n"

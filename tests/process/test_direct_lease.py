@@ -233,7 +233,7 @@ def test_run_is_reported_once_whatever_its_job_claims(house):
     assert house.call(6)
 
 
-def test_full_token_is_no_error(house):
+def test_full_token_is_not_an_error(house):
     """A job has filled the counter: the worker is not offered."""
     house.lease.hold()
     os.write(house.token.fd, (2**64 - 2).to_bytes(8, "little"))

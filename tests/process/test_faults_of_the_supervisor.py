@@ -306,7 +306,7 @@ def test_every_start_ends_that_waits_for_a_supervisor(write, refusal):
     assert task.execute().result(10)
 
 
-def test_slots_of_a_silence_are_reported_when_the_task_is_destroyed(write, refusal):
+def test_slots_of_an_outage_are_reported_when_the_task_is_destroyed(write, refusal):
     """Every slot from the last one that ran to the end."""
     task = ipycron.create_task(EVERY_SECOND, write(QUICK))
     record = Record(task)

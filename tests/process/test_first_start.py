@@ -162,7 +162,7 @@ def test_first_zygote_is_a_process_of_its_own():
     assert "_ssl" not in Path(f"/proc/{supervisor}/maps").read_text()
 
 
-def test_supervisor_that_nobody_talked_to_is_gone_with_its_zygote():
+def test_unused_supervisor_is_gone_with_its_zygote():
     """Whoever waits for its end need not wait for its zygote, too."""
     supervisor = start_supervisor()
     pid = supervisor.process.pid

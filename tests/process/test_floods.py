@@ -91,7 +91,7 @@ def test_a_line_of_200_mb_is_head_and_tail(gauge, write):
     check_cut(task.last_run.output.stdout, "startxxx", "xxxend")
 
 
-def test_bytes_that_are_no_text_are_shown_as_such(gauge, write):
+def test_invalid_utf_8_is_shown_as_such(gauge, write):
     """Invalid UTF-8 becomes replacement characters, in a flood as well."""
     task = run(
         write("""

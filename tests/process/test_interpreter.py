@@ -122,7 +122,7 @@ ipycron.shutdown()
 
 
 @pytest.mark.parametrize("kind", ["app", "frozen", "none", "empty"])
-def test_program_that_is_no_python_is_never_started(tmp_path, kind):
+def test_program_that_is_not_python_is_never_started(tmp_path, kind):
     """One clear error names the option that helps; inline tasks still work."""
     app = tmp_path / ("app" if kind == "app" else "python-app")
     program = tmp_path / "client.py"

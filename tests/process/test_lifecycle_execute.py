@@ -163,7 +163,7 @@ def test_runs_overlap_by_default(house):
     assert (len(set(pids)) == 2) == house.is_background
 
 
-def test_run_goes_on_when_nobody_waits_for_it_any_longer(house):
+def test_run_continues_when_its_wait_has_timed_out(house):
     """`execute_timeout` ends the wait, not the run."""
     gate = house.gate()
 

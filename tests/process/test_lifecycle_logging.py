@@ -112,7 +112,7 @@ def run_for_ever(ctx):
     threading.Event().wait(60)
 
 
-def test_run_that_a_stop_ended_is_no_error(workers, caplog):
+def test_run_that_a_stop_ended_is_not_an_error(workers, caplog):
     """The user asked for the stop."""
     task = workers.start(run_for_ever, EVERY_SECOND, stop_timeout=0)
     record = Record(task)
@@ -228,7 +228,7 @@ def test_logger_of_the_process_and_of_the_task_take_the_records(
 
 
 @pytest.mark.parametrize("logger", ["ipycron", print, 3])
-def test_what_is_no_logger_is_refused(logger):
+def test_invalid_logger_is_refused(logger):
     """Only a `logging.Logger` is accepted, not a name or a function."""
     with pytest.raises(InvalidOption, match=r"logger: got .* expected a logging"):
         ipycron.create_task("0 0 1 1 *", lambda: 42, logger=logger)

@@ -159,7 +159,7 @@ def test_shutdown_may_be_called_again_while_the_first_ends(monkeypatch):
 
 
 @pytest.mark.parametrize("timeout", [-1, float("nan"), True, "5", None])
-def test_shutdown_refuses_what_is_no_duration(timeout):
+def test_shutdown_refuses_an_invalid_timeout(timeout):
     """An invalid timeout is an error, and ends nothing."""
     task = ipycron.create_task(NEVER, lambda: 42)
     task.start().result(SECONDS)

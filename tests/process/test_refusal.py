@@ -238,7 +238,7 @@ ipycron.shutdown()
 
 @pytest.mark.parametrize("background", [True, False])
 @pytest.mark.parametrize("prefix", ["ipycron", "ipycron-events", "ipycron-job"])
-def test_thread_that_is_refused_is_said(tmp_path, background, prefix):
+def test_refused_thread_is_reported(tmp_path, background, prefix):
     """With the task and advice; once threads can be started, all is well."""
     program = tmp_path / "client.py"
     program.write_text(THREADS.format(prefix=prefix, background=background))

@@ -407,7 +407,7 @@ def test_class_that_is_redefined_is_left_alone_by_a_task_of_the_old_one(declare)
     assert (first.n, first.f(), new.n) == (0, 1, "new")
 
 
-def test_function_that_is_gone_is_made_anew(declare):
+def test_function_that_is_gone_is_recreated(declare):
     """A lambda that only the task refers to."""
     names = declare("def make():\n    f = lambda: (f, 41)\n    return f")
     task = start(names["make"]())

@@ -310,7 +310,7 @@ def make_cell(source):
 
 
 @pytest.mark.parametrize("settles", [True, False])
-def test_helper_that_was_edited_is_read_anew(start, tmp_path, settles):
+def test_edited_helper_is_reloaded(start, tmp_path, settles):
     """Even within the same second in which it was first written."""
     helper = tmp_path / "helper_of_script.py"
     task = start("import helper_of_script\nprint(helper_of_script.VALUE)")
@@ -481,7 +481,7 @@ def test_calls_do_not_wait_for_each_other_and_overlap_if_they_may(start, tmp_pat
         assert call.result(SECONDS) is None
 
 
-def test_stop_lets_a_script_end_and_start_begins_anew(start):
+def test_stop_lets_a_script_end_and_start_begins_afresh(start):
     """As for any task: a run in progress gets its time."""
     task = start("import time\ntime.sleep(0.3)\nprint('done')")
     call = task.execute()

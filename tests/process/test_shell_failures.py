@@ -176,7 +176,7 @@ def test_error_that_ipython_would_only_show_fails_the_run(run_in_fork, source, e
     assert run_in_fork(source)["outcomes"][0]["error"][0] == error
 
 
-def test_repr_that_fails_is_no_failure(run_in_fork):
+def test_failing_repr_is_not_a_failure_of_the_run(run_in_fork):
     """As in a notebook, the value is the result, and the error is shown."""
     report = run_in_fork("class C:\n    def __repr__(self): 1 / 0\nC()")
     assert report["outcomes"][0]["is_ok"]
@@ -241,7 +241,7 @@ def test_syntax_error_is_raised_by_load(run_in_fork, source, line, text):
     assert quoted.rstrip("\n") == text
 
 
-def test_stdout_that_the_cell_closed_is_no_failure(run_in_fork):
+def test_closed_stdout_is_not_a_failure(run_in_fork):
     """A cell may close fd 1 or `sys.stdout`; its run still ends normally."""
     report = run_in_fork("import os, sys\nprint(1)\nsys.stdout.flush()\nos.close(1)\n5")
     assert get_result(report) == 5

@@ -205,7 +205,7 @@ def test_time_goes_on_where_ipycron_is_shut_down_within():
 
 
 @pytest.mark.parametrize("at", ["tomorrow", None, True, "25:00"])
-def test_instant_that_is_none_is_refused(at):
+def test_invalid_instant_is_refused(at):
     """The error says what is expected."""
     with pytest.raises(InvalidOption, match="at: got"), time_travel(at):
         pass

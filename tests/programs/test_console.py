@@ -74,7 +74,7 @@ def test_output_is_only_kept_where_that_is_asked_for(start, calls):
     assert (program.stdout, program.stderr) == ([], [])
 
 
-def test_console_that_nobody_reads_holds_up_no_schedule(start):
+def test_unread_console_blocks_no_schedule(start):
     """A closed stream ends nothing; the runs continue."""
     program = start(
         *PYTHON,

@@ -204,7 +204,7 @@ def _preload(message: Preload) -> str | None:
 
 
 def _settle() -> None:
-    """Keep workers from running the zygote's finalizers and writing on its pages."""
+    """Keep workers from running the zygote's finalizers and writing to its pages."""
     for info in weakref.finalize._registry.values():  # type: ignore[attr-defined]  # noqa: SLF001 - no other way
         info.atexit = False
     gc.collect()

@@ -99,7 +99,7 @@ def test_plain_methods_are_called_in_a_thread_and_coroutines_on_the_loop():
 
 @KINDS
 @pytest.mark.parametrize("answer", [1, 0, None, "true", [True]])
-def test_should_run_raises_when_the_answer_is_no_boolean(kind, answer):
+def test_should_run_raises_when_the_answer_is_not_a_boolean(kind, answer):
     """A truthy mistake must never run a fire everywhere."""
     with pytest.raises(CoordinatorError) as caught:
         run(CoordinatorSession(kind(answer)).should_run("report:x", LEASE))
@@ -253,7 +253,7 @@ def test_calls_of_one_coordinator_that_blocks_do_not_delay_another():
     run(ask())
 
 
-def test_election_names_a_method_that_is_no_method():
+def test_error_names_a_callable_that_is_not_a_method():
     """Any callable may be a method, and errors name it."""
 
     class Callable_:  # noqa: N801 - a fixture
@@ -266,7 +266,7 @@ def test_election_names_a_method_that_is_no_method():
         run(CoordinatorSession(coordinator).should_run("report:x", LEASE))
 
 
-def test_election_refuses_what_is_no_coordinator():
+def test_session_refuses_an_invalid_coordinator():
     """At once, when the task is created."""
     with pytest.raises(InvalidOption):
         CoordinatorSession(object())

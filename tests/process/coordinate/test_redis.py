@@ -265,7 +265,7 @@ def test_health_check_raises_when_the_server_is_away(kind, make_server, clients)
 
 
 @pytest.mark.parametrize("client", [None, "redis://:secret@host", dict])
-def test_what_is_no_client_is_refused_without_showing_it(client):
+def test_invalid_client_is_refused_without_showing_it(client):
     """A URL may contain a password."""
     with pytest.raises(InvalidOption) as caught:
         RedisRunCoordinator(client)
@@ -275,7 +275,7 @@ def test_what_is_no_client_is_refused_without_showing_it(client):
     )
 
 
-def test_a_client_class_and_a_prefix_that_is_no_text_are_refused(clients):
+def test_a_client_class_and_an_invalid_prefix_are_refused(clients):
     """On creation, not at the first fire."""
     with pytest.raises(InvalidOption, match="client"):
         RedisRunCoordinator(redis_asyncio.Redis)

@@ -30,7 +30,7 @@ def test_a_missing_folder_is_refused(tmp_path):
     )
 
 
-def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path):
+def test_a_file_that_is_not_a_database_is_refused_and_left_alone(tmp_path):
     """A text file must not be overwritten."""
     path = tmp_path / "notes.txt"
     path.write_text("Dear diary, " * 100)
@@ -67,7 +67,7 @@ def test_a_refused_coordinator_leaves_no_descriptor(tmp_path):
     assert count_descriptors() == before
 
 
-def test_a_path_that_is_no_path_is_refused():
+def test_an_invalid_path_is_refused():
     """With the usual TypeError."""
     with pytest.raises(TypeError):
         SQLiteRunCoordinator(7)

@@ -225,7 +225,7 @@ def test_cell_comes_home_with_its_error(pool, start):
     assert "1 / 0" in re.sub(r"\x1b\[[0-9;]*m", "", task.last_run.traceback_text)
 
 
-def test_start_fails_when_the_file_is_no_python(pool, tmp_path):
+def test_start_fails_when_the_file_is_not_python(pool, tmp_path):
     """The start reports what can be known before the first run."""
     path = tmp_path / "job.py"
     path.write_text("def task(:\n")

@@ -130,7 +130,7 @@ def test_end_of_a_program_is_the_end_of_the_run(run, tmp_path):
     assert "finalized" in task.last_run.output.stdout
 
 
-def test_helper_that_was_edited_is_read_anew(run, tmp_path):
+def test_edited_helper_is_reloaded(run, tmp_path):
     """Like the script itself."""
     helper = tmp_path / "helper_elsewhere.py"
     helper.write_text("VALUE = 1")

@@ -75,7 +75,7 @@ def test_result_raises_when_nothing_comes_in_time(completion):
 
 
 @pytest.mark.parametrize("is_read", [True, False])
-def test_exception_is_returned_whoever_raises_it(completion, is_read):
+def test_exception_is_returned_for_failures_and_refusals(completion, is_read):
     """A run's error and a refusal are read in the same way."""
     if is_read:
         completion.set(fail, is_ok=False)
@@ -196,7 +196,7 @@ async def _await(completion):
 
 
 @pytest.mark.parametrize("ask", ["", "result", "exception", "await"])
-def test_failure_is_logged_once_when_nobody_asked(owner, caplog, ask):
+def test_failure_is_logged_once_when_it_is_not_read(owner, caplog, ask):
     """A failure that nobody reads is logged once by the task's logger."""
     completion = Completion("execute of task 'report'", owner)
     completion.set(fail, is_ok=False)
@@ -244,7 +244,7 @@ def test_revoked_start_is_not_logged(owner, caplog):
     assert caplog.records == []
 
 
-def test_success_is_not_decoded_when_nobody_asked(owner):
+def test_success_is_not_decoded_when_it_is_not_read(owner):
     """A result that nobody reads is neither decoded nor logged."""
     read = []
     Completion("execute", owner).set(lambda: read.append(1))

@@ -106,7 +106,7 @@ async def test_start_fails_when_nobody_takes_over():
     assert start.exception() is LOST
 
 
-async def test_caller_that_has_gone_is_no_error():
+async def test_cancelled_caller_is_not_an_error():
     """A cancelled waiter is ignored when the answer arrives."""
     supervisors = Supervisors()
     controls = Controls(supervisors.ask)

@@ -119,7 +119,7 @@ def test_event_is_logged_at_its_level(task, caplog, event, facts, expected):
 
 
 @pytest.mark.parametrize("event", Event)
-def test_quiet_events_are_passed_over_unless_somebody_debugs(task, caplog, event):
+def test_quiet_events_are_skipped_unless_debugging(task, caplog, event):
     """Most events create no record, which is known before a context is made."""
     logger.setLevel(logging.INFO)
     is_quiet = event not in {
@@ -153,7 +153,7 @@ def test_failure_is_an_error_unless_the_run_before_failed_alike(
     assert [name for name, _ in texts(caplog)] == [level]
 
 
-def test_run_that_a_stop_ended_is_no_error(task, caplog):
+def test_run_that_a_stop_ended_is_not_an_error(task, caplog):
     """The user asked for the stop."""
     caplog.set_level(logging.DEBUG)
     log(task, Event.EXECUTION_FAILED, is_stopped=True)

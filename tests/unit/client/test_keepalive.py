@@ -83,7 +83,7 @@ def test_process_is_held_when_update_returns(held, monkeypatch):
     eventually(lambda: count() == 0)
 
 
-def test_task_is_asked_after_whoever_came_before(held):
+def test_task_is_asked_once_the_lock_is_held(held):
     """A state read while another thread holds the lock would be outdated."""
     answers = [False, True]
 
@@ -106,7 +106,7 @@ def test_task_is_asked_after_whoever_came_before(held):
     eventually(lambda: count() == 0)
 
 
-def test_nothing_is_left_behind_when_it_lets_go(held):
+def test_nothing_is_left_behind_when_it_ends(held):
     """No hook, no handler and no wakeup descriptor are left behind."""
     before = (sys.excepthook, find_descriptors(), find_wakeup())
     held.update(Holder("a", True))
@@ -135,7 +135,7 @@ def test_wakeup_descriptor_of_a_loop_stays(held):
     loop.close()
 
 
-def test_main_module_that_runs_on_is_no_last_line(held):
+def test_main_module_that_is_still_running_has_not_ended(held):
     """A multiprocessing child ends while its copy of `__main__` has not."""
     held.update(Holder("a", True))
     held.handle_main_end()

@@ -169,7 +169,7 @@ def block(dispatcher, lane="slow", label="a listener of x of task 'slow'"):
     return release, ended
 
 
-def test_slow_call_does_not_hold_up_those_of_other_lanes(dispatcher, caplog):
+def test_slow_call_does_not_block_other_lanes(dispatcher, caplog):
     """Other lanes continue on another thread; its own lane waits, in order."""
     release, ended = block(dispatcher)
     seen, other = [], threading.Event()
@@ -205,7 +205,7 @@ def test_many_slow_calls_leave_a_thread_for_the_others(dispatcher):
     assert not [t for t in threading.enumerate() if t.name.startswith("ipycron-events")]
 
 
-def test_slow_coroutine_does_not_hold_up_those_of_other_lanes(dispatcher):
+def test_slow_coroutine_does_not_block_other_lanes(dispatcher):
     """A coroutine being awaited blocks its thread, too."""
     release, other = threading.Event(), threading.Event()
 

@@ -35,7 +35,7 @@ NEVER = "0 0 1 1 *"
 
 @pytest.mark.parametrize("name", DURATIONS + DEADLINES)
 @pytest.mark.parametrize("value", NO_DURATION)
-def test_duration_refuses_what_is_none(name, value):
+def test_duration_refuses_invalid_values(name, value):
     """Negative, NaN, infinite, bool and text are not durations."""
     with pytest.raises(InvalidOption) as caught:
         make_options({name: value})
@@ -66,14 +66,14 @@ def test_duration_may_be_zero(name):
 
 
 @pytest.mark.parametrize("value", [0, -1, True, 1.0, "3", float("nan")])
-def test_limit_refuses_what_is_no_count(value):
+def test_limit_refuses_invalid_counts(value):
     """`max_executions=0` does not mean unlimited; None does."""
     with pytest.raises(InvalidOption, match="expected a whole number ≥ 1, or None"):
         make_options({"max_executions": value})
 
 
 @pytest.mark.parametrize("value", [-1, True, 1.5, None, "3"])
-def test_restarts_refuse_what_is_no_count(value):
+def test_restarts_refuse_invalid_counts(value):
     """`max_restarts` is a whole number, 0 included."""
     with pytest.raises(InvalidOption, match=r"max_restarts: got .* a whole number ≥ 0"):
         make_options({"max_restarts": value})
@@ -365,7 +365,7 @@ def test_folder_that_was_deleted_is_named(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("value", ["name", 7, [None]])
-def test_wait_refuses_what_is_no_task(value):
+def test_wait_refuses_values_that_are_not_tasks(value):
     """It takes one task, several, or none for all."""
     with pytest.raises(InvalidOption, match="expected tasks, or None for all of them"):
         ipycron.wait(value)

@@ -76,7 +76,7 @@ def make_notice(event, date):
     )
 
 
-def test_slots_of_a_silence_are_settled_when_they_are_reported():
+def test_slots_of_an_outage_are_settled_when_they_are_reported():
     """Not by the start before that: its supervisor may be lost again."""
     follow = partial(Resumptions.follow, schedule=Minutes(), no_overlap=False)
     known, lost = Resumptions(), SupervisorLost(reason="killed")

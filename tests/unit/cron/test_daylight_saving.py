@@ -199,7 +199,7 @@ def test_schedule_fires_by_debians_rule(zone, text, after, fires):
         ("America/New_York", "*/30 2 * * *", "2026-03-08T03:00-04:00"),
     ],
 )
-def test_instant_beside_a_change_is_no_fire(zone, text, moment):
+def test_instant_next_to_a_change_is_not_a_fire(zone, text, moment):
     """`matches` rejects what `next` would not return."""
     assert not CronExpression(text, zone).matches(datetime.fromisoformat(moment))
 

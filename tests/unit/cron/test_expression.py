@@ -186,7 +186,7 @@ def test_instant_without_a_zone_is_refused(moment):
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_number_that_is_no_instant_is_refused(value):
+def test_number_that_is_not_an_instant_is_refused(value):
     """NaN and infinity are refused."""
     with pytest.raises((ValueError, OverflowError)):
         CronExpression("* * * * *").find_next(value)
@@ -319,7 +319,7 @@ def test_zone_is_suggested_only_where_it_has_the_offset_that_was_meant(
 
 
 @pytest.mark.parametrize("name", ["", "Europe", "../etc/passwd", "/etc/passwd", "\0"])
-def test_zone_that_is_no_name_is_refused(name):
+def test_invalid_zone_name_is_refused(name):
     """Folders, paths and nonsense are unknown zones, not other errors."""
     with pytest.raises(UnknownTimezone):
         CronExpression("* * * * *", name)

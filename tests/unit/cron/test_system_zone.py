@@ -36,7 +36,7 @@ def test_link_of_localtime_is_followed_unless_another_place_disagrees(
     assert zone == (found and ZoneInfo(found))
 
 
-def test_localtime_is_not_followed_when_it_is_no_link_or_the_environment_says(
+def test_localtime_is_not_followed_when_it_is_not_a_link_or_tz_is_set(
     tmp_path, monkeypatch
 ):
     """A plain file, no file, or ``TZ`` set: the link is not used."""

@@ -66,7 +66,7 @@ def test_objects_are_told_apart_by_identity_alone():
     assert third is first
 
 
-def test_registry_lets_go(registry):
+def test_registry_keeps_nothing_alive(registry):
     """It keeps no object alive, but a bounded number without weak references."""
     names = declare("class K: pass\ndef f(): pass")
     pack_object([names["K"], names["f"], object()])

@@ -136,7 +136,7 @@ async def test_call_may_put_off_another(time, call):
     assert calls == [1]
 
 
-async def test_call_is_let_go_of_when_it_was_made(time, call):
+async def test_call_is_released_once_it_was_made(time, call):
     """Objects held by a call are released after it, without the collector."""
 
     class Held:

@@ -11,7 +11,7 @@ HOUR = 3600
 DAY = 86_400
 
 
-async def test_slots_are_counted_anew_when_the_clock_was_a_day_ahead(world):
+async def test_next_slot_is_recomputed_when_the_clock_was_a_day_ahead(world):
     """Correcting a wrong clock does not silence a task for a day."""
     told = []
     world.scheduler._on_set_back = told.append
@@ -27,7 +27,7 @@ async def test_slots_are_counted_anew_when_the_clock_was_a_day_ahead(world):
     assert told == [DAY]
 
 
-async def test_task_that_has_not_run_yet_is_counted_anew(world):
+async def test_next_slot_of_a_task_that_has_not_run_is_recomputed(world):
     """The next slot computed from a wrong clock is discarded."""
     world.clock.step(DAY)
     await world.start(every=6 * HOUR)
@@ -51,7 +51,7 @@ async def test_slots_that_have_passed_are_not_run_again_within_three_hours(world
     assert told == []
 
 
-async def test_task_that_is_started_again_after_a_correction_counts_anew(world):
+async def test_next_slot_is_recomputed_when_started_after_a_correction(world):
     """Slots that a stopped task ran in the wrong time do not count."""
     world.clock.step(DAY)
     await world.start()
@@ -86,7 +86,7 @@ async def test_run_that_stands_by_is_taken_back_by_a_correction(world):
     assert world.slots("execution:started")[-2:] == [60, 120]
 
 
-async def test_delayed_run_is_missed_when_the_computer_slept_meanwhile(world):
+async def test_delayed_run_is_missed_when_the_computer_slept(world):
     """A run hours late is not merely delayed: it is reported as missed at once."""
     await world.start(jitter=40)
     await world.clock.advance(65)
@@ -129,7 +129,7 @@ async def test_run_without_a_worker_is_missed_when_the_computer_slept(world):
     assert HOUR not in world.slots("execution:started")
 
 
-async def test_overlapping_run_is_missed_when_the_computer_slept_meanwhile(world):
+async def test_overlapping_run_is_missed_when_the_computer_slept(world):
     """It was waiting for its own worker."""
     world.script.run_seconds = None
     await world.start(every=HOUR)

@@ -132,7 +132,7 @@ async def test_failed_task_can_be_started_again(world):
     assert world.events.names()[-1] == "task:restarted"
 
 
-async def test_deaths_are_counted_anew_when_a_run_has_ended(world):
+async def test_deaths_are_counted_afresh_when_a_run_has_ended(world):
     """A worker that survives a run, even a failing one, resets the count."""
     world.script.error = ValueError()
     await world.start(max_restarts=1)
@@ -274,7 +274,7 @@ async def test_other_runs_have_time_to_end_when_the_task_fails(world):
     assert world.events.names()[-2:] == ["execution:finished", "task:failed"]
 
 
-async def test_failed_task_is_destroyed_when_that_was_asked_meanwhile(world):
+async def test_failed_task_is_destroyed_when_that_was_requested(world):
     """A destroy during the cleanup after a failure takes effect."""
     world.script.run_seconds = None
     await world.start(max_restarts=0)
@@ -287,7 +287,7 @@ async def test_failed_task_is_destroyed_when_that_was_asked_meanwhile(world):
     assert world.events.names()[-2:] == ["task:failed", "task:destroyed"]
 
 
-async def test_failed_run_of_a_shared_worker_is_no_death(world):
+async def test_failed_run_of_a_shared_worker_is_not_a_death(world):
     """A future that fails is a failed run; the inline worker stays."""
     world.share_workers()
     await world.start()

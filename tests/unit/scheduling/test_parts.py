@@ -65,7 +65,7 @@ def find_written(group):
                 yield node.attr
 
 
-def test_table_of_phases_is_data_that_nobody_changes():
+def test_table_of_phases_is_read_only():
     """The table is complete and read-only."""
     assert set(TRANSITIONS) == set(Phase)
     with pytest.raises(TypeError):

@@ -354,7 +354,7 @@ async def test_start_fails_when_the_schedule_raises(world):
         ((60, 130), 240.5, [120, 180], [240]),
     ],
 )
-async def test_slots_of_a_silence_are_settled_once(world, outage, now, missed, ran):
+async def test_slots_of_an_outage_are_settled_once(world, outage, now, missed, ran):
     """A task resumed after a loss settles each slot since the last settled one."""
     await world.clock.advance(now)
     world.add()
@@ -376,7 +376,7 @@ async def test_slots_settled_beyond_one_that_waits_are_not_reported_again(world)
     assert world.slots("execution:missed") == [120, 240, 360]
 
 
-async def test_long_silence_is_counted_in_bulk(world):
+async def test_long_outage_is_counted_in_bulk(world):
     """A month of slots without a scheduler is reported as a hundred and a count."""
     await world.clock.advance(30 * 86400 + 30)
     world.add()

@@ -64,7 +64,7 @@ async def test_manual_run_is_ended_when_it_takes_too_long(world):
     assert isinstance(outcome.value, ExecutionTimeout)
 
 
-async def test_timeouts_are_no_deaths(world):
+async def test_timeouts_are_not_deaths(world):
     """Any number of them counts for no restart, and none emits one."""
     world.script.run_seconds = None
     await world.start(timeout=10, max_restarts=0)
