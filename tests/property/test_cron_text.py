@@ -98,3 +98,43 @@ def test_any_token_of_the_grammars_characters_is_judged(token, position):
     words = ["*"] * 6
     words[position] = token
     judge(" ".join(words))
+
+
+def make_list(low, high):
+    """Return texts of one field: values, ranges, steps, and lists of them."""
+    value = st.integers(low, high).map(str)
+    span = st.tuples(value, value).map("-".join)
+    step = st.integers(1, high).map(str)
+    item = st.one_of(
+        value, span, st.tuples(st.one_of(span, value, st.just("*")), step).map("/".join)
+    )
+    return st.lists(item, min_size=1, max_size=3).map(",".join)
+
+
+FIELDS = st.tuples(*(make_list(*ends) for ends in ((0, 23), (1, 31), (1, 12), (0, 6))))
+MINUTES = st.tuples(make_list(0, 59))
+
+
+@settings(max_examples=300)
+@given(
+    st.one_of(MINUTES, st.tuples(make_list(0, 59), make_list(0, 59))),
+    FIELDS,
+    st.sampled_from((" {} ", " {}", "{} ")),
+    st.randoms(use_true_random=False),
+)
+@example(("0",), ("9", "*", "*", "1-5"), " {}", random.Random(1))
+@example(("0",), ("9-17/2", "*", "*", "*"), " {}", random.Random(2))
+def test_suggestion_for_a_torn_expression_fires_at_what_was_meant(
+    times, days, torn, dice
+):
+    """A space in a list, a range or a step: it is closed, or nothing is suggested."""
+    meant = " ".join(times + days)
+    places = [place for place, sign in enumerate(meant) if sign in ",-/"]
+    if not places or not validate(meant):
+        return
+    place = dice.choice(places)
+    text = meant[:place] + torn.format(meant[place]) + meant[place + 1 :]
+    fields, error = try_parse(text)
+    assert fields is None
+    if error.suggestion is not None:
+        assert parse(error.suggestion)[:-1] == parse(meant)[:-1], text

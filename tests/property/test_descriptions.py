@@ -14,8 +14,10 @@ import re
 from calendar import monthrange
 from datetime import UTC, date, datetime, timedelta
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from lengths import choose
 
 from ipycron.cron import CronExpression
 from ipycron.cron.names import LABELS, NAMES
@@ -301,6 +303,8 @@ def read_words(words):
 # --- the tests ------------------------------------------------------------------------
 
 
+@pytest.mark.timeout(600)
+@settings(max_examples=choose(short=100, full=3000))
 @given(EXPRESSIONS, st.booleans(), st.integers(0, 2**32))
 @example("0 0-10,50-59 9 * * *", True, 0)
 @example("0 */5 9,17 * * *", True, 0)
@@ -384,6 +388,8 @@ def read_fields(words, code):
     return fields
 
 
+@pytest.mark.timeout(600)
+@settings(max_examples=choose(short=100, full=10_000))
 @given(EXPRESSIONS, st.sampled_from(LANGUAGES))
 @example("0 0-10,50-59 9 * * *", "th_TH")
 @example("0 30 */2 1-5 3,4 1-5", "kk_KZ")
@@ -444,7 +450,8 @@ def find_fires(schedule):
     return fields.second, fields.minute, fields.hour, days
 
 
-@settings(max_examples=50)
+@pytest.mark.timeout(600)
+@settings(max_examples=choose(short=50, full=1000))
 @given(EXPRESSIONS, st.sampled_from([*LANGUAGES, *TWELVE_HOURS]))
 @example("0 5 1-23/2 * * *", "de_DE")
 @example("0 * */2 * * 1", "es_ES")
