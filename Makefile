@@ -38,7 +38,8 @@ soak: $(STAMP)
 test-all:
 	bash .ci/test-all $(PYTEST_ARGS)
 
-# The same at full length: what goes on for a minute, every front end, every launcher.
+# The same at full length: what goes on for a minute, the whole fault matrix, every
+# front end, every launcher.
 test-full:
 	IPYCRON_TEST_FULL=1 bash .ci/test-all $(PYTEST_ARGS)
 	PYTHON="$(PYTHON)" bash .ci/bounds
