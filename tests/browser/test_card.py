@@ -294,6 +294,7 @@ time.sleep(60)
 """
 
 
+@LAB_FIRST
 def test_stop_says_that_it_waits_and_can_be_cut_short(notebook):
     """It counts down; "Stop now" ends the run, which is not a failure."""
     notebook.run(BUSY)
@@ -313,6 +314,7 @@ def test_stop_says_that_it_waits_and_can_be_cut_short(notebook):
     expect(card.locator(".icr-trace:visible")).to_have_count(0)
 
 
+@LAB_FIRST
 def test_armed_task_whose_last_run_failed_is_failing(notebook):
     """Its pill has another colour, shape and word than "idle"."""
     notebook.run(FAILING)
@@ -335,6 +337,7 @@ ax.plot([1, 2])
 """
 
 
+@LAB_FIRST
 def test_inline_runs_show_their_output_in_their_card(notebook):
     """Prints, figures and result, complete and only there, from the first run."""
     notebook.run(INLINE)
@@ -398,6 +401,7 @@ print("hello")
 """
 
 
+@LAB_FIRST
 def test_card_lists_what_was_captured_and_shows_the_result_once(notebook):
     """A folded row of chips replaces the line above it; open after a reload."""
     notebook.run("words = ['a']")
@@ -437,6 +441,7 @@ read("{")
 """
 
 
+@LAB_FIRST
 def test_traceback_begins_with_the_last_error_and_folds_libraries(notebook):
     """Copying gives Python's own text, and all of it can be read."""
     notebook.context.grant_permissions(["clipboard-read", "clipboard-write"])
@@ -567,6 +572,7 @@ declare("cron", "@yearly --name revoked --run-now", "1")
 """
 
 
+@LAB_FIRST
 def test_start_revoked_by_a_stop_is_not_a_failure(notebook):
     """As in "Restart & Run All" with a stop below: stopped, and nothing is red."""
     notebook.run(REVOKED)
@@ -585,6 +591,7 @@ threading.Lock()
 """
 
 
+@LAB_FIRST
 def test_result_that_cannot_travel_is_amber(notebook):
     """The run succeeded, but its result is not here: one line says so."""
     notebook.run(UNSENT)

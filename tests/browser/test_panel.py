@@ -309,6 +309,7 @@ def test_panel_shows_the_next_hours_and_what_has_happened(notebook):
     expect(panel.locator(".icr-detail .icr-output")).to_have_text("before it fails")
 
 
+@LAB_FIRST
 def test_panel_sorts_and_filters(notebook):
     """Headers show the order, a click filters failures, a text filters all."""
     notebook.run(TASKS)
@@ -343,6 +344,7 @@ def test_panel_sorts_and_filters(notebook):
     assert set(events.all_inner_texts()) == {"working"}
 
 
+@LAB_FIRST
 def test_panel_asks_in_words_before_it_destroys(notebook):
     """Every button names its task; a task is destroyed only when confirmed."""
     notebook.run(TASKS)
@@ -419,6 +421,7 @@ LAYOUT = """([width]) => {
 }"""
 
 
+@LAB_FIRST
 def test_panel_cuts_nothing_without_saying_so(notebook):
     """Names use the free space; all rows have the same height."""
     notebook.run(TASKS)
