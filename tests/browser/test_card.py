@@ -285,7 +285,7 @@ def test_views_that_were_saved_with_their_widgets_give_way_to_the_copies(own_not
     expect(views).to_have_count(2)
     for view in views.all():
         expect(view).to_be_hidden()
-        expect(view).to_have_attribute("data-line", "gone")
+        expect(view).to_have_attribute("data-connection", "gone")
 
 
 BUSY = """%%cron 0 0 1 1 * --name busy --run-now --stop-timeout 30

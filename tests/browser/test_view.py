@@ -235,11 +235,11 @@ def test_store_says_that_a_click_waits_until_the_kernel_answers(bare_page):
           const texts = [];
           store.send("stop", "t");
           const { id } = model.sent[1];
-          texts.push(store.lineText);
+          texts.push(store.connectionText);
           await new Promise((resolve) => setTimeout(resolve, 1100));
-          texts.push(store.lineText);
+          texts.push(store.connectionText);
           model.say("msg:custom", { type: "ack", id });
-          texts.push(store.lineText);
+          texts.push(store.connectionText);
           model.say("msg:custom", { type: "done", id, error: "StopTimeout: late" });
           texts.push(store.notices[0].text);
           return texts;
@@ -254,7 +254,7 @@ def test_store_says_that_a_click_waits_until_the_kernel_answers(bare_page):
 
 
 @pytest.mark.parametrize(
-    ("happens", "line"),
+    ("happens", "connection"),
     [
         ("model.isClosed = true; store.send('stop', 't')", "gone"),
         ("model.say('comm_live_update')", "restarted"),
@@ -263,12 +263,13 @@ def test_store_says_that_a_click_waits_until_the_kernel_answers(bare_page):
         (f"{SILENCE}; model.say('msg:custom', {{ type: 'beat', now: NOW }})", "live"),
     ],
 )
-def test_store_knows_when_the_kernel_is_no_more(bare_page, happens, line):
+def test_store_knows_when_the_kernel_is_no_more(bare_page, happens, connection):
     """A closed connection, a restart, a shutdown and silence are told apart."""
     found = bare_page.evaluate(
-        f"() => {{ const [store, model] = makeStore(); {happens}; return store.line; }}"
+        "() => { const [store, model] = makeStore(); "
+        f"{happens}; return store.connection; }}"
     )
-    assert found == line
+    assert found == connection
 
 
 def test_clock_follows_the_kernel_where_the_browser_is_wrong(bare_page):
@@ -388,7 +389,8 @@ def test_pane_says_that_the_first_run_has_printed_nothing_yet(bare_page):
 def test_store_of_a_saved_view_is_gone_from_the_beginning(bare_page):
     """Without a kernel it neither counts down nor offers buttons."""
     lines = bare_page.evaluate(
-        "() => [true, false].map((saved) => new Store(makeModel(EMPTY), saved).line)"
+        "() => [true, false]"
+        ".map((saved) => new Store(makeModel(EMPTY), saved).connection)"
     )
     assert lines == ["gone", "live"]
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 _LOADING_SECONDS = 30.0
-"""How long to wait for a result to be loaded; others need not wait for it."""
+"""Maximum seconds to wait until a result is loaded."""
 _LOOK_SECONDS = 0.01
 _ENDED_ON_REQUEST = StartRevoked, TaskNotStarted, TaskDestroyed, ExecutionStopped
 

@@ -89,8 +89,8 @@ function renderCard(store, el) {
     setAttribute(history, "aria-expanded", String(isOpen));
   }
 
-  function drawLine() {
-    setAttribute(root, "data-line", store.line);
+  function drawConnection() {
+    setAttribute(root, "data-connection", store.connection);
     setAttribute(root, "data-saved", store.isSaved);
     notices.draw();
     const task = store.tasks.get(id);
@@ -100,7 +100,7 @@ function renderCard(store, el) {
   function update(what, news) {
     if (what === "state") drawState();
     if (what === "ui" || what === "facts") drawUi();
-    if (what === "line" || what === "commands") drawLine();
+    if (what === "connection" || what === "commands") drawConnection();
     if (what === "output") {
       if (news) pane.take(news);
       else pane.showWhole(store.opened?.pane);
@@ -112,7 +112,7 @@ function renderCard(store, el) {
   pane.showWhole(store.opened?.pane);
   drawState();
   drawUi();
-  drawLine();
+  drawConnection();
   const stops = [store.listen(update), store.clock.listen(drawTime), guardKeys(root)];
   return () => {
     stops.forEach((stop) => stop());

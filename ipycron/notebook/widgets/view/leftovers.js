@@ -14,7 +14,7 @@ function renderLeftovers(store, el) {
   );
 
   function draw() {
-    setAttribute(root, "data-line", store.line);
+    setAttribute(root, "data-connection", store.connection);
     setAttribute(root, "data-saved", store.isSaved);
     notices.draw();
     for (const row of rows) row.draw();

@@ -21,7 +21,7 @@ class Store {
     this.tasks = new Map();
     this.commands = new Map();
     this.notices = [];
-    this.line = isSaved ? "gone" : "live";
+    this.connection = isSaved ? "gone" : "live";
     this.lastMessageAt = performance.now();
     this.takeWhole(model.get("state"));
     if (isSaved) this.clock.freeze();
@@ -32,7 +32,7 @@ class Store {
     this.kernelId = this.getKernelId();
     this.hadKernel = this.hasKernel;
     this.onMessage = (message) => this.take(message);
-    this.onRestart = () => this.setLine("restarted");
+    this.onRestart = () => this.setConnection("restarted");
     this.onUi = () => this.notify("ui");
     this.onFacts = () => this.notify("facts");
     model.on("msg:custom", this.onMessage);
@@ -53,7 +53,7 @@ class Store {
     for (const command of this.commands.values()) clearTimeout(command.timer);
   }
 
-  /** Call `view` with what changed: state, output, line, commands, ui, facts. */
+  /** Call `view` with what changed: state, output, connection, commands, ui, facts. */
   listen(view) {
     this.views.add(view);
     return () => this.views.delete(view);
@@ -68,7 +68,7 @@ class Store {
   take(message) {
     this.lastMessageAt = performance.now();
     if (message.now) this.clock.adjust(message.now);
-    if (this.line === "silent") this.setLine("live");
+    if (this.connection === "silent") this.setConnection("live");
     if (message.type === "state") this.takeState(message);
     else if (message.type === "output") this.takeOutput(message);
     else if (message.type === "whole") this.takeWhole(message.state, true);
@@ -144,7 +144,7 @@ class Store {
       this.model.send({ type: "command", id: command.id, name, task });
     } catch {
       // The comm is closed: "Cannot send".
-      this.setLine(this.line === "restarted" ? "restarted" : "gone");
+      this.setConnection(this.connection === "restarted" ? "restarted" : "gone");
       return;
     }
     if (!isClick) return;
@@ -221,7 +221,7 @@ class Store {
     try {
       this.model.save_changes();
     } catch {
-      this.setLine(this.line === "restarted" ? "restarted" : "gone");
+      this.setConnection(this.connection === "restarted" ? "restarted" : "gone");
     }
   }
 
@@ -239,41 +239,41 @@ class Store {
 
   /** The kernel's status in JupyterLab and Notebook. */
   takeStatus(status) {
-    if (status === "restarting" || status === "autorestarting") this.setLine("restarted");
-    if (status === "dead" || status === "terminating") this.setLine("gone");
+    if (status === "restarting" || status === "autorestarting") this.setConnection("restarted");
+    if (status === "dead" || status === "terminating") this.setConnection("gone");
   }
 
   checkSilence() {
-    if (this.line !== "gone" && !this.hasKernel) this.setLine("gone");
+    if (this.connection !== "gone" && !this.hasKernel) this.setConnection("gone");
     const id = this.getKernelId();
-    if (id && this.kernelId && id !== this.kernelId) this.setLine("restarted");
+    if (id && this.kernelId && id !== this.kernelId) this.setConnection("restarted");
     if (this.hadKernel !== this.hasKernel) {
       this.hadKernel = this.hasKernel;
-      this.notify("line");
+      this.notify("connection");
     }
     const silence = (performance.now() - this.lastMessageAt) / 1000;
-    if (this.line === "live" && silence > SILENCE) this.setLine("silent");
+    if (this.connection === "live" && silence > SILENCE) this.setConnection("silent");
   }
 
-  setLine(line) {
-    if (this.line === line || this.line === "restarted") return;
-    if (this.line === "gone" && line !== "restarted") return;
-    this.line = line;
+  setConnection(state) {
+    if (this.connection === state || this.connection === "restarted") return;
+    if (this.connection === "gone" && state !== "restarted") return;
+    this.connection = state;
     if (this.isDead) this.clock.freeze();
-    this.notify("line");
+    this.notify("connection");
   }
 
   /** The message about the connection; empty if all is well. */
-  get lineText() {
-    if (this.line === "restarted") return "The kernel was restarted: this is how it was before.";
-    if (this.line === "gone") return "The kernel is gone: this is how it was.";
-    if (this.line === "silent") return "No word from the kernel: it is busy, or gone.";
+  get connectionText() {
+    if (this.connection === "restarted") return "The kernel was restarted: this is how it was before.";
+    if (this.connection === "gone") return "The kernel is gone: this is how it was.";
+    if (this.connection === "silent") return "The kernel does not respond: it is busy or gone.";
     if (this.isWaiting) return "Kernel busy, command queued.";
     return "";
   }
 
   get isDead() {
-    return this.line === "restarted" || this.line === "gone";
+    return this.connection === "restarted" || this.connection === "gone";
   }
 }
 

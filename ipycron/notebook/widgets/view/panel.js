@@ -72,8 +72,8 @@ function renderPanel(store, el) {
     drawState();
   }
 
-  function drawLine() {
-    setAttribute(root, "data-line", store.line);
+  function drawConnection() {
+    setAttribute(root, "data-connection", store.connection);
     setAttribute(root, "data-saved", store.isSaved);
     restorer.draw();
     notices.draw();
@@ -83,7 +83,7 @@ function renderPanel(store, el) {
   function update(what, news) {
     if (what === "state") drawState();
     if (what === "ui") drawUi();
-    if (what === "line" || what === "commands") drawLine();
+    if (what === "connection" || what === "commands") drawConnection();
     if (what === "output") {
       table.detail.take(news);
       table.detail.draw(store.clock.now());
@@ -92,7 +92,7 @@ function renderPanel(store, el) {
 
   el.append(root);
   drawUi();
-  drawLine();
+  drawConnection();
   requestAnimationFrame(() => {
     table.el.scrollTop = store.ui.scroll ?? 0;
   });

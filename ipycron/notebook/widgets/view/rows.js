@@ -237,7 +237,7 @@ class Notices {
   }
 
   draw() {
-    const text = this.store.lineText;
+    const text = this.store.connectionText;
     setText(this.words, text);
     this.line.hidden = !text;
     const mine = this.store.notices.filter((notice) => this.isMine(notice.task));
