@@ -89,6 +89,17 @@ def refuse(session, source):
             "'--max-instances' is not an option. Here it is called '--no-overlap'.",
         ),
         (
+            "* * * * * --every 5",
+            (
+                "'--every' is not an option. When it runs is the expression: "
+                "'*/10 9-17 * * mon-fri'."
+            ),
+        ),
+        (
+            "* * * * * --tags nightly",
+            ("'--tags' is not an option. Tasks have a name; tags have no counterpart."),
+        ),
+        (
             "CRON_TZ=Asia/Tokyo 0 9 * * *",
             (
                 "expression: got 'CRON_TZ=Asia/Tokyo', expected the fields alone. Give "

@@ -174,7 +174,7 @@ def _find_option(flag: str, options: Mapping[str, MagicOption]) -> MagicOption:
 def _find_near(flag: str, options: Mapping[str, MagicOption]) -> str:
     """Return a hint for a flag of another scheduler, or a mistyped one."""
     advice = find_advice(flag.lstrip("-"))
-    ours = re.search("'(.*)'", advice)
+    ours = re.search("called '(.*)'", advice)
     if ours is not None:
         named = [o.flag for o in options.values() if o.target == ours[1]]
         return f" Here it is called {named[0]!r}." if named else suggest(flag, options)
