@@ -535,14 +535,19 @@ def test_selected_text_survives_the_next_run(notebook, where):
     card.locator(where).evaluate("node => getSelection().selectAllChildren(node)")
     selected = notebook.page.evaluate("() => getSelection().toString()")
     assert re.search(r"\d{19}", selected)
+    chosen = card.locator(".icr-run[aria-selected='true']")
+    shown = chosen.get_attribute("data-run")
     for count in (2, 3):
         card.get_by_role("button", name="Run now").evaluate("node => node.click()")
         expect(card.locator(".icr-counts")).to_have_text(f"{count} ok")
     expect(card.locator(".icr-held")).to_be_visible()
+    expect(card.locator(".icr-run")).to_have_count(3)
+    expect(chosen).to_have_attribute("data-run", shown)
     assert output.inner_text() == before
     assert notebook.page.evaluate("() => getSelection().toString()") == selected
     notebook.page.evaluate("() => getSelection().removeAllRanges()")
     expect(card.locator(".icr-held")).to_be_hidden()
+    expect(chosen).not_to_have_attribute("data-run", shown)
     for shown in re.findall(r"\d{19}", before):
         expect(output).not_to_contain_text(shown)
     expect(output).to_have_text(re.compile(r"at \d{19}\s*since\s*\d{19}"))

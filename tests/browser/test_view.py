@@ -386,6 +386,45 @@ def test_pane_says_that_the_first_run_has_printed_nothing_yet(bare_page):
     assert texts == ["No run yet.", "No output yet.", "No output."]
 
 
+def test_pane_that_is_held_copies_and_names_the_run_that_it_shows(bare_page):
+    """While text is selected, the newest run may be another one."""
+    found = bare_page.evaluate(
+        """() => {
+          const [store] = makeStore();
+          const pane = new Pane(store);
+          document.body.append(pane.el);
+          const show = (id, text) => {
+            const news = { run: { id, state: "finished" }, items: [["stdout", text]] };
+            store.opened = { task: "t", runs: [], pane: news };
+            pane.take({ ...news, reset: true });
+            pane.terminal.draw();
+            return [pane.findShown(news).id, pane.plain, pane.body.textContent];
+          };
+          const seen = [show("a", "old")];
+          getSelection().selectAllChildren(pane.body);
+          seen.push(show("b", "new"));
+          pane.showWhole(null); // of another task, which has not run
+          seen.push([pane.findShown(null), pane.plain, pane.body.textContent]);
+          show("a", "old");
+          getSelection().selectAllChildren(pane.body);
+          show("b", "new");
+          getSelection().removeAllRanges();
+          pane.takeSelection();
+          pane.terminal.draw();
+          const { id } = pane.findShown(store.opened.pane);
+          seen.push([id, pane.plain, pane.body.textContent]);
+          pane.el.remove();
+          return seen;
+        }"""
+    )
+    assert found == [
+        ["a", "old", "old"],
+        ["a", "old", "old"],
+        [None, "", ""],
+        ["b", "new", "new"],
+    ]
+
+
 def test_store_of_a_saved_view_is_gone_from_the_beginning(bare_page):
     """Without a kernel it neither counts down nor offers buttons."""
     lines = bare_page.evaluate(

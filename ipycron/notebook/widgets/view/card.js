@@ -76,7 +76,7 @@ function renderCard(store, el) {
     if (!task) return;
     const now = store.clock.now();
     countdown.draw(task, now);
-    const shown = store.opened?.pane?.run ?? null;
+    const shown = pane.findShown(store.opened?.pane);
     head.draw(task, shown, now);
     bars.draw(task.bars, task.zone, now, shown?.started ?? null);
     runs.draw(task, store.opened?.runs ?? [], shown?.id ?? null, now);

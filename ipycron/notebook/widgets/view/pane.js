@@ -16,6 +16,8 @@ class Pane {
     this.slots = new Map();
     this.terminal = null;
     this.run = null;
+    /** What is shown, or will be as soon as the run has any output. @type {any[]} */
+    this.items = [];
     this.isOld = false;
     this.isAtEnd = true;
     this.views = [];
@@ -63,15 +65,22 @@ class Pane {
     if (this.isHeld && !hasSelection) this.release();
   }
 
+  /** The run that is shown: not the newest one while text of an older one is selected.
+   *  @param {any} known */
+  findShown(known) {
+    return this.isHeld ? this.run : (known?.run ?? null);
+  }
+
   release() {
-    this.isHeld = false;
     this.showWhole(this.store.opened?.pane);
   }
 
   /** Show everything that is known. @param {any} pane */
   showWhole(pane) {
+    this.isHeld = false;
     this.clear();
     this.run = null;
+    this.items = [];
     if (pane) this.take({ ...pane, reset: true });
     else this.showEnd();
   }
@@ -87,6 +96,7 @@ class Pane {
     }
     if (reset) this.isOld = true;
     this.run = run;
+    this.items = this.store.opened?.pane?.items ?? [];
     if (this.isOld && (items.length || run?.state !== "running")) this.clear();
     for (const [kind, value] of items) this.add(kind, value);
     this.showEnd();
@@ -198,7 +208,7 @@ class Pane {
 
   /** All of the output as text; of a display, its readable text. */
   get plain() {
-    const parts = (this.store.opened?.pane?.items ?? []).map(([kind, value]) => {
+    const parts = this.items.map(([kind, value]) => {
       if (kind === "group") return `\n${this.slots.get(value[1])?.el.innerText.trim() || "[figure]"}\n`;
       if (kind === "missing") return value ? `\n… ${formatBytes(value)} left out …\n` : "\n… a display left out …\n";
       return kind === "clear" ? "" : value;

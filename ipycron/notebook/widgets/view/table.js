@@ -161,7 +161,7 @@ class Detail {
   draw(now) {
     const task = this.store.tasks.get(this.id);
     if (!task) return;
-    const shown = this.known?.pane?.run ?? null;
+    const shown = this.pane.findShown(this.known?.pane);
     this.trouble.draw(task);
     this.head.draw(task, shown, now);
     this.runs.draw(task, this.known?.runs ?? [], shown?.id ?? null, now);
