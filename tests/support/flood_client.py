@@ -63,13 +63,15 @@ def main(folder):
         task.start().result(60)
     slow = ipycron.create_task("0 0 1 1 *", path)
     slow.start().result(30)
-    eventually(lambda: len(ended) >= len(noisy), "they run", 30)
+    eventually(lambda: all(task.last_run for task in noisy), "they run", 30)
     run = slow.execute()
-    tell({"supervisor": registry.client.supervisor_pid, "ended": len(ended)})
+    count = len(ended)
+    tell({"supervisor": registry.client.supervisor_pid, "ended": count})
     slots.clear()
     for line in sys.stdin:
         size = len(run.result(20))
         eventually(partial(knows_all, float(line)), "all is heard", 20)
+        eventually(lambda: len(ended) > count, "runs still end", 20)
         shown = [len(task.last_run.output.displays) for task in noisy]
         said = noisy[0].last_run.output.stderr
         heard = {"ended": len(ended), "slots": sorted(slots), "said": said[-200:]}
