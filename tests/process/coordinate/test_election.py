@@ -98,14 +98,23 @@ def test_plain_methods_are_called_in_a_thread_and_coroutines_on_the_loop():
 
 
 @KINDS
-@pytest.mark.parametrize("answer", [1, 0, None, "true", [True]])
-def test_should_run_raises_when_the_answer_is_not_a_boolean(kind, answer):
+@pytest.mark.parametrize(
+    ("answer", "shown"),
+    [
+        (1, "an int"),
+        (0, "an int"),
+        (None, "a NoneType"),
+        ("true", "a str"),
+        ([True], "a list"),
+    ],
+)
+def test_should_run_raises_when_the_answer_is_not_a_boolean(kind, answer, shown):
     """A truthy mistake must never run a fire everywhere."""
     with pytest.raises(CoordinatorError) as caught:
         run(CoordinatorSession(kind(answer)).should_run("report:x", LEASE))
     assert str(caught.value) == (
-        f"run coordinator: {kind.__name__}.should_run() returned a "
-        f"{type(answer).__name__}, expected True or False."
+        f"run coordinator: {kind.__name__}.should_run() returned {shown}, "
+        "expected True or False."
     )
 
 
