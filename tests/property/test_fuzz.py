@@ -13,6 +13,7 @@ import fuzz_targets
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from lengths import choose
 from scores import count_score
 
 from ipycron.process.wire.protocol import (
@@ -33,7 +34,7 @@ MESSAGES = (
     Quit(),
     Streamed("task", "id", "stdout", 0),
 )
-SECONDS = 3
+SECONDS = choose(short=2, full=5)
 """For atheris, per target."""
 PROGRAM = Path(__file__).parents[1] / "support" / "fuzz_atheris.py"
 
@@ -121,6 +122,7 @@ def test_lines_are_read_or_refused_whatever_the_text(text):
     fuzz_targets.read_line(text)
 
 
+@pytest.mark.timeout(180)  # each target instruments all that it imports first
 @pytest.mark.skipif(
     importlib.util.find_spec("atheris") is None, reason="atheris is not installed"
 )
@@ -155,7 +157,7 @@ def run_atheris(name, folder):
         [sys.executable, PROGRAM, name, str(SECONDS)],
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=150,
         check=False,
         cwd=folder,
         env={**os.environ, "PYTHONWARNINGS": "ignore"},
