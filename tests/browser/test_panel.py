@@ -253,6 +253,8 @@ def test_views_fit_into_a_narrow_notebook(notebook):
           const runs = find(".icr-detail .icr-history").getBoundingClientRect();
           const output = find(".icr-detail-main").getBoundingClientRect();
           if (output.top >= runs.bottom !== isNarrow) lost.push(`output at ${width}`);
+          const schedule = find("[data-key=pattern]").offsetWidth;
+          if (schedule > 0 && schedule < 80) lost.push(`schedule at ${width}`);
           const heads = document.querySelectorAll(".icr-section-head .icr-opener");
           for (const { offsetHeight, textContent } of heads) {
             if (offsetHeight > 26) lost.push(`${textContent} at ${width}`);
@@ -267,7 +269,7 @@ def test_views_fit_into_a_narrow_notebook(notebook):
           }
           return lost;
         })""",
-        [250, 380, 480, 640, 760, 1000],
+        [250, 380, 480, 640, 660, 720, 760, 1000],
     )
     assert lost == []
 
