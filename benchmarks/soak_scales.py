@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import threading
 import time
@@ -56,6 +57,7 @@ class Scales:
         deadline = time.monotonic() + SECONDS_TO_LEAVE
         pause = threading.Event()
         while True:
+            gc.collect()  # listeners of the last events may have kept a task
             files = {name: count_files(pid) for name, pid in find_weighed()}
             more = max(files[name] - self._files[name] for name in files)
             if more <= MAX_MORE_DESCRIPTORS or time.monotonic() > deadline:

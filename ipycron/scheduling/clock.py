@@ -123,14 +123,15 @@ class SystemClock:
 class _PatientTimer:
     """A timer that runs after everything else if its process was suspended.
 
-    When it expires it drops its handle, which refers back to the timer. Otherwise the
-    reference cycle would keep whatever the callback refers to alive until the next
-    garbage collection.
+    When it expires or is cancelled, it drops its handle, which refers back to the
+    timer, and the callback, whose owner may hold the timer. Otherwise these reference
+    cycles would keep whatever the callback refers to, such as a run's result, alive
+    until the next garbage collection.
     """
 
     def __init__(self, delay: float, callback: Callable[[], None]) -> None:
         self._loop = _get_loop()
-        self._callback = callback
+        self._callback: Callable[[], None] | None = callback
         self._deadline = self._loop.time() + max(delay, 0.0)
         self._handle: asyncio.TimerHandle | None = self._loop.call_at(
             self._deadline, self._expire
@@ -140,13 +141,19 @@ class _PatientTimer:
         """Cancel the call. May be repeated."""
         if self._handle is not None:
             self._handle.cancel()
+        self._handle = self._callback = None
 
     def _expire(self) -> None:
-        self._handle = None
         if self._loop.time() - self._deadline > STALL:
-            self._handle = self._loop.call_later(CATCH_UP, self._callback)
+            self._handle = self._loop.call_later(CATCH_UP, self._call)
         else:
-            self._callback()
+            self._call()
+
+    def _call(self) -> None:
+        callback = self._callback
+        self._handle = self._callback = None
+        if callback is not None:
+            callback()
 
 
 class _PunctualTimer:
@@ -154,7 +161,7 @@ class _PunctualTimer:
 
     def __init__(self, delay: float, callback: Callable[[], None]) -> None:
         self._loop = _get_loop()
-        self._callback = callback
+        self._callback: Callable[[], None] | None = callback
         self._deadline = self._loop.time() + delay
         self._handle: asyncio.Handle | None = self._sleep(delay)
 
@@ -162,6 +169,7 @@ class _PunctualTimer:
         """Cancel the call. May be repeated."""
         if self._handle is not None:
             self._handle.cancel()
+        self._handle = self._callback = None  # as above
 
     def _sleep(self, delay: float) -> asyncio.Handle:
         return self._loop.call_later(delay * (1 - SLACK) - LAST_STRETCH, self._look)
@@ -174,8 +182,10 @@ class _PunctualTimer:
             # Other callbacks and I/O run in between.
             self._handle = self._loop.call_soon(self._look)
         else:
-            self._handle = None  # as above
-            self._callback()
+            callback = self._callback
+            self._handle = self._callback = None
+            if callback is not None:
+                callback()
 
     def _measure_left(self) -> float:
         left = max(self._deadline - self._loop.time(), 0.0)

@@ -182,16 +182,30 @@ class Admission:
         back, so whichever comes first counts.
         """
         clock = self._services.clock
-        instant, deadline = clock.now() + delay, clock.monotonic() + delay
+        self._wait(run, clock.now() + delay, clock.monotonic() + delay, step)
 
-        def look() -> None:
-            left = min(instant - clock.now(), deadline - clock.monotonic())
-            if left > _ROUNDING:
-                run.undo = clock.call_later(min(left, LONGEST_SLEEP), look).cancel
-            else:
-                step(run)
+    def _wait(
+        self, run: Run, instant: float, deadline: float, step: Callable[[Run], None]
+    ) -> None:
+        """Call `step` once either clock has reached its instant.
 
-        run.undo = clock.call_later(min(delay, LONGEST_SLEEP), look).cancel
+        No closure that refers to itself: until the garbage collector came, it would
+        keep the run, and with it the result.
+        """
+        clock = self._services.clock
+        left = min(instant - clock.now(), deadline - clock.monotonic())
+        poll = partial(self._poll, run, instant, deadline, step)
+        run.undo = clock.call_later(min(max(left, 0.0), LONGEST_SLEEP), poll).cancel
+
+    def _poll(
+        self, run: Run, instant: float, deadline: float, step: Callable[[Run], None]
+    ) -> None:
+        clock = self._services.clock
+        if min(instant - clock.now(), deadline - clock.monotonic()) > _ROUNDING:
+            self._wait(run, instant, deadline, step)
+        else:
+            run.undo = None
+            step(run)
 
     def _extend_deadline(self, run: Run, began: float, limit: float) -> None:
         """Extend a run's deadline by the time spent waiting, by the monotonic clock.

@@ -33,8 +33,9 @@ class FakeTimer:
 
     def fire(self) -> None:
         """Call, unless it was cancelled."""
-        if self._callback is not None:
-            self._callback()
+        callback, self._callback = self._callback, None
+        if callback is not None:
+            callback()
 
 
 class FakeClock:

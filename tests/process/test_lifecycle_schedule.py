@@ -1,6 +1,8 @@
 """Scheduled runs: slots, limits, overlaps, delays, timeouts."""
 
+import gc
 import itertools
+import weakref
 from datetime import timedelta
 from zoneinfo import ZoneInfo
 
@@ -221,3 +223,48 @@ def test_expression_object_keeps_its_own_rules(house):
     assert task.execute().result(SECONDS) == "Asia/Tokyo"
     following = task.next_run
     assert (following.day, following.weekday()) == (13, 4)
+
+
+class Always:
+    """A coordinator that elects this instance."""
+
+    def should_run(self, key, lease):  # noqa: ARG002
+        """Return whether this instance runs the slot."""
+        return True
+
+    def on_complete(self, key):
+        """Do nothing."""
+
+
+class Large:
+    """What a job may return."""
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"jitter": 0.01},
+        {"no_overlap": True},
+        {"tolerance": 2, "max_executions": 50},
+        {"distributed": True, "name": "shared", "run_coordinator": Always()},
+    ],
+    ids="-".join,
+)
+def test_result_is_released_when_a_later_run_has_ended(options):
+    """At once, not when the garbage collector comes: it may be large."""
+    alive = []
+
+    def job():
+        large = Large()
+        alive.append(weakref.ref(large))
+        return large
+
+    task = ipycron.schedule(EVERY_SECOND, job, **options)
+    gc.disable()
+    try:
+        eventually(lambda: len(alive) >= 3, "three runs")
+        eventually(lambda: alive[0]() is None, "the first result is released")
+    finally:
+        gc.enable()
+        task.destroy().result(SECONDS)

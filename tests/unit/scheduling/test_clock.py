@@ -158,6 +158,31 @@ async def test_call_is_released_once_it_was_made(time, call):
         gc.enable()
 
 
+@pytest.mark.parametrize("is_cancelled", [False, True])
+async def test_owner_of_a_call_is_released_once_it_is_over(time, call, is_cancelled):
+    """Without the collector, even if it still holds the timer."""
+
+    class Owner:
+        def ring(self):
+            calls.append(1)
+
+    calls = []
+    owner = Owner()
+    ghost = weakref.ref(owner)
+    gc.disable()
+    try:
+        owner.timer = call(0.005, owner.ring)
+        if is_cancelled:
+            owner.timer.cancel()
+        else:
+            await time.pass_until(lambda: calls)
+        del owner
+        await time.pass_time(0.001)
+        assert ghost() is None
+    finally:
+        gc.enable()
+
+
 async def test_call_that_raises_harms_no_other(time, call):
     """The failure is reported to the loop; the other calls are made."""
     failures, calls = [], []
