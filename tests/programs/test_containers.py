@@ -25,6 +25,7 @@ def large():
 ipycron.schedule("* * * * * *", "tick.py")
 task = ipycron.schedule("* * * * * *", large, background=True)
 assert len(task.execute().result(20)) == 300_000
+print("all is scheduled", flush=True)
 """
 ENDS = {
     "wait": "ipycron.wait()",
@@ -66,6 +67,7 @@ def contain(start, tmp_path):
 def test_container_runs_its_tasks_and_ends_with_the_first_signal(contain, end):
     """It writes no files, and exits on the TERM that container managers send."""
     program, first = contain(ENDS[end])
+    program.wait_line("all is scheduled")  # until then nothing handles the signal
     program.wait_ticks(2)
     first.send_signal(signal.SIGTERM)
     assert program.wait(20) == 0, program.stderr
