@@ -165,7 +165,9 @@ print("ready", flush=True)
 sys.stdin.readline()
 for task in tasks:
     runs = task.history.finished
-    ipycron.wait(task, runs=1, timeout=30)
+    # The first end may be that of a run that the loss has cut short.
+    while task.history.finished == runs and ipycron.wait(task, runs=1, timeout=30):
+        pass
     print(task.status, task.history.finished > runs)
 ipycron.shutdown()
 """
@@ -201,9 +203,8 @@ def test_tasks_run_again_when_there_may_be_processes_again(tmp_path, victim):
     limit.close()
     lines = said.splitlines()
     assert len(lines) == 3
-    assert all(
-        line.split() in (["idle", "True"], ["running", "True"]) for line in lines
-    )
+    for line in lines:
+        assert line.split() in (["idle", "True"], ["running", "True"]), said
 
 
 THREADS = """
