@@ -193,7 +193,7 @@ def test_card_keeps_its_shape_when_texts_are_long(notebook):
     widths = card.evaluate("node => [node.scrollWidth, node.clientWidth]")
     assert widths[0] <= widths[1]
     # The log of the failure may stand above it: all of the name's letters.
-    card.scroll_into_view_if_needed()
+    card.locator(".icr-name").scroll_into_view_if_needed()
     expect(card.get_by_role("button", name="Stop")).to_be_in_viewport()
 
 
