@@ -203,6 +203,8 @@ class Lifecycle:
         """Wait for a stop in progress, so that the start is not lost (A7)."""
         if self._stopping is not None:
             await asyncio.wait({self._stopping})
+        # The stop may also have ended before this start's first step.
+        if self.state.phase is Phase.STOPPED:
             self.state.move(Phase.STARTING)
 
     async def _load(self, outage: Outage | None) -> None:
