@@ -6,7 +6,6 @@ import logging
 import os
 import signal
 import sys
-import threading
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -21,6 +20,7 @@ from ipycron.cli.lines import Lines
 from ipycron.cli.mistakes import BadLines
 from ipycron.cli.table import Watch
 from ipycron.cli.tasks_file import read_tasks
+from ipycron.client.completion import Flag
 from ipycron.errors import IpycronError
 from ipycron.process.wire.printable import keep_colours, show_hidden
 
@@ -93,7 +93,7 @@ class Ends:
     """
 
     def __init__(self, tasks: list[Task]) -> None:
-        self.all_over = threading.Event()
+        self.all_over = Flag()
         self._left = {task.id for task in tasks}
         self._failed: set[str] = set()
         for task in tasks:
@@ -182,7 +182,7 @@ def resolve_here(file: str) -> str:
 
 
 @contextmanager
-def _end_at_signal(ended: threading.Event) -> Iterator[None]:
+def _end_at_signal(ended: Flag) -> Iterator[None]:
     """Make SIGTERM set `ended`, and Ctrl-C leave the block."""
     before = signal.signal(signal.SIGTERM, lambda *_: ended.set())
     try:
@@ -193,7 +193,7 @@ def _end_at_signal(ended: threading.Event) -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _watch(tasks: list[Task], ended: threading.Event) -> None:
+def _watch(tasks: list[Task], ended: Flag) -> None:
     console = Console()
     for task in tasks:
         show = partial(_print_output, console, has_others=len(tasks) > 1)

@@ -7,6 +7,7 @@ import threading
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from ipycron.client.completion import Wakeup
 from ipycron.client.registry import registry
 from ipycron.process.wire.printable import keep_colours
 from ipycron.scheduling.clock import SystemClock
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from typing import IO
 
     from ipycron.api.task import Task
+    from ipycron.client.completion import Flag
     from ipycron.client.executions import Execution
     from ipycron.scheduling.events import TaskContext
 
@@ -40,7 +42,7 @@ class Lines:
         self, tasks: Iterable[Task], *, timestamps: bool = False, prefix: bool = False
     ) -> None:
         self._timestamps, self._prefix = timestamps, prefix
-        self._wake = threading.Event()
+        self._wake = Wakeup()
         self._runs: list[TaskContext] = []  # runs that are not completely passed on
         self._positions: dict[str, int] = {}
         self._rests: dict[tuple[str, str], bytes] = {}  # unfinished lines
@@ -63,13 +65,13 @@ class Lines:
         self._ended.add(context.execution.id)
         self._wake.set()
 
-    def pump(self, ended: threading.Event) -> None:
+    def pump(self, ended: Flag) -> None:
         """Pass on output until `ended` is set, including everything until then."""
         pause = threading.Event()  # never set
         while not ended.is_set():
             self._wake.wait(_LONGEST_WAIT)
             pause.wait(COALESCE)
-            self._wake.clear()
+            self._wake.wait(0)  # what has come since then is read now
             self.flush()
         self.flush()
 

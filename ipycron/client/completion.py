@@ -441,6 +441,33 @@ class Wakeup:
             self._lock.release()
 
 
+class Flag:
+    """Something that has happened or not, for one thread that waits; see `Wakeup`.
+
+    A signal handler may set it at any line of that thread.
+    """
+
+    __slots__ = ("_is_set", "_wakeup")
+
+    def __init__(self) -> None:
+        self._is_set = False
+        self._wakeup = Wakeup()
+
+    def is_set(self) -> bool:
+        """Return whether it has happened."""
+        return self._is_set
+
+    def set(self) -> None:
+        """Note that it has happened. May be repeated."""
+        self._is_set = True
+        self._wakeup.set()
+
+    def wait(self) -> None:
+        """Return once it has happened."""
+        while not self._is_set:
+            self._wakeup.wait()
+
+
 _lock = threading.RLock()
 """Held briefly while calls are added or removed. One lock for all of the tasks, as
 there may be many; reentrant, as a signal handler may acquire it again."""

@@ -229,7 +229,7 @@ class _Failure:
 
     def __init__(self, error: Any) -> None:
         self._error = error
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._text: str | None = None
 
     def read(self) -> str | None:

@@ -105,9 +105,9 @@ class Keepalive:
             self._running = release  # even if none can be started: logged once
 
     def _release_process(self) -> None:
-        assert self._release is not None
-        self._release.set()
-        self._release = None
+        release, self._release = self._release, None
+        assert release is not None
+        release.set()  # once only: a signal handler may come here in the middle of it
         self._main.forget()
         _signals.close(self)
 

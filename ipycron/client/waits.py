@@ -156,7 +156,7 @@ class AwaitedElsewhere:
     def __init__(self, awaitable: Any) -> None:
         self.future: concurrent.futures.Future[Any]
         self._awaitable = awaitable
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._is_begun = False
 
     def _begin(self) -> bool:

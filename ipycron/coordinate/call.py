@@ -37,7 +37,7 @@ class CallThreads:
 
     def __init__(self, *, limit: int = 16) -> None:
         self._limit = limit
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._waiting: deque[_Call] = deque()
         self._count = 0
 

@@ -35,7 +35,7 @@ class Record:
     """What one run has written, bounded, in order. Thread-safe."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._pieces: list[tuple[Kind, bytearray]] = []
         self._sizes: dict[Kind, int] = {"stdout": 0, "stderr": 0}
         self._tails: dict[Kind, bytearray] = {}
@@ -202,7 +202,7 @@ class _Watch:
     """Replaces the process's streams and root logger while any run is a guest."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._guests = 0
         self._watched_level: int | None = None
         self._restore: list[Callable[[], None]] = []

@@ -456,7 +456,7 @@ class FactorySubmitter:
     def __init__(self, factory: Callable[[], Any], pool: ThreadPool) -> None:
         self._factory = factory
         self._pool = pool
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._executor: Any = None
         self._submitter: Submitter | None = None
 

@@ -7,11 +7,13 @@ later, as often as each view allows.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
 from typing import Protocol
 
+from ipycron.client.completion import Wakeup
 from ipycron.client.registry import registry
 
 COALESCE = 0.05
@@ -38,14 +40,21 @@ class View(Protocol):
 
 
 class Feed:
-    """Makes the attached views send what has changed."""
+    """Makes the attached views send what has changed.
+
+    `detach` and `note` take no lock. The garbage collector may close a widget, and
+    thereby detach it, at any line of any thread, also in `attach`; and while a signal
+    handler in `attach` waits for the client, the client's loop notes changes.
+    """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._wake = threading.Event()
+        # Held to start and to end the thread; reentrant for signal handlers.
+        self._lock = threading.RLock()
+        # Not an `Event`, whose own lock is not reentrant either.
+        self._wake = Wakeup()
         self._pause = threading.Event()  # never set
-        self._changed: set[str] = set()
-        self._views: tuple[View, ...] = ()
+        self._changed: dict[str, None] = {}
+        self._views: list[View] = []
         self._thread: threading.Thread | None = None
         self._free_at = 0.0
         self._turn_ends = 0.0
@@ -54,8 +63,8 @@ class Feed:
         """Keep a view up to date from now on."""
         registry.event_log.watch(self.note)
         with self._lock:
-            if view not in self._views:
-                self._views = (*self._views, view)
+            if not any(known is view for known in tuple(self._views)):
+                self._views.append(view)
             if self._thread is None:
                 self._thread = threading.Thread(
                     target=self._run, name="ipycron-views", daemon=True
@@ -65,14 +74,13 @@ class Feed:
 
     def detach(self, view: View) -> None:
         """Detach a view. An unknown one is ignored; without views the thread ends."""
-        with self._lock:
-            self._views = tuple(known for known in self._views if known is not view)
+        with contextlib.suppress(ValueError):
+            self._views.remove(view)
         self._wake.set()
 
     def note(self, task_id: str) -> None:
         """Record that a task has changed. Fast, as the client's loop calls this."""
-        with self._lock:
-            self._changed.add(task_id)
+        self._changed[task_id] = None
         self._wake.set()
 
     def wake(self) -> None:
@@ -101,21 +109,27 @@ class Feed:
         while True:
             self._wake.wait(max(0.0, due - time.monotonic()))
             self._pause.wait(COALESCE)
-            self._wake.clear()
+            self._wake.wait(0)  # what has come since then is taken now
             with self._lock:
-                changed, self._changed = self._changed, set()
-                views = self._views
+                changed, views = self._take_changed(), tuple(self._views)
                 if not views:
                     self._thread = None
                     registry.event_log.unwatch(self.note)
                     return
             due = min(self._serve(view, changed) for view in views)
-            self._rotate()
+            self._rotate(views[0])
 
-    def _rotate(self) -> None:
+    def _take_changed(self) -> set[str]:
+        changed = set()
+        while self._changed:
+            changed.add(self._changed.popitem()[0])
+        return changed
+
+    def _rotate(self, first: View) -> None:
         """Let another view send output first: the budget may not suffice for all."""
-        with self._lock:
-            self._views = (*self._views[1:], *self._views[:1])
+        with contextlib.suppress(ValueError):  # it has been detached
+            self._views.remove(first)
+            self._views.append(first)
 
     def _serve(self, view: View, changed: set[str]) -> float:
         now = time.monotonic()

@@ -83,7 +83,7 @@ class Printer:
     def __init__(self, task: Task, *, is_coloured: bool) -> None:
         self.task = task
         self._is_coloured = is_coloured
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._runs: dict[str, _Run] = {}
         self._printed = {run.id for run in task.history}
 

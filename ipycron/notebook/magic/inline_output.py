@@ -34,7 +34,7 @@ class InlineOutput:
 
     def __init__(self, shell: Any) -> None:
         self._shell = shell
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._count = 0
         self._patched: list[tuple[Any, str]] = []
 

@@ -76,7 +76,7 @@ class Cards:
     """The cards of tasks: one model each, however often it is shown."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._cards: dict[str, Card] = {}
 
     def get(self, task: Task) -> Card:

@@ -63,7 +63,7 @@ class StaticCopy:
         self._view = view
         self._write = write
         self._display_id = uuid.uuid4().hex
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._is_watched = False
         self._is_stale = False
         self._shown: object = None

@@ -365,7 +365,9 @@ class BlockingChannel:
         self._sock = sock
         self._reader = FrameReader(kind, takes_fds=takes_fds)
         self._frames: deque[Frame] = deque()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._outbox: deque[tuple[bytes, list[int], Payload | None]] = deque()
+        self._is_writing = False
 
     def fileno(self) -> int:
         """Return the socket's descriptor, for a selector."""
@@ -378,8 +380,21 @@ class BlockingChannel:
         fds: Sequence[int] = (),
     ) -> None:
         """Send a frame; block while the peer does not read. Raises `OSError`."""
-        data, sent = encode_frame(message, payload, fds)
+        # With the payload, which owns its descriptor.
+        self._outbox.append((*encode_frame(message, payload, fds), payload))
         with self._lock:
+            # A signal handler and a finalizer may send, too, in the middle of this:
+            # their frame then follows the one that is being written.
+            while self._outbox and not self._is_writing:
+                self._is_writing = True
+                try:
+                    self._write_all()
+                finally:
+                    self._is_writing = False
+
+    def _write_all(self) -> None:
+        while self._outbox:
+            data, sent, _ = self._outbox.popleft()
             done = send_some(self._sock, data, sent)
             if done < len(data):
                 self._sock.sendall(memoryview(data)[done:])

@@ -45,7 +45,7 @@ _IOV = 512  # below IOV_MAX (1024 on Linux) of os.writev
 T = TypeVar("T")
 Buffer = bytes | bytearray | memoryview
 
-_settling = threading.Lock()
+_settling = threading.RLock()
 # As concurrent.futures does: another thread may hold it while this one forks.
 call_in_child(_settling._at_fork_reinit)  # type: ignore[attr-defined] # noqa: SLF001
 
