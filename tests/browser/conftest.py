@@ -55,8 +55,16 @@ SETTINGS = {
 }
 
 
+# Playwright waits in a greenlet, where the exception of a signal is lost: a page that
+# waits for a kernel that hangs would hold up everything. A thread ends the process.
+IN_TIME = pytest.mark.timeout(90, method="thread")
+
+
 def pytest_collection_modifyitems(items):
-    """Without a browser, skip on a developer's machine and fail in CI."""
+    """End what hangs. Without a browser, skip on a developer's machine, fail in CI."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(IN_TIME)
     if CHROMIUM is not None:
         return
     for item in items:
