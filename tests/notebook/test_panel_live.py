@@ -62,7 +62,7 @@ def recording(monkeypatch):
     yield
     api.shutdown()
     feed = registry.get_single(Feed)
-    for view in feed._views:
+    for view in tuple(feed._views):
         view.close()
 
 

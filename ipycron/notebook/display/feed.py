@@ -58,6 +58,7 @@ class Feed:
         self._thread: threading.Thread | None = None
         self._free_at = 0.0
         self._turn_ends = 0.0
+        self._turn = 0
 
     def attach(self, view: View) -> None:
         """Keep a view up to date from now on."""
@@ -111,13 +112,12 @@ class Feed:
             self._pause.wait(COALESCE)
             self._wake.wait(0)  # what has come since then is taken now
             with self._lock:
-                changed, views = self._take_changed(), tuple(self._views)
+                changed, views = self._take_changed(), self._order_views()
                 if not views:
                     self._thread = None
                     registry.event_log.unwatch(self.note)
                     return
             due = min(self._serve(view, changed) for view in views)
-            self._rotate(views[0])
 
     def _take_changed(self) -> set[str]:
         changed = set()
@@ -125,11 +125,15 @@ class Feed:
             changed.add(self._changed.popitem()[0])
         return changed
 
-    def _rotate(self, first: View) -> None:
-        """Let another view send output first: the budget may not suffice for all."""
-        with contextlib.suppress(ValueError):  # it has been detached
-            self._views.remove(first)
-            self._views.append(first)
+    def _order_views(self) -> tuple[View, ...]:
+        """Return the views, another one first each time, as it sends output first.
+
+        The budget may not suffice for all.
+        """
+        views = tuple(self._views)
+        self._turn += 1
+        first = self._turn % len(views) if views else 0
+        return views[first:] + views[:first]
 
     def _serve(self, view: View, changed: set[str]) -> float:
         now = time.monotonic()
