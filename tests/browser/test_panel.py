@@ -578,6 +578,22 @@ def test_panel_restores_its_tasks_after_a_restart(own_notebook):
     assert notebook.errors == []
 
 
+FIND_COPIES = """
+from ipycron.client.registry import registry
+from ipycron.notebook.display.feed import Feed
+views = registry.get_single(Feed)._views
+pages = [view for view in views if hasattr(view, "_display_id")]
+names = {page: [task.name for task in page._find_tasks()] for page in pages}
+copies = [page._display_id for page in pages if names[page] in (["unmet"], ["taking"])]
+assert len(copies) == 2, names
+"""
+UPDATE_COPIES = """
+from IPython.display import update_display
+for display_id in copies:
+    update_display({"text/plain": "a stale copy"}, raw=True, display_id=display_id)
+"""
+
+
 def test_panel_says_which_cell_cannot_be_restored(own_notebook):
     """It offers the others; a deleted cell is not run.
 
@@ -610,8 +626,13 @@ def test_panel_says_which_cell_cannot_be_restored(own_notebook):
         ]
     )
     notebook.run("level = 2\ndef tock(): pass")
+    notebook.run(FIND_COPIES)
     restore.click()
     expect(line).to_be_hidden()
+    # What the cells' earlier runs have shown is gone: an update of it changes nothing.
+    notebook.run(UPDATE_COPIES)
+    outputs = notebook.page.locator(".jp-OutputArea-output")
+    assert outputs.filter(has_text="a stale copy").count() == 0
     names = notebook.page.locator(".icr-row .icr-name")
     expect(names).to_have_text(["broken", "unmet", "taking"])
     notebook.run("ipycron.get_task('taking').execute().result(20)")

@@ -182,12 +182,23 @@ function takeOutput(outputs, places, { header, content }) {
     outputs.clear(content.wait);
     places.clear();
   } else if (kind === "update_display_data") {
-    const at = places.get(id) ?? [];
-    for (const index of at) outputs.set(index, { ...output, output_type: "display_data" });
+    const updated = { ...output, output_type: "display_data" };
+    places.set(id, (places.get(id) ?? []).map((shown) => replaceOutput(outputs, shown, updated)));
   } else if (["stream", "display_data", "execute_result", "error"].includes(kind)) {
     outputs.add({ ...output, output_type: kind });
-    if (id) places.set(id, [...(places.get(id) ?? []), outputs.length - 1]);
+    if (id) places.set(id, [...(places.get(id) ?? []), outputs.get(outputs.length - 1)]);
   }
+}
+
+/** Replace one of a cell's outputs; return what is there instead. Another run of the cell may
+ *  have removed it: nothing is changed then. */
+function replaceOutput(outputs, shown, updated) {
+  for (let index = 0; index < outputs.length; index += 1) {
+    if (outputs.get(index) !== shown) continue;
+    outputs.set(index, updated);
+    return outputs.get(index);
+  }
+  return shown;
 }
 
 function describeError({ ename, evalue, status }) {
