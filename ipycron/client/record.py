@@ -205,7 +205,9 @@ class TaskRecord:
         if self._start is None or self.client.is_copy:
             return False
         start = self._start()
-        return start is not None and not start.done()
+        # The start is reported a moment before its completion is done.
+        is_stopped = self.observed.status is Status.STOPPED
+        return start is not None and not start.done() and is_stopped
 
     @property
     def is_started(self) -> bool:

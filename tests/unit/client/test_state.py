@@ -5,6 +5,8 @@ from datetime import UTC
 
 import pytest
 
+import ipycron
+from ipycron.api.task import get_record
 from ipycron.client.state import ObservedState
 from ipycron.process.wire.payload import Payload
 from ipycron.process.wire.protocol import Streamed
@@ -147,3 +149,25 @@ def test_limit_is_reported_once_when_the_last_run_is_lost():
     told.tell(Event.TASK_STARTED, Status.IDLE, runs_left=1)
     told.tell(Event.EXECUTION_MAX_REACHED, Status.IDLE, runs_left=0)
     assert told.lose() == ends
+
+
+def test_task_whose_start_was_reported_is_not_starting(monkeypatch):
+    """The completion of the start is done a moment later: it is one or the other."""
+    task = ipycron.create_task("0 0 1 1 *", print)
+    record = get_record(task)
+    # A start that nobody answers.
+    monkeypatch.setattr(record.client, "control", lambda *_, **__: None)
+    start = task.start()
+    assert (task.is_starting, task.is_started) == (True, False)
+    record.observed.follow(
+        Notice(
+            event=Event.TASK_STARTED,
+            task_id=task.id,
+            status=Status.IDLE,
+            date=1,
+            triggered_at=1,
+        )
+    )
+    assert (task.is_starting, task.is_started) == (False, True)
+    assert not start.done()
+    ipycron.shutdown(0)
