@@ -460,8 +460,9 @@ def test_feed_goes_on_when_one_view_fails(caplog):
     make_task(name="seen")
 
     eventually(lambda: view.comm.find("state"))
+    # Either view may be the first: they take turns.
+    eventually(lambda: "a view could not be updated" in caplog.text)
     feed.detach(broken)
-    assert "a view could not be updated" in caplog.text
 
 
 def test_feed_ends_its_thread_when_the_last_view_is_closed():
