@@ -87,12 +87,14 @@ def call():
 """
 
 RUN = """
-from ipycron.client.completion import Flag
+from ipycron.cli.foreground import Ends
+
+ends = Ends([])
 
 def call():
-    flag = Flag()
-    flag.set()
-    flag.wait()
+    ends.all_over.set()
+    ends.all_over.wait()
+    assert ends.all_over.is_set()
 """
 
 PROGRAMS = {
