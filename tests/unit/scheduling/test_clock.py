@@ -1,6 +1,7 @@
 """The contract of every clock, real and fake."""
 
 import asyncio
+import contextlib
 import gc
 import math
 import threading
@@ -136,6 +137,16 @@ async def test_call_may_put_off_another(time, call):
     assert calls == [1]
 
 
+@contextlib.contextmanager
+def without_collector():
+    """Release only what has no reference left."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
 async def test_call_is_released_once_it_was_made(time, call):
     """Objects held by a call are released after it, without the collector."""
 
@@ -146,16 +157,13 @@ async def test_call_is_released_once_it_was_made(time, call):
     calls = []
     held = Held()
     ghost = weakref.ref(held)
-    gc.disable()
-    try:
+    with without_collector():
         timer = call(0.005, held.ring)
         del held
         await time.pass_until(lambda: calls)
         del timer
         await time.pass_time(0.001)
         assert ghost() is None
-    finally:
-        gc.enable()
 
 
 @pytest.mark.parametrize("is_cancelled", [False, True])
@@ -169,8 +177,7 @@ async def test_owner_of_a_call_is_released_once_it_is_over(time, call, is_cancel
     calls = []
     owner = Owner()
     ghost = weakref.ref(owner)
-    gc.disable()
-    try:
+    with without_collector():
         owner.timer = call(0.005, owner.ring)
         if is_cancelled:
             owner.timer.cancel()
@@ -179,8 +186,6 @@ async def test_owner_of_a_call_is_released_once_it_is_over(time, call, is_cancel
         del owner
         await time.pass_time(0.001)
         assert ghost() is None
-    finally:
-        gc.enable()
 
 
 async def test_call_that_raises_harms_no_other(time, call):
