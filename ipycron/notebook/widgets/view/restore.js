@@ -159,11 +159,11 @@ async function runCell(kernel, cell) {
   cell.trusted = true;
   cell.clearExecution();
   cell.executionState = "running";
-  const places = new Map();
+  const displays = new Map();
   const content = { code: cell.sharedModel.getSource(), stop_on_error: true };
   // Not disposed of at the end: displays may be updated later.
   const future = kernel.requestExecute(content, false, { cellId: cell.id });
-  future.onIOPub = (message) => takeOutput(cell.outputs, places, message);
+  future.onIOPub = (message) => takeOutput(cell.outputs, displays, message);
   try {
     const { content: reply } = await future.done;
     cell.executionCount = reply.execution_count ?? null;
@@ -174,19 +174,19 @@ async function runCell(kernel, cell) {
 }
 
 /** Add a kernel's message to the outputs of a cell. */
-function takeOutput(outputs, places, { header, content }) {
+function takeOutput(outputs, displays, { header, content }) {
   const kind = header.msg_type;
   const { transient, ...output } = content;
   const id = transient?.display_id;
   if (kind === "clear_output") {
     outputs.clear(content.wait);
-    places.clear();
+    displays.clear();
   } else if (kind === "update_display_data") {
     const updated = { ...output, output_type: "display_data" };
-    places.set(id, (places.get(id) ?? []).map((shown) => replaceOutput(outputs, shown, updated)));
+    displays.set(id, (displays.get(id) ?? []).map((shown) => replaceOutput(outputs, shown, updated)));
   } else if (["stream", "display_data", "execute_result", "error"].includes(kind)) {
     outputs.add({ ...output, output_type: kind });
-    if (id) places.set(id, [...(places.get(id) ?? []), outputs.get(outputs.length - 1)]);
+    if (id) displays.set(id, [...(displays.get(id) ?? []), outputs.get(outputs.length - 1)]);
   }
 }
 
