@@ -142,8 +142,9 @@ def test_interrupts_at_the_prompt_and_in_a_cell_end_no_task(terminal):
     terminal.expect("busy")
     terminal.interrupt()
     assert "KeyboardInterrupt" in terminal.read_to_prompt()
+    # By the time it has been waited for, a task of every second may have run again.
     said = terminal.run("%cron wait it --runs 1")
-    assert re.search(r"it: 1 run\b", said)
+    assert re.search(r"it: [1-9]\d* runs?\b", said)
     assert "0" in terminal.run("ipycron.get_task('it').history.failed")
 
 
