@@ -18,7 +18,8 @@ def test_quickstart_shows_what_it_says_when_executed(execute):
     assert "captured: words (list), shout (function)" in greeter
     assert "each result goes to greeting" in greeter
     waited = done.text(done.find("%cron wait greeter"))
-    assert re.match(r"waited \d\.\d+ s; greeter: 2 runs\n", waited)
+    # What runs every second may have run once more by the time that it is counted.
+    assert re.match(r"waited [\d.]+ s; greeter: ([2-9]|\d\d+) runs\n", waited)
     assert waited.rstrip().endswith(("'SUN!'", "'MOON!'", "'STAR!'"))
     under = done.cells[done.find("%%cron")].outputs[-1].data
     assert "and all is" in under["text/plain"]
@@ -34,8 +35,10 @@ def test_events_and_control_does_what_it_says_when_executed(execute):
     """Listeners, manual runs, overlaps and limits behave as the text says."""
     done = execute(NOTEBOOKS / "events_and_control.ipynb")
     heard = done.text(done.find("flaky = "))
-    assert re.search(r"waited \d\.\d+ s; flaky: 4 runs, [1-3] failed\n", heard)
-    assert re.search(r"\d finished, \{0\}\n\d failed, \{'odd second'\}\n", heard)
+    runs = re.search(r"waited [\d.]+ s; flaky: (\d+) runs, (\d+) failed\n", heard)
+    assert int(runs[1]) >= 4
+    assert 0 < int(runs[2]) < int(runs[1])
+    assert re.search(r"\d+ finished, \{0\}\n\d+ failed, \{'odd second'\}\n", heard)
     events = done.text(done.find('ipycron.off("*")'))
     assert events.startswith("['task:stopped', 'task:started'")
     by_hand = done.text(done.find("divide = "))

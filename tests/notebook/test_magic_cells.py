@@ -1,5 +1,6 @@
 """`%%cron`: schedules the cell, reports it, and owns what it declares."""
 
+import itertools
 import re
 
 import pytest
@@ -11,7 +12,7 @@ import ipycron
 from ipycron import get_task, get_tasks
 from ipycron.errors import StartRevoked
 
-DEADLINE = 10.0
+DEADLINE = 20.0
 
 
 def names():
@@ -37,7 +38,8 @@ def test_cell_says_what_it_has_understood(session):
 def test_cell_says_seconds_where_there_are_some(session):
     """Fires are shown as precisely as they differ."""
     said = session.run("%%cron */20 * * * * *\n1")
-    assert re.search(r"next (\d\d:\d\d:\d\d(, )?){3}\n", said)
+    day = r"(20\d\d-\d\d-\d\d )?"  # shown around midnight
+    assert re.search(rf"next ({day}\d\d:\d\d:\d\d(, )?){{3}}\n", said)
 
 
 def test_cell_says_no_more_fires_than_there_will_be(session):
@@ -172,9 +174,13 @@ def test_cell_runs_at_once_when_it_is_to(session):
 def test_cell_runs_on_its_schedule(session):
     """Every second, until it is stopped."""
     session.run("%%cron * * * * * * --name it\nctx.date.second")
-    eventually(lambda: get_task("it").history.finished >= 2)
-    first, second = [run.date.second for run in get_task("it").history][:2]
-    assert (second - first) % 60 == 1
+
+    def find_steps():
+        dates = [run.date.timestamp() for run in get_task("it").history]
+        return [after - before for before, after in itertools.pairwise(dates)]
+
+    # A busy machine may miss a slot in between.
+    assert min(eventually(lambda: 1 in find_steps() and find_steps())) == 1
 
 
 def test_file_runs_with_its_arguments(session, tmp_path, monkeypatch):

@@ -10,7 +10,9 @@ from polling import eventually
 from ipycron import get_task, get_tasks
 from ipycron.api.text_table import write_text_table
 
-DEADLINE = 10.0
+DEADLINE = 20.0
+TOOK = r"(\d+ ms|[\d.]+ s)"
+"""How long a run took: under a tenth of a second, unless the machine is busy."""
 
 
 def names():
@@ -39,8 +41,8 @@ def test_list_shows_each_task_in_a_row(session, report):
     assert head.split("  ")[0] == "name"
     assert re.fullmatch(
         r"report  idle    @yearly At 00:00, on day 1 of the month, only in January"
-        r"  20\d\d-01-01 00:00, in \d+ d( \d+ h)?"
-        r"  \d\d:\d\d:\d\d finished in \d+ ms: 42  1",
+        r"  20\d\d-01-01 00:00, in \d+ (d|h|min|s)( \d+ (h|min|s))?"
+        rf"  \d\d:\d\d:\d\d finished in {TOOK}: 42  1",
         row,
     )
     assert session.run("%cron list").splitlines()[1].startswith("report")
@@ -218,7 +220,8 @@ def test_run_waits_when_it_is_to(session):
     """Its output, then when it ran, how long, and the result."""
     session.run("%%cron @yearly --name it --quiet\nprint('hello')\n[4]")
     said = session.run("%cron run it --wait")
-    assert re.fullmatch(r"hello\nit: \d\d:\d\d:\d\d finished in \d+ ms: \[4\]\n", said)
+    at = r"\d\d:\d\d:\d\d"
+    assert re.fullmatch(rf"hello\nit: {at} finished in {TOOK}: \[4\]\n", said)
 
 
 def test_run_shows_the_failure_that_it_waits_for(session):
@@ -257,7 +260,7 @@ def test_logs_print_the_last_run(session, report):
     assert session.run("%cron logs report") == "report: has not run yet\n"
     session.run("%cron run report --wait")
     assert re.fullmatch(
-        r"report: \d\d:\d\d:\d\d finished in \d+ ms: 42\nhello\n",
+        rf"report: \d\d:\d\d:\d\d finished in {TOOK}: 42\nhello\n",
         session.run("%cron logs report"),
     )
 
@@ -292,22 +295,23 @@ def test_panel_is_a_table_at_a_prompt(session, report):
 def test_wait_returns_when_the_runs_have_ended(session):
     """It prints how long it took and how many runs there were."""
     session.run("%%cron * * * * * * --name it --quiet\n1 / 0")
+    said = session.run("%cron wait it --runs 2")
+    # It goes on: by the time that it is counted, there may have been another run.
     assert re.fullmatch(
-        r"waited \d\.\d+ s; it: 2 runs, 2 failed\n",
-        session.run("%cron wait it --runs 2"),
-    )
+        r"waited [\d.]+ s; it: ([2-9]|\d\d+) runs, \1 failed\n", said
+    ), said
 
 
 def test_wait_returns_when_the_time_is_over(session, report):
     """A timeout is not an error."""
     said = session.run("%cron wait --runs 1 --for 100ms")
-    assert re.fullmatch(r"timed out after 0\.[1-9]\d s; report: 0 runs\n", said)
+    assert re.fullmatch(r"timed out after [\d.]+ s; report: 0 runs\n", said)
 
 
 def test_wait_returns_when_all_tasks_are_over(session):
     """A task with a limit ends by itself."""
     session.run("%%cron * * * * * * --max 1 --name it --quiet\n1")
-    assert re.fullmatch(r"waited \d\.\d+ s; it: 1 run\n", session.run("%cron wait"))
+    assert re.fullmatch(r"waited [\d.]+ s; it: 1 run\n", session.run("%cron wait"))
 
 
 def test_wait_returns_when_a_start_fails(session, tmp_path):
@@ -315,7 +319,7 @@ def test_wait_returns_when_a_start_fails(session, tmp_path):
     (tmp_path / "bad.py").write_text("1 / 0\ndef task(): pass\n")
     session.run(f"%cron * * * * * * {tmp_path}/bad.py --quiet")
     assert re.fullmatch(
-        r"waited \d\.\d+ s; bad: 0 runs\n", session.run("%cron wait bad --runs 1")
+        r"waited [\d.]+ s; bad: 0 runs\n", session.run("%cron wait bad --runs 1")
     )
 
 

@@ -141,7 +141,9 @@ def test_result_that_travels_is_not_marked(session, cell):
 
 def test_lines_say_durations_as_the_views_do(job, session):
     """A run of a millisecond does not take 0.00 s."""
-    assert re.search(r"finished in \d+ ms: 1", session.run("%cron run job --wait"))
+    said = session.run("%cron run job --wait")
+    # Whatever it took: a busy machine may need more than milliseconds.
+    assert re.search(r"finished in (\d+ ms|0\.[1-9]\d s|[1-9][\d.]* s): 1", said)
 
 
 # --- widgets ------------------------------------------------------------------------
