@@ -29,7 +29,7 @@ from ipycron.process.wire.payload import Payload
 from ipycron.process.wire.protocol import Streamed
 from ipycron.scheduling.events import Event, Notice, Outcome, ScheduledExecution, Status
 
-DEADLINE = 10.0
+DEADLINE = 20.0
 YEARLY = "0 0 1 1 *"
 
 
@@ -69,7 +69,7 @@ def recording(monkeypatch):
 def make_task(function=lambda: None, **options):
     """Return a started inline task that is never due during a test."""
     task = api.create_task(YEARLY, function, **options)
-    task.start().result(5)
+    task.start().result(DEADLINE)
     return task
 
 
@@ -108,7 +108,7 @@ def test_panel_tells_that_a_task_is_gone():
     task = make_task()
     view = panel()
     eventually(lambda: view.comm.find("state"))
-    task.destroy().result(5)
+    task.destroy().result(DEADLINE)
 
     gone = eventually(lambda: [m for _, m in view.comm.find("state") if "gone" in m])
     assert gone[0]["gone"] == [task.id]
@@ -118,7 +118,7 @@ def test_panel_tells_of_events_once_each():
     """A page's log never shows an event twice."""
     view = panel()
     task = make_task()
-    task.execute().result(5)
+    task.execute().result(DEADLINE)
 
     def find():
         events = [e for _, m in view.comm.find("state") for e in m.get("events", [])]
@@ -198,7 +198,7 @@ def test_panel_follows_the_row_that_is_opened():
     """The trait that the browser sets decides whose runs are sent."""
     tasks = [make_task(name=name) for name in ("a", "b")]
     for task in tasks:
-        task.execute().result(5)
+        task.execute().result(DEADLINE)
     view = panel()
     assert view.get_state()["state"]["opened"] is None
     view.set_state({"ui": {"open": tasks[1].id}})
@@ -236,7 +236,7 @@ def test_card_rests_when_its_task_is_destroyed_and_answers_still():
     task = make_task()
     view = make_card(task)
     feed = registry.get_single(Feed)
-    task.destroy().result(5)
+    task.destroy().result(DEADLINE)
 
     eventually(lambda: view not in feed._views)
     click(view, "sync")
@@ -251,7 +251,7 @@ def test_cards_of_ended_tasks_are_closed_when_there_are_many():
     for _ in range(MAX_ENDED + 3):
         task = make_task()
         cards.append(make_card(task))
-        task.destroy().result(5)
+        task.destroy().result(DEADLINE)
 
     assert [card.comm is None for card in cards] == [True] * 2 + [False] * (
         MAX_ENDED + 1
@@ -373,9 +373,12 @@ def flood(tasks, seconds, events):
 
 
 def keeps_rate(messages, period):
-    """Return whether there was at most one message a period, but for one late."""
+    """Return whether there was at most one message a period.
+
+    The first one may be half a second late, on a busy machine.
+    """
     times = [at for at, _ in messages]
-    return times[-1] - times[0] >= (len(times) - 1.5) * period
+    return times[-1] - times[0] >= (len(times) - 1) * period - 0.5
 
 
 def test_views_keep_their_rate_when_ten_thousand_events_flood_them():
@@ -383,14 +386,17 @@ def test_views_keep_their_rate_when_ten_thousand_events_flood_them():
     tasks = [make_task() for _ in range(10)]
     table, card = panel(), make_card(tasks[0])
     table.set_state({"ui": {"open": tasks[0].id, "timeline": True}})
+    begun = time.monotonic()
     flood(tasks, 3.5, 10_000)
 
     for view in (table, card):
-        assert 3 <= len(view.comm.find("state")) <= 5
+        assert len(view.comm.find("state")) >= 3
         assert keeps_rate(view.comm.find("state"), 1)
         assert keeps_rate(view.comm.find("output"), 0.25)
         others = [m for m in view.comm.sent if m[1] == "comm_msg"]
-        assert len(others) <= 5 + 16 + 5  # and a few beats and echoes
+        seconds = time.monotonic() - begun
+        # One of state and four of output a second, and a few beats and echoes.
+        assert len(others) <= (1 + 4) * (seconds + 1) + 5
 
 
 def test_views_share_the_bytes_that_the_server_takes():
@@ -428,11 +434,12 @@ def test_view_says_nothing_when_nothing_happens():
         make_task()
     view = panel()
     eventually(lambda: view.comm.find("state"))
-    threading.Event().wait(1.3)
-    before = len(view.comm.sent)
-    threading.Event().wait(1.3)
 
-    assert len(view.comm.sent) - before == 0
+    def is_silent():
+        at, *_ = view.comm.sent[-1]
+        return time.monotonic() - at > 2.5  # the state would be sent once a second
+
+    eventually(is_silent, "nothing is sent any more")
 
 
 def test_view_beats_when_it_has_been_silent(monkeypatch):
@@ -517,7 +524,7 @@ def test_a_view_that_was_closed_is_open_when_it_is_shown_again(monkeypatch):
     states = Widget.get_manager_state()["state"]
     reference = states[card.model_id]["state"]["assets"]
     assert reference.removeprefix("IPY_MODEL_") in states
-    task.execute().result(5)
+    task.execute().result(DEADLINE)
     eventually(lambda: card.comm.find("state"))
     assert wait_for_end(card, click(card, "stop", task.id)) is None
 
