@@ -44,8 +44,8 @@ def family(write):
         task.start().result(30)
         task.execute().result(30)
     inline = ipycron.create_task(NEVER, lambda: 2)
-    inline.start().result(10)
-    inline.execute().result(10)
+    inline.start().result(20)
+    inline.execute().result(20)
     # Not all of our children: there may be a Redis server of other tests among them.
     supervisor = psutil.Process(get_supervisor())
     return [psutil.Process(), supervisor, *supervisor.children(recursive=True)]
@@ -69,7 +69,9 @@ def test_no_process_inherits_what_is_not_its_own(family):
         mine = os.fstat(file.fileno()).st_ino
         for process in family[1:]:
             for path in Path(f"/proc/{process.pid}/fd").iterdir():
-                assert path.stat().st_ino != mine
+                # A process that has just had a run may close some of its own.
+                with contextlib.suppress(FileNotFoundError):
+                    assert path.stat().st_ino != mine
 
 
 def test_payloads_have_no_name_on_the_disk(write, tmp_path, monkeypatch):
@@ -81,13 +83,13 @@ def test_payloads_have_no_name_on_the_disk(write, tmp_path, monkeypatch):
     secret = WORDS * (INLINE_BYTES // 10)
     before = set(tmp_path.rglob("*"))
     task = ipycron.create_task(NEVER, lambda: secret, background=True)
-    task.start().result(10)
-    assert task.execute().result(10) == secret
+    task.start().result(20)
+    assert task.execute().result(20) == secret
     for pid in (os.getpid(), get_supervisor(), get_zygote()):
         for path in Path(f"/proc/{pid}/fd").iterdir():
             with contextlib.suppress(FileNotFoundError):  # that of the listing itself
                 assert spot not in path.readlink().parents
-    task.stop().result(10)
+    task.stop().result(20)
     assert set(tmp_path.rglob("*")) - before == set()
 
 

@@ -45,6 +45,8 @@ while len(heard) < 2:
 WITHIN = """
 send_later(0.2)
 ipycron.shutdown(0.5)
+while not heard:  # on a busy machine the signal may be late
+    time.sleep(0.01)
 """
 
 INTERRUPTED = """

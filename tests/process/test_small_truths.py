@@ -46,8 +46,8 @@ def test_reschedule_keeps_listeners_history_and_limits(options):
     ended = []
     task.on("execution:finished", ended.append)
     assert task.reschedule("0 0 2 2 *").pattern == "0 0 2 2 *"
-    task.start().result(10)
-    task.execute().result(10)
+    task.start().result(20)
+    task.execute().result(20)
     assert task.reschedule("* * * * * *") is task
     assert task.pattern == "* * * * * *"
     assert task.seconds_to_next < 2  # if a slot has just been taken, above 1
@@ -61,7 +61,8 @@ def test_reschedule_to_a_rare_slot_ends_the_old_series(options):
     task = ipycron.schedule("* * * * * *", add, args=[1], **options)
     eventually(lambda: task.last_run, "it has run")
     task.reschedule(NEVER)
-    task.execute().result(10)  # behind it, in the same order
+    task.execute().result(20)  # behind it, in the same order
+    eventually(lambda: not task.is_busy, "what had begun before has ended")
     count = len(task.history)
     ipycron.wait(task, runs=1, timeout=1.5)
     assert len(task.history) == count
@@ -77,7 +78,7 @@ def test_reschedule_refuses_what_schedule_would(options):
     assert (task.timezone, task.next_run.hour) == ("Europe/Berlin", 9)
     task.reschedule(ipycron.CronExpression("0 9 * * *", "Asia/Tokyo"))
     assert task.timezone == "Asia/Tokyo"
-    task.destroy().result(10)
+    task.destroy().result(20)
     with pytest.raises(TaskDestroyed):
         task.reschedule("0 9 * * *")
 
@@ -112,8 +113,8 @@ def test_attribute_of_a_task_cannot_be_set(name, advice):
 def test_function_gets_its_arguments(options, job, given, result):
     """Bound when scheduled; the context is passed if one more is required."""
     task = ipycron.create_task(NEVER, job, **given, **options)
-    task.start().result(10)
-    assert task.execute().result(10) == result
+    task.start().result(20)
+    assert task.execute().result(20) == result
 
 
 @pytest.mark.parametrize(
@@ -160,8 +161,8 @@ def test_tasks_are_found_by_name_too():
 def test_history_says_why_it_has_no_result():
     """The error explains why the attribute is missing."""
     task = ipycron.create_task(NEVER, add, args=[1])
-    task.start().result(10)
-    task.execute().result(10)
+    task.start().result(20)
+    task.execute().result(20)
     with pytest.raises(AttributeError, match="the history keeps no results"):
         _ = task.history[0].result
 

@@ -13,8 +13,8 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from house import EVERY_SECOND, Record
-from polling import eventually, eventually_async, pause
+from house import EVERY_SECOND, Record, drain
+from polling import SECONDS, eventually, eventually_async, pause
 from scores import score_test
 from trouble import get_supervisor, stopped
 
@@ -83,13 +83,20 @@ def find_next_slot():
     return math.floor(CLOCK.now() + 0.5) + 1
 
 
+def call_between_slots(task):
+    """Return a manual run's worker; beside another run, it would be one of its own."""
+    while not 0.2 < CLOCK.now() % 1 < 0.6:
+        pause(0.01)
+    return task.execute().result(SECONDS)[2]
+
+
 def start(path, **options):
     """Start a task that is due every second; return it and its end events."""
     task = ipycron.create_task(EVERY_SECOND, path, **options)
     ends = []
     task.on("execution:finished", ends.append)
     task.on("execution:failed", ends.append)
-    task.start().result(10)
+    task.start().result(SECONDS)
     return task, ends
 
 
@@ -103,7 +110,7 @@ def test_runs_begin_at_their_slots(write, tmp_path):
         started.append((path, *start(path, launcher=launcher)))
     for path, task, ends in started:
         eventually(lambda ends=ends: len(ends) >= 3, "three runs")
-        task.stop().result(10)
+        task.stop().result(SECONDS)
         dates = [end.date.timestamp() for end in ends]
         assert dates == [dates[0] + number for number in range(len(dates))]
         for end in ends:
@@ -123,24 +130,25 @@ def test_every_run_is_reported_whatever_happens_around_the_slot(write, seed):
     path = write(JOB)
     task, ends = start(path)
     # It may have run by now: what is counted below begins with a stop.
-    task.stop().result(10)
+    task.stop().result(SECONDS)
+    drain()
     heard = Record(task)
     before_that = len(ends)
-    task.start().result(10)
+    task.start().result(SECONDS)
     asked = []
     for number in range(8):
         sleep_until(find_next_slot() + dice.uniform(-0.06, 0.02))
         if number % 2:
             asked += [task.execute() for _ in range(dice.randint(1, 3))]
         else:
-            task.stop().result(10)
+            task.stop().result(SECONDS)
             before = read_runs(path)
             pause(dice.uniform(0, 0.2))
             assert read_runs(path) == before
-            task.start().result(10)
+            task.start().result(SECONDS)
     for run in asked:
-        run.result(10)
-    task.stop().result(10)
+        run.result(SECONDS)
+    task.stop().result(SECONDS)
     heard.wait("task:stopped", count=5)
     runs = read_runs(path)
     told = Counter(end.execution.id for end in ends)
@@ -155,7 +163,7 @@ def test_worker_that_stood_still_over_its_slot_runs_it_after_all(write):
     """It declines and is ordered again while the slot is not too late."""
     path = write(JOB)
     task, ends = start(path, tolerance=1)
-    pid = task.execute().result(10)[2]
+    pid = call_between_slots(task)
     slot = find_next_slot()
     sleep_until(slot - 0.3)
     with stopped(pid):
@@ -170,7 +178,7 @@ def test_worker_that_stood_still_when_it_was_ordered_begins_in_time(write):
     """It reads the order after it is resumed, before the slot."""
     path = write(JOB)
     task, ends = start(path)
-    pid = task.execute().result(10)[2]
+    pid = call_between_slots(task)
     slot = find_next_slot()
     sleep_until(slot - 0.2)
     with stopped(pid):
@@ -287,7 +295,7 @@ def test_worker_of_a_crowd_waits_on_one_core_and_runs_on_all(write, woken):
 
     async def watch(worker, execution):
         pinned = lambda: len(os.sched_getaffinity(worker.pid)) == 1  # noqa: E731
-        await eventually_async(pinned, "the worker waits", 5)
+        await eventually_async(pinned, "the worker waits")
         waited_on.extend(os.sched_getaffinity(worker.pid))
         if woken == "by a call":
             assert worker.withdraw()
@@ -325,7 +333,7 @@ def test_slot_is_missed_where_the_machine_stood_still_over_it(write):
     task, ends = start(path, tolerance=0.3)
     heard = []
     task.on("execution:missed", lambda context: heard.append(context.date.timestamp()))
-    pid = task.execute().result(10)[2]
+    pid = call_between_slots(task)
     slot = find_next_slot()
     sleep_until(slot - 0.02)
     with stopped(get_supervisor()):
@@ -339,17 +347,15 @@ def test_slot_is_missed_where_the_machine_stood_still_over_it(write):
 def test_worker_that_is_killed_at_its_slot_is_replaced(write):
     """The run has failed, or the next worker runs it."""
     path = write(JOB)
+    heard = Record(ipycron)  # before the first run
     task, ends = start(path, max_restarts=20)
-    heard = Record(task)
     dice = random.Random(7)
     for number in range(1, 4):
-        # Between two slots: beside a run, the call would have a worker of its own.
-        sleep_until(find_next_slot() - 0.5)
-        pid = task.execute().result(10)[2]
+        pid = call_between_slots(task)
         sleep_until(find_next_slot() + dice.uniform(-0.03, 0.003))
         os.kill(pid, signal.SIGKILL)
         heard.wait("task:restarted WorkerCrashed", count=number)
-    task.stop().result(10)
+    task.stop().result(SECONDS)
     heard.wait("task:stopped")
     slots = Counter(e.date for e in ends if e.execution.reason == "scheduled")
     assert set(slots.values()) == {1}
@@ -414,12 +420,18 @@ def task(ctx):
 
 def test_job_that_fills_its_permit_runs_at_each_slot(write):
     """Its worker never stands by, and the schedule works without that."""
-    task, ends = start(write(MEDDLER))
+    # A busy machine may be late for a slot; none is left out.
+    task, ends = start(write(MEDDLER), tolerance=10)
     heard = Record(task)
     eventually(lambda: len(ends) >= 3, "three runs")
     dates = [end.date.timestamp() for end in ends]
     assert dates == [dates[0] + number for number in range(len(dates))]
-    assert not heard.count("execution:overlap")
+    assert not heard.count("execution:missed")
+    task.stop().result(SECONDS)
+    drain()
+    for context in heard.of("execution:overlap"):  # a run that took a second, if any
+        runs = [end.execution for end in ends]
+        assert any(r.started_at <= context.date <= r.finished_at for r in runs)
 
 
 @pytest.mark.parametrize("has_eventfd", [True, False])

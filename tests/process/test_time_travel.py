@@ -121,6 +121,7 @@ def test_run_that_goes_on_is_waited_for_once():
         task = ipycron.schedule("* * * * *", gate.wait, no_overlap=True)
         task.on("execution:overlap", skipped.append)
         clock.advance(120)
+        eventually(lambda: skipped, "the listener is called")  # real time, too
         assert (task.is_busy, len(skipped)) == (True, 1)
         gate.set()
         # It was given up: `advance` no longer waits for it.

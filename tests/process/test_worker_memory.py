@@ -59,10 +59,15 @@ use()
 """
 
 
+def find_processes():
+    """Return all processes below this one."""
+    return psutil.Process().children(recursive=True)
+
+
 def measure():
     """Return the memory of all processes below this one."""
     total = 0
-    for process in psutil.Process().children(recursive=True):
+    for process in find_processes():
         with contextlib.suppress(psutil.NoSuchProcess):
             total += process.memory_info().rss
     return total
@@ -75,13 +80,16 @@ def check(task, runs=RUNS):
     one is there: what is left behind stays, that process does not.
     """
     task.start().result(SECONDS)
+    crowd = len(find_processes())
 
     def run():
         task.execute().exception(SECONDS)
 
     run()
     run()
-    pause(0.2)  # the process of the last run is gone
+    # The process of a script's last run is gone, that of its next run is there.
+    eventually(lambda: len(find_processes()) == crowd)
+    pause(0.2)
     limit = measure() * 1.1 + 5 * MIB
     for _ in range(runs):
         run()

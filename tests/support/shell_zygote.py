@@ -133,7 +133,7 @@ def _run_cell(cell, report):
     outcomes = report["outcomes"] = []
     for ctx in cell.get("contexts", [None]):
         if cell.get("alarm"):
-            seconds, number = cell["alarm"]
+            seconds, number = cell["alarm"]  # with 0 the cell sets it itself
             signal.signal(signal.SIGINT, signal.default_int_handler)
             signal.signal(signal.SIGALRM, _interrupt if number == "SIGALRM" else _send)
             signal.setitimer(signal.ITIMER_REAL, seconds)
