@@ -91,8 +91,8 @@ def loaded_shell(module_shell):
     module_shell.run_cell("%%cron @yearly --name warm --quiet\n1").raise_error()
     module_shell.run_cell("%cron run warm --wait\n%cron destroy warm").raise_error()
     inline = create_task("@yearly", print)
-    inline.start().result(10)
-    inline.destroy().result(10)
+    inline.start().result(20)
+    inline.destroy().result(20)
     yield module_shell
     module_shell.run_cell("%unload_ext ipycron").raise_error()
 
@@ -108,7 +108,7 @@ def session(loaded_shell, capsys):
 
 # --- real kernels ------------------------------------------------------------------
 
-DEADLINE = 30.0
+DEADLINE = 60.0
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 
 

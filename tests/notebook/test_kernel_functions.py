@@ -20,9 +20,9 @@ class Gauge:
 
 def run(job):
     task = ipycron.create_task("@yearly", job, background=True)
-    task.start().result(10)
+    task.start().result(20)
     try:
-        return task.execute().result(10)
+        return task.execute().result(20)
     except Exception:
         return task.last_run.traceback_text
     finally:

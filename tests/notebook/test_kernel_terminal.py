@@ -7,7 +7,7 @@ import time
 import pexpect
 import pytest
 
-DEADLINE = 30
+DEADLINE = 60
 
 pytestmark = pytest.mark.filterwarnings("default")
 

@@ -70,7 +70,7 @@ def test_list_tells_what_fails_and_how_many_run(session):
     session.run("ended = [side.execute() for _ in range(3)]")
     eventually(lambda: len(session.names["side"].running) == 3)
     bad, side = session.run("%cron").splitlines()[1:]
-    session.run("held.set(); [run.result(10) for run in ended]")
+    session.run("held.set(); [run.result(20) for run in ended]")
 
     assert bad.split()[:2] == ["bad", "failing"]
     assert side.split()[1:3] == ["3", "running"]

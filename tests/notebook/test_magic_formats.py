@@ -10,7 +10,7 @@ from ipycron import CronExpression, get_task, get_tasks
 from ipycron.notebook.display.ansi import strip_ansi, to_html
 from ipycron.notebook.display.static import MAX_CHARACTERS, settle_lines, write_bundle
 
-DEADLINE = 10.0
+DEADLINE = 20.0
 EVIL = "<script>alert(1)</script>"
 DISPLAY = "from IPython.display import display\n"
 

@@ -9,7 +9,7 @@ from polling import eventually
 
 from ipycron import get_task, shutdown
 
-DEADLINE = 10.0
+DEADLINE = 20.0
 
 
 @pytest.fixture(autouse=True)

@@ -19,14 +19,14 @@ def odd(session):
     session.run("odd = Odd()")
     session.run("%%cron @yearly --name odd-task\nodd")
     task = get_task("odd-task")
-    assert task.start().exception(10) is not None
+    assert task.start().exception(20) is not None
     return task
 
 
 def test_start_error_is_a_capture_error(odd):
     """It names what could not be rebuilt, and what to do."""
     with pytest.raises(CaptureError) as caught:
-        odd.start().result(10)
+        odd.start().result(20)
     assert f"CaptureError: {caught.value}" == REBUILT
 
 

@@ -16,7 +16,7 @@ def job(session):
     """A started task."""
     session.run("%%cron @yearly --name job --quiet\n1")
     task = get_task("job")
-    task.start().result(10)
+    task.start().result(20)
     return task
 
 
@@ -81,8 +81,8 @@ def test_task_that_was_stopped_while_it_started_has_not_failed(session, caplog):
         assert describe_task(task, 0.0)["trouble"] is None
         for command in ("", "show job", "logs job"):
             assert "StartRevoked" not in session.run(f"%cron {command}")
-        task.start().result(10)
-        task.destroy().result(10)
+        task.start().result(20)
+        task.destroy().result(20)
     assert "StartRevoked" not in caplog.text
 
 
@@ -225,10 +225,10 @@ def test_run_that_overlaps_is_refused_in_the_words_of_magics(session):
     with pytest.raises(
         OverlapError, match=r"busy with run [^ ]+ and no_overlap"
     ) as caught:
-        task.execute().result(10)
+        task.execute().result(20)
     assert caught.value.execution_id == task.running[0].id
-    task.destroy(force=True).result(10)
-    completion.exception(10)
+    task.destroy(force=True).result(20)
+    completion.exception(20)
 
 
 def test_run_of_a_stopped_task_is_refused_in_the_words_of_magics(job, session):
@@ -248,7 +248,7 @@ def test_timeout_is_said_in_the_words_of_magics(session):
     )
     session.run("%%cron @yearly --name job --start-timeout 0.3 --quiet\nslow")
     task = get_task("job")
-    assert "start_timeout" in str(task.start().exception(10))
+    assert "start_timeout" in str(task.start().exception(20))
     row = describe_task(task, 0.0)["trouble"]
     for text in (session.run("%cron show job"), session.run("%cron logs job"), row):
         assert "raise --start-timeout" in text

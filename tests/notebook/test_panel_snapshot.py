@@ -78,7 +78,7 @@ def test_snapshot_of_a_stopped_task_is_plain_json(make_task):
 def test_snapshot_tells_the_next_fires_of_a_started_task(make_task):
     """The browser counts down by itself, past the next slot, to the limit."""
     task = make_task(max_executions=2)
-    task.start().result(5)
+    task.start().result(20)
 
     assert describe_task(task, START)["fires"] == [START + HOUR, START + 25 * HOUR]
 
@@ -86,8 +86,8 @@ def test_snapshot_tells_the_next_fires_of_a_started_task(make_task):
 def test_snapshot_tells_the_last_run(make_task):
     """When, how long, and how it ended; and the same in a bar of the chart."""
     task = make_task()
-    task.start().result(5)
-    task.execute().result(5)
+    task.start().result(20)
+    task.execute().result(20)
     row = describe_task(task, START)
 
     assert row["last"]["state"] == "finished"

@@ -122,13 +122,13 @@ task = ipycron.schedule("* * * * * *", job, name="job", distributed=True,
     run_coordinator=claims)
 assert ipycron.wait(task, runs=1, timeout=20)
 assert (task.last_run.result, task.last_run.output.stdout) == (7, "said\\n")
-assert task.execute().result(10) == 7
+assert task.execute().result(20) == 7
 
 def fail():
     raise LookupError("lost")
 
 failing = ipycron.schedule("0 0 1 1 *", fail)
-assert isinstance(failing.execute().exception(10), LookupError)
+assert isinstance(failing.execute().exception(20), LookupError)
 
 async def main():
     async def work():
@@ -140,8 +140,8 @@ async def main():
 asyncio.run(main())
 with ThreadPoolExecutor(1) as pool:
     elsewhere = ipycron.schedule("0 0 1 1 *", len, args=["abc"], executor=pool)
-    assert elsewhere.execute().result(10) == 3
-    elsewhere.destroy().result(10)
+    assert elsewhere.execute().result(20) == 3
+    elsewhere.destroy().result(20)
 for make in (ipycron.create_task, ipycron.schedule):
     for job, options in ((__file__, {}), (fail, {"background": True})):
         try:
@@ -152,7 +152,7 @@ for make in (ipycron.create_task, ipycron.schedule):
             raise AssertionError(job)
 assert len(ipycron.get_tasks()) == 2
 ipycron.shutdown()
-deadline = time.monotonic() + 10
+deadline = time.monotonic() + 20
 while threading.enumerate() != [threading.main_thread()]:  # the last may still end
     assert time.monotonic() < deadline, threading.enumerate()
     time.sleep(0.01)
@@ -171,11 +171,11 @@ def work(size=3):
 for launcher in ("fork", "spawn"):
     task = ipycron.create_task("* * * * * *", sys.argv[1], launcher=launcher)
     task.start().result(20)
-    sizes = {len(task.execute().result(10)) for _ in range(5)}
+    sizes = {len(task.execute().result(20)) for _ in range(5)}
     other = ipycron.schedule("0 0 1 1 *", work, background=True, launcher=launcher)
     other.start().result(20)
-    print(launcher, sizes, len(other.execute().result(10)))
-    task.stop().result(10)
+    print(launcher, sizes, len(other.execute().result(20)))
+    task.stop().result(20)
 ipycron.shutdown()
 print("over")
 """
@@ -193,7 +193,7 @@ def test_all_but_workers_works_as_on_windows(tmp_path):
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=40,
+        timeout=80,
         check=False,
         env={**os.environ, "PYTHONPATH": str(folder)},
     )
@@ -214,7 +214,7 @@ def test_workers_do_without_what_the_system_lacks(write, tmp_path, kind):
         [sys.executable, program, job],
         capture_output=True,
         text=True,
-        timeout=28,
+        timeout=80,
         check=False,
         env={**os.environ, "PYTHONPATH": str(folder)},
     )

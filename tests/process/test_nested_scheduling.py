@@ -65,7 +65,7 @@ class Program:
         guard = threading.Thread(target=self._guard)
         guard.start()
         try:
-            self.stdout, self.stderr = process.communicate(timeout=25)
+            self.stdout, self.stderr = process.communicate(timeout=60)
         finally:
             self._is_over.set()
             guard.join()
@@ -96,8 +96,8 @@ def test_module_that_schedules_is_imported_for_its_function_without_scheduling(p
     """A worker that imports it runs the job; only the program's tasks exist."""
     found = program.run("""
         import json, os, app, ipycron
-        app.background.execute().result(10)
-        ipycron.wait(app.background, runs=2, timeout=10)
+        app.background.execute().result(20)
+        ipycron.wait(app.background, runs=2, timeout=20)
         last = app.background.last_run
         ipycron.shutdown()
         ticks = set(open("ticks").read().split())
@@ -110,7 +110,7 @@ def test_import_that_schedules_is_logged_once_with_its_line(program):
     """The record names the file, the line and what to do."""
     program.run("""
         import json, logging, app, ipycron
-        app.background.execute().result(10)
+        app.background.execute().result(20)
         ipycron.shutdown()
         print(json.dumps(0))
     """)
@@ -135,9 +135,9 @@ def test_file_that_imports_the_application_schedules_nothing(program, kind):
         job = ipycron.create_task(
             "0 0 1 1 *", "job.py", launcher=os.environ["LAUNCHER"]
         )
-        job.start().result(10)
-        results = [job.execute().result(10) for _ in range(3)]
-        ipycron.wait(app.background, runs=1, timeout=10)
+        job.start().result(20)
+        results = [job.execute().result(20) for _ in range(3)]
+        ipycron.wait(app.background, runs=1, timeout=20)
         ipycron.shutdown()
         ticks = set(open("ticks").read().split())
         print(json.dumps([results, ticks == {str(os.getpid())}]))
@@ -155,7 +155,7 @@ def test_scheduling_job_fails_with_a_clear_error(workers):
 
     task = workers.start(job)
     for _ in range(2):
-        error = task.execute().exception(10)
+        error = task.execute().exception(20)
         assert type(error) is NestedSchedule
         assert error.file == __file__
         assert "executor=" in str(error)
@@ -168,8 +168,8 @@ def test_script_that_schedules_itself_fails_with_a_clear_error(tmp_path):
     path = tmp_path / "job.py"
     path.write_text("import ipycron\nipycron.schedule('* * * * * *', __file__)\n")
     task = ipycron.create_task("0 0 1 1 *", path)
-    task.start().result(10)
-    error = task.execute().exception(10)
+    task.start().result(20)
+    error = task.execute().exception(20)
     assert type(error) is NestedSchedule
     assert (Path(error.file), error.line) == (path, 2)
 

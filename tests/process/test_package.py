@@ -64,7 +64,7 @@ import json, os, socket, sys, time
 from pathlib import Path
 
 def read_command(pid):
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 20
     name = ".".join(("ipycron.process", "{program} "))  # not a word of this very text
     while name not in (text := Path("/proc", pid, "cmdline").read_text()):
         assert time.monotonic() < deadline, text  # it is forked, and not yet itself

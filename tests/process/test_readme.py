@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 SCRIPTS = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 COMMANDS = re.findall(r"`(ipycron (?:next|explain) [^`]*)`", TEXT)
-DEADLINE = 30
+DEADLINE = 60
 
 
 @pytest.fixture

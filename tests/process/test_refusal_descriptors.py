@@ -96,15 +96,16 @@ tasks = [
     for work in (large, lambda: 1)
 ]
 for task in tasks:
-    task.start().result(9)
+    task.start().result(20)
     task.on("*", lambda context: seen.append(context.event))
     task.on("execution:finished", lambda c: seen.append(len(str(c.execution.result))))
-eventually(lambda: seen.count(200_003) and seen.count(1), "runs", 9)
+eventually(lambda: seen.count(200_003) and seen.count(1), "runs")
 with no_descriptors():
     seen.clear()
-    eventually(lambda: seen.count(200_003) > 1 and seen.count(1) > 1, "runs in need", 9)
+    enough = lambda: seen.count(200_003) > 1 and seen.count(1) > 1
+    eventually(enough, "runs in need")
 seen.clear()
-eventually(lambda: seen.count(200_003) and seen.count(1), "runs after it", 9)
+eventually(lambda: seen.count(200_003) and seen.count(1), "runs after it")
 print(*[str(task.status) for task in tasks])
 print({{event for event in seen if str(event).startswith("task:")}} or "quiet")
 ipycron.shutdown()
@@ -120,7 +121,7 @@ def test_tasks_go_on_when_the_client_has_no_descriptors(tmp_path):
         [sys.executable, program],
         capture_output=True,
         text=True,
-        timeout=25,
+        timeout=60,
         check=False,
     )
     statuses, heard = done.stdout.splitlines() or (done.stderr, "")
@@ -133,10 +134,10 @@ def test_result_arrives_when_the_supervisor_has_no_descriptors(write, size):
     """It passes through, thanks to the reserve."""
     path = write(f"def task(): return b'x' * {size}")
     task = ipycron.create_task(NEVER, path)
-    task.start().result(10)
+    task.start().result(20)
     with limited_descriptors(get_supervisor()):
         for _ in range(4):  # the third call would be made past the supervisor
-            assert len(task.execute().result(10)) == size
+            assert len(task.execute().result(20)) == size
 
 
 @pytest.mark.parametrize("who", [get_supervisor, get_zygote])
@@ -145,14 +146,14 @@ def test_start_says_what_to_do_when_it_is_refused_descriptors(write, who):
     path = write("def task(): return 1")
     first, second = (ipycron.create_task(NEVER, path, name=n) for n in ("one", "two"))
     events = Record(first)
-    first.start().result(10)
+    first.start().result(20)
     with limited_descriptors(who()):
         with pytest.raises(StartRefused, match=r"'two'.*Too many open.*ulimit -n"):
-            second.start().result(10)
-        assert first.execute().result(10) == 1
-    second.start().result(10)
-    assert second.execute().result(10) == 1
-    events.wait("execution:finished", seconds=5)
+            second.start().result(20)
+        assert first.execute().result(20) == 1
+    second.start().result(20)
+    assert second.execute().result(20) == 1
+    events.wait("execution:finished")
     assert not events.count("task:restarted")
 
 
@@ -171,5 +172,5 @@ def test_calls_go_on_when_the_worker_has_no_descriptors(write):
                 return os.getpid()
     """)
     task = ipycron.create_task(NEVER, path)
-    task.start().result(10)
-    assert len({task.execute().result(10) for _ in range(6)}) == 1
+    task.start().result(20)
+    assert len({task.execute().result(20) for _ in range(6)}) == 1

@@ -49,9 +49,9 @@ def test_forged_record_or_display_runs_no_code(write, tmp_path, kind):
     source = FORGE.replace("{beacon}", str(beacon))
     path = write(f"{source}\ndef task(ctx):\n    forge({kind!r}, ctx)\n    return 7\n")
     task = ipycron.create_task(NEVER, path)
-    task.start().result(10)
-    assert task.execute().result(10) == 7
-    assert task.execute().result(10) == 7
+    task.start().result(20)
+    assert task.execute().result(20) == 7
+    assert task.execute().result(20) == 7
     for display in task.last_run.output.displays:
         assert "cannot be read" in display.data["text/plain"]
     assert not beacon.exists()
@@ -83,14 +83,14 @@ def test_result_of_a_job_that_changed_its_user_runs_no_code(
             return count
     """)
     task = ipycron.create_task(NEVER, path)
-    task.start().result(10)
+    task.start().result(20)
     for number in range(1, calls):
-        assert task.execute().result(10) == number
-    result = task.execute().result(10)
+        assert task.execute().result(20) == number
+    result = task.execute().result(20)
     assert isinstance(result, Unserializable)
     assert "changed its user" in result.reason
     assert not beacon.exists()
-    assert task.execute().result(10) == calls + 1
+    assert task.execute().result(20) == calls + 1
 
 
 def test_large_payload_is_sealed():
@@ -134,9 +134,9 @@ def test_record_keeps_its_attributes(write, caplog):
             logging.getLogger("job").warning("hello %s", "there", extra=extra)
     """)
     task = ipycron.create_task(NEVER, path)
-    task.start().result(10)
+    task.start().result(20)
     with caplog.at_level(logging.WARNING, "job"):
-        task.execute().result(10)
+        task.execute().result(20)
         (record,) = eventually(lambda: caplog.records, "a record")
     assert record.getMessage() == "hello there"
     assert record.large == str(1 << 80)

@@ -64,7 +64,7 @@ def test_each_command_works_where_only_the_wheel_is(name, installed, tmp_path):
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=90,
         check=False,
     )
     assert (ended.returncode, ended.stderr) == (0, "")

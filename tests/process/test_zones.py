@@ -68,7 +68,7 @@ def run_script(tz):
         env={**os.environ, "TZ": tz},
         capture_output=True,
         text=True,
-        timeout=SECONDS,
+        timeout=60,
         check=False,
     )
 

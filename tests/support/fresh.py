@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 
-def run_fresh(code: str, seconds: float = 30) -> object:
+def run_fresh(code: str, seconds: float = 60) -> object:
     """Return the last output line of `code`, as JSON, from its own interpreter."""
     done = subprocess.run(
         [sys.executable, "-c", code],

@@ -13,7 +13,7 @@ import time
 from polling import pause
 from watching import SESSION, find_children, find_marked, read_command
 
-DEADLINE = 15.0
+DEADLINE = 20.0
 """Seconds for what a test has closed to be gone: threads end, processes are reaped."""
 LONGEST_PAUSE = 0.02
 """Seconds between two looks at what is not gone yet; the first ones come sooner."""

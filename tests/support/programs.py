@@ -65,7 +65,7 @@ class Program:
             return len((self.folder / "ticks").read_text().splitlines())
         return 0
 
-    def wait_ticks(self, count=1, seconds=15):
+    def wait_ticks(self, count=1, seconds=SECONDS):
         """Return once the job has run so many more times."""
         wanted = self.count_ticks() + count
         eventually(
@@ -75,7 +75,7 @@ class Program:
         )
         assert self.count_ticks() >= wanted, (self.stdout, self.stderr)
 
-    def wait_line(self, part, seconds=15):
+    def wait_line(self, part, seconds=SECONDS):
         """Return once a line containing this was printed, on either stream."""
 
         def is_there():
@@ -88,7 +88,7 @@ class Program:
         )
         assert is_there(), (self.stdout, self.stderr)
 
-    def end(self, number=signal.SIGTERM, seconds=10):
+    def end(self, number=signal.SIGTERM, seconds=SECONDS):
         """Send a signal to the first process; return the seconds until its end."""
         begin = time.monotonic()
         self.process.send_signal(number)
@@ -106,14 +106,14 @@ class Program:
 
     def wait_gone(self):
         """Return once ipycron's processes for the program are gone."""
-        eventually(lambda: not self.find_ours(), "ours are gone", seconds=5)
+        eventually(lambda: not self.find_ours(), "ours are gone")
 
     def wait(self, seconds=SECONDS):
         """Return the exit code; no process of the program may be left."""
         code = self.process.wait(seconds)
         for reader in self._readers:
             reader.join(SECONDS)
-        eventually(lambda: not find_marked(self.mark), "nothing is left", seconds=5)
+        eventually(lambda: not find_marked(self.mark), "nothing is left")
         return code
 
     def close(self):

@@ -33,7 +33,7 @@ class RedisServer:
     def start(self):
         """Start it; return once it answers."""
         self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 20
         while not self._answers():
             assert self._process.poll() is None, "redis-server ended"
             assert time.monotonic() < deadline, "redis-server does not answer"

@@ -49,7 +49,7 @@ def test_second_call_runs_when_the_first_blocks(pool):
         release = threading.Event()
         pool.submit(lambda release=release: release.wait(10))
         pool.submit(release.set)
-        assert release.wait(5)
+        assert release.wait(20)
 
 
 def test_idle_threads_sleep_when_one_can_serve(pool):
@@ -158,4 +158,4 @@ def test_threads_end_when_the_pool_is_closed_before_their_calls_are_over(pool):
     assert begun.wait(10)
     pool.close()
     release.set()
-    eventually(lambda: count_threads() == 0, "the thread ends", seconds=2)
+    eventually(lambda: count_threads() == 0, "the thread ends")

@@ -87,7 +87,7 @@ def test_class_that_two_threads_receive_at_once_is_one_class():
     gate, made = threading.Barrier(8), []
 
     def load():
-        gate.wait(5)
+        gate.wait(20)
         made.append(unpack(payload))
 
     threads = [threading.Thread(target=load) for _ in range(8)]
@@ -130,11 +130,11 @@ def test_load_does_not_wait_for_ever_for_another_one(monkeypatch):
     def hang():
         with identity.loading():
             hangs.set()
-            release.wait(10)
+            release.wait(20)
 
     thread = threading.Thread(target=hang)
     thread.start()
-    hangs.wait(10)
+    hangs.wait(20)
     try:
         value = unpack(receive(declare("class K: n = 3")["K"]()))
         assert value.n == 3
