@@ -112,6 +112,7 @@ class _Watch:
         self._client = registry.client
         self._runs = runs
         self._counts: dict[str, int] = {}
+        self._ended_before: set[str] = set()
         self._done = threading.Event()
         self.is_signalled = False
         self.follows_signals = False
@@ -126,6 +127,10 @@ class _Watch:
     def wait(self, seconds: float | None) -> bool:
         """Return whether the condition was met within `seconds`."""
         events = (*_ENDS, *_RUNS)
+        if self._runs is not None:
+            # Their events may still be on their way to the listeners.
+            tasks = self._get_tasks()
+            self._ended_before = {run.id for task in tasks for run in task.history}
         for event in events:
             self._client.listen(event, self._on_event)
         try:
@@ -157,17 +162,22 @@ class _Watch:
         self.is_signalled = True
 
     def _on_event(self, context: TaskContext) -> None:
-        if context.event in _RUNS:
+        run = context.execution
+        if run is not None and context.event in _RUNS:
+            if run.id in self._ended_before:
+                return
             task_id = context.task.id
             self._counts[task_id] = self._counts.get(task_id, 0) + 1
         self._check()
 
     def _check(self) -> None:
-        tasks = self._tasks
-        if tasks is None:
-            tasks = list(self._client.get_handles().values())
-        if all(self._is_over(task) for task in tasks):
+        if all(self._is_over(task) for task in self._get_tasks()):
             self._done.set()
+
+    def _get_tasks(self) -> list[Task]:
+        if self._tasks is not None:
+            return self._tasks
+        return list(self._client.get_handles().values())
 
     def _is_over(self, task: Task) -> bool:
         if self._runs is not None and self._counts.get(task.id, 0) >= self._runs:

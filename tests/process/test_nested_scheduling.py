@@ -30,7 +30,7 @@ def tick():
 def crunch():
     return 1
 
-ipycron.schedule("* * * * * *", tick, name="tick")
+ticking = ipycron.schedule("* * * * * *", tick, name="tick")
 background = ipycron.schedule(
     "* * * * * *", crunch, background=True, launcher=os.environ["LAUNCHER"], name="bg"
 )
@@ -97,7 +97,7 @@ def test_module_that_schedules_is_imported_for_its_function_without_scheduling(p
     found = program.run("""
         import json, os, app, ipycron
         app.background.execute().result(20)
-        ipycron.wait(app.background, runs=2, timeout=20)
+        ipycron.wait([app.background, app.ticking], runs=2, timeout=20)
         last = app.background.last_run
         ipycron.shutdown()
         ticks = set(open("ticks").read().split())
@@ -137,7 +137,7 @@ def test_file_that_imports_the_application_schedules_nothing(program, kind):
         )
         job.start().result(20)
         results = [job.execute().result(20) for _ in range(3)]
-        ipycron.wait(app.background, runs=1, timeout=20)
+        ipycron.wait([app.background, app.ticking], runs=1, timeout=20)
         ipycron.shutdown()
         ticks = set(open("ticks").read().split())
         print(json.dumps([results, ticks == {str(os.getpid())}]))
@@ -386,7 +386,7 @@ def test_inert_task_does_nothing_and_says_why(tmp_path):
         import ipycron
         task = ipycron.create_task("* * * * * *", "no such file.py", name="a")
         task.on("*", print).start().result(1)
-        is_over = ipycron.wait(task, timeout=5)
+        is_over = ipycron.wait(task, timeout=5) and ipycron.wait(task, runs=1)
         error = task.execute().exception(1)
         task.stop().result(1)
         task.destroy().result(1)

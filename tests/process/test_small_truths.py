@@ -6,12 +6,15 @@ import pickle
 import re
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import cloudpickle
 import pytest
+from house import drain
 from polling import eventually
 
 import ipycron
+from ipycron.client.registry import registry
 from ipycron.errors import (
     CaptureError,
     CronSyntaxError,
@@ -156,6 +159,30 @@ def test_tasks_are_found_by_name_too():
         ipycron.get_task("other")
     with pytest.raises(TypeError):
         tasks["x"] = task
+
+
+def test_wait_counts_no_run_that_was_over_before_it(options, monkeypatch):
+    """Even if its event is still on its way to the listeners."""
+    monkeypatch.setattr("ipycron.client.listeners.PATIENCE", 60)
+    task = ipycron.create_task(NEVER, add, args=[1], **options)
+    heard = []
+    task.on("execution:finished", heard.append)
+    task.start().result(20)
+    busy, gate = threading.Event(), threading.Event()
+    registry.client.dispatcher.submit(lambda: busy.set() or gate.wait(20))
+    assert busy.wait(20)
+    task.execute().result(20)
+    eventually(lambda: len(task.history) == 1, "it is over")
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(ipycron.wait, task, runs=1, timeout=20)
+        listeners = registry.client.listeners
+        eventually(lambda: listeners.has_named("execution:finished"), "it waits")
+        gate.set()
+        eventually(lambda: heard, "its event arrives")
+        drain()
+        assert not waiting.done()
+        task.execute().result(20)
+        assert waiting.result(20)
 
 
 def test_history_says_why_it_has_no_result():
