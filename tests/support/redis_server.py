@@ -13,6 +13,7 @@ import time
 import pytest
 import redis
 import redis.asyncio
+from ports import find_free_port
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -94,12 +95,6 @@ class Clients:
         """Close the plain ones; the asyncio ones have no connection of their own."""
         for client in self._made:
             client.close()
-
-
-def find_free_port():
-    """Return a free port of the loopback interface."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
 
 
 def require_redis():
