@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import textwrap
@@ -126,6 +127,15 @@ class Program:
             reader.join(SECONDS)
         self.process.stdout.close()
         self.process.stderr.close()
+
+
+def find_complaints(stderr):
+    """Return a program's lines on stderr, without those about a busy machine's slots.
+
+    There, a slot may come too late, or while the run before is not over.
+    """
+    usual = re.compile(r"task '.*': (missed|skipped) ")
+    return [line for line in stderr.splitlines() if not usual.match(line)]
 
 
 def write_files(folder, **sources):
