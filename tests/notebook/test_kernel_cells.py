@@ -4,7 +4,8 @@ import re
 import time
 
 import pytest
-from kernel import DEADLINE, Kernel
+from kernel import BUSY, DEADLINE, Kernel
+from polling import eventually
 
 pytestmark = pytest.mark.filterwarnings("default")
 
@@ -134,7 +135,7 @@ def test_results_go_to_a_variable_of_the_notebook(kernel):
     """``--into`` binds them even while the notebook is busy."""
     kernel.run("%%cron @yearly --run-now --into got\n{'a': [1]}")
     kernel.run(
-        "for _ in range(100):\n    if 'got' in dir(): break\n    time.sleep(0.1)"
+        "for _ in range(2000):\n    if 'got' in dir(): break\n    time.sleep(0.01)"
     )
     assert kernel.run("got") == "{'a': [1]}\n"
 
@@ -146,8 +147,7 @@ def test_interrupt_stops_the_cell_and_no_task(kernel):
         "import time\ntime.sleep(1.5)\n'done'"
     )
     busy = kernel.begin(
-        "while not ipycron.get_task('it').is_busy:\n    time.sleep(0.01)\n"
-        "print('busy')\ntime.sleep(60)"
+        "while not ipycron.get_task('it').is_busy:\n    time.sleep(0.01)\n" + BUSY
     )
     kernel.wait_for_text("busy")
     kernel.interrupt()
@@ -276,6 +276,8 @@ def test_inline_cell_runs_between_cells(kernel):
     # The first one may have come before the cell that sleeps.
     heard = [*kernel.strays, *kernel.drain(2)]
     assert not [m for m in heard if m["msg_type"] in ("stream", "display_data")]
+    ran = "print(len(ipycron.get_task('it').history) > 0)"
+    eventually(lambda: kernel.run(ran) == "True\n", "a run between two cells")
     assert kernel.run("print(during, all(seen), len(seen) > 0)") == "[] True True\n"
     kernel.run("run = next(iter(ipycron.get_task('it').history))")
     assert kernel.run("print(run.output.stdout)") == "run 0\n\n"
@@ -334,10 +336,7 @@ def test_inline_cell_awaits_on_the_loop_of_the_kernel(kernel):
 
 def test_inline_cell_is_ended_by_an_interrupt(kernel):
     """Between cells a kernel ignores interrupts; a run does not."""
-    kernel.run(
-        "%%cron @yearly --inline --name it\n"
-        "print('begun', flush=True)\nimport time\ntime.sleep(60)"
-    )
+    kernel.run("%%cron @yearly --inline --name it\nprint('begun', flush=True)\n" + BUSY)
     kernel.run("%cron run it")
     kernel.find_display(lambda data: "\n  begun" in data.get("text/plain", ""))
     kernel.interrupt()

@@ -6,14 +6,15 @@ import time
 from pathlib import Path
 
 import pytest
-from kernel import Kernel
+from kernel import BUSY, Kernel
 from lengths import choose
-from polling import eventually, pause
+from polling import eventually
 from scores import score_test
 from watching import find_marked, is_dead
 
 TABLE = "faults: a real kernel"
-GOAL = 3.0
+LIMIT = 10.0
+"""Seconds until all are gone: three, and what a busy machine adds."""
 RESTARTS = choose(short=5, full=20)
 
 pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.timeout(180)]
@@ -75,15 +76,15 @@ def wait_for_nobody(kernel, pids):
     """Return once these processes are gone."""
     at = time.monotonic()
     eventually(lambda: all(is_dead(pid) for pid in pids), f"gone: {pids}")
-    assert time.monotonic() - at < 2 * GOAL
+    assert time.monotonic() - at < LIMIT
 
 
 def test_run_survives_when_the_kernel_is_interrupted(make_kernel):
     """Ctrl-C in a notebook is meant for the cell, never for a job."""
     kernel = make_kernel()
     begin_slow_run(kernel)
-    cell = kernel.begin("import time\ntime.sleep(60)")
-    pause(0.5)
+    cell = kernel.begin(BUSY)
+    kernel.wait_for_text("busy")
     kernel.interrupt()
     assert "KeyboardInterrupt" in kernel.finish(cell)
     assert kernel.run("print(end.result(20))") == "done\n"
@@ -132,7 +133,7 @@ def test_death_amid_starts_leaves_nothing(make_kernel):
     everybody = [*kernel.find_others(), kernel.pid]
     kernel.kill()
     wait_for_nobody(kernel, everybody)
-    eventually(lambda: not find_marked(kernel.mark), "nobody came after", GOAL)
+    eventually(lambda: not find_marked(kernel.mark), "nobody came after")
 
 
 def test_two_kernels_in_one_folder_do_not_meet(make_kernel):
@@ -175,7 +176,7 @@ def test_restarts_in_a_row_leave_nothing_anywhere(make_kernel, tmp_path):
     last = kernel.pid
     kernel.shut_down()
     wait_for_nobody(kernel, seen | {last})
-    assert not find_marked(kernel.mark)
+    eventually(lambda: not find_marked(kernel.mark), "nobody came after")
     eventually(lambda: list_abandoned() <= abandoned, list_abandoned)
     assert list((tmp_path / "tmp-0").iterdir()) == []
     left = {path.name for path in tmp_path.iterdir()}

@@ -6,6 +6,7 @@ import time
 
 import pexpect
 import pytest
+from polling import eventually
 
 DEADLINE = 60
 
@@ -125,8 +126,17 @@ def test_failure_prints_its_traceback_once(terminal):
         r"\[bad\] .*failed after .*: ZeroDivisionError: division by zero\r?\n"
     )
     terminal.expect(r"\[bad\] ZeroDivisionError: division by zero\r?\n")
-    said = terminal.run("%cron run bad --wait") + terminal.run("'over'")
-    assert said.count("ZeroDivisionError: division by zero") == 3
+    said = terminal.run("%cron run bad --wait")
+    title = "ZeroDivisionError: division by zero"
+
+    def read_on():
+        nonlocal said
+        said += terminal.run("'over'")
+        return said.count(title) >= 3
+
+    eventually(read_on, "the run's lines, which come by themselves")
+    said += terminal.run("'over'")
+    assert said.count(title) == 3
     assert said.count("[bad] ZeroDivisionError: division by zero") == 1
 
 

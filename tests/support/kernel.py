@@ -14,6 +14,9 @@ from watching import MARK, find_marked
 
 DEADLINE = 60.0
 """Seconds for one cell: generous where only the order matters."""
+BUSY = "print('bu' + 'sy')\nimport time\nfor _ in range(600): time.sleep(0.1)\n"
+"""A cell to be interrupted once it has said "busy", for a minute. By many short sleeps:
+a signal just before a sleep's system call is seen after it."""
 
 
 def strip_colours(text):

@@ -65,7 +65,9 @@ def test_idle_threads_sleep_when_one_can_serve(pool):
     for _ in range(100):
         done = threading.Event()
         pool.submit(lambda done=done: (servers.add(threading.get_ident()), done.set()))
-        assert done.wait(10)
+        assert done.wait(20)
+        # On a busy machine the last one may not be back yet.
+        eventually(lambda: len(pool._idle) == pool._threads)
     assert len(servers) < 10
 
 
