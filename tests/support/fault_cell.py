@@ -22,6 +22,8 @@ READY_SECONDS = 40
 """Only the order matters before the fault; many cells start at the same time."""
 STOP_SECONDS = 10
 """Longer than a start or a stop may take."""
+DEADLY = (signal.SIGTERM, signal.SIGKILL)
+"""Signals that end whoever gets them; the client may first wait for its runs."""
 SHORT_STOP_SECONDS = 4
 """Not so long that a supervisor or a zygote is replaced."""
 
@@ -119,6 +121,9 @@ class Cell:
         """
         at = time.monotonic()
         os.kill(pid, number)
+        if number in DEADLY and pid != self._process.pid:
+            # What it ends must not end by itself before, however busy the machine is.
+            eventually(lambda: is_dead(pid), f"{pid} is dead", READY_SECONDS)
         (self.folder / "struck").touch()
         if number == signal.SIGSTOP:
             pause(stop_seconds)
