@@ -15,7 +15,7 @@ from distributed import Client
 from distributed.utils import offload
 from polling import eventually
 
-START_SECONDS = 20.0
+START_SECONDS = 40.0
 
 
 def warm_dask(folder):

@@ -17,7 +17,7 @@ from watching import SESSION, find_family, find_marked, read_command, read_stat
 
 LAST_BYTES = 2000
 """Of each stream: its end is what matters."""
-PATIENCE = 2.0
+PATIENCE = 10.0
 """Seconds for the client, which may be what hangs."""
 
 
