@@ -5,6 +5,7 @@ import textwrap
 import pytest
 from house import KINDS, WORKERS, House, Shared, end_tasks
 from redis_server import Clients, RedisServer, require_redis
+from stalls import Sleeper
 
 
 @pytest.fixture(autouse=True)
@@ -38,6 +39,14 @@ def workers(request, tmp_path):
     """Tasks that run in their own processes: forked, spawned."""
     with House(request.param, tmp_path) as house:
         yield house
+
+
+@pytest.fixture
+def sleeper():
+    """A process that knows how late the machine is."""
+    sleeper = Sleeper()
+    yield sleeper
+    sleeper.end()
 
 
 @pytest.fixture

@@ -26,12 +26,16 @@ ADDING = """
 TOLD = """
     import os, sys, threading
     from pathlib import Path
+    def read():
+        return (Path(__file__).parent / "order.txt").read_text()
     def task():
-        text = (Path(__file__).parent / "order.txt").read_text()
-        space = {}
+        text = read()
+        space = {"is_wanted": lambda: read() == text}
         exec(text, space)
         return space["result"]
 """
+UNTIL_TOLD = "import time\nwhile is_wanted():\n    time.sleep(0.005)\nresult = 1"
+"""An instruction to wait for the next one."""
 
 
 @pytest.fixture
@@ -48,15 +52,28 @@ def start(write):
 
 
 @pytest.fixture
-def obedient(start, tmp_path):
-    """A task whose runs follow instructions, and a way to send those."""
+def obey(start, tmp_path):
+    """Start a task whose runs follow instructions; return it, and a way to send those.
+
+    A run that waits reads them again: they are replaced at once.
+    """
     order = tmp_path / "order.txt"
 
     def tell(text):
-        order.write_text(text)
+        order.with_suffix(".new").write_text(text)
+        order.with_suffix(".new").rename(order)
 
-    tell("result = 0")
-    return start(TOLD), tell
+    def start_obedient(**options):
+        tell("result = 0")
+        return start(TOLD, **options), tell
+
+    return start_obedient
+
+
+@pytest.fixture
+def obedient(obey):
+    """Such a task, and a way to send instructions."""
+    return obey()
 
 
 def call_twice(task):
@@ -94,11 +111,17 @@ def test_switch_decides_whether_calls_go_directly(write, monkeypatch, value, is_
     registry.close(0)
 
 
-def is_supervised(task):
-    """Return whether calls of a task need the supervisor.
+def check_is_direct(task):
+    """Fail if calls of a task need the supervisor.
 
-    More than one: it may be stopped just before it offers the worker again.
+    One must do without. Some may not: a run that takes longer than 4 ms on a busy
+    machine, and one that comes just before the supervisor offers the worker again.
     """
+    eventually(lambda: not is_call_supervised(task), "a call without the supervisor")
+
+
+def is_supervised(task):
+    """Return whether calls of a task need the supervisor: several in a row."""
     return all(is_call_supervised(task) for _ in range(3))
 
 
@@ -122,7 +145,7 @@ def is_call_supervised(task):
 def test_short_quiet_run_needs_no_supervisor(start):
     """A suspended supervisor does not delay it."""
     task = start()
-    assert not is_supervised(task)
+    check_is_direct(task)
     assert task.execute().result(SECONDS) >= 4
 
 
@@ -274,22 +297,28 @@ def test_result_of_any_size_arrives(obedient, size):
     task, tell = obedient
     tell(f"result = bytes({size})")
     assert task.execute().result(SECONDS) == bytes(size)
-    assert is_supervised(task) == (size > 8_000)
+    if size > 8_000:
+        assert is_supervised(task)
+    else:
+        check_is_direct(task)
 
 
 def test_long_run_is_seen_while_it_is_in_progress(obedient):
     """Status, `running` and events, as for any run."""
     task, tell = obedient
     record = Record(task)
-    tell("import time; time.sleep(0.5); result = 1")
+    tell(UNTIL_TOLD)
+    before = SystemClock().monotonic()
     run = task.execute()
     eventually(lambda: task.status == "running", "it is told")
     (running,) = task.running
+    pause(0.1)
+    tell("result = 0")
     assert run.result(SECONDS) == 1
     drain()
     assert record.names == ["execution:started", "execution:finished"]
     assert task.last_run.id == running.id
-    assert 0.4 < task.last_run.duration < 5
+    assert 0.1 < task.last_run.duration < SystemClock().monotonic() - before
 
 
 @pytest.mark.parametrize("seconds", [0.002, 0.004, 0.006, 0.02, 0.03])
@@ -304,47 +333,56 @@ def test_run_of_any_length_ends_once(obedient, seconds):
     assert record.names == ["execution:started", "execution:finished"] * 15
 
 
-def test_second_call_overlaps_the_first(start):
+def test_second_call_overlaps_the_first(obey):
     """R3: the earlier run is named, whoever knows of it."""
-    task = start("import time\ndef task():\n    time.sleep(0.3)", no_overlap=True)
+    task, tell = obey(no_overlap=True)
     record = Record(task)
+    tell(UNTIL_TOLD)
     first = task.execute()
     with pytest.raises(OverlapError) as caught:
         task.execute().result(SECONDS)
+    tell("result = 0")
     first.result(SECONDS)
     assert caught.value.execution_id == record.contexts[0].execution.id
 
 
-def test_slot_overlaps_a_called_run(start):
+def test_slot_overlaps_a_called_run(obey):
     """R3: it is skipped, whether or not the supervisor knew of the run."""
-    source = "import time\ndef task():\n    time.sleep(1.5)"
-    task = start(source, EVERY_SECOND, no_overlap=True)
+    task, tell = obey(expression=EVERY_SECOND, no_overlap=True)
     record = Record(task)
+    record.wait("execution:finished")  # of a slot: most of a second is left
+    tell(UNTIL_TOLD)
+    run = task.execute()
     record.wait("execution:overlap")
-    assert task.running
+    assert [running.reason for running in task.running] == ["invoked"]
+    tell("result = 0")
+    assert run.result(SECONDS) == 1
 
 
-def test_slots_are_on_time_beside_calls(start):
+def test_slots_are_on_time_beside_calls(start, sleeper):
     """R1: none is missed, and each is reported."""
     task = start(expression=EVERY_SECOND)
     record = Record(task)
     end = SystemClock().monotonic() + 3.5
     count = 0
-    while SystemClock().monotonic() < end:
+    while SystemClock().monotonic() < end or count < 100:
         task.execute().result(SECONDS)
         count += 1
     drain()
-    assert not record.of("execution:missed")
+    sleeper.check_missed(record)
     slots = [
         context.date.timestamp()
-        for context in record.of("execution:started")
-        if context.execution.reason == "scheduled"
+        for context in record.contexts
+        if context.event == "execution:missed"
+        or (
+            context.event == "execution:started"
+            and context.execution.reason == "scheduled"
+        )
     ]
     assert len(slots) >= 3
     assert slots == [slots[0] + place for place in range(len(slots))]
     for context in record.of("execution:finished"):
         assert context.execution.is_ok
-    assert count > 100
 
 
 @pytest.mark.parametrize("action", ["stop", "destroy"])
@@ -390,7 +428,7 @@ def test_worker_dies_in_a_called_run(obedient, delay):
     assert record.names == ["execution:started", "execution:failed", "task:restarted"]
     tell("result = 1")
     call_twice(task)
-    assert not is_supervised(task)
+    check_is_direct(task)
 
 
 @pytest.mark.parametrize("seconds", [0, 0.001, 0.003, 0.3])
@@ -450,7 +488,7 @@ def test_supervisor_is_lost_in_a_called_run(obedient):
     eventually(lambda: task.is_started and not task.is_starting, "it goes on")
     assert task.execute().result(SECONDS) == 3
     call_twice(task)
-    assert not is_supervised(task)
+    check_is_direct(task)
 
 
 @pytest.mark.parametrize(
@@ -549,7 +587,7 @@ def test_shutdown_waits_for_a_called_run(obedient):
     task, tell = obedient
     tell("import time; time.sleep(0.2); result = 9")
     run = task.execute()
-    ipycron.shutdown(5)
+    ipycron.shutdown(SECONDS)
     assert run.result(0) == 9
     assert task.history.finished == 3
 
@@ -569,7 +607,7 @@ def test_shutdown_right_after_a_call_waits_for_its_run(start, tmp_path, pause_se
         task = start(source)
         run = task.execute()
         pause(pause_seconds)
-        ipycron.shutdown(5)
+        ipycron.shutdown(SECONDS)
         assert run.exception(0) is None
         assert len((tmp_path / "runs").read_text()) == 3 * count
 
