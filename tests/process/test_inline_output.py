@@ -84,6 +84,8 @@ def test_other_threads_print_as_before(house, capsys):
         for number in range(20):
             print(number)
             yield
+        while not seen:
+            yield
 
     task = house.start(speak)
     thread = threading.Thread(target=make_noise)

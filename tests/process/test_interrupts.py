@@ -36,7 +36,7 @@ dice, count, late = random.Random(%d), 0, 0
 for _ in range(400):
     try:
         signal.setitimer(signal.ITIMER_REAL, dice.uniform(0.00002, 0.0005))
-        task.execute().result(5)
+        task.execute().result(20)
         signal.setitimer(signal.ITIMER_REAL, 0)
     except KeyboardInterrupt:
         count += 1

@@ -206,9 +206,9 @@ def test_09_shutdown_waits_for_manual_runs_and_ends_stuck_ones(house):
     run = house.start(wait, name="waited for").execute()
     stuck = house.start(lambda _: threading.Event().wait(), name="stuck").execute()
     eventually(lambda: all(t.running for t in ipycron.get_tasks().values()))
-    opener = threading.Timer(0.2, gate.open)
+    opener = threading.Timer(0.1, gate.open)
     opener.start()
-    ipycron.shutdown(1)
+    ipycron.shutdown(2)
     opener.join()
     assert run.result(0) == "whole"
     assert isinstance(stuck.exception(0), ExecutionStopped)

@@ -175,7 +175,7 @@ def test_run_continues_when_its_wait_has_timed_out(house):
     record = Record(task)
     with pytest.raises(WaitTimeout, match=r"no result within 0\.05 s"):
         task.execute().result(SECONDS)
-    assert task.is_busy
+    eventually(lambda: task.is_busy, "it is told that the run has begun")
     gate.open()
     record.wait("execution:finished")
     assert task.last_run.result == "late"

@@ -30,11 +30,14 @@ def fail(ctx):
 
 
 def levels(caplog, name="ipycron"):
-    """Return levels and texts of a logger's records."""
+    """Return levels and texts of a logger's records, but for missed slots.
+
+    A busy machine may miss any slot of a task that is due every second.
+    """
     return [
         (record.levelname, record.getMessage())
         for record in caplog.records
-        if record.name == name
+        if record.name == name and "missed" not in record.getMessage()
     ]
 
 
@@ -78,8 +81,8 @@ def test_scheduled_failure_is_logged_with_its_traceback(house, caplog):
     Record(task).wait("execution:failed")
     task.destroy().result(SECONDS)
     drain()
-    record = next(r for r in caplog.records if r.name == "ipycron")
-    assert record.levelname == "ERROR"
+    record = next(r for r in caplog.records if r.levelname == "ERROR")
+    assert record.name == "ipycron"
     assert record.getMessage() == "task 'report': a run failed: ValueError: no"
     text = logging.Formatter().format(record)
     assert 'raise ValueError("no")' in text

@@ -18,16 +18,19 @@ pytestmark = pytest.mark.usefixtures("supervisor")
 on_both = pytest.mark.parametrize("house", BOTH, indirect=True)
 
 
-def test_every_slot_runs_once_and_not_early(house):
+SETTLED = ("execution:started", "execution:missed")
+
+
+def test_every_slot_runs_once_and_not_early(house, sleeper):
     """Three seconds are three runs: one per slot, none early."""
     task = house.start(lambda _: 42, EVERY_SECOND)
     record = Record(task)
     record.wait("execution:finished", 3)
     task.destroy().result(SECONDS)
     drain()
-    assert "execution:missed" not in record.names
+    sleeper.check_missed(record)
     starts = record.of("execution:started")
-    slots = [context.date for context in starts]
+    slots = [c.date for c in record.contexts if c.event in SETTLED]
     assert all(later - slot == timedelta(seconds=1) for slot, later in pairs(slots))
     for context in starts:
         execution = context.execution
@@ -87,10 +90,14 @@ def test_task_is_destroyed_when_its_limit_is_reached(house):
     record = Record(task)
     assert task.runs_left == 2
     task.start().result(SECONDS)
-    left = [context.task.runs_left for context in record.wait("execution:finished", 1)]
-    assert left == [1]
+    record.wait("execution:finished")
+    begun = record.count("execution:started")
+    left = task.runs_left  # the second run may begin at any time
+    drain()
+    assert 2 - record.count("execution:started") <= left <= 2 - begun
     record.wait("task:destroyed")
-    record.expect(
+    drain()
+    assert [name for name in record.names if name != "execution:missed"] == [
         "task:started",
         "execution:started",
         "execution:finished",
@@ -99,7 +106,7 @@ def test_task_is_destroyed_when_its_limit_is_reached(house):
         "execution:max_reached",
         "task:stopped",
         "task:destroyed",
-    )
+    ]
     assert (task.runs_left, task.status) == (0, "destroyed")
     assert task.id not in ipycron.get_tasks()
 
@@ -157,10 +164,10 @@ def test_manual_run_counts_for_overlap_also_after_stop_and_start(house):
         yield from gate.pass_through()
 
     task = house.start(wait, EVERY_SECOND, no_overlap=True)
-    task.stop().result(SECONDS)
+    task.stop(force=True).result(SECONDS)
     record = Record(task)
-    task.start().result(SECONDS)
-    run = task.execute()
+    task.start()
+    run = task.execute()  # with the start, and so before its first slot
     record.wait("execution:overlap", 2)
     reasons = [c.execution.reason for c in record.of("execution:started")]
     assert reasons == ["invoked"]
@@ -180,9 +187,9 @@ def test_long_run_is_ended_when_it_exceeds_its_timeout(house):
         with pytest.raises(InvalidOption, match="a thread cannot be killed"):
             house.create(wait, timeout=0.2)
         return
-    task = house.start(wait, timeout=0.5)
+    task = house.start(wait, timeout=1)
     record = Record(task)
-    with pytest.raises(ExecutionTimeout, match=r"longer than 0\.5 s"):
+    with pytest.raises(ExecutionTimeout, match="longer than 1 s"):
         task.execute().result(SECONDS)
     gate.open()
     assert task.execute().result(SECONDS) == "done"
@@ -199,20 +206,25 @@ def test_run_starts_when_its_random_delay_is_over(house):
     record = Record(task)
     contexts = record.wait("execution:started", 3)
     delays = [context.execution.started_at - context.date for context in contexts]
-    assert all(timedelta(0) <= delay < timedelta(seconds=2) for delay in delays)
+    # It may begin late by the tolerance, before and after the delay.
+    assert all(timedelta(0) <= delay < timedelta(seconds=3) for delay in delays)
     assert max(delays) > timedelta(milliseconds=20)
     task.destroy().result(SECONDS)
+
+
+MONTHS = 1e7
+"""Seconds: a random delay of up to an hour may well be over within two."""
 
 
 @on_both
 def test_stop_drops_a_run_in_its_random_delay(house):
     """A run that has not begun is dropped by a stop, without an event."""
-    task = house.start(lambda _: 42, EVERY_SECOND, jitter=3600)
+    task = house.start(lambda _: 42, EVERY_SECOND, jitter=MONTHS)
     record = Record(task)
     record.wait("execution:overlap")  # a slot has come while one was waiting
     task.stop().result(SECONDS)
     drain()
-    assert set(record.names[:-1]) == {"execution:overlap"}
+    assert {*record.names[:-1]} - {"execution:missed"} == {"execution:overlap"}
     assert record.names[-1] == "task:stopped"
 
 

@@ -4,7 +4,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 
 import pytest
 from programs import Program
@@ -46,9 +45,10 @@ def test_script_lives_while_a_task_is_started_and_ends_with_the_last(run, job):
 
         job = {job}
         job = (lambda: None) if job is print else job
-        task = ipycron.schedule("* * * * * *", job, max_executions=2)
+        task = ipycron.create_task("* * * * * *", job, max_executions=2)
         task.on("execution:finished", tell).on("task:destroyed", tell)
         print("last line", flush=True)
+        task.start()
     """)
     assert script.wait() == 0
     assert script.stdout == [
@@ -74,9 +74,7 @@ def test_script_lives_while_a_task_is_started_and_ends_with_the_last(run, job):
 )
 def test_script_ends_by_itself_when_nothing_holds_it(run, end):
     """Unref'd, stopped, destroyed or unstarted tasks keep no process alive."""
-    begin = time.monotonic()
     assert run(end).wait() == 0
-    assert time.monotonic() - begin < 8
 
 
 def test_script_lives_again_when_a_task_is_refd(run):
@@ -198,8 +196,10 @@ def test_script_ends_when_it_is_interrupted(run):
 def test_wait_shuts_down_cleanly_on_a_signal(run, number):
     """`wait()` returns on Ctrl-C and SIGTERM, once a run in progress has ended."""
     script = run("""
-        import time
+        import signal, time
         def job():
+            while signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+                time.sleep(0.01)  # until somebody waits
             print("running", flush=True)
             time.sleep(0.5)
             return 42
@@ -249,12 +249,12 @@ def test_copy_of_the_process_is_not_the_client(run):
         if child == 0:
             print("child", len(ipycron.get_tasks()), flush=True)
             own = ipycron.create_task("0 0 1 1 *", lambda: 7)
-            own.start().result(5)
-            print("child", own.execute().result(5), flush=True)
+            own.start().result(20)
+            print("child", own.execute().result(20), flush=True)
             ipycron.shutdown()
             os._exit(0)
         os.waitpid(child, 0)
-        print("parent", len(ipycron.get_tasks()), task.execute().result(5) > 0)
+        print("parent", len(ipycron.get_tasks()), task.execute().result(20) > 0)
         ipycron.shutdown()
     """)
     assert script.wait() == 0
@@ -328,7 +328,7 @@ def test_nothing_of_ours_is_printed(run):
             raise ValueError("no")
         for expression, task in (("* * * * * *", job), ("* * * * * *", "job.py")):
             task = ipycron.schedule(expression, task)
-            task.execute().exception(5)
+            task.execute().exception(20)
             task.execute()
         time.sleep(1.1)
         ipycron.shutdown()
