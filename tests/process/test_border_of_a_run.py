@@ -314,9 +314,9 @@ def test_summary_costs_little_whatever_the_object(make):
     assert len(text) <= 300
 
     def take():
-        begin = time.perf_counter()
+        begin = time.process_time()  # of a busy machine, only what it costs
         summarize(value)
-        return time.perf_counter() - begin
+        return time.process_time() - begin
 
     assert min(take() for _ in range(3)) < 0.005
 
@@ -327,10 +327,10 @@ def test_error_of_a_large_value_is_short(make):
     error = KeyError(make())
 
     def take():
-        begin = time.perf_counter()
+        begin = time.process_time()
         text = describe.get_error_text(error).text
         assert len(text) < 10_000
-        return time.perf_counter() - begin
+        return time.process_time() - begin
 
     assert min(take() for _ in range(3)) < 0.1
 

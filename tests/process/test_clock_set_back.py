@@ -34,7 +34,7 @@ before = task.seconds_to_next
 count = len(dates)
 if float(sys.argv[2]) < -3 * 3600:
     wait(count + 2)
-    print(len(dates) >= count + 2, abs(dates[-1] - time.time()) < 2)
+    print(len(dates) >= count + 2, abs(dates[-1] - time.time()) < 60)
 else:
     print(before > 3000, len(dates) == count)
 ipycron.shutdown()
@@ -54,7 +54,7 @@ def run(kind, shift, folder):
         },
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
         check=False,
     )
 
