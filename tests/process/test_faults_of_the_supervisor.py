@@ -166,7 +166,7 @@ def test_shutdown_returns_when_the_supervisor_is_stopped(write, monkeypatch):
     pids = [get_supervisor(), get_zygote(), task.execute().result(10)]
     with stopped(pids[0]):
         ipycron.shutdown(0)
-    assert all(is_dead(pid) for pid in pids)
+    eventually(lambda: all(is_dead(pid) for pid in pids), "none is left")
 
 
 def test_shutdown_returns_when_the_zygote_is_stopped(write):
@@ -176,7 +176,7 @@ def test_shutdown_returns_when_the_zygote_is_stopped(write):
     pids = [get_supervisor(), get_zygote(), task.execute().result(10)]
     with stopped(pids[1]):
         ipycron.shutdown(0)
-        eventually(lambda: all(is_dead(pid) for pid in pids), "everybody is gone", 10)
+        eventually(lambda: all(is_dead(pid) for pid in pids), "everybody is gone")
 
 
 def test_all_processes_end_when_the_client_is_killed_amid_starts(write, tmp_path):
@@ -201,7 +201,7 @@ def test_all_processes_end_when_the_client_is_killed_amid_starts(write, tmp_path
             family = find_family(client.pid)
             client.kill()
         eventually(
-            lambda family=family: all(is_dead(pid) for pid in family), "all are gone", 5
+            lambda family=family: all(is_dead(pid) for pid in family), "all are gone"
         )
 
 
@@ -270,7 +270,7 @@ def test_loss_is_logged_once_with_what_the_supervisor_said(write, caplog):
     task.start().result(10)
     with caplog.at_level(logging.ERROR, "ipycron"):
         lose_supervisor()
-        eventually(lambda: "supervisor is gone" in caplog.text, caplog.text, 5)
+        eventually(lambda: "supervisor is gone" in caplog.text, lambda: caplog.text)
     (record,) = [r for r in caplog.records if "supervisor is gone" in r.getMessage()]
     assert "exit code -9" in record.getMessage()
 

@@ -63,14 +63,14 @@ def test_lifeline_ends_a_worker_when_python_does_not_listen(write):
     zygote = get_zygote()
     with stopped(zygote):
         os.kill(get_supervisor(), signal.SIGKILL)
-        eventually(lambda: is_dead(pid), "the worker is gone", 10)
+        eventually(lambda: is_dead(pid), "the worker is gone")
 
 
 def test_zygote_kills_a_worker_when_it_blocks_sigterm(write):
     """The lifeline's SIGTERM stays pending; SIGKILL follows after the grace."""
     pid = run_stubborn(write, prelude=BLOCKED, body=IN_C)
     os.kill(get_supervisor(), signal.SIGKILL)
-    eventually(lambda: is_dead(pid), "the worker is gone", 10)
+    eventually(lambda: is_dead(pid), "the worker is gone")
 
 
 def test_parents_death_kills_a_worker_when_it_blocks_sigterm(write):
@@ -79,14 +79,14 @@ def test_parents_death_kills_a_worker_when_it_blocks_sigterm(write):
     zygote = get_zygote()
     with stopped(get_supervisor()):
         os.kill(zygote, signal.SIGKILL)
-        eventually(lambda: is_dead(pid), "the worker is gone", 10)
+        eventually(lambda: is_dead(pid), "the worker is gone")
 
 
 def test_parents_death_kills_a_spawned_worker_when_it_blocks_sigterm(write):
     """A spawned worker's parent is the supervisor."""
     pid = run_stubborn(write, prelude=BLOCKED, body=IN_C, launcher="spawn")
     os.kill(get_supervisor(), signal.SIGKILL)
-    eventually(lambda: is_dead(pid), "the worker is gone", 10)
+    eventually(lambda: is_dead(pid), "the worker is gone")
 
 
 def test_grandchildren_go_with_a_worker_when_both_are_stopped(write, tmp_path):
@@ -102,7 +102,7 @@ def test_grandchildren_go_with_a_worker_when_both_are_stopped(write, tmp_path):
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
     task.stop().result(5)
-    eventually(lambda: all(is_dead(pid) for pid in pids), "both are gone", 10)
+    eventually(lambda: all(is_dead(pid) for pid in pids), "both are gone")
 
 
 HOSTILE = {
@@ -147,7 +147,7 @@ def test_supervisor_ends_a_worker_when_it_sends(write, name):
         task.execute().result(10)
     assert caught.value.reason
     events.wait("task:restarted WorkerCrashed")
-    eventually(lambda: count_descriptors(supervisor) <= before, "nothing is kept", 10)
+    eventually(lambda: count_descriptors(supervisor) <= before, "nothing is kept")
     assert get_supervisor() == supervisor
 
 

@@ -132,7 +132,7 @@ def test_what_a_job_makes_is_shown_without_control_sequences(write, args):
         task = ipycron.create_task(NEVER, write(JOB), args=args, name=f"t{ALL}")
         task.start().result(10)
         error = task.execute().exception(10)
-        eventually(lambda: "warned" in "".join(handler.lines), handler.lines, 5)
+        eventually(lambda: "warned" in "".join(handler.lines), handler.lines)
     finally:
         root.removeHandler(handler)
     run = task.last_run
