@@ -105,7 +105,7 @@ def test_each_key_is_won_once_when_eight_processes_race(make, tmp_path):
 
 def test_no_key_is_won_twice_when_processes_are_killed(make, tmp_path):
     """A killed process loses at most the fire that it has just won."""
-    period, seconds = 0.01, 4
+    period, seconds, enough = 0.01, 4, 200
     log = os.open(tmp_path / "all.log", os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
 
     def start():
@@ -115,8 +115,11 @@ def test_no_key_is_won_twice_when_processes_are_killed(make, tmp_path):
 
     children = [start() for _ in range(PROCESSES)]
     kills = 0
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
+    begin = time.monotonic()
+    # A busy machine needs longer for as many.
+    while time.monotonic() < begin + seconds or (
+        len(read_wins(tmp_path)) < enough and time.monotonic() < begin + 40
+    ):
         threading.Event().wait(random.uniform(0.01, 0.1))
         victim = children.pop(random.randrange(PROCESSES))
         assert victim.exitcode is None, "it ended by itself"
@@ -133,7 +136,7 @@ def test_no_key_is_won_twice_when_processes_are_killed(make, tmp_path):
     wins = read_wins(tmp_path)
     claimed = count_claims(make())
     assert max(wins.values()) == 1, "a fire ran twice"
-    assert len(wins) > seconds / period / 2, "the fleet was hardly running"
+    assert len(wins) >= enough, "the fleet was hardly running"
     assert claimed - len(wins) <= kills + PROCESSES, "claims that nobody ran"
 
 
