@@ -12,7 +12,7 @@ import executors
 import pytest
 from dask_cluster import Cluster
 from executors import end_process, note_and_wait, read_runs
-from house import EVERY_SECOND, NEVER, Record
+from house import EVERY_SECOND, NEVER, Record, drain
 from polling import SECONDS, eventually
 
 import ipycron
@@ -240,6 +240,7 @@ def test_schedule_goes_on_when_a_worker_is_killed(cluster, start, tmp_path):
     (tmp_path / "go").touch()
     record.wait("execution:finished", count=2)
     task.destroy().result(SECONDS)
+    drain()
     assert len(record.of("execution:failed")) == 1
     assert len(read_runs(tmp_path)) == len(record.of("execution:started"))
 

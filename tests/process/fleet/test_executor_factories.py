@@ -48,6 +48,7 @@ def test_run_that_cannot_be_ended_keeps_its_task_busy(start, tmp_path, kind, cap
         record.wait("execution:overlap", 2)
         with pytest.raises(OverlapError, match=failed.execution.id):
             task.execute().result(SECONDS)
+        eventually(lambda: read_runs(tmp_path), "its process has begun it")
         assert len(read_runs(tmp_path)) == 1
         assert "cannot end it, so it continues" in caplog.text
         (tmp_path / "go").touch()

@@ -249,7 +249,8 @@ def test_schedule_keeps_its_rules_elsewhere(loky_pool, start, tmp_path):
     (tmp_path / "go").touch()
     record.wait("task:destroyed")
     assert len(read(tmp_path)) == 2
-    assert [name for name in record.names if name != "execution:overlap"] == [
+    others = ("execution:overlap", "execution:missed")
+    assert [name for name in record.names if name not in others] == [
         "task:started",
         *["execution:started", "execution:finished"] * 2,
         "execution:max_reached",
@@ -271,7 +272,7 @@ def test_runs_overlap_when_they_may(loky_pool, start, tmp_path):
 def test_run_fails_when_it_takes_too_long(loky_pool, start, tmp_path, caplog):
     """The future is cancelled; what still runs elsewhere is ignored."""
     job = partial(note_and_wait, str(tmp_path))
-    task = start(job, loky_pool, timeout=0.3)
+    task = start(job, loky_pool, timeout=1.5)  # enough for the last run
     with pytest.raises(ExecutionTimeout):
         task.execute().result(SECONDS)
     assert task.status == "idle"
@@ -483,10 +484,12 @@ def test_run_that_has_waited_too_long_in_a_queue_is_missed(start):
         eventually(lambda: SystemClock().now() > began + 0.6)
         gate.set()
         (failed,) = record.wait("execution:failed")
-        (missed,) = record.wait("execution:missed")
+        eventually(
+            lambda: failed.date in [c.date for c in record.of("execution:missed")],
+            "its slot is missed",
+        )
         called.result(SECONDS)
     error = failed.execution.error
     assert isinstance(error, ExecutorError)
     assert "(0.5 s): it was not run" in str(error)
-    assert missed.date == failed.date
     assert not record.of("execution:finished")
