@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from front_ends import LAB_FIRST
 from playwright.sync_api import expect
+from polling import eventually
 
 SCREENSHOTS = Path(__file__).parent / "screenshots"
 PANEL = "ipycron.panel()"
@@ -30,7 +31,9 @@ ipycron.schedule("* * * * * *", tick, background=True, name="ticking")
 ipycron.schedule("0 0 1 1 *", fail, background=True, name="failing").execute()
 daily = dict(background=True, timezone="UTC", name="daily")
 ipycron.schedule(f"30 {later} * * *", tick, **daily)
-ipycron.schedule("*/20 * * * *", work, background=True, name="working").execute()
+# One run, even where a slot comes now.
+one = dict(background=True, no_overlap=True, name="working")
+ipycron.schedule("*/20 * * * *", work, **one).execute()
 ipycron.create_task("@weekly", tick, background=True, name="<i>resting</i>");
 """
 MANY = """
@@ -65,12 +68,10 @@ def count_runs(row):
     return int(found[1]) if found else 0
 
 
-def wait_for_runs(row, count, seconds=20):
+def wait_for_runs(row, count):
     """Wait until a row shows so many finished runs."""
     numbers = "|".join(map(str, range(count, count + 60)))
-    expect(row.locator(".icr-counts")).to_have_text(
-        re.compile(rf"^({numbers}) ok"), timeout=seconds * 1000
-    )
+    expect(row.locator(".icr-counts")).to_have_text(re.compile(rf"^({numbers}) ok"))
 
 
 def count_work(devtools):
@@ -98,7 +99,7 @@ def test_panel_shows_every_task(notebook):
     expect(resting.locator(".icr-countdown")).to_have_text("–")
     working = get_row(notebook, "working")
     expect(working.locator(".icr-status")).to_have_text("running")
-    expect(working.locator(".icr-last")).to_contain_text(re.compile(r"00:0\d"))
+    expect(working.locator(".icr-last")).to_contain_text(re.compile(r"00:\d\d"))
     summary = notebook.page.locator(".icr-panel .icr-top")
     expect(summary).to_contain_text("5 tasks")
     expect(summary).to_contain_text("1 failing")
@@ -145,14 +146,21 @@ def test_panel_goes_on_while_the_kernel_is_busy(notebook, tmp_path):
 
 
 @LAB_FIRST
-def test_panel_counts_on_while_the_interpreter_is_held(notebook):
+def test_panel_counts_on_while_the_interpreter_is_held(notebook, tmp_path):
     """While a call holds the GIL, the page ticks and says that it is waiting."""
     notebook.run(TASKS)
     notebook.run(PANEL)
     daily = get_row(notebook, "daily").locator(".icr-countdown")
     expect(daily).to_have_text(re.compile(r"\d\d:\d\d"))
-    notebook.run("held = sum(range(250_000_000))", is_awaited=False)
-    notebook.page.wait_for_timeout(500)
+    begun, go_on = tmp_path / "begun", tmp_path / "go-on"
+    # For a minute at most, should the test fail before it touches the file.
+    wait = f"for n in $(seq 600); do [ -e {go_on} ] && break; sleep 0.1; done"
+    command = f"touch {begun}; {wait}"
+    notebook.run(
+        f"import ctypes; ctypes.PyDLL(None).system({command.encode()!r});",
+        is_awaited=False,
+    )
+    eventually(begun.exists, "the call has begun")
     get_row(notebook, "daily").get_by_role("button", name="Stop").click()
 
     before = daily.inner_text()
@@ -160,6 +168,7 @@ def test_panel_counts_on_while_the_interpreter_is_held(notebook):
     expect(line).to_have_text("Kernel busy, command queued.")
     expect(daily).not_to_have_text(before)
     assert line.inner_text() == "Kernel busy, command queued."  # it still is
+    go_on.touch()
     expect(get_row(notebook, "daily").locator(".icr-status")).to_have_text("stopped")
     expect(line).to_be_hidden()
 
@@ -517,7 +526,7 @@ def test_panel_stays_smooth_with_two_hundred_tasks(notebook):
     assert done["LayoutCount"] <= 4 * 10
     assert done["RecalcStyleCount"] <= 4 * 10
     for number in (150, 199):
-        wait_for_runs(get_row(notebook, f"task {number}"), 3, seconds=4)
+        wait_for_runs(get_row(notebook, f"task {number}"), 3)
 
 
 RESTORED = """%%cron * * * * * * --name again

@@ -282,7 +282,8 @@ def test_clock_follows_the_kernel_where_the_browser_is_wrong(bare_page):
           return clock.now() - Date.now() / 1000;
         }"""
     )
-    assert offset == pytest.approx(3600, abs=0.05)
+    # Some steps of the script lie in between, however long: less than was slow.
+    assert offset == pytest.approx(3600, abs=0.25)
 
 
 @pytest.mark.parametrize(
