@@ -16,11 +16,14 @@ import gc, itertools, json, signal, socket, sys, threading, time
 
 {setup}
 
-counts = [0, 0]
+counts, depth = [0, 0], [0]
 
 def handle(*_):
     counts[1] += 1
-    call()
+    if depth[0] < 20:  # a handler that is slower than the timer would go ever deeper
+        depth[0] += 1
+        call()
+        depth[0] -= 1
 
 signal.signal(signal.SIGALRM, handle)
 signal.setitimer(signal.ITIMER_REAL, 0.0003, 0.0003)

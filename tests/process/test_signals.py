@@ -7,14 +7,11 @@ import pytest
 from fresh import run_fresh
 
 BEGINNING = """
-import json, os, signal, threading, time
+import json, os, signal, tempfile, threading, time
 import ipycron
 
 def send_later(seconds, number=signal.SIGTERM):
     threading.Timer(seconds, os.kill, (os.getpid(), number)).start()
-
-def work():
-    time.sleep(60)
 
 def tell(*facts):
     print(json.dumps(facts))
@@ -27,8 +24,15 @@ def shut_down(*_):
     ipycron.shutdown(0.5)
     heard.append(task.status)
 
+folder = tempfile.TemporaryDirectory()
+go_on = folder.name + "/go-on"
+
+def work():
+    while not os.path.exists(go_on):
+        time.sleep(0.01)
+
 signal.signal(signal.SIGTERM, shut_down)
-task = ipycron.schedule("0 0 1 1 *", work, background=True, stop_timeout=0.5)
+task = ipycron.schedule("0 0 1 1 *", work, background=True, stop_timeout=20)
 task.execute()
 while not task.is_busy:
     time.sleep(0.01)
@@ -52,10 +56,11 @@ while not heard:  # on a busy machine the signal may be late
 INTERRUPTED = """
 send_later(0.2, signal.SIGINT)
 try:
-    ipycron.shutdown(1)
+    ipycron.shutdown(20)
 except KeyboardInterrupt:
     heard.append(task.status)
-ipycron.shutdown(1)
+open(go_on, "w").close()
+ipycron.shutdown(20)
 heard.append(task.status)
 """
 
