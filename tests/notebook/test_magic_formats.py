@@ -177,7 +177,7 @@ def test_tasks_are_a_table(session, run):
     ]
     assert bundle["text/html"].startswith("<table><thead>")
     # How soon is one word; in plain text it is not.
-    assert re.search(r", in(\xa0\d+\xa0(d|h)){1,2}<", bundle["text/html"])
+    assert re.search(r", in(\xa0\d+\xa0(d|h|min|s)){1,2}<", bundle["text/html"])
     assert "\xa0" not in bundle["text/plain"]
 
 
