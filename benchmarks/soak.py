@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 
 from soak_books import Books, describe, is_balanced
 from soak_refusals import Refusals
-from soak_scales import ZYGOTE, Scales, find_children
+from soak_scales import SECONDS_TO_LEAVE, ZYGOTE, Scales, find_children
 
 import ipycron
 from ipycron.client.jobs import Cell
@@ -271,6 +271,15 @@ def find_orphans(mark: str) -> list[str]:
     return found
 
 
+def wait_for_orphans(mark: str) -> list[str]:
+    """Return what is left after some time: on a busy machine the dead need it to go."""
+    deadline = time.monotonic() + SECONDS_TO_LEAVE
+    pause = threading.Event()
+    while (left := find_orphans(mark)) and time.monotonic() < deadline:
+        pause.wait(0.1)
+    return left
+
+
 def kill_supervisor() -> None:
     """Kill the supervisor: everything below it is lost."""
     pid = registry.client.supervisor_pid
@@ -367,7 +376,7 @@ def report(books: Books, population: Population, mark: str) -> bool:
     """Print the books; return whether they balance."""
     total = books.balance()
     open_ends = population.begun - population.ended
-    orphans = find_orphans(mark)
+    orphans = wait_for_orphans(mark)
     print("\n".join([*describe(total), *books.problems[:MAX_PROBLEMS]]))
     print(f"{'completions never ended':<28}{open_ends:>10,}")
     print(f"{'orphans':<28}{len(orphans):>10,}", *orphans)
