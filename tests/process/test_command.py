@@ -32,7 +32,7 @@ def test_version_is_printed_by_the_command_and_the_module(module):
         [sys.executable, "-m", module, "--version"],
         capture_output=True,
         text=True,
-        timeout=25,
+        timeout=60,
         check=True,
     )
     assert done.stdout == f"ipycron {ipycron.__version__}\n"
@@ -95,7 +95,7 @@ def test_next_prints_while_it_counts_and_ends_at_an_interrupt():
         running.stdout.read(1_000_000)
         assert psutil.Process(running.pid).memory_info().rss - memory < 10_000_000
         running.send_signal(signal.SIGINT)
-        _, said = running.communicate(timeout=30)
+        _, said = running.communicate(timeout=60)
     assert first.strip()
     assert (running.returncode, said) == (130, b"")
 
@@ -126,7 +126,7 @@ def run(*words, **options):
     return subprocess.run(
         [*RUN, *words],
         capture_output=True,
-        timeout=30,
+        timeout=60,
         check=False,
         stdin=subprocess.DEVNULL,
         **options,
@@ -267,7 +267,7 @@ def test_run_fails_when_a_task_of_a_file_has_failed_last(tasks):
         input=lines,
         capture_output=True,
         cwd=tasks.parent,
-        timeout=30,
+        timeout=60,
         check=False,
     )
     assert (done.returncode, done.stdout) == (1, b"one.py: []\n")

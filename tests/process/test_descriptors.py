@@ -2,6 +2,7 @@
 
 import pytest
 from house import NEVER
+from polling import SECONDS
 
 import ipycron
 
@@ -37,7 +38,7 @@ def look(write):
     def run(launcher):
         task = ipycron.create_task(NEVER, write(LOOK), launcher=launcher)
         task.start().result(20)
-        return task.execute().result(10)
+        return task.execute().result(SECONDS)
 
     return run
 

@@ -31,8 +31,8 @@ def test_process_that_is_stopped_is_replaced(write, caplog, victim, error):
     path = write(PID)
     task = ipycron.create_task(EVERY_SECOND, path, max_restarts=0)
     events = Record(task)
-    task.start().result(10)
-    old = [victim(), get_zygote(), task.execute().result(10)]
+    task.start().result(SECONDS)
+    old = [victim(), get_zygote(), task.execute().result(SECONDS)]
     os.kill(old[0], signal.SIGSTOP)
     other = ipycron.create_task(NEVER, path, name="other", start_timeout=20)
     start = other.start()
@@ -50,9 +50,9 @@ def test_start_names_the_zygote_when_that_does_not_answer(write):
     task = ipycron.create_task(NEVER, write(PID), name="report", start_timeout=0.5)
     with stopped(get_zygote()):
         with pytest.raises(StartTimeout, match=r"'report'.*zygote.*Start the task"):
-            task.start().result(10)
+            task.start().result(SECONDS)
         with pytest.raises(StartTimeout) as caught:
-            task.start().result(10)
+            task.start().result(SECONDS)
         assert "by itself" not in str(caught.value)
 
 
@@ -62,8 +62,8 @@ def test_start_names_the_zygote_when_that_does_not_answer(write):
 def test_shutdown_keeps_its_time_when_processes_are_stopped(write, victims):
     """They are resumed, and end in order."""
     task = ipycron.create_task(NEVER, write(PID))
-    task.start().result(10)
-    pids = [get_supervisor(), get_zygote(), task.execute().result(10)]
+    task.start().result(SECONDS)
+    pids = [get_supervisor(), get_zygote(), task.execute().result(SECONDS)]
     for find in victims:
         os.kill(find(), signal.SIGSTOP)
     begin = time.monotonic()
@@ -76,8 +76,8 @@ CLIENT = """
 import sys
 import ipycron
 task = ipycron.schedule("* * * * * *", sys.argv[1])
-task.start().result(10)
-print(task.execute().result(10), flush=True)
+task.start().result(20)
+print(task.execute().result(20), flush=True)
 sys.stdin.read()
 """
 

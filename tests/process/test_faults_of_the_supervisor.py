@@ -13,7 +13,7 @@ from datetime import timedelta
 
 import pytest
 from house import EVERY_SECOND, NEVER, Record
-from polling import eventually, pause
+from polling import SECONDS, eventually, pause
 from scores import score_test
 from trouble import get_supervisor, get_zygote, stopped, strike
 from watching import find_family, is_dead
@@ -48,13 +48,13 @@ def test_tasks_go_on_when_supervisors_die_in_a_row(write):
     tasks = [ipycron.create_task(NEVER, write(QUICK)) for _ in range(3)]
     events = [Record(task) for task in tasks]
     for task in tasks:
-        task.start().result(10)
+        task.start().result(SECONDS)
     for count in range(1, 6):
         lose_supervisor()
         for heard in events:
             heard.wait("task:restarted SupervisorLost", count=count)
     for task, heard in zip(tasks, events, strict=True):
-        assert task.execute().result(10)
+        assert task.execute().result(SECONDS)
         assert not [event for event in heard.names if event == "task:failed"]
 
 
@@ -62,11 +62,11 @@ def test_losses_are_forgiven_when_runs_finish_between(write):
     """In time, any number of supervisors may be lost."""
     task = ipycron.create_task(NEVER, write(QUICK))
     events = Record(task)
-    task.start().result(10)
+    task.start().result(SECONDS)
     for count in range(1, 5):
         lose_supervisor()
         events.wait("task:restarted SupervisorLost", count=count)
-        task.execute().result(10)
+        task.execute().result(SECONDS)
     assert not events.count("task:failed SupervisorLost")
 
 
@@ -83,7 +83,7 @@ def test_run_waits_for_its_former_self_when_the_supervisor_is_lost(write, tmp_pa
     """)
     task = ipycron.create_task(EVERY_SECOND, path, no_overlap=True)
     events = Record(task)
-    task.start().result(10)
+    task.start().result(SECONDS)
     (first,) = eventually(lambda: log.exists() and log.read_text().split(), "a run")
     events.wait("execution:started")  # an unreported run would be reported as missed
     at = time.monotonic()
@@ -95,7 +95,7 @@ def test_run_waits_for_its_former_self_when_the_supervisor_is_lost(write, tmp_pa
     assert is_dead(int(first))
     assert second != first
     assert time.monotonic() - at > ORPHAN_GRACE / 2  # it did resist
-    task.stop(force=True).result(10)
+    task.stop(force=True).result(SECONDS)
 
 
 def test_slots_are_reported_as_missed_when_they_could_not_run(write):
@@ -105,7 +105,7 @@ def test_slots_are_reported_as_missed_when_they_could_not_run(write):
     task.on("execution:started", lambda c: slots.append(c.date.timestamp()))
     task.on("execution:missed", lambda c: slots.append(c.date.timestamp()))
     events = Record(task)
-    task.start().result(10)
+    task.start().result(SECONDS)
     events.wait("execution:finished", count=2)
     supervisor = get_supervisor()
     with stopped(supervisor):
@@ -114,7 +114,7 @@ def test_slots_are_reported_as_missed_when_they_could_not_run(write):
     events.wait("task:restarted SupervisorLost")
     count = events.count("execution:finished")
     events.wait("execution:finished", count=count + 2)
-    task.stop().result(10)
+    task.stop().result(SECONDS)
     assert sorted(slots) == list(range(int(min(slots)), int(max(slots)) + 1))
     assert events.count("execution:missed") >= 2
 
@@ -144,7 +144,7 @@ def test_waiting_slot_is_reported_when_the_supervisor_is_lost(write):
         task.on(f"execution:{event}", lambda c: slots.append(c.date.timestamp()))
     task.on("execution:overlap", lambda c: overlaps.append(c.date.timestamp()))
     events = Record(task)
-    task.start().result(10)
+    task.start().result(SECONDS)
     events.wait("execution:finished", count=1)
     lost = get_supervisor()
     os.kill(lost, signal.SIGKILL)
@@ -152,7 +152,7 @@ def test_waiting_slot_is_reported_when_the_supervisor_is_lost(write):
     released.set()
     count = events.count("execution:finished")
     events.wait("execution:finished", count=count + 1)
-    task.stop().result(10)
+    task.stop().result(SECONDS)
     first = min(overlaps) - 1
     assert sorted(slots) == list(range(int(first), int(max(slots)) + 1))
 
@@ -162,8 +162,8 @@ def test_shutdown_returns_when_the_supervisor_is_stopped(write, monkeypatch):
     monkeypatch.setattr("ipycron.client.background.ANSWER_TIMEOUT", 0.5)
     monkeypatch.setattr("ipycron.client.connection.EXIT_TIMEOUT", 0.5)
     task = ipycron.create_task(NEVER, write(QUICK))
-    task.start().result(10)
-    pids = [get_supervisor(), get_zygote(), task.execute().result(10)]
+    task.start().result(SECONDS)
+    pids = [get_supervisor(), get_zygote(), task.execute().result(SECONDS)]
     with stopped(pids[0]):
         ipycron.shutdown(0)
     eventually(lambda: all(is_dead(pid) for pid in pids), "none is left")
@@ -172,8 +172,8 @@ def test_shutdown_returns_when_the_supervisor_is_stopped(write, monkeypatch):
 def test_shutdown_returns_when_the_zygote_is_stopped(write):
     """The supervisor kills a zygote that does not exit, and its workers."""
     task = ipycron.create_task(NEVER, write(QUICK))
-    task.start().result(10)
-    pids = [get_supervisor(), get_zygote(), task.execute().result(10)]
+    task.start().result(SECONDS)
+    pids = [get_supervisor(), get_zygote(), task.execute().result(SECONDS)]
     with stopped(pids[1]):
         ipycron.shutdown(0)
         eventually(lambda: all(is_dead(pid) for pid in pids), "everybody is gone")
@@ -216,10 +216,10 @@ soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, (low, hard))
 start, run = task.start(), task.execute()
 for end in (start, run):
-    print(type(end.exception(10)).__name__, end.exception(10))
+    print(type(end.exception(20)).__name__, end.exception(20))
 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-task.start().result(10)
-print(task.execute().result(10) > 0)
+task.start().result(20)
+print(task.execute().result(20) > 0)
 ipycron.shutdown()
 """
 
@@ -231,7 +231,7 @@ def test_start_fails_when_there_are_no_descriptors(write, tmp_path):
         [sys.executable, tmp_path / "script.py", write(QUICK)],
         capture_output=True,
         text=True,
-        timeout=25,
+        timeout=60,
         check=False,
     )
     lines = done.stdout.splitlines()
@@ -256,18 +256,18 @@ def test_start_fails_when_there_are_no_processes(write, monkeypatch):
     write(LIMITED, "limited.py")
     monkeypatch.setenv("PYTHONPATH", str(path.parent))
     first, second = (ipycron.create_task(NEVER, path) for _ in range(2))
-    first.start().result(10)
+    first.start().result(SECONDS)
     registry.client.warm(Preload(("limited",)))
     with pytest.raises(StartError, match="temporarily unavailable"):
-        second.start().result(10)
+        second.start().result(SECONDS)
     assert second.status == "stopped"
-    assert first.execute().result(10)
+    assert first.execute().result(SECONDS)
 
 
 def test_loss_is_logged_once_with_what_the_supervisor_said(write, caplog):
     """The log says what happened."""
     task = ipycron.create_task(NEVER, write(QUICK))
-    task.start().result(10)
+    task.start().result(SECONDS)
     with caplog.at_level(logging.ERROR, "ipycron"):
         lose_supervisor()
         eventually(lambda: "supervisor is gone" in caplog.text, lambda: caplog.text)
@@ -293,7 +293,7 @@ def test_every_start_ends_that_waits_for_a_supervisor(write, refusal):
     """Both users' starts and the one that resumes the task."""
     task = ipycron.create_task(NEVER, write(QUICK))
     refusal.set()
-    task.start().result(10)
+    task.start().result(SECONDS)
     refusal.clear()
     strike(get_supervisor())
     waiting = registry.client._engine.background._parked
@@ -303,7 +303,7 @@ def test_every_start_ends_that_waits_for_a_supervisor(write, refusal):
     refusal.set()
     for start in starts:
         start.result(20)
-    assert task.execute().result(10)
+    assert task.execute().result(SECONDS)
 
 
 def test_slots_of_an_outage_are_reported_when_the_task_is_destroyed(write, refusal):
@@ -311,7 +311,7 @@ def test_slots_of_an_outage_are_reported_when_the_task_is_destroyed(write, refus
     task = ipycron.create_task(EVERY_SECOND, write(QUICK))
     record = Record(task)
     refusal.set()
-    task.start().result(10)
+    task.start().result(SECONDS)
     record.wait("execution:finished")
     refusal.clear()
     strike(get_supervisor())
@@ -319,7 +319,7 @@ def test_slots_of_an_outage_are_reported_when_the_task_is_destroyed(write, refus
     pause(2.5)
     refusal.set()
     registry.client._engine.submit(registry.client._engine.background._try_again)
-    task.destroy().result(10)
+    task.destroy().result(SECONDS)
     destroyed = record.wait("task:destroyed")[0].triggered_at
     known = {c.date for c in record.contexts if c.event.startswith("execution:")}
     seconds = int((destroyed - last).total_seconds())

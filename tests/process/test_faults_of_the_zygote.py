@@ -6,7 +6,7 @@ import time
 
 import pytest
 from house import EVERY_SECOND, NEVER, Record
-from polling import eventually
+from polling import SECONDS, eventually
 from scores import score_test
 from trouble import get_zygote, stopped, strike
 from watching import find_living_children, is_dead
@@ -44,7 +44,7 @@ def test_start_fails_in_time_when_the_zygote_is_stopped(row, write):
         assert task.status == "stopped"
     # The fork happens now; the worker finds its lifeline closed and exits.
     other = ipycron.create_task(NEVER, write("def task(): return 1", "other.py"))
-    other.start().result(10)
+    other.start().result(SECONDS)
     eventually(
         lambda: len(find_living_children(zygote)) == 1, "only the other's worker"
     )
@@ -69,13 +69,13 @@ def test_stop_is_quick_when_the_fork_has_not_happened(row, write):
         task = ipycron.create_task(NEVER, path, start_timeout=30)
         registry.client.warm(Preload(("slow_module",)))
     start = task.start()
-    task.stop().result(10)  # the import goes on
+    task.stop().result(SECONDS)  # the import goes on
     with pytest.raises(StartError, match="stopped while it started"):
-        start.result(10)
+        start.result(SECONDS)
     imported.touch()
-    task.start().result(10)  # after the import
+    task.start().result(SECONDS)  # after the import
     first = int(path.with_name("loaded").read_text())
-    assert first == task.execute().result(10)
+    assert first == task.execute().result(SECONDS)
 
 
 def test_start_is_made_again_when_the_zygote_dies_under_it(row, write):
@@ -87,7 +87,7 @@ def test_start_is_made_again_when_the_zygote_dies_under_it(row, write):
         with pytest.raises(TimeoutError):
             start.result(0.2)
         strike(zygote)
-        start.result(10)
+        start.result(SECONDS)
     assert task.status == "idle"
     assert get_zygote() != zygote
 
@@ -104,15 +104,15 @@ def test_start_fails_when_the_job_kills_its_zygote(row, write):
     """
     task = ipycron.create_task(NEVER, write(source))
     with pytest.raises(StartError, match="its zygote was lost while it loaded"):
-        task.start().result(10)
+        task.start().result(SECONDS)
     assert task.status == "stopped"
 
 
 def test_stop_ends_when_the_zygote_is_stopped(row, write):
     """The worker is not reaped, but known to be dead."""
     task = ipycron.create_task(NEVER, write(MARKED))
-    task.start().result(10)
-    pid = task.execute().result(10)
+    task.start().result(SECONDS)
+    pid = task.execute().result(SECONDS)
     with stopped(get_zygote()):
         task.stop().result(6)
         assert is_dead(pid)
@@ -126,7 +126,7 @@ def test_death_is_reported_correctly_when_the_zygote_is_stopped(row, write, end,
     """A worker's exit status is read from the system instead."""
     task = ipycron.create_task(NEVER, write(f"import os\ndef task():\n    {end}\n"))
     record = Record(task)
-    task.start().result(10)
+    task.start().result(SECONDS)
     with stopped(get_zygote()):
         with pytest.raises(WorkerCrashed) as caught:
             task.execute().result(6)
@@ -139,7 +139,7 @@ def test_schedule_goes_on_when_the_zygote_is_stopped(row, write):
     """Existing workers need no zygote to run."""
     task = ipycron.create_task(EVERY_SECOND, write(MARKED))
     events = Record(task)
-    task.start().result(10)
+    task.start().result(SECONDS)
     with stopped(get_zygote()):
         count = events.count("execution:finished")
         events.wait("execution:finished", count=count + 2)
@@ -157,8 +157,8 @@ def test_preload_is_given_up_when_zygotes_die_of_it(row, write, caplog):
         events = Record(task)
         deadline = time.monotonic() + 20
         while task.status != "idle" and time.monotonic() < deadline:
-            task.start().exception(10)
-    assert task.execute().result(10)
+            task.start().exception(SECONDS)
+    assert task.execute().result(SECONDS)
     # Listeners are called on their own thread, shortly after the result.
     heard = ["task:started", "execution:started", "execution:finished"]
     eventually(lambda: events.names == heard, lambda: events.names)
@@ -169,11 +169,11 @@ def test_tasks_are_restarted_when_the_zygote_is_killed(row, write):
     """Every worker is lost with it; every task continues with a new one."""
     tasks = [ipycron.create_task(NEVER, write(MARKED)) for _ in range(10)]
     for task in tasks:
-        task.start().result(10)
+        task.start().result(SECONDS)
     events = [Record(task) for task in tasks]
-    pids = {task.execute().result(10) for task in tasks}
+    pids = {task.execute().result(SECONDS) for task in tasks}
     os.kill(get_zygote(), signal.SIGKILL)
     for heard in events:
         heard.wait("task:restarted WorkerCrashed")
         assert heard.count("task:restarted WorkerCrashed") == 1
-    assert not pids & {task.execute().result(10) for task in tasks}
+    assert not pids & {task.execute().result(SECONDS) for task in tasks}

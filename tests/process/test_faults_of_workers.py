@@ -5,7 +5,7 @@ import signal
 
 import pytest
 from house import NEVER, Record
-from polling import eventually
+from polling import SECONDS, eventually
 from scores import score_test
 from trouble import get_supervisor, get_zygote, stopped
 from watching import count_descriptors, is_dead, read_rss
@@ -49,7 +49,7 @@ def run_stubborn(write, prelude="pass", body="time.sleep(60)", **options):
     """Start a run that does not end by itself; return its process."""
     path = write(STUBBORN.format(prelude=prelude, body=body))
     task = ipycron.create_task(NEVER, path, max_restarts=0, **options)
-    task.start().result(10)
+    task.start().result(SECONDS)
     run = task.execute()
     file = path.with_name("pid")
     pid = eventually(lambda: file.exists() and file.read_text(), "a run")
@@ -97,8 +97,8 @@ def test_grandchildren_go_with_a_worker_when_both_are_stopped(write, tmp_path):
         def task(): return os.getpid(), child.pid
     """)
     task = ipycron.create_task(NEVER, path)
-    task.start().result(10)
-    pids = task.execute().result(10)
+    task.start().result(SECONDS)
+    pids = task.execute().result(SECONDS)
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
     task.stop().result(5)
@@ -140,11 +140,11 @@ def test_supervisor_ends_a_worker_when_it_sends(write, name):
     )
     task = ipycron.create_task(NEVER, path)
     events = Record(task)
-    task.start().result(10)
+    task.start().result(SECONDS)
     supervisor = get_supervisor()
     before = count_descriptors(supervisor)
     with pytest.raises(WorkerCrashed, match="protocol") as caught:
-        task.execute().result(10)
+        task.execute().result(SECONDS)
     assert caught.value.reason
     events.wait("task:restarted WorkerCrashed")
     eventually(lambda: count_descriptors(supervisor) <= before, "nothing is kept")
@@ -165,8 +165,8 @@ def task(ctx):
 """
     )
     task = ipycron.create_task(NEVER, path)
-    task.start().result(10)
-    task.execute().exception(10)
+    task.start().result(SECONDS)
+    task.execute().exception(SECONDS)
     run = eventually(lambda: task.last_run, "the run")
     assert abs((run.started_at - run.date).total_seconds()) < 10
     assert "finished" in repr(run)
@@ -192,8 +192,8 @@ def task(ctx):
     )
     task = ipycron.create_task(NEVER, path)
     events = Record(task)
-    task.start().result(10)
-    assert [task.execute().result(10) for _ in range(3)] == ["truth"] * 3
+    task.start().result(SECONDS)
+    assert [task.execute().result(SECONDS) for _ in range(3)] == ["truth"] * 3
     events.wait("execution:finished", count=3)  # reported after the result
     assert events.count("execution:finished") == 3
     assert task.last_run.output.displays == []
@@ -216,10 +216,10 @@ def task():
     for count in range(12):
         if count == 2:
             before = read_rss(supervisor)
-        task.start().result(10)
+        task.start().result(SECONDS)
         with pytest.raises(WorkerCrashed):
-            task.execute().result(10)
-        task.stop().result(10)
+            task.execute().result(SECONDS)
+        task.stop().result(SECONDS)
     assert read_rss(supervisor) - before < 5_000_000
 
 
@@ -232,6 +232,6 @@ def test_worker_is_reported_to_have_closed_its_connection(write):
             time.sleep(60)
     """)
     task = ipycron.create_task(NEVER, path)
-    task.start().result(10)
+    task.start().result(SECONDS)
     with pytest.raises(WorkerCrashed, match="it had closed its connection"):
-        task.execute().result(10)
+        task.execute().result(SECONDS)

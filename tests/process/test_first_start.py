@@ -170,7 +170,7 @@ def test_unused_supervisor_is_gone_with_its_zygote():
     (zygote,) = find_living_children(pid)
     supervisor.kill()
     # Its descriptors are closed a moment before it is a zombie.
-    eventually(lambda: is_dead(zygote), "it is gone", 10)
+    eventually(lambda: is_dead(zygote), "it is gone")
 
 
 COLLECTING = """

@@ -44,8 +44,8 @@ odd, named = Odd(), Named()
 
 def run(job):
     task = ipycron.create_task("@yearly", job, background=True)
-    task.start().result(10)
-    return task.execute().result(10)
+    task.start().result(20)
+    return task.execute().result(20)
 
 
 def fail(job):

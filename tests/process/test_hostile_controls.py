@@ -10,7 +10,7 @@ import sys
 
 import pytest
 from house import NEVER
-from polling import eventually
+from polling import SECONDS, eventually
 
 import ipycron
 from ipycron.process.wire.printable import keep_colours
@@ -88,8 +88,8 @@ def test_script_prints_no_control_sequences_of_its_tasks(write, tmp_path):
     program.write_text(
         "import sys, ipycron\n"
         "task = ipycron.create_task('0 0 1 1 *', sys.argv[1])\n"
-        "task.start().result(10)\n"
-        "task.execute().result(10)\n"
+        "task.start().result(20)\n"
+        "task.execute().result(20)\n"
         "ipycron.shutdown()\n"
     )
     text = run_in_terminal(program, write(JOB))
@@ -130,8 +130,8 @@ def test_what_a_job_makes_is_shown_without_control_sequences(write, args):
     root.addHandler(handler)
     try:
         task = ipycron.create_task(NEVER, write(JOB), args=args, name=f"t{ALL}")
-        task.start().result(10)
-        error = task.execute().exception(10)
+        task.start().result(SECONDS)
+        error = task.execute().exception(SECONDS)
         eventually(lambda: "warned" in "".join(handler.lines), handler.lines)
     finally:
         root.removeHandler(handler)

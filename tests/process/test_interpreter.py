@@ -29,7 +29,7 @@ print(json.dumps(look()))
 for launcher in ("fork", "spawn"):
     task = ipycron.schedule("0 0 1 1 *", look, background=True, launcher=launcher)
     task.start().result(20)
-    print(json.dumps(task.execute().result(10)))
+    print(json.dumps(task.execute().result(20)))
 ipycron.shutdown()
 """
 
@@ -70,7 +70,7 @@ def test_options_of_the_interpreter_reach_the_workers(tmp_path, options):
         [sys.executable, *options, program, json.dumps(packages)],
         capture_output=True,
         text=True,
-        timeout=25,
+        timeout=60,
         check=False,
         env={**os.environ, "PYTHONPATH": str(beacon)},
     )
@@ -109,14 +109,14 @@ def work():
 
 task = ipycron.schedule("* * * * * *", work, background=True, name="report")
 for end in (task.start(), task.execute()):
-    error = end.exception(10)
+    error = end.exception(20)
     print(type(error).__name__, error)
 inline = ipycron.schedule("* * * * * *", work)
-inline.start().result(10)
-print(inline.execute().result(10))
+inline.start().result(20)
+print(inline.execute().result(20))
 ipycron.set_executable({python!r})
-task.start().result(10)
-print(task.execute().result(10))
+task.start().result(20)
+print(task.execute().result(20))
 ipycron.shutdown()
 """
 
@@ -133,7 +133,7 @@ def test_program_that_is_not_python_is_never_started(tmp_path, kind):
     app.write_text(APP.format(python=sys.executable, program=program))
     app.chmod(0o755)
     done = subprocess.run(
-        [app], capture_output=True, text=True, timeout=25, check=False
+        [app], capture_output=True, text=True, timeout=60, check=False
     )
     start, run, inline, mended = done.stdout.splitlines() or [done.stderr] * 4
     for line in (start, run):

@@ -156,7 +156,7 @@ def test_07_documented_example_works(tmp_path):
         cwd="/",
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=60,
     )
     assert (done.stdout, done.stderr) == ("saved\n", "")
 
@@ -270,7 +270,7 @@ def test_13_unref_lets_a_script_end(tmp_path):
     script.write_text(
         "import ipycron\nipycron.schedule('* * * * * *', 'job.py', unref=True)\n"
     )
-    subprocess.run([sys.executable, script], check=True, timeout=25)
+    subprocess.run([sys.executable, script], check=True, timeout=60)
 
 
 @inline

@@ -298,7 +298,7 @@ def test_lock_that_another_thread_holds_during_a_fork_is_free_in_the_copy(run, n
         import os, threading
         import ipycron.client.completion, ipycron.client.listeners
         import ipycron.process.wire.payload
-        ipycron.schedule("0 0 1 1 *", lambda: 1).execute().result(10)
+        ipycron.schedule("0 0 1 1 *", lambda: 1).execute().result(20)
         is_held, is_over = threading.Event(), threading.Event()
         def hold():
             with ipycron.{name}:
@@ -309,7 +309,7 @@ def test_lock_that_another_thread_holds_during_a_fork_is_free_in_the_copy(run, n
         if not (pid := os.fork()):
             task = ipycron.schedule("0 0 1 1 *", lambda: 2, background=True)
             task.on("execution:finished", lambda _: None)
-            os._exit(task.execute().result(10))
+            os._exit(task.execute().result(20))
         print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
         is_over.set()
         ipycron.shutdown()
@@ -383,4 +383,4 @@ def test_start_does_not_hang_beside_finalizers_and_threads(tmp_path):
             os._exit(0)
         """)
     )
-    subprocess.run([sys.executable, path], timeout=20, check=True)
+    subprocess.run([sys.executable, path], timeout=60, check=True)
