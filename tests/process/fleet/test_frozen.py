@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import random
 import signal
@@ -69,8 +68,8 @@ def find_family(pid):
 
 
 def find_slot():
-    """Return the next slot before which there is time to suspend a process."""
-    return math.ceil((read_clock() + 1) / PERIOD) * PERIOD
+    """Return the next slot."""
+    return (int(read_clock() / PERIOD) + 1) * PERIOD
 
 
 def signal_all(processes, number):
@@ -100,8 +99,8 @@ def test_fire_runs_once_when_an_instance_stood_still_over_it(
     try:
         eventually(lambda: len(read(tmp_path / "ready")) == 2, "a fleet", 20)
         frozen = find_family(members[1].pid)
-        slot = find_slot()
         signal_all(frozen, signal.SIGSTOP)
+        slot = find_slot()
         eventually(lambda: f"{slot} one" in read(tmp_path / "runs"), "a run", 20)
         eventually(lambda: read_clock() > slot + FROZEN, "four leases", 20)
         signal_all(frozen, signal.SIGCONT)
