@@ -52,7 +52,7 @@ def installed(tmp_path_factory):
     return folder / "site"
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(180)  # the first one builds and installs it, too
 @pytest.mark.parametrize("name", COMMANDS)
 def test_each_command_works_where_only_the_wheel_is(name, installed, tmp_path):
     """Nothing of the repository can be imported."""
