@@ -66,7 +66,7 @@ def log_event(task: TaskRecord, notice: Notice, context: TaskContext) -> None:
         case Event.TASK_RESTARTED if context.error is not None:
             text = "the worker died and was replaced: %s"
             _log(task, logging.WARNING, text, keep_colours(safe_str(context.error)))
-        case Event.EXECUTION_FAILED if context.execution.reason == "scheduled":
+        case Event.EXECUTION_FAILED if context.execution.reason != "invoked":
             # A manual run's failure is raised to its caller (Completion).
             _log_failure(task, context)
         case Event.TASK_FAILED:

@@ -56,7 +56,7 @@ class RunFacts:
 
     @property
     def reason(self) -> Reason:
-        """``"scheduled"`` or ``"invoked"``."""
+        """``"scheduled"``, ``"invoked"``, ``"catch_up"`` or ``"backfill"``."""
         return self._scheduled.reason
 
     @property
@@ -66,7 +66,7 @@ class RunFacts:
 
     @property
     def date(self) -> datetime:
-        """The slot, or the call time of a manual run."""
+        """The slot; the call time of an invoked run."""
         return to_datetime(self._scheduled.date, self._zone)
 
     @property

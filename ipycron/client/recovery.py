@@ -108,7 +108,7 @@ class Resumptions:
         if (
             notice.event in _SETTLING
             or (notice.event is Event.EXECUTION_OVERLAP and no_overlap)
-        ) and (execution is None or execution.reason == "scheduled"):
+        ) and (execution is None or execution.is_scheduled):
             slot = int(notice.date)
             settled = self._settled.setdefault(task_id, Settled(slot))
             if (notice.missed_count or 0) > 1:

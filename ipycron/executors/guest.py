@@ -33,6 +33,7 @@ from ipycron.process.wire.protocol import CellJob, FileJob, FunctionJob
 from ipycron.process.worker.context import make_run_context
 from ipycron.process.worker.job import CellFailed, binds_task, load_file, load_job
 from ipycron.scheduling.clock import measure_wait, read_wall_clock
+from ipycron.scheduling.events import BY_SCHEDULE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -149,7 +150,7 @@ def run_guest(packed: bytes, *, is_due: bool = False) -> bytes:
 
 def _wait_for_slot(run: Run) -> None:
     """Wait until this machine's clocks show the run's slot, as the client's do."""
-    if run.reason != "scheduled":
+    if run.reason not in BY_SCHEDULE:
         return
     deadline = time.monotonic() + LONGEST_WAIT
     while wait := measure_wait(run.date):

@@ -20,7 +20,12 @@ if TYPE_CHECKING:
     from datetime import tzinfo
 
 
-Reason = Literal["scheduled", "invoked"]
+Reason = Literal["scheduled", "invoked", "catch_up", "backfill"]
+"""Why a run happens: its slot is due, a caller asked for it, its slot fell into a gap
+and is caught up on, or a caller asked for a slot of the past."""
+BY_SCHEDULE: frozenset[Reason] = frozenset({"scheduled", "catch_up"})
+"""The reasons of runs that are the schedule's own: they settle their slots, count
+towards `max_executions` and are elected. The others are runs beside the schedule."""
 SkipReason = Literal["not-elected", "coordinator-error"]
 
 
@@ -76,8 +81,8 @@ class ScheduledExecution(msgspec.Struct, kw_only=True, gc=False):
 
     Attributes:
         id: unique among all runs.
-        reason: whether the schedule or a caller asked for it.
-        date: the slot of a scheduled run, the call time of a manual one.
+        reason: why it happens.
+        date: the slot; the call time of an invoked run.
         started_at: when the job's code was started; None before that.
         finished_at: when the job returned, by its worker's clock, or otherwise when
             its end was noticed; None before that.
@@ -90,6 +95,11 @@ class ScheduledExecution(msgspec.Struct, kw_only=True, gc=False):
     started_at: float | None = None
     finished_at: float | None = None
     pid: int | None = None
+
+    @property
+    def is_scheduled(self) -> bool:
+        """Whether it is the schedule's own run; see `BY_SCHEDULE`."""
+        return self.reason in BY_SCHEDULE
 
     def copy(self) -> ScheduledExecution:
         """Return a snapshot: the scheduler keeps changing this one."""
@@ -187,7 +197,7 @@ class TaskContext:
     """What happened, when, and to which task. Jobs and listeners receive one.
 
     Attributes:
-        date: the slot of a scheduled run; the call time of a manual one and of
+        date: the slot of a run; the call time of an invoked one and of
             the events of a task. In the task's time zone.
         triggered_at: when the event happened (for a job: when it began).
         task: the `Task` for listeners, a `TaskDescription` for jobs.

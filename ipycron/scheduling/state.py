@@ -248,4 +248,4 @@ class Run(msgspec.Struct, eq=False, kw_only=True):
     @property
     def is_scheduled(self) -> bool:
         """Whether the schedule asked for it, so that it counts towards the limit."""
-        return self.execution.reason == "scheduled"
+        return self.execution.is_scheduled

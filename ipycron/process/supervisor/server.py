@@ -295,7 +295,7 @@ class Supervisor:
         run = notice.execution
         if outcome is None:
             self._client.send_within(NOTICE_DELAY, message)
-        elif run is not None and run.reason == "scheduled":
+        elif run is not None and run.reason != "invoked":
             # No caller waits for this run: it is reported together with others that end
             # now.
             self._client.send_within(0, message, _encode_value(outcome.value))

@@ -8,7 +8,7 @@ from ipycron.client import recovery as resumption
 from ipycron.client.recovery import Resumptions, Settled
 from ipycron.errors import SupervisorLost
 from ipycron.process.wire.protocol import Noticed
-from ipycron.scheduling.events import Event, Status
+from ipycron.scheduling.events import Event, ScheduledExecution, Status
 
 
 class Minutes:
@@ -58,7 +58,7 @@ def test_memory_is_bounded_when_a_slot_waits_for_ever(monkeypatch):
     assert (settled.floor, settled.beyond) == (180, {300, 420})
 
 
-def make_notice(event, date):
+def make_notice(event, date, execution=None):
     """Return an event as the supervisor sends it."""
     return Noticed(
         event=event,
@@ -66,7 +66,7 @@ def make_notice(event, date):
         status=Status.IDLE,
         date=date,
         triggered_at=date,
-        execution=None,
+        execution=execution,
         is_ok=None,
         summary="",
         reason=None,
@@ -91,3 +91,18 @@ def test_slots_of_an_outage_are_settled_when_they_are_reported():
         follow(known, make_notice(Event.EXECUTION_MISSED, slot))
     known.begin(["it"], lost)
     assert known.get_outage("it").since == 300
+
+
+@pytest.mark.parametrize(
+    ("reason", "since"),
+    [("scheduled", 60), ("catch_up", 60), ("invoked", 30), ("backfill", 30)],
+)
+def test_only_the_schedule_s_own_runs_settle_their_slots(reason, since):
+    """A backfill of a slot says nothing about what the schedule did with it."""
+    known = Resumptions()
+    follow = partial(known.follow, schedule=Minutes(), no_overlap=False)
+    follow(make_notice(Event.TASK_STARTED, 30))
+    run = ScheduledExecution(id="r", reason=reason, date=60)
+    follow(make_notice(Event.EXECUTION_STARTED, 60, run))
+    known.begin(["it"], SupervisorLost(reason="killed"))
+    assert known.get_outage("it").since == since

@@ -60,6 +60,11 @@ function describeSummary(run) {
   return run.summary && run.summary !== "None" ? run.summary : "";
 }
 
+/** Why a run happened, if not because its slot was due; "" otherwise. */
+function describeReason(run) {
+  return { invoked: "run now", catch_up: "caught up", backfill: "backfill" }[run.reason] ?? "";
+}
+
 /** Start, stop, run and destroy of one task. */
 class Controls {
   /** @param {Store} store @param {string} task @param {boolean} isWide */
@@ -320,7 +325,7 @@ class RunList {
       icon(state),
       h("span", { class: "icr-number" }, formatInstant(run.started ?? run.date, task.zone, now)),
       h("span", { class: "icr-number icr-muted" }, end),
-      h("span", { class: "icr-clip icr-muted" }, run.reason === "invoked" ? "run now" : ""),
+      h("span", { class: "icr-clip icr-muted" }, describeReason(run)),
     );
   }
 }
@@ -346,7 +351,7 @@ class RunHead {
       state === "running"
         ? `running ${formatSpan(now - (run.started ?? now))}`
         : describeEnd(run);
-    setText(this.how, `${run.reason === "invoked" ? "run now, " : ""}${end}`);
+    setText(this.how, [describeReason(run), end].filter(Boolean).join(", "));
     const summary = run.shows_result && state === "finished" ? "" : describeSummary(run);
     setText(this.summary, state === "finished" && summary ? `→ ${summary}` : summary);
     setAttribute(this.summary, "title", summary || null);
