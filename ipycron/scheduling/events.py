@@ -106,6 +106,25 @@ class ScheduledExecution(msgspec.Struct, kw_only=True, gc=False):
         return msgspec.structs.replace(self)
 
 
+class RunDetails(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What the process of a run says about it, beside its result.
+
+    Attributes:
+        error_type: the class of its error; None if it returned.
+        error: the first line of the error's text.
+        traceback: the end of its traceback.
+        cpu_seconds: CPU time of the process, and of its children that it waited for,
+            during the run.
+        peak_memory: the largest resident set of the process so far, in bytes.
+    """
+
+    error_type: str | None = None
+    error: str | None = None
+    traceback: str | None = None
+    cpu_seconds: float | None = None
+    peak_memory: int | None = None
+
+
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """How a run ended.
 
@@ -117,6 +136,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         finished_at: when the job returned, Unix seconds, if the worker reports it.
         is_stopped: whether a stop ended it: it is then not ok, but not a failure.
         is_missed: whether its code never began because it was too late.
+        details: what the worker reports of the run, for the history only.
     """
 
     is_ok: bool
@@ -125,6 +145,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     finished_at: float | None = None
     is_stopped: bool = False
     is_missed: bool = False
+    details: RunDetails | None = None
 
     @classmethod
     def of_error(cls, error: BaseException, *, is_missed: bool = False) -> Outcome:
@@ -158,6 +179,10 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
         missed_count: how many slots an `execution:missed` covers; `date` is the
             newest of them.
         runs_left: scheduled runs left under `max_executions`, None without a limit.
+        run_id: of a slot that did not run, the id of its run that was pending; for the
+            history only.
+        is_skipped: whether the slot of an `execution:overlap` does not run; for the
+            history only.
     """
 
     event: Event
@@ -170,6 +195,22 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
     reason: SkipReason | None = None
     missed_count: int | None = None
     runs_left: int | None = None
+    run_id: str | None = None
+    is_skipped: bool = False
+
+
+class Pending(msgspec.Struct, frozen=True, kw_only=True):
+    """A run that waits before its code begins; no event, for the history only.
+
+    Attributes:
+        task_id: the task's id.
+        execution: the run (a copy).
+        is_dropped: whether it waits no more, since the task was stopped.
+    """
+
+    task_id: str
+    execution: ScheduledExecution
+    is_dropped: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

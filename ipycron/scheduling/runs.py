@@ -75,8 +75,9 @@ class Admission:
         policy = self._state.policy
         self._workers.hold()
         if self._state.runs or self._state.lingering:
-            self._state.emit(Event.EXECUTION_OVERLAP, date=slot)
-            if policy.no_overlap or self._is_limit_reserved():
+            is_skipped = policy.no_overlap or self._is_limit_reserved()
+            self._state.emit(Event.EXECUTION_OVERLAP, date=slot, is_skipped=is_skipped)
+            if is_skipped:
                 return
         run = self._tracker.open("scheduled", slot, execution_id)
         patience = max(0.0, policy.tolerance - lateness)
@@ -84,6 +85,7 @@ class Admission:
         if self._election is not None:
             elect = self._elect(run, self._election)
             run.undo = spawn(self._services.async_tasks, elect).cancel
+            self._state.note(run)
         else:
             self._delay(run)
 
@@ -133,9 +135,11 @@ class Admission:
             if not run.is_scheduled:
                 self._tracker.fail(run, error)
                 continue
-            self._tracker.forget(run)
             if is_missed:
-                self._state.emit_missed(run.execution.date)
+                self._expire(run)
+            else:
+                self._tracker.forget(run)
+                self._state.note(run, is_dropped=True)
 
     def _is_limit_reserved(self) -> bool:
         """Return whether pending runs may use up the rest of the limit."""
@@ -158,6 +162,7 @@ class Admission:
             date=run.execution.date,
             reason=refusal.reason,
             outcome=refusal.outcome,
+            run_id=run.execution.id,
         )
 
     def _delay(self, run: Run) -> None:
@@ -172,6 +177,7 @@ class Admission:
             tolerance = self._state.policy.tolerance
             run.latest = self._services.clock.now() + delay + tolerance
             self._call_after(run, delay, self._begin)
+            self._state.note(run)
         else:
             self._begin(run)
 
@@ -234,6 +240,7 @@ class Admission:
             or self._workers.main_state is MainWorkerState.EMPTY
         ):
             run.is_waiting = True
+            self._state.note(run)
             if run.latest is not None:
                 patience = run.latest - self._services.clock.now()
                 self._call_after(run, max(0.0, patience), self._expire)
@@ -241,6 +248,7 @@ class Admission:
         worker = self._workers.take()
         if worker is None:
             run.undo = self._workers.spawn(self._start_on_own_worker(run)).cancel
+            self._state.note(run)
         else:
             self._tracker.start(run, worker)
 
@@ -264,7 +272,7 @@ class Admission:
     def _expire(self, run: Run) -> None:
         """Report a slot as missed: it could not begin within the tolerance (R7, C2)."""
         self._tracker.forget(run)
-        self._state.emit_missed(run.execution.date)
+        self._state.emit_missed(run.execution.date, run_id=run.execution.id)
 
 
 def undo(run: Run) -> None:
@@ -456,7 +464,7 @@ class RunTracker:
             outcome=outcome,
         )
         if outcome.is_missed and run.is_scheduled:
-            state.emit_missed(run.execution.date)
+            state.emit_missed(run.execution.date, run_id=run.execution.id)
         if run.end is not None and not run.end.done():
             run.end.set_result(outcome)
         self._observer.handle_work_done()

@@ -23,7 +23,12 @@ from ipycron.scheduling.timetable import Timetable
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from ipycron.scheduling.events import Notice, Outcome, ScheduledExecution
+    from ipycron.scheduling.events import (
+        Notice,
+        Outcome,
+        Pending,
+        ScheduledExecution,
+    )
     from ipycron.scheduling.plan import Outage
     from ipycron.scheduling.policy import Policy
     from ipycron.scheduling.ports import Clock, Elector, Launcher, Schedule
@@ -59,6 +64,7 @@ class Scheduler:
         clock: Clock,
         launcher: Launcher,
         emit: Callable[[Notice], None],
+        note: Callable[[Pending], None] = lambda _: None,
         elector: Elector | None = None,
         uniform: Callable[[float, float], float] = random.uniform,
         new_id: Callable[[], str] | None = None,
@@ -73,6 +79,7 @@ class Scheduler:
             clock=clock,
             launcher=launcher,
             emit=emit,
+            note=note,
             elector=elector,
             uniform=uniform,
             new_id=new_id or IdMaker(),

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ipycron.scheduling.backoff import RefusalLog
-    from ipycron.scheduling.events import Notice
+    from ipycron.scheduling.events import Notice, Pending
     from ipycron.scheduling.missed import MissedCounter
     from ipycron.scheduling.ports import Clock, Elector, Launcher
     from ipycron.scheduling.timetable import Timetable
@@ -24,6 +24,7 @@ class Services:
     """The shared parts and the connections to the outside, for every task.
 
     Attributes:
+        note: receives the runs that wait, for the history.
         uniform: draws the random delay of a run between two bounds.
         new_id: creates the id of a scheduled run.
         timetable: calls tasks when their slots are due.
@@ -40,6 +41,7 @@ class Services:
     clock: Clock
     launcher: Launcher
     emit: Callable[[Notice], None]
+    note: Callable[[Pending], None]
     elector: Elector | None
     uniform: Callable[[float, float], float]
     new_id: Callable[[], str]

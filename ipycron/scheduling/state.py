@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 from ipycron.scheduling.aio import mark_retrieved
-from ipycron.scheduling.events import Event, Notice, Status
+from ipycron.scheduling.events import Event, Notice, Pending, Status
 from ipycron.scheduling.small_map import NOTHING
 
 if TYPE_CHECKING:
@@ -156,9 +156,19 @@ class TaskState:
             raise RuntimeError(message)
         self.phase = phase
 
-    def emit_missed(self, slot: float, count: int = 1) -> None:
-        """Report `count` missed slots; `slot` is the newest."""
-        self.emit(Event.EXECUTION_MISSED, date=slot, missed_count=count)
+    def emit_missed(
+        self, slot: float, count: int = 1, *, run_id: str | None = None
+    ) -> None:
+        """Report `count` missed slots; `slot` is the newest, of the run `run_id`."""
+        self.emit(Event.EXECUTION_MISSED, date=slot, missed_count=count, run_id=run_id)
+
+    def note(self, run: Run, *, is_dropped: bool = False) -> None:
+        """Note for the history that a run waits, or was dropped while it did."""
+        self._services.note(
+            Pending(
+                task_id=self.id, execution=run.execution.copy(), is_dropped=is_dropped
+            )
+        )
 
     def emit(
         self,
@@ -169,6 +179,8 @@ class TaskState:
         outcome: Outcome | None = None,
         reason: SkipReason | None = None,
         missed_count: int | None = None,
+        run_id: str | None = None,
+        is_skipped: bool = False,
     ) -> None:
         """Emit an event, with the state right after it."""
         now = self._services.clock.now()
@@ -183,6 +195,8 @@ class TaskState:
             reason=reason,
             missed_count=missed_count,
             runs_left=self.runs_left,
+            run_id=run_id,
+            is_skipped=is_skipped,
         )
         try:
             self._services.emit(notice)
