@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from ipycron.process.supervisor.pumps import OutputLog
 from ipycron.process.wire.displays import unpack_display
+from ipycron.runlog.output import OutputLog
 
 if TYPE_CHECKING:
     from ipycron.process.wire.displays import DisplayData

@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Literal
 
-from ipycron.process.supervisor.pumps import HEAD_BYTES, TAIL_BYTES
 from ipycron.process.worker.logs import LogForwarder
+from ipycron.runlog.output import HEAD_BYTES, TAIL_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

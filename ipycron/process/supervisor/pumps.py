@@ -8,7 +8,7 @@ Two bounds keep a job from flooding the rest:
   left out is counted. Only the head of a run's output is delivered completely and
   immediately.
 
-`OutputLog` is the receiving end: the head and the tail of one run's stream.
+The receiving end is `runlog.output.OutputLog`.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from ipycron.process.unix import fcntl, termios
 from ipycron.process.wire.protocol import Displayed
+from ipycron.runlog.output import HEAD_BYTES, TAIL_BYTES
 
 if TYPE_CHECKING:
     import asyncio
@@ -33,11 +34,7 @@ if TYPE_CHECKING:
 
 INTERVAL = 0.25
 """Seconds between deliveries of one stream: four a second are enough to read."""
-WINDOW_BYTES = 64 * 1024
-HEAD_BYTES = 256 * 1024
-TAIL_BYTES = WINDOW_BYTES
-"""Bytes kept of a stream that is too long: no more than is certain to arrive however
-fast the stream was, so that the same output is always cut in the same places."""
+WINDOW_BYTES = TAIL_BYTES
 _PIPE_BYTES = 64 * 1024
 """A pipe's capacity on Linux. A larger buffer would be mapped and unmapped for each
 line; see `channel`."""
@@ -258,76 +255,6 @@ class Pump:
         os.close(self._fd)
         # Without these reference cycles a dead worker's memory is freed at once.
         del self._deliver, self._rest, self._before
-
-
-class OutputLog:
-    """The head and the tail of one stream of one run, in the client.
-
-    If something is left out, both consist of whole lines, if they have any.
-
-    Attributes:
-        size: total bytes that the job wrote.
-    """
-
-    def __init__(self) -> None:
-        self._head = bytearray()
-        self._tail = bytearray()
-        self._lines = 0  # total line ends that the job wrote
-        self.size = 0
-
-    @property
-    def kept(self) -> int:
-        """Bytes in memory."""
-        return len(self._head) + len(self._tail)
-
-    def append(self, data: bytes, dropped: int = 0, dropped_lines: int = 0) -> None:
-        """Add `data`, preceded by so many bytes and line ends that were not kept."""
-        self._lines += dropped_lines + data.count(b"\n")
-        if not dropped and self.size == len(self._head):
-            room = HEAD_BYTES - len(self._head)
-            self._head += data[:room]
-            self.size += len(data[:room])
-            data = data[room:]
-        if dropped:
-            # The tail must be contiguous: what came before the gap is dropped, too.
-            self._tail.clear()
-        self._tail += data
-        del self._tail[:-TAIL_BYTES]
-        self.size += dropped + len(data)
-
-    def _find_gap(self) -> tuple[int, int]:
-        """Return where the head ends and the tail begins; equal if none is missing."""
-        begin, end = len(self._head), self.size - len(self._tail)
-        if begin == end:
-            return begin, end
-        begin = self._head.rfind(b"\n") + 1 or begin
-        return begin, end + self._tail.find(b"\n", 0, -1) + 1
-
-    def read(self, start: int, stop: int) -> tuple[bytes, int, bytes]:
-        """Return what is kept of the bytes from `start` to `stop`.
-
-        Returns:
-            The part from the head, the number of bytes that were not kept, and the part
-            from the tail.
-        """
-        begin, end = self._find_gap()
-        head = bytes(self._head[start : min(stop, begin)])
-        first = self.size - len(self._tail)
-        tail = bytes(self._tail[max(start, end) - first : max(stop, end) - first])
-        return head, stop - start - len(head) - len(tail), tail
-
-    def __str__(self) -> str:
-        head, missing, tail = self.read(0, self.size)
-        if not missing:
-            return (head + tail).decode("utf-8", "replace")
-        lines = self._lines - head.count(b"\n") - tail.count(b"\n")
-        gap = b"" if head.endswith(b"\n") else b"\n"
-        marker = f"… {lines:,} lines, {missing:,} bytes left out …\n"
-        return (
-            (head + gap).decode("utf-8", "replace")
-            + marker
-            + tail.decode("utf-8", "replace")
-        )
 
 
 MAX_HELD = 8

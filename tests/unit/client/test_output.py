@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 from ipycron.client.output import MAX_DISPLAYS, MAX_ENTRIES, Output
-from ipycron.process.supervisor.pumps import HEAD_BYTES, TAIL_BYTES
 from ipycron.process.wire.displays import DisplayData
 from ipycron.process.wire.payload import pack_data
+from ipycron.runlog.output import HEAD_BYTES, TAIL_BYTES
 
 
 def _display(text: str) -> DisplayData:
