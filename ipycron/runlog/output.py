@@ -36,6 +36,11 @@ class OutputLog:
         """Bytes in memory."""
         return len(self._head) + len(self._tail)
 
+    @property
+    def left_out(self) -> int:
+        """Bytes that are not kept."""
+        return self.read(0, self.size)[1]
+
     def append(self, data: bytes, dropped: int = 0, dropped_lines: int = 0) -> None:
         """Add `data`, preceded by so many bytes and line ends that were not kept."""
         self._lines += dropped_lines + data.count(b"\n")

@@ -1,0 +1,242 @@
+"""Makes rows of what a scheduler reports: a row for every slot and call (H1).
+
+Runs on the loop of the process that schedules and does nothing slow: the rows go to a
+writer's queue.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ipycron.errors import ExecutionTimeout, SupervisorLost, WorkerCrashed
+from ipycron.runlog.output import OutputLog
+from ipycron.runlog.rows import RunOutcome, RunRow, TaskEnd
+from ipycron.scheduling.events import Event
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ipycron.runlog.rows import Change, TaskRow
+    from ipycron.scheduling.events import (
+        Notice,
+        Outcome,
+        Pending,
+        ScheduledExecution,
+    )
+
+HEAD_BYTES = 16 * 1024
+TAIL_BYTES = 48 * 1024
+"""Bytes kept of what a run writes, stdout and stderr together."""
+
+_SKIPPED = {
+    "not-elected": RunOutcome.NOT_ELECTED,
+    "coordinator-error": RunOutcome.COORDINATOR_ERROR,
+    "paused": RunOutcome.PAUSED,
+}
+
+_ENDS = {
+    Event.TASK_STARTED: None,
+    Event.TASK_STOPPED: "stopped",
+    Event.TASK_DESTROYED: "destroyed",
+}
+
+
+class Recorder:
+    """Records the tasks of one scheduler, each from its declaration on.
+
+    Args:
+        put: takes a row, at once.
+    """
+
+    def __init__(self, put: Callable[[Change], None]) -> None:
+        self._put = put
+        self._tasks: set[str] = set()
+        self._outputs: dict[str, OutputLog | None] = {}
+        self._has_end_in_common = False
+        self._end: str | None = None
+
+    def declare(self, task: TaskRow) -> None:
+        """Record a task from now on."""
+        self._tasks.add(task.key)
+        self._put(task)
+
+    def expect_end(self, *, is_clean: bool) -> None:
+        """Note that the tasks end with their process from now on, not by the user.
+
+        Args:
+            is_clean: whether the process was asked to end; after any other end the
+                tasks count as interrupted.
+        """
+        self._has_end_in_common = True
+        self._end = "shutdown" if is_clean else None
+
+    def note(self, notice: Notice, output: OutputLog | None = None) -> None:
+        """Record an event.
+
+        Args:
+            notice: the event.
+            output: what the run wrote, unless `add_output` was told.
+        """
+        if notice.task_id not in self._tasks:
+            return
+        match notice.event:
+            case Event.EXECUTION_STARTED:
+                self._open(notice)
+            case Event.EXECUTION_FINISHED | Event.EXECUTION_FAILED:
+                self._close(notice, output)
+            case Event.EXECUTION_MISSED:
+                self._put_slot(
+                    notice, RunOutcome.MISSED, missed_count=notice.missed_count
+                )
+            case Event.EXECUTION_SKIPPED:
+                self._skip(notice)
+            case Event.EXECUTION_OVERLAP if notice.is_skipped:
+                self._put_slot(notice, RunOutcome.OVERLAP)
+            case Event.TASK_STARTED | Event.TASK_STOPPED | Event.TASK_DESTROYED:
+                self._note_life(notice)
+
+    def note_pending(self, pending: Pending) -> None:
+        """Record a run that waits, or that was dropped while it did."""
+        if pending.task_id not in self._tasks:
+            return
+        run = pending.execution
+        outcome = RunOutcome.STOPPED if pending.is_dropped else RunOutcome.QUEUED
+        self._put(_make_row(pending.task_id, run, outcome))
+
+    def add_output(
+        self, run_id: str, data: bytes, dropped: int, dropped_lines: int
+    ) -> None:
+        """Keep what a run in progress wrote; see `OutputLog.append`."""
+        if run_id in self._outputs:
+            log = self._outputs[run_id] or OutputLog(HEAD_BYTES, TAIL_BYTES)
+            self._outputs[run_id] = log
+            log.append(data, dropped, dropped_lines)
+
+    def _open(self, notice: Notice) -> None:
+        run = notice.execution
+        assert run is not None
+        self._outputs[run.id] = None
+        self._put(
+            _make_row(
+                notice.task_id,
+                run,
+                RunOutcome.RUNNING,
+                started_at=run.started_at,
+                pid=run.pid,
+            )
+        )
+
+    def _close(self, notice: Notice, output: OutputLog | None) -> None:
+        run, outcome = notice.execution, notice.outcome
+        assert run is not None
+        assert outcome is not None
+        output = self._outputs.pop(run.id, None) or output
+        details = outcome.details
+        row = _make_row(
+            notice.task_id,
+            run,
+            judge(outcome),
+            started_at=run.started_at,
+            finished_at=run.finished_at,
+            pid=run.pid,
+            summary=outcome.summary if outcome.is_ok else None,
+            output=None if output is None else to_text(str(output)),
+            output_left_out=0 if output is None else output.left_out,
+            **({} if outcome.is_ok else describe_error(outcome)),
+            cpu_seconds=None if details is None else details.cpu_seconds,
+            peak_memory=None if details is None else details.peak_memory,
+        )
+        self._put(row)
+
+    def _skip(self, notice: Notice) -> None:
+        outcome = _SKIPPED[notice.reason or "not-elected"]
+        if notice.outcome is None:
+            self._put_slot(notice, outcome)
+        elif notice.outcome.is_ok:
+            self._put_slot(notice, outcome, summary=notice.outcome.summary)
+        else:
+            self._put_slot(notice, outcome, **describe_error(notice.outcome))
+
+    def _put_slot(
+        self, notice: Notice, outcome: RunOutcome, **values: str | int | None
+    ) -> None:
+        """Put the row of a slot that did not run."""
+        slot = notice.date
+        self._put(
+            RunRow(
+                id=notice.run_id or f"{notice.task_id}:{slot:.0f}",
+                task=notice.task_id,
+                slot=slot,
+                trigger="scheduled",
+                at=slot,
+                outcome=outcome,
+                **values,  # type: ignore[arg-type] # checked by the callers' tests
+            )
+        )
+
+    def _note_life(self, notice: Notice) -> None:
+        end = _ENDS[notice.event]
+        if end is not None and self._has_end_in_common:
+            end = self._end
+        self._put(TaskEnd(key=notice.task_id, at=notice.triggered_at, end=end))
+        if notice.event is Event.TASK_DESTROYED:
+            self._tasks.discard(notice.task_id)
+
+
+def _make_row(
+    task_id: str,
+    run: ScheduledExecution,
+    outcome: RunOutcome,
+    **values: str | float | None,
+) -> RunRow:
+    return RunRow(
+        id=run.id,
+        task=task_id,
+        slot=None if run.reason == "invoked" else run.date,
+        trigger=run.reason,
+        at=run.date if run.started_at is None else run.started_at,
+        outcome=outcome,
+        **values,  # type: ignore[arg-type] # as above
+    )
+
+
+_WORDS: dict[type, RunOutcome] = {
+    ExecutionTimeout: RunOutcome.TIMED_OUT,
+    WorkerCrashed: RunOutcome.CRASHED,
+    SupervisorLost: RunOutcome.LOST,
+}
+
+
+def judge(outcome: Outcome) -> RunOutcome:
+    """Return the word for how a run ended."""
+    if outcome.is_ok:
+        return RunOutcome.FINISHED
+    if outcome.is_missed:
+        return RunOutcome.MISSED
+    if outcome.is_stopped:
+        return RunOutcome.STOPPED
+    return next(
+        (word for kind, word in _WORDS.items() if isinstance(outcome.value, kind)),
+        RunOutcome.FAILED,
+    )
+
+
+def describe_error(outcome: Outcome) -> dict[str, str | int | None]:
+    """Return the columns that tell of a failure.
+
+    The value of a worker's error is not decoded: that would run users' code.
+    """
+    details, error = outcome.details, outcome.value
+    name, _, line = outcome.summary.partition(": ")
+    values: dict[str, str | int | None] = {"error_type": name, "error": line}
+    if details is not None:
+        values["traceback"] = details.traceback
+        values["error_type"] = details.error_type or name
+    if isinstance(error, WorkerCrashed):
+        values["exit_code"], values["signal"] = error.exit_code, error.signal_name
+    return {key: to_text(v) if isinstance(v, str) else v for key, v in values.items()}
+
+
+def to_text(text: str) -> str:
+    """Return text that SQLite takes, which knows no lone surrogates."""
+    return text.encode("utf-8", "backslashreplace").decode()
