@@ -1,4 +1,4 @@
-"""The head and the tail of an output, whatever its size."""
+"""Text of any size and origin, made fit to be kept: head and tail, plain UTF-8."""
 
 from __future__ import annotations
 
@@ -89,3 +89,8 @@ class OutputLog:
             + marker
             + tail.decode("utf-8", "replace")
         )
+
+
+def show_surrogates(text: str) -> str:
+    """Return the text with lone surrogates, which UTF-8 does not have, as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode()

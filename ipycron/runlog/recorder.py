@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ipycron.errors import ExecutionTimeout, SupervisorLost, WorkerCrashed
-from ipycron.runlog.output import OutputLog
+from ipycron.runlog.output import OutputLog, show_surrogates
 from ipycron.runlog.rows import RunOutcome, RunRow, TaskEnd
 from ipycron.scheduling.events import Event
 
@@ -140,7 +140,7 @@ class Recorder:
             finished_at=run.finished_at,
             pid=run.pid,
             summary=outcome.summary if outcome.is_ok else None,
-            output=None if output is None else to_text(str(output)),
+            output=None if output is None else show_surrogates(str(output)),
             output_left_out=0 if output is None else output.left_out,
             **({} if outcome.is_ok else describe_error(outcome)),
             cpu_seconds=None if details is None else details.cpu_seconds,
@@ -231,12 +231,9 @@ def describe_error(outcome: Outcome) -> dict[str, str | int | None]:
     values: dict[str, str | int | None] = {"error_type": name, "error": line}
     if details is not None:
         values["traceback"] = details.traceback
-        values["error_type"] = details.error_type or name
     if isinstance(error, WorkerCrashed):
         values["exit_code"], values["signal"] = error.exit_code, error.signal_name
-    return {key: to_text(v) if isinstance(v, str) else v for key, v in values.items()}
-
-
-def to_text(text: str) -> str:
-    """Return text that SQLite takes, which knows no lone surrogates."""
-    return text.encode("utf-8", "backslashreplace").decode()
+    return {
+        key: show_surrogates(v) if isinstance(v, str) else v
+        for key, v in values.items()
+    }

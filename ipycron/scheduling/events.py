@@ -106,21 +106,17 @@ class ScheduledExecution(msgspec.Struct, kw_only=True, gc=False):
         return msgspec.structs.replace(self)
 
 
-class RunDetails(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class RunDetails(msgspec.Struct, frozen=True, kw_only=True, gc=False, array_like=True):
     """What the process of a run says about it, beside its result.
 
     Attributes:
-        error_type: the class of its error; None if it returned.
-        error: the first line of the error's text.
-        traceback: the end of its traceback.
+        traceback: the end of its traceback; empty if it returned.
         cpu_seconds: CPU time of the process, and of its children that it waited for,
             during the run.
         peak_memory: the largest resident set of the process so far, in bytes.
     """
 
-    error_type: str | None = None
-    error: str | None = None
-    traceback: str | None = None
+    traceback: str = ""
     cpu_seconds: float | None = None
     peak_memory: int | None = None
 

@@ -400,6 +400,7 @@ class WorkerProcess:
             value=payload,
             summary=ended.summary,
             finished_at=ended.finished_at,
+            details=ended.details,
         )
         self._correct_start(ended.started_at)
         # Its exit is not a crash, even if another observer sees it first.

@@ -35,6 +35,7 @@ from ipycron.process.wire.payload import (
 )
 from ipycron.process.wire.printable import keep_colours, show_controls, show_hidden
 from ipycron.process.wire.sources import name_cells
+from ipycron.runlog.output import show_surrogates
 
 _PLAIN_DEPTH = 3
 _PLAIN_LENGTH = 100
@@ -44,6 +45,7 @@ MAX_ERROR_BYTES = 4 * 1024 * 1024
 """Largest pickle of an exception that is sent; a larger one arrives as text.
 It is decoded for listeners and logs, even if no code looks at it."""
 _MAX_SUMMARY = 300
+_MAX_TRACEBACK_END = 8_000
 UNSENT = "not sent: "
 """Prefix of the summary of a result that could not travel; no repr begins with it."""
 _MAX_REASON = 1000
@@ -87,6 +89,19 @@ class _Error(NamedTuple):
     reason: str
     suppresses_context: bool
     cause: tuple[Any, ...] | None
+
+
+class EncodedError(NamedTuple):
+    """An error's payload, and texts that can be read without decoding it.
+
+    Attributes:
+        summary: the error in one line.
+        traceback_end: the end of its traceback, short enough for a header.
+    """
+
+    payload: Payload
+    summary: str
+    traceback_end: str
 
 
 def encode_result(value: object, max_bytes: int) -> tuple[Payload, str]:
@@ -157,7 +172,14 @@ def _summarize_unsent(summary: str, reason: str) -> str:
 def encode_error(
     error: BaseException, max_bytes: int, traceback_text: str | None = None
 ) -> tuple[Payload, str]:
-    """Return an error's payload and its one-line summary.
+    """Return an error's payload and its summary; see `encode_error_in_full`."""
+    return encode_error_in_full(error, max_bytes, traceback_text)[:2]
+
+
+def encode_error_in_full(
+    error: BaseException, max_bytes: int, traceback_text: str | None = None
+) -> EncodedError:
+    """Return an error's payload, its one-line summary and its traceback's end.
 
     Args:
         error: the exception; its causes are sent too.
@@ -174,14 +196,14 @@ def encode_error(
             limit = min(max_bytes, MAX_ERROR_BYTES)
             described = _describe(error, said, limit)
             described = described._replace(traceback_text=traceback_text)
-            return pack_plain(tuple(described)), summarize_error(error, said)
+            summary = summarize_error(error, said)
+            end = _cut_header(traceback_text)
+            return EncodedError(pack_plain(tuple(described)), summary, end)
     except BaseException as failure:  # noqa: BLE001 - border: job
         return _encode_poor_error(error, said, _name_reason(failure))
 
 
-def _encode_poor_error(
-    error: BaseException, said: Text, reason: str
-) -> tuple[Payload, str]:
+def _encode_poor_error(error: BaseException, said: Text, reason: str) -> EncodedError:
     """Return the payload of an error when little more than its name can be sent."""
     with contextlib.suppress(BaseException):  # frames may hold memory
         traceback.clear_frames(_get(error, "__traceback__"))
@@ -194,7 +216,7 @@ def _encode_poor_error(
         suppresses_context=False,
         cause=None,
     )
-    return pack_plain(tuple(described)), summarize_error(error, said)
+    return EncodedError(pack_plain(tuple(described)), summarize_error(error, said), "")
 
 
 def decode_result(payload: Payload) -> Any:
@@ -425,8 +447,12 @@ def _get(error: BaseException, name: str) -> Any:
 
 def _to_wire(text: str) -> str:
     """Return a header's text: short, and without lone surrogates."""
-    text = text[:_MAX_SUMMARY].encode("utf-8", "backslashreplace").decode()
-    return text[:_MAX_SUMMARY]
+    return show_surrogates(text[:_MAX_SUMMARY])[:_MAX_SUMMARY]
+
+
+def _cut_header(text: str) -> str:
+    """Return the end of a traceback's text, where the error is, for a header."""
+    return show_surrogates(text[-_MAX_TRACEBACK_END:])
 
 
 def safe_str(value: BaseException) -> str:

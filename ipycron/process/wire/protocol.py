@@ -33,6 +33,7 @@ import msgspec
 from ipycron.scheduling.events import (  # noqa: TC001 - msgspec reads the annotations
     Event,
     Reason,
+    RunDetails,
     ScheduledExecution,
     SkipReason,
     Status,
@@ -449,6 +450,7 @@ class Ended(Message, frozen=True):
     Attributes:
         started_at: when it began, if the worker began it by itself.
         finished_at: when the job returned, before its result was encoded.
+        details: what else there is to say about it, for the history.
     """
 
     execution_id: str
@@ -456,6 +458,7 @@ class Ended(Message, frozen=True):
     summary: str
     started_at: float | None = None
     finished_at: float | None = None
+    details: RunDetails | None = None
 
 
 class Declined(Message, frozen=True):

@@ -36,7 +36,11 @@ from ipycron.process.posix import (
 )
 from ipycron.process.standby import Permit
 from ipycron.process.wire.channel import FD_SETSIZE, BlockingChannel
-from ipycron.process.wire.outcome import encode_error, encode_result
+from ipycron.process.wire.outcome import (
+    EncodedError,
+    encode_error_in_full,
+    encode_result,
+)
 from ipycron.process.wire.payload import PayloadLost, pack_data
 from ipycron.process.wire.protocol import (
     Answered,
@@ -56,6 +60,7 @@ from ipycron.process.worker.job import CellFailed, LoadedJob, call_init, load_jo
 from ipycron.process.worker.logs import forward_logs
 from ipycron.process.worker.memory import MemoryKeeper
 from ipycron.process.worker.surroundings import Surroundings
+from ipycron.process.worker.usage import UsageMeter
 from ipycron.scheduling.clock import measure_wait, read_wall_clock
 
 if TYPE_CHECKING:
@@ -83,6 +88,7 @@ class Worker:
         self._permit = permit
         self._pid = os.getpid()
         self._execution_id = ""
+        self._meter = UsageMeter()
         self._finished_at = 0.0
         self._displays = 0
         self._has_shown = False
@@ -197,7 +203,7 @@ class Worker:
             self._leave_if_copy()
             if isinstance(error, PayloadLost):
                 error = StartRefused(name=self._load.name, reason=str(error))
-            payload, summary = self._encode_error(error)
+            payload, summary, _ = self._encode_error(error)
             flush_stdio()
             self._channel.send(Loaded(is_ok=False, summary=summary), payload)
             return False
@@ -251,17 +257,18 @@ class Worker:
         self._execution_id = run.execution_id
         self._displays = 0
         self._has_shown = False
+        self._meter.start()
         try:
             result = self._call(run, order)
         except BaseException as error:  # noqa: BLE001 - border: job
             self._leave_if_copy()
-            payload, summary = self._encode_error(error)
+            payload, summary, trace = self._encode_error(error)
             is_ok = False
         else:
             self._leave_if_copy()
             limit = self._load.setting.max_result_bytes
             payload, summary = encode_result(result, limit)
-            is_ok = True
+            is_ok, trace = True, ""
             del result
         self._leave_if_copy()  # pickling may fork, too
         if self._job.is_single_use:
@@ -275,7 +282,14 @@ class Worker:
             return
         is_ours = order is not None or call is not None
         started_at = run.started_at if is_ours else None
-        ended = Ended(run.execution_id, is_ok, summary, started_at, self._finished_at)
+        ended = Ended(
+            run.execution_id,
+            is_ok,
+            summary,
+            started_at,
+            self._finished_at,
+            self._meter.describe_run(trace),
+        )
         self._channel.send(ended, payload)
         if call is not None and self._direct is not None:
             self._direct.hand_over(call)
@@ -311,11 +325,11 @@ class Worker:
             if order is not None:
                 self._rest(order)  # an interrupt from here on is the job's
 
-    def _encode_error(self, error: BaseException) -> tuple[Payload, str]:
+    def _encode_error(self, error: BaseException) -> EncodedError:
         limit = self._load.setting.max_result_bytes
         if isinstance(error, CellFailed):
-            return encode_error(error.error, limit, error.traceback_text)
-        return encode_error(error, limit)
+            return encode_error_in_full(error.error, limit, error.traceback_text)
+        return encode_error_in_full(error, limit)
 
     def _publish(self, display: Any) -> None:
         """Send a display in its place among the printed lines.
