@@ -29,6 +29,8 @@ _QUIET = {
     Event.TASK_STARTED,
     Event.TASK_STOPPED,
     Event.TASK_DESTROYED,
+    Event.TASK_PAUSED,
+    Event.TASK_RESUMED,
     Event.EXECUTION_STARTED,
     Event.EXECUTION_FINISHED,
     Event.EXECUTION_MAX_REACHED,
@@ -50,7 +52,8 @@ def needs_announcement(task: TaskRecord, notice: Notice, listeners: Listeners) -
 
 def is_logged(task: TaskRecord, notice: Notice) -> bool:
     """Return whether `log_event` may write a record."""
-    return notice.event not in _QUIET or task.logger.isEnabledFor(logging.DEBUG)
+    is_quiet = notice.event in _QUIET or notice.reason == "paused"
+    return not is_quiet or task.logger.isEnabledFor(logging.DEBUG)
 
 
 def log_event(task: TaskRecord, notice: Notice, context: TaskContext) -> None:

@@ -109,7 +109,8 @@ class EventLog:
             notice.missed_count,
             outcome is not None and outcome.is_stopped,
         )
-        is_problem = notice.event in PROBLEMS and not item.is_stopped
+        is_wanted = item.is_stopped or notice.reason == "paused"
+        is_problem = notice.event in PROBLEMS and not is_wanted
         kept = self._problems if is_problem else self._items
         kept.append(item)
 

@@ -303,7 +303,8 @@ class History:
         failed: runs that did not.
         stopped: runs that a stop ended; they count as neither.
         missed: slots that did not run in time.
-        skipped: slots left to another instance, or without a coordinator's answer.
+        skipped: slots left to another instance, without a coordinator's answer, or in
+            a pause.
     """
 
     __slots__ = (
@@ -359,7 +360,7 @@ class History:
         if notice.event is Event.EXECUTION_MISSED:
             self.missed += notice.missed_count or 1
         elif notice.event is Event.EXECUTION_SKIPPED:
-            self.skipped += 1
+            self.skipped += notice.missed_count or 1
 
     @property
     def total(self) -> int:

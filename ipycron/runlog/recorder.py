@@ -151,7 +151,7 @@ class Recorder:
     def _skip(self, notice: Notice) -> None:
         outcome = _SKIPPED[notice.reason or "not-elected"]
         if notice.outcome is None:
-            self._put_slot(notice, outcome)
+            self._put_slot(notice, outcome, missed_count=notice.missed_count)
         elif notice.outcome.is_ok:
             self._put_slot(notice, outcome, summary=notice.outcome.summary)
         else:

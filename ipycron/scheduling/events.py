@@ -26,7 +26,7 @@ and is caught up on, or a caller asked for a slot of the past."""
 BY_SCHEDULE: frozenset[Reason] = frozenset({"scheduled", "catch_up"})
 """The reasons of runs that are the schedule's own: they settle their slots, count
 towards `max_executions` and are elected. The others are runs beside the schedule."""
-SkipReason = Literal["not-elected", "coordinator-error"]
+SkipReason = Literal["not-elected", "coordinator-error", "paused"]
 
 
 class Status(StrEnum):
@@ -41,7 +41,8 @@ class Status(StrEnum):
 class Event(StrEnum):
     """The events of a task; their string values are accepted as well.
 
-    Source: node-cron 4.6.0, with `task:restarted` added.
+    Source: node-cron 4.6.0, with `task:restarted`, `task:paused` and `task:resumed`
+    added.
     """
 
     TASK_STARTED = "task:started"
@@ -49,6 +50,8 @@ class Event(StrEnum):
     TASK_DESTROYED = "task:destroyed"
     TASK_FAILED = "task:failed"
     TASK_RESTARTED = "task:restarted"
+    TASK_PAUSED = "task:paused"
+    TASK_RESUMED = "task:resumed"
     EXECUTION_STARTED = "execution:started"
     EXECUTION_FINISHED = "execution:finished"
     EXECUTION_FAILED = "execution:failed"
@@ -65,6 +68,8 @@ EventName = Literal[
     "task:destroyed",
     "task:failed",
     "task:restarted",
+    "task:paused",
+    "task:resumed",
     "execution:started",
     "execution:finished",
     "execution:failed",
@@ -74,6 +79,29 @@ EventName = Literal[
     "execution:skipped",
 ]
 """The names of events as strings; ``"*"`` stands for every event."""
+
+
+class Pause(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A pause of a task: the slots in it are skipped. Instants are Unix seconds.
+
+    Attributes:
+        since: when the task was paused.
+        until: the first instant after the pause, at which a slot runs; None if the
+            pause is open-ended. A whole second, as slots are.
+        note: why, in the user's words; "" if nothing was said.
+    """
+
+    since: float
+    until: int | None = None
+    note: str = ""
+
+    def is_over(self, now: float) -> bool:
+        """Return whether the pause has ended by itself."""
+        return self.until is not None and now >= self.until
+
+    def find_last(self, now: float) -> float:
+        """Return the last instant of the pause that `now` has reached."""
+        return now if self.until is None else min(now, self.until - 1)
 
 
 class ScheduledExecution(msgspec.Struct, kw_only=True, gc=False):
@@ -172,13 +200,14 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
             coordinator-error. For a skip with reason not-elected it is ok, and its
             summary names the instance that runs the slot.
         reason: why an execution was skipped.
-        missed_count: how many slots an `execution:missed` covers; `date` is the
-            newest of them.
+        missed_count: how many slots an `execution:missed` covers, or an
+            `execution:skipped` that covers several; `date` is the newest of them.
         runs_left: scheduled runs left under `max_executions`, None without a limit.
         run_id: of a slot that did not run, the id of its run that was pending; for the
             history only.
         is_skipped: whether the slot of an `execution:overlap` does not run; for the
             history only.
+        pause: what a `task:paused` begins or changes.
     """
 
     event: Event
@@ -193,6 +222,7 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
     runs_left: int | None = None
     run_id: str | None = None
     is_skipped: bool = False
+    pause: Pause | None = None
 
 
 class Pending(msgspec.Struct, frozen=True, kw_only=True):
@@ -241,7 +271,8 @@ class TaskContext:
         execution: the run, if the event concerns one.
         reason: why an execution was skipped.
         error: the exception of a failed run, start or worker.
-        missed_count: how many slots an `execution:missed` covers.
+        missed_count: how many slots an `execution:missed` covers, or an
+            `execution:skipped` that covers several.
         holder: text that names the instance that runs a slot skipped as not-elected;
             None if unknown.
         event: the event's name; None for jobs.

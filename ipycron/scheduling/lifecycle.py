@@ -22,6 +22,7 @@ from ipycron.scheduling.workers import TaskWorkers
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ipycron.scheduling.events import Pause
     from ipycron.scheduling.plan import Outage
     from ipycron.scheduling.ports import Schedule, Worker
     from ipycron.scheduling.services import Services
@@ -166,6 +167,25 @@ class Lifecycle:
         """Switch to another schedule now; runs in progress continue."""
         self._slots.reschedule(schedule)
 
+    def pause(self, until: int | None, note: str) -> None:
+        """Skip the slots from now on, also those whose runs have not begun (C4).
+
+        Outlasts stops and starts. Runs in progress and calls continue.
+        """
+        if self._is_destroying:
+            return
+        self._slots.pause(until, note)
+        self._admission.skip_pending()
+        self.handle_work_done()
+
+    def resume(self) -> None:
+        """End the pause; nothing is owed for the slots that it skipped."""
+        self._slots.resume()
+
+    def restore_pause(self, pause: Pause) -> None:
+        """Be paused as reported before: this scheduler replaces a lost one."""
+        self._slots.restore_pause(pause)
+
     def recount(self, since: float) -> None:
         """Recompute the next slot from `since`: the clock was set back (C3)."""
         self._slots.recount(since)
@@ -220,8 +240,8 @@ class Lifecycle:
         self.state.move(Phase.STARTED)
         self._starting = None
         self.state.emit(Event.TASK_STARTED)
-        if owed is not None:
-            self._slots.report(owed)
+        for beat, is_paused in owed:
+            self._slots.report(beat, is_paused=is_paused)
         self._admission.serve_waiting()
 
     def _revoke_start(self) -> None:
@@ -291,6 +311,7 @@ class Lifecycle:
 
     def _finish_destroy(self) -> None:
         self.state.move(Phase.DESTROYED)
+        self._slots.drop_pause()
         self.state.emit(Event.TASK_DESTROYED)
         self._on_destroyed(self.state)
 

@@ -13,6 +13,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from ipycron.scheduling.events import (
+    Pause,  # noqa: TC001 - msgspec reads the annotations
+)
+
 if TYPE_CHECKING:
     from ipycron.scheduling.ports import Schedule
 
@@ -42,11 +46,13 @@ class Outage(msgspec.Struct, frozen=True, kw_only=True):
             reporting it, so nothing up to here runs again.
         settled: slots in between that are already settled: while one slot waits for
             its random delay or its election, later slots may be settled.
+        pause: the pause that the task was in at its end, or that ended in it.
     """
 
     since: float
     until: float
     settled: tuple[int, ...] = ()
+    pause: Pause | None = None
 
 
 class Gap(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,6 +116,31 @@ def plan_outage(outage: Outage, schedule: Schedule) -> Beat:
     if first is None or first > outage.until:
         return Beat(next_slot=first)
     return plan_beat(first, outage.until, tolerance=_NOT_AT_ALL, schedule=owed)
+
+
+def plan_pause(slot: int, last: float, schedule: Schedule) -> Beat:
+    """Return what to do about the slots from `slot` to `last`: all are skipped."""
+    return plan_beat(slot, last, tolerance=_NOT_AT_ALL, schedule=schedule)
+
+
+def split_outage(outage: Outage) -> list[tuple[Outage, bool]]:
+    """Divide an outage where its pause begins and ends.
+
+    Returns:
+        The parts, oldest first, at least one, each with whether its slots were in the
+        pause.
+    """
+    pause = outage.pause
+    if pause is None:
+        return [(outage, False)]
+    ends = (min(outage.until, pause.since), pause.find_last(outage.until))
+    parts, since = [], outage.since
+    for end, is_paused in zip((*ends, outage.until), (False, True, False), strict=True):
+        if end > since:
+            part = Outage(since=since, until=end, settled=outage.settled)
+            parts.append((part, is_paused))
+            since = end
+    return parts or [(outage, False)]
 
 
 class _Unsettled:

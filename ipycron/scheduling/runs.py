@@ -141,6 +141,15 @@ class Admission:
                 self._tracker.forget(run)
                 self._state.note(run, is_dropped=True)
 
+    def skip_pending(self) -> None:
+        """Skip the slots whose code has not begun: the task was paused (C4)."""
+        for run in self._state.runs.values():
+            if run.stage is RunStage.PENDING and run.is_scheduled:
+                undo(run)
+                self._tracker.forget(run)
+                slot, run_id = run.execution.date, run.execution.id
+                self._state.emit_paused(slot, run_id=run_id)
+
     def _is_limit_reserved(self) -> bool:
         """Return whether pending runs may use up the rest of the limit."""
         left = self._state.runs_left

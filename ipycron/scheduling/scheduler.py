@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ipycron.scheduling.events import (
         Notice,
         Outcome,
+        Pause,
         Pending,
         ScheduledExecution,
     )
@@ -90,9 +91,15 @@ class Scheduler:
         )
 
     def add(
-        self, task_id: str, *, name: str, schedule: Schedule, policy: Policy
+        self,
+        task_id: str,
+        *,
+        name: str,
+        schedule: Schedule,
+        policy: Policy,
+        pause: Pause | None = None,
     ) -> None:
-        """Add a task, stopped.
+        """Add a task, stopped; with a `pause` that was reported before, if any.
 
         Raises:
             TaskExists: if the id is taken.
@@ -107,9 +114,10 @@ class Scheduler:
             services=self._services,
         )
         self._destroyed_names.pop(task_id, None)
-        self._lifecycles[task_id] = Lifecycle(
-            state, self._services, on_destroyed=self._on_destroyed
-        )
+        lifecycle = Lifecycle(state, self._services, on_destroyed=self._on_destroyed)
+        self._lifecycles[task_id] = lifecycle
+        if pause is not None:
+            lifecycle.restore_pause(pause)
 
     async def start(self, task_id: str, *, outage: Outage | None = None) -> None:
         """Load the task's job and arm its first slot, strictly after this moment.
@@ -173,6 +181,24 @@ class Scheduler:
         lifecycle = self._find(task_id)
         if lifecycle is not None:
             lifecycle.reschedule(schedule)
+
+    def pause(self, task_id: str, *, until: int | None = None, note: str = "") -> None:
+        """Skip the task's slots from now on and before `until`, Unix seconds.
+
+        Each is reported as skipped. Slots whose runs have not begun are skipped, too;
+        runs in progress and calls continue. The pause outlasts stops and starts, and
+        ends by itself at `until`. If the task is paused already, `until` and `note`
+        are changed. A destroyed task is left as it is.
+        """
+        lifecycle = self._find(task_id)
+        if lifecycle is not None:
+            lifecycle.pause(until, note)
+
+    def resume(self, task_id: str) -> None:
+        """End the task's pause, if it has one. Nothing is owed for its slots."""
+        lifecycle = self._find(task_id)
+        if lifecycle is not None:
+            lifecycle.resume()
 
     async def execute(self, task_id: str, execution_id: str | None = None) -> Outcome:
         """Run the task now, or once a start in progress has finished.

@@ -5,12 +5,15 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from ipycron.scheduling.events import Event, Pause
 from ipycron.scheduling.plan import (
     find_following,
     find_start,
     is_only,
     plan_beat,
     plan_outage,
+    plan_pause,
+    split_outage,
 )
 from ipycron.scheduling.ports import Place
 from ipycron.scheduling.standby import LATEST, LEAST, Standby
@@ -33,6 +36,9 @@ class Slots:
     A slot that is due goes to `admission`. The `observer` is notified of exceptions
     that the schedule raises, since a task that can never be due again must not look
     idle, and of the end of a count of missed slots.
+
+    While the task is paused, its slots are reached as usual, and are settled by being
+    reported as skipped. The pause also runs while the task is stopped.
     """
 
     __slots__ = (
@@ -58,20 +64,21 @@ class Slots:
         self._workers = workers
         self._admission = admission
 
-    def arm(self, outage: Outage | None = None) -> Beat | None:
+    def arm(self, outage: Outage | None = None) -> list[tuple[Beat, bool]]:
         """Wait for the first slot from now on, unless the limit is reached.
 
         After an `outage`, wait for the first slot after it, which may already be late,
-        and return what the outage missed, to be reported after the task's start.
+        and return what the outage missed, to be reported after the task's start: parts
+        of it, oldest first, each with whether the task was paused in it.
         """
         state = self._state
         if state.is_exhausted:
-            return None
+            return []
         if outage is not None:
             return self._arm_after(outage)
         after = find_start(self._services.clock.now(), state.settled_slot)
         self._arm(state.schedule.find_next(after))
-        return None
+        return []
 
     def reschedule(self, schedule: Schedule) -> None:
         """Wait for the first slot of another schedule from now on."""
@@ -98,13 +105,17 @@ class Slots:
         self.disarm()
         self._arm(following)
 
-    def _arm_after(self, outage: Outage) -> Beat:
+    def _arm_after(self, outage: Outage) -> list[tuple[Beat, bool]]:
         state = self._state
-        beat = plan_outage(outage, state.schedule)
-        if beat.newest is not None:
-            state.settled_slot = beat.newest
-        self._arm(beat.next_slot)
-        return beat
+        owed = [
+            (plan_outage(part, state.schedule), is_paused)
+            for part, is_paused in split_outage(outage)
+        ]
+        for beat, _ in owed:
+            if beat.newest is not None:
+                state.settled_slot = beat.newest
+        self._arm(owed[-1][0].next_slot)
+        return owed
 
     def disarm(self) -> None:
         """Stop waiting for slots."""
@@ -128,7 +139,7 @@ class Slots:
         """
         state, slot = self._state, self._state.next_slot
         worker = self._workers.main
-        if worker is None or state.runs or slot is None:
+        if worker is None or state.runs or slot is None or self._is_paused(slot):
             return None
         if slot - self._services.clock.now() < LEAST or not self._workers.hold():
             return None
@@ -172,6 +183,7 @@ class Slots:
         if state.standby is None or slot is None:
             return
         self._services.timetable.disarm(self)
+        self._end_pause(slot)
         state.settled_slot, state.next_slot = slot, None
         self._fire(slot, 0.0)
         self._arm_next()
@@ -184,6 +196,8 @@ class Slots:
             self.withdraw()
             if state.next_slot != slot:
                 return None  # its run had begun: the next slot is armed
+        if state.pause is not None and not self._pass_pause(state.pause, now):
+            return None
         if slot is not None and is_only(slot, now, tolerance=tolerance):
             # The usual case. The next slot is searched for only after the other tasks'
             # runs of this second have begun.
@@ -244,15 +258,99 @@ class Slots:
             schedule=state.schedule,
         )
 
-    def report(self, beat: Beat) -> None:
-        """Report the missed slots of a wake-up."""
+    def report(self, beat: Beat, *, is_paused: bool = False) -> None:
+        """Report the missed slots of a wake-up, or those that a pause skipped."""
+        emit = self._state.emit_paused if is_paused else self._state.emit_missed
         for slot in beat.missed:
-            self._state.emit_missed(slot)
+            emit(slot)
         if beat.gap is not None:
+            report = partial(self._report_many, emit)
             self._services.missed.add(
-                self._state, self._state.schedule, beat.gap, report=self._report_many
+                self._state, self._state.schedule, beat.gap, report=report
             )
 
-    def _report_many(self, count: int, newest: int) -> None:
-        self._state.emit_missed(newest, count)
+    def _report_many(
+        self, emit: Callable[[int, int], None], count: int, newest: int
+    ) -> None:
+        emit(newest, count)
         self._observer.handle_work_done()
+
+    # --- pauses ------------------------------------------------------------------
+
+    def pause(self, until: int | None, note: str) -> None:
+        """Skip the slots from now on and before `until`; or change the pause."""
+        state, now = self._state, self._services.clock.now()
+        self.withdraw()
+        self._settle_due()
+        since = now if state.pause is None else state.pause.since
+        pause = Pause(since=since, until=until, note=note)
+        if pause == state.pause:
+            return
+        self.restore_pause(pause)
+        state.emit(Event.TASK_PAUSED, pause=pause)
+
+    def restore_pause(self, pause: Pause) -> None:
+        """Be paused, without an event: a lost scheduler has reported it."""
+        self.drop_pause()
+        self._state.pause = pause
+        if pause.until is not None:
+            self._services.timetable.arm(self._end_pause, pause.until)
+
+    def resume(self) -> None:
+        """End the pause, if there is one; nothing is owed for its slots."""
+        self._settle_due()
+        if self._state.pause is not None:
+            self.drop_pause()
+            self._state.emit(Event.TASK_RESUMED)
+
+    def drop_pause(self) -> None:
+        """End the pause without an event."""
+        self._state.pause = None
+        self._services.timetable.disarm(self._end_pause)
+
+    def _end_pause(self, now: float) -> None:
+        """End a pause that is over by itself; called by the timetable, too."""
+        pause = self._state.pause
+        if pause is not None and pause.is_over(now):
+            self.drop_pause()
+            self._state.emit(Event.TASK_RESUMED)
+
+    def _is_paused(self, slot: int) -> bool:
+        pause = self._state.pause
+        return pause is not None and not pause.is_over(slot)
+
+    def _settle_due(self) -> None:
+        """Settle the slots that are due by now, before the pause changes."""
+        now = self._services.clock.now()
+        while (slot := self._state.next_slot) is not None and slot <= now:
+            self._services.timetable.disarm(self)
+            follow = self(now)
+            if follow is not None:
+                follow()
+
+    def _pass_pause(self, pause: Pause, now: float) -> bool:
+        """Skip the due slots of a pause; return whether the due slot may run.
+
+        What is due after the pause is left to the timetable, which calls again.
+        """
+        state = self._state
+        slot, last = state.next_slot, pause.find_last(now)
+        is_skipped = slot is not None and slot <= last
+        if is_skipped and not self._skip(last):
+            return False
+        self._end_pause(now)
+        return not is_skipped
+
+    def _skip(self, last: float) -> bool:
+        """Skip the slots up to `last`; return False if the schedule is broken."""
+        state = self._state
+        assert state.next_slot is not None
+        try:
+            beat = plan_pause(state.next_slot, last, state.schedule)
+        except Exception as error:  # noqa: BLE001 - the border to the schedule
+            self._observer.handle_failure(error)
+            return False
+        state.settled_slot = beat.newest
+        self._arm(beat.next_slot)
+        self.report(beat, is_paused=True)
+        return True

@@ -17,7 +17,12 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Mapping
 
-    from ipycron.scheduling.events import Outcome, ScheduledExecution, SkipReason
+    from ipycron.scheduling.events import (
+        Outcome,
+        Pause,
+        ScheduledExecution,
+        SkipReason,
+    )
     from ipycron.scheduling.policy import Policy
     from ipycron.scheduling.ports import Schedule, Timer, Worker
     from ipycron.scheduling.services import Services
@@ -57,8 +62,8 @@ class TaskState:
     """The state of one task of the scheduler.
 
     All parts of the task read it. Each attribute is written by one class only: the
-    phase by `Lifecycle`; the schedule, both slots and `standby` by `Slots`; the runs
-    and the counts by `RunTracker`.
+    phase by `Lifecycle`; the schedule, both slots, the pause and `standby` by `Slots`;
+    the runs and the counts by `RunTracker`.
 
     Attributes:
         phase: changed by `move` only.
@@ -73,6 +78,7 @@ class TaskState:
             running. They count as overlap, even after a stop and a start.
         standby: the order of the worker that begins the run of `next_slot` by itself,
             or None.
+        pause: its pause, which survives stop and start; None if it is not paused.
     """
 
     __slots__ = (
@@ -82,6 +88,7 @@ class TaskState:
         "lingering",
         "name",
         "next_slot",
+        "pause",
         "phase",
         "policy",
         "runs",
@@ -112,6 +119,7 @@ class TaskState:
         self.active_count = 0
         self.started_count = 0
         self.standby: Standby | None = None
+        self.pause: Pause | None = None
         self._services = services
 
     @property
@@ -170,6 +178,18 @@ class TaskState:
             )
         )
 
+    def emit_paused(
+        self, slot: float, count: int = 1, *, run_id: str | None = None
+    ) -> None:
+        """Report `count` slots skipped in a pause; `slot` is the newest."""
+        self.emit(
+            Event.EXECUTION_SKIPPED,
+            date=slot,
+            reason="paused",
+            missed_count=count if count > 1 else None,
+            run_id=run_id,
+        )
+
     def emit(
         self,
         event: Event,
@@ -181,6 +201,7 @@ class TaskState:
         missed_count: int | None = None,
         run_id: str | None = None,
         is_skipped: bool = False,
+        pause: Pause | None = None,
     ) -> None:
         """Emit an event, with the state right after it."""
         now = self._services.clock.now()
@@ -197,6 +218,7 @@ class TaskState:
             runs_left=self.runs_left,
             run_id=run_id,
             is_skipped=is_skipped,
+            pause=pause,
         )
         try:
             self._services.emit(notice)

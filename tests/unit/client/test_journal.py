@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from ipycron.client.announce import is_logged, log_event
+from ipycron.client.event_log import MAX_ITEMS, EventLog
 from ipycron.client.executions import History
 from ipycron.client.listeners import Listeners
 from ipycron.scheduling.events import Event, Notice, Status
@@ -132,6 +133,22 @@ def test_quiet_events_are_skipped_unless_debugging(task, caplog, event):
     logger.setLevel(logging.DEBUG)
     assert is_logged(task, make_notice(event))
     logger.setLevel(logging.NOTSET)
+
+
+def test_paused_slot_is_no_problem_and_no_record(task, caplog):
+    """The user wanted it, every second perhaps."""
+    caplog.set_level(logging.INFO)
+    notice = make_notice(Event.EXECUTION_SKIPPED, reason="paused", missed_count=3)
+    assert not is_logged(task, notice)
+    log(task, notice.event, reason="paused", missed_count=3)
+    assert caplog.records == []
+    events = EventLog()
+    for _ in range(MAX_ITEMS):
+        events.post("t", "report", notice)
+    events.post("t", "report", make_notice(Event.TASK_FAILED))
+    for _ in range(MAX_ITEMS):
+        events.post("t", "report", notice)
+    assert "task:failed" in [item.event for item in events.read()]
 
 
 @pytest.mark.parametrize(
