@@ -25,6 +25,7 @@ __all__ = [
     "ExecutionStopped",
     "ExecutionTimeout",
     "ExecutorError",
+    "HistoryError",
     "InvalidOption",
     "IpycronError",
     "NestedSchedule",
@@ -757,6 +758,21 @@ class CoordinatorError(IpycronError, RuntimeError):
 
     def __init__(self, *, reason: str) -> None:
         super().__init__(f"run coordinator: {reason}", reason=reason)
+
+
+class HistoryError(IpycronError, RuntimeError):
+    """The file of the history cannot be used, or not for writing.
+
+    Attributes:
+        path: the file.
+        reason: why, and what to do.
+    """
+
+    path: str
+    reason: str
+
+    def __init__(self, *, path: str, reason: str) -> None:
+        super().__init__(f"history: {path}: {reason}", path=path, reason=reason)
 
 
 class ProtocolError(IpycronError, RuntimeError):

@@ -1,0 +1,268 @@
+"""The history's file, as one process writes it: a batch of changes at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import uuid
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from ipycron.runlog import file
+from ipycron.runlog.presence import Presence, find_own_presence, is_gone
+from ipycron.runlog.rows import OPEN, RunOutcome, RunRow, TaskEnd, TaskRow
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from ipycron.runlog.rows import Change
+
+BUSY_TIMEOUT = 0.25
+"""Seconds to wait for another process's transaction in one attempt."""
+
+VANISHED = "the process that ran it vanished"
+"""The error of a run that was open when its process ended without saying so."""
+
+_REFUSED = (
+    sqlite3.DataError,
+    sqlite3.IntegrityError,
+    sqlite3.InterfaceError,
+    sqlite3.ProgrammingError,
+    OverflowError,
+    TypeError,
+)
+"""What SQLite raises for a row that it could never store, such as a number that is none
+or one of more than 64 bits. The other rows of the batch are stored."""
+
+
+def open_store(path: Path, *, now: float, tell: Callable[[str], None]) -> Store:
+    """Open the file; set a corrupt one aside, say so and begin a new one.
+
+    Args:
+        path: absolute; created if missing.
+        now: Unix seconds.
+        tell: called with a line for the user.
+
+    Raises:
+        HistoryError, sqlite3.Error, OSError: as `Store`.
+    """
+    identity = file.identify(path)
+    try:
+        return Store(path, now=now)
+    except sqlite3.DatabaseError as error:
+        if not file.is_corrupt(error):
+            raise
+        begin_anew(path, identity, now=now, tell=tell)
+        return Store(path, now=now)
+
+
+def begin_anew(
+    path: Path, identity: file.Identity, *, now: float, tell: Callable[[str], None]
+) -> None:
+    """Set a corrupt file aside, unless another process has, and say so."""
+    aside = file.set_aside(path, identity, now)
+    if aside is not None:
+        tell(f"history: {path} was damaged. It is now {aside}, and a new one is begun.")
+
+
+class Store:
+    """The file, open for writing as one of its writers.
+
+    For one thread at a time. Opening it also closes what vanished processes have left
+    open.
+
+    Args:
+        path: absolute; created if missing.
+        now: Unix seconds.
+
+    Attributes:
+        path: the file.
+        identity: which file it was when it was opened.
+        writer: this writer's id.
+        connection: in autocommit mode, for who keeps or reads the same file.
+
+    Raises:
+        HistoryError: if it cannot be written to, and trying again would not help.
+        sqlite3.Error, OSError: if it cannot be used now. `file.explain` says why.
+    """
+
+    def __init__(self, path: Path, *, now: float) -> None:
+        self.path = path
+        self.writer = uuid.uuid4().hex
+        self._presence = find_own_presence()
+        self.connection, self.identity = file.connect_to_write(path, busy=BUSY_TIMEOUT)
+        try:
+            self._check_columns()
+            with self.transaction():
+                self._enter(now)
+                self._mark_lost(now)
+        except BaseException:
+            self.connection.close()
+            raise
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the path still names the file that is open."""
+        return file.identify(self.path) == self.identity
+
+    def apply(self, changes: Sequence[Change]) -> int:
+        """Write a batch in one transaction; return how many of it were refused.
+
+        A row replaces an earlier one with the same id, but what it does not say (None)
+        stays. A closed row is never opened again, and its outcome only changes from
+        `lost` to what it really was.
+
+        Raises:
+            sqlite3.Error: if nothing of it was written.
+        """
+        refused = 0
+        slots: dict[str, float] = {}
+        with self.transaction():
+            for change in changes:
+                try:
+                    self._write(change)
+                except _REFUSED:
+                    refused += 1
+                else:
+                    if type(change) is RunRow and change.slot is not None:
+                        newest = slots.get(change.task, change.slot)
+                        slots[change.task] = max(newest, change.slot)
+            for task, slot in slots.items():
+                self._execute(_REMEMBER_SLOT, [slot, slot, task])
+        return refused
+
+    def end(self, now: float) -> None:
+        """Say that this writer has ended, and that nothing of it is missing."""
+        with self.transaction():
+            statement = "UPDATE writers SET ended = ? WHERE id = ?"
+            self.connection.execute(statement, (now, self.writer))
+
+    def close(self) -> None:
+        """Close the connection. May be called twice."""
+        self.connection.close()
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Hold the file's write lock, and write all or nothing."""
+        self.connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self.connection.execute("COMMIT")
+        except BaseException:
+            # SQLite ends it by itself after some errors, such as a full disk.
+            if self.connection.in_transaction:
+                self.connection.execute("ROLLBACK")
+            raise
+
+    def _write(self, change: Change) -> None:
+        if type(change) is RunRow:
+            values = list(msgspec.structs.astuple(change))
+            values[_OUTCOME] = change.outcome.value
+            self._execute(_PUT_RUN, [*values, self.writer, change.task])
+        elif type(change) is TaskRow:
+            self._execute(_PUT_TASK, [*msgspec.structs.astuple(change), self.writer])
+        elif type(change) is TaskEnd:
+            at = None if change.end is None else change.at
+            self._execute(_END_TASK, [at, change.end, change.key])
+        else:
+            raise TypeError(change)
+
+    def _execute(self, statement: str, values: list[Any]) -> None:
+        try:
+            self.connection.execute(statement, values)
+        except UnicodeEncodeError:
+            self.connection.execute(
+                statement, [to_text(v) if isinstance(v, str) else v for v in values]
+            )
+
+    def _check_columns(self) -> None:
+        """Raise `Damaged` if a table is not as we have made it."""
+        for statement in (_PUT_RUN, _PUT_TASK, _END_TASK, _REMEMBER_SLOT):
+            try:
+                self.connection.execute("EXPLAIN " + statement)
+            except sqlite3.ProgrammingError:
+                continue  # there are no values for it: everything else is right
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_ERROR:
+                    raise
+                raise file.Damaged(str(error)) from error
+
+    def _enter(self, now: float) -> None:
+        own = self._presence
+        self.connection.execute(
+            "INSERT INTO writers (id, host, boot, pid, started, since) "
+            "VALUES (?, ?, ?, ?, ?, ?)",
+            (self.writer, own.host, own.boot, own.pid, own.started, now),
+        )
+
+    def _mark_lost(self, now: float) -> None:
+        """Close the rows of writers that have ended without doing it."""
+        present = self.connection.execute(
+            "SELECT id, host, boot, pid, started FROM writers "
+            "WHERE ended IS NULL AND vanished IS NULL AND id != ?",
+            (self.writer,),
+        ).fetchall()
+        for name, host, boot, pid, started in present:
+            other = Presence(host=host, boot=boot, pid=pid, started=started)
+            if is_gone(other, self._presence):
+                statement = "UPDATE writers SET vanished = ? WHERE id = ?"
+                self.connection.execute(statement, (now, name))
+        self.connection.execute(_LOSE, (VANISHED,))
+
+
+def to_text(text: str) -> str:
+    """Return text that SQLite can store: lone surrogates become their escapes.
+
+    Texts that are compared with stored ones, such as a name to look for, are passed
+    through this as well.
+    """
+    return text.encode(errors="backslashreplace").decode()
+
+
+def _list(values: frozenset[RunOutcome]) -> str:
+    return ", ".join(f"'{value}'" for value in sorted(values))
+
+
+def _make_upsert(table: str, kind: type[msgspec.Struct], rest: dict[str, str]) -> str:
+    """Return the statement that inserts a struct, or updates what it says.
+
+    Args:
+        table: the table; its key is the struct's first field.
+        kind: the struct, whose fields are columns.
+        rest: further columns and their values' expressions.
+    """
+    fields = [f.encode_name for f in msgspec.structs.fields(kind)]
+    columns = [*fields, *rest]
+    values = [*["?"] * len(fields), *rest.values()]
+    changes = [f"{c} = coalesce(excluded.{c}, {table}.{c})" for c in columns[1:]]
+    return (
+        f"INSERT INTO {table} ({', '.join(columns)}) "  # noqa: S608 - our own names
+        f"VALUES ({', '.join(values)}) "
+        f"ON CONFLICT ({fields[0]}) DO UPDATE SET {', '.join(changes)}"
+    )
+
+
+_OUTCOME = RunRow.__struct_fields__.index("outcome")
+_PUT_TASK = _make_upsert("tasks", TaskRow, {"writer": "?"})
+_NAME = "coalesce((SELECT name FROM tasks WHERE key = ?), '')"
+_PUT_RUN = (
+    _make_upsert("runs", RunRow, {"writer": "?", "name": _NAME})
+    # Only what a lost run really became may say that there was no error.
+    .replace(
+        "error = coalesce(excluded.error, runs.error)",
+        f"error = coalesce(excluded.error, nullif(runs.error, '{VANISHED}'))",
+    )
+    + f" WHERE runs.outcome IN ({_list(OPEN)}) OR runs.outcome = excluded.outcome "
+    f"OR runs.outcome = 'lost' AND excluded.outcome NOT IN ({_list(OPEN)})"
+)
+_END_TASK = "UPDATE tasks SET ended_at = ?, ending = ? WHERE key = ?"
+_REMEMBER_SLOT = (
+    "UPDATE tasks SET last_slot = max(coalesce(last_slot, ?), ?) WHERE key = ?"
+)
+_LOSE = (
+    f"UPDATE runs SET outcome = 'lost', error = ? WHERE outcome IN ({_list(OPEN)}) "  # noqa: S608 - as above
+    "AND writer IN (SELECT id FROM writers "
+    "WHERE ended IS NOT NULL OR vanished IS NOT NULL)"
+)

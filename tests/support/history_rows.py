@@ -1,0 +1,39 @@
+"""Rows of a history, for tests of its file."""
+
+from __future__ import annotations
+
+from ipycron.runlog.rows import RunOutcome, RunRow, TaskRow
+
+BEGAN = 1_800_000_000.0
+"""The instant of the rows' first slot."""
+
+
+def make_task(key="life", **said):
+    """Return a life of the task ``report``."""
+    facts = {
+        "task_id": "t1",
+        "name": "report",
+        "origin": None,
+        "kind": "function",
+        "pattern": "* * * * *",
+        "zone": "UTC",
+        "schedule": "* * * * * UTC",
+        "code_hash": None,
+        "declared_at": BEGAN,
+    }
+    return TaskRow(key=key, **(facts | said))
+
+
+def make_run(number=0, outcome="finished", **said):
+    """Return the run of the slot `number` minutes after `BEGAN`."""
+    slot = BEGAN + 60 * number
+    facts = {"task": "life", "slot": slot, "trigger": "scheduled", "at": slot}
+    facts |= {"id": f"run-{number}"} | said
+    return RunRow(outcome=RunOutcome(outcome), **facts)
+
+
+def read(store, columns="*", table="runs", order="rowid"):
+    """Return what the file says, as tuples; without the tuple for one column."""
+    statement = f"SELECT {columns} FROM {table} ORDER BY {order}"
+    rows = store.connection.execute(statement).fetchall()
+    return [row[0] for row in rows] if len(columns.split(",")) == 1 else rows
