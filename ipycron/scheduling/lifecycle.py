@@ -266,6 +266,8 @@ class Lifecycle:
         self._workers.hold()
         if state.phase is Phase.STOPPING:
             return  # withdrawing found a begun run, after which the schedule failed
+        if error is None:
+            self._slots.settle_rest()
         end = Event.TASK_STOPPED if state.phase is Phase.STARTED else None
         state.move(Phase.STOPPING)
         self._slots.disarm()

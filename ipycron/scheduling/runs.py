@@ -150,6 +150,12 @@ class Admission:
                 slot, run_id = run.execution.date, run.execution.id
                 self._state.emit_paused(slot, run_id=run_id)
 
+    def drop_slot(self, slot: int) -> None:
+        """Drop a slot that is due, since its task is stopped; see `drop`."""
+        run = self._tracker.open("scheduled", slot)
+        self._tracker.forget(run)
+        self._state.note(run, is_dropped=True)
+
     def _is_limit_reserved(self) -> bool:
         """Return whether pending runs may use up the rest of the limit."""
         left = self._state.runs_left

@@ -248,6 +248,24 @@ class Slots:
         if beat.due is not None and state.phase is Phase.STARTED:
             self._fire(beat.due, now - beat.due)
 
+    def settle_rest(self) -> None:
+        """Settle the slots that are due as the task stops: none of them runs.
+
+        Those that are too late anyway are missed; one that is not is dropped like a run
+        that waits, without an event.
+        """
+        state, now = self._state, self._services.clock.now()
+        if state.next_slot is None or now < state.next_slot:
+            return
+        try:
+            beat = self._plan(now)
+        except Exception:  # noqa: BLE001 - the schedule is broken, and the task stops
+            return
+        state.settled_slot, state.next_slot = beat.newest, None
+        self.report(beat)
+        if beat.due is not None:
+            self._admission.drop_slot(beat.due)
+
     def _plan(self, now: float) -> Beat:
         state = self._state
         assert state.next_slot is not None

@@ -33,6 +33,7 @@ class World:
                 clock=self.clock,
                 launcher=self.launcher,
                 emit=self.events,
+                note=self.note,
                 elector=self.elector,
                 uniform=lambda low, high: low + HALF * (high - low),
                 new_id=self.make_id,
@@ -43,6 +44,12 @@ class World:
     def worker(self):
         """The newest worker."""
         return self.launcher.worker
+
+    def note(self, pending):
+        """Record a run that waits, if anything is recorded."""
+        recorder = getattr(self.events, "recorder", None)
+        if recorder is not None:
+            recorder.note_pending(pending)
 
     def make_id(self):
         """Return r1, r2 and so on."""

@@ -303,3 +303,23 @@ async def test_destroyed_names_are_forgotten_when_there_are_many(world):
         world.add(str(number))
         await world.scheduler.destroy(str(number))
     assert len(world.scheduler._destroyed_names) == 1024
+
+
+async def test_stop_settles_the_slots_that_were_due(world):
+    """A stop right after a suspend reports what the suspend has cost."""
+    await world.start(tolerance=5)
+    world.clock.step(200)
+    await world.scheduler.stop("t")
+    assert world.slots("execution:missed") == [60, 120, 180]
+    assert world.events.names()[-1] == "task:stopped"
+
+
+async def test_stop_drops_the_slot_of_this_very_moment(world):
+    """It is not late, so it is not missed; like a run that waits, it has no event."""
+    await world.start(tolerance=5)
+    world.clock.step(63)
+    await world.scheduler.stop("t")
+    assert world.events.names() == ["task:started", "task:stopped"]
+    await world.scheduler.start("t")
+    await world.clock.advance(60)
+    assert world.slots("execution:started") == [120]

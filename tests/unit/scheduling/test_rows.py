@@ -1,0 +1,257 @@
+"""The rows that a scheduler's reports become (H1)."""
+
+import asyncio
+import random
+
+import pytest
+
+from ipycron.errors import OverlapError
+from ipycron.runlog.recorder import TAIL_BYTES, Recorder
+from ipycron.runlog.rows import OPEN, RunRow, TaskEnd, TaskRow
+from ipycron.testing import Every, RecordedEvents
+
+
+class Table(RecordedEvents):
+    """A receiver of notices that also makes rows, and keeps the last one of each id."""
+
+    def __init__(self):
+        super().__init__()
+        self.changes = []
+        self.recorder = Recorder(self.changes.append)
+
+    def __call__(self, notice):
+        """Keep the notice and what becomes of it."""
+        super().__call__(notice)
+        self.recorder.note(notice)
+
+    def declare(self, key="t"):
+        """Record a task."""
+        self.recorder.declare(
+            TaskRow(
+                key=key,
+                task_id=key,
+                name=key,
+                origin=None,
+                kind="function",
+                pattern="* * * * *",
+                zone="UTC",
+                schedule="* * * * *",
+                code_hash=None,
+                declared_at=3600,
+            )
+        )
+
+    @property
+    def rows(self):
+        """The newest row of each id, in the order of the first ones."""
+        rows = [change for change in self.changes if isinstance(change, RunRow)]
+        return list({row.id: row for row in rows}.values())
+
+    @property
+    def told(self):
+        """Slot in seconds since the hour, trigger and outcome of each row."""
+        return [
+            (None if row.slot is None else row.slot - 3600, row.trigger, row.outcome)
+            for row in self.rows
+        ]
+
+    @property
+    def ends(self):
+        """How the task's life ended, each time."""
+        return [change.end for change in self.changes if isinstance(change, TaskEnd)]
+
+
+@pytest.fixture
+def table(world):
+    """The rows of the world's scheduler, which records the task `t`."""
+    world.events = Table()
+    world.events.declare()
+    return world.events
+
+
+async def test_run_is_open_from_its_start_and_closed_at_its_end(world, table):
+    """One id, two rows: the second one closes the first."""
+    world.script.run_seconds = 5
+    await world.start()
+    await world.clock.advance(60)
+    assert table.told == [(60, "scheduled", "running")]
+    await world.clock.advance(5)
+    assert table.told == [(60, "scheduled", "finished")]
+    (row,) = table.rows
+    assert (row.started_at, row.finished_at) == (3660, 3665)
+
+
+async def test_call_has_no_slot(world, table):
+    """A manual run's row is in its place by its start."""
+    await world.start()
+    await world.clock.advance(7)
+    await world.scheduler.execute("t")
+    assert table.told == [(None, "invoked", "finished")]
+    assert table.rows[0].at == 3607
+
+
+async def test_failure_tells_its_error(world, table):
+    """Type and text of the error, in columns of their own."""
+    world.script.error = ValueError("no: never")
+    await world.start()
+    await world.clock.advance(60)
+    (row,) = table.rows
+    assert (row.outcome, row.error_type, row.error) == (
+        "failed",
+        "ValueError",
+        "no: never",
+    )
+
+
+async def test_run_that_takes_too_long_has_timed_out(world, table):
+    """A timeout is no failure of the job's own."""
+    world.script.run_seconds = None
+    await world.start(timeout=10)
+    await world.clock.advance(75)
+    assert table.told == [(60, "scheduled", "timed_out")]
+
+
+async def test_death_of_a_worker_is_a_crash(world, table):
+    """The row has the signal that ended it."""
+    world.script.run_seconds = None
+    await world.start()
+    await world.clock.advance(60)
+    world.worker.die(signal_name="SIGSEGV")
+    await world.clock.advance()
+    assert table.told == [(60, "scheduled", "crashed")]
+    assert table.rows[0].signal == "SIGSEGV"
+
+
+async def test_stop_ends_a_run_and_a_life(world, table):
+    """Neither is a failure."""
+    world.script.run_seconds = None
+    await world.start(stop_timeout=1)
+    await world.clock.advance(60)
+    await world.clock.pass_until(world.scheduler.stop("t"))
+    assert table.told == [(60, "scheduled", "stopped")]
+    assert table.ends == [None, "stopped"]
+
+
+async def test_pending_run_is_queued_then_stopped(world, table):
+    """A slot in its random delay leaves a row, whatever becomes of it."""
+    await world.start(jitter=20)
+    await world.clock.advance(61)
+    assert table.told == [(60, "scheduled", "queued")]
+    await world.scheduler.stop("t")
+    assert table.told == [(60, "scheduled", "stopped")]
+
+
+async def test_run_that_waits_too_long_is_missed_in_the_same_row(world, table):
+    """The row of a pending run and that of its missed slot are one."""
+    await world.start(jitter=20, tolerance=1)
+    await world.clock.advance(61)
+    world.clock.step(3000)
+    await world.clock.advance(30)
+    assert table.told[0] == (60, "scheduled", "missed")
+    assert len({row.slot for row in table.rows}) == len(table.rows)
+
+
+async def test_overlap_is_a_row_only_where_the_slot_does_not_run(world, table):
+    """With overlaps allowed the slot runs, and that is its row."""
+    world.script.run_seconds = 70
+    await world.start()
+    await world.clock.advance(120)
+    assert [row.outcome for row in table.rows] == ["running", "running"]
+
+
+async def test_overlap_that_is_skipped_is_a_row(world, table):
+    """`no_overlap` leaves a row that says so; a refused call leaves none."""
+    world.script.run_seconds = 70
+    await world.start(no_overlap=True)
+    await world.clock.advance(120)
+    with pytest.raises(OverlapError):
+        world.scheduler.execute_nowait("t")
+    assert table.told == [(60, "scheduled", "running"), (120, "scheduled", "overlap")]
+
+
+async def test_long_gap_is_one_row_with_a_count(world, table):
+    """A hundred missed slots are told one by one, the rest as a count."""
+    await world.start(every=1)
+    world.clock.step(1000)
+    await world.clock.advance(1)
+    await world.clock.advance(0.1)  # the rest is counted in steps
+    counts = [row.missed_count for row in table.rows if row.outcome == "missed"]
+    assert len(counts) == 101
+    assert sum(count or 1 for count in counts) + 1 == 1001
+
+
+@pytest.mark.parametrize(("is_clean", "end"), [(True, "shutdown"), (False, None)])
+async def test_end_of_the_process_is_no_end_by_the_user(world, table, is_clean, end):
+    """Only who asked for it decides how the life ended."""
+    await world.start()
+    table.recorder.expect_end(is_clean=is_clean)
+    await world.scheduler.destroy("t")
+    assert table.ends == [None, end, end]
+
+
+async def test_output_is_kept_head_and_tail(world, table):
+    """Of a megabyte, sixteen and forty-eight kilobytes, in whole lines."""
+    world.script.run_seconds = 5
+    await world.start()
+    await world.clock.advance(60)
+    run_id = table.rows[0].id
+    for number in range(10_000):
+        table.recorder.add_output(run_id, b"%099d\n" % number, 0, 0)
+    await world.clock.advance(5)
+    (row,) = table.rows
+    assert row.output.startswith(f"{0:099d}\n")
+    assert row.output.endswith(f"{9_999:099d}\n")
+    assert len(row.output) < 1.5 * TAIL_BYTES
+    kept = sum(line.isdigit() for line in row.output.splitlines())
+    assert row.output_left_out == 100 * (10_000 - kept)
+    table.recorder.add_output(run_id, b"late", 0, 0)
+    table.recorder.add_output("another", b"nobody's", 0, 0)
+    assert table.recorder._outputs == {}
+
+
+async def test_task_that_was_not_declared_leaves_no_row(world, table):
+    """With `history=False` a task is not declared."""
+    await world.start("u")
+    await world.clock.advance(60)
+    assert table.rows == []
+
+
+@pytest.mark.parametrize("seed", range(30))
+async def test_every_slot_leaves_exactly_one_row(world, table, seed):
+    """Whatever happens to a task, its books balance."""
+    rng = random.Random(seed)
+    await world.start(
+        every=Every(10),
+        jitter=rng.choice([0, 4, 25]),
+        tolerance=rng.choice([1, 10]),
+        no_overlap=rng.random() < 0.5,
+        timeout=rng.choice([None, 12]),
+        stop_timeout=2,
+    )
+    started = [(3600, None)]
+    for _ in range(60):
+        world.script.run_seconds = rng.choice([0, 0, 1, 15, None])
+        world.script.error = ValueError("no") if rng.random() < 0.2 else None
+        action = rng.randrange(12)
+        if action == 0:
+            world.clock.step(rng.choice([5, 33, 2000]))
+        elif action == 1 and world.status() != "stopped":
+            before = started.pop()[0]
+            started.append((before, world.clock.now()))
+            await world.clock.pass_until(world.scheduler.stop("t"))
+            await world.scheduler.start("t")
+            started.append((world.clock.now(), None))
+        elif action == 2 and world.launcher.alive:
+            world.worker.die()
+        await world.clock.advance(rng.choice([1, 7, 10, 31]))
+    started.append((started.pop()[0], world.clock.now()))
+    await world.clock.pass_until(world.scheduler.destroy("t"))
+    assert not [row for row in table.rows if row.outcome in OPEN]
+    slots = [row for row in table.rows if row.slot is not None]
+    seen = [row.slot for row in slots]
+    assert len(seen) == len(set(seen))
+    # A count stands for the slots up to its own.
+    told = sum(row.missed_count or 1 for row in slots)
+    expected = sum(int(end // 10) - int(begin // 10) for begin, end in started)
+    assert told == expected
+    await asyncio.sleep(0)
