@@ -255,6 +255,8 @@ class Slots:
         that waits, without an event.
         """
         state, now = self._state, self._services.clock.now()
+        if state.pause is not None:
+            self._pass_pause(state.pause, now)
         if state.next_slot is None or now < state.next_slot:
             return
         try:

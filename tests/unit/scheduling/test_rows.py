@@ -227,6 +227,7 @@ async def test_every_slot_leaves_exactly_one_row(world, table, seed):
         no_overlap=rng.random() < 0.5,
         timeout=rng.choice([None, 12]),
         stop_timeout=2,
+        max_restarts=1000,
     )
     started = [(3600, None)]
     for _ in range(60):
