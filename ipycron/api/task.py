@@ -5,11 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Generic, Self
 
+from ipycron.scheduling.events import to_datetime
 from ipycron.scheduling.plan import find_start
 
 if TYPE_CHECKING:
     import logging
     from collections.abc import Callable
+    from datetime import date, time, timedelta
 
     from ipycron.client.completion import Completion
     from ipycron.client.executions import Execution, History
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from ipycron.scheduling.events import Event, EventName, TaskContext
 
 _OF_SCHEDULE = ("expression", "pattern", "timezone", "next_run")
+_OF_PAUSE = ("is_paused", "paused_until", "pause_note")
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
@@ -47,7 +50,11 @@ class Task(Generic[T]):
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not name.startswith("_"):
-            advice = "Use reschedule()" if name in _OF_SCHEDULE else "Schedule it again"
+            advice = "Schedule it again"
+            if name in _OF_SCHEDULE:
+                advice = "Use reschedule()"
+            elif name in _OF_PAUSE:
+                advice = "Use pause() or resume()"
             message = f"{name!r} of a task cannot be set. {advice}."
             raise AttributeError(message, name=name, obj=self)
         super().__setattr__(name, value)
@@ -120,6 +127,28 @@ class Task(Generic[T]):
         return self._record.is_busy
 
     @property
+    def is_paused(self) -> bool:
+        """Whether its slots are skipped for now; beside `status`, which says the rest.
+
+        A pause is kept while the task is stopped, and until it is destroyed.
+        """
+        return self._record.pause is not None
+
+    @property
+    def paused_until(self) -> datetime | None:
+        """When its pause ends, in the task's zone; None without a pause or an end."""
+        pause = self._record.pause
+        if pause is None or pause.until is None:
+            return None
+        return to_datetime(pause.until, self.expression.timezone)
+
+    @property
+    def pause_note(self) -> str:
+        """Why it is paused, as told to `pause`; empty without a pause or a note."""
+        pause = self._record.pause
+        return "" if pause is None else pause.note
+
+    @property
     def runs_left(self) -> int | None:
         """Scheduled runs left under `max_executions`; None without a limit."""
         return self._record.runs_left
@@ -150,20 +179,26 @@ class Task(Generic[T]):
 
     @property
     def next_run(self) -> datetime | None:
-        """The next slot; None unless started or about to be.
+        """The next slot that will run; None unless started or about to be.
 
         Random delays are not included. If the clock was set back by up to three hours,
-        slots that have already passed are not run again.
+        slots that have already passed are not run again. Of a paused task it is the
+        first slot from `paused_until` on; None if the pause has no end.
         """
         if not (self.is_started or self.is_starting) or self.runs_left == 0:
             return None
         after = find_start(
             self._record.client.clock.now(), self._record.observed.passed
         )
+        pause = self._record.pause
+        if pause is not None:
+            if pause.until is None:
+                return None
+            after = max(after, pause.until - 1)
         return self.expression.next(datetime.fromtimestamp(after, UTC))
 
     def next_runs(self, count: int) -> list[datetime]:
-        """Return the next `count` slots from now, started or not."""
+        """Return the next `count` slots from now, started or not, paused or not."""
         return self.expression.upcoming(count, self._now())
 
     def matches(self, instant: datetime) -> bool:
@@ -217,6 +252,42 @@ class Task(Generic[T]):
     def destroy(self, *, force: bool = False) -> Completion[None]:
         """Stop the task for good and take it out of the registry."""
         return self._record.control("destroy", force=force)
+
+    def pause(
+        self,
+        until: datetime | date | time | timedelta | str | float | None = None,
+        note: str = "",
+    ) -> Completion[None]:
+        """Skip the slots from now on; completes when the scheduler knows.
+
+        The task stays loaded and keeps its state. Each slot of the pause is an
+        ``execution:skipped`` with the reason ``"paused"``, nothing else; so is a slot
+        that waits for its random delay, its election or a worker. A run in progress
+        continues, and `execute` works. A pause is kept through `stop` and `start`,
+        `reschedule`, and the loss of a process of ipycron's; `destroy` ends it.
+
+        If the task is paused, this changes `until` and `note`. A destroyed task is left
+        as it is.
+
+        Args:
+            until: when it resumes by itself, rounded up to a whole second: seconds or a
+                timedelta from now, a datetime, a time of day, or either as ISO text.
+                Without a zone it is the task's. A slot at `until` runs. By default it
+                is paused until `resume`.
+            note: why, for people: at most 500 characters.
+
+        Raises:
+            InvalidOption: if `until` or `note` is something else, or `until` has
+                passed.
+        """
+        return self._record.set_pause(until, note)
+
+    def resume(self) -> Completion[None]:
+        """End the pause, if there is one; completes when the scheduler knows.
+
+        The next slot runs. Nothing is owed for the slots that were skipped.
+        """
+        return self._record.end_pause()
 
     def execute(self) -> Completion[T]:
         """Run the job now, independently of its schedule; completes with the result.
@@ -296,6 +367,10 @@ class Task(Generic[T]):
         when = ""
         if following is not None:
             when = f", next {following:%Y-%m-%d %H:%M:%S} {self.timezone}"
+        if self.is_paused:
+            until = self.paused_until
+            paused = "" if until is None else f" until {until:%Y-%m-%d %H:%M:%S}"
+            when = f", paused{paused}{when}"
         return f"<Task {self.name!r} {self.status}{when}>"
 
 

@@ -36,6 +36,7 @@ from ipycron.process.wire.protocol import (
     Execute,
     Logged,
     Noticed,
+    Pausing,
     Preload,
     Refused,
     Register,
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
     from ipycron.process.direct.client_end import Answer, CallState
     from ipycron.process.supervision import SupervisorProcess
     from ipycron.process.wire.channel import Frame
+    from ipycron.scheduling.events import Pause
     from ipycron.scheduling.plan import Outage
     from ipycron.scheduling.ports import Elector
 
@@ -125,6 +127,18 @@ class ClientPort(Protocol):
     def handle_destroy(self, task_id: str) -> None:
         """Handle a destroy for which no supervisor can be started."""
 
+    def handle_pause(self, task_id: str, pause: Pause | None) -> None:
+        """Handle a pause, or a resume, while the task has no supervisor."""
+
+
+class _PauseRequest:
+    """A request to pause a task, or to resume it; `end` is the answer."""
+
+    def __init__(self, task_id: str, pause: Pause | None) -> None:
+        self.task_id = task_id
+        self.pause = pause
+        self.end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
 
 class BackgroundTasks:
     """The client's background tasks. Methods are called on the client's loop.
@@ -171,6 +185,7 @@ class BackgroundTasks:
             submit=submit,
             report=self._send_called,
         )
+        self._pauses: list[_PauseRequest] = []  # unanswered, oldest first
         self._resumptions = Resumptions()
         self._losses = 0
         self._failures = 0  # losses and refusals in a row
@@ -219,6 +234,40 @@ class BackgroundTasks:
             self.direct.report_call(task.id)
             self._connection.send(make_reschedule(task))
 
+    def pause(self, task_id: str, pause: Pause | None) -> asyncio.Future[None]:
+        """Pause a task, or resume it; without a supervisor, for the next one."""
+        self.direct.report_call(task_id)
+        request = _PauseRequest(task_id, pause)
+        if self._connection is None or task_id not in self._registered:
+            self._settle_pause(request)
+            return request.end
+        self._pauses.append(request)
+        answer = self._connection.request(
+            lambda request_id: Pausing(request_id, task_id, pause)
+        )
+        answer.add_done_callback(partial(self._handle_paused, request))
+        return request.end
+
+    def _handle_paused(
+        self, request: _PauseRequest, answer: asyncio.Future[None]
+    ) -> None:
+        error = answer.exception()
+        if request not in self._pauses:
+            return  # its supervisor was lost
+        self._pauses.remove(request)
+        if isinstance(error, SupervisorLost):
+            self._settle_pause(request)
+        elif error is not None:
+            request.end.set_exception(error)
+        else:
+            request.end.set_result(None)
+
+    def _settle_pause(self, request: _PauseRequest) -> None:
+        """Follow a request that no supervisor has answered: the next one is told."""
+        if not self.is_closed:
+            self._owner.handle_pause(request.task_id, request.pause)
+        request.end.set_result(None)
+
     def knows(self, task_id: str) -> bool:
         """Return whether a task can be controlled: not destroyed, nothing shut down."""
         return task_id in self._tasks and not self.is_closed
@@ -258,6 +307,9 @@ class BackgroundTasks:
         outage = None
         if action == "start":
             outage = self._resumptions.get_outage(task_id)
+            if outage is not None:
+                pause = self._tasks[task_id].observed.pause
+                outage = msgspec.structs.replace(outage, pause=pause)
         return connection.request(
             lambda request_id: Control(request_id, task_id, action, force, outage)
         )
@@ -422,6 +474,7 @@ class BackgroundTasks:
                 reason=message.reason,
                 missed_count=message.missed_count,
                 runs_left=message.runs_left,
+                pause=message.pause,
             )
         )
 
@@ -444,6 +497,10 @@ class BackgroundTasks:
             if control == "destroy":
                 self._report_outage(task_id)
         resumed = self._owner.handle_loss(error, open_controls, is_first=is_first)
+        # Before the tasks are registered again: the next supervisor is told.
+        pauses, self._pauses = self._pauses, []
+        for request in pauses:
+            self._settle_pause(request)
         # Before pending starts are requested again: these may be among them.
         fresh = self._resumptions.begin(resumed, error)
         is_last = self._losses >= MAX_LOSSES

@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from ipycron.process.supervision import SupervisorProcess
     from ipycron.process.wire.payload import Payload
     from ipycron.process.wire.protocol import Displayed, Preload
-    from ipycron.scheduling.events import Notice, TaskContext
+    from ipycron.scheduling.events import Notice, Pause, TaskContext
     from ipycron.scheduling.plan import Outage
     from ipycron.scheduling.ports import Clock
 
@@ -204,6 +204,17 @@ class Client:
             completion.fail(_describe_refusal(task, error))
         else:
             engine.control(task, action, completion, force=force)
+
+    def pause(
+        self, task: TaskRecord, pause: Pause | None, completion: Completion[None]
+    ) -> None:
+        """Pause a task, or resume it; `completion` ends with that."""
+        try:
+            engine = self._engine or self._get_engine(is_for_worker=False)
+        except OSError as error:
+            completion.fail(_describe_refusal(task, error))
+        else:
+            engine.pause(task, pause, completion)
 
     def try_call(self, task: TaskRecord, completion: Completion[Any]) -> bool:
         """Call a task's worker directly; return whether the call was made."""
@@ -393,6 +404,14 @@ class Client:
         if task is not None:
             now = self.clock.now()
             self.handle_notice(task.observed.describe_end(Event.TASK_DESTROYED, now))
+
+    def handle_pause(self, task_id: str, pause: Pause | None) -> None:
+        """Report a pause or a resume that no scheduler reports; see `ClientPort`."""
+        task = self.tasks.get(task_id)
+        if task is not None:
+            notice = task.observed.describe_pause(pause, self.clock.now())
+            if notice is not None:
+                self.handle_notice(notice)
 
     def make_over_error(self, task: TaskRecord) -> BaseException:
         """Return why a task that is over cannot run."""

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from ipycron.executors.pools import ExecutorLauncher, Sink
     from ipycron.process.supervision import SupervisorProcess
     from ipycron.process.wire.protocol import Preload
+    from ipycron.scheduling.events import Pause
     from ipycron.scheduling.ports import Clock, Worker
 
 
@@ -212,6 +213,27 @@ class Engine:
             else self._control_inline(task, action, force=force)
         )
         _settle(work, completion)
+
+    def pause(
+        self, task: TaskRecord, pause: Pause | None, completion: Completion[None]
+    ) -> None:
+        """Pause a task, or resume it; `completion` ends with that."""
+        if not self.submit(partial(self._pause, task, pause, completion)):
+            completion.set(read_nothing)  # everything is destroyed
+
+    def _pause(
+        self, task: TaskRecord, pause: Pause | None, completion: Completion[None]
+    ) -> None:
+        if self._is_destroyed(task):
+            completion.set(read_nothing)
+        elif task.is_background:
+            _settle(self.background.pause(task.id, pause), completion)
+        else:
+            if pause is None:
+                self._scheduler.resume(task.id)
+            else:
+                self._scheduler.pause(task.id, until=pause.until, note=pause.note)
+            completion.set(read_nothing)
 
     def _is_destroyed(self, task: TaskRecord) -> bool:
         if task.is_background:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import math
 import sys
 import weakref
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ipycron.client.completion import Completion, Waiters, read_nothing
+from ipycron.client.instants import check_note, read_moment
 from ipycron.client.jobs import Background, Inline, get_folder, make_setting
 from ipycron.client.listeners import Listeners
 from ipycron.client.recording import Recorder
@@ -22,7 +24,7 @@ from ipycron.client.waits import (
     get_running_loop,
 )
 from ipycron.errors import BlockingCall, TaskDestroyed, WaitTimeout
-from ipycron.scheduling.events import Event, Status
+from ipycron.scheduling.events import Event, Pause, Status
 
 if TYPE_CHECKING:
     import asyncio
@@ -90,6 +92,11 @@ class TaskClient(Protocol):
         force: bool,
     ) -> None:
         """Start, stop or destroy a task; `completion` ends with it."""
+
+    def pause(
+        self, task: TaskRecord, pause: Pause | None, completion: Completion[None]
+    ) -> None:
+        """Pause a task, or resume it; `completion` ends with that."""
 
     def reschedule(self, task: TaskRecord) -> None:
         """Pass the task's new expression to its scheduler."""
@@ -269,6 +276,37 @@ class TaskRecord:
         self.observed.stop_by = None
         self.client.event_log.notify(self.id)
 
+    @property
+    def pause(self) -> Pause | None:
+        """Its pause; None if it is not paused, or no longer."""
+        pause = self.observed.pause
+        is_over = pause is not None and pause.is_over(self.client.clock.now())
+        return None if is_over else pause
+
+    def set_pause(self, until: Any, note: Any) -> Completion[None]:
+        """Pause it, or change its pause; see `Task.pause`."""
+        now, end = self.client.clock.now(), None
+        if until is not None:
+            zone = self.expression.timezone
+            end = math.ceil(read_moment("until", until, zone, now))
+        return self._change_pause(
+            "pause", Pause(since=now, until=end, note=check_note(note))
+        )
+
+    def end_pause(self) -> Completion[None]:
+        """End its pause, if it has one; see `Task.resume`."""
+        return self._change_pause("resume", None)
+
+    def _change_pause(self, what: str, pause: Pause | None) -> Completion[None]:
+        completion: Completion[None] = self.make_completion(what)
+        if self.client.is_copy:
+            completion.fail(self.client.make_over_error(self))
+        elif self.is_over:
+            completion.set(read_nothing)
+        else:
+            self.client.pause(self, pause, completion)
+        return completion
+
     def call(self) -> Completion[Any]:
         """Request a run; return its completion. See `Task.execute`."""
         client = self.client
@@ -345,7 +383,8 @@ class TaskRecord:
                 check_not_listening(call, self.id)
         if blocks:
             check_may_block(f"result() of {call}", f"`await task.{action}()`")
-            needs_loop = action == "execute" or (action != "start" and self.is_busy)
+            is_end = action in ("stop", "destroy")
+            needs_loop = action == "execute" or (is_end and self.is_busy)
             if needs_loop and self._runs_on(get_running_loop()):
                 raise BlockingCall(call=call, instead=f"`await task.{action}()`")
             if isinstance(self.source, Inline) and self.source.origin is not None:

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 def make_registration(task: TaskRecord) -> tuple[Register, Payload]:
     """Return what a supervisor must know about a background task, and its job.
 
-    `max_executions` is what is left of the limit: this may be the second supervisor.
+    `max_executions` is what is left of the limit, and the pause what was reported: this
+    may be the second supervisor.
     """
     assert isinstance(task.source, Background)
     assert task.setting is not None
@@ -39,6 +40,7 @@ def make_registration(task: TaskRecord) -> tuple[Register, Payload]:
         job=task.source.job,
         setting=task.setting,
         launcher=task.options.launcher or "fork",
+        pause=task.observed.pause,
     )
     return register, task.source.payload
 

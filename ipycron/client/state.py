@@ -15,7 +15,12 @@ from ipycron.client.executions import MAX_RUNS, Execution, History
 from ipycron.client.output import Output
 from ipycron.process.wire.protocol import Displayed
 from ipycron.scheduling.events import Event, Notice, ScheduledExecution, Status
-from ipycron.scheduling.plan import count_slots, find_start, plan_outage
+from ipycron.scheduling.plan import (
+    count_slots,
+    find_start,
+    plan_outage,
+    split_outage,
+)
 from ipycron.scheduling.small_map import NOTHING, SmallMap
 
 if TYPE_CHECKING:
@@ -26,7 +31,7 @@ if TYPE_CHECKING:
     from ipycron.client.recovery import Action
     from ipycron.process.wire.payload import Payload
     from ipycron.process.wire.protocol import Streamed
-    from ipycron.scheduling.events import Outcome
+    from ipycron.scheduling.events import Outcome, Pause
     from ipycron.scheduling.plan import Outage
     from ipycron.scheduling.ports import Schedule
 
@@ -41,6 +46,8 @@ _IS_STARTED_AFTER = MappingProxyType(
         Event.TASK_DESTROYED: False,
     }
 )
+_PAUSING = (Event.TASK_PAUSED, Event.TASK_RESUMED, Event.TASK_DESTROYED)
+"""The events after which the pause is the one that they name, or none."""
 MAX_COUNTED = 10_000
 """Missed slots that the client counts itself, which blocks its loop for 50 ms."""
 _EARLY = 100  # pieces of output kept for the first run
@@ -58,6 +65,7 @@ class ObservedState:
     Attributes:
         passed: the latest instant at which the task's scheduler is known to have read
             the clock, Unix seconds. It is in the future if the clock was set back.
+        pause: the pause that was reported last; None if the task is not paused.
     """
 
     __slots__ = (
@@ -71,6 +79,7 @@ class ObservedState:
         "history",
         "last_run",
         "passed",
+        "pause",
         "runs_left",
         "status",
         "stop_by",
@@ -93,6 +102,7 @@ class ObservedState:
         self._is_limit_told = False
         self._early: tuple[tuple[Streamed | Displayed, Payload], ...] = ()
         self.passed: float | None = None
+        self.pause: Pause | None = None
         self.status = Status.STOPPED
         # When a stop that waits for a run will end it, Unix seconds; None without one.
         self.stop_by: float | None = None
@@ -136,6 +146,8 @@ class ObservedState:
         self.runs_left = notice.runs_left
         self.passed = find_start(notice.triggered_at, self.passed)
         event = notice.event
+        if event in _PAUSING:
+            self.pause = notice.pause
         self._is_started = _IS_STARTED_AFTER.get(event, self._is_started)
         self._is_limit_told |= event is Event.EXECUTION_MAX_REACHED
 
@@ -260,8 +272,42 @@ class ObservedState:
             runs_left=self.runs_left,
         )
 
+    def describe_pause(self, pause: Pause | None, now: float) -> Notice | None:
+        """Return the notice of a pause or a resume that no scheduler reports, if any.
+
+        Args:
+            pause: the one that was requested; None to resume.
+            now: the instant of the request.
+        """
+        current = self.pause
+        if current is not None and current.is_over(now):
+            current = None
+        if pause is not None and current is not None:
+            pause = replace(pause, since=current.since)
+        if pause == current:
+            return None
+        return Notice(
+            event=Event.TASK_RESUMED if pause is None else Event.TASK_PAUSED,
+            task_id=self._task_id,
+            status=self.status,
+            date=now,
+            triggered_at=now,
+            runs_left=self.runs_left,
+            pause=pause,
+        )
+
     def describe_missed(self, outage: Outage, schedule: Schedule) -> list[Notice]:
         """Return the slots of a time in which the task had no scheduler."""
+        outage = replace(outage, pause=self.pause)
+        return [
+            notice
+            for part, is_paused in split_outage(outage)
+            for notice in self._describe_part(part, schedule, is_paused=is_paused)
+        ]
+
+    def _describe_part(
+        self, outage: Outage, schedule: Schedule, *, is_paused: bool
+    ) -> list[Notice]:
         beat = plan_outage(outage, schedule)
         counts = [(slot, 1) for slot in beat.missed]
         if beat.gap is not None:
@@ -270,12 +316,15 @@ class ObservedState:
             counts.append((newest, count))
         return [
             Notice(
-                event=Event.EXECUTION_MISSED,
+                event=(
+                    Event.EXECUTION_SKIPPED if is_paused else Event.EXECUTION_MISSED
+                ),
                 task_id=self._task_id,
                 status=self.status,
                 date=slot,
                 triggered_at=outage.until,
-                missed_count=count,
+                reason="paused" if is_paused else None,
+                missed_count=None if is_paused and count == 1 else count,
                 runs_left=self.runs_left,
             )
             for slot, count in counts

@@ -35,6 +35,7 @@ from ipycron.process.wire.protocol import (
     Hello,
     Logged,
     Noticed,
+    Pausing,
     Ping,
     Pong,
     Preload,
@@ -135,7 +136,7 @@ class Supervisor:
                 asyncio.get_running_loop().call_soon(self._execute, message)
             else:
                 self._execute(message)
-        elif isinstance(message, Control):
+        elif isinstance(message, Control | Pausing):
             self._answer(message.request_id, self._control(message))
         elif isinstance(message, Ping):
             self._client.send(Pong())
@@ -159,6 +160,7 @@ class Supervisor:
                 name=register.name,
                 schedule=_make_schedule(register),
                 policy=register.policy,
+                pause=register.pause,
             )
         except Exception as error:  # noqa: BLE001 - border: process main
             reason = f"it could not be registered, {type(error).__name__}: {error}"
@@ -169,21 +171,31 @@ class Supervisor:
         if message.task_id not in self._unregistered:
             self._scheduler.reschedule(message.task_id, _make_schedule(message))
 
-    async def _control(self, control: Control) -> None:
+    async def _control(self, control: Control | Pausing) -> None:
         failure = self._unregistered.get(control.task_id)
         if failure is not None:
             self._control_unregistered(control, failure)
-            return
-        if control.action == "start":
+        elif isinstance(control, Pausing):
+            self._pause(control)
+        elif control.action == "start":
             await self._scheduler.start(control.task_id, outage=control.outage)
         elif control.action == "stop":
             await self._scheduler.stop(control.task_id, force=control.force)
         else:
             await self._scheduler.destroy(control.task_id, force=control.force)
 
-    def _control_unregistered(self, control: Control, failure: StartError) -> None:
+    def _pause(self, message: Pausing) -> None:
+        pause = message.pause
+        if pause is None:
+            self._scheduler.resume(message.task_id)
+        else:
+            self._scheduler.pause(message.task_id, until=pause.until, note=pause.note)
+
+    def _control_unregistered(
+        self, control: Control | Pausing, failure: StartError
+    ) -> None:
         """Answer for a task that the scheduler does not know: it counts as stopped."""
-        if control.action == "start":
+        if isinstance(control, Pausing) or control.action == "start":
             raise failure
         if control.action == "destroy":
             del self._unregistered[control.task_id]
@@ -291,6 +303,7 @@ class Supervisor:
             missed_count=notice.missed_count,
             is_stopped=outcome is not None and outcome.is_stopped,
             runs_left=notice.runs_left,
+            pause=notice.pause,
         )
         run = notice.execution
         if outcome is None:

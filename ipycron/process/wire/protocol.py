@@ -7,7 +7,8 @@ users' objects and are decoded in the client and in the worker alone.
 ====================  =========================================================
 edge                  messages
 ====================  =========================================================
-client → supervisor   Register Reschedule Control Execute Shutdown Preload Elected
+client → supervisor   Register Reschedule Control Pausing Execute Shutdown Preload
+                      Elected
 supervisor → client   Hello Reply Refused Noticed Streamed Displayed Logged Elect
                       Completed DirectOpened ClockSetBack
 supervisor → zygote   Fork Preload
@@ -32,6 +33,7 @@ import msgspec
 
 from ipycron.scheduling.events import (  # noqa: TC001 - msgspec reads the annotations
     Event,
+    Pause,
     Reason,
     RunDetails,
     ScheduledExecution,
@@ -131,6 +133,7 @@ class Register(Message, frozen=True):
     job: Job
     setting: Setting
     launcher: LauncherName
+    pause: Pause | None = None
 
 
 class Control(Message, frozen=True):
@@ -141,6 +144,14 @@ class Control(Message, frozen=True):
     action: Literal["start", "stop", "destroy"]
     force: bool = False
     outage: Outage | None = None
+
+
+class Pausing(Message, frozen=True):
+    """Pause a task, or resume it if `pause` is None; answered by `Reply`."""
+
+    request_id: int
+    task_id: str
+    pause: Pause | None
 
 
 class Reschedule(Message, frozen=True):
@@ -244,6 +255,7 @@ class Noticed(Message, frozen=True):
     missed_count: int | None
     is_stopped: bool
     runs_left: int | None
+    pause: Pause | None = None
 
 
 class Streamed(Message, frozen=True):
@@ -468,7 +480,15 @@ class Declined(Message, frozen=True):
 
 
 FromClient = (
-    Register | Reschedule | Control | Execute | Shutdown | Preload | Elected | Ping
+    Register
+    | Reschedule
+    | Control
+    | Pausing
+    | Execute
+    | Shutdown
+    | Preload
+    | Elected
+    | Ping
 )
 FromSupervisor = (
     Hello

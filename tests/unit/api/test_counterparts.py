@@ -21,7 +21,7 @@ TASK = [
     ("getNextRun", "Use next_run."),
     ("msToNext", "Use seconds_to_next."),
     ("isBusy", "Here it is called 'is_busy'."),
-    ("pause", "Use stop()."),
+    ("remove", "Use destroy()."),
     ("tag", "have no counterpart"),
     ("next_rum", "Did you mean 'next_run'?"),
 ]

@@ -10,7 +10,16 @@ from ipycron.api.task import get_record
 from ipycron.client.state import ObservedState
 from ipycron.process.wire.payload import Payload
 from ipycron.process.wire.protocol import Streamed
-from ipycron.scheduling.events import Event, Notice, Outcome, ScheduledExecution, Status
+from ipycron.scheduling.events import (
+    Event,
+    Notice,
+    Outcome,
+    Pause,
+    ScheduledExecution,
+    Status,
+)
+from ipycron.scheduling.plan import Outage
+from ipycron.testing import Every
 
 LOST = Outcome.of_error(RuntimeError("gone"))
 
@@ -171,3 +180,35 @@ def test_task_whose_start_was_reported_is_not_starting(monkeypatch):
     assert (task.is_starting, task.is_started) == (False, True)
     assert not start.done()
     ipycron.shutdown(0)
+
+
+def test_slots_without_a_supervisor_are_paused_or_missed():
+    """A task that could not be resumed tells of each slot what it was."""
+    observed = Told().observed
+    pause = observed.describe_pause(Pause(since=100, until=220), 100)
+    observed.follow(pause)
+    outage = Outage(since=0, until=300)
+    notices = observed.describe_missed(outage, Every(60))
+    shown = [(n.date, str(n.event), n.reason, n.missed_count) for n in notices]
+    assert shown == [
+        (60, "execution:missed", None, 1),
+        (120, "execution:skipped", "paused", None),
+        (180, "execution:skipped", "paused", None),
+        (240, "execution:missed", None, 1),
+        (300, "execution:missed", None, 1),
+    ]
+
+
+def test_pause_that_no_scheduler_reports_is_described_once():
+    """A change keeps its beginning; the same again, and the end of none, is nothing."""
+    observed = Told().observed
+    assert observed.describe_pause(None, 5) is None
+    observed.follow(observed.describe_pause(Pause(since=10, until=99, note="a"), 10))
+    assert observed.describe_pause(Pause(since=20, until=99, note="a"), 20) is None
+    changed = observed.describe_pause(Pause(since=20, note="b"), 20)
+    assert changed.pause == Pause(since=10, note="b")
+    renewed = observed.describe_pause(Pause(since=200), 200)
+    assert renewed.pause == Pause(since=200), "the first one ended at 99"
+    assert observed.describe_pause(None, 200) is None
+    observed.follow(observed.describe_pause(None, 50))
+    assert observed.pause is None

@@ -1,0 +1,271 @@
+"""Paused tasks of every kind, in real processes, and the loss of these (C4)."""
+
+import asyncio
+import os
+import signal
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from itertools import pairwise
+
+import pytest
+from fresh import run_fresh
+from house import EVERY_SECOND, NEVER, Record, drain, submit_to_client
+from polling import SECONDS, eventually
+
+import ipycron
+from ipycron.client.registry import registry
+from ipycron.errors import InvalidOption
+
+FORK = """
+import os, ipycron
+from ipycron.errors import TaskNotInherited
+task = ipycron.schedule("0 0 1 1 *", int, name="report")
+task.start().result(20)
+pid = os.fork()
+if pid == 0:
+    try:
+        task.pause().result(20)
+    except TaskNotInherited:
+        os._exit(7)
+    os._exit(8)
+code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+ipycron.shutdown()
+print(code)
+"""
+
+
+def answer(ctx):
+    """The simplest job."""
+    return 42
+
+
+def strike():
+    """Kill the supervisor, right after all earlier requests; return its id."""
+    struck = threading.Event()
+    pids = []
+
+    def kill():
+        pids.append(registry.client.supervisor_pid)
+        os.kill(pids[0], signal.SIGKILL)
+        struck.set()
+
+    submit_to_client(kill)
+    assert struck.wait(SECONDS)
+    return pids[0]
+
+
+def test_paused_task_skips_its_slots_and_runs_when_called(house):
+    """The task stays loaded: the same worker runs before, in and after the pause."""
+    task = house.start(lambda ctx: ctx.execution.pid, EVERY_SECOND)
+    record = Record(task)
+    first = record.wait("execution:finished")[0].execution.result
+    task.pause(note="no network").result(SECONDS)
+    assert task.is_paused
+    assert task.paused_until is None
+    assert task.pause_note == "no network"
+    assert task.next_run is None
+    assert task.seconds_to_next is None
+    assert task.status in ("idle", "running")
+    drain()
+    started = record.count("execution:started")
+    for skip in record.wait("execution:skipped", 2):
+        assert skip.reason == "paused"
+        assert skip.execution is None
+    assert record.count("execution:started") == started
+    assert task.execute().result(SECONDS) == first
+    task.resume().result(SECONDS)
+    assert not task.is_paused
+    assert task.pause_note == ""
+    assert task.next_run is not None
+    last = record.wait("execution:started", started + 2)[-1]
+    assert record.count("task:paused") == record.count("task:resumed") == 1
+    assert record.count("execution:missed") == 0
+    eventually(lambda: last.execution.finished_at, "the run ends")
+    assert last.execution.result == first
+
+
+def test_pause_ends_by_itself_and_the_slot_at_its_end_runs(house):
+    """What it says about the next run is true."""
+    task = house.start(answer, EVERY_SECOND)
+    record = Record(task)
+    task.pause(2).result(SECONDS)
+    until = task.paused_until
+    assert until.microsecond == 0
+    assert task.next_run == until
+    assert repr(task).endswith(
+        f"paused until {until:%Y-%m-%d %H:%M:%S}, "
+        f"next {until:%Y-%m-%d %H:%M:%S} {task.timezone}>"
+    )
+    record.wait("task:resumed")
+    eventually(
+        lambda: until in [c.date for c in record.of("execution:started")],
+        lambda: f"the slot {until} runs: {record.names}",
+    )
+    assert not task.is_paused
+    skips = [c.date for c in record.of("execution:skipped")]
+    assert skips
+    assert all(date < until for date in skips)
+    slots = [c.date for c in record.of("execution:started")]
+    assert not [date for date in slots if skips[0] <= date < until]
+
+
+def test_pause_is_kept_while_a_task_is_stopped(house):
+    """A stop says nothing about the slots of the next start."""
+    task = house.create(answer, EVERY_SECOND)
+    record = Record(task)
+    task.pause(timedelta(hours=1), "maintenance").result(SECONDS)
+    assert task.status == "stopped"
+    assert task.next_run is None  # as of any stopped task
+    task.start().result(SECONDS)
+    record.wait("execution:skipped")
+    task.stop().result(SECONDS)
+    assert task.pause_note == "maintenance"
+    assert task.is_paused
+    task.start().result(SECONDS)
+    record.wait("execution:skipped", record.count("execution:skipped") + 1)
+    assert record.count("execution:started") == 0
+    assert record.count("task:paused") == 1
+    task.destroy().result(SECONDS)
+    assert not task.is_paused
+    assert record.count("task:resumed") == 0
+    for end in (task.pause(), task.resume()):
+        end.result(SECONDS)
+    assert not task.is_paused
+
+
+def test_pause_of_a_paused_task_changes_it(house):
+    """Each change is an event, the same again is not."""
+    task = house.start(answer)
+    record = Record(task)
+    task.pause("23:59:59").result(SECONDS)
+    first = task.paused_until
+    assert (first.hour, first.minute, first.second) == (23, 59, 59)
+    task.pause(first).result(SECONDS)
+    task.pause(note="until I am back").result(SECONDS)
+    assert task.paused_until is None
+    assert task.pause_note == "until I am back"
+    task.resume().result(SECONDS)
+    task.resume().result(SECONDS)
+    drain()
+    assert record.names == ["task:paused", "task:paused", "task:resumed"]
+
+
+def test_run_in_progress_continues_in_a_pause(house):
+    """Its result is the caller's."""
+    gate = house.gate()
+
+    def wait(ctx):
+        yield from gate.pass_through()
+
+    task = house.start(wait)
+    run = task.execute()
+    eventually(lambda: task.running, "the run is in progress")
+    task.pause().result(SECONDS)
+    assert task.status == "running"
+    gate.open()
+    run.result(SECONDS)
+
+
+def test_pause_is_awaited_like_the_other_controls(house):
+    """On the user's own loop."""
+    task = house.start(answer)
+
+    async def main():
+        await task.pause(5)
+        assert task.is_paused
+        await task.resume()
+        assert not task.is_paused
+
+    asyncio.run(main())
+
+
+def test_pause_on_an_executor_skips_its_slots():
+    """Tasks of an executor have the client's scheduler."""
+    with ThreadPoolExecutor() as pool:
+        task = ipycron.schedule(EVERY_SECOND, os.getpid, executor=pool)
+        record = Record(task)
+        task.start().result(SECONDS)
+        task.pause().result(SECONDS)
+        started = record.count("execution:started")
+        record.wait("execution:skipped", 2)
+        assert record.count("execution:started") == started
+        assert task.execute().result(SECONDS) == os.getpid()
+        task.destroy().result(SECONDS)
+
+
+@pytest.mark.parametrize("until", ["2020-01-01", "soon", -1, []])
+def test_pause_refuses_what_it_does_not_understand(until):
+    """At once, and nothing has changed."""
+    task = ipycron.create_task(NEVER, int)
+    with pytest.raises(InvalidOption, match="until: got"):
+        task.pause(until)
+    with pytest.raises(InvalidOption, match="note: got"):
+        task.pause(note=5)
+    assert not task.is_paused
+
+
+def test_attributes_of_a_pause_point_to_the_methods():
+    """They cannot be set."""
+    task = ipycron.create_task(NEVER, int)
+    with pytest.raises(AttributeError, match=r"Use pause\(\) or resume\(\)"):
+        task.is_paused = True
+
+
+def test_task_can_be_paused_before_anything_is_started():
+    """A pause starts no process."""
+    task = ipycron.create_task(EVERY_SECOND, int, background=True)
+    task.pause().result(SECONDS)
+    assert task.is_paused
+    assert registry.client.supervisor_pid is None
+    record = Record(task)
+    task.start().result(SECONDS)
+    record.wait("execution:skipped")
+    assert record.count("execution:started") == 0
+
+
+def test_pause_survives_the_loss_of_the_supervisor(write):
+    """The next one skips the slots, too, and those of the time in between."""
+    task = ipycron.create_task(EVERY_SECOND, write("def task():\n    return 1\n"))
+    task.start().result(SECONDS)
+    record = Record(task)
+    task.pause(note="kept").result(SECONDS)
+    record.wait("execution:skipped")
+    strike()
+    record.wait("task:restarted")
+    count = record.count("execution:skipped")
+    record.wait("execution:skipped", count + 2)
+    assert task.pause_note == "kept"
+    assert record.count("task:paused") == 1
+    assert record.count("execution:missed") == 0
+    dates = [c.date for c in record.of("execution:skipped")]
+    seconds = [(b - a).total_seconds() for a, b in pairwise(dates)]
+    assert set(seconds) == {1.0}
+    started = record.count("execution:started")
+    task.resume().result(SECONDS)
+    record.wait("execution:finished", started + 1)
+
+
+def test_pause_that_was_not_answered_is_kept_for_the_next_supervisor(write):
+    """A stopped supervisor neither reports nor answers; then it is killed."""
+    task = ipycron.create_task(EVERY_SECOND, write("def task():\n    return 1\n"))
+    task.start().result(SECONDS)
+    record = Record(task)
+    pid = registry.client.supervisor_pid
+    os.kill(pid, signal.SIGSTOP)
+    pause = task.pause(note="asked")
+    resume = task.resume()
+    again = task.pause(note="asked again")
+    submit_to_client(lambda: os.kill(pid, signal.SIGKILL))
+    for completion in (pause, resume, again):
+        completion.result(SECONDS)
+    assert task.pause_note == "asked again"
+    record.wait("task:restarted")
+    record.wait("execution:skipped", 2)
+    assert record.count("task:paused") == 2
+    assert record.count("task:resumed") == 1
+
+
+def test_pause_of_a_fork_is_refused():
+    """The task is the parent's."""
+    assert run_fresh(FORK) == 7
