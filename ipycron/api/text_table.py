@@ -30,9 +30,17 @@ def _make_row(task: Task) -> tuple[str, ...]:
     following = task.next_run
     when = "" if following is None else f"{following:%Y-%m-%d %H:%M:%S}"
     status = "starting" if task.is_starting else task.status
+    if task.is_paused:
+        status = f"{status}, {_format_pause(task)}"
     kept = format_kept(task.history)
     cells = (task.name, status, task.pattern, when, _format_last(task), kept)
     return tuple(show_hidden(" ".join(cell.split())) for cell in cells)
+
+
+def _format_pause(task: Task) -> str:
+    until, note = task.paused_until, task.pause_note
+    when = "" if until is None else f" until {until:%Y-%m-%d %H:%M:%S}"
+    return f"paused{when}" + (f" ({note})" if note else "")
 
 
 def _format_last(task: Task) -> str:

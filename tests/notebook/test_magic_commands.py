@@ -9,6 +9,7 @@ from polling import eventually
 
 from ipycron import get_task, get_tasks
 from ipycron.api.text_table import write_text_table
+from ipycron.notebook.display.words import get_now
 
 DEADLINE = 20.0
 TOOK = r"(\d+ ms|[\d.]+ s)"
@@ -126,6 +127,67 @@ def test_tasks_are_stopped_and_started(session, report):
         r"report: idle, next 20\d\d-01-01 00:00\n", session.run("%cron start report")
     )
     assert report.status == "idle"
+
+
+def test_tasks_are_paused_and_resumed(session, report):
+    """Each command prints the new state; the list says until when, and why."""
+    said = session.run("%cron pause report --until '2030-03-01 09:00' --note down")
+    assert said.startswith("report: paused until 2030-03-01 09:00 (down), next 2031")
+    row = session.run("%cron").splitlines()[1]
+    assert row.startswith("report  paused until 2030-03-01 09:00 (down)  @yearly")
+    shown = session.run("%cron show report")
+    assert shown.startswith("report    paused until 2030-03-01 09:00 (down)\n")
+    page = session.shell.display_formatter.format(report)[0]["text/html"]
+    assert "paused until 2030-03-01 09:00 (down)" in page
+    assert session.run("%cron pause report") == "report: paused\n"
+    assert session.run("%cron next report -n 1").endswith(" (it is paused)\n")
+    assert ": 42\n" in session.run("%cron run report --wait")
+    assert session.run("%cron stop report") == "report: stopped, paused\n"
+    assert session.run("%cron start report") == "report: paused\n"
+    assert report.is_paused
+    assert re.fullmatch(
+        r"report: idle, next 20\d\d-01-01 00:00\n", session.run("%cron resume report")
+    )
+    assert not report.is_paused
+    assert session.run("%cron pause --all --until 2h").startswith(
+        "report: paused until"
+    )
+    left = (report.paused_until - get_now()).total_seconds()
+    assert 7000 < left <= 7201
+
+
+def test_next_of_a_paused_task_is_what_will_run(session):
+    """From the end of the pause on; a fire at that moment is one."""
+    session.run("%%cron 0 9 * * * --tz UTC --name it --quiet\n1")
+    get_task("it").start().result(DEADLINE)
+    session.run("%cron pause it --until '2030-03-01 09:00'")
+    said = session.run("%cron next it -n 2")
+    assert said == "it: 2030-03-01 09:00, 2030-03-02 09:00\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ("--until yesterday", "until: got 'yesterday', expected seconds from now"),
+        ("--until 2020-01-01", "until: got '2020-01-01', expected an instant to come"),
+        (f"--note {'x' * 501}", "expected text of at most 500 characters"),
+    ],
+)
+def test_pause_refuses_what_it_does_not_understand(session, report, options, error):
+    """In one line, and the task is not paused."""
+    assert error in session.run(f"%cron pause report {options}")
+    assert not report.is_paused
+
+
+def test_note_of_a_pause_cannot_disturb_the_list(session, report):
+    """Not by its lines, nor by what turns the text around."""
+    report.pause(note="a\nb \u202etxt\x1b[2J <b>").result(DEADLINE)
+    row = session.run("%cron").splitlines()[1]
+    assert row.startswith("report  paused (a b ")
+    assert "\u202e" not in row
+    assert "\x1b" not in row
+    page = session.shell.display_formatter.format(report)[0]["text/html"]
+    assert "&lt;b&gt;" in page
 
 
 def test_tasks_are_destroyed(session, report):
@@ -326,7 +388,7 @@ def test_wait_returns_when_a_start_fails(session, tmp_path):
 def test_help_of_a_command_is_short(session):
     """Its syntax, and what it does."""
     assert session.run("%cron stop --help") == (
-        "%cron stop NAME... | --all [--force]\nstop; %cron start resumes\n"
+        "%cron stop NAME... | --all [--force]\nstop; %cron start starts it again\n"
     )
 
 

@@ -28,11 +28,9 @@ def test_other_words_for_destroy_work(job, session, line):
 
 
 def test_other_words_for_the_rest_work(job, session):
-    """Status is list or show, pause is stop, resume is start."""
+    """Status is list or show."""
     assert session.run("%cron status").startswith("name")
     assert "schedule  @yearly" in session.run("%cron status job")
-    assert "job: stopped" in session.run("%cron pause job")
-    assert "job: idle" in session.run("%cron resume job")
     assert "Run a cell or a file on a schedule" in session.run("%cron help")
     assert session.run("%cron help run").startswith("%cron run NAME...")
     assert session.run("%cron help rm").startswith("%cron destroy NAME...")

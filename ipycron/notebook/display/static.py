@@ -29,7 +29,7 @@ from ipycron.notebook.display.words import (
     format_next,
     format_run,
     format_schedule,
-    format_shown_status,
+    format_state,
     get_now,
 )
 
@@ -168,13 +168,14 @@ def _describe(task: Task, now: datetime | None) -> list[tuple[str, str]]:
         now: the present; None for text that is also read on other days.
     """
     run, following = find_shown_run(task), task.next_run
+    state = format_state(task, now or _NO_DAY)
     if now is not None:
         next_run = format_next(task, now)
     else:
         now = _NO_DAY
         next_run = "" if following is None else format_instant(following, now)
     return [
-        (format_name(task), format_shown_status(task)),
+        (format_name(task), state),
         ("schedule", f"{task.pattern}  {format_schedule(task)}"),
         ("next run", next_run),
         ("last run", "" if run is None else _format_run(run, now)),

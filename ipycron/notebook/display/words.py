@@ -120,8 +120,8 @@ class Row:
 
     Attributes:
         name: the task's.
-        status: its state; how many runs are in progress, and ``"failing"`` if the last
-            run of an armed task failed, or the last start.
+        status: its state; how many runs are in progress, ``"failing"`` if the last
+            run of an armed task failed, or the last start, and its pause.
         schedule: its expression and what that means.
         next_run: when, and how soon; empty if it is not armed.
         last_run: when, how long, and with what result, or why the task did not start;
@@ -153,7 +153,7 @@ def describe_row(task: Task, now: datetime, *, is_replaced: bool = False) -> Row
         last_run = f"did not start: {format_error(error)}"
     return Row(
         name=format_name(task),
-        status="ending" if is_replaced else format_shown_status(task),
+        status="ending" if is_replaced else format_state(task, now),
         schedule=f"{task.pattern}  {task.expression.describe()}",
         next_run="" if is_replaced else format_next(task, now),
         last_run=last_run,
@@ -237,6 +237,25 @@ def format_shown_status(task: Task) -> str:
     if status == "stopped" and find_start_error(task) is not None:
         return "failing"
     return status
+
+
+def format_pause(task: Task, now: datetime) -> str:
+    """Return until when a task is paused, and why; empty if it is not."""
+    if not task.is_paused:
+        return ""
+    until, note = task.paused_until, show_hidden(one_line(task.pause_note))
+    text = "paused"
+    if until is not None:
+        text += f" until {format_instant(until, now, seconds=bool(until.second))}"
+    return f"{text} ({note})" if note else text
+
+
+def format_state(task: Task, now: datetime) -> str:
+    """Return a task's status as the views show it, and its pause."""
+    status, pause = format_shown_status(task), format_pause(task, now)
+    if not pause:
+        return status
+    return pause if status == "idle" else f"{status}, {pause}"
 
 
 def format_next(task: Task, now: datetime) -> str:

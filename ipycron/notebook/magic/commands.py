@@ -54,7 +54,19 @@ COMMANDS: dict[str, Command] = {
         run=control.stop,
         options=control.StopOptions,
         usage=f"{_NAMES} [--force]",
-        help="stop; %cron start resumes",
+        help="stop; %cron start starts it again",
+    ),
+    "pause": Command(
+        run=control.pause,
+        options=control.PauseOptions,
+        usage=f"{_NAMES} [--until TIME] [--note TEXT]",
+        help="skip its times until %cron resume, or until then",
+    ),
+    "resume": Command(
+        run=control.resume,
+        options=ChoiceOptions,
+        usage=_NAMES,
+        help="end a pause",
     ),
     "run": Command(
         run=control.run,
@@ -109,18 +121,18 @@ COMMANDS: dict[str, Command] = {
 
 ALIASES = {
     "delete": "destroy",
-    "pause": "stop",
-    "resume": "start",
     "rm": "destroy",
     "status": "list",
 }
 """Aliases of the commands; ``status NAME`` is ``show NAME``."""
 
 _DESTROYING = frozenset({"destroy"})
+_MEANT_TO_DESTROY = frozenset({"remove"})
+"""Words that are close to another command and mean the opposite."""
 
 _MEANT = {
     "cancel": "stop",
-    "continue": "start",
+    "continue": "resume",
     "describe": "show",
     "disable": "stop",
     "enable": "start",
@@ -136,8 +148,10 @@ _MEANT = {
     "rerun": "run",
     "restart": "start",
     "retry": "run",
+    "suspend": "pause",
     "tasks": "list",
     "trigger": "run",
+    "unpause": "resume",
 }
 """Names of similar commands elsewhere."""
 
@@ -146,6 +160,8 @@ def suggest_command(word: str) -> str:
     """Return a suggestion for an unknown command; never one that destroys."""
     if word in _MEANT:
         return f" Did you mean {_MEANT[word]!r}?"
+    if word in _MEANT_TO_DESTROY:
+        return ""
     return suggest(word, COMMANDS.keys() - _DESTROYING)
 
 

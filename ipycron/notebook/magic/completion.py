@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 _LINE = re.compile(r"\s*(%%?)cron\s+(.*)", re.DOTALL)
 _NICKNAMES = ("@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@yearly")
 _TAKES_NAMES = frozenset(
-    {"start", "stop", "run", "destroy", "show", "logs", "next", "wait"}
+    {
+        *("start", "stop", "pause", "resume", "run", "destroy"),
+        *("show", "logs", "next", "wait"),
+    }
 )
 
 

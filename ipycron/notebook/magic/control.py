@@ -9,7 +9,7 @@ import contextlib
 import sys
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
 
@@ -29,19 +29,23 @@ from ipycron.notebook.display.words import (
     format_duration,
     format_error,
     format_fires,
+    format_instant,
     format_name,
     format_run,
+    format_state,
     format_text,
     get_now,
     one_line,
 )
 from ipycron.notebook.magic.choice import ChoiceOptions, choose_tasks, refuse_waiting
+from ipycron.notebook.magic.grammar import read_duration
 from ipycron.process.wire.outcome import get_traceback_text, summarize_error
 from ipycron.scheduling.policy import (
     OptionKind,
     check_flag,
     check_limit,
     check_optional_deadline,
+    check_text,
     option,
 )
 
@@ -65,6 +69,28 @@ class StopOptions(ChoiceOptions):
 
     force: bool = option(
         False, check_flag, "do not wait for a run in progress", kind=OptionKind.FLAG
+    )
+
+
+def _check_until(name: str, value: Any) -> Any:
+    """Accept text that `Task.pause` reads, or a time such as ``2h``."""
+    text = check_text(name, value)
+    seconds = None if text is None else read_duration(text.strip())
+    return text if seconds is None else seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PauseOptions(ChoiceOptions):
+    """How long to pause tasks, and why."""
+
+    until: Any = option(
+        None,
+        _check_until,
+        "when to resume: 2h, 09:00 or an ISO date and time",
+        kind=OptionKind.TEXT,
+    )
+    note: str | None = option(
+        None, check_text, "why, shown with the task", kind=OptionKind.TEXT
     )
 
 
@@ -108,6 +134,18 @@ def destroy(notebook: Notebook, line: ParsedLine) -> None:
     _control(notebook, tasks, lambda task: task.destroy(force=force))
 
 
+def pause(notebook: Notebook, line: ParsedLine) -> None:
+    """Pause tasks."""
+    until, note = line.values.get("until"), line.values.get("note", "")
+    tasks = choose_tasks("pause", line)
+    _control(notebook, tasks, lambda task: task.pause(until, note))
+
+
+def resume(notebook: Notebook, line: ParsedLine) -> None:
+    """Resume paused tasks."""
+    _control(notebook, choose_tasks("resume", line), lambda task: task.resume())
+
+
 def _control(
     notebook: Notebook, tasks: list[Task], act: Callable[[Task], Completion[None]]
 ) -> None:
@@ -130,9 +168,14 @@ def _control(
 
 
 def _format_state(task: Task) -> str:
+    now, name = get_now(), format_name(task)
+    if task.is_paused:
+        following = task.next_run
+        shown = "" if following is None else f", next {format_instant(following, now)}"
+        return f"{name}: {format_state(task, now)}{shown}"
     if task.is_started:
-        return f"{format_name(task)}: {task.status}, {format_fires(task, get_now(), 1)}"
-    return f"{format_name(task)}: {task.status}"
+        return f"{name}: {task.status}, {format_fires(task, now, 1)}"
+    return f"{name}: {task.status}"
 
 
 def _format_failure(task: Task, error: BaseException) -> str:

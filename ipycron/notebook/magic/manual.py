@@ -37,6 +37,7 @@ Examples:
 
     %cron @daily backup.py /srv          calls its task(), or runs the script
     %cron run poll                       once, now
+    %cron pause poll --until 09:00 --note maintenance
     %cron stop poll
     %cron wait poll --runs 3             for unattended notebooks
     %cron explain 0 0 L * ?
@@ -50,9 +51,9 @@ _TAIL = """\
 A thread that an --inline cell starts prints where threads of any cell do; what
 asyncio.to_thread() and asyncio tasks print is on the card, with the cell's own output.
 
-TIME is in seconds, or like 10m, 2h, 1h30m. Arguments of a file that begin with a dash
-go after --. rm and delete are destroy, pause is stop, resume is start, status is
-list or show.
+TIME is in seconds, or like 10m, 2h, 1h30m; after --until also 09:00, or a quoted date
+and time. Arguments of a file that begin with a dash go after --. rm and delete are
+destroy, status is list or show.
 """
 
 

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from IPython.core.error import UsageError
@@ -24,6 +25,7 @@ from ipycron.notebook.display.words import (
     find_start_error,
     format_instants,
     format_name,
+    format_pause,
     format_run,
     get_now,
 )
@@ -117,9 +119,14 @@ def print_next(_: Notebook, line: ParsedLine) -> None:
     """Print when tasks will run."""
     count = line.values.get("count", SHOWN_FIRES)
     for task in choose_tasks("next", line):
-        fires = task.expression.upcoming(count, get_now())
-        armed = "" if task.next_run is not None else f" (it is {task.status})"
-        print(f"{format_name(task)}: {format_instants(fires, get_now())}{armed}")
+        now = get_now()
+        # The end of a pause may itself be a fire.
+        until = task.paused_until
+        after = now if until is None else until - timedelta(seconds=1)
+        fires = task.expression.upcoming(count, after)
+        state = format_pause(task, now) if task.is_started else task.status
+        armed = "" if task.next_run is not None else f" (it is {state})"
+        print(f"{format_name(task)}: {format_instants(fires, now)}{armed}")
 
 
 def explain(_: Notebook, line: ParsedLine) -> None:
