@@ -12,6 +12,7 @@ from ipycron.lazy import make_getattr
 __version__ = "0.1.0"
 
 __all__ = [
+    "CatchUp",
     "Completion",
     "CronExpression",
     "CronSyntaxError",
@@ -54,6 +55,7 @@ _HOMES = {
     "ipycron.process.interpreter": ("set_executable",),
     "ipycron.process.wire.outcome": ("Unserializable",),
     "ipycron.scheduling.events": ("Event", "TaskContext"),
+    "ipycron.scheduling.policy": ("CatchUp",),
     "ipycron.api.functions": (
         "create_task",
         "get_task",

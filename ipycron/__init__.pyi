@@ -31,10 +31,12 @@ from ipycron.process.interpreter import set_executable as set_executable
 from ipycron.process.wire.outcome import Unserializable as Unserializable
 from ipycron.scheduling.events import Event as Event
 from ipycron.scheduling.events import TaskContext as TaskContext
+from ipycron.scheduling.policy import CatchUp as CatchUp
 
 __version__: str
 
 __all__ = [
+    "CatchUp",
     "Completion",
     "CronExpression",
     "CronSyntaxError",

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from ipycron.cron import CronExpression
     from ipycron.process.wire.protocol import LauncherName
     from ipycron.scheduling.events import Event, EventName, TaskContext
+    from ipycron.scheduling.policy import CatchUp
 
     class NoOptions(TypedDict):
         """No further options: a type checker rejects what `make_options` rejects."""
@@ -63,6 +64,7 @@ def schedule(
     max_executions: int | None = None,
     jitter: float | timedelta = 0,
     tolerance: float | timedelta = 1,
+    catch_up: Literal["none", "latest", "all"] | CatchUp = "none",
     suppress_missed_warning: bool = False,
     timeout: float | timedelta | None = None,
     execute_timeout: float | timedelta | None = None,
@@ -103,6 +105,10 @@ def schedule(
         max_executions: scheduled runs before the task is destroyed.
         jitter: the longest random delay before a scheduled run, seconds.
         tolerance: how late a run may begin after its slot, seconds.
+        catch_up: what to do about slots that fell into a gap (the machine was
+            suspended, its clock set forward, no worker was ready), later than
+            `tolerance`: ``"none"`` runs none of them, ``"latest"`` the newest, at once,
+            ``"all"`` one after another. A `CatchUp` says how far back, and how many.
         suppress_missed_warning: do not log missed executions.
         timeout: the longest duration of a run, seconds; a longer run is ended.
         execute_timeout: how long `execute()` waits, seconds.
@@ -155,6 +161,7 @@ def create_task(
     max_executions: int | None = None,
     jitter: float | timedelta = 0,
     tolerance: float | timedelta = 1,
+    catch_up: Literal["none", "latest", "all"] | CatchUp = "none",
     suppress_missed_warning: bool = False,
     timeout: float | timedelta | None = None,
     execute_timeout: float | timedelta | None = None,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import ipycron
 from ipycron.cli.mistakes import UsageMistake
-from ipycron.client.options import TaskOptions
+from ipycron.client.options import Knobs, TaskOptions, fold_knobs
 from ipycron.errors import CronSyntaxError, IpycronError
 from ipycron.scheduling.clock import SystemClock
 from ipycron.scheduling.policy import OptionKind
@@ -28,10 +28,12 @@ _RUN_OPTIONS = (
     "no_overlap",
     "max_executions",
     "jitter",
+    "catch_up",
     "timeout",
     "launcher",
 )
 """Those of `TaskOptions` that make sense for one file in the foreground."""
+_KNOBS = tuple(field.name for field in fields(Knobs))
 _ALIASES = {
     "timezone": ("--tz",),
     "max_executions": ("--max",),
@@ -110,8 +112,8 @@ def _add_run(commands: Any) -> None:
         ("--prefix", "begin each line of output with the task's name"),
     ):
         run.add_argument(flag, action="store_true", help=text)
-    for field in fields(TaskOptions):
-        if field.name in _RUN_OPTIONS:
+    for field in (*fields(TaskOptions), *fields(Knobs)):
+        if field.name in (*_RUN_OPTIONS, *_KNOBS):
             _add_option(run, field.name, **field.metadata)
     run.set_defaults(run=_run_files)
 
@@ -199,11 +201,13 @@ def _add_explain(commands: Any) -> None:
 def _run_files(given: argparse.Namespace) -> int:
     from ipycron.cli.foreground import run_file, run_lines  # noqa: PLC0415 - rich
 
-    options = {
-        name: value
-        for name in _RUN_OPTIONS
-        if (value := getattr(given, name)) is not None and value is not False
-    }
+    options = fold_knobs(
+        {
+            name: value
+            for name in (*_RUN_OPTIONS, *_KNOBS)
+            if (value := getattr(given, name)) is not None and value is not False
+        }
+    )
     marks = {"timestamps": given.timestamps, "prefix": given.prefix}
     if given.tasks is not None:
         _check_alone(given)

@@ -473,6 +473,7 @@ class BackgroundTasks:
                 outcome=outcome,
                 reason=message.reason,
                 missed_count=message.missed_count,
+                missed_since=message.missed_since,
                 runs_left=message.runs_left,
                 pause=message.pause,
             )

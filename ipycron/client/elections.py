@@ -210,9 +210,10 @@ def check_election(options: TaskOptions, coordinator: Any) -> None:
             "instances share",
         )
     if options.claim_lease > LONGEST_CLAIM:
+        late = "tolerance" if options.patience == options.tolerance else "catch_up"
         raise InvalidOption(
-            option="tolerance",
-            value=options.tolerance,
+            option=late,
+            value=getattr(options, late),
             expected=f"with distributed_lease at most {LONGEST_CLAIM:.0f} s (a year) "
             "in a fleet, which keeps its claims as long as a slot may be late",
         )

@@ -21,8 +21,11 @@ from ipycron.errors import InvalidOption, UnknownOption, describe_value
 from ipycron.process.wire.protocol import LauncherName
 from ipycron.process.worker.job import is_generator_function, takes_context
 from ipycron.scheduling.policy import (
+    CatchUp,
     OptionKind,
     Policy,
+    check_catch_up_limit,
+    check_catch_up_mode,
     check_flag,
     check_optional_deadline,
     check_options,
@@ -275,6 +278,45 @@ class TaskOptions(Policy):
         return shared
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Knobs:
+    """What magics and the command line spell out of options that are objects."""
+
+    catch_up_window: float | None = option(
+        None,
+        check_optional_deadline,
+        "how old a slot may be to be caught up on, seconds; a day by default",
+        kind=OptionKind.DURATION,
+    )
+    catch_up_limit: int | None = option(
+        None,
+        check_catch_up_limit,
+        "how many slots --catch-up all runs at most; 100 by default",
+        kind=OptionKind.NUMBER,
+    )
+
+
+def fold_knobs(given: dict[str, Any]) -> dict[str, Any]:
+    """Return options in which the knobs have become parts of their objects.
+
+    Raises:
+        InvalidOption: if a knob is given without the option that it belongs to, or if
+            its value is out of range.
+    """
+    options, knobs = dict(given), {}
+    for name in ("window", "limit"):
+        value = options.pop(f"catch_up_{name}", None)
+        if value is not None:
+            knobs[name] = value
+    if not knobs:
+        return options
+    mode = check_catch_up_mode("catch_up", options.get("catch_up", "none"))
+    if mode == "none":
+        expected = "'latest' or 'all' with --catch-up-window or --catch-up-limit"
+        raise InvalidOption(option="catch_up", value=mode, expected=expected)
+    return {**options, "catch_up": CatchUp(mode, **knobs)}
+
+
 _OWN = frozenset(
     {"name", "env", "run_coordinator", "logger", "worker_init", "executor"}
 )
@@ -309,13 +351,12 @@ _ELSEWHERE = {
     "unref": "daemon unref_timeout",
     "distributed": "on_one_server",
     "distributed_lease": "lease lock_ttl",
+    "catch_up": "coalesce catchup persistent misfire_policy run_missed",
 }
 """The names of our options in APScheduler, Celery, Airflow, Kubernetes, systemd,
 Laravel and node's cron packages."""
 _OTHER_WAYS = {
     "Keyword arguments are for functions; a task file takes args=[…].": "kwargs",
-    "Of the slots that a gap leaves, only the newest runs, if it is no later than "
-    "tolerance.": "coalesce catchup persistent",
     "Whether runs overlap is decided by each instance for itself, not for the fleet: a "
     "lock that an instance holds while it stands still could not be trusted. Have the "
     "job hold one that its work checks.": "fleet_overlap",

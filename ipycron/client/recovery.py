@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from ipycron.errors import StartRevoked
 from ipycron.scheduling.clock import SystemClock
 from ipycron.scheduling.events import Event
-from ipycron.scheduling.plan import Outage
+from ipycron.scheduling.plan import Outage, merge_spans
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from ipycron.errors import SupervisorLost
     from ipycron.process.wire.protocol import Noticed
+    from ipycron.scheduling.plan import Span
     from ipycron.scheduling.ports import Schedule
 
     Ask = Callable[..., asyncio.Future[None]]
@@ -31,47 +32,52 @@ _SETTLING = (
     Event.EXECUTION_SKIPPED,
 )
 MAX_BEYOND = 1000
-"""Settled slots that are remembered while an earlier one is open. Beyond it, the oldest
-open slots count as settled."""
+"""Spans of settled slots that are remembered while an earlier slot is open. Beyond it,
+the oldest open slots count as settled."""
 
 
 class Settled:
     """The settled slots of one task: all up to `floor`, and some beyond it.
 
-    Slots are not settled in order: one that waits for an election or a random delay
-    is settled after the next.
+    Slots are not settled in order: one that waits for an election, a random delay or
+    its turn to be caught up on is settled after the next.
 
     Attributes:
         floor: every slot up to this instant is settled, Unix seconds.
-        beyond: later slots that are settled.
+        beyond: spans of later slots that are settled, in ascending order.
     """
 
-    def __init__(self, floor: float) -> None:
+    def __init__(self, floor: float, beyond: Iterable[Span] = ()) -> None:
         self.floor = floor
-        self.beyond: set[int] = set()
+        self.beyond: list[Span] = list(beyond)
 
     def add(self, slot: int, schedule: Schedule) -> None:
         """Record that a slot is settled."""
         if slot <= self.floor:
             return
-        self.beyond.add(slot)
+        if self.beyond and schedule.find_next(self.beyond[-1][1]) == slot:
+            self.beyond[-1] = self.beyond[-1][0], slot
+            self._rise(schedule)
+        else:
+            self.add_span((slot - 1, slot), schedule)
+
+    def add_span(self, span: Span, schedule: Schedule) -> None:
+        """Record that all slots of a span are settled."""
+        self.beyond = list(merge_spans(*self.beyond, span))
         self._rise(schedule)
         if len(self.beyond) > MAX_BEYOND:
-            self.add_all(min(self.beyond))
+            self.floor = max(self.floor, self.beyond[0][1])
             self._rise(schedule)
 
-    def add_all(self, slot: int) -> None:
-        """Record that every slot up to this one is settled."""
-        self.floor = max(self.floor, slot)
-        self.beyond = {later for later in self.beyond if later > self.floor}
-
     def _rise(self, schedule: Schedule) -> None:
+        """Raise the floor over the spans that follow it without an open slot."""
         while self.beyond:
+            after, last = self.beyond[0]
             following = schedule.find_next(self.floor)
-            if following not in self.beyond:
+            if last > self.floor and following is not None and following <= after:
                 return
-            self.beyond.discard(following)
-            self.floor = following
+            self.floor = max(self.floor, last)
+            del self.beyond[0]
 
 
 class _Resumption(NamedTuple):
@@ -111,8 +117,8 @@ class Resumptions:
         ) and (execution is None or execution.is_scheduled):
             slot = int(notice.date)
             settled = self._settled.setdefault(task_id, Settled(slot))
-            if (notice.missed_count or 0) > 1:
-                settled.add_all(slot)
+            if notice.missed_since is not None:
+                settled.add_span((int(notice.missed_since), slot), schedule)
             else:
                 settled.add(slot, schedule)
         return None
@@ -132,7 +138,7 @@ class Resumptions:
 
     def _make_outage(self, task_id: str, now: float) -> Outage:
         settled = self._settled.get(task_id) or Settled(now)
-        beyond = tuple(sorted(settled.beyond))
+        beyond = tuple(settled.beyond)
         return Outage(since=settled.floor, until=now, settled=beyond)
 
     def get_outage(self, task_id: str) -> Outage | None:

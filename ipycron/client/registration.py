@@ -15,6 +15,7 @@ from ipycron.process.wire.zones import describe_zone
 from ipycron.scheduling.events import TaskContext, TaskDescription, to_datetime
 
 if TYPE_CHECKING:
+    from ipycron.client.options import TaskOptions
     from ipycron.client.record import TaskRecord
     from ipycron.executors.pools import ExecutorJob
     from ipycron.process.wire.payload import Payload
@@ -98,7 +99,14 @@ def make_executor_job(task: TaskRecord) -> ExecutorJob:
         executor=task.source.executor,
         # As long as a run may wait for a worker of ipycron's own.
         patience=task.options.tolerance + task.options.start_timeout,
+        window=_find_window(task.options),
     )
+
+
+def _find_window(options: TaskOptions) -> float | None:
+    """Return how long after its slot a run may begin on an executor (C2)."""
+    is_short = options.patience <= options.tolerance + options.start_timeout
+    return None if is_short else options.patience
 
 
 def _make_job_context(task: TaskRecord, scheduled: ScheduledExecution) -> TaskContext:

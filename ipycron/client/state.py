@@ -19,7 +19,7 @@ from ipycron.scheduling.plan import (
     count_slots,
     find_start,
     plan_outage,
-    split_outage,
+    plan_pause_of,
 )
 from ipycron.scheduling.small_map import NOTHING, SmallMap
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from ipycron.process.wire.payload import Payload
     from ipycron.process.wire.protocol import Streamed
     from ipycron.scheduling.events import Outcome, Pause
-    from ipycron.scheduling.plan import Outage
+    from ipycron.scheduling.plan import Beat, Outage
     from ipycron.scheduling.ports import Schedule
 
 ENDS = (Event.EXECUTION_FINISHED, Event.EXECUTION_FAILED)
@@ -299,16 +299,18 @@ class ObservedState:
     def describe_missed(self, outage: Outage, schedule: Schedule) -> list[Notice]:
         """Return the slots of a time in which the task had no scheduler."""
         outage = replace(outage, pause=self.pause)
-        return [
-            notice
-            for part, is_paused in split_outage(outage)
-            for notice in self._describe_part(part, schedule, is_paused=is_paused)
+        until = outage.until
+        skipped = plan_pause_of(outage, schedule, now=until)
+        missed = plan_outage(outage, schedule)
+        notices = [
+            *self._describe_beat(skipped, until, schedule, is_paused=True),
+            *self._describe_beat(missed, until, schedule, is_paused=False),
         ]
+        return sorted(notices, key=lambda notice: notice.date)
 
-    def _describe_part(
-        self, outage: Outage, schedule: Schedule, *, is_paused: bool
+    def _describe_beat(
+        self, beat: Beat, until: float, schedule: Schedule, *, is_paused: bool
     ) -> list[Notice]:
-        beat = plan_outage(outage, schedule)
         counts = [(slot, 1) for slot in beat.missed]
         if beat.gap is not None:
             # Bounded: this blocks the client's loop.
@@ -322,7 +324,7 @@ class ObservedState:
                 task_id=self._task_id,
                 status=self.status,
                 date=slot,
-                triggered_at=outage.until,
+                triggered_at=until,
                 reason="paused" if is_paused else None,
                 missed_count=None if is_paused and count == 1 else count,
                 runs_left=self.runs_left,

@@ -38,7 +38,7 @@ from ipycron.process.wire.printable import show_controls
 from ipycron.process.wire.protocol import Displayed, FileJob, Load, Run, Streamed
 from ipycron.process.worker.logs import rebuild_record
 from ipycron.scheduling.aio import settle
-from ipycron.scheduling.events import Outcome
+from ipycron.scheduling.events import BY_SCHEDULE, Outcome
 from ipycron.scheduling.ports import SharedWorker
 
 if TYPE_CHECKING:
@@ -81,12 +81,15 @@ class ExecutorJob:
         payload: the job's payload.
         executor: where it runs.
         patience: seconds that a scheduled run may wait in the executor's queue.
+        window: seconds after its slot within which it may begin instead, for a task
+            that catches up; None for others.
     """
 
     load: Load
     payload: bytes
     executor: Any
     patience: float
+    window: float | None = None
 
 
 class ExecutorWorker(SharedWorker):
@@ -176,11 +179,17 @@ class ExecutorWorker(SharedWorker):
             source=source,
             home=find_place(),
             software=find_software(),
-            latest=run.started_at + self._job.patience
-            if run.reason == "scheduled"
-            else None,
+            latest=self._find_latest(run),
         )
         return pack_remote_run(remote_run)
+
+    def _find_latest(self, run: Run) -> float | None:
+        """Return the latest instant at which a run may begin; None for no limit."""
+        if run.reason not in BY_SCHEDULE:
+            return None
+        if self._job.window is not None:
+            return run.date + self._job.window
+        return run.started_at + self._job.patience
 
     def _lose(self, end: End, reason: str, cause: BaseException) -> None:
         """Fail a run that the executor did not complete."""
@@ -265,12 +274,16 @@ class ExecutorWorker(SharedWorker):
 
     def _miss(self, end: End, lateness: float) -> None:
         """End a run that has waited too long in the executor's queue: it is missed."""
-        patience = self._job.patience
+        patience, window = self._job.patience, self._job.window
+        if window is not None:
+            late = f"{window + lateness:.1f} s after its slot"
+            limit = f"the window of catch_up allows ({window:g} s)"
+        else:
+            late = f"{patience + lateness:.1f} s after submission"
+            limit = f"tolerance and start_timeout allow ({patience:g} s)"
         error = ExecutorError(
             name=self._job.load.name,
-            reason=f"began it {patience + lateness:.1f} s after submission, "
-            f"later than tolerance and start_timeout allow ({patience:g} s): it was "
-            "not run.",
+            reason=f"began it {late}, later than {limit}: it was not run.",
         )
         end.set_result(Outcome.of_error(error, is_missed=True))
 

@@ -202,6 +202,8 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
         reason: why an execution was skipped.
         missed_count: how many slots an `execution:missed` covers, or an
             `execution:skipped` that covers several; `date` is the newest of them.
+        missed_since: where it covers several: none of them is older. Every slot of the
+            schedule between this instant and `date` is settled then.
         runs_left: scheduled runs left under `max_executions`, None without a limit.
         run_id: of a slot that did not run, the id of its run that was pending; for the
             history only.
@@ -219,6 +221,7 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
     outcome: Outcome | None = None
     reason: SkipReason | None = None
     missed_count: int | None = None
+    missed_since: float | None = None
     runs_left: int | None = None
     run_id: str | None = None
     is_skipped: bool = False

@@ -12,6 +12,7 @@ from ipycron.errors import (
     TaskNotStarted,
 )
 from ipycron.scheduling.aio import settle, share, spawn, until
+from ipycron.scheduling.backlog import Backlog
 from ipycron.scheduling.election import Election
 from ipycron.scheduling.events import Event, Outcome
 from ipycron.scheduling.runs import Admission, RunTracker
@@ -40,6 +41,7 @@ class Lifecycle:
 
     __slots__ = (
         "_admission",
+        "_backlog",
         "_is_destroying",
         "_is_limit_reported",
         "_on_destroyed",
@@ -83,16 +85,19 @@ class Lifecycle:
         self._admission = Admission(
             state,
             services,
+            observer=self,
             workers=self._workers,
             tracker=self._tracker,
             election=election,
         )
+        self._backlog = Backlog(state, services, admission=self._admission)
         self._slots = Slots(
             state,
             services,
             observer=self,
             workers=self._workers,
             admission=self._admission,
+            backlog=self._backlog,
         )
 
     # --- the owner's requests ----------------------------------------------------
@@ -175,6 +180,7 @@ class Lifecycle:
         if self._is_destroying:
             return
         self._slots.pause(until, note)
+        self._backlog.cancel()
         self._admission.skip_pending()
         self.handle_work_done()
 
@@ -230,7 +236,7 @@ class Lifecycle:
     async def _load(self, outage: Outage | None) -> None:
         try:
             self._workers.set_main(await self._workers.load())
-            owed = self._slots.arm(outage)
+            settle_outage = self._slots.arm(outage)
         except Exception as error:
             await self._workers.stop_all()
             self.state.move(Phase.STOPPED)
@@ -240,8 +246,8 @@ class Lifecycle:
         self.state.move(Phase.STARTED)
         self._starting = None
         self.state.emit(Event.TASK_STARTED)
-        for beat, is_paused in owed:
-            self._slots.report(beat, is_paused=is_paused)
+        if settle_outage is not None:
+            settle_outage()
         self._admission.serve_waiting()
 
     def _revoke_start(self) -> None:
@@ -278,6 +284,7 @@ class Lifecycle:
         self._stopping = spawn(self._services.async_tasks, work)
         dropped = error or ExecutionStopped(name=state.name)
         self._admission.drop(dropped, is_missed=error is not None)
+        self._backlog.cancel()
         self.handle_work_done()
 
     async def _stop(
@@ -334,13 +341,19 @@ class Lifecycle:
         """Fail the task: its workers keep dying (R7), or its schedule is broken."""
         self._begin_stop(error=error)
 
+    def handle_late(self, slot: int, run_id: str) -> None:
+        """Decide what becomes of a slot whose run waited too long."""
+        self._slots.handle_late(slot, run_id)
+
     def handle_limit_reached(self) -> None:
         """Disarm: the last scheduled run has started (R5)."""
         self._slots.disarm()
+        self._backlog.cancel()
 
     def handle_work_done(self) -> None:
         """Continue a stop, or end the task, once the last run has ended."""
         state = self.state
+        self._slots.serve_backlog()
         if state.is_exhausted and not state.runs and not self._is_limit_reported:
             self._end_at_limit()
         if self._quiet is not None and not (

@@ -2,13 +2,15 @@
 
 A wake-up may be late (a suspend, a busy loop, a clock step), and then several slots
 are due. Each is settled exactly once: it runs, it is missed, or it is part of a `Gap`
-that is counted later. The cost of one plan is bounded, however late the wake-up is:
-about a hundred steps forward and thirty steps of a binary search.
+that is counted later; or it is owed: it runs although it is too late, where the task
+catches up on gaps. The cost of one plan is bounded, however late the wake-up is:
+about a hundred steps forward, the slots owed and thirty steps of a binary search.
 """
 
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -18,6 +20,7 @@ from ipycron.scheduling.events import (
 )
 
 if TYPE_CHECKING:
+    from ipycron.scheduling.policy import CatchUp
     from ipycron.scheduling.ports import Schedule
 
 # Missed slots that are reported one by one; the rest are reported as a count (R2).
@@ -36,30 +39,53 @@ _ROUNDING = 5e-7
 # A tolerance with which no slot runs.
 _NOT_AT_ALL = -1.0
 
+# Seconds before its loss within which a scheduler may have begun a run that nobody
+# heard of. At most one slot is that recent.
+_UNREPORTED = 1
+
+Span = tuple[int, int]
+"""All slots after the first instant, up to the second one."""
+
 
 class Outage(msgspec.Struct, frozen=True, kw_only=True):
-    """A period in which a started task had no scheduler. Unix seconds.
+    """A period in which a task had no scheduler, up to its start. Unix seconds.
+
+    Either its scheduler was lost while the task was started; or the task was declared
+    in an earlier life, a process that has ended, and is declared again.
+
+    Without catching up, the slots of the outage are missed; after a clean end of the
+    earlier life they were not scheduled, and nothing is reported. With it, they are
+    owed in both cases (C1).
 
     Attributes:
         since: every slot up to here is known to be settled.
-        until: when the scheduler was lost. It may have run a slot before that without
-            reporting it, so nothing up to here runs again.
-        settled: slots in between that are already settled: while one slot waits for
-            its random delay or its election, later slots may be settled.
+        until: when the scheduler was lost, or the latest instant at which it may have
+            been alive. It may have run a slot before that without reporting it: no
+            slot up to here runs as if it were on time, and the slot of the last
+            second, if there is one, is not caught up on, but missed.
+        settled: slots in between that are already settled, in ascending order: while
+            one slot waits for its random delay, its election or its turn, later ones
+            may be settled.
+        is_clean: whether the earlier life was ended on purpose, by a shutdown.
         pause: the pause that the task was in at its end, or that ended in it.
     """
 
     since: float
     until: float
-    settled: tuple[int, ...] = ()
+    settled: tuple[Span, ...] = ()
+    is_clean: bool = False
     pause: Pause | None = None
 
 
 class Gap(msgspec.Struct, frozen=True, kw_only=True):
-    """The missed slots strictly between two instants, not yet counted."""
+    """The missed slots strictly between two instants, not yet counted.
+
+    `settled` are those between that do not count: see `Outage`.
+    """
 
     after: int
     before: int
+    settled: tuple[Span, ...] = ()
 
 
 class Beat(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,27 +94,40 @@ class Beat(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         missed: slots to report one by one, oldest first, at most `MISSED_CAP`.
         gap: the missed slots beyond those, or None.
-        due: the slot to run now, or None.
+        owed: slots to catch up on, oldest first; all later than the missed ones.
+        rest: missed slots later than the owed ones, of which there are too many; or
+            None.
+        due: the slot to run now, or None; the newest of all.
         next_slot: the first slot that is not settled, or None if the schedule has
             ended.
     """
 
     missed: tuple[int, ...] = ()
     gap: Gap | None = None
+    owed: tuple[int, ...] = ()
+    rest: Gap | None = None
     due: int | None = None
     next_slot: int | None
 
     @property
     def newest(self) -> int | None:
-        """The newest slot that this wake-up settles, or None."""
-        if self.due is not None:
-            return self.due
-        if self.gap is not None:
-            return self.gap.before - 1
-        return self.missed[-1] if self.missed else None
+        """The newest slot that this wake-up settles, or None.
+
+        If it is of a gap, an instant after it and before any other slot.
+        """
+        gaps = [gap.before - 1 for gap in (self.gap, self.rest) if gap is not None]
+        due = () if self.due is None else (self.due,)
+        return max((*self.missed[-1:], *gaps, *self.owed[-1:], *due), default=None)
 
 
-def plan_beat(slot: int, now: float, *, tolerance: float, schedule: Schedule) -> Beat:
+def plan_beat(
+    slot: int,
+    now: float,
+    *,
+    tolerance: float,
+    schedule: Schedule,
+    catch_up: CatchUp | None = None,
+) -> Beat:
     """Return what a task whose next slot is `slot` must do at `now`.
 
     The newest slot that `now` has reached runs if it is at most `tolerance`
@@ -96,8 +135,13 @@ def plan_beat(slot: int, now: float, *, tolerance: float, schedule: Schedule) ->
     superseded it. A slot after `now` remains the next slot: if the clock steps back,
     the task waits, and no slot is settled twice or early.
 
+    With `catch_up`, the newest slot is owed if it is too late to be due, or all slots
+    are that are not due: those of the window, up to the limit (C1).
+
     Source: node-cron 4.6.0, plan-beat, whose tolerance is up to a second too wide.
     """
+    if catch_up is not None and catch_up.mode != "none":
+        return _plan_catch_up(slot, now, tolerance, schedule, catch_up)
     if now < slot:
         return Beat(next_slot=slot)
     following = find_following(schedule, slot, now)
@@ -109,13 +153,48 @@ def plan_beat(slot: int, now: float, *, tolerance: float, schedule: Schedule) ->
     return _plan_backlog(slot, now, tolerance=tolerance, schedule=schedule)
 
 
-def plan_outage(outage: Outage, schedule: Schedule) -> Beat:
-    """Return what to do after an outage: all slots up to its end are missed."""
-    owed = _Unsettled(schedule, outage.settled) if outage.settled else schedule
-    first = owed.find_next(outage.since)
-    if first is None or first > outage.until:
-        return Beat(next_slot=first)
-    return plan_beat(first, outage.until, tolerance=_NOT_AT_ALL, schedule=owed)
+def plan_outage(
+    outage: Outage,
+    schedule: Schedule,
+    *,
+    now: float | None = None,
+    tolerance: float = _NOT_AT_ALL,
+    catch_up: CatchUp | None = None,
+) -> Beat:
+    """Return what to do after an outage, at `now`, by default its end.
+
+    By default all slots up to its end are missed. See `plan_beat`; the slots of a pause
+    are left to `plan_pause_of`.
+    """
+    now = outage.until if now is None else now
+    catches_up = catch_up is not None and catch_up.mode != "none"
+    if outage.is_clean and not catches_up:
+        return Beat(next_slot=schedule.find_next(now))
+    settled = outage.settled
+    missed: tuple[int, ...] = ()
+    pause = _find_pause(outage, now)
+    if pause is not None:
+        settled = merge_spans(*settled, pause)
+    if catches_up:
+        settled, missed = _separate_unreported(outage, settled, schedule)
+    open_slots = Unsettled(schedule, settled)
+    first = open_slots.find_next(outage.since)
+    if first is None or first > now:
+        return Beat(missed=missed, next_slot=first)
+    due = _find_newest(first, now, open_slots)
+    beat = plan_beat(
+        first,
+        now,
+        tolerance=tolerance if due > outage.until else _NOT_AT_ALL,
+        schedule=open_slots,
+        catch_up=catch_up,
+    )
+    gaps = {
+        name: msgspec.structs.replace(gap, settled=settled)
+        for name in ("gap", "rest")
+        if (gap := getattr(beat, name)) is not None
+    }
+    return msgspec.structs.replace(beat, missed=(*beat.missed, *missed), **gaps)
 
 
 def plan_pause(slot: int, last: float, schedule: Schedule) -> Beat:
@@ -123,38 +202,66 @@ def plan_pause(slot: int, last: float, schedule: Schedule) -> Beat:
     return plan_beat(slot, last, tolerance=_NOT_AT_ALL, schedule=schedule)
 
 
-def split_outage(outage: Outage) -> list[tuple[Outage, bool]]:
-    """Divide an outage where its pause begins and ends.
+def plan_pause_of(outage: Outage, schedule: Schedule, *, now: float) -> Beat:
+    """Return the slots of an outage that are skipped: the task was paused."""
+    pause = _find_pause(outage, now)
+    if pause is None or outage.is_clean:
+        return Beat(next_slot=None)
+    since, until = pause
+    part = Outage(since=since, until=until, settled=outage.settled)
+    return plan_outage(part, schedule)
 
-    Returns:
-        The parts, oldest first, at least one, each with whether its slots were in the
-        pause.
-    """
+
+def _find_pause(outage: Outage, now: float) -> Span | None:
+    """Return the part of an outage, up to `now`, in which the task was paused."""
     pause = outage.pause
     if pause is None:
-        return [(outage, False)]
-    ends = (min(outage.until, pause.since), pause.find_last(outage.until))
-    parts, since = [], outage.since
-    for end, is_paused in zip((*ends, outage.until), (False, True, False), strict=True):
-        if end > since:
-            part = Outage(since=since, until=end, settled=outage.settled)
-            parts.append((part, is_paused))
-            since = end
-    return parts or [(outage, False)]
+        return None
+    since = math.floor(max(outage.since, pause.since))
+    last = math.floor(pause.find_last(now))
+    return (since, last) if since < last else None
 
 
-class _Unsettled:
-    """A schedule without the slots that are settled."""
+def _separate_unreported(
+    outage: Outage, settled: tuple[Span, ...], schedule: Schedule
+) -> tuple[tuple[Span, ...], tuple[int, ...]]:
+    """Return what counts as settled, and the slot that may have run unreported."""
+    since = max(outage.until - _UNREPORTED, outage.since)
+    slot = Unsettled(schedule, settled).find_next(since)
+    if slot is None or slot > outage.until:
+        return settled, ()
+    return merge_spans(*settled, (slot - 1, slot)), (slot,)
 
-    def __init__(self, schedule: Schedule, settled: tuple[int, ...]) -> None:
+
+def merge_spans(*spans: Span) -> tuple[Span, ...]:
+    """Return spans that do not overlap, in ascending order."""
+    merged: list[Span] = []
+    for after, last in sorted(spans):
+        if merged and after <= merged[-1][1]:
+            merged[-1] = merged[-1][0], max(last, merged[-1][1])
+        else:
+            merged.append((after, last))
+    return tuple(merged)
+
+
+class Unsettled:
+    """A schedule without the slots that are settled: spans in ascending order."""
+
+    __slots__ = ("_ends", "_schedule", "_settled")
+
+    def __init__(self, schedule: Schedule, settled: tuple[Span, ...]) -> None:
         self._schedule = schedule
-        self._settled = frozenset(settled)
+        self._settled = settled
+        self._ends = [last for _, last in settled]
 
     def find_next(self, after: float) -> int | None:
         """Return the next slot that is not settled; see `Schedule`."""
         slot = self._schedule.find_next(after)
-        while slot in self._settled:
-            slot = self._schedule.find_next(slot)
+        while slot is not None:
+            place = bisect_left(self._ends, slot)
+            if place == len(self._ends) or slot <= self._settled[place][0]:
+                break
+            slot = self._schedule.find_next(self._ends[place])
         return slot
 
 
@@ -203,6 +310,8 @@ def count_slots(schedule: Schedule, gap: Gap, *, limit: int) -> tuple[int, int, 
         and whether the whole gap has been counted.
     """
     last = gap.after
+    if gap.settled:
+        schedule = Unsettled(schedule, gap.settled)
     for count in range(limit):
         slot = schedule.find_next(last)
         if slot is None or not last < slot < gap.before:
@@ -233,6 +342,45 @@ def _plan_backlog(
         due=newest if is_due else None,
         next_slot=following,
     )
+
+
+def _plan_catch_up(
+    slot: int, now: float, tolerance: float, schedule: Schedule, catch_up: CatchUp
+) -> Beat:
+    """Plan the same wake-up, then turn missed slots into owed ones."""
+    beat = plan_beat(slot, now, tolerance=tolerance, schedule=schedule)
+    newest = beat.newest
+    if newest is None:
+        return beat
+    oldest = math.ceil(now - catch_up.window - _ROUNDING)
+    end = newest + 1 if beat.due is None else newest
+    if catch_up.mode == "all":
+        first = slot if slot >= oldest else schedule.find_next(oldest - 1)
+        owed = _walk(first, end, schedule, limit=catch_up.limit)
+    else:
+        owed = (newest,) if oldest <= newest < end else ()
+    if not owed:
+        return beat
+    missed = tuple(slot for slot in beat.missed if slot < owed[0])
+    return Beat(
+        missed=missed,
+        gap=_find_gap(missed[-1], owed[0], schedule) if missed else None,
+        owed=owed,
+        rest=_find_gap(owed[-1], end, schedule),
+        due=beat.due,
+        next_slot=beat.next_slot,
+    )
+
+
+def _walk(
+    first: int | None, end: int, schedule: Schedule, *, limit: int
+) -> tuple[int, ...]:
+    """Return the slots from `first` to before `end`, at most `limit` of them."""
+    walked: list[int] = []
+    while first is not None and first < end and len(walked) < limit:
+        walked.append(first)
+        first = find_following(schedule, first, first)
+    return tuple(walked)
 
 
 def _find_gap(after: int, before: int, schedule: Schedule) -> Gap | None:

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from ipycron.errors import InvalidOption
 
@@ -18,6 +18,9 @@ LONGEST_CLAIM = 366 * 86_400.0
 """Longest claim in seconds: no coordinator needs to store one for longer."""
 SHORT_LEASE = 2.0
 """Seconds. A shorter lease covers differing clocks, but no tolerance in addition."""
+DAY = 86_400.0
+MOST_CAUGHT_UP = 10_000
+"""Most slots of one gap that may run: they are planned in one step, 10 µs each."""
 MAX_WHOLE = 2**63 - 1
 """The largest integer that a message can hold."""
 Check = "Callable[[str, Any], Any]"
@@ -141,6 +144,73 @@ def _to_seconds(value: Any) -> float | None:
     return seconds if math.isfinite(seconds) else None
 
 
+CatchUpMode = Literal["none", "latest", "all"]
+
+
+def check_catch_up_mode(name: str, value: Any) -> CatchUpMode:
+    """Accept one of the three modes."""
+    if not isinstance(value, str) or value not in get_args(CatchUpMode):
+        raise InvalidOption(
+            option=name, value=value, expected="'none', 'latest' or 'all'"
+        )
+    return value  # type: ignore[return-value]
+
+
+def check_catch_up_limit(name: str, value: Any) -> int:
+    """Accept a whole number from 1 to `MOST_CAUGHT_UP`."""
+    expected = f"a whole number from 1 to {MOST_CAUGHT_UP}"
+    if check_whole(name, value, 1, expected) > MOST_CAUGHT_UP:
+        raise InvalidOption(option=name, value=value, expected=expected)
+    return value  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True, slots=True)
+class CatchUp:
+    """What to do about slots that were not run in time.
+
+    They fell into a gap: the machine was suspended, the clock was set forward, the
+    program did not run, no worker was ready.
+
+    Attributes:
+        mode: ``"none"``: they are missed. ``"latest"``: the newest one runs at once,
+            the others are missed. ``"all"``: they run one after another, oldest first.
+        window: how old a slot may be to be caught up on, seconds; older ones are
+            missed. A day by default.
+        limit: how many slots ``"all"`` runs at most; the newest beyond are missed.
+
+    Raises:
+        InvalidOption: if a value is of a wrong type or out of range.
+
+    Examples:
+        >>> CatchUp("all", window=3600)
+        CatchUp(mode='all', window=3600.0, limit=100)
+    """
+
+    mode: CatchUpMode
+    window: float = field(default=DAY, kw_only=True)
+    limit: int = field(default=100, kw_only=True)
+
+    def __post_init__(self) -> None:
+        check_catch_up_mode("mode", self.mode)
+        object.__setattr__(self, "window", check_deadline("window", self.window))
+        check_catch_up_limit("limit", self.limit)
+
+
+NO_CATCH_UP = CatchUp("none")
+_CATCH_UPS = {"none": NO_CATCH_UP, "latest": CatchUp("latest"), "all": CatchUp("all")}
+
+
+def check_catch_up(name: str, value: Any) -> CatchUpMode | CatchUp:
+    """Accept a mode or a `CatchUp`."""
+    if isinstance(value, CatchUp):
+        return value
+    try:
+        return check_catch_up_mode(name, value)
+    except InvalidOption as error:
+        expected = f"{error.expected} (or a CatchUp)"
+        raise InvalidOption(option=name, value=value, expected=expected) from None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """Options that decide whether, and for how long, a task runs. Durations in seconds.
@@ -171,6 +241,12 @@ class Policy:
         check_duration,
         "how late a run may begin after its slot, seconds",
         kind=OptionKind.DURATION,
+    )
+    catch_up: CatchUpMode | CatchUp = option(
+        "none",
+        check_catch_up,
+        "slots of a gap that are run afterwards: none, latest, all",
+        kind=OptionKind.TEXT,
     )
     timeout: float | None = option(
         None,
@@ -210,13 +286,27 @@ class Policy:
     )
 
     @property
+    def gaps(self) -> CatchUp:
+        """`catch_up` as an object."""
+        given = self.catch_up
+        return given if isinstance(given, CatchUp) else _CATCH_UPS[given]
+
+    @property
+    def patience(self) -> float:
+        """Seconds after its slot until which a run may begin, caught up on or not."""
+        gaps = self.gaps
+        if gaps.mode == "none":
+            return self.tolerance
+        return max(self.tolerance, gaps.window)
+
+    @property
     def claim_lease(self) -> float:
         """The lease of a claim, in seconds.
 
         A claim must not expire while another instance, which was suspended, may still
-        begin the slot: that is, for as long as a slot may be late. `distributed_lease`
-        itself covers a slow answer, differing clocks and, unless it is shorter than
-        `SHORT_LEASE`, a tolerance of one second.
+        begin the slot: that is, for as long as a slot may be late, or be caught up on.
+        `distributed_lease` itself covers a slow answer, differing clocks and, unless it
+        is shorter than `SHORT_LEASE`, a tolerance of one second.
         """
         covered = 1.0 if self.distributed_lease >= SHORT_LEASE else 0.0
-        return self.distributed_lease + max(0.0, self.tolerance - covered)
+        return self.distributed_lease + max(0.0, self.patience - covered)

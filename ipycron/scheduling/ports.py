@@ -209,11 +209,14 @@ class TaskObserver(Protocol):
     def handle_failure(self, error: BaseException) -> None:
         """The task cannot continue: too many deaths in a row, or a broken schedule."""
 
+    def handle_late(self, slot: int, run_id: str) -> None:
+        """A pending run waited too long: its slot is missed, or caught up on later."""
+
     def handle_limit_reached(self) -> None:
         """The last run of `max_executions` has started."""
 
     def handle_work_done(self) -> None:
-        """A run has ended, or a long gap of missed slots has been reported."""
+        """A run is over or given up, or a long gap of missed slots is reported."""
 
 
 class SharedWorker:

@@ -35,13 +35,15 @@ class Admission:
     last step the run is pending: it counts as an overlap, and a stop drops it. If no
     step has to wait, all of them are one synchronous call.
 
-    A slot that gets no worker in time is missed. So is one that waited while the
+    A slot that gets no worker in time is late. So is one that waited while the
     computer was asleep: after each wait the lateness is checked again, by the wall
-    clock, before the run begins (C2).
+    clock, before the run begins (C2). The `observer` is notified of late slots, which
+    are missed or caught up on, and of each run that is given up.
     """
 
     __slots__ = (
         "_election",
+        "_observer",
         "_services",
         "_state",
         "_tracker",
@@ -53,12 +55,14 @@ class Admission:
         state: TaskState,
         services: Services,
         *,
+        observer: TaskObserver,
         workers: TaskWorkers,
         tracker: RunTracker,
         election: Election | None,
     ) -> None:
         self._state = state
         self._services = services
+        self._observer = observer
         self._workers = workers
         self._tracker = tracker
         self._election = election
@@ -75,19 +79,22 @@ class Admission:
         policy = self._state.policy
         self._workers.hold()
         if self._state.runs or self._state.lingering:
-            is_skipped = policy.no_overlap or self._is_limit_reserved()
+            is_skipped = policy.no_overlap or self.is_limit_reserved
             self._state.emit(Event.EXECUTION_OVERLAP, date=slot, is_skipped=is_skipped)
             if is_skipped:
                 return
         run = self._tracker.open("scheduled", slot, execution_id)
         patience = max(0.0, policy.tolerance - lateness)
         run.latest = self._services.clock.now() + patience
-        if self._election is not None:
-            elect = self._elect(run, self._election)
-            run.undo = spawn(self._services.async_tasks, elect).cancel
-            self._state.note(run)
-        else:
-            self._delay(run)
+        self._elect_or(self._delay, run)
+
+    def catch_up(self, slot: int, window: float, execution_id: str | None) -> Run:
+        """Run a slot of a gap now, without a random delay, within `window` seconds."""
+        self._workers.hold()
+        run = self._tracker.open("catch_up", slot, execution_id)
+        run.latest = slot + window
+        self._elect_or(self._begin, run)
+        return run
 
     def call(
         self, execution_id: str | None, end: asyncio.Future[Outcome] | None
@@ -126,7 +133,7 @@ class Admission:
 
         Manual runs fail with `error`. Scheduled ones are dropped without an event,
         since the user ended the task before them; with `is_missed`, they are reported
-        as missed.
+        as missed, as those that catch up always are.
         """
         for run in self._state.runs.values():
             if run.stage is not RunStage.PENDING:
@@ -135,8 +142,8 @@ class Admission:
             if not run.is_scheduled:
                 self._tracker.fail(run, error)
                 continue
-            if is_missed:
-                self._expire(run)
+            if is_missed or run.execution.reason == "catch_up":
+                self._miss(run)
             else:
                 self._tracker.forget(run)
                 self._state.note(run, is_dropped=True)
@@ -156,7 +163,8 @@ class Admission:
         self._tracker.forget(run)
         self._state.note(run, is_dropped=True)
 
-    def _is_limit_reserved(self) -> bool:
+    @property
+    def is_limit_reserved(self) -> bool:
         """Return whether pending runs may use up the rest of the limit."""
         left = self._state.runs_left
         if left is None:
@@ -164,12 +172,25 @@ class Admission:
         pending = (r for r in self._state.runs.values() if r.stage is RunStage.PENDING)
         return sum(run.is_scheduled for run in pending) >= left
 
-    async def _elect(self, run: Run, election: Election) -> None:
-        """Hold the election, before any random delay: only one instance waits then."""
+    def _elect_or(self, step: Callable[[Run], None], run: Run) -> None:
+        """Continue with `step` once this instance is elected; at once without a fleet.
+
+        The election comes before any random delay: only one instance waits then.
+        """
+        if self._election is None:
+            step(run)
+        else:
+            elect = self._elect(run, self._election, step)
+            run.undo = spawn(self._services.async_tasks, elect).cancel
+            self._state.note(run)
+
+    async def _elect(
+        self, run: Run, election: Election, step: Callable[[Run], None]
+    ) -> None:
         refusal = await election.hold(run)
         run.undo = None
         if refusal is None:
-            self._delay(run)
+            step(run)
             return
         self._tracker.forget(run)
         self._state.emit(
@@ -179,6 +200,7 @@ class Admission:
             outcome=refusal.outcome,
             run_id=run.execution.id,
         )
+        self._observer.handle_work_done()
 
     def _delay(self, run: Run) -> None:
         """Begin the run after its random delay (R4).
@@ -285,7 +307,13 @@ class Admission:
             self._tracker.start(run, worker)
 
     def _expire(self, run: Run) -> None:
-        """Report a slot as missed: it could not begin within the tolerance (R7, C2)."""
+        """Give up a slot that could not begin in time (R7, C2)."""
+        self._tracker.forget(run)
+        self._observer.handle_late(int(run.execution.date), run.execution.id)
+        self._observer.handle_work_done()
+
+    def _miss(self, run: Run) -> None:
+        """Report the slot of a pending run as missed."""
         self._tracker.forget(run)
         self._state.emit_missed(run.execution.date, run_id=run.execution.id)
 

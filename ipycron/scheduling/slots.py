@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -10,11 +11,13 @@ from ipycron.scheduling.plan import (
     find_following,
     find_start,
     is_only,
+    is_within,
     plan_beat,
     plan_outage,
     plan_pause,
-    split_outage,
+    plan_pause_of,
 )
+from ipycron.scheduling.policy import NO_CATCH_UP
 from ipycron.scheduling.ports import Place
 from ipycron.scheduling.standby import LATEST, LEAST, Standby
 from ipycron.scheduling.state import Phase
@@ -22,7 +25,9 @@ from ipycron.scheduling.state import Phase
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ipycron.scheduling.backlog import Backlog
     from ipycron.scheduling.plan import Beat, Outage
+    from ipycron.scheduling.policy import CatchUp
     from ipycron.scheduling.ports import Schedule, TaskObserver
     from ipycron.scheduling.runs import Admission
     from ipycron.scheduling.services import Services
@@ -33,7 +38,8 @@ if TYPE_CHECKING:
 class Slots:
     """Keeps a started task in the timetable and settles each of its slots once.
 
-    A slot that is due goes to `admission`. The `observer` is notified of exceptions
+    A slot that is due goes to `admission`, one that is caught up on to `backlog`. The
+    `observer` is notified of exceptions
     that the schedule raises, since a task that can never be due again must not look
     idle, and of the end of a count of missed slots.
 
@@ -43,6 +49,7 @@ class Slots:
 
     __slots__ = (
         "_admission",
+        "_backlog",
         "_observer",
         "_services",
         "_state",
@@ -57,39 +64,43 @@ class Slots:
         observer: TaskObserver,
         workers: TaskWorkers,
         admission: Admission,
+        backlog: Backlog,
     ) -> None:
         self._state = state
         self._services = services
         self._observer = observer
         self._workers = workers
         self._admission = admission
+        self._backlog = backlog
 
-    def arm(self, outage: Outage | None = None) -> list[tuple[Beat, bool]]:
+    def arm(self, outage: Outage | None = None) -> Callable[[], None] | None:
         """Wait for the first slot from now on, unless the limit is reached.
 
-        After an `outage`, wait for the first slot after it, which may already be late,
-        and return what the outage missed, to be reported after the task's start: parts
-        of it, oldest first, each with whether the task was paused in it.
+        Returns:
+            What is to be called after the task's start is reported: it settles the
+            slots of the `outage`, if there was one.
         """
         state = self._state
         if state.is_exhausted:
-            return []
+            return None
         if outage is not None:
             return self._arm_after(outage)
         after = find_start(self._services.clock.now(), state.settled_slot)
         self._arm(state.schedule.find_next(after))
-        return []
+        return None
 
     def reschedule(self, schedule: Schedule) -> None:
         """Wait for the first slot of another schedule from now on."""
         state = self._state
         self.withdraw()
+        self._backlog.cancel()
         state.schedule = schedule
         self._rearm(find_start(self._services.clock.now(), state.settled_slot))
 
     def recount(self, since: float) -> None:
         """Wait for the first slot after `since`: the clock was set back (C3)."""
         self.withdraw()
+        self._backlog.forget_after(self._services.clock.now())
         self._state.settled_slot = None
         self._rearm(since)
 
@@ -105,17 +116,26 @@ class Slots:
         self.disarm()
         self._arm(following)
 
-    def _arm_after(self, outage: Outage) -> list[tuple[Beat, bool]]:
-        state = self._state
-        owed = [
-            (plan_outage(part, state.schedule), is_paused)
-            for part, is_paused in split_outage(outage)
-        ]
-        for beat, _ in owed:
-            if beat.newest is not None:
-                state.settled_slot = beat.newest
-        self._arm(owed[-1][0].next_slot)
-        return owed
+    def _arm_after(self, outage: Outage) -> Callable[[], None]:
+        state, now = self._state, self._services.clock.now()
+        skipped = plan_pause_of(outage, state.schedule, now=now)
+        beat = plan_outage(
+            outage,
+            state.schedule,
+            now=now,
+            tolerance=state.policy.tolerance,
+            catch_up=self._catch_up,
+        )
+        for newest in (skipped.newest, beat.newest):
+            if newest is not None:
+                state.settled_slot = max(newest, state.settled_slot or newest)
+        self._arm(beat.next_slot)
+        return partial(self._settle_outage, skipped, beat)
+
+    def _settle_outage(self, skipped: Beat, beat: Beat) -> None:
+        self._report(skipped, is_paused=True)
+        self._end_pause(self._services.clock.now())
+        self._carry_out(beat)
 
     def disarm(self) -> None:
         """Stop waiting for slots."""
@@ -237,16 +257,27 @@ class Slots:
         """Settle the slots of a wake-up that is late, or follows a clock step back."""
         state = self._state
         try:
-            beat = self._plan(now)
+            beat = self._plan(now, self._catch_up)
         except Exception as error:  # noqa: BLE001 - the border to the schedule
             self._observer.handle_failure(error)
             return
         state.settled_slot = beat.newest
         self._arm(beat.next_slot)
-        self.report(beat)
+        self._carry_out(beat)
+
+    def _carry_out(self, beat: Beat) -> None:
+        """Report the missed slots of a wake-up, run the due one, catch up on the rest.
+
+        The one that is due comes first: with `no_overlap` it would be skipped later.
+        """
+        state = self._state
+        if beat.owed:  # first: a stop reports them as missed
+            self._backlog.add(beat.owed, state.policy.gaps)
+        self._report(beat)
         # A receiver of a report may already have stopped the task.
         if beat.due is not None and state.phase is Phase.STARTED:
-            self._fire(beat.due, now - beat.due)
+            self._fire(beat.due, self._services.clock.now() - beat.due)
+        self.serve_backlog()
 
     def settle_rest(self) -> None:
         """Settle the slots that are due as the task stops: none of them runs.
@@ -260,15 +291,15 @@ class Slots:
         if state.next_slot is None or now < state.next_slot:
             return
         try:
-            beat = self._plan(now)
+            beat = self._plan(now, NO_CATCH_UP)
         except Exception:  # noqa: BLE001 - the schedule is broken, and the task stops
             return
         state.settled_slot, state.next_slot = beat.newest, None
-        self.report(beat)
+        self._report(beat)
         if beat.due is not None:
             self._admission.drop_slot(beat.due)
 
-    def _plan(self, now: float) -> Beat:
+    def _plan(self, now: float, catch_up: CatchUp) -> Beat:
         state = self._state
         assert state.next_slot is not None
         return plan_beat(
@@ -276,24 +307,72 @@ class Slots:
             now,
             tolerance=state.policy.tolerance,
             schedule=state.schedule,
+            catch_up=catch_up,
         )
 
-    def report(self, beat: Beat, *, is_paused: bool = False) -> None:
+    def _report(self, beat: Beat, *, is_paused: bool = False) -> None:
         """Report the missed slots of a wake-up, or those that a pause skipped."""
         emit = self._state.emit_paused if is_paused else self._state.emit_missed
         for slot in beat.missed:
             emit(slot)
-        if beat.gap is not None:
-            report = partial(self._report_many, emit)
-            self._services.missed.add(
-                self._state, self._state.schedule, beat.gap, report=report
-            )
+        for gap in (beat.gap, beat.rest):
+            if gap is not None:
+                report = partial(self._report_gap, partial(emit, since=gap.after))
+                self._services.missed.add(
+                    self._state, self._state.schedule, gap, report=report
+                )
 
-    def _report_many(
+    def _report_gap(
         self, emit: Callable[[int, int], None], count: int, newest: int
     ) -> None:
         emit(newest, count)
         self._observer.handle_work_done()
+
+    # --- catching up -------------------------------------------------------------
+
+    @property
+    def _catch_up(self) -> CatchUp:
+        """What to do about the next gap: no more than what there is room for."""
+        gaps, left = self._state.policy.gaps, len(self._backlog)
+        if gaps.mode != "all" or not left:
+            return gaps
+        room = gaps.limit - left
+        return replace(gaps, limit=room) if room > 0 else NO_CATCH_UP
+
+    def handle_late(self, slot: int, run_id: str) -> None:
+        """Catch up on the slot of a run that waited too long, or report it as missed.
+
+        Args:
+            slot: in Unix seconds.
+            run_id: the run's id, which the next run of the slot keeps.
+        """
+        catch_up, now = self._catch_up, self._services.clock.now()
+        if (
+            catch_up.mode == "none"
+            or not is_within(now - slot, catch_up.window)
+            or self._is_paused(now)
+            or (catch_up.mode == "latest" and self._is_superseded(slot, now))
+        ):
+            self._state.emit_missed(slot, run_id=run_id)
+        else:
+            self._backlog.add((slot,), catch_up, run_id=run_id)
+
+    def _is_superseded(self, slot: int, now: float) -> bool:
+        """Return whether there is a newer slot: settled, or due but not noticed yet."""
+        state = self._state
+        try:
+            following = state.schedule.find_next(slot)
+        except Exception as error:  # noqa: BLE001 - the border to the schedule
+            self._observer.handle_failure(error)
+            return True
+        return following is not None and following <= max(now, state.settled_slot or 0)
+
+    def serve_backlog(self) -> None:
+        """Begin the next run that catches up, if its turn has come."""
+        if self._backlog:
+            self.withdraw()
+            self._workers.hold()
+            self._backlog.serve()
 
     # --- pauses ------------------------------------------------------------------
 
@@ -335,7 +414,7 @@ class Slots:
             self.drop_pause()
             self._state.emit(Event.TASK_RESUMED)
 
-    def _is_paused(self, slot: int) -> bool:
+    def _is_paused(self, slot: float) -> bool:
         pause = self._state.pause
         return pause is not None and not pause.is_over(slot)
 
@@ -372,5 +451,5 @@ class Slots:
             return False
         state.settled_slot = beat.newest
         self._arm(beat.next_slot)
-        self.report(beat, is_paused=True)
+        self._report(beat, is_paused=True)
         return True

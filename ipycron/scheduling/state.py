@@ -165,28 +165,52 @@ class TaskState:
         self.phase = phase
 
     def emit_missed(
-        self, slot: float, count: int = 1, *, run_id: str | None = None
+        self,
+        slot: float,
+        count: int = 1,
+        *,
+        since: float | None = None,
+        run_id: str | None = None,
     ) -> None:
-        """Report `count` missed slots; `slot` is the newest, of the run `run_id`."""
-        self.emit(Event.EXECUTION_MISSED, date=slot, missed_count=count, run_id=run_id)
+        """Report `count` missed slots, all after `since`.
+
+        `slot` is the newest, of the pending run `run_id`, if there was one.
+        """
+        self.emit(
+            Event.EXECUTION_MISSED,
+            date=slot,
+            missed_count=count,
+            missed_since=since,
+            run_id=run_id,
+        )
 
     def note(self, run: Run, *, is_dropped: bool = False) -> None:
         """Note for the history that a run waits, or was dropped while it did."""
+        self.note_execution(run.execution.copy(), is_dropped=is_dropped)
+
+    def note_execution(
+        self, execution: ScheduledExecution, *, is_dropped: bool = False
+    ) -> None:
+        """Note the same of a run that has not been opened."""
         self._services.note(
-            Pending(
-                task_id=self.id, execution=run.execution.copy(), is_dropped=is_dropped
-            )
+            Pending(task_id=self.id, execution=execution, is_dropped=is_dropped)
         )
 
     def emit_paused(
-        self, slot: float, count: int = 1, *, run_id: str | None = None
+        self,
+        slot: float,
+        count: int = 1,
+        *,
+        since: float | None = None,
+        run_id: str | None = None,
     ) -> None:
-        """Report `count` slots skipped in a pause; `slot` is the newest."""
+        """Report `count` slots skipped in a pause; see `emit_missed`."""
         self.emit(
             Event.EXECUTION_SKIPPED,
             date=slot,
             reason="paused",
             missed_count=count if count > 1 else None,
+            missed_since=since,
             run_id=run_id,
         )
 
@@ -199,6 +223,7 @@ class TaskState:
         outcome: Outcome | None = None,
         reason: SkipReason | None = None,
         missed_count: int | None = None,
+        missed_since: float | None = None,
         run_id: str | None = None,
         is_skipped: bool = False,
         pause: Pause | None = None,
@@ -215,6 +240,7 @@ class TaskState:
             outcome=outcome,
             reason=reason,
             missed_count=missed_count,
+            missed_since=missed_since,
             runs_left=self.runs_left,
             run_id=run_id,
             is_skipped=is_skipped,

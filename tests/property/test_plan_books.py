@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from ipycron.errors import IpycronError
 from ipycron.scheduling.aio import sleep
-from ipycron.scheduling.policy import Policy
+from ipycron.scheduling.policy import CatchUp, Policy
 from ipycron.scheduling.scheduler import Scheduler
 from ipycron.scheduling.state import RunStage
 from ipycron.testing import Every, FakeClock, FakeLauncher, RecordedEvents
@@ -32,6 +32,13 @@ policies = st.builds(
     stop_timeout=st.sampled_from([0, 1, 10]),
     max_restarts=st.sampled_from([3, 1, 0]),
     distributed=st.sampled_from([False, False, True]),
+    catch_up=st.sampled_from(
+        [
+            *("none", "latest", "all"),
+            CatchUp("latest", window=30),
+            CatchUp("all", window=100, limit=3),
+        ]
+    ),
 )
 
 
@@ -179,7 +186,8 @@ class Books:
         def note_and_drop(error, *, is_missed=False):
             place = len(self.events.notices)
             for run in life.state.runs.values():
-                if run.is_scheduled and run.stage is RunStage.PENDING and not is_missed:
+                is_dropped = run.execution.reason == "scheduled" and not is_missed
+                if is_dropped and run.stage is RunStage.PENDING:
                     self.dropped[task_id].append((place, run.execution.date))
             drop(error, is_missed=is_missed)
 
@@ -370,7 +378,7 @@ class Books:
         if notice.event in ("execution:skipped", "execution:overlap"):
             return [notice.date]
         if notice.event == "execution:started":
-            scheduled = notice.execution.reason == "scheduled"
+            scheduled = notice.execution.is_scheduled
             return [notice.date] if scheduled else []
         return []
 
@@ -383,10 +391,10 @@ class Books:
             if notice.event == "execution:started":
                 assert run.id not in open_runs | ended
                 open_runs.add(run.id)
-                scheduled += run.reason == "scheduled"
+                scheduled += run.is_scheduled
                 if policy.no_overlap:
                     assert len(open_runs) == 1
-                if run.reason == "scheduled" and not self.went_back:
+                if run.is_scheduled and not self.went_back:
                     assert notice.triggered_at >= notice.date, "a slot came early"
             elif notice.event in ("execution:finished", "execution:failed"):
                 open_runs.remove(run.id)

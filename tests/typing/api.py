@@ -46,6 +46,10 @@ def declare() -> None:
     ipycron.create_task("* * * * *", plain, logger=logging.getLogger())
     ipycron.create_task("* * * * *", informed, background=True)
     ipycron.create_task("* * * * *", coroutine, executor=ThreadPoolExecutor())
+    ipycron.create_task("* * * * *", plain, catch_up="latest")
+    gaps = ipycron.CatchUp("all", window=timedelta(hours=1), limit=10)
+    ipycron.create_task("* * * * *", plain, catch_up=gaps)
+    ipycron.create_task("* * * * *", plain, catch_up="no")  # type: ignore[arg-type]
     expression = CronExpression("0 9 * * 1-5", "Europe/Berlin", day_or=False)
     ipycron.schedule(expression, lambda: None)
     ipycron.schedule(5, plain)  # type: ignore[arg-type] # no expression

@@ -14,7 +14,7 @@ from ipycron.notebook.capture.writer import is_own
 from ipycron.notebook.magic.commands import COMMANDS
 from ipycron.notebook.magic.options import get_task_options, index_options
 from ipycron.process.wire.protocol import LauncherName
-from ipycron.scheduling.policy import OptionKind
+from ipycron.scheduling.policy import CatchUpMode, OptionKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -31,6 +31,11 @@ _TAKES_NAMES = frozenset(
         *("show", "logs", "next", "wait"),
     }
 )
+_CHOICES = {
+    "catch_up": get_args(CatchUpMode),
+    "if_exists": IF_EXISTS,
+    "launcher": get_args(LauncherName),
+}
 
 
 class Completions(NamedTuple):
@@ -116,10 +121,8 @@ def _complete_value(
             return found
         case "zone":
             return _pick(fragment, sorted(available_timezones()), "text")
-        case "if_exists":
-            return _pick(fragment, IF_EXISTS, "text")
-        case "launcher":
-            return _pick(fragment, get_args(LauncherName), "text")
+        case choices if choices in _CHOICES:
+            return _pick(fragment, _CHOICES[choices], "text")
     # No completions are known here; files and variables would be wrong.
     return (
         None if option.kind is OptionKind.OBJECT else Completions(fragment, [], "text")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ipycron.client.options import TaskOptions
+from ipycron.client.options import Knobs, TaskOptions
 from ipycron.notebook.magic.commands import COMMANDS
 from ipycron.notebook.magic.options import CellOptions, make_options
 from ipycron.scheduling.policy import OptionKind
@@ -60,7 +60,7 @@ destroy, status is list or show.
 def write_manual() -> str:
     """Return the manual."""
     cell = _write_options(make_options(CellOptions))
-    task = _write_options(make_options(TaskOptions))
+    task = _write_options([*make_options(TaskOptions), *make_options(Knobs)])
     commands = _write_table(
         (f"%cron {name} {command.usage}".rstrip(), command.help)
         for name, command in COMMANDS.items()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from ipycron.client.options import TaskOptions
+from ipycron.client.options import Knobs, TaskOptions, fold_knobs
 from ipycron.errors import InvalidOption
 from ipycron.notebook.magic.grammar import MagicOption
 from ipycron.scheduling.policy import OptionKind, check_flag, option
@@ -31,6 +31,7 @@ _NOT_HERE = frozenset({"args", "background", "echo", "unref"})
 _FIRST = ("name", "timezone")
 _COMPLETES = {
     "timezone": "zone",
+    "catch_up": "catch_up",
     "if_exists": "if_exists",
     "launcher": "launcher",
     "append_to": "variable",
@@ -104,7 +105,11 @@ class CellOptions:
 def get_task_options() -> dict[str, MagicOption]:
     """Return the options of a line that schedules, by flag and by alias."""
     return _index(
-        [*make_options(CellOptions), *make_options(TaskOptions)],
+        [
+            *make_options(CellOptions),
+            *make_options(TaskOptions),
+            *make_options(Knobs),
+        ],
     )
 
 
@@ -113,7 +118,7 @@ def split_values(values: dict[str, Any]) -> tuple[dict[str, Any], CellOptions]:
     own = {f.name for f in fields(CellOptions)}
     task = {name: value for name, value in values.items() if name not in own}
     cell = {name: value for name, value in values.items() if name in own}
-    return task, CellOptions(**cell)
+    return fold_knobs(task), CellOptions(**cell)
 
 
 def index_options(declaration: type[Any]) -> dict[str, MagicOption]:

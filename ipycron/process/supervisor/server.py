@@ -301,6 +301,7 @@ class Supervisor:
             summary="" if outcome is None else outcome.summary,
             reason=notice.reason,
             missed_count=notice.missed_count,
+            missed_since=notice.missed_since,
             is_stopped=outcome is not None and outcome.is_stopped,
             runs_left=notice.runs_left,
             pause=notice.pause,

@@ -253,6 +253,7 @@ class Noticed(Message, frozen=True):
     summary: str
     reason: SkipReason | None
     missed_count: int | None
+    missed_since: float | None
     is_stopped: bool
     runs_left: int | None
     pause: Pause | None = None

@@ -141,7 +141,7 @@ def test_unknown_option_is_met_with_the_known_ones(typo, meant):
     text = str(caught.value)
     assert text.startswith(f"{typo!r} is not an option.")
     assert (f"Did you mean {meant!r}?" in text) == (meant is not None)
-    assert "Known options: args, background, cwd," in text
+    assert "Known options: args, background, catch_up, cwd," in text
 
 
 def test_defaults_are_those_of_the_specification():
@@ -151,7 +151,7 @@ def test_defaults_are_those_of_the_specification():
     assert {name: getattr(options, name) for name in names} == {
         "name": None, "timezone": None, "day_or": True, "no_overlap": False,
         "max_executions": None, "jitter": 0,
-        "tolerance": 1, "suppress_missed_warning": False,
+        "tolerance": 1, "catch_up": "none", "suppress_missed_warning": False,
         "timeout": None, "execute_timeout": None, "start_timeout": 5,
         "stop_timeout": 5, "max_restarts": 3, "distributed": False,
         "run_coordinator": None, "distributed_lease": 30, "logger": None,
@@ -391,7 +391,7 @@ def test_wait_takes_one_task():
         ("concurrencyPolicy", "Here it is called 'no_overlap'."),
         ("replace_existing", "Here it is called 'if_exists'."),
         ("maxExecutions", "Did you mean 'max_executions'?"),
-        ("coalesce", "only the newest runs"),
+        ("coalesce", "Here it is called 'catch_up'."),
         ("fleet_overlap", "by each instance for itself"),
         ("runOnInit", "Call execute()"),
         ("next_run_time", "Call execute()"),

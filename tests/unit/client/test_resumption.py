@@ -22,13 +22,15 @@ class Minutes:
 @pytest.mark.parametrize(
     ("slots", "floor", "beyond"),
     [
-        ([], 30, set()),
-        ([60], 60, set()),
-        ([60, 120, 180], 180, set()),
-        ([120], 30, {120}),
-        ([120, 180, 300], 30, {120, 180, 300}),
-        ([120, 180, 300, 60], 180, {300}),
-        ([120, 60, 60, 0], 120, set()),
+        ([], 30, []),
+        ([60], 60, []),
+        ([60, 120, 180], 180, []),
+        ([120], 30, [(119, 120)]),
+        ([120, 180, 300], 30, [(119, 180), (299, 300)]),
+        ([120, 180, 300, 60], 180, [(299, 300)]),
+        ([300, 120, 180, 180], 30, [(119, 120), (179, 180), (299, 300)]),
+        ([300, 120, 180, 60], 180, [(299, 300)]),
+        ([120, 60, 60, 0], 120, []),
     ],
 )
 def test_floor_rises_over_settled_slots_only(slots, floor, beyond):
@@ -40,22 +42,25 @@ def test_floor_rises_over_settled_slots_only(slots, floor, beyond):
 
 
 def test_floor_rises_over_what_is_told_in_bulk():
-    """A count of missed slots includes all slots before its date."""
+    """A count of missed slots includes all slots from its beginning to its date."""
     settled = Settled(30)
     settled.add(600, Minutes())
     settled.add(180, Minutes())
-    settled.add_all(540)
+    settled.add_span((60, 540), Minutes())
+    assert (settled.floor, settled.beyond) == (30, [(60, 540), (599, 600)])
     settled.add(660, Minutes())
-    assert (settled.floor, settled.beyond) == (660, set())
+    settled.add(60, Minutes())
+    assert (settled.floor, settled.beyond) == (660, [])
 
 
 def test_memory_is_bounded_when_a_slot_waits_for_ever(monkeypatch):
     """The oldest waiting slots are given up."""
     monkeypatch.setattr(resumption, "MAX_BEYOND", 3)
     settled = Settled(30)
-    for slot in (120, 180, 300, 420):
+    for slot in (120, 240, 360, 480):
         settled.add(slot, Minutes())
-    assert (settled.floor, settled.beyond) == (180, {300, 420})
+    assert settled.floor == 120
+    assert settled.beyond == [(239, 240), (359, 360), (479, 480)]
 
 
 def make_notice(event, date, execution=None):
@@ -71,6 +76,7 @@ def make_notice(event, date, execution=None):
         summary="",
         reason=None,
         missed_count=None,
+        missed_since=None,
         is_stopped=False,
         runs_left=None,
     )

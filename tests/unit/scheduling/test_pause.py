@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from ipycron.scheduling.events import Pause
-from ipycron.scheduling.plan import Outage, split_outage
-from ipycron.scheduling.policy import Policy
+from ipycron.scheduling.plan import Outage, plan_outage, plan_pause_of
+from ipycron.scheduling.policy import CatchUp, Policy
 from ipycron.testing import Every
 
 HOUR = 3600
@@ -358,26 +358,18 @@ async def test_restored_pause_that_is_over_divides_the_outage(world):
 
 
 @pytest.mark.parametrize(
-    ("since", "until", "parts"),
-    [
-        (0, None, [(20, 40, True)]),
-        (0, 10, [(20, 40, False)]),
-        (50, None, [(20, 40, False)]),
-        (30, None, [(20, 30, False), (30, 40, True)]),
-        (30, 35, [(20, 30, False), (30, 34, True), (34, 40, False)]),
-        (0, 35, [(20, 34, True), (34, 40, False)]),
-        (30, 60, [(20, 30, False), (30, 40, True)]),
-        (35, 30, [(20, 35, False), (35, 40, False)]),
-    ],
+    ("since", "until"),
+    [(0, None), (0, 10), (50, None), (30, None), (30, 35), (0, 35), (30, 60), (35, 30)],
 )
-def test_outage_is_divided_where_the_pause_begins_and_ends(since, until, parts):
-    """Each instant belongs to one part."""
-    outage = Outage(since=20, until=40, pause=Pause(since=since, until=until))
-    found = [(p.since, p.until, paused) for p, paused in split_outage(outage)]
-    assert found == parts
-
-
-def test_empty_outage_is_one_part():
-    """There is always a next slot to find."""
-    outage = Outage(since=20, until=20, pause=Pause(since=0))
-    assert split_outage(outage) == [(outage, False)]
+@pytest.mark.parametrize("catch_up", ["none", "latest", "all"])
+def test_each_slot_of_an_outage_is_skipped_or_not(since, until, catch_up):
+    """Nothing of the pause is owed."""
+    pause = Pause(since=since, until=until)
+    outage = Outage(since=20, until=38, pause=pause)
+    skipped = plan_pause_of(outage, Every(1), now=40)
+    other = plan_outage(outage, Every(1), now=40, catch_up=CatchUp(catch_up))
+    end = 41 if until is None else until
+    in_pause = [slot for slot in range(21, 41) if since < slot < end]
+    assert list(skipped.missed) == in_pause
+    rest = sorted({*range(21, 41)} - {*in_pause})
+    assert sorted([*other.missed, *other.owed]) == rest

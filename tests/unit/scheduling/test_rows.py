@@ -256,3 +256,45 @@ async def test_every_slot_leaves_exactly_one_row(world, table, seed):
     expected = sum(int(end // 10) - int(begin // 10) for begin, end in started)
     assert told == expected
     await asyncio.sleep(0)
+
+
+async def test_each_slot_that_is_caught_up_on_has_one_row(world, table):
+    """Queued until its turn comes; missed in the same row if the task is stopped."""
+    world.script.run_seconds = 10
+    await world.start(catch_up="all")
+    await world.clock.advance(30)
+    world.clock.step(148)
+    await world.clock.advance(16)
+    assert table.told == [
+        (60, "catch_up", "finished"),
+        (120, "catch_up", "running"),
+        (180, "catch_up", "queued"),
+    ]
+    await world.clock.pass_until(world.scheduler.stop("t"))
+    assert [(slot, outcome) for slot, _, outcome in table.told] == [
+        (60, "finished"),
+        (120, "stopped"),
+        (180, "missed"),
+    ]
+
+
+async def test_run_that_waited_too_long_keeps_its_row_when_it_is_caught_up_on(
+    world, table
+):
+    """Its random delay ended during a suspend."""
+    await world.start(catch_up="all", jitter=40)
+    await world.clock.advance(65)
+    world.clock.step(40)
+    await world.clock.advance(5)
+    assert table.told == [(60, "catch_up", "finished")]
+
+
+async def test_row_of_a_slot_that_has_not_come_is_closed(world, table):
+    """The clock was wrong: the slot is counted anew."""
+    world.script.run_seconds = 100
+    await world.start(every=7200, catch_up="all")
+    world.clock.step(5 * 7200)
+    await world.clock.advance(10)
+    world.clock.step(-5 * 7200)
+    await world.clock.advance(200)
+    assert not {row.outcome for row in table.rows} & OPEN

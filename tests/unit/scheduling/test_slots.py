@@ -371,7 +371,7 @@ async def test_slots_settled_beyond_one_that_waits_are_not_reported_again(world)
     """Later slots may be settled before one in its election or random delay."""
     await world.clock.advance(400)
     world.add()
-    outage = Outage(since=3660, until=3999, settled=(3780, 3900))
+    outage = Outage(since=3660, until=3999, settled=((3779, 3780), (3899, 3900)))
     await world.scheduler.start("t", outage=outage)
     assert world.slots("execution:missed") == [120, 240, 360]
 
