@@ -331,6 +331,71 @@ def test_armed_task_whose_last_run_failed_is_failing(notebook):
     assert name["x"] < status.bounding_box()["x"]
 
 
+@LAB_FIRST
+def test_task_is_paused_and_resumed_from_card_and_panel(notebook):
+    """The pill says so in words, shape and colour; why and until when is its title.
+
+    All buttons are visible in a narrow notebook, too, and axe finds nothing.
+    """
+    notebook.run(TICKING)
+    notebook.run("ipycron.panel()")
+    card = get_card(notebook, "ticking")
+    row = notebook.page.locator(".icr-panel .icr-row")
+    status, mark = card.locator(".icr-status"), row.locator(".icr-status")
+    idle_colour = mark.evaluate("(el) => getComputedStyle(el).color")
+
+    pause = card.get_by_role("button", name="Pause")
+    pause.focus()
+    notebook.page.keyboard.press("Enter")
+    expect(status).to_have_text("paused")
+    expect(status).to_have_attribute("title", "paused")
+    expect(status.locator(".icr-icon-paused")).to_be_visible()
+    expect(card.locator(".icr-countdown")).to_have_text("no next run")
+    expect(card.get_by_role("button", name="Resume")).to_be_focused()
+    expect(pause).to_be_hidden()
+    expect(mark).to_have_text("paused")
+    expect(mark).to_have_attribute("data-status", "paused")
+    assert mark.evaluate("(el) => getComputedStyle(el).color") != idle_colour
+    expect(notebook.page.locator(".icr-panel .icr-top")).to_contain_text("1 paused")
+
+    notebook.run("ipycron.get_task('ticking').pause('2030-03-01 09:00', '<b>down')")
+    expect(mark).to_have_attribute("title", re.compile(r"paused until .*2030.* \(<b>d"))
+    faults = notebook.find_faults(".icr-card", ".icr-panel")
+    assert faults == []
+    lost = notebook.page.evaluate(
+        """(widths) => widths.flatMap((width) => {
+          const lost = [];
+          for (const view of document.querySelectorAll(".icr")) {
+            view.style.width = `${width}px`;
+            const end = view.getBoundingClientRect().right - 2;
+            for (const button of view.querySelectorAll(".icr-controls > button")) {
+              const { right } = button.getBoundingClientRect();
+              if (right > end) lost.push(`${button.title} at ${width}`);
+            }
+            for (const pill of view.querySelectorAll(".icr-row .icr-status")) {
+              const cell = pill.closest("td").getBoundingClientRect();
+              const { right } = pill.getBoundingClientRect();
+              if (right > cell.right) lost.push(`pill at ${width}`);
+            }
+            view.style.width = "";
+          }
+          return lost;
+        })""",
+        [380, 480, 640, 700, 760, 1000],
+    )
+    assert lost == []
+
+    row.get_by_role("button", name="Resume: ticking").click()
+    expect(status).to_have_text(re.compile("idle|running"))
+    expect(status).not_to_have_attribute("title", re.compile("paused"))
+    expect(card.get_by_role("button", name="Pause")).to_be_visible()
+    row.get_by_role("button", name="Pause: ticking").click()
+    expect(mark).to_have_text("paused")
+    card.get_by_role("button", name="Stop").click()
+    expect(status).to_have_text("stopped")
+    expect(status).to_have_attribute("title", "paused")
+
+
 INLINE = """%%cron 0 0 1 1 * --inline --name inline --run-now
 import asyncio, matplotlib.pyplot as plt
 print("drawing")

@@ -328,6 +328,27 @@ def test_status_and_filter_agree_on_what_is_failing(
 
 
 @pytest.mark.parametrize(
+    ("status", "shown"),
+    [("idle", "paused"), ("running", "running"), ("stopped", "stopped")],
+)
+def test_paused_task_is_paused_where_it_is_idle(bare_page, status, shown):
+    """It is not failing, whatever its last run did: nothing will run for now."""
+    found = bare_page.evaluate(
+        """(status) => {
+          const pause = { until: 1900000000, note: "down" };
+          const last = { state: "failed" };
+          const task = { id: "t", name: "it", zone: "UTC", status, pause, last };
+          return [findStatus(task), describePause(task, 0), isFailing(task)];
+        }""",
+        status,
+    )
+    assert found[0] == shown
+    assert found[1].startswith("paused until ")
+    assert found[1].endswith(" (down)")
+    assert found[2] == (status == "running")
+
+
+@pytest.mark.parametrize(
     ("libraries", "folded"),
     [
         ([["", "json"], ["json", "json"]], ["1 frame in json", "2 frames in json"]),

@@ -259,6 +259,24 @@ def test_cards_of_ended_tasks_are_closed_when_there_are_many():
     assert len(registry.get_single(Cards)._cards) == MAX_ENDED + 1
 
 
+def test_panel_shows_no_next_hours_of_a_paused_task():
+    """Its line is back when it is resumed."""
+    task = api.create_task("* * * * *", lambda: None)
+    task.start().result(5)
+    view = panel()
+    view.ui = {**view.ui, "timeline": True}
+    now = registry.client.clock.now()
+    assert view._make_timeline(now)["marks"][task.id]
+    task.pause().result(5)
+    assert view._make_timeline(now)["marks"] == {}
+    task.pause(1800).result(5)
+    first = view._make_timeline(now)["marks"][task.id][0]
+    offset = first if isinstance(first, int) else first[0]
+    assert offset >= 1800 - 60
+    task.resume().result(5)
+    assert view._make_timeline(now)["marks"][task.id]
+
+
 # --- commands -----------------------------------------------------------------------
 
 
@@ -273,6 +291,10 @@ def test_command_is_acknowledged_and_done():
     assert task.status == "stopped"
     assert wait_for_end(view, click(view, "start", task.id)) is None
     assert task.status == "idle"
+    assert wait_for_end(view, click(view, "pause", task.id)) is None
+    assert task.is_paused
+    assert wait_for_end(view, click(view, "resume", task.id)) is None
+    assert not task.is_paused
     assert wait_for_end(view, click(view, "run", task.id)) is None
     assert len(task.history) == 1
     assert wait_for_end(view, click(view, "destroy", task.id)) is None

@@ -20,6 +20,7 @@ from ipycron.notebook.widgets.model import (
 from ipycron.notebook.widgets.timeline import (
     BUCKETS,
     HORIZONS,
+    From,
     find_marks,
     find_pace,
     fit_horizon,
@@ -65,6 +66,7 @@ def test_snapshot_of_a_stopped_task_is_plain_json(make_task):
         "last": None,
         "bars": [],
         "stop_by": None,
+        "pause": None,
         "counts": {
             "finished": 0,
             "failed": 0,
@@ -81,6 +83,21 @@ def test_snapshot_tells_the_next_fires_of_a_started_task(make_task):
     task.start().result(20)
 
     assert describe_task(task, START)["fires"] == [START + HOUR, START + 25 * HOUR]
+
+
+def test_snapshot_of_a_paused_task_has_the_fires_after_its_pause(make_task):
+    """The browser counts down to what will run, and says why nothing does before."""
+    task = make_task()
+    task.start().result(5)
+    task.pause("2030-03-01 09:00", "no\n network").result(5)
+    until = datetime(2030, 3, 1, 9, tzinfo=UTC).timestamp()
+    row = json.loads(json.dumps(describe_task(task, START)))
+    assert row["pause"] == {"until": until, "note": "no network"}
+    assert row["fires"][:2] == [until, until + 24 * HOUR]
+    task.pause().result(5)
+    row = describe_task(task, START)
+    assert row["pause"] == {"until": None, "note": ""}
+    assert row["fires"] == []
 
 
 def test_snapshot_tells_the_last_run(make_task):
@@ -225,6 +242,15 @@ def test_timeline_ends_with_the_runs_that_are_left():
     """A task with two runs left has two marks."""
     assert _find("0 * * * *", limit=2) == [0, HOUR]
     assert _find("* * * * *", limit=3) == [(0, 120)]
+
+
+def test_timeline_of_a_paused_task_begins_with_the_end_of_its_pause():
+    """A slot at that moment is one of them; the limit counts from there."""
+    schedule = From(CronExpression("0 * * * *", "UTC"), START + 3 * HOUR)
+    marks = find_marks(schedule, START, 24 * HOUR, 2)
+    assert marks == (3 * HOUR, 4 * HOUR)
+    assert fit_horizon([(schedule, None)], START) == 6 * HOUR
+    assert find_pace(schedule, START + 3 * HOUR) == "every hour"
 
 
 def test_timeline_of_an_expression_that_is_far_away_is_empty():

@@ -232,7 +232,8 @@ def format_shown_status(task: Task) -> str:
     if status == "running" and count > 1:
         return f"{count} running"
     history = task.history
-    if status == "idle" and history and history[-1].outcome == "failed":
+    is_failed = bool(history) and history[-1].outcome == "failed"
+    if status == "idle" and is_failed and not task.is_paused:
         return "failing"
     if status == "stopped" and find_start_error(task) is not None:
         return "failing"

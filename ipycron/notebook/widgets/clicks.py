@@ -39,7 +39,10 @@ class Clicks:
         self._answer = answer
 
     def handle(self, command_id: Any, name: str, task_id: str) -> None:
-        """Start, stop, run or destroy a task; "stop-now" does not wait for a run."""
+        """Start, stop, pause, resume, run or destroy a task.
+
+        "stop-now" does not wait for a run.
+        """
         task = self._find_task(task_id)
         if task is None:
             self._end(command_id, "this task is gone")
@@ -48,6 +51,8 @@ class Clicks:
             "start": task.start,
             "stop": task.stop,
             "stop-now": partial(task.stop, force=True),
+            "pause": task.pause,
+            "resume": task.resume,
             "run": task.execute,
             "destroy": task.destroy,
         }

@@ -18,6 +18,7 @@ from ipycron.notebook.display.words import (
     find_start_error,
     format_status,
     format_summary,
+    one_line,
 )
 from ipycron.process.wire.outcome import UNSENT
 from ipycron.scheduling.plan import find_start
@@ -98,11 +99,19 @@ class Counts(TypedDict):
     skipped: int
 
 
+class PauseInfo(TypedDict):
+    """A pause: when it ends, None for no end, and why."""
+
+    until: float | None
+    note: str
+
+
 class TaskRow(TypedDict):
     """One task.
 
     Attributes:
         status: `Task.status`, or "starting" or "stopping".
+        pause: None if it is not paused.
         stop_by: when a stop that waits for a run will end it; None if there is none.
         trouble: the error of the last start; None if it succeeded.
         fires: the next slots, empty if it is not armed.
@@ -118,6 +127,7 @@ class TaskRow(TypedDict):
     job: str
     place: str
     status: str
+    pause: PauseInfo | None
     stop_by: float | None
     trouble: str | None
     fires: list[float]
@@ -159,6 +169,7 @@ def describe_task(task: Task, now: float) -> TaskRow:
         job=clean(task.source.label, MAX_NAME),
         place=_find_place(task),
         status=format_status(task),
+        pause=_describe_pause(task),
         stop_by=get_record(task).observed.stop_by,
         trouble=_describe_trouble(task),
         fires=find_fires(task, now),
@@ -185,6 +196,13 @@ def _find_place(task: Task) -> str:
     return "worker" if task.is_background else "inline"
 
 
+def _describe_pause(task: Task) -> PauseInfo | None:
+    pause = get_record(task).pause
+    if pause is None:
+        return None
+    return PauseInfo(until=pause.until, note=clean(one_line(pause.note), MAX_NAME))
+
+
 def _describe_trouble(task: Task) -> str | None:
     error = find_start_error(task)
     if error is None:
@@ -198,10 +216,11 @@ def find_fires(task: Task, now: float, count: int = FIRES) -> list[float]:
         return []
     if task.runs_left is not None:
         count = min(count, task.runs_left)
-    after = datetime.fromtimestamp(
-        find_start(now, get_record(task).observed.passed), UTC
-    )
-    upcoming = task.expression.upcoming(count, after)
+    record = get_record(task)
+    after = find_start(now, record.observed.passed)
+    if record.pause is not None and record.pause.until is not None:
+        after = max(after, record.pause.until - 1)
+    upcoming = task.expression.upcoming(count, datetime.fromtimestamp(after, UTC))
     return [instant.timestamp() for instant in upcoming]
 
 

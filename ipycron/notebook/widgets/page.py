@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from IPython import get_ipython
 from IPython.display import publish_display_data
 
+from ipycron.api.task import get_record
 from ipycron.client.registry import registry
 from ipycron.notebook.display.feed import Feed
 from ipycron.notebook.display.static import (
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
     from ipycron.api.task import Task
     from ipycron.notebook.display.task_display import Interpretation
+    from ipycron.scheduling.events import Pause
 
 RENEW_EVERY = 1.0
 """Minimum seconds between two copies while no browser shows the card."""
@@ -123,9 +125,12 @@ class StaticCopy:
                 update=update,
             )
 
-    def _read_states(self) -> list[tuple[str, bool]]:
+    def _read_states(self) -> list[tuple[str, Pause | None, bool]]:
         """Return the states that a copy must not show wrongly for long."""
-        return [(format_status(t), bool(t.history)) for t in self._find_tasks()]
+        return [
+            (format_status(t), get_record(t).pause, bool(t.history))
+            for t in self._find_tasks()
+        ]
 
     def _is_wrong(self) -> bool:
         """Return whether the copy is out of date and no run is about to change it."""

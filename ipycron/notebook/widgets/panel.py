@@ -14,6 +14,7 @@ from ipycron.notebook.widgets.page import show_view
 from ipycron.notebook.widgets.timeline import (
     BUCKETS,
     HORIZONS,
+    From,
     find_marks,
     find_pace,
     fit_horizon,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from ipycron.api.task import Task
+    from ipycron.cron import CronExpression
     from ipycron.notebook.widgets.model import EventRow, TaskRow
 
 
@@ -102,21 +104,25 @@ class Panel(LiveView):
         """Return the marks of all armed tasks; None while they are collapsed."""
         if not self.ui.get("timeline"):
             return None
-        armed = [task for task in self.find_tasks() if task.is_started]
+        armed = [
+            (task, schedule)
+            for task in self.find_tasks()
+            if task.is_started and (schedule := _find_schedule(task)) is not None
+        ]
         horizon = self.ui.get("horizon")
         if horizon not in HORIZONS:
-            schedules = [(task.expression, task.runs_left) for task in armed]
+            schedules = [(schedule, task.runs_left) for task, schedule in armed]
             horizon = fit_horizon(schedules, int(now))
         # It moves one step at a time: most pushes find it unchanged.
         step = horizon // BUCKETS
         start = int(now) // step * step
         marks = {
-            task.id: find_marks(task.expression, start, horizon, task.runs_left)
-            for task in armed
+            task.id: find_marks(schedule, start, horizon, task.runs_left)
+            for task, schedule in armed
         }
         paces = {
-            task.id: find_pace(task.expression, start + band[0])
-            for task in armed
+            task.id: find_pace(schedule, start + band[0])
+            for task, schedule in armed
             if (band := next((m for m in marks[task.id] if isinstance(m, tuple)), None))
         }
         return {"start": start, "horizon": horizon, "marks": marks, "paces": paces}
@@ -128,3 +134,11 @@ class Panel(LiveView):
     def _describe_table(self) -> dict[str, Any]:
         table = TaskTable(self.find_tasks())
         return {"text/plain": repr(table), "text/html": table._repr_html_()}
+
+
+def _find_schedule(task: Task) -> CronExpression | From | None:
+    """Return what a task's pause leaves of its schedule; None for nothing."""
+    pause = get_record(task).pause
+    if pause is None:
+        return task.expression
+    return None if pause.until is None else From(task.expression, pause.until)

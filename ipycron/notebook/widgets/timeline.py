@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,18 @@ _SAMPLE = 12  # slots used to find the pace of a band
 _UNITS = {1: "second", 60: "minute", 3600: "hour", 86_400: "day"}
 MAX_LIMIT = 1000
 """If a schedule has more slots left, its end is not computed."""
+
+
+@dataclass(frozen=True, slots=True)
+class From:
+    """A schedule from an instant on: what a pause leaves of it."""
+
+    schedule: Schedule
+    first: int
+
+    def find_next(self, after: float) -> int | None:
+        """Return the next slot that is not before the instant; see `Schedule`."""
+        return self.schedule.find_next(max(after, self.first - 1))
 
 
 @lru_cache(maxsize=1024)  # called each second; mostly the result stays the same

@@ -56,7 +56,7 @@ function renderCard(store, el) {
   function drawState() {
     const task = store.tasks.get(id);
     if (!task) return;
-    status.draw(task);
+    status.draw(task, store.clock.now());
     setText(name, task.name);
     setAttribute(name, "title", task.name);
     setAttribute(root, "aria-label", `Task ${task.name}`);

@@ -61,6 +61,8 @@ const ICONS = {
   run: "M4.5 2.6v10.8L13 8z",
   start: "M8 1.5v6M4.6 3.4a5.6 5.6 0 1 0 6.8 0",
   stop: "M3.5 3.5h9v9h-9z",
+  pause: "M4 3h3v10H4zM9 3h3v10H9z",
+  resume: "M3 3h2.5v10H3zM7 3v10l6.5-5z",
   destroy: "M3 4.5h10M6.5 4.5V3h3v1.5M4.5 4.5l.6 8.5h5.8l.6-8.5",
   chevron: "M6 3.5 10.5 8 6 12.5",
   finished: "M3 8.6 6.4 12 13 4.6",
@@ -70,6 +72,7 @@ const ICONS = {
   starting: "M8 2a6 6 0 0 1 6 6",
   stopping: "M8 2a6 6 0 1 1-6 6M5.8 5.8h4.4v4.4H5.8z",
   failing: "M8 2.2 14.5 13.5h-13zM8 6.4v3.4M8 11.4v.6",
+  paused: "M8 2a6 6 0 1 0 0 12A6 6 0 0 0 8 2zM6.4 5.8v4.4M9.6 5.8v4.4",
   stopped: "M4 4h8v8H4z",
   destroyed: "M8 2a6 6 0 1 0 0 12A6 6 0 0 0 8 2zM3.8 3.8l8.4 8.4",
   copy: "M5.5 5.5V3h7.5v7.5h-2.5M3 5.5h7.5V13H3z",
@@ -77,7 +80,7 @@ const ICONS = {
   expand: "M4.5 6 8 2.5 11.5 6M4.5 10 8 13.5 11.5 10",
   warning: "M8 2.2 14.5 13.5h-13zM8 6.4v3.4M8 11.4v.6",
 };
-const SOLID = new Set(["run", "stop"]);
+const SOLID = new Set(["run", "stop", "pause", "resume"]);
 
 /** An icon explained by the word beside it: hidden from screen readers. */
 function icon(name) {

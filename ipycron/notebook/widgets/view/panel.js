@@ -108,8 +108,10 @@ function describeTasks(tasks) {
   const count = (test) => tasks.filter(test).length;
   const parts = [tasks.length === 1 ? "1 task" : `${tasks.length} tasks`];
   const running = count((task) => task.status === "running");
+  const paused = count((task) => findStatus(task) === "paused");
   const stopped = count((task) => findStatus(task) === "stopped");
   if (running) parts.push(`${running} running`);
+  if (paused) parts.push(`${paused} paused`);
   if (stopped) parts.push(`${stopped} stopped`);
   return parts.join(" · ");
 }

@@ -11,7 +11,7 @@ const STATUS = {
 };
 
 /** The status as a word with an icon: colour is a third sign, not the only one. An
- *  armed task whose last run failed is marked. */
+ *  armed task whose last run failed is marked, and one that is paused. */
 class StatusMark {
   constructor() {
     this.holder = h("span", { class: "icr-holder" });
@@ -19,26 +19,35 @@ class StatusMark {
     this.el = h("span", { class: "icr-status" }, this.holder, this.word);
   }
 
-  draw(task) {
+  draw(task, now) {
     const status = findStatus(task);
     const count = task.running.length;
     setIcon(this.holder, status);
     setText(this.word, status === "running" && count > 1 ? `${count} running` : status);
     setAttribute(this.el, "data-status", status);
+    setAttribute(this.el, "title", describePause(task, now));
   }
+}
+
+/** Until when a task is paused, and why; null if it is not. */
+function describePause({ pause, zone }, now) {
+  if (!pause) return null;
+  const until = pause.until === null ? "" : ` until ${formatInstant(pause.until, zone, now, true)}`;
+  return `paused${until}${pause.note ? ` (${pause.note})` : ""}`;
 }
 
 /** The displayed status: a task that is failing says so, unless it is doing something. */
 function findStatus(task) {
   const known = STATUS[task.status] ?? "stopped";
+  if (known === "idle" && task.pause) return "paused";
   const isAtRest = known === "idle" || known === "stopped";
   return isAtRest && isFailing(task) ? "failing" : known;
 }
 
 /** Whether a task's last start failed, or the last run of an armed one. A task that was
- *  stopped is not failing any more, whatever its last run did. */
+ *  stopped or paused is not failing any more, whatever its last run did. */
 function isFailing(task) {
-  const isArmed = task.status === "idle" || task.status === "running";
+  const isArmed = task.status === "running" || (task.status === "idle" && !task.pause);
   return isArmed ? task.last?.state === "failed" : task.status === "stopped" && Boolean(task.trouble);
 }
 
@@ -65,7 +74,7 @@ function describeReason(run) {
   return { invoked: "run now", catch_up: "caught up", backfill: "backfill" }[run.reason] ?? "";
 }
 
-/** Start, stop, run and destroy of one task. */
+/** Start, stop, pause, run and destroy of one task. */
 class Controls {
   /** @param {Store} store @param {string} task @param {boolean} isWide */
   constructor(store, task, isWide) {
@@ -75,6 +84,8 @@ class Controls {
     this.run = makeButton("run", "Run now", () => this.act("run"), isWide);
     this.start = makeButton("start", "Start", () => this.act("start"), isWide);
     this.stop = makeButton("stop", "Stop", () => this.act(this.isStopping ? "stop-now" : "stop"), isWide);
+    this.pause = makeButton("pause", "Pause", () => this.act("pause"), isWide);
+    this.resume = makeButton("resume", "Resume", () => this.act("resume"), isWide);
     this.destroy = makeButton("destroy", "Destroy", () => this.ask());
     this.question = h("bdi", { class: "icr-clip" });
     this.answer = makeButton("destroy", "Destroy", () => this.confirm(), true);
@@ -95,6 +106,8 @@ class Controls {
       this.run,
       this.start,
       this.stop,
+      this.pause,
+      this.resume,
       this.destroy,
       this.asked,
     );
@@ -107,7 +120,8 @@ class Controls {
   }
 
   get buttons() {
-    return { run: this.run, start: this.start, stop: this.stop, destroy: this.destroy };
+    const { run, start, stop, pause, resume, destroy } = this;
+    return { run, start, stop, pause, resume, destroy };
   }
 
   /** Ask for confirmation before a task is destroyed. */
@@ -155,14 +169,13 @@ class Controls {
       setAttribute(this.question, "title", `Destroy ${name}? It will not run again.`);
       setAttribute(this.asked, "aria-label", `Destroy ${name}? It will not run again.`);
       this.label(this.start, "Start");
+      this.label(this.pause, "Pause");
+      this.label(this.resume, "Resume");
       this.label(this.destroy, "Destroy");
     }
     const isArmed = status !== "stopped" && status !== "destroyed";
-    // The focus stays when one button replaces the other.
-    const isFocused = [this.start, this.stop].includes(document.activeElement);
-    this.start.hidden = isArmed;
-    this.stop.hidden = !isArmed;
-    if (isFocused) (isArmed ? this.stop : this.start).focus();
+    replace(this.start, this.stop, isArmed);
+    replace(this.pause, this.resume, Boolean(task.pause));
     const isDead = this.store.isDead || status === "destroyed";
     const command = this.store.findCommand(this.task);
     for (const [name, button] of Object.entries(this.buttons)) {
@@ -175,6 +188,14 @@ class Controls {
     if (this.isWide) setText(this.stop.lastChild, this.isStopping ? "Stop now" : "Stop");
     this.label(this.run, isArmed ? "Run now" : "Run now: start the task first");
   }
+}
+
+/** Show the second button in place of the first, or the other way round; the focus stays. */
+function replace(first, second, isSecond) {
+  const isFocused = [first, second].includes(document.activeElement);
+  first.hidden = isSecond;
+  second.hidden = !isSecond;
+  if (isFocused) (isSecond ? second : first).focus();
 }
 
 /** The countdown to the next run, or how long this one has been running. */
@@ -198,7 +219,8 @@ class Countdown {
     const isDue = next === null && task.fires.length > 0;
     const blank = this.label ? "" : "–";
     setText(this.value, next === null ? (isDue ? "now" : blank) : formatSpan(Math.ceil(next - now)));
-    if (this.label) setText(this.label, isDue ? "next" : next === null ? "not scheduled" : "next in");
+    const none = findStatus(task) === "paused" ? "no next run" : "not scheduled";
+    if (this.label) setText(this.label, isDue ? "next" : next === null ? none : "next in");
     const coming = task.fires.filter((fire) => fire > now).map((fire) => formatInstant(fire, task.zone, now));
     const title = next === null ? null : `Next run ${coming.join(", ")} ${task.zone}`;
     setAttribute(this.el, "title", title);

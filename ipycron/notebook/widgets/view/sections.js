@@ -295,15 +295,16 @@ class EventLog extends Section {
   }
 }
 
-function findEventState({ event, stopped }) {
+function findEventState({ event, stopped, reason }) {
   if (stopped) return "stopped";
   if (event.endsWith("failed")) return "failed";
   if (event.endsWith("finished")) return "finished";
-  return PROBLEMS.has(event) ? "warning" : "";
+  return isProblem({ event, stopped, reason }) ? "warning" : "";
 }
 
-function isProblem({ event, stopped }) {
-  return PROBLEMS.has(event) && !stopped;
+/** What a stop ended and what a pause skipped is no problem: the user wanted it. */
+function isProblem({ event, stopped, reason }) {
+  return PROBLEMS.has(event) && !stopped && reason !== "paused";
 }
 
 function describeEvent(event, zone, now) {
@@ -323,6 +324,9 @@ function describeEvent(event, zone, now) {
     case "execution:overlap":
       return `the slot of ${slot} came while a run was in progress`;
     case "execution:skipped":
+      if (event.reason === "paused") {
+        return event.missed > 1 ? `paused: skipped ${event.missed} slots, the last at ${slot}` : `paused: skipped the slot of ${slot}`;
+      }
       return `left ${slot} to others: ${event.reason}${summary ? ` (${summary})` : ""}`;
     case "execution:max_reached":
       return "has had all its runs";

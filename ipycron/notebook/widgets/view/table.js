@@ -87,7 +87,7 @@ class Row {
   draw(task, now) {
     if (task === this.task) return;
     this.task = task;
-    this.status.draw(task);
+    this.status.draw(task, now);
     setText(this.name, task.name);
     setAttribute(this.name, "title", task.name);
     setText(this.pattern, task.pattern);
