@@ -9,7 +9,6 @@ Source: https://www.sqlite.org/howtocorrupt.html, 2.2 (locks), 2.4 (unlinked fil
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import sqlite3
 import stat
@@ -34,6 +33,7 @@ COMPANIONS = ("-wal", "-shm", "-journal")
 
 _WAL_LIMIT = 4 << 20
 """Bytes that the write-ahead log keeps when it has been taken into the file."""
+_BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 _SMALLEST = 512
 """Bytes of the smallest database. SQLite takes a smaller file for an empty one."""
 _PAUSE = 0.005
@@ -132,6 +132,12 @@ def is_corrupt(error: Exception) -> bool:
     return code is not None and code & 0xFF == sqlite3.SQLITE_CORRUPT
 
 
+def is_busy(error: Exception) -> bool:
+    """Return whether other processes use the file: later it may be free."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return code is not None and code & 0xFF in _BUSY
+
+
 def explain(path: Path, error: Exception) -> HistoryError:
     """Return what an error of SQLite or of the system means, and what to do."""
     if isinstance(error, HistoryError):
@@ -140,14 +146,19 @@ def explain(path: Path, error: Exception) -> HistoryError:
     reason, advice = str(error), "Runs go on without it"
     if code == sqlite3.SQLITE_FULL or "No space" in reason:
         advice = "Free some space, or set a smaller max_bytes"
-    elif code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+    elif code in _BUSY:
         advice = "Another program holds it open in a transaction: end that"
     elif code or isinstance(error, OSError):
         advice = (
             "It needs a folder that this user may write to: set IPYCRON_HISTORY to "
             "another path, or to off"
         )
-    return HistoryError(path=str(path), reason=f"{reason}. {advice}.")
+    return HistoryError(path=show(path), reason=f"{reason}. {advice}.")
+
+
+def show(path: Path) -> str:
+    """Return a path as text that can be printed: it need not be any."""
+    return os.fsencode(path).decode(errors="backslashreplace")
 
 
 def check_program(path: Path) -> None:
@@ -183,7 +194,7 @@ def check_program(path: Path) -> None:
 
 def _refuse(path: Path, reason: str) -> HistoryError:
     return HistoryError(
-        path=str(path),
+        path=show(path),
         reason=f"{reason}, and is left as it is. Set IPYCRON_HISTORY to a path of its "
         "own, or to off.",
     )
@@ -242,7 +253,7 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
 
 def _make_version_error(path: Path, version: int) -> HistoryError:
     return HistoryError(
-        path=str(path),
+        path=show(path),
         reason=f"a newer ipycron has written it (schema {version}, expected at most "
         f"{VERSION}). It can be read, but is not written to. Upgrade ipycron, or set "
         "IPYCRON_HISTORY to another path.",
@@ -260,8 +271,7 @@ def _insist(call: Callable[[], object], seconds: float) -> None:
         try:
             call()
         except sqlite3.OperationalError as error:
-            is_busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
-            if not is_busy or time.monotonic() >= deadline:
+            if not is_busy(error) or time.monotonic() >= deadline:
                 raise
             threading.Event().wait(_PAUSE)
         else:
@@ -288,6 +298,8 @@ def _check_owner(path: Path) -> None:
     Raises:
         HistoryError: if it is another user's, and writable by this one nevertheless.
     """
+    if not hasattr(os, "geteuid"):
+        return
     for suffix in ("", *COMPANIONS):
         name = Path(f"{path}{suffix}")
         try:
@@ -312,7 +324,7 @@ def _locked(folder: Path) -> Iterator[None]:
     (some network file systems), or it is held for too long, go on without.
     """
     try:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(folder, os.O_RDONLY)
     except OSError:
         yield
         return
@@ -320,13 +332,19 @@ def _locked(folder: Path) -> Iterator[None]:
         deadline = time.monotonic() + _LOCK_SECONDS
         while time.monotonic() < deadline:
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _lock_nowait(descriptor)
             except BlockingIOError:
                 threading.Event().wait(_PAUSE)
-            except OSError:
+            except (OSError, ImportError):
                 break
             else:
                 break
         yield
     finally:
         os.close(descriptor)
+
+
+def _lock_nowait(descriptor: int) -> None:
+    import fcntl  # noqa: PLC0415 - only Unix has it
+
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

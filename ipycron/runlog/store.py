@@ -37,25 +37,33 @@ _REFUSED = (
 or one of more than 64 bits. The other rows of the batch are stored."""
 
 
-def open_store(path: Path, *, now: float, tell: Callable[[str], None]) -> Store:
+def make_writer() -> str:
+    """Return an id for a new writer."""
+    return uuid.uuid4().hex
+
+
+def open_store(
+    path: Path, *, now: float, tell: Callable[[str], None], writer: str | None = None
+) -> Store:
     """Open the file; set a corrupt one aside, say so and begin a new one.
 
     Args:
         path: absolute; created if missing.
         now: Unix seconds.
         tell: called with a line for the user.
+        writer: as `Store`.
 
     Raises:
         HistoryError, sqlite3.Error, OSError: as `Store`.
     """
     identity = file.identify(path)
     try:
-        return Store(path, now=now)
+        return Store(path, now=now, writer=writer)
     except sqlite3.DatabaseError as error:
         if not file.is_corrupt(error):
             raise
         begin_anew(path, identity, now=now, tell=tell)
-        return Store(path, now=now)
+        return Store(path, now=now, writer=writer)
 
 
 def begin_anew(
@@ -64,7 +72,10 @@ def begin_anew(
     """Set a corrupt file aside, unless another process has, and say so."""
     aside = file.set_aside(path, identity, now)
     if aside is not None:
-        tell(f"history: {path} was damaged. It is now {aside}, and a new one is begun.")
+        tell(
+            f"history: {file.show(path)} was damaged. It is now {file.show(aside)}, "
+            "and a new one is begun."
+        )
 
 
 class Store:
@@ -76,10 +87,13 @@ class Store:
     Args:
         path: absolute; created if missing.
         now: Unix seconds.
+        writer: the id of a writer of this process that has had the file open before;
+            None for a new one.
 
     Attributes:
         path: the file.
         identity: which file it was when it was opened.
+        is_new: whether this writer has never had this file open before.
         writer: this writer's id.
         connection: in autocommit mode, for who keeps or reads the same file.
 
@@ -88,15 +102,15 @@ class Store:
         sqlite3.Error, OSError: if it cannot be used now. `file.explain` says why.
     """
 
-    def __init__(self, path: Path, *, now: float) -> None:
+    def __init__(self, path: Path, *, now: float, writer: str | None = None) -> None:
         self.path = path
-        self.writer = uuid.uuid4().hex
+        self.writer = writer or make_writer()
         self._presence = find_own_presence()
         self.connection, self.identity = file.connect_to_write(path, busy=BUSY_TIMEOUT)
         try:
             self._check_columns()
             with self.transaction():
-                self._enter(now)
+                self.is_new = self._enter(now)
                 self._mark_lost(now)
         except BaseException:
             self.connection.close()
@@ -189,13 +203,14 @@ class Store:
                     raise
                 raise file.Damaged(str(error)) from error
 
-    def _enter(self, now: float) -> None:
+    def _enter(self, now: float) -> bool:
         own = self._presence
-        self.connection.execute(
+        entered = self.connection.execute(
             "INSERT INTO writers (id, host, boot, pid, started, since) "
-            "VALUES (?, ?, ?, ?, ?, ?)",
+            "VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
             (self.writer, own.host, own.boot, own.pid, own.started, now),
         )
+        return entered.rowcount == 1
 
     def _mark_lost(self, now: float) -> None:
         """Close the rows of writers that have ended without doing it."""

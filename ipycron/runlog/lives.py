@@ -1,0 +1,101 @@
+"""What an earlier life of a task says about the slots since then."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from ipycron.runlog import file
+from ipycron.runlog.presence import Presence, find_own_presence, is_gone
+from ipycron.runlog.store import BUSY_TIMEOUT, to_text
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class LastLife(msgspec.Struct, frozen=True, kw_only=True):
+    """The newest earlier life of a task's name; instants are Unix seconds.
+
+    Attributes:
+        key: the life's.
+        task_id: the task's id in its process.
+        origin: the notebook or script that declared it; None if unknown.
+        schedule: the text that decides its slots.
+        declared_at: when it was declared.
+        last_slot: the newest slot that has a row; None if none has. Every slot since
+            then, or since `declared_at`, was neither run nor counted as missed.
+        ended_at: when it ended; None if it did not, or not by itself.
+        end: ``"stopped"``, ``"destroyed"``, ``"shutdown"``, or None.
+        is_alive: whether its process is still there, as far as is known, and goes on
+            writing: the slots are that life's own.
+    """
+
+    key: str
+    task_id: str
+    origin: str | None
+    schedule: str
+    declared_at: float
+    last_slot: float | None
+    ended_at: float | None
+    end: str | None
+    is_alive: bool
+
+
+def find_last_life(
+    path: Path, name: str, origin: str | None, *, besides: str | None = None
+) -> LastLife | None:
+    """Return the newest life of that name before this one, None if there is none.
+
+    Args:
+        path: the history's file; there need not be one.
+        name: the task's name.
+        origin: the notebook or script that declares it now. Lives of another one are
+            other tasks; where one of the two is unknown, the name decides.
+        besides: the key of this life, if it may be in the file already.
+
+    Raises:
+        HistoryError: if the file cannot be read: another program's, or damaged.
+    """
+    try:
+        connection = file.connect_to_read(path, busy=BUSY_TIMEOUT)
+    except FileNotFoundError:
+        return None
+    except (sqlite3.Error, OSError) as error:
+        raise file.explain(path, error) from error
+    values = {
+        "name": to_text(name),
+        "origin": None if origin is None else to_text(origin),
+        "besides": besides,
+    }
+    try:
+        with contextlib.closing(connection):
+            row = connection.execute(_LAST, values).fetchone()
+    except sqlite3.Error as error:
+        raise file.explain(path, error) from error
+    return None if row is None else _make_life(*row)
+
+
+_LAST = """
+    SELECT key, task_id, origin, schedule, declared_at, last_slot, ended_at, ending,
+        host, boot, pid, started, ended, vanished
+    FROM tasks LEFT JOIN writers ON writers.id = tasks.writer
+    WHERE name = :name AND key IS NOT :besides
+    AND (origin IS NULL OR :origin IS NULL OR origin = :origin)
+    ORDER BY declared_at DESC, tasks.rowid DESC LIMIT 1
+"""
+
+
+def _make_life(
+    *row: str | float | None,
+) -> LastLife:
+    said, (host, boot, pid, started, ended, vanished) = row[:8], row[8:]
+    is_over = row[7] is not None or ended is not None or vanished is not None
+    is_alive = False
+    if not is_over and host is not None:
+        facts = {"host": host, "boot": boot, "pid": pid, "started": started}
+        is_alive = not is_gone(msgspec.convert(facts, Presence), find_own_presence())
+    names = LastLife.__struct_fields__
+    return LastLife(**dict(zip(names, (*said, is_alive), strict=True)))  # type: ignore[arg-type]
