@@ -8,22 +8,25 @@ from typing import TYPE_CHECKING
 from ipycron.process.wire.printable import show_hidden
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from ipycron.api.task import Task
     from ipycron.client.executions import History, PastRun
 
 _HEADS = ("name", "status", "schedule", "next run", "last run", "runs kept")
 _WIDEST = 60  # characters of a cell in a text table
+_LONGEST = 200  # characters of a text that are looked at for a cell
 _NARROWEST = 12  # to which cells are cut for a terminal's sake
-_PAGE = 100  # characters of a line where none fits better, as below a cell
+PAGE = 100  # characters of a line where none fits better, as below a cell
 _GAP = "  "
+_MINUTE = 60
+_MILLISECONDS, _HUNDREDTHS, _TENTHS = 0.0995, 9.995, 59.95  # seconds below which
 
 
 def list_tasks(tasks: Iterable[Task]) -> str:
     """Return a table of tasks in the words of programs, with whole dates."""
     rows = [_HEADS, *map(_make_row, tasks)]
-    return write_text_table(rows, room=find_room() or _PAGE)
+    return write_text_table(rows, room=find_room() or PAGE)
 
 
 def _make_row(task: Task) -> tuple[str, ...]:
@@ -64,6 +67,31 @@ def format_kept(history: History) -> str:
     return str(kept) if kept == total else f"{kept} of {total:,}"
 
 
+def format_took(seconds: float) -> str:
+    """Return a run's duration in the format of the views (`formatDuration`).
+
+    Examples:
+        >>> [format_took(s) for s in (0.0012, 0.42, 12.34, 245, 7290)]
+        ['1 ms', '0.42 s', '12.3 s', '4 min 05 s', '2 h 02 min']
+    """
+    if seconds < _MILLISECONDS:
+        return f"{round(seconds * 1000)} ms"
+    if seconds < _HUNDREDTHS:
+        return f"{seconds:.2f} s"
+    if seconds < _TENTHS:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), _MINUTE)
+    if minutes < _MINUTE:
+        return f"{minutes} min {rest:02} s"
+    hours, minutes = divmod(round(seconds / _MINUTE), _MINUTE)
+    return f"{hours} h {minutes:02} min"
+
+
+def flatten(text: str, limit: int = _LONGEST) -> str:
+    """Return the beginning of a text as one line, without anything invisible."""
+    return show_hidden(" ".join(text[:limit].split()))
+
+
 def find_room() -> int | None:
     """Return the characters of a line where stdout is a terminal; None elsewhere."""
     try:
@@ -77,18 +105,24 @@ def find_room() -> int | None:
     return get_terminal_size().columns
 
 
-def write_text_table(rows: Sequence[Sequence[str]], *, room: int | None = None) -> str:
+def write_text_table(
+    rows: Sequence[Sequence[str]],
+    *,
+    room: int | None = None,
+    whole: Collection[int] = (),
+) -> str:
     """Return columns of text, two blanks apart; long cells are cut.
 
     Args:
         rows: texts, the same number in each row.
         room: the characters of a line; None for no limit. The widest columns are cut
             first; a line is longer if not all columns fit.
+        whole: the numbers of columns, from 0, that are not cut for this.
     """
     flat = [[_cut(cell, _WIDEST) for cell in row] for row in rows]
     widths = [max(map(measure, column)) for column in zip(*flat, strict=True)]
     if room is not None:
-        _narrow(widths, room - len(_GAP) * (len(widths) - 1))
+        _narrow(widths, room - len(_GAP) * (len(widths) - 1), whole)
     return "\n".join(
         _GAP.join(
             _fill(_cut(cell, width), width)
@@ -98,10 +132,14 @@ def write_text_table(rows: Sequence[Sequence[str]], *, room: int | None = None) 
     )
 
 
-def _narrow(widths: list[int], room: int) -> None:
+def _narrow(widths: list[int], room: int, whole: Collection[int]) -> None:
     """Narrow the widest columns until all fit or none can be narrowed."""
-    while sum(widths) > room and max(widths) > _NARROWEST:
-        widths[widths.index(max(widths))] -= 1
+    places = [place for place in range(len(widths)) if place not in whole]
+    while sum(widths) > room:
+        widest = max(places, key=widths.__getitem__)
+        if widths[widest] <= _NARROWEST:
+            return
+        widths[widest] -= 1
 
 
 def _fill(text: str, width: int) -> str:

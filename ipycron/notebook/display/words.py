@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ipycron import errors
 from ipycron.api.task import get_record
-from ipycron.api.text_table import format_kept
+from ipycron.api.text_table import format_kept, format_took
 from ipycron.client.options import TaskOptions
 from ipycron.errors import IpycronError, StartRevoked
 from ipycron.process.wire.outcome import get_traceback_text, summarize_error
@@ -36,7 +36,6 @@ _MINUTE = 60
 _HOUR = 3600
 _DAY = 86_400
 _BRIEF = 10  # seconds below which tenths are of interest
-_MILLISECONDS, _HUNDREDTHS, _TENTHS = 0.0995, 9.995, 59.95  # seconds below which
 
 
 def format_duration(seconds: float) -> str:
@@ -60,26 +59,6 @@ def format_duration(seconds: float) -> str:
             rest = whole % unit // part
             return f"{whole // unit} {name}" + f" {rest} {part_name}" * (rest > 0)
     return f"{whole} s"
-
-
-def format_took(seconds: float) -> str:
-    """Return a run's duration in the format of the views (`formatDuration`).
-
-    Examples:
-        >>> [format_took(s) for s in (0.0012, 0.42, 12.34, 245, 7290)]
-        ['1 ms', '0.42 s', '12.3 s', '4 min 05 s', '2 h 02 min']
-    """
-    if seconds < _MILLISECONDS:
-        return f"{round(seconds * 1000)} ms"
-    if seconds < _HUNDREDTHS:
-        return f"{seconds:.2f} s"
-    if seconds < _TENTHS:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), _MINUTE)
-    if minutes < _MINUTE:
-        return f"{minutes} min {rest:02} s"
-    hours, minutes = divmod(round(seconds / _MINUTE), _MINUTE)
-    return f"{hours} h {minutes:02} min"
 
 
 def format_instant(instant: datetime, now: datetime, *, seconds: bool = True) -> str:

@@ -13,6 +13,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ipycron.api.instants import read_duration
 from ipycron.client.options import find_advice
 from ipycron.cron import CronExpression
 from ipycron.cron import split_expression as split_expression  # noqa: PLC0414 - a part of the grammar
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 HELP = frozenset({"-h", "--help"})
 
 _FLAG = re.compile(r"-[A-Za-z]|--.*")
-_PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ms|s|m|h|d|)")
-_SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 class LineError(ValueError):
@@ -229,22 +228,6 @@ _EXPECTED = {
     OptionKind.PAIR: "KEY=VALUE",
     OptionKind.OBJECT: "the name of a variable of the notebook",
 }
-
-
-def read_duration(text: str) -> float | None:
-    """Return the seconds of ``90``, ``1.5``, ``10m``, ``1h30m``; None for other text.
-
-    Examples:
-        >>> read_duration("1h30m"), read_duration("1.5"), read_duration("soon")
-        (5400.0, 1.5, None)
-    """
-    total, at = 0.0, 0
-    for part in _PART.finditer(text):
-        if part.start() != at or (not part[2] and part.group() != text):
-            return None
-        total += float(part[1]) * _SECONDS[part[2]]
-        at = part.end()
-    return total if at == len(text) and text else None
 
 
 def refuse_expression(words: Sequence[str]) -> None:
