@@ -47,6 +47,7 @@ __all__ = [
     "TaskNotInherited",
     "TaskNotStarted",
     "UnknownOption",
+    "UnknownRun",
     "UnknownTask",
     "UnknownTimezone",
     "WaitTimeout",
@@ -314,6 +315,45 @@ class UnknownTask(IpycronError, KeyError):
         super().__init__(
             f"no task is called {name!r}.{suggest(name, names)}{listed}", name=name
         )
+
+    def __str__(self) -> str:
+        return str(self.args[0])  # a KeyError shows the repr
+
+
+class UnknownRun(IpycronError, KeyError):
+    """The history has no such task or run, or several runs whose ids begin so.
+
+    Attributes:
+        name: the task's.
+        run: the beginning of the run's id; None if there is no such task.
+        candidates: the runs that it may be.
+    """
+
+    name: str
+    run: str | None
+    candidates: tuple[str, ...]
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        run: str | None = None,
+        candidates: Iterable[str] = (),
+        known: Iterable[str] = (),
+    ) -> None:
+        shown, listed = f"{name!r:.200}", tuple(candidates)
+        if run is None:
+            text = f"the history has no task called {shown}.{suggest(name, known)}"
+        elif listed:
+            text = (
+                f"{run!r:.200} is the beginning of several runs of {shown}: "
+                f"{', '.join(listed)}. Give more of the id."
+            )
+        else:
+            text = (
+                f"the history has no run of {shown} whose id begins with {run!r:.200}."
+            )
+        super().__init__(text, name=name, run=run, candidates=listed)
 
     def __str__(self) -> str:
         return str(self.args[0])  # a KeyError shows the repr

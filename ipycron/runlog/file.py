@@ -96,7 +96,22 @@ def connect_to_read(path: Path, *, busy: float) -> sqlite3.Connection:
         sqlite3.Error, OSError: if it is missing or cannot be read.
     """
     check_program(path)
-    return _open(path, mode="ro", busy=busy)
+    connection = _open(path, mode="ro", busy=busy)
+    try:
+        connection.execute("PRAGMA schema_version")
+    except sqlite3.OperationalError as error:
+        connection.close()
+        code = (error.sqlite_errorcode or 0) & 0xFF
+        if code not in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}:
+            raise
+        # The log needs files beside this one. Where none can be made, nobody writes,
+        # and what a writer left in its log is not seen.
+        # Source: https://www.sqlite.org/wal.html, "Read-Only Databases".
+        return _open(path, mode="ro&immutable=1", busy=busy)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def set_aside(path: Path, identity: Identity, now: float) -> Path | None:

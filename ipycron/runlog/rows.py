@@ -41,6 +41,15 @@ FAILURES = frozenset(
 """Outcomes of runs that began and did not succeed, though nobody ended them."""
 
 
+ENDED = FAILURES | {
+    RunOutcome.FINISHED,
+    RunOutcome.STOPPED,
+    RunOutcome.CANCELLED,
+    RunOutcome.REPLACED,
+}
+"""Outcomes of runs that are over; the others are of slots that did not run."""
+
+
 class TaskRow(msgspec.Struct, frozen=True, kw_only=True):
     """One life of a task: from its declaration in one process to its end.
 

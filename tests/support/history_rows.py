@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ipycron.runlog.rows import RunOutcome, RunRow, TaskRow
+from ipycron.runlog.store import open_store
 
 BEGAN = 1_800_000_000.0
 """The instant of the rows' first slot."""
@@ -37,3 +38,14 @@ def read(store, columns="*", table="runs", order="rowid"):
     statement = f"SELECT {columns} FROM {table} ORDER BY {order}"
     rows = store.connection.execute(statement).fetchall()
     return [row[0] for row in rows] if len(columns.split(",")) == 1 else rows
+
+
+def write(path, *changes):
+    """Write rows to a file as a process does that then ends."""
+    store = open_store(path, now=BEGAN, tell=print)
+    try:
+        assert store.apply(changes) == 0
+        store.end(BEGAN)
+    finally:
+        store.close()
+    return path
