@@ -9,6 +9,8 @@ from ipycron.api.functions import set_logger as set_logger
 from ipycron.api.functions import set_run_coordinator as set_run_coordinator
 from ipycron.api.functions import shutdown as shutdown
 from ipycron.api.functions import shutdown_async as shutdown_async
+from ipycron.api.history import history as history
+from ipycron.api.run_list import History as History
 from ipycron.api.task import Task as Task
 from ipycron.api.wait import wait as wait
 from ipycron.api.wait import wait_async as wait_async
@@ -29,6 +31,8 @@ from ipycron.notebook.magic.extension import (
 from ipycron.notebook.widgets.overview import panel as panel
 from ipycron.process.interpreter import set_executable as set_executable
 from ipycron.process.wire.outcome import Unserializable as Unserializable
+from ipycron.runlog.records import RunRecord as RunRecord
+from ipycron.runlog.rows import RunOutcome as RunOutcome
 from ipycron.scheduling.events import Event as Event
 from ipycron.scheduling.events import TaskContext as TaskContext
 from ipycron.scheduling.policy import CatchUp as CatchUp
@@ -42,13 +46,17 @@ __all__ = [
     "CronSyntaxError",
     "Event",
     "Execution",
+    "History",
     "IpycronError",
+    "RunOutcome",
+    "RunRecord",
     "Task",
     "TaskContext",
     "Unserializable",
     "create_task",
     "get_task",
     "get_tasks",
+    "history",
     "load_ipython_extension",
     "off",
     "on",

@@ -5,12 +5,22 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any, assert_type
 
 import ipycron
-from ipycron import Completion, CronExpression, Event, Execution, Task, TaskContext
+from ipycron import (
+    Completion,
+    CronExpression,
+    Event,
+    Execution,
+    History,
+    RunOutcome,
+    RunRecord,
+    Task,
+    TaskContext,
+)
 from ipycron.coordinate import RunCoordinator, SQLiteRunCoordinator
 from ipycron.errors import IpycronError, WorkerCrashed
 
@@ -161,3 +171,19 @@ def handle(error: IpycronError) -> int | None:
         assert_type(error.signal_name, str | None)
         return error.exit_code
     return None
+
+
+def look_back() -> None:
+    """The history: its arguments, its list and its records."""
+    found = ipycron.history("report", since="7d", outcome="failures", limit=None)
+    assert_type(found, History)
+    assert_type(found[0], RunRecord)
+    assert_type(found[1:], History)
+    assert_type(found[0].at, datetime)
+    assert_type(found[0].duration, float | None)
+    assert_type(found.summary()[0].success_rate, float | None)
+    ipycron.history(["a", "b"], since=timedelta(days=1), until=date(2026, 11, 24))
+    ipycron.history(outcome=[RunOutcome.FAILED, "timed_out"])
+    ipycron.history(since=90)  # type: ignore[arg-type] # seconds of what
+    ipycron.history(outcome="broken")  # type: ignore[arg-type] # no outcome
+    found[0].outcome = "finished"  # type: ignore[misc] # immutable

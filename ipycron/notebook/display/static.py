@@ -110,7 +110,7 @@ def format_leftovers(leftovers: Mapping[Task, str]) -> str:
 def describe_leftovers(leftovers: Mapping[Task, str]) -> dict[str, Any]:
     """Return the same as a mimebundle."""
     text = format_leftovers(leftovers)
-    return {"text/plain": text, "text/html": _pre(text)}
+    return {"text/plain": text, "text/html": write_pre(text)}
 
 
 def _explain_trouble(task: Task) -> str | None:
@@ -148,7 +148,7 @@ def write_html(
     parts = [f"<table>{rows}</table>"]
     trouble = trouble or _explain_trouble(task)
     if trouble:
-        parts.append(_pre(f"did not start\n{trouble}", style=_ERROR))
+        parts.append(write_pre(f"did not start\n{trouble}", style=_ERROR))
     run = find_shown_run(task)
     if run is not None:
         at = format_instant(run.date, _NO_DAY)
@@ -156,7 +156,7 @@ def write_html(
         for kind, value in _read_output(read_transcript(run)):
             parts.append(_write_item(kind, value, caption))
         if run.traceback_text:
-            parts.append(_write_traceback(run.traceback_text))
+            parts.append(write_traceback(run.traceback_text))
     return f"<div>{''.join(parts)}</div>"
 
 
@@ -271,24 +271,24 @@ def _write_item(kind: str, value: Any, caption: str) -> str:
     if kind == "display":
         return write_bundle(value, caption)
     if kind == "stderr":
-        return _pre(value, style="background:rgba(221,51,51,.12)")
-    return _pre(value)
+        return write_pre(value, style="background:rgba(221,51,51,.12)")
+    return write_pre(value)
 
 
-def _write_traceback(text: str) -> str:
+def write_traceback(text: str) -> str:
     """Return a traceback as HTML: the last error first, libraries folded."""
     lines = text.split("\n")
     errors = read_errors(text)
     if not errors:
-        return _pre(tidy(text), style=_ERROR)
+        return write_pre(tidy(text), style=_ERROR)
     parts = []
     is_folding = any(not frame.library for error in errors for frame in error.frames)
     for error in errors:
         title = "\n".join(lines[error.first : error.end])
         relation = f"{error.relation}:\n" if error.relation else ""
-        parts.append(_pre(f"{relation}{title}", style="font-weight:bold"))
+        parts.append(write_pre(f"{relation}{title}", style="font-weight:bold"))
         for library, frames in groupby(error.frames, attrgetter("library")):
-            shown = [_pre("\n".join(lines[f.first : f.end])) for f in frames]
+            shown = [write_pre("\n".join(lines[f.first : f.end])) for f in frames]
             if library and is_folding:
                 head = f"{format_count(len(shown), 'frame')} in {library}"
                 shown = [
@@ -300,7 +300,8 @@ def _write_traceback(text: str) -> str:
     return f'<div style="{_ERROR}">{"".join(parts)}</div>'
 
 
-def _pre(text: str, *, style: str = "") -> str:
+def write_pre(text: str, *, style: str = "") -> str:
+    """Return text with its colours and line breaks as HTML; the rest is escaped."""
     return f'<pre style="{_PRE};{style}">{to_html(text)}</pre>'
 
 
@@ -321,7 +322,7 @@ def write_bundle(data: dict[str, Any], caption: str = "") -> str:
             return f'<img alt="{escape(caption)}" src="data:{mime};base64,{source}">'
     for mime in ("text/latex", "text/markdown", "text/plain"):
         if mime in data:
-            return _pre(_join(data[mime]))
+            return write_pre(_join(data[mime]))
     return ""
 
 

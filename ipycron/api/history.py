@@ -1,0 +1,261 @@
+"""What happened: `history()` reads it from the file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
+
+from ipycron.api.instants import check_instant
+from ipycron.api.run_list import History, format_at
+from ipycron.errors import HistoryError, InvalidOption, UnknownRun, suggest
+from ipycron.runlog.following import Follower
+from ipycron.runlog.reading import (
+    Query,
+    find_runs,
+    read_attempts,
+    read_history,
+    read_names,
+)
+from ipycron.runlog.rows import ENDED, FAILURES, RunOutcome
+from ipycron.runlog.settings import VARIABLE, find_settings
+from ipycron.scheduling.clock import SystemClock
+from ipycron.scheduling.policy import check_limit
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import Literal, TypeAlias
+
+    from ipycron.api.instants import Instant
+    from ipycron.runlog.records import RunRecord
+
+    OutcomeName: TypeAlias = Literal[
+        "queued",
+        "running",
+        "finished",
+        "failed",
+        "timed_out",
+        "crashed",
+        "stopped",
+        "cancelled",
+        "replaced",
+        "missed",
+        "overlap",
+        "not_elected",
+        "coordinator_error",
+        "paused",
+        "excluded",
+        "superseded",
+        "lost",
+        "failures",
+    ]
+
+GROUPS = {"failures": FAILURES}
+"""Words that stand for several outcomes."""
+_BEGUN = frozenset(map(str, ENDED | {RunOutcome.RUNNING}))
+_CANDIDATES = 5  # runs that an error lists
+
+
+def history(
+    name: str | Iterable[str] | None = None,
+    *,
+    since: Instant | None = None,
+    until: Instant | None = None,
+    outcome: RunOutcome
+    | OutcomeName
+    | Iterable[RunOutcome | OutcomeName]
+    | None = None,
+    limit: int | None = 100,
+) -> History:
+    """Return what happened, the newest first: a row for each slot and each call.
+
+    Read from the file that all programs of this user write, so that it also has what
+    happened before this process, and in others. Whoever writes is not delayed. A file
+    that does not exist yet has no rows.
+
+    Args:
+        name: of the tasks: one, or several; None for all. A task without a name has
+            its id for a name.
+        since: the first instant: a datetime (local time if it has no zone), a date
+            (its midnight), a timedelta (so long ago), or text: ``"7d"`` or ``"24h"``
+            (so long ago), a date or a datetime in ISO 8601.
+        until: the instant after the last one, likewise.
+        outcome: one or several of `RunOutcome`, or their strings; ``"failures"`` stands
+            for all runs that began and did not succeed, though nobody ended them:
+            failed, timed_out, crashed and lost.
+        limit: how many at most; None for all.
+
+    Returns:
+        A list that a notebook shows as a table, with `to_pandas()` and `summary()`.
+
+    Raises:
+        InvalidOption: if an argument is something else.
+        HistoryError: if the file cannot be read.
+
+    Examples:
+        >>> import ipycron
+        >>> ipycron.history("no such task", since="7d", outcome="failures")
+        <History: nothing>
+    """
+    path = get_path()
+    query = make_query(name, since, until, outcome, limit)
+    return History(is_off=True) if path is None else read_list(path, query)
+
+
+def get_path() -> Path | None:
+    """Return the path of the file; None if there is no history.
+
+    Raises:
+        HistoryError: if there is no place for it.
+    """
+    return find_settings().file
+
+
+def require_path() -> Path:
+    """Return the path of the file.
+
+    Raises:
+        HistoryError: if there is no history, or no place for it.
+    """
+    path = get_path()
+    if path is None:
+        reason = "the history is off. Set it to the path of a file, or unset it."
+        raise HistoryError(path=VARIABLE, reason=reason)
+    return path
+
+
+def make_query(
+    name: Any = None, since: Any = None, until: Any = None, outcome: Any = None,
+    limit: Any = None,
+) -> Query:  # fmt: skip
+    """Return the arguments of `history`, checked."""
+    now = SystemClock().now()
+    first = check_instant("since", since, now)
+    end = check_instant("until", until, now)
+    if first is not None and end is not None and first > end:
+        raise InvalidOption(
+            option="since", value=since, expected=f"an instant before until ({until})"
+        )
+    return Query(
+        names=check_names("name", name),
+        since=first,
+        until=end,
+        outcomes=_check_outcomes(outcome),
+        limit=check_limit("limit", limit),
+    )
+
+
+def check_names(option: str, value: Any) -> tuple[str, ...] | None:
+    """Return one or several names, each once; None for None.
+
+    Raises:
+        InvalidOption: if it is something else.
+    """
+    if value is None:
+        return None
+    names = _list(value)
+    if names is None or not all(isinstance(name, str) for name in names):
+        raise InvalidOption(
+            option=option, value=value, expected="the name of a task, or several"
+        )
+    return tuple(dict.fromkeys(names))
+
+
+def _list(value: Any) -> list[Any] | None:
+    """Return a text alone, or what an iterable has; None for anything else."""
+    if isinstance(value, str):
+        return [value]
+    return list(value) if isinstance(value, Iterable) else None
+
+
+def _check_outcomes(value: Any) -> frozenset[str] | None:
+    if value is None:
+        return None
+    known = [*map(str, RunOutcome), *GROUPS]
+    words = _list(value)
+    for word in [value] if words is None else words:
+        if not isinstance(word, str) or word not in known:
+            near = suggest(word, known) if isinstance(word, str) else ""
+            raise InvalidOption(
+                option="outcome",
+                value=word,
+                expected=f"one of {', '.join(known)}",
+                advice=near.strip(),
+            )
+    return frozenset(
+        str(each) for word in words or () for each in GROUPS.get(word, (word,))
+    )
+
+
+def read_list(path: Path, query: Query) -> History:
+    """Return what a query finds; it says so if older ones are left out."""
+    limit = query.limit
+    if limit is None:
+        return History(read_history(path, query))
+    records = read_history(path, replace(query, limit=limit + 1))
+    return History(records[:limit], limit=limit if len(records) > limit else None)
+
+
+def find_run(name: str, prefix: str) -> RunRecord:
+    """Return the run of a task whose id begins with a text.
+
+    Raises:
+        UnknownRun: if there is no such task or run, or more than one run.
+        HistoryError: if the file cannot be read.
+    """
+    path = get_path()
+    found = [] if path is None else find_runs(path, name, prefix, _CANDIDATES + 1)
+    if len(found) == 1 or (found and found[0].id == prefix):
+        return found[0]
+    if not found:
+        check_known([name])
+    raise UnknownRun(
+        name=name,
+        run=prefix,
+        candidates=[
+            f"{record.id} ({format_at(record)} {record.outcome})"
+            for record in found[:_CANDIDATES]
+        ]
+        + ["…"] * (len(found) > _CANDIDATES),
+    )
+
+
+def read_last_run(name: str) -> RunRecord | None:
+    """Return the last run of a task that began, also if it is not over; or None."""
+    path = get_path()
+    query = Query(names=(name,), outcomes=_BEGUN, limit=1)
+    return next(iter([] if path is None else read_history(path, query)), None)
+
+
+def follow(name: str) -> Follower:
+    """Return what reads the further runs of a task as they end.
+
+    Raises:
+        HistoryError: if there is no history.
+    """
+    return Follower(require_path(), name)
+
+
+def read_tries(record: RunRecord) -> list[RunRecord]:
+    """Return the attempts of a run, the first one first; none if it was not retried."""
+    path = get_path()
+    return [] if path is None else read_attempts(path, record.id)
+
+
+def read_known() -> list[str]:
+    """Return the names of all tasks in the history, in alphabetical order."""
+    path = get_path()
+    return [] if path is None else read_names(path)
+
+
+def check_known(names: Iterable[str]) -> None:
+    """Refuse names that the history has no task of.
+
+    Raises:
+        UnknownRun: the text suggests a name.
+    """
+    known = read_known()
+    for name in names:
+        if name not in known:
+            raise UnknownRun(name=name, known=known)
