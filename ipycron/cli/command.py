@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import ipycron
+from ipycron.cli.history import add_history, add_logs
 from ipycron.cli.mistakes import UsageMistake
 from ipycron.client.options import Knobs, TaskOptions, fold_knobs
 from ipycron.errors import CronSyntaxError, IpycronError
@@ -78,6 +79,8 @@ def make_parser() -> argparse.ArgumentParser:
     _add_run(commands)
     _add_next(commands)
     _add_explain(commands)
+    add_history(commands)
+    add_logs(commands)
     demo = commands.add_parser("demo", help="watch three tasks for ten seconds")
     demo.add_argument("--seconds", type=float, default=10.0, help="how long")
     demo.set_defaults(run=_run_demo)
