@@ -147,7 +147,9 @@ def write_run_text(record: RunRecord, attempts: Sequence[RunRecord] = ()) -> str
     lines = [f"{flatten(record.task_name)}  {format_outcome(record)}"]
     lines += [f"{label:9} {text}" for label, text in _describe(record, attempts)]
     for text in (settle_lines(record.output or ""), tidy(record.traceback or "")):
-        lines += [f"  {line}" for line in strip_ansi(text).rstrip("\n").split("\n")]
+        if text:
+            plain = strip_ansi(text).rstrip("\n")
+            lines += [f"  {line}" for line in plain.split("\n")]
     return "\n".join(lines)
 
 

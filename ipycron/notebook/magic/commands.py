@@ -82,9 +82,15 @@ COMMANDS: dict[str, Command] = {
     ),
     "show": Command(
         run=show.show_tasks,
-        options=ChoiceOptions,
-        usage=_NAMES,
-        help="a task, its last run, its output",
+        options=show.ShowOptions,
+        usage=f"{_NAMES} | NAME --run ID",
+        help="a task, its last run, its output; or a past run",
+    ),
+    "history": Command(
+        run=show.show_history,
+        options=show.HistoryOptions,
+        usage="[NAME...] [--last 7d] [--failed] [-n 50]",
+        help="what happened, also before this notebook",
     ),
     "logs": Command(
         run=show.print_logs,
@@ -138,7 +144,6 @@ _MEANT = {
     "enable": "start",
     "end": "stop",
     "execute": "run",
-    "history": "show",
     "info": "show",
     "jobs": "list",
     "kill": "stop",

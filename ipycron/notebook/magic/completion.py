@@ -9,9 +9,12 @@ from zoneinfo import available_timezones
 from IPython.core.completer import SimpleCompletion
 
 from ipycron.api import functions as api
+from ipycron.api.run_list import has_more
 from ipycron.client.options import IF_EXISTS
+from ipycron.errors import HistoryError
 from ipycron.notebook.capture.writer import is_own
 from ipycron.notebook.magic.commands import COMMANDS
+from ipycron.notebook.magic.grammar import LineError, split_words
 from ipycron.notebook.magic.options import get_task_options, index_options
 from ipycron.process.wire.protocol import LauncherName
 from ipycron.scheduling.policy import CatchUpMode, OptionKind
@@ -28,7 +31,7 @@ _NICKNAMES = ("@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@yearly"
 _TAKES_NAMES = frozenset(
     {
         *("start", "stop", "pause", "resume", "run", "destroy"),
-        *("show", "logs", "next", "wait"),
+        *("show", "history", "logs", "next", "wait"),
     }
 )
 _CHOICES = {
@@ -82,7 +85,7 @@ def complete(text: str, shell: Any) -> Completions | None:
     )
     taking = options.get(words[-1]) if words else None
     if taking is not None and taking.kind is not OptionKind.FLAG:
-        return _complete_value(taking, fragment, shell)
+        return _complete_value(taking, fragment, shell, words[1:-1])
     if fragment.startswith("-"):
         return _complete_option(options, words, fragment)
     if not words:
@@ -90,9 +93,32 @@ def complete(text: str, shell: Any) -> Completions | None:
         return _pick(fragment, known, "keyword")
     if command in _TAKES_NAMES:
         names = [task.name for task in api.get_tasks().values()]
+        if command == "history":
+            names = list(dict.fromkeys([*names, *_find_past()]))
         left = [name for name in names if name not in words]
         return _pick(fragment, map(_quote, left), "instance")
     return None
+
+
+def _find_past() -> list[str]:
+    """Return the names of all tasks in the history, if it can be read."""
+    from ipycron.api.history import read_known  # noqa: PLC0415 - SQLite, for few
+
+    try:
+        return read_known()
+    except HistoryError:
+        return []
+
+
+def _find_runs(names: Sequence[str]) -> list[str]:
+    """Return the ids of the last runs of tasks, if the history can be read."""
+    from ipycron.api.history import history  # noqa: PLC0415 - as above
+
+    try:
+        runs = history(split_words(" ".join(names)))
+    except (HistoryError, LineError):
+        return []
+    return [run.id for run in runs if has_more(run)]
 
 
 def _complete_option(
@@ -108,8 +134,9 @@ def _complete_option(
 
 
 def _complete_value(
-    option: MagicOption, fragment: str, shell: Any
+    option: MagicOption, fragment: str, shell: Any, names: Sequence[str]
 ) -> Completions | None:
+    known: Iterable[str]
     match option.completes:
         case "variable":
             own = [name for name in shell.user_ns if is_own(name, shell)]
@@ -120,13 +147,16 @@ def _complete_value(
                 return Completions(fragment, texts, found.kind)
             return found
         case "zone":
-            return _pick(fragment, sorted(available_timezones()), "text")
+            known = sorted(available_timezones())
         case choices if choices in _CHOICES:
-            return _pick(fragment, _CHOICES[choices], "text")
-    # No completions are known here; files and variables would be wrong.
-    return (
-        None if option.kind is OptionKind.OBJECT else Completions(fragment, [], "text")
-    )
+            known = _CHOICES[choices]
+        case "run":
+            known = _find_runs(names)
+        case _ if option.kind is OptionKind.OBJECT:
+            return None  # files and variables would be wrong
+        case _:
+            known = ()
+    return _pick(fragment, known, "text")
 
 
 def _pick(fragment: str, known: Iterable[str], kind: str) -> Completions:

@@ -41,6 +41,7 @@ _COMPLETES = {
     "executor": "variable",
     "worker_init": "variable",
     "logger": "variable",
+    "run": "run",
 }
 
 

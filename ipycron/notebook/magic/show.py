@@ -17,6 +17,7 @@ from IPython.display import display
 
 from ipycron.api import functions as api
 from ipycron.cron import CronExpression
+from ipycron.notebook.display.runs import RunView
 from ipycron.notebook.display.tables import ExpressionView, TaskTable
 from ipycron.notebook.display.tracebacks import tidy
 from ipycron.notebook.display.words import (
@@ -36,6 +37,7 @@ from ipycron.scheduling.policy import (
     OptionKind,
     check_flag,
     check_limit,
+    check_optional_deadline,
     check_text,
     option,
 )
@@ -45,11 +47,42 @@ if TYPE_CHECKING:
     from ipycron.notebook.magic.notebook import Notebook
 
 SHOWN_FIRES = 5
+SHOWN_RUNS = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoOptions:
     """A command without options."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShowOptions(ChoiceOptions):
+    """Which tasks, or which run of one."""
+
+    run: str | None = option(
+        None,
+        check_text,
+        "a past run: the beginning of its id, from %%cron history",
+        kind=OptionKind.TEXT,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryOptions:
+    """What of the history."""
+
+    last: float | None = option(
+        None, check_optional_deadline, "not older than this", kind=OptionKind.DURATION
+    )
+    failed: bool = option(
+        False,
+        check_flag,
+        "failures only: also timeouts, crashes and lost runs",
+        kind=OptionKind.FLAG,
+    )
+    count: int = option(
+        SHOWN_RUNS, check_limit, "how many at most", kind=OptionKind.NUMBER
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,9 +125,39 @@ def list_tasks(notebook: Notebook, line: ParsedLine) -> None:
 
 
 def show_tasks(_: Notebook, line: ParsedLine) -> None:
-    """Show tasks as they look as the last line of a cell."""
+    """Show tasks as they look as the last line of a cell, or one past run."""
+    prefix = line.values.get("run")
+    if prefix is not None:
+        _show_run(line, prefix)
+        return
     for task in choose_tasks("show", line):
         display(task)
+
+
+def _show_run(line: ParsedLine, prefix: str) -> None:
+    from ipycron.api import history  # noqa: PLC0415 - SQLite, for those who look back
+
+    if len(line.words) != 1 or line.values.get("all"):
+        raise UsageError("%cron show --run: name the one task whose run it is")
+    run = history.find_run(line.words[0], prefix)
+    display(RunView(run, history.read_tries(run)))
+
+
+def show_history(_: Notebook, line: ParsedLine) -> None:
+    """Show what happened, as a table."""
+    from ipycron.api import history  # noqa: PLC0415 - as above
+
+    last = line.values.get("last")
+    found = history.history(
+        line.words or None,
+        since=None if last is None else timedelta(seconds=last),
+        outcome="failures" if line.values.get("failed") else None,
+        limit=line.values.get("count", SHOWN_RUNS),
+    )
+    if not found:
+        tasks = {task.name for task in api.get_tasks().values()}
+        history.check_known(name for name in line.words if name not in tasks)
+    display(found)
 
 
 def print_logs(_: Notebook, line: ParsedLine) -> None:

@@ -11,9 +11,11 @@ from ipycron.errors import (
     CaptureError,
     CoordinatorError,
     CronSyntaxError,
+    HistoryError,
     InvalidOption,
     TaskExists,
     TaskFileNotFound,
+    UnknownRun,
     UnknownTask,
     UnknownTimezone,
 )
@@ -26,10 +28,12 @@ if TYPE_CHECKING:
 _MISTAKES = (
     CaptureError,
     CoordinatorError,
+    HistoryError,
     InvalidOption,
     LineError,
     TaskExists,
     TaskFileNotFound,
+    UnknownRun,
     UnknownTask,
     UnknownTimezone,
 )
