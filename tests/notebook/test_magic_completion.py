@@ -57,6 +57,7 @@ def tasks(session):
         ("%%cron * * * * * --capture berry,a", ["berry,apple", "berry,avocado"]),
         ("%%cron * * * * * --if-exists ", ["replace", "keep", "error"]),
         ("%%cron * * * * * --launcher s", ["spawn"]),
+        ("%%cron * * * * * --catch-up l", ["latest"]),
         ("%%cron * * * * * --name re", []),
         ("%%cron * * * * * --logger a", ["apple", "avocado"]),
         ("%cron @daily ./no", None),

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from ipycron.errors import InvalidOption
 from ipycron.notebook.magic.grammar import (
     LineError,
     parse_words,
@@ -17,7 +18,7 @@ from ipycron.notebook.magic.options import (
     index_options,
     split_values,
 )
-from ipycron.scheduling.policy import OptionKind, check_deadline, option
+from ipycron.scheduling.policy import CatchUp, OptionKind, check_deadline, option
 
 
 def parse(line, **names):
@@ -132,6 +133,18 @@ def test_words_are_split_as_by_a_shell(line, words):
             "--if-exists maybe",
             "--if-exists: got 'maybe', expected one of 'replace', 'keep', 'error'",
         ),
+        (
+            "--catch-up newest",
+            "--catch-up: got 'newest', expected 'none', 'latest' or 'all'",
+        ),
+        (
+            "--catch-up-limit 0",
+            "--catch-up-limit: got '0', expected a whole number from 1 to 10000",
+        ),
+        (
+            "--catch-up-window 0",
+            "--catch-up-window: got '0', expected seconds > 0",
+        ),
         ("--launcher x", "--launcher: got 'x', expected one of 'fork', 'spawn'"),
         ("--into class", "--into: got 'class', expected a name for a variable"),
         ("--into a.b", "--into: got 'a.b', expected a name for a variable"),
@@ -205,6 +218,24 @@ def test_values_are_split_into_those_of_the_task_and_of_the_cell():
     task, cell = split_values(parse("--name a --into r --run-now --max 2").values)
     assert task == {"name": "a", "max_executions": 2}
     assert (cell.into, cell.run_now, cell.quiet) == ("r", True, False)
+
+
+def test_knobs_become_parts_of_the_options_that_they_belong_to():
+    """`CatchUp(…)` is spelled out."""
+    line = "--catch-up all --catch-up-window 1h --catch-up-limit 5"
+    task, _ = split_values(parse(line).values)
+    assert task == {"catch_up": CatchUp("all", window=3600, limit=5)}
+    task, _ = split_values(parse("--catch-up latest").values)
+    assert task == {"catch_up": "latest"}
+
+
+@pytest.mark.parametrize(
+    "line", ["--catch-up-window 1h", "--catch-up none --catch-up-limit 5"]
+)
+def test_knob_without_its_option_is_refused(line):
+    """It would do nothing."""
+    with pytest.raises(InvalidOption, match=r"expected 'latest' or 'all' with --catch"):
+        split_values(parse(line).values)
 
 
 @pytest.mark.parametrize("word", ["-h", "--help"])

@@ -314,3 +314,20 @@ def test_run_takes_words_or_a_file_of_tasks(tasks, words, said):
     done = run(*words, cwd=tasks.parent)
     assert (done.returncode, done.stdout) == (2, b"")
     assert said in done.stderr.decode()
+
+
+def test_knobs_of_catch_up_are_checked(job):
+    """One that would do nothing, and one that is out of range."""
+    done = run("--catch-up-window", "60", EACH, job)
+    assert done.returncode == 2
+    assert b"catch_up: got 'none', expected 'latest' or 'all' with" in done.stderr
+    done = run("--catch-up", "all", "--catch-up-limit", "0", EACH, job)
+    assert done.returncode == 2
+    assert b"limit: got 0, expected a whole number from 1 to 10000." in done.stderr
+
+
+def test_run_takes_catch_up(job):
+    """The task runs as ever."""
+    knobs = ("--catch-up", "latest", "--catch-up-window", "3600")
+    done = run("--max", "1", *knobs, EACH, job)
+    assert (done.stderr, done.returncode) == (b"err\n", 0)

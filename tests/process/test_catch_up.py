@@ -1,0 +1,111 @@
+"""Gaps that real processes leave: a supervisor that is stopped, or lost (C1)."""
+
+import os
+import signal
+import threading
+from datetime import timedelta
+from itertools import pairwise
+
+import pytest
+from house import EVERY_SECOND, Record, drain, submit_to_client
+from polling import SECONDS, eventually
+
+import ipycron
+from ipycron.client.registry import registry
+
+JOB = """
+def task(ctx):
+    return ctx.execution.reason, ctx.date.timestamp()
+"""
+GAP = 5
+"""Seconds without a supervisor."""
+
+
+def start(path, **options):
+    """Return a started task that has run once, and what is known about it."""
+    task = ipycron.create_task(EVERY_SECOND, path, **options)
+    record = Record(task)
+    task.start().result(SECONDS)
+    record.wait("execution:finished")
+    return task, record
+
+
+def freeze():
+    """Stop the supervisor for some seconds."""
+    pid = registry.client.supervisor_pid
+    os.kill(pid, signal.SIGSTOP)
+    threading.Event().wait(GAP)
+    os.kill(pid, signal.SIGCONT)
+
+
+def count_caught(record):
+    """Return how many runs that catch up have finished."""
+    finished = record.of("execution:finished")
+    return sum(context.execution.reason == "catch_up" for context in finished)
+
+
+def collect(task, record):
+    """End the task; return the dates of its runs by reason, and the missed ones."""
+    task.destroy().result(SECONDS)
+    drain()
+    runs = {"scheduled": [], "catch_up": []}
+    for context in record.of("execution:started"):
+        runs[context.execution.reason].append(context.date)
+    for context in record.of("execution:finished"):
+        reason, date = context.execution.result
+        assert (reason, date) == (context.execution.reason, context.date.timestamp())
+    missed = [c.date for c in record.of("execution:missed")]
+    return runs["scheduled"], runs["catch_up"], missed
+
+
+def check_slots(*groups):
+    """Each slot is in one of them, once."""
+    slots = sorted(slot for group in groups for slot in group)
+    steps = {later - slot for slot, later in pairwise(slots)}
+    assert steps == {timedelta(seconds=1)}
+
+
+def test_all_slots_of_a_frozen_supervisor_run_afterwards(write):
+    """Each with its own date, oldest first; none is missed."""
+    task, record = start(write(JOB), catch_up="all")
+    freeze()
+    eventually(lambda: count_caught(record) >= GAP - 2)
+    scheduled, caught, missed = collect(task, record)
+    assert caught == sorted(caught)
+    assert missed == [] or min(missed) > max(caught)  # only what the end cut off
+    check_slots(scheduled, caught, missed)
+
+
+def test_newest_slot_of_a_frozen_supervisor_runs_afterwards(write):
+    """One run for the gap, whether it is on time or late."""
+    task, record = start(write(JOB), catch_up="latest")
+    freeze()
+    record.wait("execution:missed", GAP - 2)
+    newest = record.of("execution:missed")[-1].date
+    eventually(lambda: record.of("execution:finished")[-1].date > newest)
+    scheduled, caught, missed = collect(task, record)
+    check_slots(scheduled, caught, missed)
+    assert newest + timedelta(seconds=1) in scheduled + caught
+
+
+@pytest.mark.parametrize("catch_up", ["none", "all"])
+def test_slots_without_a_supervisor_run_when_there_is_another(write, catch_up):
+    """It was frozen, then killed: the next one has to do its work."""
+    task, record = start(write(JOB), catch_up=catch_up)
+    pid = registry.client.supervisor_pid
+    os.kill(pid, signal.SIGSTOP)
+    threading.Event().wait(GAP)
+    submit_to_client(lambda: os.kill(pid, signal.SIGKILL))
+    (restarted,) = record.wait("task:restarted")
+    eventually(
+        lambda: record.of("execution:finished")[-1].date > restarted.triggered_at
+    )
+    if catch_up == "all":
+        eventually(lambda: count_caught(record) >= GAP - 2)
+    scheduled, caught, missed = collect(task, record)
+    check_slots(scheduled, caught, missed)
+    if catch_up == "none":
+        assert caught == []
+        assert len(missed) >= GAP - 2
+    else:
+        assert len(missed) <= 2  # the one that may have run, and one at the end
