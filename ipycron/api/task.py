@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Generic, Self
+from typing import TYPE_CHECKING, Any, Generic, Literal, Self
 
 from ipycron.scheduling.events import to_datetime
 from ipycron.scheduling.plan import find_start
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ipycron.client.record import TaskRecord
     from ipycron.cron import CronExpression
     from ipycron.scheduling.events import Event, EventName, TaskContext
+    from ipycron.scheduling.policy import CatchUp
 
 _OF_SCHEDULE = ("expression", "pattern", "timezone", "next_run")
 _OF_PAUSE = ("is_paused", "paused_until", "pause_note")
@@ -282,12 +283,21 @@ class Task(Generic[T]):
         """
         return self._record.set_pause(until, note)
 
-    def resume(self) -> Completion[None]:
+    def resume(
+        self, catch_up: Literal["none", "latest", "all"] | CatchUp | None = None
+    ) -> Completion[None]:
         """End the pause, if there is one; completes when the scheduler knows.
 
-        The next slot runs. Nothing is owed for the slots that were skipped.
+        Args:
+            catch_up: what to do about the slots that were skipped: by default nothing,
+                whatever the task's option says. ``"latest"`` runs the newest of them,
+                ``"all"`` all of the last day, at most 100, one after another; see
+                `CatchUp`. Nothing is owed for the time in which the task was stopped.
+
+        Raises:
+            InvalidOption: if `catch_up` is something else.
         """
-        return self._record.end_pause()
+        return self._record.end_pause(catch_up)
 
     def execute(self) -> Completion[T]:
         """Run the job now, independently of its schedule; completes with the result.

@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from ipycron.process.wire.channel import Frame
     from ipycron.scheduling.events import Pause
     from ipycron.scheduling.plan import Outage
+    from ipycron.scheduling.policy import CatchUp
     from ipycron.scheduling.ports import Elector
 
     OpenControls = Mapping[str, Action | None]
@@ -234,7 +235,9 @@ class BackgroundTasks:
             self.direct.report_call(task.id)
             self._connection.send(make_reschedule(task))
 
-    def pause(self, task_id: str, pause: Pause | None) -> asyncio.Future[None]:
+    def pause(
+        self, task_id: str, pause: Pause | None, catch_up: CatchUp
+    ) -> asyncio.Future[None]:
         """Pause a task, or resume it; without a supervisor, for the next one."""
         self.direct.report_call(task_id)
         request = _PauseRequest(task_id, pause)
@@ -243,7 +246,7 @@ class BackgroundTasks:
             return request.end
         self._pauses.append(request)
         answer = self._connection.request(
-            lambda request_id: Pausing(request_id, task_id, pause)
+            lambda request_id: Pausing(request_id, task_id, pause, catch_up)
         )
         answer.add_done_callback(partial(self._handle_paused, request))
         return request.end

@@ -38,6 +38,7 @@ from ipycron.process.unix import find_missing_feature
 from ipycron.process.wire.protocol import Streamed
 from ipycron.scheduling.clock import SystemClock
 from ipycron.scheduling.events import Event, Outcome, to_datetime
+from ipycron.scheduling.policy import NO_CATCH_UP
 from ipycron.scheduling.services import IdMaker
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from ipycron.process.wire.protocol import Displayed, Preload
     from ipycron.scheduling.events import Notice, Pause, TaskContext
     from ipycron.scheduling.plan import Outage
+    from ipycron.scheduling.policy import CatchUp
     from ipycron.scheduling.ports import Clock
 
 
@@ -206,7 +208,12 @@ class Client:
             engine.control(task, action, completion, force=force)
 
     def pause(
-        self, task: TaskRecord, pause: Pause | None, completion: Completion[None]
+        self,
+        task: TaskRecord,
+        pause: Pause | None,
+        completion: Completion[None],
+        *,
+        catch_up: CatchUp = NO_CATCH_UP,
     ) -> None:
         """Pause a task, or resume it; `completion` ends with that."""
         try:
@@ -214,7 +221,7 @@ class Client:
         except OSError as error:
             completion.fail(_describe_refusal(task, error))
         else:
-            engine.pause(task, pause, completion)
+            engine.pause(task, pause, completion, catch_up=catch_up)
 
     def try_call(self, task: TaskRecord, completion: Completion[Any]) -> bool:
         """Call a task's worker directly; return whether the call was made."""

@@ -23,6 +23,7 @@ from ipycron.client.jobs import OnExecutor
 from ipycron.client.recording import outside_of_runs
 from ipycron.client.registration import make_executor_job, make_inline_job
 from ipycron.errors import IpycronError, TaskDestroyed
+from ipycron.scheduling.policy import NO_CATCH_UP
 from ipycron.scheduling.scheduler import Scheduler
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from ipycron.process.supervision import SupervisorProcess
     from ipycron.process.wire.protocol import Preload
     from ipycron.scheduling.events import Pause
+    from ipycron.scheduling.policy import CatchUp
     from ipycron.scheduling.ports import Clock, Worker
 
 
@@ -215,22 +217,31 @@ class Engine:
         _settle(work, completion)
 
     def pause(
-        self, task: TaskRecord, pause: Pause | None, completion: Completion[None]
+        self,
+        task: TaskRecord,
+        pause: Pause | None,
+        completion: Completion[None],
+        *,
+        catch_up: CatchUp = NO_CATCH_UP,
     ) -> None:
         """Pause a task, or resume it; `completion` ends with that."""
-        if not self.submit(partial(self._pause, task, pause, completion)):
+        if not self.submit(partial(self._pause, task, pause, completion, catch_up)):
             completion.set(read_nothing)  # everything is destroyed
 
     def _pause(
-        self, task: TaskRecord, pause: Pause | None, completion: Completion[None]
+        self,
+        task: TaskRecord,
+        pause: Pause | None,
+        completion: Completion[None],
+        catch_up: CatchUp,
     ) -> None:
         if self._is_destroyed(task):
             completion.set(read_nothing)
         elif task.is_background:
-            _settle(self.background.pause(task.id, pause), completion)
+            _settle(self.background.pause(task.id, pause, catch_up), completion)
         else:
             if pause is None:
-                self._scheduler.resume(task.id)
+                self._scheduler.resume(task.id, catch_up)
             else:
                 self._scheduler.pause(task.id, until=pause.until, note=pause.note)
             completion.set(read_nothing)

@@ -25,6 +25,7 @@ from ipycron.client.waits import (
 )
 from ipycron.errors import BlockingCall, TaskDestroyed, WaitTimeout
 from ipycron.scheduling.events import Event, Pause, Status
+from ipycron.scheduling.policy import NO_CATCH_UP, read_catch_up
 
 if TYPE_CHECKING:
     import asyncio
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from ipycron.cron import CronExpression
     from ipycron.process.wire.protocol import Setting
     from ipycron.scheduling.events import Notice
+    from ipycron.scheduling.policy import CatchUp
     from ipycron.scheduling.ports import Clock
 
 
@@ -94,7 +96,12 @@ class TaskClient(Protocol):
         """Start, stop or destroy a task; `completion` ends with it."""
 
     def pause(
-        self, task: TaskRecord, pause: Pause | None, completion: Completion[None]
+        self,
+        task: TaskRecord,
+        pause: Pause | None,
+        completion: Completion[None],
+        *,
+        catch_up: CatchUp = NO_CATCH_UP,
     ) -> None:
         """Pause a task, or resume it; `completion` ends with that."""
 
@@ -293,18 +300,21 @@ class TaskRecord:
             "pause", Pause(since=now, until=end, note=check_note(note))
         )
 
-    def end_pause(self) -> Completion[None]:
+    def end_pause(self, catch_up: Any) -> Completion[None]:
         """End its pause, if it has one; see `Task.resume`."""
-        return self._change_pause("resume", None)
+        given = "none" if catch_up is None else catch_up
+        return self._change_pause("resume", None, read_catch_up("catch_up", given))
 
-    def _change_pause(self, what: str, pause: Pause | None) -> Completion[None]:
+    def _change_pause(
+        self, what: str, pause: Pause | None, catch_up: CatchUp = NO_CATCH_UP
+    ) -> Completion[None]:
         completion: Completion[None] = self.make_completion(what)
         if self.client.is_copy:
             completion.fail(self.client.make_over_error(self))
         elif self.is_over:
             completion.set(read_nothing)
         else:
-            self.client.pause(self, pause, completion)
+            self.client.pause(self, pause, completion, catch_up=catch_up)
         return completion
 
     def call(self) -> Completion[Any]:

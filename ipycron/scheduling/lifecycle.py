@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from ipycron.scheduling.events import Pause
     from ipycron.scheduling.plan import Outage
+    from ipycron.scheduling.policy import CatchUp
     from ipycron.scheduling.ports import Schedule, Worker
     from ipycron.scheduling.services import Services
     from ipycron.scheduling.state import Run, TaskState
@@ -184,9 +185,10 @@ class Lifecycle:
         self._admission.skip_pending()
         self.handle_work_done()
 
-    def resume(self) -> None:
-        """End the pause; nothing is owed for the slots that it skipped."""
-        self._slots.resume()
+    def resume(self, catch_up: CatchUp) -> None:
+        """End the pause, and catch up on the slots that it skipped (C1)."""
+        if not self._is_destroying:
+            self._slots.resume(catch_up)
 
     def restore_pause(self, pause: Pause) -> None:
         """Be paused as reported before: this scheduler replaces a lost one."""

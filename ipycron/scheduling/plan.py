@@ -202,6 +202,19 @@ def plan_pause(slot: int, last: float, schedule: Schedule) -> Beat:
     return plan_beat(slot, last, tolerance=_NOT_AT_ALL, schedule=schedule)
 
 
+def find_owed(
+    since: float, now: float, schedule: Schedule, catch_up: CatchUp
+) -> tuple[int, ...]:
+    """Return the slots after `since` to catch up on, whatever became of them before."""
+    first = schedule.find_next(since)
+    if first is None or first > now:
+        return ()
+    beat = plan_beat(
+        first, now, tolerance=_NOT_AT_ALL, schedule=schedule, catch_up=catch_up
+    )
+    return beat.owed
+
+
 def plan_pause_of(outage: Outage, schedule: Schedule, *, now: float) -> Beat:
     """Return the slots of an outage that are skipped: the task was paused."""
     pause = _find_pause(outage, now)

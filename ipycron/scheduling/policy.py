@@ -211,6 +211,12 @@ def check_catch_up(name: str, value: Any) -> CatchUpMode | CatchUp:
         raise InvalidOption(option=name, value=value, expected=expected) from None
 
 
+def read_catch_up(name: str, value: Any) -> CatchUp:
+    """Return what `check_catch_up` accepts as an object."""
+    checked = check_catch_up(name, value)
+    return checked if isinstance(checked, CatchUp) else _CATCH_UPS[checked]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """Options that decide whether, and for how long, a task runs. Durations in seconds.

@@ -15,6 +15,7 @@ from ipycron.scheduling.election import DEADLINE
 from ipycron.scheduling.events import Status
 from ipycron.scheduling.lifecycle import Lifecycle
 from ipycron.scheduling.missed import MissedCounter
+from ipycron.scheduling.policy import NO_CATCH_UP
 from ipycron.scheduling.services import IdMaker, Services
 from ipycron.scheduling.standby import ClockAhead
 from ipycron.scheduling.state import RunStage, TaskState
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
         ScheduledExecution,
     )
     from ipycron.scheduling.plan import Outage
-    from ipycron.scheduling.policy import Policy
+    from ipycron.scheduling.policy import CatchUp, Policy
     from ipycron.scheduling.ports import Clock, Elector, Launcher, Schedule
 
 # Number of destroyed tasks whose names are kept for the error message of a late call.
@@ -194,11 +195,15 @@ class Scheduler:
         if lifecycle is not None:
             lifecycle.pause(until, note)
 
-    def resume(self, task_id: str) -> None:
-        """End the task's pause, if it has one. Nothing is owed for its slots."""
+    def resume(self, task_id: str, catch_up: CatchUp = NO_CATCH_UP) -> None:
+        """End the task's pause, if it has one.
+
+        Nothing is owed for its slots, unless `catch_up` says so. They have been
+        reported as skipped; those of them that run are reported again.
+        """
         lifecycle = self._find(task_id)
         if lifecycle is not None:
-            lifecycle.resume()
+            lifecycle.resume(catch_up)
 
     async def execute(self, task_id: str, execution_id: str | None = None) -> Outcome:
         """Run the task now, or once a start in progress has finished.

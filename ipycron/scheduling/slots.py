@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ipycron.scheduling.events import Event, Pause
 from ipycron.scheduling.plan import (
     find_following,
+    find_owed,
     find_start,
     is_only,
     is_within,
@@ -52,6 +53,7 @@ class Slots:
         "_backlog",
         "_observer",
         "_services",
+        "_skipping_since",
         "_state",
         "_workers",
     )
@@ -72,6 +74,9 @@ class Slots:
         self._workers = workers
         self._admission = admission
         self._backlog = backlog
+        # The slots after this instant were skipped by the pause: since then the task
+        # has been both paused and started.
+        self._skipping_since = 0.0
 
     def arm(self, outage: Outage | None = None) -> Callable[[], None] | None:
         """Wait for the first slot from now on, unless the limit is reached.
@@ -85,6 +90,7 @@ class Slots:
             return None
         if outage is not None:
             return self._arm_after(outage)
+        self._skipping_since = self._services.clock.now()
         after = find_start(self._services.clock.now(), state.settled_slot)
         self._arm(state.schedule.find_next(after))
         return None
@@ -385,22 +391,40 @@ class Slots:
         pause = Pause(since=since, until=until, note=note)
         if pause == state.pause:
             return
-        self.restore_pause(pause)
+        if state.pause is None:
+            self._skipping_since = now
+        self._set_pause(pause)
         state.emit(Event.TASK_PAUSED, pause=pause)
 
     def restore_pause(self, pause: Pause) -> None:
         """Be paused, without an event: a lost scheduler has reported it."""
+        self._skipping_since = pause.since
+        self._set_pause(pause)
+
+    def _set_pause(self, pause: Pause) -> None:
         self.drop_pause()
         self._state.pause = pause
         if pause.until is not None:
             self._services.timetable.arm(self._end_pause, pause.until)
 
-    def resume(self) -> None:
-        """End the pause, if there is one; nothing is owed for its slots."""
+    def resume(self, catch_up: CatchUp) -> None:
+        """End the pause, if there is one, and catch up on its slots."""
+        state, now = self._state, self._services.clock.now()
         self._settle_due()
-        if self._state.pause is not None:
-            self.drop_pause()
-            self._state.emit(Event.TASK_RESUMED)
+        if state.pause is None:
+            return
+        self.drop_pause()
+        state.emit(Event.TASK_RESUMED)
+        if catch_up.mode == "none" or state.phase is not Phase.STARTED:
+            return
+        try:
+            owed = find_owed(self._skipping_since, now, state.schedule, catch_up)
+        except Exception as error:  # noqa: BLE001 - the border to the schedule
+            self._observer.handle_failure(error)
+            return
+        if owed:
+            self._backlog.add(owed, catch_up)
+            self.serve_backlog()
 
     def drop_pause(self) -> None:
         """End the pause without an event."""

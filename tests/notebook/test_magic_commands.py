@@ -169,6 +169,7 @@ def test_next_of_a_paused_task_is_what_will_run(session):
     ("options", "error"),
     [
         ("--until yesterday", "until: got 'yesterday', expected seconds from now"),
+        ("--catch-up all", "'--catch-up' is not an option"),
         ("--until 2020-01-01", "until: got '2020-01-01', expected an instant to come"),
         (f"--note {'x' * 501}", "expected text of at most 500 characters"),
     ],

@@ -46,6 +46,7 @@ def tasks(session):
         ("%cron resume rep", ["report"]),
         ("%cron pause report --", ["--all", "--until", "--note"]),
         ("%cron pause report --until ", []),
+        ("%cron resume report --catch-up l", ["latest"]),
         ("%cron stop --all --", ["--force"]),
         ("%cron wait --", ["--runs", "--for"]),
         ("%cron list --", []),

@@ -267,6 +267,34 @@ def test_pause_that_was_not_answered_is_kept_for_the_next_supervisor(write):
     assert record.count("task:resumed") == 1
 
 
+def test_resume_catches_up_on_what_the_pause_has_skipped(house):
+    """In the scheduler of either kind, with the slot as the job's date."""
+    task = house.start(lambda ctx: ctx.date.isoformat(), EVERY_SECOND)
+    record = Record(task)
+    task.pause().result(SECONDS)
+    skips = [skip.date for skip in record.wait("execution:skipped", 3)]
+    task.resume(catch_up="all").result(SECONDS)
+    eventually(
+        lambda: len([c for c in ends(record) if c.reason == "catch_up"]) >= 3,
+        lambda: f"three runs that catch up: {record.texts}",
+    )
+    caught = [run for run in ends(record) if run.reason == "catch_up"][:3]
+    assert [run.date for run in caught] == skips[:3]
+    assert [run.result for run in caught] == [date.isoformat() for date in skips[:3]]
+
+
+def ends(record):
+    """Return the runs that have finished."""
+    return [context.execution for context in record.of("execution:finished")]
+
+
+def test_resume_refuses_what_is_no_way_to_catch_up():
+    """At once."""
+    task = ipycron.create_task(NEVER, int)
+    with pytest.raises(InvalidOption, match="catch_up: got 'some'"):
+        task.resume(catch_up="some")
+
+
 def test_pause_of_a_fork_is_refused():
     """The task is the parent's."""
     assert run_fresh(FORK) == 7

@@ -64,8 +64,8 @@ COMMANDS: dict[str, Command] = {
     ),
     "resume": Command(
         run=control.resume,
-        options=ChoiceOptions,
-        usage=_NAMES,
+        options=control.ResumeOptions,
+        usage=f"{_NAMES} [--catch-up latest|all]",
         help="end a pause",
     ),
     "run": Command(

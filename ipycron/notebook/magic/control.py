@@ -42,6 +42,7 @@ from ipycron.notebook.magic.grammar import read_duration
 from ipycron.process.wire.outcome import get_traceback_text, summarize_error
 from ipycron.scheduling.policy import (
     OptionKind,
+    check_catch_up_mode,
     check_flag,
     check_limit,
     check_optional_deadline,
@@ -95,6 +96,18 @@ class PauseOptions(ChoiceOptions):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ResumeOptions(ChoiceOptions):
+    """What to do about the slots of a pause."""
+
+    catch_up: str = option(
+        "none",
+        check_catch_up_mode,
+        "run what the pause skipped: latest, or all",
+        kind=OptionKind.TEXT,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions(ChoiceOptions):
     """How to run tasks."""
 
@@ -143,7 +156,9 @@ def pause(notebook: Notebook, line: ParsedLine) -> None:
 
 def resume(notebook: Notebook, line: ParsedLine) -> None:
     """Resume paused tasks."""
-    _control(notebook, choose_tasks("resume", line), lambda task: task.resume())
+    catch_up = line.values.get("catch_up")
+    tasks = choose_tasks("resume", line)
+    _control(notebook, tasks, lambda task: task.resume(catch_up))
 
 
 def _control(

@@ -187,7 +187,7 @@ class Supervisor:
     def _pause(self, message: Pausing) -> None:
         pause = message.pause
         if pause is None:
-            self._scheduler.resume(message.task_id)
+            self._scheduler.resume(message.task_id, message.catch_up)
         else:
             self._scheduler.pause(message.task_id, until=pause.until, note=pause.note)
 

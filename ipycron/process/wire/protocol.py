@@ -41,7 +41,7 @@ from ipycron.scheduling.events import (  # noqa: TC001 - msgspec reads the annot
     Status,
 )
 from ipycron.scheduling.plan import Outage  # noqa: TC001 - as above
-from ipycron.scheduling.policy import Policy  # noqa: TC001 - as above
+from ipycron.scheduling.policy import NO_CATCH_UP, CatchUp, Policy
 
 
 class Message(msgspec.Struct, frozen=True, array_like=True, tag=True):
@@ -152,6 +152,7 @@ class Pausing(Message, frozen=True):
     request_id: int
     task_id: str
     pause: Pause | None
+    catch_up: CatchUp = NO_CATCH_UP
 
 
 class Reschedule(Message, frozen=True):

@@ -181,6 +181,115 @@ async def test_pause_of_a_paused_task_changes_until_and_note(world):
     assert world.events.of("task:resumed") == []
 
 
+def started(world):
+    """Return the slots and the reasons of the runs that have begun."""
+    runs = [notice.execution for notice in world.events.of("execution:started")]
+    return [(run.date - HOUR, run.reason) for run in runs]
+
+
+async def test_resume_owes_nothing_unless_it_is_told_to(world):
+    """Not even where the task catches up on gaps: the user wanted this one."""
+    await world.start(catch_up="all")
+    world.scheduler.pause("t")
+    await world.clock.advance(150)
+    world.scheduler.resume("t")
+    await world.clock.advance(1)
+    assert skipped(world) == [60, 120]
+    assert started(world) == []
+
+
+async def test_resume_catches_up_on_the_latest_slot_of_the_pause(world):
+    """With its slot as date."""
+    await world.start()
+    world.scheduler.pause("t")
+    await world.clock.advance(250)
+    world.scheduler.resume("t", CatchUp("latest"))
+    await world.clock.advance(60)
+    assert skipped(world) == [60, 120, 180, 240]
+    assert started(world) == [(240, "catch_up"), (300, "scheduled")]
+    assert world.events.of("execution:missed") == []
+
+
+async def test_resume_catches_up_on_all_slots_of_the_pause_in_turn(world):
+    """Oldest first, within the window and the limit, beside the schedule."""
+    world.script.run_seconds = 5
+    await world.start()
+    world.scheduler.pause("t")
+    await world.clock.advance(290)
+    world.scheduler.resume("t", CatchUp("all", window=180, limit=2))
+    await world.clock.advance(12)
+    assert started(world) == [
+        (120, "catch_up"),
+        (180, "catch_up"),
+        (300, "scheduled"),
+    ]
+    starts = [n.triggered_at - HOUR for n in world.events.of("execution:started")]
+    assert starts == [290, 295, 300]
+
+
+async def test_resume_owes_nothing_for_slots_outside_the_pause(world):
+    """Neither those before it, nor those of a stop in it."""
+    await world.start()
+    await world.clock.advance(70)
+    world.scheduler.pause("t")
+    await world.clock.advance(60)
+    await world.scheduler.stop("t")
+    await world.clock.advance(60)
+    await world.scheduler.start("t")
+    await world.clock.advance(60)
+    world.scheduler.resume("t", CatchUp("all"))
+    await world.clock.advance(1)
+    assert skipped(world) == [120, 240]
+    assert started(world) == [(60, "scheduled"), (240, "catch_up")]
+
+
+@pytest.mark.parametrize("is_stopped", [True, False])
+async def test_resume_without_a_pause_or_a_start_owes_nothing(world, is_stopped):
+    """There is nothing to catch up on, or nobody to do it."""
+    await world.start()
+    if is_stopped:
+        world.scheduler.pause("t")
+        await world.clock.advance(70)
+        await world.scheduler.stop("t")
+    else:
+        await world.clock.advance(70)
+    count = len(started(world))
+    world.scheduler.resume("t", CatchUp("all"))
+    await world.clock.advance(1)
+    assert len(started(world)) == count
+
+
+async def test_pause_that_ends_by_itself_owes_nothing(world):
+    """Also if the task is resumed with a catch-up after that."""
+    await world.start()
+    world.scheduler.pause("t", until=HOUR + 100)
+    await world.clock.advance(110)
+    world.scheduler.resume("t", CatchUp("all"))
+    await world.clock.advance(1)
+    assert started(world) == []
+
+
+async def test_broken_schedule_fails_a_task_that_catches_up_on_its_pause(world):
+    """As any time a schedule raises."""
+
+    class Breaks:
+        is_broken = False
+
+        def find_next(self, after):
+            if self.is_broken:
+                raise ValueError("no")
+            return Every(60).find_next(after)
+
+    schedule = Breaks()
+    await world.start(every=schedule)
+    world.scheduler.pause("t")
+    await world.clock.advance(70)
+    schedule.is_broken = True
+    world.scheduler.resume("t", CatchUp("all"))
+    await world.clock.advance(1)
+    assert "task:failed" in world.events.names()
+
+
 async def test_resume_of_a_task_that_is_not_paused_does_nothing(world):
     """It may be repeated."""
     await world.start()
