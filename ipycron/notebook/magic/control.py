@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.error import UsageError
 
 from ipycron.api import functions as api
+from ipycron.api.instants import read_duration
 from ipycron.api.wait import wait as api_wait
 from ipycron.errors import (
     BlockingCall,
@@ -38,7 +39,6 @@ from ipycron.notebook.display.words import (
     one_line,
 )
 from ipycron.notebook.magic.choice import ChoiceOptions, choose_tasks, refuse_waiting
-from ipycron.notebook.magic.grammar import read_duration
 from ipycron.process.wire.outcome import get_traceback_text, summarize_error
 from ipycron.scheduling.policy import (
     OptionKind,
