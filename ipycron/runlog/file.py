@@ -180,7 +180,9 @@ def check_program(path: Path) -> None:
     """Refuse a file that is not ours.
 
     Opened as one that cannot change, SQLite reads its header without taking part: no
-    lock, no recovery, and no log that it would take into the file at the end.
+    lock, no recovery, and no log that it would take into the file at the end. So the
+    header may be newer than the file's size, in which a writer is just taking its log
+    into it, or the file may be cut: that is no reason to call it another program's.
 
     Raises:
         HistoryError: if it is not a database, or one of another program.
@@ -195,6 +197,7 @@ def check_program(path: Path) -> None:
         raise _refuse(path, "this is not an SQLite database")
     try:
         with contextlib.closing(_open(path, mode="ro&immutable=1", busy=0)) as found:
+            found.execute("PRAGMA writable_schema = on")  # do not compare the two
             owner, version = _read_marks(found)
             if owner == APPLICATION_ID:
                 return
