@@ -10,6 +10,7 @@ from ipycron.api.functions import set_run_coordinator as set_run_coordinator
 from ipycron.api.functions import shutdown as shutdown
 from ipycron.api.functions import shutdown_async as shutdown_async
 from ipycron.api.history import history as history
+from ipycron.api.history import purge_history as purge_history
 from ipycron.api.run_list import History as History
 from ipycron.api.task import Task as Task
 from ipycron.api.wait import wait as wait
@@ -63,6 +64,7 @@ __all__ = [
     "once",
     "panel",
     "parse",
+    "purge_history",
     "schedule",
     "set_executable",
     "set_logger",

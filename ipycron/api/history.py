@@ -1,4 +1,4 @@
-"""What happened: `history()` reads it from the file."""
+"""What happened: `history()` reads it from the file, `purge_history()` deletes it."""
 
 from __future__ import annotations
 
@@ -101,6 +101,32 @@ def history(
     path = get_path()
     query = make_query(name, since, until, outcome, limit)
     return History(is_off=True) if path is None else read_list(path, query)
+
+
+def purge_history(
+    name: str | Iterable[str] | None = None, *, before: Instant | None = None
+) -> int:
+    """Delete what happened from the file, for good: it is overwritten there.
+
+    Runs that are not over stay.
+
+    Args:
+        name: of the tasks: one, or several; None for all.
+        before: the instant after the last one to delete, as `until` of `history`; None
+            for all.
+
+    Returns:
+        How many runs, and slots without one, were deleted.
+
+    Raises:
+        InvalidOption: if an argument is something else.
+        HistoryError: if the file cannot be written.
+    """
+    from ipycron.runlog.purging import delete_runs  # noqa: PLC0415 - seldom used
+
+    names = check_names("name", name)
+    end = check_instant("before", before, SystemClock().now())
+    return delete_runs(require_path(), names, end)
 
 
 def get_path() -> Path | None:

@@ -140,10 +140,15 @@ def read_names(path: Path) -> list[str]:
     return _ask(path, _read_names) or []
 
 
+def flush() -> None:
+    """Have this process's own writers put their rows on the disk."""
+    for put in before_reading:
+        put()
+
+
 def _ask(path: Path, read: Callable[[sqlite3.Connection], T]) -> T | None:
     """Return what `read` reads from the file; None if there is no file yet."""
-    for flush in before_reading:
-        flush()
+    flush()
     try:
         return _ask_once(path, read)
     except sqlite3.DatabaseError:
@@ -151,7 +156,7 @@ def _ask(path: Path, read: Callable[[sqlite3.Connection], T]) -> T | None:
         try:
             return _ask_once(path, read)
         except sqlite3.DatabaseError as error:
-            raise _make_error(path, error) from error
+            raise explain_error(path, error) from error
 
 
 def _ask_once(path: Path, read: Callable[[sqlite3.Connection], T]) -> T | None:
@@ -189,8 +194,8 @@ def _has_tables(connection: sqlite3.Connection, path: Path) -> bool:
     )
 
 
-def _make_error(path: Path, error: sqlite3.DatabaseError) -> HistoryError:
-    """Return an error in one line."""
+def explain_error(path: Path, error: sqlite3.DatabaseError) -> HistoryError:
+    """Return what an error of SQLite means for who reads, in one line."""
     reason = f"it cannot be read ({error})."
     if is_corrupt(error):
         reason = (

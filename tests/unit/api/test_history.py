@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import threading
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -19,7 +20,9 @@ from ipycron.api import run_list
 from ipycron.api.history import check_known, find_run
 from ipycron.api.run_list import abbreviate
 from ipycron.errors import HistoryError, InvalidOption, UnknownRun
+from ipycron.runlog import reading
 from ipycron.runlog.records import FIELDS
+from ipycron.runlog.store import open_store
 
 
 @pytest.fixture
@@ -344,3 +347,95 @@ def test_file_that_cannot_be_read_is_an_error(path):
 def test_now_is_until(filled):
     """What is until an hour ago is not from the future."""
     assert ipycron.history(until=timedelta(hours=1)) == []
+
+
+# --- purge_history ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("said", "count", "left"),
+    [
+        ({}, 7, 0),
+        ({"name": "report"}, 5, 2),
+        ({"name": ["report", "nightly"]}, 7, 0),
+        ({"name": []}, 0, 7),
+        ({"name": "nobody"}, 0, 7),
+        ({"before": "2027-01-15T08:05:00+00:00"}, 5, 2),
+        ({"name": "nightly", "before": "2027-01-15T08:06:00+00:00"}, 1, 6),
+        ({"before": "7d"}, 0, 7),
+    ],
+)
+def test_history_is_purged_by_name_and_time(filled, said, count, left):
+    """What is left is what was not asked for; the number is what is gone."""
+    assert ipycron.purge_history(**said) == count
+    assert len(ipycron.history()) == left
+    assert ipycron.purge_history(**said) == 0
+
+
+def test_run_that_is_not_over_stays(path):
+    """Its end would be the end of nothing."""
+    store = open_store(path, now=BEGAN, tell=print)
+    store.apply([make_task(), make_run(0), make_run(1, "running")])
+    assert ipycron.purge_history() == 1
+    store.apply([make_run(1)])
+    store.close()
+    assert [run.outcome for run in ipycron.history()] == ["finished"]
+
+
+def test_own_rows_are_put_on_the_disk_before_purging(path, monkeypatch):
+    """Else they would come back a moment later."""
+    write(path, make_task())
+    monkeypatch.setattr(reading, "before_reading", [lambda: write(path, make_run())])
+    assert ipycron.purge_history() == 1
+
+
+def test_purging_makes_no_file(path):
+    """There is nothing to delete."""
+    assert ipycron.purge_history() == 0
+    assert not any(path.parent.iterdir())
+
+
+def test_purging_waits_for_other_writers(filled):
+    """A transaction of theirs takes a moment, and is no failure."""
+    store = open_store(filled, now=BEGAN, tell=print)
+    purged = []
+    with store.transaction():
+        purger = threading.Thread(
+            target=lambda: purged.append(ipycron.purge_history("report"))
+        )
+        purger.start()
+    purger.join()
+    store.close()
+    assert purged == [5]
+
+
+@pytest.mark.parametrize(
+    ("said", "text"),
+    [
+        ({"name": 5}, "name: got 5, expected the name of a task, or several"),
+        ({"before": 5}, "before: got 5, expected a datetime"),
+    ],
+)
+def test_purge_that_makes_no_sense_is_refused(filled, said, text):
+    """And nothing is deleted."""
+    with pytest.raises(InvalidOption, match=re.escape(text)):
+        ipycron.purge_history(**said)
+    assert len(ipycron.history()) == 7
+
+
+def test_purge_without_a_history_is_an_error(path, monkeypatch):
+    """Nothing was deleted, wherever it may be."""
+    path.write_bytes(b"no database" * 100)
+    with pytest.raises(HistoryError, match="not an SQLite database"):
+        ipycron.purge_history()
+    monkeypatch.setenv("IPYCRON_HISTORY", "off")
+    with pytest.raises(HistoryError, match="is off"):
+        ipycron.purge_history()
+
+
+def test_damaged_file_is_not_purged(filled):
+    """It is said to be damaged; the next writer sets it aside."""
+    data = filled.read_bytes()
+    filled.write_bytes(data[:4096] + b"\xa5" * (len(data) - 4096))
+    with pytest.raises(HistoryError, match="damaged"):
+        ipycron.purge_history()
