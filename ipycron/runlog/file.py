@@ -9,6 +9,7 @@ Source: https://www.sqlite.org/howtocorrupt.html, 2.2 (locks), 2.4 (unlinked fil
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sqlite3
 import stat
@@ -33,6 +34,7 @@ COMPANIONS = ("-wal", "-shm", "-journal")
 
 _WAL_LIMIT = 4 << 20
 """Bytes that the write-ahead log keeps when it has been taken into the file."""
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 _SMALLEST = 512
 """Bytes of the smallest database. SQLite takes a smaller file for an empty one."""
@@ -158,8 +160,10 @@ def explain(path: Path, error: Exception) -> HistoryError:
     if isinstance(error, HistoryError):
         return error
     code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
-    reason, advice = str(error), "Runs go on without it"
-    if code == sqlite3.SQLITE_FULL or "No space" in reason:
+    # The system's text has the path in it, too.
+    reason = getattr(error, "strerror", None) or str(error)
+    advice = "Runs go on without it"
+    if code == sqlite3.SQLITE_FULL or getattr(error, "errno", None) in _FULL:
         advice = "Free some space, or set a smaller max_bytes"
     elif code in _BUSY:
         advice = "Another program holds it open in a transaction: end that"

@@ -9,6 +9,7 @@ import threading
 import time
 import weakref
 from enum import Enum
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ipycron.errors import HistoryError
@@ -19,7 +20,6 @@ from ipycron.runlog.store import Store, begin_anew, make_writer, open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from ipycron.runlog.merging import Pending
     from ipycron.runlog.settings import HistorySettings
@@ -74,7 +74,8 @@ class Session:
         self.is_off = False
         self.lost = 0
         self.pause: float | None = None
-        self._path = path
+        # The file itself: its log is beside it, not beside a link to it.
+        self._path = Path(os.path.realpath(path))
         self._now = now
         self._writer = make_writer()
         self._has_been_open = False
@@ -182,7 +183,7 @@ class Session:
         refused = store.apply(pending.changes)
         if refused:
             self.lost += refused
-            self._say(f"history: {refused} rows were refused by the database.")
+            self._say(f"history: rows that the database refused: {refused}.")
         self._retention.count(pending.list_names())
         pending.clear()
 
@@ -191,7 +192,7 @@ class Session:
             lost = self.lost - self._lost_before
             self._lines.append(
                 f"history: {file.show(self._path)} is written again. "
-                f"{lost} rows were lost."
+                f"Rows that were lost: {lost}."
             )
         self._failed_at = self.pause = None
         self._has_said = False
@@ -210,8 +211,8 @@ class Session:
                 self._close()
         if not is_busy or now - self._failed_at >= BUSY_PATIENCE:
             self._has_said |= self._say(
-                f"{file.explain(self._path, error)} {len(pending)} rows wait, "
-                f"{self.lost} are lost."
+                f"{file.explain(self._path, error)} Rows that wait: {len(pending)}; "
+                f"lost: {self.lost}."
             )
         return Written.BUSY if is_busy else Written.NO
 

@@ -126,7 +126,7 @@ def find_default() -> Path:
 
 
 def _resolve(path: Any) -> Path:
-    """Return the absolute path; its links are resolved where it is opened.
+    """Return the absolute path; links are followed by who writes.
 
     Raises:
         InvalidOption: if it does not name a file that other processes could open.

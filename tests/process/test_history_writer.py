@@ -246,9 +246,9 @@ def test_long_wait_for_others_is_said_once(make, path, told, monkeypatch):
     first, second = told
     assert first == (
         f"history: {path}: database is locked. Another program holds it open in a "
-        "transaction: end that. 1 rows wait, 0 are lost."
+        "transaction: end that. Rows that wait: 1; lost: 0."
     )
-    assert second == f"history: {path} is written again. 0 rows were lost."
+    assert second == f"history: {path} is written again. Rows that were lost: 0."
 
 
 def test_reader_in_a_transaction_blocks_nobody(make, path):

@@ -316,6 +316,24 @@ def test_damaged_file_is_set_aside_and_a_new_one_begun(store, path):
     assert stat.S_IMODE(aside.stat().st_mode) == 0o600
 
 
+def test_file_is_opened_while_its_log_is_taken_into_it(store, path):
+    """First comes the page that says how many there will be."""
+    store.apply([make_task()])
+    store.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    small = path.read_bytes()
+    store.apply([*map(make_run, range(500))])
+    store.connection.execute("PRAGMA wal_checkpoint(FULL)").fetchall()
+    large = path.read_bytes()
+    log = path.with_name(path.name + "-wal").read_bytes()
+    half = path.with_name("half.sqlite")
+    half.write_bytes(large[:4096] + small[4096:])
+    half.with_name("half.sqlite-wal").write_bytes(log)
+    told = []
+    with closing(open_store(half, now=BEGAN, tell=told.append)) as other:
+        assert len(read(other, "id")) == 500
+    assert told == []
+
+
 def test_damaged_file_does_not_replace_an_earlier_one(path):
     """Two in one second have two names."""
     for _ in range(3):
