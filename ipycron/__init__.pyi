@@ -11,6 +11,7 @@ from ipycron.api.functions import shutdown as shutdown
 from ipycron.api.functions import shutdown_async as shutdown_async
 from ipycron.api.history import history as history
 from ipycron.api.history import purge_history as purge_history
+from ipycron.api.history import set_history as set_history
 from ipycron.api.run_list import History as History
 from ipycron.api.task import Task as Task
 from ipycron.api.wait import wait as wait
@@ -67,6 +68,7 @@ __all__ = [
     "purge_history",
     "schedule",
     "set_executable",
+    "set_history",
     "set_logger",
     "set_run_coordinator",
     "shutdown",

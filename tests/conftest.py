@@ -2,7 +2,9 @@
 
 import gc
 import os
+import shutil
 import signal
+import tempfile
 import uuid
 
 import evidence
@@ -23,6 +25,10 @@ def pytest_configure(config):
     config.pluginmanager.register(Scoreboard())
     config.pluginmanager.register(evidence)
     os.environ[SESSION] = uuid.uuid4().hex
+    # Not into the history of whoever runs the tests.
+    folder = tempfile.mkdtemp(prefix="ipycron-history-")
+    config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+    os.environ["IPYCRON_HISTORY"] = f"{folder}/history.sqlite"
     # A shell that starts us in the background has us ignore SIGINT; loops that borrow
     # it put the default back.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

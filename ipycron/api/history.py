@@ -9,21 +9,32 @@ from msgspec.structs import replace
 
 from ipycron.api.instants import check_instant
 from ipycron.api.run_list import History, format_at
+from ipycron.client.client import LAST_ROWS
+from ipycron.client.registry import registry
 from ipycron.errors import HistoryError, InvalidOption, UnknownRun, suggest
 from ipycron.runlog.following import Follower
 from ipycron.runlog.reading import (
     Query,
+    before_reading,
     find_runs,
     read_attempts,
     read_history,
     read_names,
 )
 from ipycron.runlog.rows import ENDED, FAILURES, RunOutcome
-from ipycron.runlog.settings import VARIABLE, find_settings
+from ipycron.runlog.settings import (
+    KEEP_DAYS,
+    KEEP_RUNS,
+    MAX_BYTES,
+    VARIABLE,
+    find_settings,
+    make_settings,
+)
 from ipycron.scheduling.clock import SystemClock
 from ipycron.scheduling.policy import check_limit
 
 if TYPE_CHECKING:
+    import os
     from pathlib import Path
     from typing import Literal, TypeAlias
 
@@ -129,13 +140,53 @@ def purge_history(
     return delete_runs(require_path(), names, end)
 
 
+def set_history(
+    path: str | os.PathLike[str] | None,
+    *,
+    keep_runs: int = KEEP_RUNS,
+    keep_days: float = KEEP_DAYS,
+    max_bytes: int = MAX_BYTES,
+) -> None:
+    """Set where the history of this process's tasks is written, and how much is kept.
+
+    What was written elsewhere stays there. Without this, the environment variable
+    ``IPYCRON_HISTORY`` decides (a path, or ``off``), or else it is in the user's folder
+    for state.
+
+    Args:
+        path: of the file; None for no history.
+        keep_runs: how many runs are kept of each task name, the newest.
+        keep_days: for how many days. The last success and the last failure of each name
+            are kept longer.
+        max_bytes: how large the file may become; the oldest runs go first.
+
+    Raises:
+        InvalidOption: if a value is of another type or out of range.
+    """
+    registry.set_history(
+        make_settings(
+            path, keep_runs=keep_runs, keep_days=keep_days, max_bytes=max_bytes
+        )
+    )
+
+
+def _write_own() -> None:
+    """Have this process's rows written before they are read."""
+    client = registry.running_client
+    if client is not None:
+        client.flush_history(LAST_ROWS)
+
+
+before_reading.append(_write_own)
+
+
 def get_path() -> Path | None:
     """Return the path of the file; None if there is no history.
 
     Raises:
         HistoryError: if there is no place for it.
     """
-    return find_settings().file
+    return (registry.history or find_settings()).file
 
 
 def require_path() -> Path:

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 _RUN_OPTIONS = (
     "name",
     "timezone",
-    "start",
-    "end",
     "no_overlap",
     "max_executions",
     "jitter",

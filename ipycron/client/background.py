@@ -34,6 +34,8 @@ from ipycron.process.wire.protocol import (
     Displayed,
     Elect,
     Execute,
+    FlushHistory,
+    KeepHistory,
     Logged,
     Noticed,
     Pausing,
@@ -53,11 +55,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from ipycron.client.completion import Completion, Waiters
+    from ipycron.client.history import ClientHistory
     from ipycron.client.record import TaskRecord
     from ipycron.client.recovery import Action
     from ipycron.process.direct.client_end import Answer, CallState
     from ipycron.process.supervision import SupervisorProcess
     from ipycron.process.wire.channel import Frame
+    from ipycron.runlog.settings import HistorySettings
     from ipycron.scheduling.events import Pause
     from ipycron.scheduling.plan import Outage
     from ipycron.scheduling.policy import CatchUp
@@ -78,6 +82,10 @@ ANSWER_TIMEOUT = 6.0
 
 class ClientPort(Protocol):
     """What `BackgroundTasks` calls: the client, which handles every message."""
+
+    @property
+    def history(self) -> ClientHistory:
+        """Knows what is recorded, and where."""
 
     def get_waiters(self, task_id: str) -> Waiters | None:
         """Return the waiters of a task's manual runs; None if the task is gone."""
@@ -219,6 +227,8 @@ class BackgroundTasks:
                 supervisor, on_frame=self._handle, on_lost=self._lose
             )
             self._started_at = self._loop.time()
+            if self._owner.history.is_kept and self._owner.history.settings is not None:
+                self._connection.send(KeepHistory(self._owner.history.settings))
             for known in self._preloads:
                 self._connection.send(known)
             if self._parked:
@@ -228,6 +238,17 @@ class BackgroundTasks:
     def add(self, task: TaskRecord) -> None:
         """Add a task; it is registered with the supervisor when needed."""
         self._tasks[task.id] = task
+
+    def keep_history(self, settings: HistorySettings) -> None:
+        """Have the supervisor write the history there."""
+        if self._connection is not None:
+            self._connection.send(KeepHistory(settings))
+
+    def flush_history(self) -> asyncio.Future[None] | None:
+        """Have the supervisor write its rows; return when it has, None without one."""
+        if self._connection is None:
+            return None
+        return self._connection.request(FlushHistory)
 
     def reschedule(self, task: TaskRecord) -> None:
         """Send a task's new schedule to the supervisor, if it is registered there."""
@@ -395,7 +416,8 @@ class BackgroundTasks:
         connection = self.warm()
         if task_id not in self._registered:
             task = self._tasks[task_id]
-            register, payload = make_registration(task)
+            life = self._owner.history.begin(task)
+            register, payload = make_registration(task, life)
             try:
                 connection.send(self._localize(register), payload)
             except ProtocolError as error:
@@ -461,7 +483,7 @@ class BackgroundTasks:
         if event is Event.TASK_DESTROYED:
             self._report_outage(task.id)
         loss = self._resumptions.follow(
-            message, task.schedule, no_overlap=task.options.no_overlap
+            message, task.expression, no_overlap=task.options.no_overlap
         )
         if loss is not None:
             event, outcome = Event.TASK_RESTARTED, Outcome.of_error(loss)

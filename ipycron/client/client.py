@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from ipycron.client.announce import announce, needs_announcement
 from ipycron.client.echo import Echo
 from ipycron.client.event_log import MAX_ITEMS, EventLog
+from ipycron.client.history import ClientHistory
 from ipycron.client.job_logs import JobLogs
 from ipycron.client.keepalive import Keepalive
 from ipycron.client.listeners import Dispatcher, Listeners
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from ipycron.process.supervision import SupervisorProcess
     from ipycron.process.wire.payload import Payload
     from ipycron.process.wire.protocol import Displayed, Preload
+    from ipycron.runlog.settings import HistorySettings
     from ipycron.scheduling.events import Notice, Pause, TaskContext
     from ipycron.scheduling.plan import Outage
     from ipycron.scheduling.policy import CatchUp
@@ -62,6 +64,9 @@ if TYPE_CHECKING:
 
 LAST_EVENTS = 1.0
 """Minimum seconds for listeners and log handlers to handle the last events."""
+
+LAST_ROWS = 2.0
+"""Seconds for the last rows of the history to be written."""
 
 AGAIN = 60.0
 """Seconds within which all schedulers report one step of the clock."""
@@ -98,6 +103,7 @@ class Client:
         self.echo = Echo(self.defer)
         self.streams = StreamHooks()
         self._job_logs = JobLogs(self.defer)
+        self.history = ClientHistory(self.warn)
         self.keepalive = Keepalive()
         self._pool = ThreadPool()
         # Reentrant: a signal handler may start a task or shut everything down while the
@@ -185,6 +191,20 @@ class Client:
         self.coordinator = coordinator
         if self._engine is not None:
             self._engine.submit(self._engine.elector.sweep)
+
+    def use_history(self, settings: HistorySettings) -> None:
+        """Have this process and its supervisor write the history there from now on."""
+        self.history.use(settings)
+        engine = self._engine
+        if engine is not None:
+            engine.submit(partial(engine.background.keep_history, settings))
+
+    def flush_history(self, timeout: float) -> None:
+        """Return once all rows so far are written, or after `timeout` seconds."""
+        engine = self._engine
+        if engine is not None and threading.current_thread() is not engine.thread:
+            engine.flush_history(timeout)
+        self.history.flush(timeout)
 
     def warm(self, preload: Preload | None = None) -> None:
         """Start the supervisor in advance, if possible, without waiting for it."""
@@ -289,6 +309,12 @@ class Client:
                 self._engine.forget(task)
         self.event_log.post(task.id, task.name, notice)
 
+    def handle_own_notice(self, notice: Notice) -> None:
+        """Handle a notice of this process's own scheduler, which records it."""
+        task = self.tasks.get(notice.task_id)
+        self.handle_notice(notice)
+        self.history.note(notice, task)
+
     def get_waiters(self, task_id: str) -> Waiters | None:
         """Return a task's waiters; None if the task is gone; see `ClientPort`."""
         task = self.tasks.get(task_id)
@@ -299,6 +325,7 @@ class Client:
         task = self.tasks.get(task_id)
         if task is None:
             return
+        self.history.note_answers(task_id, answers)
         if task.needs_run_events:
             for answer in answers:
                 for notice in task.observed.describe_run(*answer):
@@ -361,7 +388,7 @@ class Client:
             for notice in task.observed.describe_loss(
                 now, outcome, open_control=open_controls.get(task.id)
             ):
-                self.handle_notice(notice)
+                self.handle_own_notice(notice)
             task.refuse_all(error)
         return [task.id for task in lost if task.is_started]
 
@@ -390,8 +417,8 @@ class Client:
         """Report the slots missed without a supervisor; see `ClientPort`."""
         task = self.tasks.get(task_id)
         if task is not None:
-            for notice in task.observed.describe_missed(outage, task.schedule):
-                self.handle_notice(notice)
+            for notice in task.observed.describe_missed(outage, task.expression):
+                self.handle_own_notice(notice)
 
     def handle_failed_resume(
         self, task_id: str, error: BaseException, outage: Outage, *, is_wanted: bool
@@ -403,14 +430,15 @@ class Client:
             event = Event.TASK_FAILED if is_wanted else Event.TASK_STOPPED
             outcome = Outcome.of_error(error) if is_wanted else None
             now = self.clock.now()
-            self.handle_notice(task.observed.describe_end(event, now, outcome))
+            self.handle_own_notice(task.observed.describe_end(event, now, outcome))
 
     def handle_destroy(self, task_id: str) -> None:
         """Report that a task is destroyed; see `ClientPort`."""
         task = self.tasks.get(task_id)
         if task is not None:
             now = self.clock.now()
-            self.handle_notice(task.observed.describe_end(Event.TASK_DESTROYED, now))
+            end = task.observed.describe_end(Event.TASK_DESTROYED, now)
+            self.handle_own_notice(end)
 
     def handle_pause(self, task_id: str, pause: Pause | None) -> None:
         """Report a pause or a resume that no scheduler reports; see `ClientPort`."""
@@ -457,6 +485,7 @@ class Client:
         """
         with self._lock:
             self.is_closed = True
+        self.history.expect_end()
         if self._engine is None:
             self._end_rest()
         else:
@@ -464,6 +493,7 @@ class Client:
         self.keepalive.close()
         self._pool.close()
         self.dispatcher.close(timeout=max(timeout, LAST_EVENTS))
+        self.history.close(LAST_ROWS)
 
     def _end_rest(self) -> None:
         """Destroy tasks that were never started, or have lost their supervisor."""
@@ -473,7 +503,7 @@ class Client:
             for notice in task.observed.describe_loss(
                 now, outcome, open_control="destroy"
             ):
-                self.handle_notice(notice)
+                self.handle_own_notice(notice)
 
     def close_in_child(self) -> None:
         """Release everything in a process that the client forked.
@@ -487,6 +517,7 @@ class Client:
         self.defer = _forget
         self.keepalive.close_in_child()
         self.streams.close_in_child()
+        self.history.close_in_child()
         if self._supervisor is not None:
             self._supervisor.sock.close()
         if self._engine is not None:

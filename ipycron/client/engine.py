@@ -22,7 +22,7 @@ from ipycron.client.inline import InlineLauncher
 from ipycron.client.jobs import OnExecutor
 from ipycron.client.recording import outside_of_runs
 from ipycron.client.registration import make_executor_job, make_inline_job
-from ipycron.errors import IpycronError, TaskDestroyed
+from ipycron.errors import IpycronError, SupervisorLost, TaskDestroyed
 from ipycron.scheduling.policy import NO_CATCH_UP
 from ipycron.scheduling.scheduler import Scheduler
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from ipycron.executors.pools import ExecutorLauncher, Sink
     from ipycron.process.supervision import SupervisorProcess
     from ipycron.process.wire.protocol import Preload
-    from ipycron.scheduling.events import Pause
+    from ipycron.scheduling.events import Notice, Pause
     from ipycron.scheduling.policy import CatchUp
     from ipycron.scheduling.ports import Clock, Worker
 
@@ -47,6 +47,8 @@ class EngineClient(ClientPort, ElectorClient, Protocol):
 
     @property
     def clock(self) -> Clock: ...  # noqa: D102
+
+    def handle_own_notice(self, notice: Notice) -> None: ...  # noqa: D102
 
 
 T = TypeVar("T")
@@ -71,6 +73,7 @@ class Engine:
         pool: ThreadPool,
         supervisor: SupervisorProcess | None,
     ) -> None:
+        self._client = client
         self._loop = asyncio.new_event_loop()
         self._calls: deque[Callable[[], Any]] = deque()  # submitted, not done yet
         self._pool = pool
@@ -79,7 +82,8 @@ class Engine:
         self._scheduler = Scheduler(
             clock=client.clock,
             launcher=self._launcher,
-            emit=client.handle_notice,
+            emit=client.handle_own_notice,
+            note=client.history.note_pending,
             elector=self.elector,
             on_set_back=client.handle_set_back,
         )
@@ -152,6 +156,7 @@ class Engine:
             self.background.add(task)
             return
         self._launcher.register(task)
+        self._client.history.begin(task)
         self._scheduler.add(
             task.id,
             name=task.name,
@@ -288,6 +293,17 @@ class Engine:
             catch_up()
         elif self.submit(catch_up):
             done.wait()
+
+    def flush_history(self, timeout: float) -> None:
+        """Wait until the supervisor has written its rows, at most `timeout` seconds."""
+        with contextlib.suppress(RuntimeError, TimeoutError, SupervisorLost):
+            self.run(self._flush_history()).result(timeout)
+
+    async def _flush_history(self) -> None:
+        self.background.direct.catch_up_all()
+        flushed = self.background.flush_history()
+        if flushed is not None:
+            await flushed
 
     def execute(self, task: TaskRecord, execution_id: str) -> None:
         """Run a task now; its end, or the refusal, reaches the task.

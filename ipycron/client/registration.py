@@ -19,10 +19,13 @@ if TYPE_CHECKING:
     from ipycron.client.record import TaskRecord
     from ipycron.executors.pools import ExecutorJob
     from ipycron.process.wire.payload import Payload
+    from ipycron.runlog.rows import TaskRow
     from ipycron.scheduling.events import ScheduledExecution
 
 
-def make_registration(task: TaskRecord) -> tuple[Register, Payload]:
+def make_registration(
+    task: TaskRecord, life: TaskRow | None
+) -> tuple[Register, Payload]:
     """Return what a supervisor must know about a background task, and its job.
 
     `max_executions` is what is left of the limit, and the pause what was reported: this
@@ -42,6 +45,7 @@ def make_registration(task: TaskRecord) -> tuple[Register, Payload]:
         setting=task.setting,
         launcher=task.options.launcher or "fork",
         pause=task.observed.pause,
+        life=life,
     )
     return register, task.source.payload
 

@@ -18,6 +18,8 @@ from ipycron.process.unix import call_in_child
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from ipycron.runlog.settings import HistorySettings
+
 T = TypeVar("T")
 
 EXIT_TIMEOUT = 0.0
@@ -29,6 +31,7 @@ class Registry:
 
     Attributes:
         event_log: the last events, of this client and of earlier ones.
+        history: where the history is; None: where the environment says.
     """
 
     def __init__(self) -> None:
@@ -39,6 +42,7 @@ class Registry:
         self._client: Client | None = None
         self._make: Callable[[EventLog], Client] = Client
         self._is_echoing = True
+        self.history: HistorySettings | None = None
         self._closing: Client | None = None
         atexit.register(self.close, EXIT_TIMEOUT)
         # As concurrent.futures does: `atexit` runs after the interpreter has waited for
@@ -54,6 +58,8 @@ class Registry:
             if self._client is None:
                 client = self._make(self.event_log)
                 client.echo.is_on = self._is_echoing
+                if self.history is not None:
+                    client.use_history(self.history)
                 if self._client is None:
                     self._client = client
                 else:  # a signal handler has created one
@@ -70,6 +76,12 @@ class Registry:
         self._is_echoing = is_on
         if self._client is not None:
             self._client.echo.is_on = is_on
+
+    def set_history(self, settings: HistorySettings) -> None:
+        """Write and read the history there, with this client and later ones."""
+        self.history = settings
+        if self._client is not None:
+            self._client.use_history(settings)
 
     def get_single(self, kind: type[T]) -> T:
         """Return this process's only `kind`, created when first needed.

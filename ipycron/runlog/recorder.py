@@ -14,7 +14,7 @@ from ipycron.runlog.rows import RunOutcome, RunRow, TaskEnd
 from ipycron.scheduling.events import Event
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from ipycron.runlog.rows import Change, TaskRow
     from ipycron.scheduling.events import (
@@ -49,16 +49,22 @@ class Recorder:
     """
 
     def __init__(self, put: Callable[[Change], None]) -> None:
-        self._put = put
-        self._tasks: set[str] = set()
+        self._take = put
+        self._tasks: dict[str, TaskRow] = {}
+        self._new: set[str] = set()  # lives that are not written yet
         self._outputs: dict[str, OutputLog | None] = {}
         self._has_end_in_common = False
         self._end: str | None = None
 
     def declare(self, task: TaskRow) -> None:
-        """Record a task from now on."""
-        self._tasks.add(task.key)
-        self._put(task)
+        """Record a task from now on; nothing is written before its first row."""
+        self._tasks[task.key] = task
+        self._new.add(task.key)
+
+    def redirect(self, put: Callable[[Change], None]) -> None:
+        """Give the rows from now on to somebody else, who knows no task yet."""
+        self._take = put
+        self._new = set(self._tasks)
 
     def expect_end(self, *, is_clean: bool) -> None:
         """Note that the tasks end with their process from now on, not by the user.
@@ -94,6 +100,34 @@ class Recorder:
                 self._put_slot(notice, RunOutcome.OVERLAP)
             case Event.TASK_STARTED | Event.TASK_STOPPED | Event.TASK_DESTROYED:
                 self._note_life(notice)
+
+    def note_answers(
+        self, task_id: str, answers: Sequence[tuple[ScheduledExecution, Outcome]]
+    ) -> None:
+        """Record calls that have returned and that no scheduler has reported."""
+        if task_id not in self._tasks:
+            return
+        for run, outcome in answers:
+            self._put(
+                _make_row(
+                    task_id,
+                    run,
+                    RunOutcome.FINISHED,
+                    started_at=run.started_at,
+                    finished_at=run.finished_at,
+                    pid=run.pid,
+                    summary=outcome.summary,
+                    output_left_out=0,
+                )
+            )
+
+    def add_traceback(self, notice: Notice, text: str) -> None:
+        """Add to a failure that was recorded where it was raised."""
+        run, outcome = notice.execution, notice.outcome
+        assert run is not None
+        assert outcome is not None
+        row = _make_row(notice.task_id, run, judge(outcome), traceback=text)
+        self._take(row)
 
     def note_pending(self, pending: Pending) -> None:
         """Record a run that waits, or that was dropped while it did."""
@@ -180,7 +214,14 @@ class Recorder:
             end = self._end
         self._put(TaskEnd(key=notice.task_id, at=notice.triggered_at, end=end))
         if notice.event is Event.TASK_DESTROYED:
-            self._tasks.discard(notice.task_id)
+            del self._tasks[notice.task_id]
+
+    def _put(self, change: RunRow | TaskEnd) -> None:
+        key = change.task if isinstance(change, RunRow) else change.key
+        if key in self._new:
+            self._new.discard(key)
+            self._take(self._tasks[key])
+        self._take(change)
 
 
 def _make_row(

@@ -112,6 +112,7 @@ class Shared:
             task.start().result(SECONDS)
             task.destroy().result(SECONDS)
         cls.client = registry.client
+        cls.client.flush_history(SECONDS)  # its file is open from now on
 
     @classmethod
     def close(cls):

@@ -40,12 +40,16 @@ class Belongings:
 
     def __sub__(self, other):
         threads = self.threads - other.threads
+        descriptors = self.descriptors - other.descriptors
         if other.client is not None and self.client is other.client:
             threads = {t for t in threads if t.name not in _KEPT_THREADS}
             threads.discard(self.client.dispatcher.thread)  # another after a slow call
+            # SQLite closes what a reader had open when the writer's locks are gone.
+            path = os.environ["IPYCRON_HISTORY"]
+            descriptors = {d for d in descriptors if not d.endswith(path)}
         return [
             *(f"thread {t.name}" for t in threads),
-            *(f"descriptor {d}" for d in sorted(self.descriptors - other.descriptors)),
+            *(f"descriptor {d}" for d in sorted(descriptors)),
             *(f"process {describe(p)}" for p in self.processes - other.processes),
             *(self.held - other.held),
         ]

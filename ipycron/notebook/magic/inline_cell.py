@@ -50,11 +50,13 @@ class InlineCell:
     """A cell, ready to run here.
 
     Attributes:
+        cell_source: its text; marks the job as a cell for the history.
         is_async: whether it awaits.
     """
 
     def __init__(self, source: str, notebook: Notebook, *, name: str) -> None:
         shell: Any = notebook.shell
+        self.cell_source = source
         self._shell = shell
         self._output = notebook.inline_output
         self._filename = f"<cell {name}>"

@@ -20,11 +20,15 @@ _ALIASES = {
     "max_executions": ("--max",),
     "jitter": ("--jitter",),
     "day_or": ("--day-and",),
+    "history": ("--no-history",),
     "run_coordinator": ("--coordinator",),
     "executor": ("--on",),
     "count": ("-n",),
 }
-_WHEN_OFF = {"day_or": "both day fields must match, instead of either of them"}
+_WHEN_OFF = {
+    "day_or": "both day fields must match, instead of either of them",
+    "history": "leave its runs out of the history's file",
+}
 """Help of flags that switch something off."""
 _NOT_HERE = frozenset({"args", "background", "echo", "unref"})
 """Options that the line expresses otherwise, or that notebooks do not need."""

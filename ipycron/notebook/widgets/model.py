@@ -6,6 +6,7 @@ every text as text.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 from ipycron.api.task import get_record
@@ -14,7 +15,6 @@ from ipycron.client.jobs import OnExecutor
 from ipycron.notebook.display.tracebacks import read_errors
 from ipycron.notebook.display.words import (
     clean,
-    describe_schedule,
     find_start_error,
     format_status,
     format_summary,
@@ -164,7 +164,7 @@ def describe_task(task: Task, now: float) -> TaskRow:
         id=task.id,
         name=clean(task.name, MAX_NAME),
         pattern=clean(task.pattern, MAX_NAME),
-        words=describe_schedule(task),
+        words=task.expression.describe(),
         zone=task.timezone,
         job=clean(task.source.label, MAX_NAME),
         place=_find_place(task),
@@ -220,7 +220,8 @@ def find_fires(task: Task, now: float, count: int = FIRES) -> list[float]:
     after = find_start(now, record.observed.passed)
     if record.pause is not None and record.pause.until is not None:
         after = max(after, record.pause.until - 1)
-    return [instant.timestamp() for instant in record.find_slots(count, after)]
+    upcoming = task.expression.upcoming(count, datetime.fromtimestamp(after, UTC))
+    return [instant.timestamp() for instant in upcoming]
 
 
 def describe_run(run: RunLike) -> RunRow:

@@ -142,6 +142,11 @@ class DirectConnections:
                 pass
             self.deliver(connection)
 
+    def catch_up_all(self) -> None:
+        """Add every run that has ended so far to its task's history."""
+        for task_id in tuple(self._by_task):
+            self.catch_up(task_id)
+
     def has_answers(self, task_id: str) -> bool:
         """Return whether a task's history lacks runs that have ended. In any thread."""
         connection = self._by_task.get(task_id)

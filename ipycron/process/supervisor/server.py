@@ -8,6 +8,7 @@ output to the client.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import logging
 import os
@@ -31,8 +32,10 @@ from ipycron.process.wire.protocol import (
     Elect,
     Elected,
     Execute,
+    FlushHistory,
     FromClient,
     Hello,
+    KeepHistory,
     Logged,
     Noticed,
     Pausing,
@@ -47,6 +50,7 @@ from ipycron.process.wire.protocol import (
     Streamed,
 )
 from ipycron.process.wire.zones import make_zone
+from ipycron.runlog.keeper import HistoryKeeper
 from ipycron.scheduling.clock import SystemClock
 from ipycron.scheduling.events import Event, Notice, Status
 from ipycron.scheduling.ports import Held
@@ -74,6 +78,8 @@ END_TIMEOUT = 10.0
 outlive its client, and the zygote ends what is left behind."""
 FLUSH_TIMEOUT = 2.0
 """Seconds for a client that is behind to read the last messages."""
+HISTORY_TIMEOUT = 2.0
+"""Seconds for the last rows of the history to be written."""
 RETRY_DELAY = 0.02
 """Seconds until a worker is asked again about the outcome of a call."""
 MAX_TRIES = 100
@@ -99,7 +105,7 @@ class Supervisor:
         leash: int,
         zygote: ZygoteProcess | None,
     ) -> None:
-        loop = asyncio.get_running_loop()
+        loop = self._loop = asyncio.get_running_loop()
         self.ended = asyncio.Event()
         self._client = Channel(
             sock,
@@ -112,10 +118,12 @@ class Supervisor:
             self, self._warn, file_limits=file_limits, leash=leash, zygote=zygote
         )
         self._elector = ClientElector(self._client)
+        self._history = HistoryKeeper(self._warn_soon)
         self._scheduler = Scheduler(
             clock=SystemClock(),
             launcher=self._launcher,
             emit=self._emit,
+            note=self._history.recorder.note_pending,
             elector=self._elector,
             on_set_back=lambda seconds: self._client.send(ClockSetBack(seconds)),
             warn=self._warn,
@@ -149,11 +157,22 @@ class Supervisor:
         elif isinstance(message, Preload):
             self._launcher.zygote.preload(message)
         elif isinstance(message, Shutdown):
+            self._history.recorder.expect_end(is_clean=True)
             self._answer(message.request_id, self._shut_down(message.timeout))
+        else:
+            self._handle_history(message)
+
+    def _handle_history(self, message: Message) -> None:
+        if isinstance(message, KeepHistory):
+            self._history.use(message.settings)
+        elif isinstance(message, FlushHistory):
+            self._answer(message.request_id, self._flush_history())
 
     def _register(self, register: Register, payload: Payload) -> None:
         """Register a task; an error is the answer to each of its starts and runs."""
         self._launcher.register(register, payload)
+        if register.life is not None:
+            self._history.recorder.declare(register.life)
         try:
             self._scheduler.add(
                 register.task_id,
@@ -248,6 +267,10 @@ class Supervisor:
         finally:
             self.ended.set()
 
+    async def _flush_history(self) -> None:
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(None, self._history.flush, HISTORY_TIMEOUT)
+
     def _answer(self, request_id: int, work: Coroutine[Any, Any, None]) -> None:
         """Reply when `work` is done, with its error if it fails."""
 
@@ -270,6 +293,13 @@ class Supervisor:
 
     def forward(self, message: Message, payload: Payload) -> None:
         """Send a worker's message on; see `Uplink`."""
+        if isinstance(message, Streamed):
+            self._history.recorder.add_output(
+                message.execution_id,
+                bytes(payload.data),
+                message.dropped,
+                message.dropped_lines,
+            )
         if self._client.backlog > MAX_BACKLOG_BYTES:
             if not isinstance(message, Streamed):
                 return
@@ -317,6 +347,13 @@ class Supervisor:
             self._client.send(message, _encode_value(outcome.value))
         if notice.status == "destroyed":
             self._launcher.forget(notice.task_id)
+        # Last: a client that waits for the end of a run does not wait for its row.
+        self._history.recorder.note(notice)
+
+    def _warn_soon(self, text: str) -> None:
+        """Warn from any thread."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._warn, text)
 
     def _warn(self, text: str) -> None:
         record = {"name": "ipycron", "levelno": logging.WARNING, "msg": text}
@@ -333,11 +370,13 @@ class Supervisor:
         """
         self._client.close()
         if self._ending is None:
+            self._history.recorder.expect_end(is_clean=False)
             self._ending = asyncio.ensure_future(self._shut_down(ORPHAN_TIMEOUT))
 
     async def flush(self) -> None:
-        """Send the client the last messages."""
+        """Send the client the last messages, and write the last rows."""
         await self._client.flush(FLUSH_TIMEOUT)
+        self._history.close(HISTORY_TIMEOUT)
 
 
 class ClientElector:

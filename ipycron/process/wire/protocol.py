@@ -8,7 +8,7 @@ users' objects and are decoded in the client and in the worker alone.
 edge                  messages
 ====================  =========================================================
 client → supervisor   Register Reschedule Control Pausing Execute Shutdown Preload
-                      Elected
+                      Elected KeepHistory FlushHistory
 supervisor → client   Hello Reply Refused Noticed Streamed Displayed Logged Elect
                       Completed DirectOpened ClockSetBack
 supervisor → zygote   Fork Preload
@@ -31,6 +31,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from ipycron.runlog.rows import TaskRow  # noqa: TC001 - msgspec reads the annotations
+from ipycron.runlog.settings import HistorySettings  # noqa: TC001 - as above
 from ipycron.scheduling.events import (  # noqa: TC001 - msgspec reads the annotations
     Event,
     Pause,
@@ -121,7 +123,11 @@ StreamName = Literal["stdout", "stderr"]
 
 
 class Register(Message, frozen=True):
-    """Make a task known, stopped; the payload is its job's."""
+    """Make a task known, stopped; the payload is its job's.
+
+    Attributes:
+        life: what the history says of it; None if it is not recorded.
+    """
 
     task_id: str
     name: str
@@ -134,6 +140,7 @@ class Register(Message, frozen=True):
     setting: Setting
     launcher: LauncherName
     pause: Pause | None = None
+    life: TaskRow | None = None
 
 
 class Control(Message, frozen=True):
@@ -190,6 +197,18 @@ class Preload(Message, frozen=True):
 
     modules: tuple[str, ...]
     shell: bool = False
+
+
+class KeepHistory(Message, frozen=True):
+    """Write the history there from now on."""
+
+    settings: HistorySettings
+
+
+class FlushHistory(Message, frozen=True):
+    """Write the rows so far, then answer: the client is about to read them."""
+
+    request_id: int
 
 
 class Elected(Message, frozen=True):
@@ -490,6 +509,8 @@ FromClient = (
     | Shutdown
     | Preload
     | Elected
+    | KeepHistory
+    | FlushHistory
     | Ping
 )
 FromSupervisor = (

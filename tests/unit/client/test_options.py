@@ -150,9 +150,8 @@ def test_defaults_are_those_of_the_specification():
     names = TaskOptions.__dataclass_fields__
     assert {name: getattr(options, name) for name in names} == {
         "name": None, "timezone": None, "day_or": True, "no_overlap": False,
-        "max_executions": None, "jitter": 0,
-        "tolerance": 1, "catch_up": "none", "start": None, "end": None,
-            "suppress_missed_warning": False,
+        "max_executions": None, "jitter": 0, "history": True,
+        "tolerance": 1, "catch_up": "none", "suppress_missed_warning": False,
         "timeout": None, "execute_timeout": None, "start_timeout": 5,
         "stop_timeout": 5, "max_restarts": 3, "distributed": False,
         "run_coordinator": None, "distributed_lease": 30, "logger": None,
@@ -399,8 +398,7 @@ def test_wait_takes_one_task():
         ("day_of_week", "When it runs is the expression"),
         ("schedule_interval", "When it runs is the expression"),
         ("second", "When it runs is the expression"),
-        ("start_date", "Here it is called 'start'."),
-        ("endDate", "Here it is called 'end'."),
+        ("start_date", "call start() and stop()"),
         ("max_retries", "A failed run is not repeated"),
         ("once", "Pass max_executions=1."),
         ("tags", "tags have no counterpart"),

@@ -1,5 +1,6 @@
 """What is accepted as a run coordinator, and what importing coordinators costs."""
 
+import os
 import subprocess
 import sys
 
@@ -76,6 +77,10 @@ def test_script_without_a_fleet_loads_no_coordinator():
         "ipycron.shutdown()"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        [sys.executable, "-c", code],
+        env={**os.environ, "IPYCRON_HISTORY": "off"},
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert done.stdout == "[]\n"

@@ -1,0 +1,135 @@
+"""The history, as the client writes it: what runs here, and what only it knows.
+
+The supervisor records its own tasks (H4). The client records inline and executor tasks,
+direct calls, and what happens to tasks without a supervisor.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from typing import TYPE_CHECKING
+
+from ipycron.client.lives import make_life
+from ipycron.client.state import ENDS
+from ipycron.errors import HistoryError
+from ipycron.runlog.keeper import HistoryKeeper
+from ipycron.runlog.output import OutputLog, show_surrogates
+from ipycron.runlog.recorder import HEAD_BYTES, TAIL_BYTES
+from ipycron.runlog.settings import OFF, VARIABLE, find_settings
+from ipycron.scheduling.events import Event
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ipycron.client.executions import PastRun
+    from ipycron.client.output import Output
+    from ipycron.client.record import TaskRecord
+    from ipycron.process.direct.client_end import Answer
+    from ipycron.runlog.rows import TaskRow
+    from ipycron.runlog.settings import HistorySettings
+    from ipycron.scheduling.events import Notice, Pending
+
+
+class ClientHistory:
+    """What the client writes into the history.
+
+    Args:
+        warn: called with a line for the user, from any thread.
+
+    Attributes:
+        settings: what the supervisor is told; None: it looks for itself.
+    """
+
+    def __init__(self, warn: Callable[[str], None]) -> None:
+        self.settings: HistorySettings | None = None
+        self._warn = warn
+        self._keeper = HistoryKeeper(warn)
+        self._lives: dict[str, TaskRow] = {}
+
+    @property
+    def lost(self) -> int:
+        """How many of this process's rows could not be written."""
+        return self._keeper.lost
+
+    def use(self, settings: HistorySettings) -> None:
+        """Write there from now on."""
+        self.settings = settings
+        self._keeper.use(settings)
+
+    def begin(self, task: TaskRecord) -> TaskRow | None:
+        """Record a task from now on; return its life, None if it is not recorded.
+
+        Called again for a new supervisor, it is the same life.
+        """
+        if not task.options.history or not self.is_kept:
+            return None
+        life = self._lives.get(task.id)
+        if life is None:
+            life = self._lives[task.id] = make_life(task)
+            self._keeper.recorder.declare(life)
+        return life
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether there is a history, wherever it may be."""
+        if self.settings is None and VARIABLE in os.environ:
+            try:
+                # Here: a relative path is that of this process's folder.
+                self.use(find_settings())
+            except HistoryError as error:
+                self.use(OFF)
+                self._warn(str(error))
+        return self.settings is None or self.settings.path is not None
+
+    def note(self, notice: Notice, task: TaskRecord | None = None) -> None:
+        """Record an event; of a run that has ended, with what the task remembers."""
+        run = None
+        if task is not None and notice.execution is not None and notice.event in ENDS:
+            run = task.observed.history.find(notice.execution.id)
+        recorder = self._keeper.recorder
+        recorder.note(notice, None if run is None else cut(run.output))
+        if task is not None and run is not None and not run.is_ok:
+            # Reading a traceback runs the error's own code: not on the client's loop.
+            task.defer(partial(self._add_traceback, notice, run))
+        if notice.event is Event.TASK_DESTROYED:
+            self._lives.pop(notice.task_id, None)
+
+    def _add_traceback(self, notice: Notice, run: PastRun) -> None:
+        text = run.traceback_text
+        if text:
+            self._keeper.recorder.add_traceback(notice, show_surrogates(text))
+
+    def note_pending(self, pending: Pending) -> None:
+        """Record a run that waits."""
+        self._keeper.recorder.note_pending(pending)
+
+    def note_answers(self, task_id: str, answers: list[Answer]) -> None:
+        """Record direct calls that have returned."""
+        self._keeper.recorder.note_answers(task_id, answers)
+
+    def expect_end(self) -> None:
+        """Note that this process ends, and its tasks with it."""
+        self._keeper.recorder.expect_end(is_clean=True)
+
+    def flush(self, timeout: float) -> None:
+        """Return once this process's rows are written, or after `timeout` seconds."""
+        self._keeper.flush(timeout)
+
+    def close(self, timeout: float) -> None:
+        """Write what is left, and take nothing more. May be repeated."""
+        self._keeper.close(timeout)
+
+    def close_in_child(self) -> None:
+        """Record nothing in a process that this one forked."""
+        self._keeper.close_in_child()
+        self._lives = {}
+
+
+def cut(output: Output) -> OutputLog:
+    """Return as much of a run's output as the history keeps; displays are left out."""
+    log = OutputLog(HEAD_BYTES, TAIL_BYTES)
+    for piece in output.read()[0]:
+        if piece.kind != "display":
+            log.append(piece.data, piece.missing)
+    return log

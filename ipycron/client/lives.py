@@ -1,0 +1,120 @@
+"""What the history says of a task, beside what becomes of it (H2)."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import os
+import sys
+from types import CodeType
+from typing import TYPE_CHECKING, Any
+
+from ipycron.client.jobs import Inline
+from ipycron.process.wire.protocol import CellJob, FileJob
+from ipycron.process.worker.job import binds_task
+from ipycron.process.worker.script import read_source
+from ipycron.runlog.output import show_surrogates
+from ipycron.runlog.rows import TaskRow
+
+if TYPE_CHECKING:
+    from ipycron.client.jobs import Source
+    from ipycron.client.record import TaskRecord
+    from ipycron.cron import CronExpression
+
+_HASH_LENGTH = 16
+_NOTEBOOK_VARIABLE = "JPY_SESSION_NAME"
+"""Where a Jupyter server says which notebook a kernel belongs to. Source: ipykernel."""
+_EDITOR_VARIABLE = "__vsc_ipynb_file__"
+"""The variable of a notebook in which VS Code says the same."""
+
+
+def make_life(task: TaskRecord) -> TaskRow:
+    """Return what the history says of a task that is about to be scheduled."""
+    kind, code_hash = describe_job(task.source)
+    expression = task.expression
+    return TaskRow(
+        key=task.id,
+        task_id=task.id,
+        name=task.name,
+        origin=find_origin(),
+        kind=kind,
+        pattern=expression.text,
+        zone=str(expression.timezone),
+        schedule=describe_schedule(expression),
+        code_hash=code_hash,
+        declared_at=task.client.clock.now(),
+    )
+
+
+def describe_schedule(expression: CronExpression) -> str:
+    """Return a text that is equal for schedules with the same slots."""
+    parts = expression.text, str(expression.timezone), expression.day_or
+    return repr((*parts, expression.hash_id))
+
+
+def describe_job(source: Source) -> tuple[str, str | None]:
+    """Return the kind of a job, and a hash of its code; None if that is unknown."""
+    if isinstance(source, Inline):
+        cell = getattr(getattr(source.function, "__self__", None), "cell_source", None)
+        if isinstance(cell, str):
+            return "cell", _hash(cell)
+        return "function", _hash_function(source.function)
+    if isinstance(source.job, CellJob):
+        return "cell", _hash(source.job.source)
+    if isinstance(source.job, FileJob):
+        return _describe_file(os.fsdecode(source.job.path))
+    return "function", None
+
+
+def _describe_file(path: str) -> tuple[str, str | None]:
+    try:
+        text = read_source(path)
+        kind = "file" if binds_task(text, path) else "script"
+    except (OSError, SyntaxError, ValueError):
+        return "file", None  # it may be written by the time it runs
+    return kind, hashlib.sha256(text).hexdigest()[:_HASH_LENGTH]
+
+
+def _hash(text: str) -> str:
+    data = text.encode("utf-8", "surrogatepass")
+    return hashlib.sha256(data).hexdigest()[:_HASH_LENGTH]
+
+
+def _hash_function(function: Any) -> str | None:
+    while isinstance(function, functools.partial):
+        function = function.func
+    code = getattr(function, "__code__", None)
+    if not isinstance(code, CodeType):
+        return None
+    return hash_code(code)
+
+
+def hash_code(code: CodeType) -> str:
+    """Return a hash of what a function does, wherever it stands in its file."""
+    digest = hashlib.sha256()
+    parts = [code]
+    while parts:
+        part = parts.pop()
+        constants = [c for c in part.co_consts if not isinstance(c, CodeType)]
+        parts += [c for c in part.co_consts if isinstance(c, CodeType)]
+        digest.update(part.co_code)
+        # Sets of constants have no order of their own.
+        shown = [sorted(map(repr, c)) if type(c) is frozenset else c for c in constants]
+        names = part.co_names, part.co_varnames
+        digest.update(repr((names, shown)).encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()[:_HASH_LENGTH]
+
+
+def find_origin() -> str | None:
+    """Return the path of the notebook or script that this process runs, if known."""
+    notebook = os.environ.get(_NOTEBOOK_VARIABLE, "")
+    if notebook.endswith(".ipynb"):
+        return show_surrogates(os.path.abspath(notebook))  # noqa: PTH100 - see jobs
+    main = sys.modules.get("__main__")
+    for name in (_EDITOR_VARIABLE, "__file__"):
+        path = getattr(main, name, None)
+        if isinstance(path, str):
+            with contextlib.suppress(OSError):  # the working directory is gone
+                return show_surrogates(os.path.abspath(path))  # noqa: PTH100 - as above
+    return None
