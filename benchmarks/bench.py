@@ -29,6 +29,7 @@ SECTIONS = (
     "large.py",
     "lasting.py",
     "growth.py",
+    "history.py",
     "cron.py",
 )
 _HERE = Path(__file__).parent

@@ -343,3 +343,43 @@ def test_outcomes_are_members_of_their_enumeration(filled):
     assert all(
         isinstance(run.outcome, RunOutcome) for run in read_history(filled, Query())
     )
+
+
+@pytest.mark.parametrize(
+    ("said", "index"),
+    [
+        ({"names": ("report",), "since": 0.0, "until": 1e10}, "runs_by_name"),
+        ({"names": ("report",), "outcomes": frozenset({"failed"})}, "runs_by_name"),
+        ({"names": ("a", "b"), "limit": 5}, "runs_by_name"),
+        ({"since": 0.0}, "runs_by_time"),
+        ({"outcomes": frozenset({"failed"})}, "runs_by_time"),
+        ({}, "runs_by_time"),
+    ],
+)
+def test_rows_come_from_an_index_in_order(filled, said, index):
+    """However many there are: none is looked at in vain, and nothing is sorted."""
+
+    class Noting(sqlite3.Connection):
+        def execute(self, text, values=()):
+            if "FROM runs" in text:
+                plan = super().execute(f"EXPLAIN QUERY PLAN {text}", values)
+                plans.append([step for *_, step in plan])
+            return super().execute(text, values)
+
+    plans = []
+    with closing(sqlite3.connect(filled, factory=Noting)) as connection:
+        reading._read_runs(connection, Query(**said))
+    assert plans
+    for first, *others in plans:
+        assert f"USING INDEX {index} " in f"{first} "
+        assert all("LEFT-JOIN" in step or "SEARCH" in step for step in others)
+
+
+def test_states_and_single_runs_are_read(filled):
+    """For those who follow: no more than they need."""
+    assert len(reading.read_states(filled, "report", BEGAN + 60)) == 2
+    assert [s.id for s in reading.read_states(filled, "nightly", BEGAN + 300)] == [
+        "run-5"
+    ]
+    assert reading.read_states(filled, "nobody", None) == []
+    assert {run.id for run in reading.read_by_id(filled, ["run-0", "no"])} == {"run-0"}
