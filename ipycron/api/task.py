@@ -172,7 +172,10 @@ class Task(Generic[T]):
 
     @property
     def history(self) -> History:
-        """The last runs, oldest first, without their results."""
+        """The last runs, oldest first, without their results.
+
+        Those in memory; `ipycron.history` has older ones, of earlier programs, too.
+        """
         self._record.catch_up()
         return self._record.observed.history
 

@@ -8,16 +8,19 @@ import io
 import json
 import os
 import pty
+import re
+import shlex
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from history_rows import BEGAN, make_run, make_task, write
 from hostile_texts import TEXTS
 from polling import eventually
 
-from ipycron.cli.command import main
+from ipycron.cli.command import main, make_parser
 from ipycron.runlog.records import FIELDS
 from ipycron.runlog.store import open_store
 
@@ -314,3 +317,23 @@ def test_logs_end_quietly_when_nobody_reads_them(filled, follow):
     eventually(has_ended)
     store.close()
     assert (running.returncode, running.stderr.read()) == (0, "")
+
+
+DOCS = (Path(__file__).parents[2] / "docs" / "history.md").read_text(encoding="utf-8")
+
+
+def test_program_of_the_documentation_runs(filled, capsys):
+    """As it is written, on a history with its tasks."""
+    (program,) = re.findall(r"```python\n(.*?)```", DOCS, re.DOTALL)
+    exec(compile(program, "docs/history.md", "exec"), {})
+    said = capsys.readouterr().out
+    assert "nightly" in said
+    assert "success" in said
+
+
+def test_commands_of_the_documentation_are_understood(filled, capsys):
+    """Each of them, and the attributes and columns that it names are there."""
+    (block,) = re.findall(r"```sh\n(.*?)```", DOCS, re.DOTALL)
+    for line in block.splitlines():
+        assert make_parser().parse_args(shlex.split(line)[1:])
+    assert {name for name in FIELDS if f"`{name}`" not in DOCS} == {"id"}
