@@ -17,7 +17,7 @@ from ipycron.client.listeners import check_event, finish_here
 from ipycron.client.options import OPTIONS, TaskOptions, check_logger, make_options
 from ipycron.client.record import TaskRecord
 from ipycron.client.registry import registry
-from ipycron.client.schedules import check_zone, make_expression
+from ipycron.client.schedules import check_zone, make_expression, settle_bounds
 from ipycron.client.waits import (
     check_may_block,
     check_not_inside,
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     import logging
     import os
     from collections.abc import Callable, Coroutine, Iterator, Sequence
-    from datetime import timedelta, tzinfo
+    from datetime import date, datetime, timedelta, tzinfo
     from typing import Literal, TypedDict, Unpack
 
     from ipycron.api.task import T
@@ -59,6 +59,8 @@ def schedule(
     *,
     name: str | None = None,
     timezone: str | tzinfo | None = None,
+    start: datetime | date | str | None = None,
+    end: datetime | date | str | None = None,
     day_or: bool = True,
     no_overlap: bool = False,
     max_executions: int | None = None,
@@ -100,6 +102,10 @@ def schedule(
             a failure, whatever the code: there is no program to end.
         name: a label; by default the task's id.
         timezone: an IANA name or a `tzinfo`; the system's zone by default.
+        start: no slot before this instant: a datetime, a date or ISO text, in the
+            task's zone if it has none.
+        end: no slot after this instant; a date means its end. After the last slot and
+            the last run the task is destroyed, as after `max_executions`.
         day_or: True: either day field matches, as in cron; False: both must.
         no_overlap: skip a slot and refuse a manual run while a run is in progress in
             this instance; other instances of a fleet are not checked.
@@ -158,6 +164,8 @@ def create_task(
     *,
     name: str | None = None,
     timezone: str | tzinfo | None = None,
+    start: datetime | date | str | None = None,
+    end: datetime | date | str | None = None,
     day_or: bool = True,
     no_overlap: bool = False,
     max_executions: int | None = None,
@@ -216,6 +224,7 @@ def _create(
         if checked.if_exists == "keep":
             return existing
     client = registry.client
+    checked = settle_bounds(parsed, checked, now=client.clock.now())
     source = client.place(source, checked)
     record = TaskRecord(client, parsed, source, checked, task_id=task_id)
     record.cell = _find_cell()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Generic, Literal, Self
 
 from ipycron.scheduling.events import to_datetime
@@ -11,7 +10,7 @@ from ipycron.scheduling.plan import find_start
 if TYPE_CHECKING:
     import logging
     from collections.abc import Callable
-    from datetime import date, time, timedelta
+    from datetime import date, datetime, time, timedelta
 
     from ipycron.client.completion import Completion
     from ipycron.client.executions import Execution, History
@@ -199,15 +198,18 @@ class Task(Generic[T]):
             if pause.until is None:
                 return None
             after = max(after, pause.until - 1)
-        return self.expression.next(datetime.fromtimestamp(after, UTC))
+        return next(iter(self._record.find_slots(1, after)), None)
 
     def next_runs(self, count: int) -> list[datetime]:
         """Return the next `count` slots from now, started or not, paused or not."""
-        return self.expression.upcoming(count, self._now())
+        return self._record.find_slots(count, self._record.client.clock.now())
 
     def matches(self, instant: datetime) -> bool:
         """Return whether `instant` is a slot of the schedule."""
-        return self.expression.matches(instant)
+        if not self.expression.matches(instant):
+            return False
+        slot = instant.timestamp()
+        return self._record.schedule.find_next(slot - 1) == slot
 
     @property
     def seconds_to_next(self) -> float | None:
@@ -216,9 +218,6 @@ class Task(Generic[T]):
         if following is None:
             return None
         return max(0.0, following.timestamp() - self._record.client.clock.now())
-
-    def _now(self) -> datetime:
-        return datetime.fromtimestamp(self._record.client.clock.now(), UTC)
 
     def reschedule(self, expression: str | CronExpression) -> Self:
         """Use another expression from now on; everything else stays.

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 _RUN_OPTIONS = (
     "name",
     "timezone",
+    "start",
+    "end",
     "no_overlap",
     "max_executions",
     "jitter",

@@ -483,7 +483,7 @@ class BackgroundTasks:
         if event is Event.TASK_DESTROYED:
             self._report_outage(task.id)
         loss = self._resumptions.follow(
-            message, task.expression, no_overlap=task.options.no_overlap
+            message, task.schedule, no_overlap=task.options.no_overlap
         )
         if loss is not None:
             event, outcome = Event.TASK_RESTARTED, Outcome.of_error(loss)

@@ -417,7 +417,7 @@ class Client:
         """Report the slots missed without a supervisor; see `ClientPort`."""
         task = self.tasks.get(task_id)
         if task is not None:
-            for notice in task.observed.describe_missed(outage, task.expression):
+            for notice in task.observed.describe_missed(outage, task.schedule):
                 self.handle_own_notice(notice)
 
     def handle_failed_resume(

@@ -23,21 +23,33 @@ _INSTANT = "an instant: a datetime or ISO text, such as '2026-12-01 09:00'"
 _MOMENT = f"seconds from now, a time of day, or {_INSTANT}"
 
 
-def read_instant(name: str, value: Any, zone: tzinfo) -> float:
+def read_instant(name: str, value: Any, zone: tzinfo, *, advice: str = "") -> float:
     """Return an instant as Unix seconds.
 
     Args:
         name: the option's, for the error.
         value: a datetime, a date or ISO text; a date alone is its midnight.
         zone: of what has none.
+        advice: what to do instead, for the error.
 
     Raises:
         InvalidOption: if it is something else, or too far away.
     """
     found = _read_datetime(value, zone)
     if found is None:
-        raise InvalidOption(option=name, value=value, expected=_INSTANT)
+        raise InvalidOption(option=name, value=value, expected=_INSTANT, advice=advice)
     return _check_range(name, value, found)
+
+
+def read_last(name: str, value: Any, zone: tzinfo) -> float:
+    """Return what `read_instant` does; a date alone is its last second."""
+    day = value
+    if isinstance(value, str):
+        with contextlib.suppress(ValueError):
+            day = date.fromisoformat(value.strip())
+    if isinstance(day, date) and not isinstance(day, datetime):
+        value = datetime.combine(day, time(23, 59, 59))
+    return read_instant(name, value, zone)
 
 
 def read_moment(name: str, value: Any, zone: tzinfo, now: float) -> float:

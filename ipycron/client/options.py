@@ -11,11 +11,12 @@ import os
 import re
 import sys
 from dataclasses import dataclass, fields
-from datetime import tzinfo
+from datetime import UTC, datetime, tzinfo
 from functools import partial
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, get_args
 
+from ipycron.client.instants import read_instant
 from ipycron.coordinate.protocol import check_coordinator
 from ipycron.errors import InvalidOption, UnknownOption, describe_value
 from ipycron.process.wire.protocol import LauncherName
@@ -47,6 +48,15 @@ def _check_timezone(name: str, value: Any) -> Any:
     raise InvalidOption(
         option=name, value=value, expected="an IANA name, a tzinfo, or None"
     )
+
+
+def _check_bound(name: str, value: Any) -> Any:
+    """Accept an instant; its zone is applied once the expression is known."""
+    if value is None:
+        return None
+    advice = "create_task() leaves a task stopped." if value is False else ""
+    read_instant(name, value, UTC, advice=advice)
+    return value
 
 
 def _is_native(text: Any) -> bool:
@@ -175,6 +185,18 @@ class TaskOptions(Policy):
         None,
         _check_timezone,
         "IANA name; by default the system's zone",
+        kind=OptionKind.TEXT,
+    )
+    start: datetime | None = option(
+        None,
+        _check_bound,
+        "no slot before this instant: ISO text, in the task's zone",
+        kind=OptionKind.TEXT,
+    )
+    end: datetime | None = option(
+        None,
+        _check_bound,
+        "no slot after this instant: ISO text; then the task is destroyed",
         kind=OptionKind.TEXT,
     )
     day_or: bool = option(
@@ -325,9 +347,10 @@ def fold_knobs(given: dict[str, Any]) -> dict[str, Any]:
 
 _OWN = frozenset(
     {"name", "env", "run_coordinator", "logger", "worker_init", "executor"}
+    | {"start", "end"}
 )
 """Options whose values are specific to a task, or not plain: some cannot be hashed,
-such as dateutil's zones."""
+such as dateutil's zones, and equal instants may have different zones."""
 
 
 @functools.lru_cache(maxsize=64)
@@ -357,6 +380,8 @@ _ELSEWHERE = {
     "unref": "daemon unref_timeout",
     "distributed": "on_one_server",
     "distributed_lease": "lease lock_ttl",
+    "start": "start_date start_time starts_at not_before",
+    "end": "end_date end_time ends_at expires not_after until",
     "catch_up": "coalesce catchup persistent misfire_policy run_missed",
 }
 """The names of our options in APScheduler, Celery, Airflow, Kubernetes, systemd,
@@ -368,12 +393,10 @@ _OTHER_WAYS = {
     "job hold one that its work checks.": "fleet_overlap",
     "Call execute() on the task to run it at once.": "run_on_init run_immediately "
     "run_on_start next_run_time",
-    "create_task() leaves a task stopped.": "scheduled start enabled paused",
+    "create_task() leaves a task stopped.": "scheduled enabled paused",
     "When it runs is the expression: '*/10 9-17 * * mon-fri'.": "second minute hour "
     "day week month year day_of_week seconds minutes hours days weeks interval "
     "schedule_interval every at crontab cron trigger",
-    "A first and a last date have no counterpart: call start() and stop(), or pass "
-    "max_executions.": "start_date end_date start_time end_time expires",
     "A failed run is not repeated before its next slot: repeat in the job what may "
     "fail, or call execute() in a listener.": "retries max_retries retry retry_delay",
     "Pass max_executions=1.": "once run_once",

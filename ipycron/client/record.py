@@ -24,13 +24,15 @@ from ipycron.client.waits import (
     get_running_loop,
 )
 from ipycron.errors import BlockingCall, TaskDestroyed, WaitTimeout
-from ipycron.scheduling.events import Event, Pause, Status
+from ipycron.scheduling.bounds import bound
+from ipycron.scheduling.events import Event, Pause, Status, to_datetime
 from ipycron.scheduling.policy import NO_CATCH_UP, read_catch_up
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
     from contextlib import AbstractContextManager
+    from datetime import datetime
 
     from ipycron.client.event_log import EventLog
     from ipycron.client.executions import Execution
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from ipycron.client.recovery import Action
     from ipycron.cron import CronExpression
     from ipycron.process.wire.protocol import Setting
+    from ipycron.scheduling.bounds import Bounded
     from ipycron.scheduling.events import Notice
     from ipycron.scheduling.policy import CatchUp
     from ipycron.scheduling.ports import Clock
@@ -187,6 +190,21 @@ class TaskRecord:
         )
 
     # --- what it is -----------------------------------------------------------------
+
+    @property
+    def schedule(self) -> CronExpression | Bounded:
+        """The expression within the bounds of the options `start` and `end`."""
+        return bound(self.expression, self.options)
+
+    def find_slots(self, count: int, after: float) -> list[datetime]:
+        """Return the first `count` slots after an instant, Unix seconds."""
+        zone, schedule = self.expression.timezone, self.schedule
+        found: list[datetime] = []
+        slot = schedule.find_next(after)
+        while slot is not None and len(found) < count:
+            found.append(to_datetime(slot, zone))
+            slot = schedule.find_next(slot)
+        return found
 
     @property
     def pattern(self) -> str:
@@ -344,7 +362,13 @@ class TaskRecord:
 
     def reschedule(self, expression: str | CronExpression) -> None:
         """Use another expression; see `Task.reschedule`."""
-        parsed = parse_schedule(expression, self.options, self.id, self.source)
+        parsed = parse_schedule(
+            expression,
+            self.options,
+            self.id,
+            self.source,
+            now=self.client.clock.now(),
+        )
         if self.is_over:
             raise self.client.make_over_error(self)
         self.expression = parsed

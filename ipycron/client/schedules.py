@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from datetime import tzinfo
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from ipycron.client.instants import read_instant, read_last
 from ipycron.client.jobs import Inline
 from ipycron.cron import CronExpression
+from ipycron.errors import InvalidOption
 from ipycron.process.wire.zones import describe_zone
 from ipycron.scheduling.clock import SystemClock
+from ipycron.scheduling.events import to_datetime
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from ipycron.client.jobs import Source
     from ipycron.client.options import TaskOptions
 
@@ -47,12 +54,73 @@ def _share(expression: CronExpression, _: bool) -> CronExpression:  # noqa: FBT0
 
 
 def parse_schedule(
-    expression: str | CronExpression, options: TaskOptions, task_id: str, source: Source
+    expression: str | CronExpression,
+    options: TaskOptions,
+    task_id: str,
+    source: Source,
+    *,
+    now: float,
 ) -> CronExpression:
-    """Return a task's new expression, checked like its first one."""
+    """Return a task's new expression, checked like its first one at `now`."""
     parsed = make_expression(expression, options, task_id)
     check_zone(parsed, source)
+    _check_bounds(parsed, options, options, now)
     return parsed
+
+
+def settle_bounds(
+    expression: CronExpression, options: TaskOptions, *, now: float
+) -> TaskOptions:
+    """Return a task's options with `start` and `end` as instants, checked.
+
+    Args:
+        expression: the task's; what has no zone is in its zone.
+        options: with the bounds as they were given.
+        now: Unix seconds.
+
+    Raises:
+        InvalidOption: if no slot that is still to come is within them.
+    """
+    start, end = options.start, options.end
+    if start is None and end is None:
+        return options
+    zone = expression.timezone
+    if start is not None:
+        start = to_datetime(read_instant("start", start, zone), zone)
+    if end is not None:
+        end = to_datetime(read_last("end", end, zone), zone)
+    settled = replace(options, start=start, end=end)
+    _check_bounds(expression, settled, options, now)
+    return settled
+
+
+def _check_bounds(
+    expression: CronExpression, options: TaskOptions, given: TaskOptions, now: float
+) -> None:
+    """Refuse bounds between which no slot is to come; errors show what was `given`."""
+    start, end = options.start, options.end
+    if start is None and end is None:
+        return
+    if end is not None and end.timestamp() < now:
+        shown = _show(to_datetime(now, expression.timezone))
+        expected = f"an instant to come: it is {shown}"
+        raise InvalidOption(option="end", value=given.end, expected=expected)
+    if start is not None and end is not None and end < start:
+        expected = f"an instant after start, {_show(start)}"
+        raise InvalidOption(option="end", value=given.end, expected=expected)
+    since = now if start is None else max(now, math.ceil(start.timestamp()) - 1)
+    first = expression.find_next(since)
+    if first is None:
+        expected = f"an instant that a slot of {expression.text!r} follows"
+        raise InvalidOption(option="start", value=given.start, expected=expected)
+    if end is not None and first > end.timestamp():
+        shown = _show(to_datetime(first, expression.timezone))
+        expected = f"{shown} or later, the first slot of {expression.text!r}"
+        raise InvalidOption(option="end", value=given.end, expected=expected)
+
+
+def _show(instant: datetime) -> str:
+    return instant.isoformat(" ", "seconds")
 
 
 def check_zone(expression: CronExpression, source: Source) -> None:

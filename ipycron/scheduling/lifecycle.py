@@ -44,7 +44,7 @@ class Lifecycle:
         "_admission",
         "_backlog",
         "_is_destroying",
-        "_is_limit_reported",
+        "_is_ending",
         "_on_destroyed",
         "_quiet",
         "_revoked",
@@ -73,7 +73,7 @@ class Lifecycle:
         # Resolved when a stop no longer needs to wait for runs.
         self._quiet: asyncio.Future[None] | None = None
         self._is_destroying = False
-        self._is_limit_reported = False
+        self._is_ending = False  # by itself
         self._workers = TaskWorkers(state, services, observer=self)
         election = Election(state, services) if state.policy.distributed else None
         self._tracker = RunTracker(
@@ -144,6 +144,7 @@ class Lifecycle:
         state.move(Phase.STARTING)
         state.move(Phase.STARTED)
         state.emit(Event.TASK_STARTED)
+        self.handle_work_done()
         return True
 
     async def stop(self, *, force: bool, patience: float | None = None) -> None:
@@ -251,6 +252,7 @@ class Lifecycle:
         if settle_outage is not None:
             settle_outage()
         self._admission.serve_waiting()
+        self.handle_work_done()
 
     def _revoke_start(self) -> None:
         if self._starting is not None:
@@ -356,17 +358,24 @@ class Lifecycle:
         """Continue a stop, or end the task, once the last run has ended."""
         state = self.state
         self._slots.serve_backlog()
-        if state.is_exhausted and not state.runs and not self._is_limit_reported:
-            self._end_at_limit()
+        has_ended = state.has_ended and state.phase is Phase.STARTED
+        is_over = state.is_exhausted or (has_ended and not self._backlog)
+        if is_over and not state.runs and not self._is_ending:
+            self._end_by_itself()
         if self._quiet is not None and not (
             state.active_count or self._services.missed.has(state)
         ):
             settle(self._quiet)
 
-    def _end_at_limit(self) -> None:
-        """Destroy the task: the last run of `max_executions` is over (R5)."""
-        self._is_limit_reported = self._is_destroying = True
-        self.state.emit(Event.EXECUTION_MAX_REACHED)
+    def _end_by_itself(self) -> None:
+        """Destroy the task: the last run is over.
+
+        It was that of `max_executions` (R5), which has an event, or that of the last
+        slot before `end` (C6), which has none.
+        """
+        self._is_ending = self._is_destroying = True
+        if self.state.is_exhausted:
+            self.state.emit(Event.EXECUTION_MAX_REACHED)
         self._revoke_start()
         if self.state.phase is Phase.STARTED:
             self._begin_stop()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, fields
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -290,6 +290,9 @@ class Policy:
         "seconds that a claim outlasts its slot; clocks may differ by less",
         kind=OptionKind.DURATION,
     )
+    # Declared for users in `TaskOptions`; aware, once the task's zone is known.
+    start: datetime | None = None
+    end: datetime | None = None
 
     @property
     def gaps(self) -> CatchUp:

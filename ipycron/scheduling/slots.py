@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from ipycron.scheduling.bounds import bound
 from ipycron.scheduling.events import Event, Pause
 from ipycron.scheduling.plan import (
     find_following,
@@ -100,7 +101,7 @@ class Slots:
         state = self._state
         self.withdraw()
         self._backlog.cancel()
-        state.schedule = schedule
+        state.schedule = bound(schedule, state.policy)
         self._rearm(find_start(self._services.clock.now(), state.settled_slot))
 
     def recount(self, since: float) -> None:
@@ -121,6 +122,7 @@ class Slots:
             return
         self.disarm()
         self._arm(following)
+        self._note_end()
 
     def _arm_after(self, outage: Outage) -> Callable[[], None]:
         state, now = self._state, self._services.clock.now()
@@ -149,7 +151,13 @@ class Slots:
         self._services.timetable.disarm(self)
         self._services.standby_timetable.disarm(self._look_ahead)
 
+    def _note_end(self) -> None:
+        """Have the task end if no slot is left before its `end`."""
+        if self._state.has_ended:
+            self._observer.handle_work_done()
+
     def _arm(self, slot: int | None) -> None:
+        self._state.has_ended = slot is None and self._state.policy.end is not None
         if slot is None:
             self._state.next_slot = None
             return
@@ -258,6 +266,7 @@ class Slots:
             self._observer.handle_failure(error)
             return
         self._arm(following)
+        self._note_end()
 
     def _settle(self, now: float) -> None:
         """Settle the slots of a wake-up that is late, or follows a clock step back."""
@@ -284,6 +293,7 @@ class Slots:
         if beat.due is not None and state.phase is Phase.STARTED:
             self._fire(beat.due, self._services.clock.now() - beat.due)
         self.serve_backlog()
+        self._note_end()
 
     def settle_rest(self) -> None:
         """Settle the slots that are due as the task stops: none of them runs.
@@ -476,4 +486,5 @@ class Slots:
         state.settled_slot = beat.newest
         self._arm(beat.next_slot)
         self._report(beat, is_paused=True)
-        return True
+        self._note_end()
+        return state.phase is Phase.STARTED

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 from ipycron.scheduling.aio import mark_retrieved
+from ipycron.scheduling.bounds import bound
 from ipycron.scheduling.events import Event, Notice, Pending, Status
 from ipycron.scheduling.small_map import NOTHING
 
@@ -78,12 +79,14 @@ class TaskState:
             running. They count as overlap, even after a stop and a start.
         standby: the order of the worker that begins the run of `next_slot` by itself,
             or None.
+        has_ended: whether no slot is left before its `end`.
         pause: its pause, which survives stop and start; None if it is not paused.
     """
 
     __slots__ = (
         "_services",
         "active_count",
+        "has_ended",
         "id",
         "lingering",
         "name",
@@ -109,7 +112,7 @@ class TaskState:
     ) -> None:
         self.id = task_id
         self.name = name
-        self.schedule = schedule
+        self.schedule = bound(schedule, policy)
         self.policy = policy
         self.phase = Phase.STOPPED
         self.next_slot: int | None = None
@@ -120,6 +123,7 @@ class TaskState:
         self.started_count = 0
         self.standby: Standby | None = None
         self.pause: Pause | None = None
+        self.has_ended = False
         self._services = services
 
     @property

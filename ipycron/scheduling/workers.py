@@ -275,7 +275,7 @@ class TaskWorkers:
                 holds, such as a port or a lock.
         """
         self.clear_main()
-        if self._state.is_exhausted:
+        if self._state.is_exhausted or self._state.has_ended:
             self.main_state = MainWorkerState.VACANT  # a manual run may still come
         elif self._state.phase is Phase.STARTED:
             self._replacement = self.spawn(self._load_next(end))

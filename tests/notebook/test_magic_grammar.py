@@ -145,6 +145,13 @@ def test_words_are_split_as_by_a_shell(line, words):
             "--catch-up-window 0",
             "--catch-up-window: got '0', expected seconds > 0",
         ),
+        (
+            "--end soon",
+            (
+                "--end: got 'soon', expected an instant: a datetime or ISO text, such "
+                "as '2026-12-01 09:00'"
+            ),
+        ),
         ("--launcher x", "--launcher: got 'x', expected one of 'fork', 'spawn'"),
         ("--into class", "--into: got 'class', expected a name for a variable"),
         ("--into a.b", "--into: got 'a.b', expected a name for a variable"),

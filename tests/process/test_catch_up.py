@@ -1,9 +1,11 @@
-"""Gaps that real processes leave: a supervisor that is stopped, or lost (C1)."""
+"""Gaps that real processes leave, and schedules with an end (C1, C6)."""
 
 import os
 import signal
+import subprocess
+import sys
 import threading
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 import pytest
@@ -12,6 +14,7 @@ from polling import SECONDS, eventually
 
 import ipycron
 from ipycron.client.registry import registry
+from ipycron.scheduling.clock import SystemClock
 
 JOB = """
 def task(ctx):
@@ -109,3 +112,32 @@ def test_slots_without_a_supervisor_run_when_there_is_another(write, catch_up):
         assert len(missed) >= GAP - 2
     else:
         assert len(missed) <= 2  # the one that may have run, and one at the end
+
+
+def test_task_with_an_end_is_destroyed_in_its_worker_too(write):
+    """The supervisor follows the bounds; nothing runs before or after."""
+    now = datetime.fromtimestamp(SystemClock().now(), UTC).replace(microsecond=0)
+    start, end = now + timedelta(seconds=3), now + timedelta(seconds=5)
+    task = ipycron.create_task(EVERY_SECOND, write(JOB), start=start, end=end)
+    record = Record(task)
+    task.start().result(SECONDS)
+    record.wait("task:destroyed")
+    settled = record.of("execution:started") + record.of("execution:missed")
+    slots = sorted(context.date for context in settled)
+    assert slots == [now + timedelta(seconds=s) for s in (3, 4, 5)]
+    assert record.count("execution:max_reached") == 0
+
+
+def test_script_ends_with_the_end_of_its_task(tmp_path):
+    """As after `max_executions`."""
+    path = tmp_path / "script.py"
+    path.write_text(
+        "import datetime, ipycron\n"
+        "end = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=6)\n"
+        "ipycron.schedule('* * * * * *', lambda: print('ran', flush=True), end=end)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, path], capture_output=True, timeout=60, check=True
+    )
+    assert b"ran\n" in done.stdout
+    assert done.stderr == b""

@@ -57,6 +57,9 @@ def declare() -> None:
     ipycron.create_task("* * * * *", informed, background=True)
     ipycron.create_task("* * * * *", coroutine, executor=ThreadPoolExecutor())
     ipycron.create_task("* * * * *", plain, catch_up="latest")
+    ipycron.create_task("* * * * *", plain, start="2030-01-01", end=date(2031, 1, 1))
+    ipycron.create_task("* * * * *", plain, end=datetime(2031, 1, 1, tzinfo=UTC))
+    ipycron.create_task("* * * * *", plain, end=5)  # type: ignore[arg-type] # no date
     gaps = ipycron.CatchUp("all", window=timedelta(hours=1), limit=10)
     ipycron.create_task("* * * * *", plain, catch_up=gaps)
     ipycron.create_task("* * * * *", plain, catch_up="no")  # type: ignore[arg-type]

@@ -82,14 +82,23 @@ def format_instants(instants: Sequence[datetime], now: datetime) -> str:
 
 def format_schedule(task: Task) -> str:
     """Return a task's schedule in words and its zone."""
-    return f"{task.expression.describe()} ({task.timezone})"
+    return f"{describe_schedule(task)} ({task.timezone})"
+
+
+def describe_schedule(task: Task) -> str:
+    """Return a task's schedule in words, with its bounds."""
+    start, end = task.options.start, task.options.end
+    words = task.expression.describe()
+    if start is not None:
+        words += f", from {start:%Y-%m-%d %H:%M}"
+    return words if end is None else f"{words}, until {end:%Y-%m-%d %H:%M}"
 
 
 def format_fires(task: Task, now: datetime, count: int = 3) -> str:
     """Return the next fires of a task as if it were started now."""
     if task.runs_left is not None:
         count = min(count, task.runs_left)
-    fires = task.expression.upcoming(count, now)
+    fires = get_record(task).find_slots(count, now.timestamp())
     return f"next {format_instants(fires, now)}" if fires else "it will not fire again"
 
 
@@ -133,7 +142,7 @@ def describe_row(task: Task, now: datetime, *, is_replaced: bool = False) -> Row
     return Row(
         name=format_name(task),
         status="ending" if is_replaced else format_state(task, now),
-        schedule=f"{task.pattern}  {task.expression.describe()}",
+        schedule=f"{task.pattern}  {describe_schedule(task)}",
         next_run="" if is_replaced else format_next(task, now),
         last_run=last_run,
         history=format_kept(task.history),

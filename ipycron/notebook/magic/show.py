@@ -16,6 +16,7 @@ from IPython.core.error import UsageError
 from IPython.display import display
 
 from ipycron.api import functions as api
+from ipycron.api.task import get_record
 from ipycron.cron import CronExpression
 from ipycron.notebook.display.runs import RunView
 from ipycron.notebook.display.tables import ExpressionView, TaskTable
@@ -186,7 +187,7 @@ def print_next(_: Notebook, line: ParsedLine) -> None:
         # The end of a pause may itself be a fire.
         until = task.paused_until
         after = now if until is None else until - timedelta(seconds=1)
-        fires = task.expression.upcoming(count, after)
+        fires = get_record(task).find_slots(count, after.timestamp())
         state = format_pause(task, now) if task.is_started else task.status
         armed = "" if task.next_run is not None else f" (it is {state})"
         print(f"{format_name(task)}: {format_instants(fires, now)}{armed}")

@@ -6,7 +6,6 @@ every text as text.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 from ipycron.api.task import get_record
@@ -15,6 +14,7 @@ from ipycron.client.jobs import OnExecutor
 from ipycron.notebook.display.tracebacks import read_errors
 from ipycron.notebook.display.words import (
     clean,
+    describe_schedule,
     find_start_error,
     format_status,
     format_summary,
@@ -164,7 +164,7 @@ def describe_task(task: Task, now: float) -> TaskRow:
         id=task.id,
         name=clean(task.name, MAX_NAME),
         pattern=clean(task.pattern, MAX_NAME),
-        words=task.expression.describe(),
+        words=describe_schedule(task),
         zone=task.timezone,
         job=clean(task.source.label, MAX_NAME),
         place=_find_place(task),
@@ -220,8 +220,7 @@ def find_fires(task: Task, now: float, count: int = FIRES) -> list[float]:
     after = find_start(now, record.observed.passed)
     if record.pause is not None and record.pause.until is not None:
         after = max(after, record.pause.until - 1)
-    upcoming = task.expression.upcoming(count, datetime.fromtimestamp(after, UTC))
-    return [instant.timestamp() for instant in upcoming]
+    return [instant.timestamp() for instant in record.find_slots(count, after)]
 
 
 def describe_run(run: RunLike) -> RunRow:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ipycron.api.task import Task
     from ipycron.cron import CronExpression
     from ipycron.notebook.widgets.model import EventRow, TaskRow
+    from ipycron.scheduling.bounds import Bounded
 
 
 def list_cells() -> str:
@@ -136,9 +137,10 @@ class Panel(LiveView):
         return {"text/plain": repr(table), "text/html": table._repr_html_()}
 
 
-def _find_schedule(task: Task) -> CronExpression | From | None:
+def _find_schedule(task: Task) -> CronExpression | Bounded | From | None:
     """Return what a task's pause leaves of its schedule; None for nothing."""
-    pause = get_record(task).pause
+    record = get_record(task)
+    pause = record.pause
     if pause is None:
-        return task.expression
-    return None if pause.until is None else From(task.expression, pause.until)
+        return record.schedule
+    return None if pause.until is None else From(record.schedule, pause.until)
