@@ -330,9 +330,10 @@ class BackgroundTasks:
             return self._answer_unsent(task_id, action, error)
         outage = None
         if action == "start":
-            outage = self._resumptions.get_outage(task_id)
+            task = self._tasks[task_id]
+            outage = self._resumptions.get_outage(task_id) or task.outage
             if outage is not None:
-                pause = self._tasks[task_id].observed.pause
+                pause = task.observed.pause
                 outage = msgspec.structs.replace(outage, pause=pause)
         return connection.request(
             lambda request_id: Control(request_id, task_id, action, force, outage)
@@ -483,8 +484,13 @@ class BackgroundTasks:
         if event is Event.TASK_DESTROYED:
             self._report_outage(task.id)
         loss = self._resumptions.follow(
-            message, task.schedule, no_overlap=task.options.no_overlap
+            message,
+            task.schedule,
+            no_overlap=task.options.no_overlap,
+            inherited=task.outage,
         )
+        if event is Event.TASK_STARTED:
+            task.outage = None
         if loss is not None:
             event, outcome = Event.TASK_RESTARTED, Outcome.of_error(loss)
         self._owner.handle_notice(

@@ -210,7 +210,9 @@ class Engine:
         if self._is_destroyed(task):
             completion.set(read_nothing)  # in the meantime
             return
-        is_inline_start = action == "start" and not task.is_background
+        is_inline_start = (
+            action == "start" and not task.is_background and task.outage is None
+        )
         if is_inline_start and self._scheduler.start_at_once(task.id):
             completion.set(read_nothing)
             return
@@ -260,7 +262,8 @@ class Engine:
         self, task: TaskRecord, action: Action, *, force: bool
     ) -> None:
         if action == "start":
-            await self._scheduler.start(task.id)
+            await self._scheduler.start(task.id, outage=task.outage)
+            task.outage = None
         elif action == "stop":
             await self._scheduler.stop(task.id, force=force)
         else:

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from ipycron.process.wire.protocol import Setting
     from ipycron.scheduling.bounds import Bounded
     from ipycron.scheduling.events import Notice
+    from ipycron.scheduling.plan import Outage
     from ipycron.scheduling.policy import CatchUp
     from ipycron.scheduling.ports import Clock
 
@@ -146,6 +147,8 @@ class TaskRecord:
         setting: the surroundings that a worker copies; None without a worker.
         start_error: the error of the last start; None if it succeeded.
         cell: the front end's id of the notebook cell that created it; None elsewhere.
+        outage: what an earlier life left, until the task is started or stopped; see
+            `inherit`.
     """
 
     def __init__(
@@ -174,6 +177,7 @@ class TaskRecord:
         self._start: Callable[[], Completion[None] | None] | None = None
         self.start_error: BaseException | None = None
         self.cell: str | None = None
+        self.outage: Outage | None = None
         self._is_ref = not options.unref
         self.listeners = Listeners()
         # It copies the environment: 5 KB that only a worker needs.
@@ -188,6 +192,17 @@ class TaskRecord:
             max_result_bytes=options.max_result_bytes,
             worker_init=options.worker_init,
         )
+
+    def inherit(self, outage: Outage) -> None:
+        """Take over the slots that an earlier life left; before the first start.
+
+        For a task that was declared in an earlier process, with the same name and the
+        same schedule, and was neither stopped nor destroyed there by name. The first
+        start settles the slots: they are caught up on or missed (C1). After a clean end
+        a task that does not catch up owes nothing.
+        """
+        if not outage.is_clean or self.options.gaps.mode != "none":
+            self.outage = outage
 
     # --- what it is -----------------------------------------------------------------
 
@@ -262,6 +277,7 @@ class TaskRecord:
         """Start, stop or destroy it; return the completion."""
         completion: Completion[None] = self.make_completion(action)
         if action != "start":
+            self.outage = None
             completion.asked_by = get_call_of_listener(self.id)
         if action == "start":
             # Weak: a completion that is never read logs its failure when it is deleted.

@@ -93,7 +93,12 @@ class Resumptions:
         self._pending: dict[str, _Resumption] = {}
 
     def follow(
-        self, notice: Noticed, schedule: Schedule, *, no_overlap: bool
+        self,
+        notice: Noticed,
+        schedule: Schedule,
+        *,
+        no_overlap: bool,
+        inherited: Outage | None = None,
     ) -> SupervisorLost | None:
         """Apply an event; return the loss that it recovers from, if it is such a start.
 
@@ -101,12 +106,17 @@ class Resumptions:
             notice: the event.
             schedule: the task's.
             no_overlap: whether an overlapping slot is skipped, not run later.
+            inherited: what a first start has to settle of an earlier life.
         """
         task_id, execution = notice.task_id, notice.execution
         if notice.event is Event.TASK_STARTED:
             resumption = self._pending.pop(task_id, None)
             if resumption is None:
-                self._settled[task_id] = Settled(notice.date)
+                self._settled[task_id] = (
+                    Settled(notice.date)
+                    if inherited is None
+                    else Settled(inherited.since, inherited.settled)
+                )
                 return None
             # The slots of the outage are reported after this, or not at all if this
             # supervisor is lost as well.

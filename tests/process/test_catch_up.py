@@ -13,8 +13,10 @@ from house import EVERY_SECOND, Record, drain, submit_to_client
 from polling import SECONDS, eventually
 
 import ipycron
+from ipycron.api.task import get_record
 from ipycron.client.registry import registry
 from ipycron.scheduling.clock import SystemClock
+from ipycron.scheduling.plan import Outage
 
 JOB = """
 def task(ctx):
@@ -141,3 +143,69 @@ def test_script_ends_with_the_end_of_its_task(tmp_path):
     )
     assert b"ran\n" in done.stdout
     assert done.stderr == b""
+
+
+def inherit(task, *, seconds, is_clean=False):
+    """Let a task have had an earlier life, ended some seconds ago; return now."""
+    now = SystemClock().now()
+    outage = Outage(since=now - seconds, until=now - seconds, is_clean=is_clean)
+    get_record(task).inherit(outage)
+    return now
+
+
+OVER = ("none", True)
+"""A clean end of a task that does not catch up: it was not scheduled any more."""
+
+
+def finished(record):
+    """Return the contexts of the runs that have ended."""
+    return record.of("execution:finished")
+
+
+def name_reason(ctx):
+    """A job that tells why it runs."""
+    return ctx.execution.reason, ctx.date.timestamp()
+
+
+@pytest.mark.parametrize("background", [True, False])
+@pytest.mark.parametrize(
+    ("catch_up", "is_clean"),
+    [("all", True), ("latest", False), ("none", False), ("none", True)],
+)
+def test_slots_of_an_earlier_life_are_settled_by_the_first_start(
+    background, catch_up, is_clean
+):
+    """Run or missed, as the option says; what was not scheduled is not reported."""
+    task = ipycron.create_task(
+        EVERY_SECOND, name_reason, background=background, catch_up=catch_up
+    )
+    record = Record(task)
+    end = inherit(task, seconds=5, is_clean=is_clean)
+    task.start().result(SECONDS)
+    eventually(lambda: any(c.date.timestamp() > end + 1 for c in finished(record)))
+    if catch_up == "all":
+        eventually(lambda: count_caught(record) >= 4)  # one may be on time
+    scheduled, caught, missed = collect(task, record)
+    scheduled, caught, missed = (
+        [slot for slot in slots if slot.timestamp() <= end]
+        for slots in (scheduled, caught, missed)
+    )
+    slots = [*scheduled, *caught, *missed]
+    assert len(slots) == len(set(slots)) == (0 if (catch_up, is_clean) == OVER else 5)
+    assert catch_up != "none" or caught == []
+    assert catch_up != "all" or missed == []
+    assert catch_up != "latest" or len(caught) <= 1
+    assert get_record(task).outage is None
+
+
+def test_task_that_was_stopped_owes_nothing_of_an_earlier_life():
+    """The user ended it by name."""
+    task = ipycron.create_task(EVERY_SECOND, name_reason, catch_up="all")
+    record = Record(task)
+    inherit(task, seconds=60)
+    task.stop().result(SECONDS)
+    task.start().result(SECONDS)
+    record.wait("execution:finished")
+    task.destroy().result(SECONDS)
+    drain()
+    assert count_caught(record) == 0

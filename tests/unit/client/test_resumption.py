@@ -9,6 +9,7 @@ from ipycron.client.recovery import Resumptions, Settled
 from ipycron.errors import SupervisorLost
 from ipycron.process.wire.protocol import Noticed
 from ipycron.scheduling.events import Event, ScheduledExecution, Status
+from ipycron.scheduling.plan import Outage
 
 
 class Minutes:
@@ -112,3 +113,15 @@ def test_only_the_schedule_s_own_runs_settle_their_slots(reason, since):
     follow(make_notice(Event.EXECUTION_STARTED, 60, run))
     known.begin(["it"], SupervisorLost(reason="killed"))
     assert known.get_outage("it").since == since
+
+
+def test_slots_of_an_earlier_life_are_settled_when_they_are_reported():
+    """The supervisor of the first start may be lost before that."""
+    known, lost = Resumptions(), SupervisorLost(reason="killed")
+    follow = partial(known.follow, schedule=Minutes(), no_overlap=False)
+    earlier = Outage(since=30, until=200, settled=((119, 180),))
+    follow(make_notice(Event.TASK_STARTED, 400), inherited=earlier)
+    follow(make_notice(Event.EXECUTION_MISSED, 60))
+    known.begin(["it"], lost)
+    outage = known.get_outage("it")
+    assert (outage.since, outage.settled) == (180, ())
