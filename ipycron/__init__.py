@@ -12,6 +12,7 @@ from ipycron.lazy import make_getattr
 __version__ = "0.1.0"
 
 __all__ = [
+    "Backfill",
     "CatchUp",
     "Completion",
     "CronExpression",
@@ -80,6 +81,7 @@ _HOMES = {
     ),
     "ipycron.api.history": ("history", "purge_history", "set_history"),
     "ipycron.api.run_list": ("History",),
+    "ipycron.client.backfill": ("Backfill",),
     "ipycron.client.completion": ("Completion",),
     "ipycron.client.executions": ("Execution",),
     "ipycron.api.task": ("Task",),

@@ -16,6 +16,7 @@ from ipycron.api.run_list import History as History
 from ipycron.api.task import Task as Task
 from ipycron.api.wait import wait as wait
 from ipycron.api.wait import wait_async as wait_async
+from ipycron.client.backfill import Backfill as Backfill
 from ipycron.client.completion import Completion as Completion
 from ipycron.client.executions import Execution as Execution
 from ipycron.cron import CronExpression as CronExpression
@@ -42,6 +43,7 @@ from ipycron.scheduling.policy import CatchUp as CatchUp
 __version__: str
 
 __all__ = [
+    "Backfill",
     "CatchUp",
     "Completion",
     "CronExpression",

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 __all__ = [
+    "BackfillRefused",
     "BackgroundUnsupported",
     "BlockingCall",
     "CaptureError",
@@ -517,13 +518,30 @@ class TaskDestroyed(IpycronError, RuntimeError):
 
 
 class TaskNotStarted(IpycronError, RuntimeError):
-    """`execute()` of a task that is stopped."""
+    """`execute()` or `backfill()` of a task that is stopped."""
 
     name: str
+    call: str
 
-    def __init__(self, *, name: str) -> None:
+    def __init__(self, *, name: str, call: str = "execute()") -> None:
+        text = f"task {name!r} is stopped. Call start() before {call}."
+        super().__init__(text, name=name, call=call)
+
+
+class BackfillRefused(IpycronError, RuntimeError):
+    """A backfill that cannot begin.
+
+    Attributes:
+        name: the task's.
+        reason: why, and what to do.
+    """
+
+    name: str
+    reason: str
+
+    def __init__(self, *, name: str, reason: str) -> None:
         super().__init__(
-            f"task {name!r} is stopped. Call start() before execute().", name=name
+            f"backfill of task {name!r}: {reason}.", name=name, reason=reason
         )
 
 

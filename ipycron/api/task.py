@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, Literal, Self
+from typing import TYPE_CHECKING, Any, Generic, Literal, Self, overload
 
 from ipycron.scheduling.events import to_datetime
 from ipycron.scheduling.plan import find_start
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import date, datetime, time, timedelta
 
+    from ipycron.client.backfill import Backfill
     from ipycron.client.completion import Completion
     from ipycron.client.executions import Execution, History
     from ipycron.client.jobs import Source
@@ -309,6 +310,68 @@ class Task(Generic[T]):
         after `execute_timeout` (the run continues).
         """
         return self._record.call()
+
+    @overload
+    def backfill(
+        self,
+        start: datetime | date | str,
+        end: datetime | date | str,
+        *,
+        only: Literal["missing", "failed", "all"] = "missing",
+        dry_run: Literal[False] = False,
+    ) -> Backfill: ...
+
+    @overload
+    def backfill(
+        self,
+        start: datetime | date | str,
+        end: datetime | date | str,
+        *,
+        only: Literal["missing", "failed", "all"] = "missing",
+        dry_run: Literal[True],
+    ) -> list[datetime]: ...
+
+    def backfill(
+        self,
+        start: datetime | date | str,
+        end: datetime | date | str,
+        *,
+        only: Literal["missing", "failed", "all"] = "missing",
+        dry_run: bool = False,
+    ) -> Backfill | list[datetime]:
+        """Run the job for slots of the past, oldest first, one after another.
+
+        In addition to the schedule; slots are those of its present expression within
+        its bounds. Each run has its slot as ``ctx.date``, the reason ``"backfill"``,
+        and counts towards no limit. A run that fails is logged, and the next one
+        follows. With `no_overlap` a slot waits until no other run is in progress; slots
+        of the schedule that come while it runs are skipped, as in any run. Pausing,
+        stopping or destroying the task ends the backfill after the run in progress; a
+        task that is paused already may be backfilled.
+
+        Args:
+            start: the first instant: a datetime or ISO text. Without a zone it is the
+                task's; a date alone is its midnight.
+            end: the last instant, which may itself be a slot; not in the future. A date
+                alone is its last second.
+            only: ``"missing"``: slots of which the history knows no run: it has no row,
+                or one that says that the slot was missed, paused, skipped or stopped.
+                ``"failed"``: slots whose last run failed, was timed out, crashed or
+                lost. ``"all"``: all slots; this needs no history.
+            dry_run: return the slots, and run nothing.
+
+        Raises:
+            InvalidOption: if an argument is not acceptable, `end` is before `start` or
+                in the future, or there are more than 10,000 slots between them.
+            TaskNotStarted, TaskDestroyed: if the task cannot run.
+            BackfillRefused: if another backfill of the task is in progress, or there is
+                no history.
+        """
+        from ipycron.client.backfill import (  # noqa: PLC0415 - most tasks need none
+            start_backfill,
+        )
+
+        return start_backfill(self._record, start, end, only=only, is_dry=dry_run)
 
     def ref(self) -> Self:
         """Keep the process alive while this is started (the default)."""

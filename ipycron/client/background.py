@@ -352,7 +352,7 @@ class BackgroundTasks:
                 self._owner.handle_destroy(task_id)
         return answer
 
-    def execute(self, task_id: str, execution_id: str) -> None:
+    def execute(self, task_id: str, execution_id: str, slot: int | None = None) -> None:
         """Request a run; its end arrives as a notice, a refusal goes to the owner."""
         self.direct.report_call(task_id)
         try:
@@ -361,7 +361,7 @@ class BackgroundTasks:
             error = self._explain(task_id, error)
             self._owner.handle_refusal(task_id, execution_id, error)
         else:
-            connection.send(Execute(task_id, execution_id))
+            connection.send(Execute(task_id, execution_id, slot=slot))
 
     def execute_at_once(self, task_id: str, execution_id: str) -> bool:
         """Request a run from any thread; return False if the loop must do so.

@@ -199,6 +199,13 @@ class Client:
         if engine is not None:
             engine.submit(partial(engine.background.keep_history, settings))
 
+    def find_outcomes(
+        self, task: TaskRecord, first: float, last: float
+    ) -> dict[int, str] | None:
+        """Return what became of a task's slots; None if they are not recorded."""
+        self.flush_history(LAST_ROWS)
+        return self.history.find_outcomes(task, first, last)
+
     def flush_history(self, timeout: float) -> None:
         """Return once all rows so far are written, or after `timeout` seconds."""
         engine = self._engine
@@ -267,14 +274,16 @@ class Client:
                 self._engine.reschedule(task)
         self.event_log.notify(task.id)
 
-    def execute(self, task: TaskRecord, execution_id: str) -> None:
-        """Run a task now; its end, or the refusal, reaches the task."""
+    def execute(
+        self, task: TaskRecord, execution_id: str, slot: int | None = None
+    ) -> None:
+        """Run a task now, or for a slot; its end, or the refusal, reaches the task."""
         try:
             engine = self._engine or self._get_engine(is_for_worker=task.is_background)
         except OSError as error:
             task.refuse(execution_id, _describe_refusal(task, error))
         else:
-            engine.execute(task, execution_id)
+            engine.execute(task, execution_id, slot)
 
     # --- on the client's loop: what happens to tasks --------------------------------
 

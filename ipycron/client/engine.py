@@ -308,38 +308,45 @@ class Engine:
         if flushed is not None:
             await flushed
 
-    def execute(self, task: TaskRecord, execution_id: str) -> None:
+    def execute(
+        self, task: TaskRecord, execution_id: str, slot: int | None = None
+    ) -> None:
         """Run a task now; its end, or the refusal, reaches the task.
+
+        With a `slot` it is a run of a backfill, which nobody waits for.
 
         A worker's run is requested in the calling thread if no earlier request is still
         to be sent: that saves waking the loop.
         """
         if (
             task.is_background
+            and slot is None
             and task.options.execute_timeout is None
             and not self._calls
             and self.background.execute_at_once(task.id, execution_id)
         ):
             return
-        if not self.submit(partial(self._execute, task, execution_id)):
+        if not self.submit(partial(self._execute, task, execution_id, slot)):
             task.refuse(execution_id, TaskDestroyed(name=task.name))
 
-    def _execute(self, task: TaskRecord, execution_id: str) -> None:
+    def _execute(self, task: TaskRecord, execution_id: str, slot: int | None) -> None:
         if self._is_destroyed(task):
             task.refuse(execution_id, TaskDestroyed(name=task.name))
             return
         if task.is_background:
-            self.background.execute(task.id, execution_id)
+            self.background.execute(task.id, execution_id, slot)
         else:
             # Only after the first step of a start that was requested just before.
-            self._loop.call_soon(self._execute_inline, task, execution_id)
+            self._loop.call_soon(self._execute_inline, task, execution_id, slot)
         timeout = task.options.execute_timeout
-        if timeout is not None:
+        if timeout is not None and slot is None:
             self._loop.call_later(timeout, task.expire, execution_id, timeout)
 
-    def _execute_inline(self, task: TaskRecord, execution_id: str) -> None:
+    def _execute_inline(
+        self, task: TaskRecord, execution_id: str, slot: int | None
+    ) -> None:
         try:
-            self._scheduler.execute_nowait(task.id, execution_id)
+            self._scheduler.execute_nowait(task.id, execution_id, slot=slot)
         except IpycronError as error:
             task.refuse(execution_id, error)
 

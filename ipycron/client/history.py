@@ -108,6 +108,21 @@ class ClientHistory:
         """Record direct calls that have returned."""
         self._keeper.recorder.note_answers(task_id, answers)
 
+    def find_outcomes(
+        self, task: TaskRecord, first: float, last: float
+    ) -> dict[int, str] | None:
+        """Return what became of a task's slots; None if they are not recorded.
+
+        Raises:
+            HistoryError: if there is no place for the history, or it cannot be read.
+        """
+        file = (self.settings or find_settings()).file
+        if file is None or not task.options.history:
+            return None
+        from ipycron.runlog.reading import read_outcomes  # noqa: PLC0415 - with SQLite
+
+        return read_outcomes(file, task.name, first, last)
+
     def expect_end(self) -> None:
         """Note that this process ends, and its tasks with it."""
         self._keeper.recorder.expect_end(is_clean=True)

@@ -115,8 +115,21 @@ class TaskClient(Protocol):
     def try_call(self, task: TaskRecord, completion: Completion[Any]) -> bool:
         """Call the task's worker directly; return whether the call was made."""
 
-    def execute(self, task: TaskRecord, execution_id: str) -> None:
-        """Request a run from the task's scheduler."""
+    def find_outcomes(
+        self, task: TaskRecord, first: float, last: float
+    ) -> dict[int, str] | None:
+        """Return what became of the task's slots from one instant to another.
+
+        The newest `RunOutcome` of each that has a row; None if they are not recorded.
+        """
+
+    def submit(self, call: Callable[[], object]) -> bool:
+        """Call this on the client's loop; return False if there is none."""
+
+    def execute(
+        self, task: TaskRecord, execution_id: str, slot: int | None = None
+    ) -> None:
+        """Request a run from the task's scheduler; with a slot, one of a backfill."""
 
     def catch_up(self, *tasks: TaskRecord) -> None:
         """Wait until the tasks' histories contain every run that has ended."""
@@ -126,6 +139,13 @@ class TaskClient(Protocol):
 
     def make_over_error(self, task: TaskRecord) -> BaseException:
         """Return why a task that is over cannot run."""
+
+
+class Follower(Protocol):
+    """A backfill, which stands on its task's record."""
+
+    def follow(self, notice: Notice) -> None:
+        """Apply an event of the task."""
 
 
 class TaskRecord:
@@ -144,6 +164,7 @@ class TaskRecord:
         handle: the `Task` that the user holds; listeners receive this very object.
         observed: what its scheduler has reported.
         waiters: its runs that callers wait for.
+        backfill: the one in progress, or None.
         setting: the surroundings that a worker copies; None without a worker.
         start_error: the error of the last start; None if it succeeded.
         cell: the front end's id of the notebook cell that created it; None elsewhere.
@@ -174,6 +195,7 @@ class TaskRecord:
             defer=client.defer,
         )
         self.waiters = Waiters()
+        self.backfill: Follower | None = None
         self._start: Callable[[], Completion[None] | None] | None = None
         self.start_error: BaseException | None = None
         self.cell: str | None = None
@@ -427,14 +449,17 @@ class TaskRecord:
             raise self.client.make_over_error(self)
         action = what.partition(" ")[0]
         call = f"{action}() of task {self.name!r}"
-        if action in ("stop", "destroy"):
+        if action in ("stop", "destroy") or (
+            action == "backfill" and self.options.no_overlap
+        ):
             check_not_inside(call, self.id)
-            if blocks:
-                check_not_listening(call, self.id)
+        if action in ("stop", "destroy") and blocks:
+            check_not_listening(call, self.id)
         if blocks:
             check_may_block(f"result() of {call}", f"`await task.{action}()`")
             is_end = action in ("stop", "destroy")
-            needs_loop = action == "execute" or (is_end and self.is_busy)
+            is_run = action in ("execute", "backfill")
+            needs_loop = is_run or (is_end and self.is_busy)
             if needs_loop and self._runs_on(get_running_loop()):
                 raise BlockingCall(call=call, instead=f"`await task.{action}()`")
             if isinstance(self.source, Inline) and self.source.origin is not None:
@@ -474,6 +499,8 @@ class TaskRecord:
             if completion is not None and execution is not None:
                 is_ok = notice.event is Event.EXECUTION_FINISHED
                 completion.set(execution.read, is_ok=is_ok)
+        if self.backfill is not None:
+            self.backfill.follow(notice)
         if notice.event is Event.TASK_DESTROYED:
             self.refuse_all(TaskDestroyed(name=self.name))
 

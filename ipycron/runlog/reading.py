@@ -130,6 +130,16 @@ def read_states(path: Path, name: str, since: float | None) -> list[RunState]:
     return _ask(path, partial(_read_states, name=name, since=since)) or []
 
 
+def read_outcomes(path: Path, name: str, first: float, last: float) -> dict[int, str]:
+    """Return what became of a task's slots from one instant to another.
+
+    Returns:
+        The outcome of each slot that has a row of its own; of several, the newest.
+    """
+    ask = partial(_read_outcomes, name=name, first=first, last=last)
+    return _ask(path, ask) or {}
+
+
 def read_by_id(path: Path, ids: Iterable[str]) -> list[RunRecord]:
     """Return the runs with these ids, in no order."""
     return _ask(path, partial(_read_by_id, ids=list(ids))) or []
@@ -264,6 +274,18 @@ def _read_states(
         (to_text(name), FIRST_INSTANT if since is None else since),
     )
     return [RunState(*row) for row in rows]
+
+
+def _read_outcomes(
+    connection: sqlite3.Connection, name: str, first: float, last: float
+) -> dict[int, str]:
+    # A second less: a run may be found to have begun just before its slot.
+    rows = connection.execute(
+        "SELECT slot, outcome FROM runs WHERE run IS NULL AND name = ? AND at >= ? "
+        "AND slot BETWEEN ? AND ? ORDER BY at",
+        (to_text(name), first - 1, first, last),
+    )
+    return {int(slot): outcome for slot, outcome in rows}
 
 
 def _read_by_id(connection: sqlite3.Connection, ids: list[str]) -> list[RunRecord]:

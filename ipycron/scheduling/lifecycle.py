@@ -205,9 +205,13 @@ class Lifecycle:
             settle(self._quiet)
 
     def call(
-        self, execution_id: str | None, end: asyncio.Future[Outcome] | None = None
+        self,
+        execution_id: str | None,
+        end: asyncio.Future[Outcome] | None = None,
+        *,
+        slot: int | None = None,
     ) -> Run:
-        """Open a manual run (A8).
+        """Open a manual run (A8), or that of a slot of the past (C5).
 
         Raises:
             TaskDestroyed, TaskNotStarted: if the task cannot run now or soon.
@@ -220,7 +224,7 @@ class Lifecycle:
             raise TaskNotStarted(name=state.name)
         self._slots.withdraw()
         self._workers.hold()
-        return self._admission.call(execution_id, end)
+        return self._admission.call(execution_id, end, slot)
 
     # --- starting ----------------------------------------------------------------
 

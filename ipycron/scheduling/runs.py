@@ -97,11 +97,17 @@ class Admission:
         return run
 
     def call(
-        self, execution_id: str | None, end: asyncio.Future[Outcome] | None
+        self,
+        execution_id: str | None,
+        end: asyncio.Future[Outcome] | None,
+        slot: int | None = None,
     ) -> Run:
         """Open a manual run and begin it, or have it wait for a worker.
 
-        `end` is resolved with the run's outcome.
+        Args:
+            execution_id: the run's id; None for a new one.
+            end: resolved with the run's outcome.
+            slot: of a backfill; None for a call.
 
         Raises:
             OverlapError: if another run is pending or in progress and `no_overlap` is
@@ -111,8 +117,9 @@ class Admission:
         busy_run = state.busy_run if state.policy.no_overlap else None
         if busy_run is not None:
             raise OverlapError(name=state.name, execution_id=busy_run)
-        now = self._services.clock.now()
-        run = self._tracker.open("invoked", now, execution_id, end=end)
+        reason: Reason = "invoked" if slot is None else "backfill"
+        date = self._services.clock.now() if slot is None else slot
+        run = self._tracker.open(reason, date, execution_id, end=end)
         self._begin(run)
         return run
 

@@ -222,8 +222,12 @@ class Scheduler:
         self._find_living(task_id).call(execution_id, end)
         return await end
 
-    def execute_nowait(self, task_id: str, execution_id: str | None = None) -> str:
+    def execute_nowait(
+        self, task_id: str, execution_id: str | None = None, *, slot: int | None = None
+    ) -> str:
         """Begin a run as `execute` does and return its id.
+
+        With a `slot`, Unix seconds, it is the run of a backfill for that slot.
 
         Exactly one notice with that id reports the end, `execution:finished` or
         `execution:failed`, whatever happens. It may be emitted before this returns.
@@ -231,7 +235,8 @@ class Scheduler:
         Raises:
             TaskNotStarted, TaskDestroyed, OverlapError: as for `execute`.
         """
-        return self._find_living(task_id).call(execution_id).execution.id
+        run = self._find_living(task_id).call(execution_id, slot=slot)
+        return run.execution.id
 
     async def shutdown(self, timeout: float) -> None:
         """Destroy every task and return once everything is gone.

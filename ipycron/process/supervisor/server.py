@@ -237,7 +237,9 @@ class Supervisor:
         if execute.call and not self._withdraw(execute, tries):
             return
         try:
-            self._scheduler.execute_nowait(execute.task_id, execute.execution_id)
+            self._scheduler.execute_nowait(
+                execute.task_id, execute.execution_id, slot=execute.slot
+            )
         except IpycronError as error:
             self._refuse(execute, error)
 

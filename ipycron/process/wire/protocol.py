@@ -177,12 +177,13 @@ class Execute(Message, frozen=True):
 
     If the client has already called the worker for this run, the supervisor makes sure
     that the run is reported, or that it takes place. A run that has ended by then has
-    been answered, unless the answer was lost.
+    been answered, unless the answer was lost. With a `slot` it is a run of a backfill.
     """
 
     task_id: str
     execution_id: str
     call: Literal["", "sent", "lost"] = ""
+    slot: int | None = None
 
 
 class Shutdown(Message, frozen=True):

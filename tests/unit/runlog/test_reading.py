@@ -15,7 +15,13 @@ from polling import eventually
 
 from ipycron.errors import HistoryError
 from ipycron.runlog import reading
-from ipycron.runlog.reading import Query, find_runs, read_attempts, read_history
+from ipycron.runlog.reading import (
+    Query,
+    find_runs,
+    read_attempts,
+    read_history,
+    read_outcomes,
+)
 from ipycron.runlog.records import FIELDS
 from ipycron.runlog.rows import RunOutcome
 from ipycron.runlog.schema import VERSION
@@ -97,6 +103,28 @@ def test_run_is_found_by_the_beginning_of_its_id(path):
     assert find("%") == ["%"]
     assert find("ab3") == find("' OR 1=1 --") == []
     assert len(find("")) == 5
+
+
+def test_outcomes_are_those_of_a_tasks_slots_the_newest_of_each(path):
+    """Neither of calls, nor of attempts, nor of other tasks and times."""
+    write(path, make_task(), make_task("other", name="nightly"))
+    write(
+        path,
+        make_run(0, "missed", slot=BEGAN, at=BEGAN),
+        make_run(1, "failed", slot=BEGAN, at=BEGAN + 500, trigger="backfill"),
+        make_run(2, "paused", slot=BEGAN + 60, at=BEGAN + 60),
+        make_run(3, "finished", slot=BEGAN + 120, at=BEGAN + 120),
+        make_run(4, "failed", slot=None, at=BEGAN + 60, trigger="invoked"),
+        make_run(5, "failed", slot=BEGAN + 120, at=BEGAN + 120, run="run-3"),
+        make_run(6, "failed", slot=BEGAN + 60, at=BEGAN + 60, task="other"),
+    )
+    found = read_outcomes(path, "report", BEGAN, BEGAN + 60)
+    assert found == {BEGAN: "failed", BEGAN + 60: "paused"}
+    assert read_outcomes(path, "report", BEGAN + 61, BEGAN + 120) == {
+        BEGAN + 120: "finished"
+    }
+    assert read_outcomes(path, "nobody", BEGAN, BEGAN + 60) == {}
+    assert read_outcomes(path / "none", "report", BEGAN, BEGAN + 60) == {}
 
 
 HOSTILE = [
