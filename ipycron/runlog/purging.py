@@ -48,8 +48,7 @@ def delete_runs(path: Path, names: Iterable[str] | None, before: float | None) -
 
 def _delete(path: Path, names: Iterable[str] | None, before: float | None) -> int:
     now = SystemClock().now()
-    with closing(Store(path, now=now)) as store:
-        store.connection.execute(f"PRAGMA busy_timeout = {_PATIENCE * 1000:.0f}")
+    with closing(Store(path, now=now, busy=_PATIENCE)) as store:
         chosen = (None,) if names is None else names
         count = sum(purge(store, name=name, before=before) for name in chosen)
         store.end(now)

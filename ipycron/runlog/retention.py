@@ -86,6 +86,9 @@ class Retention:
             self._steps = self._purge_all(store)
         elif self._rows >= min(EVERY_ROWS, self._settings.keep_runs):
             self._steps = self._purge_names(store, sorted(self._touched))
+        elif _measure(store) > self._settings.max_bytes:
+            self._steps = _shrink(store, self._settings.max_bytes)
+            return True
         else:
             return False
         self._rows = 0
@@ -173,6 +176,8 @@ def _delete(
 def _purge_lives(store: Store, before: float) -> Iterator[None]:
     """Delete lives that are over and without runs, then writers without lives.
 
+    A task that was only stopped may be started again as long as its process is there.
+
     The newest life of a name stays for as long as runs do, for tasks that come back.
     """
     last = ""
@@ -198,7 +203,7 @@ def _shrink(store: Store, max_bytes: int) -> Iterator[None]:
         if not _delete_oldest(store):
             break
         yield
-    is_large = _ask(store, "page_count") * size > max_bytes
+    is_large = _measure(store) > max_bytes
     yield from _vacuum(store, spare=0 if is_large else _SPARE)
 
 
@@ -222,6 +227,11 @@ def _vacuum(store: Store, *, spare: int) -> Iterator[None]:
         yield
     # The file itself becomes shorter when the log is taken into it.
     store.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
+
+def _measure(store: Store) -> int:
+    """Return the file's size in bytes, once its log is taken into it."""
+    return _ask(store, "page_count") * _ask(store, "page_size")
 
 
 def _ask(store: Store, what: str) -> int:
@@ -257,7 +267,8 @@ _DELETE_LIFE = """
     )
     AND EXISTS (
         SELECT 1 FROM writers WHERE id = tasks.writer
-        AND coalesce(tasks.ended_at, ended, vanished) < CASE WHEN EXISTS (
+        AND coalesce(ended, vanished, CASE WHEN ending IN ('destroyed', 'shutdown')
+            THEN ended_at END) < CASE WHEN EXISTS (
             SELECT 1 FROM tasks AS newer WHERE newer.name = tasks.name
             AND newer.declared_at > tasks.declared_at
         ) THEN 1e999 ELSE :before END

@@ -89,6 +89,7 @@ class Store:
         now: Unix seconds.
         writer: the id of a writer of this process that has had the file open before;
             None for a new one.
+        busy: seconds to wait for another process's transaction, each time.
 
     Attributes:
         path: the file.
@@ -102,11 +103,18 @@ class Store:
         sqlite3.Error, OSError: if it cannot be used now. `file.explain` says why.
     """
 
-    def __init__(self, path: Path, *, now: float, writer: str | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        now: float,
+        writer: str | None = None,
+        busy: float = BUSY_TIMEOUT,
+    ) -> None:
         self.path = path
         self.writer = writer or make_writer()
         self._presence = find_own_presence()
-        self.connection, self.identity = file.connect_to_write(path, busy=BUSY_TIMEOUT)
+        self.connection, self.identity = file.connect_to_write(path, busy=busy)
         try:
             self._check_columns()
             with self.transaction():
@@ -264,6 +272,7 @@ _PUT_TASK = _make_upsert("tasks", TaskRow, {"writer": "?"})
 _NAME = "coalesce((SELECT name FROM tasks WHERE key = ?), '')"
 _PUT_RUN = (
     _make_upsert("runs", RunRow, {"writer": "?", "name": _NAME})
+    .replace("coalesce(excluded.name,", "coalesce(nullif(excluded.name, ''),")
     # Only what a lost run really became may say that there was no error.
     .replace(
         "error = coalesce(excluded.error, runs.error)",

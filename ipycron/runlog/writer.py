@@ -126,6 +126,8 @@ class HistoryWriter:
         thread = self._thread
         if thread is None or not thread.is_alive():
             return True
+        if thread is threading.current_thread():  # whoever is warned may read
+            return False
         self._changes.put(request)
         with contextlib.suppress(RuntimeError):  # another request has released it
             self._hurry.release()

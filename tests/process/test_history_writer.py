@@ -363,6 +363,20 @@ def test_error_in_the_listener_does_no_harm(path):
     history.close(SECONDS)
 
 
+def test_listener_may_read_the_history(path):
+    """It does not wait for the thread that it is called on."""
+    path.parent.mkdir()
+    path.mkdir()
+    answers = []
+    history = HistoryWriter(
+        make_settings(path), warn=lambda _line: answers.append(history.flush(SECONDS))
+    )
+    history.put(make_run(1))
+    assert not history.flush(SECONDS / 2)
+    assert answers == [False]
+    history.close(SECONDS)
+
+
 def test_retention_keeps_the_newest(make, path):
     """The writer's thread does it by itself."""
     history = make(keep_runs=10)

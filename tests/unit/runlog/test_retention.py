@@ -175,6 +175,21 @@ def test_file_shrinks_when_it_is_too_large(store):
     assert store.connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
+def test_file_shrinks_before_many_rows_were_written(store):
+    """A few with long outputs may be too many."""
+    retention = Retention(HistorySettings(path=None, max_bytes=2 << 20, keep_days=1e9))
+    while retention.step(store, BEGAN):
+        pass
+    fill(store, 200)
+    while retention.step(store, BEGAN):
+        pass
+    pages, size = (
+        store.connection.execute(f"PRAGMA {what}").fetchone()[0]
+        for what in ("page_count", "page_size")
+    )
+    assert pages * size <= 2 << 20
+
+
 def test_last_success_and_failure_go_last_when_the_file_is_too_large(store):
     """As long as there is anything else."""
     store.apply([make_task("a", name="a"), make_run(-2, task="a", output="x" * 20_000)])
@@ -226,6 +241,18 @@ def test_newest_life_goes_when_it_has_been_over_for_long(store):
     assert read(store, "key", "tasks") == ["life"]
     tidy(store, BEGAN + 31 * DAY, keep_days=30)
     assert read(store, "key", "tasks") == []
+
+
+def test_stopped_life_stays_as_long_as_its_process_is_there(store):
+    """It may be started again; a destroyed one is over."""
+    for end in ("stopped", "destroyed"):
+        store.apply([make_task(end), TaskEnd(key=end, at=BEGAN, end=end)])
+    store.apply([make_task("new", declared_at=BEGAN + 9)])
+    tidy(store, BEGAN + 999 * DAY)
+    assert read(store, "key", "tasks", "key") == ["new", "stopped"]
+    with closing(kill(store)) as other:
+        tidy(other)
+        assert read(other, "key", "tasks", "key") == ["new"]
 
 
 def test_life_stays_as_long_as_its_process_writes(store):

@@ -98,6 +98,14 @@ def test_open_row_of_a_present_process_stays_open(store, path):
     assert read(store, "outcome") == ["running"]
 
 
+def test_run_keeps_its_name_when_its_life_is_gone(store):
+    """The life of a process that was believed to have vanished may be deleted."""
+    store.apply([make_task(), make_run(outcome="running")])
+    store.connection.execute("DELETE FROM tasks")
+    store.apply([make_run()])
+    assert read(store, "outcome, name") == [("finished", "report")]
+
+
 def test_life_says_how_it_ended_until_it_is_started_again(store):
     """An end of None takes back the one before."""
     store.apply([make_task(), TaskEnd(key="life", at=BEGAN + 5, end="stopped")])
