@@ -197,7 +197,10 @@ def require_path() -> Path:
     """
     path = get_path()
     if path is None:
-        reason = "the history is off. Set it to the path of a file, or unset it."
+        reason = (
+            "the history is off. Unset this variable, set it to the path of a file, or "
+            "call set_history(path)."
+        )
         raise HistoryError(path=VARIABLE, reason=reason)
     return path
 

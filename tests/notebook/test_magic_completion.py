@@ -50,7 +50,10 @@ def tasks(session):
         ("%cron stop --all --", ["--force"]),
         ("%cron wait --", ["--runs", "--for"]),
         ("%cron list --", []),
-        ("%%cron * * * * * --no", ["--no-capture", "--no-overlap", "--no-day-or"]),
+        (
+            "%%cron * * * * * --no",
+            ["--no-capture", "--no-overlap", "--no-day-or", "--no-history"],
+        ),
         ("%%cron * * * * * --t", ["--timezone", "--tolerance", "--timeout", "--tz"]),
         ("%%cron --tz UTC --t", ["--tolerance", "--timeout"]),
         ("%%cron * * * * * --tz europe/ber", ["Europe/Berlin"]),

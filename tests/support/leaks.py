@@ -17,8 +17,13 @@ DEADLINE = 20.0
 """Seconds for what a test has closed to be gone: threads end, processes are reaped."""
 LONGEST_PAUSE = 0.02
 """Seconds between two looks at what is not gone yet; the first ones come sooner."""
-_KEPT_THREADS = ("ipycron-job", "ipycron-events-watch")
-"""What a client that goes on keeps for a while, for the next calls."""
+_KEPT_THREADS = (
+    "ipycron-job",
+    "ipycron-events-watch",
+    "ipycron-history",
+    "ipycron-history-opening",
+)
+"""What a client that goes on keeps for a while, for the next calls and rows."""
 
 
 class Belongings:
@@ -44,9 +49,11 @@ class Belongings:
         if other.client is not None and self.client is other.client:
             threads = {t for t in threads if t.name not in _KEPT_THREADS}
             threads.discard(self.client.dispatcher.thread)  # another after a slow call
-            # SQLite closes what a reader had open when the writer's locks are gone.
+            # Its writer opens the file, and the log beside it, when it first has a
+            # row; SQLite closes what a reader had open when its locks are gone.
             path = os.environ["IPYCRON_HISTORY"]
-            descriptors = {d for d in descriptors if not d.endswith(path)}
+            files = tuple(f"{path}{suffix}" for suffix in ("", "-wal", "-shm"))
+            descriptors = {d for d in descriptors if not d.endswith(files)}
         return [
             *(f"thread {t.name}" for t in threads),
             *(f"descriptor {d}" for d in sorted(descriptors)),

@@ -167,7 +167,9 @@ def suggest_command(word: str) -> str:
         return f" Did you mean {_MEANT[word]!r}?"
     if word in _MEANT_TO_DESTROY:
         return ""
-    return suggest(word, COMMANDS.keys() - _DESTROYING)
+    meant = suggest(word, COMMANDS)
+    # Nor the next best: "destory" does not mean "history".
+    return "" if any(repr(name) in meant for name in _DESTROYING) else meant
 
 
 def find_command(words: Sequence[str]) -> str | None:
