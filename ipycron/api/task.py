@@ -364,8 +364,8 @@ class Task(Generic[T]):
             InvalidOption: if an argument is not acceptable, `end` is before `start` or
                 in the future, or there are more than 10,000 slots between them.
             TaskNotStarted, TaskDestroyed: if the task cannot run.
-            BackfillRefused: if another backfill of the task is in progress, or there is
-                no history.
+            BackfillRefused: if another backfill of the task is in progress, there is no
+                history, or, for ``"missing"``, it does not reach back that far.
         """
         from ipycron.client.backfill import (  # noqa: PLC0415 - most tasks need none
             start_backfill,

@@ -247,7 +247,8 @@ def find_slots(task: TaskRecord, start: Any, end: Any, only: Any) -> list[int]:
 
     Raises:
         InvalidOption: if an argument is not acceptable, or there are too many slots.
-        BackfillRefused: if a choice needs the history, and there is none.
+        BackfillRefused: if a choice needs the history, and there is none, or it does
+            not reach back that far.
         HistoryError: if it cannot be read.
     """
     if only not in _ONLY:
@@ -257,11 +258,18 @@ def find_slots(task: TaskRecord, start: Any, end: Any, only: Any) -> list[int]:
     slots = _list_slots(task, first, last, end)
     if only == "all" or not slots:
         return slots
-    outcomes = task.client.find_outcomes(task, first, last)
-    if outcomes is None:
+    known = task.client.find_outcomes(task, first, last)
+    if known is None:
         reason = f'there is no history, and only="{only}" needs it; only="all" does not'
         raise BackfillRefused(name=task.name, reason=reason)
-    return [slot for slot in slots if _is_wanted(outcomes.get(slot), only)]
+    if only == "missing" and slots[0] < known.since:
+        since = to_datetime(known.since, task.expression.timezone)
+        reason = (
+            f"the history reaches back to {since:%Y-%m-%d %H:%M:%S} only, and older "
+            'slots would all look missing. Begin there, or use only="all"'
+        )
+        raise BackfillRefused(name=task.name, reason=reason)
+    return [slot for slot in slots if _is_wanted(known.by_slot.get(slot), only)]
 
 
 def _is_wanted(outcome: str | None, only: Only) -> bool:

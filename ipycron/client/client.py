@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from ipycron.process.supervision import SupervisorProcess
     from ipycron.process.wire.payload import Payload
     from ipycron.process.wire.protocol import Displayed, Preload
+    from ipycron.runlog.reading import SlotOutcomes
     from ipycron.runlog.settings import HistorySettings
     from ipycron.scheduling.events import Notice, Pause, TaskContext
     from ipycron.scheduling.plan import Outage
@@ -201,7 +202,7 @@ class Client:
 
     def find_outcomes(
         self, task: TaskRecord, first: float, last: float
-    ) -> dict[int, str] | None:
+    ) -> SlotOutcomes | None:
         """Return what became of a task's slots; None if they are not recorded."""
         self.flush_history(LAST_ROWS)
         return self.history.find_outcomes(task, first, last)

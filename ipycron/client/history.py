@@ -18,6 +18,7 @@ from ipycron.runlog.output import OutputLog, show_surrogates
 from ipycron.runlog.recorder import HEAD_BYTES, TAIL_BYTES
 from ipycron.runlog.settings import OFF, VARIABLE, find_settings
 from ipycron.scheduling.events import Event
+from ipycron.scheduling.policy import DAY
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from ipycron.client.output import Output
     from ipycron.client.record import TaskRecord
     from ipycron.process.direct.client_end import Answer
+    from ipycron.runlog.reading import SlotOutcomes
     from ipycron.runlog.rows import TaskRow
     from ipycron.runlog.settings import HistorySettings
     from ipycron.scheduling.events import Notice, Pending
@@ -110,18 +112,22 @@ class ClientHistory:
 
     def find_outcomes(
         self, task: TaskRecord, first: float, last: float
-    ) -> dict[int, str] | None:
+    ) -> SlotOutcomes | None:
         """Return what became of a task's slots; None if they are not recorded.
 
         Raises:
             HistoryError: if there is no place for the history, or it cannot be read.
         """
-        file = (self.settings or find_settings()).file
+        settings = self.settings or find_settings()
+        file = settings.file
         if file is None or not task.options.history:
             return None
         from ipycron.runlog.reading import read_outcomes  # noqa: PLC0415 - with SQLite
 
-        return read_outcomes(file, task.name, first, last)
+        keep_runs = settings.keep_runs
+        found = read_outcomes(file, task.name, first, last, keep_runs=keep_runs)
+        kept = task.client.clock.now() - settings.keep_days * DAY
+        return found._replace(since=max(found.since, kept))
 
     def expect_end(self) -> None:
         """Note that this process ends, and its tasks with it."""

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from ipycron.client.recovery import Action
     from ipycron.cron import CronExpression
     from ipycron.process.wire.protocol import Setting
+    from ipycron.runlog.reading import SlotOutcomes
     from ipycron.scheduling.bounds import Bounded
     from ipycron.scheduling.events import Notice
     from ipycron.scheduling.plan import Outage
@@ -117,11 +118,8 @@ class TaskClient(Protocol):
 
     def find_outcomes(
         self, task: TaskRecord, first: float, last: float
-    ) -> dict[int, str] | None:
-        """Return what became of the task's slots from one instant to another.
-
-        The newest `RunOutcome` of each that has a row; None if they are not recorded.
-        """
+    ) -> SlotOutcomes | None:
+        """Return what became of the task's slots; None if they are not recorded."""
 
     def submit(self, call: Callable[[], object]) -> bool:
         """Call this on the client's loop; return False if there is none."""

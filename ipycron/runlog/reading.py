@@ -7,6 +7,7 @@ delay one. A file of a newer version of ipycron is read as far as its columns ar
 from __future__ import annotations
 
 import heapq
+import math
 import sqlite3
 from contextlib import closing
 from functools import partial
@@ -100,6 +101,19 @@ class RunState(NamedTuple):
     outcome: str
 
 
+class SlotOutcomes(NamedTuple):
+    """What became of a task's slots.
+
+    Attributes:
+        by_slot: the outcome of each slot that has a row of its own; of several rows,
+            the newest one's.
+        since: rows of slots before this instant may have been deleted, Unix seconds.
+    """
+
+    by_slot: dict[int, str]
+    since: float
+
+
 def read_history(path: Path, query: Query) -> list[RunRecord]:
     """Return the runs that a query asks for, the newest first; attempts are not runs.
 
@@ -130,14 +144,22 @@ def read_states(path: Path, name: str, since: float | None) -> list[RunState]:
     return _ask(path, partial(_read_states, name=name, since=since)) or []
 
 
-def read_outcomes(path: Path, name: str, first: float, last: float) -> dict[int, str]:
+def read_outcomes(
+    path: Path, name: str, first: float, last: float, *, keep_runs: int
+) -> SlotOutcomes:
     """Return what became of a task's slots from one instant to another.
 
-    Returns:
-        The outcome of each slot that has a row of its own; of several, the newest.
+    Args:
+        path: the file.
+        name: the task's.
+        first: Unix seconds.
+        last: Unix seconds.
+        keep_runs: how many rows of a name are kept.
     """
-    ask = partial(_read_outcomes, name=name, first=first, last=last)
-    return _ask(path, ask) or {}
+    ask = partial(
+        _read_outcomes, name=name, first=first, last=last, keep_runs=keep_runs
+    )
+    return _ask(path, ask) or SlotOutcomes({}, -math.inf)
 
 
 def read_by_id(path: Path, ids: Iterable[str]) -> list[RunRecord]:
@@ -277,15 +299,26 @@ def _read_states(
 
 
 def _read_outcomes(
-    connection: sqlite3.Connection, name: str, first: float, last: float
-) -> dict[int, str]:
+    connection: sqlite3.Connection,
+    name: str,
+    first: float,
+    last: float,
+    keep_runs: int,
+) -> SlotOutcomes:
+    connection.execute("BEGIN")  # both at the same instant
+    oldest = connection.execute(
+        "SELECT at FROM runs WHERE run IS NULL AND name = ? "
+        "ORDER BY at DESC LIMIT 1 OFFSET ?",
+        (to_text(name), keep_runs - 1),
+    ).fetchone()
     # A second less: a run may be found to have begun just before its slot.
     rows = connection.execute(
         "SELECT slot, outcome FROM runs WHERE run IS NULL AND name = ? AND at >= ? "
         "AND slot BETWEEN ? AND ? ORDER BY at",
         (to_text(name), first - 1, first, last),
     )
-    return {int(slot): outcome for slot, outcome in rows}
+    by_slot = {int(slot): outcome for slot, outcome in rows}
+    return SlotOutcomes(by_slot, -math.inf if oldest is None else oldest[0])
 
 
 def _read_by_id(connection: sqlite3.Connection, ids: list[str]) -> list[RunRecord]:

@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import threading
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 
 import pytest
 from house import ASYNC, EVERY_SECOND, NEVER, Record, drain, submit_to_client
@@ -23,7 +23,7 @@ from ipycron.errors import (
 from ipycron.notebook.display.words import get_now
 
 HOURLY = "0 * * * *"
-DAY = datetime(2026, 3, 2, tzinfo=UTC)
+DAY = datetime(2024, 3, 2, tzinfo=UTC)
 SLOTS = [DAY + timedelta(hours=hour) for hour in range(4)]
 PERIOD = (DAY, DAY + timedelta(hours=3))
 
@@ -260,12 +260,12 @@ def test_run_that_waits_for_the_backfill_it_holds_up_is_refused(tmp_path):
 def test_dry_run_lists_the_slots_and_runs_nothing():
     """Of a stopped task, too."""
     task = ipycron.create_task(HOURLY, int, timezone="Europe/Berlin")
-    slots = task.backfill("2026-03-02", "2026-03-02 02:59", only="all", dry_run=True)
+    slots = task.backfill("2024-03-02", "2024-03-02 02:59", only="all", dry_run=True)
     assert [f"{slot:%H:%M %Z}" for slot in slots] == [
         *("00:00 CET", "01:00 CET", "02:00 CET")
     ]
     none = task.backfill(
-        "2026-03-02 00:01", "2026-03-02 00:59", only="all", dry_run=True
+        "2024-03-02 00:01", "2024-03-02 00:59", only="all", dry_run=True
     )
     assert none == []
     assert len(task.history) == 0
@@ -274,8 +274,8 @@ def test_dry_run_lists_the_slots_and_runs_nothing():
 def test_hour_that_a_clock_shows_twice_is_two_slots():
     """Slots are the expression's, through every change of the clock."""
     task = ipycron.create_task(HOURLY, int, timezone="Europe/Berlin")
-    day = date(2026, 10, 25)
-    slots = task.backfill(day, "2026-10-25 04:00", only="all", dry_run=True)
+    day = date(2024, 10, 27)
+    slots = task.backfill(day, "2024-10-27 04:00", only="all", dry_run=True)
     assert [f"{slot:%H%z}" for slot in slots] == [
         *("00+0200", "01+0200", "02+0200", "02+0100", "03+0100", "04+0100")
     ]
@@ -290,24 +290,27 @@ def test_slots_outside_the_bounds_of_the_schedule_are_none():
 def test_date_as_the_end_is_the_whole_day():
     """As of a schedule's own bounds."""
     task = ipycron.create_task(HOURLY, int, timezone="UTC")
-    slots = task.backfill("2026-03-01", date(2026, 3, 2), only="all", dry_run=True)
+    slots = task.backfill("2024-03-01", date(2024, 3, 2), only="all", dry_run=True)
     assert len(slots) == 48
     today = get_now().date()
     with pytest.raises(InvalidOption, match="an instant that has passed"):
-        task.backfill("2026-03-01", today, only="all", dry_run=True)
+        task.backfill("2024-03-01", today, only="all", dry_run=True)
 
 
 def test_backfill_of_no_slots_is_over_at_once():
     """It does not wait for ever."""
     task = ipycron.create_task(NEVER, int)
     task.start().result(SECONDS)
-    backfill = task.backfill("2026-03-02", "2026-03-03", only="all")
+    backfill = task.backfill("2024-03-02", "2024-03-03", only="all")
     assert backfill.wait(SECONDS)
     assert repr(backfill).endswith(": 0 of 0 slots>")
 
 
 def test_history_decides_which_slots_are_missing_or_failed(house):
     """The newest row of a slot counts; slots without a row are missing."""
+    midnight = datetime.combine(get_now().date(), time(), UTC) - timedelta(days=1)
+    slots = [midnight + timedelta(hours=hour) for hour in range(4)]
+    period = (slots[0], slots[-1])
 
     def fail(ctx):
         if ctx.date.hour == 1:
@@ -315,20 +318,20 @@ def test_history_decides_which_slots_are_missing_or_failed(house):
 
     name = f"decided {house.kind}"
     task = house.start(fail, HOURLY, timezone="UTC", name=name)
-    assert task.backfill(SLOTS[0], SLOTS[2], only="missing").wait(SECONDS)
+    assert task.backfill(slots[0], slots[2], only="missing").wait(SECONDS)
     for only, hours in (("missing", [3]), ("failed", [1]), ("all", [0, 1, 2, 3])):
-        slots = task.backfill(*PERIOD, only=only, dry_run=True)
-        assert slots == [SLOTS[hour] for hour in hours], only
-    again = task.backfill(*PERIOD, only="failed")
-    assert again.slots == (SLOTS[1],)
+        found = task.backfill(*period, only=only, dry_run=True)
+        assert found == [slots[hour] for hour in hours], only
+    again = task.backfill(*period, only="failed")
+    assert again.slots == (slots[1],)
     assert again.wait(SECONDS)
     task.destroy().result(SECONDS)
 
     # The next life of the name knows, too.
     task = house.start(tell_slot, HOURLY, timezone="UTC", name=name)
-    assert task.backfill(*PERIOD, only="failed").wait(SECONDS)
-    assert task.backfill(*PERIOD, only="failed", dry_run=True) == []
-    assert task.backfill(*PERIOD, dry_run=True) == [SLOTS[3]]
+    assert task.backfill(*period, only="failed").wait(SECONDS)
+    assert task.backfill(*period, only="failed", dry_run=True) == []
+    assert task.backfill(*period, dry_run=True) == [slots[3]]
 
 
 def test_slots_of_a_pause_are_missing(house):
@@ -347,6 +350,17 @@ def test_slots_of_a_pause_are_missing(house):
     assert task.backfill(skips[0], skips[-1], dry_run=True) == []
 
 
+def test_slots_that_the_history_may_have_forgotten_are_not_taken_for_missing():
+    """They would all run again; the error says from when on it knows."""
+    task = ipycron.create_task("0 9 * * *", int, timezone="UTC")
+    text = r"reaches back to \d{4}-.* only, .* Begin there, or use only=\"all\""
+    period = (date(2020, 3, 1), date(2020, 3, 3))
+    with pytest.raises(BackfillRefused, match=text):
+        task.backfill(*period, dry_run=True)
+    assert task.backfill(*period, only="failed", dry_run=True) == []
+    assert len(task.backfill(*period, only="all", dry_run=True)) == 3
+
+
 def test_choice_by_the_history_needs_one():
     """The error says what does not."""
     task = ipycron.create_task(HOURLY, int, history=False)
@@ -361,12 +375,12 @@ def test_choice_by_the_history_needs_one():
     ("start", "end", "text"),
     [
         (
-            "2026-03-03",
-            "2026-03-02",
-            "end: got '2026-03-02', expected an instant after",
+            "2024-03-03",
+            "2024-03-02",
+            "end: got '2024-03-02', expected an instant after",
         ),
-        ("2026-03-02", "2999-01-01", "expected an instant that has passed: it is 20"),
-        ("soon", "2026-03-02", "start: got 'soon', expected an instant"),
+        ("2024-03-02", "2999-01-01", "expected an instant that has passed: it is 20"),
+        ("soon", "2024-03-02", "start: got 'soon', expected an instant"),
         (60, 120, "start: got 60, expected an instant"),
         (None, None, "start: got None, expected an instant"),
     ],

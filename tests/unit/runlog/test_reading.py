@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sqlite3
 import subprocess
@@ -118,13 +119,19 @@ def test_outcomes_are_those_of_a_tasks_slots_the_newest_of_each(path):
         make_run(5, "failed", slot=BEGAN + 120, at=BEGAN + 120, run="run-3"),
         make_run(6, "failed", slot=BEGAN + 60, at=BEGAN + 60, task="other"),
     )
-    found = read_outcomes(path, "report", BEGAN, BEGAN + 60)
-    assert found == {BEGAN: "failed", BEGAN + 60: "paused"}
-    assert read_outcomes(path, "report", BEGAN + 61, BEGAN + 120) == {
-        BEGAN + 120: "finished"
-    }
-    assert read_outcomes(path, "nobody", BEGAN, BEGAN + 60) == {}
-    assert read_outcomes(path / "none", "report", BEGAN, BEGAN + 60) == {}
+
+    def ask(*period, name="report", keep_runs=1000, path=path):
+        return read_outcomes(path, name, *period, keep_runs=keep_runs)
+
+    both = {BEGAN: "failed", BEGAN + 60: "paused"}
+    assert ask(BEGAN, BEGAN + 60) == (both, -math.inf)
+    assert ask(BEGAN + 61, BEGAN + 120).by_slot == {BEGAN + 120: "finished"}
+    assert ask(BEGAN, BEGAN + 60, name="nobody").by_slot == {}
+    assert ask(BEGAN, BEGAN + 60, path=path / "none") == ({}, -math.inf)
+    # Of five rows: where fewer are kept, older ones may be gone.
+    assert ask(BEGAN, BEGAN, keep_runs=6).since == -math.inf
+    assert ask(BEGAN, BEGAN, keep_runs=5).since == BEGAN
+    assert ask(BEGAN, BEGAN, keep_runs=2).since == BEGAN + 120
 
 
 HOSTILE = [
