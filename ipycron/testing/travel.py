@@ -156,8 +156,8 @@ class TravelClock:
         """Set the clock forward, or back by a negative number; nothing runs meanwhile.
 
         This is what a laptop's sleep does: slots that passed are missed, or run if they
-        are within `tolerance`. As with a real step, it is noticed within five seconds,
-        so `advance` afterwards.
+        are within `tolerance` or the window of `catch_up`. As with a real step, it is
+        noticed within five seconds, so `advance` afterwards.
         """
         wanted = seconds.total_seconds() if isinstance(seconds, timedelta) else seconds
         client = self._get_client()

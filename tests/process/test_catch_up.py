@@ -1,12 +1,14 @@
 """Gaps that real processes leave, and schedules with an end (C1, C6)."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from house import EVERY_SECOND, Record, drain, submit_to_client
@@ -17,6 +19,7 @@ from ipycron.api.task import get_record
 from ipycron.client.registry import registry
 from ipycron.scheduling.clock import SystemClock
 from ipycron.scheduling.plan import Outage
+from ipycron.testing import time_travel
 
 JOB = """
 def task(ctx):
@@ -209,3 +212,34 @@ def test_task_that_was_stopped_owes_nothing_of_an_earlier_life():
     task.destroy().result(SECONDS)
     drain()
     assert count_caught(record) == 0
+
+
+def test_tests_of_users_see_what_is_caught_up_on():
+    """On the time that they move, with real functions."""
+    with time_travel("2026-12-01 08:30", timezone="UTC") as clock:
+        seen = []
+        ipycron.schedule(
+            "0 * * * *",
+            lambda ctx: seen.append((ctx.execution.reason, f"{ctx.date:%H:%M}")),
+            catch_up=ipycron.CatchUp("all", window=10_000),
+            end="2026-12-01 13:30",
+        )
+        clock.step(4.2 * 3600)  # to 12:42
+        clock.advance(6)
+        assert seen == [("catch_up", f"{hour}:00") for hour in (10, 11, 12)]
+        clock.advance(3600)
+        assert seen[3:] == [("scheduled", "13:00")]
+        assert not ipycron.get_tasks()
+
+
+def test_examples_of_the_documentation_run():
+    """As they stand in `docs/gaps.md`."""
+    text = (Path(__file__).parents[2] / "docs/gaps.md").read_text()
+    program = "\n".join(re.findall(r"```python\n(.*?)```", text, re.DOTALL))
+    with time_travel("2026-12-01 08:30", timezone="UTC") as clock:
+        seen = []
+        names = {"print": lambda *words: seen.append(words[1:])}
+        exec(compile(program, "docs/gaps.md", "exec"), names)
+        clock.step(4.2 * 3600)
+        clock.advance(6)
+        assert seen == [("2026-12-01T12:00:00+00:00", "catch_up")] * 2

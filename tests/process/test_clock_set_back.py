@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+import ipycron
+from ipycron.testing import time_travel
+
 SUPPORT = Path(__file__).parents[1] / "support"
 SCRIPT = """
 import os, sys, time
@@ -74,3 +77,31 @@ def test_next_run_says_that_slots_are_not_run_again(tmp_path):
     """After an hour's step, both `next_run` and the run are an hour away."""
     ended = run("background", -3600, tmp_path)
     assert (ended.stdout.split(), ended.stderr) == (["True", "True"], "")
+
+
+@pytest.mark.parametrize(
+    ("back", "following"),
+    [
+        # By less than three hours: the slots up to 12:00 have been run already.
+        (1800, "2026-12-01 13:00"),
+        (3 * 3600, "2026-12-01 13:00"),
+        # By more: the clock was wrong before, and its slots are counted anew.
+        (3 * 3600 + 90, "2026-12-01 09:00"),
+        (86_400, "2026-11-30 13:00"),
+    ],
+)
+def test_next_run_is_what_will_run_after_a_clock_step(back, following, caplog):
+    """However far the clock was set back; one line says that slots are counted anew."""
+    with time_travel("2026-12-01 11:30", timezone="UTC") as clock:
+        dates = []
+        task = ipycron.schedule("0 * * * *", lambda ctx: dates.append(ctx.date))
+        clock.advance_to("2026-12-01 12:01")
+        clock.step(-back)
+        clock.advance(6)
+        assert f"{task.next_run:%Y-%m-%d %H:%M}" == following
+        expected = task.next_run
+        clock.advance(task.seconds_to_next)
+        assert dates[-1] == expected
+        assert len(dates) == 2
+    warnings = [r for r in caplog.records if "set back" in r.getMessage()]
+    assert len(warnings) == (back > 3 * 3600)
