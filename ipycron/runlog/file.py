@@ -238,15 +238,16 @@ def _read_marks(connection: sqlite3.Connection) -> tuple[int, int]:
 
 
 def _prepare(connection: sqlite3.Connection, path: Path, busy: float) -> None:
-    has_log = not is_network(path.parent)
     _migrate(connection, path)
     # Committed in the file itself, above, is whose it is; only then begins the log.
-    mode = "wal" if has_log else "delete"
+    mode = "delete" if is_network(path.parent) else "wal"
     if connection.execute("PRAGMA journal_mode").fetchone()[0] != mode:
         _insist(lambda: connection.execute(f"PRAGMA journal_mode = {mode}"), busy)
+        # A file system without shared memory stays without a log.
+        mode = connection.execute("PRAGMA journal_mode").fetchone()[0]
     # No fsync per commit with a log: a process may die at any point. After a power
     # failure the last rows may be gone, but the file is sound.
-    connection.execute(f"PRAGMA synchronous = {'normal' if has_log else 'full'}")
+    connection.execute(f"PRAGMA synchronous = {'normal' if mode == 'wal' else 'full'}")
     connection.execute(f"PRAGMA journal_size_limit = {_WAL_LIMIT}")
 
 

@@ -16,7 +16,7 @@ from ipycron.errors import HistoryError
 from ipycron.runlog import file
 from ipycron.runlog.retention import Retention
 from ipycron.runlog.rows import RunRow
-from ipycron.runlog.store import Store, begin_anew, make_writer, open_store
+from ipycron.runlog.store import Store, begin_anew, make_writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,6 +28,8 @@ RETRY = (0.1, 5.0)
 """Seconds until the next attempt to write, at first and at most; doubled each time."""
 WARN_EVERY = 60.0
 """Seconds between two warnings."""
+ANEW_EVERY = 60.0
+"""Seconds between two damaged files that are set aside."""
 BUSY_PATIENCE = 5.0
 """Seconds for which others may be busy with the file before it is worth a warning."""
 _TIDY_STEPS = 20
@@ -80,6 +82,8 @@ class Session:
         self._writer = make_writer()
         self._has_been_open = False
         self._store: Store | None = None
+        self._identity: file.Identity = None  # of the file that was opened last
+        self._anew_at: float | None = None
         self._retention = Retention(settings)
         # Held while the file is used: a fork finds it closed.
         self._using = threading.Lock()
@@ -135,7 +139,7 @@ class Session:
                     return False
         except (sqlite3.Error, OSError) as error:
             if file.is_corrupt(error):
-                self._begin_anew(store)
+                self._begin_anew()
             return False  # anything else the next batch meets and reports
         return True
 
@@ -159,24 +163,30 @@ class Session:
         try:
             self._write(pending)
         except sqlite3.DatabaseError as error:
-            if self._store is None or not file.is_corrupt(error):
+            if not file.is_corrupt(error) or not self._begin_anew():
                 raise
-            self._begin_anew(self._store)
             self._write(pending)
 
-    def _begin_anew(self, store: Store) -> None:
+    def _begin_anew(self) -> bool:
+        """Set a damaged file aside, unless that was done a moment ago.
+
+        A disk that damages every file would soon be full of them.
+        """
         self._close()
-        begin_anew(self._path, store.identity, now=self._now(), tell=self._lines.append)
+        now = time.monotonic()
+        if self._anew_at is not None and now - self._anew_at < ANEW_EVERY:
+            return False
+        self._anew_at = now
+        tell = self._lines.append
+        begin_anew(self._path, self._identity, now=self._now(), tell=tell)
+        return True
 
     def _write(self, pending: Pending) -> None:
         store = self._store
         if store is None:
-            store = self._store = open_store(
-                self._path,
-                now=self._now(),
-                tell=self._lines.append,
-                writer=self._writer,
-            )
+            self._identity = file.identify(self._path)
+            store = Store(self._path, now=self._now(), writer=self._writer)
+            self._store, self._identity = store, store.identity
             if self._has_been_open and store.is_new:
                 pending.add_known()
             self._has_been_open = True

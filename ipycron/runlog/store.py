@@ -120,14 +120,22 @@ class Store:
             with self.transaction():
                 self.is_new = self._enter(now)
                 self._mark_lost(now)
+            self._log = self._identify_log()
         except BaseException:
             self.connection.close()
             raise
 
     @property
     def is_current(self) -> bool:
-        """Whether the path still names the file that is open."""
-        return file.identify(self.path) == self.identity
+        """Whether the paths still name the file that is open, and its log.
+
+        Without its log, what is written is nowhere until the file is closed.
+        """
+        is_same = file.identify(self.path) == self.identity
+        return is_same and self._identify_log() == self._log
+
+    def _identify_log(self) -> file.Identity:
+        return file.identify(self.path.with_name(f"{self.path.name}-wal"))
 
     def apply(self, changes: Sequence[Change]) -> int:
         """Write a batch in one transaction; return how many of it were refused.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sqlite3
@@ -181,6 +182,23 @@ def test_deleted_file_is_begun_anew_with_what_is_alive(make, path):
     assert ask(path, "key FROM tasks") == ["life"]
 
 
+def test_rows_are_kept_when_the_log_is_deleted(make, path):
+    """Somebody has tidied up; the file itself is still there."""
+    history = make()
+    history.put(make_task())
+    for n in range(10):
+        history.put(make_run(n))
+        assert history.flush(SECONDS)
+        if n % 3 == 1:
+            for suffix in ("-wal", "-shm"):
+                path.with_name(path.name + suffix).unlink()
+    history.put(make_run(10))
+    assert history.flush(SECONDS)
+    assert read_ids(path) == [f"run-{n}" for n in range(11)]
+    assert history.close(SECONDS)
+    assert ask(path, "* FROM pragma_integrity_check") == ["ok"]
+
+
 def test_deleted_folder_is_made_again(make, path):
     """With everything in it."""
     history = make()
@@ -215,6 +233,29 @@ def test_file_that_is_damaged_while_open_is_set_aside(make, path, told):
     assert ask(path, "name FROM runs") == ["report"]
     assert history.lost == 0
     assert len(list(path.parent.glob("*.corrupt-*[0-9]"))) == 1
+
+
+def test_disk_that_damages_every_file_is_not_filled_with_them(make, path, told):
+    """One is set aside, then rows wait and it is said."""
+    history = make()
+
+    def damage():
+        with closing(sqlite3.connect(path)) as other:
+            other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        size = path.stat().st_size
+        with path.open("r+b") as content:
+            content.seek(4096)
+            content.write(b"\xa5" * (size - 4096))
+
+    for number in range(5):
+        history.put(make_run(number))
+        history.flush(1)
+        with contextlib.suppress(sqlite3.DatabaseError):
+            damage()
+    assert len(list(path.parent.glob("*.corrupt-*[0-9]"))) == 1
+    assert "was damaged. It is now" in told[0]
+    assert "malformed" in told[1]
+    assert len(told) == 2
 
 
 def test_rows_wait_while_another_process_writes(make, path, told):

@@ -389,6 +389,22 @@ def test_log_of_a_deleted_file_is_not_given_to_the_new_one(store, path):
         assert new.connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
+def test_store_of_a_deleted_file_does_no_harm_to_the_new_one(store, path):
+    """Closing it, it must not remove the log that others write by now."""
+    store.apply([make_task(), *map(make_run, range(100))])
+    path.unlink()
+    with closing(Store(path, now=BEGAN)) as new:
+        new.apply([make_task(), *map(make_run, range(3))])
+        store.apply([make_run(500)])
+        store.close()
+        assert new.is_current
+        with closing(Store(path, now=BEGAN)) as third:
+            third.apply([make_run(3)])
+            assert len(read(third, "id")) == len(read(new, "id")) == 4
+            ask = third.connection.execute
+            assert ask("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
 def test_year_of_minutes_is_queried_by_name_and_day_by_an_index(store):
     """Newest first, without sorting and without looking at other rows."""
     for where in ("name = 'report' AND at >= 1 AND at < 2", "at >= 1 AND at < 2"):
