@@ -34,6 +34,27 @@ def test_task_runs_at_its_slot_and_not_before():
     assert not ipycron.get_tasks()
 
 
+def test_pause_and_backfill_follow_the_clock_of_the_test():
+    """Until when, what is next and what has passed: all by the same clock."""
+    ran = []
+    with time_travel("2026-12-01 08:59", timezone=BERLIN) as clock:
+        task = ipycron.schedule(
+            "0 * * * *", lambda ctx: ran.append(f"{ctx.date:%d %H:%M}"), timezone=BERLIN
+        )
+        task.pause("11:00", "maintenance").result()
+        assert str(task.next_run) == "2026-12-01 11:00:00+01:00"
+        clock.advance(timedelta(hours=2))
+        assert ran == []
+        assert task.is_paused
+        clock.advance(60)
+        assert not task.is_paused
+        assert ran == ["01 11:00"]
+        backfill = task.backfill("2026-12-01 09:00", clock.now, only="all")
+        clock.advance()
+        assert backfill.wait()
+        assert ran[1:] == ["01 09:00", "01 10:00", "01 11:00"]
+
+
 def test_listeners_have_been_called_when_time_has_passed():
     """Of the task and of all tasks; what they start is over, too."""
     with time_travel(0) as clock:

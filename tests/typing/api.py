@@ -11,6 +11,8 @@ from typing import Any, assert_type
 
 import ipycron
 from ipycron import (
+    Backfill,
+    CatchUp,
     Completion,
     CronExpression,
     Event,
@@ -47,6 +49,31 @@ async def coroutine() -> None:
 async def listener(context: TaskContext) -> None:
     """An async listener."""
     assert_type(context.event, str | None)
+
+
+def pause_and_backfill(task: Task[int]) -> None:
+    """A pause ends in every way that people write an instant."""
+    assert_type(task.pause(), Completion[None])
+    task.pause("09:00", "maintenance")
+    task.pause(timedelta(hours=2), note="maintenance")
+    task.pause(datetime(2030, 3, 1, 9, tzinfo=UTC))
+    assert_type(task.resume(), Completion[None])
+    task.resume(catch_up="latest")
+    task.resume(CatchUp("all", limit=10))
+    assert_type(task.is_paused, bool)
+    assert_type(task.paused_until, datetime | None)
+    assert_type(task.pause_note, str)
+    backfill = task.backfill("2026-03-01", date(2026, 3, 2), only="all")
+    assert_type(backfill, Backfill)
+    assert_type(backfill.wait(3), bool)
+    assert_type(backfill.left, tuple[datetime, ...])
+    slots = task.backfill("2026-03-01", "2026-03-02", dry_run=True)
+    assert_type(slots, list[datetime])
+
+
+async def wait_for_backfill(task: Task[int]) -> None:
+    """The handle is what awaiting it returns."""
+    assert_type(await task.backfill("2026-03-01", "2026-03-02"), Backfill)
 
 
 def declare() -> None:
