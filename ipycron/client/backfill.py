@@ -165,18 +165,18 @@ class Backfill:
             self._run_id = None
             self.failed += notice.event is Event.EXECUTION_FAILED
             self.ended += 1
-            # Not now: the loss of a supervisor is reported before it is dealt with.
-            self._submit(self._advance)
-        elif self._is_waiting:
+            # The restart of the task is an event, and so is its failure.
+            self._is_waiting = _is_loss(notice) and bool(self.left)
+            if self.stopped_by or not self._is_waiting:
+                self._submit(self._advance)
+        elif self._is_waiting and not _is_loss(notice):
             self._submit(self._advance)
 
     def _handle_refusal(self, error: BaseException) -> None:
         """Wait for other runs, or for the next supervisor; or give up."""
         self._run_id = None
-        if isinstance(error, OverlapError):
-            self._is_waiting = True  # its end is an event
-        elif isinstance(error, SupervisorLost):
-            self._submit(self._advance)
+        if isinstance(error, OverlapError | SupervisorLost):
+            self._is_waiting = True  # until there is an event of the task
         elif isinstance(error, TaskDestroyed):
             self._stop(_ENDINGS[Event.TASK_DESTROYED])
         elif isinstance(error, TaskNotStarted):
@@ -199,6 +199,14 @@ class Backfill:
             self.stopped_by = ""  # what came after the last run ended nothing
         self._task.backfill = None
         self._end.set(lambda: self)
+
+
+def _is_loss(notice: Notice) -> bool:
+    """Return whether an event is a run's end with its supervisor's."""
+    outcome = notice.outcome
+    if outcome is None or notice.event not in ENDS:
+        return False
+    return isinstance(outcome.value, SupervisorLost)
 
 
 class _Turn(Completion[Any]):

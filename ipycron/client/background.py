@@ -333,7 +333,7 @@ class BackgroundTasks:
             task = self._tasks[task_id]
             outage = self._resumptions.get_outage(task_id) or task.outage
             if outage is not None:
-                pause = task.observed.pause
+                pause = task.observed.last_pause
                 outage = msgspec.structs.replace(outage, pause=pause)
         return connection.request(
             lambda request_id: Control(request_id, task_id, action, force, outage)

@@ -6,6 +6,7 @@ client's loop, read in any thread.
 
 from __future__ import annotations
 
+import math
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -66,6 +67,8 @@ class ObservedState:
         passed: the latest instant at which the task's scheduler is known to have read
             the clock, Unix seconds. It is in the future if the clock was set back.
         pause: the pause that was reported last; None if the task is not paused.
+        last_pause: the same, or the one that has ended last: it may have done so while
+            there was no scheduler to skip its slots.
     """
 
     __slots__ = (
@@ -77,6 +80,7 @@ class ObservedState:
         "_task_id",
         "_zone",
         "history",
+        "last_pause",
         "last_run",
         "passed",
         "pause",
@@ -103,6 +107,7 @@ class ObservedState:
         self._early: tuple[tuple[Streamed | Displayed, Payload], ...] = ()
         self.passed: float | None = None
         self.pause: Pause | None = None
+        self.last_pause: Pause | None = None
         self.status = Status.STOPPED
         # When a stop that waits for a run will end it, Unix seconds; None without one.
         self.stop_by: float | None = None
@@ -147,9 +152,15 @@ class ObservedState:
         self.passed = find_start(notice.triggered_at, self.passed)
         event = notice.event
         if event in _PAUSING:
-            self.pause = notice.pause
+            self._note_pause(notice)
         self._is_started = _IS_STARTED_AFTER.get(event, self._is_started)
         self._is_limit_told |= event is Event.EXECUTION_MAX_REACHED
+
+    def _note_pause(self, notice: Notice) -> None:
+        ended, self.pause = self.pause, notice.pause
+        self.last_pause = notice.pause
+        if self.pause is None and ended is not None:
+            self.last_pause = replace(ended, until=math.ceil(notice.date))
 
     def _open(self, execution: Execution) -> None:
         self._running = self._running.add(execution.id, execution)
@@ -298,7 +309,7 @@ class ObservedState:
 
     def describe_missed(self, outage: Outage, schedule: Schedule) -> list[Notice]:
         """Return the slots of a time in which the task had no scheduler."""
-        outage = replace(outage, pause=self.pause)
+        outage = replace(outage, pause=self.last_pause)
         until = outage.until
         skipped = plan_pause_of(outage, schedule, now=until)
         missed = plan_outage(outage, schedule)

@@ -199,6 +199,21 @@ def test_slots_without_a_supervisor_are_paused_or_missed():
     ]
 
 
+def test_pause_that_began_and_ended_without_a_supervisor_divides_the_outage():
+    """Its slots were paused, the others were missed."""
+    observed = Told().observed
+    observed.follow(observed.describe_pause(Pause(since=70), 70))
+    observed.follow(observed.describe_pause(None, 199.5))
+    assert observed.pause is None
+    assert observed.last_pause == Pause(since=70, until=200)
+    notices = observed.describe_missed(Outage(since=0, until=250), Every(60))
+    assert sorted((n.date, n.reason) for n in notices if n.reason) == [
+        (120, "paused"),
+        (180, "paused"),
+    ]
+    assert [n.date for n in notices if not n.reason] == [60, 240]
+
+
 def test_pause_that_no_scheduler_reports_is_described_once():
     """A change keeps its beginning; the same again, and the end of none, is nothing."""
     observed = Told().observed
