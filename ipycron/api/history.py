@@ -31,7 +31,7 @@ from ipycron.runlog.settings import (
     make_settings,
 )
 from ipycron.scheduling.clock import SystemClock
-from ipycron.scheduling.policy import check_limit
+from ipycron.scheduling.policy import MAX_WHOLE, check_limit
 
 if TYPE_CHECKING:
     import os
@@ -64,7 +64,8 @@ if TYPE_CHECKING:
 
 GROUPS = {"failures": FAILURES}
 """Words that stand for several outcomes."""
-_BEGUN = frozenset(map(str, ENDED | {RunOutcome.RUNNING}))
+_ENDED = frozenset(map(str, ENDED))
+_RUNNING = frozenset({str(RunOutcome.RUNNING)})
 _CANDIDATES = 5  # runs that an error lists
 
 
@@ -273,7 +274,7 @@ def read_list(path: Path, query: Query) -> History:
     limit = query.limit
     if limit is None:
         return History(read_history(path, query))
-    records = read_history(path, replace(query, limit=limit + 1))
+    records = read_history(path, replace(query, limit=min(limit + 1, MAX_WHOLE)))
     return History(records[:limit], limit=limit if len(records) > limit else None)
 
 
@@ -302,10 +303,14 @@ def find_run(name: str, prefix: str) -> RunRecord:
 
 
 def read_last_run(name: str) -> RunRecord | None:
-    """Return the last run of a task that began, also if it is not over; or None."""
-    path = get_path()
-    query = Query(names=(name,), outcomes=_BEGUN, limit=1)
-    return next(iter([] if path is None else read_history(path, query)), None)
+    """Return the last run of a task that is over, or None."""
+    query = Query(names=(name,), outcomes=_ENDED, limit=1)
+    return next(iter(read_history(require_path(), query)), None)
+
+
+def read_running(name: str) -> list[RunRecord]:
+    """Return the runs of a task that are in progress: what they write comes later."""
+    return read_history(require_path(), Query(names=(name,), outcomes=_RUNNING))
 
 
 def follow(name: str) -> Follower:

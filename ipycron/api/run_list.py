@@ -16,6 +16,7 @@ from ipycron.api.text_table import (
     write_text_table,
 )
 from ipycron.runlog.records import FIELDS, INSTANTS, RunRecord
+from ipycron.runlog.rows import RunOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -190,7 +191,8 @@ def format_outcome(record: RunRecord) -> str:
 
 def describe_run(record: RunRecord) -> str:
     """Return a line: whose run it was, when, how long it took and what came of it."""
-    took = "" if record.duration is None else f" in {format_took(record.duration)}"
+    word = "in" if record.outcome == RunOutcome.FINISHED else "after"
+    took = "" if record.duration is None else f" {word} {format_took(record.duration)}"
     text = (
         f"{flatten(record.task_name)}: {format_at(record)} {format_outcome(record)}"
         f"{took}"

@@ -149,38 +149,52 @@ def _print_logs(given: argparse.Namespace) -> int:
         return 0
     follower = history.follow(given.name) if given.follow else None
     last = history.read_last_run(given.name)
+    running = history.read_running(given.name)
     if last is not None:
         _print_run(last)
-    elif follower is None:
+    elif follower is None and not running:
         history.check_known([given.name])
         print(f"{_show_name(given.name)}: no run of it is in the history")
-    else:
-        waiting = f"{_show_name(given.name)}: waiting for its first run"
-        print(waiting, file=sys.stderr, flush=True)
+    sys.stdout.flush()
+    for record in running:
+        _note(f"{_describe(record)}: what it writes is here when it ends")
     if follower is not None:
-        _follow(follower)
+        if last is None and not running:
+            _note(f"{_show_name(given.name)}: waiting for its first run")
+        _follow(follower, last)
     return 0
 
 
-def _follow(follower: Follower) -> None:
+def _note(text: str) -> None:
+    """Print what is not a part of the answer."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def _follow(follower: Follower, last: RunRecord | None) -> None:
     """Print each run when it has ended, and each slot that does not run."""
     pause = threading.Event()  # never set
     while True:
-        sys.stdout.flush()
         pause.wait(POLL)
         for record in follower.read():
-            _print_run(record)
+            # It may have ended between the two first looks.
+            if last is None or record.id != last.id:
+                _print_run(record)
+        sys.stdout.flush()
 
 
 def _show_name(name: str) -> str:
     return show_hidden(" ".join(name.split()))
 
 
-def _print_run(record: RunRecord) -> None:
-    """Print a line about a run, what it wrote and its traceback."""
+def _describe(record: RunRecord) -> str:
     from ipycron.api.run_list import describe_run  # noqa: PLC0415 - as the others
 
-    print(describe_run(record))
+    return describe_run(record)
+
+
+def _print_run(record: RunRecord) -> None:
+    """Print a line about a run, what it wrote and its traceback."""
+    print(_describe(record))
     # To a pipe or a file unchanged; a terminal would carry out what is in the text.
     show = keep_colours if sys.stdout.isatty() else str
     for text in (record.output, record.traceback):

@@ -206,3 +206,26 @@ def test_manual_names_the_command(session):
         "%cron help"
     )
     assert session.run("%cron help history").startswith("%cron history [NAME...]")
+
+
+def test_cell_that_has_just_run_is_in_the_history(session):
+    """Its output and its result, though the writer is on another thread."""
+    session.run("%%cron @yearly --name just-now --quiet\nprint('hello'); 6 * 7")
+    session.run("%cron run just-now --wait")
+    head, _, row = session.run("%cron history just-now").splitlines()
+    assert head == "<History: 1 run>"
+    assert " just-now  finished " in row
+    assert "  42  " in row
+    shown = session.run(f"%cron show just-now --run {row.split()[-1]}").splitlines()
+    assert shown[0] == "just-now  finished"
+    assert shown[-1] == "  hello"
+
+
+def test_cell_that_has_failed_is_in_the_history(session):
+    """With the traceback of its worker, and its lines."""
+    session.run("%%cron @yearly --name bad-one --quiet\nx = 1\nx / 0")
+    session.run("%cron run bad-one --wait")
+    run = session.run("%cron history bad-one --failed").split()[-1]
+    shown = session.run(f"%cron show bad-one --run {run}")
+    assert "error     ZeroDivisionError: division by zero" in shown
+    assert "x / 0" in shown

@@ -156,6 +156,20 @@ def test_wrong_option_is_explained(filled, capsys, words, said):
     assert said in capsys.readouterr().err
 
 
+def test_logs_tell_of_a_run_in_progress(filled, capsys):
+    """Its output is not in the file yet: the last one's is printed."""
+    store = open_store(filled, now=BEGAN, tell=print)
+    began = {"started_at": BEGAN + 540}
+    store.apply([make_run(9, "running", **began), make_run(8, "missed")])
+    store.apply([make_run(9, "running", task="other", id="x", **began)])
+    for name, count in (("report", 3), ("nightly", 0)):
+        assert main(["logs", name]) == 0
+        said = capsys.readouterr()
+        assert len(said.out.splitlines()) == count
+        assert "09:00 running: what it writes is here when it ends\n" in said.err
+    store.close()
+
+
 @pytest.mark.parametrize("command", [["history"], ["logs", "report"]])
 def test_history_that_is_off_or_damaged_is_one_clear_line(
     filled, capsys, monkeypatch, command
@@ -337,3 +351,49 @@ def test_commands_of_the_documentation_are_understood(filled, capsys):
     for line in block.splitlines():
         assert make_parser().parse_args(shlex.split(line)[1:])
     assert {name for name in FIELDS if f"`{name}`" not in DOCS} == {"id"}
+
+
+PROGRAM = """
+import os, signal
+import ipycron
+
+def succeed():
+    print("hello from a worker")
+    return 6 * 7
+
+def fail():
+    raise ValueError("no <luck>")
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+if __name__ == "__main__":
+    for job in (succeed, fail, die):
+        name = job.__name__
+        task = ipycron.schedule("@yearly", job, background=True, name=name, echo=False)
+        task.execute().exception(60)
+    assert len(ipycron.history()) == 3  # what has just ended is there
+    ipycron.shutdown()
+"""
+
+
+def test_what_a_program_has_run_is_there_when_it_has_ended(path, tmp_path, capsys):
+    """Results, errors and deaths of real workers, from another process."""
+    script = tmp_path / "program.py"
+    script.write_text(PROGRAM)
+    subprocess.run(
+        [sys.executable, script], check=True, stderr=subprocess.DEVNULL, timeout=60
+    )
+    rows = list(map(json.loads, ask(capsys, "history", "--json").splitlines()))
+    found = {row["task_name"]: row for row in rows}
+    assert len(rows) == 3
+    assert found["succeed"]["summary"] == "42"
+    assert found["succeed"]["output"] == "hello from a worker\n"
+    assert found["fail"]["error_type"] == "ValueError"
+    assert 'raise ValueError("no <luck>")' in found["fail"]["traceback"]
+    assert (found["die"]["outcome"], found["die"]["signal"]) == ("crashed", "SIGKILL")
+    assert {row["origin"] for row in rows} == {str(script)}
+    for name in ("fail", "die"):
+        said = ask(capsys, "logs", name, "--run", found[name]["id"])
+        assert said.startswith(f"{name}: ")
+    assert len(ask(capsys, "history", "--failed", "--json").splitlines()) == 2

@@ -105,6 +105,7 @@ def test_history_is_an_immutable_list(filled):
         ({"outcome": []}, 0),
         ({"limit": None}, 7),
         ({"limit": 3}, 3),
+        ({"limit": 2**63 - 1}, 7),
         ({"since": date(2027, 1, 16)}, 0),
         ({"since": "2027-01-15T08:05:00+00:00"}, 2),
         ({"until": datetime(2027, 1, 15, 8, 5, tzinfo=UTC)}, 5),
