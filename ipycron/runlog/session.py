@@ -113,13 +113,15 @@ class Session:
             return Written.NO
         except (sqlite3.Error, OSError) as error:
             return self._fail(error, pending)
-        except Exception as error:  # noqa: BLE001 - the thread must not end by it
-            self._lose(pending)
-            self._say(f"history: {type(error).__name__}: {error}")
-            return Written.NO
         finally:
             self._tell()
         return Written.YES
+
+    def drop(self, pending: Pending, error: Exception) -> None:
+        """Give up what is pending: nothing would become of it but this error again."""
+        self._lose(pending)
+        self._say(f"history: {type(error).__name__}: {error}")
+        self._tell()
 
     def tidy(self) -> bool:
         """Take a few steps of retention; return whether there may be more to do."""

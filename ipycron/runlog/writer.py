@@ -68,9 +68,13 @@ class HistoryWriter:
         self._thread: threading.Thread | None = None
         self._starting = threading.RLock()  # a signal handler may put, too
         self._is_closed = False
-        # Released to end the gathering early.
+        # Released to end a wait early.
         self._hurry = threading.Lock()
         self._hurry.acquire()
+        # The thread's own:
+        self._waiting: list[_Request] = []
+        self._has_more = False  # for retention to do
+        self._is_over = False
 
     @property
     def lost(self) -> int:
@@ -125,7 +129,9 @@ class HistoryWriter:
     def _request(self, request: _Request) -> bool:
         thread = self._thread
         if thread is None or not thread.is_alive():
-            return True
+            # In a forked child what is here is its parent's.
+            is_inert = self._session is None or self._session.is_off
+            return is_inert or self._changes.empty()
         if thread is threading.current_thread():  # whoever is warned may read
             return False
         self._changes.put(request)
@@ -154,35 +160,46 @@ class HistoryWriter:
         """Write until the last request is settled; the thread's main function."""
         session = self._session
         assert session is not None  # for mypy: `put` has asked
-        waiting: list[_Request] = []
-        has_more = is_over = False
-        while not is_over:
-            pause = STEP_PAUSE if has_more else session.pause
-            waiting += self._gather(min(pause or GATHER, GATHER) if waiting else pause)
-            written = self._write(session)
-            settled = [r for r in waiting if r.is_over(written)]
-            is_over = any(request.is_last for request in settled)
-            if is_over:
-                self._finish(session, written)
-            for request in settled:
-                request.settle(written)
-            waiting = [r for r in waiting if r not in settled]
-            has_more = not is_over and written is Written.YES and session.tidy()
+        while not self._is_over:
+            try:
+                self._gather(session)
+                self._write_once(session)
+            except Exception as error:  # noqa: BLE001 - the thread must not end by it
+                session.drop(self._pending, error)
+                self._settle(self._waiting, Written.NO)
 
-    def _gather(self, timeout: float | None) -> list[_Request]:
-        """Wait for a change, then a moment for more; return the requests among them."""
-        try:
-            first = self._changes.get(timeout=timeout)
-        except Empty:
-            return []
-        if not isinstance(first, _Request):
-            self._hurry.acquire(timeout=GATHER)
-        gathered = [first]
+    def _gather(self, session: Session) -> None:
+        """Wait until there is something to do, and take all changes that are there."""
+        gathered: list[Change | _Request] = []
+        if session.pause is not None:
+            pause = min(session.pause, GATHER) if self._waiting else session.pause
+            self._hurry.acquire(timeout=pause)
+        else:
+            with contextlib.suppress(Empty):
+                step = STEP_PAUSE if self._has_more else None
+                gathered.append(self._changes.get(timeout=step))
+            if gathered and not isinstance(gathered[0], _Request):
+                self._hurry.acquire(timeout=GATHER)
         with contextlib.suppress(Empty):
             while True:
                 gathered.append(self._changes.get_nowait())
+        self._waiting += [c for c in gathered if isinstance(c, _Request)]
         self._pending.add(c for c in gathered if not isinstance(c, _Request))
-        return [c for c in gathered if isinstance(c, _Request)]
+
+    def _write_once(self, session: Session) -> None:
+        written = self._write(session)
+        settled = [r for r in self._waiting if r.is_over(written)]
+        if any(request.is_last for request in settled):
+            self._finish(session, written)
+        self._settle(settled, written)
+        is_idle = written is Written.YES and not self._is_over
+        self._has_more = is_idle and session.tidy()
+
+    def _settle(self, settled: list[_Request], written: Written) -> None:
+        self._waiting = [r for r in self._waiting if r not in settled]
+        for request in settled:
+            self._is_over |= request.is_last
+            request.settle(written)
 
     def _write(self, session: Session) -> Written:
         written = session.write(self._pending)

@@ -379,6 +379,41 @@ def test_newer_file_turns_the_history_off(make, path, told):
     assert (history.lost, read_ids(path)) == (3, ["run-0"])
 
 
+def test_nonsense_does_not_end_the_thread(make, path, told):
+    """It is dropped with its batch, and said; what comes later is written."""
+    history = make()
+    history.put(make_run(id=["not", "a", "text"]))
+    eventually(lambda: told, "the warning")
+    assert told[0].startswith("history: TypeError: unhashable")
+    history.put(make_run(1))
+    assert history.flush(SECONDS)
+    assert read_ids(path) == ["run-1"]
+
+
+def test_attempts_become_rare_while_the_file_cannot_be_written(path, monkeypatch):
+    """However many rows come: nothing is tried for each of them."""
+    attempts = []
+    path.parent.write_text("a file in the way")
+    history = HistoryWriter(make_settings(path), warn=print)
+    write = history._session.write
+
+    def count(pending):
+        attempts.append(len(pending))
+        return write(pending)
+
+    monkeypatch.setattr(history._session, "write", count)
+    deadline = time.monotonic() + 3
+    number = 0
+    while time.monotonic() < deadline:
+        history.put(make_run(number := number + 1))
+        threading.Event().wait(0.01)
+    assert 2 <= len(attempts) <= 7
+    path.parent.unlink()
+    assert history.flush(SECONDS)
+    assert len(read_ids(path)) == number
+    assert history.close(SECONDS)
+
+
 @pytest.mark.parametrize("row", [make_run(at=float("nan")), make_run(pid=1 << 80), 7])
 def test_row_that_cannot_be_stored_does_not_hold_up_others(make, path, row):
     """It is counted, and said."""
