@@ -17,7 +17,12 @@ from ipycron.client.listeners import check_event, finish_here
 from ipycron.client.options import OPTIONS, TaskOptions, check_logger, make_options
 from ipycron.client.record import TaskRecord
 from ipycron.client.registry import registry
-from ipycron.client.schedules import check_zone, make_expression, settle_bounds
+from ipycron.client.schedules import (
+    check_bounds,
+    check_zone,
+    make_expression,
+    read_bounds,
+)
 from ipycron.client.waits import (
     check_may_block,
     check_not_inside,
@@ -210,6 +215,7 @@ def _create(
     checked = make_options(options)
     task_id = uuid.uuid4().hex
     parsed = make_expression(expression, checked, task_id)
+    given, checked = checked, read_bounds(parsed, checked)
     if is_importing():
         from ipycron.api.inert import make_inert_task  # noqa: PLC0415 - most never do
 
@@ -224,7 +230,7 @@ def _create(
         if checked.if_exists == "keep":
             return existing
     client = registry.client
-    checked = settle_bounds(parsed, checked, now=client.clock.now())
+    check_bounds(parsed, checked, given, now=client.clock.now())
     source = client.place(source, checked)
     record = TaskRecord(client, parsed, source, checked, task_id=task_id)
     record.cell = _find_cell()

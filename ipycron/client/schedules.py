@@ -64,22 +64,14 @@ def parse_schedule(
     """Return a task's new expression, checked like its first one at `now`."""
     parsed = make_expression(expression, options, task_id)
     check_zone(parsed, source)
-    _check_bounds(parsed, options, options, now)
+    check_bounds(parsed, options, options, now=now)
     return parsed
 
 
-def settle_bounds(
-    expression: CronExpression, options: TaskOptions, *, now: float
-) -> TaskOptions:
-    """Return a task's options with `start` and `end` as instants, checked.
+def read_bounds(expression: CronExpression, options: TaskOptions) -> TaskOptions:
+    """Return a task's options with `start` and `end` as instants.
 
-    Args:
-        expression: the task's; what has no zone is in its zone.
-        options: with the bounds as they were given.
-        now: Unix seconds.
-
-    Raises:
-        InvalidOption: if no slot that is still to come is within them.
+    What has no zone is in the expression's.
     """
     start, end = options.start, options.end
     if start is None and end is None:
@@ -89,15 +81,23 @@ def settle_bounds(
         start = to_datetime(read_instant("start", start, zone), zone)
     if end is not None:
         end = to_datetime(read_last("end", end, zone), zone)
-    settled = replace(options, start=start, end=end)
-    _check_bounds(expression, settled, options, now)
-    return settled
+    return replace(options, start=start, end=end)
 
 
-def _check_bounds(
-    expression: CronExpression, options: TaskOptions, given: TaskOptions, now: float
+def check_bounds(
+    expression: CronExpression, options: TaskOptions, given: TaskOptions, *, now: float
 ) -> None:
-    """Refuse bounds between which no slot is to come; errors show what was `given`."""
+    """Check that a slot that is still to come is within a task's bounds.
+
+    Args:
+        expression: the task's.
+        options: what `read_bounds` has returned.
+        given: the options with the bounds as the user wrote them, for the error.
+        now: Unix seconds.
+
+    Raises:
+        InvalidOption: if there is none.
+    """
     start, end = options.start, options.end
     if start is None and end is None:
         return

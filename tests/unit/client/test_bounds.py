@@ -7,7 +7,7 @@ import pytest
 
 import ipycron
 from ipycron.client.options import make_options
-from ipycron.client.schedules import settle_bounds
+from ipycron.client.schedules import check_bounds, read_bounds
 from ipycron.cron import CronExpression
 from ipycron.errors import InvalidOption
 from ipycron.notebook.display.words import describe_schedule
@@ -19,8 +19,10 @@ DAILY = CronExpression("0 9 * * *", BERLIN)
 
 def settle(expression=DAILY, now=NOON, **given):
     """Return the bounds as the task has them."""
-    options = settle_bounds(expression, make_options(given), now=now.timestamp())
-    return options.start, options.end
+    options = make_options(given)
+    bounded = read_bounds(expression, options)
+    check_bounds(expression, bounded, options, now=now.timestamp())
+    return bounded.start, bounded.end
 
 
 @pytest.mark.parametrize(
@@ -159,3 +161,10 @@ def test_schedule_without_a_slot_in_the_bounds_is_refused_later_too(task):
     assert task.pattern == "0 9 * * *"
     task.reschedule("0 10 6 * *")
     assert [f"{slot:%d %H}" for slot in task.next_runs(9)] == ["06 10"]
+
+
+def test_bounds_that_are_over_are_read():
+    """A module that a worker imports may schedule something that has ended by then."""
+    options = make_options({"start": "1998-01-01", "end": "1999-12-31"})
+    bounded = read_bounds(DAILY, options)
+    assert str(bounded.end) == "1999-12-31 23:59:59+01:00"

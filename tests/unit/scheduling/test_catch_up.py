@@ -438,3 +438,17 @@ def test_claim_outlasts_the_window():
     """An instance that slept for hours must find that its slot has been run."""
     policy = Policy(distributed=True, catch_up=CatchUp("latest", window=7200))
     assert policy.claim_lease >= 7200 + policy.distributed_lease - 1
+
+
+async def test_each_run_has_its_own_worker_where_workers_serve_one(world):
+    """A script's worker ends with its run; the queue goes on with the next one."""
+    world.script.is_single_use = True
+    world.script.run_seconds, world.script.load_seconds = 2, 1
+    world.add(catch_up="all")
+    await world.clock.pass_until(world.scheduler.start("t"))
+    await world.clock.advance(30)
+    await suspend(world, 208)
+    await world.clock.advance(20)
+    assert runs(world) == [("catch_up", slot) for slot in (60, 120, 180, 240)]
+    finished = world.events.of("execution:finished")
+    assert len({n.execution.pid for n in finished}) == 4
