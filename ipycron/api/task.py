@@ -343,11 +343,12 @@ class Task(Generic[T]):
 
         In addition to the schedule; slots are those of its present expression within
         its bounds. Each run has its slot as ``ctx.date``, the reason ``"backfill"``,
-        and counts towards no limit. A run that fails is logged, and the next one
-        follows. With `no_overlap` a slot waits until no other run is in progress; slots
-        of the schedule that come while it runs are skipped, as in any run. Pausing,
-        stopping or destroying the task ends the backfill after the run in progress; a
-        task that is paused already may be backfilled.
+        counts towards no limit, and is not elected: in a fleet, backfill one instance.
+        A run that fails is logged, and the next one follows. With `no_overlap` a slot
+        waits until no other run is in progress; slots of the schedule that come while
+        it runs are skipped, as in any run. Pausing, stopping or destroying the task
+        ends the backfill after the run in progress; a task that is paused already may
+        be backfilled.
 
         Args:
             start: the first instant: a datetime or ISO text. Without a zone it is the

@@ -370,6 +370,17 @@ async def test_pause_is_divided_by_the_clock_after_a_suspend(world):
     assert world.slots("execution:missed") == [180, 240]
 
 
+async def test_gap_after_a_pause_is_caught_up_on_and_the_pause_is_not(world):
+    """Both in one suspend."""
+    await world.start(catch_up="all")
+    world.scheduler.pause("t", until=HOUR + 180)
+    world.clock.step(250)
+    await world.clock.advance(6)
+    assert skipped(world) == [60, 120]
+    assert started(world) == [(180, "catch_up"), (240, "catch_up")]
+    assert world.events.of("execution:missed") == []
+
+
 async def test_slots_that_were_due_before_the_pause_are_not_paused(world):
     """A row is never wrong: they were missed while the computer was asleep."""
     await world.start()
