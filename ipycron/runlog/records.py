@@ -157,6 +157,10 @@ class RunRecord(msgspec.Struct, frozen=True, gc=False):
         more = "" if text in (None, "", "None") else f": {_quote(text)}"
         return f"<RunRecord {_quote(self.task_name)} {at} {self.outcome}{more}>"
 
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        """Return the attributes by their public names."""
+        return [(name, getattr(self, name)) for name in FIELDS]
+
     def _repr_html_(self) -> str:
         """Return the record as a page, for notebooks."""
         # By name: a display is of a higher layer, and only a notebook asks for it.

@@ -66,6 +66,7 @@ def test_record_is_immutable_and_plain(read):
     copy = pickle.loads(pickle.dumps(record))
     assert (copy, hash(copy)) == (record, hash(record))
     assert {n for n in dir(RunRecord) if not n.startswith("_")} == set(FIELDS)
+    assert [name for name, _ in record.__rich_repr__()] == list(FIELDS)
 
 
 @pytest.mark.parametrize(
