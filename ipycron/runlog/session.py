@@ -211,13 +211,16 @@ class Session:
         self._lost_before = self.lost
 
     def _fail(self, error: Exception, pending: Pending) -> Written:
+        is_busy = file.is_busy(error)
         first, longest = RETRY
-        self.pause = first if self.pause is None else min(2 * self.pause, longest)
+        if self.pause is None or is_busy:
+            self.pause = first  # others are done soon, and the attempt has waited
+        else:
+            self.pause = min(2 * self.pause, longest)
         now = time.monotonic()
         if self._failed_at is None:
             self._failed_at = now
         pending.trim()
-        is_busy = file.is_busy(error)
         if not is_busy:
             with self._using:
                 self._close()

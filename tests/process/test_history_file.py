@@ -233,6 +233,7 @@ def test_link_to_the_file_is_followed(tmp_path):
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
+@pytest.mark.timeout(choose(90, 300))  # two hundred interpreters take a while to start
 def test_many_processes_write_at_once(tmp_path):
     """Each has all its rows in the file, which they create together."""
     path, members, rows = tmp_path / "state" / "history.sqlite", choose(24, 200), 20
