@@ -42,6 +42,7 @@ from ipycron.process.wire.protocol import (
     Preload,
     Refused,
     Register,
+    ReportMissed,
     Shutdown,
     Streamed,
 )
@@ -238,6 +239,11 @@ class BackgroundTasks:
     def add(self, task: TaskRecord) -> None:
         """Add a task; it is registered with the supervisor when needed."""
         self._tasks[task.id] = task
+
+    def report_missed(self, task_id: str, since: float) -> None:
+        """Report the slots from `since` to the task's first start as missed."""
+        if self._connection is not None and task_id in self._registered:
+            self._connection.send(ReportMissed(task_id, since))
 
     def keep_history(self, settings: HistorySettings) -> None:
         """Have the supervisor write the history there."""

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from ipycron.process.supervision import SupervisorProcess
     from ipycron.process.wire.protocol import Preload
     from ipycron.scheduling.events import Notice, Pause
+    from ipycron.scheduling.plan import Outage
     from ipycron.scheduling.policy import CatchUp
     from ipycron.scheduling.ports import Clock, Worker
 
@@ -210,6 +211,11 @@ class Engine:
         if self._is_destroyed(task):
             completion.set(read_nothing)  # in the meantime
             return
+        if action == "start" and self._client.history.begins_anew(task):
+            if task.options.get_policy().gaps.mode != "none":
+                _settle(self._start_after(task), completion)
+                return
+            self._in_thread(partial(self._look_back, task))
         is_inline_start = (
             action == "start" and not task.is_background and task.outage is None
         )
@@ -222,6 +228,45 @@ class Engine:
             else self._control_inline(task, action, force=force)
         )
         _settle(work, completion)
+
+    async def _start_after(self, task: TaskRecord) -> None:
+        """Start a task that catches up on what an earlier life has left."""
+        found: asyncio.Future[Outage | None] = self._loop.create_future()
+
+        def find() -> None:
+            outage = self._client.history.find_outage(task)
+            self.submit(partial(_settle_found, found, outage))
+
+        self._in_thread(find)
+        task.outage = await found
+        if self._is_destroyed(task):
+            return
+        if task.is_background:
+            await self.background.control(task.id, "start", force=False)
+        else:
+            await self._control_inline(task, "start", force=False)
+
+    def _look_back(self, task: TaskRecord) -> None:
+        """Report what an interrupted earlier life has missed; on a thread."""
+        outage = self._client.history.find_outage(task)
+        if outage is not None and not outage.is_clean:
+            self.submit(partial(self._report_missed, task, outage.since))
+
+    def _report_missed(self, task: TaskRecord, since: float) -> None:
+        if self._is_destroyed(task):
+            return
+        if task.is_background:
+            self.background.report_missed(task.id, since)
+        else:
+            self._scheduler.report_missed(task.id, since)
+
+    def _in_thread(self, call: Callable[[], None]) -> None:
+        """Call this on a thread that waits for the disk; where there is none, here."""
+        thread = threading.Thread(target=call, name="ipycron-history", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            call()
 
     def pause(
         self,
@@ -392,6 +437,11 @@ class Engine:
         )
         end_rest()
         await self.elector.aclose()
+
+
+def _settle_found(found: asyncio.Future[Outage | None], outage: Outage | None) -> None:
+    if not found.done():
+        found.set_result(outage)
 
 
 def _settle(work: Any, completion: Completion[None]) -> None:

@@ -18,6 +18,7 @@ from ipycron.runlog.output import OutputLog, show_surrogates
 from ipycron.runlog.recorder import HEAD_BYTES, TAIL_BYTES
 from ipycron.runlog.settings import OFF, VARIABLE, find_settings
 from ipycron.scheduling.events import Event
+from ipycron.scheduling.plan import Outage
 from ipycron.scheduling.policy import DAY
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class ClientHistory:
         self._warn = warn
         self._keeper = HistoryKeeper(warn)
         self._lives: dict[str, TaskRow] = {}
+        self._started: set[str] = set()
 
     @property
     def lost(self) -> int:
@@ -84,6 +86,46 @@ class ClientHistory:
                 self._warn(str(error))
         return self.settings is None or self.settings.path is not None
 
+    def begins_anew(self, task: TaskRecord) -> bool:
+        """Return whether this is a life's first start, and there may be earlier ones.
+
+        A name that the user has given says which task it is; an id says nothing.
+        """
+        if task.options.name is None or task.id in self._started:
+            return False
+        self._started.add(task.id)
+        return self.begin(task) is not None
+
+    def find_outage(self, task: TaskRecord) -> Outage | None:
+        """Return the time since an earlier life in which the task did not run (C1).
+
+        None if there was no such life, if it had another schedule, if the user ended
+        it, or if it goes on. Reads the file: not on the client's loop.
+        """
+        life, now = self._lives.get(task.id), task.client.clock.now()
+        # Not before there is a task to look for.
+        from ipycron.runlog.lives import find_last_life  # noqa: PLC0415
+
+        try:
+            path = (self.settings or find_settings()).file
+            if life is None or path is None:
+                return None
+            last = find_last_life(path, life.name, life.origin, besides=life.key)
+        except HistoryError:
+            return None  # the writer says so
+        is_ours = last is not None and last.schedule == life.schedule
+        if last is None or not is_ours or last.is_alive:
+            return None
+        if last.end in ("stopped", "destroyed"):
+            return None
+        since = max(last.declared_at, last.last_slot or last.declared_at)
+        return Outage(
+            since=since,
+            # Every slot that has run by its end has a row.
+            until=min(now, max(since, last.ended_at or since)),
+            is_clean=last.end == "shutdown",
+        )
+
     def note(self, notice: Notice, task: TaskRecord | None = None) -> None:
         """Record an event; of a run that has ended, with what the task remembers."""
         run = None
@@ -96,6 +138,7 @@ class ClientHistory:
             task.defer(partial(self._add_traceback, notice, run))
         if notice.event is Event.TASK_DESTROYED:
             self._lives.pop(notice.task_id, None)
+            self._started.discard(notice.task_id)
 
     def _add_traceback(self, notice: Notice, run: PastRun) -> None:
         text = run.traceback_text

@@ -52,6 +52,7 @@ class Recorder:
         self._take = put
         self._tasks: dict[str, TaskRow] = {}
         self._new: set[str] = set()  # lives that are not written yet
+        self._stopped: set[str] = set()  # by the user
         self._outputs: dict[str, OutputLog | None] = {}
         self._has_end_in_common = False
         self._end: str | None = None
@@ -209,12 +210,24 @@ class Recorder:
         )
 
     def _note_life(self, notice: Notice) -> None:
-        end = _ENDS[notice.event]
-        if end is not None and self._has_end_in_common:
+        key, end = notice.task_id, _ENDS[notice.event]
+        if end is None:
+            self._stopped.discard(key)
+        elif self._has_end_in_common:
             end = self._end
-        self._put(TaskEnd(key=notice.task_id, at=notice.triggered_at, end=end))
+        else:
+            self._stopped.add(key)
+        # What the user has stopped stays stopped when the process ends, and a task that
+        # was never started leaves nothing.
+        is_news = notice.event is Event.TASK_STARTED or (
+            key not in self._new
+            and not (self._has_end_in_common and key in self._stopped)
+        )
+        if is_news:
+            self._put(TaskEnd(key=key, at=notice.triggered_at, end=end))
         if notice.event is Event.TASK_DESTROYED:
-            del self._tasks[notice.task_id]
+            self._stopped.discard(key)
+            del self._tasks[key]
 
     def _put(self, change: RunRow | TaskEnd) -> None:
         key = change.task if isinstance(change, RunRow) else change.key

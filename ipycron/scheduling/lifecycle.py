@@ -170,6 +170,10 @@ class Lifecycle:
         if self.state.phase is Phase.STOPPED:
             self._finish_destroy()
 
+    def report_missed(self, since: float) -> None:
+        """Report the slots from `since` to the first start as missed (C1)."""
+        self._slots.report_missed(since)
+
     def reschedule(self, schedule: Schedule) -> None:
         """Switch to another schedule now; runs in progress continue."""
         self._slots.reschedule(schedule)

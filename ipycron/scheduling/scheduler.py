@@ -174,6 +174,16 @@ class Scheduler:
         if lifecycle is not None:
             await lifecycle.destroy(force=force)
 
+    def report_missed(self, task_id: str, since: float) -> None:
+        """Report the slots from `since` to the task's first start as missed (C1).
+
+        For a task whose earlier life, in another process, was interrupted. That is
+        found out after the start, which does not wait for it.
+        """
+        lifecycle = self._find(task_id)
+        if lifecycle is not None:
+            lifecycle.report_missed(since)
+
     def reschedule(self, task_id: str, schedule: Schedule) -> None:
         """Switch the task to another schedule now, whether or not it is started.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 from ipycron.scheduling.bounds import bound
 from ipycron.scheduling.events import Event, Pause
 from ipycron.scheduling.plan import (
+    Outage,
     find_following,
     find_owed,
     find_start,
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ipycron.scheduling.backlog import Backlog
-    from ipycron.scheduling.plan import Beat, Outage
+    from ipycron.scheduling.plan import Beat
     from ipycron.scheduling.policy import CatchUp
     from ipycron.scheduling.ports import Schedule, TaskObserver
     from ipycron.scheduling.runs import Admission
@@ -51,7 +53,9 @@ class Slots:
 
     __slots__ = (
         "_admission",
+        "_armed_at",
         "_backlog",
+        "_missed_since",
         "_observer",
         "_services",
         "_skipping_since",
@@ -78,6 +82,8 @@ class Slots:
         # The slots after this instant were skipped by the pause: since then the task
         # has been both paused and started.
         self._skipping_since = 0.0
+        self._armed_at: float | None = None  # first
+        self._missed_since: float | None = None  # in an earlier life
 
     def arm(self, outage: Outage | None = None) -> Callable[[], None] | None:
         """Wait for the first slot from now on, unless the limit is reached.
@@ -89,12 +95,15 @@ class Slots:
         state = self._state
         if state.is_exhausted:
             return None
+        if self._armed_at is None:
+            self._armed_at = self._services.clock.now()
         if outage is not None:
             return self._arm_after(outage)
         self._skipping_since = self._services.clock.now()
         after = find_start(self._services.clock.now(), state.settled_slot)
         self._arm(state.schedule.find_next(after))
-        return None
+        since, self._missed_since = self._missed_since, None
+        return None if since is None else partial(self.report_missed, since)
 
     def reschedule(self, schedule: Schedule) -> None:
         """Wait for the first slot of another schedule from now on."""
@@ -144,6 +153,18 @@ class Slots:
         self._report(skipped, is_paused=True)
         self._end_pause(self._services.clock.now())
         self._carry_out(beat)
+
+    def report_missed(self, since: float) -> None:
+        """Report the slots from `since` to the first start as missed.
+
+        Before that start, they are reported after it; see `Scheduler.report_missed`.
+        """
+        if self._armed_at is None:
+            self._missed_since = since
+            return
+        outage = Outage(since=since, until=self._armed_at)
+        with contextlib.suppress(Exception):  # the schedule is broken, and will say so
+            self._report(plan_outage(outage, self._state.schedule))
 
     def disarm(self) -> None:
         """Stop waiting for slots."""

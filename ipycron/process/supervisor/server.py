@@ -45,6 +45,7 @@ from ipycron.process.wire.protocol import (
     Refused,
     Register,
     Reply,
+    ReportMissed,
     Reschedule,
     Shutdown,
     Streamed,
@@ -167,6 +168,11 @@ class Supervisor:
             self._history.use(message.settings)
         elif isinstance(message, FlushHistory):
             self._answer(message.request_id, self._flush_history())
+        elif (
+            isinstance(message, ReportMissed)
+            and message.task_id not in self._unregistered
+        ):
+            self._scheduler.report_missed(message.task_id, message.since)
 
     def _register(self, register: Register, payload: Payload) -> None:
         """Register a task; an error is the answer to each of its starts and runs."""

@@ -8,7 +8,7 @@ users' objects and are decoded in the client and in the worker alone.
 edge                  messages
 ====================  =========================================================
 client → supervisor   Register Reschedule Control Pausing Execute Shutdown Preload
-                      Elected KeepHistory FlushHistory
+                      Elected KeepHistory FlushHistory ReportMissed
 supervisor → client   Hello Reply Refused Noticed Streamed Displayed Logged Elect
                       Completed DirectOpened ClockSetBack
 supervisor → zygote   Fork Preload
@@ -204,6 +204,13 @@ class KeepHistory(Message, frozen=True):
     """Write the history there from now on."""
 
     settings: HistorySettings
+
+
+class ReportMissed(Message, frozen=True):
+    """Report the slots from `since` to the task's first start as missed."""
+
+    task_id: str
+    since: float
 
 
 class FlushHistory(Message, frozen=True):
@@ -512,6 +519,7 @@ FromClient = (
     | Elected
     | KeepHistory
     | FlushHistory
+    | ReportMissed
     | Ping
 )
 FromSupervisor = (

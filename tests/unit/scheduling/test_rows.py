@@ -298,3 +298,37 @@ async def test_row_of_a_slot_that_has_not_come_is_closed(world, table):
     world.clock.step(-5 * 7200)
     await world.clock.advance(200)
     assert not {row.outcome for row in table.rows} & OPEN
+
+
+async def test_what_an_earlier_life_has_missed_is_reported_after_the_start(
+    world, table
+):
+    """From there to the first start; a later start changes nothing about it."""
+    await world.clock.advance(30)
+    world.add()
+    world.scheduler.report_missed("t", 3600 - 130)  # too early: it waits
+    await world.scheduler.start("t")
+    assert table.told == [
+        (-120, "scheduled", "missed"),
+        (-60, "scheduled", "missed"),
+        (0, "scheduled", "missed"),
+    ]
+    await world.clock.advance(60)
+    world.scheduler.report_missed("t", 3600 - 190)
+    assert [slot for slot, _, _ in table.told] == [-120, -60, 0, 60, -180]
+
+
+async def test_task_that_was_stopped_stays_stopped_when_its_process_ends(world, table):
+    """The user has ended it; nothing is owed for the time after that."""
+    await world.start()
+    await world.scheduler.stop("t")
+    table.recorder.expect_end(is_clean=True)
+    await world.scheduler.destroy("t")
+    assert table.ends == [None, "stopped"]
+
+
+async def test_task_that_never_started_leaves_nothing(world, table):
+    """Not even its life: the one before is still the last."""
+    world.add()
+    await world.scheduler.destroy("t")
+    assert table.changes == []

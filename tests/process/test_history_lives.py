@@ -1,0 +1,145 @@
+"""A task that is declared again in another process, after the one before has ended."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from polling import eventually
+
+PROGRAM = """
+import os, signal, sys, time
+import ipycron
+
+def work(ctx):
+    print(ctx.date.timestamp(), ctx.execution.reason)
+
+catch_up, kind, end, expression, tolerance = sys.argv[1:]
+task = ipycron.schedule(
+    expression,
+    work,
+    name="night",
+    background=kind == "worker",
+    catch_up=catch_up,
+    tolerance=float(tolerance),
+    echo=False,
+)
+over = time.monotonic() + 3.2
+while time.monotonic() < over:
+    time.sleep(0.05)
+if end == "killed":
+    time.sleep(0.4)  # the last row is written
+    os.kill(os.getpid(), signal.SIGKILL)
+elif end == "stopped":
+    task.stop().result()
+ipycron.shutdown()
+"""
+
+
+class Nights:
+    """Runs the program again and again, with one history."""
+
+    def __init__(self, folder, kind):
+        self.folder = folder
+        self.kind = kind
+        (folder / "night.py").write_text(PROGRAM)
+        self.environment = {
+            **os.environ,
+            "IPYCRON_HISTORY": str(folder / "history.sqlite"),
+        }
+
+    def live(self, catch_up, end, *, expression="* * * * * *", tolerance=1):
+        """Run the program until its end."""
+        arguments = [catch_up, self.kind, end, expression, str(tolerance)]
+        subprocess.run(
+            [sys.executable, "night.py", *arguments],
+            cwd=self.folder,
+            env=self.environment,
+            timeout=60,
+            check=False,
+        )
+
+    def read(self):
+        """Return the rows, oldest first."""
+        command = [sys.executable, "-m", "ipycron", "history", "night", "--json"]
+        done = subprocess.run(
+            [*command, "-n", "10000"],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+        return [json.loads(line) for line in done.stdout.splitlines()][::-1]
+
+
+@pytest.fixture(params=["worker", "inline"])
+def nights(request, tmp_path):
+    """A folder for one task's nights."""
+    return Nights(tmp_path, request.param)
+
+
+def check_books(rows):
+    """Every second from the first slot to the last one has exactly one row."""
+    from datetime import datetime  # noqa: PLC0415 - here only
+
+    told = []
+    for row in rows:
+        slot = int(datetime.fromisoformat(row["slot"]).timestamp())
+        told += range(slot - (row["missed_count"] or 1) + 1, slot + 1)
+    assert sorted(told) == list(range(min(told), max(told) + 1))
+    return {row["outcome"] for row in rows}
+
+
+@pytest.mark.parametrize("catch_up", ["none", "latest", "all"])
+def test_gap_after_a_kill_is_made_good_or_missed(nights, catch_up):
+    """Every slot of the gap has a row, and those that are owed have run."""
+    # With a tolerance that no slot of the gap is in, not even the newest.
+    nights.live(catch_up, "killed", tolerance=0.01)
+    nights.live(catch_up, "killed", tolerance=0.01)
+    nights.live(catch_up, "ended", tolerance=0.01)
+    rows = eventually(
+        lambda: (rows := nights.read()) and not is_open(rows) and rows, "all is closed"
+    )
+    outcomes = check_books(rows)
+    caught_up = [row for row in rows if row["trigger"] == "catch_up"]
+    if catch_up == "none":
+        assert "missed" in outcomes
+        assert caught_up == []
+    else:
+        assert caught_up
+        assert all(row["outcome"] == "finished" for row in caught_up)
+        assert all("catch_up" in row["output"] for row in caught_up)
+
+
+def is_open(rows):
+    """Return whether a run is not closed yet."""
+    return any(row["outcome"] in ("running", "queued") for row in rows)
+
+
+def test_gap_after_a_clean_end_is_no_gap(nights):
+    """Without catching up, what was shut down was not scheduled."""
+    nights.live("none", "ended")
+    nights.live("none", "ended")
+    assert {row["outcome"] for row in nights.read()} == {"finished"}
+
+
+def test_gap_after_a_clean_end_is_made_good(nights):
+    """With it, the slots are owed all the same."""
+    nights.live("all", "ended", tolerance=0.01)
+    nights.live("all", "ended", tolerance=0.01)
+    rows = nights.read()
+    assert check_books(rows) == {"finished"}
+    assert [row for row in rows if row["trigger"] == "catch_up"]
+
+
+@pytest.mark.parametrize("catch_up", ["none", "all"])
+def test_nothing_is_owed_after_a_stop_or_with_another_schedule(nights, catch_up):
+    """The user has ended it; another schedule is another task."""
+    nights.live(catch_up, "stopped")
+    nights.live(catch_up, "killed")
+    nights.live(catch_up, "ended", expression="*/1 * * * * *")
+    rows = nights.read()
+    assert {row["trigger"] for row in rows} == {"scheduled"}
+    assert {row["outcome"] for row in rows} <= {"finished", "stopped", "lost"}
