@@ -86,7 +86,7 @@ class Session:
         self._anew_at: float | None = None
         self._retention = Retention(settings)
         # Held while the file is used: a fork finds it closed.
-        self._using = threading.Lock()
+        self._using = threading.RLock()
         self._warn = warn
         self._lines: list[str] = []
         self._warned_at: float | None = None
@@ -290,7 +290,7 @@ def _close_over_fork(session: Session) -> None:
         session.is_off = True
         if not held:
             _abandoned.append(session._store)  # noqa: SLF001
-            session._using = threading.Lock()  # noqa: SLF001
+            session._using = threading.RLock()  # noqa: SLF001
         after_in_parent()
 
     os.register_at_fork(

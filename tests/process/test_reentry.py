@@ -127,5 +127,5 @@ def test_plain_locks_are_used_for_waiting_only():
         for path in root.rglob("*.py")
         if "threading.Lock()" in path.read_text()
     }
-    # What a thread waits for: `Wakeup`, and the pool's threads.
-    assert found == {"client/completion.py", "client/threads.py"}
+    # What a thread waits for: `Wakeup`, the pool's threads, the history's writer.
+    assert found == {"client/completion.py", "client/threads.py", "runlog/writer.py"}
