@@ -34,6 +34,8 @@ def task(ctx):
     return time.time() - ctx.date.timestamp()
 """
 SHARES = (0.5, 0.99)
+ROUNDS = 2
+"""Turns of measuring with and without the history."""
 COARSE = 5 if sys.platform == "linux" else time.CLOCK_REALTIME
 TICK_MS = time.clock_getres(COARSE) * 1e3
 """Milliseconds between two steps of the kernel's coarse clock: a run waits for one."""
@@ -47,6 +49,7 @@ def main(section: Section) -> None:
         path.write_text(TASK)
         for count in COUNTS:
             measure_fires(section, path, count, seconds)
+        measure_history(section, path, seconds)
     shutdown()
 
 
@@ -71,6 +74,25 @@ def measure_fires(section: Section, path: Path, count: int, seconds: int) -> Non
     busy = collect_lateness(path, count, partial(hold_the_interpreter, seconds))
     peer = collect_peer_lateness(count, partial(hold_the_interpreter, seconds))
     add_busy(section, count, seconds, idle=idle, busy=busy, peer=peer)
+
+
+def measure_history(section: Section, path: Path, seconds: int) -> None:
+    """Measure what recording the runs costs a fire, with and without by turns (H9)."""
+    late: dict[bool, list[float]] = {True: [], False: []}
+    for _ in range(ROUNDS):
+        for is_recorded in (True, False):
+            late[is_recorded] += collect_lateness(
+                path, COUNTS[-1], partial(time.sleep, seconds), history=is_recorded
+            )
+    for share in SHARES:
+        ratio = get_quantile(late[True], share) / get_quantile(late[False], share)
+        section.add(
+            f"lateness of a fire, {name_tasks(COUNTS[-1])}, p{share * 100:g}, recorded "
+            "in the history against not",
+            "×",
+            ratio,
+            **({"most": 1.1} if share == SHARES[0] else {}),
+        )
 
 
 def add_busy(
@@ -109,10 +131,10 @@ def sleep_past_slot() -> None:
 
 
 def collect_lateness(
-    path: Path, count: int, pass_time: Callable[[], None]
+    path: Path, count: int, pass_time: Callable[[], None], *, history: bool = True
 ) -> list[float]:
     """Return the lateness in seconds of every fire while time passes."""
-    tasks = [schedule("* * * * * *", path) for _ in range(count)]
+    tasks = [schedule("* * * * * *", path, history=history) for _ in range(count)]
     for task in tasks:
         task.start().result(60)
     late: list[float] = []
