@@ -395,6 +395,7 @@ class Client:
         if is_first:
             self.get_logger(None).error("%s", error)
         for task in lost:
+            self.history.note_last_runs(task, now)
             for notice in task.observed.describe_loss(
                 now, outcome, open_control=open_controls.get(task.id)
             ):

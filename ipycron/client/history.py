@@ -10,12 +10,14 @@ import os
 from functools import partial
 from typing import TYPE_CHECKING
 
+from ipycron.client.executions import read_instants
 from ipycron.client.lives import make_life
 from ipycron.client.state import ENDS
 from ipycron.errors import HistoryError
 from ipycron.runlog.keeper import HistoryKeeper
 from ipycron.runlog.output import OutputLog, show_surrogates
 from ipycron.runlog.recorder import HEAD_BYTES, TAIL_BYTES
+from ipycron.runlog.rows import RunOutcome
 from ipycron.runlog.settings import OFF, VARIABLE, find_settings
 from ipycron.scheduling.events import Event
 from ipycron.scheduling.plan import Outage
@@ -32,6 +34,10 @@ if TYPE_CHECKING:
     from ipycron.runlog.rows import TaskRow
     from ipycron.runlog.settings import HistorySettings
     from ipycron.scheduling.events import Notice, Pending
+
+
+UNWRITTEN = 1.0
+"""Seconds of runs that a lost supervisor may not have written; it writes sooner."""
 
 
 class ClientHistory:
@@ -145,6 +151,19 @@ class ClientHistory:
         if text:
             self._keeper.recorder.add_traceback(notice, show_surrogates(text))
 
+    def note_last_runs(self, task: TaskRecord, now: float) -> None:
+        """Record the runs that the supervisor reported shortly before it was lost.
+
+        It may not have written them any more; a row that is there stays as it is.
+        """
+        for run in task.observed.history:
+            _, _, finished_at = read_instants(run)
+            if finished_at is not None and now - finished_at < UNWRITTEN:
+                scheduled = run._scheduled  # noqa: SLF001 - with its instants
+                self._keeper.recorder.note_past(
+                    task.id, scheduled, _judge_past(run), run.summary
+                )
+
     def note_pending(self, pending: Pending) -> None:
         """Record a run that waits."""
         self._keeper.recorder.note_pending(pending)
@@ -188,6 +207,23 @@ class ClientHistory:
         """Record nothing in a process that this one forked."""
         self._keeper.close_in_child()
         self._lives = {}
+
+
+def _judge_past(run: PastRun) -> RunOutcome:
+    """Return the word for how a run ended, of which the error is no longer there."""
+    if run.is_ok:
+        return RunOutcome.FINISHED
+    if run.is_stopped:
+        return RunOutcome.STOPPED
+    name = run.summary.partition(":")[0]
+    return _BY_ERROR.get(name, RunOutcome.FAILED)
+
+
+_BY_ERROR = {
+    "ExecutionTimeout": RunOutcome.TIMED_OUT,
+    "WorkerCrashed": RunOutcome.CRASHED,
+    "SupervisorLost": RunOutcome.LOST,
+}
 
 
 def cut(output: Output) -> OutputLog:

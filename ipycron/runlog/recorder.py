@@ -122,6 +122,27 @@ class Recorder:
                 )
             )
 
+    def note_past(
+        self, task_id: str, run: ScheduledExecution, outcome: RunOutcome, summary: str
+    ) -> None:
+        """Record a run whose scheduler is gone, and perhaps its row with it."""
+        if task_id not in self._tasks:
+            return
+        name, _, line = summary.partition(": ")
+        is_ok = outcome is RunOutcome.FINISHED
+        self._put(
+            _make_row(
+                task_id,
+                run,
+                outcome,
+                started_at=run.started_at,
+                finished_at=run.finished_at,
+                pid=run.pid,
+                **({"summary": summary} if is_ok else {"error_type": name}),
+                error=None if is_ok else line,
+            )
+        )
+
     def add_traceback(self, notice: Notice, text: str) -> None:
         """Add to a failure that was recorded where it was raised."""
         run, outcome = notice.execution, notice.outcome

@@ -2,11 +2,16 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 
 import pytest
-from polling import eventually
+from house import NEVER
+from polling import SECONDS, eventually
+
+import ipycron
+from ipycron.client.registry import registry
 
 PROGRAM = """
 import os, signal, sys, time
@@ -143,3 +148,16 @@ def test_nothing_is_owed_after_a_stop_or_with_another_schedule(nights, catch_up)
     rows = nights.read()
     assert {row["trigger"] for row in rows} == {"scheduled"}
     assert {row["outcome"] for row in rows} <= {"finished", "stopped", "lost"}
+
+
+def test_run_is_recorded_when_its_supervisor_dies_at_once(write):
+    """Its row was in memory only; the client knows of it and writes it."""
+    path = write("def task(ctx):\n    return 42\n")
+    task = ipycron.create_task(NEVER, path, name="quick")
+    task.start().result(SECONDS)
+    task.execute().result(SECONDS)
+    os.kill(registry.client.supervisor_pid, signal.SIGKILL)
+    (row,) = eventually(lambda: ipycron.history("quick"), "the run has a row")
+    assert (row.outcome, row.summary) == ("finished", "42")
+    assert row.id == task.last_run.id
+    ipycron.shutdown()
