@@ -120,17 +120,17 @@ def read_history(path: Path, query: Query) -> list[RunRecord]:
     Raises:
         HistoryError: if the file cannot be read.
     """
-    return _ask(path, partial(_read_runs, query=query)) or []
+    return ask(path, partial(_read_runs, query=query)) or []
 
 
 def find_runs(path: Path, name: str, prefix: str, limit: int) -> list[RunRecord]:
     """Return the runs of a task whose ids begin with a text, in the order of ids."""
-    return _ask(path, partial(_find_runs, name=name, prefix=prefix, limit=limit)) or []
+    return ask(path, partial(_find_runs, name=name, prefix=prefix, limit=limit)) or []
 
 
 def read_attempts(path: Path, run_id: str) -> list[RunRecord]:
     """Return the attempts of a run, the first one first; none if it was not retried."""
-    return _ask(path, partial(_read_attempts, run_id=run_id)) or []
+    return ask(path, partial(_read_attempts, run_id=run_id)) or []
 
 
 def read_states(path: Path, name: str, since: float | None) -> list[RunState]:
@@ -141,7 +141,7 @@ def read_states(path: Path, name: str, since: float | None) -> list[RunState]:
         name: the task's.
         since: the first instant, Unix seconds; None for all.
     """
-    return _ask(path, partial(_read_states, name=name, since=since)) or []
+    return ask(path, partial(_read_states, name=name, since=since)) or []
 
 
 def read_outcomes(
@@ -156,20 +156,20 @@ def read_outcomes(
         last: Unix seconds.
         keep_runs: how many rows of a name are kept.
     """
-    ask = partial(
+    question = partial(
         _read_outcomes, name=name, first=first, last=last, keep_runs=keep_runs
     )
-    return _ask(path, ask) or SlotOutcomes({}, -math.inf)
+    return ask(path, question) or SlotOutcomes({}, -math.inf)
 
 
 def read_by_id(path: Path, ids: Iterable[str]) -> list[RunRecord]:
     """Return the runs with these ids, in no order."""
-    return _ask(path, partial(_read_by_id, ids=list(ids))) or []
+    return ask(path, partial(_read_by_id, ids=list(ids))) or []
 
 
 def read_names(path: Path) -> list[str]:
     """Return the names of all tasks in the history, in alphabetical order."""
-    return _ask(path, _read_names) or []
+    return ask(path, _read_names) or []
 
 
 def flush() -> None:
@@ -178,9 +178,22 @@ def flush() -> None:
         put()
 
 
-def _ask(path: Path, read: Callable[[sqlite3.Connection], T]) -> T | None:
-    """Return what `read` reads from the file; None if there is no file yet."""
-    flush()
+def ask(
+    path: Path, read: Callable[[sqlite3.Connection], T], *, is_flushed: bool = True
+) -> T | None:
+    """Return what `read` reads from the file; None if there is no file yet.
+
+    Args:
+        path: the file.
+        read: called with a connection for this question alone.
+        is_flushed: whether this process's own rows are put on the disk first; without
+            it, the last 200 ms may be missing.
+
+    Raises:
+        HistoryError: if the file cannot be read.
+    """
+    if is_flushed:
+        flush()
     try:
         return _ask_once(path, read)
     except sqlite3.DatabaseError:
@@ -363,19 +376,19 @@ def _make_record(row: tuple[Any, ...]) -> RunRecord:
         kind or "",
         pattern or "",
         zone or "UTC",
-        _clean(at) or 0.0,
-        _clean(slot),
+        clean_instant(at) or 0.0,
+        clean_instant(slot),
         trigger,
         _KNOWN.get(outcome, outcome),
         attempt,
         attempts,
-        _clean(started_at),
-        _clean(finished_at),
+        clean_instant(started_at),
+        clean_instant(finished_at),
         *rest,
     )
 
 
-def _clean(instant: Any) -> float | None:
+def clean_instant(instant: Any) -> float | None:
     """Return an instant that a calendar has, else None: any file may be opened."""
     if isinstance(instant, float) and FIRST_INSTANT < instant < LAST_INSTANT:
         return instant

@@ -40,7 +40,6 @@ FAILURES = frozenset(
 )
 """Outcomes of runs that began and did not succeed, though nobody ended them."""
 
-
 ENDED = FAILURES | {
     RunOutcome.FINISHED,
     RunOutcome.STOPPED,
@@ -48,6 +47,9 @@ ENDED = FAILURES | {
     RunOutcome.REPLACED,
 }
 """Outcomes of runs that are over; the others are of slots that did not run."""
+
+LOST_SLOTS = frozenset({RunOutcome.MISSED, RunOutcome.COORDINATOR_ERROR})
+"""Outcomes of slots that should have run and did not."""
 
 
 class TaskRow(msgspec.Struct, frozen=True, kw_only=True):

@@ -25,7 +25,7 @@ from ipycron.notebook.display.static import (
 )
 from ipycron.notebook.display.tables import TEXT_STYLE, write_html_table
 from ipycron.notebook.display.tracebacks import tidy
-from ipycron.runlog.rows import FAILURES, OPEN, RunOutcome
+from ipycron.runlog.rows import FAILURES, LOST_SLOTS, OPEN, RunOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 _GREEN, _RED, _AMBER, _BLUE = "#00a250", "#e75c58", "#b27d12", "#208ffb"
 """Readable on white and on black; see `ansi`."""
 _WIDEST = 10_000  # characters of a name or an error that a page keeps
-_LOST_SLOTS = frozenset({RunOutcome.MISSED, RunOutcome.COORDINATOR_ERROR})
 
 
 def write_runs_html(records: Sequence[RunRecord], head: str) -> str:
@@ -93,7 +92,7 @@ def find_mark(outcome: str) -> tuple[str, str]:
         return "✗", _RED
     if outcome in OPEN:
         return "●", _BLUE
-    return ("○", _AMBER) if outcome in _LOST_SLOTS else ("–", "")
+    return ("○", _AMBER) if outcome in LOST_SLOTS else ("–", "")
 
 
 def write_summary_html(tasks: run_summary.HistorySummary) -> str:

@@ -297,7 +297,7 @@ def test_reader_does_not_delay_a_writer(filled):
 
     found = []
     reader = threading.Thread(
-        target=lambda: found.append(reading._ask(filled, read_slowly))
+        target=lambda: found.append(reading.ask(filled, read_slowly))
     )
     reader.start()
     assert asked.wait(20)
