@@ -164,7 +164,7 @@ def check_catch_up_limit(name: str, value: Any) -> int:
     return value  # type: ignore[no-any-return]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, init=False)
 class CatchUp:
     """What to do about slots that were not run in time.
 
@@ -174,8 +174,8 @@ class CatchUp:
     Attributes:
         mode: ``"none"``: they are missed. ``"latest"``: the newest one runs at once,
             the others are missed. ``"all"``: they run one after another, oldest first.
-        window: how old a slot may be to be caught up on, seconds; older ones are
-            missed. A day by default.
+        window: how old a slot may be to be caught up on, seconds (given as a number or
+            a `timedelta`); older ones are missed. A day by default.
         limit: how many slots ``"all"`` runs at most; the newest beyond are missed.
 
     Raises:
@@ -187,13 +187,18 @@ class CatchUp:
     """
 
     mode: CatchUpMode
-    window: float = field(default=DAY, kw_only=True)
-    limit: int = field(default=100, kw_only=True)
+    window: float
+    limit: int
 
-    def __post_init__(self) -> None:
-        check_catch_up_mode("mode", self.mode)
-        object.__setattr__(self, "window", check_deadline("window", self.window))
-        check_catch_up_limit("limit", self.limit)
+    def __init__(
+        self, mode: CatchUpMode, *, window: float | timedelta = DAY, limit: int = 100
+    ) -> None:
+        def set_field(name: str, value: object) -> None:
+            object.__setattr__(self, name, value)
+
+        set_field("mode", check_catch_up_mode("mode", mode))
+        set_field("window", check_deadline("window", window))
+        set_field("limit", check_catch_up_limit("limit", limit))
 
 
 NO_CATCH_UP = CatchUp("none")
