@@ -191,6 +191,8 @@ class Store:
             values = list(msgspec.structs.astuple(change))
             values[_OUTCOME] = change.outcome.value
             self._execute(_PUT_RUN, [*values, self.writer, change.task])
+            if change.trigger == "catch_up":
+                self._execute(_DELETE_PAUSED, [change.task, change.slot])
         elif type(change) is TaskRow:
             self._execute(_PUT_TASK, [*msgspec.structs.astuple(change), self.writer])
         elif type(change) is TaskEnd:
@@ -288,6 +290,12 @@ _PUT_RUN = (
     )
     + f" WHERE runs.outcome IN ({_list(OPEN)}) OR runs.outcome = excluded.outcome "
     f"OR runs.outcome = 'lost' AND excluded.outcome NOT IN ({_list(OPEN)})"
+)
+# A slot that was skipped in a pause and is caught up on after it: a slot has one row.
+_DELETE_PAUSED = (
+    "DELETE FROM runs WHERE run IS NULL AND outcome = 'paused' "
+    "AND name = (SELECT name FROM tasks WHERE key = ?1) AND task = ?1 AND at = ?2 "
+    "AND missed_count IS NULL"
 )
 _END_TASK = "UPDATE tasks SET ended_at = ?, ending = ? WHERE key = ?"
 _REMEMBER_SLOT = (

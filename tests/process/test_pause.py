@@ -281,6 +281,11 @@ def test_resume_catches_up_on_what_the_pause_has_skipped(house):
     caught = [run for run in ends(record) if run.reason == "catch_up"][:3]
     assert [run.date for run in caught] == skips[:3]
     assert [run.result for run in caught] == [date.isoformat() for date in skips[:3]]
+    rows = ipycron.history(task.name, limit=None)
+    slots = [row.slot for row in rows]
+    assert sorted(set(slots)) == sorted(slots), "each slot has one row"
+    made_up = {row.slot for row in rows if row.trigger == "catch_up"}
+    assert made_up >= {run.date for run in caught}
 
 
 def ends(record):
