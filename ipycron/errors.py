@@ -322,11 +322,11 @@ class UnknownTask(IpycronError, KeyError):
 
 
 class UnknownRun(IpycronError, KeyError):
-    """The history has no such task or run, or several runs whose ids begin so.
+    """The history has no such task or run, or several runs that are meant so.
 
     Attributes:
         name: the task's.
-        run: the beginning of the run's id; None if there is no such task.
+        run: the run's id, or a part of it; None if there is no such task.
         candidates: the runs that it may be.
     """
 
@@ -347,13 +347,11 @@ class UnknownRun(IpycronError, KeyError):
             text = f"the history has no task called {shown}.{suggest(name, known)}"
         elif listed:
             text = (
-                f"{run!r:.200} is the beginning of several runs of {shown}: "
-                f"{', '.join(listed)}. Give more of the id."
+                f"{run!r:.200} may be several runs of {shown}: {', '.join(listed)}. "
+                "Give more of the id."
             )
         else:
-            text = (
-                f"the history has no run of {shown} whose id begins with {run!r:.200}."
-            )
+            text = f"the history has no run {run!r:.200} of {shown}."
         super().__init__(text, name=name, run=run, candidates=listed)
 
     def __str__(self) -> str:

@@ -13,6 +13,7 @@ from ipycron.client.client import LAST_ROWS
 from ipycron.client.registry import registry
 from ipycron.errors import HistoryError, InvalidOption, UnknownRun, suggest
 from ipycron.runlog.following import Follower
+from ipycron.runlog.ids import abbreviate
 from ipycron.runlog.reading import (
     Query,
     before_reading,
@@ -278,26 +279,28 @@ def read_list(path: Path, query: Query) -> History:
     return History(records[:limit], limit=limit if len(records) > limit else None)
 
 
-def find_run(name: str, prefix: str) -> RunRecord:
-    """Return the run of a task whose id begins with a text.
+def find_run(name: str, text: str) -> RunRecord:
+    """Return the run of a task with that id, which may be abbreviated.
 
     Raises:
         UnknownRun: if there is no such task or run, or more than one run.
         HistoryError: if the file cannot be read.
     """
     path = get_path()
-    found = [] if path is None else find_runs(path, name, prefix, _CANDIDATES + 1)
-    if len(found) == 1 or (found and found[0].id == prefix):
+    found = [] if path is None else find_runs(path, name, text, _CANDIDATES + 1)
+    if len(found) == 1:
         return found[0]
     if not found:
         check_known([name])
     raise UnknownRun(
         name=name,
-        run=prefix,
+        run=text,
         candidates=[
-            f"{record.id} ({format_at(record)} {record.outcome})"
-            for record in found[:_CANDIDATES]
-        ]
+            f"{shown} ({format_at(record)} {record.outcome})"
+            for shown, record in zip(
+                abbreviate([record.id for record in found]), found, strict=True
+            )
+        ][:_CANDIDATES]
         + ["…"] * (len(found) > _CANDIDATES),
     )
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib import import_module
-from itertools import pairwise
 from typing import TYPE_CHECKING, overload
 
 from ipycron.api.frame import make_frame
@@ -15,6 +14,7 @@ from ipycron.api.text_table import (
     format_took,
     write_text_table,
 )
+from ipycron.runlog.ids import abbreviate
 from ipycron.runlog.records import FIELDS, INSTANTS, RunRecord
 from ipycron.runlog.rows import RunOutcome
 
@@ -29,7 +29,6 @@ HEADS = ("at", "task", "outcome", "took", "result or error", "run")
 SHOWN = 100
 """Records that a table has; `history()` returns as many by default."""
 _AT, _ID = HEADS.index("at"), HEADS.index("run")
-_SHORTEST = 8  # characters of an id that are shown at least
 _WHOLE = (
     "attempt",
     "attempts",
@@ -206,22 +205,3 @@ def format_result(record: RunRecord) -> str:
     if record.error_type or record.error:
         return ": ".join(text for text in (record.error_type, record.error) if text)
     return "" if record.summary in (None, "None") else str(record.summary)
-
-
-def abbreviate(ids: Sequence[str]) -> list[str]:
-    """Return the beginnings of ids, as long as needed to tell one from another.
-
-    Examples:
-        >>> abbreviate(["0123456789ab", "0123456700cd", "fedcba987654"])
-        ['012345678', '012345670', 'fedcba98']
-    """
-    ordered = sorted(set(ids))
-    lengths = dict.fromkeys(ordered, _SHORTEST)
-    for one, other in pairwise(ordered):
-        same = next(
-            (n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b),
-            min(len(one), len(other)),
-        )
-        for each in (one, other):
-            lengths[each] = max(lengths[each], same + 1)
-    return [each[: lengths[each]] for each in ids]

@@ -67,7 +67,7 @@ def add_logs(commands: Any) -> None:
     parser.add_argument("name", metavar="NAME", help="the task")
     which = parser.add_mutually_exclusive_group()
     which.add_argument(
-        "--run", dest="run_id", metavar="ID", help="another run: its id's beginning"
+        "--run", dest="run_id", metavar="ID", help="another run, as history lists it"
     )
     which.add_argument(
         "-f",

@@ -20,6 +20,7 @@ import msgspec
 from ipycron.cron.zone import FIRST_INSTANT, LAST_INSTANT
 from ipycron.errors import HistoryError
 from ipycron.runlog.file import connect_to_read, is_corrupt
+from ipycron.runlog.ids import split_id
 from ipycron.runlog.records import RunRecord
 from ipycron.runlog.rows import RunOutcome
 from ipycron.runlog.schema import VERSION
@@ -123,9 +124,16 @@ def read_history(path: Path, query: Query) -> list[RunRecord]:
     return ask(path, partial(_read_runs, query=query)) or []
 
 
-def find_runs(path: Path, name: str, prefix: str, limit: int) -> list[RunRecord]:
-    """Return the runs of a task whose ids begin with a text, in the order of ids."""
-    return ask(path, partial(_find_runs, name=name, prefix=prefix, limit=limit)) or []
+def find_runs(path: Path, name: str, text: str, limit: int) -> list[RunRecord]:
+    """Return the runs of a task whose ids are abbreviated so, in the order of ids.
+
+    Args:
+        path: the file.
+        name: the task's.
+        text: as `ids.abbreviate` writes it, or as much of an id as one likes.
+        limit: how many at most.
+    """
+    return ask(path, partial(_find_runs, name=name, text=text, limit=limit)) or []
 
 
 def read_attempts(path: Path, run_id: str) -> list[RunRecord]:
@@ -283,14 +291,24 @@ def _read_runs(connection: sqlite3.Connection, query: Query) -> list[RunRecord]:
 
 
 def _find_runs(
-    connection: sqlite3.Connection, name: str, prefix: str, limit: int
+    connection: sqlite3.Connection, name: str, text: str, limit: int
 ) -> list[RunRecord]:
-    rows = connection.execute(
-        f"{_write_select(connection)} WHERE runs.run IS NULL AND runs.name = ? "
-        "AND runs.id >= ? AND runs.id < ? ORDER BY runs.id LIMIT ?",
-        (to_text(name), prefix, prefix + _LAST_CHARACTER, limit),
-    )
-    return [_make_record(row) for row in rows]
+    # A whole id is that run, even if others begin with it.
+    conditions = ["runs.id = ?", "(runs.id >= ? AND runs.id < ?)"]
+    values: list[tuple[str | int, ...]] = [(text,), (text, text + _LAST_CHARACTER)]
+    head, number = split_id(text)
+    if number:
+        conditions[1] += " OR (substr(runs.id, 1, ?) = ? AND substr(runs.id, ?) = ?)"
+        values[1] += (len(head), head, -len(number), number)
+    for condition, given in zip(conditions, values, strict=True):
+        rows = connection.execute(
+            f"{_write_select(connection)} WHERE runs.run IS NULL AND runs.name = ? "
+            f"AND ({condition}) ORDER BY runs.id LIMIT ?",
+            (to_text(name), *given, limit),
+        ).fetchall()
+        if rows:
+            return [_make_record(row) for row in rows]
+    return []
 
 
 def _read_attempts(connection: sqlite3.Connection, run_id: str) -> list[RunRecord]:

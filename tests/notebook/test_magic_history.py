@@ -91,7 +91,7 @@ def test_history_that_is_empty_says_so(session, path):
         ("history -n 0", "-n: got '0', expected a whole number ≥ 1"),
         ("history --last soon", "--last: got 'soon', expected a time such as"),
         ("history --lst 7d", "'--lst' is not an option. Did you mean '--last'?"),
-        ("show report --run zz", "no run of 'report' whose id begins with 'zz'"),
+        ("show report --run zz", "no run 'zz' of 'report'"),
         ("show --run 3", "name the one task whose run it is"),
         ("show --all --run 3", "name the one task whose run it is"),
         ('show report "read mail" --run 3', "name the one task"),

@@ -123,8 +123,8 @@ def test_nothing_is_no_mistake(path, capsys):
     [
         (["history", "reprot"], "no task called 'reprot'. Did you mean 'report'?"),
         (["logs", "reprot"], "no task called 'reprot'. Did you mean 'report'?"),
-        (["logs", "report", "--run", "zz"], "no run of 'report' whose id begins with"),
-        (["logs", "report", "--run", ""], "is the beginning of several runs"),
+        (["logs", "report", "--run", "zz"], "no run 'zz' of 'report'"),
+        (["logs", "report", "--run", ""], "may be several runs"),
     ],
 )
 def test_mistake_is_one_clear_line(filled, capsys, words, said):

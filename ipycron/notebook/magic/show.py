@@ -63,7 +63,7 @@ class ShowOptions(ChoiceOptions):
     run: str | None = option(
         None,
         check_text,
-        "a past run: the beginning of its id, from %%cron history",
+        "a past run, as %%cron history lists it",
         kind=OptionKind.TEXT,
     )
 

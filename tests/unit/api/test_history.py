@@ -18,9 +18,9 @@ import ipycron
 from ipycron import History, RunOutcome, RunRecord
 from ipycron.api import run_list
 from ipycron.api.history import check_known, find_run
-from ipycron.api.run_list import abbreviate
 from ipycron.errors import HistoryError, InvalidOption, UnknownRun
 from ipycron.runlog import reading
+from ipycron.runlog.ids import abbreviate
 from ipycron.runlog.records import FIELDS
 from ipycron.runlog.store import open_store
 
@@ -298,9 +298,28 @@ def test_run_is_found_by_its_id(filled):
     assert find_run("report", "33").id == "33"
     with pytest.raises(UnknownRun) as caught:
         find_run("report", "3")
-    assert str(caught.value).startswith("'3' is the beginning of several runs of")
+    assert str(caught.value).startswith("'3' may be several runs of")
     assert "33 (2027-01-15 08:07:00 failed), 3333" in str(caught.value)
     assert len(caught.value.candidates) == 3
+
+
+def test_run_is_found_by_what_the_table_shows(path):
+    """Ids of one scheduler differ at their ends; `-1` is not `-12`."""
+    ids = [f"{head}-{n}" for head in ("4e7348111776e8c9", "4e73ffff") for n in (1, 12)]
+    said = {"started_at": BEGAN}
+    rows = [make_run(n, id=each, **said) for n, each in enumerate(ids)]
+    write(path, make_task(), *rows)
+    table = repr(ipycron.history("report")).splitlines()[2:]
+    shown = [row.split()[-1] for row in table]
+    assert shown == ["4e73f-12", "4e73f-1", "4e734-12", "4e734-1"]
+    assert [find_run("report", each).id for each in shown] == ids[::-1]
+    assert find_run("report", ids[0]).id == ids[0]
+    for text in ("4e73-1", "-12"):
+        with pytest.raises(UnknownRun, match=f"'{text}' may be several runs of"):
+            find_run("report", text)
+    for text in ("%", "4e73_", "4e7348111776e8c9-2", "-", "-\N{SUPERSCRIPT TWO}"):
+        with pytest.raises(UnknownRun, match="the history has no run"):
+            find_run("report", text)
 
 
 @pytest.mark.parametrize(
@@ -309,7 +328,7 @@ def test_run_is_found_by_its_id(filled):
         (
             "report",
             "zz",
-            "the history has no run of 'report' whose id begins with 'zz'",
+            "the history has no run 'zz' of 'report'",
         ),
         ("reprot", "3", "no task called 'reprot'. Did you mean 'report'?"),
         ("", "", "the history has no task called ''"),
