@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from ipycron.client.announce import announce, needs_announcement
 from ipycron.client.echo import Echo
 from ipycron.client.event_log import MAX_ITEMS, EventLog
-from ipycron.client.history import ClientHistory
+from ipycron.client.history import HISTORY_LINE, ClientHistory
 from ipycron.client.job_logs import JobLogs
 from ipycron.client.keepalive import Keepalive
 from ipycron.client.listeners import Dispatcher, Listeners
@@ -377,8 +377,10 @@ class Client:
 
     def handle_record(self, record: logging.LogRecord, task_id: str) -> None:
         """Have the record handled by this process's logging; see `ClientPort`."""
-        task = self.tasks.get(task_id)
-        self._job_logs.submit(record, task)
+        text = "" if task_id else str(record.msg)
+        if text.startswith(HISTORY_LINE) and not self.history.is_news(text):
+            return
+        self._job_logs.submit(record, self.tasks.get(task_id))
 
     def handle_loss(
         self,

@@ -7,6 +7,7 @@ direct calls, and what happens to tasks without a supervisor.
 from __future__ import annotations
 
 import os
+import time
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,11 @@ if TYPE_CHECKING:
     from ipycron.scheduling.events import Notice, Pending
 
 
+HISTORY_LINE = "history: "
+"""How a supervisor's line about its own writing begins."""
+WARN_EVERY = 60.0
+"""Seconds in which the client and its supervisor, who write to the same file, do not
+both warn of the same."""
 UNWRITTEN = 1.0
 """Seconds of runs that a lost supervisor may not have written; it writes sooner."""
 
@@ -52,8 +58,9 @@ class ClientHistory:
 
     def __init__(self, warn: Callable[[str], None]) -> None:
         self.settings: HistorySettings | None = None
-        self._warn = warn
-        self._keeper = HistoryKeeper(warn)
+        self._pass_on = warn
+        self._warned: dict[str, float] = {}
+        self._keeper = HistoryKeeper(self._warn)
         self._lives: dict[str, TaskRow] = {}
         self._started: set[str] = set()
 
@@ -61,6 +68,20 @@ class ClientHistory:
     def lost(self) -> int:
         """How many of this process's rows could not be written."""
         return self._keeper.lost
+
+    def is_news(self, text: str) -> bool:
+        """Return whether a line for the user says what has not just been said."""
+        what = text.partition(" Rows ")[0]  # each process counts its own
+        now = time.monotonic()
+        before = self._warned.get(what)
+        if before is not None and now - before < WARN_EVERY:
+            return False
+        self._warned[what] = now
+        return True
+
+    def _warn(self, text: str) -> None:
+        if self.is_news(text):
+            self._pass_on(text)
 
     def use(self, settings: HistorySettings) -> None:
         """Write there from now on."""

@@ -176,6 +176,40 @@ ENDS = {
 }
 
 
+WARNED = """
+import ipycron, logging, time
+logging.basicConfig(format="%(message)s", stream=open({log!r}, "w"))
+tasks = [
+    ipycron.schedule("0 0 1 1 *", print, name=str(n), background=bool(n))
+    for n in range(2)
+]
+for task in tasks:
+    task.execute()
+while any(task.last_run is None or task.last_run.finished_at is None for task in tasks):
+    time.sleep(0.01)
+time.sleep(1)  # both have tried to write
+ipycron.shutdown()
+"""
+
+
+@pytest.mark.parametrize("where", ["of another program", "in no folder"])
+def test_bad_file_is_said_once_by_all_who_write(tmp_path, where):
+    """The client and its supervisor write to the same file."""
+    path, log = tmp_path / "file", tmp_path / "log"
+    path.write_text("something else")
+    if where == "in no folder":
+        path /= "history.sqlite"
+    subprocess.run(
+        [sys.executable, "-c", WARNED.format(log=str(log))],
+        env={**os.environ, "IPYCRON_HISTORY": str(path)},
+        timeout=60,
+        check=True,
+    )
+    lines = [x for x in log.read_text().splitlines() if x.startswith("history: ")]
+    assert len(lines) == 1, lines
+    assert str(path) in lines[0]
+
+
 @pytest.mark.parametrize("is_background", [True, False], ids=["worker", "inline"])
 @pytest.mark.parametrize("end", ENDS)
 def test_run_is_closed_when_its_process_is_gone(tmp_path, end, is_background):
