@@ -112,6 +112,7 @@ class Store:
         busy: float = BUSY_TIMEOUT,
     ) -> None:
         self.path = path
+        self._log_path = f"{path}-wal"
         self.writer = writer or make_writer()
         self._presence = find_own_presence()
         self.connection, self.identity = file.connect_to_write(path, busy=busy)
@@ -135,7 +136,7 @@ class Store:
         return is_same and self._identify_log() == self._log
 
     def _identify_log(self) -> file.Identity:
-        return file.identify(self.path.with_name(f"{self.path.name}-wal"))
+        return file.identify(self._log_path)
 
     def apply(self, changes: Sequence[Change]) -> int:
         """Write a batch in one transaction; return how many of it were refused.

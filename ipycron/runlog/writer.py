@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from ipycron.runlog.rows import Change
     from ipycron.runlog.settings import HistorySettings
 
-GATHER = 0.1
+GATHER = 0.15
 """Seconds for which rows are gathered: with the time that it takes to write them, no
-row is in memory only for longer than 200 ms."""
+row is in memory only for longer than 200 ms. Most of the cost is one of each batch."""
 MAX_ROWS = 20_000
 """Rows that wait, at most, while the file cannot be written."""
 STEP_PAUSE = 0.02
