@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from ipycron.runlog.writer import HistoryWriter
 
 
+REDIRECT_TIMEOUT = 2.0
+"""Seconds for the last rows to be written to a file that is no longer used."""
+
+
 class HistoryKeeper:
     """Keeps the history of one process. Its file is opened when there is a row.
 
@@ -46,13 +50,17 @@ class HistoryKeeper:
         return 0 if self._writer is None else self._writer.lost
 
     def use(self, settings: HistorySettings) -> None:
-        """Write there from now on, and not where the environment says."""
+        """Write there from now on, and not where the environment says.
+
+        What was recorded before is in the earlier file on return, unless others keep
+        it busy for longer than `REDIRECT_TIMEOUT`.
+        """
         self._wait_for_writer()
         with self._lock:
             before, self._writer, self._settings = self._writer, None, settings
         self.recorder.redirect(self._put)
         if before is not None:
-            before.close(0)
+            before.close(REDIRECT_TIMEOUT)
 
     def flush(self, timeout: float) -> None:
         """Return once all rows so far are written, or after `timeout` seconds."""

@@ -17,10 +17,12 @@ from leaks import find_descriptors
 from polling import SECONDS, eventually
 
 from ipycron.runlog import session, writer
+from ipycron.runlog.keeper import HistoryKeeper
 from ipycron.runlog.merging import NOT_WRITTEN
 from ipycron.runlog.rows import TaskEnd
 from ipycron.runlog.settings import OFF, make_settings
 from ipycron.runlog.writer import HistoryWriter
+from ipycron.scheduling.events import Event, Notice
 
 
 @pytest.fixture
@@ -519,3 +521,40 @@ def test_row_costs_less_than_promised(make):
     assert history.flush(SECONDS)
     used = time.process_time() - began
     assert used / len(rows) < 60e-6
+
+
+def test_rows_are_written_where_they_belong_when_the_history_moves(tmp_path, told):
+    """What was recorded before is in the earlier file, though others use it."""
+    keeper = HistoryKeeper(told.append)
+    paths = [tmp_path / "before.sqlite", tmp_path / "after.sqlite"]
+    keeper.use(make_settings(paths[0]))
+    keeper.recorder.declare(make_task(key="life", name="report"))
+    note_missed(keeper, 1)
+    keeper.flush(SECONDS)
+    with closing(
+        sqlite3.connect(paths[0], isolation_level=None, check_same_thread=False)
+    ) as other:
+        other.execute("BEGIN IMMEDIATE")
+        note_missed(keeper, 2)
+        release = threading.Timer(0.6, lambda: other.execute("COMMIT"))
+        release.start()
+        keeper.use(make_settings(paths[1]))
+        release.join()
+    note_missed(keeper, 3)
+    keeper.close(SECONDS)
+    counts = [ask(path, "count(*) FROM runs") for path in paths]
+    assert (counts, keeper.lost, told) == ([[2], [1]], 0, [])
+
+
+def note_missed(keeper, number):
+    """Record a slot."""
+    date = BEGAN + number
+    keeper.recorder.note(
+        Notice(
+            event=Event.EXECUTION_MISSED,
+            task_id="life",
+            status="idle",
+            date=date,
+            triggered_at=date,
+        )
+    )
