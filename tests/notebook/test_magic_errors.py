@@ -245,8 +245,8 @@ def test_cell_without_a_body_is_refused(session):
             "lst",
             (
                 "%cron has no command 'lst'. Did you mean 'list'? Commands: list, "
-                "start, stop, pause, resume, run, destroy, show, logs, next, explain, "
-                "panel, wait; "
+                "start, stop, pause, resume, run, destroy, show, history, logs, next, "
+                "explain, panel, wait; "
                 "else EXPRESSION FILE."
             ),
         ),

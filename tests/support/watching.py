@@ -103,5 +103,13 @@ def read_rss(pid):
 
 
 def count_descriptors(pid):
-    """Return how many descriptors a process has open."""
-    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+    """Return how many descriptors a process has open.
+
+    Without those of the history's file: it is opened with the first row that is
+    written, and stays open.
+    """
+    opened = []
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            opened.append(entry.readlink().name)
+    return sum(not name.startswith("history.sqlite") for name in opened)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 from history_rows import BEGAN, make_run, make_task, write
@@ -352,24 +355,31 @@ print(len(read_history(Path(sys.argv[1]), Query())))
 """
 
 
+@pytest.fixture
+def public():
+    """A folder that every user may read, as `tmp_path` is not."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder)
+        path.chmod(0o755)
+        yield path
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="gives its rights away")
 @pytest.mark.parametrize("has_log", [False, True])
-def test_file_in_a_folder_that_cannot_be_written_is_read(filled, tmp_path, has_log):
+def test_file_in_a_folder_that_cannot_be_written_is_read(filled, public, has_log):
     """Another user's, or on a read-only file system: nothing is created beside it."""
-    store = open_store(filled, now=BEGAN, tell=print) if has_log else None
-    for folder in [tmp_path, *tmp_path.parents]:
-        if not folder.stat().st_mode & 0o5:
-            folder.chmod(folder.stat().st_mode | 0o55)
-    for file in tmp_path.iterdir():
+    path = Path(shutil.copy(filled, public))
+    store = open_store(path, now=BEGAN, tell=print) if has_log else None
+    for file in public.iterdir():
         file.chmod(0o644)
-    before = sorted(tmp_path.iterdir())
+    before = sorted(public.iterdir())
     done = subprocess.run(
-        [sys.executable, "-c", READ, filled], capture_output=True, check=False
+        [sys.executable, "-c", READ, path], capture_output=True, check=False
     )
     if store is not None:
         store.close()
     else:
-        assert sorted(tmp_path.iterdir()) == before
+        assert sorted(public.iterdir()) == before
     assert (done.stdout, done.stderr) == (b"6\n", b"")
 
 
