@@ -1,7 +1,9 @@
 """Reads the history. Each question has a connection of its own, and a short one.
 
 Readers open the file read-only: they never create it, and never wait for a writer or
-delay one. A file of a newer version of ipycron is read as far as its columns are known.
+delay one. Only if vanished processes have left rows open does a reader first close
+these, as whoever writes would. A file of a newer version of ipycron is read as far as
+its columns are known.
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ from ipycron.runlog.ids import split_id
 from ipycron.runlog.records import RunRecord
 from ipycron.runlog.rows import RunOutcome
 from ipycron.runlog.schema import VERSION
-from ipycron.runlog.store import to_text
+from ipycron.runlog.store import close_lost, has_lost, to_text
+from ipycron.scheduling.clock import SystemClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -212,7 +215,9 @@ def ask(
             raise explain_error(path, error) from error
 
 
-def _ask_once(path: Path, read: Callable[[sqlite3.Connection], T]) -> T | None:
+def _ask_once(
+    path: Path, read: Callable[[sqlite3.Connection], T], *, is_checked: bool = False
+) -> T | None:
     try:
         connection = connect_to_read(path.absolute(), busy=_PATIENCE)
     except (FileNotFoundError, NotADirectoryError):
@@ -221,7 +226,13 @@ def _ask_once(path: Path, read: Callable[[sqlite3.Connection], T]) -> T | None:
         raise HistoryError(path=str(path), reason=f"{error.strerror}.") from error
     with closing(connection):
         connection.text_factory = _decode
-        return read(connection) if _has_tables(connection, path) else None
+        if not _has_tables(connection, path):
+            return None
+        if is_checked or not has_lost(connection):
+            return read(connection)
+    # Nobody may write again for long, and "running" would not be true until then.
+    close_lost(path.absolute(), SystemClock().now())
+    return _ask_once(path, read, is_checked=True)
 
 
 def _decode(data: bytes) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from ipycron.errors import HistoryError
 from ipycron.runlog import file
 from ipycron.runlog.presence import Presence, find_own_presence, is_gone
 from ipycron.runlog.rows import OPEN, RunOutcome, RunRow, TaskEnd, TaskRow
@@ -76,6 +77,29 @@ def begin_anew(
             f"history: {file.show(path)} was damaged. It is now {file.show(aside)}, "
             "and a new one is begun."
         )
+
+
+def has_lost(connection: sqlite3.Connection) -> bool:
+    """Return whether rows are open whose writers have ended, of which few are left."""
+    try:
+        found = connection.execute(_OPEN_WRITERS).fetchall()
+    except sqlite3.OperationalError:
+        return False  # a newer version's tables
+    own = find_own_presence() if found else None
+    return own is not None and any(
+        is_over
+        or is_gone(Presence(host=host, boot=boot, pid=pid, started=started), own)
+        for host, boot, pid, started, is_over in found
+    )
+
+
+def close_lost(path: Path, now: float) -> None:
+    """Close the rows that vanished processes have left open, if that is possible."""
+    with (
+        contextlib.suppress(HistoryError, sqlite3.Error, OSError),
+        contextlib.closing(Store(path, now=now)) as store,
+    ):
+        store.end(now)
 
 
 class Store:
@@ -291,6 +315,11 @@ _PUT_RUN = (
     )
     + f" WHERE runs.outcome IN ({_list(OPEN)}) OR runs.outcome = excluded.outcome "
     f"OR runs.outcome = 'lost' AND excluded.outcome NOT IN ({_list(OPEN)})"
+)
+_OPEN_WRITERS = (
+    "SELECT host, boot, pid, started, coalesce(ended, vanished) IS NOT NULL "  # noqa: S608 - as above
+    "FROM writers WHERE EXISTS (SELECT 1 FROM runs WHERE writer = writers.id "
+    f"AND outcome IN ({_list(OPEN)}))"
 )
 # A slot that was skipped in a pause and is caught up on after it: a slot has one row.
 _DELETE_PAUSED = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipycron.runlog.rows import RunOutcome, RunRow, TaskRow
+from ipycron.runlog.rows import OPEN, RunOutcome, RunRow, TaskRow
 from ipycron.runlog.store import open_store
 
 BEGAN = 1_800_000_000.0
@@ -41,11 +41,12 @@ def read(store, columns="*", table="runs", order="rowid"):
 
 
 def write(path, *changes):
-    """Write rows to a file as a process does that then ends."""
+    """Write rows to a file as a process does that ends after them, if none is open."""
     store = open_store(path, now=BEGAN, tell=print)
     try:
         assert store.apply(changes) == 0
-        store.end(BEGAN)
+        if not any(getattr(change, "outcome", "") in OPEN for change in changes):
+            store.end(BEGAN)
     finally:
         store.close()
     return path
