@@ -15,12 +15,14 @@ from ipycron.process.wire.outcome import (
     read_traceback,
 )
 from ipycron.process.wire.payload import Payload
+from ipycron.runlog.recorder import identify_slot, judge_slot
 from ipycron.scheduling.events import Event, to_datetime
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import datetime, tzinfo
 
+    from ipycron.runlog.rows import RunOutcome
     from ipycron.scheduling.events import Notice, Outcome, Reason, ScheduledExecution
 
 
@@ -295,6 +297,24 @@ class PastRun(RunFacts, msgspec.Struct, gc=False, eq=False):
         return f"<PastRun {date} {self.outcome} {self.summary}>"
 
 
+class PastSlot(msgspec.Struct, frozen=True, gc=False):
+    """A slot, or several, that did not run.
+
+    Attributes:
+        id: as the row of the history has it.
+        date: the slot, or the newest of several; Unix seconds.
+        outcome: what became of it.
+        slots: how many.
+        summary: the error, or who runs it; mostly empty.
+    """
+
+    id: str
+    date: float
+    outcome: RunOutcome
+    slots: int
+    summary: str
+
+
 class History:
     """The last runs of one task. Written on the client's loop, read in any thread.
 
@@ -309,6 +329,7 @@ class History:
 
     __slots__ = (
         "_runs",
+        "_slots",
         "failed",
         "finished",
         "missed",
@@ -319,6 +340,7 @@ class History:
     def __init__(self) -> None:
         # Replaced, never mutated: a reader has a snapshot.
         self._runs: tuple[PastRun, ...] = ()
+        self._slots: tuple[PastSlot, ...] = ()
         self.finished = 0
         self.failed = 0
         self.stopped = 0
@@ -356,11 +378,21 @@ class History:
                 break
 
     def count(self, notice: Notice) -> None:
-        """Count a slot that did not run."""
+        """Count a slot that did not run, and remember it."""
         if notice.event is Event.EXECUTION_MISSED:
             self.missed += notice.missed_count or 1
         elif notice.event is Event.EXECUTION_SKIPPED:
             self.skipped += notice.missed_count or 1
+        outcome = judge_slot(notice)
+        if outcome is not None:
+            slot = PastSlot(
+                identify_slot(notice),
+                notice.date,
+                outcome,
+                notice.missed_count or 1,
+                "" if notice.outcome is None else notice.outcome.summary,
+            )
+            self._slots = (*self._slots[1 - MAX_RUNS :], slot)
 
     @property
     def total(self) -> int:
@@ -396,6 +428,11 @@ class History:
     def find(self, run_id: str) -> PastRun | None:
         """Return the run with this id; None if it is not kept."""
         return next((run for run in self if run.id == run_id), None)
+
+
+def read_slots(history: History) -> tuple[PastSlot, ...]:
+    """Return the last slots that did not run, oldest first; a snapshot."""
+    return history._slots  # noqa: SLF001 - for views; `task.history` is of runs
 
 
 RunLike: TypeAlias = "Execution | PastRun"

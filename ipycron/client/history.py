@@ -182,7 +182,7 @@ class ClientHistory:
             if finished_at is not None and now - finished_at < UNWRITTEN:
                 scheduled = run._scheduled  # noqa: SLF001 - with its instants
                 self._keeper.recorder.note_past(
-                    task.id, scheduled, _judge_past(run), run.summary
+                    task.id, scheduled, judge_past(run), run.summary
                 )
 
     def note_pending(self, pending: Pending) -> None:
@@ -230,7 +230,7 @@ class ClientHistory:
         self._lives = {}
 
 
-def _judge_past(run: PastRun) -> RunOutcome:
+def judge_past(run: PastRun) -> RunOutcome:
     """Return the word for how a run ended, of which the error is no longer there."""
     if run.is_ok:
         return RunOutcome.FINISHED

@@ -91,14 +91,12 @@ class Recorder:
                 self._open(notice)
             case Event.EXECUTION_FINISHED | Event.EXECUTION_FAILED:
                 self._close(notice, output)
-            case Event.EXECUTION_MISSED:
-                self._put_slot(
-                    notice, RunOutcome.MISSED, missed_count=notice.missed_count
-                )
-            case Event.EXECUTION_SKIPPED:
-                self._skip(notice)
-            case Event.EXECUTION_OVERLAP if notice.is_skipped:
-                self._put_slot(notice, RunOutcome.OVERLAP)
+            case (
+                Event.EXECUTION_MISSED
+                | Event.EXECUTION_SKIPPED
+                | Event.EXECUTION_OVERLAP
+            ):
+                self._pass_over(notice)
             case Event.TASK_STARTED | Event.TASK_STOPPED | Event.TASK_DESTROYED:
                 self._note_life(notice)
 
@@ -204,27 +202,25 @@ class Recorder:
         )
         self._put(row)
 
-    def _skip(self, notice: Notice) -> None:
-        outcome = _SKIPPED[notice.reason or "not-elected"]
-        if notice.outcome is None:
-            self._put_slot(notice, outcome, missed_count=notice.missed_count)
-        elif notice.outcome.is_ok:
-            self._put_slot(notice, outcome, summary=notice.outcome.summary)
-        else:
-            self._put_slot(notice, outcome, **describe_error(notice.outcome))
-
-    def _put_slot(
-        self, notice: Notice, outcome: RunOutcome, **values: str | int | None
-    ) -> None:
+    def _pass_over(self, notice: Notice) -> None:
         """Put the row of a slot that did not run."""
-        slot = notice.date
+        outcome = judge_slot(notice)
+        if outcome is None:
+            return
+        values: dict[str, str | int | None] = {}
+        if notice.outcome is None:
+            values["missed_count"] = notice.missed_count
+        elif notice.outcome.is_ok:
+            values["summary"] = notice.outcome.summary
+        else:
+            values = describe_error(notice.outcome)
         self._put(
             RunRow(
-                id=notice.run_id or f"{notice.task_id}:{slot:.0f}",
+                id=identify_slot(notice),
                 task=notice.task_id,
-                slot=slot,
+                slot=notice.date,
                 trigger="scheduled",
-                at=slot,
+                at=notice.date,
                 outcome=outcome,
                 **values,  # type: ignore[arg-type] # checked by the callers' tests
             )
@@ -294,6 +290,21 @@ def judge(outcome: Outcome) -> RunOutcome:
         (word for kind, word in _WORDS.items() if isinstance(outcome.value, kind)),
         RunOutcome.FAILED,
     )
+
+
+def judge_slot(notice: Notice) -> RunOutcome | None:
+    """Return what became of a slot that did not run; None for any other event."""
+    if notice.event is Event.EXECUTION_MISSED:
+        return RunOutcome.MISSED
+    if notice.event is Event.EXECUTION_SKIPPED:
+        return _SKIPPED[notice.reason or "not-elected"]
+    is_overlap = notice.event is Event.EXECUTION_OVERLAP and notice.is_skipped
+    return RunOutcome.OVERLAP if is_overlap else None
+
+
+def identify_slot(notice: Notice) -> str:
+    """Return the id of the row of a slot that did not run."""
+    return notice.run_id or f"{notice.task_id}:{notice.date:.0f}"
 
 
 def describe_error(outcome: Outcome) -> dict[str, str | int | None]:

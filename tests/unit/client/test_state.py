@@ -4,12 +4,16 @@ import math
 from datetime import UTC
 
 import pytest
+from history_rows import make_task
 
 import ipycron
 from ipycron.api.task import get_record
+from ipycron.client.executions import MAX_RUNS, read_slots
 from ipycron.client.state import ObservedState
 from ipycron.process.wire.payload import Payload
 from ipycron.process.wire.protocol import Streamed
+from ipycron.runlog.recorder import Recorder
+from ipycron.runlog.rows import RunRow
 from ipycron.scheduling.events import (
     Event,
     Notice,
@@ -227,3 +231,55 @@ def test_pause_that_no_scheduler_reports_is_described_once():
     assert observed.describe_pause(None, 200) is None
     observed.follow(observed.describe_pause(None, 50))
     assert observed.pause is None
+
+
+@pytest.mark.parametrize(
+    ("said", "outcome", "slots"),
+    [
+        ({"event": Event.EXECUTION_MISSED, "missed_count": 120}, "missed", 120),
+        ({"event": Event.EXECUTION_MISSED}, "missed", 1),
+        ({"event": Event.EXECUTION_SKIPPED, "reason": "paused"}, "paused", 1),
+        ({"event": Event.EXECUTION_SKIPPED}, "not_elected", 1),
+        ({"event": Event.EXECUTION_OVERLAP, "is_skipped": True}, "overlap", 1),
+        ({"event": Event.EXECUTION_OVERLAP}, None, 0),
+        ({"event": Event.TASK_STARTED}, None, 0),
+    ],
+)
+def test_slot_that_did_not_run_is_remembered_as_the_history_has_it(
+    said, outcome, slots
+):
+    """By the same id: a view that reads the file, too, shows it once."""
+    observed = Told().observed
+    notice = Notice(
+        task_id="t", status=Status.IDLE, date=60.0, triggered_at=61.0, **said
+    )
+    observed.follow(notice)
+    rows = []
+    recorder = Recorder(rows.append)
+    recorder.declare(make_task("t"))
+    recorder.note(notice)
+
+    remembered = [
+        (slot.id, slot.outcome, slot.slots) for slot in read_slots(observed.history)
+    ]
+    assert remembered == ([("t:60", outcome, slots)] if outcome else [])
+    recorded = [row.id for row in rows if isinstance(row, RunRow)]
+    assert recorded == [run_id for run_id, *_ in remembered]
+
+
+def test_slots_that_did_not_run_are_remembered_in_part():
+    """A task that is paused for a year is not a leak."""
+    observed = Told().observed
+    for number in range(1000):
+        observed.follow(
+            Notice(
+                event=Event.EXECUTION_MISSED,
+                task_id="t",
+                status=Status.IDLE,
+                date=float(number),
+                triggered_at=float(number),
+            )
+        )
+    assert [slot.date for slot in read_slots(observed.history)] == list(
+        range(1000 - MAX_RUNS, 1000)
+    )
