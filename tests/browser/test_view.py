@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from ipycron.notebook.display.tables import write_html_table
@@ -207,24 +209,26 @@ def test_store_asks_for_everything_when_output_was_missed(bare_page):
     assert sent == [20, ["hello", "sync"]]
 
 
-def test_store_adds_no_event_and_no_bar_twice(bare_page):
-    """The next message may repeat the contents of a snapshot."""
-    events, bars = bare_page.evaluate(
+def test_store_adds_no_event_and_no_mark_twice(bare_page):
+    """The next message may repeat the contents of a snapshot; old marks may be late."""
+    events, marks = bare_page.evaluate(
         """() => {
-          const tasks = [{ id: "t", bars: [[1, 0.1, "finished"]] }];
+          const make = (id) => [id, Number(id.slice(1)), 0.1, "finished", 1];
+          const tasks = [{ id: "t", marks: [make("r3")] }];
           const events = [{ number: 5 }];
           const [store, model] = makeStore({ ...EMPTY, tasks, events });
           model.say("msg:custom", {
             type: "state",
             now: NOW,
-            tasks: [{ id: "t", more: [[1, 0.1, "finished"], [2, 0.1, "finished"]] }],
+            tasks: [{ id: "t", more: [make("r3"), make("r4"), make("r1")] }],
             events: [{ number: 4 }, { number: 5 }, { number: 6 }],
           });
-          return [store.events.map((event) => event.number), store.tasks.get("t").bars];
+          const { marks } = store.tasks.get("t");
+          return [store.events.map((event) => event.number), marks.map(([id]) => id)];
         }"""
     )
     assert events == [5, 6]
-    assert bars == [[1, 0.1, "finished"], [2, 0.1, "finished"]]
+    assert marks == ["r1", "r3", "r4"]
 
 
 def test_store_says_that_a_click_waits_until_the_kernel_answers(bare_page):
@@ -467,3 +471,76 @@ def test_saved_tables_are_no_wider_than_their_page(browser):
     page.close()
     assert widths[0] <= 800
     assert widths[1] > 30  # it is wrapped, not cut
+
+
+@pytest.fixture
+def strip(bare_page):
+    """A strip of six marks in the page; returns what it has picked."""
+    bare_page.evaluate(
+        """() => {
+          document.body.replaceChildren();
+          window.picked = [];
+          window.strip = new Strip((run) => picked.push(run));
+          const all = ["finished", "timed_out", "stopped", "missed", "paused", "new"];
+          const times = [2.1, 2.1, 2.1, null, null, null];
+          const make = (outcome, n) => [`r${n}`, NOW - 9 + n, times[n], outcome, 1];
+          window.marks = all.map(make);
+          marks[3][4] = 120;
+          strip.draw({ name: "report", zone: "UTC", marks }, NOW);
+          document.body.append(strip.el);
+        }"""
+    )
+    return bare_page
+
+
+def test_strip_names_its_marks_and_gives_each_kind_a_shape(strip):
+    """Not the colour alone: a word for who hears it, a shape for who sees it."""
+    kinds, labels, group = strip.evaluate(
+        """() => [
+          [...strip.el.children].map((mark) => mark.dataset.kind),
+          [...strip.el.children].map((mark) => mark.getAttribute("aria-label")),
+          strip.el.getAttribute("aria-label"),
+        ]"""
+    )
+    assert kinds == ["finished", "failed", "stopped", "missed", "skipped", "skipped"]
+    time = r", (?:\S+ \S+ )?\d\d:\d\d:\d\d"
+    for label, pattern in zip(
+        labels,
+        (
+            f"finished{time}, 2.10 s",
+            f"timed out{time}, 2.10 s",
+            f"stopped{time}, 2.10 s",
+            f"missed 120 slots{time}",
+            f"paused{time}",
+            f"new{time}",
+        ),
+        strict=True,
+    ):
+        assert re.fullmatch(pattern, label), label
+    assert group == "Last 6 of report: 1 failed, 1 missed"
+
+
+def test_strip_is_one_stop_of_the_tab_key_and_walked_with_arrows(strip):
+    """Twenty marks a task would be in the way of who wants to the next one."""
+    get = "() => [...strip.el.children].map((mark) => mark.tabIndex)"
+    assert strip.evaluate(get) == [-1, -1, -1, -1, -1, 0]
+    strip.locator(".icr-mark").last.focus()
+    for key in ("ArrowLeft", "ArrowLeft", "Enter", "Home", "ArrowLeft", "Enter"):
+        strip.keyboard.press(key)
+    assert strip.evaluate("() => picked") == ["r3", "r0"]
+    assert strip.evaluate(get) == [0, -1, -1, -1, -1, -1]
+
+
+def test_strip_keeps_the_focus_when_runs_end(strip):
+    """New marks push old ones out; who reads one is not thrown out of the strip."""
+    strip.locator(".icr-mark").first.focus()
+    names = strip.evaluate(
+        """() => {
+          const old = strip.el.children[2];
+          const fresh = [...marks.slice(1), ["r9", NOW, 9, "finished", 1]];
+          strip.draw({ name: "report", zone: "UTC", marks: fresh }, NOW);
+          const { mark } = document.activeElement;
+          return [strip.el.children[1] === old, mark[0], strip.el.children.length];
+        }"""
+    )
+    assert names == [True, "r1", 6]

@@ -6,16 +6,15 @@ import itertools
 import json
 import threading
 import time
-import uuid
 from functools import partial
 
 import comm
 import pytest
-from comm.base_comm import BaseComm
 from house import submit_to_client
 from ipywidgets import Widget
 from ipywidgets.embed import dependency_state
 from polling import eventually
+from recording_comm import RecordingComm, click, wait_for_end
 
 from ipycron.api import functions as api
 from ipycron.client.registry import registry
@@ -31,27 +30,6 @@ from ipycron.scheduling.events import Event, Notice, Outcome, ScheduledExecution
 
 DEADLINE = 20.0
 YEARLY = "0 0 1 1 *"
-
-
-class RecordingComm(BaseComm):
-    """A comm without a browser that records messages and their times."""
-
-    def __init__(self, *args, **kwargs):
-        self.sent = []
-        super().__init__(*args, **kwargs)
-
-    def publish_msg(self, msg_type, data=None, *_args, **_kwargs):
-        """Record a message."""
-        self.sent.append((time.monotonic(), msg_type, data or {}))
-
-    def find(self, kind):
-        """Return the custom messages of a type, with their times."""
-        customs = [
-            (at, data["content"])
-            for at, _, data in tuple(self.sent)
-            if data.get("method") == "custom"
-        ]
-        return [(at, content) for at, content in customs if content["type"] == kind]
 
 
 @pytest.fixture(autouse=True)
@@ -71,22 +49,6 @@ def make_task(function=lambda: None, **options):
     task = api.create_task(YEARLY, function, **options)
     task.start().result(DEADLINE)
     return task
-
-
-def click(view, name, task=""):
-    """Send a command like the browser; return its id."""
-    command_id = uuid.uuid4().hex
-    command = {"type": "command", "id": command_id, "name": name, "task": task}
-    view._handle_custom_msg(command, [])
-    return command["id"]
-
-
-def wait_for_end(view, command_id):
-    """Return the outcome of a command."""
-    done = partial(view.comm.find, "done")
-    return eventually(lambda: [m for _, m in done() if m["id"] == command_id])[0][
-        "error"
-    ]
 
 
 # --- following ----------------------------------------------------------------------

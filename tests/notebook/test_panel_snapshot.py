@@ -64,7 +64,7 @@ def test_snapshot_of_a_stopped_task_is_plain_json(make_task):
         "runs_left": 3,
         "running": [],
         "last": None,
-        "bars": [],
+        "marks": [],
         "stop_by": None,
         "pause": None,
         "counts": {
@@ -101,7 +101,7 @@ def test_snapshot_of_a_paused_task_has_the_fires_after_its_pause(make_task):
 
 
 def test_snapshot_tells_the_last_run(make_task):
-    """When, how long, and how it ended; and the same in a bar of the chart."""
+    """When, how long, and how it ended; and the same in a mark of the strip."""
     task = make_task()
     task.start().result(20)
     task.execute().result(20)
@@ -109,8 +109,9 @@ def test_snapshot_tells_the_last_run(make_task):
 
     assert row["last"]["state"] == "finished"
     assert row["last"]["reason"] == "invoked"
-    assert row["bars"] == [
-        (row["last"]["started"], row["last"]["duration"], "finished")
+    last = row["last"]
+    assert row["marks"] == [
+        (last["id"], last["started"], last["duration"], "finished", 1)
     ]
     assert row["counts"]["finished"] == 1
 
@@ -138,7 +139,7 @@ def test_snapshot_cuts_a_name_of_ten_thousand_characters(make_task):
 
 
 def _row(task_id="a", **fields):
-    return {"id": task_id, "name": "n", "status": "idle", "bars": [], **fields}
+    return {"id": task_id, "name": "n", "status": "idle", "marks": [], **fields}
 
 
 def test_deltas_send_a_new_row_whole_and_then_what_changed():
@@ -172,13 +173,13 @@ def test_run_that_ends_while_it_is_described_is_of_one_moment():
     assert (row["date"], row["started"], row["duration"]) == (1, 2, None)
 
 
-def test_deltas_send_only_the_bars_that_are_new():
-    """Twenty bars per task and second would be most of the traffic."""
+def test_deltas_send_only_the_marks_that_are_new():
+    """Twenty marks per task and second would be most of the traffic."""
+    first, second = ("r1", 1.0, 0.1, "finished", 1), ("r2", 2.0, 0.1, "failed", 1)
     deltas = Deltas()
-    first, second = (1.0, 0.1, True), (2.0, 0.2, False)
-    deltas.find([_row(bars=[first])])
+    deltas.find([_row(marks=[first])])
 
-    assert deltas.find([_row(bars=[first, second])]) == [{"id": "a", "more": [second]}]
+    assert deltas.find([_row(marks=[first, second])]) == [{"id": "a", "more": [second]}]
 
 
 def test_deltas_say_once_which_rows_are_gone():

@@ -21,6 +21,7 @@ class Leftovers(LiveView):
         leftovers: the note on each task, shown after its name.
     """
 
+    has_strips = False
     reasons = traitlets.Dict().tag(sync=True)
 
     def __init__(self, leftovers: Mapping[Task, str]) -> None:

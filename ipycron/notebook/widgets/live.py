@@ -8,7 +8,12 @@ Python holds the truth. To the browser go:
 * ``{"type": "output", ...}``: what the shown run wrote, at most four times a second;
 * ``{"type": "beat", "now": ...}``: after ten silent seconds, so that a dead kernel is
   noticed;
+* ``{"type": "older", "task", "runs", "next", "note"}``: older runs, on demand;
+* ``{"type": "note", "task", "text"}``: one line for the user;
 * ``{"type": "ack" | "done", "id": ...}``: a command arrived, and how it ended.
+
+What the history's file has (`past`) is read when a page says that it is there, and is
+in no snapshot but for the marks of the strips and the run that is shown.
 
 From the browser come ``{"type": "command", "id", "name", "task"}`` and the trait
 ``ui``: which row is open, the filter and so on, kept here so that a page finds it
@@ -37,6 +42,7 @@ from ipycron.notebook.widgets.model import (
     describe_task,
 )
 from ipycron.notebook.widgets.pane import Pane, PaneState
+from ipycron.notebook.widgets.past import Past
 from ipycron.scheduling.clock import SystemClock
 
 if TYPE_CHECKING:
@@ -75,6 +81,7 @@ def _make_state(_: Any, view: LiveView) -> State:
 class LiveView(anywidget.AnyWidget):
     """A view of tasks that updates itself."""
 
+    has_strips = True
     _esm = read_loader()
     assets = traitlets.Instance(Assets).tag(sync=True, to_json=refer_to_assets)
     kind = traitlets.Unicode().tag(sync=True)
@@ -83,11 +90,13 @@ class LiveView(anywidget.AnyWidget):
 
     def __init__(self, **traits: Any) -> None:
         self._guard = threading.RLock()
-        self._pane = Pane()
+        self._past = Past(self._answer, self._take_past)
+        self._pane = Pane(self._past.find_run)
         self._deltas = Deltas()
         self._clicks = Clicks(self.find_task, self._answer)
         self._outbox: deque[dict[str, Any]] = deque()
         self._is_stale = self._is_output_stale = True
+        self._is_watched = False
         self._state_sent = self._output_sent = self._sent = 0.0
         self._feed = registry.get_single(Feed)
         super().__init__(assets=registry.get_single(Assets), **traits)
@@ -132,7 +141,7 @@ class LiveView(anywidget.AnyWidget):
     def _describe(self, tasks: Iterable[Task], now: float) -> Iterator[TaskRow]:
         for task in tasks:
             self._feed.give_way()
-            yield describe_task(task, now)
+            yield describe_task(task, now, self._past.get_marks(task.id))
 
     def find_extras(self, now: float) -> dict[str, Any]:  # noqa: ARG002
         """Return the other parts of a state change."""
@@ -151,7 +160,10 @@ class LiveView(anywidget.AnyWidget):
             events, timeline = self.describe_extras(now)
             return State(
                 now=now,
-                tasks=[describe_task(task, now) for task in self.find_tasks()],
+                tasks=[
+                    describe_task(task, now, self._past.get_marks(task.id))
+                    for task in self.find_tasks()
+                ],
                 events=events,
                 opened=self._describe_opened(),
                 timeline=timeline,
@@ -200,6 +212,9 @@ class LiveView(anywidget.AnyWidget):
             change["tasks"] = tasks
         if gone := self._deltas.forget(task.id for task in self.find_tasks()):
             change["gone"] = gone
+            self._past.forget(gone)
+        if self._is_watched and self.has_strips:
+            self._past.ask_marks(self.find_tasks())
         opened, _ = self.find_opened()
         if opened is not None:
             runs = [describe_run(run) for run in opened.history]
@@ -248,12 +263,32 @@ class LiveView(anywidget.AnyWidget):
         self._outbox.append({"type": "ack", "id": command_id})
         if name == "hello":
             self._outbox.append({"type": "beat", "now": SystemClock().now()})
+            # A page shows what the file has, too: it is read from now on.
+            self._is_watched = self._is_stale = True
+        elif name == "older":
+            self._ask_older(command_id, str(content.get("task")), content.get("before"))
         elif name == "sync":
             self._answer_whole()
         else:
             self._clicks.handle(command_id, str(name), str(content.get("task")))
         # Again: the card of a destroyed task has detached itself.
         self._feed.attach(self)
+
+    def _ask_older(self, command_id: Any, task_id: str, before: Any) -> None:
+        task = self.find_task(task_id)
+        if task is None:
+            self._answer(
+                {"type": "done", "id": command_id, "error": "this task is gone"}
+            )
+        else:
+            self._past.ask_older(command_id, task, before)
+
+    def _take_past(self, task_ids: set[str]) -> None:
+        """Show more of tasks: the file has been read. In any thread."""
+        with self._guard:
+            self.note(task_ids)
+        if self.comm is not None:  # it was closed in the meantime
+            self._feed.attach(self)
 
     def _answer_whole(self) -> None:
         """Send everything again: a page has missed something."""

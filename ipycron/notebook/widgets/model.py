@@ -6,10 +6,12 @@ every text as text.
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 from ipycron.api.task import get_record
-from ipycron.client.executions import read_instants
+from ipycron.client.executions import read_instants, read_slots
+from ipycron.client.history import judge_past
 from ipycron.client.jobs import OnExecutor
 from ipycron.notebook.display.tracebacks import read_errors
 from ipycron.notebook.display.words import (
@@ -28,8 +30,10 @@ if TYPE_CHECKING:
 
     from ipycron.api.task import Task
     from ipycron.client.event_log import Item
-    from ipycron.client.executions import PastRun, RunLike
+    from ipycron.client.executions import History, PastRun, PastSlot, RunLike
     from ipycron.notebook.display.tracebacks import ErrorText
+    from ipycron.runlog.glances import Glance
+    from ipycron.runlog.records import RunRecord
 
 
 MAX_NAME = 300
@@ -38,6 +42,13 @@ MAX_TRACEBACK = 40_000
 """Characters of a traceback that are shown: from its beginning and its end."""
 MAX_TROUBLE = 4_000
 """Characters of the reason why a task did not start."""
+MARKS = 20
+"""Runs and slots in the strip of a task: the last ones."""
+
+Mark = tuple[str, float, float | None, str, int]
+"""A run or slot in a strip: its id; its place in time, Unix seconds; seconds that it
+took, None without a run; its outcome; how many slots it stands for."""
+
 FIRES = 3
 """Slots sent in advance: the browser counts on by itself while the kernel is busy."""
 
@@ -48,6 +59,7 @@ class RunRow(TypedDict):
     Attributes:
         state: "running", or its outcome.
         unsent: present and true if its result could not travel.
+        slots: present for a row that stands for several slots: how many.
     """
 
     id: str
@@ -58,6 +70,7 @@ class RunRow(TypedDict):
     state: str
     summary: str
     unsent: NotRequired[bool]
+    slots: NotRequired[int]
 
 
 class ErrorInfo(TypedDict):
@@ -115,7 +128,7 @@ class TaskRow(TypedDict):
         stop_by: when a stop that waits for a run will end it; None if there is none.
         trouble: the error of the last start; None if it succeeded.
         fires: the next slots, empty if it is not armed.
-        bars: its last runs, oldest first: start, duration, outcome.
+        marks: its last runs and slots, oldest first.
         cell: the front end's id of the cell that created it; absent if unknown.
     """
 
@@ -134,7 +147,7 @@ class TaskRow(TypedDict):
     runs_left: int | None
     running: list[RunRow]
     last: RunRow | None
-    bars: list[tuple[float, float, str]]
+    marks: list[Mark]
     counts: Counts
     cell: NotRequired[str]
 
@@ -156,8 +169,14 @@ class EventRow(TypedDict):
     stopped: bool
 
 
-def describe_task(task: Task, now: float) -> TaskRow:
-    """Return the row of a task at an instant."""
+def describe_task(task: Task, now: float, past: Iterable[Mark] = ()) -> TaskRow:
+    """Return the row of a task at an instant.
+
+    Args:
+        task: the task.
+        now: Unix seconds.
+        past: marks of its runs and slots that the history's file has.
+    """
     history = task.history
     runs = list(history)
     row = TaskRow(
@@ -176,7 +195,7 @@ def describe_task(task: Task, now: float) -> TaskRow:
         runs_left=task.runs_left,
         running=[describe_run(run) for run in task.running],
         last=describe_run(runs[-1]) if runs else None,
-        bars=[_make_bar(run) for run in runs],
+        marks=find_marks(history, past),
         counts=Counts(
             finished=history.finished,
             failed=history.failed,
@@ -245,17 +264,23 @@ def describe_run(run: RunLike) -> RunRow:
 
 def describe_shown(run: RunLike) -> RunInfo:
     """Return the run whose output is shown, with its traceback if it failed."""
-    traceback = run.traceback_text if run.outcome == "failed" else None
-    shown = None if traceback is None else _cut_traceback(traceback)
+    text = run.traceback_text if run.outcome == "failed" else None
+    traceback, errors = _describe_traceback(text)
     return RunInfo(
         **describe_run(run),
         pid=run.pid,
-        traceback=shown,
-        errors=[]
-        if shown is None
-        else [_describe_error(e) for e in read_errors(shown)],
+        traceback=traceback,
+        errors=errors,
         shows_result=False,
     )
+
+
+def _describe_traceback(text: str | None) -> tuple[str | None, list[ErrorInfo]]:
+    """Return as much of a traceback as is shown, and what is in it."""
+    if text is None:
+        return None, []
+    shown = _cut_traceback(text)
+    return shown, [_describe_error(error) for error in read_errors(shown)]
 
 
 def _describe_error(error: ErrorText) -> ErrorInfo:
@@ -293,12 +318,95 @@ def _cut_traceback(text: str) -> str:
     return clean(text, 2 * MAX_TRACEBACK)
 
 
-def _make_bar(run: PastRun) -> tuple[float, float, str]:
+def find_marks(history: History, past: Iterable[Mark] = ()) -> list[Mark]:
+    """Return the last marks of what is remembered and of what the file has."""
+    marks = {mark[0]: mark for mark in past}
+    marks |= {slot.id: _mark_slot(slot) for slot in read_slots(history)}
+    marks |= {run.id: _mark_run(run) for run in history}
+    return sorted(marks.values(), key=itemgetter(1))[-MARKS:]
+
+
+def _mark_run(run: PastRun) -> Mark:
     date, begin, end = read_instants(run)
-    outcome = run.outcome or ""
     if begin is None or end is None:  # the task was never started
-        return _round(date), 0.0, outcome
-    return _round(begin), _round(end - begin, 10_000), outcome
+        return run.id, _round(date), None, str(judge_past(run)), 1
+    return run.id, _round(begin), _round(end - begin, 10_000), str(judge_past(run)), 1
+
+
+def _mark_slot(slot: PastSlot) -> Mark:
+    return slot.id, _round(slot.date), None, str(slot.outcome), slot.slots
+
+
+def mark_glance(glance: Glance) -> Mark:
+    """Return the mark of a run or slot that the file has."""
+    run_id, outcome = clean(glance.id, MAX_NAME), clean(glance.outcome, MAX_NAME)
+    return run_id, _round(glance.at), _find_duration(glance), outcome, glance.slots
+
+
+def _find_duration(glance: Glance) -> float | None:
+    if glance.started_at is None or glance.finished_at is None:
+        return None
+    return _round(glance.finished_at - glance.started_at, 10_000)
+
+
+def describe_glance(glance: Glance) -> RunRow:
+    """Return a run or slot that the file has as one line of a list."""
+    slot, started = glance.slot, glance.started_at
+    row = RunRow(
+        id=clean(glance.id, MAX_NAME),
+        reason=clean(glance.trigger, MAX_NAME),
+        date=_round(glance.at if slot is None else slot),
+        started=None if started is None else _round(started),
+        duration=_find_duration(glance),
+        state=clean(glance.outcome, MAX_NAME),
+        summary=clean(format_summary(glance.summary), MAX_SUMMARY),
+    )
+    if glance.slots > 1:
+        row["slots"] = glance.slots
+    return row
+
+
+def describe_record(record: RunRecord) -> RunInfo:
+    """Return a run or slot that the file has, to be shown with its output."""
+    started, slot = record.started_at, record.slot
+    error = ": ".join(text for text in (record.error_type, record.error) if text)
+    traceback, errors = _describe_traceback(record.traceback or None)
+    info = RunInfo(
+        id=clean(record.id, MAX_NAME),
+        reason=clean(record.trigger, MAX_NAME),
+        date=_round((slot or record.at).timestamp()),
+        started=None if started is None else _round(started.timestamp()),
+        duration=record.duration,
+        state=clean(str(record.outcome), MAX_NAME),
+        summary=clean(format_summary(error or record.summary or ""), MAX_SUMMARY),
+        pid=record.pid,
+        traceback=traceback,
+        errors=errors,
+        shows_result=False,
+    )
+    if record.missed_count is not None and record.missed_count > 1:
+        info["slots"] = record.missed_count
+    return info
+
+
+def describe_slot(slot: PastSlot) -> RunInfo:
+    """Return a slot that did not run, to be shown like a run."""
+    info = RunInfo(
+        id=slot.id,
+        reason="scheduled",
+        date=_round(slot.date),
+        started=None,
+        duration=None,
+        state=str(slot.outcome),
+        summary=clean(format_summary(slot.summary), MAX_SUMMARY),
+        pid=None,
+        traceback=None,
+        errors=[],
+        shows_result=False,
+    )
+    if slot.slots > 1:
+        info["slots"] = slot.slots
+    return info
 
 
 def _round(seconds: float, parts: int = 1000) -> float:
@@ -309,7 +417,7 @@ def _round(seconds: float, parts: int = 1000) -> float:
 class Deltas:
     """Remembers the rows that were sent and finds what differs.
 
-    A delta is a row's `id` with the fields that changed, as they are now. Of `bars`
+    A delta is a row's `id` with the fields that changed, as they are now. Of `marks`
     only the new ones are sent, as `more`; the browser adds those that it lacks, since a
     page loaded in between has some of them.
     """
@@ -331,9 +439,9 @@ class Deltas:
             return now
         before: dict[str, Any] = dict(known)
         delta = {name: now[name] for name in now if now[name] != before[name]}
-        if "bars" in delta:
-            sent = set(before["bars"])
-            delta["more"] = [bar for bar in delta.pop("bars") if bar not in sent]
+        if "marks" in delta:
+            sent = set(before["marks"])
+            delta["more"] = [mark for mark in delta.pop("marks") if mark not in sent]
         return {"id": row["id"], **delta} if delta else None
 
     def forget(self, ids: Iterable[str]) -> list[str]:

@@ -12,10 +12,11 @@ from ipycron.notebook.display.transcript import (
     MAX_GROUPS,
     Transcript,
 )
+from ipycron.notebook.widgets.filed import FiledRun
 from ipycron.notebook.widgets.model import RunInfo, describe_shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from ipycron.api.task import Task
     from ipycron.client.executions import RunLike
@@ -82,9 +83,16 @@ class Pane:
     """Follows the newest run of a task, or shows a past one.
 
     Not thread-safe by itself: its view holds a lock.
+
+    Args:
+        find_past: called with a task and the id of a run that is not in memory; returns
+            whether it is known what became of it, and the run, if there is one.
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self, find_past: Callable[[Task, str], tuple[bool, FiledRun | None]]
+    ) -> None:
+        self._find_past = find_past
         self._task: Task | None = None
         self._pinned: str | None = None
         self._run_id: str | None = None
@@ -115,14 +123,14 @@ class Pane:
         task = self._task
         if task is None:
             return None
-        run = find_run(task, self._pinned)
+        run = self._find(task)
         if run is None:
             return None
         is_new = run.id != self._run_id
         if is_new:
             self._begin(run)
         # The end first: what comes later is another change.
-        info = describe_shown(run)
+        info = _describe(run)
         start = self._position
         pieces, self._position = run.output.read(start)
         is_past = is_new and info["state"] != "running"
@@ -141,7 +149,17 @@ class Pane:
         self.size += sum(len(value) for _, value in items if isinstance(value, str))
         return self._make_state(items, start, reset=is_new)
 
-    def _begin(self, run: RunLike) -> None:
+    def _find(self, task: Task) -> RunLike | FiledRun | None:
+        """Return the run to show; None if there is none, or not yet."""
+        if self._pinned is None:
+            return find_newest(task)
+        run: RunLike | FiledRun | None = find_run(task, self._pinned)
+        if run is not None:
+            return run
+        is_known, run = self._find_past(task, self._pinned)
+        return run or find_newest(task) if is_known else None
+
+    def _begin(self, run: RunLike | FiledRun) -> None:
         self._run_id = run.id
         self._position = 0
         self._transcript = Transcript()
@@ -180,15 +198,20 @@ class Pane:
         self._slots.close()
 
 
-def find_run(task: Task, run_id: str | None = None) -> RunLike | None:
-    """Return a run of a task by its id, else its newest; None if there was none."""
+def _describe(run: RunLike | FiledRun) -> RunInfo:
+    return run.info.copy() if isinstance(run, FiledRun) else describe_shown(run)
+
+
+def find_run(task: Task, run_id: str) -> RunLike | None:
+    """Return the run of a task that has an id; None if it is not in memory."""
     running = task.running
-    if run_id is not None:
-        past = task.history.find(run_id)
-        pinned = past or next((run for run in running if run.id == run_id), None)
-        if pinned is not None:
-            return pinned
-    if running:
+    past = task.history.find(run_id)
+    return past or next((run for run in running if run.id == run_id), None)
+
+
+def find_newest(task: Task) -> RunLike | None:
+    """Return the newest run of a task, first of all one in progress."""
+    if running := task.running:
         return running[-1]
     history = task.history
     return history[-1] if history else None

@@ -12,10 +12,10 @@ function renderCard(store, el) {
   const words = h("span", { class: "icr-clip" });
   const zone = h("span", { class: "icr-muted icr-clip" });
   const counts = h("span", { class: "icr-counts icr-number" });
-  const bars = new Bars((start) => chooseStart(start));
+  const strip = new Strip((run) => choose(run));
   const head = new RunHead();
   const pane = new Pane(store);
-  const runs = new RunList((run) => store.setUi({ run }));
+  const runs = new RunList(store, (run) => store.setUi({ run }));
   const trouble = new Trouble();
   const facts = new Facts(store);
   const notices = new Notices(store, () => true);
@@ -43,14 +43,14 @@ function renderCard(store, el) {
     facts.list,
     notices.el,
     trouble.el,
-    h("div", { class: "icr-bar-line" }, head.el, h("span", { class: "icr-grow" }), counts, bars.el, history),
+    h("div", { class: "icr-bar-line" }, head.el, h("span", { class: "icr-grow" }), counts, strip.el, history),
     h("div", { class: "icr-body" }, list, pane.el),
   );
 
-  function chooseStart(start) {
-    const all = store.opened?.runs ?? [];
-    const run = all.find((known) => (known.started ?? known.date) === start);
-    if (run) store.setUi({ run: run === all[all.length - 1] ? null : run.id });
+  /** The newest run is followed, not pinned. */
+  function choose(run) {
+    const last = store.tasks.get(id)?.last?.id;
+    store.setUi({ run: run === last ? null : run });
   }
 
   function drawState() {
@@ -78,7 +78,8 @@ function renderCard(store, el) {
     countdown.draw(task, now);
     const shown = pane.findShown(store.opened?.pane);
     head.draw(task, shown, now);
-    bars.draw(task.bars, task.zone, now, shown?.started ?? null);
+    strip.draw(task, now);
+    strip.show(shown?.id ?? null);
     runs.draw(task, store.opened?.runs ?? [], shown?.id ?? null, now);
   }
 
@@ -94,7 +95,10 @@ function renderCard(store, el) {
     setAttribute(root, "data-saved", store.isSaved);
     notices.draw();
     const task = store.tasks.get(id);
-    if (task) controls.draw(task);
+    if (task) {
+      controls.draw(task);
+      drawTime();
+    }
   }
 
   function update(what, news) {

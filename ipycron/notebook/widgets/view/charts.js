@@ -1,93 +1,155 @@
 // @ts-check
-// Small charts in SVG: durations of the last runs, the next hours.
+// Small charts: the last runs, the next hours.
 
-const BARS = 20;
-const BAR = 5;
-const HEIGHT = 18;
-const FOOT = 3; // below the bars: the mark of the shown run
+const MARKS = 20; // of a strip, as the kernel sends them
+
+/** What an outcome means to who looks at many: each has a shape of its own. */
+const KINDS = {
+  running: "running",
+  finished: "finished",
+  failed: "failed",
+  timed_out: "failed",
+  crashed: "failed",
+  lost: "failed",
+  stopped: "stopped",
+  cancelled: "stopped",
+  replaced: "stopped",
+  missed: "missed",
+  coordinator_error: "missed",
+};
+
+/** @param {string} outcome */
+function findKind(outcome) {
+  return Object.hasOwn(KINDS, outcome) ? KINDS[outcome] : "skipped";
+}
+
+/** An outcome in words, as the kernel's names have no blanks: timed out, missed 12 slots. */
+function describeOutcome(outcome, slots = 1) {
+  return `${outcome.replaceAll("_", " ")}${slots > 1 ? ` ${slots} slots` : ""}`;
+}
+
+/** A mark in words: failed, 03:00:01, 2.1 s. */
+function describeMark([, at, took, outcome, slots], zone, now) {
+  const words = [describeOutcome(outcome, slots), formatInstant(at, zone, now)];
+  if (took !== null) words.push(formatDuration(took));
+  return words.join(", ");
+}
 
 /**
- * Bars of the last runs, newest at the right; failures are red, stopped runs grey.
+ * The last runs and slots of a task, newest at the right: each a shape by its outcome,
+ * below a bar as high as its duration. A click opens the run. One stop of the tab key;
+ * the arrow keys go from mark to mark.
  *
- * Three paths, since two hundred of these are redrawn each second. Only a chart whose
- * bars can be picked has an element for each bar.
+ * One element each, moved and not made again: two hundred strips change each second.
  */
-class Bars {
-  /** @param {((start: number) => void) | null} pick called with a run's start */
-  constructor(pick = null) {
+class Strip {
+  /** @param {(run: string) => void} pick called with a run's id */
+  constructor(pick) {
     this.pick = pick;
-    /** @type {[number, number, string][] | null} */
-    this.bars = null;
-    /** @type {number | null} */
-    this.chosen = null;
-    this.paths = {
-      finished: s("path", { class: "icr-bar" }),
-      failed: s("path", { class: "icr-bar icr-bad" }),
-      stopped: s("path", { class: "icr-bar icr-ended" }),
-    };
-    this.mark = s("path", { class: "icr-on" });
-    this.hits = s("g", {});
-    const base = s("path", { class: "icr-base", d: `M0 ${HEIGHT - 0.5}H${BARS * BAR}` });
-    this.el = s(
-      "svg",
-      {
-        class: "icr-bars",
-        viewBox: `0 0 ${BARS * BAR} ${HEIGHT + FOOT}`,
-        width: BARS * BAR,
-        height: HEIGHT + FOOT,
-        role: "img",
-      },
-      base,
-      ...Object.values(this.paths),
-      this.mark,
-      pick ? this.hits : null,
-    );
+    /** @type {Map<string, any>} */
+    this.items = new Map();
+    this.shown = null;
+    this.el = h("div", { class: "icr-strip", role: "group" });
+    this.el.addEventListener("keydown", (event) => this.step(event));
+    this.el.addEventListener("click", (event) => this.choose(event));
+    // "03:00:01" is a date and a time the day after: written when it is read.
+    for (const event of ["focusin", "pointerover"]) {
+      this.el.addEventListener(event, ({ target }) => this.label(target.closest(".icr-mark")));
+    }
   }
 
-  /**
-   * @param {[number, number, string][]} bars
-   * @param {number | null} chosen the start of the run that is shown
-   */
-  draw(bars, zone, now, chosen = null) {
-    if (bars === this.bars && chosen === this.chosen) return;
-    const isSame = bars === this.bars;
-    [this.bars, this.chosen] = [bars, chosen];
-    const left = (index) => (BARS - bars.length + index) * BAR;
-    const at = bars.findIndex(([start]) => start === chosen);
-    setAttribute(this.mark, "d", at < 0 ? "" : drawBar(left(at), HEIGHT + FOOT, FOOT - 1));
-    if (isSame) return;
-    const longest = Math.max(0.001, ...bars.map(([, duration]) => duration));
-    const drawn = { finished: "", failed: "", stopped: "" };
-    bars.forEach(([, duration, outcome], index) => {
-      const height = Math.max(2, (duration / longest) * (HEIGHT - 2));
-      drawn[outcome] += drawBar(left(index), HEIGHT, height);
-    });
-    for (const [outcome, path] of Object.entries(this.paths)) setAttribute(path, "d", drawn[outcome]);
-    setAttribute(this.el, "aria-label", describeBars(bars));
-    if (this.pick) this.hits.replaceChildren(...bars.map((bar, index) => this.makeHit(bar, left(index), zone, now)));
+  /** @param {any} task @param {number} now */
+  draw(task, now) {
+    const { marks } = task;
+    [this.zone, this.now] = [task.zone, now];
+    if (marks === this.marks) return;
+    this.marks = marks;
+    const ids = new Set(marks.map(([id]) => id));
+    for (const [id, item] of this.items) {
+      if (ids.has(id)) continue;
+      if (item === document.activeElement) item.nextElementSibling?.focus();
+      this.items.delete(id);
+    }
+    const longest = Math.max(0.001, ...marks.map(([, , took]) => took ?? 0));
+    place(this.el, marks.map((mark) => this.drawMark(mark, longest)));
+    setAttribute(this.el, "aria-label", describeStrip(task));
+    this.drawShown();
   }
 
-  makeHit([start, duration, outcome], x, zone, now) {
-    const said = `${formatInstant(start, zone, now)} · ${formatDuration(duration)}`;
-    return s(
-      "rect",
-      { class: "icr-hit", x, y: 0, width: BAR, height: HEIGHT, on: { click: () => this.pick(start) } },
-      s("title", {}, outcome === "finished" ? said : `${said} · ${outcome}`),
-    );
+  drawMark(mark, longest) {
+    const [id, , took, outcome] = mark;
+    let item = this.items.get(id);
+    if (!item) {
+      item = h("button", { type: "button", class: "icr-mark", tabindex: "-1" });
+      this.items.set(id, item);
+    }
+    if (item.mark?.join() !== mark.join()) {
+      item.mark = mark;
+      setAttribute(item, "data-kind", findKind(outcome));
+      this.label(item);
+    }
+    const share = took === null ? "0" : Math.max(0.1, took / longest).toFixed(2);
+    if (share !== item.share) item.style.setProperty("--icr-share", share);
+    item.share = share;
+    return item;
+  }
+
+  label(item) {
+    if (!item) return;
+    const said = describeMark(item.mark, this.zone, this.now);
+    setAttribute(item, "title", said);
+    setAttribute(item, "aria-label", said);
+  }
+
+  /** Mark the run that is shown. @param {string | null} id */
+  show(id) {
+    if (id === this.shown) return;
+    this.shown = id;
+    this.drawShown();
+  }
+
+  drawShown() {
+    for (const [id, item] of this.items) setAttribute(item, "aria-current", id === this.shown ? "true" : null);
+    this.setStop();
+  }
+
+  /** The mark that the tab key stops at: the focused one, the shown one, or the newest. */
+  setStop() {
+    const focused = this.el.contains(document.activeElement) ? document.activeElement : null;
+    const stop = focused ?? this.items.get(this.shown) ?? this.el.lastElementChild;
+    for (const item of this.items.values()) {
+      const index = item === stop ? 0 : -1;
+      if (item.tabIndex !== index) item.tabIndex = index;
+    }
+  }
+
+  step(event) {
+    const { el } = this;
+    const item = event.target.closest(".icr-mark");
+    const next = {
+      ArrowLeft: item?.previousElementSibling,
+      ArrowRight: item?.nextElementSibling,
+      Home: el.firstElementChild,
+      End: el.lastElementChild,
+    }[event.key];
+    if (!next) return;
+    event.preventDefault();
+    next.focus();
+    this.setStop();
+  }
+
+  choose(event) {
+    const item = event.target.closest(".icr-mark");
+    if (item) this.pick(item.mark[0]);
   }
 }
 
-function drawBar(x, bottom, height) {
-  return `M${x + 0.5} ${bottom}h${BAR - 1}v${-height.toFixed(1)}h${1 - BAR}z`;
-}
-
-function describeBars(bars) {
-  if (!bars.length) return "No run yet";
-  const failed = bars.filter(([, , outcome]) => outcome === "failed").length;
-  const durations = bars.map(([, duration]) => duration);
-  const shortest = formatDuration(Math.min(...durations));
-  const longest = formatDuration(Math.max(...durations));
-  return `Last ${bars.length} runs: ${failed} failed, ${shortest} to ${longest}`;
+function describeStrip({ name, marks }) {
+  if (!marks.length) return `No run of ${name} yet`;
+  const count = (kind) => marks.filter(([, , , outcome]) => findKind(outcome) === kind).length;
+  const bad = ["failed", "missed"].map((kind) => [count(kind), kind]).filter(([number]) => number);
+  const parts = bad.map(([number, kind]) => `${number} ${kind}`);
+  return `Last ${marks.length} of ${name}${parts.length ? `: ${parts.join(", ")}` : ""}`;
 }
 
 const WIDTH = 1000;

@@ -74,6 +74,8 @@ const ICONS = {
   failing: "M8 2.2 14.5 13.5h-13zM8 6.4v3.4M8 11.4v.6",
   paused: "M8 2a6 6 0 1 0 0 12A6 6 0 0 0 8 2zM6.4 5.8v4.4M9.6 5.8v4.4",
   stopped: "M4 4h8v8H4z",
+  missed: "M8 3.4a4.6 4.6 0 1 0 0 9.2 4.6 4.6 0 0 0 0-9.2z",
+  skipped: "M4 8h8",
   destroyed: "M8 2a6 6 0 1 0 0 12A6 6 0 0 0 8 2zM3.8 3.8l8.4 8.4",
   copy: "M5.5 5.5V3h7.5v7.5h-2.5M3 5.5h7.5V13H3z",
   save: "M8 2.5v7M4.8 6.6 8 9.8l3.2-3.2M3 13h10",

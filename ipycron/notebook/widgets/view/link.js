@@ -21,6 +21,8 @@ class Store {
     this.tasks = new Map();
     this.commands = new Map();
     this.notices = [];
+    /** Older runs of one task that this page has asked for. @type {any} */
+    this.older = null;
     this.connection = isSaved ? "gone" : "live";
     this.lastMessageAt = performance.now();
     this.takeWhole(model.get("state"));
@@ -72,6 +74,8 @@ class Store {
     if (message.type === "state") this.takeState(message);
     else if (message.type === "output") this.takeOutput(message);
     else if (message.type === "whole") this.takeWhole(message.state, true);
+    else if (message.type === "older") this.takeOlder(message);
+    else if (message.type === "note") this.addNotice(message.text, message.task);
     else if (message.type === "ack") this.takeAck(message.id);
     else if (message.type === "done") this.takeDone(message);
   }
@@ -98,10 +102,11 @@ class Store {
   }
 
   takeTask({ more, ...delta }) {
-    const task = { ...(this.tasks.get(delta.id) ?? { bars: [] }), ...delta };
+    const task = { ...(this.tasks.get(delta.id) ?? { marks: [] }), ...delta };
     if (more) {
-      const known = new Set(task.bars.map(([start]) => start));
-      task.bars = [...task.bars, ...more.filter(([start]) => !known.has(start))].slice(-BARS);
+      // Those of the history's file come later than newer ones.
+      const all = new Map([...task.marks, ...more].map((mark) => [mark[0], mark]));
+      task.marks = [...all.values()].sort(([, a], [, b]) => a - b).slice(-MARKS);
     }
     this.tasks.set(delta.id, task);
   }
@@ -116,7 +121,7 @@ class Store {
     const isSame = this.opened?.task === task;
     const known = isSame ? this.opened.runs : [];
     const ids = new Set(runs.map((run) => run.id));
-    const merged = [...known.filter((run) => !ids.has(run.id)), ...runs].slice(-BARS);
+    const merged = [...known.filter((run) => !ids.has(run.id)), ...runs].slice(-MARKS);
     this.opened = { task, runs: merged, pane: isSame ? this.opened.pane : null };
   }
 
@@ -134,14 +139,31 @@ class Store {
     this.notify("output", news);
   }
 
+  takeOlder({ task, runs, next, note }) {
+    const known = this.older?.task === task ? this.older.runs : [];
+    const all = new Map([...known, ...runs].map((run) => [run.id, run]));
+    this.older = { task, runs: [...all.values()], next, note };
+    this.notify("state");
+  }
+
+  /** What has been read of a task's older runs, newest first. @param {string} task */
+  findOlder(task) {
+    return this.older?.task === task ? this.older : { task, runs: [], next: null, note: "" };
+  }
+
   // --- to the kernel --------------------------------------------------------------
 
+  /** Ask for the next page of a task's older runs. @param {string} task */
+  askOlder(task) {
+    if (this.findCommand(task)?.name !== "older") this.send("older", task, { before: this.findOlder(task).next });
+  }
+
   /** Send a command; views show whether it is waiting, and its outcome. */
-  send(name, task) {
+  send(name, task, more = {}) {
     const command = { id: makeId(), name, task, isWaiting: false, timer: 0 };
     const isClick = name !== "hello" && name !== "sync";
     try {
-      this.model.send({ type: "command", id: command.id, name, task });
+      this.model.send({ type: "command", id: command.id, name, task, ...more });
     } catch {
       // The comm is closed: "Cannot send".
       this.setConnection(this.connection === "restarted" ? "restarted" : "gone");

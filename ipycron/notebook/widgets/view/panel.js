@@ -87,6 +87,7 @@ function renderPanel(store, el) {
     if (what === "output") {
       table.detail.take(news);
       table.detail.draw(store.clock.now());
+      table.drawShown();
     }
   }
 

@@ -53,14 +53,15 @@ function isFailing(task) {
 
 /** How a run is shown; "warning": it succeeded, but its result is not here. */
 function findState(run) {
-  return run.unsent ? "warning" : run.state;
+  return run.unsent ? "warning" : findKind(run.state);
 }
 
 /** The end of a run in a few words. */
 function describeEnd(run) {
   const took = run.duration === null ? "" : formatDuration(run.duration);
   if (run.state === "finished") return `finished in ${took}`;
-  return took ? `${run.state} after ${took}` : run.state;
+  const words = describeOutcome(run.state, run.slots);
+  return took ? `${words} after ${took}` : words;
 }
 
 /** A result or an error worth a line; `None` is not. */
@@ -291,14 +292,22 @@ class Notices {
   }
 }
 
-/** The remembered runs of one task as a list to choose from. */
+/** The remembered runs of one task as a list to choose from, and older ones on demand. */
 class RunList {
-  /** @param {(run: string | null) => void} choose */
-  constructor(choose) {
+  /** @param {Store} store @param {(run: string | null) => void} choose */
+  constructor(store, choose) {
+    this.store = store;
     this.choose = choose;
+    this.more = makeButton("expand", "Older runs", () => this.askOlder(), true);
+    this.said = h("div", { class: "icr-said", role: "status" });
+    this.foot = h("div", { class: "icr-older" }, this.more, this.said);
     this.el = h("div", { class: "icr-runs", role: "listbox", "aria-label": "Last runs" });
     this.el.addEventListener("keydown", (event) => this.step(event));
     this.note = h("div", { class: "icr-of icr-muted icr-number", hidden: true });
+  }
+
+  askOlder() {
+    if (!this.more.getAttribute("aria-disabled")) this.store.askOlder(this.task.id);
   }
 
   step(event) {
@@ -312,26 +321,44 @@ class RunList {
 
   /** @param {any} task @param {any[]} runs @param {string | null} shown @param {number} now */
   draw(task, runs, shown, now) {
+    this.task = task;
     const ended = runs.filter((run) => !task.running.some(({ id }) => id === run.id));
-    const all = [...ended, ...task.running].reverse();
+    const known = [...ended, ...task.running].reverse();
+    const older = this.store.findOlder(task.id);
+    const ids = new Set(known.map(({ id }) => id));
+    const all = [...known, ...older.runs.filter(({ id }) => !ids.has(id))];
+    this.drawFoot(older);
     const { finished, failed, stopped } = task.counts;
     const total = finished + failed + stopped + task.running.length;
     const key = JSON.stringify([all.map((run) => [run.id, run.state]), shown, total]);
     if (key === this.drawn) return;
     this.drawn = key;
-    if (!this.note.parentElement) this.el.before(this.note);
+    if (!this.note.parentElement) {
+      this.el.before(this.note);
+      this.el.after(this.foot);
+    }
     this.note.hidden = total <= all.length;
     setText(this.note, `The last ${all.length} of ${total} runs`);
-    this.el.parentElement.classList.toggle("icr-void", all.length === 0);
     const focused = document.activeElement?.getAttribute?.("data-run");
     const hadFocus = this.el.contains(document.activeElement);
     this.el.replaceChildren(...all.map((run, index) => this.makeItem(task, run, run.id === shown, index === 0, now)));
     if (hadFocus) this.el.querySelector(`[data-run="${CSS.escape(focused ?? "")}"]`)?.focus();
   }
 
+  drawFoot({ next, note }) {
+    const isBusy = this.store.findCommand(this.task.id)?.name === "older";
+    this.more.hidden = Boolean(note) && !next;
+    setAttribute(this.more, "aria-busy", isBusy ? "true" : null);
+    setAttribute(this.more, "aria-disabled", this.store.isDead ? "true" : null);
+    setText(this.said, note);
+    this.said.hidden = !note;
+  }
+
   makeItem(task, run, isShown, isNewest, now) {
     const state = findState(run);
-    const end = run.state === "running" ? run.state : run.duration === null ? "–" : formatDuration(run.duration);
+    const word = run.state === "finished" && run.unsent ? "warning" : describeOutcome(run.state, run.slots);
+    const isOver = state === "missed" || state === "skipped";
+    const end = run.state === "running" || isOver ? word : run.duration === null ? "–" : formatDuration(run.duration);
     const pick = () => this.choose(isNewest ? null : run.id);
     return h(
       "button",
@@ -341,7 +368,7 @@ class RunList {
         role: "option",
         "aria-selected": isShown ? "true" : "false",
         "data-run": run.id,
-        title: `${state}${describeSummary(run) ? `: ${describeSummary(run)}` : ""}`,
+        title: `${word}${describeSummary(run) ? `: ${describeSummary(run)}` : ""}`,
         on: { click: pick },
       },
       icon(state),
@@ -378,7 +405,7 @@ class RunHead {
     setText(this.summary, state === "finished" && summary ? `→ ${summary}` : summary);
     setAttribute(this.summary, "title", summary || null);
     const home = task.place === "executor" ? "on its executor" : "in the notebook's own process";
-    const place = run.pid ? `process ${run.pid}` : home;
-    setAttribute(this.when, "title", `${formatInstant(run.date, task.zone, now)} ${task.zone}, ${place}`);
+    const place = run.pid ? `, process ${run.pid}` : run.started === null ? "" : `, ${home}`;
+    setAttribute(this.when, "title", `${formatInstant(run.date, task.zone, now)} ${task.zone}${place}`);
   }
 }

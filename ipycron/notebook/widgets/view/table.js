@@ -7,7 +7,7 @@ const COLUMNS = [
   { key: "pattern", title: "Schedule" },
   { key: "next", title: "Next run" },
   { key: "last", title: "Last run" },
-  { key: "duration", title: "Durations" },
+  { key: "duration", title: "History" },
   { key: "", title: "" },
 ];
 
@@ -47,7 +47,7 @@ class Row {
     this.status = new StatusMark();
     this.countdown = new Countdown(false);
     this.controls = new Controls(store, id, false);
-    this.bars = new Bars();
+    this.strip = new Strip((run) => store.setUi({ open: id, run }));
     this.name = h("bdi", { class: "icr-name icr-clip" });
     this.words = h("span", { class: "icr-small icr-clip" });
     this.pattern = h("code", { class: "icr-pattern icr-clip" });
@@ -74,7 +74,7 @@ class Row {
       h("td", {}, this.pattern, this.words),
       h("td", {}, this.countdown.el, this.at),
       h("td", {}, this.lastLine, this.summary),
-      h("td", {}, this.bars.el),
+      h("td", {}, this.strip.el),
       h("td", { class: "icr-end" }, this.controls.el),
     );
     // A click anywhere in the row also opens it; the button is for keyboard and reader.
@@ -94,7 +94,7 @@ class Row {
     setText(this.words, task.words);
     setAttribute(this.words, "title", `${task.words} (${task.zone})`);
     setText(this.counts, describeCounts(task));
-    this.bars.draw(task.bars, task.zone, now);
+    this.strip.draw(task, now);
     this.controls.draw(task);
     setAttribute(this.el, "data-status", task.status);
   }
@@ -133,7 +133,7 @@ class Detail {
     this.store = store;
     this.pane = new Pane(store);
     this.head = new RunHead();
-    this.runs = new RunList((run) => store.setUi({ run }));
+    this.runs = new RunList(store, (run) => store.setUi({ run }));
     const side = h("div", { class: "icr-history" }, this.runs.el);
     this.trouble = new Trouble();
     const main = h("div", { class: "icr-detail-main" }, this.trouble.el, this.head.el, this.pane.el);
@@ -165,6 +165,7 @@ class Detail {
     this.trouble.draw(task);
     this.head.draw(task, shown, now);
     this.runs.draw(task, this.known?.runs ?? [], shown?.id ?? null, now);
+    this.shown = shown?.id ?? null;
   }
 }
 
@@ -299,10 +300,17 @@ class Table {
   drawTime(now) {
     for (const row of this.rows.values()) if (row.el.isConnected) row.drawTime(now);
     this.detail.draw(now);
+    this.drawShown();
+  }
+
+  /** Mark the run that is shown in the strip of its task. */
+  drawShown() {
+    for (const row of this.rows.values()) row.strip.show(row.id === this.detail.id ? this.detail.shown : null);
   }
 
   drawControls() {
     for (const row of this.rows.values()) row.controls.draw(row.task);
+    this.detail.draw(this.store.clock.now());
   }
 }
 
