@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
-from ipycron.api.instants import check_instant
 from ipycron.api.run_list import History, format_at
 from ipycron.client.client import LAST_ROWS
+from ipycron.client.instants import read_past
 from ipycron.client.registry import registry
 from ipycron.errors import HistoryError, InvalidOption, UnknownRun, suggest
 from ipycron.runlog.following import Follower
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Literal, TypeAlias
 
-    from ipycron.api.instants import Instant
+    from ipycron.client.instants import Instant
     from ipycron.runlog.records import RunRecord
 
     OutcomeName: TypeAlias = Literal[
@@ -138,7 +138,7 @@ def purge_history(
     from ipycron.runlog.purging import delete_runs  # noqa: PLC0415 - seldom used
 
     names = check_names("name", name)
-    end = check_instant("before", before, SystemClock().now())
+    end = read_past("before", before, SystemClock().now())
     return delete_runs(require_path(), names, end)
 
 
@@ -213,8 +213,8 @@ def make_query(
 ) -> Query:  # fmt: skip
     """Return the arguments of `history`, checked."""
     now = SystemClock().now()
-    first = check_instant("since", since, now)
-    end = check_instant("until", until, now)
+    first = read_past("since", since, now)
+    end = read_past("until", until, now)
     if first is not None and end is not None and first > end:
         raise InvalidOption(
             option="since", value=since, expected=f"an instant before until ({until})"

@@ -10,8 +10,8 @@ import threading
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from ipycron.api.instants import read_duration
 from ipycron.api.text_table import find_room
+from ipycron.client.instants import read_duration
 from ipycron.process.wire.printable import keep_colours, show_hidden
 
 if TYPE_CHECKING:

@@ -1,9 +1,10 @@
-"""Instants and moments to come as users write them, checked."""
+"""Instants and durations as users write them, checked."""
 
 from __future__ import annotations
 
 import contextlib
 import math
+import re
 from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,9 @@ from ipycron.scheduling.policy import check_duration
 
 if TYPE_CHECKING:
     from datetime import tzinfo
+    from typing import TypeAlias
+
+    Instant: TypeAlias = datetime | date | timedelta | str
 
 LAST = datetime(9999, 12, 1, tzinfo=UTC).timestamp()
 """The last instant that is accepted: a later one has no date in some time zones."""
@@ -19,8 +23,38 @@ LAST = datetime(9999, 12, 1, tzinfo=UTC).timestamp()
 MAX_NOTE = 500
 """Characters in a note: it is shown in one line."""
 
+_PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ms|s|m|h|d|w|)")
+_SECONDS = {
+    "": 1.0,
+    "ms": 0.001,
+    "s": 1.0,
+    "m": 60.0,
+    "h": 3600.0,
+    "d": 86_400.0,
+    "w": 604_800.0,
+}
 _INSTANT = "an instant: a datetime or ISO text, such as '2026-12-01 09:00'"
+_PAST = (
+    "a datetime, a date, a timedelta (so long ago), or text such as '7d', '24h' or "
+    "'2026-11-24 09:00'"
+)
 _MOMENT = f"seconds from now, a time of day, or {_INSTANT}"
+
+
+def read_duration(text: str) -> float | None:
+    """Return the seconds of ``90``, ``1.5``, ``10m``, ``1h30m``; None for other text.
+
+    Examples:
+        >>> read_duration("1h30m"), read_duration("1.5"), read_duration("soon")
+        (5400.0, 1.5, None)
+    """
+    total, at = 0.0, 0
+    for part in _PART.finditer(text):
+        if part.start() != at or (not part[2] and part.group() != text):
+            return None
+        total += float(part[1]) * _SECONDS[part[2]]
+        at = part.end()
+    return total if at == len(text) and text else None
 
 
 def read_instant(name: str, value: Any, zone: tzinfo, *, advice: str = "") -> float:
@@ -74,6 +108,30 @@ def read_moment(name: str, value: Any, zone: tzinfo, now: float) -> float:
     return _check_to_come(name, value, _check_range(name, value, found), zone, now)
 
 
+def read_past(name: str, value: Any, now: float) -> float | None:
+    """Return an instant of the past as Unix seconds; None for None.
+
+    Args:
+        name: the option's, for the error.
+        value: a datetime (local time if it has no zone), a date (its midnight, local
+            time), a timedelta (so long ago), or text: a duration with units (so long
+            ago), a date or a datetime in ISO 8601.
+        now: the present, Unix seconds.
+
+    Raises:
+        InvalidOption: if it is something else, or beyond the calendar.
+    """
+    if value is None:
+        return None
+    try:
+        instant = _read_past(value, now)
+    except (ValueError, OverflowError, OSError):  # 30 February; the year 1
+        instant = None
+    if instant is None:
+        raise InvalidOption(option=name, value=value, expected=_PAST)
+    return instant
+
+
 def check_note(note: Any) -> str:
     """Accept a short text, which may be empty."""
     expected = f"text of at most {MAX_NOTE} characters"
@@ -87,7 +145,21 @@ def check_note(note: Any) -> str:
     return note
 
 
-def _read_datetime(value: Any, zone: tzinfo) -> datetime | None:
+def _read_past(value: Any, now: float) -> float | None:
+    seconds: float | None = None
+    if isinstance(value, timedelta):
+        seconds = value.total_seconds()
+    # A number alone may be a year, a date or seconds: it needs a unit.
+    elif isinstance(value, str) and value.strip()[-1:].isalpha():
+        seconds = read_duration(value.strip())
+    if seconds is not None:
+        return now - seconds if seconds >= 0 else None
+    found = _read_datetime(value, None)
+    return None if found is None else found.timestamp()
+
+
+def _read_datetime(value: Any, zone: tzinfo | None) -> datetime | None:
+    """Return a datetime; one without a zone is in `zone`, None being local time."""
     if isinstance(value, str):
         with contextlib.suppress(ValueError):
             value = datetime.fromisoformat(value.strip())
@@ -95,7 +167,10 @@ def _read_datetime(value: Any, zone: tzinfo) -> datetime | None:
         value = datetime.combine(value, time())
     if not isinstance(value, datetime):
         return None
-    return value if value.tzinfo is not None else value.replace(tzinfo=zone)
+    if value.tzinfo is not None:
+        return value
+    # A new one: pandas' own take a time without a zone for UTC.
+    return datetime.combine(value.date(), value.time(), zone)
 
 
 def _find_time_of_day(value: Any, zone: tzinfo, now: float) -> datetime | None:

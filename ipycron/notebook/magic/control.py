@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.error import UsageError
 
 from ipycron.api import functions as api
-from ipycron.api.instants import read_duration
 from ipycron.api.wait import wait as api_wait
+from ipycron.client.instants import read_duration
 from ipycron.errors import (
     BlockingCall,
     IpycronError,

@@ -13,7 +13,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ipycron.api.instants import read_duration
+from ipycron.client.instants import read_duration
 from ipycron.client.options import find_advice
 from ipycron.cron import CronExpression
 from ipycron.cron import split_expression as split_expression  # noqa: PLC0414 - a part of the grammar

@@ -1,4 +1,4 @@
-"""Instants as users write them."""
+"""Instants of the past as users write them."""
 
 # ruff: noqa: DTZ001, DTZ901 - local time is a part of it
 
@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime, timedelta, timezone
 import pandas as pd
 import pytest
 
-from ipycron.api.instants import check_instant
+from ipycron.client.instants import read_past
 from ipycron.errors import InvalidOption
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC).timestamp()
@@ -58,7 +58,7 @@ def berlin(monkeypatch):
 def test_instant_is_read(value, said):
     """Local time unless there is a zone; durations are so long ago."""
     wanted = None if said is None else datetime.fromisoformat(said).timestamp()
-    assert check_instant("since", value, NOW) == wanted
+    assert read_past("since", value, NOW) == wanted
 
 
 @pytest.mark.parametrize(
@@ -89,5 +89,5 @@ def test_anything_else_is_refused_with_what_is_expected(value):
     with pytest.raises(
         InvalidOption, match=r"since: got .*, expected a datetime"
     ) as got:
-        check_instant("since", value, NOW)
+        read_past("since", value, NOW)
     assert "'7d', '24h'" in str(got.value)
