@@ -121,15 +121,16 @@ def test_slots_without_a_supervisor_run_when_there_is_another(write, catch_up):
 
 def test_task_with_an_end_is_destroyed_in_its_worker_too(write):
     """The supervisor follows the bounds; nothing runs before or after."""
+    ipycron.schedule("0 0 1 1 *", write(JOB)).start().result(SECONDS)  # all is loaded
     now = datetime.fromtimestamp(SystemClock().now(), UTC).replace(microsecond=0)
-    start, end = now + timedelta(seconds=3), now + timedelta(seconds=5)
+    start, end = now + timedelta(seconds=6), now + timedelta(seconds=8)
     task = ipycron.create_task(EVERY_SECOND, write(JOB), start=start, end=end)
     record = Record(task)
     task.start().result(SECONDS)
     record.wait("task:destroyed")
     settled = record.of("execution:started") + record.of("execution:missed")
     slots = sorted(context.date for context in settled)
-    assert slots == [now + timedelta(seconds=s) for s in (3, 4, 5)]
+    assert slots == [now + timedelta(seconds=s) for s in (6, 7, 8)]
     assert record.count("execution:max_reached") == 0
 
 
@@ -138,7 +139,8 @@ def test_script_ends_with_the_end_of_its_task(tmp_path):
     path = tmp_path / "script.py"
     path.write_text(
         "import datetime, ipycron\n"
-        "end = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=6)\n"
+        "ipycron.create_task('* * * * *', print).destroy()  # all is loaded\n"
+        "end = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=9)\n"
         "ipycron.schedule('* * * * * *', lambda: print('ran', flush=True), end=end)\n"
     )
     done = subprocess.run(
@@ -233,13 +235,39 @@ def test_tests_of_users_see_what_is_caught_up_on():
 
 
 def test_examples_of_the_documentation_run():
-    """As they stand in `docs/gaps.md`."""
-    text = (Path(__file__).parents[2] / "docs/gaps.md").read_text()
-    program = "\n".join(re.findall(r"```python\n(.*?)```", text, re.DOTALL))
+    """As they stand in `docs/gaps.md`: those of gaps and ends."""
+    gaps, ends = read_examples("Gaps"), read_examples("Ends")
     with time_travel("2026-12-01 08:30", timezone="UTC") as clock:
         seen = []
         names = {"print": lambda *words: seen.append(words[1:])}
-        exec(compile(program, "docs/gaps.md", "exec"), names)
+        exec(compile(gaps + ends, "docs/gaps.md", "exec"), names)
         clock.step(4.2 * 3600)
         clock.advance(6)
         assert seen == [("2026-12-01T12:00:00+00:00", "catch_up")] * 2
+
+
+def test_examples_of_pauses_and_backfills_run(monkeypatch, tmp_path):
+    """As they stand in `docs/gaps.md`."""
+    monkeypatch.setenv("IPYCRON_HISTORY", str(tmp_path / "history.sqlite"))
+    pauses, backfills = read_examples("Pauses"), read_examples("Backfills")
+    with time_travel("2026-12-01 08:30", timezone="UTC") as clock:
+        seen = []
+        names = {
+            "ipycron": ipycron,
+            "print": lambda *words: seen.append(words),
+            "fetch": lambda ctx: seen.append(ctx.execution.reason),
+        }
+        exec(compile(pauses, "docs/gaps.md", "exec"), names)
+        clock.advance(3600)
+        assert seen == ["scheduled"]
+        exec(compile(backfills, "docs/gaps.md", "exec"), names)
+        clock.advance(6)
+        assert seen[1] == (0, "slots would run")
+        assert names["backfill"].stopped_by == "it was cancelled"
+
+
+def read_examples(section):
+    """Return the code in a section of `docs/gaps.md`."""
+    text = (Path(__file__).parents[2] / "docs/gaps.md").read_text()
+    (section,) = [s for s in text.split("\n## ") if s.startswith(section)]
+    return "\n".join(re.findall(r"```python\n(.*?)```", section, re.DOTALL))
