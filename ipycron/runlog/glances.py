@@ -138,7 +138,7 @@ def read_days(
         HistoryError: if the file cannot be read.
     """
     question = partial(_read_days, names=names, steps=steps, keep=keep_runs)
-    return ask(path, question, is_flushed=False) or {}
+    return ask(path, question) or {}
 
 
 def _read_last(

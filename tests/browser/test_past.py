@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from front_ends import LAB_FIRST
 from playwright.sync_api import expect
 
@@ -107,3 +108,53 @@ def test_older_runs_of_a_task_without_history_are_explained(notebook):
     card.get_by_role("button", name="Older runs").click()
     said = "The history of this task is off (history=False)."
     expect(card.locator(".icr-said")).to_have_text(said)
+
+
+@LAB_FIRST
+def test_panel_shows_the_last_day_beside_the_next_hours(notebook):
+    """A line for each task, a shape for what happened; opened by a click, kept open."""
+    make_report(notebook, "day", ["failed", "finished", "missed"], every=7200)
+    notebook.run("ipycron.panel()")
+    panel = notebook.page.locator(".icr-panel")
+    opener = panel.get_by_role("button", name="Last 24 hours")
+    expect(opener).to_have_attribute("aria-expanded", "false")
+    opener.focus()
+    notebook.page.keyboard.press("Enter")
+
+    line = panel.locator(".icr-day .icr-timeline-line")
+    said = "day: 1 finished, 1 failed, 1 missed"
+    expect(line).to_have_attribute("aria-label", said)
+    kinds = "steps => steps.map((step) => step.dataset.kind)"
+    assert line.locator(".icr-step").evaluate_all(kinds) == [
+        *("missed", "finished", "failed"),
+    ]
+    newest = line.locator(".icr-step").last
+    assert newest.get_attribute("title").endswith(": 1 failed")
+    assert panel.locator(".icr-axis").first.locator("span").count() >= 6
+    notebook.run("task.execute().result(20);")
+    expect(line).to_have_attribute("aria-label", said.replace("1 fin", "2 fin"))
+    notebook.reload()
+    expect(line).to_have_attribute("aria-label", said.replace("1 fin", "2 fin"))
+    panel.get_by_role("button", name="day", exact=True).last.click()
+    expect(panel.locator(".icr-detail .icr-output")).to_have_text("working")
+
+
+@pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])
+@LAB_FIRST
+def test_past_can_be_read_by_everybody(notebook, theme):
+    """Axe finds nothing in strips, a past run and the last 24 hours."""
+    outcomes = ["failed", "finished", "missed", "stopped", "overlap"] * 20
+    make_report(notebook, "all", outcomes)
+    notebook.run("ipycron.panel()")
+    panel = notebook.page.locator(".icr-panel")
+    panel.get_by_role("button", name="Last 24 hours").click()
+    panel.locator('.icr-mark[data-kind="failed"]').last.click()
+    expect(panel.locator(".icr-trace:visible")).to_contain_text("no <i>luck</i>")
+    panel.get_by_role("button", name="Older runs").click()
+    expect(panel.locator(".icr-run")).to_have_count(100)
+    expect(panel.locator(".icr-step")).not_to_have_count(0)
+    notebook.set_theme(theme)
+    notebook.page.wait_for_timeout(500)
+    faults = notebook.find_faults(".icr-panel")
+    notebook.set_theme("JupyterLab Light")
+    assert faults == []

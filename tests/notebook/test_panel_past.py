@@ -369,3 +369,104 @@ def test_view_goes_on_while_the_file_is_locked(filled):
         connection.execute("ROLLBACK")
     assert wait_for_end(view, older) is None
     assert view.comm.find("older")[-1][1]["runs"]
+
+
+# --- the last 24 hours ----------------------------------------------------------------
+
+
+def read_day(view):
+    """Return the last 24 hours as the page has them; None before they are sent."""
+    day = None
+    for _, message in view.comm.find("state"):
+        news = message.get("day")
+        if news is None:
+            continue
+        if news["whole"]:
+            day = {"rows": {}}
+        day = day | news | {"rows": day["rows"]}
+        for task_id, steps in news["rows"].items():
+            day["rows"].setdefault(task_id, {}).update(dict(steps))
+    return day
+
+
+def sum_up(day, task):
+    """Return the counts of a task over all steps."""
+    return [sum(counts) for counts in zip(*day["rows"][task.id].values(), strict=True)]
+
+
+def open_day(view):
+    """Show the last 24 hours; return them when they are there."""
+    view.ui = {**view.ui, "day": True}
+    click(view, "hello")
+    return eventually(lambda: read_day(view))
+
+
+def test_day_counts_what_happened_and_goes_on(filled):
+    """Runs of earlier processes and of this one, by what became of them."""
+    task = make_report()
+    view = panel()
+    before = open_day(view)
+    counts = sum_up(before, task)
+    assert counts == [50, 100, 0, 50, 50]
+    assert (before["step"], before["steps"], before["note"]) == (1800, 48, "")
+    assert max(before["rows"][task.id]) < 48
+    task.execute().result(20)
+    eventually(lambda: sum_up(read_day(view), task) == [51, 100, 0, 50, 50])
+    # Only what is new was sent.
+    last = [m["day"] for _, m in view.comm.find("state") if "day" in m][-1]
+    if last["start"] == before["start"]:
+        assert not last["whole"]
+        assert len(last["rows"][task.id]) == 1
+
+
+def test_day_of_a_task_of_every_second_is_small(path, now):
+    """As large as that of any other, and what is not kept is said."""
+    runs = [make_run(n, at=now - n, id=f"r{n}") for n in range(20_000)]
+    write(path, make_task(), *runs)
+    task = make_report()
+    day = open_day(panel())
+    assert sum(sum_up(day, task)) == 20_000
+    assert len(json.dumps(day)) < 3000
+    assert now - 1000 <= day["kept"][task.id] <= now - 990
+
+
+def test_day_is_not_read_while_it_is_closed_and_in_no_snapshot(filled):
+    """A folded part costs nothing, and a saved notebook does not have it."""
+    task = make_report()
+    view = panel()
+    click(view, "hello")
+    eventually(lambda: len(read_marks(view, task)) == MARKS)
+    assert read_day(view) is None
+    open_day(view)
+    assert "kept" not in json.dumps(view.get_state("state"))
+
+
+def test_day_is_sent_whole_to_each_page(filled):
+    """A page that is loaded later has nothing of what was sent before."""
+    task = make_report()
+    view = panel()
+    open_day(view)
+    view.comm.sent.clear()
+    click(view, "hello")
+    day = eventually(lambda: read_day(view))
+    assert day["whole"]
+    assert sum_up(day, task) == [50, 100, 0, 50, 50]
+
+
+@pytest.mark.parametrize("is_off", [True, False])
+def test_day_without_a_history_says_why(filled, monkeypatch, is_off):
+    """Off, or a file that cannot be read: one line."""
+    if is_off:
+        monkeypatch.setenv("IPYCRON_HISTORY", "off")
+    task = make_report()
+    if not is_off:
+        filled.write_bytes(b"no database at all, but long enough to be one. " * 50)
+    day = open_day(panel())
+    assert task.id not in day["rows"]
+    assert day["note"] == OFF or day["note"].startswith(f"history: {filled}: ")
+
+
+def test_day_leaves_out_tasks_that_keep_no_history(filled):
+    """The rows of its name are of a time when it kept one."""
+    task = make_report(history=False)
+    assert open_day(panel())["rows"].get(task.id) is None

@@ -263,8 +263,7 @@ class LiveView(anywidget.AnyWidget):
         self._outbox.append({"type": "ack", "id": command_id})
         if name == "hello":
             self._outbox.append({"type": "beat", "now": SystemClock().now()})
-            # A page shows what the file has, too: it is read from now on.
-            self._is_watched = self._is_stale = True
+            self.greet()
         elif name == "older":
             self._ask_older(command_id, str(content.get("task")), content.get("before"))
         elif name == "sync":
@@ -273,6 +272,10 @@ class LiveView(anywidget.AnyWidget):
             self._clicks.handle(command_id, str(name), str(content.get("task")))
         # Again: the card of a destroyed task has detached itself.
         self._feed.attach(self)
+
+    def greet(self) -> None:
+        """Read what the file has from now on: there is a page that shows it."""
+        self._is_watched = self._is_stale = True
 
     def _ask_older(self, command_id: Any, task_id: str, before: Any) -> None:
         task = self.find_task(task_id)

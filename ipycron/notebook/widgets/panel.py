@@ -8,6 +8,7 @@ from ipycron.api.functions import get_tasks
 from ipycron.api.task import get_record
 from ipycron.client.registry import registry
 from ipycron.notebook.display.tables import TaskTable
+from ipycron.notebook.widgets.day import Day
 from ipycron.notebook.widgets.live import LiveView
 from ipycron.notebook.widgets.model import describe_event
 from ipycron.notebook.widgets.page import show_view
@@ -19,6 +20,7 @@ from ipycron.notebook.widgets.timeline import (
     find_pace,
     fit_horizon,
 )
+from ipycron.scheduling.clock import SystemClock
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -39,7 +41,7 @@ def list_cells() -> str:
 
 
 class Panel(LiveView):
-    """Shows all tasks in a table, the next hours, and the last events.
+    """Shows all tasks in a table, the last and the next hours, and the last events.
 
     A widget: the last line of a cell shows it, several may be shown at once. It updates
     itself, and keeps opened rows and filters when the page is reloaded.
@@ -49,6 +51,7 @@ class Panel(LiveView):
         self._changed: set[str] | None = None
         self._told_events = 0
         self._told_timeline: Any = None
+        self._day = Day(self._take_day)
         super().__init__(kind="panel", ui={"timeline": True, "events": True})
 
     def find_tasks(self) -> list[Task]:
@@ -74,7 +77,26 @@ class Panel(LiveView):
         with self._guard:
             if self._changed is not None:
                 self._changed |= task_ids
+        self._day.note()
         super().note(task_ids)
+
+    def greet(self) -> None:
+        """Send the last 24 hours whole: they are in no snapshot; see `LiveView`."""
+        super().greet()
+        self._day.begin()
+
+    def push(self, now: float) -> float:
+        """Send what is due, and look at the last 24 hours; see `LiveView`."""
+        if self._is_watched and self.ui.get("day"):
+            instant = SystemClock().now()
+            if self._day.is_due(instant, now):
+                self._day.ask(self.find_tasks(), instant, now)
+        return super().push(now)
+
+    def _take_day(self) -> None:
+        self._is_stale = True
+        if self.comm is not None:
+            self._feed.attach(self)
 
     def find_rows(self, now: float) -> Iterable[TaskRow]:
         """Yield the rows of the tasks that have changed."""
@@ -94,6 +116,8 @@ class Panel(LiveView):
         timeline = self._make_timeline(now)
         if timeline != self._told_timeline:
             self._told_timeline = extras["timeline"] = timeline
+        if self.ui.get("day") and (news := self._day.take_news()) is not None:
+            extras["day"] = news
         return extras
 
     def describe_extras(self, now: float) -> tuple[list[EventRow], Any]:

@@ -23,6 +23,8 @@ class Store {
     this.notices = [];
     /** Older runs of one task that this page has asked for. @type {any} */
     this.older = null;
+    /** The last 24 hours, once they are shown. @type {any} */
+    this.day = null;
     this.connection = isSaved ? "gone" : "live";
     this.lastMessageAt = performance.now();
     this.takeWhole(model.get("state"));
@@ -97,6 +99,7 @@ class Store {
     for (const id of message.gone ?? []) this.tasks.delete(id);
     if (message.events) this.addEvents(message.events);
     if (message.timeline !== undefined) this.timeline = message.timeline;
+    if (message.day) this.takeDay(message.day);
     if (message.runs) this.addRuns(message.runs);
     this.notify("state");
   }
@@ -109,6 +112,15 @@ class Store {
       task.marks = [...all.values()].sort(([, a], [, b]) => a - b).slice(-MARKS);
     }
     this.tasks.set(delta.id, task);
+  }
+
+  /** The last 24 hours, whole or what has changed in them. */
+  takeDay({ whole, rows, ...day }) {
+    const known = whole ? new Map() : new Map(this.day?.rows ?? []);
+    for (const [id, steps] of Object.entries(rows)) {
+      known.set(id, new Map([...(known.get(id) ?? []), ...steps]));
+    }
+    this.day = { ...day, rows: known };
   }
 
   addEvents(events) {

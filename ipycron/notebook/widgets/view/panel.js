@@ -1,5 +1,5 @@
 // @ts-check
-// Every task of the kernel: the table, the next hours, the last events.
+// Every task of the kernel: the table, the last and the next hours, the last events.
 
 /** @param {Store} store @param {any} el */
 function renderPanel(store, el) {
@@ -22,6 +22,7 @@ function renderPanel(store, el) {
   const restorer = new Restorer(store);
   const notices = new Notices(store, () => true, restorer.note, restorer.button);
   const table = new Table(store);
+  const day = new LastDay(store);
   const timeline = new Timeline(store);
   const events = new EventLog(store);
   const root = h(
@@ -39,6 +40,7 @@ function renderPanel(store, el) {
     ),
     notices.el,
     table.el,
+    day.el,
     timeline.el,
     events.el,
   );
@@ -52,6 +54,7 @@ function renderPanel(store, el) {
     setAttribute(failing, "aria-pressed", String(Boolean(store.ui.failing)));
     failing.hidden = !count && !store.ui.failing;
     table.draw(store.clock.now());
+    day.draw();
     timeline.draw();
     events.draw();
     drawTime();
@@ -67,6 +70,7 @@ function renderPanel(store, el) {
   function drawUi() {
     // Not while the user types: the kernel's echo is older than the last letter.
     if (document.activeElement !== filter) filter.value = store.ui.filter ?? "";
+    day.drawUi();
     timeline.drawUi();
     events.drawUi();
     drawState();
@@ -101,6 +105,7 @@ function renderPanel(store, el) {
   return () => {
     stops.forEach((stop) => stop());
     table.detail.pane.close();
+    day.close();
     timeline.close();
   };
 }

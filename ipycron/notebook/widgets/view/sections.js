@@ -1,5 +1,5 @@
 // @ts-check
-// Below the panel's table: the next hours, and the last events.
+// Below the panel's table: the last and the next hours, and the last events.
 
 const HORIZONS = [
   [3600, "1 hour"],
@@ -63,8 +63,142 @@ const STEPS = [
   [91 * 86400, DAY, 56],
 ];
 
+/** A section with an axis of time, and a line for each task. */
+class Chart extends Section {
+  constructor(store, key, title, ...tools) {
+    super(store, key, title, ...tools);
+    this.axis = h("div", { class: "icr-axis", "aria-hidden": "true" });
+    this.lines = h("div", { class: "icr-lines", role: "list" });
+    this.chart = h("div", { class: "icr-timeline" }, this.axis, this.lines);
+    this.none = h("div", { class: "icr-empty" });
+    this.body.append(this.chart, this.none);
+    /** @type {Map<string, any>} */
+    this.rows = new Map();
+    // The axis has as many labels as fit.
+    this.sizes = new ResizeObserver(() => this.drawAxis());
+    this.sizes.observe(this.axis);
+  }
+
+  close() {
+    this.sizes.disconnect();
+  }
+
+  /** The first instant and the number of seconds; null if there is nothing to show. */
+  get range() {
+    return null;
+  }
+
+  drawAxis() {
+    const { range } = this;
+    const width = this.axis.clientWidth;
+    if (!range || !width) return;
+    const [start, horizon] = range;
+    const [step, options] = STEPS.find(([size, , room]) => (size / horizon) * width >= room) ?? STEPS[STEPS.length - 1];
+    const format = getFormat(undefined, options);
+    const room = STEPS.find(([size]) => size === step)?.[2] ?? 0;
+    // Whole hours of the browser's clock, which may differ from UTC's by half an hour.
+    const shift = new Date(start * 1000).getTimezoneOffset() * 60;
+    const first = Math.ceil((start - shift) / step) * step + shift;
+    const labels = [];
+    for (let at = first; at <= start + horizon * (1 - room / width); at += step) {
+      const label = h("span", {}, format.format(at * 1000));
+      label.style.left = `${((at - start) / horizon) * 100}%`;
+      labels.push(label);
+    }
+    this.axis.replaceChildren(...labels);
+  }
+}
+
+/** The last 24 hours of every task, one line each: what became of its slots and calls. */
+class LastDay extends Chart {
+  constructor(store) {
+    super(store, "day", "Last 24 hours");
+    this.chart.classList.add("icr-day");
+  }
+
+  get range() {
+    const { day } = this.store;
+    return day ? [day.start, day.step * day.steps] : null;
+  }
+
+  drawUi() {
+    super.drawUi();
+    this.draw();
+  }
+
+  draw() {
+    const { day } = this.store;
+    if (!this.isOpen) return;
+    const shown = this.store.findWanted().filter(({ id }) => day?.rows.get(id)?.size);
+    const empty = this.store.isFiltered ? "No run of the tasks that are shown." : "Nothing has run in the last 24 hours.";
+    setText(this.none, day ? day.note || empty : this.store.isDead ? "It was not loaded." : "Loading…");
+    this.chart.hidden = shown.length === 0;
+    this.none.hidden = shown.length > 0;
+    if (day?.start !== this.start) {
+      this.start = day?.start;
+      this.drawAxis();
+    }
+    place(this.lines, shown.map((task) => this.drawRow(task, day)));
+  }
+
+  drawRow(task, day) {
+    let row = this.rows.get(task.id);
+    if (!row) {
+      const open = () => this.store.setUi({ open: task.id, run: null });
+      const name = h("bdi", {});
+      const button = h("button", { type: "button", class: "icr-link icr-clip icr-timeline-name", on: { click: open } }, name);
+      const line = h("div", { class: "icr-timeline-line", role: "img" });
+      row = { name, button, line, el: h("div", { class: "icr-timeline-row", role: "listitem" }, button, line) };
+      this.rows.set(task.id, row);
+    }
+    const steps = day.rows.get(task.id);
+    const kept = day.kept[task.id] ?? null;
+    setText(row.name, task.name);
+    setAttribute(row.button, "title", `Open ${task.name}`);
+    if (row.steps === steps && row.start === day.start && row.kept === kept) return row.el;
+    Object.assign(row, { steps, kept, start: day.start });
+    const total = [...steps.values()].reduce((sums, counts) => sums.map((sum, n) => sum + counts[n]));
+    const since = kept === null ? "" : `; older ones than ${formatInstant(kept, task.zone, this.store.clock.now())} are not kept`;
+    setAttribute(row.line, "aria-label", `${task.name}: ${describeCounted(total)}${since}`);
+    row.line.replaceChildren(...this.makeGap(day, kept), ...[...steps].map(([n, counts]) => this.makeStep(task, day, n, counts)));
+    return row.el;
+  }
+
+  /** The time of which nothing is known: not that nothing has happened. */
+  makeGap(day, kept) {
+    if (kept === null) return [];
+    const gap = h("span", { class: "icr-unkept", title: "Older runs are not kept" });
+    gap.style.width = `${Math.min(100, ((kept - day.start) / (day.step * day.steps)) * 100)}%`;
+    return [gap];
+  }
+
+  makeStep(task, day, number, counts) {
+    const from = day.start + number * day.step;
+    const now = this.store.clock.now();
+    const [begin, end] = [from, from + day.step].map((at) => formatInstant(at, task.zone, now, true));
+    const step = h("span", {
+      class: "icr-step",
+      "data-kind": ORDER.find((kind) => counts[COUNTED.indexOf(kind)]),
+      "data-ran": counts[0] > 0,
+      title: `${begin} to ${end}: ${describeCounted(counts)}`,
+    });
+    step.style.left = `${(number / day.steps) * 100}%`;
+    step.style.width = `${100 / day.steps}%`;
+    return step;
+  }
+}
+
+/** The kinds in the order of the kernel's counts, and in the order of importance. */
+const COUNTED = ["finished", "failed", "stopped", "missed", "skipped"];
+const ORDER = ["failed", "missed", "stopped", "skipped", "finished"];
+
+function describeCounted(counts) {
+  const parts = counts.map((count, n) => (count ? `${count.toLocaleString("en")} ${COUNTED[n]}` : ""));
+  return parts.filter(Boolean).join(", ");
+}
+
 /** The next hours of every armed task, one line each. */
-class Timeline extends Section {
+class Timeline extends Chart {
   constructor(store) {
     const select = h(
       "select",
@@ -78,21 +212,13 @@ class Timeline extends Section {
     );
     super(store, "timeline", "Next runs", select);
     this.select = select;
-    this.axis = h("div", { class: "icr-axis", "aria-hidden": "true" });
     this.now = h("div", { class: "icr-now" });
-    this.lines = h("div", { class: "icr-lines", role: "list" });
-    this.chart = h("div", { class: "icr-timeline" }, this.axis, this.lines, this.now);
-    this.none = h("div", { class: "icr-empty" });
-    this.body.append(this.chart, this.none);
-    /** @type {Map<string, any>} */
-    this.rows = new Map();
-    // The axis has as many labels as fit.
-    this.sizes = new ResizeObserver(() => this.drawAxis());
-    this.sizes.observe(this.axis);
+    this.chart.append(this.now);
   }
 
-  close() {
-    this.sizes.disconnect();
+  get range() {
+    const { timeline } = this.store;
+    return timeline ? [timeline.start, timeline.horizon] : null;
   }
 
   drawUi() {
@@ -161,26 +287,6 @@ class Timeline extends Section {
     );
     setAttribute(row.svg, "aria-label", task.words);
     setAttribute(row.el, "title", pace ? `${task.words}: ${pace}` : task.words);
-  }
-
-  drawAxis() {
-    const { timeline } = this.store;
-    const width = this.axis.clientWidth;
-    if (!timeline || !width) return;
-    const { start, horizon } = timeline;
-    const [step, options] = STEPS.find(([size, , room]) => (size / horizon) * width >= room) ?? STEPS[STEPS.length - 1];
-    const format = getFormat(undefined, options);
-    const room = STEPS.find(([size]) => size === step)?.[2] ?? 0;
-    // Whole hours of the browser's clock, which may differ from UTC's by half an hour.
-    const shift = new Date(start * 1000).getTimezoneOffset() * 60;
-    const first = Math.ceil((start - shift) / step) * step + shift;
-    const labels = [];
-    for (let at = first; at <= start + horizon * (1 - room / width); at += step) {
-      const label = h("span", {}, format.format(at * 1000));
-      label.style.left = `${((at - start) / horizon) * 100}%`;
-      labels.push(label);
-    }
-    this.axis.replaceChildren(...labels);
   }
 
   drawTime(now) {
