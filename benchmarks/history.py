@@ -1,27 +1,36 @@
-"""How long a question to the history takes, in a year of one-a-minute runs.
+"""What the history costs: the CPU of a row, and the time of a question to a year.
 
     python benchmarks/history.py
 
-The file also has another task's runs in between. Each question opens it anew, as
-`history()` does, and makes the records; the best of several counts, as the others
-measure how busy the machine is. Exits 1 where a goal is missed.
+Rows are put as the scheduler does it, a first one when a run begins and one when it
+ends, by a hundred tasks at each second and by one run after another. Measured is the
+CPU of the thread that writes; the best of several seconds counts.
+
+The file that is asked has a year of one-a-minute runs, with another task's in between.
+Each question opens it anew, as `history()` does, and makes the records; the best of
+several counts, as the others measure how busy the machine is. Exits 1 where a goal is
+missed.
 """
 
 from __future__ import annotations
 
 import os
 import tempfile
+import threading
+import time
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
 from figures import measure_calls
+from msgspec.structs import replace
 from section import Section, exit_with
 
 import ipycron
 from ipycron.runlog.rows import RunOutcome, RunRow, TaskRow
-from ipycron.runlog.settings import VARIABLE
+from ipycron.runlog.settings import VARIABLE, make_settings
 from ipycron.runlog.store import Store
+from ipycron.runlog.writer import HistoryWriter
 
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -29,6 +38,57 @@ NAMES = ("minutely", "other")
 BATCH = 5000
 MOST = 20.0
 """Milliseconds for a day of one task, behaviour H9."""
+
+
+MOST_CPU = 60.0
+"""Microseconds of CPU for a row, behaviour H9."""
+RUNS = 100
+"""Runs in a second."""
+
+
+def measure_writing(section: Section) -> None:
+    """Measure the CPU time of the thread that writes."""
+    for what, pause, goal in (
+        ("a hundred at once", 0.0, MOST_CPU),
+        ("one after another", 0.8 / RUNS, None),
+    ):
+        with tempfile.TemporaryDirectory() as folder:
+            settings = make_settings(Path(folder) / "history.sqlite")
+            writer = HistoryWriter(settings, warn=print)
+            writer.put(make_task(NAMES[0], BEGAN.timestamp()))
+            writer.flush(60)
+            costs = [
+                measure_second(writer, number, pause)
+                for number in range(section.pick(10, 3))
+            ]
+            writer.close(60)
+        section.add(
+            f"history, CPU of a row, {RUNS} runs a second, {what}",
+            "µs",
+            min(costs) * 1e6,
+            most=goal,
+        )
+
+
+def measure_second(writer: HistoryWriter, number: int, pause: float) -> float:
+    """Return the seconds of CPU for each of the runs of one second."""
+    clock = time.pthread_getcpuclockid(find_thread("ipycron-history"))
+    end = time.monotonic() + 1
+    before = time.clock_gettime(clock)
+    first = number * RUNS
+    for run in range(first, first + RUNS):
+        row = make_run(NAMES[0], run, BEGAN.timestamp() + run)
+        writer.put(replace(row, outcome=RunOutcome.RUNNING, finished_at=None))
+        time.sleep(pause)
+        writer.put(row)
+    time.sleep(max(0.0, end - time.monotonic()))
+    writer.flush(60)
+    return (time.clock_gettime(clock) - before) / RUNS
+
+
+def find_thread(name: str) -> int:
+    """Return the ident of a thread of this process."""
+    return next(t.ident for t in threading.enumerate() if t.name == name and t.ident)
 
 
 def fill(path: Path, count: int) -> None:
@@ -86,7 +146,8 @@ def make_run(task: str, number: int, at: float) -> RunRow:
 
 
 def main(section: Section) -> None:
-    """Measure questions to a file that is filled first."""
+    """Measure rows, then questions to a file that is filled first."""
+    measure_writing(section)
     days = section.pick(365, 30)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "history.sqlite"

@@ -9,9 +9,12 @@ from __future__ import annotations
 import argparse
 import compileall
 import json
+import os
 import sys
+import tempfile
 from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from figures import OURS, Figure
@@ -65,7 +68,10 @@ def run_section(measure: Callable[[Section], None], about: str | None) -> int:
     options = parser.parse_args()
     section = Section(options.quick, options.json)
     compile_package()
-    measure(section)
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        # Not into the user's own history, nor faster or slower for what is in that.
+        os.environ["IPYCRON_HISTORY"] = str(Path(folder) / "history.sqlite")
+        measure(section)
     if not options.json:
         print(
             "\n".join(
