@@ -425,6 +425,7 @@ class RunTracker:
         state = self._state
         run.stage = RunStage.ACTIVE
         run.execution.started_at = self._services.clock.now()
+        run.began = self._services.clock.monotonic()
         state.active_count += 1
         if run.is_scheduled:
             state.started_count += 1
@@ -524,6 +525,9 @@ class RunTracker:
         """Return when the job returned; a crowd's workers report that with a delay."""
         now, reported = self._services.clock.now(), outcome.finished_at
         begun = run.execution.started_at
+        if begun is not None and now < begun:
+            # The clock was set back: no run ends before it began.
+            return begun + self._services.clock.monotonic() - run.began
         # A job can write to its worker's socket, and a clock may have been set.
         if reported is None or begun is None or not begun <= reported <= now:
             return now

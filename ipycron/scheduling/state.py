@@ -282,6 +282,7 @@ class Run(msgspec.Struct, eq=False, kw_only=True):
         observer: settles the run once its future is done.
         latest: the instant, in Unix seconds, after which the run does not begin and its
             slot is missed; None if it may wait indefinitely.
+        began: when its code was started, by the monotonic clock.
         undo: cancels what the pending run is waiting for.
         is_waiting: whether it is waiting for the main worker.
         key: the key of the slot's claim, while this instance holds the claim.
@@ -297,6 +298,7 @@ class Run(msgspec.Struct, eq=False, kw_only=True):
     observer: RunObserver
     latest: float | None = None
     stage: RunStage = RunStage.PENDING
+    began: float = 0.0
     undo: Callable[[], object] | None = None
     is_waiting: bool = False
     key: str | None = None

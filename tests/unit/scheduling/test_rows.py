@@ -169,6 +169,19 @@ async def test_overlap_that_is_skipped_is_a_row(world, table):
     assert table.told == [(60, "scheduled", "running"), (120, "scheduled", "overlap")]
 
 
+async def test_run_does_not_end_before_it_began_when_the_clock_is_set_back(
+    world, table
+):
+    """Its row says how long it took, by a clock that nobody sets."""
+    world.script.run_seconds = 30
+    await world.start()
+    await world.clock.advance(65)
+    world.clock.step(-600)
+    await world.clock.advance(30)
+    (row,) = [row for row in table.rows if row.outcome == "finished"]
+    assert row.finished_at - row.started_at == pytest.approx(30, abs=0.01)
+
+
 async def test_long_gap_is_one_row_with_a_count(world, table):
     """A hundred missed slots are told one by one, the rest as a count."""
     await world.start(every=1)
