@@ -28,6 +28,9 @@ HEAD_BYTES = 16 * 1024
 TAIL_BYTES = 48 * 1024
 """Bytes kept of what a run writes, stdout and stderr together."""
 
+ORPHANED = "the process that had scheduled it was gone"
+"""The error of a run in progress when the client was gone; its worker was ended."""
+
 _SKIPPED = {
     "not-elected": RunOutcome.NOT_ELECTED,
     "coordinator-error": RunOutcome.COORDINATOR_ERROR,
@@ -76,6 +79,11 @@ class Recorder:
         """
         self._has_end_in_common = True
         self._end = "shutdown" if is_clean else None
+
+    @property
+    def _is_interrupted(self) -> bool:
+        """Whether what is stopped is stopped by nobody's wish."""
+        return self._has_end_in_common and self._end is None
 
     def note(self, notice: Notice, output: OutputLog | None = None) -> None:
         """Record an event.
@@ -155,7 +163,10 @@ class Recorder:
             return
         run = pending.execution
         outcome = RunOutcome.STOPPED if pending.is_dropped else RunOutcome.QUEUED
-        self._put(_make_row(pending.task_id, run, outcome))
+        error = None
+        if pending.is_dropped and self._is_interrupted:
+            outcome, error = RunOutcome.LOST, ORPHANED
+        self._put(_make_row(pending.task_id, run, outcome, error=error))
 
     def add_output(
         self, run_id: str, data: bytes, dropped: int, dropped_lines: int
@@ -186,17 +197,19 @@ class Recorder:
         assert outcome is not None
         output = self._outputs.pop(run.id, None) or output
         details = outcome.details
+        is_orphan = outcome.is_stopped and self._is_interrupted
+        error = {"error": ORPHANED} if is_orphan else describe_error(outcome)
         row = _make_row(
             notice.task_id,
             run,
-            judge(outcome),
+            RunOutcome.LOST if is_orphan else judge(outcome),
             started_at=run.started_at,
             finished_at=run.finished_at,
             pid=run.pid,
             summary=outcome.summary if outcome.is_ok else None,
             output=None if output is None else show_surrogates(str(output)),
             output_left_out=0 if output is None else output.left_out,
-            **({} if outcome.is_ok else describe_error(outcome)),
+            **({} if outcome.is_ok else error),
             cpu_seconds=None if details is None else details.cpu_seconds,
             peak_memory=None if details is None else details.peak_memory,
         )

@@ -239,6 +239,6 @@ def test_run_is_closed_when_its_process_is_gone(tmp_path, end, is_background):
         return None if any(row["outcome"] == "running" for row in rows) else rows
 
     first = eventually(read, "no run is open")[-1]
-    expected = "lost" if end == "killed" and not is_background else "stopped"
+    expected = "lost" if end == "killed" else "stopped"
     assert first["outcome"] == expected
     assert first["slot"] is not None
