@@ -155,7 +155,7 @@ def test_file_that_becomes_read_only_is_written_later():
     program is nobody.
     """
     program = """
-import fcntl  # nobody may not read where Python is
+import fcntl, urllib.parse  # nobody may not read where Python is
 if os.geteuid() == 0:
     os.setgid(65534)
     os.setuid(65534)

