@@ -10,6 +10,7 @@ from polling import eventually
 from ipycron import get_task, get_tasks
 from ipycron.api.text_table import write_text_table
 from ipycron.notebook.display.words import get_now
+from ipycron.notebook.magic.manual import write_manual
 
 DEADLINE = 20.0
 TOOK = r"(\d+ ms|[\d.]+ s)"
@@ -419,3 +420,12 @@ def test_question_mark_shows_the_manual(session):
     info = session.shell.object_inspect("%%cron")
     assert info["found"]
     assert info["docstring"].startswith("Run a cell or a file on a schedule")
+
+
+def test_manual_names_each_option_once():
+    """An alias of the command line may be the magic's own name of the option."""
+    lines = [line.split() for line in write_manual().splitlines()]
+    names = [[w.strip(",") for w in line if w.startswith("--")] for line in lines]
+    assert ["--jitter"] in names
+    assert ["--no-history"] in names
+    assert all(len(set(each)) == len(each) for each in names)

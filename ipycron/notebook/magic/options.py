@@ -147,12 +147,11 @@ def _make_option(declared: Any) -> MagicOption:
     # For an option that is on by default, the flag switches it off.
     is_off_switch = kind is OptionKind.FLAG and declared.default is True
     flag = f"--{'no-' * is_off_switch}{declared.name.strip('_').replace('_', '-')}"
+    # The option's own aliases are the command line's, of which one may be this flag.
+    others = (*_ALIASES.get(declared.name, ()), *declared.metadata.get("aliases", ()))
     return MagicOption(
         flag=flag,
-        aliases=(
-            *_ALIASES.get(declared.name, ()),
-            *declared.metadata.get("aliases", ()),
-        ),
+        aliases=tuple(other for other in others if other != flag),
         target=declared.name,
         kind=kind,
         value=not is_off_switch,
