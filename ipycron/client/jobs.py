@@ -11,6 +11,7 @@ import logging
 import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -42,20 +43,26 @@ _ADVICE = (
 
 
 class Background(msgspec.Struct, frozen=True, kw_only=True):
-    """A job for a worker, and the payload that belongs to it."""
+    """A job for a worker, and the payload that belongs to it.
+
+    Attributes:
+        code: of a function, where it has any.
+    """
 
     job: Job
     payload: Payload
     label: str
+    code: CodeType | None = None
 
 
 class OnExecutor(msgspec.Struct, frozen=True, kw_only=True):
-    """A job for an executor, and the payload that belongs to it."""
+    """A job for an executor, and the payload that belongs to it; as `Background`."""
 
     job: Job
     payload: Payload
     executor: Any
     label: str
+    code: CodeType | None = None
 
 
 class Inline(msgspec.Struct, frozen=True, kw_only=True):
@@ -218,11 +225,18 @@ def _check_on_executor(options: TaskOptions) -> None:
     )
 
 
-def _place(job: Job, payload: Payload, label: str, options: TaskOptions) -> Source:
+def _place(
+    job: Job,
+    payload: Payload,
+    label: str,
+    options: TaskOptions,
+    *,
+    code: CodeType | None = None,
+) -> Source:
     """Return a job that can travel, for the executor or for a worker."""
     if options.executor is None:
         check_background(label)
-        return Background(job=job, payload=payload, label=label)
+        return Background(job=job, payload=payload, label=label, code=code)
     if isinstance(options.executor, ThreadPoolExecutor) and not isinstance(
         job, FunctionJob
     ):
@@ -232,7 +246,9 @@ def _place(job: Job, payload: Payload, label: str, options: TaskOptions) -> Sour
             expected="an executor of other processes for a file or a cell",
             advice="Files and cells run as __main__.",
         )
-    return OnExecutor(job=job, payload=payload, executor=options.executor, label=label)
+    return OnExecutor(
+        job=job, payload=payload, executor=options.executor, label=label, code=code
+    )
 
 
 def _make_function(function: Callable[..., Any], options: TaskOptions) -> Source:
@@ -242,7 +258,8 @@ def _make_function(function: Callable[..., Any], options: TaskOptions) -> Source
         raise TypeError(f"the job {label!r} is {A_GENERATOR}")
     if options.background or options.executor is not None:
         job = FunctionJob(label.encode("utf-8", "backslashreplace").decode())
-        return _place(job, _pack_function(function, label), label, options)
+        payload, code = _pack_function(function, label), find_code(function)
+        return _place(job, payload, label, options, code=code)
     _check_inline(options)
     loop = _get_loop(label) if is_coroutine_function(function) else None
     if loop is None and options.timeout is not None:
@@ -260,6 +277,14 @@ def _make_function(function: Callable[..., Any], options: TaskOptions) -> Source
         origin=None if origin is None else OriginLoop(origin),
         label=label,
     )
+
+
+def find_code(function: Any) -> CodeType | None:
+    """Return the code that a function runs, None if it is written in C."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    code = getattr(function, "__code__", None)
+    return code if isinstance(code, CodeType) else None
 
 
 def _find_label(function: Any) -> str:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import hashlib
 import os
 import sys
 from types import CodeType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ipycron.client.jobs import Inline
+from ipycron.client.jobs import Inline, find_code
 from ipycron.process.wire.protocol import CellJob, FileJob
 from ipycron.process.worker.job import binds_task
 from ipycron.process.worker.script import read_source
@@ -59,12 +58,13 @@ def describe_job(source: Source) -> tuple[str, str | None]:
         cell = getattr(getattr(source.function, "__self__", None), "cell_source", None)
         if isinstance(cell, str):
             return "cell", _hash(cell)
-        return "function", _hash_function(source.function)
+        code = find_code(source.function)
+        return "function", None if code is None else hash_code(code)
     if isinstance(source.job, CellJob):
         return "cell", _hash(source.job.source)
     if isinstance(source.job, FileJob):
         return _describe_file(os.fsdecode(source.job.path))
-    return "function", None
+    return "function", None if source.code is None else hash_code(source.code)
 
 
 def _describe_file(path: str) -> tuple[str, str | None]:
@@ -79,15 +79,6 @@ def _describe_file(path: str) -> tuple[str, str | None]:
 def _hash(text: str) -> str:
     data = text.encode("utf-8", "surrogatepass")
     return hashlib.sha256(data).hexdigest()[:_HASH_LENGTH]
-
-
-def _hash_function(function: Any) -> str | None:
-    while isinstance(function, functools.partial):
-        function = function.func
-    code = getattr(function, "__code__", None)
-    if not isinstance(code, CodeType):
-        return None
-    return hash_code(code)
 
 
 def hash_code(code: CodeType) -> str:

@@ -12,6 +12,7 @@ from house import NEVER
 from polling import SECONDS, eventually
 
 import ipycron
+from ipycron.client.lives import hash_code
 from ipycron.errors import ExecutionTimeout, WorkerCrashed
 
 pytestmark = pytest.mark.usefixtures("supervisor")
@@ -39,6 +40,8 @@ def test_runs_of_every_kind_are_recorded(house):
     assert row.duration == pytest.approx(task.last_run.duration, abs=1e-5)
     assert row.task_name == task.name
     assert row.pattern == NEVER
+    if house.kind != "inline-async":  # another function, around this one
+        assert row.code_hash == hash_code(answer.__code__)
     assert (row.pid is not None) == task.is_background
 
 
