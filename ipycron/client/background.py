@@ -35,6 +35,7 @@ from ipycron.process.wire.protocol import (
     Elect,
     Execute,
     FlushHistory,
+    HistoryBehind,
     KeepHistory,
     Logged,
     Noticed,
@@ -462,6 +463,8 @@ class BackgroundTasks:
         elif isinstance(message, Logged):
             record = rebuild_record(unpack_data(frame.payload, dict[str, Any]))
             self._owner.handle_record(record, message.task_id)
+        elif isinstance(message, HistoryBehind):
+            self._owner.history.note_behind(message.waiting, message.lost)
         elif isinstance(message, ClockSetBack):
             self._owner.handle_set_back(message.seconds)
         elif isinstance(message, DirectOpened) and not frame.is_short:

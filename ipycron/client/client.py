@@ -391,6 +391,7 @@ class Client:
     ) -> list[str]:
         """End the runs that were lost; see `ClientPort`."""
         lost = [task for task in self.tasks.values() if task.is_background]
+        self.history.note_loss()
         assert self._engine is not None
         self._engine.elector.abandon({task.id for task in lost})
         now, outcome = self.clock.now(), Outcome.of_error(error)

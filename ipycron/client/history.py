@@ -63,11 +63,31 @@ class ClientHistory:
         self._keeper = HistoryKeeper(self._warn)
         self._lives: dict[str, TaskRow] = {}
         self._started: set[str] = set()
+        self._behind = (0, 0)  # the supervisor's rows that wait, and that are lost
+        self._lost_before = 0  # rows of supervisors that are gone
+
+    @property
+    def waiting(self) -> int:
+        """How many rows wait since the file cannot be written, the supervisor's too.
+
+        Its numbers are a minute old at most.
+        """
+        return self._keeper.waiting + self._behind[0]
 
     @property
     def lost(self) -> int:
-        """How many of this process's rows could not be written."""
-        return self._keeper.lost
+        """How many rows could not be written, the supervisor's too."""
+        return self._keeper.lost + self._lost_before + self._behind[1]
+
+    def note_behind(self, waiting: int, lost: int) -> None:
+        """Note how many of the supervisor's rows wait, and are lost."""
+        self._behind = waiting, lost
+
+    def note_loss(self) -> None:
+        """Note that the supervisor is gone, and what waited there with it."""
+        waiting, lost = self._behind
+        self._lost_before += waiting + lost
+        self._behind = 0, 0
 
     def is_news(self, text: str) -> bool:
         """Return whether a line for the user says what has not just been said."""

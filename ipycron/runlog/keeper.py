@@ -49,6 +49,11 @@ class HistoryKeeper:
         """How many rows could not be written."""
         return 0 if self._writer is None else self._writer.lost
 
+    @property
+    def waiting(self) -> int:
+        """How many rows wait since the file cannot be written; 0 while it can be."""
+        return 0 if self._writer is None else self._writer.waiting
+
     def use(self, settings: HistorySettings) -> None:
         """Write there from now on, and not where the environment says.
 

@@ -81,6 +81,13 @@ class HistoryWriter:
         """How many rows could not be written, so far."""
         return self._overflow + (self._session.lost if self._session else 0)
 
+    @property
+    def waiting(self) -> int:
+        """How many rows wait since the file cannot be written; 0 while it can be."""
+        if self._session is None or self._session.pause is None:
+            return 0
+        return len(self._pending) + self._changes.qsize()
+
     def put(self, change: Change) -> None:
         """Have a change written soon. Never blocks, never raises; for any thread."""
         session = self._session

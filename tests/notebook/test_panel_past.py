@@ -470,3 +470,34 @@ def test_day_leaves_out_tasks_that_keep_no_history(filled):
     """The rows of its name are of a time when it kept one."""
     task = make_report(history=False)
     assert open_day(panel())["rows"].get(task.id) is None
+
+
+# --- rows that could not be written ---------------------------------------------------
+
+
+def test_panel_says_how_many_rows_are_not_in_the_file(tmp_path, monkeypatch, caplog):
+    """Those of this process and of its supervisor; until they are written."""
+    folder = tmp_path / "not yet a folder"
+    folder.write_text("in the way")
+    monkeypatch.setenv("IPYCRON_HISTORY", str(folder / "history.sqlite"))
+    inline = make_report()
+    worker = api.schedule(YEARLY, print, background=True, name="worker")
+    view = panel()
+    click(view, "hello")
+
+    def read():
+        found = [m["behind"] for _, m in view.comm.find("state") if "behind" in m]
+        return found[-1] if found else (0, 0)
+
+    inline.execute().result(20)
+    eventually(lambda: read()[0] > 0)
+    own = read()[0]
+    worker.execute().result(20)
+    eventually(lambda: read()[0] > own)
+    assert registry.running_client.history.lost == 0
+    folder.unlink()
+    inline.execute().result(20)
+    eventually(lambda: ipycron.history("report"))
+    eventually(lambda: ipycron.history("worker"))
+    eventually(lambda: tuple(read()) == (0, 0))
+    assert "history" in caplog.text

@@ -40,6 +40,12 @@ def list_cells() -> str:
     return " ".join(sorted(cell for cell in cells if cell))
 
 
+def find_behind() -> tuple[int, int]:
+    """Return how many rows of the history wait to be written, and are lost (H4)."""
+    client = registry.running_client
+    return (0, 0) if client is None else (client.history.waiting, client.history.lost)
+
+
 class Panel(LiveView):
     """Shows all tasks in a table, the last and the next hours, and the last events.
 
@@ -51,6 +57,7 @@ class Panel(LiveView):
         self._changed: set[str] | None = None
         self._told_events = 0
         self._told_timeline: Any = None
+        self._told_behind = (0, 0)
         self._day = Day(self._take_day)
         super().__init__(kind="panel", ui={"timeline": True, "events": True})
 
@@ -83,10 +90,13 @@ class Panel(LiveView):
     def greet(self) -> None:
         """Send the last 24 hours whole: they are in no snapshot; see `LiveView`."""
         super().greet()
+        self._told_behind = (0, 0)
         self._day.begin()
 
     def push(self, now: float) -> float:
         """Send what is due, and look at the last 24 hours; see `LiveView`."""
+        if find_behind() != self._told_behind:
+            self._is_stale = True
         if self._is_watched and self.ui.get("day"):
             instant = SystemClock().now()
             if self._day.is_due(instant, now):
@@ -116,6 +126,9 @@ class Panel(LiveView):
         timeline = self._make_timeline(now)
         if timeline != self._told_timeline:
             self._told_timeline = extras["timeline"] = timeline
+        behind = find_behind()
+        if behind != self._told_behind:
+            self._told_behind = extras["behind"] = behind
         if self.ui.get("day") and (news := self._day.take_news()) is not None:
             extras["day"] = news
         return extras

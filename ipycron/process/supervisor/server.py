@@ -35,6 +35,7 @@ from ipycron.process.wire.protocol import (
     FlushHistory,
     FromClient,
     Hello,
+    HistoryBehind,
     KeepHistory,
     Logged,
     Noticed,
@@ -120,6 +121,7 @@ class Supervisor:
         )
         self._elector = ClientElector(self._client)
         self._history = HistoryKeeper(self._warn_soon)
+        self._behind = HistoryBehind(0, 0)  # as the client knows it
         self._scheduler = Scheduler(
             clock=SystemClock(),
             launcher=self._launcher,
@@ -278,6 +280,7 @@ class Supervisor:
     async def _flush_history(self) -> None:
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(None, self._history.flush, HISTORY_TIMEOUT)
+        self._tell_behind()
 
     def _answer(self, request_id: int, work: Coroutine[Any, Any, None]) -> None:
         """Reply when `work` is done, with its error if it fails."""
@@ -367,6 +370,14 @@ class Supervisor:
         record = {"name": "ipycron", "levelno": logging.WARNING, "msg": text}
         record |= {"levelname": "WARNING", "args": None}
         self._client.send(Logged("", ""), pack_data(record))
+        self._tell_behind()
+
+    def _tell_behind(self) -> None:
+        """Tell how many rows are missing in the file, if that has changed."""
+        behind = HistoryBehind(self._history.waiting, self._history.lost)
+        if behind != self._behind:
+            self._behind = behind
+            self._client.send(behind)
 
     # --- the end ----------------------------------------------------------------
 

@@ -10,7 +10,7 @@ edge                  messages
 client → supervisor   Register Reschedule Control Pausing Execute Shutdown Preload
                       Elected KeepHistory FlushHistory ReportMissed
 supervisor → client   Hello Reply Refused Noticed Streamed Displayed Logged Elect
-                      Completed DirectOpened ClockSetBack
+                      Completed DirectOpened ClockSetBack HistoryBehind
 supervisor → zygote   Fork Preload
 zygote → supervisor   Forked ForkFailed Exited Preloaded
 supervisor → worker   Load StandBy Run DirectOpened Quit
@@ -252,6 +252,18 @@ class ClockSetBack(Message, frozen=True):
     """The clock was set back so far that all slots have been computed again."""
 
     seconds: float
+
+
+class HistoryBehind(Message, frozen=True):
+    """The supervisor's rows that are not in the history's file, and should be.
+
+    Attributes:
+        waiting: how many will be written when that is possible again.
+        lost: how many will not, of all so far.
+    """
+
+    waiting: int
+    lost: int
 
 
 class Reply(Message, frozen=True):
@@ -534,6 +546,7 @@ FromSupervisor = (
     | Completed
     | DirectOpened
     | ClockSetBack
+    | HistoryBehind
     | Pong
 )
 ToZygote = Fork | Preload | Ping

@@ -23,6 +23,8 @@ class Store {
     this.notices = [];
     /** Older runs of one task that this page has asked for. @type {any} */
     this.older = null;
+    /** Rows of the history that wait to be written, and that are lost. */
+    this.behind = [0, 0];
     /** The last 24 hours, once they are shown. @type {any} */
     this.day = null;
     this.connection = isSaved ? "gone" : "live";
@@ -99,6 +101,7 @@ class Store {
     for (const id of message.gone ?? []) this.tasks.delete(id);
     if (message.events) this.addEvents(message.events);
     if (message.timeline !== undefined) this.timeline = message.timeline;
+    if (message.behind) this.behind = message.behind;
     if (message.day) this.takeDay(message.day);
     if (message.runs) this.addRuns(message.runs);
     this.notify("state");

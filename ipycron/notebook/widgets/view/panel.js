@@ -21,6 +21,7 @@ function renderPanel(store, el) {
   const clock = h("span", { class: "icr-muted icr-number icr-clock", title: "The kernel's time" });
   const restorer = new Restorer(store);
   const notices = new Notices(store, () => true, restorer.note, restorer.button);
+  const behind = h("div", { class: "icr-notice icr-behind", role: "status", hidden: true });
   const table = new Table(store);
   const day = new LastDay(store);
   const timeline = new Timeline(store);
@@ -39,6 +40,7 @@ function renderPanel(store, el) {
       filter,
     ),
     notices.el,
+    behind,
     table.el,
     day.el,
     timeline.el,
@@ -53,6 +55,9 @@ function renderPanel(store, el) {
     setText(failing, `${count} failing`);
     setAttribute(failing, "aria-pressed", String(Boolean(store.ui.failing)));
     failing.hidden = !count && !store.ui.failing;
+    const missing = describeBehind(store.behind);
+    behind.hidden = !missing;
+    setText(behind, missing);
     table.draw(store.clock.now());
     day.draw();
     timeline.draw();
@@ -108,6 +113,14 @@ function renderPanel(store, el) {
     day.close();
     timeline.close();
   };
+}
+
+/** Which rows are not in the history's file; "" if all are. */
+function describeBehind([waiting, lost]) {
+  const count = (number) => `${number.toLocaleString("en")} ${number === 1 ? "row" : "rows"}`;
+  const gone = lost ? `${count(lost)} could not be written.` : "";
+  if (!waiting) return gone && `History: ${gone}`;
+  return `The history cannot be written, the log says why: ${count(waiting)} waiting. ${gone}`.trim();
 }
 
 function describeTasks(tasks) {
