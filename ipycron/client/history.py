@@ -70,7 +70,7 @@ class ClientHistory:
     def waiting(self) -> int:
         """How many rows wait since the file cannot be written, the supervisor's too.
 
-        Its numbers are a minute old at most.
+        Its numbers are a few seconds old at most.
         """
         return self._keeper.waiting + self._behind[0]
 

@@ -363,12 +363,13 @@ def test_view_goes_on_while_the_file_is_locked(filled):
         view = panel()
         click(view, "hello")
         older = click(view, "older", task.id)
-        assert wait_for_end(view, click(view, "run", task.id)) is None
+        run = click(view, "run", task.id)
+        assert wait_for_end(view, run) is None
         eventually(lambda: len(read_marks(view, task)) == 1)
-        assert not [m for _, m in view.comm.find("done") if m["id"] == older]
         connection.execute("ROLLBACK")
     assert wait_for_end(view, older) is None
-    assert view.comm.find("older")[-1][1]["runs"]
+    assert [m["id"] for _, m in view.comm.find("done")] == [run, older]
+    assert ask_older(view, task)["runs"]
 
 
 # --- the last 24 hours ----------------------------------------------------------------

@@ -82,6 +82,8 @@ FLUSH_TIMEOUT = 2.0
 """Seconds for a client that is behind to read the last messages."""
 HISTORY_TIMEOUT = 2.0
 """Seconds for the last rows of the history to be written."""
+COUNT_EVERY = 1.0
+"""Seconds between two counts of the history's rows that wait, while there are any."""
 RETRY_DELAY = 0.02
 """Seconds until a worker is asked again about the outcome of a call."""
 MAX_TRIES = 100
@@ -122,6 +124,8 @@ class Supervisor:
         self._elector = ClientElector(self._client)
         self._history = HistoryKeeper(self._warn_soon)
         self._behind = HistoryBehind(0, 0)  # as the client knows it
+        self._counting: asyncio.TimerHandle | None = None
+        self._counts_left = 0
         self._scheduler = Scheduler(
             clock=SystemClock(),
             launcher=self._launcher,
@@ -370,7 +374,19 @@ class Supervisor:
         record = {"name": "ipycron", "levelno": logging.WARNING, "msg": text}
         record |= {"levelname": "WARNING", "args": None}
         self._client.send(Logged("", ""), pack_data(record))
+        self._counts_left = 3
+        self._count_behind()
+
+    def _count_behind(self) -> None:
+        """Count the rows that wait, from a warning on until they are written."""
+        if self._counting is not None:
+            self._counting.cancel()
         self._tell_behind()
+        # Not only where some wait: a thread that warns at once may not have been handed
+        # its rows yet.
+        self._counts_left = 3 if self._history.waiting else self._counts_left - 1
+        if self._counts_left > 0:
+            self._counting = self._loop.call_later(COUNT_EVERY, self._count_behind)
 
     def _tell_behind(self) -> None:
         """Tell how many rows are missing in the file, if that has changed."""
