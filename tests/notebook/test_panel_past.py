@@ -354,12 +354,13 @@ def test_older_runs_of_a_task_that_is_gone_are_refused(filled):
 
 def test_view_goes_on_while_the_file_is_locked(filled):
     """A lock, a slow disk: runs are shown, buttons work; the answer comes later."""
-    task = make_report()
     with closing(sqlite3.connect(filled, isolation_level=None)) as connection:
-        # As on a network: readers wait for who writes.
+        # As on a network: readers wait for who writes. Before the task has a writer,
+        # whose connection would keep the mode as it is.
         mode = connection.execute("PRAGMA journal_mode = DELETE").fetchone()
         assert mode == ("delete",)
         connection.execute("BEGIN EXCLUSIVE")
+        task = make_report()
         view = panel()
         click(view, "hello")
         older = click(view, "older", task.id)
