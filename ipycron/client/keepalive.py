@@ -130,8 +130,9 @@ class Keepalive:
                     signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
                 ):
                     # For the first process of a container, the kernel ignores signals
-                    # without a handler.
-                    signal.signal(signal.SIGTERM, lambda *_: self.close())
+                    # without a handler. For good: a run that starts or ends before the
+                    # interpreter has ended would hold the process again.
+                    signal.signal(signal.SIGTERM, lambda *_: self.give_up())
 
     @property
     def is_end_requested(self) -> bool:

@@ -42,6 +42,13 @@ except asyncio.CancelledError:
     pass
 """,
 }
+OWN_THREAD = """
+import pathlib, threading, time
+def work():
+    while not pathlib.Path("go").exists():
+        time.sleep(0.02)
+threading.Thread(target=work).start()
+"""
 
 
 @pytest.fixture
@@ -70,5 +77,17 @@ def test_container_runs_its_tasks_and_ends_with_the_first_signal(contain, end):
     program.wait_line("all is scheduled")  # until then nothing handles the signal
     program.wait_ticks(2)
     first.send_signal(signal.SIGTERM)
-    assert program.wait(20) == 0, program.stderr
+    assert program.wait(60) == 0, program.stderr
     eventually(lambda: not first.is_running(), "it is gone")
+
+
+def test_runs_that_go_on_after_the_signal_do_not_hold_the_container(contain, tmp_path):
+    """Not while it waits for a thread of the program's own, and not from then on."""
+    program, first = contain(OWN_THREAD)
+    program.wait_line("all is scheduled")
+    program.wait_ticks(2)
+    first.send_signal(signal.SIGTERM)
+    program.wait_ticks(2)
+    assert first.is_running()
+    (tmp_path / "go").touch()
+    assert program.wait(60) == 0, program.stderr
