@@ -141,13 +141,20 @@ def test_close_lets_happen_what_was_submitted(dispatcher):
 
 def test_close_waits_only_as_long_as_it_may(dispatcher):
     """A blocking listener does not delay a close beyond its deadline."""
-    release = threading.Event()
-    dispatcher.submit(lambda: release.wait(10))
+    release, is_there = threading.Event(), threading.Event()
+    blocked = dispatcher.thread  # another one may take its place
+
+    def wait():
+        is_there.set()
+        assert release.wait(60)
+
+    dispatcher.submit(wait)
+    assert is_there.wait(20)
     dispatcher.close(timeout=0.01)
-    assert dispatcher.thread.is_alive()
+    assert blocked.is_alive()
     release.set()
-    dispatcher.thread.join(10)
-    assert not dispatcher.thread.is_alive()
+    blocked.join(20)
+    assert not blocked.is_alive()
 
 
 def test_dispatcher_may_be_closed_by_a_listener(dispatcher):

@@ -10,6 +10,7 @@ from ipycron.runlog.store import open_store
 from ipycron.scheduling.clock import SystemClock
 
 NOW = SystemClock().now()
+"""When this module was loaded: the tests may run many minutes later."""
 
 
 def make(number, outcome="finished", **said):
@@ -82,10 +83,11 @@ def test_row_that_comes_late_is_told(store, path):
 
 def test_row_of_the_future_hides_none_of_the_present(store, path):
     """A clock that was wrong for a moment."""
+    now = SystemClock().now()
     follower = Follower(path, "report")
-    store.apply([make(0, id="future", at=NOW * 4)])
+    store.apply([make(0, id="future", at=now * 4)])
     assert read(follower) == [("future", "finished")]
-    store.apply([make(0, id="now", at=NOW)])
+    store.apply([make(0, id="now", at=now)])
     assert read(follower) == [("now", "finished")]
 
 
