@@ -39,6 +39,7 @@ FEED = """
 from ipycron.notebook.display.feed import Feed
 
 class View:
+    outlives_process = False
     def note(self, task_ids): pass
     def push(self, now): return now + 0.01
 

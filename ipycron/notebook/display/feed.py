@@ -7,6 +7,7 @@ later, as often as each view allows.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import logging
 import threading
@@ -30,7 +31,13 @@ BREAK = 0.0001
 
 
 class View(Protocol):
-    """A view in a browser."""
+    """A view in a browser, or a terminal.
+
+    Attributes:
+        outlives_process: whether it is still seen when this process has ended.
+    """
+
+    outlives_process: bool
 
     def note(self, task_ids: set[str]) -> None:
         """Record that these tasks have changed."""
@@ -59,6 +66,8 @@ class Feed:
         self._free_at = 0.0
         self._turn_ends = 0.0
         self._turn = 0
+        # After the registry's own, and so called before it.
+        atexit.register(self._leave_pages)
 
     def attach(self, view: View) -> None:
         """Keep a view up to date from now on."""
@@ -87,6 +96,15 @@ class Feed:
     def wake(self) -> None:
         """Update the views soon, regardless of when they asked to be called."""
         self._wake.set()
+
+    def _leave_pages(self) -> None:
+        """Leave pages as they are: they offer to restore the tasks that they show.
+
+        Their end with the process is no news to those who read them after it.
+        """
+        for view in tuple(self._views):
+            if view.outlives_process:
+                self.detach(view)
 
     # --- on the feed's own thread ----------------------------------------------------
 

@@ -80,6 +80,8 @@ def _get_lines(display: DisplayData | None) -> list[str]:
 class Printer:
     """Prints the runs of one task: a `View` of the feed."""
 
+    outlives_process = False
+
     def __init__(self, task: Task, *, is_coloured: bool) -> None:
         self.task = task
         self._is_coloured = is_coloured

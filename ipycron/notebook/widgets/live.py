@@ -81,6 +81,7 @@ def _make_state(_: Any, view: LiveView) -> State:
 class LiveView(anywidget.AnyWidget):
     """A view of tasks that updates itself."""
 
+    outlives_process = True
     has_strips = True
     _esm = read_loader()
     assets = traitlets.Instance(Assets).tag(sync=True, to_json=refer_to_assets)

@@ -61,6 +61,8 @@ class StaticCopy:
         write: returns the copy as it is now, as a mimebundle.
     """
 
+    outlives_process = True
+
     def __init__(self, view: Any, write: Callable[[], dict[str, Any]]) -> None:
         self._view = view
         self._write = write

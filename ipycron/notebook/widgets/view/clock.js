@@ -56,8 +56,9 @@ class Clock {
     if (document.hidden || this.listeners.size === 0) return;
     const left = 1000 - ((this.now() * 1000) % 1000);
     this.timer = setTimeout(() => {
-      for (const listener of this.listeners) listener();
+      // First: what a listener throws must not stop the clock of all views.
       this.schedule();
+      for (const listener of this.listeners) listener();
     }, left + 5);
   }
 }

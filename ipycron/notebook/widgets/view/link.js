@@ -36,7 +36,7 @@ class Store {
     session?.statusChanged.connect(this.onStatus);
     this.stopStatus = () => session?.statusChanged.disconnect(this.onStatus);
     this.kernelId = this.getKernelId();
-    this.hadKernel = this.hasKernel;
+    this.seenId = this.kernelId;
     this.onMessage = (message) => this.take(message);
     this.onRestart = () => this.setConnection("restarted");
     this.onUi = () => this.notify("ui");
@@ -284,8 +284,9 @@ class Store {
     if (this.connection !== "gone" && !this.hasKernel) this.setConnection("gone");
     const id = this.getKernelId();
     if (id && this.kernelId && id !== this.kernelId) this.setConnection("restarted");
-    if (this.hadKernel !== this.hasKernel) {
-      this.hadKernel = this.hasKernel;
+    // Whether there is a kernel, and which: tasks are restored in one that is there.
+    if (this.seenId !== id) {
+      this.seenId = id;
       this.notify("connection");
     }
     const silence = (performance.now() - this.lastMessageAt) / 1000;
