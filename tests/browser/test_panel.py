@@ -631,7 +631,7 @@ def test_panel_says_which_cell_cannot_be_restored(own_notebook):
     restore.click()
     expect(restore).to_have_text("Restore 2 tasks")
     advice = "not defined yet: run the cells above that define it, then restore again."
-    expect(panel.locator(".icr-notice")).to_have_text(
+    expect(panel.locator(".icr-notices .icr-notice")).to_have_text(
         [
             re.compile(rf"^Cell \[\d+\] uses '{name}', {advice}")
             for name in ("tock", "level")
