@@ -8,6 +8,9 @@ from hostile_texts import TEXTS
 from IPython.core.error import UsageError
 
 from ipycron.notebook.magic.completion import complete
+from ipycron.notebook.magic.grammar import ParsedLine
+from ipycron.notebook.magic.show import show_tasks
+from ipycron.notebook.magic.usage import usage_errors
 
 TRACE = (
     'Traceback (most recent call last):\n  File "job.py", line 3\nValueError: no luck'
@@ -110,6 +113,41 @@ def test_file_that_cannot_be_read_is_one_line(session, path):
     assert "not an SQLite database" in refuse(session, "show report --run 3")
     assert complete("%cron history ", session.shell).texts == []
     assert complete("%cron show report --run ", session.shell).texts == []
+
+
+@pytest.mark.parametrize("command", ["show", "status", "logs"])
+def test_task_that_is_gone_is_found_in_the_history(session, filled, command):
+    """`%cron show` and `%cron logs` say which line shows its runs; that line works."""
+    said = refuse(session, f'{command} "read mail"')
+    assert said == (
+        "no task is called 'read mail'. There are no tasks. "
+        "It is in the history: %cron history 'read mail'"
+    )
+    table = session.run(said.partition("history: ")[2])
+    assert table.startswith("<History: 1 run>")
+    session.run("%%cron @yearly --name other --quiet\n1")
+    said = refuse(session, f"{command} other report")
+    assert said.endswith("Tasks: other. It is in the history: %cron history report")
+
+
+@pytest.mark.parametrize("content", [None, b"no database" * 1000])
+def test_history_is_not_named_when_it_has_no_such_task(session, path, content):
+    """Nor where it is off or cannot be read: the mistake is the name."""
+    if content is not None:
+        path.write_bytes(content)
+    said = refuse(session, "show reprot")
+    assert said == "no task is called 'reprot'. There are no tasks."
+
+
+@pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
+def test_name_of_a_task_that_is_gone_is_safe(session, path, text):
+    """One line without control characters, whatever it was called."""
+    write(path, make_task(name=text), make_run(0))
+    with pytest.raises(UsageError) as caught, usage_errors():
+        show_tasks(None, ParsedLine(words=(text,), values={}))
+    said = str(caught.value)
+    assert "%cron history " in said
+    assert not set(said) & set(map(chr, (*range(0x20), 0x7F)))
 
 
 def test_past_run_is_shown_whole(session, filled):

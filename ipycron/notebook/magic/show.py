@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ from IPython.display import display
 from ipycron.api import functions as api
 from ipycron.api.task import get_record
 from ipycron.cron import CronExpression
+from ipycron.errors import HistoryError, UnknownTask
 from ipycron.notebook.display.runs import RunView
 from ipycron.notebook.display.tables import ExpressionView, TaskTable
 from ipycron.notebook.display.tracebacks import tidy
@@ -30,10 +32,12 @@ from ipycron.notebook.display.words import (
     format_pause,
     format_run,
     get_now,
+    one_line,
 )
 from ipycron.notebook.magic.choice import ChoiceOptions, choose_tasks
 from ipycron.notebook.magic.grammar import refuse_expression, split_expression
 from ipycron.notebook.widgets.overview import panel
+from ipycron.process.wire.printable import show_hidden
 from ipycron.scheduling.policy import (
     OptionKind,
     check_flag,
@@ -44,6 +48,7 @@ from ipycron.scheduling.policy import (
 )
 
 if TYPE_CHECKING:
+    from ipycron.api.task import Task
     from ipycron.notebook.magic.grammar import ParsedLine
     from ipycron.notebook.magic.notebook import Notebook
 
@@ -131,8 +136,33 @@ def show_tasks(_: Notebook, line: ParsedLine) -> None:
     if prefix is not None:
         _show_run(line, prefix)
         return
-    for task in choose_tasks("show", line):
+    for task in _choose_shown("show", line):
         display(task)
+
+
+def _choose_shown(command: str, line: ParsedLine) -> list[Task]:
+    """Return the tasks that a line names; for one that is gone, name the history.
+
+    Raises:
+        UnknownTask: if there is no such task, nor was there one.
+        UsageError: if there was one, or as of `choose_tasks`.
+    """
+    try:
+        return choose_tasks(command, line)
+    except UnknownTask as error:
+        if not _has_past(error.name):
+            raise
+        told = f"{error} It is in the history: %cron history {shlex.quote(error.name)}"
+        raise UsageError(show_hidden(one_line(told))) from None
+
+
+def _has_past(name: str) -> bool:
+    from ipycron.api import history  # noqa: PLC0415 - as below
+
+    try:
+        return bool(history.history(name, limit=1))
+    except HistoryError:
+        return False  # the mistake is the name, not the file
 
 
 def _show_run(line: ParsedLine, prefix: str) -> None:
@@ -163,7 +193,7 @@ def show_history(_: Notebook, line: ParsedLine) -> None:
 
 def print_logs(_: Notebook, line: ParsedLine) -> None:
     """Print the output of the last run, or of the one in progress."""
-    for task in choose_tasks("logs", line):
+    for task in _choose_shown("logs", line):
         run = find_shown_run(task)
         error = find_start_error(task)
         if error is not None:
