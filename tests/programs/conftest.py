@@ -1,17 +1,7 @@
 """Fixtures of the tests that run ipycron inside other programs."""
 
-from pathlib import Path
-
 import pytest
 from programs import Program, write_files
-
-
-def pytest_collection_modifyitems(items):
-    """Give the tests of this folder a shorter time limit than the suite's."""
-    here = Path(__file__).parent
-    for item in items:
-        if here in item.path.parents and item.get_closest_marker("timeout") is None:
-            item.add_marker(pytest.mark.timeout(40))
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ def run(request, start):
         lines = "".join(f"    {line}\n" for line in body.strip().splitlines())
         app = f"{HEAD}\nasync def main():\n{lines}\n{LOOPS[request.param]}\n"
         program = start(*PYTHON, app=app)
-        assert program.wait(20) == 0, program.stderr
+        assert program.wait() == 0, program.stderr
         return program.stdout
 
     return run_main

@@ -77,7 +77,7 @@ def test_container_runs_its_tasks_and_ends_with_the_first_signal(contain, end):
     program.wait_line("all is scheduled")  # until then nothing handles the signal
     program.wait_ticks(2)
     first.send_signal(signal.SIGTERM)
-    assert program.wait(60) == 0, program.stderr
+    assert program.wait() == 0, program.stderr
     eventually(lambda: not first.is_running(), "it is gone")
 
 
@@ -90,4 +90,4 @@ def test_runs_that_go_on_after_the_signal_do_not_hold_the_container(contain, tmp
     program.wait_ticks(2)
     assert first.is_running()
     (tmp_path / "go").touch()
-    assert program.wait(60) == 0, program.stderr
+    assert program.wait() == 0, program.stderr

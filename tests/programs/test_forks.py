@@ -46,7 +46,7 @@ for pause in (0.003, 0.006, 0.012):
     end(children)
 """,
     )
-    assert program.wait(30) == 0, program.stderr
+    assert program.wait() == 0, program.stderr
 
 
 def test_start_comes_through_while_another_thread_forks(start):
@@ -75,7 +75,7 @@ finally:
     end(children)
 """,
     )
-    assert program.wait(30) == 0, program.stderr
+    assert program.wait() == 0, program.stderr
 
 
 def test_supervisor_ends_with_its_client_whatever_children_live_on(start):
@@ -138,4 +138,4 @@ assert task.status != "stopped"
 ipycron.shutdown()
 """,
     )
-    assert program.wait(20) == 0, program.stderr
+    assert program.wait() == 0, program.stderr

@@ -38,7 +38,7 @@ PLUGIN = (
 def test_run_ends_whatever_a_test_leaves(start, options, processes):
     """A failing test ends with its task still started: so does the run of pytest."""
     program = start(*PYTEST, *PLUGIN, *options, "test_left.py", test_left=TESTS)
-    assert program.wait(30) == 1, program.stdout
+    assert program.wait() == 1, program.stdout
     assert any("1 failed" in line for line in program.stdout), program.stdout
     assert len(list(program.folder.glob("ended-*"))) == processes
 
@@ -66,7 +66,7 @@ def test_uses_nothing():
 def test_fixture_fails_the_test_that_leaves_a_task(start):
     """It names the task, ends everything, and does not affect other tests."""
     program = start(*PYTEST, *PLUGIN, "test_leaks.py", test_leaks=LEAKS)
-    assert program.wait(20) == 1, program.stdout
+    assert program.wait() == 1, program.stdout
     assert "3 passed, 1 error" in program.stdout[-1], program.stdout
     said = "the test left tasks started: 'tick' (* * * * * *)"
     assert any(said in line for line in program.stdout), program.stdout
@@ -87,4 +87,4 @@ def test_plugin_loads_nothing_of_ipycron_until_it_is_used(start):
             }
         """,
     )
-    assert program.wait(20) == 0, program.stdout
+    assert program.wait() == 0, program.stdout

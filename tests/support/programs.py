@@ -13,6 +13,9 @@ from pathlib import Path
 from polling import SECONDS, eventually
 from watching import MARK, find_marked
 
+PATIENCE = 60.0
+"""Seconds for a program: on a busy machine its interpreters take their time."""
+
 TICK = """
 from pathlib import Path
 import os
@@ -66,7 +69,7 @@ class Program:
             return len((self.folder / "ticks").read_text().splitlines())
         return 0
 
-    def wait_ticks(self, count=1, seconds=SECONDS):
+    def wait_ticks(self, count=1, seconds=PATIENCE):
         """Return once the job has run so many more times."""
         wanted = self.count_ticks() + count
         eventually(
@@ -76,7 +79,7 @@ class Program:
         )
         assert self.count_ticks() >= wanted, (self.stdout, self.stderr)
 
-    def wait_line(self, part, seconds=SECONDS):
+    def wait_line(self, part, seconds=PATIENCE):
         """Return once a line containing this was printed, on either stream."""
 
         def is_there():
@@ -89,7 +92,7 @@ class Program:
         )
         assert is_there(), (self.stdout, self.stderr)
 
-    def end(self, number=signal.SIGTERM, seconds=SECONDS):
+    def end(self, number=signal.SIGTERM, seconds=PATIENCE):
         """Send a signal to the first process; return the seconds until its end."""
         begin = time.monotonic()
         self.process.send_signal(number)
@@ -109,7 +112,7 @@ class Program:
         """Return once ipycron's processes for the program are gone."""
         eventually(lambda: not self.find_ours(), "ours are gone")
 
-    def wait(self, seconds=SECONDS):
+    def wait(self, seconds=PATIENCE):
         """Return the exit code; no process of the program may be left."""
         code = self.process.wait(seconds)
         for reader in self._readers:
