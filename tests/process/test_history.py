@@ -23,6 +23,12 @@ def find(task):
     return list(reversed(ipycron.history(task.name)))
 
 
+def find_ended(task):
+    """Return a task's only run once it is over; on a busy machine slots are missed."""
+    (row,) = [row for row in find(task) if row.outcome != "missed"] or [None]
+    return row if row is not None and row.finished_at else None
+
+
 def test_runs_of_every_kind_are_recorded(house):
     """A call that returned, with what it said and how long it took."""
 
@@ -123,13 +129,12 @@ def test_a_worker_says_what_a_run_used(workers):
         return None
 
     task = workers.start(use, "* * * * * *", name="use", max_executions=1)
-    eventually(lambda: find(task) and find(task)[-1].finished_at, "it has run")
-    (row,) = find(task)
+    row = eventually(lambda: find_ended(task), "it has run")
     assert row.peak_memory > 200 << 20
     assert 0.005 < row.cpu_seconds < 30
     small = workers.start(rest, "* * * * * *", name="rest", max_executions=1)
-    eventually(lambda: find(small) and find(small)[-1].finished_at, "it has run")
-    assert find(small)[-1].peak_memory < 150 << 20
+    row = eventually(lambda: find_ended(small), "it has run")
+    assert row.peak_memory < 150 << 20
 
 
 def test_direct_calls_are_recorded(workers):
@@ -174,7 +179,11 @@ while not task.running:
 {end}
 """
 ENDS = {
-    "killed": "time.sleep(0.5); os.kill(os.getpid(), signal.SIGKILL)",
+    "killed": """
+while not ipycron.history("night", outcome="running"):
+    time.sleep(0.01)
+os.kill(os.getpid(), signal.SIGKILL)
+""",
     "ended": "ipycron.shutdown(0)",
 }
 
@@ -239,6 +248,7 @@ def test_run_is_closed_when_its_process_is_gone(tmp_path, end, is_background):
             check=True,
         )
         rows = [json.loads(line) for line in done.stdout.splitlines()]
+        rows = [row for row in rows if row["outcome"] != "missed"]
         return None if any(row["outcome"] == "running" for row in rows) else rows
 
     first = eventually(read, "no run is open")[-1]

@@ -262,7 +262,7 @@ def test_json_goes_to_a_pipe_that_closes_early(path):
         assert json.loads(running.stdout.readline())["id"] == "run-199"
         running.stdout.close()
         assert running.stderr.read() == b""
-        assert running.wait(20) == 0
+        assert running.wait(60) == 0
 
 
 @pytest.fixture
@@ -302,7 +302,7 @@ def test_logs_follow_runs_until_an_interrupt(filled, follow):
     assert "report: 2027-01-15 08:09:00 missed\n" in said
     store.close()
     running.send_signal(signal.SIGINT)
-    rest, mistakes = running.communicate(timeout=20)
+    rest, mistakes = running.communicate(timeout=60)
     assert (rest, mistakes, running.returncode) == ("", "", 130)
 
 

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from datetime import datetime
 
 import pytest
 from house import NEVER
@@ -12,6 +13,7 @@ from polling import SECONDS, eventually, pause
 
 import ipycron
 from ipycron.client.registry import registry
+from ipycron.scheduling.clock import SystemClock
 
 PROGRAM = """
 import os, signal, sys, time
@@ -50,6 +52,7 @@ class Nights:
     def __init__(self, folder, kind):
         self.folder = folder
         self.kind = kind
+        self.lives = []  # from when to when each was, in Unix seconds
         (folder / "night.py").write_text(PROGRAM)
         self.environment = {
             **os.environ,
@@ -59,6 +62,7 @@ class Nights:
     def live(self, catch_up, end, *, expression="* * * * * *", tolerance=1):
         """Run the program until its end, and leave a gap of a slot after it."""
         arguments = [catch_up, self.kind, end, expression, str(tolerance)]
+        began = SystemClock().now()
         subprocess.run(
             [sys.executable, "night.py", *arguments],
             cwd=self.folder,
@@ -66,6 +70,7 @@ class Nights:
             timeout=60,
             check=False,
         )
+        self.lives.append((began, SystemClock().now()))
         pause(1.1)
 
     def read(self):
@@ -88,16 +93,32 @@ def nights(request, tmp_path):
     return Nights(tmp_path, request.param)
 
 
-def check_books(rows):
-    """Every second from the first slot to the last one has exactly one row."""
-    from datetime import datetime  # noqa: PLC0415 - here only
-
+def list_slots(rows):
+    """Return the slots that rows stand for, in Unix seconds."""
     told = []
     for row in rows:
         slot = int(datetime.fromisoformat(row["slot"]).timestamp())
         told += range(slot - (row["missed_count"] or 1) + 1, slot + 1)
+    return told
+
+
+def check_books(rows):
+    """Every second from the first slot to the last one has exactly one row."""
+    told = list_slots(rows)
     assert sorted(told) == list(range(min(told), max(told) + 1))
     return {row["outcome"] for row in rows}
+
+
+def find_between(nights, rows):
+    """Return the rows with slots of no life: each gap has one such slot at least."""
+    return [
+        row
+        for row in rows
+        if not all(
+            any(began <= slot <= ended for began, ended in nights.lives)
+            for slot in list_slots([row])
+        )
+    ]
 
 
 @pytest.mark.parametrize("catch_up", ["none", "latest", "all"])
@@ -130,7 +151,10 @@ def test_gap_after_a_clean_end_is_no_gap(nights):
     """Without catching up, what was shut down was not scheduled."""
     nights.live("none", "ended")
     nights.live("none", "ended")
-    assert {row["outcome"] for row in nights.read()} == {"finished"}
+    rows = nights.read()
+    assert find_between(nights, rows) == []
+    # On a busy machine slots of a life are missed, too.
+    assert {row["outcome"] for row in rows} <= {"finished", "missed"}
 
 
 def test_gap_after_a_clean_end_is_made_good(nights):
@@ -138,8 +162,12 @@ def test_gap_after_a_clean_end_is_made_good(nights):
     nights.live("all", "ended", tolerance=0.01)
     nights.live("all", "ended", tolerance=0.01)
     rows = nights.read()
-    assert check_books(rows) == {"finished"}
-    assert [row for row in rows if row["trigger"] == "catch_up"]
+    # What waits for its turn at the end of a life is missed, on a busy machine.
+    assert check_books(rows) <= {"finished", "missed"}
+    owed = find_between(nights, rows)
+    assert {(row["outcome"], row["trigger"]) for row in owed} == {
+        ("finished", "catch_up")
+    }
 
 
 @pytest.mark.parametrize("catch_up", ["none", "all"])
@@ -148,9 +176,7 @@ def test_nothing_is_owed_after_a_stop_or_with_another_schedule(nights, catch_up)
     nights.live(catch_up, "stopped")
     nights.live(catch_up, "killed")
     nights.live(catch_up, "ended", expression="*/1 * * * * *")
-    rows = nights.read()
-    assert {row["trigger"] for row in rows} == {"scheduled"}
-    assert {row["outcome"] for row in rows} <= {"finished", "stopped", "lost"}
+    assert find_between(nights, nights.read()) == []
 
 
 def test_run_is_recorded_when_its_supervisor_dies_at_once(write):

@@ -16,6 +16,7 @@ from history_rows import BEGAN, make_run, make_task
 from leaks import find_descriptors
 from polling import SECONDS, eventually
 
+from ipycron.runlog import keeper as keeper_module
 from ipycron.runlog import session, writer
 from ipycron.runlog.keeper import HistoryKeeper
 from ipycron.runlog.merging import NOT_WRITTEN
@@ -251,7 +252,7 @@ def test_disk_that_damages_every_file_is_not_filled_with_them(make, path, told):
 
     for number in range(5):
         history.put(make_run(number))
-        history.flush(1)
+        history.flush(SECONDS)
         with contextlib.suppress(sqlite3.DatabaseError):
             damage()
     assert len(list(path.parent.glob("*.corrupt-*[0-9]"))) == 1
@@ -260,8 +261,9 @@ def test_disk_that_damages_every_file_is_not_filled_with_them(make, path, told):
     assert len(told) == 2
 
 
-def test_rows_wait_while_another_process_writes(make, path, told):
+def test_rows_wait_while_another_process_writes(make, path, told, monkeypatch):
     """However long, without a word if it is short."""
+    monkeypatch.setattr(session, "BUSY_PATIENCE", 60)  # longer than this test
     history = make()
     history.put(make_run(1))
     assert history.flush(SECONDS)
@@ -523,11 +525,16 @@ def test_row_costs_less_than_promised(make):
     assert used / len(rows) < 60e-6
 
 
-def test_rows_are_written_where_they_belong_when_the_history_moves(tmp_path, told):
+def test_rows_are_written_where_they_belong_when_the_history_moves(
+    tmp_path, told, monkeypatch
+):
     """What was recorded before is in the earlier file, though others use it."""
+    monkeypatch.setattr(keeper_module, "REDIRECT_TIMEOUT", SECONDS)
+    monkeypatch.setattr(session, "BUSY_PATIENCE", 60)
     keeper = HistoryKeeper(told.append)
     paths = [tmp_path / "before.sqlite", tmp_path / "after.sqlite"]
-    keeper.use(make_settings(paths[0]))
+    before, after = (make_settings(path, keep_days=1e6) for path in paths)
+    keeper.use(before)
     keeper.recorder.declare(make_task(key="life", name="report"))
     note_missed(keeper, 1)
     keeper.flush(SECONDS)
@@ -538,7 +545,7 @@ def test_rows_are_written_where_they_belong_when_the_history_moves(tmp_path, tol
         note_missed(keeper, 2)
         release = threading.Timer(0.6, lambda: other.execute("COMMIT"))
         release.start()
-        keeper.use(make_settings(paths[1]))
+        keeper.use(after)
         release.join()
     note_missed(keeper, 3)
     keeper.close(SECONDS)
