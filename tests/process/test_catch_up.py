@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from house import EVERY_SECOND, Record, drain, submit_to_client
 from polling import SECONDS, eventually
+from programs import find_complaints
 
 import ipycron
 from ipycron.api.task import get_record
@@ -52,6 +53,13 @@ def count_caught(record):
     return sum(context.execution.reason == "catch_up" for context in finished)
 
 
+def count_absent(record, until):
+    """Return how many slots from the first run to an instant have not run."""
+    dates = {context.date for context in finished(record) if context.date < until}
+    first = min(dates)
+    return int((until - first).total_seconds()) + 1 - len(dates)
+
+
 def collect(task, record):
     """End the task; return the dates of its runs by reason, and the missed ones."""
     task.destroy().result(SECONDS)
@@ -89,11 +97,13 @@ def test_newest_slot_of_a_frozen_supervisor_runs_afterwards(write):
     task, record = start(write(JOB), catch_up="latest")
     freeze()
     record.wait("execution:missed", GAP - 2)
-    newest = record.of("execution:missed")[-1].date
-    eventually(lambda: record.of("execution:finished")[-1].date > newest)
+    eventually(
+        lambda: finished(record)[-1].date > record.of("execution:missed")[-1].date
+    )
     scheduled, caught, missed = collect(task, record)
     check_slots(scheduled, caught, missed)
-    assert newest + timedelta(seconds=1) in scheduled + caught
+    # A busy machine has gaps of its own; the slot before the newest one is missed.
+    assert not {slot - timedelta(seconds=1) for slot in caught} & set(caught)
 
 
 @pytest.mark.parametrize("catch_up", ["none", "all"])
@@ -109,14 +119,16 @@ def test_slots_without_a_supervisor_run_when_there_is_another(write, catch_up):
         lambda: record.of("execution:finished")[-1].date > restarted.triggered_at
     )
     if catch_up == "all":
-        eventually(lambda: count_caught(record) >= GAP - 2)
+        until = restarted.triggered_at
+        eventually(lambda: count_absent(record, until) <= 1)  # it may have run
     scheduled, caught, missed = collect(task, record)
     check_slots(scheduled, caught, missed)
     if catch_up == "none":
         assert caught == []
         assert len(missed) >= GAP - 2
     else:
-        assert len(missed) <= 2  # the one that may have run, and one at the end
+        assert len(caught) >= GAP - 2
+        assert len([slot for slot in missed if slot < until]) <= 1
 
 
 def test_task_with_an_end_is_destroyed_in_its_worker_too(write):
@@ -147,7 +159,7 @@ def test_script_ends_with_the_end_of_its_task(tmp_path):
         [sys.executable, path], capture_output=True, timeout=60, check=True
     )
     assert b"ran\n" in done.stdout
-    assert done.stderr == b""
+    assert find_complaints(done.stderr.decode()) == []
 
 
 def inherit(task, *, seconds, is_clean=False):
@@ -189,7 +201,9 @@ def test_slots_of_an_earlier_life_are_settled_by_the_first_start(
     task.start().result(SECONDS)
     eventually(lambda: any(c.date.timestamp() > end + 1 for c in finished(record)))
     if catch_up == "all":
-        eventually(lambda: count_caught(record) >= 4)  # one may be on time
+        eventually(
+            lambda: len([c for c in finished(record) if c.date.timestamp() <= end]) == 5
+        )
     scheduled, caught, missed = collect(task, record)
     scheduled, caught, missed = (
         [slot for slot in slots if slot.timestamp() <= end]
@@ -207,13 +221,13 @@ def test_task_that_was_stopped_owes_nothing_of_an_earlier_life():
     """The user ended it by name."""
     task = ipycron.create_task(EVERY_SECOND, name_reason, catch_up="all")
     record = Record(task)
-    inherit(task, seconds=60)
+    end = inherit(task, seconds=60)
     task.stop().result(SECONDS)
     task.start().result(SECONDS)
     record.wait("execution:finished")
     task.destroy().result(SECONDS)
     drain()
-    assert count_caught(record) == 0
+    assert [c for c in finished(record) if c.date.timestamp() <= end] == []
 
 
 def test_tests_of_users_see_what_is_caught_up_on():

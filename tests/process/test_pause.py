@@ -55,6 +55,13 @@ def strike():
     return pids[0]
 
 
+def find_missed_in_pause(record):
+    """Return the missed slots of a pause; a busy machine misses some of others."""
+    skips = [context.date for context in record.of("execution:skipped")]
+    missed = [context.date for context in record.of("execution:missed")]
+    return [date for date in missed if skips[0] <= date <= skips[-1]]
+
+
 def test_paused_task_skips_its_slots_and_runs_when_called(house):
     """The task stays loaded: the same worker runs before, in and after the pause."""
     task = house.start(lambda ctx: ctx.execution.pid, EVERY_SECOND)
@@ -80,7 +87,7 @@ def test_paused_task_skips_its_slots_and_runs_when_called(house):
     assert task.next_run is not None
     last = record.wait("execution:started", started + 2)[-1]
     assert record.count("task:paused") == record.count("task:resumed") == 1
-    assert record.count("execution:missed") == 0
+    assert find_missed_in_pause(record) == []
     eventually(lambda: last.execution.finished_at, "the run ends")
     assert last.execution.result == first
 
@@ -89,7 +96,7 @@ def test_pause_ends_by_itself_and_the_slot_at_its_end_runs(house):
     """What it says about the next run is true."""
     task = house.start(answer, EVERY_SECOND)
     record = Record(task)
-    task.pause(2).result(SECONDS)
+    task.pause(4).result(SECONDS)
     until = task.paused_until
     assert until.microsecond == 0
     assert task.next_run == until
@@ -98,10 +105,14 @@ def test_pause_ends_by_itself_and_the_slot_at_its_end_runs(house):
         f"next {until:%Y-%m-%d %H:%M:%S} {task.timezone}>"
     )
     record.wait("task:resumed")
-    eventually(
-        lambda: until in [c.date for c in record.of("execution:started")],
-        lambda: f"the slot {until} runs: {record.names}",
-    )
+
+    def find_slot():
+        ends = record.of("execution:started") + record.of("execution:missed")
+        return next((c for c in ends if c.date == until), None)
+
+    slot = eventually(find_slot, lambda: f"the slot {until} runs: {record.names}")
+    if slot.event == "execution:missed":  # on a machine that was busy just then
+        assert slot.triggered_at - until > timedelta(seconds=1)
     assert not task.is_paused
     skips = [c.date for c in record.of("execution:skipped")]
     assert skips
@@ -188,6 +199,7 @@ def test_pause_on_an_executor_skips_its_slots():
         record = Record(task)
         task.start().result(SECONDS)
         task.pause().result(SECONDS)
+        drain()
         started = record.count("execution:started")
         record.wait("execution:skipped", 2)
         assert record.count("execution:started") == started
@@ -238,7 +250,7 @@ def test_pause_survives_the_loss_of_the_supervisor(write):
     record.wait("execution:skipped", count + 2)
     assert task.pause_note == "kept"
     assert record.count("task:paused") == 1
-    assert record.count("execution:missed") == 0
+    assert find_missed_in_pause(record) == []
     dates = [c.date for c in record.of("execution:skipped")]
     seconds = [(b - a).total_seconds() for a, b in pairwise(dates)]
     assert set(seconds) == {1.0}
