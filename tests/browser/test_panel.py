@@ -287,6 +287,26 @@ def test_views_fit_into_a_narrow_notebook(notebook):
 
 
 @LAB_FIRST
+def test_heading_of_the_strips_begins_where_they_do(notebook):
+    """In a wide panel and in a narrow one."""
+    notebook.run(TASKS)
+    notebook.run(f"import ipywidgets as w; box = w.Box([{PANEL}]); box")
+    expect(notebook.page.locator(".icr-row")).to_have_count(5)
+    for width in (1000, 720):
+        notebook.run(f"box.layout.width = '{width}px'")
+        heading = notebook.page.locator("th[data-key='duration'] button")
+        begin = heading.evaluate(
+            """(button) => {
+              const text = document.createRange();
+              text.selectNodeContents(button);
+              return text.getBoundingClientRect().x;
+            }"""
+        )
+        strip = notebook.page.locator(".icr-row .icr-strip").first
+        assert abs(strip.bounding_box()["x"] - begin) <= 1
+
+
+@LAB_FIRST
 def test_views_have_a_width_of_their_own_beside_each_other(notebook):
     """A box asks its children for their width."""
     notebook.run(TASKS)
