@@ -74,19 +74,23 @@ def test_script_schedules_a_file_and_waits_until_interrupted(folder):
     assert copy.exists()
 
 
-def test_function_runs_in_a_worker(folder):
-    """The second example runs a function of the script in another process."""
+def test_function_runs_in_a_worker_and_has_a_history(folder, monkeypatch):
+    """The second example pauses it; what happened comes from the file."""
+    monkeypatch.setenv("IPYCRON_HISTORY", str(folder / "history.sqlite"))
     script = folder / "script.py"
-    before = (
-        "import os, ipycron\n"
-        "def check():\n    return os.getpid()\n"
-        'ipycron.on("execution:finished", lambda c: print(c.execution.result))\n'
+    before = "import os, ipycron\ndef fetch():\n    return os.getpid()\n"
+    after = (
+        "print(task.paused_until.hour, task.pause_note)\n"
+        "assert task.execute().result(20) != os.getpid()\n"
+        "print(ipycron.history('news', outcome='finished')[0].summary)\n"
+        "ipycron.shutdown()\n"
     )
-    after = "assert ipycron.wait(runs=1, timeout=20)\nipycron.shutdown()\n"
     script.write_text(before + SCRIPTS[1] + after)
     done = run_script(script)
     assert find_complaints(done.stderr) == []
-    assert int(done.stdout.split()[0]) > 1
+    *_, paused, summary = done.stdout.splitlines()
+    assert paused == "18 the server is being moved"
+    assert int(summary) > 1
 
 
 def test_fleet_elects_the_only_instance(folder):
