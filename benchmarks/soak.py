@@ -343,6 +343,8 @@ def soak(seconds: float, tasks: int) -> bool:
     threading.Thread(target=home.run_forever, daemon=True).start()
     ipycron.on("*", books.hear)
     with tempfile.TemporaryDirectory() as folder:
+        # Not into the user's own history.
+        ipycron.set_history(Path(folder) / "history.sqlite")
         refusals = Refusals(Path(folder))
         registry.client.warm(Preload((), shell=True))
         population = Population(Path(folder), books, home)

@@ -343,6 +343,7 @@ def test_second_call_overlaps_the_first(obey):
         task.execute().result(SECONDS)
     tell("result = 0")
     first.result(SECONDS)
+    record.wait("execution:started")  # events come after the result
     assert caught.value.execution_id == record.contexts[0].execution.id
 
 
