@@ -91,8 +91,8 @@ def history(
         name: of the tasks: one, or several; None for all. A task without a name has
             its id for a name.
         since: the first instant: a datetime (local time if it has no zone), a date
-            (its midnight), a timedelta (so long ago), or text: ``"7d"`` or ``"24h"``
-            (so long ago), a date or a datetime in ISO 8601.
+            (its midnight), a timedelta (that long ago), or text: ``"7d"`` or ``"24h"``
+            (that long ago), a date or a datetime in ISO 8601.
         until: the instant after the last one, likewise.
         outcome: one or several of `RunOutcome`, or their strings; ``"failures"`` stands
             for all runs that began and did not succeed, though nobody ended them:

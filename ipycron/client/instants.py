@@ -35,7 +35,7 @@ _SECONDS = {
 }
 _INSTANT = "an instant: a datetime or ISO text, such as '2026-12-01 09:00'"
 _PAST = (
-    "a datetime, a date, a timedelta (so long ago), or text such as '7d', '24h' or "
+    "a datetime, a date, a timedelta (that long ago), or text such as '7d', '24h' or "
     "'2026-11-24 09:00'"
 )
 _MOMENT = f"seconds from now, a time of day, or {_INSTANT}"
@@ -114,8 +114,8 @@ def read_past(name: str, value: Any, now: float) -> float | None:
     Args:
         name: the option's, for the error.
         value: a datetime (local time if it has no zone), a date (its midnight, local
-            time), a timedelta (so long ago), or text: a duration with units (so long
-            ago), a date or a datetime in ISO 8601.
+            time), a timedelta (that long ago), or text: a duration with units (that
+            long ago), a date or a datetime in ISO 8601.
         now: the present, Unix seconds.
 
     Raises:

@@ -238,12 +238,21 @@ def test_line_is_completed_from_the_history(session, filled, text, offered):
     assert complete(text, session.shell).texts == offered
 
 
-def test_manual_names_the_command(session):
-    """With its options; `%cron help history` is its usage."""
-    assert "%cron history [NAME...] [--last 7d] [--failed] [-n 50]" in session.run(
-        "%cron help"
-    )
-    assert session.run("%cron help history").startswith("%cron history [NAME...]")
+@pytest.mark.parametrize(
+    ("name", "usage"),
+    [
+        ("history", "[NAME...] [--last 7d] [--failed] [-n 50]"),
+        ("show", "NAME... | --all | NAME --run ID"),
+        ("pause", "NAME... | --all [--until TIME] [--note TEXT]"),
+        ("resume", "NAME... | --all [--catch-up latest|all]"),
+    ],
+)
+def test_manual_names_the_commands(session, name, usage):
+    """With their options, in `%cron help` and `%%cron?`; `%cron help NAME` is one's."""
+    asked = session.shell.object_inspect("%%cron")["docstring"]
+    for manual in (session.run("%cron help"), asked):
+        assert f"%cron {name} {usage}" in manual
+    assert session.run(f"%cron help {name}").startswith(f"%cron {name} {usage}\n")
 
 
 def test_cell_that_has_just_run_is_in_the_history(session):

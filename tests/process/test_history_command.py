@@ -55,6 +55,19 @@ def ask(capsys, *words, code=0):
     return capsys.readouterr().out
 
 
+def test_help_names_the_commands(capsys):
+    """`ipycron --help` lists both, each has its own."""
+    for words, said in (
+        ((), ("history   list what happened", "logs      print what a run wrote")),
+        (("history",), ("--last TIME", "--failed", "--json", "--csv", "-n N")),
+        (("logs",), ("--run ID", "-f, --follow")),
+    ):
+        with pytest.raises(SystemExit):
+            main([*words, "--help"])
+        shown = capsys.readouterr().out
+        assert [each for each in said if each not in shown] == []
+
+
 def test_history_is_listed_newest_first(filled, capsys):
     """A line for each run and slot, below one with the columns' names."""
     head, *rows = ask(capsys, "history").splitlines()

@@ -124,7 +124,7 @@ class WaitOptions:
         None, check_limit, "until so many runs have ended", kind=OptionKind.NUMBER
     )
     for_: float | None = option(
-        None, check_optional_deadline, "so long at most", kind=OptionKind.DURATION
+        None, check_optional_deadline, "no longer than this", kind=OptionKind.DURATION
     )
 
 

@@ -56,7 +56,7 @@ def berlin(monkeypatch):
     ],
 )
 def test_instant_is_read(value, said):
-    """Local time unless there is a zone; durations are so long ago."""
+    """Local time unless there is a zone; a duration is that long ago."""
     wanted = None if said is None else datetime.fromisoformat(said).timestamp()
     assert read_past("since", value, NOW) == wanted
 
