@@ -121,7 +121,9 @@ def find_between(nights, rows):
     ]
 
 
-@pytest.mark.parametrize("catch_up", ["none", "latest", "all"])
+@pytest.mark.parametrize(
+    "catch_up", ["none", pytest.param("latest", marks=pytest.mark.full), "all"]
+)
 def test_gap_after_a_kill_is_made_good_or_missed(nights, catch_up):
     """Every slot of the gap has a row, and those that are owed have run."""
     # With a tolerance that no slot of the gap is in, not even the newest.
@@ -170,7 +172,9 @@ def test_gap_after_a_clean_end_is_made_good(nights):
     }
 
 
-@pytest.mark.parametrize("catch_up", ["none", "all"])
+@pytest.mark.parametrize(
+    "catch_up", [pytest.param("none", marks=pytest.mark.full), "all"]
+)
 def test_nothing_is_owed_after_a_stop_or_with_another_schedule(nights, catch_up):
     """The user has ended it; another schedule is another task."""
     nights.live(catch_up, "stopped")

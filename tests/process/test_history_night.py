@@ -26,7 +26,7 @@ options = {"catch_up": catch_up, "background": kind == "worker", "echo": False}
 ipycron.schedule("* * * * * *", work, name="night", **options)
 print("ready", flush=True)
 """
-LIVES = choose(4, 10)
+LIVES = choose(2, 10)
 SEED = 3
 
 

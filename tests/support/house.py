@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 import threading
 
@@ -88,7 +89,11 @@ def submit_to_client(call):
 
 
 def drain():
-    """Return once all events that have reached this process are delivered."""
+    """Return once all events that have reached this process are delivered.
+
+    A call of a listener that the machine holds up makes another thread go on, and is
+    waited for; one that a test holds up is not, beyond two seconds.
+    """
     client = registry.running_client
     if client is not None:
         delivered = threading.Event()
@@ -97,6 +102,8 @@ def drain():
         else:
             submit_to_client(lambda: client.dispatcher.submit(delivered.set))
         assert delivered.wait(SECONDS), "the dispatcher hangs"
+        with contextlib.suppress(AssertionError):
+            eventually(lambda: not client.dispatcher._waiting, seconds=2)
 
 
 class Shared:
