@@ -293,8 +293,9 @@ def test_nothing_has_failed_when_a_start_is_called_off(session, caplog):
         task = get_task("it")
         stop = task.stop()
     stop.result(DEADLINE)
-    eventually(lambda: not task.is_starting)
-    assert isinstance(task.start_error, StartRevoked)
+    error = eventually(lambda: task.start_error)
+    assert isinstance(error, StartRevoked)
+    assert not task.is_starting
     assert "did not start" not in session.read()
     assert not [r for r in caplog.records if "did not start" in r.getMessage()]
 
