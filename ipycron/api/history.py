@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from ipycron.api.run_list import History, format_at
-from ipycron.client.client import LAST_ROWS
 from ipycron.client.instants import read_past
 from ipycron.client.registry import registry
 from ipycron.errors import HistoryError, InvalidOption, UnknownRun, suggest
 from ipycron.runlog.following import Follower
 from ipycron.runlog.ids import abbreviate
+from ipycron.runlog.keeper import READERS_PATIENCE
 from ipycron.runlog.reading import (
     Query,
     before_reading,
@@ -176,7 +176,7 @@ def _write_own() -> None:
     """Have this process's rows written before they are read."""
     client = registry.running_client
     if client is not None:
-        client.flush_history(LAST_ROWS)
+        client.flush_history(READERS_PATIENCE)
 
 
 before_reading.append(_write_own)

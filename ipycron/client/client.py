@@ -11,6 +11,7 @@ import logging
 import os
 import sys
 import threading
+import time
 from collections import deque
 from datetime import timedelta
 from functools import partial
@@ -37,6 +38,7 @@ from ipycron.process.refusal import describe
 from ipycron.process.supervision import describe_refusal, start_supervisor
 from ipycron.process.unix import find_missing_feature
 from ipycron.process.wire.protocol import Streamed
+from ipycron.runlog.keeper import READERS_PATIENCE
 from ipycron.scheduling.clock import SystemClock
 from ipycron.scheduling.events import Event, Outcome, to_datetime
 from ipycron.scheduling.policy import NO_CATCH_UP
@@ -204,15 +206,16 @@ class Client:
         self, task: TaskRecord, first: float, last: float
     ) -> SlotOutcomes | None:
         """Return what became of a task's slots; None if they are not recorded."""
-        self.flush_history(LAST_ROWS)
+        self.flush_history(READERS_PATIENCE)
         return self.history.find_outcomes(task, first, last)
 
     def flush_history(self, timeout: float) -> None:
         """Return once all rows so far are written, or after `timeout` seconds."""
+        deadline = time.monotonic() + timeout
         engine = self._engine
         if engine is not None and threading.current_thread() is not engine.thread:
             engine.flush_history(timeout)
-        self.history.flush(timeout)
+        self.history.flush(max(0.0, deadline - time.monotonic()))
 
     def warm(self, preload: Preload | None = None) -> None:
         """Start the supervisor in advance, if possible, without waiting for it."""

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from ipycron.runlog.writer import HistoryWriter
 
 
+READERS_PATIENCE = 10.0
+"""Seconds that a reader waits for the rows of its own runs: a disk may be that slow."""
 REDIRECT_TIMEOUT = 2.0
 """Seconds for the last rows to be written to a file that is no longer used."""
 

@@ -52,7 +52,7 @@ from ipycron.process.wire.protocol import (
     Streamed,
 )
 from ipycron.process.wire.zones import make_zone
-from ipycron.runlog.keeper import HistoryKeeper
+from ipycron.runlog.keeper import READERS_PATIENCE, HistoryKeeper
 from ipycron.scheduling.clock import SystemClock
 from ipycron.scheduling.events import Event, Notice, Status
 from ipycron.scheduling.ports import Held
@@ -283,7 +283,7 @@ class Supervisor:
 
     async def _flush_history(self) -> None:
         loop = asyncio.get_running_loop()
-        await loop.run_in_executor(None, self._history.flush, HISTORY_TIMEOUT)
+        await loop.run_in_executor(None, self._history.flush, READERS_PATIENCE)
         self._tell_behind()
 
     def _answer(self, request_id: int, work: Coroutine[Any, Any, None]) -> None:
