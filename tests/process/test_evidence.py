@@ -73,3 +73,19 @@ def test_success_prints_nothing_of_it(tmp_path):
     printed = run_pytest(tmp_path, "def test_it(over):\n    begin()\n")
     assert "1 passed" in printed
     assert "processes alive" not in printed
+
+
+@pytest.mark.parametrize(
+    ("last", "seconds"), [("time.sleep(30)", 3), ("sys.exit(3)", 60)]
+)
+def test_program_that_hangs_or_fails_is_quoted(tmp_path, last, seconds):
+    """What `subprocess` says of it is only its command and its exit code."""
+    program = "import sys, time\n"
+    program += f"print('a', 'last', 'word', file=sys.stderr, flush=True)\n{last}"
+    source = (
+        f"import subprocess\ndef test_it():\n    subprocess.run([sys.executable, '-c', "
+        f"{program!r}], capture_output=True, check=True, timeout={seconds})\n"
+    )
+    printed = run_pytest(tmp_path, source)
+    _, quoted = printed.split("the program's last lines", 1)
+    assert "stderr: a last word" in quoted

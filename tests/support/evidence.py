@@ -1,5 +1,8 @@
 """What explains a failing test: which processes were alive, and their output.
 
+Also what a program printed that ended with an error, or not at all: `subprocess` keeps
+it in its exception, and says only which program it was.
+
 A pytest plugin; the first conftest registers it.
 """
 
@@ -8,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -22,18 +26,33 @@ PATIENCE = 10.0
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item):
+def pytest_runtest_makereport(item, call):
     """Add information about processes to the report of a failure."""
     report = yield
     if report.failed:
         pids = find_ours()
+        error = None if call.excinfo is None else call.excinfo.value
         sections = {
+            "the program's last lines": describe_program(error),
             "processes alive": describe_processes(pids),
             "supervisor's last lines": describe_supervisors(pids),
             "tasks and workers' last lines": describe_tasks_in_time(),
         }
         report.sections += [(name, text) for name, text in sections.items() if text]
     return report
+
+
+def describe_program(error):
+    """Return what a program printed that `subprocess` has raised an error for."""
+    if not isinstance(error, subprocess.CalledProcessError | subprocess.TimeoutExpired):
+        return ""
+    lines = []
+    for name in ("stdout", "stderr"):
+        said = getattr(error, name) or b""
+        said = said.encode() if isinstance(said, str) else said
+        text = said[-LAST_BYTES:].decode("utf-8", "replace").strip()
+        lines.append(f"{name}: {text or '(nothing)'}")
+    return "\n".join(lines)
 
 
 def find_ours():
