@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ipycron.client.completion import Flag
 from ipycron.client.keepalive import is_interactive
 from ipycron.client.registry import registry
 from ipycron.client.waits import check_may_block, check_not_inside, run_in_thread
@@ -113,7 +114,7 @@ class _Watch:
         self._runs = runs
         self._counts: dict[str, int] = {}
         self._ended_before: set[str] = set()
-        self._done = threading.Event()
+        self._done = Flag()
         self.is_signalled = False
         self.follows_signals = False
 
@@ -156,8 +157,7 @@ class _Watch:
     def signal(self) -> None:
         """End the wait at the next check.
 
-        For signal handlers: they interrupt the thread that waits, perhaps while it
-        holds the event's own lock.
+        For signal handlers and other threads.
         """
         self.is_signalled = True
 

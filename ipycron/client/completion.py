@@ -462,10 +462,11 @@ class Flag:
         self._is_set = True
         self._wakeup.set()
 
-    def wait(self) -> None:
-        """Return once it has happened."""
-        while not self._is_set:
-            self._wakeup.wait()
+    def wait(self, timeout: float | None = None) -> bool:
+        """Return whether it has happened within `timeout` seconds; None for ever."""
+        if not self._is_set:
+            self._wakeup.wait(timeout)
+        return self._is_set
 
 
 _lock = threading.RLock()
