@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING
 
 from ipycron.api.frame import make_frame
+from ipycron.api.frozen_list import FrozenList
 from ipycron.api.text_table import (
     PAGE,
     find_room,
@@ -19,7 +19,7 @@ from ipycron.runlog.records import FIELDS, INSTANTS, RunRecord
 from ipycron.runlog.rows import RunOutcome
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from pandas import DataFrame
 
@@ -42,7 +42,7 @@ _WHOLE = (
 _NUMBERS = ("duration", "cpu_seconds")
 
 
-class History(Sequence[RunRecord]):
+class History(FrozenList[RunRecord]):
     """What `history()` has found, the newest first. Immutable, like a tuple.
 
     A snapshot: what happens later is in the next one.
@@ -53,7 +53,7 @@ class History(Sequence[RunRecord]):
         is_off: whether there is no history.
     """
 
-    __slots__ = ("_is_off", "_limit", "_records")
+    __slots__ = ("_is_off", "_limit")
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class History(Sequence[RunRecord]):
         limit: int | None = None,
         is_off: bool = False,
     ) -> None:
-        self._records = tuple(records)
+        super().__init__(records)
         self._limit = limit
         self._is_off = is_off
 
@@ -70,28 +70,6 @@ class History(Sequence[RunRecord]):
     def is_complete(self) -> bool:
         """Whether there are no older ones that the limit left out."""
         return self._limit is None
-
-    @overload
-    def __getitem__(self, index: int) -> RunRecord: ...
-    @overload
-    def __getitem__(self, index: slice) -> History: ...
-    def __getitem__(self, index: int | slice) -> RunRecord | History:
-        if isinstance(index, slice):
-            return History(self._records[index])
-        return self._records[index]
-
-    def __len__(self) -> int:
-        return len(self._records)
-
-    def __eq__(self, other: object) -> bool:
-        if isinstance(other, History):
-            return self._records == other._records
-        if isinstance(other, list | tuple):
-            return self._records == tuple(other)
-        return NotImplemented
-
-    def __hash__(self) -> int:
-        return hash(self._records)
 
     def to_pandas(self) -> DataFrame:
         """Return a data frame with a row for each record, the newest first.
@@ -117,9 +95,9 @@ class History(Sequence[RunRecord]):
 
     def __repr__(self) -> str:
         head = f"<History: {self._describe()}>"
-        if not self._records:
+        if not self._items:
             return head
-        shown = self._records[:SHOWN]
+        shown = self._items[:SHOWN]
         table = write_table(shown, room=find_room() or PAGE)
         left = len(self) - len(shown)
         return f"{head}\n{table}" + (f"\n… {left:,} more" if left else "")

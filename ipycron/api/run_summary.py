@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from ipycron.api.frame import make_frame
+from ipycron.api.frozen_list import FrozenList
 from ipycron.api.text_table import (
     PAGE,
     find_room,
@@ -19,6 +19,7 @@ from ipycron.api.text_table import (
 from ipycron.runlog.rows import ENDED, FAILURES, RunOutcome
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
     from pandas import DataFrame
@@ -63,35 +64,10 @@ class TaskSummary(msgspec.Struct, frozen=True, kw_only=True):
     last_success: datetime | None
 
 
-class HistorySummary(Sequence[TaskSummary]):
+class HistorySummary(FrozenList[TaskSummary]):
     """The figures of several tasks, by name. Immutable, like a tuple."""
 
-    __slots__ = ("_tasks",)
-
-    def __init__(self, tasks: Iterable[TaskSummary] = ()) -> None:
-        self._tasks = tuple(tasks)
-
-    @overload
-    def __getitem__(self, index: int) -> TaskSummary: ...
-    @overload
-    def __getitem__(self, index: slice) -> HistorySummary: ...
-    def __getitem__(self, index: int | slice) -> TaskSummary | HistorySummary:
-        if isinstance(index, slice):
-            return HistorySummary(self._tasks[index])
-        return self._tasks[index]
-
-    def __len__(self) -> int:
-        return len(self._tasks)
-
-    def __eq__(self, other: object) -> bool:
-        if isinstance(other, HistorySummary):
-            return self._tasks == other._tasks
-        if isinstance(other, list | tuple):
-            return self._tasks == tuple(other)
-        return NotImplemented
-
-    def __hash__(self) -> int:
-        return hash(self._tasks)
+    __slots__ = ()
 
     def to_pandas(self) -> DataFrame:
         """Return a data frame with a row for each task.
@@ -107,7 +83,7 @@ class HistorySummary(Sequence[TaskSummary]):
         )
 
     def __repr__(self) -> str:
-        if not self._tasks:
+        if not self._items:
             return "<HistorySummary: no tasks>"
         rows = (HEADS, *make_rows(self))
         return write_text_table(rows, room=find_room() or PAGE)
