@@ -36,7 +36,7 @@ FLAGS = [
 PICTURES = Path(__file__).parents[2] / "build" / "screenshots"
 """Of pages whose test has failed."""
 START_SECONDS = 120
-STEP_SECONDS = 30
+STEP_SECONDS = 60
 MANY_TEXTS = 40
 """Fewer than a panel has; more than are seen of one that is scrolled away."""
 WARM = """%load_ext ipycron

@@ -224,18 +224,18 @@ def test_cards_of_ended_tasks_are_closed_when_there_are_many():
 def test_panel_shows_no_next_hours_of_a_paused_task():
     """Its line is back when it is resumed."""
     task = api.create_task("* * * * *", lambda: None)
-    task.start().result(5)
+    task.start().result(30)
     view = panel()
     view.ui = {**view.ui, "timeline": True}
     now = registry.client.clock.now()
     assert view._make_timeline(now)["marks"][task.id]
-    task.pause().result(5)
+    task.pause().result(30)
     assert view._make_timeline(now)["marks"] == {}
-    task.pause(1800).result(5)
+    task.pause(1800).result(30)
     first = view._make_timeline(now)["marks"][task.id][0]
     offset = first if isinstance(first, int) else first[0]
     assert offset >= 1800 - 60
-    task.resume().result(5)
+    task.resume().result(30)
     assert view._make_timeline(now)["marks"][task.id]
 
 

@@ -40,7 +40,7 @@ def test_start_fails_in_time_when_the_zygote_is_stopped(row, write):
     task = ipycron.create_task(NEVER, path, start_timeout=0.5)
     with stopped(zygote):
         with pytest.raises(StartTimeout):
-            task.start().result(6)
+            task.start().result(30)
         assert task.status == "stopped"
     # The fork happens now; the worker finds its lifeline closed and exits.
     other = ipycron.create_task(NEVER, write("def task(): return 1", "other.py"))
@@ -114,7 +114,7 @@ def test_stop_ends_when_the_zygote_is_stopped(row, write):
     task.start().result(SECONDS)
     pid = task.execute().result(SECONDS)
     with stopped(get_zygote()):
-        task.stop().result(6)
+        task.stop().result(30)
         assert is_dead(pid)
 
 
@@ -129,7 +129,7 @@ def test_death_is_reported_correctly_when_the_zygote_is_stopped(row, write, end,
     task.start().result(SECONDS)
     with stopped(get_zygote()):
         with pytest.raises(WorkerCrashed) as caught:
-            task.execute().result(6)
+            task.execute().result(30)
         for name, value in told.items():
             assert getattr(caught.value, name) == value
     record.wait("task:restarted WorkerCrashed")

@@ -101,7 +101,7 @@ def test_grandchildren_go_with_a_worker_when_both_are_stopped(write, tmp_path):
     pids = task.execute().result(SECONDS)
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
-    task.stop().result(5)
+    task.stop().result(30)
     eventually(lambda: all(is_dead(pid) for pid in pids), "both are gone")
 
 

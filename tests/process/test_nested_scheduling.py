@@ -385,11 +385,11 @@ def test_inert_task_does_nothing_and_says_why(tmp_path):
         """
         import ipycron
         task = ipycron.create_task("* * * * * *", "no such file.py", name="a")
-        task.on("*", print).start().result(1)
+        task.on("*", print).start().result(30)
         is_over = ipycron.wait(task, timeout=5) and ipycron.wait(task, runs=1)
-        error = task.execute().exception(1)
-        task.stop().result(1)
-        task.destroy().result(1)
+        error = task.execute().exception(30)
+        task.stop().result(30)
+        task.destroy().result(30)
         seen = task.status, task.next_run, is_over, type(error).__name__
         known = len(ipycron.get_tasks())
         """,

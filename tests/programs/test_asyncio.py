@@ -20,7 +20,7 @@ def raises(kind, call, said):
         assert said in str(error), error
     else:
         raise AssertionError(f"no {kind.__name__}")
-    assert time.monotonic() - begin < 5
+    assert time.monotonic() - begin < 20
 """
 
 
@@ -153,7 +153,7 @@ def block(task):
     raises(SelfWait, ipycron.shutdown, "'own'")
     raises(SelfWait, ipycron.wait, "'own'")
     raises(SelfWait, lambda: ipycron.wait(task()), "'own'")
-    assert other.execute().result(5) == 1
+    assert other.execute().result(30) == 1
     assert ipycron.wait(other, timeout=0.01) is False
 async def job():
     begin = time.monotonic()
@@ -164,7 +164,7 @@ async def job():
             assert "'own'" in str(error)
         else:
             raise AssertionError(wait)
-    assert time.monotonic() - begin < 4
+    assert time.monotonic() - begin < 20
     await asyncio.to_thread(block, lambda: task)
     return "ended"
 other = ipycron.schedule("0 0 1 1 *", lambda: 1)
