@@ -21,7 +21,7 @@ PROGRAM = Path(__file__).parents[1] / "support" / "flood_client.py"
 
 
 @pytest.mark.alone
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_supervisor_is_bounded_when_its_client_is_stopped(tmp_path, request):
     """Output is dropped and counted; schedule and results are not affected."""
     score_test(request, "floods", f"client_stopped_for_{SECONDS}_seconds")

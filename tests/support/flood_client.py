@@ -63,7 +63,7 @@ def main(folder):
         task.start().result(60)
     slow = ipycron.create_task("0 0 1 1 *", path)
     slow.start().result(30)
-    eventually(lambda: all(task.last_run for task in noisy), "they run", 30)
+    eventually(lambda: all(task.last_run for task in noisy), "they run", 80)
     run = slow.execute()
     count = len(ended)
     tell({"supervisor": registry.client.supervisor_pid, "ended": count})
