@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ipycron.runlog.rows import OPEN, RunOutcome, RunRow, TaskEnd, TaskRow
+from ipycron.runlog.rows import OPEN, Resumed, RunOutcome, RunRow, TaskEnd, TaskRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -52,6 +52,8 @@ class Pending:
             elif type(change) is TaskEnd and change.end in {"destroyed", "shutdown"}:
                 self.lives.pop(change.key, None)
             self.changes.append(change)
+            if type(change) is Resumed:  # what it takes back, then its row
+                self._add_run(change.row)
 
     def add_known(self) -> None:
         """Have all that is alive written again, for a file that was begun anew."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ipycron.errors import ExecutionTimeout, SupervisorLost, WorkerCrashed
 from ipycron.runlog.output import OutputLog, show_surrogates
-from ipycron.runlog.rows import RunOutcome, RunRow, TaskEnd
+from ipycron.runlog.rows import Resumed, RunOutcome, RunRow, TaskEnd, name_count
 from ipycron.scheduling.events import Event
 
 if TYPE_CHECKING:
@@ -166,7 +166,10 @@ class Recorder:
         error = None
         if pending.is_dropped and self._is_interrupted:
             outcome, error = RunOutcome.LOST, ORPHANED
-        self._put(_make_row(pending.task_id, run, outcome, error=error))
+        row = _make_row(pending.task_id, run, outcome, error=error)
+        self._put(
+            Resumed(row=row, before=pending.before) if pending.was_skipped else row
+        )
 
     def add_output(
         self, run_id: str, data: bytes, dropped: int, dropped_lines: int
@@ -259,8 +262,11 @@ class Recorder:
             self._stopped.discard(key)
             del self._tasks[key]
 
-    def _put(self, change: RunRow | TaskEnd) -> None:
-        key = change.task if isinstance(change, RunRow) else change.key
+    def _put(self, change: RunRow | Resumed | TaskEnd) -> None:
+        if isinstance(change, TaskEnd):
+            key = change.key
+        else:
+            key = (change.row if isinstance(change, Resumed) else change).task
         if key in self._new:
             self._new.discard(key)
             self._take(self._tasks[key])
@@ -317,6 +323,9 @@ def judge_slot(notice: Notice) -> RunOutcome | None:
 
 def identify_slot(notice: Notice) -> str:
     """Return the id of the row of a slot that did not run."""
+    count, since = notice.missed_count or 1, notice.missed_since
+    if count > 1 and since is not None:
+        return name_count(notice.task_id, since, notice.date)
     return notice.run_id or f"{notice.task_id}:{notice.date:.0f}"
 
 

@@ -102,7 +102,8 @@ class RunRow(msgspec.Struct, frozen=True, kw_only=True):
     Fields that are None keep what an earlier row with the same id said.
 
     Attributes:
-        id: the run's id; for a slot that did not run, made from the life and the slot.
+        id: the run's id; for a slot that did not run, made from the life and the slot,
+            and for several of them, from the instant after which they were, too.
         task: the key of the life.
         slot: the slot; None for calls.
         trigger: ``"scheduled"``, ``"invoked"``, ``"catch_up"`` or ``"backfill"``.
@@ -144,5 +145,34 @@ class RunRow(msgspec.Struct, frozen=True, kw_only=True):
     output_left_out: int | None = None
 
 
-Change = TaskRow | TaskEnd | RunRow
+class Resumed(msgspec.Struct, frozen=True, kw_only=True):
+    """A slot that a pause had skipped runs after all: it has this row, and no other.
+
+    Attributes:
+        row: of its run, open.
+        before: the newest slot that was skipped before it and those that run with it;
+            None if there is none.
+    """
+
+    row: RunRow
+    before: float | None
+
+
+def name_count(task: str, since: float, newest: float) -> str:
+    """Return the id of the row that stands for the slots after `since` to `newest`.
+
+    Examples:
+        >>> name_count("life", 60, 180), find_since("life:60..180")
+        ('life:60..180', 60.0)
+    """
+    return f"{task}:{since:.0f}..{newest:.0f}"
+
+
+def find_since(name: str) -> float | None:
+    """Return the instant after which a row's slots are, by its id; else None."""
+    since = name.rpartition("..")[0].rpartition(":")[2]
+    return float(since) if since.isdigit() else None
+
+
+Change = TaskRow | TaskEnd | RunRow | Resumed
 """What a writer takes."""

@@ -12,7 +12,8 @@ import msgspec
 from ipycron.errors import HistoryError
 from ipycron.runlog import file
 from ipycron.runlog.presence import Presence, find_own_presence, is_gone
-from ipycron.runlog.rows import OPEN, RunOutcome, RunRow, TaskEnd, TaskRow
+from ipycron.runlog.resuming import take_back
+from ipycron.runlog.rows import OPEN, Resumed, RunOutcome, RunRow, TaskEnd, TaskRow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -216,8 +217,8 @@ class Store:
             values = list(msgspec.structs.astuple(change))
             values[_OUTCOME] = change.outcome.value
             self._execute(_PUT_RUN, [*values, self.writer, change.task])
-            if change.trigger == "catch_up":
-                self._execute(_DELETE_PAUSED, [change.task, change.slot])
+        elif type(change) is Resumed:
+            take_back(self.connection, change)
         elif type(change) is TaskRow:
             self._execute(_PUT_TASK, [*msgspec.structs.astuple(change), self.writer])
         elif type(change) is TaskEnd:
@@ -320,12 +321,6 @@ _OPEN_WRITERS = (
     "SELECT host, boot, pid, started, coalesce(ended, vanished) IS NOT NULL "  # noqa: S608 - as above
     "FROM writers WHERE EXISTS (SELECT 1 FROM runs WHERE writer = writers.id "
     f"AND outcome IN ({_list(OPEN)}))"
-)
-# A slot that was skipped in a pause and is caught up on after it: a slot has one row.
-_DELETE_PAUSED = (
-    "DELETE FROM runs WHERE run IS NULL AND outcome = 'paused' "
-    "AND name = (SELECT name FROM tasks WHERE key = ?1) AND task = ?1 AND at = ?2 "
-    "AND missed_count IS NULL"
 )
 _END_TASK = "UPDATE tasks SET ended_at = ?, ending = ? WHERE key = ?"
 _REMEMBER_SLOT = (

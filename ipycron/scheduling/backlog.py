@@ -69,12 +69,27 @@ class Backlog:
             catch_up: decides about all slots of the backlog from now on.
             run_id: the id of the pending run of a slot that waited too long.
         """
+        self._take([_Owed(slot, run_id) for slot in slots], catch_up)
+
+    def _take(self, owed: list[_Owed], catch_up: CatchUp) -> None:
         self._catch_up = catch_up
-        self._owed += [_Owed(slot, run_id) for slot in slots]
+        self._owed += owed
         self._owed.sort()
         if catch_up.mode == "latest":
             superseded, self._owed = self._owed[:-1], self._owed[-1:]
             self._report(superseded)
+
+    def add_skipped(
+        self, slots: Iterable[int], catch_up: CatchUp, *, before: int | None
+    ) -> None:
+        """Add slots that a pause has skipped; see `add` and `Pending`.
+
+        Each of them is noted before anything becomes of it: it has a row already.
+        """
+        owed = [_Owed(slot, self._services.new_id()) for slot in slots]
+        for each in owed:
+            self._state.note_execution(_describe(each), was_skipped=True, before=before)
+        self._take(owed, catch_up)
 
     def serve(self) -> None:
         """Begin the next slot's run, unless one must be waited for."""
@@ -124,7 +139,8 @@ class Backlog:
 
     def _note(self, owed: _Owed, *, is_dropped: bool = False) -> None:
         """Note for the history that a slot waits, or waits no more."""
-        execution = ScheduledExecution(
-            id=owed.run_id or "", reason="catch_up", date=owed.slot
-        )
-        self._state.note_execution(execution, is_dropped=is_dropped)
+        self._state.note_execution(_describe(owed), is_dropped=is_dropped)
+
+
+def _describe(owed: _Owed) -> ScheduledExecution:
+    return ScheduledExecution(id=owed.run_id or "", reason="catch_up", date=owed.slot)

@@ -235,11 +235,17 @@ class Pending(msgspec.Struct, frozen=True, kw_only=True):
         task_id: the task's id.
         execution: the run (a copy).
         is_dropped: whether it waits no more, since the task was stopped.
+        was_skipped: whether its slot has been reported as skipped by a pause, and runs
+            after all.
+        before: of such a slot, the newest one that was skipped before it and those
+            that run with it; None if there is none.
     """
 
     task_id: str
     execution: ScheduledExecution
     is_dropped: bool = False
+    was_skipped: bool = False
+    before: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

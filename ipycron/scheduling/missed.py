@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ipycron.scheduling.plan import count_slots
+from ipycron.scheduling.plan import count_slots, merge_spans
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable, Hashable, Iterable
 
     from ipycron.scheduling.plan import Gap
     from ipycron.scheduling.ports import Clock, Schedule, Timer
@@ -25,8 +25,9 @@ PAUSE = 0.002
 class _Count(msgspec.Struct, eq=False):
     owner: Hashable
     schedule: Schedule
-    gap: Gap
+    gap: Gap  # what is left of it
     report: Callable[[int, int], None]
+    since: int
     total: int = 0
 
 
@@ -51,11 +52,23 @@ class MissedCounter:
         report: Callable[[int, int], None],
     ) -> None:
         """Count `gap`, then call `report(total, newest)`."""
-        self._count(_Count(owner, schedule, gap, report))
+        self._count(_Count(owner, schedule, gap, report, gap.after))
 
     def has(self, owner: Hashable) -> bool:
         """Return whether a count for this owner is in progress."""
         return any(count.owner == owner for count in self._queue)
+
+    def leave_out(self, owner: Hashable, slots: Iterable[int]) -> None:
+        """Do not count these slots in the counts in progress for this owner."""
+        spans = [(slot - 1, slot) for slot in slots]
+        for count in self._queue:
+            if count.owner == owner:
+                # From its beginning: some of them may have been counted already.
+                settled = merge_spans(*count.gap.settled, *spans)
+                count.gap = msgspec.structs.replace(
+                    count.gap, after=count.since, settled=settled
+                )
+                count.total = 0
 
     def cut(self, owner: Hashable) -> None:
         """Stop counting for this owner and report the count so far."""

@@ -204,15 +204,22 @@ def plan_pause(slot: int, last: float, schedule: Schedule) -> Beat:
 
 def find_owed(
     since: float, now: float, schedule: Schedule, catch_up: CatchUp
-) -> tuple[int, ...]:
-    """Return the slots after `since` to catch up on, whatever became of them before."""
+) -> tuple[tuple[int, ...], int | None]:
+    """Return the slots after `since` to catch up on, whatever became of them before.
+
+    Returns:
+        The slots, oldest first; and the newest slot before them that is not caught up
+        on, or None.
+    """
     first = schedule.find_next(since)
     if first is None or first > now:
-        return ()
+        return (), None
     beat = plan_beat(
         first, now, tolerance=_NOT_AT_ALL, schedule=schedule, catch_up=catch_up
     )
-    return beat.owed
+    if not beat.owed or beat.owed[0] == first:
+        return beat.owed, None
+    return beat.owed, _find_newest(first, beat.owed[0] - 1, schedule)
 
 
 def plan_pause_of(outage: Outage, schedule: Schedule, *, now: float) -> Beat:

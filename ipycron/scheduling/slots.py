@@ -362,7 +362,8 @@ class Slots:
     def _report_gap(
         self, emit: Callable[[int, int], None], count: int, newest: int
     ) -> None:
-        emit(newest, count)
+        if count:  # else a resume has all of them run
+            emit(newest, count)
         self._observer.handle_work_done()
 
     # --- catching up -------------------------------------------------------------
@@ -449,12 +450,15 @@ class Slots:
         if catch_up.mode == "none" or state.phase is not Phase.STARTED:
             return
         try:
-            owed = find_owed(self._skipping_since, now, state.schedule, catch_up)
+            owed, before = find_owed(
+                self._skipping_since, now, state.schedule, catch_up
+            )
         except Exception as error:  # noqa: BLE001 - the border to the schedule
             self._observer.handle_failure(error)
             return
         if owed:
-            self._backlog.add(owed, catch_up)
+            self._services.missed.leave_out(state, owed)
+            self._backlog.add_skipped(owed, catch_up, before=before)
             self.serve_backlog()
 
     def drop_pause(self) -> None:

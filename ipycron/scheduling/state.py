@@ -193,11 +193,22 @@ class TaskState:
         self.note_execution(run.execution.copy(), is_dropped=is_dropped)
 
     def note_execution(
-        self, execution: ScheduledExecution, *, is_dropped: bool = False
+        self,
+        execution: ScheduledExecution,
+        *,
+        is_dropped: bool = False,
+        was_skipped: bool = False,
+        before: int | None = None,
     ) -> None:
-        """Note the same of a run that has not been opened."""
+        """Note the same of a run that has not been opened; see `Pending`."""
         self._services.note(
-            Pending(task_id=self.id, execution=execution, is_dropped=is_dropped)
+            Pending(
+                task_id=self.id,
+                execution=execution,
+                is_dropped=is_dropped,
+                was_skipped=was_skipped,
+                before=before,
+            )
         )
 
     def emit_paused(

@@ -74,33 +74,6 @@ def test_closed_row_keeps_its_outcome(store, first):
     assert read(store, "outcome, error") == [(first, None)]
 
 
-@pytest.mark.parametrize("is_batch", [True, False])
-def test_slot_of_a_pause_has_one_row_when_it_is_caught_up_on(store, is_batch):
-    """Not the one that says that it was skipped; a gap's row and other slots' stay."""
-    other = make_run(0, "paused", id="d", task="other", slot=BEGAN)
-    paused = [
-        make_task(),
-        make_task("other", name="other"),
-        other,
-        make_run(0, "paused", id="life:0", slot=BEGAN),
-        make_run(1, "paused", id="life:1", slot=BEGAN + 60),
-        make_run(2, "paused", id="life:2", slot=BEGAN + 120, missed_count=200),
-    ]
-    made_up = [
-        make_run(n, outcome, id=f"run-{n}", slot=BEGAN + 60 * n, trigger="catch_up")
-        for n, outcome in ((0, "queued"), (2, "finished"))
-    ]
-    for batch in [[*paused, *made_up]] if is_batch else [paused, made_up]:
-        assert store.apply(batch) == 0
-    assert sorted(read(store, "id, outcome")) == [
-        ("d", "paused"),
-        ("life:1", "paused"),
-        ("life:2", "paused"),
-        ("run-0", "queued"),
-        ("run-2", "finished"),
-    ]
-
-
 def test_closed_row_takes_more_about_the_same_outcome(store):
     """Its output may come after its end."""
     store.apply([make_run(summary="42"), make_run(output="text")])
