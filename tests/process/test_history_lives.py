@@ -5,11 +5,13 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import dataclass
 from datetime import datetime
 
 import pytest
 from house import NEVER
 from polling import SECONDS, eventually, pause
+from side_by_side import run_side_by_side
 
 import ipycron
 from ipycron.client.registry import registry
@@ -45,13 +47,47 @@ elif end == "stopped":
 ipycron.shutdown()
 """
 
+pytestmark = pytest.mark.timeout(180)
+
+
+@dataclass(frozen=True)
+class Life:
+    """One run of the program: how it ends, and what it schedules."""
+
+    end: str  # killed, stopped or ended
+    expression: str = "* * * * * *"
+    tolerance: float = 1
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The lives of one task, one after the other."""
+
+    kind: str  # worker or inline
+    catch_up: str
+    lives: tuple[Life, ...]
+
+
+def plan(*lives, catch_ups, full=()):
+    """Give a test the nights of a worker and of an inline task, for each catch-up."""
+    plans = [
+        pytest.param(
+            Plan(kind, catch_up, lives),
+            marks=[pytest.mark.full] if catch_up in full else [],
+            id=f"{kind}-{catch_up}",
+        )
+        for kind in ("worker", "inline")
+        for catch_up in catch_ups
+    ]
+    return pytest.mark.parametrize("nights", plans, indirect=True)
+
 
 class Nights:
     """Runs the program again and again, with one history."""
 
-    def __init__(self, folder, kind):
+    def __init__(self, folder, plan):
         self.folder = folder
-        self.kind = kind
+        self.plan = plan
         self.lives = []  # from when to when each was, in Unix seconds
         (folder / "night.py").write_text(PROGRAM)
         self.environment = {
@@ -59,19 +95,21 @@ class Nights:
             "IPYCRON_HISTORY": str(folder / "history.sqlite"),
         }
 
-    def live(self, catch_up, end, *, expression="* * * * * *", tolerance=1):
-        """Run the program until its end, and leave a gap of a slot after it."""
-        arguments = [catch_up, self.kind, end, expression, str(tolerance)]
-        began = SystemClock().now()
-        subprocess.run(
-            [sys.executable, "night.py", *arguments],
-            cwd=self.folder,
-            env=self.environment,
-            timeout=60,
-            check=False,
-        )
-        self.lives.append((began, SystemClock().now()))
-        pause(1.1)
+    def live(self):
+        """Run the program for each life, and leave a gap of a slot after it."""
+        for life in self.plan.lives:
+            options = self.plan.catch_up, self.plan.kind, life.end, life.expression
+            began = SystemClock().now()
+            subprocess.run(
+                [sys.executable, "night.py", *options, str(life.tolerance)],
+                cwd=self.folder,
+                env=self.environment,
+                timeout=60,
+                check=False,
+            )
+            self.lives.append((began, SystemClock().now()))
+            pause(1.1)
+        return self
 
     def read(self):
         """Return the rows, oldest first."""
@@ -87,10 +125,20 @@ class Nights:
         return [json.loads(line) for line in done.stdout.splitlines()][::-1]
 
 
-@pytest.fixture(params=["worker", "inline"])
-def nights(request, tmp_path):
-    """A folder for one task's nights."""
-    return Nights(tmp_path, request.param)
+@pytest.fixture(scope="module")
+def futures(request, tmp_path_factory):
+    """The nights of all tests of this file: each is over."""
+
+    def live(plan):
+        return Nights(tmp_path_factory.mktemp("nights"), plan).live()
+
+    return run_side_by_side(request, "nights", live)
+
+
+@pytest.fixture
+def nights(request, futures):
+    """One task's nights."""
+    return futures[request.param].result()
 
 
 def list_slots(rows):
@@ -121,21 +169,25 @@ def find_between(nights, rows):
     ]
 
 
-@pytest.mark.parametrize(
-    "catch_up", ["none", pytest.param("latest", marks=pytest.mark.full), "all"]
+STRICT = 0.01
+"""A tolerance that no slot of a gap is in, not even the newest."""
+
+
+@plan(
+    Life("killed", tolerance=STRICT),
+    Life("killed", tolerance=STRICT),
+    Life("ended", tolerance=STRICT),
+    catch_ups=("none", "latest", "all"),
+    full=("latest",),
 )
-def test_gap_after_a_kill_is_made_good_or_missed(nights, catch_up):
+def test_gap_after_a_kill_is_made_good_or_missed(nights):
     """Every slot of the gap has a row, and those that are owed have run."""
-    # With a tolerance that no slot of the gap is in, not even the newest.
-    nights.live(catch_up, "killed", tolerance=0.01)
-    nights.live(catch_up, "killed", tolerance=0.01)
-    nights.live(catch_up, "ended", tolerance=0.01)
     rows = eventually(
         lambda: (rows := nights.read()) and not is_open(rows) and rows, "all is closed"
     )
     outcomes = check_books(rows)
     caught_up = [row for row in rows if row["trigger"] == "catch_up"]
-    if catch_up == "none":
+    if nights.plan.catch_up == "none":
         assert "missed" in outcomes
         assert caught_up == []
     else:
@@ -149,20 +201,22 @@ def is_open(rows):
     return any(row["outcome"] in ("running", "queued") for row in rows)
 
 
+@plan(Life("ended"), Life("ended"), catch_ups=("none",))
 def test_gap_after_a_clean_end_is_no_gap(nights):
     """Without catching up, what was shut down was not scheduled."""
-    nights.live("none", "ended")
-    nights.live("none", "ended")
     rows = nights.read()
     assert find_between(nights, rows) == []
     # On a busy machine slots of a life are missed, too.
     assert {row["outcome"] for row in rows} <= {"finished", "missed"}
 
 
+@plan(
+    Life("ended", tolerance=STRICT),
+    Life("ended", tolerance=STRICT),
+    catch_ups=("all",),
+)
 def test_gap_after_a_clean_end_is_made_good(nights):
     """With it, the slots are owed all the same."""
-    nights.live("all", "ended", tolerance=0.01)
-    nights.live("all", "ended", tolerance=0.01)
     rows = nights.read()
     # What waits for its turn at the end of a life is missed, on a busy machine.
     assert check_books(rows) <= {"finished", "missed"}
@@ -172,14 +226,15 @@ def test_gap_after_a_clean_end_is_made_good(nights):
     }
 
 
-@pytest.mark.parametrize(
-    "catch_up", [pytest.param("none", marks=pytest.mark.full), "all"]
+@plan(
+    Life("stopped"),
+    Life("killed"),
+    Life("ended", expression="*/1 * * * * *"),
+    catch_ups=("none", "all"),
+    full=("none",),
 )
-def test_nothing_is_owed_after_a_stop_or_with_another_schedule(nights, catch_up):
+def test_nothing_is_owed_after_a_stop_or_with_another_schedule(nights):
     """The user has ended it; another schedule is another task."""
-    nights.live(catch_up, "stopped")
-    nights.live(catch_up, "killed")
-    nights.live(catch_up, "ended", expression="*/1 * * * * *")
     assert find_between(nights, nights.read()) == []
 
 
