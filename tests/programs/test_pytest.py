@@ -22,7 +22,9 @@ def test_passes():
     task = ipycron.schedule("* * * * * *", "tick.py", name="tock")
     task.execute().result()
 """
-PYTEST = (sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q")
+# Hypothesis, too, is a plugin: it takes longer to load than these tests to run.
+WITHOUT = ("-p", "no:cacheprovider", "-p", "no:hypothesispytest")
+PYTEST = (sys.executable, "-m", "pytest", *WITHOUT, "-q")
 
 
 PLUGIN = (
