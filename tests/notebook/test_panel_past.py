@@ -411,8 +411,9 @@ def open_day(view):
     return eventually(lambda: read_day(view))
 
 
-def test_day_counts_what_happened_and_goes_on(filled):
+def test_day_counts_what_happened_and_goes_on(filled, monkeypatch):
     """Runs of earlier processes and of this one, by what became of them."""
+    monkeypatch.setattr("ipycron.notebook.widgets.day.REFRESH", 0.5)  # seconds
     task = make_report()
     view = panel()
     before = open_day(view)

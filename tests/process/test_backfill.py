@@ -442,7 +442,7 @@ def test_shutdown_ends_a_backfill(house):
     waiter.start()
     if house.kind == ASYNC:
         gate.open()
-    ipycron.shutdown()
+    ipycron.shutdown(0.5)  # the gate is closed: a run uses all of it
     gate.open()
     waiter.join(SECONDS)
     assert not waiter.is_alive()

@@ -129,7 +129,7 @@ def test_stop_cancels_what_is_awaited():
             begun.set()
             await asyncio.sleep(60)
 
-        task = ipycron.create_task(NEVER, lambda: [wait()][0])
+        task = ipycron.create_task(NEVER, lambda: [wait()][0], stop_timeout=0.5)
         await task.start()
         completion = task.execute()
         await begun.wait()
