@@ -81,47 +81,72 @@ def check_slots(*groups):
     assert steps == {timedelta(seconds=1)}
 
 
-def test_all_slots_of_a_frozen_supervisor_run_afterwards(write):
-    """Each with its own date, oldest first; none is missed."""
-    task, record = start(write(JOB), catch_up="all")
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    """The file of the job."""
+    path = tmp_path_factory.mktemp("job") / "job.py"
+    path.write_text(JOB)
+    return path
+
+
+@pytest.fixture(scope="module")
+def frozen(path):
+    """The slots of two tasks whose supervisor stood still; the tests share the gap."""
+    every, every_record = start(path, catch_up="all")
+    latest, record = start(path, catch_up="latest")
     freeze()
-    eventually(lambda: count_caught(record) >= GAP - 2)
-    scheduled, caught, missed = collect(task, record)
+    eventually(lambda: count_caught(every_record) >= GAP - 2)
+    record.wait("execution:missed", GAP - 2)
+    eventually(
+        lambda: finished(record)[-1].date > record.of("execution:missed")[-1].date
+    )
+    return {"all": collect(every, every_record), "latest": collect(latest, record)}
+
+
+def test_all_slots_of_a_frozen_supervisor_run_afterwards(frozen):
+    """Each with its own date, oldest first; none is missed."""
+    scheduled, caught, missed = frozen["all"]
     assert caught == sorted(caught)
     assert missed == [] or min(missed) > max(caught)  # only what the end cut off
     check_slots(scheduled, caught, missed)
 
 
-def test_newest_slot_of_a_frozen_supervisor_runs_afterwards(write):
+def test_newest_slot_of_a_frozen_supervisor_runs_afterwards(frozen):
     """One run for the gap, whether it is on time or late."""
-    task, record = start(write(JOB), catch_up="latest")
-    freeze()
-    record.wait("execution:missed", GAP - 2)
-    eventually(
-        lambda: finished(record)[-1].date > record.of("execution:missed")[-1].date
-    )
-    scheduled, caught, missed = collect(task, record)
+    scheduled, caught, missed = frozen["latest"]
     check_slots(scheduled, caught, missed)
     # A busy machine has gaps of its own; the slot before the newest one is missed.
     assert not {slot - timedelta(seconds=1) for slot in caught} & set(caught)
 
 
-@pytest.mark.parametrize("catch_up", ["none", "all"])
-def test_slots_without_a_supervisor_run_when_there_is_another(write, catch_up):
-    """It was frozen, then killed: the next one has to do its work."""
-    task, record = start(write(JOB), catch_up=catch_up)
+@pytest.fixture(scope="module")
+def replaced(path):
+    """The slots of two tasks whose supervisor stood still, then died, and when."""
+    tasks = {catch_up: start(path, catch_up=catch_up) for catch_up in ("none", "all")}
     pid = registry.client.supervisor_pid
     os.kill(pid, signal.SIGSTOP)
     threading.Event().wait(GAP)
     submit_to_client(lambda: os.kill(pid, signal.SIGKILL))
+    return {
+        catch_up: collect_after_restart(task, record, catch_up)
+        for catch_up, (task, record) in tasks.items()
+    }
+
+
+def collect_after_restart(task, record, catch_up):
+    """Return its slots once another supervisor goes on, and when that began."""
     (restarted,) = record.wait("task:restarted")
-    eventually(
-        lambda: record.of("execution:finished")[-1].date > restarted.triggered_at
-    )
+    until = restarted.triggered_at
+    eventually(lambda: finished(record)[-1].date > until)
     if catch_up == "all":
-        until = restarted.triggered_at
         eventually(lambda: count_absent(record, until) <= 1)  # it may have run
-    scheduled, caught, missed = collect(task, record)
+    return *collect(task, record), until
+
+
+@pytest.mark.parametrize("catch_up", ["none", "all"])
+def test_slots_without_a_supervisor_run_when_there_is_another(replaced, catch_up):
+    """It was frozen, then killed: the next one has to do its work."""
+    scheduled, caught, missed, until = replaced[catch_up]
     check_slots(scheduled, caught, missed)
     if catch_up == "none":
         assert caught == []
@@ -131,6 +156,23 @@ def test_slots_without_a_supervisor_run_when_there_is_another(write, catch_up):
         assert len([slot for slot in missed if slot < until]) <= 1
 
 
+@pytest.fixture(scope="module")
+def script(tmp_path_factory):
+    """A script whose task has an end: two tests wait for one, at the same time."""
+    path = tmp_path_factory.mktemp("script") / "script.py"
+    path.write_text(
+        "import datetime, ipycron\n"
+        "ipycron.create_task('* * * * *', print).destroy()  # all is loaded\n"
+        "end = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=9)\n"
+        "ipycron.schedule('* * * * * *', lambda: print('ran', flush=True), end=end)\n"
+    )
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, path], text=True, **pipes) as script:
+        yield script
+        script.kill()
+
+
+@pytest.mark.usefixtures("script")
 def test_task_with_an_end_is_destroyed_in_its_worker_too(write):
     """The supervisor follows the bounds; nothing runs before or after."""
     ipycron.schedule("0 0 1 1 *", write(JOB)).start().result(SECONDS)  # all is loaded
@@ -146,20 +188,12 @@ def test_task_with_an_end_is_destroyed_in_its_worker_too(write):
     assert record.count("execution:max_reached") == 0
 
 
-def test_script_ends_with_the_end_of_its_task(tmp_path):
+def test_script_ends_with_the_end_of_its_task(script):
     """As after `max_executions`."""
-    path = tmp_path / "script.py"
-    path.write_text(
-        "import datetime, ipycron\n"
-        "ipycron.create_task('* * * * *', print).destroy()  # all is loaded\n"
-        "end = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=9)\n"
-        "ipycron.schedule('* * * * * *', lambda: print('ran', flush=True), end=end)\n"
-    )
-    done = subprocess.run(
-        [sys.executable, path], capture_output=True, timeout=60, check=True
-    )
-    assert b"ran\n" in done.stdout
-    assert find_complaints(done.stderr.decode()) == []
+    stdout, stderr = script.communicate(timeout=60)
+    assert script.returncode == 0
+    assert "ran\n" in stdout
+    assert find_complaints(stderr) == []
 
 
 def inherit(task, *, seconds, is_clean=False):
