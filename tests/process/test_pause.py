@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import pytest
 from fresh import run_fresh
-from house import EVERY_SECOND, NEVER, Record, drain, submit_to_client
+from house import BOTH_FIRST, EVERY_SECOND, NEVER, Record, drain, submit_to_client
 from polling import SECONDS, eventually
 
 import ipycron
@@ -62,6 +62,7 @@ def find_missed_in_pause(record):
     return [date for date in missed if skips[0] <= date <= skips[-1]]
 
 
+@BOTH_FIRST
 def test_paused_task_skips_its_slots_and_runs_when_called(house):
     """The task stays loaded: the same worker runs before, in and after the pause."""
     task = house.start(lambda ctx: ctx.execution.pid, EVERY_SECOND)
@@ -92,6 +93,7 @@ def test_paused_task_skips_its_slots_and_runs_when_called(house):
     assert last.execution.result == first
 
 
+@BOTH_FIRST
 def test_pause_ends_by_itself_and_the_slot_at_its_end_runs(house):
     """What it says about the next run is true."""
     task = house.start(answer, EVERY_SECOND)
@@ -121,6 +123,7 @@ def test_pause_ends_by_itself_and_the_slot_at_its_end_runs(house):
     assert not [date for date in slots if skips[0] <= date < until]
 
 
+@BOTH_FIRST
 def test_pause_is_kept_while_a_task_is_stopped(house):
     """A stop says nothing about the slots of the next start."""
     task = house.create(answer, EVERY_SECOND)
@@ -279,6 +282,7 @@ def test_pause_that_was_not_answered_is_kept_for_the_next_supervisor(write):
     assert record.count("task:resumed") == 1
 
 
+@BOTH_FIRST
 def test_resume_catches_up_on_what_the_pause_has_skipped(house):
     """In the scheduler of either kind, with the slot as the job's date."""
     task = house.start(lambda ctx: ctx.date.isoformat(), EVERY_SECOND)

@@ -8,6 +8,7 @@ import sys
 import threading
 
 import cloudpickle
+import pytest
 from jobs import Gate, Log, as_coroutine, as_function
 from polling import SECONDS, eventually
 
@@ -19,6 +20,15 @@ KINDS = (INLINE, ASYNC, FORKED, SPAWNED)
 WORKERS = (FORKED, SPAWNED)
 BOTH = (ASYNC, FORKED)
 """One of either scheduler, for tests that take seconds of real time."""
+BOTH_FIRST = pytest.mark.parametrize(
+    "house",
+    [
+        *BOTH,
+        *(pytest.param(kind, marks=pytest.mark.full) for kind in (INLINE, SPAWNED)),
+    ],
+    indirect=True,
+)
+"""The same; the other kinds by `make test-full`."""
 NEVER = "0 0 1 1 *"
 EVERY_SECOND = "* * * * * *"
 _OPTIONS = {
