@@ -28,7 +28,7 @@ from ipycron.scheduling.scheduler import Scheduler
 
 if TYPE_CHECKING:
     import concurrent.futures
-    from collections.abc import Callable, Collection, Coroutine, Iterable
+    from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable
 
     from ipycron.client.completion import Completion
     from ipycron.client.record import TaskRecord
@@ -94,6 +94,8 @@ class Engine:
         self._lock = threading.RLock()  # reentrant for signal handlers
         self._is_over = self._is_gone = False
         self._wakeups: deque[Wakeup] = deque()  # of threads that wait for the end
+        # Of each task whose start looks for an earlier life: what was asked for since.
+        self._looking: dict[str, list[Callable[[], None]]] = {}
         self._end: concurrent.futures.Future[None] | None = None
         self.thread = threading.Thread(target=self._run, name="ipycron", daemon=True)
         try:
@@ -108,6 +110,7 @@ class Engine:
         self._is_over = True
         self._loop.close()
         # Make the calls still pending: threads may be waiting for them.
+        self._calls.extend(call for later in self._looking.values() for call in later)
         while self._calls:
             with contextlib.suppress(RuntimeError):  # the loop is closed
                 self._call_all()
@@ -211,8 +214,14 @@ class Engine:
         if self._is_destroyed(task):
             completion.set(read_nothing)  # in the meantime
             return
+        if (later := self._looking.get(task.id)) is not None:
+            # Before the start, a stop would stop nothing, and another start would be
+            # without what is owed.
+            later.append(partial(self._control, task, action, completion, force=force))
+            return
         if action == "start" and self._client.history.begins_anew(task):
             if task.options.get_policy().gaps.mode != "none":
+                self._looking[task.id] = []
                 _settle(self._start_after(task), completion)
                 return
             self._in_thread(partial(self._look_back, task))
@@ -222,12 +231,14 @@ class Engine:
         if is_inline_start and self._scheduler.start_at_once(task.id):
             completion.set(read_nothing)
             return
-        work: Any = (
-            self.background.control(task.id, action, force=force)
-            if task.is_background
-            else self._control_inline(task, action, force=force)
-        )
-        _settle(work, completion)
+        _settle(self._pass_on(task, action, force=force), completion)
+
+    def _pass_on(
+        self, task: TaskRecord, action: Action, *, force: bool
+    ) -> Awaitable[None]:
+        if task.is_background:
+            return self.background.control(task.id, action, force=force)
+        return self._control_inline(task, action, force=force)
 
     async def _start_after(self, task: TaskRecord) -> None:
         """Start a task that catches up on what an earlier life has left."""
@@ -239,12 +250,18 @@ class Engine:
 
         self._in_thread(find)
         task.outage = await found
-        if self._is_destroyed(task):
-            return
-        if task.is_background:
-            await self.background.control(task.id, "start", force=False)
-        else:
-            await self._control_inline(task, "start", force=False)
+        start = None
+        if not self._is_destroyed(task):
+            start = asyncio.ensure_future(self._pass_on(task, "start", force=False))
+        # After the first step of the start, which such a call may revoke.
+        self._loop.call_soon(self._make_later_calls, task.id)
+        if start is not None:
+            await start
+
+    def _make_later_calls(self, task_id: str) -> None:
+        """Make the calls that have waited for a start, in their order."""
+        for call in self._looking.pop(task_id):
+            call()
 
     def _look_back(self, task: TaskRecord) -> None:
         """Report what an interrupted earlier life has missed; on a thread."""
@@ -368,6 +385,7 @@ class Engine:
             and slot is None
             and task.options.execute_timeout is None
             and not self._calls
+            and task.id not in self._looking
             and self.background.execute_at_once(task.id, execution_id)
         ):
             return
@@ -377,6 +395,9 @@ class Engine:
     def _execute(self, task: TaskRecord, execution_id: str, slot: int | None) -> None:
         if self._is_destroyed(task):
             task.refuse(execution_id, TaskDestroyed(name=task.name))
+            return
+        if (later := self._looking.get(task.id)) is not None:
+            later.append(partial(self._execute, task, execution_id, slot))
             return
         if task.is_background:
             self.background.execute(task.id, execution_id, slot)

@@ -11,7 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from house import EVERY_SECOND, Record, drain, submit_to_client
+from house import EVERY_SECOND, NEVER, Record, drain, submit_to_client
 from polling import SECONDS, eventually
 from programs import find_complaints
 
@@ -262,6 +262,37 @@ def test_task_that_was_stopped_owes_nothing_of_an_earlier_life():
     task.destroy().result(SECONDS)
     drain()
     assert [c for c in finished(record) if c.date.timestamp() <= end] == []
+
+
+@pytest.mark.parametrize("background", [True, False])
+@pytest.mark.parametrize("action", ["stop", "destroy"])
+def test_start_that_looks_for_an_earlier_life_ends_before_a_stop(background, action):
+    """However soon the stop comes: the user's last word counts."""
+    task = ipycron.create_task(
+        EVERY_SECOND,
+        name_reason,
+        name=f"soon-{action}-{background}",
+        background=background,
+        catch_up="all",
+    )
+    start = task.start()
+    getattr(task, action)().result(SECONDS)
+    start.exception(SECONDS)  # it may have been revoked
+    drain()
+    assert task.status == {"stop": "stopped", "destroy": "destroyed"}[action]
+
+
+@pytest.mark.parametrize("background", [True, False])
+def test_call_waits_for_a_start_that_looks_for_an_earlier_life(background):
+    """As it does for any other start."""
+    task = ipycron.schedule(
+        NEVER,
+        name_reason,
+        name=f"called-{background}",
+        background=background,
+        catch_up="latest",
+    )
+    assert task.execute().result(SECONDS)[0] == "invoked"
 
 
 def test_tests_of_users_see_what_is_caught_up_on():

@@ -24,7 +24,7 @@ import ipycron
 def work(ctx):
     print(ctx.date.timestamp(), ctx.execution.reason)
 
-catch_up, kind, end, expression, tolerance = sys.argv[1:]
+catch_up, kind, end, expression, tolerance, starts = sys.argv[1:]
 task = ipycron.schedule(
     expression,
     work,
@@ -34,6 +34,8 @@ task = ipycron.schedule(
     tolerance=float(tolerance),
     echo=False,
 )
+for _ in range(int(starts)):
+    task.start()
 runs = []
 task.on("execution:finished", runs.append)
 while not runs and expression.startswith("* * "):
@@ -57,6 +59,7 @@ class Life:
     end: str  # killed, stopped or ended
     expression: str = "* * * * * *"
     tolerance: float = 1
+    starts: int = 0  # calls of `start` right after `schedule`
 
 
 @dataclass(frozen=True)
@@ -99,9 +102,10 @@ class Nights:
         """Run the program for each life, and leave a gap of a slot after it."""
         for life in self.plan.lives:
             options = self.plan.catch_up, self.plan.kind, life.end, life.expression
+            numbers = str(life.tolerance), str(life.starts)
             began = SystemClock().now()
             subprocess.run(
-                [sys.executable, "night.py", *options, str(life.tolerance)],
+                [sys.executable, "night.py", *options, *numbers],
                 cwd=self.folder,
                 env=self.environment,
                 timeout=60,
@@ -224,6 +228,18 @@ def test_gap_after_a_clean_end_is_made_good(nights):
     assert {(row["outcome"], row["trigger"]) for row in owed} == {
         ("finished", "catch_up")
     }
+
+
+@plan(
+    Life("killed", tolerance=STRICT),
+    Life("ended", tolerance=STRICT, starts=2),
+    catch_ups=("all",),
+)
+def test_gap_is_made_good_when_the_task_is_started_more_than_once(nights):
+    """The first start looks for the gap; the others do not overtake it."""
+    rows = nights.read()
+    assert check_books(rows) <= {"finished", "missed", "lost"}
+    assert any(row["trigger"] == "catch_up" for row in rows)
 
 
 @plan(
