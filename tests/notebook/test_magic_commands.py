@@ -234,6 +234,18 @@ def test_start_says_why_it_fails(session, tmp_path):
     )
 
 
+def test_wait_says_why_a_task_did_not_start(session, tmp_path):
+    """Else "0 runs" would look as if it had started and had nothing to do."""
+    (tmp_path / "bad.py").write_text(
+        "import time\ntime.sleep(1)\nraise OSError('no')\ndef task(): pass"
+    )
+    session.run(f"%cron @yearly {tmp_path}/bad.py --start-timeout 30 --quiet")
+    session.run("import ipycron\nstart = ipycron.get_task('bad').start()")
+    said = session.run("%cron wait bad --runs 1")
+    assert said.startswith("waited ")
+    assert said.endswith("bad: did not start: OSError: no\n")
+
+
 def test_run_does_not_wait(session):
     """It says that the run is in progress."""
     session.run("%%cron @yearly --name it --quiet\nimport time\ntime.sleep(60)")

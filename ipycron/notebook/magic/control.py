@@ -260,9 +260,10 @@ def wait(notebook: Notebook, line: ParsedLine) -> None:
     for task, (finished, failed) in zip(tasks, before, strict=True):
         failures = task.history.failed - failed
         count = format_count(task.history.finished - finished + failures, "run")
-        parts.append(
-            f"{format_name(task)}: {count}" + f", {failures} failed" * (failures > 0)
-        )
+        count += f", {failures} failed" * (failures > 0)
+        if (cause := find_start_error(task)) is not None:
+            count = f"did not start: {format_error(cause)}"
+        parts.append(f"{format_name(task)}: {count}")
         notebook.results.wait(task)
     notebook.display.flush()
     print("; ".join(parts))
