@@ -151,9 +151,10 @@ def set_history(
 ) -> None:
     """Set where the history of this process's tasks is written, and how much is kept.
 
-    What was written elsewhere stays there. Without this, the environment variable
-    ``IPYCRON_HISTORY`` decides (a path, or ``off``), or else it is in the user's folder
-    for state.
+    What was written elsewhere stays there, except that rows of runs in progress move to
+    the new file; with None, these runs end in the file where they began. Without this,
+    the environment variable ``IPYCRON_HISTORY`` decides (a path, or ``off``), or else
+    it is in the user's folder for state.
 
     Args:
         path: of the file; None for no history.

@@ -182,15 +182,16 @@ class ClientHistory:
         recorder.note(notice, None if run is None else cut(run.output))
         if task is not None and run is not None and not run.is_ok:
             # Reading a traceback runs the error's own code: not on the client's loop.
-            task.defer(partial(self._add_traceback, notice, run))
+            add = partial(self._add_traceback, notice, run, recorder.place)
+            task.defer(add)
         if notice.event is Event.TASK_DESTROYED:
             self._lives.pop(notice.task_id, None)
             self._started.discard(notice.task_id)
 
-    def _add_traceback(self, notice: Notice, run: PastRun) -> None:
+    def _add_traceback(self, notice: Notice, run: PastRun, place: int) -> None:
         text = run.traceback_text
         if text:
-            self._keeper.recorder.add_traceback(notice, show_surrogates(text))
+            self._keeper.recorder.add_traceback(notice, show_surrogates(text), place)
 
     def note_last_runs(self, task: TaskRecord, now: float) -> None:
         """Record the runs that the supervisor reported shortly before it was lost.

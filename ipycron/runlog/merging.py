@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ipycron.runlog.rows import OPEN, Resumed, RunOutcome, RunRow, TaskEnd, TaskRow
+from ipycron.runlog.rows import (
+    OPEN,
+    Moved,
+    Resumed,
+    RunOutcome,
+    RunRow,
+    TaskEnd,
+    TaskRow,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -51,6 +59,10 @@ class Pending:
                 self.lives[change.key] = change
             elif type(change) is TaskEnd and change.end in {"destroyed", "shutdown"}:
                 self.lives.pop(change.key, None)
+            elif type(change) is Moved:
+                for name in change.ids:
+                    self.running.pop(name, None)
+                    self._places.pop(name, None)
             self.changes.append(change)
             if type(change) is Resumed:  # what it takes back, then its row
                 self._add_run(change.row)

@@ -6,11 +6,12 @@ writer's queue.
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
 from ipycron.errors import ExecutionTimeout, SupervisorLost, WorkerCrashed
 from ipycron.runlog.output import OutputLog, show_surrogates
-from ipycron.runlog.rows import Resumed, RunOutcome, RunRow, TaskEnd, name_count
+from ipycron.runlog.rows import OPEN, Resumed, RunOutcome, RunRow, TaskEnd, name_count
 from ipycron.scheduling.events import Event
 
 if TYPE_CHECKING:
@@ -49,10 +50,17 @@ class Recorder:
 
     Args:
         put: takes a row, at once.
+
+    Attributes:
+        lock: held while a row is handed on, so that each goes to one place, whole.
+        place: the number of the place to which the rows go.
     """
 
     def __init__(self, put: Callable[[Change], None]) -> None:
+        self.lock = threading.RLock()  # a signal handler may start a task
+        self.place = 0
         self._take = put
+        self._in_progress: dict[str, RunRow] = {}  # as they were last
         self._tasks: dict[str, TaskRow] = {}
         self._new: set[str] = set()  # lives that are not written yet
         self._stopped: set[str] = set()  # by the user
@@ -65,10 +73,20 @@ class Recorder:
         self._tasks[task.key] = task
         self._new.add(task.key)
 
-    def redirect(self, put: Callable[[Change], None]) -> None:
-        """Give the rows from now on to somebody else, who knows no task yet."""
-        self._take = put
+    @property
+    def open_ids(self) -> tuple[str, ...]:
+        """The ids of the runs that are not over."""
+        return tuple(self._in_progress)
+
+    def begin_anew(self) -> None:
+        """Note that the rows go to a new place from now on, which knows no task yet."""
+        self.place += 1
         self._new = set(self._tasks)
+
+    def repeat_open(self) -> None:
+        """Give the rows of the runs in progress once more, for a new place."""
+        for row in list(self._in_progress.values()):
+            self._put(row)
 
     def expect_end(self, *, is_clean: bool) -> None:
         """Note that the tasks end with their process from now on, not by the user.
@@ -149,13 +167,15 @@ class Recorder:
             )
         )
 
-    def add_traceback(self, notice: Notice, text: str) -> None:
-        """Add to a failure that was recorded where it was raised."""
+    def add_traceback(self, notice: Notice, text: str, place: int) -> None:
+        """Add to a failure that was recorded at a place, if that is still the place."""
         run, outcome = notice.execution, notice.outcome
         assert run is not None
         assert outcome is not None
         row = _make_row(notice.task_id, run, judge(outcome), traceback=text)
-        self._take(row)
+        with self.lock:
+            if place == self.place:
+                self._take(row)
 
     def note_pending(self, pending: Pending) -> None:
         """Record a run that waits, or that was dropped while it did."""
@@ -263,14 +283,19 @@ class Recorder:
             del self._tasks[key]
 
     def _put(self, change: RunRow | Resumed | TaskEnd) -> None:
-        if isinstance(change, TaskEnd):
-            key = change.key
-        else:
-            key = (change.row if isinstance(change, Resumed) else change).task
-        if key in self._new:
-            self._new.discard(key)
-            self._take(self._tasks[key])
-        self._take(change)
+        row = change.row if isinstance(change, Resumed) else change
+        key = row.key if isinstance(row, TaskEnd) else row.task
+        with self.lock:
+            if key in self._new:
+                self._new.discard(key)
+                self._take(self._tasks[key])
+            self._take(change)
+            if isinstance(row, TaskEnd):
+                return
+            if row.outcome in OPEN:
+                self._in_progress[row.id] = row
+            else:
+                self._in_progress.pop(row.id, None)
 
 
 def _make_row(

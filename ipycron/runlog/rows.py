@@ -174,5 +174,15 @@ def find_since(name: str) -> float | None:
     return float(since) if since.isdigit() else None
 
 
-Change = TaskRow | TaskEnd | RunRow | Resumed
+class Moved(msgspec.Struct, frozen=True, kw_only=True):
+    """Open rows of this writer that another file has from now on: a run has one row.
+
+    Attributes:
+        ids: the runs'.
+    """
+
+    ids: tuple[str, ...]
+
+
+Change = TaskRow | TaskEnd | RunRow | Resumed | Moved
 """What a writer takes."""

@@ -13,7 +13,15 @@ from ipycron.errors import HistoryError
 from ipycron.runlog import file
 from ipycron.runlog.presence import Presence, find_own_presence, is_gone
 from ipycron.runlog.resuming import take_back
-from ipycron.runlog.rows import OPEN, Resumed, RunOutcome, RunRow, TaskEnd, TaskRow
+from ipycron.runlog.rows import (
+    OPEN,
+    Moved,
+    Resumed,
+    RunOutcome,
+    RunRow,
+    TaskEnd,
+    TaskRow,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -219,6 +227,9 @@ class Store:
             self._execute(_PUT_RUN, [*values, self.writer, change.task])
         elif type(change) is Resumed:
             take_back(self.connection, change)
+        elif type(change) is Moved:
+            for name in change.ids:
+                self._execute(_DELETE_MOVED, [name, self.writer])
         elif type(change) is TaskRow:
             self._execute(_PUT_TASK, [*msgspec.structs.astuple(change), self.writer])
         elif type(change) is TaskEnd:
@@ -321,6 +332,9 @@ _OPEN_WRITERS = (
     "SELECT host, boot, pid, started, coalesce(ended, vanished) IS NOT NULL "  # noqa: S608 - as above
     "FROM writers WHERE EXISTS (SELECT 1 FROM runs WHERE writer = writers.id "
     f"AND outcome IN ({_list(OPEN)}))"
+)
+_DELETE_MOVED = (
+    f"DELETE FROM runs WHERE id = ? AND writer = ? AND outcome IN ({_list(OPEN)})"  # noqa: S608 - as above
 )
 _END_TASK = "UPDATE tasks SET ended_at = ?, ending = ? WHERE key = ?"
 _REMEMBER_SLOT = (

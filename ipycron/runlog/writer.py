@@ -77,6 +77,11 @@ class HistoryWriter:
         self._is_over = False
 
     @property
+    def is_off(self) -> bool:
+        """Whether there is no file to write to."""
+        return self._session is None
+
+    @property
     def lost(self) -> int:
         """How many rows could not be written, so far."""
         return self._overflow + (self._session.lost if self._session else 0)

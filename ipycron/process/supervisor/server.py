@@ -171,7 +171,7 @@ class Supervisor:
 
     def _handle_history(self, message: Message) -> None:
         if isinstance(message, KeepHistory):
-            self._history.use(message.settings)
+            self._history.use(message.settings, waits=False)
         elif isinstance(message, FlushHistory):
             self._answer(message.request_id, self._flush_history())
         elif (
