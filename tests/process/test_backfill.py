@@ -1,23 +1,18 @@
 """Backfills of every kind of task, in real processes (C5)."""
 
 import asyncio
-import os
-import signal
-import threading
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from house import ASYNC, EVERY_SECOND, NEVER, Record, drain, submit_to_client
+from house import BOTH_FIRST, EVERY_SECOND, NEVER, Record, drain
 from polling import SECONDS, eventually
 
 import ipycron
-from ipycron.client.registry import registry
 from ipycron.errors import (
     BackfillRefused,
     InvalidOption,
     SelfWait,
-    SupervisorLost,
     TaskDestroyed,
     TaskNotStarted,
 )
@@ -28,6 +23,8 @@ HOURLY = "0 * * * *"
 DAY = datetime(2024, 3, 2, tzinfo=UTC)
 SLOTS = [DAY + timedelta(hours=hour) for hour in range(4)]
 PERIOD = (DAY, DAY + timedelta(hours=3))
+
+pytestmark = pytest.mark.usefixtures("supervisor")
 
 
 def tell_slot(ctx):
@@ -103,6 +100,7 @@ def test_failed_run_is_counted_and_the_next_one_follows(house, caplog):
     assert "never retrieved" not in caplog.text
 
 
+@BOTH_FIRST
 def test_backfill_is_beside_the_schedule(house):
     """Slots of the schedule run in the meantime."""
     gate = house.gate()
@@ -339,6 +337,7 @@ def test_history_decides_which_slots_are_missing_or_failed(house):
     assert task.backfill(*period, dry_run=True) == [slots[3]]
 
 
+@BOTH_FIRST
 def test_slots_of_a_pause_are_missing(house):
     """Their rows say that nothing ran; a catch-up in the meantime counts."""
     name = f"paused {house.kind}"
@@ -425,71 +424,3 @@ def test_task_that_cannot_run_cannot_be_backfilled(house):
     task.destroy().result(SECONDS)
     with pytest.raises(TaskDestroyed):
         task.backfill(*PERIOD, only="all")
-
-
-def test_shutdown_ends_a_backfill(house):
-    """Whoever waits is not left waiting."""
-    gate = house.gate()
-
-    def wait(ctx):
-        yield from gate.pass_through()
-
-    task = house.start(wait, HOURLY, timezone="UTC")
-    record = Record(task)
-    backfill = task.backfill(*PERIOD, only="all")
-    record.wait("execution:started")
-    waiter = threading.Thread(target=backfill.wait)
-    waiter.start()
-    if house.kind == ASYNC:
-        gate.open()
-    ipycron.shutdown(0.5)  # the gate is closed: a run uses all of it
-    gate.open()
-    waiter.join(SECONDS)
-    assert not waiter.is_alive()
-    assert backfill.is_over
-
-
-def test_backfill_continues_with_the_next_supervisor(write):
-    """The run in progress fails with its process; the slots after it run."""
-    source = """
-        import time, pathlib
-        def task(ctx):
-            if ctx.date.hour == 1 and not pathlib.Path({mark!r}).exists():
-                pathlib.Path({mark!r}).touch()
-                time.sleep(60)
-            return ctx.date.hour
-    """
-    mark = write("", "unused").parent / "mark"
-    task = ipycron.create_task(
-        HOURLY, write(source.format(mark=str(mark))), timezone="UTC"
-    )
-    task.start().result(SECONDS)
-    record = Record(task)
-    backfill = task.backfill(*PERIOD, only="all")
-    eventually(mark.exists, "the second run is in progress")
-    record.wait("execution:started", 2)
-    submit_to_client(lambda: os.kill(registry.client.supervisor_pid, signal.SIGKILL))
-    assert backfill.wait(2 * SECONDS)
-    assert (backfill.ended, backfill.failed) == (4, 1)
-    assert backfill.stopped_by == ""
-    drain()
-    runs = ends(record)
-    assert [run.date for run in runs] == SLOTS
-    assert isinstance(runs[1].error, SupervisorLost)
-    assert [run.result for run in (runs[0], *runs[2:])] == [0, 2, 3]
-
-
-def test_backfill_survives_a_loss_between_its_runs(write):
-    """A run that was requested and never began is requested again."""
-    source = "def task(ctx):\n    return ctx.date.hour\n"
-    task = ipycron.create_task(HOURLY, write(source), timezone="UTC")
-    task.start().result(SECONDS)
-    record = Record(task)
-    pid = registry.client.supervisor_pid
-    os.kill(pid, signal.SIGSTOP)
-    backfill = task.backfill(*PERIOD, only="all")
-    submit_to_client(lambda: os.kill(pid, signal.SIGKILL))
-    assert backfill.wait(2 * SECONDS)
-    assert (backfill.ended, backfill.failed) == (4, 0)
-    drain()
-    assert [run.date for run in ends(record)] == SLOTS
