@@ -203,7 +203,6 @@ def test_restart_ends_every_process(fresh):
         assert time.monotonic() < end
 
 
-@pytest.mark.alone
 def test_extension_loads_at_once(fresh):
     """It blocks the notebook for under 50 ms; the supervisor starts meanwhile."""
     fresh.restart()
