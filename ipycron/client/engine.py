@@ -22,7 +22,12 @@ from ipycron.client.inline import InlineLauncher
 from ipycron.client.jobs import OnExecutor
 from ipycron.client.recording import outside_of_runs
 from ipycron.client.registration import make_executor_job, make_inline_job
-from ipycron.errors import IpycronError, SupervisorLost, TaskDestroyed
+from ipycron.errors import (
+    IpycronError,
+    StartRevoked,
+    SupervisorLost,
+    TaskDestroyed,
+)
 from ipycron.scheduling.policy import NO_CATCH_UP
 from ipycron.scheduling.scheduler import Scheduler
 
@@ -94,8 +99,7 @@ class Engine:
         self._lock = threading.RLock()  # reentrant for signal handlers
         self._is_over = self._is_gone = False
         self._wakeups: deque[Wakeup] = deque()  # of threads that wait for the end
-        # Of each task whose start looks for an earlier life: what was asked for since.
-        self._looking: dict[str, list[Callable[[], None]]] = {}
+        self._looking: dict[str, _Look] = {}  # by the task that is to start
         self._end: concurrent.futures.Future[None] | None = None
         self.thread = threading.Thread(target=self._run, name="ipycron", daemon=True)
         try:
@@ -110,7 +114,7 @@ class Engine:
         self._is_over = True
         self._loop.close()
         # Make the calls still pending: threads may be waiting for them.
-        self._calls.extend(call for later in self._looking.values() for call in later)
+        self._calls.extend(c for look in self._looking.values() for c in look.later)
         while self._calls:
             with contextlib.suppress(RuntimeError):  # the loop is closed
                 self._call_all()
@@ -175,6 +179,8 @@ class Engine:
     def _reschedule(self, task: TaskRecord) -> None:
         if self._is_destroyed(task):
             return
+        if self._comes_later(task, partial(self._reschedule, task)):
+            return
         if task.is_background:
             self.background.reschedule(task)
         else:
@@ -214,15 +220,14 @@ class Engine:
         if self._is_destroyed(task):
             completion.set(read_nothing)  # in the meantime
             return
-        if (later := self._looking.get(task.id)) is not None:
-            # Before the start, a stop would stop nothing, and another start would be
-            # without what is owed.
-            later.append(partial(self._control, task, action, completion, force=force))
+        call = partial(self._control, task, action, completion, force=force)
+        if self._comes_later(task, call):
             return
         if action == "start" and self._client.history.begins_anew(task):
             if task.options.get_policy().gaps.mode != "none":
-                self._looking[task.id] = []
-                _settle(self._start_after(task), completion)
+                look = self._looking[task.id] = _Look(self._loop.create_future())
+                look.start = asyncio.ensure_future(self._start_after(task, look))
+                _settle(look.start, completion)
                 return
             self._in_thread(partial(self._look_back, task))
         is_inline_start = (
@@ -240,16 +245,29 @@ class Engine:
             return self.background.control(task.id, action, force=force)
         return self._control_inline(task, action, force=force)
 
-    async def _start_after(self, task: TaskRecord) -> None:
+    def _comes_later(self, task: TaskRecord, call: Callable[[], None]) -> bool:
+        """Make this call after the task's start if that looks for an earlier life.
+
+        Before it, a stop would stop nothing, and another start would be without what is
+        owed.
+        """
+        look = self._looking.get(task.id)
+        if look is not None:
+            look.later.append(call)
+        return look is not None
+
+    async def _start_after(self, task: TaskRecord, look: _Look) -> None:
         """Start a task that catches up on what an earlier life has left."""
-        found: asyncio.Future[Outage | None] = self._loop.create_future()
 
         def find() -> None:
             outage = self._client.history.find_outage(task)
-            self.submit(partial(_settle_found, found, outage))
+            self.submit(partial(look.settle, outage))
 
         self._in_thread(find)
-        task.outage = await found
+        try:
+            task.outage = await look.found
+        except asyncio.CancelledError:
+            raise StartRevoked(name=task.name) from None
         start = None
         if not self._is_destroyed(task):
             start = asyncio.ensure_future(self._pass_on(task, "start", force=False))
@@ -260,8 +278,17 @@ class Engine:
 
     def _make_later_calls(self, task_id: str) -> None:
         """Make the calls that have waited for a start, in their order."""
-        for call in self._looking.pop(task_id):
+        for call in self._looking.pop(task_id).later:
             call()
+
+    async def _give_up_looking(self) -> None:
+        """Revoke the starts that look for an earlier life: the disk may be slow.
+
+        What waits for them is settled when the loop has ended.
+        """
+        given_up = [look for look in self._looking.values() if look.found.cancel()]
+        starts = [look.start for look in given_up if look.start is not None]
+        await asyncio.gather(*starts, return_exceptions=True)
 
     def _look_back(self, task: TaskRecord) -> None:
         """Report what an interrupted earlier life has missed; on a thread."""
@@ -306,7 +333,11 @@ class Engine:
     ) -> None:
         if self._is_destroyed(task):
             completion.set(read_nothing)
-        elif task.is_background:
+            return
+        call = partial(self._pause, task, pause, completion, catch_up)
+        if self._comes_later(task, call):
+            return
+        if task.is_background:
             _settle(self.background.pause(task.id, pause, catch_up), completion)
         else:
             if pause is None:
@@ -396,8 +427,7 @@ class Engine:
         if self._is_destroyed(task):
             task.refuse(execution_id, TaskDestroyed(name=task.name))
             return
-        if (later := self._looking.get(task.id)) is not None:
-            later.append(partial(self._execute, task, execution_id, slot))
+        if self._comes_later(task, partial(self._execute, task, execution_id, slot)):
             return
         if task.is_background:
             self.background.execute(task.id, execution_id, slot)
@@ -453,16 +483,33 @@ class Engine:
         self._loop.call_soon_threadsafe(self._loop.stop)
 
     async def _shutdown(self, timeout: float, end_rest: Callable[[], None]) -> None:
+        await self._give_up_looking()
         await asyncio.gather(
             self._scheduler.shutdown(timeout), self.background.shutdown(timeout)
         )
+        await self._give_up_looking()  # those that began meanwhile
         end_rest()
         await self.elector.aclose()
 
 
-def _settle_found(found: asyncio.Future[Outage | None], outage: Outage | None) -> None:
-    if not found.done():
-        found.set_result(outage)
+class _Look:
+    """The start of a task that reads first what an earlier life of it has left.
+
+    Attributes:
+        found: what the life has left.
+        start: the start, from reading on.
+        later: what has been asked for since, in this order.
+    """
+
+    def __init__(self, found: asyncio.Future[Outage | None]) -> None:
+        self.found = found
+        self.start: asyncio.Future[None] | None = None
+        self.later: list[Callable[[], None]] = []
+
+    def settle(self, outage: Outage | None) -> None:
+        """Go on with the start, unless it has been given up."""
+        if not self.found.done():
+            self.found.set_result(outage)
 
 
 def _settle(work: Any, completion: Completion[None]) -> None:

@@ -295,6 +295,37 @@ def test_call_waits_for_a_start_that_looks_for_an_earlier_life(background):
     assert task.execute().result(SECONDS)[0] == "invoked"
 
 
+AT_ONCE = """
+import ipycron
+
+def work():
+    return 1
+
+for background in (True, False, True):
+    task = ipycron.create_task(
+        "0 0 1 1 *", work, name="soon", background=background, catch_up="all"
+    )
+    asked = [task.start(), task.pause(), task.resume(), task.stop(), task.start()]
+    asked.append(task.execute())
+    ipycron.shutdown()
+    for completion in asked:
+        completion.exception(60)
+    print(task.status)
+"""
+
+
+def test_shutdown_ends_a_start_that_looks_for_an_earlier_life(tmp_path):
+    """And all that waits for it; a disk may be slow."""
+    path = tmp_path / "program.py"
+    path.write_text(AT_ONCE)
+    done = subprocess.run(
+        [sys.executable, path], capture_output=True, text=True, timeout=80, check=True
+    )
+    assert done.stdout.split() == ["destroyed"] * 3
+    assert find_complaints(done.stderr) == []
+    assert "pending" not in done.stderr
+
+
 def test_tests_of_users_see_what_is_caught_up_on():
     """On the time that they move, with real functions."""
     with time_travel("2026-12-01 08:30", timezone="UTC") as clock:
