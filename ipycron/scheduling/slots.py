@@ -99,8 +99,8 @@ class Slots:
             self._armed_at = self._services.clock.now()
         if outage is not None:
             return self._arm_after(outage)
-        self._skipping_since = self._services.clock.now()
         after = find_start(self._services.clock.now(), state.settled_slot)
+        self._skipping_since = after
         self._arm(state.schedule.find_next(after))
         since, self._missed_since = self._missed_since, None
         return None if since is None else partial(self.report_missed, since)
@@ -424,7 +424,8 @@ class Slots:
         if pause == state.pause:
             return
         if state.pause is None:
-            self._skipping_since = now
+            # The clock may have been set back: earlier slots are settled otherwise.
+            self._skipping_since = find_start(now, state.settled_slot)
         self._set_pause(pause)
         state.emit(Event.TASK_PAUSED, pause=pause)
 

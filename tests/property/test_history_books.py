@@ -191,6 +191,7 @@ def check(path, expected):
     assert (sorted(set(slots) - expected), sorted(expected - set(slots))) == ([], [])
 
 
+SET_BACK = [("sleep", 0, 6), ("back", 1, 6)]
 LONG_PAUSE = [("pause", 0, 6), ("sleep", 4, 6), ("write", 99, 6)]
 
 
@@ -204,6 +205,7 @@ LONG_PAUSE = [("pause", 0, 6), ("sleep", 4, 6), ("write", 99, 6)]
 @example(Policy(), [("pause", 0, 6), ("sleep_and_resume", 5, 6)])
 @example(Policy(), [("pause", 0, 6), ("sleep_and_resume", 1, 6)])
 @example(Policy(), [("pause", 0, 6), ("sleep_and_resume", 6, 6)])
+@example(Policy(), [*SET_BACK, ("pause", 0, 31), ("resume", 1, 6)])
 @example(Policy(), [("pause", 0, 31), ("behave", 3, 6), ("resume", 3, 6)])
 def test_every_slot_of_a_pause_has_one_row(policy, story):
     """Skipped, or caught up on, or missed after all; one by one or in a count."""
