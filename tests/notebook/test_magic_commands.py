@@ -55,7 +55,9 @@ def test_list_and_show_say_how_many_runs_they_leave_out(session, report):
     assert "runs kept  " not in session.run("%cron show report")
     for _ in range(22):
         report.execute().result(DEADLINE)
-    head, row = session.run("%cron").splitlines()
+    # What the last runs have printed may come between.
+    shown = session.run("%cron").splitlines()
+    head, row = [line for line in shown if line != "hello"]
     assert head.endswith("  runs kept")
     assert row.endswith("  20 of 22")
     assert "runs kept 20 of 22" in session.run("%cron show report").splitlines()
@@ -234,18 +236,6 @@ def test_start_says_why_it_fails(session, tmp_path):
     )
 
 
-def test_wait_says_why_a_task_did_not_start(session, tmp_path):
-    """Else "0 runs" would look as if it had started and had nothing to do."""
-    (tmp_path / "bad.py").write_text(
-        "import time\ntime.sleep(1)\nraise OSError('no')\ndef task(): pass"
-    )
-    session.run(f"%cron @yearly {tmp_path}/bad.py --start-timeout 30 --quiet")
-    session.run("import ipycron\nstart = ipycron.get_task('bad').start()")
-    said = session.run("%cron wait bad --runs 1")
-    assert said.startswith("waited ")
-    assert said.endswith("bad: did not start: OSError: no\n")
-
-
 def test_run_does_not_wait(session):
     """It says that the run is in progress."""
     session.run("%%cron @yearly --name it --quiet\nimport time\ntime.sleep(60)")
@@ -391,11 +381,12 @@ def test_wait_returns_when_all_tasks_are_over(session):
 
 
 def test_wait_returns_when_a_start_fails(session, tmp_path):
-    """That task will never run."""
+    """That task will never run; "0 runs" would look as if it had nothing to do."""
     (tmp_path / "bad.py").write_text("1 / 0\ndef task(): pass\n")
     session.run(f"%cron * * * * * * {tmp_path}/bad.py --quiet")
     assert re.fullmatch(
-        r"waited [\d.]+ s; bad: 0 runs\n", session.run("%cron wait bad --runs 1")
+        r"waited [\d.]+ s; bad: did not start: ZeroDivisionError: division by zero\n",
+        session.run("%cron wait bad --runs 1"),
     )
 
 
