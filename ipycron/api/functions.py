@@ -37,7 +37,7 @@ from ipycron.errors import (
     UnknownTask,
 )
 from ipycron.process.nesting import is_importing
-from ipycron.scheduling.policy import check_duration, check_flag
+from ipycron.scheduling.checks import check_duration, check_flag
 
 if TYPE_CHECKING:
     import logging

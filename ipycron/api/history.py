@@ -31,8 +31,8 @@ from ipycron.runlog.settings import (
     find_settings,
     make_settings,
 )
+from ipycron.scheduling.checks import MAX_WHOLE, check_limit
 from ipycron.scheduling.clock import SystemClock
-from ipycron.scheduling.policy import MAX_WHOLE, check_limit
 
 if TYPE_CHECKING:
     import os

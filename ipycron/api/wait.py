@@ -15,8 +15,8 @@ from ipycron.client.keepalive import is_interactive
 from ipycron.client.registry import registry
 from ipycron.client.waits import check_may_block, check_not_inside, run_in_thread
 from ipycron.errors import InvalidOption
+from ipycron.scheduling.checks import check_limit, check_optional_deadline
 from ipycron.scheduling.clock import SystemClock
-from ipycron.scheduling.policy import check_limit, check_optional_deadline
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -15,8 +15,8 @@ from ipycron.cli.history import add_history, add_logs
 from ipycron.cli.mistakes import UsageMistake
 from ipycron.client.options import Knobs, TaskOptions, fold_knobs
 from ipycron.errors import CronSyntaxError, IpycronError
+from ipycron.scheduling.checks import OptionKind
 from ipycron.scheduling.clock import SystemClock
-from ipycron.scheduling.policy import OptionKind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

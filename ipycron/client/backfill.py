@@ -19,8 +19,8 @@ from ipycron.errors import (
     TaskDestroyed,
     TaskNotStarted,
 )
+from ipycron.scheduling.checks import check_flag
 from ipycron.scheduling.events import Event, to_datetime
-from ipycron.scheduling.policy import check_flag
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Mapping

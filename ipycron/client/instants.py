@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
 
 from ipycron.errors import InvalidOption
-from ipycron.scheduling.policy import check_duration
+from ipycron.scheduling.checks import check_duration
 
 if TYPE_CHECKING:
     from datetime import tzinfo

@@ -21,18 +21,20 @@ from ipycron.coordinate.protocol import check_coordinator
 from ipycron.errors import InvalidOption, UnknownOption, describe_value
 from ipycron.process.wire.protocol import LauncherName
 from ipycron.process.worker.job import is_generator_function, takes_context
-from ipycron.scheduling.policy import (
-    CatchUp,
+from ipycron.scheduling.checks import (
     OptionKind,
-    Policy,
-    check_catch_up_limit,
-    check_catch_up_mode,
     check_flag,
     check_optional_deadline,
     check_options,
     check_text,
     check_whole,
     option,
+)
+from ipycron.scheduling.policy import (
+    CatchUp,
+    Policy,
+    check_catch_up_limit,
+    check_catch_up_mode,
 )
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from ipycron.client.registry import registry
 from ipycron.client.waits import check_may_block, check_not_inside, run_in_thread
 from ipycron.cron import CronExpression
 from ipycron.errors import InvalidOption
-from ipycron.scheduling.policy import check_duration
+from ipycron.scheduling.checks import check_duration
 from ipycron.testing.clock import FakeClock, FakeTimer
 from ipycron.testing.processes import ProcessPerRun
 

@@ -18,7 +18,8 @@ from ipycron.notebook.magic.options import (
     index_options,
     split_values,
 )
-from ipycron.scheduling.policy import CatchUp, OptionKind, check_deadline, option
+from ipycron.scheduling.checks import OptionKind, check_deadline, option
+from ipycron.scheduling.policy import CatchUp
 
 
 def parse(line, **names):

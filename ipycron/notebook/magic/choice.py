@@ -11,7 +11,7 @@ from IPython.core.error import UsageError
 from ipycron.api import functions as api
 from ipycron.client.jobs import Inline
 from ipycron.notebook.display.words import format_name
-from ipycron.scheduling.policy import OptionKind, check_flag, option
+from ipycron.scheduling.checks import OptionKind, check_flag, option
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -17,7 +17,8 @@ from ipycron.notebook.magic.commands import COMMANDS
 from ipycron.notebook.magic.grammar import LineError, split_words
 from ipycron.notebook.magic.options import get_task_options, index_options
 from ipycron.process.wire.protocol import LauncherName
-from ipycron.scheduling.policy import CatchUpMode, OptionKind
+from ipycron.scheduling.checks import OptionKind
+from ipycron.scheduling.policy import CatchUpMode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

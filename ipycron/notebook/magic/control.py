@@ -40,15 +40,15 @@ from ipycron.notebook.display.words import (
 )
 from ipycron.notebook.magic.choice import ChoiceOptions, choose_tasks, refuse_waiting
 from ipycron.process.wire.outcome import get_traceback_text, summarize_error
-from ipycron.scheduling.policy import (
+from ipycron.scheduling.checks import (
     OptionKind,
-    check_catch_up_mode,
     check_flag,
     check_limit,
     check_optional_deadline,
     check_text,
     option,
 )
+from ipycron.scheduling.policy import check_catch_up_mode
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -18,7 +18,7 @@ from ipycron.client.options import find_advice
 from ipycron.cron import CronExpression
 from ipycron.cron import split_expression as split_expression  # noqa: PLC0414 - a part of the grammar
 from ipycron.errors import InvalidOption, suggest
-from ipycron.scheduling.policy import OptionKind
+from ipycron.scheduling.checks import OptionKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ipycron.client.options import Knobs, TaskOptions
 from ipycron.notebook.magic.commands import COMMANDS
 from ipycron.notebook.magic.options import CellOptions, make_options
-from ipycron.scheduling.policy import OptionKind
+from ipycron.scheduling.checks import OptionKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ipycron.client.options import Knobs, TaskOptions, fold_knobs
 from ipycron.errors import InvalidOption
 from ipycron.notebook.magic.grammar import MagicOption
-from ipycron.scheduling.policy import OptionKind, check_flag, option
+from ipycron.scheduling.checks import OptionKind, check_flag, option
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

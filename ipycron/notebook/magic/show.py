@@ -38,7 +38,7 @@ from ipycron.notebook.magic.choice import ChoiceOptions, choose_tasks
 from ipycron.notebook.magic.grammar import refuse_expression, split_expression
 from ipycron.notebook.widgets.overview import panel
 from ipycron.process.wire.printable import show_hidden
-from ipycron.scheduling.policy import (
+from ipycron.scheduling.checks import (
     OptionKind,
     check_flag,
     check_limit,
