@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Backfill",
+    "Cancel",
     "CatchUp",
     "Completion",
     "CronExpression",
@@ -21,8 +22,10 @@ __all__ = [
     "Execution",
     "History",
     "IpycronError",
+    "Retry",
     "RunOutcome",
     "RunRecord",
+    "Snooze",
     "Task",
     "TaskContext",
     "Unserializable",
@@ -53,7 +56,7 @@ __all__ = [
 
 _HOMES = {
     "ipycron.cron": ("CronExpression", "parse", "validate", "validate_detailed"),
-    "ipycron.errors": ("CronSyntaxError", "IpycronError"),
+    "ipycron.errors": ("Cancel", "CronSyntaxError", "IpycronError", "Snooze"),
     "ipycron.notebook.magic.extension": (
         "load_ipython_extension",
         "unload_ipython_extension",
@@ -65,6 +68,7 @@ _HOMES = {
     "ipycron.runlog.rows": ("RunOutcome",),
     "ipycron.scheduling.events": ("Event", "TaskContext"),
     "ipycron.scheduling.policy": ("CatchUp",),
+    "ipycron.scheduling.retry": ("Retry",),
     "ipycron.api.functions": (
         "create_task",
         "get_task",

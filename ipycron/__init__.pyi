@@ -23,8 +23,10 @@ from ipycron.cron import CronExpression as CronExpression
 from ipycron.cron import parse as parse
 from ipycron.cron import validate as validate
 from ipycron.cron import validate_detailed as validate_detailed
+from ipycron.errors import Cancel as Cancel
 from ipycron.errors import CronSyntaxError as CronSyntaxError
 from ipycron.errors import IpycronError as IpycronError
+from ipycron.errors import Snooze as Snooze
 from ipycron.notebook.magic.extension import (
     load_ipython_extension as load_ipython_extension,
 )
@@ -39,11 +41,13 @@ from ipycron.runlog.rows import RunOutcome as RunOutcome
 from ipycron.scheduling.events import Event as Event
 from ipycron.scheduling.events import TaskContext as TaskContext
 from ipycron.scheduling.policy import CatchUp as CatchUp
+from ipycron.scheduling.retry import Retry as Retry
 
 __version__: str
 
 __all__ = [
     "Backfill",
+    "Cancel",
     "CatchUp",
     "Completion",
     "CronExpression",
@@ -52,8 +56,10 @@ __all__ = [
     "Execution",
     "History",
     "IpycronError",
+    "Retry",
     "RunOutcome",
     "RunRecord",
+    "Snooze",
     "Task",
     "TaskContext",
     "Unserializable",

@@ -20,6 +20,7 @@ __all__ = [
     "BackfillRefused",
     "BackgroundUnsupported",
     "BlockingCall",
+    "Cancel",
     "CaptureError",
     "CoordinatorError",
     "CronSyntaxError",
@@ -36,6 +37,7 @@ __all__ = [
     "RemoteError",
     "RunRefused",
     "SelfWait",
+    "Snooze",
     "StartError",
     "StartRefused",
     "StartRevoked",
@@ -695,6 +697,46 @@ class ExecutionStopped(IpycronError, RuntimeError):
             f"task {name!r}: the run was ended because the task was stopped.",
             name=name,
         )
+
+
+class Cancel(IpycronError, RuntimeError):
+    """Raised by a job: its run is cancelled. That is no failure, and is not repeated.
+
+    Attributes:
+        why: shown with the run.
+    """
+
+    why: str
+
+    def __init__(self, why: object = "") -> None:
+        super().__init__(str(why), why=str(why))
+
+
+_LONGEST_SNOOZE = 366 * 86_400.0
+
+
+class Snooze(IpycronError, RuntimeError):
+    """Raised by a job: it is run again later, as the same attempt of the same run.
+
+    Attributes:
+        seconds: how much later, at least 0.1; at most a year.
+    """
+
+    seconds: float
+
+    def __init__(self, seconds: Any) -> None:
+        found = seconds
+        if hasattr(seconds, "total_seconds"):
+            found = seconds.total_seconds()
+        is_number = isinstance(found, int | float) and not isinstance(found, bool)
+        if not is_number or not 0 <= found <= _LONGEST_SNOOZE:
+            raise InvalidOption(
+                option="Snooze",
+                value=seconds,
+                expected="seconds ≥ 0, at most a year (int, float or timedelta)",
+            )
+        text = f"run again in {float(found):g} s"
+        super().__init__(text, seconds=float(found))
 
 
 class WorkerCrashed(IpycronError, RuntimeError):

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from ipycron.process.wire.protocol import LauncherName
     from ipycron.scheduling.events import Event, EventName, TaskContext
     from ipycron.scheduling.policy import CatchUp
+    from ipycron.scheduling.retry import Retry
 
     class NoOptions(TypedDict):
         """No further options: a type checker rejects what `make_options` rejects."""
@@ -73,6 +74,7 @@ def schedule(
     tolerance: float | timedelta = 1,
     catch_up: Literal["none", "latest", "all"] | CatchUp = "none",
     suppress_missed_warning: bool = False,
+    retry: int | Retry = 0,
     timeout: float | timedelta | None = None,
     execute_timeout: float | timedelta | None = None,
     start_timeout: float | timedelta = 5,
@@ -122,7 +124,11 @@ def schedule(
             `tolerance`: ``"none"`` runs none of them, ``"latest"`` the newest, at once,
             ``"all"`` one after another. A `CatchUp` says how far back, and how many.
         suppress_missed_warning: do not log missed executions.
-        timeout: the longest duration of a run, seconds; a longer run is ended.
+        retry: attempts of a failed run after the first one, with growing waits between
+            them; a `Retry` says when, and after which failures. They are one run. The
+            task's next slot ends them: its run is the next attempt.
+        timeout: the longest duration of a run, or of one attempt, seconds; a longer one
+            is ended.
         execute_timeout: how long `execute()` waits, seconds.
         start_timeout: the longest time to load the job, seconds.
         stop_timeout: how long a stop waits for a run in progress, seconds.
@@ -178,6 +184,7 @@ def create_task(
     tolerance: float | timedelta = 1,
     catch_up: Literal["none", "latest", "all"] | CatchUp = "none",
     suppress_missed_warning: bool = False,
+    retry: int | Retry = 0,
     timeout: float | timedelta | None = None,
     execute_timeout: float | timedelta | None = None,
     start_timeout: float | timedelta = 5,

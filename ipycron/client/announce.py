@@ -19,6 +19,8 @@ from ipycron.process.wire.printable import keep_colours
 from ipycron.scheduling.events import Event, TaskContext, to_datetime
 
 if TYPE_CHECKING:
+    from datetime import datetime, tzinfo
+
     from ipycron.client.executions import Execution, PastRun
     from ipycron.client.listeners import Dispatcher, Listeners
     from ipycron.client.record import TaskRecord
@@ -72,6 +74,12 @@ def log_event(task: TaskRecord, notice: Notice, context: TaskContext) -> None:
         case Event.EXECUTION_FAILED if context.execution.reason != "invoked":
             # A manual run's failure is raised to its caller (Completion).
             _log_failure(task, context)
+        case Event.EXECUTION_RETRY if context.error is not None:
+            at = context.next_attempt_at
+            when = "" if at is None else at.isoformat(" ", "seconds")
+            text = "attempt %d failed, the next one is at %s: %s"
+            error = keep_colours(safe_str(context.error))
+            _log(task, logging.WARNING, text, context.attempt, when, error)
         case Event.TASK_FAILED:
             _log_error(task, "stopped for good", context.error)
         case Event.EXECUTION_SKIPPED if notice.reason == "coordinator-error":
@@ -153,6 +161,8 @@ def announce(
         missed_count=notice.missed_count,
         holder=_find_holder(notice),
         event=str(notice.event),
+        attempt=1 if notice.execution is None else notice.execution.attempt,
+        next_attempt_at=_find_next_attempt(notice, zone),
     )
     log_event(task, notice, context)
     label = f"a listener of {notice.event} of task {task.name!r}"
@@ -163,6 +173,11 @@ def announce(
             for listener in some.take(notice.event)
         ]
     )
+
+
+def _find_next_attempt(notice: Notice, zone: tzinfo) -> datetime | None:
+    instant = notice.next_attempt_at
+    return None if instant is None else to_datetime(instant, zone)
 
 
 def _find_holder(notice: Notice) -> str | None:

@@ -483,7 +483,7 @@ class BackgroundTasks:
                 is_ok=message.is_ok,
                 value=payload,
                 summary=show_controls(message.summary),
-                is_stopped=message.is_stopped,
+                manner=message.manner,
             )
         )
         event = message.event
@@ -516,6 +516,7 @@ class BackgroundTasks:
                 missed_since=message.missed_since,
                 runs_left=message.runs_left,
                 pause=message.pause,
+                next_attempt_at=message.next_attempt_at,
             )
         )
 

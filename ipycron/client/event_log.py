@@ -107,7 +107,7 @@ class EventLog:
             "" if outcome is None else outcome.summary,
             notice.reason,
             notice.missed_count,
-            outcome is not None and outcome.is_stopped,
+            outcome is not None and outcome.manner == "stopped",
         )
         is_wanted = item.is_stopped or notice.reason == "paused"
         is_problem = notice.event in PROBLEMS and not is_wanted

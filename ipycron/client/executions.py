@@ -7,6 +7,7 @@ from _thread import RLock  # of C: `threading.RLock` is a call to it
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
+from msgspec.structs import replace
 
 from ipycron.client.output import Output
 from ipycron.process.wire.outcome import (
@@ -23,7 +24,16 @@ if TYPE_CHECKING:
     from datetime import datetime, tzinfo
 
     from ipycron.runlog.rows import RunOutcome
-    from ipycron.scheduling.events import Notice, Outcome, Reason, ScheduledExecution
+    from ipycron.scheduling.events import (
+        Manner,
+        Notice,
+        Outcome,
+        Reason,
+        ScheduledExecution,
+    )
+
+
+_ENDED_BY_SOMEBODY = frozenset({"stopped", "cancelled"})
 
 
 class RunFacts:
@@ -37,19 +47,30 @@ class RunFacts:
     _scheduled: ScheduledExecution
     _zone: tzinfo
     is_ok: bool | None
-    is_stopped: bool
+    manner: Manner
 
     @property
     def outcome(self) -> str | None:
-        """``"finished"``, ``"failed"`` or ``"stopped"``; None before the end.
+        """How it ended, in a word; None before the end.
 
-        A run that a stop ended has not failed.
+        ``"finished"`` or ``"failed"``; ``"stopped"`` if a stop ended it,
+        ``"cancelled"`` if its job did so by `Cancel`.
         """
         if self.is_ok is None:
             return None
-        if self.is_stopped:
-            return "stopped"
+        if self.manner in _ENDED_BY_SOMEBODY:
+            return self.manner
         return "finished" if self.is_ok else "failed"
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether a stop ended it."""
+        return self.manner == "stopped"
+
+    @property
+    def attempt(self) -> int:
+        """Which attempt this is, counted from 1; after the end, how many there were."""
+        return self._scheduled.attempt
 
     @property
     def id(self) -> str:
@@ -103,19 +124,22 @@ class Execution(RunFacts):
     """One run of a task. It changes while the run is in progress, then no more.
 
     Attributes:
-        is_ok: whether it returned; None before its end.
-        is_stopped: whether a stop ended it.
-        summary: its result or error in one short line; empty before its end.
-        output: what it printed and displayed.
+        is_ok: whether it returned; None before its end. A run that its job has
+            cancelled counts as returned.
+        manner: how it ended, in a word; see `outcome`.
+        summary: its result or error in one short line; before its end, the error of the
+            attempt before.
+        output: what it printed and displayed, in all attempts.
     """
 
     __slots__ = (
         "__weakref__",
+        "_next_attempt_at",
         "_scheduled",
         "_value",
         "_zone",
         "is_ok",
-        "is_stopped",
+        "manner",
         "output",
         "summary",
     )
@@ -124,7 +148,8 @@ class Execution(RunFacts):
         self._scheduled = scheduled
         self._zone = zone
         self.is_ok: bool | None = None
-        self.is_stopped = False
+        self.manner: Manner = "plain"
+        self._next_attempt_at: float | None = None
         self.summary = ""
         self.output = Output()
         self._value: Any = None
@@ -132,10 +157,30 @@ class Execution(RunFacts):
     def finish(self, scheduled: ScheduledExecution, outcome: Outcome) -> None:
         """Record how the run ended."""
         self._scheduled = scheduled
+        self._next_attempt_at = None
         self.summary = outcome.summary
         self._value = wrap_value(outcome)
-        self.is_stopped = outcome.is_stopped
+        self.manner = outcome.manner
         self.is_ok = outcome.is_ok
+
+    def rest(self, notice: Notice) -> None:
+        """Record that an attempt is over, and when the next one begins."""
+        attempt, is_failure = notice.execution, notice.outcome is not None
+        assert attempt is not None
+        number = attempt.attempt + is_failure
+        self._scheduled = replace(attempt, attempt=number, finished_at=None)
+        self._next_attempt_at = notice.next_attempt_at
+        if notice.outcome is not None:
+            self.summary = notice.outcome.summary
+
+    @property
+    def next_attempt_at(self) -> datetime | None:
+        """When the current attempt begins, or has begun; None in the first one.
+
+        None after the end, too.
+        """
+        instant = self._next_attempt_at
+        return None if instant is None else to_datetime(instant, self._zone)
 
     @property
     def result(self) -> Any:
@@ -248,7 +293,7 @@ class PastRun(RunFacts, msgspec.Struct, gc=False, eq=False):
 
     Attributes:
         is_ok: whether it returned.
-        is_stopped: whether a stop ended it.
+        manner: how it ended, in a word; see `outcome`.
         summary: its result or error in one short line.
         output: what it printed and displayed; late output is still added.
     """
@@ -256,7 +301,7 @@ class PastRun(RunFacts, msgspec.Struct, gc=False, eq=False):
     _scheduled: ScheduledExecution
     _zone: tzinfo
     is_ok: bool
-    is_stopped: bool
+    manner: Manner
     summary: str
     output: Output
     _failure: _Failure | None
@@ -268,7 +313,7 @@ class PastRun(RunFacts, msgspec.Struct, gc=False, eq=False):
             execution._scheduled,  # noqa: SLF001 - this module's
             execution._zone,  # noqa: SLF001 - as above
             outcome.is_ok,
-            outcome.is_stopped,
+            outcome.manner,
             outcome.summary,
             execution.output,
             None if outcome.is_ok else _Failure(outcome.value),
@@ -322,6 +367,7 @@ class History:
         finished: runs that returned, since the task was created.
         failed: runs that did not.
         stopped: runs that a stop ended; they count as neither.
+        cancelled: runs that their job has cancelled; they count as neither.
         missed: slots that did not run in time.
         skipped: slots left to another instance, without a coordinator's answer, or in
             a pause.
@@ -330,6 +376,7 @@ class History:
     __slots__ = (
         "_runs",
         "_slots",
+        "cancelled",
         "failed",
         "finished",
         "missed",
@@ -344,15 +391,18 @@ class History:
         self.finished = 0
         self.failed = 0
         self.stopped = 0
+        self.cancelled = 0
         self.missed = 0
         self.skipped = 0
 
     def add(self, execution: Execution, outcome: Outcome) -> PastRun:
         """Add a run that has ended; forget the oldest ones beyond the limits."""
         run = PastRun.of(execution, outcome)
-        if run.is_ok:
+        if run.manner == "cancelled":
+            self.cancelled += 1
+        elif run.is_ok:
             self.finished += 1
-        elif run.is_stopped:
+        elif run.manner == "stopped":
             self.stopped += 1
         else:
             self.failed += 1
@@ -397,7 +447,7 @@ class History:
     @property
     def total(self) -> int:
         """The number of all runs, including those forgotten."""
-        return self.finished + self.failed + self.stopped
+        return self.finished + self.failed + self.stopped + self.cancelled
 
     def __repr__(self) -> str:
         kept, total = len(self), self.total

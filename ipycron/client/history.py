@@ -15,6 +15,7 @@ from ipycron.client.executions import read_instants
 from ipycron.client.lives import make_life
 from ipycron.client.state import ENDS
 from ipycron.errors import HistoryError
+from ipycron.process.wire.outcome import read_traceback
 from ipycron.runlog.keeper import HistoryKeeper
 from ipycron.runlog.output import OutputLog, show_surrogates
 from ipycron.runlog.recorder import HEAD_BYTES, TAIL_BYTES
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from ipycron.client.output import Output
     from ipycron.client.record import TaskRecord
     from ipycron.process.direct.client_end import Answer
+    from ipycron.process.wire.payload import Payload
     from ipycron.runlog.reading import SlotOutcomes
     from ipycron.runlog.rows import TaskRow
     from ipycron.runlog.settings import HistorySettings
@@ -63,6 +65,8 @@ class ClientHistory:
         self._keeper = HistoryKeeper(self._warn)
         self._lives: dict[str, TaskRow] = {}
         self._started: set[str] = set()
+        # Where the output of the attempt in progress begins, by run.
+        self._positions: dict[str, int] = {}
         self._behind = (0, 0)  # the supervisor's rows that wait, and that are lost
         self._lost_before = 0  # rows of supervisors that are gone
 
@@ -175,11 +179,19 @@ class ClientHistory:
 
     def note(self, notice: Notice, task: TaskRecord | None = None) -> None:
         """Record an event; of a run that has ended, with what the task remembers."""
-        run = None
+        if notice.event is Event.EXECUTION_RETRY:
+            self._note_attempt(notice, task)
+            return
+        run, since = None, 0
         if task is not None and notice.execution is not None and notice.event in ENDS:
             run = task.observed.history.find(notice.execution.id)
+            since = self._positions.pop(notice.execution.id, 0)
         recorder = self._keeper.recorder
-        recorder.note(notice, None if run is None else cut(run.output))
+        if run is None:
+            recorder.note(notice)
+        else:
+            last = cut(run.output, since) if since else None
+            recorder.note(notice, cut(run.output), last)
         if task is not None and run is not None and not run.is_ok:
             # Reading a traceback runs the error's own code: not on the client's loop.
             add = partial(self._add_traceback, notice, run, recorder.place)
@@ -187,6 +199,26 @@ class ClientHistory:
         if notice.event is Event.TASK_DESTROYED:
             self._lives.pop(notice.task_id, None)
             self._started.discard(notice.task_id)
+
+    def _note_attempt(self, notice: Notice, task: TaskRecord | None) -> None:
+        """Record an attempt that has failed in this process or on an executor."""
+        run, outcome = notice.execution, notice.outcome
+        if task is None or run is None or outcome is None:
+            return  # it was snoozed
+        output = task.observed.find_output(run.id)
+        since = self._positions.get(run.id, 0)
+        self._positions[run.id] = output.read()[1]
+        self._keeper.recorder.note(notice, cut(output, since))
+        place = self._keeper.recorder.place
+        add = partial(self._add_attempt_traceback, notice, outcome.value, place)
+        task.defer(add)
+
+    def _add_attempt_traceback(
+        self, notice: Notice, value: Payload | BaseException, place: int
+    ) -> None:
+        text = read_traceback(value)
+        if text:
+            self._keeper.recorder.add_traceback(notice, show_surrogates(text), place)
 
     def _add_traceback(self, notice: Notice, run: PastRun, place: int) -> None:
         text = run.traceback_text
@@ -253,10 +285,9 @@ class ClientHistory:
 
 def judge_past(run: PastRun) -> RunOutcome:
     """Return the word for how a run ended, of which the error is no longer there."""
-    if run.is_ok:
-        return RunOutcome.FINISHED
-    if run.is_stopped:
-        return RunOutcome.STOPPED
+    word = run.outcome
+    if word is not None and word != "failed":
+        return RunOutcome(word)
     name = run.summary.partition(":")[0]
     return _BY_ERROR.get(name, RunOutcome.FAILED)
 
@@ -268,10 +299,15 @@ _BY_ERROR = {
 }
 
 
-def cut(output: Output) -> OutputLog:
-    """Return as much of a run's output as the history keeps; displays are left out."""
+def cut(output: Output, since: int = 0) -> OutputLog:
+    """Return as much of a run's output as the history keeps; displays are left out.
+
+    Args:
+        output: the run's.
+        since: the position where it begins, as `Output.read` has returned it.
+    """
     log = OutputLog(HEAD_BYTES, TAIL_BYTES)
-    for piece in output.read()[0]:
+    for piece in output.read(since)[0]:
         if piece.kind != "display":
             log.append(piece.data, piece.missing)
     return log

@@ -7,6 +7,8 @@ import contextlib
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
+
 from ipycron.client.waits import AwaitedElsewhere, OriginLoop, running
 from ipycron.errors import ExecutionStopped, RemoteError, RunRefused, StopTimeout
 from ipycron.process.refusal import describe
@@ -20,6 +22,7 @@ from ipycron.process.wire.printable import show_controls
 from ipycron.process.worker.job import follow, is_awaitable, refuse_generator
 from ipycron.scheduling.events import Outcome
 from ipycron.scheduling.ports import SharedWorker
+from ipycron.scheduling.retry import Matcher
 from ipycron.scheduling.small_map import NOTHING, SmallMap
 
 if TYPE_CHECKING:
@@ -28,11 +31,15 @@ if TYPE_CHECKING:
 
     from ipycron.client.threads import ThreadPool
     from ipycron.scheduling.events import ScheduledExecution, TaskContext
+    from ipycron.scheduling.retry import Judgement
 
     MakeContext = Callable[[ScheduledExecution], TaskContext]
     Record = Callable[[str], AbstractContextManager[None]]
+    Judge = Callable[[BaseException], Judgement]
 
 
+judge_any = Matcher(None).judge
+"""Judges the failures of jobs that are repeated after any of them."""
 COMPLETION_PAUSE = 0.002
 """Seconds that completions are delayed while runs wait for a thread."""
 MAX_PAUSES = 5
@@ -51,11 +58,13 @@ class InlineJob:
         origin: awaits what a sync function returns; None uses a loop of the run's own.
         record: given a run's id, returns a context that records its output; None
             records nothing.
+        judge: says what an exception of the function means for its run.
     """
 
     __slots__ = (
         "_record",
         "function",
+        "judge",
         "loop",
         "make_context",
         "name",
@@ -73,7 +82,9 @@ class InlineJob:
         loop: asyncio.AbstractEventLoop | None,
         origin: OriginLoop | None = None,
         record: Record | None = None,
+        judge: Judge = judge_any,
     ) -> None:
+        self.judge = judge
         self.origin = origin
         self._record = record
         self.name = name
@@ -172,8 +183,11 @@ class InlineRun:
             refuse_generator(result)
             outcome = make_success(result)
         except BaseException as error:  # noqa: BLE001 - border: job
-            outcome = make_failure(error)
+            outcome = self._fail(error)
         self.end(outcome)
+
+    def _fail(self, error: BaseException) -> Outcome:
+        return judge_failure(error, self._worker.job.judge)
 
     def _await(self, awaitable: Any) -> Any:
         """Await on a loop what the function has returned; wait for that."""
@@ -217,7 +231,7 @@ class InlineRun:
         except asyncio.CancelledError:
             outcome = make_failure(ExecutionStopped(name=self._worker.job.name))
         except BaseException as error:  # noqa: BLE001 - border: job
-            outcome = make_failure(error)
+            outcome = self._fail(error)
         self.end(outcome)
 
     # --- to the scheduler's loop ------------------------------------------------------
@@ -345,6 +359,17 @@ class InlineLauncher:
 def make_success(result: Any) -> Outcome:
     """Return the outcome of a job that returned here."""
     return Outcome(is_ok=True, value=result, summary=show_controls(summarize(result)))
+
+
+def judge_failure(error: BaseException, judge: Judge) -> Outcome:
+    """Return the outcome of an error of the job's, with what it means for the run."""
+    judgement = judge(error)
+    if judgement.is_cancelled:
+        text = summarize_error(error).partition(": ")[2]
+        return Outcome(is_ok=True, summary=text, manner="cancelled")
+    if judgement.snooze is not None:
+        return Outcome(is_ok=False, judgement=judgement)
+    return replace(make_failure(error), judgement=judgement)
 
 
 def make_failure(error: BaseException) -> Outcome:

@@ -27,6 +27,7 @@ from ipycron.process.worker.job import (
     is_generator_function,
     takes_context,
 )
+from ipycron.scheduling.retry import Matcher
 
 if TYPE_CHECKING:
     import asyncio
@@ -262,13 +263,9 @@ def _make_function(function: Callable[..., Any], options: TaskOptions) -> Source
         return _place(job, payload, label, options, code=code)
     _check_inline(options)
     loop = _get_loop(label) if is_coroutine_function(function) else None
-    if loop is None and options.timeout is not None:
-        raise InvalidOption(
-            option="timeout",
-            value=options.timeout,
-            expected="None for an inline function: a thread cannot be killed",
-            advice="Use background=True, or a coroutine function.",
-        )
+    if loop is None:
+        _check_in_thread(options)
+    Matcher(options.retries.on)  # raises here what would go wrong at a failure
     origin = get_running_loop() if loop is None else None
     return Inline(
         function=function,
@@ -352,6 +349,20 @@ def _find_culprit(function: Callable[..., Any]) -> tuple[str, Any] | None:
     return (place, culprit) if place else None
 
 
+def _check_in_thread(options: TaskOptions) -> None:
+    """Refuse what would have to end a function that runs in a thread."""
+    limits = {"timeout": options.timeout, "retry": options.retries.deadline}
+    for name, limit in limits.items():
+        if limit is not None:
+            what = "None" if name == "timeout" else "no deadline"
+            raise InvalidOption(
+                option=name,
+                value=getattr(options, name),
+                expected=f"{what} for an inline function: a thread cannot be killed",
+                advice="Use background=True, or a coroutine function.",
+            )
+
+
 def find_unpicklable(function: Callable[..., Any]) -> tuple[str, Any] | None:
     """Return name and value of the first thing a function uses and cannot pickle."""
     try:
@@ -406,11 +417,13 @@ def make_setting(
     path: list[str],
     max_result_bytes: int,
     worker_init: Callable[[], Any] | None = None,
+    retry_on: tuple[Any, ...] | None = None,
 ) -> Setting:
     """Return the surroundings of a task that is created now.
 
     Raises:
-        CaptureError: if `worker_init` cannot be sent to a worker.
+        CaptureError: if `worker_init`, or a class in `retry_on`, cannot be sent to a
+            worker.
         InvalidOption: if it is too large.
     """
     own = {os.fsencode(n): os.fsencode(v) for n, v in (env or {}).items()}
@@ -421,7 +434,27 @@ def make_setting(
         log_level=logging.getLogger().getEffectiveLevel(),
         max_result_bytes=max_result_bytes,
         worker_init=b"" if worker_init is None else _pack_init(worker_init),
+        retry_on=pack_failures(retry_on),
     )
+
+
+def pack_failures(on: tuple[Any, ...] | None) -> bytes:
+    """Return `Retry.on` for the process that runs the job; empty for all failures.
+
+    Raises:
+        CaptureError: if a class cannot be sent there.
+    """
+    if on is None:
+        return b""
+    try:
+        return bytes(pack_object(on).open())
+    except Exception as error:
+        raise CaptureError(
+            variable="retry",
+            type_name="Retry",
+            reason=f"{type(error).__name__}: {error}",
+            advice="Give the dotted names of the classes in on=.",
+        ) from error
 
 
 def _pack_init(function: Callable[[], Any]) -> bytes:

@@ -36,6 +36,7 @@ from ipycron.scheduling.policy import (
     check_catch_up_limit,
     check_catch_up_mode,
 )
+from ipycron.scheduling.retry import Retry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -303,7 +304,10 @@ class TaskOptions(Policy):
 
     def get_policy(self) -> Policy:
         """Return the options that the scheduler uses."""
-        policy = Policy(**{f.name: getattr(self, f.name) for f in fields(Policy)})
+        given = {f.name: getattr(self, f.name) for f in fields(Policy)}
+        if isinstance(self.retry, Retry):
+            given["retry"] = self.retry.as_names
+        policy = Policy(**given)
         shared: Policy = _share(policy)
         return shared
 
@@ -349,7 +353,7 @@ def fold_knobs(given: dict[str, Any]) -> dict[str, Any]:
 
 _OWN = frozenset(
     {"name", "env", "run_coordinator", "logger", "worker_init", "executor"}
-    | {"start", "end"}
+    | {"start", "end", "retry"}
 )
 """Options whose values are specific to a task, or not plain: some cannot be hashed,
 such as dateutil's zones, and equal instants may have different zones."""
@@ -384,6 +388,7 @@ _ELSEWHERE = {
     "distributed_lease": "lease lock_ttl",
     "start": "start_date start_time starts_at not_before",
     "end": "end_date end_time ends_at expires not_after until",
+    "retry": "retries max_retries attempts max_attempts tries backoff_limit",
     "catch_up": "coalesce catchup persistent misfire_policy run_missed",
 }
 """The names of our options in APScheduler, Celery, Airflow, Kubernetes, systemd,
@@ -399,8 +404,8 @@ _OTHER_WAYS = {
     "When it runs is the expression: '*/10 9-17 * * mon-fri'.": "second minute hour "
     "day week month year day_of_week seconds minutes hours days weeks interval "
     "schedule_interval every at crontab cron trigger",
-    "A failed run is not repeated before its next slot: repeat in the job what may "
-    "fail, or call execute() in a listener.": "retries max_retries retry retry_delay",
+    "Pass retry=3, or retry=Retry(3, delay=30).": "retry_delay retry_backoff backoff "
+    "retry_exponential_backoff autoretry_for default_retry_delay",
     "Pass max_executions=1.": "once run_once",
     "Pass timezone=, a name or a datetime.timezone.": "utc_offset",
     "Tasks are not stored: they live as long as the program.": "jobstore",

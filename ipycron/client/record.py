@@ -211,6 +211,7 @@ class TaskRecord:
             path=sys.path,
             max_result_bytes=options.max_result_bytes,
             worker_init=options.worker_init,
+            retry_on=options.retries.on,
         )
 
     def inherit(self, outage: Outage) -> None:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 from ipycron.client.executions import Execution
 from ipycron.client.inline import InlineJob
-from ipycron.client.jobs import Background, Inline, OnExecutor
+from ipycron.client.jobs import Background, Inline, OnExecutor, pack_failures
 from ipycron.process.wire.protocol import Load, Register, Reschedule, Setting
 from ipycron.process.wire.zones import describe_zone
 from ipycron.scheduling.events import TaskContext, TaskDescription, to_datetime
+from ipycron.scheduling.retry import Matcher
 
 if TYPE_CHECKING:
     from ipycron.client.options import TaskOptions
@@ -73,6 +74,7 @@ def make_inline_job(task: TaskRecord) -> InlineJob:
         loop=task.source.loop,
         origin=task.source.origin,
         record=task.record_run,
+        judge=Matcher(task.options.retries.on).judge,
     )
 
 
@@ -87,6 +89,7 @@ def make_executor_job(task: TaskRecord) -> ExecutorJob:
         path=(),
         log_level=logging.getLogger().getEffectiveLevel(),
         max_result_bytes=task.options.max_result_bytes,
+        retry_on=pack_failures(task.options.retries.on),
     )
     load = Load(
         task_id=task.id,
@@ -117,9 +120,10 @@ def _make_job_context(task: TaskRecord, scheduled: ScheduledExecution) -> TaskCo
     zone = task.expression.timezone
     return TaskContext(
         date=to_datetime(scheduled.date, zone),
-        triggered_at=to_datetime(scheduled.started_at or scheduled.date, zone),
+        triggered_at=to_datetime(scheduled.begun_at or scheduled.date, zone),
         task=TaskDescription(
             id=task.id, name=task.name, pattern=task.pattern, timezone=task.timezone
         ),
         execution=Execution(scheduled, zone),
+        attempt=scheduled.attempt,
     )

@@ -144,6 +144,8 @@ class ObservedState:
         elif notice.event in ENDS:
             assert notice.outcome is not None
             self._close(execution, scheduled, notice.outcome)
+        elif notice.event is Event.EXECUTION_RETRY:
+            execution.rest(notice)
         return execution
 
     def _note_state(self, notice: Notice) -> None:

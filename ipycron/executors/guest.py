@@ -27,20 +27,32 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ipycron.executors.guest_output import Piece, Record, record_output
 from ipycron.executors.guest_program import end_program, keep_surroundings
 from ipycron.process.nesting import LoadingJob, visiting
-from ipycron.process.wire.outcome import MAX_ERROR_BYTES, encode_error, encode_result
+from ipycron.process.wire.outcome import (
+    MAX_ERROR_BYTES,
+    encode_failure,
+    encode_result,
+)
 from ipycron.process.wire.payload import Payload, pack_data
 from ipycron.process.wire.protocol import CellJob, FileJob, FunctionJob
 from ipycron.process.worker.context import make_run_context
-from ipycron.process.worker.job import CellFailed, binds_task, load_file, load_job
+from ipycron.process.worker.job import (
+    CellFailed,
+    binds_task,
+    load_file,
+    load_job,
+    make_judge,
+)
 from ipycron.scheduling.clock import measure_wait, read_wall_clock
 from ipycron.scheduling.events import BY_SCHEDULE
+from ipycron.scheduling.retry import NO_JUDGEMENT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from ipycron.process.wire.displays import DisplayData
     from ipycron.process.wire.protocol import Load, Run
     from ipycron.process.worker.job import LoadedJob
+    from ipycron.scheduling.retry import Judgement
 
 Place = tuple[str, int]
 """Identifies a process: its machine and its id."""
@@ -110,6 +122,7 @@ class Report(NamedTuple):
     pieces: list[Piece]
     logs: list[dict[str, Any]]
     lateness: float | None = None
+    judgement: Judgement | None = None
 
 
 def pack_remote_run(remote_run: RemoteRun) -> bytes:
@@ -143,9 +156,10 @@ def run_guest(packed: bytes, *, is_due: bool = False) -> bytes:
     with visiting(is_away=is_away), record_output(level) as record:
         if not is_due:
             _wait_for_slot(remote_run.run)
-        is_ok, payload, summary = _run(remote_run, record)
+        is_ok, payload, summary, judgement = _run(remote_run, record)
     output = record.get_pieces(), record.get_logs()
-    return pickle.dumps((is_ok, bytes(payload.open()), summary, *output), protocol=5)
+    report = is_ok, bytes(payload.open()), summary, *output, None, judgement
+    return pickle.dumps(report, protocol=5)
 
 
 def _wait_for_slot(run: Run) -> None:
@@ -165,21 +179,32 @@ def _wait_for_slot(run: Run) -> None:
         time.sleep(wait)  # noqa: TID251 - there is no other way to wait for a clock
 
 
-def _run(remote_run: RemoteRun, record: Record) -> tuple[bool, Payload, str]:
+def _run(
+    remote_run: RemoteRun, record: Record
+) -> tuple[bool, Payload, str, Judgement | None]:
     limit = remote_run.load.setting.max_result_bytes
     error_limit = min(limit, MAX_ERROR_BYTES)
     # Released last: errors are described while their source can be quoted.
     with ExitStack() as borrowed:
+        judge: Callable[[BaseException], Judgement] = _judge_nothing
         try:
             with LoadingJob():
                 job = _load(remote_run, record, borrowed)
+                judge = make_judge(
+                    remote_run.load.setting.retry_on, is_program=job.is_single_use
+                )
             result = job.run(partial(make_run_context, remote_run.load, remote_run.run))
-            return True, *encode_result(result, limit)
-        except CellFailed as failure:
-            text = failure.traceback_text
-            return False, *encode_error(failure.error, error_limit, text)
+            return True, *encode_result(result, limit), None
         except BaseException as error:  # noqa: BLE001 - border: job
-            return False, *encode_error(error, error_limit)
+            judgement, text, raised = judge(error), None, error
+            if isinstance(error, CellFailed):
+                raised, text = error.error, error.traceback_text
+            payload, summary, _ = encode_failure(raised, judgement, error_limit, text)
+            return False, payload, summary, judgement
+
+
+def _judge_nothing(_: BaseException) -> Judgement:
+    return NO_JUDGEMENT
 
 
 def _load(remote_run: RemoteRun, record: Record, borrowed: ExitStack) -> LoadedJob:

@@ -130,7 +130,8 @@ class ExecutorWorker(SharedWorker):
             execution_id=execution.id,
             reason=execution.reason,
             date=execution.date,
-            started_at=execution.started_at or execution.date,
+            started_at=execution.begun_at or execution.date,
+            attempt=execution.attempt,
         )
         # In a thread: executors start processes, connect, or wait for room.
         self._pool.submit(partial(self._submit, run, end))
@@ -185,7 +186,7 @@ class ExecutorWorker(SharedWorker):
 
     def _find_latest(self, run: Run) -> float | None:
         """Return the latest instant at which a run may begin; None for no limit."""
-        if run.reason not in BY_SCHEDULE:
+        if run.reason not in BY_SCHEDULE or run.attempt > 1:
             return None
         if self._job.window is not None:
             return run.date + self._job.window
@@ -303,10 +304,15 @@ class ExecutorWorker(SharedWorker):
             self._sink.handle_output(message, Payload(data))
         for described in report.logs:
             self._sink.handle_record(rebuild_record(described), ids[0])
-        value = Payload(report.payload)
+        judgement = report.judgement
+        is_cancelled = judgement is not None and judgement.is_cancelled
         end.set_result(
             Outcome(
-                is_ok=report.is_ok, value=value, summary=show_controls(report.summary)
+                is_ok=report.is_ok or is_cancelled,
+                value=Payload(report.payload),
+                summary=show_controls(report.summary),
+                manner="cancelled" if is_cancelled else "plain",
+                judgement=judgement,
             )
         )
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from ipycron.errors import ExecutionTimeout, SupervisorLost, WorkerCrashed
 from ipycron.runlog.output import OutputLog, show_surrogates
 from ipycron.runlog.rows import OPEN, Resumed, RunOutcome, RunRow, TaskEnd, name_count
@@ -65,6 +67,8 @@ class Recorder:
         self._new: set[str] = set()  # lives that are not written yet
         self._stopped: set[str] = set()  # by the user
         self._outputs: dict[str, OutputLog | None] = {}
+        # What the attempt in progress wrote, if it is not the run's first one.
+        self._attempts: dict[str, OutputLog | None] = {}
         self._has_end_in_common = False
         self._end: str | None = None
 
@@ -103,12 +107,19 @@ class Recorder:
         """Whether what is stopped is stopped by nobody's wish."""
         return self._has_end_in_common and self._end is None
 
-    def note(self, notice: Notice, output: OutputLog | None = None) -> None:
+    def note(
+        self,
+        notice: Notice,
+        output: OutputLog | None = None,
+        attempt_output: OutputLog | None = None,
+    ) -> None:
         """Record an event.
 
         Args:
             notice: the event.
-            output: what the run wrote, unless `add_output` was told.
+            output: what the run wrote, or the attempt of an `execution:retry`, unless
+                `add_output` was told.
+            attempt_output: what the last attempt of a run wrote, likewise.
         """
         if notice.task_id not in self._tasks:
             return
@@ -116,7 +127,9 @@ class Recorder:
             case Event.EXECUTION_STARTED:
                 self._open(notice)
             case Event.EXECUTION_FINISHED | Event.EXECUTION_FAILED:
-                self._close(notice, output)
+                self._close(notice, output, attempt_output)
+            case Event.EXECUTION_RETRY if notice.outcome is not None:
+                self._end_attempt(notice, output)
             case (
                 Event.EXECUTION_MISSED
                 | Event.EXECUTION_SKIPPED
@@ -153,7 +166,7 @@ class Recorder:
         if task_id not in self._tasks:
             return
         name, _, line = summary.partition(": ")
-        is_ok = outcome is RunOutcome.FINISHED
+        is_ok = outcome in (RunOutcome.FINISHED, RunOutcome.CANCELLED)
         self._put(
             _make_row(
                 task_id,
@@ -174,8 +187,13 @@ class Recorder:
         assert outcome is not None
         row = _make_row(notice.task_id, run, judge(outcome), traceback=text)
         with self.lock:
-            if place == self.place:
+            if place != self.place:
+                return
+            if notice.event is not Event.EXECUTION_RETRY:
                 self._take(row)
+            if notice.event is Event.EXECUTION_RETRY or run.attempt > 1:
+                name = name_attempt(run)
+                self._take(msgspec.structs.replace(row, id=name, run=run.id))
 
     def note_pending(self, pending: Pending) -> None:
         """Record a run that waits, or that was dropped while it did."""
@@ -199,6 +217,10 @@ class Recorder:
             log = self._outputs[run_id] or OutputLog(HEAD_BYTES, TAIL_BYTES)
             self._outputs[run_id] = log
             log.append(data, dropped, dropped_lines)
+        if run_id in self._attempts:
+            own = self._attempts[run_id] or OutputLog(HEAD_BYTES, TAIL_BYTES)
+            self._attempts[run_id] = own
+            own.append(data, dropped, dropped_lines)
 
     def _open(self, notice: Notice) -> None:
         run = notice.execution
@@ -214,29 +236,32 @@ class Recorder:
             )
         )
 
-    def _close(self, notice: Notice, output: OutputLog | None) -> None:
+    def _close(
+        self, notice: Notice, output: OutputLog | None, own: OutputLog | None
+    ) -> None:
         run, outcome = notice.execution, notice.outcome
         assert run is not None
         assert outcome is not None
-        output = self._outputs.pop(run.id, None) or output
-        details = outcome.details
-        is_orphan = outcome.is_stopped and self._is_interrupted
-        error = {"error": ORPHANED} if is_orphan else describe_error(outcome)
-        row = _make_row(
-            notice.task_id,
-            run,
-            RunOutcome.LOST if is_orphan else judge(outcome),
-            started_at=run.started_at,
-            finished_at=run.finished_at,
-            pid=run.pid,
-            summary=outcome.summary if outcome.is_ok else None,
-            output=None if output is None else show_surrogates(str(output)),
-            output_left_out=0 if output is None else output.left_out,
-            **({} if outcome.is_ok else error),
-            cpu_seconds=None if details is None else details.cpu_seconds,
-            peak_memory=None if details is None else details.peak_memory,
-        )
-        self._put(row)
+        whole = self._outputs.pop(run.id, None) or output
+        row = _make_closed(notice.task_id, run, outcome, whole)
+        rows = [msgspec.structs.replace(row, attempts=run.attempt)]
+        if run.attempt > 1:
+            own = self._attempts.pop(run.id, None) or own
+            rows.insert(0, _make_attempt(notice.task_id, run, outcome, own))
+        is_orphan = outcome.manner == "stopped" and self._is_interrupted
+        for row in rows:
+            self._put(_orphan(row) if is_orphan else row)
+
+    def _end_attempt(self, notice: Notice, output: OutputLog | None) -> None:
+        """Record an attempt that has failed, and that its run goes on."""
+        run, outcome = notice.execution, notice.outcome
+        assert run is not None
+        assert outcome is not None
+        own = self._attempts.get(run.id) if run.attempt > 1 else self._outputs[run.id]
+        self._attempts[run.id] = None
+        self._put(_make_attempt(notice.task_id, run, outcome, own or output))
+        following = msgspec.structs.replace(run, attempt=run.attempt + 1)
+        self._put(_make_row(notice.task_id, following, RunOutcome.RUNNING))
 
     def _pass_over(self, notice: Notice) -> None:
         """Put the row of a slot that did not run."""
@@ -311,8 +336,57 @@ def _make_row(
         trigger=run.reason,
         at=run.date if run.started_at is None else run.started_at,
         outcome=outcome,
+        attempt=run.attempt,
         **values,  # type: ignore[arg-type] # as above
     )
+
+
+def _make_closed(
+    task_id: str, run: ScheduledExecution, outcome: Outcome, output: OutputLog | None
+) -> RunRow:
+    """Return the row of a run that has ended."""
+    details = outcome.details
+    return _make_row(
+        task_id,
+        run,
+        judge(outcome),
+        started_at=run.started_at,
+        finished_at=run.finished_at,
+        pid=run.pid,
+        summary=outcome.summary if outcome.is_ok else outcome.remark or None,
+        output=None if output is None else show_surrogates(str(output)),
+        output_left_out=0 if output is None else output.left_out,
+        **({} if outcome.is_ok else describe_error(outcome)),
+        cpu_seconds=None if details is None else details.cpu_seconds,
+        peak_memory=None if details is None else details.peak_memory,
+    )
+
+
+def _make_attempt(
+    task_id: str, run: ScheduledExecution, outcome: Outcome, output: OutputLog | None
+) -> RunRow:
+    """Return the row of one attempt, which stands under its run's."""
+    own = msgspec.structs.replace(run, started_at=run.begun_at)
+    row = _make_closed(task_id, own, outcome, output)
+    return msgspec.structs.replace(row, id=name_attempt(run), run=run.id)
+
+
+def _orphan(row: RunRow) -> RunRow:
+    """Return the row of a run that was ended with its client, by nobody's wish."""
+    return msgspec.structs.replace(
+        row,
+        outcome=RunOutcome.LOST,
+        error_type=None,
+        error=ORPHANED,
+        traceback=None,
+        exit_code=None,
+        signal=None,
+    )
+
+
+def name_attempt(run: ScheduledExecution) -> str:
+    """Return the id of an attempt's row."""
+    return f"{run.id}/{run.attempt}"
 
 
 _WORDS: dict[type, RunOutcome] = {
@@ -324,12 +398,10 @@ _WORDS: dict[type, RunOutcome] = {
 
 def judge(outcome: Outcome) -> RunOutcome:
     """Return the word for how a run ended."""
+    if outcome.manner != "plain":
+        return RunOutcome(outcome.manner)
     if outcome.is_ok:
         return RunOutcome.FINISHED
-    if outcome.is_missed:
-        return RunOutcome.MISSED
-    if outcome.is_stopped:
-        return RunOutcome.STOPPED
     return next(
         (word for kind, word in _WORDS.items() if isinstance(outcome.value, kind)),
         RunOutcome.FAILED,

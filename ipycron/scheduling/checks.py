@@ -99,7 +99,7 @@ def check_whole(name: str, value: Any, least: int, expected: str) -> int:
 
 def check_duration(name: str, value: Any) -> float:
     """Accept seconds ≥ 0 as int, float or timedelta; return a float."""
-    seconds = _to_seconds(value)
+    seconds = to_seconds(value)
     if seconds is None or seconds < 0:
         raise InvalidOption(
             option=name, value=value, expected="seconds ≥ 0 (int, float or timedelta)"
@@ -109,7 +109,7 @@ def check_duration(name: str, value: Any) -> float:
 
 def check_deadline(name: str, value: Any) -> float:
     """Accept seconds above 0 as int, float or timedelta; return a float."""
-    seconds = _to_seconds(value)
+    seconds = to_seconds(value)
     if seconds is None or seconds <= 0:
         raise InvalidOption(
             option=name, value=value, expected="seconds > 0 (int, float or timedelta)"
@@ -122,7 +122,7 @@ def check_optional_deadline(name: str, value: Any) -> float | None:
     return None if value is None else check_deadline(name, value)
 
 
-def _to_seconds(value: Any) -> float | None:
+def to_seconds(value: Any) -> float | None:
     """Return finite seconds, or None if `value` is not a duration."""
     if isinstance(value, timedelta):
         return value.total_seconds()

@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from ipycron.errors import ExecutionStopped
+from ipycron.scheduling.retry import (
+    Judgement,  # noqa: TC001 - msgspec reads the annotations
+)
 
 if TYPE_CHECKING:
     from datetime import tzinfo
@@ -27,6 +30,9 @@ BY_SCHEDULE: frozenset[Reason] = frozenset({"scheduled", "catch_up"})
 """The reasons of runs that are the schedule's own: they settle their slots, count
 towards `max_executions` and are elected. The others are runs beside the schedule."""
 SkipReason = Literal["not-elected", "coordinator-error", "paused"]
+Manner = Literal["plain", "stopped", "cancelled", "missed"]
+"""How a run ended, where it has neither just returned nor failed: a stop ended it, the
+job cancelled it, or its code never began because it was too late."""
 
 
 class Status(StrEnum):
@@ -41,8 +47,8 @@ class Status(StrEnum):
 class Event(StrEnum):
     """The events of a task; their string values are accepted as well.
 
-    Source: node-cron 4.6.0, with `task:restarted`, `task:paused` and `task:resumed`
-    added.
+    Source: node-cron 4.6.0, with `task:restarted`, `task:paused`, `task:resumed` and
+    `execution:retry` added.
     """
 
     TASK_STARTED = "task:started"
@@ -59,6 +65,7 @@ class Event(StrEnum):
     EXECUTION_OVERLAP = "execution:overlap"
     EXECUTION_MAX_REACHED = "execution:max_reached"
     EXECUTION_SKIPPED = "execution:skipped"
+    EXECUTION_RETRY = "execution:retry"
 
 
 EventName = Literal[
@@ -77,6 +84,7 @@ EventName = Literal[
     "execution:overlap",
     "execution:max_reached",
     "execution:skipped",
+    "execution:retry",
 ]
 """The names of events as strings; ``"*"`` stands for every event."""
 
@@ -115,6 +123,8 @@ class ScheduledExecution(msgspec.Struct, kw_only=True, gc=False):
         finished_at: when the job returned, by its worker's clock, or otherwise when
             its end was noticed; None before that.
         pid: the process that runs it; None for the client's own process.
+        attempt: 1 for the first.
+        attempt_started_at: when a later attempt began; None for the first.
     """
 
     id: str
@@ -123,6 +133,15 @@ class ScheduledExecution(msgspec.Struct, kw_only=True, gc=False):
     started_at: float | None = None
     finished_at: float | None = None
     pid: int | None = None
+    attempt: int = 1
+    attempt_started_at: float | None = None
+
+    @property
+    def begun_at(self) -> float | None:
+        """When the code of its newest attempt was started; None before that."""
+        if self.attempt_started_at is None:
+            return self.started_at
+        return self.attempt_started_at
 
     @property
     def is_scheduled(self) -> bool:
@@ -158,30 +177,43 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
             workers, the object itself for inline jobs.
         summary: one line for people: the result's short repr, or "ValueError: no".
         finished_at: when the job returned, Unix seconds, if the worker reports it.
-        is_stopped: whether a stop ended it: it is then not ok, but not a failure.
-        is_missed: whether its code never began because it was too late.
+        manner: how it ended, in a word: see `Manner`. A run that was stopped is not ok,
+            but has not failed; one that was cancelled counts as returned.
         details: what the worker reports of the run, for the history only.
+        judgement: what the process of a failed run says about its error.
+        remark: why there was no further attempt, for the history only.
     """
 
     is_ok: bool
     value: Any = None
     summary: str = ""
     finished_at: float | None = None
-    is_stopped: bool = False
-    is_missed: bool = False
+    manner: Manner = "plain"
     details: RunDetails | None = None
+    judgement: Judgement | None = None
+    remark: str = ""
+
+    @property
+    def snooze(self) -> float | None:
+        """The seconds after which the job asked to be run again, or None."""
+        return None if self.judgement is None else self.judgement.snooze
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether the run has failed: nobody has ended it."""
+        return not self.is_ok and self.manner == "plain"
 
     @classmethod
     def of_error(cls, error: BaseException, *, is_missed: bool = False) -> Outcome:
         """Return the outcome of a run that an exception ended."""
         head, _, _ = str(error).partition("\n")
         name = type(error).__name__
+        is_stopped = isinstance(error, ExecutionStopped)
         return cls(
             is_ok=False,
             value=error,
             summary=f"{name}: {head}" if head else name,
-            is_stopped=isinstance(error, ExecutionStopped),
-            is_missed=is_missed,
+            manner="missed" if is_missed else "stopped" if is_stopped else "plain",
         )
 
 
@@ -195,7 +227,8 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
         date: the slot or call time of the run concerned, Unix seconds.
         triggered_at: when it happened, Unix seconds.
         execution: the run concerned (a copy), if any.
-        outcome: how the run ended (finished, failed); or, not ok, the error of a
+        outcome: how the run ended (finished, failed), or how an attempt failed; for an
+            `execution:retry` that the job asked for, None. Or, not ok, the error of a
             `task:failed`, a `task:restarted` or an execution skipped because of a
             coordinator-error. For a skip with reason not-elected it is ok, and its
             summary names the instance that runs the slot.
@@ -210,6 +243,7 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
         is_skipped: whether the slot of an `execution:overlap` does not run; for the
             history only.
         pause: what a `task:paused` begins or changes.
+        next_attempt_at: when a run is to be attempted again, Unix seconds.
     """
 
     event: Event
@@ -226,6 +260,7 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
     run_id: str | None = None
     is_skipped: bool = False
     pause: Pause | None = None
+    next_attempt_at: float | None = None
 
 
 class Pending(msgspec.Struct, frozen=True, kw_only=True):
@@ -282,6 +317,9 @@ class TaskContext:
         error: the exception of a failed run, start or worker.
         missed_count: how many slots an `execution:missed` covers, or an
             `execution:skipped` that covers several.
+        attempt: which attempt of the run this is, or has failed, counted from 1; 1 for
+            events without a run.
+        next_attempt_at: of an `execution:retry`: when the next attempt begins.
         holder: text that names the instance that runs a slot skipped as not-elected;
             None if unknown.
         event: the event's name; None for jobs.
@@ -298,6 +336,8 @@ class TaskContext:
     missed_count: int | None = None
     event: str | None = None
     holder: str | None = None
+    attempt: int = 1
+    next_attempt_at: datetime | None = None
 
     @property
     def date_local_iso(self) -> str:

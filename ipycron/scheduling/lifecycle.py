@@ -186,6 +186,7 @@ class Lifecycle:
         if self._is_destroying:
             return
         self._slots.pause(until, note)
+        self._admission.end_ladders("the pause of the task")
         self._backlog.cancel()
         self._admission.skip_pending()
         self.handle_work_done()
@@ -294,10 +295,17 @@ class Lifecycle:
             patience = state.policy.stop_timeout
         work = self._stop(self._quiet, patience, error=error, end=end)
         self._stopping = spawn(self._services.async_tasks, work)
+        self._admission.end_ladders(self._name_end(error))
         dropped = error or ExecutionStopped(name=state.name)
         self._admission.drop(dropped, is_missed=error is not None)
         self._backlog.cancel()
         self.handle_work_done()
+
+    def _name_end(self, error: BaseException | None) -> str:
+        """Return what ends the task's runs, for the history."""
+        if error is not None:
+            return "the failure of the task"
+        return f"the {'destruction' if self._is_destroying else 'stop'} of the task"
 
     async def _stop(
         self,
@@ -356,6 +364,10 @@ class Lifecycle:
     def handle_late(self, slot: int, run_id: str) -> None:
         """Decide what becomes of a slot whose run waited too long."""
         self._slots.handle_late(slot, run_id)
+
+    def handle_rest(self, run: Run, seconds: float) -> None:
+        """Have the next attempt of a run follow."""
+        self._admission.begin_later(run, seconds)
 
     def handle_limit_reached(self) -> None:
         """Disarm: the last scheduled run has started (R5)."""

@@ -18,6 +18,7 @@ from ipycron.scheduling.checks import (
     check_whole,
     option,
 )
+from ipycron.scheduling.retry import Retry, check_retry, make_retry
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -146,10 +147,16 @@ class Policy:
         "slots of a gap that are run afterwards: none, latest, all",
         kind=OptionKind.TEXT,
     )
+    retry: int | Retry = option(
+        0,
+        check_retry,
+        "attempts of a failed run after the first one",
+        kind=OptionKind.NUMBER,
+    )
     timeout: float | None = option(
         None,
         check_optional_deadline,
-        "longest run, seconds; a longer one is ended",
+        "longest run, or attempt of one, seconds; a longer one is ended",
         kind=OptionKind.DURATION,
     )
     start_timeout: float = option(
@@ -191,6 +198,11 @@ class Policy:
         """`catch_up` as an object."""
         given = self.catch_up
         return given if isinstance(given, CatchUp) else _CATCH_UPS[given]
+
+    @property
+    def retries(self) -> Retry:
+        """`retry` as an object."""
+        return self.retry if isinstance(self.retry, Retry) else make_retry(self.retry)
 
     @property
     def patience(self) -> float:

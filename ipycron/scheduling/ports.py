@@ -212,6 +212,9 @@ class TaskObserver(Protocol):
     def handle_late(self, slot: int, run_id: str) -> None:
         """A pending run waited too long: its slot is missed, or caught up on later."""
 
+    def handle_rest(self, run: Any, seconds: float) -> None:
+        """An attempt of a run has failed; the next one begins after `seconds`."""
+
     def handle_limit_reached(self) -> None:
         """The last run of `max_executions` has started."""
 

@@ -6,9 +6,12 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from ipycron.errors import ExecutionStopped, ExecutionTimeout, OverlapError
 from ipycron.scheduling.aio import spawn, until
 from ipycron.scheduling.events import Event, Outcome, ScheduledExecution
+from ipycron.scheduling.retry import LONGEST_WAIT, SHORTEST_SNOOZE
 from ipycron.scheduling.state import Phase, Run, RunStage
 from ipycron.scheduling.timetable import LONGEST_SLEEP
 from ipycron.scheduling.workers import GRACE, MainWorkerState
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from ipycron.scheduling.election import Election
     from ipycron.scheduling.events import Reason
     from ipycron.scheduling.ports import TaskObserver, Worker
+    from ipycron.scheduling.retry import Retry
     from ipycron.scheduling.services import Services
     from ipycron.scheduling.state import TaskState
     from ipycron.scheduling.workers import TaskWorkers
@@ -26,6 +30,12 @@ if TYPE_CHECKING:
 
 # Seconds, as in `plan`.
 _ROUNDING = 1e-6
+
+_NOT_BEGUN = (RunStage.PENDING, RunStage.RESTING)
+
+NEXT_SLOT = "the next slot of the task"
+DEADLINE = "its deadline"
+LINGERS = "its code, which could not be ended"
 
 
 class Admission:
@@ -132,8 +142,28 @@ class Admission:
     def serve_waiting(self) -> None:
         """Begin the runs that were waiting for a worker, which is now loaded."""
         for run in self._state.runs.values():
-            if run.is_waiting and run.stage is RunStage.PENDING:
+            if run.is_waiting and run.stage in _NOT_BEGUN:
                 self._begin(run)
+
+    def begin_later(self, run: Run, seconds: float) -> None:
+        """Begin the next attempt of a run after a while."""
+        self._call_after(run, seconds, self._begin)
+
+    def end_ladders(self, why: str, *, is_slot: bool = False) -> None:
+        """Have no attempt follow those in progress (Y3).
+
+        Args:
+            why: what ends them, for the history.
+            is_slot: whether it is the task's next slot, which a policy may outlast.
+        """
+        if is_slot and self._state.policy.retries.past_next:
+            return
+        for run in self._state.runs.values():
+            if run.stage is RunStage.ACTIVE:
+                run.ladder_end = run.ladder_end or why
+            elif run.stage is RunStage.RESTING:
+                undo(run)
+                self._tracker.end_ladder(run, why)
 
     def drop(self, error: BaseException, *, is_missed: bool = False) -> None:
         """Give up every run whose code has not begun.
@@ -277,6 +307,9 @@ class Admission:
         if self._is_late(run):
             self._expire(run)
             return
+        if run.stage is RunStage.RESTING and self._tracker.is_slot_due:
+            self._tracker.end_ladder(run, NEXT_SLOT)  # noticed before the slot itself
+            return
         # While a task is stopping, its workers only serve the runs in progress. A call
         # made in the meantime belongs to the start that waits for the stop.
         if (
@@ -284,7 +317,7 @@ class Admission:
             or self._workers.main_state is MainWorkerState.EMPTY
         ):
             run.is_waiting = True
-            self._state.note(run)
+            self._note(run)
             if run.latest is not None:
                 patience = run.latest - self._services.clock.now()
                 self._call_after(run, max(0.0, patience), self._expire)
@@ -292,9 +325,14 @@ class Admission:
         worker = self._workers.take()
         if worker is None:
             run.undo = self._workers.spawn(self._start_on_own_worker(run)).cancel
-            self._state.note(run)
+            self._note(run)
         else:
             self._tracker.start(run, worker)
+
+    def _note(self, run: Run) -> None:
+        """Note that a run waits, unless it has begun with an earlier attempt."""
+        if run.stage is RunStage.PENDING:
+            self._state.note(run)
 
     async def _start_on_own_worker(self, run: Run) -> None:
         """Start a run on its own worker, since the main worker is busy."""
@@ -330,6 +368,14 @@ def undo(run: Run) -> None:
     if run.undo is not None:
         run.undo()
         run.undo = None
+
+
+def covers(policy: Retry, outcome: Outcome) -> bool:
+    """Return whether another attempt may follow this failure."""
+    if outcome.judgement is not None:
+        return not outcome.judgement.is_final
+    error = outcome.value
+    return not isinstance(error, BaseException) or policy.covers(error)
 
 
 class RunTracker:
@@ -381,7 +427,7 @@ class RunTracker:
         """Run the code on a worker that is free for it."""
         run.worker = worker
         run.execution.pid = worker.pid
-        self._announce(run)
+        self._begin(run)
         try:
             run.future = worker.run(run.execution)
         except Exception as error:  # noqa: BLE001 - the border to the job
@@ -391,15 +437,31 @@ class RunTracker:
         # Releasing a claim calls a coordinator, which must see the original context.
         context = self._services.context if self._election is None else None
         run.future.add_done_callback(run, context=context)
-        timeout = self._state.policy.timeout
-        if timeout is not None:
-            expire = partial(self._expire, run, timeout)
-            run.timer = self._services.clock.call_later(timeout, expire)
+        self._set_timer(run)
+
+    def _set_timer(self, run: Run) -> None:
+        """Have a run end after `timeout`, or at the deadline of all its attempts."""
+        timeout, left = self._state.policy.timeout, None
+        if run.deadline is not None:
+            left = max(0.0, run.deadline - self._services.clock.monotonic())
+        if left is not None and (timeout is None or left < timeout):
+            expire = partial(self._reach_deadline, run)
+        elif timeout is not None:
+            left, expire = timeout, partial(self._expire, run, timeout)
+        else:
+            return
+        run.timer = self._services.clock.call_later(left, expire)
 
     def fail(self, run: Run, error: BaseException) -> None:
         """Fail a run whose code could not begin; reported like any failure (R8)."""
-        self._announce(run)
-        self._close(run, Outcome.of_error(error))
+        self._begin(run)
+        self._conclude(run, Outcome.of_error(error))
+
+    def end_ladder(self, run: Run, why: str) -> None:
+        """Close a run between two attempts."""
+        assert run.last is not None
+        run.ladder_end = why
+        self._close(run, self._settle_ladder(run, run.last))
 
     def forget(self, run: Run) -> None:
         """Remove a run from the state, and release its claim."""
@@ -420,12 +482,24 @@ class RunTracker:
             if run.stage is RunStage.ACTIVE:
                 self.settle(run)
 
-    def _announce(self, run: Run) -> None:
-        """Report the start of a run, before any output of it."""
-        state = self._state
+    def _begin(self, run: Run) -> None:
+        """Report the start of a run, before any output of it; or begin an attempt."""
+        clock = self._services.clock
+        if run.stage is RunStage.RESTING:
+            run.stage, run.last = RunStage.ACTIVE, None
+            run.execution.attempt_started_at = self._tell_time(run)
+            run.began = clock.monotonic()
+            return
         run.stage = RunStage.ACTIVE
-        run.execution.started_at = self._services.clock.now()
-        run.began = self._services.clock.monotonic()
+        run.execution.started_at = clock.now()
+        run.began = clock.monotonic()
+        limit = self._state.policy.retries.deadline
+        if limit is not None:
+            run.deadline = run.began + limit
+        self._announce(run)
+
+    def _announce(self, run: Run) -> None:
+        state = self._state
         state.active_count += 1
         if run.is_scheduled:
             state.started_count += 1
@@ -440,24 +514,32 @@ class RunTracker:
         run.verdict = ExecutionTimeout(name=self._state.name, timeout=timeout)
         self._workers.spawn(self._end(run))
 
+    def _reach_deadline(self, run: Run) -> None:
+        """End a run whose attempts have taken too long together."""
+        limit = self._state.policy.retries.deadline
+        assert limit is not None
+        run.ladder_end = run.ladder_end or DEADLINE
+        self._expire(run, limit)
+
     async def _end(self, run: Run) -> None:
         """Force one run to end and replace its worker (R6)."""
-        assert run.worker is not None
-        assert run.future is not None
-        if run.worker.is_shared:
+        worker, future = run.worker, run.future
+        assert worker is not None
+        assert future is not None
+        if worker.is_shared:
             # The worker's other runs continue. A coroutine that ignores its
             # cancellation is no longer waited for after the same grace period.
-            answer = run.worker.give_up(run.future)
-            await until(self._services.clock, GRACE, answer)
-            self.settle(run)
+            await until(self._services.clock, GRACE, worker.give_up(future))
         else:
-            await self._workers.retire(run.worker)
+            await self._workers.retire(worker)
+        if run.future is future:  # else it is settled, and at its next attempt
             self.settle(run)
-            self._workers.replace_main(run.worker)
+        if not worker.is_shared:
+            self._workers.replace_main(worker)
 
     def settle(self, run: Run) -> None:
         """Close a run with its worker's outcome, or the scheduler's verdict."""
-        if run.stage is RunStage.OVER:
+        if run.stage is not RunStage.ACTIVE:
             return
         assert run.worker is not None
         self._note_lingering(run)
@@ -470,15 +552,16 @@ class RunTracker:
                 self._workers.release(run.worker)
             elif not run.worker.is_shared:
                 was_main = self._workers.lose(run.worker)
-        self._close(run, self._judge(run, error))
+        is_over = self._conclude(run, self._judge(run, error))
         if was_main and error is not None:
-            self._workers.replace_dead(error)
+            self._workers.replace_dead(error, is_over=is_over)
 
     def _note_lingering(self, run: Run) -> None:
         """Note that the code of a run that is reported as over is still running."""
         assert run.future is not None
         if run.future.done():
             return
+        run.ladder_end = run.ladder_end or LINGERS
         self._state.linger(run.execution.id, run.future)
         if isinstance(run.verdict, ExecutionTimeout):
             name, timeout = run.verdict.name, run.verdict.timeout
@@ -500,11 +583,93 @@ class RunTracker:
             return run.future.result()
         return Outcome.of_error(run.verdict or error or RuntimeError("unknown"))
 
+    def _conclude(self, run: Run, outcome: Outcome) -> bool:
+        """Close a run, or have another attempt follow; return whether it is closed."""
+        if run.timer is not None:
+            run.timer.cancel()
+            run.timer = None
+        wait = self._find_wait(run, outcome)
+        if wait is None or self._is_cut(run, wait):
+            self._close(run, self._settle_ladder(run, outcome, is_wanted=wait))
+            return True
+        self._rest(run, outcome, wait)
+        return False
+
+    def _find_wait(self, run: Run, outcome: Outcome) -> float | None:
+        """Return the seconds until the next attempt; None if there is none."""
+        policy = self._state.policy.retries
+        if not outcome.is_failure:
+            return None
+        if outcome.snooze is not None:
+            return min(max(SHORTEST_SNOOZE, outcome.snooze), LONGEST_WAIT)
+        if run.execution.attempt > policy.times or not covers(policy, outcome):
+            return None
+        jitter = self._services.uniform(-1.0, 1.0) if policy.jitter else 0.0
+        return policy.find_delay(run.execution.attempt, jitter=jitter)
+
+    def _is_cut(self, run: Run, wait: float) -> bool:
+        """Return whether the next attempt of a run would begin too late."""
+        state, clock = self._state, self._services.clock
+        if state.phase is not Phase.STARTED:
+            run.ladder_end = run.ladder_end or "the end of the task"
+        elif self._is_slot_before(clock.now() + wait):
+            run.ladder_end = run.ladder_end or NEXT_SLOT
+        elif run.deadline is not None and clock.monotonic() + wait >= run.deadline:
+            run.ladder_end = run.ladder_end or DEADLINE
+        return bool(run.ladder_end)
+
+    @property
+    def is_slot_due(self) -> bool:
+        """Whether the next slot has come, which ends the attempts of earlier ones."""
+        return self._is_slot_before(self._services.clock.now())
+
+    def _is_slot_before(self, instant: float) -> bool:
+        slot = self._state.next_slot
+        is_before = slot is not None and slot <= instant
+        return is_before and not self._state.policy.retries.past_next
+
+    def _rest(self, run: Run, outcome: Outcome, wait: float) -> None:
+        """Report that an attempt has failed, and have the next one follow."""
+        state, now = self._state, self._services.clock.now()
+        attempt = run.execution.copy()
+        attempt.finished_at = self._find_end_time(run, outcome)
+        run.stage, run.last = RunStage.RESTING, outcome
+        run.worker = run.future = run.verdict = run.latest = None
+        if outcome.snooze is None:
+            run.execution.attempt += 1
+        state.emit(
+            Event.EXECUTION_RETRY,
+            date=attempt.date,
+            execution=attempt,
+            outcome=outcome if outcome.snooze is None else None,
+            next_attempt_at=now + wait,
+        )
+        # A receiver may have stopped the task, which closes the run.
+        if run.stage is RunStage.RESTING:
+            self._observer.handle_rest(run, wait)
+
+    def _settle_ladder(
+        self, run: Run, outcome: Outcome, is_wanted: float | None = 0.0
+    ) -> Outcome:
+        """Return the outcome of a run whose attempts were ended, with the reason."""
+        if is_wanted is None or not run.ladder_end:
+            return outcome
+        remark = f"no further attempt: ended by {run.ladder_end}"
+        if outcome.snooze is not None:
+            # It has not failed: it has asked to be run at a time that does not come.
+            return Outcome(
+                is_ok=True,
+                value=outcome.value,
+                summary=remark,
+                manner="cancelled",
+                finished_at=outcome.finished_at,
+                details=outcome.details,
+            )
+        return msgspec.structs.replace(outcome, remark=remark)
+
     def _close(self, run: Run, outcome: Outcome) -> None:
         """Report the only end of a run."""
         state = self._state
-        if run.timer is not None:
-            run.timer.cancel()
         run.execution.finished_at = self._find_end_time(run, outcome)
         state.active_count -= 1
         self.forget(run)
@@ -514,20 +679,27 @@ class RunTracker:
             execution=run.execution,
             outcome=outcome,
         )
-        if outcome.is_missed and run.is_scheduled:
+        if outcome.manner == "missed" and run.is_scheduled:
             state.emit_missed(run.execution.date, run_id=run.execution.id)
         if run.end is not None and not run.end.done():
             run.end.set_result(outcome)
         self._observer.handle_work_done()
         self._workers.offer()
 
+    def _tell_time(self, run: Run) -> float:
+        """Return the time of a clock that is not set back during a run.
+
+        No run ends before it began, and no attempt begins before the one before.
+        """
+        now, begun = self._services.clock.now(), run.execution.begun_at
+        if begun is None or now >= begun:
+            return now
+        return begun + self._services.clock.monotonic() - run.began
+
     def _find_end_time(self, run: Run, outcome: Outcome) -> float:
         """Return when the job returned; a crowd's workers report that with a delay."""
-        now, reported = self._services.clock.now(), outcome.finished_at
-        begun = run.execution.started_at
-        if begun is not None and now < begun:
-            # The clock was set back: no run ends before it began.
-            return begun + self._services.clock.monotonic() - run.began
+        now, reported = self._tell_time(run), outcome.finished_at
+        begun = run.execution.begun_at
         # A job can write to its worker's socket, and a clock may have been set.
         if reported is None or begun is None or not begun <= reported <= now:
             return now

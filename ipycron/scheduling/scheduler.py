@@ -288,7 +288,8 @@ class Scheduler:
         """Return a snapshot of the runs in progress, oldest first."""
         lifecycle = self._find(task_id)
         runs = () if lifecycle is None else lifecycle.state.runs.values()
-        return tuple(r.execution.copy() for r in runs if r.stage is RunStage.ACTIVE)
+        begun = (RunStage.ACTIVE, RunStage.RESTING)
+        return tuple(r.execution.copy() for r in runs if r.stage in begun)
 
     def _find(self, task_id: str) -> Lifecycle | None:
         """Return the task, or None if it is destroyed."""

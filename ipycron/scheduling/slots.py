@@ -23,6 +23,7 @@ from ipycron.scheduling.plan import (
 )
 from ipycron.scheduling.policy import NO_CATCH_UP
 from ipycron.scheduling.ports import Place
+from ipycron.scheduling.runs import NEXT_SLOT
 from ipycron.scheduling.standby import LATEST, LEAST, Standby
 from ipycron.scheduling.state import Phase
 
@@ -269,6 +270,7 @@ class Slots:
 
     def _fire(self, slot: int, lateness: float) -> None:
         """Run a slot that is due, `lateness` seconds after it."""
+        self._admission.end_ladders(NEXT_SLOT, is_slot=True)
         standby, self._state.standby = self._state.standby, None
         execution_id = None if standby is None else standby.execution_id
         self._admission.fire(slot, lateness, execution_id)
@@ -307,6 +309,8 @@ class Slots:
         The one that is due comes first: with `no_overlap` it would be skipped later.
         """
         state = self._state
+        if beat.newest is not None:
+            self._admission.end_ladders(NEXT_SLOT, is_slot=True)
         if beat.owed:  # first: a stop reports them as missed
             self._backlog.add(beat.owed, state.policy.gaps)
         self._report(beat)

@@ -73,7 +73,7 @@ class TaskState:
             survives stop and start: no slot is settled twice, even if the clock
             steps back in between.
         runs: runs in progress and pending runs, by id, oldest first.
-        active_count: how many of them are in progress.
+        active_count: how many of them are in progress, between attempts included.
         started_count: scheduled runs started so far, limited by `max_executions`.
         lingering: runs by id that were reported as over although their code is still
             running. They count as overlap, even after a stop and a start.
@@ -237,6 +237,7 @@ class TaskState:
         execution: ScheduledExecution | None = None,
         outcome: Outcome | None = None,
         reason: SkipReason | None = None,
+        next_attempt_at: float | None = None,
         missed_count: int | None = None,
         missed_since: float | None = None,
         run_id: str | None = None,
@@ -254,6 +255,7 @@ class TaskState:
             execution=None if execution is None else execution.copy(),
             outcome=outcome,
             reason=reason,
+            next_attempt_at=next_attempt_at,
             missed_count=missed_count,
             missed_since=missed_since,
             runs_left=self.runs_left,
@@ -273,6 +275,7 @@ class RunStage(StrEnum):
 
     PENDING = "pending"  # in its election, in its random delay, or without a worker
     ACTIVE = "active"  # reported as started
+    RESTING = "resting"  # between two attempts
     OVER = "over"  # reported as finished or failed, or given up while pending
 
 
@@ -293,7 +296,7 @@ class Run(msgspec.Struct, eq=False, kw_only=True):
         observer: settles the run once its future is done.
         latest: the instant, in Unix seconds, after which the run does not begin and its
             slot is missed; None if it may wait indefinitely.
-        began: when its code was started, by the monotonic clock.
+        began: when the code of its newest attempt was started, by the monotonic clock.
         undo: cancels what the pending run is waiting for.
         is_waiting: whether it is waiting for the main worker.
         key: the key of the slot's claim, while this instance holds the claim.
@@ -303,6 +306,9 @@ class Run(msgspec.Struct, eq=False, kw_only=True):
         verdict: why the scheduler ended the run; reported instead of the worker's
             outcome.
         end: resolved with the outcome, for the caller of `execute`.
+        last: the outcome of the attempt before, while it rests.
+        deadline: the monotonic time at which all attempts together have taken too long.
+        ladder_end: what has ended its attempts: none follows; empty if one may.
     """
 
     execution: ScheduledExecution
@@ -318,6 +324,9 @@ class Run(msgspec.Struct, eq=False, kw_only=True):
     timer: Timer | None = None
     verdict: Exception | None = None
     end: asyncio.Future[Outcome] | None = None
+    last: Outcome | None = None
+    deadline: float | None = None
+    ladder_end: str = ""
 
     def __call__(self, future: asyncio.Future[Outcome]) -> None:
         """Settle the run; the callback of its future."""

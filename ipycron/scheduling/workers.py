@@ -226,9 +226,13 @@ class TaskWorkers:
             self.clear_main()
             self._replace_main(None)
 
-    def replace_dead(self, error: BaseException) -> None:
-        """Replace the main worker after it died (R7)."""
-        self._replace_main(error)
+    def replace_dead(self, error: BaseException, *, is_over: bool) -> None:
+        """Replace the main worker after it died (R7).
+
+        Not counted as a death if its run goes on with another attempt: however many of
+        them there are, the worker has died in one run.
+        """
+        self._replace_main(error if is_over else None)
 
     async def stop_all(self) -> list[BaseException]:
         """End every worker; once all are gone, return the errors that they raised."""

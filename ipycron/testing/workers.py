@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
+
 from ipycron.errors import StopTimeout, WorkerCrashed
 from ipycron.scheduling.aio import settle
 from ipycron.scheduling.events import Outcome
+from ipycron.scheduling.retry import Matcher
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,8 +53,18 @@ class Script:
     def make_outcome(self) -> Outcome:
         """Return the outcome of a run that is not interrupted."""
         if self.error is not None:
-            return Outcome.of_error(self.error)
+            return make_failure(self.error)
         return Outcome(is_ok=True, value=self.result, summary=repr(self.result))
+
+
+def make_failure(error: Exception) -> Outcome:
+    """Return the outcome of a run whose job raised, as a worker reports it."""
+    judgement = Matcher(None).judge(error)
+    if judgement.is_cancelled:
+        return Outcome(is_ok=True, summary=str(error), manner="cancelled")
+    is_snoozed = judgement.snooze is not None
+    outcome = Outcome.of_error(error)
+    return replace(outcome, judgement=judgement) if is_snoozed else outcome
 
 
 class FakeWorker:
@@ -224,7 +237,7 @@ class FakeWorker:
 
     def fail(self, error: Exception, *, execution_id: str | None = None) -> None:
         """Let a run, by default the oldest, raise."""
-        self._end(execution_id, Outcome.of_error(error))
+        self._end(execution_id, make_failure(error))
 
     def die(
         self,

@@ -87,6 +87,11 @@ def declare() -> None:
     ipycron.create_task("* * * * *", plain, start="2030-01-01", end=date(2031, 1, 1))
     ipycron.create_task("* * * * *", plain, end=datetime(2031, 1, 1, tzinfo=UTC))
     ipycron.create_task("* * * * *", plain, end=5)  # type: ignore[arg-type] # no date
+    retry = ipycron.Retry(3, delay=timedelta(minutes=1), on=[OSError, "timeout", 3])
+    ipycron.create_task("* * * * *", plain, retry=retry)
+    ipycron.create_task("* * * * *", plain, retry=3)
+    ipycron.create_task("* * * * *", plain, retry="3")  # type: ignore[arg-type]
+    ipycron.Retry(1, on=int)  # type: ignore[arg-type] # no exception
     gaps = ipycron.CatchUp("all", window=timedelta(hours=1), limit=10)
     ipycron.create_task("* * * * *", plain, catch_up=gaps)
     ipycron.create_task("* * * * *", plain, catch_up="no")  # type: ignore[arg-type]

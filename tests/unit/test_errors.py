@@ -18,6 +18,7 @@ FACTS = {
     "known": ["report"],
     "option": "timeout",
     "path": "job.py",
+    "seconds": 5,
     "timeout": 1.5,
     "value": "x",
 }

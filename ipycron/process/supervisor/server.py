@@ -347,9 +347,10 @@ class Supervisor:
             reason=notice.reason,
             missed_count=notice.missed_count,
             missed_since=notice.missed_since,
-            is_stopped=outcome is not None and outcome.is_stopped,
+            manner="plain" if outcome is None else outcome.manner,
             runs_left=notice.runs_left,
             pause=notice.pause,
+            next_attempt_at=notice.next_attempt_at,
         )
         run = notice.execution
         if outcome is None:

@@ -283,9 +283,14 @@ class WorkerProcess:
         return self._outcome
 
     def _send_run(self, execution: ScheduledExecution) -> None:
-        started_at = execution.started_at or execution.date
         self._channel.send(
-            Run(execution.id, execution.reason, execution.date, started_at)
+            Run(
+                execution.id,
+                execution.reason,
+                execution.date,
+                execution.begun_at or execution.date,
+                execution.attempt,
+            )
         )
 
     def give_up(self, future: asyncio.Future[Outcome]) -> asyncio.Future[Outcome]:
@@ -395,12 +400,16 @@ class WorkerProcess:
 
     def _end_run(self, ended: Ended, payload: Payload) -> None:
         self._drain()
+        judgement = ended.judgement
+        is_cancelled = judgement is not None and judgement.is_cancelled
         outcome = Outcome(
-            is_ok=ended.is_ok,
+            is_ok=ended.is_ok or is_cancelled,
             value=payload,
             summary=ended.summary,
             finished_at=ended.finished_at,
             details=ended.details,
+            manner="cancelled" if is_cancelled else "plain",
+            judgement=judgement,
         )
         self._correct_start(ended.started_at)
         # Its exit is not a crash, even if another observer sees it first.

@@ -12,7 +12,7 @@ import pickle
 import traceback
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ipycron.errors import RemoteError
 from ipycron.process.wire.describe import (
@@ -36,6 +36,9 @@ from ipycron.process.wire.payload import (
 from ipycron.process.wire.printable import keep_colours, show_controls, show_hidden
 from ipycron.process.wire.sources import name_cells
 from ipycron.runlog.output import show_surrogates
+
+if TYPE_CHECKING:
+    from ipycron.scheduling.retry import Judgement
 
 _PLAIN_DEPTH = 3
 _PLAIN_LENGTH = 100
@@ -167,6 +170,23 @@ def _replace_result(value: object, reason: str, summary: str) -> tuple[Payload, 
 
 def _summarize_unsent(summary: str, reason: str) -> str:
     return _to_wire(show_hidden(f"{UNSENT}{summary} ({reason})"))
+
+
+def encode_failure(
+    error: BaseException,
+    judgement: Judgement,
+    max_bytes: int,
+    traceback_text: str | None = None,
+) -> EncodedError:
+    """Return what a run ended with that its job's exception has ended.
+
+    That of a run that is cancelled, or to be run again, is an instruction and no error:
+    it travels as its text, and the result is None.
+    """
+    if judgement.snooze is None and not judgement.is_cancelled:
+        return encode_error_in_full(error, max_bytes, traceback_text)
+    text = summarize_error(error).partition(": ")[2]
+    return EncodedError(pack_plain(None), text, "")
 
 
 def encode_error(

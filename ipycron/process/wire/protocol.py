@@ -35,6 +35,7 @@ from ipycron.runlog.rows import TaskRow  # noqa: TC001 - msgspec reads the annot
 from ipycron.runlog.settings import HistorySettings  # noqa: TC001 - as above
 from ipycron.scheduling.events import (  # noqa: TC001 - msgspec reads the annotations
     Event,
+    Manner,
     Pause,
     Reason,
     RunDetails,
@@ -44,6 +45,7 @@ from ipycron.scheduling.events import (  # noqa: TC001 - msgspec reads the annot
 )
 from ipycron.scheduling.plan import Outage  # noqa: TC001 - as above
 from ipycron.scheduling.policy import NO_CATCH_UP, CatchUp, Policy
+from ipycron.scheduling.retry import Judgement  # noqa: TC001 - as above
 
 
 class Message(msgspec.Struct, frozen=True, array_like=True, tag=True):
@@ -101,6 +103,7 @@ class Setting(Message, frozen=True):
         max_result_bytes: the largest result that is sent.
         worker_init: the function to call before the job is loaded, packed; empty if
             none.
+        retry_on: the failures that are repeated, packed; empty if all are. See `Retry`.
     """
 
     cwd: bytes
@@ -109,6 +112,7 @@ class Setting(Message, frozen=True):
     log_level: int
     max_result_bytes: int
     worker_init: bytes = b""
+    retry_on: bytes = b""
 
     def __repr__(self) -> str:
         """Show only the names of the variables: their values may be secret."""
@@ -294,9 +298,10 @@ class Noticed(Message, frozen=True):
     reason: SkipReason | None
     missed_count: int | None
     missed_since: float | None
-    is_stopped: bool
+    manner: Manner
     runs_left: int | None
     pause: Pause | None = None
+    next_attempt_at: float | None = None
 
 
 class Streamed(Message, frozen=True):
@@ -454,6 +459,7 @@ class Run(Message, frozen=True):
     reason: Reason
     date: float
     started_at: float
+    attempt: int = 1
 
 
 class StandBy(Message, frozen=True):
@@ -504,6 +510,7 @@ class Ended(Message, frozen=True):
         started_at: when it began, if the worker began it by itself.
         finished_at: when the job returned, before its result was encoded.
         details: what else there is to say about it, for the history.
+        judgement: what the job's error means for the run, if it raised one.
     """
 
     execution_id: str
@@ -512,6 +519,7 @@ class Ended(Message, frozen=True):
     started_at: float | None = None
     finished_at: float | None = None
     details: RunDetails | None = None
+    judgement: Judgement | None = None
 
 
 class Declined(Message, frozen=True):

@@ -39,4 +39,5 @@ def make_run_context(load: Load, run: Run) -> TaskContext:
             started_at=started_at,
             pid=os.getpid(),
         ),
+        attempt=run.attempt,
     )

@@ -20,7 +20,7 @@ from types import (
 )
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ipycron.errors import CaptureError
+from ipycron.errors import CaptureError, InvalidOption
 from ipycron.process.shell.progress import prefer_text_bars
 from ipycron.process.wire.describe import SCALARS
 from ipycron.process.wire.payload import Payload, unpack
@@ -32,11 +32,13 @@ from ipycron.process.worker.script import (
     read_source,
     run_exit_functions,
 )
+from ipycron.scheduling.retry import Matcher
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ipycron.scheduling.events import TaskContext
+    from ipycron.scheduling.retry import Judgement
 
 TASK_NAME = "task"
 _GENERATORS = inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
@@ -104,6 +106,38 @@ def call_init(packed: bytes) -> None:
     except BaseException as error:
         error.add_note("This was raised by worker_init, before the job was loaded.")
         raise
+
+
+def make_judge(
+    packed: bytes, *, is_program: bool
+) -> Callable[[BaseException], Judgement]:
+    """Return a function that says what an exception of the job means for its run.
+
+    Args:
+        packed: the failures that are repeated, as in `Setting.retry_on`.
+        is_program: whether the job is a script.
+
+    Raises:
+        InvalidOption: if a class that is named there cannot be imported here.
+    """
+    on = None
+    if packed:
+        try:
+            # Not as a job, which brings classes of its own: these are the job's.
+            on = unpack(Payload(packed))
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise InvalidOption(
+                option="retry",
+                value="on=…",
+                expected=f"classes that can be imported where the job runs ({reason})",
+            ) from error
+    judge = Matcher(on, is_program=is_program).judge
+
+    def judge_cause(error: BaseException) -> Judgement:
+        return judge(error.error if isinstance(error, CellFailed) else error)
+
+    return judge_cause
 
 
 def _load_function(label: str, payload: Payload) -> Callable[..., Any]:

@@ -38,7 +38,7 @@ from ipycron.process.standby import Permit
 from ipycron.process.wire.channel import FD_SETSIZE, BlockingChannel
 from ipycron.process.wire.outcome import (
     EncodedError,
-    encode_error_in_full,
+    encode_failure,
     encode_result,
 )
 from ipycron.process.wire.payload import PayloadLost, pack_data
@@ -56,18 +56,27 @@ from ipycron.process.wire.protocol import (
     ToWorker,
 )
 from ipycron.process.worker.context import make_run_context
-from ipycron.process.worker.job import CellFailed, LoadedJob, call_init, load_job
+from ipycron.process.worker.job import (
+    CellFailed,
+    LoadedJob,
+    call_init,
+    load_job,
+    make_judge,
+)
 from ipycron.process.worker.logs import forward_logs
 from ipycron.process.worker.memory import MemoryKeeper
 from ipycron.process.worker.surroundings import Surroundings
 from ipycron.process.worker.usage import UsageMeter
 from ipycron.scheduling.clock import measure_wait, read_wall_clock
+from ipycron.scheduling.retry import NO_JUDGEMENT
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import NoReturn
 
     from ipycron.process.wire.channel import Frame
     from ipycron.process.wire.payload import Payload
+    from ipycron.scheduling.retry import Judgement
 
 
 HURRY = 0.0003
@@ -98,6 +107,7 @@ class Worker:
         self._is_over = True  # until a job is loaded
         self._job: LoadedJob
         self._load: Load
+        self._judge: Callable[[BaseException], Judgement]
         self._memory: MemoryKeeper
         self._surroundings: Surroundings
 
@@ -199,6 +209,10 @@ class Worker:
                 if self._load.setting.worker_init:
                     call_init(self._load.setting.worker_init)
                 self._job = load_job(self._load.job, frame.payload, self._publish)
+                self._judge = make_judge(
+                    self._load.setting.retry_on,
+                    is_program=self._job.is_single_use,
+                )
         except BaseException as error:  # noqa: BLE001 - border: process main
             self._leave_if_copy()
             if isinstance(error, PayloadLost):
@@ -258,11 +272,13 @@ class Worker:
         self._displays = 0
         self._has_shown = False
         self._meter.start()
+        judgement: Judgement | None = None
         try:
             result = self._call(run, order)
         except BaseException as error:  # noqa: BLE001 - border: job
             self._leave_if_copy()
-            payload, summary, trace = self._encode_error(error)
+            judgement = self._judge(error)
+            payload, summary, trace = self._encode_error(error, judgement)
             is_ok = False
         else:
             self._leave_if_copy()
@@ -289,6 +305,7 @@ class Worker:
             started_at,
             self._finished_at,
             self._meter.describe_run(trace),
+            judgement,
         )
         self._channel.send(ended, payload)
         if call is not None and self._direct is not None:
@@ -325,11 +342,14 @@ class Worker:
             if order is not None:
                 self._rest(order)  # an interrupt from here on is the job's
 
-    def _encode_error(self, error: BaseException) -> EncodedError:
+    def _encode_error(
+        self, error: BaseException, judgement: Judgement = NO_JUDGEMENT
+    ) -> EncodedError:
         limit = self._load.setting.max_result_bytes
         if isinstance(error, CellFailed):
-            return encode_error_in_full(error.error, limit, error.traceback_text)
-        return encode_error_in_full(error, limit)
+            text = error.traceback_text
+            return encode_failure(error.error, judgement, limit, text)
+        return encode_failure(error, judgement, limit)
 
     def _publish(self, display: Any) -> None:
         """Send a display in its place among the printed lines.

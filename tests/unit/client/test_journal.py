@@ -48,6 +48,8 @@ def log(task, event, reason=None, **facts):
             summary="ValueError: no",
             is_stopped=facts.get("is_stopped", False),
         ),
+        attempt=1,
+        next_attempt_at=SLOT,
     )
     log_event(task, make_notice(event, reason=reason), context)
 
@@ -127,7 +129,8 @@ def test_quiet_events_are_skipped_unless_debugging(task, caplog, event):
     logger.setLevel(logging.INFO)
     is_quiet = event not in {
         *(Event.EXECUTION_MISSED, Event.EXECUTION_OVERLAP, Event.EXECUTION_SKIPPED),
-        *(Event.EXECUTION_FAILED, Event.TASK_FAILED, Event.TASK_RESTARTED),
+        *(Event.EXECUTION_FAILED, Event.EXECUTION_RETRY),
+        *(Event.TASK_FAILED, Event.TASK_RESTARTED),
     }
     assert is_logged(task, make_notice(event)) == (not is_quiet)
     logger.setLevel(logging.DEBUG)

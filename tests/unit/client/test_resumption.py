@@ -78,7 +78,7 @@ def make_notice(event, date, execution=None):
         reason=None,
         missed_count=None,
         missed_since=None,
-        is_stopped=False,
+        manner="plain",
         runs_left=None,
     )
 
