@@ -1,41 +1,27 @@
-"""`CronExpression`: when a schedule fires, as instants in a time zone.
-
-Clock changes are handled by one rule for each kind of schedule, following Debian's
-cron. In *interval* schedules, an instant fires if its local time matches: a repeated
-hour fires again, a skipped one does not. In *fixed-time* schedules, a local time fires
-at the first instant at which the zone's clock shows it or has passed it: in a repeated
-hour, that is its first occurrence; in a skipped hour, the end of the gap. `Span.fresh`
-says from where on local times are new.
-"""
+"""`CronExpression`: when a schedule fires, as instants in a time zone."""
 
 from __future__ import annotations
 
-import math
 import sys
-from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from ipycron.cron.local import LocalTrigger
 from ipycron.cron.parser import find_wide_steps
 from ipycron.cron.timezone import get_key, resolve_timezone
 from ipycron.cron.validation import parse
-from ipycron.cron.walk import HORIZON, Walk
-from ipycron.cron.zone import (
-    EPOCH,
-    FIRST_INSTANT,
-    LAST_INSTANT,
-    LONGEST_SHIFT,
-    find_zone,
-)
+from ipycron.cron.walk import Walk
+from ipycron.cron.zone import find_zone
 from ipycron.errors import InvalidOption
 
 if TYPE_CHECKING:
     from datetime import tzinfo
+    from typing import Self
 
     from ipycron.cron.fields import Fields
 
 
-class CronExpression:
+class CronExpression(LocalTrigger):
     """A cron expression in a time zone: when something is due. Immutable.
 
     Expressions are equal if their text (apart from white space), zone, `day_or` and
@@ -70,12 +56,8 @@ class CronExpression:
         "_day_or",
         "_fields",
         "_hash_id",
-        "_is_fixed",
         "_is_system_zone",
         "_text",
-        "_timezone",
-        "_walk",
-        "_zone",
     )
 
     def __init__(
@@ -106,11 +88,6 @@ class CronExpression:
     def text(self) -> str:
         """The expression as it was written, with single spaces."""
         return self._text
-
-    @property
-    def timezone(self) -> tzinfo:
-        """The time zone in which the fields are interpreted."""
-        return self._timezone
 
     @property
     def day_or(self) -> bool:
@@ -145,64 +122,13 @@ class CronExpression:
             for spec, item, size in find_wide_steps(self._text)
         )
 
-    def next(self, after: datetime) -> datetime | None:
-        """Return the first fire strictly after an instant.
-
-        Returns:
-            An instant in whole seconds, in the expression's zone, or None if nothing
-            fires within 100 years. In a repeated hour its `fold` tells the two
-            occurrences apart. Python never considers such a time equal to a time in
-            another zone (PEP 495), so compare their `timestamp()`.
-
-        Raises:
-            InvalidOption: if `after` is not a datetime with a time zone.
-        """
-        first = _floor(after, "after") + 1
-        instant = self._find_first(first, first + HORIZON)
-        return (
-            None if instant is None else datetime.fromtimestamp(instant, self._timezone)
-        )
-
-    def previous(self, before: datetime) -> datetime | None:
-        """Return the last fire strictly before an instant; see `next`."""
-        last = _floor(before, "before")
-        if not before.microsecond:
-            last -= 1
-        return self._to_datetime(self._find_last(last, last - HORIZON))
-
-    def upcoming(self, count: int, after: datetime) -> list[datetime]:
-        """Return the first `count` fires after an instant, fewer if there are no more.
-
-        Examples:
-            >>> from datetime import datetime, UTC
-            >>> noon = datetime(2026, 11, 27, 12, tzinfo=UTC)
-            >>> [f"{t:%H:%M}" for t in CronExpression("*/20 * * * *").upcoming(2, noon)]
-            ['12:20', '12:40']
-        """
-        instant = _floor(after, "after")
-        found: list[datetime] = []
-        while len(found) < count:
-            following = self.find_next(instant)
-            if following is None:
-                break
-            found.append(datetime.fromtimestamp(following, self._timezone))
-            instant = following
-        return found
-
-    def matches(self, instant: datetime) -> bool:
-        """Return whether `instant` is one that `next` would return."""
-        second = _floor(instant, "instant")
-        return not instant.microsecond and self._find_first(second, second) is not None
-
-    def find_next(self, after: float) -> int | None:
-        """Return the first fire strictly after an instant, both in Unix seconds."""
-        first = math.floor(after) + 1
-        return self._find_first(first, first + HORIZON)
-
-    def find_previous(self, before: float) -> int | None:
-        """Return the last fire strictly before an instant, both in Unix seconds."""
-        last = math.ceil(before) - 1
-        return self._find_last(last, last - HORIZON)
+    def begin(
+        self,
+        start: float,  # noqa: ARG002 - it does not count from its start
+        timezone: tzinfo | str | None = None,  # noqa: ARG002 - it has one
+    ) -> Self:
+        """Return this expression; see `Trigger.begin`."""
+        return self
 
     def check_fires(self, after: float) -> None:
         """Check that the expression fires within 100 years.
@@ -239,12 +165,6 @@ class CronExpression:
 
         return describe(self._fields, day_or=self._day_or, locale=locale)
 
-    def __str__(self) -> str:
-        return self._text
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._text!r} {self._timezone}>"
-
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, CronExpression):
             return NotImplemented
@@ -275,62 +195,6 @@ class CronExpression:
         """Return what makes two expressions equal."""
         return self._text, get_key(self._timezone), self._day_or, self._hash_id
 
-    def _to_datetime(self, instant: int | None) -> datetime | None:
-        """Return an instant as a datetime in the expression's zone."""
-        if instant is None:
-            return None
-        return datetime.fromtimestamp(instant, self._timezone)
-
-    def _find_first(self, instant: int, last: int) -> int | None:
-        """Return the first fire from `instant` to `last`."""
-        walk = self._walk
-        zone = self._zone
-        if instant < FIRST_INSTANT or last > LAST_INSTANT:
-            instant, last = max(instant, FIRST_INSTANT), min(last, LAST_INSTANT)
-        while instant <= last:
-            start, end, offset, fresh = zone.recent
-            if not start <= instant < end:
-                start, end, offset, fresh = zone.find_span(instant)
-            local = instant + offset
-            if (local < fresh or instant == start) and self._is_fixed:
-                local = fresh  # includes skipped local times, excludes repeated ones
-            found = walk.find_next(local, end - 1 + offset)
-            if found is not None:
-                fire = found - offset
-                if fire < start:  # noqa: PLR1730 - `max` would cost a tenth of a search
-                    fire = start  # skipped: right after the gap
-                return fire if fire <= last else None
-            if end > last:
-                return None
-            # No later span begins below this local time, and nothing before `found`
-            # matches: skip the spans in between.
-            found = walk.find_next(end + offset - LONGEST_SHIFT, last + LONGEST_SHIFT)
-            if found is None:
-                return None
-            instant = max(end, found - offset - LONGEST_SHIFT)
-        return None
-
-    def _find_last(self, instant: int, first: int) -> int | None:
-        """Return the last fire from `first` to `instant`: `_find_first` mirrored."""
-        instant, first = min(instant, LAST_INSTANT), max(first, FIRST_INSTANT)
-        walk = self._walk
-        while instant >= first:
-            start, _, offset, fresh = self._zone.find_span(instant)
-            least = fresh if self._is_fixed else start + offset
-            found = walk.find_previous(instant + offset, least)
-            if found is not None:
-                fire = max(found - offset, start)
-                return fire if fire >= first else None
-            if start <= first:
-                return None
-            found = walk.find_previous(
-                start + offset + LONGEST_SHIFT, first - LONGEST_SHIFT
-            )
-            if found is None:
-                return None
-            instant = min(start - 1, found - offset + LONGEST_SHIFT)
-        return None
-
 
 @lru_cache(maxsize=1024)
 def _share_walk(fields: Fields, *, day_or: bool) -> Walk:
@@ -344,17 +208,3 @@ def _check_options(*, day_or: bool, hash_id: str | None) -> None:
         raise InvalidOption(option="day_or", value=day_or, expected="True or False")
     if hash_id is not None and not isinstance(hash_id, str):
         raise InvalidOption(option="hash_id", value=hash_id, expected="text or None")
-
-
-def _floor(instant: datetime, option: str) -> int:
-    """Return the whole Unix seconds of an instant, exactly."""
-    try:
-        elapsed = instant - EPOCH
-    except Exception:  # noqa: BLE001 - naive, or its zone is foreign code that fails
-        raise InvalidOption(
-            option=option,
-            value=instant,
-            expected="a datetime with a time zone",
-            advice="For example datetime.now(UTC).",
-        ) from None
-    return elapsed.days * 86_400 + elapsed.seconds
