@@ -28,8 +28,12 @@ __all__ = [
     "Snooze",
     "Task",
     "TaskContext",
+    "Trigger",
     "Unserializable",
+    "any_of",
+    "at",
     "create_task",
+    "every",
     "get_task",
     "get_tasks",
     "history",
@@ -57,6 +61,7 @@ __all__ = [
 _HOMES = {
     "ipycron.cron": ("CronExpression", "parse", "validate", "validate_detailed"),
     "ipycron.errors": ("Cancel", "CronSyntaxError", "IpycronError", "Snooze"),
+    "ipycron.cron.trigger": ("Trigger",),
     "ipycron.notebook.magic.extension": (
         "load_ipython_extension",
         "unload_ipython_extension",
@@ -90,6 +95,9 @@ _HOMES = {
     "ipycron.client.executions": ("Execution",),
     "ipycron.api.task": ("Task",),
     "ipycron.api.wait": ("wait", "wait_async"),
+    "ipycron.triggers.instants": ("at",),
+    "ipycron.triggers.interval": ("every",),
+    "ipycron.triggers.union": ("any_of",),
 }
 
 

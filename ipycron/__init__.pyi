@@ -23,6 +23,7 @@ from ipycron.cron import CronExpression as CronExpression
 from ipycron.cron import parse as parse
 from ipycron.cron import validate as validate
 from ipycron.cron import validate_detailed as validate_detailed
+from ipycron.cron.trigger import Trigger as Trigger
 from ipycron.errors import Cancel as Cancel
 from ipycron.errors import CronSyntaxError as CronSyntaxError
 from ipycron.errors import IpycronError as IpycronError
@@ -42,6 +43,9 @@ from ipycron.scheduling.events import Event as Event
 from ipycron.scheduling.events import TaskContext as TaskContext
 from ipycron.scheduling.policy import CatchUp as CatchUp
 from ipycron.scheduling.retry import Retry as Retry
+from ipycron.triggers.instants import at as at
+from ipycron.triggers.interval import every as every
+from ipycron.triggers.union import any_of as any_of
 
 __version__: str
 
@@ -62,8 +66,12 @@ __all__ = [
     "Snooze",
     "Task",
     "TaskContext",
+    "Trigger",
     "Unserializable",
+    "any_of",
+    "at",
     "create_task",
+    "every",
     "get_task",
     "get_tasks",
     "history",

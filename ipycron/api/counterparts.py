@@ -30,16 +30,15 @@ NAMES: Mapping[str, str] = MappingProxyType(
         "it returns.",
         "clear": "Use shutdown(), or destroy() on each of get_tasks().",
         "cron_trigger": "Use CronExpression(text), or the text itself.",
-        "date_trigger": "A task at one instant has no counterpart: name day and month, "
-        "and pass max_executions=1.",
-        "every": 'Use schedule("*/10 * * * *", job): every 10 minutes.',
+        "calendar_interval_trigger": "Use CronExpression(text).",
+        "date_trigger": "Use at(instant).",
         "get_job": "Use get_task(name).",
         "get_jobs": "Use get_tasks().",
         "idle_seconds": "Use seconds_to_next of each of get_tasks().",
-        "interval_trigger": 'Use "*/10 * * * *" for every 10 minutes; other intervals '
-        "have no counterpart.",
+        "interval_trigger": "Use every(interval).",
         "modify_job": "Use schedule() with the same name: it replaces the task.",
         "next_run": "Use next_run of each of get_tasks().",
+        "or_trigger": "Use any_of(one, other).",
         "pause": "Use pause() on each of get_tasks().",
         "pause_job": "Use get_task(name).pause().",
         "print_jobs": "Use get_tasks(), in a notebook %cron or panel().",
@@ -89,7 +88,7 @@ TASK_NAMES: Mapping[str, str] = MappingProxyType(
         "run": "Use execute().",
         "tag": "Tasks have a name; tags have no counterpart.",
         "trigger": "Use expression.",
-        "until": "An end date has no counterpart; see max_executions.",
+        "until": "Use options.",
         "update": "Use schedule() with the same name: it replaces the task.",
     }
 )

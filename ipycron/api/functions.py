@@ -20,7 +20,7 @@ from ipycron.client.registry import registry
 from ipycron.client.schedules import (
     check_bounds,
     check_zone,
-    make_expression,
+    make_trigger,
     read_bounds,
 )
 from ipycron.client.waits import (
@@ -38,6 +38,7 @@ from ipycron.errors import (
 )
 from ipycron.process.nesting import is_importing
 from ipycron.scheduling.checks import check_duration, check_flag
+from ipycron.scheduling.clock import SystemClock
 
 if TYPE_CHECKING:
     import logging
@@ -49,10 +50,11 @@ if TYPE_CHECKING:
     from ipycron.api.task import T
     from ipycron.client.completion import Completion
     from ipycron.coordinate.protocol import RunCoordinator
-    from ipycron.cron import CronExpression
+    from ipycron.cron.trigger import Trigger
     from ipycron.process.wire.protocol import LauncherName
     from ipycron.scheduling.events import Event, EventName, TaskContext
     from ipycron.scheduling.policy import CatchUp
+    from ipycron.scheduling.ports import Clock
     from ipycron.scheduling.retry import Retry
 
     class NoOptions(TypedDict):
@@ -60,7 +62,7 @@ if TYPE_CHECKING:
 
 
 def schedule(
-    expression: str | CronExpression,
+    expression: str | Trigger | timedelta | datetime,
     job: str | os.PathLike[str] | Callable[..., Coroutine[Any, Any, T] | T],
     *,
     name: str | None = None,
@@ -102,7 +104,9 @@ def schedule(
     """Create a task, register it and start it.
 
     Args:
-        expression: when to run, as cron text: five fields, or six with seconds first.
+        expression: when to run. Cron text: five fields, or six with seconds first.
+            A trigger: `every`, `at`, `rrule`, `any_of`; or its text, such as
+            ``"@every 90s"``; or a timedelta for an interval, a datetime for one run.
         job: what to run. A path is a task file, run in a worker process. A function
             runs in this process, or with ``background=True`` in a worker.
             ``sys.exit()`` ends a script's run, with 0 successfully; in a function it is
@@ -170,7 +174,7 @@ def schedule(
 
 
 def create_task(
-    expression: str | CronExpression,
+    expression: str | Trigger | timedelta | datetime,
     job: str | os.PathLike[str] | Callable[..., Coroutine[Any, Any, T] | T],
     *,
     name: str | None = None,
@@ -213,15 +217,15 @@ def create_task(
     return _create(expression, job, locals())
 
 
-def _create(
-    expression: str | CronExpression, job: Any, arguments: dict[str, Any]
-) -> Task[Any]:
+def _create(expression: Any, job: Any, arguments: dict[str, Any]) -> Task[Any]:
     """Create a task from the arguments of `schedule` or `create_task`, by name."""
     options = _find_given(arguments)
     job = bind_arguments(job, options)
     checked = make_options(options)
     task_id = uuid.uuid4().hex
-    parsed = make_expression(expression, checked, task_id)
+    now = _get_clock().now()
+    parsed = make_trigger(expression, checked, task_id, now=now)
+    parsed.check_fires(now)
     given, checked = checked, read_bounds(parsed, checked)
     if is_importing():
         from ipycron.api.inert import make_inert_task  # noqa: PLC0415 - most never do
@@ -247,6 +251,12 @@ def _create(
     client.add(record)
     _warn(task)
     return task
+
+
+def _get_clock() -> Clock:
+    """Return the clock of the client, without creating one."""
+    client = registry.running_client
+    return SystemClock() if client is None else client.clock
 
 
 def _find_cell() -> str | None:

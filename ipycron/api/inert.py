@@ -14,7 +14,7 @@ from ipycron.process.nesting import MARK, find_caller, find_new_caller
 
 if TYPE_CHECKING:
     from ipycron.client.options import TaskOptions
-    from ipycron.cron import CronExpression
+    from ipycron.cron.trigger import Trigger
 
 _log = logging.getLogger("ipycron")
 
@@ -33,9 +33,7 @@ class InertClient(Client):
         return self._error
 
 
-def make_inert_task(
-    expression: CronExpression, options: TaskOptions, task_id: str
-) -> Task:
+def make_inert_task(expression: Trigger, options: TaskOptions, task_id: str) -> Task:
     """Return a task that is stopped for good and not registered, and log why.
 
     Each line that schedules is logged once. `start()` and `stop()` do nothing,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ipycron.client.jobs import Source
     from ipycron.client.options import TaskOptions
     from ipycron.client.record import TaskRecord
-    from ipycron.cron import CronExpression
+    from ipycron.cron.trigger import Trigger
     from ipycron.scheduling.events import Event, EventName, TaskContext
     from ipycron.scheduling.policy import CatchUp
 
@@ -78,8 +78,8 @@ class Task(Generic[T]):
         return self._record.options
 
     @property
-    def expression(self) -> CronExpression:
-        """The expression that says when it runs."""
+    def expression(self) -> Trigger:
+        """The trigger that says when it runs: a `CronExpression`, mostly."""
         return self._record.expression
 
     @property
@@ -89,7 +89,7 @@ class Task(Generic[T]):
 
     @property
     def pattern(self) -> str:
-        """The expression's text."""
+        """The trigger's text."""
         return self._record.pattern
 
     @property
@@ -207,7 +207,7 @@ class Task(Generic[T]):
 
     def matches(self, instant: datetime) -> bool:
         """Return whether `instant` is a slot of the schedule."""
-        if not self.expression.matches(instant):
+        if not self._record.trigger.matches(instant):
             return False
         slot = instant.timestamp()
         return self._record.schedule.find_next(slot - 1) == slot
@@ -220,8 +220,8 @@ class Task(Generic[T]):
             return None
         return max(0.0, following.timestamp() - self._record.client.clock.now())
 
-    def reschedule(self, expression: str | CronExpression) -> Self:
-        """Use another expression from now on; everything else stays.
+    def reschedule(self, expression: str | Trigger | timedelta | datetime) -> Self:
+        """Use another trigger from now on; everything else stays.
 
         Runs in progress continue; listeners, history and limits are kept. Text is
         parsed with the task's options: its time zone, `day_or`.

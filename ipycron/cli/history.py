@@ -11,8 +11,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from ipycron.api.text_table import find_room
-from ipycron.client.instants import read_duration
 from ipycron.process.wire.printable import keep_colours, show_hidden
+from ipycron.triggers.durations import read_duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -9,7 +9,6 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from ipycron.client.completion import Completion
-from ipycron.client.instants import read_instant, read_last
 from ipycron.client.state import ENDS
 from ipycron.errors import (
     BackfillRefused,
@@ -21,6 +20,7 @@ from ipycron.errors import (
 )
 from ipycron.scheduling.checks import check_flag
 from ipycron.scheduling.events import Event, to_datetime
+from ipycron.triggers.instants import read_instant, read_last
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Mapping

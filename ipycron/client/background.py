@@ -517,6 +517,7 @@ class BackgroundTasks:
                 runs_left=message.runs_left,
                 pause=message.pause,
                 next_attempt_at=message.next_attempt_at,
+                is_skipped=message.is_skipped,
             )
         )
 

@@ -416,6 +416,8 @@ class Client:
         """
         for task in list(self.tasks.values()):
             task.observed.passed = None
+            if (task.observed.last_end or 0) > self.clock.now():
+                task.observed.last_end = self.clock.now()
         clock = self.clock
         if self._set_back_at is None or clock.monotonic() - self._set_back_at > AGAIN:
             self._set_back_at = clock.monotonic()

@@ -10,7 +10,9 @@ from types import CodeType
 from typing import TYPE_CHECKING
 
 from ipycron.client.jobs import Inline, find_code
+from ipycron.cron import CronExpression
 from ipycron.process.wire.protocol import CellJob, FileJob
+from ipycron.process.wire.triggers import describe_trigger
 from ipycron.process.worker.job import binds_task
 from ipycron.process.worker.script import read_source
 from ipycron.runlog.output import show_surrogates
@@ -19,7 +21,7 @@ from ipycron.runlog.rows import TaskRow
 if TYPE_CHECKING:
     from ipycron.client.jobs import Source
     from ipycron.client.record import TaskRecord
-    from ipycron.cron import CronExpression
+    from ipycron.cron.trigger import Trigger
 
 _HASH_LENGTH = 16
 _NOTEBOOK_VARIABLE = "JPY_SESSION_NAME"
@@ -46,10 +48,15 @@ def make_life(task: TaskRecord) -> TaskRow:
     )
 
 
-def describe_schedule(expression: CronExpression) -> str:
-    """Return a text that is equal for schedules with the same slots."""
-    parts = expression.text, str(expression.timezone), expression.day_or
-    return repr((*parts, expression.hash_id))
+def describe_schedule(trigger: Trigger) -> str:
+    """Return a text that is equal for schedules with the same slots.
+
+    An interval that counts from its start has other slots in each life.
+    """
+    if not isinstance(trigger, CronExpression):
+        return repr(describe_trigger(trigger))
+    parts = trigger.text, str(trigger.timezone), trigger.day_or
+    return repr((*parts, trigger.hash_id))
 
 
 def describe_job(source: Source) -> tuple[str, str | None]:

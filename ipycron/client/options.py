@@ -16,7 +16,6 @@ from functools import partial
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, get_args
 
-from ipycron.client.instants import read_instant
 from ipycron.coordinate.protocol import check_coordinator
 from ipycron.errors import InvalidOption, UnknownOption, describe_value
 from ipycron.process.wire.protocol import LauncherName
@@ -37,6 +36,7 @@ from ipycron.scheduling.policy import (
     check_catch_up_mode,
 )
 from ipycron.scheduling.retry import Retry
+from ipycron.triggers.instants import read_instant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -401,9 +401,9 @@ _OTHER_WAYS = {
     "Call execute() on the task to run it at once.": "run_on_init run_immediately "
     "run_on_start next_run_time",
     "create_task() leaves a task stopped.": "scheduled enabled paused",
-    "When it runs is the expression: '*/10 9-17 * * mon-fri'.": "second minute hour "
-    "day week month year day_of_week seconds minutes hours days weeks interval "
-    "schedule_interval every at crontab cron trigger",
+    "When it runs is the expression: '*/10 9-17 * * mon-fri', or '@every 90s'.": ""
+    "second minute hour day week month year day_of_week seconds minutes hours days "
+    "weeks interval schedule_interval every at crontab cron trigger",
     "Pass retry=3, or retry=Retry(3, delay=30).": "retry_delay retry_backoff backoff "
     "retry_exponential_backoff autoretry_for default_retry_delay",
     "Pass max_executions=1.": "once run_once",

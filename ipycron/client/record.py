@@ -24,7 +24,7 @@ from ipycron.client.waits import (
     get_running_loop,
 )
 from ipycron.errors import BlockingCall, TaskDestroyed, WaitTimeout
-from ipycron.scheduling.bounds import bound
+from ipycron.scheduling.bounds import bound, count_from_end
 from ipycron.scheduling.events import Event, Pause, Status, to_datetime
 from ipycron.scheduling.policy import NO_CATCH_UP, read_catch_up
 
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from ipycron.client.options import TaskOptions
     from ipycron.client.recording import StreamHooks
     from ipycron.client.recovery import Action
-    from ipycron.cron import CronExpression
+    from ipycron.cron.trigger import Trigger
     from ipycron.process.wire.protocol import Setting
     from ipycron.runlog.reading import SlotOutcomes
     from ipycron.scheduling.bounds import Bounded
@@ -173,7 +173,7 @@ class TaskRecord:
     def __init__(
         self,
         client: TaskClient,
-        expression: CronExpression,
+        expression: Trigger,
         source: Source,
         options: TaskOptions,
         *,
@@ -183,6 +183,8 @@ class TaskRecord:
         self.name = options.name or task_id
         self.options = options
         self.expression = expression
+        # What counts from its start counts from the first one, unless told otherwise.
+        self._floating = expression if options.start is None else None
         self.source = source
         self.client = client
         self.handle: Any = None
@@ -228,9 +230,15 @@ class TaskRecord:
     # --- what it is -----------------------------------------------------------------
 
     @property
-    def schedule(self) -> CronExpression | Bounded:
-        """The expression within the bounds of the options `start` and `end`."""
-        return bound(self.expression, self.options)
+    def trigger(self) -> Trigger:
+        """Its trigger; one that waits for runs to end counts from the last end."""
+        end = self.observed.last_end
+        return count_from_end(self.expression, end, self.options)
+
+    @property
+    def schedule(self) -> Trigger | Bounded:
+        """The trigger within the bounds of the options `start` and `end`."""
+        return bound(self.trigger, self.options)
 
     def find_slots(self, count: int, after: float) -> list[datetime]:
         """Return the first `count` slots after an instant, Unix seconds."""
@@ -244,7 +252,7 @@ class TaskRecord:
 
     @property
     def pattern(self) -> str:
-        """The expression's text."""
+        """The trigger's text."""
         return self.expression.text
 
     @property
@@ -297,7 +305,9 @@ class TaskRecord:
     def control(self, action: Action, *, force: bool = False) -> Completion[None]:
         """Start, stop or destroy it; return the completion."""
         completion: Completion[None] = self.make_completion(action)
-        if action != "start":
+        if action == "start":
+            self._begin_counting()
+        else:
             self.outage = None
             completion.asked_by = get_call_of_listener(self.id)
         if action == "start":
@@ -317,6 +327,17 @@ class TaskRecord:
             self._update_keepalive()
             completion.watch(self._handle_start)
         return completion
+
+    def _begin_counting(self) -> None:
+        """Have a trigger that counts from the task's start count from now."""
+        floating, self._floating = self._floating, None
+        if floating is None or self.is_over or self.client.is_copy:
+            return
+        self.expression = floating.begin(
+            self.client.clock.now(), self.expression.timezone
+        )
+        if self.expression != floating:
+            self.client.reschedule(self)
 
     def _handle_start(self, completion: Completion[None]) -> None:
         self.start_error = completion.peek()
@@ -397,8 +418,8 @@ class TaskRecord:
         """Wait until the history contains every run that has ended."""
         self.client.catch_up(self)
 
-    def reschedule(self, expression: str | CronExpression) -> None:
-        """Use another expression; see `Task.reschedule`."""
+    def reschedule(self, expression: Any) -> None:
+        """Use another trigger; see `Task.reschedule`."""
         parsed = parse_schedule(
             expression,
             self.options,
@@ -409,6 +430,8 @@ class TaskRecord:
         if self.is_over:
             raise self.client.make_over_error(self)
         self.expression = parsed
+        self._floating = None
+        self.observed.last_end = None
         self.observed.move_to(parsed.timezone)
         self.client.reschedule(self)
 

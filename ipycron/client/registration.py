@@ -11,6 +11,7 @@ from ipycron.client.executions import Execution
 from ipycron.client.inline import InlineJob
 from ipycron.client.jobs import Background, Inline, OnExecutor, pack_failures
 from ipycron.process.wire.protocol import Load, Register, Reschedule, Setting
+from ipycron.process.wire.triggers import describe_trigger
 from ipycron.process.wire.zones import describe_zone
 from ipycron.scheduling.events import TaskContext, TaskDescription, to_datetime
 from ipycron.scheduling.retry import Matcher
@@ -37,10 +38,9 @@ def make_registration(
     register = Register(
         task_id=task.id,
         name=task.name,
-        expression=task.pattern,
+        pattern=task.pattern,
         zone=describe_zone(task.expression.timezone),
-        day_or=task.expression.day_or,
-        hash_id=task.expression.hash_id,
+        trigger=describe_trigger(task.trigger),
         policy=replace(task.options.get_policy(), max_executions=task.runs_left),
         job=task.source.job,
         setting=task.setting,
@@ -53,13 +53,7 @@ def make_registration(
 
 def make_reschedule(task: TaskRecord) -> Reschedule:
     """Return what the supervisor must know about a task's new schedule."""
-    return Reschedule(
-        task_id=task.id,
-        expression=task.pattern,
-        zone=describe_zone(task.expression.timezone),
-        day_or=task.expression.day_or,
-        hash_id=task.expression.hash_id,
-    )
+    return Reschedule(task_id=task.id, trigger=describe_trigger(task.trigger))
 
 
 def make_inline_job(task: TaskRecord) -> InlineJob:
@@ -94,7 +88,7 @@ def make_executor_job(task: TaskRecord) -> ExecutorJob:
     load = Load(
         task_id=task.id,
         name=task.name,
-        expression=task.pattern,
+        pattern=task.pattern,
         zone=describe_zone(task.expression.timezone),
         job=task.source.job,
         setting=setting,

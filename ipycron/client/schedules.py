@@ -1,4 +1,4 @@
-"""The expression of a task: parsed with its options, checked, shared."""
+"""The trigger of a task: parsed with its options, checked, shared."""
 
 from __future__ import annotations
 
@@ -6,77 +6,88 @@ import math
 from dataclasses import replace
 from datetime import tzinfo
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ipycron.client.instants import read_instant, read_last
 from ipycron.client.jobs import Inline
 from ipycron.cron import CronExpression
 from ipycron.errors import InvalidOption
-from ipycron.process.wire.zones import describe_zone
-from ipycron.scheduling.clock import SystemClock
+from ipycron.process.wire.triggers import describe_trigger
 from ipycron.scheduling.events import to_datetime
+from ipycron.triggers.instants import read_instant, read_last
+from ipycron.triggers.union import read_trigger
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from ipycron.client.jobs import Source
     from ipycron.client.options import TaskOptions
+    from ipycron.cron.trigger import Trigger
 
 
-def make_expression(
-    expression: str | CronExpression, options: TaskOptions, task_id: str
-) -> CronExpression:
-    """Return a task's expression; raise if it is invalid or never fires."""
-    if isinstance(expression, CronExpression):
-        parsed = expression
-    else:
-        has_hash = "h" in str(expression).lower()  # perhaps: Thu, March
-        parsed = CronExpression(
-            expression,
-            options.timezone,
-            day_or=options.day_or,
-            hash_id=(options.name or task_id) if has_hash else None,
+def make_trigger(
+    given: Any, options: TaskOptions, task_id: str, *, now: float
+) -> Trigger:
+    """Return a task's trigger, which begins at its `start`, or else now.
+
+    Raises:
+        CronSyntaxError, InvalidOption: if it is invalid; `check_fires` is the caller's.
+    """
+    if isinstance(given, str):
+        has_hash = "h" in given.lower()  # perhaps: Thu, March
+        hash_id = (options.name or task_id) if has_hash else None
+        parsed = read_trigger(
+            given, options.timezone, day_or=options.day_or, hash_id=hash_id
         )
-        if not isinstance(options.timezone, tzinfo):  # its code decides what is equal
-            parsed = _share(parsed, options.timezone is None)
-    parsed.check_fires(SystemClock().now())
+    else:
+        parsed = read_trigger(given, options.timezone)
+    is_shared = isinstance(parsed, CronExpression) and parsed is not given
+    if is_shared and not isinstance(options.timezone, tzinfo):
+        # The code of a `tzinfo` decides what is equal.
+        parsed = _share(parsed, options.timezone is None)
+    elif not isinstance(parsed, CronExpression):
+        begun = parsed.begin(now, options.timezone)
+        if options.start is not None:
+            start = read_instant("start", options.start, begun.timezone)
+            begun = parsed.begin(start, options.timezone)
+        return begun
     return parsed
 
 
 @lru_cache(maxsize=64)
-def _share(expression: CronExpression, _: bool) -> CronExpression:  # noqa: FBT001
+def _share(trigger: Trigger, _: bool) -> Trigger:  # noqa: FBT001
     """Return one object for equal expressions: many tasks share a schedule.
 
     An expression in the system's zone and one in a zone of that name are not equal: the
     system that they are sent to may have another zone.
     """
-    return expression
+    return trigger
 
 
 def parse_schedule(
-    expression: str | CronExpression,
+    given: Any,
     options: TaskOptions,
     task_id: str,
     source: Source,
     *,
     now: float,
-) -> CronExpression:
-    """Return a task's new expression, checked like its first one at `now`."""
-    parsed = make_expression(expression, options, task_id)
+) -> Trigger:
+    """Return a task's new trigger, checked like its first one at `now`."""
+    parsed = make_trigger(given, options, task_id, now=now)
+    parsed.check_fires(now)
     check_zone(parsed, source)
     check_bounds(parsed, options, options, now=now)
     return parsed
 
 
-def read_bounds(expression: CronExpression, options: TaskOptions) -> TaskOptions:
+def read_bounds(trigger: Trigger, options: TaskOptions) -> TaskOptions:
     """Return a task's options with `start` and `end` as instants.
 
-    What has no zone is in the expression's.
+    What has no zone is in the trigger's.
     """
     start, end = options.start, options.end
     if start is None and end is None:
         return options
-    zone = expression.timezone
+    zone = trigger.timezone
     if start is not None:
         start = to_datetime(read_instant("start", start, zone), zone)
     if end is not None:
@@ -85,12 +96,12 @@ def read_bounds(expression: CronExpression, options: TaskOptions) -> TaskOptions
 
 
 def check_bounds(
-    expression: CronExpression, options: TaskOptions, given: TaskOptions, *, now: float
+    trigger: Trigger, options: TaskOptions, given: TaskOptions, *, now: float
 ) -> None:
     """Check that a slot that is still to come is within a task's bounds.
 
     Args:
-        expression: the task's.
+        trigger: the task's.
         options: what `read_bounds` has returned.
         given: the options with the bounds as the user wrote them, for the error.
         now: Unix seconds.
@@ -102,20 +113,20 @@ def check_bounds(
     if start is None and end is None:
         return
     if end is not None and end.timestamp() < now:
-        shown = _show(to_datetime(now, expression.timezone))
+        shown = _show(to_datetime(now, trigger.timezone))
         expected = f"an instant to come: it is {shown}"
         raise InvalidOption(option="end", value=given.end, expected=expected)
     if start is not None and end is not None and end < start:
         expected = f"an instant after start, {_show(start)}"
         raise InvalidOption(option="end", value=given.end, expected=expected)
     since = now if start is None else max(now, math.ceil(start.timestamp()) - 1)
-    first = expression.find_next(since)
+    first = trigger.find_next(since)
     if first is None:
-        expected = f"an instant that a slot of {expression.text!r} follows"
+        expected = f"an instant that a slot of {trigger.text!r} follows"
         raise InvalidOption(option="start", value=given.start, expected=expected)
     if end is not None and first > end.timestamp():
-        shown = _show(to_datetime(first, expression.timezone))
-        expected = f"{shown} or later, the first slot of {expression.text!r}"
+        shown = _show(to_datetime(first, trigger.timezone))
+        expected = f"{shown} or later, the first slot of {trigger.text!r}"
         raise InvalidOption(option="end", value=given.end, expected=expected)
 
 
@@ -123,7 +134,7 @@ def _show(instant: datetime) -> str:
     return instant.isoformat(" ", "seconds")
 
 
-def check_zone(expression: CronExpression, source: Source) -> None:
-    """Check that the zone can be sent to where it is needed."""
+def check_zone(trigger: Trigger, source: Source) -> None:
+    """Check that the trigger's zone can be sent to where it is needed."""
     if not isinstance(source, Inline):
-        describe_zone(expression.timezone)
+        describe_trigger(trigger)

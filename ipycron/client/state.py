@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from ipycron.client.executions import MAX_RUNS, Execution, History
 from ipycron.client.output import Output
 from ipycron.process.wire.protocol import Displayed
+from ipycron.scheduling.bounds import find_end
 from ipycron.scheduling.events import Event, Notice, ScheduledExecution, Status
 from ipycron.scheduling.plan import (
     count_slots,
@@ -66,6 +67,7 @@ class ObservedState:
     Attributes:
         passed: the latest instant at which the task's scheduler is known to have read
             the clock, Unix seconds. It is in the future if the clock was set back.
+        last_end: when the last slot was done with, Unix seconds; see `find_end`.
         pause: the pause that was reported last; None if the task is not paused.
         last_pause: the same, or the one that has ended last: it may have done so while
             there was no scheduler to skip its slots.
@@ -80,6 +82,7 @@ class ObservedState:
         "_task_id",
         "_zone",
         "history",
+        "last_end",
         "last_pause",
         "last_run",
         "passed",
@@ -106,6 +109,7 @@ class ObservedState:
         self._is_limit_told = False
         self._early: tuple[tuple[Streamed | Displayed, Payload], ...] = ()
         self.passed: float | None = None
+        self.last_end: float | None = None
         self.pause: Pause | None = None
         self.last_pause: Pause | None = None
         self.status = Status.STOPPED
@@ -152,6 +156,7 @@ class ObservedState:
         self.status = notice.status
         self.runs_left = notice.runs_left
         self.passed = find_start(notice.triggered_at, self.passed)
+        self.last_end = find_end(notice) or self.last_end
         event = notice.event
         if event in _PAUSING:
             self._note_pause(notice)

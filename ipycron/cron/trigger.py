@@ -45,6 +45,11 @@ class Trigger(ABC):
         return False
 
     @property
+    def hash_id(self) -> str | None:
+        """The text that its hashed values are derived from, or None."""
+        return None
+
+    @property
     def is_finite(self) -> bool:
         """Whether it has a last slot, after which its task ends."""
         return False

@@ -1,4 +1,4 @@
-"""A schedule between a first and a last instant (C6)."""
+"""What a task makes of its trigger: bounds (C6), and the end of its last run (T1)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,12 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
+from ipycron.cron.trigger import Trigger
+from ipycron.scheduling.events import Event
+from ipycron.triggers.interval import Interval
+
 if TYPE_CHECKING:
+    from ipycron.scheduling.events import Notice
     from ipycron.scheduling.policy import Policy
     from ipycron.scheduling.ports import Schedule
 
@@ -41,3 +46,51 @@ def bound(schedule: S, policy: Policy) -> S | Bounded:
         None if start is None else math.ceil(start.timestamp()),
         None if end is None else math.floor(end.timestamp()),
     )
+
+
+def has_last_slot(schedule: Schedule, policy: Policy) -> bool:
+    """Return whether a schedule ends, and its task with it."""
+    is_finite = isinstance(schedule, Trigger) and schedule.is_finite
+    return is_finite or policy.end is not None
+
+
+def waits_for_end(schedule: Schedule) -> bool:
+    """Return whether a schedule counts from the end of the last run.
+
+    It has one slot only, and none while that one runs.
+    """
+    return isinstance(schedule, Interval) and schedule.after_finish
+
+
+def count_from_end(schedule: S, end: float | None, policy: Policy) -> S:
+    """Return such a schedule with the end of the last run, Unix seconds, if known.
+
+    The `start` of the task counts as the end of a run.
+    """
+    if end is None or not (isinstance(schedule, Interval) and schedule.after_finish):
+        return schedule
+    start = end if policy.start is None else policy.start.timestamp()
+    return schedule.count_from(max(end, start))  # type: ignore[return-value]
+
+
+_ENDS = frozenset({Event.EXECUTION_FINISHED, Event.EXECUTION_FAILED})
+_UNRUN = frozenset(
+    {Event.TASK_STARTED, Event.EXECUTION_MISSED, Event.EXECUTION_SKIPPED}
+)
+
+
+def find_end(notice: Notice) -> float | None:
+    """Return when a slot was done with, if an event says so: Unix seconds.
+
+    That is the end of its run; one that did not run is done with at once. The start of
+    the task counts, too.
+    """
+    run = notice.execution
+    if run is None:
+        is_unrun = notice.event in _UNRUN or (
+            notice.event is Event.EXECUTION_OVERLAP and notice.is_skipped
+        )
+        return notice.triggered_at if is_unrun else None
+    if notice.event not in _ENDS or not run.is_scheduled:
+        return None
+    return run.finished_at or notice.triggered_at

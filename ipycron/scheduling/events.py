@@ -240,8 +240,7 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
         runs_left: scheduled runs left under `max_executions`, None without a limit.
         run_id: of a slot that did not run, the id of its run that was pending; for the
             history only.
-        is_skipped: whether the slot of an `execution:overlap` does not run; for the
-            history only.
+        is_skipped: whether the slot of an `execution:overlap` does not run.
         pause: what a `task:paused` begins or changes.
         next_attempt_at: when a run is to be attempted again, Unix seconds.
     """

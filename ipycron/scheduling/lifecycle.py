@@ -378,6 +378,7 @@ class Lifecycle:
         """Continue a stop, or end the task, once the last run has ended."""
         state = self.state
         self._slots.serve_backlog()
+        self._slots.count_from_end()
         has_ended = state.has_ended and state.phase is Phase.STARTED
         is_over = state.is_exhausted or (has_ended and not self._backlog)
         if is_over and not state.runs and not self._is_ending:

@@ -7,7 +7,12 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ipycron.scheduling.bounds import bound
+from ipycron.scheduling.bounds import (
+    bound,
+    count_from_end,
+    has_last_slot,
+    waits_for_end,
+)
 from ipycron.scheduling.events import Event, Pause
 from ipycron.scheduling.plan import (
     Outage,
@@ -100,6 +105,9 @@ class Slots:
             self._armed_at = self._services.clock.now()
         if outage is not None:
             return self._arm_after(outage)
+        if waits_for_end(state.trigger):
+            self._skipping_since = self._services.clock.now()
+            return None  # it counts from the report of this start
         after = find_start(self._services.clock.now(), state.settled_slot)
         self._skipping_since = after
         self._arm(state.schedule.find_next(after))
@@ -111,6 +119,7 @@ class Slots:
         state = self._state
         self.withdraw()
         self._backlog.cancel()
+        state.trigger, state.last_end = schedule, None
         state.schedule = bound(schedule, state.policy)
         self._rearm(find_start(self._services.clock.now(), state.settled_slot))
 
@@ -119,7 +128,34 @@ class Slots:
         self.withdraw()
         self._backlog.forget_after(self._services.clock.now())
         self._state.settled_slot = None
-        self._rearm(since)
+        if waits_for_end(self._state.trigger):
+            self._state.last_end = since  # the end of the last run is still to come
+            self._state.next_slot = None
+            self.disarm()
+            self.count_from_end()
+        else:
+            self._rearm(since)
+
+    def count_from_end(self) -> None:
+        """Wait for the next slot of a schedule that counts from the last run's end.
+
+        Called whenever a run may have ended, or a slot was settled without one, and
+        after the start.
+        """
+        state = self._state
+        if (
+            not waits_for_end(state.trigger)
+            or state.phase is not Phase.STARTED
+            or state.next_slot is not None
+            or state.has_ended
+            or self._backlog
+            or any(run.is_scheduled for run in state.runs.values())
+        ):
+            return
+        end = self._services.clock.now() if state.last_end is None else state.last_end
+        state.trigger = count_from_end(state.trigger, end, state.policy)
+        state.schedule = bound(state.trigger, state.policy)
+        self._rearm(end)
 
     def _rearm(self, since: float) -> None:
         state = self._state
@@ -174,18 +210,33 @@ class Slots:
         self._services.standby_timetable.disarm(self._look_ahead)
 
     def _note_end(self) -> None:
-        """Have the task end if no slot is left before its `end`."""
+        """Have the task end if no slot is left."""
+        self.count_from_end()
         if self._state.has_ended:
             self._observer.handle_work_done()
 
     def _arm(self, slot: int | None) -> None:
-        self._state.has_ended = slot is None and self._state.policy.end is not None
+        state = self._state
+        state.has_ended = False
         if slot is None:
-            self._state.next_slot = None
+            ends = has_last_slot(state.trigger, state.policy)
+            state.has_ended = ends and not self._awaits_end
+            state.next_slot = None
             return
-        self._state.next_slot = self._services.timetable.arm(self, slot)
+        state.next_slot = self._services.timetable.arm(self, slot)
         if self._workers.can_stand_by:
             self._services.standby_timetable.arm(self._look_ahead, slot)
+
+    @property
+    def _awaits_end(self) -> bool:
+        """Whether a run must end before there is a next slot."""
+        state = self._state
+        slot = state.settled_slot
+        return (
+            waits_for_end(state.trigger)
+            and slot is not None
+            and state.trigger.find_next(slot) is None
+        )
 
     def _look_ahead(self, _: float) -> Callable[[], None] | None:
         """Have the main worker, if it is free, stand by for the next slot.

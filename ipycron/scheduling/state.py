@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 from ipycron.scheduling.aio import mark_retrieved
-from ipycron.scheduling.bounds import bound
+from ipycron.scheduling.bounds import bound, find_end, waits_for_end
 from ipycron.scheduling.events import Event, Notice, Pending, Status
 from ipycron.scheduling.small_map import NOTHING
 
@@ -79,7 +79,9 @@ class TaskState:
             running. They count as overlap, even after a stop and a start.
         standby: the order of the worker that begins the run of `next_slot` by itself,
             or None.
-        has_ended: whether no slot is left before its `end`.
+        has_ended: whether no slot is left.
+        trigger: the schedule without the task's bounds.
+        last_end: when the schedule's last run ended, if it counts from that; else None.
         pause: its pause, which survives stop and start; None if it is not paused.
     """
 
@@ -88,6 +90,7 @@ class TaskState:
         "active_count",
         "has_ended",
         "id",
+        "last_end",
         "lingering",
         "name",
         "next_slot",
@@ -99,6 +102,7 @@ class TaskState:
         "settled_slot",
         "standby",
         "started_count",
+        "trigger",
     )
 
     def __init__(
@@ -112,6 +116,7 @@ class TaskState:
     ) -> None:
         self.id = task_id
         self.name = name
+        self.trigger = schedule
         self.schedule = bound(schedule, policy)
         self.policy = policy
         self.phase = Phase.STOPPED
@@ -124,6 +129,7 @@ class TaskState:
         self.standby: Standby | None = None
         self.pause: Pause | None = None
         self.has_ended = False
+        self.last_end: float | None = None
         self._services = services
 
     @property
@@ -263,6 +269,8 @@ class TaskState:
             is_skipped=is_skipped,
             pause=pause,
         )
+        if waits_for_end(self.trigger):
+            self.last_end = find_end(notice) or self.last_end
         try:
             self._services.emit(notice)
         except Exception:

@@ -92,7 +92,7 @@ def refuse(session, source):
             "* * * * * --every 5",
             (
                 "'--every' is not an option. When it runs is the expression: "
-                "'*/10 9-17 * * mon-fri'."
+                "'*/10 9-17 * * mon-fri', or '@every 90s'."
             ),
         ),
         (

@@ -38,6 +38,7 @@ from ipycron.process.wire.protocol import (
     Setting,
     StandBy,
 )
+from ipycron.process.wire.triggers import PlainCron
 from ipycron.scheduling.clock import SystemClock
 from ipycron.scheduling.events import ScheduledExecution
 from ipycron.scheduling.policy import Policy
@@ -235,7 +236,8 @@ class Late:
         launcher = ProcessLauncher(self, self.told.append)
         setting = Setting(b"/", {}, tuple(map(os.fsencode, sys.path)), 30, 1 << 20)
         job = FileJob(os.fsencode(path))
-        rest = (EVERY_SECOND, "UTC", True, None, Policy(), job, setting, "fork")
+        plain = PlainCron(EVERY_SECOND, "UTC", day_or=True, hash_id=None)
+        rest = (EVERY_SECOND, "UTC", plain, Policy(), job, setting, "fork")
         launcher.register(Register("id", "name", *rest), Payload())
         worker = await launcher.launch("id", lambda *_: None)
         slot = find_next_slot()

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from ipycron.api.task import Task
-    from ipycron.cron import CronExpression
+    from ipycron.cron.trigger import Trigger
 
 _HEADS = ("name", "status", "schedule", "next run", "last run", "runs kept")
 TEXT_STYLE = (
@@ -73,7 +73,7 @@ def _join_units(next_run: str) -> str:
 class ExpressionView:
     """An expression: its words, its fields and its next fires."""
 
-    def __init__(self, expression: CronExpression, *, count: int = 5) -> None:
+    def __init__(self, expression: Trigger, *, count: int = 5) -> None:
         self._expression = expression
         self._count = count
 

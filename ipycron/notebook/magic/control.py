@@ -15,7 +15,6 @@ from IPython.core.error import UsageError
 
 from ipycron.api import functions as api
 from ipycron.api.wait import wait as api_wait
-from ipycron.client.instants import read_duration
 from ipycron.errors import (
     BlockingCall,
     IpycronError,
@@ -49,6 +48,7 @@ from ipycron.scheduling.checks import (
     option,
 )
 from ipycron.scheduling.policy import check_catch_up_mode
+from ipycron.triggers.durations import read_duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable

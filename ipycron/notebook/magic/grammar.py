@@ -13,12 +13,12 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ipycron.client.instants import read_duration
 from ipycron.client.options import find_advice
 from ipycron.cron import CronExpression
 from ipycron.cron import split_expression as split_expression  # noqa: PLC0414 - a part of the grammar
 from ipycron.errors import InvalidOption, suggest
 from ipycron.scheduling.checks import OptionKind
+from ipycron.triggers.durations import read_duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

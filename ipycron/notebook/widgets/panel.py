@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from ipycron.api.task import Task
-    from ipycron.cron import CronExpression
+    from ipycron.cron.trigger import Trigger
     from ipycron.notebook.widgets.model import EventRow, TaskRow
     from ipycron.scheduling.bounds import Bounded
 
@@ -174,7 +174,7 @@ class Panel(LiveView):
         return {"text/plain": repr(table), "text/html": table._repr_html_()}
 
 
-def _find_schedule(task: Task) -> CronExpression | Bounded | From | None:
+def _find_schedule(task: Task) -> Trigger | Bounded | From | None:
     """Return what a task's pause leaves of its schedule; None for nothing."""
     record = get_record(task)
     pause = record.pause

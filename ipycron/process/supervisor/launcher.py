@@ -387,7 +387,7 @@ class ProcessLauncher:
             Load(
                 register.task_id,
                 register.name,
-                register.expression,
+                register.pattern,
                 register.zone,
                 register.job,
                 register.setting,

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
-from ipycron.cron import CronExpression
 from ipycron.errors import CoordinatorError, IpycronError, StartError
 from ipycron.process.direct.supervisor_end import Fate
 from ipycron.process.supervisor.launcher import ProcessLauncher
@@ -51,7 +50,7 @@ from ipycron.process.wire.protocol import (
     Shutdown,
     Streamed,
 )
-from ipycron.process.wire.zones import make_zone
+from ipycron.process.wire.triggers import make_trigger
 from ipycron.runlog.keeper import READERS_PATIENCE, HistoryKeeper
 from ipycron.scheduling.clock import SystemClock
 from ipycron.scheduling.events import Event, Notice, Status
@@ -189,7 +188,7 @@ class Supervisor:
             self._scheduler.add(
                 register.task_id,
                 name=register.name,
-                schedule=_make_schedule(register),
+                schedule=make_trigger(register.trigger),
                 policy=register.policy,
                 pause=register.pause,
             )
@@ -200,7 +199,7 @@ class Supervisor:
 
     def _reschedule(self, message: Reschedule) -> None:
         if message.task_id not in self._unregistered:
-            self._scheduler.reschedule(message.task_id, _make_schedule(message))
+            self._scheduler.reschedule(message.task_id, make_trigger(message.trigger))
 
     async def _control(self, control: Control | Pausing) -> None:
         failure = self._unregistered.get(control.task_id)
@@ -351,6 +350,7 @@ class Supervisor:
             runs_left=notice.runs_left,
             pause=notice.pause,
             next_attempt_at=notice.next_attempt_at,
+            is_skipped=notice.is_skipped,
         )
         run = notice.execution
         if outcome is None:
@@ -469,15 +469,6 @@ class ClientElector:
         else:
             holder = elected.holder
             answer.set_result(elected.is_elected if holder is None else Held(holder))
-
-
-def _make_schedule(message: Register | Reschedule) -> CronExpression:
-    return CronExpression(
-        message.expression,
-        make_zone(message.zone),
-        day_or=message.day_or,
-        hash_id=message.hash_id,
-    )
 
 
 def _encode_value(value: object) -> Payload:

@@ -31,6 +31,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from ipycron.process.wire.triggers import PlainTrigger  # noqa: TC001 - as below
+from ipycron.process.wire.zones import Zone  # noqa: TC001 - as below
 from ipycron.runlog.rows import TaskRow  # noqa: TC001 - msgspec reads the annotations
 from ipycron.runlog.settings import HistorySettings  # noqa: TC001 - as above
 from ipycron.scheduling.events import (  # noqa: TC001 - msgspec reads the annotations
@@ -130,15 +132,15 @@ class Register(Message, frozen=True):
     """Make a task known, stopped; the payload is its job's.
 
     Attributes:
+        pattern: the text of the trigger, for the job.
         life: what the history says of it; None if it is not recorded.
     """
 
     task_id: str
     name: str
-    expression: str
-    zone: str | int | tuple[str, bytes]
-    day_or: bool
-    hash_id: str | None
+    pattern: str
+    zone: Zone
+    trigger: PlainTrigger
     policy: Policy
     job: Job
     setting: Setting
@@ -170,10 +172,7 @@ class Reschedule(Message, frozen=True):
     """Change the schedule of a registered task; see `Register`."""
 
     task_id: str
-    expression: str
-    zone: str | int | tuple[str, bytes]
-    day_or: bool
-    hash_id: str | None
+    trigger: PlainTrigger
 
 
 class Execute(Message, frozen=True):
@@ -302,6 +301,7 @@ class Noticed(Message, frozen=True):
     runs_left: int | None
     pause: Pause | None = None
     next_attempt_at: float | None = None
+    is_skipped: bool = False
 
 
 class Streamed(Message, frozen=True):
@@ -408,7 +408,7 @@ class Fork(Message, frozen=True):
     """
 
     worker_id: int
-    zone: str | int | tuple[str, bytes]
+    zone: Zone
 
 
 class Forked(Message, frozen=True):
@@ -446,8 +446,8 @@ class Load(Message, frozen=True):
 
     task_id: str
     name: str
-    expression: str
-    zone: str | int | tuple[str, bytes]
+    pattern: str
+    zone: Zone
     job: Job
     setting: Setting
 

@@ -32,7 +32,7 @@ def make_run_context(load: Load, run: Run) -> TaskContext:
     return TaskContext(
         date=to_datetime(run.date, zone),
         triggered_at=started_at,
-        task=_describe_task(load.task_id, load.name, load.expression, str(zone)),
+        task=_describe_task(load.task_id, load.name, load.pattern, str(zone)),
         execution=ExecutionDescription(
             id=run.execution_id,
             reason=run.reason,

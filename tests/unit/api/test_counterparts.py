@@ -12,7 +12,7 @@ MODULE = [
     ("add_job", "Use schedule(expression, job, name=…)."),
     ("addJob", "Use schedule(expression, job, name=…)."),
     ("BackgroundScheduler", "There is no scheduler to create"),
-    ("every", 'Use schedule("*/10 * * * *", job)'),
+    ("IntervalTrigger", "Use every(interval)."),
     ("run_pending", "wait() keeps a script running"),
     ("createTask", "Here it is called 'create_task'."),
     ("schedul", "Did you mean 'schedule'?"),

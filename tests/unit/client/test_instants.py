@@ -6,8 +6,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from ipycron.client.instants import MAX_NOTE, check_note, read_instant, read_moment
+from ipycron.client.instants import MAX_NOTE, check_note, read_moment
 from ipycron.errors import InvalidOption
+from ipycron.triggers.instants import read_instant
 
 BERLIN = ZoneInfo("Europe/Berlin")
 NOW = datetime(2026, 12, 1, 8, 59, tzinfo=BERLIN)
