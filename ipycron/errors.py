@@ -24,6 +24,7 @@ __all__ = [
     "CaptureError",
     "CoordinatorError",
     "CronSyntaxError",
+    "ExecutionReplaced",
     "ExecutionStopped",
     "ExecutionTimeout",
     "ExecutorError",
@@ -34,6 +35,7 @@ __all__ = [
     "OverlapError",
     "ProtocolError",
     "PythonNotFound",
+    "QueueFull",
     "RemoteError",
     "RunRefused",
     "SelfWait",
@@ -645,6 +647,29 @@ class OverlapError(IpycronError, RuntimeError):
         )
 
 
+class QueueFull(IpycronError, RuntimeError):
+    """A run was requested, and too many runs are waiting for their turn already.
+
+    Attributes:
+        name: the task's.
+        queue: what they wait for.
+        limit: how many may wait.
+    """
+
+    name: str
+    queue: str
+    limit: int
+
+    def __init__(self, *, name: str, queue: str, limit: int) -> None:
+        super().__init__(
+            f"task {name!r}: {limit} runs are already waiting for {queue}. Wait for "
+            "their ends before requesting more.",
+            name=name,
+            queue=queue,
+            limit=limit,
+        )
+
+
 class WaitTimeout(IpycronError, TimeoutError):
     """`execute_timeout` passed; the run itself continues."""
 
@@ -737,6 +762,18 @@ class Snooze(IpycronError, RuntimeError):
             )
         text = f"run again in {float(found):g} s"
         super().__init__(text, seconds=float(found))
+
+
+class ExecutionReplaced(IpycronError, RuntimeError):
+    """A run was ended, or given up, for a newer one: `overlap="replace"`."""
+
+    name: str
+
+    def __init__(self, *, name: str) -> None:
+        super().__init__(
+            f"task {name!r}: the run was replaced by a newer one (overlap='replace').",
+            name=name,
+        )
 
 
 class WorkerCrashed(IpycronError, RuntimeError):

@@ -70,6 +70,7 @@ def schedule(
     start: datetime | date | str | None = None,
     end: datetime | date | str | None = None,
     day_or: bool = True,
+    overlap: Literal["allow", "skip", "queue", "replace"] = "allow",
     no_overlap: bool = False,
     max_executions: int | None = None,
     jitter: float | timedelta = 0,
@@ -118,8 +119,13 @@ def schedule(
         end: no slot after this instant; a date means its end. After the last slot and
             the last run the task is destroyed, as after `max_executions`.
         day_or: True: either day field matches, as in cron; False: both must.
-        no_overlap: skip a slot and refuse a manual run while a run is in progress in
-            this instance; other instances of a fleet are not checked.
+        overlap: what becomes of a slot, and of a manual run, while a run is in progress
+            in this instance; other instances of a fleet are not checked. ``"allow"``:
+            both run. ``"skip"``: the slot is skipped, a manual run refused.
+            ``"queue"``: it waits for the end of the run; of the slots that wait, the
+            newest remains. ``"replace"``: the run in progress is ended as by a
+            timeout, then it runs.
+        no_overlap: another word for ``overlap="skip"``.
         max_executions: scheduled runs before the task is destroyed.
         jitter: the longest random delay before a scheduled run, seconds.
         tolerance: how late a run may begin after its slot, seconds.
@@ -182,6 +188,7 @@ def create_task(
     start: datetime | date | str | None = None,
     end: datetime | date | str | None = None,
     day_or: bool = True,
+    overlap: Literal["allow", "skip", "queue", "replace"] = "allow",
     no_overlap: bool = False,
     max_executions: int | None = None,
     jitter: float | timedelta = 0,

@@ -160,6 +160,11 @@ class Task(Generic[T]):
         return self._record.logger
 
     @property
+    def queued(self) -> tuple[Execution, ...]:
+        """The runs that wait for their turn or for a place in a pool, oldest first."""
+        return self._record.observed.queued
+
+    @property
     def running(self) -> tuple[Execution, ...]:
         """The runs in progress, oldest first; a snapshot."""
         return self._record.observed.running

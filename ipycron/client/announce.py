@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from ipycron.client.completion import log_error
 from ipycron.client.executions import read_value, wrap_value
+from ipycron.errors import ExecutionReplaced
 from ipycron.process.wire.outcome import safe_str
 from ipycron.process.wire.printable import keep_colours
 from ipycron.scheduling.events import Event, TaskContext, to_datetime
@@ -36,6 +37,7 @@ _QUIET = {
     Event.EXECUTION_STARTED,
     Event.EXECUTION_FINISHED,
     Event.EXECUTION_MAX_REACHED,
+    Event.EXECUTION_QUEUED,
 }
 """Events that are logged at the debug level only."""
 
@@ -65,7 +67,7 @@ def log_event(task: TaskRecord, notice: Notice, context: TaskContext) -> None:
             has_listener = task.listeners.has_named(notice.event)
             if not has_listener and not task.options.suppress_missed_warning:
                 _log_missed(task, context)
-        case Event.EXECUTION_OVERLAP if task.options.no_overlap:
+        case Event.EXECUTION_OVERLAP if task.options.skips_overlap:
             text = "skipped %s, the run before is not over"
             _log(task, logging.WARNING, text, context.date_local_iso)
         case Event.TASK_RESTARTED if context.error is not None:
@@ -84,6 +86,9 @@ def log_event(task: TaskRecord, notice: Notice, context: TaskContext) -> None:
             _log_error(task, "stopped for good", context.error)
         case Event.EXECUTION_SKIPPED if notice.reason == "coordinator-error":
             _log_error(task, "not run, the coordinator failed", context.error)
+        case Event.EXECUTION_SKIPPED if notice.reason == "superseded":
+            text = "skipped %s, a newer slot waits for the run before"
+            _log(task, logging.WARNING, text, context.date_local_iso)
         case _:
             _log(task, logging.DEBUG, "%s", notice.event)
 
@@ -113,6 +118,8 @@ def _log_failure(task: TaskRecord, context: TaskContext) -> None:
     before = task.observed.history.find_before(execution.id)
     if execution.is_stopped:
         _log(task, logging.DEBUG, "a run was ended by the stop")
+    elif isinstance(error, ExecutionReplaced):
+        _log(task, logging.INFO, "a run was replaced by a newer one")
     elif before is not None and _is_same(before, error):
         _log(task, logging.DEBUG, "a run failed again: %s", execution.summary)
     else:

@@ -495,7 +495,7 @@ class BackgroundTasks:
         loss = self._resumptions.follow(
             message,
             task.schedule,
-            no_overlap=task.options.no_overlap,
+            skips_overlap=task.options.skips_overlap,
             inherited=task.outage,
         )
         if event is Event.TASK_STARTED:
@@ -518,6 +518,7 @@ class BackgroundTasks:
                 pause=message.pause,
                 next_attempt_at=message.next_attempt_at,
                 is_skipped=message.is_skipped,
+                run_id=message.run_id,
             )
         )
 

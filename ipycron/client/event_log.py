@@ -39,7 +39,7 @@ class Item(NamedTuple):
         number: increases over all events of this process.
         duration: seconds that the run took, None where the event ends no run.
         summary: the result or error in one line.
-        is_stopped: whether a stop ended the run.
+        is_stopped: whether a stop, or a newer run, ended the run.
     """
 
     number: int
@@ -107,7 +107,7 @@ class EventLog:
             "" if outcome is None else outcome.summary,
             notice.reason,
             notice.missed_count,
-            outcome is not None and outcome.manner == "stopped",
+            outcome is not None and outcome.manner in ("stopped", "replaced"),
         )
         is_wanted = item.is_stopped or notice.reason == "paused"
         is_problem = notice.event in PROBLEMS and not is_wanted

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     )
 
 
-_ENDED_BY_SOMEBODY = frozenset({"stopped", "cancelled"})
+_ENDED_BY_SOMEBODY = frozenset({"stopped", "replaced", "cancelled"})
 
 
 class RunFacts:
@@ -53,8 +53,8 @@ class RunFacts:
     def outcome(self) -> str | None:
         """How it ended, in a word; None before the end.
 
-        ``"finished"`` or ``"failed"``; ``"stopped"`` if a stop ended it,
-        ``"cancelled"`` if its job did so by `Cancel`.
+        ``"finished"`` or ``"failed"``; ``"stopped"`` if a stop ended it, ``"replaced"``
+        if a newer run did, ``"cancelled"`` if its job did so by `Cancel`.
         """
         if self.is_ok is None:
             return None
@@ -163,6 +163,10 @@ class Execution(RunFacts):
         self.manner = outcome.manner
         self.is_ok = outcome.is_ok
 
+    def begin(self, scheduled: ScheduledExecution) -> None:
+        """Record that its code was started, after it had been queued."""
+        self._scheduled = scheduled
+
     def rest(self, notice: Notice) -> None:
         """Record that an attempt is over, and when the next one begins."""
         attempt, is_failure = notice.execution, notice.outcome is not None
@@ -210,7 +214,7 @@ class Execution(RunFacts):
 
     def __repr__(self) -> str:
         if self.is_ok is None:
-            state = "running" if self.started_at is not None else "pending"
+            state = "running" if self.started_at is not None else "queued"
         else:
             state = f"{self.outcome} {self.summary}"
         took = "" if self.duration is None else f" in {self.duration:.3f} s"
@@ -367,10 +371,11 @@ class History:
         finished: runs that returned, since the task was created.
         failed: runs that did not.
         stopped: runs that a stop ended; they count as neither.
+        replaced: runs that a newer one ended; they count as neither.
         cancelled: runs that their job has cancelled; they count as neither.
         missed: slots that did not run in time.
-        skipped: slots left to another instance, without a coordinator's answer, or in
-            a pause.
+        skipped: slots left to another instance, without a coordinator's answer, in a
+            pause, or for a newer slot.
     """
 
     __slots__ = (
@@ -380,6 +385,7 @@ class History:
         "failed",
         "finished",
         "missed",
+        "replaced",
         "skipped",
         "stopped",
     )
@@ -391,6 +397,7 @@ class History:
         self.finished = 0
         self.failed = 0
         self.stopped = 0
+        self.replaced = 0
         self.cancelled = 0
         self.missed = 0
         self.skipped = 0
@@ -404,6 +411,8 @@ class History:
             self.finished += 1
         elif run.manner == "stopped":
             self.stopped += 1
+        elif run.manner == "replaced":
+            self.replaced += 1
         else:
             self.failed += 1
         self._runs = (*self._runs[1 - MAX_RUNS :], run)
@@ -447,7 +456,8 @@ class History:
     @property
     def total(self) -> int:
         """The number of all runs, including those forgotten."""
-        return self.finished + self.failed + self.stopped + self.cancelled
+        ended = self.stopped + self.replaced + self.cancelled
+        return self.finished + self.failed + ended
 
     def __repr__(self) -> str:
         kept, total = len(self), self.total

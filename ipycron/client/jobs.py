@@ -351,6 +351,14 @@ def _find_culprit(function: Callable[..., Any]) -> tuple[str, Any] | None:
 
 def _check_in_thread(options: TaskOptions) -> None:
     """Refuse what would have to end a function that runs in a thread."""
+    if options.overlap == "replace":
+        raise InvalidOption(
+            option="overlap",
+            value=options.overlap,
+            expected="'allow', 'skip' or 'queue' for an inline function: a thread "
+            "cannot be killed",
+            advice="Use background=True, or a coroutine function.",
+        )
     limits = {"timeout": options.timeout, "retry": options.retries.deadline}
     for name, limit in limits.items():
         if limit is not None:

@@ -371,8 +371,9 @@ _ELSEWHERE = {
     "splay random_sleep",
     "tolerance": "missed_execution_tolerance misfire_grace_time grace_time grace "
     "starting_deadline_seconds recover_missed_executions",
-    "no_overlap": "max_instances max_active_runs concurrency_policy allow_overlap "
-    "overlap prevent_overlap protect singleton concurrency skip_if_running "
+    "overlap": "concurrency_policy overlap_policy allow_overlap",
+    "no_overlap": "max_instances max_active_runs "
+    "prevent_overlap protect singleton concurrency skip_if_running "
     "without_overlapping mutex",
     "max_executions": "max_runs max_run run_limit repeat times count limit",
     "name": "id job_id task_id title label job_name dag_id",
@@ -443,6 +444,13 @@ def make_options(given: dict[str, Any]) -> TaskOptions:
         if name not in OPTIONS:
             raise UnknownOption(option=name, known=OPTIONS, advice=find_advice(name))
     options = TaskOptions(**check_options(TaskOptions, given))
+    if options.no_overlap and given.get("overlap", "skip") != "skip":
+        raise InvalidOption(
+            option="overlap",
+            value=options.overlap,
+            expected="'skip' with no_overlap, which means the same",
+            advice="Give one of the two.",
+        )
     if _OWN & given.keys() or isinstance(options.timezone, tzinfo):
         return options
     shared: TaskOptions = _share(options)

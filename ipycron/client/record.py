@@ -471,9 +471,9 @@ class TaskRecord:
             raise self.client.make_over_error(self)
         action = what.partition(" ")[0]
         call = f"{action}() of task {self.name!r}"
-        if action in ("stop", "destroy") or (
-            action == "backfill" and self.options.no_overlap
-        ):
+        mode = self.options.overlap_mode
+        waits_for_turn = {"backfill": ("skip", "queue"), "execute": ("queue",)}
+        if action in ("stop", "destroy") or mode in waits_for_turn.get(action, ()):
             check_not_inside(call, self.id)
         if action in ("stop", "destroy") and blocks:
             check_not_listening(call, self.id)

@@ -97,7 +97,7 @@ class Resumptions:
         notice: Noticed,
         schedule: Schedule,
         *,
-        no_overlap: bool,
+        skips_overlap: bool,
         inherited: Outage | None = None,
     ) -> SupervisorLost | None:
         """Apply an event; return the loss that it recovers from, if it is such a start.
@@ -105,7 +105,7 @@ class Resumptions:
         Args:
             notice: the event.
             schedule: the task's.
-            no_overlap: whether an overlapping slot is skipped, not run later.
+            skips_overlap: whether an overlapping slot is skipped, not run later.
             inherited: what a first start has to settle of an earlier life.
         """
         task_id, execution = notice.task_id, notice.execution
@@ -123,7 +123,7 @@ class Resumptions:
             return resumption.error
         if (
             notice.event in _SETTLING
-            or (notice.event is Event.EXECUTION_OVERLAP and no_overlap)
+            or (notice.event is Event.EXECUTION_OVERLAP and skips_overlap)
         ) and (execution is None or execution.is_scheduled):
             slot = int(notice.date)
             settled = self._settled.setdefault(task_id, Settled(slot))

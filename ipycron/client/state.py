@@ -78,6 +78,7 @@ class ObservedState:
         "_early",
         "_is_limit_told",
         "_is_started",
+        "_queued",
         "_running",
         "_task_id",
         "_zone",
@@ -104,6 +105,7 @@ class ObservedState:
         self._zone = zone
         self._defer = defer
         self._running: SmallMap[str, Execution] = NOTHING
+        self._queued: SmallMap[str, Execution] = NOTHING
         # Whether its start was reported and its stop was not.
         self._is_started = False
         self._is_limit_told = False
@@ -126,7 +128,12 @@ class ObservedState:
     def forget_in_child(self) -> None:
         """Show nothing as in progress, in a process that the client forked."""
         self.status = Status.STOPPED
-        self._running = NOTHING
+        self._running = self._queued = NOTHING
+
+    @property
+    def queued(self) -> tuple[Execution, ...]:
+        """The runs that wait for their turn or for a place, oldest first."""
+        return self._queued.values()
 
     @property
     def running(self) -> tuple[Execution, ...]:
@@ -139,15 +146,21 @@ class ObservedState:
         scheduled = notice.execution
         if scheduled is None:
             self.history.count(notice)
+            self._queued = self._queued.remove(notice.run_id or "")
             return None
-        execution = self._running.get(scheduled.id)
+        execution = self._running.get(scheduled.id) or self._queued.get(scheduled.id)
+        self._queued = self._queued.remove(scheduled.id)
         if execution is None:
             execution = Execution(scheduled, self._zone)
+        elif execution.started_at is None:
+            execution.begin(scheduled)
         if notice.event is Event.EXECUTION_STARTED:
             self._open(execution)
         elif notice.event in ENDS:
             assert notice.outcome is not None
             self._close(execution, scheduled, notice.outcome)
+        elif notice.event is Event.EXECUTION_QUEUED:
+            self._queued = self._queued.add(execution.id, execution)
         elif notice.event is Event.EXECUTION_RETRY:
             execution.rest(notice)
         return execution
@@ -160,6 +173,8 @@ class ObservedState:
         event = notice.event
         if event in _PAUSING:
             self._note_pause(notice)
+        if event in _IS_STARTED_AFTER:  # no run waits through a stop
+            self._queued = NOTHING
         self._is_started = _IS_STARTED_AFTER.get(event, self._is_started)
         self._is_limit_told |= event is Event.EXECUTION_MAX_REACHED
 

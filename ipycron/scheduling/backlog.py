@@ -30,9 +30,9 @@ class _Owed(msgspec.Struct, order=True):
 class Backlog:
     """Runs owed slots in turn, oldest first, beside the schedule.
 
-    The next one begins when the one before has ended. With `no_overlap` it also waits
-    for all other runs: skipping it would lose it, and the slots behind it. A slot that
-    has left the window when its turn comes is missed.
+    The next one begins when the one before has ended. Unless runs may overlap it also
+    waits for all others: skipping it would lose it, and the slots behind it. A slot
+    that has left the window when its turn comes is missed.
     """
 
     __slots__ = (
@@ -112,7 +112,7 @@ class Backlog:
             return False
         if self._run is not None and self._run.stage is not RunStage.OVER:
             return False
-        return state.busy_run is None or not state.policy.no_overlap
+        return state.busy_run is None or state.policy.overlap_mode == "allow"
 
     def _begin(self, owed: _Owed) -> None:
         window = self._catch_up.window

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from ipycron.errors import ExecutionStopped
+from ipycron.errors import ExecutionReplaced, ExecutionStopped
 from ipycron.scheduling.retry import (
     Judgement,  # noqa: TC001 - msgspec reads the annotations
 )
@@ -29,10 +29,10 @@ and is caught up on, or a caller asked for a slot of the past."""
 BY_SCHEDULE: frozenset[Reason] = frozenset({"scheduled", "catch_up"})
 """The reasons of runs that are the schedule's own: they settle their slots, count
 towards `max_executions` and are elected. The others are runs beside the schedule."""
-SkipReason = Literal["not-elected", "coordinator-error", "paused"]
-Manner = Literal["plain", "stopped", "cancelled", "missed"]
-"""How a run ended, where it has neither just returned nor failed: a stop ended it, the
-job cancelled it, or its code never began because it was too late."""
+SkipReason = Literal["not-elected", "coordinator-error", "paused", "superseded"]
+Manner = Literal["plain", "stopped", "replaced", "cancelled", "missed"]
+"""How a run ended, where it has neither just returned nor failed: a stop or a newer run
+ended it, the job cancelled it, or its code never began because it was too late."""
 
 
 class Status(StrEnum):
@@ -47,8 +47,8 @@ class Status(StrEnum):
 class Event(StrEnum):
     """The events of a task; their string values are accepted as well.
 
-    Source: node-cron 4.6.0, with `task:restarted`, `task:paused`, `task:resumed` and
-    `execution:retry` added.
+    Source: node-cron 4.6.0, with `task:restarted`, `task:paused`, `task:resumed`,
+    `execution:queued` and `execution:retry` added.
     """
 
     TASK_STARTED = "task:started"
@@ -65,6 +65,7 @@ class Event(StrEnum):
     EXECUTION_OVERLAP = "execution:overlap"
     EXECUTION_MAX_REACHED = "execution:max_reached"
     EXECUTION_SKIPPED = "execution:skipped"
+    EXECUTION_QUEUED = "execution:queued"
     EXECUTION_RETRY = "execution:retry"
 
 
@@ -84,6 +85,7 @@ EventName = Literal[
     "execution:overlap",
     "execution:max_reached",
     "execution:skipped",
+    "execution:queued",
     "execution:retry",
 ]
 """The names of events as strings; ``"*"`` stands for every event."""
@@ -208,12 +210,16 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         """Return the outcome of a run that an exception ended."""
         head, _, _ = str(error).partition("\n")
         name = type(error).__name__
-        is_stopped = isinstance(error, ExecutionStopped)
+        manner: Manner = "missed" if is_missed else "plain"
+        if isinstance(error, ExecutionStopped):
+            manner = "stopped"
+        elif isinstance(error, ExecutionReplaced):
+            manner = "replaced"
         return cls(
             is_ok=False,
             value=error,
             summary=f"{name}: {head}" if head else name,
-            manner="missed" if is_missed else "stopped" if is_stopped else "plain",
+            manner=manner,
         )
 
 
@@ -238,8 +244,7 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
         missed_since: where it covers several: none of them is older. Every slot of the
             schedule between this instant and `date` is settled then.
         runs_left: scheduled runs left under `max_executions`, None without a limit.
-        run_id: of a slot that did not run, the id of its run that was pending; for the
-            history only.
+        run_id: of a slot that did not run, the id of its run that was pending.
         is_skipped: whether the slot of an `execution:overlap` does not run.
         pause: what a `task:paused` begins or changes.
         next_attempt_at: when a run is to be attempted again, Unix seconds.

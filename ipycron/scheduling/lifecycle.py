@@ -220,7 +220,8 @@ class Lifecycle:
 
         Raises:
             TaskDestroyed, TaskNotStarted: if the task cannot run now or soon.
-            OverlapError: if it would overlap another run and `no_overlap` is set.
+            OverlapError: if it would overlap another run and these are skipped.
+            QueueFull: if too many runs wait for their turn.
         """
         state = self.state
         if self._is_destroying or state.phase is Phase.DESTROYED:
@@ -377,6 +378,7 @@ class Lifecycle:
     def handle_work_done(self) -> None:
         """Continue a stop, or end the task, once the last run has ended."""
         state = self.state
+        self._admission.serve_queue()
         self._slots.serve_backlog()
         self._slots.count_from_end()
         has_ended = state.has_ended and state.phase is Phase.STARTED

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime  # noqa: TC003 - msgspec reads the annotations
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from ipycron.errors import InvalidOption
+from ipycron.errors import InvalidOption, suggest
 from ipycron.scheduling.checks import (
     OptionKind,
     check_count,
@@ -110,6 +110,20 @@ def read_catch_up(name: str, value: Any) -> CatchUp:
     return checked if isinstance(checked, CatchUp) else _CATCH_UPS[checked]
 
 
+Overlap = Literal["allow", "skip", "queue", "replace"]
+
+
+def check_overlap(name: str, value: Any) -> Overlap:
+    """Accept one of the four modes."""
+    if not isinstance(value, str) or value not in get_args(Overlap):
+        listed = ", ".join(map(repr, get_args(Overlap)))
+        advice = suggest(value, get_args(Overlap)) if isinstance(value, str) else ""
+        raise InvalidOption(
+            option=name, value=value, expected=f"one of {listed}", advice=advice.strip()
+        )
+    return value  # type: ignore[return-value]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """Options that decide whether, and for how long, a task runs. Durations in seconds.
@@ -117,10 +131,16 @@ class Policy:
     The help of each field is its documentation; see `behaviour` R1 to R7.
     """
 
+    overlap: Overlap = option(
+        "allow",
+        check_overlap,
+        "a slot while a run is in progress: allow, skip, queue or replace",
+        kind=OptionKind.TEXT,
+    )
     no_overlap: bool = option(
         False,
         check_flag,
-        "skip slots, refuse manual runs, while a run of this instance is in progress",
+        "the same as --overlap skip: skip slots, refuse manual runs, while one runs",
         kind=OptionKind.FLAG,
     )
     max_executions: int | None = option(
@@ -198,6 +218,16 @@ class Policy:
         """`catch_up` as an object."""
         given = self.catch_up
         return given if isinstance(given, CatchUp) else _CATCH_UPS[given]
+
+    @property
+    def overlap_mode(self) -> Overlap:
+        """What becomes of a slot that is due while a run is in progress (O1)."""
+        return "skip" if self.no_overlap else self.overlap
+
+    @property
+    def skips_overlap(self) -> bool:
+        """Whether such a slot is skipped."""
+        return self.overlap_mode == "skip"
 
     @property
     def retries(self) -> Retry:

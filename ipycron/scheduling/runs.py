@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ipycron.errors import ExecutionStopped, ExecutionTimeout, OverlapError
+from ipycron.errors import (
+    ExecutionReplaced,
+    ExecutionStopped,
+    ExecutionTimeout,
+    OverlapError,
+    QueueFull,
+)
 from ipycron.scheduling.aio import spawn, until
 from ipycron.scheduling.events import Event, Outcome, ScheduledExecution
 from ipycron.scheduling.retry import LONGEST_WAIT, SHORTEST_SNOOZE
@@ -31,9 +37,17 @@ if TYPE_CHECKING:
 # Seconds, as in `plan`.
 _ROUNDING = 1e-6
 
+MAX_QUEUED = 100
+"""Manual runs of one task that may wait for their turn; of slots, one does."""
+
+_IN_TURN = ("queue", "replace")
+_REPLACING = ("scheduled", "invoked")
+"""Runs that replace others: those of the past wait for their turn instead."""
+
 _NOT_BEGUN = (RunStage.PENDING, RunStage.RESTING)
 
 NEXT_SLOT = "the next slot of the task"
+REPLACED = "the run that replaced it"
 DEADLINE = "its deadline"
 LINGERS = "its code, which could not be ended"
 
@@ -89,7 +103,7 @@ class Admission:
         policy = self._state.policy
         self._workers.hold()
         if self._state.runs or self._state.lingering:
-            is_skipped = policy.no_overlap or self.is_limit_reserved
+            is_skipped = policy.skips_overlap or self.is_limit_reserved
             self._state.emit(Event.EXECUTION_OVERLAP, date=slot, is_skipped=is_skipped)
             if is_skipped:
                 return
@@ -103,7 +117,7 @@ class Admission:
         self._workers.hold()
         run = self._tracker.open("catch_up", slot, execution_id)
         run.latest = slot + window
-        self._elect_or(self._begin, run)
+        self._elect_or(self._take_turn, run)
         return run
 
     def call(
@@ -120,22 +134,27 @@ class Admission:
             slot: of a backfill; None for a call.
 
         Raises:
-            OverlapError: if another run is pending or in progress and `no_overlap` is
-                set.
+            OverlapError: if another run is pending or in progress and overlapping ones
+                are skipped.
+            QueueFull: if too many runs wait for their turn.
         """
         state = self._state
-        busy_run = state.busy_run if state.policy.no_overlap else None
+        busy_run = state.busy_run if state.policy.skips_overlap else None
         if busy_run is not None:
             raise OverlapError(name=state.name, execution_id=busy_run)
+        if sum(run.queued_at is not None for run in state.runs.values()) >= MAX_QUEUED:
+            queue = "the run in progress (overlap='queue')"
+            raise QueueFull(name=state.name, queue=queue, limit=MAX_QUEUED)
         reason: Reason = "invoked" if slot is None else "backfill"
         date = self._services.clock.now() if slot is None else slot
         run = self._tracker.open(reason, date, execution_id, end=end)
-        self._begin(run)
+        self._take_turn(run)
         return run
 
     def adopt(self, worker: Worker, execution_id: str, date: float) -> None:
         """Follow a manual run that a worker has already begun."""
         run = self._tracker.open("invoked", date, execution_id)
+        run.has_turn = True
         self._workers.occupy(worker)
         self._tracker.start(run, worker)
 
@@ -206,8 +225,14 @@ class Admission:
         left = self._state.runs_left
         if left is None:
             return False
-        pending = (r for r in self._state.runs.values() if r.stage is RunStage.PENDING)
-        return sum(run.is_scheduled for run in pending) >= left
+        pending = sum(
+            run.is_scheduled
+            and run.stage is RunStage.PENDING
+            # One that is queued will give way to the slot.
+            and run.queued_at is None
+            for run in self._state.runs.values()
+        )
+        return pending >= left
 
     def _elect_or(self, step: Callable[[Run], None], run: Run) -> None:
         """Continue with `step` once this instance is elected; at once without a fleet.
@@ -250,10 +275,100 @@ class Admission:
             delay = self._services.uniform(0.0, limit)
             tolerance = self._state.policy.tolerance
             run.latest = self._services.clock.now() + delay + tolerance
-            self._call_after(run, delay, self._begin)
+            self._call_after(run, delay, self._take_turn)
             self._state.note(run)
         else:
+            self._take_turn(run)
+
+    # --- turns: runs that must not overlap (O1) ---------------------------------------
+
+    def _take_turn(self, run: Run) -> None:
+        """Begin the run, or have it wait for those in progress, or end those."""
+        undo(run)
+        if run.is_scheduled and self._state.is_exhausted:
+            self._skip(run)
+        elif self._state.policy.overlap_mode in _IN_TURN and self._is_occupied(run):
+            self._queue(run)
+        else:
+            run.has_turn = True
             self._begin(run)
+
+    def _is_occupied(self, run: Run) -> bool:
+        """Return whether another run of the task is, or may be, in progress."""
+        others = (other for other in self._state.runs.values() if other is not run)
+        return bool(self._state.lingering) or any(other.has_turn for other in others)
+
+    def _queue(self, run: Run) -> None:
+        """Have a run wait for its turn; of the slots that wait, the newest remains."""
+        is_replacing = (
+            self._state.policy.overlap_mode == "replace"
+            and run.execution.reason in _REPLACING
+        )
+        for other in [r for r in self._state.runs.values() if r.queued_at is not None]:
+            if is_replacing or (other.is_scheduled and run.is_scheduled):
+                older, newer = sorted((other, run), key=lambda r: r.execution.date)
+                self._give_way(older)
+                if newer is other:  # it had a shorter random delay
+                    return
+        run.queued_at = self._services.clock.monotonic()
+        self._state.note(run)
+        self._state.emit(
+            Event.EXECUTION_QUEUED, date=run.execution.date, execution=run.execution
+        )
+        if is_replacing:
+            self._replace_others()
+
+    def _replace_others(self) -> None:
+        """End every run that has had its turn, wherever it is by now."""
+        # Listed first: the end of the last one gives the newer run its turn.
+        for run in [run for run in self._state.runs.values() if run.has_turn]:
+            if run.stage is RunStage.PENDING:
+                self._give_way(run)
+            elif run.stage is RunStage.RESTING:
+                undo(run)
+                self._tracker.replace_resting(run)
+            elif run.stage is RunStage.ACTIVE:
+                self._tracker.replace(run)
+        self.serve_queue()
+
+    def _give_way(self, run: Run) -> None:
+        """Give up a run that has not begun, for a newer one."""
+        undo(run)
+        if run.is_scheduled:
+            self._tracker.forget(run)
+            self._state.emit_superseded(run)
+        else:
+            self._tracker.fail(run, ExecutionReplaced(name=self._state.name))
+
+    def serve_queue(self) -> None:
+        """Begin the run that has waited longest, if the one in progress is over."""
+        for run in self._state.runs.values():
+            if run.queued_at is None or run.stage is not RunStage.PENDING:
+                continue
+            if self._state.phase is not Phase.STARTED or self._is_occupied(run):
+                return
+            self._end_wait(run)
+            self._take_turn(run)
+
+    def _end_wait(self, run: Run) -> None:
+        """Extend a run's time by what it has waited: only a suspend counts (C2)."""
+        assert run.queued_at is not None
+        if run.latest is not None:
+            run.latest += self._services.clock.monotonic() - run.queued_at
+        run.queued_at = None
+
+    def _skip(self, run: Run) -> None:
+        """Skip a slot for which no run is left: others have begun meanwhile."""
+        self._tracker.forget(run)
+        self._state.emit(
+            Event.EXECUTION_OVERLAP,
+            date=run.execution.date,
+            is_skipped=True,
+            run_id=run.execution.id,
+        )
+        self._observer.handle_work_done()
+
+    # --- workers ----------------------------------------------------------------------
 
     def _call_after(self, run: Run, delay: float, step: Callable[[Run], None]) -> None:
         """Call `step` after `delay` seconds by the wall clock or the monotonic clock.
@@ -457,6 +572,17 @@ class RunTracker:
         self._begin(run)
         self._conclude(run, Outcome.of_error(error))
 
+    def replace(self, run: Run) -> None:
+        """End a run in progress for a newer one, as a timeout ends it."""
+        if run.verdict is None:
+            run.ladder_end = run.ladder_end or REPLACED
+            run.verdict = ExecutionReplaced(name=self._state.name)
+            self._workers.spawn(self._end(run))
+
+    def replace_resting(self, run: Run) -> None:
+        """End a run between two attempts for a newer one."""
+        self._close(run, Outcome.of_error(ExecutionReplaced(name=self._state.name)))
+
     def end_ladder(self, run: Run, why: str) -> None:
         """Close a run between two attempts."""
         assert run.last is not None
@@ -563,6 +689,7 @@ class RunTracker:
             return
         run.ladder_end = run.ladder_end or LINGERS
         self._state.linger(run.execution.id, run.future)
+        run.future.add_done_callback(lambda _: self._observer.handle_work_done())
         if isinstance(run.verdict, ExecutionTimeout):
             name, timeout = run.verdict.name, run.verdict.timeout
             run.verdict = ExecutionTimeout(name=name, timeout=timeout, is_ended=False)
@@ -578,7 +705,8 @@ class RunTracker:
     def _judge(self, run: Run, error: BaseException | None) -> Outcome:
         # A job that returns within the grace period after a stop has returned normally.
         # After a timeout it has failed: it took too long, even if it then returned.
-        if error is None and not isinstance(run.verdict, ExecutionTimeout):
+        is_ended = isinstance(run.verdict, ExecutionTimeout | ExecutionReplaced)
+        if error is None and not is_ended:
             assert run.future is not None
             return run.future.result()
         return Outcome.of_error(run.verdict or error or RuntimeError("unknown"))

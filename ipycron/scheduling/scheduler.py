@@ -226,7 +226,9 @@ class Scheduler:
 
         Raises:
             TaskNotStarted, TaskDestroyed: if the task cannot run.
-            OverlapError: if a run is pending or in progress and `no_overlap` is set.
+            OverlapError: if a run is pending or in progress and overlapping ones are
+                skipped.
+            QueueFull: if too many runs wait for their turn.
         """
         end: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._find_living(task_id).call(execution_id, end)
@@ -243,7 +245,7 @@ class Scheduler:
         `execution:failed`, whatever happens. It may be emitted before this returns.
 
         Raises:
-            TaskNotStarted, TaskDestroyed, OverlapError: as for `execute`.
+            TaskNotStarted, TaskDestroyed, OverlapError, QueueFull: as for `execute`.
         """
         run = self._find_living(task_id).call(execution_id, slot=slot)
         return run.execution.id

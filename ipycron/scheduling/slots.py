@@ -357,7 +357,7 @@ class Slots:
     def _carry_out(self, beat: Beat) -> None:
         """Report the missed slots of a wake-up, run the due one, catch up on the rest.
 
-        The one that is due comes first: with `no_overlap` it would be skipped later.
+        The one that is due comes first: it might be skipped later.
         """
         state = self._state
         if beat.newest is not None:

@@ -194,6 +194,15 @@ class TaskState:
             run_id=run_id,
         )
 
+    def emit_superseded(self, run: Run) -> None:
+        """Report the slot of a run that waited, and that a newer one replaces."""
+        self.emit(
+            Event.EXECUTION_SKIPPED,
+            date=run.execution.date,
+            reason="superseded",
+            run_id=run.execution.id,
+        )
+
     def note(self, run: Run, *, is_dropped: bool = False) -> None:
         """Note for the history that a run waits, or was dropped while it did."""
         self.note_execution(run.execution.copy(), is_dropped=is_dropped)
@@ -307,6 +316,8 @@ class Run(msgspec.Struct, eq=False, kw_only=True):
         began: when the code of its newest attempt was started, by the monotonic clock.
         undo: cancels what the pending run is waiting for.
         is_waiting: whether it is waiting for the main worker.
+        has_turn: whether other runs of its task have made room for it.
+        queued_at: the monotonic time since which it has waited for its turn, or None.
         key: the key of the slot's claim, while this instance holds the claim.
         worker: the worker that runs it.
         future: resolved by the worker with the outcome.
@@ -326,6 +337,8 @@ class Run(msgspec.Struct, eq=False, kw_only=True):
     began: float = 0.0
     undo: Callable[[], object] | None = None
     is_waiting: bool = False
+    has_turn: bool = False
+    queued_at: float | None = None
     key: str | None = None
     worker: Worker | None = None
     future: asyncio.Future[Outcome] | None = None

@@ -16,6 +16,7 @@ FACTS = {
     "expected": "a number",
     "execution_id": "e1",
     "known": ["report"],
+    "limit": 100,
     "option": "timeout",
     "path": "job.py",
     "seconds": 5,

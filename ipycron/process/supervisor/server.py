@@ -351,6 +351,7 @@ class Supervisor:
             pause=notice.pause,
             next_attempt_at=notice.next_attempt_at,
             is_skipped=notice.is_skipped,
+            run_id=notice.run_id,
         )
         run = notice.execution
         if outcome is None:

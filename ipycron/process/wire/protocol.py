@@ -302,6 +302,7 @@ class Noticed(Message, frozen=True):
     pause: Pause | None = None
     next_attempt_at: float | None = None
     is_skipped: bool = False
+    run_id: str | None = None
 
 
 class Streamed(Message, frozen=True):

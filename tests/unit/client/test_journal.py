@@ -19,7 +19,7 @@ logger = logging.getLogger("test.journal")
 @pytest.fixture
 def task():
     """The part of a task that its journal uses."""
-    options = SimpleNamespace(suppress_missed_warning=False, no_overlap=True)
+    options = SimpleNamespace(suppress_missed_warning=False, skips_overlap=True)
     return SimpleNamespace(
         name="report",
         logger=logger,
@@ -85,7 +85,7 @@ def test_overlap_is_a_warning_where_it_is_skipped(task, caplog):
     """An overlapping run that is allowed to start is only a debug record."""
     caplog.set_level(logging.DEBUG)
     log(task, Event.EXECUTION_OVERLAP)
-    task.options.no_overlap = False
+    task.options.skips_overlap = False
     log(task, Event.EXECUTION_OVERLAP)
     assert [level for level, _ in texts(caplog)] == ["WARNING", "DEBUG"]
 

@@ -150,6 +150,7 @@ def test_defaults_are_those_of_the_specification():
     names = TaskOptions.__dataclass_fields__
     assert {name: getattr(options, name) for name in names} == {
         "name": None, "timezone": None, "day_or": True, "no_overlap": False,
+            "overlap": "allow",
         "max_executions": None, "jitter": 0, "history": True,
         "tolerance": 1, "catch_up": "none", "start": None, "end": None,
         "suppress_missed_warning": False,
@@ -389,7 +390,7 @@ def test_wait_takes_one_task():
         ("misfire_grace_time", "Here it is called 'tolerance'."),
         ("startingDeadlineSeconds", "Here it is called 'tolerance'."),
         ("max_instances", "Here it is called 'no_overlap'."),
-        ("concurrencyPolicy", "Here it is called 'no_overlap'."),
+        ("concurrencyPolicy", "Here it is called 'overlap'."),
         ("replace_existing", "Here it is called 'if_exists'."),
         ("maxExecutions", "Did you mean 'max_executions'?"),
         ("coalesce", "Here it is called 'catch_up'."),

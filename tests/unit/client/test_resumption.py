@@ -85,7 +85,7 @@ def make_notice(event, date, execution=None):
 
 def test_slots_of_an_outage_are_settled_when_they_are_reported():
     """Not by the start before that: its supervisor may be lost again."""
-    follow = partial(Resumptions.follow, schedule=Minutes(), no_overlap=False)
+    follow = partial(Resumptions.follow, schedule=Minutes(), skips_overlap=False)
     known, lost = Resumptions(), SupervisorLost(reason="killed")
     follow(known, make_notice(Event.TASK_STARTED, 30))
     follow(known, make_notice(Event.EXECUTION_MISSED, 60))
@@ -107,7 +107,7 @@ def test_slots_of_an_outage_are_settled_when_they_are_reported():
 def test_only_the_schedule_s_own_runs_settle_their_slots(reason, since):
     """A backfill of a slot says nothing about what the schedule did with it."""
     known = Resumptions()
-    follow = partial(known.follow, schedule=Minutes(), no_overlap=False)
+    follow = partial(known.follow, schedule=Minutes(), skips_overlap=False)
     follow(make_notice(Event.TASK_STARTED, 30))
     run = ScheduledExecution(id="r", reason=reason, date=60)
     follow(make_notice(Event.EXECUTION_STARTED, 60, run))
@@ -118,7 +118,7 @@ def test_only_the_schedule_s_own_runs_settle_their_slots(reason, since):
 def test_slots_of_an_earlier_life_are_settled_when_they_are_reported():
     """The supervisor of the first start may be lost before that."""
     known, lost = Resumptions(), SupervisorLost(reason="killed")
-    follow = partial(known.follow, schedule=Minutes(), no_overlap=False)
+    follow = partial(known.follow, schedule=Minutes(), skips_overlap=False)
     earlier = Outage(since=30, until=200, settled=((119, 180),))
     follow(make_notice(Event.TASK_STARTED, 400), inherited=earlier)
     follow(make_notice(Event.EXECUTION_MISSED, 60))
