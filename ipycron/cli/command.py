@@ -21,7 +21,7 @@ from ipycron.scheduling.clock import SystemClock
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ipycron.cron import CronExpression
+    from ipycron.cron.trigger import Trigger
 
 _RUN_OPTIONS = (
     "name",
@@ -102,7 +102,7 @@ def _add_run(commands: Any) -> None:
         "tasks.",
     )
     words = (
-        run.add_argument("expression", help="when, quoted: '*/5 * * * *'"),
+        run.add_argument("expression", help="when, quoted: '*/5 * * * *', 'every 90s'"),
         run.add_argument("file", help="a task file, or any script"),
         run.add_argument(
             "args", nargs=argparse.REMAINDER, help="sys.argv[1:] of the file"
@@ -172,20 +172,21 @@ def _add_when(parser: Any) -> None:
     parser.add_argument("--hash-id", metavar="NAME", help="the name that determines H")
 
 
-def _make_expression(given: argparse.Namespace) -> CronExpression:
-    from ipycron.cron import CronExpression, validate  # noqa: PLC0415 - as the others
+def _make_trigger(given: argparse.Namespace) -> Trigger:
+    from ipycron.cron import validate  # noqa: PLC0415 - as the others
+    from ipycron.triggers.union import read_trigger  # noqa: PLC0415
 
     try:
-        expression = CronExpression(
-            given.expression, given.timezone, hash_id=given.hash_id
-        )
+        trigger = read_trigger(given.expression, given.timezone, hash_id=given.hash_id)
     except CronSyntaxError as error:
         if given.hash_id is not None or not validate(given.expression):
             raise
         # Valid except that its H needs a name.
         raise UsageMistake(f"{error}\nHere that is --hash-id NAME.") from None
-    expression.check_fires(SystemClock().now())
-    return expression
+    now = SystemClock().now()
+    begun = trigger.begin(now, given.timezone)
+    begun.check_fires(now)
+    return begun
 
 
 def _count(text: str) -> int:
@@ -245,11 +246,11 @@ def _check_words(given: argparse.Namespace) -> None:
     """
     from pathlib import Path  # noqa: PLC0415 - beside its only use
 
-    from ipycron.cron import validate  # noqa: PLC0415 - as the others
+    from ipycron.triggers.text import is_trigger  # noqa: PLC0415 - as the others
 
     expression, file, args = given.expression, given.file, given.args
-    if not validate(expression) and Path(expression).exists():
-        if validate(file):
+    if not is_trigger(expression) and Path(expression).exists():
+        if is_trigger(file):
             raise UsageMistake(
                 f"the expression comes first: ipycron run {file!r} {expression}"
             )
@@ -257,14 +258,14 @@ def _check_words(given: argparse.Namespace) -> None:
             f"got {expression!r}, a file, for the expression: the shell has expanded "
             "a *. Quote the expression: ipycron run '* * * * *' job.py"
         )
-    if not Path(file).exists() and validate(
+    if not Path(file).exists() and is_trigger(
         f"{expression} {file} {' '.join(args[:3])}"
     ):
         raise UsageMistake(
             "quote the expression: ipycron run "
             f"{' '.join([expression, file, *args[:3]])!r} job.py"
         )
-    second = args[1] if len(args) > 1 and validate(args[0]) else next(iter(args), "")
+    second = args[1] if len(args) > 1 and is_trigger(args[0]) else next(iter(args), "")
     if Path(second).is_file() and (second.endswith(".py") or second is not args[0]):
         raise UsageMistake(
             f"got a second file, {second}: this command runs one. To run several, use "
@@ -281,10 +282,10 @@ def _run_demo(given: argparse.Namespace) -> int:
 
 def _print_next(given: argparse.Namespace) -> int:
     """Print fires as they are found: there may be a hundred million of them."""
-    expression = _make_expression(given)
+    trigger = _make_trigger(given)
     after = _now()
     for _ in range(given.n):
-        instant = expression.next(after)
+        instant = trigger.next(after)
         if instant is None:
             break
         after = instant
@@ -293,13 +294,16 @@ def _print_next(given: argparse.Namespace) -> int:
 
 
 def _explain(given: argparse.Namespace) -> int:
-    expression = _make_expression(given)
-    print(f"{expression.describe(given.locale)} ({expression.timezone})")
-    for name, values in zip(_FIELDS, expression.fields, strict=False):
-        print(f"  {name:<14}{' '.join(map(str, values))}")
-    following = expression.upcoming(3, _now())
+    from ipycron.cron import CronExpression  # noqa: PLC0415 - as the others
+
+    trigger = _make_trigger(given)
+    print(f"{trigger.describe(given.locale)} ({trigger.timezone})")
+    if isinstance(trigger, CronExpression):
+        for name, values in zip(_FIELDS, trigger.fields, strict=False):
+            print(f"  {name:<14}{' '.join(map(str, values))}")
+    following = trigger.upcoming(3, _now())
     print("next:", ", ".join(f"{at:%a %Y-%m-%d %H:%M:%S}" for at in following))
-    for text in expression.warnings:
+    for text in trigger.warnings:
         print(f"warning: {text}")
     return 0
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ipycron.cli.mistakes import BadLines
-from ipycron.cron import CronExpression, split_expression
 from ipycron.errors import IpycronError
+from ipycron.triggers.text import KEYWORDS
+from ipycron.triggers.union import read_trigger, split_trigger
 
 _ASSIGNMENT = re.compile(r"\w+\s*=")
 
@@ -96,11 +97,13 @@ def _read_line(line: str) -> tuple[str, str, tuple[str, ...]]:
             "run, whose environment the jobs have; --timezone is for the zone"
         )
     words = shlex.split(line)
-    split = split_expression(words)
+    split = split_trigger(words)
     if split is None:
+        is_keyword = words[0].lower() in KEYWORDS
         is_alone = words[0].startswith("@") or " " in words[0]
-        refused = words[0] if is_alone else " ".join(words[:5])
-        CronExpression(refused, hash_id="")  # raises if it is invalid
+        count = 1 if is_alone else 5
+        refused = " ".join(words[: 2 if is_keyword else count])
+        read_trigger(refused, hash_id="")  # raises if it is invalid
         raise ValueError("expected EXPRESSION FILE [ARGS…]")
     expression, rest = split
     if not rest:

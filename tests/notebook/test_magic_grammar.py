@@ -10,7 +10,7 @@ from ipycron.notebook.magic.grammar import (
     LineError,
     parse_words,
     read_duration,
-    split_expression,
+    split_trigger,
     split_words,
 )
 from ipycron.notebook.magic.options import (
@@ -47,7 +47,7 @@ def parse(line, **names):
 )
 def test_expression_is_the_longest_beginning_that_is_one(line, expression, rest):
     """The longest of six words, five or one that is an expression."""
-    assert split_expression(split_words(line)) == (expression, rest)
+    assert split_trigger(split_words(line)) == (expression, rest)
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_expression_is_the_longest_beginning_that_is_one(line, expression, rest)
 )
 def test_expression_is_none_when_no_beginning_is_one(line):
     """Other text is not taken for an expression."""
-    assert split_expression(split_words(line)) is None
+    assert split_trigger(split_words(line)) is None
 
 
 @pytest.mark.parametrize(

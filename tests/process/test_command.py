@@ -84,6 +84,49 @@ def test_hashed_field_is_drawn_for_a_name(capsys, command):
     assert "--hash-id" not in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("every 90s", "Every 90 seconds"),
+        ("0 9 * * * | @every 2h", "At 09:00; or every 2 hours"),
+        ("at 2999-12-01 09:00", "At 2999-12-01 09:00"),
+    ],
+)
+def test_triggers_are_explained_and_counted(capsys, text, words):
+    """What no cron expression can say."""
+    assert main(["explain", text, "--tz", "UTC"]) == 0
+    assert capsys.readouterr().out.startswith(f"{words} (UTC)\nnext: ")
+    assert main(["next", text, "-n", "1"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("every 5 minutes", "Try: @every 5m"),
+        ("@every 0s", "every: got '0s', expected whole seconds"),
+        ("at 2020-01-01", "at: got '2020-01-01 00:00:00"),
+    ],
+)
+def test_trigger_that_is_wrong_is_refused(capsys, tmp_path, text, message):
+    """Before anything runs."""
+    path = tmp_path / "job.py"
+    path.write_text("")
+    for words in (["explain", text], ["next", text], ["run", text, str(path)]):
+        assert main(words) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_file_is_run_at_an_interval(tmp_path):
+    """Also as a line of a file of tasks, without quotes."""
+    (tmp_path / "job.py").write_text("print('ran')")
+    (tmp_path / "tasks").write_text("every 1s job.py\n")
+    done = run("--max-executions", "2", "every 1s", "job.py", cwd=tmp_path)
+    assert done.stdout == b"ran\nran\n"
+    done = run("--max-executions", "1", "-f", "tasks", cwd=tmp_path)
+    assert done.stdout == b"ran\n"
+
+
 def test_next_prints_while_it_counts_and_ends_at_an_interrupt():
     """A hundred million fires are printed one by one."""
     program = [sys.executable, "-m", "ipycron.cli", "next", "* * * * * *"]

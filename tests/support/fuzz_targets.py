@@ -92,7 +92,7 @@ def read_line(text: str) -> None:
     from ipycron.notebook.magic.dispatch import expand  # noqa: PLC0415
     from ipycron.notebook.magic.grammar import (  # noqa: PLC0415
         parse_words,
-        split_expression,
+        split_trigger,
         split_words,
     )
     from ipycron.notebook.magic.options import get_task_options  # noqa: PLC0415
@@ -106,7 +106,7 @@ def read_line(text: str) -> None:
         with usage_errors():
             words = split_words(expand(plain, {}))
             parse_words(words, get_task_options(), names={})
-            split_expression(words)
+            split_trigger(words)
     except UsageError as error:
         refusal = error
     if refusal is not None:

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from ipycron.notebook.magic.grammar import MagicOption
 
 _LINE = re.compile(r"\s*(%%?)cron\s+(.*)", re.DOTALL)
-_NICKNAMES = ("@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@yearly")
+_FIRST = ("every", "at", "@hourly", "@daily", "@midnight", "@weekly", "@monthly")
+_NICKNAMES = (*_FIRST, "@yearly")
 _TAKES_NAMES = frozenset(
     {
         *("start", "stop", "pause", "resume", "run", "destroy"),

@@ -27,7 +27,7 @@ from ipycron.notebook.display.words import (
     format_schedule,
     get_now,
 )
-from ipycron.notebook.magic.grammar import refuse_expression, split_expression
+from ipycron.notebook.magic.grammar import refuse_expression, split_trigger
 from ipycron.notebook.magic.inline_cell import InlineCell
 from ipycron.notebook.magic.options import split_values
 from ipycron.notebook.magic.usage import describe_syntax_error
@@ -269,7 +269,7 @@ def find_expression(words: Sequence[str]) -> tuple[str, tuple[str, ...]]:
     Raises:
         CronSyntaxError: if they begin with none; reports the words up to a file.
     """
-    found = split_expression(words)
+    found = split_trigger(words)
     if found is not None:
         return found
     end = next((i for i, word in enumerate(words) if _is_file(word)), len(words))

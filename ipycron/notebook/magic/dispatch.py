@@ -18,12 +18,13 @@ from ipycron.notebook.magic.declare import declare_cell, declare_file
 from ipycron.notebook.magic.grammar import (
     HELP,
     parse_words,
-    split_expression,
+    split_trigger,
     split_words,
 )
 from ipycron.notebook.magic.manual import write_manual
 from ipycron.notebook.magic.options import get_task_options
 from ipycron.notebook.magic.usage import usage_errors
+from ipycron.triggers.text import KEYWORDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -87,7 +88,9 @@ def _declare(notebook: Notebook, words: Sequence[str], cell: str | None) -> None
 def _refuse_command(words: Sequence[str], *, is_cell: bool) -> None:
     """Refuse an unknown command, or a command above a cell."""
     first = words[0] if words else ""
-    if split_expression(words) or not first.isalpha() or len(first) == 1:
+    if first.lower() in KEYWORDS:
+        return
+    if split_trigger(words) or not first.isalpha() or len(first) == 1:
         return
     if is_cell and find_command(words) is not None:
         raise UsageError(f"{first!r} is a command: write %cron {first}, with one %")

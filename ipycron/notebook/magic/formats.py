@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _TASK = ("ipycron.api.task", "Task")
 _TASKS = ("ipycron.api.functions", "TaskMap")
-_EXPRESSION = ("ipycron.cron.expression", "CronExpression")
+_TRIGGER = ("ipycron.cron.trigger", "Trigger")
 
 
 def register_formats(shell: Any) -> None:
@@ -28,7 +28,7 @@ def register_formats(shell: Any) -> None:
     )
     formatter = shell.display_formatter.mimebundle_formatter
     formatter.for_type_by_name(*_TASK, format_task)
-    formatter.for_type_by_name(*_EXPRESSION, format_expression)
+    formatter.for_type_by_name(*_TRIGGER, format_expression)
     formatter.for_type_by_name(*_TASKS, format_mapping)
 
 
@@ -36,7 +36,7 @@ def unregister_formats(shell: Any) -> None:
     """Remove the rich displays of ipycron's objects from the shell."""
     formatter = shell.display_formatter.mimebundle_formatter
     shell.display_formatter.ipython_display_formatter.pop(".".join(_TASK), None)
-    for kind in (_TASK, _EXPRESSION, _TASKS):
+    for kind in (_TASK, _TRIGGER, _TASKS):
         formatter.pop(".".join(kind), None)
 
 
@@ -66,7 +66,7 @@ def format_task(task: Task, **_: Any) -> dict[str, Any]:
 
 
 def format_expression(expression: Any, **_: Any) -> dict[str, Any]:
-    """Return an expression's mimebundle: its words and its next fires."""
+    """Return a trigger's mimebundle: its words and its next fires."""
     from ipycron.notebook.display.tables import ExpressionView  # noqa: PLC0415
 
     return _describe(ExpressionView(expression))

@@ -2,7 +2,7 @@
 
 Words are split as in a shell. An option may be anywhere; after ``--`` all words belong
 to the task file. The expression needs no quotes: it is the longest prefix of six, five
-or one words that is valid.
+or one words that is valid, or what follows ``every`` and ``at``.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ipycron.client.options import find_advice
-from ipycron.cron import CronExpression
-from ipycron.cron import split_expression as split_expression  # noqa: PLC0414 - a part of the grammar
 from ipycron.errors import InvalidOption, suggest
 from ipycron.scheduling.checks import OptionKind
 from ipycron.triggers.durations import read_duration
+from ipycron.triggers.union import read_trigger
+from ipycron.triggers.union import split_trigger as split_trigger  # noqa: PLC0414 - a part of the grammar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -231,9 +231,10 @@ _EXPECTED = {
 
 
 def refuse_expression(words: Sequence[str]) -> None:
-    """Raise the error for words that do not form exactly one expression.
+    """Raise the error for words that do not form exactly one trigger.
 
     Raises:
         CronSyntaxError: with a caret below what is wrong.
+        InvalidOption: if a value is out of range.
     """
-    CronExpression(" ".join(words), hash_id="")
+    read_trigger(" ".join(words), hash_id="")

@@ -22,7 +22,9 @@ Run a cell or a file on a schedule, in the background.
     %cron [COMMAND ...]                  what is scheduled, and its controls
 
 EXPRESSION is a cron line and needs no quotes: minute, hour, day of month, month, day
-of week, with seconds first where there are six; or @hourly, @daily and the like.
+of week, with seconds first where there are six; or @hourly, @daily and the like; or
+every TIME [from INSTANT | after finish]; or at INSTANT [INSTANT ...]; or several of
+these with | between them.
 
 Examples:
 
@@ -35,6 +37,10 @@ Examples:
     %%cron 0 9 * * mon-fri --tz Europe/Berlin --timeout 10m --no-overlap
     !make report
 
+    %%cron every 90s after finish        a pause of 90 s between the runs
+    sync()
+
+    %cron at 2026-12-01 09:00 launch.py  once; then the task is gone
     %cron @daily backup.py /srv          calls its task(), or runs the script
     %cron run poll                       once, now
     %cron pause poll --until 09:00 --note maintenance

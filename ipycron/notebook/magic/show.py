@@ -18,7 +18,6 @@ from IPython.display import display
 
 from ipycron.api import functions as api
 from ipycron.api.task import get_record
-from ipycron.cron import CronExpression
 from ipycron.errors import HistoryError, UnknownTask
 from ipycron.notebook.display.runs import RunView
 from ipycron.notebook.display.tables import ExpressionView, TaskTable
@@ -35,7 +34,7 @@ from ipycron.notebook.display.words import (
     one_line,
 )
 from ipycron.notebook.magic.choice import ChoiceOptions, choose_tasks
-from ipycron.notebook.magic.grammar import refuse_expression, split_expression
+from ipycron.notebook.magic.grammar import refuse_expression, split_trigger
 from ipycron.notebook.widgets.overview import panel
 from ipycron.process.wire.printable import show_hidden
 from ipycron.scheduling.checks import (
@@ -46,6 +45,7 @@ from ipycron.scheduling.checks import (
     check_text,
     option,
 )
+from ipycron.triggers.union import read_trigger
 
 if TYPE_CHECKING:
     from ipycron.api.task import Task
@@ -227,18 +227,19 @@ def explain(_: Notebook, line: ParsedLine) -> None:
     """Show what an expression means."""
     if not line.words:
         raise UsageError("%cron explain: write an expression after it")
-    found = split_expression(line.words)
+    found = split_trigger(line.words)
     if found is None or found[1]:
         refuse_expression(line.words)
-    expression = CronExpression(
+    now, zone = get_now().timestamp(), line.values.get("timezone")
+    trigger = read_trigger(
         " ".join(line.words),
-        line.values.get("timezone"),
+        zone,
         day_or=line.values.get("day_or", True),
         hash_id="",
-    )
-    expression.check_fires(get_now().timestamp())
+    ).begin(now, zone)
+    trigger.check_fires(now)
     count = line.values.get("count", SHOWN_FIRES)
-    display(ExpressionView(expression, count=count))
+    display(ExpressionView(trigger, count=count))
 
 
 def show_panel(notebook: Notebook, line: ParsedLine) -> None:
