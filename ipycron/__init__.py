@@ -44,6 +44,7 @@ __all__ = [
     "panel",
     "parse",
     "purge_history",
+    "rrule",
     "schedule",
     "set_executable",
     "set_history",
@@ -97,6 +98,7 @@ _HOMES = {
     "ipycron.api.wait": ("wait", "wait_async"),
     "ipycron.triggers.instants": ("at",),
     "ipycron.triggers.interval": ("every",),
+    "ipycron.triggers.rule": ("rrule",),
     "ipycron.triggers.union": ("any_of",),
 }
 

@@ -45,6 +45,7 @@ from ipycron.scheduling.policy import CatchUp as CatchUp
 from ipycron.scheduling.retry import Retry as Retry
 from ipycron.triggers.instants import at as at
 from ipycron.triggers.interval import every as every
+from ipycron.triggers.rule import rrule as rrule
 from ipycron.triggers.union import any_of as any_of
 
 __version__: str
@@ -82,6 +83,7 @@ __all__ = [
     "panel",
     "parse",
     "purge_history",
+    "rrule",
     "schedule",
     "set_executable",
     "set_history",

@@ -30,7 +30,7 @@ NAMES: Mapping[str, str] = MappingProxyType(
         "it returns.",
         "clear": "Use shutdown(), or destroy() on each of get_tasks().",
         "cron_trigger": "Use CronExpression(text), or the text itself.",
-        "calendar_interval_trigger": "Use CronExpression(text).",
+        "calendar_interval_trigger": "Use CronExpression(text), or rrule(text).",
         "date_trigger": "Use at(instant).",
         "get_job": "Use get_task(name).",
         "get_jobs": "Use get_tasks().",

@@ -1,4 +1,4 @@
-"""Triggers as text: ``@every 90s``, ``@at 2026-12-01T09:00``, or a cron expression."""
+"""Triggers as text: ``@every 90s``, ``@at 2026-12-01``, ``RRULE:…``, or cron's."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from ipycron.errors import CronSyntaxError, IpycronError
 from ipycron.triggers.durations import guess_duration, read_duration
 from ipycron.triggers.instants import Instants, read_datetime
 from ipycron.triggers.interval import Interval, check_interval
+from ipycron.triggers.rule import Rule
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +25,7 @@ KEYWORDS = frozenset((*_EVERY, *_AT))
 """The first words of triggers that are no cron expressions."""
 _TIME = re.compile(r"\d\d?:\d\d\S*")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
+_RULE = re.compile(r"\s*(RRULE:|DTSTART[:;]|FREQ=)", re.IGNORECASE)
 _FORMS = "an interval: @every 90s [from INSTANT | after finish]"
 
 
@@ -46,12 +48,22 @@ def read_one(
         return Interval(check_interval(value), timezone=timezone)
     if isinstance(value, datetime | date):
         return Instants([value], timezone)
-    words = value.split() if isinstance(value, str) else []
+    if not isinstance(value, str):
+        return CronExpression(value)  # refuses it
+    return _read_text(value, timezone, day_or=day_or, hash_id=hash_id)
+
+
+def _read_text(
+    value: str, timezone: tzinfo | str | None, *, day_or: bool, hash_id: str | None
+) -> Trigger:
+    words = value.split()
     keyword = words[0].lower() if words else ""
     if keyword in _EVERY:
         return _read_every(value, words[1:], timezone)
     if keyword in _AT:
         return _read_at(value, words[1:], timezone)
+    if _RULE.match(value):
+        return Rule(value, None, timezone)
     try:
         return CronExpression(value, timezone, day_or=day_or, hash_id=hash_id)
     except CronSyntaxError as error:
@@ -72,6 +84,8 @@ def split_one(words: Sequence[str]) -> tuple[str, tuple[str, ...]] | None:
         length = _measure_every(words)
     elif keyword in _AT:
         length = 1 + sum(len(part) for part in _group_instants(words[1:]))
+    elif _RULE.match(words[0]):
+        length = 2 if words[0].upper().startswith("DTSTART") else 1
     elif any(words[0].lower().startswith(f"{word} ") for word in KEYWORDS):
         length = 1  # in quotes
     else:

@@ -42,7 +42,17 @@ class PlainInstants(Plain, frozen=True):
     zone: Zone
 
 
-PlainPart = PlainCron | PlainInterval | PlainInstants
+class PlainRule(Plain, frozen=True):
+    """A recurrence rule; see `Rule.make`."""
+
+    rule: str
+    start: int | None
+    last: int | None
+    is_floating: bool
+    zone: Zone
+
+
+PlainPart = PlainCron | PlainInterval | PlainInstants | PlainRule
 
 
 class PlainUnion(Plain, frozen=True):
@@ -69,6 +79,7 @@ def _describe_part(trigger: Trigger) -> PlainPart:
     from ipycron.cron import CronExpression  # noqa: PLC0415 - as above
     from ipycron.triggers.instants import Instants  # noqa: PLC0415
     from ipycron.triggers.interval import Interval  # noqa: PLC0415
+    from ipycron.triggers.rule import Rule  # noqa: PLC0415
 
     zone = describe_zone(trigger.timezone)
     if isinstance(trigger, CronExpression):
@@ -81,6 +92,10 @@ def _describe_part(trigger: Trigger) -> PlainPart:
             trigger.is_floating,
             zone,
         )
+    if isinstance(trigger, Rule):
+        return PlainRule(
+            trigger.rule, trigger.start, trigger.last, trigger.is_floating, zone
+        )
     assert isinstance(trigger, Instants)
     return PlainInstants(trigger.instants, zone)
 
@@ -90,6 +105,7 @@ def make_trigger(plain: PlainTrigger) -> Trigger:
     from ipycron.cron import CronExpression  # noqa: PLC0415 - as above
     from ipycron.triggers.instants import Instants  # noqa: PLC0415
     from ipycron.triggers.interval import Interval  # noqa: PLC0415
+    from ipycron.triggers.rule import Rule  # noqa: PLC0415
     from ipycron.triggers.union import AnyOf  # noqa: PLC0415
 
     zone = make_zone(plain.zone)
@@ -103,6 +119,14 @@ def make_trigger(plain: PlainTrigger) -> Trigger:
                 plain.seconds,
                 plain.anchor,
                 after_finish=plain.after_finish,
+                is_floating=plain.is_floating,
+                timezone=zone,
+            )
+        case PlainRule():
+            return Rule.make(
+                plain.rule,
+                plain.start,
+                plain.last,
                 is_floating=plain.is_floating,
                 timezone=zone,
             )
