@@ -6,6 +6,7 @@ from ipycron.api.functions import on as on
 from ipycron.api.functions import once as once
 from ipycron.api.functions import schedule as schedule
 from ipycron.api.functions import set_logger as set_logger
+from ipycron.api.functions import set_pool as set_pool
 from ipycron.api.functions import set_run_coordinator as set_run_coordinator
 from ipycron.api.functions import shutdown as shutdown
 from ipycron.api.functions import shutdown_async as shutdown_async
@@ -88,6 +89,7 @@ __all__ = [
     "set_executable",
     "set_history",
     "set_logger",
+    "set_pool",
     "set_run_coordinator",
     "shutdown",
     "shutdown_async",

@@ -12,7 +12,7 @@ from ipycron.api.task import Task, get_record
 from ipycron.api.text_table import list_tasks
 from ipycron.client.client import LAST_EVENTS
 from ipycron.client.completion import log_error
-from ipycron.client.jobs import bind_arguments, make_source
+from ipycron.client.jobs import Background, bind_arguments, make_source
 from ipycron.client.listeners import check_event, finish_here
 from ipycron.client.options import OPTIONS, TaskOptions, check_logger, make_options
 from ipycron.client.record import TaskRecord
@@ -31,13 +31,20 @@ from ipycron.client.waits import (
 )
 from ipycron.coordinate.protocol import check_coordinator
 from ipycron.errors import (
+    InvalidOption,
     IpycronError,
     StartRevoked,
     TaskExists,
     UnknownTask,
+    suggest,
 )
 from ipycron.process.nesting import is_importing
-from ipycron.scheduling.checks import check_duration, check_flag
+from ipycron.scheduling.checks import (
+    check_duration,
+    check_flag,
+    check_text,
+    check_whole,
+)
 from ipycron.scheduling.clock import SystemClock
 
 if TYPE_CHECKING:
@@ -49,6 +56,7 @@ if TYPE_CHECKING:
 
     from ipycron.api.task import T
     from ipycron.client.completion import Completion
+    from ipycron.client.jobs import Source
     from ipycron.coordinate.protocol import RunCoordinator
     from ipycron.cron.trigger import Trigger
     from ipycron.process.wire.protocol import LauncherName
@@ -78,6 +86,8 @@ def schedule(
     catch_up: Literal["none", "latest", "all"] | CatchUp = "none",
     suppress_missed_warning: bool = False,
     retry: int | Retry = 0,
+    pool: str | None = None,
+    priority: int = 0,
     timeout: float | timedelta | None = None,
     execute_timeout: float | timedelta | None = None,
     start_timeout: float | timedelta = 5,
@@ -137,6 +147,10 @@ def schedule(
         retry: attempts of a failed run after the first one, with growing waits between
             them; a `Retry` says when, and after which failures. They are one run. The
             task's next slot ends them: its run is the next attempt.
+        pool: the name of a pool that `set_pool` has made: its runs, of all tasks
+            together, are limited. Those beyond wait, first come, first served.
+        priority: among the runs that wait for a place in a pool, higher ones come
+            first.
         timeout: the longest duration of a run, or of one attempt, seconds; a longer one
             is ended.
         execute_timeout: how long `execute()` waits, seconds.
@@ -196,6 +210,8 @@ def create_task(
     catch_up: Literal["none", "latest", "all"] | CatchUp = "none",
     suppress_missed_warning: bool = False,
     retry: int | Retry = 0,
+    pool: str | None = None,
+    priority: int = 0,
     timeout: float | timedelta | None = None,
     execute_timeout: float | timedelta | None = None,
     start_timeout: float | timedelta = 5,
@@ -241,6 +257,7 @@ def _create(expression: Any, job: Any, arguments: dict[str, Any]) -> Task[Any]:
     source = make_source(job, checked)
     check_zone(parsed, source)
     _check_coordinator(checked)
+    _check_pool(checked, source)
     existing = _find_by_name(checked.name)
     if existing is not None:
         if checked.if_exists == "error":
@@ -382,6 +399,40 @@ def get_task(id_or_name: str) -> Task:
     return get_tasks()[id_or_name]
 
 
+def _check_pool(options: TaskOptions, source: Source) -> None:
+    """Refuse a pool that is not there, or whose places another process counts."""
+    name, client = options.pool, registry.client
+    if name is None:
+        return
+    if name not in client.pools:
+        known = [pool for pool in client.pools if pool is not None]
+        listed = f" Pools: {', '.join(known)}." if known else ""
+        raise InvalidOption(
+            option="pool",
+            value=name,
+            expected="the name of a pool",
+            advice=f"Call ipycron.set_pool({name!r}, limit) first."
+            f"{suggest(name, known)}{listed}",
+        )
+    is_background = isinstance(source, Background)
+    others = [
+        task
+        for task in client.tasks.values()
+        if task.options.pool == name
+        and task.is_background != is_background
+        and task.options.name != options.name  # which this one replaces
+    ]
+    if others:
+        kinds = "background tasks", "inline tasks and those on executors"
+        ours, theirs = kinds if is_background else kinds[::-1]
+        raise InvalidOption(
+            option="pool",
+            value=name,
+            expected=f"a pool of {ours}: {others[0].name!r} and others are {theirs}",
+            advice="Their places are counted by different processes: use two pools.",
+        )
+
+
 def _find_by_name(name: str | None) -> Task | None:
     if name is None:
         return None
@@ -411,6 +462,32 @@ def off(
 def set_logger(logger: logging.Logger | None) -> None:
     """Send all of ipycron's log records to `logger`; None restores ``"ipycron"``."""
     registry.client.logger = check_logger("logger", logger)
+
+
+def set_pool(name: str | None, limit: int | None) -> None:
+    """Let at most `limit` runs of the pool's tasks be in progress at once.
+
+    Further runs wait: those with a higher `priority` come first, and among equal ones
+    those that were due first. A place becomes free when the process of a run has ended,
+    or, where a worker is kept, its code. Runs in progress continue, even if the limit
+    is now lower.
+
+    Inline tasks and those on executors are counted by this process, background tasks by
+    the supervisor: a pool with a name is for one of these two groups, and the pool None
+    is one for each of them.
+
+    Args:
+        name: the pool's; None is that of all tasks without one.
+        limit: at least 1; None for no limit.
+
+    Raises:
+        InvalidOption: if a value is of another type or out of range.
+    """
+    check_text("name", name)
+    if limit is not None:
+        expected = "a whole number ≥ 1, or None for no limit"
+        check_whole("limit", limit, 1, expected)
+    registry.client.set_pool(name, limit)
 
 
 def set_echo(is_on: bool) -> None:  # noqa: FBT001 - as the other setters

@@ -44,6 +44,7 @@ from ipycron.process.wire.protocol import (
     Refused,
     Register,
     ReportMissed,
+    SetPool,
     Shutdown,
     Streamed,
 )
@@ -88,6 +89,10 @@ class ClientPort(Protocol):
     @property
     def history(self) -> ClientHistory:
         """Knows what is recorded, and where."""
+
+    @property
+    def pools(self) -> dict[str | None, int | None]:
+        """The limits of all pools, by name."""
 
     def get_waiters(self, task_id: str) -> Waiters | None:
         """Return the waiters of a task's manual runs; None if the task is gone."""
@@ -231,6 +236,8 @@ class BackgroundTasks:
             self._started_at = self._loop.time()
             if self._owner.history.is_kept and self._owner.history.settings is not None:
                 self._connection.send(KeepHistory(self._owner.history.settings))
+            for name, limit in self._owner.pools.items():
+                self._connection.send(SetPool(name, limit))
             for known in self._preloads:
                 self._connection.send(known)
             if self._parked:
@@ -245,6 +252,11 @@ class BackgroundTasks:
         """Report the slots from `since` to the task's first start as missed."""
         if self._connection is not None and task_id in self._registered:
             self._connection.send(ReportMissed(task_id, since))
+
+    def set_pool(self, name: str | None, limit: int | None) -> None:
+        """Set the limit of a pool; a supervisor that comes later reads it itself."""
+        if self._connection is not None:
+            self._connection.send(SetPool(name, limit))
 
     def keep_history(self, settings: HistorySettings) -> None:
         """Have the supervisor write the history there."""

@@ -85,6 +85,8 @@ class Client:
         listeners: those of all tasks.
         event_log: the last events; it outlives this client.
         logger: for tasks without a logger of their own.
+        pools: the limits of all pools, by name; the name None is that of all tasks
+            without a pool.
         coordinator: for tasks without a coordinator of their own; may be None.
         clock: its own scheduler's.
         make_id: makes the ids of manual runs.
@@ -100,6 +102,7 @@ class Client:
         self.listeners = Listeners()
         self.logger: logging.Logger | None = None
         self.coordinator: Any = None
+        self.pools: dict[str | None, int | None] = {}
         self.make_id = IdMaker()
         self.dispatcher = Dispatcher()
         self.defer = self.dispatcher.submit
@@ -194,6 +197,13 @@ class Client:
         self.coordinator = coordinator
         if self._engine is not None:
             self._engine.submit(self._engine.elector.sweep)
+
+    def set_pool(self, name: str | None, limit: int | None) -> None:
+        """Limit the runs of a pool that are in progress at once; None: any number."""
+        with self._lock:
+            self.pools = {**self.pools, name: limit}
+            if self._engine is not None:
+                self._engine.set_pool(name, limit)
 
     def use_history(self, settings: HistorySettings) -> None:
         """Have this process and its supervisor write the history there from now on."""

@@ -93,6 +93,8 @@ class Engine:
             elector=self.elector,
             on_set_back=client.handle_set_back,
         )
+        for name, limit in list(client.pools.items()):
+            self._scheduler.set_pool(name, limit)
         self.background = BackgroundTasks(
             client, self.elector, supervisor, loop=self._loop, submit=self.submit
         )
@@ -171,6 +173,14 @@ class Engine:
             schedule=task.expression,
             policy=task.options.get_policy(),
         )
+
+    def set_pool(self, name: str | None, limit: int | None) -> None:
+        """Set the limit of a pool, for tasks of every kind."""
+        self.submit(partial(self._set_pool, name, limit))
+
+    def _set_pool(self, name: str | None, limit: int | None) -> None:
+        self._scheduler.set_pool(name, limit)
+        self.background.set_pool(name, limit)
 
     def reschedule(self, task: TaskRecord) -> None:
         """Pass the task's new expression to its scheduler."""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ipycron.scheduling.events import Pause
     from ipycron.scheduling.plan import Outage
     from ipycron.scheduling.policy import CatchUp
+    from ipycron.scheduling.pools import Pool
     from ipycron.scheduling.ports import Schedule, Worker
     from ipycron.scheduling.services import Services
     from ipycron.scheduling.state import Run, TaskState
@@ -199,6 +200,12 @@ class Lifecycle:
     def restore_pause(self, pause: Pause) -> None:
         """Be paused as reported before: this scheduler replaces a lost one."""
         self._slots.restore_pause(pause)
+
+    def enter_pool(self, pool: Pool) -> None:
+        """Have the runs in progress count against the limit of the task's pool."""
+        self._slots.withdraw()
+        self._workers.hold()
+        self._admission.enter_pool(pool)
 
     def recount(self, since: float) -> None:
         """Recompute the next slot from `since`: the clock was set back (C3)."""

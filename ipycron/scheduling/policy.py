@@ -15,6 +15,7 @@ from ipycron.scheduling.checks import (
     check_flag,
     check_limit,
     check_optional_deadline,
+    check_text,
     check_whole,
     option,
 )
@@ -110,6 +111,18 @@ def read_catch_up(name: str, value: Any) -> CatchUp:
     return checked if isinstance(checked, CatchUp) else _CATCH_UPS[checked]
 
 
+HIGHEST_PRIORITY = 1_000_000
+
+
+def check_priority(name: str, value: Any) -> int:
+    """Accept a whole number, positive or negative."""
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    if not is_whole or abs(value) > HIGHEST_PRIORITY:
+        expected = f"a whole number from -{HIGHEST_PRIORITY} to {HIGHEST_PRIORITY}"
+        raise InvalidOption(option=name, value=value, expected=expected)
+    return value  # type: ignore[no-any-return]
+
+
 Overlap = Literal["allow", "skip", "queue", "replace"]
 
 
@@ -171,6 +184,18 @@ class Policy:
         0,
         check_retry,
         "attempts of a failed run after the first one",
+        kind=OptionKind.NUMBER,
+    )
+    pool: str | None = option(
+        None,
+        check_text,
+        "the pool whose limit its runs count against; see set_pool",
+        kind=OptionKind.TEXT,
+    )
+    priority: int = option(
+        0,
+        check_priority,
+        "whose run gets the next place in the pool: higher first",
         kind=OptionKind.NUMBER,
     )
     timeout: float | None = option(

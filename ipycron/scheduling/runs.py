@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from ipycron.scheduling.election import Election
     from ipycron.scheduling.events import Reason
+    from ipycron.scheduling.pools import Pool
     from ipycron.scheduling.ports import TaskObserver, Worker
     from ipycron.scheduling.retry import Retry
     from ipycron.scheduling.services import Services
@@ -108,6 +109,8 @@ class Admission:
             if is_skipped:
                 return
         run = self._tracker.open("scheduled", slot, execution_id)
+        if execution_id is not None:
+            self._occupy_place(run)
         patience = max(0.0, policy.tolerance - lateness)
         run.latest = self._services.clock.now() + patience
         self._elect_or(self._delay, run)
@@ -142,19 +145,29 @@ class Admission:
         busy_run = state.busy_run if state.policy.skips_overlap else None
         if busy_run is not None:
             raise OverlapError(name=state.name, execution_id=busy_run)
-        if sum(run.queued_at is not None for run in state.runs.values()) >= MAX_QUEUED:
-            queue = "the run in progress (overlap='queue')"
-            raise QueueFull(name=state.name, queue=queue, limit=MAX_QUEUED)
+        self._check_queues()
         reason: Reason = "invoked" if slot is None else "backfill"
         date = self._services.clock.now() if slot is None else slot
         run = self._tracker.open(reason, date, execution_id, end=end)
         self._take_turn(run)
         return run
 
+    def _check_queues(self) -> None:
+        """Refuse a manual run for which there is no room to wait."""
+        state = self._state
+        if sum(run.queued_at is not None for run in state.runs.values()) >= MAX_QUEUED:
+            queue = "the run in progress (overlap='queue')"
+            raise QueueFull(name=state.name, queue=queue, limit=MAX_QUEUED)
+        pool = self._services.pools.get(state.policy.pool)
+        if pool is not None and pool.is_full:
+            queue = f"a place in {name_pool(state.policy.pool)}"
+            raise QueueFull(name=state.name, queue=queue, limit=pool.waiting)
+
     def adopt(self, worker: Worker, execution_id: str, date: float) -> None:
         """Follow a manual run that a worker has already begun."""
         run = self._tracker.open("invoked", date, execution_id)
         run.has_turn = True
+        self._occupy_place(run)
         self._workers.occupy(worker)
         self._tracker.start(run, worker)
 
@@ -166,7 +179,7 @@ class Admission:
 
     def begin_later(self, run: Run, seconds: float) -> None:
         """Begin the next attempt of a run after a while."""
-        self._call_after(run, seconds, self._begin)
+        self._call_after(run, seconds, self._take_place)
 
     def end_ladders(self, why: str, *, is_slot: bool = False) -> None:
         """Have no attempt follow those in progress (Y3).
@@ -291,7 +304,7 @@ class Admission:
             self._queue(run)
         else:
             run.has_turn = True
-            self._begin(run)
+            self._take_place(run)
 
     def _is_occupied(self, run: Run) -> bool:
         """Return whether another run of the task is, or may be, in progress."""
@@ -311,10 +324,7 @@ class Admission:
                 if newer is other:  # it had a shorter random delay
                     return
         run.queued_at = self._services.clock.monotonic()
-        self._state.note(run)
-        self._state.emit(
-            Event.EXECUTION_QUEUED, date=run.execution.date, execution=run.execution
-        )
+        self._note_queued(run)
         if is_replacing:
             self._replace_others()
 
@@ -347,15 +357,21 @@ class Admission:
                 continue
             if self._state.phase is not Phase.STARTED or self._is_occupied(run):
                 return
-            self._end_wait(run)
+            began, run.queued_at = run.queued_at, None
+            self._end_wait(run, began)
             self._take_turn(run)
 
-    def _end_wait(self, run: Run) -> None:
+    def _end_wait(self, run: Run, began: float) -> None:
         """Extend a run's time by what it has waited: only a suspend counts (C2)."""
-        assert run.queued_at is not None
         if run.latest is not None:
-            run.latest += self._services.clock.monotonic() - run.queued_at
-        run.queued_at = None
+            run.latest += self._services.clock.monotonic() - began
+
+    def _note_queued(self, run: Run) -> None:
+        """Report that a run waits; the user sees what it waits for."""
+        self._state.note(run)
+        self._state.emit(
+            Event.EXECUTION_QUEUED, date=run.execution.date, execution=run.execution
+        )
 
     def _skip(self, run: Run) -> None:
         """Skip a slot for which no run is left: others have begun meanwhile."""
@@ -367,6 +383,47 @@ class Admission:
             run_id=run.execution.id,
         )
         self._observer.handle_work_done()
+
+    # --- places: runs of several tasks, limited together (O2) -------------------------
+
+    def enter_pool(self, pool: Pool) -> None:
+        """Have the runs that are under way count against the limit of their pool."""
+        for run in self._state.runs.values():
+            is_begun = run.has_turn and run.stage is not RunStage.RESTING
+            if is_begun and run.place is None:
+                run.place = pool.occupy()
+
+    def _occupy_place(self, run: Run) -> None:
+        """Have a run count that a worker has begun without asking for a place."""
+        pool = self._services.pools.get(self._state.policy.pool)
+        if pool is not None:
+            run.place = pool.occupy()
+
+    def _take_place(self, run: Run) -> None:
+        """Begin a run, or an attempt, once there is a place for it in its pool."""
+        undo(run)
+        policy, clock = self._state.policy, self._services.clock
+        pool = self._services.pools.get(policy.pool)
+        if pool is None or run.place is not None:
+            self._begin(run)
+        elif pool.is_full and run.stage is RunStage.PENDING and run.is_scheduled:
+            self._miss(run)  # it would not be the next one for long
+            self._observer.handle_work_done()
+        else:
+            enter = partial(self._enter, run, clock.monotonic())
+            run.place = pool.ask(policy.priority, enter)
+            if run.place.is_held:
+                self._begin(run)
+                return
+            run.undo = run.place.release
+            if run.stage is RunStage.PENDING:
+                self._note_queued(run)
+
+    def _enter(self, run: Run, began: float) -> None:
+        """Begin a run that has got its place."""
+        run.undo = None
+        self._end_wait(run, began)
+        self._begin(run)
 
     # --- workers ----------------------------------------------------------------------
 
@@ -476,6 +533,11 @@ class Admission:
         """Report the slot of a pending run as missed."""
         self._tracker.forget(run)
         self._state.emit_missed(run.execution.date, run_id=run.execution.id)
+
+
+def name_pool(name: str | None) -> str:
+    """Return how messages call a pool."""
+    return "the pool of tasks without one" if name is None else f"the pool {name!r}"
 
 
 def undo(run: Run) -> None:
@@ -591,6 +653,8 @@ class RunTracker:
 
     def forget(self, run: Run) -> None:
         """Remove a run from the state, and release its claim."""
+        if run.stage is RunStage.PENDING and run.place is not None:
+            run.place.release()
         run.stage = RunStage.OVER
         self._state.runs = self._state.runs.remove(run.execution.id)
         if self._election is not None:
@@ -761,6 +825,7 @@ class RunTracker:
         state, now = self._state, self._services.clock.now()
         attempt = run.execution.copy()
         attempt.finished_at = self._find_end_time(run, outcome)
+        self._free_place(run)
         run.stage, run.last = RunStage.RESTING, outcome
         run.worker = run.future = run.verdict = run.latest = None
         if outcome.snooze is None:
@@ -800,6 +865,7 @@ class RunTracker:
         state = self._state
         run.execution.finished_at = self._find_end_time(run, outcome)
         state.active_count -= 1
+        self._free_place(run)
         self.forget(run)
         state.emit(
             Event.EXECUTION_FINISHED if outcome.is_ok else Event.EXECUTION_FAILED,
@@ -813,6 +879,16 @@ class RunTracker:
             run.end.set_result(outcome)
         self._observer.handle_work_done()
         self._workers.offer()
+
+    def _free_place(self, run: Run) -> None:
+        """Free a run's place once its process, or its code, has ended."""
+        place, run.place = run.place, None
+        if place is None:
+            return
+        if run.future is not None and not run.future.done():
+            run.future.add_done_callback(lambda _: place.release())
+        else:
+            self._workers.call_when_gone(run.worker, place.release)
 
     def _tell_time(self, run: Run) -> float:
         """Return the time of a clock that is not set back during a run.

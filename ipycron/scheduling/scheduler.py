@@ -16,6 +16,7 @@ from ipycron.scheduling.events import Status
 from ipycron.scheduling.lifecycle import Lifecycle
 from ipycron.scheduling.missed import MissedCounter
 from ipycron.scheduling.policy import NO_CATCH_UP
+from ipycron.scheduling.pools import Pools
 from ipycron.scheduling.services import IdMaker, Services
 from ipycron.scheduling.standby import ClockAhead
 from ipycron.scheduling.state import RunStage, TaskState
@@ -89,6 +90,7 @@ class Scheduler:
             standby_timetable=Timetable(ClockAhead(clock)),
             missed=MissedCounter(clock),
             refusals=RefusalLog(clock, warn),
+            pools=Pools(),
         )
 
     def add(
@@ -214,6 +216,18 @@ class Scheduler:
         lifecycle = self._find(task_id)
         if lifecycle is not None:
             lifecycle.resume(catch_up)
+
+    def set_pool(self, name: str | None, limit: int | None) -> None:
+        """Let at most `limit` runs of a pool be in progress at once; None: any number.
+
+        The pool None is that of all tasks without one. Runs in progress continue and
+        count, also if there are more than that.
+        """
+        pool = self._services.pools.set_limit(name, limit)
+        for lifecycle in list(self._lifecycles.values()):
+            if lifecycle.state.policy.pool == name:
+                lifecycle.enter_pool(pool)
+        pool.serve()
 
     async def execute(self, task_id: str, execution_id: str | None = None) -> Outcome:
         """Run the task now, or once a start in progress has finished.

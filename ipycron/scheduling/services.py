@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ipycron.scheduling.backoff import RefusalLog
     from ipycron.scheduling.events import Notice, Pending
     from ipycron.scheduling.missed import MissedCounter
+    from ipycron.scheduling.pools import Pools
     from ipycron.scheduling.ports import Clock, Elector, Launcher
     from ipycron.scheduling.timetable import Timetable
 
@@ -31,6 +32,7 @@ class Services:
         standby_timetable: calls tasks shortly before their slots are due, so that their
             workers can stand by.
         refusals: warns about starts that the system refuses.
+        pools: limit how many runs there are at once.
         async_tasks: asyncio tasks in progress that belong to no run or worker, such as
             starts and stops. Kept here because asyncio only holds tasks weakly, and
             awaited at shutdown.
@@ -49,6 +51,7 @@ class Services:
     standby_timetable: Timetable
     missed: MissedCounter
     refusals: RefusalLog
+    pools: Pools
     async_tasks: set[asyncio.Task[Any]] = field(default_factory=set)
     context: Context = field(default_factory=Context)
 

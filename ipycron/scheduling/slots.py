@@ -246,6 +246,8 @@ class Slots:
         """
         state, slot = self._state, self._state.next_slot
         worker = self._workers.main
+        if self._services.pools.is_limited(state.policy.pool):
+            return None  # whether there is a place is known at the slot
         if worker is None or state.runs or slot is None or self._is_paused(slot):
             return None
         if slot - self._services.clock.now() < LEAST or not self._workers.hold():

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         SkipReason,
     )
     from ipycron.scheduling.policy import Policy
+    from ipycron.scheduling.pools import Place
     from ipycron.scheduling.ports import Schedule, Timer, Worker
     from ipycron.scheduling.services import Services
     from ipycron.scheduling.small_map import SmallMap
@@ -318,6 +319,7 @@ class Run(msgspec.Struct, eq=False, kw_only=True):
         is_waiting: whether it is waiting for the main worker.
         has_turn: whether other runs of its task have made room for it.
         queued_at: the monotonic time since which it has waited for its turn, or None.
+        place: its place in a pool, waited for or held; None without one.
         key: the key of the slot's claim, while this instance holds the claim.
         worker: the worker that runs it.
         future: resolved by the worker with the outcome.
@@ -339,6 +341,7 @@ class Run(msgspec.Struct, eq=False, kw_only=True):
     is_waiting: bool = False
     has_turn: bool = False
     queued_at: float | None = None
+    place: Place | None = None
     key: str | None = None
     worker: Worker | None = None
     future: asyncio.Future[Outcome] | None = None

@@ -13,7 +13,7 @@ from ipycron.scheduling.backoff import find_backoff, is_refusal
 from ipycron.scheduling.state import Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
 
     from ipycron.scheduling.ports import TaskObserver, Worker
     from ipycron.scheduling.services import Services
@@ -54,6 +54,7 @@ class TaskWorkers:
 
     __slots__ = (
         "_deaths",
+        "_ends",
         "_observer",
         "_refusals",
         "_replacement",
@@ -75,6 +76,8 @@ class TaskWorkers:
         self._workers: tuple[Worker, ...] = ()
         self._tasks: set[asyncio.Task[Any]] | None = None
         self._replacement: asyncio.Task[None] | None = None
+        # Of workers that are being stopped.
+        self._ends: tuple[tuple[Worker, asyncio.Task[None]], ...] = ()
         self._deaths = 0
         self._refusals = 0
         self.main: Worker | None = None
@@ -173,6 +176,7 @@ class TaskWorkers:
             and state.standby is None
             and state.policy.timeout is None
             and not state.runs
+            and not self._services.pools.is_limited(state.policy.pool)
         ):
             self.main_state = MainWorkerState.OFFERED
             self.main.offer(partial(self._observer.handle_direct_run, self.main))
@@ -180,13 +184,31 @@ class TaskWorkers:
     def release(self, worker: Worker) -> None:
         """Take back a worker whose run is over."""
         if worker is not self.main:
-            self.spawn(self.retire(worker))
+            self._retire_soon(worker)
             if self.main_state is MainWorkerState.VACANT:
                 self._renew()
         elif worker.is_single_use:
-            self._renew(self.spawn(self.retire(worker)))
+            self._renew(self._retire_soon(worker))
         elif self.main_state is MainWorkerState.BUSY:
             self.main_state = MainWorkerState.IDLE
+
+    def _retire_soon(self, worker: Worker) -> asyncio.Task[None]:
+        """Begin to stop a worker."""
+        end = self.spawn(self.retire(worker))
+        self._ends = (*self._ends, (worker, end))
+        end.add_done_callback(self._forget_end)
+        return end
+
+    def _forget_end(self, end: asyncio.Task[None]) -> None:
+        self._ends = tuple(pair for pair in self._ends if pair[1] is not end)
+
+    def call_when_gone(self, worker: Worker | None, call: Callable[[], None]) -> None:
+        """Call this once a worker that is being stopped is gone; else at once."""
+        end = next((end for leaving, end in self._ends if leaving is worker), None)
+        if end is None:
+            call()
+        else:
+            end.add_done_callback(lambda _: call())
 
     def reset_deaths(self) -> None:
         """Reset the count of deaths, since a worker has survived a run."""
@@ -214,7 +236,7 @@ class TaskWorkers:
     def lose(self, worker: Worker) -> bool:
         """Give up a dead worker; return whether it was the main one."""
         # It is stopped nevertheless, to release its remaining resources.
-        self.spawn(self.retire(worker))
+        self._retire_soon(worker)
         if worker is not self.main:
             return False
         self.clear_main()

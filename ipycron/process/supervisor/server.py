@@ -47,6 +47,7 @@ from ipycron.process.wire.protocol import (
     Reply,
     ReportMissed,
     Reschedule,
+    SetPool,
     Shutdown,
     Streamed,
 )
@@ -166,10 +167,12 @@ class Supervisor:
             self._history.recorder.expect_end(is_clean=True)
             self._answer(message.request_id, self._shut_down(message.timeout))
         else:
-            self._handle_history(message)
+            self._handle_setting(message)
 
-    def _handle_history(self, message: Message) -> None:
-        if isinstance(message, KeepHistory):
+    def _handle_setting(self, message: Message) -> None:
+        if isinstance(message, SetPool):
+            self._scheduler.set_pool(message.name, message.limit)
+        elif isinstance(message, KeepHistory):
             self._history.use(message.settings, waits=False)
         elif isinstance(message, FlushHistory):
             self._answer(message.request_id, self._flush_history())

@@ -8,7 +8,7 @@ users' objects and are decoded in the client and in the worker alone.
 edge                  messages
 ====================  =========================================================
 client → supervisor   Register Reschedule Control Pausing Execute Shutdown Preload
-                      Elected KeepHistory FlushHistory ReportMissed
+                      Elected KeepHistory FlushHistory ReportMissed SetPool
 supervisor → client   Hello Reply Refused Noticed Streamed Displayed Logged Elect
                       Completed DirectOpened ClockSetBack HistoryBehind
 supervisor → zygote   Fork Preload
@@ -214,6 +214,13 @@ class ReportMissed(Message, frozen=True):
 
     task_id: str
     since: float
+
+
+class SetPool(Message, frozen=True):
+    """Let at most `limit` runs of a pool be in progress at once; None: any number."""
+
+    name: str | None
+    limit: int | None
 
 
 class FlushHistory(Message, frozen=True):
@@ -539,6 +546,7 @@ FromClient = (
     | Preload
     | Elected
     | KeepHistory
+    | SetPool
     | FlushHistory
     | ReportMissed
     | Ping
