@@ -44,6 +44,7 @@ from ipycron.scheduling.events import Event as Event
 from ipycron.scheduling.events import TaskContext as TaskContext
 from ipycron.scheduling.policy import CatchUp as CatchUp
 from ipycron.scheduling.retry import Retry as Retry
+from ipycron.triggers.holidays import holidays as holidays
 from ipycron.triggers.instants import at as at
 from ipycron.triggers.interval import every as every
 from ipycron.triggers.rule import rrule as rrule
@@ -77,6 +78,7 @@ __all__ = [
     "get_task",
     "get_tasks",
     "history",
+    "holidays",
     "load_ipython_extension",
     "off",
     "on",

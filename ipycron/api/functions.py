@@ -77,6 +77,8 @@ def schedule(
     timezone: str | tzinfo | None = None,
     start: datetime | date | str | None = None,
     end: datetime | date | str | None = None,
+    exclude: Any = None,
+    on_excluded: Literal["skip", "next"] = "skip",
     day_or: bool = True,
     overlap: Literal["allow", "skip", "queue", "replace"] = "allow",
     no_overlap: bool = False,
@@ -128,6 +130,12 @@ def schedule(
             task's zone if it has none.
         end: no slot after this instant; a date means its end. After the last slot and
             the last run the task is destroyed, as after `max_executions`.
+        exclude: when it does not run, though it is due: dates, ``(start, end)`` pairs,
+            `holidays`, or text such as ``"sat,sun"``, ``"22:00-06:00"`` and
+            ``"2026-12-24..2027-01-01"``; several in a list, or separated by ``;``. In
+            the task's zone.
+        on_excluded: what becomes of excluded slots: ``"skip"`` nothing, ``"next"`` one
+            run at the next time that is not excluded.
         day_or: True: either day field matches, as in cron; False: both must.
         overlap: what becomes of a slot, and of a manual run, while a run is in progress
             in this instance; other instances of a fleet are not checked. ``"allow"``:
@@ -201,6 +209,8 @@ def create_task(
     timezone: str | tzinfo | None = None,
     start: datetime | date | str | None = None,
     end: datetime | date | str | None = None,
+    exclude: Any = None,
+    on_excluded: Literal["skip", "next"] = "skip",
     day_or: bool = True,
     overlap: Literal["allow", "skip", "queue", "replace"] = "allow",
     no_overlap: bool = False,
@@ -249,7 +259,7 @@ def _create(expression: Any, job: Any, arguments: dict[str, Any]) -> Task[Any]:
     now = _get_clock().now()
     parsed = make_trigger(expression, checked, task_id, now=now)
     parsed.check_fires(now)
-    given, checked = checked, read_bounds(parsed, checked)
+    given, checked = checked, read_bounds(parsed, checked, now=now)
     if is_importing():
         from ipycron.api.inert import make_inert_task  # noqa: PLC0415 - most never do
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Generic, Literal, Self, overload
 
+from ipycron.cron.trigger import floor_instant
 from ipycron.scheduling.events import to_datetime
 from ipycron.scheduling.plan import find_start
 
@@ -212,9 +213,9 @@ class Task(Generic[T]):
 
     def matches(self, instant: datetime) -> bool:
         """Return whether `instant` is a slot of the schedule."""
-        if not self._record.trigger.matches(instant):
+        slot = floor_instant(instant, "instant")
+        if instant.microsecond:
             return False
-        slot = instant.timestamp()
         return self._record.schedule.find_next(slot - 1) == slot
 
     @property

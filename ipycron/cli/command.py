@@ -28,6 +28,8 @@ _RUN_OPTIONS = (
     "timezone",
     "start",
     "end",
+    "exclude",
+    "on_excluded",
     "no_overlap",
     "max_executions",
     "jitter",

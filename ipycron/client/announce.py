@@ -56,7 +56,7 @@ def needs_announcement(task: TaskRecord, notice: Notice, listeners: Listeners) -
 
 def is_logged(task: TaskRecord, notice: Notice) -> bool:
     """Return whether `log_event` may write a record."""
-    is_quiet = notice.event in _QUIET or notice.reason == "paused"
+    is_quiet = notice.event in _QUIET or notice.reason in ("paused", "excluded")
     return not is_quiet or task.logger.isEnabledFor(logging.DEBUG)
 
 

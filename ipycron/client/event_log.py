@@ -109,7 +109,7 @@ class EventLog:
             notice.missed_count,
             outcome is not None and outcome.manner in ("stopped", "replaced"),
         )
-        is_wanted = item.is_stopped or notice.reason == "paused"
+        is_wanted = item.is_stopped or notice.reason in ("paused", "excluded")
         is_problem = notice.event in PROBLEMS and not is_wanted
         kept = self._problems if is_problem else self._items
         kept.append(item)

@@ -20,6 +20,7 @@ from ipycron.runlog.rows import TaskRow
 
 if TYPE_CHECKING:
     from ipycron.client.jobs import Source
+    from ipycron.client.options import TaskOptions
     from ipycron.client.record import TaskRecord
     from ipycron.cron.trigger import Trigger
 
@@ -42,17 +43,24 @@ def make_life(task: TaskRecord) -> TaskRow:
         kind=kind,
         pattern=expression.text,
         zone=str(expression.timezone),
-        schedule=describe_schedule(expression),
+        schedule=describe_schedule(expression, task.options),
         code_hash=code_hash,
         declared_at=task.client.clock.now(),
     )
 
 
-def describe_schedule(trigger: Trigger) -> str:
+def describe_schedule(trigger: Trigger, options: TaskOptions) -> str:
     """Return a text that is equal for schedules with the same slots.
 
     An interval that counts from its start has other slots in each life.
     """
+    described = _describe_trigger(trigger)
+    if options.exclude is None:
+        return described
+    return f"{described} {options.on_excluded} {options.exclude.text}"
+
+
+def _describe_trigger(trigger: Trigger) -> str:
     if not isinstance(trigger, CronExpression):
         return repr(describe_trigger(trigger))
     parts = trigger.text, str(trigger.timezone), trigger.day_or

@@ -36,6 +36,7 @@ from ipycron.scheduling.policy import (
     check_catch_up_mode,
 )
 from ipycron.scheduling.retry import Retry
+from ipycron.triggers.exclude import check_exclude
 from ipycron.triggers.instants import read_instant
 
 if TYPE_CHECKING:
@@ -202,6 +203,12 @@ class TaskOptions(Policy):
         "no slot after this instant: ISO text; then the task is destroyed",
         kind=OptionKind.TEXT,
     )
+    exclude: Any = option(
+        None,
+        check_exclude,
+        "when not to run: sat,sun; 22:00-06:00; 2026-12-24..2027-01-01; holidays:DE",
+        kind=OptionKind.TEXT,
+    )
     day_or: bool = option(
         True,
         check_flag,
@@ -353,7 +360,7 @@ def fold_knobs(given: dict[str, Any]) -> dict[str, Any]:
 
 _OWN = frozenset(
     {"name", "env", "run_coordinator", "logger", "worker_init", "executor"}
-    | {"start", "end", "retry"}
+    | {"start", "end", "retry", "exclude"}
 )
 """Options whose values are specific to a task, or not plain: some cannot be hashed,
 such as dateutil's zones, and equal instants may have different zones."""

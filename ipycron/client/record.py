@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from ipycron.scheduling.plan import Outage
     from ipycron.scheduling.policy import CatchUp
     from ipycron.scheduling.ports import Clock
+    from ipycron.triggers.exclusions import Included
 
 
 class TaskClient(Protocol):
@@ -236,8 +237,8 @@ class TaskRecord:
         return count_from_end(self.expression, end, self.options)
 
     @property
-    def schedule(self) -> Trigger | Bounded:
-        """The trigger within the bounds of the options `start` and `end`."""
+    def schedule(self) -> Trigger | Bounded | Included:
+        """The trigger within the bounds of its task, without excluded slots."""
         return bound(self.trigger, self.options)
 
     def find_slots(self, count: int, after: float) -> list[datetime]:

@@ -12,7 +12,10 @@ from ipycron.client.jobs import Inline
 from ipycron.cron import CronExpression
 from ipycron.errors import InvalidOption
 from ipycron.process.wire.triggers import describe_trigger
+from ipycron.scheduling.bounds import waits_for_end
 from ipycron.scheduling.events import to_datetime
+from ipycron.triggers.exclude import read_exclusions
+from ipycron.triggers.exclusions import Exclusions, Included, make_calendar
 from ipycron.triggers.instants import read_instant, read_last
 from ipycron.triggers.union import read_trigger
 
@@ -79,20 +82,22 @@ def parse_schedule(
     return parsed
 
 
-def read_bounds(trigger: Trigger, options: TaskOptions) -> TaskOptions:
-    """Return a task's options with `start` and `end` as instants.
+def read_bounds(trigger: Trigger, options: TaskOptions, *, now: float) -> TaskOptions:
+    """Return a task's options with `start` and `end` as instants, `exclude` as values.
 
     What has no zone is in the trigger's.
     """
-    start, end = options.start, options.end
-    if start is None and end is None:
+    start, end, exclude = options.start, options.end, options.exclude
+    if start is None and end is None and exclude is None:
         return options
     zone = trigger.timezone
+    if exclude is not None and not isinstance(exclude, Exclusions):
+        exclude = read_exclusions(exclude, zone, now=now)
     if start is not None:
         start = to_datetime(read_instant("start", start, zone), zone)
     if end is not None:
         end = to_datetime(read_last("end", end, zone), zone)
-    return replace(options, start=start, end=end)
+    return replace(options, start=start, end=end, exclude=exclude)
 
 
 def check_bounds(
@@ -110,6 +115,7 @@ def check_bounds(
         InvalidOption: if there is none.
     """
     start, end = options.start, options.end
+    check_exclusions(trigger, options, given, now=now)
     if start is None and end is None:
         return
     if end is not None and end.timestamp() < now:
@@ -128,6 +134,33 @@ def check_bounds(
         shown = _show(to_datetime(first, trigger.timezone))
         expected = f"{shown} or later, the first slot of {trigger.text!r}"
         raise InvalidOption(option="end", value=given.end, expected=expected)
+
+
+def check_exclusions(
+    trigger: Trigger, options: TaskOptions, given: TaskOptions, *, now: float
+) -> None:
+    """Check that the exclusions leave a slot; see `check_bounds`.
+
+    Raises:
+        InvalidOption: if there is none, or `on_excluded` cannot be followed.
+    """
+    exclude = options.exclude
+    if options.on_excluded == "next" and waits_for_end(trigger):
+        expected = "'skip' with a trigger that counts from the end of the last run"
+        raise InvalidOption(option="on_excluded", value="next", expected=expected)
+    if exclude is None or trigger.find_next(now) is None:
+        return
+    slot = Included(
+        trigger,
+        make_calendar(exclude, trigger.timezone),
+        moves=options.on_excluded == "next",
+    ).find_next(now)
+    if waits_for_end(trigger):
+        free = make_calendar(exclude, trigger.timezone).find_end(math.ceil(now))
+        slot = slot or free
+    if slot is None or (exclude.until is not None and slot > exclude.until):
+        expected = f"something that leaves a slot of {trigger.text!r}"
+        raise InvalidOption(option="exclude", value=given.exclude, expected=expected)
 
 
 def _show(instant: datetime) -> str:

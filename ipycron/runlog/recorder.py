@@ -38,6 +38,7 @@ _SKIPPED = {
     "not-elected": RunOutcome.NOT_ELECTED,
     "coordinator-error": RunOutcome.COORDINATOR_ERROR,
     "paused": RunOutcome.PAUSED,
+    "excluded": RunOutcome.EXCLUDED,
     "superseded": RunOutcome.SUPERSEDED,
 }
 

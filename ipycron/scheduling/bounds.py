@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from ipycron.cron.trigger import Trigger
 from ipycron.scheduling.events import Event
+from ipycron.triggers.exclusions import Calendar, Excluded, Included, make_calendar
 from ipycron.triggers.interval import Interval
 
 if TYPE_CHECKING:
@@ -36,7 +37,33 @@ class Bounded:
 S = TypeVar("S", bound="Schedule")
 
 
-def bound(schedule: S, policy: Policy) -> S | Bounded:
+def bound(schedule: S, policy: Policy) -> S | Bounded | Included:
+    """Return the slots of a schedule that run: within bounds, and not excluded."""
+    bounded = _bound(schedule, policy)
+    calendar = find_calendar(schedule, policy)
+    if calendar is None:
+        return bounded
+    moves = policy.on_excluded == "next"
+    included = Included(bounded, calendar, moves)
+    return _bound(included, policy) if moves else included
+
+
+def find_excluded(schedule: Schedule, policy: Policy, last: float) -> Excluded | None:
+    """Return the excluded slots of a schedule up to an instant, if there may be any."""
+    calendar = find_calendar(schedule, policy)
+    if calendar is None:
+        return None
+    return Excluded(_bound(schedule, policy), calendar, math.floor(last))
+
+
+def find_calendar(schedule: Schedule, policy: Policy) -> Calendar | None:
+    """Return what is excluded, in the zone of a trigger; None for nothing."""
+    if policy.exclude is None or not isinstance(schedule, Trigger):
+        return None
+    return make_calendar(policy.exclude, schedule.timezone)
+
+
+def _bound(schedule: S, policy: Policy) -> S | Bounded:
     """Return a schedule within the bounds of a task; slots are whole seconds."""
     start, end = policy.start, policy.end
     if start is None and end is None:

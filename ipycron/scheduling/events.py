@@ -29,7 +29,9 @@ and is caught up on, or a caller asked for a slot of the past."""
 BY_SCHEDULE: frozenset[Reason] = frozenset({"scheduled", "catch_up"})
 """The reasons of runs that are the schedule's own: they settle their slots, count
 towards `max_executions` and are elected. The others are runs beside the schedule."""
-SkipReason = Literal["not-elected", "coordinator-error", "paused", "superseded"]
+SkipReason = Literal[
+    "not-elected", "coordinator-error", "paused", "superseded", "excluded"
+]
 Manner = Literal["plain", "stopped", "replaced", "cancelled", "missed"]
 """How a run ended, where it has neither just returned nor failed: a stop or a newer run
 ended it, the job cancelled it, or its code never began because it was too late."""

@@ -20,6 +20,8 @@ from ipycron.scheduling.checks import (
     option,
 )
 from ipycron.scheduling.retry import Retry, check_retry, make_retry
+from ipycron.triggers.exclude import OnExcluded, check_on_excluded
+from ipycron.triggers.exclusions import Exclusions  # noqa: TC001 - msgspec, as above
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -237,6 +239,13 @@ class Policy:
     # Declared for users in `TaskOptions`; aware, once the task's zone is known.
     start: datetime | None = None
     end: datetime | None = None
+    exclude: Exclusions | None = None
+    on_excluded: OnExcluded = option(
+        "skip",
+        check_on_excluded,
+        "what becomes of excluded slots: skip; next, at the next time not excluded",
+        kind=OptionKind.TEXT,
+    )
 
     @property
     def gaps(self) -> CatchUp:

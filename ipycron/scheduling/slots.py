@@ -14,6 +14,7 @@ from ipycron.scheduling.bounds import (
     waits_for_end,
 )
 from ipycron.scheduling.events import Event, Pause
+from ipycron.scheduling.excluded import ExcludedSlots
 from ipycron.scheduling.plan import (
     Outage,
     find_following,
@@ -61,6 +62,8 @@ class Slots:
         "_admission",
         "_armed_at",
         "_backlog",
+        "_excluded",
+        "_is_out",
         "_missed_since",
         "_observer",
         "_services",
@@ -85,6 +88,8 @@ class Slots:
         self._workers = workers
         self._admission = admission
         self._backlog = backlog
+        self._is_out = False  # no slot that runs is left
+        self._excluded = ExcludedSlots(state, services, observer=observer)
         # The slots after this instant were skipped by the pause: since then the task
         # has been both paused and started.
         self._skipping_since = 0.0
@@ -105,6 +110,7 @@ class Slots:
             self._armed_at = self._services.clock.now()
         if outage is not None:
             return self._arm_after(outage)
+        self._excluded.arm()
         if waits_for_end(state.trigger):
             self._skipping_since = self._services.clock.now()
             return None  # it counts from the report of this start
@@ -127,6 +133,7 @@ class Slots:
         """Wait for the first slot after `since`: the clock was set back (C3)."""
         self.withdraw()
         self._backlog.forget_after(self._services.clock.now())
+        self._excluded.recount(since)
         self._state.settled_slot = None
         if waits_for_end(self._state.trigger):
             self._state.last_end = since  # the end of the last run is still to come
@@ -143,10 +150,13 @@ class Slots:
         after the start.
         """
         state = self._state
+        if self._is_out:
+            state.has_ended = not self._excluded.is_waiting
         if (
             not waits_for_end(state.trigger)
             or state.phase is not Phase.STARTED
             or state.next_slot is not None
+            or self._excluded.is_waiting
             or state.has_ended
             or self._backlog
             or any(run.is_scheduled for run in state.runs.values())
@@ -167,6 +177,7 @@ class Slots:
             self._observer.handle_failure(error)
             return
         self.disarm()
+        self._excluded.arm(since)
         self._arm(following)
         self._note_end()
 
@@ -183,10 +194,14 @@ class Slots:
         for newest in (skipped.newest, beat.newest):
             if newest is not None:
                 state.settled_slot = max(newest, state.settled_slot or newest)
+        report_excluded = self._excluded.arm_after(outage)
         self._arm(beat.next_slot)
-        return partial(self._settle_outage, skipped, beat)
+        return partial(self._settle_outage, skipped, beat, report_excluded)
 
-    def _settle_outage(self, skipped: Beat, beat: Beat) -> None:
+    def _settle_outage(
+        self, skipped: Beat, beat: Beat, report_excluded: Callable[[], None]
+    ) -> None:
+        report_excluded()
         self._report(skipped, is_paused=True)
         self._end_pause(self._services.clock.now())
         self._carry_out(beat)
@@ -206,6 +221,7 @@ class Slots:
     def disarm(self) -> None:
         """Stop waiting for slots."""
         self._state.next_slot = None
+        self._excluded.disarm()
         self._services.timetable.disarm(self)
         self._services.standby_timetable.disarm(self._look_ahead)
 
@@ -217,10 +233,11 @@ class Slots:
 
     def _arm(self, slot: int | None) -> None:
         state = self._state
-        state.has_ended = False
+        state.has_ended = self._is_out = False
         if slot is None:
             ends = has_last_slot(state.trigger, state.policy)
-            state.has_ended = ends and not self._awaits_end
+            self._is_out = ends and not self._awaits_end
+            state.has_ended = self._is_out and not self._excluded.is_waiting
             state.next_slot = None
             return
         state.next_slot = self._services.timetable.arm(self, slot)
@@ -380,6 +397,7 @@ class Slots:
         that waits, without an event.
         """
         state, now = self._state, self._services.clock.now()
+        self._excluded.settle()
         if state.pause is not None:
             self._pass_pause(state.pause, now)
         if state.next_slot is None or now < state.next_slot:

@@ -227,6 +227,19 @@ class TaskState:
             )
         )
 
+    def schedule_goes_on(self, after: float) -> bool:
+        """Return whether the trigger has a slot after an instant, excluded or not."""
+        return self.trigger.find_next(after) is not None
+
+    def emit_excluded(self, slot: float, count: int = 1) -> None:
+        """Report `count` excluded slots, of which `slot` is the newest."""
+        self.emit(
+            Event.EXECUTION_SKIPPED,
+            date=slot,
+            reason="excluded",
+            missed_count=count if count > 1 else None,
+        )
+
     def emit_paused(
         self,
         slot: float,

@@ -84,3 +84,17 @@ def test_keywords_are_completed(session):
     """Beside the nicknames and the commands."""
     assert complete("%cron ev", session.shell).texts == ["every"]
     assert complete("%%cron a", session.shell).texts == ["at"]
+
+
+def test_exclusions_are_options_of_the_line(session):
+    """In the words of the card; completed; refused like other options."""
+    said = session.run(
+        '%%cron 0 9 * * * --exclude "sat,sun; 2999-12-24" --on-excluded next\n1'
+    )
+    assert "At 09:00, except sat,sun; 2999-12-24, then as soon as possible" in said
+    (task,) = get_tasks().values()
+    assert task.options.on_excluded == "next"
+    found = complete("%%cron 0 9 * * * --on-excluded ", session.shell)
+    assert found.texts == ["skip", "next"]
+    session.run("%%cron 0 9 * * * --exclude satt\n1")
+    assert "--exclude: got 'satt', expected dates" in str(session.result.error_in_exec)

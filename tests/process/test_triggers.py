@@ -145,3 +145,38 @@ def test_what_is_no_trigger_is_refused(given):
     """A function, above all: it would have to run where schedules are kept."""
     with pytest.raises(CronSyntaxError, match="expected text such as"):
         ipycron.schedule(given, int)
+
+
+def test_excluded_slots_are_rows_and_run_nothing(house):
+    """Events and rows with that reason; `next_runs` leaves them out."""
+    first, second, third = soon(2, 3, 4)
+    window, name = (second, third), f"excludes {house.kind}"
+    task = house.create(
+        lambda _: 42, at(first, second, third), exclude=window, name=name
+    )
+    record = Record(task)
+    assert task.next_runs(5) == [first, third]
+    task.start().result(SECONDS)
+    record.wait("task:destroyed")
+    drain()
+    (skipped,) = record.of("execution:skipped")
+    assert (skipped.date, skipped.reason) == (second, "excluded")
+    assert [c.date for c in record.of("execution:finished")] == [first, third]
+    rows = {row.slot: str(row.outcome) for row in ipycron.history(name)}
+    assert rows == {first: "finished", second: "excluded", third: "finished"}
+
+
+def test_excluded_slot_runs_at_the_next_time(house):
+    """Once, for the instant after the period."""
+    first, _, third = soon(2, 3, 4)
+    task = house.start(
+        lambda ctx: ctx.date.timestamp(),
+        at(first),
+        exclude=[(first, third)],
+        on_excluded="next",
+    )
+    record = Record(task)
+    record.wait("task:destroyed")
+    drain()
+    (run,) = record.of("execution:finished")
+    assert run.date == third

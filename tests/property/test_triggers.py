@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from ipycron import any_of, at, every
 from ipycron.cron import CronExpression
+from ipycron.triggers.exclude import read_exclusions
+from ipycron.triggers.exclusions import Excluded, Included, make_calendar
 from tests.support.lengths import choose
 
 ZONES = (
@@ -155,3 +157,74 @@ def test_union_fires_where_a_second_by_second_walk_does(
     assert walk(trigger, clock.seconds) == expected
     assert walk_back(trigger, clock.seconds) == expected
     assert all(trigger.matches(datetime.fromtimestamp(t, zone)) for t in expected)
+
+
+def is_shown_excluded(shown, days, begin, end, dates):
+    """Return whether what a clock shows is excluded: by its reader's eyes."""
+    clock = (shown.hour * 60 + shown.minute) * 60 + shown.second
+    if begin < end:
+        in_week = shown.weekday() in days and begin <= clock < end
+    else:
+        in_week = (shown.weekday() in days and clock >= begin) or (
+            (shown.weekday() - 1) % 7 in days and clock < end
+        )
+    return in_week or shown.date() in dates
+
+
+@settings(max_examples=EXAMPLES)
+@given(
+    windows,
+    st.sets(st.integers(0, 6), min_size=1),
+    st.tuples(st.integers(0, 1439), st.integers(0, 1439)).filter(
+        lambda t: t[0] != t[1]
+    ),
+    st.sets(st.integers(-1, 1)),
+    st.tuples(st.integers(1, 30), st.booleans()),
+)
+def test_exclusions_leave_out_what_a_second_by_second_walk_does(
+    window, days, times, nearby, schedule
+):
+    """Parts of the week and whole days, as clocks show them, through their changes."""
+    name, change, lead = window
+    step, moves = schedule
+    zone = ZoneInfo(name)
+    clock = Clock(name, change + lead)
+    today = clock.shown[1].date()
+    dates = {today + timedelta(days=n) for n in nearby if n}
+    begin, end = (minutes * 60 for minutes in times)
+    names = ",".join(
+        ["mon", "tue", "wed", "thu", "fri", "sat", "sun"][day] for day in days
+    )
+    clocks = "-".join(f"{m // 60:02}:{m % 60:02}" for m in times)
+    given_by_user = [f"{names} {clocks}", *dates]
+    exclusions = read_exclusions(given_by_user, zone, now=change)
+    calendar = make_calendar(exclusions, zone)
+    trigger = CronExpression(f"*/{step} * * * *", name)
+    excluded = {
+        t
+        for t, shown in zip(clock.seconds, clock.shown[1:], strict=True)
+        if is_shown_excluded(shown, days, begin, end, dates)
+    }
+    slots = clock.list_interval(step)
+    left = slots - excluded
+    if moves:
+        # Only periods that begin within the window are known to the walk.
+        began = is_shown_excluded(clock.shown[0], days, begin, end, dates)
+        pending = False
+        for t in clock.seconds:
+            if t in excluded:
+                pending |= t in slots
+            else:
+                if pending and not began:
+                    left.add(t)
+                began = pending = False
+    found = walk(Included(trigger, calendar, moves), clock.seconds)
+    first_free = next((t for t in clock.seconds if t not in excluded), None)
+    has_begun = clock.seconds[0] in excluded
+    if moves and has_begun and first_free not in left:
+        found = [t for t in found if t != first_free]
+    assert found == sorted(left)
+    gone = walk(Excluded(trigger, calendar, clock.seconds[-1]), clock.seconds)
+    assert gone == sorted(slots & excluded)
+    for t in list(clock.seconds)[:: len(clock.seconds) // 50]:
+        assert calendar.is_excluded(t) == (t in excluded)

@@ -17,6 +17,7 @@ from ipycron.errors import IpycronError, StartRevoked
 from ipycron.process.wire.outcome import get_traceback_text, summarize_error
 from ipycron.process.wire.printable import keep_colours, show_hidden
 from ipycron.scheduling.clock import SystemClock
+from ipycron.triggers.exclude import say_exclusions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -91,7 +92,12 @@ def describe_schedule(task: Task) -> str:
     words = task.expression.describe()
     if start is not None:
         words += f", from {start:%Y-%m-%d %H:%M}"
-    return words if end is None else f"{words}, until {end:%Y-%m-%d %H:%M}"
+    if end is not None:
+        words += f", until {end:%Y-%m-%d %H:%M}"
+    exclude = task.options.exclude
+    if exclude is None:
+        return words
+    return words + say_exclusions(exclude, task.options.on_excluded)
 
 
 def format_fires(task: Task, now: datetime, count: int = 3) -> str:

@@ -19,6 +19,7 @@ from ipycron.notebook.magic.options import get_task_options, index_options
 from ipycron.process.wire.protocol import LauncherName
 from ipycron.scheduling.checks import OptionKind
 from ipycron.scheduling.policy import CatchUpMode
+from ipycron.triggers.exclude import OnExcluded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -39,6 +40,7 @@ _TAKES_NAMES = frozenset(
 _CHOICES = {
     "catch_up": get_args(CatchUpMode),
     "if_exists": IF_EXISTS,
+    "on_excluded": get_args(OnExcluded),
     "launcher": get_args(LauncherName),
 }
 

@@ -37,6 +37,7 @@ _COMPLETES = {
     "timezone": "zone",
     "catch_up": "catch_up",
     "if_exists": "if_exists",
+    "on_excluded": "on_excluded",
     "launcher": "launcher",
     "append_to": "variable",
     "into": "variable",

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ipycron.cron.trigger import Trigger
     from ipycron.notebook.widgets.model import EventRow, TaskRow
     from ipycron.scheduling.bounds import Bounded
+    from ipycron.triggers.exclusions import Included
 
 
 def list_cells() -> str:
@@ -174,7 +175,7 @@ class Panel(LiveView):
         return {"text/plain": repr(table), "text/html": table._repr_html_()}
 
 
-def _find_schedule(task: Task) -> Trigger | Bounded | From | None:
+def _find_schedule(task: Task) -> Trigger | Bounded | Included | From | None:
     """Return what a task's pause leaves of its schedule; None for nothing."""
     record = get_record(task)
     pause = record.pause

@@ -153,6 +153,7 @@ def test_defaults_are_those_of_the_specification():
             "overlap": "allow",
         "max_executions": None, "jitter": 0, "history": True,
         "tolerance": 1, "catch_up": "none", "start": None, "end": None,
+            "exclude": None, "on_excluded": "skip",
         "suppress_missed_warning": False,
         "retry": 0, "pool": None, "priority": 0,
             "timeout": None, "execute_timeout": None, "start_timeout": 5,

@@ -410,7 +410,7 @@ function findEventState({ event, stopped, reason }) {
 
 /** What a stop ended and what a pause skipped is no problem: the user wanted it. */
 function isProblem({ event, stopped, reason }) {
-  return PROBLEMS.has(event) && !stopped && reason !== "paused";
+  return PROBLEMS.has(event) && !stopped && !["paused", "excluded"].includes(reason);
 }
 
 function describeEvent(event, zone, now) {
