@@ -59,6 +59,7 @@ __all__ = [
     "validate_detailed",
     "wait",
     "wait_async",
+    "why",
 ]
 
 _HOMES = {
@@ -99,6 +100,7 @@ _HOMES = {
     "ipycron.client.executions": ("Execution",),
     "ipycron.api.task": ("Task",),
     "ipycron.api.wait": ("wait", "wait_async"),
+    "ipycron.api.why": ("why",),
     "ipycron.triggers.holidays": ("holidays",),
     "ipycron.triggers.instants": ("at",),
     "ipycron.triggers.interval": ("every",),

@@ -17,6 +17,7 @@ from ipycron.api.run_list import History as History
 from ipycron.api.task import Task as Task
 from ipycron.api.wait import wait as wait
 from ipycron.api.wait import wait_async as wait_async
+from ipycron.api.why import why as why
 from ipycron.client.backfill import Backfill as Backfill
 from ipycron.client.completion import Completion as Completion
 from ipycron.client.executions import Execution as Execution
@@ -100,4 +101,5 @@ __all__ = [
     "validate_detailed",
     "wait",
     "wait_async",
+    "why",
 ]

@@ -83,6 +83,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_run(commands)
     _add_next(commands)
     _add_explain(commands)
+    _add_why(commands)
     add_history(commands)
     add_logs(commands)
     demo = commands.add_parser("demo", help="watch three tasks for ten seconds")
@@ -204,6 +205,22 @@ def _add_explain(commands: Any) -> None:
     _add_when(explain)
     explain.add_argument("--locale", default="en", help="language (en)")
     explain.set_defaults(run=_explain)
+
+
+def _add_why(commands: Any) -> None:
+    why = commands.add_parser(
+        "why", help="say why a task did or will run at an instant, or why not"
+    )
+    why.add_argument("name", metavar="NAME", help="a task of the history")
+    why.add_argument("instant", metavar="AT", nargs="+", help="2026-12-01 09:00")
+    why.set_defaults(run=_print_why)
+
+
+def _print_why(given: argparse.Namespace) -> int:
+    from ipycron.api.why import why  # noqa: PLC0415 - SQLite, for few
+
+    print(why(given.name, " ".join(given.instant)))
+    return 0
 
 
 def _run_files(given: argparse.Namespace) -> int:

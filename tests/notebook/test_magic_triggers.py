@@ -98,3 +98,13 @@ def test_exclusions_are_options_of_the_line(session):
     assert found.texts == ["skip", "next"]
     session.run("%%cron 0 9 * * * --exclude satt\n1")
     assert "--exclude: got 'satt', expected dates" in str(session.result.error_in_exec)
+
+
+def test_reasons_are_shown(session):
+    """`%cron why` takes a name and an instant."""
+    session.run("%%cron 30 9 * * mon-fri --tz UTC --name it\n1")
+    said = session.run("%cron why it 2999-12-07 09:30")
+    assert "it will not run: no slot" in said
+    assert "Saturday: does not match mon-fri" in said
+    session.run("%cron why it")
+    assert "write a task's name and an instant" in str(session.result.error_in_exec)

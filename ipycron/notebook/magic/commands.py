@@ -110,6 +110,12 @@ COMMANDS: dict[str, Command] = {
         usage="EXPRESSION [--tz ZONE] [-n 5]",
         help="an expression in words, and when it is due",
     ),
+    "why": Command(
+        run=show.explain_slot,
+        options=show.NoOptions,
+        usage="NAME INSTANT",
+        help="why a task did or will run then, or not",
+    ),
     "panel": Command(
         run=show.show_panel,
         options=show.NoOptions,

@@ -34,7 +34,7 @@ _NICKNAMES = (*_FIRST, "@yearly")
 _TAKES_NAMES = frozenset(
     {
         *("start", "stop", "pause", "resume", "run", "destroy"),
-        *("show", "history", "logs", "next", "wait"),
+        *("show", "history", "logs", "next", "wait", "why"),
     }
 )
 _CHOICES = {

@@ -242,6 +242,16 @@ def explain(_: Notebook, line: ParsedLine) -> None:
     display(ExpressionView(trigger, count=count))
 
 
+def explain_slot(_: Notebook, line: ParsedLine) -> None:
+    """Say why a task did or will run at an instant, or why not."""
+    from ipycron.api.why import why  # noqa: PLC0415 - SQLite, as above
+
+    if len(line.words) < 2:  # noqa: PLR2004 - a name and an instant
+        raise UsageError("%cron why: write a task's name and an instant after it")
+    name, *words = line.words
+    display(why(name, " ".join(words)))
+
+
 def show_panel(notebook: Notebook, line: ParsedLine) -> None:
     """Show the live panel; a table if the front end has no widgets."""
     if notebook.kernel is None:
