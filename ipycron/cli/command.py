@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import re
 import sys
 from dataclasses import fields
 from datetime import UTC, datetime
@@ -30,10 +31,14 @@ _RUN_OPTIONS = (
     "end",
     "exclude",
     "on_excluded",
+    "overlap",
     "no_overlap",
     "max_executions",
     "jitter",
     "catch_up",
+    "retry",
+    "pool",
+    "priority",
     "timeout",
     "launcher",
 )
@@ -120,6 +125,9 @@ def _add_run(commands: Any) -> None:
         ("--prefix", "begin each line of output with the task's name"),
     ):
         run.add_argument(flag, action="store_true", help=text)
+    run.add_argument(
+        "--pool-limit", type=int, help="how many runs of the pool there are at once"
+    )
     for field in (*fields(TaskOptions), *fields(Knobs)):
         if field.name in (*_RUN_OPTIONS, *_KNOBS):
             _add_option(run, field.name, **field.metadata)
@@ -156,8 +164,17 @@ def _add_option(
     if kind is OptionKind.FLAG:
         parser.add_argument(*flags, action="store_true", help=help)
         return
-    convert = {OptionKind.NUMBER: int, OptionKind.DURATION: float}
+    convert: dict[OptionKind, Any] = {
+        OptionKind.NUMBER: int,
+        OptionKind.FACTOR: float,
+        OptionKind.DURATION: float,
+        OptionKind.NAMES: _split,
+    }
     parser.add_argument(*flags, type=convert.get(kind, str), help=help)
+
+
+def _split(text: str) -> tuple[str, ...]:
+    return tuple(word for word in re.split(r"[,\s]+", text) if word)
 
 
 def _add_next(commands: Any) -> None:
@@ -226,6 +243,7 @@ def _print_why(given: argparse.Namespace) -> int:
 def _run_files(given: argparse.Namespace) -> int:
     from ipycron.cli.foreground import run_file, run_lines  # noqa: PLC0415 - rich
 
+    _set_pool(given)
     options = fold_knobs(
         {
             name: value
@@ -240,6 +258,14 @@ def _run_files(given: argparse.Namespace) -> int:
     _check_words(given)
     args = given.args[1:] if given.args[:1] == ["--"] else given.args
     return run_file(given.expression, given.file, args=args, **marks, **options)
+
+
+def _set_pool(given: argparse.Namespace) -> None:
+    """Set the limit of the tasks' pool: the command is the only one that uses it."""
+    if given.pool_limit is not None:
+        ipycron.set_pool(given.pool, given.pool_limit)
+    elif given.pool is not None:
+        raise UsageMistake("--pool needs its limit: --pool-limit N")
 
 
 def _check_alone(given: argparse.Namespace) -> None:

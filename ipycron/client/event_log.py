@@ -12,7 +12,7 @@ from ipycron.scheduling.events import Event
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ipycron.scheduling.events import Notice
+    from ipycron.scheduling.events import Notice, Outcome
 
     Watcher = Callable[[str], None]
 
@@ -28,6 +28,7 @@ PROBLEMS = frozenset(
         Event.EXECUTION_MISSED,
         Event.EXECUTION_OVERLAP,
         Event.EXECUTION_SKIPPED,
+        Event.EXECUTION_RETRY,
     }
 )
 
@@ -39,6 +40,7 @@ class Item(NamedTuple):
         number: increases over all events of this process.
         duration: seconds that the run took, None where the event ends no run.
         summary: the result or error in one line.
+        reason: why a slot did not run, or in which manner a run has ended.
         is_stopped: whether a stop, or a newer run, ended the run.
     """
 
@@ -54,6 +56,10 @@ class Item(NamedTuple):
     reason: str | None
     missed_count: int | None
     is_stopped: bool
+
+
+def _find_manner(outcome: Outcome | None) -> str | None:
+    return None if outcome is None or outcome.manner == "plain" else outcome.manner
 
 
 class EventLog:
@@ -105,7 +111,7 @@ class EventLog:
             None if run is None else run.id,
             duration,
             "" if outcome is None else outcome.summary,
-            notice.reason,
+            notice.reason or _find_manner(outcome),
             notice.missed_count,
             outcome is not None and outcome.manner in ("stopped", "replaced"),
         )

@@ -35,7 +35,7 @@ from ipycron.scheduling.policy import (
     check_catch_up_limit,
     check_catch_up_mode,
 )
-from ipycron.scheduling.retry import Retry
+from ipycron.scheduling.retry import Retry, check_number, check_on, check_wait
 from ipycron.triggers.exclude import check_exclude
 from ipycron.triggers.instants import read_instant
 
@@ -319,6 +319,26 @@ class TaskOptions(Policy):
         return shared
 
 
+def _check_number(least: float, most: float | None = None) -> Any:
+    def check(name: str, value: Any) -> float | None:
+        return None if value is None else check_number(name, value, least, most)
+
+    return check
+
+
+def _check_wait(name: str, value: Any) -> float | None:
+    return None if value is None else check_wait(name, value)
+
+
+def _check_failures(name: str, value: Any) -> tuple[Any, ...] | None:
+    """Accept words: the names of exception classes, exit codes."""
+    if value is None:
+        return None
+    is_code = [isinstance(word, str) and word.isdecimal() for word in value]
+    items = zip(value, is_code, strict=True)
+    return check_on(name, [int(word) if is_it else word for word, is_it in items])
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Knobs:
     """What magics and the command line spell out of options that are objects."""
@@ -335,6 +355,48 @@ class Knobs:
         "how many slots --catch-up all runs at most; 100 by default",
         kind=OptionKind.NUMBER,
     )
+    retry_delay: float | None = option(
+        None,
+        _check_wait,
+        "time before the second attempt of --retry; 10 s by default",
+        kind=OptionKind.DURATION,
+    )
+    retry_backoff: float | None = option(
+        None,
+        _check_number(1),
+        "factor by which each wait is longer than the one before; 2 by default",
+        kind=OptionKind.FACTOR,
+    )
+    retry_max_delay: float | None = option(
+        None,
+        _check_wait,
+        "longest time between two attempts; 10 minutes by default",
+        kind=OptionKind.DURATION,
+    )
+    retry_jitter: float | None = option(
+        None,
+        _check_number(0, 1),
+        "random fraction of each wait, 0 to 1; 0.1 by default",
+        kind=OptionKind.FACTOR,
+    )
+    retry_on: tuple[Any, ...] | None = option(
+        None,
+        _check_failures,
+        "failures that are repeated: exceptions, timeout, crash, exit codes",
+        kind=OptionKind.NAMES,
+    )
+    retry_past_next: bool = option(
+        False,
+        check_flag,
+        "go on with the attempts after the next slot",
+        kind=OptionKind.FLAG,
+    )
+    retry_deadline: float | None = option(
+        None,
+        check_optional_deadline,
+        "longest time of all attempts together",
+        kind=OptionKind.DURATION,
+    )
 
 
 def fold_knobs(given: dict[str, Any]) -> dict[str, Any]:
@@ -344,11 +406,9 @@ def fold_knobs(given: dict[str, Any]) -> dict[str, Any]:
         InvalidOption: if a knob is given without the option that it belongs to, or if
             its value is out of range.
     """
-    options, knobs = dict(given), {}
-    for name in ("window", "limit"):
-        value = options.pop(f"catch_up_{name}", None)
-        if value is not None:
-            knobs[name] = value
+    options = dict(given)
+    _fold_retry(options)
+    knobs = _take_knobs(options, "catch_up")
     if not knobs:
         return options
     mode = check_catch_up_mode("catch_up", options.get("catch_up", "none"))
@@ -356,6 +416,32 @@ def fold_knobs(given: dict[str, Any]) -> dict[str, Any]:
         expected = "'latest' or 'all' with --catch-up-window or --catch-up-limit"
         raise InvalidOption(option="catch_up", value=mode, expected=expected)
     return {**options, "catch_up": CatchUp(mode, **knobs)}
+
+
+def _take_knobs(options: dict[str, Any], owner: str) -> dict[str, Any]:
+    """Remove the knobs of one option; return those that were given."""
+    start = f"{owner}_"
+    names = [f.name for f in fields(Knobs) if f.name.startswith(start)]
+    taken = {name: options.pop(name, None) for name in names}
+    return {
+        name.removeprefix(start): value
+        for name, value in taken.items()
+        if value is not None and value is not False  # 0 is a value, if a wrong one
+    }
+
+
+def _fold_retry(options: dict[str, Any]) -> None:
+    knobs = _take_knobs(options, "retry")
+    if not knobs:
+        return
+    times = options.get("retry", 0)
+    if not times:
+        flags = ", ".join(f"--retry-{name.replace('_', '-')}" for name in knobs)
+        expected = f"a number of attempts with {flags}"
+        raise InvalidOption(option="retry", value=times, expected=expected)
+    if "on" in knobs:
+        knobs["on"] = _check_failures("on", knobs["on"])
+    options["retry"] = Retry(times, **knobs)
 
 
 _OWN = frozenset(

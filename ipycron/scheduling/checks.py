@@ -23,6 +23,7 @@ class OptionKind(Enum):
     FLAG = "flag"
     TEXT = "TEXT"
     NUMBER = "N"
+    FACTOR = "X"
     DURATION = "TIME"
     NAMES = "NAMES"
     PAIR = "KEY=VALUE"

@@ -45,8 +45,8 @@ TIMEOUT, CRASH = "timeout", "crash"
 _MAIN = "__main__"
 _NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 _ACCEPTED = (
-    "exception classes, their names ('ValueError', 'package.module.Class'), "
-    "'timeout', 'crash', or exit codes from 1 to 255"
+    "an exception class or its name, 'timeout', 'crash', or an exit code from 1 to 255 "
+    "(names as 'ValueError' or 'package.module.Class'; several in a list)"
 )
 _LAST_CODE = 255
 
@@ -102,10 +102,10 @@ class Retry:
     ) -> None:
         checked = {
             "times": check_count("times", times),
-            "delay": _check_wait("delay", delay),
-            "backoff": _check_number("backoff", backoff, 1),
-            "max_delay": _check_wait("max_delay", max_delay),
-            "jitter": _check_number("jitter", jitter, 0, 1),
+            "delay": check_wait("delay", delay),
+            "backoff": check_number("backoff", backoff, 1),
+            "max_delay": check_wait("max_delay", max_delay),
+            "jitter": check_number("jitter", jitter, 0, 1),
             "on": check_on("on", on),
             "past_next": check_flag("past_next", past_next),
             "deadline": check_optional_deadline("deadline", deadline),
@@ -210,7 +210,7 @@ def _qualify(name: str) -> str:
     return name if "." in name or name in (TIMEOUT, CRASH) else f"builtins.{name}"
 
 
-def _check_number(
+def check_number(
     name: str, value: Any, least: float, most: float | None = None
 ) -> float:
     """Accept a finite number within bounds."""
@@ -224,7 +224,8 @@ def _check_number(
     return number
 
 
-def _check_wait(name: str, value: Any) -> float:
+def check_wait(name: str, value: Any) -> float:
+    """Accept a duration of at most a year, seconds or a `timedelta`."""
     seconds = check_duration(name, value)
     if seconds > LONGEST_WAIT:
         raise InvalidOption(

@@ -190,6 +190,7 @@ class Admission:
         """
         if is_slot and self._state.policy.retries.past_next:
             return
+        self._workers.hold()  # a run that the client has begun is one of them
         for run in self._state.runs.values():
             if run.stage is RunStage.ACTIVE:
                 run.ladder_end = run.ladder_end or why
@@ -376,12 +377,7 @@ class Admission:
     def _skip(self, run: Run) -> None:
         """Skip a slot for which no run is left: others have begun meanwhile."""
         self._tracker.forget(run)
-        self._state.emit(
-            Event.EXECUTION_OVERLAP,
-            date=run.execution.date,
-            is_skipped=True,
-            run_id=run.execution.id,
-        )
+        self._state.emit_superseded(run)
         self._observer.handle_work_done()
 
     # --- places: runs of several tasks, limited together (O2) -------------------------

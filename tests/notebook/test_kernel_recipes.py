@@ -46,3 +46,17 @@ def test_readme_cells_run_as_they_stand(execute):
     assert declared.lstrip().startswith("sampler: Every 5 seconds")
     assert "captured: threshold (float)" in declared
     assert re.search(r"sampler: [1-9]\d* runs?\b", done.text(done.find("%cron wait")))
+
+
+def test_policies_do_what_they_say_when_executed(execute):
+    """Attempts, a cancelled run, a queue, a replaced run and a pool."""
+    done = execute(NOTEBOOKS / "policies.ipynb")
+    assert "fetched in attempt" in done.text(done.find("%cron run fetch"))
+    assert done.text(done.find("class Busy")).startswith("failed in attempt 1")
+    assert "'cancelled'" in done.text(done.find("%cron run settle"))
+    assert done.text(done.find("import asyncio")).endswith("True")
+    replaced = done.text(done.find("def hang"))
+    assert "was replaced by a newer one" in replaced
+    assert "'replaced'" in replaced
+    assert done.text(done.find("ipycron.set_pool")).endswith("True")
+    assert "large: destroyed" in done.text(done.find("%cron destroy"))

@@ -20,6 +20,7 @@ from ipycron.notebook.magic.options import (
 )
 from ipycron.scheduling.checks import OptionKind, check_deadline, option
 from ipycron.scheduling.policy import CatchUp
+from ipycron.scheduling.retry import Retry
 
 
 def parse(line, **names):
@@ -134,6 +135,37 @@ def test_words_are_split_as_by_a_shell(line, words):
             "--if-exists maybe",
             "--if-exists: got 'maybe', expected one of 'replace', 'keep', 'error'",
         ),
+        ("--retry x", "--retry: got 'x', expected a whole number"),
+        (
+            "--retry -1",
+            (
+                "--retry: got '-1', expected a number of attempts after the first, "
+                "≥ 0, or a Retry"
+            ),
+        ),
+        (
+            "--retry-jitter 2",
+            "--retry-jitter: got '2', expected a finite number from 0 to 1",
+        ),
+        (
+            "--retry-backoff y",
+            "--retry-backoff: got 'y', expected a number such as 2 or 0.1",
+        ),
+        (
+            "--retry-on Flaky",
+            (
+                "--retry-on: got 'Flaky', expected an exception class or its name, "
+                "'timeout', 'crash', or an exit code from 1 to 255"
+            ),
+        ),
+        (
+            "--overlap later",
+            (
+                "--overlap: got 'later', expected one of 'allow', 'skip', 'queue', "
+                "'replace'"
+            ),
+        ),
+        ("--priority high", "--priority: got 'high', expected a whole number"),
         (
             "--catch-up newest",
             "--catch-up: got 'newest', expected 'none', 'latest' or 'all'",
@@ -235,6 +267,13 @@ def test_knobs_become_parts_of_the_options_that_they_belong_to():
     assert task == {"catch_up": CatchUp("all", window=3600, limit=5)}
     task, _ = split_values(parse("--catch-up latest").values)
     assert task == {"catch_up": "latest"}
+    line = "--retry 3 --retry-delay 30 --retry-on OSError,timeout,3 --retry-past-next"
+    task, _ = split_values(parse(f"{line} --retry-backoff 1.5 --retry-jitter 0").values)
+    on = ("OSError", "timeout", 3)
+    expected = Retry(3, delay=30, on=on, past_next=True, backoff=1.5, jitter=0)
+    assert task == {"retry": expected}
+    task, _ = split_values(parse("--retry 3 --priority 5 --pool gpu").values)
+    assert task == {"retry": 3, "priority": 5, "pool": "gpu"}
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from datetime import UTC, datetime
 
 import pytest
@@ -26,9 +27,14 @@ from ipycron.notebook.widgets.timeline import (
     fit_horizon,
 )
 from ipycron.scheduling.events import ScheduledExecution
+from ipycron.scheduling.retry import Retry
 
 START = int(datetime(2026, 11, 24, 8, 0, tzinfo=UTC).timestamp())
 HOUR = 3600
+
+
+def _fail():
+    raise ValueError("no")
 
 
 def _work():
@@ -63,6 +69,7 @@ def test_snapshot_of_a_stopped_task_is_plain_json(make_task):
         "fires": [],
         "runs_left": 3,
         "running": [],
+        "queued": 0,
         "last": None,
         "marks": [],
         "stop_by": None,
@@ -71,6 +78,8 @@ def test_snapshot_of_a_stopped_task_is_plain_json(make_task):
             "finished": 0,
             "failed": 0,
             "stopped": 0,
+            "replaced": 0,
+            "cancelled": 0,
             "missed": 0,
             "skipped": 0,
         },
@@ -98,6 +107,40 @@ def test_snapshot_of_a_paused_task_has_the_fires_after_its_pause(make_task):
     row = describe_task(task, START)
     assert row["pause"] == {"until": None, "note": ""}
     assert row["fires"] == []
+
+
+def test_snapshot_tells_when_the_next_attempt_begins(make_task):
+    """The browser counts down to it, and shows the error of the one before."""
+    task = api.create_task(
+        "0 9 * * *", _fail, retry=Retry(2, delay=3600), name="retried"
+    )
+    retried = threading.Event()
+    task.on("execution:retry", lambda _: retried.set())
+    task.start().result(5)
+    task.execute()
+    assert retried.wait(20)
+    (run,) = describe_task(task, START)["running"]
+    assert (run["state"], run["attempt"]) == ("running", 2)
+    assert run["next"] == task.running[0].next_attempt_at.timestamp()
+    assert run["summary"] == "ValueError: no"
+
+
+@pytest.mark.usefixtures("make_task")
+def test_snapshot_counts_the_runs_that_wait():
+    """They are not running, and are seen."""
+    gate = threading.Event()
+    task = api.create_task("0 9 * * *", gate.wait, overlap="queue", name="queued")
+    task.start().result(5)
+    calls = [task.execute() for _ in range(3)]
+    queued = threading.Event()
+    task.on("execution:queued", lambda _: queued.set())
+    calls.append(task.execute())
+    assert queued.wait(20)
+    row = describe_task(task, START)
+    assert (len(row["running"]), row["queued"]) == (1, 3)
+    gate.set()
+    for call in calls:
+        call.result(20)
 
 
 def test_snapshot_tells_the_last_run(make_task):

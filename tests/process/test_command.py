@@ -369,6 +369,40 @@ def test_knobs_of_catch_up_are_checked(job):
     assert b"limit: got 0, expected a whole number from 1 to 10000." in done.stderr
 
 
+def test_knobs_of_retry_are_checked(job):
+    """One that would do nothing, and those that are out of range."""
+    done = run("--retry-delay", "60", EACH, job)
+    assert done.returncode == 2
+    assert b"retry: got 0, expected a number of attempts with --retry-delay" in (
+        done.stderr
+    )
+    done = run("--retry", "1", "--retry-jitter", "-1", EACH, job)
+    assert done.returncode == 2
+    assert b"jitter: got -1.0, expected a finite number from 0 to 1." in done.stderr
+    done = run("--pool", "gpu", EACH, job)
+    assert done.returncode == 2
+    assert b"--pool needs its limit: --pool-limit N" in done.stderr
+    done = run("--pool", "gpu", "--pool-limit", "0", EACH, job)
+    assert done.returncode == 2
+    assert b"limit: got 0, expected a whole number" in done.stderr
+
+
+def test_run_repeats_a_script_that_fails(tmp_path):
+    """By its exit code, in a pool, one after another."""
+    job = tmp_path / "job.py"
+    job.write_text(
+        "import pathlib, sys\n"
+        "seen = pathlib.Path(__file__).with_suffix('.seen')\n"
+        "if not seen.exists():\n    seen.touch()\n    sys.exit(3)\n"
+        "print('in the second attempt')\n"
+    )
+    knobs = ("--retry", "2", "--retry-delay", "0.1", "--retry-on", "3,OSError")
+    pool = ("--pool", "disk", "--pool-limit", "1", "--overlap", "queue")
+    done = run("--max", "1", *knobs, *pool, EACH, job)
+    assert done.returncode == 0
+    assert b"in the second attempt" in done.stdout
+
+
 def test_run_takes_catch_up(job):
     """The task runs as ever."""
     knobs = ("--catch-up", "latest", "--catch-up-window", "3600")

@@ -11,6 +11,7 @@ from IPython.core.completer import SimpleCompletion
 from ipycron.api import functions as api
 from ipycron.api.run_list import has_more
 from ipycron.client.options import IF_EXISTS
+from ipycron.client.registry import registry
 from ipycron.errors import HistoryError
 from ipycron.notebook.capture.writer import is_own
 from ipycron.notebook.magic.commands import COMMANDS
@@ -18,7 +19,7 @@ from ipycron.notebook.magic.grammar import LineError, split_words
 from ipycron.notebook.magic.options import get_task_options, index_options
 from ipycron.process.wire.protocol import LauncherName
 from ipycron.scheduling.checks import OptionKind
-from ipycron.scheduling.policy import CatchUpMode
+from ipycron.scheduling.policy import CatchUpMode, Overlap
 from ipycron.triggers.exclude import OnExcluded
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ _TAKES_NAMES = frozenset(
 )
 _CHOICES = {
     "catch_up": get_args(CatchUpMode),
+    "overlap": get_args(Overlap),
+    "failure": ("timeout", "crash", "ConnectionError", "OSError", "TimeoutError"),
     "if_exists": IF_EXISTS,
     "on_excluded": get_args(OnExcluded),
     "launcher": get_args(LauncherName),
@@ -152,6 +155,10 @@ def _complete_value(
             return found
         case "zone":
             known = sorted(available_timezones())
+        case "pool":
+            client = registry.running_client
+            pools = () if client is None else client.pools
+            known = sorted(name for name in pools if name is not None)
         case choices if choices in _CHOICES:
             known = _CHOICES[choices]
         case "run":

@@ -238,13 +238,15 @@ def _find_task(name: str) -> Task | None:
 
 
 def _bind(notebook: Notebook, name: str, context: TaskContext) -> None:
-    notebook.shell.user_ns[name] = context.execution.result
+    if context.execution.outcome != "cancelled":  # it has no result
+        notebook.shell.user_ns[name] = context.execution.result
 
 
 def _append(notebook: Notebook, name: str, context: TaskContext) -> None:
-    """Add a result to a list, unless it could not travel: the summary shows that."""
+    """Add a result to a list, unless there is none: the summary shows why."""
     result = context.execution.result
-    if isinstance(result, Unserializable):
+    is_cancelled = context.execution.outcome == "cancelled"
+    if is_cancelled or isinstance(result, Unserializable):
         return
     listed = notebook.shell.user_ns.get(name)
     if not isinstance(listed, list):

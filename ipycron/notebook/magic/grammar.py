@@ -191,10 +191,14 @@ def _check(flag: str, text: str, value: Any, option: MagicOption) -> Any:
         raise LineError(f"{flag}: got {shown}, expected {expected}") from None
 
 
-def _read(flag: str, text: str, kind: OptionKind, names: Mapping[str, Any]) -> Any:
+def _read(  # noqa: PLR0911 - one for each kind
+    flag: str, text: str, kind: OptionKind, names: Mapping[str, Any]
+) -> Any:
     match kind:
         case OptionKind.NUMBER if re.fullmatch(r"[+-]?\d+", text):
             return int(text)
+        case OptionKind.FACTOR if re.fullmatch(r"[+-]?\d*\.?\d+", text):
+            return float(text)
         case OptionKind.DURATION if (seconds := read_duration(text)) is not None:
             return seconds
         case OptionKind.NAMES:
@@ -223,6 +227,7 @@ def _show(text: str, kind: OptionKind) -> str:
 _EXPECTED = {
     OptionKind.TEXT: "a value",
     OptionKind.NUMBER: "a whole number",
+    OptionKind.FACTOR: "a number such as 2 or 0.1",
     OptionKind.DURATION: "a time such as 90, 1.5, 10m or 2h",
     OptionKind.NAMES: "names separated by commas",
     OptionKind.PAIR: "KEY=VALUE",

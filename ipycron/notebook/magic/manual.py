@@ -41,6 +41,9 @@ Examples:
     sync()
 
     %cron at 2026-12-01 09:00 launch.py  once; then the task is gone
+    %%cron @hourly --retry 3 --retry-delay 30 --overlap queue --pool gpu --priority 5
+    train()                              again if it fails, one after another
+
     %cron @daily backup.py /srv          calls its task(), or runs the script
     %cron run poll                       once, now
     %cron pause poll --until 09:00 --note maintenance

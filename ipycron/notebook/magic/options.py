@@ -36,6 +36,9 @@ _FIRST = ("name", "timezone")
 _COMPLETES = {
     "timezone": "zone",
     "catch_up": "catch_up",
+    "overlap": "overlap",
+    "retry_on": "failure",
+    "pool": "pool",
     "if_exists": "if_exists",
     "on_excluded": "on_excluded",
     "launcher": "launcher",

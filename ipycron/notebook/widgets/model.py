@@ -10,7 +10,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 from ipycron.api.task import get_record
-from ipycron.client.executions import read_instants, read_slots
+from ipycron.client.executions import Execution, read_instants, read_slots
 from ipycron.client.history import judge_past
 from ipycron.client.jobs import OnExecutor
 from ipycron.notebook.display.tracebacks import read_errors
@@ -60,6 +60,8 @@ class RunRow(TypedDict):
         state: "running", or its outcome.
         unsent: present and true if its result could not travel.
         slots: present for a row that stands for several slots: how many.
+        attempt: which attempt this is; absent for the first.
+        next: when the next attempt begins, or has begun; absent for the first.
     """
 
     id: str
@@ -71,6 +73,8 @@ class RunRow(TypedDict):
     summary: str
     unsent: NotRequired[bool]
     slots: NotRequired[int]
+    attempt: NotRequired[int]
+    next: NotRequired[float]
 
 
 class ErrorInfo(TypedDict):
@@ -108,6 +112,8 @@ class Counts(TypedDict):
     finished: int
     failed: int
     stopped: int
+    replaced: int
+    cancelled: int
     missed: int
     skipped: int
 
@@ -128,6 +134,7 @@ class TaskRow(TypedDict):
         stop_by: when a stop that waits for a run will end it; None if there is none.
         trouble: the error of the last start; None if it succeeded.
         fires: the next slots, empty if it is not armed.
+        queued: how many runs wait for their turn, or for a place in a pool.
         marks: its last runs and slots, oldest first.
         cell: the front end's id of the cell that created it; absent if unknown.
     """
@@ -146,6 +153,7 @@ class TaskRow(TypedDict):
     fires: list[float]
     runs_left: int | None
     running: list[RunRow]
+    queued: int
     last: RunRow | None
     marks: list[Mark]
     counts: Counts
@@ -194,12 +202,15 @@ def describe_task(task: Task, now: float, past: Iterable[Mark] = ()) -> TaskRow:
         fires=find_fires(task, now),
         runs_left=task.runs_left,
         running=[describe_run(run) for run in task.running],
+        queued=len(task.queued),
         last=describe_run(runs[-1]) if runs else None,
         marks=find_marks(history, past),
         counts=Counts(
             finished=history.finished,
             failed=history.failed,
             stopped=history.stopped,
+            replaced=history.replaced,
+            cancelled=history.cancelled,
             missed=history.missed,
             skipped=history.skipped,
         ),
@@ -259,6 +270,10 @@ def describe_run(run: RunLike) -> RunRow:
     )
     if run.is_ok and run.summary.startswith(UNSENT):
         row["unsent"] = True
+    if run.attempt > 1:
+        row["attempt"] = run.attempt
+    if isinstance(run, Execution) and (following := run.next_attempt_at) is not None:
+        row["next"] = following.timestamp()
     return row
 
 

@@ -363,6 +363,17 @@ async def test_code_that_cannot_be_ended_is_not_repeated_beside_itself(world):
     world.worker.finish()
 
 
+async def test_direct_call_in_progress_is_noticed_before_the_slot(world):
+    """It is a run in progress at the slot, after which no attempt follows."""
+    await world.start(retry=Retry(3, **PLAIN))
+    world.scheduler.execute_nowait("t")
+    await world.clock.advance(59)
+    world.script.run_seconds, world.script.error = 10, OSError("no")
+    assert world.worker.call("c")
+    await world.clock.advance(12)
+    assert [n.execution.id for n in world.events.of("execution:failed")][:1] == ["c"]
+
+
 async def test_cancelled_run_is_no_failure_and_not_repeated(world):
     """The job has decided that there is nothing to do."""
     world.script.error = Cancel("a holiday")

@@ -190,6 +190,8 @@ function describeCounts({ counts, runs_left: left }) {
   if (counts.finished) parts.push(`${counts.finished} ok`);
   if (counts.failed) parts.push(`${counts.failed} failed`);
   if (counts.stopped) parts.push(`${counts.stopped} stopped`);
+  if (counts.replaced) parts.push(`${counts.replaced} replaced`);
+  if (counts.cancelled) parts.push(`${counts.cancelled} cancelled`);
   if (counts.missed) parts.push(`${counts.missed} missed`);
   if (counts.skipped) parts.push(`${counts.skipped} skipped`);
   if (left !== null) parts.push(`${left} left`);

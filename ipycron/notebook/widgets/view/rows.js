@@ -23,10 +23,31 @@ class StatusMark {
     const status = findStatus(task);
     const count = task.running.length;
     setIcon(this.holder, status);
-    setText(this.word, status === "running" && count > 1 ? `${count} running` : status);
+    setText(this.word, describeRuns(task, status, count, now));
     setAttribute(this.el, "data-status", status);
     setAttribute(this.el, "title", describePause(task, now));
   }
+}
+
+/** The status in words: how many runs are in progress, between attempts, and waiting. */
+function describeRuns({ running, queued }, status, count, now) {
+  const isRunning = status === "running" && count > 0;
+  const waits = isRunning && running.every((run) => isResting(run, now));
+  const word = !isRunning ? status : count > 1 ? `${count} running` : waits ? "retrying" : status;
+  return queued ? `${word}, ${queued} queued` : word;
+}
+
+/** Whether a run waits for its next attempt. */
+function isResting(run, now) {
+  return run.state === "running" && run.next !== undefined && run.next > now;
+}
+
+/** What a run in progress is doing, in a few words. */
+function describeProgress(run, now) {
+  const attempt = run.attempt ? `attempt ${run.attempt}` : "";
+  if (isResting(run, now)) return `${attempt || "again"} in ${formatSpan(Math.ceil(run.next - now))}`;
+  const time = `running ${formatSpan(now - (run.started ?? now))}`;
+  return attempt ? `${time}, ${attempt}` : time;
 }
 
 /** Until when a task is paused, and why; null if it is not. */
@@ -59,14 +80,15 @@ function findState(run) {
 /** The end of a run in a few words. */
 function describeEnd(run) {
   const took = run.duration === null ? "" : formatDuration(run.duration);
-  if (run.state === "finished") return `finished in ${took}`;
+  const attempts = run.attempt ? `, ${run.attempt} attempts` : "";
+  if (run.state === "finished") return `finished in ${took}${attempts}`;
   const words = describeOutcome(run.state, run.slots);
-  return took ? `${words} after ${took}` : words;
+  return (took ? `${words} after ${took}` : words) + attempts;
 }
 
 /** A result or an error worth a line; `None` is not. */
 function describeSummary(run) {
-  if (run.state === "stopped") return "";
+  if (run.state === "stopped" || run.state === "replaced") return "";
   return run.summary && run.summary !== "None" ? run.summary : "";
 }
 
@@ -328,8 +350,8 @@ class RunList {
     const ids = new Set(known.map(({ id }) => id));
     const all = [...known, ...older.runs.filter(({ id }) => !ids.has(id))];
     this.drawFoot(older);
-    const { finished, failed, stopped } = task.counts;
-    const total = finished + failed + stopped + task.running.length;
+    const { finished, failed, stopped, replaced, cancelled } = task.counts;
+    const total = finished + failed + stopped + replaced + cancelled + task.running.length;
     const key = JSON.stringify([all.map((run) => [run.id, run.state]), shown, total]);
     if (key === this.drawn) return;
     this.drawn = key;
@@ -397,9 +419,7 @@ class RunHead {
     setAttribute(this.el, "data-state", state);
     setText(this.when, formatInstant(run.started ?? run.date, task.zone, now));
     const end =
-      state === "running"
-        ? `running ${formatSpan(now - (run.started ?? now))}`
-        : describeEnd(run);
+      state === "running" ? describeProgress(run, now) : describeEnd(run);
     setText(this.how, [describeReason(run), end].filter(Boolean).join(", "));
     const summary = run.shows_result && state === "finished" ? "" : describeSummary(run);
     setText(this.summary, state === "finished" && summary ? `→ ${summary}` : summary);

@@ -305,6 +305,7 @@ const PROBLEMS = new Set([
   "execution:missed",
   "execution:overlap",
   "execution:skipped",
+  "execution:retry",
 ]);
 
 /** The last events, the newest first. */
@@ -402,7 +403,7 @@ class EventLog extends Section {
 }
 
 function findEventState({ event, stopped, reason }) {
-  if (stopped) return "stopped";
+  if (stopped || reason === "cancelled") return "stopped";
   if (event.endsWith("failed")) return "failed";
   if (event.endsWith("finished")) return "finished";
   return isProblem({ event, stopped, reason }) ? "warning" : "";
@@ -420,10 +421,15 @@ function describeEvent(event, zone, now) {
   switch (event.event) {
     case "execution:started":
       return "run started";
+    case "execution:queued":
+      return "waits for its turn";
+    case "execution:retry":
+      return summary ? `an attempt failed: ${summary}` : "is to run again later";
     case "execution:finished":
+      if (event.reason === "cancelled") return `cancelled by its job${summary ? `: ${summary}` : ""}`;
       return `finished in ${took}${summary ? ` → ${summary}` : ""}`;
     case "execution:failed":
-      if (event.stopped) return `stopped${took ? ` after ${took}` : ""}`;
+      if (event.stopped) return `${event.reason ?? "stopped"}${took ? ` after ${took}` : ""}`;
       return `failed${took ? ` after ${took}` : ""}: ${summary}`;
     case "execution:missed":
       return event.missed > 1 ? `missed ${event.missed} slots, the last at ${slot}` : `missed the slot of ${slot}`;
@@ -433,6 +439,7 @@ function describeEvent(event, zone, now) {
       if (event.reason === "paused") {
         return event.missed > 1 ? `paused: skipped ${event.missed} slots, the last at ${slot}` : `paused: skipped the slot of ${slot}`;
       }
+      if (event.reason === "superseded") return `superseded the slot of ${slot} by a newer one`;
       return `left ${slot} to others: ${event.reason}${summary ? ` (${summary})` : ""}`;
     case "execution:max_reached":
       return "has had all its runs";

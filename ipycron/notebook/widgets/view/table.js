@@ -122,6 +122,7 @@ class Row {
 }
 
 function describeTook(run, now) {
+  if (isResting(run, now)) return describeProgress(run, now);
   if (run.state === "running") return formatSpan(now - (run.started ?? now));
   return run.duration === null ? "" : formatDuration(run.duration);
 }
