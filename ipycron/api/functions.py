@@ -12,7 +12,7 @@ from ipycron.api.task import Task, get_record
 from ipycron.api.text_table import list_tasks
 from ipycron.client.client import LAST_EVENTS
 from ipycron.client.completion import log_error
-from ipycron.client.jobs import Background, bind_arguments, make_source
+from ipycron.client.jobs import bind_arguments, make_source
 from ipycron.client.listeners import check_event, finish_here
 from ipycron.client.options import OPTIONS, TaskOptions, check_logger, make_options
 from ipycron.client.record import TaskRecord
@@ -56,7 +56,6 @@ if TYPE_CHECKING:
 
     from ipycron.api.task import T
     from ipycron.client.completion import Completion
-    from ipycron.client.jobs import Source
     from ipycron.coordinate.protocol import RunCoordinator
     from ipycron.cron.trigger import Trigger
     from ipycron.process.wire.protocol import LauncherName
@@ -267,7 +266,7 @@ def _create(expression: Any, job: Any, arguments: dict[str, Any]) -> Task[Any]:
     source = make_source(job, checked)
     check_zone(parsed, source)
     _check_coordinator(checked)
-    _check_pool(checked, source)
+    _check_pool(checked)
     existing = _find_by_name(checked.name)
     if existing is not None:
         if checked.if_exists == "error":
@@ -409,8 +408,8 @@ def get_task(id_or_name: str) -> Task:
     return get_tasks()[id_or_name]
 
 
-def _check_pool(options: TaskOptions, source: Source) -> None:
-    """Refuse a pool that is not there, or whose places another process counts."""
+def _check_pool(options: TaskOptions) -> None:
+    """Refuse a pool that nobody has made: a typing mistake would lift the limit."""
     name, client = options.pool, registry.client
     if name is None:
         return
@@ -423,23 +422,6 @@ def _check_pool(options: TaskOptions, source: Source) -> None:
             expected="the name of a pool",
             advice=f"Call ipycron.set_pool({name!r}, limit) first."
             f"{suggest(name, known)}{listed}",
-        )
-    is_background = isinstance(source, Background)
-    others = [
-        task
-        for task in client.tasks.values()
-        if task.options.pool == name
-        and task.is_background != is_background
-        and task.options.name != options.name  # which this one replaces
-    ]
-    if others:
-        kinds = "background tasks", "inline tasks and those on executors"
-        ours, theirs = kinds if is_background else kinds[::-1]
-        raise InvalidOption(
-            option="pool",
-            value=name,
-            expected=f"a pool of {ours}: {others[0].name!r} and others are {theirs}",
-            advice="Their places are counted by different processes: use two pools.",
         )
 
 
@@ -482,9 +464,8 @@ def set_pool(name: str | None, limit: int | None) -> None:
     or, where a worker is kept, its code. Runs in progress continue, even if the limit
     is now lower.
 
-    Inline tasks and those on executors are counted by this process, background tasks by
-    the supervisor: a pool with a name is for one of these two groups, and the pool None
-    is one for each of them.
+    The supervisor counts the runs of all kinds of tasks together; one is started when
+    an inline run asks for a place.
 
     Args:
         name: the pool's; None is that of all tasks without one.

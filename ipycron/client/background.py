@@ -12,6 +12,7 @@ import msgspec
 from ipycron.client.connection import Connection
 from ipycron.client.elections import SupervisorElections
 from ipycron.client.executions import wrap_result
+from ipycron.client.places import SharedPlaces
 from ipycron.client.recovery import Controls, Resumptions
 from ipycron.client.registration import make_registration, make_reschedule
 from ipycron.errors import (
@@ -40,10 +41,12 @@ from ipycron.process.wire.protocol import (
     Logged,
     Noticed,
     Pausing,
+    PlaceGranted,
     Preload,
     Refused,
     Register,
     ReportMissed,
+    ReturnPlace,
     SetPool,
     Shutdown,
     Streamed,
@@ -64,6 +67,7 @@ if TYPE_CHECKING:
     from ipycron.process.direct.client_end import Answer, CallState
     from ipycron.process.supervision import SupervisorProcess
     from ipycron.process.wire.channel import Frame
+    from ipycron.process.wire.protocol import AskPlace
     from ipycron.runlog.settings import HistorySettings
     from ipycron.scheduling.events import Pause
     from ipycron.scheduling.plan import Outage
@@ -79,6 +83,8 @@ STABLE_SECONDS = 60.0
 """A supervisor that has lived this long ends a row of losses."""
 _REFUSALS = (OSError, MemoryError)
 _TOO_LARGE = "more than can be sent. Put what is large into a file"
+SEEK_PAUSE = 0.5
+"""Seconds until the next attempt to start a supervisor that grants places."""
 ANSWER_TIMEOUT = 6.0
 """Seconds beyond a shutdown's timeout for the supervisor to report its end."""
 
@@ -170,6 +176,7 @@ class BackgroundTasks:
 
     Attributes:
         direct: the direct connections to workers.
+        places: those of runs in this process, in pools.
         is_closed: whether everything is shut down, or about to be.
     """
 
@@ -201,6 +208,7 @@ class BackgroundTasks:
             submit=submit,
             report=self._send_called,
         )
+        self.places = SharedPlaces(self._send_place)
         self._pauses: list[_PauseRequest] = []  # unanswered, oldest first
         self._resumptions = Resumptions()
         self._losses = 0
@@ -238,6 +246,8 @@ class BackgroundTasks:
                 self._connection.send(KeepHistory(self._owner.history.settings))
             for name, limit in self._owner.pools.items():
                 self._connection.send(SetPool(name, limit))
+            for asked in self.places.list_open():
+                self._connection.send(asked)
             for known in self._preloads:
                 self._connection.send(known)
             if self._parked:
@@ -257,6 +267,25 @@ class BackgroundTasks:
         """Set the limit of a pool; a supervisor that comes later reads it itself."""
         if self._connection is not None:
             self._connection.send(SetPool(name, limit))
+
+    def _send_place(self, message: AskPlace | ReturnPlace) -> None:
+        """Send this, or have the next supervisor be told; start one for who waits."""
+        if self._connection is not None:
+            self._connection.send(message)
+        elif not self.is_closed and self.places.has_waiting:
+            self._loop.call_soon(self._seek_places)
+
+    def _seek_places(self) -> None:
+        """Start a supervisor for the runs that wait for places; again if refused."""
+        if self.is_closed or self._connection is not None:
+            return
+        if self.places.has_waiting:
+            try:
+                self.warm()
+            except Exception as error:  # noqa: BLE001 - whatever the system refuses
+                self._refusals.report(error)
+                self.places.serve_alone()
+                self._loop.call_later(SEEK_PAUSE, self._seek_places)
 
     def keep_history(self, settings: HistorySettings) -> None:
         """Have the supervisor write the history there."""
@@ -464,10 +493,8 @@ class BackgroundTasks:
         message = frame.message
         if isinstance(message, Noticed):
             self._handle_notice(message, frame.payload)
-        elif isinstance(message, Displayed) and frame.is_short:
-            self._owner.handle_output(*_describe_short(message, frame.payload))
         elif isinstance(message, Streamed | Displayed):
-            self._owner.handle_output(message, frame.payload)
+            self._handle_output(message, frame)
         elif isinstance(message, Refused):
             error = decode_error(frame.payload)
             self.direct.catch_up(message.task_id)
@@ -477,12 +504,20 @@ class BackgroundTasks:
             self._owner.handle_record(record, message.task_id)
         elif isinstance(message, HistoryBehind):
             self._owner.history.note_behind(message.waiting, message.lost)
+        elif isinstance(message, PlaceGranted):
+            self.places.grant(message.number)
         elif isinstance(message, ClockSetBack):
             self._owner.handle_set_back(message.seconds)
         elif isinstance(message, DirectOpened) and not frame.is_short:
             self.direct.open(message, frame.payload)
         elif isinstance(message, Elect | Completed):
             self._elections.handle(message, self._connection)
+
+    def _handle_output(self, message: Streamed | Displayed, frame: Frame) -> None:
+        if isinstance(message, Displayed) and frame.is_short:
+            self._owner.handle_output(*_describe_short(message, frame.payload))
+        else:
+            self._owner.handle_output(message, frame.payload)
 
     def _handle_notice(self, message: Noticed, payload: Payload) -> None:
         if message.is_ok:
@@ -547,6 +582,8 @@ class BackgroundTasks:
         self._losses += 1
         is_first = not self._failures
         self._back_off(error, is_refusal=False)
+        if self.places.has_waiting:
+            self._loop.call_later(SEEK_PAUSE, self._seek_places)
         tasks = self._tasks.copy()
         open_controls = {task_id: self._controls.get_last(task_id) for task_id in tasks}
         for task_id, control in open_controls.items():

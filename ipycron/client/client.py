@@ -87,6 +87,8 @@ class Client:
         logger: for tasks without a logger of their own.
         pools: the limits of all pools, by name; the name None is that of all tasks
             without a pool.
+        shares_pools: whether the supervisor counts the places of runs in this process,
+            together with those of background tasks.
         coordinator: for tasks without a coordinator of their own; may be None.
         clock: its own scheduler's.
         make_id: makes the ids of manual runs.
@@ -102,6 +104,7 @@ class Client:
         self.listeners = Listeners()
         self.logger: logging.Logger | None = None
         self.coordinator: Any = None
+        self.shares_pools = True
         self.pools: dict[str | None, int | None] = {}
         self.make_id = IdMaker()
         self.dispatcher = Dispatcher()

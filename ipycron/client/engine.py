@@ -28,7 +28,9 @@ from ipycron.errors import (
     SupervisorLost,
     TaskDestroyed,
 )
+from ipycron.process.unix import find_missing_feature
 from ipycron.scheduling.policy import NO_CATCH_UP
+from ipycron.scheduling.pools import Pools
 from ipycron.scheduling.scheduler import Scheduler
 
 if TYPE_CHECKING:
@@ -53,6 +55,9 @@ class EngineClient(ClientPort, ElectorClient, Protocol):
 
     @property
     def clock(self) -> Clock: ...  # noqa: D102
+
+    @property
+    def shares_pools(self) -> bool: ...  # noqa: D102
 
     def handle_own_notice(self, notice: Notice) -> None: ...  # noqa: D102
 
@@ -85,7 +90,12 @@ class Engine:
         self._pool = pool
         self._launcher = ClientLauncher(pool, client)
         self.elector = TaskElector(client)
+        self.background = BackgroundTasks(
+            client, self.elector, supervisor, loop=self._loop, submit=self.submit
+        )
+        shares = client.shares_pools and not find_missing_feature()
         self._scheduler = Scheduler(
+            pools=Pools(self.background.places.make_pool) if shares else None,
             clock=client.clock,
             launcher=self._launcher,
             emit=client.handle_own_notice,
@@ -95,9 +105,6 @@ class Engine:
         )
         for name, limit in list(client.pools.items()):
             self._scheduler.set_pool(name, limit)
-        self.background = BackgroundTasks(
-            client, self.elector, supervisor, loop=self._loop, submit=self.submit
-        )
         self._lock = threading.RLock()  # reentrant for signal handlers
         self._is_over = self._is_gone = False
         self._wakeups: deque[Wakeup] = deque()  # of threads that wait for the end
@@ -179,8 +186,8 @@ class Engine:
         self.submit(partial(self._set_pool, name, limit))
 
     def _set_pool(self, name: str | None, limit: int | None) -> None:
+        self.background.set_pool(name, limit)  # first: places are asked for next
         self._scheduler.set_pool(name, limit)
-        self.background.set_pool(name, limit)
 
     def reschedule(self, task: TaskRecord) -> None:
         """Pass the task's new expression to its scheduler."""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ipycron.scheduling.events import Pause
     from ipycron.scheduling.plan import Outage
     from ipycron.scheduling.policy import CatchUp
-    from ipycron.scheduling.pools import Pool
+    from ipycron.scheduling.pools import AnyPool
     from ipycron.scheduling.ports import Schedule, Worker
     from ipycron.scheduling.services import Services
     from ipycron.scheduling.state import Run, TaskState
@@ -201,7 +201,7 @@ class Lifecycle:
         """Be paused as reported before: this scheduler replaces a lost one."""
         self._slots.restore_pause(pause)
 
-    def enter_pool(self, pool: Pool) -> None:
+    def enter_pool(self, pool: AnyPool) -> None:
         """Have the runs in progress count against the limit of the task's pool."""
         self._slots.withdraw()
         self._workers.hold()

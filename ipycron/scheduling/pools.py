@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,6 +17,40 @@ MAX_WAITING = 1000
 _SWEEP_AT = 64
 
 
+class Lender(Protocol):
+    """What lends a place."""
+
+    def take_back(self, place: Place) -> None:
+        """Take a place back, or its owner out of the line."""
+
+
+class AnyPool(Lender, Protocol):
+    """A pool as the runs of a task see it; `Pool` is one.
+
+    Attributes:
+        limit: how many runs may be in progress at once; None for any number.
+        held: how many places are held.
+        waiting: how many runs wait for one.
+    """
+
+    limit: int | None
+    held: int
+    waiting: int
+
+    @property
+    def is_full(self) -> bool:
+        """Whether nobody else may wait."""
+
+    def ask(self, priority: int, on_granted: Callable[[], None]) -> Place:
+        """Return a place: held already, or `on_granted` is called once it is."""
+
+    def occupy(self) -> Place:
+        """Return a place for a run that has begun, whatever the limit is."""
+
+    def serve(self) -> None:
+        """Give the free places to those who wait."""
+
+
 class Place:
     """A run's place in a pool: waited for, then held, then free again.
 
@@ -26,8 +60,8 @@ class Place:
 
     __slots__ = ("_on_granted", "_pool", "is_held")
 
-    def __init__(self, pool: Pool, on_granted: Callable[[], None] | None) -> None:
-        self._pool: Pool | None = pool
+    def __init__(self, pool: Lender, on_granted: Callable[[], None] | None) -> None:
+        self._pool: Lender | None = pool
         self._on_granted = on_granted
         self.is_held = False
 
@@ -114,12 +148,17 @@ class Pool:
 
 
 class Pools:
-    """The pools of one scheduler, by name; None is that of tasks without one."""
+    """The pools of one scheduler, by name; None is that of tasks without one.
 
-    def __init__(self) -> None:
-        self._pools: dict[str | None, Pool] = {}
+    Args:
+        make: makes a pool; by default one whose places are counted here.
+    """
 
-    def get(self, name: str | None) -> Pool | None:
+    def __init__(self, make: Callable[[str | None], AnyPool] | None = None) -> None:
+        self._make = make
+        self._pools: dict[str | None, AnyPool] = {}
+
+    def get(self, name: str | None) -> AnyPool | None:
         """Return a pool that has, or had, a limit; None for others."""
         return self._pools.get(name)
 
@@ -128,8 +167,11 @@ class Pools:
         pool = self._pools.get(name)
         return pool is not None and pool.limit is not None
 
-    def set_limit(self, name: str | None, limit: int | None) -> Pool:
+    def set_limit(self, name: str | None, limit: int | None) -> AnyPool:
         """Set a pool's limit, None for none; those who wait are served by `serve`."""
-        pool = self._pools.setdefault(name, Pool())
+        pool = self._pools.get(name)
+        if pool is None:
+            pool = Pool() if self._make is None else self._make(name)
+            self._pools[name] = pool
         pool.limit = limit
         return pool

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from ipycron.scheduling.election import Election
     from ipycron.scheduling.events import Reason
-    from ipycron.scheduling.pools import Pool
+    from ipycron.scheduling.pools import AnyPool
     from ipycron.scheduling.ports import TaskObserver, Worker
     from ipycron.scheduling.retry import Retry
     from ipycron.scheduling.services import Services
@@ -382,7 +382,7 @@ class Admission:
 
     # --- places: runs of several tasks, limited together (O2) -------------------------
 
-    def enter_pool(self, pool: Pool) -> None:
+    def enter_pool(self, pool: AnyPool) -> None:
         """Have the runs that are under way count against the limit of their pool."""
         for run in self._state.runs.values():
             is_begun = run.has_turn and run.stage is not RunStage.RESTING

@@ -59,6 +59,7 @@ class Scheduler:
         on_set_back: called with the seconds by which the clock was set back, if the
             next slots were recomputed because of it (C3).
         warn: receives a line about starts that the system refuses for now.
+        pools: limit its runs, and perhaps others; by default its own.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Scheduler:
         new_id: Callable[[], str] | None = None,
         on_set_back: Callable[[float], None] | None = None,
         warn: Callable[[str], None] = _log.warning,
+        pools: Pools | None = None,
     ) -> None:
         self._on_set_back = on_set_back
         self._lifecycles: dict[str, Lifecycle] = {}
@@ -90,7 +92,7 @@ class Scheduler:
             standby_timetable=Timetable(ClockAhead(clock)),
             missed=MissedCounter(clock),
             refusals=RefusalLog(clock, warn),
-            pools=Pools(),
+            pools=pools or Pools(),
         )
 
     def add(
@@ -285,6 +287,11 @@ class Scheduler:
         drained = asyncio.ensure_future(drain(self._services.async_tasks))
         await until(self._services.clock, DEADLINE, drained)
         drained.cancel()
+
+    @property
+    def pools(self) -> Pools:
+        """The pools whose places its runs take."""
+        return self._services.pools
 
     @property
     def async_tasks(self) -> Collection[asyncio.Task[Any]]:

@@ -188,6 +188,7 @@ class TravelClient(Client):
     def __init__(self, event_log: EventLog, at: float, *, patience: float) -> None:
         self.travelled = _Clock(at, self, patience=patience)
         super().__init__(event_log, self.travelled)
+        self.shares_pools = False  # there are no other runs
         event_log.watch(self.travelled.note)
 
     def place(self, source: Source, options: TaskOptions) -> Source:

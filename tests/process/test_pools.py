@@ -175,10 +175,22 @@ def test_pool_that_is_not_there_is_refused():
     ipycron.create_task(NEVER, _hold, pool="gpu")
 
 
-def test_pool_of_both_processes_is_refused():
-    """Neither could count the other's runs; a task that is replaced is none."""
+def test_tasks_of_all_kinds_share_a_pool(tmp_path):
+    """One run at a time, wherever it is."""
     ipycron.set_pool("gpu", 1)
-    ipycron.create_task(NEVER, _hold, pool="gpu", name="here")
-    with pytest.raises(InvalidOption, match="'here' and others are inline tasks"):
-        ipycron.create_task(NEVER, _hold, pool="gpu", background=True)
-    ipycron.create_task(NEVER, _hold, pool="gpu", background=True, name="here")
+    with ThreadPoolExecutor(4) as threads:
+        kinds = ({}, {"background": True}, {"executor": threads}, {"background": True})
+        tasks = [
+            ipycron.create_task(NEVER, _hold, pool="gpu", **kind) for kind in kinds
+        ]
+        for task in tasks:
+            task.start().result(SECONDS)
+        for call in [task.execute() for task in tasks for _ in range(2)]:
+            call.result(SECONDS)
+        runs = [run for task in tasks for run in task.history]
+        runs.sort(key=lambda run: run.started_at)
+        assert len(runs) == 8
+        for one, other in pairwise(runs):
+            assert one.finished_at <= other.started_at
+        for task in tasks:
+            task.destroy().result(SECONDS)

@@ -20,11 +20,13 @@ from msgspec.structs import replace
 from ipycron.errors import CoordinatorError, IpycronError, StartError
 from ipycron.process.direct.supervisor_end import Fate
 from ipycron.process.supervisor.launcher import ProcessLauncher
+from ipycron.process.supervisor.places import ClientPlaces
 from ipycron.process.supervisor.worker_process import LoadFailed
 from ipycron.process.wire.channel import Channel, Frame
 from ipycron.process.wire.outcome import encode_error
 from ipycron.process.wire.payload import Payload, pack_data
 from ipycron.process.wire.protocol import (
+    AskPlace,
     ClockSetBack,
     Completed,
     Control,
@@ -47,6 +49,7 @@ from ipycron.process.wire.protocol import (
     Reply,
     ReportMissed,
     Reschedule,
+    ReturnPlace,
     SetPool,
     Shutdown,
     Streamed,
@@ -135,6 +138,7 @@ class Supervisor:
             on_set_back=lambda seconds: self._client.send(ClockSetBack(seconds)),
             warn=self._warn,
         )
+        self._places = ClientPlaces(self._scheduler.pools, self._client.send)
         self._unregistered: dict[str, StartError] = {}  # by task id
         self._requests: set[asyncio.Task[None]] = set()
         self._ending: asyncio.Task[None] | None = None
@@ -172,6 +176,10 @@ class Supervisor:
     def _handle_setting(self, message: Message) -> None:
         if isinstance(message, SetPool):
             self._scheduler.set_pool(message.name, message.limit)
+        elif isinstance(message, AskPlace):
+            self._places.ask(message)
+        elif isinstance(message, ReturnPlace):
+            self._places.take_back(message.number)
         elif isinstance(message, KeepHistory):
             self._history.use(message.settings, waits=False)
         elif isinstance(message, FlushHistory):

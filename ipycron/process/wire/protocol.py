@@ -9,8 +9,9 @@ edge                  messages
 ====================  =========================================================
 client → supervisor   Register Reschedule Control Pausing Execute Shutdown Preload
                       Elected KeepHistory FlushHistory ReportMissed SetPool
+                      AskPlace ReturnPlace
 supervisor → client   Hello Reply Refused Noticed Streamed Displayed Logged Elect
-                      Completed DirectOpened ClockSetBack HistoryBehind
+                      Completed DirectOpened ClockSetBack HistoryBehind PlaceGranted
 supervisor → zygote   Fork Preload
 zygote → supervisor   Forked ForkFailed Exited Preloaded
 supervisor → worker   Load StandBy Run DirectOpened Quit
@@ -223,6 +224,28 @@ class SetPool(Message, frozen=True):
     limit: int | None
 
 
+class AskPlace(Message, frozen=True):
+    """Grant a place in a pool to a run of the client's; see `PlaceGranted`.
+
+    Attributes:
+        number: the client's, for the answer and for `ReturnPlace`.
+        pool: its name.
+        priority: among those who wait.
+        is_begun: whether the run is in progress already: the place is held.
+    """
+
+    number: int
+    pool: str | None
+    priority: int
+    is_begun: bool
+
+
+class ReturnPlace(Message, frozen=True):
+    """A place is free again, or not needed any more."""
+
+    number: int
+
+
 class FlushHistory(Message, frozen=True):
     """Write the rows so far, then answer: the client is about to read them."""
 
@@ -281,6 +304,12 @@ class Reply(Message, frozen=True):
 
     request_id: int
     is_ok: bool
+
+
+class PlaceGranted(Message, frozen=True):
+    """A place that the client has asked for is held."""
+
+    number: int
 
 
 class Refused(Message, frozen=True):
@@ -547,6 +576,8 @@ FromClient = (
     | Elected
     | KeepHistory
     | SetPool
+    | AskPlace
+    | ReturnPlace
     | FlushHistory
     | ReportMissed
     | Ping
@@ -564,6 +595,7 @@ FromSupervisor = (
     | DirectOpened
     | ClockSetBack
     | HistoryBehind
+    | PlaceGranted
     | Pong
 )
 ToZygote = Fork | Preload | Ping
