@@ -16,7 +16,7 @@ from ipycron.client.completion import log_error
 from ipycron.client.executions import read_value, wrap_value
 from ipycron.errors import ExecutionReplaced
 from ipycron.process.wire.outcome import safe_str
-from ipycron.process.wire.printable import keep_colours
+from ipycron.process.wire.printable import keep_colours, show_controls
 from ipycron.scheduling.events import Event, TaskContext, to_datetime
 
 if TYPE_CHECKING:
@@ -80,7 +80,8 @@ def log_event(task: TaskRecord, notice: Notice, context: TaskContext) -> None:
             at = context.next_attempt_at
             when = "" if at is None else at.isoformat(" ", "seconds")
             text = "attempt %d failed, the next one is at %s: %s"
-            error = keep_colours(safe_str(context.error))
+            assert notice.outcome is not None
+            error = show_controls(notice.outcome.summary)  # in one line
             _log(task, logging.WARNING, text, context.attempt, when, error)
         case Event.TASK_FAILED:
             _log_error(task, "stopped for good", context.error)

@@ -4,13 +4,14 @@ import logging
 from datetime import UTC, datetime
 from types import SimpleNamespace
 
+import msgspec
 import pytest
 
 from ipycron.client.announce import is_logged, log_event
 from ipycron.client.event_log import MAX_ITEMS, EventLog
 from ipycron.client.executions import History
 from ipycron.client.listeners import Listeners
-from ipycron.scheduling.events import Event, Notice, Status
+from ipycron.scheduling.events import Event, Notice, Outcome, Status
 
 SLOT = datetime(2026, 3, 1, 9, tzinfo=UTC)
 logger = logging.getLogger("test.journal")
@@ -180,3 +181,19 @@ def test_run_that_a_stop_ended_is_not_an_error(task, caplog):
     caplog.set_level(logging.DEBUG)
     log(task, Event.EXECUTION_FAILED, is_stopped=True)
     assert [name for name, _ in texts(caplog)] == ["DEBUG"]
+
+
+def test_failed_attempt_is_a_warning_in_one_line(task, caplog):
+    """However long its error is: the run's end has the whole of it."""
+    outcome = Outcome(is_ok=False, summary="ValueError: no")
+    notice = msgspec.structs.replace(
+        make_notice(Event.EXECUTION_RETRY), outcome=outcome
+    )
+    context = SimpleNamespace(
+        error=ValueError("no" * 100_000), attempt=2, next_attempt_at=SLOT
+    )
+    log_event(task, notice, context)
+    (level, text) = texts(caplog)[0]
+    assert level == "WARNING"
+    assert text.startswith("task 'report': attempt 2 failed, the next one is at ")
+    assert text.endswith(": ValueError: no")
