@@ -160,7 +160,10 @@ def check_exclusions(
         slot = slot or free
     if slot is None or (exclude.until is not None and slot > exclude.until):
         expected = f"something that leaves a slot of {trigger.text!r}"
-        raise InvalidOption(option="exclude", value=given.exclude, expected=expected)
+        value = given.exclude
+        if isinstance(value, Exclusions):  # of a task that gets another trigger
+            value = value.text
+        raise InvalidOption(option="exclude", value=value, expected=expected)
 
 
 def _show(instant: datetime) -> str:

@@ -95,6 +95,16 @@ def declare() -> None:
     gaps = ipycron.CatchUp("all", window=timedelta(hours=1), limit=10)
     ipycron.create_task("* * * * *", plain, catch_up=gaps)
     ipycron.create_task("* * * * *", plain, catch_up="no")  # type: ignore[arg-type]
+    ipycron.schedule(ipycron.every("90s", after_finish=True), plain)
+    ipycron.schedule(ipycron.at(datetime(2031, 1, 1, tzinfo=UTC), "2032-01-01"), plain)
+    ipycron.schedule(ipycron.rrule("FREQ=DAILY", date(2031, 1, 1)), plain)
+    ipycron.schedule(ipycron.any_of("@daily", ipycron.every(hours=2)), plain)
+    ipycron.schedule(timedelta(minutes=5), plain, exclude=["sat", date(2031, 1, 1)])
+    ipycron.schedule("@daily", plain, on_excluded="later")  # type: ignore[arg-type]
+    ipycron.schedule(5, plain)  # type: ignore[arg-type] # no trigger
+    assert_type(
+        ipycron.every("1h").next(datetime(2031, 1, 1, tzinfo=UTC)), datetime | None
+    )
     expression = CronExpression("0 9 * * 1-5", "Europe/Berlin", day_or=False)
     ipycron.schedule(expression, lambda: None)
     ipycron.schedule(5, plain)  # type: ignore[arg-type] # no expression

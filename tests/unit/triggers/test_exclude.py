@@ -200,6 +200,14 @@ def test_exclusion_that_leaves_nothing_is_refused(trigger, value, on_excluded):
         create_task(trigger, int, exclude=value, on_excluded=on_excluded)
 
 
+def test_new_trigger_is_checked_against_the_exclusions():
+    """Which stay, as all options do."""
+    task = create_task("0 9 * * *", int, exclude="sat,sun")
+    with pytest.raises(InvalidOption, match=r"^exclude: got 'sat,sun', expected some"):
+        task.reschedule("0 9 * * sat")
+    assert task.pattern == "0 9 * * *"
+
+
 def test_holidays_that_leave_nothing_are_refused():
     """They are known for fifty years only, which is no way out."""
     pytest.importorskip("holidays")

@@ -436,8 +436,9 @@ function describeEvent(event, zone, now) {
     case "execution:overlap":
       return `the slot of ${slot} came while a run was in progress`;
     case "execution:skipped":
-      if (event.reason === "paused") {
-        return event.missed > 1 ? `paused: skipped ${event.missed} slots, the last at ${slot}` : `paused: skipped the slot of ${slot}`;
+      if (event.reason === "paused" || event.reason === "excluded") {
+        const what = event.missed > 1 ? `${event.missed} slots, the last at ${slot}` : `the slot of ${slot}`;
+        return `${event.reason}: skipped ${what}`;
       }
       if (event.reason === "superseded") return `superseded the slot of ${slot} by a newer one`;
       return `left ${slot} to others: ${event.reason}${summary ? ` (${summary})` : ""}`;
