@@ -152,10 +152,14 @@ class Pools:
 
     Args:
         make: makes a pool; by default one whose places are counted here.
+
+    Attributes:
+        is_used: whether there is one; most programs have none.
     """
 
     def __init__(self, make: Callable[[str | None], AnyPool] | None = None) -> None:
         self._make = make
+        self.is_used = False
         self._pools: dict[str | None, AnyPool] = {}
 
     def get(self, name: str | None) -> AnyPool | None:
@@ -169,6 +173,7 @@ class Pools:
 
     def set_limit(self, name: str | None, limit: int | None) -> AnyPool:
         """Set a pool's limit, None for none; those who wait are served by `serve`."""
+        self.is_used = True
         pool = self._pools.get(name)
         if pool is None:
             pool = Pool() if self._make is None else self._make(name)

@@ -71,6 +71,7 @@ class Admission:
         "_observer",
         "_services",
         "_state",
+        "_takes_turns",
         "_tracker",
         "_workers",
     )
@@ -91,6 +92,7 @@ class Admission:
         self._workers = workers
         self._tracker = tracker
         self._election = election
+        self._takes_turns = state.policy.overlap_mode in _IN_TURN
 
     def fire(self, slot: int, lateness: float, execution_id: str | None = None) -> None:
         """Run a slot that is due, or skip it because of earlier runs.
@@ -188,9 +190,11 @@ class Admission:
             why: what ends them, for the history.
             is_slot: whether it is the task's next slot, which a policy may outlast.
         """
+        self._workers.hold()  # a run that the client has begun is one of them
+        if not self._state.runs:
+            return
         if is_slot and self._state.policy.retries.past_next:
             return
-        self._workers.hold()  # a run that the client has begun is one of them
         for run in self._state.runs.values():
             if run.stage is RunStage.ACTIVE:
                 run.ladder_end = run.ladder_end or why
@@ -298,10 +302,12 @@ class Admission:
 
     def _take_turn(self, run: Run) -> None:
         """Begin the run, or have it wait for those in progress, or end those."""
-        undo(run)
+        if self._takes_turns:
+            undo(run)
         if run.is_scheduled and self._state.is_exhausted:
+            undo(run)
             self._skip(run)
-        elif self._state.policy.overlap_mode in _IN_TURN and self._is_occupied(run):
+        elif self._takes_turns and self._is_occupied(run):
             self._queue(run)
         else:
             run.has_turn = True
@@ -353,6 +359,8 @@ class Admission:
 
     def serve_queue(self) -> None:
         """Begin the run that has waited longest, if the one in progress is over."""
+        if not self._takes_turns:
+            return
         for run in self._state.runs.values():
             if run.queued_at is None or run.stage is not RunStage.PENDING:
                 continue
@@ -397,6 +405,9 @@ class Admission:
 
     def _take_place(self, run: Run) -> None:
         """Begin a run, or an attempt, once there is a place for it in its pool."""
+        if not self._services.pools.is_used:
+            self._begin(run)
+            return
         undo(run)
         policy, clock = self._state.policy, self._services.clock
         pool = self._services.pools.get(policy.pool)
@@ -776,9 +787,12 @@ class RunTracker:
         if run.timer is not None:
             run.timer.cancel()
             run.timer = None
-        wait = self._find_wait(run, outcome)
-        if wait is None or self._is_cut(run, wait):
-            self._close(run, self._settle_ladder(run, outcome, is_wanted=wait))
+        wait = None if outcome.is_ok else self._find_wait(run, outcome)
+        if wait is None:
+            self._close(run, outcome)
+            return True
+        if self._is_cut(run, wait):
+            self._close(run, self._settle_ladder(run, outcome))
             return True
         self._rest(run, outcome, wait)
         return False
@@ -837,12 +851,9 @@ class RunTracker:
         if run.stage is RunStage.RESTING:
             self._observer.handle_rest(run, wait)
 
-    def _settle_ladder(
-        self, run: Run, outcome: Outcome, is_wanted: float | None = 0.0
-    ) -> Outcome:
+    @staticmethod
+    def _settle_ladder(run: Run, outcome: Outcome) -> Outcome:
         """Return the outcome of a run whose attempts were ended, with the reason."""
-        if is_wanted is None or not run.ladder_end:
-            return outcome
         remark = f"no further attempt: ended by {run.ladder_end}"
         if outcome.snooze is not None:
             # It has not failed: it has asked to be run at a time that does not come.
@@ -861,7 +872,8 @@ class RunTracker:
         state = self._state
         run.execution.finished_at = self._find_end_time(run, outcome)
         state.active_count -= 1
-        self._free_place(run)
+        if run.place is not None:
+            self._free_place(run)
         self.forget(run)
         state.emit(
             Event.EXECUTION_FINISHED if outcome.is_ok else Event.EXECUTION_FAILED,
