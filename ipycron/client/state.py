@@ -149,7 +149,7 @@ class ObservedState:
             self._queued = self._queued.remove(notice.run_id or "")
             return None
         execution = self._running.get(scheduled.id) or self._queued.get(scheduled.id)
-        self._queued = self._queued.remove(scheduled.id)
+        queued = self._queued.remove(scheduled.id)
         if execution is None:
             execution = Execution(scheduled, self._zone)
         elif execution.started_at is None:
@@ -160,9 +160,11 @@ class ObservedState:
             assert notice.outcome is not None
             self._close(execution, scheduled, notice.outcome)
         elif notice.event is Event.EXECUTION_QUEUED:
-            self._queued = self._queued.add(execution.id, execution)
+            queued = queued.add(execution.id, execution)
         elif notice.event is Event.EXECUTION_RETRY:
             execution.rest(notice)
+        # Last: a concurrent reader finds the run in one place or in both.
+        self._queued = queued
         return execution
 
     def _note_state(self, notice: Notice) -> None:

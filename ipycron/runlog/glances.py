@@ -22,7 +22,7 @@ KINDS = ("finished", "failed", "stopped", "missed", "skipped")
 
 _COLUMNS = (
     "id, at, slot, trigger, outcome, started_at, finished_at, missed_count, "
-    "error_type, error, summary"
+    "attempts, error_type, error, summary"
 )
 _OPEN = ", ".join(f"'{outcome}'" for outcome in sorted(OPEN))
 _IN_STEPS = (
@@ -44,6 +44,7 @@ class Glance(NamedTuple):
 
     Attributes:
         slots: how many a row of slots stands for.
+        attempts: how many a run had; 1 without an end.
         summary: the result or the error, as text of any length.
     """
 
@@ -55,6 +56,7 @@ class Glance(NamedTuple):
     started_at: float | None
     finished_at: float | None
     slots: int
+    attempts: int
     summary: str
 
 
@@ -168,7 +170,7 @@ def _make_glance(row: tuple[Any, ...]) -> Glance:
     """Return a row as it is shown: any file may be opened, with anything in it."""
     (
         run_id, at, slot, trigger, outcome, started_at, finished_at, count,
-        error_type, error, summary,
+        attempts, error_type, error, summary,
     ) = row  # fmt: skip
     texts = (error_type, error) if error_type or error else (summary,)
     return Glance(
@@ -180,6 +182,7 @@ def _make_glance(row: tuple[Any, ...]) -> Glance:
         clean_instant(started_at),
         clean_instant(finished_at),
         count if isinstance(count, int) else 1,
+        attempts if isinstance(attempts, int) else 1,
         ": ".join(str(text) for text in texts if text),
     )
 

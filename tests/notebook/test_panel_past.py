@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import threading
 from contextlib import closing
 
 import comm
@@ -268,6 +269,25 @@ def test_slot_that_did_not_run_can_be_opened(path):
     task.stop().result(20)
 
 
+def test_run_that_waits_for_its_turn_can_be_opened_and_goes_on(monkeypatch):
+    """From memory: without a history, too."""
+    monkeypatch.setenv("IPYCRON_HISTORY", "off")
+    gate = threading.Event()
+    task = api.create_task(YEARLY, gate.wait, overlap="queue", name="report")
+    task.start().result(20)
+    calls = [task.execute() for _ in range(2)]
+    (waiting,) = eventually(lambda: task.queued)
+    view = make_card(task)
+    click(view, "hello")
+    run, _ = show_run(view, waiting.id)
+    assert (run["state"], run["started"]) == ("queued", None)
+    gate.set()
+    for call in calls:
+        call.result(20)
+    eventually(lambda: show_run(view, waiting.id)[0]["state"] == "finished")
+    assert not view.comm.find("note")
+
+
 @pytest.mark.parametrize("kind", TEXTS)
 def test_hostile_texts_of_the_file_are_plain_and_bounded(path, now, kind):
     """Any program may have written them: they are texts, as JSON carries them."""
@@ -320,6 +340,24 @@ def test_older_runs_say_what_each_was(filled):
     assert [run["state"] for run in newest] == list(WORDS[:4])
     assert [run["summary"] for run in newest] == ["", "ValueError: no luck", "", ""]
     assert [run["duration"] for run in newest] == [2.0, 2.0, 2.0, None]
+
+
+def test_run_of_several_attempts_says_how_many(path, now):
+    """In the list and where it is opened; the attempts are no runs."""
+    said = {"at": now - 60, "slot": now - 60}
+    write(
+        path,
+        make_task(),
+        make_run(id="r0/1", run="r0", outcome="failed", **said),
+        make_run(id="r0/2", run="r0", attempt=2, **said),
+        make_run(id="r0", attempt=2, attempts=2, **said),
+    )
+    task = make_report()
+    view = make_card(task)
+    click(view, "hello")
+    (row,) = ask_older(view, task)["runs"]
+    assert (row["id"], row["attempt"]) == ("r0", 2)
+    assert show_run(view, "r0")[0]["attempt"] == 2
 
 
 @pytest.mark.parametrize(

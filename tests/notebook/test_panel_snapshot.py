@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
+from ipycron import notebook
 from ipycron.api import functions as api
 from ipycron.client.executions import Execution
 from ipycron.cron import CronExpression
@@ -26,11 +29,14 @@ from ipycron.notebook.widgets.timeline import (
     find_pace,
     fit_horizon,
 )
+from ipycron.runlog.glances import find_kind
+from ipycron.runlog.rows import OPEN, RunOutcome
 from ipycron.scheduling.events import ScheduledExecution
 from ipycron.scheduling.retry import Retry
 
 START = int(datetime(2026, 11, 24, 8, 0, tzinfo=UTC).timestamp())
 HOUR = 3600
+VIEW = Path(notebook.__file__).parent / "widgets" / "view"
 
 
 def _fail():
@@ -366,3 +372,23 @@ def test_timeline_is_not_found_again_each_second():
     assert schedule.asked == asked
     find_marks(schedule, START + HOUR, HOUR)
     assert schedule.asked > asked
+
+
+def read_table(name, script):
+    """Return a table of the page's script: words by words."""
+    text = (VIEW / script).read_text(encoding="utf-8")
+    (body,) = re.findall(
+        rf"^const {name} = {{\n(.*?)^}};", text, re.DOTALL | re.MULTILINE
+    )
+    return dict(re.findall(r'^  (\w+): "([^"]*)",$', body, re.MULTILINE))
+
+
+@pytest.mark.parametrize("outcome", RunOutcome)
+def test_page_shows_an_outcome_as_the_kernel_counts_it(outcome):
+    """A strip and the last 24 hours agree, and each kind has a shape."""
+    kind = read_table("KINDS", "charts.js").get(outcome, "skipped")
+    assert kind == (str(outcome) if outcome in OPEN else find_kind(outcome))
+    assert kind in read_table("ICONS", "dom.js")
+    if outcome not in OPEN:
+        style = (VIEW / "style.css").read_text(encoding="utf-8")
+        assert f'[data-kind="{kind}"]' in style

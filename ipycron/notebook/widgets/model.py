@@ -57,10 +57,10 @@ class RunRow(TypedDict):
     """One run in a list.
 
     Attributes:
-        state: "running", or its outcome.
+        state: "queued", "running", or its outcome.
         unsent: present and true if its result could not travel.
         slots: present for a row that stands for several slots: how many.
-        attempt: which attempt this is; absent for the first.
+        attempt: which attempt this is, or how many there were; absent for the first.
         next: when the next attempt begins, or has begun; absent for the first.
     """
 
@@ -263,7 +263,7 @@ def describe_run(run: RunLike) -> RunRow:
         date=_round(date),
         started=None if begin is None else _round(begin),
         duration=took,
-        state=run.outcome or "running",
+        state=run.outcome or ("queued" if begin is None else "running"),
         summary=clean(
             run.summary if run.is_ok else format_summary(run.summary), MAX_SUMMARY
         ),
@@ -378,6 +378,8 @@ def describe_glance(glance: Glance) -> RunRow:
     )
     if glance.slots > 1:
         row["slots"] = glance.slots
+    if glance.attempts > 1:
+        row["attempt"] = glance.attempts
     return row
 
 
@@ -401,6 +403,8 @@ def describe_record(record: RunRecord) -> RunInfo:
     )
     if record.missed_count is not None and record.missed_count > 1:
         info["slots"] = record.missed_count
+    if record.attempts is not None and record.attempts > 1:
+        info["attempt"] = record.attempts
     return info
 
 

@@ -14,6 +14,7 @@ from ipycron.notebook.display.transcript import (
 )
 from ipycron.notebook.widgets.filed import FiledRun
 from ipycron.notebook.widgets.model import RunInfo, describe_shown
+from ipycron.runlog.rows import OPEN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -133,12 +134,13 @@ class Pane:
         info = _describe(run)
         start = self._position
         pieces, self._position = run.output.read(start)
-        is_past = is_new and info["state"] != "running"
+        is_over = info["state"] not in OPEN
+        is_past = is_new and is_over
         limit = MAX_CHARACTERS if is_past else MAX_FRESH
         items = self._transcript.feed(pieces, limit)
         info["shows_result"] = self._transcript.has_result
         is_filled = self._fill()
-        if not self._is_clean and (items or info["state"] != "running"):
+        if not self._is_clean and (items or is_over):
             # Only now: the previous run's output stays until there is something new to
             # show.
             self._slots.clear(self._transcript.groups)
@@ -204,9 +206,10 @@ def _describe(run: RunLike | FiledRun) -> RunInfo:
 
 def find_run(task: Task, run_id: str) -> RunLike | None:
     """Return the run of a task that has an id; None if it is not in memory."""
-    running = task.running
+    # In the order in which a run moves on: it is in one of them, or in two.
+    unfinished = (*task.queued, *task.running)
     past = task.history.find(run_id)
-    return past or next((run for run in running if run.id == run_id), None)
+    return past or next((run for run in unfinished if run.id == run_id), None)
 
 
 def find_newest(task: Task) -> RunLike | None:

@@ -66,6 +66,22 @@ def test_glance_of_a_failure_has_its_error_and_of_a_success_its_result(path):
     assert (newest[-1].started_at, newest[-1].finished_at) == (BEGAN, BEGAN + 2)
 
 
+def test_glance_of_a_run_has_the_number_of_its_attempts(path):
+    """They are one run; each has a row of its own, which is no mark."""
+    write(
+        path,
+        make_task(),
+        make_run(0, "failed", id="r/1", run="r"),
+        make_run(0, id="r/2", run="r", attempt=2),
+        make_run(0, id="r", attempt=2, attempts=2),
+        make_run(1, id="plain"),
+    )
+    newest = read_last(path, ["report"], 9)["report"]
+
+    assert [(g.id, g.attempts) for g in newest] == [("plain", 1), ("r", 2)]
+    assert count(path)["report"].counts == {0: [2, 0, 0, 0, 0]}
+
+
 def test_pages_have_each_run_once_where_many_are_at_one_instant(path):
     """The place of a row is not its own: twenty calls may have the same."""
     runs = [make_run(n, id=f"run-{n:02}", at=BEGAN + n // 10) for n in range(30)]
@@ -159,11 +175,13 @@ def test_glance_of_nonsense_is_readable(path):
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute(
             "UPDATE runs SET trigger = x'00ff', outcome = 7, started_at = 'soon', "
-            "finished_at = 1e300, missed_count = 'many', summary = 3.5"
+            "finished_at = 1e300, missed_count = 'many', "
+            "attempts = 'some', summary = 3.5"
         )
     (glance,) = read_page(path, "report", None, 100)
 
     assert (glance.outcome, glance.slots, glance.summary) == ("7", 1, "3.5")
+    assert glance.attempts == 1
     assert glance.started_at is None
     assert glance.finished_at is None
     assert count(path)["report"].counts == {0: [0, 0, 0, 0, 1]}

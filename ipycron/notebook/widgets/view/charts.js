@@ -5,6 +5,7 @@ const MARKS = 20; // of a strip, as the kernel sends them
 
 /** What an outcome means to who looks at many: each has a shape of its own. */
 const KINDS = {
+  queued: "queued",
   running: "running",
   finished: "finished",
   failed: "failed",

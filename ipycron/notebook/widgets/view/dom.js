@@ -68,6 +68,7 @@ const ICONS = {
   finished: "M3 8.6 6.4 12 13 4.6",
   failed: "M4 4l8 8M12 4l-8 8",
   idle: "M8 2a6 6 0 1 0 0 12A6 6 0 0 0 8 2zM8 4.8V8l2.2 1.6",
+  queued: "M4.5 2.5h7L8 8l3.5 5.5h-7L8 8z",
   running: "M8 2a6 6 0 1 1-6 6",
   starting: "M8 2a6 6 0 0 1 6 6",
   stopping: "M8 2a6 6 0 1 1-6 6M5.8 5.8h4.4v4.4H5.8z",

@@ -97,7 +97,7 @@ class Pane {
     if (reset) this.isOld = true;
     this.run = run;
     this.items = this.store.opened?.pane?.items ?? [];
-    if (this.isOld && (items.length || run?.state !== "running")) this.clear();
+    if (this.isOld && (items.length || !(run && isUnfinished(run)))) this.clear();
     for (const [kind, value] of items) this.add(kind, value);
     this.showEnd();
     this.follow();
@@ -346,5 +346,5 @@ async function copyText(text) {
 
 function describeEmpty(run) {
   if (!run) return "No run yet.";
-  return run.state === "running" ? "No output yet." : "No output.";
+  return isUnfinished(run) ? "No output yet." : "No output.";
 }

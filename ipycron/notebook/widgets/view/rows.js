@@ -37,6 +37,11 @@ function describeRuns({ running, queued }, status, count, now) {
   return queued ? `${word}, ${queued} queued` : word;
 }
 
+/** Whether a run is not over: it waits for its turn, or is in progress. */
+function isUnfinished(run) {
+  return run.state === "queued" || run.state === "running";
+}
+
 /** Whether a run waits for its next attempt. */
 function isResting(run, now) {
   return run.state === "running" && run.next !== undefined && run.next > now;
