@@ -250,7 +250,7 @@ class Recorder:
         if run.attempt > 1:
             own = self._attempts.pop(run.id, None) or own
             rows.insert(0, _make_attempt(notice.task_id, run, outcome, own))
-        is_orphan = outcome.manner == "stopped" and self._is_interrupted
+        is_orphan = self._is_interrupted and _is_cut(outcome)
         for row in rows:
             self._put(_orphan(row) if is_orphan else row)
 
@@ -373,6 +373,15 @@ def _make_attempt(
     return msgspec.structs.replace(row, id=name_attempt(run), run=run.id)
 
 
+def _is_cut(outcome: Outcome) -> bool:
+    """Return whether a run was ended while it ran, or before its job ran again.
+
+    A run of which an attempt has failed has failed, whatever ends it before the next.
+    """
+    is_snoozed = outcome.manner == "cancelled" and bool(outcome.remark)
+    return outcome.manner == "stopped" or is_snoozed
+
+
 def _orphan(row: RunRow) -> RunRow:
     """Return the row of a run that was ended with its client, by nobody's wish."""
     return msgspec.structs.replace(
@@ -380,6 +389,7 @@ def _orphan(row: RunRow) -> RunRow:
         outcome=RunOutcome.LOST,
         error_type=None,
         error=ORPHANED,
+        summary=None,
         traceback=None,
         exit_code=None,
         signal=None,

@@ -864,6 +864,7 @@ class RunTracker:
                 manner="cancelled",
                 finished_at=outcome.finished_at,
                 details=outcome.details,
+                remark=remark,
             )
         return msgspec.structs.replace(outcome, remark=remark)
 

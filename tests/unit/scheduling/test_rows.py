@@ -5,9 +5,11 @@ import random
 
 import pytest
 
-from ipycron.errors import OverlapError
-from ipycron.runlog.recorder import TAIL_BYTES, Recorder
-from ipycron.runlog.rows import OPEN, RunRow, TaskEnd, TaskRow
+from ipycron.errors import OverlapError, Snooze
+from ipycron.runlog.recorder import ORPHANED, TAIL_BYTES, Recorder
+from ipycron.runlog.rows import OPEN, RunOutcome, RunRow, TaskEnd, TaskRow
+from ipycron.scheduling.events import ScheduledExecution
+from ipycron.scheduling.retry import Retry
 from ipycron.testing import Every, RecordedEvents
 
 
@@ -182,6 +184,23 @@ async def test_run_does_not_end_before_it_began_when_the_clock_is_set_back(
     assert row.finished_at - row.started_at == pytest.approx(30, abs=0.01)
 
 
+async def test_no_attempt_ends_before_it_began_when_the_clock_is_set_back(world, table):
+    """Nor does its run: all of them go by the clock that nobody sets."""
+    world.script.run_seconds, world.script.error = 5, OSError("no")
+    retry = Retry(2, delay=10, backoff=1, jitter=0, past_next=True)
+    await world.start(every=3600, retry=retry)
+    await world.clock.advance(3600 + 7)
+    world.clock.step(-600)
+    await world.clock.advance(30)
+    took = {row.id: row.finished_at - row.started_at for row in table.rows}
+    assert took == {
+        "r1": pytest.approx(35, abs=0.01),
+        **{f"r1/{number}": pytest.approx(5, abs=0.01) for number in (1, 2, 3)},
+    }
+    begun = [row.started_at - 7200 for row in table.rows if row.run == "r1"]
+    assert begun == pytest.approx([0, 15, 30], abs=0.01)
+
+
 async def test_long_gap_is_one_row_with_a_count(world, table):
     """A hundred missed slots are told one by one, the rest as a count."""
     await world.start(every=1)
@@ -200,6 +219,53 @@ async def test_end_of_the_process_is_no_end_by_the_user(world, table, is_clean, 
     table.recorder.expect_end(is_clean=is_clean)
     await world.scheduler.destroy("t")
     assert table.ends == [None, end, end]
+
+
+async def test_attempt_that_ends_with_its_client_is_lost_and_its_run_with_it(
+    world, table
+):
+    """The attempts before it stay what they were."""
+    world.script.error = OSError("no")
+    await world.start(retry=Retry(2, delay=10, jitter=0), stop_timeout=1)
+    await world.clock.advance(60)
+    world.script.error, world.script.run_seconds = None, None
+    await world.clock.advance(10)
+    table.recorder.expect_end(is_clean=False)
+    await world.clock.pass_until(world.scheduler.destroy("t"))
+    found = {row.id: (row.outcome, row.error, row.attempts) for row in table.rows}
+    assert found == {
+        "r1": ("lost", ORPHANED, 2),
+        "r1/1": ("failed", "no", None),
+        "r1/2": ("lost", ORPHANED, None),
+    }
+
+
+@pytest.mark.parametrize("is_clean", [True, False])
+async def test_run_that_rests_when_its_process_ends(world, table, is_clean):
+    """What has failed stays failed; what was to run again is lost, or cancelled."""
+    for error, outcome in (
+        (OSError("no"), "failed"),
+        (Snooze(10), "cancelled" if is_clean else "lost"),
+    ):
+        table.declare()
+        world.script.error = error
+        await world.start(retry=Retry(2, delay=10, jitter=0))
+        await world.clock.advance(65)
+        table.recorder.expect_end(is_clean=is_clean)
+        await world.scheduler.destroy("t")
+        run = [row for row in table.rows if row.run is None][-1]
+        assert run.outcome == outcome
+        assert (run.error == ORPHANED) == (outcome == "lost")
+
+
+async def test_cancelled_run_of_a_scheduler_that_is_gone_has_no_error(table):
+    """What its job said is its result."""
+    run = ScheduledExecution(id="r1", date=3660, reason="scheduled", started_at=3660)
+    run.finished_at = 3661
+    table.recorder.note_past("t", run, RunOutcome.CANCELLED, "nothing: new")
+    (row,) = table.rows
+    assert (row.outcome, row.summary) == ("cancelled", "nothing: new")
+    assert (row.error_type, row.error) == (None, None)
 
 
 async def test_output_is_kept_head_and_tail(world, table):
