@@ -13,6 +13,7 @@ from ipycron.api.functions import shutdown_async as shutdown_async
 from ipycron.api.history import history as history
 from ipycron.api.history import purge_history as purge_history
 from ipycron.api.history import set_history as set_history
+from ipycron.api.pools import get_pools as get_pools
 from ipycron.api.run_list import History as History
 from ipycron.api.task import Task as Task
 from ipycron.api.wait import wait as wait
@@ -76,6 +77,7 @@ __all__ = [
     "at",
     "create_task",
     "every",
+    "get_pools",
     "get_task",
     "get_tasks",
     "history",

@@ -42,6 +42,8 @@ def tasks(session):
         ("%cron wait re", ["report"]),
         ("%cron stop --", ["--all", "--force"]),
         ("%cron pa", ["pause", "panel"]),
+        ("%cron po", ["pool"]),
+        ("%cron pool --", ["--others"]),
         ("%cron pause rep", ["report"]),
         ("%cron resume rep", ["report"]),
         ("%cron pause report --", ["--all", "--until", "--note"]),

@@ -5,16 +5,18 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
-from ipycron.api.text_table import find_room, write_text_table
+from ipycron.api.text_table import find_room, flatten, write_text_table
 from ipycron.notebook.display.words import describe_row, format_instants, get_now
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from ipycron.api.pools import PoolState
     from ipycron.api.task import Task
     from ipycron.cron.trigger import Trigger
 
 _HEADS = ("name", "status", "schedule", "next run", "last run", "runs kept")
+_POOL_HEADS = ("pool", "limit", "running", "queued", "tasks")
 TEXT_STYLE = (
     "text-align:left;max-width:40em;overflow-wrap:break-word;white-space:pre-wrap"
 )
@@ -68,6 +70,28 @@ def _join_units(next_run: str) -> str:
     """Have "in 17 min 56 s" stay on one line."""
     at, comma, left = next_run.partition(", ")
     return at + comma + left.replace(" ", "\N{NO-BREAK SPACE}")
+
+
+class PoolTable:
+    """A table of pools, by name; None is that of the tasks without one."""
+
+    def __init__(self, pools: Mapping[str | None, PoolState]) -> None:
+        self._rows = [
+            (
+                "(tasks without one)" if name is None else flatten(name),
+                "none" if pool.limit is None else str(pool.limit),
+                str(pool.running),
+                str(pool.queued),
+                flatten(", ".join(pool.tasks)),
+            )
+            for name, pool in pools.items()
+        ]
+
+    def __repr__(self) -> str:
+        return write_text_table((_POOL_HEADS, *self._rows), room=find_room())
+
+    def _repr_html_(self) -> str:
+        return write_html_table(_POOL_HEADS, self._rows)
 
 
 class ExpressionView:

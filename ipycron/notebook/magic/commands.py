@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ipycron.errors import suggest
-from ipycron.notebook.magic import control, show
+from ipycron.notebook.magic import control, pool, show
 from ipycron.notebook.magic.choice import ChoiceOptions
 from ipycron.notebook.magic.grammar import parse_words
 from ipycron.notebook.magic.options import index_options
@@ -116,6 +116,12 @@ COMMANDS: dict[str, Command] = {
         usage="NAME INSTANT",
         help="why a task did or will run then, or not",
     ),
+    "pool": Command(
+        run=pool.show_pools,
+        options=pool.PoolOptions,
+        usage="[NAME | --others] [LIMIT | none]",
+        help="at most so many runs at once: show pools, or set a limit",
+    ),
     "panel": Command(
         run=show.show_panel,
         options=show.NoOptions,
@@ -155,6 +161,7 @@ _MEANT = {
     "kill": "stop",
     "ls": "list",
     "output": "logs",
+    "pools": "pool",
     "ps": "list",
     "rerun": "run",
     "restart": "start",

@@ -98,13 +98,29 @@ def complete(text: str, shell: Any) -> Completions | None:
     if not words:
         known = _NICKNAMES if is_cell else (*COMMANDS, *_NICKNAMES)
         return _pick(fragment, known, "keyword")
-    if command in _TAKES_NAMES:
-        names = [task.name for task in api.get_tasks().values()]
-        if command == "history":
-            names = list(dict.fromkeys([*names, *_find_past()]))
-        left = [name for name in names if name not in words]
-        return _pick(fragment, map(_quote, left), "instance")
-    return None
+    names = _find_names(command, words)
+    if names is None:
+        return None
+    return _pick(fragment, map(_quote, names), "instance")
+
+
+def _find_names(command: str | None, words: Sequence[str]) -> list[str] | None:
+    """Return the names that a command takes and that are not there yet."""
+    if command == "pool":  # of one pool; then comes a limit
+        return _find_pools() if len(words) == 1 else None
+    if command not in _TAKES_NAMES:
+        return None
+    names = [task.name for task in api.get_tasks().values()]
+    if command == "history":
+        names = list(dict.fromkeys([*names, *_find_past()]))
+    return [name for name in names if name not in words]
+
+
+def _find_pools() -> list[str]:
+    """Return the names of all pools, sorted."""
+    client = registry.running_client
+    pools = () if client is None else client.pools
+    return sorted(name for name in pools if name is not None)
 
 
 def _find_past() -> list[str]:
@@ -156,9 +172,7 @@ def _complete_value(
         case "zone":
             known = sorted(available_timezones())
         case "pool":
-            client = registry.running_client
-            pools = () if client is None else client.pools
-            known = sorted(name for name in pools if name is not None)
+            known = _find_pools()
         case choices if choices in _CHOICES:
             known = _CHOICES[choices]
         case "run":

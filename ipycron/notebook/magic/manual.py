@@ -43,6 +43,7 @@ Examples:
     %cron at 2026-12-01 09:00 launch.py  once; then the task is gone
     %%cron @hourly --retry 3 --retry-delay 30 --overlap queue --pool gpu --priority 5
     train()                              again if it fails, one after another
+    %cron pool gpu 2                     at most two runs with --pool gpu at once
 
     %cron @daily backup.py /srv          calls its task(), or runs the script
     %cron run poll                       once, now
