@@ -13,7 +13,7 @@ from ipycron.process.wire.printable import show_hidden
 from ipycron.scheduling.clock import SystemClock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from ipycron.api.task import Task
     from ipycron.client.executions import Execution
@@ -58,15 +58,12 @@ class Watch:
         return table
 
     def _make_row(self, task: Task) -> list[Text | str]:
-        status = task.status
         return [
-            Text.assemble(
-                (show_hidden(task.name), "bold"), "\n", (status, _STYLES[status])
-            ),
+            Text.assemble((show_hidden(task.name), "bold"), "\n", _format_state(task)),
             Text(task.expression.describe()),
             f"{_format_next(task)}\n{_format_last(task.last_run)}",
             self._format_durations(task),
-            _format_outcome(task.last_run),
+            _format_attempt(task.running) or _format_outcome(task.last_run),
         ]
 
     def _format_durations(self, task: Task) -> Text:
@@ -83,6 +80,31 @@ def draw_bars(values: Iterable[float]) -> str:
     top = max(numbers, default=0.0) or 1.0
     steps = len(_BARS) - 1
     return "".join(_BARS[round(number / top * steps)] for number in numbers)
+
+
+def _format_state(task: Task) -> Text:
+    """Return the status, and below it how many runs wait for their turn."""
+    status, queued = task.status, len(task.queued)
+    text = Text(status, style=_STYLES[status])
+    if queued:
+        text.append(f"\n{queued} queued", style="yellow")
+    return text
+
+
+def _format_attempt(running: Sequence[Execution]) -> Text | None:
+    """Return which attempt the newest repeated run is at, and what the last one said.
+
+    None if no run in progress is repeated.
+    """
+    run = next((run for run in reversed(running) if run.next_attempt_at), None)
+    if run is None or run.next_attempt_at is None:  # it may just have ended
+        return None
+    left = run.next_attempt_at.timestamp() - SystemClock().now()
+    words = f"attempt {run.attempt}" if run.attempt > 1 else "again"
+    text = Text(f"{words} in {left:.1f} s" if left > 0 else words, style="yellow")
+    if run.summary:
+        text.append(f"\n{show_hidden(run.summary)}", style="red")
+    return text
 
 
 def _format_next(task: Task) -> str:
@@ -102,4 +124,7 @@ def _format_outcome(execution: Execution | None) -> Text:
     if execution is None:
         return Text("–")
     style = "red" if execution.outcome == "failed" else ""
-    return Text(show_hidden(execution.summary), style=style)
+    text = Text(show_hidden(execution.summary), style=style)
+    if execution.attempt > 1:
+        text.append(f"\n{execution.attempt} attempts", style="dim")
+    return text
