@@ -175,7 +175,16 @@ def describe_run(record: RunRecord) -> str:
         f"{took}"
     )
     result = flatten(format_result(record))
-    return f"{text}: {result}" if result else text
+    remark = flatten(find_remark(record))
+    if result:
+        text += f": {result}"
+    return f"{text} ({remark})" if remark else text
+
+
+def find_remark(record: RunRecord) -> str:
+    """Return why no further attempt followed a failure; empty without retries."""
+    has_error = record.error_type or record.error
+    return record.summary or "" if has_error else ""
 
 
 def format_result(record: RunRecord) -> str:

@@ -531,6 +531,7 @@ class BackgroundTasks:
                 value=payload,
                 summary=show_controls(message.summary),
                 manner=message.manner,
+                remark=message.remark,
             )
         )
         event = message.event

@@ -129,6 +129,7 @@ class Execution(RunFacts):
         manner: how it ended, in a word; see `outcome`.
         summary: its result or error in one short line; before its end, the error of the
             attempt before.
+        remark: why no further attempt followed a failed one; empty without retries.
         output: what it printed and displayed, in all attempts.
     """
 
@@ -141,6 +142,7 @@ class Execution(RunFacts):
         "is_ok",
         "manner",
         "output",
+        "remark",
         "summary",
     )
 
@@ -150,7 +152,7 @@ class Execution(RunFacts):
         self.is_ok: bool | None = None
         self.manner: Manner = "plain"
         self._next_attempt_at: float | None = None
-        self.summary = ""
+        self.summary = self.remark = ""
         self.output = Output()
         self._value: Any = None
 
@@ -158,7 +160,7 @@ class Execution(RunFacts):
         """Record how the run ended."""
         self._scheduled = scheduled
         self._next_attempt_at = None
-        self.summary = outcome.summary
+        self.summary, self.remark = outcome.summary, outcome.remark
         self._value = wrap_value(outcome)
         self.manner = outcome.manner
         self.is_ok = outcome.is_ok
@@ -300,6 +302,7 @@ class PastRun(RunFacts, msgspec.Struct, gc=False, eq=False):
         manner: how it ended, in a word; see `outcome`.
         summary: its result or error in one short line.
         output: what it printed and displayed; late output is still added.
+        remark: why no further attempt followed a failed one; empty without retries.
     """
 
     _scheduled: ScheduledExecution
@@ -309,6 +312,7 @@ class PastRun(RunFacts, msgspec.Struct, gc=False, eq=False):
     summary: str
     output: Output
     _failure: _Failure | None
+    remark: str
 
     @classmethod
     def of(cls, execution: Execution, outcome: Outcome) -> PastRun:
@@ -321,6 +325,7 @@ class PastRun(RunFacts, msgspec.Struct, gc=False, eq=False):
             outcome.summary,
             execution.output,
             None if outcome.is_ok else _Failure(outcome.value),
+            outcome.remark,
         )
 
     @property

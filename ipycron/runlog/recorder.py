@@ -247,8 +247,8 @@ class Recorder:
         whole = self._outputs.pop(run.id, None) or output
         row = _make_closed(notice.task_id, run, outcome, whole)
         rows = [msgspec.structs.replace(row, attempts=run.attempt)]
+        own = self._attempts.pop(run.id, None) or own
         if run.attempt > 1:
-            own = self._attempts.pop(run.id, None) or own
             rows.insert(0, _make_attempt(notice.task_id, run, outcome, own))
         is_orphan = self._is_interrupted and _is_cut(outcome)
         for row in rows:

@@ -84,7 +84,7 @@ class RunRecord(msgspec.Struct, frozen=True, gc=False):
         host: the machine.
         cpu_seconds: of the worker and its children during the run.
         peak_memory: the worker's largest resident set, in bytes.
-        summary: the result in one line.
+        summary: the result in one line; of a failure, why no further attempt followed.
         output: what it wrote: at most its first 16 KB and its last 48 KB.
         output_left_out: how many bytes between the two were left out.
         code_hash: identifies the source of the job.

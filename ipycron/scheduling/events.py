@@ -185,7 +185,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
             but has not failed; one that was cancelled counts as returned.
         details: what the worker reports of the run, for the history only.
         judgement: what the process of a failed run says about its error.
-        remark: why there was no further attempt, for the history only.
+        remark: why no further attempt followed a failed one; empty without retries.
     """
 
     is_ok: bool

@@ -47,6 +47,7 @@ _REPLACING = ("scheduled", "invoked")
 
 _NOT_BEGUN = (RunStage.PENDING, RunStage.RESTING)
 
+NO_FURTHER = "no further attempt"
 NEXT_SLOT = "the next slot of the task"
 REPLACED = "the run that replaced it"
 DEADLINE = "its deadline"
@@ -650,13 +651,21 @@ class RunTracker:
 
     def replace_resting(self, run: Run) -> None:
         """End a run between two attempts for a newer one."""
-        self._close(run, Outcome.of_error(ExecutionReplaced(name=self._state.name)))
+        error = ExecutionReplaced(name=self._state.name)
+        self._close_resting(run, Outcome.of_error(error))
 
     def end_ladder(self, run: Run, why: str) -> None:
         """Close a run between two attempts."""
         assert run.last is not None
         run.ladder_end = why
-        self._close(run, self._settle_ladder(run, run.last))
+        self._close_resting(run, self._settle_ladder(run, run.last))
+
+    def _close_resting(self, run: Run, outcome: Outcome) -> None:
+        """Close a run between two attempts: the second of them is none."""
+        assert run.last is not None
+        if run.last.snooze is None:
+            run.execution.attempt -= 1
+        self._close(run, outcome)
 
     def forget(self, run: Run) -> None:
         """Remove a run from the state, and release its claim."""
@@ -789,7 +798,7 @@ class RunTracker:
             run.timer = None
         wait = None if outcome.is_ok else self._find_wait(run, outcome)
         if wait is None:
-            self._close(run, outcome)
+            self._close(run, outcome if outcome.is_ok else self._remark(run, outcome))
             return True
         if self._is_cut(run, wait):
             self._close(run, self._settle_ladder(run, outcome))
@@ -808,6 +817,17 @@ class RunTracker:
             return None
         jitter = self._services.uniform(-1.0, 1.0) if policy.jitter else 0.0
         return policy.find_delay(run.execution.attempt, jitter=jitter)
+
+    def _remark(self, run: Run, outcome: Outcome) -> Outcome:
+        """Return the outcome of a failed run with the reason why it is the last one."""
+        policy = self._state.policy.retries
+        if not (policy.times and outcome.is_failure):
+            return outcome
+        if run.execution.attempt > policy.times:
+            why = f"all {policy.times + 1} are used up"
+        else:
+            why = "on= does not name this failure"
+        return msgspec.structs.replace(outcome, remark=f"{NO_FURTHER}: {why}")
 
     def _is_cut(self, run: Run, wait: float) -> bool:
         """Return whether the next attempt of a run would begin too late."""
@@ -854,7 +874,7 @@ class RunTracker:
     @staticmethod
     def _settle_ladder(run: Run, outcome: Outcome) -> Outcome:
         """Return the outcome of a run whose attempts were ended, with the reason."""
-        remark = f"no further attempt: ended by {run.ladder_end}"
+        remark = f"{NO_FURTHER}: ended by {run.ladder_end}"
         if outcome.snooze is not None:
             # It has not failed: it has asked to be run at a time that does not come.
             return Outcome(

@@ -201,6 +201,21 @@ def test_attempts_are_listed_with_their_run(session, filled):
     ]
 
 
+def test_failure_says_why_no_attempt_followed(session, filled):
+    """In the details of a past run, and with the output of the last one."""
+    why = "no further attempt: ended by the next slot of the task"
+    said = {"error_type": "OSError", "error": "no", "summary": why}
+    write(filled, make_run(5, "failed", id="5" * 32, started_at=BEGAN + 300, **said))
+    lines = session.run("%cron show report --run 5").splitlines()
+    assert f"retry     {why}" in lines
+    session.run(
+        "%%cron @yearly --name now --quiet --retry 3 --retry-on ValueError\n1/0"
+    )
+    session.run("%cron run now --wait")
+    said = session.run("%cron logs now")
+    assert said.endswith("\nno further attempt: on= does not name this failure\n")
+
+
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
 def test_past_run_is_safe_whatever_its_texts_are(session, path, text):
     """As text and on a page; a long output is cut."""

@@ -360,6 +360,19 @@ def test_run_of_several_attempts_says_how_many(path, now):
     assert show_run(view, "r0")[0]["attempt"] == 2
 
 
+def test_failure_of_the_file_says_why_no_attempt_followed(path, now):
+    """Where it is opened; what a success says is its result."""
+    said = {"at": now - 60, "slot": now - 60, "attempts": 3}
+    why = "no further attempt: all 3 are used up"
+    failure = {"outcome": "failed", "error": "no", "summary": why}
+    write(path, make_task(), make_run(id="r0", **failure, **said))
+    write(path, make_run(id="r1", outcome="finished", summary="42", **said))
+    view = make_card(make_report())
+    click(view, "hello")
+    assert show_run(view, "r0")[0]["remark"] == why
+    assert "remark" not in show_run(view, "r1")[0]
+
+
 @pytest.mark.parametrize(
     ("value", "options", "note"),
     [("off", {}, OFF), (None, {"history": False}, NOT_KEPT)],

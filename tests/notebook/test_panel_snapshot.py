@@ -19,6 +19,7 @@ from ipycron.notebook.widgets.model import (
     Deltas,
     clean,
     describe_run,
+    describe_shown,
     describe_task,
 )
 from ipycron.notebook.widgets.timeline import (
@@ -129,6 +130,10 @@ def test_snapshot_tells_when_the_next_attempt_begins(make_task):
     assert (run["state"], run["attempt"]) == ("running", 2)
     assert run["next"] == task.running[0].next_attempt_at.timestamp()
     assert run["summary"] == "ValueError: no"
+    task.stop().result(5)
+    info = describe_shown(task.history[-1])
+    assert info["remark"] == "no further attempt: ended by the stop of the task"
+    assert "attempt" not in info
 
 
 @pytest.mark.usefixtures("make_task")

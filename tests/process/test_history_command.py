@@ -216,6 +216,16 @@ def test_logs_print_another_run(filled, capsys):
     ]
 
 
+def test_logs_say_why_no_attempt_followed(filled, capsys):
+    """In the line about the run."""
+    why = "no further attempt: all 3 are used up"
+    said = {"error_type": "OSError", "error": "no", "attempts": 3, "summary": why}
+    write(filled, make_run(9, "failed", started_at=BEGAN + 540, **said))
+    assert ask(capsys, "logs", "report").splitlines() == [
+        f"report: 2027-01-15 08:09:00 failed (3 attempts): OSError: no ({why})"
+    ]
+
+
 @pytest.fixture
 def hostile(path):
     """A task for each text, which is its name, its output and its error."""

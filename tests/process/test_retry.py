@@ -176,8 +176,11 @@ def test_ladder_of_every_kind_ends_with_its_task(house, what):
     getattr(task, what)().result(SECONDS)
     assert type(call.exception(SECONDS)) is LookupError
     (row,) = ipycron.history(task.name)
-    assert (row.outcome, row.attempts) == ("failed", 2)
+    assert (row.outcome, row.attempts) == ("failed", 1)
+    assert [attempt.attempt for attempt in read_attempts(task)] == [1]
     assert row.summary.startswith("no further attempt: ended by the ")
+    assert (task.last_run.remark, task.last_run.attempt) == (row.summary, 1)
+    assert task.history[-1].remark == row.summary
 
 
 def test_next_slot_of_every_kind_ends_the_ladder(house):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from ipycron.api import run_list, run_summary
 from ipycron.api.run_list import (
     SHOWN,
+    find_remark,
     format_at,
     format_outcome,
     format_result,
@@ -165,6 +166,7 @@ def _describe(
         ("schedule", record.pattern),
         ("result", "" if _has_error(record) else format_result(record)),
         ("error", format_result(record) if _has_error(record) else ""),
+        ("retry", find_remark(record)),
         ("worker", _format_worker(record)),
         ("used", _format_usage(record)),
         ("declared", "" if record.origin is None else f"{record.kind} {record.origin}"),

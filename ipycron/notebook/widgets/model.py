@@ -9,6 +9,7 @@ from __future__ import annotations
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
+from ipycron.api.run_list import find_remark
 from ipycron.api.task import get_record
 from ipycron.client.executions import Execution, read_instants, read_slots
 from ipycron.client.history import judge_past
@@ -62,6 +63,8 @@ class RunRow(TypedDict):
         slots: present for a row that stands for several slots: how many.
         attempt: which attempt this is, or how many there were; absent for the first.
         next: when the next attempt begins, or has begun; absent for the first.
+        remark: of a `RunInfo`, why no further attempt followed a failed one; absent
+            without retries.
     """
 
     id: str
@@ -75,6 +78,7 @@ class RunRow(TypedDict):
     slots: NotRequired[int]
     attempt: NotRequired[int]
     next: NotRequired[float]
+    remark: NotRequired[str]
 
 
 class ErrorInfo(TypedDict):
@@ -281,13 +285,16 @@ def describe_shown(run: RunLike) -> RunInfo:
     """Return the run whose output is shown, with its traceback if it failed."""
     text = run.traceback_text if run.outcome == "failed" else None
     traceback, errors = _describe_traceback(text)
-    return RunInfo(
+    info = RunInfo(
         **describe_run(run),
         pid=run.pid,
         traceback=traceback,
         errors=errors,
         shows_result=False,
     )
+    if run.remark and not run.is_ok:
+        info["remark"] = clean(run.remark, MAX_SUMMARY)
+    return info
 
 
 def _describe_traceback(text: str | None) -> tuple[str | None, list[ErrorInfo]]:
@@ -405,6 +412,8 @@ def describe_record(record: RunRecord) -> RunInfo:
         info["slots"] = record.missed_count
     if record.attempts is not None and record.attempts > 1:
         info["attempt"] = record.attempts
+    if remark := find_remark(record):
+        info["remark"] = clean(remark, MAX_SUMMARY)
     return info
 
 

@@ -363,6 +363,7 @@ class Supervisor:
             next_attempt_at=notice.next_attempt_at,
             is_skipped=notice.is_skipped,
             run_id=notice.run_id,
+            remark="" if outcome is None else outcome.remark,
         )
         run = notice.execution
         if outcome is None:

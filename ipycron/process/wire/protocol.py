@@ -339,6 +339,7 @@ class Noticed(Message, frozen=True):
     next_attempt_at: float | None = None
     is_skipped: bool = False
     run_id: str | None = None
+    remark: str = ""
 
 
 class Streamed(Message, frozen=True):

@@ -132,6 +132,42 @@ async def test_ladder_ends_with_its_task(world, what):
     assert end.outcome.summary == "OSError: no"
     word = {"stop": "stop", "destroy": "destruction", "pause": "pause"}[what]
     assert end.outcome.remark == f"no further attempt: ended by the {word} of the task"
+    assert end.execution.attempt == 1  # the second has not begun
+
+
+@pytest.mark.parametrize(
+    ("retry", "remark"),
+    [
+        (Retry(1, **PLAIN), "no further attempt: all 2 are used up"),
+        (
+            Retry(3, on="ValueError"),
+            "no further attempt: on= does not name this failure",
+        ),
+        (0, ""),
+    ],
+)
+async def test_last_failure_says_why_it_is_the_last(world, retry, remark):
+    """As one does that something has ended; without retries there is nothing to say."""
+    world.script.error = OSError("no")
+    await world.start(retry=retry)
+    await world.clock.advance(65)
+    (end,) = world.events.of("execution:failed")
+    assert end.outcome.remark == remark
+
+
+@pytest.mark.parametrize("what", ["stop", "replace"])
+async def test_run_that_somebody_ends_needs_no_further_reason(world, what):
+    """Its outcome is the reason."""
+    world.script.run_seconds = None
+    await world.start(retry=Retry(1, **PLAIN), overlap="replace", stop_timeout=1)
+    await world.clock.advance(61)
+    if what == "stop":
+        await world.clock.pass_until(world.scheduler.stop("t"))
+    else:
+        await world.clock.advance(70)
+    end = world.events.of("execution:failed")[0]
+    assert end.outcome.manner == {"stop": "stopped", "replace": "replaced"}[what]
+    assert end.outcome.remark == ""
 
 
 async def test_stop_lets_an_attempt_end_and_no_other_follow(world):

@@ -254,7 +254,9 @@ async def test_run_that_rests_when_its_process_ends(world, table, is_clean):
         table.recorder.expect_end(is_clean=is_clean)
         await world.scheduler.destroy("t")
         run = [row for row in table.rows if row.run is None][-1]
-        assert run.outcome == outcome
+        assert (run.outcome, run.attempts) == (outcome, 1)
+        tries = [row.attempt for row in table.rows if row.run == run.id]
+        assert tries == ([1] if outcome == "failed" else [])
         assert (run.error == ORPHANED) == (outcome == "lost")
 
 

@@ -9,9 +9,10 @@ class Pane {
     this.store = store;
     this.body = h("div", { class: "icr-output", tabindex: "0", role: "log", "aria-label": "Output" });
     this.trace = new Trace();
+    this.remark = h("div", { class: "icr-remark", hidden: true });
     this.foot = new PaneFoot(this);
     this.empty = h("div", { class: "icr-empty" });
-    this.el = h("div", { class: "icr-pane" }, this.body, this.trace.el, this.empty, this.foot.el);
+    this.el = h("div", { class: "icr-pane" }, this.body, this.trace.el, this.remark, this.empty, this.foot.el);
     /** @type {Map<string, Slot>} */
     this.slots = new Map();
     this.terminal = null;
@@ -185,11 +186,13 @@ class Pane {
 
   showEnd() {
     this.trace.draw(this.run);
+    this.remark.hidden = !this.run?.remark;
+    setText(this.remark, this.run?.remark ?? "");
     this.describeFigures();
     const isBlank = !this.body.firstChild;
     if (this.isOld && !isBlank) return;
     this.body.hidden = isBlank;
-    this.empty.hidden = !isBlank || !this.trace.el.hidden;
+    this.empty.hidden = !isBlank || !this.trace.el.hidden || !this.remark.hidden;
     setText(this.empty, describeEmpty(this.run));
     this.foot.draw();
   }
