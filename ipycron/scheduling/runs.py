@@ -573,6 +573,7 @@ class RunTracker:
     __slots__ = (
         "_election",
         "_observer",
+        "_retries",
         "_services",
         "_state",
         "_workers",
@@ -588,6 +589,7 @@ class RunTracker:
         election: Election | None,
     ) -> None:
         self._state = state
+        self._retries = state.policy.retries
         self._services = services
         self._observer = observer
         self._workers = workers
@@ -699,7 +701,7 @@ class RunTracker:
         run.stage = RunStage.ACTIVE
         run.execution.started_at = clock.now()
         run.began = clock.monotonic()
-        limit = self._state.policy.retries.deadline
+        limit = self._retries.deadline
         if limit is not None:
             run.deadline = run.began + limit
         self._announce(run)
@@ -722,7 +724,7 @@ class RunTracker:
 
     def _reach_deadline(self, run: Run) -> None:
         """End a run whose attempts have taken too long together."""
-        limit = self._state.policy.retries.deadline
+        limit = self._retries.deadline
         assert limit is not None
         run.ladder_end = run.ladder_end or DEADLINE
         self._expire(run, limit)
@@ -808,7 +810,7 @@ class RunTracker:
 
     def _find_wait(self, run: Run, outcome: Outcome) -> float | None:
         """Return the seconds until the next attempt; None if there is none."""
-        policy = self._state.policy.retries
+        policy = self._retries
         if not outcome.is_failure:
             return None
         if outcome.snooze is not None:
@@ -820,7 +822,7 @@ class RunTracker:
 
     def _remark(self, run: Run, outcome: Outcome) -> Outcome:
         """Return the outcome of a failed run with the reason why it is the last one."""
-        policy = self._state.policy.retries
+        policy = self._retries
         if not (policy.times and outcome.is_failure):
             return outcome
         if run.execution.attempt > policy.times:
@@ -848,7 +850,7 @@ class RunTracker:
     def _is_slot_before(self, instant: float) -> bool:
         slot = self._state.next_slot
         is_before = slot is not None and slot <= instant
-        return is_before and not self._state.policy.retries.past_next
+        return is_before and not self._retries.past_next
 
     def _rest(self, run: Run, outcome: Outcome, wait: float) -> None:
         """Report that an attempt has failed, and have the next one follow."""
