@@ -39,6 +39,7 @@ from ipycron.process.supervision import describe_refusal, start_supervisor
 from ipycron.process.unix import find_missing_feature
 from ipycron.process.wire.protocol import Streamed
 from ipycron.runlog.keeper import READERS_PATIENCE
+from ipycron.scheduling.bounds import find_excluded
 from ipycron.scheduling.clock import SystemClock
 from ipycron.scheduling.events import Event, Outcome, to_datetime
 from ipycron.scheduling.policy import NO_CATCH_UP
@@ -449,7 +450,10 @@ class Client:
         """Report the slots missed without a supervisor; see `ClientPort`."""
         task = self.tasks.get(task_id)
         if task is not None:
-            for notice in task.observed.describe_missed(outage, task.schedule):
+            excluded = find_excluded(task.trigger, task.options, outage.until)
+            for notice in task.observed.describe_missed(
+                outage, task.schedule, excluded
+            ):
                 self.handle_own_notice(notice)
 
     def handle_failed_resume(

@@ -7,6 +7,7 @@ client's loop, read in any thread.
 from __future__ import annotations
 
 import math
+from itertools import chain
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from ipycron.client.recovery import Action
     from ipycron.process.wire.payload import Payload
     from ipycron.process.wire.protocol import Streamed
-    from ipycron.scheduling.events import Outcome, Pause
+    from ipycron.scheduling.events import Outcome, Pause, SkipReason
     from ipycron.scheduling.plan import Beat, Outage
     from ipycron.scheduling.ports import Schedule
 
@@ -331,20 +332,36 @@ class ObservedState:
             pause=pause,
         )
 
-    def describe_missed(self, outage: Outage, schedule: Schedule) -> list[Notice]:
-        """Return the slots of a time in which the task had no scheduler."""
-        outage = replace(outage, pause=self.last_pause)
+    def describe_missed(
+        self, outage: Outage, schedule: Schedule, excluded: Schedule | None = None
+    ) -> list[Notice]:
+        """Return the slots of a time in which the task had no scheduler.
+
+        Args:
+            outage: that time.
+            schedule: the slots that run.
+            excluded: those that do not, if there may be any; also in a pause.
+        """
         until = outage.until
+        beats: list[tuple[Beat, Schedule, SkipReason | None]] = []
+        if excluded is not None:
+            beats = [(plan_outage(outage, excluded), excluded, "excluded")]
+        outage = replace(outage, pause=self.last_pause)
         skipped = plan_pause_of(outage, schedule, now=until)
-        missed = plan_outage(outage, schedule)
-        notices = [
-            *self._describe_beat(skipped, until, schedule, is_paused=True),
-            *self._describe_beat(missed, until, schedule, is_paused=False),
+        beats += [
+            (skipped, schedule, "paused"),
+            (plan_outage(outage, schedule), schedule, None),
         ]
-        return sorted(notices, key=lambda notice: notice.date)
+        found = (self._describe_beat(*beat, until=until) for beat in beats)
+        return sorted(chain.from_iterable(found), key=lambda notice: notice.date)
 
     def _describe_beat(
-        self, beat: Beat, until: float, schedule: Schedule, *, is_paused: bool
+        self,
+        beat: Beat,
+        schedule: Schedule,
+        skip: SkipReason | None,
+        *,
+        until: float,
     ) -> list[Notice]:
         counts = [(slot, 1) for slot in beat.missed]
         if beat.gap is not None:
@@ -353,15 +370,13 @@ class ObservedState:
             counts.append((newest, count))
         return [
             Notice(
-                event=(
-                    Event.EXECUTION_SKIPPED if is_paused else Event.EXECUTION_MISSED
-                ),
+                event=Event.EXECUTION_SKIPPED if skip else Event.EXECUTION_MISSED,
                 task_id=self._task_id,
                 status=self.status,
                 date=slot,
                 triggered_at=until,
-                reason="paused" if is_paused else None,
-                missed_count=None if is_paused and count == 1 else count,
+                reason=skip,
+                missed_count=None if skip and count == 1 else count,
                 runs_left=self.runs_left,
             )
             for slot, count in counts

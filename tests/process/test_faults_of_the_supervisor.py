@@ -9,7 +9,7 @@ import sys
 import textwrap
 import threading
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from house import EVERY_SECOND, NEVER, Record
@@ -24,6 +24,7 @@ from ipycron.client.registry import registry
 from ipycron.errors import StartError
 from ipycron.process.posix import ORPHAN_GRACE
 from ipycron.process.wire.protocol import Preload
+from ipycron.scheduling.clock import SystemClock
 
 TABLE = "faults: the supervisor"
 QUICK = "import os\ndef task(): return os.getpid()\n"
@@ -324,3 +325,36 @@ def test_slots_of_an_outage_are_reported_when_the_task_is_destroyed(write, refus
     known = {c.date for c in record.contexts if c.event.startswith("execution:")}
     seconds = int((destroyed - last).total_seconds())
     assert known >= {last + timedelta(seconds=n) for n in range(1, seconds)}
+
+
+def test_excluded_slots_of_an_outage_have_rows_when_the_task_is_destroyed(
+    write, refusal
+):
+    """Nobody else can report them: no slot vanishes."""
+    begins = datetime.fromtimestamp(int(SystemClock().now()) + 3, UTC)
+    task = ipycron.create_task(
+        EVERY_SECOND,
+        write(QUICK),
+        exclude=[(begins, begins + timedelta(days=1))],
+        name="excluded without a supervisor",
+    )
+    record = Record(task)
+    refusal.set()
+    task.start().result(SECONDS)
+    first = record.wait("execution:skipped")[0].date
+    refusal.clear()
+    strike(get_supervisor())
+    struck = SystemClock().now()
+    pause(2.5)
+    refusal.set()
+    registry.client._engine.submit(registry.client._engine.background._try_again)
+    task.destroy().result(SECONDS)
+    destroyed = record.wait("task:destroyed")[0].triggered_at
+    skipped = [c for c in record.of("execution:skipped") if c.reason == "excluded"]
+    seconds = int((destroyed - first).total_seconds())
+    expected = {first + timedelta(seconds=n) for n in range(seconds)}
+    assert {c.date for c in skipped} >= expected
+    slots = [row.slot for row in ipycron.history(task.name, outcome="excluded")]
+    # What the supervisor reported in its last moments it may not have written.
+    assert set(slots) >= {date for date in expected if date.timestamp() > struck}
+    assert len(slots) == len(set(slots))

@@ -9,7 +9,7 @@ from history_rows import make_task
 import ipycron
 from ipycron.api.task import get_record
 from ipycron.client.executions import MAX_RUNS, read_slots
-from ipycron.client.state import ObservedState
+from ipycron.client.state import MAX_COUNTED, ObservedState
 from ipycron.process.wire.payload import Payload
 from ipycron.process.wire.protocol import Streamed
 from ipycron.runlog.recorder import Recorder
@@ -24,6 +24,7 @@ from ipycron.scheduling.events import (
 )
 from ipycron.scheduling.plan import Outage
 from ipycron.testing import Every
+from ipycron.triggers.exclusions import Calendar, Excluded, Exclusions, Included
 
 LOST = Outcome.of_error(RuntimeError("gone"))
 
@@ -216,6 +217,29 @@ def test_pause_that_began_and_ended_without_a_supervisor_divides_the_outage():
         (180, "paused"),
     ]
     assert [n.date for n in notices if not n.reason] == [60, 240]
+
+
+@pytest.mark.parametrize("is_paused", [False, True])
+def test_excluded_slots_without_a_supervisor_are_told_as_such(is_paused):
+    """Also in a pause, as a scheduler does it; many of them in one."""
+    observed = Told().observed
+    if is_paused:
+        observed.follow(observed.describe_pause(Pause(since=0), 0))
+    calendar = Calendar(Exclusions(spans=((100, 220), (70_000, 10**9))), UTC)
+    schedule = Included(Every(60), calendar)
+    excluded = Excluded(Every(60), calendar, 300)
+    notices = observed.describe_missed(Outage(since=0, until=300), schedule, excluded)
+    assert [n.date for n in notices] == [60, 120, 180, 240, 300]
+    told = [(n.date, n.missed_count) for n in notices if n.reason == "excluded"]
+    assert told == [(120, None), (180, None)]
+    others = {n.reason for n in notices} - {"excluded"}
+    assert others == {"paused" if is_paused else None}
+    excluded = Excluded(Every(60), calendar, 700_000)
+    outage = Outage(since=70_000, until=700_000)
+    found = observed.describe_missed(outage, schedule, excluded)
+    assert sum(n.missed_count or 1 for n in found) > MAX_COUNTED
+    assert {n.reason for n in found} == {"excluded"}
+    assert len(found) <= 101
 
 
 def test_pause_that_no_scheduler_reports_is_described_once():
