@@ -416,6 +416,7 @@ class Client:
             self.get_logger(None).error("%s", error)
         for task in lost:
             self.history.note_last_runs(task, now)
+            task.observed.forget_queued()
             for notice in task.observed.describe_loss(
                 now, outcome, open_control=open_controls.get(task.id)
             ):

@@ -131,6 +131,10 @@ class ObservedState:
         self.status = Status.STOPPED
         self._running = self._queued = NOTHING
 
+    def forget_queued(self) -> None:
+        """Show no run as waiting: the task's scheduler is gone, or has stopped it."""
+        self._queued = NOTHING
+
     @property
     def queued(self) -> tuple[Execution, ...]:
         """The runs that wait for their turn or for a place, oldest first."""
@@ -176,8 +180,8 @@ class ObservedState:
         event = notice.event
         if event in _PAUSING:
             self._note_pause(notice)
-        if event in _IS_STARTED_AFTER:  # no run waits through a stop
-            self._queued = NOTHING
+        if not _IS_STARTED_AFTER.get(event, True):  # no run waits through a stop
+            self.forget_queued()
         self._is_started = _IS_STARTED_AFTER.get(event, self._is_started)
         self._is_limit_told |= event is Event.EXECUTION_MAX_REACHED
 

@@ -307,3 +307,13 @@ def test_slots_that_did_not_run_are_remembered_in_part():
     assert [slot.date for slot in read_slots(observed.history)] == list(
         range(1000 - MAX_RUNS, 1000)
     )
+
+
+def test_run_that_is_queued_before_the_start_is_reported_waits_on():
+    """A call on a task that is being started may wait for a place at once."""
+    told = Told()
+    told.tell(Event.EXECUTION_QUEUED, Status.STOPPED, run="r1")
+    told.tell(Event.TASK_STARTED, Status.IDLE)
+    assert [run.id for run in told.observed.queued] == ["r1"]
+    told.tell(Event.TASK_STOPPED, Status.STOPPED)
+    assert told.observed.queued == ()
