@@ -628,7 +628,7 @@ class TaskNotInherited(IpycronError, RuntimeError):
 
 
 class OverlapError(IpycronError, RuntimeError):
-    """`execute()` of a `no_overlap` task while a run is in progress.
+    """`execute()` of a task with ``overlap="skip"`` while a run is in progress.
 
     Attributes:
         name: the task's.
@@ -640,8 +640,9 @@ class OverlapError(IpycronError, RuntimeError):
 
     def __init__(self, *, name: str, execution_id: str) -> None:
         super().__init__(
-            f"task {name!r} is busy with run {execution_id} and no_overlap is set. "
-            "Wait for that run, or create the task without no_overlap.",
+            f"task {name!r} is busy with run {execution_id} and skips runs that "
+            "overlap (overlap='skip' or no_overlap). Wait for that run, or create the "
+            "task with overlap='queue'.",
             name=name,
             execution_id=execution_id,
         )

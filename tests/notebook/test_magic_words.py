@@ -217,11 +217,12 @@ def test_run_that_overlaps_is_refused_in_the_words_of_magics(session):
     eventually(lambda: task.running)
     session.run("%cron run job")
     assert str(session.result.error_in_exec) == (
-        "task 'job' is busy with another run and --no-overlap is set. Wait for that "
-        "run, or create the task without --no-overlap."
+        "task 'job' is busy with another run and skips runs that overlap (--overlap "
+        "skip or --no-overlap). Wait for that run, or create the task with --overlap "
+        "queue."
     )
     with pytest.raises(
-        OverlapError, match=r"busy with run [^ ]+ and no_overlap"
+        OverlapError, match=r"busy with run [^ ]+ and skips runs that overlap"
     ) as caught:
         task.execute().result(20)
     assert caught.value.execution_id == task.running[0].id

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ipycron import errors
 from ipycron.api.task import get_record
 from ipycron.api.text_table import format_kept, format_took
+from ipycron.client.executions import Execution
 from ipycron.client.options import TaskOptions
 from ipycron.errors import IpycronError, StartRevoked
 from ipycron.process.wire.outcome import get_traceback_text, summarize_error
@@ -176,6 +177,8 @@ def format_text(text: str) -> str:
     Examples:
         >>> format_text("busy, and no_overlap is set: max_restarts=3")
         'busy, and --no-overlap is set: --max-restarts 3'
+        >>> format_text("they overlap, without overlap='queue'")
+        'they overlap, without --overlap queue'
     """
     for phrase, instead in _CALLS.items():
         text = text.replace(phrase, instead)
@@ -194,12 +197,15 @@ def _get_options() -> re.Pattern[str]:
     names = "|".join(f.name for f in fields(TaskOptions) if "_" in f.name)
     return re.compile(
         rf"\b({names})\b(?:='?([\w,.]*\w)'?)?|\boption (timeout|jitter)\b"
+        r"|\boverlap='(\w+)'"
     )
 
 
 def _format_option(match: re.Match[str]) -> str:
     if match[3]:
         return f"option --{match[3]}"
+    if match[4]:
+        return f"--overlap {match[4]}"
     flag = f"--{match[1].replace('_', '-')}"
     return flag if match[2] is None else f"{flag} {match[2]}"
 
@@ -222,9 +228,11 @@ def format_status(task: Task) -> str:
 def format_shown_status(task: Task) -> str:
     """Return a task's status as the views show it: ``3 running``, ``failing``."""
     status = format_status(task)
-    count = len(task.running)
-    if status == "running" and count > 1:
-        return f"{count} running"
+    running = task.running
+    if status == "running" and len(running) > 1:
+        return f"{len(running)} running"
+    if status == "running" and running and find_next_attempt(running[0]):
+        return "retrying"
     history = task.history
     is_failed = bool(history) and history[-1].outcome == "failed"
     if status == "idle" and is_failed and not task.is_paused:
@@ -246,11 +254,12 @@ def format_pause(task: Task, now: datetime) -> str:
 
 
 def format_state(task: Task, now: datetime) -> str:
-    """Return a task's status as the views show it, and its pause."""
+    """Return a task's status as the views show it, its pause, and who waits."""
     status, pause = format_shown_status(task), format_pause(task, now)
-    if not pause:
-        return status
-    return pause if status == "idle" else f"{status}, {pause}"
+    if pause:
+        status = pause if status == "idle" else f"{status}, {pause}"
+    queued = len(task.queued)
+    return f"{status}, {queued} queued" if queued else status
 
 
 def format_next(task: Task, now: datetime) -> str:
@@ -267,14 +276,34 @@ def format_run(run: RunLike, now: datetime) -> str:
     """Return when a run was, how long it took and how it ended."""
     clock = format_instant(run.date, now)
     if run.is_ok is None:
-        return f"{clock} running"
+        return f"{clock} {_format_progress(run, now)}"
     took = "" if run.duration is None else format_took(run.duration)
-    if not run.is_ok:
-        text = f"{clock} {run.outcome}" + (took and f" after {took}")
-        is_failed = run.outcome == "failed"
-        return f"{text}: {format_summary(run.summary)}" if is_failed else text
-    text = f"{clock} finished" + (took and f" in {took}")
-    return text if run.summary in ("", "None") else f"{text}: {run.summary}"
+    word = "in" if run.outcome == "finished" else "after"
+    text = f"{clock} {run.outcome}" + (took and f" {word} {took}")
+    if run.attempt > 1:
+        text += f", {run.attempt} attempts"
+    if run.outcome == "failed":
+        remark = f" ({run.remark})" if run.remark else ""
+        return f"{text}: {format_summary(run.summary)}{remark}"
+    if not run.is_ok or run.summary in ("", "None"):
+        return text
+    return f"{text}: {run.summary}"
+
+
+def _format_progress(run: RunLike, now: datetime) -> str:
+    """Return what a run is doing; between two attempts, why there is another one."""
+    following = find_next_attempt(run)
+    if following is None:
+        return "running" if run.attempt == 1 else f"running, attempt {run.attempt}"
+    words = f"attempt {run.attempt}" if run.attempt > 1 else "again"
+    text = f"{words} at {format_instant(following, now)}"
+    return f"{text}: {format_summary(run.summary)}" if run.summary else text
+
+
+def find_next_attempt(run: RunLike) -> datetime | None:
+    """Return when the next attempt begins; None if the run does not wait for one."""
+    following = run.next_attempt_at if isinstance(run, Execution) else None
+    return following if following is not None and following > get_now() else None
 
 
 def find_shown_run(task: Task) -> RunLike | None:

@@ -204,7 +204,7 @@ def print_logs(_: Notebook, line: ParsedLine) -> None:
             continue
         print(f"{format_name(task)}: {format_run(run, get_now())}")
         trace = tidy(run.traceback_text or "")
-        for text in (run.output.stdout, run.output.stderr, trace, run.remark):
+        for text in (run.output.stdout, run.output.stderr, trace):
             if text:
                 print(text, end="" if text.endswith("\n") else "\n")
 
