@@ -4,30 +4,30 @@ from __future__ import annotations
 
 import html
 import math
-from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
-from ipycron.api.functions import get_tasks
-from ipycron.api.task import get_record
+from ipycron.api.subjects import describe_life, describe_task, find_task, read_now
 from ipycron.client.registry import registry
 from ipycron.cron import CronExpression
 from ipycron.cron.reasons import explain_fields
-from ipycron.errors import HistoryError, IpycronError, UnknownTask
-from ipycron.scheduling.bounds import find_calendar
-from ipycron.scheduling.clock import SystemClock
+from ipycron.errors import HistoryError
+from ipycron.runlog.rows import RunOutcome
 from ipycron.scheduling.events import to_datetime
 from ipycron.triggers.instants import read_instant
 from ipycron.triggers.interval import Interval
-from ipycron.triggers.union import AnyOf, read_trigger
+from ipycron.triggers.union import AnyOf
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import date, datetime
 
+    from ipycron.api.subjects import Line, Subject
     from ipycron.api.task import Task
     from ipycron.cron.trigger import Trigger
     from ipycron.runlog.records import RunRecord
 
-Line = tuple[str, str]
+MAX_COUNTED = 100_000
+"""Slots of a gap that are counted, in about a second."""
 
 
 class Why:
@@ -82,7 +82,8 @@ def why(name: str | Task, instant: datetime | date | str) -> Why:
 
     It looks at the trigger, field by field, at the bounds and the exclusions of the
     task, at its state, and at what the history has of that slot. A task of another
-    process, or of the past, is known by its rows.
+    process, or of the past, is known by the history: its last declaration before the
+    instant, but not whether it is paused. What is not known is said.
 
     Args:
         name: the task's name or id, or the task.
@@ -93,77 +94,94 @@ def why(name: str | Task, instant: datetime | date | str) -> Why:
         UnknownTask: if neither this process nor the history knows it.
         InvalidOption: if the instant is none.
     """
-    task = _find_task(name)
-    label = task.name if task is not None else str(name)
-    last = None if task is not None else _find_last(label)
-    if task is not None:
-        trigger = get_record(task).trigger
-    else:
-        assert last is not None
-        trigger = read_trigger(last.pattern, last._zone, hash_id=label)  # noqa: SLF001
-    second = math.floor(read_instant("instant", instant, trigger.timezone))
-    at = to_datetime(second, trigger.timezone)
-    is_slot = trigger.matches(at)
-    reasons = list(_explain_trigger(trigger, at))
-    obstacles = [] if task is None else list(_explain_task(task, second))
-    row = _find_row(label, second)
-    reasons += obstacles
-    reasons += _explain_row(row)
-    is_moved = task is not None and not is_slot and task.matches(at)
+    task = find_task(name)
+    subject = describe_life(str(name)) if task is None else describe_task(task)
+    zone = subject.trigger.timezone
+    second = math.floor(read_instant("instant", instant, zone))
+    if task is None:
+        subject = describe_life(subject.name, second)
+    at = to_datetime(second, subject.trigger.timezone)
+    is_slot = subject.trigger.matches(at)
+    is_moved = not is_slot and subject.slots.find_next(second - 1) == second
+    obstacles = list(subject.list_obstacles(second))
+    row = _find_row(subject, second, is_slot=is_slot or is_moved)
+    reasons = [*_explain_trigger(subject.trigger, at), *obstacles, *_explain_row(row)]
     if is_moved:
         reasons.append(("on_excluded", "next: a run that was excluded was moved here"))
-    now = (
-        registry.running_client.clock.now()
-        if registry.running_client
-        else (SystemClock().now())
-    )
+    if subject.facts is not None and (policies := subject.facts.list_policies()):
+        reasons.append(("policies", policies))
+    unknown = list(subject.list_unknown(second)) if row is None else []
     verdict = _judge(
-        row, is_slot=is_slot or is_moved, is_past=second <= now, obstacles=obstacles
+        row,
+        is_slot=is_slot or is_moved,
+        is_past=second <= read_now(),
+        obstacles=obstacles,
+        is_sure=not unknown,
     )
+    reasons += unknown
     if not is_slot:
-        reasons += _show_neighbours(trigger, second)
-    return Why(label, at, is_slot=is_slot, verdict=verdict, reasons=reasons)
+        reasons += _show_neighbours(subject.trigger, second)
+    return Why(subject.name, at, is_slot=is_slot, verdict=verdict, reasons=reasons)
 
 
-def _find_task(name: Any) -> Task | None:
-    if not isinstance(name, str):
-        get_record(name)  # raises if it is no task
-        return name  # type: ignore[no-any-return]
-    return get_tasks().get(name)
+class _Row(NamedTuple):
+    """The row of a slot, and how many slots it stands for beside this one."""
+
+    record: RunRecord
+    others: int = 0
 
 
-def _find_last(name: str) -> RunRecord:
-    """Return the last row of a task that is not of this process."""
-    from ipycron.api.history import history  # noqa: PLC0415 - SQLite
-
-    rows = history(name, limit=1)
-    if not rows:
-        known = [task.name for task in get_tasks().values()]
-        raise UnknownTask(name=name, known=known)
-    return rows[0]
-
-
-def _find_row(name: str, second: int) -> RunRecord | None:
-    """Return the row of a slot, if there is one."""
-    from ipycron.api.history import history  # noqa: PLC0415 - SQLite
+def _find_row(subject: Subject, second: int, *, is_slot: bool) -> _Row | None:
+    """Return the row of a slot, its own or that of a gap; None if there is none."""
+    from ipycron.api.history import get_path  # noqa: PLC0415 - SQLite
+    from ipycron.runlog.reading import read_slot  # noqa: PLC0415 - as above
 
     client = registry.running_client
     if client is not None:
         client.flush_history(1.0)
     try:
-        rows = history(name, since=to_datetime(second, UTC), limit=None)
-    except (HistoryError, IpycronError):
+        path = get_path()
+        rows = [] if path is None else read_slot(path, subject.name, second)
+    except HistoryError:
         return None
-    return next(
-        (r for r in rows if r.slot is not None and r.slot.timestamp() == second), None
-    )
+    for row in rows:
+        if row.slot is not None and row.slot.timestamp() == second:
+            return _Row(row)
+        if is_slot and _covers(row, subject, second):
+            return _Row(row, (row.missed_count or 1) - 1)
+    return None
+
+
+def _covers(row: RunRecord, subject: Subject, second: int) -> bool:
+    """Return whether a row for several slots, of which it has the last, is this one's.
+
+    Of a gap that is too long to count its slots, it is one.
+    """
+    assert row.slot is not None
+    last, count = int(row.slot.timestamp()), row.missed_count or 1
+    is_excluded = row.outcome == RunOutcome.EXCLUDED
+    slots = subject.find_excluded(last) if is_excluded else subject.slots
+    if slots is None or slots.find_next(second - 1) != second:
+        return False
+    slot: int | None = second
+    for _ in range(min(count, MAX_COUNTED)):
+        if slot is None or slot >= last:
+            return slot == last
+        slot = slots.find_next(slot)
+    return count > MAX_COUNTED
 
 
 def _judge(
-    row: RunRecord | None, *, is_slot: bool, is_past: bool, obstacles: list[Line]
+    row: _Row | None,
+    *,
+    is_slot: bool,
+    is_past: bool,
+    obstacles: list[Line],
+    is_sure: bool,
 ) -> str:
     if row is not None:
-        return f"it has a row: {row.outcome}"
+        others = f", with {row.others:,} other slots" if row.others else ""
+        return f"it has a row: {row.record.outcome}{others}"
     if not is_slot:
         return "it did not run: no slot" if is_past else "it will not run: no slot"
     if obstacles:
@@ -172,7 +190,7 @@ def _judge(
         return f"{what}: {label} ({text})"
     if is_past:
         return "a slot, of which the history has no row"
-    return "it will run"
+    return "it will run" if is_sure else "it will run, as far as the history says"
 
 
 def _explain_trigger(trigger: Trigger, at: datetime) -> Iterator[Line]:
@@ -218,34 +236,21 @@ def _explain_interval(interval: Interval, at: datetime) -> Iterator[Line]:
         yield "elapsed", f"{int(elapsed)} s, {text}"
 
 
-def _explain_task(task: Task, second: int) -> Iterator[Line]:
-    """Yield what keeps a task from running a slot."""
-    record, options = get_record(task), task.options
-    if options.start is not None and second < options.start.timestamp():
-        yield "start", f"{options.start.isoformat(' ')}: this is before"
-    if options.end is not None and second > options.end.timestamp():
-        yield "end", f"{options.end.isoformat(' ')}: this is after"
-    calendar = find_calendar(record.trigger, options)
-    if calendar is not None and calendar.is_excluded(second):
-        yield "excluded", options.exclude.text
-    pause = record.pause
-    if pause is not None and second >= pause.since and not pause.is_over(second):
-        yield "paused", pause.note or "until it is resumed"
-    if second > record.client.clock.now():
-        if not task.is_started:
-            yield "state", task.status
-        if task.runs_left == 0:
-            yield "max_executions", "none left"
-
-
-def _explain_row(row: RunRecord | None) -> list[Line]:
-    if row is None:
+def _explain_row(found_row: _Row | None) -> list[Line]:
+    if found_row is None:
         return []
+    row, others = found_row
+    if others:
+        assert row.slot is not None
+        last = row.slot.isoformat(" ")
+        return [("history", f"{row.outcome}: a row for {others + 1:,} slots to {last}")]
     found = [("history", f"{row.outcome}, {row.trigger}")]
     if row.started_at is not None:
         found.append(("started", row.started_at.isoformat(" ", "milliseconds")))
     if row.error_type:
         found.append(("error", f"{row.error_type}: {row.error or ''}".rstrip(": ")))
+        if row.summary:
+            found.append(("retry", row.summary))
     elif row.summary:
         found.append(("result", row.summary))
     return found

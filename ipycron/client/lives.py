@@ -9,6 +9,7 @@ import sys
 from types import CodeType
 from typing import TYPE_CHECKING
 
+from ipycron.client.facts import write_facts
 from ipycron.client.jobs import Inline, find_code
 from ipycron.cron import CronExpression
 from ipycron.process.wire.protocol import CellJob, FileJob
@@ -46,6 +47,7 @@ def make_life(task: TaskRecord) -> TaskRow:
         schedule=describe_schedule(expression, task.options),
         code_hash=code_hash,
         declared_at=task.client.clock.now(),
+        facts=write_facts(expression, task.options),
     )
 
 

@@ -1,15 +1,18 @@
-"""What an earlier life of a task says about the slots since then."""
+"""What the lives of a task say: about the slots since then, and to who asks."""
 
 from __future__ import annotations
 
 import contextlib
+import math
 import sqlite3
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from ipycron.runlog import file
 from ipycron.runlog.presence import Presence, find_own_presence, is_gone
+from ipycron.runlog.reading import ask
 from ipycron.runlog.store import BUSY_TIMEOUT, to_text
 
 if TYPE_CHECKING:
@@ -76,6 +79,82 @@ def find_last_life(
     except sqlite3.Error as error:
         raise file.explain(path, error) from error
     return None if row is None else _make_life(*row)
+
+
+class KnownLife(msgspec.Struct, frozen=True, kw_only=True):
+    """A life of a task's name, as anybody may ask for it; instants are Unix seconds.
+
+    Attributes:
+        pattern: its schedule's text.
+        zone: the name of its time zone.
+        facts: as `TaskRow.facts`.
+        declared_at: when it was declared.
+        last_slot: the newest slot that has a row, or None.
+        ended_at: when it was over, or was found to be; None while it goes on.
+        end: ``"stopped"``, ``"destroyed"``, ``"shutdown"``, ``"vanished"``, or None.
+        host: of its process.
+        pid: of its process.
+    """
+
+    pattern: str
+    zone: str
+    facts: str | None
+    declared_at: float
+    last_slot: float | None
+    ended_at: float | None
+    end: str | None
+    host: str | None
+    pid: int | None
+
+
+def find_life(path: Path, name: str, at: float | None = None) -> KnownLife | None:
+    """Return the newest life of a name, or the one that an instant belongs to.
+
+    That is the newest that was declared by then, else the first one.
+
+    Raises:
+        HistoryError: if the file cannot be read.
+    """
+    return ask(path, partial(_read_life, name=name, at=at))
+
+
+def _read_life(
+    connection: sqlite3.Connection, name: str, at: float | None
+) -> KnownLife | None:
+    columns = {row[1] for row in connection.execute("PRAGMA table_info(tasks)")}
+    facts = "facts" if "facts" in columns else "NULL"
+    row = connection.execute(
+        f"SELECT pattern, zone, {facts}, declared_at, last_slot, ended_at, ending, "  # noqa: S608 - ours
+        "host, boot, pid, started, ended, vanished "
+        "FROM tasks LEFT JOIN writers ON writers.id = tasks.writer "
+        "WHERE name = :name ORDER BY declared_at <= :at DESC, "
+        "CASE WHEN declared_at <= :at THEN -declared_at ELSE declared_at END LIMIT 1",
+        {"name": to_text(name), "at": math.inf if at is None else at},
+    ).fetchone()
+    return None if row is None else _make_known(*row)
+
+
+def _make_known(*row: Any) -> KnownLife:
+    pattern, zone, facts, declared_at, last_slot, ended_at, end = row[:7]
+    host, boot, pid, started, closed, vanished = row[7:]
+    if end is None and closed is not None:
+        ended_at, end = closed, "shutdown"
+    elif end is None and (vanished is not None or host is None):
+        ended_at, end = vanished, "vanished"
+    elif end is None:
+        there = Presence(host=host, boot=boot, pid=pid, started=started)
+        end = "vanished" if is_gone(there, find_own_presence()) else None
+    return KnownLife(
+        pattern=pattern,
+        zone=zone,
+        facts=facts,
+        declared_at=declared_at,
+        last_slot=last_slot,
+        ended_at=ended_at,
+        end=end,
+        host=host,
+        pid=pid,
+    )
 
 
 _LAST = """

@@ -41,6 +41,8 @@ before_reading: list[Callable[[], None]] = []
 _PATIENCE = 5.0
 """Seconds to wait for a lock: only where the file has a rollback journal is there one
 to wait for, while a writer commits."""
+_GAPS = 10
+"""Rows for several slots of which one may be asked for: each has its kind."""
 _LAST_CHARACTER = "\U0010ffff"
 
 _COLUMNS = (
@@ -142,6 +144,21 @@ def find_runs(path: Path, name: str, text: str, limit: int) -> list[RunRecord]:
 def read_attempts(path: Path, run_id: str) -> list[RunRecord]:
     """Return the attempts of a run, the first one first; none if it was not retried."""
     return ask(path, partial(_read_attempts, run_id=run_id)) or []
+
+
+def read_slot(path: Path, name: str, slot: int) -> list[RunRecord]:
+    """Return the rows that may be a slot's: its own, or some that stand for several.
+
+    Args:
+        path: the file.
+        name: the task's.
+        slot: Unix seconds.
+
+    Returns:
+        Its newest row alone, if it has one. Else the next rows for several slots, of
+        which each has the newest of them, the first one first; perhaps none.
+    """
+    return ask(path, partial(_read_slot, name=name, slot=slot)) or []
 
 
 def read_states(path: Path, name: str, since: float | None) -> list[RunState]:
@@ -328,6 +345,23 @@ def _read_attempts(connection: sqlite3.Connection, run_id: str) -> list[RunRecor
         (run_id,),
     )
     return [_make_record(row) for row in rows]
+
+
+def _read_slot(connection: sqlite3.Connection, name: str, slot: int) -> list[RunRecord]:
+    # A second less: a run may be found to have begun just before its slot.
+    head = (
+        f"{_write_select(connection)} WHERE runs.run IS NULL AND runs.name = ? "
+        "AND runs.at >= ? AND "
+    )
+    for condition in (
+        "runs.slot = ? ORDER BY runs.at DESC LIMIT 1",
+        f"runs.slot > ? AND runs.missed_count > 1 ORDER BY runs.slot LIMIT {_GAPS}",
+    ):
+        values = to_text(name), slot - 1, slot
+        rows = connection.execute(head + condition, values).fetchall()
+        if rows:
+            return [_make_record(row) for row in rows]
+    return []
 
 
 def _read_states(

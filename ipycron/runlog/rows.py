@@ -67,6 +67,9 @@ class TaskRow(msgspec.Struct, frozen=True, kw_only=True):
             text have the same slots.
         code_hash: of the job's source; None if unknown.
         declared_at: when.
+        facts: its trigger, bounds, exclusions and policies, as a JSON object; None if
+            an older version has written it. For people who ask: nothing is decided by
+            it.
     """
 
     key: str
@@ -79,6 +82,7 @@ class TaskRow(msgspec.Struct, frozen=True, kw_only=True):
     schedule: str
     code_hash: str | None
     declared_at: float
+    facts: str | None = None
 
 
 class TaskEnd(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,7 +119,7 @@ class RunRow(msgspec.Struct, frozen=True, kw_only=True):
         exit_code, signal: of a worker that died.
         cpu_seconds: of the worker and its children during the run.
         peak_memory: the worker's largest resident set, in bytes.
-        summary: the result in one line.
+        summary: the result in one line; of a failure, why no further attempt followed.
         output: what it wrote, head and tail, at most 64 KB.
         output_left_out: bytes between the two.
     """

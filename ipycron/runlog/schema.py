@@ -79,6 +79,11 @@ MIGRATIONS = (
     CREATE INDEX runs_attempts ON runs (run, attempt) WHERE run IS NOT NULL;
     CREATE INDEX runs_open ON runs (writer) WHERE outcome IN ('queued', 'running');
     """,
+    """
+    -- What decides the slots of a life, and its policies, as a JSON object. NULL where
+    -- an older version of ipycron has written it.
+    ALTER TABLE tasks ADD COLUMN facts TEXT
+    """,
 )
 """Forward only: a file of version n has had the first n. Never change one that was
 released: add another. Statements end with the only semicolons."""

@@ -1,18 +1,24 @@
 """`why`: field by field, from the task or from the history."""
 
+import contextlib
+import math
 import os
+import sqlite3
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from history_rows import BEGAN, make_run, make_task, write
 from house import drain
-from polling import SECONDS
+from polling import SECONDS, eventually
 
 import ipycron
 from ipycron import at, create_task, every, why
+from ipycron.client.facts import write_facts
 from ipycron.errors import InvalidOption, UnknownTask
 from ipycron.scheduling.clock import SystemClock
+from ipycron.scheduling.policy import Policy
 
 pytestmark = pytest.mark.usefixtures("supervisor")
 BERLIN = "Europe/Berlin"
@@ -117,6 +123,143 @@ def test_what_happened_is_in_the_history():
     done = subprocess.run([*program, "soon"], capture_output=True, check=False)
     assert done.returncode == 2
     assert b"expected an instant" in done.stderr
+
+
+OTHER = """
+import sys, ipycron
+task = ipycron.schedule(
+    ipycron.every("1h", anchor="2026-12-01T00:00+00:00"), int, name=sys.argv[1],
+    timezone="Europe/Berlin", start="2999-12-01", end="2999-12-24", pool=None,
+    exclude=["2999-12-06", "22:00-06:00"], retry=2, overlap="queue",
+)
+task.execute().result()
+print("ready", flush=True)
+sys.stdin.readline()
+{end}
+"""
+
+
+@pytest.fixture
+def elsewhere(request):
+    """Start a process with a task; return it and the name, when it has a row."""
+    started, name = [], request.node.name
+
+    def start(end=""):
+        program = [sys.executable, "-c", OTHER.format(end=end), name]
+        pipe = subprocess.PIPE
+        process = subprocess.Popen(program, stdin=pipe, stdout=pipe, env=os.environ)
+        started.append(process)
+        assert process.stdout.readline() == b"ready\n"
+        eventually(lambda: bool(ipycron.history(name)))
+        return process, name
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait(SECONDS)
+        process.stdin.close()
+        process.stdout.close()
+
+
+def test_task_of_another_process_is_explained_like_ones_own(elsewhere):
+    """Its interval, bounds, exclusions and policies; not what only it knows."""
+    process, name = elsewhere()
+    answer = why(name, "2999-12-07 09:30")
+    assert (answer.is_slot, answer.verdict) == (False, "it will not run: no slot")
+    assert "1800 s after a slot" in dict(answer.reasons)["elapsed"]
+    for instant, verdict in (
+        ("2999-12-06 09:00", "excluded (2999-12-06; 22:00-06:00)"),
+        ("2999-12-07 23:00", "excluded (2999-12-06; 22:00-06:00)"),
+        ("2999-11-07 09:00", "start (2999-12-01 00:00:00+01:00: this is before)"),
+        ("2999-12-25 09:00", "end (2999-12-24 23:59:59+01:00: this is after)"),
+    ):
+        answer = why(name, instant)
+        assert answer.is_slot
+        assert answer.verdict == f"it will not run: {verdict}"
+    answer = why(name, "2999-12-07 09:00")
+    assert answer.verdict == "it will run, as far as the history says"
+    reasons = dict(answer.reasons)
+    assert reasons["policies"] == "overlap queue, retry 2"
+    assert str(process.pid) in reasons["not known"]
+    answer = why(name, "2001-01-01")
+    assert "declared" in dict(answer.reasons)
+
+
+@pytest.mark.parametrize(
+    ("end", "verdict"),
+    [
+        ("task.stop().result(); sys.stdin.readline()", "ended (stopped at "),
+        ("task.destroy().result(); sys.stdin.readline()", "ended (destroyed at "),
+        ("ipycron.shutdown()", "ended (with its process at "),
+        (
+            "import os, signal; os.kill(os.getpid(), signal.SIGKILL)",
+            "ended (its process vanished",
+        ),
+    ],
+)
+def test_task_of_a_life_that_is_over_will_not_run(elsewhere, end, verdict):
+    """However it has ended."""
+    process, name = elsewhere(end)
+    process.stdin.write(b"\n")
+    process.stdin.flush()
+    said = eventually(
+        lambda: verdict in (text := why(name, "2999-12-07 09:00").verdict) and text
+    )
+    assert said.startswith("it will not run: ")
+
+
+def test_task_of_an_older_version_says_what_is_not_known(elsewhere):
+    """Its row has no bounds and no exclusions."""
+    _, name = elsewhere()
+    path = os.environ["IPYCRON_HISTORY"]
+    with contextlib.closing(sqlite3.connect(path)) as found:
+        for facts in (None, "{", '{"trigger": ["Unheard", 3]}'):
+            found.execute("UPDATE tasks SET facts = ?", (facts,))
+            found.commit()
+            answer = why(name, "2999-12-06 09:00")
+            assert answer.verdict == "it will run, as far as the history says"
+            unknown = [text for label, text in answer.reasons if label == "not known"]
+            assert unknown[0].startswith("start, end, exclude and the policies")
+
+
+def test_schedule_that_counts_from_a_run_counts_from_its_row(tmp_path, monkeypatch):
+    """Not from when the other process has declared it."""
+    path = tmp_path / "history.sqlite"
+    monkeypatch.setenv("IPYCRON_HISTORY", str(path))
+    ended = math.floor(SystemClock().now()) + 0.5
+    trigger = every("1h", after_finish=True).begin(BEGAN, UTC)
+    facts = write_facts(trigger, Policy())
+    write(path, make_task(name="after", declared_at=ended - 9e6, facts=facts))
+    write(path, make_run(0, started_at=ended - 9, finished_at=ended, at=ended - 9))
+    slot = datetime.fromtimestamp(math.ceil(ended) + 3600, UTC)
+    assert why("after", slot).is_slot
+    assert not why("after", slot + timedelta(hours=1)).is_slot
+
+
+def test_slot_of_a_long_gap_has_its_row(tmp_path, monkeypatch):
+    """The row of a gap stands for all of its slots, and for no other."""
+    path = tmp_path / "history.sqlite"
+    monkeypatch.setenv("IPYCRON_HISTORY", str(path))
+    began = BEGAN - 400 * 86_400
+
+    def make(number, outcome, **said):
+        slot = began + 60 * number
+        return make_run(number, outcome, slot=slot, at=slot, **said)
+
+    write(path, make_task(name="gap", declared_at=began))
+    write(path, make(9_999, "missed", missed_count=5_000), make(7_000, "finished"))
+    for minute, verdict in (
+        (9_999, "it has a row: missed"),
+        (9_998, "it has a row: missed, with 4,999 other slots"),
+        (5_000, "it has a row: missed, with 4,999 other slots"),
+        (4_999, "a slot, of which the history has no row"),
+        (7_000, "it has a row: finished"),
+        (10_000, "a slot, of which the history has no row"),
+        (-1, "it did not run: declared"),
+    ):
+        answer = why("gap", datetime.fromtimestamp(began + 60 * minute, UTC))
+        assert answer.verdict.startswith(verdict), minute
+        assert len(answer.verdict) == len(verdict) or minute == -1
 
 
 def test_unknown_task_and_nonsense_are_refused():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import closing
 
 import msgspec
@@ -9,7 +10,7 @@ import pytest
 from history_rows import BEGAN, make_run, make_task
 
 from ipycron.errors import HistoryError
-from ipycron.runlog.lives import LastLife, find_last_life
+from ipycron.runlog.lives import LastLife, find_last_life, find_life
 from ipycron.runlog.rows import TaskEnd
 from ipycron.runlog.store import Store
 
@@ -45,6 +46,42 @@ def test_task_has_no_last_life_when_it_is_declared_first(path):
     assert not path.exists()
     Store(path, now=BEGAN).close()
     assert find_last_life(path, "report", None) is None
+
+
+@pytest.mark.parametrize(
+    ("at", "pattern"),
+    [(None, "third"), (250.0, "second"), (200.0, "second"), (199.0, "first")],
+)
+def test_life_of_an_instant_is_the_newest_by_then(store, path, at, pattern):
+    """Of that name; the first one for what was before it."""
+    for number, name in enumerate(("first", "second", "third"), 1):
+        life = make_task(name, pattern=name, declared_at=100.0 * number, facts=name)
+        store.apply([life])
+    store.apply([make_task("other", name="other", declared_at=240.0)])
+    life = find_life(path, "report", at)
+    assert (life.pattern, life.facts, life.end) == (pattern, pattern, None)
+    assert find_life(path, "report", 50.0).pattern == "first"
+    assert find_life(path, "missing", at) is None
+
+
+def test_life_says_how_it_has_ended(store, path):
+    """By the user, with its process, or not at all."""
+    store.apply([make_task()])
+    assert (find_life(path, "report").end, find_life(path, "report").pid) == (
+        None,
+        os.getpid(),
+    )
+    store.apply([TaskEnd(key="life", at=BEGAN + 5, end="stopped")])
+    life = find_life(path, "report")
+    assert (life.end, life.ended_at) == ("stopped", BEGAN + 5)
+    store.apply([TaskEnd(key="life", at=BEGAN + 6, end=None)])
+    assert find_life(path, "report").end is None
+    store.end(BEGAN + 7)
+    life = find_life(path, "report")
+    assert (life.end, life.ended_at) == ("shutdown", BEGAN + 7)
+    store.connection.execute("UPDATE writers SET ended = NULL, vanished = 9.0")
+    life = find_life(path, "report")
+    assert (life.end, life.ended_at) == ("vanished", 9.0)
 
 
 def test_last_life_is_the_newest_of_the_name_besides_this_one(store, path):

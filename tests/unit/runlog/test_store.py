@@ -11,8 +11,9 @@ from history_rows import BEGAN, make_run, make_task, read
 
 from ipycron.errors import HistoryError
 from ipycron.runlog import file
+from ipycron.runlog.lives import find_life
 from ipycron.runlog.rows import RunOutcome, TaskEnd
-from ipycron.runlog.schema import APPLICATION_ID, VERSION
+from ipycron.runlog.schema import APPLICATION_ID, MIGRATIONS, VERSION
 from ipycron.runlog.store import VANISHED, Store, open_store, to_text
 
 OPEN = ("queued", "running")
@@ -257,6 +258,28 @@ def test_newer_file_is_read_but_not_written_to(store, path):
     with closing(file.connect_to_read(path, busy=1)) as reader:
         assert reader.execute("SELECT id FROM runs").fetchall() == [("run-0",)]
     assert path.read_bytes() == before
+
+
+def test_file_of_the_first_version_is_brought_up_to_date(path):
+    """What is in it stays; lives have room for their facts from then on."""
+    path.parent.mkdir(parents=True)
+    with closing(sqlite3.connect(path)) as old:
+        old.executescript(MIGRATIONS[0])
+        old.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        old.execute("PRAGMA user_version = 1")
+        old.execute(
+            "INSERT INTO tasks (key, task_id, name, kind, pattern, zone, schedule, "
+            "declared_at, writer) VALUES ('old', 't0', 'report', 'cell', '@daily', "
+            "'UTC', '', 1.0, 'w')"
+        )
+        old.commit()
+    assert find_life(path, "report").facts is None  # read as it is
+    with closing(Store(path, now=BEGAN)) as store:
+        assert store.apply([make_task(facts="{}"), make_run()]) == 0
+        ask = store.connection.execute
+        assert ask("PRAGMA user_version").fetchone() == (VERSION,)
+        facts = dict(ask("SELECT key, facts FROM tasks"))
+        assert facts == {"old": None, "life": "{}"}
 
 
 def test_empty_file_is_begun(path):
