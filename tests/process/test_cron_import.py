@@ -44,7 +44,10 @@ def test_import_is_light():
         "ipycron.cron",
         *(f"ipycron.cron.{name}" for name in ("days", "expression", "fields")),
         *(f"ipycron.cron.{name}" for name in ("hashing", "parser", "validation")),
-        *(f"ipycron.cron.{name}" for name in ("timezone", "walk", "zone")),
+        *(
+            f"ipycron.cron.{name}"
+            for name in ("local", "timezone", "trigger", "walk", "zone")
+        ),
     }
 
 
