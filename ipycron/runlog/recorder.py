@@ -71,6 +71,8 @@ class Recorder:
         self._outputs: dict[str, OutputLog | None] = {}
         # What the attempt in progress wrote, if it is not the run's first one.
         self._attempts: dict[str, OutputLog | None] = {}
+        # How many attempts have ended, of runs that go on.
+        self._ended: dict[str, int] = {}
         self._has_end_in_common = False
         self._end: str | None = None
 
@@ -248,7 +250,7 @@ class Recorder:
         row = _make_closed(notice.task_id, run, outcome, whole)
         rows = [msgspec.structs.replace(row, attempts=run.attempt)]
         own = self._attempts.pop(run.id, None) or own
-        if run.attempt > 1:
+        if run.attempt > max(1, self._ended.pop(run.id, 0)):
             rows.insert(0, _make_attempt(notice.task_id, run, outcome, own))
         is_orphan = self._is_interrupted and _is_cut(outcome)
         for row in rows:
@@ -260,7 +262,7 @@ class Recorder:
         assert run is not None
         assert outcome is not None
         own = self._attempts.get(run.id) if run.attempt > 1 else self._outputs[run.id]
-        self._attempts[run.id] = None
+        self._attempts[run.id], self._ended[run.id] = None, run.attempt
         self._put(_make_attempt(notice.task_id, run, outcome, own or output))
         following = msgspec.structs.replace(run, attempt=run.attempt + 1)
         self._put(_make_row(notice.task_id, following, RunOutcome.RUNNING))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import builtins
 import re
 import sys
-from dataclasses import dataclass, replace
+from copy import copy
+from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -134,7 +135,7 @@ class Retry:
         """
         if self.on is None:
             return True
-        kinds = {f"{c.__module__}.{c.__qualname__}" for c in type(error).__mro__}
+        kinds = _name_kinds(error)
         words = {TIMEOUT} if isinstance(error, ExecutionTimeout) else set()
         if isinstance(error, WorkerCrashed | StartRefused | RunRefused):
             words.add(CRASH)
@@ -153,7 +154,10 @@ class Retry:
             f"{c.__module__}.{c.__qualname__}" if isinstance(c, type) else c
             for c in self.on
         )
-        return replace(self, on=names)
+        # Not by `__init__`: the name of a class made in a function is no dotted name.
+        named = copy(self)
+        object.__setattr__(named, "on", names)
+        return named
 
 
 def check_retry(name: str, value: Any) -> Retry | int:
@@ -186,6 +190,11 @@ def check_on(name: str, value: Any) -> tuple[Any, ...] | None:
 
 def _check_failure(name: str, item: Any) -> None:
     if isinstance(item, type) and issubclass(item, BaseException):
+        if issubclass(item, Cancel | Snooze):
+            advice = "Cancel ends a run and Snooze delays it: neither is a failure."
+            raise InvalidOption(
+                option=name, value=item, expected=_ACCEPTED, advice=advice
+            )
         return
     if isinstance(item, int) and not isinstance(item, bool):
         if 1 <= item <= _LAST_CODE:
@@ -287,6 +296,9 @@ class Matcher:
     def _covers(self, error: BaseException) -> bool:
         if self._find_code(error) in self._codes:
             return True
+        # A function that a script has sent brings its classes, not their module.
+        if self._late and not _name_kinds(error).isdisjoint(self._late):
+            return True
         kinds: tuple[Any, ...] = (*self._kinds, *self._late)
         return any(_is_instance(error, kind) for kind in kinds)
 
@@ -295,6 +307,11 @@ class Matcher:
         if isinstance(error, SystemExit):
             return error.code if isinstance(error.code, int) else 1
         return 1 if self._is_program else None
+
+
+def _name_kinds(error: BaseException) -> set[str]:
+    """Return the dotted names of an error's class and of its bases."""
+    return {f"{c.__module__}.{c.__qualname__}" for c in type(error).__mro__}
 
 
 def _is_instance(error: BaseException, kind: type[BaseException] | str) -> bool:

@@ -193,6 +193,21 @@ def test_next_slot_of_every_kind_ends_the_ladder(house):
     assert record.count("execution:overlap") == 0
 
 
+def test_class_made_in_a_function_is_matched(house):
+    """No dotted name leads to it, here or where the job runs."""
+
+    class Local(Exception):
+        pass
+
+    def fail_once(ctx):
+        if ctx.attempt == 1:
+            raise Local
+        return ctx.attempt
+
+    task = house.start(fail_once, retry=ipycron.Retry(1, **SOON, on=Local))
+    assert task.execute().result(SECONDS) == 2
+
+
 # --- jobs in processes --------------------------------------------------------------
 
 
@@ -363,6 +378,31 @@ def test_deadline_for_a_thread_is_refused():
     """A thread cannot be ended, as with `timeout`."""
     with pytest.raises(InvalidOption, match="a thread cannot be killed"):
         ipycron.create_task(NEVER, fail, retry=ipycron.Retry(1, deadline=5))
+
+
+@pytest.mark.parametrize("background", [False, True])
+def test_class_of_the_script_is_matched_by_its_name(background, tmp_path):
+    """Also in a worker, whose main module is another one."""
+    script = tmp_path / "script.py"
+    script.write_text(f"""if True:
+        import ipycron
+        class Flaky(Exception):
+            pass
+        def fail_once(ctx):
+            if ctx.attempt == 1:
+                raise Flaky
+            return ctx.attempt
+        retry = ipycron.Retry(1, delay=0, on="__main__.Flaky")
+        task = ipycron.schedule(
+            "@yearly", fail_once, background={background}, retry=retry, history=False
+        )
+        print(task.execute().result({SECONDS}))
+        ipycron.shutdown()
+    """)
+    done = subprocess.run(
+        [sys.executable, script], capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.returncode) == ("2\n", 0), done.stderr
 
 
 def test_run_that_was_killed_between_attempts_is_lost(tmp_path):

@@ -92,6 +92,8 @@ BAD = [
     ({"on": "a..b"}, "on"),
     ({"on": "a b.C"}, "on"),
     ({"on": {"OSError": 1}}, "on"),
+    ({"on": Cancel}, "on"),
+    ({"on": [OSError, Snooze]}, "on"),
 ]
 
 
@@ -134,6 +136,27 @@ def test_policy_travels():
     assert sent.retries.on == (f"{__name__}.Ours", "timeout", 3)
 
 
+def make_local():
+    """Return a class that no dotted name leads to."""
+
+    class Local(Exception):
+        pass
+
+    return Local
+
+
+@pytest.mark.parametrize(
+    "kind", [make_local(), type("My Error", (Exception,), {}), type("", (Ours,), {})]
+)
+def test_class_without_a_dotted_name_travels_as_a_name(kind):
+    """It is made in a function, or by `type`; what names it here finds it nowhere."""
+    named = Retry(2, on=[kind, "crash"], jitter=0.5).as_names
+    assert named.on == (f"{kind.__module__}.{kind.__qualname__}", "crash")
+    assert (named.times, named.jitter) == (2, 0.5)
+    assert named.covers(kind())
+    assert not Matcher([kind]).judge(kind()).is_final
+
+
 @pytest.mark.parametrize(
     ("on", "error", "is_final"),
     [
@@ -154,6 +177,8 @@ def test_policy_travels():
         ([1], Ours(), True),
         (["__main__.Missing"], Ours(), True),
         (["__main__.Missing", "ValueError"], ValueError(), False),
+        (["__main__.Sent"], type("Sent", (Ours,), {"__module__": "__main__"})(), False),
+        (["__main__.Sent"], Ours(), True),
     ],
 )
 def test_failures_are_matched_by_isinstance(on, error, is_final):

@@ -240,6 +240,29 @@ async def test_attempt_that_ends_with_its_client_is_lost_and_its_run_with_it(
     }
 
 
+@pytest.mark.parametrize("made", [1, 2])
+@pytest.mark.parametrize("end", ["stop", "destroy", "replace"])
+async def test_attempt_that_never_began_is_no_row(world, table, end, made):
+    """A run that ends between two attempts has as many as were made."""
+    world.script.run_seconds, world.script.error = 2, OSError("no")
+    retry = Retry(9, delay=10, backoff=1, jitter=0)
+    await world.start(retry=retry, overlap="replace")
+    await world.clock.advance(60 + made * 12 - 5)
+    if end == "replace":
+        world.scheduler.execute_nowait("t")
+    else:
+        await world.clock.pass_until(getattr(world.scheduler, end)("t"))
+    (run,) = [row for row in table.rows if row.id == "r1"]
+    outcome = "replaced" if end == "replace" else "failed"
+    assert (run.outcome, run.attempts, run.attempt) == (outcome, made, made)
+    attempts = [row for row in table.rows if row.run == "r1"]
+    assert [(row.id, row.outcome) for row in attempts] == [
+        (f"r1/{number + 1}", "failed") for number in range(made)
+    ]
+    took = [row.finished_at - row.started_at for row in attempts]
+    assert took == pytest.approx([2] * made, abs=0.01)
+
+
 @pytest.mark.parametrize("is_clean", [True, False])
 async def test_run_that_rests_when_its_process_ends(world, table, is_clean):
     """What has failed stays failed; what was to run again is lost, or cancelled."""

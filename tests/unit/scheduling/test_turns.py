@@ -198,6 +198,7 @@ async def test_run_between_attempts_is_replaced_at_once(world):
     assert starts(world) == [(60, 60), (120, 120)]
     (end,) = world.events.of("execution:failed")
     assert end.outcome.manner == "replaced"
+    assert end.execution.attempt == 1
 
 
 async def test_slot_that_comes_during_a_replacement_supersedes(world):
