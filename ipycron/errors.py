@@ -200,6 +200,7 @@ class UnknownTimezone(IpycronError, ValueError):
 _SECRETIVE = frozenset({"args", "env", "job"})
 """Options that may hold passwords and tokens: their values are not shown."""
 _MAX_KEYS = 8
+_CONTAINERS = (dict, list, tuple, str)
 
 
 def describe_type(value: object) -> str:
@@ -213,17 +214,31 @@ def describe_type(value: object) -> str:
     return f"an {name}" if name[:1].lower() in "aeio" else f"a {name}"
 
 
+def show_value(value: object, length: int = 200) -> str:
+    """Return the beginning of a value's `repr`; its type where that fails.
+
+    Examples:
+        >>> show_value("text"), show_value(10**5000)
+        ("'text'", 'an int that cannot be shown')
+    """
+    try:
+        return repr(value)[:length]
+    except Exception:  # noqa: BLE001 - the value's own code, or an int of 5000 digits
+        return f"{describe_type(value)} that cannot be shown"
+
+
 def describe_value(option: str, value: object) -> str:
     """Return the text that errors show for an option's value.
 
     For an option that may hold secrets: the type, and the keys of a dict.
     """
-    is_empty = value is None or value in ({}, [], (), "")
+    # Not by `==`: arrays and tables compare each of their elements.
+    is_empty = value is None or (type(value) in _CONTAINERS and not value)
     if option not in _SECRETIVE or is_empty or (option, type(value)) == _PATH:
-        return f"{value!r:.200}"
+        return show_value(value)
     name = describe_type(value)
     if isinstance(value, dict):
-        keys = [f"{key!r:.60}" for key in list(value)[:_MAX_KEYS]]
+        keys = [show_value(key, 60) for key in list(value)[:_MAX_KEYS]]
         more = ["…"] if len(value) > _MAX_KEYS else []
         types = _name_types(value.values())
         return f"{name} with the keys {', '.join(keys + more)}: {types}"

@@ -477,7 +477,7 @@ def set_pool(name: str | None, limit: int | None) -> None:
     check_text("name", name)
     if limit is not None:
         expected = "a whole number ≥ 1, or None for no limit"
-        check_whole("limit", limit, 1, expected)
+        limit = check_whole("limit", limit, 1, expected)
     registry.client.set_pool(name, limit)
 
 

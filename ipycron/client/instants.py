@@ -8,7 +8,7 @@ from datetime import date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
 
 from ipycron.errors import InvalidOption
-from ipycron.scheduling.checks import check_duration
+from ipycron.scheduling.checks import check_duration, is_number
 from ipycron.triggers.durations import read_duration
 from ipycron.triggers.instants import INSTANT, LAST, check_range, read_datetime
 
@@ -41,7 +41,7 @@ def read_moment(name: str, value: Any, zone: tzinfo, now: float) -> float:
     Raises:
         InvalidOption: if it is something else, not to come, or too far away.
     """
-    if isinstance(value, timedelta | int | float) and not isinstance(value, bool):
+    if isinstance(value, timedelta) or is_number(value):
         seconds = check_duration(name, value)
         return _check_to_come(name, value, now + seconds, zone, now)
     found = _find_time_of_day(value, zone, now) or read_datetime(value, zone)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ipycron.cron import hashing, parser
 from ipycron.cron.parser import FieldError
-from ipycron.errors import CronSyntaxError
+from ipycron.errors import CronSyntaxError, show_value
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -117,7 +117,7 @@ def _parse_cached(text: str, hash_id: str | None) -> Fields:
 
 def _check_type(text: object) -> tuple[FieldError, ...]:
     """Return the error for a value that is not text."""
-    got = f"{text!r:.40} ({type(text).__name__})"
+    got = f"{show_value(text, 40)} ({type(text).__name__})"
     message = f"expression: got {got}, expected text such as '*/5 * * * *'."
     return (FieldError("expression", None, message),)
 

@@ -6,6 +6,7 @@ import math
 from dataclasses import field, fields
 from datetime import timedelta
 from enum import Enum
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
 from ipycron.errors import InvalidOption
@@ -91,11 +92,12 @@ def check_limit(name: str, value: Any) -> int | None:
 
 def check_whole(name: str, value: Any, least: int, expected: str) -> int:
     """Accept a whole number of at least `least` that a message can hold."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+    whole = int(value) if is_number(value) and isinstance(value, Integral) else None
+    if whole is None or whole < least:
         raise InvalidOption(option=name, value=value, expected=expected)
-    if value > MAX_WHOLE:
+    if whole > MAX_WHOLE:
         raise InvalidOption(option=name, value=value, expected="a number below 2**63")
-    return value
+    return whole
 
 
 def check_duration(name: str, value: Any) -> float:
@@ -123,11 +125,16 @@ def check_optional_deadline(name: str, value: Any) -> float | None:
     return None if value is None else check_deadline(name, value)
 
 
+def is_number(value: Any) -> bool:
+    """Return whether a value is a real number: also one of NumPy's, but no bool."""
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
 def to_seconds(value: Any) -> float | None:
     """Return finite seconds, or None if `value` is not a duration."""
     if isinstance(value, timedelta):
         return value.total_seconds()
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if not is_number(value):
         return None
     try:
         seconds = float(value)

@@ -118,11 +118,11 @@ HIGHEST_PRIORITY = 1_000_000
 
 def check_priority(name: str, value: Any) -> int:
     """Accept a whole number, positive or negative."""
-    is_whole = isinstance(value, int) and not isinstance(value, bool)
-    if not is_whole or abs(value) > HIGHEST_PRIORITY:
-        expected = f"a whole number from -{HIGHEST_PRIORITY} to {HIGHEST_PRIORITY}"
+    expected = f"a whole number from -{HIGHEST_PRIORITY} to {HIGHEST_PRIORITY}"
+    whole = check_whole(name, value, -HIGHEST_PRIORITY, expected)
+    if whole > HIGHEST_PRIORITY:
         raise InvalidOption(option=name, value=value, expected=expected)
-    return value  # type: ignore[no-any-return]
+    return whole
 
 
 Overlap = Literal["allow", "skip", "queue", "replace"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from datetime import timedelta
+from numbers import Real
 from typing import Any
 
 _PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ms|s|m|h|d|w|)")
@@ -47,7 +48,7 @@ def measure(value: Any) -> float | None:
         return value.total_seconds()
     if isinstance(value, str):
         return read_duration(value.strip())
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, Real):
         return None
     try:
         return float(value)
