@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import re
 import sys
+from collections.abc import Iterable, Mapping
 from copy import copy
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,6 +17,7 @@ import msgspec
 from ipycron.errors import (
     Cancel,
     ExecutionTimeout,
+    ExecutorError,
     InvalidOption,
     RunRefused,
     Snooze,
@@ -28,11 +30,11 @@ from ipycron.scheduling.checks import (
     check_duration,
     check_flag,
     check_optional_deadline,
+    is_number,
     to_seconds,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from datetime import timedelta
 
     Failure = type[BaseException] | str | int
@@ -41,6 +43,8 @@ LONGEST_WAIT = 366 * 86_400.0
 """Seconds. A longer wait is a mistake, and its end may have no date."""
 SHORTEST_SNOOZE = 0.1
 """Seconds: a job that always asks to run again must not occupy a core."""
+_CRASHES = (WorkerCrashed, StartRefused, RunRefused, ExecutorError)
+"""What a job has not done itself: its process is gone, or none could be had."""
 TIMEOUT, CRASH = "timeout", "crash"
 """What `Retry.on` calls a run that took too long, and a worker that died."""
 _MAIN = "__main__"
@@ -50,6 +54,7 @@ _ACCEPTED = (
     "(names as 'ValueError' or 'package.module.Class'; several in a list)"
 )
 _LAST_CODE = 255
+_NO_LISTS = (bytes, bytearray, Mapping)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +142,7 @@ class Retry:
             return True
         kinds = _name_kinds(error)
         words = {TIMEOUT} if isinstance(error, ExecutionTimeout) else set()
-        if isinstance(error, WorkerCrashed | StartRefused | RunRefused):
+        if isinstance(error, _CRASHES):
             words.add(CRASH)
         codes = {getattr(error, "exit_code", None)}
         return any(
@@ -179,7 +184,7 @@ def check_on(name: str, value: Any) -> tuple[Any, ...] | None:
         return None
     is_one = isinstance(value, type | str | int)
     items: tuple[Any, ...] = ()
-    if is_one or isinstance(value, list | tuple | set | frozenset):
+    if is_one or (isinstance(value, Iterable) and not isinstance(value, _NO_LISTS)):
         items = (value,) if is_one else tuple(value)
     if not items:
         raise InvalidOption(option=name, value=value, expected=_ACCEPTED)
@@ -223,8 +228,7 @@ def check_number(
     name: str, value: Any, least: float, most: float | None = None
 ) -> float:
     """Accept a finite number within bounds."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    number = to_seconds(value) if is_number else None
+    number = to_seconds(value) if is_number(value) else None
     if number is None or number < least or (most is not None and number > most):
         bounds = f"≥ {least}" if most is None else f"from {least} to {most}"
         raise InvalidOption(

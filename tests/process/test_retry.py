@@ -338,6 +338,24 @@ def test_run_on_an_executor_is_repeated():
             one.destroy().result(SECONDS)
 
 
+def die_once(ctx):
+    """Take a process of the pool along."""
+    if ctx.attempt == 1:
+        os._exit(3)
+    return ctx.attempt
+
+
+def test_pool_that_breaks_is_made_anew_for_the_next_attempt():
+    """The death of its process is a crash, too."""
+    retry = ipycron.Retry(3, **SOON, on="crash")
+    task = ipycron.create_task(
+        NEVER, die_once, executor=lambda: ProcessPoolExecutor(1), retry=retry
+    )
+    task.start().result(SECONDS)
+    assert task.execute().result(SECONDS) == 2
+    task.destroy().result(SECONDS)
+
+
 # --- what is refused ------------------------------------------------------------------
 
 

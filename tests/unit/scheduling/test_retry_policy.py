@@ -11,6 +11,7 @@ import pytest
 
 from ipycron.errors import (
     Cancel,
+    ExecutorError,
     InvalidOption,
     RunRefused,
     Snooze,
@@ -92,6 +93,8 @@ BAD = [
     ({"on": "a..b"}, "on"),
     ({"on": "a b.C"}, "on"),
     ({"on": {"OSError": 1}}, "on"),
+    ({"on": b"OSError"}, "on"),
+    ({"on": range(5)}, "on"),
     ({"on": Cancel}, "on"),
     ({"on": [OSError, Snooze]}, "on"),
 ]
@@ -104,6 +107,14 @@ def test_bad_value_is_refused_when_declared(given, option):
         Retry(**{"times": 3, **given})
     assert caught.value.option == option
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "on", [range(1, 4), iter([1, 2, 3]), {1: "", 2: "", 3: ""}.keys()]
+)
+def test_failures_may_come_in_any_iterable(on):
+    """As its type says."""
+    assert Retry(1, on=on).on == (1, 2, 3)
 
 
 def test_mistyped_class_is_corrected():
@@ -230,6 +241,8 @@ def test_class_that_cannot_be_imported_is_named(name, reason):
         ((3,), WorkerCrashed(name="t", signal_name="SIGKILL"), False),
         (("crash",), StartRefused(name="t", reason="no process"), True),
         (("crash",), RunRefused(name="t", reason="no thread"), True),
+        (("crash",), ExecutorError(name="t", reason="lost the run"), True),
+        (("timeout",), ExecutorError(name="t", reason="lost the run"), False),
         ((RuntimeError,), WorkerCrashed(name="t"), True),
         ((OSError,), WorkerCrashed(name="t"), False),
     ],
