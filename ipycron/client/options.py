@@ -482,6 +482,9 @@ _ELSEWHERE = {
     "distributed_lease": "lease lock_ttl",
     "start": "start_date start_time starts_at not_before",
     "end": "end_date end_time ends_at expires not_after until",
+    "pool": "queue pool_name resource",
+    "priority": "priority_weight",
+    "exclude": "skip excluded exclude_dates blackout",
     "retry": "retries max_retries attempts max_attempts tries backoff_limit",
     "catch_up": "coalesce catchup persistent misfire_policy run_missed",
 }

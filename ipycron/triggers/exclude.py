@@ -42,9 +42,14 @@ def check_on_excluded(name: str, value: Any) -> OnExcluded:
 
 
 def check_exclude(name: str, value: Any) -> Any:
-    """Accept what can be read in some zone; it is read again in the task's."""
+    """Accept what can be read in some zone; it is read again in the task's.
+
+    A list may be empty, as one that a program has put together: it excludes nothing.
+    """
     if value is None or isinstance(value, Exclusions):
         return value
+    if isinstance(value, list | tuple | set | frozenset) and not value:
+        return None
     read_exclusions(value, UTC, now=0.0, option=name)
     return value
 
@@ -67,7 +72,7 @@ def read_exclusions(
     items = _list_items(option, value)
     if not 0 < len(items) <= MOST:
         shown = f"{len(items)} exclusions"
-        raise InvalidOption(option=option, value=shown, expected=f"from 1 to {MOST}")
+        raise InvalidOption(option=option, value=shown, expected=f"1 to {MOST} of them")
     for item in items:
         reader.read(item)
     return reader.finish()

@@ -47,12 +47,12 @@ def holidays(country: str, subdiv: str | None = None) -> Holidays:
             the part.
     """
     known = _load(country).list_supported_countries()
-    code = str(country).strip().upper()
+    code = _fold(country)
     if code not in known:
         raise InvalidOption(
             option="holidays",
             value=country,
-            expected=f"the code of one of {len(known)} countries, such as 'DE'",
+            expected="the code of a country, such as 'DE'",
             advice=suggest(code, known).strip(),
         )
     parts = sorted(known[code])
@@ -64,8 +64,12 @@ def holidays(country: str, subdiv: str | None = None) -> Holidays:
 
 
 def _find_part(subdiv: object, parts: list[str]) -> str | None:
-    folded = str(subdiv).strip().upper()
+    folded = _fold(subdiv)
     return next((part for part in parts if part.upper() == folded), None)
+
+
+def _fold(code: object) -> str:
+    return code.strip().upper() if isinstance(code, str) else ""
 
 
 def _load(country: object) -> Any:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from datetime import datetime
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from ipycron.cron.timezone import get_key, resolve_timezone
 from ipycron.cron.trigger import Trigger
 from ipycron.cron.walk import HORIZON
 from ipycron.cron.zone import FIRST_INSTANT, LAST_INSTANT
-from ipycron.errors import InvalidOption
+from ipycron.errors import InvalidOption, show_value
 from ipycron.triggers.durations import (
     guess_duration,
     measure,
@@ -244,19 +245,23 @@ def every(
         >>> every("90s").describe(), every(hours=1, minutes=30).text
         ('Every 90 seconds', '@every 1h30m')
     """
-    parts = {
+    parts: dict[str, Any] = {
         "weeks": weeks,
         "days": days,
         "hours": hours,
         "minutes": minutes,
         "seconds": seconds,
     }
-    given = {name: value for name, value in parts.items() if value != 0}
+    given = {
+        name: value
+        for name, value in parts.items()
+        if not (isinstance(value, Real) and value == 0)
+    }
     if interval is not None and given:
         raise InvalidOption(
             option=next(iter(given)),
             value=next(iter(given.values())),
-            expected=f"one interval, beside {interval!r}",
+            expected=f"none beside the interval {show_value(interval)}",
         )
     if not isinstance(after_finish, bool):
         raise InvalidOption(
@@ -274,15 +279,19 @@ def every(
 
 def _add_up(interval: Any, given: dict[str, Any]) -> int:
     """Return the interval in whole seconds."""
-    if interval is not None or not given:
+    if interval is not None:
         return check_interval(interval)
+    if not given:
+        return _check(0, 0)
     total = 0.0
     for name, value in given.items():
-        measured = measure(value) if not isinstance(value, str) else None
+        measured = measure(value) if isinstance(value, Real) else None
         if measured is None:
             raise InvalidOption(option=name, value=value, expected="a number")
         total += measured * _PARTS[name]
-    shown = ", ".join(f"{name}={value!r:.40}" for name, value in given.items())
+    shown = ", ".join(
+        f"{name}={show_value(value, 40)}" for name, value in given.items()
+    )
     return _check(total, shown)
 
 

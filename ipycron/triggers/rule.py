@@ -11,7 +11,7 @@ from ipycron.cron.local import LocalTrigger
 from ipycron.cron.timezone import get_key, resolve_timezone
 from ipycron.cron.walk import HORIZON
 from ipycron.cron.zone import find_zone
-from ipycron.errors import CronSyntaxError, InvalidOption
+from ipycron.errors import CronSyntaxError, InvalidOption, show_value
 from ipycron.triggers.instants import read_instant
 from ipycron.triggers.periods import Periods, from_local, to_local
 from ipycron.triggers.recurrence import DAILY, parse_recurrence, read_moment
@@ -25,6 +25,12 @@ _START = re.compile(
     r"\s*DTSTART(?:;TZID=([^:;\s]+))?(?:;VALUE=[A-Z-]+)?:(\S+)\s+", re.IGNORECASE
 )
 _RULE = re.compile(r"\s*(?:RRULE:)?(\S+)\s*", re.IGNORECASE)
+_OTHERS = re.compile(r"\b(EXDATE|RDATE)\b", re.IGNORECASE)
+_WAYS = {
+    "EXDATE": "exclude=, an option of the task",
+    "RDATE": "any_of(rrule(…), at(…))",
+}
+"""What says here what other lines of a calendar say."""
 
 
 class Rule(LocalTrigger):
@@ -122,7 +128,9 @@ class Rule(LocalTrigger):
         """``RRULE:`` and the rule, after its DTSTART if it has one."""
         if self._is_floating or self._start is None:
             return f"RRULE:{self._rule}"
-        return f"DTSTART:{from_local(self._start):%Y%m%dT%H%M%S} RRULE:{self._rule}"
+        # Not by `strftime`, which writes a year before 1000 with fewer digits.
+        start = re.sub("[-:]", "", from_local(self._start).isoformat())
+        return f"DTSTART:{start} RRULE:{self._rule}"
 
     @property
     def is_finite(self) -> bool:
@@ -283,17 +291,19 @@ def _split(text: str) -> tuple[str | None, str | None, str]:
     """Return the zone and the text of a DTSTART, if there is one, and the rule."""
     if not isinstance(text, str):
         raise CronSyntaxError(
-            expression=repr(text),
-            message=f"RRULE: got {text!r:.80}, expected text such as "
+            expression=show_value(text),
+            message=f"RRULE: got {show_value(text, 80)}, expected text such as "
             "'FREQ=MONTHLY;BYDAY=-1FR'",
         )
     start = _START.match(text)
     rule = _RULE.fullmatch(text, 0 if start is None else start.end())
     if rule is None:
+        others = _OTHERS.search(text)
         raise CronSyntaxError(
             expression=text,
             message=f"RRULE: got {text!r:.80}, expected one rule such as "
             "'FREQ=MONTHLY;BYDAY=-1FR', after a DTSTART if need be",
+            suggestion=None if others is None else _WAYS[others[1].upper()],
         )
     zone, given = (None, None) if start is None else (start[1], start[2])
     return zone, given, rule[1].upper()

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from datetime import UTC, date, datetime, timedelta
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any
+from numbers import Real
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from ipycron.cron import CronExpression, split_expression, validate
 from ipycron.cron.trigger import Trigger
-from ipycron.errors import CronSyntaxError, IpycronError
+from ipycron.errors import CronSyntaxError, IpycronError, show_value
 from ipycron.triggers.durations import guess_duration, read_duration
 from ipycron.triggers.instants import Instants, read_datetime
 from ipycron.triggers.interval import Interval, check_interval
@@ -26,6 +27,7 @@ KEYWORDS = frozenset((*_EVERY, *_AT))
 _TIME = re.compile(r"\d\d?:\d\d\S*")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
 _RULE = re.compile(r"\s*(RRULE:|DTSTART[:;]|FREQ=)", re.IGNORECASE)
+_JOINED = re.compile(r"@?every(\d\S*)", re.IGNORECASE)
 _FORMS = "an interval: @every 90s [from INSTANT | after finish]"
 
 
@@ -49,8 +51,24 @@ def read_one(
     if isinstance(value, datetime | date):
         return Instants([value], timezone)
     if not isinstance(value, str):
-        return CronExpression(value)  # refuses it
+        _refuse(value)
     return _read_text(value, timezone, day_or=day_or, hash_id=hash_id)
+
+
+def _refuse(value: Any) -> NoReturn:
+    """Raise for what is no trigger, with the one that is probably meant."""
+    suggestion = None
+    if isinstance(value, Real) and not isinstance(value, bool):
+        suggestion = "every(seconds=…), for an interval"
+    elif isinstance(value, list | tuple | set | frozenset):
+        suggestion = "any_of(…), for several triggers"
+    got = f"{show_value(value, 40)} ({type(value).__name__})"
+    raise CronSyntaxError(
+        expression=show_value(value),
+        message=f"expression: got {got}, expected text such as '*/5 * * * *', or a "
+        "trigger such as every('5m').",
+        suggestion=suggestion,
+    )
 
 
 def _read_text(
@@ -179,6 +197,9 @@ def _guess(words: Sequence[str]) -> str:
     text = " ".join(words)
     if _read_instant(words) is not None and _DATE.match(text):
         return f"@at {text.replace(' ', 'T')}"
+    joined = _JOINED.fullmatch(text)
+    if joined is not None and read_duration(joined[1]) is not None:
+        return f"@every {joined[1]}"
     if len(words) == 1 and not text.isdecimal() and read_duration(text) is not None:
         return f"@every {text}"
     near = get_close_matches(words[0].lower(), ["@every", "every"], 1, 0.7)

@@ -173,8 +173,12 @@ def _unfold(part: Trigger) -> tuple[Trigger, ...]:
 
 def _read(part: Any, timezone: tzinfo | str | None) -> Trigger:
     if not isinstance(part, Trigger | str | timedelta | date):
+        is_list = isinstance(part, list | tuple | set | frozenset)
         raise InvalidOption(
-            option="any_of", value=part, expected="triggers, or text for one"
+            option="any_of",
+            value=part,
+            expected="triggers, or text for one",
+            advice="Each is an argument of its own: any_of(a, b)." if is_list else "",
         )
     if isinstance(part, AnyOf):
         return part.move(timezone)

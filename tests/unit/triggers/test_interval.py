@@ -65,10 +65,13 @@ def test_parts_that_are_none_are_refused():
         every(minutes="5")
     with pytest.raises(InvalidOption, match=r"every: got 'hours=nan'"):
         every(hours=float("nan"))
-    with pytest.raises(InvalidOption, match="expected one interval, beside '5m'"):
+    with pytest.raises(InvalidOption, match=r"weeks: got .*, expected a number"):
+        every(weeks=timedelta(seconds=5))
+    with pytest.raises(InvalidOption, match="expected none beside the interval '5m'"):
         every("5m", hours=1)
-    with pytest.raises(InvalidOption, match="every: got None"):
-        every()
+    for nothing in ({}, {"minutes": 0}, {"minutes": 0.0, "hours": 0}):
+        with pytest.raises(InvalidOption, match="every: got 0, expected whole seconds"):
+            every(**nothing)
 
 
 def test_interval_with_words_is_answered_with_a_suggestion():

@@ -133,6 +133,16 @@ def test_nonsense_is_refused_with_the_part_that_is_wrong(text, message):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("line", "way"), [("EXDATE", "exclude="), ("rdate", "any_of(rrule(…), at(…))")]
+)
+def test_other_lines_of_a_calendar_are_answered_with_what_says_it_here(line, way):
+    """Both are copied along with the rule."""
+    with pytest.raises(CronSyntaxError) as caught:
+        rrule(f"RRULE:FREQ=DAILY\n{line}:20261201T090000")
+    assert caught.value.suggestion.startswith(way)
+
+
 def test_two_starts_are_refused():
     """Which of them holds would be a guess."""
     with pytest.raises(InvalidOption, match="none beside a DTSTART"):
@@ -201,6 +211,7 @@ def test_rule_has_words(text, words):
         "RRULE:FREQ=DAILY;COUNT=5",
         "DTSTART:20261201T090000 RRULE:FREQ=DAILY;INTERVAL=3;COUNT=5",
         "DTSTART:20261201T090000 RRULE:FREQ=DAILY;UNTIL=20271231T000000Z",
+        "DTSTART:00991201T090000 RRULE:FREQ=DAILY",
     ],
 )
 def test_rule_is_a_value(text):

@@ -76,6 +76,21 @@ def test_union_of_something_else_is_refused(parts):
         any_of(*parts)
 
 
+def test_list_of_triggers_is_answered_with_how_to_give_them():
+    """To the union, and to a task."""
+    with pytest.raises(InvalidOption, match=r"any_of\(a, b\)"):
+        any_of(["0 9 * * *", "0 12 * * *"])
+    with pytest.raises(CronSyntaxError, match=r"Try: any_of"):
+        read_trigger(["0 9 * * *", "0 12 * * *"])
+
+
+@pytest.mark.parametrize("number", [300, 1.5, float("nan")])
+def test_number_is_answered_with_an_interval(number):
+    """Seconds, probably."""
+    with pytest.raises(CronSyntaxError, match=r"Try: every\(seconds=…\)"):
+        read_trigger(number)
+
+
 def test_union_with_an_interval_after_runs_is_refused():
     """It has no slots of its own."""
     with pytest.raises(InvalidOption, match="do not wait for a run to end"):
@@ -124,6 +139,8 @@ def test_values_are_read_as_triggers(value, text):
     [
         ("@every 5 minutes", "@every 5m"),
         ("@evry 5m", "@every 5m"),
+        ("@every5m", "@every 5m"),
+        ("every90s", "@every 90s"),
         ("every 1 hour and 30 mins", "@every 1h30m"),
         ("5m", "@every 5m"),
         ("10 minutes", "@every 10m"),
