@@ -179,7 +179,7 @@ def _split(text: str) -> tuple[str, ...]:
 
 def _add_next(commands: Any) -> None:
     following = commands.add_parser("next", help="list the next fires of an expression")
-    following.add_argument("expression")
+    following.add_argument("expression", nargs="+")
     following.add_argument("-n", type=_count, default=10, help="how many (10)")
     _add_when(following)
     following.set_defaults(run=_print_next)
@@ -196,10 +196,11 @@ def _make_trigger(given: argparse.Namespace) -> Trigger:
     from ipycron.cron import validate  # noqa: PLC0415 - as the others
     from ipycron.triggers.union import read_trigger  # noqa: PLC0415
 
+    expression = " ".join(given.expression)
     try:
-        trigger = read_trigger(given.expression, given.timezone, hash_id=given.hash_id)
+        trigger = read_trigger(expression, given.timezone, hash_id=given.hash_id)
     except CronSyntaxError as error:
-        if given.hash_id is not None or not validate(given.expression):
+        if given.hash_id is not None or not validate(expression):
             raise
         # Valid except that its H needs a name.
         raise UsageMistake(f"{error}\nHere that is --hash-id NAME.") from None
@@ -218,7 +219,7 @@ def _count(text: str) -> int:
 
 def _add_explain(commands: Any) -> None:
     explain = commands.add_parser("explain", help="describe an expression in words")
-    explain.add_argument("expression")
+    explain.add_argument("expression", nargs="+")
     _add_when(explain)
     explain.add_argument("--locale", default="en", help="language (en)")
     explain.set_defaults(run=_explain)
@@ -255,6 +256,7 @@ def _run_files(given: argparse.Namespace) -> int:
     if given.tasks is not None:
         _check_alone(given)
         return run_lines(given.tasks, **marks, **options)
+    _join_words(given)
     _check_words(given)
     args = given.args[1:] if given.args[:1] == ["--"] else given.args
     return run_file(given.expression, given.file, args=args, **marks, **options)
@@ -281,6 +283,26 @@ def _check_alone(given: argparse.Namespace) -> None:
         raise UsageMistake(
             "--name is for one task: those of -f have their files' names"
         )
+
+
+def _join_words(given: argparse.Namespace) -> None:
+    """Take a trigger without quotes: ``every 5m job.py``; a shell expands none of it.
+
+    Raises:
+        UsageMistake: if no file is left.
+    """
+    from ipycron.cli.tasks_file import split_task  # noqa: PLC0415 - as the others
+    from ipycron.triggers.text import KEYWORDS  # noqa: PLC0415 - as the others
+
+    if given.expression.lower() not in KEYWORDS:
+        return
+    words = [given.expression, given.file, *given.args]
+    try:
+        given.expression, given.file, given.args = split_task(words)
+    except IpycronError:
+        raise
+    except ValueError as error:
+        raise UsageMistake(str(error)) from None
 
 
 def _check_words(given: argparse.Namespace) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ipycron.cli.mistakes import BadLines
 from ipycron.errors import IpycronError
+from ipycron.triggers.durations import guess_duration
 from ipycron.triggers.text import KEYWORDS
 from ipycron.triggers.union import read_trigger, split_trigger
 
@@ -96,16 +97,31 @@ def _read_line(line: str) -> tuple[str, str, tuple[str, ...]]:
             f"{line!r} sets a variable, which these files do not: set it for ipycron "
             "run, whose environment the jobs have; --timezone is for the zone"
         )
-    words = shlex.split(line)
+    return split_task(shlex.split(line))
+
+
+def split_task(words: list[str]) -> tuple[str, str, tuple[str, ...]]:
+    """Return the expression, the file and its arguments that words consist of.
+
+    Raises:
+        ValueError: if they are anything else; a `CronSyntaxError` has a caret.
+    """
     split = split_trigger(words)
     if split is None:
         is_keyword = words[0].lower() in KEYWORDS
         is_alone = words[0].startswith("@") or " " in words[0]
         count = 1 if is_alone else 5
-        refused = " ".join(words[: 2 if is_keyword else count])
+        if is_keyword:
+            count = 3 if guess_duration(" ".join(words[1:3])) else 2
+        refused = " ".join(words[:count])
         read_trigger(refused, hash_id="")  # raises if it is invalid
         raise ValueError("expected EXPRESSION FILE [ARGS…]")
     expression, rest = split
     if not rest:
         raise ValueError("no file after the expression: EXPRESSION FILE [ARGS…]")
+    if rest[0].startswith("-"):
+        raise ValueError(
+            f"got the option {rest[0]!r} for the file: options are given to ipycron "
+            "run, before -f, for all tasks"
+        )
     return expression, rest[0], rest[1:]

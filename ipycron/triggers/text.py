@@ -100,6 +100,8 @@ def split_one(words: Sequence[str]) -> tuple[str, tuple[str, ...]] | None:
     keyword = words[0].lower()
     if keyword in _EVERY:
         length = _measure_every(words)
+        if words[1:2] and words[1].isdecimal() and guess_duration(" ".join(words[1:3])):
+            return None  # `5 minutes` is not `5`
     elif keyword in _AT:
         length = 1 + sum(len(part) for part in _group_instants(words[1:]))
     elif _RULE.match(words[0]):

@@ -125,6 +125,18 @@ def test_file_is_run_at_an_interval(tmp_path):
     assert done.stdout == b"ran\nran\n"
     done = run("--max-executions", "1", "-f", "tasks", cwd=tmp_path)
     assert done.stdout == b"ran\n"
+    done = run("--max-executions", "1", "every", "1s", "job.py", cwd=tmp_path)
+    assert (done.stdout, done.stderr) == (b"ran\n", b"")
+
+
+@pytest.mark.parametrize("words", ["every 90s", "@at 2999-12-01 09:00", "0 9 1 1 1"])
+@pytest.mark.parametrize("command", ["next", "explain"])
+def test_expression_needs_no_quotes_where_nothing_follows_it(capsys, command, words):
+    """A shell leaves words without a star as they are."""
+    assert main([command, *words.split(), "--tz", "UTC"]) == 0
+    apart = capsys.readouterr().out
+    assert main([command, words, "--tz", "UTC"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == len(apart.splitlines())
 
 
 def test_next_prints_while_it_counts_and_ends_at_an_interrupt():
@@ -256,6 +268,10 @@ def test_exit_code_is_that_of_the_last_run(tmp_path):
         (["job.py", EACH], "the expression comes first: ipycron run '* * * * * *' job"),
         (["0", "9", "*", "*", "*", "job.py"], "quote the expression: ipycron run '0 9"),
         ([EACH, "job.py", "other.py"], "got a second file, other.py"),
+        (["every", "0s", "job.py"], "every: got '0s', expected whole seconds"),
+        (["at", "2020-01-01", "09:00", "job.py"], "at: got '2020-01-01 09:00:00"),
+        (["every", "5m"], "no file after the expression"),
+        (["@every", "5m", "--retry", "3", "job.py"], "got the option '--retry'"),
     ],
 )
 def test_commonest_mistakes_are_answered(job, words, said):
@@ -329,13 +345,17 @@ def test_run_names_each_bad_line_of_a_file(tasks):
         "@reboot one.py",
         "* * * * * 'one.py",
         "one.py * * * * *",
+        "@hourly --retry 3 one.py",
+        "every 5 minutes one.py",
     ]
     tasks.write_text("\n".join(bad))
     done = run("-f", tasks.name, cwd=tasks.parent)
     said = done.stderr.decode()
     assert (done.returncode, done.stdout) == (2, b"")
     numbers = [int(n) for n in re.findall(r"tasks\.cron:(\d+): ", said)]
-    assert numbers == [2, 3, 4, 5, 6, 7, 8, 9]
+    assert numbers == [2, 3, 4, 5, 6, 7, 8, 9, 10, 11]
+    assert "got the option '--retry' for the file" in said
+    assert "Try: @every 5m" in said
     assert "got '61'" in said
     assert "none.py does not exist" in said
 
