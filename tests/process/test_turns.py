@@ -43,6 +43,24 @@ def test_runs_of_a_queue_never_overlap(house):
     assert len(slots) == len(set(slots))
 
 
+def test_calls_are_queued_while_their_task_starts(house):
+    """They are seen to wait, until the first of them is over."""
+    gate = house.gate()
+
+    def wait(ctx):
+        yield from gate.pass_through()
+
+    task = house.create(wait, overlap="queue")
+    task.start()
+    calls = [task.execute() for _ in range(3)]
+    eventually(lambda: task.running, "the first one runs")
+    eventually(lambda: len(task.queued) == 2, "the others wait")
+    gate.open()
+    for call in calls:
+        call.result(SECONDS)
+    assert task.queued == ()
+
+
 def test_calls_of_a_queue_wait_for_their_turn(house):
     """Each caller gets the result of a run of its own."""
     log = house.log()
