@@ -27,6 +27,7 @@ from ipycron.process.shell.displays import WIDGET_VIEW
 from ipycron.process.wire.payload import Payload
 from ipycron.process.wire.protocol import Streamed
 from ipycron.scheduling.events import Event, Notice, Outcome, ScheduledExecution, Status
+from ipycron.scheduling.runs import MAX_QUEUED
 
 DEADLINE = 20.0
 YEARLY = "0 0 1 1 *"
@@ -280,6 +281,19 @@ def test_command_that_cannot_be_is_refused(name, wants_task, text):
     error = wait_for_end(view, click(view, name, task.id if wants_task else "nobody"))
 
     assert error.startswith(text)
+
+
+def test_command_run_is_refused_when_the_queue_is_full():
+    """The page says so: there is no run that could show it."""
+    gate = threading.Event()
+    task = make_task(gate.wait, overlap="queue", name="full")
+    calls = [task.execute() for _ in range(MAX_QUEUED + 1)]
+    view = make_card(task)
+    error = wait_for_end(view, click(view, "run", task.id))
+    assert error.startswith("QueueFull: task 'full': 100 runs are already waiting")
+    gate.set()
+    for call in calls:
+        call.result(DEADLINE)
 
 
 def test_command_run_of_a_failing_job_is_not_a_refusal(caplog):

@@ -19,6 +19,7 @@ from ipycron.errors import (
     BlockingCall,
     IpycronError,
     OverlapError,
+    QueueFull,
     TaskDestroyed,
     TaskNotStarted,
 )
@@ -228,7 +229,7 @@ def _refuse(task: Task, error: BaseException | None) -> None:
     cause = find_start_error(task)
     if isinstance(error, TaskNotStarted) and cause is not None:
         raise UsageError(f"{task.name!r} did not start: {format_error(cause)}")
-    if isinstance(error, OverlapError | TaskDestroyed | TaskNotStarted):
+    if isinstance(error, OverlapError | QueueFull | TaskDestroyed | TaskNotStarted):
         raise UsageError(one_line(format_text(str(error))))
 
 

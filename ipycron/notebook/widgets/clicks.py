@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ipycron.errors import OverlapError, TaskDestroyed, TaskNotStarted
+from ipycron.errors import OverlapError, QueueFull, TaskDestroyed, TaskNotStarted
 from ipycron.notebook.display.words import clean, format_error
 from ipycron.notebook.widgets.model import MAX_SUMMARY
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ipycron.api.task import Task
     from ipycron.client.completion import Completion
 
-_REFUSALS = (OverlapError, TaskDestroyed, TaskNotStarted)
+_REFUSALS = (OverlapError, QueueFull, TaskDestroyed, TaskNotStarted)
 
 
 class Clicks:
