@@ -128,7 +128,7 @@ class Execution(RunFacts):
             cancelled counts as returned.
         manner: how it ended, in a word; see `outcome`.
         summary: its result or error in one short line; before its end, the error of the
-            attempt before.
+            attempt before, empty if that was snoozed.
         remark: why no further attempt followed a failed one; empty without retries.
         output: what it printed and displayed, in all attempts.
     """
@@ -176,8 +176,7 @@ class Execution(RunFacts):
         number = attempt.attempt + is_failure
         self._scheduled = replace(attempt, attempt=number, finished_at=None)
         self._next_attempt_at = notice.next_attempt_at
-        if notice.outcome is not None:
-            self.summary = notice.outcome.summary
+        self.summary = "" if notice.outcome is None else notice.outcome.summary
 
     @property
     def next_attempt_at(self) -> datetime | None:

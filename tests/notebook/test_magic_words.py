@@ -9,6 +9,7 @@ from polling import eventually
 from ipycron import get_task, get_tasks
 from ipycron.errors import OverlapError
 from ipycron.notebook.widgets.model import describe_run, describe_task
+from ipycron.scheduling.runs import MAX_QUEUED
 
 
 @pytest.fixture
@@ -228,6 +229,79 @@ def test_run_that_overlaps_is_refused_in_the_words_of_magics(session):
     assert caught.value.execution_id == task.running[0].id
     task.destroy(force=True).result(20)
     completion.exception(20)
+
+
+def test_run_is_refused_in_one_line_when_the_queue_is_full(session):
+    """It would neither run nor wait."""
+    session.run(
+        "%%cron @yearly --name job --overlap queue --quiet\nimport time\ntime.sleep(60)"
+    )
+    task = get_task("job")
+    calls = [task.execute() for _ in range(MAX_QUEUED + 1)]
+    eventually(lambda: len(task.queued) == MAX_QUEUED)
+    assert session.run("%cron run job").startswith(
+        "UsageError: task 'job': 100 runs are already waiting for the run in progress"
+    )
+    task.destroy(force=True).result(20)
+    for call in calls:
+        call.exception(20)
+
+
+RUNS = """import ipycron
+def fetch(ctx):
+    if ctx.attempt > 2:
+        raise ipycron.Cancel("no more")
+    raise ConnectionError(f"no answer to attempt {ctx.attempt}")
+def later():
+    raise ipycron.Snooze(3600)
+def wait():
+    import time
+    time.sleep(60)
+def make(name, job, **options):
+    job = ipycron.create_task("@yearly", job, background=True, name=name, **options)
+    job.start().result(20)
+    return job
+tries = make("tries", fetch, retry=ipycron.Retry(1, delay=0.01))
+again = make("again", fetch, retry=ipycron.Retry(2, delay=3600))
+gives = make("gives", fetch, retry=ipycron.Retry(2, delay=0.01))
+snoozes = make("snoozes", later)
+queues = make("queues", wait, overlap="queue")
+calls = [task.execute() for task in (tries, again, gives, snoozes, *[queues] * 3)]
+"""
+
+
+def test_list_says_what_runs_wait_for_and_how_they_ended(session):
+    """Another attempt, a later time, their turn; of attempts, how many there were."""
+    session.run(RUNS)
+    tasks = {name: get_task(name) for name in ("tries", "again", "gives", "snoozes")}
+    queues = get_task("queues")
+    eventually(lambda: tasks["tries"].history and tasks["gives"].history)
+    for name in ("again", "snoozes"):
+        eventually(lambda name=name: tasks[name].running[0].next_attempt_at)
+    eventually(lambda: queues.running and len(queues.queued) == 2)
+    shown = {name: session.run(f"%cron show {name}") for name in (*tasks, "queues")}
+    assert re.search(r"^queues +running, 2 queued$", shown["queues"], re.MULTILINE)
+    assert re.search(r"^again +retrying$", shown["again"], re.MULTILINE)
+    assert re.search(
+        r"^last run +[\d:]+ attempt 2 at .+: ConnectionError: no answer to attempt 1$",
+        shown["again"],
+        re.MULTILINE,
+    )
+    assert re.search(r"^snoozes +snoozed$", shown["snoozes"], re.MULTILINE)
+    assert re.search(
+        r"[\d:]+ snoozed, goes on at [-\d: ]+$", shown["snoozes"], re.MULTILINE
+    )
+    assert re.search(
+        r"failed after .+, 2 attempts: ConnectionError: no answer to attempt 2",
+        shown["tries"],
+        re.MULTILINE,
+    )
+    assert re.search(
+        r"cancelled after .+, 3 attempts: no more$", shown["gives"], re.MULTILINE
+    )
+    for task in (*tasks.values(), queues):
+        task.destroy(force=True).result(20)
+    session.run("[call.exception(20) for call in calls];")
 
 
 def test_run_of_a_stopped_task_is_refused_in_the_words_of_magics(job, session):

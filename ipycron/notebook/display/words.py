@@ -229,10 +229,10 @@ def format_shown_status(task: Task) -> str:
     """Return a task's status as the views show it: ``3 running``, ``failing``."""
     status = format_status(task)
     running = task.running
+    if status == "running" and running and all(map(find_next_attempt, running)):
+        return "retrying" if any(run.summary for run in running) else "snoozed"
     if status == "running" and len(running) > 1:
         return f"{len(running)} running"
-    if status == "running" and running and find_next_attempt(running[0]):
-        return "retrying"
     history = task.history
     is_failed = bool(history) and history[-1].outcome == "failed"
     if status == "idle" and is_failed and not task.is_paused:
@@ -258,8 +258,11 @@ def format_state(task: Task, now: datetime) -> str:
     status, pause = format_shown_status(task), format_pause(task, now)
     if pause:
         status = pause if status == "idle" else f"{status}, {pause}"
-    queued = len(task.queued)
-    return f"{status}, {queued} queued" if queued else status
+    count = len(task.queued)
+    if not count:
+        return status
+    queued = "queued" if count == 1 else f"{count} queued"
+    return queued if status in ("idle", "failing") else f"{status}, {queued}"
 
 
 def format_next(task: Task, now: datetime) -> str:
@@ -295,7 +298,7 @@ def _format_progress(run: RunLike, now: datetime) -> str:
     following = find_next_attempt(run)
     if following is None:
         return "running" if run.attempt == 1 else f"running, attempt {run.attempt}"
-    words = f"attempt {run.attempt}" if run.attempt > 1 else "again"
+    words = f"attempt {run.attempt}" if run.summary else "snoozed, goes on"
     text = f"{words} at {format_instant(following, now)}"
     return f"{text}: {format_summary(run.summary)}" if run.summary else text
 
