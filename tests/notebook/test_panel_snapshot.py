@@ -9,13 +9,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from polling import eventually
 
-from ipycron import notebook
+from ipycron import Snooze, notebook
 from ipycron.api import functions as api
 from ipycron.client.executions import Execution
 from ipycron.cron import CronExpression
 from ipycron.notebook.widgets.model import (
     MAX_NAME,
+    WAITS,
     Deltas,
     clean,
     describe_run,
@@ -77,6 +79,7 @@ def test_snapshot_of_a_stopped_task_is_plain_json(make_task):
         "runs_left": 3,
         "running": [],
         "queued": 0,
+        "waits": [],
         "last": None,
         "marks": [],
         "stop_by": None,
@@ -137,18 +140,40 @@ def test_snapshot_tells_when_the_next_attempt_begins(make_task):
 
 
 @pytest.mark.usefixtures("make_task")
+def test_snapshot_of_a_snoozed_run_has_no_error():
+    """That of an earlier attempt is not why it waits."""
+
+    def put_off(ctx):
+        if ctx.attempt == 1:
+            raise ValueError("no")
+        raise Snooze(3600)
+
+    task = api.create_task("@yearly", put_off, retry=Retry(2, delay=0.01))
+    events = []
+    task.on("execution:retry", events.append)
+    task.start().result(5)
+    task.execute()
+    eventually(lambda: len(events) == 2)
+    (run,) = describe_task(task, START)["running"]
+    assert (run["state"], run["attempt"], run["summary"]) == ("running", 2, "")
+    assert run["next"] >= run["started"] + 3600
+
+
+@pytest.mark.usefixtures("make_task")
 def test_snapshot_counts_the_runs_that_wait():
     """They are not running, and are seen."""
     gate = threading.Event()
     task = api.create_task("0 9 * * *", gate.wait, overlap="queue", name="queued")
     task.start().result(5)
-    calls = [task.execute() for _ in range(3)]
-    queued = threading.Event()
-    task.on("execution:queued", lambda _: queued.set())
-    calls.append(task.execute())
-    assert queued.wait(20)
+    calls = [task.execute() for _ in range(4)]
+    eventually(lambda: len(task.queued) == 3, "the others wait")
     row = describe_task(task, START)
     assert (len(row["running"]), row["queued"]) == (1, 3)
+    assert [run["state"] for run in row["waits"]] == ["queued"] * 3
+    calls += [task.execute() for _ in range(20)]
+    eventually(lambda: len(task.queued) == 23)
+    row = describe_task(task, START)
+    assert (row["queued"], len(row["waits"])) == (23, WAITS)
     gate.set()
     for call in calls:
         call.result(20)

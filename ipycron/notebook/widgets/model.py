@@ -50,6 +50,8 @@ Mark = tuple[str, float, float | None, str, int]
 """A run or slot in a strip: its id; its place in time, Unix seconds; seconds that it
 took, None without a run; its outcome; how many slots it stands for."""
 
+WAITS = 5
+"""Queued runs that a list shows."""
 FIRES = 3
 """Slots sent in advance: the browser counts on by itself while the kernel is busy."""
 
@@ -62,6 +64,8 @@ class RunRow(TypedDict):
         unsent: present and true if its result could not travel.
         slots: present for a row that stands for several slots: how many.
         attempt: which attempt this is, or how many there were; absent for the first.
+        summary: its result or error; in progress, the error of the attempt before, and
+            nothing if that was snoozed.
         next: when the next attempt begins, or has begun; absent for the first.
         remark: of a `RunInfo`, why no further attempt followed a failed one; absent
             without retries.
@@ -139,6 +143,7 @@ class TaskRow(TypedDict):
         trouble: the error of the last start; None if it succeeded.
         fires: the next slots, empty if it is not armed.
         queued: how many runs wait for their turn, or for a place in a pool.
+        waits: the first of these, oldest first.
         marks: its last runs and slots, oldest first.
         cell: the front end's id of the cell that created it; absent if unknown.
     """
@@ -158,6 +163,7 @@ class TaskRow(TypedDict):
     runs_left: int | None
     running: list[RunRow]
     queued: int
+    waits: list[RunRow]
     last: RunRow | None
     marks: list[Mark]
     counts: Counts
@@ -190,7 +196,7 @@ def describe_task(task: Task, now: float, past: Iterable[Mark] = ()) -> TaskRow:
         past: marks of its runs and slots that the history's file has.
     """
     history = task.history
-    runs = list(history)
+    runs, queued = list(history), task.queued
     row = TaskRow(
         id=task.id,
         name=clean(task.name, MAX_NAME),
@@ -206,7 +212,8 @@ def describe_task(task: Task, now: float, past: Iterable[Mark] = ()) -> TaskRow:
         fires=find_fires(task, now),
         runs_left=task.runs_left,
         running=[describe_run(run) for run in task.running],
-        queued=len(task.queued),
+        queued=len(queued),
+        waits=[describe_run(run) for run in queued[:WAITS] if run.started_at is None],
         last=describe_run(runs[-1]) if runs else None,
         marks=find_marks(history, past),
         counts=Counts(

@@ -213,8 +213,15 @@ def find_run(task: Task, run_id: str) -> RunLike | None:
 
 
 def find_newest(task: Task) -> RunLike | None:
-    """Return the newest run of a task, first of all one in progress."""
-    if running := task.running:
+    """Return the newest run of a task, first of all one in progress.
+
+    Only a task that has had no run shows one that waits for its turn.
+    """
+    # In the order in which a run moves on, see above.
+    queued, running = task.queued, task.running
+    if running:
         return running[-1]
     history = task.history
-    return history[-1] if history else None
+    if history:
+        return history[-1]
+    return queued[0] if queued else None

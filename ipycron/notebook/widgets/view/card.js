@@ -37,7 +37,7 @@ function renderCard(store, el) {
   const root = h(
     "section",
     { class: "icr icr-card", "data-task": id },
-    h("div", { class: "icr-top" }, name, status.el, h("span", { class: "icr-grow" }), countdown.el, controls.el),
+    h("div", { class: "icr-top" }, name, status.el, status.queued, h("span", { class: "icr-grow" }), countdown.el, controls.el),
     h("div", { class: "icr-when" }, pattern, words, zone),
     facts.el,
     facts.list,
@@ -49,14 +49,13 @@ function renderCard(store, el) {
 
   /** The newest run is followed, not pinned. */
   function choose(run) {
-    const last = store.tasks.get(id)?.last?.id;
-    store.setUi({ run: run === last ? null : run });
+    const task = store.tasks.get(id);
+    store.setUi({ run: task && run === findFollowed(task)?.id ? null : run });
   }
 
   function drawState() {
     const task = store.tasks.get(id);
     if (!task) return;
-    status.draw(task, store.clock.now());
     setText(name, task.name);
     setAttribute(name, "title", task.name);
     setAttribute(root, "aria-label", `Task ${task.name}`);
@@ -75,6 +74,7 @@ function renderCard(store, el) {
     const task = store.tasks.get(id);
     if (!task) return;
     const now = store.clock.now();
+    status.draw(task, now);
     countdown.draw(task, now);
     const shown = pane.findShown(store.opened?.pane);
     head.draw(task, shown, now);

@@ -70,6 +70,8 @@ const ICONS = {
   idle: "M8 2a6 6 0 1 0 0 12A6 6 0 0 0 8 2zM8 4.8V8l2.2 1.6",
   queued: "M4.5 2.5h7L8 8l3.5 5.5h-7L8 8z",
   running: "M8 2a6 6 0 1 1-6 6",
+  retrying: "M13.5 8A5.5 5.5 0 1 1 11.6 3.8M12.2 1v3.2H9",
+  snoozed: "M13.4 9.8A5.8 5.8 0 1 1 6.2 2.6a4.6 4.6 0 0 0 7.2 7.2z",
   starting: "M8 2a6 6 0 0 1 6 6",
   stopping: "M8 2a6 6 0 1 1-6 6M5.8 5.8h4.4v4.4H5.8z",
   failing: "M8 2.2 14.5 13.5h-13zM8 6.4v3.4M8 11.4v.6",

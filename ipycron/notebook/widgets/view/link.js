@@ -237,7 +237,7 @@ class Store {
   isWanted(task) {
     const { filter, failing } = this.ui;
     if (failing && !isFailing(task)) return false;
-    return matches(task, (filter ?? "").trim().toLocaleLowerCase());
+    return matches(task, (filter ?? "").trim().toLocaleLowerCase(), this.clock.now());
   }
 
   get isFiltered() {
@@ -316,11 +316,11 @@ class Store {
 }
 
 /** Whether a task's name, schedule, job or status contains a text. */
-function matches(task, wanted) {
+function matches(task, wanted, now) {
   if (!wanted) return true;
   const failing = isFailing(task) ? "failing" : "";
   const failed = failing || task.last?.state === "failed" ? "failed" : "";
-  const texts = [task.name, task.pattern, task.words, task.job, findStatus(task), failing, failed];
+  const texts = [task.name, task.pattern, task.words, task.job, findStatus(task, now), failing, failed];
   return texts.join("\n").toLocaleLowerCase().includes(wanted);
 }
 

@@ -50,7 +50,7 @@ function renderPanel(store, el) {
   function drawState() {
     const tasks = [...store.tasks.values()];
     const count = tasks.filter(isFailing).length;
-    setText(summary, describeTasks(tasks));
+    setText(summary, describeTasks(tasks, store.clock.now()));
     setAttribute(summary, "title", summary.textContent);
     setText(failing, `${count} failing`);
     setAttribute(failing, "aria-pressed", String(Boolean(store.ui.failing)));
@@ -123,14 +123,12 @@ function describeBehind([waiting, lost]) {
   return `The history cannot be written, the log says why: ${count(waiting)} waiting. ${gone}`.trim();
 }
 
-function describeTasks(tasks) {
-  const count = (test) => tasks.filter(test).length;
+function describeTasks(tasks, now) {
+  const statuses = tasks.map((task) => findStatus(task, now));
   const parts = [tasks.length === 1 ? "1 task" : `${tasks.length} tasks`];
-  const running = count((task) => task.status === "running");
-  const paused = count((task) => findStatus(task) === "paused");
-  const stopped = count((task) => findStatus(task) === "stopped");
-  if (running) parts.push(`${running} running`);
-  if (paused) parts.push(`${paused} paused`);
-  if (stopped) parts.push(`${stopped} stopped`);
+  for (const status of ["running", "retrying", "snoozed", "queued", "paused", "stopped"]) {
+    const count = statuses.filter((each) => each === status).length;
+    if (count) parts.push(`${count} ${status}`);
+  }
   return parts.join(" · ");
 }

@@ -11,30 +11,31 @@ const STATUS = {
 };
 
 /** The status as a word with an icon: colour is a third sign, not the only one. An
- *  armed task whose last run failed is marked, and one that is paused. */
+ *  armed task whose last run failed is marked, and one that is paused. Beside it, how
+ *  many runs are queued. */
 class StatusMark {
   constructor() {
     this.holder = h("span", { class: "icr-holder" });
     this.word = h("span");
     this.el = h("span", { class: "icr-status" }, this.holder, this.word);
+    this.queued = h("span", { class: "icr-small icr-number icr-queued" });
   }
 
   draw(task, now) {
-    const status = findStatus(task);
-    const count = task.running.length;
+    const status = findStatus(task, now);
     setIcon(this.holder, status);
-    setText(this.word, describeRuns(task, status, count, now));
+    setText(this.word, describeStatus(task, status));
     setAttribute(this.el, "data-status", status);
     setAttribute(this.el, "title", describePause(task, now));
+    setText(this.queued, task.queued && status !== "queued" ? `${task.queued} queued` : "");
+    this.queued.hidden = !this.queued.firstChild;
   }
 }
 
-/** The status in words: how many runs are in progress, between attempts, and waiting. */
-function describeRuns({ running, queued }, status, count, now) {
-  const isRunning = status === "running" && count > 0;
-  const waits = isRunning && running.every((run) => isResting(run, now));
-  const word = !isRunning ? status : count > 1 ? `${count} running` : waits ? "retrying" : status;
-  return queued ? `${word}, ${queued} queued` : word;
+/** The status in words: of several runs, how many. */
+function describeStatus({ running, queued }, status) {
+  const count = { running: running.length, queued }[status] ?? 0;
+  return count > 1 ? `${count} ${status}` : status;
 }
 
 /** Whether a run is not over: it waits for its turn, or is in progress. */
@@ -47,12 +48,29 @@ function isResting(run, now) {
   return run.state === "running" && run.next !== undefined && run.next > now;
 }
 
-/** What a run in progress is doing, in a few words. */
+/** How a run that waits for its next attempt is shown. One that has no error was put
+ *  off by its job. */
+function findRest(run) {
+  return run.summary ? "retrying" : "snoozed";
+}
+
+/** For how long a run has been queued; "" for a slot of the past, as nobody knows. */
+function findWaited({ reason, date }, now) {
+  return reason === "catch_up" || reason === "backfill" ? "" : formatSpan(now - date);
+}
+
+/** What a run that is not over is doing, in a few words. */
 function describeProgress(run, now) {
-  const attempt = run.attempt ? `attempt ${run.attempt}` : "";
-  if (isResting(run, now)) return `${attempt || "again"} in ${formatSpan(Math.ceil(run.next - now))}`;
+  if (run.state === "queued") {
+    const waited = findWaited(run, now);
+    return waited ? `queued ${waited}` : "queued";
+  }
+  if (isResting(run, now)) {
+    const left = formatSpan(Math.ceil(run.next - now));
+    return findRest(run) === "snoozed" ? `again in ${left}` : `attempt ${run.attempt} in ${left}`;
+  }
   const time = `running ${formatSpan(now - (run.started ?? now))}`;
-  return attempt ? `${time}, ${attempt}` : time;
+  return run.attempt ? `${time}, attempt ${run.attempt}` : time;
 }
 
 /** Until when a task is paused, and why; null if it is not. */
@@ -63,11 +81,19 @@ function describePause({ pause, zone }, now) {
 }
 
 /** The displayed status: a task that is failing says so, unless it is doing something. */
-function findStatus(task) {
+function findStatus(task, now) {
   const known = STATUS[task.status] ?? "stopped";
+  if (known === "running") return findRests(task.running, now) ?? known;
   if (known === "idle" && task.pause) return "paused";
+  if (known === "idle" && task.queued) return "queued";
   const isAtRest = known === "idle" || known === "stopped";
   return isAtRest && isFailing(task) ? "failing" : known;
+}
+
+/** What all runs of a task wait for; null if one is in progress. */
+function findRests(running, now) {
+  if (!running.length || !running.every((run) => isResting(run, now))) return null;
+  return running.some((run) => findRest(run) === "retrying") ? "retrying" : "snoozed";
 }
 
 /** Whether a task's last start failed, or the last run of an armed one. A task that was
@@ -78,8 +104,15 @@ function isFailing(task) {
 }
 
 /** How a run is shown; "warning": it succeeded, but its result is not here. */
-function findState(run) {
+function findState(run, now) {
+  if (isResting(run, now)) return findRest(run);
   return run.unsent ? "warning" : findKind(run.state);
+}
+
+/** The run that is shown if none is chosen: the newest in progress, else the last one,
+ *  else the first that is queued. */
+function findFollowed({ running, last, waits }) {
+  return running[running.length - 1] ?? last ?? waits[0] ?? null;
 }
 
 /** The end of a run in a few words. */
@@ -247,7 +280,7 @@ class Countdown {
     const isDue = next === null && task.fires.length > 0;
     const blank = this.label ? "" : "–";
     setText(this.value, next === null ? (isDue ? "now" : blank) : formatSpan(Math.ceil(next - now)));
-    const none = findStatus(task) === "paused" ? "no next run" : "not scheduled";
+    const none = findStatus(task, now) === "paused" ? "no next run" : "not scheduled";
     if (this.label) setText(this.label, isDue ? "next" : next === null ? none : "next in");
     const coming = task.fires.filter((fire) => fire > now).map((fire) => formatInstant(fire, task.zone, now));
     const title = next === null ? null : `Next run ${coming.join(", ")} ${task.zone}`;
@@ -349,15 +382,18 @@ class RunList {
   /** @param {any} task @param {any[]} runs @param {string | null} shown @param {number} now */
   draw(task, runs, shown, now) {
     this.task = task;
-    const ended = runs.filter((run) => !task.running.some(({ id }) => id === run.id));
-    const known = [...ended, ...task.running].reverse();
+    const unfinished = [...task.running, ...task.waits];
+    const ended = runs.filter((run) => !unfinished.some(({ id }) => id === run.id));
+    const known = [...ended, ...unfinished].reverse();
     const older = this.store.findOlder(task.id);
     const ids = new Set(known.map(({ id }) => id));
     const all = [...known, ...older.runs.filter(({ id }) => !ids.has(id))];
     this.drawFoot(older);
     const { finished, failed, stopped, replaced, cancelled } = task.counts;
-    const total = finished + failed + stopped + replaced + cancelled + task.running.length;
-    const key = JSON.stringify([all.map((run) => [run.id, run.state]), shown, total]);
+    const total = finished + failed + stopped + replaced + cancelled + task.running.length + task.queued;
+    const looks = all.map((run) => [run.id, findState(run, now), run.attempt]);
+    const followed = findFollowed(task)?.id;
+    const key = JSON.stringify([looks, shown, followed, total]);
     if (key === this.drawn) return;
     this.drawn = key;
     if (!this.note.parentElement) {
@@ -368,7 +404,7 @@ class RunList {
     setText(this.note, `The last ${all.length} of ${total} runs`);
     const focused = document.activeElement?.getAttribute?.("data-run");
     const hadFocus = this.el.contains(document.activeElement);
-    this.el.replaceChildren(...all.map((run, index) => this.makeItem(task, run, run.id === shown, index === 0, now)));
+    this.el.replaceChildren(...all.map((run) => this.makeItem(task, run, run.id === shown, run.id === followed, now)));
     if (hadFocus) this.el.querySelector(`[data-run="${CSS.escape(focused ?? "")}"]`)?.focus();
   }
 
@@ -381,12 +417,12 @@ class RunList {
     this.said.hidden = !note;
   }
 
-  makeItem(task, run, isShown, isNewest, now) {
-    const state = findState(run);
-    const word = run.state === "finished" && run.unsent ? "warning" : describeOutcome(run.state, run.slots);
-    const isOver = state === "missed" || state === "skipped";
-    const end = run.state === "running" || isOver ? word : run.duration === null ? "–" : formatDuration(run.duration);
-    const pick = () => this.choose(isNewest ? null : run.id);
+  makeItem(task, run, isShown, isFollowed, now) {
+    const state = findState(run, now);
+    const summary = describeSummary(run);
+    // Not for how long a run has been in progress: that is old at once.
+    const said = isUnfinished(run) ? describeItem(run, state) : describeEnd(run);
+    const pick = () => this.choose(isFollowed ? null : run.id);
     return h(
       "button",
       {
@@ -395,15 +431,25 @@ class RunList {
         role: "option",
         "aria-selected": isShown ? "true" : "false",
         "data-run": run.id,
-        title: `${word}${describeSummary(run) ? `: ${describeSummary(run)}` : ""}`,
+        title: summary ? `${said}: ${summary}` : said,
         on: { click: pick },
       },
       icon(state),
       h("span", { class: "icr-number" }, formatInstant(run.started ?? run.date, task.zone, now)),
-      h("span", { class: "icr-number icr-muted" }, end),
+      h("span", { class: "icr-number icr-muted" }, describeItem(run, state)),
       h("span", { class: "icr-clip icr-muted" }, describeReason(run)),
     );
   }
+}
+
+/** A run of a list in a word or two: how long it took, unless something else is worth
+ *  more: what has ended it, how many attempts there were. */
+function describeItem(run, state) {
+  if (run.unsent) return "warning";
+  if (run.state === "running") return state !== "running" || !run.attempt ? state : `attempt ${run.attempt}`;
+  if (run.state !== "finished" && run.state !== "failed") return describeOutcome(run.state, run.slots);
+  if (run.attempt) return `${run.attempt} attempts`;
+  return run.duration === null ? "–" : formatDuration(run.duration);
 }
 
 /** One line that says which run is shown and how it ended. */
@@ -419,12 +465,11 @@ class RunHead {
   draw(task, run, now) {
     this.el.hidden = !run;
     if (!run) return;
-    const state = findState(run);
+    const state = findState(run, now);
     setIcon(this.holder, state);
     setAttribute(this.el, "data-state", state);
     setText(this.when, formatInstant(run.started ?? run.date, task.zone, now));
-    const end =
-      state === "running" ? describeProgress(run, now) : describeEnd(run);
+    const end = isUnfinished(run) ? describeProgress(run, now) : describeEnd(run);
     setText(this.how, [describeReason(run), end].filter(Boolean).join(", "));
     const summary = run.shows_result && state === "finished" ? "" : describeSummary(run);
     setText(this.summary, state === "finished" && summary ? `→ ${summary}` : summary);

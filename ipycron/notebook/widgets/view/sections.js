@@ -193,7 +193,9 @@ const COUNTED = ["finished", "failed", "stopped", "missed", "skipped"];
 const ORDER = ["failed", "missed", "stopped", "skipped", "finished"];
 
 function describeCounted(counts) {
-  const parts = counts.map((count, n) => (count ? `${count.toLocaleString("en")} ${COUNTED[n]}` : ""));
+  // By a stop, a newer run, or their own job.
+  const words = COUNTED.map((kind) => (kind === "stopped" ? "ended early" : kind));
+  const parts = counts.map((count, n) => (count ? `${count.toLocaleString("en")} ${words[n]}` : ""));
   return parts.filter(Boolean).join(", ");
 }
 
@@ -402,16 +404,20 @@ class EventLog extends Section {
   }
 }
 
-function findEventState({ event, stopped, reason }) {
+function findEventState(event) {
+  const { event: name, stopped, reason } = event;
   if (stopped || reason === "cancelled") return "stopped";
-  if (event.endsWith("failed")) return "failed";
-  if (event.endsWith("finished")) return "finished";
-  return isProblem({ event, stopped, reason }) ? "warning" : "";
+  if (name.endsWith("failed")) return "failed";
+  if (name.endsWith("finished")) return "finished";
+  if (name === "execution:queued") return "queued";
+  if (name === "execution:retry") return findRest(event);
+  return isProblem(event) ? "warning" : "";
 }
 
-/** What a stop ended and what a pause skipped is no problem: the user wanted it. */
-function isProblem({ event, stopped, reason }) {
-  return PROBLEMS.has(event) && !stopped && !["paused", "excluded"].includes(reason);
+/** What a stop ended, a pause skipped or a job put off is no problem: the user wanted it. */
+function isProblem(event) {
+  if (event.event === "execution:retry") return findRest(event) === "retrying";
+  return PROBLEMS.has(event.event) && !event.stopped && !["paused", "excluded"].includes(event.reason);
 }
 
 function describeEvent(event, zone, now) {
@@ -424,7 +430,7 @@ function describeEvent(event, zone, now) {
     case "execution:queued":
       return "waits for its turn";
     case "execution:retry":
-      return summary ? `an attempt failed: ${summary}` : "is to run again later";
+      return summary ? `an attempt failed: ${summary}` : "snoozed by its job: runs again later";
     case "execution:finished":
       if (event.reason === "cancelled") return `cancelled by its job${summary ? `: ${summary}` : ""}`;
       return `finished in ${took}${summary ? ` → ${summary}` : ""}`;

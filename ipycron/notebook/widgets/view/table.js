@@ -13,11 +13,11 @@ const COLUMNS = [
 
 /** The sort key of a column: a text, a number, or null if there is nothing yet. */
 const SORTS = {
-  status: (task) => findStatus(task),
+  status: (task, now) => findStatus(task, now),
   name: (task) => task.name,
   pattern: (task) => task.pattern,
   next: (task, now) => findNext(task.fires, now),
-  last: (task) => findStart(findLast(task)),
+  last: (task) => findStart(findFollowed(task)),
   duration: (task) => task.last?.duration ?? null,
 };
 /** Columns whose first click shows the largest first: the newest run, the longest. */
@@ -27,11 +27,6 @@ const COLLATOR = new Intl.Collator(undefined, { numeric: true });
 /** Compare two values of a column as ascending; see `SORTS`. */
 function compare(a, b) {
   return typeof a === "string" ? COLLATOR.compare(a, b) : a - b;
-}
-
-/** The run whose time a row shows: the newest in progress, else the last. */
-function findLast(task) {
-  return task.running[task.running.length - 1] ?? task.last;
 }
 
 function findStart(run) {
@@ -70,7 +65,7 @@ class Row {
       "tr",
       { class: "icr-row", "data-task": id },
       h("th", { scope: "row" }, this.opener, counts),
-      h("td", {}, this.status.el),
+      h("td", {}, this.status.el, this.status.queued),
       h("td", {}, this.pattern, this.words),
       h("td", {}, this.countdown.el, this.at),
       h("td", {}, this.lastLine, this.summary),
@@ -87,7 +82,6 @@ class Row {
   draw(task, now) {
     if (task === this.task) return;
     this.task = task;
-    this.status.draw(task, now);
     setText(this.name, task.name);
     setAttribute(this.name, "title", task.name);
     setText(this.pattern, task.pattern);
@@ -101,18 +95,21 @@ class Row {
 
   drawTime(now) {
     const { task } = this;
+    this.status.draw(task, now);
     this.countdown.draw(task, now);
     const next = findNext(task.fires, now);
     const isWhole = task.pattern.split(" ").length < 6; // no field of seconds
     const at = next === null ? "" : formatInstant(next, task.zone, now, isWhole);
     setText(this.at, at && at + nameZone(next, task.zone));
-    const run = findLast(task);
-    const state = run ? findState(run) : "";
+    const run = findFollowed(task);
+    const state = run ? findState(run, now) : "";
     setAttribute(this.lastLine, "data-state", state);
     this.lastHolder.hidden = !run;
     if (run) setIcon(this.lastHolder, state);
-    setText(this.last, run ? formatInstant(findStart(run), task.zone, now) : "–");
+    setText(this.last, run ? describeWhen(run, task.zone, now) : "–");
     setText(this.took, run ? describeTook(run, now) : "");
+    const goesOn = run && isResting(run, now) ? `${describeProgress(run, now)}, at ${formatInstant(run.next, task.zone, now)}` : null;
+    setAttribute(this.lastLine, "title", goesOn);
     const { trouble } = task;
     const summary = trouble ? `did not start: ${trouble}` : run ? describeSummary(run) : "";
     setText(this.summary, summary);
@@ -121,8 +118,14 @@ class Row {
   }
 }
 
+/** When a run was, or goes on. */
+function describeWhen(run, zone, now) {
+  return isResting(run, now) ? `in ${formatSpan(Math.ceil(run.next - now))}` : formatInstant(findStart(run), zone, now);
+}
+
 function describeTook(run, now) {
-  if (isResting(run, now)) return describeProgress(run, now);
+  if (isResting(run, now)) return run.attempt ? `attempt ${run.attempt}` : "";
+  if (run.state === "queued") return findWaited(run, now);
   if (run.state === "running") return formatSpan(now - (run.started ?? now));
   return run.duration === null ? "" : formatDuration(run.duration);
 }
