@@ -97,7 +97,10 @@ def test_exclusions_are_options_of_the_line(session):
     found = complete("%%cron 0 9 * * * --on-excluded ", session.shell)
     assert found.texts == ["skip", "next"]
     session.run("%%cron 0 9 * * * --exclude satt\n1")
-    assert "--exclude: got 'satt', expected dates" in str(session.result.error_in_exec)
+    assert str(session.result.error_in_exec) == (
+        "--exclude: got 'satt', expected text such as 'sat,sun', '22:00-06:00', "
+        "'mon-fri 12:00-13:00', '2026-12-24..2027-01-01' or 'holidays:DE'"
+    )
 
 
 def test_reasons_are_shown(session):

@@ -185,8 +185,10 @@ def _check(flag: str, text: str, value: Any, option: MagicOption) -> Any:
     try:
         return option.check(flag, value)
     except InvalidOption as error:
-        # The rest is for programs: "(int, float or timedelta)", "or None".
-        expected = error.expected.partition(" (")[0].removesuffix(", or None")
+        # The rest is for programs: "(int, float or timedelta)", "or None", and what is
+        # no text.
+        expected = re.sub(r" \([^()]*\)$", "", error.expected.removesuffix(", or None"))
+        expected = expected[max(0, expected.find("text such as ")) :]
         shown = _show(text, option.kind)
         raise LineError(f"{flag}: got {shown}, expected {expected}") from None
 
