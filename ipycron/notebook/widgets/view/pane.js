@@ -98,7 +98,9 @@ class Pane {
     if (reset) this.isOld = true;
     this.run = run;
     this.items = this.store.opened?.pane?.items ?? [];
-    if (this.isOld && (items.length || !(run && isUnfinished(run)))) this.clear();
+    // One that the user has chosen has no other's output, not even for a moment.
+    const isAwaited = run && isUnfinished(run) && run.id !== this.chosen;
+    if (this.isOld && (items.length || !isAwaited)) this.clear();
     for (const [kind, value] of items) this.add(kind, value);
     this.showEnd();
     this.follow();
