@@ -68,7 +68,8 @@ class Watch:
 
     def _format_durations(self, task: Task) -> Text:
         text = Text(draw_bars(self._durations[task.id]))
-        text.append(f"\n{self.runs[task.id]} runs")
+        count = self.runs[task.id]
+        text.append("\n1 run" if count == 1 else f"\n{count} runs")
         if self.failures[task.id]:
             text.append(f"\n{self.failures[task.id]} failed", style="red")
         return text

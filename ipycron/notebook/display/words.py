@@ -32,6 +32,7 @@ _CALLS = {
     "Call stop() or destroy() without waiting": "Stop or destroy it without waiting",
 }
 """Advice for programs, and its replacement in a notebook."""
+_SET_POOL = re.compile(r"Call ipycron\.set_pool\((.+?), limit\) first\.")
 _RUN_ID = re.compile(r"\bbusy with run \S+")
 
 _MINUTE = 60
@@ -183,6 +184,7 @@ def format_text(text: str) -> str:
     for phrase, instead in _CALLS.items():
         text = text.replace(phrase, instead)
     text = _RUN_ID.sub("busy with another run", text)
+    text = _SET_POOL.sub(r"Make it first: %cron pool \1 LIMIT.", text)
     return _get_options().sub(_format_option, text)
 
 

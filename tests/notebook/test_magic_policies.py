@@ -1,0 +1,84 @@
+"""Attempts, queues and cancelled runs as the magics show them as text."""
+
+import re
+
+import pytest
+from polling import SECONDS, eventually
+
+import ipycron
+from ipycron import get_task
+
+
+def test_cancelled_run_is_not_called_finished(session):
+    """It says what its job has said."""
+    session.run(
+        "%%cron @yearly --name it --quiet\nimport ipycron\nraise ipycron.Cancel('no')"
+    )
+    said = session.run("%cron run it --wait")
+    assert re.search(r"it: \S+ cancelled after \S+ m?s: no\n", said)
+    assert "cancelled after" in session.run("%cron show it")
+
+
+def test_attempts_are_counted_where_a_run_is_shown(session):
+    """However it ended; and why it has ended."""
+    session.run(
+        "%%cron @yearly --name it --retry 1 --retry-delay 0.1 --quiet\n"
+        "ctx.attempt - 1 or 1 / 0"
+    )
+    said = session.run("%cron run it --wait")
+    assert re.search(r"it: \S+ finished in \S+ m?s, 2 attempts: 1\n", said)
+    session.run("%%cron @yearly --name it --retry 1 --retry-delay 0.1 --quiet\n1 / 0")
+    session.run("%cron run it --wait")
+    assert re.search(
+        r"failed after \S+ m?s, 2 attempts: ZeroDivisionError: division by zero "
+        r"\(no further attempt: all 2 are used up\)",
+        session.run("%cron show it"),
+    )
+
+
+def test_run_between_two_attempts_is_not_called_running(session):
+    """It says when the next one begins, and why there is one."""
+    session.run("%%cron @yearly --name it --retry 1 --retry-delay 1h --quiet\n1 / 0")
+    session.run("%cron run it")
+    task = get_task("it")
+    eventually(lambda: any(run.next_attempt_at for run in task.running))
+    said = session.run("%cron show it")
+    assert re.match(r"it +retrying\n", said)
+    assert re.search(r"last run +\S+ attempt 2 at [\d:]+: ZeroDivisionError: div", said)
+    assert "retrying" in session.run("%cron list")
+    session.run("%cron stop it --force")
+    assert "ended by the stop of the task" in session.run("%cron show it")
+
+
+def test_queued_runs_are_counted_with_the_status(session, tmp_path):
+    """Also of a task that runs nothing meanwhile: another one has the place."""
+    path = tmp_path / "release"
+    session.run("%cron pool words 1")
+    wait = f"import pathlib, threading\nwhile not pathlib.Path({str(path)!r}).exists():"
+    for name in ("first", "second"):
+        options = f"--name {name} --pool words --overlap queue --quiet"
+        session.run(
+            f"%%cron @yearly {options}\n{wait}\n    threading.Event().wait(0.01)"
+        )
+    first, second = get_task("first"), get_task("second")
+    calls = [first.execute(), first.execute()]
+    eventually(lambda: first.running)
+    calls.append(second.execute())
+    eventually(lambda: first.queued and second.queued)
+    said = session.run("%cron list")
+    assert "running, 1 queued" in said
+    assert "idle, 1 queued" in said
+    path.touch()
+    for call in calls:
+        call.result(SECONDS)
+    eventually(lambda: "queued" not in session.run("%cron list"))
+
+
+def test_pool_that_nobody_has_made_is_made_by_a_magic(session):
+    """The advice is what one types here."""
+    ipycron.set_pool("the disk", 1)
+    session.run("%%cron @yearly --pool dsk\n1")
+    said = str(session.result.error_in_exec)
+    assert "Make it first: %cron pool 'dsk' LIMIT." in said
+    with pytest.raises(ipycron.IpycronError, match=r"Call ipycron\.set_pool\('dsk'"):
+        ipycron.create_task("@yearly", int, pool="dsk")
