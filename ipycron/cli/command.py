@@ -48,6 +48,7 @@ _ALIASES = {
     "timezone": ("--tz",),
     "max_executions": ("--max",),
 }
+_ACTIONS = {OptionKind.FLAG: "store_true", OptionKind.TEXTS: "append"}
 _FIELDS = ("second", "minute", "hour", "day of month", "month", "day of week")
 
 
@@ -161,8 +162,8 @@ def _add_option(
     **_: Any,
 ) -> None:
     flags = (f"--{name.replace('_', '-')}", *_ALIASES.get(name, ()))
-    if kind is OptionKind.FLAG:
-        parser.add_argument(*flags, action="store_true", help=help)
+    if kind in _ACTIONS:
+        parser.add_argument(*flags, action=_ACTIONS[kind], help=help)
         return
     convert: dict[OptionKind, Any] = {
         OptionKind.NUMBER: int,

@@ -207,7 +207,7 @@ class TaskOptions(Policy):
         None,
         check_exclude,
         "when not to run: sat,sun; 22:00-06:00; 2026-12-24..2027-01-01; holidays:DE",
-        kind=OptionKind.TEXT,
+        kind=OptionKind.TEXTS,
     )
     day_or: bool = option(
         True,

@@ -27,6 +27,7 @@ class OptionKind(Enum):
     FACTOR = "X"
     DURATION = "TIME"
     NAMES = "NAMES"
+    TEXTS = "TEXT [...]"  # may be given more than once
     PAIR = "KEY=VALUE"
     OBJECT = "VARIABLE"
 

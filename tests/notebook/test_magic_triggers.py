@@ -99,8 +99,19 @@ def test_exclusions_are_options_of_the_line(session):
     session.run("%%cron 0 9 * * * --exclude satt\n1")
     assert str(session.result.error_in_exec) == (
         "--exclude: got 'satt', expected text such as 'sat,sun', '22:00-06:00', "
-        "'mon-fri 12:00-13:00', '2026-12-24..2027-01-01' or 'holidays:DE'"
+        "'mon-fri 12:00-13:00', '2026-12-24..2027-01-01' or 'holidays:DE'. "
+        "Did you mean 'sat'?"
     )
+
+
+def test_exclusions_that_are_given_more_than_once_add_up(session):
+    """None of them is lost: a task would run when it must not."""
+    words = "--exclude sat,sun --exclude=2999-12-24 --exclude '22:00-06:00; 2999-12-25'"
+    session.run(f"%%cron 0 9 * * * --name it {words}\n1")
+    text = get_task("it").options.exclude.text
+    assert text == "sat,sun; 2999-12-24; 22:00-06:00; 2999-12-25"
+    session.run("%%cron 0 9 * * * --exclude sat --exclude sunn\n1")
+    assert "--exclude: got 'sunn'" in str(session.result.error_in_exec)
 
 
 def test_reasons_are_shown(session):
@@ -111,3 +122,16 @@ def test_reasons_are_shown(session):
     assert "Saturday: does not match mon-fri" in said
     session.run("%cron why it")
     assert "write a task's name and an instant" in str(session.result.error_in_exec)
+
+
+@pytest.mark.parametrize(
+    ("options", "meant"),
+    [
+        ("--overlap queu", "queue"),
+        ("--retry 1 --retry-on ConectionError", "ConnectionError"),
+    ],
+)
+def test_word_that_is_close_to_another_is_suggested(session, options, meant):
+    """As by the functions."""
+    session.run(f"%%cron @daily {options}\n1")
+    assert f". Did you mean {meant!r}?" in str(session.result.error_in_exec)

@@ -423,6 +423,17 @@ def test_run_repeats_a_script_that_fails(tmp_path):
     assert b"in the second attempt" in done.stdout
 
 
+def test_exclusions_that_are_given_more_than_once_add_up(job):
+    """The last one alone would leave every other day."""
+    done = run("--exclude", "mon-thu", "--exclude", "fri-sun", EACH, job)
+    assert done.returncode == 2
+    assert b"expected something that leaves a slot" in done.stderr
+    done = run(
+        "--max", "1", "--exclude", "2020-01-01", "--exclude", "2021-01-01", EACH, job
+    )
+    assert (done.stderr, done.returncode) == (b"err\n", 0)
+
+
 def test_run_takes_catch_up(job):
     """The task runs as ever."""
     knobs = ("--catch-up", "latest", "--catch-up-window", "3600")

@@ -157,6 +157,8 @@ def _take_option(
         value = {**values.get(option.target, {}), **value}
     elif option.kind is OptionKind.NAMES:
         value = (*values.get(option.target, ()), *value)
+    elif option.kind is OptionKind.TEXTS:
+        value = [*values.get(option.target, ()), value]
     values[option.target] = _check(flag, text, value, option)
 
 
@@ -190,7 +192,9 @@ def _check(flag: str, text: str, value: Any, option: MagicOption) -> Any:
         expected = re.sub(r" \([^()]*\)$", "", error.expected.removesuffix(", or None"))
         expected = expected[max(0, expected.find("text such as ")) :]
         shown = _show(text, option.kind)
-        raise LineError(f"{flag}: got {shown}, expected {expected}") from None
+        near = re.search(r" Did you mean '[^']*'\?", str(error))
+        advice = f".{near[0]}" if near else ""
+        raise LineError(f"{flag}: got {shown}, expected {expected}{advice}") from None
 
 
 def _read(  # noqa: PLR0911 - one for each kind
@@ -210,7 +214,7 @@ def _read(  # noqa: PLR0911 - one for each kind
             return {name: value}
         case OptionKind.OBJECT if text in names:
             return names[text]
-        case OptionKind.TEXT:
+        case OptionKind.TEXT | OptionKind.TEXTS:
             return text
     near = suggest(text, names) if kind is OptionKind.OBJECT else ""
     raise LineError(
@@ -228,6 +232,7 @@ def _show(text: str, kind: OptionKind) -> str:
 
 _EXPECTED = {
     OptionKind.TEXT: "a value",
+    OptionKind.TEXTS: "a value",
     OptionKind.NUMBER: "a whole number",
     OptionKind.FACTOR: "a number such as 2 or 0.1",
     OptionKind.DURATION: "a time such as 90, 1.5, 10m or 2h",
