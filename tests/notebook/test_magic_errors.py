@@ -246,7 +246,7 @@ def test_cell_without_a_body_is_refused(session):
             (
                 "%cron has no command 'lst'. Did you mean 'list'? Commands: list, "
                 "start, stop, pause, resume, run, destroy, show, history, logs, next, "
-                "explain, why, panel, wait; "
+                "explain, why, pool, panel, wait; "
                 "else EXPRESSION FILE."
             ),
         ),
