@@ -261,11 +261,13 @@ class InvalidOption(IpycronError, ValueError):
         option: its name.
         value: the text that stands for the value; see `describe_value`.
         expected: what it accepts.
+        advice: a sentence that says what to do, or "".
     """
 
     option: str
     value: object
     expected: str
+    advice: str
 
     def __init__(
         self, *, option: str, value: object, expected: str, advice: str = ""
@@ -277,6 +279,7 @@ class InvalidOption(IpycronError, ValueError):
             option=option,
             value=shown,
             expected=expected,
+            advice=advice,
         )
 
 

@@ -210,6 +210,8 @@ def _check_failure(name: str, item: Any) -> None:
             return
         known = [n for n in vars(builtins) if _is_builtin(n)]
         advice = suggest(item, [*known, TIMEOUT, CRASH]).strip()
+        own = f"A class of your script or notebook is {f'{_MAIN}.{item}'!r}."
+        advice = advice or own
         raise InvalidOption(option=name, value=item, expected=_ACCEPTED, advice=advice)
     raise InvalidOption(option=name, value=item, expected=_ACCEPTED)
 

@@ -155,7 +155,16 @@ def test_words_are_split_as_by_a_shell(line, words):
             "--retry-on Flaky",
             (
                 "--retry-on: got 'Flaky', expected an exception class or its name, "
-                "'timeout', 'crash', or an exit code from 1 to 255"
+                "'timeout', 'crash', or an exit code from 1 to 255. A class of your "
+                "script or notebook is '__main__.Flaky'."
+            ),
+        ),
+        (
+            "--exclude satt",
+            (
+                "--exclude: got 'satt', expected text such as 'sat,sun', "
+                "'22:00-06:00', 'mon-fri 12:00-13:00', '2026-12-24..2027-01-01' or "
+                "'holidays:DE'. Did you mean 'sat'?"
             ),
         ),
         (

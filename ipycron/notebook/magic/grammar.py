@@ -192,8 +192,7 @@ def _check(flag: str, text: str, value: Any, option: MagicOption) -> Any:
         expected = re.sub(r" \([^()]*\)$", "", error.expected.removesuffix(", or None"))
         expected = expected[max(0, expected.find("text such as ")) :]
         shown = _show(text, option.kind)
-        near = re.search(r" Did you mean '[^']*'\?", str(error))
-        advice = f".{near[0]}" if near else ""
+        advice = f". {error.advice}" if error.advice else ""
         raise LineError(f"{flag}: got {shown}, expected {expected}{advice}") from None
 
 

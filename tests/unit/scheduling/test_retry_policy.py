@@ -123,6 +123,12 @@ def test_mistyped_class_is_corrected():
         Retry(1, on="ConectionError")
 
 
+def test_name_of_an_own_class_is_answered_with_its_module():
+    """In a magic, a class can only be given by name."""
+    with pytest.raises(InvalidOption, match=r"is '__main__\.ApiProblem'\."):
+        Retry(1, on="ApiProblem")
+
+
 @pytest.mark.parametrize("value", ["3", -1, 1.0, True, [3]])
 def test_option_takes_a_number_or_a_policy(value):
     """Nothing else."""
