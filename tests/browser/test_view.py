@@ -311,6 +311,7 @@ def test_status_and_filter_agree_on_what_is_failing(
         "id": "t",
         "name": "it",
         "status": status,
+        "running": [],
         "trouble": trouble,
         "last": last and {"state": last},
     }
@@ -342,6 +343,7 @@ def test_paused_task_is_paused_where_it_is_idle(bare_page, status, shown):
           const pause = { until: 1900000000, note: "down" };
           const last = { state: "failed" };
           const task = { id: "t", name: "it", zone: "UTC", status, pause, last };
+          task.running = [];
           return [findStatus(task), describePause(task, 0), isFailing(task)];
         }""",
         status,
@@ -350,6 +352,45 @@ def test_paused_task_is_paused_where_it_is_idle(bare_page, status, shown):
     assert found[1].startswith("paused until ")
     assert found[1].endswith(" (down)")
     assert found[2] == (status == "running")
+
+
+RETRIED = {"state": "running", "summary": "ValueError: no", "attempt": 2, "next": 160}
+SNOOZED = {**RETRIED, "summary": ""}
+BEGUN = {**RETRIED, "next": 90}
+
+
+@pytest.mark.parametrize(
+    ("running", "queued", "now", "shown"),
+    [
+        ([RETRIED], 0, 100, ["retrying", "retrying", "attempt 2 in 01:00"]),
+        ([RETRIED], 2, 160, ["running", "running", "running 01:10, attempt 2"]),
+        ([SNOOZED], 0, 100, ["snoozed", "snoozed", "again in 01:00"]),
+        ([SNOOZED, RETRIED], 0, 100, ["retrying", "retrying", "attempt 2 in 01:00"]),
+        (
+            *([RETRIED, BEGUN], 0, 100),
+            ["running", "2 running", "running 00:10, attempt 2"],
+        ),
+        ([], 1, 100, ["queued", "queued", None]),
+        ([], 3, 100, ["queued", "3 queued", None]),
+    ],
+)
+def test_status_says_what_all_runs_of_a_task_wait_for(
+    bare_page, running, queued, now, shown
+):
+    """Retrying or snoozed only while nothing is in progress, by the clock."""
+    found = bare_page.evaluate(
+        """([running, queued, now]) => {
+          const status = running.length ? "running" : "idle";
+          const runs = running.map((run) => ({ started: 90, ...run }));
+          const task = { id: "t", name: "it", status, running: runs, queued };
+          const shown = findStatus(task, now);
+          const newest = runs[runs.length - 1];
+          const said = newest ? describeProgress(newest, now) : null;
+          return [shown, describeStatus(task, shown), said];
+        }""",
+        [running, queued, now],
+    )
+    assert found == shown
 
 
 @pytest.mark.parametrize(
