@@ -158,7 +158,15 @@ class InlineRun:
     closures of a thousand runs would trigger the garbage collector.
     """
 
-    __slots__ = ("_awaited", "_execution", "_outcome", "_task", "_worker", "future")
+    __slots__ = (
+        "_awaited",
+        "_execution",
+        "_is_ended",
+        "_outcome",
+        "_task",
+        "_worker",
+        "future",
+    )
 
     def __init__(
         self,
@@ -171,6 +179,7 @@ class InlineRun:
         self._outcome: Outcome
         self._task: asyncio.Task[None] | None = None
         self._awaited: AwaitedElsewhere | None = None
+        self._is_ended = False  # by the scheduler, before it returned
         self.future = future
 
     def __call__(self) -> None:
@@ -186,7 +195,14 @@ class InlineRun:
             outcome = self._fail(error)
         self.end(outcome)
 
+    def _make_cancelled(self) -> Outcome:
+        """Return the outcome of a cancelled coroutine: stopped only if it was."""
+        error = ExecutionStopped(name=self._worker.job.name)
+        return Outcome.of_error(error) if self._is_ended else make_failure(error)
+
     def _fail(self, error: BaseException) -> Outcome:
+        if self._is_ended and isinstance(error, ExecutionStopped):
+            return Outcome.of_error(error)
         return judge_failure(error, self._worker.job.judge)
 
     def _await(self, awaitable: Any) -> Any:
@@ -210,10 +226,11 @@ class InlineRun:
     def _handle_cancelled(self, task: asyncio.Task[None]) -> None:
         """End a run that was cancelled before its first step."""
         if task.cancelled():
-            self.end(make_failure(ExecutionStopped(name=self._worker.job.name)))
+            self.end(self._make_cancelled())
 
     def cancel(self) -> None:
         """Cancel a coroutine, which may take its time or ignore it."""
+        self._is_ended = True
         if self._task is not None:
             self._task.cancel()
         elif self._awaited is not None:
@@ -229,7 +246,7 @@ class InlineRun:
             refuse_generator(result)
             outcome = make_success(result)
         except asyncio.CancelledError:
-            outcome = make_failure(ExecutionStopped(name=self._worker.job.name))
+            outcome = self._make_cancelled()
         except BaseException as error:  # noqa: BLE001 - border: job
             outcome = self._fail(error)
         self.end(outcome)

@@ -136,8 +136,33 @@ def test_stop_cancels_what_is_awaited():
         await task.stop()
         with pytest.raises(ExecutionStopped):
             await completion
+        assert task.last_run.outcome == "stopped"
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("how", ["stop", "destroy"])
+def test_coroutine_that_is_stopped_has_not_failed(how):
+    """As a worker that is ended has not: its row says so, and nothing is repeated."""
+
+    async def main():
+        begun = asyncio.Event()
+
+        async def wait():
+            begun.set()
+            await asyncio.sleep(60)
+
+        task = ipycron.create_task(NEVER, wait, retry=3, name=how, stop_timeout=0.1)
+        await task.start()
+        completion = task.execute()
+        await begun.wait()
+        await getattr(task, how)()
+        with pytest.raises(ExecutionStopped):
+            await completion
+
+    asyncio.run(main())
+    (row,) = ipycron.history(how)
+    assert (row.outcome, row.summary) == ("stopped", None)
 
 
 def test_error_of_what_is_awaited_is_the_runs():
