@@ -195,15 +195,14 @@ class InlineRun:
             outcome = self._fail(error)
         self.end(outcome)
 
-    def _make_cancelled(self) -> Outcome:
-        """Return the outcome of a cancelled coroutine: stopped only if it was."""
-        error = ExecutionStopped(name=self._worker.job.name)
-        return Outcome.of_error(error) if self._is_ended else make_failure(error)
-
     def _fail(self, error: BaseException) -> Outcome:
-        if self._is_ended and isinstance(error, ExecutionStopped):
-            return Outcome.of_error(error)
-        return judge_failure(error, self._worker.job.judge)
+        """Return the outcome of an error; a cancelled run is stopped only if it was."""
+        judge = self._worker.job.judge
+        if not isinstance(error, asyncio.CancelledError):
+            return judge_failure(error, judge)
+        if self._is_ended:
+            return Outcome.of_error(ExecutionStopped(name=self._worker.job.name))
+        return replace(make_cancelled(error), judgement=judge(error))
 
     def _await(self, awaitable: Any) -> Any:
         """Await on a loop what the function has returned; wait for that."""
@@ -212,7 +211,7 @@ class InlineRun:
             self._awaited = origin.start(awaitable)
             if self._awaited is not None and self._awaited.wait(origin):
                 if self._awaited.future.cancelled():
-                    raise ExecutionStopped(name=self._worker.job.name)
+                    raise asyncio.CancelledError
                 return self._awaited.future.result()
         return asyncio.run(follow(awaitable))
 
@@ -226,7 +225,7 @@ class InlineRun:
     def _handle_cancelled(self, task: asyncio.Task[None]) -> None:
         """End a run that was cancelled before its first step."""
         if task.cancelled():
-            self.end(self._make_cancelled())
+            self.end(self._fail(asyncio.CancelledError()))
 
     def cancel(self) -> None:
         """Cancel a coroutine, which may take its time or ignore it."""
@@ -245,8 +244,6 @@ class InlineRun:
                     result = await result
             refuse_generator(result)
             outcome = make_success(result)
-        except asyncio.CancelledError:
-            outcome = self._make_cancelled()
         except BaseException as error:  # noqa: BLE001 - border: job
             outcome = self._fail(error)
         self.end(outcome)
@@ -387,6 +384,25 @@ def judge_failure(error: BaseException, judge: Judge) -> Outcome:
     if judgement.snooze is not None:
         return Outcome(is_ok=False, judgement=judgement)
     return replace(make_failure(error), judgement=judgement)
+
+
+def make_cancelled(error: asyncio.CancelledError) -> Outcome:
+    """Return the outcome of a job that was cancelled, though nobody ended its run."""
+    # Raised again in the caller, it would say that the waiting was cancelled.
+    stand_in = RemoteError(
+        type_name="CancelledError",
+        message=safe_str(error) or _CANCELLED,
+        traceback_text=format_traceback(error),
+        reason="CancelledError cancels whoever awaits the run",
+    )
+    summary = show_controls(f"{stand_in}".partition("\n")[0])
+    return Outcome(is_ok=False, value=stand_in, summary=summary)
+
+
+_CANCELLED = (
+    "the job raised it, or something that it awaits or its event loop was cancelled; "
+    "its task was not stopped."
+)
 
 
 def make_failure(error: BaseException) -> Outcome:

@@ -11,7 +11,7 @@ from polling import SECONDS
 
 import ipycron
 from ipycron.client.jobs import Cell
-from ipycron.errors import ExecutionStopped
+from ipycron.errors import ExecutionStopped, RemoteError
 from ipycron.process.wire.payload import Payload
 
 
@@ -163,6 +163,66 @@ def test_coroutine_that_is_stopped_has_not_failed(how):
     asyncio.run(main())
     (row,) = ipycron.history(how)
     assert (row.outcome, row.summary) == ("stopped", None)
+
+
+async def raise_it():
+    """Raise what a cancellation raises."""
+    raise asyncio.CancelledError
+
+
+async def await_what_is_cancelled():
+    """As a job does whose request was given up elsewhere."""
+    future = asyncio.get_running_loop().create_future()
+    future.cancel()
+    await future
+
+
+async def be_cancelled():
+    """As all tasks of a loop are at its end."""
+    asyncio.current_task().cancel()
+    await asyncio.sleep(60)
+
+
+@pytest.mark.parametrize("returns_it", [False, True])
+@pytest.mark.parametrize("work", [raise_it, await_what_is_cancelled, be_cancelled])
+def test_job_that_is_cancelled_by_others_has_failed(work, returns_it):
+    """Its task was not stopped, and nothing says so; a retry follows."""
+    name = f"{work.__name__} {returns_it}"
+
+    def begin():
+        return work()
+
+    async def main():
+        job = begin if returns_it else work
+        retry = ipycron.Retry(1, delay=0.01, on=asyncio.CancelledError)
+        task = ipycron.create_task(NEVER, job, name=name, retry=retry)
+        await task.start()
+        with pytest.raises(RemoteError, match=r"^CancelledError: .* was not stopped"):
+            await task.execute()
+
+    asyncio.run(main())
+    (row,) = ipycron.history(name)
+    assert (row.outcome, row.error_type, row.attempts) == (
+        "failed",
+        "CancelledError",
+        2,
+    )
+    assert "not stopped" in row.error
+
+
+def test_job_that_is_cancelled_with_a_reason_says_it():
+    """It is the error's text."""
+
+    async def work():
+        raise asyncio.CancelledError("no more tea")
+
+    async def main():
+        task = ipycron.create_task(NEVER, work)
+        await task.start()
+        with pytest.raises(RemoteError, match=r"^CancelledError: no more tea$"):
+            await task.execute()
+
+    asyncio.run(main())
 
 
 def test_error_of_what_is_awaited_is_the_runs():
