@@ -32,8 +32,9 @@ class HistoryKeeper:
     What that needs is imported on a thread of its own: it takes 20 ms, in which runs
     may be due.
 
-    A run has one row in one file. If another file is used while it is in progress, its
-    row moves there. If there is no other file, it ends in the one where it began.
+    A run has one row in one file, and its attempts have theirs in the same. If another
+    file is used while it is in progress, these rows move there. If there is no other
+    file, it ends in the one where it began.
 
     Args:
         warn: called with a line for the user, from any thread.
@@ -145,11 +146,12 @@ class HistoryKeeper:
 
         def finish() -> None:
             _join(earlier, None)
+            attempts = {w: self._copy_attempts(w, runs) for w in writers if runs}
             if runs:  # first, so that no row is nowhere if all of it is killed
                 self._flush_present(REDIRECT_TIMEOUT)
             for writer in writers:
                 if runs:
-                    writer.put(Moved(ids=runs))
+                    writer.put(Moved(ids=(*runs, *attempts[writer])))
                 if writer.flush(REDIRECT_TIMEOUT):
                     writer.close(REDIRECT_TIMEOUT)
                 else:
@@ -167,6 +169,18 @@ class HistoryKeeper:
         else:
             self._retiring = thread
 
+    def _copy_attempts(self, writer: HistoryWriter, runs: tuple[str, ...]) -> list[str]:
+        """Have the rows of attempts written to the present file; return their ids."""
+        from ipycron.runlog.moving import read_attempts  # noqa: PLC0415 - see the class
+
+        copied = []
+        if writer.path is not None and writer.flush(REDIRECT_TIMEOUT):
+            for row in read_attempts(writer.path, runs):
+                with self.recorder.lock:
+                    self._put(row)
+                copied.append(row.id)
+        return copied
+
     def _flush_present(self, timeout: float) -> None:
         self._wait_for_writer(timeout)
         if self._writer is not None:
@@ -175,7 +189,7 @@ class HistoryKeeper:
     def _put(self, change: Change) -> None:
         if self._last is not None:
             row = change.row if type(change) is Resumed else change
-            if type(row) is RunRow and row.id in self._last_runs:
+            if type(row) is RunRow and (row.run or row.id) in self._last_runs:
                 self._last.put(change)
                 return
         writer = self._writer

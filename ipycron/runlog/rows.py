@@ -179,10 +179,10 @@ def find_since(name: str) -> float | None:
 
 
 class Moved(msgspec.Struct, frozen=True, kw_only=True):
-    """Open rows of this writer that another file has from now on: a run has one row.
+    """Rows of this writer that another file has from now on: a run has one row.
 
     Attributes:
-        ids: the runs'.
+        ids: of open runs, and of the attempts of these.
     """
 
     ids: tuple[str, ...]

@@ -334,7 +334,8 @@ _OPEN_WRITERS = (
     f"AND outcome IN ({_list(OPEN)}))"
 )
 _DELETE_MOVED = (
-    f"DELETE FROM runs WHERE id = ? AND writer = ? AND outcome IN ({_list(OPEN)})"  # noqa: S608 - as above
+    "DELETE FROM runs WHERE id = ? AND writer = ? "  # noqa: S608 - as above
+    f"AND (run IS NOT NULL OR outcome IN ({_list(OPEN)}))"
 )
 _END_TASK = "UPDATE tasks SET ended_at = ?, ending = ? WHERE key = ?"
 _REMEMBER_SLOT = (

@@ -46,6 +46,9 @@ class HistoryWriter:
         warn: called on the writer's thread with a line for the user; about what cannot
             be written at most once a minute.
         now: the clock of the file, in Unix seconds.
+
+    Attributes:
+        path: the file; None without one.
     """
 
     def __init__(
@@ -56,7 +59,7 @@ class HistoryWriter:
         # Other processes compare with it, so it must be this machine's clock.
         now: Callable[[], float] = time.time,  # noqa: TID251
     ) -> None:
-        path = settings.file
+        self.path = path = settings.file
         self._session = (
             None if path is None else Session(path, settings, warn=warn, now=now)
         )

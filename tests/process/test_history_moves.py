@@ -238,6 +238,68 @@ def test_row_goes_later_where_the_earlier_file_is_out_of_reach(
     assert (read(paths[0]), read(paths[1])) == ([], ["finished"])
 
 
+def fail_attempt(keeper, number):
+    """Record that an attempt of the run has failed."""
+    keeper.recorder.note(
+        Notice(
+            event=Event.EXECUTION_RETRY,
+            task_id="life",
+            status="running",
+            date=BEGAN,
+            triggered_at=BEGAN,
+            execution=execute(started_at=BEGAN, attempt=number),
+            outcome=Outcome(
+                is_ok=False, summary=f"ValueError: {number}", value=ValueError()
+            ),
+        )
+    )
+
+
+def read_errors(path):
+    """Return the outcome of each run, with the errors of its attempts."""
+    if not path.exists():
+        return {}
+    open_store(path, now=BEGAN, tell=print).close()
+    with closing(sqlite3.connect(path)) as connection:
+        runs = "SELECT id, outcome FROM runs WHERE run IS NULL"
+        found = {name: [outcome] for name, outcome in connection.execute(runs)}
+        attempts = "SELECT run, error, output FROM runs WHERE run IS NOT NULL"
+        for name, *said in connection.execute(attempts + " ORDER BY attempt"):
+            found.setdefault(name, []).append(tuple(said))
+    return found
+
+
+@pytest.mark.parametrize("is_told", [False, True])
+def test_attempts_move_with_their_run(keeper, paths, is_told):
+    """Whether they were written before or not; and once more, back again."""
+    note(keeper, Event.EXECUTION_STARTED)
+    keeper.recorder.add_output("run", b"said", 0, 0)
+    fail_attempt(keeper, 1)
+    if is_told:
+        keeper.flush(SECONDS)
+    keeper.use(make_settings(paths[1], keep_days=1e6))
+    fail_attempt(keeper, 2)
+    keeper.flush(SECONDS)
+    expected = {"run": ["running", ("1", "said"), ("2", None)]}
+    assert (read_errors(paths[0]), read_errors(paths[1])) == ({}, expected)
+    keeper.use(make_settings(paths[0], keep_days=1e6))
+    note(keeper, Event.EXECUTION_FINISHED, Outcome(is_ok=True))
+    keeper.close(SECONDS)
+    expected["run"][0] = "finished"
+    assert (read_errors(paths[0]), read_errors(paths[1])) == (expected, {})
+
+
+def test_attempts_stay_with_their_run_without_a_history(keeper, paths):
+    """It ends where it began, with those that come after."""
+    note(keeper, Event.EXECUTION_STARTED)
+    fail_attempt(keeper, 1)
+    keeper.use(OFF)
+    fail_attempt(keeper, 2)
+    note(keeper, Event.EXECUTION_FINISHED, Outcome(is_ok=True))
+    keeper.close(SECONDS)
+    assert read_errors(paths[0]) == {"run": ["finished", ("1", None), ("2", None)]}
+
+
 def test_traceback_that_comes_late_makes_no_row_in_the_new_file(keeper, paths):
     """It belongs to a run that was over before."""
     note(keeper, Event.EXECUTION_STARTED)
