@@ -65,6 +65,7 @@ def test_queued_runs_are_counted_with_the_status(session, tmp_path):
     eventually(lambda: first.running)
     calls.append(second.execute())
     eventually(lambda: first.queued and second.queued)
+    eventually(lambda: second.is_started)
     said = session.run("%cron list")
     assert re.search(r"first +running, queued ", said)
     assert re.search(r"second +queued ", said)
