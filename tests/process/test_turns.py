@@ -5,7 +5,7 @@ import signal
 import time
 
 import pytest
-from house import EVERY_SECOND, NEVER, Record
+from house import ASYNC, EVERY_SECOND, INLINE, NEVER, Record
 from polling import SECONDS, eventually
 
 import ipycron
@@ -115,10 +115,9 @@ def test_slots_replace_a_script_that_does_not_end(write):
     task.stop(force=True).result(SECONDS)
 
 
+@pytest.mark.parametrize("house", [ASYNC], indirect=True)
 def test_coroutine_is_replaced_by_its_cancellation(house):
     """On its own loop; there, too, only one of them runs."""
-    if house.kind != "inline-async":
-        pytest.skip("the others are processes and threads")
     gate, log = house.gate(), house.log()
 
     def wait(ctx):
@@ -149,10 +148,9 @@ def test_contradiction_is_refused():
     task.destroy().result(SECONDS)
 
 
+@pytest.mark.parametrize("house", [INLINE, ASYNC], indirect=True)
 def test_run_that_waits_for_a_run_behind_it_is_refused(house):
     """It would wait for ever."""
-    if house.is_background:
-        pytest.skip("a worker has no tasks")
     found = []
 
     def call_itself(ctx):
