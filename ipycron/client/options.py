@@ -436,9 +436,13 @@ def _fold_retry(options: dict[str, Any]) -> None:
         return
     times = options.get("retry", 0)
     if not times:
-        flags = ", ".join(f"--retry-{name.replace('_', '-')}" for name in knobs)
-        expected = f"a number of attempts with {flags}"
-        raise InvalidOption(option="retry", value=times, expected=expected)
+        flags = [f"--retry-{name.replace('_', '-')}" for name in knobs]
+        raise InvalidOption(
+            option=flags[0],
+            value=next(iter(knobs.values())),
+            expected=f"--retry with {' and '.join(flags)}",
+            advice="Add --retry 3 for up to three more attempts.",
+        )
     if "on" in knobs:
         knobs["on"] = _check_failures("on", knobs["on"])
     options["retry"] = Retry(times, **knobs)

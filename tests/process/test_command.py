@@ -393,7 +393,7 @@ def test_knobs_of_retry_are_checked(job):
     """One that would do nothing, and those that are out of range."""
     done = run("--retry-delay", "60", EACH, job)
     assert done.returncode == 2
-    assert b"retry: got 0, expected a number of attempts with --retry-delay" in (
+    assert b"--retry-delay: got 60.0, expected --retry with --retry-delay. Add" in (
         done.stderr
     )
     done = run("--retry", "1", "--retry-jitter", "-1", EACH, job)

@@ -13,6 +13,7 @@ from polling import SECONDS, eventually
 from ipycron.runlog import keeper as keeper_module
 from ipycron.runlog import session
 from ipycron.runlog.keeper import HistoryKeeper
+from ipycron.runlog.schema import APPLICATION_ID, MIGRATIONS, VERSION
 from ipycron.runlog.settings import OFF, make_settings
 from ipycron.runlog.store import open_store
 from ipycron.scheduling.events import (
@@ -310,3 +311,57 @@ def test_traceback_that_comes_late_makes_no_row_in_the_new_file(keeper, paths):
     keeper.recorder.add_traceback(notice, "Traceback", place)
     keeper.close(SECONDS)
     assert (read(paths[0]), read(paths[1])) == (["failed"], [])
+
+
+def write_as_before(path):
+    """Make a file of schema 1 in which a process that is gone left a run open."""
+    path.parent.mkdir(mode=0o700)
+    with closing(sqlite3.connect(path)) as old:
+        old.executescript(MIGRATIONS[0])
+        old.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        old.execute("PRAGMA user_version = 1")
+        old.execute("INSERT INTO writers VALUES ('gone', 'h', 'b', 1, '1', 0, NULL, 0)")
+        old.execute(
+            "INSERT INTO tasks VALUES ('before', 't', 'report', NULL, 'function', "
+            "'* * * * *', 'UTC', 's', NULL, ?, 'gone', NULL, NULL, NULL)",
+            (BEGAN - 60,),
+        )
+        old.execute(
+            "INSERT INTO runs (id, task, slot, trigger, at, outcome, attempt, writer, "
+            "name) VALUES ('old', 'before', ?1, 'scheduled', ?1, 'running', 1, 'gone', "
+            "'report')",
+            (BEGAN - 60,),
+        )
+        old.commit()
+    path.chmod(0o600)
+
+
+def test_file_of_an_older_version_is_resumed_in_and_moved_from(keeper, paths, told):
+    """The open row of the earlier version's process is lost there, and only this one.
+
+    The slot that was skipped runs after all, in one row, which moves.
+    """
+    write_as_before(paths[0])
+    paused = {"event": Event.EXECUTION_SKIPPED, "reason": "paused", "status": "idle"}
+    keeper.recorder.note(
+        Notice(task_id="life", date=BEGAN, triggered_at=BEGAN, **paused)
+    )
+    keeper.flush(SECONDS)
+    assert read(paths[0]) == ["lost", "paused"]
+    keeper.recorder.note_pending(
+        Pending(task_id="life", execution=execute(), was_skipped=True)
+    )
+    keeper.flush(SECONDS)
+    assert read(paths[0]) == ["lost", "queued"]
+    keeper.use(make_settings(paths[1], keep_days=1e6))
+    assert (read(paths[0]), read(paths[1])) == (["lost"], ["queued"])
+    keeper.use(make_settings(paths[0], keep_days=1e6))
+    note(keeper, Event.EXECUTION_STARTED)
+    note(keeper, Event.EXECUTION_FINISHED, Outcome(is_ok=True))
+    keeper.close(SECONDS)
+    assert (read(paths[0]), read(paths[1])) == (["lost", "finished"], [])
+    assert told == []
+    with closing(sqlite3.connect(paths[0])) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (VERSION,)
+        facts = connection.execute("SELECT key, facts FROM tasks ORDER BY key")
+        assert facts.fetchall() == [("before", None), ("life", None)]
