@@ -453,6 +453,8 @@ class Task(Generic[T]):
             until = self.paused_until
             paused = "" if until is None else f" until {until:%Y-%m-%d %H:%M:%S}"
             when = f", paused{paused}{when}"
+        if self.queued:
+            when = f", {len(self.queued)} queued{when}"
         return f"<Task {self.name!r} {self.status}{when}>"
 
 

@@ -41,6 +41,7 @@ def test_runs_of_several_tasks_are_limited_together(house):
     eventually(lambda: len(tasks[2].queued) == 1, "the last one waits")
     eventually(log.read, "the first one runs")
     assert [len(task.running) for task in tasks] == [1, 0, 0]
+    assert repr(tasks[2]).startswith(f"<Task 'c {house.kind}' idle, 1 queued, next ")
     gate.open()
     for call in calls:
         call.result(SECONDS)
