@@ -14,8 +14,8 @@ from ipycron.scheduling.state import Phase, RunStage
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from ipycron.scheduling.admission import Admission
     from ipycron.scheduling.policy import CatchUp
-    from ipycron.scheduling.runs import Admission
     from ipycron.scheduling.services import Services
     from ipycron.scheduling.state import Run, TaskState
 

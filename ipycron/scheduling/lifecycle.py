@@ -11,11 +11,12 @@ from ipycron.errors import (
     TaskDestroyed,
     TaskNotStarted,
 )
+from ipycron.scheduling.admission import Admission
 from ipycron.scheduling.aio import settle, share, spawn, until
 from ipycron.scheduling.backlog import Backlog
 from ipycron.scheduling.election import Election
 from ipycron.scheduling.events import Event, Outcome
-from ipycron.scheduling.runs import Admission, RunTracker
+from ipycron.scheduling.runs import RunTracker
 from ipycron.scheduling.slots import Slots
 from ipycron.scheduling.state import Phase
 from ipycron.scheduling.workers import TaskWorkers

@@ -36,11 +36,11 @@ from ipycron.scheduling.state import Phase
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ipycron.scheduling.admission import Admission
     from ipycron.scheduling.backlog import Backlog
     from ipycron.scheduling.plan import Beat
     from ipycron.scheduling.policy import CatchUp
     from ipycron.scheduling.ports import Schedule, TaskObserver
-    from ipycron.scheduling.runs import Admission
     from ipycron.scheduling.services import Services
     from ipycron.scheduling.state import TaskState
     from ipycron.scheduling.workers import TaskWorkers

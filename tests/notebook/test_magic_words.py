@@ -9,7 +9,7 @@ from polling import eventually
 from ipycron import get_task, get_tasks
 from ipycron.errors import OverlapError
 from ipycron.notebook.widgets.model import describe_run, describe_task
-from ipycron.scheduling.runs import MAX_QUEUED
+from ipycron.scheduling.admission import MAX_QUEUED
 
 
 @pytest.fixture

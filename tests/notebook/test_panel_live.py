@@ -26,8 +26,8 @@ from ipycron.notebook.widgets.overview import panel
 from ipycron.process.shell.displays import WIDGET_VIEW
 from ipycron.process.wire.payload import Payload
 from ipycron.process.wire.protocol import Streamed
+from ipycron.scheduling.admission import MAX_QUEUED
 from ipycron.scheduling.events import Event, Notice, Outcome, ScheduledExecution, Status
-from ipycron.scheduling.runs import MAX_QUEUED
 
 DEADLINE = 20.0
 YEARLY = "0 0 1 1 *"

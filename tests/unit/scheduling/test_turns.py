@@ -5,9 +5,9 @@ import asyncio
 import pytest
 
 from ipycron.errors import ExecutionReplaced, InvalidOption, OverlapError, QueueFull
+from ipycron.scheduling.admission import MAX_QUEUED
 from ipycron.scheduling.policy import CatchUp, Policy, check_overlap
 from ipycron.scheduling.retry import Retry
-from ipycron.scheduling.runs import MAX_QUEUED
 
 
 class Times:
