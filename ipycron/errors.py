@@ -732,14 +732,21 @@ class ExecutionTimeout(IpycronError, TimeoutError):
 
 
 class ExecutionStopped(IpycronError, RuntimeError):
-    """A run was ended because its task was stopped or destroyed."""
+    """A run was ended, or did not begin, because its task was stopped or destroyed.
+
+    Attributes:
+        has_begun: False if its code has not run: it was queued.
+    """
 
     name: str
+    has_begun: bool
 
-    def __init__(self, *, name: str) -> None:
+    def __init__(self, *, name: str, has_begun: bool = True) -> None:
+        what = "was ended" if has_begun else "was queued and did not begin"
         super().__init__(
-            f"task {name!r}: the run was ended because the task was stopped.",
+            f"task {name!r}: the run {what} because the task was stopped.",
             name=name,
+            has_begun=has_begun,
         )
 
 

@@ -278,7 +278,10 @@ class Lifecycle:
             self._revoked = (*self._revoked, self._starting)
             self._starting.add_done_callback(self._forget_revoked)
             self._starting = None
-            self._admission.drop(ExecutionStopped(name=self.state.name))
+            self._admission.drop(self._make_dropped())
+
+    def _make_dropped(self) -> ExecutionStopped:
+        return ExecutionStopped(name=self.state.name, has_begun=False)
 
     def _forget_revoked(self, start: asyncio.Task[None]) -> None:
         self._revoked = tuple(s for s in self._revoked if s is not start)
@@ -305,7 +308,7 @@ class Lifecycle:
         work = self._stop(self._quiet, patience, error=error, end=end)
         self._stopping = spawn(self._services.async_tasks, work)
         self._admission.end_ladders(self._name_end(error))
-        dropped = error or ExecutionStopped(name=state.name)
+        dropped = error or self._make_dropped()
         self._admission.drop(dropped, is_missed=error is not None)
         self._backlog.cancel()
         self.handle_work_done()

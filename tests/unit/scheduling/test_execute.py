@@ -87,6 +87,7 @@ async def test_execute_fails_when_a_stop_revokes_the_start_it_waits_for(world):
     await world.scheduler.stop("t")
     await world.clock.advance()
     assert isinstance(call.result().value, ExecutionStopped)
+    assert "the run was queued and did not begin" in call.result().summary
     assert start.exception() is not None
 
 
