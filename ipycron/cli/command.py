@@ -298,6 +298,13 @@ def _join_words(given: argparse.Namespace) -> None:
     if given.expression.lower() not in KEYWORDS:
         return
     words = [given.expression, given.file, *given.args]
+    if given.args and given.args[0].startswith("-"):
+        # What follows the second word is the file's, once there are options before it.
+        trigger = f"{given.expression} {given.file}"
+        raise UsageMistake(
+            f"got the option {given.args[0]!r} for the file: quote the expression, or "
+            f"put the options first: ipycron run {trigger!r} {given.args[0]} …"
+        )
     try:
         given.expression, given.file, given.args = split_task(words)
     except IpycronError:

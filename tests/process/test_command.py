@@ -272,6 +272,10 @@ def test_exit_code_is_that_of_the_last_run(tmp_path):
         (["at", "2020-01-01", "09:00", "job.py"], "at: got '2020-01-01 09:00:00"),
         (["every", "5m"], "no file after the expression"),
         (["@every", "5m", "--retry", "3", "job.py"], "got the option '--retry'"),
+        (
+            ["every", "5m", "--retry", "3", "job.py"],
+            "put the options first: ipycron run 'every 5m' --retry",
+        ),
     ],
 )
 def test_commonest_mistakes_are_answered(job, words, said):
