@@ -78,8 +78,10 @@ def test_function_runs_in_a_worker_and_has_a_history(folder, monkeypatch):
     """The second example pauses it; what happened comes from the file."""
     monkeypatch.setenv("IPYCRON_HISTORY", str(folder / "history.sqlite"))
     script = folder / "script.py"
-    before = "import os, ipycron\ndef fetch():\n    return os.getpid()\n"
+    before = "import os, time, ipycron\ndef fetch():\n    return os.getpid()\n"
     after = (
+        # The example does not wait until the scheduler knows of the pause.
+        "while task.paused_until is None: time.sleep(0.01)\n"
         "print(task.paused_until.hour, task.pause_note)\n"
         "assert task.execute().result(60) != os.getpid()\n"
         "print(ipycron.history('news', outcome='finished')[0].summary)\n"
