@@ -124,13 +124,13 @@ async def test_interval_between_runs_counts_from_an_excluded_slot(world):
 
 
 async def test_excluded_slot_far_ahead_is_reported(world):
-    """The search ends after a week, and goes on then."""
+    """The search ends after a week, and goes on then, and after another one."""
     daily = CronExpression("0 9 * * *", UTC)
-    await world.start(every=daily, exclude=exclude("1970-01-20"))
-    await world.clock.advance(25 * 86_400)
+    await world.start(every=daily, exclude=exclude("1970-01-16"))
+    await world.clock.advance(16 * 86_400)
     (slot,) = skipped(world)
-    assert slot == (19 * 86_400 + 8 * 3600, 1)
-    assert len(world.slots("execution:started")) == 24
+    assert slot == (15 * 86_400 + 8 * 3600, 1)
+    assert len(world.slots("execution:started")) == 15
 
 
 async def test_clock_set_back_counts_anew(world):
