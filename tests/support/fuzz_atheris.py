@@ -1,14 +1,21 @@
 """Runs atheris to find inputs that break a target, guided by coverage.
 
-    python fuzz_atheris.py TARGET SECONDS
+    python fuzz_atheris.py SECONDS TARGET...
 
-Writes ``crash-...`` into the working directory for what it finds.
+Each target in a process of its own, at the same time: all are forks of this one, which
+instruments what they import. Writes into the working directory what each has printed
+(``TARGET.log``), an input for what it finds (``crash-...``), and the exit codes of all
+(``codes.json``).
 """
 
 from __future__ import annotations
 
+import json
+import multiprocessing
+import os
 import resource
 import sys
+from pathlib import Path
 
 import atheris
 
@@ -23,8 +30,11 @@ with atheris.instrument_imports(include=["ipycron"]):
     import ipycron.notebook.magic.usage  # noqa: F401 - all four: to be watched
 
 
-def main(name: str, seconds: str) -> None:
+def fuzz(name: str, seconds: str) -> None:
     """Fuzz one target; ends the process."""
+    log = os.open(f"{name}.log", os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
 
     def try_one(data: bytes) -> None:
         if name in fuzz_targets.BYTES:
@@ -39,6 +49,18 @@ def main(name: str, seconds: str) -> None:
     limits = [f"-max_total_time={seconds}", "-max_len=4096", "-rss_limit_mb=0"]
     atheris.Setup([sys.argv[0], *limits, "-timeout=10"], try_one)
     atheris.Fuzz()
+
+
+def main(seconds: str, *names: str) -> None:
+    """Fuzz all targets side by side."""
+    start = multiprocessing.get_context("fork").Process
+    running = {name: start(target=fuzz, args=(name, seconds)) for name in names}
+    for process in running.values():
+        process.start()
+    for process in running.values():
+        process.join()
+    codes = {name: process.exitcode for name, process in running.items()}
+    Path("codes.json").write_text(json.dumps(codes))
 
 
 if __name__ == "__main__":
