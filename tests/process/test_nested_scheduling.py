@@ -76,7 +76,7 @@ class Program:
         return json.loads(self.stdout.splitlines()[-1])
 
     def _guard(self):
-        while not self._is_over.wait(0.02):
+        while not self._is_over.wait(0.05):
             processes = find_marked(self.mark)
             self.most = max(self.most, len(processes))
             if self.most > MOST:

@@ -13,6 +13,8 @@ SESSION = "IPYCRON_TEST_SESSION"
 """A variable in the environment of every process that a test session starts."""
 MARK = "IPYCRON_TEST_MARK"
 """Another, for a test that must tell some processes from the others that it starts."""
+_LARGE = 1 << 15
+"""Bytes: few environments are larger."""
 PROGRAMS = {
     "supervisor.program": "supervisor",
     "worker.zygote": "zygote",
@@ -22,15 +24,28 @@ PROGRAMS = {
 
 def find_marked(mark):
     """Return pid and command of each living process with `mark` in its environment."""
-    wanted = {f"{name}={mark}".encode() for name in (SESSION, MARK)}
+    wanted = [f"{name}={mark}\0".encode() for name in (SESSION, MARK)]
     found = {}
     for pid in find_all():
         # A process may end in the meantime.
-        with contextlib.suppress(OSError), open(f"/proc/{pid}/environ", "rb") as file:
-            words = file.read().split(b"\0")
-            if not wanted.isdisjoint(words) and not is_dead(pid):
+        with contextlib.suppress(OSError):
+            environment = _read_environment(pid)
+            if any(word in environment for word in wanted) and not is_dead(pid):
                 found[pid] = read_command(pid)
     return found
+
+
+def _read_environment(pid):
+    """Return a process's environment, as the kernel has it."""
+    # Of each process of the machine, again and again: no file object.
+    fd = os.open(f"/proc/{pid}/environ", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        text = part = os.read(fd, _LARGE)
+        while len(part) == _LARGE:
+            text += (part := os.read(fd, _LARGE))
+    finally:
+        os.close(fd)
+    return text
 
 
 def find_all():
