@@ -182,9 +182,15 @@ class HistoryKeeper:
         return copied
 
     def _flush_present(self, timeout: float) -> None:
-        self._wait_for_writer(timeout)
-        if self._writer is not None:
-            self._writer.flush(timeout)
+        deadline = time.monotonic() + timeout
+        while (rest := deadline - time.monotonic()) > 0:
+            with self._lock:  # another file may be used at any time
+                writer, opening = self._writer, self._opening
+            if writer is not None:
+                writer.flush(rest)
+            if writer is not None or opening is None:
+                return
+            _join(opening, rest)
 
     def _put(self, change: Change) -> None:
         if self._last is not None:

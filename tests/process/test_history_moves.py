@@ -192,6 +192,28 @@ def test_run_that_waits_is_moved_and_begins_in_the_new_file(keeper, paths):
     assert (read(paths[0]), read(paths[1])) == ([], ["finished"])
 
 
+def test_files_may_follow_one_another_at_once(keeper, tmp_path):
+    """As where a notebook's cell sets two: the row leaves the first one, too.
+
+    Every switch of threads is tried that a loop meets.
+    """
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for turn in range(60):
+            files = [tmp_path / f"{turn}.{name}.sqlite" for name in "abc"]
+            keeper.use(make_settings(files[0], keep_days=1e6))
+            note(keeper, Event.EXECUTION_STARTED)
+            keeper.flush(SECONDS)
+            for file in files[1:]:
+                keeper.use(make_settings(file, keep_days=1e6), waits=False)
+            note(keeper, Event.EXECUTION_FINISHED, Outcome(is_ok=True))
+            keeper.flush(SECONDS)
+            assert [read(file) for file in files] == [[], [], ["finished"]], turn
+    finally:
+        sys.setswitchinterval(interval)
+
+
 def test_run_that_waits_is_dropped_where_it_began_without_a_history(keeper, paths):
     """What follows it leaves no row, as there is no history any more."""
     wait_in_line(keeper)
