@@ -134,14 +134,14 @@ def test_tasks_are_stopped_and_started(session, report):
 
 def test_tasks_are_paused_and_resumed(session, report):
     """Each command prints the new state; the list says until when, and why."""
-    said = session.run("%cron pause report --until '2030-03-01 09:00' --note down")
-    assert said.startswith("report: paused until 2030-03-01 09:00 (down), next 2031")
+    said = session.run("%cron pause report --until '2999-03-01 09:00' --note down")
+    assert said.startswith("report: paused until 2999-03-01 09:00 (down), next 3000")
     row = session.run("%cron").splitlines()[1]
-    assert row.startswith("report  paused until 2030-03-01 09:00 (down)  @yearly")
+    assert row.startswith("report  paused until 2999-03-01 09:00 (down)  @yearly")
     shown = session.run("%cron show report")
-    assert shown.startswith("report    paused until 2030-03-01 09:00 (down)\n")
+    assert shown.startswith("report    paused until 2999-03-01 09:00 (down)\n")
     page = session.shell.display_formatter.format(report)[0]["text/html"]
-    assert "paused until 2030-03-01 09:00 (down)" in page
+    assert "paused until 2999-03-01 09:00 (down)" in page
     assert session.run("%cron pause report") == "report: paused\n"
     assert session.run("%cron next report -n 1").endswith(" (it is paused)\n")
     assert ": 42\n" in session.run("%cron run report --wait")
@@ -163,9 +163,9 @@ def test_next_of_a_paused_task_is_what_will_run(session):
     """From the end of the pause on; a fire at that moment is one."""
     session.run("%%cron 0 9 * * * --tz UTC --name it --quiet\n1")
     get_task("it").start().result(DEADLINE)
-    session.run("%cron pause it --until '2030-03-01 09:00'")
+    session.run("%cron pause it --until '2999-03-01 09:00'")
     said = session.run("%cron next it -n 2")
-    assert said == "it: 2030-03-01 09:00, 2030-03-02 09:00\n"
+    assert said == "it: 2999-03-01 09:00, 2999-03-02 09:00\n"
 
 
 @pytest.mark.parametrize(
