@@ -91,7 +91,7 @@ def test_run_between_two_attempts_has_no_place(session):
         "@yearly",
         lambda: 1 / 0,
         pool="gpu",
-        retry=ipycron.Retry(1, delay=3600),
+        retry=ipycron.Retry(1, delay=3600, past_next=True),
         name="again",
     )
     call = task.execute()

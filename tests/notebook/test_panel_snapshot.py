@@ -121,9 +121,8 @@ def test_snapshot_of_a_paused_task_has_the_fires_after_its_pause(make_task):
 
 def test_snapshot_tells_when_the_next_attempt_begins(make_task):
     """The browser counts down to it, and shows the error of the one before."""
-    task = api.create_task(
-        "0 9 * * *", _fail, retry=Retry(2, delay=3600), name="retried"
-    )
+    retry = Retry(2, delay=3600, past_next=True)  # also an hour before nine
+    task = api.create_task("0 9 * * *", _fail, retry=retry, name="retried")
     retried = threading.Event()
     task.on("execution:retry", lambda _: retried.set())
     task.start().result(5)
@@ -148,7 +147,8 @@ def test_snapshot_of_a_snoozed_run_has_no_error():
             raise ValueError("no")
         raise Snooze(3600)
 
-    task = api.create_task("@yearly", put_off, retry=Retry(2, delay=0.01))
+    retry = Retry(2, delay=0.01, past_next=True)  # also in the last hour of a year
+    task = api.create_task("@yearly", put_off, retry=retry)
     events = []
     task.on("execution:retry", events.append)
     task.start().result(5)

@@ -20,9 +20,9 @@ def draw(*tasks):
     return console.file.getvalue()
 
 
-def start(job, **options):
+def start(job, *, when=NEVER, **options):
     """Return a started background task."""
-    task = ipycron.create_task(NEVER, job, background=True, **options)
+    task = ipycron.create_task(when, job, background=True, **options)
     task.start().result(SECONDS)
     return task
 
@@ -90,7 +90,8 @@ def test_table_shows_a_snoozed_run():
     def snooze():
         raise ipycron.Snooze(3600)
 
-    task = start(snooze, name="later")
+    # No run is snoozed past its next slot: with NEVER, not in the year's last hour.
+    task = start(snooze, when="@at 2999-12-01T09:00", name="later")
     call = task.execute()
     said = eventually(lambda: text if "again in 3" in (text := draw(task)) else None)
     assert "attempt" not in said

@@ -166,9 +166,8 @@ def test_bad_snooze_is_the_failure_of_its_run(house):
 @pytest.mark.parametrize("what", ["stop", "destroy", "pause"])
 def test_ladder_of_every_kind_ends_with_its_task(house, what):
     """At once, and the row says what has ended it."""
-    task = house.start(
-        fail, retry=ipycron.Retry(3, delay=3600), name=f"{what} {house.kind}"
-    )
+    retry = ipycron.Retry(3, delay=3600, past_next=True)
+    task = house.start(fail, retry=retry, name=f"{what} {house.kind}")
     record = Record(task)
     call = task.execute()
     record.wait("execution:retry")
@@ -431,7 +430,7 @@ def test_run_that_was_killed_between_attempts_is_lost(tmp_path):
         def fail():
             raise LookupError("no")
         task = ipycron.schedule("@yearly", fail, background=True, name="lost",
-                                retry=ipycron.Retry(3, delay=3600))
+                                retry=ipycron.Retry(3, delay=3600, past_next=True))
         task.on("execution:retry", lambda ctx: os.write(1, b"x"))
         task.start().result(20)
         task.execute()
