@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from hours import INSTANT
 from IPython.core.error import UsageError
 from polling import eventually
 
@@ -285,13 +286,14 @@ def test_list_says_what_runs_wait_for_and_how_they_ended(session):
     assert re.search(r"^queues +running, 2 queued$", shown["queues"], re.MULTILINE)
     assert re.search(r"^again +retrying$", shown["again"], re.MULTILINE)
     assert re.search(
-        r"^last run +[\d:]+ attempt 2 at .+: ConnectionError: no answer to attempt 1$",
+        rf"^last run +{INSTANT} attempt 2 at {INSTANT}: ConnectionError: no answer to "
+        r"attempt 1$",
         shown["again"],
         re.MULTILINE,
     )
     assert re.search(r"^snoozes +snoozed$", shown["snoozes"], re.MULTILINE)
     assert re.search(
-        r"[\d:]+ snoozed, goes on at [-\d: ]+$", shown["snoozes"], re.MULTILINE
+        rf"{INSTANT} snoozed, goes on at {INSTANT}$", shown["snoozes"], re.MULTILINE
     )
     assert re.search(
         r"failed after .+, 2 attempts: ConnectionError: no answer to attempt 2",
