@@ -8,6 +8,7 @@ from pathlib import Path
 
 import jupyter_core.utils
 import pytest
+from hours import pass_full_hour
 from IPython.core.interactiveshell import InteractiveShell
 from kernel import strip_colours
 from traitlets.config import Config
@@ -159,6 +160,7 @@ def execute():
 
     def run(cells, *, allow_errors=False, cwd=NOTEBOOKS):
         if isinstance(cells, Path):
+            pass_full_hour()
             notebook = nbformat.read(cells, 4)
         else:
             notebook = nbformat.v4.new_notebook(

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from hours import pass_full_hour
 
 TEXT = (Path(__file__).parents[2] / "docs/policies.md").read_text()
 PROGRAMS = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
@@ -25,6 +26,7 @@ PRINTED = [
 )
 def test_example_of_the_policies_prints_what_it_says(program, printed, tmp_path):
     """Each is a program of its own; a shutdown ends it."""
+    pass_full_hour()
     script = tmp_path / "example.py"
     script.write_text(f"{program}\nipycron.shutdown()\n")
     environment = {**os.environ, "IPYCRON_HISTORY": str(tmp_path / "history.sqlite")}
