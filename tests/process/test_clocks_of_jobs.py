@@ -23,7 +23,9 @@ def read_clocks():
     os.close(handle)
     written = os.stat(path).st_mtime
     os.unlink(path)
-    local = lambda parts: time.mktime(parts)
+    def local(parts):  # of what is shown twice when clocks go back, the present
+        found = [time.mktime((*parts[:8], is_dst)) for is_dst in (0, 1)]
+        return min(found, key=lambda shown: abs(shown - time.time()))
     return {
         "mtime": written,
         "localtime": local(time.localtime()),
