@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 
 import pytest
 
@@ -585,3 +586,46 @@ def test_strip_keeps_the_focus_when_runs_end(strip):
         }"""
     )
     assert names == [True, "r1", 6]
+
+
+EVENING = datetime(2026, 11, 30, 23, 59, 58, tzinfo=UTC).timestamp()
+RUN = {"id": "r", "state": "finished", "started": EVENING, "date": EVENING}
+RUN |= {"duration": 1, "summary": "42", "reason": "scheduled", "slots": 1}
+KINDS = "finished", "failed", "stopped", "replaced", "cancelled", "missed", "skipped"
+TASK = {"id": "t", "name": "it", "zone": "UTC", "pattern": "0 9 * * *", "last": RUN}
+TASK |= {"words": "At 09:00", "status": "idle", "place": "inline", "queued": 0}
+TASK |= {"fires": [], "running": [], "waits": [], "counts": dict.fromkeys(KINDS, 0)}
+TASK |= {"marks": [("r", EVENING, 1, "finished", 1)]}
+EVENT = {"number": 1, "event": "execution:finished", "task": "t", "run": "r"}
+EVENT |= {"name": "it", "at": EVENING, "date": EVENING, "duration": 1, "summary": "42"}
+
+
+def test_what_was_today_has_its_date_when_the_day_is_over(bare_page):
+    """A panel stays open overnight; then its marks, runs and events are of two days."""
+    opened = {"task": "t", "runs": [RUN], "pane": None}
+    state = {"now": EVENING, "tasks": [TASK], "events": [EVENT], "opened": opened}
+    today, tomorrow = bare_page.evaluate(
+        """(state) => {
+          const [store] = makeStore(state);
+          store.setUi({ events: true, open: "t" });
+          const el = document.body.appendChild(document.createElement("div"));
+          const stop = renderPanel(store, el);
+          const read = () => {
+            const mark = el.querySelector(".icr-row .icr-mark");
+            mark.dispatchEvent(new PointerEvent("pointerover", { bubbles: true }));
+            const times = [".icr-run .icr-number", ".icr-event .icr-number"];
+            const texts = times.map((time) => el.querySelector(time).textContent);
+            return [mark.title.split(", ")[1], ...texts];
+          };
+          const today = read();
+          store.clock.offset += 3;
+          for (const listener of store.clock.listeners) listener();
+          const tomorrow = read();
+          stop();
+          el.remove();
+          return [today, tomorrow];
+        }""",
+        state,
+    )
+    assert today == ["23:59:58"] * 3
+    assert all(re.fullmatch(r"\S+ \S+ 23:59:58", text) for text in tomorrow), tomorrow

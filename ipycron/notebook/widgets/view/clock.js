@@ -109,6 +109,16 @@ const DAY = { day: "2-digit", month: "short" };
 const YEAR = { ...DAY, year: "numeric" };
 
 /**
+ * The day of an instant in a zone. What is written without a date is of today: it is
+ * written again when this changes.
+ * @param {number} instant
+ * @param {string | undefined} zone
+ */
+function findDay(instant, zone) {
+  return getFormat(zone, YEAR).format(instant * 1000);
+}
+
+/**
  * An instant in a zone; without the date if it is today.
  * @param {number} instant
  * @param {string | undefined} zone
@@ -117,8 +127,7 @@ const YEAR = { ...DAY, year: "numeric" };
  */
 function formatInstant(instant, zone, now, isBrief = false) {
   const at = instant * 1000;
-  const day = getFormat(zone, YEAR);
-  const isToday = day.format(at) === day.format(now * 1000);
+  const isToday = findDay(instant, zone) === findDay(now, zone);
   const isWhole = isBrief && Math.floor(instant) % 60 === 0;
   const time = getFormat(zone, isWhole ? MINUTES : TIME).format(at);
   if (isToday) return time;

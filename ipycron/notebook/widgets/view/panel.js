@@ -70,6 +70,7 @@ function renderPanel(store, el) {
     setText(clock, formatInstant(now, undefined, now));
     table.drawTime(now);
     timeline.drawTime(now);
+    events.drawTime(now);
   }
 
   function drawUi() {

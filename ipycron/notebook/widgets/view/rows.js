@@ -393,7 +393,7 @@ class RunList {
     const total = finished + failed + stopped + replaced + cancelled + task.running.length + task.queued;
     const looks = all.map((run) => [run.id, findState(run, now), run.attempt]);
     const followed = findFollowed(task)?.id;
-    const key = JSON.stringify([looks, shown, followed, total]);
+    const key = JSON.stringify([looks, shown, followed, total, findDay(now, task.zone)]);
     if (key === this.drawn) return;
     this.drawn = key;
     if (!this.note.parentElement) {

@@ -333,18 +333,29 @@ class EventLog extends Section {
     this.draw();
   }
 
-  /** Start over if other tasks or kinds of events are shown than before. */
+  /** Start over if other tasks or kinds of events are shown than before, and on another day. */
   narrow() {
     const { ui, isFiltered } = this.store;
     this.isNarrow = Boolean(ui.problems);
     const tasks = isFiltered ? this.store.findWanted() : [];
     this.wanted = isFiltered ? new Set(tasks.map((task) => task.id)) : null;
-    const key = JSON.stringify([this.isNarrow, ui.filter, ui.failing, tasks.map((task) => task.id)]);
+    this.days = this.findDays(this.store.clock.now());
+    const key = JSON.stringify([this.isNarrow, ui.filter, ui.failing, tasks.map((task) => task.id), this.days]);
     if (key === this.drawn) return;
     this.drawn = key;
     this.newest = 0;
     this.begun.clear();
     this.list.replaceChildren();
+  }
+
+  /** Today in the zone of each task. */
+  findDays(now) {
+    const zones = new Set([undefined, ...[...this.store.tasks.values()].map((task) => task.zone)]);
+    return [...new Set([...zones].map((zone) => findDay(now, zone)))].sort().join();
+  }
+
+  drawTime(now) {
+    if (this.isOpen && this.days !== this.findDays(now)) this.draw();
   }
 
   isWanted(event) {

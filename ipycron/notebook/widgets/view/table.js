@@ -97,6 +97,7 @@ class Row {
     const { task } = this;
     this.status.draw(task, now);
     this.countdown.draw(task, now);
+    this.strip.draw(task, now);
     const next = findNext(task.fires, now);
     const isWhole = task.pattern.split(" ").length < 6; // no field of seconds
     const at = next === null ? "" : formatInstant(next, task.zone, now, isWhole);
