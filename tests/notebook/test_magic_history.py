@@ -53,7 +53,7 @@ def test_history_is_shown_as_a_table(session, filled):
     head, names, *rows = session.run("%cron history").splitlines()
     assert head == "<History: 5 runs>"
     assert names.split()[:3] == ["at", "task", "outcome"]
-    assert rows[0] == "2027-01-15 08:04:00  read mail  missed (3 slots)"
+    assert rows[0] == "2094-01-15 08:04:00  read mail  missed (3 slots)"
     assert rows[1].split()[3:] == ["failed", "ValueError:", "no", "luck", "33333333"]
 
 
@@ -155,7 +155,7 @@ def test_past_run_is_shown_whole(session, filled):
     assert session.run("%cron show report --run 33").splitlines() == [
         "report  failed",
         f"run       {'3' * 32}",
-        "at        2027-01-15 08:03:00 UTC",
+        "at        2094-01-15 08:03:00 UTC",
         "trigger   scheduled",
         "schedule  * * * * *",
         "error     ValueError: no luck",
@@ -196,8 +196,8 @@ def test_attempts_are_listed_with_their_run(session, filled):
     lines = session.run("%cron show report --run 5").splitlines()
     assert lines[0] == "report  finished (2 attempts)"
     assert lines[-2:] == [
-        "attempt 1 2027-01-15 08:05:00 failed: busy",
-        "attempt 2 2027-01-15 08:05:00 finished",
+        "attempt 1 2094-01-15 08:05:00 failed: busy",
+        "attempt 2 2094-01-15 08:05:00 finished",
     ]
 
 

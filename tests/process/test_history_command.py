@@ -109,7 +109,7 @@ def test_json_has_an_object_for_each_line(filled, capsys):
     lines = ask(capsys, "history", "--json").splitlines()
     newest, failed, *_ = map(json.loads, lines)
     assert tuple(newest) == FIELDS
-    assert newest["slot"] == "2027-01-15T09:04:00+01:00"
+    assert newest["slot"] == "2094-01-15T09:04:00+01:00"
     assert (newest["missed_count"], newest["started_at"]) == (3, None)
     assert failed["traceback"].endswith("ValueError: no luck")
 
@@ -120,7 +120,7 @@ def test_csv_has_a_head_and_a_row_for_each(filled, capsys):
     assert tuple(rows[0]) == FIELDS
     assert [row["id"] for row in rows][1:] == [f"{n}" * 32 for n in (3, 2, 1, 0)]
     assert rows[1]["traceback"].splitlines()[-1] == "ValueError: no luck"
-    assert rows[0]["slot"] == "2027-01-15T09:04:00+01:00"
+    assert rows[0]["slot"] == "2094-01-15T09:04:00+01:00"
 
 
 def test_nothing_is_no_mistake(path, capsys):
@@ -201,7 +201,7 @@ def test_history_that_is_off_or_damaged_is_one_clear_line(
 def test_logs_print_the_last_run(filled, capsys):
     """A line about it, what it wrote, and its traceback."""
     assert ask(capsys, "logs", "report").splitlines() == [
-        "report: 2027-01-15 08:03:00 failed: ValueError: no luck",
+        "report: 2094-01-15 08:03:00 failed: ValueError: no luck",
         "Traceback (most recent call last):",
         "ValueError: no luck",
     ]
@@ -211,7 +211,7 @@ def test_logs_print_the_last_run(filled, capsys):
 def test_logs_print_another_run(filled, capsys):
     """By the beginning of its id, as the table shows it."""
     assert ask(capsys, "logs", "report", "--run", "111").splitlines() == [
-        "report: 2027-01-15 08:01:00 finished in 1.00 s",
+        "report: 2094-01-15 08:01:00 finished in 1.00 s",
         "hello 1",
     ]
 
@@ -222,7 +222,7 @@ def test_logs_say_why_no_attempt_followed(filled, capsys):
     said = {"error_type": "OSError", "error": "no", "attempts": 3, "summary": why}
     write(filled, make_run(9, "failed", started_at=BEGAN + 540, **said))
     assert ask(capsys, "logs", "report").splitlines() == [
-        f"report: 2027-01-15 08:09:00 failed (3 attempts): OSError: no ({why})"
+        f"report: 2094-01-15 08:09:00 failed (3 attempts): OSError: no ({why})"
     ]
 
 
@@ -314,7 +314,7 @@ def test_logs_follow_runs_until_an_interrupt(filled, follow):
     store = open_store(filled, now=BEGAN, tell=print)
     running = follow()
     first = [running.stdout.readline() for _ in range(3)]
-    assert first[0] == "report: 2027-01-15 08:03:00 failed: ValueError: no luck\n"
+    assert first[0] == "report: 2094-01-15 08:03:00 failed: ValueError: no luck\n"
     store.apply([make_run(7, "running", started_at=BEGAN + 420)])
     store.apply([make_run(8, "finished", started_at=BEGAN + 480, output="eight\n")])
     assert "08:08:00 finished" in running.stdout.readline()
@@ -322,7 +322,7 @@ def test_logs_follow_runs_until_an_interrupt(filled, follow):
     store.apply([make_run(7, "finished", output="seven"), make_run(9, "missed")])
     said = {running.stdout.readline() for _ in range(3)}
     assert "seven\n" in said
-    assert "report: 2027-01-15 08:09:00 missed\n" in said
+    assert "report: 2094-01-15 08:09:00 missed\n" in said
     store.close()
     running.send_signal(signal.SIGINT)
     rest, mistakes = running.communicate(timeout=60)
@@ -334,7 +334,7 @@ def test_logs_wait_for_a_task_that_has_not_run_yet(path, follow):
     running = follow()
     assert running.stderr.readline() == "report: waiting for its first run\n"
     write(path, make_task(), make_run(0, output="hello\n"))
-    assert running.stdout.readline() == "report: 2027-01-15 08:00:00 finished\n"
+    assert running.stdout.readline() == "report: 2094-01-15 08:00:00 finished\n"
     assert running.stdout.readline() == "hello\n"
 
 

@@ -9,7 +9,7 @@ import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from history_rows import BEGAN, make_run, make_task, write
+from history_rows import make_run, make_task, write
 from house import drain
 from polling import SECONDS, eventually
 
@@ -22,6 +22,8 @@ from ipycron.scheduling.policy import Policy
 
 pytestmark = pytest.mark.usefixtures("supervisor")
 BERLIN = "Europe/Berlin"
+PAST = 1_765_440_000
+"""The first of many slots that are over: 2025-12-11 08:00 UTC."""
 
 
 def declare(trigger="30 9 * * mon-fri", **options):
@@ -227,7 +229,7 @@ def test_schedule_that_counts_from_a_run_counts_from_its_row(tmp_path, monkeypat
     path = tmp_path / "history.sqlite"
     monkeypatch.setenv("IPYCRON_HISTORY", str(path))
     ended = math.floor(SystemClock().now()) + 0.5
-    trigger = every("1h", after_finish=True).begin(BEGAN, UTC)
+    trigger = every("1h", after_finish=True).begin(PAST, UTC)
     facts = write_facts(trigger, Policy())
     write(path, make_task(name="after", declared_at=ended - 9e6, facts=facts))
     write(path, make_run(0, started_at=ended - 9, finished_at=ended, at=ended - 9))
@@ -240,13 +242,12 @@ def test_slot_of_a_long_gap_has_its_row(tmp_path, monkeypatch):
     """The row of a gap stands for all of its slots, and for no other."""
     path = tmp_path / "history.sqlite"
     monkeypatch.setenv("IPYCRON_HISTORY", str(path))
-    began = BEGAN - 400 * 86_400
 
     def make(number, outcome, **said):
-        slot = began + 60 * number
+        slot = PAST + 60 * number
         return make_run(number, outcome, slot=slot, at=slot, **said)
 
-    write(path, make_task(name="gap", declared_at=began))
+    write(path, make_task(name="gap", declared_at=PAST))
     write(path, make(9_999, "missed", missed_count=5_000), make(7_000, "finished"))
     for minute, verdict in (
         (9_999, "it has a row: missed"),
@@ -257,7 +258,7 @@ def test_slot_of_a_long_gap_has_its_row(tmp_path, monkeypatch):
         (10_000, "a slot, of which the history has no row"),
         (-1, "it did not run: declared"),
     ):
-        answer = why("gap", datetime.fromtimestamp(began + 60 * minute, UTC))
+        answer = why("gap", datetime.fromtimestamp(PAST + 60 * minute, UTC))
         assert answer.verdict.startswith(verdict), minute
         assert len(answer.verdict) == len(verdict) or minute == -1
 

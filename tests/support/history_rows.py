@@ -5,8 +5,9 @@ from __future__ import annotations
 from ipycron.runlog.rows import OPEN, RunOutcome, RunRow, TaskRow
 from ipycron.runlog.store import open_store
 
-BEGAN = 1_800_000_000.0
-"""The instant of the rows' first slot."""
+BEGAN = 3_914_380_800.0
+"""The instant of the rows' first slot: 2094-01-15 08:00 UTC. Whoever writes to the file
+deletes what is older than a month."""
 
 
 def make_task(key="life", **said):

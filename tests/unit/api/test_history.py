@@ -106,10 +106,10 @@ def test_history_is_an_immutable_list(filled):
         ({"limit": None}, 7),
         ({"limit": 3}, 3),
         ({"limit": 2**63 - 1}, 7),
-        ({"since": date(2027, 1, 16)}, 0),
-        ({"since": "2027-01-15T08:05:00+00:00"}, 2),
-        ({"until": datetime(2027, 1, 15, 8, 5, tzinfo=UTC)}, 5),
-        ({"since": datetime(2027, 1, 15, 9, 5, tzinfo=ZoneInfo("Europe/Berlin"))}, 2),
+        ({"since": date(2094, 1, 16)}, 0),
+        ({"since": "2094-01-15T08:05:00+00:00"}, 2),
+        ({"until": datetime(2094, 1, 15, 8, 5, tzinfo=UTC)}, 5),
+        ({"since": datetime(2094, 1, 15, 9, 5, tzinfo=ZoneInfo("Europe/Berlin"))}, 2),
     ],
 )
 def test_history_is_asked_by_name_time_outcome_and_number(filled, said, count):
@@ -158,18 +158,18 @@ def test_table_has_a_row_for_each(filled):
     head, names, *rows = repr(ipycron.history("report")).splitlines()
     assert head == "<History: 5 runs>"
     assert re.split(" {2,}", names) == list(run_list.HEADS)
-    assert rows[0] == "2027-01-15 08:04:00  report  missed (3 slots)"
+    assert rows[0] == "2094-01-15 08:04:00  report  missed (3 slots)"
     assert re.split(" {2,}", rows[1])[2:] == ["finished", "4.00 s", "3", "33333333"]
     failed = repr(ipycron.history("nightly", outcome="failed"))
-    assert "2027-01-15 09:05:00  nightly" in failed
+    assert "2094-01-15 09:05:00  nightly" in failed
     assert "ValueError: no luck  aaaaaaaa" in failed
 
 
 def test_table_names_the_zones_if_there_are_several(filled):
     """Instants are in each task's own."""
     rows = repr(ipycron.history()).splitlines()[2:]
-    assert rows[0].startswith("2027-01-15 09:06:00 CET  nightly")
-    assert rows[-1].startswith("2027-01-15 08:00:00 UTC  report")
+    assert rows[0].startswith("2094-01-15 09:06:00 CET  nightly")
+    assert rows[-1].startswith("2094-01-15 08:00:00 UTC  report")
 
 
 @pytest.mark.parametrize("width", [80, 60, 200])
@@ -180,7 +180,7 @@ def test_table_fits_the_terminal(filled, monkeypatch, width):
     monkeypatch.setattr(run_list, "find_room", lambda: width)
     lines = repr(ipycron.history(["n" * 300])).splitlines()[1:]
     assert max(map(len, lines)) <= max(width, 80)
-    assert lines[1].startswith("2027-01-15 08:09:00  nnn")
+    assert lines[1].startswith("2094-01-15 08:09:00  nnn")
     assert lines[1].endswith("…  cccccccc")
 
 
@@ -213,7 +213,7 @@ def test_frame_has_the_attributes_as_columns(filled):
     assert tuple(frame.columns) == FIELDS
     assert list(frame["outcome"]) == ["timed_out", "failed"]
     assert str(frame["at"].dt.tz) == "Europe/Berlin"
-    assert frame["at"][1] == pd.Timestamp("2027-01-15 09:05", tz="Europe/Berlin")
+    assert frame["at"][1] == pd.Timestamp("2094-01-15 09:05", tz="Europe/Berlin")
     assert frame["finished_at"].isna().all()
     mixed = ipycron.history().to_pandas()
     assert str(mixed["at"].dt.tz) == "UTC"
@@ -299,7 +299,7 @@ def test_run_is_found_by_its_id(filled):
     with pytest.raises(UnknownRun) as caught:
         find_run("report", "3")
     assert str(caught.value).startswith("'3' may be several runs of")
-    assert "33 (2027-01-15 08:07:00 failed), 3333" in str(caught.value)
+    assert "33 (2094-01-15 08:07:00 failed), 3333" in str(caught.value)
     assert len(caught.value.candidates) == 3
 
 
@@ -380,8 +380,8 @@ def test_now_is_until(filled):
         ({"name": ["report", "nightly"]}, 7, 0),
         ({"name": []}, 0, 7),
         ({"name": "nobody"}, 0, 7),
-        ({"before": "2027-01-15T08:05:00+00:00"}, 5, 2),
-        ({"name": "nightly", "before": "2027-01-15T08:06:00+00:00"}, 1, 6),
+        ({"before": "2094-01-15T08:05:00+00:00"}, 5, 2),
+        ({"name": "nightly", "before": "2094-01-15T08:06:00+00:00"}, 1, 6),
         ({"before": "7d"}, 0, 7),
     ],
 )

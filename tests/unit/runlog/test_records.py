@@ -108,7 +108,7 @@ def test_instants_that_are_missing_are_none(read):
 
 def test_repr_is_one_short_line(read):
     """Whose run it was, when and how it ended."""
-    assert repr(read()) == "<RunRecord 'report' 2027-01-15 08:00:00+00:00 finished>"
+    assert repr(read()) == "<RunRecord 'report' 2094-01-15 08:00:00+00:00 finished>"
     failed = read(id="2", at=BEGAN + 1, outcome="failed", error="no luck")
     assert repr(failed).endswith("08:00:01+00:00 failed: 'no luck'>")
 
@@ -128,5 +128,5 @@ def test_plain_form_is_json_with_every_attribute(read, text):
     plain = json.loads(json.dumps(to_plain(record)))
     assert tuple(plain) == FIELDS
     assert plain["error"] == plain["output"] == text
-    assert plain["at"] == "2027-01-15T17:00:00+09:00"
+    assert plain["at"] == "2094-01-15T17:00:00+09:00"
     assert plain["finished_at"] is None

@@ -339,7 +339,7 @@ def test_damaged_file_is_set_aside_and_a_new_one_begun(store, path):
     with closing(open_store(path, now=BEGAN, tell=told.append)) as new:
         new.apply([make_task(), make_run()])
         assert read(new, "id") == ["run-0"]
-    aside = path.with_name("history.sqlite.corrupt-20270115T080000")
+    aside = path.with_name("history.sqlite.corrupt-20940115T080000")
     assert told == [
         f"history: {path} was damaged. It is now {aside}, and a new one is begun."
     ]
