@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ipycron.errors import HistoryError
 from ipycron.runlog.recorder import Recorder
-from ipycron.runlog.rows import Moved, Resumed, RunRow
+from ipycron.runlog.rows import Moved, Moving, Resumed, RunRow
 from ipycron.runlog.settings import OFF, find_settings
 
 if TYPE_CHECKING:
@@ -94,7 +94,10 @@ class HistoryKeeper:
         deadline = time.monotonic() + timeout
         _join(self._retiring, timeout)
         self._wait_for_writer(timeout)
-        for writer in self._writers:
+        writers = self._writers
+        # The present one again: those before may have handed over rows by now.
+        again = writers[:1] if self._former else []
+        for writer in (*writers, *again):
             writer.flush(max(0.0, deadline - time.monotonic()))
 
     def close(self, timeout: float) -> None:
@@ -103,7 +106,11 @@ class HistoryKeeper:
         deadline = time.monotonic() + timeout
         _join(self._retiring, timeout)
         self._wait_for_writer(timeout)
-        for writer in self._writers:
+        writers = self._writers
+        if self._former:  # of which each may have rows for the present one
+            writers[0].flush(max(0.0, deadline - time.monotonic()))
+            writers.reverse()
+        for writer in writers:
             writer.close(max(0.0, deadline - time.monotonic()))
 
     def close_in_child(self) -> None:
@@ -142,44 +149,47 @@ class HistoryKeeper:
         """
         if not writers:
             return
-        earlier = self._retiring
-
-        def finish() -> None:
-            _join(earlier, None)
-            attempts = {w: self._copy_attempts(w, runs) for w in writers if runs}
-            if runs:  # first, so that no row is nowhere if all of it is killed
-                self._flush_present(REDIRECT_TIMEOUT)
-            for writer in writers:
-                if runs:
-                    writer.put(Moved(ids=(*runs, *attempts[writer])))
-                if writer.flush(REDIRECT_TIMEOUT):
-                    writer.close(REDIRECT_TIMEOUT)
-                else:
-                    self._former.append(writer)
-
         thread = threading.Thread(
-            target=finish, name="ipycron-history-moving", daemon=True
+            target=self._finish,
+            args=(writers, runs, self._retiring),
+            name="ipycron-history-moving",
+            daemon=True,
         )
         try:
             thread.start()
         except RuntimeError:  # no more threads
             for writer in writers:
-                writer.put(Moved(ids=runs))
+                writer.put(Moving(runs=runs, take=self._take))
+                writer.put(Moved(runs=runs))
             self._former += writers
         else:
             self._retiring = thread
 
-    def _copy_attempts(self, writer: HistoryWriter, runs: tuple[str, ...]) -> list[str]:
-        """Have the rows of attempts written to the present file; return their ids."""
-        from ipycron.runlog.moving import read_attempts  # noqa: PLC0415 - see the class
+    def _finish(
+        self,
+        writers: list[HistoryWriter],
+        runs: tuple[str, ...],
+        earlier: threading.Thread | None,
+    ) -> None:
+        """Move the rows of runs away from writers, and close these."""
+        _join(earlier, None)
+        if runs:  # first, so that no row is nowhere if all of it is killed
+            for writer in writers:
+                writer.put(Moving(runs=runs, take=self._take))
+                writer.flush(REDIRECT_TIMEOUT)
+            self._flush_present(REDIRECT_TIMEOUT)
+        for writer in writers:
+            if runs:
+                writer.put(Moved(runs=runs))
+            if writer.flush(REDIRECT_TIMEOUT):
+                writer.close(REDIRECT_TIMEOUT)
+            else:
+                self._former.append(writer)
 
-        copied = []
-        if writer.path is not None and writer.flush(REDIRECT_TIMEOUT):
-            for row in read_attempts(writer.path, runs):
-                with self.recorder.lock:
-                    self._put(row)
-                copied.append(row.id)
-        return copied
+    def _take(self, row: RunRow) -> None:
+        """Write the row of an attempt that an earlier file had; on any thread."""
+        with self.recorder.lock:
+            self._put(row)
 
     def _flush_present(self, timeout: float) -> None:
         deadline = time.monotonic() + timeout

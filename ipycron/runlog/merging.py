@@ -60,7 +60,7 @@ class Pending:
             elif type(change) is TaskEnd and change.end in {"destroyed", "shutdown"}:
                 self.lives.pop(change.key, None)
             elif type(change) is Moved:
-                for name in change.ids:
+                for name in change.runs:
                     self.running.pop(name, None)
                     self._places.pop(name, None)
             self.changes.append(change)

@@ -6,8 +6,12 @@ Source: behaviour H1 and H2.
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class RunOutcome(StrEnum):
@@ -178,15 +182,27 @@ def find_since(name: str) -> float | None:
     return float(since) if since.isdigit() else None
 
 
+class Moving(msgspec.Struct, frozen=True, kw_only=True):
+    """Attempts of open runs, whose rows another file is to have; then they are `Moved`.
+
+    Attributes:
+        runs: the ids of the runs.
+        take: called on the writer's thread with the row of each attempt.
+    """
+
+    runs: tuple[str, ...]
+    take: Callable[[RunRow], None]
+
+
 class Moved(msgspec.Struct, frozen=True, kw_only=True):
     """Rows of this writer that another file has from now on: a run has one row.
 
     Attributes:
-        ids: of open runs, and of the attempts of these.
+        runs: the ids of open runs; their attempts have moved, too.
     """
 
-    ids: tuple[str, ...]
+    runs: tuple[str, ...]
 
 
-Change = TaskRow | TaskEnd | RunRow | Resumed | Moved
+Change = TaskRow | TaskEnd | RunRow | Resumed | Moving | Moved
 """What a writer takes."""

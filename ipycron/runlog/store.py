@@ -11,11 +11,13 @@ import msgspec
 
 from ipycron.errors import HistoryError
 from ipycron.runlog import file
+from ipycron.runlog.moving import hand_over
 from ipycron.runlog.presence import Presence, find_own_presence, is_gone
 from ipycron.runlog.resuming import take_back
 from ipycron.runlog.rows import (
     OPEN,
     Moved,
+    Moving,
     Resumed,
     RunOutcome,
     RunRow,
@@ -227,9 +229,12 @@ class Store:
             self._execute(_PUT_RUN, [*values, self.writer, change.task])
         elif type(change) is Resumed:
             take_back(self.connection, change)
+        elif type(change) is Moving:
+            hand_over(self.connection, change)
         elif type(change) is Moved:
-            for name in change.ids:
-                self._execute(_DELETE_MOVED, [name, self.writer])
+            for run in change.runs:
+                self._execute(_DELETE_MOVED, [run, self.writer])
+                self._execute(_DELETE_ATTEMPTS, [run, self.writer])
         elif type(change) is TaskRow:
             self._execute(_PUT_TASK, [*msgspec.structs.astuple(change), self.writer])
         elif type(change) is TaskEnd:
@@ -335,8 +340,9 @@ _OPEN_WRITERS = (
 )
 _DELETE_MOVED = (
     "DELETE FROM runs WHERE id = ? AND writer = ? "  # noqa: S608 - as above
-    f"AND (run IS NOT NULL OR outcome IN ({_list(OPEN)}))"
+    f"AND outcome IN ({_list(OPEN)})"
 )
+_DELETE_ATTEMPTS = "DELETE FROM runs WHERE run = ? AND writer = ?"
 _END_TASK = "UPDATE tasks SET ended_at = ?, ending = ? WHERE key = ?"
 _REMEMBER_SLOT = (
     "UPDATE tasks SET last_slot = max(coalesce(last_slot, ?), ?) WHERE key = ?"

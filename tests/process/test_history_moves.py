@@ -1,9 +1,11 @@
 """A run has one row in one file, wherever the history is moved meanwhile (H1)."""
 
+import contextlib
 import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 from contextlib import closing
 
 import pytest
@@ -90,11 +92,23 @@ def run(folder, *arguments):
     ).returncode
 
 
+def open_as_the_next(path):
+    """Open a file as the next process does; while another one writes, again."""
+
+    def is_opened():
+        with contextlib.suppress(sqlite3.OperationalError):
+            open_store(path, now=BEGAN, tell=print).close()
+            return True
+        return False
+
+    eventually(is_opened, "nobody writes")
+
+
 def read(path):
     """Return the outcomes in a file that is opened as the next process opens it."""
     if not path.exists():
         return []
-    open_store(path, now=BEGAN, tell=print).close()
+    open_as_the_next(path)
     with closing(sqlite3.connect(path)) as connection:
         rows = connection.execute("SELECT outcome, name FROM runs").fetchall()
     assert {name for _, name in rows} <= {"moved", "report"}
@@ -142,8 +156,12 @@ def paths(tmp_path):
 
 
 @pytest.fixture
-def keeper(paths, told):
-    """The history of a process with a task, in the first file."""
+def keeper(paths, told, monkeypatch):
+    """The history of a process with a task, in the first file.
+
+    It moves while its caller waits, also on a slow disk.
+    """
+    monkeypatch.setattr(keeper_module, "REDIRECT_TIMEOUT", SECONDS)
     keeper = HistoryKeeper(told.append)
     keeper.use(make_settings(paths[0], keep_days=1e6))
     keeper.recorder.declare(make_task(key="life", name="report"))
@@ -282,7 +300,7 @@ def read_errors(path):
     """Return the outcome of each run, with the errors of its attempts."""
     if not path.exists():
         return {}
-    open_store(path, now=BEGAN, tell=print).close()
+    open_as_the_next(path)
     with closing(sqlite3.connect(path)) as connection:
         runs = "SELECT id, outcome FROM runs WHERE run IS NULL"
         found = {name: [outcome] for name, outcome in connection.execute(runs)}
@@ -310,6 +328,54 @@ def test_attempts_move_with_their_run(keeper, paths, is_told):
     keeper.close(SECONDS)
     expected["run"][0] = "finished"
     assert (read_errors(paths[0]), read_errors(paths[1])) == (expected, {})
+
+
+@pytest.mark.parametrize("is_told", [False, True])
+def test_attempts_move_later_where_the_earlier_file_cannot_be_written(
+    keeper, paths, told, monkeypatch, is_told
+):
+    """A slow disk, or another program: no attempt stays where its run is not."""
+    monkeypatch.setattr(keeper_module, "REDIRECT_TIMEOUT", 0.3)
+    monkeypatch.setattr(session, "BUSY_PATIENCE", 60)
+    note(keeper, Event.EXECUTION_STARTED)
+    keeper.flush(SECONDS)
+    fail_attempt(keeper, 1)
+    if is_told:
+        keeper.flush(SECONDS)
+    with closing(sqlite3.connect(paths[0], isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        keeper.use(make_settings(paths[1], keep_days=1e6))
+        fail_attempt(keeper, 2)
+    keeper.flush(SECONDS)
+    expected = {"run": ["running", ("1", None), ("2", None)]}
+    assert (read_errors(paths[0]), read_errors(paths[1])) == ({}, expected)
+    note(keeper, Event.EXECUTION_FINISHED, Outcome(is_ok=True))
+    keeper.close(SECONDS)
+    expected["run"][0] = "finished"
+    assert (read_errors(paths[0]), read_errors(paths[1])) == ({}, expected)
+    assert told == []
+
+
+def test_attempts_move_at_the_end_where_the_earlier_file_cannot_be_written(
+    keeper, paths, monkeypatch
+):
+    """The rows that it hands over then are written, too."""
+    monkeypatch.setattr(keeper_module, "REDIRECT_TIMEOUT", 0.3)
+    note(keeper, Event.EXECUTION_STARTED)
+    fail_attempt(keeper, 1)
+    keeper.flush(SECONDS)
+    with closing(
+        sqlite3.connect(paths[0], isolation_level=None, check_same_thread=False)
+    ) as other:
+        other.execute("BEGIN IMMEDIATE")
+        keeper.use(make_settings(paths[1], keep_days=1e6))
+        note(keeper, Event.EXECUTION_FINISHED, Outcome(is_ok=True))
+        later = threading.Timer(0.5, other.execute, ["ROLLBACK"])
+        later.start()
+        keeper.close(SECONDS)
+        later.join()
+    expected = {"run": ["finished", ("1", None)]}
+    assert (read_errors(paths[0]), read_errors(paths[1])) == ({}, expected)
 
 
 def test_attempts_stay_with_their_run_without_a_history(keeper, paths):
