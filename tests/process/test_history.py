@@ -174,16 +174,12 @@ def work():
     time.sleep(60)
 
 task = ipycron.schedule("* * * * * *", work, name="night", background={background})
-while not task.running:
+while not ipycron.history("night", outcome="running"):
     time.sleep(0.01)
 {end}
 """
 ENDS = {
-    "killed": """
-while not ipycron.history("night", outcome="running"):
-    time.sleep(0.01)
-os.kill(os.getpid(), signal.SIGKILL)
-""",
+    "killed": "os.kill(os.getpid(), signal.SIGKILL)",
     "ended": "ipycron.shutdown(0)",
 }
 

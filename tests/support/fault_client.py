@@ -35,8 +35,8 @@ def tell(name, number):
     # Renamed when it is whole: somebody waits for it.
     (here / f"{name}.new").write_text(str(number))
     (here / f"{name}.new").rename(here / name)
-tell("helper", helper.pid)
 tell("worker", os.getpid())
+tell("helper", helper.pid)  # the last: with it, the subject is starting
 def wait_for_the_fault(seconds):
     while not (here / "struck").exists():
         time.sleep(0.01)
