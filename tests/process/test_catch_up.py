@@ -335,6 +335,7 @@ def test_tests_of_users_see_what_is_caught_up_on():
             lambda ctx: seen.append((ctx.execution.reason, f"{ctx.date:%H:%M}")),
             catch_up=ipycron.CatchUp("all", window=10_000),
             end="2026-12-01 13:30",
+            timezone="UTC",
         )
         clock.step(4.2 * 3600)  # to 12:42
         clock.advance(6)
@@ -344,8 +345,9 @@ def test_tests_of_users_see_what_is_caught_up_on():
         assert not ipycron.get_tasks()
 
 
-def test_examples_of_the_documentation_run():
+def test_examples_of_the_documentation_run(monkeypatch):
     """As they stand in `docs/gaps.md`: those of gaps and ends."""
+    monkeypatch.setenv("TZ", "UTC")
     gaps, ends = read_examples("Gaps"), read_examples("Ends")
     with time_travel("2026-12-01 08:30", timezone="UTC") as clock:
         seen = []
@@ -358,6 +360,7 @@ def test_examples_of_the_documentation_run():
 
 def test_examples_of_pauses_and_backfills_run(monkeypatch, tmp_path):
     """As they stand in `docs/gaps.md`."""
+    monkeypatch.setenv("TZ", "UTC")
     monkeypatch.setenv("IPYCRON_HISTORY", str(tmp_path / "history.sqlite"))
     pauses, backfills = read_examples("Pauses"), read_examples("Backfills")
     with time_travel("2026-12-01 08:30", timezone="UTC") as clock:
