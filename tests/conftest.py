@@ -12,6 +12,7 @@ import evidence
 import pytest
 from leaks import Belongings, end_processes, find_leaks
 from lengths import IS_FULL
+from polling import SECONDS
 from scores import Scoreboard
 from watching import SESSION
 
@@ -70,11 +71,33 @@ def quiet():
     ipycron.set_echo(False)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def patience(request):
+    """Give tasks the time to load their jobs that a busy machine takes.
+
+    That is longer than users want to wait; a test may still say how long.
+    """
+    if find_folder(request) in PURE:
+        yield
+        return
+    defaults = [make.__kwdefaults__ for make in (ipycron.create_task, ipycron.schedule)]
+    before = [options["start_timeout"] for options in defaults]
+    for options in defaults:
+        options["start_timeout"] = SECONDS
+    yield
+    for options, seconds in zip(defaults, before, strict=True):
+        options["start_timeout"] = seconds
+
+
+def find_folder(request):
+    """Return the name of the folder below `tests` that a test is in."""
+    return request.path.relative_to(request.config.rootpath / "tests").parts[0]
+
+
 @pytest.fixture(autouse=True)
 def leak_guard(request):
     """Fail a test that leaves a process, thread, descriptor, listener or task."""
-    folder = request.path.relative_to(request.config.rootpath / "tests").parts[0]
-    has_orphans = folder not in PURE
+    has_orphans = find_folder(request) not in PURE
     before = Belongings(has_orphans=has_orphans)
     yield
     leaks = find_leaks(before, has_orphans=has_orphans)

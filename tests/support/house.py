@@ -200,9 +200,7 @@ class House:
         if self.is_background and body.__module__ in sys.modules:
             cloudpickle.register_pickle_by_value(sys.modules[body.__module__])
         job = as_function(body)
-        # A busy machine takes longer to load a job than users want to wait.
-        options = {"start_timeout": SECONDS, **_OPTIONS[self.kind], **options}
-        return make(expression, job, **options)
+        return make(expression, job, **_OPTIONS[self.kind], **options)
 
     def call_on_loop(self, call):
         """Call in the thread of a running event loop, for coroutine jobs."""
