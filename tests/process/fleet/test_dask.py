@@ -275,7 +275,7 @@ def test_runs_wait_when_there_is_no_worker(cluster, start, tmp_path):
 def test_runs_fail_when_the_scheduler_is_killed(cluster, start, tmp_path):
     """Runs in progress are lost, later ones refused; nothing hangs."""
     cluster.add_workers(1)
-    task = start(partial(note_and_wait, str(tmp_path)), cluster.client, timeout=5)
+    task = start(partial(note_and_wait, str(tmp_path)), cluster.client, timeout=60)
     run = task.execute()
     eventually(lambda: read_runs(tmp_path))
     cluster.kill_scheduler()
