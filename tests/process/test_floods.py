@@ -184,7 +184,7 @@ def test_a_result_of_500_mb_passes_by(gauge, write):
     result = task.last_run.result
     assert len(result) == 500_000_000
     assert result[-5:] == b"abcde"
-    task.destroy().result(10)
+    task.destroy().result(30)
     del task, result
     gc.collect()
 

@@ -305,7 +305,7 @@ def test_lock_that_another_thread_holds_during_a_fork_is_free_in_the_copy(run, n
                 is_held.set()
                 is_over.wait(20)
         threading.Thread(target=hold, daemon=True).start()
-        is_held.wait(10)
+        is_held.wait(20)
         if not (pid := os.fork()):
             task = ipycron.schedule("0 0 1 1 *", lambda: 2, background=True)
             task.on("execution:finished", lambda _: None)

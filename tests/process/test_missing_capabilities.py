@@ -134,7 +134,7 @@ async def main():
     async def work():
         await asyncio.sleep(0)
         return 8
-    async with ipycron.create_task("0 0 1 1 *", work, timeout=3) as task:
+    async with ipycron.create_task("0 0 1 1 *", work, timeout=30) as task:
         assert await task.execute() == 8
 
 asyncio.run(main())

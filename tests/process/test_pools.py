@@ -84,7 +84,7 @@ def test_place_is_freed_when_the_process_is_gone(workers):
         return os.path.exists(f"/proc/{log.read()[0]}")  # noqa: PTH110 - no file
 
     ipycron.set_pool("gpu", 1)
-    first = workers.start(ignore, pool="gpu", timeout=1)
+    first = workers.start(ignore, pool="gpu", timeout=3)
     second = workers.start(look, pool="gpu")
     call = first.execute()
     eventually(log.read, "it runs")

@@ -251,7 +251,7 @@ class Late:
         await asyncio.sleep(max(0.0, slot - 0.1 - CLOCK.now()))
         worker.stand_by("run", slot, latest=slot + 0.1, place=place, on_begun=note)
         try:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(SECONDS):
                 if meanwhile is not None:
                     await meanwhile(worker, self.execution)
                     note()
@@ -403,7 +403,7 @@ def test_worker_stands_by_on_a_descriptor_of_any_number(write):
         assert ended.started_at <= ended.finished_at < slot + 0.9
         assert CLOCK.now() > slot + 0.999  # by the clock of another process
         edge.send(Quit())
-        assert process.wait(10) == 0
+        assert process.wait(SECONDS) == 0
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         edge.close()
@@ -456,9 +456,9 @@ def test_permit_is_taken_once(monkeypatch, has_eventfd):
     def take(_):
         taken = []
         for _ in range(200):
-            barrier.wait(10)
+            barrier.wait(SECONDS)
             taken.append(Permit(permit.fd).take())
-            barrier.wait(10)
+            barrier.wait(SECONDS)
         return taken
 
     with ThreadPoolExecutor(3) as pool:
@@ -466,8 +466,8 @@ def test_permit_is_taken_once(monkeypatch, has_eventfd):
         for _ in range(200):
             permit.give()
             assert permit.is_there()
-            barrier.wait(10)
-            barrier.wait(10)
+            barrier.wait(SECONDS)
+            barrier.wait(SECONDS)
             assert not permit.is_there()
     permit.close()
     assert [sum(each) for each in zip(*takers, strict=True)] == [1] * 200

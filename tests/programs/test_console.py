@@ -24,9 +24,9 @@ def run(*names, **options):
         for n in names
     ]
     for task in tasks:
-        task.start().result(10)
+        task.start().result(30)
     for task in tasks:
-        task.execute().result(10)
+        task.execute().result(30)
     return tasks
 """
 
@@ -39,7 +39,7 @@ def test_output_of_one_task_comes_as_it_is(start):
         app="""
         import ipycron
         task = ipycron.schedule("0 0 1 1 *", "job.py")
-        task.execute().result(10)
+        task.execute().result(30)
         ipycron.shutdown()
         assert "to stderr" in task.last_run.output.stderr
         """,
@@ -83,7 +83,7 @@ import os, sys
 sys.stdout.close()
 tasks = run("one", "two")
 sys.stderr = None
-assert tasks[0].execute().result(10) is None
+assert tasks[0].execute().result(30) is None
 ipycron.shutdown()
 os._exit(5)
 """,

@@ -161,7 +161,7 @@ def test_an_asyncio_client_may_belong_to_a_loop_that_stands_still(server, client
 
         thread = threading.Thread(target=asyncio.run, args=(ask(),))
         thread.start()
-        thread.join(10)  # this loop does nothing meanwhile
+        thread.join(SECONDS)  # this loop does nothing meanwhile
         assert answers == [True]
         assert await coordinator.should_run(KEY, 30) is False
         assert (await coordinator.health_check()).is_ok

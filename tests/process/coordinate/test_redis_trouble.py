@@ -151,7 +151,7 @@ class Proxy:
             with contextlib.suppress(OSError):  # closed by its thread already
                 connection.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
-            thread.join(10)
+            thread.join(SECONDS)
             assert not thread.is_alive()
 
     def _accept(self):

@@ -5,7 +5,7 @@ import logging
 import threading
 import time
 
-from polling import eventually_async
+from polling import SECONDS, eventually_async
 
 from ipycron.coordinate.session import CoordinatorSession, log_problem
 from ipycron.errors import CoordinatorError
@@ -114,7 +114,7 @@ def test_on_complete_waits_for_the_renewal_under_way():
     class Slow(Renewing):
         def renew(self, key, lease):
             self.calls.append("began")
-            gate.wait(10)
+            gate.wait(SECONDS)
             return super().renew(key, lease)
 
     coordinator = Slow()

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from polling import SECONDS
 
 from ipycron.coordinate import SQLiteRunCoordinator, claimfile
 from ipycron.errors import CoordinatorError
@@ -182,7 +183,7 @@ def test_coordinators_made_at_one_instant_share_one_new_file(make, round_):
     won = []
 
     def claim():
-        start.wait(10)
+        start.wait(SECONDS)
         won.append(make().should_run(KEY, 30))
 
     threads = [threading.Thread(target=claim) for _ in range(8)]
@@ -204,7 +205,7 @@ def test_a_file_that_is_busy_on_opening_is_tried_again(tmp_path):
     claimfile._prepare(connection, 4.0)
     assert connection.execute("SELECT count(*) FROM claims").fetchone() == (0,)
     connection.close()
-    release.join(10)
+    release.join(SECONDS)
 
 
 # --- the file --------------------------------------------------------------------

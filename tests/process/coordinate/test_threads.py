@@ -5,6 +5,7 @@ import threading
 from concurrent.futures import CancelledError
 
 import pytest
+from polling import SECONDS
 
 from ipycron.coordinate.call import CallThreads
 
@@ -13,7 +14,7 @@ def wait_for_no_thread():
     """Join the threads that are about to end."""
     for thread in threading.enumerate():
         if thread.name == "ipycron-coordinator":
-            thread.join(5)
+            thread.join(SECONDS)
             assert not thread.is_alive()
 
 
@@ -21,8 +22,12 @@ def test_submit_returns_the_result_or_the_error():
     """SystemExit, too: it must reach the caller, not end a thread silently."""
     threads = CallThreads()
     assert threads.submit(lambda: 7).result(30) == 7
-    assert isinstance(threads.submit(lambda: 1 / 0).exception(5), ZeroDivisionError)
-    assert isinstance(threads.submit(lambda: sys.exit(3)).exception(5), SystemExit)
+    assert isinstance(
+        threads.submit(lambda: 1 / 0).exception(SECONDS), ZeroDivisionError
+    )
+    assert isinstance(
+        threads.submit(lambda: sys.exit(3)).exception(SECONDS), SystemExit
+    )
 
 
 def test_threads_end_when_no_call_is_waiting():

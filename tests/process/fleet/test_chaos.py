@@ -68,7 +68,7 @@ class Fleet:
         assert member.poll() is None, "an instance ended by itself"
         self.killed_pids.add(member.pid)
         member.kill()
-        member.wait(10)
+        member.wait(20)
         member.stdin.close()
 
     def close(self):

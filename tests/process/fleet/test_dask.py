@@ -342,8 +342,8 @@ def test_dask_is_imported_only_for_its_clients():
         "import sys, concurrent.futures as cf, ipycron\n"
         "with cf.ThreadPoolExecutor(1) as pool:\n"
         "    task = ipycron.create_task('0 0 1 1 *', int, executor=pool)\n"
-        "    task.start().result(10)\n"
-        "    assert task.execute().result(10) == 0\n"
+        "    task.start().result(30)\n"
+        "    assert task.execute().result(30) == 0\n"
         "    ipycron.shutdown()\n"
         "print('distributed' in sys.modules, 'dask' in sys.modules)"
     )
