@@ -2,9 +2,10 @@
 
 Dask computes a task again when its worker is lost, since its tasks are meant to be
 pure. A scheduled job is not: it may have sent half of its mails. So a run sets a flag
-on Dask's scheduler before its job begins, and a second attempt finds it and gives up.
-The client learns of a lost worker from Dask's events, and fails the run without waiting
-for a second attempt, which may have no worker to begin on.
+on Dask's scheduler before its job begins, and a second computation finds it and gives
+up. The client learns of a lost worker from Dask's events, and fails the run without
+waiting for a second computation, which may have no worker to begin on. The attempts of
+a task with `retry` are ipycron's own, each of them a Dask task.
 
 Nothing here imports Dask before a user has passed a client of it.
 """
@@ -18,6 +19,7 @@ import asyncio
 import collections
 import concurrent.futures
 import contextlib
+import itertools
 import math
 import threading
 import time
@@ -53,7 +55,7 @@ LOOP_SECONDS = 0.5
 _CLOSED = "the client is closed"
 
 _AGAIN = b""
-"""What a second attempt returns: a report is never empty."""
+"""What a second computation returns: a report is never empty."""
 
 
 @dataclass(slots=True, eq=False)
@@ -89,11 +91,13 @@ class DaskSubmitter:
         self._topic = f"ipycron-{uuid.uuid4().hex}"
         self._watched: set[str] = set()
         self._runs: dict[str, _Run] = {}
+        self._numbers = itertools.count(1)
         self._flags: collections.deque[tuple[float, str]] = collections.deque()
 
     def submit(self, run_id: str, packed: bytes) -> Answer:
         """Submit the run; see `Submitter`."""
-        key = f"ipycron-{run_id}"
+        # Dask still knows the attempt before, and would take the next one for it.
+        key = f"ipycron-{run_id}-{next(self._numbers)}"
         run = _Run(concurrent.futures.Future())
         if not self._runs:
             # Each time, since the scheduler may have been replaced after the last run.

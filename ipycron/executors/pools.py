@@ -134,7 +134,8 @@ class ExecutorWorker(SharedWorker):
             attempt=execution.attempt,
         )
         # In a thread: executors start processes, connect, or wait for room.
-        self._pool.submit(partial(self._submit, run, end))
+        is_first = execution.attempt_started_at is None
+        self._pool.submit(partial(self._submit, run, end, is_first=is_first))
         return end
 
     def give_up(self, future: End) -> asyncio.Future[None]:
@@ -157,9 +158,11 @@ class ExecutorWorker(SharedWorker):
 
     # --- on a thread of the pool ----------------------------------------------------
 
-    def _submit(self, run: Run, end: End) -> None:
+    def _submit(self, run: Run, end: End, *, is_first: bool) -> None:
         try:
-            remote = self._submitter.submit(run.execution_id, self._pack(run))
+            latest = self._find_latest(run) if is_first else None
+            packed = self._pack(run, latest)
+            remote = self._submitter.submit(run.execution_id, packed)
             check_future(remote)
         except BaseException as error:  # noqa: BLE001 - border: executor
             self._lose(end, describe_refusal(error), error)
@@ -169,7 +172,7 @@ class ExecutorWorker(SharedWorker):
             remote.cancel()
         remote.add_done_callback(partial(self._take, run, end))
 
-    def _pack(self, run: Run) -> bytes:
+    def _pack(self, run: Run, latest: float | None) -> bytes:
         job = self._job.load.job
         # The file as it is now: nothing of a job is kept from run to run.
         source = read_file(job) if isinstance(job, FileJob) else None
@@ -180,13 +183,13 @@ class ExecutorWorker(SharedWorker):
             source=source,
             home=find_place(),
             software=find_software(),
-            latest=self._find_latest(run),
+            latest=latest,
         )
         return pack_remote_run(remote_run)
 
     def _find_latest(self, run: Run) -> float | None:
         """Return the latest instant at which a run may begin; None for no limit."""
-        if run.reason not in BY_SCHEDULE or run.attempt > 1:
+        if run.reason not in BY_SCHEDULE:
             return None
         if self._job.window is not None:
             return run.date + self._job.window
