@@ -33,6 +33,8 @@ def _make_row(task: Task) -> tuple[str, ...]:
     following = task.next_run
     when = "" if following is None else f"{following:%Y-%m-%d %H:%M:%S}"
     status = "starting" if task.is_starting else task.status
+    if task.queued:
+        status = f"{status}, {len(task.queued)} queued"
     if task.is_paused:
         status = f"{status}, {_format_pause(task)}"
     kept = format_kept(task.history)

@@ -63,7 +63,8 @@ class Watch:
             Text(task.expression.describe()),
             f"{_format_next(task)}\n{_format_last(task.last_run)}",
             self._format_durations(task),
-            _format_attempt(task.running) or _format_outcome(task.last_run),
+            _format_attempt((*task.queued, *task.running))
+            or _format_outcome(task.last_run),
         ]
 
     def _format_durations(self, task: Task) -> Text:
@@ -102,6 +103,8 @@ def _format_attempt(running: Sequence[Execution]) -> Text | None:
         return None
     left = run.next_attempt_at.timestamp() - SystemClock().now()
     words = f"attempt {run.attempt}" if run.attempt > 1 else "again"
+    if run.is_queued:
+        words += ", queued"
     text = Text(f"{words} in {left:.1f} s" if left > 0 else words, style="yellow")
     if run.summary:
         text.append(f"\n{show_hidden(run.summary)}", style="red")

@@ -30,6 +30,7 @@ from ipycron.process.wire.printable import show_controls
 from ipycron.process.wire.protocol import (
     ClockSetBack,
     Completed,
+    Continued,
     Control,
     DirectOpened,
     Displayed,
@@ -54,7 +55,7 @@ from ipycron.process.wire.protocol import (
 from ipycron.process.worker.logs import rebuild_record
 from ipycron.scheduling.backoff import RefusalLog, find_backoff
 from ipycron.scheduling.clock import SystemClock
-from ipycron.scheduling.events import Event, Notice, Outcome
+from ipycron.scheduling.events import AttemptBegan, Event, Notice, Outcome
 
 if TYPE_CHECKING:
     import logging
@@ -108,6 +109,9 @@ class ClientPort(Protocol):
 
     def handle_notice(self, notice: Notice) -> None:
         """Handle an event of a task."""
+
+    def handle_attempt(self, began: AttemptBegan) -> None:
+        """Handle the beginning of an attempt that was queued."""
 
     def handle_refusal(
         self, task_id: str, execution_id: str, error: BaseException
@@ -491,8 +495,8 @@ class BackgroundTasks:
 
     def _handle(self, frame: Frame) -> None:
         message = frame.message
-        if isinstance(message, Noticed):
-            self._handle_notice(message, frame.payload)
+        if isinstance(message, Noticed | Continued):
+            self._handle_report(message, frame.payload)
         elif isinstance(message, Streamed | Displayed):
             self._handle_output(message, frame)
         elif isinstance(message, Refused):
@@ -518,6 +522,18 @@ class BackgroundTasks:
             self._owner.handle_output(*_describe_short(message, frame.payload))
         else:
             self._owner.handle_output(message, frame.payload)
+
+    def _handle_report(self, message: Noticed | Continued, payload: Payload) -> None:
+        if isinstance(message, Noticed):
+            self._handle_notice(message, payload)
+            return
+        self._owner.handle_attempt(
+            AttemptBegan(
+                task_id=message.task_id,
+                status=message.status,
+                execution=message.execution,
+            )
+        )
 
     def _handle_notice(self, message: Noticed, payload: Payload) -> None:
         if message.is_ok:

@@ -60,7 +60,7 @@ if TYPE_CHECKING:
     from ipycron.process.wire.protocol import Displayed, Preload
     from ipycron.runlog.reading import SlotOutcomes
     from ipycron.runlog.settings import HistorySettings
-    from ipycron.scheduling.events import Notice, Pause, TaskContext
+    from ipycron.scheduling.events import AttemptBegan, Notice, Pause, TaskContext
     from ipycron.scheduling.plan import Outage
     from ipycron.scheduling.policy import CatchUp
     from ipycron.scheduling.ports import Clock
@@ -341,6 +341,18 @@ class Client:
         task = self.tasks.get(notice.task_id)
         self.handle_notice(notice)
         self.history.note(notice, task)
+
+    def handle_attempt(self, began: AttemptBegan) -> None:
+        """Show that a queued attempt has begun; see `ClientPort`."""
+        task = self.tasks.get(began.task_id)
+        if task is not None:
+            task.observed.follow_attempt(began)
+            self.event_log.notify(task.id)
+
+    def handle_own_attempt(self, began: AttemptBegan) -> None:
+        """Do that for this process's own scheduler, and record it."""
+        self.handle_attempt(began)
+        self.history.note_attempt(began)
 
     def get_waiters(self, task_id: str) -> Waiters | None:
         """Return a task's waiters; None if the task is gone; see `ClientPort`."""

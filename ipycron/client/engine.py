@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from ipycron.executors.pools import ExecutorLauncher, Sink
     from ipycron.process.supervision import SupervisorProcess
     from ipycron.process.wire.protocol import Preload
-    from ipycron.scheduling.events import Notice, Pause
+    from ipycron.scheduling.events import AttemptBegan, Notice, Pause
     from ipycron.scheduling.plan import Outage
     from ipycron.scheduling.policy import CatchUp
     from ipycron.scheduling.ports import Clock, Worker
@@ -60,6 +60,8 @@ class EngineClient(ClientPort, ElectorClient, Protocol):
     def shares_pools(self) -> bool: ...  # noqa: D102
 
     def handle_own_notice(self, notice: Notice) -> None: ...  # noqa: D102
+
+    def handle_own_attempt(self, began: AttemptBegan) -> None: ...  # noqa: D102
 
 
 T = TypeVar("T")
@@ -100,6 +102,7 @@ class Engine:
             launcher=self._launcher,
             emit=client.handle_own_notice,
             note=client.history.note_pending,
+            note_attempt=client.handle_own_attempt,
             elector=self.elector,
             on_set_back=client.handle_set_back,
         )

@@ -131,6 +131,7 @@ class Execution(RunFacts):
             attempt before, empty if that was snoozed.
         remark: why no further attempt followed a failed one; empty without retries.
         output: what it printed and displayed, in all attempts.
+        is_queued: whether it, or its next attempt, waits for its turn or for a place.
     """
 
     __slots__ = (
@@ -140,6 +141,7 @@ class Execution(RunFacts):
         "_value",
         "_zone",
         "is_ok",
+        "is_queued",
         "manner",
         "output",
         "remark",
@@ -154,12 +156,14 @@ class Execution(RunFacts):
         self._next_attempt_at: float | None = None
         self.summary = self.remark = ""
         self.output = Output()
+        self.is_queued = False
         self._value: Any = None
 
     def finish(self, scheduled: ScheduledExecution, outcome: Outcome) -> None:
         """Record how the run ended."""
         self._scheduled = scheduled
         self._next_attempt_at = None
+        self.is_queued = False
         self.summary, self.remark = outcome.summary, outcome.remark
         self._value = wrap_value(outcome)
         self.manner = outcome.manner
@@ -168,6 +172,27 @@ class Execution(RunFacts):
     def begin(self, scheduled: ScheduledExecution) -> None:
         """Record that its code was started, after it had been queued."""
         self._scheduled = scheduled
+        self.is_queued = False
+
+    def wait(self, scheduled: ScheduledExecution) -> None:
+        """Record that it, or its next attempt, is queued."""
+        self._scheduled = scheduled
+        self.is_queued = True
+
+    def go_on(self, scheduled: ScheduledExecution) -> None:
+        """Record that an attempt has begun, after it had been queued."""
+        self.begin(scheduled)
+        self._next_attempt_at = scheduled.begun_at
+
+    def cut_short(self, now: float) -> ScheduledExecution:
+        """Return the run as it would end now: without an attempt that has not begun."""
+        scheduled, following = self._scheduled, self._next_attempt_at
+        if following is None:
+            return scheduled
+        if not (self.is_queued or following > now):
+            return replace(scheduled, attempt_started_at=following)
+        number = scheduled.attempt - bool(self.summary)  # a snooze uses none
+        return replace(scheduled, attempt=number)
 
     def rest(self, notice: Notice) -> None:
         """Record that an attempt is over, and when the next one begins."""
@@ -180,7 +205,7 @@ class Execution(RunFacts):
 
     @property
     def next_attempt_at(self) -> datetime | None:
-        """When the current attempt begins, or has begun; None in the first one.
+        """When the current attempt is due, or has begun; None in the first one.
 
         None after the end, too.
         """
@@ -215,7 +240,7 @@ class Execution(RunFacts):
 
     def __repr__(self) -> str:
         if self.is_ok is None:
-            state = "running" if self.started_at is not None else "queued"
+            state = "queued" if self.is_queued else "running"
         else:
             state = f"{self.outcome} {self.summary}"
         took = "" if self.duration is None else f" in {self.duration:.3f} s"

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from ipycron.runlog.reading import SlotOutcomes
     from ipycron.runlog.rows import TaskRow
     from ipycron.runlog.settings import HistorySettings
-    from ipycron.scheduling.events import Notice, Pending
+    from ipycron.scheduling.events import AttemptBegan, Notice, Pending
 
 
 HISTORY_LINE = "history: "
@@ -241,6 +241,10 @@ class ClientHistory:
     def note_pending(self, pending: Pending) -> None:
         """Record a run that waits."""
         self._keeper.recorder.note_pending(pending)
+
+    def note_attempt(self, began: AttemptBegan) -> None:
+        """Record that an attempt which was queued has begun."""
+        self._keeper.recorder.note_attempt(began)
 
     def note_answers(self, task_id: str, answers: list[Answer]) -> None:
         """Record direct calls that have returned."""

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from ipycron.client.recovery import Action
     from ipycron.process.wire.payload import Payload
     from ipycron.process.wire.protocol import Streamed
-    from ipycron.scheduling.events import Outcome, Pause, SkipReason
+    from ipycron.scheduling.events import AttemptBegan, Outcome, Pause, SkipReason
     from ipycron.scheduling.plan import Beat, Outage
     from ipycron.scheduling.ports import Schedule
 
@@ -132,8 +132,13 @@ class ObservedState:
         self._running = self._queued = NOTHING
 
     def forget_queued(self) -> None:
-        """Show no run as waiting: the task's scheduler is gone, or has stopped it."""
-        self._queued = NOTHING
+        """Show no run as waiting that has not begun: nothing will be reported of it.
+
+        The task's scheduler is gone, or has stopped it.
+        """
+        for run in self.queued:
+            if run.started_at is None:
+                self._queued = self._queued.remove(run.id)
 
     @property
     def queued(self) -> tuple[Execution, ...]:
@@ -153,24 +158,37 @@ class ObservedState:
             self.history.count(notice)
             self._queued = self._queued.remove(notice.run_id or "")
             return None
-        execution = self._running.get(scheduled.id) or self._queued.get(scheduled.id)
-        queued = self._queued.remove(scheduled.id)
+        run_id = scheduled.id
+        execution = self._running.get(run_id) or self._queued.get(run_id)
         if execution is None:
             execution = Execution(scheduled, self._zone)
         elif execution.started_at is None:
             execution.begin(scheduled)
+        # Added, then removed: a concurrent reader finds the run in one place or both.
+        if notice.event is Event.EXECUTION_QUEUED:
+            execution.wait(scheduled)
+            if self._queued.get(run_id) is None:
+                self._queued = self._queued.add(run_id, execution)
+            self._running = self._running.remove(run_id)
+            return execution
         if notice.event is Event.EXECUTION_STARTED:
             self._open(execution)
         elif notice.event in ENDS:
             assert notice.outcome is not None
             self._close(execution, scheduled, notice.outcome)
-        elif notice.event is Event.EXECUTION_QUEUED:
-            queued = queued.add(execution.id, execution)
         elif notice.event is Event.EXECUTION_RETRY:
             execution.rest(notice)
-        # Last: a concurrent reader finds the run in one place or in both.
-        self._queued = queued
+        self._queued = self._queued.remove(run_id)
         return execution
+
+    def follow_attempt(self, began: AttemptBegan) -> None:
+        """Show that an attempt which was queued has begun."""
+        self.status, run_id = began.status, began.execution.id
+        execution = self._queued.get(run_id)
+        if execution is not None:
+            execution.go_on(began.execution)
+            self._running = self._running.add(run_id, execution)
+            self._queued = self._queued.remove(run_id)
 
     def _note_state(self, notice: Notice) -> None:
         self.status = notice.status
@@ -204,7 +222,6 @@ class ObservedState:
         execution.finish(scheduled, outcome)
         self.last_run = execution
         run = self.history.add(execution, outcome)
-        # Last: a concurrent reader finds the run in one place or in both.
         self._running = self._running.remove(scheduled.id)
         if not run.is_ok:
             # Replaces the error by its traceback's text, soon and in another thread.
@@ -248,13 +265,19 @@ class ObservedState:
 
     def find_output(self, execution_id: str) -> Output:
         """Return the output of a run; an unused one if the run was forgotten."""
-        run = self._running.get(execution_id)
+        run = self._find_begun(execution_id)
         return Output() if run is None else run.output
+
+    def _find_begun(self, run_id: str) -> Execution | None:
+        run = self._running.get(run_id)
+        if run is None:
+            run = self._queued.get(run_id)
+        return None if run is None or run.started_at is None else run
 
     def add_output(self, message: Streamed | Displayed, payload: Payload) -> None:
         """Add to the output of a run, even after its end."""
         run_id = message.execution_id
-        execution = self._running.get(run_id) or self.history.find(run_id)
+        execution = self._find_begun(run_id) or self.history.find(run_id)
         if execution is None:
             # What a file prints while it loads is shown with its first run.
             self._early = (*self._early[1 - _EARLY :], (message, payload))
@@ -277,7 +300,8 @@ class ObservedState:
         """
         ends = [
             self._describe_run_end(execution, now, outcome)
-            for execution in self.running
+            for execution in (*self.running, *self.queued)
+            if execution.started_at is not None
         ]
         changes: list[Event] = []
         if self._is_started and self.runs_left == 0:
@@ -293,21 +317,14 @@ class ObservedState:
     def _describe_run_end(
         self, execution: Execution, now: float, outcome: Outcome
     ) -> Notice:
-        started_at = execution.started_at
+        run = replace(execution.cut_short(now), finished_at=now)
         return Notice(
             event=Event.EXECUTION_FAILED,
             task_id=self._task_id,
             status=Status.IDLE,
-            date=execution.date.timestamp(),
+            date=run.date,
             triggered_at=now,
-            execution=ScheduledExecution(
-                id=execution.id,
-                reason=execution.reason,
-                date=execution.date.timestamp(),
-                started_at=None if started_at is None else started_at.timestamp(),
-                finished_at=now,
-                pid=execution.pid,
-            ),
+            execution=run,
             outcome=outcome,
             runs_left=self.runs_left,
         )

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from ipycron.runlog.rows import Change, TaskRow
     from ipycron.scheduling.events import (
+        AttemptBegan,
         Notice,
         Outcome,
         Pending,
@@ -132,6 +133,8 @@ class Recorder:
                 self._open(notice)
             case Event.EXECUTION_FINISHED | Event.EXECUTION_FAILED:
                 self._close(notice, output, attempt_output)
+            case Event.EXECUTION_QUEUED if notice.execution is not None:
+                self._note_queued(notice.task_id, notice.execution)
             case Event.EXECUTION_RETRY if notice.outcome is not None:
                 self._end_attempt(notice, output)
             case (
@@ -212,6 +215,18 @@ class Recorder:
         self._put(
             Resumed(row=row, before=pending.before) if pending.was_skipped else row
         )
+
+    def _note_queued(self, task_id: str, run: ScheduledExecution) -> None:
+        """Record that an attempt waits; that a whole run does is known already."""
+        if run.started_at is not None:
+            self._put(_make_row(task_id, run, RunOutcome.QUEUED))
+
+    def note_attempt(self, began: AttemptBegan) -> None:
+        """Record that an attempt which was queued has begun."""
+        if began.task_id in self._tasks:
+            run = began.execution
+            row = _make_row(began.task_id, run, RunOutcome.RUNNING, pid=run.pid)
+            self._put(row)
 
     def add_output(
         self, run_id: str, data: bytes, dropped: int, dropped_lines: int

@@ -12,7 +12,6 @@ from ipycron.errors import (
 )
 from ipycron.scheduling.aio import spawn
 from ipycron.scheduling.events import Event, Outcome
-from ipycron.scheduling.runs import NEXT_SLOT
 from ipycron.scheduling.state import Phase, Run, RunStage
 from ipycron.scheduling.timetable import LONGEST_SLEEP
 from ipycron.scheduling.workers import MainWorkerState
@@ -416,6 +415,8 @@ class Admission:
             run.undo = run.place.release
             if run.stage is RunStage.PENDING:
                 self._note_queued(run)
+            else:
+                self._tracker.queue_attempt(run)
 
     def _enter(self, run: Run, began: float) -> None:
         """Begin a run that has got its place."""
@@ -477,9 +478,11 @@ class Admission:
         if self._is_late(run):
             self._expire(run)
             return
-        if run.stage is RunStage.RESTING and self._tracker.is_slot_due:
-            self._tracker.end_ladder(run, NEXT_SLOT)  # noticed before the slot itself
-            return
+        if run.stage is RunStage.RESTING:
+            why = self._tracker.find_ladder_end(run)
+            if why:
+                self._tracker.end_ladder(run, why)
+                return
         # While a task is stopping, its workers only serve the runs in progress. A call
         # made in the meantime belongs to the start that waits for the stop.
         if (

@@ -289,6 +289,22 @@ class Pending(msgspec.Struct, frozen=True, kw_only=True):
     before: int | None = None
 
 
+class AttemptBegan(msgspec.Struct, frozen=True, kw_only=True):
+    """The code of an attempt that was queued has begun; no event, for the views.
+
+    A run starts once, whatever becomes of its attempts (Y2).
+
+    Attributes:
+        task_id: the task's id.
+        status: the task's status now.
+        execution: the run (a copy).
+    """
+
+    task_id: str
+    status: Status
+    execution: ScheduledExecution
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskDescription:
     """A task as its job sees it: plain data, no controls."""

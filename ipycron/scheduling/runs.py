@@ -175,9 +175,7 @@ class RunTracker:
         """Report the start of a run, before any output of it; or begin an attempt."""
         clock = self._services.clock
         if run.stage is RunStage.RESTING:
-            run.stage, run.last = RunStage.ACTIVE, None
-            run.execution.attempt_started_at = self._tell_time(run)
-            run.began = clock.monotonic()
+            self._begin_attempt(run)
             return
         run.stage = RunStage.ACTIVE
         run.execution.started_at = clock.now()
@@ -186,6 +184,40 @@ class RunTracker:
         if limit is not None:
             run.deadline = run.began + limit
         self._announce(run)
+
+    def _begin_attempt(self, run: Run) -> None:
+        run.stage, run.last = RunStage.ACTIVE, None
+        run.execution.attempt_started_at = self._tell_time(run)
+        run.began = self._services.clock.monotonic()
+        if run.is_queued:
+            self._leave_queue(run)
+            self._state.active_count += 1
+            self._state.note_attempt(run)
+
+    def queue_attempt(self, run: Run) -> None:
+        """Report that an attempt which is due waits for a place, until its deadline."""
+        state, clock = self._state, self._services.clock
+        run.is_queued = True
+        state.active_count -= 1
+        if run.deadline is not None:
+            left = max(0.0, run.deadline - clock.monotonic())
+            run.timer = clock.call_later(left, partial(self._expire_queued, run))
+        state.emit(
+            Event.EXECUTION_QUEUED, date=run.execution.date, execution=run.execution
+        )
+
+    def _expire_queued(self, run: Run) -> None:
+        if run.undo is not None:
+            run.undo()
+            run.undo = None
+        self.end_ladder(run, DEADLINE)
+
+    @staticmethod
+    def _leave_queue(run: Run) -> None:
+        run.is_queued = False
+        if run.timer is not None:
+            run.timer.cancel()
+            run.timer = None
 
     def _announce(self, run: Run) -> None:
         state = self._state
@@ -323,10 +355,15 @@ class RunTracker:
             run.ladder_end = run.ladder_end or DEADLINE
         return bool(run.ladder_end)
 
-    @property
-    def is_slot_due(self) -> bool:
-        """Whether the next slot has come, which ends the attempts of earlier ones."""
-        return self._is_slot_before(self._services.clock.now())
+    def find_ladder_end(self, run: Run) -> str:
+        """Return what ends the attempts of a run whose next one is due; "" if none."""
+        if self._is_slot_before(self._services.clock.now()):
+            return NEXT_SLOT  # noticed before the slot itself
+        is_over = (
+            run.deadline is not None
+            and self._services.clock.monotonic() >= run.deadline
+        )
+        return DEADLINE if is_over else ""
 
     def _is_slot_before(self, instant: float) -> bool:
         slot = self._state.next_slot
@@ -375,7 +412,10 @@ class RunTracker:
         """Report the only end of a run."""
         state = self._state
         run.execution.finished_at = self._find_end_time(run, outcome)
-        state.active_count -= 1
+        if run.is_queued:
+            self._leave_queue(run)
+        else:
+            state.active_count -= 1
         if run.place is not None:
             self._free_place(run)
         self.forget(run)

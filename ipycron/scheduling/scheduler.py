@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from ipycron.scheduling.events import (
+        AttemptBegan,
         Notice,
         Outcome,
         Pause,
@@ -53,6 +54,8 @@ class Scheduler:
         clock: the source of time.
         launcher: launches the workers.
         emit: receives every notice, on the loop; its exceptions are logged.
+        note: receives the runs that wait, for the history.
+        note_attempt: receives the queued attempts that have begun, likewise.
         elector: asked before each scheduled run of a `distributed` task.
         uniform: draws random delays.
         new_id: creates the ids of scheduled runs, and of manual runs without an id.
@@ -69,6 +72,7 @@ class Scheduler:
         launcher: Launcher,
         emit: Callable[[Notice], None],
         note: Callable[[Pending], None] = lambda _: None,
+        note_attempt: Callable[[AttemptBegan], None] = lambda _: None,
         elector: Elector | None = None,
         uniform: Callable[[float, float], float] = random.uniform,
         new_id: Callable[[], str] | None = None,
@@ -85,6 +89,7 @@ class Scheduler:
             launcher=launcher,
             emit=emit,
             note=note,
+            note_attempt=note_attempt,
             elector=elector,
             uniform=uniform,
             new_id=new_id or IdMaker(),
@@ -312,7 +317,11 @@ class Scheduler:
         lifecycle = self._find(task_id)
         runs = () if lifecycle is None else lifecycle.state.runs.values()
         begun = (RunStage.ACTIVE, RunStage.RESTING)
-        return tuple(r.execution.copy() for r in runs if r.stage in begun)
+        return tuple(
+            run.execution.copy()
+            for run in runs
+            if run.stage in begun and not run.is_queued
+        )
 
     def _find(self, task_id: str) -> Lifecycle | None:
         """Return the task, or None if it is destroyed."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ipycron.scheduling.backoff import RefusalLog
-    from ipycron.scheduling.events import Notice, Pending
+    from ipycron.scheduling.events import AttemptBegan, Notice, Pending
     from ipycron.scheduling.missed import MissedCounter
     from ipycron.scheduling.pools import Pools
     from ipycron.scheduling.ports import Clock, Elector, Launcher
@@ -26,6 +26,7 @@ class Services:
 
     Attributes:
         note: receives the runs that wait, for the history.
+        note_attempt: receives the queued attempts that have begun.
         uniform: draws the random delay of a run between two bounds.
         new_id: creates the id of a scheduled run.
         timetable: calls tasks when their slots are due.
@@ -44,6 +45,7 @@ class Services:
     launcher: Launcher
     emit: Callable[[Notice], None]
     note: Callable[[Pending], None]
+    note_attempt: Callable[[AttemptBegan], None]
     elector: Elector | None
     uniform: Callable[[float, float], float]
     new_id: Callable[[], str]

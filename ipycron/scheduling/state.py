@@ -11,7 +11,7 @@ import msgspec
 
 from ipycron.scheduling.aio import mark_retrieved
 from ipycron.scheduling.bounds import bound, find_end, waits_for_end
-from ipycron.scheduling.events import Event, Notice, Pending, Status
+from ipycron.scheduling.events import AttemptBegan, Event, Notice, Pending, Status
 from ipycron.scheduling.small_map import NOTHING
 
 if TYPE_CHECKING:
@@ -74,7 +74,8 @@ class TaskState:
             survives stop and start: no slot is settled twice, even if the clock
             steps back in between.
         runs: runs in progress and pending runs, by id, oldest first.
-        active_count: how many of them are in progress, between attempts included.
+        active_count: how many of them are in progress: also between two attempts, but
+            not while the next one is queued.
         started_count: scheduled runs started so far, limited by `max_executions`.
         lingering: runs by id that were reported as over although their code is still
             running. They count as overlap, even after a stop and a start.
@@ -227,6 +228,15 @@ class TaskState:
             )
         )
 
+    def note_attempt(self, run: Run) -> None:
+        """Report that the code of an attempt that was queued has begun."""
+        execution = run.execution.copy()
+        began = AttemptBegan(task_id=self.id, status=self.status, execution=execution)
+        try:
+            self._services.note_attempt(began)
+        except Exception:
+            logger.exception("a receiver of a queued attempt failed")
+
     def schedule_goes_on(self, after: float) -> bool:
         """Return whether the trigger has a slot after an instant, excluded or not."""
         return self.trigger.find_next(after) is not None
@@ -332,6 +342,7 @@ class Run(msgspec.Struct, eq=False, kw_only=True):
         is_waiting: whether it is waiting for the main worker.
         has_turn: whether other runs of its task have made room for it.
         queued_at: the monotonic time since which it has waited for its turn, or None.
+        is_queued: whether its next attempt was reported as queued, and has not begun.
         place: its place in a pool, waited for or held; None without one.
         key: the key of the slot's claim, while this instance holds the claim.
         worker: the worker that runs it.
@@ -354,6 +365,7 @@ class Run(msgspec.Struct, eq=False, kw_only=True):
     is_waiting: bool = False
     has_turn: bool = False
     queued_at: float | None = None
+    is_queued: bool = False
     place: Place | None = None
     key: str | None = None
     worker: Worker | None = None

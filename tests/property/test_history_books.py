@@ -72,6 +72,7 @@ class Books:
             launcher=FakeLauncher(self.clock, script=self.script),
             emit=self.recorder.note,
             note=self.recorder.note_pending,
+            note_attempt=self.recorder.note_attempt,
             uniform=lambda low, high: (low + high) / 2,
             new_id=lambda: f"r{next(ids)}",
         )

@@ -298,6 +298,9 @@ def format_run(run: RunLike, now: datetime) -> str:
 def _format_progress(run: RunLike, now: datetime) -> str:
     """Return what a run is doing; between two attempts, why there is another one."""
     following = find_next_attempt(run)
+    if is_queued(run):
+        text = "queued" if run.attempt == 1 else f"queued, attempt {run.attempt}"
+        return f"{text}: {format_summary(run.summary)}" if run.summary else text
     if following is None:
         return "running" if run.attempt == 1 else f"running, attempt {run.attempt}"
     words = f"attempt {run.attempt}" if run.summary else "snoozed, goes on"
@@ -305,19 +308,33 @@ def _format_progress(run: RunLike, now: datetime) -> str:
     return f"{text}: {format_summary(run.summary)}" if run.summary else text
 
 
+def is_queued(run: RunLike) -> bool:
+    """Return whether a run, or its next attempt, waits for its turn or for a place."""
+    return isinstance(run, Execution) and run.is_queued
+
+
 def find_next_attempt(run: RunLike) -> datetime | None:
-    """Return when the next attempt begins; None if the run does not wait for one."""
+    """Return when the next attempt is due; None if the run does not wait for that."""
     following = run.next_attempt_at if isinstance(run, Execution) else None
     return following if following is not None and following > get_now() else None
 
 
 def find_shown_run(task: Task) -> RunLike | None:
-    """Return the run in progress (the newest of several), otherwise the last one."""
-    running = task.running
-    if running:
-        return running[-1]
+    """Return the run in progress (the newest of several), otherwise the last one.
+
+    A run of which an attempt is queued comes after those in progress.
+    """
+    # In the order in which a run may move on to its end.
+    begun, running = find_begun(task.queued), task.running
+    if running or begun:
+        return (running or begun)[-1]
     history = task.history
     return history[-1] if history else None
+
+
+def find_begun(queued: Sequence[Execution]) -> tuple[Execution, ...]:
+    """Return the queued runs that have begun: their next attempts wait."""
+    return tuple(run for run in queued if run.started_at is not None)
 
 
 def one_line(value: Any) -> str:

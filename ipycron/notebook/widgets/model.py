@@ -18,16 +18,18 @@ from ipycron.notebook.display.tracebacks import read_errors
 from ipycron.notebook.display.words import (
     clean,
     describe_schedule,
+    find_begun,
     find_start_error,
     format_status,
     format_summary,
+    is_queued,
     one_line,
 )
 from ipycron.process.wire.outcome import UNSENT
 from ipycron.scheduling.plan import find_start
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from ipycron.api.task import Task
     from ipycron.client.event_log import Item
@@ -66,7 +68,7 @@ class RunRow(TypedDict):
         attempt: which attempt this is, or how many there were; absent for the first.
         summary: its result or error; in progress, the error of the attempt before, and
             nothing if that was snoozed.
-        next: when the next attempt begins, or has begun; absent for the first.
+        next: when the next attempt is due, or has begun; absent for the first.
         remark: of a `RunInfo`, why no further attempt followed a failed one; absent
             without retries.
     """
@@ -143,7 +145,7 @@ class TaskRow(TypedDict):
         trouble: the error of the last start; None if it succeeded.
         fires: the next slots, empty if it is not armed.
         queued: how many runs wait for their turn, or for a place in a pool.
-        waits: the first of these, oldest first.
+        waits: the first of these: those with attempts before, then the oldest.
         marks: its last runs and slots, oldest first.
         cell: the front end's id of the cell that created it; absent if unknown.
     """
@@ -213,7 +215,7 @@ def describe_task(task: Task, now: float, past: Iterable[Mark] = ()) -> TaskRow:
         runs_left=task.runs_left,
         running=[describe_run(run) for run in task.running],
         queued=len(queued),
-        waits=[describe_run(run) for run in queued[:WAITS] if run.started_at is None],
+        waits=[describe_run(run) for run in _choose_waits(queued) if run.is_queued],
         last=describe_run(runs[-1]) if runs else None,
         marks=find_marks(history, past),
         counts=Counts(
@@ -229,6 +231,11 @@ def describe_task(task: Task, now: float, past: Iterable[Mark] = ()) -> TaskRow:
     if (cell := get_record(task).cell) is not None:
         row["cell"] = cell
     return row
+
+
+def _choose_waits(queued: Sequence[Execution]) -> Sequence[Execution]:
+    begun = find_begun(queued)
+    return [*begun, *(run for run in queued if run not in begun)][:WAITS]
 
 
 def _find_place(task: Task) -> str:
@@ -274,7 +281,7 @@ def describe_run(run: RunLike) -> RunRow:
         date=_round(date),
         started=None if begin is None else _round(begin),
         duration=took,
-        state=run.outcome or ("queued" if begin is None else "running"),
+        state=run.outcome or ("queued" if is_queued(run) else "running"),
         summary=clean(
             run.summary if run.is_ok else format_summary(run.summary), MAX_SUMMARY
         ),

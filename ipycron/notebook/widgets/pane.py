@@ -12,6 +12,7 @@ from ipycron.notebook.display.transcript import (
     MAX_GROUPS,
     Transcript,
 )
+from ipycron.notebook.display.words import find_begun
 from ipycron.notebook.widgets.filed import FiledRun
 from ipycron.notebook.widgets.model import RunInfo, describe_shown
 from ipycron.runlog.rows import OPEN
@@ -206,8 +207,9 @@ def _describe(run: RunLike | FiledRun) -> RunInfo:
 
 def find_run(task: Task, run_id: str) -> RunLike | None:
     """Return the run of a task that has an id; None if it is not in memory."""
-    # In the order in which a run moves on: it is in one of them, or in two.
-    unfinished = (*task.queued, *task.running)
+    # In the order in which a run moves on: it is in one of them, or in two. Its next
+    # attempt may be queued again.
+    unfinished = (*task.queued, *task.running, *task.queued)
     past = task.history.find(run_id)
     return past or next((run for run in unfinished if run.id == run_id), None)
 
@@ -215,12 +217,14 @@ def find_run(task: Task, run_id: str) -> RunLike | None:
 def find_newest(task: Task) -> RunLike | None:
     """Return the newest run of a task, first of all one in progress.
 
-    Only a task that has had no run shows one that waits for its turn.
+    Then one whose next attempt is queued. Only a task that has had no run shows one
+    that waits for its turn.
     """
     # In the order in which a run moves on, see above.
     queued, running = task.queued, task.running
-    if running:
-        return running[-1]
+    begun = find_begun(queued)
+    if running or begun:
+        return (running or begun)[-1]
     history = task.history
     if history:
         return history[-1]

@@ -29,6 +29,7 @@ from ipycron.process.wire.protocol import (
     AskPlace,
     ClockSetBack,
     Completed,
+    Continued,
     Control,
     Elect,
     Elected,
@@ -67,6 +68,7 @@ if TYPE_CHECKING:
 
     from ipycron.process.start import ZygoteProcess
     from ipycron.process.wire.protocol import Message
+    from ipycron.scheduling.events import AttemptBegan
 
 CONGESTION_BYTES = 4 * 1024 * 1024
 """Unsent output above which only the newest output is kept."""
@@ -134,6 +136,7 @@ class Supervisor:
             launcher=self._launcher,
             emit=self._emit,
             note=self._history.recorder.note_pending,
+            note_attempt=self._note_attempt,
             elector=self._elector,
             on_set_back=lambda seconds: self._client.send(ClockSetBack(seconds)),
             warn=self._warn,
@@ -378,6 +381,11 @@ class Supervisor:
             self._launcher.forget(notice.task_id)
         # Last: a client that waits for the end of a run does not wait for its row.
         self._history.recorder.note(notice)
+
+    def _note_attempt(self, began: AttemptBegan) -> None:
+        message = Continued(began.task_id, began.status, began.execution)
+        self._client.send_within(NOTICE_DELAY, message)
+        self._history.recorder.note_attempt(began)
 
     def _warn_soon(self, text: str) -> None:
         """Warn from any thread."""

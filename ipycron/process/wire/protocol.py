@@ -10,8 +10,9 @@ edge                  messages
 client → supervisor   Register Reschedule Control Pausing Execute Shutdown Preload
                       Elected KeepHistory FlushHistory ReportMissed SetPool
                       AskPlace ReturnPlace
-supervisor → client   Hello Reply Refused Noticed Streamed Displayed Logged Elect
-                      Completed DirectOpened ClockSetBack HistoryBehind PlaceGranted
+supervisor → client   Hello Reply Refused Noticed Continued Streamed Displayed Logged
+                      Elect Completed DirectOpened ClockSetBack HistoryBehind
+                      PlaceGranted
 supervisor → zygote   Fork Preload
 zygote → supervisor   Forked ForkFailed Exited Preloaded
 supervisor → worker   Load StandBy Run DirectOpened Quit
@@ -342,6 +343,14 @@ class Noticed(Message, frozen=True):
     remark: str = ""
 
 
+class Continued(Message, frozen=True):
+    """An attempt that was queued has begun; see `AttemptBegan`."""
+
+    task_id: str
+    status: Status
+    execution: ScheduledExecution
+
+
 class Streamed(Message, frozen=True):
     """Bytes that a worker wrote (the payload), after `dropped` omitted bytes.
 
@@ -588,6 +597,7 @@ FromSupervisor = (
     | Reply
     | Refused
     | Noticed
+    | Continued
     | Streamed
     | Displayed
     | Logged

@@ -15,6 +15,7 @@ from ipycron.process.wire.protocol import Streamed
 from ipycron.runlog.recorder import Recorder
 from ipycron.runlog.rows import RunRow
 from ipycron.scheduling.events import (
+    AttemptBegan,
     Event,
     Notice,
     Outcome,
@@ -38,18 +39,22 @@ class Told:
             "t", zone=UTC, runs_left=runs_left, defer=self.deferred.append
         )
 
-    def tell(self, event, status, *, run=None, runs_left=None, is_ok=None):
-        """Feed an event."""
+    def tell(
+        self, event, status, *, run=None, runs_left=None, is_ok=None, attempt=None
+    ):
+        """Feed an event; of a queued run, with the attempt that waits, if any."""
         outcome = None if is_ok is None else Outcome(is_ok=is_ok, value=ValueError())
         execution = None
         if run is not None:
+            is_first = event is Event.EXECUTION_QUEUED
             finished_at = None if is_ok is None else 2.0
             execution = ScheduledExecution(
                 id=run,
                 reason="scheduled",
                 date=1,
-                started_at=1,
+                started_at=None if is_first and attempt is None else 1,
                 finished_at=finished_at,
+                attempt=attempt or 1,
             )
         return self.observed.follow(
             Notice(
@@ -317,3 +322,104 @@ def test_run_that_is_queued_before_the_start_is_reported_waits_on():
     assert [run.id for run in told.observed.queued] == ["r1"]
     told.tell(Event.TASK_STOPPED, Status.STOPPED)
     assert told.observed.queued == ()
+
+
+def fail_attempt(told, error="ValueError: no"):
+    """Have the first attempt of r1 fail, and the next one be due at 5; return r1."""
+    run = told.tell(Event.EXECUTION_STARTED, Status.RUNNING, run="r1")
+    told.observed.follow(
+        Notice(
+            event=Event.EXECUTION_RETRY,
+            task_id="t",
+            status=Status.RUNNING,
+            date=1,
+            triggered_at=2,
+            execution=ScheduledExecution(
+                id="r1", reason="scheduled", date=1, started_at=1, finished_at=2
+            ),
+            outcome=Outcome(is_ok=False, summary=error) if error else None,
+            next_attempt_at=5,
+        )
+    )
+    return run
+
+
+def go_on(told, attempt=2):
+    """Have the queued attempt of r1 begin at 7."""
+    execution = ScheduledExecution(
+        id="r1",
+        reason="scheduled",
+        date=1,
+        started_at=1,
+        attempt=attempt,
+        attempt_started_at=7,
+    )
+    told.observed.follow_attempt(
+        AttemptBegan(task_id="t", status=Status.RUNNING, execution=execution)
+    )
+
+
+def test_attempt_that_is_due_is_queued_until_it_begins(told):
+    """The run is the same one, and goes on where it was: its output is its own."""
+
+    def write(text):
+        told.observed.add_output(
+            Streamed("t", "r1", "stdout", 0), Payload(text.encode())
+        )
+
+    run = fail_attempt(told)
+    write("first ")
+    told.tell(Event.EXECUTION_QUEUED, Status.IDLE, run="r1", attempt=2)
+    assert (told.observed.running, told.observed.queued) == ((), (run,))
+    assert (run.is_queued, run.attempt, run.summary) == (True, 2, "ValueError: no")
+    assert repr(run).endswith("queued>")
+    assert told.observed.status is Status.IDLE
+    write("late ")
+    go_on(told)
+    assert (told.observed.running, told.observed.queued) == ((run,), ())
+    assert told.observed.status is Status.RUNNING
+    assert not run.is_queued
+    assert run.next_attempt_at.timestamp() == 7
+    write("second")
+    assert run.output.stdout == "first late second"
+    told.tell(Event.EXECUTION_FINISHED, Status.IDLE, run="r1", is_ok=True)
+    assert (told.observed.running, told.observed.queued) == ((), ())
+    assert told.observed.last_run is run
+
+
+def test_run_that_ends_while_its_attempt_is_queued_is_shown_as_over(told):
+    """By a stop, a pause, the next slot or a newer run."""
+    run = fail_attempt(told)
+    told.tell(Event.EXECUTION_QUEUED, Status.IDLE, run="r1", attempt=2)
+    told.tell(Event.EXECUTION_FAILED, Status.IDLE, run="r1", is_ok=False)
+    assert (told.observed.running, told.observed.queued) == ((), ())
+    assert (run.is_queued, run.is_ok) == (False, False)
+    go_on(told)  # of a run that is over nothing is shown
+    assert told.observed.running == ()
+
+
+@pytest.mark.parametrize(
+    ("error", "attempt", "begun"),
+    [("ValueError: no", 2, 1), ("ValueError: no", 3, 2), ("", 1, 1)],
+)
+def test_loss_fails_a_run_whose_attempt_is_queued(told, error, attempt, begun):
+    """It has begun: it ends once, with the attempts that there were."""
+    fail_attempt(told, error)
+    told.tell(Event.EXECUTION_QUEUED, Status.IDLE, run="waits")
+    told.tell(Event.EXECUTION_QUEUED, Status.IDLE, run="r1", attempt=attempt)
+    told.observed.forget_queued()
+    assert [run.id for run in told.observed.queued] == ["r1"]
+    (notice,) = told.observed.describe_loss(9.0, LOST, open_control=None)
+    assert notice.execution.attempt == begun
+    assert (notice.execution.started_at, notice.execution.finished_at) == (1, 9)
+    assert told.lose() == ["execution:failed"]
+    assert (told.observed.running, told.observed.queued) == ((), ())
+    assert told.observed.history[-1].attempt == begun
+
+
+@pytest.mark.parametrize(("now", "begun"), [(4, 1), (9, 2)])
+def test_loss_counts_the_attempts_that_have_begun(told, now, begun):
+    """One between two attempts was in its first one."""
+    fail_attempt(told)
+    (notice,) = told.observed.describe_loss(now, LOST, open_control=None)
+    assert notice.execution.attempt == begun

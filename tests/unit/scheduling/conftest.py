@@ -22,6 +22,7 @@ class World:
         self.script = Script()
         self.launcher = FakeLauncher(self.clock, script=self.script)
         self.elector = None
+        self.attempts = []
         self.ids = 0
         self._scheduler = None
 
@@ -34,6 +35,7 @@ class World:
                 launcher=self.launcher,
                 emit=self.events,
                 note=self.note,
+                note_attempt=self.note_attempt,
                 elector=self.elector,
                 uniform=lambda low, high: low + HALF * (high - low),
                 new_id=self.make_id,
@@ -50,6 +52,13 @@ class World:
         recorder = getattr(self.events, "recorder", None)
         if recorder is not None:
             recorder.note_pending(pending)
+
+    def note_attempt(self, began):
+        """Keep a queued attempt that has begun, and record it likewise."""
+        self.attempts.append(began)
+        recorder = getattr(self.events, "recorder", None)
+        if recorder is not None:
+            recorder.note_attempt(began)
 
     def make_id(self):
         """Return r1, r2 and so on."""

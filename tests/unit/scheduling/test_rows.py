@@ -436,3 +436,50 @@ async def test_task_that_never_started_leaves_nothing(world, table):
     world.add()
     await world.scheduler.destroy("t")
     assert table.changes == []
+
+
+async def queue_attempt(world):
+    """Have the second attempt of `t` wait for the place of `h`, which it gets at 75."""
+    world.script.error = OSError("no")
+    world.scheduler.set_pool("gpu", 1)
+    retry = Retry(1, delay=5, jitter=0)
+    await world.start("t", every=60, pool="gpu", retry=retry)
+    await world.start("h", every=7200, pool="gpu")
+    await world.clock.advance(60)
+    world.script.error, world.script.run_seconds = None, 15
+    world.scheduler.execute_nowait("h")
+    await world.clock.advance()
+    world.script.run_seconds = 2
+
+
+async def test_row_of_a_queued_attempt_is_queued(world, table):
+    """Then it is running again, then over: one row, and one for each attempt."""
+    await queue_attempt(world)
+
+    def read():
+        return {row.id: (row.outcome, row.attempt) for row in table.rows}
+
+    assert read()["r1"] == ("running", 2)
+    await world.clock.advance(5)
+    assert read()["r1"] == ("queued", 2)
+    await world.clock.advance(10)
+    assert read()["r1"] == ("running", 2)
+    await world.clock.advance(2)
+    assert read() == {
+        "r1": ("finished", 2),
+        "r1/1": ("failed", 1),
+        "r1/2": ("finished", 2),
+    }
+    (row,) = [row for row in table.rows if row.id == "r1/2"]
+    assert (row.started_at, row.finished_at) == (3675, 3677)
+    (row,) = [row for row in table.rows if row.id == "r1"]
+    assert row.started_at == 3660
+
+
+async def test_rows_of_a_queued_attempt_that_does_not_begin(world, table):
+    """It has none; its run has failed."""
+    await queue_attempt(world)
+    await world.clock.advance(6)
+    await world.scheduler.stop("t")
+    told = {row.id: (row.outcome, row.attempt) for row in table.rows}
+    assert told == {"r1": ("failed", 1), "r1/1": ("failed", 1)}

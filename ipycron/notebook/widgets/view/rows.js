@@ -54,8 +54,10 @@ function findRest(run) {
   return run.summary ? "retrying" : "snoozed";
 }
 
-/** For how long a run has been queued; "" for a slot of the past, as nobody knows. */
-function findWaited({ reason, date }, now) {
+/** For how long a run, or its next attempt, has been queued; "" for a slot of the past,
+ *  as nobody knows. */
+function findWaited({ reason, date, next }, now) {
+  if (next !== undefined) return formatSpan(now - next);
   return reason === "catch_up" || reason === "backfill" ? "" : formatSpan(now - date);
 }
 
@@ -63,7 +65,8 @@ function findWaited({ reason, date }, now) {
 function describeProgress(run, now) {
   if (run.state === "queued") {
     const waited = findWaited(run, now);
-    return waited ? `queued ${waited}` : "queued";
+    const text = waited ? `queued ${waited}` : "queued";
+    return run.attempt ? `${text}, attempt ${run.attempt}` : text;
   }
   if (isResting(run, now)) {
     const left = formatSpan(Math.ceil(run.next - now));
@@ -109,10 +112,11 @@ function findState(run, now) {
   return run.unsent ? "warning" : findKind(run.state);
 }
 
-/** The run that is shown if none is chosen: the newest in progress, else the last one,
- *  else the first that is queued. */
+/** The run that is shown if none is chosen: the newest in progress, else the newest whose
+ *  next attempt is queued, else the last one, else the first that is queued. */
 function findFollowed({ running, last, waits }) {
-  return running[running.length - 1] ?? last ?? waits[0] ?? null;
+  const begun = waits.filter(({ started }) => started !== null);
+  return running[running.length - 1] ?? begun[begun.length - 1] ?? last ?? waits[0] ?? null;
 }
 
 /** The end of a run in a few words. */
