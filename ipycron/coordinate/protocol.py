@@ -98,7 +98,9 @@ def make_owner(token: str) -> str:
 
     Computed each time, since a forked copy is another owner.
     """
-    return f"{platform.node()}:{os.getpid()}:{token}"
+    # A name may be bytes that are no text, which no store takes.
+    host = platform.node().encode(errors="backslashreplace").decode()
+    return f"{host}:{os.getpid()}:{token}"
 
 
 def describe_owner(owner: str) -> str:

@@ -31,7 +31,8 @@ def find_own_presence() -> Presence:
     """Return this process's."""
     pid = os.getpid()
     return Presence(
-        host=socket.gethostname(),
+        # It may be bytes that are no text, which SQLite does not take.
+        host=socket.gethostname().encode(errors="backslashreplace").decode(),
         boot=_find_boot(),
         pid=pid,
         started=_find_start(pid) or "",

@@ -1,13 +1,14 @@
 """What is accepted as a run coordinator, and what importing coordinators costs."""
 
 import os
+import platform
 import subprocess
 import sys
 
 import pytest
 
 from ipycron.coordinate import EnvRunCoordinator
-from ipycron.coordinate.protocol import check_coordinator
+from ipycron.coordinate.protocol import check_coordinator, describe_owner, make_owner
 from ipycron.errors import InvalidOption
 
 
@@ -84,3 +85,11 @@ def test_script_without_a_fleet_loads_no_coordinator():
         check=True,
     )
     assert done.stdout == "[]\n"
+
+
+def test_owner_is_text_whatever_the_name_of_the_machine(monkeypatch):
+    """Linux takes any bytes; no store does."""
+    monkeypatch.setattr(platform, "node", lambda: "b\udcff: \n🕰")
+    owner = make_owner("0f0e")
+    assert owner.encode().decode() == owner
+    assert describe_owner(owner) == f"process {os.getpid()} on b\\udcff: \n🕰"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -72,3 +73,11 @@ def test_folder_is_local_where_nothing_is_known(tmp_path):
     """A missing folder, and the disk of this machine."""
     assert not is_network(tmp_path)
     assert not is_network(tmp_path / "missing")
+
+
+def test_presence_is_text_whatever_the_name_of_the_machine(monkeypatch):
+    """Linux takes any bytes; SQLite does not."""
+    monkeypatch.setattr(socket, "gethostname", lambda: "b\udcff 🕰")
+    own = find_own_presence()
+    assert own.host == "b\\udcff 🕰"
+    assert not is_gone(own, own)
