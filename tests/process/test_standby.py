@@ -380,7 +380,9 @@ def test_worker_that_is_killed_at_its_slot_is_replaced(write):
 def test_worker_stands_by_on_a_descriptor_of_any_number(write):
     """A spawned worker inherits descriptor numbers: `select` ends at 1,024."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, hard), hard))
+    if 0 <= hard < 4096:  # -1 is no limit
+        pytest.skip("this user may not have so many descriptors (ulimit -Hn)")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (4096, hard))
     sleep_until(find_next_slot() - 0.4)
     ends = WorkerPipes()
     control = fcntl.fcntl(ends.fds[0], fcntl.F_DUPFD_CLOEXEC, 2000)
@@ -394,7 +396,7 @@ def test_worker_stands_by_on_a_descriptor_of_any_number(write):
         edge.send(Load("id", "name", EVERY_SECOND, "UTC", job, setting))
         assert edge.receive().message == Loaded(is_ok=True)
         ends.permit.give()
-        slot = math.ceil(CLOCK.now())
+        slot = find_next_slot()
         edge.send(StandBy("run", slot, slot + 1.0, rest=1.0))
         ended = edge.receive().message
         assert (ended.execution_id, ended.is_ok) == ("run", True)
