@@ -7,7 +7,7 @@ import pytest
 
 SCHEDULE = 'ipycron.schedule("* * * * * *", "tick.py", name="tick")\n'
 PYTHON = (sys.executable, "-W", "error", "app.py")
-QUICK = 3.0
+QUICK = 10.0
 """Seconds for an end that takes 0.2 to 0.5 on a quiet machine."""
 
 ENDS = {
