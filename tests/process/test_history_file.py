@@ -14,6 +14,7 @@ import tempfile
 import time
 from contextlib import ExitStack, closing
 from pathlib import Path
+from shlex import quote
 
 import pytest
 from history_rows import BEGAN, make_run, make_task, read
@@ -94,8 +95,8 @@ def mounts():
 @pytest.mark.usefixtures("mounts")
 def test_rows_wait_while_the_disk_is_full(tmp_path):
     """It is said once, with the way out, and they are written when there is space."""
-    script = f"mount -t tmpfs -o size=3m tmpfs {tmp_path}"
-    program = FULL + "os.system(f\"cp {path} {os.environ['COPY']}\")\n"
+    script = f"mount -t tmpfs -o size=3m tmpfs {quote(str(tmp_path))}"
+    program = FULL + "import shutil\nshutil.copy(path, os.environ['COPY'])\n"
     copy = tmp_path.with_name("copy.sqlite")
     path = tmp_path / "history.sqlite"
     said = run(program, path, mount=script, env=os.environ | {"COPY": str(copy)})
@@ -131,7 +132,7 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, hard))
 def test_folder_that_cannot_be_written_is_said(tmp_path):
     """Read-only from the start: runs go on, rows are counted."""
     path = tmp_path / "ipycron" / "history.sqlite"
-    script = f"mount -t tmpfs -o ro tmpfs {tmp_path}"
+    script = f"mount -t tmpfs -o ro tmpfs {quote(str(tmp_path))}"
     program = """
 for number in range(3):
     writer.put(make_run(number))

@@ -4,6 +4,7 @@ import contextlib
 import logging
 import subprocess
 import sys
+from shlex import quote
 
 import psutil
 import pytest
@@ -24,7 +25,7 @@ QUICK = "def task(): return 1"
 def python(tmp_path, monkeypatch):
     """A Python on a disk that can disappear; return a context without the disk."""
     path, away = tmp_path / "python", tmp_path / "away"
-    path.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    path.write_text(f'#!/bin/sh\nexec {quote(sys.executable)} "$@"\n')
     path.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(path))
 

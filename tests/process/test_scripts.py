@@ -241,7 +241,7 @@ MEDDLER = """
         return {
             "folder": os.getcwd(),
             "variable": os.environ.get("LEFT"),
-            "home": os.environ["HOME"],
+            "home": os.environ.get("HOME"),
             "path": sys.path[:],
             "arguments": sys.argv[:],
             "mask": mask,

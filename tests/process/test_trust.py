@@ -22,7 +22,7 @@ from ipycron.process.wire import frames, payload, protocol
 
 class Trap:
     def __reduce__(self):
-        return os.system, ("touch {beacon}",)
+        return open, ({beacon!r}, "w")
 
 def find_socket():
     import socket, stat
@@ -46,7 +46,7 @@ def forge(kind, ctx):
 def test_forged_record_or_display_runs_no_code(write, tmp_path, kind):
     """They are plain data; invalid ones are ignored or shown as invalid."""
     beacon = tmp_path / "beacon"
-    source = FORGE.replace("{beacon}", str(beacon))
+    source = FORGE.replace("{beacon!r}", repr(str(beacon)))
     path = write(f"{source}\ndef task(ctx):\n    forge({kind!r}, ctx)\n    return 7\n")
     task = ipycron.create_task(NEVER, path)
     task.start().result(20)
@@ -72,7 +72,7 @@ def test_result_of_a_job_that_changed_its_user_runs_no_code(
             def __init__(self):
                 self.data = b"x" * {size}
             def __reduce__(self):
-                return os.system, ("touch {beacon}",), None
+                return open, ({str(beacon)!r}, "w"), None
         count = 0
         def task():
             global count

@@ -4,6 +4,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from shlex import quote
 
 import psutil
 import pytest
@@ -59,9 +60,10 @@ def contain(start, tmp_path):
 
     def run(source):
         # The folder is a separate mount and stays writable.
+        here, python = quote(str(tmp_path)), quote(sys.executable)
         command = (
-            f"mount --bind {tmp_path} {tmp_path} && mount -o remount,ro,bind / && "
-            f"cd {tmp_path} && exec {sys.executable} -u app.py"
+            f"mount --bind {here} {here} && mount -o remount,ro,bind / && "
+            f"cd {here} && exec {python} -u app.py"
         )
         program = start(*UNSHARE, "sh", "-c", command, app=f"{BEGIN}{source}")
         program.wait_line("Read-only file system")
