@@ -623,7 +623,8 @@ def describe_loss(error: BaseException) -> str:
 
 def _describe(error: BaseException) -> str:
     """Return an executor's exception in words."""
-    name, text = type(error).__name__, str(error).strip()
+    # In one line: the first one of an error's text is what most views show.
+    name, text = type(error).__name__, " ".join(str(error).split())
     described = f"{name}: {text}" if text else name
     if isinstance(error, WorkerLost):
         described = text

@@ -23,6 +23,7 @@ from ipycron.executors.guest import (
     run_guest,
     unpack_report,
 )
+from ipycron.executors.pools import describe_loss, describe_refusal
 from ipycron.process.wire.outcome import decode_error, decode_result
 from ipycron.process.wire.payload import Payload, pack_object
 from ipycron.process.wire.protocol import FileJob, FunctionJob, Load, Run, Setting
@@ -398,3 +399,11 @@ def test_process_exit_is_a_failed_run():
     """A job's `sys.exit` must not end its host."""
     report = run(lambda: sys.exit(3))
     assert report.summary == "SystemExit: 3"
+
+
+def test_error_of_an_executor_is_described_in_one_line():
+    """What to do about it follows, and views show an error's first line."""
+    error = RuntimeError("a worker was killed.\n\nThe exit codes are {EXIT(3)}")
+    said = "RuntimeError: a worker was killed. The exit codes are {EXIT(3)}."
+    assert describe_loss(error) == f"lost the run: {said}"
+    assert describe_refusal(error) == f"refused the run: {said}"
