@@ -24,7 +24,7 @@ CONTROL = """
 import time
 for _ in range(3000):
     slot = int(time.time() * 10 + 1) / 10
-    time.sleep(slot - time.time())
+    time.sleep(max(0.0, slot - time.time()))
     print(time.time() - slot, flush=True)
 """
 WATCHERS = 12
