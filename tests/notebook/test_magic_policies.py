@@ -55,6 +55,36 @@ def test_run_between_two_attempts_is_not_called_running(session):
     assert "ended by the stop of the task" in session.run("%cron show it")
 
 
+def test_attempt_that_waits_for_a_place_is_not_called_running(session, tmp_path):
+    """It is queued, with its number and the error of the attempt before."""
+    first, held = tmp_path / "first", tmp_path / "held"
+    wait = "import pathlib, time\nwhile not pathlib.Path(r'{}').exists():\n    "
+    wait += "time.sleep(0.01)\n"
+    session.run("%cron pool due 1")
+    session.run(
+        "%%cron @yearly --name it --pool due --retry 1 --retry-delay 0.01 --quiet\n"
+        f"{wait.format(first)}1 / 0"
+    )
+    session.run(f"%%cron @yearly --name other --pool due --quiet\n{wait.format(held)}")
+    task, other = get_task("it"), get_task("other")
+    session.run("%cron run it")
+    eventually(lambda: task.running)
+    session.run("%cron run other")
+    eventually(lambda: other.queued)
+    first.touch()
+    eventually(lambda: task.queued and other.running)
+    said = session.run("%cron show it")
+    assert re.match(r"it +queued\n", said)
+    assert re.search(r"last run +\S+ queued, attempt 2: ZeroDivisionError: div", said)
+    assert re.search(r"it +queued ", session.run("%cron list"))
+    assert re.search(r"due +1 +1 +1 ", session.run("%cron pool"))
+    assert "queued, attempt 2" in session.run("%cron logs it")
+    assert re.search(r"queued", session.run("%cron history it"))
+    held.touch()
+    eventually(lambda: task.history)
+    session.run("%cron pool due none")
+
+
 def test_queued_runs_are_counted_with_the_status(session, tmp_path):
     """Also of a task that runs nothing meanwhile: another one has the place."""
     path = tmp_path / "release"

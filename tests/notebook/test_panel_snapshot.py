@@ -24,6 +24,7 @@ from ipycron.notebook.widgets.model import (
     describe_shown,
     describe_task,
 )
+from ipycron.notebook.widgets.pane import find_newest
 from ipycron.notebook.widgets.timeline import (
     BUCKETS,
     HORIZONS,
@@ -177,6 +178,46 @@ def test_snapshot_counts_the_runs_that_wait():
     gate.set()
     for call in calls:
         call.result(20)
+
+
+@pytest.mark.usefixtures("make_task")
+def test_snapshot_tells_of_an_attempt_that_waits_for_a_place():
+    """It is queued, before runs that have not begun; its output is still shown."""
+    gates = {name: threading.Event() for name in ("first", "held")}
+
+    def fetch(ctx):
+        print("asking")  # noqa: T201 - what is shown
+        if ctx.attempt == 1:
+            gates["first"].wait(20)
+            raise ConnectionError("no answer")
+
+    retry = Retry(1, delay=0.01)
+    api.set_pool("due", 1)
+    task = api.create_task("@yearly", fetch, pool="due", retry=retry, name="due")
+    holder = api.create_task("@yearly", gates["held"].wait, pool="due", name="holder")
+    for each in (task, holder):
+        each.start().result(20)
+    calls = [task.execute()]
+    eventually(lambda: task.running)
+    calls.append(holder.execute())
+    eventually(lambda: holder.queued)
+    calls += [task.execute() for _ in range(WAITS)]
+    eventually(lambda: len(task.queued) == WAITS)
+    gates["first"].set()
+    eventually(lambda: len(task.queued) == WAITS + 1)
+    row = describe_task(task, START)
+    assert (row["status"], row["running"], row["queued"]) == ("idle", [], WAITS + 1)
+    waits = row["waits"]
+    assert len(waits) == WAITS
+    assert (waits[0]["state"], waits[0]["attempt"]) == ("queued", 2)
+    assert waits[0]["summary"] == "ConnectionError: no answer"
+    assert waits[0]["next"] >= waits[0]["started"]
+    assert [run["started"] for run in waits[1:]] == [None] * (WAITS - 1)
+    assert find_newest(task).output.stdout == "asking\n"
+    gates["held"].set()
+    for call in calls:
+        call.exception(20)
+    api.set_pool("due", None)
 
 
 def test_snapshot_tells_the_last_run(make_task):

@@ -98,3 +98,34 @@ def test_table_shows_a_snoozed_run():
     task.stop(force=True).result(SECONDS)
     assert "cancelled" in repr(task.last_run)
     call.exception(SECONDS)
+
+
+def fail_once(path, ctx):
+    """Fail once a file is there, in the first attempt only."""
+    wait_for(path)
+    if ctx.attempt == 1:
+        raise ConnectionError("no answer")
+
+
+def test_table_says_which_attempt_waits_for_a_place(release, tmp_path):
+    """As queued, with the error of the one before."""
+    ipycron.set_pool("attempts", 1)
+    first, retry = tmp_path / "first", ipycron.Retry(1, delay=0.01)
+    task = start(
+        fail_once, args=[str(first)], pool="attempts", retry=retry, name="again"
+    )
+    holder = start(wait_for, args=[str(release)], pool="attempts", name="holder")
+    call = task.execute()
+    eventually(lambda: task.running)
+    held = holder.execute()
+    eventually(lambda: holder.queued)
+    first.touch()
+    eventually(lambda: task.queued)
+    said = draw(task)
+    assert "1 queued" in said
+    assert "running" not in said
+    assert "attempt 2, queued" in said
+    assert "ConnectionError: no answer" in said
+    release.touch()
+    held.result(SECONDS)
+    call.result(SECONDS)

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import pytest
-from house import NEVER
+from house import NEVER, Record
 from polling import SECONDS, eventually
 
 import ipycron
@@ -68,6 +68,83 @@ def test_waiting_run_is_queued_in_the_history(house):
         call.result(SECONDS)
     (row,) = ipycron.history(names[1])
     assert row.outcome == "finished"
+
+
+@pytest.fixture
+def waiting(house):
+    """A task whose second attempt is due while another task has the only place."""
+    first, gate, last = (house.gate(name) for name in ("first", "gate", "last"))
+
+    def fetch(ctx):
+        print("attempt", ctx.attempt)  # noqa: T201 - what is recorded
+        if ctx.attempt == 1:
+            yield from first.pass_through()
+            raise LookupError("no")
+        yield from last.pass_through()
+        return ctx.attempt
+
+    def occupy(ctx):
+        yield from gate.pass_through()
+
+    ipycron.set_pool("due", 1)
+    retry = ipycron.Retry(2, delay=0.01, jitter=0)
+    task = house.start(fetch, pool="due", retry=retry, name=f"due {house.kind}")
+    holder = house.start(occupy, pool="due", name=f"holds {house.kind}")
+    record = Record(task)
+    call = task.execute()
+    eventually(lambda: task.running, "it runs")
+    held = holder.execute()
+    eventually(lambda: holder.queued, "who has the place next waits")
+    first.open()
+    eventually(lambda: task.queued and task.queued[0].attempt == 2, "it waits")
+    yield task, call, record, gate, last
+    gate.open()
+    last.open()
+    held.result(SECONDS)
+
+
+def test_attempt_that_waits_for_a_place_is_seen_as_queued(waiting):
+    """Everywhere: attributes, tables, pools, rows; then it goes on."""
+    task, call, record, gate, last = waiting
+    (run,) = task.queued
+    assert (task.status, task.running) == ("idle", ())
+    assert (run.is_queued, run.is_ok, run.summary) == (True, None, "LookupError: no")
+    assert "idle, 1 queued, next" in repr(task)
+    (line,) = [x for x in repr(ipycron.get_tasks()).splitlines() if task.name in x]
+    assert "idle, 1 queued" in line
+    pool = ipycron.get_pools()["due"]
+    assert (pool.running, pool.queued) == (1, 1)
+    assert eventually(lambda: ipycron.history(task.name, outcome="queued"), "a row")
+    gate.open()
+    eventually(lambda: task.running == (run,), "it goes on")
+    assert (task.status, task.queued, run.is_queued) == ("running", (), False)
+    eventually(lambda: "attempt 2" in run.output.stdout, "its code runs")
+    assert eventually(lambda: ipycron.history(task.name, outcome="running"), "a row")
+    last.open()
+    assert call.result(SECONDS) == 2
+    record.wait("execution:finished")
+    names = [name for name in record.names if name.startswith("execution:")]
+    while names[0] == "execution:queued":  # inline runs ask another process
+        names.pop(0)
+    assert names == [
+        f"execution:{x}" for x in ("started", "retry", "queued", "finished")
+    ]
+    (row,) = ipycron.history(task.name)
+    assert (row.outcome, row.attempts) == ("finished", 2)
+    assert run.output.stdout == "attempt 1\nattempt 2\n"
+
+
+@pytest.mark.parametrize("what", ["stop", "destroy", "pause"])
+def test_end_of_a_task_ends_the_attempt_that_waits(waiting, what):
+    """The caller gets the error of the attempt before; the place is left to others."""
+    task, call, record, _, _ = waiting
+    getattr(task, what)().result(SECONDS)
+    assert isinstance(call.exception(SECONDS), LookupError)
+    record.wait("execution:failed")
+    assert (task.queued, task.running) == ((), ())
+    (run,) = task.history
+    assert (run.outcome, run.attempt) == ("failed", 1)
+    assert run.remark.startswith("no further attempt: ended by the ")
 
 
 def test_place_is_freed_when_the_process_is_gone(workers):

@@ -174,6 +174,68 @@ def test_asynchronous_client_is_taken_as_it_is(shared, start):
     asyncio.run(run())
 
 
+# --- policies -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("delay", [0, 0.05])
+def test_failed_run_is_attempted_again(way, start, delay):
+    """Each attempt is a task of Dask's own: it remembers the one before."""
+
+    def fetch(ctx):
+        print("attempt", ctx.attempt)  # noqa: T201 - what is recorded
+        if ctx.attempt < 4:
+            raise ConnectionError(f"no {ctx.attempt}")
+        return ctx.attempt
+
+    retry = ipycron.Retry(3, delay=delay, on=ConnectionError)
+    task = start(fetch, way, retry=retry)
+    assert task.execute().result(SECONDS) == 4
+    assert task.last_run.output.stdout == "".join(f"attempt {n}\n" for n in range(1, 5))
+
+
+def test_failed_run_has_the_error_of_its_last_attempt(shared, start):
+    """Not one of Dask's."""
+
+    def fail(ctx):
+        raise LookupError(f"no {ctx.attempt}")
+
+    task = start(fail, shared.client, retry=ipycron.Retry(2, delay=0.01))
+    with pytest.raises(LookupError, match="no 3"):
+        task.execute().result(SECONDS)
+    assert task.last_run.attempt == 3
+
+
+def test_snoozed_run_goes_on(shared, start, tmp_path):
+    """As often as its job asks for it."""
+    path = tmp_path / "times"
+
+    def load():
+        with path.open("a") as file:
+            file.write("x")
+        if path.stat().st_size < 3:
+            raise ipycron.Snooze(0.01)
+        return "loaded"
+
+    task = start(load, shared.client)
+    assert task.execute().result(SECONDS) == "loaded"
+    assert path.stat().st_size == 3
+
+
+def test_run_is_attempted_again_when_its_worker_is_killed(cluster, start, tmp_path):
+    """By ipycron, as its policy says; never by Dask."""
+    cluster.add_workers(2)
+    retry = ipycron.Retry(1, delay=0.01, on="crash")
+    job = partial(note_and_wait, str(tmp_path))
+    task = start(job, cluster.client, retry=retry)
+    run = task.execute()
+    (pid,) = eventually(lambda: read_runs(tmp_path))
+    (tmp_path / "go").touch()
+    cluster.kill(pid)
+    assert run.result(SECONDS) != pid
+    assert len(read_runs(tmp_path)) == 2
+    assert task.last_run.attempt == 2
+
+
 # --- losses ---------------------------------------------------------------------------
 
 

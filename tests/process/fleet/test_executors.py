@@ -8,6 +8,7 @@ import re
 import threading
 import time
 from functools import partial
+from pathlib import Path
 
 import executors
 import loky
@@ -494,3 +495,39 @@ def test_run_that_has_waited_too_long_in_a_queue_is_missed(start):
     assert isinstance(error, ExecutorError)
     assert "(0.5 s): it was not run" in str(error)
     assert not record.of("execution:finished")
+
+
+def _snooze_first(folder):
+    """Snooze once a file is there, in the first run."""
+    begun = Path(folder, "begun")
+    if begun.exists():
+        return "again"
+    begun.touch()
+    while not Path(folder, "go").exists():
+        time.sleep(0.01)  # noqa: TID251 - in the executor
+    raise ipycron.Snooze(0.01)
+
+
+def test_snoozed_run_that_waits_in_a_queue_is_not_missed(start, tmp_path):
+    """It has begun: only a run that has not can come too late."""
+    gate = threading.Event()
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        record = Record(ipycron)
+        task = start(
+            partial(_snooze_first, str(tmp_path)),
+            pool,
+            EVERY_SECOND,
+            max_executions=1,
+            tolerance=0.2,
+            start_timeout=0.3,
+        )
+        eventually((tmp_path / "begun").exists, "its job runs")
+        pool.submit(gate.wait)
+        (tmp_path / "go").touch()
+        (told,) = record.wait("execution:retry")
+        late = told.next_attempt_at.timestamp() + 1
+        eventually(lambda: SystemClock().now() > late, "its patience is over")
+        gate.set()
+        record.wait("task:destroyed")
+    assert task.last_run.result == "again"
+    assert task.history.missed == 0
