@@ -82,7 +82,7 @@ async def test_call_comes_once_and_not_early(time, call):
 async def test_calls_come_in_the_order_of_their_deadlines(time, call):
     """A later deadline means a later call, whatever was scheduled first."""
     calls = []
-    call(0.01, lambda: calls.append("late"))
+    call(0.2, lambda: calls.append("late"))  # long after, on a busy machine, too
     call(0.005, lambda: calls.append("early"))
     await time.pass_until(lambda: len(calls) == 2)
     assert calls == ["early", "late"]
