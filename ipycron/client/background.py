@@ -124,7 +124,7 @@ class ClientPort(Protocol):
     def handle_record(self, record: logging.LogRecord, task_id: str) -> None:
         """Handle a log record of a worker."""
 
-    def handle_set_back(self, seconds: float) -> None:
+    def handle_set_back(self, seconds: float, since: float) -> None:
         """Handle a clock that was set back: all slots were computed again (C3)."""
 
     def handle_loss(
@@ -511,7 +511,8 @@ class BackgroundTasks:
         elif isinstance(message, PlaceGranted):
             self.places.grant(message.number)
         elif isinstance(message, ClockSetBack):
-            self._owner.handle_set_back(message.seconds)
+            self._resumptions.recount(message.since)
+            self._owner.handle_set_back(message.seconds, message.since)
         elif isinstance(message, DirectOpened) and not frame.is_short:
             self.direct.open(message, frame.payload)
         elif isinstance(message, Elect | Completed):

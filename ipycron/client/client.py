@@ -436,15 +436,13 @@ class Client:
             task.refuse_all(error)
         return [task.id for task in lost if task.is_started]
 
-    def handle_set_back(self, seconds: float) -> None:
+    def handle_set_back(self, seconds: float, since: float) -> None:
         """Follow a clock that was set back, and log that once; see `ClientPort`.
 
         Two schedulers may report the same step, one after the other.
         """
         for task in list(self.tasks.values()):
-            task.observed.passed = None
-            if (task.observed.last_end or 0) > self.clock.now():
-                task.observed.last_end = self.clock.now()
+            task.observed.recount(since, self.clock.now())
         clock = self.clock
         if self._set_back_at is None or clock.monotonic() - self._set_back_at > AGAIN:
             self._set_back_at = clock.monotonic()

@@ -22,7 +22,7 @@ from ipycron.runlog.recorder import HEAD_BYTES, TAIL_BYTES
 from ipycron.runlog.rows import RunOutcome
 from ipycron.runlog.settings import OFF, VARIABLE, find_settings
 from ipycron.scheduling.events import Event
-from ipycron.scheduling.plan import Outage
+from ipycron.scheduling.plan import Outage, Recounted, is_corrected
 from ipycron.scheduling.policy import DAY
 
 if TYPE_CHECKING:
@@ -151,7 +151,8 @@ class ClientHistory:
         """Return the time since an earlier life in which the task did not run (C1).
 
         None if there was no such life, if it had another schedule, if the user ended
-        it, or if it goes on. Reads the file: not on the client's loop.
+        it, or if it goes on. Nor is it known if the clock was ahead then; the slots
+        after now are still to come (C3). Reads the file: not on the client's loop.
         """
         life, now = self._lives.get(task.id), task.client.clock.now()
         # Not before there is a task to look for.
@@ -164,12 +165,19 @@ class ClientHistory:
             last = find_last_life(path, life.name, life.origin, besides=life.key)
         except HistoryError:
             return None  # the writer says so
-        is_ours = last is not None and last.schedule == life.schedule
-        if last is None or not is_ours or last.is_alive:
-            return None
-        if last.end in ("stopped", "destroyed"):
+        if last is None or last.is_alive:
             return None
         since = max(last.declared_at, last.last_slot or last.declared_at)
+        is_ours = last.schedule == life.schedule
+        if is_corrected(now, since):
+            schedule = task.schedule if is_ours else None
+            # Before this life, which is now the newest one.
+            before = min(now, life.declared_at)
+            recounted = Recounted(task_id=last.key, since=before, schedule=schedule)
+            self._keeper.recorder.note_recount(recounted)
+            return None
+        if not is_ours or last.end in ("stopped", "destroyed"):
+            return None
         return Outage(
             since=since,
             # Every slot that has run by its end has a row.
@@ -238,8 +246,8 @@ class ClientHistory:
                     task.id, scheduled, judge_past(run), run.summary
                 )
 
-    def note_pending(self, pending: Pending) -> None:
-        """Record a run that waits."""
+    def note_pending(self, pending: Pending | Recounted) -> None:
+        """Record a run that waits, or a recount."""
         self._keeper.recorder.note_pending(pending)
 
     def note_attempt(self, began: AttemptBegan) -> None:

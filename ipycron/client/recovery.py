@@ -7,13 +7,20 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from functools import partial
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from ipycron.errors import StartRevoked
 from ipycron.scheduling.clock import SystemClock
 from ipycron.scheduling.events import Event
-from ipycron.scheduling.plan import Outage, merge_spans
+from ipycron.scheduling.plan import (
+    Outage,
+    correct_outage,
+    cut_spans,
+    is_corrected,
+    merge_spans,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -34,6 +41,10 @@ _SETTLING = (
 MAX_BEYOND = 1000
 """Spans of settled slots that are remembered while an earlier slot is open. Beyond it,
 the oldest open slots count as settled."""
+
+UNTOLD = 10.0
+"""Seconds after a correction of the clock within which a lost supervisor may not have
+told the history of it: the file may have been busy."""
 
 
 class Settled:
@@ -69,6 +80,17 @@ class Settled:
             self.floor = max(self.floor, self.beyond[0][1])
             self._rise(schedule)
 
+    def recount(self, since: float, now: float) -> None:
+        """Record that the slots after `since` are to come: the clock was ahead (C3).
+
+        What the right clock has settled by `now` stays settled.
+        """
+        if self.floor > now:
+            self.floor = since
+        reached = [span for span in self.beyond if span[1] <= now]
+        ahead = cut_spans((span for span in self.beyond if span[1] > now), since)
+        self.beyond = list(merge_spans(*reached, *ahead))
+
     def _rise(self, schedule: Schedule) -> None:
         """Raise the floor over the spans that follow it without an open slot."""
         while self.beyond:
@@ -91,6 +113,7 @@ class Resumptions:
     def __init__(self) -> None:
         self._settled: dict[str, Settled] = {}
         self._pending: dict[str, _Resumption] = {}
+        self._corrected_at = -math.inf  # by the monotonic clock
 
     def follow(
         self,
@@ -112,14 +135,15 @@ class Resumptions:
         if notice.event is Event.TASK_STARTED:
             resumption = self._pending.pop(task_id, None)
             if resumption is None:
-                self._settled[task_id] = (
-                    Settled(notice.date)
-                    if inherited is None
-                    else Settled(inherited.since, inherited.settled)
-                )
+                if inherited is None:
+                    self._settled[task_id] = Settled(notice.date)
+                else:
+                    inherited = correct_outage(inherited, notice.date)
+                    self._settled[task_id] = Settled(inherited.since, inherited.settled)
                 return None
             # The slots of the outage are reported after this, or not at all if this
             # supervisor is lost as well.
+            self._follow_correction(task_id, notice.date)
             return resumption.error
         if (
             notice.event in _SETTLING
@@ -127,11 +151,25 @@ class Resumptions:
         ) and (execution is None or execution.is_scheduled):
             slot = int(notice.date)
             settled = self._settled.setdefault(task_id, Settled(slot))
-            if notice.missed_since is not None:
+            # Between excluded slots there may be others.
+            if notice.missed_since is not None and notice.reason != "excluded":
                 settled.add_span((int(notice.missed_since), slot), schedule)
             else:
                 settled.add(slot, schedule)
         return None
+
+    def recount(self, since: float) -> None:
+        """Record that the slots after `since` are to come: the clock was ahead (C3)."""
+        clock = SystemClock()
+        self._corrected_at = clock.monotonic()
+        for settled in self._settled.values():
+            settled.recount(since, clock.now())
+
+    def _follow_correction(self, task_id: str, now: float) -> None:
+        """Follow a correction that a supervisor was lost before, or was lost with."""
+        settled = self._settled.get(task_id)
+        if settled is not None and is_corrected(now, settled.floor):
+            settled.recount(now, now)
 
     def begin(self, task_ids: Iterable[str], error: SupervisorLost) -> list[str]:
         """Record that tasks must be started again; return those not recorded before."""
@@ -148,8 +186,13 @@ class Resumptions:
 
     def _make_outage(self, task_id: str, now: float) -> Outage:
         settled = self._settled.get(task_id) or Settled(now)
-        beyond = tuple(settled.beyond)
-        return Outage(since=settled.floor, until=now, settled=beyond)
+        passed = SystemClock().monotonic() - self._corrected_at
+        return Outage(
+            since=settled.floor,
+            until=now,
+            settled=tuple(settled.beyond),
+            was_corrected=passed < UNTOLD,
+        )
 
     def get_outage(self, task_id: str) -> Outage | None:
         """Return the outage of a task that is to be started again, or None."""

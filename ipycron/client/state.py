@@ -19,6 +19,7 @@ from ipycron.process.wire.protocol import Displayed
 from ipycron.scheduling.bounds import find_end
 from ipycron.scheduling.events import Event, Notice, ScheduledExecution, Status
 from ipycron.scheduling.plan import (
+    correct_pause,
     count_slots,
     find_start,
     plan_outage,
@@ -202,6 +203,16 @@ class ObservedState:
             self.forget_queued()
         self._is_started = _IS_STARTED_AFTER.get(event, self._is_started)
         self._is_limit_told |= event is Event.EXECUTION_MAX_REACHED
+
+    def recount(self, since: float, now: float) -> None:
+        """Follow a clock that was ahead and is right: slots after `since` come (C3)."""
+        self.passed = None
+        if self.last_end is not None:
+            self.last_end = min(self.last_end, now)
+        if self.pause is not None:
+            self.pause = self.last_pause = correct_pause(self.pause, since)
+        elif self.last_pause is not None and not self.last_pause.is_over(now):
+            self.last_pause = None  # none of the slots to come is in it
 
     def _note_pause(self, notice: Notice) -> None:
         ended, self.pause = self.pause, notice.pause

@@ -15,6 +15,7 @@ from ipycron.errors import ExecutionTimeout, SupervisorLost, WorkerCrashed
 from ipycron.runlog.output import OutputLog, show_surrogates
 from ipycron.runlog.rows import OPEN, Resumed, RunOutcome, RunRow, TaskEnd, name_count
 from ipycron.scheduling.events import Event
+from ipycron.scheduling.plan import Recounted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -202,9 +203,12 @@ class Recorder:
                 name = name_attempt(run)
                 self._take(msgspec.structs.replace(row, id=name, run=run.id))
 
-    def note_pending(self, pending: Pending) -> None:
-        """Record a run that waits, or that was dropped while it did."""
+    def note_pending(self, pending: Pending | Recounted) -> None:
+        """Record a run that waits or was dropped while it did; or a recount."""
         if pending.task_id not in self._tasks:
+            return
+        if isinstance(pending, Recounted):
+            self.note_recount(pending)
             return
         run = pending.execution
         outcome = RunOutcome.STOPPED if pending.is_dropped else RunOutcome.QUEUED
@@ -227,6 +231,16 @@ class Recorder:
             run = began.execution
             row = _make_row(began.task_id, run, RunOutcome.RUNNING, pid=run.pid)
             self._put(row)
+
+    def note_recount(self, recounted: Recounted) -> None:
+        """Leave no slot after it to the rows there are; also of an earlier life."""
+        key, since = recounted.task_id, recounted.since
+        with self.lock:
+            for row in list(self._in_progress.values()):
+                is_slot = row.task == key and row.trigger != "backfill"
+                if is_slot and row.slot is not None and row.slot > since:
+                    self._in_progress[row.id] = msgspec.structs.replace(row, slot=None)
+            self._take(recounted)
 
     def add_output(
         self, run_id: str, data: bytes, dropped: int, dropped_lines: int
@@ -333,13 +347,23 @@ class Recorder:
             if key in self._new:
                 self._new.discard(key)
                 self._take(self._tasks[key])
-            self._take(change)
             if isinstance(row, TaskEnd):
+                self._take(change)
                 return
+            if isinstance(change, RunRow):
+                change = row = self._take_slot(change)
+            self._take(change)
             if row.outcome in OPEN:
                 self._in_progress[row.id] = row
             else:
                 self._in_progress.pop(row.id, None)
+
+    def _take_slot(self, row: RunRow) -> RunRow:
+        """Return a row without a slot if a recount took it from its run."""
+        known = self._in_progress.get(row.run or row.id)
+        if known is None or known.slot == row.slot:
+            return row
+        return msgspec.structs.replace(row, slot=known.slot)
 
 
 def _make_row(

@@ -127,7 +127,7 @@ class RunRecord(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def slot(self) -> datetime | None:
-        """The slot; None for calls."""
+        """The slot; None for calls, and for runs by a clock that was ahead (C3)."""
         return self._make(self._slot)
 
     @property

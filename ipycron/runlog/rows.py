@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from ipycron.scheduling.plan import Recounted
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -113,7 +115,7 @@ class RunRow(msgspec.Struct, frozen=True, kw_only=True):
         id: the run's id; for a slot that did not run, made from the life and the slot,
             and for several of them, from the instant after which they were, too.
         task: the key of the life.
-        slot: the slot; None for calls.
+        slot: the slot; None for calls, and for runs by a clock that was ahead (C3).
         trigger: ``"scheduled"``, ``"invoked"``, ``"catch_up"`` or ``"backfill"``.
         at: its place in time: the start of a run, else the slot, else the call.
         run: the id of the run that an attempt belongs to; None for runs.
@@ -204,5 +206,5 @@ class Moved(msgspec.Struct, frozen=True, kw_only=True):
     runs: tuple[str, ...]
 
 
-Change = TaskRow | TaskEnd | RunRow | Resumed | Moving | Moved
+Change = TaskRow | TaskEnd | RunRow | Resumed | Recounted | Moving | Moved
 """What a writer takes."""

@@ -13,6 +13,7 @@ from ipycron.errors import HistoryError
 from ipycron.runlog import file
 from ipycron.runlog.moving import hand_over
 from ipycron.runlog.presence import Presence, find_own_presence, is_gone
+from ipycron.runlog.recounting import forget_after
 from ipycron.runlog.resuming import take_back
 from ipycron.runlog.rows import (
     OPEN,
@@ -24,6 +25,7 @@ from ipycron.runlog.rows import (
     TaskEnd,
     TaskRow,
 )
+from ipycron.scheduling.plan import Recounted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -191,10 +193,14 @@ class Store:
                     self._write(change)
                 except _REFUSED:
                     refused += 1
-                else:
-                    if type(change) is RunRow and change.slot is not None:
-                        newest = slots.get(change.task, change.slot)
-                        slots[change.task] = max(newest, change.slot)
+                    continue
+                if type(change) is RunRow:
+                    slot = self._find_slot(change)
+                    if slot is not None:
+                        slots[change.task] = max(slots.get(change.task, slot), slot)
+                elif type(change) is Recounted and change.task_id in slots:
+                    newest = slots[change.task_id]
+                    slots[change.task_id] = min(newest, change.since)
             for task, slot in slots.items():
                 self._execute(_REMEMBER_SLOT, [slot, slot, task])
         return refused
@@ -231,6 +237,8 @@ class Store:
             take_back(self.connection, change)
         elif type(change) is Moving:
             hand_over(self.connection, change)
+        elif type(change) is Recounted:
+            forget_after(self.connection, change)
         elif type(change) is Moved:
             for run in change.runs:
                 self._execute(_DELETE_MOVED, [run, self.writer])
@@ -242,6 +250,16 @@ class Store:
             self._execute(_END_TASK, [at, change.end, change.key])
         else:
             raise TypeError(change)
+
+    def _find_slot(self, row: RunRow) -> float | None:
+        """Return the slot that a row says was reached, as it is in the file.
+
+        A run may end after a recount (C3), which has taken its slot from it.
+        """
+        if row.slot is None or row.run is not None or row.trigger == "backfill":
+            return None
+        found = self.connection.execute(_FIND_SLOT, [to_text(row.id)]).fetchone()
+        return None if found is None else found[0]
 
     def _execute(self, statement: str, values: list[Any]) -> None:
         try:
@@ -324,6 +342,8 @@ _PUT_TASK = _make_upsert("tasks", TaskRow, {"writer": "?"})
 _NAME = "coalesce((SELECT name FROM tasks WHERE key = ?), '')"
 _PUT_RUN = (
     _make_upsert("runs", RunRow, {"writer": "?", "name": _NAME})
+    # A recount takes a run's slot from it, and its end does not bring it back.
+    .replace("slot = coalesce(excluded.slot, runs.slot)", "slot = runs.slot")
     .replace("coalesce(excluded.name,", "coalesce(nullif(excluded.name, ''),")
     # Only what a lost run really became may say that there was no error.
     .replace(
@@ -343,6 +363,7 @@ _DELETE_MOVED = (
     f"AND outcome IN ({_list(OPEN)})"
 )
 _DELETE_ATTEMPTS = "DELETE FROM runs WHERE run = ? AND writer = ?"
+_FIND_SLOT = "SELECT slot FROM runs WHERE id = ?"
 _END_TASK = "UPDATE tasks SET ended_at = ?, ending = ? WHERE key = ?"
 _REMEMBER_SLOT = (
     "UPDATE tasks SET last_slot = max(coalesce(last_slot, ?), ?) WHERE key = ?"

@@ -221,6 +221,15 @@ class Admission:
                 slot, run_id = run.execution.date, run.execution.id
                 self._state.emit_paused(slot, run_id=run_id)
 
+    def drop_after(self, instant: float) -> None:
+        """Drop the slots after `instant` whose code has not begun; see `drop`."""
+        for run in self._state.runs.values():
+            is_pending = run.stage is RunStage.PENDING and run.is_scheduled
+            if is_pending and run.execution.date > instant:
+                undo(run)
+                self._tracker.forget(run)
+                self._state.note(run, is_dropped=True)
+
     def drop_slot(self, slot: int) -> None:
         """Drop a slot that is due, since its task is stopped; see `drop`."""
         run = self._tracker.open("scheduled", slot)

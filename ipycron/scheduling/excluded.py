@@ -81,10 +81,9 @@ class ExcludedSlots:
         self.arm(now)
         return partial(self._report, beat, excluded)
 
-    def recount(self, since: float) -> None:
-        """Count anew from an instant: the clock was set back."""
+    def forget(self) -> None:
+        """Forget what was reported: the clock was set back (C3)."""
         self._settled = None
-        self.arm(since)
 
     def disarm(self) -> None:
         """Wait no more."""
@@ -129,6 +128,11 @@ class ExcludedSlots:
                 self._state,
                 excluded,
                 beat.gap,
-                report=lambda count, newest: emit(newest, count),
+                report=partial(_report_gap, partial(emit, since=beat.gap.after)),
             )
         self._observer.handle_work_done()
+
+
+def _report_gap(emit: Callable[[int, int], None], count: int, newest: int) -> None:
+    if count:  # else all of them are to come once more
+        emit(newest, count)

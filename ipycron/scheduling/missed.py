@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -67,6 +68,17 @@ class MissedCounter:
                 settled = merge_spans(*count.gap.settled, *spans)
                 count.gap = msgspec.structs.replace(
                     count.gap, after=count.since, settled=settled
+                )
+                count.total = 0
+
+    def end_at(self, owner: Hashable, instant: float) -> None:
+        """Count only what is not after `instant`, for this owner."""
+        before = math.floor(instant) + 1
+        for count in self._queue:
+            if count.owner == owner and count.gap.before > before:
+                # From its beginning, as above.
+                count.gap = msgspec.structs.replace(
+                    count.gap, after=count.since, before=before
                 )
                 count.total = 0
 

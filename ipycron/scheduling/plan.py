@@ -20,6 +20,8 @@ from ipycron.scheduling.events import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ipycron.scheduling.policy import CatchUp
     from ipycron.scheduling.ports import Schedule
 
@@ -68,6 +70,8 @@ class Outage(msgspec.Struct, frozen=True, kw_only=True):
             may be settled.
         is_clean: whether the earlier life was ended on purpose, by a shutdown.
         pause: the pause that the task was in at its end, or that ended in it.
+        was_corrected: whether the clock was set back shortly before, so that the lost
+            scheduler may not have got to tell the history (C3).
     """
 
     since: float
@@ -75,6 +79,25 @@ class Outage(msgspec.Struct, frozen=True, kw_only=True):
     settled: tuple[Span, ...] = ()
     is_clean: bool = False
     pause: Pause | None = None
+    was_corrected: bool = False
+
+
+class Recounted(msgspec.Struct, frozen=True, kw_only=True):
+    """The slots of a task are counted anew (C3); no event, for the history only.
+
+    Attributes:
+        task_id: the task's id.
+        since: the slots after this instant are still to come, whatever has become of
+            them by a clock that was ahead.
+        schedule: to count, in a row that stands for many slots, those that are not;
+            None if it is not known.
+        excluded: to count the excluded ones; None if there are none.
+    """
+
+    task_id: str
+    since: float
+    schedule: Schedule | None
+    excluded: Schedule | None = None
 
 
 class Gap(msgspec.Struct, frozen=True, kw_only=True):
@@ -293,9 +316,43 @@ def find_start(now: float, passed: float | None) -> float:
         passed: an earlier reading of the clock, or the newest settled slot; None if
             there is none. It may be after `now` if the clock was set back.
     """
-    if passed is None or passed > now + CORRECTION:
+    if passed is None or is_corrected(now, passed):
         return now
     return max(now, passed)
+
+
+def is_corrected(now: float, passed: float | None) -> bool:
+    """Return whether the clock was set back so far that it was wrong before (C3)."""
+    return passed is not None and passed > now + CORRECTION
+
+
+def correct_outage(outage: Outage, now: float) -> Outage:
+    """Return what a clock that was ahead has told of an outage, now that it is right.
+
+    The slots after `now` are still to come; what it was an outage of is not known.
+    """
+    if not is_corrected(now, max(outage.since, outage.until)):
+        return outage
+    return Outage(
+        since=min(outage.since, now),
+        until=min(outage.until, now),
+        settled=cut_spans(outage.settled, now),
+        is_clean=outage.is_clean,
+        pause=outage.pause and correct_pause(outage.pause, now),
+    )
+
+
+def correct_pause(pause: Pause, now: float) -> Pause:
+    """Return a pause that has begun by `now`, whenever a clock that was ahead said."""
+    if pause.since <= now:
+        return pause
+    return msgspec.structs.replace(pause, since=now)
+
+
+def cut_spans(spans: Iterable[Span], instant: float) -> tuple[Span, ...]:
+    """Return the parts of spans up to an instant."""
+    last = math.floor(instant)
+    return tuple((after, min(end, last)) for after, end in spans if after < last)
 
 
 def is_within(lateness: float, tolerance: float) -> bool:

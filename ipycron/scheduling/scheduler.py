@@ -33,7 +33,7 @@ if TYPE_CHECKING:
         Pending,
         ScheduledExecution,
     )
-    from ipycron.scheduling.plan import Outage
+    from ipycron.scheduling.plan import Outage, Recounted
     from ipycron.scheduling.policy import CatchUp, Policy
     from ipycron.scheduling.ports import Clock, Elector, Launcher, Schedule
 
@@ -59,8 +59,8 @@ class Scheduler:
         elector: asked before each scheduled run of a `distributed` task.
         uniform: draws random delays.
         new_id: creates the ids of scheduled runs, and of manual runs without an id.
-        on_set_back: called with the seconds by which the clock was set back, if the
-            next slots were recomputed because of it (C3).
+        on_set_back: called if the next slots were recomputed because the clock was set
+            back (C3): with the seconds, and the instant after which slots are to come.
         warn: receives a line about starts that the system refuses for now.
         pools: limit its runs, and perhaps others; by default its own.
     """
@@ -71,12 +71,12 @@ class Scheduler:
         clock: Clock,
         launcher: Launcher,
         emit: Callable[[Notice], None],
-        note: Callable[[Pending], None] = lambda _: None,
+        note: Callable[[Pending | Recounted], None] = lambda _: None,
         note_attempt: Callable[[AttemptBegan], None] = lambda _: None,
         elector: Elector | None = None,
         uniform: Callable[[float, float], float] = random.uniform,
         new_id: Callable[[], str] | None = None,
-        on_set_back: Callable[[float], None] | None = None,
+        on_set_back: Callable[[float, float], None] | None = None,
         warn: Callable[[str], None] = _log.warning,
         pools: Pools | None = None,
     ) -> None:
@@ -340,7 +340,7 @@ class Scheduler:
         for lifecycle in list(self._lifecycles.values()):
             lifecycle.recount(since)
         if self._on_set_back is not None:
-            self._on_set_back(seconds)
+            self._on_set_back(seconds, since)
 
     def _forget(self, state: TaskState) -> None:
         del self._lifecycles[state.id]

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ipycron.scheduling.backoff import RefusalLog
     from ipycron.scheduling.events import AttemptBegan, Notice, Pending
     from ipycron.scheduling.missed import MissedCounter
+    from ipycron.scheduling.plan import Recounted
     from ipycron.scheduling.pools import Pools
     from ipycron.scheduling.ports import Clock, Elector, Launcher
     from ipycron.scheduling.timetable import Timetable
@@ -25,7 +26,7 @@ class Services:
     """The shared parts and the connections to the outside, for every task.
 
     Attributes:
-        note: receives the runs that wait, for the history.
+        note: receives the runs that wait, and recounts, for the history.
         note_attempt: receives the queued attempts that have begun.
         uniform: draws the random delay of a run between two bounds.
         new_id: creates the id of a scheduled run.
@@ -44,7 +45,7 @@ class Services:
     clock: Clock
     launcher: Launcher
     emit: Callable[[Notice], None]
-    note: Callable[[Pending], None]
+    note: Callable[[Pending | Recounted], None]
     note_attempt: Callable[[AttemptBegan], None]
     elector: Elector | None
     uniform: Callable[[float, float], float]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 from ipycron.scheduling.bounds import (
     bound,
     count_from_end,
+    find_excluded,
     has_last_slot,
     waits_for_end,
 )
@@ -17,9 +19,13 @@ from ipycron.scheduling.events import Event, Pause
 from ipycron.scheduling.excluded import ExcludedSlots
 from ipycron.scheduling.plan import (
     Outage,
+    Recounted,
+    correct_outage,
+    correct_pause,
     find_following,
     find_owed,
     find_start,
+    is_corrected,
     is_only,
     is_within,
     plan_beat,
@@ -61,9 +67,11 @@ class Slots:
     __slots__ = (
         "_admission",
         "_armed_at",
+        "_armed_since",
         "_backlog",
         "_excluded",
         "_is_out",
+        "_is_recount_due",
         "_missed_since",
         "_observer",
         "_services",
@@ -94,6 +102,8 @@ class Slots:
         # has been both paused and started.
         self._skipping_since = 0.0
         self._armed_at: float | None = None  # first
+        self._armed_since = 0.0  # as the task was started last
+        self._is_recount_due = False
         self._missed_since: float | None = None  # in an earlier life
 
     def arm(self, outage: Outage | None = None) -> Callable[[], None] | None:
@@ -106,15 +116,21 @@ class Slots:
         state = self._state
         if state.is_exhausted:
             return None
+        now = self._armed_since = self._services.clock.now()
         if self._armed_at is None:
-            self._armed_at = self._services.clock.now()
+            self._armed_at = now
+        if self._is_recount_due or is_corrected(now, state.settled_slot):
+            self._forget_after(now)
         if outage is not None:
-            return self._arm_after(outage)
+            corrected = correct_outage(outage, now)
+            if corrected is not outage or outage.was_corrected:
+                self._forget_after(corrected.since if outage.was_corrected else now)
+            return self._arm_after(corrected)
         self._excluded.arm()
         if waits_for_end(state.trigger):
-            self._skipping_since = self._services.clock.now()
+            self._skipping_since = now
             return None  # it counts from the report of this start
-        after = find_start(self._services.clock.now(), state.settled_slot)
+        after = find_start(now, state.settled_slot)
         self._skipping_since = after
         self._arm(state.schedule.find_next(after))
         since, self._missed_since = self._missed_since, None
@@ -132,16 +148,46 @@ class Slots:
     def recount(self, since: float) -> None:
         """Wait for the first slot after `since`: the clock was set back (C3)."""
         self.withdraw()
-        self._backlog.forget_after(self._services.clock.now())
-        self._excluded.recount(since)
-        self._state.settled_slot = None
-        if waits_for_end(self._state.trigger):
-            self._state.last_end = since  # the end of the last run is still to come
-            self._state.next_slot = None
+        state, now = self._state, self._services.clock.now()
+        if state.phase is not Phase.STARTED or state.is_exhausted:
+            # Its slots are not to come before it is started, and perhaps never.
+            state.settled_slot, self._is_recount_due = None, True
+            return
+        # What has been settled since then by the right clock stays settled.
+        known = (self._armed_since, state.settled_slot or 0)
+        since = max([since, *(instant for instant in known if instant <= now)])
+        self._forget_after(since)
+        if waits_for_end(state.trigger):
+            state.last_end = since  # the end of the last run is still to come
+            state.next_slot = None
             self.disarm()
             self.count_from_end()
         else:
             self._rearm(since)
+        self.serve_backlog()
+
+    def _forget_after(self, since: float) -> None:
+        """Forget what has become of the slots after `since`: they are to come."""
+        state = self._state
+        self._is_recount_due = False
+        self._admission.drop_after(since)
+        self._backlog.forget_after(since)
+        self._excluded.forget()
+        self._services.missed.end_at(state, since)
+        state.settled_slot = math.floor(since)  # what is not after it, is
+        self._skipping_since = min(self._skipping_since, since)
+        if state.pause is not None:
+            state.pause = correct_pause(state.pause, since)
+        self._armed_since = min(self._armed_since, since)
+        if self._armed_at is not None:
+            self._armed_at = min(self._armed_at, since)
+        recounted = Recounted(
+            task_id=state.id,
+            since=since,
+            schedule=state.schedule,
+            excluded=find_excluded(state.trigger, state.policy, since),
+        )
+        self._services.note(recounted)
 
     def count_from_end(self) -> None:
         """Wait for the next slot of a schedule that counts from the last run's end.
@@ -499,15 +545,18 @@ class Slots:
         if pause == state.pause:
             return
         if state.pause is None:
-            # The clock may have been set back: earlier slots are settled otherwise.
-            self._skipping_since = find_start(now, state.settled_slot)
+            # The clock may have been set back: earlier slots are settled otherwise, or
+            # were never to come.
+            newest = max(self._armed_since, state.settled_slot or 0)
+            self._skipping_since = find_start(now, newest)
         self._set_pause(pause)
         state.emit(Event.TASK_PAUSED, pause=pause)
 
     def restore_pause(self, pause: Pause) -> None:
         """Be paused, without an event: a lost scheduler has reported it."""
-        self._skipping_since = pause.since
-        self._set_pause(pause)
+        begun = correct_pause(pause, self._services.clock.now())
+        self._skipping_since = begun.since
+        self._set_pause(begun)
 
     def _set_pause(self, pause: Pause) -> None:
         self.drop_pause()

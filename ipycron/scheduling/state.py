@@ -241,13 +241,16 @@ class TaskState:
         """Return whether the trigger has a slot after an instant, excluded or not."""
         return self.trigger.find_next(after) is not None
 
-    def emit_excluded(self, slot: float, count: int = 1) -> None:
-        """Report `count` excluded slots, of which `slot` is the newest."""
+    def emit_excluded(
+        self, slot: float, count: int = 1, *, since: float | None = None
+    ) -> None:
+        """Report `count` excluded slots; see `emit_missed`."""
         self.emit(
             Event.EXECUTION_SKIPPED,
             date=slot,
             reason="excluded",
             missed_count=count if count > 1 else None,
+            missed_since=since,
         )
 
     def emit_paused(

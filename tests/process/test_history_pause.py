@@ -1,13 +1,12 @@
 """The rows of a long pause of which slots are caught up on, in real processes (H1)."""
 
-import json
 import os
 import subprocess
 import sys
-from datetime import datetime
 from pathlib import Path
 
 import pytest
+from history_books import list_slots, read
 
 SUPPORT = Path(__file__).parents[1] / "support"
 PROGRAM = """
@@ -60,38 +59,6 @@ ipycron.shutdown()
 """
 
 
-def read(environment):
-    """Return all rows of the task, oldest first."""
-    command = [sys.executable, "-m", "ipycron", "history", "night", "--json"]
-    done = subprocess.run(
-        [*command, "-n", "100000"],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
-    return [json.loads(line) for line in done.stdout.splitlines()][::-1]
-
-
-def list_slots(rows):
-    """Return the slots that rows stand for, in Unix seconds, each as often as told."""
-    told = [
-        (int(datetime.fromisoformat(row["slot"]).timestamp()), row["missed_count"])
-        for row in rows
-    ]
-    own = {slot for slot, count in told if (count or 1) == 1}
-    slots = [slot for slot, count in told if (count or 1) == 1]
-    for newest, count in told:
-        slot, left = newest, count or 1
-        while left and (count or 1) > 1:
-            if slot not in own:
-                slots.append(slot)
-                left -= 1
-            slot -= 1
-    return slots
-
-
 @pytest.mark.parametrize(
     ("kind", "mode", "victim"),
     [
@@ -114,7 +81,7 @@ def test_slot_that_runs_after_a_long_pause_is_in_one_row(tmp_path, kind, mode, v
         timeout=120,
         check=True,
     )
-    rows = read(history)
+    rows = read("night", history)
     counts = [row["missed_count"] for row in rows if row["outcome"] == "paused"]
     assert max(filter(None, counts)) > 1000
     caught = [row for row in rows if row["trigger"] == "catch_up"]

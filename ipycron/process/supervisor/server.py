@@ -138,7 +138,7 @@ class Supervisor:
             note=self._history.recorder.note_pending,
             note_attempt=self._note_attempt,
             elector=self._elector,
-            on_set_back=lambda seconds: self._client.send(ClockSetBack(seconds)),
+            on_set_back=lambda *step: self._client.send(ClockSetBack(*step)),
             warn=self._warn,
         )
         self._places = ClientPlaces(self._scheduler.pools, self._client.send)

@@ -283,9 +283,15 @@ class Hello(Message, frozen=True):
 
 
 class ClockSetBack(Message, frozen=True):
-    """The clock was set back so far that all slots have been computed again."""
+    """The clock was set back so far that all slots have been computed again.
+
+    Attributes:
+        seconds: by how much.
+        since: the slots after this instant are to come, Unix seconds.
+    """
 
     seconds: float
+    since: float
 
 
 class HistoryBehind(Message, frozen=True):

@@ -3,11 +3,13 @@
 from functools import partial
 
 import pytest
+from msgspec.structs import replace
 
 from ipycron.client import recovery as resumption
 from ipycron.client.recovery import Resumptions, Settled
 from ipycron.errors import SupervisorLost
 from ipycron.process.wire.protocol import Noticed
+from ipycron.scheduling.clock import SystemClock
 from ipycron.scheduling.events import Event, ScheduledExecution, Status
 from ipycron.scheduling.plan import Outage
 
@@ -125,3 +127,54 @@ def test_slots_of_an_earlier_life_are_settled_when_they_are_reported():
     known.begin(["it"], lost)
     outage = known.get_outage("it")
     assert (outage.since, outage.settled) == (180, ())
+
+
+def test_slots_of_a_clock_that_was_ahead_are_not_settled():
+    """What the right clock has settled since then stays settled."""
+    settled = Settled(30, [(59, 120), (239, 9000), (9059, 9060)])
+    settled.recount(300, 310)
+    assert (settled.floor, settled.beyond) == (30, [(59, 120), (239, 300)])
+    settled = Settled(9000, [(9059, 9060)])
+    settled.recount(300, 310)
+    assert (settled.floor, settled.beyond) == (300, [])
+    settled = Settled(305, [(307, 308)])
+    settled.recount(300, 310)
+    assert (settled.floor, settled.beyond) == (305, [(307, 308)])
+
+
+def test_outage_after_a_correction_begins_at_it():
+    """The next supervisor tells the history, which the lost one may not have done."""
+    now = SystemClock().now()
+    known, lost = Resumptions(), SupervisorLost(reason="killed")
+    follow = partial(known.follow, schedule=Minutes(), skips_overlap=False)
+    follow(make_notice(Event.TASK_STARTED, now + 86_400))
+    known.recount(now - 1)
+    known.begin(["it"], lost)
+    outage = known.get_outage("it")
+    assert (outage.since, outage.was_corrected) == (now - 1, True)
+
+
+def test_correction_is_followed_when_nobody_has_told_of_it():
+    """It came with the loss, or while there was no supervisor."""
+    now = SystemClock().now()
+    known, lost = Resumptions(), SupervisorLost(reason="killed")
+    follow = partial(known.follow, schedule=Minutes(), skips_overlap=False)
+    follow(make_notice(Event.TASK_STARTED, now + 86_400))
+    known.begin(["it"], lost)
+    assert not known.get_outage("it").was_corrected
+    assert follow(make_notice(Event.TASK_STARTED, now)) is lost
+    known.begin(["it"], lost)
+    assert known.get_outage("it").since == now
+
+
+def test_excluded_slots_settle_none_between_them():
+    """A count of excluded slots says nothing of those that run."""
+    known = Resumptions()
+    follow = partial(known.follow, schedule=Minutes(), skips_overlap=False)
+    follow(make_notice(Event.TASK_STARTED, 30))
+    notice = make_notice(Event.EXECUTION_SKIPPED, 600)
+    counted = replace(notice, reason="excluded", missed_count=3, missed_since=60)
+    follow(counted)
+    known.begin(["it"], SupervisorLost(reason="killed"))
+    outage = known.get_outage("it")
+    assert (outage.since, outage.settled) == (30, ((599, 600),))

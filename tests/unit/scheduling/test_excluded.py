@@ -162,3 +162,18 @@ async def test_another_schedule_has_other_excluded_slots(world):
     world.scheduler.reschedule("t", CronExpression("*/5 * * * *", UTC))
     await world.clock.advance(300)
     assert skipped(world) == [(60, 1), (300, 1)]
+
+
+async def test_history_can_recount_excluded_slots(world):
+    """They have come by a clock that was ahead, and most of them are to come again."""
+    notes = []
+    world.note = notes.append
+    await world.start(every=MINUTELY, exclude=exclude("01:00-23:00"))
+    world.clock.step(20 * 3600)
+    await world.clock.advance(10)
+    world.clock.step(-20 * 3600 + 600)
+    await world.clock.advance(10)
+    (recounted,) = notes
+    assert recounted.excluded.find_next(recounted.since - 61) is not None
+    (counted,) = [n for n in world.events.of("execution:skipped") if n.missed_since]
+    assert counted.missed_since - START == 6000

@@ -1,0 +1,163 @@
+"""The rows of a clock that was ahead and is corrected, in real processes (H1, C3)."""
+
+import os
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+from history_books import list_slots, read
+
+SUPPORT = Path(__file__).parents[1] / "support"
+AHEAD = 20_000
+LATER = 300  # than before: in the middle of the slots that were missed
+PROGRAM = """
+import os, signal, sys, time
+from pathlib import Path
+import ipycron
+from ipycron.client.registry import registry
+
+clock = Path(os.environ["IPYCRON_TEST_SHIFT_FILE"])
+kind, ahead, later, lost = sys.argv[1:]
+events = ("execution:finished", "execution:missed", "task:restarted")
+seen = {**dict.fromkeys(events, 0), "longest": 0}
+
+def note(context):
+    seen[context.event] += 1
+    if context.event == "execution:missed":
+        seen["longest"] = max(seen["longest"], context.missed_count)
+
+def wait(what, least):
+    deadline = time.monotonic() + 40
+    while seen[what] < least:
+        assert time.monotonic() < deadline, (what, least, seen)
+        time.sleep(0.02)
+
+def shift(seconds):
+    new = clock.with_name("new")
+    new.write_text(seconds)
+    new.replace(clock)
+
+def work(ctx):
+    pass
+
+options = {"background": kind == "background", "name": "night", "tolerance": 5}
+task = ipycron.schedule("* * * * * *", work, **options)
+for event in events:
+    task.on(event, note)
+wait("execution:finished", 1)
+shift(ahead)
+wait("longest", 1000)
+wait("execution:finished", seen["execution:finished"] + 2)
+if lost == "before":
+    os.kill(registry.client.supervisor_pid, signal.SIGKILL)
+shift(later)
+if lost == "unnoticed":
+    os.kill(registry.client.supervisor_pid, signal.SIGKILL)
+deadline = time.monotonic() + 40
+while task.last_run.date.timestamp() > time.time() + 60:
+    assert time.monotonic() < deadline, task.last_run
+    time.sleep(0.02)
+if lost == "after":
+    os.kill(registry.client.supervisor_pid, signal.SIGKILL)
+    wait("task:restarted", 1)
+wait("execution:finished", seen["execution:finished"] + 2)
+ipycron.shutdown()
+"""
+
+
+def run(folder, kind, lost):
+    """Run the program; return its rows, those of no slot first."""
+    (folder / "clock").write_text("0")
+    history = {**os.environ, "IPYCRON_HISTORY": str(folder / "history.sqlite")}
+    shifted = {
+        "PYTHONPATH": str(SUPPORT / "shifted"),
+        "IPYCRON_TEST_SHIFT_FILE": str(folder / "clock"),
+    }
+    subprocess.run(
+        [sys.executable, "-c", PROGRAM, kind, str(AHEAD), str(LATER), lost],
+        env={**history, **shifted},
+        timeout=150,
+        check=True,
+    )
+    rows = read("night", history)
+    ahead = [row for row in rows if row["slot"] is None]
+    return ahead, [row for row in rows if row["slot"] is not None]
+
+
+def find_newest(folder):
+    """Return the newest slot that the file says was reached."""
+    with closing(sqlite3.connect(folder / "history.sqlite")) as connection:
+        (newest,) = connection.execute("SELECT last_slot FROM tasks").fetchall()
+    return newest[0]
+
+
+@pytest.mark.parametrize("kind", ["background", "inline"])
+def test_slot_that_is_to_come_once_more_is_in_one_row(tmp_path, kind):
+    """What ran while the clock was ahead has rows of no slot."""
+    ahead, rows = run(tmp_path, kind, "never")
+    slots = list_slots(rows)
+    assert sorted(slots) == list(range(min(slots), max(slots) + 1))
+    assert max(slots) > min(slots) + LATER
+    began = [datetime.fromisoformat(row["started_at"]).timestamp() for row in ahead]
+    assert len(began) >= 2
+    assert min(began) > min(slots) + AHEAD - 10
+    assert {row["outcome"] for row in ahead} <= {"finished", "stopped"}
+    assert find_newest(tmp_path) == max(slots)
+
+
+@pytest.mark.parametrize("lost", ["before", "unnoticed", "after"])
+def test_slots_are_in_one_row_when_the_supervisor_is_lost_as_well(tmp_path, lost):
+    """Just before the correction, before it is noticed, or after that."""
+    ahead, rows = run(tmp_path, "background", lost)
+    slots = list_slots(rows)
+    assert len(slots) == len(set(slots))
+    assert LATER < max(slots) - min(slots) < AHEAD // 2
+    missing = set(range(min(slots), max(slots) + 1)) - set(slots)
+    if lost == "after":
+        assert not missing
+    assert len(ahead) >= 2
+    assert find_newest(tmp_path) == max(slots)
+
+
+NIGHT = """
+import os, signal, time
+import ipycron
+
+runs = []
+task = ipycron.create_task("* * * * * *", lambda: None, name="night")
+task.on("execution:finished", runs.append)
+task.start()
+deadline = time.monotonic() + 40
+while len(runs) < 3:
+    assert time.monotonic() < deadline
+    time.sleep(0.02)
+time.sleep(0.4)  # the last row is written
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_life_of_a_clock_that_was_ahead_hides_no_later_one(tmp_path):
+    """Nothing is known of the time up to its successor; after that, every slot is."""
+    history = {**os.environ, "IPYCRON_HISTORY": str(tmp_path / "history.sqlite")}
+    shifted = {
+        "PYTHONPATH": str(SUPPORT / "shifted"),
+        "IPYCRON_TEST_SHIFT": str(AHEAD),
+    }
+    (tmp_path / "night.py").write_text(NIGHT)
+    for environment in ({**history, **shifted}, history, history):
+        subprocess.run(
+            [sys.executable, "night.py"],
+            cwd=tmp_path,
+            env=environment,
+            timeout=60,
+            check=False,
+        )
+    rows = read("night", history)
+    assert [row["outcome"] for row in rows if row["slot"] is None]
+    slots = list_slots([row for row in rows if row["slot"] is not None])
+    assert sorted(slots) == list(range(min(slots), max(slots) + 1))
+    assert max(slots) - min(slots) < AHEAD // 2

@@ -1,0 +1,158 @@
+"""Slots that are to come once more: what did not run has one row, the new one (H1)."""
+
+import pytest
+from history_rows import BEGAN, make_run, make_task, read
+
+from ipycron.runlog.rows import TaskEnd, name_count
+from ipycron.runlog.store import open_store
+from ipycron.scheduling.plan import Recounted
+from ipycron.testing import Every
+
+COUNTED = name_count("life", BEGAN, BEGAN + 600)
+
+
+@pytest.fixture
+def store(tmp_path):
+    """An empty file, open for writing."""
+    store = open_store(tmp_path / "history.sqlite", now=BEGAN, tell=print)
+    yield store
+    store.close()
+
+
+def make_recount(number, schedule=None):
+    """Return a recount `number` minutes after `BEGAN`, and half a minute."""
+    since = BEGAN + 60 * number + 30
+    return Recounted(task_id="life", since=since, schedule=schedule or Every(60))
+
+
+def count(store):
+    """Return slot, place and count of all rows, slots in minutes after `BEGAN`."""
+    rows = read(store, "slot, at, missed_count", order="slot")
+    return [(int(slot - BEGAN) // 60, int(at - BEGAN) // 60, n) for slot, at, n in rows]
+
+
+@pytest.mark.parametrize("is_batch", [True, False])
+def test_rows_of_later_slots_that_did_not_run_are_deleted(store, is_batch):
+    """Runs, calls, backfills and other tasks' rows stay."""
+    rows = [
+        make_task(),
+        make_task("other", name="other"),
+        make_run(1, "missed"),
+        *(
+            make_run(number, outcome, id=outcome)
+            for number, outcome in enumerate(
+                ("missed", "overlap", "not_elected", "paused", "stopped", "lost"), 2
+            )
+        ),
+        make_run(9, "finished", started_at=BEGAN + 540, id="ran"),
+        make_run(10, "running", started_at=BEGAN + 600, id="runs"),
+        make_run(11, "lost", started_at=BEGAN + 600, id="vanished"),
+        make_run(12, "queued", id="a", trigger="backfill"),
+        make_run(13, "stopped", id="b", trigger="invoked", slot=None),
+        make_run(14, "missed", id="c", task="other"),
+    ]
+    for batch in [[*rows, make_recount(1)]] if is_batch else [rows, [make_recount(1)]]:
+        assert store.apply(batch) == 0
+    left = {"run-1", "ran", "runs", "vanished", "a", "b", "c"}
+    assert set(read(store, "id")) == left
+
+
+def test_row_of_many_slots_stands_for_those_before(store):
+    """Those after it are to come; a slot with its own row is not counted."""
+    store.apply([make_task(), make_run(10, "missed", id=COUNTED, missed_count=9)])
+    store.apply([make_run(3, started_at=BEGAN + 900)])
+    store.apply([make_recount(4)])
+    assert count(store) == [(3, 3, None), (4, 4, 3)]
+    store.apply([make_recount(3)])
+    assert count(store) == [(2, 2, 2), (3, 3, None)]
+
+
+@pytest.mark.parametrize("number", [-5, 0])
+def test_row_of_many_slots_goes_when_all_of_them_are_to_come(store, number):
+    """None is left without a slot of its own."""
+    store.apply([make_task(), make_run(10, "paused", id=COUNTED, missed_count=10)])
+    store.apply([make_recount(number)])
+    assert count(store) == []
+
+
+def test_row_of_many_slots_stays_when_the_schedule_is_broken(store):
+    """It has no slot to come, and the other rows of the batch are written."""
+
+    class Broken:
+        def find_next(self, after):
+            raise ValueError(after)
+
+    store.apply([make_task(), make_run(10, "missed", id=COUNTED, missed_count=10)])
+    assert store.apply([make_recount(4, Broken()), make_run(4)]) == 0
+    assert count(store) == [(4, 4, None), (10, 10, 10)]
+
+
+@pytest.mark.parametrize("is_batch", [True, False])
+def test_newest_slot_is_one_that_has_been_reached(store, is_batch):
+    """Also when a run of a later one ends, whose row was there before."""
+    run = {"started_at": BEGAN + 600, "id": "ran"}
+    ahead = [make_task(), make_run(1), make_run(10, "running", **run)]
+    later = [make_recount(2), make_run(10, finished_at=BEGAN + 700, **run)]
+    for batch in [[*ahead, *later]] if is_batch else [ahead, later]:
+        store.apply(batch)
+    assert read(store, "last_slot", table="tasks") == [BEGAN + 150]
+    store.apply([make_run(3)])
+    assert read(store, "last_slot", table="tasks") == [BEGAN + 180]
+
+
+def test_begun_runs_lose_their_slots_and_keep_all_else(store):
+    """With their attempts, also those that end later; a backfill chose its slot."""
+    began = {"started_at": BEGAN + 600}
+    store.apply(
+        [
+            make_task(),
+            make_run(10, "running", id="ran", **began),
+            make_run(10, "failed", id="ran/1", run="ran", **began),
+            make_run(12, "finished", id="past", trigger="backfill", **began),
+        ]
+    )
+    store.apply([make_recount(1)])
+    store.apply([make_run(10, "finished", id="ran", summary="done", **began)])
+    rows = read(store, "id, slot, outcome, started_at, summary", order="id")
+    assert rows == [
+        ("past", BEGAN + 720, "finished", BEGAN + 600, None),
+        ("ran", None, "finished", BEGAN + 600, "done"),
+        ("ran/1", None, "failed", BEGAN + 600, None),
+    ]
+    store.apply([make_run(10, "finished", id="ran/2", run="ran", **began)])
+    store.apply([make_run(12, "finished", id="past", trigger="backfill", **began)])
+    assert read(store, "last_slot", table="tasks") == [BEGAN + 90]
+
+
+def test_run_that_began_before_the_correction_was_noticed_has_no_slot(store):
+    """Its slot was one of the clock that was ahead, its start one of the right one."""
+    store.apply([make_task(), make_run(10, id="r", started_at=BEGAN + 80)])
+    store.apply([make_recount(1)])
+    assert read(store, "id, slot") == [("r", None)]
+
+
+def test_row_of_many_excluded_slots_stands_for_those_before(store):
+    """They are counted by what is excluded, not by what runs."""
+    row = make_run(10, "excluded", id=COUNTED, missed_count=5)
+    recount = Recounted(
+        task_id="life", since=BEGAN + 270, schedule=Every(60), excluded=Every(120)
+    )
+    store.apply([make_task(), row, recount])
+    assert count(store) == [(4, 4, 2)]
+
+
+def test_row_of_many_slots_stays_when_their_schedule_is_not_known(store):
+    """That of an earlier life, which had another one."""
+    store.apply([make_task(), make_run(10, "missed", id=COUNTED, missed_count=10)])
+    recount = Recounted(task_id="life", since=BEGAN + 270, schedule=None)
+    store.apply([recount, make_run(11, "missed")])
+    assert count(store) == [(10, 10, 10), (11, 11, None)]
+
+
+def test_life_was_not_declared_after_the_recount(store):
+    """Else it would be the newest of its name until then. Nor has it ended later."""
+    later = BEGAN + 86_400
+    store.apply([make_task(declared_at=later)])
+    store.apply([TaskEnd(key="life", at=later + 5, end="shutdown"), make_recount(1)])
+    told = read(store, "declared_at, ended_at, last_slot", table="tasks")
+    assert told == [(BEGAN + 90,) * 3]
