@@ -7,11 +7,13 @@ once, every run has one beginning and one end, and nothing is left.
 
 import asyncio
 from collections import Counter, defaultdict
+from datetime import UTC
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ipycron.client.state import ObservedState
 from ipycron.errors import Cancel, IpycronError, Snooze
 from ipycron.scheduling.aio import sleep
 from ipycron.scheduling.policy import CatchUp, Policy
@@ -126,11 +128,14 @@ class Books:
         self.scheduler = Scheduler(
             clock=self.clock,
             launcher=self.launcher,
-            emit=self.events,
+            emit=self.hear,
+            note_attempt=self.hear_attempt,
             elector=self.elector,
             uniform=lambda low, high: (low + high) / 3,
         )
         self.every, self.policy = {}, {}
+        self.views = {}
+        self.status = {}
         self.dropped = defaultdict(list)
         self.allowed = None
         self.calls = []
@@ -146,6 +151,9 @@ class Books:
                 task_id, name=task_id, schedule=Every(every), policy=policy
             )
             self.watch_drops(task_id)
+            self.views[task_id] = ObservedState(
+                task_id, zone=UTC, runs_left=policy.max_executions, defer=lambda _: None
+            )
 
     async def play(self, story):
         """Execute the story, end everything, check the accounts."""
@@ -176,6 +184,17 @@ class Books:
         for call in self.calls:
             if call.exception() is not None:
                 assert isinstance(call.exception(), (IpycronError, OSError))
+
+    def hear(self, notice):
+        """Keep a notice, and show it as a client does."""
+        self.events(notice)
+        self.status[notice.task_id] = notice.status
+        self.views[notice.task_id].follow(notice)
+
+    def hear_attempt(self, began):
+        """Show that an attempt has begun."""
+        self.status[began.task_id] = began.status
+        self.views[began.task_id].follow_attempt(began)
 
     async def advance(self, seconds):
         """Let time pass, and note by when each earlier clock step must be noticed."""
@@ -327,16 +346,20 @@ class Books:
     # --- what must hold ----------------------------------------------------------
 
     def check_statuses(self):
-        """The last notice of a task has its current status."""
-        last = {notice.task_id: notice for notice in self.events.notices}
-        for task_id, notice in last.items():
+        """What was told last is a task's current status, and so are its runs."""
+        for task_id, told in self.status.items():
             status = self.scheduler.get_status(task_id)
             life = self.scheduler._lifecycles.get(task_id)
             if life is not None and life.state.phase == "stopping":
                 continue  # reported once its workers are gone
-            assert notice.status == status
-            active = bool(self.scheduler.get_executions(task_id))
-            assert active == (status == "running")
+            assert told == status
+            active = {run.id for run in self.scheduler.get_executions(task_id)}
+            assert bool(active) == (status == "running")
+            view = self.views[task_id]
+            assert {run.id for run in view.running} == active
+            begun = {run.id for run in view.queued if run.started_at is not None}
+            runs = () if life is None else life.state.runs.values()
+            assert begun == {run.execution.id for run in runs if run.is_queued}
 
     def check_workers(self):
         """There is one for the task, one per run, and those about to end."""
