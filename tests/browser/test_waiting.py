@@ -39,6 +39,28 @@ calls = [
     make("in line", train, count=3, overlap="queue"),
 ]
 """
+DUE = f"""{TASKS}
+import pathlib, tempfile
+first = pathlib.Path(tempfile.mkdtemp()) / "first"
+def ask(ctx):
+    print("asking, attempt", ctx.attempt)
+    while ctx.attempt == 1:
+        if first.exists():
+            raise ConnectionError("no answer")
+        time.sleep(0.01)
+    time.sleep(600)
+calls = [make("due", ask, pool="gpu", retry=Retry(2, delay=0.01))]
+due = ipycron.get_task("due")
+while not due.running:
+    time.sleep(0.01)
+calls.append(make("holder", train, pool="gpu"))
+holder = ipycron.get_task("holder")
+while not holder.queued:
+    time.sleep(0.01)
+first.touch()
+while not due.queued:
+    time.sleep(0.01)
+"""
 ENDED = f"""{TASKS}
 calls = make("tried", fetch, retry=Retry(2, delay=0.01))
 calls += make("settled", settle)
@@ -127,6 +149,30 @@ def test_panel_says_what_runs_wait_for(notebook):
     expect(events).to_contain_text(["an attempt failed: ConnectionError: no <b>"])
     panel.get_by_role("searchbox").fill("retrying")
     expect(rows.locator(".icr-name")).to_have_text(["retried"])
+
+
+@LAB_FIRST
+def test_attempt_that_waits_for_a_place_is_queued(notebook):
+    """In row, list and head, with its output; then it runs."""
+    notebook.run(DUE)
+    notebook.run("ipycron.panel()")
+    row = get_row(notebook, "due")
+    expect(row.locator(".icr-status")).to_have_text("queued")
+    assert read_icons(row) == ["queued"]
+    expect(row).to_contain_text("ConnectionError: no answer")
+    panel = notebook.page.locator(".icr-panel")
+    expect(panel.locator(".icr-top")).to_contain_text("2 tasks · 1 running · 1 queued")
+    detail = open_row(notebook, "due")
+    expect(detail.locator(".icr-run")).to_contain_text(["queued"])
+    head = detail.locator(".icr-runhead")
+    expect(head).to_contain_text(re.compile(r"run now, queued .+, attempt 2"))
+    expect(detail.locator(".icr-output")).to_have_text("asking, attempt 1")
+    events = panel.locator(".icr-event").filter(has_text="due")
+    expect(events.filter(has_text="waits for its turn").first).to_be_visible()
+    notebook.run("ipycron.set_pool('gpu', 2)")
+    expect(row.locator(".icr-status")).to_have_text("running")
+    expect(head).to_contain_text(re.compile(r"run now, running .+, attempt 2"))
+    expect(detail.locator(".icr-output")).to_contain_text("asking, attempt 2")
 
 
 @LAB_FIRST
