@@ -330,6 +330,31 @@ def test_long_run_is_seen_while_it_is_in_progress(obedient):
     assert 0.1 < task.last_run.duration < SystemClock().monotonic() - before
 
 
+@pytest.mark.parametrize("is_next", [False, True])
+def test_long_run_is_seen_after_a_thread_stood_still_in_its_call(obedient, is_next):
+    """That call's own run, and that of a later one: the loop had ceased to poll."""
+    task, tell = obedient
+    direct = registry.client._engine.background.direct
+    submit = direct.submit
+
+    def stand_still(call):
+        direct.submit = submit
+        submit(call)
+        eventually(lambda: direct._timer is not None, "the loop polls")
+        eventually(lambda: direct._timer is None, "it polls no more")
+
+    eventually(lambda: direct._timer is None, "the loop rests")
+    direct.submit = stand_still
+    if is_next:
+        assert task.execute().result(SECONDS) == 0
+    tell(UNTIL_TOLD)
+    run = task.execute()
+    assert direct.submit == submit
+    eventually(lambda: task.status == "running", "it is told")
+    tell("result = 0")
+    assert run.result(SECONDS) == 1
+
+
 @pytest.mark.parametrize("seconds", [0.002, 0.004, 0.006, 0.02, 0.03])
 def test_run_of_any_length_ends_once(obedient, seconds):
     """Around the times at which others take over."""

@@ -224,6 +224,7 @@ class DirectConnection:
             call.is_sent = False
             self._lose()
             return False
+        self._connections.watch()  # again: this may have taken longer than it polls
         return True
 
     def fetch(self, call: DirectCall, seconds: float) -> None:
@@ -427,7 +428,8 @@ class DirectConnection:
 
     def _on_readable(self) -> None:
         self.read()
-        if self.is_closed or self._call is None or self._call.reader is not Reader.LOOP:
+        call = self._call  # the calling thread may end it meanwhile
+        if self.is_closed or call is None or call.reader is not Reader.LOOP:
             self._stop_listening()
         self._connections.deliver(self)
 

@@ -52,7 +52,6 @@ class DirectConnections:
         self._get_waiters = get_waiters
         self._handle_answers = handle_answers
         self._by_task: dict[str, DirectConnection] = {}
-        self._is_watching = False
         self._timer: asyncio.TimerHandle | None = None
         self.wrap_result = wrap_result
         self.loop = loop
@@ -85,9 +84,10 @@ class DirectConnections:
 
     def watch(self) -> None:
         """Have the loop poll the connections for as long as there are calls."""
-        if not self._is_watching:
+        # Only the loop notes whether it polls: a thread might stand still until that is
+        # long over, and the loop would never poll again.
+        if self._timer is None:
             self.submit(self._poll_soon)
-            self._is_watching = True
 
     def report_call(self, task_id: str) -> bool:
         """Report the call in progress; see `DirectConnection.report`."""
@@ -124,7 +124,6 @@ class DirectConnections:
             return
         timer.cancel()
         self._timer = None
-        self._is_watching = False
         if any(each.is_busy for each in tuple(self._by_task.values())):
             self.watch()  # a call was made since the poll
 
