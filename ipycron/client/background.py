@@ -229,7 +229,8 @@ class BackgroundTasks:
     @property
     def supervisor_pid(self) -> int | None:
         """The supervisor's process id; None while there is no supervisor."""
-        return None if self._connection is None else self._connection.pid
+        connection = self._connection  # in any thread: it may be lost at any time
+        return None if connection is None else connection.pid
 
     def warm(self, preload: Preload | None = None) -> Connection:
         """Start the supervisor if there is none."""

@@ -279,9 +279,10 @@ class TaskRecord:
     @property
     def is_starting(self) -> bool:
         """Whether a start is in progress: until it ends, `status` is ``"stopped"``."""
-        if self._start is None or self.client.is_copy:
+        find_start = self._start  # the thread that ends it clears this
+        if find_start is None or self.client.is_copy:
             return False
-        start = self._start()
+        start = find_start()
         # The start is reported a moment before its completion is done.
         is_stopped = self.observed.status is Status.STOPPED
         return start is not None and not start.done() and is_stopped
@@ -342,7 +343,8 @@ class TaskRecord:
 
     def _handle_start(self, completion: Completion[None]) -> None:
         self.start_error = completion.peek()
-        if self._start is not None and self._start() is completion:
+        find_start = self._start
+        if find_start is not None and find_start() is completion:
             self._start = None
         self._update_keepalive()
         self.client.event_log.notify(self.id)

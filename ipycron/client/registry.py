@@ -74,14 +74,16 @@ class Registry:
     def set_echo(self, *, is_on: bool) -> None:
         """Set whether this client and later ones show output on the console."""
         self._is_echoing = is_on
-        if self._client is not None:
-            self._client.echo.is_on = is_on
+        client = self._client  # another thread may shut it down
+        if client is not None:
+            client.echo.is_on = is_on
 
     def set_history(self, settings: HistorySettings) -> None:
         """Write and read the history there, with this client and later ones."""
         self.history = settings
-        if self._client is not None:
-            self._client.use_history(settings)
+        client = self._client  # as above
+        if client is not None:
+            client.use_history(settings)
 
     def get_single(self, kind: type[T]) -> T:
         """Return this process's only `kind`, created when first needed.
@@ -130,12 +132,14 @@ class Registry:
 
         To be called in the main thread; it does nothing in others.
         """
-        if self._closing is not None:
-            self._closing.keepalive.close()
+        closing = self._closing
+        if closing is not None:
+            closing.keepalive.close()
 
     def _handle_main_end(self) -> None:
-        if self._client is not None:
-            self._client.keepalive.handle_main_end()
+        client = self._client
+        if client is not None:
+            client.keepalive.handle_main_end()
 
     def _leave_in_child(self) -> None:
         """Start without a client in a forked child."""

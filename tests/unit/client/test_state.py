@@ -1,6 +1,9 @@
 """The client's view of a task, and its conclusions when a supervisor is lost."""
 
 import math
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC
 
 import pytest
@@ -189,6 +192,30 @@ def test_task_whose_start_was_reported_is_not_starting(monkeypatch):
     )
     assert (task.is_starting, task.is_started) == (False, True)
     assert not start.done()
+    ipycron.shutdown(0)
+
+
+def test_start_may_end_while_another_thread_asks_for_it():
+    """As a panel's thread does, at any moment."""
+    task = ipycron.create_task("0 0 1 1 *", print)
+    is_over = threading.Event()
+
+    def ask():
+        while not is_over.is_set():
+            assert task.is_starting in {True, False}
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    with ThreadPoolExecutor() as pool:
+        asking = pool.submit(ask)
+        try:
+            for _ in range(300):
+                task.start().result(20)
+                task.stop().result(20)
+        finally:
+            is_over.set()
+            sys.setswitchinterval(interval)
+        asking.result(20)
     ipycron.shutdown(0)
 
 
