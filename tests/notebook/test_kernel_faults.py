@@ -47,7 +47,7 @@ SCHEDULE = """
 import ipycron
 %load_ext ipycron
 """
-SLOW = """%%cron @yearly --name slow --quiet
+SLOW = """%%cron @yearly --name slow --quiet --start-timeout 30
 import time
 time.sleep(2)
 "done"
@@ -69,6 +69,7 @@ end = slow.execute()
 assert started.wait(20)
 print(slow.running[0].pid)
 """)
+    assert said.strip().isdigit(), said
     return int(said)
 
 
@@ -129,7 +130,7 @@ def test_death_amid_starts_leaves_nothing(make_kernel):
         "    ipycron.schedule('* * * * * *', lambda: 1, background=True)\n"
         "import time\ntime.sleep(60)"
     )
-    eventually(lambda: len(kernel.find_others()) > 5, "workers come", 20)
+    eventually(lambda: len(kernel.find_others()) > 5, "workers come", 60)
     everybody = [*kernel.find_others(), kernel.pid]
     kernel.kill()
     wait_for_nobody(kernel, everybody)

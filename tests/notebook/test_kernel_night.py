@@ -23,9 +23,11 @@ SEED = 5
 
 EXTENSION = "%load_ext ipycron\nbase = 40\n"
 CELLS = {
-    "night": "%%cron * * * * * * --name night --quiet {options}\nbase + 2",
+    "night": "%%cron * * * * * * --name night --quiet --start-timeout 30 {options}\n"
+    "base + 2",
     "inline": "%%cron * * * * * * --name inline --inline --quiet {options}\nbase + 2",
-    "slow": "%%cron */2 * * * * * --name slow --quiet --no-overlap {options}\n"
+    "slow": "%%cron */2 * * * * * --name slow --quiet --no-overlap --start-timeout 30 "
+    "{options}\n"
     "import time\ntime.sleep(0.7)\nprint('slept')",
 }
 STEPS = {"night": 1, "inline": 1, "slow": 2}
@@ -61,9 +63,10 @@ class Night:
                 said = kernel.run(cell.format(options=self._options))
                 assert not said.strip(), (name, said)
             pause(seconds)
-            if (
-                victim == "supervisor"
-            ):  # first; the kernel is told, or dies as it is told
+            if victim == "nobody":
+                eventually(self.has_run, "each task has run", 60)
+            # First the supervisor; the kernel is told, or dies as it is told.
+            if victim == "supervisor":
                 for pid, command in kernel.find_others().items():
                     if command == "supervisor":
                         os.kill(pid, signal.SIGKILL)
