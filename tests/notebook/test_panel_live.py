@@ -24,8 +24,9 @@ from ipycron.notebook.widgets.assets import Assets, read_loader, read_script, re
 from ipycron.notebook.widgets.card import MAX_ENDED, Cards, make_card
 from ipycron.notebook.widgets.overview import panel
 from ipycron.process.shell.displays import WIDGET_VIEW
+from ipycron.process.wire.displays import DisplayData, pack_display
 from ipycron.process.wire.payload import Payload
-from ipycron.process.wire.protocol import Streamed
+from ipycron.process.wire.protocol import Displayed, Streamed
 from ipycron.scheduling.admission import MAX_QUEUED
 from ipycron.scheduling.events import Event, Notice, Outcome, ScheduledExecution, Status
 
@@ -479,6 +480,37 @@ def test_feed_ends_its_thread_when_the_last_view_is_closed():
     eventually(
         lambda: not [t for t in threading.enumerate() if t.name == "ipycron-views"]
     )
+
+
+def test_view_may_be_closed_while_it_is_filled(monkeypatch, caplog):
+    """By a cell, while the feed's thread makes the widgets of a run's displays."""
+    closers, comms = [], []
+
+    def make_comm(*args, **kwargs):
+        if threading.current_thread().name == "ipycron-views":
+            closer = threading.Thread(target=view.close)
+            closer.start()
+            closer.join(0.5)  # where it need not wait, it is done by now
+            closers.append(closer)
+        comms.append(RecordingComm(*args, **kwargs))
+        return comms[-1]
+
+    task = make_task()
+    view = make_card(task)
+    feed = registry.get_single(Feed)
+    notice = make_notice(task, Event.EXECUTION_STARTED, 1)
+    submit_to_client(partial(registry.client.handle_notice, notice))
+    eventually(lambda: view.comm.find("output"))
+    monkeypatch.setattr(comm, "create_comm", make_comm)
+    display = DisplayData(kind="display", data={"text/html": "<b>it</b>"})
+    message = partial(registry.client.handle_output, Displayed(task.id, "r1"))
+    submit_to_client(partial(message, pack_display(display)))
+    eventually(lambda: closers)
+    for closer in closers:
+        closer.join(DEADLINE)
+    eventually(lambda: feed._thread is None)
+    assert "a view could not be updated" not in caplog.text
+    assert comms[-1]._closed  # the widget's, made after that of its layout
 
 
 # --- where there are no widgets -------------------------------------------------------

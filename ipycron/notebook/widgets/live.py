@@ -182,12 +182,15 @@ class LiveView(anywidget.AnyWidget):
         """Check these tasks at the next push; see `View`."""
         if any(self.is_shown(task_id) for task_id in task_ids):
             self._is_stale = True
-        if self._pane.task is not None and self._pane.task.id in task_ids:
+        task = self._pane.task  # it may be closed in the meantime
+        if task is not None and task.id in task_ids:
             self._is_output_stale = True
 
     def push(self, now: float) -> float:
         """Send what is due; see `View`."""
         with self._guard:
+            if self.comm is None:  # closed in the meantime
+                return now + BEAT_INTERVAL
             while self._outbox:
                 self._post(self._outbox.popleft(), now)
             due = min(self._push_state(now), self._push_output(now))
@@ -306,5 +309,6 @@ class LiveView(anywidget.AnyWidget):
     def close(self) -> None:
         """Close the view and everything in it."""
         self._feed.detach(self)
-        self._pane.close()
-        super().close()
+        with self._guard:  # the feed's thread may be about to send
+            self._pane.close()
+            super().close()
