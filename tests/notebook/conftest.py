@@ -16,6 +16,16 @@ from traitlets.config import Config
 from ipycron import create_task, get_tasks
 from ipycron.notebook.capture.capture import capture_names
 
+PATIENT = Path(__file__).parents[1] / "support" / "patient_kernel.py"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def patient_kernels():
+    """Have each IPython that is started give tasks a busy machine's time."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("PYTHONSTARTUP", str(PATIENT))
+        yield
+
 
 @pytest.fixture(scope="module")
 def module_shell():

@@ -47,7 +47,7 @@ SCHEDULE = """
 import ipycron
 %load_ext ipycron
 """
-SLOW = """%%cron @yearly --name slow --quiet --start-timeout 30
+SLOW = """%%cron @yearly --name slow --quiet
 import time
 time.sleep(2)
 "done"

@@ -23,11 +23,9 @@ SEED = 5
 
 EXTENSION = "%load_ext ipycron\nbase = 40\n"
 CELLS = {
-    "night": "%%cron * * * * * * --name night --quiet --start-timeout 30 {options}\n"
-    "base + 2",
+    "night": "%%cron * * * * * * --name night --quiet {options}\nbase + 2",
     "inline": "%%cron * * * * * * --name inline --inline --quiet {options}\nbase + 2",
-    "slow": "%%cron */2 * * * * * --name slow --quiet --no-overlap --start-timeout 30 "
-    "{options}\n"
+    "slow": "%%cron */2 * * * * * --name slow --quiet --no-overlap {options}\n"
     "import time\ntime.sleep(0.7)\nprint('slept')",
 }
 STEPS = {"night": 1, "inline": 1, "slow": 2}
