@@ -170,6 +170,24 @@ def test_history_is_complete_when_the_result_is_there(start):
     assert len({run.id for run in task.history}) == 20
 
 
+def test_history_is_waited_for_while_runs_are_added_to_it(start):
+    """No thread that reads it meanwhile takes it for complete."""
+    task = start()
+    direct = registry.client._engine.background.direct
+    handle, seen = direct._handle_answers, []
+
+    def look(task_id, answers):
+        seen.append(direct.has_answers(task_id))
+        handle(task_id, answers)
+
+    direct._handle_answers = look
+    while not seen:
+        task.execute().result(SECONDS)
+        task.history  # noqa: B018 - reading it waits for it
+        pause(0.3)
+    assert all(seen)
+
+
 def test_history_is_complete_after_a_burst(start):
     """With more runs than are kept, and no reads in between."""
     task = start()

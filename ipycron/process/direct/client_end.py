@@ -139,6 +139,7 @@ class DirectConnection:
 
     Attributes:
         is_closed: whether the worker has closed its end, or `close` this one.
+        is_delivering: whether runs that have ended are being added to the history.
     """
 
     def __init__(
@@ -168,6 +169,7 @@ class DirectConnection:
         self.name = name
         self.pid = pid
         self.is_closed = False
+        self.is_delivering = False
 
     # --- calls ----------------------------------------------------------------------
 
@@ -360,10 +362,11 @@ class DirectConnection:
     @property
     def has_answers(self) -> bool:
         """Whether runs have ended that are not delivered. In any thread."""
-        return bool(self._answers)
+        return bool(self._answers) or self.is_delivering
 
     def take_answers(self) -> list[Answer]:
-        """Return the runs that have ended, each once."""
+        """Return the runs that have ended, each once, to be delivered now."""
+        self.is_delivering = True
         with self._lock:
             self._decode_inbox()  # first: an interrupted step adds its answer again
             answers = [self._describe(*answer) for answer in self._answers]

@@ -129,9 +129,12 @@ class DirectConnections:
 
     def deliver(self, connection: DirectConnection) -> None:
         """Add a connection's runs that have ended to the task's history."""
-        answers = connection.take_answers()
-        if answers:
-            self._handle_answers(connection.task_id, answers)
+        try:
+            answers = connection.take_answers()
+            if answers:
+                self._handle_answers(connection.task_id, answers)
+        finally:
+            connection.is_delivering = False
 
     def catch_up(self, task_id: str) -> None:
         """Add every run of a task that has ended so far to its history."""
