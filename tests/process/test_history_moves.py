@@ -62,6 +62,7 @@ for number, story in enumerate(stories):
         os.kill(0, signal.SIGKILL)
     Path("gate").touch()
     run.result(20)
+    registry.client.flush_history(20)  # an inline run's row follows its result
     Path("gate").unlink()
     Path("begun").unlink()
 ipycron.shutdown()
