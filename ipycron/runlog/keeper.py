@@ -107,7 +107,7 @@ class HistoryKeeper:
         _join(self._retiring, timeout)
         self._wait_for_writer(timeout)
         writers = self._writers
-        if self._former:  # of which each may have rows for the present one
+        if writers and self._former:  # of which each may have rows for the present one
             writers[0].flush(max(0.0, deadline - time.monotonic()))
             writers.reverse()
         for writer in writers:
