@@ -156,20 +156,20 @@ class ClientHistory:
         """
         life, now = self._lives.get(task.id), task.client.clock.now()
         # Not before there is a task to look for.
-        from ipycron.runlog.lives import find_last_life  # noqa: PLC0415
+        from ipycron.runlog.lives import find_last_lives  # noqa: PLC0415
 
         try:
             path = (self.settings or find_settings()).file
             if life is None or path is None:
                 return None
-            last = find_last_life(path, life.name, life.origin, besides=life.key)
+            lives = find_last_lives(path, life.name, life.origin, besides=life.key)
         except HistoryError:
             return None  # the writer says so
-        if last is None or last.is_alive:
+        if not lives or lives[0].is_alive:
             return None
-        since = max(last.declared_at, last.last_slot or last.declared_at)
+        last = lives[0]
         is_ours = last.schedule == life.schedule
-        if is_corrected(now, since):
+        if any(is_corrected(now, one.since) for one in lives if not one.is_alive):
             schedule = task.schedule if is_ours else None
             # Before this life, which is now the newest one.
             before = min(now, life.declared_at)
@@ -179,9 +179,9 @@ class ClientHistory:
         if not is_ours or last.end in ("stopped", "destroyed"):
             return None
         return Outage(
-            since=since,
+            since=last.since,
             # Every slot that has run by its end has a row.
-            until=min(now, max(since, last.ended_at or since)),
+            until=min(now, max(last.since, last.ended_at or last.since)),
             is_clean=last.end == "shutdown",
         )
 

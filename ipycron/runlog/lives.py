@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class LastLife(msgspec.Struct, frozen=True, kw_only=True):
-    """The newest earlier life of a task's name; instants are Unix seconds.
+    """An earlier life of a task's name; instants are Unix seconds.
 
     Attributes:
         key: the life's.
@@ -46,11 +46,16 @@ class LastLife(msgspec.Struct, frozen=True, kw_only=True):
     end: str | None
     is_alive: bool
 
+    @property
+    def since(self) -> float:
+        """The instant after which its slots are not settled."""
+        return max(self.declared_at, self.last_slot or self.declared_at)
 
-def find_last_life(
+
+def find_last_lives(
     path: Path, name: str, origin: str | None, *, besides: str | None = None
-) -> LastLife | None:
-    """Return the newest life of that name before this one, None if there is none.
+) -> list[LastLife]:
+    """Return the lives of that name before this one, the newest first, at most 50.
 
     Args:
         path: the history's file; there need not be one.
@@ -65,7 +70,7 @@ def find_last_life(
     try:
         connection = file.connect_to_read(path, busy=BUSY_TIMEOUT)
     except FileNotFoundError:
-        return None
+        return []
     except (sqlite3.Error, OSError) as error:
         raise file.explain(path, error) from error
     values = {
@@ -75,10 +80,10 @@ def find_last_life(
     }
     try:
         with contextlib.closing(connection):
-            row = connection.execute(_LAST, values).fetchone()
+            rows = connection.execute(_LAST, values).fetchall()
     except sqlite3.Error as error:
         raise file.explain(path, error) from error
-    return None if row is None else _make_life(*row)
+    return [_make_life(*row) for row in rows]
 
 
 class KnownLife(msgspec.Struct, frozen=True, kw_only=True):
@@ -163,7 +168,7 @@ _LAST = """
     FROM tasks LEFT JOIN writers ON writers.id = tasks.writer
     WHERE name = :name AND key IS NOT :besides
     AND (origin IS NULL OR :origin IS NULL OR origin = :origin)
-    ORDER BY declared_at DESC, tasks.rowid DESC LIMIT 1
+    ORDER BY declared_at DESC, tasks.rowid DESC LIMIT 50
 """
 
 

@@ -240,6 +240,9 @@ class Recorder:
                 is_slot = row.task == key and row.trigger != "backfill"
                 if is_slot and row.slot is not None and row.slot > since:
                     self._in_progress[row.id] = msgspec.structs.replace(row, slot=None)
+            if key in self._new:  # the task's earlier lives are found by it
+                self._new.discard(key)
+                self._take(self._tasks[key])
             self._take(recounted)
 
     def add_output(

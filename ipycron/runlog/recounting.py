@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+import msgspec
+
 from ipycron.runlog.rows import RunOutcome, find_since
 from ipycron.scheduling.plan import Gap, count_slots
 
@@ -20,13 +22,27 @@ if TYPE_CHECKING:
 
 
 def forget_after(connection: sqlite3.Connection, recounted: Recounted) -> None:
-    """Leave no row of a slot after the recount.
+    """Leave no row of a slot after the recount, whichever life of the task it is of.
 
-    A row that stands for many slots, some of them before it, stands for these. The
-    life has not begun, or ended, after it either: the next one is a later life.
+    The clock may have been ahead for several lives in a row. Those of other processes
+    that go on recount their own.
 
     Raises:
         sqlite3.Error: if the file cannot be written.
+    """
+    values = {"task": recounted.task_id, "since": recounted.since}
+    for life, is_schedule_known in connection.execute(_FIND_LIVES, values).fetchall():
+        own = msgspec.structs.replace(recounted, task_id=life)
+        if not is_schedule_known:
+            own = msgspec.structs.replace(own, schedule=None, excluded=None)
+        _forget_in_life(connection, own)
+
+
+def _forget_in_life(connection: sqlite3.Connection, recounted: Recounted) -> None:
+    """Leave no row of a slot after the recount to one life.
+
+    A row that stands for many slots, some of them before it, stands for these. The
+    life has not begun, or ended, after it either: the next one is a later life.
     """
     values = {"task": recounted.task_id, "since": recounted.since}
     for name, outcome, count in connection.execute(_FIND, values).fetchall():
@@ -81,6 +97,20 @@ def _cut(
         connection.execute("DELETE FROM runs WHERE id = ?", (many.name,))
 
 
+# The life of the recount, and those of its task that are over and reach beyond it. Only
+# one life's schedule is known: the slots of another one cannot be counted.
+_FIND_LIVES = """
+    SELECT life.key, life.schedule = this.schedule
+    FROM tasks AS this
+    JOIN tasks AS life ON life.name = this.name
+        AND (life.origin IS NULL OR this.origin IS NULL OR life.origin = this.origin)
+    LEFT JOIN writers ON writers.id = life.writer
+    WHERE this.key = :task AND (life.key = this.key OR (
+        max(life.declared_at, coalesce(life.last_slot, 0), coalesce(life.ended_at, 0))
+            > :since
+        AND (life.ending IN ('destroyed', 'shutdown')
+            OR coalesce(writers.ended, writers.vanished, writers.id IS NULL))))
+"""
 # Not by `at`: a run may have begun after the correction, before it was noticed.
 _OF_TASK = (
     "run IS NULL AND task = :task AND name = (SELECT name FROM tasks WHERE key = :task)"

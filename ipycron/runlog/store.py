@@ -189,6 +189,8 @@ class Store:
         slots: dict[str, float] = {}
         with self.transaction():
             for change in changes:
+                if type(change) is Recounted:
+                    self._remember_slots(slots)  # which it takes back
                 try:
                     self._write(change)
                 except _REFUSED:
@@ -198,12 +200,13 @@ class Store:
                     slot = self._find_slot(change)
                     if slot is not None:
                         slots[change.task] = max(slots.get(change.task, slot), slot)
-                elif type(change) is Recounted and change.task_id in slots:
-                    newest = slots[change.task_id]
-                    slots[change.task_id] = min(newest, change.since)
-            for task, slot in slots.items():
-                self._execute(_REMEMBER_SLOT, [slot, slot, task])
+            self._remember_slots(slots)
         return refused
+
+    def _remember_slots(self, slots: dict[str, float]) -> None:
+        for task, slot in slots.items():
+            self._execute(_REMEMBER_SLOT, [slot, slot, task])
+        slots.clear()
 
     def end(self, now: float) -> None:
         """Say that this writer has ended, and that nothing of it is missing."""

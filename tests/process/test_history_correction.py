@@ -139,16 +139,27 @@ time.sleep(0.4)  # the last row is written
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
+CORRECT = """
+while not runs:
+    assert time.monotonic() < deadline
+    time.sleep(0.02)
+runs.clear()
+new = os.environ["IPYCRON_TEST_SHIFT_FILE"] + "-new"
+open(new, "w").write("0")
+os.replace(new, os.environ["IPYCRON_TEST_SHIFT_FILE"])
+"""
 
-def test_life_of_a_clock_that_was_ahead_hides_no_later_one(tmp_path):
-    """Nothing is known of the time up to its successor; after that, every slot is."""
+
+@pytest.mark.parametrize(("ahead", "right"), [(1, 2), (2, 1)])
+def test_lives_of_a_clock_that_was_ahead_hide_no_later_one(tmp_path, ahead, right):
+    """Nothing is known of the time up to their successor; after that, every slot is."""
     history = {**os.environ, "IPYCRON_HISTORY": str(tmp_path / "history.sqlite")}
     shifted = {
         "PYTHONPATH": str(SUPPORT / "shifted"),
         "IPYCRON_TEST_SHIFT": str(AHEAD),
     }
     (tmp_path / "night.py").write_text(NIGHT)
-    for environment in ({**history, **shifted}, history, history):
+    for environment in [{**history, **shifted}] * ahead + [history] * right:
         subprocess.run(
             [sys.executable, "night.py"],
             cwd=tmp_path,
@@ -161,3 +172,31 @@ def test_life_of_a_clock_that_was_ahead_hides_no_later_one(tmp_path):
     slots = list_slots([row for row in rows if row["slot"] is not None])
     assert sorted(slots) == list(range(min(slots), max(slots) + 1))
     assert max(slots) - min(slots) < AHEAD // 2
+
+
+def test_life_that_sees_the_correction_recounts_the_lives_before_it(tmp_path):
+    """Those of the same clock that was ahead: their slots are to come again."""
+    history = {**os.environ, "IPYCRON_HISTORY": str(tmp_path / "history.sqlite")}
+    clock = tmp_path / "clock"
+    clock.write_text(str(AHEAD))
+    environment = {
+        **history,
+        "PYTHONPATH": str(SUPPORT / "shifted"),
+        "IPYCRON_TEST_SHIFT_FILE": str(clock),
+    }
+    corrected = NIGHT.replace("while len(runs) < 3", CORRECT + "while len(runs) < 3")
+    for program in (NIGHT, corrected):
+        (tmp_path / "night.py").write_text(program)
+        subprocess.run(
+            [sys.executable, "night.py"],
+            cwd=tmp_path,
+            env=environment,
+            timeout=60,
+            check=False,
+        )
+    slots = list_slots(
+        [row for row in read("night", history) if row["slot"] is not None]
+    )
+    assert len(slots) >= 2
+    assert max(slots) - min(slots) < AHEAD // 2
+    assert len(slots) == len(set(slots))

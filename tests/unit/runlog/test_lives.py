@@ -10,7 +10,7 @@ import pytest
 from history_rows import BEGAN, make_run, make_task
 
 from ipycron.errors import HistoryError
-from ipycron.runlog.lives import LastLife, find_last_life, find_life
+from ipycron.runlog.lives import LastLife, find_last_lives, find_life
 from ipycron.runlog.rows import TaskEnd
 from ipycron.runlog.store import Store
 
@@ -38,6 +38,12 @@ def store(path):
     """Its writer, in this process."""
     with closing(Store(path, now=BEGAN)) as store:
         yield store
+
+
+def find_last_life(path, name, origin, **given):
+    """Return the newest life, or None."""
+    lives = find_last_lives(path, name, origin, **given)
+    return lives[0] if lives else None
 
 
 def test_task_has_no_last_life_when_it_is_declared_first(path):

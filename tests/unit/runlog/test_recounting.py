@@ -4,7 +4,7 @@ import pytest
 from history_rows import BEGAN, make_run, make_task, read
 
 from ipycron.runlog.rows import TaskEnd, name_count
-from ipycron.runlog.store import open_store
+from ipycron.runlog.store import Store, open_store
 from ipycron.scheduling.plan import Recounted
 from ipycron.testing import Every
 
@@ -156,3 +156,64 @@ def test_life_was_not_declared_after_the_recount(store):
     store.apply([TaskEnd(key="life", at=later + 5, end="shutdown"), make_recount(1)])
     told = read(store, "declared_at, ended_at, last_slot", table="tasks")
     assert told == [(BEGAN + 90,) * 3]
+
+
+def apply_killed(store, *changes):
+    """Write what a process wrote that was killed."""
+    other = Store(store.path, now=BEGAN)
+    other.apply(changes)
+    other.close()
+    store.connection.execute(
+        "UPDATE writers SET vanished = ? WHERE id = ?", (BEGAN, other.writer)
+    )
+
+
+def test_rows_of_all_lives_that_are_over_are_recounted(store):
+    """Each of a clock that was ahead, whether it was killed or has ended."""
+    apply_killed(store, make_task("killed"), make_run(10, "missed", task="killed"))
+    store.apply([make_task("done"), make_run(20, id="ran", task="done", started_at=1)])
+    store.apply([TaskEnd(key="done", at=BEGAN + 1300, end="destroyed"), make_task()])
+    store.apply([make_recount(1)])
+    assert read(store, "id, slot") == [("ran", None)]
+    told = read(store, "key, declared_at, last_slot", table="tasks", order="key")
+    assert told == [(key, BEGAN, BEGAN + 90) for key in ("done", "killed", "life")]
+
+
+def test_lives_that_go_on_and_those_of_others_recount_their_own(store):
+    """A process of the same task corrects itself; other notebooks are other tasks."""
+    living = Store(store.path, now=BEGAN)
+    living.apply([make_task("alive"), make_run(10, "missed", task="alive")])
+    for key, facts in (("origin", {"origin": "b.ipynb"}), ("name", {"name": "b"})):
+        row = make_run(10, "missed", id=key, task=key)
+        apply_killed(store, make_task(key, **facts), row)
+    store.apply([make_task(origin="a.ipynb"), make_recount(1)])
+    assert set(read(store, "id")) == {"run-10", "origin", "name"}
+    living.close()
+
+
+def test_row_of_many_slots_of_another_schedule_is_not_counted_by_this_one(store):
+    """Its own schedule decides how many they were; those after the recount go."""
+    counted = name_count("other", BEGAN, BEGAN + 600)
+    apply_killed(
+        store,
+        make_task("other", schedule="another"),
+        make_run(10, "missed", id=counted, task="other", missed_count=10),
+        make_run(12, "missed", task="other"),
+    )
+    store.apply([make_task(), make_recount(4)])
+    assert count(store) == [(10, 10, 10)]
+
+
+def test_newest_slot_of_a_life_that_ended_in_the_same_batch_is_recounted(store):
+    """Whatever was written together."""
+    store.apply(
+        [
+            make_task("done"),
+            make_run(10, "missed", task="done"),
+            TaskEnd(key="done", at=BEGAN + 650, end="destroyed"),
+            make_task(),
+            make_recount(1),
+        ]
+    )
+    told = read(store, "last_slot, ended_at", table="tasks", order="key")
+    assert told == [(BEGAN + 90, BEGAN + 90), (BEGAN + 90, None)]
