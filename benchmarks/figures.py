@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 OURS = "ipycron"
+COARSE = 5 if sys.platform == "linux" else time.CLOCK_REALTIME
+"""The clock of files' times and of `time.localtime()`: it shows a second last."""
 NEVER = "0 0 1 1 *"
 """A schedule that does not fire while we measure."""
 
@@ -25,6 +28,8 @@ class Figure:
         most: the largest value of ours that meets the goal, None without one.
         peer: with whom `share` compares.
         share: the largest part of the peer's value that meets the goal.
+        wait: what ours has to wait before it may begin and the peer does not, in the
+            unit of the values: the goal is that much larger.
     """
 
     what: str
@@ -33,13 +38,14 @@ class Figure:
     most: float | None = None
     peer: str | None = None
     share: float | None = None
+    wait: float = 0.0
 
     @property
     def bounds(self) -> list[float]:
         """What ours may not exceed; without the peer, what is left of it."""
         bounds = [] if self.most is None else [self.most]
         if self.share is not None and self.peer in self.values:
-            bounds.append(self.share * self.values[self.peer])
+            bounds.append(self.share * self.values[self.peer] + self.wait)
         return bounds
 
     @property
@@ -63,6 +69,21 @@ def measure_calls(call: Callable[[], object], times: int) -> list[float]:
         call()
         seconds.append(time.perf_counter() - begin)
     return sorted(seconds)
+
+
+def measure_lag(seconds: int) -> float:
+    """Return how late every clock shows a new second: the median, in seconds.
+
+    Of a process that does nothing else: no run may begin before.
+    """
+    late = []
+    for _ in range(seconds):
+        second = math.floor(time.time()) + 1
+        time.sleep(max(0.0, second - time.time() - 0.002))
+        while time.clock_gettime(COARSE) < second:
+            time.sleep(0.0001)
+        late.append(time.time() - second)
+    return get_quantile(late, 0.5)
 
 
 def get_quantile(values: Iterable[float], share: float) -> float:

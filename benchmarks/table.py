@@ -53,7 +53,8 @@ def describe_goal(figure: Figure) -> str:
         words.append(f"≤ {format_value(figure.most)}")
     if figure.share is not None:
         part = "" if figure.share == 1 else describe_share(figure.share) + " of "
-        words.append(f"≤ {part}{figure.peer}")
+        wait = f" + {format_value(figure.wait)}" if figure.wait else ""
+        words.append(f"≤ {part}{figure.peer}{wait}")
     return ", ".join(words)
 
 
