@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING
 from apscheduler.schedulers.background import BackgroundScheduler
 from figures import get_quantile, measure_lag
 from peers import NODE_CRON, ask_node_cron
-from section import Section, exit_with
+from section import Section, exit_with, make_history
 
 from ipycron.api.functions import schedule, shutdown
+from ipycron.api.history import set_history
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -81,6 +82,7 @@ def measure_fires(
 
 def measure_history(section: Section, path: Path, seconds: int) -> None:
     """Measure what recording the runs costs a fire, with and without by turns (H9)."""
+    set_history(make_history(path.parent))
     late: dict[bool, list[float]] = {True: [], False: []}
     for _ in range(ROUNDS):
         for is_recorded in (True, False):

@@ -97,4 +97,4 @@ def main(section: Section) -> None:
 
 
 if __name__ == "__main__":
-    exit_with(main, __doc__)
+    exit_with(main, __doc__, history=True)

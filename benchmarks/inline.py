@@ -2,8 +2,9 @@
 
     python benchmarks/inline.py
 
-Each library and each number of tasks has a process of its own. Exits 1 where a goal is
-missed.
+Each library and each number of tasks has a process of its own. Peers write nothing
+down, so beside them neither do we; what the history adds has rows of its own. Exits 1
+where a goal is missed.
 """
 
 from __future__ import annotations
@@ -11,15 +12,17 @@ from __future__ import annotations
 import json
 import logging
 import math
+import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from figures import NEVER, OURS, get_quantile, measure_lag, read_private_bytes
-from section import Section, exit_with
+from section import VARIABLE, Section, exit_with, make_history
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,6 +36,10 @@ PATIENCE = 60
 """Seconds that a fire may be late before it is given up, for all alike."""
 APSCHEDULER = "APScheduler"
 SCHEDULE = "schedule"
+RECORDED = "recorded"
+"""We with a history, as by default."""
+MOST_ADDED = 60.0
+"""Microseconds of CPU that a row of the history may add to a fire, behaviour H9."""
 
 
 @dataclass(kw_only=True)
@@ -152,17 +159,27 @@ def load_schedule(probe: Probe) -> Load:
     return probe.take(pass_time)
 
 
-LOADS = {OURS: load_ipycron, APSCHEDULER: load_apscheduler, SCHEDULE: load_schedule}
+LOADS = {
+    OURS: load_ipycron,
+    RECORDED: load_ipycron,
+    APSCHEDULER: load_apscheduler,
+    SCHEDULE: load_schedule,
+}
 
 
 def run_apart(name: str, count: int, rounds: int) -> Load:
     """Measure one library in a process of its own."""
     command = [sys.executable, __file__, "--one", name, str(count), str(rounds)]
-    return Load(**json.loads(subprocess.check_output(command, text=True)))
+    environ = dict(os.environ)
+    with tempfile.TemporaryDirectory() as folder:
+        if name == RECORDED:
+            environ[VARIABLE] = str(make_history(folder))
+        output = subprocess.check_output(command, text=True, env=environ)
+    return Load(**json.loads(output))
 
 
 def measure_in_turns(count: int, rounds: int, turns: int) -> dict[str, Load]:
-    """Return the medians of several processes of each library; of losses the most."""
+    """Return the medians of several processes of each kind; of losses the most."""
     found: dict[str, list[Load]] = {name: [] for name in LOADS}
     for _ in range(turns):
         for name, loads in found.items():
@@ -182,12 +199,28 @@ def main(section: Section) -> None:
     for count in PERIODS:
         rounds = section.pick(3 if count == max(PERIODS) else 6, 2)
         loads = measure_in_turns(count, rounds, section.pick(TURNS[count], 1))
+        recorded = loads.pop(RECORDED)
         add_load(section, count, loads, lag)
+        add_recorded(section, count, recorded, loads[OURS])
         costs[count] = loads[OURS]
     least, most = costs[min(costs)], costs[max(costs)]
     what = f"inline: cost of {max(costs):,} against {min(costs):,}"
     section.add(f"{what}, CPU a fire", "×", most.cpu / least.cpu, most=1.5)
     section.add(f"{what}, memory a task", "×", most.memory / least.memory, most=1.5)
+
+
+def add_recorded(section: Section, count: int, recorded: Load, plain: Load) -> None:
+    """Print what the history adds, which is on by default."""
+    work = f"{name_work(count)}, added by the history"
+    cpu = (recorded.cpu - plain.cpu) * 1e6
+    section.add(f"{work}, CPU a fire", "µs", cpu, most=MOST_ADDED)
+    memory = (recorded.memory - plain.memory) * 1e-3
+    section.add(f"{work}, memory a task", "KB", memory)
+
+
+def name_work(count: int) -> str:
+    """Return what is measured, in words."""
+    return f"{count:,} inline tasks on one second"
 
 
 def add_load(section: Section, count: int, loads: dict[str, Load], lag: float) -> None:
@@ -205,8 +238,7 @@ def add_load(section: Section, count: int, loads: dict[str, Load], lag: float) -
         if name.startswith("late"):
             goal["wait"] = lag
         ours = values.pop(OURS)
-        work = f"{count:,} inline tasks on one second, {what}"
-        section.add(work, unit, ours, peers=values, **goal)
+        section.add(f"{name_work(count)}, {what}", unit, ours, peers=values, **goal)
 
 
 if __name__ == "__main__":

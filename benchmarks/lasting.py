@@ -56,7 +56,7 @@ class Books:
         """Follow a notice."""
         book = self.tasks[notice.task_id]
         book.mirror.follow(notice)
-        self.bulletin.post(book, notice)
+        self.bulletin.post(book.id, book.name, notice)
         self.count += 1
 
 

@@ -154,4 +154,4 @@ if __name__ == "__main__":
     if sys.argv[1:] == ["--shell"]:
         print(json.dumps(measure_shell()))
         sys.exit()
-    exit_with(main, __doc__)
+    exit_with(main, __doc__, history=True)

@@ -7,6 +7,7 @@ Prints one figure a line and exits 1 where a goal is missed.
 
 from __future__ import annotations
 
+import os
 import statistics
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from figures import NEVER, get_quantile, measure_calls, read_private_bytes
 from IPython.core.interactiveshell import InteractiveShell
 from peers import NODE_CRON, ask_node_cron
-from section import Section, exit_with
+from section import VARIABLE, Section, exit_with, make_history
 
 from ipycron.api.functions import create_task, shutdown
 from ipycron.client.jobs import Cell
@@ -69,11 +70,12 @@ def start_loaded(job: Any) -> Task:
 
 
 def measure_cold(section: Section, path: Path) -> None:
-    """Measure a script that has nothing yet."""
+    """Measure a script that has nothing yet, with a history, as by default."""
     imports, firsts = [], []
+    environ = {**os.environ, VARIABLE: str(make_history(path.parent))}
     for _ in range(section.pick(9, 3)):
         command = [sys.executable, "-c", COLD, NEVER, str(path)]
-        words = subprocess.check_output(command, text=True).split()
+        words = subprocess.check_output(command, text=True, env=environ).split()
         imports.append(float(words[0]) * 1e3)
         firsts.append(float(words[1]) * 1e3)
     section.add("`import ipycron`", "ms", statistics.median(imports), most=20)

@@ -23,6 +23,9 @@ from table import make_summary, make_table
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+VARIABLE = "IPYCRON_HISTORY"
+"""Where the history is. Not imported from us: peers are measured without us."""
+
 
 @dataclass
 class Section:
@@ -60,8 +63,10 @@ class Section:
         return quick if self.is_quick else full
 
 
-def run_section(measure: Callable[[Section], None], about: str | None) -> int:
-    """Run a section as a program; return its exit code."""
+def run_section(
+    measure: Callable[[Section], None], about: str | None, *, history: bool
+) -> int:
+    """Run a section as a program; return its exit code; see `exit_with`."""
     parser = argparse.ArgumentParser(description=about)
     parser.add_argument("--quick", action="store_true", help="measure less, to try")
     parser.add_argument("--json", action="store_true", help="a line for each figure")
@@ -70,7 +75,7 @@ def run_section(measure: Callable[[Section], None], about: str | None) -> int:
     compile_package()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         # Not into the user's own history, nor faster or slower for what is in that.
-        os.environ["IPYCRON_HISTORY"] = str(Path(folder) / "history.sqlite")
+        os.environ[VARIABLE] = str(make_history(folder)) if history else "off"
         measure(section)
     if not options.json:
         print(
@@ -79,6 +84,11 @@ def run_section(measure: Callable[[Section], None], about: str | None) -> int:
             )
         )
     return int(any(figure.is_met is False for figure in section.figures))
+
+
+def make_history(folder: str | Path) -> Path:
+    """Return where a history of its own is written."""
+    return Path(folder) / "history.sqlite"
 
 
 def compile_package() -> None:
@@ -93,6 +103,15 @@ def compile_package() -> None:
         compileall.compile_dir(folder, quiet=1)
 
 
-def exit_with(measure: Callable[[Section], None], about: str | None) -> None:
-    """Leave with the exit code of a section."""
-    sys.exit(run_section(measure, about))
+def exit_with(
+    measure: Callable[[Section], None], about: str | None, *, history: bool = False
+) -> None:
+    """Leave with the exit code of a section.
+
+    Args:
+        measure: measures, and adds the figures.
+        about: what the program's help says.
+        history: whether the runs are written into a history, as by default. Not beside
+            peers: they write nothing down.
+    """
+    sys.exit(run_section(measure, about, history=history))
