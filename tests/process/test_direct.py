@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import os
+import select
 import signal
+import socket
 import threading
 from functools import partial
 from pathlib import Path
@@ -15,6 +17,8 @@ from polling import SECONDS, eventually, pause
 import ipycron
 from ipycron.client.registry import registry
 from ipycron.errors import ExecutionStopped, OverlapError, SupervisorLost, WorkerCrashed
+from ipycron.process.direct.worker_end import PACKET_BYTES
+from ipycron.process.wire.protocol import Answered
 from ipycron.scheduling.clock import SystemClock
 
 ADDING = """
@@ -186,6 +190,42 @@ def test_history_is_waited_for_while_runs_are_added_to_it(start):
         task.history  # noqa: B018 - reading it waits for it
         pause(0.3)
     assert all(seen)
+
+
+def test_history_is_waited_for_while_its_connection_is_closed(start):
+    """What arrives last is added to it before the connection is forgotten."""
+    task = start()
+    direct = registry.client._engine.background.direct
+    connection = find_connection(task)
+    handle, seen = direct._handle_answers, []
+
+    def look(task_id, answers):
+        seen.append(direct.has_answers(task_id))
+        handle(task_id, answers)
+
+    def close(is_held, has_arrived, is_over):
+        direct.catch_up(task.id)
+        is_held.set()
+        assert has_arrived.wait(SECONDS)
+        packet = connection._sock.recv(PACKET_BYTES, socket.MSG_PEEK)
+        if isinstance(connection._decoder.decode(packet), Answered):
+            direct._handle_answers = look
+            direct.close(task.id)
+        is_over.set()
+
+    while not seen:  # the worker declines a call that comes too soon after another
+        is_held, has_arrived, is_over = (threading.Event() for _ in range(3))
+        direct.loop.call_soon_threadsafe(close, is_held, has_arrived, is_over)
+        assert is_held.wait(SECONDS)
+        run = task.execute()
+        assert connection._call is not None, "it is called directly"
+        eventually(lambda: select.select([connection._sock], [], [], 0)[0], "an answer")
+        has_arrived.set()
+        assert is_over.wait(SECONDS)
+        result = run.result(SECONDS)
+        assert task.last_run.result == result
+    assert seen == [True]
+    assert find_connection(task) is None
 
 
 def test_history_is_complete_after_a_burst(start):

@@ -156,10 +156,17 @@ class DirectConnections:
 
     def close(self, task_id: str) -> None:
         """Close a task's connection, if it has one. May be repeated."""
-        connection = self._by_task.pop(task_id, None)
-        if connection is not None:
+        connection = self._by_task.get(task_id)
+        if connection is None:
+            return
+        try:
             connection.close()
             self.deliver(connection)
+        finally:
+            # Last: whoever has received the result of one of these runs waits until the
+            # history contains it, see `has_answers`.
+            if self._by_task.get(task_id) is connection:
+                del self._by_task[task_id]
 
     def close_all(self) -> None:
         """Close all connections: the supervisor is gone, or shut down."""
