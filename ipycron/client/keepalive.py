@@ -157,7 +157,7 @@ class Keepalive:
         """Hold nothing in a process that this one forked."""
         self._lock = threading.RLock()
         self._is_given_up = True
-        _signals.close(self)
+        _signals.close_in_child(self)
 
 
 def _get_main_frame() -> FrameType | None:
@@ -221,12 +221,15 @@ class SignalWatch:
 
     A process has one such descriptor, so there is one watch for all its clients. Only
     the main thread can restore it: a client that is shut down in another thread
-    leaves that to the next one.
+    leaves that to the next one. Any thread may read the pipe, and none reads a
+    descriptor that the main thread is closing: by then it may be another file's.
     """
 
     _ENDING: frozenset[int] = frozenset({signal.SIGINT, signal.SIGTERM})
 
     def __init__(self) -> None:
+        # Reentrant for signal handlers; held while the pipe is read or closed.
+        self._lock = threading.RLock()
         self._pipe: tuple[int, int] | None = None
         self._is_taken = False
         self._seen: set[int] = set()
@@ -279,8 +282,8 @@ class SignalWatch:
         return not self._ENDING.isdisjoint(self._seen)
 
     def _read(self) -> None:
-        if self._pipe is not None:
-            with contextlib.suppress(BlockingIOError):
+        with self._lock, contextlib.suppress(BlockingIOError):
+            if self._pipe is not None:
                 self._seen.update(os.read(self._pipe[0], 65536))  # all that it holds
 
     def close(self, user: object) -> None:
@@ -289,15 +292,24 @@ class SignalWatch:
         if not self._users:
             self._restore()
 
+    def close_in_child(self, user: object) -> None:
+        """Stop watching for a user in a process that this one forked."""
+        self._lock = threading.RLock()  # another thread may have held it
+        self.close(user)
+
     def _restore(self) -> None:
-        if self._pipe is None or not _is_main_thread():
+        if not _is_main_thread():
             return
-        current = signal.set_wakeup_fd(-1)
-        if current not in (-1, self._pipe[1]):
-            signal.set_wakeup_fd(current)
-        _close(self._pipe)
-        self._pipe = None
-        self._seen.clear()
+        with self._lock:
+            # Forgotten first: a signal handler may come here before it is closed.
+            pipe, self._pipe = self._pipe, None
+            if pipe is None:
+                return
+            current = signal.set_wakeup_fd(-1)
+            if current not in (-1, pipe[1]):
+                signal.set_wakeup_fd(current)
+            _close(pipe)
+            self._seen.clear()
 
 
 _signals = SignalWatch()

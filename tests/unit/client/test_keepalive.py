@@ -1,6 +1,7 @@
 """What keeps a script alive, and when it stops doing so."""
 
 import asyncio
+import os
 import signal
 import sys
 import threading
@@ -11,7 +12,7 @@ from leaks import find_descriptors
 from polling import eventually
 
 from ipycron.client import keepalive
-from ipycron.client.keepalive import Keepalive, is_interactive
+from ipycron.client.keepalive import Keepalive, SignalWatch, is_interactive
 
 
 @pytest.fixture
@@ -133,6 +134,40 @@ def test_wakeup_descriptor_of_a_loop_stays(held):
     held.update(Holder("a", False))
     assert find_wakeup() == loops
     loop.close()
+
+
+def test_pipe_of_the_watch_is_not_read_once_it_is_closed():
+    """By another client's thread, while the main thread opens and closes the watch.
+
+    Its number may be that of another file by then, which loses nothing.
+    """
+    watch, is_over, errors = SignalWatch(), threading.Event(), []
+
+    def read():
+        try:
+            while not is_over.is_set():
+                watch.has_seen_end()
+        except BaseException as error:  # noqa: BLE001 - the test names it
+            errors.append(error)
+
+    threads = [threading.Thread(target=read) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(2000):
+            watch.open("a")
+            watch.close("a")
+            ends = os.pipe()  # under the numbers that have become free
+            os.write(ends[1], b"x")
+            os.set_blocking(ends[0], False)
+            assert os.read(ends[0], 2) == b"x"
+            for end in ends:
+                os.close(end)
+    finally:
+        is_over.set()
+        for thread in threads:
+            thread.join()
+    assert errors == []
 
 
 def test_main_module_that_is_still_running_has_not_ended(held):
