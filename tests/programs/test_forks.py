@@ -110,7 +110,8 @@ def test_task_is_inert_in_a_copy_and_says_so(start, kind):
         *PYTHON,
         app=f"""{FORKS}
 task = ipycron.schedule("* * * * * *", {kind}, name="tick")
-pending = ipycron.schedule("0 0 1 1 *", lambda: time.sleep(2)).execute()
+is_over = threading.Event()  # once the copy has ended, however long that takes
+pending = ipycron.schedule("0 0 1 1 *", lambda: is_over.wait(60)).execute()
 task.execute().result()
 parent = os.getpid()
 if not (pid := os.fork()):
@@ -137,6 +138,8 @@ if not (pid := os.fork()):
     sys.stderr.flush()
     os._exit(7)
 assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+assert not pending.done()
+is_over.set()
 task.execute().result(30)
 assert task.status != "stopped"
 ipycron.shutdown()
