@@ -105,7 +105,9 @@ async def test_paused_task_reports_both(world):
 
 async def test_task_ends_after_an_excluded_last_instant(world):
     """Its report is not lost."""
-    trigger = at(*(datetime.fromtimestamp(START + s, UTC) for s in (60, 120)))
+    trigger = at(
+        *(datetime.fromtimestamp(START + s, UTC) for s in (60, 120)), timezone=UTC
+    )
     await world.start(every=trigger, exclude=exclude("01:02-01:03"))
     await world.clock.advance(90)
     assert world.status() == "idle"
@@ -116,7 +118,7 @@ async def test_task_ends_after_an_excluded_last_instant(world):
 
 async def test_interval_between_runs_counts_from_an_excluded_slot(world):
     """As from any that did not run."""
-    trigger = every(60, after_finish=True).begin(START)
+    trigger = every(60, after_finish=True, timezone=UTC).begin(START)
     await world.start(every=trigger, exclude=exclude("01:01-01:03"))
     await world.clock.advance(250)
     assert skipped(world) == [(60, 1), (120, 1)]
