@@ -37,6 +37,8 @@ PICTURES = Path(__file__).parents[2] / "build" / "screenshots"
 """Of pages whose test has failed."""
 START_SECONDS = 120
 STEP_SECONDS = 60
+SIZE = {"width": 1400, "height": 1000}
+"""Of a page, in pixels."""
 MANY_TEXTS = 40
 """Fewer than a panel has; more than are seen of one that is scrolled away."""
 WARM = """%load_ext ipycron
@@ -82,12 +84,29 @@ def pytest_runtest_makereport(item):
     if report.failed:
         pages = {id(o): o for o in item.funcargs.values() if isinstance(o, Notebook)}
         for opened in pages.values():
+            opened.has_failed = True
             report.sections += [
                 ("screenshot", opened.take_picture(f"{item.name}-{report.when}")),
                 ("page", "\n".join(opened.console)),
                 ("server", opened.server.read_log()),
             ]
     return report
+
+
+PAGES = pytest.StashKey["dict[str, Notebook]"]()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    """Open a shared page anew after a failure: no test gets what another one left.
+
+    Before the fixtures: the leak guard is to know the new kernel.
+    """
+    for page in item.config.stash.get(PAGES, {}).values():
+        if page.has_failed:
+            page.open()
+            page.run(WARM)
+            page.has_failed = False
 
 
 @pytest.fixture
@@ -106,7 +125,7 @@ class Server:
         self.token = secrets.token_hex()
         self.port = find_free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self._write_settings()
+        self.write_settings()
         self._log = (home / "server.log").open("w")
         self._process = subprocess.Popen(
             [sys.executable, "-m", "jupyterlab", *self._arguments()],
@@ -147,8 +166,10 @@ class Server:
         # Kernels must be the tests' own interpreter's, whatever is installed.
         return {**os.environ, **own, "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
 
-    def _write_settings(self) -> None:
+    def write_settings(self) -> None:
+        """Write the settings of a new page, in place of what a test has changed."""
         folder = self._home / "jupyterlab_settings_dir"
+        shutil.rmtree(folder, ignore_errors=True)
         for name, settings in SETTINGS.items():
             extension, plugin = name.split("/")
             path = folder / "@jupyterlab" / extension / f"{plugin}.jupyterlab-settings"
@@ -168,6 +189,20 @@ class Server:
                 threading.Event().wait(0.1)
             else:
                 return
+
+    def end_kernels(self, name: str) -> None:
+        """End what kernels a notebook has, whatever its page is doing."""
+        for session in self._ask("GET", "sessions"):
+            if session["path"] == name:
+                self._ask("DELETE", f"sessions/{session['id']}")
+
+    def _ask(self, method: str, path: str) -> list:
+        """Return the server's answer; empty if it has no content."""
+        headers = {"Authorization": f"token {self.token}"}
+        url = f"{self.url}/api/{path}"
+        request = urllib.request.Request(url, method=method, headers=headers)
+        with urllib.request.urlopen(request, timeout=STEP_SECONDS) as answer:
+            return json.loads(answer.read() or "[]")
 
     def read_log(self) -> str:
         """Return the end of the server's and its kernels' output."""
@@ -204,24 +239,42 @@ def browser():
 
 
 class Notebook:
-    """One notebook in one page; the kernel ends with it."""
+    """One notebook in one page, or one after the other; its kernel ends with it."""
 
     def __init__(self, server: Server, browser, app: str) -> None:
         self.server = server
         self.app = app
+        self.name = ""
+        self.has_failed = False
+        self._browser = browser
+        self.context = None
+        self.requests: list[str] = []
+        self.errors: list[str] = []
+        self.console: deque[str] = deque(maxlen=30)
+
+    def _open_page(self) -> None:
+        """Open an empty page in place of the one that there is."""
+        self.close()
+        self.server.write_settings()
+        self._forget()
+        self.context = self._browser.new_context(viewport=SIZE)
+        self.page = self.context.new_page()
+        self.page.set_default_timeout(STEP_SECONDS * 1000)
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.on("pageerror", self._take_error)
+        self.page.on("console", lambda message: self.console.append(message.text))
+
+    def _forget(self) -> None:
+        """Forget what an earlier test has had the page do."""
+        for said in (self.requests, self.errors, self.console):
+            said.clear()
+
+    def _write_file(self) -> None:
+        """Write a notebook with an empty cell."""
         self.name = f"{secrets.token_hex(4)}.ipynb"
         book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("")])
         book.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
-        nbformat.write(book, server.root / self.name)
-        self.context = browser.new_context(viewport={"width": 1400, "height": 1000})
-        self.page = self.context.new_page()
-        self.page.set_default_timeout(STEP_SECONDS * 1000)
-        self.requests: list[str] = []
-        self.page.on("request", lambda request: self.requests.append(request.url))
-        self.errors: list[str] = []
-        self.page.on("pageerror", self._take_error)
-        self.console: deque[str] = deque(maxlen=30)
-        self.page.on("console", lambda message: self.console.append(message.text))
+        nbformat.write(book, self.server.root / self.name)
 
     def _take_error(self, error) -> None:
         """Record an error of our script: anywidget loads it from a blob."""
@@ -229,7 +282,13 @@ class Notebook:
             self.errors.append(error.stack)
 
     def open(self) -> None:
-        """Open the notebook and wait for its kernel."""
+        """Open a new notebook in a new page and wait for its kernel."""
+        self._open_page()
+        self._write_file()
+        self._load()
+
+    def _load(self) -> None:
+        """Load the page with the notebook and wait for its kernel."""
         place = f"notebooks/{self.name}" if self.app == "notebook" else self._lab_place
         self.page.goto(f"{self.server.url}/{place}?token={self.server.token}")
         self.wait_for_kernel()
@@ -356,9 +415,9 @@ class Notebook:
         )
 
     def open_again(self) -> None:
-        """Open the file in a new page without state."""
+        """Open the file in a page without state."""
         self.page.goto("about:blank")
-        self.open()
+        self._load()
 
     def wait_for_text(self, locator, text: str) -> None:
         """Wait until hidden elements contain a text."""
@@ -451,21 +510,108 @@ class Notebook:
         return str(path)
 
     def close(self) -> None:
-        """Shut the kernel down and close the page."""
-        try:
-            self.shut_down_kernel()
-        finally:
-            self.context.close()
+        """Close the page, and end the kernel."""
+        if self.context is None:
+            return
+        self.context.close()
+        self.context = None
+        self.server.end_kernels(self.name)
+
+    leave = close
 
 
+class OwnNotebook(Notebook):
+    """A notebook for one test after the other, in a page of JupyterLab that is kept.
+
+    A page takes five seconds of the processor until it has loaded JupyterLab. It is
+    kept as long as it is as it was at first.
+    """
+
+    def __init__(self, server: Server, browser) -> None:
+        super().__init__(server, browser, "lab")
+        self._at_first: dict = {}
+
+    def open(self) -> None:
+        """Open a new notebook, and wait for its kernel."""
+        if self.context is None or self.has_failed or self._look() != self._at_first:
+            self._open_page()
+            place = f"lab/workspaces/{secrets.token_hex(4)}"
+            self.page.goto(f"{self.server.url}/{place}?token={self.server.token}")
+            self.page.wait_for_selector(".jp-LauncherCard")
+            self.page.evaluate("() => window.jupyterapp.allPluginsActivated")
+            self._at_first = self._look()
+            self.has_failed = False
+        self._forget()
+        self._write_file()
+        self.page.evaluate(
+            """async (path) => {
+              const { shell, commands } = window.jupyterapp;
+              const others = [...shell.widgets("main")];
+              await commands.execute("docmanager:open", { path });
+              for (const other of others) other.dispose();
+            }""",
+            self.name,
+        )
+        self.wait_for_kernel()
+
+    def leave(self) -> None:
+        """End the kernel and close the notebook; after a failure the page, too."""
+        if self.has_failed:
+            self.close()
+            return
+        self.shut_down_kernel()
+        self.page.evaluate(
+            """() => {
+              const { shell } = window.jupyterapp;
+              for (const widget of [...shell.widgets("main")]) widget.dispose();
+            }"""
+        )
+        self.page.wait_for_selector(".jp-LauncherCard")
+
+    def _look(self) -> dict:
+        """Return what a test could change of a page."""
+        seen = self.page.evaluate(
+            """() => {
+              const { shell } = window.jupyterapp;
+              const list = (area) => [...shell.widgets(area)]
+                .map(({ constructor, isVisible }) => [constructor.name, isVisible]);
+              const elements = [...document.body.children];
+              return {
+                theme: document.body.dataset.jpThemeName,
+                overflow: getComputedStyle(document.body).overflow,
+                areas: ["main", "left", "right", "down", "top", "bottom"].map(list),
+                folded: [shell.leftCollapsed, shell.rightCollapsed],
+                body: elements.map((element) => element.cloneNode().outerHTML).sort(),
+                stored: Object.keys(localStorage).length,
+                hacked: window.hacked ?? null,
+              };
+            }"""
+        )
+        tabs = len(self.context.pages)
+        return {**seen, "size": self.page.viewport_size, "tabs": tabs}
+
+
+@pytest.fixture(scope="session")
+def pages(pytestconfig, server, browser):
+    """The pages that tests share, by front end, as they have been opened."""
+    pages = pytestconfig.stash[PAGES] = {}
+    yield pages
+    for page in pages.values():
+        page.close()
+    del pytestconfig.stash[PAGES]
+
+
+# The pages stay: pytest sorts tests by parameter, and may come back to a front end.
 @pytest.fixture(scope="session", params=["lab", "notebook"])
-def shared(request, server, browser):
+def shared(request, pages, server, browser):
     """A notebook for many tests, in each front end, with ipycron loaded."""
-    opened = Notebook(server, browser, request.param)
-    opened.open()
-    opened.run(WARM)
-    yield opened
-    opened.close()
+    app = request.param
+    if app not in pages:
+        opened = Notebook(server, browser, app)
+        opened.open()
+        opened.run(WARM)
+        pages[app] = opened
+    return pages[app]
 
 
 @pytest.fixture
@@ -473,15 +619,28 @@ def notebook(shared):
     """The shared notebook, without tasks, cells and errors."""
     shared.errors.clear()
     yield shared
+    if shared.has_failed:
+        shared.close()
+        return
     shared.clear()
     assert shared.errors == []
 
 
+@pytest.fixture(scope="session")
+def kept(server, browser):
+    """A page for notebooks of one test each, not open yet."""
+    page = OwnNotebook(server, browser)
+    yield page
+    page.close()
+
+
 @pytest.fixture
-def own_notebook(request, server, browser):
+def own_notebook(request, kept):
     """A notebook for one test, whose kernel it may end; in JupyterLab by default."""
-    opened = Notebook(server, browser, getattr(request, "param", "lab"))
+    app = getattr(request, "param", "lab")
+    opened = kept if app == "lab" else Notebook(server, browser, app)
     opened.open()
     opened.run(WARM)
     yield opened
-    opened.close()
+    opened.leave()
+    assert opened.errors == []
