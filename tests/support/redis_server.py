@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 
@@ -17,9 +18,20 @@ from ports import find_free_port
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+DYING = """
+import os, sys
+from ipycron.process.posix import die_with_parent
+die_with_parent(int(sys.argv[1]))
+os.execvp(sys.argv[2], sys.argv[2:])
+"""
+
 
 class RedisServer:
-    """A server on a free loopback port, without persistence unless told."""
+    """A server on a free loopback port, without persistence unless told.
+
+    It ends with the process that started it in its main thread, even if that is killed
+    (Linux).
+    """
 
     def __init__(self, folder, *options):
         self.port = find_free_port()
@@ -33,7 +45,8 @@ class RedisServer:
 
     def start(self):
         """Start it; return once it answers."""
-        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL)
+        words = [sys.executable, "-c", DYING, str(os.getpid()), *self._command]
+        self._process = subprocess.Popen(words, stdout=subprocess.DEVNULL)
         deadline = time.monotonic() + 20
         while not self._answers():
             assert self._process.poll() is None, "redis-server ended"

@@ -4,15 +4,20 @@ import asyncio
 import contextlib
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
-from polling import SECONDS
+from polling import SECONDS, eventually
+from redis_server import require_redis
 
 from ipycron.coordinate.session import CoordinatorSession
 from ipycron.errors import CoordinatorError
 
+SUPPORT = Path(__file__).parents[2] / "support"
 KEY = "report:2026-11-24T09:00:00.000Z"
 KINDS = pytest.mark.parametrize("kind", ["sync", "async"])
 
@@ -187,3 +192,36 @@ def test_a_claim_whose_answer_was_lost_is_recognised(server, make_asker):
         assert direct.ask(direct.make()) is False
     finally:
         proxy.close()
+
+
+HOST = f"""
+import sys
+sys.path.append({str(SUPPORT)!r})
+from redis_server import RedisServer
+print(RedisServer(sys.argv[1]).start().port, flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="only Linux tells of a parent's end"
+)
+def test_a_server_ends_with_a_run_of_tests_that_is_killed(tmp_path):
+    """No fixture can stop it then."""
+    require_redis()
+
+    def is_there():
+        with contextlib.suppress(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port), SECONDS).close()
+            return True
+        return False
+
+    with subprocess.Popen(
+        [sys.executable, "-c", HOST, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as host:
+        port = int(host.stdout.readline())
+        assert is_there()
+        host.kill()
+    eventually(lambda: not is_there(), "the server has ended")
