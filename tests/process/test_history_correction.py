@@ -6,84 +6,36 @@ import subprocess
 import sys
 from contextlib import closing
 from datetime import datetime
-from pathlib import Path
 
 import pytest
 from history_books import list_slots, read
+from shifted_night import SHIFTED, run_night
 
-SUPPORT = Path(__file__).parents[1] / "support"
 AHEAD = 20_000
 LATER = 300  # than before: in the middle of the slots that were missed
 PROGRAM = """
-import os, signal, sys, time
-from pathlib import Path
-import ipycron
-from ipycron.client.registry import registry
-
-clock = Path(os.environ["IPYCRON_TEST_SHIFT_FILE"])
-kind, ahead, later, lost = sys.argv[1:]
-events = ("execution:finished", "execution:missed", "task:restarted")
-seen = {**dict.fromkeys(events, 0), "longest": 0}
-
-def note(context):
-    seen[context.event] += 1
-    if context.event == "execution:missed":
-        seen["longest"] = max(seen["longest"], context.missed_count)
-
-def wait(what, least):
-    deadline = time.monotonic() + 40
-    while seen[what] < least:
-        assert time.monotonic() < deadline, (what, least, seen)
-        time.sleep(0.02)
-
-def shift(seconds):
-    new = clock.with_name("new")
-    new.write_text(seconds)
-    new.replace(clock)
-
-def work(ctx):
-    pass
-
-options = {"background": kind == "background", "name": "night", "tolerance": 5}
-task = ipycron.schedule("* * * * * *", work, **options)
-for event in events:
-    task.on(event, note)
-wait("execution:finished", 1)
+ahead, later, lost = said
 shift(ahead)
 wait("longest", 1000)
 wait("execution:finished", seen["execution:finished"] + 2)
 if lost == "before":
-    os.kill(registry.client.supervisor_pid, signal.SIGKILL)
+    lose_supervisor()
 shift(later)
 if lost == "unnoticed":
-    os.kill(registry.client.supervisor_pid, signal.SIGKILL)
+    lose_supervisor()
 deadline = time.monotonic() + 40
 while task.last_run.date.timestamp() > time.time() + 60:
     assert time.monotonic() < deadline, task.last_run
     time.sleep(0.02)
 if lost == "after":
-    os.kill(registry.client.supervisor_pid, signal.SIGKILL)
+    lose_supervisor()
     wait("task:restarted", 1)
-wait("execution:finished", seen["execution:finished"] + 2)
-ipycron.shutdown()
 """
 
 
 def run(folder, kind, lost):
     """Run the program; return its rows, those of no slot first."""
-    (folder / "clock").write_text("0")
-    history = {**os.environ, "IPYCRON_HISTORY": str(folder / "history.sqlite")}
-    shifted = {
-        "PYTHONPATH": str(SUPPORT / "shifted"),
-        "IPYCRON_TEST_SHIFT_FILE": str(folder / "clock"),
-    }
-    subprocess.run(
-        [sys.executable, "-c", PROGRAM, kind, str(AHEAD), str(LATER), lost],
-        env={**history, **shifted},
-        timeout=150,
-        check=True,
-    )
-    rows = read("night", history)
+    rows = run_night(folder, PROGRAM, kind, AHEAD, LATER, lost)
     ahead = [row for row in rows if row["slot"] is None]
     return ahead, [row for row in rows if row["slot"] is not None]
 
@@ -155,7 +107,7 @@ def test_lives_of_a_clock_that_was_ahead_hide_no_later_one(tmp_path, ahead, righ
     """Nothing is known of the time up to their successor; after that, every slot is."""
     history = {**os.environ, "IPYCRON_HISTORY": str(tmp_path / "history.sqlite")}
     shifted = {
-        "PYTHONPATH": str(SUPPORT / "shifted"),
+        "PYTHONPATH": str(SHIFTED),
         "IPYCRON_TEST_SHIFT": str(AHEAD),
     }
     (tmp_path / "night.py").write_text(NIGHT)
@@ -181,7 +133,7 @@ def test_life_that_sees_the_correction_recounts_the_lives_before_it(tmp_path):
     clock.write_text(str(AHEAD))
     environment = {
         **history,
-        "PYTHONPATH": str(SUPPORT / "shifted"),
+        "PYTHONPATH": str(SHIFTED),
         "IPYCRON_TEST_SHIFT_FILE": str(clock),
     }
     corrected = NIGHT.replace("while len(runs) < 3", CORRECT + "while len(runs) < 3")
