@@ -41,6 +41,12 @@ def read(store, columns="*", table="runs", order="rowid"):
     return [row[0] for row in rows] if len(columns.split(",")) == 1 else rows
 
 
+def read_counts(store):
+    """Return slot, place and count of all rows, slots in minutes after `BEGAN`."""
+    rows = read(store, "slot, at, missed_count", order="slot")
+    return [(int(slot - BEGAN) // 60, int(at - BEGAN) // 60, n) for slot, at, n in rows]
+
+
 def write(path, *changes):
     """Write rows to a file as a process does that ends after them, if none is open."""
     store = open_store(path, now=BEGAN, tell=print)

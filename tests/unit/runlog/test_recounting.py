@@ -1,7 +1,7 @@
 """Slots that are to come once more: what did not run has one row, the new one (H1)."""
 
 import pytest
-from history_rows import BEGAN, make_run, make_task, read
+from history_rows import BEGAN, make_run, make_task, read, read_counts
 
 from ipycron.runlog.rows import TaskEnd, name_count
 from ipycron.runlog.store import Store, open_store
@@ -23,12 +23,6 @@ def make_recount(number, schedule=None):
     """Return a recount `number` minutes after `BEGAN`, and half a minute."""
     since = BEGAN + 60 * number + 30
     return Recounted(task_id="life", since=since, schedule=schedule or Every(60))
-
-
-def count(store):
-    """Return slot, place and count of all rows, slots in minutes after `BEGAN`."""
-    rows = read(store, "slot, at, missed_count", order="slot")
-    return [(int(slot - BEGAN) // 60, int(at - BEGAN) // 60, n) for slot, at, n in rows]
 
 
 @pytest.mark.parametrize("is_batch", [True, False])
@@ -62,9 +56,9 @@ def test_row_of_many_slots_stands_for_those_before(store):
     store.apply([make_task(), make_run(10, "missed", id=COUNTED, missed_count=9)])
     store.apply([make_run(3, started_at=BEGAN + 900)])
     store.apply([make_recount(4)])
-    assert count(store) == [(3, 3, None), (4, 4, 3)]
+    assert read_counts(store) == [(3, 3, None), (4, 4, 3)]
     store.apply([make_recount(3)])
-    assert count(store) == [(2, 2, 2), (3, 3, None)]
+    assert read_counts(store) == [(2, 2, 2), (3, 3, None)]
 
 
 @pytest.mark.parametrize("number", [-5, 0])
@@ -72,7 +66,7 @@ def test_row_of_many_slots_goes_when_all_of_them_are_to_come(store, number):
     """None is left without a slot of its own."""
     store.apply([make_task(), make_run(10, "paused", id=COUNTED, missed_count=10)])
     store.apply([make_recount(number)])
-    assert count(store) == []
+    assert read_counts(store) == []
 
 
 def test_row_of_many_slots_stays_when_the_schedule_is_broken(store):
@@ -84,7 +78,7 @@ def test_row_of_many_slots_stays_when_the_schedule_is_broken(store):
 
     store.apply([make_task(), make_run(10, "missed", id=COUNTED, missed_count=10)])
     assert store.apply([make_recount(4, Broken()), make_run(4)]) == 0
-    assert count(store) == [(4, 4, None), (10, 10, 10)]
+    assert read_counts(store) == [(4, 4, None), (10, 10, 10)]
 
 
 @pytest.mark.parametrize("is_batch", [True, False])
@@ -138,7 +132,7 @@ def test_row_of_many_excluded_slots_stands_for_those_before(store):
         task_id="life", since=BEGAN + 270, schedule=Every(60), excluded=Every(120)
     )
     store.apply([make_task(), row, recount])
-    assert count(store) == [(4, 4, 2)]
+    assert read_counts(store) == [(4, 4, 2)]
 
 
 def test_row_of_many_slots_stays_when_their_schedule_is_not_known(store):
@@ -146,7 +140,7 @@ def test_row_of_many_slots_stays_when_their_schedule_is_not_known(store):
     store.apply([make_task(), make_run(10, "missed", id=COUNTED, missed_count=10)])
     recount = Recounted(task_id="life", since=BEGAN + 270, schedule=None)
     store.apply([recount, make_run(11, "missed")])
-    assert count(store) == [(10, 10, 10), (11, 11, None)]
+    assert read_counts(store) == [(10, 10, 10), (11, 11, None)]
 
 
 def test_life_was_not_declared_after_the_recount(store):
@@ -201,7 +195,7 @@ def test_row_of_many_slots_of_another_schedule_is_not_counted_by_this_one(store)
         make_run(12, "missed", task="other"),
     )
     store.apply([make_task(), make_recount(4)])
-    assert count(store) == [(10, 10, 10)]
+    assert read_counts(store) == [(10, 10, 10)]
 
 
 def test_newest_slot_of_a_life_that_ended_in_the_same_batch_is_recounted(store):

@@ -1,7 +1,7 @@
 """Slots that a pause skipped and that run after all: each has one row (H1)."""
 
 import pytest
-from history_rows import BEGAN, make_run, make_task, read
+from history_rows import BEGAN, make_run, make_task, read, read_counts
 
 from ipycron.runlog.rows import Resumed, find_since, name_count
 from ipycron.runlog.store import open_store
@@ -28,12 +28,6 @@ def make_paused(number, **said):
     return make_run(number, "paused", **({"id": f"life:{number}"} | said))
 
 
-def count(store):
-    """Return slot, place and count of all rows, slots in minutes after `BEGAN`."""
-    rows = read(store, "slot, at, missed_count", order="slot")
-    return [(int(slot - BEGAN) // 60, int(at - BEGAN) // 60, n) for slot, at, n in rows]
-
-
 @pytest.mark.parametrize("is_batch", [True, False])
 def test_row_of_a_skipped_slot_goes_when_the_slot_runs(store, is_batch):
     """Another slot's stays, and so does another task's and what was missed."""
@@ -55,16 +49,16 @@ def test_row_of_many_slots_stands_for_one_less(store):
     """Also for the newest: what is left is older than those that run."""
     store.apply([make_task(), make_paused(3, id=COUNTED, missed_count=3)])
     store.apply([make_resumed(2, before=1)])
-    assert count(store) == [(3, 3, 2)]
+    assert read_counts(store) == [(3, 3, 2)]
     store.apply([make_resumed(3, before=1)])
-    assert count(store) == [(1, 1, 1)]
+    assert read_counts(store) == [(1, 1, 1)]
 
 
 def test_row_of_many_slots_goes_when_all_of_them_run(store):
     """None is left without a slot of its own."""
     store.apply([make_task(), make_paused(3, id=COUNTED, missed_count=3)])
     store.apply([make_resumed(n) for n in (1, 2, 3)])
-    assert count(store) == []
+    assert read_counts(store) == []
 
 
 @pytest.mark.parametrize("number", [-5, 0, 4])
@@ -72,7 +66,7 @@ def test_slots_before_and_after_a_count_are_not_in_it(store, number):
     """The slot's own row has been purged: nothing is taken from another one."""
     store.apply([make_task(), make_paused(3, id=COUNTED, missed_count=3)])
     store.apply([make_resumed(number)])
-    assert count(store) == [(3, 3, 3)]
+    assert read_counts(store) == [(3, 3, 3)]
 
 
 def test_slot_is_found_among_several_counts(store):
@@ -81,7 +75,7 @@ def test_slot_is_found_among_several_counts(store):
     earlier = make_paused(3, id=COUNTED, missed_count=3)
     store.apply([make_task(), earlier, make_paused(9, id=later, missed_count=4)])
     store.apply([make_resumed(7), make_resumed(2)])
-    assert count(store) == [(3, 3, 2), (9, 9, 3)]
+    assert read_counts(store) == [(3, 3, 2), (9, 9, 3)]
 
 
 @pytest.mark.parametrize("name", ["life:180", "", "..", "a..b", "life:x..9", "r-12"])
