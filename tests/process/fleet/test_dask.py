@@ -48,6 +48,22 @@ def find_on_scheduler(client):
     return client.run_on_scheduler(ask)
 
 
+def execute_until(task, is_enough):
+    """Run a task until its error, None without one, is enough; return all of them.
+
+    One time may not do: on a machine that stands still, a run times out before it has
+    begun.
+    """
+    errors = []
+
+    def execute():
+        errors.append(task.execute().exception(SECONDS))
+        return is_enough(errors[-1])
+
+    eventually(execute, lambda: errors)
+    return errors
+
+
 @pytest.fixture(params=["client", "executor"])
 def way(request, shared):
     """A client itself, and what its `get_executor` returns."""
@@ -123,28 +139,31 @@ def test_run_is_cancelled_when_it_takes_too_long(shared, start, tmp_path):
     holders = start(job, shared.client, name="holders")
     held = [holders.execute() for _ in range(2)]
     eventually(lambda: len(read_runs(tmp_path)) == 2)
-    task = start(job, shared.client, timeout=3)  # enough for the last run
+    others = tmp_path / "others"
+    others.mkdir()
+    (others / "go").touch()
+    task = start(partial(note_and_wait, str(others)), shared.client, timeout=3)
     assert isinstance(task.execute().exception(SECONDS), ExecutionTimeout)
     eventually(lambda: find_on_scheduler(shared.client) == (2, 2))
     (tmp_path / "go").touch()
     for run in held:
         run.result(SECONDS)
-    assert task.execute().result(SECONDS)
-    assert len(read_runs(tmp_path)) == 3
+    errors = execute_until(task, lambda error: error is None)
+    assert 1 <= len(read_runs(others)) <= len(errors)
 
 
 def test_run_that_goes_on_keeps_its_task_busy(shared, start, tmp_path):
     """Dask cannot end a run that has begun: the task is busy until it returns."""
     job = partial(note_and_wait, str(tmp_path))
     task = start(job, shared.client, timeout=2, no_overlap=True)
-    error = task.execute().exception(SECONDS)
-    assert type(error) is ExecutionTimeout
-    assert not error.is_ended
+    errors = execute_until(task, lambda error: not error.is_ended)
+    assert {type(error) for error in errors} == {ExecutionTimeout}
     with pytest.raises(OverlapError):
         task.execute().result(SECONDS)
     (tmp_path / "go").touch()
-    eventually(lambda: task.execute().exception(SECONDS) is None)
-    assert len(read_runs(tmp_path)) == 2
+    errors += execute_until(task, lambda error: error is None)
+    admitted = [error for error in errors if not isinstance(error, OverlapError)]
+    assert 2 <= len(read_runs(tmp_path)) <= len(admitted)
 
 
 def test_nothing_is_left_on_the_cluster(shared, start):
@@ -229,8 +248,8 @@ def test_run_is_attempted_again_when_its_worker_is_killed(cluster, start, tmp_pa
     task = start(job, cluster.client, retry=retry)
     run = task.execute()
     (pid,) = eventually(lambda: read_runs(tmp_path))
-    (tmp_path / "go").touch()
     cluster.kill(pid)
+    (tmp_path / "go").touch()  # not before: the first attempt would return
     assert run.result(SECONDS) != pid
     assert len(read_runs(tmp_path)) == 2
     assert task.last_run.attempt == 2
