@@ -199,7 +199,10 @@ class DaskSubmitter:
             loop.call_later(CHECK_SECONDS, self._look_for, address)
 
     def _handle_worker(self, address: str, event: tuple[float, Any]) -> None:
-        """Fail the runs of a worker that the scheduler has removed."""
+        """Fail the runs that a worker had begun when the scheduler removed it.
+
+        Those that only waited for it are Dask's to give to another.
+        """
         _, message = event
         if message.get("action") != "remove-worker":
             return
@@ -207,7 +210,7 @@ class DaskSubmitter:
         self._unsubscribe(address)
         for key in message.get("processing-tasks", ()):
             run = self._runs.get(key)
-            if run is not None:
+            if run is not None and run.worker == address:
                 _fail(run, WorkerLost(address))
 
     def _look_for(self, address: str) -> None:

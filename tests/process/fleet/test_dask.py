@@ -282,6 +282,24 @@ def test_run_fails_once_when_its_worker_is_killed(cluster, start, tmp_path, coun
     assert task.status == "idle"
 
 
+def test_run_that_waits_for_a_worker_that_is_killed_runs_on_another(
+    cluster, start, tmp_path
+):
+    """It has done nothing yet, although Dask had given it to that worker."""
+    cluster.add_workers(1)
+    task = start(partial(note_and_wait, str(tmp_path)), cluster.client)
+    runs = [task.execute()]
+    (pid,) = eventually(lambda: read_runs(tmp_path))
+    runs.append(task.execute())
+    eventually(lambda: find_on_scheduler(cluster.client)[0] == 2)
+    cluster.kill(pid)
+    assert isinstance(runs[0].exception(SECONDS), ExecutorError)
+    (tmp_path / "go").touch()
+    cluster.add_workers(1)
+    assert runs[1].result(SECONDS) != pid
+    assert len(read_runs(tmp_path)) == 2
+
+
 def test_run_fails_when_its_first_line_ends_its_worker(cluster, start, tmp_path):
     """However soon: the cluster reports who has a run before it begins."""
     cluster.add_workers(1)
