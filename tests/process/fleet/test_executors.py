@@ -370,7 +370,6 @@ def test_schedule_goes_on_when_the_executor_is_shut_down(start):
         ),
         (Answering(None), "cancelled the run."),
     ],
-    ids=str,
 )
 def test_run_fails_with_the_reason_when_the_executor_misbehaves(
     start, executor, reason
