@@ -187,6 +187,14 @@ class ClientHistory:
 
     def note(self, notice: Notice, task: TaskRecord | None = None) -> None:
         """Record an event; of a run that has ended, with what the task remembers."""
+        # Else nothing is looked up, and no traceback is read, of a task without one.
+        if self._keeper.recorder.knows(notice.task_id):
+            self._note(notice, task)
+        if notice.event is Event.TASK_DESTROYED:
+            self._lives.pop(notice.task_id, None)
+            self._started.discard(notice.task_id)
+
+    def _note(self, notice: Notice, task: TaskRecord | None) -> None:
         if notice.event is Event.EXECUTION_RETRY:
             self._note_attempt(notice, task)
             return
@@ -204,9 +212,6 @@ class ClientHistory:
             # Reading a traceback runs the error's own code: not on the client's loop.
             add = partial(self._add_traceback, notice, run, recorder.place)
             task.defer(add)
-        if notice.event is Event.TASK_DESTROYED:
-            self._lives.pop(notice.task_id, None)
-            self._started.discard(notice.task_id)
 
     def _note_attempt(self, notice: Notice, task: TaskRecord | None) -> None:
         """Record an attempt that has failed in this process or on an executor."""

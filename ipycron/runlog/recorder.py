@@ -83,6 +83,10 @@ class Recorder:
         self._tasks[task.key] = task
         self._new.add(task.key)
 
+    def knows(self, task_id: str) -> bool:
+        """Return whether a task is recorded: it was declared, and not destroyed."""
+        return task_id in self._tasks
+
     @property
     def open_ids(self) -> tuple[str, ...]:
         """The ids of the runs that are not over."""

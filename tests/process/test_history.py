@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 
@@ -14,6 +15,7 @@ from polling import SECONDS, eventually
 import ipycron
 from ipycron.client.lives import hash_code
 from ipycron.errors import ExecutionTimeout, WorkerCrashed
+from ipycron.runlog.settings import find_settings
 
 pytestmark = pytest.mark.usefixtures("supervisor")
 
@@ -163,6 +165,27 @@ def test_task_without_history_leaves_no_row(house):
     task = house.start(answer, name=f"unrecorded {house.kind}", history=False)
     task.execute().result(SECONDS)
     assert find(task) == []
+
+
+def test_failure_without_history_leaves_no_row(house):
+    """Its traceback neither: there is nothing of the task, of no attempt."""
+
+    def fail(ctx):
+        raise LookupError("private")
+
+    known = house.start(fail, name=f"recorded {house.kind}")
+    task = house.start(
+        fail,
+        name=f"unrecorded {house.kind}",
+        history=False,
+        retry=ipycron.Retry(1, delay=0.01),
+    )
+    for each in (task, known):
+        assert each.execute().exception(SECONDS) is not None
+    eventually(lambda: find(known) and find(known)[0].traceback, "that is recorded")
+    with sqlite3.connect(find_settings().file) as history:
+        rows = history.execute("SELECT * FROM runs WHERE task = ?", (task.id,))
+        assert rows.fetchall() == []
 
 
 PROGRAM = """
