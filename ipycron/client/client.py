@@ -315,6 +315,7 @@ class Client:
         task = self.tasks.get(notice.task_id)
         if task is None:
             return
+        was_started = task.is_started
         execution = task.observed.follow(notice)
         if needs_announcement(task, notice, self.listeners):
             task.defer(
@@ -328,7 +329,9 @@ class Client:
                 )
             )
         task.end_calls(notice, execution)
-        self.keepalive.update(task)
+        # The runs of a started task change nothing; but its loop may have ended.
+        if not (was_started and task.is_started) or task.has_loop:
+            self.keepalive.update(task)
         if notice.event is Event.TASK_DESTROYED:
             self.tasks.pop(task.id, None)
             self.echo.forget(task.id)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
-from ipycron.client.waits import AwaitedElsewhere, OriginLoop, running
+from ipycron.client.waits import AwaitedElsewhere, Inside, OriginLoop
 from ipycron.errors import ExecutionStopped, RemoteError, RunRefused, StopTimeout
 from ipycron.process.refusal import describe
 from ipycron.process.wire.outcome import (
@@ -26,7 +27,7 @@ from ipycron.scheduling.retry import Matcher
 from ipycron.scheduling.small_map import NOTHING, SmallMap
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from contextlib import AbstractContextManager
 
     from ipycron.client.threads import ThreadPool
@@ -56,19 +57,19 @@ class InlineJob:
         make_context: makes the context of a run; None if the function takes none.
         loop: the loop that a coroutine function runs on, None for sync functions.
         origin: awaits what a sync function returns; None uses a loop of the run's own.
-        record: given a run's id, returns a context that records its output; None
-            records nothing.
+        record: given a run's id, returns a context that records its output; by default
+            nothing is recorded.
         judge: says what an exception of the function means for its run.
     """
 
     __slots__ = (
-        "_record",
         "function",
         "judge",
         "loop",
         "make_context",
         "name",
         "origin",
+        "record",
         "task_id",
     )
 
@@ -81,12 +82,12 @@ class InlineJob:
         make_context: MakeContext | None,
         loop: asyncio.AbstractEventLoop | None,
         origin: OriginLoop | None = None,
-        record: Record | None = None,
+        record: Record = lambda _: nullcontext(),
         judge: Judge = judge_any,
     ) -> None:
         self.judge = judge
         self.origin = origin
-        self._record = record
+        self.record = record
         self.name = name
         self.task_id = task_id
         self.function = function
@@ -99,15 +100,9 @@ class InlineJob:
             return self.function()
         return self.function(self.make_context(execution))
 
-    @contextlib.contextmanager
-    def running(self, execution: ScheduledExecution) -> Iterator[None]:
-        """Mark the code in this context as part of a run."""
-        with running(self.task_id, self.name):
-            if self._record is None:
-                yield
-            else:
-                with self._record(execution.id):
-                    yield
+    def mark(self) -> Inside:
+        """Return a context whose code is known as part of a run."""
+        return Inside(self.task_id, self.name)
 
 
 class CompletionQueue:
@@ -185,8 +180,9 @@ class InlineRun:
     def __call__(self) -> None:
         """Call a sync function, in a thread of the pool."""
         try:
-            with self._worker.job.running(self._execution):
-                result = self._worker.job.call(self._execution)
+            job, execution = self._worker.job, self._execution
+            with job.mark(), job.record(execution.id):
+                result = job.call(execution)
                 if is_awaitable(result):
                     result = self._await(result)
             refuse_generator(result)
@@ -238,8 +234,9 @@ class InlineRun:
     async def _follow(self) -> None:
         """Call a coroutine function and await it."""
         try:
-            with self._worker.job.running(self._execution):
-                result = self._worker.job.call(self._execution)
+            job, execution = self._worker.job, self._execution
+            with job.mark(), job.record(execution.id):
+                result = job.call(execution)
                 if is_awaitable(result):
                     result = await result
             refuse_generator(result)

@@ -455,6 +455,11 @@ class TaskRecord:
         return self._is_ref and (self.is_starting or self.is_started)
 
     @property
+    def has_loop(self) -> bool:
+        """Whether it is a coroutine function, which needs its loop."""
+        return isinstance(self.source, Inline) and self.source.loop is not None
+
+    @property
     def lacks_loop(self) -> bool:
         """Whether it is a coroutine function whose loop does not run now."""
         return isinstance(self.source, Inline) and self.source.lacks_loop

@@ -17,14 +17,14 @@ import contextlib
 import sys
 import threading
 import weakref
-from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
 from typing import TYPE_CHECKING, Any, Literal
 
 from ipycron.process.wire.displays import pack_display
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+    from contextvars import Token
 
     from ipycron.client.output import Output
     from ipycron.process.wire.displays import DisplayData
@@ -96,20 +96,16 @@ class StreamHooks:
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._hooks: list[_WriteHook] = []
+        # Those that were removed last: most runs hook the same streams again.
+        self._spare: dict[Stream, _WriteHook] = {}
         self._runs = 0
 
-    @contextmanager
-    def recording(self, run: Recorder) -> Iterator[None]:
-        """Record the output of the code in this context."""
-        self._count(1)
-        token = recorder.set(run)
-        try:
-            yield
-        finally:
-            recorder.reset(token)
-            self._count(-1)
+    def recording(self, run: Recorder) -> _Recording:
+        """Return a context in which the output of the code is recorded."""
+        return _Recording(self, run)
 
-    def _count(self, change: int) -> None:
+    def count(self, change: int) -> None:
+        """Count the runs in progress; hook the streams for the first one."""
         with self._lock:
             self._runs += change
             self.settle()
@@ -126,7 +122,14 @@ class StreamHooks:
                     self._hook(name)
             else:
                 # A hook below someone else's is removed once that is gone.
-                self._hooks = [hook for hook in self._hooks if not hook.remove()]
+                self._hooks = [hook for hook in self._hooks if not self._remove(hook)]
+
+    def _remove(self, hook: _WriteHook) -> bool:
+        """Remove a hook and keep it for the next run; return whether it is removed."""
+        if not hook.remove():
+            return False
+        self._spare[hook.name] = hook
+        return True
 
     def close_in_child(self) -> None:
         """Record nothing in a process that this one forked."""
@@ -142,27 +145,62 @@ class StreamHooks:
             return
         # A stream without settable attributes or weak references is left alone.
         with contextlib.suppress(AttributeError, TypeError):
-            hook = _WriteHook(name, stream)
+            hook = self._spare.pop(name, None)
+            if hook is None or not hook.fits(stream):
+                hook = _WriteHook(name, stream)
+                self._hooks = [h for h in self._hooks if h.is_needed]
             stream.write = hook
-            self._hooks = [h for h in self._hooks if h.is_needed] + [hook]
+            self._hooks.append(hook)
+
+
+class _Recording:
+    """The context of one run's code. Each run has one: a generator takes longer."""
+
+    __slots__ = ("_hooks", "_run", "_token")
+
+    def __init__(self, hooks: StreamHooks, run: Recorder) -> None:
+        self._hooks = hooks
+        self._run = run
+        self._token: Token[Recorder | None]
+
+    def __enter__(self) -> None:
+        self._hooks.count(1)
+        self._token = recorder.set(self._run)
+
+    def __exit__(self, *_: object) -> None:
+        recorder.reset(self._token)
+        self._hooks.count(-1)
 
 
 class _WriteHook:
-    """Replaces the method `write` of one stream, as an attribute of it."""
+    """Replaces the method `write` of one stream, as an attribute of it.
 
-    __slots__ = ("_name", "_own", "_stream")
+    Attributes:
+        name: the stream's.
+    """
+
+    __slots__ = ("_own", "_stream", "name")
 
     def __init__(self, name: Stream, stream: Any) -> None:
-        self._name = name
+        self.name = name
         # Weak: in a reference cycle, the stream would be closed later.
         self._stream = weakref.ref(stream)
         self._own = getattr(stream, "__dict__", {}).get("write")  # someone else's hook
+
+    def fits(self, stream: Any) -> bool:
+        """Return whether it can hook this stream again, after it was removed.
+
+        Not over someone else's hook, which may call this one: they would call each
+        other without end.
+        """
+        is_plain = self._own is None and "write" not in stream.__dict__
+        return is_plain and self._stream() is stream
 
     def __call__(self, text: Any, /) -> Any:
         run = recorder.get()
         if run is None or not isinstance(text, str):
             return self._pass_on(text)
-        run.write(self._name, text)
+        run.write(self.name, text)
         if not run.passes_on:
             return len(text)
         # If a stream writes to another one, that must not record it again.

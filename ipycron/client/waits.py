@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import asyncio
     import concurrent.futures
     from collections.abc import Callable, Iterator
+    from contextvars import Token
 
 T = TypeVar("T")
 
@@ -30,14 +31,27 @@ _running: ContextVar[tuple[tuple[str, str], ...]] = ContextVar("running", defaul
 """Ids and names of the tasks whose runs called this code, the innermost last."""
 
 
-@contextmanager
-def running(task_id: str, name: str) -> Iterator[None]:
-    """Mark the code in this context as called by a run of an inline job."""
-    token = _running.set((*_running.get(), (task_id, name)))
-    try:
-        yield
-    finally:
-        _running.reset(token)
+class Inside:
+    """Marks the code in its context as called by a run of an inline job.
+
+    Each run has one: a generator takes longer.
+
+    Args:
+        task_id: the task's.
+        name: the task's.
+    """
+
+    __slots__ = ("_call", "_token")
+
+    def __init__(self, task_id: str, name: str) -> None:
+        self._call = task_id, name
+        self._token: Token[tuple[tuple[str, str], ...]]
+
+    def __enter__(self) -> None:
+        self._token = _running.set((*_running.get(), self._call))
+
+    def __exit__(self, *_: object) -> None:
+        _running.reset(self._token)
 
 
 def check_not_inside(call: str, task_id: str | None = None) -> None:

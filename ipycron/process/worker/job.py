@@ -354,6 +354,8 @@ def _binds_itself(node: ast.AST, name: str) -> bool:
 
 def is_awaitable(value: object) -> bool:
     """Return whether a job's result must be awaited; runs no code of its class."""
+    if value is None:
+        return False  # most jobs return nothing
     kind = type(value)
     if kind is GeneratorType:
         return inspect.isawaitable(value)  # of `types.coroutine`
