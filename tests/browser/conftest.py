@@ -57,6 +57,10 @@ SETTINGS = {
 }
 
 
+# Whether JupyterLab should be built again is a question of two processes for each page.
+PAGE_CONFIG = {"buildCheck": False}
+
+
 # Playwright waits in a greenlet, where the exception of a signal is lost: a page that
 # waits for a kernel that hangs would hold up everything. A thread ends the process.
 IN_TIME = pytest.mark.timeout(90, method="thread")
@@ -163,6 +167,9 @@ class Server:
         }
         for folder in own.values():
             Path(folder).mkdir(exist_ok=True)
+        config = Path(own["JUPYTER_CONFIG_DIR"]) / "labconfig" / "page_config.json"
+        config.parent.mkdir(exist_ok=True)
+        config.write_text(json.dumps(PAGE_CONFIG))
         # Kernels must be the tests' own interpreter's, whatever is installed.
         return {**os.environ, **own, "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
 
