@@ -253,6 +253,8 @@ class Completion(Future[T]):
         answer_reader = self.answer_reader  # another thread may clear it
         if answer_reader is not None and not self.done():
             timeout = answer_reader.fetch(timeout)
+        if self.done():
+            return
         wakeup = Wakeup()
         with self._lock:
             if self.done():

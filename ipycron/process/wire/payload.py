@@ -187,7 +187,9 @@ def pack_bytes(pickled: Buffer, definitions: Buffer | None = None) -> bytes:
 
 def pack_plain(value: object) -> Payload:
     """Return the payload of built-in values; plain pickle, no cloudpickle loaded."""
-    return pack_pickle(pickle.dumps(value, protocol=5), [])
+    pickled = pickle.dumps(value, protocol=5)
+    # Most results of calls come here, small and without buffers.
+    return pack((_NO_BUFFERS, _SIZE.pack(len(pickled)), pickled))
 
 
 def pack_data(value: object) -> Payload:
