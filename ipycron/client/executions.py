@@ -120,6 +120,11 @@ def read_instants(run: RunFacts) -> tuple[float, float | None, float | None]:
     return scheduled.date, scheduled.started_at, scheduled.finished_at
 
 
+def is_begun(run: RunFacts) -> bool:
+    """Return whether a run's code was started, without computing when, as a date."""
+    return run._scheduled.started_at is not None  # noqa: SLF001 - as above
+
+
 class Execution(RunFacts):
     """One run of a task. It changes while the run is in progress, then no more.
 

@@ -13,7 +13,6 @@ code and child processes.
 
 from __future__ import annotations
 
-import contextlib
 import sys
 import threading
 import weakref
@@ -143,14 +142,16 @@ class StreamHooks:
         stream = getattr(sys, name, None)  # None where there is no console
         if stream is None or isinstance(getattr(stream, "write", None), _WriteHook):
             return
-        # A stream without settable attributes or weak references is left alone.
-        with contextlib.suppress(AttributeError, TypeError):
+        # Not `contextlib.suppress`, which is slower: this happens at each run.
+        try:
             hook = self._spare.pop(name, None)
             if hook is None or not hook.fits(stream):
                 hook = _WriteHook(name, stream)
                 self._hooks = [h for h in self._hooks if h.is_needed]
             stream.write = hook
             self._hooks.append(hook)
+        except (AttributeError, TypeError):
+            pass  # a stream without settable attributes or weak references
 
 
 class _Recording:

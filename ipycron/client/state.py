@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from ipycron.client.executions import MAX_RUNS, Execution, History
+from ipycron.client.executions import MAX_RUNS, Execution, History, is_begun
 from ipycron.client.output import Output
 from ipycron.process.wire.protocol import Displayed
 from ipycron.scheduling.bounds import find_end
@@ -163,7 +163,7 @@ class ObservedState:
         execution = self._running.get(run_id) or self._queued.get(run_id)
         if execution is None:
             execution = Execution(scheduled, self._zone)
-        elif execution.started_at is None:
+        elif not is_begun(execution):
             execution.begin(scheduled)
         # Added, then removed: a concurrent reader finds the run in one place or both.
         if notice.event is Event.EXECUTION_QUEUED:
@@ -179,7 +179,8 @@ class ObservedState:
             self._close(execution, scheduled, notice.outcome)
         elif notice.event is Event.EXECUTION_RETRY:
             execution.rest(notice)
-        self._queued = self._queued.remove(run_id)
+        if self._queued:
+            self._queued = self._queued.remove(run_id)
         return execution
 
     def follow_attempt(self, began: AttemptBegan) -> None:
@@ -196,6 +197,11 @@ class ObservedState:
         self.runs_left = notice.runs_left
         self.passed = find_start(notice.triggered_at, self.passed)
         self.last_end = find_end(notice) or self.last_end
+        if notice.execution is None:
+            self._note_task_state(notice)
+
+    def _note_task_state(self, notice: Notice) -> None:
+        """Follow an event that is not about a run."""
         event = notice.event
         if event in _PAUSING:
             self._note_pause(notice)
@@ -283,7 +289,7 @@ class ObservedState:
         run = self._running.get(run_id)
         if run is None:
             run = self._queued.get(run_id)
-        return None if run is None or run.started_at is None else run
+        return run if run is not None and is_begun(run) else None
 
     def add_output(self, message: Streamed | Displayed, payload: Payload) -> None:
         """Add to the output of a run, even after its end."""

@@ -227,7 +227,10 @@ class RunTracker:
             if state.is_exhausted:
                 self._observer.handle_limit_reached()
         state.emit(
-            Event.EXECUTION_STARTED, date=run.execution.date, execution=run.execution
+            Event.EXECUTION_STARTED,
+            now=run.execution.started_at,
+            date=run.execution.date,
+            execution=run.execution,
         )
 
     def _expire(self, run: Run, timeout: float) -> None:

@@ -49,7 +49,7 @@ class SmallMap(Generic[K, V]):
         elif self._others is not None:
             self._others.pop(key, None)
             self._others = self._others or None
-        return self or NOTHING
+        return NOTHING if self._key is None and self._others is None else self
 
     def get(self, key: K) -> V | None:
         """Return an item; None if it is not present."""

@@ -275,6 +275,7 @@ class TaskState:
         self,
         event: Event,
         *,
+        now: float | None = None,
         date: float | None = None,
         execution: ScheduledExecution | None = None,
         outcome: Outcome | None = None,
@@ -286,8 +287,9 @@ class TaskState:
         is_skipped: bool = False,
         pause: Pause | None = None,
     ) -> None:
-        """Emit an event, with the state right after it."""
-        now = self._services.clock.now()
+        """Emit an event of `now`, with the state right after it."""
+        if now is None:
+            now = self._services.clock.now()
         notice = Notice(
             event=event,
             task_id=self.id,
