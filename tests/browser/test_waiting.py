@@ -298,8 +298,7 @@ def test_mistake_in_a_line_is_said_below_its_cell(notebook, line, said):
 
 
 @LAB_FIRST
-@pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])
-def test_what_waits_can_be_read_by_everybody(notebook, theme):
+def test_what_waits_can_be_read_by_everybody(notebook):
     """Axe finds nothing: names, roles, contrast."""
     notebook.run(WAITING)
     notebook.run("display(ipycron.get_task('retried'), ipycron.panel())")
@@ -308,8 +307,9 @@ def test_what_waits_can_be_read_by_everybody(notebook, theme):
     card = notebook.page.locator(".icr-card")
     card.get_by_role("button", name="History").click()
     expect(card.locator(".icr-run")).to_contain_text(["retrying"])
-    notebook.set_theme(theme)
-    notebook.page.wait_for_timeout(500)
-    faults = notebook.find_faults(".icr-card", ".icr-panel")
-    notebook.set_theme("JupyterLab Light")
+    faults = []
+    for theme in ("JupyterLab Dark", "JupyterLab Light"):
+        notebook.set_theme(theme)
+        notebook.page.wait_for_timeout(500)
+        faults += notebook.find_faults(".icr-card", ".icr-panel")
     assert faults == []
