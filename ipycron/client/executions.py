@@ -521,7 +521,8 @@ class History:
 
     def find(self, run_id: str) -> PastRun | None:
         """Return the run with this id; None if it is not kept."""
-        return next((run for run in self if run.id == run_id), None)
+        # The newest first: mostly it is the one that has just ended.
+        return next((run for run in reversed(self._runs) if run.id == run_id), None)
 
 
 def read_slots(history: History) -> tuple[PastSlot, ...]:

@@ -316,6 +316,10 @@ _BY_ERROR = {
 }
 
 
+_NOTHING = OutputLog(HEAD_BYTES, TAIL_BYTES)
+"""What a run wrote that has written nothing, as most runs of functions. Not changed."""
+
+
 def cut(output: Output, since: int = 0) -> OutputLog:
     """Return as much of a run's output as the history keeps; displays are left out.
 
@@ -323,6 +327,8 @@ def cut(output: Output, since: int = 0) -> OutputLog:
         output: the run's.
         since: the position where it begins, as `Output.read` has returned it.
     """
+    if not output.position:
+        return _NOTHING
     log = OutputLog(HEAD_BYTES, TAIL_BYTES)
     for piece in output.read(since)[0]:
         if piece.kind != "display":
